@@ -1,0 +1,72 @@
+# The project's commands. `make` alone lists them.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := .venv
+# Set by tools that wrap make; uv must not follow it into another project's environment.
+unexport VIRTUAL_ENV
+
+UV := .uv/bin/uv
+BIN := .venv/bin
+ARGS ?=
+SEEDS ?= 20
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test test-fast faults faults-long growth check fmt lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Darkroom needs Python 3.11 or newer; '$(PYTHON)' is older. Name another: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv .uv || { echo "Python cannot make a virtual environment here. On Debian: apt-get install python3-venv"; exit 1; }
+	@.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: $(UV) uv.lock pyproject.toml client/pyproject.toml
+	@$(UV) sync --quiet --locked --all-extras --all-groups --all-packages --compile-bytecode --python $(PYTHON)
+	@$(BIN)/python -m compileall -q api client/src doctor sandbox shared worker
+	@touch $@
+
+setup: .venv/.ready ## install everything from the lock file into .venv
+
+up: setup ## start the whole service here, make one picture, stay up until Ctrl-C (ARGS="--port 8000 …")
+	@exec $(BIN)/darkroom up $(ARGS)
+
+test: setup ## run every test, against real parts (ARGS="tests/unit -k name")
+	@$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
+
+test-fast: setup ## run the tests that need no other process
+	@$(BIN)/pytest -n 2 tests/unit $(ARGS)
+
+faults: setup ## kill, freeze and cut off real processes, and print what each fault cost
+	@$(BIN)/pytest --timed tests/faults $(ARGS)
+
+faults-long: setup ## the same for hours: 500 jobs under kills for each seed (SEEDS=20)
+	@SEEDS=$(SEEDS) $(BIN)/pytest --timed -m long tests/faults $(ARGS)
+
+growth: setup ## what a call costs with a million jobs queued, and a job of Redis' memory (10 minutes)
+	@$(BIN)/pytest -m long tests/contract/test_growth.py $(ARGS)
+
+check: setup ## formatter, linter, types, import contracts, spelling, what is in deploy/
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/codespell
+	@$(BIN)/pytest -q tests/deploy
+
+fmt: setup ## let the formatter and the linter's safe fixes have their way
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+deploy-files: setup ## write anew what is written by programs: rules, dashboards, .env.example
+	@$(BIN)/python -m deploy.objectives
+	@$(BIN)/python -m deploy.dashboards
+	@$(BIN)/python -m deploy.cluster
+	@$(BIN)/python -m shared.settings > .env.example
+
+lock: $(UV) ## resolve the dependencies anew into uv.lock
+	@$(UV) lock --upgrade
+
+clean: ## remove the environment and what the stack kept
+	@rm -rf .venv .uv .darkroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules .tools

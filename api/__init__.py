@@ -1,0 +1,1 @@
+"""The front door: accepts jobs over HTTP and answers for them."""

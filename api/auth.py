@@ -1,0 +1,138 @@
+"""Who asks: API keys, looked up in Redis and remembered for a few seconds."""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from typing import NamedTuple
+
+from api.failures import Failures
+from api.problems import Problem
+from shared.errors import StoreError
+from shared.keys import Key, Scope, parse_key
+from shared.store.access import use_key
+from shared.store.committer import Committer
+from shared.store.tenants import Holder, KeyState, authenticate
+
+#: How long a key is believed, and disbelieved, without asking again: a revoked one opens nothing
+#: after this.
+REMEMBER_SECONDS = 3.0
+#: Keys remembered at once; strangers can make up any number of them.
+REMEMBER_KEYS = 10_000
+#: That a key was used is noted no more often than this.
+NOTE_SECONDS = 60.0
+_NOBODY = hashlib.sha256(b"").hexdigest()
+
+
+class _Known(NamedTuple):
+    until: float
+    holder: "asyncio.Task[Holder | None]"
+
+
+class Keyring:
+    """Answers whose a key is. Concurrent questions about one key are one question to Redis."""
+
+    def __init__(self, committer: Committer, failures: Failures) -> None:
+        """Remember nothing yet."""
+        self._committer = committer
+        self._failures = failures
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        #: keys that opened something here, the latest last: by whole text, when that was noted
+        self._proven: OrderedDict[Key, float] = OrderedDict()
+        self._notes: set[asyncio.Task[None]] = set()
+
+    async def holder(self, authorization: str | None, scope: Scope, address: str) -> Holder:
+        """Give the holder of a key that has this scope; raises a Problem for every other.
+
+        Whoever fails too often from one address is not looked up any more for a while; a key that
+        has opened something here passes all the same.
+        """
+        if not authorization:
+            raise _unauthenticated()
+        key = _bearer(authorization)
+        if key not in self._proven:
+            self._failures.check(address)
+        holder = await self._matching(key)
+        if key is None or holder is None:
+            self._failures.note(address)
+            raise _unauthenticated()
+        if holder.state is not KeyState.LIVING:
+            self._proven.pop(key, None)
+            self._failures.note(address)
+            raise _unauthenticated(f"This key is {holder.state.value}.")
+        self._note_use(key)
+        if scope not in holder.scopes:
+            detail = f"This takes the scope {scope.value}, which this key does not have."
+            raise Problem("forbidden", detail, more={"scope": scope.value})
+        return holder
+
+    async def _matching(self, key: Key | None) -> Holder | None:
+        """Give the holder of the key with this very secret."""
+        if key is None:
+            return None
+        holder = await self._look_up(key.id)
+        # an unknown key is compared too, so that it takes as long as a wrong one
+        return holder if key.matches(holder.key_hash if holder else _NOBODY) else None
+
+    async def _look_up(self, key_id: str) -> Holder | None:
+        known = self._known.get(key_id)
+        if known is None or known.until < time.monotonic():
+            known = self._ask(key_id)
+        if known.holder.done():
+            return known.holder.result()
+        # the task is shared: who leaves must not cancel it for the others
+        return await asyncio.shield(known.holder)
+
+    def _ask(self, key_id: str) -> _Known:
+        task = asyncio.create_task(self._committer.run(authenticate(key_id)))
+        known = _Known(time.monotonic() + REMEMBER_SECONDS, task)
+        self._known[key_id] = known
+        self._known.move_to_end(key_id)
+        if len(self._known) > REMEMBER_KEYS:
+            self._known.popitem(last=False)
+        task.add_done_callback(lambda done: self._forget_failure(key_id, done))
+        return known
+
+    def _forget_failure(self, key_id: str, task: "asyncio.Task[Holder | None]") -> None:
+        """Ask again next time where no answer came."""
+        if task.cancelled() or isinstance(task.exception(), StoreError):
+            known = self._known.get(key_id)
+            if known is not None and known.holder is task:
+                del self._known[key_id]
+
+    def _note_use(self, key: Key) -> None:
+        """Note that a key was used, once a minute; nobody waits for it."""
+        now = time.monotonic()
+        if now < self._proven.get(key, -NOTE_SECONDS) + NOTE_SECONDS:
+            return
+        self._proven[key] = now
+        self._proven.move_to_end(key)
+        if len(self._proven) > REMEMBER_KEYS:
+            self._proven.popitem(last=False)
+        task = asyncio.create_task(self._try_note(key.id))
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _try_note(self, key_id: str) -> None:
+        try:
+            await self._committer.run(use_key(key_id))
+        except StoreError:
+            return  # the next use, a minute on, is noted again
+
+
+def _bearer(authorization: str) -> Key | None:
+    scheme, _, text = authorization.partition(" ")
+    return parse_key(text.strip()) if scheme.lower() == "bearer" else None
+
+
+def _unauthenticated(why: str = "") -> Problem:
+    """Say the same whether a key is missing, mistyped, unknown or wrong.
+
+    What became of a key is told only to whoever has its secret.
+    """
+    ask = "Send `Authorization: Bearer dk_…` with a key that is in use."
+    return Problem(
+        "unauthenticated",
+        f"{why} {ask}".strip(),
+        headers={"WWW-Authenticate": 'Bearer realm="darkroom"'},
+    )

@@ -1,0 +1,206 @@
+"""`POST /v1/batches`: the 202 means that every job is on disk; any other answer, that none is."""
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json, to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.batches.body import BatchOptions, FirstLine, VariationsBody
+from api.batches.intake import Intake, Place
+from api.batches.lines import Document, Lines, Unreadable
+from api.batches.show import batch_response
+from api.jobs.ask import Asking, key_faults
+from api.jobs.create import JSON, idempotency_key, require_media
+from api.jobs.faults import faults_of
+from api.parts import Parts, parts_of, tenant_of
+from api.problems import Fault, Problem
+from api.query import Query
+from api.refusals import rate_headers, refusal
+from shared import metrics
+from shared.batches import Batch
+from shared.errors import OutcomeLost
+from shared.jobs import Status
+from shared.models import CHOSEN_SEED_MAX, SEED_MAX
+from shared.store.asking import NotAccepted
+from shared.store.batches import BatchState, Committed, NewBatch, commit, read_batch
+
+M = TypeVar("M", bound=BaseModel)
+
+NDJSON = "application/x-ndjson"
+_CREATED = 202
+
+
+async def create_batch(request: Request) -> Response:
+    """Accept many jobs at once: all of them, or none.
+
+    The body is `{"jobs": [...]}`, or `{"input": {...}, "variations": 8}`, or, as
+    `application/x-ndjson`, one job a line; up to 10,000. What holds for the whole batch stands
+    beside `jobs` or `input`, or in a first line `{"batch": {...}}`.
+    """
+    parts, holder = parts_of(request), await tenant_of(request)
+    Query(request).done()
+    media = require_media(request, (JSON, NDJSON))
+    parts.watch.check_room()
+    asking = Asking(holder, parts.settings, idempotency_key(request))
+    intake = Intake(parts, asking)
+    if faults := key_faults(asking.idempotency_key):
+        intake.refuse(faults)
+    try:
+        await _read(request, intake, _lines if media == NDJSON else _document)
+        return await _commit(parts, intake)
+    except BaseException:
+        # a client that went away counts too; what was committed meanwhile stays
+        intake.give_up()
+        raise
+
+
+async def _read(
+    request: Request, intake: Intake, reader: Callable[[Request, Intake], Awaitable[None]]
+) -> None:
+    """Take in the whole body; where it cannot be read on, what is known by then is told."""
+    try:
+        await reader(request, intake)
+    except Unreadable as error:
+        intake.cut(error.fault)
+
+
+async def _lines(request: Request, intake: Intake) -> None:
+    """Take one job a line; a first line may say what holds for the batch."""
+    lines = Lines(most_bytes=intake.asking.settings.max_body_bytes)
+    is_first = True
+    async for part in request.stream():
+        for number, line in lines.feed(part):
+            if not (is_first and _options_line(intake, number, line)):
+                await intake.take(line, ("line", number))
+            is_first = False
+    for number, line in lines.close():
+        await intake.take(line, ("line", number))
+
+
+def _options_line(intake: Intake, number: int, line: bytes) -> bool:
+    """Read what holds for the batch, if that is what the line is; tells whether it is."""
+    try:
+        found = from_json(line)
+    except ValueError:
+        return False
+    if not isinstance(found, dict) or "batch" not in found:
+        return False
+    checked = _checked(FirstLine, line, intake, ("line", number))
+    if checked:
+        intake.options = checked.batch
+        intake.sign(line)
+    return True
+
+
+async def _document(request: Request, intake: Intake) -> None:
+    """Take the entries of `jobs`, or the variations, once all of the body is there."""
+    document = Document()
+    async for part in request.stream():
+        document.feed(part)
+    document.close()
+    members = to_json(document.members)
+    if document.jobs is None and document.members.keys() & {"input", "variations"}:
+        await _variations(members, document.members, intake)
+        return
+    options = _checked(BatchOptions, members, intake)
+    if options:
+        intake.options = options
+        intake.sign(members)
+    if document.jobs is None:
+        intake.refuse([Fault("/jobs", "is required, or `input` with `variations`")])
+    for number, job in enumerate(document.jobs or ()):
+        await intake.take(job, ("jobs", number))
+
+
+async def _variations(raw: bytes, members: dict[str, Any], intake: Intake) -> None:
+    """Take one input many times, each with another seed."""
+    body = _checked(VariationsBody, raw, intake)
+    if body is None:
+        return
+    intake.options = body
+    intake.sign(raw)
+    job = {name: members[name] for name in ("model", "on_unknown") if name in members}
+    seeds = _seeds(body)
+    if not seeds:
+        intake.refuse([Fault("/variations", f"leads to seeds above {SEED_MAX}")])
+    for seed in seeds:
+        raw = to_json({**job, "input": {**body.input, "seed": seed}})
+        if not await intake.take(raw, (), is_signed=True):
+            return  # the others would have the same faults
+
+
+def _seeds(body: VariationsBody) -> Sequence[Any]:
+    """Give a seed for each: from the one given on, else by chance, and all different."""
+    first, count = body.input.get("seed"), body.variations
+    if first is None:
+        return random.SystemRandom().sample(range(CHOSEN_SEED_MAX + 1), count)
+    if not isinstance(first, int) or first < 0:
+        return [first]  # whatever it is, the check of the input tells it
+    return range(first, first + count) if first + count - 1 <= SEED_MAX else ()
+
+
+def _checked(model: type[M], raw: bytes, intake: Intake, place: Place = ()) -> M | None:
+    """Check what holds for the batch; notes every fault."""
+    try:
+        return model.model_validate_json(raw, context=intake.asking.guard)
+    except ValidationError as error:
+        faults = faults_of(error, model, *(str(step) for step in place))
+        intake.refuse(faults)
+        return None
+
+
+async def _commit(parts: Parts, intake: Intake) -> Response:
+    new = await intake.whole()
+    parts.watch.check_room()
+    timeout_ms = parts.settings.redis_timeout_seconds * 1000
+    try:
+        call = commit(new, not_after_ms=parts.watch.now_ms() + timeout_ms)
+        answer = await parts.committer.run(call)
+    except OutcomeLost as error:
+        raise Problem(
+            "accept_unknown",
+            "The job store did not answer in time. Read the batch to see whether it is there.",
+            headers={"Location": _location(new.id)},
+            more={"batch_id": new.id},
+        ) from error
+    if isinstance(answer, Committed):
+        _count(intake)
+        parts.tender.tend(new.id)
+        return _answer(BatchState(_new(new, answer), answer.created_at), rate_headers(answer.rate))
+    state = await _known(parts, new, answer)
+    intake.give_up()
+    return _answer(state, {"Idempotent-Replayed": "true"})
+
+
+async def _known(parts: Parts, new: NewBatch, answer: NotAccepted) -> BatchState:
+    """Give the batch that this idempotency key made before; raises a Problem for other refusals."""
+    if answer.why == "replayed":
+        state = await parts.committer.run(read_batch(answer.detail, tenant=new.tenant))
+        if state:
+            return state
+        answer = NotAccepted("gone", answer.detail)  # forgotten in between
+    raise refusal(answer)
+
+
+def _new(new: NewBatch, answer: Committed) -> Batch:
+    """Say how the batch stands, from what is known."""
+    counts = dict.fromkeys(Status, 0) | {Status.QUEUED: new.size}
+    return Batch(new.id, new.tenant, new.spec, new.size, counts, answer.created_at)
+
+
+def _count(intake: Intake) -> None:
+    metrics.BATCHES_ACCEPTED.inc()
+    for (model, priority), count in intake.by_kind.items():
+        metrics.JOBS_ACCEPTED.labels(model, priority).inc(count)
+
+
+def _answer(state: BatchState, headers: Mapping[str, str]) -> Response:
+    return batch_response(state, _CREATED, {**headers, "Location": _location(state.batch.id)})
+
+
+def _location(batch_id: str) -> str:
+    return f"/v1/batches/{batch_id}"

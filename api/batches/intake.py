@@ -1,0 +1,200 @@
+"""The jobs of one request on their way into a batch: checked as they come, staged in chunks."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from api.batches.body import BatchOptions
+from api.batches.lines import Unreadable, too_many
+from api.jobs.ask import Asking, check_job, fingerprint, job_of, webhook_kept
+from api.jobs.body import TAGS_MAX, JobBody
+from api.jobs.faults import FAULTS_MAX
+from api.jobs.hook import receiving_host
+from api.parts import Parts
+from api.problems import Fault, Problem, invalid, pointer
+from api.refusals import refusal
+from shared import ids
+from shared.batches import JOBS_MAX, BatchSpec
+from shared.errors import OutcomeLost, StoreDown
+from shared.store.asking import NewJob, NotAccepted
+from shared.store.batches import CHUNK_JOBS, NewBatch, stage
+
+#: A chunk is sent before it has more bytes of bodies than this, however few jobs it has.
+CHUNK_BYTES = 256 * 1024
+#: What decides whether one job is queued at all, or how: a batch is queued as a whole.
+_ALONE = ("fail_fast", "dry_run", "reuse")
+
+Place = Sequence[str | int]
+
+
+class Intake:
+    """Takes one job after another. While one chunk is at Redis the next is checked."""
+
+    def __init__(self, parts: Parts, asking: Asking) -> None:
+        """Take jobs for whoever is `asking`; nothing is staged yet."""
+        self.batch_id = ids.batch_id()
+        self.options = BatchOptions()
+        self._parts = parts
+        self.asking = replace(asking, idempotency_key=None)
+        self._key = asking.idempotency_key
+        self._digest = hashlib.sha256()
+        #: how many jobs there are by model and priority
+        self.by_kind: Counter[tuple[str, str]] = Counter()
+        self._chunk: list[NewJob] = []
+        self._bytes = 0
+        self._chunks = 0
+        self._staging: asyncio.Task[NotAccepted | None] | None = None
+        self._faults: list[Fault] = []
+        self._untold = 0
+        self._is_cut = False
+        self.size = 0
+
+    def refuse(self, faults: Sequence[Fault]) -> None:
+        """Note what is wrong; nothing more is staged, and what was staged is taken away."""
+        if not self._faults:
+            self._chunk.clear()
+            self.give_up()
+        room = FAULTS_MAX - len(self._faults)
+        self._faults += faults[:room]
+        self._untold += len(faults[room:])
+
+    def cut(self, fault: Fault) -> None:
+        """Note why the body is not read on."""
+        self._is_cut = True
+        self.refuse([fault])
+
+    def give_up(self) -> None:
+        """Take away whatever was staged, soon."""
+        if self._chunks:
+            self._parts.tender.give_up(self.batch_id)
+
+    async def take(self, raw: bytes, place: Place, *, is_signed: bool = False) -> bool:
+        """Check one job, and stage it with its neighbours; tells whether it can be.
+
+        `place` is where it stands in the request. A fault is noted and told at the end; raises
+        Unreadable for one job too many, and a Problem where there is no room.
+        """
+        self.size += 1
+        if self.size > JOBS_MAX:
+            raise Unreadable(too_many(pointer(*place[:1])))
+        found = check_job(raw, self.asking)
+        faults = found if isinstance(found, list) else self._misplaced(found[0])
+        if faults:
+            self.refuse([_under(place, fault) for fault in faults])
+        if self._faults or isinstance(found, list):
+            return False
+        if not is_signed:
+            self.sign(raw)
+        self._keep(self._job(*found))
+        self._bytes += len(raw)
+        if len(self._chunk) == CHUNK_JOBS or self._bytes >= CHUNK_BYTES:
+            await self._send()
+        return True
+
+    def sign(self, raw: bytes) -> None:
+        """Let a part of the body tell in what this request differs from others of its key."""
+        if self._key:
+            self._digest.update(fingerprint(raw).encode())
+
+    async def whole(self) -> NewBatch:
+        """Wait until all is staged; gives the batch, to be committed. Raises a Problem."""
+        if not self.size and not self._faults:
+            self.refuse([Fault("", "asks for no job")])
+        if self._faults:
+            raise self._all()
+        if self._chunk:
+            await self._send()
+        await self._staged()
+        webhook = self.options.webhook
+        return NewBatch(
+            id=self.batch_id,
+            tenant=self.asking.holder.tenant,
+            spec=BatchSpec(
+                priority=self.options.priority,
+                webhook=webhook_kept(webhook),
+                metadata=self.options.metadata,
+                tags=self.options.tags,
+            ),
+            size=self.size,
+            webhook_host=receiving_host(webhook.url) if webhook else "",
+            idempotency_key=self._key,
+            fingerprint=self._digest.hexdigest() if self._key else "",
+        )
+
+    def _all(self) -> Problem:
+        """Name the faults, and how many more there are."""
+        problem = invalid(self._faults)
+        if self._untold:
+            told, count = len(self._faults), len(self._faults) + self._untold
+            problem.detail = f"{count:,} faults were found, of which the first {told} are told."
+            problem.more = {"errors_left_out": self._untold}
+        if self._is_cut:  # what is left of the body is not waited for
+            problem.headers = {"Connection": "close"}
+        return problem
+
+    def _misplaced(self, body: JobBody) -> list[Fault]:
+        faults = [
+            Fault(pointer(name), "is not for a job of a batch")
+            for name in _ALONE
+            if getattr(body, name)
+        ]
+        if len({*self.options.tags, *body.tags}) > TAGS_MAX:
+            faults.append(Fault("/tags", f"and the batch's are more than {TAGS_MAX} together"))
+        return faults
+
+    def _job(self, body: JobBody, checked: dict[str, Any]) -> NewJob:
+        job, options = job_of(body, checked, self.asking), self.options
+        if "priority" not in body.model_fields_set:
+            job = replace(job, priority=options.priority)
+        if body.deadline_seconds is None and options.deadline_seconds is not None:
+            job = replace(job, deadline_seconds=options.deadline_seconds)
+        if options.tags:
+            tags = tuple(dict.fromkeys((*options.tags, *job.spec.tags)))
+            job = replace(job, spec=replace(job.spec, tags=tags))
+        return job
+
+    def _keep(self, job: NewJob) -> None:
+        self._chunk.append(job)
+        self.by_kind[job.spec.model, job.priority.value] += 1
+
+    async def _send(self) -> None:
+        """Send a chunk on its way, once the one before is staged."""
+        await self._staged()
+        self._parts.watch.check_room()
+        call = stage(
+            self.batch_id,
+            tenant=self.asking.holder.tenant,
+            number=self._chunks,
+            jobs=tuple(self._chunk),
+        )
+        self._staging = asyncio.create_task(self._parts.committer.run(call))
+        self._staging.add_done_callback(_hear)
+        self._chunk.clear()
+        self._bytes = 0
+        self._chunks += 1
+
+    async def _staged(self) -> None:
+        if self._staging is None:
+            return
+        try:
+            found = await self._staging
+        except OutcomeLost as error:
+            # whatever became of it: it is never committed
+            raise StoreDown("Redis did not answer in time; nothing was accepted.") from error
+        finally:
+            self._staging = None
+        if found:
+            raise refusal(found)
+
+
+def _hear(staging: "asyncio.Task[Any]") -> None:
+    """Hear what became of it, also where nobody asks any more."""
+    if not staging.cancelled():
+        staging.exception()
+
+
+def _under(place: Place, fault: Fault) -> Fault:
+    return Fault(pointer(*place) + fault.pointer, fault.message)

@@ -1,0 +1,99 @@
+"""`GET /v1/batches/{id}/manifest`: what was asked and what came, line by line, or as a ZIP."""
+
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from api.batches.archive import Archive
+from api.batches.read import existing
+from api.parts import Parts, parts_of, tenant_of
+from api.query import Query, word_of
+from shared.jobs import Job
+from shared.store.batches import members
+from shared.store.reading import Standing
+
+#: Jobs that are read in one script.
+PAGE = 100
+NAME = "manifest.ndjson"
+_MEMBERS = (
+    *("id", "status", "model", "input", "metadata", "tags"),
+    *("image", "error", "created_at", "finished_at"),
+)
+
+
+class Form(StrEnum):
+    """How a manifest is given."""
+
+    NDJSON = "ndjson"
+    ZIP = "zip"
+
+
+_TYPES = {Form.NDJSON: "application/x-ndjson", Form.ZIP: "application/zip"}
+
+
+async def get_manifest(request: Request, batch_id: str) -> Response:
+    """Tell of each job what was asked and what came, one line a job in the order asked.
+
+    With `?format=zip` come the pictures that there are by now, and the manifest as its last entry;
+    each line then has `file`, and `missing` where a picture that there was is gone. Jobs that are
+    forgotten have no line.
+    """
+    parts, holder = parts_of(request), await tenant_of(request)
+    query = Query(request)
+    form = query.take("format", word_of(Form)) or Form.NDJSON
+    query.done()
+    await existing(parts, batch_id, holder.tenant)
+    headers = {
+        "Cache-Control": "private, no-store",
+        "Content-Disposition": f'attachment; filename="{batch_id}.{form.value}"',
+    }
+    if request.method == "HEAD":
+        return Response(None, 200, headers, _TYPES[form])
+    jobs = _Jobs(parts, batch_id, holder.tenant)
+    body = _lines(jobs) if form is Form.NDJSON else _zip(jobs)
+    return StreamingResponse(body, 200, headers, _TYPES[form])
+
+
+class _Jobs:
+    """The jobs of a batch in the order asked for, a page at a time; may be read again."""
+
+    def __init__(self, parts: Parts, batch_id: str, tenant: str) -> None:
+        self.parts = parts
+        self._batch_id = batch_id
+        self._tenant = tenant
+
+    async def pages(self) -> AsyncIterator[tuple[Job, ...]]:
+        after = None
+        while True:
+            call = members(self._batch_id, tenant=self._tenant, after=after, most=PAGE)
+            jobs, after = await self.parts.committer.run(call)
+            yield jobs
+            if after is None:
+                return
+
+    def line(self, job: Job, **more: Any) -> bytes:  # noqa: ANN401  JSON
+        """Write the line of a job."""
+        shown = self.parts.view.job(Standing(job))
+        line = {name: shown[name] for name in _MEMBERS} | more
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+async def _lines(jobs: _Jobs) -> AsyncIterator[bytes]:
+    async for page in jobs.pages():
+        yield b"".join(jobs.line(job) for job in page)
+
+
+async def _zip(jobs: _Jobs) -> AsyncIterator[bytes]:
+    """Send the pictures, then tell which: only then is it known."""
+    with Archive(jobs.parts.pictures) as archive:
+        async for page in jobs.pages():
+            async for chunk in archive.pictures(page):
+                yield chunk
+        async for page in jobs.pages():
+            archive.write(b"".join(jobs.line(job, **archive.of(job)) for job in page))
+        for chunk in archive.end(NAME):
+            yield chunk

@@ -1,0 +1,178 @@
+"""What the service adds to the `darkroom` program: tenants and their keys.
+
+These speak with the Redis of DARKROOM_REDIS_URL itself, so they work before anything else runs;
+whatever they change is in the audit, by `cli:<user>`. They end with 0; with 2 for wrong words or
+settings; with 3 where what was asked for cannot be; with 4 where Redis is away. What is wrong
+stands on stderr.
+"""
+
+import sys
+from typing import Annotated, Any
+
+import cyclopts
+
+tenants = cyclopts.App(help="Who may ask for images.")
+keys = cyclopts.App(help="The keys of tenants.")
+
+Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON.")]
+Limit = Annotated[str | None, cyclopts.Parameter(help="A number, or `none` to take it away.")]
+Moment = Annotated[str | None, cyclopts.Parameter(help="A time such as 2027-01-31T12:00:00Z.")]
+
+
+@tenants.command
+def create(name: str, *, json: Json = False) -> None:
+    """Make a tenant, or take the one of this name, and give it a key and an ops key.
+
+    Keys and webhook secret are shown now and never again.
+    """
+    # late, here as below: a command that is not asked for should cost the program nothing
+    from api import by_hand  # noqa: PLC0415
+
+    _tell(by_hand.create_tenant(name), json=json)
+
+
+@tenants.command(name="list")
+def list_tenants(*, json: Json = False) -> None:
+    """List the tenants: what they may, and how many of their jobs wait and run."""
+    from api import by_hand  # noqa: PLC0415
+
+    columns = ("name", "weight", "max_running", "max_queued", "queued", "running")
+    _table(by_hand.list_tenants(), columns, json=json)
+
+
+@tenants.command
+def show(name: str, *, json: Json = False) -> None:
+    """Show what a tenant may."""
+    from api import by_hand  # noqa: PLC0415
+
+    _tell(by_hand.show_tenant(name), json=json)
+
+
+@tenants.command(name="set")
+def set_limits(  # noqa: PLR0913  one option a limit
+    name: str,
+    *,
+    weight: Limit = None,
+    max_running: Limit = None,
+    max_queued: Limit = None,
+    requests_per_minute: Limit = None,
+    daily_credits: Limit = None,
+    budget_action: Annotated[
+        str | None, cyclopts.Parameter(help="hold or refuse, once the credits are spent.")
+    ] = None,
+    may_disable_safety: bool | None = None,
+    json: Json = False,
+) -> None:
+    """Change what a tenant may, at once. What is not named stays."""
+    from api import by_hand  # noqa: PLC0415
+
+    written = {
+        "weight": weight,
+        "max_running": max_running,
+        "max_queued": max_queued,
+        "requests_per_minute": requests_per_minute,
+        "daily_credits": daily_credits,
+        "budget_action": budget_action,
+        "may_disable_safety": may_disable_safety,
+    }
+    given = {limit: value for limit, value in written.items() if value is not None}
+    _tell(by_hand.set_limits(name, given), json=json)
+
+
+@keys.command(name="create")
+def create_key(
+    tenant: str,
+    *,
+    scopes: Annotated[
+        list[str] | None,
+        cyclopts.Parameter(
+            consume_multiple=True,
+            help="jobs:write and jobs:read unless named; also ops:read, ops:write.",
+        ),
+    ] = None,
+    label: str = "",
+    expires_at: Moment = None,
+    json: Json = False,
+) -> None:
+    """Give a tenant a key. It is shown now and never again."""
+    from api import by_hand  # noqa: PLC0415
+
+    given = {"label": label, "expires_at": expires_at, **({"scopes": scopes} if scopes else {})}
+    _tell(by_hand.create_key(tenant, given), json=json)
+
+
+@keys.command(name="list")
+def list_keys(tenant: str, *, json: Json = False) -> None:
+    """List a tenant's keys, with those that ended in the last 30 days."""
+    from api import by_hand  # noqa: PLC0415
+
+    columns = ("id", "state", "scopes", "label", "created_at", "expires_at", "last_used_at")
+    _table(by_hand.list_keys(tenant), columns, json=json)
+
+
+@keys.command(name="rotate")
+def rotate_key(
+    tenant: str,
+    key_id: str,
+    *,
+    grace_seconds: Annotated[
+        int | None, cyclopts.Parameter(help="How long the old one lives on; a day if not said.")
+    ] = None,
+    expires_at: Moment = None,
+    json: Json = False,
+) -> None:
+    """Give a tenant a key in the place of another, with its scopes; both live for the grace."""
+    from api import by_hand  # noqa: PLC0415
+
+    written = {"grace_seconds": grace_seconds, "expires_at": expires_at}
+    given = {name: value for name, value in written.items() if value is not None}
+    _tell(by_hand.rotate_key(tenant, key_id, given), json=json)
+
+
+@keys.command(name="revoke")
+def revoke_key(tenant: str, key_id: str, *, json: Json = False) -> None:
+    """Revoke a key: within five seconds it opens nothing anywhere."""
+    from api import by_hand  # noqa: PLC0415
+
+    _tell(by_hand.revoke_key(tenant, key_id), json=json)
+
+
+def _tell(facts: dict[str, Any], *, json: bool) -> None:
+    """Print one thing, a line for each of its members."""
+    if json:
+        _print_json(facts)
+        return
+    width = max(len(name) for name in facts) + 2
+    for name, value in facts.items():
+        _print(f"{name.replace('_', ' '):<{width}}{_word(value)}")
+
+
+def _table(rows: list[dict[str, Any]], columns: tuple[str, ...], *, json: bool) -> None:
+    """Print many things, a line each; JSON has all of their members."""
+    if json:
+        _print_json({"data": rows})
+        return
+    lines = [[column.replace("_", " ") for column in columns]]
+    lines += [[_word(row[column]) for column in columns] for row in rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    for line in lines:
+        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        _print("  ".join(cells).rstrip())
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " ".join(value)
+    return "-" if value is None or value == "" else str(value)
+
+
+def _print_json(value: object) -> None:
+    import orjson  # noqa: PLC0415
+
+    _print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")

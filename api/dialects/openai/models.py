@@ -1,0 +1,45 @@
+"""`/openai/v1/models`: what can be asked for, by our names and the operator's aliases."""
+
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.parts import parts_of, tenant_of
+from api.problems import not_found
+from api.query import Query
+from shared.models import MODELS
+from shared.settings import Settings
+
+
+async def get_models(request: Request) -> Response:
+    """List the models, as OpenAI does."""
+    await tenant_of(request)
+    Query(request).done()
+    named = _names(parts_of(request).settings)
+    return _json({"object": "list", "data": [_shown(name, named[name]) for name in named]})
+
+
+async def get_model(request: Request, model_id: str) -> Response:
+    """Read one model, as OpenAI shows it."""
+    await tenant_of(request)
+    Query(request).done()
+    named = _names(parts_of(request).settings)
+    if model_id not in named:
+        raise not_found("model")
+    return _json(_shown(model_id, named[model_id]))
+
+
+def _names(settings: Settings) -> dict[str, str]:
+    """Give the model behind each name."""
+    return {**{name: name for name in MODELS}, **settings.openai_aliases}
+
+
+def _shown(name: str, model: str) -> dict[str, Any]:
+    # when a model was made is not known; clients want a number
+    return {"id": name, "object": "model", "created": 0, "owned_by": model.partition("/")[0]}
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")

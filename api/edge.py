@@ -1,0 +1,157 @@
+"""What happens around every request: its id, the limit of its body, its count, its last resort."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+
+from prometheus_client import Counter, Histogram
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import Problem, answer, problem_of
+from shared import metrics
+from shared.errors import StoreError
+from shared.logs import log
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+#: Where the request's id stands in the scope.
+REQUEST_ID = "darkroom.request_id"
+#: nginx' word for a client that left before its answer; it is counted, never sent.
+CLIENT_LEFT = 499
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: Writes a problem, with the request's id.
+Writer = Callable[[Problem, str], Response]
+
+_log = log(__name__)
+
+
+class Edge:
+    """Plain ASGI middleware; whatever is wrong inside leaves as a problem."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        larger: Mapping[str, int] | None = None,
+        dialects: Mapping[str, Writer] | None = None,
+    ) -> None:
+        """Wrap `app`; a body over `max_body_bytes` is refused before more of it is read.
+
+        `larger` has another limit for some paths, `dialects` what writes problems under each
+        beginning of a path that has its own way.
+        """
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._larger = larger or {}
+        self._dialects = dialects or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        most = self._larger.get(scope["path"], self._max_body_bytes)
+        exchange = _Exchange(scope, receive, send, most)
+        try:
+            await self._serve(scope, exchange)
+        finally:
+            exchange.count()
+
+    async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
+        try:
+            exchange.check_length()
+            await self._app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            exchange.status = CLIENT_LEFT
+        except Exception as error:  # noqa: BLE001  the last resort of every request
+            await exchange.fail(error, self._writer(scope["path"]))
+
+    def _writer(self, path: str) -> Writer:
+        return next((w for start, w in self._dialects.items() if path.startswith(start)), answer)
+
+
+class _Exchange:
+    """One request and its answer, as they pass by."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._max_body_bytes = max_body_bytes
+        self._read_bytes = 0
+        self._started_at = time.perf_counter()
+        self._id = _request_id(scope["headers"])
+        self.status = 0
+        scope[REQUEST_ID] = self._id.decode()
+
+    def check_length(self) -> None:
+        """Refuse what says itself that it is too large."""
+        for name, value in self._scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
+                raise self._too_large()
+
+    async def receive(self) -> Message:
+        """Hand on the next part of the body; whatever was said of its length, it is counted."""
+        message = await self._receive()
+        self._read_bytes += len(message.get("body", b""))
+        if self._read_bytes > self._max_body_bytes:
+            raise self._too_large()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Hand on the answer, with the request's id."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self._id)]
+        await self._send(message)
+
+    async def fail(self, error: Exception, write: Writer) -> None:
+        """Answer with a problem by `write`; where the answer has begun, it stays unfinished."""
+        problem = problem_of(error)
+        if isinstance(error, StoreError) or isinstance(error.__cause__, StoreError):
+            metrics.REDIS_ERRORS.inc()
+        request_id = self._scope[REQUEST_ID]
+        if problem.code == "internal":
+            _log.error("request failed", request_id=request_id, exc_info=error)
+        elif self.status:
+            _log.warning("answer broken off", request_id=request_id, reason=problem.detail)
+        if not self.status:
+            await write(problem, request_id)(self._scope, self._receive, self.send)
+
+    def count(self) -> None:
+        """Add this request to the metrics, under its route's template."""
+        route = getattr(self._scope.get("route"), "path_format", "unmatched")
+        method = self._scope["method"]
+        method = method if method in _METHODS else "OTHER"
+        status = self.status or CLIENT_LEFT
+        requests, seconds = _counted(route, method, status)
+        requests.inc()
+        seconds.observe(time.perf_counter() - self._started_at)
+
+    def _too_large(self) -> Problem:
+        return Problem(
+            "body_too_large",
+            f"The largest body that is taken here has {self._max_body_bytes:,} bytes.",
+            # what is left of the body is not waited for
+            headers={"Connection": "close"},
+        )
+
+
+@cache
+def _counted(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    """Give the metrics of one kind of answer: finding them costs more than counting."""
+    return (
+        metrics.HTTP_REQUESTS.labels(route, method, str(status)),
+        metrics.HTTP_REQUEST_SECONDS.labels(route),
+    )
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    for name, value in headers:
+        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            return value
+    return secrets.token_hex(12).encode()

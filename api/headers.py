@@ -1,0 +1,80 @@
+"""What the headers of a request ask for: conditions, preferences, ranges. Pure."""
+
+import re
+from typing import NamedTuple
+
+from starlette.datastructures import Headers
+
+WAIT_SECONDS_MAX = 60
+_ETAG = re.compile(r'(?:W/)?"([^"]*)"')
+_WAIT = re.compile(r'wait(?:\s*=\s*(?:"([^"]*)"|([^\s;"]*)))?\s*(?:;.*)?', re.IGNORECASE)
+_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.IGNORECASE)
+
+
+def etag_matches(written: str, opaque: str) -> bool:
+    """Tell whether an `If-None-Match` names this entity tag (compared weakly), or is `*`."""
+    return written.strip() == "*" or opaque in _ETAG.findall(written)
+
+
+def preferred_wait(headers: Headers) -> int | None:
+    """Give the seconds of `Prefer: wait=N` (1 to 60; `wait` alone is 60).
+
+    What cannot be used is ignored, and of several the first counts (RFC 7240).
+    """
+    for preference in ",".join(headers.getlist("prefer")).split(","):
+        found = _WAIT.fullmatch(preference.strip())
+        if not found:
+            continue
+        quoted, plain = found.groups()
+        if quoted is None and plain is None:
+            return WAIT_SECONDS_MAX
+        return _seconds(quoted if quoted is not None else plain)
+    return None
+
+
+def _seconds(written: str) -> int | None:
+    if not re.fullmatch(r"[0-9]{1,4}", written):
+        return None
+    seconds = int(written)
+    return seconds if 1 <= seconds <= WAIT_SECONDS_MAX else None
+
+
+class Range(NamedTuple):
+    """A part of a body: bytes `first` to `last`, both counted from 0 and inclusive."""
+
+    first: int
+    last: int
+
+    @property
+    def length(self) -> int:
+        """How many bytes."""
+        return self.last - self.first + 1
+
+
+class Unsatisfiable(Exception):
+    """The range lies outside the body."""
+
+
+def wanted_range(written: str | None, size: int) -> Range | None:
+    """Read a `Range` of a body of `size` bytes; None for the whole.
+
+    Several ranges, and what is no range of bytes, are answered with the whole (RFC 9110, 14.2).
+    Raises Unsatisfiable.
+    """
+    found = _RANGE.fullmatch(written or "")
+    if not found or found.groups() == ("", ""):
+        return None
+    first, last = found.groups()
+    if not first:
+        return _suffix(int(last), size)
+    if last and int(last) < int(first):
+        return None
+    if int(first) >= size:
+        raise Unsatisfiable
+    return Range(int(first), min(int(last), size - 1) if last else size - 1)
+
+
+def _suffix(length: int, size: int) -> Range:
+    if length == 0 or size == 0:
+        raise Unsatisfiable
+    return Range(max(size - length, 0), size - 1)

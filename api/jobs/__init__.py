@@ -1,0 +1,1 @@
+"""Jobs: asking for one, and everything that can be asked about it."""

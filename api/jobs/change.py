@@ -1,0 +1,103 @@
+"""What clients ask of a job that exists: cancel it, send it again, make it again, forget it."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.jobs import hook
+from api.jobs.ask import fingerprint, key_faults
+from api.jobs.create import accept_new, idempotency_key
+from api.jobs.read import read_job
+from api.jobs.show import job_response
+from api.parts import Parts, parts_of, tenant_of
+from api.problems import Problem, invalid, not_found
+from api.query import Query
+from api.refusals import refusal
+from shared.ids import is_job_id
+from shared.ids import job_id as new_id
+from shared.jobs import Job, Status
+from shared.store.asking import NewJob, NotAccepted, again, cancel, forget
+from shared.store.call import Call
+from shared.store.reading import Standing
+
+
+async def cancel_job(request: Request, job_id: str) -> Response:
+    """Cancel a job: a queued one at once and for nothing, a running one by dropping its result."""
+    parts, tenant = await _caller(request, job_id)
+    return await _changed(parts, cancel(job_id, tenant=tenant))
+
+
+async def retry_job(request: Request, job_id: str) -> Response:
+    """Send a failed or canceled job again, as the same job: `run` counts it.
+
+    What was bought for it and not found wanting is not bought again.
+    """
+    parts, tenant = await _caller(request, job_id)
+    parts.watch.check_room()
+    seconds = parts.settings.deadline_seconds
+    return await _changed(parts, again(job_id, tenant=tenant, deadline_seconds=seconds))
+
+
+async def reproduce_job(request: Request, job_id: str) -> Response:
+    """Make the image of a job again: a new job with the same input, seed, webhook and tags.
+
+    Takes `Idempotency-Key` and `Prefer: wait=N` as a new job does.
+    """
+    parts, tenant = await _caller(request, job_id)
+    key = idempotency_key(request)
+    if faults := key_faults(key):
+        raise invalid(faults)
+    job = (await read_job(parts, job_id, tenant)).job
+    webhook = job.spec.webhook
+    return await accept_new(
+        request,
+        parts,
+        NewJob(
+            id=new_id(),
+            tenant=tenant,
+            spec=job.spec,
+            priority=job.priority,
+            deadline_seconds=parts.settings.deadline_seconds,
+            max_attempts=parts.settings.max_attempts,
+            idempotency_key=key,
+            fingerprint=fingerprint(f'["reproduce","{job_id}"]'.encode()) if key else "",
+            webhook_host=hook.receiving_host(webhook["url"]) if webhook else "",
+            credits=parts.price_of(job.spec.model) or 0.0,
+        ),
+    )
+
+
+async def delete_job(request: Request, job_id: str) -> Response:
+    """Forget a final job and its image, now."""
+    parts, tenant = await _caller(request, job_id)
+    found = await parts.committer.run(forget(job_id, tenant=tenant))
+    if isinstance(found, Status):
+        raise _wrong_state(found)
+    if not found:
+        raise not_found()
+    return Response(status_code=204)
+
+
+async def _caller(request: Request, job_id: str) -> tuple[Parts, str]:
+    """Give the parts and the tenant that asks; what is no id of a job is not asked about."""
+    parts, holder = parts_of(request), await tenant_of(request)
+    Query(request).done()
+    if not is_job_id(job_id):
+        raise not_found()
+    return parts, holder.tenant
+
+
+async def _changed(parts: Parts, call: Call[Job | Status | NotAccepted | None]) -> Response:
+    """Make a move that a client asked for, and answer with the job."""
+    found = await parts.committer.run(call)
+    if isinstance(found, Job):
+        return job_response(parts.view, Standing(found))
+    if isinstance(found, NotAccepted):
+        raise refusal(found)
+    raise _wrong_state(found) if found else not_found()
+
+
+def _wrong_state(status: Status) -> Problem:
+    more = {"job_status": status.value}
+    if status in {Status.QUEUED, Status.RUNNING}:
+        return Problem("job_not_final", f"The job is {status.value}; cancel it first.", more=more)
+    return Problem("job_final", f"The job is {status.value} and stays so.", more=more)

@@ -1,0 +1,119 @@
+"""`GET /v1/jobs/{id}/events`: the job's history as server-sent events, from wherever one stopped.
+
+What is sent comes from the history that the job keeps, never from the wake-up itself: nothing is
+lost by a reconnect, of the client or of ours.
+"""
+
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from api.parts import Parts, parts_of, tenant_of
+from api.problems import Fault, invalid, not_found
+from api.query import Query
+from api.wake import SAFETY_SECONDS
+from shared.errors import StoreError
+from shared.ids import is_job_id
+from shared.jobs import Change, Job
+from shared.view import rfc3339
+
+COMMENT_SECONDS = 15.0
+#: What a client waits before it comes again, in milliseconds.
+_RETRY_MS = 1000
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would keep the events until they fill a buffer
+}
+
+
+async def get_events(request: Request, job_id: str) -> Response:
+    """Follow a job: one event for each change, until it is final.
+
+    An event is named for the status where that changed, else `change`. `Last-Event-ID` goes on
+    after that version; where nothing is left to tell of a final job, the answer is 204.
+    """
+    parts, holder = parts_of(request), await tenant_of(request)
+    Query(request).done()
+    after = _last_event_id(request.headers.get("last-event-id"))
+    standing = await parts.read(job_id, holder.tenant) if is_job_id(job_id) else None
+    if standing is None:
+        raise not_found()
+    if standing.job.state.is_final and standing.job.version <= after:
+        return Response(None, 204)
+    if request.method == "HEAD":
+        return Response(None, 200, _HEADERS, "text/event-stream")
+    stream = _Stream(parts, job_id, holder.tenant, after)
+    return StreamingResponse(stream.text(), 200, _HEADERS, "text/event-stream")
+
+
+def _last_event_id(written: str | None) -> int:
+    if not written:
+        return 0
+    if not re.fullmatch(r"[0-9]{1,9}", written):
+        raise invalid([Fault("/header/Last-Event-ID", "must be the id of an event of this job")])
+    return int(written)
+
+
+class _Stream:
+    """One client's place in one job's history."""
+
+    def __init__(self, parts: Parts, job_id: str, tenant: str, after: int) -> None:
+        self._parts = parts
+        self._job_id = job_id
+        self._tenant = tenant
+        self._after = after
+        self._is_over = False
+
+    async def text(self) -> AsyncIterator[bytes]:
+        """Give what is to be sent, until the final event, the job's end or that of the process."""
+        yield f"retry: {_RETRY_MS}\n\n".encode()
+        sent_at = time.monotonic()
+        with self._parts.wake.bell(self._job_id) as bell:
+            while True:
+                news = await self._news()
+                comment_in = sent_at + COMMENT_SECONDS - time.monotonic()
+                if news or comment_in <= 0:
+                    yield news or b": still here\n\n"
+                    sent_at = time.monotonic()
+                    comment_in = COMMENT_SECONDS
+                if self._is_over or self._parts.wake.closing:
+                    return
+                await bell.listen(min(comment_in, SAFETY_SECONDS))
+
+    async def _news(self) -> bytes:
+        try:
+            standing = await self._parts.read(self._job_id, self._tenant)
+        except StoreError:
+            return b""  # Redis is away: the stream stays open, and goes on where it was
+        if standing is None:
+            self._is_over = True
+            return b""
+        news = b"".join(events_after(standing.job, self._after))
+        self._after = max(self._after, standing.job.version)
+        self._is_over = standing.job.state.is_final
+        return news
+
+
+def events_after(job: Job, version: int) -> Iterator[bytes]:
+    """Write the changes after a version as events."""
+    before = None
+    for change in job.history:
+        if change.version > version:
+            yield _event(change, is_new_status=change.state.status is not before)
+        before = change.state.status
+
+
+def _event(change: Change, *, is_new_status: bool) -> bytes:
+    name = change.state.status.value if is_new_status else "change"
+    data = {
+        "version": change.version,
+        "status": change.state.status.value,
+        "step": change.state.step,
+        "attempt": change.attempt,
+        "at": rfc3339(change.at),
+    }
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (change.version, name.encode(), orjson.dumps(data))

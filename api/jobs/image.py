@@ -1,0 +1,118 @@
+"""`GET /v1/jobs/{id}/image`: the bytes, for a key of the tenant or for a signed address."""
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from api.headers import Range, Unsatisfiable, etag_matches, wanted_range
+from api.parts import Parts, parts_of, tenant_of
+from api.pictures import Part
+from api.problems import Problem, not_found
+from api.query import Query, flag, text
+from shared.ids import is_job_id
+from shared.jobs import Image, Job
+from shared.signing import image_query_holds
+
+#: A picture never changes under its address.
+CACHE_SECONDS = 86_400
+#: How long the storage's own address holds.
+PRESIGNED_SECONDS = 3600
+
+
+async def get_image(request: Request, job_id: str) -> Response:
+    """Give the picture of a job.
+
+    With a key of its tenant, or by the signed address in the job's `image.url`. `?redirect=1`
+    leads to an address of the storage itself, valid for an hour.
+    """
+    parts = parts_of(request)
+    query = Query(request)
+    redirect = query.take("redirect", flag)
+    expires, signature = query.take("expires", text), query.take("signature", text)
+    query.done()
+    if signature is None and expires is None:
+        tenant = (await tenant_of(request)).tenant
+    else:
+        _check_signature(parts, job_id, expires or "", signature or "")
+        tenant = ""  # the signature names the job: whoever has it may see the picture
+    standing = await parts.read(job_id, tenant) if is_job_id(job_id) else None
+    if standing is None:
+        raise not_found()
+    image = _image(standing.job)
+    if redirect:
+        return _redirect(parts, job_id, image)
+    return await _bytes(request, parts, job_id, image)
+
+
+def _check_signature(parts: Parts, job_id: str, expires: str, signature: str) -> None:
+    key = parts.watch.signing_key()
+    if not image_query_holds(
+        key, job_id, expires=expires, signature=signature, now_seconds=time.time()
+    ):
+        raise Problem("signature_invalid", "Read the job again for an address that holds.")
+
+
+def _image(job: Job) -> Image:
+    if job.image:
+        return job.image
+    status = job.state.status.value
+    if job.state.is_final:
+        raise Problem("no_image", f"The job is {status}: it has no image.")
+    raise Problem("image_not_ready", f"The job is {status}.", headers={"Retry-After": "1"})
+
+
+def _redirect(parts: Parts, job_id: str, image: Image) -> Response:
+    address = parts.storage.presign(
+        image.key,
+        seconds=PRESIGNED_SECONDS,
+        content_type=image.content_type,
+        filename=file_name(job_id, image),
+    )
+    return RedirectResponse(address, 302, {"Cache-Control": "no-store"})
+
+
+async def _bytes(request: Request, parts: Parts, job_id: str, image: Image) -> Response:
+    headers = _headers(job_id, image)
+    known = request.headers.get("if-none-match")
+    if known is not None and etag_matches(known, image.sha256):
+        return Response(None, 304, headers)
+    part = _range(request, image)
+    headers["content-type"] = image.content_type
+    status = 200
+    if part:
+        status = 206
+        headers["Content-Range"] = f"bytes {part.first}-{part.last}/{image.bytes}"
+    wanted = Part(image.key, image.bytes, part)
+    if request.method == "HEAD":
+        return Response(None, status, {**headers, "content-length": str(wanted.length)})
+    return await parts.pictures.response(wanted, status, headers)
+
+
+def _headers(job_id: str, image: Image) -> dict[str, str]:
+    return {
+        "ETag": f'"{image.sha256}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": f"private, max-age={CACHE_SECONDS}, immutable",
+        "Content-Disposition": f'inline; filename="{file_name(job_id, image)}"',
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+
+
+def _range(request: Request, image: Image) -> Range | None:
+    """Read the range that is asked for, if it is of this very picture (`If-Range`)."""
+    same = request.headers.get("if-range")
+    if request.method != "GET" or (same is not None and same.strip() != f'"{image.sha256}"'):
+        return None
+    try:
+        return wanted_range(request.headers.get("range"), image.bytes)
+    except Unsatisfiable:
+        headers = {"Content-Range": f"bytes */{image.bytes}"}
+        detail = f"The image has {image.bytes:,} bytes."
+        raise Problem("range_not_satisfiable", detail, headers=headers) from None
+
+
+def file_name(job_id: str, image: Image) -> str:
+    """Name the picture for whoever saves it."""
+    return f"{job_id}.{image.key.rpartition('.')[2]}"

@@ -1,0 +1,176 @@
+"""The front door: `uvicorn --factory api.main:create_app --http api.wire:Wire`."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from api import reference, reference_ops
+from api.auth import Keyring
+from api.dialects.openai.errors import answer as openai_problem
+from api.dialects.replicate.errors import answer as replicate_problem
+from api.edge import Edge
+from api.failures import Failures
+from api.parts import Parts
+from api.pictures import READERS, Pictures
+from api.problems import problem_of
+from api.routes import BATCHES, ROUTES, begin_metrics
+from api.routing import allowed
+from api.shutdown import on_stop_signal
+from api.tender import Tender
+from api.wake import Wake
+from api.watch import Watch
+from shared import logs, metrics
+from shared.errors import BadSettings
+from shared.queue import build_celery, build_scripts
+from shared.settings import Settings, load_settings, require
+from shared.storage import Storage
+from shared.store.committer import Committer
+from shared.store.connect import connect_async
+from shared.store.replicas import Replicas
+
+#: One for the committer, one for the watch, one for the wake reader, and one to spare while a
+#: broken one is replaced.
+_CONNECTIONS = 8
+_METHOD_NOT_ALLOWED = 405
+#: How problems are told under the paths of other services' dialects.
+_DIALECTS = {"/openai/": openai_problem, "/replicate/": replicate_problem}
+
+
+class FrontDoor(FastAPI):
+    """The app. Every request passes the edge, and goes the shortest way to its route."""
+
+    def guard(self, *, max_body_bytes: int, max_batch_bytes: int) -> None:
+        """Put the edge around everything."""
+        self._edge = Edge(
+            self._dispatch,
+            max_body_bytes=max_body_bytes,
+            larger={BATCHES: max_batch_bytes},
+            dialects=_DIALECTS,
+        )
+        self._short = {
+            (method, route.path): route
+            for route in ROUTES
+            if "{" not in route.path
+            for method in route.accepted
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve whatever comes."""
+        if scope["type"] == "http":
+            scope["app"] = self
+            await self._edge(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Go straight to a route whose path has no parts to be read, else let the router find it.
+
+        FastAPI's own layers are left out: they catch and close what the edge and `Direct` routes
+        catch and close already. So a route that wants dependencies solved would not work here.
+        """
+        route = self._short.get((scope["method"], scope["path"]))
+        if route is None:
+            await self._find(scope, receive, send)
+        else:
+            scope["route"] = route
+            scope["path_params"] = {}
+            await route.app(scope, receive, send)
+
+    async def _find(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.router(scope, receive, send)
+        except HTTPException as error:
+            problem = problem_of(error)
+            if problem.kind.status == _METHOD_NOT_ALLOWED:
+                problem.headers = {"Allow": allowed(self.routes, scope)}
+            raise problem from error
+
+    def openapi(self) -> dict[str, Any]:
+        """Give the OpenAPI document, made once."""
+        if self.openapi_schema is None:
+            whole = reference.complete(super().openapi())
+            self.openapi_schema = reference_ops.complete_ops(whole)
+        return self.openapi_schema
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the app; without `settings` they are read from the environment.
+
+    A wrong or missing setting ends the process with a sentence for each.
+    """
+    settings = _checked(settings)
+    app = FrontDoor(
+        title="Darkroom",
+        version=version("darkroom-service"),
+        description="Image generation as a service: ask once, get the image, whatever happens.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(settings),
+    )
+    app.router.routes.extend(ROUTES)
+    app.guard(max_body_bytes=settings.max_body_bytes, max_batch_bytes=settings.max_batch_bytes)
+    return app
+
+
+def _checked(settings: Settings | None) -> Settings:
+    try:
+        checked = settings or load_settings()
+        require(checked, "s3_access_key", "s3_secret_key")
+    except BadSettings as error:
+        sys.exit(f"The API cannot start.\n{error}")
+    if settings is None:  # who brings settings has set up logging too
+        logs.configure(checked)
+    return checked
+
+
+def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            parts = await _open(settings, stack)
+            app.state.parts = parts
+            loop = asyncio.get_running_loop()
+            with on_stop_signal(partial(loop.call_soon_threadsafe, parts.wake.close)):
+                yield
+
+    return lifespan
+
+
+async def _open(settings: Settings, stack: AsyncExitStack) -> Parts:
+    """Open what the routes work with; Redis may be away and come later."""
+    metrics.begin()
+    begin_metrics()
+    pool = connect_async(settings, connections=_CONNECTIONS)
+    stack.push_async_callback(pool.disconnect)
+    scripts = build_scripts(settings, build_celery(settings))
+    timeout = settings.redis_timeout_seconds
+    replicas = Replicas.from_settings(settings)
+    committer = await stack.enter_async_context(
+        Committer(pool, scripts, timeout_seconds=timeout, replicas=replicas)
+    )
+    tender = await stack.enter_async_context(Tender(committer))
+    watch = await stack.enter_async_context(Watch(pool, committer))
+    wake = await stack.enter_async_context(Wake(pool, block_seconds=min(1.0, timeout / 2)))
+    storage = Storage.from_settings(settings, concurrency=READERS)
+    stack.callback(storage.close)
+    threads = stack.enter_context(ThreadPoolExecutor(READERS, "storage"))
+    return Parts(
+        settings=settings,
+        committer=committer,
+        tender=tender,
+        watch=watch,
+        wake=wake,
+        keyring=Keyring(committer, Failures(settings.auth_failures_per_minute)),
+        storage=storage,
+        pictures=Pictures(storage, threads),
+    )

@@ -1,0 +1,52 @@
+"""`/v1/models`: what can be asked for."""
+
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.parts import Parts, parts_of, tenant_of
+from api.problems import not_found
+from api.query import Query
+from shared.models import MODELS, Model
+
+
+async def get_models(request: Request) -> Response:
+    """List the models on offer."""
+    await tenant_of(request)
+    Query(request).done()
+    parts = parts_of(request)
+    return _json({"data": [model_shown(model, parts) for model in MODELS.values()]})
+
+
+async def get_model(request: Request, owner: str, name: str) -> Response:
+    """Read one model: the JSON Schema of its input and the defaults."""
+    await tenant_of(request)
+    Query(request).done()
+    model = MODELS.get(f"{owner}/{name}")
+    if model is None:
+        raise not_found("model")
+    return _json(model_shown(model, parts_of(request)))
+
+
+def price_shown(credits_each: float | None) -> dict[str, Any] | None:
+    """Write what one call may cost; the provider tells no cost, so it is always an estimate."""
+    return None if credits_each is None else {"credits": credits_each, "estimated": True}
+
+
+def model_shown(model: Model, parts: Parts) -> dict[str, Any]:
+    """Write a model, with its price as the operator estimates it."""
+    return {
+        "id": model.id,
+        "name": model.name,
+        "description": model.description,
+        "state": "active",
+        "input_schema": model.schema(),
+        "defaults": model.defaults(),
+        "price": price_shown(parts.price_of(model.id)),
+    }
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")

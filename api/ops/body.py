@@ -1,0 +1,151 @@
+"""The bodies of the operator's requests, checked as strictly as a job's."""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator
+from starlette.requests import Request
+
+from api.jobs.body import Strict
+from api.jobs.create import require_json
+from api.jobs.faults import faults_of
+from api.problems import invalid
+from api.query import milliseconds
+from shared.errors import ErrorCode
+from shared.jobs import Status
+from shared.keys import TENANT_SCOPES, Scope
+from shared.store.access import GRACE_SECONDS
+from shared.store.tenants import NAME, NAME_RULE
+
+B = TypeVar("B", bound=BaseModel)
+LARGEST = 1_000_000_000
+GRACE_SECONDS_MAX = 30 * 86_400
+
+_Count = Annotated[int | None, Field(ge=0, le=LARGEST)]
+_Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_Label = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Moment = Annotated[str, Field(description="A time such as 2026-01-31T12:00:00Z")]
+
+
+class LimitsBody(Strict):
+    """What a tenant may; null is no limit, or for the weight 1."""
+
+    weight: Annotated[
+        float | None, Field(ge=0.001, le=1_000_000, description="Its share of the slots")
+    ] = None
+    max_running: Annotated[_Count, Field(description="Jobs at once")] = None
+    max_queued: Annotated[_Count, Field(description="Jobs that wait")] = None
+    requests_per_minute: Annotated[_Count, Field(description="Jobs asked for in a minute")] = None
+    daily_credits: Annotated[
+        float | None, Field(ge=0, le=LARGEST, description="By estimate, and day of UTC")
+    ] = None
+    budget_action: Annotated[
+        Literal["hold", "refuse"] | None, Field(description="Once the credits are spent")
+    ] = None
+    may_disable_safety: Annotated[
+        bool, Field(description="Whether its jobs may switch the safety checker off")
+    ] = True
+
+    def given(self) -> dict[str, float | str | bool | None]:
+        """Give the members that were sent."""
+        names = [name for name in LimitsBody.model_fields if name in self.model_fields_set]
+        return {name: getattr(self, name) for name in names}
+
+
+class TenantBody(LimitsBody):
+    """Asks for a tenant."""
+
+    name: Annotated[str, Field(description="1 to 64 of A-Z a-z 0-9 . _ -")]
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError(NAME_RULE)
+        return value
+
+
+class RotateBody(Strict):
+    """Asks for a key in the place of another."""
+
+    grace_seconds: Annotated[
+        int, Field(ge=0, le=GRACE_SECONDS_MAX, description="How long the old one lives on")
+    ] = GRACE_SECONDS
+    expires_at: Moment | None = None
+
+    @field_validator("expires_at")
+    @classmethod
+    def _moment(cls, value: str | None) -> str | None:
+        return _checked(value)
+
+
+class KeyBody(Strict):
+    """Asks for a key."""
+
+    scopes: Annotated[tuple[Scope, ...], Field(description="What it opens")] = TENANT_SCOPES
+    expires_at: Moment | None = None
+    label: Annotated[_Label, Field(description="Whose it is, for people")] = ""
+
+    @field_validator("scopes")
+    @classmethod
+    def _scopes(cls, value: tuple[Scope, ...]) -> tuple[Scope, ...]:
+        if not value:
+            raise ValueError("names no scope")
+        return value
+
+    @field_validator("expires_at")
+    @classmethod
+    def _moment(cls, value: str | None) -> str | None:
+        return _checked(value)
+
+
+class FilterBody(Strict):
+    """Which jobs: all that have each mark given."""
+
+    status: Status | None = None
+    error_code: ErrorCode | None = None
+    tenant: _Word | None = None
+    tag: _Word | None = None
+    model: _Word | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+    @field_validator("created_after", "created_before")
+    @classmethod
+    def _moment(cls, value: str | None) -> str | None:
+        return _checked(value)
+
+
+class BulkBody(Strict):
+    """Asks for a move of many jobs: counted first, then confirmed."""
+
+    filter: FilterBody
+    dry_run: Annotated[bool, Field(description="Only count them")] = False
+    expected_count: Annotated[
+        int | None, Field(ge=0, description="What was counted: if there are more, none is moved")
+    ] = None
+
+
+def _checked(value: str | None) -> str | None:
+    if value is not None:
+        milliseconds(value)
+    return value
+
+
+def moment_of(value: str | None) -> int | None:
+    """Give a checked time in milliseconds."""
+    return None if value is None else milliseconds(value)
+
+
+async def read_body(request: Request, model: type[B], *, optional: bool = False) -> B:
+    """Read the body of a request; raises a Problem that names every fault.
+
+    An `optional` one that is empty is one that leaves everything open.
+    """
+    raw = await request.body()
+    if optional and not raw:
+        return model()
+    require_json(request)
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise invalid(faults_of(error, model)) from None

@@ -1,0 +1,152 @@
+"""The jobs of all tenants: found by filter, and moved many at once."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.jobs.read import CLOCKS_APART_MS, LIMIT_DEFAULT, LIMIT_MAX, LOOK, id_bound
+from api.ops.body import BulkBody, FilterBody, moment_of, read_body
+from api.ops.tenants import answered
+from api.parts import Parts, operator_of, parts_of
+from api.problems import Fault, Problem, invalid
+from api.query import Query, cursor_of, hide, milliseconds, text, whole_number, word_of
+from shared.errors import ErrorCode
+from shared.ids import is_job_id
+from shared.jobs import MOVES, Status
+from shared.store.audit import Deed
+from shared.store.operating import Action, find_ids, find_jobs, move_jobs, search_of
+from shared.store.reading import Filter, Search
+
+#: Jobs that one request moves at most.
+BULK_MAX = 10_000
+#: Jobs moved in one script: Redis serves nobody else meanwhile.
+CHUNK = 25
+
+
+async def get_all_jobs(request: Request) -> Response:
+    """List the jobs of all tenants, newest first. A page may be short and still have a cursor."""
+    parts, _ = parts_of(request), await operator_of(request)
+    query = Query(request)
+    status = query.take("status", word_of(Status))
+    tenant = query.take("tenant", text)
+    wanted = Filter(
+        status=status,
+        tag=query.take("tag", text),
+        model=query.take("model", text),
+        error_code=query.take("error_code", word_of(ErrorCode)),
+        created_after=query.take("created_after", milliseconds),
+        created_before=query.take("created_before", milliseconds),
+    )
+    limit = query.take("limit", whole_number(1, LIMIT_MAX)) or LIMIT_DEFAULT
+    before = query.take("cursor", cursor_of(is_job_id))
+    query.done()
+    among = (status,) if status else tuple(Status)
+    search = replace(_search(tenant, wanted, among, limit=limit), before=before)
+    page = await parts.committer.run(find_jobs(search))
+    view = parts.view
+    jobs = [{"tenant": one.job.tenant, **view.job(one)} for one in page.jobs]
+    cursor = hide(page.before) if page.before else None
+    return answered({"data": jobs, "next_cursor": cursor})
+
+
+def _search(tenant: str | None, wanted: Filter, among: Collection[Status], *, limit: int) -> Search:
+    search = search_of(tenant, wanted, among, limit=limit, look=LOOK)
+    return replace(
+        search,
+        oldest=id_bound(wanted.created_after, -CLOCKS_APART_MS),
+        newest=id_bound(wanted.created_before, CLOCKS_APART_MS),
+    )
+
+
+async def retry_jobs(request: Request) -> Response:
+    """Send failed or canceled jobs of a filter again: failed ones unless it says otherwise.
+
+    First with `dry_run`, which counts them; then with that number as `expected_count`. If there are
+    more by then, none is moved. At most 10,000, the newest first, are counted or moved at once.
+    """
+    parts_of(request).watch.check_room()
+    return await _bulk(request, "again", (Status.FAILED,))
+
+
+async def cancel_jobs(request: Request) -> Response:
+    """Cancel the queued and running jobs of a filter; counted first, as with retry."""
+    return await _bulk(request, "cancel", (Status.QUEUED, Status.RUNNING))
+
+
+async def _bulk(request: Request, action: Action, among: tuple[Status, ...]) -> Response:
+    parts, deed = parts_of(request), await operator_of(request)
+    Query(request).done()
+    body = await read_body(request, BulkBody)
+    _check(body, action)
+    asked = body.filter
+    among = (asked.status,) if asked.status else among
+    search = _search(asked.tenant, _filter(asked), among, limit=LOOK)
+    ids, more = await _ids(parts, search)
+    told: dict[str, Any] = {"count": len(ids), "more": more}
+    if body.dry_run:
+        return answered({**told, "moved": 0, "refused": {}})
+    if len(ids) > (body.expected_count or 0):
+        detail = f"{len(ids)} jobs fit by now; none was moved. Count again."
+        raise Problem("count_changed", detail, more=told)
+    moved, refused = await _move(parts, deed, action, ids, asked)
+    return answered({**told, "moved": moved, "refused": refused})
+
+
+def _check(body: BulkBody, action: Action) -> None:
+    """Refuse what the shape of the body alone allows."""
+    faults = []
+    allowed = sorted({state.status.value for state in MOVES[action].sources})
+    status = body.filter.status
+    if status and status.value not in allowed:
+        faults.append(Fault("/filter/status", f"must be one of: {', '.join(allowed)}"))
+    if not body.dry_run and body.expected_count is None:
+        faults.append(Fault("/expected_count", "is required: count with `dry_run` first"))
+    if faults:
+        raise invalid(faults)
+
+
+def _filter(asked: FilterBody) -> Filter:
+    return Filter(
+        tag=asked.tag,
+        model=asked.model,
+        error_code=asked.error_code,
+        created_after=moment_of(asked.created_after),
+        created_before=moment_of(asked.created_before),
+    )
+
+
+async def _ids(parts: Parts, search: Search) -> tuple[list[str], bool]:
+    """Give the ids of jobs that fit, and whether there are more than may be moved at once."""
+    ids: list[str] = []
+    before: str | None = None
+    while len(ids) <= BULK_MAX:
+        found = await parts.committer.run(find_ids(replace(search, before=before)))
+        ids += found.ids
+        before = found.before
+        if before is None:
+            break
+    return ids[:BULK_MAX], len(ids) > BULK_MAX
+
+
+async def _move(
+    parts: Parts, deed: Deed, action: Action, ids: list[str], asked: FilterBody
+) -> tuple[int, Mapping[str, int]]:
+    """Move jobs chunk by chunk, each a deed of its own."""
+    given = asked.model_dump(mode="json", exclude_none=True)
+    moved, refused = 0, Counter[str]()
+    for start in range(0, len(ids), CHUNK):
+        call = move_jobs(
+            Deed(deed.by, deed.request_id),
+            action,
+            ids[start : start + CHUNK],
+            deadline_seconds=parts.settings.deadline_seconds,
+            asked=given,
+        )
+        done = await parts.committer.run(call)
+        moved += done.moved
+        refused.update(done.refused)
+    return moved, dict(refused)

@@ -1,0 +1,106 @@
+"""The keys of tenants, as operators make and end them."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.ops.body import KeyBody, RotateBody, moment_of, read_body
+from api.ops.tenants import answered
+from api.parts import operator_of, parts_of
+from api.problems import Fault, Problem, invalid, not_found
+from api.query import Query
+from shared.keys import Key, is_key_id, new_key
+from shared.store.access import KeyFacts, NoKey, add_key, list_keys, revoke_key, rotate_key
+from shared.store.tenants import NAME
+from shared.view import rfc3339
+
+
+async def get_keys(request: Request, tenant: str) -> Response:
+    """List a tenant's keys, the oldest first, with those that ended in the last 30 days."""
+    await operator_of(request)
+    Query(request).done()
+    keys = None
+    if NAME.fullmatch(tenant):
+        keys = await parts_of(request).committer.run(list_keys(tenant))
+    if keys is None:
+        raise not_found("tenant")
+    return answered({"data": [key_shown(key) for key in keys]})
+
+
+async def post_key(request: Request, tenant: str) -> Response:
+    """Give a tenant a key. It is shown now and never again."""
+    parts, deed = parts_of(request), await operator_of(request)
+    Query(request).done()
+    body = await read_body(request, KeyBody)
+    key, ends = new_key(), moment_of(body.expires_at)
+    if not NAME.fullmatch(tenant):
+        raise not_found("tenant")
+    call = add_key(deed, tenant, key, body.scopes, label=body.label, expires_at=ends)
+    return _made(key, await parts.committer.run(call))
+
+
+async def rotate(request: Request, tenant: str, key_id: str) -> Response:
+    """Give a tenant a key in the place of another, with its scopes; both live for the grace."""
+    parts, deed = parts_of(request), await operator_of(request)
+    Query(request).done()
+    body = await read_body(request, RotateBody, optional=True)
+    _check(tenant, key_id)
+    key, ends = new_key(), moment_of(body.expires_at)
+    call = rotate_key(deed, tenant, key_id, key, grace_seconds=body.grace_seconds, expires_at=ends)
+    return _made(key, await parts.committer.run(call))
+
+
+async def delete_key(request: Request, tenant: str, key_id: str) -> Response:
+    """Revoke a key: within five seconds it opens nothing anywhere."""
+    parts, deed = parts_of(request), await operator_of(request)
+    Query(request).done()
+    _check(tenant, key_id)
+    if not await parts.committer.run(revoke_key(deed, tenant, key_id)):
+        raise not_found("key")
+    return Response(status_code=204)
+
+
+def _check(tenant: str, key_id: str) -> None:
+    if not NAME.fullmatch(tenant) or not is_key_id(key_id):
+        raise not_found("key")
+
+
+def _made(key: Key, made: KeyFacts | NoKey) -> Response:
+    if isinstance(made, KeyFacts):
+        return answered({**key_shown(made), "key": key.text}, 201)
+    raise refusal(made)
+
+
+def refusal(refused: NoKey) -> Problem:
+    """Say why no key was made."""
+    match refused.why:
+        case "missing":
+            return not_found("tenant")
+        case "unknown":
+            return not_found("key")
+        case "past":
+            return invalid([Fault("/expires_at", "must be in the future")])
+        case "dead":
+            return Problem("key_ended", f"This key is {refused.detail}; make a new one.")
+        case "replaced":
+            detail = f"The key {refused.detail} is in its place; rotate that one."
+            return Problem("key_replaced", detail, more={"replaced_by": refused.detail})
+    detail = f"The tenant has {refused.detail} keys; those that ended go after 30 days."
+    return Problem("too_many_keys", detail)
+
+
+def key_shown(key: KeyFacts) -> dict[str, Any]:
+    """Write a key without its secret."""
+    return {
+        "id": key.id,
+        "prefix": f"dk_{key.id}_",
+        "state": key.state.value,
+        "scopes": [scope.value for scope in key.scopes],
+        "label": key.label,
+        "created_at": rfc3339(key.created_at),
+        "expires_at": rfc3339(key.expires_at),
+        "revoked_at": rfc3339(key.revoked_at),
+        "last_used_at": rfc3339(key.used_at),
+        "replaced_by": key.replaced_by,
+    }

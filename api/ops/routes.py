@@ -1,0 +1,26 @@
+"""The operator's addresses."""
+
+from api.ops import audit, jobs, keys, queues, tenants
+from api.reference_ops import told_ops as told
+from api.routing import Direct
+
+_TENANT = "/ops/v1/tenants/{tenant}"
+_KEYS = f"{_TENANT}/keys"
+
+OPS_ROUTES: tuple[Direct, ...] = (
+    Direct("GET", "/ops/v1/tenants", tenants.get_tenants, told=told("get_tenants")),
+    Direct("POST", "/ops/v1/tenants", tenants.post_tenant, told=told("post_tenant")),
+    Direct("GET", _TENANT, tenants.get_tenant, told=told("get_tenant")),
+    Direct("PATCH", _TENANT, tenants.patch_tenant, told=told("patch_tenant")),
+    Direct("GET", _KEYS, keys.get_keys, told=told("get_keys")),
+    Direct("POST", _KEYS, keys.post_key, told=told("post_key")),
+    Direct("POST", f"{_KEYS}/{{key_id}}/rotate", keys.rotate, told=told("rotate_key")),
+    Direct("DELETE", f"{_KEYS}/{{key_id}}", keys.delete_key, told=told("delete_key")),
+    Direct("GET", "/ops/v1/queues", queues.get_queues, told=told("get_queues")),
+    Direct("POST", "/ops/v1/queues/{queue}/pause", queues.pause_queue, told=told("pause_queue")),
+    Direct("POST", "/ops/v1/queues/{queue}/resume", queues.resume_queue, told=told("resume_queue")),
+    Direct("GET", "/ops/v1/jobs", jobs.get_all_jobs, told=told("get_all_jobs")),
+    Direct("POST", "/ops/v1/jobs/retry", jobs.retry_jobs, told=told("retry_jobs")),
+    Direct("POST", "/ops/v1/jobs/cancel", jobs.cancel_jobs, told=told("cancel_jobs")),
+    Direct("GET", "/ops/v1/audit", audit.get_audit, told=told("get_audit")),
+)

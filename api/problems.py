@@ -1,0 +1,199 @@
+"""What HTTP says about everything that can go wrong: one table, one shape (RFC 9457)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from shared.errors import (
+    ObjectMissing,
+    OutcomeLost,
+    StorageDown,
+    StoreDown,
+    StoreFull,
+    StoreUnfit,
+)
+
+MEDIA_TYPE = "application/problem+json"
+#: A problem's `type` is this path and its code: it names the kind of problem and can be looked up.
+TYPE_PREFIX = "/problems/"
+
+
+class Kind(NamedTuple):
+    """One kind of problem; `retry_after` in seconds, where trying again later may help."""
+
+    status: int
+    title: str
+    retry_after: int | None = None
+
+
+class Fault(NamedTuple):
+    """One thing wrong with a request.
+
+    `pointer` is a JSON pointer into the body, or `/query/<name>` or `/header/<name>`.
+    """
+
+    pointer: str
+    message: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "content_rejected": Kind(400, "The provider's safety rules refuse this image"),
+    "image_rejected": Kind(400, "The provider refuses to make this image"),
+    "unauthenticated": Kind(401, "A valid API key is needed"),
+    "forbidden": Kind(403, "This key may not do that"),
+    "signature_invalid": Kind(403, "The signed address is not valid, or is over"),
+    "not_found": Kind(404, "There is nothing here"),
+    "no_image": Kind(404, "This job has no image"),
+    "image_missing": Kind(404, "The storage no longer has this image"),
+    "method_not_allowed": Kind(405, "This method does not apply here"),
+    "request_too_slow": Kind(408, "The body took too long to come"),
+    "image_not_ready": Kind(409, "The image is not there yet"),
+    "job_final": Kind(409, "The job is final"),
+    "job_not_final": Kind(409, "The job is not final yet"),
+    "batch_final": Kind(409, "Every job of the batch is final"),
+    "tenant_exists": Kind(409, "There is such a tenant already"),
+    "key_ended": Kind(409, "The key opens nothing any more"),
+    "key_replaced": Kind(409, "The key was replaced already"),
+    "too_many_keys": Kind(409, "The tenant has too many keys"),
+    "count_changed": Kind(409, "There are more jobs than were counted"),
+    "delivery_sending": Kind(409, "The delivery is being sent now"),
+    "endpoint_disabled": Kind(409, "The endpoint is switched off"),
+    "too_many_endpoints": Kind(409, "You have too many endpoints"),
+    "cursor_expired": Kind(410, "The cursor is too old"),
+    "job_deleted": Kind(410, "What this idempotency key made was deleted"),
+    "body_too_large": Kind(413, "The body is too large"),
+    "unsupported_media_type": Kind(415, "The body is of a kind that is not taken here"),
+    "range_not_satisfiable": Kind(416, "The range lies outside the image"),
+    "invalid_request": Kind(422, "The request is not valid"),
+    "idempotency_key_reused": Kind(422, "This idempotency key came with another body"),
+    "rate_limited": Kind(429, "Your requests come too fast", 1),
+    "tenant_queue_full": Kind(429, "Too many of your jobs are queued", 5),
+    "credits_spent": Kind(429, "Your credits of today are spent", 60),
+    "too_many_failures": Kind(429, "Too many keys from your address were none", 3),
+    "internal": Kind(500, "An error of ours"),
+    "image_failed": Kind(502, "The image could not be made"),
+    "not_ready": Kind(503, "The service cannot take work now", 1),
+    "queue_full": Kind(503, "Too many jobs are queued", 5),
+    "queue_behind": Kind(503, "The queue is further behind than the deadline allows", 5),
+    "would_wait": Kind(503, "The job would wait longer than you wish", 5),
+    "redis_down": Kind(503, "The job store cannot be reached", 1),
+    "redis_full": Kind(503, "The job store is full", 10),
+    "outcome_unknown": Kind(503, "The job store did not say what became of it", 1),
+    "accept_unknown": Kind(503, "It may or may not have been accepted", 1),
+    "storage_down": Kind(503, "The image storage cannot be reached", 5),
+    "image_pending": Kind(504, "The image is not finished yet", 1),
+}
+
+#: Errors that pass through the routes as they are.
+_CODES: Mapping[type[Exception], str] = {
+    StoreDown: "redis_down",
+    StoreFull: "redis_full",
+    StoreUnfit: "not_ready",
+    OutcomeLost: "outcome_unknown",
+    StorageDown: "storage_down",
+    ObjectMissing: "image_missing",
+}
+
+#: Refusals that the framework raises itself.
+_STATUS_CODES: Mapping[int, str] = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    422: "invalid_request",
+}
+
+
+class Problem(Exception):
+    """An answer that is not the one hoped for; `code` is one of KINDS."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Say what happened; `more` are further members of the body."""
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+        self.more = more or {}
+
+    @property
+    def kind(self) -> Kind:
+        """The line of the table."""
+        return KINDS[self.code]
+
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds after which trying again may help; None where it never does."""
+        told = self.headers.get("Retry-After")
+        return int(told) if told else self.kind.retry_after
+
+
+def not_found(what: str = "job") -> Problem:
+    """Say that there is none: also where there is one that is another's."""
+    return Problem("not_found", f"There is no such {what}.")
+
+
+def invalid(faults: Sequence[Fault]) -> Problem:
+    """Name every fault of a request at once."""
+    count = len(faults)
+    detail = "One fault was found." if count == 1 else f"{count} faults were found."
+    return Problem("invalid_request", detail, errors=faults)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Translate what a route raised; anything unknown is an error of ours, told without detail."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        return _refused(error)
+    for kind, code in _CODES.items():
+        if isinstance(error, kind):
+            return Problem(code, str(error) or KINDS[code].title)
+    return Problem("internal", "The log has the trace under this request's id.")
+
+
+def _refused(error: HTTPException) -> Problem:
+    code = _STATUS_CODES.get(error.status_code, "invalid_request")
+    return Problem(code, f"{KINDS[code].title}.", headers=error.headers or {})
+
+
+def answer(problem: Problem, request_id: str) -> Response:
+    """Write a problem as a response."""
+    kind = problem.kind
+    body: dict[str, Any] = {
+        "type": f"{TYPE_PREFIX}{problem.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "request_id": request_id,
+        **problem.more,
+    }
+    if problem.errors:
+        body["errors"] = [fault._asdict() for fault in problem.errors]
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    if problem.retry_after is not None:
+        headers.setdefault("Retry-After", str(problem.retry_after))
+    return Response(orjson.dumps(body), kind.status, headers, MEDIA_TYPE)
+
+
+def pointer(*steps: str | int) -> str:
+    """Write a JSON pointer (RFC 6901)."""
+    return "".join(f"/{_escaped(str(step))}" for step in steps)
+
+
+def _escaped(step: str) -> str:
+    # control characters and halves of surrogate pairs come from outside and must not break a line
+    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", "?", step).replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,134 @@
+"""Reading the query of an address: unknown and doubled names are refused, every fault is named."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from api.problems import Fault, invalid, pointer
+
+T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+Reader = Callable[[str], T]
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+ -]\d\d:\d\d)")
+TEXT_CHARACTERS = 200
+
+
+class Query:
+    """The parameters of one request. Ask for each by name, then `done` raises what was wrong."""
+
+    def __init__(self, request: Request) -> None:
+        """Take the request's query apart."""
+        self._left: dict[str, str] = {}
+        self._known: list[str] = []
+        self._faults: list[Fault] = []
+        for name, value in request.query_params.multi_items():
+            if name in self._left:
+                self.refuse(name, "is given twice")
+            self._left[name] = value
+
+    def take(self, name: str, read: Reader[T]) -> T | None:
+        """Give a parameter as `read` reads it (ValueError: not usable), None where it is not."""
+        self._known.append(name)
+        written = self._left.pop(name, None)
+        if written is None:
+            return None
+        try:
+            return read(written)
+        except ValueError as error:
+            self.refuse(name, str(error))
+            return None
+
+    def refuse(self, name: str, message: str) -> None:
+        """Note a fault."""
+        self._faults.append(Fault(pointer("query", name), message))
+
+    def done(self) -> None:
+        """Raise a problem if anything was wrong, or was not asked for."""
+        known = ", ".join(self._known) or "none"
+        for name in self._left:
+            self.refuse(name, f"is not known here; known: {known}")
+        if self._faults:
+            raise invalid(self._faults)
+
+
+def whole_number(least: int, most: int) -> Reader[int]:
+    """Read a whole number of a range."""
+
+    def read(written: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", written) or not least <= int(written) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(written)
+
+    return read
+
+
+def word_of(words: type[E]) -> Reader[E]:
+    """Read one word of a closed list."""
+
+    def read(written: str) -> E:
+        try:
+            return words(written)
+        except ValueError:
+            known = ", ".join(word.value for word in words)
+            raise ValueError(f"must be one of: {known}") from None
+
+    return read
+
+
+def text(written: str) -> str:
+    """Read any text that is not empty nor very long."""
+    if not 0 < len(written) <= TEXT_CHARACTERS:
+        raise ValueError(f"must have 1 to {TEXT_CHARACTERS} characters")
+    return written
+
+
+def milliseconds(written: str) -> int:
+    """Read an RFC 3339 time as milliseconds since 1970. A `+` that became a space is taken."""
+    example = "must be a time such as 2026-01-31T12:00:00Z"
+    if not _MOMENT.fullmatch(written):
+        raise ValueError(example)
+    try:
+        moment = datetime.fromisoformat(written.replace(" ", "+"))
+    except ValueError:
+        raise ValueError(example) from None
+    return int(moment.timestamp() * 1000)
+
+
+def hide(place: str) -> str:
+    """Write where a page ended as a cursor, so that nobody builds on what it is."""
+    return base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
+
+
+def reveal(written: str) -> str:
+    """Read a cursor; gives no text for what is none."""
+    padded = written + "=" * (-len(written) % 4)
+    try:
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def flag(written: str) -> bool:
+    """Read 1 or 0."""
+    if written not in {"0", "1"}:
+        raise ValueError("must be 1 or 0")
+    return written == "1"
+
+
+def cursor_of(is_one: Callable[[str], object]) -> Reader[str]:
+    """Read a cursor of a list whose pages end in what `is_one` knows."""
+
+    def read(written: str) -> str:
+        last = reveal(written)
+        if not is_one(last):
+            raise ValueError("is no cursor of this list")
+        return last
+
+    return read

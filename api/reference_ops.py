@@ -1,0 +1,218 @@
+"""What the API reference tells of the operator's side."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from api.ops.body import BulkBody, KeyBody, LimitsBody, RotateBody, TenantBody
+from api.reference_schemas import COUNT, JOB, NUMBER, TIME, Schema, list_of, object_of, or_null
+from api.reference_words import (
+    MOMENT,
+    NO_CONTENT,
+    REF,
+    TEXT,
+    Told,
+    in_json,
+    operation,
+    parameter,
+    ref,
+)
+from shared.errors import ErrorCode
+from shared.jobs import Status
+from shared.keys import Scope
+from shared.queue import QueueName
+from shared.store.tenants import KeyState
+
+_BODIES = (BulkBody, KeyBody, LimitsBody, RotateBody, TenantBody)
+_BAD = ("unsupported_media_type", "body_too_large")
+_TAG = "operators"
+_LIMIT = parameter(
+    "query", "limit", "Entries on the page", type="integer", minimum=1, maximum=200, default=50
+)
+_CURSOR = parameter("query", "cursor", "`next_cursor` of the page before", **TEXT)
+
+
+def told_ops(name: str) -> Told:
+    """Give what the reference says of a route of operators."""
+    return {"operation_id": name, **_OPERATIONS[name]}
+
+
+def _body(model: type[BaseModel], *, required: bool = True) -> Told:
+    schema = {"application/json": {"schema": ref(model.__name__)}}
+    return {"required": required, "content": schema}
+
+
+_TENANT: Schema = object_of(
+    {
+        "name": TEXT,
+        "weight": NUMBER,
+        "max_running": or_null(COUNT),
+        "max_queued": or_null(COUNT),
+        "requests_per_minute": or_null(COUNT),
+        "daily_credits": or_null(NUMBER),
+        "budget_action": or_null({"enum": ["hold", "refuse"]}),
+        "may_disable_safety": {"type": "boolean"},
+        "created_at": or_null(TIME),
+        "queued": COUNT,
+        "running": COUNT,
+    }
+)
+_KEY: Schema = object_of(
+    {
+        "id": TEXT,
+        "prefix": TEXT,
+        "state": {"enum": [state.value for state in KeyState]},
+        "scopes": list_of({"enum": [scope.value for scope in Scope]}),
+        "label": TEXT,
+        "created_at": TIME,
+        "expires_at": or_null(TIME),
+        "revoked_at": or_null(TIME),
+        "last_used_at": or_null(TIME),
+        "replaced_by": or_null(TEXT),
+    }
+)
+_QUEUE: Schema = object_of(
+    {
+        "name": {"enum": [name.value for name in QueueName]},
+        "depth": COUNT,
+        "oldest_age_seconds": NUMBER,
+        "in_flight": COUNT,
+        "paused": {"type": "boolean"},
+        "paused_at": or_null(TIME),
+        "closed": or_null(TEXT),
+    }
+)
+_GATE: Schema = object_of(
+    {
+        "circuit": {"enum": ["closed", "open", "probing"]},
+        "failures_in_a_row": COUNT,
+        "credits": object_of(
+            {"blocked": {"type": "boolean"}, "needed": or_null(NUMBER), "left": or_null(NUMBER)}
+        ),
+        "holds": list_of(object_of({"reason": TEXT, "until": TIME})),
+        "keys": object_of(
+            {"living": list_of(TEXT), "dead": list_of(object_of({"id": TEXT, "since": TIME}))}
+        ),
+    }
+)
+_ENTRY: Schema = object_of(
+    {
+        "id": TEXT,
+        "at": TIME,
+        "by": TEXT,
+        "action": TEXT,
+        "target": TEXT,
+        "detail": {"type": "object"},
+        "request_id": or_null(TEXT),
+    }
+)
+
+
+def _with(schema: Schema, name: str) -> Schema:
+    """Add a secret that is shown once."""
+    return object_of({**schema["properties"], name: TEXT})
+
+
+def _page(schema: Schema) -> Schema:
+    return object_of({"data": list_of(schema), "next_cursor": or_null(TEXT)})
+
+
+_SCHEMAS: Mapping[str, Schema] = {
+    "Tenant": _TENANT,
+    "NewTenant": _with(_TENANT, "webhook_secret"),
+    "TenantPage": _page(ref("Tenant")),
+    "Key": _KEY,
+    "NewKey": _with(_KEY, "key"),
+    "KeyList": object_of({"data": list_of(ref("Key"))}),
+    "Queue": _QUEUE,
+    "QueueList": object_of({"data": list_of(ref("Queue")), "gate": _GATE}),
+    "AnyJobPage": _page(_with(JOB, "tenant")),
+    "Moved": object_of(
+        {
+            "count": COUNT,
+            "more": {"type": "boolean"},
+            "moved": COUNT,
+            "refused": {"type": "object", "additionalProperties": COUNT},
+        }
+    ),
+    "AuditPage": _page(_ENTRY),
+}
+
+_NEW_KEY: Mapping[int | str, Told] = {201: in_json("The key, shown once", "NewKey")}
+_SWITCHED = operation(_TAG, {200: in_json("The queue", "Queue")}, ("not_found",))
+_BULK = operation(
+    _TAG,
+    {200: in_json("How many fit, and how many were moved", "Moved")},
+    ("count_changed", "redis_full", *_BAD),
+    body=_body(BulkBody),
+)
+
+_OPERATIONS: Mapping[str, Told] = {
+    "get_tenants": operation(
+        _TAG,
+        {200: in_json("A page, by name", "TenantPage")},
+        parameters=(_LIMIT, _CURSOR),
+    ),
+    "post_tenant": operation(
+        _TAG,
+        {201: in_json("The tenant and its webhook secret", "NewTenant", "Location")},
+        ("tenant_exists", "redis_full", *_BAD),
+        body=_body(TenantBody),
+    ),
+    "get_tenant": operation(_TAG, {200: in_json("The tenant", "Tenant")}, ("not_found",)),
+    "patch_tenant": operation(
+        _TAG,
+        {200: in_json("The tenant", "Tenant")},
+        ("not_found", *_BAD),
+        body=_body(LimitsBody),
+    ),
+    "get_keys": operation(_TAG, {200: in_json("All of them", "KeyList")}, ("not_found",)),
+    "post_key": operation(
+        _TAG,
+        _NEW_KEY,
+        ("not_found", "too_many_keys", "redis_full", *_BAD),
+        body=_body(KeyBody),
+    ),
+    "rotate_key": operation(
+        _TAG,
+        _NEW_KEY,
+        ("not_found", "too_many_keys", "key_ended", "key_replaced", "redis_full", *_BAD),
+        body=_body(RotateBody, required=False),
+    ),
+    "delete_key": operation(_TAG, {204: NO_CONTENT}, ("not_found",)),
+    "get_queues": operation(_TAG, {200: in_json("Both, and the gate", "QueueList")}),
+    "pause_queue": _SWITCHED,
+    "resume_queue": _SWITCHED,
+    "get_all_jobs": operation(
+        _TAG,
+        {200: in_json("A page, newest first", "AnyJobPage")},
+        parameters=(
+            parameter("query", "status", "Only these", enum=[word.value for word in Status]),
+            parameter("query", "error_code", "Only these", enum=[word.value for word in ErrorCode]),
+            parameter("query", "tenant", "Only of this tenant", **TEXT),
+            parameter("query", "tag", "Only with this tag", **TEXT),
+            parameter("query", "model", "Only of this model", **TEXT),
+            parameter("query", "created_after", "Later than this", **MOMENT),
+            parameter("query", "created_before", "Earlier than this", **MOMENT),
+            _LIMIT,
+            _CURSOR,
+        ),
+    ),
+    "retry_jobs": _BULK,
+    "cancel_jobs": _BULK,
+    "get_audit": operation(
+        _TAG,
+        {200: in_json("A page, newest first", "AuditPage")},
+        parameters=(_LIMIT, _CURSOR),
+    ),
+}
+
+
+def complete_ops(document: Told) -> Told:
+    """Add the shapes that the operator's routes refer to."""
+    named = dict(_SCHEMAS)
+    for model in _BODIES:
+        schema = model.model_json_schema(ref_template=f"{REF}{{model}}")
+        named |= {**schema.pop("$defs", {}), model.__name__: schema}
+    document["components"]["schemas"] |= named
+    return document

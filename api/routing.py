@@ -1,0 +1,93 @@
+"""Routes that hand the request to their function and do nothing else.
+
+FastAPI's own way to a function (dependencies, exit stacks, a model for each parameter) costs more
+than all of ours; what it knows of the signature still goes into the API reference.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared import keys
+
+Endpoint = Callable[..., Awaitable[Response]]
+
+
+class Direct(APIRoute):
+    """One method of one path. A GET answers HEAD too."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        endpoint: Endpoint,
+        *,
+        told: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Route to `endpoint(request, **path parameters)`; `told` goes to the API reference."""
+        #: what a key must be for; routes that take none never ask
+        self.scope = scope_of(method, path)
+        words = _with_scope(told or {}, self.scope)
+        super().__init__(path, endpoint, methods=[method], response_class=Response, **words)
+        self.app = _plain(endpoint)
+        self._accepted = {method, "HEAD"} if method == "GET" else {method}
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """The methods that are answered."""
+        return frozenset(self._accepted)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Say whether this route serves a request, wholly or but for its method."""
+        match, child_scope = super().matches(scope)
+        if match is Match.PARTIAL and scope["method"] in self._accepted:
+            return Match.FULL, child_scope
+        return match, child_scope
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that was matched."""
+        if scope["method"] in self._accepted:
+            await self.app(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
+
+
+def scope_of(method: str, path: str) -> keys.Scope:
+    """Say which scope a route needs: by a rule, so that none can be forgotten.
+
+    Whoever may only read learns no secret.
+    """
+    reads = method == "GET" and not path.endswith("/secret")
+    if path.startswith("/ops/"):
+        return keys.Scope.OPS_READ if reads else keys.Scope.OPS_WRITE
+    return keys.Scope.JOBS_READ if reads else keys.Scope.JOBS_WRITE
+
+
+def _with_scope(told: Mapping[str, Any], scope: keys.Scope) -> dict[str, Any]:
+    """Name the scope wherever the reference says that a key is needed."""
+    extra = told.get("openapi_extra", {})
+    security = [{name: [scope.value] for name in one} for one in extra.get("security", ())]
+    return {**told, "openapi_extra": {**extra, "security": security}}
+
+
+def allowed(routes: Iterable[BaseRoute], scope: Scope) -> str:
+    """Give the methods that a path knows, as `Allow` names them."""
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Direct) and route.matches(scope)[0] is not Match.NONE:
+            found |= route.accepted
+    return ", ".join(sorted(found))
+
+
+def _plain(endpoint: Endpoint) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        response = await endpoint(request, **scope["path_params"])
+        await response(scope, receive, send)
+
+    return app

@@ -1,0 +1,142 @@
+"""Wakes whoever waits for a job, a test event or a feed: one reader of Redis' stream for all.
+
+First register, then read the job, then wait: nothing that happens in between is missed. After a gap
+(a reconnect, or a time in which nobody waited) every waiter is woken and reads again.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import redis.asyncio
+from redis.asyncio.connection import ConnectionPool
+
+from api.ending import end
+from shared.errors import StoreDown
+from shared.logs import log
+from shared.store.call import PREFIX
+from shared.store.committer import BROKEN
+
+WAKE_KEY = f"{PREFIX}wake"
+#: A waiter that hears nothing looks by itself after this long.
+SAFETY_SECONDS = 5.0
+_PAUSE_SECONDS = 0.2
+_ENTRIES = 1000
+
+_log = log(__name__)
+
+
+def tenant_bell(tenant: str) -> str:
+    """Name what rings when a tenant's feed has news; no id of anything else looks like it."""
+    return f"tenant {tenant}"
+
+
+class Bell:
+    """What one waiter listens to."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake the waiter."""
+        self._rung.set()
+
+    async def listen(self, seconds: float) -> bool:
+        """Wait until it rings, `seconds` at most; tells whether it rang."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        self._rung.clear()
+        return True
+
+
+class Wake:
+    """Reads the stream while anybody waits, and rings the bells of what changed."""
+
+    def __init__(self, pool: ConnectionPool, *, block_seconds: float) -> None:
+        """Take a pool with a connection to spare whose timeout is above `block_seconds`."""
+        self._client = redis.asyncio.Redis(connection_pool=pool)
+        self._block_ms = max(int(block_seconds * 1000), 1)
+        self._bells: dict[str, set[Bell]] = {}
+        self._somebody = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.closing = False
+
+    async def __aenter__(self) -> Self:
+        """Start to read when somebody waits."""
+        self._task = asyncio.create_task(self._serve(), name="wake")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Wake everybody and stop."""
+        self.close()
+        await end(self._task)
+
+    def close(self) -> None:
+        """Wake everybody for good: the process is leaving."""
+        self.closing = True
+        self._ring_all()
+
+    @contextmanager
+    def bell(self, name: str) -> Iterator[Bell]:
+        """Listen, while the block lasts, for a job or a delivery by its id, or for a tenant."""
+        bell = Bell()
+        if self.closing:
+            bell.ring()
+        self._bells.setdefault(name, set()).add(bell)
+        self._somebody.set()
+        try:
+            yield bell
+        finally:
+            self._forget(name, bell)
+
+    @property
+    def waiting(self) -> int:
+        """How many listen now."""
+        return sum(len(bells) for bells in self._bells.values())
+
+    def _forget(self, name: str, bell: Bell) -> None:
+        bells = self._bells[name]
+        bells.discard(bell)
+        if not bells:
+            del self._bells[name]
+        if not self._bells:
+            self._somebody.clear()
+
+    async def _serve(self) -> None:
+        while True:
+            await self._somebody.wait()
+            try:
+                await self._read_on()
+            except (*BROKEN, StoreDown) as error:
+                _log.info("wake reader starts anew", cause=type(error).__name__)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _read_on(self) -> None:
+        """Read from now on, until nobody waits."""
+        last = await self._newest()
+        self._ring_all()
+        while self._somebody.is_set():
+            streams: Any = await self._client.xread({WAKE_KEY: last}, _ENTRIES, self._block_ms)
+            for _, entries in streams or ():
+                last = entries[-1][0]
+                self._ring(entries)
+
+    async def _newest(self) -> str:
+        """Give the id of the newest entry; everything after it will be read."""
+        entries: Any = await self._client.xrevrange(WAKE_KEY, count=1)
+        return str(entries[0][0]) if entries else "0"
+
+    def _ring(self, entries: list[tuple[str, dict[str, str]]]) -> None:
+        for _, fields in entries:
+            for name in (fields["job"], tenant_bell(fields.get("tenant", ""))):
+                for bell in self._bells.get(name, ()):
+                    bell.ring()
+
+    def _ring_all(self) -> None:
+        for bells in self._bells.values():
+            for bell in bells:
+                bell.ring()

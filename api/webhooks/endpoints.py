@@ -1,0 +1,124 @@
+"""Receivers: how each is, switching one on again, and the secrets that sign."""
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.jobs.hook import receiving_host
+from api.parts import Parts, parts_of, tenant_of
+from api.problems import Problem, not_found
+from api.query import Query, whole_number
+from api.webhooks.bodies import EndpointBody, read_body
+from api.webhooks.deliveries import LIMIT_DEFAULT, LIMIT_MAX
+from api.webhooks.places import read_place, write_place
+from api.webhooks.show import endpoint_shown, json_response
+from shared.signing import DAY_SECONDS, new_webhook_secret
+from shared.store.endpoints import (
+    ENDPOINTS_MAX,
+    Endpoint,
+    enable_endpoint,
+    list_endpoints,
+    open_endpoint,
+    read_endpoint,
+    rotate_secret,
+)
+from shared.view import rfc3339
+
+_ID = re.compile(r"ep_[0-9a-f]{24}")
+
+
+async def get_endpoints(request: Request) -> Response:
+    """List the receivers that deliveries were owed to, the newest first.
+
+    One is an address without its query: that is for telling calls apart, not receivers.
+    """
+    parts, holder = parts_of(request), await tenant_of(request)
+    query = Query(request)
+    limit = query.take("limit", whole_number(1, LIMIT_MAX)) or LIMIT_DEFAULT
+    below = query.take("cursor", read_place)
+    query.done()
+    page = await parts.committer.run(list_endpoints(holder.tenant, below=below, limit=limit))
+    data = [endpoint_shown(one) for one in page.endpoints]
+    return json_response({"data": data, "next_cursor": write_place(page.below)})
+
+
+async def get_endpoint(request: Request, endpoint_id: str) -> Response:
+    """Read how a receiver is."""
+    parts, tenant = await _caller(request, endpoint_id)
+    return json_response(endpoint_shown(await _existing(parts, endpoint_id, tenant)))
+
+
+async def create_endpoint(request: Request) -> Response:
+    """Take down a receiver before anything is owed to it, or find it: to give it a secret."""
+    parts, holder = parts_of(request), await tenant_of(request)
+    Query(request).done()
+    body = await read_body(request, EndpointBody)
+    call = open_endpoint(holder.tenant, url=body.url, host=receiving_host(body.url))
+    found = await parts.committer.run(call)
+    if found is None:
+        raise Problem("too_many_endpoints", f"You have {ENDPOINTS_MAX:,} endpoints or more.")
+    return json_response(endpoint_shown(await _existing(parts, found, holder.tenant)))
+
+
+async def enable(request: Request, endpoint_id: str) -> Response:
+    """Switch a receiver on, or have a failing one asked at once; it gets what it missed.
+
+    The newest comes first; of a job, what something newer has replaced is not sent.
+    """
+    parts, tenant = await _caller(request, endpoint_id)
+    if not await parts.committer.run(enable_endpoint(endpoint_id, tenant=tenant)):
+        raise not_found("endpoint")
+    return json_response(endpoint_shown(await _existing(parts, endpoint_id, tenant)))
+
+
+async def rotate_tenant(request: Request) -> Response:
+    """Make a new secret for all receivers without one of their own; it is shown now only.
+
+    The one before signs along for 24 hours.
+    """
+    parts, holder = parts_of(request), await tenant_of(request)
+    Query(request).done()
+    return await _rotate(parts, holder.tenant, None)
+
+
+async def rotate_endpoint(request: Request, endpoint_id: str) -> Response:
+    """Make a new secret for one receiver, its first or its next; it is shown now only.
+
+    The one that signed before, its own or the tenant's, signs along for 24 hours.
+    """
+    parts, tenant = await _caller(request, endpoint_id)
+    return await _rotate(parts, tenant, endpoint_id)
+
+
+async def drop_secret(request: Request, endpoint_id: str) -> Response:
+    """Leave a receiver without a secret of its own: the tenant's signs, its own along for 24 h."""
+    parts, tenant = await _caller(request, endpoint_id)
+    if not await parts.committer.run(rotate_secret(tenant, "", endpoint_id=endpoint_id)):
+        raise not_found("endpoint")
+    return Response(status_code=204)
+
+
+async def _rotate(parts: Parts, tenant: str, endpoint_id: str | None) -> Response:
+    secret = new_webhook_secret()
+    now = parts.watch.now_ms()
+    if not await parts.committer.run(rotate_secret(tenant, secret, endpoint_id=endpoint_id)):
+        raise not_found("endpoint")
+    ends = rfc3339(int(now) + DAY_SECONDS * 1000)
+    return json_response({"secret": secret, "previous_signs_until": ends})
+
+
+async def _caller(request: Request, endpoint_id: str) -> tuple[Parts, str]:
+    """Give the parts and the tenant that asks; what is no id of an endpoint is not asked about."""
+    parts, holder = parts_of(request), await tenant_of(request)
+    Query(request).done()
+    if not _ID.fullmatch(endpoint_id):
+        raise not_found("endpoint")
+    return parts, holder.tenant
+
+
+async def _existing(parts: Parts, endpoint_id: str, tenant: str) -> Endpoint:
+    endpoint = await parts.committer.run(read_endpoint(endpoint_id, tenant=tenant))
+    if endpoint is None:
+        raise not_found("endpoint")
+    return endpoint

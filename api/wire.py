@@ -1,0 +1,36 @@
+"""How requests come in from the socket: uvicorn's own way, but for a limit on their head.
+
+uvicorn keeps whatever comes before a request's body, from whoever, for as long as it comes.
+"""
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+#: The most bytes that the head of a request (its line and its headers) may have, give or take what
+#: is read from the socket at once.
+HEAD_BYTES = 64 * 1024
+
+
+class Wire(HttpToolsProtocol):
+    """One connection. Start the server with `--http api.wire:Wire`."""
+
+    _head_bytes = 0
+    _is_in_head = True
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; end the connection where a head does not end in time."""
+        super().data_received(data)
+        if not self._is_in_head or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES:
+            self.send_400_response(f"The head of a request has at most {HEAD_BYTES:,} bytes.")
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        super().on_message_begin()
+        self._is_in_head, self._head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        """Count no more: what follows is the body."""
+        super().on_headers_complete()
+        self._is_in_head = False

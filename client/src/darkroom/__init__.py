@@ -1,0 +1,81 @@
+"""Images from a Darkroom: `darkroom.generate("A lighthouse at dawn").save("lighthouse.webp")`."""
+
+import atexit
+from functools import lru_cache
+from typing import Unpack
+
+from darkroom import webhooks
+from darkroom.async_client import AsyncClient
+from darkroom.client import Client
+from darkroom.errors import (
+    Conflict,
+    DarkroomError,
+    Fault,
+    ImageBroken,
+    InvalidInput,
+    JobFailed,
+    NotConfigured,
+    NotFound,
+    RateLimited,
+    StillRunning,
+    Unauthorized,
+    Unavailable,
+    WebhookInvalid,
+)
+from darkroom.images import AsyncImage, Image
+from darkroom.options import BatchOptions, JobFilter, JobOptions
+from darkroom.places import Place, find_place
+from darkroom.trying import Patience
+from darkroom.values import Batch, Delivery, Event, Job, Model, Queue, Usage
+
+__all__ = [
+    "AsyncClient",
+    "AsyncImage",
+    "Batch",
+    "BatchOptions",
+    "Client",
+    "Conflict",
+    "DarkroomError",
+    "Delivery",
+    "Event",
+    "Fault",
+    "Image",
+    "ImageBroken",
+    "InvalidInput",
+    "Job",
+    "JobFailed",
+    "JobFilter",
+    "JobOptions",
+    "Model",
+    "NotConfigured",
+    "NotFound",
+    "Patience",
+    "Queue",
+    "RateLimited",
+    "StillRunning",
+    "Unauthorized",
+    "Unavailable",
+    "Usage",
+    "WebhookInvalid",
+    "generate",
+    "webhooks",
+]
+
+
+def generate(
+    prompt: str, *, timeout_seconds: float | None = None, **options: Unpack[JobOptions]
+) -> Image:
+    """Have an image made and wait for it, by DARKROOM_URL and DARKROOM_API_KEY.
+
+    See `Client.generate`; whoever wants more than that keeps a Client.
+    """
+    client = _client(find_place())
+    return client.generate(prompt, timeout_seconds=timeout_seconds, **options)
+
+
+@lru_cache(maxsize=4)
+def _client(place: Place) -> Client:
+    """Keep one client for each service, since an image is fetched after it was made."""
+    client = Client(place.url, place.key)
+    atexit.register(client.close)
+    return client

@@ -1,0 +1,60 @@
+"""The `darkroom` program. The service, where it is installed, adds its own commands to it."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import NoReturn
+
+import cyclopts
+
+from darkroom.commands import exits
+from darkroom.commands.batches import batches
+from darkroom.commands.generate import generate
+from darkroom.commands.jobs import jobs
+from darkroom.commands.mcp import mcp
+from darkroom.commands.queue import queue
+from darkroom.commands.showing import say
+from darkroom.commands.webhooks import webhooks
+from darkroom.errors import DarkroomError
+
+_OWN = (generate, jobs, batches, webhooks, queue, mcp)
+_EXITS = (
+    "Ends with 0 done, 1 it did not end well (a job failed), 2 wrong words or input, "
+    "3 refused, 4 the service is away, 130 Ctrl-C."
+)
+
+
+def build() -> cyclopts.App:
+    """Build the program: its own commands and those that installed packages bring."""
+    app = cyclopts.App(
+        name="darkroom",
+        help="Images from 1min.ai, kept, fair and told.",
+        help_epilogue=_EXITS,
+        suppress_keyboard_interrupt=False,
+    )
+    for command in _OWN:
+        app.command(command)
+    for entry in sorted(entry_points(group="darkroom.commands"), key=lambda entry: entry.name):
+        app.command(entry.load(), name=entry.name)
+    return app
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run the program with these words; `darkroom.commands.exits` tells what it ends with.
+
+    Without words it takes those that were typed.
+    """
+    try:
+        code = build()(
+            words, exit_on_error=False, result_action="return_int_as_exit_code_else_zero"
+        )
+    except cyclopts.CycloptsError:
+        code = exits.USAGE  # it has said what is wrong
+    except DarkroomError as error:
+        say(str(error))
+        code = exits.exit_code(error)
+    except BrokenPipeError:
+        code = exits.DONE  # whoever read the results has enough
+    except KeyboardInterrupt:
+        code = exits.INTERRUPTED
+    sys.exit(code)

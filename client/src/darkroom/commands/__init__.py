@@ -1,0 +1,1 @@
+"""The commands of the `darkroom` program, each in the words of the client."""

@@ -1,0 +1,41 @@
+"""`darkroom batches`: many jobs that were asked for at once."""
+
+from itertools import islice
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from darkroom.commands.exits import DONE
+from darkroom.commands.showing import show_facts, show_rows
+from darkroom.commands.where import HERE, Where
+
+batches = App(name="batches", help="Find and stop batches.")
+
+_COLUMNS = ("id", "status", "total", "progress", "eta_seconds", "created_at", "tags")
+
+
+@batches.command(name="list")
+def list_batches(
+    *, limit: Annotated[int, Parameter(help="How many at most.")] = 50, where: Where = HERE
+) -> int:
+    """List batches, the newest first."""
+    with where.client() as client:
+        found = [batch.raw for batch in islice(client.batches.list(), limit)]
+    show_rows(found, _COLUMNS, as_json=where.json)
+    return DONE
+
+
+@batches.command
+def show(batch_id: str, *, where: Where = HERE) -> int:
+    """Show one batch: how many of its jobs wait, run and ended how."""
+    with where.client() as client:
+        show_facts(client.batches.get(batch_id).raw, as_json=where.json)
+    return DONE
+
+
+@batches.command
+def cancel(batch_id: str, *, where: Where = HERE) -> int:
+    """Cancel what of a batch is not final."""
+    with where.client() as client:
+        show_facts(client.batches.cancel(batch_id).raw, as_json=where.json)
+    return DONE

@@ -1,0 +1,148 @@
+"""`darkroom generate`: one picture, or a folder of them."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter, validators
+
+from darkroom.commands.exits import DONE, FAILED
+from darkroom.commands.jobs import job_goes_on
+from darkroom.commands.progress import Bar
+from darkroom.commands.showing import say
+from darkroom.commands.where import HERE, Where
+from darkroom.errors import BadWords, JobFailed
+from darkroom.folder.entries import Entry, entries_of
+from darkroom.folder.fill import Filling
+from darkroom.folder.journal import open_journal
+from darkroom.folder.lines import Line, read_lines
+from darkroom.folder.saving import save_batch
+from darkroom.options import job_body
+
+_GROUP = Group("Picture", sort_key=5)
+Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000))]
+
+
+@Parameter(name="*", group=_GROUP)
+@dataclass(frozen=True)
+class Wishes:
+    """How the pictures are to be; a line of a file may say otherwise. The service has defaults."""
+
+    model: str | None = None
+    aspect_ratio: Annotated[str | None, Parameter(help="1:1, 16:9, 9:16, 3:2, 2:3, 4:5, 5:4")] = (
+        None
+    )
+    output_format: Annotated[str | None, Parameter(help="webp, jpg, png")] = None
+    output_quality: Annotated[int | None, Parameter(help="0 to 100")] = None
+    num_inference_steps: Annotated[int | None, Parameter(help="1 to 4")] = None
+    go_fast: bool | None = None
+    megapixels: Annotated[str | None, Parameter(help="0.25, 1")] = None
+    disable_safety_checker: bool | None = None
+    seed: Annotated[int | None, Parameter(help="The same makes the same picture again.")] = None
+    priority: Literal["high", "normal", "low"] | None = None
+    deadline_seconds: Annotated[int | None, Parameter(help="Fail what is not done by then.")] = None
+    tag: Annotated[list[str] | None, Parameter(help="To find the jobs by; may be repeated.")] = None
+
+    def options(self) -> dict[str, Any]:
+        """Give what was said, in the words of JobOptions."""
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        tags = said.pop("tag", None)
+        return {**said, "tags": tags} if tags else said
+
+
+PLAIN = Wishes()
+
+
+def generate(
+    prompt: str | None = None,
+    *,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    variations: Count = 1,
+    out: Path = Path(),
+    retry_failed: Annotated[bool, Parameter(negative="")] = False,
+    wishes: Wishes = PLAIN,
+    where: Where = HERE,
+) -> int:
+    """Have pictures made and write them to files; each file is printed as soon as it is there.
+
+    With --from a whole file of prompts becomes a folder. It may be stopped at any time: the same
+    command goes on where it was, and asks and pays for nothing twice.
+
+    Parameters
+    ----------
+    prompt
+        What the picture shows.
+    from_
+        A file of prompts: .txt (one a line), .csv (with a column `prompt`, others are parameters)
+        or .jsonl (objects with `prompt` and parameters).
+    variations
+        How many of each prompt, each with another seed.
+    out
+        The folder they go to, or for one picture its file.
+    retry_failed
+        With --from: send those again that failed in an earlier run.
+
+    """
+    if (prompt is None) == (from_ is None):
+        raise BadWords("Say either a prompt or --from FILE.")
+    if from_ is not None:
+        entries = list(entries_of(read_lines(from_, wishes.options()), variations))
+        return asyncio.run(_fill(out, entries, where, retry_failed=retry_failed))
+    if variations > 1:
+        line = Line(1, job_body(prompt or "", wishes.options()))
+        out.mkdir(parents=True, exist_ok=True)
+        return asyncio.run(_several(list(entries_of([line], variations)), out, where))
+    return _one(prompt or "", wishes.options(), out, where)
+
+
+def _one(prompt: str, options: dict[str, Any], out: Path, where: Where) -> int:
+    with where.client() as client, Bar(1, as_json=where.json) as bar:
+        job = client.submit(prompt, **options)
+        try:
+            job = client.wait(job)
+        except KeyboardInterrupt:
+            job_goes_on(job.id)
+            raise
+        if job.image is None:
+            raise JobFailed(job)
+        bar.saved(job.image.save(out), job)
+    return DONE
+
+
+async def _several(entries: Sequence[Entry], out: Path, where: Where) -> int:
+    """Make variations of one prompt, as a person waits for them."""
+    async with where.async_client() as client:
+        batch = await client.batches.create([one.body for one in entries], priority="normal")
+        slug = entries[0].slug
+        with Bar(len(entries), as_json=where.json) as bar:
+            try:
+                await save_batch(
+                    client, batch.id, lambda job: out / f"{slug}-{job.input['seed']}", bar
+                )
+            except asyncio.CancelledError:
+                say(f"{batch.id} goes on: `darkroom batches cancel {batch.id}` stops it.")
+                raise
+    return FAILED if bar.failures else DONE
+
+
+async def _fill(out: Path, entries: Sequence[Entry], where: Where, *, retry_failed: bool) -> int:
+    with open_journal(out) as journal:
+        async with where.async_client() as client:
+            filling = Filling(client, out, journal)
+            await filling.ask(entries)
+            wanted = filling.wanted(entries)
+            if retry_failed:
+                await filling.retry_failed(wanted)
+            done = len(entries) - len(wanted)
+            with Bar(len(entries), done=done, as_json=where.json) as bar:
+                try:
+                    await filling.save(wanted, bar)
+                except asyncio.CancelledError:
+                    say("What was asked for goes on; the same command fetches the rest.")
+                    raise
+    missing = filling.wanted(entries)
+    if missing:
+        say(f"{len(missing)} of {len(entries)} pictures are not there.")
+    return FAILED if missing else DONE

@@ -1,0 +1,105 @@
+"""`darkroom jobs`: single jobs."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from darkroom.client import Job
+from darkroom.commands.exits import DONE, FAILED
+from darkroom.commands.showing import say, show_facts, show_json, show_line, show_rows
+from darkroom.commands.where import HERE, Where
+from darkroom.errors import JobFailed
+
+jobs = App(name="jobs", help="Find, follow and stop jobs.")
+
+_COLUMNS = ("id", "status", "waiting_on", "attempt", "created_at", "prompt", "error")
+_PROMPT_LETTERS = 40
+
+
+@jobs.command(name="list")
+def list_jobs(
+    *,
+    status: Literal["queued", "running", "succeeded", "failed", "canceled"] | None = None,
+    tag: str | None = None,
+    batch: str | None = None,
+    error_code: str | None = None,
+    limit: Annotated[int, Parameter(help="How many at most.")] = 50,
+    where: Where = HERE,
+) -> int:
+    """List jobs, the newest first."""
+    given = {"status": status, "tag": tag, "batch_id": batch, "error_code": error_code}
+    wanted: Any = {name: value for name, value in given.items() if value is not None}
+    with where.client() as client:
+        found = [job.raw for job in islice(client.jobs.list(**wanted), limit)]
+    show_rows(found if where.json else map(_row, found), _COLUMNS, as_json=where.json)
+    return DONE
+
+
+@jobs.command
+def show(job_id: str, *, where: Where = HERE) -> int:
+    """Show one job with everything that is known of it."""
+    with where.client() as client:
+        show_facts(client.jobs.get(job_id).raw, as_json=where.json)
+    return DONE
+
+
+@jobs.command
+def watch(job_id: str, *, where: Where = HERE) -> int:
+    """Follow a job, a line for each change, until it is final. Ends with 1 unless it succeeded."""
+    status = ""
+    with where.client() as client:
+        for job in client.jobs.watch(job_id):
+            _tell(job, as_json=where.json)
+            status = job.status
+    return DONE if status == "succeeded" else FAILED
+
+
+@jobs.command
+def save(job_id: str, *, out: Path = Path(), where: Where = HERE) -> int:
+    """Wait for a job and write its picture to a folder or a file."""
+    with where.client() as client:
+        job = client.wait(job_id)
+        if job.image is None:
+            raise JobFailed(job)
+        show_line(str(job.image.save(out)))
+    return DONE
+
+
+@jobs.command
+def cancel(job_id: str, *more: str, where: Where = HERE) -> int:
+    """Cancel jobs: what is queued costs nothing, the result of what runs is dropped."""
+    with where.client() as client:
+        for one in (job_id, *more):
+            _tell(client.jobs.cancel(one), as_json=where.json)
+    return DONE
+
+
+@jobs.command
+def retry(job_id: str, *more: str, where: Where = HERE) -> int:
+    """Send failed or canceled jobs again."""
+    with where.client() as client:
+        for one in (job_id, *more):
+            _tell(client.jobs.retry(one), as_json=where.json)
+    return DONE
+
+
+def _tell(job: Job, *, as_json: bool) -> None:
+    if as_json:
+        show_json(job.raw, indent=None)
+        return
+    details = (job.step, job.waiting_on, job.error and f"{job.error.code}: {job.error.message}")
+    detail = next((f" ({one})" for one in details if one), "")
+    show_line(f"{job.id} {job.status}{detail}")
+
+
+def _row(told: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
+    prompt, error = str(told["input"].get("prompt", "")), told["error"]
+    cut = prompt if len(prompt) <= _PROMPT_LETTERS else f"{prompt[: _PROMPT_LETTERS - 1]}…"
+    return {**told, "prompt": cut, "error": error and error["code"]}
+
+
+def job_goes_on(job_id: str) -> None:
+    """Say what can be done about a job that is no longer waited for."""
+    say(f"{job_id} goes on: `darkroom jobs save {job_id}` or `darkroom jobs cancel {job_id}`.")

@@ -1,0 +1,23 @@
+"""`darkroom mcp`: the tools for language models, over stdin and stdout."""
+
+import asyncio
+
+from darkroom.commands.exits import DONE
+from darkroom.commands.where import HERE, Where
+from darkroom.errors import BadWords
+
+
+def mcp(*, where: Where = HERE) -> int:
+    """Serve `generate_image` and `get_image_job` to a program that speaks MCP, over stdio.
+
+    Such a program starts this by itself: give it `darkroom mcp` as the command, and DARKROOM_URL
+    and DARKROOM_API_KEY as its environment. Needs `pip install 'darkroom[mcp]'`.
+    """
+    try:
+        from darkroom.tools import serve  # noqa: PLC0415  an extra, and half a second
+    except ModuleNotFoundError as error:
+        raise BadWords(
+            f"{error.name} is missing: pip install 'darkroom[mcp]' brings what this needs."
+        ) from None
+    asyncio.run(serve(where.async_client()))
+    return DONE

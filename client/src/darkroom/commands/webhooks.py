@@ -1,0 +1,110 @@
+"""`darkroom webhooks`: what was told to whom."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from darkroom.commands.exits import DONE, FAILED
+from darkroom.commands.showing import show_facts, show_json, show_line, show_rows
+from darkroom.commands.where import HERE, Where
+from darkroom.errors import BadWords
+
+webhooks = App(name="webhooks", help="Whether receivers get what they are told.")
+
+_COLUMNS = ("id", "type", "status", "attempt", "next_attempt_at", "url")
+
+
+@webhooks.command(name="list")
+def list_deliveries(
+    *,
+    job: str | None = None,
+    status: Annotated[
+        str | None, Parameter(help="pending, sending, parked, delivered, failed, superseded")
+    ] = None,
+    limit: Annotated[int, Parameter(help="How many at most.")] = 50,
+    where: Where = HERE,
+) -> int:
+    """List deliveries, the newest first."""
+    with where.client() as client:
+        found = client.webhooks.list(job_id=job, status=status)
+        rows = [delivery.raw for delivery in islice(found, limit)]
+    show_rows(rows, _COLUMNS, as_json=where.json)
+    return DONE
+
+
+@webhooks.command
+def show(delivery_id: str, *, where: Where = HERE) -> int:
+    """Show one delivery with its attempts."""
+    with where.client() as client:
+        show_facts(client.webhooks.get(delivery_id).raw, as_json=where.json)
+    return DONE
+
+
+@webhooks.command
+def redeliver(
+    delivery_id: str | None = None,
+    *,
+    since: Annotated[
+        str | None, Parameter(help="All that failed since then, such as 2027-01-31T12:00:00Z.")
+    ] = None,
+    where: Where = HERE,
+) -> int:
+    """Send one delivery again, or all that failed since a time."""
+    with where.client() as client:
+        if delivery_id and not since:
+            show_facts(client.webhooks.redeliver(delivery_id).raw, as_json=where.json)
+        elif since and not delivery_id:
+            show_facts(client.webhooks.redeliver_since(since), as_json=where.json)
+        else:
+            raise BadWords("Say either one delivery or --since.")
+    return DONE
+
+
+@webhooks.command(name="test")
+def send_test(
+    url: str,
+    *,
+    slim: Annotated[bool, Parameter(negative="", help="Only its id and status.")] = False,
+    header: Annotated[list[str] | None, Parameter(help="`Name: value`, sent along.")] = None,
+    where: Where = HERE,
+) -> int:
+    """Have the service send one signed test event to URL, and show request and outcome.
+
+    Ends with 1 unless the receiver answered with 2xx.
+    """
+    headers = dict(_pair(written) for written in header or ())
+    body = {"url": url, "payload": "slim" if slim else "full", "headers": headers}
+    with where.client() as client:
+        told = client.webhooks.test(body)
+    if where.json:
+        show_json(told)
+    else:
+        show_line("\n".join(_story(told)))
+    return DONE if told["status"] == "delivered" else FAILED
+
+
+def _pair(written: str) -> tuple[str, str]:
+    name, colon, value = written.partition(":")
+    if not colon:
+        raise BadWords(f"A header is written `Name: value`, not {written!r}.")
+    return name.strip(), value.strip()
+
+
+def _story(told: Mapping[str, Any]) -> Iterator[str]:
+    """Write the request as it went out, and what came back."""
+    request, attempt = told["request"], told["attempt"]
+    if request is None or attempt is None:
+        yield f"{told['id']} waits: no worker came to it yet (is one for `deliver` running?)"
+        return
+    yield f"{request['method']} {request['url']}"
+    yield from (f"{name}: {value}" for name, value in request["headers"].items())
+    yield f"\n{request['body']}\n"
+    error = attempt["error"]
+    outcome = attempt["status"] or error["code"]
+    yield f"{told['status']}: {outcome} after {attempt['seconds']:.3f} s"
+    if error:
+        yield error["message"]
+    if attempt["answer"]:
+        yield attempt["answer"]

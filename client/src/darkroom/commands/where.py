@@ -1,0 +1,52 @@
+"""Which service a command speaks with, as flags that every command has."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from darkroom.async_client import AsyncClient
+from darkroom.client import Client
+from darkroom.places import Place, find_place
+from darkroom.trying import Patience
+
+_GROUP = Group("Service", sort_key=9)
+
+#: A person waits some two seconds for a service that is away; a folder of pictures half a minute.
+_PERSONS = Patience(retries=3)
+
+
+@Parameter(name="*", group=_GROUP)
+@dataclass(frozen=True)
+class Where:
+    """Which service, and how to answer."""
+
+    url: Annotated[
+        str | None, Parameter(help="Where it answers; else DARKROOM_URL, or a running stack's.")
+    ] = None
+    key: Annotated[
+        str | None, Parameter(help="The key; else DARKROOM_API_KEY (DARKROOM_OPS_KEY for queues).")
+    ] = None
+    json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False
+
+    def place(self, kind: str = "api") -> Place:
+        """Find the service; raises NotConfigured."""
+        return find_place(self.url, self.key, kind=kind)
+
+    @contextmanager
+    def client(self, kind: str = "api") -> Iterator[Client]:
+        """Open a client with a key of this kind."""
+        place = self.place(kind)
+        with Client(place.url, place.key, patience=_PERSONS) as client:
+            yield client
+
+    def async_client(self) -> AsyncClient:
+        """Build a client for many calls at once."""
+        place = self.place()
+        return AsyncClient(place.url, place.key)
+
+
+#: What a command has that was given no flags of this kind.
+HERE = Where()

@@ -1,0 +1,113 @@
+"""What a folder knows of its own making: a file of JSON lines that only grows.
+
+Before anything is sent its words and its idempotency key are on disk. So whatever is killed when,
+the next run sends the same words under the same key, or finds the batch that came of them.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+from darkroom.errors import BadWords
+from darkroom.files import DRAFT
+from darkroom.folder.entries import Entry
+
+FILE = ".darkroom.jsonl"
+
+
+@dataclass
+class Asked:
+    """One batch as it was or will be sent; `names` are the files by entry, without extension."""
+
+    key: str
+    at: float
+    jobs: Sequence[Mapping[str, Any]]
+    names: Mapping[str, str]
+    batch: str | None = None
+
+
+@dataclass
+class Journal:
+    """What was asked for, by idempotency key."""
+
+    file: BinaryIO
+    asked: dict[str, Asked] = field(default_factory=dict)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The name of the file of each entry that was asked for."""
+        return {entry: name for one in self.asked.values() for entry, name in one.names.items()}
+
+    def ask(self, entries: Sequence[Entry]) -> None:
+        """Note what will be sent next, and under which key."""
+        first = len(self.names) + 1
+        names = {one.id: f"{number:04d}-{one.slug}" for number, one in enumerate(entries, first)}
+        jobs = [_marked(one) for one in entries]
+        self._add({"key": f"cli-{uuid4().hex}", "at": time.time(), "jobs": jobs, "names": names})
+
+    def accepted(self, key: str, batch: str) -> None:
+        """Note which batch came of a key."""
+        self._add({"key": key, "batch": batch})
+
+    def refused(self, key: str) -> None:
+        """Note that nothing came of a key, nor ever will."""
+        self._add({"key": key, "refused": True})
+
+    def _add(self, record: Mapping[str, Any]) -> None:
+        self.file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.learn(record)
+
+    def learn(self, record: Mapping[str, Any]) -> None:
+        """Take one record in."""
+        key = record["key"]
+        if "jobs" in record:
+            self.asked[key] = Asked(key, record["at"], record["jobs"], record["names"])
+        elif "batch" in record:
+            self.asked[key].batch = record["batch"]
+        else:
+            del self.asked[key]
+
+
+@contextmanager
+def open_journal(folder: Path) -> Iterator[Journal]:
+    """Open the journal of a folder, for this process alone; raises BadWords."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / FILE).open("a+b")
+    except OSError as error:
+        raise BadWords(f"{folder} cannot be written ({error}).") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadWords(f"Another run is at work in {folder}.") from None
+        for draft in folder.glob(f"{DRAFT}*"):
+            draft.unlink(missing_ok=True)  # of a run that was killed
+        yield _read(file)
+
+
+def _read(file: BinaryIO) -> Journal:
+    journal = Journal(file)
+    file.seek(0)
+    whole = 0
+    for line in file:
+        if not line.endswith(b"\n"):
+            break  # its writer was killed; it had sent nothing yet
+        journal.learn(json.loads(line))
+        whole += len(line)
+    file.truncate(whole)
+    return journal
+
+
+def _marked(entry: Entry) -> dict[str, Any]:
+    """Give the job of an entry, which says whose it is."""
+    return {**entry.body, "metadata": {**entry.body.get("metadata", {}), "entry": entry.id}}

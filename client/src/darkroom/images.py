@@ -1,0 +1,65 @@
+"""Images that can be fetched and saved, for both kinds of client."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from darkroom.errors import ImageBroken
+from darkroom.files import picture_path, write_whole
+from darkroom.values import ImageFacts
+
+Bytes = bytes  # inside the classes below the name means the method
+
+
+@dataclass(frozen=True)
+class Image(ImageFacts):
+    """A stored picture, as `Client` gives it."""
+
+    fetch: Callable[[ImageFacts], Bytes] = field(repr=False, compare=False)
+
+    def bytes(self) -> Bytes:
+        """Fetch the picture. Raises ImageBroken, NotFound (it was deleted) or Unavailable."""
+        return self.fetch(self)
+
+    def save(self, path: str | Path = ".") -> Path:
+        """Write the picture to a file, whole or not at all, and give where it is.
+
+        A folder gets a file named for the job. The extension is what the bytes are: `x.png` becomes
+        `x.webp` where the picture is WebP. An older file is replaced. Raises also OSError.
+        """
+        return _save(self, path, self.bytes())
+
+
+@dataclass(frozen=True)
+class AsyncImage(ImageFacts):
+    """A stored picture, as `AsyncClient` gives it."""
+
+    fetch: Callable[[ImageFacts], Awaitable[Bytes]] = field(repr=False, compare=False)
+
+    async def bytes(self) -> Bytes:
+        """Fetch the picture; see `Image.bytes`."""
+        return await self.fetch(self)
+
+    async def save(self, path: str | Path = ".") -> Path:
+        """Write the picture to a file; see `Image.save`."""
+        return _save(self, path, await self.bytes())
+
+
+def facts_of(image: ImageFacts) -> dict[str, Any]:
+    """Give the fields that every kind of image has."""
+    return {one.name: getattr(image, one.name) for one in fields(ImageFacts)}
+
+
+def checked(image: ImageFacts, data: Bytes) -> Bytes:
+    """Give the bytes if they are those of this image; raises ImageBroken."""
+    if image.sha256 and hashlib.sha256(data).hexdigest() != image.sha256:
+        raise ImageBroken(f"The image of {image.job_id} came with {len(data):,} wrong bytes.")
+    return data
+
+
+def _save(image: ImageFacts, path: str | Path, data: Bytes) -> Path:
+    target = picture_path(Path(path), name=image.job_id, extension=image.extension)
+    write_whole(target, data)
+    return target

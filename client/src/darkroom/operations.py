@@ -1,0 +1,287 @@
+"""What a client can do, each as a generator of requests; see `darkroom.wire`."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Generic
+from urllib.parse import quote
+
+from darkroom.errors import AcceptUnknown, Conflict, NotFound
+from darkroom.images import checked
+from darkroom.options import job_body, key_header
+from darkroom.trying import Patience, ask, json_of
+from darkroom.values import (
+    FINAL,
+    Batch,
+    Delivery,
+    Event,
+    I_co,
+    ImageFacts,
+    Job,
+    Model,
+    Queue,
+    Raw,
+    Usage,
+    job_of,
+    picked,
+)
+from darkroom.wire import Found, Request, Steps, Stream
+
+#: The longest that the service holds an answer.
+HELD_SECONDS = 60
+PAGE = 200
+_UNCHANGED = 304
+
+
+class Operations(Generic[I_co]):
+    """Builds requests and reads answers; `bind` makes an image one that can be fetched."""
+
+    def __init__(self, bind: Callable[[ImageFacts], I_co], patience: Patience) -> None:
+        self._bind = bind
+        self._patience = patience
+
+    # jobs
+
+    def submit(
+        self, prompt: str, options: Mapping[str, Any], *, held_seconds: int = 0
+    ) -> Steps[Job[I_co]]:
+        """Ask for an image; the answer is held until the job is final, for so long at most."""
+        prefer = {"Prefer": f"wait={held_seconds}"} if held_seconds else {}
+        told = yield from self._accepted(
+            Request(
+                "POST",
+                "/v1/jobs",
+                body=job_body(prompt, options),
+                headers={**key_header(options), **prefer},
+                held_seconds=held_seconds,
+            )
+        )
+        return self._job(told)
+
+    def reproduce(self, job_id: str, idempotency_key: str | None) -> Steps[Job[I_co]]:
+        """Ask for the image of a job once more: a new job, the same input and seed."""
+        headers = key_header({"idempotency_key": idempotency_key})
+        path = f"{_job_path(job_id)}/reproduce"
+        return self._job((yield from self._accepted(Request("POST", path, headers=headers))))
+
+    def get_job(self, job_id: str) -> Steps[Job[I_co]]:
+        """Read a job."""
+        return self._job((yield from self._read(_job_path(job_id))))
+
+    def cancel_job(self, job_id: str) -> Steps[Job[I_co]]:
+        """Cancel a job."""
+        return (yield from self._move(job_id, "cancel", done=frozenset({"canceled"})))
+
+    def retry_job(self, job_id: str) -> Steps[Job[I_co]]:
+        """Send a job again."""
+        return (yield from self._move(job_id, "retry", done=frozenset({"queued", "running"})))
+
+    def delete_job(self, job_id: str) -> Steps[None]:
+        """Forget a job and its image."""
+        yield from ask(Request("DELETE", _job_path(job_id)), self._patience)
+
+    def list_jobs(self, wanted: Mapping[str, Any]) -> Stream[Job[I_co]]:
+        """Give the jobs that fit, newest first."""
+        yield from self._pages("/v1/jobs", wanted, self._job)
+
+    def watch(self, job_id: str, ends_at: float | None = None) -> Stream[Job[I_co]]:
+        """Give a job at once and at each change, until it is final or the time is over.
+
+        `ends_at` is in monotonic seconds. The service holds each answer until there is a change.
+        """
+        etag, left = "", float(HELD_SECONDS)
+        while True:
+            answer = yield from ask(self._held(job_id, etag, left), self._patience)
+            if answer.status != _UNCHANGED:
+                job = self._job(json_of(answer))
+                etag = answer.headers.get("etag", "")
+                yield Found(job)
+                if job.is_final:
+                    return
+            if ends_at is not None:
+                left = ends_at - answer.at
+                if left <= 0:
+                    return
+
+    def picture(self, image: ImageFacts) -> Steps[bytes]:
+        """Fetch the bytes of an image, and see that they are those that were stored."""
+        path = f"{_job_path(image.job_id)}/image"
+        answer = yield from ask(Request("GET", path), self._patience)
+        return checked(image, answer.content)
+
+    # batches
+
+    def create_batch(self, body: Mapping[str, Any], options: Mapping[str, Any]) -> Steps[Batch]:
+        """Ask for many images at once."""
+        given = {name: value for name, value in options.items() if value is not None}
+        given.pop("idempotency_key", None)
+        request = Request(
+            "POST", "/v1/batches", body={**given, **body}, headers=key_header(options)
+        )
+        return picked(Batch, (yield from self._accepted(request)))
+
+    def get_batch(self, batch_id: str) -> Steps[Batch]:
+        """Read a batch."""
+        return picked(Batch, (yield from self._read(_batch_path(batch_id))))
+
+    def list_batches(self) -> Stream[Batch]:
+        """Give the batches, newest first."""
+        yield from self._pages("/v1/batches", {}, lambda told: picked(Batch, told))
+
+    def cancel_batch(self, batch_id: str) -> Steps[Batch]:
+        """Cancel what of a batch is not final."""
+        path = f"{_batch_path(batch_id)}/cancel"
+        answer = yield from ask(Request("POST", path), self._patience)
+        return picked(Batch, json_of(answer))
+
+    def manifest(self, batch_id: str) -> Steps[list[Raw]]:
+        """Read what was asked and what came, a line for each job that is kept, in their order."""
+        path = f"{_batch_path(batch_id)}/manifest"
+        answer = yield from ask(Request("GET", path), self._patience)
+        return [json.loads(line) for line in answer.content.splitlines()]
+
+    def results(self, batch_id: str, only: Callable[[Raw], bool] | None) -> Stream[Job[I_co]]:
+        """Give the jobs of a batch as they become final; those that are so already come first.
+
+        `only` says of a line of the manifest whether its job is wanted. One request waits for news
+        of all of them; each job is read once.
+        """
+        # the place in the feed is taken first, so that nothing is missed in between
+        cursor = (yield from self._feed("now", held_seconds=0))["next_cursor"]
+        lines = yield from self.manifest(batch_id)
+        pending = {line["id"]: line["status"] for line in lines if not only or only(line)}
+        ready = [job_id for job_id, status in pending.items() if status in FINAL]
+        while pending:
+            for job_id in ready:
+                if pending.pop(job_id, None) is not None:
+                    yield Found((yield from self.get_job(job_id)))
+            if pending:
+                page = yield from self._feed(cursor, held_seconds=HELD_SECONDS)
+                cursor = page["next_cursor"]
+                ready = [news["job_id"] for news in page["data"] if news.get("status") in FINAL]
+
+    # what else there is
+
+    def models(self) -> Steps[list[Model]]:
+        """Read what can be asked for."""
+        told = yield from self._read("/v1/models")
+        return [picked(Model, model) for model in told["data"]]
+
+    def usage(self, days: int) -> Steps[Usage]:
+        """Read what is used and left."""
+        return picked(Usage, (yield from self._read("/v1/usage", {"days": days})))
+
+    def events(self, after: str | None, *, follow: bool) -> Stream[Event]:
+        """Give the changes of the feed; without end where they are followed."""
+        while True:
+            page = yield from self._feed(after, held_seconds=HELD_SECONDS if follow else 0)
+            for event in page["data"]:
+                yield Found(picked(Event, event))
+            if not page["data"] and not follow:
+                return
+            after = page["next_cursor"]
+
+    def deliveries(self, wanted: Mapping[str, Any]) -> Stream[Delivery]:
+        """Give the webhooks that were or will be sent, newest first."""
+        path = "/v1/webhooks/deliveries"
+        yield from self._pages(path, wanted, lambda told: picked(Delivery, told))
+
+    def delivery(self, delivery_id: str) -> Steps[Delivery]:
+        """Read one webhook with its attempts."""
+        return picked(Delivery, (yield from self._read(_delivery_path(delivery_id))))
+
+    def redeliver(self, delivery_id: str) -> Steps[Delivery]:
+        """Send one webhook again."""
+        path = f"{_delivery_path(delivery_id)}/redeliver"
+        return picked(Delivery, json_of((yield from ask(Request("POST", path), self._patience))))
+
+    def post(self, path: str, body: Any, *, held_seconds: float = 0) -> Steps[Raw]:  # noqa: ANN401
+        """Send something that does no harm when it is sent twice, and read the answer."""
+        request = Request("POST", path, body=body, held_seconds=held_seconds)
+        return json_of((yield from ask(request, self._patience)))
+
+    def queues(self) -> Steps[list[Queue]]:
+        """Read how the queues stand, with an ops key."""
+        told = yield from self._read("/ops/v1/queues")
+        return [picked(Queue, queue) for queue in told["data"]]
+
+    def hold_queue(self, name: str, verb: str) -> Steps[Queue]:
+        """Pause or resume a queue, with an ops key."""
+        path = f"/ops/v1/queues/{quote(name, safe='')}/{verb}"
+        return picked(Queue, json_of((yield from ask(Request("POST", path), self._patience))))
+
+    # how
+
+    def _job(self, told: Raw) -> Job[I_co]:
+        return job_of(told, self._bind)
+
+    def _read(self, path: str, query: Mapping[str, Any] | None = None) -> Steps[Raw]:
+        return json_of((yield from ask(Request("GET", path, query or {}), self._patience)))
+
+    def _accepted(self, request: Request) -> Steps[Raw]:
+        """Have something accepted under its idempotency key.
+
+        Where the service does not know whether it did, what it would have made is read: if that is
+        there it was accepted, and if not the same words are sent under the same key.
+        """
+        for _ in range(self._patience.retries):
+            try:
+                return json_of((yield from ask(request, self._patience)))
+            except AcceptUnknown as unknown:
+                made, pause = unknown.made, unknown.retry_after or 0.0
+            look = Request("GET", made, after_seconds=pause)
+            try:
+                return json_of((yield from ask(look, self._patience)))
+            except NotFound:
+                continue
+        return json_of((yield from ask(request, self._patience)))
+
+    def _move(self, job_id: str, verb: str, *, done: frozenset[str]) -> Steps[Job[I_co]]:
+        """Move a job; a refusal is none where the move is made (perhaps by us, unanswered)."""
+        try:
+            answer = yield from ask(Request("POST", f"{_job_path(job_id)}/{verb}"), self._patience)
+        except Conflict:
+            job = yield from self.get_job(job_id)
+            if job.status in done:
+                return job
+            raise
+        return self._job(json_of(answer))
+
+    def _held(self, job_id: str, etag: str, left: float) -> Request:
+        seconds = max(1, min(HELD_SECONDS, int(left)))
+        query = {"wait": seconds} if etag else {}
+        headers = {"If-None-Match": etag} if etag else {}
+        return Request("GET", _job_path(job_id), query, headers=headers, held_seconds=seconds)
+
+    def _feed(self, after: str | None, *, held_seconds: int) -> Steps[Raw]:
+        query = {"after": after, "wait": held_seconds or None, "limit": 1000}
+        request = Request("GET", "/v1/events", _given(query), held_seconds=held_seconds)
+        return json_of((yield from ask(request, self._patience)))
+
+    def _pages(
+        self, path: str, wanted: Mapping[str, Any], read: Callable[[Raw], Any]
+    ) -> Stream[Any]:
+        """Give what a list has, page after page."""
+        query = {"limit": PAGE, **_given(wanted)}
+        while True:
+            page = yield from self._read(path, query)
+            for told in page["data"]:
+                yield Found(read(told))
+            if not page["next_cursor"]:
+                return
+            query["cursor"] = page["next_cursor"]
+
+
+def _given(query: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in query.items() if value is not None}
+
+
+def _job_path(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"
+
+
+def _batch_path(batch_id: str) -> str:
+    return f"/v1/batches/{quote(batch_id, safe='')}"
+
+
+def _delivery_path(delivery_id: str) -> str:
+    return f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}"

@@ -1,0 +1,48 @@
+"""For receivers: whether a webhook is Darkroom's, and what it says."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from darkroom.errors import WebhookInvalid
+from darkroom.values import ImageFacts, Job, Raw, job_of, picked
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a webhook says. `id` is the same over all attempts: keep it to know what you had."""
+
+    id: str
+    type: str
+    at: datetime | None
+    data: Raw
+    raw: Raw = field(repr=False)
+
+    @property
+    def job(self) -> Job[ImageFacts]:
+        """The job of a `job.…` event with the full payload."""
+        return job_of(self.data, lambda facts: facts)
+
+
+def verify(body: bytes | str, headers: Mapping[str, str], secret: str) -> Told:
+    """Check a webhook and read it.
+
+    `body` is exactly what was received, `headers` have their names in any case, `secret` is the
+    tenant's or the endpoint's `whsec_…`. Raises WebhookInvalid for what is not signed by it, and
+    for what was signed more than five minutes ago or ahead.
+    """
+    lower = {name.lower(): value for name, value in headers.items()}
+    try:
+        Webhook(secret).verify(body, lower)
+        told = json.loads(body)
+    except (WebhookVerificationError, ValueError) as error:
+        raise WebhookInvalid(f"This is no webhook of Darkroom's: {error}.") from None
+    return _told(lower["webhook-id"], told)
+
+
+def _told(message_id: str, told: dict[str, Any]) -> Told:
+    return picked(Told, told, id=message_id, at=datetime.fromisoformat(told["timestamp"]))

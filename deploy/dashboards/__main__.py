@@ -1,0 +1,6 @@
+"""Writes the dashboards' files."""
+
+from deploy.dashboards import ALL, FOLDER, text
+
+for name, dashboard in ALL.items():
+    (FOLDER / f"{name}.json").write_bytes(text(dashboard))

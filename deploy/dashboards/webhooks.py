@@ -1,0 +1,81 @@
+"""Whether those who wait for word are told."""
+
+from deploy.panels import Dashboard, Panel, Query, Row, one, quantiles, rate, share
+
+WEBHOOKS = Dashboard(
+    "darkroom-webhooks",
+    "Darkroom: webhooks",
+    "Whether those who wait for word are told.",
+    [
+        Row(
+            "Deliveries",
+            [
+                Panel(
+                    "Attempts by outcome",
+                    "Attempts a second; retried are sent again on schedule.",
+                    one(rate("darkroom_webhook_attempts_total", "outcome"), "{{outcome}}"),
+                    "ops",
+                ),
+                Panel(
+                    "Share of attempts that were taken",
+                    "How many of the attempts got a 2xx.",
+                    one(
+                        share(
+                            rate("darkroom_webhook_attempts_total", only='outcome="delivered"'),
+                            rate("darkroom_webhook_attempts_total"),
+                        ),
+                        "taken",
+                    ),
+                    "percentunit",
+                ),
+                Panel(
+                    "From owed to delivered",
+                    "The objective is 99 % within 60 s.",
+                    quantiles("darkroom_webhook_delivery_seconds"),
+                    "s",
+                ),
+                Panel(
+                    "Not settled",
+                    "Deliveries that are owed, those between two attempts included.",
+                    one("max(darkroom_webhook_pending)", "pending"),
+                ),
+                Panel(
+                    "Oldest that could be sent",
+                    "How long ago the longest waiting delivery came whose time has come.",
+                    one('max(darkroom_queue_oldest_age_seconds{queue="deliver"})', "oldest"),
+                    "s",
+                ),
+                Panel(
+                    "Receivers",
+                    "Hosts of whom something waits, the most that waits for one, and what is being "
+                    "sent now.",
+                    [
+                        Query('max(darkroom_groups_waiting{queue="deliver"})', "hosts that wait"),
+                        Query('max(darkroom_deepest_group{queue="deliver"})', "most for one"),
+                        Query('max(darkroom_in_flight{queue="deliver"})', "being sent"),
+                    ],
+                ),
+                Panel(
+                    "Receivers that are not well",
+                    "failing: slowed down. disabled: switched off, and gets nothing until it is "
+                    "switched on.",
+                    one("max by (state) (darkroom_webhook_endpoints)", "{{state}}"),
+                ),
+                Panel(
+                    "Parked",
+                    "Deliveries that wait for their receiver to be well or to be switched on.",
+                    one("max(darkroom_webhook_parked)", "parked"),
+                ),
+                Panel(
+                    "Switched off",
+                    "Receivers in an hour that were switched off, by reason.",
+                    one(
+                        "sum by (reason) "
+                        "(increase(darkroom_webhook_endpoints_switched_off_total[1h]))",
+                        "{{reason}}",
+                    ),
+                ),
+            ],
+        )
+    ],
+)

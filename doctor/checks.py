@@ -1,0 +1,169 @@
+"""One check for each thing that the service stands on; each gives what it found."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from uuid import uuid4
+
+import httpx
+import redis
+
+from api.fitness import fitness
+from shared.errors import DarkroomError, JobError, ObjectMissing, ProviderAuth
+from shared.queue import QueueName
+from shared.settings import Settings
+from shared.storage import Storage
+from shared.store.connect import connect
+from shared.store.upkeep import living_threads
+from worker.life import CLOCK_SECONDS, key_id
+from worker.provider import OneMin
+
+_SECTIONS = ("memory", "persistence", "replication", "cluster")
+_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `advice` says what to do where it is not `well`."""
+
+    check: str
+    well: bool
+    says: str
+    advice: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Make every check; what is away does not stop the others."""
+    client = connect(settings, connections=1)
+    with client:
+        yield from _guarded("redis", _REDIS, lambda: _redis(client))
+        yield from _guarded("clock of redis", _REDIS, lambda: _redis_clock(client))
+        yield from _guarded("workers", _REDIS, lambda: _workers(client))
+    yield from _guarded("storage", _STORAGE, lambda: _storage(settings))
+    yield from _guarded("clock of storage", _STORAGE, lambda: _storage_clock(settings))
+    yield from _provider(settings)
+    yield from _guarded("api", _API, lambda: _api(settings))
+
+
+_REDIS = "Start it, or set DARKROOM_REDIS_URL to where it is."
+_STORAGE = (
+    "Check DARKROOM_S3_ENDPOINT, …_S3_BUCKET (it must exist), …_S3_ACCESS_KEY and …_S3_SECRET_KEY, "
+    "and that this key may put, get and delete."
+)
+_API = "Start it, or set DARKROOM_PUBLIC_URL to where clients reach it."
+_CLOCK = "Set this machine's clock, or that of {}: signatures of another time are refused."
+
+Check = Callable[[], Iterator[Finding]]
+
+
+def _guarded(name: str, advice: str, check: Check) -> Iterator[Finding]:
+    try:
+        yield from check()
+    except (redis.RedisError, httpx.HTTPError, OSError, DarkroomError) as error:
+        yield Finding(name, well=False, says=str(error) or type(error).__name__, advice=advice)
+
+
+def _redis(client: "redis.Redis") -> Iterator[Finding]:
+    facts: dict[str, object] = {}
+    for section in _SECTIONS:
+        facts |= client.info(section)
+    told = True
+    try:
+        facts["appendfsync"] = client.config_get("appendfsync").get("appendfsync", "")
+    except redis.ResponseError:
+        told = False  # managed services hide it
+    wrong = fitness(facts)
+    for sentence in wrong:
+        yield Finding("redis", well=False, says=sentence, advice="Its settings, then a restart.")
+    if not wrong:
+        hidden = "" if told else " It hides appendfsync: see yourself that it is `always`."
+        yield Finding("redis", well=True, says=f"It keeps what it is given.{hidden}")
+
+
+def _redis_clock(client: "redis.Redis") -> Iterator[Finding]:
+    seconds, micros = client.time()
+    yield _clock("redis", float(seconds) + float(micros) / 1e6)
+
+
+def _workers(client: "redis.Redis") -> Iterator[Finding]:
+    living = living_threads(client)
+    for queue in QueueName:
+        threads = living.get(queue.value, 0)
+        yield Finding(
+            "workers",
+            well=threads > 0,
+            says=f"{threads} threads serve the queue {queue.value}.",
+            advice=f"Start one: celery -A worker.app worker -P threads -Q {queue.value}",
+        )
+
+
+def _storage(settings: Settings) -> Iterator[Finding]:
+    storage = Storage.from_settings(settings, concurrency=1)
+    key, data = f"doctor/{uuid4().hex}", uuid4().bytes
+    digest = hashlib.sha256(data).hexdigest()
+    storage.put(key, data, content_type="image/webp", sha256=digest, job_id="doctor")
+    with storage.read(key) as stored:
+        came = b"".join(stored)
+    storage.delete([key])
+    try:
+        with storage.read(key):
+            gone = False
+    except ObjectMissing:
+        gone = True
+    well = came == data and gone
+    says = "A probe was put, read and deleted." if well else "A probe came back otherwise."
+    yield Finding("storage", well=well, says=says, advice=_STORAGE)
+
+
+def _storage_clock(settings: Settings) -> Iterator[Finding]:
+    scheme = "https" if settings.s3_secure else "http"
+    answer = httpx.get(f"{scheme}://{settings.s3_endpoint}/", timeout=_SECONDS)
+    told = answer.headers.get("date")
+    if told:
+        yield _clock("storage", parsedate_to_datetime(told).timestamp())
+
+
+def _clock(whose: str, told: float) -> Finding:
+    off = time.time() - told
+    return Finding(
+        f"clock of {whose}",
+        well=abs(off) <= CLOCK_SECONDS,
+        says=f"This machine is {abs(off):.1f} s {'ahead' if off > 0 else 'behind'}.",
+        advice=_CLOCK.format(whose),
+    )
+
+
+def _provider(settings: Settings) -> Iterator[Finding]:
+    """Ask, for free, about each key."""
+    if not settings.onemin_keys:
+        yield Finding("provider", well=False, says="There is no key.", advice=_KEY)
+    provider = OneMin.from_settings(settings)
+    for key in settings.onemin_keys:
+        name = f"Key {key_id(key)}"
+        try:
+            provider.check_key(key)
+        except ProviderAuth as error:
+            says = f"{name} is dead ({error})."
+            yield Finding("provider", well=False, says=says, advice=_KEY)
+        except JobError as error:
+            says = f"{name} could not be asked about ({error})."
+            yield Finding("provider", well=False, says=says, advice=_PROVIDER)
+        else:
+            yield Finding("provider", well=True, says=f"{name} is alive.")
+    provider.close()
+
+
+_KEY = "Put a living key of 1min.ai into DARKROOM_ONEMIN_API_KEY."
+_PROVIDER = "See that this machine reaches DARKROOM_ONEMIN_BASE_URL; the provider may be down."
+
+
+def _api(settings: Settings) -> Iterator[Finding]:
+    answer = httpx.get(f"{settings.public_url}/readyz", timeout=_SECONDS)
+    if answer.is_success:
+        yield Finding("api", well=True, says=f"It is ready at {settings.public_url}.")
+        return
+    detail = answer.json().get("detail") if "json" in answer.headers["content-type"] else ""
+    says = f"{settings.public_url} answers {answer.status_code}. {detail}".rstrip()
+    yield Finding("api", well=False, says=says, advice=_API)

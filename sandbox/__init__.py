@@ -1,0 +1,1 @@
+"""One machine's stand-ins: the whole stack in one process tree, and a local 1min.ai."""

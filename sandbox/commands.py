@@ -1,0 +1,111 @@
+"""The commands that the service adds to the `darkroom` program; each imports what it needs late."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from shared.errors import DarkroomError
+
+#: A time in seconds.
+Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0))]
+
+
+def up(
+    *,
+    port: int | None = None,
+    data: Path = Path(".darkroom"),
+    provider: Literal["sandbox", "1min"] | None = None,
+    workers: int = 1,
+    concurrency: int | None = None,
+    demo: bool = True,
+) -> None:
+    """Start the whole service on this machine, without Docker, until Ctrl-C.
+
+    Starts a Valkey, an S3 server, the API, the workers and, without a key for 1min.ai, a provider
+    that answers locally; makes one picture to show that all of it works. Whatever dies is started
+    again. What runs where stands in DIR/stack.json.
+
+    Parameters
+    ----------
+    port
+        Where the API listens; 8000, or a free port when that one is taken.
+    data
+        The directory that keeps everything: data, keys, logs, pictures.
+    provider
+        Who makes the pictures: 1min.ai when DARKROOM_ONEMIN_API_KEY is set, else the sandbox.
+    workers
+        How many processes generate.
+    concurrency
+        How many jobs one of them does at once; DARKROOM_CONCURRENCY, or 64.
+    demo
+        Make one picture at the start and show its life.
+
+    """
+    from sandbox.stack.plan import Wish  # noqa: PLC0415  0.5 s that `--help` need not wait for
+    from sandbox.stack.run import run  # noqa: PLC0415  the same
+    from sandbox.stack.tenant import open_local_tenant  # noqa: PLC0415  the same
+
+    wish = Wish(data, port, provider, workers, concurrency, demo)
+    try:
+        code = run(wish, open_local_tenant)
+    except DarkroomError as refusal:
+        print(refusal, file=sys.stderr)  # noqa: T201  to whoever typed the command
+        code = 1
+    sys.exit(code)
+
+
+def sandbox(
+    *,
+    port: int = 8081,
+    host: str = "127.0.0.1",
+    latency: Seconds = 0.3,
+    url_lifetime: Seconds = 600,
+    keys: str = "",
+) -> None:
+    """Serve a 1min.ai that answers locally, with real pictures and with faults on request.
+
+    Point DARKROOM_ONEMIN_BASE_URL at its address, and name 127.0.0.1 in
+    DARKROOM_ONEMIN_IMAGE_HOSTS and DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS. PUT /_sandbox/behavior
+    chooses what the next calls meet, PUT /_sandbox/keys which API keys are good, and GET
+    /_sandbox/calls shows everything that was received and what was paid for. Nothing is kept on
+    disk. Ctrl-C stops it.
+
+    Parameters
+    ----------
+    port
+        Where to listen; 0 takes any free port.
+    host
+        The address to listen on; the default is reachable from this machine only.
+    latency
+        Seconds that making one picture takes.
+    url_lifetime
+        Seconds that the address of a picture is good for.
+    keys
+        The API keys that are good, separated by commas; without, any key is.
+
+    """
+    from sandbox.provider.server import (  # noqa: PLC0415  a web server that `--help` needs not
+        Options,
+        PortTaken,
+        serve,
+    )
+
+    good = [key.strip() for key in keys.split(",") if key.strip()] or None
+    options = Options(
+        host=host,
+        port=port,
+        latency_seconds=latency,
+        url_lifetime_seconds=url_lifetime,
+        keys=good,
+    )
+    try:
+        serve(options, _announce)
+    except PortTaken as taken:
+        sys.exit(str(taken))
+
+
+def _announce(url: str) -> None:
+    sys.stdout.write(f"Sandbox provider at {url} (behaviour: {url}/_sandbox/behavior)\n")
+    sys.stdout.flush()

@@ -1,0 +1,95 @@
+"""What a first start on Docker needs and nobody has yet: keys of the storage, a tenant, a provider.
+
+`python -m sandbox.first_start` is the `init` of docker-compose.yml. It writes one file a value into
+a volume that the other services read (`DARKROOM_…_FILE`); run again it keeps what is there, but for
+who makes the pictures: that follows the key for 1min.ai, each time.
+"""
+
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+
+from sandbox.stack.keys import TenantKeys
+from sandbox.stack.plan import SANDBOX_KEY
+from sandbox.stack.tenant import open_local_tenant
+from shared.errors import DarkroomError
+from shared.settings import Settings, load_settings
+
+#: The name of the sandbox provider in docker-compose.yml, and its address.
+SANDBOX_HOST = "provider"
+SANDBOX_URL = f"http://{SANDBOX_HOST}:8081"
+#: Nobody but the service's own user, and root, may read them.
+_MODE = 0o400
+
+
+def first_start(
+    directory: Path, settings: Settings, open_tenant: Callable[[str], TenantKeys]
+) -> str:
+    """Write what is missing into `directory`; gives a sentence for whoever started it.
+
+    Raises OSError where the directory cannot be written, and what `open_tenant` raises.
+    """
+    # as long as AWS makes them: some servers refuse shorter ones
+    _keep(directory / "s3_access_key", lambda: secrets.token_hex(10).upper())
+    _keep(directory / "s3_secret_key", lambda: secrets.token_hex(20))
+    for name, value in _provider(settings).items():
+        _write(directory / name, value)
+    if not (directory / "api_key").exists():
+        tenant = asdict(open_tenant(settings.redis_url))
+        for name in ("tenant", "ops_key", "webhook_secret", "api_key"):
+            _write(directory / name, tenant[name])
+    makes = "1min.ai makes the pictures" if settings.onemin_keys else "the sandbox makes them"
+    return f"ready: {makes}; the tenant's key is in {directory / 'api_key'}"
+
+
+def _provider(settings: Settings) -> Mapping[str, str]:
+    """Give the settings that say who is asked: 1min.ai where there is a key for it."""
+    if settings.onemin_keys:
+        return {
+            "onemin_api_key": settings.onemin_api_key.get_secret_value(),
+            "onemin_base_url": settings.onemin_base_url,
+            "onemin_image_hosts": ",".join(settings.onemin_image_hosts),
+            "onemin_allow_private_hosts": ",".join(settings.onemin_allow_private_hosts),
+            "provider_rate_per_minute": f"{settings.provider_rate_per_minute:g}",
+        }
+    return {
+        "onemin_api_key": SANDBOX_KEY,
+        "onemin_base_url": SANDBOX_URL,
+        "onemin_image_hosts": SANDBOX_HOST,
+        "onemin_allow_private_hosts": SANDBOX_HOST,
+        "provider_rate_per_minute": "0",
+    }
+
+
+def _keep(path: Path, make: Callable[[], str]) -> None:
+    if not path.exists():
+        _write(path, make())
+
+
+def _write(path: Path, value: str) -> None:
+    """Write a whole file or none: a start that is cut off leaves no half of a key."""
+    draft = path.with_name(f".{path.name}")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=_MODE | 0o200)
+    draft.write_text(value, encoding="utf-8")
+    draft.chmod(_MODE)
+    draft.replace(path)
+
+
+def run(directory: Annotated[Path, cyclopts.Parameter(name="--directory")]) -> None:
+    """Do it with the settings of the environment; leaves with a sentence where it cannot."""
+    import redis  # noqa: PLC0415  0.3 s that whoever imports this module for its names need not pay
+
+    try:
+        print(first_start(directory, load_settings(), open_local_tenant))  # noqa: T201  for the log
+    except (DarkroomError, OSError, redis.RedisError) as error:
+        sys.exit(f"The first start did not succeed: {error}")
+
+
+if __name__ == "__main__":
+    cyclopts.run(run)

@@ -1,0 +1,66 @@
+"""The provider as an ASGI application."""
+
+import secrets
+from collections.abc import Iterable
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.provider import control
+from sandbox.provider.addresses import Addresses
+from sandbox.provider.behavior import Behavior
+from sandbox.provider.downloads import download
+from sandbox.provider.gallery import Gallery
+from sandbox.provider.generate import generate
+from sandbox.provider.keys import Keys
+from sandbox.provider.ledger import Ledger
+from sandbox.provider.lookups import models, result
+from sandbox.provider.records import Records
+from sandbox.provider.state import State
+
+ROUTES = (
+    Route("/api/features", generate, methods=["POST"]),
+    Route("/api/results/{record_id}", result, methods=["GET"]),
+    Route("/models", models, methods=["GET"]),
+    Route("/assets/{path:path}", download, methods=["GET"]),
+    Route("/_sandbox/behavior", control.show_behavior, methods=["GET"]),
+    Route("/_sandbox/behavior", control.put_behavior, methods=["PUT"]),
+    Route("/_sandbox/keys", control.show_keys, methods=["GET"]),
+    Route("/_sandbox/keys", control.put_keys, methods=["PUT"]),
+    Route("/_sandbox/calls", control.show_calls, methods=["GET"]),
+    Route("/_sandbox/calls", control.clear_calls, methods=["DELETE"]),
+    Route("/healthz", control.healthy, methods=["GET"]),
+)
+
+
+def create_app(
+    base_url: str | None = None,
+    *,
+    latency_seconds: float = 0.3,
+    url_lifetime_seconds: float = 600,
+    keys: Iterable[str] | None = None,
+) -> Starlette:
+    """Build one provider, with a ledger and a behaviour of its own.
+
+    Pictures are addressed under `base_url`, or where the caller asked when it is None. `keys` are
+    the good API keys; None is any that is not empty. The faults of the connection itself (`drop`,
+    `truncated`, `wrong_length`) need `sandbox.provider.server` around it.
+    """
+    app = Starlette(routes=ROUTES, exception_handlers={ClientDisconnect: _left})
+    app.state.provider = State(
+        behavior=Behavior(latency_seconds),
+        keys=Keys(keys),
+        ledger=Ledger(),
+        records=Records(),
+        addresses=Addresses(secrets.token_bytes(32), url_lifetime_seconds),
+        gallery=Gallery(),
+        base_url=base_url,
+    )
+    return app
+
+
+async def _left(_request: Request, _error: Exception) -> Response:
+    """Answer nobody: the client left in the middle of its request."""
+    return Response(status_code=400)

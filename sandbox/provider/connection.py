@@ -1,0 +1,90 @@
+"""Faults of the connection itself: closed without a word, cut short, or saying too much.
+
+ASGI cannot express them, so the protocol hands its transport on in the scope's extensions. Each
+answer here ends by waiting until the connection is gone: to uvicorn that is an ordinary end, and
+nothing is logged.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Mapping
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+EXTENSION = "darkroom.connection"
+#: On, and no time for what is unsent: closing then sends RST and not FIN.
+LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
+
+
+class OpenProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 that lets the application reach the transport of its request."""
+
+    def on_message_begin(self) -> None:
+        """Add the transport to the scope of each request."""
+        super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: {"transport": self.transport}}
+
+
+def _transport(scope: Scope) -> asyncio.Transport:
+    extension = scope.get("extensions", {}).get(EXTENSION)
+    if extension is None:
+        raise RuntimeError("this fault needs sandbox.provider.server: the transport is not known")
+    transport: asyncio.Transport = extension["transport"]
+    return transport
+
+
+async def gone(receive: Receive) -> None:
+    """Wait until the client, or the server, has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def pause(receive: Receive, seconds: float) -> None:
+    """Wait so many seconds, or until the connection is gone."""
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(gone(receive), seconds)
+
+
+class Dropped(Response):
+    """Closes the connection without a reply; `reset` by a TCP reset."""
+
+    def __init__(self, *, reset: bool = False) -> None:
+        """Choose how to close."""
+        super().__init__()
+        self.reset = reset
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Close."""
+        transport = _transport(scope)
+        if self.reset:
+            sock = transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT_AT_ALL)
+        transport.abort()
+        await gone(receive)
+
+
+class Misdeclared(Response):
+    """Declares one length and sends another, then closes the connection."""
+
+    def __init__(self, content: bytes, declared: int, headers: Mapping[str, str]) -> None:
+        """Send all of `content` under a `Content-Length` of `declared`."""
+        super().__init__(headers={**headers, "Content-Length": str(declared)})
+        self.content = content
+        self.declared = declared
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send, past uvicorn's own count where it is too much."""
+        transport = _transport(scope)
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        allowed, excess = self.content[: self.declared], self.content[self.declared :]
+        await send({"type": "http.response.body", "body": allowed, "more_body": True})
+        if excess:
+            transport.write(excess)
+        transport.close()
+        await gone(receive)

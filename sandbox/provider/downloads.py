@@ -1,0 +1,172 @@
+"""`GET /assets/…`: the picture of a record, or the fault that its generate call chose."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import singledispatch
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from sandbox.provider import steps
+from sandbox.provider.bombs import gzip_of_zeros, png_of_pixels
+from sandbox.provider.connection import Misdeclared
+from sandbox.provider.gallery import Gallery
+from sandbox.provider.picture import CONTENT_TYPES, Picture
+from sandbox.provider.records import Record
+from sandbox.provider.state import State, state_of
+
+ZEROS = bytes(65_536)
+
+
+async def download(request: Request) -> Response:
+    """Answer one download."""
+    state = state_of(request)
+    path = request.path_params["path"]
+    record = state.records.at_path(path)
+    refusal = _refusal(record, path, request)
+    if record is None or refusal is not None:
+        _note(state, record, refusal or "404")
+        return _storage_error(403 if refusal in {"403", "url_expired"} else 404)
+    step = _fault(record, request)
+    _note(state, record, step.name)
+    return await serve(step, record.picture, state.gallery)
+
+
+def _refusal(record: Record | None, path: str, request: Request) -> str | None:
+    """Give the outcome of an address that is not served."""
+    verdict = state_of(request).addresses.judge(path, request.query_params)
+    if verdict != "ok":
+        return "403" if verdict == "tampered" else "url_expired"
+    return "404" if record is None or record.status != "SUCCESS" else None
+
+
+def _fault(record: Record, request: Request) -> steps.StepBody:
+    """Give the step that this download meets; an expired address is only the first one given."""
+    is_first = request.query_params.get("X-Issue") == "0"
+    if isinstance(record.step, steps.UrlExpired) and not is_first:
+        return steps.Ok()
+    return record.download_fault() or steps.Ok()
+
+
+def _note(state: State, record: Record | None, outcome: str) -> None:
+    if record is None:
+        state.ledger.note("download", outcome)
+        return
+    order = (record.order.prompt_object["prompt"], record.seed)
+    state.ledger.note("download", outcome, order=order, record_id=record.id)
+
+
+def _storage_error(status: int) -> Response:
+    """Refuse as an S3 storage does."""
+    code = {403: "AccessDenied", 404: "NoSuchKey"}.get(status, "InternalError")
+    page = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'
+    return Response(page, status, media_type="application/xml")
+
+
+def _image(encoded: bytes, picture: Picture) -> Response:
+    return Response(encoded, media_type=CONTENT_TYPES[picture.format])
+
+
+@singledispatch
+async def serve(_step: steps.StepBody, picture: Picture, gallery: Gallery) -> Response:
+    """Answer a download as its step says; with the picture, if it says nothing of downloads."""
+    return _image(await gallery.take(picture), picture)
+
+
+@serve.register
+async def _expired(_step: steps.UrlExpired, _picture: Picture, _gallery: Gallery) -> Response:
+    return _storage_error(403)
+
+
+@serve.register
+async def _status(step: steps.DownloadStatus, _picture: Picture, _gallery: Gallery) -> Response:
+    return _storage_error(step.status)
+
+
+@serve.register
+async def _truncated(step: steps.Truncated, picture: Picture, gallery: Gallery) -> Response:
+    whole = await gallery.take(picture)
+    sent = len(whole) // 2 if step.bytes is None else min(step.bytes, len(whole) - 1)
+    return Misdeclared(whole[:sent], len(whole), _typed(picture))
+
+
+@serve.register
+async def _wrong_length(step: steps.WrongLength, picture: Picture, gallery: Gallery) -> Response:
+    whole = await gallery.take(picture)
+    declared = len(whole) // 2 if step.declared is None else step.declared
+    return Misdeclared(whole, declared, _typed(picture))
+
+
+@serve.register
+async def _html(_step: steps.Html, _picture: Picture, _gallery: Gallery) -> Response:
+    page = "<!DOCTYPE html>\n<html><body>Please sign in to continue.</body></html>\n"
+    return Response(page, media_type="text/html")
+
+
+@serve.register
+async def _huge(step: steps.Huge, picture: Picture, gallery: Gallery) -> Response:
+    body = _padded(await gallery.take(picture), step.bytes)
+    length = {"Content-Length": str(step.bytes)} if step.declare else {}
+    return StreamingResponse(body, headers=_typed(picture) | length)
+
+
+async def _padded(encoded: bytes, count: int) -> AsyncIterator[bytes]:
+    """Give the picture and then zeros, `count` bytes in all."""
+    yield encoded[:count]
+    left = count - len(encoded)
+    while left > 0:
+        yield ZEROS[:left]
+        left -= len(ZEROS)
+
+
+@serve.register
+async def _slow_drip(step: steps.SlowDrip, picture: Picture, gallery: Gallery) -> Response:
+    encoded = await gallery.take(picture)
+    length = {"Content-Length": str(len(encoded))}
+    return StreamingResponse(_dripping(encoded, step), headers=_typed(picture) | length)
+
+
+async def _dripping(encoded: bytes, step: steps.SlowDrip) -> AsyncIterator[bytes]:
+    for start in range(0, len(encoded), step.bytes):
+        yield encoded[start : start + step.bytes]
+        await asyncio.sleep(step.seconds)
+
+
+@serve.register
+async def _wrong_format(step: steps.WrongFormat, picture: Picture, gallery: Gallery) -> Response:
+    other = replace(picture, format=step.format or ("jpg" if picture.format == "png" else "png"))
+    return _image(await gallery.take(other), other)
+
+
+@serve.register
+async def _black(_step: steps.Black, picture: Picture, gallery: Gallery) -> Response:
+    return _image(await gallery.take(replace(picture, flat=True)), picture)
+
+
+@serve.register
+async def _wrong_size(step: steps.WrongSize, picture: Picture, gallery: Gallery) -> Response:
+    width, height = picture.size
+    size = (step.width or width // 2, step.height or height // 2)
+    return _image(await gallery.take(replace(picture, size=size)), picture)
+
+
+@serve.register
+async def _gzip_bomb(step: steps.GzipBomb, picture: Picture, _gallery: Gallery) -> Response:
+    bomb = await asyncio.to_thread(gzip_of_zeros, step.bytes)
+    return Response(bomb, headers=_typed(picture) | {"Content-Encoding": "gzip"})
+
+
+@serve.register
+async def _pixel_bomb(step: steps.PixelBomb, _picture: Picture, _gallery: Gallery) -> Response:
+    bomb = await asyncio.to_thread(png_of_pixels, step.width, step.height)
+    return Response(bomb, media_type="image/png")
+
+
+@serve.register
+async def _redirect(step: steps.Redirect, _picture: Picture, _gallery: Gallery) -> Response:
+    return RedirectResponse(step.location, step.status)
+
+
+def _typed(picture: Picture) -> dict[str, str]:
+    return {"Content-Type": CONTENT_TYPES[picture.format]}

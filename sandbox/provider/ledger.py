@@ -1,0 +1,61 @@
+"""The ledger of everything received, in order of arrival, and of what was paid for."""
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+#: A day's load test fits; beyond it the oldest are forgotten.
+KEPT_CALLS = 1_000_000
+
+Kind = Literal["generate", "download", "result"]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call received. `outcome` is "ok", the step's fault, or the status of a refusal."""
+
+    kind: Kind
+    at: str
+    prompt: str | None
+    seed: float | None
+    outcome: str
+    paid: bool
+    record_id: str | None
+
+    def shown(self) -> dict[str, Any]:
+        """Show it, field by field."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Ledger:
+    """Keeps the calls in memory."""
+
+    def __init__(self, kept: int = KEPT_CALLS) -> None:
+        """Keep the latest `kept` calls."""
+        self._calls: deque[Call] = deque(maxlen=kept)
+
+    def note(
+        self,
+        kind: Kind,
+        outcome: str,
+        *,
+        order: tuple[str | None, float | None] = (None, None),
+        paid: bool = False,
+        record_id: str | None = None,
+    ) -> None:
+        """Write down a call that has just arrived. `order` is the prompt and the seed used."""
+        self._calls.append(Call(kind, now(), *order, outcome, paid, record_id))
+
+    def clear(self) -> None:
+        """Forget every call."""
+        self._calls.clear()
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Show every call, the oldest first."""
+        return [call.shown() for call in self._calls]
+
+
+def now() -> str:
+    """Give the time in RFC 3339, UTC, with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,54 @@
+"""`GET /api/results/{uuid}` and `GET /models`: what can be looked up."""
+
+import uuid
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sandbox.provider.answers import record_reply
+from sandbox.provider.checks import FEATURE
+from sandbox.provider.replies import dead_key, json_response
+from sandbox.provider.state import state_of
+from shared.models import MODELS
+
+#: An estimate of what one picture costs, in the provider's credits.
+CREDITS_A_PICTURE = 105
+
+
+async def result(request: Request) -> Response:
+    """Answer the look-up of a record; for an id that is not known the record is null."""
+    state = state_of(request)
+    if not state.keys.admit(request.headers):
+        state.ledger.note("result", "401")
+        return dead_key().response()
+    record_id = request.path_params["record_id"]
+    record = state.records.find(record_id)
+    if record is None:
+        state.ledger.note("result", "unknown", record_id=record_id)
+        return json_response({"aiRecord": None})
+    status = record.status
+    order = (record.order.prompt_object["prompt"], record.seed)
+    outcome = "ok" if status == "SUCCESS" else status.lower()
+    state.ledger.note("result", outcome, order=order, record_id=record.id)
+    return json_response(record_reply(record, status, state, request))
+
+
+async def models(request: Request) -> Response:
+    """List the models of a feature; no key is asked for."""
+    wanted = request.query_params.get("feature", FEATURE)
+    listed = [_entry(name, model.name) for name, model in MODELS.items()]
+    shown = listed if wanted == FEATURE else []
+    return json_response({"models": shown, "total": len(shown)})
+
+
+def _entry(model_id: str, name: str) -> dict[str, object]:
+    return {
+        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, model_id)),
+        "modelId": model_id,
+        "name": name,
+        "group": "FLUX.2",
+        "provider": "black-forest-labs",
+        "status": "ACTIVE",
+        "features": [FEATURE],
+        "creditEstimation": CREDITS_A_PICTURE,
+    }

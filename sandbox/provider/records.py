@@ -1,0 +1,133 @@
+"""The provider's records: what was ordered, when it is done, and what its downloads will meet."""
+
+import math
+import random
+import re
+import time
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from sandbox.provider.checks import FEATURE, Order
+from sandbox.provider.ledger import now
+from sandbox.provider.picture import Format, Picture, size_of
+from sandbox.provider.steps import DownloadStep, FailureRecord, MissingUrl, StepBody, Stuck
+from shared.models import CHOSEN_SEED_MAX, MODELS
+
+#: Beyond it the oldest are forgotten; their pictures then answer 404.
+KEPT_RECORDS = 200_000
+SLUG_CHARACTERS = 40
+
+
+@dataclass(slots=True)
+class Record:
+    """One generate call that left a record. `ready_at` is on the monotonic clock, in seconds."""
+
+    id: str
+    order: Order
+    seed: float
+    step: StepBody
+    ready_at: float
+    created_at: str = field(default_factory=now)
+    #: addresses given of its picture, and downloads of it that met its fault
+    issued: int = 0
+    faulted: int = 0
+
+    @property
+    def status(self) -> str:
+        """PROCESSING until it is ready, then SUCCESS or what a failure is called."""
+        return "PROCESSING" if time.monotonic() < self.ready_at else self.final_status
+
+    @property
+    def final_status(self) -> str:
+        """What it ends as."""
+        return self.step.status if isinstance(self.step, FailureRecord) else "SUCCESS"
+
+    @property
+    def picture(self) -> Picture:
+        """The picture that was ordered."""
+        asked = MODELS[self.order.model].defaults() | dict(self.order.prompt_object)
+        return Picture(
+            prompt=asked["prompt"],
+            seed=self.seed,
+            size=size_of(asked["aspect_ratio"], asked["megapixels"]),
+            format=cast("Format", asked["output_format"]),
+            quality=round(asked["output_quality"]),
+        )
+
+    @property
+    def path(self) -> str:
+        """The storage key of its picture; it ends in the record's id."""
+        stamp = re.sub(r"\D", "_", self.created_at.removesuffix("Z"))
+        words = re.sub(r"[^a-z0-9]+", "_", str(self.order.prompt_object["prompt"]).lower())
+        slug = words[:SLUG_CHARACTERS].strip("_") or "image"
+        name = f"{stamp}_{slug}_{uuid.UUID(self.id).hex}.{self.picture.format}"
+        return f"development/images/{name}"
+
+    @property
+    def withholds_url(self) -> bool:
+        """Whether the next look at it shows no `temporaryUrl`."""
+        if not isinstance(self.step, MissingUrl):
+            return False
+        return self.step.times is None or self.issued < self.step.times
+
+    def download_fault(self) -> DownloadStep | None:
+        """Give the fault that one more download meets, and count it."""
+        step = self.step
+        if not isinstance(step, DownloadStep) or self.faulted >= (step.times or math.inf):
+            return None
+        self.faulted += 1
+        return step
+
+    def shown(self, status: str, url: str | None) -> dict[str, Any]:
+        """Show it in the seed's shape."""
+        detail: dict[str, Any] = {"promptObject": dict(self.order.prompt_object)}
+        detail["resultObject"] = [self.path] if status == "SUCCESS" else []
+        if isinstance(self.step, FailureRecord) and status == self.step.status:
+            detail["errorMessage"] = self.step.message
+        shown = {
+            "uuid": self.id,
+            "model": self.order.model,
+            "type": FEATURE,
+            "status": status,
+            "createdAt": self.created_at,
+            "aiRecordDetail": detail,
+        }
+        return shown if url is None else shown | {"temporaryUrl": url}
+
+
+class Records:
+    """Keeps the latest records in memory."""
+
+    def __init__(self, kept: int = KEPT_RECORDS) -> None:
+        """Keep the latest `kept` records."""
+        self._kept = kept
+        self._by_id: OrderedDict[str, Record] = OrderedDict()
+
+    def make(self, order: Order, step: StepBody, latency_seconds: float) -> Record:
+        """Make the record of an order; a seed is chosen where none was sent."""
+        seed = order.prompt_object.get("seed")
+        if seed is None:
+            seed = random.randint(0, CHOSEN_SEED_MAX)  # noqa: S311  a picture, not a secret
+        record = Record(str(uuid.uuid4()), order, seed, step, _ready_at(step, latency_seconds))
+        self._by_id[record.id] = record
+        if len(self._by_id) > self._kept:
+            self._by_id.popitem(last=False)
+        return record
+
+    def find(self, record_id: str) -> Record | None:
+        """Find a record by its id."""
+        return self._by_id.get(record_id)
+
+    def at_path(self, path: str) -> Record | None:
+        """Find the record whose picture has this storage key."""
+        ending = re.search(r"_([0-9a-f]{32})\.\w+$", path)
+        record = self.find(str(uuid.UUID(ending[1]))) if ending else None
+        return record if record is not None and record.path == path else None
+
+
+def _ready_at(step: StepBody, latency_seconds: float) -> float:
+    if isinstance(step, Stuck):
+        return math.inf if step.seconds is None else time.monotonic() + step.seconds
+    return time.monotonic() + latency_seconds

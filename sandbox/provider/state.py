@@ -1,0 +1,38 @@
+"""What the addresses of one provider share."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from sandbox.provider.addresses import Addresses
+from sandbox.provider.behavior import Behavior
+from sandbox.provider.gallery import Gallery
+from sandbox.provider.keys import Keys
+from sandbox.provider.ledger import Ledger
+from sandbox.provider.records import Record, Records
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The parts of one provider. `base_url` None: pictures are served where the caller asked."""
+
+    behavior: Behavior
+    keys: Keys
+    ledger: Ledger
+    records: Records
+    addresses: Addresses
+    gallery: Gallery
+    base_url: str | None = None
+
+    def address_of(self, record: Record, request: Request) -> str:
+        """Give one more address of a record's picture."""
+        base_url = self.base_url or str(request.base_url)
+        address = self.addresses.give(base_url.rstrip("/"), record.path, record.issued)
+        record.issued += 1
+        return address
+
+
+def state_of(request: Request) -> State:
+    """Give the state of the provider that a request is for."""
+    state: State = request.app.state.provider
+    return state

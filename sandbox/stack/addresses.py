@@ -1,0 +1,19 @@
+"""Every address of the stack, as people read it."""
+
+from sandbox.stack.plan import LOOPBACK, Plan
+from sandbox.stack.state import FILE
+
+
+def lines(plan: Plan) -> list[str]:
+    """Give one line for each address; never a key, since terminals are recorded."""
+    named = {
+        "API": f"{plan.api_url}/v1/jobs",
+        "reference": f"{plan.api_url}/openapi.json",
+        "provider": f"{plan.provider_url} ({plan.provider})",
+        "S3": f"http://{plan.s3_endpoint}/{plan.settings.s3_bucket}",
+        "Redis": f"redis://{LOOPBACK}:{plan.ports.redis}/0",
+        "metrics": " ".join(plan.metrics_urls),
+        "logs": str(plan.wish.data / "logs"),
+        "keys": f"{plan.wish.data / FILE} (api_key, ops_key, …)",
+    }
+    return [f"  {name:<12}{address}" for name, address in named.items()]

@@ -1,0 +1,52 @@
+"""The keys of the stack, made once and kept in its directory, so that clients keep working."""
+
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sandbox.stack.directory import BadDirectory, read_json, write_json
+from sandbox.stack.plan import S3Keys
+
+FILE = "keys.json"
+TENANT = "local"
+
+
+@dataclass(frozen=True)
+class TenantKeys:
+    """What the first tenant's programs and its operator need."""
+
+    tenant: str
+    api_key: str
+    ops_key: str
+    webhook_secret: str
+
+
+def s3_keys(directory: Path) -> S3Keys:
+    """Give the keys of the S3 server; made at the first start. Raises BadDirectory."""
+    kept = read_json(directory / FILE)
+    if "s3" not in kept:
+        # As long as AWS makes them: rclone refuses shorter ones.
+        made = S3Keys(secrets.token_hex(10).upper(), secrets.token_hex(20))
+        kept["s3"] = asdict(made)
+        write_json(directory / FILE, kept)
+    return S3Keys(**_words(directory, kept["s3"], S3Keys.__match_args__))
+
+
+def tenant_keys(directory: Path) -> TenantKeys | None:
+    """Give the first tenant's keys, if it was opened already. Raises BadDirectory."""
+    kept = read_json(directory / FILE).get("tenant")
+    return TenantKeys(**_words(directory, kept, TenantKeys.__match_args__)) if kept else None
+
+
+def keep_tenant_keys(directory: Path, keys: TenantKeys) -> None:
+    """Keep the first tenant's keys for later starts in the same directory."""
+    write_json(directory / FILE, {**read_json(directory / FILE), "tenant": asdict(keys)})
+
+
+def _words(directory: Path, kept: object, names: tuple[str, ...]) -> dict[str, str]:
+    if isinstance(kept, dict) and set(names) <= set(kept):
+        return {name: str(kept[name]) for name in names}
+    raise BadDirectory(
+        f"{directory / FILE} is not what a stack wrote. Remove the directory, or name another "
+        "with --data."
+    )

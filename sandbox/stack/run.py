@@ -1,0 +1,185 @@
+"""`darkroom up`: the stack from its start to its end."""
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+
+from sandbox.stack import addresses, directory, keys, leftovers, ports, state
+from sandbox.stack.demo import Demo, DemoFailed
+from sandbox.stack.keys import TenantKeys
+from sandbox.stack.output import Screen
+from sandbox.stack.plan import Plan, Wish, servers, services
+from sandbox.stack.room import Room
+from sandbox.stack.supervise import Supervisor
+from shared.errors import BadSettings
+from shared.settings import Settings, inherited_environment, load_settings, require
+
+PORTS_FILE = "ports.json"
+#: The exit code of whoever was interrupted and did not wait for a clean end.
+INTERRUPTED = 130
+#: How long to wait before `stack.json` is tried again, in seconds.
+RETRY_SECONDS = 1.0
+PORT_NUMBERS = range(1, 65536)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+#: Opens the first tenant in the Redis at an address, and gives its keys.
+OpenTenant = Callable[[str], TenantKeys]
+
+
+def run(wish: Wish, open_tenant: OpenTenant) -> int:
+    """Run the stack until it is told to stop, and give the exit code.
+
+    Raises DarkroomError with a sentence for the operator when it cannot start or go on.
+    """
+    wish = replace(wish, data=directory.prepare(wish.data))
+    with directory.locked(wish.data):
+        plan = _plan(wish, load_settings(), inherited_environment())
+        directory.note_address(wish.data, plan.api_url)
+        directory.write_json(wish.data / PORTS_FILE, asdict(plan.ports))
+        plan.bucket_folder.mkdir(exist_ok=True)
+        (wish.data / state.FILE).unlink(missing_ok=True)
+        return asyncio.run(_Stack(plan, open_tenant).live())
+
+
+def _check(wish: Wish, settings: Settings) -> None:
+    if wish.provider == "1min":
+        require(settings, "onemin_api_key")
+    if wish.port is not None and wish.port not in PORT_NUMBERS:
+        raise BadSettings(f"--port {wish.port} is none: a port is a number from 1 to 65535.")
+    if wish.workers < 1 or (wish.concurrency is not None and wish.concurrency < 1):
+        raise BadSettings("--workers and --concurrency must be at least 1.")
+
+
+def _plan(wish: Wish, settings: Settings, inherited: Mapping[str, str]) -> Plan:
+    _check(wish, settings)
+    remembered = directory.read_json(wish.data / PORTS_FILE)
+    chosen = ports.choose(remembered, asked=wish.port, workers=wish.workers)
+    console = settings.log_format == "console" or (
+        settings.log_format == "auto" and sys.stderr.isatty()
+    )
+    return Plan(wish, chosen, keys.s3_keys(wish.data), settings, inherited, console)
+
+
+class _Stack:
+    """One run of the stack."""
+
+    def __init__(self, plan: Plan, open_tenant: OpenTenant) -> None:
+        self._plan = plan
+        self._open_tenant = open_tenant
+        self._screen = Screen(console=plan.console)
+        self._supervisor = Supervisor(plan.wish.data / "logs", self._screen, self._write_state)
+        self._room = Room(plan.wish.data, plan.ports.redis, self._screen)
+        self._keys: TenantKeys | None = None
+        self._asked_to_stop = asyncio.Event()
+        self._killed = False
+
+    async def live(self) -> int:
+        """Start, stay, and stop; give the exit code."""
+        for number in _SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, self._obey)
+        life = asyncio.create_task(self._start_and_stay())
+        asked = asyncio.create_task(self._asked_to_stop.wait())
+        await asyncio.wait({life, asked}, return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        life.cancel()
+        await self._supervisor.stop()
+        (self._plan.wish.data / state.FILE).unlink(missing_ok=True)
+        with suppress(asyncio.CancelledError):
+            await life
+        return INTERRUPTED if self._killed else 0
+
+    def _obey(self) -> None:
+        if self._asked_to_stop.is_set():
+            self._killed = True
+            self._supervisor.kill()
+            return
+        self._screen.tell("stopping, when the jobs in flight are done; once more kills at once")
+        self._asked_to_stop.set()
+
+    async def _start_and_stay(self) -> None:
+        for name in self._plan.unused:
+            told = f"{name} is set, but this stack runs a server of its own and does not use it"
+            self._screen.tell(told, level="warning")
+        self._tell_of_another_port()
+        self._supervisor.start(servers(self._plan))
+        await self._supervisor.wait_until_serving()
+        self._supervisor.start(services(self._plan))
+        self._keys = await asyncio.to_thread(self._find_keys)
+        await self._supervisor.wait_until_serving("api")
+        # The picture is asked for as soon as it can be: the workers come up meanwhile.
+        demo = asyncio.create_task(self._show(self._keys))
+        await self._supervisor.wait_until_serving()
+        await demo
+        self._write_state()
+        _say("", "Darkroom is up; Ctrl-C stops it.", *addresses.lines(self._plan))
+        await asyncio.gather(self._supervisor.failed(), self._room.watch(), self._tidy())
+
+    def _tell_of_another_port(self) -> None:
+        port = self._plan.ports.api
+        if self._plan.wish.port is None and port != ports.DEFAULT_PORT:
+            self._screen.tell(f"port {ports.DEFAULT_PORT} is taken: the API listens on {port}")
+
+    async def _tidy(self) -> None:
+        folder = self._plan.bucket_folder
+        with suppress(OSError):  # what cannot be removed now is looked at again next time
+            await _in_thread(lambda: leftovers.remove(folder))
+
+    def _find_keys(self) -> TenantKeys:
+        kept = keys.tenant_keys(self._plan.wish.data)
+        if kept is None:
+            kept = self._open_tenant(self._plan.redis_url)
+            keys.keep_tenant_keys(self._plan.wish.data, kept)
+        return kept
+
+    async def _show(self, tenant: TenantKeys) -> None:
+        if not self._plan.wish.demo:
+            return
+        pictures = self._plan.wish.data / "pictures"
+        demo = Demo(self._plan.api_url, tenant.api_key, pictures, say=_say)
+        try:
+            await _in_thread(demo.run)
+        except DemoFailed as failure:
+            self._screen.tell(f"the demonstration failed: {failure}", level="error")
+
+    def _write_state(self) -> None:
+        if self._keys and self._supervisor.complete and not self._asked_to_stop.is_set():
+            content = state.describe(self._plan, self._keys, self._supervisor)
+            try:
+                directory.write_json(self._plan.wish.data / state.FILE, content)
+            except OSError:  # the disk is full: what it says now must be true later
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._write_state)
+
+
+def _say(*lines: str) -> None:
+    with suppress(OSError):  # `darkroom up | head`: the stack goes on without a reader
+        print(*lines, sep="\n", flush=True)  # noqa: T201  what the user of a terminal came for
+
+
+async def _in_thread(work: Callable[[], object]) -> None:
+    """Do blocking work in a thread that the end of the program does not wait for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: Exception | None) -> None:
+        if done.done():
+            return
+        if error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    def labour() -> None:
+        error: Exception | None = None
+        try:
+            work()
+        except Exception as fault:  # noqa: BLE001  handed to whoever waits
+            error = fault
+        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=labour, daemon=True).start()
+    await done

@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- Keeps what the provider sold us, before anything is fetched.
+-- KEYS  1 the job
+-- ARGV  1 id  2 fence  3 sources  4 answer (JSON)  5 its record's id ('' none)
+--       6 seconds the provider took  7 what its object's key will begin with
+-- Gives 'ok' | 'lost'
+local job, word = dr.held(ARGV[1], ARGV[2], 'checkpoint', ARGV[3])
+if not job then return word end
+local now = dr.now()
+redis.call('HDEL', KEYS[1], 'pending')
+dr.learn('alive', now)
+dr.spend(job, now)
+dr.move(job, 'fetching', now,
+  { 'answer', ARGV[4], 'record_id', ARGV[5], 't_provider', ARGV[6], 'object', ARGV[7] })
+return 'ok'

@@ -1,0 +1,70 @@
+#!lua flags=allow-oom
+-- Claims the fairest job for one worker thread: first what is bought already, then, if the gate is
+-- open, the next of the tenant whose turn it is.
+-- KEYS  1 the nonce of this claim: the same nonce gets the same job
+-- ARGV  1 sources of claim and resume  2 lease (ms)  3... ids of the provider keys
+-- WITH  owing
+-- Gives 'job' id fence key record... | 'closed' reason ms | 'empty'
+local now = dr.now()
+
+local function answer(id, fence, key)
+  local reply = { 'job', id, fence, key }
+  for _, value in ipairs(redis.call('HGETALL', dr.job_key(id))) do reply[#reply + 1] = value end
+  return reply
+end
+
+-- The next job; those of a batch that is being canceled end here, a few at a time.
+local function take()
+  for _ = 1, 20 do
+    local id = dr.take(dr.jobs, now)
+    local job = id and dr.job(id)
+    if not job or not dr.doomed(job) then return job end
+    dr.vacate(dr.jobs, job.tenant)
+    dr.finish(job, 'canceled', now, {})
+  end
+end
+
+local before = redis.call('HMGET', KEYS[1], 'job', 'fence', 'key')
+if before[1] then
+  if redis.call('HGET', dr.job_key(before[1]), 'fence') == before[2] then
+    return answer(before[1], before[2], before[3])
+  end
+  return { 'empty' }
+end
+
+local id = redis.call('ZPOPMIN', dr.jobs.bought)[1]
+local job, key, writes = nil, '', nil
+if id then
+  job = dr.job(id)
+  redis.call('HINCRBY', dr.jobs.state, 'claimable', -1)
+else
+  local keys = {}
+  for i = 3, #ARGV do keys[#keys + 1] = ARGV[i] end
+  local wait
+  key, writes, wait = dr.gate(now, keys)
+  if not key then
+    local waiting = tonumber(redis.call('HGET', dr.jobs.state, 'claimable')) or 0
+    return waiting > 0 and { 'closed', writes, dr.int(wait) } or { 'empty' }
+  end
+  job = take()
+  if not job then return { 'empty' } end
+  id = job.id
+  if #writes > 0 then redis.call('HSET', '{dr}:gate', unpack(writes)) end
+end
+
+if job.answer then dr.enter(dr.jobs, job.tenant) end
+local fence = redis.call('HINCRBY', dr.job_key(id), 'fence', 1)
+redis.call('ZADD', dr.jobs.leases, now + tonumber(ARGV[2]), id)
+redis.call('HSET', KEYS[1], 'job', id, 'fence', fence, 'key', key)
+redis.call('PEXPIRE', KEYS[1], 60000)
+local first = job.attempt == '0'
+job.attempt = dr.int(job.attempt + 1)
+job.last = dr.int(fence) .. ' claim'
+local fields = { 'claimed', dr.int(now) }
+if redis.call('HEXISTS', dr.job_key(id), 'started') == 0 then
+  fields = { 'claimed', dr.int(now), 'started', dr.int(now) }
+end
+dr.move(job, job.answer and 'fetching' or 'claimed', now, fields)
+if first then dr.owe(job, 'job.started', now) end
+dr.permit(dr.jobs)
+return answer(id, dr.int(fence), key)

@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+-- Ends a job that cannot be done.
+-- KEYS  1 the job
+-- ARGV  1 id  2 fence  3 sources  4 code  5 message  6 retryable ('1')  7 unknown ('1')  8 lesson
+-- WITH  owing
+-- Gives 'ok' | 'lost'
+local job, word = dr.held(ARGV[1], ARGV[2], 'fail', ARGV[3])
+if not job then return word end
+local now = dr.now()
+if ARGV[7] == '1' then redis.call('HINCRBY', KEYS[1], 'unknown', 1) end
+if ARGV[7] == '1' or job.pending then dr.spend(job, now) end -- it may be billed all the same
+dr.learn(ARGV[8], now)
+dr.fail(job, now, ARGV[4], ARGV[5], ARGV[6])
+return 'ok'

@@ -1,0 +1,20 @@
+#!lua flags=no-writes
+-- Lists a tenant's keys, the oldest first, with those that ended lately.
+-- KEYS  1 the tenant's keys  2 the tenant
+-- Gives 'missing' | 'ok' { id, 'state', state, field, value, ... } for each
+if redis.call('HEXISTS', KEYS[2], 'webhook_secret') == 0 then return { 'missing' } end
+local reply, now = { 'ok' }, dr.now()
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  local key = dr.hash(dr.key_key(id))
+  if key then
+    local one = { id, 'state', dr.key_state(key, now) }
+    for field, value in pairs(key) do
+      if field ~= 'hash' then
+        one[#one + 1] = field
+        one[#one + 1] = value
+      end
+    end
+    reply[#reply + 1] = one
+  end
+end
+return reply

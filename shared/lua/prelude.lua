@@ -1,0 +1,608 @@
+-- What all scripts share: time, names of keys, the fair queue, the moves of a job.
+-- Python puts the constants `C` in front (see shared/store/scripts.py), the other preludes and one
+-- operation behind.
+
+local dr = {}
+
+-- Milliseconds since 1970 by Redis' clock: no host's clock decides anything.
+function dr.now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- A whole number as text; Lua's own tostring turns large ones into 1.7e+12.
+function dr.int(number)
+  return string.format('%.0f', number)
+end
+
+function dr.job_key(id) return '{dr}:job:' .. id end
+function dr.delivery_key(id) return '{dr}:delivery:' .. id end
+function dr.batch_key(id) return '{dr}:batch:' .. id end
+function dr.staged_key(id) return '{dr}:staged:' .. id end
+function dr.tenant_key(tenant) return '{dr}:tenant:' .. tenant end
+function dr.key_key(id) return '{dr}:key:' .. id end
+-- An index of jobs: a tenant's, or with '' for the tenant that of all of them.
+function dr.index_key(tenant, field, value)
+  if not field then return '{dr}:jobs:' .. tenant end
+  return '{dr}:jobs:' .. tenant .. ':' .. field .. ':' .. value
+end
+
+-- A flat reply of HGETALL as a table, or nil where there is no such hash.
+function dr.hash(key)
+  local flat = redis.call('HGETALL', key)
+  if #flat == 0 then return nil end
+  local found = {}
+  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+  return found
+end
+
+----------------------------------------------------------------------------------------------
+-- The fair queue: start-time fair queueing over groups, one sorted set of ready members a group.
+-- Used twice: jobs by tenant, deliveries by receiving host.
+--   active        start tag -> group, for groups that have ready members and are below their cap
+--   ready:<group> rank -> member      bought  members that need no provider, claimed first
+--   leases        expiry -> member    due     time of the next attempt -> member
+--   group:<group> tag, finish, running, drain  state  vt, seq, claimable, bound, claimed, drain
+--   held    midnight -> group, for groups that may have used up a budget which holds them
+----------------------------------------------------------------------------------------------
+
+-- What one member costs a group, in virtual time.
+local function cost(weight) return math.floor(1000000 / weight) end
+
+local function queue(name, record, list, permit, limits)
+  local prefix = '{dr}:q:' .. name .. ':'
+  return {
+    active = prefix .. 'active', bought = prefix .. 'bought', leases = prefix .. 'leases',
+    due = prefix .. 'due', state = prefix .. 'state', ready = prefix .. 'ready:',
+    held = prefix .. 'held',
+    group = prefix .. 'group:', record = record, list = list, permit = permit,
+    limits = limits,
+  }
+end
+
+-- Weight and cap of a tenant, of a receiving host, and the credits of a day that hold a tenant (nil
+-- none do). A weight of nothing would stop the virtual time, one without end would be lost in its
+-- rounding: a year of 100 jobs a second at the least weight takes it to 2^61, where it is exact to
+-- 512. (NaN loses every comparison: the bounds come first.)
+local LEAST, MOST = 0.001, 1000
+local function tenant_limits(group)
+  local given = redis.call('HMGET', dr.tenant_key(group), 'weight', 'max_running',
+    'daily_credits', 'budget_action')
+  local weight = math.min(MOST, math.max(LEAST, tonumber(given[1]) or 1))
+  return weight, tonumber(given[2]) or math.huge, given[4] == 'hold' and tonumber(given[3]) or nil
+end
+local function host_limits() return 1, C.host_slots end
+
+dr.jobs = queue('jobs', dr.job_key, C.generate_list, C.generate_permit, tenant_limits)
+dr.deliveries = queue('deliveries', dr.delivery_key, C.deliver_list, C.deliver_permit, host_limits)
+
+-- Takes a group out of those that can be chosen.
+local function withdraw(q, group, tag, waiting)
+  redis.call('ZREM', q.active, tag)
+  redis.call('HDEL', q.group .. group, 'tag')
+  redis.call('HINCRBY', q.state, 'claimable', -waiting)
+end
+
+-- Makes a group's place agree with the facts: it can be chosen if it has ready members, is below its
+-- cap, and no budget holds it. It starts where its last member ended, but not before now: who was
+-- idle has saved nothing up; nor further on than one member takes it, which it would where its weight
+-- has been raised. A group with nothing to do is forgotten an hour on, and never before.
+function dr.place(q, group, newly)
+  local key = q.group .. group
+  local known = redis.call('HMGET', key, 'tag', 'running', 'finish')
+  local waiting, running = redis.call('ZCARD', q.ready .. group), tonumber(known[2]) or 0
+  local weight, cap, budget = q.limits(group)
+  local can = waiting > 0 and running < cap
+  if can and budget then
+    local now = dr.now()
+    can = not dr.over_budget(group, running, budget, now)
+    if not can then dr.hold_group(q, group, now) end
+  end
+  if can and not known[1] then
+    local vt = tonumber(redis.call('HGET', q.state, 'vt')) or 0
+    local start = math.min(math.max(vt, tonumber(known[3]) or 0), vt + cost(weight))
+    local tag = dr.tag(q, group, newly)
+    redis.call('ZADD', q.active, start, tag)
+    redis.call('HSET', key, 'tag', tag)
+    redis.call('HINCRBY', q.state, 'claimable', waiting)
+  elseif known[1] and not can then
+    withdraw(q, group, known[1], waiting)
+  end
+  if waiting == 0 and running == 0 then
+    redis.call('PEXPIRE', key, 3600000)
+  else
+    redis.call('PERSIST', key)
+  end
+end
+
+-- Places a group whose weight or cap was changed: both count from now on, also for what it had to
+-- wait for by the old ones.
+function dr.replace(q, group)
+  local tag = redis.call('HGET', q.group .. group, 'tag')
+  if tag then withdraw(q, group, tag, redis.call('ZCARD', q.ready .. group)) end
+  dr.place(q, group, true)
+end
+
+-- A group's name in the active set. Of equal start tags each is taken once before any comes again;
+-- the newly active go first, the last that came before those that wait already: so also behind fifty
+-- that came just now, of which none had its first turn. The rest go in order.
+function dr.tag(q, group, newly)
+  local seq = redis.call('HINCRBY', q.state, 'seq', 1)
+  local place = newly and 999999999999999 - seq or seq
+  return (newly and '0' or '1') .. string.format('%015.0f', place) .. group
+end
+
+-- Makes members ready in their group: `ranked` is rank, member, rank, member.
+function dr.enqueue_all(q, group, ranked)
+  local added = redis.call('ZADD', q.ready .. group, unpack(ranked))
+  if added == 0 then return end
+  if redis.call('HEXISTS', q.group .. group, 'tag') == 1 then
+    redis.call('HINCRBY', q.state, 'claimable', added)
+  else
+    dr.place(q, group, true)
+  end
+end
+
+function dr.enqueue(q, group, member, rank) dr.enqueue_all(q, group, { rank, member }) end
+
+-- Makes a member ready that needs no provider.
+function dr.enqueue_bought(q, member, rank)
+  if redis.call('ZADD', q.bought, rank, member) == 1 then
+    redis.call('HINCRBY', q.state, 'claimable', 1)
+  end
+end
+
+-- Takes a member that is not running out of wherever it waits.
+function dr.dequeue(q, group, member)
+  redis.call('ZREM', q.due, member)
+  if redis.call('ZREM', q.bought, member) == 1 then
+    redis.call('HINCRBY', q.state, 'claimable', -1)
+  elseif redis.call('ZREM', q.ready .. group, member) == 1 then
+    if redis.call('HEXISTS', q.group .. group, 'tag') == 1 then
+      redis.call('HINCRBY', q.state, 'claimable', -1)
+    end
+    dr.place(q, group, false)
+  end
+end
+
+-- Counts one more running member of a group.
+function dr.enter(q, group)
+  redis.call('HINCRBY', q.group .. group, 'running', 1)
+  dr.place(q, group, false)
+end
+
+-- Takes the fairest ready member and gives its group too, or nil. The group pays one unit over its
+-- weight.
+function dr.take(q, now)
+  local first = redis.call('ZRANGE', q.active, 0, 0, 'WITHSCORES')
+  if not first[1] then return nil end
+  local tag, start = first[1], tonumber(first[2])
+  local group = string.sub(tag, 17)
+  local member = redis.call('ZPOPMIN', q.ready .. group)[1]
+  local finish = start + cost((q.limits(group)))
+  withdraw(q, group, tag, 1 + redis.call('ZCARD', q.ready .. group))
+  redis.call('HSET', q.state, 'vt', dr.int(start), 'claimed', dr.int(now))
+  redis.call('HSET', q.group .. group, 'finish', dr.int(finish))
+  dr.enter(q, group)
+  return member, group
+end
+
+-- Counts one running member of a group less.
+function dr.vacate(q, group)
+  redis.call('HINCRBY', q.group .. group, 'running', -1)
+  dr.place(q, group, false)
+end
+
+-- Gives a running member's slot back to its group; says whether it had one.
+function dr.leave(q, group, member)
+  if redis.call('ZREM', q.leases, member) == 0 then return false end
+  dr.vacate(q, group)
+  return true
+end
+
+-- Puts one Celery message on the list if what can be claimed calls for it. Each has ids of its own:
+-- with equal delivery tags a Celery worker would take them for one. One counter serves both queues,
+-- since one worker may consume both.
+function dr.permit(q)
+  local state = redis.call('HMGET', q.state, 'claimable', 'bound')
+  local wanted = math.min(tonumber(state[1]) or 0, tonumber(state[2]) or C.permits_at_start)
+  if redis.call('LLEN', q.list) >= wanted then return false end
+  local id = string.format('%s-%012x', C.permit_prefix, redis.call('HINCRBY', dr.jobs.state, 'permits', 1))
+  redis.call('LPUSH', q.list, (string.gsub(q.permit, C.permit_slot, id)))
+  return true
+end
+
+----------------------------------------------------------------------------------------------
+-- The moves of a job
+----------------------------------------------------------------------------------------------
+
+local STATUS = { claimed = 'running', calling = 'running', fetching = 'running' }
+function dr.status(state) return STATUS[state] or state end
+
+local KNOWN = {
+  'tenant', 'state', 'fence', 'version', 'run', 'attempt', 'max_attempts', 'created', 'priority',
+  'hist', 'last', 'on_unknown', 'answer', 'object', 'pending', 'arrived', 'hook_events', 'hook_host',
+  'promised', 'batch',
+}
+
+-- The fields that decide moves, or nil where there is no such job. One of a batch that is not laid
+-- out yet is laid out first: whoever moves a job need not know of that.
+function dr.job(id)
+  local values = redis.call('HMGET', dr.job_key(id), unpack(KNOWN))
+  if not values[1] and dr.unfold({ id }) > 0 then
+    values = redis.call('HMGET', dr.job_key(id), unpack(KNOWN))
+  end
+  if not values[1] then return nil end
+  local job = { id = id }
+  for i, name in ipairs(KNOWN) do job[name] = values[i] or C.left_out[name] end
+  return job
+end
+
+-- Fields of a new record without those that say what is understood: a million records are kept.
+function dr.lean(fields)
+  local kept = {}
+  for i = 1, #fields, 2 do
+    if C.left_out[fields[i]] ~= tostring(fields[i + 1]) then
+      kept[#kept + 1], kept[#kept + 2] = fields[i], fields[i + 1]
+    end
+  end
+  return kept
+end
+
+-- Whether `state` is one of the words in `allowed`, separated by spaces.
+function dr.among(state, allowed)
+  return string.find(' ' .. allowed .. ' ', ' ' .. state .. ' ', 1, true) ~= nil
+end
+
+-- Loads a job for a move of the worker that holds it by `fence`. Returns the job, or nil and the
+-- word to answer: 'ok' where this very move was made before (its reply was lost), else 'lost'.
+function dr.held(id, fence, move, allowed)
+  local job = dr.job(id)
+  if not job then return nil, 'lost' end
+  if job.last == fence .. ' ' .. move then return nil, 'ok' end
+  if job.fence ~= fence or not dr.among(job.state, allowed) then return nil, 'lost' end
+  job.last = fence .. ' ' .. move
+  return job
+end
+
+-- Puts a job under a word in the index of its tenant and in that of all tenants, or takes it out.
+function dr.mark(job, field, value)
+  redis.call('ZADD', dr.index_key(job.tenant, field, value), 0, job.id)
+  redis.call('ZADD', dr.index_key('', field, value), 0, job.id)
+end
+function dr.unmark(job, field, value)
+  redis.call('ZREM', dr.index_key(job.tenant, field, value), job.id)
+  redis.call('ZREM', dr.index_key('', field, value), job.id)
+end
+
+-- The one write that changes a job: state, version, history, index, feed, and who waits for it.
+-- `fields` are name, value, name, value of what else changes.
+function dr.move(job, state, now, fields)
+  local key = dr.job_key(job.id)
+  local before, after = job.state and dr.status(job.state), dr.status(state)
+  job.version = dr.int((tonumber(job.version) or 0) + 1)
+  job.state = state
+  local line = job.version .. ' ' .. dr.int(now - job.created) .. ' ' .. state .. ' ' .. job.attempt
+  job.hist = dr.append(job.hist, line)
+  if job.last then fields[#fields + 1], fields[#fields + 2] = 'last', job.last end
+  redis.call('HSET', key, 'state', state, 'version', job.version, 'hist', job.hist,
+    'attempt', job.attempt, unpack(fields))
+  if before ~= after then
+    if before then
+      dr.unmark(job, 'status', before)
+      redis.call('HINCRBY', '{dr}:counts', before, -1)
+    end
+    dr.mark(job, 'status', after)
+    redis.call('HINCRBY', '{dr}:counts', after, 1)
+    dr.tell(job.tenant, job.id, job.version, after, now)
+    if before and job.batch then dr.count(job.batch, before, after, now) end
+  end
+  dr.wake(job.id, job.version, before ~= after and job.tenant or '')
+end
+
+-- Tells a change of status in the tenant's feed.
+function dr.tell(tenant, id, version, status, now)
+  redis.call('XADD', '{dr}:feed:' .. tenant, 'MINID', '~', dr.int(now - C.feed_ms), '*',
+    'job', id, 'version', version, 'status', status)
+end
+
+-- Wakes who waits for a job, and for news in a tenant's feed ('': there are none).
+function dr.wake(id, version, tenant)
+  redis.call('XADD', '{dr}:wake', 'MAXLEN', '~', 10000, '*', 'job', id, 'version', version,
+    'tenant', tenant)
+end
+
+-- History is for resuming a stream of events: the last 4,000 characters are plenty.
+function dr.append(history, line)
+  local whole = history and history ~= '' and (history .. ';' .. line) or line
+  if #whole <= 4000 then return whole end
+  return string.sub(whole, string.find(whole, ';', #whole - 4000, true) + 1)
+end
+
+-- A job's place within its tenant's queue: arrival and priority in one number.
+function dr.rank(job)
+  return (job.arrived or job.created) + C.priority_offset_ms[job.priority]
+end
+
+-- Puts a queued job where it is claimed from.
+function dr.make_ready(job)
+  if job.answer then
+    dr.enqueue_bought(dr.jobs, job.id, dr.rank(job))
+  else
+    dr.enqueue(dr.jobs, job.tenant, job.id, dr.rank(job))
+  end
+  dr.permit(dr.jobs)
+end
+
+-- Sends to the trash, for later, whatever may have been stored of a picture that will not be the
+-- job's: by a worker that was lost before it could say so, or one that is late.
+function dr.discard(job, now)
+  if not job.object then return end
+  for _, extension in ipairs({ 'webp', 'jpg', 'png' }) do
+    redis.call('ZADD', '{dr}:trash', now + C.trash_ms, job.object .. '.' .. extension)
+  end
+end
+
+-- Ends a job: slot, deadline, expiry, and the webhook it owes.
+function dr.finish(job, state, now, fields)
+  if state ~= 'succeeded' then dr.discard(job, now) end
+  if dr.leave(dr.jobs, job.tenant, job.id) then dr.drained(job, now) end
+  dr.dequeue(dr.jobs, job.tenant, job.id)
+  dr.unpromise(job)
+  redis.call('HDEL', dr.job_key(job.id), 'due')
+  redis.call('ZREM', '{dr}:deadlines', job.id)
+  redis.call('ZADD', '{dr}:expiries', now + C.retention_ms, job.id)
+  for _, value in ipairs({ 'finished', dr.int(now), 'expires', dr.int(now + C.retention_ms) }) do
+    fields[#fields + 1] = value
+  end
+  dr.move(job, state, now, fields)
+  dr.owe(job, 'job.' .. state, now)
+  dr.permit(dr.jobs)
+end
+
+-- Ends a job that went wrong.
+function dr.fail(job, now, code, message, retryable)
+  dr.mark(job, 'error', code)
+  dr.finish(job, 'failed', now,
+    { 'error_code', code, 'error_message', message, 'error_retryable', retryable })
+end
+
+-- Forgets a final job: its record, its place in every index, its deliveries, and its image.
+function dr.forget(job, now)
+  local key = dr.job_key(job.id)
+  dr.forget_deliveries(job.id, key, now)
+  local known = redis.call('HMGET', key, 'image', 'spec', 'error_code')
+  local status = dr.status(job.state)
+  if known[1] then redis.call('ZADD', '{dr}:trash', now, cjson.decode(known[1]).key) end
+  redis.call('ZREM', dr.index_key(job.tenant), job.id)
+  dr.unmark(job, 'status', status)
+  if known[3] then dr.unmark(job, 'error', known[3]) end
+  if job.batch then dr.forget_in_batch(job, now) end
+  for _, tag in ipairs(cjson.decode(known[2]).tags or {}) do
+    redis.call('ZREM', dr.index_key(job.tenant, 'tag', tag), job.id)
+  end
+  redis.call('ZREM', '{dr}:expiries', job.id)
+  redis.call('HINCRBY', '{dr}:counts', status, -1)
+  redis.call('DEL', key)
+  dr.wake(job.id, 'gone', '')
+end
+
+-- Sends a failed or canceled job again as its next run. `deadline` is milliseconds from now, `mark`
+-- the word by which this very request is known, `requests` how many of its tenant's this is. Gives
+-- why not, as dr.no_room does, or nothing; and what was asked for.
+function dr.again(job, now, deadline, mark, requests)
+  local key = dr.job_key(job.id)
+  local known = redis.call('HMGET', key, 'error_code', 'unknown', 'regenerated', 'credits')
+  -- what was bought and not found wanting is not bought again
+  local wanting = dr.among(known[1] or '', 'image_invalid image_too_large image_expired')
+  local bought = job.answer and not wanting
+  local ask = {
+    tenant = job.tenant, may = dr.may(job.tenant), now = now, n = 1, requests = requests,
+    credits = not bought and tonumber(known[4]) or 0, free = bought,
+    rank = now + C.priority_offset_ms[job.priority], deadline = deadline,
+  }
+  local fault = dr.no_room(ask)
+  if fault then return fault, ask end
+  dr.let_in(ask)
+  if ask.credits > 0 then redis.call('HSET', key, 'promised', known[4]) end
+  if known[1] then dr.unmark(job, 'error', known[1]) end
+  if wanting then
+    redis.call('HDEL', key, 'answer', 'object')
+    job.answer = nil
+  elseif job.answer then
+    -- under another name: the trash may be about to delete what was stored under the old one
+    local answer = cjson.decode(job.answer)
+    answer.object_name = answer.object_name .. '.' .. dr.int(job.run + 1)
+    redis.call('HSET', key, 'answer', cjson.encode(answer), 'object', answer.object_name)
+  end
+  redis.call('HDEL', key, 'error_code', 'error_message', 'error_retryable', 'why_code',
+    'why_message', 'pending', 'started', 'claimed', 'finished', 'expires', 'crashes',
+    't_provider', 't_download', 't_store')
+  redis.call('ZREM', '{dr}:expiries', job.id)
+  redis.call('ZADD', '{dr}:deadlines', now + deadline, job.id)
+  job.last, job.attempt, job.arrived = mark, '0', dr.int(now)
+  job.run = dr.int(job.run + 1)
+  dr.move(job, 'queued', now, {
+    'run', job.run, 'arrived', job.arrived, 'deadline', dr.int(now + deadline),
+    'spent', dr.int((tonumber(known[2]) or 0) + (tonumber(known[3]) or 0)),
+  })
+  dr.make_ready(job)
+  return nil, ask
+end
+
+-- Queues a running job again; `wait` is milliseconds, 0 for at once.
+function dr.requeue(job, now, wait, fields)
+  dr.leave(dr.jobs, job.tenant, job.id)
+  if wait > 0 then
+    redis.call('ZADD', dr.jobs.due, now + wait, job.id)
+    fields[#fields + 1] = 'due'
+    fields[#fields + 1] = dr.int(now + wait)
+  end
+  dr.move(job, 'queued', now, fields)
+  if wait == 0 then dr.make_ready(job) else dr.permit(dr.jobs) end
+end
+
+----------------------------------------------------------------------------------------------
+-- The provider's gate
+----------------------------------------------------------------------------------------------
+
+local HOLDS = { 'storage', 'provider_credits', 'provider_down', 'provider_rate' }
+-- So long after a claim that had no living key it still counts that there is none: claims that wait
+-- are made anew every second.
+local KEYLESS_MS = 5000
+
+-- Why the gate is closed and for how many milliseconds; '' where it is open.
+function dr.closed(now, gate)
+  if gate['paused:generate'] then return 'paused', 1000 end
+  for _, reason in ipairs(HOLDS) do
+    local ends = tonumber(gate['hold:' .. reason])
+    if ends and ends > now then return reason, ends - now end
+  end
+  return '', 0
+end
+
+-- Why no new call is made, for whoever reads a job: the gate, or that no key lives.
+function dr.why_closed(now)
+  local gate = dr.hash('{dr}:gate') or {}
+  local reason = dr.closed(now, gate)
+  if reason == '' and (tonumber(gate.keyless) or 0) > now then return 'provider_auth' end
+  return reason
+end
+
+-- The living provider key that has rested longest, and when it may be used again.
+function dr.freshest(gate, keys)
+  local key, tat
+  for _, id in ipairs(keys) do
+    local at = tonumber(gate['tat:' .. id]) or 0
+    if not gate['dead:' .. id] and (not tat or at < tat) then key, tat = id, at end
+  end
+  return key, tat
+end
+
+-- Asks whether a new call may be made now, with one of the keys named. Returns nil, why and for how
+-- many milliseconds; or the key and what to write to the gate once a job is really taken.
+-- A hold whose time is over lets one claim through as a probe and stays for a while for the rest.
+-- The rate is GCRA by key.
+function dr.gate(now, keys)
+  local gate = dr.hash('{dr}:gate') or {}
+  local reason, wait = dr.closed(now, gate)
+  if reason ~= '' then return nil, reason, wait end
+  local key, tat = dr.freshest(gate, keys)
+  if not key then
+    -- only who claims knows the keys; whoever reads a job learns it here
+    redis.call('HSET', '{dr}:gate', 'keyless', dr.int(now + KEYLESS_MS))
+    return nil, 'provider_auth', 1000
+  end
+  local writes = gate.keyless and { 'keyless', '0' } or {}
+  for _, held in ipairs(HOLDS) do
+    if gate['hold:' .. held] then
+      writes[#writes + 1] = 'hold:' .. held
+      writes[#writes + 1] = dr.int(now + C.probe_ms)
+      writes[#writes + 1] = 'probe:' .. held
+      writes[#writes + 1] = '1'
+    end
+  end
+  local early = tat - C.rate_burst * C.rate_interval_ms - now
+  if early > 0 then return nil, 'provider_rate', math.ceil(early) end
+  if C.rate_interval_ms > 0 or #keys > 1 then
+    writes[#writes + 1] = 'tat:' .. key -- not in whole milliseconds: the rest would add up
+    writes[#writes + 1] = string.format('%.3f', math.max(tat, now) + C.rate_interval_ms)
+  end
+  return key, writes
+end
+
+-- Holds new calls until a time. It is never shortened, but by what a probe has found.
+function dr.hold(reason, ends)
+  local known = redis.call('HMGET', '{dr}:gate', 'hold:' .. reason, 'probe:' .. reason)
+  if not known[2] and tonumber(known[1] or 0) > ends then return end
+  redis.call('HSET', '{dr}:gate', 'hold:' .. reason, dr.int(ends))
+  redis.call('HDEL', '{dr}:gate', 'probe:' .. reason)
+end
+
+function dr.free(reason)
+  redis.call('HDEL', '{dr}:gate', 'hold:' .. reason, 'probe:' .. reason)
+  if reason == 'provider_credits' then
+    redis.call('HDEL', '{dr}:gate', 'credits:needed', 'credits:has')
+  end
+end
+
+-- Opens the circuit: once for all the calls that were out then, again when a probe fails.
+local function trip(now)
+  local known = redis.call('HMGET', '{dr}:gate', 'hold:provider_down', 'probe:provider_down')
+  if not known[2] and tonumber(known[1] or 0) > now then return end
+  local trips = math.min(redis.call('HINCRBY', '{dr}:gate', 'trips', 1), 6)
+  dr.hold('provider_down', now + 500 * 2 ^ trips)
+end
+
+-- A call that went well shows that the provider is up; but that it is not too fast any more, or has
+-- credits again, only where it began after the hold did, which the probe alone can have done.
+local function alive()
+  redis.call('HDEL', '{dr}:gate', 'fails', 'trips')
+  local budget = tonumber(redis.call('HGET', '{dr}:gate', 'budget'))
+  if budget and budget + C.retry_share < C.retry_budget then
+    redis.call('HSET', '{dr}:gate', 'budget', string.format('%.2f', budget + C.retry_share))
+  elseif budget then
+    redis.call('HDEL', '{dr}:gate', 'budget')
+  end
+  dr.free('provider_down')
+  for _, reason in ipairs({ 'provider_credits', 'provider_rate' }) do
+    if redis.call('HEXISTS', '{dr}:gate', 'probe:' .. reason) == 1 then dr.free(reason) end
+  end
+end
+
+-- Counts a call that failed. The circuit opens after some in a row, or when failed calls have used
+-- up their budget, which those that go well fill again: so they are a small part of all.
+local function down(now)
+  local fails = redis.call('HINCRBY', '{dr}:gate', 'fails', 1)
+  local known = tonumber(redis.call('HGET', '{dr}:gate', 'budget')) or C.retry_budget
+  local budget = math.max(known - 1, 0)
+  redis.call('HSET', '{dr}:gate', 'budget', string.format('%.2f', budget))
+  if fails >= C.circuit_failures or budget == 0 then trip(now) end
+end
+
+-- Draws the lesson of one call for all workers: 'alive', 'down', 'stored',
+-- 'hold <reason> <ms> [<credits needed> <credits left>]', 'dead <key>', 'living <key>'.
+function dr.learn(lesson, now)
+  local word, a, b, needed, has = string.match(lesson, '^(%S+) ?(%S*) ?(%S*) ?(%S*) ?(%S*)$')
+  if word == 'alive' then
+    alive()
+  elseif word == 'stored' then
+    dr.free('storage')
+  elseif word == 'hold' then
+    dr.hold(a, now + b)
+    if has ~= '' then
+      redis.call('HSET', '{dr}:gate', 'credits:needed', needed, 'credits:has', has)
+    end
+  elseif word == 'dead' then
+    redis.call('HSET', '{dr}:gate', 'dead:' .. a, dr.int(now))
+  elseif word == 'living' then
+    redis.call('HDEL', '{dr}:gate', 'dead:' .. a)
+  elseif word == 'down' then
+    down(now)
+  end
+end
+
+----------------------------------------------------------------------------------------------
+-- Operators: keys, and what is kept of each of their writes. The first three arguments of a script
+-- that writes for one are a word of this request's own, who asks, and the request's id.
+----------------------------------------------------------------------------------------------
+
+-- Whether a key opens anything: 'living', 'revoked' or 'expired'.
+function dr.key_state(key, now)
+  if key.revoked then return 'revoked' end
+  return key.expires and tonumber(key.expires) <= now and 'expired' or 'living'
+end
+
+-- What this request was answered before, where it is sent again, else nil.
+function dr.answered()
+  local said = redis.call('GET', '{dr}:said:' .. ARGV[1])
+  return said and cjson.decode(said)
+end
+
+-- Notes a write, with what it changed as JSON, and keeps its answer should it be sent again.
+function dr.audit(action, target, detail, reply)
+  redis.call('XADD', '{dr}:audit', 'MAXLEN', '~', C.audit_entries, '*', 'by', ARGV[2],
+    'request', ARGV[3], 'action', action, 'target', target, 'detail', detail)
+  redis.call('SET', '{dr}:said:' .. ARGV[1], cjson.encode(reply), 'PX', 60000)
+  return reply
+end

@@ -1,0 +1,332 @@
+-- The part of the prelude that knows of limits: whether there is room for a job, how fast a queue goes, and what
+-- was spent. Every function here is O(log n) at most, whatever the backlog.
+
+local MINUTE_MS, DAY_MS = 60000, 86400000
+-- What was seen so long ago counts a third; only time in which something waited passes.
+local DRAIN_MS = 60000
+-- Tags of one day that are counted apart; more are counted as one, ''.
+local TAGS_MOST = 100
+local EPSILON = 0.000001 -- sums of fractions of credits are never quite exact
+
+----------------------------------------------------------------------------------------------
+-- Requests of the last minute: the times of those that were let through, newest first
+----------------------------------------------------------------------------------------------
+
+local function rate_key(tenant) return '{dr}:rate:' .. tenant end
+
+-- How many of the times kept lie within the last minute.
+local function recent(key, now)
+  local low, high = 0, redis.call('LLEN', key)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if tonumber(redis.call('LINDEX', key, middle)) > now - MINUTE_MS then
+      low = middle + 1
+    else
+      high = middle
+    end
+  end
+  return low
+end
+
+-- For how many milliseconds a tenant must wait before `n` more requests; nil where it need not.
+local function too_fast(tenant, now, limit, n)
+  local key = rate_key(tenant)
+  if recent(key, now) + n <= limit then return nil end
+  local leaves = n <= limit and tonumber(redis.call('LINDEX', key, limit - n)) or now
+  return math.max(leaves + MINUTE_MS - now, 1)
+end
+
+-- What a tenant's rate looks like: limit, what is left of it, and milliseconds until more is left;
+-- nothing where it has no limit.
+local function rate_told(tenant, now, limit)
+  if not limit then return '', '', '' end
+  local key = rate_key(tenant)
+  local used = recent(key, now)
+  local oldest = used > 0 and tonumber(redis.call('LINDEX', key, used - 1)) + MINUTE_MS - now or 0
+  return dr.int(limit), dr.int(math.max(limit - used, 0)), dr.int(oldest)
+end
+
+----------------------------------------------------------------------------------------------
+-- Credits: an estimate. Promised to jobs that have not called yet, spent by calls that may have
+-- been billed. A day is Redis' own, in UTC.
+----------------------------------------------------------------------------------------------
+
+function dr.day(now) return math.floor(now / DAY_MS) end
+function dr.usage_key(tenant, day) return '{dr}:usage:' .. tenant .. ':' .. dr.int(day) end
+
+local function spent_today(tenant, now)
+  return tonumber(redis.call('HGET', dr.usage_key(tenant, dr.day(now)), 'credits')) or 0
+end
+
+local function midnight(now) return (dr.day(now) + 1) * DAY_MS - now end
+
+local function promised(tenant) return tonumber(redis.call('HGET', '{dr}:promised', tenant)) or 0 end
+
+-- Sets credits aside for jobs; a refusing budget counts them as if they were spent.
+function dr.promise(tenant, credits)
+  if credits == 0 then return end
+  local left = tonumber(redis.call('HINCRBYFLOAT', '{dr}:promised', tenant, credits))
+  if left < EPSILON then redis.call('HDEL', '{dr}:promised', tenant) end
+end
+
+-- Gives up what was promised to a job that will not call for it.
+function dr.unpromise(job)
+  if not job.promised then return end
+  dr.promise(job.tenant, -job.promised)
+  redis.call('HDEL', dr.job_key(job.id), 'promised')
+  job.promised = nil
+end
+
+local function count(key, tag, credits)
+  redis.call('HINCRBY', key, tag and 'calls:' .. tag or 'calls', 1)
+  if credits > 0 then
+    redis.call('HINCRBYFLOAT', key, tag and 'credits:' .. tag or 'credits', credits)
+  end
+end
+
+-- Counts a call that was, or may have been, billed: for the tenant, its day, and the job's tags.
+function dr.spend(job, now)
+  dr.unpromise(job)
+  local known = redis.call('HMGET', dr.job_key(job.id), 'credits', 'spec')
+  local key, credits = dr.usage_key(job.tenant, dr.day(now)), tonumber(known[1]) or 0
+  count(key, nil, credits)
+  for _, tag in ipairs(cjson.decode(known[2]).tags or {}) do
+    local counted = redis.call('HEXISTS', key, 'calls:' .. tag) == 1
+    -- two fields for each tag and two for all
+    if not counted and redis.call('HLEN', key) >= 2 * TAGS_MOST + 2 then tag = '' end
+    count(key, tag, credits)
+  end
+  redis.call('PEXPIRE', key, C.usage_ms)
+  if select(3, dr.jobs.limits(job.tenant)) then dr.place(dr.jobs, job.tenant, false) end
+end
+
+-- Whether one more running job might go beyond a budget that holds. Each that runs counts as the
+-- dearest there is until it ends, so the budget is never passed, whatever is called at once.
+function dr.over_budget(group, running, budget, now)
+  if not budget then return false end
+  return spent_today(group, now) + (running + 1) * C.credits_most > budget + EPSILON
+end
+
+-- When a group that its budget holds is to be looked at again: the next day, by the sweep.
+function dr.hold_group(q, group, now)
+  redis.call('ZADD', q.held, (dr.day(now) + 1) * DAY_MS, group)
+end
+
+----------------------------------------------------------------------------------------------
+-- The drain: how fast a queue goes, seen at each job that ends
+----------------------------------------------------------------------------------------------
+
+-- Jobs ended and busy milliseconds, both decayed, and when that was: '' where nothing was seen yet.
+local function drain_of(text)
+  local ended, busy, at = string.match(text or '', '^(%S+) (%S+) (%S+)$')
+  return tonumber(ended), tonumber(busy), tonumber(at)
+end
+
+-- Jobs a millisecond, for one that waits `since`; nil where nothing is known. What is asked long
+-- after the last end counts the time in between: a queue that stands still gets slower and slower.
+local function drain_rate(text, now, since)
+  local ended, busy, at = drain_of(text)
+  if not ended then return nil end
+  local still = math.max(now - math.max(at, since), 0)
+  local fade = math.exp(-still / DRAIN_MS)
+  return math.max(ended * fade, 0.001) / math.max(busy * fade + still, 1)
+end
+
+local function drained(key, now, since)
+  local ended, busy, at = drain_of(redis.call('HGET', key, 'drain'))
+  local passed = math.max(now - math.max(at or since, since), 0)
+  local fade = math.exp(-passed / DRAIN_MS)
+  redis.call('HSET', key, 'drain', string.format('%.4f %.1f %.0f',
+    (ended or 0) * fade + 1, (busy or 0) * fade + passed, now))
+end
+
+-- Notes that a job ended which a worker held: for its tenant and for all. The time before it came
+-- is left out, so that an idle night is no slow one.
+function dr.drained(job, now)
+  local since = tonumber(job.arrived or job.created)
+  drained(dr.jobs.group .. job.tenant, now, since)
+  drained(dr.jobs.state, now, since)
+end
+
+----------------------------------------------------------------------------------------------
+-- Why a job waits, and for how long
+----------------------------------------------------------------------------------------------
+
+-- What stands before all new calls of a tenant: `reason` ('' nothing), whether it is `held` with no
+-- end in sight, and the `drain` to reckon with: its own, else an equal share of everybody's.
+function dr.outlook(tenant, now, may)
+  local known = redis.call('HMGET', dr.jobs.group .. tenant, 'running', 'drain')
+  local running = tonumber(known[1]) or 0
+  local reason = dr.why_closed(now)
+  local over = dr.over_budget(tenant, running, may.budget, now)
+  local held = over or (reason ~= '' and reason ~= 'provider_rate')
+  if reason == '' and (over or running >= may.running) then reason = 'tenant_limit' end
+  return { reason = reason, held = held, drain = known[2] }
+end
+
+-- In how many milliseconds a member of this rank is claimed, as far as can be told; else nil.
+function dr.eta(outlook, rank, now, since)
+  if outlook.held then return nil end
+  local rate = drain_rate(outlook.drain, now, since)
+  if not rate then
+    local all = drain_rate(redis.call('HGET', dr.jobs.state, 'drain'), now, since)
+    rate = all and all / math.max(redis.call('ZCARD', dr.jobs.active), 1)
+  end
+  return rate and math.floor(rank / rate)
+end
+
+-- Where a job stands: its rank (-1: not ready), why it is not claimed ('' but for its turn), and in
+-- how many milliseconds it will be (-1: not known). `outlooks` keeps what is known of tenants.
+function dr.standing(id, job, now, outlooks)
+  if job.state ~= 'queued' then return -1, '', -1 end
+  if job.due then return -1, '', math.max(job.due - now, 0) end
+  local since = tonumber(job.arrived or job.created)
+  local outlook, rank
+  if job.answer then -- the gate is not asked, nor the tenant's limits
+    outlook = { reason = '', drain = redis.call('HGET', dr.jobs.state, 'drain') }
+    rank = redis.call('ZRANK', dr.jobs.bought, id)
+  else
+    outlook = outlooks[job.tenant] or dr.outlook(job.tenant, now, dr.may(job.tenant))
+    outlooks[job.tenant] = outlook
+    rank = redis.call('ZRANK', dr.jobs.ready .. job.tenant, id)
+  end
+  return rank or -1, outlook.reason, rank and dr.eta(outlook, rank, now, since) or -1
+end
+
+----------------------------------------------------------------------------------------------
+-- Room: asked before anything is accepted
+----------------------------------------------------------------------------------------------
+
+-- What a tenant may have, of what is asked for; `running` and `budget` as dr.outlook wants them.
+function dr.may(tenant)
+  local given = redis.call('HMGET', dr.tenant_key(tenant), 'requests_per_minute', 'max_queued',
+    'daily_credits', 'budget_action', 'max_running')
+  local requests, credits = tonumber(given[1]), tonumber(given[3])
+  local holds = given[4] == 'hold'
+  return {
+    requests = requests and math.floor(requests), queued = tonumber(given[2]),
+    credits = not holds and credits or nil, budget = holds and credits or nil,
+    running = tonumber(given[5]) or math.huge,
+  }
+end
+
+-- How far the line is behind what a deadline allows, in milliseconds, or nil. A job is not taken
+-- when the first of its own line has waited longer, for one of the same priority, than its deadline
+-- is away, and the drain does not tell that it goes faster now; nor when something could be claimed
+-- and nobody has claimed anything for so long.
+local function behind(ask, position, outlook)
+  if position > 0 then
+    local first = redis.call('ZRANGE', dr.jobs.ready .. ask.tenant, 0, 0, 'WITHSCORES')
+    local lag = ask.rank - first[2]
+    local eta = lag > ask.deadline and dr.eta(outlook, position, ask.now, ask.now)
+    if lag > ask.deadline and (not eta or eta > ask.deadline) then return lag end
+  end
+  local claimed = tonumber(redis.call('HGET', dr.jobs.state, 'claimed')) or 0
+  if ask.now - claimed <= ask.deadline then return nil end
+  local next = redis.call('ZRANGE', dr.jobs.active, 0, 0)[1]
+  local head = next and redis.call('ZRANGE', dr.jobs.ready .. string.sub(next, 17), 0, 0)[1]
+  if not head then return nil end
+  local came = redis.call('HMGET', dr.job_key(head), 'arrived', 'created')
+  local still = ask.now - math.max(tonumber(came[1] or came[2]) or ask.now, claimed)
+  return still > ask.deadline and still or nil
+end
+
+-- How long until the drain has made room for `n`, in milliseconds: '' where that is not known.
+local function until_drained(drain, now, n)
+  local rate = drain_rate(drain, now, now)
+  return rate and dr.int(math.ceil(n / rate)) or ''
+end
+
+-- Whether a client would rather be refused than wait so long. Where nothing was seen to end yet,
+-- only the first in line is sure to wait no longer; where all is held, nobody is.
+local function too_long(ask, position, outlook)
+  if ask.max_position and position > ask.max_position then return true end
+  if not ask.max_wait then return false end
+  local eta = dr.eta(outlook, position, ask.now, ask.now)
+  if eta then return eta > ask.max_wait end
+  return outlook.held or position > 0
+end
+
+-- What the tenant itself has used up.
+local function own_fault(ask, outlook)
+  local may, tenant, now = ask.may, ask.tenant, ask.now
+  local wait = may.requests and too_fast(tenant, now, may.requests, ask.requests)
+  if wait then return { 'too_fast', dr.int(may.requests), dr.int(wait) } end
+  local queued = dr.queued(tenant)
+  if may.queued and ask.n > 0 and queued + ask.n > may.queued then
+    local over = queued + ask.n - may.queued
+    return { 'tenant_full', dr.int(queued), until_drained(outlook.drain, now, over) }
+  end
+  if not may.credits or ask.free then return nil end
+  local used = spent_today(tenant, now) + promised(tenant)
+  if used + ask.credits > may.credits + EPSILON or used > may.credits - EPSILON then
+    return { 'spent', string.format('%.10g %.10g', used, may.credits), dr.int(midnight(now)) }
+  end
+end
+
+-- Why `n` more jobs may not be queued: nothing where they may, else a word, a detail, and for how
+-- many milliseconds not ('' not known). Whoever queues asks this, and writes nothing if it answers.
+-- `ask`: tenant, may (of dr.may), now, n (0: nothing is to be queued), requests (that ask for them),
+-- credits (of all together), free (they call nobody, so no budget stops them), rank (of the first),
+-- deadline (ms), and as wished max_position and max_wait (ms).
+-- Also gives the position and the ETA (ms, nil not known) that the first of them would have, and the
+-- outlook of dr.outlook.
+function dr.no_room(ask)
+  local outlook = dr.outlook(ask.tenant, ask.now, ask.may)
+  local position = redis.call('ZCOUNT', dr.jobs.ready .. ask.tenant, '-inf', ask.rank)
+  local eta = dr.eta(outlook, position, ask.now, ask.now)
+  local fault = own_fault(ask, outlook)
+  if fault then return fault, position, eta, outlook end
+  local all = tonumber(redis.call('HGET', '{dr}:counts', 'queued')) or 0
+  if ask.n > 0 and all + ask.n > C.max_queue then
+    local drain = redis.call('HGET', dr.jobs.state, 'drain')
+    fault = { 'full', dr.int(all), until_drained(drain, ask.now, all + ask.n - C.max_queue) }
+  elseif ask.n > 0 then
+    local lag = behind(ask, position, outlook)
+    if lag then
+      fault = { 'behind', dr.int(lag), dr.int(lag - ask.deadline) }
+    elseif too_long(ask, position, outlook) then
+      fault = { 'too_long', dr.int(position), eta and dr.int(eta) or '' }
+    end
+  end
+  return fault, position, eta, outlook
+end
+
+-- Notes what was let in: the requests and what was promised.
+function dr.let_in(ask)
+  dr.promise(ask.tenant, ask.credits)
+  if not ask.may.requests or ask.requests == 0 then return end
+  local key = rate_key(ask.tenant)
+  local kept = recent(key, ask.now)
+  for _ = 1, ask.requests do redis.call('LPUSH', key, dr.int(ask.now)) end
+  redis.call('LTRIM', key, 0, kept + ask.requests - 1)
+  redis.call('PEXPIRE', key, MINUTE_MS)
+end
+
+-- A reply with what is left of the tenant's rate behind it.
+function dr.with_rate(reply, ask)
+  for _, value in ipairs({ rate_told(ask.tenant, ask.now, ask.may.requests) }) do
+    reply[#reply + 1] = value
+  end
+  return reply
+end
+
+----------------------------------------------------------------------------------------------
+-- Reuse: the last job of a tenant that succeeded with the same request
+----------------------------------------------------------------------------------------------
+
+local function reuse_key(tenant, request) return '{dr}:reuse:' .. tenant .. ':' .. request end
+
+-- Remembers a job by its request, for as long as it is kept.
+function dr.remember(job, request)
+  redis.call('SET', reuse_key(job.tenant, request), job.id, 'PX', C.retention_ms)
+end
+
+-- The job of an identical request that still has its picture, and the picture; nil where none has.
+function dr.reusable(tenant, request)
+  local id = redis.call('GET', reuse_key(tenant, request))
+  if not id then return nil end
+  local known = redis.call('HMGET', dr.job_key(id), 'state', 'image')
+  if known[1] ~= 'succeeded' then return nil end
+  return id, known[2]
+end

@@ -1,0 +1,23 @@
+#!lua flags=allow-oom
+-- Queues a job again after something went wrong with this attempt.
+-- KEYS  1 the job
+-- ARGV  1 id  2 fence  3 sources  4 wait (ms)  5 give the attempt back ('1')  6 unknown ('1')
+--       7 regenerate ('1': forget the answer, buy again)  8 lesson for the gate  9 code  10 message
+-- Gives 'ok' | 'lost'
+local job, word = dr.held(ARGV[1], ARGV[2], 'retry', ARGV[3])
+if not job then return word end
+local now = dr.now()
+if ARGV[5] == '1' then job.attempt = dr.int(math.max(job.attempt - 1, 0)) end
+if ARGV[6] == '1' then
+  redis.call('HINCRBY', KEYS[1], 'unknown', 1)
+  dr.spend(job, now)
+end
+if ARGV[7] == '1' then
+  redis.call('HINCRBY', KEYS[1], 'regenerated', 1)
+  redis.call('HDEL', KEYS[1], 'answer', 'object')
+  dr.discard(job, now)
+  job.answer = nil
+end
+dr.learn(ARGV[8], now)
+dr.requeue(job, now, tonumber(ARGV[4]), { 'why_code', ARGV[9], 'why_message', ARGV[10] })
+return 'ok'

@@ -1,0 +1,49 @@
+#!lua flags=allow-oom
+-- Notes how one attempt of a delivery went, when the next is due, if any, and what that says of its
+-- endpoint.
+-- KEYS  1 the delivery
+-- ARGV  1 id  2 fence  3 'delivered' | 'failed' | 'gone' | 'retry' | 'release'  4 wait (ms)
+--       5 attempt (JSON)
+-- WITH  owing, receivers
+-- Gives 'ok' | 'gone' | 'failing' (the endpoint is switched off now, and why) | 'lost'
+local delivery = dr.delivery(ARGV[1])
+if not delivery or delivery.fence ~= ARGV[2] then return 'lost' end
+if delivery.state ~= 'sending' then return 'ok' end
+local now, word = dr.now(), ARGV[3]
+dr.leave(dr.deliveries, delivery.host, ARGV[1])
+
+-- Adds an attempt to the log, of which the newest are kept.
+local function note()
+  local log = delivery.log and (delivery.log .. '\n' .. ARGV[5]) or ARGV[5]
+  local _, newlines = string.gsub(log, '\n', '\n')
+  if newlines >= C.attempts_kept then log = string.sub(log, string.find(log, '\n', 1, true) + 1) end
+  redis.call('HSET', KEYS[1], 'log', log)
+end
+
+local switched_off
+if word == 'release' then
+  redis.call('HINCRBY', KEYS[1], 'attempt', -1)
+  redis.call('HSET', KEYS[1], 'state', 'pending')
+  dr.enqueue(dr.deliveries, delivery.host, ARGV[1], now)
+else
+  note()
+  if delivery.test then
+    dr.conclude(delivery, word == 'delivered' and word or 'failed', now)
+    redis.call('PEXPIRE', KEYS[1], C.test_ms)
+    redis.call('XADD', '{dr}:wake', 'MAXLEN', '~', 10000, '*', 'job', ARGV[1], 'version', '')
+  elseif word == 'delivered' then
+    dr.told(delivery)
+    dr.endpoint_well(delivery, now)
+    dr.conclude(delivery, 'delivered', now)
+  else
+    switched_off = dr.endpoint_failed(delivery, word == 'gone', now)
+    if word == 'retry' then
+      redis.call('HSET', KEYS[1], 'state', 'pending', 'due', dr.int(now + ARGV[4]))
+      redis.call('ZADD', dr.deliveries.due, now + tonumber(ARGV[4]), ARGV[1])
+    else
+      dr.conclude(delivery, 'failed', now)
+    end
+  end
+end
+dr.permit(dr.deliveries)
+return switched_off or 'ok'

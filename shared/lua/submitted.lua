@@ -1,0 +1,10 @@
+#!lua flags=allow-oom
+-- Notes that the provider works on a job under a record of its own: from now on the outcome is
+-- looked up there, and never unknown.
+-- KEYS  1 the job
+-- ARGV  1 id  2 fence  3 sources  4 the record's id
+-- Gives 'ok' | 'lost'
+local known = redis.call('HMGET', KEYS[1], 'fence', 'state')
+if known[1] ~= ARGV[2] or not dr.among(known[2], ARGV[3]) then return 'lost' end
+redis.call('HSET', KEYS[1], 'pending', ARGV[4], 'record_id', ARGV[4])
+return 'ok'

@@ -1,0 +1,132 @@
+#!lua flags=allow-oom
+-- Puts right what time has brought: due attempts, expired leases, deadlines, new days, missing
+-- permits.
+-- KEYS  1 the sweep's own record  2 the living workers
+-- ARGV  1 worker  2 lock (ms)  3 lease (ms)  4 most members of a kind  5 sources of expire
+-- WITH  owing, receivers
+-- Gives 'other' | 'swept' due 'step step ...' of the rescued, model and code of each failed, pushed
+local now = dr.now()
+local sweep = redis.call('HMGET', KEYS[1], 'by', 'until', 'at', 'calm')
+if sweep[1] and sweep[1] ~= ARGV[1] and tonumber(sweep[2]) > now then return { 'other' } end
+local lease, most = tonumber(ARGV[3]), tonumber(ARGV[4])
+
+-- Nobody could renew while Redis was away: give the living one full lease to say so.
+local calm = tonumber(sweep[4]) or 0
+if not sweep[3] or now - sweep[3] > lease / 3 then calm = now + lease end
+redis.call('HSET', KEYS[1], 'by', ARGV[1], 'until', dr.int(now + ARGV[2]), 'at', dr.int(now),
+  'calm', dr.int(calm))
+
+-- Members whose time has come. One without a record is dropped: it would stop every sweep to come.
+local function upto_now(key, record)
+  local found = {}
+  for _, id in ipairs(redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)) do
+    if redis.call('EXISTS', record(id)) == 1 then
+      found[#found + 1] = id
+    else
+      redis.call('ZREM', key, id)
+    end
+  end
+  return found
+end
+
+local threads = { generate = 0, deliver = 0 }
+for worker, value in pairs(dr.hash(KEYS[2]) or {}) do
+  local ends, count, queue = string.match(value, '^(%d+) (%d+) (%a+)$')
+  if tonumber(ends) < now then
+    redis.call('HDEL', KEYS[2], worker)
+  else
+    threads[queue] = threads[queue] + count
+  end
+end
+redis.call('HSET', dr.jobs.state, 'bound', 2 * threads.generate + C.permits_at_start)
+redis.call('HSET', dr.deliveries.state, 'bound', 2 * threads.deliver + C.permits_at_start)
+
+local due = 0
+for _, id in ipairs(upto_now(dr.jobs.due, dr.job_key)) do
+  redis.call('ZREM', dr.jobs.due, id)
+  redis.call('HDEL', dr.job_key(id), 'due')
+  dr.make_ready(dr.job(id))
+  due = due + 1
+end
+for _, id in ipairs(upto_now(dr.deliveries.due, dr.delivery_key)) do
+  redis.call('ZREM', dr.deliveries.due, id)
+  redis.call('HDEL', dr.delivery_key(id), 'due')
+  dr.enqueue(dr.deliveries, redis.call('HGET', dr.delivery_key(id), 'host'), id, now)
+  due = due + 1
+end
+
+local failed = {}
+local function fail(job, code, message, retryable)
+  dr.fail(job, now, code, message, retryable)
+  failed[#failed + 1] = redis.call('HGET', dr.job_key(job.id), 'model')
+  failed[#failed + 1] = code
+end
+
+-- What the step tells about a job whose worker is gone.
+local function rescue(job)
+  local crashes = redis.call('HINCRBY', dr.job_key(job.id), 'crashes', 1)
+  -- with a record at the provider the outcome is looked up, and not unknown
+  local calling = job.state == 'calling' and not job.pending
+  if calling then
+    redis.call('HINCRBY', dr.job_key(job.id), 'unknown', 1)
+    dr.spend(job, now)
+  end
+  local known = redis.call('HMGET', dr.job_key(job.id), 'unknown', 'regenerated', 'spent')
+  local extra = (tonumber(known[1]) or 0) + (tonumber(known[2]) or 0) - (tonumber(known[3]) or 0)
+  if calling and (extra >= 2 or job.on_unknown == 'fail') then
+    fail(job, 'provider_unknown_outcome',
+      'The worker was lost while the provider was asked; the picture may have been made.', '1')
+  elseif crashes >= C.max_crashes then
+    fail(job, 'internal', 'Three workers were lost while they did this job.', '0')
+  else
+    local step = job.state
+    job.attempt = dr.int(math.max(job.attempt - 1, 0))
+    dr.requeue(job, now, 0, {})
+    return step
+  end
+  return 'failed'
+end
+
+local rescued = {}
+if now >= calm then
+  for _, id in ipairs(upto_now(dr.jobs.leases, dr.job_key)) do
+    local job = dr.job(id)
+    job.last = 'rescue'
+    rescued[#rescued + 1] = rescue(job)
+  end
+  for _, id in ipairs(upto_now(dr.deliveries.leases, dr.delivery_key)) do
+    local host = redis.call('HGET', dr.delivery_key(id), 'host')
+    dr.leave(dr.deliveries, host, id)
+    redis.call('HSET', dr.delivery_key(id), 'state', 'pending')
+    redis.call('HINCRBY', dr.delivery_key(id), 'fence', 1) -- its lost sender has no more say
+    dr.enqueue(dr.deliveries, host, id, now)
+    rescued[#rescued + 1] = 'delivery'
+  end
+end
+
+for _, id in ipairs(upto_now('{dr}:deadlines', dr.job_key)) do
+  local job = dr.job(id)
+  if dr.among(job.state, ARGV[5]) then
+    job.last = 'expire'
+    if job.pending then dr.spend(job, now) end
+    fail(job, 'deadline_exceeded', 'The deadline passed before the picture was there.', '1')
+  else
+    redis.call('ZADD', '{dr}:deadlines', now + 1000, id) -- at the provider: look again
+  end
+end
+
+dr.tend_endpoints(now, most)
+-- A new day: what a budget held is looked at again.
+for _, group in ipairs(redis.call('ZRANGE', dr.jobs.held, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)) do
+  redis.call('ZREM', dr.jobs.held, group)
+  dr.place(dr.jobs, group, true)
+end
+
+local pushed = 0
+for _, q in ipairs({ dr.jobs, dr.deliveries }) do
+  for _ = 1, most do
+    if not dr.permit(q) then break end
+    pushed = pushed + 1
+  end
+end
+return { 'swept', due, table.concat(rescued, ' '), failed, pushed }

@@ -1,0 +1,269 @@
+"""Every metric, once.
+
+Prefix `darkroom_`, base units, closed label sets: never an id, URL or prompt.
+
+A label set that is known from the start exists from the start with value 0, so that the first
+failure is a step and not a gap. Counters and histograms are each process's own; the gauges of the
+whole service come from `ServiceCollector`, which the API registers.
+"""
+
+import platform
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from importlib.metadata import version
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from shared.errors import ErrorCode
+from shared.jobs import Priority, Status
+from shared.models import MODELS
+
+_QUEUES = ("generate", "deliver")
+_HOLDS = ("provider_down", "provider_credits", "provider_rate", "storage", "paused")
+_UNWELL = ("failing", "disabled")
+_FINAL = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED)
+
+#: Around the objectives: sub-second pictures, and what is slower by orders of magnitude.
+SECONDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1800)
+FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+BYTES = tuple(2**power for power in range(12, 27, 2))
+
+HTTP_REQUESTS = Counter(
+    "darkroom_http_requests", "Requests answered", ("route", "method", "status")
+)
+HTTP_REQUEST_SECONDS = Histogram(
+    "darkroom_http_request_seconds", "From request to answer", ("route",), buckets=FAST_SECONDS
+)
+JOBS_ACCEPTED = Counter("darkroom_jobs_accepted", "Jobs accepted", ("model", "priority"))
+BATCHES_ACCEPTED = Counter(
+    "darkroom_batches_accepted", "Batches accepted; their jobs are counted as jobs too"
+)
+ACCEPT_SECONDS = Histogram(
+    "darkroom_accept_seconds", "From a valid request to a job on disk", buckets=FAST_SECONDS
+)
+JOBS_FINISHED = Counter(
+    "darkroom_jobs_finished", "Jobs that became final", ("model", "status", "error_code")
+)
+JOB_WAIT_SECONDS = Histogram(
+    "darkroom_job_wait_seconds", "From accepted to first claimed", buckets=SECONDS
+)
+JOB_RUN_SECONDS = Histogram(
+    "darkroom_job_run_seconds", "From claimed to the outcome of the attempt", buckets=SECONDS
+)
+JOB_TOTAL_SECONDS = Histogram(
+    "darkroom_job_total_seconds", "From accepted to final", ("status",), buckets=SECONDS
+)
+JOB_ATTEMPTS = Counter("darkroom_job_attempts", "Attempts ended", ("outcome",))
+PROVIDER_REQUESTS = Counter("darkroom_provider_requests", "Calls of the provider", ("outcome",))
+PROVIDER_REQUEST_SECONDS = Histogram(
+    "darkroom_provider_request_seconds", "One call of the provider", buckets=SECONDS
+)
+PROVIDER_UNKNOWN_OUTCOMES = Counter(
+    "darkroom_provider_unknown_outcomes", "Calls that may or may not have been billed"
+)
+IMAGE_BYTES = Histogram("darkroom_image_bytes", "Size of stored pictures", buckets=BYTES)
+STORAGE_SECONDS = Histogram(
+    "darkroom_storage_seconds", "One storage operation", ("operation",), buckets=FAST_SECONDS
+)
+STORAGE_ERRORS = Counter("darkroom_storage_errors", "Storage operations failed", ("operation",))
+WEBHOOK_ATTEMPTS = Counter("darkroom_webhook_attempts", "Webhook attempts", ("outcome",))
+WEBHOOK_DELIVERY_SECONDS = Histogram(
+    "darkroom_webhook_delivery_seconds", "From owed to delivered", buckets=SECONDS
+)
+WEBHOOK_ENDPOINTS_SWITCHED_OFF = Counter(
+    "darkroom_webhook_endpoints_switched_off", "Receivers that get no more", ("reason",)
+)
+RESCUED_JOBS = Counter("darkroom_rescued_jobs", "Taken from workers that are gone", ("reason",))
+REDIS_ERRORS = Counter("darkroom_redis_errors", "Calls that Redis did not answer well")
+LAST_SWEEP = Gauge("darkroom_last_sweep_timestamp_seconds", "When this process last swept")
+BUILD = Info("darkroom_build", "What runs here")
+
+ATTEMPT_OUTCOMES = ("succeeded", "retried", "failed", "released", "lost")
+WEBHOOK_OUTCOMES = ("delivered", "retried", "failed", "released")
+SWITCHED_OFF_REASONS = ("gone", "failing")
+STORAGE_OPERATIONS = ("put", "read", "delete", "copy", "check")
+RESCUE_REASONS = ("claimed", "calling", "fetching", "failed", "delivery")
+
+
+def begin() -> None:
+    """Make every label set that is known from the start, with value 0."""
+    for model in MODELS:
+        for priority in Priority:
+            JOBS_ACCEPTED.labels(model, priority.value)
+        JOBS_FINISHED.labels(model, "succeeded", "")
+        JOBS_FINISHED.labels(model, "canceled", "")
+        for code in ErrorCode:
+            JOBS_FINISHED.labels(model, "failed", code.value)
+    _begin(JOB_TOTAL_SECONDS, (status.value for status in _FINAL))
+    _begin(JOB_ATTEMPTS, ATTEMPT_OUTCOMES)
+    _begin(PROVIDER_REQUESTS, ("ok", *(code.value for code in ErrorCode)))
+    _begin(STORAGE_SECONDS, STORAGE_OPERATIONS)
+    _begin(STORAGE_ERRORS, STORAGE_OPERATIONS)
+    _begin(WEBHOOK_ATTEMPTS, WEBHOOK_OUTCOMES)
+    _begin(WEBHOOK_ENDPOINTS_SWITCHED_OFF, SWITCHED_OFF_REASONS)
+    _begin(RESCUED_JOBS, RESCUE_REASONS)
+    BUILD.info({"version": version("darkroom-service"), "python": platform.python_version()})
+
+
+def _begin(metric: Counter | Histogram, values: Iterable[str]) -> None:
+    for value in values:
+        metric.labels(value)
+
+
+class Facts(Protocol):
+    """What the service as a whole looks like now; read from Redis once a second by the API."""
+
+    @property
+    def jobs(self) -> Mapping[str, int]:
+        """Jobs by status."""
+        ...
+
+    @property
+    def depth(self) -> Mapping[str, int]:
+        """By queue: members that could be claimed or wait for their time."""
+        ...
+
+    @property
+    def oldest_age(self) -> Mapping[str, float]:
+        """By queue: seconds since the oldest ready member came."""
+        ...
+
+    @property
+    def in_flight(self) -> Mapping[str, int]:
+        """By queue: members under a lease."""
+        ...
+
+    @property
+    def groups_waiting(self) -> Mapping[str, int]:
+        """By queue: tenants, or receivers, of whom something can be claimed."""
+        ...
+
+    @property
+    def deepest_group(self) -> Mapping[str, int]:
+        """By queue: how much waits of the one of whom most waits, among the next 50."""
+        ...
+
+    @property
+    def holds(self) -> Collection[str]:
+        """Reasons for which no new call of the provider is made."""
+        ...
+
+    @property
+    def dead_keys(self) -> int:
+        """Keys that the provider refused, and that are not asked with."""
+        ...
+
+    @property
+    def sweep_age(self) -> float:
+        """Seconds since some worker swept; 0 where none ever did."""
+        ...
+
+    @property
+    def webhook_pending(self) -> int:
+        """Deliveries that are not settled."""
+        ...
+
+    @property
+    def webhook_parked(self) -> int:
+        """Of these, how many wait for their endpoint to be well or to be switched on."""
+        ...
+
+    @property
+    def webhook_endpoints(self) -> Mapping[str, int]:
+        """Endpoints by state, of those that are not healthy."""
+        ...
+
+    @property
+    def circuit(self) -> int:
+        """0 closed (all well), 1 open: no calls are made."""
+        ...
+
+    @property
+    def credits_blocked(self) -> bool:
+        """Whether the team is out of credits."""
+        ...
+
+    @property
+    def credits_needed(self) -> float:
+        """Credits that one call needs, while the team is without; 0 where it was not told."""
+        ...
+
+    @property
+    def credits_left(self) -> float:
+        """Credits that the team has, while they are too few; 0 where it was not told."""
+        ...
+
+
+class RedisGauges:
+    """What an API process thinks of its Redis; in a registry of the API's own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Begin with the worst: nothing was seen yet."""
+        self.ready = Gauge("darkroom_ready", "1 while work can be taken", registry=registry)
+        self.durable = Gauge(
+            "darkroom_redis_durable", "1 while Redis keeps what it answers", registry=registry
+        )
+        self.memory = Gauge(
+            "darkroom_redis_memory_bytes", "Memory that Redis uses", registry=registry
+        )
+        self.limit = Gauge(
+            "darkroom_redis_memory_limit_bytes", "Its maxmemory; 0 is no limit", registry=registry
+        )
+
+
+class ServiceCollector(Collector):
+    """Gauges of the whole service, from facts that somebody else keeps fresh."""
+
+    def __init__(self) -> None:
+        """Know nothing yet: zeros."""
+        self.facts: Facts | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Give the gauges."""
+        facts = self.facts
+        jobs = {status.value: facts.jobs.get(status, 0) if facts else 0 for status in Status}
+        yield _gauge("darkroom_jobs", "Jobs kept, by status", "status", jobs)
+        for name, text, values in (
+            ("darkroom_queue_depth", "Waiting", facts.depth if facts else {}),
+            ("darkroom_queue_oldest_age_seconds", "Oldest", facts.oldest_age if facts else {}),
+            ("darkroom_in_flight", "Under a lease", facts.in_flight if facts else {}),
+            (
+                "darkroom_groups_waiting",
+                "Tenants, receivers",
+                facts.groups_waiting if facts else {},
+            ),
+            ("darkroom_deepest_group", "Most of one", facts.deepest_group if facts else {}),
+        ):
+            yield _gauge(name, text, "queue", {queue: values.get(queue, 0) for queue in _QUEUES})
+        holds = {reason: int(reason in facts.holds) if facts else 0 for reason in _HOLDS}
+        yield _gauge("darkroom_provider_hold", "1 while no new call is made", "reason", holds)
+        dead = facts.dead_keys if facts else 0
+        yield GaugeMetricFamily("darkroom_provider_dead_keys", "Keys that were refused", dead)
+        age = facts.sweep_age if facts else 0
+        yield GaugeMetricFamily("darkroom_sweep_age_seconds", "Since the last sweep", age)
+        pending = facts.webhook_pending if facts else 0
+        yield GaugeMetricFamily("darkroom_webhook_pending", "Deliveries not settled", pending)
+        parked = facts.webhook_parked if facts else 0
+        yield GaugeMetricFamily("darkroom_webhook_parked", "Wait for their receiver", parked)
+        unwell = {state: facts.webhook_endpoints.get(state, 0) if facts else 0 for state in _UNWELL}
+        yield _gauge("darkroom_webhook_endpoints", "Receivers not healthy", "state", unwell)
+        circuit = facts.circuit if facts else 0
+        yield GaugeMetricFamily("darkroom_provider_circuit_state", "1 while it is open", circuit)
+        blocked = int(facts.credits_blocked) if facts else 0
+        yield GaugeMetricFamily("darkroom_provider_credits_blocked", "1 without credits", blocked)
+        needed, left = (facts.credits_needed, facts.credits_left) if facts else (0.0, 0.0)
+        yield GaugeMetricFamily(
+            "darkroom_provider_credits_needed", "Credits a call needs, while blocked", needed
+        )
+        yield GaugeMetricFamily(
+            "darkroom_provider_credits_left", "Credits left, while blocked", left
+        )
+
+
+def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=(label,))
+    for value, number in values.items():
+        family.add_metric((value,), number)
+    return family

@@ -1,0 +1,1 @@
+"""Connections to the outside: bounded in total, and never to an address inside."""

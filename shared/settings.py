@@ -1,0 +1,386 @@
+"""Every setting of Darkroom, read from the environment in one place.
+
+The prefix is `DARKROOM_`; each setting can also be given as `…_FILE`, the path of a file that
+holds the value (for secrets mounted by an orchestrator). Only the entry modules call
+`load_settings` and hand the result on.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from shared.errors import BadSettings
+from shared.models import MODELS, read_prices
+
+PREFIX = "DARKROOM_"
+
+#: What storages take for a bucket; the embedded one makes a folder of this name.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+
+#: A port, or the first and the last of a range.
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+
+#: A setting written as words separated by commas.
+Words = Annotated[tuple[str, ...], NoDecode]
+#: A setting written as name=number, separated by commas.
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Prices = Annotated[Mapping[str, Price], NoDecode]
+#: A setting written as numbers separated by commas.
+Numbers = Annotated[tuple[float, ...], NoDecode]
+
+
+class FileSource(EnvSettingsSource):
+    """Reads `DARKROOM_X_FILE` where `DARKROOM_X` itself is not set."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Give the content of every file named in the environment, without the last newline."""
+        found: dict[str, Any] = {}
+        for name in self.settings_cls.model_fields:
+            path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")  # noqa: TID251  the one reader
+            if path:
+                found[name] = _content(path)
+        return found
+
+
+def _content(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise BadSettings(f"The file {path} cannot be read: {error.strerror}.") from error
+
+
+def _port_range(word: str) -> range:
+    found = _PORTS.fullmatch(word)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= first <= last <= 65_535:  # noqa: PLR2004  the ports there are
+        raise ValueError("needs ports from 1 to 65535, or ranges of them such as 1024-65535")
+    return range(first, last + 1)
+
+
+class Settings(BaseSettings):
+    """The settings; each field's description is its line in `.env.example`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    # Redis: everything that must not be lost
+    redis_url: Annotated[
+        str, Field(description="Redis or Valkey; also sentinel://host:26379/0?master=NAME")
+    ] = "redis://127.0.0.1:6379/0"
+    redis_timeout_seconds: Annotated[
+        float, Field(gt=0, description="How long one answer of Redis may take")
+    ] = 2.0
+    redis_replicas: Annotated[
+        int, Field(ge=0, description="Replicas that must have a write before it is believed")
+    ] = 0
+
+    # the provider
+    onemin_api_key: Annotated[
+        SecretStr, Field(description="1min.ai API key; several, comma-separated, are a pool")
+    ] = SecretStr("")
+    onemin_base_url: Annotated[str, Field(description="Where 1min.ai answers")] = (
+        "https://api.1min.ai"
+    )
+    onemin_auth_header: Annotated[
+        str, Field(description="The header that carries the key; Authorization sends it as Bearer")
+    ] = "API-KEY"
+    onemin_async: Annotated[
+        bool, Field(description="Experimental: submit, then poll the provider's record")
+    ] = False
+    onemin_image_hosts: Annotated[
+        Words, Field(description="Hosts that pictures are fetched from; .name allows sub-domains")
+    ] = (
+        "s3.us-east-1.amazonaws.com",
+        "asset.1min.ai.s3.us-east-1.amazonaws.com",
+        "storage.1min.ai",
+        "asset.1min.ai",
+    )
+    onemin_allow_private_hosts: Annotated[
+        Words, Field(description="Image hosts that may be private or loopback addresses")
+    ] = ()
+    provider_timeout_seconds: Annotated[
+        float, Field(gt=0, description="How long one call of the provider may take, in all")
+    ] = 60.0
+    provider_rate_per_minute: Annotated[
+        float, Field(ge=0, description="Calls a minute and key, over all workers; 0 is no limit")
+    ] = 180.0
+    credits_per_image: Annotated[
+        Prices,
+        Field(description="What one call may cost: model=credits,…; an estimate, nothing is known"),
+    ] = {}
+    download_timeout_seconds: Annotated[
+        float, Field(gt=0, description="How long fetching one picture may take, in all")
+    ] = 30.0
+    image_max_bytes: Annotated[
+        int, Field(gt=0, description="The largest picture that is taken, in bytes")
+    ] = 50_000_000
+    image_max_pixels: Annotated[
+        int, Field(gt=0, description="The largest picture that is taken, in pixels")
+    ] = 40_000_000
+
+    # the object storage
+    s3_endpoint: Annotated[str, Field(description="host:port of the S3-compatible storage")] = (
+        "127.0.0.1:9000"
+    )
+    s3_access_key: Annotated[SecretStr, Field(description="S3 access key")] = SecretStr("")
+    s3_secret_key: Annotated[SecretStr, Field(description="S3 secret key")] = SecretStr("")
+    s3_bucket: Annotated[str, Field(description="The bucket; it must exist")] = "darkroom"
+    s3_region: Annotated[str, Field(min_length=1, description="The bucket's region")] = "us-east-1"
+    s3_secure: Annotated[bool, Field(description="Whether the storage speaks TLS")] = False
+    storage_timeout_seconds: Annotated[
+        float, Field(gt=0, description="How long one storage operation may take, in all")
+    ] = 20.0
+
+    # the front door
+    public_url: Annotated[str, Field(description="How clients reach this service")] = (
+        "http://127.0.0.1:8000"
+    )
+    max_queue: Annotated[
+        int, Field(gt=0, description="Queued jobs over all tenants; more are refused with 503")
+    ] = 1_000_000
+    max_body_bytes: Annotated[
+        int, Field(gt=0, description="The largest request body, in bytes")
+    ] = 1_000_000
+    max_batch_bytes: Annotated[
+        int, Field(gt=0, description="The largest body of a batch, in bytes")
+    ] = 32_000_000
+
+    # clients that speak another service's dialect
+    openai_wait_seconds: Annotated[
+        float, Field(gt=0, description="How long an OpenAI client's request is held for its images")
+    ] = 300.0
+    openai_models: Annotated[
+        Words,
+        Field(description="Names that OpenAI clients may use for models: dall-e-3=OWNER/NAME"),
+    ] = ()
+
+    auth_failures_per_minute: Annotated[
+        int, Field(gt=0, description="Keys that are none, by address; more are answered with 429")
+    ] = 20
+
+    # the life of a job
+    concurrency: Annotated[
+        int, Field(gt=0, le=1000, description="Jobs that one worker process does at once")
+    ] = 64
+    max_attempts: Annotated[
+        int, Field(gt=0, le=50, description="Attempts that a job has before it fails")
+    ] = 5
+    lease_seconds: Annotated[
+        float, Field(ge=1, description="A silent worker's jobs are given to others after this")
+    ] = 15.0
+    on_unknown: Annotated[
+        Literal["retry", "fail"],
+        Field(description="When a picture may or may not have been made and billed"),
+    ] = "retry"
+    deadline_seconds: Annotated[
+        int, Field(gt=0, description="How long a job may take when it does not say")
+    ] = 86_400
+    retention_seconds: Annotated[
+        int, Field(gt=0, description="How long a final job and its picture are kept")
+    ] = 604_800
+
+    # webhooks
+    webhook_schedule: Annotated[
+        Numbers, Field(description="Seconds to wait before each attempt of a delivery")
+    ] = (0, 5, 30, 120, 600, 3_600, 10_800, 28_800, 86_400)
+    webhook_timeout_seconds: Annotated[
+        float, Field(gt=0, description="How long one attempt may take, in all")
+    ] = 15.0
+    webhook_allow_hosts: Annotated[
+        Words, Field(description="Receivers that may be private or loopback addresses")
+    ] = ()
+    webhook_ports: Annotated[
+        Words, Field(description="Ports of all other receivers; also ranges, first-last")
+    ] = ("80", "443", "1024-65535")
+    webhook_host_slots: Annotated[
+        int, Field(gt=0, description="Deliveries to one host at once")
+    ] = 8
+    webhook_disable_seconds: Annotated[
+        float, Field(gt=0, description="A receiver that only failed for this long is switched off")
+    ] = 432_000
+
+    # what it tells
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        Field(description="auto is console on a terminal and json elsewhere"),
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="What is logged")
+    ] = "info"
+    metrics_host: Annotated[str, Field(description="Where a worker's /metrics listens")] = (
+        "127.0.0.1"
+    )
+    metrics_port: Annotated[
+        int, Field(ge=0, le=65535, description="A worker's /metrics port; 0 serves none")
+    ] = 0
+
+    @field_validator(
+        "onemin_image_hosts",
+        "onemin_allow_private_hosts",
+        "openai_models",
+        "webhook_allow_hosts",
+        "webhook_ports",
+        "webhook_schedule",
+        mode="before",
+    )
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(word.strip() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("credits_per_image", mode="before")
+    @classmethod
+    def _prices(cls, value: object) -> object:
+        return read_prices(value) if isinstance(value, str) else value
+
+    @field_validator("webhook_schedule")
+    @classmethod
+    def _not_empty(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or min(value) < 0:
+            raise ValueError("needs at least one wait, and none below 0")
+        return value
+
+    @field_validator("openai_models")
+    @classmethod
+    def _aliases(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            name, _, model = word.partition("=")
+            if not name or model not in MODELS:
+                raise ValueError(f"needs alias=model, the model one of {', '.join(MODELS)}")
+        return value
+
+    @field_validator("webhook_ports")
+    @classmethod
+    def _ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            _port_range(word)
+        return value
+
+    @field_validator("onemin_base_url", "public_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("s3_bucket")
+    @classmethod
+    def _bucket(cls, value: str) -> str:
+        if not _BUCKET.fullmatch(value):
+            raise ValueError(
+                "must have 3 to 63 of A-Z a-z 0-9 . _ - and begin and end with a letter or digit"
+            )
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_address(cls, value: str) -> str:
+        if not value.startswith(("redis://", "rediss://", "sentinel://")):
+            raise ValueError("must begin with redis://, rediss:// or sentinel://")
+        return value
+
+    @property
+    def onemin_keys(self) -> tuple[str, ...]:
+        """The pool of provider keys."""
+        written = self.onemin_api_key.get_secret_value()
+        return tuple(key.strip() for key in written.split(",") if key.strip())
+
+    @property
+    def openai_aliases(self) -> dict[str, str]:
+        """The model behind each further name that OpenAI clients may use."""
+        named = (word.partition("=") for word in self.openai_models)
+        return {name: model for name, _, model in named}
+
+    @property
+    def webhook_port_ranges(self) -> tuple[range, ...]:
+        """The ports that receivers may have."""
+        return tuple(map(_port_range, self.webhook_ports))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the name is the library's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what was passed in, then the environment, then the files that it names."""
+        return init_settings, env_settings, FileSource(settings_cls)
+
+
+def load_settings(**given: object) -> Settings:
+    """Read the settings from the environment; `given` goes before it.
+
+    Raises BadSettings with one sentence per mistake.
+    """
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # checked by the model, at run time
+    except ValidationError as error:
+        sentences = dict.fromkeys(_sentence(fault) for fault in error.errors())
+        raise BadSettings("\n".join(sentences)) from None
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    name = f"{PREFIX}{str(fault['loc'][0]).upper()}"
+    return f"{name} is not usable: {fault['msg'].removeprefix('Value error, ')}."
+
+
+def require(settings: Settings, *names: str) -> None:
+    """Check that each named setting has a value; raises BadSettings with a sentence for each."""
+    missing = [name for name in names if not _has_value(getattr(settings, name))]
+    if missing:
+        raise BadSettings("\n".join(f"{PREFIX}{name.upper()} is missing." for name in missing))
+
+
+def _has_value(value: object) -> bool:
+    return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+def inherited_environment() -> dict[str, str]:
+    """Give the environment of this process, for whoever starts others and hands it on."""
+    return dict(os.environ)  # noqa: TID251  the one reader
+
+
+def example() -> str:
+    """Write `.env.example`: every setting with its line of explanation and its default."""
+    entries = [
+        f"# {info.description}\n# {PREFIX}{name.upper()}={_written(info.default)}\n"
+        for name, info in Settings.model_fields.items()
+    ]
+    return "\n".join((_EXAMPLE_HEAD, *entries))
+
+
+_EXAMPLE_HEAD = """\
+# Every setting of Darkroom with its default. Take the leading # away to change one.
+# Each can also be given as NAME_FILE=/path/of/a/file that holds the value.
+# Written by: python -m shared.settings > .env.example
+"""
+
+
+def _written(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={number}" for name, number in value.items())
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return str(value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(example())

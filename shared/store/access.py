@@ -1,0 +1,139 @@
+"""A tenant's keys: made, listed, replaced, revoked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.keys import Key, Scope
+from shared.store.audit import Deed
+from shared.store.call import PREFIX, Call
+from shared.store.records import pairs
+from shared.store.tenants import KeyState
+
+#: A key that ended is still known for so long, so that whoever has it is told what became of it.
+KEEP_MS = 30 * 86_400_000
+#: Keys that a tenant may have, with those that ended lately.
+MOST_KEYS = 500
+#: How long a key that was replaced lives on unless it is said otherwise.
+GRACE_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """A key without its secret; times in milliseconds, `used_at` to the minute or so."""
+
+    id: str
+    state: KeyState
+    scopes: tuple[Scope, ...]
+    label: str
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    used_at: int | None = None
+    replaced_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoKey:
+    """No key was made. `why` is one of the words of `add_key.lua`.
+
+    `missing`: no such tenant; `unknown`: no such key; `dead`: it is revoked or expired (`detail`);
+    `replaced`: by the key `detail` already; `past`: it would have ended before it began; `many`:
+    there are `detail` keys already.
+    """
+
+    why: str
+    detail: str = ""
+
+
+def add_key(
+    deed: Deed,
+    tenant: str,
+    key: Key,
+    scopes: Sequence[Scope],
+    *,
+    label: str = "",
+    expires_at: int | None = None,
+) -> Call[KeyFacts | NoKey]:
+    """Give a tenant a new key that ends at `expires_at` (milliseconds), or never."""
+    words = " ".join(dict.fromkeys(scopes))
+    rest = (words, label, "" if expires_at is None else expires_at, MOST_KEYS, "", 0, KEEP_MS)
+    return _add(deed, tenant, key, key.id, rest)
+
+
+def rotate_key(
+    deed: Deed, tenant: str, old_id: str, key: Key, *, grace_seconds: float, expires_at: int | None
+) -> Call[KeyFacts | NoKey]:
+    """Give a tenant a new key in the place of a living one, which ends `grace_seconds` on.
+
+    The new one has the scopes and the label of the old one, and lives as long as that one was given
+    where `expires_at` (milliseconds) does not say otherwise.
+    """
+    expires = "" if expires_at is None else expires_at
+    rest = ("", "", expires, MOST_KEYS, old_id, grace_seconds * 1000, KEEP_MS)
+    return _add(deed, tenant, key, old_id, rest)
+
+
+def _add(
+    deed: Deed, tenant: str, key: Key, old_id: str, rest: tuple[str | float, ...]
+) -> Call[KeyFacts | NoKey]:
+    keys = (_key(key.id), f"{PREFIX}keys:{tenant}", f"{PREFIX}tenant:{tenant}", _key(old_id))
+    args = (*deed.args, tenant, key.id, key.hash, *rest)
+    return Call("add_key", keys, args, lambda reply: _added(key.id, reply))
+
+
+def _key(key_id: str) -> str:
+    return f"{PREFIX}key:{key_id}"
+
+
+def _added(key_id: str, reply: Sequence[str]) -> KeyFacts | NoKey:
+    if reply[0] != "ok":
+        return NoKey(*reply)
+    _, created, expires, scopes, label = reply
+    return KeyFacts(
+        key_id, KeyState.LIVING, _scopes(scopes), label, int(created), int(expires or 0) or None
+    )
+
+
+def _scopes(written: str) -> tuple[Scope, ...]:
+    return tuple(Scope(word) for word in written.split())
+
+
+def revoke_key(deed: Deed, tenant: str, key_id: str) -> Call[bool]:
+    """End a key at once; gives whether the tenant has such a key."""
+    args = (*deed.args, tenant, key_id, KEEP_MS)
+    return Call("revoke_key", (_key(key_id),), args, lambda reply: reply[0] == "ok")
+
+
+def use_key(key_id: str) -> Call[None]:
+    """Note that a key was used."""
+    return Call("use_key", (_key(key_id),), (), lambda _: None)
+
+
+def list_keys(tenant: str) -> Call[tuple[KeyFacts, ...] | None]:
+    """List a tenant's keys, the oldest first; None where there is no such tenant."""
+    keys = (f"{PREFIX}keys:{tenant}", f"{PREFIX}tenant:{tenant}")
+    return Call("keys", keys, (), _listed, writes=False)
+
+
+def _listed(reply: Sequence[Any]) -> tuple[KeyFacts, ...] | None:
+    if reply[0] == "missing":
+        return None
+    return tuple(_facts(one[0], pairs(one[1:])) for one in reply[1:])
+
+
+def _facts(key_id: str, record: dict[str, str]) -> KeyFacts:
+    def moment(name: str) -> int | None:
+        return int(record[name]) if name in record else None
+
+    return KeyFacts(
+        id=key_id,
+        state=KeyState(record["state"]),
+        scopes=_scopes(record["scopes"]),
+        label=record["label"],
+        created_at=int(record["created"]),
+        expires_at=moment("expires"),
+        revoked_at=moment("revoked"),
+        used_at=moment("used"),
+        replaced_by=record.get("replaced_by"),
+    )

@@ -1,0 +1,65 @@
+"""What operators do: who, for which request, and the record of it."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from shared.store.call import PREFIX, Call
+from shared.store.records import pairs
+
+AUDIT_KEY = f"{PREFIX}audit"
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One write of an operator: by whom (a key's id, or `cli:<user>`) and for which request.
+
+    The script that makes the write notes it in the same step. `word` makes it safe to send again.
+    """
+
+    by: str
+    request_id: str
+    word: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def args(self) -> tuple[str, str, str]:
+        """The first three arguments of the scripts that write for an operator."""
+        return (self.word, self.by, self.request_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One write that was made: `at` in milliseconds since 1970, `detail` what it changed."""
+
+    id: str
+    at: int
+    by: str
+    request_id: str
+    action: str
+    target: str
+    detail: Mapping[str, Any]
+
+
+def read_audit(*, before: str | None = None, limit: int) -> Call[tuple[Entry, ...]]:
+    """Read what operators did, newest first, older than the entry `before`."""
+    bound = f"({before}" if before else "+"
+    return Call("audit", (AUDIT_KEY,), (bound, limit), _entries, writes=False)
+
+
+def _entries(reply: Sequence[Any]) -> tuple[Entry, ...]:
+    return tuple(_entry(entry_id, pairs(fields)) for entry_id, fields in reply)
+
+
+def _entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
+    return Entry(
+        id=entry_id,
+        at=int(entry_id.partition("-")[0]),
+        by=fields["by"],
+        request_id=fields["request"],
+        action=fields["action"],
+        target=fields["target"],
+        detail=orjson.loads(fields["detail"]),
+    )

@@ -1,0 +1,190 @@
+"""Batches: staged where nobody looks, committed in one step, then laid out in chunks.
+
+Each is safe to send again: a chunk of a stage by its number, a commit by the batch, a cancel by a
+word of its own; the rest does what is still to be done.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from shared.batches import Batch, BatchSpec
+from shared.jobs import MOVES, Job
+from shared.store.asking import NewJob, NotAccepted, Rate, not_accepted, rate_of
+from shared.store.call import PREFIX, Argument, Call, words
+from shared.store.records import batch_json, batch_of, job_of, pairs, spec_json
+
+#: Jobs in one script that stages them, lays them out, and ends them: each holds Redis for less than
+#: 10 ms on a slow core (27, 40 and 190 µs a job were measured on one).
+CHUNK_JOBS = 250
+CHUNK_LAID = 100
+CHUNK_ENDS = 50
+
+
+class Tended(StrEnum):
+    """What became of one step of tending: there is more to do, or no more, or nothing was due."""
+
+    MORE = "more"
+    DONE = "done"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The batch is on disk, with all of its jobs. `created_at` is in milliseconds."""
+
+    created_at: int
+    rate: Rate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """A batch, and Redis' time (milliseconds) at which it was so."""
+
+    batch: Batch
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPage:
+    """A page of batches, newest first. `before` is the id to go on from, None at the end."""
+
+    batches: tuple[BatchState, ...]
+    before: str | None
+
+
+def batch_key(batch_id: str) -> str:
+    """Name a batch's record."""
+    return f"{PREFIX}batch:{batch_id}"
+
+
+def stage(
+    batch_id: str, *, tenant: str, number: int, jobs: Sequence[NewJob]
+) -> Call[NotAccepted | None]:
+    """Stage a chunk, numbered from 0, of CHUNK_JOBS jobs at most; nobody sees them yet.
+
+    Gives None, or why not: a word of `accept`, or `lost` where the stage was swept meanwhile.
+    """
+    flat = [part for job in jobs for part in _staged(job)]
+    args: tuple[Argument, ...] = (batch_id, tenant, number, jobs[0].max_attempts, *flat)
+    return Call(
+        "stage",
+        (batch_key(batch_id),),
+        args,
+        lambda reply: None if reply[0] == "ok" else not_accepted(reply),
+    )
+
+
+def _staged(job: NewJob) -> tuple[Argument, ...]:
+    spec = job.spec
+    return (
+        job.id,
+        spec_json(spec),
+        spec.model,
+        job.priority.value,
+        job.deadline_seconds * 1000,
+        spec.on_unknown.value,
+        job.webhook_host,
+        " ".join((spec.webhook or {}).get("events", ())),
+        job.credits,
+        len(spec.tags),
+        *spec.tags,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A batch to be committed. `fingerprint` and `idempotency_key` come together or not at all."""
+
+    id: str
+    tenant: str
+    spec: BatchSpec
+    size: int
+    webhook_host: str = ""
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+
+
+def commit(batch: NewBatch, *, not_after_ms: float) -> Call[Committed | NotAccepted]:
+    """Make a staged batch real unless Redis' clock is past `not_after_ms`.
+
+    What is refused stays staged: give it up. Beside the words of `accept` there is `lost`.
+    """
+    key = batch_key(batch.id)
+    idempotency = f"{PREFIX}idem:{batch.tenant}:{batch.idempotency_key}"
+    events = " ".join((batch.spec.webhook or {}).get("events", ()))
+    hook = ("hook_host", batch.webhook_host, "hook_events", events) if events else ()
+    return Call(
+        "commit",
+        (key, idempotency if batch.fingerprint else key),
+        (
+            *(batch.id, batch.tenant, not_after_ms, batch.fingerprint, batch.size),
+            *("spec", batch_json(batch.spec), *hook),
+        ),
+        _committed,
+    )
+
+
+def _committed(reply: Sequence[str]) -> Committed | NotAccepted:
+    if reply[0] != "committed":
+        return not_accepted(reply)
+    _, created_at, *rate = reply
+    return Committed(int(created_at), rate_of(rate))
+
+
+def drop(batch_id: str) -> Call[bool]:
+    """Give a stage up; tells whether there is something to take away by `tend`."""
+    return Call("drop", (batch_key(batch_id),), (batch_id,), bool)
+
+
+def tend(
+    batch_id: str = "", *, most: int = CHUNK_LAID, most_ends: int = CHUNK_ENDS
+) -> Call[Tended]:
+    """Do the next chunk of what is to be done about a batch, or about whichever is due."""
+    args = (batch_id, most, most_ends, words(MOVES["cancel"].sources))
+    return Call("tend", (f"{PREFIX}tending",), args, Tended)
+
+
+def cancel_batch(batch_id: str, *, tenant: str) -> Call[str]:
+    """Cancel a batch: `ok` (none of its jobs is begun any more), `missing`, `state` (all final)."""
+    return Call("cancel_batch", (batch_key(batch_id),), (batch_id, tenant, uuid.uuid4().hex), str)
+
+
+def read_batch(batch_id: str, *, tenant: str) -> Call[BatchState | None]:
+    """Read a batch of this tenant; None where there is none."""
+
+    def read(reply: Sequence[str]) -> BatchState | None:
+        return _state(reply[0], batch_id, reply[1:]) if reply else None
+
+    return Call("batch", (batch_key(batch_id),), (tenant,), read, writes=False)
+
+
+def _state(now: str, batch_id: str, flat: Sequence[str]) -> BatchState:
+    return BatchState(batch_of(batch_id, pairs(flat)), int(now))
+
+
+def list_batches(tenant: str, *, before: str | None, limit: int) -> Call[BatchPage]:
+    """List batches, newest first, only those before the id `before`."""
+
+    def page(reply: Sequence[Any]) -> BatchPage:
+        found = tuple(_state(reply[0], record[0], record[1:]) for record in reply[1:])
+        return BatchPage(found, found[-1].batch.id if len(found) == limit else None)
+
+    args = (f"({before}" if before else "+", limit)
+    return Call("list_batches", (f"{PREFIX}batches:{tenant}",), args, page, writes=False)
+
+
+def members(
+    batch_id: str, *, tenant: str, after: str | None, most: int
+) -> Call[tuple[tuple[Job, ...], str | None]]:
+    """Read jobs of a batch in the order asked for; also the id to go on after, None at the end."""
+
+    def read(reply: Sequence[Sequence[str]]) -> tuple[tuple[Job, ...], str | None]:
+        jobs = tuple(job_of(record[0], pairs(record[1:])) for record in reply if len(record) > 1)
+        return jobs, reply[-1][0] if len(reply) == most else None
+
+    index = f"{PREFIX}jobs:{tenant}:batch:{batch_id}"
+    args = (f"({after}" if after else "-", most)
+    return Call("members", (index,), args, read, writes=False)

@@ -1,0 +1,107 @@
+"""Connections to Redis, and what its errors mean to us.
+
+redis-py's own retries are off: what may be sent again is known here, not there.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import redis
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from shared.errors import OutcomeLost, StoreDown, StoreError, StoreFull
+from shared.settings import Settings
+
+SENTINEL_PORT = 26379
+
+
+def connect(settings: Settings, *, connections: int) -> "redis.Redis":
+    """Build a client for threads; `connections` is the most it opens."""
+    options = {**_options(settings), "retry": Retry(NoBackoff(), 0), "max_connections": connections}
+    if not settings.redis_url.startswith("sentinel://"):
+        return redis.Redis.from_url(settings.redis_url, **options)
+    hosts, master, database = sentinel_hosts(settings.redis_url)
+    timeout = settings.redis_timeout_seconds
+    sentinel = redis.sentinel.Sentinel(hosts, socket_timeout=timeout)
+    client: redis.Redis = sentinel.master_for(master, db=database, **options)
+    return client
+
+
+def connect_async(settings: Settings, *, connections: int) -> redis.asyncio.ConnectionPool:
+    """Build a pool for asyncio; `connections` is the most it opens."""
+    options = {
+        **_options(settings),
+        "retry": AsyncRetry(NoBackoff(), 0),
+        "max_connections": connections,
+    }
+    if not settings.redis_url.startswith("sentinel://"):
+        return redis.asyncio.ConnectionPool.from_url(settings.redis_url, **options)
+    hosts, master, database = sentinel_hosts(settings.redis_url)
+    timeout = settings.redis_timeout_seconds
+    sentinel = redis.asyncio.sentinel.Sentinel(hosts, socket_timeout=timeout)
+    return _SentinelPool(master, sentinel, db=database, **options)  # type: ignore[no-untyped-call]  # redis-py's
+
+
+class _SentinelPool(redis.asyncio.sentinel.SentinelConnectionPool):
+    """A pool that closes its connections to Sentinel too, which redis-py leaves open."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002  as redis-py has it
+        """Close what is open; whoever goes on using the pool gets new ones."""
+        await super().disconnect(inuse_connections)
+        for one in self.sentinel_manager.sentinels:
+            await one.aclose()
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {
+        "decode_responses": True,
+        "protocol": 2,
+        "socket_timeout": settings.redis_timeout_seconds,
+        "socket_connect_timeout": settings.redis_timeout_seconds,
+        "socket_keepalive": True,
+    }
+
+
+def sentinel_hosts(url: str) -> tuple[list[tuple[str, int]], str, int]:
+    """Read `sentinel://host:port,host:port/0?master=NAME`: the hosts, the name, the database."""
+    parts = urlsplit(url)
+    hosts = [_host(written) for written in parts.netloc.rpartition("@")[2].split(",")]
+    master = parse_qs(parts.query).get("master", ["mymaster"])[0]
+    return hosts, master, int(parts.path.strip("/") or 0)
+
+
+def _host(written: str) -> tuple[str, int]:
+    name, _, port = written.partition(":")
+    return name, int(port or SENTINEL_PORT)
+
+
+def translate(error: Exception, *, sent: bool) -> StoreError:
+    """Say what an error of redis-py means; `sent` tells whether the command may have run."""
+    text = next((text for kind, text in _REFUSALS.items() if isinstance(error, kind)), None)
+    if isinstance(error, OutOfMemoryError) or str(error).startswith("MISCONF"):
+        return StoreFull(text or "Redis cannot write its log to disk.")
+    if text:
+        return StoreDown(text)
+    if isinstance(error, ResponseError):
+        return StoreError(f"Redis refused a script: {error}")
+    return OutcomeLost(_SILENT) if sent else StoreDown("Redis is not reachable.")
+
+
+_SILENT = "Redis did not answer after it was asked."
+_REFUSALS: Mapping[type[Exception], str] = {
+    OutOfMemoryError: "Redis is at its memory limit.",
+    BusyLoadingError: "Redis is loading its data.",
+    ReadOnlyError: "This Redis is a replica; the primary is not reachable.",
+}

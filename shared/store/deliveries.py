@@ -1,0 +1,126 @@
+"""What a worker does with a webhook that is owed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from shared.batches import Batch
+from shared.ids import is_batch_id
+from shared.jobs import Job
+from shared.store.call import PREFIX, Call
+from shared.store.moves import Closed, closed, moved
+from shared.store.records import batch_of, job_of, pairs
+
+#: The type of the event that a client sends to try a receiver.
+TEST_TYPE = "webhook.test"
+_SWITCHED_OFF = frozenset({"gone", "failing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook to be sent now.
+
+    `attempt` counts from 1 over all attempts, `round_attempt` since it was last asked for;
+    `secrets` are those that sign, the present one first; `webhook` is `{"url", "headers"?,
+    "payload"?}`. It tells of `job` or `batch`, as that was when this was owed, or else of `data`.
+    """
+
+    id: str
+    fence: str
+    secrets: tuple[str, ...]
+    type: str
+    attempt: int
+    round_attempt: int
+    created_at: int
+    webhook: Mapping[str, Any]
+    job: Job | None = None
+    batch: Batch | None = None
+    data: Mapping[str, Any] | None = None
+
+    @property
+    def is_test(self) -> bool:
+        """Whether somebody waits to see what comes of it: it is sent once."""
+        return self.type == TEST_TYPE
+
+
+def delivery_key(delivery_id: str) -> str:
+    """Name a delivery's record."""
+    return f"{PREFIX}delivery:{delivery_id}"
+
+
+def claim_delivery(nonce: str, *, lease_seconds: float) -> Call[Delivery | Closed | None]:
+    """Claim the next delivery; None when there is none."""
+    key = f"{PREFIX}claim:{nonce}"
+    return Call("claim_delivery", (key,), (lease_seconds * 1000,), _delivery)
+
+
+def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
+    if reply[0] != "delivery":
+        return closed(reply)
+    _, delivery_id, fence, secrets, lasting, flat = reply
+    record = pairs(flat)
+    told = orjson.loads(record["snapshot"])
+    subject = record["subject"]
+    job = _job_then(subject, pairs(lasting), pairs(told)) if lasting else None
+    batch = batch_of(subject, pairs(told)) if is_batch_id(subject) else None
+    attempt = int(record["attempt"])
+    return Delivery(
+        id=delivery_id,
+        fence=fence,
+        secrets=tuple(secrets.split()),
+        type=record["type"],
+        attempt=attempt,
+        round_attempt=attempt - int(record.get("base", 0)),
+        created_at=int(record["created"]),
+        webhook=_webhook(record, job),
+        job=job,
+        batch=batch,
+        data=None if job or batch else told,
+    )
+
+
+def _job_then(job_id: str, lasting: Mapping[str, str], then: Mapping[str, str]) -> Job:
+    """Put together a job as it was: its history is cut where it was then."""
+    job = job_of(job_id, {**lasting, **then})
+    return replace(
+        job, history=tuple(change for change in job.history if change.version <= job.version)
+    )
+
+
+def _webhook(record: Mapping[str, str], job: Job | None) -> Mapping[str, Any]:
+    if "hook" in record:
+        written: dict[str, Any] = orjson.loads(record["hook"])
+        return written
+    return (job and job.spec.webhook) or {}
+
+
+def settle_delivery(
+    delivery: Delivery,
+    word: str,
+    *,
+    wait_seconds: float = 0,
+    attempt: Mapping[str, Any] | None = None,
+) -> Call[str | None]:
+    """Note how an attempt went: `delivered`, `failed`, `gone`, `retry` (after a wait) or `release`.
+
+    Gives why its endpoint is switched off, where it now is. Raises LostLease.
+    """
+    return Call(
+        "settle_delivery",
+        (delivery_key(delivery.id),),
+        (
+            delivery.id,
+            delivery.fence,
+            word,
+            round(wait_seconds * 1000),
+            orjson.dumps(attempt or {}).decode(),
+        ),
+        _settled,
+    )
+
+
+def _settled(reply: str) -> str | None:
+    moved(reply)
+    return reply if reply in _SWITCHED_OFF else None

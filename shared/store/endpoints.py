@@ -1,0 +1,144 @@
+"""Receivers of webhooks: a tenant's addresses, how they are, and the secrets that sign for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.store.call import PREFIX, Call
+from shared.store.ledger import Place
+from shared.store.records import pairs
+
+#: Endpoints that a tenant has, above which it can take down no more by itself.
+ENDPOINTS_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address of a tenant, without its query. Times are milliseconds since 1970.
+
+    `failures` counts those in a row, `failing_since` is when they began; `next_probe_at` is set
+    while it is asked one at a time; `disabled_at` and `disabled_why` (`gone`, `failing`) while it
+    is off. `pending` counts what is not settled, `parked` what of it waits for the endpoint.
+    """
+
+    id: str
+    url: str
+    created_at: int
+    pending: int
+    parked: int
+    failures: int
+    failing_since: int | None
+    next_probe_at: int | None
+    succeeded_at: int | None
+    failed_at: int | None
+    disabled_at: int | None
+    disabled_why: str | None
+    has_secret: bool
+    secret_rotated_at: int | None
+
+    @property
+    def state(self) -> str:
+        """One word for how it is."""
+        if self.disabled_at is not None:
+            return "disabled"
+        return "failing" if self.next_probe_at is not None else "healthy"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPage:
+    """A page of endpoints, newest first; `below` is where to go on, None at the end."""
+
+    endpoints: tuple[Endpoint, ...]
+    below: Place | None
+
+
+def endpoint_key(endpoint_id: str) -> str:
+    """Name an endpoint's record."""
+    return f"{PREFIX}endpoint:{endpoint_id}"
+
+
+def list_endpoints(tenant: str, *, below: Place | None = None, limit: int) -> Call[EndpointPage]:
+    """List a tenant's endpoints, the newest first."""
+    place = (below.at, below.id) if below else ("", "")
+    return Call(
+        "list_endpoints", (_index(tenant),), (tenant, "", *place, limit), _page, writes=False
+    )
+
+
+def read_endpoint(endpoint_id: str, *, tenant: str) -> Call[Endpoint | None]:
+    """Read an endpoint of this tenant; None where there is none."""
+    return Call(
+        "list_endpoints",
+        (_index(tenant),),
+        (tenant, endpoint_id, "", "", 1),
+        lambda reply: next(iter(_page(reply).endpoints), None),
+        writes=False,
+    )
+
+
+def open_endpoint(tenant: str, *, url: str, host: str) -> Call[str | None]:
+    """Take down an endpoint, or find it; gives its id, None where there are too many."""
+    return Call(
+        "open_endpoint",
+        (_index(tenant),),
+        (tenant, url, host, ENDPOINTS_MAX),
+        lambda reply: None if reply == "full" else str(reply),
+    )
+
+
+def enable_endpoint(endpoint_id: str, *, tenant: str) -> Call[bool]:
+    """Switch an endpoint on; it gets what it missed. False where there is none."""
+    key = endpoint_key(endpoint_id)
+    return Call("enable_endpoint", (key,), (endpoint_id, tenant), _is_ok)
+
+
+def webhook_secret(tenant: str) -> Call[str]:
+    """Read what signs a tenant's webhooks (`whsec_…`) now; '' where there is no such tenant."""
+    key = f"{PREFIX}tenant:{tenant}"
+    return Call("webhook_secret", (key,), (), lambda reply: reply or "", writes=False)
+
+
+def rotate_secret(tenant: str, secret: str, *, endpoint_id: str | None = None) -> Call[bool]:
+    """Give a tenant, or one of its endpoints, this secret; the one before signs along for a day.
+
+    An empty secret leaves an endpoint without one of its own. False where there is no endpoint.
+    """
+    own = f"{PREFIX}tenant:{tenant}"
+    key = endpoint_key(endpoint_id) if endpoint_id else own
+    return Call("rotate_secret", (own, key), (tenant, endpoint_id or "", secret), _is_ok)
+
+
+def _is_ok(reply: str) -> bool:
+    return reply == "ok"
+
+
+def _index(tenant: str) -> str:
+    return f"{PREFIX}endpoints:{tenant}"
+
+
+def _page(reply: Sequence[Any]) -> EndpointPage:
+    at, last, *records = reply
+    found = tuple(_endpoint(record[0], record[1], pairs(record[2:])) for record in records)
+    return EndpointPage(found, Place(int(at), last) if at else None)
+
+
+def _endpoint(endpoint_id: str, parked: int, record: Mapping[str, str]) -> Endpoint:
+    def time(name: str) -> int | None:
+        return int(record[name]) if name in record else None
+
+    return Endpoint(
+        id=endpoint_id,
+        url=record["url"],
+        created_at=int(record["created"]),
+        pending=int(record.get("pending", 0)),
+        parked=parked,
+        failures=int(record.get("fails", 0)),
+        failing_since=time("since"),
+        next_probe_at=time("next"),
+        succeeded_at=time("ok_at"),
+        failed_at=time("failed_at"),
+        disabled_at=time("off"),
+        disabled_why=record.get("why"),
+        has_secret="webhook_secret" in record,
+        secret_rotated_at=time("webhook_rotated"),
+    )

@@ -1,0 +1,186 @@
+"""Tenants and whose a key is: who may ask, how much, and what signs their webhooks."""
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import orjson
+import redis
+
+from shared.keys import Scope
+from shared.store.audit import Deed
+from shared.store.call import PREFIX, Argument, Call
+from shared.store.connect import translate
+from shared.store.records import pairs
+
+SIGNING_KEY = f"{PREFIX}signing"
+TENANTS_KEY = f"{PREFIX}tenants"
+#: A name stands in keys of Redis and of the storage, so no separator of either may be in it.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_RULE = "must have 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit"
+
+#: What a tenant may, by name; None takes a limit away.
+Limits = Mapping[str, float | str | bool | None]
+
+
+class KeyState(StrEnum):
+    """Whether a key opens anything."""
+
+    LIVING = "living"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who a key belongs to: what the front door knows of a caller."""
+
+    key_id: str
+    key_hash: str
+    scopes: frozenset[Scope]
+    tenant: str
+    may_disable_safety: bool
+    state: KeyState = KeyState.LIVING
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant as operators see it; None where a limit is not set. `created_at` in milliseconds."""
+
+    name: str
+    weight: float
+    max_running: int | None
+    max_queued: int | None
+    requests_per_minute: int | None
+    daily_credits: float | None
+    budget_action: str | None
+    may_disable_safety: bool
+    created_at: int | None
+    queued: int
+    running: int
+
+
+def authenticate(key_id: str) -> Call[Holder | None]:
+    """Look a key up; None where there is none. The secret is compared by who asks."""
+    return Call(
+        "authenticate",
+        (f"{PREFIX}key:{key_id}",),
+        (),
+        lambda reply: _holder(key_id, reply),
+        writes=False,
+    )
+
+
+def _holder(key_id: str, reply: Sequence[str]) -> Holder | None:
+    if not reply:
+        return None
+    record: Mapping[str, str] = pairs(reply)
+    return Holder(
+        key_id=key_id,
+        key_hash=record["hash"],
+        scopes=frozenset(Scope(word) for word in record["scopes"].split()),
+        tenant=record["tenant"],
+        may_disable_safety=record.get("tenant.may_disable_safety") == "1",
+        state=KeyState(record["state"]),
+    )
+
+
+def create_tenant(
+    deed: Deed, name: str, limits: Limits, *, webhook_secret: str
+) -> Call[str | None]:
+    """Make a tenant. Gives None, or the webhook secret of the one that has this name."""
+    return Call(
+        "open_tenant",
+        (f"{PREFIX}tenant:{name}", TENANTS_KEY),
+        (*deed.args, name, webhook_secret, _json(limits), *_flat(limits, skip_none=True)),
+        lambda reply: reply[1] if reply[0] == "exists" else None,
+    )
+
+
+def limit(tenant: str, deed: Deed | None = None, /, **limits: float | str | None) -> Call[bool]:
+    """Set what a tenant may (None: no limit), at once; gives whether there is such a tenant.
+
+    Writing to the tenant's hash alone would leave a group that was at its cap out of the queue.
+    Without a `deed` no operator asks, nothing is noted, and a tenant that was never made is taken.
+    """
+    who = deed.args if deed else ("", "", "")
+    args = (*who, tenant, _json(limits), *_flat(limits))
+    return Call("limit", (f"{PREFIX}tenant:{tenant}",), args, lambda reply: reply[0] == "ok")
+
+
+def _json(limits: Limits) -> str:
+    return orjson.dumps(dict(limits)).decode()
+
+
+def _flat(limits: Limits, *, skip_none: bool = False) -> list[Argument]:
+    given = {name: value for name, value in limits.items() if value is not None or not skip_none}
+    return [part for name, value in given.items() for part in (name, _written(value))]
+
+
+def _written(value: float | str | bool | None) -> Argument:  # noqa: FBT001  a value, not a switch
+    if isinstance(value, bool):
+        return int(value)
+    return "" if value is None else value
+
+
+def list_tenants(*, after: str | None = None, limit: int) -> Call[tuple[Tenant, ...]]:
+    """List tenants in the order of their names, those that come after `after`."""
+    return _read(f"({after}" if after else "-", "+", limit)
+
+
+def read_tenant(name: str) -> Call[tuple[Tenant, ...]]:
+    """Read the tenant of this name: one, or none where there is no such tenant."""
+    return _read(f"[{name}", f"[{name}", 1)
+
+
+def _read(least: str, most: str, limit: int) -> Call[tuple[Tenant, ...]]:
+    return Call("tenants", (TENANTS_KEY,), (least, most, limit), _tenants, writes=False)
+
+
+def _tenants(reply: Sequence[Any]) -> tuple[Tenant, ...]:
+    return tuple(
+        _tenant(name, queued, running, pairs(flat)) for name, queued, running, *flat in reply
+    )
+
+
+def _tenant(name: str, queued: int, running: int, record: Mapping[str, str]) -> Tenant:
+    def whole(field: str) -> int | None:
+        return int(float(record[field])) if field in record else None
+
+    return Tenant(
+        name=name,
+        weight=float(record.get("weight", 1)),
+        max_running=whole("max_running"),
+        max_queued=whole("max_queued"),
+        requests_per_minute=whole("requests_per_minute"),
+        daily_credits=float(record["daily_credits"]) if "daily_credits" in record else None,
+        budget_action=record.get("budget_action"),
+        may_disable_safety=record.get("may_disable_safety") == "1",
+        created_at=whole("created"),
+        queued=queued,
+        running=running,
+    )
+
+
+def signing_key(client: "redis.Redis") -> bytes:
+    """Give the secret that signs image addresses; the first process that asks makes it.
+
+    Raises StoreError.
+    """
+    try:
+        client.set(SIGNING_KEY, new_signing_key(), nx=True)
+        return bytes.fromhex(_text(client.get(SIGNING_KEY)))
+    except (redis.RedisError, OSError) as error:
+        raise translate(error, sent=False) from error
+
+
+def new_signing_key() -> str:
+    """Make a secret to sign image addresses with, as it is kept: 32 bytes in hexadecimal."""
+    return secrets.token_hex(32)
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,96 @@
+"""What keeps the store in order: leases, sweeps, lessons, and what is thrown away."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from shared.jobs import MOVES
+from shared.store.call import PREFIX, Call, words
+from shared.store.moves import Lesson
+from shared.store.records import pairs
+
+WORKERS_KEY = f"{PREFIX}workers"
+SWEEP_KEY = f"{PREFIX}sweep"
+
+
+def renew(
+    worker: str, *, queue: str, threads: int, lease_seconds: float, held: Sequence[tuple[str, str]]
+) -> Call[list[str]]:
+    """Renew the leases of (id, fence) pairs; gives the ids that are no longer held."""
+    flat = [part for member in held for part in member]
+    return Call(
+        "renew", (WORKERS_KEY,), (worker, queue, threads, lease_seconds * 1000, *flat), list
+    )
+
+
+def living_threads(client: "redis.Redis") -> dict[str, int]:
+    """Count the threads of living workers by queue, for whoever looks from outside."""
+    seconds, micros = client.time()
+    now_ms = float(seconds) * 1000 + float(micros) / 1000
+    threads: Counter[str] = Counter()
+    for written in client.hgetall(WORKERS_KEY).values():
+        ends, count, queue = str(written).split(" ")
+        if float(ends) > now_ms:
+            threads[queue] += int(count)
+    return dict(threads)
+
+
+def leave(worker: str) -> Call[None]:
+    """Say that this worker process is gone for good."""
+    return Call("leave", (WORKERS_KEY,), (worker,), lambda _: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep put right.
+
+    `rescued` has the step at which each lost job was, `failed` model and error code of each job
+    that a deadline or a lost worker ended.
+    """
+
+    due: int
+    rescued: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...]
+    permits: int
+
+
+def sweep(
+    worker: str, *, lock_seconds: float, lease_seconds: float, most: int
+) -> Call[Swept | None]:
+    """Put right what time has brought; None where another worker is at it."""
+    args = (
+        worker,
+        lock_seconds * 1000,
+        lease_seconds * 1000,
+        most,
+        words(MOVES["expire"].sources),
+    )
+    return Call("sweep", (SWEEP_KEY, WORKERS_KEY), args, _swept)
+
+
+def _swept(reply: Sequence[Any]) -> Swept | None:
+    if reply[0] == "other":
+        return None
+    failed = tuple(zip(reply[3][::2], reply[3][1::2], strict=True))
+    return Swept(reply[1], tuple(reply[2].split()), failed, reply[4])
+
+
+def learn(lesson: Lesson) -> Call[dict[str, str]]:
+    """Draw a lesson that no job's move carries; gives the gate as it is then."""
+    return Call("learn", (f"{PREFIX}gate",), (lesson.word,), pairs)
+
+
+def expire(*, most: int) -> Call[int]:
+    """Forget final jobs whose time of keeping is over; gives how many.
+
+    Endpoints that are off and were not used for long go with them.
+    """
+    return Call("expire", (f"{PREFIX}expiries", f"{PREFIX}endpoint_expiries"), (most,), int)
+
+
+def trash(deleted: Sequence[str] = (), *, most: int) -> Call[list[str]]:
+    """Give the keys of objects to delete next, after noting those that are `deleted`."""
+    return Call("trash", (f"{PREFIX}trash",), (most, *deleted), list)

@@ -1,0 +1,101 @@
+"""What a tenant may, what it uses now, and what it spent by day."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.store.asking import Rate, rate_of
+from shared.store.call import PREFIX, Call
+from shared.store.records import pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a tenant may; None is no limit. `budget_holds`: a spent budget holds what is queued."""
+
+    weight: float
+    max_running: int | None
+    max_queued: int | None
+    requests_per_minute: int | None
+    daily_credits: float | None
+    budget_holds: bool
+    may_disable_safety: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Calls that may have been billed, and their credits as estimated."""
+
+    calls: int
+    credits: float
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What was spent on one day (from `at`, milliseconds since 1970, UTC), in all and by tag.
+
+    The tag `''` is all those that came when a day had too many of them.
+    """
+
+    at: int
+    total: Spent
+    tags: Mapping[str, Spent]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """A tenant at one moment, `now_ms`; `promised` are credits of jobs that have not called yet."""
+
+    now_ms: int
+    limits: Limits
+    running: int
+    queued: int
+    promised: float
+    rate: Rate | None
+    days: tuple[Day, ...]
+
+
+def usage(tenant: str, *, days: int) -> Call[Usage]:
+    """Read what a tenant may and has used, over the last `days`, newest first."""
+    return Call("usage", (f"{PREFIX}tenant:{tenant}",), (tenant, days), _usage, writes=False)
+
+
+def _usage(reply: Sequence[Any]) -> Usage:
+    now, limits, running, queued, promised, rate, *days = reply
+    return Usage(
+        now_ms=int(now),
+        limits=_limits(*limits),
+        running=int(running),
+        queued=int(queued),
+        promised=float(promised),
+        rate=rate_of(rate),
+        days=tuple(
+            _day(int(at), pairs(fields)) for at, fields in zip(days[::2], days[1::2], strict=True)
+        ),
+    )
+
+
+def _limits(weight: str, running: str, queued: str, requests: str, *rest: str) -> Limits:
+    credits_, action, safety = rest
+    return Limits(
+        weight=float(weight or 1),
+        max_running=_whole(running),
+        max_queued=_whole(queued),
+        requests_per_minute=_whole(requests),
+        daily_credits=float(credits_) if credits_ else None,
+        budget_holds=action == "hold",
+        may_disable_safety=safety == "1",
+    )
+
+
+def _whole(written: str) -> int | None:
+    return int(float(written)) if written else None
+
+
+def _day(at: int, fields: Mapping[str, str]) -> Day:
+    tags = [name.partition(":")[2] for name in fields if name.startswith("calls:")]
+    return Day(at, _spent(fields, ""), {tag: _spent(fields, f":{tag}") for tag in sorted(tags)})
+
+
+def _spent(fields: Mapping[str, str], suffix: str) -> Spent:
+    return Spent(int(fields.get(f"calls{suffix}", 0)), float(fields.get(f"credits{suffix}", 0)))

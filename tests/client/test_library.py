@@ -1,0 +1,111 @@
+"""The client against a running service, as its README tells."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import darkroom
+from sandbox.waiting import wait_until
+from tests.client.conftest import Sandbox
+from tests.e2e.up import Up
+from tests.receiver import receiver
+
+pytestmark = pytest.mark.xdist_group("client")
+
+README = Path(darkroom.__file__).parents[2] / "README.md"
+
+
+def test_the_examples_of_the_readme_run(at_home: Path, sandbox: Sandbox) -> None:
+    examples = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(examples) >= 7
+    known: dict[str, Any] = {"__name__": "readme"}
+    for example in examples:
+        exec(compile(example, str(README), "exec"), known)  # noqa: S102  the very text of the page
+    saved = {path.name for path in at_home.iterdir()}
+    assert {"lighthouse.webp", "pier.png", "harbour.webp", "gull.webp", "crab.webp"} <= saved
+    for picture in at_home.iterdir():
+        with Image.open(picture) as opened:
+            opened.verify()
+            extension = "jpg" if opened.format == "JPEG" else str(opened.format).lower()
+            assert picture.suffix == f".{extension}"
+
+
+def test_the_same_key_and_words_ask_for_one_job(client: darkroom.Client) -> None:
+    asked = client.submit("Twice", idempotency_key="order-1", metadata={"order": "1"})
+    again = client.submit("Twice", idempotency_key="order-1", metadata={"order": "1"})
+    assert asked.id == again.id
+    with pytest.raises(darkroom.InvalidInput) as refused:
+        client.submit("Thrice", idempotency_key="order-1")
+    assert refused.value.code == "idempotency_key_reused"
+
+
+def test_jobs_are_listed_canceled_tried_again_and_forgotten(
+    client: darkroom.Client, sandbox: Sandbox
+) -> None:
+    sandbox.behave(default={"fault": "status", "status": 400})
+    with pytest.raises(darkroom.JobFailed) as failed:
+        client.generate("Nobody makes this", tags=["hard"])
+    job = failed.value.job
+    assert (failed.value.code, job.is_final) == (job.error and job.error.code, True)
+    sandbox.behave(latency_seconds=0.02)
+    assert [one.id for one in client.jobs.list(tag="hard")] == [job.id]
+    client.jobs.retry(job.id)
+    done = client.wait(job.id)
+    assert (done.status, done.run) == ("succeeded", 2)
+    made = client.wait(client.jobs.reproduce(job.id).id)
+    assert done.image
+    assert made.image
+    assert (made.image.sha256, made.image.seed) == (done.image.sha256, done.image.seed)
+    with pytest.raises(darkroom.Conflict):
+        client.jobs.cancel(job.id)
+    client.jobs.delete(job.id)
+    with pytest.raises(darkroom.NotFound):
+        client.jobs.get(job.id)
+
+
+def test_a_time_that_is_over_is_told_and_the_job_goes_on(
+    client: darkroom.Client, sandbox: Sandbox
+) -> None:
+    sandbox.behave(default={"fault": "hang", "seconds": 5})
+    with pytest.raises(darkroom.StillRunning) as running:
+        client.generate("Slow", timeout_seconds=1)
+    job = client.jobs.cancel(running.value.job.id)
+    assert (job.status, client.wait(job).status) == ("canceled", "canceled")
+
+
+def test_what_there_is_and_what_is_used(client: darkroom.Client) -> None:
+    model = client.models()[0]
+    assert "prompt" in model.input_schema["properties"]
+    assert client.usage().limits["weight"] > 0
+
+
+def test_the_feed_tells_what_came_after_a_cursor(client: darkroom.Client) -> None:
+    before = list(client.events())[-1].cursor
+    image = client.generate("News")
+    told = [event for event in client.events(before) if event.job_id == image.job_id]
+    assert [event.status for event in told] == ["queued", "running", "succeeded"]
+
+
+def test_a_webhook_is_verified_and_a_forged_one_is_not(client: darkroom.Client, stack: Up) -> None:
+    secret = stack.state["webhook_secret"]
+    with receiver() as hook:
+        image = client.generate("Told", webhook={"url": hook.url})
+        wait_until(lambda: bool(hook.received), "the webhook", seconds=30)
+        got = hook.received[0]
+    told = darkroom.webhooks.verify(got.body, dict(got.headers), secret)
+    assert (told.type, told.job.id) == ("job.succeeded", image.job_id)
+    with pytest.raises(darkroom.WebhookInvalid):
+        darkroom.webhooks.verify(got.body + b" ", dict(got.headers), secret)
+    deliveries = list(client.webhooks.list(job_id=image.job_id))
+    assert [one.type for one in deliveries] == ["job.succeeded"]
+
+
+def test_a_wrong_key_is_refused_and_said_once(stack: Up) -> None:
+    with (
+        darkroom.Client(stack.state["api"], "dk_none") as client,
+        pytest.raises(darkroom.Unauthorized),
+    ):
+        client.generate("No")

@@ -1,0 +1,55 @@
+"""`darkroom mcp`, spoken to by the protocol's own client over stdio."""
+
+import asyncio
+import base64
+import io
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.types import CallToolResult, ImageContent, ResourceLink
+from PIL import Image
+
+from tests.client.conftest import Sandbox
+from tests.e2e.up import DARKROOM
+
+pytestmark = pytest.mark.xdist_group("client")
+
+
+async def call(environment: dict[str, str], asked: dict[str, Any]) -> list[CallToolResult]:
+    """Have an image made, read its job, and ask for what does not exist."""
+    program = StdioServerParameters(command=str(DARKROOM), args=["mcp"], env=environment)
+    async with Client(program) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert tools.keys() == {"generate_image", "get_image_job"}
+        assert all(tool.output_schema for tool in tools.values())
+        made = await client.call_tool("generate_image", asked)
+        job = {"job_id": (made.structured_content or {})["job_id"]}
+        return [
+            made,
+            await client.call_tool("get_image_job", job),
+            await client.call_tool("get_image_job", {"job_id": "job_none"}),
+            await client.call_tool("generate_image", {"prompt": " "}),
+        ]
+
+
+def test_the_tools_give_a_preview_a_link_and_the_facts(
+    environment: dict[str, str], sandbox: Sandbox
+) -> None:
+    paid = sandbox.paid()
+    asked = {"prompt": "A pier", "aspect_ratio": "16:9", "seed": 7}
+    made, read, missing, wrong = asyncio.run(call(environment, asked))
+    facts = made.structured_content
+    assert (facts["status"], facts["seed"], facts["prompt"]) == ("succeeded", 7, "A pier")
+    preview, link, _ = made.content
+    assert isinstance(preview, ImageContent)
+    with Image.open(io.BytesIO(base64.b64decode(preview.data))) as picture:
+        assert max(picture.size) == 512
+    assert isinstance(link, ResourceLink)
+    assert httpx.get(str(link.uri)).headers["content-type"] == facts["content_type"]
+    assert read.structured_content == facts
+    assert (missing.is_error, wrong.is_error) == (True, True)
+    assert "There is no such job." in str(missing.content[0])
+    assert "/input/prompt" in str(wrong.content[0])
+    assert sandbox.paid() == paid + 1

@@ -1,0 +1,75 @@
+"""What many tests ask for by name; every server is one per test process."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from tests.leaks import leaks
+from tests.servers import RedisServer, S3Server, redis_server, s3_server
+
+#: What the logs of this run gave away.
+LEAKS = pytest.StashKey[list[str]]()
+#: Checks seconds measured against the most they may be.
+InTime = Callable[[float, float], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--timed",
+        action="store_true",
+        help="hold measured seconds against their limits: for a machine that does nothing else",
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the whole run where a log of any process has a key, a secret or a prompt in it."""
+    if hasattr(session.config, "workerinput"):  # whoever runs the others looks at all
+        return
+    temporary = session.config._tmp_path_factory  # type: ignore[attr-defined]  # the plugin's
+    looked, found = leaks(temporary.getbasetemp())
+    session.config.stash[LEAKS] = [f"{looked} logs read for secrets, {len(found)} found", *found]
+    if found:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for line in config.stash.get(LEAKS, []):
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def in_time(request: pytest.FixtureRequest) -> InTime:
+    """Hold seconds against a limit where `--timed` says that the machine is free for it."""
+    timed = request.config.getoption("--timed")
+
+    def check(seconds: float, limit: float) -> None:
+        assert seconds < limit or not timed
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url(valkey: RedisServer) -> str:
+    """Whatever earlier tests left is still in it: for an empty one ask for `empty_redis_url`."""
+    return valkey.url
+
+
+@pytest.fixture
+def empty_redis_url(redis_url: str) -> str:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    return redis_url
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server

@@ -1,0 +1,114 @@
+"""What a call costs does not depend on how much is queued, nor for how many."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from shared.store import reading
+from tests.growth import (
+    Backlog,
+    commands,
+    fill,
+    finish_all,
+    forget_what_passes,
+    table,
+    used,
+    usual_spec,
+)
+from tests.servers import redis_server
+from tests.store import World
+
+
+@contextmanager
+def diskless(directory: Path) -> Iterator[World]:
+    """Run a Valkey of its own that keeps nothing and has no limit."""
+    with redis_server(directory, "--appendonly", "no", "--maxmemory", "0") as server:
+        world = World(server.url, max_queue=10**9)
+        yield world
+        world.close()
+
+
+def per_call(world: World) -> dict[str, dict[str, int]]:
+    """Count the commands inside one accept, claim, read and listing."""
+    world.claim()  # the scripts are known from here on
+    new, held = world.new_job("t0", spec=usual_spec(0)), []
+    job_id = world.accept("t0")
+    page = reading.list_jobs("t0", reading.Filter(), limit=5, look=1000)
+    world.store.run(page)
+    world.read(job_id, "t0")
+    return {
+        "accept": commands(world, lambda: world.accept("t0", id=new.id, spec=new.spec)),
+        "claim": commands(world, lambda: held.append(world.claim())),
+        "read": commands(world, lambda: world.read(job_id, "t0")),
+        "list": commands(world, lambda: world.store.run(page)),
+    }
+
+
+def test_the_commands_of_a_call_are_as_many_at_10_000_jobs_and_500_tenants_as_at_10(
+    world: World,
+) -> None:
+    fill(world, 20, 1)
+    few = per_call(world)
+    world.client.flushall()
+    fill(world, 10_000, 500)
+    assert per_call(world) == few
+    assert sum(few["accept"].values()) <= 28
+    assert sum(few["claim"].values()) <= 42
+
+
+def bytes_a_job(world: World, *, jobs: int, tenants: int) -> tuple[float, float]:
+    """Give the bytes that Redis needs for a queued job, and for one that is done."""
+    empty = used(world)
+    fill(world, jobs, tenants)
+    forget_what_passes(world)
+    queued = used(world)
+    finish_all(world)
+    forget_what_passes(world)
+    return (queued - empty) / jobs, (used(world) - empty) / jobs
+
+
+def test_a_job_takes_little_of_redis_memory(tmp_path: Path) -> None:
+    with diskless(tmp_path) as world:
+        fill(world, 20, 4)
+        finish_all(world)  # the scripts take memory too
+        queued, done = bytes_a_job(world, jobs=600, tenants=4)
+    assert queued <= 1350
+    assert done <= 1950
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_million_queued_over_a_thousand_tenants_cost_each_call_what_a_thousand_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ExitStack() as stack:
+        few = stack.enter_context(diskless(tmp_path / "few"))
+        many = stack.enter_context(diskless(tmp_path / "many"))
+        small = Backlog(few, jobs=1_000, tenants=4)
+        empty = used(many)
+        large = Backlog(many, jobs=1_000_000, tenants=1_000)
+        per_job = (used(many) - empty) / 1_000_000
+        for _ in range(500):  # in turn: what else the machine does meets both
+            small.round()
+            large.round()
+        with capsys.disabled():
+            print(f"\nmicroseconds of Redis at 1,000 | at 1,000,000, {per_job:.0f} bytes a job")  # noqa: T201
+            print(table(small.times(), large.times()))  # noqa: T201
+        for one, other in zip(small.times(), large.times(), strict=True):
+            assert other.p50 <= 1.3 * one.p50, one.kind
+        assert per_job <= 1200
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_hundred_thousand_that_are_done_take_what_the_sizing_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with diskless(tmp_path) as world:
+        queued, done = bytes_a_job(world, jobs=100_000, tenants=100)
+    with capsys.disabled():
+        print(f"\nbytes a job of 100,000: queued {queued:.0f}, done {done:.0f}")  # noqa: T201
+    assert queued <= 1200
+    assert done <= 1800

@@ -1,0 +1,144 @@
+"""Jobs are listed newest first, by any of their marks, page by page, and only to their tenant."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shared.ids import JOB_PREFIX, time_letters
+from shared.jobs import Spec, Status
+from shared.store.asking import cancel
+from shared.store.reading import Filter, Page, list_jobs
+from tests.store import World
+
+START = 1_700_000_000_000
+
+
+@pytest.fixture
+def world(empty_redis_url: str) -> Iterator[World]:
+    world = World(empty_redis_url)
+    yield world
+    world.close()
+
+
+def job_id(number: int) -> str:
+    """Name a job as if it had been made `number` seconds after the start."""
+    return f"{JOB_PREFIX}{time_letters(START + number * 1000)}{'0' * 16}"
+
+
+def accept(world: World, numbers: range, **changes: Any) -> list[str]:
+    return [world.accept(id=job_id(number), **changes) for number in numbers]
+
+
+def tagged(*tags: str, model: str = "m") -> Spec:
+    return Spec(model=model, input={"prompt": "p", "seed": 7}, tags=tags)
+
+
+def page(world: World, wanted: Filter | None = None, *, tenant: str = "acme", **how: Any) -> Page:
+    how = {"limit": 50, "look": 1000, **how}
+    return world.store.run(list_jobs(tenant, wanted or Filter(), **how))
+
+
+def found(page: Page) -> list[str]:
+    return [one.job.id for one in page.jobs]
+
+
+def all_pages(world: World, wanted: Filter | None = None, **how: Any) -> list[str]:
+    ids, before = [], None
+    while True:
+        one = page(world, wanted, before=before, **how)
+        ids += found(one)
+        if one.before is None:
+            return ids
+        before = one.before
+
+
+def test_jobs_come_newest_first(world: World) -> None:
+    accepted = accept(world, range(5))
+    assert found(page(world)) == accepted[::-1]
+
+
+def test_a_tenant_without_jobs_gets_an_empty_page(world: World) -> None:
+    accept(world, range(2))
+    assert page(world, tenant="other") == Page((), None)
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(world: World) -> None:
+    accepted = accept(world, range(7))
+    first = page(world, limit=3)
+    assert found(first) == accepted[:3:-1]
+    assert first.before == accepted[4]
+    assert all_pages(world, limit=3) == accepted[::-1]
+
+
+def test_a_last_page_that_is_just_full_has_no_cursor(world: World) -> None:
+    accept(world, range(4))
+    assert page(world, limit=4).before is None
+
+
+def test_jobs_that_come_meanwhile_do_not_move_the_pages(world: World) -> None:
+    accepted = accept(world, range(4))
+    first = page(world, limit=2)
+    accept(world, range(10, 12))
+    second = page(world, limit=2, before=first.before)
+    assert found(first) + found(second) == accepted[::-1]
+
+
+def test_ids_bound_the_page_on_both_sides(world: World) -> None:
+    accepted = accept(world, range(6))
+    bounded = page(world, oldest=accepted[1], newest=accepted[4])
+    assert found(bounded) == accepted[3:0:-1]
+
+
+def test_a_cursor_and_a_bound_hold_together(world: World) -> None:
+    accepted = accept(world, range(6))
+    assert found(page(world, before=accepted[2], newest=accepted[5])) == accepted[1::-1]
+    assert found(page(world, before=accepted[5], newest=accepted[2])) == accepted[1::-1]
+    assert found(page(world, before=accepted[5], oldest=accepted[4])) == [accepted[4]]
+
+
+def test_the_beginning_of_an_id_is_a_bound_too(world: World) -> None:
+    accepted = accept(world, range(4))
+    bound = JOB_PREFIX + time_letters(START + 2000)
+    assert found(page(world, oldest=bound)) == accepted[:1:-1]
+    assert found(page(world, newest=bound)) == accepted[1::-1]
+
+
+def test_times_are_exclusive_and_exact(world: World) -> None:
+    (only,) = accept(world, range(1))
+    created = world.read(only).job.created_at
+    assert found(page(world, Filter(created_after=created - 1))) == [only]
+    assert found(page(world, Filter(created_after=created))) == []
+    assert found(page(world, Filter(created_before=created + 1))) == [only]
+    assert found(page(world, Filter(created_before=created))) == []
+
+
+def test_every_mark_finds_its_jobs(world: World) -> None:
+    plain = accept(world, range(2))
+    named = [world.new_job(id=job_id(n), spec=tagged("blue", "large")) for n in range(2, 4)]
+    batch_id = world.batch(*named)
+    marked = [job.id for job in named]
+    other = accept(world, range(4, 5), spec=tagged(model="n"))
+    world.store.run(cancel(plain[0], tenant="acme"))
+    assert found(page(world, Filter(tag="blue"))) == marked[::-1]
+    assert found(page(world, Filter(batch_id=batch_id))) == marked[::-1]
+    assert found(page(world, Filter(model="n"))) == other
+    assert found(page(world, Filter(status=Status.CANCELED))) == [plain[0]]
+    assert found(page(world, Filter(status=Status.QUEUED, tag="large"))) == marked[::-1]
+    assert found(page(world, Filter(status=Status.CANCELED, tag="large"))) == []
+    assert found(page(world, Filter(tag="green"))) == []
+
+
+def test_a_search_that_looked_at_enough_goes_on_from_there(world: World) -> None:
+    wanted = accept(world, range(1), spec=tagged(model="rare"))
+    accept(world, range(1, 10))
+    first = page(world, Filter(model="rare"), look=4)
+    assert first.jobs == ()
+    assert first.before == job_id(6)
+    assert all_pages(world, Filter(model="rare"), look=4) == wanted
+
+
+def test_listed_jobs_are_whole(world: World) -> None:
+    (only,) = accept(world, range(1), spec=tagged("blue"))
+    (listed,) = page(world).jobs
+    assert listed == world.read(only)

@@ -1,0 +1,135 @@
+"""docker-compose.yml and the Dockerfile, as far as they can be judged without a Docker engine."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from compose_spec import PyCompose
+
+from shared.settings import PREFIX, Settings
+from tests.deploy.compose import OURS, ROOT, read, services
+from worker.life import GRACE_SECONDS
+
+SECRETS = ("S3_ACCESS_KEY", "S3_SECRET_KEY", "ONEMIN_API_KEY")
+
+
+def test_the_compose_file_follows_the_specification() -> None:
+    whole = {name: part for name, part in read().items() if not name.startswith("x-")}
+
+    compose = PyCompose.from_yaml(yaml.safe_dump(whole))
+
+    compose.validate()
+    assert sorted(compose.service_names()) == sorted(services())
+
+
+def test_a_first_start_needs_no_variable() -> None:
+    assert services()["provider"]["scale"] == 1  # `read` fails where a variable has no default
+    assert services({"DARKROOM_SANDBOX": "0"})["provider"]["scale"] == 0
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_run_locked_down(name: str) -> None:
+    service = services()[name]
+
+    assert service["user"] == "10001:10001"
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["tmpfs"] == ["/tmp"]  # noqa: S108  the only place that may be written
+    assert service["init"] is True
+
+
+@pytest.mark.parametrize("name", sorted(services()))
+def test_every_image_is_pinned_and_every_service_that_stays_has_a_health_check(name: str) -> None:
+    service = services()[name]
+
+    assert re.search(r":v?\d+\.\d+(\.\d+)?(-alpine)?$", service["image"])
+    assert name == "init" or service["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_setting_that_compose_gives_exists_and_no_secret_is_among_the_values(
+    name: str,
+) -> None:
+    given = set(services()[name].get("environment", {})) - {"FORWARDED_ALLOW_IPS"}  # uvicorn's
+
+    known = set(Settings.model_fields)
+    told = {name.removeprefix(PREFIX).removesuffix("_FILE").lower() for name in given}
+    assert told <= known
+    assert not {f"{PREFIX}{secret}" for secret in SECRETS} & given
+
+
+@pytest.mark.parametrize("name", sorted(services()))
+def test_whoever_is_waited_for_is_waited_for_until_it_is_well(name: str) -> None:
+    conditions = {
+        other: how["condition"] for other, how in services()[name].get("depends_on", {}).items()
+    }
+
+    assert all(
+        condition == ("service_completed_successfully" if other == "init" else "service_healthy")
+        for other, condition in conditions.items()
+    )
+
+
+def test_a_worker_may_end_before_it_is_killed() -> None:
+    least = Settings().provider_timeout_seconds + GRACE_SECONDS + 5
+
+    for name in ("worker-generate", "worker-deliver"):
+        assert float(services()[name]["stop_grace_period"].removesuffix("s")) >= least
+
+
+def test_monitoring_is_started_only_when_it_is_asked_for() -> None:
+    profiles = {name: part.get("profiles") for name, part in services().items()}
+
+    assert {name for name, asked in profiles.items() if asked == ["monitoring"]} == {
+        "prometheus",
+        "alertmanager",
+        "grafana",
+    }
+
+
+def test_every_file_that_is_mounted_exists() -> None:
+    mounted = [volume.split(":")[0] for part in services().values() for volume in part["volumes"]]
+    files = [path for path in mounted if path.startswith("./")]
+    files += [secret["file"] for secret in read()["secrets"].values()]
+
+    assert [path for path in files if not (ROOT / path).exists()] == []
+    assert {path for path in mounted if not path.startswith("./")} == set(read()["volumes"])
+
+
+def test_the_storage_gets_the_keys_that_the_first_start_made(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "s3_access_key").write_text("ACCESS")
+    (keys / "s3_secret_key").write_text("SECRET")
+    start = tmp_path / "entrypoint.sh"
+    start.write_text('#!/bin/sh\necho "$AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY $@"\n')
+    start.chmod(0o755)
+    service = services()["s3"]
+    words = [
+        word.replace("/run/darkroom", str(keys)).replace("/entrypoint.sh", str(start))
+        for word in (*service["entrypoint"], *service["command"])
+    ]
+
+    ran = subprocess.run(words, capture_output=True, text=True, check=True, env={})
+
+    assert ran.stdout.split() == ["ACCESS", "SECRET", *service["command"]]
+
+
+def test_hadolint_has_nothing_against_the_dockerfile() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+
+    ran = subprocess.run(
+        [hadolint, ROOT / "deploy" / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+
+    assert (ran.stdout, ran.returncode) == ("", 0)
+
+
+def test_the_image_starts_what_compose_and_kubernetes_start_as_the_api() -> None:
+    lines = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    command = yaml.safe_load(lines[-1].removeprefix("CMD "))
+
+    assert command == services()["api"]["command"]

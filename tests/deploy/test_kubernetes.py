@@ -1,0 +1,172 @@
+"""The Kubernetes files: whole, built by kustomize where it is there, and right by their schemas."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from deploy import cluster
+from shared.settings import PREFIX, Settings
+from tests.deploy.compose import ROOT, services
+from worker.life import GRACE_SECONDS
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+OVERLAYS = ("sandbox", "production")
+VERSION = "1.34"
+OURS = ("darkroom-api", "darkroom-worker-generate", "darkroom-worker-deliver")
+#: Kinds of operators: their schemas are not Kubernetes' own.
+FOREIGN = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
+
+
+def _documents(text: str) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def _kustomizations() -> list[Path]:
+    return sorted(FOLDER.rglob("kustomization.yaml"))
+
+
+def _named(path: Path) -> set[Path]:
+    """Give every file and folder that a kustomization names."""
+    told = yaml.safe_load(path.read_text("utf-8"))
+    patches = [patch["path"] for patch in told.get("patches", ()) if "path" in patch]
+    names = [*told.get("resources", ()), *told.get("components", ()), *patches]
+    return {(path.parent / name).resolve() for name in names}
+
+
+def _sources() -> list[Any]:
+    files = [path for path in FOLDER.rglob("*.yaml") if path.name != "kustomization.yaml"]
+    return [
+        pytest.param(document, id=f"{path.relative_to(FOLDER)}: {document['kind']}")
+        for path in sorted(files)
+        for document in _documents(path.read_text("utf-8"))
+        if path.name != "api.yaml" or "production" not in path.parts
+    ]
+
+
+def _base(name: str, kind: str = "Deployment") -> dict[str, Any]:
+    file = name.removeprefix("darkroom-")
+    documents = _documents((FOLDER / "base" / f"{file}.yaml").read_text("utf-8"))
+    return next(one for one in documents if one["kind"] == kind)
+
+
+def _pod(name: str) -> dict[str, Any]:
+    spec: dict[str, Any] = _base(name)["spec"]["template"]["spec"]
+    return spec
+
+
+def test_every_file_that_is_named_exists_and_every_file_is_named() -> None:
+    named = set[Path]().union(*(_named(path) for path in _kustomizations()))
+    files = {path.resolve() for path in FOLDER.rglob("*.yaml") if path.name != "kustomization.yaml"}
+
+    assert {path for path in named if not path.exists()} == set()
+    assert files - named == set()
+
+
+@pytest.mark.parametrize("resource", _sources())
+def test_every_resource_follows_its_schema(resource: dict[str, Any]) -> None:
+    if resource["kind"] in FOREIGN:
+        assert set(resource) == {"apiVersion", "kind", "metadata", "spec"}
+    else:
+        kubernetes_validate.validate(resource, VERSION, strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_builds_and_what_it_builds_follows_the_schemas(overlay: str) -> None:
+    built = _build(overlay)
+
+    for resource in built:
+        if resource["kind"] not in FOREIGN:
+            kubernetes_validate.validate(resource, VERSION, strict=True)
+    kinds = {(one["kind"], one["metadata"]["name"]) for one in built}
+    assert {("Deployment", name) for name in OURS} <= kinds
+    assert {("PodDisruptionBudget", name) for name in OURS} <= kinds
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_pod_of_an_overlay_is_reached_by_its_selectors(overlay: str) -> None:
+    built = _build(overlay)
+    labels = [
+        one["spec"]["template"]["metadata"]["labels"]
+        for one in built
+        if one["kind"] in {"Deployment", "StatefulSet"}
+    ]
+
+    for one in built:
+        selector = one["spec"].get("selector", {}) if one["kind"] == "Service" else None
+        if selector is not None:
+            assert any(selector.items() <= known.items() for known in labels), one["metadata"]
+    assert all(known["app.kubernetes.io/part-of"] == "darkroom" for known in labels)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_setting_of_an_overlay_exists_and_is_taken(overlay: str) -> None:
+    told = yaml.safe_load((FOLDER / "overlays" / overlay / "kustomization.yaml").read_text("utf-8"))
+    literals = dict(line.split("=", 1) for line in told["configMapGenerator"][0]["literals"])
+
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in literals.items()}
+    assert set(given) <= set(Settings.model_fields)
+    Settings.model_validate(given)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_pod_runs_what_compose_runs_and_is_locked_down(name: str) -> None:
+    pod = _pod(name)
+    container = pod["containers"][0]
+
+    assert container["args"] == services()[name.removeprefix("darkroom-")]["command"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert pod["automountServiceAccountToken"] is False
+    assert container["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_pod_reads_its_secrets_from_files_that_are_mounted(name: str) -> None:
+    pod = _pod(name)
+    container = pod["containers"][0]
+    mounted = {
+        f"/run/darkroom/{item['path']}"
+        for volume in pod["volumes"]
+        if "secret" in volume
+        for item in volume["secret"]["items"]
+    }
+
+    given = {one["name"]: one["value"] for one in container["env"]}
+    read = {value for variable, value in given.items() if variable.endswith("_FILE")}
+    known = {one.removeprefix(PREFIX).removesuffix("_FILE").lower() for one in given}
+    assert read == mounted
+    assert known <= set(Settings.model_fields)
+
+
+def test_a_worker_may_end_before_it_is_killed() -> None:
+    least = Settings().provider_timeout_seconds + GRACE_SECONDS + 5
+
+    for name in OURS[1:]:
+        assert _pod(name)["terminationGracePeriodSeconds"] >= least
+
+
+def test_what_is_written_by_a_program_is_what_it_would_write() -> None:
+    written = {name: (cluster.FOLDER / name).read_text("utf-8") for name in cluster.files()}
+
+    assert written == cluster.files()
+
+
+def _build(overlay: str) -> list[dict[str, Any]]:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not here, which builds the overlays")
+    built = subprocess.run(
+        [kubectl, "kustomize", FOLDER / "overlays" / overlay],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert built.returncode == 0, built.stderr
+    return _documents(built.stdout)

@@ -1,0 +1,197 @@
+"""Every process of ours in docker-compose.yml, with its command and environment, on this machine.
+
+What stands in for the containers: a Valkey with compose's own command, rclone as the S3 server, and
+files and ports of this machine in place of those inside the containers.
+"""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.children import Child
+from sandbox.servers import free_port, s3_command, s3_environment, valkey_program
+from sandbox.waiting import wait_for_http, wait_for_redis, wait_until
+from tests.deploy.compose import services
+from tests.e2e.up import clean_environment
+
+_BIN = Path(sys.executable).parent
+SERVING = ("provider", "api", "worker-generate", "worker-deliver")
+
+
+@dataclass
+class Machine:
+    """This machine in place of the containers' network and volumes."""
+
+    where: Path
+    redis: int
+    s3: int
+    ports: Mapping[str, int]
+    children: dict[str, Child] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> Path:
+        return self.where / "keys"
+
+    def here(self, name: str, word: str) -> str:
+        """Give a word of a service's command or environment as it has to be here."""
+        provider, own = self.ports["provider"], self.ports.get(name, 0)
+        moved = {
+            "redis:6379": f"127.0.0.1:{self.redis}",
+            "s3:8333": f"127.0.0.1:{self.s3}",
+            "/run/darkroom": str(self.keys),
+            "/run/secrets/onemin_api_key": str(self.where / "onemin.key"),
+            "http://provider:8081": f"http://127.0.0.1:{provider}",
+            "127.0.0.1:8000": f"127.0.0.1:{self.ports['api']}",
+            "127.0.0.1:8081": f"127.0.0.1:{provider}",
+            "127.0.0.1:9100": f"127.0.0.1:{own}",
+        }
+        alone = {"8000": str(own), "8081": str(own), "9100": str(own), "0.0.0.0": "127.0.0.1"}  # noqa: S104  taken away here
+        for theirs, ours in moved.items():
+            word = word.replace(theirs, ours)
+        return alone.get(word, word)
+
+    def command(self, name: str, words: list[str]) -> list[str]:
+        program, *arguments = (self.here(name, word) for word in words)
+        # the warning is for machines where root runs the tests; the container's user is another
+        quiet = ["-W", "ignore:You're running the worker with superuser privileges"]
+        if program == "celery":
+            return [sys.executable, *quiet, "-m", "celery", *arguments]
+        return [str(_BIN / program), *arguments]
+
+    def environment(self, name: str) -> dict[str, str]:
+        told = services()[name].get("environment", {})
+        own = {variable: self.here(name, str(value)) for variable, value in told.items()}
+        return {**clean_environment(), **own}
+
+    def run(self, name: str) -> subprocess.CompletedProcess[str]:
+        return self._do(name, services()[name]["command"])
+
+    def check_health(self, name: str) -> int:
+        return self._do(name, services()[name]["healthcheck"]["test"][1:]).returncode
+
+    def child(self, name: str) -> Child:
+        grace = float(services()[name]["stop_grace_period"].removesuffix("s"))
+        made = Child(
+            self.command(name, services()[name]["command"]),
+            self.where / f"{name}.log",
+            environment=self.environment(name),
+            grace_seconds=grace,
+        )
+        self.children[name] = made
+        return made
+
+    def _do(self, name: str, words: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(name, words),
+            env=self.environment(name),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """The services as compose starts them: redis, init, s3, then the rest."""
+    where = tmp_path_factory.mktemp("compose")
+    with ExitStack() as stack:
+        port = free_port()
+        stack.enter_context(_redis(where, port))
+        wait_for_redis(port)
+        made = Machine(where, port, free_port(), {name: free_port() for name in SERVING})
+        made.keys.mkdir()
+        (where / "onemin.key").write_text("")
+        first = made.run("init")
+        assert first.returncode == 0, first.stderr
+        _as_on_loopback(made)
+        (where / "s3" / "darkroom").mkdir(parents=True)
+        access, secret = ((made.keys / f"s3_{name}_key").read_text() for name in _S3_KEYS)
+        command = s3_command(where / "s3", made.s3)
+        environment = s3_environment(access, secret)
+        stack.enter_context(Child(command, where / "s3.log", environment=environment))
+        wait_for_http(f"http://127.0.0.1:{made.s3}/")
+        for name in SERVING:
+            stack.enter_context(made.child(name))
+        yield made
+
+
+_S3_KEYS = ("access", "secret")
+
+
+def _redis(where: Path, port: int) -> Child:
+    """Give the Redis as compose starts it, at home here."""
+    (where / "redis").mkdir()
+    program, *options = services()["redis"]["command"]
+    assert program == "valkey-server"
+    home = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(where / "redis")]
+    command = [str(valkey_program()), *options, *home]
+    return Child(command, where / "redis.log", environment={})
+
+
+def _as_on_loopback(machine: Machine) -> None:
+    """Name the sandbox by the address that it has here."""
+    here = f"http://127.0.0.1:{machine.ports['provider']}"
+    for name, theirs, ours in (
+        ("onemin_base_url", "http://provider:8081", here),
+        ("onemin_image_hosts", "provider", "127.0.0.1"),
+        ("onemin_allow_private_hosts", "provider", "127.0.0.1"),
+    ):
+        path = machine.keys / name
+        assert path.read_text() == theirs
+        path.unlink()
+        path.write_text(ours)
+
+
+def test_every_service_becomes_healthy_and_makes_a_picture(machine: Machine) -> None:
+    for name in SERVING:
+        wait_until(lambda name=name: machine.check_health(name) == 0, f"health of {name}")  # type: ignore[misc]
+
+    headers = {"Authorization": f"Bearer {(machine.keys / 'api_key').read_text()}"}
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{machine.ports['api']}", headers=headers, timeout=60
+    ) as http:
+        wait_until(lambda: http.get("/readyz").status_code == 200, "a ready API")
+        asked = {"input": {"prompt": "A lighthouse at dawn", "megapixels": "0.25"}}
+        job: dict[str, Any] = http.post(
+            "/v1/jobs", json=asked, headers={"Prefer": "wait=30"}
+        ).json()
+        wait_until(
+            lambda: http.get(f"/v1/jobs/{job['id']}").json()["status"] == "succeeded", "a picture"
+        )
+        image = http.get(f"/v1/jobs/{job['id']}/image")
+
+    assert image.headers["content-type"] == "image/webp"
+
+
+def test_a_second_start_keeps_the_keys_and_another_key_changes_the_provider(
+    machine: Machine,
+) -> None:
+    names = ("s3_access_key", "s3_secret_key", "api_key", "ops_key")
+    before = {name: (machine.keys / name).read_text() for name in names}
+    (machine.where / "onemin.key").write_text("a-real-key\n")
+
+    again = machine.run("init")
+
+    assert again.returncode == 0, again.stderr
+    assert {name: (machine.keys / name).read_text() for name in names} == before
+    assert (machine.keys / "onemin_api_key").read_text() == "a-real-key"
+    assert (machine.keys / "onemin_base_url").read_text() == "https://api.1min.ai"
+    assert "a-real-key" not in again.stdout
+    modes = {path.stat().st_mode & 0o777 for path in machine.keys.iterdir()}
+    assert modes == {0o400}
+
+
+def test_a_stopped_service_ends_by_itself_within_its_grace(machine: Machine) -> None:
+    for name in ("worker-generate", "worker-deliver", "api"):
+        child = machine.children[name]
+        assert child.stop() != -signal.SIGKILL
+        assert "Traceback" not in child.said(100)

@@ -1,0 +1,166 @@
+"""A real Prometheus looks at the running stack: every panel of every dashboard shows something."""
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from deploy.dashboards import ALL
+from deploy.panels import WINDOW
+from sandbox.children import Child
+from sandbox.servers import free_port
+from sandbox.waiting import NeverCame, wait_for_http, wait_until
+from tests.deploy.compose import ROOT
+from tests.deploy.prometheus import program
+from tests.e2e.up import Up, up
+from tests.integration.sandbox_client import Client
+from tests.receiver import Receiver, receiver
+
+FAULTS = (
+    {"fault": "status", "status": 429, "retry_after": 1},
+    "ok",
+    "ok",
+    {"fault": "status", "status": 500},
+    "ok",
+    {"fault": "malformed"},
+    "ok",
+)
+#: The window of rates here, where everything is scraped each second.
+RATE = "10s"
+
+
+class Prometheus:
+    """A server that scrapes each second."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=10)
+
+    def shows(self, expr: str) -> bool:
+        """Tell whether an expression gives a number now."""
+        asked = {"query": expr.replace(WINDOW, RATE)}
+        answer: dict[str, Any] = self._http.get("/api/v1/query", params=asked).json()
+        assert answer["status"] == "success", (expr, answer)
+        return any(not math.isnan(float(one["value"][1])) for one in answer["data"]["result"])
+
+    def close(self) -> None:
+        self._http.close()
+
+
+@contextmanager
+def prometheus(where: Path, targets: dict[str, list[str]]) -> Iterator[Prometheus]:
+    where.mkdir()
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(_quick(path, where)) for path in _rules()],
+        "scrape_configs": [
+            {"job_name": name, "static_configs": [{"targets": addresses}]}
+            for name, addresses in targets.items()
+        ],
+    }
+    (where / "prometheus.yml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        str(program("prometheus")),
+        f"--config.file={where / 'prometheus.yml'}",
+        f"--storage.tsdb.path={where / 'data'}",
+        f"--web.listen-address={address}",
+    ]
+    with Child(command, where / "log"):
+        wait_for_http(f"http://{address}/-/ready", status=200)
+        asked = Prometheus(f"http://{address}")
+        try:
+            yield asked
+        finally:
+            asked.close()
+
+
+def _rules() -> list[Path]:
+    return sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
+
+
+def _quick(path: Path, where: Path) -> Path:
+    """Write the rules with an interval that a test can wait for."""
+    rules = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for group in rules["groups"]:
+        group["interval"] = "1s"
+    (where / path.name).write_text(yaml.safe_dump(rules))
+    return where / path.name
+
+
+def _targets(stack: Up) -> dict[str, list[str]]:
+    api, generate, deliver = (httpx.URL(url).netloc.decode() for url in stack.state["metrics"])
+    return {
+        "darkroom-api": [api],
+        "darkroom-worker-generate": [generate],
+        "darkroom-worker-deliver": [deliver],
+    }
+
+
+@contextmanager
+def _asked(stack: Up, hook: Receiver) -> Iterator[None]:
+    """Ask for a picture again and again, while the block lasts, in good ways and in bad."""
+    stop = threading.Event()
+    headers = {"Authorization": f"Bearer {stack.state['api_key']}"}
+    good = {
+        "input": {"prompt": "A lighthouse at dawn", "megapixels": "0.25"},
+        "webhook": {"url": hook.url, "events": ["job.succeeded", "job.failed"]},
+    }
+
+    def ask() -> None:
+        with httpx.Client(base_url=stack.state["api"], headers=headers, timeout=30) as http:
+            while not stop.wait(0.2):
+                with suppress(httpx.HTTPError):
+                    job = http.post("/v1/jobs", json=good, headers={"Prefer": "wait=2"}).json()
+                    http.get(f"/v1/jobs/{job['id']}/image")
+                    http.post("/v1/jobs", json={"input": {}})
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _scaling() -> list[str]:
+    """Give the queries by which KEDA scales the workers."""
+    file = ROOT / "deploy" / "kubernetes" / "components" / "keda" / "scaledobject.yaml"
+    scaled = yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    return [one["spec"]["triggers"][0]["metadata"]["query"] for one in scaled]
+
+
+def test_every_panel_shows_something(tmp_path: Path) -> None:
+    program("prometheus")  # skips before anything is started
+    expressions = {
+        (name, panel.title, query.expr)
+        for name, dashboard in ALL.items()
+        for panel in dashboard.panels
+        for query in panel.queries
+    } | {("keda", "query", query) for query in _scaling()}
+
+    with (
+        receiver() as hook,
+        up(tmp_path / "stack", "--no-demo", "--concurrency", "4") as stack,
+        prometheus(tmp_path / "prometheus", _targets(stack)) as seen,
+        _asked(stack, hook),
+    ):
+        hook.script.extend([500, 200, 503])
+        provider = Client(stack.state["provider_url"])
+        provider.behave(*FAULTS)
+        provider.http.close()
+        empty = set(expressions)
+
+        def all_show() -> bool:
+            empty.difference_update({one for one in empty if seen.shows(one[2])})
+            return not empty
+
+        with suppress(NeverCame):
+            wait_until(all_show, "data in every panel", seconds=60)
+
+    assert sorted(empty) == []

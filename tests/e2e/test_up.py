@@ -1,0 +1,148 @@
+"""`darkroom up`: one command starts everything, keeps it running, and leaves nothing behind."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sandbox.children import Child
+from sandbox.waiting import answers_http, answers_ping, wait_until
+from tests.e2e.up import DARKROOM, START_SECONDS, Up, as_list, clean_environment, up
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("api.main") is None, reason="there is no API to start yet"),
+    pytest.mark.xdist_group("up"),
+]
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(map(lives, pids))
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # where nobody reaps orphans
+    except psutil.NoSuchProcess:
+        return False
+
+
+def refused(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """Start a stack that cannot start, and give what it says."""
+    ended = subprocess.run(
+        [DARKROOM, "up", *arguments],
+        env={**clean_environment(), **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with up(tmp_path_factory.mktemp("up") / "data", "--no-demo", "--concurrency", "4") as running:
+        yield running
+
+
+def test_everything_that_stack_json_names_answers(stack: Up) -> None:
+    state = stack.state
+    # the API looks at Redis once a second
+    wait_until(lambda: answers_http(f"{state['api']}/readyz", 200), "the API to be ready")
+    assert answers_ping(int(state["redis_url"].split(":")[2].partition("/")[0]))
+    assert answers_http(f"http://{state['s3']['endpoint']}/")
+    assert answers_http(f"{state['provider_url']}/_sandbox/calls", 200)
+    assert all(answers_http(url, 200) for url in state["metrics"])
+    assert len(state["pids"]["worker"]) == 2
+    assert {"api_key", "ops_key", "webhook_secret", "tenant"} <= state.keys()
+    assert stat.S_IMODE((stack.data / "stack.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["api", "worker", "provider", "s3", "redis"])
+def test_what_is_killed_is_replaced_on_the_same_port_and_written_down(stack: Up, kind: str) -> None:
+    before = stack.state
+    [killed, *_] = as_list(before["pids"][kind])
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: killed not in stack.pids, f"another {kind}", seconds=START_SECONDS)
+    test_everything_that_stack_json_names_answers(stack)
+    assert {**stack.state, "pids": None} == {**before, "pids": None}
+
+
+def test_a_second_start_in_the_same_directory_is_refused(stack: Up) -> None:
+    told = refused("--data", str(stack.data))
+    assert f"pid {stack.child.pid}" in told
+    assert stack.state["api"] in told
+
+
+def test_a_taken_port_that_was_asked_for_is_refused(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = refused("--data", str(tmp_path / "data"), "--port", str(port))
+    assert told.startswith(f"Port {port} is taken; ")
+
+
+def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    wrong = {"DARKROOM_CONCURRENCY": "many"}
+    told = refused("--data", str(tmp_path / "data"), environment=wrong)
+    assert told.startswith("DARKROOM_CONCURRENCY is not usable")
+
+
+def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert "a port is a number" in refused("--data", str(tmp_path / "data"), "--port", "0")
+
+
+def test_1min_without_a_key_is_refused(tmp_path: Path) -> None:
+    told = refused("--data", str(tmp_path / "data"), "--provider", "1min")
+    assert told == "DARKROOM_ONEMIN_API_KEY is missing.\n"
+
+
+def test_it_ends_with_0_and_leaves_nothing_and_comes_back_with_the_same_keys(
+    tmp_path: Path,
+) -> None:
+    with up(tmp_path / "data") as first:
+        before, pids = first.state, first.pids
+        pictures = first.data / "pictures"
+        wait_until(lambda: any(pictures.glob("*.webp")), "the picture", seconds=START_SECONDS)
+        assert first.child.stop() == 0, first.child.said()
+        assert gone(pids)
+        assert not (first.data / "stack.json").exists()
+        [picture] = pictures.iterdir()
+        assert picture.stat().st_size > 0
+        assert "succeeded" in first.child.log.read_text()
+    with up(tmp_path / "data", "--no-demo") as second:
+        after = second.state
+    for name in ("api_key", "ops_key", "webhook_secret", "s3", "redis_url", "provider_url"):
+        assert after[name] == before[name]
+
+
+def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    command = [str(DARKROOM), "up", "--data", str(data)]
+    with Child(command, tmp_path / "out", environment=clean_environment()) as child:
+        children = psutil.Process(child.pid).children
+        wait_until(lambda: len(children()) > 2, "the first processes", seconds=START_SECONDS)
+        pids = [process.pid for process in children()]
+        child.send(signal.SIGINT)
+        wait_until(lambda: not child.alive, "its end", seconds=START_SECONDS)
+        assert child.stop() == 0, child.said()
+        assert gone(pids)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_killed_9_it_leaves_nothing_behind_and_can_be_started_again(tmp_path: Path) -> None:
+    with up(tmp_path / "data", "--no-demo") as stack:
+        pids = stack.pids
+        stack.child.kill()
+        wait_until(lambda: gone(pids), "the end of all processes")
+        stack.child.start()
+        wait_until(lambda: stack.ready and not set(stack.pids) & set(pids), "a stack again")

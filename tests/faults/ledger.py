@@ -1,0 +1,282 @@
+"""The invariants I1-I7, checked from the ledgers of the provider, the storage and the receiver.
+
+After every fault: `python -m tests.faults.ledger DIR` for the stack that runs in DIR, or
+`check_ledger(facts)` in a test. Webhooks are judged only where a receiver kept them.
+"""
+
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+from minio import Minio
+
+from shared.jobs import Job, State, Status
+from shared.store import reading
+from tests.receiver import Received
+from tests.store import World
+
+#: What would give a signed address away, the provider's or the storage's.
+SIGNED = ("X-Signature=", "X-Amz-Signature=")
+MOST_PAID = 2
+
+
+class Line(NamedTuple):
+    """One invariant: its figures, and what is against it."""
+
+    name: str
+    figures: Mapping[str, object]
+    faults: Sequence[str]
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name} {value}" for name, value in self.figures.items())
+        verdict = "; ".join(self.faults[:5]) if self.faults else "holds"
+        return f"{self.name}: {verdict} ({told})"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What everyone else wrote down, read once."""
+
+    jobs: Mapping[str, Job]
+    #: the provider's generate calls by prompt
+    asked: Mapping[str, list[Mapping[str, Any]]]
+    #: sha256 by key of all that is stored, and what is to be deleted
+    objects: Mapping[str, str]
+    trash: frozenset[str]
+    received: Sequence[Received] | None
+    slots: Mapping[str, int]
+    logs: Sequence[Path]
+    secrets: Sequence[str]
+    metrics: Mapping[str, float]
+    #: jobs in the whole service by status, where `jobs` has only some of them
+    everything: Mapping[str, int] = field(default_factory=dict)
+
+
+def check_ledger(facts: Facts) -> list[Line]:
+    """Check all seven."""
+    return [check(facts) for check in _CHECKS]
+
+
+def faults_of(lines: Iterable[Line]) -> list[str]:
+    return [f"{line.name}: {fault}" for line in lines for fault in line.faults]
+
+
+def final(facts: Facts) -> Line:
+    """I1: every job is final, once a run, and has not moved since."""
+    ended = Counter(job.state.value for job in facts.jobs.values())
+    faults = [f"{job.id} is {job.state}" for job in facts.jobs.values() if not job.state.is_final]
+    for job in facts.jobs.values():
+        ends = [change.state for change in job.history if change.state.is_final]
+        if len(ends) != job.run or job.history[-1].state is not job.state:
+            faults.append(f"{job.id} ended {len(ends)} times in {job.run} runs")
+    return Line("I1 final once", ended, faults)
+
+
+def paid(facts: Facts) -> Line:
+    """I2: nothing is paid for that is not accounted for."""
+    faults, total, extra = [], 0, 0
+    for job in facts.jobs.values():
+        bought = sum(call["paid"] for call in facts.asked.get(_prompt(job), ()))
+        allowed = job.run + job.unknown_outcomes + job.regenerated
+        total, extra = total + bought, extra + max(bought - job.run, 0)
+        if bought > allowed or bought > job.run * MOST_PAID:
+            faults.append(f"{job.id} was paid {bought} times, {allowed} allowed")
+        if job.state is State.SUCCEEDED and not bought:
+            faults.append(f"{job.id} succeeded and was never paid")
+    unknown = sum(job.unknown_outcomes for job in facts.jobs.values())
+    return Line("I2 paid", {"calls": total, "extra": extra, "unknown": unknown}, faults)
+
+
+def stored(facts: Facts) -> Line:
+    """I3: one object a succeeded job, as told; any other is about to be deleted."""
+    faults, told = [], {}
+    for job in facts.jobs.values():
+        if job.state is not State.SUCCEEDED or job.image is None:
+            continue
+        told[job.image.key] = job.id
+        if facts.objects.get(job.image.key) != job.image.sha256:
+            faults.append(f"{job.id} has not the object that it tells of")
+    orphans = [key for key in facts.objects.keys() - told.keys() if _is_of(key, facts.jobs)]
+    faults += [f"{key} is nobody's" for key in orphans if key not in facts.trash]
+    return Line("I3 stored", {"objects": len(told), "in the trash": len(orphans)}, faults)
+
+
+def told(facts: Facts) -> Line:
+    """I4: a webhook for each final job that asked, with one id, and of no state never reached."""
+    if facts.received is None:
+        return Line("I4 webhooks", {"received": "not kept"}, ())
+    ids: dict[tuple[str, str, int], set[str]] = {}
+    for one in facts.received:
+        data = one.json["data"]
+        if data["id"] in facts.jobs:
+            ids.setdefault((data["id"], one.json["type"], data["run"]), set()).add(one.id)
+    faults = [f"{key} came under {len(under)} ids" for key, under in ids.items() if len(under) > 1]
+    for job_id, kind, _ in ids:
+        reached = {f"job.{change.state.status}" for change in facts.jobs[job_id].history}
+        if kind not in reached | {"job.started"}:
+            faults.append(f"{job_id} was told {kind}, which it never was")
+    for job in facts.jobs.values():
+        wanted = (job.id, f"job.{job.state.status}", job.run)
+        if wanted[1] in (job.spec.webhook or {}).get("events", ()) and wanted not in ids:
+            faults.append(f"{job.id} was not told of")
+    return Line("I4 webhooks", {"received": len(facts.received), "told": len(ids)}, faults)
+
+
+def freed(facts: Facts) -> Line:
+    """I5: leases, in-flight counts and quotas are back to zero."""
+    return Line(
+        "I5 slots",
+        facts.slots,
+        [f"{name} is {value}" for name, value in facts.slots.items() if value],
+    )
+
+
+def secret(facts: Facts) -> Line:
+    """I6: no key, secret, prompt or signature in any log."""
+    words = [*SIGNED, *facts.secrets, *map(_prompt, facts.jobs.values())]
+    faults, size = [], 0
+    for path in facts.logs:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        size += len(text)
+        faults += [f"{path.name} has {word[:12]}…" for word in words if word in text]
+    return Line("I6 logs", {"files": len(facts.logs), "characters": size}, faults)
+
+
+def counted(facts: Facts) -> Line:
+    """I7: gauges agree with the records; a killed process' counters are gone, so these may lack."""
+    faults = []
+    for status, count in facts.everything.items():
+        shown = facts.metrics.get(f'darkroom_jobs{{status="{status}"}}', 0)
+        if shown != count:
+            faults.append(f"metrics show {shown:g} {status}, there are {count}")
+    succeeded = _sum(facts, "darkroom_jobs_finished_total", 'status="succeeded"')
+    if succeeded > facts.everything.get("succeeded", 0):
+        faults.append(f"metrics counted {succeeded:g} succeeded, more than there are")
+    asked = _sum(facts, "darkroom_provider_requests_total", "")
+    if asked > sum(map(len, facts.asked.values())):
+        faults.append(f"metrics counted {asked:g} calls, more than the provider had")
+    return Line("I7 metrics", {"succeeded": succeeded, "calls": asked}, faults)
+
+
+_CHECKS: Sequence[Callable[[Facts], Line]] = (final, paid, stored, told, freed, secret, counted)
+
+
+def _prompt(job: Job) -> str:
+    return str(job.spec.input["prompt"])
+
+
+def _is_of(key: str, jobs: Iterable[str]) -> bool:
+    return any(key.rpartition("/")[2].startswith(job) for job in jobs)
+
+
+def _sum(facts: Facts, name: str, label: str) -> float:
+    found = (value for key, value in facts.metrics.items() if key.startswith(name) and label in key)
+    return sum(found)
+
+
+# reading --------------------------------------------------------------------------------------
+
+
+def read_facts(
+    state: Mapping[str, Any],
+    data: Path,
+    *,
+    jobs: Iterable[str] | None = None,
+    received: Sequence[Received] | None = None,
+) -> Facts:
+    """Read everything of the stack in `data`, of which `state` tells; all jobs, or only some."""
+    tenant = str(state["tenant"])
+    with closing(World(state["redis_url"])) as world:
+        ids = (
+            list(jobs) if jobs is not None else world.client.zrange(f"{{dr}}:jobs:{tenant}", 0, -1)
+        )
+        found = {str(one): world.read(str(one), "").job for one in ids}
+        return Facts(
+            jobs=found,
+            asked=_asked(str(state["provider_url"])),
+            objects=_objects(state["s3"], found),
+            trash=frozenset(world.trash()),
+            received=received,
+            slots=_slots(world, tenant),
+            logs=sorted((data / "logs").glob("*.log")),
+            secrets=[
+                *(state[name] for name in ("api_key", "ops_key", "webhook_secret")),
+                state["s3"]["secret_key"],
+            ],
+            metrics=_metrics(state["metrics"]),
+            everything={
+                str(k): int(v)
+                for k, v in world.store.run(reading.facts()).jobs.items()
+                if k in set(Status)
+            },
+        )
+
+
+def _asked(url: str) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for call in httpx.get(f"{url}/_sandbox/calls", timeout=30).json()["calls"]:
+        if call["kind"] == "generate":
+            found.setdefault(str(call["prompt"]), []).append(call)
+    return found
+
+
+def _objects(s3: Mapping[str, Any], jobs: Mapping[str, Job]) -> dict[str, str]:
+    access = {"access_key": s3["access_key"], "secret_key": s3["secret_key"]}
+    client = Minio(s3["endpoint"], secure=False, region="us-east-1", **access)
+    keys = [str(one.object_name) for one in client.list_objects(s3["bucket"], recursive=True)]
+    return {key: _sha256(client, s3["bucket"], key) for key in keys if _is_of(key, jobs)}
+
+
+def _sha256(client: Minio, bucket: str, key: str) -> str:
+    response = client.get_object(bucket, key)
+    try:
+        return hashlib.sha256(response.data).hexdigest()
+    finally:
+        response.close()
+        response.release_conn()
+
+
+def _slots(world: World, tenant: str) -> dict[str, int]:
+    facts = world.store.run(reading.facts())
+    running = world.client.hget(f"{{dr}}:q:jobs:group:{tenant}", "running")
+    return {
+        "leases": sum(facts.in_flight.values()),
+        "running": int(running or 0),
+        "waiting": sum(facts.depth.values()),
+        "queued": facts.jobs.get("queued", 0),
+        "webhooks": facts.webhook_pending,
+    }
+
+
+def _metrics(urls: Iterable[str]) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    for name, value in _samples(urls):
+        total[name] += value  # type: ignore[assignment]  # a Counter adds fractions as well
+    return dict(total)
+
+
+def _samples(urls: Iterable[str]) -> Iterator[tuple[str, float]]:
+    for url in urls:
+        for line in httpx.get(url, timeout=10).text.splitlines():
+            if not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                yield name, float(value)
+
+
+def main(directory: Path) -> int:
+    """Print the invariants of a running stack; 1 where one does not hold."""
+    state = json.loads((directory / "stack.json").read_text())
+    lines = check_ledger(read_facts(state, directory))
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 1 if faults_of(lines) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,78 @@
+"""Row 3: a worker frozen for two leases; row 4: workers stopped under jobs longer than a lease."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.waiting import wait_until
+from shared.jobs import State
+from tests.faults.conftest import Audit, Tell
+from tests.faults.service import LEASE_SECONDS, Service, service
+from tests.faults.traps import Trap
+
+pytestmark = pytest.mark.xdist_group("faults-2")
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with service(tmp_path_factory.mktemp("frozen"), workers=2) as running:
+        running.provider.behave(latency_seconds=0.05)
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("step", "calls"),
+    [("before calling", 1), ("before checkpoint", 2), ("before put", 1), ("before succeed", 1)],
+)
+def test_the_late_writes_of_a_worker_that_was_frozen_are_refused(
+    here: Service, audit: Audit, tell: Tell, step: str, calls: int
+) -> None:
+    # given
+    here.wait_until_whole()
+    here.traps.set(Trap(step, "pause"))
+    job_id = here.create()
+    wait_until(lambda: here.traps.sprung, "a worker at the step")
+    # when it is frozen for two leases
+    frozen, began = here.traps.caught, time.monotonic()
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        (job,) = here.wait_for_end([job_id])
+        took = time.monotonic() - began
+        thaw = began + 2 * LEASE_SECONDS
+        wait_until(lambda: time.monotonic() > thaw, "the end of two leases")
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    here.traps.clear()
+    # then it goes on, and changes nothing
+    lost = f'"job_id": "{job_id}"'
+    wait_until(lambda: here.logged("job lost to another", lost), "the loser's word")
+    assert here.job(job_id) == job
+    assert (job.state, here.paid(job_id)) == (State.SUCCEEDED, calls)
+    audit(here, [job_id])
+    tell(3, f"frozen {step}", final_after=took, calls=calls)
+
+
+def test_workers_stopped_one_after_the_other_lose_no_lease_of_a_long_call(
+    here: Service, audit: Audit, tell: Tell
+) -> None:
+    # given calls that take longer than a lease
+    here.wait_until_whole()
+    here.provider.behave(latency_seconds=1.5 * LEASE_SECONDS)
+    jobs = [here.create() for _ in range(20)]
+    wait_until(lambda: len(here.calls(jobs)) >= 16, "threads at work")
+    # when both are asked to stop, one of them five times
+    began = time.monotonic()
+    for name, times in (("generate-1", 1), ("generate-2", 5)):
+        for _ in range(times):
+            here.send(name, signal.SIGTERM)
+    # then
+    done = here.wait_for_end(jobs, seconds=60)
+    took = time.monotonic() - began
+    here.provider.behave(latency_seconds=0.05)
+    assert {job.state for job in done} == {State.SUCCEEDED}
+    assert {(job.crashes, job.attempt, here.paid(job.id)) for job in done} == {(0, 1, 1)}
+    audit(here, jobs)
+    tell(4, "SIGTERM once and five times", jobs=len(jobs), all_final_after=took, rescued=0)

@@ -1,0 +1,102 @@
+"""Requests made up from the API reference itself: no 5xx, and every answer as it says."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from shared.errors import LostLease
+from shared.store import reading
+from shared.store.moves import Claim
+from tests.front_door import FrontDoor, served, settings, tenant_at
+from tests.postman import delivering
+from tests.servers import S3Server
+from tests.store import World
+
+SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+
+
+@contextmanager
+def jobs_that_succeed_at_once(door: FrontDoor) -> Iterator[None]:
+    """Finish whatever is queued, so that nobody waits long for it."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(0.02):
+            finish_next(door.world)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def finish_next(world: World) -> None:
+    held = world.try_claim()
+    if isinstance(held, Claim):
+        try:
+            world.succeed(held if held.job.answer else world.checkpoint(world.call(held)))
+        except LostLease:
+            world.store.run(reading.facts())  # canceled meanwhile: nothing is left to do
+
+
+def generate(url: str, key: str, examples: int, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run all phases against the API, with so many examples for each operation."""
+    return subprocess.run(
+        [
+            *(SCHEMATHESIS, "run", f"{url}/openapi.json", "--url", url),
+            *("--header", f"Authorization: Bearer {key}"),
+            *("--phases", "examples,coverage,fuzzing,stateful"),
+            *("--max-examples", str(examples), "--continue-on-failure"),
+            # what a schema cannot say (a key that was used, a range beyond the end) is refused too
+            *("--exclude-checks", "positive_data_acceptance"),
+            *("--request-timeout", "70", "--seed", "7", "--no-color", *more),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [
+        pytest.param(5, marks=pytest.mark.timeout(400)),
+        pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
+    ],
+)
+def test_no_generated_request_is_answered_other_than_the_reference_says(
+    empty_redis_url: str, s3: S3Server, examples: int
+) -> None:
+    with (
+        served(settings(empty_redis_url, s3_endpoint=s3.endpoint)) as url,
+        tenant_at(url, empty_redis_url) as door,
+        jobs_that_succeed_at_once(door),
+        # whoever sends a test event waits for what comes of it
+        delivering(empty_redis_url, threads=8, webhook_timeout_seconds=0.5),
+    ):
+        ended = generate(url, door.credentials.api_key, examples)
+
+    assert ended.returncode == 0, ended.stdout[-6000:]
+
+
+@pytest.mark.long
+def test_no_generated_request_of_an_operator_is_answered_other_than_the_reference_says(
+    empty_redis_url: str,
+) -> None:
+    with (
+        served(settings(empty_redis_url)) as url,
+        tenant_at(url, empty_redis_url) as door,
+    ):
+        door.create()
+        ended = generate(url, door.credentials.ops_key, 3, "--include-path-regex", "^/ops/")
+
+    assert ended.returncode == 0, ended.stdout[-6000:]

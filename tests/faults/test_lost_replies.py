@@ -1,0 +1,392 @@
+"""Row 7a: the reply of each script is lost on its way back: one job, one move, one paid call.
+
+That a late accept refuses itself behind a frozen Redis stands in `test_api_faults`.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+
+from sandbox.provider.server import running
+from sandbox.waiting import wait_until
+from shared import signing
+from shared.errors import OutcomeLost, StoreDown
+from shared.jobs import State
+from shared.keys import TENANT_SCOPES, new_key
+from shared.store import (
+    access,
+    asking,
+    batches,
+    endpoints,
+    ledger,
+    moves,
+    operating,
+    reading,
+    tenants,
+    upkeep,
+)
+from shared.store.audit import Deed, read_audit
+from shared.store.call import Call
+from shared.store.client import Store
+from shared.store.forecast import reuse
+from shared.store.usage import usage
+from tests.faults.conftest import Tell
+from tests.faults.proxy import Action, Proxy, Rule, proxied, script_names
+from tests.front_door import PROMPT, problem, served, settings, tenant_at
+from tests.integration.sandbox_client import Client, steered
+from tests.queue_truth import assert_true
+from tests.servers import S3Server
+from tests.store import FAR, World
+from tests.workshop import Workshop
+
+T = TypeVar("T")
+TENANT = "acme"
+HOOK = {"url": "https://x", "events": ["job.started", "job.succeeded", "job.canceled"]}
+#: Asked by the front door only; it changes nothing.
+READ_ONLY = {
+    *("audit", "keys", "tenants"),
+    *("authenticate", "dry_run", "facts", "list", "read", "usage"),
+    *("batch", "list_batches", "members"),
+    *("feed", "list_deliveries", "list_endpoints", "read_delivery", "webhook_secret"),
+}
+ACTIONS: tuple[Action, ...] = ("drop", "cut", "reset")
+
+
+class Stubborn(Store):
+    """Asks again until there is an answer, as workers do."""
+
+    def run(self, call: Call[T]) -> T:
+        for _ in range(5):
+            try:
+                return super().run(call)
+            except (StoreDown, OutcomeLost):
+                continue
+        return super().run(call)
+
+
+@pytest.fixture
+def proxy(empty_redis_url: str) -> Iterator[Proxy]:
+    with (
+        closing(World(empty_redis_url)) as world,
+        proxied(empty_redis_url, world.scripts) as proxy,
+    ):
+        yield proxy
+
+
+def live_through(world: World) -> list[str]:
+    """Let jobs make every move there is, through every script that writes."""
+    ids = [world.accept(webhook=HOOK, webhook_host="x") for _ in range(4)]
+    done = world.claim()
+    world.call(done)
+    world.store.run(moves.submitted(done, "record-1"))
+    world.succeed(world.checkpoint(done))
+    world.settle(world.delivery(), "retry")
+    world.settle(world.delivery(), "delivered")
+    send_again(world)
+    for leave in (world.retry, world.release, world.fail):
+        leave(world.claim())
+    world.claim()
+    world.cancel(ids[2])
+    world.cancel(ids[3])
+    world.again(ids[3])
+    world.forget(ids[2])
+    ids.append(reuse_a_picture(world))
+    ids += ask_together(world)
+    keep_house(world)
+    ids += live_through_batches(world)
+    return ids
+
+
+def send_again(world: World) -> None:
+    """Let an owner do all that can be done about webhooks."""
+    found = world.store.run(endpoints.open_endpoint(TENANT, url="https://x", host="x"))
+    assert found
+    world.store.run(endpoints.rotate_secret(TENANT, "whsec_new"))
+    world.store.run(endpoints.rotate_secret(TENANT, "whsec_own", endpoint_id=found))
+    world.store.run(
+        ledger.send_test("msg_t", tenant=TENANT, host="x", webhook={"url": "https://x"}, data={})
+    )
+    world.settle(world.delivery(), "failed")
+    for one in world.store.run(ledger.list_deliveries(TENANT, limit=9, look=9)).entries:
+        world.store.run(ledger.redeliver(one.id, tenant=TENANT))
+    world.settle(world.delivery(), "gone")
+    world.store.run(endpoints.enable_endpoint(found, tenant=TENANT))
+    world.store.run(ledger.redeliver_failed(TENANT, since=0, upto=None, most=9))
+    world.client.delete("{dr}:delivery:msg_t")
+
+
+def reuse_a_picture(world: World) -> str:
+    """Let a job be made of the picture of one that was done."""
+    job = world.new_job(webhook=HOOK, webhook_host="x")
+    found = world.store.run(reuse(job, object_name="t/copy-0"))
+    assert found is not None
+    copied = replace(job, reused=found.copy)
+    world.store.run(asking.accept(copied, not_after_ms=FAR))
+    return job.id
+
+
+def ask_together(world: World) -> list[str]:
+    """Ask for two jobs at once, leave, and come again; the first tries are other jobs."""
+    for answered in (True, False):
+        first = world.together(2)
+        made = [job.id for job in first.jobs]
+        world.store.run(asking.accept_all(first, not_after_ms=FAR))
+        world.store.run(asking.end_try(first, made, answered=answered))
+    retry = world.store.run(asking.accept_all(world.together(2, is_retry=True), not_after_ms=FAR))
+    assert retry == asking.Joined(tuple(made))
+    return made
+
+
+def live_through_batches(world: World) -> list[str]:
+    """Let one batch be given up, and another be committed, laid out and canceled."""
+    for is_wanted in (False, True):
+        jobs = [world.new_job() for _ in range(4)]
+        batch_id = world.stage(jobs[:2], jobs[2:])
+        if is_wanted:
+            world.commit(batch_id, 4)
+            world.tend(batch_id, most=2)
+            world.store.run(batches.cancel_batch(batch_id, tenant=TENANT))
+        else:
+            world.store.run(batches.drop(batch_id))
+        world.tend(batch_id, most=2, most_ends=2)
+    return [job.id for job in jobs]
+
+
+def keep_house(world: World) -> None:
+    """Let a lease be lost and the job rescued, and do what else a worker does beside the jobs."""
+    world.limit(weight=2)
+    held = world.claim()
+    world.store.run(
+        upkeep.renew(
+            "w", queue="generate", threads=1, lease_seconds=15, held=[(held.job.id, held.fence)]
+        )
+    )
+    world.lose_lease(held.job.id)
+    world.rescue()
+    world.store.run(upkeep.learn(moves.DOWN))
+    world.store.run(upkeep.leave("w"))
+    world.store.run(upkeep.trash(["gone"], most=10))
+    world.client.zadd("{dr}:expiries", {held.job.id: 1}, xx=True)
+    world.store.run(upkeep.expire(most=10))
+    operate(world)
+
+
+def operate(world: World) -> None:
+    """Do what operators do, each thing once."""
+    secret = signing.new_webhook_secret()
+    world.store.run(tenants.create_tenant(deed(), TENANT, {}, webhook_secret=secret))
+    world.store.run(tenants.limit(TENANT, deed(), weight=3))
+    first, second = new_key(), new_key()
+    made = world.store.run(access.add_key(deed(), TENANT, first, TENANT_SCOPES))
+    assert isinstance(made, access.KeyFacts), made
+    made = world.store.run(
+        access.rotate_key(deed(), TENANT, first.id, second, grace_seconds=9, expires_at=None)
+    )
+    assert isinstance(made, access.KeyFacts), made
+    world.store.run(access.use_key(second.id))
+    assert world.store.run(access.revoke_key(deed(), TENANT, second.id))
+    world.store.run(operating.pause(deed(), "deliver"))
+    world.store.run(operating.resume(deed(), "deliver"))
+    spare = world.accept()
+    moved = [
+        world.store.run(
+            operating.move_jobs(deed(), action, [spare], deadline_seconds=3600, asked={})
+        ).moved
+        for action in CANCELED_AND_BACK
+    ]
+    assert moved == [1, 1, 1]
+
+
+CANCELED_AND_BACK: tuple[operating.Action, ...] = ("cancel", "again", "cancel")
+
+
+def deed() -> Deed:
+    return Deed("test", "request-1")
+
+
+def told_of(world: World, ids: list[str]) -> object:
+    """Say all that a move leaves behind, but for the times."""
+    jobs = [world.store.run(reading.read(one, tenant=TENANT)) for one in ids]
+    facts = world.store.run(reading.facts())
+    told = world.store.run(ledger.list_deliveries(TENANT, limit=99, look=99))
+    return (
+        [
+            [(change.state, change.attempt) for change in one.job.history] if one else None
+            for one in jobs
+        ],
+        [
+            (one.job.version, one.job.run, one.job.crashes, one.rank) if one else None
+            for one in jobs
+        ],
+        facts.jobs,
+        len(world.trash()),
+        world.store.run(usage(TENANT, days=1)).days[0].total,
+        facts.in_flight,
+        facts.depth,
+        world.client.xlen(f"{{dr}}:feed:{TENANT}"),
+        [(one.action, one.target) for one in world.store.run(read_audit(limit=50))],
+        sorted(key.state for key in world.store.run(access.list_keys(TENANT)) or ()),
+        len(world.client.keys("[{]dr}:delivery:*")),
+        world.permits(),
+        [
+            (one.state, one.pending, one.parked, one.failures)
+            for one in world.store.run(endpoints.list_endpoints(TENANT, limit=9)).endpoints
+        ],
+        # which of those of one millisecond goes first is left to their ids
+        sorted((one.type, one.state) for one in told.entries),
+        sum(one.attempt for one in told.entries),
+        len((world.client.hget(f"{{dr}}:tenant:{TENANT}", "webhook_old") or "").split()),
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(redis_url: str) -> object:
+    """What the same moves leave behind where nothing is lost."""
+    with closing(World(redis_url)) as world:
+        world.client.flushall()
+        return told_of(world, live_through(world))
+
+
+@pytest.mark.parametrize("script", sorted({*script_names()} - READ_ONLY))
+def test_a_script_whose_reply_is_lost_twice_has_moved_once(
+    undisturbed: object, proxy: Proxy, tell: Tell, script: str
+) -> None:
+    for action in ACTIONS:
+        # given: twice, so that the second try that every call has is not enough
+        with closing(World(proxy.url)) as world:
+            world.client.flushall()
+            world.store = Stubborn(world.client, world.scripts)
+            proxy.set(Rule(script, action, times=2))
+            # when
+            ids = live_through(world)
+            # then
+            assert proxy.struck == 2
+            assert told_of(world, ids) == undisturbed
+            assert_true(world)
+    tell("7a", f"replies of {script}: {', '.join(ACTIONS)}", lost=6, moves=3)
+
+
+# through a worker's thread --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def provider_url() -> Iterator[str]:
+    with running() as url:
+        yield url
+
+
+@pytest.fixture
+def provider(provider_url: str) -> Iterator[Client]:
+    with steered(provider_url) as client:
+        yield client
+
+
+@pytest.mark.parametrize("script", ["claim", "calling", "checkpoint", "succeed", "retry", "fail"])
+def test_a_worker_whose_replies_are_lost_pays_once_and_ends_the_job_once(
+    proxy: Proxy, s3: S3Server, provider: Client, tell: Tell, script: str
+) -> None:
+    # given
+    steps: dict[str, list[int]] = {"retry": [500], "fail": [400]}
+    statuses = steps.get(script, [])
+    provider.behave(*({"fault": "status", "status": status} for status in statuses))
+    with closing(Workshop(proxy.url, s3, provider)) as workshop:
+        job_id = workshop.accept()
+        proxy.set(Rule(script, "drop", times=3))
+        # when
+        job = workshop.finish(job_id)
+        # then
+        assert proxy.struck == 3
+        wanted = State.FAILED if script == "fail" else State.SUCCEEDED
+        assert job.state is wanted
+        assert (job.attempt, workshop.paid()) == (1 + (script == "retry"), script != "fail")
+        assert [one.state for one in job.history].count(wanted) == 1
+        assert workshop.slots() == (0, 0)
+    tell("7a", f"a worker's {script} unheard", lost=3, paid=workshop.paid())
+
+
+@pytest.mark.parametrize("script", ["claim_delivery", "settle_delivery"])
+def test_a_redis_that_says_nothing_holds_a_thread_no_longer_than_its_timeout(
+    proxy: Proxy, tell: Tell, script: str
+) -> None:
+    with closing(World(proxy.url, redis_timeout_seconds=0.2)) as world:
+        world.store = Stubborn(world.client, world.scripts)
+        world.accept(webhook=HOOK, webhook_host="x")
+        world.succeed(world.checkpoint(world.call(world.claim())))
+        proxy.set(Rule(script, "swallow", times=2))
+        world.settle(world.delivery(), "delivered")
+        assert proxy.struck == 2
+        assert_true(world)
+    tell("7a", f"reply of {script}: swallowed", lost=2, moves=1)
+
+
+# through the front door -----------------------------------------------------------------------
+
+
+def jobs_of(world: World, tenant: str) -> int:
+    return int(world.client.zcard(f"{{dr}}:jobs:{tenant}"))
+
+
+def test_an_accept_whose_reply_is_lost_once_is_sent_again_unseen(proxy: Proxy, tell: Tell) -> None:
+    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as door:
+        door.create()
+        proxy.set(Rule("accept", "drop"))
+        door.create()
+        assert proxy.struck == 1
+        assert jobs_of(door.world, door.tenant) == 2
+    tell("7a", "an accept unheard once", answers=202, jobs=1)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_accept_that_nobody_heard_of_is_one_job_under_the_id_told(
+    proxy: Proxy, tell: Tell, action: Action
+) -> None:
+    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as door:
+        # given
+        door.create()
+        proxy.set(Rule("accept", action, times=2))
+        key = {"idempotency-key": "only-once"}
+        # when
+        answer = door.client.post("/v1/jobs", json=PROMPT, headers=key)
+        # then
+        told = problem(answer, 503, "accept_unknown")["job_id"]
+        proxy.set()
+        again = door.client.post("/v1/jobs", json=PROMPT, headers=key)
+        assert (again.status_code, again.json()["id"]) == (202, told)
+        assert jobs_of(door.world, door.tenant) == 2
+    tell("7a", f"an accept unheard for good: {action}", answers=503, jobs=1)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_batch_that_nobody_heard_of_is_whole_under_the_id_told(
+    proxy: Proxy, tell: Tell, action: Action
+) -> None:
+    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as door:
+        # given
+        body = {"jobs": [PROMPT] * 3}
+        key = {"idempotency-key": "only-once"}
+        assert door.client.post("/v1/batches", json=body).status_code == 202
+        proxy.set(Rule("commit", action, times=2))
+        # when
+        answer = door.client.post("/v1/batches", json=body, headers=key)
+        # then
+        told = problem(answer, 503, "accept_unknown")["batch_id"]
+        proxy.set()
+        assert door.client.get(answer.headers["location"]).json()["total"] == 3
+        again = door.client.post("/v1/batches", json=body, headers=key)
+        assert (again.status_code, again.json()["id"]) == (202, told)
+        wait_until(lambda: jobs_of(door.world, door.tenant) == 6, "its stage to be taken away")
+    tell("7a", f"a batch unheard for good: {action}", answers=503, batches=1)
+
+
+def test_a_batch_of_which_a_chunk_is_unheard_is_no_batch(proxy: Proxy, tell: Tell) -> None:
+    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as door:
+        door.create()
+        proxy.set(Rule("stage", "drop", times=2))
+        answer = door.client.post("/v1/batches", json={"jobs": [PROMPT] * 3})
+        problem(answer, 503, "redis_down")
+        wait_until(lambda: jobs_of(door.world, door.tenant) == 1, "the stage to be taken away")
+        assert door.client.get("/v1/batches").json()["data"] == []
+    tell("7a", "a chunk of a batch unheard for good", answers=503, batches=0)

@@ -1,0 +1,172 @@
+"""Row 14: receivers that hang or fail do not delay the others, and in the end hear all.
+
+The worker that delivers is a real one; the jobs end here, so that nothing but it is measured. Each
+receiver has an address of its own, by which deliveries are shared out.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.waiting import wait_until
+from shared.jobs import Spec
+from shared.settings import Settings
+from tests.conftest import InTime
+from tests.crew import worker
+from tests.faults.conftest import Tell
+from tests.receiver import Received, Receiver, receiver
+from tests.store import World
+from tests.workshop import INPUT
+
+pytestmark = pytest.mark.xdist_group("faults-2")
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+MINUTE = 60
+NEEDED = {"onemin_api_key": "k", "s3_access_key": "access-key", "s3_secret_key": "secret-key"}
+
+
+@dataclass
+class Crowd:
+    """Many receivers, and a store that owes them webhooks."""
+
+    world: World
+    receivers: Sequence[Receiver]
+
+    def owe(self, each: int, to: Sequence[Receiver]) -> dict[str, Receiver]:
+        """Let `each` jobs a receiver end, in turns, all before the first is told; gives whose."""
+        self.world.client.hset("{dr}:gate", "paused:deliver", 1)
+        owed = {self._owe(one): one for _ in range(each) for one in to}
+        self.world.client.hdel("{dr}:gate", "paused:deliver")
+        return owed
+
+    def _owe(self, to: Receiver) -> str:
+        webhook = {"url": to.url, "events": ["job.succeeded"]}
+        spec = Spec("m", INPUT, webhook=webhook)
+        host = to.url.split("/")[2].split(":")[0]
+        job = self.world.accept(spec=spec, webhook=webhook, webhook_host=host)
+        self.world.succeed(self.world.checkpoint(self.world.call(self.world.claim())))
+        return job
+
+    def wait_for(self, owed: Mapping[str, Receiver], *, seconds: float) -> None:
+        """Wait until each of these jobs was told to its receiver."""
+        at = list({id(one): one for one in owed.values()}.values())
+        wait_until(
+            lambda: owed.keys() <= {one.json["data"]["id"] for one in received(at)},
+            f"{len(owed)} webhooks",
+            seconds=seconds,
+        )
+
+    def wait_for_end(self, owed: Mapping[str, Receiver], *, seconds: float) -> None:
+        """Wait until nothing is owed; each job must have been told under its one id."""
+        counts, client = "{dr}:counts", self.world.client
+        wait_until(
+            lambda: client.hget(counts, "webhook_pending") == "0", "no debt", seconds=seconds
+        )
+        ids: dict[str, set[str]] = {}
+        for one in received(self.receivers):
+            one.verify(SECRET)
+            ids.setdefault(one.json["data"]["id"], set()).add(one.id)
+        assert ids == {job: {f"msg_{job.removeprefix('job_')}_1_succeeded"} for job in owed}
+        assert client.zcard("{dr}:q:deliveries:leases") == 0
+
+
+def received(at: Sequence[Receiver]) -> list[Received]:
+    return [one for each in at for one in list(each.received)]
+
+
+def lasted(at: Sequence[Receiver]) -> float:
+    """Give the seconds from the first to the last webhook."""
+    times = [one.at for one in received(at)]
+    return max(times) - min(times)
+
+
+#: Opens a crowd of so many receivers, with a deliver worker of these settings.
+Open = Callable[..., Crowd]
+
+
+@pytest.fixture
+def open_crowd(empty_redis_url: str, tmp_path: Path) -> Iterator[Open]:
+    with ExitStack() as stack:
+        yield lambda count, **how: stack.enter_context(
+            _crowd(empty_redis_url, tmp_path, count, **how)
+        )
+
+
+@contextmanager
+def _crowd(
+    redis_url: str, directory: Path, count: int, *, threads: int, **changes: Any
+) -> Iterator[Crowd]:
+    hosts = [f"127.0.1.{number}" for number in range(1, count + 1)]
+    settings = {**NEEDED, "webhook_allow_hosts": ",".join(hosts), **changes}
+    world = World(redis_url, **settings)
+    world.client.hset("{dr}:tenant:acme", "webhook_secret", SECRET)
+    with ExitStack() as stack:
+        stack.callback(world.close)
+        receivers = [stack.enter_context(receiver(host)) for host in hosts]
+        told = {**settings, "redis_url": redis_url}
+        stack.enter_context(worker(directory, told, "deliver", threads=threads))
+        yield Crowd(world, receivers)
+
+
+def owed_to(owed: Mapping[str, Receiver], some: Sequence[Receiver]) -> dict[str, Receiver]:
+    return {job: to for job, to in owed.items() if any(to is one for one in some)}
+
+
+def test_a_hanging_receiver_holds_its_slots_and_no_one_else(open_crowd: Open, tell: Tell) -> None:
+    # given: one never answers and one only fails, and both have as much to hear as the others
+    often = ",".join(["0", *["0.5"] * 100])
+    crowd = open_crowd(
+        6, threads=8, webhook_host_slots=2, webhook_timeout_seconds=60, webhook_schedule=often
+    )
+    hanging, failing, *healthy = crowd.receivers
+    hanging.held, failing.status = True, 500
+    # when
+    owed = crowd.owe(10, crowd.receivers)
+    crowd.wait_for(owed_to(owed, healthy), seconds=30)
+    # then: while it hangs all others have heard everything, at the first attempt
+    assert len(hanging.received) <= 2
+    assert [len(one.received) for one in healthy] == [10] * 4
+    # and when both are well they hear it too
+    hanging.held, failing.status = False, 200
+    crowd.wait_for_end(owed, seconds=30)
+    tell(14, "one of 6 receivers hangs, one fails", webhooks=len(owed))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_two_that_hang_and_two_that_fail_for_a_minute_cost_sixteen_others_nothing(
+    open_crowd: Open, tell: Tell, in_time: InTime
+) -> None:
+    # given: the usual settings, and a first run without the bad ones
+    crowd = open_crowd(20, threads=Settings().concurrency)
+    bad, healthy = crowd.receivers[:4], crowd.receivers[4:]
+    crowd.wait_for_end(crowd.owe(50, healthy), seconds=120)
+    alone = lasted(healthy)
+    for one in crowd.receivers:
+        one.received.clear()
+    # when
+    for number, one in enumerate(bad):
+        one.held, one.status = (True, 200) if number < 2 else (False, 500)
+    owed = crowd.owe(50, crowd.receivers)
+    began = time.monotonic()
+    crowd.wait_for(owed_to(owed, healthy), seconds=120)
+    beside = lasted(healthy)
+    wait_until(lambda: time.monotonic() - began > MINUTE, "the end of a minute", seconds=90)
+    for one in bad:
+        one.held, one.status = False, 200
+    # then
+    crowd.wait_for_end(owed, seconds=600)
+    in_time(beside, 2 * alone)
+    tell(
+        14,
+        "1,000 jobs, 2 of 20 receivers hang, 2 fail",
+        healthy_without=alone,
+        healthy_beside=beside,
+        all_after=time.monotonic() - began,
+        sent=len(received(crowd.receivers)),
+    )

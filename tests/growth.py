@@ -1,0 +1,170 @@
+"""What a call costs Redis as the work grows, and what a job takes of its memory."""
+
+import itertools
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+from typing import Any
+
+from shared.jobs import Spec
+from shared.store import asking, moves, reading
+from shared.store.call import Call
+from tests.store import FAR, KEYS, World
+
+#: Accepts in one round trip while a backlog is made.
+CHUNK = 500
+PROMPT = (
+    "A red bicycle number {number} leaning against a white wall, product photograph, soft light"
+    " from the left, three quarter view, no text"
+)
+MODEL = "black-forest-labs/flux-2-klein-9b"
+
+
+def usual_spec(number: int) -> Spec:
+    """Write a request as the API does: every parameter said, a prompt of 130 characters."""
+    asked: Mapping[str, Any] = {
+        "prompt": PROMPT.format(number=number),
+        "aspect_ratio": "1:1",
+        "output_format": "webp",
+        "output_quality": 80,
+        "num_inference_steps": 4,
+        "go_fast": True,
+        "megapixels": "1",
+        "disable_safety_checker": False,
+        "seed": 1_000_000_000 + number,
+    }
+    return Spec(MODEL, asked)
+
+
+def fill(
+    world: World,
+    jobs: int,
+    tenants: int,
+    *,
+    name: str = "t",
+    spec: Callable[[int], Spec] = usual_spec,
+) -> list[tuple[str, str]]:
+    """Queue so many jobs, spread over tenants, in few round trips; gives (job, tenant) of each."""
+    made = []
+    numbers = iter(range(jobs))
+    while chunk := list(itertools.islice(numbers, CHUNK)):
+        new = [world.new_job(f"{name}{one % tenants}", spec=spec(one)) for one in chunk]
+        run_many(world, [asking.accept(one, not_after_ms=FAR) for one in new])
+        made += [(one.id, one.tenant) for one in new]
+    return made
+
+
+def run_many(world: World, calls: Sequence[Call[Any]]) -> list[Any]:
+    """Run calls in one round trip, and give their answers; raises the first error."""
+    with world.client.pipeline(transaction=False) as pipe:
+        for name in {call.script for call in calls}:
+            pipe.script_load(world.scripts[name].text)
+        loaded = len(pipe)
+        for call in calls:
+            keys = (len(call.keys), *call.keys)
+            pipe.execute_command("EVALSHA", world.scripts[call.script].sha, *keys, *call.args)
+        replies = pipe.execute()[loaded:]
+    return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
+
+
+def used(world: World) -> int:
+    """Give the bytes that Redis uses, but for what it keeps of its clients."""
+    told = world.client.info("memory")
+    return int(told["used_memory"]) - int(told["mem_clients_normal"])
+
+
+def finish_all(world: World) -> None:
+    """Have all that is queued done, one after the other."""
+    while isinstance(held := world.try_claim(), moves.Claim):
+        world.finish(held)
+
+
+def forget_what_passes(world: World) -> None:
+    """Delete what does not grow with the jobs: claims for a minute, the last 10,000 wakes."""
+    passing = list(world.client.scan_iter("[{]dr}:claim:*", count=1000))
+    world.client.delete("{dr}:wake", "{dr}:celery:generate", *passing)
+
+
+def commands(world: World, work: Callable[[], object]) -> dict[str, int]:
+    """Count what a piece of work lets Redis do: its own commands, and those of its scripts."""
+    world.client.config_resetstat()
+    work()
+    stats = world.client.info("commandstats")
+    told = {str(name).removeprefix("cmdstat_"): one["calls"] for name, one in stats.items()}
+    return {name: calls for name, calls in told.items() if name.split("|")[0] not in _OURS}
+
+
+_OURS = {"config", "info", "client", "hello", "ping"}
+
+
+@dataclass(frozen=True)
+class Times:
+    """Microseconds that a call of a kind took in Redis, the mean of each handful."""
+
+    kind: str
+    each: Sequence[float]
+
+    @property
+    def p50(self) -> float:
+        return median(self.each)
+
+    @property
+    def p99(self) -> float:
+        return quantiles(self.each, n=100)[98]
+
+
+#: Calls of a kind in one round trip, as the API sends those of many clients: a process just woken
+#: tells more of the machine than of the call.
+HANDFUL = 20
+
+
+class Backlog:
+    """A world with a backlog, which each round of calls leaves as large as it was."""
+
+    def __init__(self, world: World, *, jobs: int, tenants: int) -> None:
+        self.world = world
+        self.tenants = tenants
+        self.jobs = fill(world, jobs, tenants)
+        self._dice = random.Random(5)
+        self._numbers = itertools.count(jobs)
+        self._times: dict[str, list[float]] = {}
+
+    def round(self) -> None:
+        """Make a handful of calls of each kind, and note the time they took Redis."""
+        numbers = list(itertools.islice(self._numbers, HANDFUL))
+        some = self._dice.sample(self.jobs, HANDFUL)
+        self._timed([self._accept(number) for number in numbers])
+        self._timed([reading.read(job_id, tenant=tenant) for job_id, tenant in some])
+        self._timed(
+            [reading.list_jobs(one, reading.Filter(), limit=50, look=1000) for _, one in some[:4]]
+        )
+        nonces = [f"round-{number}" for number in numbers]
+        held = self._timed([moves.claim(one, lease_seconds=60, key_ids=KEYS) for one in nonces])
+        jobs = [one.job for one in held]
+        run_many(self.world, [asking.cancel(job.id, tenant=job.tenant) for job in jobs])
+
+    def times(self) -> list[Times]:
+        return [Times(kind, each) for kind, each in self._times.items()]
+
+    def _accept(self, number: int) -> Call[Any]:
+        job = self.world.new_job(f"t{number % self.tenants}", spec=usual_spec(number))
+        return asking.accept(job, not_after_ms=FAR)
+
+    def _timed(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        self.world.client.config_resetstat()
+        answers = run_many(self.world, calls)
+        ran = self.world.client.info("commandstats")["cmdstat_evalsha"]
+        assert ran["calls"] == len(calls)
+        self._times.setdefault(calls[0].script, []).append(ran["usec_per_call"])
+        return answers
+
+
+def table(small: Sequence[Times], large: Sequence[Times]) -> str:
+    """Set the times at two sizes side by side."""
+    lines = [f"{'':<8}{'p50':>8}{'p99':>8}{'p50':>8}{'p99':>8}{'ratio of p50':>14}"]
+    for few, many in zip(small, large, strict=True):
+        ratio = many.p50 / few.p50
+        times = "".join(f"{one:>8.0f}" for one in (few.p50, few.p99, many.p50, many.p99))
+        lines.append(f"{few.kind:<8}{times}{ratio:>14.2f}")
+    return "\n".join(lines)

@@ -1,0 +1,83 @@
+import shutil
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sandbox.provider.server import running
+from shared.net.sockets import bounded
+from tests.front_door import FrontDoor, served, settings, tenant_at
+from tests.integration.sandbox_client import Client, steered
+from tests.servers import S3Server
+from tests.workshop import Workshop
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A client's context that trusts nobody but the server with the other one, at localhost."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl here to make a certificate with")
+    directory = tmp_path_factory.mktemp("tls")
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-nodes", "-newkey", "ec", "-days", "2"),
+            *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(certificate, key)
+    return bounded(ssl.create_default_context(cafile=str(certificate))), theirs
+
+
+@pytest.fixture(scope="module")
+def provider_url() -> Iterator[str]:
+    with running() as url:
+        yield url
+
+
+@pytest.fixture
+def provider(provider_url: str) -> Iterator[Client]:
+    with steered(provider_url) as client:
+        yield client
+
+
+#: Opens a workshop with the settings given.
+Open = Callable[..., Workshop]
+
+
+@pytest.fixture
+def open_workshop(empty_redis_url: str, s3: S3Server, provider: Client) -> Iterator[Open]:
+    opened: list[Workshop] = []
+
+    def build(**changes: Any) -> Workshop:
+        opened.append(Workshop(empty_redis_url, changes.pop("s3", s3), provider, **changes))
+        return opened[-1]
+
+    yield build
+    for workshop in opened:
+        workshop.close()
+
+
+@pytest.fixture
+def workshop(open_workshop: Open) -> Workshop:
+    return open_workshop()
+
+
+@pytest.fixture(scope="module")
+def url(redis_url: str) -> Iterator[str]:
+    with served(settings(redis_url)) as url:
+        yield url
+
+
+@pytest.fixture
+def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
+    with tenant_at(url, empty_redis_url) as door:
+        yield door

@@ -1,0 +1,368 @@
+"""A batch over HTTP: asked for in three ways, whole or not at all, read, listed and canceled."""
+
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from sandbox.waiting import wait_until
+from shared.batches import JOBS_MAX
+from shared.store import batches
+from tests.front_door import PROMPT, FrontDoor, pointers, problem, served, settings, tenant_at
+from tests.queue_truth import assert_true
+
+NDJSON = {"content-type": "application/x-ndjson"}
+JSON = {"content-type": "application/json"}
+
+
+def lines(*bodies: object) -> bytes:
+    return b"".join(json.dumps(body).encode() + b"\n" for body in bodies)
+
+
+def prompts(count: int) -> list[dict[str, Any]]:
+    return [{"input": {"prompt": f"Lighthouse {n}"}} for n in range(count)]
+
+
+def ask(door: FrontDoor, body: object, **headers: str) -> httpx.Response:
+    if isinstance(body, bytes):
+        return door.client.post("/v1/batches", content=body, headers={**NDJSON, **headers})
+    return door.client.post("/v1/batches", json=body, headers=headers)
+
+
+def accepted(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 202, answer.text
+    batch = dict(answer.json())
+    assert answer.headers["location"] == f"/v1/batches/{batch['id']}"
+    return batch
+
+
+def jobs_of(door: FrontDoor, batch_id: str) -> list[dict[str, Any]]:
+    """Give the jobs in the order asked for."""
+    page = door.client.get("/v1/jobs", params={"batch_id": batch_id, "limit": 200}).json()
+    return list(reversed(page["data"]))
+
+
+def wait_until_laid_out(door: FrontDoor) -> None:
+    redis = door.world.client
+    wait_until(lambda: not redis.exists("{dr}:tending"), "the batches to be laid out")
+
+
+def assert_nothing_is_left(door: FrontDoor) -> None:
+    """Nothing of any batch is in Redis, be it seen or staged."""
+    redis = door.world.client
+    wait_until(lambda: not redis.exists("{dr}:tending"), "the stage to be taken away")
+    for pattern in ("job:*", "staged:*", "batch:*", "jobs:*", "batches:*", "idem:*"):
+        assert redis.keys(f"[{{]dr}}:{pattern}") == []
+    assert_true(door.world)
+
+
+def staged(door: FrontDoor) -> int:
+    return len(door.world.client.keys("[{]dr}:staged:*"))
+
+
+@pytest.mark.parametrize("as_lines", [True, False])
+def test_every_job_is_accepted_in_the_order_asked_for(door: FrontDoor, as_lines: bool) -> None:  # noqa: FBT001
+    bodies = prompts(5)
+    batch = accepted(ask(door, lines(*bodies) if as_lines else {"jobs": bodies}))
+
+    assert batch["status"] == "queued"
+    assert (batch["total"], batch["progress"], batch["eta_seconds"]) == (5, 0.0, None)
+    assert batch["counts"]["queued"] == 5
+    assert batch["priority"] == "low"
+    wait_until_laid_out(door)
+    jobs = jobs_of(door, batch["id"])
+    assert [job["input"]["prompt"] for job in jobs] == [one["input"]["prompt"] for one in bodies]
+    assert {job["batch_id"] for job in jobs} == {batch["id"]}
+    assert {job["priority"] for job in jobs} == {"low"}
+    assert [job["id"] for job in jobs] == [door.world.claim().job.id for _ in jobs]
+    assert_true(door.world)
+
+
+OPTIONS = {
+    "priority": "normal",
+    "deadline_seconds": 600,
+    "tags": ["spring"],
+    "metadata": {"campaign": "7"},
+    "webhook": {"url": "https://example.com/hook", "headers": {"X-Secret": "s"}},
+}
+
+
+@pytest.mark.parametrize("form", ["lines", "jobs", "variations"])
+def test_what_holds_for_the_batch_holds_for_each_job_that_says_nothing_else(
+    door: FrontDoor, form: str
+) -> None:
+    own = {**PROMPT, "priority": "high", "deadline_seconds": 60, "tags": ["spring", "own"]}
+    forms: dict[str, object] = {
+        "lines": lines({"batch": OPTIONS}, PROMPT, own),
+        "jobs": {**OPTIONS, "jobs": [PROMPT, own]},
+        "variations": {**OPTIONS, **PROMPT, "variations": 2},
+    }
+    batch = accepted(ask(door, forms[form]))
+
+    assert batch["metadata"] == {"campaign": "7"}
+    assert batch["tags"] == ["spring"]
+    hook = {"url": "https://example.com/hook", "events": ["batch.completed"]}
+    assert batch["webhook"] == hook
+    first, second = jobs_of(door, batch["id"])
+    assert (first["priority"], first["tags"], first["metadata"]) == ("normal", ["spring"], {})
+    assert first["webhook"] is None
+    if form != "variations":
+        assert (second["priority"], second["tags"]) == ("high", ["spring", "own"])
+    # a job that is read before it is laid out is the one that is read after
+    wait_until_laid_out(door)
+    assert jobs_of(door, batch["id"]) == [
+        {**job, "position": later["position"]}
+        for job, later in zip([first, second], jobs_of(door, batch["id"]), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("seed", "wanted"), [(7, [7, 8, 9]), (None, None)])
+def test_variations_have_pinned_and_different_seeds(
+    door: FrontDoor, seed: int | None, wanted: list[int] | None
+) -> None:
+    body = {"input": {"prompt": "p", **({"seed": seed} if seed else {})}, "variations": 3}
+    batch = accepted(ask(door, body))
+    seeds = [job["input"]["seed"] for job in jobs_of(door, batch["id"])]
+    assert len(set(seeds)) == 3
+    assert wanted in (None, seeds)
+
+
+BAD: Sequence[tuple[object, set[str]]] = [
+    (
+        lines(PROMPT, {"input": {}}, PROMPT, {"prompt": "p"}),
+        {
+            "/line/2/input/prompt",
+            "/line/4/input",
+            "/line/4/prompt",
+        },
+    ),
+    (b'\n\n{"input":{"prompt":"p"}}\n{"input":\n', {"/line/4"}),
+    (
+        lines({"batch": {"priority": "soon"}}, {"input": {"prompt": 7}}),
+        {
+            "/line/1/batch/priority",
+            "/line/2/input/prompt",
+        },
+    ),
+    (lines(PROMPT, {"batch": {}}), {"/line/2/batch", "/line/2/input"}),
+    (b"", {""}),
+    (b"\n \n", {""}),
+    (lines({"batch": {}}), {""}),
+    (
+        {"jobs": [PROMPT, {"input": {"prompt": "p", "seed": "7"}}, 5]},
+        {
+            "/jobs/1/input/seed",
+            "/jobs/2",
+        },
+    ),
+    ({"jobs": []}, {""}),
+    ({"jobs": {}}, {"/jobs"}),
+    ({"jobs": [PROMPT], "priorty": "low"}, {"/priorty"}),
+    ({"jobs": [PROMPT], "input": {"prompt": "p"}}, {"/input"}),
+    (
+        {"jobs": [PROMPT], "webhook": {"url": "http://127.0.0.1/", "events": ["job.failed"]}},
+        {
+            "/webhook/url",
+            "/webhook/events/0",
+        },
+    ),
+    ({}, {"/jobs"}),
+    ([], {""}),
+    ({"input": {"prompt": "p"}}, {"/variations"}),
+    ({"input": {"prompt": "p"}, "variations": 0}, {"/variations"}),
+    ({"input": {"prompt": "p", "seed": 2**53 - 2}, "variations": 3}, {"/variations"}),
+    ({"input": {"prompt": "", "seed": "1"}, "variations": 3}, {"/input/prompt", "/input/seed"}),
+    ({"input": {"prompt": "p"}, "variations": JOBS_MAX + 1}, {"/variations"}),
+    ({"jobs": [{**PROMPT, "tags": [str(n) for n in range(10)]}], "tags": ["x"]}, {"/jobs/0/tags"}),
+]
+
+
+def test_a_bad_batch_is_refused_whole_and_every_fault_named(door: FrontDoor) -> None:
+    for body, wanted in BAD:
+        assert pointers(ask(door, body)) == wanted, body
+    assert_nothing_is_left(door)
+
+
+def test_json_that_breaks_off_is_no_batch(door: FrontDoor) -> None:
+    for raw in (
+        b'{"jobs":[{"input":{"prompt":"p"}}',
+        b'{"jobs":[]} {}',
+        b"x",
+        b'{"jobs":1,"jobs":2}',
+    ):
+        answer = door.client.post("/v1/batches", content=raw, headers=JSON)
+        assert pointers(answer) <= {"", "/jobs"}, raw
+
+
+def test_a_bad_last_line_takes_back_all_that_was_staged(door: FrontDoor) -> None:
+    count = 2 * batches.CHUNK_JOBS + 10
+    answer = ask(door, lines(*prompts(count), {"input": {"prompt": "p", "seed": -1}}))
+    assert pointers(answer) == {f"/line/{count + 1}/input/seed"}
+    assert_nothing_is_left(door)
+
+
+def test_so_many_faults_are_told_and_the_rest_counted(door: FrontDoor) -> None:
+    body = problem(ask(door, lines(*[{"input": {}}] * 130)), 422, "invalid_request")
+    assert len(body["errors"]) == 100
+    assert body["errors_left_out"] == 30
+    assert body["errors"][99]["pointer"] == "/line/100/input/prompt"
+
+
+@pytest.mark.long
+def test_one_job_too_many_is_refused_without_the_rest_being_read(door: FrontDoor) -> None:
+    answer = ask(door, lines(PROMPT) * (JOBS_MAX + 1))
+    assert pointers(answer) == {"/line"}
+    assert answer.headers["connection"] == "close"
+    assert_nothing_is_left(door)
+
+
+def test_a_line_that_is_too_long_is_refused(door: FrontDoor) -> None:
+    long = {"input": {"prompt": "p" * 1_000_001}}
+    assert pointers(ask(door, lines(PROMPT, long, PROMPT))) == {"/line/2"}
+    assert_nothing_is_left(door)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"content-type": "text/plain"}, {"content-type": ""}, {**NDJSON, "content-encoding": "gzip"}],
+)
+def test_another_kind_of_body_is_refused(door: FrontDoor, headers: dict[str, str]) -> None:
+    answer = door.client.post("/v1/batches", content=lines(PROMPT), headers=headers)
+    problem(answer, 415, "unsupported_media_type")
+
+
+def test_the_limit_of_a_batch_s_body_is_its_own(redis_url: str) -> None:
+    chosen = settings(redis_url, max_body_bytes=1000, max_batch_bytes=5000)
+    with served(chosen) as url, tenant_at(url, redis_url) as door:
+        body = lines(*prompts(30))
+        assert 1000 < len(body) < 5000
+        accepted(ask(door, body))
+        problem(ask(door, body * 6), 413, "body_too_large")
+        for path in ("/v1/jobs", "/v1/batches/", "/v1/batches/x/cancel"):
+            answer = door.client.post(path, content=body, headers=JSON)
+            problem(answer, 413, "body_too_large")
+
+        def parts() -> Iterator[bytes]:
+            for _ in range(10):
+                yield body
+
+        problem(
+            door.client.post("/v1/batches", content=parts(), headers=NDJSON), 413, "body_too_large"
+        )
+
+
+def test_a_client_that_goes_away_in_the_middle_leaves_nothing(door: FrontDoor) -> None:
+    address = urlsplit(door.url)
+    body = lines(*prompts(batches.CHUNK_JOBS + 1))
+    head = (
+        f"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+        f"Authorization: Bearer {door.credentials.api_key}\r\nContent-Length: 9000000\r\n\r\n"
+    )
+    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+        connection.sendall(head.encode() + body)
+        wait_until(lambda: staged(door) == batches.CHUNK_JOBS, "the first chunk to be staged")
+        assert door.client.get("/v1/jobs").json()["data"] == []
+    wait_until(lambda: staged(door) == 0, "the stage to be taken away")
+    assert_nothing_is_left(door)
+
+
+@pytest.mark.parametrize("form", ["lines", "jobs", "variations"])
+def test_the_same_key_and_body_is_one_batch(door: FrontDoor, form: str) -> None:
+    forms: dict[str, object] = {
+        "lines": lines({"batch": {"tags": ["a"]}}, *prompts(3)),
+        "jobs": {"jobs": prompts(3), "tags": ["a"]},
+        "variations": {**PROMPT, "variations": 3},
+    }
+    others: dict[str, object] = {
+        "lines": lines({"batch": {"tags": ["b"]}}, *prompts(3)),
+        "jobs": {"jobs": prompts(3), "tags": ["b"]},
+        "variations": {**PROMPT, "variations": 4},
+    }
+    key = {"idempotency-key": "only-once"}
+    first = ask(door, forms[form], **key)
+    again = ask(door, forms[form], **key)
+
+    assert accepted(again)["id"] == accepted(first)["id"]
+    assert again.headers["idempotent-replayed"] == "true"
+    assert "idempotent-replayed" not in first.headers
+    told = problem(ask(door, others[form], **key), 422, "idempotency_key_reused")
+    assert told["batch_id"] == first.json()["id"]
+    wait_until_laid_out(door)
+    assert len(jobs_of(door, first.json()["id"])) == 3
+    assert staged(door) == 0
+    assert_true(door.world)
+
+
+def test_a_key_whose_batch_is_forgotten_is_gone(door: FrontDoor) -> None:
+    key = {"idempotency-key": "k"}
+    batch = accepted(ask(door, {"jobs": [PROMPT]}, **key))
+    (job,) = jobs_of(door, batch["id"])
+    door.client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert door.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+
+    told = problem(ask(door, {"jobs": [PROMPT]}, **key), 410, "job_deleted")
+    assert told["batch_id"] == batch["id"]
+    problem(door.client.get(f"/v1/batches/{batch['id']}"), 404, "not_found")
+
+
+def test_a_bad_idempotency_key_is_named_with_the_rest(door: FrontDoor) -> None:
+    answer = ask(door, {"jobs": [{}]}, **{"idempotency-key": "x" * 256})
+    assert pointers(answer) == {"/header/Idempotency-Key", "/jobs/0/input"}
+
+
+def test_a_batch_for_which_there_is_no_room_leaves_nothing(door: FrontDoor) -> None:
+    door.world.limit(door.tenant, max_queued=batches.CHUNK_JOBS + 2)
+    body = lines(*prompts(batches.CHUNK_JOBS + 3))
+    problem(ask(door, body), 429, "tenant_queue_full")
+    assert_nothing_is_left(door)
+
+
+def test_a_batch_shows_what_became_of_its_jobs(door: FrontDoor) -> None:
+    batch = accepted(ask(door, lines(*prompts(4))))
+    wait_until_laid_out(door)
+    door.succeed()
+    door.world.fail(door.world.claim())
+
+    now = door.client.get(f"/v1/batches/{batch['id']}").json()
+    assert now["status"] == "running"
+    assert now["counts"] == {"queued": 2, "running": 0, "succeeded": 1, "failed": 1, "canceled": 0}
+    assert now["progress"] == 0.5
+    assert now["eta_seconds"] >= 0
+    page = door.client.get("/v1/batches").json()
+    assert [{**one, "eta_seconds": now["eta_seconds"]} for one in page["data"]] == [now]
+
+
+def test_a_canceled_batch_is_completed_and_cannot_be_canceled_again(door: FrontDoor) -> None:
+    count = batches.CHUNK_ENDS + 5
+    batch = accepted(ask(door, lines(*prompts(count))))
+    answer = door.client.post(f"/v1/batches/{batch['id']}/cancel").json()
+    assert answer["status"] in {"canceling", "completed"}
+    address = f"/v1/batches/{batch['id']}"
+    wait_until(lambda: door.client.get(address).json()["status"] == "completed", "the cancel")
+    assert door.client.get(address).json()["counts"]["canceled"] == count
+    problem(door.client.post(f"{address}/cancel"), 409, "batch_final")
+    assert door.world.try_claim() is None
+
+
+def test_batches_are_listed_newest_first_page_by_page(door: FrontDoor) -> None:
+    made = [accepted(ask(door, {"jobs": [PROMPT]}))["id"] for _ in range(3)]
+    first = door.client.get("/v1/batches", params={"limit": 2}).json()
+    rest = door.client.get("/v1/batches", params={"cursor": first["next_cursor"]}).json()
+    assert [one["id"] for one in [*first["data"], *rest["data"]]] == made[::-1]
+    assert rest["next_cursor"] is None
+    assert pointers(door.client.get("/v1/batches", params={"cursor": "eA"})) == {"/query/cursor"}
+
+
+@pytest.mark.parametrize("path", ["", "/cancel", "/manifest"])
+def test_another_tenant_s_batch_is_not_found(door: FrontDoor, path: str) -> None:
+    batch = accepted(ask(door, {"jobs": [PROMPT]}))
+    with tenant_at(door.url, str(door.world.settings.redis_url)) as other:
+        for name in (batch["id"], "batch_x", f"batch_{'0' * 26}"):
+            method = "POST" if path == "/cancel" else "GET"
+            answer = other.client.request(method, f"/v1/batches/{name}{path}")
+            problem(answer, 404, "not_found")
+        assert other.client.get("/v1/batches").json()["data"] == []

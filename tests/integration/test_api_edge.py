@@ -1,0 +1,222 @@
+"""What holds for every request: an id, a problem for whatever is wrong, a limit, a count."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.edge import Edge
+from api.routes import ROUTES
+from api.wire import HEAD_BYTES
+from tests.front_door import PROMPT, FrontDoor, problem, served, settings, tenant_at
+
+LIMIT = 5000
+
+
+@pytest.fixture(scope="module")
+def url(redis_url: str) -> Iterator[str]:
+    with served(settings(redis_url, max_body_bytes=LIMIT)) as url:
+        yield url
+
+
+@pytest.fixture
+def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
+    with tenant_at(url, empty_redis_url) as door:
+        yield door
+
+
+@pytest.mark.parametrize("given", ["abc", "a.b_c-D9", "x" * 128])
+def test_a_sane_request_id_comes_back(door: FrontDoor, given: str) -> None:
+    answer = door.client.get("/nowhere", headers={"x-request-id": given})
+    assert answer.headers["x-request-id"] == given
+    assert answer.json()["request_id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "<script>", "a/b"])
+def test_an_odd_request_id_is_replaced(door: FrontDoor, given: str) -> None:
+    answer = door.client.get("/healthz", headers={"x-request-id": given})
+    assert answer.headers["x-request-id"] not in {given, ""}
+
+
+def test_every_request_has_an_id_of_its_own(door: FrontDoor) -> None:
+    found = {door.client.get("/healthz").headers["x-request-id"] for _ in range(20)}
+    assert len(found) == 20
+
+
+def test_an_unknown_path_is_a_problem(door: FrontDoor) -> None:
+    for path in ("/nowhere", "/v1/jobs/", "/v1//jobs", "/docs", "/v1/jobs/a/b/c"):
+        problem(door.client.get(path), 404, "not_found")
+
+
+def test_a_wrong_method_is_told_the_right_ones(door: FrontDoor) -> None:
+    answer = door.client.delete("/v1/jobs")
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    assert door.client.put("/v1/jobs/x/cancel").headers["allow"] == "POST"
+
+
+def test_head_answers_like_get_without_a_body(door: FrontDoor) -> None:
+    job = door.create()
+    answer = door.client.head(f"/v1/jobs/{job['id']}")
+    assert answer.status_code == 200
+    assert answer.headers["etag"] == 'W/"1"'
+    assert answer.content == b""
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "json", "*/*"]
+)
+def test_a_body_that_is_not_said_to_be_json_is_refused(
+    door: FrontDoor, content_type: str | None
+) -> None:
+    headers = {} if content_type is None else {"content-type": content_type}
+    body = b'{"input":{"prompt":"p"}}'
+    answer = door.client.post("/v1/jobs", content=body, headers=headers)
+    problem(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(("encoding", "status"), [("gzip", 415), ("", 415), ("Identity", 202)])
+def test_a_compressed_body_is_refused(door: FrontDoor, encoding: str, status: int) -> None:
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    answer = door.client.post("/v1/jobs", content=b'{"input":{"prompt":"p"}}', headers=headers)
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON; charset=utf-8", "application/json;"]
+)
+def test_json_is_taken_however_it_is_said(door: FrontDoor, content_type: str) -> None:
+    headers = {"content-type": content_type}
+    body = b'{"input":{"prompt":"p"}}'
+    assert door.client.post("/v1/jobs", content=body, headers=headers).status_code == 202
+
+
+def test_a_body_over_the_limit_is_refused(door: FrontDoor) -> None:
+    fits = {"input": {"prompt": "p" * 4000}}
+    assert door.client.post("/v1/jobs", json=fits).status_code == 202
+    answer = door.client.post("/v1/jobs", json={"input": {"prompt": "p" * LIMIT}})
+    problem(answer, 413, "body_too_large")
+
+
+def test_a_chunked_body_is_counted_as_it_comes(door: FrontDoor) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b'{"input":{"prompt":"'
+        for _ in range(10):
+            yield b"p" * 1000
+        yield b'"}}'
+
+    answer = door.client.post(
+        "/v1/jobs", content=chunks(), headers={"content-type": "application/json"}
+    )
+    problem(answer, 413, "body_too_large")
+
+
+def test_a_body_that_is_said_to_be_too_large_is_not_waited_for(door: FrontDoor) -> None:
+    parts = urlsplit(door.url)
+    with socket.create_connection((parts.hostname, parts.port), 5) as connection:
+        connection.sendall(
+            b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            + f"Authorization: Bearer {door.credentials.api_key}\r\n".encode()
+            + b"Content-Length: 99999999\r\n\r\n"
+        )
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"body_too_large" in answer
+
+
+def test_requests_are_counted_by_route_and_not_by_path(door: FrontDoor) -> None:
+    for number in range(3):
+        door.client.get(f"/v1/jobs/job_{number}")
+    door.client.get("/secret-path")
+    door.client.request("PROPFIND", "/healthz")
+    text = door.client.get("/metrics").text
+    assert (
+        'darkroom_http_requests_total{method="GET",route="/v1/jobs/{job_id}",status="404"}' in text
+    )
+    assert 'route="unmatched"' in text
+    assert 'method="OTHER"' in text
+    assert "secret-path" not in text
+    assert "PROPFIND" not in text
+    assert 'darkroom_jobs{status="queued"}' in text
+    assert 'darkroom_http_requests_total{method="POST",route="/v1/jobs",status="503"}' in text
+
+
+def test_an_error_of_ours_tells_nothing() -> None:
+    app = FastAPI()
+    app.add_middleware(Edge, max_body_bytes=10)
+
+    @app.get("/broken")
+    async def broken(request: Request) -> Response:
+        raise RuntimeError(f"the secret of {request.url}")
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.get("/broken")
+
+    answer = asyncio.run(ask())
+    problem(answer, 500, "internal")
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("code", ["invalid_request", "redis_down"])
+def test_the_type_of_a_problem_can_be_looked_up(door: FrontDoor, code: str) -> None:
+    told = door.client.get(f"/problems/{code}").json()
+    assert told["code"] == code
+    assert told["title"]
+    problem(door.client.get("/problems/nothing"), 404, "not_found")
+
+
+def test_the_api_describes_itself(door: FrontDoor) -> None:
+    document = door.client.get("/openapi.json").json()
+    described = {
+        (method.upper(), path) for path, item in document["paths"].items() for method in item
+    }
+    assert described == {(min(route.methods or ()), route.path_format) for route in ROUTES}
+    create = document["paths"]["/v1/jobs"]["post"]
+    assert create["requestBody"]["content"]["application/json"]["examples"]["sports car"]
+    for status in ("401", "413", "415", "422", "429", "503"):
+        content = create["responses"][status]["content"]
+        assert set(content) == {"application/problem+json"}
+
+
+def test_what_the_api_refers_to_is_there(door: FrontDoor) -> None:
+    text = door.client.get("/openapi.json").text
+    names = set(httpx.Response(200, text=text).json()["components"]["schemas"])
+    referred = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert referred <= names
+    assert "HTTPValidationError" not in text
+
+
+def test_the_example_of_the_description_is_accepted(door: FrontDoor) -> None:
+    document = door.client.get("/openapi.json").json()
+    content = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
+    for example in content["application/json"]["examples"].values():
+        assert door.client.post("/v1/jobs", json=example["value"]).status_code == 202
+    assert door.client.post("/v1/jobs", json=PROMPT).status_code == 202
+
+
+@pytest.mark.parametrize("piece", [b"x-more: " + b"a" * 8000 + b"\r\n", b"a" * 8000])
+def test_a_head_that_does_not_end_is_not_kept(url: str, piece: bytes) -> None:
+    where = urlsplit(url)
+    with socket.create_connection((where.hostname, where.port), timeout=10) as opened:
+        opened.sendall(b"GET /healthz HTTP/1.1\r\nhost: h\r\nx-first: ")
+        with pytest.raises(ConnectionError):  # noqa: PT012  whichever piece it is that is refused
+            for _ in range(20_000_000 // len(piece)):
+                opened.sendall(piece)
+
+
+def test_a_head_may_be_long_and_come_in_pieces_again_and_again(url: str) -> None:
+    where = urlsplit(url)
+    head = b"HEAD /healthz HTTP/1.1\r\nhost: h\r\nx-long: %s\r\n\r\n" % (b"a" * (HEAD_BYTES // 2))
+    with socket.create_connection((where.hostname, where.port), timeout=10) as opened:
+        for _ in range(3):
+            opened.sendall(head[:1000])
+            opened.sendall(head[1000:])
+            assert opened.recv(65536).startswith(b"HTTP/1.1 200")

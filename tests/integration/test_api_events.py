@@ -1,0 +1,125 @@
+"""A job's changes as server-sent events: each once, in order, from wherever the client stopped."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from sandbox.waiting import wait_until
+from tests.front_door import FrontDoor, pointers
+
+
+def follow(door: FrontDoor, job_id: str, after: int | None = None, most: int = 99) -> list[Any]:
+    """Read events until the stream ends, or `most` came: (id, name, data)."""
+    headers = {} if after is None else {"last-event-id": str(after)}
+    found: list[Any] = []
+    with door.client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as stream:
+        assert stream.status_code == 200
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        assert stream.headers["x-accel-buffering"] == "no"
+        event: dict[str, str] = {}
+        for line in stream.iter_lines():
+            name, _, value = line.partition(": ")
+            if line and name:
+                event[name] = value
+            elif "id" in event:
+                found.append((int(event["id"]), event["event"], json.loads(event["data"])))
+                event = {}
+                if len(found) == most:
+                    break
+    return found
+
+
+def test_a_final_job_tells_its_whole_life_and_closes(door: FrontDoor) -> None:
+    job = door.create()
+    door.succeed()
+    events = follow(door, job["id"])
+    assert [(number, name) for number, name, _ in events] == [
+        (1, "queued"),
+        (2, "running"),
+        (3, "change"),
+        (4, "change"),
+        (5, "succeeded"),
+    ]
+    assert [data["step"] for _, _, data in events] == [
+        None,
+        "claimed",
+        "calling",
+        "fetching",
+        None,
+    ]
+    assert events[0][2] == {
+        "version": 1,
+        "status": "queued",
+        "step": None,
+        "attempt": 0,
+        "at": job["created_at"],
+    }
+
+
+def test_a_stream_that_was_cut_goes_on_where_it_was(door: FrontDoor) -> None:
+    job = door.create()
+    door.succeed()
+    whole = follow(door, job["id"])
+    for cut in range(1, 5):
+        assert follow(door, job["id"], most=cut) + follow(door, job["id"], after=cut) == whole
+
+
+def test_events_come_as_they_happen(door: FrontDoor) -> None:
+    job = door.create()
+    with ThreadPoolExecutor(1) as thread:
+        followed = thread.submit(follow, door, job["id"])
+        door.succeed()
+        events = followed.result(10)
+    assert [number for number, _, _ in events] == [1, 2, 3, 4, 5]
+
+
+def test_a_hundred_followers_hear_the_end(door: FrontDoor) -> None:
+    job = door.create()
+    begun = threading.Barrier(51)
+
+    def listen(_: int) -> str:
+        begun.wait(20)
+        return str(follow(door, job["id"])[-1][1])
+
+    with ThreadPoolExecutor(50) as threads:
+        heard = [threads.submit(listen, number) for number in range(50)]
+        begun.wait(20)
+        door.succeed()
+        assert [one.result(20) for one in heard] == ["succeeded"] * 50
+
+
+def test_a_client_that_knows_the_end_is_told_to_stop(door: FrontDoor) -> None:
+    job = door.create()
+    door.succeed()
+    path = f"/v1/jobs/{job['id']}/events"
+    assert door.client.get(path, headers={"last-event-id": "5"}).status_code == 204
+
+
+@pytest.mark.parametrize("written", ["x", "-1", "1.5", "9" * 10])
+def test_what_is_no_id_of_an_event_is_refused(door: FrontDoor, written: str) -> None:
+    job = door.create()
+    answer = door.client.get(f"/v1/jobs/{job['id']}/events", headers={"last-event-id": written})
+    assert pointers(answer) == {"/header/Last-Event-ID"}
+
+
+def test_a_stream_ends_when_its_job_is_canceled(door: FrontDoor) -> None:
+    job = door.create()
+    with ThreadPoolExecutor(1) as thread:
+        followed = thread.submit(follow, door, job["id"])
+        door.client.post(f"/v1/jobs/{job['id']}/cancel")
+        events = followed.result(10)
+    assert [name for _, name, _ in events] == ["queued", "canceled"]
+
+
+def test_nobody_reads_the_stream_of_wakes_when_nobody_waits(door: FrontDoor) -> None:
+    job = door.create()
+    door.succeed()
+    follow(door, job["id"])
+
+    def blocked() -> int:
+        return int(door.world.client.info("clients")["blocked_clients"])
+
+    wait_until(lambda: blocked() == 0, "the reader of wakes to rest")

@@ -1,0 +1,175 @@
+"""The picture of a job: whole, in part, known already, by key, by signature, by redirect."""
+
+import hashlib
+import io
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from api.pictures import STREAMS
+from shared.jobs import Image
+from tests.front_door import FrontDoor, problem, served, settings, tenant_at
+from tests.servers import S3Server
+
+SMALL = bytes(range(256)) * 40
+LARGE = bytes(range(251)) * 40_000
+
+
+@pytest.fixture(scope="module")
+def url(redis_url: str, s3: S3Server) -> Iterator[str]:
+    with served(settings(redis_url, s3_endpoint=s3.endpoint)) as url:
+        yield url
+
+
+@pytest.fixture
+def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
+    with tenant_at(url, empty_redis_url) as door:
+        yield door
+
+
+def picture(door: FrontDoor, s3: S3Server, body: bytes) -> tuple[str, Image]:
+    """Make a job whose picture has these bytes."""
+    job = door.create()
+    sha256 = hashlib.sha256(body).hexdigest()
+    key = f"{door.tenant}/2026/01/01/{job['id']}-1.webp"
+    s3.client().put_object(s3.bucket, key, io.BytesIO(body), len(body))
+    image = Image(key, "image/webp", 1344, 768, len(body), sha256)
+    door.succeed(image)
+    return job["id"], image
+
+
+def path(job_id: str) -> str:
+    return f"/v1/jobs/{job_id}/image"
+
+
+@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
+def test_the_bytes_are_those_that_were_stored(door: FrontDoor, s3: S3Server, body: bytes) -> None:
+    job_id, image = picture(door, s3, body)
+    answer = door.client.get(path(job_id))
+    assert answer.status_code == 200
+    assert answer.content == body
+    assert answer.headers["content-type"] == "image/webp"
+    assert answer.headers["etag"] == f'"{image.sha256}"'
+    assert answer.headers["content-length"] == str(len(body))
+    assert answer.headers["content-disposition"] == f'inline; filename="{job_id}.webp"'
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "max-age" in answer.headers["cache-control"]
+
+
+def test_the_address_on_the_job_needs_no_key(door: FrontDoor, s3: S3Server) -> None:
+    job_id, _ = picture(door, s3, SMALL)
+    written = door.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"]
+    assert door.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"] == written
+    parts = urlsplit(written)
+    answer = httpx.get(f"{door.url}{parts.path}?{parts.query}")
+    assert answer.content == SMALL
+
+
+def test_an_address_that_was_changed_opens_nothing(door: FrontDoor, s3: S3Server) -> None:
+    job_id, _ = picture(door, s3, SMALL)
+    other_id, _ = picture(door, s3, SMALL)
+    query = urlsplit(door.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"]).query
+    expires = query.partition("&")[0]
+    past = f"expires={int(time.time()) - 10}&{query.partition('&')[2]}"
+    for address in (
+        f"{path(other_id)}?{query}",
+        f"{path(job_id)}?{query}x",
+        f"{path(job_id)}?{past}",
+        f"{path(job_id)}?{expires}",
+        f"{path(job_id)}?signature=x",
+    ):
+        problem(httpx.get(f"{door.url}{address}"), 403, "signature_invalid")
+    problem(httpx.get(f"{door.url}{path(job_id)}"), 401, "unauthenticated")
+
+
+@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("written", "part"),
+    [
+        ("bytes=0-0", slice(0, 1)),
+        ("bytes=100-199", slice(100, 200)),
+        ("bytes=-7", slice(-7, None)),
+        ("bytes=5000-", slice(5000, None)),
+    ],
+)
+def test_a_range_is_given(
+    door: FrontDoor, s3: S3Server, body: bytes, written: str, part: slice
+) -> None:
+    job_id, _ = picture(door, s3, body)
+    answer = door.client.get(path(job_id), headers={"range": written})
+    assert answer.status_code == 206
+    assert answer.content == body[part]
+    start, stop, _ = part.indices(len(body))
+    assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(body)}"
+
+
+def test_a_range_outside_the_picture_is_refused(door: FrontDoor, s3: S3Server) -> None:
+    job_id, _ = picture(door, s3, SMALL)
+    answer = door.client.get(path(job_id), headers={"range": f"bytes={len(SMALL)}-"})
+    problem(answer, 416, "range_not_satisfiable")
+    assert answer.headers["content-range"] == f"bytes */{len(SMALL)}"
+
+
+def test_a_range_of_another_picture_gives_the_whole(door: FrontDoor, s3: S3Server) -> None:
+    job_id, image = picture(door, s3, SMALL)
+    headers = {"range": "bytes=0-9", "if-range": '"other"'}
+    assert door.client.get(path(job_id), headers=headers).status_code == 200
+    headers["if-range"] = f'"{image.sha256}"'
+    assert door.client.get(path(job_id), headers=headers).status_code == 206
+
+
+def test_a_known_picture_is_not_sent_again(door: FrontDoor, s3: S3Server) -> None:
+    job_id, image = picture(door, s3, SMALL)
+    answer = door.client.get(path(job_id), headers={"if-none-match": f'"{image.sha256}"'})
+    assert answer.status_code == 304
+    assert answer.content == b""
+
+
+def test_head_tells_the_size_without_asking_the_storage(door: FrontDoor, s3: S3Server) -> None:
+    job_id, _ = picture(door, s3, LARGE)
+    answer = door.client.head(path(job_id))
+    assert answer.status_code == 200
+    assert answer.headers["content-length"] == str(len(LARGE))
+    assert answer.content == b""
+
+
+def test_a_redirect_leads_to_the_storage(door: FrontDoor, s3: S3Server) -> None:
+    job_id, _ = picture(door, s3, SMALL)
+    answer = door.client.get(f"{path(job_id)}?redirect=1")
+    assert answer.status_code == 302
+    assert urlsplit(answer.headers["location"]).netloc == s3.endpoint
+    assert httpx.get(answer.headers["location"]).content == SMALL
+
+
+def test_a_job_without_a_picture_says_whether_one_may_come(door: FrontDoor) -> None:
+    job = door.create()
+    problem(door.client.get(path(job["id"])), 409, "image_not_ready")
+    door.client.post(f"/v1/jobs/{job['id']}/cancel")
+    problem(door.client.get(path(job["id"])), 404, "no_image")
+
+
+def test_a_picture_that_the_storage_lost_is_not_there(door: FrontDoor, s3: S3Server) -> None:
+    job = door.create()
+    door.succeed(Image("nobody/has/it.webp", "image/webp", 1, 1, 10, "0" * 64))
+    problem(door.client.get(path(job["id"])), 404, "image_missing")
+
+
+def test_clients_that_leave_do_not_keep_the_storage_busy(door: FrontDoor, s3: S3Server) -> None:
+    job_id, _ = picture(door, s3, LARGE)
+    for _ in range(3 * STREAMS):
+        with door.client.stream("GET", path(job_id)) as answer:
+            assert next(answer.iter_raw(1000))
+    assert door.client.get(path(job_id)).content == LARGE
+
+
+def test_a_storage_that_is_away_is_told(empty_redis_url: str) -> None:
+    away = settings(empty_redis_url, s3_endpoint="127.0.0.1:9", storage_timeout_seconds=2)
+    with served(away) as url, tenant_at(url, empty_redis_url) as door:
+        job = door.create()
+        door.succeed(Image("k.webp", "image/webp", 1, 1, 10, "0" * 64))
+        answer = door.client.get(path(job["id"]))
+    problem(answer, 503, "storage_down")
+    assert int(answer.headers["retry-after"]) > 0

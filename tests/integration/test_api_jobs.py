@@ -1,0 +1,373 @@
+"""A job over HTTP: asked for, read, listed, waited for, canceled."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import redis
+
+from sandbox.waiting import wait_until
+from shared import ids
+from shared.models import DEFAULT_MODEL
+from tests.bad_bodies import BAD_BODIES
+from tests.front_door import (
+    PROMPT,
+    FrontDoor,
+    client_of,
+    pointers,
+    problem,
+    served,
+    settings,
+    tenant_at,
+)
+
+JSON = {"content-type": "application/json"}
+
+
+def test_an_accepted_job_is_shown_with_every_parameter(door: FrontDoor) -> None:
+    answer = door.client.post(
+        "/v1/jobs",
+        json={
+            "model": DEFAULT_MODEL,
+            "input": {"prompt": "A lighthouse at dawn", "aspect_ratio": "16:9", "seed": 7},
+            "webhook": {"url": "https://example.com/hook", "headers": {"X-Secret": "s"}},
+            "metadata": {"order": "A-17"},
+            "tags": ["catalogue"],
+            "deadline_seconds": 600,
+        },
+    )
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert answer.headers["etag"] == 'W/"1"'
+    assert job["status"] == "queued"
+    assert job["waiting_on"] == "queue"
+    assert job["position"] == 0
+    assert job["input"] == {
+        "prompt": "A lighthouse at dawn",
+        "aspect_ratio": "16:9",
+        "output_format": "webp",
+        "output_quality": 80,
+        "num_inference_steps": 4,
+        "go_fast": True,
+        "megapixels": "1",
+        "disable_safety_checker": False,
+        "seed": 7,
+    }
+    assert job["metadata"] == {"order": "A-17"}
+    assert job["webhook"]["url"] == "https://example.com/hook"
+    assert set(job["webhook"]) == {"url", "events"}
+
+
+def test_what_the_202_says_is_what_is_read_later(door: FrontDoor) -> None:
+    job = door.create(tags=["a", "b"], metadata={"k": "v"}, priority="high", on_unknown="fail")
+    assert door.client.get(f"/v1/jobs/{job['id']}").json() == job
+
+
+def test_jobs_queue_behind_each_other(door: FrontDoor) -> None:
+    assert [door.create()["position"] for _ in range(3)] == [0, 1, 2]
+
+
+def test_the_seed_is_chosen_when_the_job_is_accepted_and_stays(door: FrontDoor) -> None:
+    job = door.create()
+    door.succeed()
+    again = door.client.get(f"/v1/jobs/{job['id']}").json()
+    assert again["input"]["seed"] == job["input"]["seed"]
+
+
+def test_no_bad_body_ever_reaches_redis(door: FrontDoor) -> None:
+    before = accepts(door.world.client)
+    for body, pointer in BAD_BODIES:
+        answer = door.client.post("/v1/jobs", content=body, headers=JSON)
+        assert pointers(answer) == {pointer}
+    assert accepts(door.world.client) == before
+    assert list(door.world.client.scan_iter("{dr}:job*")) == []
+
+
+def accepts(client: "redis.Redis") -> int:
+    """Count what was ever written: every accept writes to the stream that wakes."""
+    return int(client.info("commandstats").get("cmdstat_xadd", {"calls": 0})["calls"])
+
+
+# idempotency ----------------------------------------------------------------------------------
+
+
+def test_of_two_idempotency_keys_none_is_ignored(door: FrontDoor) -> None:
+    headers = [("idempotency-key", "order-17"), ("idempotency-key", "order-18")]
+    answer = door.client.post("/v1/jobs", json=PROMPT, headers=headers)
+    assert pointers(answer) == {"/header/Idempotency-Key"}
+
+
+def test_the_same_key_and_body_make_one_job(door: FrontDoor) -> None:
+    headers = {"idempotency-key": "order-17", **JSON}
+    first = door.client.post("/v1/jobs", content=b'{"input":{"prompt":"p"}}', headers=headers)
+    again = door.client.post("/v1/jobs", content=b'{ "input": {"prompt":"p"} }', headers=headers)
+    assert first.status_code == again.status_code == 202
+    assert again.json() == first.json()
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.headers["location"] == first.headers["location"]
+    assert "idempotent-replayed" not in first.headers
+
+
+def test_a_hundred_at_once_with_one_key_make_one_job(door: FrontDoor) -> None:
+    def ask(_: int) -> httpx.Response:
+        return door.client.post("/v1/jobs", json=PROMPT, headers={"idempotency-key": "once"})
+
+    with ThreadPoolExecutor(20) as threads:
+        answers = list(threads.map(ask, range(100)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
+
+
+def test_the_same_key_with_another_body_is_refused(door: FrontDoor) -> None:
+    headers = {"idempotency-key": "order-17"}
+    first = door.client.post("/v1/jobs", json=PROMPT, headers=headers)
+    other = door.client.post("/v1/jobs", json={"input": {"prompt": "other"}}, headers=headers)
+    assert problem(other, 422, "idempotency_key_reused")["job_id"] == first.json()["id"]
+
+
+def test_keys_of_two_tenants_have_nothing_to_do_with_each_other(door: FrontDoor) -> None:
+    headers = {"idempotency-key": "order-17"}
+    mine = door.client.post("/v1/jobs", json=PROMPT, headers=headers)
+    with tenant_at(door.url, door.world.settings.redis_url) as other:
+        theirs = other.client.post("/v1/jobs", json=PROMPT, headers=headers)
+    assert theirs.status_code == 202
+    assert theirs.json()["id"] != mine.json()["id"]
+
+
+def test_a_key_whose_job_is_gone_is_told_so(door: FrontDoor) -> None:
+    headers = {"idempotency-key": "order-17"}
+    job = door.client.post("/v1/jobs", json=PROMPT, headers=headers).json()
+    door.world.client.delete(f"{{dr}}:job:{job['id']}")
+    problem(door.client.post("/v1/jobs", json=PROMPT, headers=headers), 410, "job_deleted")
+
+
+# refusals -------------------------------------------------------------------------------------
+
+
+def test_a_tenant_at_its_queue_limit_is_told_to_come_again(door: FrontDoor) -> None:
+    door.world.client.hset(f"{{dr}}:tenant:{door.tenant}", "max_queued", "2")
+    door.create()
+    door.create()
+    answer = door.client.post("/v1/jobs", json=PROMPT)
+    problem(answer, 429, "tenant_queue_full")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_full_queue_is_no_fault_of_the_tenant(empty_redis_url: str) -> None:
+    with (
+        served(settings(empty_redis_url, max_queue=1)) as url,
+        tenant_at(url, empty_redis_url) as door,
+    ):
+        door.create()
+        answer = door.client.post("/v1/jobs", json=PROMPT)
+    problem(answer, 503, "queue_full")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_tenant_without_the_right_cannot_switch_the_safety_checker_off(door: FrontDoor) -> None:
+    door.world.client.hset(f"{{dr}}:tenant:{door.tenant}", "may_disable_safety", "0")
+    body = {"input": {"prompt": "p", "disable_safety_checker": True}}
+    answer = door.client.post("/v1/jobs", json=body)
+    assert pointers(answer) == {"/input/disable_safety_checker"}
+
+
+# waiting --------------------------------------------------------------------------------------
+
+
+def test_whoever_prefers_to_wait_gets_the_finished_job(door: FrontDoor) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(
+            door.client.post, "/v1/jobs", json=PROMPT, headers={"prefer": "wait=20"}
+        )
+        wait_until(lambda: door.world.permits() > 0, "the job to be queued")
+        door.succeed()
+        answer = asked.result(10)
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "succeeded"
+    assert answer.headers["preference-applied"] == "wait=20"
+    assert answer.headers["location"] == f"/v1/jobs/{answer.json()['id']}"
+    assert answer.elapsed.total_seconds() < 15
+
+
+def test_a_wait_that_is_over_gives_the_job_as_it_is(door: FrontDoor) -> None:
+    answer = door.client.post("/v1/jobs", json=PROMPT, headers={"prefer": "wait=1"})
+    assert answer.status_code == 202
+    assert answer.json()["status"] == "queued"
+    assert answer.elapsed.total_seconds() > 0.9
+
+
+def test_a_replay_waits_like_the_first(door: FrontDoor) -> None:
+    headers = {"idempotency-key": "k", "prefer": "wait=5"}
+    door.client.post("/v1/jobs", json=PROMPT, headers={"idempotency-key": "k"})
+    door.succeed()
+    answer = door.client.post("/v1/jobs", json=PROMPT, headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["idempotent-replayed"] == "true"
+    assert answer.json()["status"] == "succeeded"
+
+
+def test_a_held_read_comes_back_with_the_change(door: FrontDoor) -> None:
+    job = door.create()
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(
+            door.client.get,
+            f"/v1/jobs/{job['id']}?wait=20",
+            headers={"if-none-match": 'W/"1"'},
+        )
+        door.world.claim()
+        answer = asked.result(10)
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "running"
+    assert answer.headers["etag"] == 'W/"2"'
+    assert answer.elapsed.total_seconds() < 15
+
+
+def test_a_held_read_without_news_says_that_nothing_changed(door: FrontDoor) -> None:
+    job = door.create()
+    path = f"/v1/jobs/{job['id']}?wait=1"
+    answer = door.client.get(path, headers={"if-none-match": 'W/"1"'})
+    assert answer.status_code == 304
+    assert answer.headers["etag"] == 'W/"1"'
+    assert answer.content == b""
+
+
+def test_a_version_that_is_not_known_yet_is_given_at_once(door: FrontDoor) -> None:
+    job = door.create()
+    path = f"/v1/jobs/{job['id']}?wait=20"
+    answer = door.client.get(path, headers={"if-none-match": 'W/"0"'})
+    assert answer.status_code == 200
+    assert answer.elapsed.total_seconds() < 15
+
+
+def test_a_final_job_is_not_held_without_a_version(door: FrontDoor) -> None:
+    job = door.create()
+    door.succeed()
+    answer = door.client.get(f"/v1/jobs/{job['id']}?wait=20")
+    assert answer.json()["status"] == "succeeded"
+    assert answer.elapsed.total_seconds() < 15
+
+
+@pytest.mark.parametrize("known", ['W/"1"', '"1"', '"9", W/"1"', "*"])
+def test_a_known_job_is_not_sent_again(door: FrontDoor, known: str) -> None:
+    job = door.create()
+    answer = door.client.get(f"/v1/jobs/{job['id']}", headers={"if-none-match": known})
+    assert answer.status_code == 304
+
+
+# listing --------------------------------------------------------------------------------------
+
+
+def test_lists_are_walked_by_cursor(door: FrontDoor) -> None:
+    made = [door.create()["id"] for _ in range(5)]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        query = {"limit": "2", **({"cursor": cursor} if cursor else {})}
+        page = door.client.get("/v1/jobs", params=query).json()
+        seen += [job["id"] for job in page["data"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert sorted(seen) == sorted(made)
+    assert seen == sorted(seen, reverse=True)
+
+
+def test_lists_are_filtered(door: FrontDoor) -> None:
+    first = door.create(tags=["blue"])
+    second = door.create(model="black-forest-labs/flux-2-klein-4b")
+    door.client.post(f"/v1/jobs/{second['id']}/cancel")
+
+    def listed(**query: str) -> list[str]:
+        answer = door.client.get("/v1/jobs", params=query)
+        assert answer.status_code == 200, answer.text
+        return [job["id"] for job in answer.json()["data"]]
+
+    assert listed(tag="blue") == [first["id"]]
+    assert listed(status="canceled") == [second["id"]]
+    assert listed(model="black-forest-labs/flux-2-klein-4b") == [second["id"]]
+    assert listed(created_before=first["created_at"]) == []
+    assert listed(created_after="2020-01-01T00:00:00Z", status="queued") == [first["id"]]
+    assert listed(error_code="internal") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=201", "limit=x", "cursor=x", "status=done", "sort=asc", "error_code=oops"],
+)
+def test_a_query_that_is_not_understood_is_refused(door: FrontDoor, query: str) -> None:
+    name = query.partition("=")[0]
+    assert pointers(door.client.get(f"/v1/jobs?{query}")) == {f"/query/{name}"}
+
+
+def test_a_job_is_not_asked_for_by_query(door: FrontDoor) -> None:
+    answer = door.client.post("/v1/jobs?dry_run=1", json={"input": {"prompt": "A lighthouse"}})
+    assert pointers(answer) == {"/query/dry_run"}
+    assert door.client.get("/v1/jobs").json()["data"] == []
+
+
+# canceling, and whose jobs these are ----------------------------------------------------------
+
+
+def test_a_queued_job_is_canceled_at_once(door: FrontDoor) -> None:
+    job = door.create()
+    answer = door.client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "canceled"
+    again = door.client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert problem(again, 409, "job_final")["job_status"] == "canceled"
+    assert door.world.try_claim() is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/jobs/{}"),
+        ("GET", "/v1/jobs/{}/events"),
+        ("GET", "/v1/jobs/{}/image"),
+        ("POST", "/v1/jobs/{}/cancel"),
+    ],
+)
+def test_a_job_of_another_is_not_there(door: FrontDoor, method: str, path: str) -> None:
+    job = door.create()
+    with tenant_at(door.url, door.world.settings.redis_url) as other:
+        for job_id in (job["id"], ids.job_id(), "job_x", "x" * 500, "%00"):
+            problem(other.client.request(method, path.format(job_id)), 404, "not_found")
+    assert door.client.get(f"/v1/jobs/{job['id']}").json()["status"] == "queued"
+
+
+def test_wrong_keys_are_all_alike(door: FrontDoor) -> None:
+    key = door.credentials.api_key
+    with tenant_at(door.url, door.world.settings.redis_url) as other:
+        stolen = key[:16] + other.credentials.api_key[16:]
+    answers = []
+    for written in (None, "", "Bearer", "Bearer x", f"Basic {key}", f"Bearer {key}x", stolen):
+        headers = {"authorization": written} if written is not None else {}
+        answers.append(httpx.get(f"{door.url}/v1/jobs", headers=headers))
+    for answer in answers:
+        problem(answer, 401, "unauthenticated")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert len({answer.json()["detail"] for answer in answers}) == 1
+
+
+def test_an_operators_key_is_not_a_tenants(door: FrontDoor) -> None:
+    with client_of(door.url, door.credentials.ops_key) as operator:
+        problem(operator.get("/v1/jobs"), 403, "forbidden")
+
+
+def test_a_key_works_however_its_scheme_is_written(door: FrontDoor) -> None:
+    headers = {"authorization": f"bearer {door.credentials.api_key}"}
+    assert httpx.get(f"{door.url}/v1/jobs", headers=headers).status_code == 200
+
+
+# models ---------------------------------------------------------------------------------------
+
+
+def test_models_tell_what_can_be_asked_for(door: FrontDoor) -> None:
+    models = door.client.get("/v1/models").json()["data"]
+    assert models[0] == door.client.get(f"/v1/models/{DEFAULT_MODEL}").json()
+    assert models[0]["id"] == DEFAULT_MODEL
+    assert models[0]["defaults"]["output_quality"] == 80
+    assert models[0]["input_schema"]["properties"]["seed"]
+    problem(door.client.get("/v1/models/nobody/nothing"), 404, "not_found")

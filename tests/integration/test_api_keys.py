@@ -1,0 +1,169 @@
+"""What a key opens: its scopes, its end, and what many wrong ones bring."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+
+from sandbox.waiting import wait_until
+from shared.keys import OPS_SCOPES, Key, Scope, new_key, parse_key
+from shared.store import access
+from shared.store.audit import Deed
+from tests.front_door import PROMPT, FrontDoor, client_of, problem, served, settings, tenant_at
+from tests.store import World
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def operator(door: FrontDoor) -> Iterator[httpx.Client]:
+    with client_of(door.url, door.credentials.ops_key) as client:
+        yield client
+
+
+def keys_of(door: FrontDoor) -> str:
+    return f"/ops/v1/tenants/{door.tenant}/keys"
+
+
+def test_a_key_opens_what_its_scopes_say_and_the_rest_names_what_it_lacks(
+    door: FrontDoor, operator: httpx.Client
+) -> None:
+    made = operator.post(keys_of(door), json={"scopes": ["jobs:read"], "label": "reports"}).json()
+    with client_of(door.url, made["key"]) as reader:
+        assert reader.get("/v1/jobs").status_code == 200
+        told = problem(reader.post("/v1/jobs", json=PROMPT), 403, "forbidden")
+        assert told["scope"] == "jobs:write"
+        assert "jobs:write" in told["detail"]
+        told = problem(reader.get("/ops/v1/audit"), 403, "forbidden")
+        assert told["scope"] == "ops:read"
+
+
+def test_an_operator_who_only_reads_changes_nothing(
+    door: FrontDoor, operator: httpx.Client
+) -> None:
+    made = operator.post(keys_of(door), json={"scopes": ["ops:read"]}).json()
+    with client_of(door.url, made["key"]) as reader:
+        assert reader.get("/ops/v1/queues").status_code == 200
+        for path in (keys_of(door), "/ops/v1/queues/generate/pause", "/ops/v1/jobs/cancel"):
+            assert problem(reader.post(path, json={}), 403, "forbidden")["scope"] == "ops:write"
+
+
+def test_a_key_is_shown_once_and_listed_without_its_secret(
+    door: FrontDoor, operator: httpx.Client
+) -> None:
+    answer = operator.post(keys_of(door), json={"expires_at": "2999-01-01T00:00:00Z"})
+    assert answer.status_code == 201
+    made = answer.json()
+    key = parse_key(made["key"])
+    assert key is not None
+    listed = operator.get(keys_of(door))
+    shown = {one["id"]: one for one in listed.json()["data"]}[made["id"]]
+    assert shown == {name: value for name, value in made.items() if name != "key"}
+    assert shown["expires_at"] == "2999-01-01T00:00:00.000Z"
+    assert shown["prefix"] == f"dk_{key.id}_"
+    assert key.secret not in listed.text
+    assert key.hash not in listed.text
+
+
+def test_when_a_key_was_last_used_is_noted(door: FrontDoor, operator: httpx.Client) -> None:
+    made = operator.post(keys_of(door), json={}).json()
+    assert made["last_used_at"] is None
+
+    def used() -> bool:
+        shown = {one["id"]: one for one in operator.get(keys_of(door)).json()["data"]}
+        return shown[made["id"]]["last_used_at"] is not None
+
+    with client_of(door.url, made["key"]) as client:
+        client.get("/v1/jobs")
+    wait_until(used, "the use to be noted")
+
+
+def test_two_keys_live_while_one_takes_the_place_of_the_other(
+    door: FrontDoor, operator: httpx.Client
+) -> None:
+    key = parse_key(door.credentials.api_key)
+    assert key is not None
+    later = operator.post(f"{keys_of(door)}/{key.id}/rotate").json()
+    for text in (door.credentials.api_key, later["key"]):
+        with client_of(door.url, text) as client:
+            assert client.get("/v1/jobs").status_code == 200
+    again = operator.post(f"{keys_of(door)}/{key.id}/rotate", json={"grace_seconds": 0})
+    assert problem(again, 409, "key_replaced")["replaced_by"] == later["id"]
+    operator.delete(f"{keys_of(door)}/{later['id']}")
+    problem(operator.post(f"{keys_of(door)}/{later['id']}/rotate"), 409, "key_ended")
+
+
+def answers(door: FrontDoor, text: str) -> httpx.Response:
+    return httpx.get(f"{door.url}/v1/jobs", headers={"authorization": f"Bearer {text}"})
+
+
+def test_a_revoked_key_is_told_so_and_only_to_who_has_its_secret(
+    door: FrontDoor, operator: httpx.Client
+) -> None:
+    made = operator.post(keys_of(door), json={}).json()
+    assert answers(door, made["key"]).status_code == 200
+    assert operator.delete(f"{keys_of(door)}/{made['id']}").status_code == 204
+    wait_until(lambda: answers(door, made["key"]).status_code == 401, "the key to be forgotten")
+    told = problem(answers(door, made["key"]), 401, "unauthenticated")
+    assert told["detail"].startswith("This key is revoked.")
+    guessed = Key(made["id"], new_key().secret).text
+    assert "revoked" not in problem(answers(door, guessed), 401, "unauthenticated")["detail"]
+
+
+def test_a_key_that_is_over_is_told_so(door: FrontDoor, operator: httpx.Client) -> None:
+    made = operator.post(keys_of(door), json={"expires_at": "2999-01-01T00:00:00Z"}).json()
+    door.world.client.hset(f"{{dr}}:key:{made['id']}", "expires", 1)
+    told = problem(answers(door, made["key"]), 401, "unauthenticated")
+    assert told["detail"].startswith("This key is expired.")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"scopes": []}, "/scopes"),
+        ({"scopes": ["jobs:all"]}, "/scopes/0"),
+        ({"expires_at": "tomorrow"}, "/expires_at"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
+        ({"label": "a\nb"}, "/label"),
+        ({"scope": ["jobs:read"]}, "/scope"),
+    ],
+)
+def test_a_key_that_cannot_be_is_refused_at_its_place(
+    door: FrontDoor, operator: httpx.Client, body: dict[str, object], pointer: str
+) -> None:
+    told = problem(operator.post(keys_of(door), json=body), 422, "invalid_request")
+    assert [fault["pointer"] for fault in told["errors"]] == [pointer]
+
+
+# many wrong keys ------------------------------------------------------------------------------
+
+
+def test_who_fails_too_often_waits_and_a_key_that_works_is_not_locked_out(
+    empty_redis_url: str,
+) -> None:
+    with (
+        served(settings(empty_redis_url, auth_failures_per_minute=3)) as url,
+        tenant_at(url, empty_redis_url) as door,
+    ):
+        assert door.client.get("/v1/jobs").status_code == 200
+        for text in ("nonsense", new_key().text, new_key().text):
+            problem(answers(door, text), 401, "unauthenticated")
+        told = answers(door, new_key().text)
+        problem(told, 429, "too_many_failures")
+        assert int(told.headers["retry-after"]) > 0
+        assert door.client.get("/v1/jobs").status_code == 200
+        assert httpx.get(f"{url}/v1/jobs").status_code == 401
+        assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_ops_keys_of_the_first_tenant_have_both_scopes(door: FrontDoor) -> None:
+    key = parse_key(door.credentials.ops_key)
+    assert key is not None
+    with closing(World(door.world.settings.redis_url)) as world:
+        made = world.store.run(
+            access.add_key(Deed("test", ""), door.tenant, new_key(), [Scope.OPS_READ])
+        )
+        listed = world.store.run(access.list_keys(door.tenant)) or ()
+    assert isinstance(made, access.KeyFacts)
+    assert {one.id: one.scopes for one in listed}[key.id] == OPS_SCOPES

@@ -1,0 +1,197 @@
+"""Limits over HTTP: told before anything is accepted, with when to ask again."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from shared.models import DEFAULT_MODEL
+from tests.contract.test_room import everything, may
+from tests.front_door import PROMPT, FrontDoor, pointers, problem, served, settings
+
+CLIENTS = 64
+FAR = 10**15
+
+
+@pytest.fixture(scope="module")
+def url(redis_url: str) -> Iterator[str]:
+    with served(settings(redis_url, credits_per_image=f"{DEFAULT_MODEL}=1.5")) as url:
+        yield url
+
+
+def burst(door: FrontDoor, each: int) -> list[httpx.Response]:
+    """Ask from 64 clients at once, each so often."""
+
+    def ask(_: int) -> list[httpx.Response]:
+        return [door.client.post("/v1/jobs", json=PROMPT) for _ in range(each)]
+
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        return [answer for some in threads.map(ask, range(CLIENTS)) for answer in some]
+
+
+def limit(door: FrontDoor, **limits: float | str) -> None:
+    may(door.world, door.tenant, **limits)
+
+
+@contextmanager
+def nothing_written(door: FrontDoor) -> Iterator[None]:
+    before = _kept(door)
+    yield
+    assert _kept(door) == before
+
+
+def _kept(door: FrontDoor) -> dict[str, bytes | None]:
+    """Give all that is kept, but for keys: when one was used is noted a little later."""
+    found = everything(door.world)
+    return {key: value for key, value in found.items() if not key.startswith("{dr}:key:")}
+
+
+def test_of_64_clients_at_once_exactly_the_limit_is_let_through(door: FrontDoor) -> None:
+    limit(door, requests_per_minute=100)
+    answers = burst(door, 3)
+    assert Counter(answer.status_code for answer in answers) == {202: 100, 429: 92}
+    for answer in answers:
+        assert answer.headers["ratelimit-policy"] == '"requests";q=100;w=60'
+        if answer.status_code == 429:
+            problem(answer, 429, "rate_limited")
+            wait = int(answer.headers["retry-after"])
+            assert 1 <= wait <= 60
+            assert answer.headers["ratelimit"] == f'"requests";r=0;t={wait}'
+    assert door.world.client.zcard(f"{{dr}}:jobs:{door.tenant}") == 100
+
+
+def test_of_64_clients_at_once_exactly_the_queue_is_filled(door: FrontDoor) -> None:
+    limit(door, max_queued=50)
+    answers = burst(door, 1)
+    assert Counter(answer.status_code for answer in answers) == {202: 50, 429: 14}
+    assert {a.headers["retry-after"] for a in answers if a.status_code == 429} == {"5"}
+
+
+def test_of_64_clients_at_once_exactly_the_budget_is_promised(door: FrontDoor) -> None:
+    limit(door, daily_credits=60)
+    answers = burst(door, 1)
+    assert Counter(answer.status_code for answer in answers) == {202: 40, 429: 24}
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    problem(refused, 429, "credits_spent")
+    wait = refused.headers["retry-after"]
+    assert refused.headers["ratelimit-policy"] == '"credits";q=60;w=86400'
+    assert refused.headers["ratelimit"] == f'"credits";r=0;t={wait}'
+    assert 1 <= int(wait) <= 86_400
+
+
+def test_a_tenant_without_a_rate_is_told_of_none(door: FrontDoor) -> None:
+    answer = door.client.post("/v1/jobs", json=PROMPT)
+    assert "ratelimit" not in answer.headers
+
+
+def test_a_replayed_key_is_no_request(door: FrontDoor) -> None:
+    limit(door, requests_per_minute=1)
+    key = {"idempotency-key": "once"}
+    answers = [door.client.post("/v1/jobs", json=PROMPT, headers=key) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+    problem(door.client.post("/v1/jobs", json=PROMPT), 429, "rate_limited")
+
+
+def test_a_line_behind_its_deadline_is_ours_to_answer_for(door: FrontDoor) -> None:
+    old = door.create()["id"]
+    door.world.client.hset(f"{{dr}}:job:{old}", "created", 1)
+    door.world.client.zadd(f"{{dr}}:q:jobs:ready:{door.tenant}", {old: 1})
+    with nothing_written(door):
+        answer = door.client.post("/v1/jobs", json=PROMPT)
+    problem(answer, 503, "queue_behind")
+    assert int(answer.headers["retry-after"]) == 600
+
+
+def test_who_would_wait_too_long_is_told_how_long(door: FrontDoor) -> None:
+    for _ in range(3):
+        door.create()
+    group = f"{{dr}}:q:jobs:group:{door.tenant}"
+    door.world.client.hset(group, "drain", f"6 60000 {FAR}")
+    for wish in ({"max_position": 2}, {"max_wait_seconds": 20}):
+        with nothing_written(door):
+            answer = door.client.post("/v1/jobs", json={**PROMPT, "fail_fast": wish})
+        told = problem(answer, 503, "would_wait")
+        assert (told["position"], told["eta_seconds"]) == (3, 30)
+        assert answer.headers["retry-after"] == "30"
+    door.create(fail_fast={"max_position": 3, "max_wait_seconds": 40})
+
+
+# dry runs -------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_says_what_would_be_and_writes_nothing(door: FrontDoor) -> None:
+    limit(door, requests_per_minute=10)
+    door.create()
+    with nothing_written(door):
+        answer = door.client.post("/v1/jobs", json={**PROMPT, "dry_run": True})
+    assert answer.status_code == 200
+    assert answer.headers["ratelimit"].startswith('"requests";r=9;')
+    assert answer.json() == {
+        "dry_run": True,
+        "would_accept": True,
+        "refusal": None,
+        "model": DEFAULT_MODEL,
+        "price": {"credits": 1.5, "estimated": True},
+        "reused_from": None,
+        "waiting_on": "queue",
+        "position": 1,
+        "eta_seconds": None,
+    }
+
+
+def test_a_dry_run_says_why_it_would_be_refused(door: FrontDoor) -> None:
+    limit(door, requests_per_minute=0)
+    with nothing_written(door):
+        told = door.client.post("/v1/jobs", json={**PROMPT, "dry_run": True}).json()
+    assert told["would_accept"] is False
+    assert (told["refusal"]["code"], told["refusal"]["status"]) == ("rate_limited", 429)
+    assert told["refusal"]["retry_after"] == 60
+
+
+def test_a_dry_run_is_checked_as_a_job_is(door: FrontDoor) -> None:
+    body = {"input": {"prompt": " "}, "dry_run": True, "reuse": True}
+    assert pointers(door.client.post("/v1/jobs", json=body)) == {"/input/prompt", "/input/seed"}
+
+
+# usage ----------------------------------------------------------------------------------------
+
+
+def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(door: FrontDoor) -> None:
+    limit(door, requests_per_minute=10, max_queued=5, max_running=3, daily_credits=30)
+    for _ in range(3):
+        door.create(tags=["catalogue"])
+    door.succeed()
+    door.world.claim()
+    told = door.client.get("/v1/usage").json()
+    assert told["limits"] == {
+        "weight": 1,
+        "max_running": 3,
+        "max_queued": 5,
+        "requests_per_minute": 10,
+        "daily_credits": 30,
+        "budget_action": "refuse",
+        "may_disable_safety": True,
+    }
+    spent = {"credits": 1.5, "credits_promised": 3}
+    assert told["used"] == {"running": 1, "queued": 1, "requests": 3, **spent}
+    assert told["left"] == {"running": 2, "queued": 4, "requests": 7, "credits": 25.5}
+    assert told["estimated"] is True
+    (day,) = told["days"]
+    assert day["tags"] == {"catalogue": {"calls": 1, "credits": 1.5}}
+    assert told["credits_reset_at"] > day["date"]
+
+
+def test_usage_without_limits_has_nothing_left_to_tell(door: FrontDoor) -> None:
+    told = door.client.get("/v1/usage", params={"days": 1}).json()
+    assert set(told["left"].values()) == {None}
+    assert told["days"] == []
+    assert pointers(door.client.get("/v1/usage?days=91")) == {"/query/days"}
+
+
+def test_a_model_shows_what_a_call_may_cost(door: FrontDoor) -> None:
+    prices = {model["id"]: model["price"] for model in door.client.get("/v1/models").json()["data"]}
+    assert prices[DEFAULT_MODEL] == {"credits": 1.5, "estimated": True}
+    assert [price for name, price in prices.items() if name != DEFAULT_MODEL] == [None]

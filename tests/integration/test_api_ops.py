@@ -1,0 +1,197 @@
+"""The operator's side over HTTP: tenants, queues, the jobs of all, and the audit."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.front_door import FrontDoor, client_of, pointers, problem, tenant_at
+
+
+@pytest.fixture
+def operator(door: FrontDoor) -> Iterator[httpx.Client]:
+    with client_of(door.url, door.credentials.ops_key) as client:
+        yield client
+
+
+@pytest.fixture
+def other(door: FrontDoor) -> Iterator[FrontDoor]:
+    with tenant_at(door.url, door.world.settings.redis_url) as other:
+        yield other
+
+
+def test_a_tenant_is_made_limited_and_read(operator: httpx.Client) -> None:
+    body = {"name": "shop", "weight": 2, "max_queued": 5, "daily_credits": 10.5}
+    made = operator.post("/ops/v1/tenants", json=body)
+    assert made.status_code == 201
+    assert made.headers["location"] == "/ops/v1/tenants/shop"
+    told = made.json()
+    assert told.pop("webhook_secret").startswith("whsec_")
+    assert told == operator.get("/ops/v1/tenants/shop").json()
+    assert (told["weight"], told["max_queued"], told["may_disable_safety"]) == (2.0, 5, True)
+    changed = operator.patch(
+        "/ops/v1/tenants/shop", json={"max_queued": None, "requests_per_minute": 60}
+    ).json()
+    assert (changed["max_queued"], changed["requests_per_minute"]) == (None, 60)
+    assert (changed["weight"], changed["daily_credits"]) == (2.0, 10.5)
+    problem(operator.post("/ops/v1/tenants", json=body), 409, "tenant_exists")
+    names = [one["name"] for one in operator.get("/ops/v1/tenants").json()["data"]]
+    assert "shop" in names
+
+
+def test_tenants_are_listed_page_by_page(operator: httpx.Client, other: FrontDoor) -> None:
+    first = operator.get("/ops/v1/tenants?limit=1").json()
+    second = operator.get(f"/ops/v1/tenants?limit=1&cursor={first['next_cursor']}").json()
+    assert first["data"][0]["name"] < second["data"][0]["name"]
+    assert second["next_cursor"] is None
+    problem(operator.get("/ops/v1/tenants?cursor=%3A"), 422, "invalid_request")
+
+
+def test_what_cannot_be_is_refused_at_its_place(operator: httpx.Client) -> None:
+    bad: dict[str, Any] = {"name": "a:b", "weight": 0, "max_running": -1, "budget_action": "x"}
+    found = pointers(operator.post("/ops/v1/tenants", json={**bad, "more": 1}))
+    assert found == {"/name", "/weight", "/max_running", "/budget_action", "/more"}
+    assert pointers(operator.patch("/ops/v1/tenants/x", json={})) == {""}
+    assert pointers(operator.patch("/ops/v1/tenants/x", json={"may_disable_safety": None})) == {
+        "/may_disable_safety"
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/ops/v1/tenants/nobody"),
+        ("PATCH", "/ops/v1/tenants/nobody"),
+        ("GET", "/ops/v1/tenants/nobody/keys"),
+        ("POST", "/ops/v1/tenants/nobody/keys"),
+        ("GET", "/ops/v1/tenants/a:b"),
+        ("GET", "/ops/v1/tenants/%00/keys"),
+        ("DELETE", "/ops/v1/tenants/nobody/keys/000000000000"),
+        ("POST", "/ops/v1/tenants/nobody/keys/x/rotate"),
+        ("POST", "/ops/v1/queues/other/pause"),
+    ],
+)
+def test_what_is_not_there_is_not_found(operator: httpx.Client, method: str, path: str) -> None:
+    body = {"weight": 1} if method == "PATCH" else {} if path.endswith("keys") else None
+    problem(operator.request(method, path, json=body), 404, "not_found")
+
+
+def test_a_queue_is_paused_and_a_job_says_so(door: FrontDoor, operator: httpx.Client) -> None:
+    job = door.create()
+    paused = operator.post("/ops/v1/queues/generate/pause").json()
+    assert (paused["paused"], paused["closed"], paused["depth"]) == (True, "paused", 1)
+    assert door.client.get(f"/v1/jobs/{job['id']}").json()["waiting_on"] == "paused"
+    going = operator.post("/ops/v1/queues/generate/resume").json()
+    assert (going["paused"], going["paused_at"], going["closed"]) == (False, None, None)
+    assert door.client.get(f"/v1/jobs/{job['id']}").json()["waiting_on"] == "queue"
+
+
+def test_the_queues_tell_how_they_stand_and_why_the_gate_is_closed(
+    door: FrontDoor, operator: httpx.Client
+) -> None:
+    now = int(door.world.client.time()[0]) * 1000
+    door.world.client.hset(
+        "{dr}:gate",
+        items=[
+            *("hold:provider_down", now + 60_000, "fails", 5),
+            *("dead:k1", now, "tat:k1", 1, "tat:k2", 1),
+        ],
+    )
+    told = operator.get("/ops/v1/queues").json()
+    assert [queue["name"] for queue in told["data"]] == ["generate", "deliver"]
+    assert [queue["closed"] for queue in told["data"]] == ["provider_down", None]
+    assert (told["gate"]["circuit"], told["gate"]["failures_in_a_row"]) == ("open", 5)
+    assert [hold["reason"] for hold in told["gate"]["holds"]] == ["provider_down"]
+    assert told["gate"]["keys"]["living"] == ["k2"]
+    assert [key["id"] for key in told["gate"]["keys"]["dead"]] == ["k1"]
+    door.world.client.hset("{dr}:gate", "probe:provider_down", 1)
+    assert operator.get("/ops/v1/queues").json()["gate"]["circuit"] == "probing"
+
+
+def test_the_jobs_of_all_tenants_are_listed_with_whose_they_are(
+    door: FrontDoor, other: FrontDoor, operator: httpx.Client
+) -> None:
+    mine, theirs = door.create(tags=["blue"]), other.create()
+    told = operator.get("/ops/v1/jobs").json()
+    assert [(job["tenant"], job["id"]) for job in told["data"]] == [
+        (other.tenant, theirs["id"]),
+        (door.tenant, mine["id"]),
+    ]
+    first = operator.get("/ops/v1/jobs?limit=1").json()
+    second = operator.get(f"/ops/v1/jobs?limit=1&cursor={first['next_cursor']}").json()
+    assert [page["data"][0]["id"] for page in (first, second)] == [theirs["id"], mine["id"]]
+    assert second["next_cursor"] is None
+    for query in (f"tenant={door.tenant}", "tag=blue", f"tag=blue&tenant={door.tenant}"):
+        found = operator.get(f"/ops/v1/jobs?{query}&status=queued").json()["data"]
+        assert [job["id"] for job in found] == [mine["id"]]
+    assert operator.get("/ops/v1/jobs?status=failed").json()["data"] == []
+    assert operator.get("/ops/v1/jobs?created_before=2020-01-01T00:00:00Z").json()["data"] == []
+    assert pointers(operator.get("/ops/v1/jobs?batch_id=1&status=x")) == {
+        *("/query/batch_id", "/query/status")
+    }
+
+
+def bulk(operator: httpx.Client, action: str, **body: object) -> httpx.Response:
+    return operator.post(f"/ops/v1/jobs/{action}", json={"filter": {}, **body})
+
+
+def test_many_jobs_are_counted_first_and_no_more_are_moved(
+    door: FrontDoor, other: FrontDoor, operator: httpx.Client
+) -> None:
+    jobs = [door.create(), door.create(), other.create()]
+    only_mine = {"filter": {"tenant": door.tenant}}
+    counted = bulk(operator, "cancel", **only_mine, dry_run=True).json()
+    assert counted == {"count": 2, "more": False, "moved": 0, "refused": {}}
+    jobs.append(door.create())
+    refused = problem(bulk(operator, "cancel", **only_mine, expected_count=2), 409, "count_changed")
+    assert refused["count"] == 3
+    assert {door.world.read(job["id"], "").job.state.value for job in jobs} == {"queued"}
+    moved = bulk(operator, "cancel", **only_mine, expected_count=3).json()
+    assert (moved["count"], moved["moved"]) == (3, 3)
+    assert other.client.get(f"/v1/jobs/{jobs[2]['id']}").json()["status"] == "queued"
+    assert bulk(operator, "retry", dry_run=True).json()["count"] == 0
+    canceled = {"filter": {"status": "canceled"}}
+    assert bulk(operator, "retry", **canceled, expected_count=3).json()["moved"] == 3
+    assert operator.get("/ops/v1/jobs?status=queued").json()["data"][0]["run"] == 2
+
+
+def test_a_bulk_move_that_cannot_be_is_refused(operator: httpx.Client) -> None:
+    assert pointers(bulk(operator, "cancel")) == {"/expected_count"}
+    succeeded = {"filter": {"status": "succeeded"}, "dry_run": True}
+    assert pointers(bulk(operator, "retry", **succeeded)) == {"/filter/status"}
+    assert pointers(operator.post("/ops/v1/jobs/retry", json={"dry_run": True})) == {"/filter"}
+
+
+def test_every_write_is_in_the_audit_by_whom_and_for_which_request(
+    door: FrontDoor, operator: httpx.Client
+) -> None:
+    headers = {"x-request-id": "req-7"}
+    job = door.create()
+    made = operator.post("/ops/v1/tenants", json={"name": "shop"}, headers=headers)
+    key = operator.post("/ops/v1/tenants/shop/keys", json={}, headers=headers).json()
+    operator.post(f"/ops/v1/tenants/shop/keys/{key['id']}/rotate", headers=headers)
+    operator.delete(f"/ops/v1/tenants/shop/keys/{key['id']}", headers=headers)
+    operator.patch("/ops/v1/tenants/shop", json={"weight": 2}, headers=headers)
+    operator.post("/ops/v1/queues/deliver/pause", headers=headers)
+    operator.post("/ops/v1/queues/deliver/resume", headers=headers)
+    bulk_body = {"filter": {"tenant": door.tenant}, "expected_count": 1}
+    operator.post("/ops/v1/jobs/cancel", json=bulk_body, headers=headers)
+    first = operator.get("/ops/v1/audit?limit=3").json()
+    rest = operator.get(f"/ops/v1/audit?limit=200&cursor={first['next_cursor']}").json()
+    entries = [one for one in first["data"] + rest["data"] if one["request_id"] == "req-7"]
+    assert [(one["action"], one["target"]) for one in entries][::-1] == [
+        ("tenant.create", "shop"),
+        ("key.create", "shop"),
+        ("key.rotate", "shop"),
+        ("key.revoke", "shop"),
+        ("tenant.set", "shop"),
+        ("queue.pause", "deliver"),
+        ("queue.resume", "deliver"),
+        ("jobs.cancel", door.tenant),
+    ]
+    assert {one["by"] for one in entries} == {door.credentials.ops_key.split("_")[1]}
+    told = str(first) + str(rest)
+    assert key["key"] not in told
+    assert made.json()["webhook_secret"] not in told
+    assert door.client.get(f"/v1/jobs/{job['id']}").json()["status"] == "canceled"

@@ -1,0 +1,124 @@
+"""What a batch brought, line by line and as a ZIP."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shared.jobs import Image
+from tests.front_door import FrontDoor, pointers, served, settings, tenant_at
+from tests.integration.test_api_batches import accepted, ask, lines, prompts, wait_until_laid_out
+from tests.servers import S3Server
+
+
+@pytest.fixture(scope="module")
+def url(redis_url: str, s3: S3Server) -> Iterator[str]:
+    chosen = settings(redis_url, s3_endpoint=s3.endpoint, s3_bucket=s3.bucket)
+    with served(chosen) as url:
+        yield url
+
+
+@pytest.fixture
+def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
+    with tenant_at(url, empty_redis_url) as door:
+        yield door
+
+
+def put(s3: S3Server, name: str, data: bytes, *, told: int | None = None) -> Image:
+    """Store a picture; the record tells of `told` bytes."""
+    s3.client().put_object(s3.bucket, name, io.BytesIO(data), len(data))
+    digest = hashlib.sha256(data).hexdigest()
+    return Image(name, "image/webp", 8, 8, told or len(data), digest)
+
+
+def manifest(door: FrontDoor, batch_id: str) -> list[dict[str, Any]]:
+    answer = door.client.get(f"/v1/batches/{batch_id}/manifest")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def batch_of(door: FrontDoor, count: int) -> str:
+    batch = accepted(ask(door, lines(*prompts(count))))
+    wait_until_laid_out(door)
+    return str(batch["id"])
+
+
+def test_a_manifest_has_a_line_for_each_job_in_the_order_asked_for(
+    door: FrontDoor, s3: S3Server
+) -> None:
+    batch_id = batch_of(door, 120)
+    door.succeed(put(s3, "t/a.webp", b"a picture"))
+    door.world.fail(door.world.claim())
+
+    told = manifest(door, batch_id)
+
+    assert [line["input"]["prompt"] for line in told] == [
+        one["input"]["prompt"] for one in prompts(120)
+    ]
+    assert [line["status"] for line in told[:3]] == ["succeeded", "failed", "queued"]
+    assert told[1]["error"]["code"] == "provider_rejected"
+    job = door.client.get(f"/v1/jobs/{told[0]['id']}").json()
+    assert told[0]["image"] == job["image"]
+    assert told[2]["image"] is None
+    assert set(told[0]) <= set(job)
+
+
+def test_a_zip_has_the_pictures_and_tells_of_those_that_are_gone(
+    door: FrontDoor, s3: S3Server
+) -> None:
+    # given
+    batch_id = batch_of(door, 5)
+    large = bytes(range(256)) * 10_000  # is streamed elsewhere
+    for image in (
+        put(s3, "t/1.webp", b"first"),
+        Image("t/gone.webp", "image/webp", 8, 8, 9, "0" * 64),
+        put(s3, "t/3.webp", b"was cut", told=70),
+        put(s3, "t/4.webp", large),
+    ):
+        door.succeed(image)
+    # when
+    answer = door.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
+    # then
+    assert answer.headers["content-type"] == "application/zip"
+    assert f'filename="{batch_id}.zip"' in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert {one.compress_type for one in archive.infolist()} == {zipfile.ZIP_STORED}
+        *names, last = archive.namelist()
+        told = [json.loads(line) for line in archive.read(last).splitlines()]
+        kept = [archive.read(name) for name in names]
+    assert last == "manifest.ndjson"
+    assert kept == [b"first", large]
+    assert [line["file"] for line in told] == [names[0], None, None, names[1], None]
+    assert names == [f"{told[0]['id']}.webp", f"{told[3]['id']}.webp"]
+    assert [bool(line["missing"]) for line in told] == [False, True, True, False, False]
+    assert [line["id"] for line in told] == [line["id"] for line in manifest(door, batch_id)]
+
+
+def test_a_forgotten_job_has_no_line(door: FrontDoor) -> None:
+    batch_id = batch_of(door, 3)
+    middle = manifest(door, batch_id)[1]["id"]
+    door.client.post(f"/v1/jobs/{middle}/cancel")
+    door.client.delete(f"/v1/jobs/{middle}")
+    assert [line["input"]["prompt"] for line in manifest(door, batch_id)] == [
+        "Lighthouse 0",
+        "Lighthouse 2",
+    ]
+
+
+def test_the_head_of_a_manifest_is_told_without_it(door: FrontDoor) -> None:
+    batch_id = batch_of(door, 1)
+    answer = door.client.head(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == "application/zip"
+
+
+def test_an_unknown_format_is_refused(door: FrontDoor) -> None:
+    batch_id = batch_of(door, 1)
+    answer = door.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "tar"})
+    assert pointers(answer) == {"/query/format"}

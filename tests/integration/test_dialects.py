@@ -1,0 +1,231 @@
+"""What the dialects do when answers are late, clients leave, or files go over TLS."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+from replicate.client import Client
+from replicate.helpers import transform_output
+
+from sandbox.servers import free_port
+from sandbox.waiting import wait_until
+from shared.jobs import Image
+from shared.keys import Scope, new_key
+from shared.models import DEFAULT_MODEL
+from shared.settings import Settings
+from shared.store import access
+from shared.store.audit import Deed
+from tests.front_door import FrontDoor, client_of, served, settings, tenant_at
+from tests.servers import S3Server
+
+IMAGES = "/openai/v1/images/generations"
+BODY = {"prompt": "A lighthouse at dawn", "size": "512x512", "response_format": "url"}
+RETRY = {"x-stainless-retry-count": "1"}
+PUBLIC_URL = Settings().public_url
+
+
+@pytest.fixture(scope="module")
+def hasty(redis_url: str) -> Iterator[str]:
+    """A front door that holds no OpenAI client for longer than a moment."""
+    with served(settings(redis_url, openai_wait_seconds=0.2)) as url:
+        yield url
+
+
+@pytest.fixture
+def hasty_door(hasty: str, empty_redis_url: str) -> Iterator[FrontDoor]:
+    with tenant_at(hasty, empty_redis_url) as door:
+        yield door
+
+
+def jobs_of(door: FrontDoor) -> list[dict[str, Any]]:
+    return list(door.client.get("/v1/jobs").json()["data"])
+
+
+def test_what_takes_too_long_is_named_and_a_retry_waits_on(hasty_door: FrontDoor) -> None:
+    door = hasty_door
+    late = door.client.post(IMAGES, json=BODY)
+
+    assert late.status_code == 504
+    error = late.json()["error"]
+    assert (error["type"], error["code"]) == ("server_error", "image_pending")
+    assert "x-should-retry" not in late.headers
+    assert error["job_ids"] == [jobs_of(door)[0]["id"]]
+    door.succeed()
+    joined = door.client.post(IMAGES, json=BODY, headers=RETRY)
+    assert joined.status_code == 200
+    assert error["job_ids"][0] in joined.json()["data"][0]["url"]
+    assert len(jobs_of(door)) == 1
+
+
+def test_a_retry_of_what_was_answered_or_of_another_body_is_a_new_request(
+    hasty_door: FrontDoor,
+) -> None:
+    door = hasty_door
+    door.client.post(IMAGES, json=BODY)
+    assert door.client.post(IMAGES, json={**BODY, "n": 2}, headers=RETRY).status_code == 504
+    assert len(jobs_of(door)) == 3
+
+
+def test_a_client_that_leaves_is_joined_by_its_retry(door: FrontDoor) -> None:
+    key = {"Authorization": f"Bearer {door.credentials.api_key}"}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{door.url}{IMAGES}", json=BODY, headers=key, timeout=0.5)
+    (job,) = jobs_of(door)
+    with ThreadPoolExecutor(1) as thread:
+        retry = thread.submit(door.client.post, IMAGES, json=BODY, headers=RETRY)
+        door.succeed()
+        answer = retry.result(30)
+    assert job["id"] in answer.json()["data"][0]["url"]
+    assert len(jobs_of(door)) == 1
+
+
+def test_a_full_queue_takes_none_of_several_and_may_be_tried_again(door: FrontDoor) -> None:
+    door.world.client.hset(f"{{dr}}:tenant:{door.tenant}", "max_queued", "2")
+    answer = door.client.post(IMAGES, json={**BODY, "n": 3})
+    assert answer.status_code == 429
+    assert answer.json()["error"]["type"] == "rate_limit_error"
+    assert answer.headers["retry-after"] == "5"
+    assert "x-should-retry" not in answer.headers
+    assert jobs_of(door) == []
+
+
+def test_a_deleted_job_is_told(hasty_door: FrontDoor) -> None:
+    door = hasty_door
+    (job_id,) = door.client.post(IMAGES, json={**BODY, "n": 1}).json()["error"]["job_ids"]
+    door.client.post(f"/v1/jobs/{job_id}/cancel")
+    answer = door.client.post(IMAGES, json={**BODY, "n": 1}, headers=RETRY)
+    assert answer.status_code == 502
+    assert answer.headers["x-should-retry"] == "false"
+    assert "It was canceled." in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/openai/v1/images/edits", 404),
+        ("/openai/v1/models?x=1", 400),
+        ("/replicate/v1/trainings", 404),
+        ("/replicate/v1/predictions?cursor=x", 422),
+    ],
+)
+def test_problems_are_told_in_the_dialect(door: FrontDoor, path: str, status: int) -> None:
+    answer = door.client.get(path)
+    assert answer.status_code == status
+    body = answer.json()
+    if path.startswith("/openai"):
+        assert set(body["error"]) >= {"message", "type", "param", "code"}
+    else:
+        assert body["status"] == status
+        assert body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (IMAGES, {"code": "forbidden", "type": "permission_error"}),
+        ("/replicate/v1/predictions", {"code": "forbidden", "status": 403}),
+    ],
+)
+def test_a_key_that_only_reads_is_refused_in_the_dialect(
+    door: FrontDoor, path: str, words: dict[str, Any]
+) -> None:
+    key = new_key()
+    scopes = [Scope.JOBS_READ]
+    door.world.store.run(access.add_key(Deed("test", ""), door.tenant, key, scopes))
+    with client_of(door.url, key.text) as reader:
+        answer = reader.post(path, json=BODY)
+        assert reader.get("/openai/v1/models").status_code == 200
+        assert reader.get("/replicate/v1/predictions").status_code == 200
+    told = answer.json()
+    assert answer.status_code == 403
+    assert "jobs:write" in answer.text
+    assert words.items() <= told.get("error", told).items()
+
+
+def test_the_rate_is_told_and_a_request_of_several_images_is_one(hasty_door: FrontDoor) -> None:
+    door = hasty_door
+    door.world.limit(door.tenant, requests_per_minute=2)
+    assert door.client.post(IMAGES, json={**BODY, "n": 3}).status_code == 504
+    assert door.client.post(IMAGES, json={**BODY, "n": 3}, headers=RETRY).status_code == 504
+    made = door.client.post(
+        f"/replicate/v1/models/{DEFAULT_MODEL}/predictions", json={"input": {"prompt": "x"}}
+    )
+    assert made.headers["ratelimit"].startswith('"requests";r=0;')
+    refused = door.client.post(IMAGES, json=BODY)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert int(refused.headers["retry-after"]) > 0
+    assert len(jobs_of(door)) == 4
+
+
+def test_an_expired_wait_says_starting_though_the_job_runs(door: FrontDoor) -> None:
+    url = f"/replicate/v1/models/{DEFAULT_MODEL}/predictions"
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(
+            door.client.post, url, json={"input": {"prompt": "x"}}, headers={"Prefer": "wait=1"}
+        )
+        wait_until(lambda: jobs_of(door) != [], "the job")
+        door.world.call(door.world.claim())
+        answer = asked.result(30)
+    assert (answer.status_code, answer.json()["status"]) == (202, "starting")
+    shown = door.client.get(f"/replicate/v1/predictions/{answer.json()['id']}").json()
+    assert shown["status"] == "processing"
+
+
+def test_pages_follow_each_other(door: FrontDoor) -> None:
+    made = {door.world.accept(door.tenant) for _ in range(101)}
+    client = Client(api_token=door.credentials.api_key, base_url=f"{door.url}/replicate")
+    first = client.predictions.list()
+    assert len(first) == 100
+    assert first.next
+    # it is the address by which the world reaches the service
+    second = client.predictions.list(first.next.replace(PUBLIC_URL, door.url))
+    client._client.close()
+    assert {one.id for one in [*first.results, *second.results]} == made
+
+
+# over TLS -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def secure_door(
+    empty_redis_url: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FrontDoor]:
+    """A front door behind TLS, whose authority this process trusts while the test runs."""
+    authority, port = trustme.CA(), free_port()
+    issued = authority.issue_cert("localhost")
+    trusted, own = tmp_path / "authority.pem", tmp_path / "own.pem"
+    authority.cert_pem.write_to_path(trusted)
+    issued.private_key_and_cert_chain_pem.write_to_path(own)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    url = f"https://localhost:{port}"
+    chosen = settings(empty_redis_url, s3_endpoint=s3.endpoint, public_url=url)
+    with (
+        served(chosen, port, ssl_certfile=str(own)),
+        tenant_at(url, empty_redis_url) as door,
+    ):
+        yield door
+
+
+def test_files_come_over_tls_from_the_service_itself(secure_door: FrontDoor, s3: S3Server) -> None:
+    """The client sends its token to the address of a file, and follows no redirect."""
+    door, picture = secure_door, b"a picture" * 100
+    client = Client(api_token=door.credentials.api_key, base_url=f"{door.url}/replicate")
+    made = client.models.predictions.create(model=DEFAULT_MODEL, input={"prompt": "x"})
+    key = f"{door.tenant}/{made.id}.jpg"
+    s3.client().put_object(s3.bucket, key, io.BytesIO(picture), len(picture))
+    sha256 = hashlib.sha256(picture).hexdigest()
+    door.succeed(Image(key, "image/jpeg", 512, 512, len(picture), sha256))
+
+    made.wait()
+    output = transform_output(made.output, client)
+
+    assert output[0].url.startswith(f"{door.url}/v1/jobs/{made.id}/image?")
+    assert output[0].read() == picture
+    assert b"".join(output[0]) == picture
+    client._client.close()

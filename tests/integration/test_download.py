@@ -1,0 +1,185 @@
+import gzip
+import re
+import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+
+import pytest
+
+from shared.errors import FetchFailed, ImageExpired, ImageInvalid, ImageTooLarge, JobError
+from shared.net.addresses import AddressGuard, LookUp, resolve
+from shared.net.outbound import build_client
+from tests.faults.names import look_up_at, names
+from tests.integration.loopback import OK, Script, answering, dripping, serving, silent
+from worker.download import Downloader
+
+PICTURE = b"RIFF and so on" * 10
+HERE = ("127.0.0.1",)
+
+
+@contextmanager
+def downloader(
+    *,
+    allowed: tuple[str, ...] = HERE,
+    allow_private: tuple[str, ...] = HERE,
+    timeout_seconds: float = 5.0,
+    look_up: LookUp = resolve,
+) -> Iterator[Downloader]:
+    guard = AddressGuard(allow_private)
+    built = Downloader(
+        build_client(concurrency=2, timeout_seconds=60, guard=guard, look_up=look_up),
+        allowed_hosts=allowed,
+        allow_private=allow_private,
+        timeout_seconds=timeout_seconds,
+        max_bytes=100_000,
+    )
+    try:
+        yield built
+    finally:
+        built.close()
+
+
+def sent(body: bytes, status: str = "200 OK", **headers: str) -> Script:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return answering("\r\n".join([*lines, "", ""]).encode() + body)
+
+
+def test_a_picture_comes_over_whole() -> None:
+    with serving(sent(PICTURE)) as port, downloader() as pictures:
+        assert pictures.fetch(f"http://127.0.0.1:{port}/a.webp?sig=1") == PICTURE
+
+
+def chunked(count: int) -> bytes:
+    chunk = b"2710\r\n" + b"x" * 10_000 + b"\r\n"
+    return OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * count
+
+
+@pytest.mark.parametrize(
+    ("script", "meant"),
+    [
+        (sent(b"", "403 Forbidden"), ImageExpired),
+        (sent(b"", "404 Not Found"), ImageExpired),
+        (sent(b"", "410 Gone"), ImageExpired),
+        (sent(b"", "302 Found", Location="http://169.254.169.254/"), FetchFailed),
+        (sent(b"", "503 Slow Down"), FetchFailed),
+        (sent(b"x", "206 Partial Content"), FetchFailed),
+        (sent(b"<html>", Content_Type="text/html; charset=utf-8"), FetchFailed),
+        (sent(gzip.compress(bytes(10_000_000)), Content_Encoding="gzip"), FetchFailed),
+        (sent(b""), FetchFailed),
+        (answering(OK + b"Content-Length: 50\r\n\r\nshort"), FetchFailed),
+        (answering(chunked(1)), FetchFailed),
+        (answering(b""), FetchFailed),
+        (answering(b"SSH-2.0-no\r\n"), FetchFailed),
+        (answering(OK + b"Content-Length: 100001\r\n\r\n"), ImageTooLarge),
+        (answering(chunked(11)), ImageTooLarge),
+    ],
+    ids=[
+        *("403", "404", "410", "redirect", "503", "part", "web page", "gzip bomb", "empty"),
+        *("cut", "cut chunks", "closed", "no HTTP", "told too large", "too large"),
+    ],
+)
+def test_each_way_to_fail_is_told_apart(script: Script, meant: type[JobError]) -> None:
+    with serving(script) as port, downloader() as pictures, pytest.raises(JobError) as caught:
+        pictures.fetch(f"http://127.0.0.1:{port}/a.webp?X-Amz-Signature=secret")
+
+    assert type(caught.value) is meant
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [silent, dripping(OK, b"X: 1\r\n"), dripping(OK + b"Content-Length: 9999\r\n\r\n", b"x")],
+    ids=["silence", "headers", "body"],
+)
+def test_a_slow_host_is_left_when_the_total_is_over(script: Script) -> None:
+    with serving(script) as port, downloader(timeout_seconds=0.5) as pictures:
+        started_at = time.monotonic()
+        with pytest.raises(FetchFailed):
+            pictures.fetch(f"http://127.0.0.1:{port}/a.webp")
+
+        assert time.monotonic() - started_at < 10
+
+
+def test_an_endless_picture_takes_no_more_memory_than_the_cap() -> None:
+    with serving(answering(chunked(5000))) as port, downloader() as pictures:
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            with pytest.raises(ImageTooLarge):
+                pictures.fetch(f"http://127.0.0.1:{port}/a.webp")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert peak - before < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("https://evil.example/a.webp", "does not allow"),
+        ("https://127.0.0.1.evil.example/a.webp", "does not allow"),
+        ("https://127.0.0.1:{port}@evil.example/", "not a plain web address"),
+        ("https://user@127.0.0.1:{port}/", "not a plain web address"),
+        ("ftp://127.0.0.1/a.webp", "not a plain web address"),
+        ("file:///etc/passwd", "not a plain web address"),
+        ("https://[::1", "is not one"),
+        ("https://xn--a/a.webp", "is not one"),
+        ("http://pictures.example/a.webp", "not https"),
+        ("https://localhost:{port}/a.webp", "leads to an address that is loopback"),
+    ],
+)
+def test_an_address_that_is_not_allowed_is_never_connected_to(url: str, sentence: str) -> None:
+    reached = Event()
+    allowed = (*HERE, "localhost", "pictures.example")
+    with (
+        serving(lambda *_: reached.set()) as port,
+        downloader(allowed=allowed) as pictures,
+        pytest.raises(ImageInvalid, match=re.escape(sentence)),
+    ):
+        pictures.fetch(url.format(port=port))
+
+    assert not reached.is_set()
+
+
+#: Public by number and given to nobody (2d00::/8 is not allocated).
+NOWHERE = "2d00::1"
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [[NOWHERE], ["127.0.0.1"]],
+        [[NOWHERE, "127.0.0.1"]],
+        [["127.0.0.1", NOWHERE]],
+        [["::ffff:127.0.0.1"]],
+        [["64:ff9b::7f00:1"]],
+        [["169.254.169.254"]],
+    ],
+)
+def test_an_allowed_name_that_leads_inside_is_looked_up_once_and_not_connected_to(
+    answers: list[list[str]],
+) -> None:
+    connected: list[int] = []
+    with (
+        serving(lambda connection, _: connected.append(connection.fileno())) as port,
+        names({"asset.test": answers}) as served,
+        downloader(
+            allowed=("asset.test",),
+            allow_private=(),
+            timeout_seconds=1,
+            look_up=look_up_at(served.port),
+        ) as pictures,
+    ):
+        faults = []
+        for _ in answers:
+            with pytest.raises(JobError) as caught:
+                pictures.fetch(f"https://asset.test:{port}/a.webp")
+            faults.append(caught.type)
+        assert served.asked["asset.test"] == len(answers)
+    assert faults[-1] is ImageInvalid
+    assert connected == []

@@ -1,0 +1,561 @@
+"""The life of one job, with a real Redis, a real storage and the sandbox provider."""
+
+import hashlib
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from sandbox.waiting import wait_until
+from shared.errors import ErrorCode, StoreError
+from shared.jobs import Answer, Job, OnUnknown, State
+from shared.store import asking, call
+from tests.integration.conftest import Open
+from tests.integration.loopback import read_request, serving
+from tests.servers import s3_server
+from tests.workshop import Workshop, at_work
+from worker.generate import do_next_job
+from worker.life import give_back_all
+
+
+def facts(workshop: Workshop, job: Job) -> tuple[str, str | None, int, int, int, int]:
+    """Give status, error, attempt, calls, unknown outcomes, regenerated."""
+    assert job.calls == len(workshop.asked("generate"))
+    assert workshop.paid() <= 1 + job.unknown_outcomes + job.regenerated
+    assert job.calls <= 2 or workshop.paid() <= 2
+    assert workshop.slots() == (0, 0)
+    code = job.error_code.value if job.error_code else None
+    return (
+        job.state.value,
+        code,
+        job.attempt,
+        job.calls,
+        job.unknown_outcomes,
+        job.regenerated,
+    )
+
+
+# what goes well -------------------------------------------------------------------------------
+
+
+def test_a_job_becomes_a_picture_in_the_storage(workshop: Workshop) -> None:
+    # when
+    job = workshop.run()
+    # then
+    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+    image = job.image
+    assert image is not None
+    data = workshop.stored(image.key)
+    assert image.sha256 == hashlib.sha256(data).hexdigest()
+    assert (image.bytes, image.content_type) == (len(data), "image/webp")
+    assert (image.width, image.height, image.warnings) == (672, 384, ())
+    assert image.key.startswith("acme/")
+    assert image.key.endswith(f"/{job.id}-1.webp")
+    assert workshop.provider.outcomes() == [("generate", "ok", True), ("download", "ok", False)]
+    assert job.record_id == workshop.provider.calls()[0]["record_id"]
+    assert [change.state for change in job.history] == [
+        State.QUEUED,
+        State.CLAIMED,
+        State.CALLING,
+        State.FETCHING,
+        State.SUCCEEDED,
+    ]
+    assert set(job.timings) == {"wait", "provider", "download", "store", "total"}
+
+
+def test_the_address_that_was_sold_is_forgotten_with_the_end(workshop: Workshop) -> None:
+    job = workshop.run()
+    assert job.answer is None
+
+
+def test_the_provider_gets_exactly_the_documented_body(open_workshop: Open) -> None:
+    # given
+    requests: list[bytes] = []
+
+    def refuse(connection: socket.socket, _: threading.Event) -> None:
+        requests.append(read_request(connection))
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}")
+
+    with serving(refuse) as port:
+        workshop = open_workshop(onemin_base_url=f"http://127.0.0.1:{port}")
+        # when
+        workshop.run()
+    # then
+    (request,) = requests
+    head, _, body = request.partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /api/features HTTP/1.1\r\n")
+    assert b"\r\napi-key: k\r\n" in head.lower() + b"\r\n"
+    assert orjson.loads(body) == {
+        "type": "IMAGE_GENERATOR",
+        "model": "black-forest-labs/flux-2-klein-9b",
+        "promptObject": {
+            "prompt": "A lighthouse at dawn",
+            "aspect_ratio": "16:9",
+            "output_format": "webp",
+            "output_quality": 80,
+            "num_inference_steps": 4,
+            "go_fast": True,
+            "megapixels": "0.25",
+            "disable_safety_checker": False,
+            "seed": 7,
+        },
+    }
+
+
+def test_with_nothing_to_do_a_permit_ends_at_once(workshop: Workshop) -> None:
+    do_next_job(workshop.room)
+    assert workshop.provider.calls() == []
+
+
+# what the provider does wrong -----------------------------------------------------------------
+
+Fault = Mapping[str, object]
+Facts = tuple[str, str | None, int, int, int, int]
+
+
+@pytest.mark.parametrize(
+    ("step", "meant"),
+    [
+        # fault, then: status, error, attempt, calls, unknown, regenerated
+        ({"fault": "status", "status": 500}, ("succeeded", None, 2, 2, 0, 0)),
+        ({"fault": "status", "status": 503}, ("succeeded", None, 2, 2, 0, 0)),
+        (
+            {"fault": "status", "status": 429, "retry_after": 0},
+            ("succeeded", None, 1, 2, 0, 0),
+        ),
+        ({"fault": "misleading_busy", "status": 503}, ("succeeded", None, 2, 2, 0, 0)),
+        ({"fault": "misleading_busy", "details": False}, ("succeeded", None, 2, 2, 0, 0)),
+        ({"fault": "misleading_busy"}, ("failed", "provider_rejected", 1, 1, 0, 0)),
+        (
+            {"fault": "misleading_busy", "message": "NSFW content detected"},
+            ("failed", "content_rejected", 1, 1, 0, 0),
+        ),
+        (
+            {"fault": "status", "status": 400, "code": "UNSUPPORTED_MODEL"},
+            ("failed", "provider_rejected", 1, 1, 0, 0),
+        ),
+        ({"fault": "failure_record"}, ("failed", "provider_rejected", 1, 1, 0, 0)),
+        ({"fault": "made_but_522"}, ("succeeded", None, 2, 2, 1, 0)),
+        ({"fault": "made_but_522", "status": 504}, ("succeeded", None, 2, 2, 1, 0)),
+        ({"fault": "drop"}, ("succeeded", None, 2, 2, 1, 0)),
+        ({"fault": "drop", "reset": True}, ("succeeded", None, 2, 2, 1, 0)),
+        ({"fault": "malformed"}, ("succeeded", None, 2, 2, 1, 0)),
+        ({"fault": "empty"}, ("succeeded", None, 2, 2, 1, 0)),
+        ({"fault": "huge_reply", "bytes": 3_000_000}, ("succeeded", None, 2, 2, 1, 0)),
+        ({"fault": "missing_url"}, ("succeeded", None, 2, 2, 1, 0)),
+        ({"fault": "url", "place": "top"}, ("succeeded", None, 1, 1, 0, 0)),
+        ({"fault": "url", "host": "10.0.0.1"}, ("failed", "image_invalid", 1, 1, 0, 0)),
+        # the provider's record tells another address, for free
+        ({"fault": "url_expired"}, ("succeeded", None, 1, 1, 0, 0)),
+        ({"fault": "download_status"}, ("succeeded", None, 2, 2, 0, 1)),
+        ({"fault": "download_status", "status": 503, "times": 1}, ("succeeded", None, 2, 1, 0, 0)),
+        ({"fault": "truncated", "times": 1}, ("succeeded", None, 2, 1, 0, 0)),
+        ({"fault": "truncated"}, ("failed", "image_invalid", 3, 1, 0, 0)),
+        ({"fault": "wrong_length", "times": 1}, ("succeeded", None, 2, 1, 0, 0)),
+        ({"fault": "html", "times": 2}, ("succeeded", None, 3, 1, 0, 0)),
+        ({"fault": "html"}, ("failed", "image_invalid", 3, 1, 0, 0)),
+        ({"fault": "gzip_bomb", "times": 1}, ("succeeded", None, 2, 1, 0, 0)),
+        ({"fault": "redirect", "location": "/x"}, ("failed", "image_invalid", 3, 1, 0, 0)),
+        ({"fault": "huge", "bytes": 60_000_000}, ("failed", "image_too_large", 1, 1, 0, 0)),
+        (
+            {"fault": "huge", "bytes": 60_000_000, "declare": False},
+            ("failed", "image_too_large", 1, 1, 0, 0),
+        ),
+        ({"fault": "pixel_bomb"}, ("failed", "image_too_large", 1, 1, 0, 0)),
+    ],
+    ids=str,
+)
+def test_each_fault_of_the_provider_has_its_outcome(
+    workshop: Workshop, step: Fault, meant: Facts
+) -> None:
+    # given
+    workshop.provider.behave(step)
+    # when
+    job = workshop.run()
+    # then
+    assert facts(workshop, job) == meant
+
+
+@pytest.mark.parametrize(
+    ("step", "meant", "warnings"),
+    [
+        ({"fault": "wrong_format"}, "image/png", ("format",)),
+        ({"fault": "wrong_format", "format": "jpg"}, "image/jpeg", ("format",)),
+        ({"fault": "black"}, "image/webp", ("flat",)),
+        ({"fault": "wrong_size"}, "image/webp", ("size",)),
+        ({"fault": "wrong_size", "width": 500, "height": 500}, "image/webp", ("ratio",)),
+    ],
+    ids=str,
+)
+def test_a_picture_that_differs_is_stored_as_what_it_is(
+    workshop: Workshop, step: Fault, meant: str, warnings: tuple[str, ...]
+) -> None:
+    # given
+    workshop.provider.behave(step)
+    # when
+    job = workshop.run()
+    # then
+    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+    assert job.image is not None
+    assert (job.image.content_type, job.image.warnings) == (meant, warnings)
+    assert hashlib.sha256(workshop.stored(job.image.key)).hexdigest() == job.image.sha256
+
+
+def test_a_second_unknown_outcome_ends_the_job(workshop: Workshop) -> None:
+    # given
+    workshop.provider.behave(default={"fault": "made_but_522"})
+    # when
+    job = workshop.run()
+    # then
+    assert facts(workshop, job) == ("failed", "provider_unknown_outcome", 2, 2, 2, 0)
+    assert job.error_retryable
+
+
+def test_an_unknown_outcome_ends_a_job_that_asked_for_it(workshop: Workshop) -> None:
+    workshop.provider.behave({"fault": "drop"})
+    job = workshop.run(on_unknown=OnUnknown.FAIL)
+    assert facts(workshop, job) == ("failed", "provider_unknown_outcome", 1, 1, 1, 0)
+
+
+def test_a_picture_that_expires_twice_is_not_made_a_third_time(workshop: Workshop) -> None:
+    workshop.provider.behave(default={"fault": "download_status"})
+    job = workshop.run()
+    assert facts(workshop, job) == ("failed", "image_expired", 2, 2, 0, 1)
+
+
+def test_after_an_unknown_outcome_nothing_is_regenerated(workshop: Workshop) -> None:
+    workshop.provider.behave({"fault": "made_but_522"}, {"fault": "download_status"})
+    job = workshop.run()
+    assert facts(workshop, job) == ("failed", "image_expired", 2, 2, 1, 0)
+
+
+def test_a_provider_that_hangs_is_left_and_counted(open_workshop: Open) -> None:
+    # given
+    workshop = open_workshop(provider_timeout_seconds=0.2)
+    workshop.provider.behave({"fault": "hang", "seconds": 20})
+    # when
+    job = workshop.run()
+    # then
+    assert facts(workshop, job) == ("succeeded", None, 2, 2, 1, 0)
+
+
+def test_a_download_that_drips_is_left_in_time_and_fetched_again(open_workshop: Open) -> None:
+    # given
+    workshop = open_workshop(download_timeout_seconds=0.3)
+    workshop.provider.behave({"fault": "slow_drip", "times": 1, "seconds": 0.05})
+    # when
+    job = workshop.run()
+    # then
+    assert facts(workshop, job) == ("succeeded", None, 2, 1, 0, 0)
+    assert workshop.asked("download") == ["slow_drip", "ok"]
+
+
+def test_troubles_before_the_picture_was_bought_leave_all_its_fetches(workshop: Workshop) -> None:
+    # given
+    down = {"fault": "status", "status": 500}
+    workshop.provider.behave(down, down, {"fault": "html", "times": 1})
+    # when
+    job = workshop.run()
+    # then
+    assert facts(workshop, job) == ("succeeded", None, 4, 3, 0, 0)
+
+
+def test_a_dead_key_holds_the_queue_and_fails_nothing(workshop: Workshop) -> None:
+    # given
+    workshop.provider.http.put("/_sandbox/keys", json={"good": ["another"]})
+    job_id = workshop.accept()
+    # when
+    with at_work(workshop.room):
+        wait_until(lambda: workshop.asked("generate") == ["401"], "the refusal")
+    do_again = threading.Thread(target=do_next_job, args=(workshop.room,))
+    do_again.start()
+    # then
+    standing = workshop.world.read(job_id)
+    assert (standing.job.state, standing.job.attempt) == (State.QUEUED, 0)
+    workshop.room.stopping.set()
+    do_again.join(5)
+    assert not do_again.is_alive()
+    assert len(workshop.asked("generate")) == 1
+
+
+def test_without_credits_the_queue_is_held_with_the_attempt_given_back(workshop: Workshop) -> None:
+    # given
+    workshop.provider.behave({"fault": "status", "status": 406})
+    job_id = workshop.accept()
+    # when
+    do_next_job(workshop.room)
+    # then
+    standing = workshop.world.read(job_id)
+    assert (standing.job.state, standing.job.attempt, standing.gate) == (
+        State.QUEUED,
+        0,
+        "provider_credits",
+    )
+
+
+# what the storage does wrong ------------------------------------------------------------------
+
+
+def test_while_the_storage_is_away_the_picture_is_kept_and_not_bought_again(
+    open_workshop: Open, tmp_path: Path
+) -> None:
+    with s3_server(tmp_path) as own:
+        # given
+        workshop = open_workshop(s3=own, storage_timeout_seconds=2)
+        own.child.kill()
+        job_id = workshop.accept()
+        # when
+        do_next_job(workshop.room)
+        # then
+        standing = workshop.world.read(job_id)
+        assert standing.job.last_trouble is ErrorCode.STORAGE_DOWN
+        assert standing.job.answer is not None
+        assert workshop.world.client.hexists("{dr}:gate", "hold:storage")
+        # and when
+        own.start()
+        job = workshop.finish(job_id)
+        # then
+        assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+        assert job.image is not None
+        assert hashlib.sha256(workshop.stored(job.image.key)).hexdigest() == job.image.sha256
+
+
+# what others do meanwhile ---------------------------------------------------------------------
+
+
+def calling(workshop: Workshop, job_id: str) -> Callable[[], bool]:
+    return lambda: workshop.job(job_id).state is State.CALLING and bool(workshop.provider.calls())
+
+
+def test_a_job_canceled_while_the_provider_works_drops_the_late_picture(
+    workshop: Workshop,
+) -> None:
+    # given
+    workshop.provider.behave(latency_seconds=0.5)
+    job_id = workshop.accept()
+    with at_work(workshop.room):
+        wait_until(calling(workshop, job_id), "the call")
+        # when
+        workshop.world.store.run(asking.cancel(job_id, tenant="acme"))
+        # then
+        assert workshop.slots() == (0, 0)
+    job = workshop.job(job_id)
+    assert facts(workshop, job) == ("canceled", None, 1, 1, 0, 0)
+    assert workshop.asked("download") == []
+    assert job.image is None
+
+
+def test_a_job_canceled_while_it_downloads_stores_nothing(workshop: Workshop) -> None:
+    # given
+    workshop.provider.behave({"fault": "slow_drip", "bytes": 4000, "seconds": 0.1})
+    job_id = workshop.accept()
+    with at_work(workshop.room):
+        wait_until(lambda: bool(workshop.asked("download")), "the download")
+        # when
+        workshop.world.store.run(asking.cancel(job_id, tenant="acme"))
+        workshop.room.leases["generate"].renew()
+    # then
+    job = workshop.job(job_id)
+    assert job.state is State.CANCELED
+    assert not any(workshop.is_stored(key) for key in workshop.world.trash())
+
+
+def test_a_job_past_its_deadline_ends(workshop: Workshop) -> None:
+    # given a provider that is busy for ever, which costs no attempt
+    workshop.provider.behave(default={"fault": "status", "status": 429, "retry_after": 0})
+    job_id = workshop.accept(deadline_seconds=1)
+    # when
+    job = workshop.finish(job_id)
+    # then
+    assert (job.state, job.error_code) == (State.FAILED, ErrorCode.DEADLINE_EXCEEDED)
+    assert workshop.slots() == (0, 0)
+
+
+def test_a_job_at_the_provider_is_not_ended_by_its_deadline(workshop: Workshop) -> None:
+    # given
+    workshop.provider.behave({"fault": "hang", "seconds": 1})
+    job_id = workshop.accept()
+    with at_work(workshop.room):
+        wait_until(calling(workshop, job_id), "the call")
+        # when
+        workshop.world.client.zadd("{dr}:deadlines", {job_id: 1})
+        workshop.world.sweep()
+        # then
+        assert workshop.job(job_id).state is State.CALLING
+    assert workshop.job(job_id).state is State.SUCCEEDED
+
+
+class Broken:
+    """A provider with a defect."""
+
+    def __init__(self, times: int, good: Any) -> None:
+        self.left = times
+        self.good = good
+
+    def generate(self, *told: Any, **more: Any) -> Answer:
+        self.left -= 1
+        if self.left >= 0:
+            raise ZeroDivisionError("a defect")
+        answer: Answer = self.good.generate(*told, **more)
+        return answer
+
+    def look_up(self, *_: Any, **__: Any) -> Answer | None:
+        raise NotImplementedError
+
+    def check_key(self, key: str) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("times", "meant"), [(1, ("succeeded", None, 2)), (9, ("failed", "internal", 2))]
+)
+def test_a_defect_of_ours_is_tried_once_more(
+    workshop: Workshop, times: int, meant: tuple[str, str | None, int]
+) -> None:
+    # given
+    broken = Broken(times, workshop.room.provider)
+    workshop.room = replace(workshop.room, provider=broken)
+    # when
+    job = workshop.run()
+    # then
+    code = job.error_code.value if job.error_code else None
+    assert (job.state.value, code, job.attempt) == meant
+    assert workshop.slots() == (0, 0)
+
+
+def test_a_defect_after_another_trouble_is_still_tried_once_more(workshop: Workshop) -> None:
+    # given
+    workshop.provider.behave({"fault": "status", "status": 500})
+    job_id = workshop.accept()
+    do_next_job(workshop.room)
+    good = workshop.room
+    workshop.room = replace(good, provider=Broken(1, good.provider))
+    # when
+    job = workshop.finish(job_id)
+    # then
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 3)
+
+
+# stopping -------------------------------------------------------------------------------------
+
+
+def test_a_stop_by_force_while_the_provider_works_counts_an_unknown_outcome(
+    workshop: Workshop,
+) -> None:
+    # given
+    workshop.provider.behave({"fault": "hang", "seconds": 1})
+    job_id = workshop.accept()
+    with at_work(workshop.room):
+        wait_until(calling(workshop, job_id), "the call")
+        # when
+        give_back_all(workshop.room)
+        # then
+        assert workshop.job(job_id).state is State.QUEUED
+        assert workshop.job(job_id).unknown_outcomes == 1
+    # and the thread's own late answer is refused
+    assert workshop.job(job_id).state is State.QUEUED
+    assert facts(workshop, workshop.finish(job_id)) == ("succeeded", None, 2, 2, 1, 0)
+    assert workshop.world.client.hget("{dr}:gate", "fails") is None
+
+
+def test_a_stop_by_force_after_the_checkpoint_gives_the_bought_picture_on(
+    workshop: Workshop,
+) -> None:
+    # given
+    step = {"fault": "slow_drip", "bytes": 4000, "seconds": 0.1, "times": 1}
+    workshop.provider.behave(step)
+    job_id = workshop.accept()
+    with at_work(workshop.room):
+        wait_until(lambda: bool(workshop.asked("download")), "the download")
+        # when
+        give_back_all(workshop.room)
+        assert workshop.job(job_id).state is State.QUEUED
+    # then
+    job = workshop.finish(job_id)
+    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+
+
+class Frozen:
+    """A store that loses each reply of a script while it is told to."""
+
+    def __init__(self, store: Any, script: str) -> None:
+        self.store = store
+        self.script = script
+        self.met = threading.Event()
+        self.thaw = threading.Event()
+
+    def run(self, call: call.Call[Any]) -> Any:
+        if call.script == self.script and not self.thaw.is_set():
+            self.met.set()
+            raise StoreError("away")
+        return self.store.run(call)
+
+
+def test_a_stop_by_force_keeps_an_answer_that_redis_has_not_taken_yet(workshop: Workshop) -> None:
+    # given
+    store = Frozen(workshop.room.store, "checkpoint")
+    room = replace(workshop.room, store=store)  # type: ignore[arg-type]  # it stands in for one
+    job_id = workshop.accept()
+    with at_work(room):
+        assert store.met.wait(10)
+        # when
+        store.thaw.set()
+        give_back_all(room)
+    # then
+    job = workshop.finish(job_id)
+    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+
+
+def test_a_permit_of_another_queue_takes_no_job(workshop: Workshop) -> None:
+    # given
+    only_deliver = {"deliver": workshop.room.leases["deliver"]}
+    room = replace(workshop.room, leases=only_deliver)
+    job_id = workshop.accept()
+    # when
+    with pytest.raises(KeyError):
+        do_next_job(room)
+    # then
+    assert workshop.job(job_id).state is State.QUEUED
+
+
+def test_a_worker_that_waits_at_the_gate_leaves_at_once(workshop: Workshop) -> None:
+    # given
+    workshop.world.client.hset("{dr}:gate", "paused:generate", "1")
+    job_id = workshop.accept()
+    with at_work(workshop.room, threads=4):
+        # when
+        workshop.room.stopping.set()
+    # then
+    assert workshop.job(job_id).attempt == 0
+
+
+def rescue(workshop: Workshop, job_id: str) -> None:
+    """Let the lease of a job run out while its thread works on, and give the job to others."""
+    workshop.world.sweep()
+    workshop.world.client.zadd("{dr}:q:jobs:leases", {job_id: 1})
+    workshop.world.client.hset("{dr}:sweep", "calm", "1")
+    workshop.world.sweep()
+
+
+def test_the_late_picture_of_a_lost_lease_does_not_take_the_good_one_along(
+    workshop: Workshop,
+) -> None:
+    # given a thread that downloads slowly, and loses its lease meanwhile
+    step = {"fault": "slow_drip", "bytes": 4000, "seconds": 0.1, "times": 1}
+    workshop.provider.behave(step)
+    job_id = workshop.accept()
+    with at_work(workshop.room):
+        wait_until(lambda: bool(workshop.asked("download")), "the download")
+        rescue(workshop, job_id)
+        # when another does it
+        job = workshop.finish(job_id)
+    # then
+    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+    assert job.crashes == 1
+    assert job.image is not None
+    assert workshop.world.trash() == {}

@@ -1,0 +1,70 @@
+"""A disk that fills: new jobs are refused before Valkey dies of it, and accepted again after."""
+
+import io
+from pathlib import Path
+
+import pytest
+import redis
+
+from sandbox.stack import room
+from sandbox.stack.output import Screen
+from sandbox.stack.room import Room, Verdict
+from tests.servers import redis_server
+
+PLENTY = room.ENOUGH_BYTES + room.RESERVE_BYTES
+#: A script of the kind that a job in flight needs, and one of the kind that accepts.
+GOES_ON = "#!lua flags=allow-oom\nreturn redis.call('SET', 'moved', 1)"
+ACCEPTS = "#!lua\nreturn redis.call('SET', 'accepted', 1)"
+
+
+def test_room_that_comes_and_goes_does_not_flicker() -> None:
+    held = Verdict(short=False, reserve=True)
+    assert room.judge(room.SHORT_BYTES, held) == held
+    short = room.judge(room.SHORT_BYTES - 1, held)
+    assert short == Verdict(short=True, reserve=True)
+    assert room.judge(room.ENOUGH_BYTES - 1, short) == short
+    assert room.judge(room.ENOUGH_BYTES, short) == held
+    spent = room.judge(room.LAST_BYTES - 1, short)
+    assert spent == Verdict(short=True, reserve=False)
+    assert room.judge(PLENTY - 1, spent) == Verdict(short=False, reserve=False)
+    assert room.judge(PLENTY, spent) == held
+
+
+def test_new_jobs_are_refused_while_room_is_short_and_others_go_on(tmp_path: Path) -> None:
+    free = [PLENTY]
+    told = io.StringIO()
+    with redis_server(tmp_path / "redis") as server, redis.Redis.from_url(server.url) as client:
+        watched = Room(tmp_path, server.port, Screen(console=True, stream=told), lambda _: free[0])
+        verdict = watched.look(Verdict(short=False, reserve=False))
+        assert (tmp_path / "reserve").stat().st_size == room.RESERVE_BYTES
+        client.eval(ACCEPTS, 0)
+
+        free[0] = 0
+        verdict = watched.look(verdict)
+        assert not (tmp_path / "reserve").exists()
+        client.eval(GOES_ON, 0)
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.eval(ACCEPTS, 0)
+
+        server.child.kill()
+        server.start()
+        verdict = watched.look(verdict)
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.eval(ACCEPTS, 0)
+
+        free[0] = PLENTY
+        watched.look(verdict)
+        client.eval(ACCEPTS, 0)
+        assert (tmp_path / "reserve").exists()
+    assert "only 0 MB are free" in told.getvalue()
+    assert "new jobs are accepted again" in told.getvalue()
+
+
+def test_a_limit_that_somebody_else_set_is_left_alone(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis") as server, redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory", "123456789")
+        watched = Room(
+            tmp_path, server.port, Screen(console=True, stream=io.StringIO()), lambda _: PLENTY
+        )
+        watched.look(Verdict(short=False, reserve=True))
+        assert client.config_get("maxmemory")["maxmemory"] == "123456789"

@@ -1,0 +1,110 @@
+"""Nobody sees another's anything: every route there is, asked with another tenant's names."""
+
+import re
+from typing import Any
+
+import pytest
+
+from api.routes import ROUTES
+from api.routing import Direct
+from tests.front_door import PROMPT, FrontDoor, client_of, problem, tenant_at
+
+#: What stands in a path and is nobody's own: models and words that all may read.
+COMMON = {"owner", "name", "code", "version", "model_id"}
+#: Routes that ask for no key at all.
+OPEN = {"/healthz", "/readyz", "/metrics", "/problems/{code}"}
+
+
+def names_in(route: Direct) -> set[str]:
+    return set(re.findall(r"{(\w+)}", route.path_format))
+
+
+OWNED = [
+    pytest.param(route, method, id=f"{method} {route.path}")
+    for route in ROUTES
+    for method in sorted(route.accepted)
+    if names_in(route) - COMMON and not route.path.startswith("/ops/")
+]
+LISTS = [
+    pytest.param(route, id=route.path)
+    for route in ROUTES
+    if "GET" in route.accepted and not names_in(route) and not route.path.startswith("/ops/")
+    if route.path not in OPEN
+]
+OPERATED = [
+    pytest.param(route, method, id=f"{method} {route.path}")
+    for route in ROUTES
+    for method in sorted(route.accepted)
+    if route.path.startswith("/ops/")
+]
+
+
+def ids_of(owner: FrontDoor) -> dict[str, str]:
+    """Give a name of theirs for each name in a path; a route with another fails here."""
+    webhook = {"url": "https://example.com/secret-hook", "events": ["job.canceled"]}
+    marks = {"tags": ["secret-tag"], "metadata": {"secret": "secret-pair"}}
+    told = owner.create(webhook=webhook)
+    owner.client.post(f"/v1/jobs/{told['id']}/cancel")
+    delivery = owner.client.get("/v1/webhooks/deliveries").json()["data"][0]
+    job_id = owner.create(**marks)["id"]
+    return {
+        "job_id": job_id,
+        "prediction_id": job_id,
+        "delivery_id": delivery["id"],
+        "endpoint_id": delivery["endpoint_id"],
+        "batch_id": owner.client.post("/v1/batches", json={"jobs": [PROMPT], **marks}).json()["id"],
+    }
+
+
+@pytest.mark.parametrize(("route", "method"), OWNED)
+def test_what_is_anothers_is_not_found(door: FrontDoor, route: Direct, method: str) -> None:
+    with tenant_at(door.url, door.world.settings.redis_url) as stranger:
+        theirs = ids_of(door)
+        path = route.path.format(**theirs)
+        before = door.world.read(theirs["job_id"], "").job
+        answer = stranger.client.request(method, path)
+        assert answer.status_code == 404, path
+        if method != "HEAD":
+            problem(answer, 404, "not_found")
+        assert door.world.read(theirs["job_id"], "").job == before
+
+
+@pytest.mark.parametrize("route", LISTS)
+def test_a_list_tells_nothing_of_another(door: FrontDoor, route: Direct) -> None:
+    with tenant_at(door.url, door.world.settings.redis_url) as stranger:
+        theirs: dict[str, Any] = ids_of(door)
+        told = stranger.client.get(route.path, params=needed_by(route)).text
+        for secret in (*theirs.values(), door.tenant, "secret-tag", "secret-pair", "secret-hook"):
+            assert secret not in told
+
+
+def needed_by(route: Direct) -> dict[str, str]:
+    """Give the parameters without which a list is refused."""
+    extra = route.openapi_extra or {}
+    needed = [one["name"] for one in extra.get("parameters", ()) if one.get("required")]
+    return dict.fromkeys(needed, "0")
+
+
+@pytest.mark.parametrize(("route", "method"), OPERATED)
+def test_a_tenants_key_opens_nothing_of_the_operators(
+    door: FrontDoor, route: Direct, method: str
+) -> None:
+    path = re.sub(r"{(\w+)}", "x", route.path)
+    answer = door.client.request(method, path)
+    assert answer.status_code == 403, path
+
+
+def test_an_idempotency_key_of_one_tenant_is_nothing_to_another(door: FrontDoor) -> None:
+    key = {"idempotency-key": "same"}
+    with tenant_at(door.url, door.world.settings.redis_url) as stranger:
+        mine = door.client.post("/v1/jobs", json=PROMPT, headers=key).json()
+        theirs = stranger.client.post(
+            "/v1/jobs", json={"input": {"prompt": "Another"}}, headers=key
+        )
+        assert theirs.status_code == 202
+        assert theirs.json()["id"] != mine["id"]
+
+
+def test_an_operators_key_alone_does_not_read_jobs_as_a_tenant(door: FrontDoor) -> None:
+    with client_of(door.url, door.credentials.ops_key) as operator:
+        assert problem(operator.get("/v1/jobs"), 403, "forbidden")["scope"] == "jobs:read"

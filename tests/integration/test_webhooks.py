@@ -1,0 +1,269 @@
+"""Webhooks on their way: real receivers, a real Redis, and the worker that sends."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from sandbox.waiting import wait_until
+from shared.jobs import Spec
+from shared.settings import Settings
+from tests.crew import worker
+from tests.integration.loopback import dripping, serving, silent
+from tests.receiver import Receiver, receiver
+from tests.store import World
+from tests.workshop import INPUT, close_room
+from worker.deliver import do_next_delivery
+from worker.life import build_room
+from worker.send import Sender
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+KEYS = {"onemin_api_key": "k", "s3_access_key": "access-key", "s3_secret_key": "secret-key"}
+QUICK: Mapping[str, Any] = {
+    **KEYS,
+    "webhook_allow_hosts": "127.0.0.1",
+    "webhook_schedule": "0,0.1,0.1",
+    "webhook_timeout_seconds": 0.5,
+    "public_url": "https://darkroom.test",
+}
+
+
+class Post:
+    """A tenant whose jobs end at once, and a room that tells of it."""
+
+    def __init__(self, redis_url: str, **changes: Any) -> None:
+        self.world = World(redis_url, **{**QUICK, **changes})
+        self.world.client.hset("{dr}:tenant:acme", "webhook_secret", SECRET)
+        self.room = build_room(self.world.settings, self.world.scripts, ["deliver"])
+
+    def close(self) -> None:
+        close_room(self.room)
+        self.world.close()
+
+    def owe(self, url: str, *, tenant: str = "acme", **webhook: Any) -> str:
+        """Let a job end that asked for a webhook; gives the id of the delivery."""
+        told = {"url": url, "events": ["job.succeeded"], **webhook}
+        spec = Spec("m", INPUT, webhook=told)
+        job_id = self.world.accept(tenant, spec=spec, webhook_host="127.0.0.1")
+        self.world.succeed(self.world.checkpoint(self.world.call(self.world.claim())))
+        return f"msg_{job_id.removeprefix('job_')}_1_succeeded"
+
+    def record(self, delivery: str) -> dict[str, str]:
+        return dict(self.world.client.hgetall("{dr}:delivery:" + delivery))  # type: ignore[arg-type]  # not asyncio's
+
+    def attempts(self, delivery: str) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.record(delivery).get("log", "").split("\n")]
+
+    def settle(self, delivery: str) -> str:
+        """Send until the delivery has ended; gives how."""
+
+        def has_ended() -> bool:
+            self.world.sweep()
+            do_next_delivery(self.room)
+            return self.record(delivery)["state"] in {"delivered", "failed"}
+
+        wait_until(has_ended, "the end of a delivery")
+        assert self.world.client.zcard("{dr}:q:deliveries:leases") == 0
+        return self.record(delivery)["state"]
+
+
+@pytest.fixture
+def post(empty_redis_url: str) -> Iterator[Post]:
+    made = Post(empty_redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def inbox() -> Iterator[Receiver]:
+    with receiver() as server:
+        yield server
+
+
+def test_a_webhook_arrives_signed_once(post: Post, inbox: Receiver) -> None:
+    # given
+    delivery = post.owe(inbox.url)
+    # when
+    assert post.settle(delivery) == "delivered"
+    # then
+    (request,) = inbox.received
+    told = request.verify(SECRET)
+    assert (told["type"], told["data"]["status"]) == ("job.succeeded", "succeeded")
+    assert request.id == delivery
+    assert request.headers["content-type"] == "application/json"
+    (attempt,) = post.attempts(delivery)
+    assert attempt["status"] == 200
+
+
+def test_after_an_error_the_same_message_comes_again(post: Post, inbox: Receiver) -> None:
+    # given
+    inbox.script = [500, 429]
+    delivery = post.owe(inbox.url)
+    # when
+    assert post.settle(delivery) == "delivered"
+    # then
+    assert [request.id for request in inbox.received] == [delivery] * 3
+    assert len({request.body for request in inbox.received}) == 1
+    for request in inbox.received:
+        request.verify(SECRET)
+    assert [attempt["status"] for attempt in post.attempts(delivery)] == [500, 429, 200]
+
+
+def test_after_the_last_attempt_the_delivery_has_failed(post: Post, inbox: Receiver) -> None:
+    inbox.status = 503
+    assert post.settle(post.owe(inbox.url)) == "failed"
+    assert len(inbox.received) == 3
+
+
+def test_a_receiver_that_is_gone_gets_no_second_attempt(post: Post, inbox: Receiver) -> None:
+    inbox.status = 410
+    assert post.settle(post.owe(inbox.url)) == "failed"
+    assert len(inbox.received) == 1
+
+
+def test_redirects_are_not_followed(post: Post, inbox: Receiver) -> None:
+    with receiver() as elsewhere:
+        inbox.status = 307
+        inbox.headers = {"location": elsewhere.url}
+        assert post.settle(post.owe(inbox.url)) == "failed"
+        assert elsewhere.received == []
+
+
+def test_loopback_is_refused_unless_it_is_allowed_by_name(
+    empty_redis_url: str, inbox: Receiver
+) -> None:
+    post = Post(empty_redis_url, webhook_allow_hosts="hooks.example.com")
+    delivery = post.owe(inbox.url)
+    assert post.settle(delivery) == "failed"
+    assert inbox.received == []
+    assert {attempt["error"] for attempt in post.attempts(delivery)} == {
+        "127.0.0.1 leads to an address that is loopback."
+    }
+    post.close()
+
+
+def test_a_receiver_cannot_hold_an_attempt_beyond_its_time(post: Post) -> None:
+    with serving(silent) as port:
+        delivery = post.owe(f"http://127.0.0.1:{port}/hook")
+        assert post.settle(delivery) == "failed"
+    seconds = [attempt["seconds"] for attempt in post.attempts(delivery)]
+    assert len(seconds) == 3
+    assert max(seconds) < 10
+
+
+def test_a_receiver_that_drips_its_headers_is_left_in_time(post: Post) -> None:
+    with serving(dripping(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n")) as port:
+        delivery = post.owe(f"http://127.0.0.1:{port}/hook")
+        assert post.settle(delivery) == "failed"
+    assert max(attempt["seconds"] for attempt in post.attempts(delivery)) < 10
+
+
+def test_what_a_receiver_says_after_its_status_does_not_change_it(post: Post) -> None:
+    endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving(dripping(endless, b"1\r\nx\r\n")) as port:
+        delivery = post.owe(f"http://127.0.0.1:{port}/hook")
+        assert post.settle(delivery) == "delivered"
+    (attempt,) = post.attempts(delivery)
+    assert attempt["seconds"] < 10
+    assert attempt["answer"].startswith("x")
+
+
+def test_headers_of_the_tenant_go_along_and_cannot_replace_ours(
+    post: Post, inbox: Receiver
+) -> None:
+    headers = {"X-Token": "t", "Webhook-Id": "another", "Content-Type": "text/plain"}
+    delivery = post.owe(inbox.url, headers=headers)
+    assert post.settle(delivery) == "delivered"
+    (request,) = inbox.received
+    assert request.headers["x-token"] == "t"
+    assert request.id == delivery
+    assert request.headers["content-type"] == "application/json"
+    request.verify(SECRET)
+
+
+def test_a_header_that_cannot_be_sent_fails_the_delivery_and_not_the_worker(
+    post: Post, inbox: Receiver
+) -> None:
+    delivery = post.owe(inbox.url, headers={"x-token": "two\r\nlines"})
+    assert post.settle(delivery) == "failed"
+    assert inbox.received == []
+
+
+def test_an_address_that_cannot_be_is_told_in_the_ledger() -> None:
+    sent = Sender.from_settings(Settings()).post("http://xn--a/", b"{}", {})
+    assert sent.status is None
+    assert sent.error
+
+
+def test_a_stop_by_force_gives_a_delivery_back_with_its_attempt(post: Post) -> None:
+    # given
+    with serving(silent) as port:
+        delivery = post.owe(f"http://127.0.0.1:{port}/hook")
+        sending = threading.Thread(target=do_next_delivery, args=(post.room,))
+        sending.start()
+        held = post.room.leases["deliver"]
+        wait_until(lambda: bool(held.all()) and held.all()[0].give_back is not None, "a delivery")
+        # when
+        (one,) = held.all()
+        assert one.give_back is not None
+        one.give_back()
+        # then
+        assert post.record(delivery)["state"] == "pending"
+        assert post.record(delivery)["attempt"] == "0"
+        sending.join(5)
+
+
+def test_the_deliver_worker_sends_what_is_owed(
+    empty_redis_url: str, inbox: Receiver, tmp_path: Path
+) -> None:
+    # given
+    settings = {**QUICK, "redis_url": empty_redis_url, "provider_rate_per_minute": 0}
+    post = Post(empty_redis_url)
+    inbox.script = [500]
+    with worker(tmp_path, settings, "deliver"):
+        # when
+        owed = {post.owe(inbox.url) for _ in range(10)}
+        # then
+        wait_until(
+            lambda: {post.record(one)["state"] for one in owed} == {"delivered"}, "ten webhooks"
+        )
+    assert {request.id for request in inbox.received} == owed
+    assert len(inbox.received) == 11
+    for request in inbox.received:
+        request.verify(SECRET)
+    post.close()
+
+
+def test_a_receiver_that_was_ill_gets_all_it_missed_and_hurts_no_other(
+    empty_redis_url: str, inbox: Receiver, tmp_path: Path
+) -> None:
+    # given: one receiver fails at first, another at the same host is well
+    # no answer may be late on a busy machine: what it was an answer to would come twice
+    often = ",".join(["0", *["0.1"] * 8])
+    settings = {**QUICK, "webhook_schedule": often, "webhook_timeout_seconds": 15}
+    post = Post(empty_redis_url, **settings)
+    post.world.client.hset("{dr}:tenant:other", "webhook_secret", SECRET)
+    with receiver() as ill:
+        ill.script = [500] * 8
+        ailing = [post.owe(ill.url, tenant="other") for _ in range(40)]
+        well = [post.owe(inbox.url) for _ in range(40)]
+        settings |= {"redis_url": empty_redis_url, "provider_rate_per_minute": 0}
+        # when
+        with worker(tmp_path, settings, "deliver"):
+            everything = (*ailing, *well)
+            wait_until(
+                lambda: {post.record(one)["state"] for one in everything} == {"delivered"},
+                "eighty webhooks",
+                seconds=30,
+            )
+        # then: each once, but for what had failed
+        assert len(ill.received) == len(ailing) + 8
+        assert {request.id for request in ill.received} == set(ailing)
+        assert sorted(request.id for request in inbox.received) == sorted(well)
+    assert post.world.client.hget("{dr}:counts", "webhook_pending") == "0"
+    assert post.world.client.hget("{dr}:counts", "webhook_parked") == "0"
+    assert post.world.client.hget("{dr}:counts", "endpoints_failing") == "0"
+    post.close()

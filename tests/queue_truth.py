@@ -1,0 +1,199 @@
+"""What must hold of the queues between any two scripts, read from Redis itself."""
+
+from collections import Counter
+
+from shared.errors import ErrorCode
+from shared.jobs import State, Status
+from tests.store import World
+
+_READY = "ready:"
+
+
+def assert_true(world: World) -> None:
+    """Hold every counter and every set against the records."""
+    records = _records(world, "job:")
+    deliveries = _records(world, "delivery:")
+    _assert_queue(world, "jobs", records, {"queued"}, {"claimed", "calling", "fetching"}, "tenant")
+    _assert_queue(world, "deliveries", deliveries, {"pending"}, {"sending"}, "host")
+    staged = _records(world, "staged:")
+    _assert_counts(world, records, deliveries, staged)
+    _assert_batches(world, records, staged)
+    _assert_permits(world)
+
+
+def _records(world: World, kind: str) -> dict[str, dict[str, str]]:
+    prefix = f"{{dr}}:{kind}"
+    found = world.client.scan_iter(prefix.replace("{", "[{]") + "*", count=1000)
+    return {str(key).removeprefix(prefix): hash_of(world, str(key)) for key in found}
+
+
+def hash_of(world: World, key: str) -> dict[str, str]:
+    """Read a hash as text."""
+    return {str(name): str(value) for name, value in world.client.hgetall(key).items()}
+
+
+def _assert_queue(
+    world: World,
+    name: str,
+    records: dict[str, dict[str, str]],
+    waiting: set[str],
+    running: set[str],
+    group_of: str,
+) -> None:
+    redis, prefix = world.client, f"{{dr}}:q:{name}:"
+    ready = {
+        str(key).removeprefix(prefix + _READY): _members(world, str(key))
+        for key in redis.scan_iter(f"[{{]dr}}:q:{name}:ready:*", count=1000)
+    }
+    bought, due, leases = (_members(world, prefix + key) for key in _SETS)
+
+    places = Counter(member for group in ready.values() for member in group)
+    places.update([*bought, *due])
+    assert set(places) == {key for key, record in records.items() if record["state"] in waiting}
+    assert set(places.values()) <= {1}
+    assert leases == {key for key, record in records.items() if record["state"] in running}
+    for group, members in ready.items():
+        assert {records[member][group_of] for member in members} == {group}
+
+    per_group = Counter(records[member][group_of] for member in leases)
+    active = _active(world, prefix)
+    groups = {
+        str(key).removeprefix(prefix + "group:"): hash_of(world, str(key))
+        for key in redis.scan_iter(f"[{{]dr}}:q:{name}:group:*", count=1000)
+    }
+    assert {group: int(facts.get("running", 0)) for group, facts in groups.items()} == {
+        group: per_group[group] for group in groups
+    }
+    assert set(per_group) <= set(groups)
+    can = {group for group in ready if per_group[group] < _cap(world, name, group)}
+    assert set(active) == can
+    assert {group: facts["tag"] for group, facts in groups.items() if "tag" in facts} == active
+    claimable = int(redis.hget(prefix + "state", "claimable") or 0)
+    assert claimable == len(bought) + sum(len(ready[group]) for group in can)
+    for group in groups:
+        idle = group not in ready and not per_group[group]
+        assert (redis.ttl(f"{prefix}group:{group}") > 0) is idle
+
+
+_SETS = ("bought", "due", "leases")
+
+
+def _active(world: World, prefix: str) -> dict[str, str]:
+    tags = _members(world, prefix + "active")
+    active = {tag[16:]: tag for tag in tags}
+    assert len(active) == len(tags)
+    return active
+
+
+def _cap(world: World, name: str, group: str) -> float:
+    if name == "deliveries":
+        return world.settings.webhook_host_slots
+    given = world.client.hget(f"{{dr}}:tenant:{group}", "max_running")
+    return float(given) if given else float("inf")
+
+
+def _assert_counts(
+    world: World,
+    records: dict[str, dict[str, str]],
+    deliveries: dict[str, dict[str, str]],
+    staged: dict[str, dict[str, str]],
+) -> None:
+    born = {key: record for key, record in staged.items() if _is_committed(world, record)}
+    statuses = Counter(
+        State(record["state"]).status.value for record in [*records.values(), *born.values()]
+    )
+    told = {str(name): int(number) for name, number in world.client.hgetall("{dr}:counts").items()}
+    _assert_ledger(world, told, {*records, *_records(world, "batch:")}, deliveries)
+    assert {name: number for name, number in told.items() if number} == dict(statuses)
+    unfinished = {key for key, one in records.items() if not State(one["state"]).is_final}
+    assert set(world.client.zrange("{dr}:deadlines", 0, -1)) == unfinished
+    assert set(world.client.zrange("{dr}:expiries", 0, -1)) == set(records) - unfinished
+    per_index: dict[tuple[str, str], set[str]] = {}
+    for key, record in {**records, **staged}.items():
+        status = State(record["state"]).status.value
+        for whose in (record["tenant"], ""):
+            per_index.setdefault((whose, status), set()).add(key)
+    for (whose, status), members in per_index.items():
+        assert _members(world, f"{{dr}}:jobs:{whose}:status:{status}") == members
+    for status in {one.value for one in Status} - {status for _, status in per_index}:
+        assert not _members(world, f"{{dr}}:jobs::status:{status}")
+    per_code: dict[str, set[str]] = {}
+    for key, record in records.items():
+        if "error_code" in record:
+            per_code.setdefault(record["error_code"], set()).add(key)
+    for code in ErrorCode:
+        assert _members(world, f"{{dr}}:jobs::error:{code}") == per_code.get(code, set())
+
+
+def _assert_ledger(
+    world: World, told: dict[str, int], jobs: set[str], deliveries: dict[str, dict[str, str]]
+) -> None:
+    """Hold counts, indexes, parks and endpoints against the deliveries; take out what was told."""
+    endpoints = _records(world, "endpoint:")
+    states: dict[str, Counter[str]] = {name: Counter() for name in endpoints}
+    for record in deliveries.values():
+        states[record["endpoint"]][record["state"]] += 1
+    for name, record in endpoints.items():
+        owed = sum(states[name][state] for state in ("pending", "sending", "parked"))
+        assert (int(record.get("pending", 0)), int(record.get("kept", 0))) == (
+            owed,
+            states[name].total(),
+        )
+        parked = {
+            key
+            for key, one in deliveries.items()
+            if one["endpoint"] == name and one["state"] == "parked"
+        }
+        assert _members(world, f"{{dr}}:parked:{name}") == parked
+        assert name in _members(world, f"{{dr}}:endpoints:{record['tenant']}")
+        # whatever is parked has somebody who will look after it
+        awaited = (
+            record.get("off") or record.get("probe") or world.client.zscore("{dr}:drains", name)
+        )
+        assert not parked or awaited or world.client.zscore("{dr}:probes", name) is not None
+    assert told.pop("webhook_pending", 0) == sum(
+        one["state"] in {"pending", "sending", "parked"} for one in deliveries.values()
+    )
+    assert told.pop("webhook_parked", 0) == sum(one["parked"] for one in states.values())
+    assert told.pop("endpoints_disabled", 0) == sum("off" in one for one in endpoints.values())
+    assert told.pop("endpoints_failing", 0) == sum("next" in one for one in endpoints.values())
+    assert {record["subject"] for record in deliveries.values()} <= jobs
+    for tenant in {record["tenant"] for record in deliveries.values()}:
+        of_it = {key: one for key, one in deliveries.items() if one["tenant"] == tenant}
+        assert _members(world, f"{{dr}}:deliveries:{tenant}") == set(of_it)
+        failed = {key for key, one in of_it.items() if one["state"] == "failed"}
+        assert _members(world, f"{{dr}}:deliveries:{tenant}:failed") == failed
+
+
+def _is_committed(world: World, record: dict[str, str]) -> bool:
+    return bool(world.client.hexists(f"{{dr}}:batch:{record['batch']}", "committed"))
+
+
+def _assert_batches(
+    world: World, records: dict[str, dict[str, str]], staged: dict[str, dict[str, str]]
+) -> None:
+    """Hold what each batch counts against its jobs, of which none may be forgotten."""
+    unborn = Counter(
+        record["tenant"] for record in staged.values() if not _is_committed(world, record)
+    )
+    told = {str(key): int(value) for key, value in world.client.hgetall("{dr}:unborn").items()}
+    assert {tenant: count for tenant, count in told.items() if count} == dict(unborn)
+    for batch_id, batch in _records(world, "batch:").items():
+        if "committed" in batch:
+            jobs = [*records.values(), *staged.values()]
+            statuses = Counter(
+                State(job["state"]).status.value for job in jobs if job.get("batch") == batch_id
+            )
+            assert {name: int(batch.get(name, 0)) for name in Status} == {
+                name: statuses[name] for name in Status
+            }
+
+
+def _members(world: World, key: str) -> set[str]:
+    return {str(member) for member in world.client.zrange(key, 0, -1)}
+
+
+def _assert_permits(world: World) -> None:
+    for queue, name in (("generate", "jobs"), ("deliver", "deliveries")):
+        bound = int(world.client.hget(f"{{dr}}:q:{name}:state", "bound") or 16)
+        assert world.permits(queue) <= bound

@@ -1,0 +1,208 @@
+"""A store on a real Valkey, and short ways to put jobs into it."""
+
+import itertools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from shared import ids
+from shared.batches import BatchSpec
+from shared.errors import ProviderDown, ProviderRejected
+from shared.jobs import Answer, Image, Job, OnUnknown, Priority, Spec, Status
+from shared.queue import build_celery, build_scripts
+from shared.settings import Settings
+from shared.store import asking, batches, deliveries, moves, reading, tenants, upkeep
+from shared.store.client import Store
+from shared.store.connect import connect
+from shared.store.replicas import Replicas
+
+FAR = 10**15
+KEYS = ("key-a",)
+ANSWER = Answer("record-1", "https://storage.1min.ai/picture.webp?signature=1", "t/2026/01/01/x-1")
+IMAGE = Image("t/2026/01/01/x-1.webp", "image/webp", 1024, 1024, 5, "0" * 64)
+
+
+class World:
+    """One tenant's view of a store, with the moves of one worker."""
+
+    def __init__(self, redis_url: str, **settings: Any) -> None:
+        self.settings = Settings(
+            **{"redis_url": redis_url, "provider_rate_per_minute": 0, **settings}
+        )
+        self.client = connect(self.settings, connections=16)
+        self.scripts = build_scripts(self.settings, build_celery(self.settings))
+        self.store = Store(self.client, self.scripts, Replicas.from_settings(self.settings))
+        self._nonces = itertools.count()
+        self._numbers = itertools.count()
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _new_id(self) -> str:
+        """Name a job so that those of one millisecond sort in the order they were made."""
+        letters = ids.time_letters(time.time_ns() // 1_000_000)
+        return f"{ids.JOB_PREFIX}{letters}{next(self._numbers):016d}"
+
+    def new_job(self, tenant: str = "acme", **changes: Any) -> asking.NewJob:
+        spec = Spec(
+            model="m",
+            input={"prompt": "p", "seed": 7},
+            webhook=changes.pop("webhook", None),
+            on_unknown=changes.pop("on_unknown", OnUnknown.RETRY),
+        )
+        return asking.NewJob(
+            id=changes.pop("id", self._new_id()),
+            tenant=tenant,
+            spec=changes.pop("spec", spec),
+            priority=changes.pop("priority", Priority.NORMAL),
+            deadline_seconds=changes.pop("deadline_seconds", 3600),
+            max_attempts=changes.pop("max_attempts", 5),
+            **changes,
+        )
+
+    def accept(self, tenant: str = "acme", **changes: Any) -> str:
+        job = self.new_job(tenant, **changes)
+        answer = self.store.run(asking.accept(job, not_after_ms=FAR))
+        assert isinstance(answer, asking.Accepted), answer
+        return job.id
+
+    def together(
+        self, count: int, *, is_retry: bool = False, body: str = "body", **changes: Any
+    ) -> asking.Together:
+        jobs = tuple(self.new_job(**changes) for _ in range(count))
+        return asking.Together(jobs, body, is_retry=is_retry, keep_seconds=60)
+
+    def stage(self, *chunks: Sequence[asking.NewJob], tenant: str = "acme") -> str:
+        """Stage a batch, chunk by chunk; gives its id."""
+        batch_id = ids.batch_id()
+        for number, jobs in enumerate(chunks):
+            call = batches.stage(batch_id, tenant=tenant, number=number, jobs=jobs)
+            assert self.store.run(call) is None
+        return batch_id
+
+    def commit(
+        self, batch_id: str, size: int, *, tenant: str = "acme", **changes: Any
+    ) -> batches.Committed | asking.NotAccepted:
+        spec = changes.pop("spec", BatchSpec())
+        new = batches.NewBatch(batch_id, tenant, spec, size, **changes)
+        return self.store.run(batches.commit(new, not_after_ms=FAR))
+
+    def tend(self, batch_id: str = "", **most: Any) -> int:
+        """Tend until there is nothing more to do; gives in how many steps."""
+        for step in itertools.count(1):
+            if self.store.run(batches.tend(batch_id, **most)) is not batches.Tended.MORE:
+                return step
+        raise AssertionError
+
+    def batch(self, *jobs: asking.NewJob, tenant: str = "acme", **changes: Any) -> str:
+        """Accept a batch whole; gives its id."""
+        batch_id = self.stage(jobs, tenant=tenant)
+        answer = self.commit(batch_id, len(jobs), tenant=tenant, **changes)
+        assert isinstance(answer, batches.Committed), answer
+        self.tend(batch_id)
+        return batch_id
+
+    def batch_state(self, batch_id: str, tenant: str = "acme") -> batches.BatchState | None:
+        return self.store.run(batches.read_batch(batch_id, tenant=tenant))
+
+    def try_claim(
+        self, *, nonce: str | None = None, lease_seconds: float = 15, keys: Sequence[str] = KEYS
+    ) -> moves.Claim | moves.Closed | None:
+        nonce = nonce or f"n{next(self._nonces)}"
+        return self.store.run(moves.claim(nonce, lease_seconds=lease_seconds, key_ids=keys))
+
+    def claim(self, **how: Any) -> moves.Claim:
+        claim = self.try_claim(**how)
+        assert isinstance(claim, moves.Claim), claim
+        return claim
+
+    def call(self, held: moves.Claim) -> moves.Claim:
+        self.store.run(moves.calling(held))
+        return held
+
+    def checkpoint(self, held: moves.Claim) -> moves.Claim:
+        self.store.run(moves.checkpoint(held, ANSWER, seconds=0.5))
+        return held
+
+    def succeed(self, held: moves.Claim) -> None:
+        self.store.run(moves.succeed(held, IMAGE, download=0.1, store=0.1))
+
+    def retry(self, held: moves.Claim, *, wait_seconds: float = 0, **how: Any) -> None:
+        again = moves.Again(wait_seconds, **how)
+        self.store.run(moves.retry(held, ProviderDown("It is down."), again))
+
+    def release(self, held: moves.Claim) -> None:
+        self.store.run(moves.release(held))
+
+    def fail(self, held: moves.Claim, *, lesson: moves.Lesson = moves.NOTHING) -> None:
+        self.store.run(moves.fail(held, ProviderRejected("It will not."), lesson=lesson))
+
+    def cancel(self, job_id: str, tenant: str = "acme") -> Job | Status | None:
+        return self.store.run(asking.cancel(job_id, tenant=tenant))
+
+    def finish(self, held: moves.Claim) -> None:
+        if held.job.answer is None:
+            self.checkpoint(self.call(held))
+        self.succeed(held)
+
+    def limit(self, tenant: str = "acme", **limits: float | None) -> None:
+        self.store.run(tenants.limit(tenant, **limits))
+
+    def rescue(self) -> upkeep.Swept:
+        """Sweep as if every lease that is over had been over for long."""
+        swept = self.sweep(lease_seconds=0)
+        assert swept is not None
+        return swept
+
+    def lose_lease(self, job_id: str, queue: str = "jobs") -> None:
+        self.client.zadd(f"{{dr}}:q:{queue}:leases", {job_id: 0}, xx=True)
+
+    def come_due(self, member: str, queue: str = "jobs") -> None:
+        self.client.zadd(f"{{dr}}:q:{queue}:due", {member: 0}, xx=True)
+
+    def pass_deadline(self, job_id: str) -> None:
+        self.client.zadd("{dr}:deadlines", {job_id: 0}, xx=True)
+
+    def claim_delivery(
+        self, *, nonce: str | None = None, lease_seconds: float = 15
+    ) -> deliveries.Delivery | moves.Closed | None:
+        nonce = nonce or f"n{next(self._nonces)}"
+        return self.store.run(deliveries.claim_delivery(nonce, lease_seconds=lease_seconds))
+
+    def delivery(self, **how: Any) -> deliveries.Delivery:
+        delivery = self.claim_delivery(**how)
+        assert isinstance(delivery, deliveries.Delivery), delivery
+        return delivery
+
+    def settle(self, delivery: deliveries.Delivery, word: str, *, wait_seconds: float = 0) -> None:
+        self.store.run(deliveries.settle_delivery(delivery, word, wait_seconds=wait_seconds))
+
+    def again(self, job_id: str, *, tenant: str = "acme") -> object:
+        return self.store.run(asking.again(job_id, tenant=tenant, deadline_seconds=3600))
+
+    def forget(self, job_id: str, *, tenant: str = "acme") -> object:
+        return self.store.run(asking.forget(job_id, tenant=tenant))
+
+    def trash(self) -> dict[str, float]:
+        """Give what is to be deleted, and from which millisecond on."""
+        keys = [str(key) for key in self.client.zrange("{dr}:trash", 0, -1)]
+        return {key: self.client.zscore("{dr}:trash", key) or 0 for key in keys}
+
+    def sweep(self, *, lease_seconds: float = 15, worker: str = "w") -> upkeep.Swept | None:
+        return self.store.run(
+            upkeep.sweep(worker, lock_seconds=5, lease_seconds=lease_seconds, most=100)
+        )
+
+    def read(self, job_id: str, tenant: str = "acme") -> reading.Standing:
+        standing = self.store.run(reading.read(job_id, tenant=tenant))
+        assert standing is not None
+        return standing
+
+    def permits(self, queue: str = "generate") -> int:
+        return int(self.client.llen(f"{{dr}}:celery:{queue}"))
+
+
+def redis_of(world: World) -> "redis.Redis":
+    return world.client

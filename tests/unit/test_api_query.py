@@ -1,0 +1,104 @@
+"""Queries are read strictly, and cursors hide what they are made of."""
+
+import pytest
+from starlette.requests import Request
+
+from api.problems import Problem
+from api.query import (
+    Query,
+    cursor_of,
+    hide,
+    milliseconds,
+    text,
+    whole_number,
+    word_of,
+)
+from shared import ids
+from shared.jobs import Status
+
+read_cursor = cursor_of(ids.is_job_id)
+
+
+def query(written: str) -> Query:
+    return Query(Request({"type": "http", "query_string": written.encode(), "headers": []}))
+
+
+def test_a_cursor_leads_back_to_where_it_was_made() -> None:
+    job_id = ids.job_id()
+    assert read_cursor(hide(job_id)) == job_id
+    assert job_id not in hide(job_id)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "x",
+        "====",
+        "am9i",
+        "é",
+        hide("job_short"),
+        hide("job_" + "0" * 26) + "A",
+        "*",
+    ],
+)
+def test_what_is_no_cursor_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="no cursor"):
+        read_cursor(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("1970-01-01T00:00:01Z", 1000),
+        ("1970-01-01T00:00:01.250Z", 1250),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("1970-01-01T01:00:00 01:00", 0),
+        ("1969-12-31T23:00:00-01:00", 0),
+        ("1970-01-01T00:01Z", 60_000),
+    ],
+)
+def test_a_time_is_read_in_milliseconds(written: str, expected: int) -> None:
+    assert milliseconds(written) == expected
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "now",
+        "1700000000",
+        "2026-01-31",
+        "2026-01-31T12:00:00",
+        "2026-02-30T12:00:00Z",
+        "\uff12",
+    ],
+)
+def test_what_is_no_time_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="must be a time"):
+        milliseconds(written)
+
+
+@pytest.mark.parametrize("written", ["", "0", "201", "-1", "1.0", "ten", "1e2", "\u0661"])
+def test_what_is_no_number_of_the_range_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="from 1 to 200"):
+        whole_number(1, 200)(written)
+
+
+def test_every_fault_of_a_query_is_named_at_once() -> None:
+    asked = query("limit=x&status=done&tag=&status=queued&sort=up")
+    asked.take("limit", whole_number(1, 9))
+    asked.take("status", word_of(Status))
+    asked.take("tag", text)
+    with pytest.raises(Problem) as caught:
+        asked.done()
+    places = [fault.pointer for fault in caught.value.errors]
+    assert places == ["/query/status", "/query/limit", "/query/tag", "/query/sort"]
+
+
+def test_what_was_asked_for_and_is_well_written_passes() -> None:
+    asked = query("status=failed&limit=7")
+    assert asked.take("status", word_of(Status)) is Status.FAILED
+    assert asked.take("limit", whole_number(1, 9)) == 7
+    assert asked.take("cursor", text) is None
+    asked.done()

@@ -1,0 +1,105 @@
+"""Bodies of many jobs are taken apart as they come, wherever they are cut."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.batches.lines import Document, Lines, Unreadable
+from shared.batches import JOBS_MAX
+
+
+def cut(raw: bytes, at: list[int]) -> list[bytes]:
+    places = [0, *sorted(place % (len(raw) + 1) for place in at), len(raw)]
+    return [raw[begin:end] for begin, end in pairwise(places)]
+
+
+CUTS = st.lists(st.integers(0, 10_000), max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text() | st.floats(-1e9, 1e9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def read(raw: bytes, at: list[int]) -> Document:
+    document = Document()
+    for part in cut(raw, at):
+        document.feed(part)
+    document.close()
+    return document
+
+
+@given(CUTS, st.lists(st.text(st.characters(exclude_characters="\n"))), st.booleans())
+def test_lines_are_the_same_wherever_the_body_is_cut(
+    at: list[int],
+    texts: list[str],
+    is_ended: bool,  # noqa: FBT001
+) -> None:
+    raw = "\n".join(texts).encode() + (b"\n" if is_ended else b"")
+    lines = Lines(most_bytes=10_000)
+    found = [one for part in cut(raw, at) for one in lines.feed(part)]
+    found += lines.close()
+    assert found == [
+        (number, line)
+        for number, line in enumerate(raw.split(b"\n"), 1)
+        if line and not line.isspace()
+    ]
+
+
+def test_a_line_without_an_end_is_not_kept() -> None:
+    lines = Lines(most_bytes=100)
+    assert list(lines.feed(b"{}\n" + b"x" * 100)) == [(1, b"{}")]
+    with pytest.raises(Unreadable) as refused:
+        list(lines.feed(b"y"))
+    assert refused.value.fault.pointer == "/line/2"
+
+
+@given(
+    CUTS,
+    st.lists(VALUES, max_size=5),
+    st.dictionaries(st.text().filter(lambda name: name != "jobs"), VALUES, max_size=3),
+    st.booleans(),
+)
+def test_a_document_is_what_json_says_it_is(
+    at: list[int],
+    jobs: list[Any],
+    members: dict[str, Any],
+    is_first: bool,  # noqa: FBT001
+) -> None:
+    whole = {"jobs": jobs, **members} if is_first else {**members, "jobs": jobs}
+    document = read(json.dumps(whole, ensure_ascii=False).encode(), at)
+    assert document.jobs is not None
+    assert [json.loads(job) for job in document.jobs] == jobs
+    assert document.members == members
+
+
+@pytest.mark.parametrize(
+    ("raw", "pointer"),
+    [
+        (b"", ""),
+        (b"[]", ""),
+        (b"5", ""),
+        (b'{"jobs":{}}', "/jobs"),
+        (b'{"jobs":5}', "/jobs"),
+        (b'{"jobs":[],"jobs":[]}', ""),
+        (b'{"a":1,"a":2}', ""),
+        (b'{"jobs":[{}', ""),
+        (b'{"jobs":[{} {}]}', ""),
+        (b'{"jobs":[NaN]}', ""),
+        (b'{"jobs":["\xff"]}', ""),
+        (b'{"jobs":[' + b"{}," * JOBS_MAX + b"{}]}", "/jobs"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(raw: bytes, pointer: str) -> None:
+    with pytest.raises(Unreadable) as refused:
+        read(raw, [])
+    assert refused.value.fault.pointer == pointer
+
+
+def test_an_entry_nested_too_deep_is_no_job() -> None:
+    document = read(b'{"jobs":[' + b"[" * 5000 + b"]" * 5000 + b",{}]}", [])
+    assert document.jobs == [b"[]", b"{}"]

@@ -1,0 +1,165 @@
+"""What a webhook says, how it is signed, and when it is tried again."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import orjson
+import pytest
+from standardwebhooks import Webhook
+
+from shared.jobs import Image, State
+from shared.settings import Settings
+from shared.signing import new_webhook_secret, now_utc, webhook_headers
+from shared.store.deliveries import Delivery
+from shared.view import View
+from tests.jobs import JOB_ID, job
+from worker.deliver import JITTER, message, next_wait, outcome_of
+from worker.send import SendError, Sent
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+VIEW = View("https://darkroom.test", b"k" * 32)
+SCHEDULE = (0.0, 5.0, 30.0)
+IMAGE = Image("acme/x.webp", "image/webp", 672, 384, 9000, "ab" * 32)
+
+
+def delivery(payload: str = "full", *, attempt: int = 1, **changes: Any) -> Delivery:
+    webhook = {
+        "url": "https://example.com/hook",
+        "events": ["job.succeeded"],
+        "headers": {"X-Token": "a secret of the receiver"},
+        "payload": payload,
+    }
+    finished: dict[str, Any] = {"state": State.SUCCEEDED, "image": IMAGE, "webhook": webhook}
+    return Delivery(
+        id="msg_1",
+        fence="1",
+        secrets=(SECRET,),
+        type="job.succeeded",
+        attempt=attempt,
+        round_attempt=attempt,
+        webhook=webhook,
+        created_at=1_700_000_005_678,
+        job=job(**{**finished, **changes}),
+    )
+
+
+def told(body: bytes) -> dict[str, Any]:
+    parsed: dict[str, Any] = orjson.loads(body)
+    return parsed
+
+
+def test_the_full_body_is_the_job_as_the_api_shows_it() -> None:
+    body = told(message(VIEW, delivery()))
+    assert list(body) == ["type", "timestamp", "data"]
+    assert body["type"] == "job.succeeded"
+    assert body["timestamp"] == "2023-11-14T22:13:25.678Z"
+    assert (body["data"]["id"], body["data"]["status"]) == (JOB_ID, "succeeded")
+    assert body["data"]["image"]["sha256"] == IMAGE.sha256
+    assert body["data"]["image"]["url"].startswith("https://darkroom.test/v1/jobs/job_")
+
+
+def test_the_slim_body_names_the_job_and_no_more() -> None:
+    body = told(message(VIEW, delivery("slim")))
+    assert set(body["data"]) == {"id", "status", "version", "run", "metadata"}
+
+
+def test_the_headers_that_a_receiver_asked_for_are_not_told_in_the_body() -> None:
+    assert b"a secret of the receiver" not in message(VIEW, delivery())
+
+
+def test_a_receiver_can_verify_what_it_gets_with_the_public_package() -> None:
+    body = message(VIEW, delivery())
+    headers = webhook_headers([SECRET], message_id="msg_1", at=now_utc(), body=body.decode())
+    assert Webhook(SECRET).verify(body, headers) == told(body)
+
+
+def test_while_a_secret_rotates_either_verifies() -> None:
+    body = message(VIEW, delivery())
+    newer = new_webhook_secret()
+    headers = webhook_headers([newer, SECRET], message_id="msg_1", at=now_utc(), body=body.decode())
+    assert len(headers["webhook-signature"].split()) == 2
+    for secret in (newer, SECRET):
+        assert Webhook(secret).verify(body, headers) == told(body)
+
+
+def test_a_test_event_is_sent_once() -> None:
+    one = replace(delivery(), type="webhook.test")
+    settings = Settings(webhook_schedule=SCHEDULE)
+    assert outcome_of(answer(500), one, settings) == ("failed", 0.0)
+
+
+def test_what_is_no_job_is_told_as_it_was_kept() -> None:
+    one = replace(delivery("slim"), job=None, data={"id": "batch_1", "status": "done", "more": 1})
+    assert told(message(VIEW, one))["data"] == {"id": "batch_1", "status": "done"}
+    assert told(message(VIEW, replace(one, webhook={})))["data"]["more"] == 1
+
+
+def test_a_body_that_was_changed_on_the_way_does_not_verify() -> None:
+    body = message(VIEW, delivery())
+    headers = webhook_headers([SECRET], message_id="msg_1", at=now_utc(), body=body.decode())
+    with pytest.raises(Exception, match="signature"):
+        Webhook(SECRET).verify(body.replace(b"succeeded", b"failed"), headers)
+
+
+@pytest.mark.parametrize(("attempt", "base"), [(1, 5.0), (2, 30.0)])
+def test_waits_follow_the_schedule_with_a_tenth_of_jitter(attempt: int, base: float) -> None:
+    chance = random.Random(3).random
+    found = [next_wait(SCHEDULE, attempt, chance=chance) or 0 for _ in range(500)]
+    assert base * (1 - JITTER) <= min(found) < base * 0.92
+    assert base * 1.08 < max(found) <= base * (1 + JITTER)
+
+
+def test_after_the_last_attempt_there_is_no_wait() -> None:
+    assert next_wait(SCHEDULE, 3) is None
+    assert next_wait((0.0,), 1) is None
+
+
+def answer(status: int | None, headers: Mapping[str, str] | None = None) -> Sent:
+    code = None if status and status // 100 == 2 else SendError.STATUS
+    code = SendError.GONE if status == 410 else code
+    return Sent(status, 0.1, code=code, retry_after=(headers or {}).get("retry-after"))
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "meant"),
+    [
+        (200, 1, "delivered"),
+        (204, 3, "delivered"),
+        (299, 1, "delivered"),
+        (301, 1, "retry"),
+        (304, 1, "retry"),
+        (400, 1, "retry"),
+        (404, 2, "retry"),
+        (410, 1, "gone"),
+        (429, 1, "retry"),
+        (500, 1, "retry"),
+        (500, 3, "failed"),
+        (None, 1, "retry"),
+        (None, 3, "failed"),
+    ],
+)
+def test_each_answer_has_its_outcome(status: int | None, attempt: int, meant: str) -> None:
+    settings = Settings(webhook_schedule=SCHEDULE)
+    assert outcome_of(answer(status), delivery(attempt=attempt), settings)[0] == meant
+
+
+def wait_after(header: str, attempt: int = 1) -> float:
+    settings = Settings(webhook_schedule=SCHEDULE)
+    sent = answer(429, {"retry-after": header})
+    return outcome_of(sent, delivery(attempt=attempt), settings, chance=lambda: 0.5)[1]
+
+
+def test_a_receivers_own_wish_is_followed_up_to_an_hour() -> None:
+    assert wait_after("1200") == 1200
+    assert wait_after("7200") == 3600
+    assert wait_after(format_datetime(now_utc() + timedelta(minutes=20), usegmt=True)) > 1190
+
+
+def test_a_wish_for_less_than_the_schedule_changes_nothing() -> None:
+    assert wait_after("0") == 5
+    assert wait_after("soon") == 5
+    assert wait_after("-3") == 5

@@ -1,0 +1,167 @@
+"""What the dialects make of sizes, bodies, problems and jobs."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from api.dialects.openai.ask import asked_for
+from api.dialects.openai.errors import answer as openai_problem
+from api.dialects.openai.size import Shape, shape_of
+from api.dialects.replicate.ask import new_prediction
+from api.jobs.ask import Asking
+from api.problems import KINDS, Problem
+from shared.errors import BadSettings, ErrorCode
+from shared.jobs import EventType, State
+from shared.keys import TENANT_SCOPES
+from shared.models import DEFAULT_MODEL, SEED_MAX
+from shared.prediction import prediction
+from shared.settings import Settings, load_settings
+from shared.store.tenants import Holder
+from shared.view import View
+from tests.jobs import job
+
+VIEW = View("https://darkroom.test", b"k" * 32)
+HOLDER = Holder("id", "hash", frozenset(TENANT_SCOPES), "acme", may_disable_safety=False)
+ASKING = Asking(HOLDER, Settings())
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        ("auto", None),
+        ("1024x1024", ("1:1", "1")),
+        ("512x512", ("1:1", "0.25")),
+        ("256x256", ("1:1", "0.25")),
+        ("1792x1024", ("16:9", "1")),
+        ("1024x1792", ("9:16", "1")),
+        ("1536x1024", ("3:2", "1")),
+        ("1024x1536", ("2:3", "1")),
+        ("1920x1080", ("16:9", "1")),
+        ("640x360", ("16:9", "0.25")),
+        ("1024x768", ("5:4", "1")),
+        ("2048x1024", ("16:9", "1")),
+    ],
+)
+def test_a_size_becomes_the_nearest_shape(size: str, shape: tuple[str, str] | None) -> None:
+    assert shape_of(size) == (shape and Shape(*shape))
+
+
+@pytest.mark.parametrize(
+    "size",
+    ["", "1024", "1024X1024", "0x1024", "-1x5", "1024x1024 ", "2048x2048", "128x128", "2100x900"],
+)
+def test_a_size_far_from_all_is_refused(size: str) -> None:
+    with pytest.raises(ValueError, match=r"must|ratio"):
+        shape_of(size)
+
+
+def images(**body: Any) -> list[dict[str, Any]]:
+    raw = orjson.dumps({"prompt": "x", **body})
+    asked = asked_for(raw, ASKING, is_retry=False)
+    return [dict(one.spec.input) for one in asked.together.jobs]
+
+
+def test_seeds_of_one_request_differ() -> None:
+    assert len({one["seed"] for one in images(n=10)}) == 10
+    assert [one["seed"] for one in images(n=3, seed=SEED_MAX)] == [SEED_MAX, 0, 1]
+
+
+def test_one_body_has_one_name_however_it_is_written() -> None:
+    written = (b'{"prompt": "x", "n": 1}', b'{"n":1,"prompt":"x"}', b'{"n":2,"prompt":"x"}')
+    names = [asked_for(one, ASKING, is_retry=False).together.body for one in written]
+    assert names[0] == names[1] != names[2]
+
+
+def test_openai_has_its_own_defaults_and_ours_by_name() -> None:
+    (usual,) = images()
+    assert (usual["output_format"], usual["output_quality"]) == ("png", 100)
+    (chosen,) = images(output_format="jpeg", aspect_ratio="9:16", output_quality=70)
+    found = (chosen["output_format"], chosen["aspect_ratio"], chosen["output_quality"])
+    assert found == ("jpg", "9:16", 70)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b'"x"', b"\xff"])
+def test_what_is_no_object_is_refused(raw: bytes) -> None:
+    with pytest.raises(Problem) as caught:
+        asked_for(raw, ASKING, is_retry=False)
+    assert caught.value.code == "invalid_request"
+
+
+@pytest.mark.parametrize("code", sorted(KINDS))
+def test_only_what_may_be_tried_again_invites_a_retry(code: str) -> None:
+    answer = openai_problem(Problem(code, "It is so."), "id")
+    is_permanent = answer.headers.get("x-should-retry") == "false"
+    has_time = KINDS[code].retry_after is not None
+    assert ("retry-after" in answer.headers) is has_time
+    # a day's credits come back, but not while a client tries by itself
+    assert is_permanent is (not has_time or code == "credits_spent")
+
+
+@pytest.mark.parametrize(
+    ("code", "theirs", "kind"),
+    [
+        ("unauthenticated", "invalid_api_key", "authentication_error"),
+        ("forbidden", "forbidden", "permission_error"),
+        ("rate_limited", "rate_limit_exceeded", "rate_limit_error"),
+        ("tenant_queue_full", "rate_limit_exceeded", "rate_limit_error"),
+        ("too_many_failures", "rate_limit_exceeded", "rate_limit_error"),
+        ("credits_spent", "insufficient_quota", "insufficient_quota"),
+        ("queue_behind", "queue_behind", "server_error"),
+    ],
+)
+def test_openai_has_words_of_its_own_for_some_refusals(code: str, theirs: str, kind: str) -> None:
+    answer = openai_problem(Problem(code, "It is so.", headers={"Retry-After": "7"}), "id")
+    error = orjson.loads(answer.body)["error"]
+    assert (error["code"], error["type"]) == (theirs, kind)
+    assert answer.headers["retry-after"] == "7"
+
+
+def test_an_alias_must_name_a_model_on_offer() -> None:
+    with pytest.raises(BadSettings, match="DARKROOM_OPENAI_MODELS is not usable"):
+        load_settings(openai_models=("dall-e-3=nobody/nothing",))
+    chosen = load_settings(openai_models=f"dall-e-3={DEFAULT_MODEL}, x={DEFAULT_MODEL}")
+    assert chosen.openai_aliases == {"dall-e-3": DEFAULT_MODEL, "x": DEFAULT_MODEL}
+
+
+@pytest.mark.parametrize(
+    ("events", "ours"),
+    [
+        (["start"], {EventType.JOB_STARTED}),
+        (["output"], {EventType.JOB_SUCCEEDED}),
+        (["logs"], {EventType.JOB_SUCCEEDED, EventType.JOB_FAILED}),
+        (
+            ["completed"],
+            {EventType.JOB_SUCCEEDED, EventType.JOB_FAILED, EventType.JOB_CANCELED},
+        ),
+        (None, set(EventType)),
+    ],
+)
+def test_a_filter_names_our_events(events: list[str] | None, ours: set[EventType]) -> None:
+    body = {"input": {"prompt": "x"}, "webhook": "https://x.test/hook"}
+    body |= {"webhook_events_filter": events} if events else {}
+    made = new_prediction(orjson.dumps(body), ASKING, model=DEFAULT_MODEL, cancel_after=None)
+    webhook = made.spec.webhook
+    assert webhook
+    assert set(webhook["events"]) == ours
+    assert (webhook["form"], made.webhook_host) == ("replicate", "x.test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"state": State.QUEUED}, "starting"),
+        ({"state": State.CALLING}, "processing"),
+        ({"state": State.SUCCEEDED}, "succeeded"),
+        ({"state": State.CANCELED}, "canceled"),
+        ({"state": State.FAILED, "error_code": ErrorCode.PROVIDER_DOWN}, "failed"),
+        ({"state": State.FAILED, "error_code": ErrorCode.DEADLINE_EXCEEDED}, "canceled"),
+    ],
+)
+def test_a_prediction_has_the_five_states_that_its_client_knows(
+    changes: dict[str, Any], status: str
+) -> None:
+    told = prediction(VIEW, job(**changes))
+    assert told["status"] == status
+    assert told["model"]
+    assert told["version"]

@@ -1,0 +1,224 @@
+import json
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from shared.errors import (
+    JobError,
+    ProviderAuth,
+    ProviderDown,
+    ProviderRejected,
+    ProviderTimeout,
+    UnknownOutcome,
+)
+from shared.jobs import Answer
+from worker.provider import NO_RECORD, OneMin
+
+KEY = "key-of-the-team"
+URL = "https://storage.1min.ai/a.webp?sig=1"
+MODEL = "black-forest-labs/flux-2-klein-9b"
+PROMPT_OBJECT = {"prompt": "a heron", "num_inference_steps": 4, "go_fast": True, "megapixels": "1"}
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def provider(
+    handler: Handler,
+    *,
+    auth_header: str = "API-KEY",
+    asynchronous: bool = False,
+    timeout_seconds: float = 5.0,
+) -> OneMin:
+    return OneMin(
+        httpx.Client(transport=httpx.MockTransport(handler)),
+        base_url="https://api.1min.ai",
+        auth_header=auth_header,
+        timeout_seconds=timeout_seconds,
+        asynchronous=asynchronous,
+        pause=lambda _: None,
+    )
+
+
+def told(status: str, url: str | None = URL) -> httpx.Response:
+    record = {"uuid": "b2c3", "status": status, "temporaryUrl": url}
+    return httpx.Response(200, json={"aiRecord": record})
+
+
+def in_turn(*replies: httpx.Response | Exception) -> Handler:
+    left = iter(replies)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        reply = next(left)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    return answer
+
+
+def test_the_request_is_the_documented_one() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return told("SUCCESS")
+
+    found = provider(answer).generate(MODEL, PROMPT_OBJECT, key=KEY)
+
+    assert found == Answer("b2c3", URL)
+    (request,) = seen
+    assert (request.method, str(request.url)) == ("POST", "https://api.1min.ai/api/features")
+    assert request.headers["API-KEY"] == KEY
+    assert request.headers["Content-Type"] == "application/json"
+    body = json.loads(request.content)
+    assert list(body) == ["type", "model", "promptObject"]
+    assert body["type"] == "IMAGE_GENERATOR"
+    assert body["model"] == MODEL
+    assert list(body["promptObject"].items()) == list(PROMPT_OBJECT.items())
+
+
+def test_the_key_can_go_as_a_bearer_token() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["Authorization"])
+        return told("SUCCESS")
+
+    provider(answer, auth_header="Authorization").generate(MODEL, PROMPT_OBJECT, key=KEY)
+
+    assert seen == [f"Bearer {KEY}"]
+
+
+def test_a_key_that_a_refusal_repeats_is_not_shown() -> None:
+    refusal = httpx.Response(401, json={"message": f"API key {KEY} is not active"})
+
+    with pytest.raises(ProviderAuth) as caught:
+        provider(in_turn(refusal)).generate(MODEL, PROMPT_OBJECT, key=KEY)
+
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError("no"), httpx.ConnectTimeout("no"), httpx.PoolTimeout("no")]
+)
+def test_a_request_that_never_left_is_the_provider_being_down(error: Exception) -> None:
+    with pytest.raises(ProviderDown):
+        provider(in_turn(error)).generate(MODEL, PROMPT_OBJECT, key=KEY)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ReadTimeout("no"),
+        httpx.ReadError("no"),
+        httpx.WriteTimeout("no"),
+        httpx.WriteError("no"),
+        httpx.RemoteProtocolError("no"),
+        httpx.DecodingError("no"),
+    ],
+)
+def test_a_request_whose_answer_was_lost_has_an_unknown_outcome(error: Exception) -> None:
+    with pytest.raises(UnknownOutcome):
+        provider(in_turn(error)).generate(MODEL, PROMPT_OBJECT, key=KEY)
+
+
+def test_a_huge_reply_is_not_read_to_its_end() -> None:
+    read: list[int] = []
+
+    def flood() -> Iterator[bytes]:
+        for _ in range(100):
+            read.append(100_000)
+            yield b" " * 100_000
+
+    with pytest.raises(UnknownOutcome):
+        provider(in_turn(httpx.Response(200, content=flood()))).generate(
+            MODEL, PROMPT_OBJECT, key=KEY
+        )
+
+    assert sum(read) <= 1_200_000
+
+
+def test_async_mode_tells_the_record_at_once_and_polls_it() -> None:
+    seen: list[str] = []
+    replies = in_turn(
+        told("PROCESSING", None),
+        told("PROCESSING", None),
+        httpx.Response(503),
+        httpx.ConnectError("no"),
+        told("SUCCESS"),
+    )
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(f"{request.method} {request.url.path}")
+        if request.method == "POST":
+            assert json.loads(request.content)["async"] is True
+        return replies(request)
+
+    found = provider(answer, asynchronous=True).generate(
+        MODEL, PROMPT_OBJECT, key=KEY, on_submitted=seen.append
+    )
+
+    assert found == Answer("b2c3", URL)
+    assert seen == ["POST /api/features", "b2c3"] + ["GET /api/results/b2c3"] * 4
+
+
+def test_a_record_that_fails_is_a_refusal() -> None:
+    replies = in_turn(told("PROCESSING", None), told("FAILURE", None))
+
+    with pytest.raises(ProviderRejected):
+        provider(replies, asynchronous=True).generate(MODEL, PROMPT_OBJECT, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("poll", "meant"),
+    [
+        (told("PROCESSING", None), ProviderTimeout),
+        (httpx.Response(500), UnknownOutcome),
+        (httpx.Response(401), UnknownOutcome),
+        (httpx.Response(200, json={"aiRecord": None}), UnknownOutcome),
+    ],
+    ids=["unfinished", "down", "dead key", "forgotten"],
+)
+def test_after_the_request_was_taken_nothing_is_taken_for_unmade(
+    poll: httpx.Response, meant: type[JobError]
+) -> None:
+    replies = in_turn(told("PROCESSING", None), poll)
+
+    with pytest.raises(meant):
+        provider(replies, asynchronous=True, timeout_seconds=0.5).generate(
+            MODEL, PROMPT_OBJECT, key=KEY
+        )
+
+
+def test_a_look_up_finds_the_picture_or_that_there_is_none() -> None:
+    assert provider(in_turn(told("SUCCESS"))).look_up("b2c3", key=KEY) == Answer("b2c3", URL)
+    forgotten = httpx.Response(200, json={"aiRecord": None})
+    assert provider(in_turn(forgotten)).look_up("b2c3", key=KEY) is None
+
+
+def test_a_record_id_cannot_lead_to_another_address() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.raw_path.decode())
+        return told("SUCCESS")
+
+    provider(answer).look_up("../features?x=1", key=KEY)
+
+    assert seen == ["/api/results/..%2Ffeatures%3Fx%3D1"]
+
+
+def test_a_key_is_checked_for_free() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.path)
+        alive = request.headers["API-KEY"] == KEY
+        return httpx.Response(200 if alive else 401, json={"aiRecord": None})
+
+    provider(answer).check_key(KEY)
+    with pytest.raises(ProviderAuth):
+        provider(answer).check_key("another")
+
+    assert seen == [f"/api/results/{NO_RECORD}"] * 2

@@ -1,0 +1,65 @@
+"""What the stack keeps in its directory."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from sandbox.stack.directory import (
+    AlreadyRuns,
+    BadDirectory,
+    locked,
+    note_address,
+    prepare,
+    read_json,
+    write_json,
+)
+from sandbox.stack.keys import TenantKeys, keep_tenant_keys, s3_keys, tenant_keys
+
+
+def test_what_is_written_is_whole_and_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "stack.json"
+    write_json(path, {"number": 1})
+    write_json(path, {"number": 2})
+    assert read_json(path) == {"number": 2}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_file_is_empty_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    assert read_json(tmp_path / "none.json") == {}
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(BadDirectory, match=r"broken\.json cannot be read"):
+        read_json(tmp_path / "broken.json")
+
+
+def test_a_second_start_is_refused_with_the_pid_and_address_of_the_first(tmp_path: Path) -> None:
+    directory = prepare(tmp_path / "data")
+    with locked(directory):
+        note_address(directory, "http://127.0.0.1:8000")
+        with pytest.raises(AlreadyRuns, match=rf"pid {os.getpid()}\) at http://127"):
+            locked(directory).__enter__()
+    with locked(directory):
+        pass
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadDirectory, match="Name another with --data"):
+        prepare(tmp_path / "file" / "data")
+
+
+def test_keys_are_made_once(tmp_path: Path) -> None:
+    assert s3_keys(tmp_path) == s3_keys(tmp_path)
+    assert tenant_keys(tmp_path) is None
+    made = TenantKeys("local", "dk_a", "dk_o", "whsec_x")
+    keep_tenant_keys(tmp_path, made)
+    assert tenant_keys(tmp_path) == made
+    assert len(s3_keys(tmp_path).secret_key) == 40
+
+
+def test_keys_that_no_stack_wrote_are_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "keys.json", {"s3": "what?"})
+    with pytest.raises(BadDirectory, match="is not what a stack wrote"):
+        s3_keys(tmp_path)

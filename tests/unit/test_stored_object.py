@@ -1,0 +1,89 @@
+"""Giving a connection to the storage back, whoever lets go of it and when."""
+
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection
+from urllib3.response import HTTPResponse
+
+from shared.errors import StorageDown
+from shared.stored_object import CHUNK_BYTES, StoredObject
+
+SECONDS = 10
+
+
+class Pool(HTTPConnectionPool):
+    """A pool that counts what it is given back, and says when."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        super().__init__("127.0.0.1", 9, maxsize=4, block=True)
+        self.given_back = 0
+        self._meanwhile = meanwhile
+
+    def _put_conn(self, conn: object) -> None:
+        assert conn is not None
+        self.given_back += 1
+        if self.given_back == 1:
+            self._meanwhile()
+
+
+class Body(io.BytesIO):
+    """Bytes that come once they may."""
+
+    def __init__(self) -> None:
+        super().__init__(bytes(3 * CHUNK_BYTES))
+        self.asked, self.may_come = Event(), Event()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.asked.set()
+        assert self.may_come.wait(SECONDS)
+        return super().read(size)
+
+
+def opened(pool: Pool, body: io.BytesIO) -> StoredObject:
+    response = HTTPResponse(
+        body, pool=pool, connection=HTTPConnection("127.0.0.1", 9), preload_content=False
+    )
+    return StoredObject(response, timeout_seconds=SECONDS)
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as executor:
+        yield executor
+
+
+def test_two_threads_that_close_give_the_connection_back_once(threads: ThreadPoolExecutor) -> None:
+    pool = Pool(lambda: threads.submit(stored.close).result(SECONDS))
+    stored = opened(pool, io.BytesIO(b"picture"))
+    stored.close()
+    assert pool.given_back == 1
+
+
+def test_closing_waits_for_the_read_under_way(threads: ThreadPoolExecutor) -> None:
+    pool, body = Pool(), Body()
+    stored = opened(pool, body)
+    chunks = iter(stored)
+    reading = threads.submit(next, chunks)
+    assert body.asked.wait(SECONDS)
+    closing = threads.submit(stored.close)
+    assert not closing.done()
+    body.may_come.set()
+    assert len(reading.result(SECONDS)) == CHUNK_BYTES
+    closing.result(SECONDS)
+    assert pool.given_back == 1
+
+
+def test_what_was_closed_is_not_read_on() -> None:
+    pool = Pool()
+    stored = opened(pool, io.BytesIO(bytes(3 * CHUNK_BYTES)))
+    chunks = iter(stored)
+    next(chunks)
+    stored.close()
+    with pytest.raises(StorageDown):
+        next(chunks)
+    assert pool.given_back == 1

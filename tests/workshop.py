@@ -1,0 +1,157 @@
+"""A worker's room around real servers, and short ways to put jobs through it."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sandbox.waiting import wait_until
+from shared.jobs import Job, OnUnknown, Spec
+from shared.models import DEFAULT_MODEL, MODELS
+from shared.storage import Storage
+from tests.integration.sandbox_client import Client
+from tests.servers import S3Server
+from tests.store import World
+from worker.generate import do_next_job
+from worker.life import build_room
+from worker.provider import OneMin
+from worker.room import Room
+
+INPUT: Mapping[str, Any] = {
+    **MODELS[DEFAULT_MODEL].defaults(),
+    "prompt": "A lighthouse at dawn",
+    "aspect_ratio": "16:9",
+    "megapixels": "0.25",
+    "seed": 7,
+}
+
+
+def spec(
+    *,
+    on_unknown: OnUnknown = OnUnknown.RETRY,
+    webhook: Mapping[str, Any] | None = None,
+    **fields: object,
+) -> Spec:
+    return Spec(DEFAULT_MODEL, {**INPUT, **fields}, webhook=webhook, on_unknown=on_unknown)
+
+
+def settings_for(s3: S3Server, provider_url: str, **changes: Any) -> dict[str, Any]:
+    """Give the settings of a worker on loopback, by name."""
+    return {
+        "onemin_api_key": "k",
+        "onemin_base_url": provider_url,
+        "onemin_image_hosts": "127.0.0.1",
+        "onemin_allow_private_hosts": "127.0.0.1",
+        "s3_endpoint": s3.endpoint,
+        "s3_access_key": s3.access_key,
+        "s3_secret_key": s3.secret_key,
+        "s3_bucket": s3.bucket,
+        "webhook_allow_hosts": "127.0.0.1",
+        "provider_timeout_seconds": 5,
+        "download_timeout_seconds": 5,
+        **changes,
+    }
+
+
+class Workshop:
+    """The store, the provider and one room of workers between them."""
+
+    def __init__(self, redis_url: str, s3: S3Server, provider: Client, **changes: Any) -> None:
+        self.world = World(redis_url, **settings_for(s3, provider.url, **changes))
+        self.provider = provider
+        self.s3 = s3
+        self._opened: list[Room] = []
+        self.room = self.open_room()
+
+    def open_room(self) -> Room:
+        """Open another room, as another process would."""
+        room = build_room(self.world.settings, self.world.scripts, ["generate", "deliver"])
+        self._opened.append(room)
+        return room
+
+    def close(self) -> None:
+        for room in self._opened:
+            room.stopping.set()
+            close_room(room)
+        self.world.close()
+
+    def accept(self, **fields: Any) -> str:
+        how = {name: fields.pop(name) for name in list(fields) if name in _OF_THE_JOB}
+        return self.world.accept(spec=fields.pop("spec", None) or spec(**fields), **how)
+
+    def job(self, job_id: str) -> Job:
+        return self.world.read(job_id).job
+
+    def finish(self, job_id: str, *, seconds: float = 15) -> Job:
+        """Do what is to be done, as a worker's thread and the sweep would, to the end of a job."""
+
+        def is_final() -> bool:
+            # whatever waits for its next attempt: its time has come
+            self.world.client.zadd("{dr}:q:jobs:due", {job_id: 1}, xx=True)
+            self.world.sweep()
+            if not self.job(job_id).state.is_final:
+                do_next_job(self.room)
+            return self.job(job_id).state.is_final
+
+        wait_until(is_final, f"the end of {job_id}", seconds=seconds)
+        return self.job(job_id)
+
+    def wait_for_end(self, job_id: str, *, seconds: float = 15) -> Job:
+        """Wait until others have brought a job to its end."""
+        ended = f"the end of {job_id}"
+        wait_until(lambda: self.job(job_id).state.is_final, ended, seconds=seconds)
+        return self.job(job_id)
+
+    def run(self, **fields: Any) -> Job:
+        """Accept one job and do it to its end."""
+        return self.finish(self.accept(**fields))
+
+    def paid(self) -> int:
+        return sum(call["paid"] for call in self.provider.calls())
+
+    def asked(self, kind: str) -> list[str]:
+        """Give the outcomes of the provider's calls of a kind, in order."""
+        return [outcome for found, outcome, _ in self.provider.outcomes() if found == kind]
+
+    def stored(self, key: str) -> bytes:
+        response = self.s3.client().get_object(self.s3.bucket, key)
+        try:
+            return bytes(response.data)
+        finally:
+            response.close()
+            response.release_conn()
+
+    def is_stored(self, key: str) -> bool:
+        found = self.s3.client().list_objects(self.s3.bucket, key)
+        return any(entry.object_name == key for entry in found)
+
+    def slots(self) -> tuple[int, int]:
+        """Give how many leases there are, and how many of the tenant's jobs count as running."""
+        running = self.world.client.hget("{dr}:q:jobs:group:acme", "running")
+        return int(self.world.client.zcard("{dr}:q:jobs:leases")), int(running or 0)
+
+
+_OF_THE_JOB = frozenset({"tenant", "id", "priority", "deadline_seconds", "webhook_host", "credits"})
+
+
+def close_room(room: Room) -> None:
+    room.store.close()
+    room.downloader.close()
+    room.sender.close()
+    for part in (room.provider, room.storage):
+        assert isinstance(part, OneMin | Storage)
+        part.close()
+
+
+@contextmanager
+def at_work(room: Room, *, threads: int = 1) -> Iterator[list[threading.Thread]]:
+    """Let threads do one job each beside the test."""
+    running = [threading.Thread(target=do_next_job, args=(room,)) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    try:
+        yield running
+    finally:
+        for thread in running:
+            thread.join(20)
+            assert not thread.is_alive()

@@ -1,0 +1,1 @@
+"""The back room: does the jobs, one Celery permit at a time."""

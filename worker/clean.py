@@ -1,0 +1,45 @@
+"""The thread that throws away: jobs whose time of keeping is over, and objects nobody owns.
+
+A job is forgotten in one step that puts its image into the trash; an object leaves the trash only
+when the storage said that it is gone. So nothing is left behind, whenever the process dies. Every
+worker process may do this at once: deleting twice does no harm.
+"""
+
+from shared.logs import log
+from shared.storage import ObjectStore
+from shared.store import upkeep
+from shared.store.client import Store
+from worker import notes
+
+_LOG = log(__name__)
+
+INTERVAL_SECONDS = 1.0
+#: Jobs forgotten in one script, so that Redis is never held for long.
+MOST_JOBS = 100
+#: Objects deleted in one request; S3 takes up to a thousand.
+MOST_OBJECTS = 500
+
+
+class Cleaner:
+    """Throws away, a lot at a time."""
+
+    def __init__(self, store: Store, storage: ObjectStore) -> None:
+        """Take the two places where things are kept."""
+        self._store = store
+        self._storage = storage
+
+    def clean(self) -> bool:
+        """Throw away one lot; tells whether there may be more."""
+        forgotten = self._store.run(upkeep.expire(most=MOST_JOBS))
+        deleted = self._empty_trash()
+        if forgotten or deleted:
+            _LOG.info("cleaned", jobs=forgotten, objects=deleted)
+        return forgotten == MOST_JOBS or deleted == MOST_OBJECTS
+
+    def _empty_trash(self) -> int:
+        keys = self._store.run(upkeep.trash(most=MOST_OBJECTS))
+        if keys:
+            with notes.storage("delete"):
+                self._storage.delete(keys)
+            self._store.run(upkeep.trash(keys, most=0))
+        return len(keys)

@@ -1,0 +1,171 @@
+"""One attempt at one webhook: claim, sign, send, settle."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+import structlog
+
+from shared import metrics
+from shared.errors import LostLease
+from shared.logs import log
+from shared.prediction import FORM, prediction
+from shared.settings import Settings
+from shared.signing import now_utc, webhook_headers
+from shared.store import deliveries
+from shared.store.deliveries import Delivery
+from shared.store.reading import Standing
+from shared.view import View, batch_shown, rfc3339
+from worker.refusals import retry_after
+from worker.room import Room
+from worker.send import SendError, Sent
+from worker.waiting import claim_when_open
+
+_LOG = log(__name__)
+QUEUE = "deliver"
+#: Gives a number from 0 to 1 each time.
+Chance = Callable[[], float]
+#: Waits are spread by this part of themselves, either way, so that receivers are not met by waves.
+JITTER = 0.1
+#: A receiver's own wish is followed up to this many seconds.
+RETRY_AFTER_MOST_SECONDS = 3_600.0
+#: What a slim body has of its subject.
+SLIM = ("id", "status", "version", "run", "counts", "metadata")
+#: The names by which attempts are counted.
+_COUNTED = {"retry": "retried", "gone": "failed"}
+
+
+def do_next_delivery(room: Room) -> None:
+    """Make one attempt at a delivery, whichever is next; return at once when there is none."""
+    lease = room.settings.lease_seconds
+    # before the claim: where this process does not serve the queue, nothing may be taken from it
+    leases = room.leases[QUEUE]
+    delivery = claim_when_open(
+        room, lambda nonce: deliveries.claim_delivery(nonce, lease_seconds=lease)
+    )
+    if delivery is None:
+        return
+    with (
+        structlog.contextvars.bound_contextvars(
+            webhook_id=delivery.id, attempt=delivery.attempt, **_named(delivery)
+        ),
+        leases.hold(delivery.id, delivery.fence) as held,
+    ):
+        held.give_back = lambda: _give_back(room, delivery)
+        _attempt(room, delivery)
+
+
+def _named(delivery: Delivery) -> dict[str, str]:
+    if delivery.batch:
+        return {"batch_id": delivery.batch.id}
+    return {"job_id": delivery.job.id} if delivery.job else {}
+
+
+def _give_back(room: Room, delivery: Delivery) -> None:
+    room.store.run(deliveries.settle_delivery(delivery, "release"))
+    metrics.WEBHOOK_ATTEMPTS.labels("released").inc()
+
+
+def _attempt(room: Room, delivery: Delivery) -> None:
+    began_at = now_utc()
+    body = b""
+    try:
+        body = message(room.view, delivery)
+        sent = _send(room, delivery, body, began_at)
+    except Exception:  # noqa: BLE001  a defect of ours must leave an outcome too
+        _LOG.exception("delivery met a defect of Darkroom; please report the trace")
+        sent = Sent(None, 0, code=SendError.INTERNAL, error="Darkroom does not know why it failed.")
+    word, wait = outcome_of(sent, delivery, room.settings)
+    record: dict[str, Any] = {
+        "number": delivery.attempt,
+        "at": rfc3339(int(began_at.timestamp() * 1000)),
+        "seconds": round(sent.seconds, 4),
+        "status": sent.status,
+        "code": sent.code,
+        "error": sent.error,
+        "answer": sent.answer,
+    }
+    if delivery.is_test:
+        record["request"] = {"headers": dict(sent.headers), "body": body.decode()}
+    try:
+        switched_off = room.insist(
+            deliveries.settle_delivery(delivery, word, wait_seconds=wait, attempt=record)
+        )
+    except LostLease:
+        _LOG.info("delivery lost to another")
+        return
+    _note(delivery, sent, word, wait)
+    if switched_off:
+        metrics.WEBHOOK_ENDPOINTS_SWITCHED_OFF.labels(switched_off).inc()
+        _LOG.warning("webhook endpoint switched off", reason=switched_off)
+
+
+def _send(room: Room, delivery: Delivery, body: bytes, at: datetime) -> Sent:
+    webhook = delivery.webhook
+    headers = {
+        # in lower case, so that ours replace theirs
+        **{name.lower(): value for name, value in webhook.get("headers", {}).items()},
+        "content-type": "application/json",
+        **webhook_headers(delivery.secrets, message_id=delivery.id, at=at, body=body.decode()),
+    }
+    return room.sender.post(webhook["url"], body, headers)
+
+
+def message(view: View, delivery: Delivery) -> bytes:
+    """Write the body: `{"type", "timestamp", "data"}`, the subject as it was when this came about.
+
+    A slim one names the subject and how it stands. Whoever asked in Replicate's dialect is told the
+    prediction, as Replicate does.
+    """
+    if delivery.job and delivery.webhook.get("form") == FORM:
+        return orjson.dumps(prediction(view, delivery.job))
+    data = _told(view, delivery)
+    if delivery.webhook.get("payload") == "slim":
+        data = {name: data[name] for name in SLIM if name in data}
+    timestamp = rfc3339(delivery.created_at)
+    return orjson.dumps({"type": delivery.type, "timestamp": timestamp, "data": data})
+
+
+def _told(view: View, delivery: Delivery) -> dict[str, Any]:
+    if delivery.job:
+        return view.job(Standing(delivery.job))
+    if delivery.batch:
+        return batch_shown(delivery.batch, delivery.created_at)
+    return dict(delivery.data or {})
+
+
+def outcome_of(
+    sent: Sent, delivery: Delivery, settings: Settings, *, chance: Chance = random.random
+) -> tuple[str, float]:
+    """Say what an attempt leads to, and the seconds to wait before the next."""
+    if sent.is_delivered:
+        return "delivered", 0.0
+    if sent.is_gone:
+        return "gone", 0.0
+    wait = next_wait(settings.webhook_schedule, delivery.round_attempt, chance=chance)
+    if wait is None or delivery.is_test:
+        return "failed", 0.0
+    asked = retry_after(sent.retry_after, now=now_utc(), most=RETRY_AFTER_MOST_SECONDS)
+    return "retry", max(wait, asked or 0.0)
+
+
+def next_wait(
+    schedule: Sequence[float], attempt: int, *, chance: Chance = random.random
+) -> float | None:
+    """Give the seconds, with jitter, before the attempt after this one; None after the last."""
+    if attempt >= len(schedule):
+        return None
+    return schedule[attempt] * (1 + JITTER * (2 * chance() - 1))
+
+
+def _note(delivery: Delivery, sent: Sent, word: str, wait: float) -> None:
+    metrics.WEBHOOK_ATTEMPTS.labels(_COUNTED.get(word, word)).inc()
+    told = {"status": sent.status, "code": sent.code, "seconds": round(sent.seconds, 3)}
+    if word == "delivered":
+        since = now_utc().timestamp() - delivery.created_at / 1000
+        metrics.WEBHOOK_DELIVERY_SECONDS.observe(max(since, 0))
+        _LOG.info("webhook delivered", **told)
+    else:
+        _LOG.warning(f"webhook {word}", wait_seconds=round(wait, 1), **told)

@@ -1,0 +1,200 @@
+"""The life of one job, from claim to outcome.
+
+claim → calling → ask the provider → checkpoint its answer → download → verify → store → succeed
+
+`calling` is written before a byte is sent, so a sweep knows which lost workers may have bought a
+picture. The checkpoint is written before anything is fetched: from then on the job is resumed at
+the download, by whichever worker, and nothing is paid for twice.
+"""
+
+import hashlib
+import threading
+import time
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from shared import metrics
+from shared.errors import ImageExpired, Internal, JobError, LostLease, UnknownOutcome
+from shared.jobs import Answer, Image
+from shared.storage import object_name
+from shared.store import moves
+from shared.store.call import Call
+from shared.store.moves import NOTHING, Again, Claim
+from worker import notes
+from worker.leases import Held
+from worker.picture import Picture, inspect
+from worker.policy import Failed, decide
+from worker.room import Room
+from worker.waiting import claim_when_open
+
+QUEUE = "generate"
+
+
+def do_next_job(room: Room) -> None:
+    """Do one job, whichever is next; return at once when there is none."""
+    lease, keys = room.settings.lease_seconds, list(room.keys)
+    # before the claim: where this process does not serve the queue, nothing may be taken from it
+    leases = room.leases[QUEUE]
+    claim = claim_when_open(
+        room, lambda nonce: moves.claim(nonce, lease_seconds=lease, key_ids=keys)
+    )
+    if claim is None:
+        return
+    job = claim.job
+    with (
+        structlog.contextvars.bound_contextvars(
+            job_id=job.id, tenant=job.tenant, attempt=job.attempt
+        ),
+        leases.hold(job.id, claim.fence) as held,
+    ):
+        Attempt(room, claim, held).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at one job, by the thread that holds it."""
+
+    room: Room
+    claim: Claim
+    held: Held
+    began: float = field(default_factory=time.monotonic)
+    #: set when the provider has a record of the call: its outcome can be looked up
+    recorded: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Compute what becomes of the attempt, then write it down."""
+        self.held.give_back = self._release
+        notes.claimed(self.claim.job)
+        try:
+            image, download, store = self._make()
+            self.room.insist(moves.succeed(self.claim, image, download=download, store=store))
+        except LostLease:
+            notes.lost()
+        except JobError as error:
+            self._settle(error)
+        except Exception:  # noqa: BLE001  a defect of ours must not leave the job without an outcome
+            notes.broken()
+            self._settle(Internal("Darkroom failed in a way that it does not know."))
+        else:
+            notes.succeeded(self.claim.job, image, seconds=time.monotonic() - self.began)
+
+    def _make(self) -> tuple[Image, float, float]:
+        """Take the job to a stored picture; give it with the seconds of download and store."""
+        job, room = self.claim.job, self.room
+        answer = job.answer or self._buy()
+        self.held.check()
+        began = time.monotonic()
+        data = self._fetch(answer)
+        picture = inspect(data, job.spec.input, max_pixels=room.settings.image_max_pixels)
+        fetched = time.monotonic()
+        self.held.check()
+        image = self._store(answer, data, picture)
+        return image, fetched - began, time.monotonic() - fetched
+
+    def _fetch(self, answer: Answer) -> bytes:
+        """Fetch the picture; where its address is over, ask the provider's record for another."""
+        try:
+            return self.room.downloader.fetch(answer.url)
+        except ImageExpired:
+            fresh = self._look_up(answer.record_id)
+            if fresh is None:
+                raise
+        return self.room.downloader.fetch(fresh.url)
+
+    def _look_up(self, record_id: str | None) -> Answer | None:
+        """Ask, for free, what became of an earlier call; any key may."""
+        key = self.room.keys.get(self.claim.key_id) or next(iter(self.room.keys.values()))
+        return self.room.provider.look_up(record_id, key=key) if record_id else None
+
+    def _buy(self) -> Answer:
+        """Ask the provider for the picture, and keep its answer before anything else is done."""
+        # before the note is sent: from then on, a stop cannot know how far this thread came
+        self.held.give_back = self._leave_unknown
+        self.room.insist(moves.calling(self.claim))
+        began = time.monotonic()
+        answer = self._ask()
+        keep = moves.checkpoint(self.claim, answer, seconds=time.monotonic() - began)
+        self.held.give_back = lambda: self._leave_bought(keep)
+        self.room.insist(keep)
+        self.held.give_back = self._release
+        return answer
+
+    def _ask(self) -> Answer:
+        job, key = self.claim.job, self.room.keys[self.claim.key_id]
+        with metrics.PROVIDER_REQUEST_SECONDS.time():
+            try:
+                answer = self._look_up(job.pending_record) or self.room.provider.generate(
+                    job.spec.model, job.spec.input, key=key, on_submitted=self._note_record
+                )
+            except JobError as error:
+                metrics.PROVIDER_REQUESTS.labels(error.code.value).inc()
+                raise
+        metrics.PROVIDER_REQUESTS.labels("ok").inc()
+        name = object_name(job.tenant, job.id, created_at_ms=job.created_at, call=job.calls + 1)
+        return replace(answer, object_name=name)
+
+    def _note_record(self, record_id: str) -> None:
+        self.room.insist(moves.submitted(self.claim, record_id))
+        self.recorded.set()
+        self.held.give_back = self._release
+
+    def _store(self, answer: Answer, data: bytes, picture: Picture) -> Image:
+        """Put the picture into the storage under its true type."""
+        sha256, job_id = hashlib.sha256(data).hexdigest(), self.claim.job.id
+        key, kind = f"{answer.object_name}.{picture.extension}", picture.content_type
+        with notes.storage("put"):
+            self.room.storage.put(key, data, content_type=kind, sha256=sha256, job_id=job_id)
+        return Image(
+            key=key,
+            content_type=picture.content_type,
+            width=picture.width,
+            height=picture.height,
+            bytes=len(data),
+            sha256=sha256,
+            warnings=picture.warnings,
+        )
+
+    def _settle(self, error: JobError) -> None:
+        """Write down what becomes of an attempt that went wrong."""
+        outcome = self._decide(error)
+        try:
+            self.room.insist(self._move(error, outcome))
+        except LostLease:
+            notes.lost()
+        else:
+            self._tell(error, outcome)
+
+    def _decide(self, error: JobError) -> Again | Failed:
+        job = self.claim.job
+        recorded = self.recorded.is_set() or job.pending_record is not None
+        return decide(job, error, key_id=self.claim.key_id, recorded=recorded)
+
+    def _move(self, error: JobError, outcome: Again | Failed) -> Call[None]:
+        if isinstance(outcome, Again):
+            return moves.retry(self.claim, error, outcome)
+        return moves.fail(self.claim, outcome.error, unknown=outcome.unknown, lesson=outcome.lesson)
+
+    def _tell(self, error: JobError, outcome: Again | Failed) -> None:
+        notes.went_wrong(self.claim.job, error, outcome, seconds=time.monotonic() - self.began)
+
+    # What a stop by force does with the job, once, without insisting: see `worker.life`.
+
+    def _release(self) -> None:
+        """Give the job back with its attempt: nothing was sent, or all that was sold is kept."""
+        self.room.store.run(moves.release(self.claim))
+        notes.released()
+
+    def _leave_bought(self, keep: Call[None]) -> None:
+        """Leave with an answer that Redis has not taken yet: keep it first."""
+        self.room.store.run(keep)
+        self._release()
+
+    def _leave_unknown(self) -> None:
+        """Leave while the provider is at work: it may make and bill the picture all the same."""
+        error = UnknownOutcome("The worker had to stop before the provider answered.")
+        outcome = self._decide(error)
+        # that we stop says nothing about the provider
+        outcome = replace(outcome, lesson=NOTHING)
+        self.room.store.run(self._move(error, outcome))
+        self._tell(error, outcome)

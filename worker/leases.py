@@ -1,0 +1,126 @@
+"""What the threads of this process hold, and the thread that says so to Redis.
+
+Every third of the lease one call renews all of it. It runs on a thread of its own until the last
+member is let go, never on Celery's timer, which stops at SIGTERM while tasks go on.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from shared import metrics
+from shared.errors import LostLease, StoreError
+from shared.logs import log
+from shared.store import upkeep
+from shared.store.client import Store
+
+_LOG = log(__name__)
+
+
+class Held:
+    """One member under a lease; `lost` is set when it is no longer ours."""
+
+    def __init__(self, member: str, fence: str) -> None:
+        """Name the member and the fence it was claimed with."""
+        self.member = member
+        self.fence = fence
+        #: how to give it back when the process must leave before it is done
+        self.give_back: Callable[[], None] | None = None
+        self._lost = threading.Event()
+
+    def lose(self) -> None:
+        """Note that another holds it, or that it is final."""
+        self._lost.set()
+
+    def check(self) -> None:
+        """Raise LostLease if it is no longer ours."""
+        if self._lost.is_set():
+            raise LostLease
+
+
+class Leases:
+    """The members that one queue's threads hold in this process."""
+
+    def __init__(
+        self, store: Store, *, worker: str, queue: str, threads: int, lease_seconds: float
+    ) -> None:
+        """Say who holds (`worker`), for which queue, and with how many threads."""
+        self._store = store
+        self._worker = worker
+        self._queue = queue
+        self._threads = threads
+        self._lease_seconds = lease_seconds
+        self._held: dict[str, Held] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"leases-{queue}", daemon=True)
+
+    def start(self) -> None:
+        """Register this process and begin to renew."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop renewing: call it when nothing is held any more."""
+        self._stop.set()
+        self._thread.join()
+
+    def leave(self) -> None:
+        """Say that this process is gone for good: its threads no longer count."""
+        self._store.run(upkeep.leave(self._worker))
+
+    @contextmanager
+    def hold(self, member: str, fence: str) -> Iterator[Held]:
+        """Keep a member's lease alive for as long as the block runs."""
+        held = Held(member, fence)
+        with self._lock:
+            before = self._held.get(member)
+            self._held[member] = held
+        if before is not None:
+            # a thread of ours lost it without knowing, and another has claimed it anew
+            before.lose()
+        try:
+            yield held
+        finally:
+            with self._lock:
+                if self._held.get(member) is held:
+                    del self._held[member]
+
+    def all(self) -> list[Held]:
+        """Give everything that is held now."""
+        with self._lock:
+            return list(self._held.values())
+
+    def renew(self) -> None:
+        """Renew all leases, and mark those that are lost."""
+        held = self.all()
+        lost = self._store.run(
+            upkeep.renew(
+                self._worker,
+                queue=self._queue,
+                threads=self._threads,
+                lease_seconds=self._lease_seconds,
+                held=[(one.member, one.fence) for one in held],
+            )
+        )
+        for one in held:
+            if one.member in lost:
+                one.lose()
+
+    def _run(self) -> None:
+        while True:
+            wait = self._lease_seconds / (3 if self._try_to_renew() else 15)
+            if self._stop.wait(wait):
+                return
+
+    def _try_to_renew(self) -> bool:
+        try:
+            self.renew()
+        except StoreError as error:
+            # no rescue follows an absence of Redis at once: there is time to come back
+            metrics.REDIS_ERRORS.inc()
+            _LOG.warning("leases not renewed", queue=self._queue, error=str(error))
+        except Exception:  # noqa: BLE001  were this thread to end, every lease would
+            _LOG.exception("leases not renewed: a defect of Darkroom; please report the trace")
+        else:
+            return True
+        return False

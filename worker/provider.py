@@ -1,0 +1,234 @@
+"""1min.ai over HTTP: ask for a picture, look a record up. What replies mean is `worker.replies`."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, Self
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from shared.errors import (
+    JobError,
+    ProviderAuth,
+    ProviderBusy,
+    ProviderDown,
+    ProviderTimeout,
+    UnknownOutcome,
+)
+from shared.jobs import Answer
+from shared.net.deadline import deadline, remaining
+from shared.net.outbound import build_client
+from shared.settings import Settings
+from worker.refusals import Reply
+from worker.replies import Unfinished, read_answer, read_record
+
+#: Far more than any reply that was seen; what is longer is cut and then cannot be read.
+REPLY_BYTES_MAX = 1_000_000
+POLL_SECONDS = 0.5
+#: A record that never exists: looking it up costs nothing and tells whether a key is alive.
+NO_RECORD = "00000000-0000-0000-0000-000000000000"
+
+#: What httpx raises before the first byte of the request has left.
+NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+
+class Provider(Protocol):
+    """What the life of a job needs of whoever makes the pictures."""
+
+    def generate(
+        self,
+        model: str,
+        prompt_object: Mapping[str, Any],
+        *,
+        key: str,
+        on_submitted: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Have one picture made, and perhaps pay for it; see `OneMin.generate`."""
+        ...
+
+    def look_up(self, record_id: str, *, key: str) -> Answer | None:
+        """Find what became of an earlier call, for free; see `OneMin.look_up`."""
+        ...
+
+    def check_key(self, key: str) -> None:
+        """Ask, for free, whether a key is alive; raises ProviderAuth if not."""
+        ...
+
+
+class OneMin:
+    """1min.ai's API. Safe for threads; `key` is chosen anew for each call."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        *,
+        base_url: str,
+        auth_header: str,
+        timeout_seconds: float,
+        asynchronous: bool = False,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """Use `client` (built by `shared.net.outbound`); a call takes `timeout_seconds` in total.
+
+        `asynchronous` (experimental) submits and polls; `pause` waits so many seconds between.
+        """
+        self._client = client
+        self._base_url = base_url
+        self._auth_header = auth_header
+        self._timeout_seconds = timeout_seconds
+        self._asynchronous = asynchronous
+        self._pause = pause
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Build the provider that the settings describe, with a connection for each thread."""
+        return cls(
+            build_client(
+                concurrency=settings.concurrency,
+                timeout_seconds=settings.provider_timeout_seconds,
+            ),
+            base_url=settings.onemin_base_url,
+            auth_header=settings.onemin_auth_header,
+            timeout_seconds=settings.provider_timeout_seconds,
+            asynchronous=settings.onemin_async,
+        )
+
+    def generate(
+        self,
+        model: str,
+        prompt_object: Mapping[str, Any],
+        *,
+        key: str,
+        on_submitted: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Ask for one picture and wait for it.
+
+        `on_submitted` gets the record's id as soon as the provider works on it: from then on the
+        call must be settled by `look_up`, never repeated. Raises a JobError: UnknownOutcome where
+        the picture may have been made and billed, ProviderTimeout where the record is still
+        unfinished when the total time ends.
+        """
+        with deadline(self._timeout_seconds):
+            found = read_answer(self._submit(model, prompt_object, key))
+            if isinstance(found, Answer):
+                return found
+            if on_submitted is not None:
+                on_submitted(found.record_id)
+            return self._settle(found.record_id, key)
+
+    def look_up(self, record_id: str, *, key: str) -> Answer | None:
+        """Find what became of an earlier call, waiting while the provider still works on it.
+
+        None: the provider knows no such record, so nothing was made. Raises ProviderRejected or
+        ContentRejected for a record that failed, ProviderTimeout for one that is not finished in
+        time, ProviderAuth, ProviderBusy or ProviderDown where the look-up itself failed.
+        """
+        with deadline(self._timeout_seconds):
+            return self._follow(record_id, key)
+
+    def check_key(self, key: str) -> None:
+        """Ask, for free, whether a key is alive; raises ProviderAuth if not."""
+        self.look_up(NO_RECORD, key=key)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def _submit(self, model: str, prompt_object: Mapping[str, Any], key: str) -> Reply:
+        body: dict[str, Any] = {
+            "type": "IMAGE_GENERATOR",
+            "model": model,
+            "promptObject": dict(prompt_object),
+        }
+        if self._asynchronous:
+            body["async"] = True
+        request = self._request("POST", "/api/features", key, content=orjson.dumps(body))
+        try:
+            return self._exchange(request, key)
+        except NEVER_SENT as error:
+            raise ProviderDown(f"1min.ai cannot be reached ({_kind(error)}).") from error
+        except httpx.HTTPError as error:
+            raise UnknownOutcome(
+                f"1min.ai was asked, but its answer did not come ({_kind(error)}): "
+                "the picture may have been made."
+            ) from error
+
+    def _ask(self, record_id: str, key: str) -> Answer | Unfinished | None:
+        path = f"/api/results/{quote(record_id, safe='')}"
+        try:
+            return read_record(self._exchange(self._request("GET", path, key), key))
+        except httpx.HTTPError as error:
+            raise ProviderDown(f"1min.ai cannot be asked ({_kind(error)}).") from error
+
+    def _settle(self, record_id: str, key: str) -> Answer:
+        """Follow a call that was taken: whatever fails now, a picture may have been made."""
+        try:
+            answer = self._follow(record_id, key)
+        except (ProviderAuth, ProviderBusy, ProviderDown) as error:
+            raise UnknownOutcome(f"1min.ai took the request. {error}") from error
+        if answer is None:
+            raise UnknownOutcome("1min.ai took the request and now does not know its record.")
+        return answer
+
+    def _follow(self, record_id: str, key: str) -> Answer | None:
+        while True:
+            trouble: JobError = ProviderTimeout("1min.ai did not finish the picture in time.")
+            try:
+                found = self._ask(record_id, key)
+            except (ProviderBusy, ProviderDown) as error:
+                trouble = error
+            else:
+                if not isinstance(found, Unfinished):
+                    return found
+            if not self._rest(trouble.retry_after or POLL_SECONDS):
+                raise trouble
+
+    def _rest(self, seconds: float) -> bool:
+        """Pause between two looks; False where no time is left for another."""
+        left = remaining() or 0.0
+        if left <= seconds:
+            return False
+        self._pause(seconds)
+        return True
+
+    def _request(
+        self, method: str, path: str, key: str, *, content: bytes | None = None
+    ) -> httpx.Request:
+        value = f"Bearer {key}" if self._auth_header.lower() == "authorization" else key
+        headers = {self._auth_header: value}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        return self._client.build_request(
+            method, f"{self._base_url}{path}", headers=headers, content=content
+        )
+
+    def _exchange(self, request: httpx.Request, key: str) -> Reply:
+        response = self._client.send(request, stream=True)
+        try:
+            body = _capped(response)
+        finally:
+            response.close()
+        # a refusal may repeat the key that it refuses, and is shown to clients
+        shown = body if response.is_success or not key else body.replace(key.encode(), b"***")
+        return Reply(response.status_code, dict(response.headers), shown)
+
+
+def _capped(response: httpx.Response) -> bytes:
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > REPLY_BYTES_MAX:
+            break
+    return bytes(body[:REPLY_BYTES_MAX])
+
+
+def _kind(error: httpx.HTTPError) -> str:
+    # the class and never the text, which may hold an address or a header
+    return type(error).__name__

@@ -1,0 +1,154 @@
+"""Taking an error reply of 1min.ai apart: lenient, because its shapes are known by hearsay only.
+
+Nothing here judges; what a refusal means stands in the table of `worker.replies`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+#: Of the provider's own words, this many characters are shown.
+QUOTED_CHARACTERS = 300
+#: However long the provider asks us to wait, we look again after this many seconds.
+RETRY_AFTER_SECONDS_MAX = 600.0
+
+_URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: `headers` by lower-case name, `body` cut at the cap of the reader."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the provider took the request."""
+        return 200 <= self.status < 300  # noqa: PLR2004  the statuses of success
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error reply, taken apart: `code` in capitals, `message` as shown, `words` for matching.
+
+    `inner_status` is the HTTP status that a "busy" message hides in its details.
+    """
+
+    status: int
+    code: str
+    message: str
+    words: str
+    inner_status: int | None
+    retry_after: float | None
+
+
+def take_apart(reply: Reply) -> Refusal:
+    """Read an error reply as far as it can be read; HTML and noise leave only the status."""
+    told = parsed(reply.body)
+    error = told.get("error")
+    told = {**told, **error} if isinstance(error, dict) else told
+    inner = _inner_response(told.get("details"))
+    message = _message_inside(inner) or _fields(told.get("details")) or text(told.get("message"))
+    return Refusal(
+        status=reply.status,
+        code=_code(told),
+        message=message,
+        words=f"{text(told.get('message'))} {message}".lower(),
+        inner_status=_whole(inner.get("status")),
+        retry_after=retry_after(reply.headers.get("retry-after"), now=datetime.now(UTC)),
+    )
+
+
+def _code(told: Mapping[str, Any]) -> str:
+    for name in ("errorCode", "code", "name", "error"):
+        if isinstance(told.get(name), str):
+            return str(told[name]).upper()
+    return ""
+
+
+def _inner_response(details: object) -> Mapping[str, Any]:
+    told = _loose(details)
+    response = told.get("response") if isinstance(told, dict) else None
+    return response if isinstance(response, dict) else {}
+
+
+def _message_inside(inner: Mapping[str, Any]) -> str:
+    data = _loose(inner.get("data"))
+    if isinstance(data, dict):
+        return text(data.get("message") or data.get("detail") or data.get("error"))
+    return text(data)
+
+
+def _fields(details: object) -> str:
+    told = _loose(details)
+    if not isinstance(told, list):
+        return ""
+    faults = [fault for fault in told if isinstance(fault, dict)]
+    return "; ".join(f"{text(f.get('field'))}: {text(f.get('message'))}" for f in faults)
+
+
+def _loose(value: object) -> object:
+    """Read what may be JSON inside a string."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """Read a JSON object; anything else is an empty one."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def retry_after(
+    written: str | None, *, now: datetime, most: float = RETRY_AFTER_SECONDS_MAX
+) -> float | None:
+    """Read a Retry-After header, seconds or a date, as seconds from `now`; at most `most`."""
+    if written is None:
+        return None
+    seconds = number(written.strip())
+    if seconds is None:
+        seconds = _seconds_until(written, now)
+    return None if seconds is None else min(max(seconds, 0.0), most)
+
+
+def _seconds_until(written: str, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(written)
+    except (ValueError, OverflowError):  # the latter for a year of many digits
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+
+
+def number(written: str) -> float | None:
+    """Read a number that may have thousands separators; None if it is none."""
+    digits = written.replace(",", "").rstrip(".")
+    return float(digits) if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", digits) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def text(value: object) -> str:
+    """Give a text as it is and anything else as no text."""
+    return value if isinstance(value, str) else ""
+
+
+def quote(theirs: str) -> str:
+    """Cut what the provider wrote to what may be shown: one line, no query of an address."""
+    line = " ".join(_URL_QUERY.sub(r"\1?…", theirs).split())
+    return line if len(line) <= QUOTED_CHARACTERS else f"{line[: QUOTED_CHARACTERS - 1]}…"

@@ -1,0 +1,62 @@
+"""What the threads of one worker process share: its settings, connections and leases."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from shared import metrics
+from shared.errors import StoreError
+from shared.logs import log
+from shared.settings import Settings
+from shared.storage import ObjectStore
+from shared.store.call import Call
+from shared.store.client import Store
+from shared.view import View
+from worker.download import Downloader
+from worker.leases import Leases
+from worker.provider import Provider
+from worker.send import Sender
+
+T = TypeVar("T")
+_LOG = log(__name__)
+
+#: A closed gate and an absent Redis are looked at again after this long at most, in seconds.
+PATIENCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Room:
+    """One worker process. `keys` has the provider's keys by the id that the store knows them by."""
+
+    settings: Settings
+    store: Store
+    storage: ObjectStore
+    provider: Provider
+    downloader: Downloader
+    sender: Sender
+    view: View
+    keys: Mapping[str, str]
+    worker: str
+    #: by queue, for those that this process serves
+    leases: Mapping[str, Leases]
+    #: set when the process is asked to stop: nothing new is begun
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def insist(self, call: Call[T]) -> T:
+        """Run a call until Redis answers: what was bought must not be forgotten.
+
+        Raises what the call itself raises (LostLease).
+        """
+        wait = 0.05
+        while True:
+            try:
+                return self.store.run(call)
+            except StoreError as error:
+                metrics.REDIS_ERRORS.inc()
+                _LOG.warning(
+                    "redis did not answer, trying again", script=call.script, error=str(error)
+                )
+                # not on `stopping`: a stop must not turn this into a busy loop
+                threading.Event().wait(wait)
+                wait = min(wait * 2, PATIENCE_SECONDS)

@@ -1,0 +1,72 @@
+"""The thread that puts right what time has brought; one process at a time does it, by a short lock.
+
+What it does stands in `shared/lua/sweep.lua`: due attempts become ready, expired leases are
+rescued, deadlines end what is not at the provider, and missing permits are made good. Beside that
+it tends the batches that nobody else does: see `shared/lua/tend.lua`.
+"""
+
+import time
+
+from shared import metrics
+from shared.errors import ErrorCode
+from shared.logs import log
+from shared.store import upkeep
+from shared.store.batches import Tended, tend
+from shared.store.client import Store
+from shared.store.upkeep import Swept
+
+_LOG = log(__name__)
+
+#: Due attempts wait this long at most beyond their time, in seconds.
+INTERVAL_SECONDS = 0.5
+#: How many members of a kind one sweep touches, so that Redis is never held for long.
+MOST = 200
+#: Chunks of batches that one sweep tends.
+CHUNKS = 20
+
+
+class Sweeper:
+    """Sweeps, as often as `interval_seconds` says."""
+
+    def __init__(self, store: Store, *, worker: str, lease_seconds: float) -> None:
+        """Say who sweeps, and how long leases are."""
+        self._store = store
+        self._worker = worker
+        self._lease_seconds = lease_seconds
+        #: well under a third of the lease: a longer gap counts as an absence of Redis
+        self.interval_seconds = min(INTERVAL_SECONDS, lease_seconds / 6)
+
+    def sweep(self) -> None:
+        """Sweep once, unless another process does; tell what was put right."""
+        swept = self._store.run(
+            upkeep.sweep(
+                self._worker,
+                lock_seconds=2 * self.interval_seconds,
+                lease_seconds=self._lease_seconds,
+                most=MOST,
+            )
+        )
+        if swept is None:
+            return
+        metrics.LAST_SWEEP.set(time.time())
+        _count(swept)
+        if swept.rescued or swept.failed:
+            _LOG.warning("swept", rescued=swept.rescued, failed=swept.failed)
+        self._tend()
+
+    def _tend(self) -> None:
+        """Do what whoever committed, canceled or gave up a batch has left undone."""
+        for _ in range(CHUNKS):
+            if self._store.run(tend()) is Tended.IDLE:
+                return
+
+
+def _count(swept: Swept) -> None:
+    for reason in swept.rescued:
+        metrics.RESCUED_JOBS.labels(reason).inc()
+    for model, code in swept.failed:
+        metrics.JOBS_FINISHED.labels(model, "failed", code).inc()
+    codes = [code for _, code in swept.failed]
+    # a worker that was lost while it asked the provider: the call is counted on the job too
+    unknown = swept.rescued.count("calling") + codes.count(ErrorCode.PROVIDER_UNKNOWN_OUTCOME)
+    metrics.PROVIDER_UNKNOWN_OUTCOMES.inc(unknown)

@@ -1,0 +1,109 @@
+"""What Celery is told: the two tasks, and the signals that open and close the process.
+
+Celery consumes, runs threads and stops softly; whose job is done is decided in Redis.
+"""
+
+import signal
+import sys
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.concurrency.thread import TaskPool
+from celery.signals import celeryd_after_setup, setup_logging, worker_shutdown, worker_shutting_down
+from celery.worker.request import Request
+
+from shared import logs
+from shared.errors import BadSettings, DarkroomError
+from shared.queue import QueueName, build_celery, build_scripts
+from shared.settings import Settings, load_settings, require
+from worker.deliver import do_next_delivery
+from worker.generate import do_next_job
+from worker.life import Life, OpenRoom, build_room
+
+
+class Permit(Request):
+    """A message that is gone once it is taken: Celery would ask Redis to forget it once more."""
+
+    def acknowledge(self) -> None:
+        """Acknowledge nothing, which spares a round trip a job."""
+        self.acknowledged = True
+
+
+def build(settings: Settings, open_room: OpenRoom = build_room) -> Celery:
+    """Build the app with its two tasks and the signals that open and close the process."""
+    app = build_celery(settings)
+    life = Life(settings, build_scripts(settings, app), open_room)
+
+    @app.task(name=QueueName.GENERATE.value, Request=Permit)
+    def generate() -> None:
+        do_next_job(life.room)
+
+    @app.task(name=QueueName.DELIVER.value, Request=Permit)
+    def deliver() -> None:
+        do_next_delivery(life.room)
+
+    @setup_logging.connect(weak=False)
+    def configure(**_: object) -> None:
+        logs.configure(settings)
+
+    @celeryd_after_setup.connect(weak=False)
+    def begin(instance: Any, **_: object) -> None:  # noqa: ANN401  Celery's worker has no type
+        _begin(life, instance)
+
+    @worker_shutting_down.connect(weak=False)
+    def stop(**_: object) -> None:
+        life.stop()
+
+    @worker_shutdown.connect(weak=False)
+    def end(**_: object) -> None:
+        life.end()
+
+    app.steps["worker"].add(_stopping(life))
+    return app
+
+
+def _begin(life: Life, worker: Any) -> None:  # noqa: ANN401  Celery's worker has no type
+    """Open the room; Celery would log and survive any other exception than SystemExit here."""
+    try:
+        if not issubclass(worker.pool_cls, TaskPool):
+            raise BadSettings("Darkroom's worker runs on threads: start it with -P threads.")
+        life.begin(sorted(worker.app.amqp.queues.consume_from), worker.concurrency)
+    except DarkroomError as error:
+        _say(error)
+        raise SystemExit(1) from None
+
+
+def _stopping(life: Life) -> type[bootsteps.StartStopStep]:
+    """Make the step that stops the room first, however Celery comes to stop.
+
+    It stops by itself too, without any signal: when its Redis turned into a replica, or sent what
+    it cannot read. Then it waits for its threads, and those that wait for the gate must be told.
+    """
+
+    class Stopping(bootsteps.StartStopStep):
+        requires = ("celery.worker.components:Pool",)
+
+        def start(self, parent: object) -> None:  # noqa: ARG002  as Celery has it
+            # Celery's "cold" stop wants to kill tasks, and fails: threads cannot be killed
+            for number in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.getsignal(signal.SIGTERM))
+
+        def close(self, parent: object) -> None:  # noqa: ARG002  the same
+            life.stop()
+
+    return Stopping
+
+
+def _say(error: DarkroomError) -> None:
+    sys.stderr.write(f"The worker cannot start.\n{error}\n")
+
+
+def worker_settings() -> Settings:
+    """Read what a worker cannot be without; leaves with a sentence for the operator."""
+    try:
+        settings = load_settings()
+        require(settings, "onemin_api_key", "s3_access_key", "s3_secret_key")
+    except BadSettings as error:
+        _say(error)
+        raise SystemExit(1) from None
+    return settings
