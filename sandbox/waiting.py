@@ -18,13 +18,15 @@ class NeverCame(DarkroomError):
     """The fact that was waited for did not come before the deadline."""
 
 
-def wait_until(fact: Callable[[], bool], what: str, *, seconds: float = 30.0) -> None:
+def wait_until(
+    fact: Callable[[], bool], what: str, *, seconds: float = 30.0, pause: float = PAUSE_SECONDS
+) -> None:
     """Look at `fact` until it is true; raises NeverCame naming `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not fact():
         if time.monotonic() > deadline:
             raise NeverCame(f"Waited {seconds:g} s in vain for this: {what}.")
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(pause)
 
 
 def wait_for_port(port: int, *, seconds: float = 30.0) -> None:
