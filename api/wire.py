@@ -1,13 +1,20 @@
-"""How requests come in from the socket: uvicorn's own way, but for a limit on their head.
+"""How requests come in from the socket: uvicorn's own way, but for two limits.
 
-uvicorn keeps whatever comes before a request's body, from whoever, for as long as it comes.
+uvicorn keeps whatever comes before a request's body, from whoever, for as long as it comes. And it
+closes a connection that nobody uses after 5 s, which is just as long as many clients keep theirs:
+their next request and our end would cross.
 """
+
+from asyncio import Transport
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 #: The most bytes that the head of a request (its line and its headers) may have, give or take what
 #: is read from the socket at once.
 HEAD_BYTES = 64 * 1024
+#: How long an idle connection is kept at least: longer than clients (httpx 5 s), proxies and load
+#: balancers (nginx and AWS 60 s) keep theirs, so that they are the ones that close it.
+IDLE_SECONDS = 75
 
 
 class Wire(HttpToolsProtocol):
@@ -15,6 +22,11 @@ class Wire(HttpToolsProtocol):
 
     _head_bytes = 0
     _is_in_head = True
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # uvicorn's own
+        """Begin; uvicorn's `--timeout-keep-alive` may only make the patience longer."""
+        super().connection_made(transport)
+        self.timeout_keep_alive = max(self.timeout_keep_alive, IDLE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         """Take what came; end the connection where a head does not end in time."""

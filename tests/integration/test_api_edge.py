@@ -31,6 +31,19 @@ def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
         yield door
 
 
+def test_an_idle_connection_is_kept_for_longer_than_clients_keep_theirs(url: str) -> None:
+    # given
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname or "", place.port or 0)) as connection:
+        connection.sendall(b"HEAD /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        # when
+        connection.settimeout(5.5)
+        # then
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+
+
 @pytest.mark.parametrize("given", ["abc", "a.b_c-D9", "x" * 128])
 def test_a_sane_request_id_comes_back(door: FrontDoor, given: str) -> None:
     answer = door.client.get("/nowhere", headers={"x-request-id": given})
