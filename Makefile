@@ -12,7 +12,7 @@ ARGS ?=
 SEEDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast faults faults-long growth check fmt lock clean
+.PHONY: help setup up test test-fast test-long faults faults-long growth check fmt deploy-files lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ faults: setup ## kill, freeze and cut off real processes, and print what each fa
 
 faults-long: setup ## the same for hours: 500 jobs under kills for each seed (SEEDS=20)
 	@SEEDS=$(SEEDS) $(BIN)/pytest --timed -m long tests/faults $(ARGS)
+
+test-long: setup ## the long forms of the other tests: 10,000 steps, lines, jobs; 2,000 clients (15 minutes)
+	@$(BIN)/pytest --timed -m long tests --ignore tests/faults --deselect tests/contract/test_growth.py $(ARGS)
 
 growth: setup ## what a call costs with a million jobs queued, and a job of Redis' memory (10 minutes)
 	@$(BIN)/pytest -m long tests/contract/test_growth.py $(ARGS)

@@ -64,8 +64,9 @@ class Sweeper:
 def _count(swept: Swept) -> None:
     for reason in swept.rescued:
         metrics.RESCUED_JOBS.labels(reason).inc()
-    for model, code in swept.failed:
-        metrics.JOBS_FINISHED.labels(model, "failed", code).inc()
+    for one in swept.ended:
+        metrics.JOBS_FINISHED.labels(one.model, one.status.value, one.error_code).inc()
+        metrics.JOB_TOTAL_SECONDS.labels(one.status.value).observe(one.seconds)
     codes = [code for _, code in swept.failed]
     # a worker that was lost while it asked the provider: the call is counted on the job too
     unknown = swept.rescued.count("calling") + codes.count(ErrorCode.PROVIDER_UNKNOWN_OUTCOME)

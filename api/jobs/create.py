@@ -128,6 +128,7 @@ async def _standing(parts: Parts, job: NewJob, answer: Accepted) -> Standing:
     if job.reused is None:
         return standing
     metrics.JOBS_FINISHED.labels(job.spec.model, "succeeded", "").inc()
+    metrics.JOB_TOTAL_SECONDS.labels("succeeded").observe(0)
     try:
         return await parts.read(job.id, job.tenant) or standing
     except StoreError:  # it is accepted all the same

@@ -20,7 +20,7 @@ local function move(id)
     return fault and fault[1]
   end
   job.last = mark
-  dr.finish(job, 'canceled', now, {})
+  dr.cancel(job, now)
 end
 
 for i = 9, #ARGV do

@@ -12,7 +12,7 @@ if job.last ~= mark then
   job.last = mark
   local now = dr.now()
   if job.state == 'calling' or job.pending then dr.spend(job, now) end -- it may be billed
-  dr.finish(job, 'canceled', now, {})
+  dr.cancel(job, now)
 end
 local reply = { 'ok' }
 for _, value in ipairs(redis.call('HGETALL', KEYS[1])) do reply[#reply + 1] = value end

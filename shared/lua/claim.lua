@@ -20,7 +20,7 @@ local function take()
     local job = id and dr.job(id)
     if not job or not dr.doomed(job) then return job end
     dr.vacate(dr.jobs, job.tenant)
-    dr.finish(job, 'canceled', now, {})
+    dr.cancel(job, now)
   end
 end
 

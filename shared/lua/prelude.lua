@@ -222,7 +222,7 @@ function dr.status(state) return STATUS[state] or state end
 local KNOWN = {
   'tenant', 'state', 'fence', 'version', 'run', 'attempt', 'max_attempts', 'created', 'priority',
   'hist', 'last', 'on_unknown', 'answer', 'object', 'pending', 'arrived', 'hook_events', 'hook_host',
-  'promised', 'batch',
+  'promised', 'batch', 'model',
 }
 
 -- The fields that decide moves, or nil where there is no such job. One of a batch that is not laid
@@ -365,6 +365,19 @@ function dr.fail(job, now, code, message, retryable)
   dr.mark(job, 'error', code)
   dr.finish(job, 'failed', now,
     { 'error_code', code, 'error_message', message, 'error_retryable', retryable })
+end
+
+-- Ends a job that nobody wants any more.
+function dr.cancel(job, now)
+  dr.finish(job, 'canceled', now, {})
+  dr.count_end(job, now, '')
+end
+
+-- Notes a job that ended outside of a worker's attempt: whoever sweeps next counts it in its metrics.
+-- With no sweep for long, the last 100,000 are counted.
+function dr.count_end(job, now, code)
+  local line = table.concat({ job.model, job.state, code, dr.int(now - job.created) }, ' ')
+  if redis.call('RPUSH', '{dr}:ended', line) > 100000 then redis.call('LPOP', '{dr}:ended') end
 end
 
 -- Forgets a final job: its record, its place in every index, its deliveries, and its image.

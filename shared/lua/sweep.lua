@@ -4,7 +4,8 @@
 -- KEYS  1 the sweep's own record  2 the living workers
 -- ARGV  1 worker  2 lock (ms)  3 lease (ms)  4 most members of a kind  5 sources of expire
 -- WITH  owing, receivers
--- Gives 'other' | 'swept' due 'step step ...' of the rescued, model and code of each failed, pushed
+-- Gives 'other' | 'swept' due 'step step ...' of the rescued, model and code of each failed, pushed,
+--       'model status code ms' of each that ended here or by a cancel since the last sweep
 local now = dr.now()
 local sweep = redis.call('HMGET', KEYS[1], 'by', 'until', 'at', 'calm')
 if sweep[1] and sweep[1] ~= ARGV[1] and tonumber(sweep[2]) > now then return { 'other' } end
@@ -58,7 +59,8 @@ end
 local failed = {}
 local function fail(job, code, message, retryable)
   dr.fail(job, now, code, message, retryable)
-  failed[#failed + 1] = redis.call('HGET', dr.job_key(job.id), 'model')
+  dr.count_end(job, now, code)
+  failed[#failed + 1] = job.model
   failed[#failed + 1] = code
 end
 
@@ -129,4 +131,5 @@ for _, q in ipairs({ dr.jobs, dr.deliveries }) do
     pushed = pushed + 1
   end
 end
-return { 'swept', due, table.concat(rescued, ' '), failed, pushed }
+local ended = redis.call('LPOP', '{dr}:ended', 10 * most) or {}
+return { 'swept', due, table.concat(rescued, ' '), failed, pushed, ended }

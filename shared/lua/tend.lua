@@ -43,7 +43,7 @@ local function stop(member)
   local came = job and tonumber(job.arrived or job.created)
   if not job or not dr.among(job.state, ARGV[4]) or came > tonumber(batch.canceling) then return end
   job.last = 'cancel ' .. id
-  dr.finish(job, 'canceled', now, {})
+  dr.cancel(job, now)
 end
 
 local work, most = nil, tonumber(ARGV[2])

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from shared.jobs import MOVES
+from shared.jobs import MOVES, Status
 from shared.store.call import PREFIX, Call, words
 from shared.store.moves import Lesson
 from shared.store.records import pairs
@@ -44,17 +44,28 @@ def leave(worker: str) -> Call[None]:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that became final outside of a worker's attempt, after `seconds` in all."""
+
+    model: str
+    status: Status
+    error_code: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Swept:
     """What one sweep put right.
 
     `rescued` has the step at which each lost job was, `failed` model and error code of each job
-    that a deadline or a lost worker ended.
+    that a deadline or a lost worker ended; `ended` has these too, and what was canceled.
     """
 
     due: int
     rescued: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
     permits: int
+    ended: tuple[Ended, ...]
 
 
 def sweep(
@@ -75,7 +86,14 @@ def _swept(reply: Sequence[Any]) -> Swept | None:
     if reply[0] == "other":
         return None
     failed = tuple(zip(reply[3][::2], reply[3][1::2], strict=True))
-    return Swept(reply[1], tuple(reply[2].split()), failed, reply[4])
+    return Swept(
+        reply[1], tuple(reply[2].split()), failed, reply[4], tuple(_ended(one) for one in reply[5])
+    )
+
+
+def _ended(line: str) -> Ended:
+    model, status, code, milliseconds = line.split(" ")
+    return Ended(model, Status(status), code, int(milliseconds) / 1000)
 
 
 def learn(lesson: Lesson) -> Call[dict[str, str]]:

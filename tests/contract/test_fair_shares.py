@@ -213,7 +213,7 @@ def test_the_end_of_a_job_at_the_cap_wakes_a_thread(world: World) -> None:
     world.client.delete("{dr}:celery:generate")
     world.finish(held[0])
     assert world.permits() == 1
-    assert world.sweep() == upkeep.Swept(0, (), (), 3)
+    assert world.sweep() == upkeep.Swept(0, (), (), 3, ())
 
 
 def test_priority_orders_a_tenants_own_and_nobody_elses(world: World) -> None:

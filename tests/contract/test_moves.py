@@ -12,7 +12,13 @@ from shared.store import asking, moves, upkeep
 from tests.store import World
 
 #: What a sweep writes whether or not it finds anything.
-_SWEEP_KEYS = {"{dr}:sweep", "{dr}:deadlines", "{dr}:q:jobs:state", "{dr}:q:deliveries:state"}
+_SWEEP_KEYS = {
+    "{dr}:sweep",
+    "{dr}:deadlines",
+    "{dr}:ended",
+    "{dr}:q:jobs:state",
+    "{dr}:q:deliveries:state",
+}
 
 
 def reach(world: World, state: State, *, bought: bool = False) -> moves.Claim:

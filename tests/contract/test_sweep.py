@@ -4,8 +4,11 @@ import pytest
 import redis
 
 from shared.errors import UnknownOutcome
-from shared.jobs import OnUnknown, State
+from shared.jobs import OnUnknown, State, Status
 from shared.store import moves, upkeep
+from shared.store.audit import Deed
+from shared.store.batches import cancel_batch
+from shared.store.operating import move_jobs
 from tests.queue_truth import assert_true
 from tests.store import World
 
@@ -200,6 +203,39 @@ def test_a_deadline_ends_what_is_not_at_the_provider(world: World) -> None:
     assert (swept := world.sweep()) is not None
     assert len(swept.failed) == 1
     assert_true(world)
+
+
+def test_what_ends_outside_of_an_attempt_is_counted_by_the_next_sweep_and_only_by_it(
+    world: World,
+) -> None:
+    # given
+    running, queued, chosen = (world.accept() for _ in range(3))
+    world.claim()
+    # when
+    world.cancel(running)
+    world.cancel(queued)
+    world.store.run(move_jobs(Deed("me", "r"), "cancel", [chosen], deadline_seconds=60, asked={}))
+    # then
+    assert ended(world) == [("m", Status.CANCELED, "")] * 3
+    # when
+    batch_id = world.batch(*(world.new_job() for _ in range(30)))
+    world.store.run(cancel_batch(batch_id, tenant="acme"))
+    assert world.try_claim() is None  # it ends twenty of them on its way
+    world.tend(batch_id)
+    # then
+    assert ended(world) == [("m", Status.CANCELED, "")] * 30
+    # when
+    world.pass_deadline(world.accept())
+    # then
+    assert ended(world) == [("m", Status.FAILED, "deadline_exceeded")]
+    assert ended(world) == []
+
+
+def ended(world: World) -> list[tuple[str, Status, str]]:
+    swept = world.sweep()
+    assert swept is not None
+    assert all(0 <= one.seconds < 3600 for one in swept.ended)
+    return [(one.model, one.status, one.error_code) for one in swept.ended]
 
 
 def test_a_member_without_a_record_stops_no_sweep(world: World) -> None:

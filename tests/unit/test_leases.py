@@ -155,7 +155,7 @@ def test_a_worker_that_was_lost_at_the_provider_counts_as_an_unknown_outcome() -
     before = counted()
     ended = (("m", "provider_unknown_outcome"), ("m", "internal"))
     swept = Swept(
-        due=0, rescued=("calling", "claimed", "failed", "failed"), failed=ended, permits=0
+        due=0, rescued=("calling", "claimed", "failed", "failed"), failed=ended, permits=0, ended=()
     )
     # when
     sweeper(Redis(swept)).sweep()
