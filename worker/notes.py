@@ -15,11 +15,12 @@ _LOG = log(__name__)
 _QUOTES_PROMPT = (ContentRejected, ProviderRejected)
 
 
-def claimed(job: Job) -> None:
-    """Tell that an attempt begins."""
+def claimed(job: Job, *, with_prompt: bool) -> None:
+    """Tell that an attempt begins; prompts are told only where the operator wants them to be."""
     if job.started_at is not None and job.claimed_at == job.started_at:
         metrics.JOB_WAIT_SECONDS.observe((job.started_at - job.created_at) / 1000)
-    _LOG.info("job claimed", resumed=job.answer is not None)
+    told = {"prompt": job.spec.input.get("prompt")} if with_prompt else {}
+    _LOG.info("job claimed", resumed=job.answer is not None, **told)
 
 
 def succeeded(job: Job, image: Image, *, seconds: float) -> None:

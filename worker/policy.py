@@ -36,8 +36,9 @@ BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 60.0
 #: Even the luckiest waits this long.
 BACKOFF_LEAST_SECONDS = 0.05
-#: How long the queue is held when the provider says "too fast" without saying for how long.
-BUSY_SECONDS = 2.0
+#: How long the queue is held when the provider says "too fast" without saying for how long; a random
+#: part of it is added, here and to what it says.
+BUSY_SECONDS = 1.0
 #: How often an account without credits is probed.
 CREDITS_PROBE_SECONDS = 30.0
 #: How long no new picture is bought after the storage failed; what is bought is tried again.
@@ -74,7 +75,7 @@ def decide(
     `recorded`: the provider has a record of the call, so what became of it can be looked up.
     `chance` spreads the waits: it gives a number from 0 to 1 each time.
     """
-    lesson = lesson_of(error, key_id=key_id)
+    lesson = lesson_of(error, key_id=key_id, chance=chance)
     if isinstance(error, UnknownOutcome | ProviderTimeout):
         if recorded and job.attempt < job.max_attempts:
             return Again(_backoff(job.attempt, chance), lesson=lesson)
@@ -86,7 +87,7 @@ def decide(
     return Again(_wait(job, error, chance), give_back=not error.costs_attempt, lesson=lesson)
 
 
-def lesson_of(error: JobError, *, key_id: str) -> Lesson:
+def lesson_of(error: JobError, *, key_id: str, chance: Chance = random.random) -> Lesson:
     """Say what an error taught about the provider or the storage."""
     if isinstance(error, ProviderAuth):
         return Lesson.dead_key(key_id)
@@ -94,8 +95,16 @@ def lesson_of(error: JobError, *, key_id: str) -> Lesson:
     if seconds is not None:
         asked = error.retry_after if error.retry_after is not None else seconds
         held = min(max(asked, HOLD_LEAST_SECONDS), RETRY_AFTER_MOST_SECONDS)
-        return _hold(error, held)
+        return _hold(error, held + _spread(error, chance))
     return _LESSONS.get(type(error), NOTHING)
+
+
+def _spread(error: JobError, chance: Chance) -> float:
+    """Give the seconds added to a hold for "too fast": others were told to wait as long.
+
+    Equal jitter where the provider named no time; what it named stays the least.
+    """
+    return BUSY_SECONDS * chance() if isinstance(error, ProviderBusy) else 0
 
 
 _HOLDS: Mapping[type[JobError], float] = {

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import darkroom
+from sandbox.waiting import wait_until
 from tests.client.conftest import Run, Sandbox
 from tests.e2e.up import DARKROOM, Up
+from tests.receiver import receiver
 
 pytestmark = pytest.mark.xdist_group("client")
 
@@ -82,6 +85,39 @@ def test_a_failed_job_ends_with_1(run: Run, sandbox: Sandbox, tmp_path: Path) ->
     assert (ended.returncode, ended.stdout) == (1, "")
     assert " failed: " in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_batches_are_found_shown_and_stopped(run: Run, client: darkroom.Client) -> None:
+    run("queue", "pause")
+    try:
+        batch = client.batches.create([{"input": {"prompt": "A gull"}}] * 2)
+        listed = json.loads(run("batches", "list", "--limit", "1", "--json").stdout)
+        assert [one["id"] for one in listed["data"]] == [batch.id]
+        assert batch.id in run("batches", "show", batch.id).stdout
+        canceled = json.loads(run("batches", "cancel", batch.id, "--json").stdout)
+        assert canceled["canceled_at"]
+        job = client.submit("A crab")
+        stopped = json.loads(run("jobs", "cancel", job.id, "--json").stdout)
+        assert stopped["status"] == "canceled"
+    finally:
+        run("queue", "resume")
+    assert run("batches", "show", "batch_none").returncode == 3
+
+
+def test_deliveries_are_found_shown_and_sent_again(
+    run: Run, client: darkroom.Client, sandbox: Sandbox
+) -> None:
+    with receiver() as hook:
+        webhook = {"url": hook.url, "events": ["job.succeeded"]}
+        job = client.submit("A crab", webhook=webhook)
+        wait_until(lambda: len(hook.received) == 1, "the webhook")
+        listed = json.loads(run("webhooks", "list", "--job", job.id, "--json").stdout)
+        [delivery] = [one["id"] for one in listed["data"]]
+        assert hook.url in run("webhooks", "show", delivery).stdout
+        assert run("webhooks", "redeliver", delivery).returncode == 0
+        wait_until(lambda: len(hook.received) == 2, "the webhook once more")
+    wrong = run("webhooks", "redeliver")
+    assert (wrong.returncode, wrong.stderr) == (2, "Say either one delivery or --since.\n")
 
 
 def test_an_operator_holds_a_queue_and_lets_it_go(run: Run) -> None:

@@ -212,6 +212,7 @@ def test_an_endpoint_that_only_failed_for_days_is_switched_off(world: World) -> 
     held = world.delivery()
     assert world.store.run(deliveries.settle_delivery(held, "retry", attempt={})) == "failing"
     assert endpoint(world).disabled_why == "failing"
+    assert news(world) == ["webhook.disabled"]
     probe_time(world)
     assert world.claim_delivery() is None
     assert world.client.hget("{dr}:counts", "endpoints_disabled") == "1"

@@ -9,9 +9,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
+from PIL import Image
 
 from sandbox.children import Child
 from sandbox.waiting import answers_http, answers_ping, wait_until
@@ -113,16 +116,28 @@ def test_it_ends_with_0_and_leaves_nothing_and_comes_back_with_the_same_keys(
         before, pids = first.state, first.pids
         pictures = first.data / "pictures"
         wait_until(lambda: any(pictures.glob("*.webp")), "the picture", seconds=START_SECONDS)
+        [call] = asked_of_the_provider(before)
         assert first.child.stop() == 0, first.child.said()
         assert gone(pids)
         assert not (first.data / "stack.json").exists()
         [picture] = pictures.iterdir()
-        assert picture.stat().st_size > 0
-        assert "succeeded" in first.child.log.read_text()
+        with Image.open(picture) as image:
+            image.load()
+            assert image.format == "WEBP"
+            said = (
+                f"saved {picture}: image/webp, {image.width} × {image.height}, seed {call['seed']},"  # noqa: RUF001  a size
+            )
+            assert image.width / image.height == pytest.approx(16 / 9, rel=0.02)
+        assert said in first.child.log.read_text()
     with up(tmp_path / "data", "--no-demo") as second:
         after = second.state
     for name in ("api_key", "ops_key", "webhook_secret", "s3", "redis_url", "provider_url"):
         assert after[name] == before[name]
+
+
+def asked_of_the_provider(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    calls = httpx.get(f"{state['provider_url']}/_sandbox/calls").json()["calls"]
+    return [call for call in calls if call["kind"] == "generate"]
 
 
 def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:

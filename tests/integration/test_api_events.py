@@ -11,6 +11,13 @@ from sandbox.waiting import wait_until
 from tests.front_door import FrontDoor, pointers
 
 
+@pytest.mark.long
+def test_a_stream_in_which_nothing_happens_says_that_it_is_still_there(door: FrontDoor) -> None:
+    job = door.create()
+    with door.client.stream("GET", f"/v1/jobs/{job['id']}/events", timeout=20) as stream:
+        assert ": still here" in stream.iter_lines()
+
+
 def follow(door: FrontDoor, job_id: str, after: int | None = None, most: int = 99) -> list[Any]:
     """Read events until the stream ends, or `most` came: (id, name, data)."""
     headers = {} if after is None else {"last-event-id": str(after)}

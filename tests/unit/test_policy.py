@@ -126,7 +126,7 @@ def test_the_table_has_every_error() -> None:
     ("error", "meant"),
     [
         (ProviderAuth(""), Lesson("dead k1")),
-        (ProviderBusy(""), Lesson("hold provider_rate 2000")),
+        (ProviderBusy(""), Lesson("hold provider_rate 1000")),
         (ProviderBusy("", retry_after=7), Lesson("hold provider_rate 7000")),
         (ProviderBusy("", retry_after=0), Lesson("hold provider_rate 500")),
         (ProviderBusy("", retry_after=9e9), Lesson("hold provider_rate 600000")),
@@ -144,7 +144,17 @@ def test_the_table_has_every_error() -> None:
     ],
 )
 def test_each_error_teaches_its_lesson(error: JobError, meant: Lesson) -> None:
-    assert policy.lesson_of(error, key_id="k1") == meant
+    assert policy.lesson_of(error, key_id="k1", chance=lambda: 0.0) == meant
+
+
+def test_who_is_too_fast_waits_as_told_and_a_random_while_more() -> None:
+    for retry_after, least in ((None, 1000), (7, 7000)):
+        error = ProviderBusy("", retry_after=retry_after)
+        lessons = {policy.lesson_of(error, key_id="k1").word for _ in range(50)}
+        held = [int(word.split()[-1]) for word in lessons]
+        assert least <= min(held)
+        assert max(held) <= least + 1000
+        assert len(held) > 10
 
 
 def test_the_lesson_goes_with_the_outcome() -> None:
