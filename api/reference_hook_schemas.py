@@ -40,7 +40,7 @@ _ATTEMPT = object_of(
     "One attempt at a delivery",
 )
 
-_LISTED: Mapping[str, Schema] = {
+LISTED_DELIVERY: Mapping[str, Schema] = {
     "id": {**TEXT, "description": "The `webhook-id`"},
     "type": TEXT,
     "status": {"enum": [state.value for state in DeliveryState]},
@@ -55,6 +55,8 @@ _LISTED: Mapping[str, Schema] = {
     "finished_at": or_null(TIME),
     "last_attempt": or_null(_ATTEMPT),
 }
+
+WHOLE_DELIVERY: Mapping[str, Schema] = {**LISTED_DELIVERY, "attempts": list_of(_ATTEMPT)}
 
 _ENDPOINT = object_of(
     {
@@ -119,8 +121,8 @@ _TEST_EVENT = object_of(
 )
 
 HOOK_SCHEMAS: Mapping[str, Schema] = {
-    "Delivery": object_of({**_LISTED, "attempts": list_of(_ATTEMPT)}, "One webhook"),
-    "ListedDelivery": object_of(_LISTED, "One webhook, with its last attempt"),
+    "Delivery": object_of(WHOLE_DELIVERY, "One webhook"),
+    "ListedDelivery": object_of(LISTED_DELIVERY, "One webhook, with its last attempt"),
     "DeliveryPage": page_of("ListedDelivery"),
     "Redelivered": object_of({"count": COUNT, "more": {"type": "boolean"}}),
     "Endpoint": _ENDPOINT,

@@ -4,8 +4,16 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from api.ops.body import BulkBody, KeyBody, LimitsBody, RotateBody, TenantBody
+from api.ops.body import (
+    BulkBody,
+    KeyBody,
+    LimitsBody,
+    RedeliverAllBody,
+    RotateBody,
+    TenantBody,
+)
 from api.reference_schemas import COUNT, JOB, NUMBER, TIME, Schema, list_of, object_of, or_null
+from api.reference_watching import WATCHING_SCHEMAS, now_schema, watching_operations
 from api.reference_words import (
     MOMENT,
     NO_CONTENT,
@@ -23,7 +31,7 @@ from shared.keys import Scope
 from shared.queue import QueueName
 from shared.store.tenants import KeyState
 
-_BODIES = (BulkBody, KeyBody, LimitsBody, RotateBody, TenantBody)
+_BODIES = (BulkBody, KeyBody, LimitsBody, RedeliverAllBody, RotateBody, TenantBody)
 _BAD = ("unsupported_media_type", "body_too_large")
 _TAG = "operators"
 _LIMIT = parameter(
@@ -136,6 +144,8 @@ _SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "AuditPage": _page(_ENTRY),
+    "Now": now_schema(ref("Queue"), _GATE),
+    **WATCHING_SCHEMAS,
 }
 
 _NEW_KEY: Mapping[int | str, Told] = {201: in_json("The key, shown once", "NewKey")}
@@ -187,6 +197,8 @@ _OPERATIONS: Mapping[str, Told] = {
         _TAG,
         {200: in_json("A page, newest first", "AnyJobPage")},
         parameters=(
+            parameter("query", "id", "Only those whose ids begin so", **TEXT),
+            parameter("query", "batch_id", "Only of this batch", **TEXT),
             parameter("query", "status", "Only these", enum=[word.value for word in Status]),
             parameter("query", "error_code", "Only these", enum=[word.value for word in ErrorCode]),
             parameter("query", "tenant", "Only of this tenant", **TEXT),
@@ -198,6 +210,7 @@ _OPERATIONS: Mapping[str, Told] = {
             _CURSOR,
         ),
     ),
+    **watching_operations((_LIMIT, _CURSOR)),
     "retry_jobs": _BULK,
     "cancel_jobs": _BULK,
     "get_audit": operation(

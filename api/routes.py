@@ -7,6 +7,7 @@ from api.batches import read as batches
 from api.dialects.routes import DIALECT_ROUTES
 from api.jobs import change, create, events, image, read
 from api.ops.routes import OPS_ROUTES
+from api.pages.show import PAGE_ROUTES
 from api.reference import told
 from api.routing import Direct
 from api.webhooks import deliveries, endpoints, trial
@@ -72,6 +73,7 @@ ROUTES: tuple[Direct, ...] = (
     Direct("GET", "/metrics", health.get_metrics, told=told("get_metrics")),
     Direct("GET", "/problems/{code}", health.get_problem, told=told("get_problem")),
     *OPS_ROUTES,
+    *PAGE_ROUTES,
 )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import Self
 
 import redis.asyncio
@@ -25,6 +26,15 @@ _SECTIONS = ("memory", "persistence", "replication", "cluster")
 _log = log(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """What a Redis told: bytes used and allowed (0: no limit), and whether it keeps everything."""
+
+    used: int = 0
+    limit: int = 0
+    durable: bool = False
+
+
 class Watch:
     """What this process knows of its Redis, a second old at most."""
 
@@ -37,6 +47,7 @@ class Watch:
         self._signing_key: bytes | None = None
         self._full = False
         self.reasons = ["Redis was not reached yet."]
+        self.redis = RedisFacts()
         self._collector = ServiceCollector()
         #: the gauges of the whole service, apart from what this process counts itself
         self.registry = CollectorRegistry()
@@ -102,9 +113,11 @@ class Watch:
         facts = await self._client.info(*_SECTIONS)
         facts["appendfsync"] = await self._appendfsync()
         self._full = is_full(facts)
-        self._gauges.durable.set(is_durable(facts))
-        self._gauges.memory.set(facts.get("used_memory", 0))
-        self._gauges.limit.set(facts.get("maxmemory", 0))
+        used, limit = int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0))
+        self.redis = RedisFacts(used, limit, is_durable(facts))
+        self._gauges.durable.set(self.redis.durable)
+        self._gauges.memory.set(used)
+        self._gauges.limit.set(limit)
         self.reasons = fitness(facts)
         if self._signing_key is None:
             self._signing_key = await self._read_signing_key()

@@ -108,6 +108,8 @@ class JobError(DarkroomError):
     retryable: ClassVar[bool] = False
     #: Whether this attempt counts against the job's `max_attempts`.
     costs_attempt: ClassVar[bool] = True
+    #: What whoever failed us answered, cut, without secrets: for operators. '' where nothing came.
+    evidence: str = ""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         """Keep `message` (shown to clients, cut) and the seconds we were asked to wait."""

@@ -205,6 +205,22 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """How one attempt went wrong. `at` is in milliseconds since 1970.
+
+    `outcome`: `retry`, `held` (given back: the gate does the waiting), `failed`, `lost` (its worker
+    is gone). `said` is what was answered to us, cut, or what we made of it.
+    """
+
+    run: int
+    attempt: int
+    at: int
+    outcome: str
+    code: ErrorCode | None = None
+    said: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One job as the store keeps it. Times ending in `_at` are milliseconds since 1970, Redis time.
 
@@ -251,3 +267,5 @@ class Job:
     image: Image | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Change, ...] = ()
+    #: the newest of what went wrong, oldest first
+    notes: tuple[Note, ...] = ()

@@ -163,6 +163,9 @@ def _assert_ledger(
         assert _members(world, f"{{dr}}:deliveries:{tenant}") == set(of_it)
         failed = {key for key, one in of_it.items() if one["state"] == "failed"}
         assert _members(world, f"{{dr}}:deliveries:{tenant}:failed") == failed
+    everybodys = {key for key, one in deliveries.items() if one["state"] == "failed"}
+    assert _members(world, "{dr}:deliveries:") == set(deliveries)
+    assert _members(world, "{dr}:deliveries::failed") == everybodys
 
 
 def _is_committed(world: World, record: dict[str, str]) -> bool:

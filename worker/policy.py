@@ -36,8 +36,8 @@ BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 60.0
 #: Even the luckiest waits this long.
 BACKOFF_LEAST_SECONDS = 0.05
-#: How long the queue is held when the provider says "too fast" without saying for how long; a random
-#: part of it is added, here and to what it says.
+#: How long the queue is held when the provider says "too fast" without saying for how long. A
+#: random part of it is added, to this and to what the provider says.
 BUSY_SECONDS = 1.0
 #: How often an account without credits is probed.
 CREDITS_PROBE_SECONDS = 30.0

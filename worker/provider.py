@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -20,9 +20,10 @@ from shared.jobs import Answer
 from shared.net.deadline import deadline, remaining
 from shared.net.outbound import build_client
 from shared.settings import Settings
-from worker.refusals import Reply
+from worker.refusals import Reply, evidence_of
 from worker.replies import Unfinished, read_answer, read_record
 
+T = TypeVar("T")
 #: Far more than any reply that was seen; what is longer is cut and then cannot be read.
 REPLY_BYTES_MAX = 1_000_000
 POLL_SECONDS = 0.5
@@ -116,7 +117,7 @@ class OneMin:
         unfinished when the total time ends.
         """
         with deadline(self._timeout_seconds):
-            found = read_answer(self._submit(model, prompt_object, key))
+            found = _judged(read_answer, self._submit(model, prompt_object, key), key)
             if isinstance(found, Answer):
                 return found
             if on_submitted is not None:
@@ -163,16 +164,19 @@ class OneMin:
     def _ask(self, record_id: str, key: str) -> Answer | Unfinished | None:
         path = f"/api/results/{quote(record_id, safe='')}"
         try:
-            return read_record(self._exchange(self._request("GET", path, key), key))
+            reply = self._exchange(self._request("GET", path, key), key)
         except httpx.HTTPError as error:
             raise ProviderDown(f"1min.ai cannot be asked ({_kind(error)}).") from error
+        return _judged(read_record, reply, key)
 
     def _settle(self, record_id: str, key: str) -> Answer:
         """Follow a call that was taken: whatever fails now, a picture may have been made."""
         try:
             answer = self._follow(record_id, key)
         except (ProviderAuth, ProviderBusy, ProviderDown) as error:
-            raise UnknownOutcome(f"1min.ai took the request. {error}") from error
+            unknown = UnknownOutcome(f"1min.ai took the request. {error}")
+            unknown.evidence = error.evidence
+            raise unknown from error
         if answer is None:
             raise UnknownOutcome("1min.ai took the request and now does not know its record.")
         return answer
@@ -218,6 +222,15 @@ class OneMin:
         # a refusal may repeat the key that it refuses, and is shown to clients
         shown = body if response.is_success or not key else body.replace(key.encode(), b"***")
         return Reply(response.status_code, dict(response.headers), shown)
+
+
+def _judged(read: Callable[[Reply], T], reply: Reply, key: str) -> T:
+    """Read a reply; what it raises carries what operators are shown of it."""
+    try:
+        return read(reply)
+    except JobError as error:
+        error.evidence = evidence_of(reply, secret=key)
+        raise
 
 
 def _capped(response: httpx.Response) -> bytes:

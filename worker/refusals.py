@@ -14,6 +14,8 @@ import orjson
 
 #: Of the provider's own words, this many characters are shown.
 QUOTED_CHARACTERS = 300
+#: What of a body is looked at for that, when nobody knows what it is.
+_EVIDENCE_BYTES = 4 * QUOTED_CHARACTERS
 #: However long the provider asks us to wait, we look again after this many seconds.
 RETRY_AFTER_SECONDS_MAX = 600.0
 
@@ -146,6 +148,13 @@ def _whole(value: object) -> int | None:
 def text(value: object) -> str:
     """Give a text as it is and anything else as no text."""
     return value if isinstance(value, str) else ""
+
+
+def evidence_of(reply: Reply, *, secret: str) -> str:
+    """Cut a reply to what operators are shown of it: its status and the beginning of its body."""
+    body = reply.body[:_EVIDENCE_BYTES].decode(errors="replace").replace("\\/", "/")
+    hidden = body.replace(secret, "***") if secret else body
+    return quote(f"status {reply.status}: {hidden}")
 
 
 def quote(theirs: str) -> str:

@@ -11,6 +11,7 @@ from api.jobs.faults import faults_of
 from api.problems import invalid
 from api.query import milliseconds
 from shared.errors import ErrorCode
+from shared.ids import ALPHABET, JOB_PREFIX
 from shared.jobs import Status
 from shared.keys import TENANT_SCOPES, Scope
 from shared.store.access import GRACE_SECONDS
@@ -23,6 +24,7 @@ GRACE_SECONDS_MAX = 30 * 86_400
 _Count = Annotated[int | None, Field(ge=0, le=LARGEST)]
 _Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Label = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_PREFIX}[{ALPHABET}]{{26}}$")]
 Moment = Annotated[str, Field(description="A time such as 2026-01-31T12:00:00Z")]
 
 
@@ -101,9 +103,11 @@ class KeyBody(Strict):
 class FilterBody(Strict):
     """Which jobs: all that have each mark given."""
 
+    id: _JobId | None = None
     status: Status | None = None
     error_code: ErrorCode | None = None
     tenant: _Word | None = None
+    batch_id: _Word | None = None
     tag: _Word | None = None
     model: _Word | None = None
     created_after: Moment | None = None
@@ -123,6 +127,23 @@ class BulkBody(Strict):
     expected_count: Annotated[
         int | None, Field(ge=0, description="What was counted: if there are more, none is moved")
     ] = None
+
+
+class RedeliverAllBody(Strict):
+    """Asks for everything that failed to be sent again: counted first, then confirmed."""
+
+    since: Annotated[Moment, Field(description="What failed from then on")]
+    tenant: _Word | None = None
+    dry_run: Annotated[bool, Field(description="Only count them")] = False
+    expected_count: Annotated[
+        int | None, Field(ge=0, description="What was counted: if there are more, none is sent")
+    ] = None
+
+    @field_validator("since")
+    @classmethod
+    def _moment(cls, value: str) -> str:
+        milliseconds(value)
+        return value
 
 
 def _checked(value: str | None) -> str | None:

@@ -18,23 +18,31 @@ from shared.errors import ErrorCode
 from shared.ids import is_job_id
 from shared.jobs import MOVES, Status
 from shared.store.audit import Deed
+from shared.store.batches import read_batch
 from shared.store.operating import Action, find_ids, find_jobs, move_jobs, search_of
 from shared.store.reading import Filter, Search
 
 #: Jobs that one request moves at most.
 BULK_MAX = 10_000
+#: No tenant's name: nothing is found of a batch that is not there.
+_NOBODY = "-"
 #: Jobs moved in one script: Redis serves nobody else meanwhile.
 CHUNK = 25
 
 
 async def get_all_jobs(request: Request) -> Response:
-    """List the jobs of all tenants, newest first. A page may be short and still have a cursor."""
+    """List the jobs of all tenants, newest first. A page may be short and still have a cursor.
+
+    `id` may be the beginning of one.
+    """
     parts, _ = parts_of(request), await operator_of(request)
     query = Query(request)
+    begins = query.take("id", text)
     status = query.take("status", word_of(Status))
     tenant = query.take("tenant", text)
     wanted = Filter(
         status=status,
+        batch_id=query.take("batch_id", text),
         tag=query.take("tag", text),
         model=query.take("model", text),
         error_code=query.take("error_code", word_of(ErrorCode)),
@@ -45,7 +53,9 @@ async def get_all_jobs(request: Request) -> Response:
     before = query.take("cursor", cursor_of(is_job_id))
     query.done()
     among = (status,) if status else tuple(Status)
-    search = replace(_search(tenant, wanted, among, limit=limit), before=before)
+    tenant = await _whose(parts, tenant, wanted.batch_id)
+    search = _named(_search(tenant, wanted, among, limit=limit), begins)
+    search = replace(search, before=before)
     page = await parts.committer.run(find_jobs(search))
     view = parts.view
     jobs = [{"tenant": one.job.tenant, **view.job(one)} for one in page.jobs]
@@ -62,8 +72,30 @@ def _search(tenant: str | None, wanted: Filter, among: Collection[Status], *, li
     )
 
 
+def _named(search: Search, begins: str | None) -> Search:
+    """Look only at jobs whose ids begin so."""
+    if begins is None:
+        return search
+    return replace(
+        search,
+        oldest=max(begins, search.oldest or ""),
+        # no id has a letter beyond this one
+        newest=min(f"{begins}~", search.newest or "~"),
+    )
+
+
+async def _whose(parts: Parts, tenant: str | None, batch_id: str | None) -> str | None:
+    """Give the tenant to look at: whose the batch is, where one is named."""
+    if batch_id is None or tenant is not None:
+        return tenant
+    state = await parts.committer.run(read_batch(batch_id, tenant="*"))
+    return state.batch.tenant if state else _NOBODY
+
+
 async def retry_jobs(request: Request) -> Response:
     """Send failed or canceled jobs of a filter again: failed ones unless it says otherwise.
+
+    A job that it names by its whole `id` is sent again either way.
 
     First with `dry_run`, which counts them; then with that number as `expected_count`. If there are
     more by then, none is moved. At most 10,000, the newest first, are counted or moved at once.
@@ -83,8 +115,11 @@ async def _bulk(request: Request, action: Action, among: tuple[Status, ...]) -> 
     body = await read_body(request, BulkBody)
     _check(body, action)
     asked = body.filter
+    if asked.id is not None:  # one that was named is meant, however it ended
+        among = tuple({state.status for state in MOVES[action].sources})
     among = (asked.status,) if asked.status else among
-    search = _search(asked.tenant, _filter(asked), among, limit=LOOK)
+    tenant = await _whose(parts, asked.tenant, asked.batch_id)
+    search = _named(_search(tenant, _filter(asked), among, limit=LOOK), asked.id)
     ids, more = await _ids(parts, search)
     told: dict[str, Any] = {"count": len(ids), "more": more}
     if body.dry_run:
@@ -111,6 +146,7 @@ def _check(body: BulkBody, action: Action) -> None:
 
 def _filter(asked: FilterBody) -> Filter:
     return Filter(
+        batch_id=asked.batch_id,
         tag=asked.tag,
         model=asked.model,
         error_code=asked.error_code,

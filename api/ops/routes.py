@@ -1,11 +1,12 @@
 """The operator's addresses."""
 
-from api.ops import audit, jobs, keys, queues, tenants
+from api.ops import audit, deliveries, jobs, keys, now, one_job, queues, tenants, workers
 from api.reference_ops import told_ops as told
 from api.routing import Direct
 
 _TENANT = "/ops/v1/tenants/{tenant}"
 _KEYS = f"{_TENANT}/keys"
+_DELIVERIES = "/ops/v1/deliveries"
 
 OPS_ROUTES: tuple[Direct, ...] = (
     Direct("GET", "/ops/v1/tenants", tenants.get_tenants, told=told("get_tenants")),
@@ -22,5 +23,28 @@ OPS_ROUTES: tuple[Direct, ...] = (
     Direct("GET", "/ops/v1/jobs", jobs.get_all_jobs, told=told("get_all_jobs")),
     Direct("POST", "/ops/v1/jobs/retry", jobs.retry_jobs, told=told("retry_jobs")),
     Direct("POST", "/ops/v1/jobs/cancel", jobs.cancel_jobs, told=told("cancel_jobs")),
+    Direct("GET", "/ops/v1/jobs/{job_id}", one_job.get_any_job, told=told("get_any_job")),
+    Direct("GET", "/ops/v1/now", now.get_now, told=told("get_now")),
+    Direct("GET", "/ops/v1/history", now.get_history, told=told("get_history")),
+    Direct("GET", "/ops/v1/workers", workers.get_workers, told=told("get_workers")),
+    Direct("GET", _DELIVERIES, deliveries.get_all_deliveries, told=told("get_all_deliveries")),
+    Direct(
+        "POST",
+        f"{_DELIVERIES}/redeliver",
+        deliveries.redeliver_all_since,
+        told=told("redeliver_all_since"),
+    ),
+    Direct(
+        "GET",
+        f"{_DELIVERIES}/{{delivery_id}}",
+        deliveries.get_any_delivery,
+        told=told("get_any_delivery"),
+    ),
+    Direct(
+        "POST",
+        f"{_DELIVERIES}/{{delivery_id}}/redeliver",
+        deliveries.redeliver_any_one,
+        told=told("redeliver_any_one"),
+    ),
     Direct("GET", "/ops/v1/audit", audit.get_audit, told=told("get_audit")),
 )

@@ -67,13 +67,19 @@ async def redeliver_one(request: Request, delivery_id: str) -> Response:
     parts, holder = parts_of(request), await tenant_of(request)
     Query(request).done()
     await existing(parts, delivery_id, holder.tenant)
-    found = await parts.committer.run(redeliver(delivery_id, tenant=holder.tenant))
-    if found == "sending":
-        raise Problem("delivery_sending", "It is being sent now; see what comes of it first.")
-    if found == "off":
-        raise Problem("endpoint_disabled", "Its endpoint is switched off; enable that first.")
+    refuse_unsent(await parts.committer.run(redeliver(delivery_id, tenant=holder.tenant)))
     entry = await existing(parts, delivery_id, holder.tenant)
     return json_response(delivery_shown(entry), _ACCEPTED)
+
+
+def refuse_unsent(word: str) -> None:
+    """Raise the Problem for which a delivery is not sent again, if there is one."""
+    if word == "sending":
+        raise Problem("delivery_sending", "It is being sent now; see what comes of it first.")
+    if word == "off":
+        raise Problem("endpoint_disabled", "Its endpoint is switched off; enable that first.")
+    if word == "missing":
+        raise not_found("delivery")
 
 
 async def redeliver_since(request: Request) -> Response:
@@ -102,7 +108,10 @@ async def _redeliver(parts: Parts, tenant: str, since: int) -> tuple[int, bool]:
 
 
 async def existing(parts: Parts, delivery_id: str, tenant: str) -> Entry:
-    """Read a delivery; raises a Problem where there is none. What is no id is not asked about."""
+    """Read a delivery of a tenant ('' any); raises a Problem where there is none.
+
+    What is no id is not asked about.
+    """
     entry = None
     if _ID.fullmatch(delivery_id):
         entry = await parts.committer.run(read_delivery(delivery_id, tenant=tenant))

@@ -29,6 +29,7 @@ redis.call('HSET', KEYS[1], 'state', 'committed', 'committed', dr.int(now), 'que
   unpack(fields))
 redis.call('HINCRBY', '{dr}:unborn', tenant, -size)
 redis.call('HINCRBY', '{dr}:counts', 'queued', size)
+redis.call('HINCRBY', '{dr}:totals', 'accepted', size)
 redis.call('ZADD', '{dr}:batches:' .. tenant, 0, batch)
 redis.call('ZADD', '{dr}:tending', now + C.tend_ms, batch)
 if ARGV[4] ~= '' then

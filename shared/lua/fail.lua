@@ -2,11 +2,13 @@
 -- Ends a job that cannot be done.
 -- KEYS  1 the job
 -- ARGV  1 id  2 fence  3 sources  4 code  5 message  6 retryable ('1')  7 unknown ('1')  8 lesson
+--       9 what was said (JSON)
 -- WITH  owing
 -- Gives 'ok' | 'lost'
 local job, word = dr.held(ARGV[1], ARGV[2], 'fail', ARGV[3])
 if not job then return word end
 local now = dr.now()
+dr.note(job, now, 'failed', ARGV[9])
 if ARGV[7] == '1' then redis.call('HINCRBY', KEYS[1], 'unknown', 1) end
 if ARGV[7] == '1' or job.pending then dr.spend(job, now) end -- it may be billed all the same
 dr.learn(ARGV[8], now)

@@ -1,8 +1,8 @@
 #!lua flags=no-writes
--- Lists deliveries, the newest first: of a tenant, or of one job of its.
+-- Lists deliveries, the newest first: of a tenant or of all, or of one job.
 -- KEYS  1 the index  2 the job (or the index again)
--- ARGV  1 tenant  2 job ('' any)  3 status ('' any)  4 below this time (ms, '' none)  5 and this id
---       6 most  7 most looked at
+-- ARGV  1 tenant ('' any)  2 job ('' any)  3 status ('' any)  4 below this time (ms, '' none)
+--       5 and this id  6 most  7 most looked at  8 host ('' any)
 -- WITH  owing, receivers
 -- Gives { time, id to go on below ('' at the end), { id, url, record... }, ... }; of the log only
 --       the last attempt
@@ -16,7 +16,7 @@ local function candidates()
     return ids, #ids == looked
   end
   local ids = {}
-  if redis.call('HGET', KEYS[2], 'tenant') == ARGV[1] then
+  if ARGV[1] == '' or redis.call('HGET', KEYS[2], 'tenant') == ARGV[1] then
     for _, id in ipairs(dr.owed(ARGV[2], KEYS[2])) do table.insert(ids, 1, id) end
   end
   return ids, false
@@ -38,9 +38,13 @@ local function stop_at(id)
   return reply
 end
 
+local function fits(record)
+  return (ARGV[3] == '' or record.state == ARGV[3]) and (ARGV[8] == '' or record.host == ARGV[8])
+end
+
 for i, id in ipairs(ids) do
   local record = is_below(id) and dr.hash(dr.delivery_key(id))
-  if record and (ARGV[3] == '' or record.state == ARGV[3]) then
+  if record and fits(record) then
     local url = redis.call('HGET', dr.endpoint_key(record.endpoint), 'url') or ''
     local flat = { id, url .. (record.query or '') }
     record.snapshot, record.hook = nil, nil

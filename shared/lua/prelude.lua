@@ -294,6 +294,7 @@ function dr.move(job, state, now, fields)
     end
     dr.mark(job, 'status', after)
     redis.call('HINCRBY', '{dr}:counts', after, 1)
+    redis.call('HINCRBY', '{dr}:totals', before and after or after == 'queued' and 'accepted' or 'reused', 1)
     dr.tell(job.tenant, job.id, job.version, after, now)
     if before and job.batch then dr.count(job.batch, before, after, now) end
   end
@@ -317,6 +318,22 @@ function dr.append(history, line)
   local whole = history and history ~= '' and (history .. ';' .. line) or line
   if #whole <= 4000 then return whole end
   return string.sub(whole, string.find(whole, ';', #whole - 4000, true) + 1)
+end
+
+-- Adds a line to a log, of which the newest `most` are kept.
+function dr.keep_lines(log, line, most)
+  if not log then return line end
+  local _, newlines = string.gsub(log, '\n', '\n')
+  if newlines + 1 >= most then log = string.sub(log, string.find(log, '\n', 1, true) + 1) end
+  return log .. '\n' .. line
+end
+
+-- Notes on a job how an attempt went wrong: 'retry', 'held' (the gate does the waiting), 'failed' or
+-- 'lost' (its worker is gone), and what was said (JSON). Call it before the move that ends it.
+function dr.note(job, now, outcome, said)
+  local key = dr.job_key(job.id)
+  local line = table.concat({ job.run, job.attempt, dr.int(now - job.created), outcome, said }, ' ')
+  redis.call('HSET', key, 'log', dr.keep_lines(redis.call('HGET', key, 'log'), line, C.notes_kept))
 end
 
 -- A job's place within its tenant's queue: arrival and priority in one number.

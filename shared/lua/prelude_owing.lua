@@ -1,7 +1,8 @@
 ----------------------------------------------------------------------------------------------
 -- Webhooks that are owed, and where they wait. For scripts that say `WITH owing`.
 --   delivery:<id>      one webhook and every attempt at it; kept as long as what it tells of
---   deliveries:<t>     when it came about -> delivery of a tenant; deliveries:<t>:failed  when it failed
+--   deliveries:<t>     when it came about -> delivery of a tenant; deliveries:<t>:failed  when it failed;
+--                      with '' for the tenant those of all of them
 --   endpoint:<id>      a tenant's address without its query: its health, its own secrets
 --   endpoints:<t>      when it was first used -> endpoint
 --   parked:<endpoint>  when it came about -> delivery that waits for the endpoint to be well
@@ -113,6 +114,7 @@ function dr.owe(subject, kind, now)
   local owed = redis.call('HGET', record, 'owed')
   redis.call('HSET', record, 'owed', owed and (owed .. ' ' .. mark) or mark)
   redis.call('ZADD', dr.ledger_key(subject.tenant), now, id)
+  redis.call('ZADD', dr.ledger_key(''), now, id)
   redis.call('HINCRBY', dr.endpoint_key(endpoint), 'kept', 1)
   local delivery = dr.delivery(id)
   pend(delivery, 1)

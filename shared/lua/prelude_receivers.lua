@@ -47,6 +47,7 @@ function dr.conclude(delivery, state, now)
   if delivery.test then return end
   if state == 'failed' then
     redis.call('ZADD', dr.failed_key(delivery.tenant), now, delivery.id)
+    redis.call('ZADD', dr.failed_key(''), now, delivery.id)
   end
   unprobe(delivery, now)
 end
@@ -89,6 +90,7 @@ function dr.redeliver(delivery, now)
   if dr.among(delivery.state, 'delivered failed superseded') then
     pend(delivery, 1)
     redis.call('ZREM', dr.failed_key(delivery.tenant), delivery.id)
+    redis.call('ZREM', dr.failed_key(''), delivery.id)
     redis.call('HDEL', key, 'finished')
   else
     dr.withdraw(delivery)
@@ -115,8 +117,10 @@ function dr.forget_deliveries(subject, key, now)
         pend(delivery, -1)
       end
       unprobe(delivery, now)
-      redis.call('ZREM', dr.ledger_key(delivery.tenant), id)
-      redis.call('ZREM', dr.failed_key(delivery.tenant), id)
+      for _, whose in ipairs({ delivery.tenant, '' }) do
+        redis.call('ZREM', dr.ledger_key(whose), id)
+        redis.call('ZREM', dr.failed_key(whose), id)
+      end
       redis.call('DEL', dr.delivery_key(id))
       if redis.call('HINCRBY', dr.endpoint_key(delivery.endpoint), 'kept', -1) <= 0 then
         dr.leave_endpoint(delivery.endpoint, now)

@@ -1,11 +1,11 @@
 #!lua flags=no-writes
 -- Reads one delivery with its endpoint's address.
 -- KEYS  1 the delivery
--- ARGV  1 tenant
+-- ARGV  1 tenant ('' any)
 -- WITH  owing
 -- Gives {} where there is none of this tenant, else { url, record... }
 local record = dr.hash(KEYS[1])
-if not record or record.tenant ~= ARGV[1] then return {} end
+if not record or (ARGV[1] ~= '' and record.tenant ~= ARGV[1]) then return {} end
 local url = redis.call('HGET', dr.endpoint_key(record.endpoint), 'url') or ''
 local reply = { url .. (record.query or '') }
 for name, value in pairs(record) do

@@ -3,10 +3,12 @@
 -- KEYS  1 the job
 -- ARGV  1 id  2 fence  3 sources  4 wait (ms)  5 give the attempt back ('1')  6 unknown ('1')
 --       7 regenerate ('1': forget the answer, buy again)  8 lesson for the gate  9 code  10 message
+--       11 what was said (JSON)
 -- Gives 'ok' | 'lost'
 local job, word = dr.held(ARGV[1], ARGV[2], 'retry', ARGV[3])
 if not job then return word end
 local now = dr.now()
+dr.note(job, now, ARGV[5] == '1' and 'held' or 'retry', ARGV[11])
 if ARGV[5] == '1' then job.attempt = dr.int(math.max(job.attempt - 1, 0)) end
 if ARGV[6] == '1' then
   redis.call('HINCRBY', KEYS[1], 'unknown', 1)

@@ -12,21 +12,13 @@ if delivery.state ~= 'sending' then return 'ok' end
 local now, word = dr.now(), ARGV[3]
 dr.leave(dr.deliveries, delivery.host, ARGV[1])
 
--- Adds an attempt to the log, of which the newest are kept.
-local function note()
-  local log = delivery.log and (delivery.log .. '\n' .. ARGV[5]) or ARGV[5]
-  local _, newlines = string.gsub(log, '\n', '\n')
-  if newlines >= C.attempts_kept then log = string.sub(log, string.find(log, '\n', 1, true) + 1) end
-  redis.call('HSET', KEYS[1], 'log', log)
-end
-
 local switched_off
 if word == 'release' then
   redis.call('HINCRBY', KEYS[1], 'attempt', -1)
   redis.call('HSET', KEYS[1], 'state', 'pending')
   dr.enqueue(dr.deliveries, delivery.host, ARGV[1], now)
 else
-  note()
+  redis.call('HSET', KEYS[1], 'log', dr.keep_lines(delivery.log, ARGV[5], C.attempts_kept))
   if delivery.test then
     dr.conclude(delivery, word == 'delivered' and word or 'failed', now)
     redis.call('PEXPIRE', KEYS[1], C.test_ms)

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
 -- Puts right what time has brought: due attempts, expired leases, deadlines, new days, missing
--- permits.
--- KEYS  1 the sweep's own record  2 the living workers
+-- permits. Keeps the counters as they stand, for those who look back.
+-- KEYS  1 the sweep's own record  2 the living workers  3 what they hold
 -- ARGV  1 worker  2 lock (ms)  3 lease (ms)  4 most members of a kind  5 sources of expire
--- WITH  owing, receivers
+-- WITH  owing, receivers, looking
 -- Gives 'other' | 'swept' due 'step step ...' of the rescued, model and code of each failed, pushed,
 --       'model status code ms' of each that ended here or by a cancel since the last sweep
 local now = dr.now()
-local sweep = redis.call('HMGET', KEYS[1], 'by', 'until', 'at', 'calm')
+local sweep = redis.call('HMGET', KEYS[1], 'by', 'until', 'at', 'calm', unpack(C.history_steps))
 if sweep[1] and sweep[1] ~= ARGV[1] and tonumber(sweep[2]) > now then return { 'other' } end
 local lease, most = tonumber(ARGV[3]), tonumber(ARGV[4])
 
@@ -16,6 +16,18 @@ local calm = tonumber(sweep[4]) or 0
 if not sweep[3] or now - sweep[3] > lease / 3 then calm = now + lease end
 redis.call('HSET', KEYS[1], 'by', ARGV[1], 'until', dr.int(now + ARGV[2]), 'at', dr.int(now),
   'calm', dr.int(calm))
+
+-- Each step's sample is taken by the first sweep in it: where none swept, none is there.
+local sample
+for i, step in ipairs(C.history_steps) do
+  local slot = dr.int(math.floor(now / step))
+  if sweep[4 + i] ~= slot then
+    sample = sample or dr.sample(now)
+    redis.call('HSET', KEYS[1], step, slot)
+    redis.call('XADD', '{dr}:history:' .. step, 'MINID', '~', dr.int(now - C.history_kept * step), '*',
+      unpack(sample))
+  end
+end
 
 -- Members whose time has come. One without a record is dropped: it would stop every sweep to come.
 local function upto_now(key, record)
@@ -35,6 +47,7 @@ for worker, value in pairs(dr.hash(KEYS[2]) or {}) do
   local ends, count, queue = string.match(value, '^(%d+) (%d+) (%a+)$')
   if tonumber(ends) < now then
     redis.call('HDEL', KEYS[2], worker)
+    redis.call('HDEL', KEYS[3], worker)
   else
     threads[queue] = threads[queue] + count
   end
@@ -66,6 +79,7 @@ end
 
 -- What the step tells about a job whose worker is gone.
 local function rescue(job)
+  dr.note(job, now, 'lost', '{}')
   local crashes = redis.call('HINCRBY', dr.job_key(job.id), 'crashes', 1)
   -- with a record at the provider the outcome is looked up, and not unknown
   local calling = job.state == 'calling' and not job.pending

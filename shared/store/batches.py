@@ -153,7 +153,7 @@ def cancel_batch(batch_id: str, *, tenant: str) -> Call[str]:
 
 
 def read_batch(batch_id: str, *, tenant: str) -> Call[BatchState | None]:
-    """Read a batch of this tenant; None where there is none."""
+    """Read a batch of this tenant ('*' any); None where there is none."""
 
     def read(reply: Sequence[str]) -> BatchState | None:
         return _state(reply[0], batch_id, reply[1:]) if reply else None

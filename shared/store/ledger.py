@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from shared.jobs import DeliveryState
+from shared.store.audit import Deed
 from shared.store.call import PREFIX, Call, job_key
 from shared.store.deliveries import TEST_TYPE, delivery_key
 from shared.store.records import pairs
@@ -21,6 +22,8 @@ class Entry:
     """
 
     id: str
+    tenant: str
+    host: str
     type: str
     state: DeliveryState
     subject: str
@@ -51,7 +54,7 @@ class LedgerPage:
 
 
 def read_delivery(delivery_id: str, *, tenant: str) -> Call[Entry | None]:
-    """Read a delivery of this tenant with every attempt that is kept; None where there is none."""
+    """Read a delivery of this tenant ('' any) with every attempt kept; None where there is none."""
 
     def read(reply: Sequence[str]) -> Entry | None:
         return _entry(delivery_id, reply[0], pairs(reply[1:])) if reply else None
@@ -64,11 +67,12 @@ def list_deliveries(
     *,
     job_id: str | None = None,
     state: DeliveryState | None = None,
+    host: str | None = None,
     below: Place | None = None,
     limit: int,
     look: int,
 ) -> Call[LedgerPage]:
-    """List deliveries, the newest first, looking at `look` records at most.
+    """List deliveries of a tenant ('' all), newest first, looking at `look` records at most.
 
     Those that failed are listed by when they did; those of one job are given at once.
     """
@@ -86,6 +90,7 @@ def list_deliveries(
             below.id if below else "",
             limit,
             look,
+            host or "",
         ),
         _page,
         writes=False,
@@ -103,6 +108,8 @@ def _entry(delivery_id: str, url: str, record: Mapping[str, str]) -> Entry:
     log = record.get("log")
     return Entry(
         id=delivery_id,
+        tenant=record["tenant"],
+        host=record["host"],
         type=record["type"],
         state=DeliveryState(record["state"]),
         subject=record["subject"],
@@ -140,6 +147,32 @@ def redeliver_failed(tenant: str, *, since: int, upto: int | None, most: int) ->
         (since, "" if upto is None else upto, most),
         lambda reply: Redelivered(int(reply[0]), int(reply[1])),
     )
+
+
+def redeliver_any(deed: Deed, delivery_id: str) -> Call[str]:
+    """Send a delivery again for an operator; gives what `redeliver` gives."""
+    return Call("redeliver_any", (delivery_key(delivery_id),), (*deed.args, delivery_id), str)
+
+
+def count_failed(tenant: str | None, *, since: int) -> Call[tuple[int, int]]:
+    """Count what failed from `since` on, of a tenant or of all; gives also up to when (ms)."""
+    return Call(
+        "count_failed",
+        (_failed_key(tenant),),
+        (since,),
+        lambda reply: (int(reply[0]), int(reply[1])),
+        writes=False,
+    )
+
+
+def redeliver_all(deed: Deed, tenant: str | None, *, since: int, upto: int, most: int) -> Call[int]:
+    """Send again a piece of what failed, of a tenant or of all; gives how many."""
+    args = (*deed.args, since, upto, most, tenant or "*")
+    return Call("redeliver_all", (_failed_key(tenant),), args, int)
+
+
+def _failed_key(tenant: str | None) -> str:
+    return f"{PREFIX}deliveries:{tenant or ''}:failed"
 
 
 def send_test(

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from shared.errors import JobError, LostLease
 from shared.jobs import MOVES, Answer, Image, Job, State
 from shared.store.call import PREFIX, Argument, Call, job_key, words
-from shared.store.records import answer_json, image_json, job_of, pairs, request_known_by
+from shared.store.records import (
+    answer_json,
+    image_json,
+    job_of,
+    pairs,
+    request_known_by,
+    said_json,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,7 @@ def retry(held: Claim, error: JobError, again: Again) -> Call[None]:
         again.lesson.word,
         error.code.value,
         str(error),
+        said_json(error),
     )
 
 
@@ -152,6 +160,7 @@ def fail(
         int(error.retryable),
         int(unknown),
         lesson.word,
+        said_json(error),
     )
 
 

@@ -36,12 +36,14 @@ def search_of(
     """Say which indexes to walk for jobs of a tenant, or of all, that are `among` these.
 
     Statuses and error codes have indexes over all tenants; a tag has one within a tenant only, and
-    is read from the records else.
+    is read from the records else. A batch is its tenant's: it needs a `tenant`.
     """
     whose = f"{PREFIX}jobs:{tenant or ''}"
     everything = tenant and len(among) == len(Status)
     some = [whose] if everything else [f"{whose}:status:{status}" for status in among]
     rest = [f"{whose}:error:{wanted.error_code}"] if wanted.error_code else []
+    if tenant and wanted.batch_id:
+        rest.append(f"{whose}:batch:{wanted.batch_id}")
     if tenant and wanted.tag:
         rest.append(f"{whose}:tag:{wanted.tag}")
     tag = None if tenant else wanted.tag

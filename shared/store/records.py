@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from shared.batches import Batch, BatchSpec
-from shared.errors import ErrorCode
-from shared.jobs import Answer, Change, Image, Job, OnUnknown, Priority, Spec, State, Status
+from shared.errors import ErrorCode, JobError
+from shared.jobs import Answer, Change, Image, Job, Note, OnUnknown, Priority, Spec, State, Status
 
 #: What is understood where a job's record does not say it.
 LEFT_OUT: Mapping[str, str] = {
@@ -89,7 +89,18 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         image=image_of(record["image"]) if "image" in record else None,
         timings=_timings(record),
         history=_history(record),
+        notes=_notes(record),
     )
+
+
+#: What is kept of one attempt that went wrong, in bytes: ten of them leave a record in one piece.
+SAID_BYTES = 300
+
+
+def said_json(error: JobError) -> str:
+    """Write what is kept of a failed attempt: what was answered, or what we made of it."""
+    said = (error.evidence or str(error)).encode()[:SAID_BYTES].decode(errors="ignore")
+    return orjson.dumps({"code": error.code.value, "said": said}).decode()
 
 
 def batch_json(spec: BatchSpec) -> str:
@@ -184,4 +195,22 @@ def _history(record: Mapping[str, str]) -> tuple[Change, ...]:
     return tuple(
         Change(int(version), created + int(after), State(state), int(attempt))
         for version, after, state, attempt in lines
+    )
+
+
+def _notes(record: Mapping[str, str]) -> tuple[Note, ...]:
+    created = int(record["created"])
+    return tuple(_note(created, line) for line in record.get("log", "").split("\n") if line)
+
+
+def _note(created: int, line: str) -> Note:
+    run, attempt, after, outcome, said = line.split(" ", 4)
+    told = orjson.loads(said)
+    return Note(
+        run=int(run),
+        attempt=int(attempt),
+        at=created + int(after),
+        outcome=outcome,
+        code=ErrorCode(told["code"]) if "code" in told else None,
+        said=told.get("said"),
     )

@@ -56,6 +56,16 @@ SECRET_MS = 86_400_000
 SECRETS_KEPT = 4
 #: Attempts that a delivery keeps: more than any schedule has, and redeliveries.
 ATTEMPTS_KEPT = 20
+#: Notes of attempts that went wrong, kept on a job: so small that its record stays in one piece.
+NOTES_KEPT = 10
+#: What is kept of the last hours: so many samples, one every so many milliseconds.
+HISTORY_KEPT = 720
+HISTORY_STEPS_MS = (10_000, 60_000, 300_000)
+#: What a sample has: how many ever came, then how many are there, and why the gate is closed.
+SAMPLED = (
+    *("accepted", "started", "again", "succeeded", "failed", "canceled"),
+    *("waiting", "running", "webhooks", "oldest", "closed"),
+)
 #: A test event and what came of it are kept this long.
 TEST_MS = 600_000
 #: Deliveries that one claim passes over at most, so that Redis is never held for long.
@@ -81,7 +91,7 @@ class Scripts:
     """The texts of all scripts for one process."""
 
     #: What an operation has in front beside the prelude, if it says so: every line there costs.
-    _PARTS = ("owing", "receivers", "accepting")
+    _PARTS = ("owing", "receivers", "accepting", "looking")
 
     def __init__(self, settings: Settings, generate: Permit, deliver: Permit) -> None:
         """Put the constants together from the settings and the two kinds of permit."""
@@ -139,6 +149,10 @@ def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping
         "secret_ms": SECRET_MS,
         "secrets_kept": SECRETS_KEPT,
         "attempts_kept": ATTEMPTS_KEPT,
+        "notes_kept": NOTES_KEPT,
+        "history_kept": HISTORY_KEPT,
+        "history_steps": HISTORY_STEPS_MS,
+        "sampled": SAMPLED,
         "test_ms": TEST_MS,
         "claim_looks": CLAIM_LOOKS,
         "max_queue": settings.max_queue,
@@ -168,6 +182,8 @@ def _lua(value: object) -> str:
     """Write a value as Lua: numbers, text and tables."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{name} = {_lua(item)}" for name, item in value.items()) + " }"
+    if isinstance(value, tuple):
+        return "{ " + ", ".join(map(_lua, value)) + " }"
     if isinstance(value, str):
         level = "=" * 4  # deep enough: JSON never holds ]====]
         return f"[{level}[{value}]{level}]"

@@ -8,11 +8,13 @@ from typing import Any
 import redis
 
 from shared.jobs import MOVES, Status
-from shared.store.call import PREFIX, Call, words
+from shared.store.call import PREFIX, Argument, Call, words
 from shared.store.moves import Lesson
 from shared.store.records import pairs
 
 WORKERS_KEY = f"{PREFIX}workers"
+#: since when each living worker lives, and the ids that it held when it last renewed
+HOLDING_KEY = f"{PREFIX}holding"
 SWEEP_KEY = f"{PREFIX}sweep"
 
 
@@ -21,9 +23,8 @@ def renew(
 ) -> Call[list[str]]:
     """Renew the leases of (id, fence) pairs; gives the ids that are no longer held."""
     flat = [part for member in held for part in member]
-    return Call(
-        "renew", (WORKERS_KEY,), (worker, queue, threads, lease_seconds * 1000, *flat), list
-    )
+    args: tuple[Argument, ...] = (worker, queue, threads, lease_seconds * 1000, *flat)
+    return Call("renew", (WORKERS_KEY, HOLDING_KEY), args, list)
 
 
 def living_threads(client: "redis.Redis") -> dict[str, int]:
@@ -40,7 +41,7 @@ def living_threads(client: "redis.Redis") -> dict[str, int]:
 
 def leave(worker: str) -> Call[None]:
     """Say that this worker process is gone for good."""
-    return Call("leave", (WORKERS_KEY,), (worker,), lambda _: None)
+    return Call("leave", (WORKERS_KEY, HOLDING_KEY), (worker,), lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def sweep(
         most,
         words(MOVES["expire"].sources),
     )
-    return Call("sweep", (SWEEP_KEY, WORKERS_KEY), args, _swept)
+    return Call("sweep", (SWEEP_KEY, WORKERS_KEY, HOLDING_KEY), args, _swept)
 
 
 def _swept(reply: Sequence[Any]) -> Swept | None:

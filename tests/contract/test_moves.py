@@ -9,15 +9,14 @@ import redis
 from shared.errors import LostLease
 from shared.jobs import MOVES, Job, State
 from shared.store import asking, moves, upkeep
+from shared.store.scripts import HISTORY_STEPS_MS
 from tests.store import World
 
 #: What a sweep writes whether or not it finds anything.
 _SWEEP_KEYS = {
-    "{dr}:sweep",
-    "{dr}:deadlines",
-    "{dr}:ended",
-    "{dr}:q:jobs:state",
-    "{dr}:q:deliveries:state",
+    *("{dr}:sweep", "{dr}:deadlines", "{dr}:ended"),
+    *("{dr}:q:jobs:state", "{dr}:q:deliveries:state"),
+    *(f"{{dr}}:history:{step}" for step in HISTORY_STEPS_MS),
 }
 
 

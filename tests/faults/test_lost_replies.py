@@ -47,7 +47,7 @@ TENANT = "acme"
 HOOK = {"url": "https://x", "events": ["job.started", "job.succeeded", "job.canceled"]}
 #: Asked by the front door only; it changes nothing.
 READ_ONLY = {
-    *("audit", "keys", "tenants"),
+    *("audit", "keys", "tenants", "overview", "history", "workers", "count_failed"),
     *("authenticate", "dry_run", "facts", "list", "read", "usage"),
     *("batch", "list_batches", "members"),
     *("feed", "list_deliveries", "list_endpoints", "read_delivery", "webhook_secret"),
@@ -198,6 +198,28 @@ def operate(world: World) -> None:
         for action in CANCELED_AND_BACK
     ]
     assert moved == [1, 1, 1]
+    send_again_for_others(world)
+
+
+def send_again_for_others(world: World) -> None:
+    """Let an operator send again one delivery, and then all that failed."""
+    hook = {"url": "https://y", "events": ["job.canceled"]}
+    job_id = world.accept(webhook=hook, webhook_host="y")
+    world.cancel(job_id)
+    (one,) = world.store.run(ledger.list_deliveries("", limit=9, look=9, job_id=job_id)).entries
+    fail_delivery(world, one.id)
+    assert world.store.run(ledger.redeliver_any(deed(), one.id)) == "ok"
+    fail_delivery(world, one.id)
+    count, upto = world.store.run(ledger.count_failed(None, since=0))
+    redone = ledger.redeliver_all(deed(), None, since=0, upto=upto, most=50)
+    assert world.store.run(redone) == count
+
+
+def fail_delivery(world: World, delivery_id: str) -> None:
+    """Let a delivery fail; those that are claimed before it are given back."""
+    while (held := world.delivery()).id != delivery_id:
+        world.settle(held, "release")
+    world.settle(held, "failed")
 
 
 CANCELED_AND_BACK: tuple[operating.Action, ...] = ("cancel", "again", "cancel")
@@ -227,7 +249,7 @@ def told_of(world: World, ids: list[str]) -> object:
         facts.in_flight,
         facts.depth,
         world.client.xlen(f"{{dr}}:feed:{TENANT}"),
-        [(one.action, one.target) for one in world.store.run(read_audit(limit=50))],
+        [(one.action, one.target[:4]) for one in world.store.run(read_audit(limit=50))],
         sorted(key.state for key in world.store.run(access.list_keys(TENANT)) or ()),
         len(world.client.keys("[{]dr}:delivery:*")),
         world.permits(),

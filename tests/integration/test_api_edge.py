@@ -63,7 +63,7 @@ def test_every_request_has_an_id_of_its_own(door: FrontDoor) -> None:
 
 
 def test_an_unknown_path_is_a_problem(door: FrontDoor) -> None:
-    for path in ("/nowhere", "/v1/jobs/", "/v1//jobs", "/docs", "/v1/jobs/a/b/c"):
+    for path in ("/nowhere", "/v1/jobs/", "/v1//jobs", "/docs/", "/v1/jobs/a/b/c"):
         problem(door.client.get(path), 404, "not_found")
 
 
@@ -191,7 +191,8 @@ def test_the_api_describes_itself(door: FrontDoor) -> None:
     described = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item
     }
-    assert described == {(min(route.methods or ()), route.path_format) for route in ROUTES}
+    told = [route for route in ROUTES if route.include_in_schema]
+    assert described == {(min(route.methods or ()), route.path_format) for route in told}
     create = document["paths"]["/v1/jobs"]["post"]
     assert create["requestBody"]["content"]["application/json"]["examples"]["sports car"]
     for status in ("401", "413", "415", "422", "429", "503"):

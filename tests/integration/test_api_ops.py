@@ -127,8 +127,8 @@ def test_the_jobs_of_all_tenants_are_listed_with_whose_they_are(
         assert [job["id"] for job in found] == [mine["id"]]
     assert operator.get("/ops/v1/jobs?status=failed").json()["data"] == []
     assert operator.get("/ops/v1/jobs?created_before=2020-01-01T00:00:00Z").json()["data"] == []
-    assert pointers(operator.get("/ops/v1/jobs?batch_id=1&status=x")) == {
-        *("/query/batch_id", "/query/status")
+    assert pointers(operator.get("/ops/v1/jobs?step=1&status=x")) == {
+        *("/query/step", "/query/status")
     }
 
 

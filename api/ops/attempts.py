@@ -1,0 +1,82 @@
+"""The attempts at a job: its history, with what was noted of those that went wrong."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from shared.jobs import Change, Job, Note, State
+from shared.view import rfc3339
+
+#: How an attempt ended, by what was noted of it.
+_ENDED: Mapping[str, str] = {
+    "retry": "retried",
+    "held": "held_back",
+    "failed": "failed",
+    "lost": "worker_lost",
+}
+
+
+def timeline(job: Job) -> list[dict[str, Any]]:
+    """Write every change of a job that is kept, the oldest first."""
+    return [
+        {
+            "version": change.version,
+            "at": rfc3339(change.at),
+            "status": change.state.status.value,
+            "step": change.state.step,
+            "attempt": change.attempt,
+        }
+        for change in job.history
+    ]
+
+
+def attempts(job: Job) -> list[dict[str, Any]]:
+    """Write the attempts at a job that are kept, the oldest first; the last may be going on."""
+    notes = {note.at: note for note in job.notes}
+    return [_shown(run, steps, end, notes) for run, steps, end in _taken_apart(job)]
+
+
+def _taken_apart(job: Job) -> Iterator[tuple[int, list[Change], Change | None]]:
+    """Give each attempt with its run: the running states it went through, and what ended it."""
+    run, was_final, steps = _first_run(job), False, list[Change]()
+    for change in job.history:
+        if change.state.is_running:
+            steps.append(change)
+            continue
+        if steps:
+            yield run, steps, change
+        steps = []
+        run += was_final
+        was_final = change.state.is_final
+    if steps:
+        yield run, steps, None
+
+
+def _first_run(job: Job) -> int:
+    """Give the run with which the history begins: of many changes only the last are kept."""
+    last = job.history[-1].state.is_final
+    return job.run - sum(change.state.is_final for change in job.history) + last
+
+
+def _shown(
+    run: int, steps: list[Change], end: Change | None, notes: Mapping[int, Note]
+) -> dict[str, Any]:
+    note = notes.get(end.at) if end else None
+    return {
+        "run": run,
+        "number": steps[0].attempt,
+        "started_at": rfc3339(steps[0].at),
+        "ended_at": rfc3339(end.at) if end else None,
+        "seconds": (end.at - steps[0].at) / 1000 if end else None,
+        "steps": [{"step": one.state.step, "at": rfc3339(one.at)} for one in steps],
+        "outcome": _outcome(end, note),
+        "error_code": note.code.value if note and note.code else None,
+        "said": note.said if note else None,
+    }
+
+
+def _outcome(end: Change | None, note: Note | None) -> str:
+    if end is None:
+        return "running"
+    if note is not None:
+        return _ENDED[note.outcome]
+    return "released" if end.state is State.QUEUED else end.state.value

@@ -1,0 +1,111 @@
+"""The deliveries of all tenants: found, read, and sent again."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.ops.body import RedeliverAllBody, read_body
+from api.ops.tenants import answered
+from api.parts import Parts, operator_of, parts_of
+from api.problems import Fault, Problem, invalid
+from api.query import Query, milliseconds, text, whole_number, word_of
+from api.webhooks.deliveries import (
+    LIMIT_DEFAULT,
+    LIMIT_MAX,
+    LOOK,
+    PIECE,
+    REDELIVERED_MAX,
+    existing,
+    refuse_unsent,
+)
+from api.webhooks.places import read_place, write_place
+from api.webhooks.show import delivery_shown, listed
+from shared.jobs import DeliveryState
+from shared.store.audit import Deed
+from shared.store.ledger import Entry, count_failed, list_deliveries, redeliver_all, redeliver_any
+
+_ACCEPTED = 202
+
+
+async def get_all_deliveries(request: Request) -> Response:
+    """List the deliveries of all tenants, newest first. A page may be short and have a cursor.
+
+    Those with `status=failed` are listed by when they failed.
+    """
+    parts, _ = parts_of(request), await operator_of(request)
+    query = Query(request)
+    call = list_deliveries(
+        query.take("tenant", text) or "",
+        job_id=query.take("job_id", text),
+        state=query.take("status", word_of(DeliveryState)),
+        host=query.take("host", text),
+        limit=query.take("limit", whole_number(1, LIMIT_MAX)) or LIMIT_DEFAULT,
+        below=query.take("cursor", read_place),
+        look=LOOK,
+    )
+    query.done()
+    page = await parts.committer.run(call)
+    data = [{**_whose(entry), **listed(entry)} for entry in page.entries]
+    return answered({"data": data, "next_cursor": write_place(page.below)})
+
+
+async def get_any_delivery(request: Request, delivery_id: str) -> Response:
+    """Read a delivery with every attempt that is kept: the last twenty."""
+    parts, _ = parts_of(request), await operator_of(request)
+    Query(request).done()
+    return answered(whole(await existing(parts, delivery_id, "")))
+
+
+async def redeliver_any_one(request: Request, delivery_id: str) -> Response:
+    """Send a delivery again, or at once: with its id, signed by the secret of then."""
+    parts, deed = parts_of(request), await operator_of(request)
+    Query(request).done()
+    await existing(parts, delivery_id, "")
+    refuse_unsent(await parts.committer.run(redeliver_any(deed, delivery_id)))
+    return answered(whole(await existing(parts, delivery_id, "")), _ACCEPTED)
+
+
+async def redeliver_all_since(request: Request) -> Response:
+    """Send again what failed since a time, of one tenant or of all.
+
+    First with `dry_run`, which counts; then with that number as `expected_count`. If there are more
+    by then, none is sent. Ten thousand at most, those that failed first.
+    """
+    parts, deed = parts_of(request), await operator_of(request)
+    Query(request).done()
+    body = await read_body(request, RedeliverAllBody)
+    if not body.dry_run and body.expected_count is None:
+        raise invalid([Fault("/expected_count", "is required: count with `dry_run` first")])
+    since = milliseconds(body.since)
+    found, upto = await parts.committer.run(count_failed(body.tenant, since=since))
+    told = {"count": min(found, REDELIVERED_MAX), "more": found > REDELIVERED_MAX}
+    if body.dry_run:
+        return answered({**told, "moved": 0}, _ACCEPTED)
+    if told["count"] > (body.expected_count or 0):
+        detail = f"{found} failed deliveries fit by now; none was sent. Count again."
+        raise Problem("count_changed", detail, more=told)
+    moved = await _redeliver(parts, deed, body.tenant, since=since, upto=upto)
+    return answered({**told, "moved": moved}, _ACCEPTED)
+
+
+async def _redeliver(parts: Parts, deed: Deed, tenant: str | None, *, since: int, upto: int) -> int:
+    """Send again piece by piece, each a deed of its own, so that Redis is never held for long."""
+    total = 0
+    while total < REDELIVERED_MAX:
+        piece = Deed(deed.by, deed.request_id)
+        call = redeliver_all(piece, tenant, since=since, upto=upto, most=PIECE)
+        count = await parts.committer.run(call)
+        total += count
+        if count < PIECE:
+            break
+    return total
+
+
+def whole(entry: Entry) -> dict[str, Any]:
+    """Write a delivery with whose it is, where it goes, and every attempt that is kept."""
+    return {**_whose(entry), **delivery_shown(entry)}
+
+
+def _whose(entry: Entry) -> dict[str, str]:
+    return {"tenant": entry.tenant, "host": entry.host}

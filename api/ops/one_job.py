@@ -1,0 +1,47 @@
+"""One job, whosesoever it is, with all that is known of it."""
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.jobs.read import read_job
+from api.ops.attempts import attempts, timeline
+from api.ops.deliveries import whole
+from api.ops.tenants import answered
+from api.parts import Parts, operator_of, parts_of
+from api.query import Query
+from shared.store.ledger import list_deliveries, read_delivery
+
+#: Deliveries that are shown with a job, the newest.
+DELIVERIES = 20
+
+
+async def get_any_job(request: Request, job_id: str) -> Response:
+    """Read a job with its timeline, every attempt at it, and what was told of it to whom.
+
+    Its picture is at `image.url`: that address is signed and needs no key.
+    """
+    parts, _ = parts_of(request), await operator_of(request)
+    Query(request).done()
+    standing = await read_job(parts, job_id, "")
+    job = standing.job
+    return answered(
+        {
+            "tenant": job.tenant,
+            **parts.view.job(standing),
+            "timeline": timeline(job),
+            "attempts": attempts(job),
+            "workers_lost": job.crashes,
+            "deliveries": await _deliveries(parts, job.id),
+        }
+    )
+
+
+async def _deliveries(parts: Parts, job_id: str) -> list[dict[str, Any]]:
+    """Give what was told of a job, newest first, with every attempt that is kept."""
+    run = parts.committer.run
+    page = await run(list_deliveries("", job_id=job_id, limit=DELIVERIES, look=DELIVERIES))
+    found = await asyncio.gather(*(run(read_delivery(one.id, tenant="")) for one in page.entries))
+    return [whole(entry) for entry in found if entry is not None]

@@ -1,0 +1,46 @@
+// Whether the service answers: noticed by whoever asks, and asked about until it does again.
+
+const ASK_AGAIN_MS = 2000;
+
+class Connection extends EventTarget {
+  /** Why the service is away; null while it is not. */
+  trouble = null;
+  #timer = 0;
+
+  /** Notes that the service cannot be reached, or cannot work. */
+  lost(error) {
+    if (this.trouble?.message !== error.message) this.#tell(error);
+    if (!this.#timer) this.#timer = setTimeout(() => this.#ask(), ASK_AGAIN_MS);
+  }
+
+  /** Notes that somebody answered; whether the service can work is another question. */
+  answered() {
+    if (this.trouble?.code === "away") this.#askNow();
+  }
+
+  #askNow() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#ask(), 0);
+  }
+
+  async #ask() {
+    this.#timer = 0;
+    try {
+      const answer = await fetch("/readyz", { cache: "no-store", credentials: "omit" });
+      if (answer.ok) return this.#tell(null);
+      this.lost({ code: "not_ready", message: (await answer.json()).detail });
+    } catch {
+      this.lost(this.trouble);
+    }
+  }
+
+  #tell(trouble) {
+    const wasAway = this.trouble !== null;
+    this.trouble = trouble;
+    this.dispatchEvent(new Event("change"));
+    if (wasAway && trouble === null) this.dispatchEvent(new Event("back"));
+  }
+}
+
+export const connection = new Connection();
+addEventListener("offline", () => connection.lost({ code: "away", message: "This device is offline." }));

@@ -1,0 +1,70 @@
+// Server-sent events by fetch: EventSource cannot send a key.
+
+/**
+ * Gives `{id, event, data}` one by one as they come, until the server ends the stream.
+ * `lastId` goes on after that event. Raises what the client raises.
+ */
+export async function* eventsOf(client, path, { lastId = "", signal } = {}) {
+  const headers = { Accept: "text/event-stream", ...(lastId && { "Last-Event-ID": lastId }) };
+  const answer = await client.open("GET", path, { headers, signal });
+  if (!answer.body) return;
+  let text = "";
+  for await (const piece of pieces(answer.body)) {
+    text += piece.replaceAll("\r\n", "\n");
+    const blocks = text.split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const event = read(block);
+      if (event) yield event;
+    }
+  }
+}
+
+/**
+ * Calls `tell` with each event until `isOver` says so of one, whatever happens to the connection:
+ * after a break it goes on behind the last that came.
+ */
+export async function followEvents(client, path, { tell, isOver, signal, pauseMs = 1000 }) {
+  let lastId = "";
+  while (!signal.aborted) {
+    try {
+      let came = false;
+      for await (const event of eventsOf(client, path, { lastId, signal })) {
+        came = true;
+        lastId = event.id || lastId;
+        tell(event);
+        if (isOver(event)) return;
+      }
+      if (!came && lastId) return; // nothing is left to tell
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error.status && error.status !== 503) throw error;
+    }
+    await new Promise((go) => setTimeout(go, pauseMs));
+  }
+}
+
+async function* pieces(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function read(block) {
+  const event = { id: "", event: "message", data: "" };
+  const lines = [];
+  for (const line of block.split("\n")) {
+    const [, name, value] = /^([^:]*):? ?(.*)$/.exec(line);
+    if (name === "data") lines.push(value);
+    else if (name === "id" || name === "event") event[name] = value;
+  }
+  if (!lines.length) return null;
+  return { ...event, data: JSON.parse(lines.join("\n")) };
+}

@@ -1,0 +1,156 @@
+"""What operators watch: what came of jobs so far and lately, and what each worker does."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import ErrorCode
+from shared.store.call import PREFIX, Call
+from shared.store.records import pairs
+from shared.store.scripts import HISTORY_STEPS_MS, SAMPLED
+from shared.store.upkeep import HOLDING_KEY, WORKERS_KEY
+
+TOTALS_KEY = f"{PREFIX}totals"
+#: Held members of all workers that are described: more is not read by anybody.
+DESCRIBED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What ever came of jobs, forgotten ones too, and the failed ones that are kept, by code.
+
+    `started` counts attempts; `again` how often a job was queued once more.
+    """
+
+    totals: Mapping[str, int]
+    failed: Mapping[ErrorCode, int]
+
+
+def overview() -> Call[Overview]:
+    """Read what else is to be seen at a glance beside `reading.facts`."""
+    return Call("overview", (TOTALS_KEY,), tuple(ErrorCode), _overview, writes=False)
+
+
+def _overview(reply: Sequence[Any]) -> Overview:
+    flat, failed = reply
+    told = {name: int(value) for name, value in pairs(flat).items()}
+    reused = told.get("reused", 0)
+    totals = {
+        "accepted": told.get("accepted", 0) + reused,
+        "started": told.get("running", 0),
+        "again": told.get("queued", 0),
+        "succeeded": told.get("succeeded", 0) + reused,
+        "failed": told.get("failed", 0),
+        "canceled": told.get("canceled", 0),
+    }
+    return Overview(totals, dict(zip(ErrorCode, failed, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The counters as they stood at a time (milliseconds).
+
+    `counts` has how many jobs were ever accepted, started, queued again, succeeded, failed and
+    canceled; `waiting`, `running` and `webhooks` are what there was just then, `oldest` what the
+    oldest had waited (milliseconds), `closed` why no new call was made.
+    """
+
+    at: int
+    counts: Mapping[str, int]
+    waiting: int
+    running: int
+    webhooks: int
+    oldest: int
+    closed: str | None
+
+
+COUNTED = SAMPLED[:6]
+
+
+def history(*, step_ms: int, back_ms: int) -> Call[tuple[Sample, ...]]:
+    """Read the samples of a step (of HISTORY_STEPS_MS), the oldest first; the last is of now.
+
+    Where nobody swept, there are none.
+    """
+    if step_ms not in HISTORY_STEPS_MS:
+        raise ValueError(f"no such step: {step_ms}")
+    key = f"{PREFIX}history:{step_ms}"
+    return Call("history", (key,), (back_ms,), _samples, writes=False)
+
+
+def _samples(reply: Sequence[str]) -> tuple[Sample, ...]:
+    return tuple(_sample(*line.split(" ")) for line in reply)
+
+
+def _sample(at: str, *values: str) -> Sample:
+    told = dict(zip(SAMPLED, values, strict=True))
+    return Sample(
+        at=int(at),
+        counts={name: int(told[name]) for name in COUNTED},
+        waiting=int(told["waiting"]),
+        running=int(told["running"]),
+        webhooks=int(told["webhooks"]),
+        oldest=int(told["oldest"]),
+        closed=None if told["closed"] == "-" else told["closed"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMember:
+    """A job or a delivery that a worker holds; `since` (milliseconds) is known of jobs."""
+
+    id: str
+    state: str
+    tenant: str
+    since: int | None
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """A living worker process on one queue, as it told when it last renewed its leases."""
+
+    name: str
+    queue: str
+    threads: int
+    since: int | None
+    renewed_until: int
+    held: tuple[HeldMember, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """All living workers, and what is held without that any has told of it yet."""
+
+    now_ms: int
+    workers: tuple[WorkerFacts, ...]
+    untold: tuple[HeldMember, ...]
+
+
+def crew() -> Call[Crew]:
+    """Read the living workers and what each does."""
+    return Call("workers", (WORKERS_KEY, HOLDING_KEY), (DESCRIBED,), _crew, writes=False)
+
+
+def _crew(reply: Sequence[Any]) -> Crew:
+    now, workers, untold = reply
+    found = sorted((_worker(*worker) for worker in workers), key=lambda one: one.name)
+    return Crew(int(now), tuple(found), tuple(_held(untold)))
+
+
+def _worker(
+    name: str, ends: str, threads: str, queue: str, since: str, *held: Sequence[str]
+) -> WorkerFacts:
+    return WorkerFacts(
+        name=name,
+        queue=queue,
+        threads=int(threads),
+        since=int(since) if since else None,
+        renewed_until=int(ends),
+        held=tuple(_held(held)),
+    )
+
+
+def _held(members: Sequence[Sequence[str]]) -> Iterator[HeldMember]:
+    for member_id, state, tenant, since, attempt in members:
+        yield HeldMember(member_id, state, tenant, int(since) if since else None, int(attempt or 0))

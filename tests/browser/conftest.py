@@ -1,0 +1,55 @@
+"""A whole service and a real browser, one of each for all tests here.
+
+They are the folder's, not the session's: while Playwright runs, no other test of the same process
+could start an event loop.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.chromium import FLAGS, chromium
+from tests.browser.visit import Visit
+from tests.e2e.up import Up, up
+from tests.integration.sandbox_client import Client, steered
+
+#: How long anything may take to be seen, in milliseconds.
+PATIENCE_MS = 15_000
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    data = tmp_path_factory.mktemp("browser") / "data"
+    with up(data, "--no-demo", "--concurrency", "16") as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        engine = playwright.chromium
+        with engine.launch(executable_path=chromium(), args=list(FLAGS)) as browser:
+            yield browser
+
+
+@pytest.fixture
+def provider(stack: Up) -> Iterator[Client]:
+    """Give the provider behind the service: it makes pictures at once, and does as it is told."""
+    with steered(stack.state["provider_url"]) as provider:
+        yield provider
+
+
+@pytest.fixture
+def key(stack: Up) -> str:
+    return str(stack.state["api_key"])
+
+
+@pytest.fixture
+def visit(stack: Up, browser: Browser) -> Iterator[Visit]:
+    """Give a browser without a past, and hold at its end what must hold of every visit."""
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        context.set_default_timeout(PATIENCE_MS)
+        visit = Visit.begin(context, stack.state["api"])
+        yield visit
+        visit.check()

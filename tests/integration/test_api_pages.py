@@ -1,0 +1,61 @@
+"""The pages as files: what is kept for how long, and what is no file."""
+
+import re
+
+import pytest
+
+from tests.front_door import FrontDoor, problem
+
+
+def styles_of(door: FrontDoor) -> str:
+    found = re.search(r'href="(/pages/[^"]+/look/tokens.css)"', door.client.get("/").text)
+    assert found
+    return found.group(1)
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_is_asked_about_each_time_and_sent_once(door: FrontDoor, path: str) -> None:
+    first = door.client.get(path)
+    assert first.headers["content-type"] == "text/html; charset=utf-8"
+    assert first.headers["cache-control"] == "no-cache"
+
+    again = door.client.get(path, headers={"if-none-match": first.headers["etag"]})
+
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_file_of_this_edition_is_kept_and_of_another_asked_about(door: FrontDoor) -> None:
+    path = styles_of(door)
+    assert "immutable" in door.client.get(path).headers["cache-control"]
+    assert door.client.get(path).headers["content-type"] == "text/css; charset=utf-8"
+
+    other = door.client.get(re.sub("/pages/[^/]+/", "/pages/0000/", path))
+
+    assert other.headers["cache-control"] == "no-cache"
+    assert other.text == door.client.get(path).text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/pages/x/nothing.css",
+        "/pages/x/playground.html",
+        "/pages/x/../show.py",
+        "/pages/x/%2e%2e/show.py",
+    ],
+)
+def test_what_is_no_file_of_the_pages_is_not_found(door: FrontDoor, path: str) -> None:
+    problem(door.client.get(path), 404, "not_found")
+
+
+def test_a_page_can_be_looked_at_without_its_body_but_not_written(door: FrontDoor) -> None:
+    assert door.client.head("/").status_code == 200
+    refused = door.client.post("/")
+    problem(refused, 405, "method_not_allowed")
+    assert refused.headers["allow"] == "GET, HEAD"
+
+
+def test_requests_for_files_are_counted_under_one_name(door: FrontDoor) -> None:
+    door.client.get(styles_of(door))
+    text = door.client.get("/metrics").text
+    assert 'route="/pages/{edition}/{name}"' in text
