@@ -213,7 +213,8 @@ class Job:
     because of `last_trouble`.
     `pending_record` names the provider's record of a call that is not settled yet.
     `arrived_at` is when its present run was asked for, if that is not its first; `spent` counts the
-    unknown outcomes and regenerations of earlier runs.
+    unknown outcomes and regenerations of earlier runs. `trace` is a W3C traceparent, where the
+    request that asked for the job was part of a trace.
     """
 
     id: str
@@ -251,3 +252,4 @@ class Job:
     image: Image | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Change, ...] = ()
+    trace: str | None = None

@@ -89,6 +89,7 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         image=image_of(record["image"]) if "image" in record else None,
         timings=_timings(record),
         history=_history(record),
+        trace=record.get("trace"),
     )
 
 
@@ -123,6 +124,7 @@ def batch_of(batch_id: str, record: Mapping[str, str]) -> Batch:
         canceled_at=_number(record, "canceled_at"),
         completed_at=_number(record, "completed"),
         is_canceling="canceling" in record,
+        trace=record.get("trace"),
     )
 
 
