@@ -10,17 +10,27 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from api.problems import Problem, answer, problem_of
 from shared import metrics
 from shared.errors import StoreError
 from shared.logs import log
+from shared.tracing.context import logged, read_traceparent
+from shared.tracing.spans import OFF, Span, Tracer
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 #: Where the request's id stands in the scope.
 REQUEST_ID = "darkroom.request_id"
+#: Where the step of a trace stands that serves the request, and the trace that it belongs to: the
+#: caller's own where we make none.
+SPAN = "darkroom.span"
+TRACE = "darkroom.trace"
+#: What is asked for again and again by machines is in no trace.
+_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 #: nginx' word for a client that left before its answer; it is counted, never sent.
 CLIENT_LEFT = 499
+_FAILED = 500
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: Writes a problem, with the request's id.
 Writer = Callable[[Problem, str], Response]
@@ -38,6 +48,7 @@ class Edge:
         max_body_bytes: int,
         larger: Mapping[str, int] | None = None,
         dialects: Mapping[str, Writer] | None = None,
+        tracer: Tracer = OFF,
     ) -> None:
         """Wrap `app`; a body over `max_body_bytes` is refused before more of it is read.
 
@@ -48,6 +59,7 @@ class Edge:
         self._max_body_bytes = max_body_bytes
         self._larger = larger or {}
         self._dialects = dialects or {}
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -56,10 +68,13 @@ class Edge:
             return
         most = self._larger.get(scope["path"], self._max_body_bytes)
         exchange = _Exchange(scope, receive, send, most)
-        try:
-            await self._serve(scope, exchange)
-        finally:
-            exchange.count()
+        tracer = OFF if scope["path"] in _UNTRACED else self._tracer
+        with tracer.serve(scope["method"], scope[TRACE]) as span:
+            exchange.begin(span)
+            try:
+                await self._serve(scope, exchange)
+            finally:
+                exchange.count()
 
     async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
@@ -84,9 +99,16 @@ class _Exchange:
         self._max_body_bytes = max_body_bytes
         self._read_bytes = 0
         self._started_at = time.perf_counter()
-        self._id = _request_id(scope["headers"])
+        self._id, scope[TRACE] = _named(scope["headers"])
         self.status = 0
         scope[REQUEST_ID] = self._id.decode()
+
+    def begin(self, span: Span) -> None:
+        """Let all that is told of this request name it."""
+        self._scope[SPAN] = self._span = span
+        trace = self._scope[TRACE] = span.traceparent or self._scope[TRACE]
+        # each request has a task, and so a context, of its own
+        bind_contextvars(request_id=self._scope[REQUEST_ID], **logged(trace))
 
     def check_length(self) -> None:
         """Refuse what says itself that it is too large."""
@@ -116,9 +138,9 @@ class _Exchange:
             metrics.REDIS_ERRORS.inc()
         request_id = self._scope[REQUEST_ID]
         if problem.code == "internal":
-            _log.error("request failed", request_id=request_id, exc_info=error)
+            _log.error("request failed", exc_info=error)
         elif self.status:
-            _log.warning("answer broken off", request_id=request_id, reason=problem.detail)
+            _log.warning("answer broken off", reason=problem.detail)
         if not self.status:
             await write(problem, request_id)(self._scope, self._receive, self.send)
 
@@ -131,6 +153,12 @@ class _Exchange:
         requests, seconds = _counted(route, method, status)
         requests.inc()
         seconds.observe(time.perf_counter() - self._started_at)
+        self._span.rename(f"{method} {route}")
+        self._span.note(
+            method=method, route=route, status=status, request_id=self._scope[REQUEST_ID]
+        )
+        if status >= _FAILED:
+            self._span.fail(str(status))
 
     def _too_large(self) -> Problem:
         return Problem(
@@ -150,8 +178,12 @@ def _counted(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
     )
 
 
-def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def _named(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, str | None]:
+    """Give the request's id, the caller's own if that is sane, and the trace it is part of."""
+    request_id, trace = b"", None
     for name, value in headers:
         if name == b"x-request-id" and _SANE_ID.fullmatch(value):
-            return value
-    return secrets.token_hex(12).encode()
+            request_id = request_id or value
+        elif name == b"traceparent":
+            trace = read_traceparent(value.decode("latin-1"))
+    return request_id or secrets.token_hex(12).encode(), trace

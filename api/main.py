@@ -36,6 +36,7 @@ from shared.storage import Storage
 from shared.store.committer import Committer
 from shared.store.connect import connect_async
 from shared.store.replicas import Replicas
+from shared.tracing.spans import Tracer, open_tracer
 
 #: One for the committer, one for the watch, one for the wake reader, and one to spare while a
 #: broken one is replaced.
@@ -48,13 +49,14 @@ _DIALECTS = {"/openai/": openai_problem, "/replicate/": replicate_problem}
 class FrontDoor(FastAPI):
     """The app. Every request passes the edge, and goes the shortest way to its route."""
 
-    def guard(self, *, max_body_bytes: int, max_batch_bytes: int) -> None:
+    def guard(self, *, max_body_bytes: int, max_batch_bytes: int, tracer: Tracer) -> None:
         """Put the edge around everything."""
         self._edge = Edge(
             self._dispatch,
             max_body_bytes=max_body_bytes,
             larger={BATCHES: max_batch_bytes},
             dialects=_DIALECTS,
+            tracer=tracer,
         )
         self._short = {
             (method, route.path): route
@@ -107,7 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     A wrong or missing setting ends the process with a sentence for each.
     """
-    settings = _checked(settings)
+    settings, tracer = _checked(settings)
     app = FrontDoor(
         title="Darkroom",
         version=version("darkroom-service"),
@@ -115,28 +117,38 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings),
+        # its own would ask of every request what the edge knows already
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+        lifespan=_lifespan(settings, tracer),
     )
     app.router.routes.extend(ROUTES)
-    app.guard(max_body_bytes=settings.max_body_bytes, max_batch_bytes=settings.max_batch_bytes)
+    app.guard(
+        max_body_bytes=settings.max_body_bytes,
+        max_batch_bytes=settings.max_batch_bytes,
+        tracer=tracer,
+    )
     return app
 
 
-def _checked(settings: Settings | None) -> Settings:
+def _checked(settings: Settings | None) -> tuple[Settings, Tracer]:
     try:
         checked = settings or load_settings()
         require(checked, "s3_access_key", "s3_secret_key")
+        tracer = open_tracer(checked, "api")
     except BadSettings as error:
         sys.exit(f"The API cannot start.\n{error}")
     if settings is None:  # who brings settings has set up logging too
         logs.configure(checked)
-    return checked
+    return checked, tracer
 
 
-def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    settings: Settings, tracer: Tracer
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
             parts = await _open(settings, stack)
             app.state.parts = parts
             loop = asyncio.get_running_loop()

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from starlette.requests import Request
+from structlog.contextvars import bind_contextvars
 
 from api.auth import Keyring
-from api.edge import REQUEST_ID
+from api.edge import REQUEST_ID, SPAN
 from api.pictures import Pictures
 from api.tender import Tender
 from api.wake import Wake
@@ -17,6 +18,7 @@ from shared.store.audit import Deed
 from shared.store.committer import Committer
 from shared.store.reading import Standing, read
 from shared.store.tenants import Holder
+from shared.tracing.spans import Span
 from shared.view import View
 
 
@@ -64,8 +66,16 @@ async def operator_of(request: Request) -> Deed:
 
 
 async def _holder_of(request: Request) -> Holder:
-    return await parts_of(request).keyring.holder(
+    holder = await parts_of(request).keyring.holder(
         request.headers.get("authorization"),
         request.scope["route"].scope,
         request.client.host if request.client else "",
     )
+    span_of(request).note(tenant=holder.tenant)
+    bind_contextvars(tenant=holder.tenant)
+    return holder
+
+
+def span_of(request: Request) -> Span:
+    """Give the step of a trace that serves this request."""
+    return cast("Span", request.scope[SPAN])

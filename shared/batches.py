@@ -59,6 +59,8 @@ class Batch:
     canceled_at: int | None = None
     completed_at: int | None = None
     is_canceling: bool = False
+    #: a traceparent, where the request was part of a trace
+    trace: str | None = None
 
     @property
     def left(self) -> int:

@@ -229,7 +229,8 @@ class Job:
     because of `last_trouble`.
     `pending_record` names the provider's record of a call that is not settled yet.
     `arrived_at` is when its present run was asked for, if that is not its first; `spent` counts the
-    unknown outcomes and regenerations of earlier runs.
+    unknown outcomes and regenerations of earlier runs. `trace` is a W3C traceparent, where the
+    request that asked for the job was part of a trace.
     """
 
     id: str
@@ -269,3 +270,4 @@ class Job:
     history: tuple[Change, ...] = ()
     #: the newest of what went wrong, oldest first
     notes: tuple[Note, ...] = ()
+    trace: str | None = None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -59,6 +59,11 @@ def _content(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
         raise BadSettings(f"The file {path} cannot be read: {error.strerror}.") from error
+
+
+def _named_values(written: str) -> dict[str, str]:
+    words = (word.partition("=") for word in written.split(",") if word.strip())
+    return {name.strip(): value.strip() for name, _, value in words}
 
 
 def _port_range(word: str) -> range:
@@ -221,6 +226,15 @@ class Settings(BaseSettings):
     log_prompts: Annotated[
         bool, Field(description="Log the prompt of each job that a worker claims")
     ] = False
+    otlp_endpoint: Annotated[
+        str, Field(description="Where traces go, http://collector:4318 say; none are made if empty")
+    ] = ""
+    otlp_headers: Annotated[
+        SecretStr, Field(description="Headers for that collector: name=value,name=value")
+    ] = SecretStr("")
+    trace_share: Annotated[
+        float, Field(ge=0, le=1, description="The share of the traces begun here that are kept")
+    ] = 1.0
     metrics_host: Annotated[str, Field(description="Where a worker's /metrics listens")] = (
         "127.0.0.1"
     )
@@ -271,12 +285,21 @@ class Settings(BaseSettings):
             _port_range(word)
         return value
 
-    @field_validator("onemin_base_url", "public_url")
+    @field_validator("onemin_base_url", "public_url", "otlp_endpoint")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _address(cls, value: str, about: ValidationInfo) -> str:
+        if about.field_name == "otlp_endpoint" and not value:
+            return value
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("otlp_headers")
+    @classmethod
+    def _headers(cls, value: SecretStr) -> SecretStr:
+        if not all(_named_values(value.get_secret_value()).values()):
+            raise ValueError("needs name=value, several separated by commas")
+        return value
 
     @field_validator("s3_bucket")
     @classmethod
@@ -299,6 +322,11 @@ class Settings(BaseSettings):
         """The pool of provider keys."""
         written = self.onemin_api_key.get_secret_value()
         return tuple(key.strip() for key in written.split(",") if key.strip())
+
+    @property
+    def otlp_header_values(self) -> dict[str, str]:
+        """The headers for the collector of traces."""
+        return _named_values(self.otlp_headers.get_secret_value())
 
     @property
     def openai_aliases(self) -> dict[str, str]:

@@ -17,6 +17,8 @@ from shared.signing import now_utc, webhook_headers
 from shared.store import deliveries
 from shared.store.deliveries import Delivery
 from shared.store.reading import Standing
+from shared.tracing.context import logged
+from shared.tracing.spans import Kind, Span
 from shared.view import View, batch_shown, rfc3339
 from worker.refusals import retry_after
 from worker.room import Room
@@ -48,19 +50,24 @@ def do_next_delivery(room: Room) -> None:
     if delivery is None:
         return
     with (
-        structlog.contextvars.bound_contextvars(
-            webhook_id=delivery.id, attempt=delivery.attempt, **_named(delivery)
-        ),
+        structlog.contextvars.bound_contextvars(**_named(delivery), **logged(delivery.trace)),
         leases.hold(delivery.id, delivery.fence) as held,
+        room.tracer.follow(
+            "webhook", delivery.trace, kind=Kind.CLIENT, type=delivery.type, **_named(delivery)
+        ) as span,
     ):
         held.give_back = lambda: _give_back(room, delivery)
-        _attempt(room, delivery)
+        _attempt(room, delivery, span)
 
 
-def _named(delivery: Delivery) -> dict[str, str]:
+def _named(delivery: Delivery) -> dict[str, str | int]:
+    """Give what each line and each step says of a delivery."""
+    named: dict[str, str | int] = {"webhook_id": delivery.id, "attempt": delivery.attempt}
     if delivery.batch:
-        return {"batch_id": delivery.batch.id}
-    return {"job_id": delivery.job.id} if delivery.job else {}
+        return {**named, "batch_id": delivery.batch.id, "tenant": delivery.batch.tenant}
+    if delivery.job:
+        return {**named, "job_id": delivery.job.id, "tenant": delivery.job.tenant}
+    return named
 
 
 def _give_back(room: Room, delivery: Delivery) -> None:
@@ -68,16 +75,17 @@ def _give_back(room: Room, delivery: Delivery) -> None:
     metrics.WEBHOOK_ATTEMPTS.labels("released").inc()
 
 
-def _attempt(room: Room, delivery: Delivery) -> None:
+def _attempt(room: Room, delivery: Delivery, span: Span) -> None:
     began_at = now_utc()
     body = b""
     try:
         body = message(room.view, delivery)
-        sent = _send(room, delivery, body, began_at)
+        sent = _send(room, delivery, body, began_at, span.traceparent or delivery.trace)
     except Exception:  # noqa: BLE001  a defect of ours must leave an outcome too
         _LOG.exception("delivery met a defect of Darkroom; please report the trace")
         sent = Sent(None, 0, code=SendError.INTERNAL, error="Darkroom does not know why it failed.")
     word, wait = outcome_of(sent, delivery, room.settings)
+    _trace(span, sent, word)
     record: dict[str, Any] = {
         "number": delivery.attempt,
         "at": rfc3339(int(began_at.timestamp() * 1000)),
@@ -102,12 +110,21 @@ def _attempt(room: Room, delivery: Delivery) -> None:
         _LOG.warning("webhook endpoint switched off", reason=switched_off)
 
 
-def _send(room: Room, delivery: Delivery, body: bytes, at: datetime) -> Sent:
+def _trace(span: Span, sent: Sent, word: str) -> None:
+    span.note(outcome=word, **({"status": sent.status} if sent.status else {}))
+    if sent.code:
+        span.fail(sent.code.value)
+
+
+def _send(
+    room: Room, delivery: Delivery, body: bytes, at: datetime, traceparent: str | None
+) -> Sent:
     webhook = delivery.webhook
     headers = {
         # in lower case, so that ours replace theirs
         **{name.lower(): value for name, value in webhook.get("headers", {}).items()},
         "content-type": "application/json",
+        **({"traceparent": traceparent} if traceparent else {}),
         **webhook_headers(delivery.secrets, message_id=delivery.id, at=at, body=body.decode()),
     }
     return room.sender.post(webhook["url"], body, headers)

@@ -10,17 +10,20 @@ the download, by whichever worker, and nothing is paid for twice.
 import hashlib
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import structlog
 
 from shared import metrics
 from shared.errors import ImageExpired, Internal, JobError, LostLease, UnknownOutcome
-from shared.jobs import Answer, Image
+from shared.jobs import Answer, Image, Job, State
 from shared.storage import object_name
 from shared.store import moves
 from shared.store.call import Call
-from shared.store.moves import NOTHING, Again, Claim
+from shared.store.moves import Again, Claim
+from shared.tracing.context import logged
+from shared.tracing.spans import NOTHING, Fact, Kind, Span, Tracer
 from worker import notes
 from worker.leases import Held
 from worker.picture import Picture, inspect
@@ -36,19 +39,46 @@ def do_next_job(room: Room) -> None:
     lease, keys = room.settings.lease_seconds, list(room.keys)
     # before the claim: where this process does not serve the queue, nothing may be taken from it
     leases = room.leases[QUEUE]
-    claim = claim_when_open(
-        room, lambda nonce: moves.claim(nonce, lease_seconds=lease, key_ids=keys)
-    )
+    asked_at = 0
+
+    def ask(nonce: str) -> Call[Claim | moves.Closed | None]:
+        nonlocal asked_at
+        asked_at = _now_ms()
+        return moves.claim(nonce, lease_seconds=lease, key_ids=keys)
+
+    claim = claim_when_open(room, ask)
     if claim is None:
         return
     job = claim.job
     with (
         structlog.contextvars.bound_contextvars(
-            job_id=job.id, tenant=job.tenant, attempt=job.attempt
+            job_id=job.id, tenant=job.tenant, attempt=job.attempt, **logged(job.trace)
         ),
         leases.hold(job.id, claim.fence) as held,
+        _traced(room.tracer, job, asked_at) as span,
     ):
-        Attempt(room, claim, held).run()
+        Attempt(room, claim, held, span).run()
+
+
+def _traced(tracer: Tracer, job: Job, asked_at: int) -> AbstractContextManager[Span]:
+    """Tell how long the job waited and was claimed; give the step that is the attempt."""
+    if job.trace is None:
+        return NOTHING
+    told: dict[str, Fact] = {
+        "job_id": job.id,
+        "tenant": job.tenant,
+        "model": job.spec.model,
+        "attempt": job.attempt,
+    }
+    queued_at = max(change.at for change in job.history if change.state is State.QUEUED)
+    claimed_at = job.claimed_at or asked_at
+    tracer.past("wait", job.trace, began_ms=queued_at, ended_ms=claimed_at, **told)
+    tracer.past("claim", job.trace, began_ms=asked_at, ended_ms=_now_ms(), **told)
+    return tracer.follow("attempt", job.trace, kind=Kind.CONSUMER, **told)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +88,7 @@ class Attempt:
     room: Room
     claim: Claim
     held: Held
+    span: Span
     began: float = field(default_factory=time.monotonic)
     #: set when the provider has a record of the call: its outcome can be looked up
     recorded: threading.Event = field(default_factory=threading.Event)
@@ -68,16 +99,22 @@ class Attempt:
         notes.claimed(self.claim.job, with_prompt=self.room.settings.log_prompts)
         try:
             image, download, store = self._make()
-            self.room.insist(moves.succeed(self.claim, image, download=download, store=store))
+            with self.span.step("finish"):
+                self.room.insist(moves.succeed(self.claim, image, download=download, store=store))
         except LostLease:
-            notes.lost()
+            self._lost()
         except JobError as error:
             self._settle(error)
         except Exception:  # noqa: BLE001  a defect of ours must not leave the job without an outcome
             notes.broken()
             self._settle(Internal("Darkroom failed in a way that it does not know."))
         else:
+            self.span.note(outcome="succeeded", bytes=image.bytes)
             notes.succeeded(self.claim.job, image, seconds=time.monotonic() - self.began)
+
+    def _lost(self) -> None:
+        self.span.note(outcome="lost")
+        notes.lost()
 
     def _make(self) -> tuple[Image, float, float]:
         """Take the job to a stored picture; give it with the seconds of download and store."""
@@ -85,7 +122,8 @@ class Attempt:
         answer = job.answer or self._buy()
         self.held.check()
         began = time.monotonic()
-        data = self._fetch(answer)
+        with self.span.step("download", kind=Kind.CLIENT):
+            data = self._fetch(answer)
         picture = inspect(data, job.spec.input, max_pixels=room.settings.image_max_pixels)
         fetched = time.monotonic()
         self.held.check()
@@ -116,13 +154,18 @@ class Attempt:
         answer = self._ask()
         keep = moves.checkpoint(self.claim, answer, seconds=time.monotonic() - began)
         self.held.give_back = lambda: self._leave_bought(keep)
-        self.room.insist(keep)
+        with self.span.step("checkpoint"):
+            self.room.insist(keep)
         self.held.give_back = self._release
         return answer
 
     def _ask(self) -> Answer:
         job, key = self.claim.job, self.room.keys[self.claim.key_id]
-        with metrics.PROVIDER_REQUEST_SECONDS.time():
+        # 1min.ai is not told of the trace: what it has to do with others is not its business
+        with (
+            metrics.PROVIDER_REQUEST_SECONDS.time(),
+            self.span.step("provider", kind=Kind.CLIENT, model=job.spec.model),
+        ):
             try:
                 answer = self._look_up(job.pending_record) or self.room.provider.generate(
                     job.spec.model, job.spec.input, key=key, on_submitted=self._note_record
@@ -143,7 +186,7 @@ class Attempt:
         """Put the picture into the storage under its true type."""
         sha256, job_id = hashlib.sha256(data).hexdigest(), self.claim.job.id
         key, kind = f"{answer.object_name}.{picture.extension}", picture.content_type
-        with notes.storage("put"):
+        with notes.storage("put"), self.span.step("store", kind=Kind.CLIENT, bytes=len(data)):
             self.room.storage.put(key, data, content_type=kind, sha256=sha256, job_id=job_id)
         return Image(
             key=key,
@@ -159,9 +202,10 @@ class Attempt:
         """Write down what becomes of an attempt that went wrong."""
         outcome = self._decide(error)
         try:
-            self.room.insist(self._move(error, outcome))
+            with self.span.step("finish"):
+                self.room.insist(self._move(error, outcome))
         except LostLease:
-            notes.lost()
+            self._lost()
         else:
             self._tell(error, outcome)
 
@@ -176,6 +220,8 @@ class Attempt:
         return moves.fail(self.claim, outcome.error, unknown=outcome.unknown, lesson=outcome.lesson)
 
     def _tell(self, error: JobError, outcome: Again | Failed) -> None:
+        self.span.note(outcome="retried" if isinstance(outcome, Again) else "failed")
+        self.span.fail(error.code.value)
         notes.went_wrong(self.claim.job, error, outcome, seconds=time.monotonic() - self.began)
 
     # What a stop by force does with the job, once, without insisting: see `worker.life`.
@@ -195,6 +241,6 @@ class Attempt:
         error = UnknownOutcome("The worker had to stop before the provider answered.")
         outcome = self._decide(error)
         # that we stop says nothing about the provider
-        outcome = replace(outcome, lesson=NOTHING)
+        outcome = replace(outcome, lesson=moves.NOTHING)
         self.room.store.run(self._move(error, outcome))
         self._tell(error, outcome)

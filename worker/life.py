@@ -27,6 +27,7 @@ from shared.store.connect import connect
 from shared.store.replicas import Replicas
 from shared.store.scripts import Scripts
 from shared.store.tenants import signing_key
+from shared.tracing.spans import open_tracer
 from shared.view import View
 from worker import clean, revive
 from worker.clean import Cleaner
@@ -78,6 +79,7 @@ def build_room(settings: Settings, scripts: Scripts, queues: Sequence[str]) -> R
             )
             for queue in served
         },
+        tracer=open_tracer(settings, "worker"),
     )
 
 
@@ -147,6 +149,7 @@ class Life:
         for leases in self._room.leases.values():
             leases.stop()
         _say_goodbye(self._room)
+        self._room.tracer.close()
         _LOG.info("worker ended")
 
 
@@ -197,6 +200,7 @@ def _leave_by_force(room: Room) -> None:
         give_back_all(room)
         _say_goodbye(room)
         _LOG.warning("worker left before all was done: the grace is over")
+        room.tracer.close()
     finally:
         os._exit(0)
 

@@ -12,6 +12,7 @@ from shared.settings import Settings
 from shared.storage import ObjectStore
 from shared.store.call import Call
 from shared.store.client import Store
+from shared.tracing.spans import OFF, Tracer
 from shared.view import View
 from worker.download import Downloader
 from worker.leases import Leases
@@ -40,6 +41,7 @@ class Room:
     worker: str
     #: by queue, for those that this process serves
     leases: Mapping[str, Leases]
+    tracer: Tracer = OFF
     #: set when the process is asked to stop: nothing new is begun
     stopping: threading.Event = field(default_factory=threading.Event)
 

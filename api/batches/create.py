@@ -13,10 +13,10 @@ from api.batches.body import BatchOptions, FirstLine, VariationsBody
 from api.batches.intake import Intake, Place
 from api.batches.lines import Document, Lines, Unreadable
 from api.batches.show import batch_response
-from api.jobs.ask import Asking, key_faults
-from api.jobs.create import JSON, idempotency_key, require_media
+from api.jobs.ask import key_faults
+from api.jobs.create import JSON, asking_of, require_media
 from api.jobs.faults import faults_of
-from api.parts import Parts, parts_of, tenant_of
+from api.parts import Parts, parts_of, span_of, tenant_of
 from api.problems import Fault, Problem
 from api.query import Query
 from api.refusals import rate_headers, refusal
@@ -24,6 +24,7 @@ from shared import metrics
 from shared.batches import Batch
 from shared.errors import OutcomeLost
 from shared.jobs import Status
+from shared.logs import log
 from shared.models import CHOSEN_SEED_MAX, SEED_MAX
 from shared.store.asking import NotAccepted
 from shared.store.batches import BatchState, Committed, NewBatch, commit, read_batch
@@ -32,6 +33,7 @@ M = TypeVar("M", bound=BaseModel)
 
 NDJSON = "application/x-ndjson"
 _CREATED = 202
+_log = log(__name__)
 
 
 async def create_batch(request: Request) -> Response:
@@ -45,13 +47,13 @@ async def create_batch(request: Request) -> Response:
     Query(request).done()
     media = require_media(request, (JSON, NDJSON))
     parts.watch.check_room()
-    asking = Asking(holder, parts.settings, idempotency_key(request))
+    asking = asking_of(request, parts, holder)
     intake = Intake(parts, asking)
     if faults := key_faults(asking.idempotency_key):
         intake.refuse(faults)
     try:
         await _read(request, intake, _lines if media == NDJSON else _document)
-        return await _commit(parts, intake)
+        return await _commit(request, parts, intake)
     except BaseException:
         # a client that went away counts too; what was committed meanwhile stays
         intake.give_up()
@@ -153,13 +155,14 @@ def _checked(model: type[M], raw: bytes, intake: Intake, place: Place = ()) -> M
         return None
 
 
-async def _commit(parts: Parts, intake: Intake) -> Response:
+async def _commit(request: Request, parts: Parts, intake: Intake) -> Response:
     new = await intake.whole()
     parts.watch.check_room()
     timeout_ms = parts.settings.redis_timeout_seconds * 1000
     try:
         call = commit(new, not_after_ms=parts.watch.now_ms() + timeout_ms)
-        answer = await parts.committer.run(call)
+        with span_of(request).step("accept", batch_id=new.id, jobs=new.size):
+            answer = await parts.committer.run(call)
     except OutcomeLost as error:
         raise Problem(
             "accept_unknown",
@@ -169,6 +172,7 @@ async def _commit(parts: Parts, intake: Intake) -> Response:
         ) from error
     if isinstance(answer, Committed):
         _count(intake)
+        _log.info("batch accepted", batch_id=new.id, jobs=new.size)
         parts.tender.tend(new.id)
         return _answer(BatchState(_new(new, answer), answer.created_at), rate_headers(answer.rate))
     state = await _known(parts, new, answer)

@@ -122,6 +122,7 @@ class Intake:
             webhook_host=receiving_host(webhook.url) if webhook else "",
             idempotency_key=self._key,
             fingerprint=self._digest.hexdigest() if self._key else "",
+            trace=self.asking.trace,
         )
 
     def _all(self) -> Problem:

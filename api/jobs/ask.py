@@ -32,6 +32,8 @@ class Asking:
     holder: Holder
     settings: Settings
     idempotency_key: str | None = None
+    #: the trace that the request is part of
+    trace: str | None = None
 
     @property
     def guard(self) -> AddressGuard:
@@ -136,6 +138,7 @@ def job_of(body: JobBody, checked: dict[str, Any], asking: Asking, mark: str = "
         max_attempts=settings.max_attempts,
         idempotency_key=asking.idempotency_key,
         fingerprint=mark,
+        trace=asking.trace,
         webhook_host=hook.receiving_host(body.webhook.url) if body.webhook else "",
         credits=settings.credits_per_image.get(body.model, 0.0),
         max_position=body.fail_fast.max_position if body.fail_fast else None,

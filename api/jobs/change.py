@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.edge import TRACE
 from api.jobs import hook
 from api.jobs.ask import fingerprint, key_faults
 from api.jobs.create import accept_new, idempotency_key
@@ -15,15 +16,18 @@ from api.refusals import refusal
 from shared.ids import is_job_id
 from shared.ids import job_id as new_id
 from shared.jobs import Job, Status
+from shared.logs import log
 from shared.store.asking import NewJob, NotAccepted, again, cancel, forget
 from shared.store.call import Call
 from shared.store.reading import Standing
+
+_log = log(__name__)
 
 
 async def cancel_job(request: Request, job_id: str) -> Response:
     """Cancel a job: a queued one at once and for nothing, a running one by dropping its result."""
     parts, tenant = await _caller(request, job_id)
-    return await _changed(parts, cancel(job_id, tenant=tenant))
+    return await _changed(parts, cancel(job_id, tenant=tenant), "job canceled")
 
 
 async def retry_job(request: Request, job_id: str) -> Response:
@@ -34,7 +38,8 @@ async def retry_job(request: Request, job_id: str) -> Response:
     parts, tenant = await _caller(request, job_id)
     parts.watch.check_room()
     seconds = parts.settings.deadline_seconds
-    return await _changed(parts, again(job_id, tenant=tenant, deadline_seconds=seconds))
+    call = again(job_id, tenant=tenant, deadline_seconds=seconds)
+    return await _changed(parts, call, "job sent again")
 
 
 async def reproduce_job(request: Request, job_id: str) -> Response:
@@ -62,6 +67,7 @@ async def reproduce_job(request: Request, job_id: str) -> Response:
             fingerprint=fingerprint(f'["reproduce","{job_id}"]'.encode()) if key else "",
             webhook_host=hook.receiving_host(webhook["url"]) if webhook else "",
             credits=parts.price_of(job.spec.model) or 0.0,
+            trace=request.scope[TRACE],
         ),
     )
 
@@ -74,6 +80,7 @@ async def delete_job(request: Request, job_id: str) -> Response:
         raise _wrong_state(found)
     if not found:
         raise not_found()
+    _log.info("job forgotten", job_id=job_id)
     return Response(status_code=204)
 
 
@@ -86,10 +93,13 @@ async def _caller(request: Request, job_id: str) -> tuple[Parts, str]:
     return parts, holder.tenant
 
 
-async def _changed(parts: Parts, call: Call[Job | Status | NotAccepted | None]) -> Response:
-    """Make a move that a client asked for, and answer with the job."""
+async def _changed(
+    parts: Parts, call: Call[Job | Status | NotAccepted | None], told: str
+) -> Response:
+    """Make a move that a client asked for, which the log calls `told`; answer with the job."""
     found = await parts.committer.run(call)
     if isinstance(found, Job):
+        _log.info(told, job_id=found.id)
         return job_response(parts.view, Standing(found))
     if isinstance(found, NotAccepted):
         raise refusal(found)

@@ -6,12 +6,13 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.edge import TRACE
 from api.headers import preferred_wait
 from api.jobs.ask import Asking, new_job
 from api.jobs.dry_run import forecast_response
 from api.jobs.reuse import with_copy
 from api.jobs.show import job_response
-from api.parts import Parts, parts_of, tenant_of
+from api.parts import Parts, parts_of, span_of, tenant_of
 from api.problems import Problem
 from api.query import Query
 from api.refusals import rate_headers, refusal
@@ -19,15 +20,18 @@ from api.waiting import is_final, wait_for
 from shared import metrics
 from shared.errors import OutcomeLost, StoreError
 from shared.jobs import Change, Job, State
+from shared.logs import log
 from shared.store.asking import Accepted, NewJob, NotAccepted, accept
 from shared.store.call import Call
 from shared.store.reading import Standing
+from shared.store.tenants import Holder
 
 JSON = "application/json"
 _CREATED = 202
 _REPLAYED = {"Idempotent-Replayed": "true"}
 _PLAIN = "identity"
 T = TypeVar("T")
+_log = log(__name__)
 
 
 async def create_job(request: Request) -> Response:
@@ -40,7 +44,7 @@ async def create_job(request: Request) -> Response:
     holder = await tenant_of(request)
     Query(request).done()
     require_json(request)
-    asking = Asking(holder, parts.settings, idempotency_key(request))
+    asking = asking_of(request, parts, holder)
     job = new_job(await request.body(), asking)
     if job.dry_run:
         return await forecast_response(parts, job)
@@ -49,18 +53,25 @@ async def create_job(request: Request) -> Response:
 
 async def accept_new(request: Request, parts: Parts, job: NewJob) -> Response:
     """Accept a job that was checked, and answer with it."""
-    standing, headers = await queued(parts, job)
+    standing, headers = await queued(request, parts, job)
     return await _answer(request, parts, standing, headers)
 
 
-async def queued(parts: Parts, job: NewJob) -> tuple[Standing, Mapping[str, str]]:
+async def queued(request: Request, parts: Parts, job: NewJob) -> tuple[Standing, Mapping[str, str]]:
     """Accept a job that was checked; gives it, new or its key's from before, and what is told."""
     call = accept(job, not_after_ms=not_after_ms(parts))
-    answer = await accepted(parts, call, job.id)
+    answer = await accepted(request, parts, call, job.id)
     if isinstance(answer, Accepted):
         metrics.JOBS_ACCEPTED.labels(job.spec.model, job.priority.value).inc()
+        _log.info("job accepted", job_id=job.id)
         return await _standing(parts, job, answer), rate_headers(answer.rate)
     return await _known(parts, job, answer), _REPLAYED
+
+
+def asking_of(request: Request, parts: Parts, holder: Holder) -> Asking:
+    """Say who asks for a job by this request, and what decides whether it may."""
+    trace = request.scope[TRACE]
+    return Asking(holder, parts.settings, idempotency_key(request), trace)
 
 
 def require_json(request: Request) -> None:
@@ -99,10 +110,11 @@ def not_after_ms(parts: Parts) -> float:
     return parts.watch.now_ms() + parts.settings.redis_timeout_seconds * 1000
 
 
-async def accepted(parts: Parts, call: Call[T], job_id: str) -> T:
+async def accepted(request: Request, parts: Parts, call: Call[T], job_id: str) -> T:
     """Accept; a lost answer is a Problem that names the (first) job."""
     try:
-        return await parts.committer.run(call)
+        with span_of(request).step("accept", job_id=job_id):
+            return await parts.committer.run(call)
     except OutcomeLost as error:
         raise Problem(
             "accept_unknown",
@@ -157,6 +169,7 @@ def _accepted_job(job: NewJob, answer: Accepted) -> Standing:
             created_at=at,
             deadline_at=at + job.deadline_seconds * 1000,
             history=(Change(1, at, State.QUEUED, 0),),
+            trace=job.trace,
         ),
         rank=answer.rank,
         gate=answer.gate,

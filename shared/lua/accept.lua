@@ -5,7 +5,7 @@
 --       6 max attempts  7 priority  8 spec (JSON)  9 on_unknown  10 hook host ('' none)
 --       11 hook events  12 model  13 credits of one call  14 most before it  15 longest wait (ms; 14
 --       and 15: '' any)  16 job whose picture was copied ('' none)  17 the copy (JSON)
---       18 what an identical request is known by  19... tags
+--       18 what an identical request is known by  19 traceparent ('' none)  20... tags
 -- WITH  owing, accepting
 -- Gives 'accepted' created rank reason eta (ms, -1 not known) rate... | 'replayed' id | 'gone' id
 --       | 'reused' id | 'late' | a refusal of dr.no_room, rate...
@@ -44,7 +44,7 @@ dr.accept({
   id = id, tenant = tenant, deadline = ask.deadline, max_attempts = ARGV[6], priority = ARGV[7],
   spec = ARGV[8], on_unknown = ARGV[9], hook_host = given(ARGV[10]), hook_events = given(ARGV[11]),
   model = ARGV[12], credits = ARGV[13], reused_from = given(ARGV[16]), image = given(ARGV[17]),
-  known_by = ARGV[18], tags = { unpack(ARGV, 19) },
+  known_by = ARGV[18], trace = given(ARGV[19]), tags = { unpack(ARGV, 20) },
 }, now)
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[2], 'fingerprint', ARGV[4], 'job', id)

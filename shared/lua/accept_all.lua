@@ -4,12 +4,12 @@
 --       2 the idempotency record (or the first job, where the client sent no key)   3... the jobs
 -- ARGV  1 tenant  2 not after (ms)  3 fingerprint ('' none)  4 '1' for a retry  5 keep tries (ms)
 --       6 deadline (ms from now)  7 max attempts  8 priority  9 on_unknown  10 model
---       11 credits of one call  12... id, spec of each job
+--       11 credits of one call  12 traceparent ('' none)  13... id, spec of each job
 -- WITH  accepting
 -- Gives 'accepted' created rate... | 'joined' id... | 'gone' id | 'reused' id | 'late'
 --       | a refusal of dr.no_room, rate...
 local tries, tenant, now = KEYS[1], ARGV[1], dr.now()
-local id, count = ARGV[12], (#ARGV - 11) / 2
+local id, count = ARGV[13], (#ARGV - 12) / 2
 local nonce = '{dr}:claim:' .. id -- a retry that is sent twice joins the same jobs
 local refused = tries .. ':refused'
 local ask = {
@@ -81,12 +81,12 @@ local fault = dr.no_room(ask)
 if fault then return refuse(dr.with_rate(fault, ask)) end
 dr.let_in(ask)
 local ids = {}
-for i = 12, #ARGV, 2 do
+for i = 13, #ARGV, 2 do
   ids[#ids + 1] = ARGV[i]
   dr.accept({
     id = ARGV[i], tenant = tenant, deadline = ask.deadline, max_attempts = ARGV[7],
     priority = ARGV[8], on_unknown = ARGV[9], model = ARGV[10], credits = ARGV[11],
-    spec = ARGV[i + 1],
+    spec = ARGV[i + 1], trace = ARGV[12] ~= '' and ARGV[12] or nil,
   }, now)
 end
 local all = table.concat(ids, ' ')

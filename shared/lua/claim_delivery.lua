@@ -9,6 +9,7 @@
 local now = dr.now()
 local LASTING = {
   'tenant', 'model', 'spec', 'max_attempts', 'priority', 'on_unknown', 'created', 'batch', 'hist',
+  'trace',
 }
 
 local function lasting(subject)

@@ -4,7 +4,7 @@
 
 -- Writes a job that nothing speaks against: record, indexes, deadline, event, and its place and
 -- permit. `asked` has id, tenant, priority, max_attempts, spec, on_unknown, model, credits (of one
--- call), deadline (ms from now), and where it has them hook_host, hook_events and tags. Where
+-- call), deadline (ms from now), and where it has them hook_host, hook_events, trace and tags. Where
 -- a picture was copied for it, it has reused_from, image and known_by (what an identical request is
 -- known by), and is born final: there is nothing left to do for it.
 function dr.accept(asked, now)
@@ -25,7 +25,7 @@ function dr.accept(asked, now)
     add('credits', asked.credits)
     add('promised', asked.credits)
   end
-  for _, name in ipairs({ 'hook_host', 'hook_events', 'image', 'reused_from' }) do
+  for _, name in ipairs({ 'hook_host', 'hook_events', 'image', 'reused_from', 'trace' }) do
     add(name, asked[name])
   end
   redis.call('ZADD', dr.index_key(tenant), 0, id)

@@ -2,7 +2,8 @@
 -- Stages a chunk of a batch: whole records where nobody looks, and their places in the indexes,
 -- which pass over them until the batch is committed.
 -- KEYS  1 the batch
--- ARGV  1 batch  2 tenant  3 number of the chunk (from 0)  4 max attempts  5... of each job: id
+-- ARGV  1 batch  2 tenant  3 number of the chunk (from 0)  4 max attempts  5 traceparent ('' none)
+--       6... of each job: id
 --       spec (JSON)  model  priority  deadline (ms from the commit)  on_unknown
 --       hook host ('' none)  hook events  credits of one call  how many tags, and each
 -- Gives 'ok' | 'lost' | a refusal of dr.no_room, rate...
@@ -13,7 +14,7 @@ if chunk > 0 and known[1] ~= 'staged' then return { 'lost' } end -- swept: it to
 if chunk < chunks then return { 'ok' } end
 
 local stage = dr.stage(KEYS[1])
-local ids, zeros, rest, i = {}, {}, {}, 5
+local ids, zeros, rest, i = {}, {}, {}, 6
 while i <= #ARGV do
   local id, priority, deadline = ARGV[i], ARGV[i + 3], tonumber(ARGV[i + 4])
   rest[#rest + 1] = i
@@ -36,6 +37,7 @@ for n, id in ipairs(ids) do
       fields[#fields + 1] = value
     end
   end
+  if ARGV[5] ~= '' then fields[#fields + 1], fields[#fields + 2] = 'trace', ARGV[5] end
   if tonumber(ARGV[at + 8]) > 0 then
     for _, value in ipairs({ 'credits', ARGV[at + 8], 'promised', ARGV[at + 8] }) do
       fields[#fields + 1] = value

@@ -38,6 +38,8 @@ class NewJob:
     #: only ask what would become of it: see `dry_run`
     dry_run: bool = False
     reused: "Reused | None" = None
+    #: a traceparent: what becomes of the job is told below it
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def accept(job: NewJob, *, not_after_ms: float) -> Call[Accepted | NotAccepted]:
             job.reused.source if job.reused else "",
             image_json(job.reused.image) if job.reused else "",
             request_known_by(job.spec) if job.reused else "",
+            job.trace or "",
             *job.spec.tags,
         ),
         _accepted,
@@ -203,6 +206,7 @@ def accept_all(asked: Together, *, not_after_ms: float) -> Call[Accepted | Joine
             first.spec.on_unknown.value,
             first.spec.model,
             first.credits,
+            first.trace or "",
             *each,
         ),
         _accepted_all,

@@ -68,7 +68,8 @@ def stage(
     Gives None, or why not: a word of `accept`, or `lost` where the stage was swept meanwhile.
     """
     flat = [part for job in jobs for part in _staged(job)]
-    args: tuple[Argument, ...] = (batch_id, tenant, number, jobs[0].max_attempts, *flat)
+    first = jobs[0]
+    args = (batch_id, tenant, number, first.max_attempts, first.trace or "", *flat)
     return Call(
         "stage",
         (batch_key(batch_id),),
@@ -105,6 +106,7 @@ class NewBatch:
     webhook_host: str = ""
     idempotency_key: str | None = None
     fingerprint: str = ""
+    trace: str | None = None
 
 
 def commit(batch: NewBatch, *, not_after_ms: float) -> Call[Committed | NotAccepted]:
@@ -116,12 +118,13 @@ def commit(batch: NewBatch, *, not_after_ms: float) -> Call[Committed | NotAccep
     idempotency = f"{PREFIX}idem:{batch.tenant}:{batch.idempotency_key}"
     events = " ".join((batch.spec.webhook or {}).get("events", ()))
     hook = ("hook_host", batch.webhook_host, "hook_events", events) if events else ()
+    trace = ("trace", batch.trace) if batch.trace else ()
     return Call(
         "commit",
         (key, idempotency if batch.fingerprint else key),
         (
             *(batch.id, batch.tenant, not_after_ms, batch.fingerprint, batch.size),
-            *("spec", batch_json(batch.spec), *hook),
+            *("spec", batch_json(batch.spec), *hook, *trace),
         ),
         _committed,
     )

@@ -40,6 +40,12 @@ class Delivery:
     data: Mapping[str, Any] | None = None
 
     @property
+    def trace(self) -> str | None:
+        """The traceparent of what it tells of."""
+        told = self.job or self.batch
+        return told.trace if told else None
+
+    @property
     def is_test(self) -> bool:
         """Whether somebody waits to see what comes of it: it is sent once."""
         return self.type == TEST_TYPE

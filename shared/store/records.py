@@ -90,6 +90,7 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         timings=_timings(record),
         history=_history(record),
         notes=_notes(record),
+        trace=record.get("trace"),
     )
 
 
@@ -134,6 +135,7 @@ def batch_of(batch_id: str, record: Mapping[str, str]) -> Batch:
         canceled_at=_number(record, "canceled_at"),
         completed_at=_number(record, "completed"),
         is_canceling="canceling" in record,
+        trace=record.get("trace"),
     )
 
 

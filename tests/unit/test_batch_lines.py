@@ -33,7 +33,9 @@ def read(raw: bytes, at: list[int]) -> Document:
     return document
 
 
-@given(CUTS, st.lists(st.text(st.characters(exclude_characters="\n"))), st.booleans())
+@given(
+    CUTS, st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"))), st.booleans()
+)
 def test_lines_are_the_same_wherever_the_body_is_cut(
     at: list[int],
     texts: list[str],

@@ -12,8 +12,7 @@ from starlette.responses import Response
 from api.dialects.openai.ask import Asked, asked_for
 from api.dialects.openai.body import ImagesBody
 from api.dialects.presence import while_there
-from api.jobs.ask import Asking
-from api.jobs.create import accepted, idempotency_key, not_after_ms, require_json
+from api.jobs.create import accepted, asking_of, not_after_ms, require_json
 from api.parts import Parts, parts_of, tenant_of
 from api.problems import Problem
 from api.query import Query, text
@@ -48,26 +47,30 @@ async def create_images(request: Request) -> Response:
     query.take("api-version", text)  # Open WebUI sends it where it is set
     query.done()
     require_json(request)
-    asking = Asking(holder, parts.settings, idempotency_key(request))
+    asking = asking_of(request, parts, holder)
     is_retry = request.headers.get(_RETRY_COUNT, "0") != "0"
     asked = asked_for(await request.body(), asking, is_retry=is_retry)
-    jobs, headers = await _accept(parts, asked.together)
+    jobs, headers = await _accept(request, parts, asked.together)
     response = await _answer(request, parts, holder, asked, jobs)
     response.headers.update(headers)
     return response
 
 
-async def _accept(parts: Parts, together: Together) -> tuple[Sequence[str], Mapping[str, str]]:
+async def _accept(
+    request: Request, parts: Parts, together: Together
+) -> tuple[Sequence[str], Mapping[str, str]]:
     """Give the ids of the jobs, new ones or those of an earlier try, and what is told of them."""
     first = together.jobs[0]
     call = accept_all(together, not_after_ms=not_after_ms(parts))
-    answer = await accepted(parts, call, first.id)
+    answer = await accepted(request, parts, call, first.id)
     if isinstance(answer, NotAccepted):
         raise refusal(answer)
     if isinstance(answer, Accepted):
         counted = metrics.JOBS_ACCEPTED.labels(first.spec.model, first.priority.value)
         counted.inc(len(together.jobs))
-        return [job.id for job in together.jobs], rate_headers(answer.rate)
+        ids = [job.id for job in together.jobs]
+        _log.info("jobs accepted", job_ids=ids)
+        return ids, rate_headers(answer.rate)
     return answer.jobs, {}
 
 

@@ -10,8 +10,7 @@ from starlette.responses import Response
 
 from api.dialects.replicate.ask import new_prediction
 from api.headers import preferred_wait
-from api.jobs.ask import Asking
-from api.jobs.create import idempotency_key, queued, require_json, until_final
+from api.jobs.create import asking_of, queued, require_json, until_final
 from api.jobs.read import CLOCKS_APART_MS, LOOK, id_bound, read_job
 from api.parts import Parts, parts_of, tenant_of
 from api.problems import not_found
@@ -49,11 +48,11 @@ async def _create(request: Request, model: str | None) -> Response:
     require_json(request)
     if model is not None and model not in MODELS:
         raise not_found("model")
-    asking = Asking(holder, parts.settings, idempotency_key(request))
+    asking = asking_of(request, parts, holder)
     cancel_after = request.headers.get("cancel-after")
     raw = await request.body()
     job = new_prediction(raw, asking, model=model, cancel_after=cancel_after)
-    standing, headers = await queued(parts, job)
+    standing, headers = await queued(request, parts, job)
     response = await _made(request, parts, standing)
     response.headers.update(headers)
     return response
