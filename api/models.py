@@ -41,11 +41,17 @@ def model_shown(model: Model, parts: Parts) -> dict[str, Any]:
         "id": model.id,
         "name": model.name,
         "description": model.description,
-        "state": "active",
+        "state": _state(model, parts),
         "input_schema": model.schema(),
         "defaults": model.defaults(),
         "price": price_shown(parts.price_of(model.id)),
     }
+
+
+def _state(model: Model, parts: Parts) -> str:
+    """Say whether the provider offered the model when it was last asked for it."""
+    service = parts.watch.service
+    return "unsupported" if service and model.id in service.gone_models else "active"
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -139,7 +139,11 @@ _MODEL = object_of(
         "id": TEXT,
         "name": TEXT,
         "description": TEXT,
-        "state": {"enum": ["active"]},
+        "state": {
+            "enum": ["active", "unsupported"],
+            "description": "unsupported: the provider said so to the last job that asked for it. "
+            "Jobs are taken all the same; the first that succeeds makes it active again.",
+        },
         "input_schema": ANY,
         "defaults": ANY,
         "price": _PRICE,

@@ -16,6 +16,7 @@ from shared.errors import StoreDown, StoreError, StoreFull
 from shared.logs import log
 from shared.metrics import RedisGauges, ServiceCollector
 from shared.store.committer import BROKEN, Committer
+from shared.store.reading import ServiceFacts
 from shared.store.reading import facts as service_facts
 from shared.store.tenants import SIGNING_KEY, new_signing_key
 
@@ -48,6 +49,8 @@ class Watch:
         self._full = False
         self.reasons = ["Redis was not reached yet."]
         self.redis = RedisFacts()
+        #: what the service looked like when it was last looked at, None before
+        self.service: ServiceFacts | None = None
         self._collector = ServiceCollector()
         #: the gauges of the whole service, apart from what this process counts itself
         self.registry = CollectorRegistry()
@@ -121,7 +124,8 @@ class Watch:
         self.reasons = fitness(facts)
         if self._signing_key is None:
             self._signing_key = await self._read_signing_key()
-        self._collector.facts = await self._committer.run(service_facts())
+        self.service = await self._committer.run(service_facts())
+        self._collector.facts = self.service
 
     async def _appendfsync(self) -> str:
         """Read what INFO does not tell; '' where CONFIG is hidden."""

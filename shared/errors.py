@@ -12,6 +12,7 @@ DarkroomError
 ├─ ObjectMissing                             the storage has no such object
 └─ JobError                                  ends or delays a job, and is shown on it
    ├─ ProviderRejected     provider_rejected
+   ├─ ModelGone            provider_rejected         marks the model
    ├─ ContentRejected      content_rejected
    ├─ ProviderAuth         provider_auth             holds the queue
    ├─ ProviderCredits      provider_credits          holds the queue
@@ -119,6 +120,12 @@ class JobError(DarkroomError):
 
 class ProviderRejected(JobError):
     """The provider will not make this image, however often it is asked."""
+
+    code = ErrorCode.PROVIDER_REJECTED
+
+
+class ModelGone(JobError):
+    """The provider does not offer the model any more."""
 
     code = ErrorCode.PROVIDER_REJECTED
 

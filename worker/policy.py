@@ -16,6 +16,7 @@ from shared.errors import (
     ImageInvalid,
     Internal,
     JobError,
+    ModelGone,
     ProviderAuth,
     ProviderBusy,
     ProviderCredits,
@@ -26,7 +27,7 @@ from shared.errors import (
     UnknownOutcome,
 )
 from shared.jobs import Change, Job, OnUnknown, State
-from shared.store.moves import ALIVE, DOWN, NOTHING, Again, Lesson
+from shared.store.moves import ALIVE, DOWN, GONE, NOTHING, Again, Lesson
 
 #: Gives a number from 0 to 1 each time.
 Chance = Callable[[], float]
@@ -119,6 +120,7 @@ _LESSONS: Mapping[type[JobError], Lesson] = {
     ProviderTimeout: DOWN,
     # it answered, and understood what it was asked
     ProviderRejected: ALIVE,
+    ModelGone: GONE,
     ContentRejected: ALIVE,
 }
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from shared.errors import (
     ContentRejected,
     JobError,
+    ModelGone,
     ProviderAuth,
     ProviderBusy,
     ProviderCredits,
@@ -158,7 +159,7 @@ ROWS: tuple[Row, ...] = (
     Row(_says_busy, _told(ProviderDown, "The model is not available at 1min.ai now")),
     Row(
         lambda r: r.code == "UNSUPPORTED_MODEL",
-        _told(ProviderRejected, "1min.ai does not offer this model"),
+        _told(ModelGone, "1min.ai does not offer this model"),
     ),
     Row(
         lambda r: r.code == "MISSING_REQUIRED_FIELDS",

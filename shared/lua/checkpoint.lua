@@ -8,7 +8,7 @@ local job, word = dr.held(ARGV[1], ARGV[2], 'checkpoint', ARGV[3])
 if not job then return word end
 local now = dr.now()
 redis.call('HDEL', KEYS[1], 'pending')
-dr.learn('alive', now)
+dr.learn('alive', now, job.model)
 dr.spend(job, now)
 dr.move(job, 'fetching', now,
   { 'answer', ARGV[4], 'record_id', ARGV[5], 't_provider', ARGV[6], 'object', ARGV[7] })

@@ -11,6 +11,6 @@ local now = dr.now()
 dr.note(job, now, 'failed', ARGV[9])
 if ARGV[7] == '1' then redis.call('HINCRBY', KEYS[1], 'unknown', 1) end
 if ARGV[7] == '1' or job.pending then dr.spend(job, now) end -- it may be billed all the same
-dr.learn(ARGV[8], now)
+dr.learn(ARGV[8], now, job.model)
 dr.fail(job, now, ARGV[4], ARGV[5], ARGV[6])
 return 'ok'

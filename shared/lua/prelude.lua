@@ -566,8 +566,9 @@ end
 
 -- A call that went well shows that the provider is up; but that it is not too fast any more, or has
 -- credits again, only where it began after the hold did, which the probe alone can have done.
-local function alive()
-  redis.call('HDEL', '{dr}:gate', 'fails', 'trips')
+-- A model that was gone is there again.
+local function alive(model)
+  redis.call('HDEL', '{dr}:gate', 'fails', 'trips', 'gone:' .. model)
   local budget = tonumber(redis.call('HGET', '{dr}:gate', 'budget'))
   if budget and budget + C.retry_share < C.retry_budget then
     redis.call('HSET', '{dr}:gate', 'budget', string.format('%.2f', budget + C.retry_share))
@@ -590,12 +591,15 @@ local function down(now)
   if fails >= C.circuit_failures or budget == 0 then trip(now) end
 end
 
--- Draws the lesson of one call for all workers: 'alive', 'down', 'stored',
+-- Draws the lesson of one call, of a model ('' none), for all workers: 'alive', 'gone', 'down', 'stored',
 -- 'hold <reason> <ms> [<credits needed> <credits left>]', 'dead <key>', 'living <key>'.
-function dr.learn(lesson, now)
+function dr.learn(lesson, now, model)
   local word, a, b, needed, has = string.match(lesson, '^(%S+) ?(%S*) ?(%S*) ?(%S*) ?(%S*)$')
   if word == 'alive' then
-    alive()
+    alive(model)
+  elseif word == 'gone' then
+    alive(model)
+    redis.call('HSET', '{dr}:gate', 'gone:' .. model, dr.int(now))
   elseif word == 'stored' then
     dr.free('storage')
   elseif word == 'hold' then

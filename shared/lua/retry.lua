@@ -20,6 +20,6 @@ if ARGV[7] == '1' then
   dr.discard(job, now)
   job.answer = nil
 end
-dr.learn(ARGV[8], now)
+dr.learn(ARGV[8], now, job.model)
 dr.requeue(job, now, tonumber(ARGV[4]), { 'why_code', ARGV[9], 'why_message', ARGV[10] })
 return 'ok'

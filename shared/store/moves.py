@@ -63,6 +63,8 @@ class Lesson:
 NOTHING = Lesson("none")
 ALIVE = Lesson("alive")
 DOWN = Lesson("down")
+#: the provider is up, and does not offer the job's model; a good call of it takes that back
+GONE = Lesson("gone")
 
 
 def claim(

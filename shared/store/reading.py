@@ -178,6 +178,8 @@ class ServiceFacts:
     webhook_pending: int
     holds: frozenset[str]
     dead_keys: int
+    #: models that the provider said it does not offer, when last asked
+    gone_models: frozenset[str]
     sweep_age: float
     webhook_parked: int
     webhook_endpoints: Mapping[str, int]
@@ -211,6 +213,9 @@ def _facts(reply: Sequence[Any]) -> ServiceFacts:
         webhook_pending=numbers.get("webhook_pending", 0),
         holds=_holds(gate, int(now)),
         dead_keys=sum(name.startswith("dead:") for name in gate),
+        gone_models=frozenset(
+            name.removeprefix("gone:") for name in gate if name.startswith("gone:")
+        ),
         sweep_age=(int(now) - int(swept)) / 1000 if swept else 0.0,
         webhook_parked=numbers.get("webhook_parked", 0),
         webhook_endpoints={

@@ -1,7 +1,7 @@
 """Row 17: one tenant floods, or fifty do; somebody else's single job is next all the same."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,7 @@ from sandbox.waiting import wait_until
 from shared.jobs import Job, Spec
 from shared.store import asking
 from shared.store.opening import open_tenant
+from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import Service, service
 from tests.growth import fill, run_many, usual_spec
@@ -26,9 +27,10 @@ SLOTS = WORKERS * THREADS
 LATENCY_SECONDS = 0.6
 #: Single jobs sent into each flood, and calls seen after the last.
 SINGLES, CALLS = 5, 4 * SLOTS
-#: The part of all slots that must hold a job while there is a backlog; the rest is the way from one
-#: to the next, over Celery, which is long where sixteen programs share two processors.
-HELD = 0.5
+#: The part of all slots' time that the provider must be at work for while there is a backlog, where
+#: the machine is free and where sixteen programs share its processors. The rest is the way from one
+#: job to the next: fetch, store, claim.
+WORKED, WORKED_LEAST = 0.85, 0.4
 
 
 @pytest.fixture(scope="module")
@@ -104,16 +106,14 @@ def most_at_once(flood: Flood) -> int:
     return max(sum(at <= now < at + LATENCY_SECONDS for at in began) for now in began)
 
 
-def held(flood: Flood, singles: Iterable[Job]) -> float:
-    """Give the part of all slots that held a job, from the first that filled the last slot on.
+def worked(flood: Flood) -> float:
+    """Give the part of all slots' time that the provider was at work for, by its own ledger.
 
-    A slow machine makes jobs longer and the gaps between them too: their ratio tells least of it.
+    From the call that filled the last slot on, to the last call.
     """
-    others = [flood.job(call) for call in flood.calls() if call["prompt"] in flood.jobs]
-    jobs = [job for job in (*others, *singles) if job.claimed_at]
-    claims = sorted(job.claimed_at or 0 for job in jobs)
-    first, last = claims[SLOTS - 1], claims[-1]
-    spans = [(max(job.claimed_at or 0, first), min(job.finished_at or last, last)) for job in jobs]
+    began = sorted(datetime.fromisoformat(call["at"]).timestamp() for call in flood.calls())
+    first, last = began[SLOTS - 1], began[-1]
+    spans = [(max(at, first), min(at + LATENCY_SECONDS, last)) for at in began]
     return sum(max(end - begin, 0) for begin, end in spans) / (SLOTS * (last - first))
 
 
@@ -127,7 +127,7 @@ def send_one(here: Service, tenant: str) -> Job:
     return here.job(str(job_id))
 
 
-def survive(here: Service, flood: Flood) -> tuple[list[str], dict[str, object]]:
+def survive(here: Service, flood: Flood, in_time: InTime) -> tuple[list[str], dict[str, object]]:
     """Send single jobs into a flood; gives them, and what was seen."""
     wait_until(lambda: len(flood.calls()) >= SLOTS, "a flood at work", seconds=30)
     singles, slots, claims = [], [], []
@@ -137,28 +137,35 @@ def survive(here: Service, flood: Flood) -> tuple[list[str], dict[str, object]]:
         slots.append(slots_before(flood, job))
         claims.append(claims_before(flood, job))
     flood.wait_for_calls(CALLS)
-    part, most = held(flood, map(here.job, singles)), most_at_once(flood)
+    part, most = worked(flood), most_at_once(flood)
     # by Redis' word none waits for a third; a thread can be late between its claim and its call
     assert max(claims) <= 2, (claims, slots)
     assert sorted(slots)[SINGLES // 2] <= 2, (claims, slots)
-    assert part >= HELD, (part, claims, slots)
+    assert part >= WORKED_LEAST, (part, claims, slots)
+    in_time(WORKED, part)  # where the machine is free
     assert most <= SLOTS
-    return singles, {"slots before it": slots, "slots held": f"{part:.0%}", "at once": most}
+    return singles, {
+        "slots before it": slots,
+        "provider at work": f"{part:.0%} of all slots' time",
+        "at once": most,
+    }
 
 
 @pytest.mark.parametrize("tenants", [1, 50])
 @pytest.mark.parametrize("jobs", [2_000, pytest.param(10_000, marks=pytest.mark.long)])
 def test_a_single_job_waits_two_slots_at_most_while_others_flood(
-    here: Service, audit: Audit, tell: Tell, jobs: int, tenants: int
+    here: Service, audit: Audit, tell: Tell, in_time: InTime, jobs: int, tenants: int
 ) -> None:
     with Flood.over(here, jobs=jobs, tenants=tenants) as flood:
-        singles, seen = survive(here, flood)
+        singles, seen = survive(here, flood, in_time)
     here.wait_for_end(singles)
     audit(here, singles)
     tell(17, f"{jobs} queued for {tenants}", **seen)
 
 
-def test_a_flood_at_its_cap_leaves_no_slot_idle(here: Service, audit: Audit, tell: Tell) -> None:
+def test_a_flood_at_its_cap_leaves_no_slot_idle(
+    here: Service, audit: Audit, tell: Tell, in_time: InTime
+) -> None:
     # given a flood that may run one, in front of another that may run all
     here.world.limit("flood-1-0", max_running=1)
     with (
@@ -166,7 +173,7 @@ def test_a_flood_at_its_cap_leaves_no_slot_idle(here: Service, audit: Audit, tel
         Flood.over(here, jobs=500, tenants=50) as flood,
     ):
         # when
-        singles, seen = survive(here, flood)
+        singles, seen = survive(here, flood, in_time)
         mine = [capped.job(call) for call in capped.calls() if call["prompt"] in capped.jobs]
     here.world.limit("flood-1-0", max_running=None)
     # then it had its one slot, and never two

@@ -8,7 +8,9 @@ import redis
 
 from sandbox.waiting import wait_until
 from shared import ids
+from shared.errors import ModelGone
 from shared.models import DEFAULT_MODEL
+from shared.store import moves
 from tests.bad_bodies import BAD_BODIES
 from tests.front_door import (
     PROMPT,
@@ -371,3 +373,18 @@ def test_models_tell_what_can_be_asked_for(door: FrontDoor) -> None:
     assert models[0]["defaults"]["output_quality"] == 80
     assert models[0]["input_schema"]["properties"]["seed"]
     problem(door.client.get("/v1/models/nobody/nothing"), 404, "not_found")
+
+
+def test_a_model_that_the_provider_does_not_offer_says_so_until_a_job_of_it_succeeds(
+    door: FrontDoor,
+) -> None:
+    def state() -> str:
+        return str(door.client.get(f"/v1/models/{DEFAULT_MODEL}").json()["state"])
+
+    door.create()
+    held = door.world.call(door.world.claim())
+    door.world.store.run(moves.fail(held, ModelGone("Not any more."), lesson=moves.GONE))
+    wait_until(lambda: state() == "unsupported", "the model to be marked")
+    door.create()
+    door.succeed()
+    wait_until(lambda: state() == "active", "the model to be taken back")

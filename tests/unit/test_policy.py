@@ -17,6 +17,7 @@ from shared.errors import (
     ImageTooLarge,
     Internal,
     JobError,
+    ModelGone,
     ProviderAuth,
     ProviderBusy,
     ProviderCredits,
@@ -27,13 +28,14 @@ from shared.errors import (
     UnknownOutcome,
 )
 from shared.jobs import Answer, Job, OnUnknown, State
-from shared.store.moves import ALIVE, DOWN, NOTHING, Again, Lesson
+from shared.store.moves import ALIVE, DOWN, GONE, NOTHING, Again, Lesson
 from tests.jobs import history, job
 from worker import policy
 from worker.policy import Failed, decide
 
 KINDS = (
     ProviderRejected,
+    ModelGone,
     ContentRejected,
     ProviderAuth,
     ProviderCredits,
@@ -73,6 +75,7 @@ FAILS_ON_UNKNOWN = job(on_unknown=OnUnknown.FAIL)
 TABLE = """
 error            | fresh          | last attempt  | unknown before | anew before   | fail on unknown
 ProviderRejected | fail           | fail          | fail           | fail          | fail
+ModelGone        | fail           | fail          | fail           | fail          | fail
 ContentRejected  | fail           | fail          | fail           | fail          | fail
 ProviderAuth     | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderCredits  | again, free    | again, free   | again, free    | again, free   | again, free
@@ -136,6 +139,7 @@ def test_the_table_has_every_error() -> None:
         (UnknownOutcome(""), DOWN),
         (ProviderTimeout(""), DOWN),
         (ProviderRejected(""), ALIVE),
+        (ModelGone(""), GONE),
         (ContentRejected(""), ALIVE),
         (ImageInvalid(""), NOTHING),
         (ImageExpired(""), NOTHING),

@@ -7,6 +7,7 @@ import pytest
 from shared.errors import (
     ContentRejected,
     JobError,
+    ModelGone,
     ProviderAuth,
     ProviderBusy,
     ProviderCredits,
@@ -55,7 +56,7 @@ TABLE: list[tuple[str, Reply, type[JobError]]] = [
     ("406", reply(406, {"errorCode": "INSUFFICIENT_CREDITS"}), ProviderCredits),
     ("402", reply(402), ProviderCredits),
     ("credits under 400", reply(400, {"code": "INSUFFICIENT_CREDITS"}), ProviderCredits),
-    ("model gone", reply(400, {"errorCode": "UNSUPPORTED_MODEL"}), ProviderRejected),
+    ("model gone", reply(400, {"errorCode": "UNSUPPORTED_MODEL"}), ModelGone),
     (
         "fields",
         reply(400, {"errorCode": "MISSING_REQUIRED_FIELDS", "details": FIELDS}),
