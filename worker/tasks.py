@@ -19,6 +19,7 @@ from shared.settings import Settings, load_settings, require
 from worker.deliver import do_next_delivery
 from worker.generate import do_next_job
 from worker.life import Life, OpenRoom, build_room
+from worker.threads import Telling
 
 
 class Permit(Request):
@@ -58,7 +59,7 @@ def build(settings: Settings, open_room: OpenRoom = build_room) -> Celery:
     def end(**_: object) -> None:
         life.end()
 
-    app.steps["worker"].add(_stopping(life))
+    app.steps["worker"].update({Telling, _stopping(life)})
     return app
 
 

@@ -30,7 +30,7 @@ SINGLES, CALLS = 5, 4 * SLOTS
 #: The part of all slots' time that the provider must be at work for while there is a backlog, where
 #: the machine is free and where sixteen programs share its processors. The rest is the way from one
 #: job to the next: fetch, store, claim.
-WORKED, WORKED_LEAST = 0.85, 0.4
+WORKED, WORKED_LEAST = 0.85, 0.5
 
 
 @pytest.fixture(scope="module")
