@@ -12,7 +12,7 @@ ARGS ?=
 SEEDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast test-long faults faults-long growth check fmt deploy-files lock clean
+.PHONY: help setup up test test-fast test-long faults faults-long growth screenshots check fmt deploy-files lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,17 +50,22 @@ test-long: setup ## the long forms of the other tests: 10,000 steps, lines, jobs
 growth: setup ## what a call costs with a million jobs queued, and a job of Redis' memory (10 minutes)
 	@$(BIN)/pytest -m long tests/contract/test_growth.py $(ARGS)
 
+screenshots: setup ## make the pictures of the web pages in docs/screenshots anew
+	@$(BIN)/pytest -q -m screenshots tests/browser $(ARGS)
+
 check: setup ## formatter, linter, types, import contracts, spelling, what is in deploy/
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell
+	@$(BIN)/python -m tests.biome check --error-on-warnings api/pages
 	@$(BIN)/pytest -q tests/deploy
 
 fmt: setup ## let the formatter and the linter's safe fixes have their way
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(BIN)/python -m tests.biome check --write api/pages
 
 deploy-files: setup ## write anew what is written by programs: rules, dashboards, .env.example
 	@$(BIN)/python -m deploy.objectives
@@ -72,4 +77,4 @@ lock: $(UV) ## resolve the dependencies anew into uv.lock
 	@$(UV) lock --upgrade
 
 clean: ## remove the environment and what the stack kept
-	@rm -rf .venv .uv .darkroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules .tools
+	@rm -rf .venv .uv .darkroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules tests/js/*/node_modules .tools
