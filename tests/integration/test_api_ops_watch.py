@@ -253,6 +253,7 @@ def test_whoever_may_only_read_sends_nothing_again(door: FrontDoor, operator: ht
     ).json()
     failed = fail_a_delivery(door)
     with client_of(door.url, made["key"]) as reader:
+        assert read(reader, "me")["scopes"] == ["ops:read"]
         for path in ("now", "history", "workers", "deliveries", f"deliveries/{failed}"):
             read(reader, path)
         problem(reader.post(f"/ops/v1/deliveries/{failed}/redeliver"), 403, "forbidden")

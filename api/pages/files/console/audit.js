@@ -1,0 +1,41 @@
+// What operators did: who, when, to what, and for which request.
+import { el } from "../parts/dom.js";
+import { moment, title } from "../parts/words.js";
+import { Listing, nothingFound } from "./listing.js";
+import { link } from "./places.js";
+import { jobLink } from "./shown.js";
+
+const COLUMNS = ["When", "By", "Did", "To", "Detail", "Request"];
+const TENANT_ACTIONS = /^(tenant|key)\./;
+
+export function audit({ client, place }) {
+  let { query } = place;
+  const listing = new Listing({ caption: "What operators did, the newest first", columns: COLUMNS, row, path: "audit", nothing: nothingFound("write of an operator", "Whatever is changed here or by the program “darkroom” is noted, and by whom.") });
+  const node = el("div", { class: "stack" }, el("h1", {}, "Audit"), listing.node);
+  return {
+    heading: "Audit",
+    node,
+    seconds: 5,
+    turn: (next) => { query = next; },
+    load: (signal) => listing.load((cursor) => client.get("/ops/v1/audit", { limit: 50, cursor }, { signal }), query),
+  };
+}
+
+function row(entry) {
+  const by = entry.by.startsWith("cli:") ? `${entry.by.slice(4)}, by the program` : entry.by;
+  return [
+    el("time", { datetime: entry.at }, moment(entry.at)), el("span", { class: "mono" }, by), title(entry.action.replace(".", ": ")), target(entry), detail(entry.detail),
+    entry.request_id ? el("span", { class: "mono soft" }, entry.request_id) : "",
+  ];
+}
+
+function target({ action, target: to, detail: { filter } }) {
+  if (filter?.id) return jobLink(filter.id, `…${filter.id.slice(-10)}`);
+  if (TENANT_ACTIONS.test(action)) return el("a", { href: link(`tenants/${encodeURIComponent(to)}`) }, to);
+  return to === "*" ? "All tenants" : to;
+}
+
+function detail(given) {
+  const flat = Object.entries(given).map(([name, value]) => `${title(name).toLowerCase()} ${value && typeof value === "object" ? JSON.stringify(value) : value}`);
+  return el("span", { class: "soft" }, flat.join(", "));
+}
