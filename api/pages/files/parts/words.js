@@ -42,7 +42,7 @@ export function ago(at, now = Date.now()) {
   if (!at) return "–";
   const away = (Date.parse(at) - now) / 1000;
   for (const [word, size] of STEPS) {
-    if (Math.abs(away) >= size) return AGO.format(Math.trunc(away / size), word);
+    if (Math.abs(away) >= size) return AGO.format(Math.round(away / size), word);
   }
   return away > 30 ? `in ${Math.round(away)} s` : "just now";
 }

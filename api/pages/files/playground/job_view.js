@@ -1,0 +1,121 @@
+// One job in full: its picture, its life, its numbers, and what can be done with it.
+import { codeBlock } from "../parts/code.js";
+import { el, fill } from "../parts/dom.js";
+import { icon } from "../parts/icons.js";
+import { trouble } from "../parts/say.js";
+import { seconds } from "../parts/words.js";
+import { lifeOf } from "./life.js";
+import { numbersOf } from "./numbers.js";
+import { addressOf, badgeOf, pictureOf, placeholderOf } from "./picture.js";
+import { isFinal, waitingWords } from "./told.js";
+
+/** How often a waiting job is asked for its place in the queue, in milliseconds. */
+const PLACE_MS = 2000;
+
+export class JobView {
+  /** `deeds` are what the buttons do, `changed(job)` is called whenever the job is another. */
+  constructor(client, job, deeds, changed = () => {}) {
+    this.client = client;
+    this.deeds = deeds;
+    this.changed = changed;
+    this.stop = new AbortController();
+    this.parts = Object.fromEntries(["figure", "state", "said", "numbers"].map((name) => [name, el("div", { class: name })]));
+    this.bar = el("div", { class: "row deeds", role: "group", "aria-label": "What can be done with it" });
+    this.json = codeBlock("the job as JSON", "", { wrap: true });
+    this.life = lifeOf(client, job, { signal: this.stop.signal, changed: () => this.refresh() });
+    this.clock = setInterval(() => this.#tick(), 100);
+    this.#show(job);
+    this.#keepPlace();
+    this.stop.signal.addEventListener("abort", () => clearInterval(this.clock));
+  }
+
+  /** Everything but the picture, which may stand elsewhere. */
+  get facts() {
+    return [this.parts.said, this.bar, el("div", { class: "told" }, this.life, this.parts.numbers)];
+  }
+
+  /** Ends the following. */
+  close() {
+    this.stop.abort();
+  }
+
+  /** Reads the job anew. */
+  async refresh() {
+    try {
+      const job = await this.client.get(`/v1/jobs/${this.job.id}`, {}, { signal: this.stop.signal });
+      if (job.version >= this.job.version) this.#show(job);
+    } catch (error) {
+      if (!this.stop.signal.aborted && error.status === 404) this.#gone(error);
+    }
+  }
+
+  #show(job) {
+    const isNew = this.job?.status !== job.status;
+    const before = this.job;
+    this.job = job;
+    if (!before?.image || !job.image) fill(this.parts.figure, job.image ? pictureOf(job) : placeholderOf(job));
+    if (isNew) this.#showDeeds();
+    fill(this.parts.said, job.error && job.status === "failed" && trouble({ title: "It failed", message: job.error.message, faults: [], code: job.error.code }));
+    fill(this.parts.numbers, numbersOf(job));
+    this.json.set(JSON.stringify(job, null, 2));
+    this.#tick();
+    if (before?.version !== job.version) this.changed(job);
+    if (isFinal(job)) clearInterval(this.clock);
+  }
+
+  #gone(error) {
+    this.close();
+    fill(this.parts.said, trouble(error));
+    fill(this.bar);
+  }
+
+  #tick() {
+    const { job } = this;
+    const took = ((job.finished_at ? Date.parse(job.finished_at) : Date.now()) - Date.parse(job.created_at)) / 1000;
+    const time = isFinal(job) || took < 0 ? "" : el("span", { class: "soft clock", "aria-hidden": true }, seconds(took));
+    const words = `${job.status} ${waitingWords(job)} ${time && time.textContent}`;
+    if (words === this.words) return;
+    this.words = words;
+    fill(this.parts.state, badgeOf(job), time, el("span", { class: "soft" }, waitingWords(job)));
+  }
+
+  /** The place in the queue moves without an event of the job's own. */
+  #keepPlace() {
+    const timer = setInterval(() => {
+      if (isFinal(this.job)) clearInterval(timer);
+      else if (this.job.status === "queued" && !document.hidden) this.refresh();
+    }, PLACE_MS);
+    this.stop.signal.addEventListener("abort", () => clearInterval(timer));
+  }
+
+  #showDeeds() {
+    const hadFocus = this.bar.contains(document.activeElement);
+    fill(this.bar, deedsFor(this.job).map(([name, drawing, words, kind]) => this.#button(name, drawing, words, kind)));
+    if (hadFocus) this.bar.querySelector("button, a")?.focus();
+  }
+
+  #button(name, drawing, words, kind = "") {
+    const inside = [icon(drawing), words];
+    if (name === "download") return el("a", { class: "button small", href: addressOf(this.job), download: fileName(this.job) }, inside);
+    const act = async (event) => {
+      const button = event.currentTarget;
+      button.disabled = true;
+      await this.deeds[name](this.job, this);
+      button.disabled = false;
+    };
+    return el("button", { type: "button", class: `button small ${kind}`, onclick: act }, inside);
+  }
+}
+
+/** What can be done with a job as it is: [deed, drawing, words, kind]. */
+function deedsFor({ status }) {
+  const always = [["use", "pencil", "Use parameters"], ["code", "code", "Code"], ["link", "link", "Copy link"]];
+  if (!["succeeded", "failed", "canceled"].includes(status)) return [["cancel", "stop", "Cancel", "bad"], ...always];
+  const remove = ["remove", "bin", "Delete", "bad"];
+  if (status !== "succeeded") return [["retry", "again", "Try again"], ...always, remove];
+  return [["download", "download", "Download"], ["vary", "dice", "Vary"], ["reproduce", "again", "Reproduce"], ...always, remove];
+}
+
+function fileName(job) {
+  return `${job.id}.${job.image.key.split(".").at(-1)}`;
+}

@@ -1,0 +1,42 @@
+// The picture of a job, or what stands in its place.
+import { el } from "../parts/dom.js";
+import { icon } from "../parts/icons.js";
+import { statusWords } from "./told.js";
+
+/**
+ * The address of a job's picture at this very server: `image.url` may name the service as others reach
+ * it. Its signature opens it, so that a browser loads and keeps it like any other.
+ */
+export function addressOf(job) {
+  return `/v1/jobs/${job.id}/image${new URL(job.image.url, location.href).search}`;
+}
+
+/** What a reader who does not see the picture is told. */
+export function altOf(job) {
+  return String(job.input.prompt ?? "A picture");
+}
+
+/** A picture that takes its place before it is loaded. */
+export function pictureOf(job, { lazy = false } = {}) {
+  const { width, height } = job.image;
+  return el("img", { src: addressOf(job), alt: altOf(job), width, height, loading: lazy ? "lazy" : "eager", decoding: "async" });
+}
+
+/** What stands where no picture is: its shape, and the state in a word. */
+export function placeholderOf(job) {
+  const [wide, high] = String(job.input.aspect_ratio ?? "1:1").split(":").map(Number);
+  const [words, kind] = statusWords(job.status);
+  const isMoving = kind === "busy" || kind === "wait";
+  return el(
+    "div",
+    { class: `placeholder ${isMoving ? "moving" : ""}`, style: { "aspect-ratio": `${wide || 1} / ${high || 1}` } },
+    isMoving ? el("span", { class: "spinner" }) : icon(kind === "bad" ? "warning" : "image"),
+    el("span", {}, words),
+  );
+}
+
+/** The state of a job: a word with a colour. */
+export function badgeOf({ status }) {
+  const [words, kind] = statusWords(status);
+  return el("span", { class: `badge ${kind}` }, words);
+}

@@ -1,0 +1,42 @@
+// Text as the languages write it, so that whatever a prompt says it stays text. Pure.
+
+/** For a POSIX shell. */
+export function shell(text) {
+  return /^[A-Za-z0-9_\/:=.,@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** A value of JSON as Python; long objects over several lines. */
+export function python(value, indent = 0) {
+  if (value === null) return "None";
+  if (value === true) return "True";
+  if (value === false) return "False";
+  if (typeof value === "string") return pythonText(value);
+  if (typeof value === "number") return String(value);
+  return composed(value, indent, python, pythonText);
+}
+
+/** A value of JSON as JavaScript. */
+export function javascript(value, indent = 0) {
+  if (value === null || typeof value !== "object") return scriptText(value);
+  return composed(value, indent, javascript, (name) => (/^[A-Za-z_$][\w$]*$/.test(name) ? name : scriptText(name)));
+}
+
+function composed(value, indent, write, writeName) {
+  const pad = " ".repeat(indent + 4);
+  const items = Array.isArray(value)
+    ? value.map((one) => write(one, indent + 4))
+    : Object.entries(value).map(([name, one]) => `${writeName(name)}: ${write(one, indent + 4)}`);
+  const [open, close] = Array.isArray(value) ? "[]" : "{}";
+  if (!items.length) return open + close;
+  return `${open}\n${items.map((item) => `${pad}${item},\n`).join("")}${" ".repeat(indent)}${close}`;
+}
+
+/** JSON's escapes are Python's too, but for characters beyond 16 bits, which JSON leaves as they are. */
+function pythonText(text) {
+  return JSON.stringify(text).replaceAll("\u007f", "\\x7f");
+}
+
+/** JSON is JavaScript. */
+function scriptText(value) {
+  return JSON.stringify(value);
+}
