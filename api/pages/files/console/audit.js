@@ -24,7 +24,7 @@ export function audit({ client, place }) {
 function row(entry) {
   const by = entry.by.startsWith("cli:") ? `${entry.by.slice(4)}, by the program` : entry.by;
   return [
-    el("time", { datetime: entry.at }, moment(entry.at)), el("span", { class: "mono" }, by), title(entry.action.replace(".", ": ")), target(entry), detail(entry.detail),
+    el("time", { datetime: entry.at, class: "when" }, moment(entry.at)), el("span", { class: "mono" }, by), el("code", { class: "when" }, entry.action), target(entry), detail(entry.detail),
     entry.request_id ? el("span", { class: "mono soft" }, entry.request_id) : "",
   ];
 }
@@ -36,6 +36,6 @@ function target({ action, target: to, detail: { filter } }) {
 }
 
 function detail(given) {
-  const flat = Object.entries(given).map(([name, value]) => `${title(name).toLowerCase()} ${value && typeof value === "object" ? JSON.stringify(value) : value}`);
+  const flat = Object.entries(given).filter(([, value]) => value !== "").map(([name, value]) => `${title(name).toLowerCase()} ${value && typeof value === "object" ? JSON.stringify(value) : value}`);
   return el("span", { class: "soft" }, flat.join(", "));
 }

@@ -8,7 +8,7 @@ const VERBS = {
   retry: { head: "Retry the jobs that fit", verb: "Retry", done: "sent again", kind: "main", what: "failed", other: "Only failed jobs are sent again, unless the filter says “canceled”." },
   cancel: { head: "Cancel the jobs that fit", verb: "Cancel", done: "canceled", kind: "bad", what: "queued or running", other: "What is running is dropped, and may be billed." },
 };
-const WHY = { state: "were not in a state for it any more", gone: "were forgotten meanwhile", tenant_full: "did not fit into their tenant's queue limit", queue_full: "did not fit into the queue", credits: "had no credits left", redis_full: "did not fit into Redis" };
+const WHY = { state: "were not in a state for it any more", gone: "were forgotten meanwhile", tenant_full: "did not fit into their tenant's queue limit", spent: "are of tenants whose credits of today are spent", full: "did not fit into the queue", behind: "could not be done before their deadline" };
 
 /** Counts what fits the filter in a dialog, and moves it when the reader says so; gives whether. */
 export function moveMany(client, name, query) {

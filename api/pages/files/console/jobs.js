@@ -9,7 +9,7 @@ import { Listing, nothingFound } from "./listing.js";
 import { jobBadge, jobLink, tenantLink, when } from "./shown.js";
 
 const FIELDS = [
-  { name: "id", label: "Id", kind: "text", about: "job_… or its beginning" },
+  { name: "id", label: "Id", kind: "text", about: "job_…" },
   { name: "status", label: "Status", kind: "choice", choices: STATUSES },
   { name: "error_code", label: "Error", kind: "choice", choices: ERROR_CODES },
   { name: "tenant", label: "Tenant", kind: "text" },

@@ -66,7 +66,7 @@ export class Listing {
   #drawFoot(page, cursor, filter) {
     const back = cursor && el("a", { class: "button small", href: link(this.#path, filter) }, "Back to the newest");
     const next = page.next_cursor && el("a", { class: "button small", href: link(this.#path, { ...filter, cursor: page.next_cursor }) }, "Older", icon("send"));
-    fill(this.#foot, el("span", { class: "soft small-text" }, `${count(page.data.length, "entry", "entries")} on this page`), el("span", { class: "row" }, back, next));
+    fill(this.#foot, el("span", { class: "soft small-text" }, page.data.length ? `${count(page.data.length, "entry", "entries")} on this page` : ""), el("span", { class: "row" }, back, next));
   }
 }
 
@@ -82,5 +82,5 @@ export function nothingFound(what, about, path) {
   return (isFiltered) =>
     isFiltered
       ? empty("search", `No ${what} fits`, el("p", {}, "Take something out of the filter, or look at all of them."), el("a", { class: "button small", href: link(path) }, "Show all"))
-      : empty("image", `No ${what} yet`, el("p", {}, about));
+      : empty("clock", `No ${what} yet`, el("p", {}, about));
 }

@@ -37,7 +37,7 @@ export function now({ client, may, live, place }) {
     fill(said, (found.length ? found : [FLOWS]).map((one) => verdictBox(one, one.queue && el("div", { class: "row" }, switchOf(one.queue, true)))));
     fill(tiles, tilesOf(seen, told, hours));
     for (const { chart, read } of charts) chart.show(read(told));
-    fill(below, gateCard(seen), queuesCard(seen), failuresCard(seen), partsCard(seen));
+    fill(below, el("div", { class: "stack" }, queuesCard(seen), failuresCard(seen)), el("div", { class: "stack" }, gateCard(seen), partsCard(seen)));
   }
 
   function switchOf(name, isPaused) {
@@ -55,18 +55,27 @@ export function now({ client, may, live, place }) {
   }
 
   function queuesCard(seen) {
-    const rows = seen.queues.map((queue) =>
-      el("tr", {}, el("th", { scope: "row" }, QUEUES[queue.name]), el("td", {}, number(queue.depth)), el("td", {}, number(queue.in_flight)), el("td", {}, queue.depth ? seconds(queue.oldest_age_seconds) : "–"),
-        el("td", {}, el("span", { class: `badge ${queue.closed ? "wait" : "good"}` }, queue.closed ? title(queue.closed) : "Open")), el("td", {}, switchOf(queue.name, queue.paused))));
-    const head = ["Queue", "Ready or due", "In flight", "Oldest", "Gate", ""].map((words) => el("th", { scope: "col" }, words || el("span", { class: "unseen" }, "Switch")));
-    return card("Queues", null, el("div", { class: "table-frame", tabindex: 0, role: "region", "aria-label": "Queues" }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows))));
+    return card("Queues", null, el("ul", { class: "queues" }, seen.queues.map((queue) =>
+      el("li", {},
+        el("div", { class: "row apart" }, el("span", { class: "row" }, el("strong", {}, QUEUES[queue.name]), el("span", { class: `badge ${queue.closed ? "wait" : "good"}` }, queue.closed ? title(queue.closed) : "Open")), switchOf(queue.name, queue.paused)),
+        el("p", { class: "soft small-text" }, `${number(queue.depth)} ready or due${queue.depth ? `, the oldest for ${seconds(queue.oldest_age_seconds)}` : ""} · ${number(queue.in_flight)} in flight${queue.paused_at ? ` · paused since ${moment(queue.paused_at)}` : ""}`)))));
   }
 
   return { heading: "Now", node, load, seconds: 2, turn: null };
 }
 
+/** What happened in the minute before each point: short steps alone would only show noise. */
+function perMinute({ points, step_seconds }, name) {
+  const column = points[name];
+  const steps = Math.max(Math.round(60 / step_seconds), 1);
+  return column.map((value, index) => {
+    if (value === null) return null;
+    const known = column.slice(Math.max(index - steps + 1, 0), index + 1).filter((one) => one !== null);
+    return (known.reduce((all, one) => all + one, 0) / known.length) * (60 / step_seconds);
+  });
+}
+
 function chartsOf() {
-  const perMinute = (told, name) => told.points[name].map((value) => (value === null ? null : (value * 60) / told.step_seconds));
   const chart = (heading, lines, words, read) => ({
     chart: new Chart({ heading, lines, words }),
     read: (told) => ({ at: told.points.at.map((at) => Date.parse(at)), closed: told.points.closed, values: Object.fromEntries(lines.map(({ name }) => [name, read(told, name)])) }),

@@ -32,7 +32,7 @@ function nobody() {
 function workerCard(one, at) {
   const late = Date.parse(one.lease_until) < at;
   return el("section", { class: "card" },
-    el("header", {}, el("h2", { class: "grow" }, one.host ? `${one.host}, process ${one.pid}` : one.name), el("span", { class: `badge ${late ? "bad" : "good"}` }, late ? "Silent" : "Lives"), el("span", { class: "tag" }, QUEUES[one.queue] ?? one.queue)),
+    el("header", {}, el("h2", { class: "grow" }, one.host ? `${one.host}, process ${one.pid}` : one.name), el("span", { class: `badge ${late ? "bad" : "good"}` }, late ? "Silent" : "Alive"), el("span", { class: "tag" }, QUEUES[one.queue] ?? one.queue)),
     el("p", { class: "row small-text soft" }, `${one.held.length} of ${count(one.threads, "thread")} at work, started `, when(one.started_at)),
     el("meter", { class: "load", min: 0, max: one.threads, value: one.held.length, "aria-label": `${one.held.length} of ${one.threads} threads at work` }),
     one.held.length > 0 && heldTable(one.held, at));
