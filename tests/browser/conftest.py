@@ -7,7 +7,7 @@ could start an event loop.
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, expect, sync_playwright
 
 from tests.browser.chromium import FLAGS, chromium
 from tests.browser.visit import Visit
@@ -27,6 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         engine = playwright.chromium
         with engine.launch(executable_path=chromium(), args=list(FLAGS)) as browser:
@@ -48,7 +49,8 @@ def key(stack: Up) -> str:
 @pytest.fixture
 def visit(stack: Up, browser: Browser) -> Iterator[Visit]:
     """Give a browser without a past, and hold at its end what must hold of every visit."""
-    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+    size: ViewportSize = {"width": 1280, "height": 900}
+    with browser.new_context(viewport=size, reduced_motion="reduce") as context:
         context.set_default_timeout(PATIENCE_MS)
         visit = Visit.begin(context, stack.state["api"])
         yield visit

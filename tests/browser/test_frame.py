@@ -29,7 +29,7 @@ def test_a_page_runs_nothing_that_is_not_ours(stack: Up, path: str) -> None:
 def test_a_wrong_key_is_refused_in_words_and_not_kept(visit: Visit) -> None:
     visit.expected = {401}
     page = visit.open("/")
-    page.get_by_role("button", name="Enter an API key").click()
+    page.get_by_role("button", name="Enter key").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("API key").fill("not a key")
     dialog.get_by_role("button", name="Use this key").click()

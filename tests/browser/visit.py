@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response
 
+from sandbox.waiting import wait_until
 from tests import node
 
 AXE = node.HOME / "axe"
@@ -17,8 +18,11 @@ _RUN_AXE = """async () => {
     id, impact, where: nodes.map((one) => `${one.target.join(" ")}: ${one.failureSummary}`),
   }));
 }"""
-_WATCH = """addEventListener("securitypolicyviolation", (event) =>
-  console.error(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));"""
+#: What these tests themselves evaluate is of no file; what the pages do always is.
+_WATCH = """addEventListener("securitypolicyviolation", (event) => event.sourceFile &&
+  console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));"""
+#: Chromium's own words for what `_WATCH` judges, and for answers, which are judged by their status.
+_JUDGED_ELSEWHERE = ("This document requires 'TrustedScript'", "Failed to load resource")
 
 
 @dataclass
@@ -66,12 +70,16 @@ class Visit:
     def turn(self, scheme: str) -> None:
         """Make the page light or dark, as its system would."""
         self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        self.page.wait_for_function(f"document.documentElement.dataset.theme === {scheme!r}")
+        # colours glide to their places: those on the way are nobody's choice
+        self.wait_for(f"document.documentElement.dataset.theme === {scheme!r}")
+        self.wait_for("document.getAnimations().length === 0")
+
+    def wait_for(self, fact: str) -> None:
+        """Wait until an expression is true; Playwright's own way needs `eval` in the page."""
+        wait_until(lambda: bool(self.page.evaluate(fact)), fact)
 
     def _heard(self, message: ConsoleMessage) -> None:
-        # answers from 400 on are judged by their status
-        is_answer = message.text.startswith("Failed to load resource")
-        if message.type == "error" and not is_answer:
+        if message.type == "error" and not message.text.startswith(_JUDGED_ELSEWHERE):
             self.faults.append(f"console: {message.text}")
 
     def _asked(self, request: Request) -> None:

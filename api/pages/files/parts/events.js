@@ -21,21 +21,18 @@ export async function* eventsOf(client, path, { lastId = "", signal } = {}) {
 }
 
 /**
- * Calls `tell` with each event until `isOver` says so of one, whatever happens to the connection:
- * after a break it goes on behind the last that came.
+ * Calls `tell` with each event, whatever happens to the connection: after a break it goes on behind
+ * the last that came. It ends where the stream ended with an event of which `isOver` is true.
  */
 export async function followEvents(client, path, { tell, isOver, signal, pauseMs = 1000 }) {
-  let lastId = "";
+  let last = null;
   while (!signal.aborted) {
     try {
-      let came = false;
-      for await (const event of eventsOf(client, path, { lastId, signal })) {
-        came = true;
-        lastId = event.id || lastId;
+      for await (const event of eventsOf(client, path, { lastId: last?.id, signal })) {
+        last = event;
         tell(event);
-        if (isOver(event)) return;
       }
-      if (!came && lastId) return; // nothing is left to tell
+      if (last && isOver(last)) return;
     } catch (error) {
       if (signal.aborted) return;
       if (error.status && error.status !== 503) throw error;

@@ -26,7 +26,8 @@ function keyButton(key, enterKey) {
   const button = el("button", { type: "button", class: "button small", onclick: enterKey });
   const show = () => {
     fill(button, icon("key"), key.value ? el("span", { class: "mono" }, key.hint) : "Enter key");
-    button.setAttribute("aria-label", key.value ? `API key ${key.hint}, change` : "Enter an API key");
+    if (key.value) button.setAttribute("aria-label", `API key ${key.hint}, change`);
+    else button.removeAttribute("aria-label");
   };
   key.addEventListener("change", show);
   show();

@@ -20,7 +20,7 @@ const MAKERS = {
 /** Makes the control of a parameter; `changed` is called when the reader changed it. */
 export function fieldOf(shape, changed) {
   const field = MAKERS[shape.kind](shape, changed);
-  const fault = el("p", { class: "fault", hidden: true, id: freshId("fault") });
+  const fault = el("p", { class: "fault", "aria-live": "polite", hidden: true, id: freshId("fault") });
   field.node.append(fault);
   field.node.dataset.parameter = shape.name;
   return { ...field, shape, showFault: (words) => showFault(field.node, fault, words) };

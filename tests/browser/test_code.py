@@ -1,0 +1,89 @@
+"""The code that the playground gives away, run as whoever takes it runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests import node
+from tests.browser.bench import Bench
+from tests.browser.visit import Visit
+from tests.e2e.up import clean_environment
+from tests.integration.sandbox_client import Client
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+#: What would break out of every kind of quotes.
+AWKWARD = 'It\'s "quoted": $HOME `id` \\n ${x} 100% <b>&amp;</b>\n\'\'\'""" — naïve 🗼'
+#: How each way of asking is run, by its file.
+RUN = {
+    "curl": ("bash", "take.sh"),
+    "Python": (sys.executable, "take.py"),
+    "JavaScript": (node.NODE, "take.mjs"),
+    "darkroom": ("bash", "take.sh"),
+    "OpenAI": (sys.executable, "take.py"),
+    "Replicate": (sys.executable, "take.py"),
+}
+
+
+def code_of(page: Page, way: str) -> str:
+    page.get_by_role("tab", name=way, exact=True).click()
+    return page.get_by_role("region", name=f"{way} code").inner_text()
+
+
+def ran(code: str, way: str, key: str, folder: Path) -> str:
+    """Run code in a folder with the key in the environment; gives what it printed."""
+    program, name = RUN[way]
+    (folder / name).write_text(code)
+    environment = {
+        **clean_environment(),
+        "DARKROOM_API_KEY": key,
+        "PATH": f"{Path(sys.executable).parent}:{clean_environment()['PATH']}",
+    }
+    done = subprocess.run(
+        [program, name],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_curl_line_of_a_picture_makes_the_same_picture(
+    visit: Visit, key: str, provider: Client, tmp_path: Path
+) -> None:
+    bench = Bench.open(visit, key)
+    bench.run()
+    bench.wait_for("Succeeded")
+    shown = bench.job()
+    bench.output.get_by_role("button", name="Code").click()
+    dialog = bench.page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    visit.check_access()
+    line = dialog.get_by_role("region", name="curl code").inner_text()
+
+    made = json.loads(ran(line, "curl", key, tmp_path))
+
+    assert made["id"] != shown["id"]
+    assert made["image"]["sha256"] == shown["image"]["sha256"]
+
+
+@pytest.mark.parametrize("way", RUN)
+def test_code_asks_for_exactly_what_the_form_says(
+    visit: Visit, key: str, provider: Client, tmp_path: Path, way: str
+) -> None:
+    bench = Bench.open(visit, key, "#seed=7&aspect_ratio=4:5&output_quality=70&megapixels=0.25")
+    bench.prompt.fill(AWKWARD)
+    bench.page.get_by_role("tab", name="Code").click()
+
+    ran(code_of(bench.page, way), way, key, tmp_path)
+
+    [call] = [call for call in provider.calls() if call["kind"] == "generate"]
+    assert (call["prompt"], call["seed"]) == (AWKWARD, 7)

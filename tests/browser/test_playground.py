@@ -1,0 +1,304 @@
+"""The playground: ask, watch, vary, find again; whatever goes wrong is said in words."""
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from sandbox.waiting import wait_until
+from tests.browser.bench import PROMPT, Bench
+from tests.browser.visit import Visit
+from tests.e2e.up import Up
+from tests.integration.sandbox_client import Client
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+@pytest.fixture
+def bench(visit: Visit, key: str, provider: Client) -> Bench:
+    return Bench.open(visit, key)
+
+
+@pytest.fixture
+def tag() -> str:
+    """Give a tag that no other test uses: the gallery is the whole tenant's."""
+    return f"tag-{uuid.uuid4().hex[:8]}"
+
+
+@contextmanager
+def paused(stack: Up) -> Iterator[None]:
+    head = {"authorization": f"Bearer {stack.state['ops_key']}"}
+    with httpx.Client(base_url=stack.state["api"], headers=head) as operator:
+        operator.post("/ops/v1/queues/generate/pause").raise_for_status()
+        try:
+            yield
+        finally:
+            operator.post("/ops/v1/queues/generate/resume").raise_for_status()
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_picture_is_asked_for_watched_and_seen_with_its_numbers(
+    bench: Bench, visit: Visit
+) -> None:
+    page = bench.page
+    page.get_by_role("radio", name="16:9").check(force=True)
+    bench.run()
+    bench.wait_for("Succeeded")
+    bench.wait_for_picture()
+
+    life = bench.output.get_by_role("listitem").filter(has_not=page.locator(".tile"))
+    expect(life.first).to_contain_text("Accepted")
+    expect(life.last).to_contain_text("The picture is there")
+    job = bench.job()
+    image = job["image"]
+    assert job["input"]["aspect_ratio"] == "16:9"
+    for fact in (image["width"], image["height"], job["input"]["seed"], job["id"]):
+        expect(bench.output).to_contain_text(str(fact))
+    expect(bench.tile(PROMPT).first).to_be_visible()
+    visit.check_access()
+
+
+def test_a_job_that_waits_says_why_and_can_be_canceled(
+    bench: Bench, stack: Up, visit: Visit
+) -> None:
+    with paused(stack):
+        bench.run()
+        expect(bench.output.locator(".state")).to_contain_text("An operator has paused the queue")
+        visit.check_access()
+        bench.output.get_by_role("button", name="Cancel").click()
+        bench.wait_for("Canceled")
+    bench.output.get_by_role("button", name="Try again").click()
+    bench.wait_for("Succeeded")
+
+
+def test_a_failed_job_says_what_went_wrong(bench: Bench, provider: Client) -> None:
+    provider.behave({"fault": "status", "status": 400})
+    bench.run()
+    bench.wait_for("Failed")
+    expect(bench.output.get_by_role("alert")).to_be_visible()
+
+
+def test_variations_are_made_at_once_and_each_can_be_looked_at(bench: Bench) -> None:
+    bench.page.get_by_label("Variations", exact=True).fill("4")
+    bench.run()
+    tiles = bench.output.locator(".strip .tile")
+    expect(tiles).to_have_count(4)
+    expect(tiles.locator("img")).to_have_count(4)
+    first = bench.job()
+
+    tiles.nth(2).click()
+    bench.wait_for_picture()
+
+    assert bench.job()["input"]["seed"] != first["input"]["seed"]
+    assert bench.job()["batch_id"] == first["batch_id"]
+
+
+def test_a_seed_is_kept_by_its_lock_and_another_taken_by_vary(bench: Bench) -> None:
+    bench.run()
+    bench.wait_for("Succeeded")
+    first = bench.job()
+    bench.page.get_by_role("button", name="Lock").click()
+    bench.page.get_by_role("button", name="Run").click()
+    expect(bench.output).not_to_contain_text(first["id"])
+    bench.wait_for("Succeeded")
+    same = bench.job()
+    assert same["id"] != first["id"]
+    assert same["image"]["sha256"] == first["image"]["sha256"]
+
+    bench.output.get_by_role("button", name="Vary").click()
+
+    expect(bench.output).not_to_contain_text(same["id"])
+    bench.wait_for("Succeeded")
+    assert bench.job()["input"]["seed"] != first["input"]["seed"]
+
+
+def test_every_fault_is_shown_where_it_was_made(bench: Bench, visit: Visit) -> None:
+    visit.expected = {422}
+    page = bench.page
+    quality = page.get_by_role("spinbutton", name="Output Quality")
+    quality.fill("101")
+    bench.run(" ")
+    expect(quality).to_have_attribute("aria-invalid", "true")
+    expect(bench.prompt).to_have_attribute("aria-invalid", "true")
+    expect(bench.prompt).to_be_focused()
+    visit.check_access()
+    quality.fill("90")
+    bench.run()
+    bench.wait_for("Succeeded")
+
+
+def test_the_request_can_be_written_as_json(bench: Bench) -> None:
+    page = bench.page
+    page.get_by_role("tab", name="JSON").first.click()
+    text = page.get_by_label("Request", exact=True)
+    text.fill('{"input": {"prompt": "By hand", "megapixels": "0.25"}, "priority": "high",}')
+    expect(page.get_by_role("alert")).to_contain_text("This is not JSON yet")
+    text.fill('{"input": {"prompt": "By hand", "megapixels": "0.25"}, "priority": "high"}')
+    page.keyboard.press("Control+Enter")
+    bench.wait_for("Succeeded")
+    assert bench.job()["priority"] == "high"
+    page.get_by_role("tab", name="Form").click()
+    expect(bench.prompt).to_have_value("By hand")
+
+
+def test_what_it_would_cost_is_told_before(bench: Bench) -> None:
+    bench.prompt.fill(PROMPT)
+    bench.page.get_by_role("button", name="Estimate").click()
+    expect(bench.page.get_by_text("It would be accepted")).to_be_visible()
+    expect(bench.output).to_contain_text("No picture yet")
+
+
+def test_the_gallery_finds_by_tag_and_status_page_by_page(
+    bench: Bench, stack: Up, key: str, tag: str, visit: Visit
+) -> None:
+    head = {"authorization": f"Bearer {key}"}
+    wanted = {"input": {"prompt": "Many", "megapixels": "0.25"}, "variations": 30, "tags": [tag]}
+    with httpx.Client(base_url=stack.state["api"], headers=head) as client:
+        batch = client.post("/v1/batches", json=wanted).json()["id"]
+        where = f"/v1/batches/{batch}"
+        wait_until(lambda: client.get(where).json()["counts"]["succeeded"] == 30, "the batch")
+    bench.gallery.get_by_label("Tag").fill(tag)
+    bench.gallery.get_by_label("Status").select_option("succeeded")
+    expect(bench.gallery.get_by_role("status")).to_contain_text("shown")
+    more = bench.gallery.get_by_role("button", name="Show more")
+    expect(bench.tiles.locator("img").nth(23)).to_be_attached()
+    more.click()
+    expect(bench.tiles).to_have_count(30)
+    visit.check_access()
+
+    bench.gallery.get_by_label("Status").select_option("failed")
+
+    expect(bench.gallery).to_contain_text("Nothing fits")
+
+
+def test_a_job_of_the_gallery_can_be_reused_reproduced_and_deleted(
+    bench: Bench, visit: Visit, tag: str
+) -> None:
+    visit.expected = {404}
+    page = bench.page
+    page.get_by_label("Tags").fill(tag)
+    bench.run("To be found again")
+    bench.wait_for("Succeeded")
+    first = bench.job()
+    bench.gallery.get_by_label("Tag").fill(tag)
+    expect(bench.tiles).to_have_count(1)
+    bench.tiles.first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(first["image"]["sha256"][:16])
+    visit.check_access()
+
+    dialog.get_by_role("button", name="Use parameters").click()
+    expect(page.get_by_label("Seed", exact=True)).to_have_value(str(first["input"]["seed"]))
+
+    bench.tiles.first.click()
+    dialog.get_by_role("button", name="Reproduce").click()
+    expect(bench.output).not_to_contain_text(first["id"])
+    bench.wait_for("Succeeded")
+    assert bench.job()["image"]["sha256"] == first["image"]["sha256"]
+    expect(bench.tiles).to_have_count(2)
+
+    bench.output.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete it").click()
+    expect(bench.tiles).to_have_count(1)
+    expect(bench.output).to_contain_text("No picture yet")
+
+
+def test_a_link_carries_the_parameters(visit: Visit, key: str) -> None:
+    link = "#prompt=A+pier+%26+more&aspect_ratio=2:3&seed=7&go_fast=false&tags=a,b&variations=3"
+    bench = Bench.open(visit, key, link)
+    page = bench.page
+    expect(bench.prompt).to_have_value("A pier & more")
+    expect(page.get_by_role("radio", name="2:3")).to_be_checked()
+    expect(page.get_by_label("Seed", exact=True)).to_have_value("7")
+    expect(page.get_by_role("switch", name="Go Fast")).not_to_be_checked()
+    expect(page.get_by_label("Variations", exact=True)).to_have_value("3")
+
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy a link").click()
+    expect(page.get_by_text("Link copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+
+    page.goto("about:blank")
+    page.goto(copied)
+    expect(bench.prompt).to_have_value("A pier & more")
+    expect(page.get_by_label("Tags")).to_have_value("a, b")
+
+
+def test_a_picture_can_be_had_by_keyboard_alone(visit: Visit, key: str, provider: Client) -> None:
+    bench = Bench.open(visit, key)
+    page = bench.page
+    expect(bench.prompt).to_be_focused()
+    page.keyboard.type("By keyboard")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Control+Enter")
+    bench.wait_for("Succeeded")
+    assert bench.job()["input"]["aspect_ratio"] == "16:9"
+    tile = bench.tile("By keyboard").first
+    tile.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(tile).to_be_focused()
+
+
+def test_it_fits_a_phone(visit: Visit, key: str, provider: Client) -> None:
+    visit.page.set_viewport_size({"width": 360, "height": 740})
+    bench = Bench.open(visit, key)
+    bench.run()
+    bench.wait_for_picture()
+    expect(bench.output.locator(".figure img")).to_be_in_viewport()
+    assert visit.page.evaluate("document.documentElement.scrollWidth") == 360
+    visit.check_access()
+
+
+def test_what_is_asked_while_redis_is_away_is_made_once_it_is_back(
+    bench: Bench, stack: Up, visit: Visit, provider: Client
+) -> None:
+    visit.expected = {503}
+    with frozen(stack.state["pids"]["redis"]):
+        bench.run("Asked while Redis was away")
+        expect(bench.output).to_contain_text("Not accepted yet")
+        expect(bench.page.locator(".banner")).to_be_visible()
+    bench.wait_for("Succeeded")
+    expect(bench.page.locator(".banner")).to_be_hidden()
+    assert [c["prompt"] for c in provider.calls() if c["kind"] == "generate"] == [
+        "Asked while Redis was away"
+    ]
+
+
+def test_a_device_that_is_offline_is_told_so_and_goes_on_later(bench: Bench) -> None:
+    context = bench.page.context
+    context.set_offline(True)
+    expect(bench.page.locator(".banner")).to_contain_text("offline")
+    bench.run()
+    expect(bench.output).to_contain_text("Not accepted yet")
+    context.set_offline(False)
+    bench.wait_for("Succeeded")
+
+
+def test_without_a_key_the_page_says_what_to_do(visit: Visit, key: str, provider: Client) -> None:
+    page = visit.open("/")
+    expect(page.get_by_text("Try it here, then take the code")).to_be_visible()
+    visit.check_access()
+    page.get_by_role("button", name="Enter your key").click()
+    page.get_by_label("API key").fill(key)
+    page.keyboard.press("Enter")
+    expect(Bench(visit).prompt).to_be_visible()
+    assert page.evaluate("localStorage.length") == 0
+    page.reload()
+    expect(Bench(visit).prompt).to_be_visible()
