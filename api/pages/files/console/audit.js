@@ -10,15 +10,27 @@ const TENANT_ACTIONS = /^(tenant|key)\./;
 
 export function audit({ client, place }) {
   let { query } = place;
-  const listing = new Listing({ caption: "What operators did, the newest first", columns: COLUMNS, row, path: "audit", nothing: nothingFound("write of an operator", "Whatever is changed here or by the program “darkroom” is noted, and by whom.") });
+  const listing = new Listing({ caption: "What operators did, the newest first", columns: COLUMNS, row, path: "audit", fold, nothing: nothingFound("write of an operator", "Whatever is changed here or by the program “darkroom” is noted, and by whom.") });
   const node = el("div", { class: "stack" }, el("h1", {}, "Audit"), listing.node);
   return {
     heading: "Audit",
     node,
     seconds: 5,
     turn: (next) => { query = next; },
-    load: (signal) => listing.load((cursor) => client.get("/ops/v1/audit", { limit: 50, cursor }, { signal }), query),
+    load: (signal) => listing.load((cursor) => client.get("/ops/v1/audit", { limit: 200, cursor }, { signal }), query),
   };
+}
+
+/** A move of many jobs is noted in steps: one line for those of one request. */
+function fold(entries) {
+  const lines = [];
+  for (const entry of entries) {
+    const last = lines.at(-1);
+    const isStep = last?.request_id && last.request_id === entry.request_id && last.action === entry.action && last.target === entry.target;
+    if (!isStep || entry.detail.moved === undefined) lines.push({ ...entry, detail: { ...entry.detail } });
+    else last.detail = { ...last.detail, moved: last.detail.moved + entry.detail.moved, steps: (last.detail.steps ?? 1) + 1 };
+  }
+  return lines;
 }
 
 function row(entry) {

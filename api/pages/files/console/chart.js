@@ -20,7 +20,7 @@ export class Chart {
   #words;
   #drawing;
   #legend = el("ul", { class: "legend" });
-  #reading = el("p", { class: "reading soft small-text" });
+  #reading = el("p", { class: "reading small-text", hidden: true });
   #most = el("span", {});
   #times = el("div", { class: "times soft small-text" });
   #cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, hidden: true });
@@ -127,7 +127,9 @@ export class Chart {
     const there = index !== null && this.#data !== null;
     this.#index = there ? Math.min(Math.max(index, 0), this.#data.at.length - 1) : null;
     this.#cursor.setAttribute("visibility", there ? "visible" : "hidden");
-    if (!there) return fill(this.#reading, " ");
+    this.#reading.hidden = !there;
+    this.#times.hidden = there;
+    if (!there) return;
     const { at, values, closed } = this.#data;
     const x = this.#x(this.#index);
     this.#cursor.setAttribute("x1", x);

@@ -54,7 +54,7 @@ export function deliveries({ client, may, live, place }) {
   return {
     heading: "Deliveries",
     node,
-    seconds: 4,
+    seconds: 3,
     turn(next) {
       query = next;
       filter.fits(query);

@@ -37,7 +37,7 @@ export function jobs({ client, may, live, place }) {
   return {
     heading: "Jobs",
     node,
-    seconds: 4,
+    seconds: 3,
     turn(next) {
       query = next;
       filter.fits(query);

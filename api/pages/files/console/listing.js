@@ -7,23 +7,27 @@ import { link } from "./places.js";
 
 /** A filter that finds little gives short pages: so many are asked for before the reader is asked. */
 const PAGES_AT_ONCE = 8;
+const ENOUGH = 25;
 
 /**
  * `columns` are words; `row(one)` gives the cells of one; `nothing(isFiltered)` what stands where
- * there is none; `path` the view's, for the way to the next page.
+ * there is none; `path` the view's, for the way to the next page; `fold(all)` makes one line of
+ * those that belong together.
  */
 export class Listing {
   #columns;
   #row;
   #nothing;
   #path;
+  #fold;
   #body = el("tbody", {});
   #foot = el("div", { class: "row apart foot" });
   #frame = el("div", { class: "table-frame" });
   #table;
   node;
 
-  constructor({ caption, columns, row, nothing, path }) {
+  constructor({ caption, columns, row, nothing, path, fold = (all) => all }) {
+    this.#fold = fold;
     this.#columns = columns;
     this.#row = row;
     this.#nothing = nothing;
@@ -53,9 +57,9 @@ export class Listing {
       const page = await ask(next);
       data.push(...page.data);
       next = page.next_cursor;
-      if (!next || data.length >= 25) break;
+      if (!next || this.#fold(data).length >= ENOUGH) break;
     }
-    return { data, next_cursor: next };
+    return { data: this.#fold(data), next_cursor: next };
   }
 
   #line(one) {

@@ -85,8 +85,8 @@ function chartsOf() {
   return [
     chart("Jobs per minute", [{ name: "accepted", label: "Accepted", tone: "busy" }, { name: "succeeded", label: "Succeeded", tone: "good" }, { name: "failed", label: "Failed", tone: "bad" }], rate, perMinute),
     chart("Waiting and running", [{ name: "waiting", label: "Waiting", tone: "wait" }, { name: "running", label: "Running", tone: "busy" }], (value) => number(Math.round(value)), plain),
-    chart("Oldest waiting", [{ name: "oldest_age_seconds", label: "Oldest", tone: "wait" }], seconds, plain),
-    chart("Queued again, and webhooks owed", [{ name: "again", label: "Again per minute", tone: "bad" }, { name: "webhooks", label: "Webhooks", tone: "busy" }], rate, (told, name) => (name === "again" ? perMinute(told, name) : told.points[name])),
+    chart("Oldest waiting", [{ name: "oldest_age_seconds", label: "Oldest", tone: "wait" }], (value) => (value ? seconds(value) : "0 s"), plain),
+    chart("Retries and webhooks", [{ name: "again", label: "Retries a minute", tone: "bad" }, { name: "webhooks", label: "Webhooks owed", tone: "busy" }], rate, (told, name) => (name === "again" ? perMinute(told, name) : told.points[name])),
   ];
 }
 

@@ -50,6 +50,11 @@ function deliver(now) {
   const found = [];
   if (queue.paused) found.push({ kind: "wait", head: "Webhooks are paused by an operator", words: `Since ${moment(queue.paused_at)}. Nothing is told to anybody.`, queue: "deliver" });
   if (now.workers.deliver.processes === 0) found.push({ kind: "bad", head: "No worker sends webhooks", words: `${count(now.webhooks.pending, "delivery waits", "deliveries wait")}. Start a worker with -Q deliver.` });
+  const failing = now.webhooks.endpoints_failing + now.webhooks.endpoints_disabled;
+  if (failing && now.webhooks.parked) {
+    const parked = el("a", { href: link("deliveries", { status: "parked" }) }, count(now.webhooks.parked, "delivery waits", "deliveries wait"));
+    found.push({ kind: "wait", head: `${count(failing, "receiver")} of webhooks ${failing === 1 ? "does" : "do"} not take them`, words: el("span", {}, parked, " for it to be well. Each is asked again, ever more rarely; nobody else is held up.") });
+  }
   return found;
 }
 
