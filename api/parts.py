@@ -54,17 +54,16 @@ def parts_of(request: Request) -> Parts:
 
 async def tenant_of(request: Request) -> Holder:
     """Give the tenant that asks; raises a Problem where its key lacks the scope of the route."""
-    return await holder_of(request)
+    return await _holder_of(request)
 
 
 async def operator_of(request: Request) -> Deed:
     """Give who operates, and for which request; raises a Problem where the key may not."""
-    holder = await holder_of(request)
+    holder = await _holder_of(request)
     return Deed(holder.key_id, request.scope[REQUEST_ID])
 
 
-async def holder_of(request: Request) -> Holder:
-    """Give whose key it is; raises a Problem where it lacks the scope of the route."""
+async def _holder_of(request: Request) -> Holder:
     return await parts_of(request).keyring.holder(
         request.headers.get("authorization"),
         request.scope["route"].scope,

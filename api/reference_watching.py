@@ -165,6 +165,7 @@ WATCHING_SCHEMAS: Mapping[str, Schema] = {
             "timeline": list_of(_CHANGE),
             "attempts": list_of(_ATTEMPT),
             "workers_lost": {**COUNT, "description": "Workers that were lost while they held it"},
+            "trace_id": {**or_null(TEXT), "description": "Under which its trace is found"},
             "deliveries": list_of(ref("AnyDelivery")),
         }
     ),

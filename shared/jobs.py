@@ -229,7 +229,8 @@ class Job:
     because of `last_trouble`.
     `pending_record` names the provider's record of a call that is not settled yet.
     `arrived_at` is when its present run was asked for, if that is not its first; `spent` counts the
-    unknown outcomes and regenerations of earlier runs.
+    unknown outcomes and regenerations of earlier runs. `trace` is a W3C traceparent, where the
+    request that asked for the job was part of a trace.
     """
 
     id: str
@@ -260,6 +261,8 @@ class Job:
     arrived_at: int | None = None
     spent: int = 0
     last_trouble: ErrorCode | None = None
+    #: the newest of what went wrong, oldest first
+    notes: tuple[Note, ...] = ()
     reused_from: str | None = None
     record_id: str | None = None
     pending_record: str | None = None
@@ -267,5 +270,4 @@ class Job:
     image: Image | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Change, ...] = ()
-    #: the newest of what went wrong, oldest first
-    notes: tuple[Note, ...] = ()
+    trace: str | None = None

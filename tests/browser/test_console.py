@@ -303,7 +303,9 @@ def test_it_is_worked_by_keyboard_and_every_view_has_an_address(desk: Desk) -> N
     page.go_back()
     expect(page.get_by_role("heading", level=1, name="Workers")).to_be_visible()
     page.goto(f"{desk.visit.address}/ops#/now?hours=24")
-    expect(page.get_by_role("link", name="24 hours", exact=True)).to_have_attribute("aria-current", "true")
+    expect(page.get_by_role("link", name="24 hours", exact=True)).to_have_attribute(
+        "aria-current", "true"
+    )
     chart = page.get_by_role("img", name="Jobs per minute")
     chart.focus()
     page.keyboard.press("ArrowLeft")

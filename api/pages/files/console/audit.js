@@ -15,7 +15,7 @@ export function audit({ client, place }) {
   return {
     heading: "Audit",
     node,
-    seconds: 5,
+    get seconds() { return listing.seconds; },
     turn: (next) => { query = next; },
     load: (signal) => listing.load((cursor) => client.get("/ops/v1/audit", { limit: 200, cursor }, { signal }), query),
   };

@@ -54,7 +54,7 @@ export function deliveries({ client, may, live, place }) {
   return {
     heading: "Deliveries",
     node,
-    seconds: 3,
+    get seconds() { return listing.seconds; },
     turn(next) {
       query = next;
       filter.fits(query);

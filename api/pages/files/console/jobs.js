@@ -37,7 +37,7 @@ export function jobs({ client, may, live, place }) {
   return {
     heading: "Jobs",
     node,
-    seconds: 3,
+    get seconds() { return listing.seconds; },
     turn(next) {
       query = next;
       filter.fits(query);

@@ -7,6 +7,9 @@ import { link } from "./places.js";
 
 /** A filter that finds little gives short pages: so many are asked for before the reader is asked. */
 const PAGES_AT_ONCE = 8;
+/** How often a list is asked for again; one that takes several looks at many jobs is asked rarely. */
+const SECONDS = 3;
+const SECONDS_RARELY = 30;
 const ENOUGH = 25;
 
 /**
@@ -25,6 +28,8 @@ export class Listing {
   #frame = el("div", { class: "table-frame" });
   #table;
   node;
+  /** How soon it is to be read again. */
+  seconds = SECONDS;
 
   constructor({ caption, columns, row, nothing, path, fold = (all) => all }) {
     this.#fold = fold;
@@ -53,8 +58,9 @@ export class Listing {
   async #gather(ask, cursor) {
     const data = [];
     let next = cursor;
-    for (let pages = 0; pages < PAGES_AT_ONCE; pages += 1) {
+    for (let pages = 1; pages <= PAGES_AT_ONCE; pages += 1) {
       const page = await ask(next);
+      this.seconds = pages > 1 ? SECONDS_RARELY : SECONDS;
       data.push(...page.data);
       next = page.next_cursor;
       if (!next || this.#fold(data).length >= ENOUGH) break;

@@ -5,7 +5,7 @@ export class Live extends EventTarget {
   /** Whether the reader lets it ask again by itself. */
   isOn = true;
   #act = null;
-  #every = 0;
+  #every = () => 0;
   #timer = 0;
   #asking = null;
 
@@ -15,7 +15,7 @@ export class Live extends EventTarget {
     connection.addEventListener("back", () => this.#due());
   }
 
-  /** Calls `act(signal)` now, and then every so many seconds; what went on before is given up. */
+  /** Calls `act(signal)` now, and then every `seconds()`; what went on before is given up. */
   follow(act, seconds) {
     this.stop();
     this.#act = act;
@@ -50,7 +50,8 @@ export class Live extends EventTarget {
 
   #wait() {
     clearTimeout(this.#timer);
-    if (this.#act && this.#every) this.#timer = setTimeout(() => this.#due(), this.#every * 1000);
+    const seconds = this.#every();
+    if (this.#act && seconds) this.#timer = setTimeout(() => this.#due(), seconds * 1000);
   }
 
   #due() {

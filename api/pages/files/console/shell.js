@@ -80,7 +80,8 @@ export class Shell {
     else this.#open(kind ?? nowhere, place, name);
     document.title = `${this.#view.heading} · Darkroom`;
     this.#drawBar();
-    this.#live.follow((signal) => this.#load(this.#view, signal), this.#view.seconds ?? 0);
+    const view = this.#view;
+    this.#live.follow((signal) => this.#load(view, signal), () => view.seconds ?? 0);
   }
 
   #open(kind, place, name) {

@@ -31,7 +31,7 @@ export function tenants({ client, may, live, place }) {
   return {
     heading: "Tenants",
     node,
-    seconds: 5,
+    get seconds() { return listing.seconds; },
     turn: (next) => { query = next; },
     load: (signal) => listing.load((cursor) => client.get("/ops/v1/tenants", { limit: 50, cursor }, { signal }), query),
   };
