@@ -47,14 +47,19 @@ export class Client {
   }
 
   /** Asks, and gives the response as it comes, for whoever reads it as a stream. */
-  async open(method, path, { query, body, headers, signal } = {}) {
+  async open(method, path, options) {
+    const answer = await this.send(method, path, options);
+    if (answer.ok || answer.status === 304) return answer;
+    throw refused(answer, await bodyOf(answer));
+  }
+
+  /** Asks, and gives the response whatever it says. Raises Away. */
+  send(method, path, { query, body, headers, signal } = {}) {
     const told = { ...headers };
     if (this.#key.value) told.Authorization = `Bearer ${this.#key.value}`;
     if (body !== undefined) told["Content-Type"] ??= "application/json";
     const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
-    const answer = await send(withQuery(path, query), { method, headers: told, body: text, signal });
-    if (answer.ok || answer.status === 304) return answer;
-    throw refused(answer, await bodyOf(answer));
+    return send(withQuery(path, query), { method, headers: told, body: text, signal });
   }
 
   async get(path, query, options) {

@@ -1,5 +1,5 @@
 // The same request in six ways of asking. Pure.
-import { javascript, python, shell } from "./quoting.js";
+import { javascript, python, shell } from "../parts/quoting.js";
 
 /** What stands in place of the key. */
 const VARIABLE = "DARKROOM_API_KEY";
