@@ -1,6 +1,6 @@
 """The console knows every word of the contract's closed lists, and has words for each."""
 
-from api.ops.attempts import _ENDED
+from api.ops.attempts import ENDED
 from api.pages.shelf import FILES
 from shared.errors import ErrorCode
 from shared.jobs import DeliveryState, Status, WaitingOn
@@ -19,7 +19,7 @@ def test_every_status_code_and_scope_can_be_chosen() -> None:
 
 def test_every_state_and_reason_is_shown_in_words() -> None:
     shown = text("shown")
-    outcomes = {*_ENDED.values(), "running", "released", "succeeded", "failed", "canceled"}
+    outcomes = {*ENDED.values(), "running", "released", "succeeded", "failed", "canceled"}
     for word in (*Status, *DeliveryState, *WaitingOn, *outcomes):
         assert f"{word}:" in shown, word
 
