@@ -53,11 +53,13 @@ check: setup ## formatter, linter, types, import contracts, spelling, what is in
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell
+	@$(BIN)/python -m tests.biome check --error-on-warnings api/pages
 	@$(BIN)/pytest -q tests/deploy
 
 fmt: setup ## let the formatter and the linter's safe fixes have their way
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(BIN)/python -m tests.biome check --write api/pages
 
 deploy-files: setup ## write anew what is written by programs: rules, dashboards, .env.example
 	@$(BIN)/python -m deploy.objectives
@@ -69,4 +71,4 @@ lock: $(UV) ## resolve the dependencies anew into uv.lock
 	@$(UV) lock --upgrade
 
 clean: ## remove the environment and what the stack kept
-	@rm -rf .venv .uv .darkroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules .tools
+	@rm -rf .venv .uv .darkroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules tests/js/*/node_modules .tools

@@ -73,7 +73,12 @@ export class Client {
 
 async function send(path, options) {
   try {
-    const answer = await fetch(path, { ...options, cache: "no-cache", credentials: "omit", redirect: "error" });
+    const answer = await fetch(path, {
+      ...options,
+      cache: "no-cache",
+      credentials: "omit",
+      redirect: "error",
+    });
     connection.answered();
     return answer;
   } catch (error) {
@@ -102,6 +107,8 @@ function refused(answer, data) {
 
 /** Adds what is not empty of `query` to a path. */
 export function withQuery(path, query = {}) {
-  const pairs = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const pairs = Object.entries(query).filter(
+    ([, value]) => value !== "" && value !== null && value !== undefined,
+  );
   return pairs.length ? `${path}?${new URLSearchParams(pairs)}` : path;
 }

@@ -16,9 +16,29 @@ export async function copy(text, what) {
 /** A block of code. `what` names it for the button; `set` of the result changes its text. */
 export function codeBlock(what, text = "", { wrap = false } = {}) {
   const inside = el("code", {}, text);
-  const button = el("button", { type: "button", class: "button only small", "aria-label": `Copy ${what}`, title: "Copy", onclick: () => copy(inside.textContent, what) }, icon("copy"));
+  const button = el(
+    "button",
+    {
+      type: "button",
+      class: "button only small",
+      "aria-label": `Copy ${what}`,
+      title: "Copy",
+      onclick: () => copy(inside.textContent, what),
+    },
+    icon("copy"),
+  );
   // a block that scrolls must be reachable by keyboard
-  const block = el("pre", { class: wrap ? "wrap" : "", tabindex: 0, role: "region", "aria-label": what }, inside);
+  const block = el(
+    "pre",
+    { class: wrap ? "wrap" : "", tabindex: 0, role: "region", "aria-label": what },
+    inside,
+  );
   const node = el("div", { class: "code" }, block, button);
-  return { node, set: (next) => fill(inside, next), get text() { return inside.textContent; } };
+  return {
+    node,
+    set: (next) => fill(inside, next),
+    get text() {
+      return inside.textContent;
+    },
+  };
 }

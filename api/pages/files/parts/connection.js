@@ -43,4 +43,6 @@ class Connection extends EventTarget {
 }
 
 export const connection = new Connection();
-addEventListener("offline", () => connection.lost({ code: "away", message: "This device is offline." }));
+addEventListener("offline", () =>
+  connection.lost({ code: "away", message: "This device is offline." }),
+);

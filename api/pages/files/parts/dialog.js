@@ -5,7 +5,16 @@ import { icon } from "./icons.js";
 /** Opens a dialog with a heading; gives it. It is gone once closed, and `closed` is called. */
 export function openDialog(heading, children, { wide = false, closed = () => {} } = {}) {
   const id = freshId("dialog");
-  const close = el("button", { type: "button", class: "button quiet only", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"));
+  const close = el(
+    "button",
+    {
+      type: "button",
+      class: "button quiet only",
+      "aria-label": "Close",
+      onclick: () => dialog.close(),
+    },
+    icon("close"),
+  );
   const dialog = el(
     "dialog",
     { class: wide ? "wide" : "", "aria-labelledby": id },
@@ -26,9 +35,26 @@ export function openDialog(heading, children, { wide = false, closed = () => {} 
 export function confirmed(heading, words, act) {
   return new Promise((answer) => {
     let said = false;
-    const yes = el("button", { type: "button", class: "button bad", onclick: () => { said = true; dialog.close(); } }, act);
-    const no = el("button", { type: "button", class: "button", onclick: () => dialog.close() }, "No, leave it");
-    const dialog = openDialog(heading, [el("p", {}, words), el("div", { class: "row" }, yes, no)], { closed: () => answer(said) });
+    const yes = el(
+      "button",
+      {
+        type: "button",
+        class: "button bad",
+        onclick: () => {
+          said = true;
+          dialog.close();
+        },
+      },
+      act,
+    );
+    const no = el(
+      "button",
+      { type: "button", class: "button", onclick: () => dialog.close() },
+      "No, leave it",
+    );
+    const dialog = openDialog(heading, [el("p", {}, words), el("div", { class: "row" }, yes, no)], {
+      closed: () => answer(said),
+    });
     no.focus();
   });
 }

@@ -2,7 +2,15 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 /** What is set on the object, since the attribute means only its first value. */
-const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "hidden", "open", "indeterminate"]);
+const PROPERTIES = new Set([
+  "value",
+  "checked",
+  "disabled",
+  "selected",
+  "hidden",
+  "open",
+  "indeterminate",
+]);
 
 /**
  * Makes an element: `el("p", {class: "soft", onclick: act}, "Hello ", name)`.
@@ -30,7 +38,8 @@ function isThere(child) {
 
 function setAttribute(node, name, value) {
   if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-  else if (name === "style") for (const [one, to] of Object.entries(value)) node.style.setProperty(one, to);
+  else if (name === "style")
+    for (const [one, to] of Object.entries(value)) node.style.setProperty(one, to);
   else if (name === "data") Object.assign(node.dataset, value);
   else if (PROPERTIES.has(name)) node[name] = value;
   else if (name.startsWith("aria-")) {

@@ -4,7 +4,11 @@ import { el, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { themeSwitch } from "./theme.js";
 
-const PAGES = [["/", "Playground"], ["/docs", "API"], ["/ops", "Operations"]];
+const PAGES = [
+  ["/", "Playground"],
+  ["/docs", "API"],
+  ["/ops", "Operations"],
+];
 
 /**
  * Puts the frame around `<main id="main">`. `key` is the page's Key, `enterKey` opens its dialog.
@@ -14,11 +18,26 @@ export function frame({ key, enterKey }) {
   const head = el(
     "header",
     { class: "head" },
-    el("a", { class: "brand", href: "/", "aria-label": "Darkroom" }, icon("aperture"), el("b", {}, "Darkroom")),
-    el("nav", { "aria-label": "Pages" }, PAGES.map(([href, words]) => el("a", { href, "aria-current": href === location.pathname ? "page" : null }, words))),
+    el(
+      "a",
+      { class: "brand", href: "/", "aria-label": "Darkroom" },
+      icon("aperture"),
+      el("b", {}, "Darkroom"),
+    ),
+    el(
+      "nav",
+      { "aria-label": "Pages" },
+      PAGES.map(([href, words]) =>
+        el("a", { href, "aria-current": href === location.pathname ? "page" : null }, words),
+      ),
+    ),
     el("div", { class: "tools" }, keyButton(key, enterKey), themeSwitch()),
   );
-  document.body.prepend(el("a", { class: "skip", href: "#main" }, "Skip to the content"), head, banner);
+  document.body.prepend(
+    el("a", { class: "skip", href: "#main" }, "Skip to the content"),
+    head,
+    banner,
+  );
   connection.addEventListener("change", () => showConnection(banner));
 }
 
@@ -37,5 +56,6 @@ function keyButton(key, enterKey) {
 function showConnection(banner) {
   const { trouble } = connection;
   banner.hidden = trouble === null;
-  if (trouble) fill(banner, icon("warning"), el("span", {}, `${trouble.message} Asking again by itself…`));
+  if (trouble)
+    fill(banner, icon("warning"), el("span", {}, `${trouble.message} Asking again by itself…`));
 }

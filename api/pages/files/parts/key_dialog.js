@@ -12,13 +12,30 @@ import { trouble } from "./say.js";
 export function askForKey(key, { heading, words, check }) {
   const said = el("div", {});
   const id = freshId("key");
-  const input = el("input", { type: "password", id, autocomplete: "off", spellcheck: "false", placeholder: "dk_…", "aria-describedby": `${id}-about` });
+  const input = el("input", {
+    type: "password",
+    id,
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: "dk_…",
+    "aria-describedby": `${id}-about`,
+  });
   const use = el("button", { type: "submit", class: "button main" }, "Use this key");
-  const forget = el("button", { type: "button", class: "button", hidden: !key.value, onclick: () => keep("") }, "Forget the present one");
+  const forget = el(
+    "button",
+    { type: "button", class: "button", hidden: !key.value, onclick: () => keep("") },
+    "Forget the present one",
+  );
   const form = el(
     "form",
     { class: "stack", novalidate: true, onsubmit: submit },
-    el("div", { class: "field" }, el("label", { for: id }, "API key"), input, el("p", { class: "about", id: `${id}-about` }, words)),
+    el(
+      "div",
+      { class: "field" },
+      el("label", { for: id }, "API key"),
+      input,
+      el("p", { class: "about", id: `${id}-about` }, words),
+    ),
     said,
     el("div", { class: "row" }, use, forget),
   );

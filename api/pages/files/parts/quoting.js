@@ -2,7 +2,7 @@
 
 /** For a POSIX shell. */
 export function shell(text) {
-  return /^[A-Za-z0-9_\/:=.,@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+  return /^[A-Za-z0-9_/:=.,@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 /** A value of JSON as Python; long objects over several lines. */
@@ -18,7 +18,9 @@ export function python(value, indent = 0) {
 /** A value of JSON as JavaScript. */
 export function javascript(value, indent = 0) {
   if (value === null || typeof value !== "object") return scriptText(value);
-  return composed(value, indent, javascript, (name) => (/^[A-Za-z_$][\w$]*$/.test(name) ? name : scriptText(name)));
+  return composed(value, indent, javascript, (name) =>
+    /^[A-Za-z_$][\w$]*$/.test(name) ? name : scriptText(name),
+  );
 }
 
 function composed(value, indent, write, writeName) {

@@ -11,8 +11,14 @@ export function trouble(error, act = null) {
     { class: "notice bad", role: "alert" },
     el("strong", {}, error.title || "This did not work"),
     el("p", {}, (error.message || String(error)) + again),
-    error.faults?.length > 0 && el("ul", {}, error.faults.map((fault) => el("li", {}, faultWords(fault)))),
-    error.requestId && el("p", { class: "soft small-text" }, "Request ", el("code", {}, error.requestId)),
+    error.faults?.length > 0 &&
+      el(
+        "ul",
+        {},
+        error.faults.map((fault) => el("li", {}, faultWords(fault))),
+      ),
+    error.requestId &&
+      el("p", { class: "soft small-text" }, "Request ", el("code", {}, error.requestId)),
     act,
   );
 }

@@ -10,9 +10,24 @@ export function tabs(label, all, chosen = () => {}) {
     panel.id ||= freshId("panel");
     panel.setAttribute("role", "tabpanel");
     panel.setAttribute("aria-labelledby", id);
-    return el("button", { type: "button", role: "tab", id, "aria-controls": panel.id, data: { name }, onclick: () => choose(name) }, words);
+    return el(
+      "button",
+      {
+        type: "button",
+        role: "tab",
+        id,
+        "aria-controls": panel.id,
+        data: { name },
+        onclick: () => choose(name),
+      },
+      words,
+    );
   });
-  const bar = el("div", { class: "tabs", role: "tablist", "aria-label": label, onkeydown: move }, buttons);
+  const bar = el(
+    "div",
+    { class: "tabs", role: "tablist", "aria-label": label, onkeydown: move },
+    buttons,
+  );
 
   function choose(name, tell = true) {
     all.forEach((one, index) => {

@@ -10,11 +10,22 @@ const PASSING = new Set(["away", "redis_down", "not_ready", "accept_unknown", "o
  */
 export async function accept(client, body, variations, { signal, waiting }) {
   const headers = { "Idempotency-Key": freshKey() };
-  if (variations === 1) return [await patiently(() => client.post("/v1/jobs", body, { headers, signal }), signal, waiting)];
+  if (variations === 1)
+    return [
+      await patiently(() => client.post("/v1/jobs", body, { headers, signal }), signal, waiting),
+    ];
   const many = { priority: "normal", ...body, variations };
-  const batch = await patiently(() => client.post("/v1/batches", many, { headers, signal }), signal, waiting);
+  const batch = await patiently(
+    () => client.post("/v1/batches", many, { headers, signal }),
+    signal,
+    waiting,
+  );
   const query = { batch_id: batch.id, limit: variations };
-  const { data } = await patiently(() => client.get("/v1/jobs", query, { signal }), signal, waiting);
+  const { data } = await patiently(
+    () => client.get("/v1/jobs", query, { signal }),
+    signal,
+    waiting,
+  );
   return data.toSorted((one, other) => (one.id < other.id ? -1 : 1));
 }
 
@@ -38,11 +49,20 @@ async function patiently(act, signal, waiting) {
 function pause(milliseconds, signal) {
   return new Promise((go, stop) => {
     const timer = setTimeout(go, milliseconds);
-    signal.addEventListener("abort", () => { clearTimeout(timer); stop(signal.reason); }, { once: true });
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        stop(signal.reason);
+      },
+      { once: true },
+    );
   });
 }
 
 /** 128 random bits; `crypto.randomUUID` is only there on secure origins. */
 function freshKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, "0"),
+  ).join("");
 }

@@ -9,7 +9,12 @@ import { WAYS } from "./snippets.js";
 export function codePanel() {
   const blocks = WAYS.map(({ name, label, about, write }) => {
     const block = codeBlock(`${label} code`);
-    const panel = el("div", { class: "stack tight" }, block.node, el("p", { class: "soft small-text" }, about));
+    const panel = el(
+      "div",
+      { class: "stack tight" },
+      block.node,
+      el("p", { class: "soft small-text" }, about),
+    );
     return { name, label, panel, put: (request) => block.set(write(request)) };
   });
   const { bar, panels } = tabs("Ways of asking", blocks);
@@ -24,5 +29,9 @@ export function codePanel() {
 export function openCode({ model, input, tags }) {
   const panel = codePanel();
   panel.show({ model, input, ...(tags.length && { tags }) });
-  openDialog("The code of this picture", [el("p", { class: "soft" }, "With its seed: the same picture again."), panel.node], { wide: true });
+  openDialog(
+    "The code of this picture",
+    [el("p", { class: "soft" }, "With its seed: the same picture again."), panel.node],
+    { wide: true },
+  );
 }

@@ -39,7 +39,14 @@ export function deedsOf(client, page) {
       if (now) page.show(now);
     },
     remove: async (job) => {
-      if (!(await confirmed("Delete this job?", "Its record and its picture are forgotten at once and cannot be had back.", "Delete it"))) return;
+      if (
+        !(await confirmed(
+          "Delete this job?",
+          "Its record and its picture are forgotten at once and cannot be had back.",
+          "Delete it",
+        ))
+      )
+        return;
       try {
         await client.ask("DELETE", `/v1/jobs/${job.id}`);
         page.gone(job);

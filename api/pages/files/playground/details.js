@@ -9,10 +9,18 @@ export function openDetails(client, job, deeds) {
   const view = new JobView(client, job, deeds);
   const { figure, state } = view.parts;
   const prompt = el("p", { class: "prompt-full" }, String(job.input.prompt ?? ""));
-  const whole = el("div", { class: "details" }, figure, el("div", { class: "stack" }, prompt, state, view.facts));
+  const whole = el(
+    "div",
+    { class: "details" },
+    figure,
+    el("div", { class: "stack" }, prompt, state, view.facts),
+  );
   const { bar, panels } = tabs("The job", [
     { name: "job", label: "Job", panel: whole },
     { name: "json", label: "JSON", panel: el("div", {}, view.json.node) },
   ]);
-  return openDialog("A picture of yours", [bar, panels], { wide: true, closed: () => view.close() });
+  return openDialog("A picture of yours", [bar, panels], {
+    wide: true,
+    closed: () => view.close(),
+  });
 }

@@ -13,10 +13,7 @@ export class Feed extends EventTarget {
   constructor(client) {
     super();
     this.#client = client;
-    document.addEventListener("visibilitychange", () => this.#stop && !document.hidden && this.#wake?.());
   }
-
-  #wake = null;
 
   /** Begins with what comes from now on; a former following ends. */
   start() {
@@ -39,7 +36,7 @@ export class Feed extends EventTarget {
         const page = await this.#client.get("/v1/events", { after, wait }, { signal });
         after = page.next_cursor;
         this.#tell(page.data);
-        await this.#untilSeen();
+        await untilSeen();
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof Refused && [401, 403].includes(error.status)) return;
@@ -56,11 +53,14 @@ export class Feed extends EventTarget {
     const ids = new Set(news.map(({ job_id }) => job_id).filter(Boolean));
     if (ids.size) this.dispatchEvent(new CustomEvent("news", { detail: ids }));
   }
+}
 
-  /** A page that nobody looks at asks for nothing; the cursor waits. */
-  #untilSeen() {
-    return document.hidden ? new Promise((go) => { this.#wake = go; }) : null;
-  }
+/** A page that nobody looks at asks for nothing; its cursor waits. */
+function untilSeen() {
+  if (!document.hidden) return null;
+  return new Promise((go) => {
+    document.addEventListener("visibilitychange", go, { once: true });
+  });
 }
 
 function untilBack() {

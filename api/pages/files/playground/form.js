@@ -15,11 +15,18 @@ export function formOf(parameters) {
   function build() {
     shown = parameters.modelId;
     fields = parameters.shapes.map((shape) => fieldOf(shape, changed));
-    fill(place, fields.map(({ node }) => node));
+    fill(
+      place,
+      fields.map(({ node }) => node),
+    );
   }
 
   function changed() {
-    const input = Object.fromEntries(fields.map(({ shape, read }) => [shape.name, read()]).filter(([, value]) => value !== undefined));
+    const input = Object.fromEntries(
+      fields
+        .map(({ shape, read }) => [shape.name, read()])
+        .filter(([, value]) => value !== undefined),
+    );
     showFaults([]);
     parameters.change({ input }, "form");
   }
@@ -37,7 +44,7 @@ export function formOf(parameters) {
     for (const field of fields) {
       const own = faults.filter(({ pointer }) => pointer === `/input/${field.shape.name}`);
       field.showFault(own.map(({ message }) => message).join("; "));
-      own.forEach((fault) => homeless.delete(fault));
+      for (const fault of own) homeless.delete(fault);
     }
     place.querySelector("[aria-invalid]")?.focus();
     return [...homeless];
@@ -45,15 +52,24 @@ export function formOf(parameters) {
 
   parameters.addEventListener("change", ({ detail }) => detail !== "form" && show());
   show();
-  const noteSeed = (seed) => fields.forEach((field) => field.note?.(seed));
-  return { node: el("div", { class: "stack" }, place, variations.node, tags.node), showFaults, noteSeed };
+  const noteSeed = (seed) => {
+    for (const field of fields) field.note?.(seed);
+  };
+  return {
+    node: el("div", { class: "stack" }, place, variations.node, tags.node),
+    showFaults,
+    noteSeed,
+  };
 }
 
 /** Which model is asked. */
 export function modelField(parameters) {
   const id = freshId("model");
-  const select = el("select", { id, onchange: () => choose(parameters, select.value) },
-    parameters.models.map((one) => el("option", { value: one.id }, one.name)));
+  const select = el(
+    "select",
+    { id, onchange: () => choose(parameters, select.value) },
+    parameters.models.map((one) => el("option", { value: one.id }, one.name)),
+  );
   const about = el("p", { class: "about", id: `${id}-about` });
   select.setAttribute("aria-describedby", about.id);
   const show = () => {
@@ -74,27 +90,73 @@ function choose(parameters, model) {
 
 function variationsField(parameters) {
   const id = freshId("variations");
-  const input = el("input", { type: "number", id, class: "short", min: 1, max: VARIATIONS_MOST, step: 1, "aria-describedby": `${id}-about`,
-    oninput: () => input.checkValidity() && input.value && parameters.change({ variations: input.valueAsNumber }, "form") });
+  const input = el("input", {
+    type: "number",
+    id,
+    class: "short",
+    min: 1,
+    max: VARIATIONS_MOST,
+    step: 1,
+    "aria-describedby": `${id}-about`,
+    oninput: () =>
+      input.checkValidity() &&
+      input.value &&
+      parameters.change({ variations: input.valueAsNumber }, "form"),
+  });
   const node = el(
     "div",
     { class: "field" },
-    el("div", { class: "row apart" }, el("label", { for: id, class: "label" }, "Variations"), input),
-    el("p", { class: "about", id: `${id}-about` }, `So many pictures, up to ${VARIATIONS_MOST}, each with a seed of its own; a locked seed counts up.`),
+    el(
+      "div",
+      { class: "row apart" },
+      el("label", { for: id, class: "label" }, "Variations"),
+      input,
+    ),
+    el(
+      "p",
+      { class: "about", id: `${id}-about` },
+      `So many pictures, up to ${VARIATIONS_MOST}, each with a seed of its own; a locked seed counts up.`,
+    ),
   );
-  return { node, show: () => { input.value = parameters.variations; } };
+  return {
+    node,
+    show: () => {
+      input.value = parameters.variations;
+    },
+  };
 }
 
 function tagsField(parameters) {
   const id = freshId("tags");
-  const read = () => [...new Set(input.value.split(",").map((one) => one.trim()).filter(Boolean))];
-  const input = el("input", { id, placeholder: "catalogue, spring", "aria-describedby": `${id}-about`, oninput: () => parameters.change({ tags: read() }, "form") });
+  const read = () => [
+    ...new Set(
+      input.value
+        .split(",")
+        .map((one) => one.trim())
+        .filter(Boolean),
+    ),
+  ];
+  const input = el("input", {
+    id,
+    placeholder: "catalogue, spring",
+    "aria-describedby": `${id}-about`,
+    oninput: () => parameters.change({ tags: read() }, "form"),
+  });
   const node = el(
     "div",
     { class: "field" },
     el("label", { for: id }, "Tags"),
     input,
-    el("p", { class: "about", id: `${id}-about` }, "Yours, to find the pictures by; with commas between."),
+    el(
+      "p",
+      { class: "about", id: `${id}-about` },
+      "Yours, to find the pictures by; with commas between.",
+    ),
   );
-  return { node, show: () => { input.value = parameters.tags.join(", "); } };
+  return {
+    node,
+    show: () => {
+      input.value = parameters.tags.join(", ");
+    },
+  };
 }

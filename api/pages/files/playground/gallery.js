@@ -25,11 +25,35 @@ export class Gallery {
     this.filters = filtersOf(models, () => this.load());
     this.list = el("ul", { class: "gallery" });
     this.said = el("div", { role: "status" });
-    this.more = el("button", { type: "button", class: "button", hidden: true, onclick: () => this.#next() }, "Show more");
-    this.fresh = el("button", { type: "button", class: "button small", hidden: true, onclick: () => this.load() }, icon("again"), "There is more that is new: show it");
-    this.node = el("section", { class: "card", "aria-labelledby": "gallery-head" },
-      el("header", {}, el("h2", { id: "gallery-head", class: "grow" }, "Your pictures"), this.fresh),
-      el("div", { class: "stack" }, this.filters.node, this.list, this.said, el("div", { class: "row" }, this.more)));
+    this.more = el(
+      "button",
+      { type: "button", class: "button", hidden: true, onclick: () => this.#next() },
+      "Show more",
+    );
+    this.fresh = el(
+      "button",
+      { type: "button", class: "button small", hidden: true, onclick: () => this.load() },
+      icon("again"),
+      "There is more that is new: show it",
+    );
+    this.node = el(
+      "section",
+      { class: "card", "aria-labelledby": "gallery-head" },
+      el(
+        "header",
+        {},
+        el("h2", { id: "gallery-head", class: "grow" }, "Your pictures"),
+        this.fresh,
+      ),
+      el(
+        "div",
+        { class: "stack" },
+        this.filters.node,
+        this.list,
+        this.said,
+        el("div", { class: "row" }, this.more),
+      ),
+    );
     feed.addEventListener("news", ({ detail }) => this.#news(detail));
     feed.addEventListener("gap", () => this.load());
   }
@@ -65,7 +89,11 @@ export class Gallery {
     try {
       let found = 0;
       for (let page = 0; page < PAGES_AT_ONCE && found < PAGE; page += 1) {
-        const { data, next_cursor: next } = await this.#client.get("/v1/jobs", { ...this.#query, limit: PAGE - found, cursor: this.#cursor }, { signal });
+        const { data, next_cursor: next } = await this.#client.get(
+          "/v1/jobs",
+          { ...this.#query, limit: PAGE - found, cursor: this.#cursor },
+          { signal },
+        );
         for (const job of data) jobs.set(job.id, job);
         found += data.length;
         this.#cursor = next;
@@ -74,24 +102,52 @@ export class Gallery {
       this.#jobs = jobs;
       this.#draw();
     } catch (error) {
-      if (!signal.aborted) fill(this.said, trouble(error, el("button", { type: "button", class: "button small", onclick: () => this.load() }, "Try again")));
+      if (!signal.aborted)
+        fill(
+          this.said,
+          trouble(
+            error,
+            el(
+              "button",
+              { type: "button", class: "button small", onclick: () => this.load() },
+              "Try again",
+            ),
+          ),
+        );
     }
   }
 
   #draw() {
-    const shown = new Map([...this.list.children].map((item) => [item.firstChild.dataset.job, item]));
+    const shown = new Map(
+      [...this.list.children].map((item) => [item.firstChild.dataset.job, item]),
+    );
     const items = [...this.#jobs.values()].map((job) => this.#itemOf(job, shown.get(job.id)));
     // a tile that stays is left where it is, and with it the focus
-    items.forEach((item, at) => this.list.children[at] !== item && this.list.insertBefore(item, this.list.children[at] ?? null));
+    for (const [at, item] of items.entries()) {
+      const there = this.list.children[at] ?? null;
+      if (there !== item) this.list.insertBefore(item, there);
+    }
     while (this.list.children.length > items.length) this.list.lastChild.remove();
     this.more.hidden = !this.#cursor;
-    fill(this.said, items.length ? el("p", { class: "soft small-text" }, `${count(items.length, "picture")} shown${this.#cursor ? ", there are more" : ""}.`) : this.#nothing());
+    fill(
+      this.said,
+      items.length
+        ? el(
+            "p",
+            { class: "soft small-text" },
+            `${count(items.length, "picture")} shown${this.#cursor ? ", there are more" : ""}.`,
+          )
+        : this.#nothing(),
+    );
   }
 
   #itemOf(job, known) {
     if (known && Number(known.firstChild.dataset.version) === job.version) return known;
     const hadFocus = known?.contains(document.activeElement);
-    const tile = tileOf(job, { captioned: true, open: () => this.open(this.#jobs.get(job.id) ?? job) });
+    const tile = tileOf(job, {
+      captioned: true,
+      open: () => this.open(this.#jobs.get(job.id) ?? job),
+    });
     const item = known ?? el("li");
     fill(item, tile);
     if (hadFocus) tile.focus();
@@ -100,10 +156,19 @@ export class Gallery {
 
   #nothing() {
     const isFiltered = Object.values(this.#query).some(Boolean);
-    if (this.#cursor) return empty("search", "Nothing found so far", el("p", {}, "There are older ones that were not looked at yet."));
+    if (this.#cursor)
+      return empty(
+        "search",
+        "Nothing found so far",
+        el("p", {}, "There are older ones that were not looked at yet."),
+      );
     return isFiltered
       ? empty("search", "Nothing fits", el("p", {}, "Other filters may find something."))
-      : empty("image", "Nothing here yet", el("p", {}, "Every picture that is made with your key will stand here."));
+      : empty(
+          "image",
+          "Nothing here yet",
+          el("p", {}, "Every picture that is made with your key will stand here."),
+        );
   }
 
   async #news(ids) {
@@ -113,7 +178,9 @@ export class Gallery {
       return;
     }
     const query = this.#query;
-    const found = await Promise.all([...ids].map((id) => this.#client.get(`/v1/jobs/${id}`, {}, { signal }).catch(() => null)));
+    const found = await Promise.all(
+      [...ids].map((id) => this.#client.get(`/v1/jobs/${id}`, {}, { signal }).catch(() => null)),
+    );
     if (signal.aborted) return;
     const jobs = new Map(this.#jobs);
     for (const job of found.filter(Boolean)) {

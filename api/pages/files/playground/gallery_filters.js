@@ -3,15 +3,36 @@ import { el, freshId, later } from "../parts/dom.js";
 import { STATUSES, statusWords } from "./told.js";
 
 const HOUR = 3_600_000;
-const SINCE = [["", "Any time"], [1, "Last hour"], [24, "Last 24 hours"], [168, "Last 7 days"], ["between", "Between…"]];
+const SINCE = [
+  ["", "Any time"],
+  [1, "Last hour"],
+  [24, "Last 24 hours"],
+  [168, "Last 7 days"],
+  ["between", "Between…"],
+];
 const TYPED_MS = 350;
 
 /** Gives {node, query}: `query()` is what `GET /v1/jobs` takes; `changed` is called when it is another. */
 export function filtersOf(models, changed) {
-  const status = select("Status", [["", "Any status"], ...STATUSES.map((word) => [word, statusWords(word)[0]])], changed);
-  const model = select("Model", [["", "Any model"], ...models.map(({ id, name }) => [id, name])], changed);
-  const since = select("Created", SINCE, () => { between.hidden = since.value !== "between"; changed(); });
-  const tag = input("Tag", { type: "search", placeholder: "Any tag", oninput: later(TYPED_MS, changed) });
+  const status = select(
+    "Status",
+    [["", "Any status"], ...STATUSES.map((word) => [word, statusWords(word)[0]])],
+    changed,
+  );
+  const model = select(
+    "Model",
+    [["", "Any model"], ...models.map(({ id, name }) => [id, name])],
+    changed,
+  );
+  const since = select("Created", SINCE, () => {
+    between.hidden = since.value !== "between";
+    changed();
+  });
+  const tag = input("Tag", {
+    type: "search",
+    placeholder: "Any tag",
+    oninput: later(TYPED_MS, changed),
+  });
   const from = input("From", { type: "datetime-local", onchange: changed });
   const until = input("Until", { type: "datetime-local", onchange: changed });
   const between = el("div", { class: "filters", hidden: true }, from.node, until.node);
@@ -27,18 +48,29 @@ export function filtersOf(models, changed) {
     };
   }
 
-  const node = el("form", { class: "stack tight", role: "search", "aria-label": "Your pictures", onsubmit: (event) => event.preventDefault() },
-    el("div", { class: "filters" }, status.node, model.node, tag.node, since.node), between);
+  const node = el(
+    "form",
+    {
+      class: "stack tight",
+      role: "search",
+      "aria-label": "Your pictures",
+      onsubmit: (event) => event.preventDefault(),
+    },
+    el("div", { class: "filters" }, status.node, model.node, tag.node, since.node),
+    between,
+  );
   return { node, query };
 }
 
 /** Tells whether a job is one that a query asks for. */
 export function fits(job, { status, model, tag, created_after: after, created_before: before }) {
-  return (!status || job.status === status)
-    && (!model || job.model === model)
-    && (!tag || job.tags.includes(tag))
-    && (!after || job.created_at >= after)
-    && (!before || job.created_at <= before);
+  return (
+    (!status || job.status === status) &&
+    (!model || job.model === model) &&
+    (!tag || job.tags.includes(tag)) &&
+    (!after || job.created_at >= after) &&
+    (!before || job.created_at <= before)
+  );
 }
 
 function moment(local) {
@@ -50,7 +82,14 @@ function hoursAgo(hours) {
 }
 
 function select(label, options, onchange) {
-  return wrapped(label, el("select", { onchange }, options.map(([value, words]) => el("option", { value }, words))));
+  return wrapped(
+    label,
+    el(
+      "select",
+      { onchange },
+      options.map(([value, words]) => el("option", { value }, words)),
+    ),
+  );
 }
 
 function input(label, attributes) {
@@ -60,5 +99,10 @@ function input(label, attributes) {
 function wrapped(label, control) {
   control.id = freshId("filter");
   const node = el("div", { class: "field" }, el("label", { for: control.id }, label), control);
-  return { node, get value() { return control.value; } };
+  return {
+    node,
+    get value() {
+      return control.value;
+    },
+  };
 }

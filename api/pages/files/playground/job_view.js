@@ -19,8 +19,14 @@ export class JobView {
     this.deeds = deeds;
     this.changed = changed;
     this.stop = new AbortController();
-    this.parts = Object.fromEntries(["figure", "state", "said", "numbers"].map((name) => [name, el("div", { class: name })]));
-    this.bar = el("div", { class: "row deeds", role: "group", "aria-label": "What can be done with it" });
+    this.parts = Object.fromEntries(
+      ["figure", "state", "said", "numbers"].map((name) => [name, el("div", { class: name })]),
+    );
+    this.bar = el("div", {
+      class: "row deeds",
+      role: "group",
+      "aria-label": "What can be done with it",
+    });
     this.json = codeBlock("the job as JSON", "", { wrap: true });
     this.life = lifeOf(client, job, { signal: this.stop.signal, changed: () => this.refresh() });
     this.clock = setInterval(() => this.#tick(), 100);
@@ -42,7 +48,11 @@ export class JobView {
   /** Reads the job anew. */
   async refresh() {
     try {
-      const job = await this.client.get(`/v1/jobs/${this.job.id}`, {}, { signal: this.stop.signal });
+      const job = await this.client.get(
+        `/v1/jobs/${this.job.id}`,
+        {},
+        { signal: this.stop.signal },
+      );
       if (job.version >= this.job.version) this.#show(job);
     } catch (error) {
       if (!this.stop.signal.aborted && error.status === 404) this.#gone(error);
@@ -53,9 +63,20 @@ export class JobView {
     const isNew = this.job?.status !== job.status;
     const before = this.job;
     this.job = job;
-    if (!before?.image || !job.image) fill(this.parts.figure, job.image ? pictureOf(job) : placeholderOf(job));
+    if (!before?.image || !job.image)
+      fill(this.parts.figure, job.image ? pictureOf(job) : placeholderOf(job));
     if (isNew) this.#showDeeds();
-    fill(this.parts.said, job.error && job.status === "failed" && trouble({ title: "It failed", message: job.error.message, faults: [], code: job.error.code }));
+    fill(
+      this.parts.said,
+      job.error &&
+        job.status === "failed" &&
+        trouble({
+          title: "It failed",
+          message: job.error.message,
+          faults: [],
+          code: job.error.code,
+        }),
+    );
     fill(this.parts.numbers, numbersOf(job));
     this.json.set(JSON.stringify(job, null, 2));
     this.#tick();
@@ -71,9 +92,14 @@ export class JobView {
 
   #tick() {
     const { job } = this;
-    const took = ((job.finished_at ? Date.parse(job.finished_at) : Date.now()) - Date.parse(job.created_at)) / 1000;
-    const time = isFinal(job) || took < 0 ? "" : el("span", { class: "soft clock", "aria-hidden": true }, seconds(took));
-    const words = `${job.status} ${waitingWords(job)} ${time && time.textContent}`;
+    const took =
+      ((job.finished_at ? Date.parse(job.finished_at) : Date.now()) - Date.parse(job.created_at)) /
+      1000;
+    const time =
+      isFinal(job) || took < 0
+        ? ""
+        : el("span", { class: "soft clock", "aria-hidden": true }, seconds(took));
+    const words = `${job.status} ${waitingWords(job)} ${time?.textContent}`;
     if (words === this.words) return;
     this.words = words;
     fill(this.parts.state, badgeOf(job), time, el("span", { class: "soft" }, waitingWords(job)));
@@ -90,13 +116,23 @@ export class JobView {
 
   #showDeeds() {
     const hadFocus = this.bar.contains(document.activeElement);
-    fill(this.bar, deedsFor(this.job).map(([name, drawing, words, kind]) => this.#button(name, drawing, words, kind)));
+    fill(
+      this.bar,
+      deedsFor(this.job).map(([name, drawing, words, kind]) =>
+        this.#button(name, drawing, words, kind),
+      ),
+    );
     if (hadFocus) this.bar.querySelector("button, a")?.focus();
   }
 
   #button(name, drawing, words, kind = "") {
     const inside = [icon(drawing), words];
-    if (name === "download") return el("a", { class: "button small", href: addressOf(this.job), download: fileName(this.job) }, inside);
+    if (name === "download")
+      return el(
+        "a",
+        { class: "button small", href: addressOf(this.job), download: fileName(this.job) },
+        inside,
+      );
     const act = async (event) => {
       const button = event.currentTarget;
       button.disabled = true;
@@ -109,11 +145,22 @@ export class JobView {
 
 /** What can be done with a job as it is: [deed, drawing, words, kind]. */
 function deedsFor({ status }) {
-  const always = [["use", "pencil", "Use parameters"], ["code", "code", "Code"], ["link", "link", "Copy link"]];
-  if (!["succeeded", "failed", "canceled"].includes(status)) return [["cancel", "stop", "Cancel", "bad"], ...always];
+  const always = [
+    ["use", "pencil", "Use parameters"],
+    ["code", "code", "Code"],
+    ["link", "link", "Copy link"],
+  ];
+  if (!["succeeded", "failed", "canceled"].includes(status))
+    return [["cancel", "stop", "Cancel", "bad"], ...always];
   const remove = ["remove", "bin", "Delete", "bad"];
   if (status !== "succeeded") return [["retry", "again", "Try again"], ...always, remove];
-  return [["download", "download", "Download"], ["vary", "dice", "Vary"], ["reproduce", "again", "Reproduce"], ...always, remove];
+  return [
+    ["download", "download", "Download"],
+    ["vary", "dice", "Vary"],
+    ["reproduce", "again", "Reproduce"],
+    ...always,
+    remove,
+  ];
 }
 
 function fileName(job) {

@@ -5,7 +5,14 @@ import { el, freshId } from "../parts/dom.js";
 export function jsonPanel(parameters) {
   const id = freshId("json");
   const fault = el("p", { class: "fault", role: "alert", hidden: true });
-  const text = el("textarea", { id, class: "mono", rows: 18, spellcheck: "false", "aria-describedby": `${id}-about`, oninput: read });
+  const text = el("textarea", {
+    id,
+    class: "mono",
+    rows: 18,
+    spellcheck: "false",
+    "aria-describedby": `${id}-about`,
+    oninput: read,
+  });
 
   function read() {
     const [body, words] = parsed(text.value);
@@ -14,7 +21,15 @@ export function jsonPanel(parameters) {
     if (words) text.setAttribute("aria-invalid", "true");
     else {
       text.removeAttribute("aria-invalid");
-      parameters.change({ modelId: body.model ?? parameters.models[0].id, input: body.input ?? {}, tags: body.tags ?? [], more: rest(body) }, "json");
+      parameters.change(
+        {
+          modelId: body.model ?? parameters.models[0].id,
+          input: body.input ?? {},
+          tags: body.tags ?? [],
+          more: rest(body),
+        },
+        "json",
+      );
     }
   }
 
@@ -26,14 +41,29 @@ export function jsonPanel(parameters) {
 
   parameters.addEventListener("change", ({ detail }) => detail !== "json" && show());
   show();
-  const about = el("p", { class: "about", id: `${id}-about` }, "The body of ", el("code", {}, "POST /v1/jobs"), ". Everything that it takes can stand here: ", el("code", {}, "priority, webhook, metadata, deadline_seconds, reuse"), "…");
-  return { node: el("div", { class: "field" }, el("label", { for: id }, "Request"), text, fault, about), get isFit() { return fault.hidden; } };
+  const about = el(
+    "p",
+    { class: "about", id: `${id}-about` },
+    "The body of ",
+    el("code", {}, "POST /v1/jobs"),
+    ". Everything that it takes can stand here: ",
+    el("code", {}, "priority, webhook, metadata, deadline_seconds, reuse"),
+    "…",
+  );
+  return {
+    node: el("div", { class: "field" }, el("label", { for: id }, "Request"), text, fault, about),
+    get isFit() {
+      return fault.hidden;
+    },
+  };
 }
 
 function parsed(text) {
   try {
     const body = JSON.parse(text);
-    return body && typeof body === "object" && !Array.isArray(body) ? [body, ""] : [null, "This must be one JSON object."];
+    return body && typeof body === "object" && !Array.isArray(body)
+      ? [body, ""]
+      : [null, "This must be one JSON object."];
   } catch (error) {
     return [null, `This is not JSON yet: ${error.message}.`];
   }

@@ -14,18 +14,26 @@ export function lifeOf(client, job, { signal, changed = () => {} }) {
 
   const tell = ({ data }) => {
     events.push(data);
-    fill(list, events.map((event, index) => line(event, events, index)));
+    fill(
+      list,
+      events.map((event, index) => line(event, events, index)),
+    );
     changed(data);
   };
-  followEvents(client, `/v1/jobs/${job.id}/events`, { tell, isOver: ({ data }) => isFinal(data), signal })
-    .catch((error) => signal.aborted || fill(list, el("li", { class: "bad" }, error.message)));
+  followEvents(client, `/v1/jobs/${job.id}/events`, {
+    tell,
+    isOver: ({ data }) => isFinal(data),
+    signal,
+  }).catch((error) => signal.aborted || fill(list, el("li", { class: "bad" }, error.message)));
   return list;
 }
 
 function line(event, all, index) {
   const since = (Date.parse(event.at) - Date.parse(all[0].at)) / 1000;
   const isLast = index === all.length - 1;
-  const kind = { succeeded: "good", failed: "bad", canceled: "idle" }[event.status] ?? (isLast ? "now" : "past");
+  const kind =
+    { succeeded: "good", failed: "bad", canceled: "idle" }[event.status] ??
+    (isLast ? "now" : "past");
   return el(
     "li",
     { class: kind, "aria-current": isLast && !isFinal(event) ? "step" : null },

@@ -9,31 +9,54 @@ const TIMES = { wait: "waited", provider: "provider", download: "download", stor
 
 /** Gives the list of facts of a job. */
 export function numbersOf(job) {
-  return el("dl", { class: "facts" }, factsOf(job).filter(([, value]) => value).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  return el(
+    "dl",
+    { class: "facts" },
+    factsOf(job)
+      .filter(([, value]) => value)
+      .map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+  );
 }
 
 function factsOf(job) {
   const { image, timings, provider } = job;
   return [
-    ["Picture", image && `${image.width} × ${image.height}, ${bytes(image.bytes)}, ${image.content_type}`],
+    [
+      "Picture",
+      image && `${image.width} × ${image.height}, ${bytes(image.bytes)}, ${image.content_type}`,
+    ],
     ["Differs", image?.warnings.map(warningWords).join("; ")],
     ["Seed", taken(String(job.input.seed ?? ""), "Seed")],
     ["Time", timings.total !== null && timesOf(timings)],
     ["Attempts", job.attempt > 1 && `${job.attempt} of at most ${job.max_attempts}`],
-    ["Paid calls", provider.calls > 1 && `${provider.calls}, of which ${provider.unknown_outcomes} with unknown outcome`],
+    [
+      "Paid calls",
+      provider.calls > 1 &&
+        `${provider.calls}, of which ${provider.unknown_outcomes} with unknown outcome`,
+    ],
     ["SHA-256", image && taken(image.sha256, "SHA-256", `${image.sha256.slice(0, 16)}…`)],
     ["Job", taken(job.id, "Id of the job")],
     ["Batch", job.batch_id && taken(job.batch_id, "Id of the batch")],
     ["Model", job.model],
     ["Priority", job.priority !== "normal" && job.priority],
-    ["Tags", job.tags.length > 0 && el("span", { class: "row" }, job.tags.map((tag) => el("span", { class: "tag" }, tag)))],
+    [
+      "Tags",
+      job.tags.length > 0 &&
+        el(
+          "span",
+          { class: "row" },
+          job.tags.map((tag) => el("span", { class: "tag" }, tag)),
+        ),
+    ],
     ["Asked for", when(job.created_at)],
     ["Kept until", job.expires_at && when(job.expires_at)],
   ];
 }
 
 function timesOf(timings) {
-  const parts = Object.entries(TIMES).filter(([name]) => timings[name] !== null).map(([name, word]) => `${word} ${seconds(timings[name])}`);
+  const parts = Object.entries(TIMES)
+    .filter(([name]) => timings[name] !== null)
+    .map(([name, word]) => `${word} ${seconds(timings[name])}`);
   return `${seconds(timings.total)} in all: ${parts.join(", ")}`;
 }
 
@@ -44,6 +67,16 @@ function when(at) {
 /** A value with a button that copies it. */
 function taken(value, what, shown = value) {
   if (!value) return null;
-  const button = el("button", { type: "button", class: "button quiet only tiny", "aria-label": `Copy ${what}`, title: "Copy", onclick: () => copy(value, what) }, icon("copy"));
+  const button = el(
+    "button",
+    {
+      type: "button",
+      class: "button quiet only tiny",
+      "aria-label": `Copy ${what}`,
+      title: "Copy",
+      onclick: () => copy(value, what),
+    },
+    icon("copy"),
+  );
   return el("span", { class: "taken" }, el("span", { class: "mono", title: value }, shown), button);
 }

@@ -24,14 +24,24 @@ export class Output {
     this.stage = el("div", { class: "stage" }, nothingYet());
     this.heard = el("p", { class: "unseen", role: "status" });
     this.strip = el("ul", { class: "strip", "aria-label": "The variations", hidden: true });
-    this.json = el("div", {}, el("p", { class: "soft" }, "The job will stand here, as the API tells it."));
+    this.json = el(
+      "div",
+      {},
+      el("p", { class: "soft" }, "The job will stand here, as the API tells it."),
+    );
     const { bar, panels, choose } = tabs("Output", [
       { name: "preview", label: "Preview", panel: el("div", {}, this.stage) },
       { name: "json", label: "JSON", panel: this.json },
     ]);
     this.choose = choose;
-    this.node = el("section", { class: "card output", "aria-labelledby": "output-head" },
-      el("header", {}, el("h2", { id: "output-head", class: "grow" }, "Output")), bar, panels, this.heard);
+    this.node = el(
+      "section",
+      { class: "card output", "aria-labelledby": "output-head" },
+      el("header", {}, el("h2", { id: "output-head", class: "grow" }, "Output")),
+      bar,
+      panels,
+      this.heard,
+    );
     feed.addEventListener("news", ({ detail }) => this.#news(detail));
   }
 
@@ -39,7 +49,16 @@ export class Output {
   async run(body, variations) {
     this.#begin(loading("Asking for it…"));
     const { signal } = this.#stop;
-    const waiting = (error) => fill(this.stage, note("wait", el("strong", {}, "Not accepted yet"), el("p", {}, `${error.message} It is asked again by itself, and made only once.`), this.#giveUp()));
+    const waiting = (error) =>
+      fill(
+        this.stage,
+        note(
+          "wait",
+          el("strong", {}, "Not accepted yet"),
+          el("p", {}, `${error.message} It is asked again by itself, and made only once.`),
+          this.#giveUp(),
+        ),
+      );
     try {
       this.#take(await accept(this.#client, body, variations, { signal, waiting }));
     } catch (error) {
@@ -79,11 +98,21 @@ export class Output {
   /** On a phone the output lies below the form. */
   #comeIntoSight() {
     const { top } = this.node.getBoundingClientRect();
-    if (top > innerHeight / 2 || top < -innerHeight / 2) this.node.scrollIntoView({ block: "start", behavior: "smooth" });
+    if (top > innerHeight / 2 || top < -innerHeight / 2)
+      this.node.scrollIntoView({ block: "start", behavior: "smooth" });
   }
 
   #giveUp() {
-    return el("button", { type: "button", class: "button small", onclick: () => this.#begin(note("", "Given up. If it was accepted after all, it is in the gallery.")) }, "Give up");
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "button small",
+        onclick: () =>
+          this.#begin(note("", "Given up. If it was accepted after all, it is in the gallery.")),
+      },
+      "Give up",
+    );
   }
 
   #take(jobs) {
@@ -104,7 +133,8 @@ export class Output {
   #changed(job) {
     this.#jobs = this.#jobs.map((one) => (one.id === job.id ? job : one));
     if (job.status === "succeeded") this.seen(job);
-    if (job.id === this.#view?.job.id) this.heard.textContent = `The job: ${statusWords(job.status)[0]}. ${waitingWords(job)}`;
+    if (job.id === this.#view?.job.id)
+      this.heard.textContent = `The job: ${statusWords(job.status)[0]}. ${waitingWords(job)}`;
     this.#drawStrip();
   }
 
@@ -115,8 +145,18 @@ export class Output {
     const done = this.#jobs.filter(isFinal).length;
     const focused = document.activeElement?.closest(".tile")?.dataset.job;
     this.strip.setAttribute("aria-label", `${count(this.#jobs.length, "variation")}, ${done} done`);
-    fill(this.strip, this.#jobs.map((job) => el("li", {}, tileOf(job, { chosen: job.id === this.#view?.job.id, open: () => this.#look(job) }))));
-    if (focused && this.strip.isConnected) this.strip.querySelector(`[data-job="${focused}"]`)?.focus();
+    fill(
+      this.strip,
+      this.#jobs.map((job) =>
+        el(
+          "li",
+          {},
+          tileOf(job, { chosen: job.id === this.#view?.job.id, open: () => this.#look(job) }),
+        ),
+      ),
+    );
+    if (focused && this.strip.isConnected)
+      this.strip.querySelector(`[data-job="${focused}"]`)?.focus();
   }
 
   async #news(ids) {
@@ -130,5 +170,13 @@ export class Output {
 }
 
 function nothingYet() {
-  return empty("image", "No picture yet", el("p", {}, "Say what it should show and press Run. It appears here as it is made, with all its numbers."));
+  return empty(
+    "image",
+    "No picture yet",
+    el(
+      "p",
+      {},
+      "Say what it should show and press Run. It appears here as it is made, with all its numbers.",
+    ),
+  );
 }

@@ -34,7 +34,10 @@ export class Parameters extends EventTarget {
   }
 
   /** Takes a whole body over; what it leaves out is as the model has it by default. `by` is told on. */
-  take({ model = this.modelId, input = {}, tags = [], ...more }, { variations = this.variations ?? 1, by = null } = {}) {
+  take(
+    { model = this.modelId, input = {}, tags = [], ...more },
+    { variations = this.variations ?? 1, by = null } = {},
+  ) {
     this.modelId = model;
     this.input = { prompt: "", ...this.model.defaults, ...withoutNulls(input) };
     this.tags = tags;
@@ -55,7 +58,9 @@ export class Parameters extends EventTarget {
 }
 
 function withoutNulls(input) {
-  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== null && value !== undefined));
+  return Object.fromEntries(
+    Object.entries(input).filter(([, value]) => value !== null && value !== undefined),
+  );
 }
 
 function clamp(variations) {
@@ -65,7 +70,8 @@ function clamp(variations) {
 /** Writes parameters as the part of an address behind `#`, which no server ever sees. */
 export function linkOf({ model, input, tags }, variations = 1) {
   const words = new URLSearchParams({ model });
-  for (const [name, value] of Object.entries(input)) words.set(name, typeof value === "string" ? value : JSON.stringify(value));
+  for (const [name, value] of Object.entries(input))
+    words.set(name, typeof value === "string" ? value : JSON.stringify(value));
   if (tags?.length) words.set("tags", tags.join(","));
   if (variations > 1) words.set("variations", variations);
   return `#${words}`;
@@ -77,7 +83,12 @@ export function readLink(hash, models) {
   const model = models.find(({ id }) => id === words.get("model")) ?? models[0];
   const shapes = shapesOf(model.input_schema).filter(({ name }) => words.has(name));
   if (!shapes.length && !words.has("model")) return null;
-  const input = Object.fromEntries(shapes.map((shape) => [shape.name, readText(shape, words.get(shape.name))]));
+  const input = Object.fromEntries(
+    shapes.map((shape) => [shape.name, readText(shape, words.get(shape.name))]),
+  );
   const tags = (words.get("tags") ?? "").split(",").filter(Boolean);
-  return { body: { model: model.id, input: withoutNulls(input), tags }, variations: words.get("variations") ?? 1 };
+  return {
+    body: { model: model.id, input: withoutNulls(input), tags },
+    variations: words.get("variations") ?? 1,
+  };
 }

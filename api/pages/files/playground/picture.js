@@ -19,17 +19,29 @@ export function altOf(job) {
 /** A picture that takes its place before it is loaded. */
 export function pictureOf(job, { lazy = false } = {}) {
   const { width, height } = job.image;
-  return el("img", { src: addressOf(job), alt: altOf(job), width, height, loading: lazy ? "lazy" : "eager", decoding: "async" });
+  return el("img", {
+    src: addressOf(job),
+    alt: altOf(job),
+    width,
+    height,
+    loading: lazy ? "lazy" : "eager",
+    decoding: "async",
+  });
 }
 
 /** What stands where no picture is: its shape, and the state in a word. */
 export function placeholderOf(job) {
-  const [wide, high] = String(job.input.aspect_ratio ?? "1:1").split(":").map(Number);
+  const [wide, high] = String(job.input.aspect_ratio ?? "1:1")
+    .split(":")
+    .map(Number);
   const [words, kind] = statusWords(job.status);
   const isMoving = kind === "busy" || kind === "wait";
   return el(
     "div",
-    { class: `placeholder ${isMoving ? "moving" : ""}`, style: { "aspect-ratio": `${wide || 1} / ${high || 1}` } },
+    {
+      class: `placeholder ${isMoving ? "moving" : ""}`,
+      style: { "aspect-ratio": `${wide || 1} / ${high || 1}` },
+    },
     isMoving ? el("span", { class: "spinner" }) : icon(kind === "bad" ? "warning" : "image"),
     el("span", {}, words),
   );

@@ -23,12 +23,41 @@ export function requestOf(client, parameters, run) {
     { name: "json", label: "JSON", panel: el("div", {}, json.node) },
     { name: "code", label: "Code", panel: el("div", {}, code.node) },
   ]);
-  const ask = el("button", { type: "submit", class: "button main grow", title: "Ctrl + Enter" }, icon("play"), "Run", el("kbd", { class: "soft-key" }, "Ctrl ↵"));
-  const check = el("button", { type: "button", class: "button", onclick: estimate }, icon("clock"), "Estimate");
-  const link = el("button", { type: "button", class: "button only", "aria-label": "Copy a link with these parameters", title: "Copy link", onclick: () => copy(`${location.origin}/${linkOf(parameters.body, parameters.variations)}`, "Link") }, icon("link"));
+  const ask = el(
+    "button",
+    { type: "submit", class: "button main grow", title: "Ctrl + Enter" },
+    icon("play"),
+    "Run",
+    el("kbd", { class: "soft-key" }, "Ctrl ↵"),
+  );
+  const check = el(
+    "button",
+    { type: "button", class: "button", onclick: estimate },
+    icon("clock"),
+    "Estimate",
+  );
+  const link = el(
+    "button",
+    {
+      type: "button",
+      class: "button only",
+      "aria-label": "Copy a link with these parameters",
+      title: "Copy link",
+      onclick: () =>
+        copy(`${location.origin}/${linkOf(parameters.body, parameters.variations)}`, "Link"),
+    },
+    icon("link"),
+  );
   const node = el(
     "form",
-    { class: "card request", novalidate: true, "aria-labelledby": "request-head", onsubmit: submit, onkeydown: (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && submit(event) },
+    {
+      class: "card request",
+      novalidate: true,
+      "aria-labelledby": "request-head",
+      onsubmit: submit,
+      onkeydown: (event) =>
+        event.key === "Enter" && (event.ctrlKey || event.metaKey) && submit(event),
+    },
     el("header", {}, el("h2", { id: "request-head", class: "grow" }, "Input"), price),
     el("div", { class: "stack" }, modelField(parameters), bar, panels, said),
     el("div", { class: "row press" }, ask, check, link),
@@ -38,7 +67,8 @@ export function requestOf(client, parameters, run) {
     event.preventDefault();
     fill(said);
     if (json.isFit) run(parameters.body, parameters.variations);
-    else fill(said, note("bad", "The JSON cannot be read yet. Put it right, or go on in the form."));
+    else
+      fill(said, note("bad", "The JSON cannot be read yet. Put it right, or go on in the form."));
   }
 
   async function estimate() {
@@ -63,13 +93,32 @@ export function requestOf(client, parameters, run) {
 
   parameters.addEventListener("change", show);
   show();
-  return { node, refused, noteSeed: form.noteSeed, focus: () => node.querySelector("textarea, input")?.focus() };
+  return {
+    node,
+    refused,
+    noteSeed: form.noteSeed,
+    focus: () => node.querySelector("textarea, input")?.focus(),
+  };
 }
 
 function forecastWords(told, variations) {
-  if (!told.would_accept) return note("wait", el("strong", {}, "It would be refused now"), el("p", {}, told.refusal.detail));
-  const credits = told.price ? `about ${number(told.price.credits * variations)} credits, by the operator's table of prices` : "the operator has named no price";
-  const begin = told.eta_seconds === null ? "when it is begun cannot be told now" : `begun in about ${seconds(told.eta_seconds)}`;
+  if (!told.would_accept)
+    return note(
+      "wait",
+      el("strong", {}, "It would be refused now"),
+      el("p", {}, told.refusal.detail),
+    );
+  const credits = told.price
+    ? `about ${number(told.price.credits * variations)} credits, by the operator's table of prices`
+    : "the operator has named no price";
+  const begin =
+    told.eta_seconds === null
+      ? "when it is begun cannot be told now"
+      : `begun in about ${seconds(told.eta_seconds)}`;
   const reused = told.reused_from ? ` It would be a copy of ${told.reused_from}.` : "";
-  return note("good", el("strong", {}, "It would be accepted"), el("p", {}, `Cost: ${credits}. Queue: ${told.position ?? 0} before it, ${begin}.${reused}`));
+  return note(
+    "good",
+    el("strong", {}, "It would be accepted"),
+    el("p", {}, `Cost: ${credits}. Queue: ${told.position ?? 0} before it, ${begin}.${reused}`),
+  );
 }

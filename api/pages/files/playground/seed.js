@@ -15,9 +15,37 @@ export function seedField(shape, changed) {
   const id = freshId("field");
   let isLocked = false;
   let last = null;
-  const input = el("input", { type: "number", id, min: shape.least, max: shape.most, step: 1, "aria-describedby": `${id}-about`, oninput: typed });
-  const lock = el("button", { type: "button", class: "button", onclick: () => { turn(!isLocked); changed(); } });
-  const vary = el("button", { type: "button", class: "button", title: "Another seed, and keep it", onclick: () => { write(newSeed()); changed(); } }, icon("dice"), "New");
+  const input = el("input", {
+    type: "number",
+    id,
+    min: shape.least,
+    max: shape.most,
+    step: 1,
+    "aria-describedby": `${id}-about`,
+    oninput: typed,
+  });
+  const lock = el("button", {
+    type: "button",
+    class: "button",
+    onclick: () => {
+      turn(!isLocked);
+      changed();
+    },
+  });
+  const vary = el(
+    "button",
+    {
+      type: "button",
+      class: "button",
+      title: "Another seed, and keep it",
+      onclick: () => {
+        write(newSeed());
+        changed();
+      },
+    },
+    icon("dice"),
+    "New",
+  );
 
   function typed() {
     turn(input.value !== "", false);
@@ -26,7 +54,7 @@ export function seedField(shape, changed) {
 
   function turn(locked, withValue = true) {
     isLocked = locked;
-    if (withValue) input.value = locked ? (input.value || (last ?? newSeed())) : "";
+    if (withValue) input.value = locked ? input.value || (last ?? newSeed()) : "";
     input.placeholder = last === null ? "random" : `random, last ${last}`;
     lock.setAttribute("aria-pressed", locked);
     fill(lock, icon(locked ? "lock" : "unlock"), locked ? "Locked" : "Lock");
@@ -44,6 +72,9 @@ export function seedField(shape, changed) {
     read: () => (isLocked && input.value !== "" ? input.valueAsNumber : undefined),
     write,
     /** Notes the seed of the last picture: to lock is to keep it. */
-    note: (seed) => { last = seed; turn(isLocked, false); },
+    note: (seed) => {
+      last = seed;
+      turn(isLocked, false);
+    },
   };
 }

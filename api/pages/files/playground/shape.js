@@ -8,7 +8,9 @@ const LONG_TEXT = 200;
 /** Gives the parameters of a model in the schema's order, each as `shapeOf` has it. */
 export function shapesOf(schema) {
   const required = new Set(schema.required ?? []);
-  return Object.entries(schema.properties ?? {}).map(([name, one]) => shapeOf(name, one, schema, required.has(name)));
+  return Object.entries(schema.properties ?? {}).map(([name, one]) =>
+    shapeOf(name, one, schema, required.has(name)),
+  );
 }
 
 function shapeOf(name, written, root, isRequired) {
@@ -32,7 +34,11 @@ function shapeOf(name, written, root, isRequired) {
 
 function resolved(schema, root) {
   if (!schema.$ref) return schema;
-  const target = schema.$ref.replace(/^#\//, "").split("/").reduce((at, step) => at?.[step], root) ?? {};
+  const target =
+    schema.$ref
+      .replace(/^#\//, "")
+      .split("/")
+      .reduce((at, step) => at?.[step], root) ?? {};
   return { ...target, ...schema, $ref: undefined };
 }
 
@@ -61,7 +67,9 @@ function kindOfNumber({ minimum, maximum, type }) {
 /** Reads what an address or a field has as text; gives undefined for what cannot be. */
 export function readText(shape, text) {
   if (["text", "long", "ratio", "choice"].includes(shape.kind)) {
-    return shape.choices.find((one) => String(one) === text) ?? (shape.choices.length ? undefined : text);
+    return (
+      shape.choices.find((one) => String(one) === text) ?? (shape.choices.length ? undefined : text)
+    );
   }
   try {
     return JSON.parse(text);

@@ -6,12 +6,42 @@ const VARIABLE = "DARKROOM_API_KEY";
 
 /** Every way, in order: its name, what it says before use, and `write({body, variations, url})`. */
 export const WAYS = [
-  { name: "curl", label: "curl", about: `Waits up to a minute for the job. The key is taken from $${VARIABLE}.`, write: curl },
-  { name: "python", label: "Python", about: "Darkroom's own client: it waits, tries again where that helps, and never buys twice.", write: pythonClient },
-  { name: "javascript", label: "JavaScript", about: "Node.js 18 or newer, or any runtime with fetch.", write: script },
-  { name: "darkroom", label: "darkroom", about: "The program: the picture lands in a file.", write: program },
-  { name: "openai", label: "OpenAI", about: "OpenAI's own client for Python, with another address.", write: openai },
-  { name: "replicate", label: "Replicate", about: "Replicate's own client for Python, with another address.", write: replicate },
+  {
+    name: "curl",
+    label: "curl",
+    about: `Waits up to a minute for the job. The key is taken from $${VARIABLE}.`,
+    write: curl,
+  },
+  {
+    name: "python",
+    label: "Python",
+    about: "Darkroom's own client: it waits, tries again where that helps, and never buys twice.",
+    write: pythonClient,
+  },
+  {
+    name: "javascript",
+    label: "JavaScript",
+    about: "Node.js 18 or newer, or any runtime with fetch.",
+    write: script,
+  },
+  {
+    name: "darkroom",
+    label: "darkroom",
+    about: "The program: the picture lands in a file.",
+    write: program,
+  },
+  {
+    name: "openai",
+    label: "OpenAI",
+    about: "OpenAI's own client for Python, with another address.",
+    write: openai,
+  },
+  {
+    name: "replicate",
+    label: "Replicate",
+    about: "Replicate's own client for Python, with another address.",
+    write: replicate,
+  },
 ];
 
 function curl({ body, variations, url }) {
@@ -28,12 +58,28 @@ function curl({ body, variations, url }) {
 
 function pythonClient({ body, variations, url }) {
   const { prompt, options } = optionsOf(body);
-  const words = Object.entries(options).map(([name, value]) => `        ${name}=${python(value, 8)},\n`).join("");
-  const head = ["import os", "", "import darkroom", "", `with darkroom.Client("${url}", os.environ["${VARIABLE}"]) as client:`];
-  const ask = variations > 1
-    ? [`    batch = client.batches.create(\n        prompt=${python(prompt)},\n        variations=${variations},\n${words}    )`,
-       "    for job in client.batches.results(batch.id):", "        if job.image:", '            print(job.image.save("."))']
-    : [`    image = client.generate(\n        ${python(prompt)},\n${words}    )`, '    print(image.save("."))'];
+  const words = Object.entries(options)
+    .map(([name, value]) => `        ${name}=${python(value, 8)},\n`)
+    .join("");
+  const head = [
+    "import os",
+    "",
+    "import darkroom",
+    "",
+    `with darkroom.Client("${url}", os.environ["${VARIABLE}"]) as client:`,
+  ];
+  const ask =
+    variations > 1
+      ? [
+          `    batch = client.batches.create(\n        prompt=${python(prompt)},\n        variations=${variations},\n${words}    )`,
+          "    for job in client.batches.results(batch.id):",
+          "        if job.image:",
+          '            print(job.image.save("."))',
+        ]
+      : [
+          `    image = client.generate(\n        ${python(prompt)},\n${words}    )`,
+          '    print(image.save("."))',
+        ];
   return [...head, ...ask, ""].join("\n");
 }
 
@@ -79,7 +125,13 @@ function flag(name, value) {
 
 /** Its own names for the format and the number; all else goes as the extra body. */
 function openai({ body, variations, url }) {
-  const { prompt, output_format: format, output_quality: quality, disable_safety_checker: _, ...input } = body.input;
+  const {
+    prompt,
+    output_format: format,
+    output_quality: quality,
+    disable_safety_checker: _,
+    ...input
+  } = body.input;
   const named = {
     model: body.model,
     prompt,
@@ -89,7 +141,9 @@ function openai({ body, variations, url }) {
     response_format: "b64_json",
     ...(Object.keys(input).length && { extra_body: input }),
   };
-  const words = Object.entries(named).map(([name, value]) => `    ${name}=${python(value, 4)},\n`).join("");
+  const words = Object.entries(named)
+    .map(([name, value]) => `    ${name}=${python(value, 4)},\n`)
+    .join("");
   return `import base64
 import os
 from pathlib import Path
@@ -114,7 +168,10 @@ function replicate({ body, variations, url }) {
   const one = `output = ${call}
 Path("picture.${body.input.output_format ?? "jpg"}").write_bytes(output[0].read())
 `;
-  const note = variations > 1 ? `# asks for one picture; for ${variations} run it so often${seeds ? ", each with another seed" : ""}\n` : "";
+  const note =
+    variations > 1
+      ? `# asks for one picture; for ${variations} run it so often${seeds ? ", each with another seed" : ""}\n`
+      : "";
   return `import os
 from pathlib import Path
 
@@ -133,6 +190,9 @@ function batchBody(body, variations) {
 
 /** The body's parts as the keywords of Darkroom's own client. */
 function optionsOf(body) {
-  const { input: { prompt, ...input }, ...job } = body;
+  const {
+    input: { prompt, ...input },
+    ...job
+  } = body;
   return { prompt: String(prompt ?? ""), options: { ...input, ...job } };
 }

@@ -8,9 +8,18 @@ export function tileOf(job, { open, chosen = null, captioned = false }) {
   const prompt = String(job.input.prompt ?? "");
   return el(
     "button",
-    { type: "button", class: "tile", data: { job: job.id, version: job.version }, "aria-pressed": chosen, onclick: open, title: prompt },
+    {
+      type: "button",
+      class: "tile",
+      data: { job: job.id, version: job.version },
+      "aria-pressed": chosen,
+      onclick: open,
+      title: prompt,
+    },
     el("span", { class: "thumb" }, job.image ? small(job) : placeholderOf(job)),
-    captioned ? captionOf(job, prompt) : el("span", { class: "unseen" }, `seed ${job.input.seed}, ${job.status}`),
+    captioned
+      ? captionOf(job, prompt)
+      : el("span", { class: "unseen" }, `seed ${job.input.seed}, ${job.status}`),
   );
 }
 
@@ -25,6 +34,11 @@ function captionOf(job, prompt) {
     "span",
     { class: "caption" },
     el("span", { class: "prompt" }, prompt),
-    el("span", { class: "row apart" }, job.image ? null : badgeOf(job), el("time", { class: "soft small-text", datetime: job.created_at }, ago(job.created_at))),
+    el(
+      "span",
+      { class: "row apart" },
+      job.image ? null : badgeOf(job),
+      el("time", { class: "soft small-text", datetime: job.created_at }, ago(job.created_at)),
+    ),
   );
 }

@@ -44,8 +44,13 @@ export function statusWords(status) {
 export function changeWords({ status, step, attempt }, isFirst) {
   const again = attempt > 1 ? ` (attempt ${attempt})` : "";
   if (status === "running") return (STEPS[step] ?? "It runs") + again;
-  if (status === "queued") return isFirst ? "Accepted: it is on disk, and in the queue" : "Back in the queue";
-  return { succeeded: "The picture is there", failed: "It failed", canceled: "It was canceled" }[status] ?? status;
+  if (status === "queued")
+    return isFirst ? "Accepted: it is on disk, and in the queue" : "Back in the queue";
+  return (
+    { succeeded: "The picture is there", failed: "It failed", canceled: "It was canceled" }[
+      status
+    ] ?? status
+  );
 }
 
 /** Why a job waits, where it stands and when it is begun; "" for one that does not wait. */
@@ -54,7 +59,7 @@ export function waitingWords({ status, waiting_on, position, eta_seconds }) {
   const why = WAITING[waiting_on] ?? "It waits";
   const place = position ? `${count(position, "job")} of yours before it` : "";
   const when = eta_seconds === null ? "" : `begun in about ${seconds(eta_seconds)}`;
-  return [why, place, when].filter(Boolean).join("; ") + ".";
+  return `${[why, place, when].filter(Boolean).join("; ")}.`;
 }
 
 export function warningWords(word) {

@@ -24,8 +24,17 @@ function headOf(answer) {
   const kind = answer.ok ? "good" : "bad";
   const headers = [...answer.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
   return [
-    el("p", { class: "row" }, el("span", { class: `badge ${kind}` }, `${answer.status} ${answer.statusText}`.trim())),
-    el("details", {}, el("summary", {}, "Headers"), codeBlock("the headers", headers, { wrap: true }).node),
+    el(
+      "p",
+      { class: "row" },
+      el("span", { class: `badge ${kind}` }, `${answer.status} ${answer.statusText}`.trim()),
+    ),
+    el(
+      "details",
+      {},
+      el("summary", {}, "Headers"),
+      codeBlock("the headers", headers, { wrap: true }).node,
+    ),
   ];
 }
 
@@ -37,12 +46,21 @@ function shown(text, kind, remember) {
 }
 
 function showPicture(blob, body) {
-  const picture = el("img", { src: URL.createObjectURL(blob), alt: "The picture that was answered", class: "answered", onload: () => URL.revokeObjectURL(picture.src) });
+  const picture = el("img", {
+    src: URL.createObjectURL(blob),
+    alt: "The picture that was answered",
+    class: "answered",
+    onload: () => URL.revokeObjectURL(picture.src),
+  });
   fill(body, picture, el("p", { class: "soft small-text" }, `${bytes(blob.size)}, ${blob.type}`));
 }
 
 function showFile(blob, body) {
-  const link = el("a", { class: "button small", href: URL.createObjectURL(blob), download: "answer.zip" }, `Save the file (${bytes(blob.size)})`);
+  const link = el(
+    "a",
+    { class: "button small", href: URL.createObjectURL(blob), download: "answer.zip" },
+    `Save the file (${bytes(blob.size)})`,
+  );
   fill(body, link);
 }
 

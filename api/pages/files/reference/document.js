@@ -15,7 +15,10 @@ export function operationsByTag(document) {
 
 function operationsOf(document) {
   return Object.entries(document.paths).flatMap(([path, item]) =>
-    Object.keys(item).filter((method) => METHODS.has(method)).map((method) => operationOf(document, path, method, item[method])));
+    Object.keys(item)
+      .filter((method) => METHODS.has(method))
+      .map((method) => operationOf(document, path, method, item[method])),
+  );
 }
 
 function operationOf(document, path, method, written) {
@@ -29,7 +32,9 @@ function operationOf(document, path, method, written) {
     more: rest.map(oneLine),
     scopes: (written.security ?? []).flatMap((way) => way.key ?? []),
     parameters: written.parameters ?? [],
-    bodies: Object.entries(written.requestBody?.content ?? {}).map(([media, one]) => bodyOf(document, media, one)),
+    bodies: Object.entries(written.requestBody?.content ?? {}).map(([media, one]) =>
+      bodyOf(document, media, one),
+    ),
     answers: Object.entries(written.responses ?? {}).map(([status, one]) => ({ status, ...one })),
   };
 }
@@ -40,13 +45,22 @@ function oneLine(text) {
 
 function bodyOf(document, media, { schema, examples = {} }) {
   const named = Object.entries(examples).map(([name, { value }]) => [name, value]);
-  return { media, schema, examples: named.length ? named : [["example", exampleOf(document, schema)]] };
+  return {
+    media,
+    schema,
+    examples: named.length ? named : [["example", exampleOf(document, schema)]],
+  };
 }
 
 /** Follows a reference; gives the schema itself where it is none. */
 export function resolved(document, schema) {
   if (!schema?.$ref) return schema ?? {};
-  return schema.$ref.replace(/^#\//, "").split("/").reduce((at, step) => at?.[step], document) ?? {};
+  return (
+    schema.$ref
+      .replace(/^#\//, "")
+      .split("/")
+      .reduce((at, step) => at?.[step], document) ?? {}
+  );
 }
 
 /** The name that a schema is referred to by; "" for one without. */
@@ -67,9 +81,13 @@ export function exampleOf(document, schema, depth = 0) {
 
 const EXAMPLES = {
   object: (document, { properties = {}, required = [] }, depth) =>
-    Object.fromEntries(required.map((name) => [name, exampleOf(document, properties[name], depth + 1)])),
-  array: (document, { items, minItems = 0 }, depth) => (minItems ? [exampleOf(document, items, depth + 1)] : []),
-  string: (_document, { format }) => ({ "date-time": "2026-01-31T12:00:00Z", uri: "https://example.com/hook" })[format] ?? "text",
+    Object.fromEntries(
+      required.map((name) => [name, exampleOf(document, properties[name], depth + 1)]),
+    ),
+  array: (document, { items, minItems = 0 }, depth) =>
+    minItems ? [exampleOf(document, items, depth + 1)] : [],
+  string: (_document, { format }) =>
+    ({ "date-time": "2026-01-31T12:00:00Z", uri: "https://example.com/hook" })[format] ?? "text",
   integer: (_document, { minimum = 1 }) => minimum,
   number: (_document, { minimum = 1 }) => minimum,
   boolean: () => false,
@@ -90,7 +108,9 @@ export function typeWords(document, schema) {
   if (whole.const !== undefined) return `always ${JSON.stringify(whole.const)}`;
   if (name) return name;
   if (typeOf(whole) === "array") return `list of ${typeWords(document, whole.items ?? {})}`;
-  return [typeOf(whole), whole.format && `(${whole.format})`, rangeWords(whole)].filter(Boolean).join(" ");
+  return [typeOf(whole), whole.format && `(${whole.format})`, rangeWords(whole)]
+    .filter(Boolean)
+    .join(" ");
 }
 
 function rangeWords({ minimum, maximum, minLength, maxLength }) {

@@ -1,7 +1,12 @@
 // What an answer told, for the path of the next request.
 
 /** Which parameter of a path an id of a kind fills. */
-const KINDS = { job: ["job_id", "prediction_id"], batch: ["batch_id"], whd: ["delivery_id"], whe: ["endpoint_id"] };
+const KINDS = {
+  job: ["job_id", "prediction_id"],
+  batch: ["batch_id"],
+  msg: ["delivery_id"],
+  ep: ["endpoint_id"],
+};
 
 /** Gives {remembered(name), remember(data)}: the newest id of each kind, and the model on offer. */
 export function remembering(document) {

@@ -8,14 +8,22 @@ export function schemaOf(document, schema) {
   const shape = membersOf(document, schema);
   if (!shape) return el("p", { class: "small-text" }, typeWords(document, schema));
   const required = new Set(shape.required ?? []);
-  return el("dl", { class: "schema" }, Object.entries(shape.properties).map(([name, one]) => memberOf(document, name, one, required.has(name))));
+  return el(
+    "dl",
+    { class: "schema" },
+    Object.entries(shape.properties).map(([name, one]) =>
+      memberOf(document, name, one, required.has(name)),
+    ),
+  );
 }
 
 /** The object that a schema comes down to, through lists and choices; null where there is none. */
 function membersOf(document, schema) {
   const whole = resolved(document, schema);
   if (whole.properties) return whole;
-  const inside = [whole.items, ...(whole.anyOf ?? whole.oneOf ?? whole.allOf ?? [])].filter(Boolean);
+  const inside = [whole.items, ...(whole.anyOf ?? whole.oneOf ?? whole.allOf ?? [])].filter(
+    Boolean,
+  );
   for (const one of inside) {
     const found = membersOf(document, one);
     if (found) return found;
@@ -25,13 +33,25 @@ function membersOf(document, schema) {
 
 function memberOf(document, name, schema, isRequired) {
   const whole = resolved(document, schema);
-  const value = whole.default === undefined || whole.default === null ? "" : `, ${JSON.stringify(whole.default)} unless told`;
+  const value =
+    whole.default === undefined || whole.default === null
+      ? ""
+      : `, ${JSON.stringify(whole.default)} unless told`;
   return [
-    el("dt", {}, el("code", {}, name), isRequired && el("span", { class: "must", title: "required" }, "required")),
-    el("dd", {},
+    el(
+      "dt",
+      {},
+      el("code", {}, name),
+      isRequired && el("span", { class: "must", title: "required" }, "required"),
+    ),
+    el(
+      "dd",
+      {},
       el("span", { class: "soft" }, typeWords(document, schema) + value),
       whole.description && el("span", { class: "about" }, prose(whole.description)),
-      membersOf(document, schema) && opened(nameOf(schema) || "members", () => schemaOf(document, schema))),
+      membersOf(document, schema) &&
+        opened(nameOf(schema) || "members", () => schemaOf(document, schema)),
+    ),
   ];
 }
 
