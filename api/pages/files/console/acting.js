@@ -10,8 +10,15 @@ const ONLY_READS = "This key may only read: it has ops:read, and this needs ops:
 export function actionButton(may, words, act, { kind = "", drawing = "", title = "" } = {}) {
   return el(
     "button",
-    { type: "button", class: `button small ${kind}`, disabled: !may, title: may ? title : ONLY_READS, onclick: act },
-    drawing && icon(drawing), words,
+    {
+      type: "button",
+      class: `button small ${kind}`,
+      disabled: !may,
+      title: may ? title : ONLY_READS,
+      onclick: act,
+    },
+    drawing && icon(drawing),
+    words,
   );
 }
 
@@ -24,8 +31,16 @@ export function ask(heading, words, verb, act, done, { kind = "main" } = {}) {
     let result = null;
     const said = el("div", {});
     const yes = el("button", { type: "button", class: `button ${kind}`, onclick: perform }, verb);
-    const no = el("button", { type: "button", class: "button", onclick: () => dialog.close() }, "No, leave it");
-    const dialog = openDialog(heading, [el("div", { class: "stack tight" }, words), said, el("div", { class: "row" }, yes, no)], { closed: () => answer(result) });
+    const no = el(
+      "button",
+      { type: "button", class: "button", onclick: () => dialog.close() },
+      "No, leave it",
+    );
+    const dialog = openDialog(
+      heading,
+      [el("div", { class: "stack tight" }, words), said, el("div", { class: "row" }, yes, no)],
+      { closed: () => answer(result) },
+    );
     no.focus();
 
     async function perform() {

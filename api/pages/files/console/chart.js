@@ -5,8 +5,17 @@ import { moment } from "../parts/words.js";
 /** The field that is drawn in; it is stretched to whatever room there is. */
 const WIDTH = 600;
 const HEIGHT = 140;
-const CLOCK = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const DAY = new Intl.DateTimeFormat("en", { weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const CLOCK = new Intl.DateTimeFormat("en", {
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
+const DAY = new Intl.DateTimeFormat("en", {
+  weekday: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
 const TICKS = 4;
 
 /**
@@ -33,28 +42,57 @@ export class Chart {
     this.#lines = lines;
     this.#words = words;
     const id = freshId("chart");
-    this.#drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", tabindex: 0, class: "chart" });
+    this.#drawing = svg("svg", {
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+      role: "img",
+      tabindex: 0,
+      class: "chart",
+    });
     this.#drawing.addEventListener("pointermove", (event) => this.#point(event));
     this.#drawing.addEventListener("pointerleave", () => this.#read(null));
     this.#drawing.addEventListener("keydown", (event) => this.#step(event));
     this.#drawing.addEventListener("blur", () => this.#read(null));
-    const field = el("div", { class: "chart-field" }, el("span", { class: "most soft small-text", "aria-hidden": "true" }, this.#most), this.#drawing);
-    this.node = el("figure", { class: "card figure", "aria-labelledby": id }, el("figcaption", {}, el("h3", { id }, heading), this.#legend), field, this.#times, this.#reading);
+    const field = el(
+      "div",
+      { class: "chart-field" },
+      el("span", { class: "most soft small-text", "aria-hidden": "true" }, this.#most),
+      this.#drawing,
+    );
+    this.node = el(
+      "figure",
+      { class: "card figure", "aria-labelledby": id },
+      el("figcaption", {}, el("h3", { id }, heading), this.#legend),
+      field,
+      this.#times,
+      this.#reading,
+    );
   }
 
   show(data) {
     this.#data = data;
     const most = this.#highest();
-    fill(this.#drawing, this.#bands(), this.#grid(), this.#lines.map((line) => this.#line(line, most)), this.#cursor);
+    fill(
+      this.#drawing,
+      this.#bands(),
+      this.#grid(),
+      this.#lines.map((line) => this.#line(line, most)),
+      this.#cursor,
+    );
     fill(this.#most, this.#words(most));
-    fill(this.#legend, this.#lines.map((line) => this.#entry(line)));
+    fill(
+      this.#legend,
+      this.#lines.map((line) => this.#entry(line)),
+    );
     this.#drawTimes();
     this.#drawing.setAttribute("aria-label", this.#spoken(most));
     this.#read(this.#index);
   }
 
   #highest() {
-    const all = this.#lines.flatMap(({ name }) => this.#data.values[name]).filter((value) => value !== null);
+    const all = this.#lines
+      .flatMap(({ name }) => this.#data.values[name])
+      .filter((value) => value !== null);
     return nice(Math.max(0, ...all));
   }
 
@@ -86,27 +124,59 @@ export class Chart {
       if (last && last.to === index - 1) last.to = index;
       else found.push({ from: index, to: index });
     });
-    return found.map(({ from, to }) => svg("rect", { class: "band", x: this.#x(from) - half, y: 0, width: this.#x(to) - this.#x(from) + 2 * half, height: HEIGHT }));
+    return found.map(({ from, to }) =>
+      svg("rect", {
+        class: "band",
+        x: this.#x(from) - half,
+        y: 0,
+        width: this.#x(to) - this.#x(from) + 2 * half,
+        height: HEIGHT,
+      }),
+    );
   }
 
   #grid() {
-    return [0.25, 0.5, 0.75].map((share) => svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: share * HEIGHT, y2: share * HEIGHT, "vector-effect": "non-scaling-stroke" }));
+    return [0.25, 0.5, 0.75].map((share) =>
+      svg("line", {
+        class: "grid",
+        x1: 0,
+        x2: WIDTH,
+        y1: share * HEIGHT,
+        y2: share * HEIGHT,
+        "vector-effect": "non-scaling-stroke",
+      }),
+    );
   }
 
   #entry({ name, label, tone }) {
     const last = this.#data.values[name].findLast((value) => value !== null) ?? null;
-    return el("li", {}, el("i", { class: `swatch ${tone}` }), label, el("b", {}, last === null ? "–" : this.#words(last)));
+    return el(
+      "li",
+      {},
+      el("i", { class: `swatch ${tone}` }),
+      label,
+      el("b", {}, last === null ? "–" : this.#words(last)),
+    );
   }
 
   #drawTimes() {
     const { at } = this.#data;
     const isLong = at.at(-1) - at[0] > 18 * 3600 * 1000;
-    const marks = Array.from({ length: TICKS + 1 }, (_, index) => at[Math.round((index / TICKS) * (at.length - 1))]);
-    fill(this.#times, marks.map((time) => el("span", {}, (isLong ? DAY : CLOCK).format(time))));
+    const marks = Array.from(
+      { length: TICKS + 1 },
+      (_, index) => at[Math.round((index / TICKS) * (at.length - 1))],
+    );
+    fill(
+      this.#times,
+      marks.map((time) => el("span", {}, (isLong ? DAY : CLOCK).format(time))),
+    );
   }
 
   #spoken(most) {
-    const lasts = this.#lines.map(({ name, label }) => `${label} ${this.#words(this.#data.values[name].findLast((value) => value !== null) ?? 0)}`);
+    const lasts = this.#lines.map(
+      ({ name, label }) =>
+        `${label} ${this.#words(this.#data.values[name].findLast((value) => value !== null) ?? 0)}`,
+    );
     return `${this.#heading}: ${lasts.join(", ")} at last; the scale ends at ${this.#words(most)}. Arrow keys read the values.`;
   }
 
@@ -134,8 +204,14 @@ export class Chart {
     const x = this.#x(this.#index);
     this.#cursor.setAttribute("x1", x);
     this.#cursor.setAttribute("x2", x);
-    const told = this.#lines.map(({ name, label }) => `${label} ${values[name][this.#index] === null ? "not known" : this.#words(values[name][this.#index])}`);
-    fill(this.#reading, `${moment(at[this.#index])}: ${told.join(" · ")}${closed[this.#index] ? ` · no new calls (${closed[this.#index].replaceAll("_", " ")})` : ""}`);
+    const told = this.#lines.map(
+      ({ name, label }) =>
+        `${label} ${values[name][this.#index] === null ? "not known" : this.#words(values[name][this.#index])}`,
+    );
+    fill(
+      this.#reading,
+      `${moment(at[this.#index])}: ${told.join(" · ")}${closed[this.#index] ? ` · no new calls (${closed[this.#index].replaceAll("_", " ")})` : ""}`,
+    );
   }
 }
 

@@ -10,12 +10,42 @@ import { go } from "./places.js";
 export function filterForm(path, fields) {
   const inputs = new Map(fields.map((field) => [field.name, inputOf(field)]));
   const clear = el("a", { class: "button small quiet", href: `#/${path}` }, "Clear");
-  const [always, folded] = [fields.filter((field) => !field.more), fields.filter((field) => field.more)];
-  const more = folded.length > 0 && el("details", { class: "more" }, el("summary", {}, "More filters"), el("div", { class: "filters" }, folded.map((field) => fieldOf(field, inputs.get(field.name)))));
+  const [always, folded] = [
+    fields.filter((field) => !field.more),
+    fields.filter((field) => field.more),
+  ];
+  const more =
+    folded.length > 0 &&
+    el(
+      "details",
+      { class: "more" },
+      el("summary", {}, "More filters"),
+      el(
+        "div",
+        { class: "filters" },
+        folded.map((field) => fieldOf(field, inputs.get(field.name))),
+      ),
+    );
   const form = el(
     "form",
-    { class: "stack tight filter", role: "search", "aria-label": `Filter ${path}`, onchange: apply, onsubmit: apply },
-    el("div", { class: "filters" }, always.map((field) => fieldOf(field, inputs.get(field.name))), el("div", { class: "row end" }, el("button", { class: "button small", type: "submit" }, "Find"), clear)),
+    {
+      class: "stack tight filter",
+      role: "search",
+      "aria-label": `Filter ${path}`,
+      onchange: apply,
+      onsubmit: apply,
+    },
+    el(
+      "div",
+      { class: "filters" },
+      always.map((field) => fieldOf(field, inputs.get(field.name))),
+      el(
+        "div",
+        { class: "row end" },
+        el("button", { class: "button small", type: "submit" }, "Find"),
+        clear,
+      ),
+    ),
     more,
   );
 
@@ -41,7 +71,15 @@ function inputOf({ name, kind, choices, list, about }) {
     return el("select", { id, name }, el("option", { value: "" }, "Any"), options);
   }
   if (kind === "time") return el("input", { id, name, type: "datetime-local", step: 1 });
-  return el("input", { id, name, type: "search", autocomplete: "off", spellcheck: "false", placeholder: about ?? "", list });
+  return el("input", {
+    id,
+    name,
+    type: "search",
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: about ?? "",
+    list,
+  });
 }
 
 function fieldOf({ label }, input) {

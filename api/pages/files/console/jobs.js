@@ -3,8 +3,8 @@ import { el } from "../parts/dom.js";
 import { count, seconds, title } from "../parts/words.js";
 import { actionButton } from "./acting.js";
 import { moveMany } from "./bulk.js";
-import { ERROR_CODES, STATUSES } from "./known.js";
 import { filterForm } from "./filter.js";
+import { ERROR_CODES, STATUSES } from "./known.js";
 import { Listing, nothingFound } from "./listing.js";
 import { jobBadge, jobLink, tenantLink, when } from "./shown.js";
 
@@ -24,27 +24,52 @@ const COLUMNS = ["Job", "Status", "Tenant", "Prompt", "Attempt", "Created", "Too
 export function jobs({ client, may, live, place }) {
   let { query } = place;
   const filter = filterForm("jobs", FIELDS);
-  const listing = new Listing({ caption: "Jobs, the newest first", columns: COLUMNS, row, path: "jobs", nothing: nothingFound("job", "They come as soon as a tenant asks for a picture.") });
+  const listing = new Listing({
+    caption: "Jobs, the newest first",
+    columns: COLUMNS,
+    row,
+    path: "jobs",
+    nothing: nothingFound("job", "They come as soon as a tenant asks for a picture."),
+  });
   const act = (verb) => () => moveMany(client, verb, query).then((done) => done && live.now());
   const tools = el(
-    "div", { class: "row" },
-    actionButton(may, "Retry all that fit…", act("retry"), { drawing: "again", title: "Counts them first" }),
-    actionButton(may, "Cancel all that fit…", act("cancel"), { drawing: "stop", kind: "bad", title: "Counts them first" }),
+    "div",
+    { class: "row" },
+    actionButton(may, "Retry all that fit…", act("retry"), {
+      drawing: "again",
+      title: "Counts them first",
+    }),
+    actionButton(may, "Cancel all that fit…", act("cancel"), {
+      drawing: "stop",
+      kind: "bad",
+      title: "Counts them first",
+    }),
   );
-  const node = el("div", { class: "stack" }, el("div", { class: "row apart" }, el("h1", {}, "Jobs"), tools), filter.node, listing.node);
+  const node = el(
+    "div",
+    { class: "stack" },
+    el("div", { class: "row apart" }, el("h1", {}, "Jobs"), tools),
+    filter.node,
+    listing.node,
+  );
   filter.fits(query);
 
   return {
     heading: "Jobs",
     node,
-    get seconds() { return listing.seconds; },
+    get seconds() {
+      return listing.seconds;
+    },
     turn(next) {
       query = next;
       filter.fits(query);
     },
     load(signal) {
       const { cursor, ...rest } = query;
-      return listing.load((from) => client.get("/ops/v1/jobs", { ...rest, limit: 50, cursor: from }, { signal }), { ...rest, ...(cursor && { cursor }) });
+      return listing.load(
+        (from) => client.get("/ops/v1/jobs", { ...rest, limit: 50, cursor: from }, { signal }),
+        { ...rest, ...(cursor && { cursor }) },
+      );
     },
   };
 }

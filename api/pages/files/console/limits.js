@@ -9,19 +9,77 @@ const NUMBERS = [
   ["requests_per_minute", "Jobs asked for a minute", "Empty: no limit"],
   ["daily_credits", "Credits a day", "By estimate, for each day of UTC. Empty: no budget"],
 ];
-const ACTIONS = [["", "Decided by the service"], ["hold", "Hold its jobs until midnight"], ["refuse", "Refuse new jobs"]];
+const ACTIONS = [
+  ["", "Decided by the service"],
+  ["hold", "Hold its jobs until midnight"],
+  ["refuse", "Refuse new jobs"],
+];
 
 /** `save(body)` sends it, `saved(answer)` goes on. With `tenant` its values stand there. */
 export function limitsForm({ tenant = null, named = false, may = true, verb, save, saved }) {
   const said = el("div", {});
-  const name = named && field("name", "Name", "1 to 64 of A-Z a-z 0-9 . _ -", el("input", { type: "text", autocomplete: "off", spellcheck: "false", required: true, disabled: !may }));
-  const numbers = NUMBERS.map(([key, label, about, least]) => [key, field(key, label, about, el("input", { type: "number", min: 0, step: key === "weight" || key === "daily_credits" ? "any" : 1, value: tenant ? tenant[key] ?? "" : least ?? "", disabled: !may }))]);
-  const action = field("budget_action", "Once the credits are spent", "", el("select", { disabled: !may }, ACTIONS.map(([value, words]) => el("option", { value, selected: (tenant?.budget_action ?? "") === value }, words))));
-  const safety = el("input", { type: "checkbox", role: "switch", checked: tenant?.may_disable_safety ?? true, disabled: !may });
+  const name =
+    named &&
+    field(
+      "name",
+      "Name",
+      "1 to 64 of A-Z a-z 0-9 . _ -",
+      el("input", {
+        type: "text",
+        autocomplete: "off",
+        spellcheck: "false",
+        required: true,
+        disabled: !may,
+      }),
+    );
+  const numbers = NUMBERS.map(([key, label, about, least]) => [
+    key,
+    field(
+      key,
+      label,
+      about,
+      el("input", {
+        type: "number",
+        min: 0,
+        step: key === "weight" || key === "daily_credits" ? "any" : 1,
+        value: tenant ? (tenant[key] ?? "") : (least ?? ""),
+        disabled: !may,
+      }),
+    ),
+  ]);
+  const action = field(
+    "budget_action",
+    "Once the credits are spent",
+    "",
+    el(
+      "select",
+      { disabled: !may },
+      ACTIONS.map(([value, words]) =>
+        el("option", { value, selected: (tenant?.budget_action ?? "") === value }, words),
+      ),
+    ),
+  );
+  const safety = el("input", {
+    type: "checkbox",
+    role: "switch",
+    checked: tenant?.may_disable_safety ?? true,
+    disabled: !may,
+  });
   const button = may && el("button", { class: "button main", type: "submit" }, verb);
-  const form = el("form", { class: "stack", novalidate: true, onsubmit: submit },
-    name && name.node, el("div", { class: "filters wide" }, numbers.map(([, one]) => one.node), action.node),
-    el("label", { class: "switch" }, safety, "May switch the safety checker off"), said, button && el("div", { class: "row" }, button));
+  const form = el(
+    "form",
+    { class: "stack", novalidate: true, onsubmit: submit },
+    name?.node,
+    el(
+      "div",
+      { class: "filters wide" },
+      numbers.map(([, one]) => one.node),
+      action.node,
+    ),
+    el("label", { class: "switch" }, safety, "May switch the safety checker off"),
+    said,
+    button && el("div", { class: "row" }, button),
+  );
 
   async function submit(event) {
     event.preventDefault();
@@ -38,11 +96,20 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
   }
 
   function body() {
-    const told = Object.fromEntries(numbers.map(([key, { input }]) => [key, input.value === "" ? null : Number(input.value)]));
+    const told = Object.fromEntries(
+      numbers.map(([key, { input }]) => [key, input.value === "" ? null : Number(input.value)]),
+    );
     // what is left to the service is not named for a new tenant
-    const given = tenant ? told : Object.fromEntries(Object.entries(told).filter(([, value]) => value !== null));
+    const given = tenant
+      ? told
+      : Object.fromEntries(Object.entries(told).filter(([, value]) => value !== null));
     const budget = action.input.value || (tenant ? null : undefined);
-    return { ...(name && { name: name.input.value.trim() }), ...given, ...(budget !== undefined && { budget_action: budget }), may_disable_safety: safety.checked };
+    return {
+      ...(name && { name: name.input.value.trim() }),
+      ...given,
+      ...(budget !== undefined && { budget_action: budget }),
+      may_disable_safety: safety.checked,
+    };
   }
 
   return form;
@@ -52,5 +119,14 @@ function field(name, label, about, input) {
   input.id = freshId(name);
   input.name = name;
   if (about) input.setAttribute("aria-describedby", `${input.id}-about`);
-  return { input, node: el("div", { class: "field" }, el("label", { for: input.id }, label), input, about && el("p", { class: "about", id: `${input.id}-about` }, about)) };
+  return {
+    input,
+    node: el(
+      "div",
+      { class: "field" },
+      el("label", { for: input.id }, label),
+      input,
+      about && el("p", { class: "about", id: `${input.id}-about` }, about),
+    ),
+  };
 }

@@ -37,7 +37,21 @@ export class Listing {
     this.#row = row;
     this.#nothing = nothing;
     this.#path = path;
-    this.#table = el("table", {}, el("caption", { class: "unseen" }, caption), el("thead", {}, el("tr", {}, columns.map((words) => el("th", { scope: "col" }, words)))), this.#body);
+    this.#table = el(
+      "table",
+      {},
+      el("caption", { class: "unseen" }, caption),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          columns.map((words) => el("th", { scope: "col" }, words)),
+        ),
+      ),
+      this.#body,
+    );
     this.node = el("div", { class: "stack tight" }, this.#frame, this.#foot);
   }
 
@@ -46,7 +60,12 @@ export class Listing {
     const { cursor = "", ...filter } = query;
     const page = await this.#gather(ask, cursor);
     const isFiltered = Object.keys(filter).length > 0 || cursor !== "";
-    keepingFocus(this.#body, () => fill(this.#body, page.data.map((one) => this.#line(one))));
+    keepingFocus(this.#body, () =>
+      fill(
+        this.#body,
+        page.data.map((one) => this.#line(one)),
+      ),
+    );
     const nothing = page.next_cursor
       ? note("wait", "Nothing that fits among the newest of many. Older ones may be further on.")
       : this.#nothing(isFiltered);
@@ -69,14 +88,33 @@ export class Listing {
   }
 
   #line(one) {
-    const cells = this.#row(one).map((cell, index) => el("td", { data: { label: this.#columns[index] } }, cell));
+    const cells = this.#row(one).map((cell, index) =>
+      el("td", { data: { label: this.#columns[index] } }, cell),
+    );
     return el("tr", {}, cells);
   }
 
   #drawFoot(page, cursor, filter) {
-    const back = cursor && el("a", { class: "button small", href: link(this.#path, filter) }, "Back to the newest");
-    const next = page.next_cursor && el("a", { class: "button small", href: link(this.#path, { ...filter, cursor: page.next_cursor }) }, "Older", icon("send"));
-    fill(this.#foot, el("span", { class: "soft small-text" }, page.data.length ? `${count(page.data.length, "entry", "entries")} on this page` : ""), el("span", { class: "row" }, back, next));
+    const back =
+      cursor &&
+      el("a", { class: "button small", href: link(this.#path, filter) }, "Back to the newest");
+    const next =
+      page.next_cursor &&
+      el(
+        "a",
+        { class: "button small", href: link(this.#path, { ...filter, cursor: page.next_cursor }) },
+        "Older",
+        icon("send"),
+      );
+    fill(
+      this.#foot,
+      el(
+        "span",
+        { class: "soft small-text" },
+        page.data.length ? `${count(page.data.length, "entry", "entries")} on this page` : "",
+      ),
+      el("span", { class: "row" }, back, next),
+    );
   }
 }
 
@@ -91,6 +129,11 @@ export function keepingFocus(node, act) {
 export function nothingFound(what, about, path) {
   return (isFiltered) =>
     isFiltered
-      ? empty("search", `No ${what} fits`, el("p", {}, "Take something out of the filter, or look at all of them."), el("a", { class: "button small", href: link(path) }, "Show all"))
+      ? empty(
+          "search",
+          `No ${what} fits`,
+          el("p", {}, "Take something out of the filter, or look at all of them."),
+          el("a", { class: "button small", href: link(path) }, "Show all"),
+        )
       : empty("clock", `No ${what} yet`, el("p", {}, about));
 }

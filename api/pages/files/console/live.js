@@ -33,7 +33,8 @@ export class Live extends EventTarget {
   async now() {
     clearTimeout(this.#timer);
     this.#asking?.abort();
-    const asking = (this.#asking = new AbortController());
+    const asking = new AbortController();
+    this.#asking = asking;
     try {
       await this.#act?.(asking.signal);
     } finally {

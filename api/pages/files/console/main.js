@@ -8,11 +8,17 @@ import { Shell } from "./shell.js";
 const enterKey = () =>
   askForKey(operatorKey, {
     heading: "An operator's key",
-    words: "A key with ops:read, and with ops:write to change anything. It stays in this tab until you close it.",
+    words:
+      "A key with ops:read, and with ops:write to change anything. It stays in this tab until you close it.",
     check: (client) => client.get("/ops/v1/me"),
   });
 
 frame({ key: operatorKey, enterKey });
-const shell = new Shell({ main: document.querySelector("#main"), client: new Client(operatorKey), key: operatorKey, enterKey });
+const shell = new Shell({
+  main: document.querySelector("#main"),
+  client: new Client(operatorKey),
+  key: operatorKey,
+  enterKey,
+});
 operatorKey.addEventListener("change", () => shell.begin());
 shell.begin();

@@ -10,7 +10,9 @@ export function placeOf(hash) {
 
 /** Writes a place: `link("jobs", {status: "failed"})`, `link("jobs/job_x")`. Empty values are left out. */
 export function link(path, query = {}) {
-  const pairs = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const pairs = Object.entries(query).filter(
+    ([, value]) => value !== "" && value !== null && value !== undefined,
+  );
   return `#/${path}${pairs.length ? `?${new URLSearchParams(pairs)}` : ""}`;
 }
 

@@ -17,7 +17,14 @@ import { workers } from "./workers.js";
 const VIEWS = { now, jobs, deliveries, tenants, workers, audit };
 /** Views of one thing, by the list that it is in. */
 const ONE = { jobs: job, tenants: tenant };
-const NAMES = { now: "Now", jobs: "Jobs", deliveries: "Deliveries", tenants: "Tenants", workers: "Workers", audit: "Audit" };
+const NAMES = {
+  now: "Now",
+  jobs: "Jobs",
+  deliveries: "Deliveries",
+  tenants: "Tenants",
+  workers: "Workers",
+  audit: "Audit",
+};
 
 /**
  * A view is a function of `{client, may, live, place}` that gives `{heading, node, load, seconds}`:
@@ -54,7 +61,12 @@ export class Shell {
     try {
       this.#me = await this.#client.get("/ops/v1/me");
     } catch (error) {
-      const other = el("div", { class: "row" }, this.#button("Try again", () => this.begin()), this.#button("Use another key", this.#enterKey));
+      const other = el(
+        "div",
+        { class: "row" },
+        this.#button("Try again", () => this.begin()),
+        this.#button("Use another key", this.#enterKey),
+      );
       return fill(this.#main, trouble(error, other));
     }
     fill(this.#main, this.#bar, this.#said, this.#outlet);
@@ -62,8 +74,20 @@ export class Shell {
   }
 
   #ask() {
-    const about = el("p", {}, "See why anything waits, find any job, send again, pause, and give keys.");
-    fill(this.#main, empty("key", "This page needs an operator's key", about, this.#button("Enter an operator's key", this.#enterKey, "main")));
+    const about = el(
+      "p",
+      {},
+      "See why anything waits, find any job, send again, pause, and give keys.",
+    );
+    fill(
+      this.#main,
+      empty(
+        "key",
+        "This page needs an operator's key",
+        about,
+        this.#button("Enter an operator's key", this.#enterKey, "main"),
+      ),
+    );
     document.title = "Operations · Darkroom";
   }
 
@@ -81,7 +105,10 @@ export class Shell {
     document.title = `${this.#view.heading} · Darkroom`;
     this.#drawBar();
     const view = this.#view;
-    this.#live.follow((signal) => this.#load(view, signal), () => view.seconds ?? 0);
+    this.#live.follow(
+      (signal) => this.#load(view, signal),
+      () => view.seconds ?? 0,
+    );
   }
 
   #open(kind, place, name) {
@@ -109,8 +136,13 @@ export class Shell {
 
   #failed(view, error) {
     const again = this.#button("Try again", () => this.#live.now());
-    const old = view.since ? el("p", {}, `What is shown below was so at ${moment(view.since)}.`) : null;
-    fill(this.#said, trouble(error, el("div", { class: "stack tight" }, old, el("div", { class: "row" }, again))));
+    const old = view.since
+      ? el("p", {}, `What is shown below was so at ${moment(view.since)}.`)
+      : null;
+    fill(
+      this.#said,
+      trouble(error, el("div", { class: "stack tight" }, old, el("div", { class: "row" }, again))),
+    );
     if (view.isNew) fill(this.#outlet);
   }
 
@@ -126,18 +158,55 @@ export class Shell {
 
   #drawBar() {
     const here = placeOf(location.hash)?.view ?? "now";
-    const names = Object.entries(NAMES).map(([view, words]) => el("a", { href: link(view), "aria-current": view === here ? "page" : null }, words));
-    const live = el("button", { type: "button", class: "button small", "aria-pressed": this.#live.isOn, onclick: () => this.#live.turn(!this.#live.isOn) }, icon(this.#live.isOn ? "pause" : "play"), this.#live.isOn ? "Live" : "Live is off");
-    const again = el("button", { type: "button", class: "button small only", "aria-label": "Ask again now", title: "Ask again now", onclick: () => this.#live.now() }, icon("again"));
+    const names = Object.entries(NAMES).map(([view, words]) =>
+      el("a", { href: link(view), "aria-current": view === here ? "page" : null }, words),
+    );
+    const live = el(
+      "button",
+      {
+        type: "button",
+        class: "button small",
+        "aria-pressed": this.#live.isOn,
+        onclick: () => this.#live.turn(!this.#live.isOn),
+      },
+      icon(this.#live.isOn ? "pause" : "play"),
+      this.#live.isOn ? "Live" : "Live is off",
+    );
+    const again = el(
+      "button",
+      {
+        type: "button",
+        class: "button small only",
+        "aria-label": "Ask again now",
+        title: "Ask again now",
+        onclick: () => this.#live.now(),
+      },
+      icon("again"),
+    );
     fill(
       this.#bar,
       el("nav", { "aria-label": "Operations" }, names),
-      el("div", { class: "row" }, !this.#may && el("span", { class: "badge wait", title: "The key has ops:read, and not ops:write" }, "Read only"), live, again),
+      el(
+        "div",
+        { class: "row" },
+        !this.#may &&
+          el(
+            "span",
+            { class: "badge wait", title: "The key has ops:read, and not ops:write" },
+            "Read only",
+          ),
+        live,
+        again,
+      ),
     );
   }
 }
 
 function nowhere() {
-  const node = note("wait", el("strong", {}, "There is no such view"), el("a", { href: link("now") }, "Go to what is now"));
+  const node = note(
+    "wait",
+    el("strong", {}, "There is no such view"),
+    el("a", { href: link("now") }, "Go to what is now"),
+  );
   return { heading: "Nowhere", node, load: async () => {} };
 }

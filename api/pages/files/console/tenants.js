@@ -9,21 +9,52 @@ import { go, link } from "./places.js";
 import { showSecret } from "./secret.js";
 import { tenantLink, when } from "./shown.js";
 
-const COLUMNS = ["Tenant", "Queued", "Running", "Weight", "At once", "Queue", "Per minute", "Credits a day", "Made"];
+const COLUMNS = [
+  "Tenant",
+  "Queued",
+  "Running",
+  "Weight",
+  "At once",
+  "Queue",
+  "Per minute",
+  "Credits a day",
+  "Made",
+];
 
-export function tenants({ client, may, live, place }) {
+export function tenants({ client, may, place }) {
   let { query } = place;
-  const listing = new Listing({ caption: "Tenants by name", columns: COLUMNS, row, path: "tenants", nothing: nothingFound("tenant", "Make the first one: a program needs a tenant's key.") });
+  const listing = new Listing({
+    caption: "Tenants by name",
+    columns: COLUMNS,
+    row,
+    path: "tenants",
+    nothing: nothingFound("tenant", "Make the first one: a program needs a tenant's key."),
+  });
   const make = actionButton(may, "New tenant…", create, { drawing: "pencil", kind: "main" });
-  const node = el("div", { class: "stack" }, el("div", { class: "row apart" }, el("h1", {}, "Tenants"), make), listing.node);
+  const node = el(
+    "div",
+    { class: "stack" },
+    el("div", { class: "row apart" }, el("h1", {}, "Tenants"), make),
+    listing.node,
+  );
 
   function create() {
-    const form = limitsForm({ named: true, verb: "Make the tenant", save: (body) => client.post("/ops/v1/tenants", body), saved });
+    const form = limitsForm({
+      named: true,
+      verb: "Make the tenant",
+      save: (body) => client.post("/ops/v1/tenants", body),
+      saved,
+    });
     const dialog = openDialog("New tenant", form);
 
     async function saved(tenant) {
       dialog.close();
-      await showSecret("The tenant is made", "Its webhook secret signs what it is told. It is shown now, and never again.", tenant.webhook_secret, "the webhook secret");
+      await showSecret(
+        "The tenant is made",
+        "Its webhook secret signs what it is told. It is shown now, and never again.",
+        tenant.webhook_secret,
+        "the webhook secret",
+      );
       go(`tenants/${encodeURIComponent(tenant.name)}`);
     }
   }
@@ -31,17 +62,33 @@ export function tenants({ client, may, live, place }) {
   return {
     heading: "Tenants",
     node,
-    get seconds() { return listing.seconds; },
-    turn: (next) => { query = next; },
-    load: (signal) => listing.load((cursor) => client.get("/ops/v1/tenants", { limit: 50, cursor }, { signal }), query),
+    get seconds() {
+      return listing.seconds;
+    },
+    turn: (next) => {
+      query = next;
+    },
+    load: (signal) =>
+      listing.load(
+        (cursor) => client.get("/ops/v1/tenants", { limit: 50, cursor }, { signal }),
+        query,
+      ),
   };
 }
 
 function row(one) {
   const any = (value) => (value === null ? el("span", { class: "soft" }, "any") : number(value));
-  const waiting = (status, many) => (many ? el("a", { href: link("jobs", { tenant: one.name, status }) }, number(many)) : "0");
+  const waiting = (status, many) =>
+    many ? el("a", { href: link("jobs", { tenant: one.name, status }) }, number(many)) : "0";
   return [
-    tenantLink(one.name), waiting("queued", one.queued), waiting("running", one.running), number(one.weight),
-    any(one.max_running), any(one.max_queued), any(one.requests_per_minute), any(one.daily_credits), when(one.created_at),
+    tenantLink(one.name),
+    waiting("queued", one.queued),
+    waiting("running", one.running),
+    number(one.weight),
+    any(one.max_running),
+    any(one.max_queued),
+    any(one.requests_per_minute),
+    any(one.daily_credits),
+    when(one.created_at),
   ];
 }
