@@ -12,7 +12,7 @@ ARGS ?=
 SEEDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast faults faults-long growth check fmt lock clean
+.PHONY: help setup up test test-fast faults faults-long growth screenshots check fmt lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ faults-long: setup ## the same for hours: 500 jobs under kills for each seed (SE
 
 growth: setup ## what a call costs with a million jobs queued, and a job of Redis' memory (10 minutes)
 	@$(BIN)/pytest -m long tests/contract/test_growth.py $(ARGS)
+
+screenshots: setup ## make the pictures of the web pages in docs/screenshots anew
+	@$(BIN)/pytest -q -m screenshots tests/browser $(ARGS)
 
 check: setup ## formatter, linter, types, import contracts, spelling, what is in deploy/
 	@$(BIN)/ruff format --check .

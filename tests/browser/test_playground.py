@@ -302,3 +302,53 @@ def test_without_a_key_the_page_says_what_to_do(visit: Visit, key: str, provider
     assert page.evaluate("localStorage.length") == 0
     page.reload()
     expect(Bench(visit).prompt).to_be_visible()
+
+
+#: A model that nobody knows yet, with every kind of parameter.
+FOREIGN = {
+    "required": ["prompt"],
+    "properties": {
+        "prompt": {"type": "string", "title": "Prompt", "maxLength": 5000},
+        "style": {"type": "string", "title": "Style", "maxLength": 50},
+        "size": {"$ref": "#/$defs/Size"},
+        "ratio": {"enum": ["1:1", "2:1"], "title": "Ratio"},
+        "strength": {"type": "number", "title": "Strength", "minimum": 0, "maximum": 1},
+        "steps": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 50}, {"type": "null"}]},
+        "upscale": {"type": "boolean", "title": "Upscale"},
+        "loras": {"type": "array", "title": "Loras"},
+    },
+    "$defs": {"Size": {"enum": ["small", "large"], "title": "Size"}},
+}
+_FORM_OF = """async (schema) => {
+  const at = document.querySelector("script[type=module]").src.replace("main.js", "");
+  const { Parameters } = await import(`${at}parameters.js`);
+  const { formOf } = await import(`${at}form.js`);
+  const model = { id: "a/b", input_schema: schema, defaults: { size: "large", steps: 20 } };
+  const parameters = new Parameters([model]);
+  document.querySelector("#main").replaceChildren(formOf(parameters).node);
+  window.asked = () => parameters.body;
+}"""
+
+
+def test_a_model_that_is_new_needs_no_other_page(visit: Visit, key: str) -> None:
+    page = Bench.open(visit, key).page
+    page.evaluate(_FORM_OF, FOREIGN)
+    page.get_by_label("Prompt").fill("A crane")
+    page.get_by_label("Style").fill("ink")
+    expect(page.get_by_role("radio", name="large")).to_be_checked()
+    page.get_by_role("radio", name="2:1").check(force=True)
+    page.get_by_label("Strength").fill("0.5")
+    expect(page.get_by_role("slider", name="steps")).to_have_value("20")
+    page.get_by_role("switch", name="Upscale").check(force=True)
+    page.get_by_label("Loras").fill('["a", "b"]')
+
+    assert page.evaluate("window.asked()")["input"] == {
+        "prompt": "A crane",
+        "style": "ink",
+        "size": "large",
+        "ratio": "2:1",
+        "strength": 0.5,
+        "steps": 20,
+        "upscale": True,
+        "loras": ["a", "b"],
+    }

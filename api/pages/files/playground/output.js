@@ -63,8 +63,10 @@ export class Output {
       this.#take(await accept(this.#client, body, variations, { signal, waiting }));
     } catch (error) {
       if (signal.aborted) return;
-      const left = this.refused(error);
-      fill(this.stage, trouble({ ...error, message: error.message, faults: left }));
+      const faults = this.refused(error);
+      const isMarked = faults.length < error.faults.length;
+      const message = error.message + (isMarked ? " They are marked in the form." : "");
+      fill(this.stage, trouble({ ...error, message, faults }));
     }
   }
 
@@ -99,7 +101,7 @@ export class Output {
   #comeIntoSight() {
     const { top } = this.node.getBoundingClientRect();
     if (top > innerHeight / 2 || top < -innerHeight / 2)
-      this.node.scrollIntoView({ block: "start", behavior: "smooth" });
+      this.node.scrollIntoView({ block: "start" });
   }
 
   #giveUp() {

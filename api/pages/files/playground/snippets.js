@@ -192,7 +192,8 @@ function batchBody(body, variations) {
 function optionsOf(body) {
   const {
     input: { prompt, ...input },
+    model,
     ...job
   } = body;
-  return { prompt: String(prompt ?? ""), options: { ...input, ...job } };
+  return { prompt: String(prompt ?? ""), options: { model, ...input, ...job } };
 }
