@@ -17,6 +17,7 @@ from api.reference_schemas import (
 from api.reference_words import JSON, Told, in_json, operation, parameter, ref
 from shared.errors import ErrorCode
 from shared.jobs import DeliveryState, Status
+from shared.keys import Scope
 from shared.queue import QueueName
 from shared.store.observing import COUNTED
 
@@ -130,6 +131,13 @@ _CHANGE = object_of(
 _WHOSE: Mapping[str, Schema] = {"tenant": TEXT, "host": TEXT}
 
 WATCHING_SCHEMAS: Mapping[str, Schema] = {
+    "Me": object_of(
+        {
+            "key_id": TEXT,
+            "tenant": TEXT,
+            "scopes": list_of({"enum": [scope.value for scope in Scope]}),
+        }
+    ),
     "History": object_of(
         {
             "from": TIME,
@@ -157,6 +165,7 @@ WATCHING_SCHEMAS: Mapping[str, Schema] = {
             "timeline": list_of(_CHANGE),
             "attempts": list_of(_ATTEMPT),
             "workers_lost": {**COUNT, "description": "Workers that were lost while they held it"},
+            "trace_id": {**or_null(TEXT), "description": "Under which its trace is found"},
             "deliveries": list_of(ref("AnyDelivery")),
         }
     ),
@@ -174,6 +183,7 @@ WATCHING_SCHEMAS: Mapping[str, Schema] = {
 def watching_operations(paging: tuple[Told, ...]) -> Mapping[str, Told]:
     """Describe the routes; `paging` are the parameters of every list."""
     return {
+        "get_me": operation(_TAG, {200: in_json("What the key is good for", "Me")}),
         "get_now": operation(_TAG, {200: in_json("How everything stands", "Now")}),
         "get_history": operation(
             _TAG,

@@ -76,12 +76,17 @@ def _with_scope(told: Mapping[str, Any], scope: keys.Scope) -> dict[str, Any]:
 
 
 def allowed(routes: Iterable[BaseRoute], scope: Scope) -> str:
-    """Give the methods that a path knows, as `Allow` names them."""
-    found: set[str] = set()
-    for route in routes:
-        if isinstance(route, Direct) and route.matches(scope)[0] is not Match.NONE:
-            found |= route.accepted
-    return ", ".join(sorted(found))
+    """Give the methods that a path knows, as `Allow` names them.
+
+    Where a path is named as it is, those count that name it, and not those with a part to be read.
+    """
+    fit = [
+        route
+        for route in routes
+        if isinstance(route, Direct) and route.matches(scope)[0] is not Match.NONE
+    ]
+    named = [route for route in fit if route.path == scope["path"]] or fit
+    return ", ".join(sorted(set().union(*(route.accepted for route in named))))
 
 
 def _plain(endpoint: Endpoint) -> ASGIApp:

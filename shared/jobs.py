@@ -261,6 +261,8 @@ class Job:
     arrived_at: int | None = None
     spent: int = 0
     last_trouble: ErrorCode | None = None
+    #: the newest of what went wrong, oldest first
+    notes: tuple[Note, ...] = ()
     reused_from: str | None = None
     record_id: str | None = None
     pending_record: str | None = None
@@ -268,6 +270,4 @@ class Job:
     image: Image | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Change, ...] = ()
-    #: the newest of what went wrong, oldest first
-    notes: tuple[Note, ...] = ()
     trace: str | None = None

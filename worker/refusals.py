@@ -14,8 +14,9 @@ import orjson
 
 #: Of the provider's own words, this many characters are shown.
 QUOTED_CHARACTERS = 300
-#: What of a body is looked at for that, when nobody knows what it is.
-_EVIDENCE_BYTES = 4 * QUOTED_CHARACTERS
+#: What of a body is looked at for operators; of what is found there, the beginning and the end.
+_EVIDENCE_BYTES = 65_536
+_EVIDENCE_HEAD, _EVIDENCE_TAIL = 160, 120
 #: However long the provider asks us to wait, we look again after this many seconds.
 RETRY_AFTER_SECONDS_MAX = 600.0
 
@@ -151,13 +152,22 @@ def text(value: object) -> str:
 
 
 def evidence_of(reply: Reply, *, secret: str) -> str:
-    """Cut a reply to what operators are shown of it: its status and the beginning of its body."""
+    """Cut a reply to what operators are shown of it: its status, and both ends of its body.
+
+    A failed record repeats the whole prompt before it says what went wrong.
+    """
     body = reply.body[:_EVIDENCE_BYTES].decode(errors="replace").replace("\\/", "/")
-    hidden = body.replace(secret, "***") if secret else body
-    return quote(f"status {reply.status}: {hidden}")
+    line = _one_line(body.replace(secret, "***") if secret else body)
+    if len(line) > QUOTED_CHARACTERS:
+        line = f"{line[:_EVIDENCE_HEAD]} … {line[-_EVIDENCE_TAIL:]}"
+    return f"status {reply.status}: {line}"
 
 
 def quote(theirs: str) -> str:
     """Cut what the provider wrote to what may be shown: one line, no query of an address."""
-    line = " ".join(_URL_QUERY.sub(r"\1?…", theirs).split())
+    line = _one_line(theirs)
     return line if len(line) <= QUOTED_CHARACTERS else f"{line[: QUOTED_CHARACTERS - 1]}…"
+
+
+def _one_line(theirs: str) -> str:
+    return " ".join(_URL_QUERY.sub(r"\1?…", theirs).split())

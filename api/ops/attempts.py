@@ -7,7 +7,7 @@ from shared.jobs import Change, Job, Note, State
 from shared.view import rfc3339
 
 #: How an attempt ended, by what was noted of it.
-_ENDED: Mapping[str, str] = {
+ENDED: Mapping[str, str] = {
     "retry": "retried",
     "held": "held_back",
     "failed": "failed",
@@ -78,5 +78,5 @@ def _outcome(end: Change | None, note: Note | None) -> str:
     if end is None:
         return "running"
     if note is not None:
-        return _ENDED[note.outcome]
+        return ENDED[note.outcome]
     return "released" if end.state is State.QUEUED else end.state.value

@@ -91,15 +91,15 @@ async def redeliver_all_since(request: Request) -> Response:
 
 async def _redeliver(parts: Parts, deed: Deed, tenant: str | None, *, since: int, upto: int) -> int:
     """Send again piece by piece, each a deed of its own, so that Redis is never held for long."""
-    total = 0
-    while total < REDELIVERED_MAX:
-        piece = Deed(deed.by, deed.request_id)
-        call = redeliver_all(piece, tenant, since=since, upto=upto, most=PIECE)
-        count = await parts.committer.run(call)
-        total += count
-        if count < PIECE:
+    looked = moved = 0
+    while looked < REDELIVERED_MAX:
+        step = Deed(deed.by, deed.request_id)
+        call = redeliver_all(step, tenant, since=since, upto=upto, most=PIECE)
+        piece = await parts.committer.run(call)
+        looked, moved = looked + piece.looked, moved + piece.moved
+        if piece.looked < PIECE:
             break
-    return total
+    return moved
 
 
 def whole(entry: Entry) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from api.ops.deliveries import whole
 from api.ops.tenants import answered
 from api.parts import Parts, operator_of, parts_of
 from api.query import Query
+from shared.jobs import Job
 from shared.store.ledger import list_deliveries, read_delivery
 
 #: Deliveries that are shown with a job, the newest.
@@ -34,9 +35,15 @@ async def get_any_job(request: Request, job_id: str) -> Response:
             "timeline": timeline(job),
             "attempts": attempts(job),
             "workers_lost": job.crashes,
+            "trace_id": _trace_id(job),
             "deliveries": await _deliveries(parts, job.id),
         }
     )
+
+
+def _trace_id(job: Job) -> str | None:
+    """Give the id of the trace that a job is part of, as its traceparent has it."""
+    return job.trace.split("-")[1] if job.trace else None
 
 
 async def _deliveries(parts: Parts, job_id: str) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The operator's addresses."""
 
-from api.ops import audit, deliveries, jobs, keys, now, one_job, queues, tenants, workers
+from api.ops import audit, deliveries, jobs, keys, me, now, one_job, queues, tenants, workers
 from api.reference_ops import told_ops as told
 from api.routing import Direct
 
@@ -24,6 +24,7 @@ OPS_ROUTES: tuple[Direct, ...] = (
     Direct("POST", "/ops/v1/jobs/retry", jobs.retry_jobs, told=told("retry_jobs")),
     Direct("POST", "/ops/v1/jobs/cancel", jobs.cancel_jobs, told=told("cancel_jobs")),
     Direct("GET", "/ops/v1/jobs/{job_id}", one_job.get_any_job, told=told("get_any_job")),
+    Direct("GET", "/ops/v1/me", me.get_me, told=told("get_me")),
     Direct("GET", "/ops/v1/now", now.get_now, told=told("get_now")),
     Direct("GET", "/ops/v1/history", now.get_history, told=told("get_history")),
     Direct("GET", "/ops/v1/workers", workers.get_workers, told=told("get_workers")),

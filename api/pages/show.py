@@ -43,7 +43,11 @@ _TOLD: Mapping[str, Any] = {
     "responses": {status: {"description": ""} for status in (200, 304)},
 }
 #: Each page by its address.
-_PAGES: Mapping[str, str] = {"/": "playground.html", "/docs": "reference.html"}
+_PAGES: Mapping[str, str] = {
+    "/": "playground.html",
+    "/docs": "reference.html",
+    "/ops": "console.html",
+}
 _SHELF = Shelf.read()
 
 

@@ -165,10 +165,20 @@ def count_failed(tenant: str | None, *, since: int) -> Call[tuple[int, int]]:
     )
 
 
-def redeliver_all(deed: Deed, tenant: str | None, *, since: int, upto: int, most: int) -> Call[int]:
-    """Send again a piece of what failed, of a tenant or of all; gives how many."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """How many deliveries were looked at, and how many of them are sent again."""
+
+    looked: int
+    moved: int
+
+
+def redeliver_all(
+    deed: Deed, tenant: str | None, *, since: int, upto: int, most: int
+) -> Call[Piece]:
+    """Send again a piece of what failed, of a tenant or of all: fewer than `most` are the last."""
     args = (*deed.args, since, upto, most, tenant or "*")
-    return Call("redeliver_all", (_failed_key(tenant),), args, int)
+    return Call("redeliver_all", (_failed_key(tenant),), args, lambda reply: Piece(*reply))
 
 
 def _failed_key(tenant: str | None) -> str:

@@ -82,6 +82,7 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         arrived_at=_number(record, "arrived"),
         spent=int(record.get("spent", 0)),
         last_trouble=ErrorCode(record["why_code"]) if "why_code" in record else None,
+        notes=_notes(record),
         reused_from=record.get("reused_from"),
         record_id=record.get("record_id") or None,
         pending_record=record.get("pending"),
@@ -89,7 +90,6 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         image=image_of(record["image"]) if "image" in record else None,
         timings=_timings(record),
         history=_history(record),
-        notes=_notes(record),
         trace=record.get("trace"),
     )
 

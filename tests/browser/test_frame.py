@@ -9,7 +9,7 @@ from tests.e2e.up import Up
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-PAGES = ("/", "/docs")
+PAGES = ("/", "/docs", "/ops")
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -271,12 +271,21 @@ def test_what_failed_is_counted_and_sent_again_piece_by_piece(
     assert_true(world)
 
 
+def test_what_an_older_version_moved_is_not_sent_again(world: World) -> None:
+    moved, gone = fail_one(world), "msg_of_a_job_that_was_forgotten"
+    world.store.run(ledger.redeliver(moved, tenant="acme"))
+    world.client.zadd("{dr}:deliveries::failed", {moved: 1, gone: 1})
+    piece = ledger.redeliver_all(deed(), None, since=0, upto=9, most=9)
+    assert world.store.run(piece) == ledger.Piece(looked=2, moved=0)
+    assert world.store.run(ledger.count_failed(None, since=0))[0] == 0
+
+
 def again(world: World, tenant: str | None, upto: int) -> Sequence[int]:
     """Send again two at a time, each piece asked for twice."""
     counts = []
     for word in ("a", "b"):
         who = Deed("key-of-an-operator", "request-1", word)
         call = ledger.redeliver_all(who, tenant, since=0, upto=upto, most=2)
-        counts.append(world.store.run(call))
-        assert world.store.run(call) == counts[-1]
+        counts.append(world.store.run(call).moved)
+        assert world.store.run(call).moved == counts[-1]
     return counts

@@ -141,6 +141,15 @@ def test_a_job_is_told_with_its_attempts_and_what_the_provider_said(
     problem(operator.get("/ops/v1/jobs/job_x"), 404, "not_found")
 
 
+def test_a_job_that_is_part_of_a_trace_tells_which(door: FrontDoor, operator: httpx.Client) -> None:
+    job = door.create()
+    assert read(operator, f"jobs/{job['id']}")["trace_id"] is None
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    door.world.client.hset(f"{{dr}}:job:{job['id']}", "trace", traceparent)
+    told = read(operator, f"jobs/{job['id']}")
+    assert told["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+
+
 def test_an_attempt_that_goes_on_has_no_end(door: FrontDoor, operator: httpx.Client) -> None:
     job = door.create()
     door.world.call(door.world.claim())
@@ -253,6 +262,7 @@ def test_whoever_may_only_read_sends_nothing_again(door: FrontDoor, operator: ht
     ).json()
     failed = fail_a_delivery(door)
     with client_of(door.url, made["key"]) as reader:
+        assert read(reader, "me")["scopes"] == ["ops:read"]
         for path in ("now", "history", "workers", "deliveries", f"deliveries/{failed}"):
             read(reader, path)
         problem(reader.post(f"/ops/v1/deliveries/{failed}/redeliver"), 403, "forbidden")

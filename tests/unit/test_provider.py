@@ -222,3 +222,29 @@ def test_a_key_is_checked_for_free() -> None:
         provider(answer).check_key("another")
 
     assert seen == [f"/api/results/{NO_RECORD}"] * 2
+
+
+def evidence(reply: httpx.Response) -> str:
+    with pytest.raises(JobError) as caught:
+        provider(in_turn(reply)).generate(MODEL, PROMPT_OBJECT, key=KEY)
+    return caught.value.evidence
+
+
+def test_what_the_provider_said_is_evidence_without_secrets() -> None:
+    body = r'{"message":"no   capacity","key":"key-of-the-team","at":"https:\/\/a.b\/c?sig=1"}'
+    said = evidence(httpx.Response(500, text=body))
+    assert said == 'status 500: {"message":"no capacity","key":"***","at":"https://a.b/c?…"}'
+
+
+def test_of_a_long_answer_both_ends_are_evidence() -> None:
+    record = {"status": "FAILURE", "prompt": "p" * 5000, "errorMessage": "It went wrong."}
+    said = evidence(httpx.Response(200, json={"aiRecord": record}))
+    assert said.startswith('status 200: {"aiRecord":{"status":"FAILURE"')
+    assert said.endswith('"errorMessage":"It went wrong."}}')
+    assert len(said) <= 300
+
+
+def test_no_answer_is_no_evidence() -> None:
+    with pytest.raises(ProviderDown) as caught:
+        provider(in_turn(httpx.ConnectError("no"))).generate(MODEL, PROMPT_OBJECT, key=KEY)
+    assert caught.value.evidence == ""

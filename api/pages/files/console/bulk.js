@@ -1,0 +1,149 @@
+// Many jobs at once: counted first, and moved only if no more fit by then.
+import { openDialog } from "../parts/dialog.js";
+import { el, fill } from "../parts/dom.js";
+import { loading, note, toast, trouble } from "../parts/say.js";
+import { count, number, title } from "../parts/words.js";
+
+const VERBS = {
+  retry: {
+    head: "Retry the jobs that fit",
+    verb: "Retry",
+    done: "sent again",
+    kind: "main",
+    what: "failed",
+    other: "Only failed jobs are sent again, unless the filter says “canceled”.",
+  },
+  cancel: {
+    head: "Cancel the jobs that fit",
+    verb: "Cancel",
+    done: "canceled",
+    kind: "bad",
+    what: "queued or running",
+    other: "What is running is dropped, and may be billed.",
+  },
+};
+const WHY = {
+  state: "were not in a state for it any more",
+  gone: "were forgotten meanwhile",
+  tenant_full: "did not fit into their tenant's queue limit",
+  spent: "are of tenants whose credits of today are spent",
+  full: "did not fit into the queue",
+  behind: "could not be done before their deadline",
+};
+
+/** Counts what fits the filter in a dialog, and moves it when the reader says so; gives whether. */
+export function moveMany(client, name, query) {
+  const { head, verb, done, kind, what, other } = VERBS[name];
+  const filter = Object.fromEntries(
+    Object.entries(query).filter(([field, value]) => field !== "cursor" && value),
+  );
+  return new Promise((answer) => {
+    let moved = false;
+    const inside = el("div", { class: "stack" }, loading("Counting…"));
+    const dialog = openDialog(head, inside, { closed: () => answer(moved) });
+    counting();
+
+    async function counting() {
+      try {
+        const told = await client.post(`/ops/v1/jobs/${name}`, { filter, dry_run: true });
+        offer(told);
+      } catch (error) {
+        fill(inside, trouble(error), row());
+      }
+    }
+
+    function offer({ count: many, more }) {
+      if (!many)
+        return fill(
+          inside,
+          note("wait", el("strong", {}, `No ${what} job fits`), el("p", {}, filterWords(filter))),
+          row(),
+        );
+      const yes = el(
+        "button",
+        { type: "button", class: `button ${kind}`, onclick: () => perform(many, yes) },
+        `${verb} ${count(many, "job")}`,
+      );
+      fill(
+        inside,
+        el(
+          "p",
+          {},
+          el("strong", { class: "large" }, count(many, "job")),
+          ` ${many === 1 ? "is" : "are"} ${filter.status ?? what} and ${many === 1 ? "fits" : "fit"}: ${filterWords(filter)}.`,
+        ),
+        more &&
+          note("wait", "There are more: ten thousand at most are moved at once, the newest first."),
+        el("p", { class: "soft" }, `${other} If more fit by then, none is moved.`),
+        row(yes),
+      );
+      yes.focus();
+    }
+
+    async function perform(many, yes) {
+      yes.disabled = true;
+      fill(yes, `${verb}…`);
+      try {
+        const told = await client.post(`/ops/v1/jobs/${name}`, { filter, expected_count: many });
+        moved = true;
+        tell(told);
+      } catch (error) {
+        fill(
+          inside,
+          trouble(error),
+          row(
+            el(
+              "button",
+              {
+                type: "button",
+                class: "button",
+                onclick: () => {
+                  fill(inside, loading("Counting…"));
+                  counting();
+                },
+              },
+              "Count again",
+            ),
+          ),
+        );
+      }
+    }
+
+    function tell(told) {
+      const refused = Object.entries(told.refused).map(([why, many]) =>
+        el("li", {}, `${number(many)} ${WHY[why] ?? title(why).toLowerCase()}`),
+      );
+      toast(`${count(told.moved, "job")} ${done}`);
+      if (!refused.length) return dialog.close();
+      fill(
+        inside,
+        note(
+          "wait",
+          el("strong", {}, `${count(told.moved, "job")} ${done}`),
+          el("ul", {}, refused),
+        ),
+        row(),
+      );
+    }
+
+    function row(...buttons) {
+      return el(
+        "div",
+        { class: "row" },
+        buttons,
+        el(
+          "button",
+          { type: "button", class: "button", onclick: () => dialog.close() },
+          buttons.length ? "No, leave them" : "Close",
+        ),
+      );
+    }
+  });
+}
+
+function filterWords(filter) {
+  const pairs = Object.entries(filter).map(
+    ([name, value]) => `${title(name).toLowerCase()} ${value}`,
+  );
+  return pairs.length ? pairs.join(", ") : "all tenants, without a filter";
+}

@@ -1,0 +1,104 @@
+// A filter over a list: what is chosen goes into the address at once.
+import { el, freshId } from "../parts/dom.js";
+import { title } from "../parts/words.js";
+import { go } from "./places.js";
+
+/**
+ * Makes a form of `fields`: `{name, label, kind: "choice" | "text" | "time", choices, about, list}`;
+ * those with `more` stand folded away unless they are in use. `fits(query)` shows another query.
+ */
+export function filterForm(path, fields) {
+  const inputs = new Map(fields.map((field) => [field.name, inputOf(field)]));
+  const clear = el("a", { class: "button small quiet", href: `#/${path}` }, "Clear");
+  const [always, folded] = [
+    fields.filter((field) => !field.more),
+    fields.filter((field) => field.more),
+  ];
+  const more =
+    folded.length > 0 &&
+    el(
+      "details",
+      { class: "more" },
+      el("summary", {}, "More filters"),
+      el(
+        "div",
+        { class: "filters" },
+        folded.map((field) => fieldOf(field, inputs.get(field.name))),
+      ),
+    );
+  const form = el(
+    "form",
+    {
+      class: "stack tight filter",
+      role: "search",
+      "aria-label": `Filter ${path}`,
+      onchange: apply,
+      onsubmit: apply,
+    },
+    el(
+      "div",
+      { class: "filters" },
+      always.map((field) => fieldOf(field, inputs.get(field.name))),
+      el(
+        "div",
+        { class: "row end" },
+        el("button", { class: "button small", type: "submit" }, "Find"),
+        clear,
+      ),
+    ),
+    more,
+  );
+
+  function apply(event) {
+    event.preventDefault();
+    const query = {};
+    for (const field of fields) query[field.name] = read(field, inputs.get(field.name));
+    go(path, query);
+  }
+
+  function fits(query) {
+    for (const field of fields) write(field, inputs.get(field.name), query[field.name] ?? "");
+    if (folded.some((field) => query[field.name])) more.open = true;
+  }
+
+  return { node: form, fits };
+}
+
+function inputOf({ name, kind, choices, list, about }) {
+  const id = freshId(name);
+  if (kind === "choice") {
+    const options = choices.map((choice) => el("option", { value: choice }, title(choice)));
+    return el("select", { id, name }, el("option", { value: "" }, "Any"), options);
+  }
+  if (kind === "time") return el("input", { id, name, type: "datetime-local", step: 1 });
+  return el("input", {
+    id,
+    name,
+    type: "search",
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: about ?? "",
+    list,
+  });
+}
+
+function fieldOf({ label }, input) {
+  return el("div", { class: "field" }, el("label", { for: input.id }, label), input);
+}
+
+function read({ kind }, input) {
+  const value = input.value.trim();
+  return kind === "time" && value ? new Date(value).toISOString() : value;
+}
+
+function write({ kind }, input, value) {
+  if (input === document.activeElement && kind === "text" && input.value.trim() === value) return;
+  input.value = kind === "time" ? localTime(value) : value;
+}
+
+/** A time of the API as the browser's own field wants it: without a zone, in the reader's. */
+export function localTime(value) {
+  const at = new Date(value);
+  if (!value || Number.isNaN(at.valueOf())) return "";
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}

@@ -1,0 +1,212 @@
+// What stands around every view: the way to the others, whether it is live, and what the key may.
+import { el, fill } from "../parts/dom.js";
+import { icon } from "../parts/icons.js";
+import { empty, loading, note, trouble } from "../parts/say.js";
+import { moment } from "../parts/words.js";
+import { audit } from "./audit.js";
+import { deliveries } from "./deliveries.js";
+import { job } from "./job.js";
+import { jobs } from "./jobs.js";
+import { Live } from "./live.js";
+import { now } from "./now.js";
+import { link, placeOf } from "./places.js";
+import { tenant } from "./tenant.js";
+import { tenants } from "./tenants.js";
+import { workers } from "./workers.js";
+
+const VIEWS = { now, jobs, deliveries, tenants, workers, audit };
+/** Views of one thing, by the list that it is in. */
+const ONE = { jobs: job, tenants: tenant };
+const NAMES = {
+  now: "Now",
+  jobs: "Jobs",
+  deliveries: "Deliveries",
+  tenants: "Tenants",
+  workers: "Workers",
+  audit: "Audit",
+};
+
+/**
+ * A view is a function of `{client, may, live, place}` that gives `{heading, node, load, seconds}`:
+ * `load(signal)` asks and shows; `turn(query)`, where there is one, goes on to another query.
+ */
+export class Shell {
+  #client;
+  #key;
+  #enterKey;
+  #main;
+  #live = new Live();
+  #outlet = el("div", { class: "stack outlet" });
+  #said = el("div", {});
+  #bar = el("div", { class: "bar" });
+  #me = null;
+  #view = null;
+  #name = "";
+
+  constructor({ main, client, key, enterKey }) {
+    this.#client = client;
+    this.#key = key;
+    this.#enterKey = enterKey;
+    this.#main = main;
+    addEventListener("hashchange", () => this.#me && this.#show());
+    this.#live.addEventListener("change", () => this.#drawBar());
+  }
+
+  /** Begins anew with the key there is now. */
+  async begin() {
+    this.#live.stop();
+    this.#me = this.#view = null;
+    if (!this.#key.value) return this.#ask();
+    fill(this.#main, loading("Asking what this key may…"));
+    try {
+      this.#me = await this.#client.get("/ops/v1/me");
+    } catch (error) {
+      const other = el(
+        "div",
+        { class: "row" },
+        this.#button("Try again", () => this.begin()),
+        this.#button("Use another key", this.#enterKey),
+      );
+      return fill(this.#main, trouble(error, other));
+    }
+    fill(this.#main, this.#bar, this.#said, this.#outlet);
+    this.#show();
+  }
+
+  #ask() {
+    const about = el(
+      "p",
+      {},
+      "See why anything waits, find any job, send again, pause, and give keys.",
+    );
+    fill(
+      this.#main,
+      empty(
+        "key",
+        "This page needs an operator's key",
+        about,
+        this.#button("Enter an operator's key", this.#enterKey, "main"),
+      ),
+    );
+    document.title = "Operations · Darkroom";
+  }
+
+  #button(words, act, kind = "") {
+    return el("button", { type: "button", class: `button ${kind}`, onclick: () => act() }, words);
+  }
+
+  #show() {
+    const place = placeOf(location.hash);
+    if (!place) return;
+    const kind = place.rest.length ? ONE[place.view] : VIEWS[place.view];
+    const name = [place.view, ...place.rest].join("/");
+    if (this.#view?.turn && name === this.#name) this.#view.turn(place.query);
+    else this.#open(kind ?? nowhere, place, name);
+    document.title = `${this.#view.heading} · Darkroom`;
+    this.#drawBar();
+    const view = this.#view;
+    this.#live.follow(
+      (signal) => this.#load(view, signal),
+      () => view.seconds ?? 0,
+    );
+  }
+
+  #open(kind, place, name) {
+    const wasOpen = this.#view !== null;
+    this.#view = kind({ client: this.#client, may: this.#may, live: this.#live, place });
+    this.#name = name;
+    this.#view.isNew = true;
+    fill(this.#outlet, loading(`Asking for ${this.#view.heading.toLowerCase()}…`));
+    if (wasOpen) this.#main.focus({ preventScroll: false });
+    if (wasOpen) scrollTo(0, 0);
+  }
+
+  async #load(view, signal) {
+    try {
+      await view.load(signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      return this.#failed(view, error);
+    }
+    if (signal.aborted) return;
+    view.since = new Date().toISOString();
+    fill(this.#said);
+    this.#reveal(view);
+  }
+
+  #failed(view, error) {
+    const again = this.#button("Try again", () => this.#live.now());
+    const old = view.since
+      ? el("p", {}, `What is shown below was so at ${moment(view.since)}.`)
+      : null;
+    fill(
+      this.#said,
+      trouble(error, el("div", { class: "stack tight" }, old, el("div", { class: "row" }, again))),
+    );
+    if (view.isNew) fill(this.#outlet);
+  }
+
+  #reveal(view) {
+    if (!view.isNew) return;
+    view.isNew = false;
+    fill(this.#outlet, view.node);
+  }
+
+  get #may() {
+    return this.#me.scopes.includes("ops:write");
+  }
+
+  #drawBar() {
+    const here = placeOf(location.hash)?.view ?? "now";
+    const names = Object.entries(NAMES).map(([view, words]) =>
+      el("a", { href: link(view), "aria-current": view === here ? "page" : null }, words),
+    );
+    const live = el(
+      "button",
+      {
+        type: "button",
+        class: "button small",
+        "aria-pressed": this.#live.isOn,
+        onclick: () => this.#live.turn(!this.#live.isOn),
+      },
+      icon(this.#live.isOn ? "pause" : "play"),
+      this.#live.isOn ? "Live" : "Live is off",
+    );
+    const again = el(
+      "button",
+      {
+        type: "button",
+        class: "button small only",
+        "aria-label": "Ask again now",
+        title: "Ask again now",
+        onclick: () => this.#live.now(),
+      },
+      icon("again"),
+    );
+    fill(
+      this.#bar,
+      el("nav", { "aria-label": "Operations" }, names),
+      el(
+        "div",
+        { class: "row" },
+        !this.#may &&
+          el(
+            "span",
+            { class: "badge wait", title: "The key has ops:read, and not ops:write" },
+            "Read only",
+          ),
+        live,
+        again,
+      ),
+    );
+  }
+}
+
+function nowhere() {
+  const node = note(
+    "wait",
+    el("strong", {}, "There is no such view"),
+    el("a", { href: link("now") }, "Go to what is now"),
+  );
+  return { heading: "Nowhere", node, load: async () => {} };
+}

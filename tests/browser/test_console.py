@@ -1,0 +1,312 @@
+"""The operations console: why anything waits, any job among many, and doing something about it."""
+
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from sandbox.waiting import wait_until
+from tests.browser.desk import KEPT_AS, Desk, a_tenant, ask, wait_for
+from tests.browser.visit import Visit
+from tests.e2e.up import Up
+from tests.front_door import client_of
+from tests.integration.sandbox_client import Client
+from tests.receiver import receiver
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+MANY = 10_000
+LATE = 200
+
+
+@pytest.fixture
+def desk(visit: Visit, stack: Up, provider: Client) -> Iterator[Desk]:
+    with Desk.open(visit, stack) as desk:
+        expect(desk.page.get_by_role("heading", name="The last hours")).to_be_visible()
+        yield desk
+
+
+@pytest.fixture
+def tenant(stack: Up) -> Iterator[tuple[str, httpx.Client]]:
+    with a_tenant(stack) as made:
+        yield made
+
+
+def test_a_queue_is_paused_it_is_told_why_jobs_wait_and_it_goes_on(
+    desk: Desk, tenant: tuple[str, httpx.Client]
+) -> None:
+    _, client = tenant
+    expect(desk.page.get_by_text("Everything flows")).to_be_visible()
+    desk.button("Pause pictures").click()
+    desk.answer("Pause")
+    expect(desk.page.get_by_text("Paused by an operator")).to_be_visible()
+    job_id = ask(client)
+
+    tile = desk.page.get_by_role("link", name="Waiting").first
+    expect(tile).to_contain_text("1")
+    desk.visit.check_access()
+    tile.click()
+    expect(desk.row(job_id[-10:])).to_contain_text("paused")
+    desk.go("#/now", "Now")
+    desk.button("Resume pictures").first.click()
+    desk.answer("Resume")
+    expect(desk.page.get_by_text("Everything flows")).to_be_visible()
+
+    wait_for(client, job_id, "succeeded")
+    actions = [entry["action"] for entry in desk.read("audit?limit=2")["data"]]
+    assert actions == ["queue.resume", "queue.pause"]
+
+
+def many_jobs(desk: Desk, client: httpx.Client) -> str:
+    """Let 10,000 jobs wait behind a paused queue, 200 of which are late; gives one that is."""
+    desk.operator.post("/ops/v1/queues/generate/pause").raise_for_status()
+    few = {"prompt": "p", "megapixels": "0.25"}
+    late = client.post(
+        "/v1/batches",
+        json={"jobs": [{"input": few, "deadline_seconds": 1, "tags": ["late"]}] * LATE},
+    )
+    late.raise_for_status()
+    for variations in (5_000, MANY - LATE - 5_000):
+        body = {"jobs": [{"input": few}] * variations}
+        client.post("/v1/batches", json=body).raise_for_status()
+    batch_id = late.json()["id"]
+
+    def all_late() -> bool:
+        counts = client.get(f"/v1/batches/{batch_id}").json()["counts"]
+        return bool(counts["failed"] == LATE)
+
+    wait_until(all_late, "the deadlines to pass", seconds=30)
+    return str(client.get(f"/v1/jobs?batch_id={batch_id}&limit=1").json()["data"][0]["id"])
+
+
+def find_late(desk: Desk, name: str, wanted: str) -> None:
+    """Find a late job by what is known of it, then by its id, and open it."""
+    page = desk.page
+    desk.go("#/jobs", "Jobs")
+    page.get_by_label("Tenant", exact=True).fill(name)
+    page.get_by_label("Status", exact=True).select_option("failed")
+    page.get_by_label("Error", exact=True).select_option("deadline_exceeded")
+    expect(desk.rows).to_have_count(50)
+    page.get_by_role("link", name="Older").click()
+    expect(page.get_by_role("link", name="Back to the newest")).to_be_visible()
+    expect(desk.rows).to_have_count(50)
+    page.get_by_label("Id", exact=True).fill(wanted)
+    page.get_by_role("button", name="Find").click()
+    expect(desk.rows).to_have_count(1)
+    desk.row(wanted[-10:]).get_by_role("link").first.click()
+    desk.status("failed")
+    expect(page.get_by_text("The deadline passed before the picture was there.")).to_be_visible()
+
+
+def retry_late(desk: Desk, name: str) -> None:
+    """Send again all that were late, once it is seen how many they are."""
+    desk.go(f"#/jobs?tenant={name}&status=failed", "Jobs")
+    desk.button("Retry all that fit…").click()
+    expect(desk.dialog).to_contain_text(f"{LATE} jobs")
+    assert desk.read(f"jobs?tenant={name}&status=failed&limit=1")["data"], "moved before the yes"
+    desk.answer(f"Retry {LATE} jobs")
+    expect(desk.page.get_by_text(f"{LATE} jobs sent again")).to_be_visible()
+    expect(desk.page.get_by_text("No job fits")).to_be_visible()
+
+
+def test_a_failed_job_is_found_among_10_000_and_200_are_sent_again(
+    desk: Desk, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, client = tenant
+    wanted = many_jobs(desk, client)
+    try:
+        find_late(desk, name, wanted)
+        retry_late(desk, name)
+    finally:
+        body = {"filter": {"tenant": name}, "expected_count": MANY}
+        desk.operator.post("/ops/v1/jobs/cancel", json=body).raise_for_status()
+        desk.operator.post("/ops/v1/queues/generate/resume").raise_for_status()
+    desk.go("#/audit", "Audit")
+    expect(desk.row("jobs.retry").first).to_contain_text(f"moved {LATE}")
+    expect(desk.row("jobs.cancel").first).to_contain_text(f"moved {MANY}")
+
+
+def test_a_job_tells_what_the_provider_said_and_is_sent_again_to_a_picture(
+    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, client = tenant
+    page = desk.page
+    provider.behave({"fault": "status", "status": 503}, {"fault": "failure_record"})
+    with receiver() as hook:
+        job_id = ask(client, webhook={"url": hook.url, "events": ["job.failed"]}, tags=["red"])
+        wait_for(client, job_id, "failed")
+        desk.go(f"#/jobs/{job_id}", job_id)
+        desk.status("failed")
+        expect(page.get_by_text("status 503:")).to_be_visible()
+        expect(page.get_by_text("Tried again")).to_be_visible()
+        expect(page.get_by_text("job.failed").first).to_be_visible()
+        desk.visit.check_access()
+        desk.button("Retry").click()
+        desk.answer("Retry")
+        desk.status("succeeded")
+    expect(page.get_by_text("Run 2, attempt 1")).to_be_visible()
+    desk.visit.wait_for("document.querySelector('img.picture')?.naturalWidth > 0")
+    page.get_by_role("link", name="red").click()
+    expect(desk.row(job_id[-10:])).to_contain_text("succeeded")
+    assert f"tenant={name}" in page.url
+    assert "tag=red" in page.url
+
+
+def test_a_key_that_may_only_read_sees_all_and_changes_nothing(
+    visit: Visit, stack: Up, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, client = tenant
+    job_id = ask(client)
+    wait_for(client, job_id, "succeeded")
+    with client_of(stack.state["api"], stack.state["ops_key"]) as operator:
+        made = operator.post(f"/ops/v1/tenants/{name}/keys", json={"scopes": ["ops:read"]}).json()
+    page = visit.open("/ops", made["key"], named=KEPT_AS)
+    expect(page.get_by_text("Read only")).to_be_visible()
+    main = page.get_by_role("main")
+    for place, words in (
+        ("now", ["Pause pictures", "Pause webhooks"]),
+        ("jobs", ["Retry all that fit…", "Cancel all that fit…"]),
+        ("deliveries", ["Redeliver what failed…"]),
+        ("tenants", ["New tenant…"]),
+        (f"tenants/{name}", ["New key…"]),
+    ):
+        page.goto(f"{visit.address}/ops#/{place}")
+        for one in words:
+            button = main.get_by_role("button", name=one)
+            expect(button).to_be_disabled()
+            expect(button).to_have_attribute(
+                "title", "This key may only read: it has ops:read, and this needs ops:write."
+            )
+    expect(main.get_by_role("button", name="Save")).to_have_count(0)
+
+
+def make_tenant(desk: Desk, name: str) -> None:
+    """Make a tenant that does three jobs at once, after a slip."""
+    desk.visit.expected = {422}
+    desk.go("#/tenants", "Tenants")
+    desk.button("New tenant…").click()
+    desk.dialog.get_by_label("Name").fill("a:b")
+    desk.answer("Make the tenant")
+    expect(desk.dialog.get_by_role("alert")).to_contain_text("name: must have 1 to 64")
+    desk.dialog.get_by_label("Name").fill(name)
+    desk.dialog.get_by_label("Jobs at once").fill("3")
+    desk.answer("Make the tenant")
+    expect(desk.dialog.get_by_role("region", name="the webhook secret")).to_contain_text("whsec_")
+    desk.answer("I have kept it")
+    expect(desk.page.get_by_role("heading", level=1, name=name)).to_be_visible()
+    expect(desk.page.get_by_label("Jobs at once")).to_have_value("3")
+
+
+def make_key(desk: Desk) -> str:
+    """Make a key for the tenant that is shown; gives its secret, which is shown once."""
+    desk.button("New key…").click()
+    desk.dialog.get_by_label("Whose it is").fill("website")
+    desk.answer("Make the key")
+    secret = desk.dialog.get_by_role("region", name="the key").inner_text()
+    desk.answer("I have kept it")
+    expect(desk.page.get_by_text(secret)).to_have_count(0)
+    expect(desk.row("website")).to_contain_text("living")
+    return secret
+
+
+def test_a_tenant_and_a_key_are_made_and_the_key_opens_until_it_is_revoked(
+    desk: Desk, stack: Up
+) -> None:
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    make_tenant(desk, name)
+    secret = make_key(desk)
+    desk.visit.check_access()
+
+    with client_of(stack.state["api"], secret) as client:
+        assert client.get("/v1/usage").json()["limits"]["max_running"] == 3
+        desk.page.get_by_label("Jobs at once").fill("4")
+        desk.button("Save").click()
+        expect(desk.page.get_by_text("Saved, and it counts from now on")).to_be_visible()
+        assert desk.read(f"tenants/{name}")["max_running"] == 4
+        desk.row("website").get_by_role("button", name="Revoke").click()
+        desk.answer("Revoke it")
+        expect(desk.row("website")).to_contain_text("revoked")
+        wait_until(lambda: client.get("/v1/usage").status_code == 401, "the key to open nothing")
+
+
+def test_a_delivery_that_was_not_taken_is_sent_again(
+    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, client = tenant
+    with receiver() as hook:
+        hook.script = [500]
+        ask(client, webhook={"url": hook.url, "events": ["job.succeeded"]})
+        wait_until(lambda: len(hook.received) == 1, "the first attempt")
+        desk.go(f"#/deliveries?tenant={name}", "Deliveries")
+        expect(desk.row("job.succeeded")).to_contain_text("Status 500")
+        desk.visit.check_access()
+        desk.row("job.succeeded").get_by_role("button", name="job.succeeded").click()
+        expect(desk.dialog).to_contain_text("Attempt 1")
+        desk.answer("Close")
+        desk.row("job.succeeded").get_by_role("button", name="Redeliver").click()
+        desk.answer("Redeliver")
+        expect(desk.row("job.succeeded")).to_contain_text("delivered")
+        assert len({one.id for one in hook.received}) == 1
+        assert len(hook.received) == 2
+    desk.button("Redeliver what failed…").click()
+    desk.answer("Count them")
+    expect(desk.dialog).to_contain_text("Nothing failed since then.")
+
+
+def test_the_workers_are_told_with_what_each_holds(
+    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+) -> None:
+    _, client = tenant
+    provider.behave(default="ok", latency_seconds=20)
+    job_id = ask(client)
+    desk.go("#/workers", "Workers")
+    expect(desk.row(job_id)).to_contain_text("calling")
+    desk.visit.check_access()
+    client.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
+    expect(desk.row(job_id)).to_have_count(0)
+
+
+def test_a_service_that_is_away_is_said_in_words_and_comes_back(desk: Desk) -> None:
+    page = desk.page
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Ask again now").click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(page.get_by_text("What is shown below was so at")).to_be_visible()
+    expect(page.get_by_role("link", name="Accepted")).to_be_visible()
+    page.context.set_offline(False)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    desk.visit.faults[:] = [one for one in desk.visit.faults if "ERR_INTERNET" not in one]
+
+
+def test_whoever_has_no_operators_key_is_told_what_is_needed(visit: Visit, key: str) -> None:
+    visit.expected = {403}
+    page = visit.open("/ops#/audit")
+    expect(page.get_by_text("This page needs an operator's key")).to_be_visible()
+    visit.check_access()
+    page.get_by_role("main").get_by_role("button", name="Enter an operator's key").click()
+    page.get_by_role("dialog").get_by_label("API key").fill(key)
+    page.get_by_role("dialog").get_by_role("button", name="Use this key").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("This key may not")
+
+
+def test_it_is_worked_by_keyboard_and_every_view_has_an_address(desk: Desk) -> None:
+    page = desk.page
+    for name in ("Jobs", "Deliveries", "Tenants", "Workers", "Audit"):
+        link = page.get_by_role("navigation", name="Operations").get_by_role("link", name=name)
+        link.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
+        assert page.url.endswith(f"#/{name.lower()}")
+    desk.visit.check_access()
+    page.go_back()
+    expect(page.get_by_role("heading", level=1, name="Workers")).to_be_visible()
+    page.goto(f"{desk.visit.address}/ops#/now?hours=24")
+    expect(page.get_by_role("link", name="24 hours", exact=True)).to_have_attribute(
+        "aria-current", "true"
+    )
+    chart = page.get_by_role("img", name="Jobs per minute")
+    chart.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".reading").first).to_contain_text("Accepted")

@@ -1,0 +1,30 @@
+"""The console knows every word of the contract's closed lists, and has words for each."""
+
+from api.ops.attempts import ENDED
+from api.pages.shelf import FILES
+from shared.errors import ErrorCode
+from shared.jobs import DeliveryState, Status, WaitingOn
+from shared.keys import Scope
+
+
+def text(name: str) -> str:
+    return (FILES / "console" / f"{name}.js").read_text()
+
+
+def test_every_status_code_and_scope_can_be_chosen() -> None:
+    known = text("known")
+    for word in (*ErrorCode, *Status, *DeliveryState, *Scope):
+        assert f'"{word}"' in known, word
+
+
+def test_every_state_and_reason_is_shown_in_words() -> None:
+    shown = text("shown")
+    outcomes = {*ENDED.values(), "running", "released", "succeeded", "failed", "canceled"}
+    for word in (*Status, *DeliveryState, *WaitingOn, *outcomes):
+        assert f"{word}:" in shown, word
+
+
+def test_every_reason_for_which_the_gate_is_closed_is_explained() -> None:
+    explained = text("verdict")
+    for word in set(WaitingOn) - {WaitingOn.QUEUE, WaitingOn.RETRY, WaitingOn.TENANT_LIMIT}:
+        assert f"  {word}: [" in explained, word
