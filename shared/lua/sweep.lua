@@ -4,7 +4,8 @@
 -- KEYS  1 the sweep's own record  2 the living workers
 -- ARGV  1 worker  2 lock (ms)  3 lease (ms)  4 most members of a kind  5 sources of expire
 -- WITH  owing, receivers
--- Gives 'other' | 'swept' due 'step step ...' of the rescued, model and code of each failed, pushed
+-- Gives 'other' | 'swept' due 'step step ...' of the rescued, model and code of each failed, pushed,
+--       'id id ...' of the rescued
 local now = dr.now()
 local sweep = redis.call('HMGET', KEYS[1], 'by', 'until', 'at', 'calm')
 if sweep[1] and sweep[1] ~= ARGV[1] and tonumber(sweep[2]) > now then return { 'other' } end
@@ -87,12 +88,12 @@ local function rescue(job)
   return 'failed'
 end
 
-local rescued = {}
+local rescued, ids = {}, {}
 if now >= calm then
   for _, id in ipairs(upto_now(dr.jobs.leases, dr.job_key)) do
     local job = dr.job(id)
     job.last = 'rescue'
-    rescued[#rescued + 1] = rescue(job)
+    rescued[#rescued + 1], ids[#ids + 1] = rescue(job), id
   end
   for _, id in ipairs(upto_now(dr.deliveries.leases, dr.delivery_key)) do
     local host = redis.call('HGET', dr.delivery_key(id), 'host')
@@ -100,7 +101,7 @@ if now >= calm then
     redis.call('HSET', dr.delivery_key(id), 'state', 'pending')
     redis.call('HINCRBY', dr.delivery_key(id), 'fence', 1) -- its lost sender has no more say
     dr.enqueue(dr.deliveries, host, id, now)
-    rescued[#rescued + 1] = 'delivery'
+    rescued[#rescued + 1], ids[#ids + 1] = 'delivery', id
   end
 end
 
@@ -129,4 +130,4 @@ for _, q in ipairs({ dr.jobs, dr.deliveries }) do
     pushed = pushed + 1
   end
 end
-return { 'swept', due, table.concat(rescued, ' '), failed, pushed }
+return { 'swept', due, table.concat(rescued, ' '), failed, pushed, table.concat(ids, ' ') }

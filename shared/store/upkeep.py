@@ -47,14 +47,15 @@ def leave(worker: str) -> Call[None]:
 class Swept:
     """What one sweep put right.
 
-    `rescued` has the step at which each lost job was, `failed` model and error code of each job
-    that a deadline or a lost worker ended.
+    `rescued` has the step at which each lost job was, `ids` their ids, `failed` model and error
+    code of each job that a deadline or a lost worker ended.
     """
 
     due: int
     rescued: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
     permits: int
+    ids: tuple[str, ...] = ()
 
 
 def sweep(
@@ -75,7 +76,7 @@ def _swept(reply: Sequence[Any]) -> Swept | None:
     if reply[0] == "other":
         return None
     failed = tuple(zip(reply[3][::2], reply[3][1::2], strict=True))
-    return Swept(reply[1], tuple(reply[2].split()), failed, reply[4])
+    return Swept(reply[1], tuple(reply[2].split()), failed, reply[4], tuple(reply[5].split()))
 
 
 def learn(lesson: Lesson) -> Call[dict[str, str]]:
