@@ -12,7 +12,7 @@ ARGS ?=
 SEEDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast faults faults-long upgrades growth check fmt lock clean
+.PHONY: help setup up test test-fast faults faults-long upgrades crowd growth check fmt lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ faults-long: setup ## the same for hours: 500 jobs under kills for each seed (SE
 
 upgrades: setup ## two versions at once under load: every process replaced, and back again
 	@$(BIN)/pytest -m "long or not long" tests/e2e/test_rolling_upgrade.py $(ARGS)
+
+crowd: setup ## 500 jobs over two APIs and four workers behind nginx, one of each killed half way
+	@$(BIN)/pytest -m "long or not long" tests/e2e/test_behind_nginx.py $(ARGS)
 
 growth: setup ## what a call costs with a million jobs queued, and a job of Redis' memory (10 minutes)
 	@$(BIN)/pytest -m long tests/contract/test_growth.py $(ARGS)

@@ -4,21 +4,24 @@ Each may run another tree of the code: two versions, then, stand on one Redis.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from sandbox.children import Child
 from sandbox.servers import free_port
 from sandbox.stack.tenant import open_local_tenant
-from sandbox.waiting import wait_for_http
+from sandbox.waiting import NeverCame, wait_for_http, wait_until
 from tests.crew import Worker, command, environment
 from tests.deploy.compose import ROOT
+from tests.faults.ledger import Line, check_ledger, faults_of, read_facts
 from tests.integration.sandbox_client import Client
+from tests.receiver import Received
 from tests.servers import RedisServer, S3Server, redis_server, s3_server
 
 LEASE_SECONDS = 2.0
@@ -115,6 +118,24 @@ class Fleet:
             },
             "metrics": [one.metrics for one in processes],
         }
+
+    def settled(
+        self, jobs: Sequence[str], received: Sequence[Received], *alive: Api | Crew
+    ) -> list[Line]:
+        """Wait until the ledgers agree with the seven invariants; fails with what does not hold."""
+        lines: list[Line] = []
+
+        def holds() -> bool:
+            state = self.state(*alive)
+            facts = read_facts(state, self.where, jobs=jobs, received=list(received))
+            lines[:] = check_ledger(facts)
+            return not faults_of(lines)
+
+        try:
+            wait_until(holds, "the invariants", seconds=60)
+        except NeverCame:
+            pytest.fail("\n".join(map(str, lines)))
+        return lines
 
     def client(self, url: str, **options: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.keys.api_key}"}

@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.waiting import NeverCame, wait_until
+from sandbox.waiting import wait_until
 from tests.deploy.compose import ROOT
-from tests.faults.ledger import Line, check_ledger, faults_of, read_facts
 from tests.fleet import Api, Crew, Fleet, fleet
 from tests.receiver import Receiver, receiver
 from tests.store import World
@@ -121,23 +120,6 @@ def fields(world: World, jobs: list[str]) -> set[tuple[bool, bool]]:
     return {(accepted is not None, claimed is not None) for accepted, claimed in found}
 
 
-def settled(here: Fleet, load: Load, hook: Receiver, *alive: Api | Crew) -> list[Line]:
-    """Wait until the ledgers agree with the seven invariants; gives them."""
-    lines: list[Line] = []
-
-    def holds() -> bool:
-        state = here.state(*alive)
-        facts = read_facts(state, here.where, jobs=load.jobs, received=list(hook.received))
-        lines[:] = check_ledger(facts)
-        return not faults_of(lines)
-
-    try:
-        wait_until(holds, "the invariants", seconds=60)
-    except NeverCame:
-        pytest.fail("\n".join(map(str, lines)))
-    return lines
-
-
 @pytest.fixture
 def world(here: Fleet) -> Iterator[World]:
     made = World(here.redis.url)
@@ -184,7 +166,7 @@ def test_every_process_is_replaced_by_another_version_and_nothing_is_lost(
             if back:
                 replace(now, ours, Upgrade(here, load, world))
         # then
-        first = settled(here, load, hook, *now.all)[0]
+        first = here.settled(load.jobs, hook.received, *now.all)[0]
     assert first.figures == {"succeeded": len(set(load.jobs))}
     both = (True, False)
     assert fields(world, load.jobs) == {(made, done) for made in both for done in both}
