@@ -12,7 +12,7 @@ ARGS ?=
 SEEDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast faults faults-long upgrades crowd growth check fmt lock clean
+.PHONY: help setup up test test-fast faults faults-long upgrades crowd alerts growth check fmt lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ upgrades: setup ## two versions at once under load: every process replaced, and 
 
 crowd: setup ## 500 jobs over two APIs and four workers behind nginx, one of each killed half way
 	@$(BIN)/pytest -m "long or not long" tests/e2e/test_behind_nginx.py $(ARGS)
+
+alerts: setup ## cause the fault of every alert on a running service, and print when each fired
+	@$(BIN)/pytest -m "long or not long" tests/alerts $(ARGS)
 
 growth: setup ## what a call costs with a million jobs queued, and a job of Redis' memory (10 minutes)
 	@$(BIN)/pytest -m long tests/contract/test_growth.py $(ARGS)
