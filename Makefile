@@ -12,7 +12,7 @@ ARGS ?=
 SEEDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast test-long faults faults-long growth screenshots check fmt deploy-files lock clean
+.PHONY: help setup up test test-fast test-long faults faults-long upgrades crowd alerts growth screenshots check fmt deploy-files lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,15 @@ faults-long: setup ## the same for hours: 500 jobs under kills for each seed (SE
 
 test-long: setup ## the long forms of the other tests: 10,000 steps, lines, jobs; 2,000 clients (15 minutes)
 	@$(BIN)/pytest --timed -m long tests --ignore tests/faults --deselect tests/contract/test_growth.py $(ARGS)
+
+upgrades: setup ## two versions at once under load: every process replaced, and back again
+	@$(BIN)/pytest -m "long or not long" tests/e2e/test_rolling_upgrade.py $(ARGS)
+
+crowd: setup ## 500 jobs over two APIs and four workers behind nginx, one of each killed half way
+	@$(BIN)/pytest -m "long or not long" tests/e2e/test_behind_nginx.py $(ARGS)
+
+alerts: setup ## cause the fault of every alert on a running service, and print when each fired
+	@$(BIN)/pytest -m "long or not long" tests/alerts $(ARGS)
 
 growth: setup ## what a call costs with a million jobs queued, and a job of Redis' memory (10 minutes)
 	@$(BIN)/pytest -m long tests/contract/test_growth.py $(ARGS)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.store.schema import why_unfit
+
 #: Accepting stops at this part of maxmemory: what is accepted already needs room to be finished.
 ACCEPT_MEMORY_SHARE = 0.85
 
@@ -11,13 +13,15 @@ def fitness(facts: Mapping[str, Any]) -> list[str]:
     """Give a sentence for each reason why this Redis must not be given jobs; none if it is fit.
 
     `facts` is what INFO says (memory, persistence, replication, cluster), and `appendfsync` where
-    CONFIG may be asked: managed services hide it. What is not told is not held against it.
+    CONFIG may be asked: managed services hide it; and `schema`, that of the data. What is not told
+    is not held against it.
     """
     checks = (
         *_losses(facts),
         (_flag(facts, "cluster_enabled", 0), "Redis is in cluster mode, which is not supported."),
         (facts.get("role", "master") != "master", "This Redis is a replica."),
         (bool(_flag(facts, "loading", 0)), "Redis is loading its data."),
+        (bool(why_unfit(facts.get("schema"))), why_unfit(facts.get("schema"))),
         (is_full(facts), "Redis is near its memory limit: nothing is accepted."),
     )
     return [sentence for applies, sentence in checks if applies]

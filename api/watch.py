@@ -12,12 +12,13 @@ from redis.exceptions import ResponseError
 
 from api.ending import end
 from api.fitness import fitness, is_durable, is_full
-from shared.errors import StoreDown, StoreError, StoreFull
+from shared.errors import StoreDown, StoreError, StoreFull, StoreUnfit
 from shared.logs import log
 from shared.metrics import RedisGauges, ServiceCollector
 from shared.store.committer import BROKEN, Committer
 from shared.store.reading import ServiceFacts
 from shared.store.reading import facts as service_facts
+from shared.store.schema import SCHEMA, SCHEMA_KEY, why_unfit
 from shared.store.tenants import SIGNING_KEY, new_signing_key
 
 LOOK_SECONDS = 1.0
@@ -47,6 +48,7 @@ class Watch:
         self._anchor: tuple[float, float] | None = None
         self._signing_key: bytes | None = None
         self._full = False
+        self._unfit = ""
         self.reasons = ["Redis was not reached yet."]
         self.redis = RedisFacts()
         #: what the service looked like when it was last looked at, None before
@@ -84,7 +86,9 @@ class Watch:
         return self._signing_key
 
     def check_room(self) -> None:
-        """Raise StoreFull where nothing more is to be accepted."""
+        """Raise StoreFull or StoreUnfit where nothing more is to be accepted."""
+        if self._unfit:
+            raise StoreUnfit(self._unfit)
         if self._full:
             raise StoreFull("The job store is near its memory limit.")
 
@@ -115,6 +119,8 @@ class Watch:
         self._anchor = (seconds * 1000 + microseconds / 1000, time.monotonic())
         facts = await self._client.info(*_SECTIONS)
         facts["appendfsync"] = await self._appendfsync()
+        facts["schema"] = await self._kept(SCHEMA_KEY, str(SCHEMA))
+        self._unfit = why_unfit(facts["schema"])
         self._full = is_full(facts)
         used, limit = int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0))
         self.redis = RedisFacts(used, limit, is_durable(facts))
@@ -136,8 +142,12 @@ class Watch:
         return str(told.get("appendfsync", ""))
 
     async def _read_signing_key(self) -> bytes:
-        kept = await self._client.get(SIGNING_KEY)
+        return bytes.fromhex(await self._kept(SIGNING_KEY, new_signing_key()))
+
+    async def _kept(self, key: str, first: str) -> str:
+        """Read what is kept; the first process that asks keeps `first`."""
+        kept = await self._client.get(key)
         if kept is None:
-            await self._client.set(SIGNING_KEY, new_signing_key(), nx=True)
-            kept = await self._client.get(SIGNING_KEY)
-        return bytes.fromhex(str(kept))
+            await self._client.set(key, first, nx=True)
+            kept = await self._client.get(key)
+        return str(kept)

@@ -16,6 +16,7 @@ from shared.queue import QueueName
 from shared.settings import Settings
 from shared.storage import Storage
 from shared.store.connect import connect
+from shared.store.schema import SCHEMA_KEY
 from shared.store.upkeep import living_threads
 from worker.life import CLOCK_SECONDS, key_id
 from worker.provider import OneMin
@@ -74,6 +75,7 @@ def _redis(client: "redis.Redis") -> Iterator[Finding]:
         facts["appendfsync"] = client.config_get("appendfsync").get("appendfsync", "")
     except redis.ResponseError:
         told = False  # managed services hide it
+    facts["schema"] = client.get(SCHEMA_KEY)
     wrong = fitness(facts)
     for sentence in wrong:
         yield Finding("redis", well=False, says=sentence, advice="Its settings, then a restart.")

@@ -35,7 +35,8 @@ class Child:
     """One program, run while its `with` block lasts, writing to the file `log`.
 
     It has a session of its own, so that Ctrl-C on the terminal reaches only its parent.
-    `environment` is all that it gets; None hands on what this process has.
+    `environment` is all that it gets; None hands on what this process has. It starts in the folder
+    `home`, or where its parent is.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class Child:
         *,
         environment: Mapping[str, str] | None = None,
         grace_seconds: float = 10.0,
+        home: Path | None = None,
     ) -> None:
         self.command = list(command)
         self.log = log
         self.environment = environment
         self.grace_seconds = grace_seconds
+        self.home = home
         self._running: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -85,6 +88,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self.environment,
+                cwd=self.home,
                 start_new_session=True,
             )
 

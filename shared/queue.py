@@ -9,13 +9,14 @@ import base64
 import json
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 
 from celery import Celery
 from kombu import Queue
 
 from shared.settings import Settings
 from shared.store.call import PREFIX
-from shared.store.connect import sentinel_hosts
+from shared.store.connect import read_sentinel
 from shared.store.scripts import Permit, Scripts
 
 #: kombu puts this before each of its keys, so that all of Darkroom's begin alike.
@@ -69,10 +70,29 @@ def broker(settings: Settings) -> tuple[str, dict[str, Any]]:
         "socket_keepalive": True,
         "health_check_interval": HEALTH_SECONDS,
     }
-    if not settings.redis_url.startswith("sentinel://"):
-        return settings.redis_url, options
-    hosts, options["master_name"], database = sentinel_hosts(settings.redis_url)
-    return ";".join(f"sentinel://{host}:{port}/{database}" for host, port in hosts), options
+    if settings.redis_url.startswith("sentinel://"):
+        return _sentinels(settings.redis_url, options), options
+    return _verified(settings.redis_url), options
+
+
+def _sentinels(url: str, options: dict[str, Any]) -> str:
+    """Give kombu an address a sentinel; the rest it wants to be told apart."""
+    named = read_sentinel(url)
+    options["master_name"] = named.master
+    options["sentinel_kwargs"] = named.asking
+    opens = ""
+    if named.password:
+        opens = f"{quote(named.username or '', safe='')}:{quote(named.password, safe='')}@"
+    return ";".join(
+        f"sentinel://{opens}{host}:{port}/{named.database}" for host, port in named.hosts
+    )
+
+
+def _verified(url: str) -> str:
+    """Have the certificate checked, as redis-py does by itself: kombu takes any, unless told."""
+    if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required&ssl_check_hostname=true"
 
 
 def permit(app: Celery, name: QueueName) -> Permit:

@@ -21,7 +21,7 @@ from shared.logs import log
 from shared.queue import QueueName
 from shared.settings import Settings
 from shared.storage import Storage
-from shared.store import reading
+from shared.store import reading, schema
 from shared.store.client import Store
 from shared.store.connect import connect
 from shared.store.replicas import Replicas
@@ -54,6 +54,7 @@ SPARE_CONNECTIONS = 8
 def build_room(settings: Settings, scripts: Scripts, queues: Sequence[str]) -> Room:
     """Build what the threads share; raises BadSettings, and StoreError where Redis is not there."""
     client = connect(settings, connections=settings.concurrency + SPARE_CONNECTIONS)
+    schema.insist(client)
     store = Store(client, scripts, Replicas.from_settings(settings))
     served = [queue for queue in queues if queue in set(QueueName)]
     if not served:

@@ -51,7 +51,8 @@ class Sweeper:
         metrics.LAST_SWEEP.set(time.time())
         _count(swept)
         if swept.rescued or swept.failed:
-            _LOG.warning("swept", rescued=swept.rescued, failed=swept.failed)
+            told = {"rescued": swept.rescued, "ids": swept.ids, "failed": swept.failed}
+            _LOG.warning("swept", **told)
         self._tend()
 
     def _tend(self) -> None:

@@ -5,7 +5,8 @@
 -- ARGV  1 worker  2 lock (ms)  3 lease (ms)  4 most members of a kind  5 sources of expire
 -- WITH  owing, receivers, looking
 -- Gives 'other' | 'swept' due 'step step ...' of the rescued, model and code of each failed, pushed,
---       'model status code ms' of each that ended here or by a cancel since the last sweep
+--       'id id ...' of the rescued, 'model status code ms' of each that ended here or by a cancel
+--       since the last sweep
 local now = dr.now()
 local sweep = redis.call('HMGET', KEYS[1], 'by', 'until', 'at', 'calm', unpack(C.history_steps))
 if sweep[1] and sweep[1] ~= ARGV[1] and tonumber(sweep[2]) > now then return { 'other' } end
@@ -103,12 +104,12 @@ local function rescue(job)
   return 'failed'
 end
 
-local rescued = {}
+local rescued, ids = {}, {}
 if now >= calm then
   for _, id in ipairs(upto_now(dr.jobs.leases, dr.job_key)) do
     local job = dr.job(id)
     job.last = 'rescue'
-    rescued[#rescued + 1] = rescue(job)
+    rescued[#rescued + 1], ids[#ids + 1] = rescue(job), id
   end
   for _, id in ipairs(upto_now(dr.deliveries.leases, dr.delivery_key)) do
     local host = redis.call('HGET', dr.delivery_key(id), 'host')
@@ -116,7 +117,7 @@ if now >= calm then
     redis.call('HSET', dr.delivery_key(id), 'state', 'pending')
     redis.call('HINCRBY', dr.delivery_key(id), 'fence', 1) -- its lost sender has no more say
     dr.enqueue(dr.deliveries, host, id, now)
-    rescued[#rescued + 1] = 'delivery'
+    rescued[#rescued + 1], ids[#ids + 1] = 'delivery', id
   end
 end
 
@@ -146,4 +147,4 @@ for _, q in ipairs({ dr.jobs, dr.deliveries }) do
   end
 end
 local ended = redis.call('LPOP', '{dr}:ended', 10 * most) or {}
-return { 'swept', due, table.concat(rescued, ' '), failed, pushed, ended }
+return { 'swept', due, table.concat(rescued, ' '), failed, pushed, table.concat(ids, ' '), ended }

@@ -4,8 +4,9 @@ redis-py's own retries are off: what may be sent again is known here, not there.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis
 import redis.asyncio
@@ -32,10 +33,9 @@ def connect(settings: Settings, *, connections: int) -> "redis.Redis":
     options = {**_options(settings), "retry": Retry(NoBackoff(), 0), "max_connections": connections}
     if not settings.redis_url.startswith("sentinel://"):
         return redis.Redis.from_url(settings.redis_url, **options)
-    hosts, master, database = sentinel_hosts(settings.redis_url)
-    timeout = settings.redis_timeout_seconds
-    sentinel = redis.sentinel.Sentinel(hosts, socket_timeout=timeout)
-    client: redis.Redis = sentinel.master_for(master, db=database, **options)
+    named = read_sentinel(settings.redis_url)
+    sentinel = redis.sentinel.Sentinel(named.hosts, sentinel_kwargs=_asking(settings, named))
+    client: redis.Redis = sentinel.master_for(named.master, **named.primary, **options)
     return client
 
 
@@ -48,10 +48,10 @@ def connect_async(settings: Settings, *, connections: int) -> redis.asyncio.Conn
     }
     if not settings.redis_url.startswith("sentinel://"):
         return redis.asyncio.ConnectionPool.from_url(settings.redis_url, **options)
-    hosts, master, database = sentinel_hosts(settings.redis_url)
-    timeout = settings.redis_timeout_seconds
-    sentinel = redis.asyncio.sentinel.Sentinel(hosts, socket_timeout=timeout)
-    return _SentinelPool(master, sentinel, db=database, **options)  # type: ignore[no-untyped-call]  # redis-py's
+    named = read_sentinel(settings.redis_url)
+    asking = _asking(settings, named)
+    sentinel = redis.asyncio.sentinel.Sentinel(named.hosts, sentinel_kwargs=asking)
+    return _SentinelPool(named.master, sentinel, **named.primary, **options)  # type: ignore[no-untyped-call]  # redis-py's
 
 
 class _SentinelPool(redis.asyncio.sentinel.SentinelConnectionPool):
@@ -74,12 +74,50 @@ def _options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def sentinel_hosts(url: str) -> tuple[list[tuple[str, int]], str, int]:
-    """Read `sentinel://host:port,host:port/0?master=NAME`: the hosts, the name, the database."""
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A primary as Sentinel knows it: who is asked for it, its name, and what opens both."""
+
+    hosts: list[tuple[str, int]]
+    master: str
+    database: int
+    username: str | None
+    password: str | None
+    sentinel_password: str | None
+
+    @property
+    def primary(self) -> dict[str, Any]:
+        """What the connection to the primary is told."""
+        return {"db": self.database, "username": self.username, "password": self.password}
+
+    @property
+    def asking(self) -> dict[str, Any]:
+        """What the connections to the sentinels are told."""
+        return {"password": self.sentinel_password} if self.sentinel_password else {}
+
+
+def read_sentinel(url: str) -> Watched:
+    """Read `sentinel://[user]:[password]@host:port,host:port/0?master=NAME&sentinel_password=…`.
+
+    User and password are the primary's; those of an address are written as in any (%-encoded).
+    """
     parts = urlsplit(url)
-    hosts = [_host(written) for written in parts.netloc.rpartition("@")[2].split(",")]
-    master = parse_qs(parts.query).get("master", ["mymaster"])[0]
-    return hosts, master, int(parts.path.strip("/") or 0)
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = (unquote(part) for part in credentials.partition(":"))
+    told = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    return Watched(
+        hosts=[_host(written) for written in hosts.split(",")],
+        master=told.get("master", "mymaster"),
+        database=int(parts.path.strip("/") or 0),
+        username=user or None,
+        password=password or None,
+        sentinel_password=told.get("sentinel_password"),
+    )
+
+
+def _asking(settings: Settings, named: Watched) -> dict[str, Any]:
+    seconds = settings.redis_timeout_seconds
+    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, **named.asking}
 
 
 def _host(written: str) -> tuple[str, int]:

@@ -58,15 +58,17 @@ class Ended:
 class Swept:
     """What one sweep put right.
 
-    `rescued` has the step at which each lost job was, `failed` model and error code of each job
-    that a deadline or a lost worker ended; `ended` has these too, and what was canceled.
+    `rescued` has the step at which each lost job was, `ids` their ids, `failed` model and error
+    code of each job that a deadline or a lost worker ended; `ended` has these too, and what was
+    canceled.
     """
 
     due: int
     rescued: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
     permits: int
-    ended: tuple[Ended, ...]
+    ids: tuple[str, ...] = ()
+    ended: tuple[Ended, ...] = ()
 
 
 def sweep(
@@ -87,9 +89,8 @@ def _swept(reply: Sequence[Any]) -> Swept | None:
     if reply[0] == "other":
         return None
     failed = tuple(zip(reply[3][::2], reply[3][1::2], strict=True))
-    return Swept(
-        reply[1], tuple(reply[2].split()), failed, reply[4], tuple(_ended(one) for one in reply[5])
-    )
+    rescued, ids = tuple(reply[2].split()), tuple(reply[5].split())
+    return Swept(reply[1], rescued, failed, reply[4], ids, tuple(map(_ended, reply[6])))
 
 
 def _ended(line: str) -> Ended:

@@ -134,6 +134,7 @@ def test_the_third_worker_that_a_job_takes_down_is_the_last(world: World) -> Non
         assert crash(world).rescued == ("claimed",)
     swept = crash(world)
     assert (swept.rescued, swept.failed) == (("failed",), (("m", "internal"),))
+    assert len(swept.ids) == 1
     job = world.read(job_id).job
     assert (job.state, job.error_code, job.error_retryable) == (State.FAILED, "internal", False)
     assert world.claim().job.id == other

@@ -1,25 +1,21 @@
 """A real Prometheus looks at the running stack: every panel of every dashboard shows something."""
 
-import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import yaml
 
 from deploy.dashboards import ALL
-from deploy.panels import WINDOW
-from sandbox.children import Child
-from sandbox.servers import free_port
-from sandbox.waiting import NeverCame, wait_for_http, wait_until
+from sandbox.waiting import NeverCame, wait_until
 from tests.deploy.compose import ROOT
 from tests.deploy.prometheus import program
 from tests.e2e.up import Up, up
 from tests.integration.sandbox_client import Client
 from tests.receiver import Receiver, receiver
+from tests.scraped import prometheus
 
 FAULTS = (
     {"fault": "status", "status": 429, "retry_after": 1},
@@ -30,66 +26,6 @@ FAULTS = (
     {"fault": "malformed"},
     "ok",
 )
-#: The window of rates here, where everything is scraped each second.
-RATE = "10s"
-
-
-class Prometheus:
-    """A server that scrapes each second."""
-
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=10)
-
-    def shows(self, expr: str) -> bool:
-        """Tell whether an expression gives a number now."""
-        asked = {"query": expr.replace(WINDOW, RATE)}
-        answer: dict[str, Any] = self._http.get("/api/v1/query", params=asked).json()
-        assert answer["status"] == "success", (expr, answer)
-        return any(not math.isnan(float(one["value"][1])) for one in answer["data"]["result"])
-
-    def close(self) -> None:
-        self._http.close()
-
-
-@contextmanager
-def prometheus(where: Path, targets: dict[str, list[str]]) -> Iterator[Prometheus]:
-    where.mkdir()
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(_quick(path, where)) for path in _rules()],
-        "scrape_configs": [
-            {"job_name": name, "static_configs": [{"targets": addresses}]}
-            for name, addresses in targets.items()
-        ],
-    }
-    (where / "prometheus.yml").write_text(yaml.safe_dump(config))
-    address = f"127.0.0.1:{free_port()}"
-    command = [
-        str(program("prometheus")),
-        f"--config.file={where / 'prometheus.yml'}",
-        f"--storage.tsdb.path={where / 'data'}",
-        f"--web.listen-address={address}",
-    ]
-    with Child(command, where / "log"):
-        wait_for_http(f"http://{address}/-/ready", status=200)
-        asked = Prometheus(f"http://{address}")
-        try:
-            yield asked
-        finally:
-            asked.close()
-
-
-def _rules() -> list[Path]:
-    return sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
-
-
-def _quick(path: Path, where: Path) -> Path:
-    """Write the rules with an interval that a test can wait for."""
-    rules = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for group in rules["groups"]:
-        group["interval"] = "1s"
-    (where / path.name).write_text(yaml.safe_dump(rules))
-    return where / path.name
 
 
 def _targets(stack: Up) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from sandbox.children import Child
 from sandbox.servers import free_port
 from sandbox.waiting import wait_for_http, wait_until
 from shared.settings import Settings
+from shared.store.schema import SCHEMA, SCHEMA_KEY
 from tests.conftest import InTime
 from tests.front_door import PROMPT, FrontDoor, problem, served, settings, tenant_at
 from tests.servers import RedisServer, redis_server
@@ -118,6 +119,19 @@ def test_a_wait_outlives_a_restart_of_redis(door: FrontDoor, own: RedisServer) -
                     own.start()
                     door.succeed()
     assert names == ["queued", "running", "change", "change", "succeeded"]
+
+
+def test_data_that_a_newer_version_has_changed_are_not_added_to(door: FrontDoor) -> None:
+    door.create()
+    assert door.world.client.get(SCHEMA_KEY) == str(SCHEMA)
+
+    door.world.client.set(SCHEMA_KEY, SCHEMA + 1)
+
+    wait_until(lambda: door.client.get("/readyz").status_code == 503, "a front door not ready")
+    said = problem(door.client.post("/v1/jobs", json=PROMPT), 503, "not_ready")["detail"]
+    assert "start the newer version" in said
+    door.world.client.set(SCHEMA_KEY, SCHEMA)
+    wait_until(lambda: accepted(door), "jobs to be accepted again")
 
 
 def test_the_front_door_opens_without_redis_and_finds_it_later(own: RedisServer) -> None:

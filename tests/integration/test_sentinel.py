@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
+import pytest
 import redis
 
 from sandbox.children import Child
@@ -17,10 +19,12 @@ from tests.servers import RedisServer, S3Server, redis_server
 from tests.workshop import INPUT, settings_for
 
 ACCEPTED = 202
+#: What opens the sentinels, where what they watch has a password.
+WATCHERS = "watchers"
 
 
 @contextmanager
-def sentinel(where: Path, primary: RedisServer) -> Iterator[redis.Redis]:
+def sentinel(where: Path, primary: RedisServer, password: str) -> Iterator[redis.Redis]:
     where.mkdir()
     port = free_port()
     configuration = where / "sentinel.conf"
@@ -28,11 +32,14 @@ def sentinel(where: Path, primary: RedisServer) -> Iterator[redis.Redis]:
         f"port {port}\nbind 127.0.0.1\ndir {where}\n"
         f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
         "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n"
+        + (f"sentinel auth-pass main {password}\nrequirepass {WATCHERS}\n" if password else "")
     )
     program = [str(valkey_program()), str(configuration), "--sentinel"]
     with (
         Child(program, where / "log", environment={}),
-        redis.Redis(port=port, decode_responses=True) as client,
+        redis.Redis(
+            port=port, password=WATCHERS if password else None, decode_responses=True
+        ) as client,
     ):
         wait_until(lambda: _answers(client), "sentinel")
         yield client
@@ -51,20 +58,36 @@ def _port(client: redis.Redis) -> int:
     return int(address[1])
 
 
-def _is_copied(primary: RedisServer) -> bool:
-    with redis.Redis.from_url(primary.url) as client:
+def _guard(server: RedisServer, password: str) -> None:
+    """Let nobody in without a password, from now on."""
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("masterauth", password)
+        client.config_set("requirepass", password)
+
+
+def _is_copied(primary: RedisServer, password: str) -> bool:
+    with redis.Redis.from_url(primary.url, password=password or None) as client:
         client.set("copied", 1)
         return int(client.execute_command("WAIT", 1, 100)) == 1
 
 
-def test_the_api_and_a_worker_follow_a_failover(tmp_path: Path, s3: S3Server) -> None:
+@pytest.mark.parametrize("password", ["", "p@ss/w:rd"])
+def test_the_api_and_a_worker_follow_a_failover(
+    tmp_path: Path, s3: S3Server, password: str
+) -> None:
     with ExitStack() as stack:
         primary = stack.enter_context(redis_server(tmp_path / "primary"))
         copies = ("--replicaof", "127.0.0.1", str(primary.port))
         replica = stack.enter_context(redis_server(tmp_path / "replica", *copies))
-        watching = stack.enter_context(sentinel(tmp_path / "sentinel", primary))
+        for server in (primary, replica) if password else ():
+            _guard(server, password)
+        watching = stack.enter_context(sentinel(tmp_path / "sentinel", primary, password))
         wait_until(lambda: len(watching.sentinel_slaves("main")) == 1, "a replica that is known")
-        url = f"sentinel://127.0.0.1:{watching.get_connection_kwargs()['port']}/0?master=main"
+        at = f"127.0.0.1:{watching.get_connection_kwargs()['port']}"
+        url = f"sentinel://{at}/0?master=main"
+        if password:
+            opens = f":{quote(password, safe='')}@"
+            url = f"sentinel://{opens}{at}/0?master=main&sentinel_password={WATCHERS}"
         provider = stack.enter_context(steered(stack.enter_context(running())))
         told = settings_for(s3, provider.url, redis_url=url, provider_rate_per_minute=0)
         serving = stack.enter_context(served(settings(url)))
@@ -74,7 +97,7 @@ def test_the_api_and_a_worker_follow_a_failover(tmp_path: Path, s3: S3Server) ->
         crew.wait_until_ready()
         _make(door, crew)
 
-        wait_until(lambda: _is_copied(primary), "a replica that has everything")
+        wait_until(lambda: _is_copied(primary, password), "a replica that has everything")
         primary.child.kill()
         wait_until(lambda: _port(watching) == replica.port, "a new primary")
         wait_until(lambda: door.client.get("/readyz").is_success, "a ready API")

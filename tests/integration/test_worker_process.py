@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from sandbox.provider.server import running
 from sandbox.servers import free_port
 from sandbox.waiting import wait_until
 from shared.jobs import State
+from shared.store.schema import SCHEMA, SCHEMA_KEY
 from tests.crew import Worker, command, environment, worker
 from tests.integration.sandbox_client import Client, steered
 from tests.servers import RedisServer, S3Server, redis_server
@@ -415,6 +417,16 @@ def with_keys(redis_url: str, **changes: Any) -> dict[str, Any]:
 def test_without_redis_it_says_so_and_leaves_the_waiting_to_its_supervisor(tmp_path: Path) -> None:
     said = refusal(with_keys(f"redis://127.0.0.1:{free_port()}/0"), tmp_path)
     assert lines(said)[-2:] == ["The worker cannot start.", "Redis is not reachable."]
+
+
+def test_data_that_a_newer_version_has_changed_are_not_touched(
+    empty_redis_url: str, tmp_path: Path
+) -> None:
+    with redis.Redis.from_url(empty_redis_url) as client:
+        client.set(SCHEMA_KEY, SCHEMA + 1)
+        said = refusal(with_keys(empty_redis_url), tmp_path)
+        client.flushall()
+    assert f"The data in this Redis is of schema {SCHEMA + 1}" in said
 
 
 def test_a_metrics_port_that_is_taken_is_named(redis_url: str, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_a_redis_that_tells_little_is_not_suspected() -> None:
         ({"role": "slave"}, "replica"),
         ({"aof_last_write_status": "err"}, "disk"),
         ({"loading": 1}, "loading"),
+        ({"schema": "2"}, "newer version"),
         ({"used_memory": 850}, "memory"),
     ],
 )

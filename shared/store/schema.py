@@ -1,0 +1,35 @@
+"""The number that guards what is in Redis: code does not touch what a later version has changed.
+
+Versions run side by side as long as the number stays: a key never changes its meaning, and a field
+that one version does not know it leaves alone. It is raised only by what cannot be done so.
+"""
+
+import redis
+
+from shared.errors import StoreUnfit
+from shared.store.call import PREFIX
+from shared.store.connect import translate
+
+SCHEMA = 1
+SCHEMA_KEY = f"{PREFIX}schema"
+
+
+def why_unfit(kept: object) -> str:
+    """Say why data of the schema that is `kept` (None: of none yet) is not for this code, or ''."""
+    if kept is None or int(str(kept)) <= SCHEMA:
+        return ""
+    return (
+        f"The data in this Redis is of schema {kept}, and this version knows {SCHEMA}: "
+        "start the newer version of Darkroom that wrote it."
+    )
+
+
+def insist(client: "redis.Redis") -> None:
+    """Note the schema in a new Redis; raises StoreUnfit where it is a later one, and StoreError."""
+    try:
+        client.set(SCHEMA_KEY, SCHEMA, nx=True)
+        kept = client.get(SCHEMA_KEY)
+    except (redis.RedisError, OSError) as error:
+        raise translate(error, sent=False) from error
+    if reason := why_unfit(kept):
+        raise StoreUnfit(reason)

@@ -1,0 +1,30 @@
+"""A line for each alert that was made to fire."""
+
+from typing import Any
+
+import pytest
+
+SEEN = "alert"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [one for kind in terminalreporter.stats.values() for one in kind]
+    lines = [
+        told
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, told in getattr(report, "user_properties", ())
+        if name == SEEN
+    ]
+    if lines:
+        terminalreporter.section("alerts")
+        head = f"{'alert':<34} {'fault':<36} {'fired after':>11} {'resolved after':>14}"
+        terminalreporter.write_line("\n".join((head, *lines)))
+
+
+@pytest.fixture
+def tell(record_property: Any) -> Any:
+    def note(alert: str, what: str, fired: float, resolved: float) -> None:
+        record_property(SEEN, f"{alert:<34} {what:<36} {fired:>9.0f} s {resolved:>12.0f} s")
+
+    return note
