@@ -16,6 +16,7 @@ from minio import Minio
 
 from sandbox.waiting import wait_until
 from shared.jobs import Job
+from shared.models import DEFAULT_MODEL
 from tests.e2e.up import Up, clean_environment, up
 from tests.faults.traps import Traps
 from tests.integration.sandbox_client import Client
@@ -32,6 +33,8 @@ QUICK = {
     "DARKROOM_DOWNLOAD_TIMEOUT_SECONDS": "10",
     "DARKROOM_STORAGE_TIMEOUT_SECONDS": "10",
     "DARKROOM_WEBHOOK_SCHEDULE": "0,1,1,2,5",
+    # so that credits are set aside for each job, and have to come back
+    "DARKROOM_CREDITS_PER_IMAGE": f"{DEFAULT_MODEL}=105",
 }
 
 
