@@ -4,7 +4,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,9 +187,17 @@ def _is_part(name: str, command: list[str]) -> bool:
 
 @contextmanager
 def service(
-    where: Path, *, workers: int = 2, concurrency: int = 8, **environment: str
+    where: Path,
+    *,
+    workers: int = 2,
+    concurrency: int = 8,
+    within: Sequence[str] = (),
+    **environment: str,
 ) -> Iterator[Service]:
-    """Run a service with its data in `where` until the block ends."""
+    """Run a service with its data in `where` until the block ends.
+
+    `within` is the beginning of a command that runs the rest of it.
+    """
     traps = where / "traps"
     traps.mkdir(parents=True)
     path = f"{ROOT}:{clean_environment().get('PYTHONPATH', '')}".rstrip(":")
@@ -197,7 +205,7 @@ def service(
     counts = ("--workers", str(workers), "--concurrency", str(concurrency))
     with (
         receiver() as hook,
-        up(where / "data", *counts, environment=told, program=PROGRAM) as running,
+        up(where / "data", *counts, environment=told, program=(*within, *PROGRAM)) as running,
     ):
         made = Service(running, hook, Traps(traps))
         try:
