@@ -1,11 +1,16 @@
-"""A real HTTP server that receives webhooks, keeps every one, and answers as it is told."""
+"""A real HTTP server that receives webhooks, keeps every one, and answers as it is told.
 
+`python -m tests.receiver FILE` keeps them in a file too, one a line, until it is stopped.
+"""
+
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -36,6 +41,17 @@ class Received:
         told: dict[str, Any] = Webhook(secret).verify(self.body, self.headers)
         return told
 
+    def written(self) -> bytes:
+        """Write it as a line of a file; see `read_received`."""
+        kept = {"path": self.path, "headers": self.headers, "body": self.body.decode()}
+        return orjson.dumps(kept) + b"\n"
+
+
+def read_received(path: Path) -> list[Received]:
+    """Read what `python -m tests.receiver` wrote."""
+    lines = map(orjson.loads, path.read_bytes().splitlines())
+    return [Received(one["path"], one["headers"], one["body"].encode()) for one in lines]
+
 
 @dataclass
 class Receiver:
@@ -51,6 +67,8 @@ class Receiver:
     received: list[Received] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     goes_on: threading.Event = field(default_factory=threading.Event)
+    #: where each is written as well
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         self.goes_on.set()
@@ -66,6 +84,9 @@ class Receiver:
     def take(self, request: Received) -> int:
         with self.lock:
             self.received.append(request)
+            if self.file:
+                with self.file.open("ab") as file:
+                    file.write(request.written())
             status = self.script.pop(0) if self.script else self.status
         self.goes_on.wait()
         return status
@@ -111,3 +132,17 @@ def receiver(host: str = "127.0.0.1") -> Iterator[Receiver]:
             kept.held = False
             server.shutdown()
             thread.join()
+
+
+def main(file: Path) -> None:
+    """Receive until standard input ends or the process is stopped; tells its address first."""
+    with receiver() as kept:
+        kept.file = file
+        file.touch()
+        sys.stdout.write(f"{kept.url}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

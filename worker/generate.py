@@ -28,6 +28,7 @@ from worker import notes
 from worker.leases import Held
 from worker.picture import Picture, inspect
 from worker.policy import Failed, decide
+from worker.provider import Stopped
 from worker.room import Room
 from worker.waiting import claim_when_open
 
@@ -103,6 +104,8 @@ class Attempt:
                 self.room.insist(moves.succeed(self.claim, image, download=download, store=store))
         except LostLease:
             self._lost()
+        except Stopped:
+            self._go()
         except JobError as error:
             self._settle(error)
         except Exception:  # noqa: BLE001  a defect of ours must not leave the job without an outcome
@@ -197,6 +200,16 @@ class Attempt:
             sha256=sha256,
             warnings=picture.warnings,
         )
+
+    def _go(self) -> None:
+        """Give the job back at a stop: the record that was waited for is noted in it."""
+        try:
+            self.room.insist(moves.release(self.claim))
+        except LostLease:
+            self._lost()
+        else:
+            self.span.note(outcome="released")
+            notes.released()
 
     def _settle(self, error: JobError) -> None:
         """Write down what becomes of an attempt that went wrong."""

@@ -59,12 +59,13 @@ def build_room(settings: Settings, scripts: Scripts, queues: Sequence[str]) -> R
     served = [queue for queue in queues if queue in set(QueueName)]
     if not served:
         raise BadSettings(f"None of {', '.join(queues)} is a queue: use -Q generate or -Q deliver.")
+    stopping = threading.Event()
     worker = f"{'+'.join(served)}@{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     return Room(
         settings=settings,
         store=store,
         storage=Storage.from_settings(settings),
-        provider=OneMin.from_settings(settings),
+        provider=OneMin.from_settings(settings, stopping),
         downloader=Downloader.from_settings(settings),
         sender=Sender.from_settings(settings),
         view=View(settings.public_url, signing_key(client)),
@@ -81,6 +82,7 @@ def build_room(settings: Settings, scripts: Scripts, queues: Sequence[str]) -> R
             for queue in served
         },
         tracer=open_tracer(settings, "worker"),
+        stopping=stopping,
     )
 
 

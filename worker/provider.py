@@ -1,6 +1,6 @@
 """1min.ai over HTTP: ask for a picture, look a record up. What replies mean is `worker.replies`."""
 
-import time
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote
@@ -9,6 +9,7 @@ import httpx
 import orjson
 
 from shared.errors import (
+    DarkroomError,
     JobError,
     ProviderAuth,
     ProviderBusy,
@@ -38,6 +39,10 @@ NEVER_SENT = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
+
+
+class Stopped(DarkroomError):
+    """The process stops while it waits for a record, which any other can look up."""
 
 
 class Provider(Protocol):
@@ -74,22 +79,26 @@ class OneMin:
         auth_header: str,
         timeout_seconds: float,
         asynchronous: bool = False,
-        pause: Callable[[float], object] = time.sleep,
+        pause: Callable[[float], bool] | None = None,
     ) -> None:
         """Use `client` (built by `shared.net.outbound`); a call takes `timeout_seconds` in total.
 
-        `asynchronous` (experimental) submits and polls; `pause` waits so many seconds between.
+        `asynchronous` (experimental) submits and polls; `pause` waits so many seconds between, and
+        gives True, at once, where the process stops.
         """
         self._client = client
         self._base_url = base_url
         self._auth_header = auth_header
         self._timeout_seconds = timeout_seconds
         self._asynchronous = asynchronous
-        self._pause = pause
+        self._pause = pause or threading.Event().wait
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Build the provider that the settings describe, with a connection for each thread."""
+    def from_settings(cls, settings: Settings, stopping: threading.Event | None = None) -> Self:
+        """Build the provider that the settings describe, with a connection for each thread.
+
+        `stopping` is set when the process is asked to stop.
+        """
         return cls(
             build_client(
                 concurrency=settings.concurrency,
@@ -99,6 +108,7 @@ class OneMin:
             auth_header=settings.onemin_auth_header,
             timeout_seconds=settings.provider_timeout_seconds,
             asynchronous=settings.onemin_async,
+            pause=stopping.wait if stopping else None,
         )
 
     def generate(
@@ -114,7 +124,7 @@ class OneMin:
         `on_submitted` gets the record's id as soon as the provider works on it: from then on the
         call must be settled by `look_up`, never repeated. Raises a JobError: UnknownOutcome where
         the picture may have been made and billed, ProviderTimeout where the record is still
-        unfinished when the total time ends.
+        unfinished when the total time ends. Raises Stopped where the process stops meanwhile.
         """
         with deadline(self._timeout_seconds):
             found = _judged(read_answer, self._submit(model, prompt_object, key), key)
@@ -129,7 +139,8 @@ class OneMin:
 
         None: the provider knows no such record, so nothing was made. Raises ProviderRejected or
         ContentRejected for a record that failed, ProviderTimeout for one that is not finished in
-        time, ProviderAuth, ProviderBusy or ProviderDown where the look-up itself failed.
+        time, ProviderAuth, ProviderBusy or ProviderDown where the look-up itself failed, Stopped
+        where the process stops while the record is waited for.
         """
         with deadline(self._timeout_seconds):
             return self._follow(record_id, key)
@@ -199,7 +210,8 @@ class OneMin:
         left = remaining() or 0.0
         if left <= seconds:
             return False
-        self._pause(seconds)
+        if self._pause(seconds):
+            raise Stopped("The worker stops; the record can be looked up by another.")
         return True
 
     def _request(

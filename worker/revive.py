@@ -7,6 +7,7 @@ from shared.errors import JobError
 from shared.logs import log
 from shared.store import moves, upkeep
 from shared.store.moves import Lesson
+from worker.provider import Stopped
 from worker.room import Room
 
 _LOG = log(__name__)
@@ -34,6 +35,8 @@ class Reviver:
     def _lives(self, key_id: str) -> bool:
         try:
             self._room.provider.check_key(self._room.keys[key_id])
+        except Stopped:
+            return False
         except JobError as error:
             _LOG.error(
                 "provider key is dead: put another into DARKROOM_ONEMIN_API_KEY, or mend this one",

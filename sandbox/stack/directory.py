@@ -6,7 +6,7 @@ DIR/keys.json            the keys of the S3 server and of the first tenant (0600
 DIR/stack.json           what runs now, for scripts (0600); there only while the stack is ready
 DIR/lock                 held while a stack runs here
 DIR/running.json         who holds it, and where that one answers
-DIR/reserve              room on the disk to be given up in need
+DIR/redis/reserve        room on the disk to be given up in need
 DIR/logs, DIR/pictures
 """
 

@@ -3,7 +3,8 @@
 With `appendfsync always` Valkey ends at the first write that finds the disk full, and again at the
 first write after each start. So while room is short no new job is accepted: `maxmemory` is set so
 low that Valkey refuses whatever may be refused, while jobs that were accepted go on. And a reserve
-file, given up when almost nothing is left, lets those come to their end.
+file, given up when almost nothing is left, lets those come to their end. It lies beside Valkey's
+data: either of the two servers may have been given a disk of its own.
 """
 
 import asyncio
@@ -47,21 +48,26 @@ def judge(free: int, before: Verdict) -> Verdict:
     return Verdict(short, reserve)
 
 
+def least_free(data: Path) -> int:
+    """Give the bytes free where there are fewest: for Valkey, or for the S3 server."""
+    return min(shutil.disk_usage(data / server).free for server in ("redis", "s3"))
+
+
 class Room:
-    """Watches the disk that `data` is on, for the Valkey on `redis_port`."""
+    """Watches the disks of the servers in `data`, for the Valkey on `redis_port`."""
 
     def __init__(
         self,
         data: Path,
         redis_port: int,
         screen: Screen,
-        free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        free_bytes: Callable[[Path], int] = least_free,
     ) -> None:
         self._data = data
         self._redis_port = redis_port
         self._screen = screen
         self._free_bytes = free_bytes
-        self._reserve = data / "reserve"
+        self._reserve = data / "redis" / "reserve"
         self._restored = True
 
     async def watch(self) -> None:

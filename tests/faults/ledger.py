@@ -1,7 +1,8 @@
 """The invariants I1-I7, checked from the ledgers of the provider, the storage and the receiver.
 
-After every fault: `python -m tests.faults.ledger DIR` for the stack that runs in DIR, or
-`check_ledger(facts)` in a test. Webhooks are judged only where a receiver kept them.
+After every fault: `python -m tests.faults.ledger DIR [FILE]` for the stack that runs in DIR, or
+`check_ledger(facts)` in a test. Webhooks are judged only where a receiver kept them: FILE is what
+`python -m tests.receiver FILE` wrote, whose address the jobs of the stack were given.
 """
 
 import hashlib
@@ -19,12 +20,15 @@ from minio import Minio
 
 from shared.jobs import Job, State, Status
 from shared.store import reading
-from tests.receiver import Received
+from shared.store.usage import usage
+from tests.receiver import Received, read_received
 from tests.store import World
 
 #: What would give a signed address away, the provider's or the storage's.
 SIGNED = ("X-Signature=", "X-Amz-Signature=")
 MOST_PAID = 2
+#: A deadline is kept by the next sweep; what was claimed before it may end its attempt.
+SWEEP_MS, ATTEMPT_MS = 5_000, 60_000
 
 
 class Line(NamedTuple):
@@ -51,7 +55,7 @@ class Facts:
     objects: Mapping[str, str]
     trash: frozenset[str]
     received: Sequence[Received] | None
-    slots: Mapping[str, int]
+    slots: Mapping[str, float]
     logs: Sequence[Path]
     secrets: Sequence[str]
     metrics: Mapping[str, float]
@@ -69,14 +73,23 @@ def faults_of(lines: Iterable[Line]) -> list[str]:
 
 
 def final(facts: Facts) -> Line:
-    """I1: every job is final, once a run, and has not moved since."""
+    """I1: every job is final in time, once a run, and has not moved since."""
     ended = Counter(job.state.value for job in facts.jobs.values())
     faults = [f"{job.id} is {job.state}" for job in facts.jobs.values() if not job.state.is_final]
     for job in facts.jobs.values():
         ends = [change.state for change in job.history if change.state.is_final]
         if len(ends) != job.run or job.history[-1].state is not job.state:
             faults.append(f"{job.id} ended {len(ends)} times in {job.run} runs")
+        if _lateness(job) > 0:
+            faults.append(f"{job.id} ended {_lateness(job)} ms too late")
     return Line("I1 final once", ended, faults)
+
+
+def _lateness(job: Job) -> int:
+    """Give how many milliseconds after its time a job ended; 0 or less is in time."""
+    was_claimed = job.claimed_at is not None and job.claimed_at <= job.deadline_at
+    spare = SWEEP_MS + (ATTEMPT_MS if was_claimed else 0)
+    return (job.finished_at or 0) - job.deadline_at - spare
 
 
 def paid(facts: Facts) -> Line:
@@ -130,11 +143,11 @@ def told(facts: Facts) -> Line:
 
 
 def freed(facts: Facts) -> Line:
-    """I5: leases, in-flight counts and quotas are back to zero."""
+    """I5: leases, in-flight counts, and what is set aside of a quota, are back to zero."""
     return Line(
         "I5 slots",
         facts.slots,
-        [f"{name} is {value}" for name, value in facts.slots.items() if value],
+        [f"{name} is {value:g}" for name, value in facts.slots.items() if value],
     )
 
 
@@ -243,7 +256,7 @@ def _sha256(client: Minio, bucket: str, key: str) -> str:
         response.release_conn()
 
 
-def _slots(world: World, tenant: str) -> dict[str, int]:
+def _slots(world: World, tenant: str) -> dict[str, float]:
     facts = world.store.run(reading.facts())
     running = world.client.hget(f"{{dr}}:q:jobs:group:{tenant}", "running")
     return {
@@ -252,6 +265,7 @@ def _slots(world: World, tenant: str) -> dict[str, int]:
         "waiting": sum(facts.depth.values()),
         "queued": facts.jobs.get("queued", 0),
         "webhooks": facts.webhook_pending,
+        "promised": world.store.run(usage(tenant, days=1)).promised,
     }
 
 
@@ -270,13 +284,14 @@ def _samples(urls: Iterable[str]) -> Iterator[tuple[str, float]]:
                 yield name, float(value)
 
 
-def main(directory: Path) -> int:
+def main(directory: Path, kept: Path | None = None) -> int:
     """Print the invariants of a running stack; 1 where one does not hold."""
     state = json.loads((directory / "stack.json").read_text())
-    lines = check_ledger(read_facts(state, directory))
+    received = read_received(kept) if kept else None
+    lines = check_ledger(read_facts(state, directory, received=received))
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 1 if faults_of(lines) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(*map(Path, sys.argv[1:3])))

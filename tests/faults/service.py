@@ -4,7 +4,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ from minio import Minio
 
 from sandbox.waiting import wait_until
 from shared.jobs import Job
+from shared.models import DEFAULT_MODEL
 from tests.e2e.up import Up, clean_environment, up
 from tests.faults.traps import Traps
 from tests.integration.sandbox_client import Client
@@ -32,6 +33,8 @@ QUICK = {
     "DARKROOM_DOWNLOAD_TIMEOUT_SECONDS": "10",
     "DARKROOM_STORAGE_TIMEOUT_SECONDS": "10",
     "DARKROOM_WEBHOOK_SCHEDULE": "0,1,1,2,5",
+    # so that credits are set aside for each job, and have to come back
+    "DARKROOM_CREDITS_PER_IMAGE": f"{DEFAULT_MODEL}=105",
 }
 
 
@@ -184,9 +187,17 @@ def _is_part(name: str, command: list[str]) -> bool:
 
 @contextmanager
 def service(
-    where: Path, *, workers: int = 2, concurrency: int = 8, **environment: str
+    where: Path,
+    *,
+    workers: int = 2,
+    concurrency: int = 8,
+    within: Sequence[str] = (),
+    **environment: str,
 ) -> Iterator[Service]:
-    """Run a service with its data in `where` until the block ends."""
+    """Run a service with its data in `where` until the block ends.
+
+    `within` is the beginning of a command that runs the rest of it.
+    """
     traps = where / "traps"
     traps.mkdir(parents=True)
     path = f"{ROOT}:{clean_environment().get('PYTHONPATH', '')}".rstrip(":")
@@ -194,7 +205,7 @@ def service(
     counts = ("--workers", str(workers), "--concurrency", str(concurrency))
     with (
         receiver() as hook,
-        up(where / "data", *counts, environment=told, program=PROGRAM) as running,
+        up(where / "data", *counts, environment=told, program=(*within, *PROGRAM)) as running,
     ):
         made = Service(running, hook, Traps(traps))
         try:

@@ -93,10 +93,11 @@ class TrappedStorage(Storage):
 def open_trapped_room(settings: Settings, scripts: Scripts, queues: Sequence[str]) -> Room:
     """Open the worker's room, and put the trapped parts in place of the real ones."""
     client = connect(settings, connections=settings.concurrency + SPARE_CONNECTIONS)
+    room = build_room(settings, scripts, queues)
     return replace(
-        build_room(settings, scripts, queues),
+        room,
         store=TrappedStore(client, scripts, Replicas.from_settings(settings)),
-        provider=TrappedProvider.from_settings(settings),
+        provider=TrappedProvider.from_settings(settings, room.stopping),
         downloader=TrappedDownloader.from_settings(settings),
         storage=TrappedStorage.from_settings(settings),
         sender=Sender.from_settings(settings, look_up_at(int(NAMES)) if NAMES else resolve),

@@ -1,9 +1,10 @@
 """The experimental mode in which the provider's record settles what became of a call."""
 
+from sandbox.waiting import wait_until
 from shared.jobs import OnUnknown, State
 from shared.store import moves
 from tests.integration.conftest import Open
-from tests.workshop import Workshop, spec
+from tests.workshop import Workshop, at_work, spec
 from worker.generate import do_next_job
 
 
@@ -67,3 +68,22 @@ def test_a_picture_that_is_not_ready_in_time_is_looked_up_again_and_not_bought_a
     assert outcome(job.id, workshop) == (State.SUCCEEDED, 1, 0)
     assert job.attempt > 1
     assert workshop.paid() == 1
+
+
+def test_a_stop_while_a_record_is_waited_for_gives_the_job_back_with_its_record(
+    open_workshop: Open,
+) -> None:
+    # given a picture that takes longer than the thread is waited for
+    workshop = open_workshop(onemin_async=True, provider_timeout_seconds=60)
+    workshop.provider.behave({"fault": "stuck", "seconds": 30})
+    job_id = workshop.accept()
+    with at_work(workshop.room):
+        wait_until(lambda: bool(workshop.asked("result")), "the look at the record")
+        # when
+        workshop.room.stopping.set()
+    # then
+    job = workshop.job(job_id)
+    assert (job.state, job.attempt, job.unknown_outcomes) == (State.QUEUED, 0, 0)
+    assert job.pending_record is not None
+    assert workshop.slots() == (0, 0)
+    assert workshop.world.client.hget("{dr}:gate", "fails") is None

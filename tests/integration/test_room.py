@@ -36,12 +36,12 @@ def test_new_jobs_are_refused_while_room_is_short_and_others_go_on(tmp_path: Pat
     with redis_server(tmp_path / "redis") as server, redis.Redis.from_url(server.url) as client:
         watched = Room(tmp_path, server.port, Screen(console=True, stream=told), lambda _: free[0])
         verdict = watched.look(Verdict(short=False, reserve=False))
-        assert (tmp_path / "reserve").stat().st_size == room.RESERVE_BYTES
+        assert (tmp_path / "redis" / "reserve").stat().st_size == room.RESERVE_BYTES
         client.eval(ACCEPTS, 0)
 
         free[0] = 0
         verdict = watched.look(verdict)
-        assert not (tmp_path / "reserve").exists()
+        assert not (tmp_path / "redis" / "reserve").exists()
         client.eval(GOES_ON, 0)
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             client.eval(ACCEPTS, 0)
@@ -55,7 +55,7 @@ def test_new_jobs_are_refused_while_room_is_short_and_others_go_on(tmp_path: Pat
         free[0] = PLENTY
         watched.look(verdict)
         client.eval(ACCEPTS, 0)
-        assert (tmp_path / "reserve").exists()
+        assert (tmp_path / "redis" / "reserve").exists()
     assert "only 0 MB are free" in told.getvalue()
     assert "new jobs are accepted again" in told.getvalue()
 

@@ -1,4 +1,5 @@
 import json
+import threading
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -13,7 +14,7 @@ from shared.errors import (
     UnknownOutcome,
 )
 from shared.jobs import Answer
-from worker.provider import NO_RECORD, OneMin
+from worker.provider import NO_RECORD, OneMin, Stopped
 
 KEY = "key-of-the-team"
 URL = "https://storage.1min.ai/a.webp?sig=1"
@@ -29,6 +30,7 @@ def provider(
     auth_header: str = "API-KEY",
     asynchronous: bool = False,
     timeout_seconds: float = 5.0,
+    pause: Callable[[float], bool] = lambda _: False,
 ) -> OneMin:
     return OneMin(
         httpx.Client(transport=httpx.MockTransport(handler)),
@@ -36,7 +38,7 @@ def provider(
         auth_header=auth_header,
         timeout_seconds=timeout_seconds,
         asynchronous=asynchronous,
-        pause=lambda _: None,
+        pause=pause,
     )
 
 
@@ -189,6 +191,21 @@ def test_after_the_request_was_taken_nothing_is_taken_for_unmade(
         provider(replies, asynchronous=True, timeout_seconds=0.5).generate(
             MODEL, PROMPT_OBJECT, key=KEY
         )
+
+
+def test_a_stop_ends_the_wait_for_a_record_at_once() -> None:
+    stopping = threading.Event()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            stopping.set()
+        return told("PROCESSING", None)
+
+    asked = provider(answer, asynchronous=True, timeout_seconds=600, pause=stopping.wait)
+    with pytest.raises(Stopped):
+        asked.generate(MODEL, PROMPT_OBJECT, key=KEY)
+    with pytest.raises(Stopped):
+        asked.look_up("b2c3", key=KEY)
 
 
 def test_a_look_up_finds_the_picture_or_that_there_is_none() -> None:
