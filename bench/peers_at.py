@@ -7,7 +7,6 @@ from pathlib import Path
 
 import redis
 
-from bench.usage import cpu_seconds, memory_bytes
 from sandbox.children import Child
 from sandbox.servers import free_port
 from sandbox.waiting import wait_for_http
@@ -41,15 +40,15 @@ class Peer:
             yield child
 
     @contextmanager
-    def front(self, module: str, place: Path) -> Iterator[str]:
-        """Serve the FastAPI app of a module by one uvicorn process; gives its address."""
+    def front(self, module: str, place: Path) -> Iterator[tuple[str, Child]]:
+        """Serve the FastAPI app of a module by one uvicorn process; gives its address too."""
         port = free_port()
         words = ("uvicorn", f"{module}:app", "--port", str(port), "--no-access-log")
         quiet = ("--log-level", "warning", "--app-dir", PROGRAMS.as_posix())
-        with self.program(module, place, *words, *quiet):
+        with self.program(module, place, *words, *quiet) as front:
             url = f"http://127.0.0.1:{port}"
             wait_for_http(f"{url}/health", status=200)
-            yield url
+            yield url, front
 
     def client(self) -> "redis.Redis":
         """Open a client of the peer's Redis."""
@@ -70,9 +69,3 @@ def peer(directory: Path, **told: object) -> Iterator[Peer]:
             **{name.upper(): str(value) for name, value in told.items()},
         }
         yield Peer(server.url, environment, directory)
-
-
-def usage(*children: Child) -> tuple[float, int]:
-    """Give the CPU seconds and the bytes of memory of some programs and all below them."""
-    pids = [child.pid for child in children]
-    return cpu_seconds(pids), memory_bytes(pids)

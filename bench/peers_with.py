@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.peers_at import ARQ, PEERS, Peer, peer
@@ -19,29 +20,42 @@ WORKERS: Mapping[str, tuple[Path, tuple[str, ...], str]] = {
 }
 
 
-@contextmanager
-def pictures(
-    directory: Path, kind: str, beside: Service, *words: str, **told: object
-) -> Iterator[tuple[Peer, str, Child]]:
-    """Run a peer's front and worker on the provider and the storage of `beside`.
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """A peer that makes pictures: its Redis, its front door and its worker."""
 
-    `words` go to the worker's command. Gives the peer, its front's address and its worker.
-    """
-    place, command, sign = WORKERS[kind]
+    peer: Peer
+    url: str
+    front: Child
+    worker: Child
+
+
+def told_of(beside: Service) -> Mapping[str, str]:
+    """Give the settings that name the provider and the storage of a service."""
     plan = beside.plan
-    told = {
+    return {
         "provider_url": plan.provider_url,
         "s3_endpoint": plan.s3_endpoint,
         "s3_access_key": plan.keys.access_key,
         "s3_secret_key": plan.keys.secret_key,
         "s3_bucket": plan.settings.s3_bucket,
-        **told,
     }
+
+
+@contextmanager
+def pictures(
+    directory: Path, kind: str, beside: Service, *words: str, **told: object
+) -> Iterator[Pictures]:
+    """Run a peer's front and worker on the provider and the storage of `beside`.
+
+    `words` go to the worker's command.
+    """
+    place, command, sign = WORKERS[kind]
     with ExitStack() as stack:
-        running = stack.enter_context(peer(directory, **told))
-        url = stack.enter_context(running.front(f"{kind}_front", place))
+        running = stack.enter_context(peer(directory, **told_of(beside), **told))
+        url, front = stack.enter_context(running.front(f"{kind}_front", place))
         worker = stack.enter_context(running.program("worker", place, *command, *words))
         wait_until(lambda: sign in worker.said(50) or not worker.alive, f"the worker of {kind}")
         if not worker.alive:
             raise RuntimeError(f"The worker of {kind} ended:\n{worker.said()}")
-        yield running, url, worker
+        yield Pictures(running, url, front, worker)

@@ -105,7 +105,7 @@ def _kept_by_us(ours: Service) -> Mapping[str, int]:
 def _peer(directory: Path, name: str, place: Path, queue: str) -> Iterator[Contender]:
     with (
         peer(directory / name) as running,
-        running.front(f"{name}_front", place) as url,
+        running.front(f"{name}_front", place) as (url, _),
         running.client() as client,
     ):
         requests = load.posts(url, "/jobs", {"Authorization": f"Bearer {API_KEY}"}, BODY)

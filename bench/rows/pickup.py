@@ -36,8 +36,8 @@ def measure(run: Run) -> Row:
         contenders = {OURS: _contender(Client(ours.url, "/v1/jobs", ours.api_key), ours, provider)}
         for name, kind in _PEERS.items():
             stock = {"stock": "1"} if kind == "celery" else {}
-            _, url, _ = stack.enter_context(pictures(run.directory / kind, kind, ours, **stock))
-            contenders[name] = _contender(Client(url, "/jobs", API_KEY), ours, provider)
+            theirs = stack.enter_context(pictures(run.directory / kind, kind, ours, **stock))
+            contenders[name] = _contender(Client(theirs.url, "/jobs", API_KEY), ours, provider)
         for contender in contenders.values():
             contender()  # connections are opened, code is loaded
         rounds = run.interleave(contenders)
