@@ -13,7 +13,7 @@ from bench.figures import Row
 from bench.run import Run
 
 #: The rows in the order of the table, by the word that `ONLY=` takes.
-ROWS = ("accept", "pickup", "waiting", "throughput", "cpu")
+ROWS = ("accept", "pickup", "waiting", "throughput", "cpu", "batch", "startup")
 ROUNDS = 3
 
 

@@ -43,6 +43,12 @@ class Asked(BaseModel):
     tags: Annotated[list[str], Field(max_length=10)] = []
 
 
+class Batch(BaseModel):
+    """The body of a request for many."""
+
+    jobs: Annotated[list[Asked], Field(min_length=1, max_length=10_000)]
+
+
 class Job(BaseModel):
     """What a client is told of its job."""
 

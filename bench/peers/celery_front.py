@@ -3,7 +3,7 @@
 import uuid
 
 import redis
-from asked import DAY_SECONDS, REDIS_URL, Asked, IdempotencyKey, Job, check_key, record_of
+from asked import DAY_SECONDS, REDIS_URL, Asked, Batch, IdempotencyKey, Job, check_key, record_of
 from celery_tasks import generate
 from fastapi import Depends, FastAPI, HTTPException
 
@@ -27,6 +27,19 @@ def create(asked: Asked, idempotency_key: IdempotencyKey) -> Job:
     store.hset(f"job:{job_id}", mapping=record_of(asked))
     generate.delay(job_id)
     return Job(id=job_id, status="queued", input=asked.input, metadata=asked.metadata)
+
+
+@app.post("/batches", status_code=202, dependencies=[Depends(check_key)])
+def create_many(batch: Batch) -> list[str]:
+    """Accept many jobs: the records in one pipeline, then a `delay()` each."""
+    ids = [uuid.uuid4().hex for _ in batch.jobs]
+    with store.pipeline(transaction=False) as pipe:
+        for job_id, asked in zip(ids, batch.jobs, strict=True):
+            pipe.hset(f"job:{job_id}", mapping=record_of(asked))
+        pipe.execute()
+    for job_id in ids:
+        generate.delay(job_id)
+    return ids
 
 
 @app.get("/jobs/{job_id}", dependencies=[Depends(check_key)])
