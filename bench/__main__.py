@@ -13,7 +13,18 @@ from bench.figures import Row
 from bench.run import Run
 
 #: The rows in the order of the table, by the word that `ONLY=` takes.
-ROWS = ("accept", "pickup", "waiting", "throughput", "cpu", "batch", "startup")
+ROWS = (
+    "accept",
+    "pickup",
+    "waiting",
+    "throughput",
+    "cpu",
+    "fanout",
+    "growth",
+    "batch",
+    "startup",
+    "webhooks",
+)
 ROUNDS = 3
 
 

@@ -1,9 +1,11 @@
 """What a row of the table is: figures of ours, of a peer, and how they compare."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
+
+from bench.curves import Curves
 
 #: Ours and theirs of one round, as the ratio that the goal speaks of.
 Compare = Callable[[float, float], float]
@@ -24,25 +26,33 @@ class Verdict(StrEnum):
 
     AIM = "aim"
     FLOOR = "at least"
+    NOT_AIM = "not the aim"
     BELOW = "below"
     TOLD = "told"
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The least a ratio must be and the aim beyond it; `at_most` turns both round."""
+    """The least a ratio must be and the aim beyond it; `at_most` turns both round.
 
-    floor: float
-    aim: float
+    None where nothing of the kind is asked.
+    """
+
+    floor: float | None
+    aim: float | None
     at_most: bool = False
 
     def verdict(self, value: float) -> Verdict:
         """Judge a ratio."""
         if self._reached(value, self.aim):
             return Verdict.AIM
-        return Verdict.FLOOR if self._reached(value, self.floor) else Verdict.BELOW
+        if self._reached(value, self.floor):
+            return Verdict.FLOOR
+        return Verdict.NOT_AIM if self.floor is None else Verdict.BELOW
 
-    def _reached(self, value: float, goal: float) -> bool:
+    def _reached(self, value: float, goal: float | None) -> bool:
+        if goal is None:
+            return False
         return value <= goal if self.at_most else value >= goal
 
 
@@ -90,7 +100,8 @@ class Row:
     lines: Sequence[Line]
     #: what went in and came out, as a sentence: written only when it agreed
     checked: str
-    notes: Sequence[str] = field(default_factory=tuple)
+    notes: Sequence[str] = ()
+    curves: Sequence[Curves] = ()
 
 
 class Unequal(Exception):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import table
+from bench import plots, table
 from bench.figures import Row
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -15,6 +15,8 @@ def write(facts: Mapping[str, str], rows: Sequence[Row], *, minutes: float) -> N
     """Write the page anew; what stands under the mark is left as it was."""
     old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     words = old.partition(_WORDS)[2].strip()
+    for drawing in (drawing for row in rows for drawing in row.curves):
+        (PAGE.parent / drawing.file).write_text(plots.draw(drawing), encoding="utf-8")
     PAGE.write_text(f"{_measured(facts, rows, minutes)}\n{_WORDS}\n\n{words}\n", encoding="utf-8")
 
 
@@ -23,8 +25,14 @@ def _measured(facts: Mapping[str, str], rows: Sequence[Row], minutes: float) -> 
     told = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items())
     checked = "\n".join(f"- {row.number}. {row.title}: {row.checked}." for row in rows)
     notes = "\n".join(f"- {row.number}. {note}" for row in rows for note in row.notes)
+    drawn = [drawing for row in rows for drawing in row.curves]
     return _PAGE.format(
-        minutes=minutes, facts=told, table=table.markdown(lines), checked=checked, notes=notes
+        minutes=minutes,
+        facts=told,
+        table=table.markdown(lines),
+        checked=checked,
+        notes=notes,
+        drawings="\n\n".join(f"![{one.title}]({one.file})" for one in drawn),
     )
 
 
@@ -47,4 +55,8 @@ What went in came out, in every run:
 Told beside:
 
 {notes}
+
+What work costs as it grows:
+
+{drawings}
 """

@@ -10,6 +10,7 @@ _NONE = "–"  # noqa: RUF001  a dash
 _SAID = {
     Verdict.AIM: "aim",
     Verdict.FLOOR: "at least",
+    Verdict.NOT_AIM: "not the aim",
     Verdict.BELOW: "**no**",
     Verdict.TOLD: _NONE,
 }
@@ -26,8 +27,8 @@ def cells(line: Line) -> Sequence[str]:
         _figure(line.theirs, line.unit) if line.theirs else _NONE,
         _number(line.ratio),
         f"{_number(min(ratios))} to {_number(max(ratios))}",
-        _goal(line.goal, line.goal.floor) if line.goal else _NONE,
-        _goal(line.goal, line.goal.aim) if line.goal else _NONE,
+        _goal(line.goal, line.goal.floor if line.goal else None),
+        _goal(line.goal, line.goal.aim if line.goal else None),
         _SAID[line.verdict],
     )
 
@@ -59,5 +60,7 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def _goal(goal: Goal, value: float) -> str:
+def _goal(goal: Goal | None, value: float | None) -> str:
+    if goal is None or value is None:
+        return _NONE
     return f"{'≤' if goal.at_most else '≥'} {value:g}"
