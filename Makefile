@@ -10,9 +10,10 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 ARGS ?=
 SEEDS ?= 20
+ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast test-long faults faults-long upgrades crowd alerts growth screenshots check fmt deploy-files lock clean
+.PHONY: help setup up test test-fast test-long faults faults-long upgrades crowd alerts growth bench screenshots check fmt deploy-files lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +63,15 @@ growth: setup ## what a call costs with a million jobs queued, and a job of Redi
 screenshots: setup ## make the pictures of the web pages in docs/screenshots anew
 	@$(BIN)/pytest -q -m screenshots tests/browser $(ARGS)
 
+# The peers have environments of their own: nobody who runs Darkroom needs them.
+.venv-%/.ready: $(UV) bench/peers/uv.lock bench/peers/pyproject.toml
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-$* $(UV) sync --quiet --locked --project bench/peers \
+		$(if $(filter arq,$*),--group arq,--group celery --group taskiq) --compile-bytecode --python $(PYTHON)
+	@touch $@
+
+bench: setup .venv-peers/.ready .venv-arq/.ready ## measure beside peers, write docs/benchmarks.md (15 minutes; ONLY=accept for one row)
+	@$(BIN)/python -m bench --only "$(ONLY)" $(ARGS)
+
 check: setup ## formatter, linter, types, import contracts, spelling, what is in deploy/
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -86,4 +96,4 @@ lock: $(UV) ## resolve the dependencies anew into uv.lock
 	@$(UV) lock --upgrade
 
 clean: ## remove the environment and what the stack kept
-	@rm -rf .venv .uv .darkroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules tests/js/*/node_modules .tools
+	@rm -rf .venv .venv-peers .venv-arq .uv .darkroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules tests/js/*/node_modules .tools

@@ -1,0 +1,73 @@
+"""A burst of jobs through a front door, and what was used until the last of them was stored."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench import load
+from bench.asking import INPUT
+from bench.figures import must_equal
+from bench.finished import steady_rate, stored_at
+from bench.service import Provider, Service
+from bench.usage import cpu_seconds, memory_bytes
+
+#: The front doors' pace: quicker than any worker here, and no slower for being one process.
+RATE = 400.0
+LOOK_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where jobs are asked for, and the processes that then work."""
+
+    url: str
+    path: str
+    key: str
+    worker: int
+    #: front and Redis
+    others: Sequence[int]
+    #: counts the jobs that are recorded as done
+    done: Callable[[], int]
+
+    @property
+    def pids(self) -> list[int]:
+        """All processes that work for a job here."""
+        return [self.worker, *self.others]
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """What came of a burst: when each picture was stored, and what it took."""
+
+    times: list[float]
+    cpu_seconds: float
+    worker_bytes: int
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second, but for the first and the last fifth."""
+        return steady_rate(self.times)
+
+
+def burst(door: Door, beside: Service, provider: Provider, count: int, **changes: object) -> Burst:
+    """Ask for so many pictures at once and wait for all; checks that each was made once."""
+    provider.forget()
+    began, cpu, done = time.time(), cpu_seconds(door.pids), door.done()
+    body = json.dumps({"input": {**INPUT, **changes}}).encode()
+    requests = load.posts(door.url, door.path, {"Authorization": f"Bearer {door.key}"}, body)
+    asked = load.opened(door.url, requests, rate=RATE, count=count, most=16)
+    must_equal(asked.statuses, {202: count}, "answers")
+    memory = 0
+    deadline = time.monotonic() + 180
+    while door.done() - done < count:
+        memory = max(memory, memory_bytes([door.worker]))
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{door.done() - done} of {count} jobs were done in 180 s.")
+        time.sleep(LOOK_SECONDS)
+    used = cpu_seconds(door.pids) - cpu
+    times = stored_at(beside.plan.bucket_folder, since=began)
+    must_equal(len(times), count, "objects in the storage")
+    must_equal(len(provider.calls("generate")), count, "calls of the provider")
+    must_equal(door.done() - done, count, "jobs that are done")
+    return Burst(times, used, memory)

@@ -1,0 +1,91 @@
+"""Owing webhooks: by jobs that end in Darkroom, and by `delay()` of a Celery task."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import orjson
+
+from bench.peers_at import PEERS, PROGRAMS, Peer, peer
+from bench.service import TENANT, Service, service
+from sandbox.waiting import wait_until
+from shared.jobs import Spec
+from shared.store import asking
+from tests.growth import run_many, usual_spec
+from tests.store import FAR
+
+#: What a webhook tells, for those who bring their own.
+_BODY = orjson.dumps({"type": "job.canceled", "data": dict(usual_spec(0).input)}).decode()
+
+
+@dataclass(frozen=True)
+class Owing:
+    """A way to owe webhooks.
+
+    `worker` runs what delivers them; `prepare` takes their addresses and gives what owes each.
+    """
+
+    worker: Callable[[], AbstractContextManager[object]]
+    prepare: Callable[[Sequence[str]], Sequence[Callable[[], object]]]
+    must_deliver: bool = True
+
+
+@contextmanager
+def by_darkroom(place: Path, at_once: int, hosts: Sequence[str]) -> Iterator[Owing]:
+    """Run a Darkroom that delivers to these hosts."""
+    allowed = ",".join(hosts)
+    with service(
+        place, "api", "deliver", concurrency=at_once, webhook_allow_hosts=allowed
+    ) as running:
+        yield Owing(nullcontext, partial(_prepare_jobs, running))
+
+
+def _prepare_jobs(running: Service, urls: Sequence[str]) -> list[Callable[[], object]]:
+    """Queue a job for each, which is then canceled: its end is what is told."""
+    world = running.world
+    jobs = [
+        world.new_job(TENANT, spec=_spec(number, url), webhook_host=url.split("/")[2].split(":")[0])
+        for number, url in enumerate(urls)
+    ]
+    run_many(world, [asking.accept(job, not_after_ms=FAR) for job in jobs])
+    return [partial(world.cancel, job.id, TENANT) for job in jobs]
+
+
+def _spec(number: int, url: str) -> Spec:
+    usual = usual_spec(number)
+    return Spec(usual.model, usual.input, webhook={"url": url, "events": ["job.canceled"]})
+
+
+@contextmanager
+def by_celery(place: Path, at_once: int) -> Iterator[Owing]:
+    """Give a Celery with its Redis; each worker begins with an empty queue."""
+    with peer(place) as running:
+        command = [str(PEERS / "bin" / "python"), str(PROGRAMS / "owe_hooks.py")]
+        with Popen(command, stdin=PIPE, env=dict(running.environment), text=True) as owing:
+            assert owing.stdin is not None  # noqa: S101  it was asked for
+
+            def owe(url: str) -> None:
+                assert owing.stdin is not None  # noqa: S101  it was asked for
+                owing.stdin.write(f"{url} {_BODY}\n")
+                owing.stdin.flush()
+
+            yield Owing(
+                partial(_celery_worker, running, at_once),
+                lambda urls: [partial(owe, url) for url in urls],
+                must_deliver=False,
+            )
+
+
+@contextmanager
+def _celery_worker(running: Peer, at_once: int) -> Iterator[None]:
+    with running.client() as client:
+        client.flushall()
+    command = ("celery", "-A", "celery_hooks", "worker", "-P", "threads", "-c", str(at_once))
+    with running.program("worker", PEERS, *command, "-l", "INFO") as worker:
+        before = worker.said(1000).count("ready.")
+        wait_until(lambda: worker.said(1000).count("ready.") > before, "a worker")
+        yield
+        worker.kill()

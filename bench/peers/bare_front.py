@@ -1,0 +1,21 @@
+"""The route alone: the same checks and the same answer, and nothing is kept."""
+
+import uuid
+
+from asked import Asked, IdempotencyKey, Job, check_key
+from fastapi import Depends, FastAPI
+
+app = FastAPI()
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    """Say that the process lives."""
+    return {"status": "ok"}
+
+
+@app.post("/jobs", status_code=202, dependencies=[Depends(check_key)])
+async def create(asked: Asked, idempotency_key: IdempotencyKey) -> Job:  # noqa: ARG001  checked
+    """Answer at once."""
+    job_id = uuid.uuid4().hex
+    return Job(id=job_id, status="queued", input=asked.input, metadata=asked.metadata)

@@ -1,0 +1,14 @@
+"""The plainest consumer there is: BRPOP, do it, again. What it loses on a crash is lost."""
+
+import picture
+import redis
+from asked import REDIS_URL, Asked
+
+store = redis.Redis.from_url(REDIS_URL, decode_responses=True, socket_timeout=None)
+while True:
+    _, job_id = store.brpop("jobs")
+    key = f"job:{job_id}"
+    asked = Asked.model_validate_json(store.hget(key, "request"))
+    store.hset(key, "status", "running")
+    name = picture.make(job_id, asked)
+    store.hset(key, mapping={"status": "succeeded", "image": name})

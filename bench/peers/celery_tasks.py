@@ -1,0 +1,29 @@
+"""Celery's side: the app and the task that makes a picture.
+
+STOCK=1 is the tutorial: a result backend, and new clients for each task. Without it, what the
+documentation advises for many short tasks on the network: no results, clients shared by all tasks.
+"""
+
+import os
+
+import picture
+import redis
+from asked import REDIS_URL, Asked
+from celery import Celery
+
+STOCK = os.environ.get("STOCK") == "1"
+
+app = Celery("bench", broker=REDIS_URL, backend=REDIS_URL if STOCK else None)
+app.conf.update(task_ignore_result=not STOCK, broker_connection_retry_on_startup=True)
+store = redis.Redis.from_url(REDIS_URL, decode_responses=True, max_connections=200)
+
+
+@app.task(name="generate")
+def generate(job_id: str) -> None:
+    """Have one picture made and stored."""
+    key = f"job:{job_id}"
+    asked = Asked.model_validate_json(str(store.hget(key, "request")))
+    store.hset(key, "status", "running")
+    make = picture.make_with_new_clients if STOCK else picture.make
+    name = make(job_id, asked)
+    store.hset(key, mapping={"status": "succeeded", "image": name})

@@ -1,0 +1,62 @@
+"""`docs/benchmarks.md`, written from what was measured."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench import plots, table
+from bench.figures import Row
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+#: What people wrote about the figures, kept when they are measured anew.
+_WORDS = "<!-- words -->"
+
+
+def write(facts: Mapping[str, str], rows: Sequence[Row], *, minutes: float) -> None:
+    """Write the page anew; what stands under the mark is left as it was."""
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    words = old.partition(_WORDS)[2].strip()
+    for drawing in (drawing for row in rows for drawing in row.curves):
+        (PAGE.parent / drawing.file).write_text(plots.draw(drawing), encoding="utf-8")
+    PAGE.write_text(f"{_measured(facts, rows, minutes)}\n{_WORDS}\n\n{words}\n", encoding="utf-8")
+
+
+def _measured(facts: Mapping[str, str], rows: Sequence[Row], minutes: float) -> str:
+    lines = [line for row in rows for line in row.lines]
+    told = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items())
+    checked = "\n".join(f"- {row.number}. {row.title}: {row.checked}." for row in rows)
+    notes = "\n".join(f"- {row.number}. {note}" for row in rows for note in row.notes)
+    drawn = [drawing for row in rows for drawing in row.curves]
+    return _PAGE.format(
+        minutes=minutes,
+        facts=told,
+        table=table.markdown(lines),
+        checked=checked,
+        notes=notes,
+        drawings="\n\n".join(f"![{one.title}]({one.file})" for one in drawn),
+    )
+
+
+_PAGE = """# How fast, beside others
+
+Written by `make bench` ({minutes:.0f} minutes); `make bench ONLY=accept` runs one row. Contenders
+take turns on one machine, so the ratio of one round is what counts, and the range over the rounds
+tells what it is worth; the figures beside it are of this machine on that day.
+
+| | |
+|---|---|
+{facts}
+
+{table}
+
+What went in came out, in every run:
+
+{checked}
+
+Told beside:
+
+{notes}
+
+What work costs as it grows:
+
+{drawings}
+"""

@@ -1,0 +1,114 @@
+"""Row 11: webhooks a second, and what the healthy wait while a tenth of all hosts hang."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from itertools import count
+from statistics import quantiles
+
+from bench.asking import pace
+from bench.figures import Goal, Line, Row, less, must_equal
+from bench.finished import steady_rate
+from bench.owing import Owing, by_celery, by_darkroom
+from bench.receivers import Receivers, receiving
+from bench.run import Run
+from sandbox.waiting import NeverCame, wait_until
+
+NUMBER = 11
+TITLE = "webhooks a second, and the healthy while a tenth of the hosts hang"
+HEALTHY = tuple(f"127.0.0.{number}" for number in range(10, 28))
+#: Two that hang for each round and contender: whoever hung before is known by then.
+HANGING = tuple(f"127.0.1.{number}" for number in range(10, 50))
+AT_ONCE = 64
+MANY = 1_000
+RATE = 60.0
+PACED = 420
+#: The longest that the healthy are waited for, in seconds; what did not come waited for so long.
+PATIENCE_SECONDS = 30.0
+OURS, CELERY = "Darkroom", "Celery task, `autoretry_for`"
+_NUMBERS = count()
+
+
+def measure(run: Run) -> Row:
+    """Owe many at once; then some each second, first with all hosts well, then with two not."""
+    with ExitStack() as stack:
+        receivers = stack.enter_context(receiving(HEALTHY, HANGING))
+        hosts = [*HEALTHY, *HANGING]
+        hanging = (HANGING[n : n + 2] for n in range(0, len(HANGING), 2))
+        contenders = {
+            OURS: stack.enter_context(by_darkroom(run.directory / "ours", AT_ONCE, hosts)),
+            CELERY: stack.enter_context(by_celery(run.directory / "celery", AT_ONCE)),
+        }
+        rounds = run.interleave(
+            {
+                name: partial(_measure, owing, receivers, hanging)
+                for name, owing in contenders.items()
+            }
+        )
+    many, well, ill = (
+        (rounds.of(OURS, figure), rounds.of(CELERY, figure)) for figure in ("/s", "well", "ill")
+    )
+    moved = [after / before for before, after in zip(well[0], ill[0], strict=True)]
+    lines = [
+        Line(NUMBER, "webhooks a second", "/s", many[0], Goal(2, None), CELERY, many[1]),
+        Line(NUMBER, "p99, all well", "ms", well[0], None, CELERY, well[1], less),
+        Line(
+            NUMBER, "p99 of the healthy, two of 20 hang", "ms", ill[0], None, CELERY, ill[1], less
+        ),
+        Line(
+            NUMBER, "our p99 with the hanging ÷ without", "", moved, Goal(None, 1.2, at_most=True)
+        ),
+    ]
+    checked = "each healthy webhook of ours came, and once"
+    return Row(NUMBER, TITLE, lines, checked)
+
+
+def _measure(
+    owing: Owing, receivers: Receivers, hanging: Iterator[Sequence[str]]
+) -> Mapping[str, float]:
+    with owing.worker():
+        numbers = [next(_NUMBERS) for _ in range(MANY)]
+        owe = owing.prepare([_url(receivers, number, HEALTHY) for number in numbers])
+        for one in owe:
+            one()
+        _wait_for(receivers, numbers)
+        rate = steady_rate(sorted(receivers.came[number][0] for number in numbers))
+        well = _paced(owing, receivers, HEALTHY)
+        ill = _paced(owing, receivers, (*HEALTHY, *next(hanging)))
+    return {"/s": rate, "well": well * 1000, "ill": ill * 1000}
+
+
+def _url(receivers: Receivers, number: int, hosts: Sequence[str]) -> str:
+    return receivers.url(hosts[number % len(hosts)], number)
+
+
+def _paced(owing: Owing, receivers: Receivers, hosts: Sequence[str]) -> float:
+    """Owe some each second; gives the seconds within which 99 of 100 healthy ones came."""
+    numbers = [next(_NUMBERS) for _ in range(PACED)]
+    owe = owing.prepare([_url(receivers, number, hosts) for number in numbers])
+    owed = {}
+    for place in pace(PACED, 1 / RATE):
+        owed[numbers[place]] = time.time()
+        owe[place]()
+    healthy = [number for number in numbers if hosts[number % len(hosts)] in HEALTHY]
+    try:
+        _wait_for(receivers, healthy)
+    except NeverCame:
+        if owing.must_deliver:
+            raise
+    took = [
+        receivers.came[number][0] - owed[number] if receivers.came[number] else PATIENCE_SECONDS
+        for number in healthy
+    ]
+    return quantiles(took, n=100, method="inclusive")[98]
+
+
+def _wait_for(receivers: Receivers, numbers: Sequence[int]) -> None:
+    came = receivers.came
+    wait_until(
+        lambda: all(number in came and came[number] for number in numbers),
+        "all webhooks of the healthy",
+        seconds=PATIENCE_SECONDS,
+    )
+    must_equal({len(came[number]) for number in numbers}, {1}, "times that a webhook came")
