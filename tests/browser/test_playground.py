@@ -322,10 +322,10 @@ FOREIGN = {
 _FORM_OF = """async (schema) => {
   const at = document.querySelector("script[type=module]").src.replace("main.js", "");
   const { Parameters } = await import(`${at}parameters.js`);
-  const { formOf } = await import(`${at}form.js`);
+  const { Form } = await import(`${at}form.js`);
   const model = { id: "a/b", input_schema: schema, defaults: { size: "large", steps: 20 } };
   const parameters = new Parameters([model]);
-  document.querySelector("#main").replaceChildren(formOf(parameters).node);
+  document.querySelector("#main").replaceChildren(new Form(parameters).node);
   window.asked = () => parameters.body;
 }"""
 
