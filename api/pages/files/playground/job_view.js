@@ -10,7 +10,7 @@ import { numbersOf } from "./numbers.js";
 import { addressOf, badgeOf, pictureOf, placeholderOf } from "./picture.js";
 import { isFinal, waitingWords } from "./told.js";
 
-/** How often a waiting job is asked for its place in the queue, in milliseconds. */
+/** How often a job that is not final is read beside its events, in milliseconds. */
 const PLACE_MS = 2000;
 
 export class JobView {
@@ -106,11 +106,11 @@ export class JobView {
     fill(this.parts.state, badgeOf(job), time, el("span", { class: "soft" }, waitingWords(job)));
   }
 
-  /** The place in the queue moves without an event of the job's own. */
+  /** The place in the queue moves without an event, and a reading after an event may have failed. */
   #keepPlace() {
     const timer = setInterval(() => {
       if (isFinal(this.job)) clearInterval(timer);
-      else if (this.job.status === "queued" && !document.hidden) this.refresh();
+      else if (!document.hidden) this.refresh();
     }, PLACE_MS);
     this.stop.signal.addEventListener("abort", () => clearInterval(timer));
   }

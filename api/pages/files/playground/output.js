@@ -99,6 +99,7 @@ export class Output {
 
   #notYet(error) {
     const words = `${error.message} It is asked again by itself, and made only once.`;
+    this.heard.textContent = words;
     const giveUp = () =>
       this.#begin(note("", "Given up. If it was accepted after all, it is in the gallery."));
     return note(
