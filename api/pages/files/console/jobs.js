@@ -8,6 +8,7 @@ import { ERROR_CODES, STATUSES } from "./known.js";
 import { listView } from "./list_view.js";
 import { nothingFound } from "./listing.js";
 import { jobBadge, jobLink, tenantLink, when } from "./shown.js";
+import { statusLinks } from "./statuses.js";
 
 const FIELDS = [
   { name: "id", label: "Id", kind: "text", about: "job_…" },
@@ -44,6 +45,7 @@ export function jobs({ client, may, live, place }) {
     at,
     tools,
     filter: filterForm("jobs", FIELDS),
+    beside: statusLinks(client),
     list: {
       caption: "Jobs, the newest first",
       columns: COLUMNS,

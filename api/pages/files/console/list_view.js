@@ -4,13 +4,14 @@ import { Listing } from "./listing.js";
 
 /**
  * `at.query` is what the address says now; `list` is what `Listing` wants, `tools` stand beside the
- * heading, and `filter`, where there is one, between the two.
+ * heading, `filter` above the list, and `beside` is asked with it: `{node, load(signal, query)}`.
  */
-export function listView({ heading, client, at, list, tools = null, filter = null, limit = 50 }) {
+export function listView(parts) {
+  const { heading, client, at, list, tools, filter, beside, limit = 50 } = parts;
   const listing = new Listing(list);
   const path = `/ops/v1/${list.path}`;
   const head = el("div", { class: "row apart" }, el("h1", {}, heading), tools);
-  const node = el("div", { class: "stack" }, head, filter?.node, listing.node);
+  const node = el("div", { class: "stack" }, head, filter?.node, beside?.node, listing.node);
   filter?.fits(at.query);
   return {
     heading,
@@ -24,7 +25,7 @@ export function listView({ heading, client, at, list, tools = null, filter = nul
     },
     load(signal) {
       const ask = (cursor) => client.get(path, { ...at.query, limit, cursor }, { signal });
-      return listing.load(ask, at.query);
+      return Promise.all([listing.load(ask, at.query), beside?.load(signal, at.query)]);
     },
   };
 }
