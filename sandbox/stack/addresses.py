@@ -7,8 +7,9 @@ from sandbox.stack.state import FILE
 def lines(plan: Plan) -> list[str]:
     """Give one line for each address; never a key, since terminals are recorded."""
     named = {
+        "playground": f"{plan.api_url}/",
+        "reference": f"{plan.api_url}/docs",
         "API": f"{plan.api_url}/v1/jobs",
-        "reference": f"{plan.api_url}/openapi.json",
         "provider": f"{plan.provider_url} ({plan.provider})",
         "S3": f"http://{plan.s3_endpoint}/{plan.settings.s3_bucket}",
         "Redis": f"redis://{LOOPBACK}:{plan.ports.redis}/0",

@@ -15,7 +15,7 @@ from tests.e2e.up import Up, up
 from tests.integration.sandbox_client import Client, steered
 
 #: How long anything may take to be seen, in milliseconds.
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 
 
 @pytest.fixture(scope="package")

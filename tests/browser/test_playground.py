@@ -140,7 +140,7 @@ def test_every_fault_is_shown_where_it_was_made(bench: Bench, visit: Visit) -> N
     bench.wait_for("Succeeded")
 
 
-def test_the_request_can_be_written_as_json(bench: Bench) -> None:
+def test_the_request_can_be_written_as_json(bench: Bench, visit: Visit) -> None:
     page = bench.page
     page.get_by_role("tab", name="JSON").first.click()
     text = page.get_by_label("Request", exact=True)
@@ -150,6 +150,7 @@ def test_the_request_can_be_written_as_json(bench: Bench) -> None:
     page.keyboard.press("Control+Enter")
     bench.wait_for("Succeeded")
     assert bench.job()["priority"] == "high"
+    visit.check_access()
     page.get_by_role("tab", name="Form").click()
     expect(bench.prompt).to_have_value("By hand")
 
@@ -291,6 +292,18 @@ def test_a_device_that_is_offline_is_told_so_and_goes_on_later(bench: Bench) -> 
     bench.wait_for("Succeeded")
 
 
+def test_a_job_is_followed_on_after_a_break(bench: Bench, stack: Up) -> None:
+    context = bench.page.context
+    with paused(stack):
+        bench.run()
+        bench.wait_for("Queued")
+        context.set_offline(True)
+        expect(bench.page.locator(".banner")).to_be_visible()
+    context.set_offline(False)
+    bench.wait_for("Succeeded")
+    expect(bench.output.locator(".life li")).to_have_count(5)
+
+
 def test_without_a_key_the_page_says_what_to_do(visit: Visit, key: str, provider: Client) -> None:
     page = visit.open("/")
     expect(page.get_by_text("Try it here, then take the code")).to_be_visible()
@@ -322,10 +335,10 @@ FOREIGN = {
 _FORM_OF = """async (schema) => {
   const at = document.querySelector("script[type=module]").src.replace("main.js", "");
   const { Parameters } = await import(`${at}parameters.js`);
-  const { formOf } = await import(`${at}form.js`);
+  const { Form } = await import(`${at}form.js`);
   const model = { id: "a/b", input_schema: schema, defaults: { size: "large", steps: 20 } };
   const parameters = new Parameters([model]);
-  document.querySelector("#main").replaceChildren(formOf(parameters).node);
+  document.querySelector("#main").replaceChildren(new Form(parameters).node);
   window.asked = () => parameters.body;
 }"""
 

@@ -1,20 +1,11 @@
 // Dialogs of the browser's own kind: it keeps the focus inside and closes by Escape.
+import { button, iconButton } from "./controls.js";
 import { el, freshId } from "./dom.js";
-import { icon } from "./icons.js";
 
 /** Opens a dialog with a heading; gives it. It is gone once closed, and `closed` is called. */
 export function openDialog(heading, children, { wide = false, closed = () => {} } = {}) {
   const id = freshId("dialog");
-  const close = el(
-    "button",
-    {
-      type: "button",
-      class: "button quiet only",
-      "aria-label": "Close",
-      onclick: () => dialog.close(),
-    },
-    icon("close"),
-  );
+  const close = iconButton("close", "Close", () => dialog.close(), { kind: "quiet" });
   const dialog = el(
     "dialog",
     { class: wide ? "wide" : "", "aria-labelledby": id },
@@ -35,24 +26,13 @@ export function openDialog(heading, children, { wide = false, closed = () => {} 
 export function confirmed(heading, words, act) {
   return new Promise((answer) => {
     let said = false;
-    const yes = el(
-      "button",
-      {
-        type: "button",
-        class: "button bad",
-        onclick: () => {
-          said = true;
-          dialog.close();
-        },
-      },
-      act,
-    );
-    const no = el(
-      "button",
-      { type: "button", class: "button", onclick: () => dialog.close() },
-      "No, leave it",
-    );
-    const dialog = openDialog(heading, [el("p", {}, words), el("div", { class: "row" }, yes, no)], {
+    const agree = () => {
+      said = true;
+      dialog.close();
+    };
+    const no = button("No, leave it", () => dialog.close());
+    const buttons = el("div", { class: "row" }, button(act, agree, { kind: "bad" }), no);
+    const dialog = openDialog(heading, [el("p", {}, words), buttons], {
       closed: () => answer(said),
     });
     no.focus();

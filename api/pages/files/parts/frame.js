@@ -1,5 +1,6 @@
 // What stands around every page: its head, the way to the others, the key, and whether anybody answers.
 import { connection } from "./connection.js";
+import { button } from "./controls.js";
 import { el, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { themeSwitch } from "./theme.js";
@@ -42,15 +43,15 @@ export function frame({ key, enterKey }) {
 }
 
 function keyButton(key, enterKey) {
-  const button = el("button", { type: "button", class: "button small", onclick: enterKey });
+  const control = button("", enterKey, { kind: "small" });
   const show = () => {
-    fill(button, icon("key"), key.value ? el("span", { class: "mono" }, key.hint) : "Enter key");
-    if (key.value) button.setAttribute("aria-label", `API key ${key.hint}, change`);
-    else button.removeAttribute("aria-label");
+    fill(control, icon("key"), key.value ? el("span", { class: "mono" }, key.hint) : "Enter key");
+    if (key.value) control.setAttribute("aria-label", `API key ${key.hint}, change`);
+    else control.removeAttribute("aria-label");
   };
   key.addEventListener("change", show);
   show();
-  return button;
+  return control;
 }
 
 function showConnection(banner) {

@@ -1,7 +1,8 @@
 // Asking for a key, trying it, and forgetting it.
 import { Client } from "./api.js";
+import { button, field } from "./controls.js";
 import { openDialog } from "./dialog.js";
-import { el, fill, freshId } from "./dom.js";
+import { el, fill } from "./dom.js";
 import { faultOf } from "./key.js";
 import { trouble } from "./say.js";
 
@@ -10,66 +11,66 @@ import { trouble } from "./say.js";
  * already. `heading` and `words` say what the key is for.
  */
 export function askForKey(key, { heading, words, check }) {
-  const said = el("div", {});
-  const id = freshId("key");
-  const input = el("input", {
-    type: "password",
-    id,
-    autocomplete: "off",
-    spellcheck: "false",
-    placeholder: "dk_…",
-    "aria-describedby": `${id}-about`,
-  });
-  const use = el("button", { type: "submit", class: "button main" }, "Use this key");
-  const forget = el(
-    "button",
-    { type: "button", class: "button", hidden: !key.value, onclick: () => keep("") },
-    "Forget the present one",
-  );
-  const form = el(
-    "form",
-    { class: "stack", novalidate: true, onsubmit: submit },
-    el(
-      "div",
-      { class: "field" },
-      el("label", { for: id }, "API key"),
-      input,
-      el("p", { class: "about", id: `${id}-about` }, words),
-    ),
-    said,
-    el("div", { class: "row" }, use, forget),
-  );
-  const dialog = openDialog(heading, form);
-  input.focus();
+  new KeyDialog(key, check).open(heading, words);
+}
 
-  function submit(event) {
-    event.preventDefault();
-    const value = input.value.trim();
-    const fault = faultOf(value);
-    if (fault) refuse({ title: "This is no key", message: fault });
-    else attempt(value);
+class KeyDialog {
+  constructor(key, check) {
+    this.key = key;
+    this.check = check;
+    this.said = el("div", {});
+    this.input = el("input", {
+      type: "password",
+      autocomplete: "off",
+      spellcheck: "false",
+      placeholder: "dk_…",
+    });
+    this.use = button("Use this key", null, { type: "submit", kind: "main" });
   }
 
-  async function attempt(value) {
-    use.disabled = true;
+  open(heading, words) {
+    const forget = button("Forget the present one", () => this.keep(""), {
+      hidden: !this.key.value,
+    });
+    const form = el(
+      "form",
+      { class: "stack", novalidate: true, onsubmit: (event) => this.submit(event) },
+      field("API key", this.input, { about: words }),
+      this.said,
+      el("div", { class: "row" }, this.use, forget),
+    );
+    this.dialog = openDialog(heading, form);
+    this.input.focus();
+  }
+
+  submit(event) {
+    event.preventDefault();
+    const value = this.input.value.trim();
+    const fault = faultOf(value);
+    if (fault) this.refuse({ title: "This is no key", message: fault });
+    else this.attempt(value);
+  }
+
+  async attempt(value) {
+    this.use.disabled = true;
     try {
-      await check(new Client({ value }));
-      keep(value);
+      await this.check(new Client({ value }));
+      this.keep(value);
     } catch (error) {
-      refuse(error);
+      this.refuse(error);
     } finally {
-      use.disabled = false;
+      this.use.disabled = false;
     }
   }
 
-  function keep(value) {
-    key.set(value);
-    dialog.close();
+  keep(value) {
+    this.key.set(value);
+    this.dialog.close();
   }
 
-  function refuse(error) {
-    fill(said, trouble(error));
-    input.setAttribute("aria-invalid", "true");
-    input.focus();
+  refuse(error) {
+    fill(this.said, trouble(error));
+    this.input.setAttribute("aria-invalid", "true");
+    this.input.focus();
   }
 }

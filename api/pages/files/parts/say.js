@@ -49,7 +49,9 @@ const toasts = el("div", { class: "toasts", role: "status" });
 
 /** Says something in passing. */
 export function toast(words) {
-  if (!toasts.isConnected) document.body.append(toasts);
+  // whatever lies under an open dialog is neither seen nor heard
+  const place = document.querySelector("dialog[open]") ?? document.body;
+  if (toasts.parentNode !== place) place.append(toasts);
   const one = el("div", { class: "toast" }, words);
   fill(toasts, [...toasts.children].slice(-2), one);
   setTimeout(() => one.remove(), SHOWN_MS);

@@ -3,52 +3,53 @@ import { el, freshId } from "./dom.js";
 
 const MOVES = { ArrowRight: 1, ArrowLeft: -1 };
 
-/** Makes tabs of `[{name, label, panel}]`; `chosen(name)` is called when another is. */
+/**
+ * Makes tabs of `[{name, label, panel}]`; gives {bar, panels, choose(name)}. `chosen(name)` is called
+ * when the reader chooses another.
+ */
 export function tabs(label, all, chosen = () => {}) {
-  const buttons = all.map(({ name, label: words, panel }) => {
-    const id = freshId("tab");
-    panel.id ||= freshId("panel");
-    panel.setAttribute("role", "tabpanel");
-    panel.setAttribute("aria-labelledby", id);
-    return el(
-      "button",
-      {
-        type: "button",
-        role: "tab",
-        id,
-        "aria-controls": panel.id,
-        data: { name },
-        onclick: () => choose(name),
-      },
-      words,
-    );
-  });
-  const bar = el(
-    "div",
-    { class: "tabs", role: "tablist", "aria-label": label, onkeydown: move },
-    buttons,
-  );
+  return new Tabs(label, all, chosen);
+}
 
-  function choose(name, tell = true) {
-    all.forEach((one, index) => {
-      const isChosen = one.name === name;
-      one.panel.hidden = !isChosen;
-      buttons[index].setAttribute("aria-selected", isChosen);
-      buttons[index].tabIndex = isChosen ? 0 : -1;
-    });
-    if (tell) chosen(name);
+class Tabs {
+  constructor(label, all, chosen) {
+    this.all = all;
+    this.panels = all.map(({ panel }) => panel);
+    this.buttons = all.map((one) => tabOf(one, () => this.choose(one.name, chosen)));
+    const attributes = { class: "tabs", role: "tablist", "aria-label": label };
+    this.bar = el("div", { ...attributes, onkeydown: (event) => this.#move(event) }, this.buttons);
+    this.choose(all[0].name);
   }
 
-  function move(event) {
+  choose = (name, tell = () => {}) => {
+    for (const [at, one] of this.all.entries()) {
+      const isChosen = one.name === name;
+      one.panel.hidden = !isChosen;
+      this.buttons[at].setAttribute("aria-selected", isChosen);
+      this.buttons[at].tabIndex = isChosen ? 0 : -1;
+    }
+    tell(name);
+  };
+
+  #move(event) {
     const step = MOVES[event.key];
     if (!step) return;
     event.preventDefault();
-    const now = buttons.findIndex((button) => button.tabIndex === 0);
-    const next = buttons[(now + step + buttons.length) % buttons.length];
-    choose(next.dataset.name);
+    const now = this.buttons.findIndex((button) => button.tabIndex === 0);
+    const next = this.buttons[(now + step + this.buttons.length) % this.buttons.length];
+    next.click();
     next.focus();
   }
+}
 
-  choose(all[0].name, false);
-  return { bar, panels: all.map((one) => one.panel), choose };
+function tabOf({ label, panel }, onclick) {
+  const id = freshId("tab");
+  panel.id ||= freshId("panel");
+  panel.setAttribute("role", "tabpanel");
+  panel.setAttribute("aria-labelledby", id);
+  return el(
+    "button",
+    { type: "button", role: "tab", id, "aria-controls": panel.id, onclick },
+    label,
+  );
 }

@@ -1,5 +1,6 @@
 // The switch between light and dark; `theme_first.js` does what it says before anything is drawn.
-import { el, fill } from "./dom.js";
+import { iconButton } from "./controls.js";
+import { fill } from "./dom.js";
 import { icon } from "./icons.js";
 
 const NAME = "darkroom.theme";
@@ -7,16 +8,16 @@ const root = document.documentElement;
 
 /** A button that turns the page dark, or light. */
 export function themeSwitch() {
-  const button = el("button", { type: "button", class: "button quiet only", onclick: turn });
+  const control = iconButton("sun", "Light page", turn, { kind: "quiet" });
   const show = () => {
     const isDark = root.dataset.theme === "dark";
-    fill(button, icon(isDark ? "sun" : "moon"));
-    button.setAttribute("aria-label", isDark ? "Light page" : "Dark page");
-    button.title = isDark ? "Light" : "Dark";
+    fill(control, icon(isDark ? "sun" : "moon"));
+    control.title = isDark ? "Light page" : "Dark page";
+    control.setAttribute("aria-label", control.title);
   };
   new MutationObserver(show).observe(root, { attributeFilter: ["data-theme"] });
   show();
-  return button;
+  return control;
 }
 
 function turn() {

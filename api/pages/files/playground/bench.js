@@ -2,74 +2,86 @@
 import { connection } from "../parts/connection.js";
 import { el } from "../parts/dom.js";
 import { toast } from "../parts/say.js";
-import { deedsOf } from "./deeds.js";
+import { Deeds } from "./deeds.js";
 import { openDetails } from "./details.js";
 import { Feed } from "./feed.js";
 import { Gallery } from "./gallery.js";
 import { Output } from "./output.js";
 import { Parameters, readLink } from "./parameters.js";
-import { requestOf } from "./request.js";
+import { RequestPanel } from "./request.js";
 
-/** Gives {nodes, begin, close}: `begin` once the nodes are on the page, `close` to leave nothing running. */
-export function benchOf(client, models) {
-  const stop = new AbortController();
-  const feed = new Feed(client);
-  const parameters = new Parameters(models);
-  const deeds = deedsOf(client, { use, run, show, gone });
-  const output = new Output(client, feed, deeds, {
-    seen: (job) => request.noteSeed(job.input.seed),
-    refused: (error) => request.refused(error),
-  });
-  const request = requestOf(client, parameters, (body, count) => output.run(body, count));
-  const gallery = new Gallery(client, feed, models, (job) => openDetails(client, job, deeds));
+export class Bench {
+  #stop = new AbortController();
 
-  function takeLink() {
-    const told = readLink(location.hash, models);
-    if (told) parameters.take(told.body, { variations: told.variations });
+  constructor(client, models) {
+    this.models = models;
+    this.feed = new Feed(client);
+    this.parameters = new Parameters(models);
+    this.deeds = new Deeds(client, this);
+    this.output = new Output(client, this.feed, this.deeds, {
+      seen: (job) => this.request.form.noteSeed(job.input.seed),
+      refused: (error) => this.request.refused(error),
+    });
+    this.request = new RequestPanel(client, this.parameters, (body, count) =>
+      this.output.run(body, count),
+    );
+    this.gallery = new Gallery(client, this.feed, models, (job) =>
+      openDetails(client, job, this.deeds),
+    );
+    const both = el("div", { class: "bench" }, this.request.node, this.output.node);
+    this.nodes = [both, this.gallery.node];
   }
 
-  function use(body) {
+  /** Begins, once the nodes are on the page. */
+  begin() {
+    const { signal } = this.#stop;
+    addEventListener("hashchange", () => this.#takeLink(), { signal });
+    connection.addEventListener("back", () => this.gallery.load(), { signal });
+    this.#takeLink();
+    this.feed.start();
+    this.gallery.load();
+    this.request.focus();
+  }
+
+  /** Leaves nothing running. */
+  close() {
+    this.#stop.abort();
+    this.feed.stop();
+    this.output.clear();
     closeDialogs();
-    parameters.take(body);
-    request.focus();
+  }
+
+  /** Puts parameters into the form. */
+  use(body) {
+    closeDialogs();
+    this.parameters.take(body);
+    this.request.focus();
     toast("The parameters are in the form");
   }
 
-  function run(body) {
+  /** Asks for pictures. */
+  run(body) {
     closeDialogs();
-    output.run(body, parameters.variations);
+    this.output.run(body, this.parameters.variations);
   }
 
-  function show(job) {
+  /** Shows a job that was asked for. */
+  show(job) {
     closeDialogs();
-    output.show(job);
+    this.output.show(job);
   }
 
-  function gone(job) {
+  /** Forgets a job that is no more. */
+  gone(job) {
     closeDialogs();
-    gallery.forget(job.id);
-    if (output.isAbout(job)) output.clear();
+    this.gallery.forget(job.id);
+    if (this.output.isAbout(job)) this.output.clear();
   }
 
-  function begin() {
-    const { signal } = stop;
-    addEventListener("hashchange", takeLink, { signal });
-    connection.addEventListener("back", () => gallery.load(), { signal });
-    takeLink();
-    feed.start();
-    gallery.load();
-    request.focus();
+  #takeLink() {
+    const told = readLink(location.hash, this.models);
+    if (told) this.parameters.take(told.body, { variations: told.variations });
   }
-
-  function close() {
-    stop.abort();
-    feed.stop();
-    output.clear();
-    closeDialogs();
-  }
-
-  const bench = el("div", { class: "bench" }, request.node, output.node);
-  return { nodes: [bench, gallery.node], begin, close };
 }
 
 function closeDialogs() {

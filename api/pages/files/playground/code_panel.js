@@ -5,33 +5,28 @@ import { el } from "../parts/dom.js";
 import { tabs } from "../parts/tabs.js";
 import { WAYS } from "./snippets.js";
 
-/** Gives {node, show}: `show(body, variations)` writes the code of another request. */
-export function codePanel() {
-  const blocks = WAYS.map(({ name, label, about, write }) => {
-    const block = codeBlock(`${label} code`);
-    const panel = el(
-      "div",
-      { class: "stack tight" },
-      block.node,
-      el("p", { class: "soft small-text" }, about),
-    );
-    return { name, label, panel, put: (request) => block.set(write(request)) };
-  });
-  const { bar, panels } = tabs("Ways of asking", blocks);
-  const show = (body, variations = 1) => {
-    const request = { body, variations, url: location.origin };
-    for (const { put } of blocks) put(request);
-  };
-  return { node: el("div", { class: "stack tight code-panel" }, bar, panels), show };
+export class CodePanel {
+  constructor() {
+    this.ways = WAYS.map(({ name, label, about, write }) => {
+      const block = codeBlock(`${label} code`);
+      const words = el("p", { class: "soft small-text" }, about);
+      const panel = el("div", { class: "stack tight" }, block.node, words);
+      return { name, label, panel, put: (request) => block.set(write(request)) };
+    });
+    const { bar, panels } = tabs("Ways of asking", this.ways);
+    this.node = el("div", { class: "stack tight code-panel" }, bar, panels);
+  }
+
+  /** Writes the code of a request. */
+  show(body, variations = 1) {
+    for (const { put } of this.ways) put({ body, variations, url: location.origin });
+  }
 }
 
 /** Opens the code that makes a picture that is there, the same again. */
 export function openCode({ model, input, tags }) {
-  const panel = codePanel();
+  const panel = new CodePanel();
   panel.show({ model, input, ...(tags.length && { tags }) });
-  openDialog(
-    "The code of this picture",
-    [el("p", { class: "soft" }, "With its seed: the same picture again."), panel.node],
-    { wide: true },
-  );
+  const words = el("p", { class: "soft" }, "With its seed: the same picture again.");
+  openDialog("The code of this picture", [words, panel.node], { wide: true });
 }

@@ -5,57 +5,67 @@ import { toast } from "../parts/say.js";
 import { openCode } from "./code_panel.js";
 import { linkOf } from "./parameters.js";
 
-/**
- * Gives each deed by its name, as `deed(job, view)`. `page` is asked to `use` parameters, to `run` a body, to `show`
- * a job, and told what is `gone`.
- */
-export function deedsOf(client, page) {
-  const asked = async (job, way, done) => {
+/** Each deed takes a job, and the view of it. */
+export class Deeds {
+  /** `bench` is asked to `use` parameters, `run` a body or `show` a job, and told what is `gone`. */
+  constructor(client, bench) {
+    this.client = client;
+    this.bench = bench;
+  }
+
+  use(job) {
+    this.bench.use(bodyOf(job));
+  }
+
+  vary(job) {
+    this.bench.run(bodyOf(job, { withSeed: false }));
+  }
+
+  code(job) {
+    openCode(job);
+  }
+
+  link(job) {
+    return copy(`${location.origin}/${linkOf(job)}`, "Link");
+  }
+
+  async cancel(job, view) {
+    await this.#ask(job, "cancel", "Canceled");
+    await view.refresh();
+  }
+
+  async retry(job) {
+    const now = await this.#ask(job, "retry", "It is tried again");
+    if (now) this.bench.show(now);
+  }
+
+  async reproduce(job) {
+    const now = await this.#ask(job, "reproduce", "Asked for again, with the same seed");
+    if (now) this.bench.show(now);
+  }
+
+  async remove(job) {
+    const words = "Its record and its picture are forgotten at once and cannot be had back.";
+    if (!(await confirmed("Delete this job?", words, "Delete it"))) return;
     try {
-      const now = await client.post(`/v1/jobs/${job.id}/${way}`);
+      await this.client.ask("DELETE", `/v1/jobs/${job.id}`);
+      this.bench.gone(job);
+      toast("Deleted");
+    } catch (error) {
+      toast(error.message);
+    }
+  }
+
+  async #ask(job, way, done) {
+    try {
+      const now = await this.client.post(`/v1/jobs/${job.id}/${way}`);
       toast(done);
       return now;
     } catch (error) {
       toast(error.message);
       return null;
     }
-  };
-
-  return {
-    use: (job) => page.use(bodyOf(job)),
-    code: (job) => openCode(job),
-    link: (job) => copy(`${location.origin}/${linkOf(job)}`, "Link"),
-    vary: (job) => page.run(bodyOf(job, { withSeed: false })),
-    cancel: async (job, view) => {
-      await asked(job, "cancel", "Canceled");
-      await view.refresh();
-    },
-    retry: async (job) => {
-      const now = await asked(job, "retry", "It is tried again");
-      if (now) page.show(now);
-    },
-    reproduce: async (job) => {
-      const now = await asked(job, "reproduce", "Asked for again, with the same seed");
-      if (now) page.show(now);
-    },
-    remove: async (job) => {
-      if (
-        !(await confirmed(
-          "Delete this job?",
-          "Its record and its picture are forgotten at once and cannot be had back.",
-          "Delete it",
-        ))
-      )
-        return;
-      try {
-        await client.ask("DELETE", `/v1/jobs/${job.id}`);
-        page.gone(job);
-        toast("Deleted");
-      } catch (error) {
-        toast(error.message);
-      }
-    },
-  };
+  }
 }
 
 /** The request that makes a picture like this one. */

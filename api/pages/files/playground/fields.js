@@ -1,9 +1,10 @@
-// One control for each kind of parameter. Each gives {node, read, write}: read gives the value, or
-// undefined for "not sent"; write shows one.
+// One control for each kind of parameter. Each has `node`, `read()`, which gives the value or
+// undefined for "not sent", and `write(value)`.
+import { field } from "../parts/controls.js";
 import { el, freshId } from "../parts/dom.js";
-import { groupOf, labelled } from "./label.js";
+import { groupOf } from "./group.js";
 import { ratioField } from "./ratio.js";
-import { seedField } from "./seed.js";
+import { SeedField } from "./seed.js";
 
 const MAKERS = {
   ratio: ratioField,
@@ -11,7 +12,7 @@ const MAKERS = {
   switch: switchField,
   slider: sliderField,
   number: numberField,
-  seed: seedField,
+  seed: (shape, changed) => new SeedField(shape, changed),
   text: textField,
   long: textField,
   json: jsonField,
@@ -19,44 +20,36 @@ const MAKERS = {
 
 /** Makes the control of a parameter; `changed` is called when the reader changed it. */
 export function fieldOf(shape, changed) {
-  const field = MAKERS[shape.kind](shape, changed);
-  const fault = el("p", {
-    class: "fault",
-    "aria-live": "polite",
-    hidden: true,
-    id: freshId("fault"),
-  });
-  field.node.append(fault);
-  field.node.dataset.parameter = shape.name;
-  return { ...field, shape, showFault: (words) => showFault(field.node, fault, words) };
+  const made = MAKERS[shape.kind](shape, changed);
+  const fault = el("p", { class: "fault", "aria-live": "polite", hidden: true });
+  fault.id = freshId("fault");
+  made.node.append(fault);
+  const showFault = (words) => mark(made.node, fault, words);
+  return Object.assign(made, { shape, showFault });
 }
 
-function showFault(node, fault, words) {
+function mark(node, fault, words) {
   fault.hidden = !words;
   fault.textContent = words;
   for (const input of node.querySelectorAll("input, textarea, select")) {
-    if (!words) input.removeAttribute("aria-invalid");
-    else {
+    if (words) {
       input.setAttribute("aria-invalid", "true");
       input.setAttribute("aria-errormessage", fault.id);
-    }
+    } else input.removeAttribute("aria-invalid");
   }
 }
 
-function textField(shape, changed) {
-  const id = freshId("field");
-  const name = shape.kind === "long" ? "textarea" : "input";
-  const most = { maxlength: shape.longest, rows: shape.kind === "long" ? 4 : null };
-  const input = el(name, {
-    id,
-    "aria-describedby": `${id}-about`,
-    ...most,
+function textField(shape, oninput) {
+  const isLong = shape.kind === "long";
+  const input = el(isLong ? "textarea" : "input", {
+    maxlength: shape.longest,
+    rows: isLong ? 4 : null,
     required: shape.isRequired,
     spellcheck: "true",
-    oninput: changed,
+    oninput,
   });
   return {
-    node: labelled(shape, id, input),
+    node: field(shape.title, input, { about: shape.about }),
     read: () => (input.value === "" && !shape.isRequired ? undefined : input.value),
     write: (value) => {
       input.value = value ?? "";
@@ -64,35 +57,29 @@ function textField(shape, changed) {
   };
 }
 
-function choiceField(shape, changed) {
+function choiceField(shape, onchange) {
   const name = freshId("choice");
   const inputs = shape.choices.map((value) =>
-    el("input", { type: "radio", name, value: String(value), onchange: changed }),
+    el("input", { type: "radio", name, value: String(value), onchange }),
   );
-  const options = inputs.map((input, index) =>
-    el("label", { class: "choice" }, input, el("span", {}, String(shape.choices[index]))),
+  const options = inputs.map((input) =>
+    el("label", { class: "choice" }, input, el("span", {}, input.value)),
   );
   return {
     node: groupOf(shape, el("div", { class: "choices" }, options)),
     read: () => shape.choices[inputs.findIndex((input) => input.checked)],
-    write: (value) =>
-      inputs.forEach((input, index) => {
-        input.checked = shape.choices[index] === value;
-      }),
+    write: (value) => {
+      for (const [at, input] of inputs.entries()) input.checked = shape.choices[at] === value;
+    },
   };
 }
 
-function switchField(shape, changed) {
+function switchField(shape, onchange) {
   const id = freshId("field");
-  const input = el("input", {
-    type: "checkbox",
-    role: "switch",
-    id,
-    onchange: changed,
-    "aria-describedby": `${id}-about`,
-  });
-  const words = el("span", { class: "grow" }, el("span", { class: "label" }, shape.title));
-  const about = shape.about && el("p", { class: "about", id: `${id}-about` }, shape.about);
+  const input = el("input", { type: "checkbox", role: "switch", onchange });
+  input.setAttribute("aria-describedby", id);
+  const words = el("span", { class: "label" }, shape.title);
+  const about = shape.about && el("p", { class: "about", id }, shape.about);
   return {
     node: el("div", { class: "field" }, el("label", { class: "switch" }, input, words), about),
     read: () => input.checked,
@@ -103,30 +90,19 @@ function switchField(shape, changed) {
 }
 
 function sliderField(shape, changed) {
-  const id = freshId("field");
   const range = { min: shape.least, max: shape.most, step: 1 };
-  const slider = el("input", {
-    type: "range",
-    id,
-    "aria-describedby": `${id}-about`,
-    ...range,
-    oninput: () => {
-      number.value = slider.value;
-      changed();
-    },
-  });
-  const number = el("input", {
-    type: "number",
-    class: "short",
-    ...range,
-    "aria-label": `${shape.title}, as a number`,
-    oninput: () => {
-      slider.value = number.value;
-      changed();
-    },
-  });
+  const label = `${shape.title}, as a number`;
+  const slider = el("input", { type: "range", ...range, oninput: () => follow(slider, number) });
+  const number = el("input", { type: "number", class: "short", "aria-label": label, ...range });
+  number.addEventListener("input", () => follow(number, slider));
+
+  function follow(from, to) {
+    to.value = from.value;
+    changed();
+  }
+
   return {
-    node: labelled(shape, id, slider, number),
+    node: field(shape.title, slider, { about: shape.about, beside: number }),
     read: () => (number.value === "" ? undefined : number.valueAsNumber),
     write: (value) => {
       number.value = value ?? "";
@@ -135,19 +111,11 @@ function sliderField(shape, changed) {
   };
 }
 
-function numberField(shape, changed) {
-  const id = freshId("field");
-  const input = el("input", {
-    type: "number",
-    id,
-    "aria-describedby": `${id}-about`,
-    min: shape.least,
-    max: shape.most,
-    step: shape.isWhole ? 1 : "any",
-    oninput: changed,
-  });
+function numberField(shape, oninput) {
+  const step = shape.isWhole ? 1 : "any";
+  const input = el("input", { type: "number", min: shape.least, max: shape.most, step, oninput });
   return {
-    node: labelled(shape, id, input),
+    node: field(shape.title, input, { about: shape.about }),
     read: () => (input.value === "" ? undefined : input.valueAsNumber),
     write: (value) => {
       input.value = value ?? "";
@@ -156,26 +124,18 @@ function numberField(shape, changed) {
 }
 
 /** What no other control fits is written as JSON; what is no JSON is sent as the text it is. */
-function jsonField(shape, changed) {
-  const id = freshId("field");
-  const input = el("textarea", {
-    id,
-    "aria-describedby": `${id}-about`,
-    rows: 2,
-    class: "mono",
-    spellcheck: "false",
-    oninput: changed,
-  });
+function jsonField(shape, oninput) {
+  const input = el("textarea", { rows: 2, class: "mono", spellcheck: "false", oninput });
+  const read = () => {
+    try {
+      return input.value.trim() === "" ? undefined : JSON.parse(input.value);
+    } catch {
+      return input.value;
+    }
+  };
   return {
-    node: labelled(shape, id, input),
-    read: () => {
-      if (input.value.trim() === "") return undefined;
-      try {
-        return JSON.parse(input.value);
-      } catch {
-        return input.value;
-      }
-    },
+    node: field(shape.title, input, { about: shape.about }),
+    read,
     write: (value) => {
       input.value = value === undefined || value === null ? "" : JSON.stringify(value, null, 2);
     },

@@ -1,84 +1,110 @@
 // The form: made from the model's JSON Schema, so that a new model needs no change here.
-import { el, fill, freshId } from "../parts/dom.js";
+import { field } from "../parts/controls.js";
+import { el, fill } from "../parts/dom.js";
 import { fieldOf } from "./fields.js";
 import { VARIATIONS_MOST } from "./parameters.js";
 
-/** Makes the form of `parameters`; gives {node, showFaults, noteSeed}. */
-export function formOf(parameters) {
-  const place = el("div", { class: "stack" });
-  let fields = [];
-  let shown = null;
+export class Form {
+  #fields = [];
+  #model = null;
 
-  const tags = tagsField(parameters);
-  const variations = variationsField(parameters);
-
-  function build() {
-    shown = parameters.modelId;
-    fields = parameters.shapes.map((shape) => fieldOf(shape, changed));
-    fill(
-      place,
-      fields.map(({ node }) => node),
+  /** Shows `parameters`, and changes them as the reader fills it in. */
+  constructor(parameters) {
+    this.parameters = parameters;
+    this.place = el("div", { class: "stack" });
+    this.variations = el("input", {
+      type: "number",
+      class: "short",
+      min: 1,
+      max: VARIATIONS_MOST,
+      step: 1,
+      oninput: () => this.#takeVariations(),
+    });
+    this.tags = el("input", { placeholder: "catalogue, spring", oninput: () => this.#takeTags() });
+    this.node = el(
+      "div",
+      { class: "stack" },
+      this.place,
+      this.#variationsField(),
+      this.#tagsField(),
     );
+    parameters.addEventListener("change", ({ detail }) => detail !== "form" && this.show());
+    this.show();
   }
 
-  function changed() {
-    const input = Object.fromEntries(
-      fields
-        .map(({ shape, read }) => [shape.name, read()])
-        .filter(([, value]) => value !== undefined),
-    );
-    showFaults([]);
-    parameters.change({ input }, "form");
-  }
-
-  function show() {
-    if (shown !== parameters.modelId) build();
-    for (const { shape, write } of fields) write(parameters.input[shape.name]);
-    tags.show();
-    variations.show();
+  show() {
+    if (this.#model !== this.parameters.modelId) this.#build();
+    for (const one of this.#fields) one.write(this.parameters.input[one.shape.name]);
+    this.variations.value = this.parameters.variations;
+    this.tags.value = this.parameters.tags.join(", ");
   }
 
   /** Shows the faults of a refused request at their fields; gives those that have none. */
-  function showFaults(faults) {
+  showFaults(faults) {
     const homeless = new Set(faults);
-    for (const field of fields) {
-      const own = faults.filter(({ pointer }) => pointer === `/input/${field.shape.name}`);
-      field.showFault(own.map(({ message }) => message).join("; "));
+    for (const one of this.#fields) {
+      const own = faults.filter(({ pointer }) => pointer === `/input/${one.shape.name}`);
+      one.showFault(own.map(({ message }) => message).join("; "));
       for (const fault of own) homeless.delete(fault);
     }
-    place.querySelector("[aria-invalid]")?.focus();
+    this.place.querySelector("[aria-invalid]")?.focus();
     return [...homeless];
   }
 
-  parameters.addEventListener("change", ({ detail }) => detail !== "form" && show());
-  show();
-  const noteSeed = (seed) => {
-    for (const field of fields) field.note?.(seed);
-  };
-  return {
-    node: el("div", { class: "stack" }, place, variations.node, tags.node),
-    showFaults,
-    noteSeed,
-  };
+  /** Notes the seed of the last picture: to lock is to keep it. */
+  noteSeed(seed) {
+    for (const one of this.#fields) one.note?.(seed);
+  }
+
+  #build() {
+    this.#model = this.parameters.modelId;
+    this.#fields = this.parameters.shapes.map((shape) => fieldOf(shape, () => this.#take()));
+    fill(this.place, ...this.#fields.map(({ node }) => node));
+  }
+
+  #take() {
+    const read = this.#fields.map((one) => [one.shape.name, one.read()]);
+    const input = Object.fromEntries(read.filter(([, value]) => value !== undefined));
+    this.showFaults([]);
+    this.parameters.change({ input }, "form");
+  }
+
+  #takeVariations() {
+    const { value, valueAsNumber: variations } = this.variations;
+    if (value && this.variations.checkValidity()) this.parameters.change({ variations }, "form");
+  }
+
+  #takeTags() {
+    const words = this.tags.value.split(",").map((one) => one.trim());
+    this.parameters.change({ tags: [...new Set(words.filter(Boolean))] }, "form");
+  }
+
+  #variationsField() {
+    const about = `So many pictures, up to ${VARIATIONS_MOST}, each with a seed of its own; a locked seed counts up.`;
+    const row = field("Variations", this.variations, { about });
+    row.classList.add("sideways");
+    return row;
+  }
+
+  #tagsField() {
+    return field("Tags", this.tags, {
+      about: "Yours, to find the pictures by; with commas between.",
+    });
+  }
 }
 
 /** Which model is asked. */
 export function modelField(parameters) {
-  const id = freshId("model");
-  const select = el(
-    "select",
-    { id, onchange: () => choose(parameters, select.value) },
-    parameters.models.map((one) => el("option", { value: one.id }, one.name)),
-  );
-  const about = el("p", { class: "about", id: `${id}-about` });
-  select.setAttribute("aria-describedby", about.id);
+  const options = parameters.models.map((one) => el("option", { value: one.id }, one.name));
+  const select = el("select", { onchange: () => choose(parameters, select.value) }, options);
+  const node = field("Model", select, { about: parameters.model.description });
   const show = () => {
     select.value = parameters.modelId;
-    fill(about, parameters.model.description);
+    fill(node.querySelector(".about"), parameters.model.description);
   };
   parameters.addEventListener("change", show);
   show();
-  return el("div", { class: "field" }, el("label", { for: id }, "Model"), select, about);
+  return node;
 }
 
 /** Takes over what the other model knows too. */
@@ -86,77 +112,4 @@ function choose(parameters, model) {
   const { properties } = parameters.models.find(({ id }) => id === model).input_schema;
   const known = Object.entries(parameters.input).filter(([name]) => name in properties);
   parameters.take({ ...parameters.body, model, input: Object.fromEntries(known) });
-}
-
-function variationsField(parameters) {
-  const id = freshId("variations");
-  const input = el("input", {
-    type: "number",
-    id,
-    class: "short",
-    min: 1,
-    max: VARIATIONS_MOST,
-    step: 1,
-    "aria-describedby": `${id}-about`,
-    oninput: () =>
-      input.checkValidity() &&
-      input.value &&
-      parameters.change({ variations: input.valueAsNumber }, "form"),
-  });
-  const node = el(
-    "div",
-    { class: "field" },
-    el(
-      "div",
-      { class: "row apart" },
-      el("label", { for: id, class: "label" }, "Variations"),
-      input,
-    ),
-    el(
-      "p",
-      { class: "about", id: `${id}-about` },
-      `So many pictures, up to ${VARIATIONS_MOST}, each with a seed of its own; a locked seed counts up.`,
-    ),
-  );
-  return {
-    node,
-    show: () => {
-      input.value = parameters.variations;
-    },
-  };
-}
-
-function tagsField(parameters) {
-  const id = freshId("tags");
-  const read = () => [
-    ...new Set(
-      input.value
-        .split(",")
-        .map((one) => one.trim())
-        .filter(Boolean),
-    ),
-  ];
-  const input = el("input", {
-    id,
-    placeholder: "catalogue, spring",
-    "aria-describedby": `${id}-about`,
-    oninput: () => parameters.change({ tags: read() }, "form"),
-  });
-  const node = el(
-    "div",
-    { class: "field" },
-    el("label", { for: id }, "Tags"),
-    input,
-    el(
-      "p",
-      { class: "about", id: `${id}-about` },
-      "Yours, to find the pictures by; with commas between.",
-    ),
-  );
-  return {
-    node,
-    show: () => {
-      input.value = parameters.tags.join(", ");
-    },
-  };
 }

@@ -1,9 +1,9 @@
 // The caller's jobs, newest first, page by page, and kept up to date while one looks.
+import { button } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
-import { icon } from "../parts/icons.js";
 import { empty, loading, trouble } from "../parts/say.js";
 import { count } from "../parts/words.js";
-import { filtersOf, fits } from "./gallery_filters.js";
+import { Filters, fits } from "./gallery_filters.js";
 import { tileOf } from "./tile.js";
 
 const PAGE = 24;
@@ -22,52 +22,47 @@ export class Gallery {
   constructor(client, feed, models, open) {
     this.#client = client;
     this.open = open;
-    this.filters = filtersOf(models, () => this.load());
+    this.filters = new Filters(models, () => this.#filter());
     this.list = el("ul", { class: "gallery" });
     this.said = el("div", { role: "status" });
-    this.more = el(
-      "button",
-      { type: "button", class: "button", hidden: true, onclick: () => this.#next() },
-      "Show more",
-    );
-    this.fresh = el(
-      "button",
-      { type: "button", class: "button small", hidden: true, onclick: () => this.load() },
-      icon("again"),
-      "There is more that is new: show it",
-    );
-    this.node = el(
-      "section",
-      { class: "card", "aria-labelledby": "gallery-head" },
-      el(
-        "header",
-        {},
-        el("h2", { id: "gallery-head", class: "grow" }, "Your pictures"),
-        this.fresh,
-      ),
-      el(
-        "div",
-        { class: "stack" },
-        this.filters.node,
-        this.list,
-        this.said,
-        el("div", { class: "row" }, this.more),
-      ),
-    );
+    this.more = button("Show more", () => this.#next(), { hidden: true });
+    const words = "There is more that is new: show it";
+    this.fresh = button(words, () => this.load(), {
+      kind: "small",
+      drawing: "again",
+      hidden: true,
+    });
+    this.node = this.#build();
     feed.addEventListener("news", ({ detail }) => this.#news(detail));
     feed.addEventListener("gap", () => this.load());
+  }
+
+  #build() {
+    const head = el("h2", { id: "gallery-head", class: "grow" }, "Your pictures");
+    const more = el("div", { class: "row" }, this.more);
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": head.id },
+      el("header", {}, head, this.fresh),
+      el("div", { class: "stack" }, this.filters.node, this.list, this.said, more),
+    );
   }
 
   /** Reads the first page anew. */
   async load() {
     this.#stop.abort();
     this.#stop = new AbortController();
-    this.#query = this.filters.query();
+    this.#query = this.filters.query;
     this.#cursor = null;
     this.fresh.hidden = true;
     this.more.hidden = true;
     if (!this.#jobs.size) fill(this.said, loading("Reading your pictures…"));
     await this.#read(new Map());
+  }
+
+  #filter() {
+    const isOther = JSON.stringify(this.filters.query) !== JSON.stringify(this.#query);
+    if (isOther) this.load();
   }
 
   /** Takes a job out that is gone. */
@@ -102,18 +97,8 @@ export class Gallery {
       this.#jobs = jobs;
       this.#draw();
     } catch (error) {
-      if (!signal.aborted)
-        fill(
-          this.said,
-          trouble(
-            error,
-            el(
-              "button",
-              { type: "button", class: "button small", onclick: () => this.load() },
-              "Try again",
-            ),
-          ),
-        );
+      const again = button("Try again", () => this.load(), { kind: "small" });
+      if (!signal.aborted) fill(this.said, trouble(error, again));
     }
   }
 

@@ -1,65 +1,74 @@
 // Which of the caller's jobs the gallery shows.
-import { el, freshId, later } from "../parts/dom.js";
+import { field } from "../parts/controls.js";
+import { el, later } from "../parts/dom.js";
 import { STATUSES, statusWords } from "./told.js";
 
 const HOUR = 3_600_000;
+const TYPED_MS = 350;
+const BETWEEN = "between";
 const SINCE = [
   ["", "Any time"],
   [1, "Last hour"],
   [24, "Last 24 hours"],
   [168, "Last 7 days"],
-  ["between", "Between…"],
+  [BETWEEN, "Between…"],
 ];
-const TYPED_MS = 350;
 
-/** Gives {node, query}: `query()` is what `GET /v1/jobs` takes; `changed` is called when it is another. */
-export function filtersOf(models, changed) {
-  const status = select(
-    "Status",
-    [["", "Any status"], ...STATUSES.map((word) => [word, statusWords(word)[0]])],
-    changed,
-  );
-  const model = select(
-    "Model",
-    [["", "Any model"], ...models.map(({ id, name }) => [id, name])],
-    changed,
-  );
-  const since = select("Created", SINCE, () => {
-    between.hidden = since.value !== "between";
-    changed();
-  });
-  const tag = input("Tag", {
-    type: "search",
-    placeholder: "Any tag",
-    oninput: later(TYPED_MS, changed),
-  });
-  const from = input("From", { type: "datetime-local", onchange: changed });
-  const until = input("Until", { type: "datetime-local", onchange: changed });
-  const between = el("div", { class: "filters", hidden: true }, from.node, until.node);
+export class Filters {
+  /** `changed` is called when another set of jobs is wanted. */
+  constructor(models, changed) {
+    const statuses = STATUSES.map((word) => [word, statusWords(word)[0]]);
+    const names = models.map(({ id, name }) => [id, name]);
+    this.status = select([["", "Any status"], ...statuses], changed);
+    this.model = select([["", "Any model"], ...names], changed);
+    this.since = select(SINCE, () => this.#chooseSince(changed));
+    this.tag = el("input", {
+      type: "search",
+      placeholder: "Any tag",
+      oninput: later(TYPED_MS, changed),
+    });
+    this.from = el("input", { type: "datetime-local", onchange: changed });
+    this.until = el("input", { type: "datetime-local", onchange: changed });
+    this.between = filtersIn(field("From", this.from), field("Until", this.until));
+    this.between.hidden = true;
+    this.node = this.#build();
+  }
 
-  function query() {
-    const isBetween = since.value === "between";
+  /** What `GET /v1/jobs` is to be asked with. */
+  get query() {
+    const isBetween = this.since.value === BETWEEN;
     return {
-      status: status.value,
-      model: model.value,
-      tag: tag.value.trim(),
-      created_after: isBetween ? moment(from.value) : hoursAgo(since.value),
-      created_before: isBetween ? moment(until.value) : "",
+      status: this.status.value,
+      model: this.model.value,
+      tag: this.tag.value.trim(),
+      created_after: isBetween ? moment(this.from.value) : hoursAgo(this.since.value),
+      created_before: isBetween ? moment(this.until.value) : "",
     };
   }
 
-  const node = el(
-    "form",
-    {
-      class: "stack tight",
-      role: "search",
-      "aria-label": "Your pictures",
-      onsubmit: (event) => event.preventDefault(),
-    },
-    el("div", { class: "filters" }, status.node, model.node, tag.node, since.node),
-    between,
-  );
-  return { node, query };
+  #chooseSince(changed) {
+    this.between.hidden = this.since.value !== BETWEEN;
+    changed();
+  }
+
+  #build() {
+    return el(
+      "form",
+      {
+        class: "stack tight",
+        role: "search",
+        "aria-label": "Your pictures",
+        onsubmit: (event) => event.preventDefault(),
+      },
+      filtersIn(
+        field("Status", this.status),
+        field("Model", this.model),
+        field("Tag", this.tag),
+        field("Created", this.since),
+      ),
+      this.between,
+    );
+  }
 }
 
 /** Tells whether a job is one that a query asks for. */
@@ -73,36 +82,22 @@ export function fits(job, { status, model, tag, created_after: after, created_be
   );
 }
 
+function filtersIn(...fields) {
+  return el("div", { class: "filters" }, fields);
+}
+
+function select(options, onchange) {
+  return el(
+    "select",
+    { onchange },
+    options.map(([value, words]) => el("option", { value }, words)),
+  );
+}
+
 function moment(local) {
   return local ? new Date(local).toISOString() : "";
 }
 
 function hoursAgo(hours) {
   return hours ? new Date(Date.now() - Number(hours) * HOUR).toISOString() : "";
-}
-
-function select(label, options, onchange) {
-  return wrapped(
-    label,
-    el(
-      "select",
-      { onchange },
-      options.map(([value, words]) => el("option", { value }, words)),
-    ),
-  );
-}
-
-function input(label, attributes) {
-  return wrapped(label, el("input", attributes));
-}
-
-function wrapped(label, control) {
-  control.id = freshId("filter");
-  const node = el("div", { class: "field" }, el("label", { for: control.id }, label), control);
-  return {
-    node,
-    get value() {
-      return control.value;
-    },
-  };
 }

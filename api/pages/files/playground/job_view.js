@@ -1,5 +1,6 @@
 // One job in full: its picture, its life, its numbers, and what can be done with it.
 import { codeBlock } from "../parts/code.js";
+import { button } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
 import { icon } from "../parts/icons.js";
 import { trouble } from "../parts/say.js";
@@ -9,7 +10,7 @@ import { numbersOf } from "./numbers.js";
 import { addressOf, badgeOf, pictureOf, placeholderOf } from "./picture.js";
 import { isFinal, waitingWords } from "./told.js";
 
-/** How often a waiting job is asked for its place in the queue, in milliseconds. */
+/** How often a job that is not final is read beside its events, in milliseconds. */
 const PLACE_MS = 2000;
 
 export class JobView {
@@ -105,11 +106,11 @@ export class JobView {
     fill(this.parts.state, badgeOf(job), time, el("span", { class: "soft" }, waitingWords(job)));
   }
 
-  /** The place in the queue moves without an event of the job's own. */
+  /** The place in the queue moves without an event, and a reading after an event may have failed. */
   #keepPlace() {
     const timer = setInterval(() => {
       if (isFinal(this.job)) clearInterval(timer);
-      else if (this.job.status === "queued" && !document.hidden) this.refresh();
+      else if (!document.hidden) this.refresh();
     }, PLACE_MS);
     this.stop.signal.addEventListener("abort", () => clearInterval(timer));
   }
@@ -126,20 +127,13 @@ export class JobView {
   }
 
   #button(name, drawing, words, kind = "") {
-    const inside = [icon(drawing), words];
-    if (name === "download")
-      return el(
-        "a",
-        { class: "button small", href: addressOf(this.job), download: fileName(this.job) },
-        inside,
-      );
-    const act = async (event) => {
-      const button = event.currentTarget;
-      button.disabled = true;
+    if (name === "download") return downloadOf(this.job, icon(drawing), words);
+    const act = async ({ currentTarget }) => {
+      currentTarget.disabled = true;
       await this.deeds[name](this.job, this);
-      button.disabled = false;
+      currentTarget.disabled = false;
     };
-    return el("button", { type: "button", class: `button small ${kind}`, onclick: act }, inside);
+    return button(words, act, { kind: `small ${kind}`, drawing });
   }
 }
 
@@ -150,8 +144,7 @@ function deedsFor({ status }) {
     ["code", "code", "Code"],
     ["link", "link", "Copy link"],
   ];
-  if (!["succeeded", "failed", "canceled"].includes(status))
-    return [["cancel", "stop", "Cancel", "bad"], ...always];
+  if (!isFinal({ status })) return [["cancel", "stop", "Cancel", "bad"], ...always];
   const remove = ["remove", "bin", "Delete", "bad"];
   if (status !== "succeeded") return [["retry", "again", "Try again"], ...always, remove];
   return [
@@ -163,6 +156,7 @@ function deedsFor({ status }) {
   ];
 }
 
-function fileName(job) {
-  return `${job.id}.${job.image.key.split(".").at(-1)}`;
+function downloadOf(job, ...inside) {
+  const download = `${job.id}.${job.image.key.split(".").at(-1)}`;
+  return el("a", { class: "button small", href: addressOf(job), download }, inside);
 }

@@ -1,12 +1,13 @@
 // The playground: a client of the public API, and nothing else.
 import { Client } from "../parts/api.js";
 import { connection } from "../parts/connection.js";
+import { button } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
 import { frame } from "../parts/frame.js";
 import { tenantKey } from "../parts/key.js";
 import { askForKey } from "../parts/key_dialog.js";
 import { empty, loading, trouble } from "../parts/say.js";
-import { benchOf } from "./bench.js";
+import { Bench } from "./bench.js";
 
 const main = document.querySelector("#main");
 const client = new Client(tenantKey);
@@ -34,7 +35,7 @@ async function begin() {
   show(loading("Reading what can be asked for…"));
   try {
     const models = (await client.get("/v1/models")).data;
-    bench = benchOf(client, models);
+    bench = new Bench(client, models);
   } catch (error) {
     return show(trouble(error, wayOut()));
   }
@@ -47,14 +48,9 @@ function show(...nodes) {
 }
 
 function wayOut() {
-  const again = { type: "button", class: "button small", onclick: begin };
-  const other = { type: "button", class: "button small", onclick: enterKey };
-  return el(
-    "div",
-    { class: "row" },
-    el("button", again, "Try again"),
-    el("button", other, "Enter another key"),
-  );
+  const again = button("Try again", begin, { kind: "small" });
+  const other = button("Enter another key", enterKey, { kind: "small" });
+  return el("div", { class: "row" }, again, other);
 }
 
 function welcome() {
@@ -69,7 +65,7 @@ function welcome() {
         {},
         "Write what the picture should show, watch it being made, and take the very request away as curl, Python, JavaScript or for a client that you already use.",
       ),
-      el("button", { type: "button", class: "button main", onclick: enterKey }, "Enter your key"),
+      button("Enter your key", enterKey, { kind: "main" }),
       el(
         "p",
         { class: "small-text" },

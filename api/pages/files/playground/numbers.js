@@ -1,7 +1,7 @@
 // What is known of a job, in numbers.
 import { copy } from "../parts/code.js";
+import { iconButton } from "../parts/controls.js";
 import { el } from "../parts/dom.js";
-import { icon } from "../parts/icons.js";
 import { ago, bytes, moment, seconds } from "../parts/words.js";
 import { warningWords } from "./told.js";
 
@@ -67,16 +67,6 @@ function when(at) {
 /** A value with a button that copies it. */
 function taken(value, what, shown = value) {
   if (!value) return null;
-  const button = el(
-    "button",
-    {
-      type: "button",
-      class: "button quiet only tiny",
-      "aria-label": `Copy ${what}`,
-      title: "Copy",
-      onclick: () => copy(value, what),
-    },
-    icon("copy"),
-  );
-  return el("span", { class: "taken" }, el("span", { class: "mono", title: value }, shown), button);
+  const take = iconButton("copy", `Copy ${what}`, () => copy(value, what), { kind: "quiet tiny" });
+  return el("span", { class: "taken" }, el("span", { class: "mono", title: value }, shown), take);
 }

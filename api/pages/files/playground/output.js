@@ -1,4 +1,5 @@
 // What came of the last press of the button: one job in full, and beside it the others of its batch.
+import { button } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
 import { empty, loading, note, trouble } from "../parts/say.js";
 import { tabs } from "../parts/tabs.js";
@@ -24,47 +25,39 @@ export class Output {
     this.stage = el("div", { class: "stage" }, nothingYet());
     this.heard = el("p", { class: "unseen", role: "status" });
     this.strip = el("ul", { class: "strip", "aria-label": "The variations", hidden: true });
-    this.json = el(
-      "div",
-      {},
-      el("p", { class: "soft" }, "The job will stand here, as the API tells it."),
-    );
+    this.json = el("div", {}, el("p", { class: "soft" }, "The job will stand here as JSON."));
+    this.node = this.#build();
+    feed.addEventListener("news", ({ detail }) => this.#news(detail));
+  }
+
+  #build() {
     const { bar, panels, choose } = tabs("Output", [
       { name: "preview", label: "Preview", panel: el("div", {}, this.stage) },
       { name: "json", label: "JSON", panel: this.json },
     ]);
     this.choose = choose;
-    this.node = el(
+    const head = el("h2", { id: "output-head", class: "grow" }, "Output");
+    return el(
       "section",
-      { class: "card output", "aria-labelledby": "output-head" },
-      el("header", {}, el("h2", { id: "output-head", class: "grow" }, "Output")),
+      { class: "card output", "aria-labelledby": head.id },
+      el("header", {}, head),
       bar,
       panels,
       this.heard,
     );
-    feed.addEventListener("news", ({ detail }) => this.#news(detail));
   }
 
   /** Has pictures made and shows what becomes of them. */
   async run(body, variations) {
     this.#begin(loading("Asking for it…"));
     const { signal } = this.#stop;
-    const waiting = (error) =>
-      fill(
-        this.stage,
-        note(
-          "wait",
-          el("strong", {}, "Not accepted yet"),
-          el("p", {}, `${error.message} It is asked again by itself, and made only once.`),
-          this.#giveUp(),
-        ),
-      );
+    const waiting = (error) => fill(this.stage, this.#notYet(error));
     try {
       this.#take(await accept(this.#client, body, variations, { signal, waiting }));
     } catch (error) {
       if (signal.aborted) return;
       const faults = this.refused(error);
-      const isMarked = faults.length < error.faults.length;
+      const isMarked = faults.length < (error.faults?.length ?? 0);
       const message = error.message + (isMarked ? " They are marked in the form." : "");
       fill(this.stage, trouble({ ...error, message, faults }));
     }
@@ -104,16 +97,16 @@ export class Output {
       this.node.scrollIntoView({ block: "start" });
   }
 
-  #giveUp() {
-    return el(
-      "button",
-      {
-        type: "button",
-        class: "button small",
-        onclick: () =>
-          this.#begin(note("", "Given up. If it was accepted after all, it is in the gallery.")),
-      },
-      "Give up",
+  #notYet(error) {
+    const words = `${error.message} It is asked again by itself, and made only once.`;
+    this.heard.textContent = words;
+    const giveUp = () =>
+      this.#begin(note("", "Given up. If it was accepted after all, it is in the gallery."));
+    return note(
+      "wait",
+      el("strong", {}, "Not accepted yet"),
+      el("p", {}, words),
+      button("Give up", giveUp, { kind: "small" }),
     );
   }
 

@@ -1,6 +1,6 @@
 // Aspect ratios as shapes to click.
 import { el, freshId, svg } from "../parts/dom.js";
-import { groupOf } from "./label.js";
+import { groupOf } from "./group.js";
 
 /** The longer side of a shape, in pixels. */
 const SIDE = 26;

@@ -1,124 +1,104 @@
 // The left half of the page: what is asked for, as a form, as JSON and as code, and the button.
 import { copy } from "../parts/code.js";
+import { button, iconButton } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
-import { icon } from "../parts/icons.js";
 import { note, trouble } from "../parts/say.js";
 import { tabs } from "../parts/tabs.js";
-import { number, seconds } from "../parts/words.js";
+import { number } from "../parts/words.js";
 import { forecast } from "./asking.js";
-import { codePanel } from "./code_panel.js";
-import { formOf, modelField } from "./form.js";
-import { jsonPanel } from "./json_panel.js";
+import { CodePanel } from "./code_panel.js";
+import { forecastWords } from "./forecast_words.js";
+import { Form, modelField } from "./form.js";
+import { JsonPanel } from "./json_panel.js";
 import { linkOf } from "./parameters.js";
 
-/** Gives {node, refused, noteSeed, focus}; `run(body, variations)` is called by the button. */
-export function requestOf(client, parameters, run) {
-  const form = formOf(parameters);
-  const json = jsonPanel(parameters);
-  const code = codePanel();
-  const said = el("div", {});
-  const price = el("p", { class: "soft small-text" });
-  const { bar, panels } = tabs("The request", [
-    { name: "form", label: "Form", panel: el("div", {}, form.node) },
-    { name: "json", label: "JSON", panel: el("div", {}, json.node) },
-    { name: "code", label: "Code", panel: el("div", {}, code.node) },
-  ]);
-  const ask = el(
-    "button",
-    { type: "submit", class: "button main grow", title: "Ctrl + Enter" },
-    icon("play"),
-    "Run",
-    el("kbd", { class: "soft-key" }, "Ctrl ↵"),
-  );
-  const check = el(
-    "button",
-    { type: "button", class: "button", onclick: estimate },
-    icon("clock"),
-    "Estimate",
-  );
-  const link = el(
-    "button",
-    {
-      type: "button",
-      class: "button only",
-      "aria-label": "Copy a link with these parameters",
-      title: "Copy link",
-      onclick: () =>
-        copy(`${location.origin}/${linkOf(parameters.body, parameters.variations)}`, "Link"),
-    },
-    icon("link"),
-  );
-  const node = el(
-    "form",
-    {
-      class: "card request",
-      novalidate: true,
-      "aria-labelledby": "request-head",
-      onsubmit: submit,
-      onkeydown: (event) =>
-        event.key === "Enter" && (event.ctrlKey || event.metaKey) && submit(event),
-    },
-    el("header", {}, el("h2", { id: "request-head", class: "grow" }, "Input"), price),
-    el("div", { class: "stack" }, modelField(parameters), bar, panels, said),
-    el("div", { class: "row press" }, ask, check, link),
-  );
-
-  function submit(event) {
-    event.preventDefault();
-    fill(said);
-    if (json.isFit) run(parameters.body, parameters.variations);
-    else
-      fill(said, note("bad", "The JSON cannot be read yet. Put it right, or go on in the form."));
-  }
-
-  async function estimate() {
-    fill(said);
-    try {
-      fill(said, forecastWords(await forecast(client, parameters.body), parameters.variations));
-    } catch (error) {
-      fill(said, trouble({ ...error, message: error.message, faults: refused(error) }));
-    }
+export class RequestPanel {
+  /** `run(body, variations)` is called by the button. */
+  constructor(client, parameters, run) {
+    this.client = client;
+    this.parameters = parameters;
+    this.run = run;
+    this.form = new Form(parameters);
+    this.json = new JsonPanel(parameters);
+    this.code = new CodePanel();
+    this.said = el("div", {});
+    this.price = el("p", { class: "soft small-text" });
+    this.node = this.#build();
+    parameters.addEventListener("change", () => this.#show());
+    this.#show();
   }
 
   /** Shows the faults of a refused request at their fields; gives those that have none. */
-  function refused(error) {
-    return form.showFaults(error.faults ?? []);
+  refused(error) {
+    return this.form.showFaults(error.faults ?? []);
   }
 
-  function show() {
-    const each = parameters.model.price;
-    price.textContent = each ? `about ${number(each.credits * parameters.variations)} credits` : "";
-    code.show(parameters.body, parameters.variations);
+  focus() {
+    this.form.node.querySelector("textarea, input")?.focus();
   }
 
-  parameters.addEventListener("change", show);
-  show();
-  return {
-    node,
-    refused,
-    noteSeed: form.noteSeed,
-    focus: () => node.querySelector("textarea, input")?.focus(),
-  };
+  #build() {
+    const { bar, panels } = tabs("The request", [
+      { name: "form", label: "Form", panel: el("div", {}, this.form.node) },
+      { name: "json", label: "JSON", panel: el("div", {}, this.json.node) },
+      { name: "code", label: "Code", panel: el("div", {}, this.code.node) },
+    ]);
+    const head = el("h2", { id: "request-head", class: "grow" }, "Input");
+    return el(
+      "form",
+      {
+        class: "card request",
+        novalidate: true,
+        "aria-labelledby": head.id,
+        onsubmit: (event) => this.#submit(event),
+        onkeydown: (event) => isSend(event) && this.#submit(event),
+      },
+      el("header", {}, head, this.price),
+      el("div", { class: "stack" }, modelField(this.parameters), bar, panels, this.said),
+      el("div", { class: "row press" }, this.#buttons()),
+    );
+  }
+
+  #buttons() {
+    const words = el("span", { class: "row" }, "Run", el("kbd", { class: "soft-key" }, "Ctrl ↵"));
+    return [
+      button(words, null, { type: "submit", kind: "main grow", drawing: "play" }),
+      button("Estimate", () => this.#estimate(), { drawing: "clock" }),
+      iconButton("link", "Copy a link with these parameters", () => this.#copyLink()),
+    ];
+  }
+
+  #submit(event) {
+    event.preventDefault();
+    fill(this.said);
+    if (this.json.isFit) return this.run(this.parameters.body, this.parameters.variations);
+    const words = "The JSON cannot be read yet. Put it right, or go on in the form.";
+    return fill(this.said, note("bad", words));
+  }
+
+  async #estimate() {
+    const { body, variations } = this.parameters;
+    try {
+      fill(this.said, forecastWords(await forecast(this.client, body), variations));
+    } catch (error) {
+      const faults = this.refused(error);
+      fill(this.said, trouble({ ...error, message: error.message, faults }));
+    }
+  }
+
+  #copyLink() {
+    const { body, variations } = this.parameters;
+    copy(`${location.origin}/${linkOf(body, variations)}`, "Link");
+  }
+
+  #show() {
+    const { body, variations, model } = this.parameters;
+    const credits = model.price && number(model.price.credits * variations);
+    this.price.textContent = credits ? `about ${credits} credits` : "";
+    this.code.show(body, variations);
+  }
 }
 
-function forecastWords(told, variations) {
-  if (!told.would_accept)
-    return note(
-      "wait",
-      el("strong", {}, "It would be refused now"),
-      el("p", {}, told.refusal.detail),
-    );
-  const credits = told.price
-    ? `about ${number(told.price.credits * variations)} credits, by the operator's table of prices`
-    : "the operator has named no price";
-  const begin =
-    told.eta_seconds === null
-      ? "when it is begun cannot be told now"
-      : `begun in about ${seconds(told.eta_seconds)}`;
-  const reused = told.reused_from ? ` It would be a copy of ${told.reused_from}.` : "";
-  return note(
-    "good",
-    el("strong", {}, "It would be accepted"),
-    el("p", {}, `Cost: ${credits}. Queue: ${told.position ?? 0} before it, ${begin}.${reused}`),
-  );
+function isSend({ key, ctrlKey, metaKey }) {
+  return key === "Enter" && (ctrlKey || metaKey);
 }

@@ -7,7 +7,7 @@ import { bytes } from "../parts/words.js";
 const SHOWN_MOST = 200_000;
 
 /** Shows an answer in `place`, an endless one as it comes; `remember` is given what is JSON. */
-export async function answerOf(answer, place, remember) {
+export async function showAnswer(answer, place, remember) {
   const kind = answer.headers.get("content-type") ?? "";
   const body = el("div", {});
   fill(place, headOf(answer), body);

@@ -1,7 +1,6 @@
 // One operation: what it takes, what it answers, and a way to run it.
-import { codeBlock } from "../parts/code.js";
 import { el } from "../parts/dom.js";
-import { attemptOf } from "./attempt.js";
+import { Attempt } from "./attempt.js";
 import { typeWords } from "./document.js";
 import { opened, schemaOf } from "./schema.js";
 import { prose } from "./text.js";
@@ -42,7 +41,7 @@ function insideOf(operation, reader) {
       schemaOf(document, schema),
     ]),
     el("h4", {}, "Run it"),
-    attemptOf(operation, reader),
+    new Attempt(operation, reader).node,
     el("h4", {}, "Answers"),
     el(
       "dl",
@@ -87,17 +86,4 @@ function answered(document, { status, description, content = {} }) {
         opened(`${media}: ${typeWords(document, schema)}`, () => schemaOf(document, schema)),
     ),
   ];
-}
-
-/** The line that begins it all, to be copied. */
-export function firstLine() {
-  return codeBlock(
-    "first request",
-    `export DARKROOM_API_KEY=dk_…
-curl -sS ${location.origin}/v1/jobs \\
-  -H "Authorization: Bearer $DARKROOM_API_KEY" \\
-  -H 'Content-Type: application/json' \\
-  -H 'Prefer: wait=60' \\
-  -d '{"input": {"prompt": "A lighthouse at dawn"}}'`,
-  ).node;
 }
