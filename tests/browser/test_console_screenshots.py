@@ -137,9 +137,11 @@ def test_why_jobs_wait(visit: Visit, stack: Up, busy: httpx.Client) -> None:
 
 
 def test_jobs(visit: Visit, stack: Up, busy: httpx.Client) -> None:
-    with Desk.open(visit, stack, "#/jobs?tenant=shop&status=failed") as desk:
+    with Desk.open(visit, stack, "#/jobs") as desk:
         expect(desk.rows.first).to_be_visible()
         shoot(desk.page, "console-jobs")
+        desk.go("#/jobs?tenant=shop&status=failed", "Jobs")
+        expect(desk.rows).to_have_count(3)
         desk.button("Retry all that fit…").click()
         expect(desk.dialog.get_by_role("button", name="Retry 3 jobs")).to_be_visible()
         shoot(desk.page, "console-retry")
