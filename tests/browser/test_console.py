@@ -104,7 +104,7 @@ def retry_late(desk: Desk, name: str) -> None:
     """Send again all that were late, once it is seen how many they are."""
     desk.go(f"#/jobs?tenant={name}&status=failed", "Jobs")
     desk.button("Retry all that fit…").click()
-    expect(desk.dialog).to_contain_text(f"{LATE} jobs")
+    expect(desk.dialog).to_contain_text(f"{LATE} failed jobs")
     assert desk.read(f"jobs?tenant={name}&status=failed&limit=1")["data"], "moved before the yes"
     desk.answer(f"Retry {LATE} jobs")
     expect(desk.page.get_by_text(f"{LATE} jobs sent again")).to_be_visible()
@@ -310,3 +310,7 @@ def test_it_is_worked_by_keyboard_and_every_view_has_an_address(desk: Desk) -> N
     chart.focus()
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".reading").first).to_contain_text("Accepted")
+    page.get_by_role("button", name="Live").click()
+    expect(page.get_by_role("button", name="Live is off")).to_have_attribute(
+        "aria-pressed", "false"
+    )

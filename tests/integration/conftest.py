@@ -4,11 +4,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from sandbox.provider.server import running
 from shared.net.sockets import bounded
-from tests.front_door import FrontDoor, served, settings, tenant_at
+from tests.front_door import FrontDoor, client_of, served, settings, tenant_at
 from tests.integration.sandbox_client import Client, steered
 from tests.servers import S3Server
 from tests.workshop import Workshop
@@ -81,3 +82,16 @@ def url(redis_url: str) -> Iterator[str]:
 def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
     with tenant_at(url, empty_redis_url) as door:
         yield door
+
+
+@pytest.fixture
+def operator(door: FrontDoor) -> Iterator[httpx.Client]:
+    with client_of(door.url, door.credentials.ops_key) as client:
+        yield client
+
+
+@pytest.fixture
+def other(door: FrontDoor) -> Iterator[FrontDoor]:
+    """Another tenant at the same front door."""
+    with tenant_at(door.url, door.world.settings.redis_url) as other:
+        yield other

@@ -1,7 +1,6 @@
 """What a key opens: its scopes, its end, and what many wrong ones bring."""
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
 import httpx
@@ -16,12 +15,6 @@ from tests.front_door import PROMPT, FrontDoor, client_of, problem, served, sett
 from tests.store import World
 
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def operator(door: FrontDoor) -> Iterator[httpx.Client]:
-    with client_of(door.url, door.credentials.ops_key) as client:
-        yield client
 
 
 def keys_of(door: FrontDoor) -> str:

@@ -1,24 +1,11 @@
 """The operator's side over HTTP: tenants, queues, the jobs of all, and the audit."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.front_door import FrontDoor, client_of, pointers, problem, tenant_at
-
-
-@pytest.fixture
-def operator(door: FrontDoor) -> Iterator[httpx.Client]:
-    with client_of(door.url, door.credentials.ops_key) as client:
-        yield client
-
-
-@pytest.fixture
-def other(door: FrontDoor) -> Iterator[FrontDoor]:
-    with tenant_at(door.url, door.world.settings.redis_url) as other:
-        yield other
+from tests.front_door import FrontDoor, pointers, problem
 
 
 def test_a_tenant_is_made_limited_and_read(operator: httpx.Client) -> None:

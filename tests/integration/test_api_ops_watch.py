@@ -1,29 +1,15 @@
 """What operators watch over HTTP: now, the last hours, workers, one job, all deliveries."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import pytest
 
 from shared.errors import ProviderDown
 from shared.store import moves, upkeep
 from tests.contract.test_ledger import settle
-from tests.front_door import FrontDoor, client_of, pointers, problem, tenant_at
+from tests.front_door import FrontDoor, client_of, pointers, problem
 
 HOOK = {"url": "https://hooks.example.com/x", "events": ["job.canceled", "job.failed"]}
-
-
-@pytest.fixture
-def operator(door: FrontDoor) -> Iterator[httpx.Client]:
-    with client_of(door.url, door.credentials.ops_key) as client:
-        yield client
-
-
-@pytest.fixture
-def other(door: FrontDoor) -> Iterator[FrontDoor]:
-    with tenant_at(door.url, door.world.settings.redis_url) as other:
-        yield other
 
 
 def read(operator: httpx.Client, path: str) -> dict[str, Any]:

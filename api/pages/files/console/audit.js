@@ -1,7 +1,8 @@
 // What operators did: who, when, to what, and for which request.
 import { el } from "../parts/dom.js";
 import { moment, title } from "../parts/words.js";
-import { Listing, nothingFound } from "./listing.js";
+import { listView } from "./list_view.js";
+import { nothingFound } from "./listing.js";
 import { link } from "./places.js";
 import { jobLink } from "./shown.js";
 
@@ -9,34 +10,23 @@ const COLUMNS = ["When", "By", "Did", "To", "Detail", "Request"];
 const TENANT_ACTIONS = /^(tenant|key)\./;
 
 export function audit({ client, place }) {
-  let { query } = place;
-  const listing = new Listing({
-    caption: "What operators did, the newest first",
-    columns: COLUMNS,
-    row,
-    path: "audit",
-    fold,
-    nothing: nothingFound(
-      "write of an operator",
-      "Whatever is changed here or by the program “darkroom” is noted, and by whom.",
-    ),
-  });
-  const node = el("div", { class: "stack" }, el("h1", {}, "Audit"), listing.node);
-  return {
+  return listView({
     heading: "Audit",
-    node,
-    get seconds() {
-      return listing.seconds;
-    },
-    turn: (next) => {
-      query = next;
-    },
-    load: (signal) =>
-      listing.load(
-        (cursor) => client.get("/ops/v1/audit", { limit: 200, cursor }, { signal }),
-        query,
+    client,
+    at: { query: place.query },
+    limit: 200,
+    list: {
+      caption: "What operators did, the newest first",
+      columns: COLUMNS,
+      row,
+      path: "audit",
+      fold,
+      nothing: nothingFound(
+        "write of an operator",
+        "Whatever is changed here or by the program “darkroom” is noted, and by whom.",
       ),
-  };
+    },
+  });
 }
 
 /** A move of many jobs is noted in steps: one line for those of one request. */

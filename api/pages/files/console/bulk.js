@@ -69,15 +69,15 @@ export function moveMany(client, name, query) {
         el(
           "p",
           {},
-          el("strong", { class: "large" }, count(many, "job")),
-          ` ${many === 1 ? "is" : "are"} ${filter.status ?? what} and ${many === 1 ? "fits" : "fit"}: ${filterWords(filter)}.`,
+          el("strong", { class: "large" }, count(many, `${filter.status ?? what} job`)),
+          ` ${many === 1 ? "fits" : "fit"}: ${filterWords(filter)}.`,
         ),
         more &&
           note("wait", "There are more: ten thousand at most are moved at once, the newest first."),
         el("p", { class: "soft" }, `${other} If more fit by then, none is moved.`),
         row(yes),
       );
-      yes.focus();
+      if (kind === "main") yes.focus();
     }
 
     async function perform(many, yes) {
@@ -142,8 +142,7 @@ export function moveMany(client, name, query) {
 }
 
 function filterWords(filter) {
-  const pairs = Object.entries(filter).map(
-    ([name, value]) => `${title(name).toLowerCase()} ${value}`,
-  );
-  return pairs.length ? pairs.join(", ") : "all tenants, without a filter";
+  const named = Object.entries(filter).filter(([name]) => name !== "status");
+  const pairs = named.map(([name, value]) => `${title(name).toLowerCase()} ${value}`);
+  return pairs.length ? pairs.join(", ") : "of all tenants";
 }

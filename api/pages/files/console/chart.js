@@ -21,12 +21,13 @@ const TICKS = 4;
 /**
  * A chart with a heading. `lines` are `{name, label, tone}`; `show({at, values, closed})` draws anew:
  * `at` times, `values` a column for each name with null for gaps, `closed` why the gate was closed.
- * `words` writes a number.
+ * `words` writes a number, `round` says where the scale ends.
  */
 export class Chart {
   #heading;
   #lines;
   #words;
+  #round;
   #drawing;
   #legend = el("ul", { class: "legend" });
   #reading = el("p", { class: "reading small-text", hidden: true });
@@ -37,7 +38,8 @@ export class Chart {
   #index = null;
   node;
 
-  constructor({ heading, lines, words }) {
+  constructor({ heading, lines, words, round = nice }) {
+    this.#round = round;
     this.#heading = heading;
     this.#lines = lines;
     this.#words = words;
@@ -93,7 +95,7 @@ export class Chart {
     const all = this.#lines
       .flatMap(({ name }) => this.#data.values[name])
       .filter((value) => value !== null);
-    return nice(Math.max(0, ...all));
+    return this.#round(Math.max(0, ...all));
   }
 
   #x(index) {
@@ -213,6 +215,16 @@ export class Chart {
       `${moment(at[this.#index])}: ${told.join(" · ")}${closed[this.#index] ? ` · no new calls (${closed[this.#index].replaceAll("_", " ")})` : ""}`,
     );
   }
+}
+
+/** What a scale of seconds may end at, in seconds: then whole days. */
+const TIMES = [
+  0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800,
+];
+
+/** A round length of time that is not below the value. */
+export function niceTime(value) {
+  return TIMES.find((time) => time >= value) ?? Math.ceil(value / 86_400) * 86_400;
 }
 
 /** A round number that is not below the value. */

@@ -7,7 +7,8 @@ import { actionButton } from "./acting.js";
 import { answerWords, deliveryCard, redeliverButton } from "./delivery.js";
 import { filterForm, localTime } from "./filter.js";
 import { DELIVERY_STATUSES } from "./known.js";
-import { Listing, nothingFound } from "./listing.js";
+import { listView } from "./list_view.js";
+import { nothingFound } from "./listing.js";
 import { deliveryBadge, jobLink, tenantLink, when } from "./shown.js";
 
 const FIELDS = [
@@ -30,28 +31,12 @@ const COLUMNS = [
 const AN_HOUR_MS = 3_600_000;
 
 export function deliveries({ client, may, live, place }) {
-  let { query } = place;
-  const filter = filterForm("deliveries", FIELDS);
-  const listing = new Listing({
-    caption: "Deliveries, the newest first",
-    columns: COLUMNS,
-    row,
-    path: "deliveries",
-    nothing: nothingFound("delivery", "They come about when a job asks for a webhook."),
-  });
-  const again = () => redeliverSince(client, query.tenant).then((done) => done && live.now());
+  const at = { query: place.query };
+  const again = () => redeliverSince(client, at.query.tenant).then((done) => done && live.now());
   const tools = actionButton(may, "Redeliver what failed…", again, {
     drawing: "send",
     title: "Counts them first",
   });
-  const node = el(
-    "div",
-    { class: "stack" },
-    el("div", { class: "row apart" }, el("h1", {}, "Deliveries"), tools),
-    filter.node,
-    listing.node,
-  );
-  filter.fits(query);
 
   function row(one) {
     const look = el(
@@ -87,22 +72,20 @@ export function deliveries({ client, may, live, place }) {
     }
   }
 
-  return {
+  return listView({
     heading: "Deliveries",
-    node,
-    get seconds() {
-      return listing.seconds;
+    client,
+    at,
+    tools,
+    filter: filterForm("deliveries", FIELDS),
+    list: {
+      caption: "Deliveries, the newest first",
+      columns: COLUMNS,
+      row,
+      path: "deliveries",
+      nothing: nothingFound("delivery", "They come about when a job asks for a webhook."),
     },
-    turn(next) {
-      query = next;
-      filter.fits(query);
-    },
-    load: (signal) =>
-      listing.load(
-        (cursor) => client.get("/ops/v1/deliveries", { ...query, limit: 50, cursor }, { signal }),
-        query,
-      ),
-  };
+  });
 }
 
 /** Counts what failed since a time, and has it sent again; gives whether it was. */

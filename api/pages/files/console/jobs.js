@@ -5,8 +5,10 @@ import { actionButton } from "./acting.js";
 import { moveMany } from "./bulk.js";
 import { filterForm } from "./filter.js";
 import { ERROR_CODES, STATUSES } from "./known.js";
-import { Listing, nothingFound } from "./listing.js";
+import { listView } from "./list_view.js";
+import { nothingFound } from "./listing.js";
 import { jobBadge, jobLink, tenantLink, when } from "./shown.js";
+import { statusLinks } from "./statuses.js";
 
 const FIELDS = [
   { name: "id", label: "Id", kind: "text", about: "job_…" },
@@ -22,16 +24,8 @@ const FIELDS = [
 const COLUMNS = ["Job", "Status", "Tenant", "Prompt", "Attempt", "Created", "Took", "Error"];
 
 export function jobs({ client, may, live, place }) {
-  let { query } = place;
-  const filter = filterForm("jobs", FIELDS);
-  const listing = new Listing({
-    caption: "Jobs, the newest first",
-    columns: COLUMNS,
-    row,
-    path: "jobs",
-    nothing: nothingFound("job", "They come as soon as a tenant asks for a picture."),
-  });
-  const act = (verb) => () => moveMany(client, verb, query).then((done) => done && live.now());
+  const at = { query: place.query };
+  const act = (verb) => () => moveMany(client, verb, at.query).then((done) => done && live.now());
   const tools = el(
     "div",
     { class: "row" },
@@ -45,33 +39,21 @@ export function jobs({ client, may, live, place }) {
       title: "Counts them first",
     }),
   );
-  const node = el(
-    "div",
-    { class: "stack" },
-    el("div", { class: "row apart" }, el("h1", {}, "Jobs"), tools),
-    filter.node,
-    listing.node,
-  );
-  filter.fits(query);
-
-  return {
+  return listView({
     heading: "Jobs",
-    node,
-    get seconds() {
-      return listing.seconds;
+    client,
+    at,
+    tools,
+    filter: filterForm("jobs", FIELDS),
+    beside: statusLinks(client),
+    list: {
+      caption: "Jobs, the newest first",
+      columns: COLUMNS,
+      row,
+      path: "jobs",
+      nothing: nothingFound("job", "They come as soon as a tenant asks for a picture."),
     },
-    turn(next) {
-      query = next;
-      filter.fits(query);
-    },
-    load(signal) {
-      const { cursor, ...rest } = query;
-      return listing.load(
-        (from) => client.get("/ops/v1/jobs", { ...rest, limit: 50, cursor: from }, { signal }),
-        { ...rest, ...(cursor && { cursor }) },
-      );
-    },
-  };
+  });
 }
 
 function row(job) {

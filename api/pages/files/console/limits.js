@@ -10,7 +10,7 @@ const NUMBERS = [
   ["daily_credits", "Credits a day", "By estimate, for each day of UTC. Empty: no budget"],
 ];
 const ACTIONS = [
-  ["", "Decided by the service"],
+  ["", "As usual: refuse new jobs"],
   ["hold", "Hold its jobs until midnight"],
   ["refuse", "Refuse new jobs"],
 ];

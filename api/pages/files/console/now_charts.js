@@ -1,6 +1,6 @@
 // The charts of the last hours.
 import { number, seconds } from "../parts/words.js";
-import { Chart } from "./chart.js";
+import { Chart, niceTime } from "./chart.js";
 
 /** What happened in the minute before each point: short steps alone would only show noise. */
 function perMinute({ points, step_seconds }, name) {
@@ -17,8 +17,8 @@ function perMinute({ points, step_seconds }, name) {
 
 /** Gives `{chart, read}` for each: `read(told)` makes of a history what the chart shows. */
 export function chartsOf() {
-  const chart = (heading, lines, words, read) => ({
-    chart: new Chart({ heading, lines, words }),
+  const chart = (heading, lines, words, read, round) => ({
+    chart: new Chart({ heading, lines, words, round }),
     read: (told) => ({
       at: told.points.at.map((at) => Date.parse(at)),
       closed: told.points.closed,
@@ -52,6 +52,7 @@ export function chartsOf() {
       [{ name: "oldest_age_seconds", label: "Oldest", tone: "wait" }],
       (value) => (value ? seconds(value) : "0 s"),
       plain,
+      niceTime,
     ),
     chart(
       "Retries and webhooks",

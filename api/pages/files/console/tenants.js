@@ -4,7 +4,8 @@ import { el } from "../parts/dom.js";
 import { number } from "../parts/words.js";
 import { actionButton } from "./acting.js";
 import { limitsForm } from "./limits.js";
-import { Listing, nothingFound } from "./listing.js";
+import { listView } from "./list_view.js";
+import { nothingFound } from "./listing.js";
 import { go, link } from "./places.js";
 import { showSecret } from "./secret.js";
 import { tenantLink, when } from "./shown.js";
@@ -22,21 +23,7 @@ const COLUMNS = [
 ];
 
 export function tenants({ client, may, place }) {
-  let { query } = place;
-  const listing = new Listing({
-    caption: "Tenants by name",
-    columns: COLUMNS,
-    row,
-    path: "tenants",
-    nothing: nothingFound("tenant", "Make the first one: a program needs a tenant's key."),
-  });
   const make = actionButton(may, "New tenant…", create, { drawing: "pencil", kind: "main" });
-  const node = el(
-    "div",
-    { class: "stack" },
-    el("div", { class: "row apart" }, el("h1", {}, "Tenants"), make),
-    listing.node,
-  );
 
   function create() {
     const form = limitsForm({
@@ -59,21 +46,19 @@ export function tenants({ client, may, place }) {
     }
   }
 
-  return {
+  return listView({
     heading: "Tenants",
-    node,
-    get seconds() {
-      return listing.seconds;
+    client,
+    at: { query: place.query },
+    tools: make,
+    list: {
+      caption: "Tenants by name",
+      columns: COLUMNS,
+      row,
+      path: "tenants",
+      nothing: nothingFound("tenant", "Make the first one: a program needs a tenant's key."),
     },
-    turn: (next) => {
-      query = next;
-    },
-    load: (signal) =>
-      listing.load(
-        (cursor) => client.get("/ops/v1/tenants", { limit: 50, cursor }, { signal }),
-        query,
-      ),
-  };
+  });
 }
 
 function row(one) {

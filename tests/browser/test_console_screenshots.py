@@ -1,0 +1,187 @@
+"""The main states of the console, as pictures; made when asked for, and looked at by people."""
+
+import itertools
+import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import redis
+from playwright.sync_api import expect
+
+from sandbox.waiting import wait_until
+from shared.store.observing import COUNTED
+from shared.store.scripts import HISTORY_KEPT, HISTORY_STEPS_MS
+from tests.browser.desk import Desk, ask, wait_for
+from tests.browser.screenshots import shoot
+from tests.browser.visit import Visit
+from tests.e2e.up import Up
+from tests.front_door import client_of
+from tests.integration.sandbox_client import Client
+from tests.receiver import receiver
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.screenshots]
+
+PROMPTS = (
+    "A lighthouse at dawn, seen through the red light of a darkroom",
+    "A pier in fog, 35 mm film",
+    "Still life with lemons and a brass lamp",
+    "A fox crossing a frozen river",
+    "The old library at night, rain on the windows",
+)
+STEP = HISTORY_STEPS_MS[0]
+#: An outage of the provider, in hours before now.
+OUTAGES = ((0.52, 0.41), (9.0, 8.2), (31.5, 30.9))
+
+
+def past(now: int) -> Iterator[tuple[int, dict[str, int | str]]]:
+    """Give what two days of work would have counted: time by time, and the counters then."""
+    chance, waiting = random.Random(7), 0
+    names = ("accepted", "started", "again", "succeeded", "failed", "canceled")
+    counts = dict.fromkeys(names, 0)
+    for number in range(HISTORY_KEPT * HISTORY_STEPS_MS[-1] // STEP, 1, -1):
+        hours = number * STEP / 3_600_000
+        closed = any(start > hours > end for start, end in OUTAGES)
+        usual = 5 + 3 * math.sin((hours + 3) / 24 * 2 * math.pi)
+        came = max(round(chance.gauss(usual, 1.5)), 0)
+        done = 0 if closed else min(waiting + came, round(chance.gauss(usual + 3, 1)))
+        failed = done > 0 and chance.random() < 0.04
+        again = chance.random() < (0.6 if closed else 0.03)
+        for name, more in zip(names, (came, done, again, done - failed, failed, 0), strict=True):
+            counts[name] += more
+        waiting += came - done
+        there = {"waiting": waiting, "running": min(done, 16), "webhooks": chance.randint(0, 2)}
+        why = {"oldest": waiting * 700, "closed": "provider_down" if closed else ""}
+        yield now - number * STEP, {**counts, **there, **why}
+
+
+def tell_a_past(stack: Up) -> None:
+    """Write into Redis what two days would have left there; no test could wait for them."""
+    with redis.Redis.from_url(stack.state["redis_url"], decode_responses=True) as client:
+        now = int(client.time()[0]) * 1000
+        client.delete(*(f"{{dr}}:history:{step}" for step in HISTORY_STEPS_MS))
+        pipe = client.pipeline(transaction=False)
+        for at, told in past(now):
+            for step in HISTORY_STEPS_MS:
+                if (now - at) % step == 0 and now - at <= HISTORY_KEPT * step:
+                    pipe.xadd(f"{{dr}}:history:{step}", dict(told), id=f"{at}-0")
+        pipe.execute()
+        totals = {_TOTALS.get(name, name): told[name] for name in COUNTED}
+        client.hset("{dr}:totals", mapping=totals)
+
+
+#: What a sample has under another name than the counters.
+_TOTALS = {"started": "running", "again": "queued"}
+
+
+@pytest.fixture(scope="module")
+def busy(stack: Up) -> Iterator[httpx.Client]:
+    """Give a stack that has worked: two days, two tenants, failures, a receiver that goes down."""
+    tell_a_past(stack)
+    provider = Client(stack.state["provider_url"])
+    with client_of(stack.state["api"], stack.state["ops_key"]) as operator, receiver() as hook:
+        limits = {"weight": 2, "max_running": 20, "max_queued": 10_000, "daily_credits": 500}
+        operator.post("/ops/v1/tenants", json={"name": "shop", **limits})
+        operator.post("/ops/v1/tenants", json={"name": "catalogue", "max_running": 8})
+        made = operator.post("/ops/v1/tenants/shop/keys", json={"label": "website"}).json()
+        down, refused = {"fault": "status", "status": 503}, {"fault": "failure_record"}
+        with client_of(stack.state["api"], made["key"]) as shop:
+            for number, prompt in enumerate(itertools.islice(itertools.cycle(PROMPTS), 20)):
+                provider.behave(*((down, refused) if number % 7 == 3 else (down, "ok")))
+                url = {"url": hook.url, "events": ["job.succeeded", "job.failed"]}
+                asked = {"prompt": prompt, "aspect_ratio": "16:9", "megapixels": "0.25"}
+                hook.status = 200 if number < 17 else 500
+                job_id = ask(shop, input=asked, webhook=url, tags=["spring"])
+                wait_for(shop, job_id, "failed" if number % 7 == 3 else "succeeded")
+            provider.behave()
+            yield shop
+
+
+@contextmanager
+def held(busy: httpx.Client, operator: httpx.Client) -> Iterator[None]:
+    """Let some jobs wait behind a queue that is paused."""
+    operator.post("/ops/v1/queues/generate/pause").raise_for_status()
+    try:
+        for prompt in PROMPTS * 3:
+            ask(busy, input={"prompt": prompt, "megapixels": "0.25"})
+        yield
+    finally:
+        body = {"filter": {"status": "queued"}, "expected_count": 100}
+        operator.post("/ops/v1/jobs/cancel", json=body).raise_for_status()
+        operator.post("/ops/v1/queues/generate/resume").raise_for_status()
+
+
+def test_now(visit: Visit, stack: Up, busy: httpx.Client) -> None:
+    with Desk.open(visit, stack) as desk:
+        expect(desk.page.get_by_role("img", name="Jobs per minute")).to_be_visible()
+        shoot(desk.page, "console")
+        visit.turn("dark")
+        desk.go("#/now?hours=24", "Now")
+        expect(desk.page.locator("a[aria-current=true]")).to_have_text("24 hours")
+        shoot(desk.page, "console-dark")
+
+
+def test_why_jobs_wait(visit: Visit, stack: Up, busy: httpx.Client) -> None:
+    with Desk.open(visit, stack) as desk, held(busy, desk.operator):
+        expect(desk.page.get_by_text("Paused by an operator")).to_be_visible()
+        shoot(desk.page, "console-paused")
+        visit.page.set_viewport_size({"width": 390, "height": 844})
+        shoot(desk.page, "console-phone")
+        visit.turn("dark")
+        desk.go("#/jobs?status=queued", "Jobs")
+        expect(desk.rows).to_have_count(15)
+        desk.rows.first.scroll_into_view_if_needed()
+        shoot(desk.page, "console-phone-dark")
+
+
+def test_jobs(visit: Visit, stack: Up, busy: httpx.Client) -> None:
+    with Desk.open(visit, stack, "#/jobs") as desk:
+        expect(desk.rows.first).to_be_visible()
+        shoot(desk.page, "console-jobs")
+        desk.go("#/jobs?tenant=shop&status=failed", "Jobs")
+        expect(desk.rows).to_have_count(3)
+        desk.button("Retry all that fit…").click()
+        expect(desk.dialog.get_by_role("button", name="Retry 3 jobs")).to_be_visible()
+        shoot(desk.page, "console-retry")
+
+
+def test_job(visit: Visit, stack: Up, busy: httpx.Client) -> None:
+    with Desk.open(visit, stack) as desk:
+        failed = desk.read("jobs?tenant=shop&status=failed&limit=1")["data"][0]["id"]
+        desk.go(f"#/jobs/{failed}", failed)
+        expect(desk.page.get_by_text("status 503:")).to_be_visible()
+        shoot(desk.page, "console-job")
+        visit.turn("dark")
+        done = desk.read("jobs?tenant=shop&status=succeeded&limit=1")["data"][0]["id"]
+        desk.go(f"#/jobs/{done}", done)
+        visit.wait_for("document.querySelector('img.picture')?.naturalWidth > 0")
+        shoot(desk.page, "console-job-dark")
+
+
+def test_deliveries_and_workers(
+    visit: Visit, stack: Up, busy: httpx.Client, provider: Client
+) -> None:
+    with Desk.open(visit, stack, "#/deliveries") as desk:
+        expect(desk.rows.first).to_be_visible()
+        shoot(desk.page, "console-deliveries")
+        provider.behave(latency_seconds=30)
+        jobs = [ask(busy, input={"prompt": prompt}) for prompt in PROMPTS]
+        desk.go("#/workers", "Workers")
+        expect(desk.rows).to_have_count(len(jobs))
+        wait_until(lambda: not desk.read("workers")["untold"], "the workers to tell")
+        expect(desk.page.get_by_text("Begun a moment ago")).to_have_count(0)
+        shoot(desk.page, "console-workers")
+        for job_id in jobs:
+            busy.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
+
+
+def test_tenants_and_audit(visit: Visit, stack: Up, busy: httpx.Client) -> None:
+    with Desk.open(visit, stack, "#/tenants/shop") as desk:
+        expect(desk.row("website")).to_be_visible()
+        shoot(desk.page, "console-tenant")
+        visit.turn("dark")
+        desk.go("#/audit", "Audit")
+        expect(desk.rows.first).to_be_visible()
+        shoot(desk.page, "console-audit-dark")
