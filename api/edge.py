@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from api.problems import Problem, answer, problem_of
 from shared import metrics
@@ -107,7 +107,8 @@ class _Exchange:
         """Let all that is told of this request name it."""
         self._scope[SPAN] = self._span = span
         trace = self._scope[TRACE] = span.traceparent or self._scope[TRACE]
-        # each request has a task, and so a context, of its own
+        # a task of its own has a context of its own, but for what a pipelining client sent before
+        clear_contextvars()
         bind_contextvars(request_id=self._scope[REQUEST_ID], **logged(trace))
 
     def check_length(self) -> None:

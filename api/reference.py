@@ -61,6 +61,7 @@ _ACCEPTING = (
         maxLength=255,
     ),
     parameter("header", "Prefer", "`wait=N`, 1 to 60 seconds", **TEXT),
+    parameter("header", "traceparent", "Your trace: job and webhooks become part of it", **TEXT),
 )
 _ACCEPTED: Mapping[int | str, Told] = {
     202: in_json(

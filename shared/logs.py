@@ -35,8 +35,9 @@ _QUIET = (
     "celery.redirected",
 )
 
-#: Says the same with a trace each second for as long as Redis is full; our own lines say it too.
-_REPEATS = "kombu.transport.redis"
+#: They say the same each second: while Redis is full, with a trace (our own lines say it too), and
+#: while the collector of traces is away.
+_REPEATS = ("kombu.transport.redis", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
 
 class Once(logging.Filter):
@@ -101,7 +102,11 @@ def configure(settings: Settings) -> None:
         structlog.processors.UnicodeDecoder(),
     ]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -119,7 +124,8 @@ def configure(settings: Settings) -> None:
         own.handlers, own.propagate = [], True
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger(_REPEATS).filters = [Once()]
+    for name in _REPEATS:
+        logging.getLogger(name).filters = [Once()]
 
 
 def _last(*, human: bool) -> list[Processor]:

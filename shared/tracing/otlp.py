@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
@@ -24,7 +25,7 @@ from shared.tracing.spans import NOTHING, Fact, Kind, Span
 
 #: What is not sent yet is lost with a process that is killed.
 SEND_AFTER_MS = 1000
-#: A collector that is away holds nobody up for longer, also at the end of a process.
+#: A collector that is away takes so long for each batch, and holds up the end of a process so long.
 SEND_SECONDS = 3.0
 
 _KINDS = {
@@ -100,8 +101,10 @@ class Otlp:
         span.end(max(began_ms, ended_ms) * 1_000_000)
 
     def close(self) -> None:
-        """Send what is not sent yet."""
-        self._provider.shutdown()
+        """Send what is not sent yet; where that takes too long it is lost."""
+        sending = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
+        sending.start()
+        sending.join(SEND_SECONDS)
 
 
 class _Step:

@@ -18,13 +18,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     if lines:
         terminalreporter.section("alerts")
-        head = f"{'alert':<34} {'fault':<36} {'fired after':>11} {'resolved after':>14}"
+        head = f"{'alert':<38} {'fault':<36} {'fired after':>11} {'resolved after':>14}"
         terminalreporter.write_line("\n".join((head, *lines)))
 
 
 @pytest.fixture
 def tell(record_property: Any) -> Any:
     def note(alert: str, what: str, fired: float, resolved: float) -> None:
-        record_property(SEEN, f"{alert:<34} {what:<36} {fired:>9.0f} s {resolved:>12.0f} s")
+        record_property(SEEN, f"{alert:<38} {what:<36} {fired:>9.1f} s {resolved:>12.1f} s")
 
     return note

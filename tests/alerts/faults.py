@@ -60,9 +60,12 @@ def deliver_away(here: Ground) -> AbstractContextManager[None]:
 @contextmanager
 def workers_lost(here: Ground) -> Iterator[None]:
     """Kill both workers while each of their threads waits for the provider."""
-    here.here.provider.behave(latency_seconds=5)
-    jobs = here.ask(2 * THREADS)
-    here.wait_for(jobs, "calling")
+    here.here.provider.behave(latency_seconds=10)
+    here.ask(2 * THREADS)
+    wait_until(
+        lambda: int(here.world.client.zcard("{dr}:q:jobs:leases")) == 2 * THREADS,
+        "each thread at a job",
+    )
     with _away(*here.generate):
         here.here.provider.behave()
     yield

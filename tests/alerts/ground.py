@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 
-from sandbox.waiting import wait_until
 from tests.fleet import Api, Crew, Fleet, fleet
 from tests.receiver import Receiver, receiver
 from tests.scraped import Prometheus, prometheus, quicker
@@ -60,12 +59,6 @@ class Ground:
         made = [self.http.post("/v1/jobs", json=self.body(url, **fields)) for _ in range(count)]
         assert {answer.status_code for answer in made} == {202}
         return [str(answer.json()["id"]) for answer in made]
-
-    def wait_for(self, jobs: Sequence[str], *states: str, seconds: float = 60) -> None:
-        def are() -> bool:
-            return all(self.world.read(job, "").job.state.value in states for job in jobs)
-
-        wait_until(are, f"{len(jobs)} jobs to be {' or '.join(states)}", seconds=seconds)
 
 
 @contextmanager

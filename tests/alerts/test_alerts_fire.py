@@ -67,7 +67,7 @@ def test_an_objective_that_is_missed_pages_and_opens_a_ticket(
         paged = time.monotonic() - began
         wait_for_firing(here, case, ticket)
         opened = time.monotonic() - began
-    ended, over_at = time.monotonic(), time.time()
+        ended, over_at = time.monotonic(), time.time()
     # then
     wait_for_end(here, case, page)
     tell(f"{case.alert} ({page})", case.what, paged, time.monotonic() - ended)
@@ -101,7 +101,7 @@ def test_a_fault_makes_its_alert_fire_and_its_end_ends_it(
     with case.fault(here):
         wait_for_firing(here, case, severity)
         fired = time.monotonic() - began
-    ended = time.monotonic()
+        ended = time.monotonic()
     # then
     wait_for_end(here, case, severity)
     where = "".join(f" {word}" for word in case.labels.values())

@@ -1,7 +1,9 @@
-"""The Kubernetes files: whole, built by kustomize where it is there, and right by their schemas."""
+"""The Kubernetes files: whole, built by kustomize, and right by their schemas."""
 
-import shutil
+import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import yaml
 
 from deploy import cluster
 from shared.settings import PREFIX, Settings
+from tests import node
 from tests.deploy.compose import ROOT, services
 from worker.life import GRACE_SECONDS
 
@@ -18,6 +21,8 @@ FOLDER = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("sandbox", "production")
 VERSION = "1.34"
 OURS = ("darkroom-api", "darkroom-worker-generate", "darkroom-worker-deliver")
+#: JavaScript packages with the schemas of what operators read.
+SCHEMAS = node.HOME / "kubernetes"
 #: Kinds of operators: their schemas are not Kubernetes' own.
 FOREIGN = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}
 
@@ -85,6 +90,39 @@ def test_an_overlay_builds_and_what_it_builds_follows_the_schemas(overlay: str) 
     kinds = {(one["kind"], one["metadata"]["name"]) for one in built}
     assert {("Deployment", name) for name in OURS} <= kinds
     assert {("PodDisruptionBudget", name) for name in OURS} <= kinds
+
+
+def test_what_operators_read_follows_their_own_schemas() -> None:
+    node.install(SCHEMAS)
+    foreign = [one for one in _build("production") if one["kind"] in FOREIGN]
+    wrong = {**foreign[0], "spec": {"surely": "not"}}
+
+    told = node.run(SCHEMAS / "validate.mjs", "\n".join(map(json.dumps, [*foreign, wrong])))
+
+    *judged, last = map(json.loads, told.splitlines())
+    assert {one["kind"] for one in judged} == FOREIGN
+    assert [one for one in judged if one["fault"]] == []
+    assert last["fault"]
+
+
+def test_traces_are_one_component_more(tmp_path: Path) -> None:
+    up = os.path.relpath(FOLDER, tmp_path)
+    wanted = {
+        "resources": [f"{up}/base"],
+        "components": [f"{up}/components/tracing"],
+        "configMapGenerator": [{"name": "darkroom-settings", "literals": ["DARKROOM_S3_REGION=x"]}],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
+
+    built = _built(tmp_path)
+
+    [settings] = [one["data"] for one in built if one["kind"] == "ConfigMap"]
+    assert settings == {
+        "DARKROOM_S3_REGION": "x",
+        "DARKROOM_OTLP_ENDPOINT": "http://otel-collector.monitoring:4318",
+    }
+    names = {one["metadata"]["name"] for one in built if one["kind"] == "NetworkPolicy"}
+    assert "darkroom-traces" in names
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -158,11 +196,13 @@ def test_what_is_written_by_a_program_is_what_it_would_write() -> None:
 
 
 def _build(overlay: str) -> list[dict[str, Any]]:
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("kubectl is not here, which builds the overlays")
+    return _built(FOLDER / "overlays" / overlay)
+
+
+def _built(kustomization: Path) -> list[dict[str, Any]]:
+    kubectl = Path(sys.executable).with_name("kubectl")
     built = subprocess.run(
-        [kubectl, "kustomize", FOLDER / "overlays" / overlay],
+        [kubectl, "kustomize", kustomization],
         capture_output=True,
         text=True,
         check=False,

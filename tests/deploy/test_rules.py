@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from deploy import objectives
+from tests.deploy import debian
 from tests.deploy.alert_cases import CASES, Case
 from tests.deploy.compose import ROOT
 from tests.deploy.prometheus import program
@@ -57,6 +58,17 @@ def test_promtool_accepts_the_configuration_of_compose() -> None:
     )
 
     assert ran.returncode == 0, ran.stderr + ran.stdout
+
+
+def test_alertmanager_takes_its_configuration() -> None:
+    amtool = debian.program("amtool", "prometheus-alertmanager")
+    config = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+
+    checked = subprocess.run(
+        [amtool, "check-config", config], capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_every_alert_is_tried() -> None:

@@ -12,7 +12,7 @@ from tests.collector import Collector, Seen, collector
 from tests.faults.service import Service, service
 from tests.faults.traps import Trap
 
-pytestmark = pytest.mark.xdist_group("main")
+pytestmark = pytest.mark.xdist_group("tracing")
 
 CALLERS_SPAN = "00f067aa0ba902b7"
 SERVER, CLIENT, CONSUMER = 2, 3, 5
