@@ -93,18 +93,27 @@ def _lateness(job: Job) -> int:
 
 
 def paid(facts: Facts) -> Line:
-    """I2: nothing is paid for that is not accounted for."""
+    """I2: nothing is paid for that is not accounted for; jobs of one prompt answer together."""
     faults, total, extra = [], 0, 0
-    for job in facts.jobs.values():
-        bought = sum(call["paid"] for call in facts.asked.get(_prompt(job), ()))
-        allowed = job.run + job.unknown_outcomes + job.regenerated
-        total, extra = total + bought, extra + max(bought - job.run, 0)
-        if bought > allowed or bought > job.run * MOST_PAID:
-            faults.append(f"{job.id} was paid {bought} times, {allowed} allowed")
-        if job.state is State.SUCCEEDED and not bought:
-            faults.append(f"{job.id} succeeded and was never paid")
+    for prompt, jobs in _by_prompt(facts.jobs.values()).items():
+        bought = sum(call["paid"] for call in facts.asked.get(prompt, ()))
+        runs = sum(job.run for job in jobs)
+        allowed = runs + sum(job.unknown_outcomes + job.regenerated for job in jobs)
+        total, extra = total + bought, extra + max(bought - runs, 0)
+        name = "+".join(job.id for job in jobs)
+        if bought > min(allowed, runs * MOST_PAID):
+            faults.append(f"{name} was paid {bought} times, {allowed} allowed")
+        if bought < any(job.state is State.SUCCEEDED for job in jobs):
+            faults.append(f"{name} succeeded and was never paid")
     unknown = sum(job.unknown_outcomes for job in facts.jobs.values())
     return Line("I2 paid", {"calls": total, "extra": extra, "unknown": unknown}, faults)
+
+
+def _by_prompt(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(_prompt(job), []).append(job)
+    return found
 
 
 def stored(facts: Facts) -> Line:
