@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sandbox.waiting import NeverCame, wait_until
-from tests.faults.ledger import Line, check_ledger, faults_of, read_facts
+from tests.faults.facts import read_facts
+from tests.faults.ledger import Line, check_ledger, faults_of
 from tests.faults.service import Service
 
 #: Notes the figures of a fault: row, what was done, figures by name.

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +23,9 @@ from sandbox.servers import is_free, s3_command, s3_environment
 from sandbox.waiting import wait_for_http, wait_for_redis, wait_until
 from tests.e2e.up import as_list
 from tests.faults.service import Service
+
+#: How a slow server spends its time.
+WORKS_SECONDS, RESTS_SECONDS = 0.1, 0.2
 
 
 def _has_ended(pid: int) -> bool:
@@ -74,6 +78,64 @@ def black_hole(here: Service, name: str) -> Iterator[None]:
             thread.join(5)
             for one in taken:
                 one.close()
+
+
+class _Unavailable(BaseHTTPRequestHandler):
+    """Says what a storage says that is asked too much."""
+
+    # HTTP/1.0: no connection outlives the answer, and so the harm
+    said = b"<?xml version='1.0'?><Error><Code>SlowDown</Code></Error>"
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(503)
+        self.send_header("content-type", "application/xml")
+        self.send_header("content-length", str(len(self.said)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(self.said)
+
+    do_GET = do_HEAD = do_POST = do_DELETE = do_PUT  # noqa: N815  their names are the base's
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def unavailable(here: Service) -> Iterator[None]:
+    """Let a storage that answers 503 to everything take the place of ours."""
+    with (
+        absent(here, "s3") as port,
+        ThreadingHTTPServer(("127.0.0.1", port), _Unavailable) as server,
+    ):
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def slow(here: Service, name: str) -> Iterator[None]:
+    """Let a server work a third of the time only."""
+    pid, over = pid_of(here, name), threading.Event()
+
+    def hold_up() -> None:
+        while not over.wait(WORKS_SECONDS):
+            os.kill(pid, signal.SIGSTOP)
+            over.wait(RESTS_SECONDS)
+            os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=hold_up)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _take(hole: socket.socket, taken: list[socket.socket]) -> None:

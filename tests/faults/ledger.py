@@ -5,24 +5,16 @@ After every fault: `python -m tests.faults.ledger DIR [FILE]` for the stack that
 `python -m tests.receiver FILE` wrote, whose address the jobs of the stack were given.
 """
 
-import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import httpx
-from minio import Minio
-
-from shared.jobs import Job, State, Status
-from shared.store import reading
-from shared.store.usage import usage
-from tests.receiver import Received, read_received
-from tests.store import World
+from shared.jobs import Job, State
+from tests.faults.facts import Facts, is_of, read_facts
+from tests.receiver import read_received
 
 #: What would give a signed address away, the provider's or the storage's.
 SIGNED = ("X-Signature=", "X-Amz-Signature=")
@@ -42,25 +34,6 @@ class Line(NamedTuple):
         told = ", ".join(f"{name} {value}" for name, value in self.figures.items())
         verdict = "; ".join(self.faults[:5]) if self.faults else "holds"
         return f"{self.name}: {verdict} ({told})"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What everyone else wrote down, read once."""
-
-    jobs: Mapping[str, Job]
-    #: the provider's generate calls by prompt
-    asked: Mapping[str, list[Mapping[str, Any]]]
-    #: sha256 by key of all that is stored, and what is to be deleted
-    objects: Mapping[str, str]
-    trash: frozenset[str]
-    received: Sequence[Received] | None
-    slots: Mapping[str, float]
-    logs: Sequence[Path]
-    secrets: Sequence[str]
-    metrics: Mapping[str, float]
-    #: jobs in the whole service by status, where `jobs` has only some of them
-    everything: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_ledger(facts: Facts) -> list[Line]:
@@ -93,18 +66,27 @@ def _lateness(job: Job) -> int:
 
 
 def paid(facts: Facts) -> Line:
-    """I2: nothing is paid for that is not accounted for."""
+    """I2: nothing is paid for that is not accounted for; jobs of one prompt answer together."""
     faults, total, extra = [], 0, 0
-    for job in facts.jobs.values():
-        bought = sum(call["paid"] for call in facts.asked.get(_prompt(job), ()))
-        allowed = job.run + job.unknown_outcomes + job.regenerated
-        total, extra = total + bought, extra + max(bought - job.run, 0)
-        if bought > allowed or bought > job.run * MOST_PAID:
-            faults.append(f"{job.id} was paid {bought} times, {allowed} allowed")
-        if job.state is State.SUCCEEDED and not bought:
-            faults.append(f"{job.id} succeeded and was never paid")
+    for prompt, jobs in _by_prompt(facts.jobs.values()).items():
+        bought = sum(call["paid"] for call in facts.asked.get(prompt, ()))
+        runs = sum(job.run for job in jobs)
+        allowed = runs + sum(job.unknown_outcomes + job.regenerated for job in jobs)
+        total, extra = total + bought, extra + max(bought - runs, 0)
+        name = "+".join(job.id for job in jobs)
+        if bought > min(allowed, runs * MOST_PAID):
+            faults.append(f"{name} was paid {bought} times, {allowed} allowed")
+        if bought < any(job.state is State.SUCCEEDED for job in jobs):
+            faults.append(f"{name} succeeded and was never paid")
     unknown = sum(job.unknown_outcomes for job in facts.jobs.values())
     return Line("I2 paid", {"calls": total, "extra": extra, "unknown": unknown}, faults)
+
+
+def _by_prompt(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(_prompt(job), []).append(job)
+    return found
 
 
 def stored(facts: Facts) -> Line:
@@ -116,7 +98,7 @@ def stored(facts: Facts) -> Line:
         told[job.image.key] = job.id
         if facts.objects.get(job.image.key) != job.image.sha256:
             faults.append(f"{job.id} has not the object that it tells of")
-    orphans = [key for key in facts.objects.keys() - told.keys() if _is_of(key, facts.jobs)]
+    orphans = [key for key in facts.objects.keys() - told.keys() if is_of(key, facts.jobs)]
     faults += [f"{key} is nobody's" for key in orphans if key not in facts.trash]
     return Line("I3 stored", {"objects": len(told), "in the trash": len(orphans)}, faults)
 
@@ -185,103 +167,9 @@ def _prompt(job: Job) -> str:
     return str(job.spec.input["prompt"])
 
 
-def _is_of(key: str, jobs: Iterable[str]) -> bool:
-    return any(key.rpartition("/")[2].startswith(job) for job in jobs)
-
-
 def _sum(facts: Facts, name: str, label: str) -> float:
     found = (value for key, value in facts.metrics.items() if key.startswith(name) and label in key)
     return sum(found)
-
-
-# reading --------------------------------------------------------------------------------------
-
-
-def read_facts(
-    state: Mapping[str, Any],
-    data: Path,
-    *,
-    jobs: Iterable[str] | None = None,
-    received: Sequence[Received] | None = None,
-) -> Facts:
-    """Read everything of the stack in `data`, of which `state` tells; all jobs, or only some."""
-    tenant = str(state["tenant"])
-    with closing(World(state["redis_url"])) as world:
-        ids = (
-            list(jobs) if jobs is not None else world.client.zrange(f"{{dr}}:jobs:{tenant}", 0, -1)
-        )
-        found = {str(one): world.read(str(one), "").job for one in ids}
-        return Facts(
-            jobs=found,
-            asked=_asked(str(state["provider_url"])),
-            objects=_objects(state["s3"], found),
-            trash=frozenset(world.trash()),
-            received=received,
-            slots=_slots(world, tenant),
-            logs=sorted((data / "logs").glob("*.log")),
-            secrets=[
-                *(state[name] for name in ("api_key", "ops_key", "webhook_secret")),
-                state["s3"]["secret_key"],
-            ],
-            metrics=_metrics(state["metrics"]),
-            everything={
-                str(k): int(v)
-                for k, v in world.store.run(reading.facts()).jobs.items()
-                if k in set(Status)
-            },
-        )
-
-
-def _asked(url: str) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for call in httpx.get(f"{url}/_sandbox/calls", timeout=30).json()["calls"]:
-        if call["kind"] == "generate":
-            found.setdefault(str(call["prompt"]), []).append(call)
-    return found
-
-
-def _objects(s3: Mapping[str, Any], jobs: Mapping[str, Job]) -> dict[str, str]:
-    access = {"access_key": s3["access_key"], "secret_key": s3["secret_key"]}
-    client = Minio(s3["endpoint"], secure=False, region="us-east-1", **access)
-    keys = [str(one.object_name) for one in client.list_objects(s3["bucket"], recursive=True)]
-    return {key: _sha256(client, s3["bucket"], key) for key in keys if _is_of(key, jobs)}
-
-
-def _sha256(client: Minio, bucket: str, key: str) -> str:
-    response = client.get_object(bucket, key)
-    try:
-        return hashlib.sha256(response.data).hexdigest()
-    finally:
-        response.close()
-        response.release_conn()
-
-
-def _slots(world: World, tenant: str) -> dict[str, float]:
-    facts = world.store.run(reading.facts())
-    running = world.client.hget(f"{{dr}}:q:jobs:group:{tenant}", "running")
-    return {
-        "leases": sum(facts.in_flight.values()),
-        "running": int(running or 0),
-        "waiting": sum(facts.depth.values()),
-        "queued": facts.jobs.get("queued", 0),
-        "webhooks": facts.webhook_pending,
-        "promised": world.store.run(usage(tenant, days=1)).promised,
-    }
-
-
-def _metrics(urls: Iterable[str]) -> dict[str, float]:
-    total: Counter[str] = Counter()
-    for name, value in _samples(urls):
-        total[name] += value  # type: ignore[assignment]  # a Counter adds fractions as well
-    return dict(total)
-
-
-def _samples(urls: Iterable[str]) -> Iterator[tuple[str, float]]:
-    for url in urls:
-        for line in httpx.get(url, timeout=10).text.splitlines():
-            if not line.startswith("#"):
-                name, _, value = line.rpartition(" ")
-                yield name, float(value)
 
 
 def main(directory: Path, kept: Path | None = None) -> int:

@@ -4,7 +4,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +81,13 @@ class Service:
         assert made.status_code == 202, made.text
         return str(made.json()["id"])
 
+    def create_meeting(self, step: Mapping[str, object], **fields: Any) -> str:
+        """Create a job whose call meets this step of the provider, and wait until it has."""
+        self.provider.behave(step)
+        job_id = self.create(**fields)
+        wait_until(lambda: bool(self.calls([job_id])), "the call")
+        return job_id
+
     def create_many(self, count: int) -> list[str]:
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(lambda _: self.create(), range(count)))
@@ -99,6 +106,11 @@ class Service:
 
         wait_until(are_final, f"the end of {len(jobs)} jobs", seconds=seconds)
         return [self.job(one) for one in jobs]
+
+    def outcome(self, job_id: str) -> tuple[str, str | None, int, int]:
+        """Wait for the end; gives state, error code, attempts, and pictures paid for."""
+        (job,) = self.wait_for_end([job_id])
+        return job.state.value, job.error_code, job.attempt, self.paid(job_id)
 
     def wait_for_webhooks(self, jobs: Iterable[str], *, seconds: float = 60) -> None:
         """Wait until each job was told of."""
@@ -165,6 +177,12 @@ class Service:
         wait_until(serves, "all workers", seconds=seconds)
 
     # storage
+
+    def stored(self, job_id: str) -> list[str]:
+        """Give the keys of all that is stored of a job."""
+        client, bucket = self.storage()
+        keys = (str(one.object_name) for one in client.list_objects(bucket, recursive=True))
+        return [key for key in keys if job_id in key]
 
     def storage(self) -> tuple[Minio, str]:
         s3 = self.state["s3"]

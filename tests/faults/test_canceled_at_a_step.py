@@ -1,7 +1,8 @@
-"""Row 16: a job is canceled while its worker stands at each step, and nothing is left of it."""
+"""Row 16: a job is canceled at each step of its worker; every other wish meets every state."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import httpx
 import pytest
 
 from sandbox.waiting import wait_until
@@ -76,3 +77,85 @@ def test_a_canceled_job_that_was_bought_is_sent_again_unpaid(
     assert (job.state, job.run, here.paid(job_id)) == (State.SUCCEEDED, 2, 1)
     audit(here, [job_id])
     tell(16, "canceled after the call, sent again", paid=1)
+
+
+PAUSED = frozenset({"queued", "canceled"})
+#: What is answered to each wish in each state.
+WISHES: Mapping[str, Mapping[str, int]] = {
+    "queued": {"retry": 409, "reproduce": 202, "delete": 409, "cancel": 200},
+    "running": {"retry": 409, "reproduce": 202, "delete": 409, "cancel": 200},
+    "succeeded": {"cancel": 409, "retry": 409, "reproduce": 202, "delete": 204},
+    "failed": {"cancel": 409, "retry": 200, "reproduce": 202, "delete": 204},
+    "canceled": {"cancel": 409, "retry": 200, "reproduce": 202, "delete": 204},
+}
+
+
+def pause(here: Service, *, wanted: bool) -> None:
+    """Let no job begin, or let them begin again."""
+    gate = here.world.client
+    if wanted:
+        gate.hset("{dr}:gate", "paused:generate", "1")
+    else:
+        gate.hdel("{dr}:gate", "paused:generate")
+
+
+def brought_to(here: Service, state: str) -> str:
+    """Give a job in this state; where it is queued or canceled, the queue is paused."""
+    pause(here, wanted=state in PAUSED)
+    if state == "running":
+        return here.create_meeting({"fault": "ok", "latency_seconds": 1})
+    here.provider.behave({"fault": "failure_record"} if state == "failed" else "ok")
+    job_id = here.create()
+    if state == "canceled":
+        here.http.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
+    elif state != "queued":
+        here.wait_for_end([job_id])
+    return job_id
+
+
+def wish(here: Service, job_id: str, what: str) -> httpx.Response:
+    method, end = ("DELETE", "") if what == "delete" else ("POST", f"/{what}")
+    return here.http.request(method, f"/v1/jobs/{job_id}{end}")
+
+
+@pytest.mark.parametrize("state", WISHES)
+def test_each_wish_in_each_state_is_answered_as_promised_and_holds_no_slot(
+    here: Service, audit: Audit, tell: Tell, state: str
+) -> None:
+    # given
+    jobs: set[str] = set()
+    answers: dict[str, int] = {}
+    # when
+    for what in WISHES[state]:
+        job_id = brought_to(here, state)
+        assert here.http.get(f"/v1/jobs/{job_id}").json()["status"] == state
+        if (what, WISHES[state][what]) == ("delete", 204):
+            continue
+        answer = wish(here, job_id, what)
+        answers[what] = answer.status_code
+        jobs |= {job_id, str(answer.json().get("id", job_id))}
+        if state not in PAUSED:
+            here.wait_for_end(jobs)
+    pause(here, wanted=False)
+    # then
+    assert answers.items() <= WISHES[state].items()
+    here.wait_for_end(jobs)
+    audit(here, jobs)
+    tell(16, f"wishes to a job that is {state}", **answers)
+
+
+def test_a_final_job_that_is_deleted_is_gone_and_its_picture_with_it(
+    here: Service, audit: Audit, tell: Tell
+) -> None:
+    # the last of this service: its metrics count what is no longer there
+    for state in ("succeeded", "failed", "canceled"):
+        job_id = brought_to(here, state)
+        keys = set(here.stored(job_id))
+        assert len(keys) == (state == "succeeded")
+        assert wish(here, job_id, "delete").status_code == WISHES[state]["delete"]
+        assert here.http.get(f"/v1/jobs/{job_id}").status_code == 404
+        assert set(here.stored(job_id)) <= set(here.world.trash())
+        assert wish(here, job_id, "delete").status_code == 404
+    pause(here, wanted=False)
+    wait_until(lambda: here.slots() == (0, 0), "the slots")
+    tell(16, "deleted in each final state", answers=204, then=404)

@@ -4,14 +4,20 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sandbox.waiting import wait_until
 from shared.jobs import State
+from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import LEASE_SECONDS, Service, service
 from tests.faults.traps import Trap
+from worker.life import GRACE_SECONDS
+
+#: Beyond the grace, for the last words.
+SPARE_SECONDS = 5.0
 
 pytestmark = pytest.mark.xdist_group("faults-2")
 
@@ -55,8 +61,9 @@ def test_the_late_writes_of_a_worker_that_was_frozen_are_refused(
     tell(3, f"frozen {step}", final_after=took, calls=calls)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda one: one.name)
 def test_workers_stopped_one_after_the_other_lose_no_lease_of_a_long_call(
-    here: Service, audit: Audit, tell: Tell
+    here: Service, audit: Audit, tell: Tell, number: signal.Signals
 ) -> None:
     # given calls that take longer than a lease
     here.wait_until_whole()
@@ -67,7 +74,7 @@ def test_workers_stopped_one_after_the_other_lose_no_lease_of_a_long_call(
     began = time.monotonic()
     for name, times in (("generate-1", 1), ("generate-2", 5)):
         for _ in range(times):
-            here.send(name, signal.SIGTERM)
+            here.send(name, number)
     # then
     done = here.wait_for_end(jobs, seconds=60)
     took = time.monotonic() - began
@@ -75,4 +82,41 @@ def test_workers_stopped_one_after_the_other_lose_no_lease_of_a_long_call(
     assert {job.state for job in done} == {State.SUCCEEDED}
     assert {(job.crashes, job.attempt, here.paid(job.id)) for job in done} == {(0, 1, 1)}
     audit(here, jobs)
-    tell(4, "SIGTERM once and five times", jobs=len(jobs), all_final_after=took, rescued=0)
+    tell(4, f"{number.name} once and five times", jobs=len(jobs), all_final_after=took, rescued=0)
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[Service]:
+    """A service whose workers have the least grace, and fetch for longer."""
+    grace = {
+        "DARKROOM_PROVIDER_TIMEOUT_SECONDS": "1",
+        "DARKROOM_DOWNLOAD_TIMEOUT_SECONDS": "60",
+    }
+    with service(tmp_path, workers=1, concurrency=4, **grace) as running:
+        yield running
+
+
+def test_what_outlasts_the_grace_is_given_back_and_is_done_by_another_unpaid(
+    hasty: Service, audit: Audit, tell: Tell, in_time: InTime
+) -> None:
+    # given downloads that last longer than the grace
+    drip = {"fault": "slow_drip", "bytes": 10, "seconds": 1, "times": 1}
+    hasty.provider.behave(default=drip)
+    jobs = hasty.create_many(4)
+    wait_until(lambda: downloads(hasty) >= 4, "the downloads")
+    # when
+    began = time.monotonic()
+    stopped = hasty.send("generate-1", signal.SIGTERM)
+    wait_until(lambda: hasty.pid("generate-1") != stopped, "the end of the worker")
+    ended = time.monotonic() - began
+    # then
+    in_time(ended, 1 + GRACE_SECONDS + SPARE_SECONDS)
+    done = hasty.wait_for_end(jobs)
+    assert {job.state for job in done} == {State.SUCCEEDED}
+    assert {(job.crashes, job.attempt, hasty.paid(job.id)) for job in done} == {(0, 1, 1)}
+    audit(hasty, jobs)
+    tell(4, "SIGTERM, longer than the grace of 11 s", jobs=4, ended_after=ended, paid=4)
+
+
+def downloads(here: Service) -> int:
+    return [call["kind"] for call in here.provider.calls()].count("download")

@@ -4,11 +4,14 @@ What each single reply means stands in `test_generate`; how the gate moves, in `
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
+import psutil
 import pytest
 
+from sandbox.children import Child
 from sandbox.waiting import wait_until
 from shared.errors import ErrorCode
 from shared.jobs import State
@@ -24,6 +27,7 @@ RATE = 300
 BURST = RATE // 10
 INTERVAL_SECONDS = 60 / (RATE - BURST)
 THREADS = 16
+NEW_KEY = "a-key-that-was-bought-today"
 CIRCUIT_SECONDS = 10.0
 #: How far the provider's clock of an arrival may be from that of the gate.
 CLOCK_SECONDS = 0.5
@@ -90,23 +94,46 @@ def test_a_storm_of_429_costs_no_attempt_and_few_calls(
     tell(11, "429 with and without Retry-After", jobs=20, refused=refused, lasted=lasted)
 
 
-def test_errors_and_resets_of_half_the_calls_are_counted_and_paid_twice_at_most(
-    here: Service, audit: Audit, tell: Tell
+@pytest.mark.parametrize(
+    ("kind", "bad", "outcome", "end"),
+    [
+        # whoever is unlucky five times, or meets two unknown outcomes, is failed and says so
+        ("500", {"fault": "status", "status": 500}, "500", (ErrorCode.PROVIDER_DOWN, 5, 0)),
+        (
+            "a reset",
+            {"fault": "drop", "reset": True},
+            "drop",
+            (ErrorCode.PROVIDER_UNKNOWN_OUTCOME, 2, 2),
+        ),
+    ],
+    ids=["500", "reset"],
+)
+def test_what_fails_for_half_of_the_calls_is_paid_twice_at_most(
+    here: Service,
+    audit: Audit,
+    tell: Tell,
+    kind: str,
+    bad: Mapping[str, object],
+    outcome: str,
+    end: tuple[ErrorCode, int, int],
 ) -> None:
-    # given
-    bad = [{"fault": "status", "status": 500}, {"fault": "drop", "reset": True}]
-    here.provider.behave(*[bad[0], "ok", bad[1], "ok"] * 4)
+    # given: every other call, those that are made again too
+    here.provider.behave(*[bad, "ok"] * 100)
     # when
     jobs = here.create_many(12)
     done = here.wait_for_end(jobs, seconds=60)
     # then
-    unheard = [job for job in done if job.state is not State.SUCCEEDED]
-    assert {job.error_code for job in unheard} <= {ErrorCode.PROVIDER_UNKNOWN_OUTCOME}
+    calls = here.calls(jobs)
+    failed = sum(call["outcome"] == outcome for call in calls)
+    assert failed == -(-len(calls) // 2)
     unknown = sum(job.unknown_outcomes for job in done)
-    assert unknown == sum(call["outcome"] == "drop" for call in here.calls(jobs)) == 4
+    assert unknown == (failed if outcome == "drop" else 0)
+    unheard = [job for job in done if job.state is not State.SUCCEEDED]
+    assert {(job.error_code, job.attempt, job.unknown_outcomes) for job in unheard} <= {end}
     audit(here, jobs)
     paid = sum(here.paid(one) for one in jobs)
-    tell(11, "half the calls fail or break off", jobs=12, unknown=unknown, paid=paid)
+    told = {"calls": len(calls), "failed": failed, "unknown": unknown, "paid": paid}
+    tell(11, f"{kind} for half the calls", jobs=12, **told, unheard=len(unheard))
 
 
 def test_the_circuit_opens_when_everything_fails_and_closes_alone(
@@ -160,6 +187,43 @@ def test_an_account_without_credits_is_probed_and_goes_on_when_it_has_some(
     untried(here, jobs)
     audit(here, jobs)
     tell(11, f"no credits, probed every {pause:g} s", calls=probes, all_final_after=took)
+
+
+@contextmanager
+def worker_with(here: Service, key: str) -> Iterator[None]:
+    """Run one more worker, as one of the stack is run, but with another key."""
+    pid = here.pid("generate-1")
+    like = psutil.Process(pid)
+    another = {"DARKROOM_ONEMIN_API_KEY": key, "DARKROOM_METRICS_PORT": "0"}
+    command = [word.replace("generate-1@", "generate-new@") for word in like.cmdline()]
+    log = here.data / "logs" / "generate-new.log"
+    with Child(command, log, environment={**like.environ(), **another}):
+        yield
+
+
+def test_jobs_that_no_key_can_pay_for_are_done_by_a_worker_with_a_new_key(
+    here: Service, audit: Audit, tell: Tell
+) -> None:
+    # given
+    here.provider.behave()
+    here.provider.good_keys([NEW_KEY])
+    jobs = here.create_many(12)
+    wait_until_held(here, jobs, "provider_auth")
+    refused = [call["outcome"] for call in here.provider.calls()].count("401")
+    # when
+    with worker_with(here, NEW_KEY):
+        began = time.monotonic()
+        here.wait_for_end(jobs, seconds=60)
+        took = time.monotonic() - began
+    # then
+    assert 1 <= refused <= THREADS
+    untried(here, jobs)
+    assert not here.logged(NEW_KEY)
+    here.provider.good_keys(None)
+    # the old key is asked about every 15 s, and taken again
+    here.wait_for_end([here.create()], seconds=60)
+    audit(here, jobs)
+    tell(11, "every key dead, then a new one", refused=refused, all_final_after=took)
 
 
 @pytest.mark.long

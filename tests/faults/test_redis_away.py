@@ -20,7 +20,7 @@ CALL_SECONDS = 1.0
 ANSWER_SECONDS = 0.25
 HEALTH_SECONDS = 0.05
 RESUME_SECONDS = 10.0
-REDIS_TIMEOUT_SECONDS = 2.0
+FROZEN_ANSWER_SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +93,10 @@ WORDS: Mapping[Harm, str] = {killed: "killed", frozen_up: "frozen"}
         (killed, 0.0, ANSWER_SECONDS),
         # longer than a lease
         (killed, 1.5 * LEASE_SECONDS, ANSWER_SECONDS),
-        (frozen_up, 1.5 * LEASE_SECONDS, REDIS_TIMEOUT_SECONDS + ANSWER_SECONDS),
+        (frozen_up, 1.5 * LEASE_SECONDS, FROZEN_ANSWER_SECONDS),
         pytest.param(killed, 10.0, ANSWER_SECONDS, marks=pytest.mark.long),
         pytest.param(killed, 30.0, ANSWER_SECONDS, marks=pytest.mark.long),
-        pytest.param(
-            frozen_up, 30.0, REDIS_TIMEOUT_SECONDS + ANSWER_SECONDS, marks=pytest.mark.long
-        ),
+        pytest.param(frozen_up, 30.0, FROZEN_ANSWER_SECONDS, marks=pytest.mark.long),
     ],
 )
 def test_jobs_outlive_an_absence_of_redis_each_done_once(
@@ -120,7 +118,8 @@ def test_jobs_outlive_an_absence_of_redis_each_done_once(
     took = resumed(here, jobs, since=time.monotonic())
     undisturbed(here, jobs)
     audit(here, jobs)
-    in_time(took, RESUME_SECONDS + LEASE_SECONDS)
+    # what was away for longer than a lease is given one more, lest living workers lose theirs
+    in_time(took, RESUME_SECONDS + (LEASE_SECONDS if seconds > LEASE_SECONDS else 0))
     in_time(refusals.slowest, answer_seconds)
     in_time(refusals.slowest_health, HEALTH_SECONDS)
     tell(

@@ -1,4 +1,4 @@
-"""Row 13: the storage is gone, silent, refuses our keys or has lost its bucket, while jobs run."""
+"""Row 13: the storage is gone, silent, slow, says 503, refuses our keys or has lost its bucket."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +10,15 @@ from sandbox.waiting import wait_until
 from shared.errors import ErrorCode
 from shared.jobs import State
 from tests.faults.conftest import Audit, Tell
-from tests.faults.harm import absent, black_hole, bucket_missing, for_seconds, other_keys
+from tests.faults.harm import (
+    absent,
+    black_hole,
+    bucket_missing,
+    for_seconds,
+    other_keys,
+    slow,
+    unavailable,
+)
 from tests.faults.service import Service, service
 
 pytestmark = pytest.mark.xdist_group("faults-3")
@@ -51,6 +59,7 @@ def is_held(here: Service) -> bool:
     [
         (gone, 4.0),
         (silent, 3.0),
+        (unavailable, 3.0),
         pytest.param(gone, 10.0, marks=pytest.mark.long),
         pytest.param(other_keys, 4.0, marks=pytest.mark.long),
         pytest.param(bucket_missing, 4.0, marks=pytest.mark.long),
@@ -73,9 +82,8 @@ def test_what_is_bought_waits_for_the_storage_and_nothing_more_is_bought(
         bought = len(here.calls(jobs))
         # then: only what was at the provider by then
         assert bought <= held + THREADS
-        told = [here.http.get(f"/v1/jobs/{one}").json() for one in jobs]
-        assert {one["status"] for one in told} <= {"queued", "running"}
-        assert "storage" in {one["waiting_on"] for one in told}
+        assert waits_for_storage(here, jobs)
+        canceled = goes_on_otherwise(here, jobs)
         left = seconds - (time.monotonic() - began)
         for_seconds(left, lambda: None)
         more = len(here.calls(jobs)) - bought
@@ -83,7 +91,7 @@ def test_what_is_bought_waits_for_the_storage_and_nothing_more_is_bought(
         assert more <= seconds // 30
     # and when it is well again
     back = time.monotonic()
-    done = here.wait_for_end(jobs, seconds=RETURN_SECONDS)
+    done = here.wait_for_end([one for one in jobs if one != canceled], seconds=RETURN_SECONDS)
     took = time.monotonic() - back
     assert {job.state for job in done} == {State.SUCCEEDED}
     assert {(job.attempt, job.crashes, here.paid(job.id)) for job in done} == {(1, 0, 1)}
@@ -94,5 +102,39 @@ def test_what_is_bought_waits_for_the_storage_and_nothing_more_is_bought(
         f"storage {harm.__name__.replace('_', ' ')} for {seconds:g} s",
         jobs=JOBS,
         bought_meanwhile=bought + more,
+        threads_held=0,
         all_final_after=took,
     )
+
+
+def waits_for_storage(here: Service, jobs: list[str]) -> bool:
+    told = [here.http.get(f"/v1/jobs/{one}").json() for one in jobs]
+    assert {one["status"] for one in told} <= {"queued", "running"}
+    return "storage" in {one["waiting_on"] for one in told}
+
+
+def goes_on_otherwise(here: Service, jobs: list[str]) -> str:
+    """Wait until no thread waits for the storage; give a job that was canceled and told of."""
+    wait_until(lambda: here.slots() == (0, 0), "threads that are free")
+    canceled = next(one for one in jobs if not here.calls([one]))
+    assert here.http.post(f"/v1/jobs/{canceled}/cancel").status_code == 200
+    here.wait_for_webhooks([canceled])
+    return canceled
+
+
+def test_a_slow_storage_delays_pictures_and_costs_nothing(
+    here: Service, audit: Audit, tell: Tell
+) -> None:
+    # given
+    here.wait_until_whole()
+    # when
+    began = time.monotonic()
+    with slow(here, "s3"):
+        jobs = here.create_many(THREADS)
+        done = here.wait_for_end(jobs, seconds=RETURN_SECONDS)
+    took = time.monotonic() - began
+    # then
+    assert {job.state for job in done} == {State.SUCCEEDED}
+    assert {(job.attempt, job.crashes, here.paid(job.id)) for job in done} == {(1, 0, 1)}
+    audit(here, jobs)
+    tell(13, "storage works a third of the time", jobs=THREADS, all_final_after=took)
