@@ -19,7 +19,8 @@ from sandbox.stack.tenant import open_local_tenant
 from sandbox.waiting import NeverCame, wait_for_http, wait_until
 from tests.crew import Worker, command, environment
 from tests.deploy.compose import ROOT
-from tests.faults.ledger import Line, check_ledger, faults_of, read_facts
+from tests.faults.facts import read_facts
+from tests.faults.ledger import Line, check_ledger, faults_of
 from tests.integration.sandbox_client import Client
 from tests.receiver import Received
 from tests.servers import RedisServer, S3Server, redis_server, s3_server
