@@ -31,8 +31,11 @@ from worker.waiting import claim_when_open
 QUEUE = "generate"
 
 
-def do_next_job(room: Room) -> None:
-    """Do one job, whichever is next; return at once when there is none."""
+def do_next_job(room: Room) -> bool:
+    """Do one job, whichever is next; return at once when there is none.
+
+    Tells whether another could have been claimed beside it.
+    """
     lease, keys = room.settings.lease_seconds, list(room.keys)
     # before the claim: where this process does not serve the queue, nothing may be taken from it
     leases = room.leases[QUEUE]
@@ -40,7 +43,7 @@ def do_next_job(room: Room) -> None:
         room, lambda nonce: moves.claim(nonce, lease_seconds=lease, key_ids=keys)
     )
     if claim is None:
-        return
+        return False
     job = claim.job
     with (
         structlog.contextvars.bound_contextvars(
@@ -49,6 +52,7 @@ def do_next_job(room: Room) -> None:
         leases.hold(job.id, claim.fence) as held,
     ):
         Attempt(room, claim, held).run()
+    return claim.more
 
 
 @dataclass(frozen=True, slots=True)

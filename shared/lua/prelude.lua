@@ -202,14 +202,15 @@ end
 
 -- Puts one Celery message on the list if what can be claimed calls for it. Each has ids of its own:
 -- with equal delivery tags a Celery worker would take them for one. One counter serves both queues,
--- since one worker may consume both.
+-- since one worker may consume both. Says whether it did, and whether anything can be claimed.
 function dr.permit(q)
   local state = redis.call('HMGET', q.state, 'claimable', 'bound')
-  local wanted = math.min(tonumber(state[1]) or 0, tonumber(state[2]) or C.permits_at_start)
-  if redis.call('LLEN', q.list) >= wanted then return false end
+  local claimable = tonumber(state[1]) or 0
+  local wanted = math.min(claimable, tonumber(state[2]) or C.permits_at_start)
+  if redis.call('LLEN', q.list) >= wanted then return false, claimable > 0 end
   local id = string.format('%s-%012x', C.permit_prefix, redis.call('HINCRBY', dr.jobs.state, 'permits', 1))
   redis.call('LPUSH', q.list, (string.gsub(q.permit, C.permit_slot, id)))
-  return true
+  return true, true
 end
 
 ----------------------------------------------------------------------------------------------
