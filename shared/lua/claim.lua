@@ -3,7 +3,6 @@
 -- open, the next of the tenant whose turn it is.
 -- KEYS  1 the nonce of this claim: the same nonce gets the same job
 -- ARGV  1 sources of claim and resume  2 lease (ms)  3... ids of the provider keys
--- WITH  owing
 -- Gives 'job' id fence key more ('1': there is another to claim) record... | 'closed' reason ms | 'empty'
 local now = dr.now()
 

@@ -3,7 +3,6 @@
 -- where it belongs on the way, so many of them at most.
 -- KEYS  1 the nonce of this claim: the same nonce gets the same delivery
 -- ARGV  1 lease (ms)
--- WITH  owing, receivers
 -- Gives 'delivery' id fence secrets more ('1': there is another to claim) { fields of the job that do not change... } { record... }
 --       | 'closed' reason ms | 'empty'
 local now = dr.now()

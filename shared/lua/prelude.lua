@@ -594,16 +594,16 @@ function dr.key_state(key, now)
   return key.expires and tonumber(key.expires) <= now and 'expired' or 'living'
 end
 
--- What this request was answered before, where it is sent again, else nil.
-function dr.answered()
-  local said = redis.call('GET', '{dr}:said:' .. ARGV[1])
+-- What this request was answered before, where it is sent again, else nil. `args` are the script's.
+function dr.answered(args)
+  local said = redis.call('GET', '{dr}:said:' .. args[1])
   return said and cjson.decode(said)
 end
 
 -- Notes a write, with what it changed as JSON, and keeps its answer should it be sent again.
-function dr.audit(action, target, detail, reply)
-  redis.call('XADD', '{dr}:audit', 'MAXLEN', '~', C.audit_entries, '*', 'by', ARGV[2],
-    'request', ARGV[3], 'action', action, 'target', target, 'detail', detail)
-  redis.call('SET', '{dr}:said:' .. ARGV[1], cjson.encode(reply), 'PX', 60000)
+function dr.audit(args, action, target, detail, reply)
+  redis.call('XADD', '{dr}:audit', 'MAXLEN', '~', C.audit_entries, '*', 'by', args[2],
+    'request', args[3], 'action', action, 'target', target, 'detail', detail)
+  redis.call('SET', '{dr}:said:' .. args[1], cjson.encode(reply), 'PX', 60000)
   return reply
 end

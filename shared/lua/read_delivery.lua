@@ -2,7 +2,6 @@
 -- Reads one delivery with its endpoint's address.
 -- KEYS  1 the delivery
 -- ARGV  1 tenant
--- WITH  owing
 -- Gives {} where there is none of this tenant, else { url, record... }
 local record = dr.hash(KEYS[1])
 if not record or record.tenant ~= ARGV[1] then return {} end

@@ -3,7 +3,6 @@
 -- permits.
 -- KEYS  1 the sweep's own record  2 the living workers
 -- ARGV  1 worker  2 lock (ms)  3 lease (ms)  4 most members of a kind  5 sources of expire
--- WITH  owing, receivers
 -- Gives 'other' | 'swept' due 'step step ...' of the rescued, model and code of each failed, pushed
 local now = dr.now()
 local sweep = redis.call('HMGET', KEYS[1], 'by', 'until', 'at', 'calm')

@@ -78,7 +78,7 @@ def test_ten_thousand_lines_are_taken_within_the_memory_and_in_small_steps(
     assert grown < MEMORY_BYTES / 4
     wait_until(lambda: not redis.exists("{dr}:tending"), "the batch to be laid out", seconds=60)
     # each script a bounded piece: stages, commit, laying out, and what the API asks every second
-    steps = redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+    steps = redis.info("commandstats")["cmdstat_fcall"]["calls"]
     assert steps >= JOBS_MAX / batches.CHUNK_JOBS + JOBS_MAX / batches.CHUNK_LAID + 1
     # and one bad line at the end takes everything back
     bad = line * (JOBS_MAX - 1) + b'{"input":{"prompt":7}}\n'
