@@ -44,13 +44,17 @@ def fill(
     *,
     name: str = "t",
     spec: Callable[[int], Spec] = usual_spec,
+    host: Callable[[int], str] = lambda _: "",
 ) -> list[tuple[str, str]]:
     """Queue so many jobs, spread over tenants, in few round trips; gives (job, tenant) of each."""
     world.store.run(reading.facts())  # Redis knows the scripts from here on
     made = []
     numbers = iter(range(jobs))
     while chunk := list(itertools.islice(numbers, CHUNK)):
-        new = [world.new_job(f"{name}{one % tenants}", spec=spec(one)) for one in chunk]
+        new = [
+            world.new_job(f"{name}{one % tenants}", spec=spec(one), webhook_host=host(one))
+            for one in chunk
+        ]
         run_many(world, [asking.accept(one, not_after_ms=FAR) for one in new])
         made += [(one.id, one.tenant) for one in new]
     return made
