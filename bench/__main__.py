@@ -19,6 +19,7 @@ ROWS = (
     "waiting",
     "throughput",
     "cpu",
+    "counted",
     "fanout",
     "growth",
     "batch",

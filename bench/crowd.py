@@ -53,8 +53,8 @@ class _Client(asyncio.Protocol):
         self.is_over = any(word in self._read for word in _FINAL)
         self._read.clear()
         self._answered(self._number, self.is_over)
-        if not self.is_over and self._crowd.every is not None:
-            asyncio.get_running_loop().call_later(self._crowd.every, self.ask)
+        if not self.is_over:
+            asyncio.get_running_loop().call_later(self._crowd.every or 0, self.ask)
 
     def close(self) -> None:
         self.is_over = True

@@ -1,5 +1,6 @@
 """Owing webhooks: by jobs that end in Darkroom, and by `delay()` of a Celery task."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -8,12 +9,14 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 
 import orjson
+import redis
 
 from bench.peers_at import PEERS, PROGRAMS, Peer, peer
 from bench.service import TENANT, Service, service
 from sandbox.waiting import wait_until
 from shared.jobs import Spec
-from shared.store import asking
+from shared.store import asking, operating
+from shared.store.audit import Deed
 from tests.growth import run_many, usual_spec
 from tests.store import FAR
 
@@ -25,9 +28,11 @@ _BODY = orjson.dumps({"type": "job.canceled", "data": dict(usual_spec(0).input)}
 class Owing:
     """A way to owe webhooks.
 
-    `worker` runs what delivers them; `prepare` takes their addresses and gives what owes each.
+    `stopped` lets none be delivered in its block, `worker` runs what delivers them; `prepare` takes
+    their addresses and gives what owes each.
     """
 
+    stopped: Callable[[], AbstractContextManager[object]]
     worker: Callable[[], AbstractContextManager[object]]
     prepare: Callable[[Sequence[str]], Sequence[Callable[[], object]]]
     must_deliver: bool = True
@@ -40,7 +45,15 @@ def by_darkroom(place: Path, at_once: int, hosts: Sequence[str]) -> Iterator[Owi
     with service(
         place, "api", "deliver", concurrency=at_once, webhook_allow_hosts=allowed
     ) as running:
-        yield Owing(nullcontext, partial(_prepare_jobs, running))
+        yield Owing(partial(_paused, running), nullcontext, partial(_prepare_jobs, running))
+
+
+@contextmanager
+def _paused(running: Service) -> Iterator[None]:
+    store = running.world.store
+    store.run(operating.pause(Deed("bench", ""), "deliver"))
+    yield
+    store.run(operating.resume(Deed("bench", ""), "deliver"))
 
 
 def _prepare_jobs(running: Service, urls: Sequence[str]) -> list[Callable[[], object]]:
@@ -61,7 +74,7 @@ def _spec(number: int, url: str) -> Spec:
 
 @contextmanager
 def by_celery(place: Path, at_once: int) -> Iterator[Owing]:
-    """Give a Celery with its Redis; each worker begins with an empty queue."""
+    """Give a Celery with its Redis."""
     with peer(place) as running:
         command = [str(PEERS / "bin" / "python"), str(PROGRAMS / "owe_hooks.py")]
         with Popen(command, stdin=PIPE, env=dict(running.environment), text=True) as owing:
@@ -73,6 +86,7 @@ def by_celery(place: Path, at_once: int) -> Iterator[Owing]:
                 owing.stdin.flush()
 
             yield Owing(
+                partial(_flushed, running),
                 partial(_celery_worker, running, at_once),
                 lambda urls: [partial(owe, url) for url in urls],
                 must_deliver=False,
@@ -80,9 +94,22 @@ def by_celery(place: Path, at_once: int) -> Iterator[Owing]:
 
 
 @contextmanager
-def _celery_worker(running: Peer, at_once: int) -> Iterator[None]:
+def _flushed(running: Peer) -> Iterator[None]:
+    """Begin with an empty queue, and let it fill: no worker runs yet."""
     with running.client() as client:
         client.flushall()
+        yield
+        wait_until(lambda: _is_still(client), "all tasks in the queue")
+
+
+def _is_still(client: "redis.Redis") -> bool:
+    before = client.llen("hooks")
+    time.sleep(0.3)
+    return before > 0 and client.llen("hooks") == before
+
+
+@contextmanager
+def _celery_worker(running: Peer, at_once: int) -> Iterator[None]:
     command = ("celery", "-A", "celery_hooks", "worker", "-P", "threads", "-c", str(at_once))
     with running.program("worker", PEERS, *command, "-l", "INFO") as worker:
         before = worker.said(1000).count("ready.")

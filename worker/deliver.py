@@ -39,8 +39,11 @@ SLIM = ("id", "status", "version", "run", "counts", "metadata")
 _COUNTED = {"retry": "retried", "gone": "failed"}
 
 
-def do_next_delivery(room: Room) -> None:
-    """Make one attempt at a delivery, whichever is next; return at once when there is none."""
+def do_next_delivery(room: Room) -> bool:
+    """Make one attempt at a delivery, whichever is next; return at once when there is none.
+
+    Tells whether another could have been claimed beside it.
+    """
     lease = room.settings.lease_seconds
     # before the claim: where this process does not serve the queue, nothing may be taken from it
     leases = room.leases[QUEUE]
@@ -48,7 +51,7 @@ def do_next_delivery(room: Room) -> None:
         room, lambda nonce: deliveries.claim_delivery(nonce, lease_seconds=lease)
     )
     if delivery is None:
-        return
+        return False
     with (
         structlog.contextvars.bound_contextvars(**_named(delivery), **logged(delivery.trace)),
         leases.hold(delivery.id, delivery.fence) as held,
@@ -58,6 +61,7 @@ def do_next_delivery(room: Room) -> None:
     ):
         held.give_back = lambda: _give_back(room, delivery)
         _attempt(room, delivery, span)
+    return delivery.more
 
 
 def _named(delivery: Delivery) -> dict[str, str | int]:

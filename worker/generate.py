@@ -35,8 +35,11 @@ from worker.waiting import claim_when_open
 QUEUE = "generate"
 
 
-def do_next_job(room: Room) -> None:
-    """Do one job, whichever is next; return at once when there is none."""
+def do_next_job(room: Room) -> bool:
+    """Do one job, whichever is next; return at once when there is none.
+
+    Tells whether another could have been claimed beside it.
+    """
     lease, keys = room.settings.lease_seconds, list(room.keys)
     # before the claim: where this process does not serve the queue, nothing may be taken from it
     leases = room.leases[QUEUE]
@@ -49,7 +52,7 @@ def do_next_job(room: Room) -> None:
 
     claim = claim_when_open(room, ask)
     if claim is None:
-        return
+        return False
     job = claim.job
     with (
         structlog.contextvars.bound_contextvars(
@@ -59,6 +62,7 @@ def do_next_job(room: Room) -> None:
         _traced(room.tracer, job, asked_at) as span,
     ):
         Attempt(room, claim, held, span).run()
+    return claim.more
 
 
 def _traced(tracer: Tracer, job: Job, asked_at: int) -> AbstractContextManager[Span]:

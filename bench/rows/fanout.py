@@ -3,11 +3,12 @@
 import resource
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from statistics import median, quantiles
+from pathlib import Path
+from statistics import quantiles
 
 import psutil
 import redis
@@ -15,6 +16,7 @@ import redis
 from bench.crowd import Crowd, wait_in_crowd
 from bench.curves import Curves
 from bench.figures import Goal, Line, Row, less
+from bench.interleave import Rounds
 from bench.peers_at import API_KEY, PEERS, peer
 from bench.run import Run
 from bench.service import TENANT, Service, service
@@ -55,48 +57,15 @@ def measure(run: Run) -> Row:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with ExitStack() as stack:
-        ours = stack.enter_context(service(run.directory / "ours", "api"))
-        places = {OURS: _ours(ours)}
-        for name, path, every in ((PUBSUB, "/jobs/{}/wait", None), (POLLING, "/jobs/{}", 1.0)):
-            running = stack.enter_context(peer(run.directory / name.split(" ")[0]))
-            url, front = stack.enter_context(running.front("pubsub_front", PEERS))
-            client = stack.enter_context(running.client())
-            info = client.info("server")
-            made = partial(_make_theirs, client)
-            end = partial(_end_theirs, client)
-            places[name] = Place(
-                url,
-                front.pid,
-                info["process_id"],
-                info["tcp_port"],
-                made,
-                path,
-                API_KEY,
-                end,
-                every,
-            )
-        by_size = [(size, _measure(places[OURS], size)) for size in SIZES[:-1]]
+        ours = _ours(stack.enter_context(service(run.directory / "ours", "api")))
+        pubsub = stack.enter_context(_peer(run.directory / "pubsub", "/jobs/{}/wait"))
+        polling = stack.enter_context(_peer(run.directory / "polling", "/jobs/{}", every=1.0))
+        by_size = [(size, _measure(ours, size)) for size in SIZES[:-1]]
+        places = {OURS: ours, PUBSUB: pubsub, POLLING: polling}
         rounds = run.interleave(
             {name: partial(_measure, place, CLIENTS) for name, place in places.items()}
         )
-    figures = {figure: rounds.of(OURS, figure) for figure in ("p50", "p99", "kB", "CPU", "links")}
-    lines = [
-        Line(NUMBER, "time to notify, p99", "ms", figures["p99"], Goal(None, 50, at_most=True)),
-        Line(NUMBER, "connections to Redis", "", figures["links"], Goal(4, None, at_most=True)),
-        Line(NUMBER, "memory a client", "kB", figures["kB"], Goal(None, 10, at_most=True)),
-        *(
-            Line(NUMBER, what, unit, figures[name], goal, other, rounds.of(other, name), less)
-            for what, unit, name, other, goal in (
-                ("CPU, API and Redis", "%", "CPU", POLLING, Goal(3, None)),
-                ("CPU, API and Redis", "%", "CPU", PUBSUB, None),
-                ("time to notify, p99", "ms", "p99", PUBSUB, None),
-                ("time to notify, p99", "ms", "p99", POLLING, None),
-                ("memory a client", "kB", "kB", PUBSUB, None),
-            )
-        ),
-    ]
-    links = rounds.middle(PUBSUB, "links")
-    by_size.append((CLIENTS, {name: median(values) for name, values in figures.items()}))
+    by_size.append((CLIENTS, {name: rounds.middle(OURS, name) for name in ("p50", "p99")}))
     drawn = Curves(
         "growth-waiting.svg",
         "100 jobs end a second: time to notify",
@@ -104,9 +73,52 @@ def measure(run: Run) -> Row:
         "ms",
         {name: [(size, one[name]) for size, one in by_size] for name in ("p50", "p99")},
     )
-    checked = "each client whose job ended was told, and no other"
+    links = rounds.middle(PUBSUB, "links")
     notes = [f"with a subscription a client there are {links:,.0f} connections to Redis"]
-    return Row(NUMBER, TITLE, lines, checked, notes, [drawn])
+    checked = "each client whose job ended was told, and no other"
+    return Row(NUMBER, TITLE, _lines(rounds), checked, notes, [drawn])
+
+
+def _lines(rounds: Rounds) -> list[Line]:
+    def ours(what: str, unit: str, figure: str, goal: Goal) -> Line:
+        return Line(NUMBER, what, unit, rounds.of(OURS, figure), goal)
+
+    def beside(what: str, unit: str, figure: str, peer: str, goal: Goal | None = None) -> Line:
+        found, theirs = rounds.of(OURS, figure), rounds.of(peer, figure)
+        return Line(NUMBER, what, unit, found, goal, peer, theirs, less)
+
+    notify, memory, used = "time to notify, p99", "memory a client", "CPU, API and Redis"
+    return [
+        ours(notify, "ms", "p99", Goal(None, 50, at_most=True)),
+        ours("connections to Redis", "", "links", Goal(4, None, at_most=True)),
+        ours(memory, "kB", "kB", Goal(None, 10, at_most=True)),
+        beside(used, "%", "CPU", POLLING, Goal(3, None)),
+        beside(used, "%", "CPU", PUBSUB),
+        beside(notify, "ms", "p99", PUBSUB),
+        beside(notify, "ms", "p99", POLLING),
+        beside(memory, "kB", "kB", PUBSUB),
+    ]
+
+
+@contextmanager
+def _peer(directory: Path, path: str, *, every: float | None = None) -> Iterator[Place]:
+    with (
+        peer(directory) as running,
+        running.front("pubsub_front", PEERS) as (url, front),
+        running.client() as client,
+    ):
+        info = client.info("server")
+        yield Place(
+            url=url,
+            api=front.pid,
+            redis=int(info["process_id"]),
+            redis_port=int(info["tcp_port"]),
+            make=partial(_make_theirs, client),
+            path=path,
+            key=API_KEY,
+            end=partial(_end_theirs, client),
+            every=every,
+        )
 
 
 def _ours(running: Service) -> Place:

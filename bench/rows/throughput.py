@@ -7,6 +7,7 @@ from functools import partial
 from bench import doors
 from bench.burst import Door, burst
 from bench.figures import Goal, Line, Row
+from bench.interleave import Rounds
 from bench.run import Run
 from bench.service import Provider, Service, provider_of, service
 
@@ -36,43 +37,49 @@ def measure(run: Run) -> Row:
         def peer(name: str, kind: str, *words: str) -> Door:
             return stack.enter_context(doors.theirs(run.directory / name, kind, ours, *words))
 
-        prefork = peer("prefork", "celery", "-c", str(PROCESSES))
-        gevent = peer("gevent", "celery", "-P", "gevent", "-c", str(AT_ONCE))
-        only = ("--workers", "1", "--max-async-tasks", str(AT_ONCE))
-        taskiq = peer("taskiq", "taskiq", *only)
+        at_once, tasks = str(AT_ONCE), "--max-async-tasks"
+        places = {
+            OURS: doors.ours(ours),
+            PREFORK: peer("prefork", "celery", "-c", str(PROCESSES)),
+            GEVENT: peer("gevent", "celery", "-P", "gevent", "-c", at_once),
+            TASKIQ: peer("taskiq", "taskiq", "--workers", "1", tasks, at_once),
+        }
         rounds = run.interleave(
             {
-                OURS: partial(_measure, doors.ours(ours), ours, provider, AT_ONCE),
-                PREFORK: partial(_measure, prefork, ours, provider, PROCESSES),
-                GEVENT: partial(_measure, gevent, ours, provider, AT_ONCE),
-                TASKIQ: partial(_measure, taskiq, ours, provider, AT_ONCE),
+                name: partial(
+                    _measure, door, ours, provider, PROCESSES if name == PREFORK else AT_ONCE
+                )
+                for name, door in places.items()
             }
         )
+    told = [rounds.middle(name, "MB") for name in places]
+    held = (
+        "a worker with 64 at once holds {:.0f} MB; "
+        "prefork with 16 {:.0f}, gevent {:.0f}, taskiq {:.0f}"
+    )
+    checked = "each job is one paid call and one object"
+    return Row(NUMBER, TITLE, _lines(rounds), checked, [held.format(*told)])
+
+
+def _lines(rounds: Rounds) -> list[Line]:
     rate, memory = rounds.of(OURS, "jobs/s"), rounds.of(OURS, "MB")
     theirs = {name: rounds.of(name, "jobs/s") for name in _GOALS}
     theirs[PREFORK] = [
         jobs * ours_mb / mb
         for jobs, mb, ours_mb in zip(theirs[PREFORK], rounds.of(PREFORK, "MB"), memory, strict=True)
     ]
-    lines = [
-        Line(NUMBER, "jobs a second", "/s", rate, goal, name, theirs[name])
-        for name, goal in _GOALS.items()
-    ]
     most = AT_ONCE / LATENCY_SECONDS
     each = [value / AT_ONCE for value in memory]
-    told = [rounds.middle(name, "MB") for name in (OURS, PREFORK, GEVENT, TASKIQ)]
-    lines += [
+    return [
+        *(
+            Line(NUMBER, "jobs a second", "/s", rate, goal, name, theirs[name])
+            for name, goal in _GOALS.items()
+        ),
         Line(
             NUMBER, "of concurrency ÷ latency", "", [one / most for one in rate], Goal(None, 0.95)
         ),
         Line(NUMBER, "memory a job in flight", "MB", each, Goal(4, 2, at_most=True)),
     ]
-    held = (
-        "a worker with 64 at once holds {:.0f} MB; "
-        "prefork with 16 {:.0f}, gevent {:.0f}, taskiq {:.0f}"
-    )
-    checked = "each job is one paid call and one object"
-    return Row(NUMBER, TITLE, lines, checked, [held.format(*told)])
 
 
 def _measure(door: Door, beside: Service, provider: Provider, at_once: int) -> Mapping[str, float]:

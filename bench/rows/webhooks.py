@@ -20,10 +20,10 @@ TITLE = "webhooks a second, and the healthy while a tenth of the hosts hang"
 HEALTHY = tuple(f"127.0.0.{number}" for number in range(10, 28))
 #: Two that hang for each round and contender: whoever hung before is known by then.
 HANGING = tuple(f"127.0.1.{number}" for number in range(10, 50))
-AT_ONCE = 64
+AT_ONCE = 32
 MANY = 1_000
 RATE = 60.0
-PACED = 420
+PACED = 480
 #: The longest that the healthy are waited for, in seconds; what did not come waited for so long.
 PATIENCE_SECONDS = 30.0
 OURS, CELERY = "Darkroom", "Celery task, `autoretry_for`"
@@ -67,11 +67,12 @@ def measure(run: Run) -> Row:
 def _measure(
     owing: Owing, receivers: Receivers, hanging: Iterator[Sequence[str]]
 ) -> Mapping[str, float]:
-    with owing.worker():
-        numbers = [next(_NUMBERS) for _ in range(MANY)]
-        owe = owing.prepare([_url(receivers, number, HEALTHY) for number in numbers])
+    numbers = [next(_NUMBERS) for _ in range(MANY)]
+    owe = owing.prepare([_url(receivers, number, HEALTHY) for number in numbers])
+    with owing.stopped():
         for one in owe:
             one()
+    with owing.worker():
         _wait_for(receivers, numbers)
         rate = steady_rate(sorted(receivers.came[number][0] for number in numbers))
         well = _paced(owing, receivers, HEALTHY)

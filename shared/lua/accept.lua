@@ -6,7 +6,6 @@
 --       11 hook events  12 model  13 credits of one call  14 most before it  15 longest wait (ms; 14
 --       and 15: '' any)  16 job whose picture was copied ('' none)  17 the copy (JSON)
 --       18 what an identical request is known by  19 traceparent ('' none)  20... tags
--- WITH  owing, accepting
 -- Gives 'accepted' created rank reason eta (ms, -1 not known) rate... | 'replayed' id | 'gone' id
 --       | 'reused' id | 'late' | a refusal of dr.no_room, rate...
 local id, tenant, now = ARGV[1], ARGV[2], dr.now()

@@ -5,7 +5,6 @@
 -- ARGV  1 tenant  2 not after (ms)  3 fingerprint ('' none)  4 '1' for a retry  5 keep tries (ms)
 --       6 deadline (ms from now)  7 max attempts  8 priority  9 on_unknown  10 model
 --       11 credits of one call  12 traceparent ('' none)  13... id, spec of each job
--- WITH  accepting
 -- Gives 'accepted' created rate... | 'joined' id... | 'gone' id | 'reused' id | 'late'
 --       | a refusal of dr.no_room, rate...
 local tries, tenant, now = KEYS[1], ARGV[1], dr.now()

@@ -7,7 +7,7 @@
 --       10 most keys  11 id to replace ('' none)  12 how long that one lives on (ms)  13 keep (ms)
 -- Gives 'ok' created expires ('' never) scopes label | 'missing' | 'unknown' | 'dead' state
 --       | 'replaced' by | 'past' | 'many' keys
-local before = dr.answered()
+local before = dr.answered(ARGV)
 if before then return before end
 local tenant, id, now = ARGV[4], ARGV[5], dr.now()
 local scopes, label, expires = ARGV[7], ARGV[8], tonumber(ARGV[9])
@@ -40,5 +40,5 @@ end
 redis.call('ZADD', KEYS[2], now, id)
 local detail = { key = id, scopes = scopes, label = label }
 detail.replaces = ARGV[11] ~= '' and ARGV[11] or nil
-return dr.audit(ARGV[11] ~= '' and 'key.rotate' or 'key.create', tenant, cjson.encode(detail),
+return dr.audit(ARGV, ARGV[11] ~= '' and 'key.rotate' or 'key.create', tenant, cjson.encode(detail),
   { 'ok', dr.int(now), expires and dr.int(expires) or '', scopes, label })

@@ -3,9 +3,8 @@
 -- KEYS  1 the counts
 -- ARGV  1 word  2 by  3 request  4 'again' or 'cancel'  5 sources  6 deadline (ms from now)
 --       7 which were asked for (JSON)  8 whose ('*' all tenants')  9... ids
--- WITH  owing
 -- Gives how many were moved, then why, how many, ... of those that were not
-local before = dr.answered()
+local before = dr.answered(ARGV)
 if before then return before end
 local now, mark, refused = dr.now(), 'bulk ' .. ARGV[1], {}
 local moved, again = 0, ARGV[4] == 'again'
@@ -37,4 +36,4 @@ for why, count in pairs(refused) do
   reply[#reply + 1] = dr.int(count)
 end
 local detail = '{"filter":' .. ARGV[7] .. ',"moved":' .. reply[1] .. '}'
-return dr.audit(again and 'jobs.retry' or 'jobs.cancel', ARGV[8], detail, reply)
+return dr.audit(ARGV, again and 'jobs.retry' or 'jobs.cancel', ARGV[8], detail, reply)

@@ -2,7 +2,6 @@
 -- Cancels a job: at once, also while a worker holds it, whose later writes are then refused.
 -- KEYS  1 the job
 -- ARGV  1 id  2 tenant  3 sources  4 a word of this request's own, by which it is known when sent again
--- WITH  owing
 -- Gives 'ok' record... | 'missing' | 'state' status
 local job = dr.job(ARGV[1])
 if not job or job.tenant ~= ARGV[2] then return { 'missing' } end

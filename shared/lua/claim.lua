@@ -3,12 +3,11 @@
 -- open, the next of the tenant whose turn it is.
 -- KEYS  1 the nonce of this claim: the same nonce gets the same job
 -- ARGV  1 sources of claim and resume  2 lease (ms)  3... ids of the provider keys
--- WITH  owing
--- Gives 'job' id fence key record... | 'closed' reason ms | 'empty'
+-- Gives 'job' id fence key more ('1': there is another to claim) record... | 'closed' reason ms | 'empty'
 local now = dr.now()
 
-local function answer(id, fence, key)
-  local reply = { 'job', id, fence, key }
+local function answer(id, fence, key, more)
+  local reply = { 'job', id, fence, key, more and '1' or '' }
   for _, value in ipairs(redis.call('HGETALL', dr.job_key(id))) do reply[#reply + 1] = value end
   return reply
 end
@@ -27,7 +26,7 @@ end
 local before = redis.call('HMGET', KEYS[1], 'job', 'fence', 'key')
 if before[1] then
   if redis.call('HGET', dr.job_key(before[1]), 'fence') == before[2] then
-    return answer(before[1], before[2], before[3])
+    return answer(before[1], before[2], before[3], false)
   end
   return { 'empty' }
 end
@@ -66,5 +65,5 @@ if redis.call('HEXISTS', dr.job_key(id), 'started') == 0 then
 end
 dr.move(job, job.answer and 'fetching' or 'claimed', now, fields)
 if first then dr.owe(job, 'job.started', now) end
-dr.permit(dr.jobs)
-return answer(id, dr.int(fence), key)
+local _, more = dr.permit(dr.jobs)
+return answer(id, dr.int(fence), key, more)

@@ -3,8 +3,7 @@
 -- where it belongs on the way, so many of them at most.
 -- KEYS  1 the nonce of this claim: the same nonce gets the same delivery
 -- ARGV  1 lease (ms)
--- WITH  owing, receivers
--- Gives 'delivery' id fence secrets { fields of the job that do not change... } { record... }
+-- Gives 'delivery' id fence secrets more ('1': there is another to claim) { fields of the job that do not change... } { record... }
 --       | 'closed' reason ms | 'empty'
 local now = dr.now()
 local LASTING = {
@@ -24,16 +23,16 @@ local function lasting(subject)
   return flat
 end
 
-local function answer(delivery, fence)
+local function answer(delivery, fence, more)
   local secrets = dr.secrets(delivery.tenant, delivery.endpoint, now)
-  return { 'delivery', delivery.id, fence, secrets, lasting(delivery.subject),
+  return { 'delivery', delivery.id, fence, secrets, more and '1' or '', lasting(delivery.subject),
     redis.call('HGETALL', dr.delivery_key(delivery.id)) }
 end
 
 local before = redis.call('HMGET', KEYS[1], 'delivery', 'fence')
 if before[1] then
   local delivery = dr.delivery(before[1])
-  if delivery and delivery.fence == before[2] then return answer(delivery, before[2]) end
+  if delivery and delivery.fence == before[2] then return answer(delivery, before[2], false) end
   return { 'empty' }
 end
 if redis.call('HEXISTS', '{dr}:gate', 'paused:deliver') == 1 then
@@ -53,8 +52,8 @@ for _ = 1, C.claim_looks do
     redis.call('ZADD', dr.deliveries.leases, now + tonumber(ARGV[1]), id)
     redis.call('HSET', KEYS[1], 'delivery', id, 'fence', fence)
     redis.call('PEXPIRE', KEYS[1], 60000)
-    dr.permit(dr.deliveries)
-    return answer(delivery, fence)
+    local _, more = dr.permit(dr.deliveries)
+    return answer(delivery, fence, more)
   end
   dr.vacate(dr.deliveries, host)
 end

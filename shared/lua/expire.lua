@@ -3,7 +3,6 @@
 -- endpoints that are off and were not used for long.
 -- KEYS  1 the jobs by the time they are kept until  2 the endpoints by the same
 -- ARGV  1 most jobs
--- WITH  owing, receivers
 -- Gives how many jobs were forgotten
 local now, forgotten = dr.now(), 0
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[1])) do

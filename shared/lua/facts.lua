@@ -1,6 +1,5 @@
 #!lua flags=no-writes
 -- Reads what the service as a whole looks like: a handful of counters, whatever the backlog.
--- WITH  looking
 -- Gives now, counts..., and by queue { depth, oldest arrival ('' none), in flight, groups that wait,
 --       most that wait in one of them }, then the gate, why it is closed ('' where it is not), and
 --       when was last swept ('' never)

@@ -3,7 +3,6 @@
 -- KEYS  1 the job
 -- ARGV  1 id  2 fence  3 sources  4 code  5 message  6 retryable ('1')  7 unknown ('1')  8 lesson
 --       9 what was said (JSON)
--- WITH  owing
 -- Gives 'ok' | 'lost'
 local job, word = dr.held(ARGV[1], ARGV[2], 'fail', ARGV[3])
 if not job then return word end

@@ -2,7 +2,6 @@
 -- Forgets a final job and sends its image to the trash.
 -- KEYS  1 the job  2 the mark that it was forgotten, for a request that is sent again
 -- ARGV  1 id  2 tenant  3 sources  4 a word of this request's own
--- WITH  owing, receivers
 -- Gives 'ok' | 'missing' | 'state' status
 local job = dr.job(ARGV[1])
 if not job or job.tenant ~= ARGV[2] then

@@ -2,7 +2,6 @@
 -- Reads the counters as they stood in the last hours, the oldest first, and as they stand.
 -- KEYS  1 the history of one step
 -- ARGV  1 how far back (ms)
--- WITH  looking
 -- Gives 'ms value value ...' for each sample, in the order of C.sampled; the last is of now
 local now, lines = dr.now(), {}
 

@@ -5,7 +5,7 @@
 --       6... name, value ('' none) of each limit
 -- Gives 'ok' | 'missing' (to an operator)
 local asked = ARGV[1] ~= ''
-local before = asked and dr.answered()
+local before = asked and dr.answered(ARGV)
 if before then return before end
 if asked and redis.call('HEXISTS', KEYS[1], 'webhook_secret') == 0 then return { 'missing' } end
 for i = 6, #ARGV, 2 do
@@ -18,4 +18,4 @@ end
 dr.replace(dr.jobs, ARGV[4])
 -- a cap that opens lets many at once, and who waits for the next sweep leaves threads idle
 while dr.permit(dr.jobs) do end
-return asked and dr.audit('tenant.set', ARGV[4], ARGV[5], { 'ok' }) or { 'ok' }
+return asked and dr.audit(ARGV, 'tenant.set', ARGV[4], ARGV[5], { 'ok' }) or { 'ok' }

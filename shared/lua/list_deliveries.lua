@@ -3,7 +3,6 @@
 -- KEYS  1 the index  2 the job (or the index again)
 -- ARGV  1 tenant ('' any)  2 job ('' any)  3 status ('' any)  4 below this time (ms, '' none)
 --       5 and this id  6 most  7 most looked at  8 host ('' any)
--- WITH  owing, receivers
 -- Gives { time, id to go on below ('' at the end), { id, url, record... }, ... }; of the log only
 --       the last attempt
 local most, looked = tonumber(ARGV[6]), tonumber(ARGV[7])

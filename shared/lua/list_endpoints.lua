@@ -2,7 +2,6 @@
 -- Lists a tenant's endpoints, the newest first, or reads one.
 -- KEYS  1 the index
 -- ARGV  1 tenant  2 one id ('' all)  3 below this time (ms, '' none)  4 and this id  5 most
--- WITH  owing
 -- Gives { time, id to go on below ('' at the end), { id, parked, record... }, ... }
 local most, reply = tonumber(ARGV[5]), { '', '' }
 local ids = { ARGV[2] }

@@ -2,7 +2,6 @@
 -- Takes down an endpoint before anything is owed to it, or finds it.
 -- KEYS  1 the tenant's endpoints
 -- ARGV  1 tenant  2 url  3 host  4 most without a delivery
--- WITH  owing, receivers
 -- Gives its id | 'full'
 local now, id = dr.now(), dr.endpoint_id(ARGV[1], ARGV[2])
 if redis.call('EXISTS', dr.endpoint_key(id)) == 0 then

@@ -202,14 +202,15 @@ end
 
 -- Puts one Celery message on the list if what can be claimed calls for it. Each has ids of its own:
 -- with equal delivery tags a Celery worker would take them for one. One counter serves both queues,
--- since one worker may consume both.
+-- since one worker may consume both. Says whether it did, and whether anything can be claimed.
 function dr.permit(q)
   local state = redis.call('HMGET', q.state, 'claimable', 'bound')
-  local wanted = math.min(tonumber(state[1]) or 0, tonumber(state[2]) or C.permits_at_start)
-  if redis.call('LLEN', q.list) >= wanted then return false end
+  local claimable = tonumber(state[1]) or 0
+  local wanted = math.min(claimable, tonumber(state[2]) or C.permits_at_start)
+  if redis.call('LLEN', q.list) >= wanted then return false, claimable > 0 end
   local id = string.format('%s-%012x', C.permit_prefix, redis.call('HINCRBY', dr.jobs.state, 'permits', 1))
   redis.call('LPUSH', q.list, (string.gsub(q.permit, C.permit_slot, id)))
-  return true
+  return true, true
 end
 
 ----------------------------------------------------------------------------------------------
@@ -627,16 +628,16 @@ function dr.key_state(key, now)
   return key.expires and tonumber(key.expires) <= now and 'expired' or 'living'
 end
 
--- What this request was answered before, where it is sent again, else nil.
-function dr.answered()
-  local said = redis.call('GET', '{dr}:said:' .. ARGV[1])
+-- What this request was answered before, where it is sent again, else nil. `args` are the script's.
+function dr.answered(args)
+  local said = redis.call('GET', '{dr}:said:' .. args[1])
   return said and cjson.decode(said)
 end
 
 -- Notes a write, with what it changed as JSON, and keeps its answer should it be sent again.
-function dr.audit(action, target, detail, reply)
-  redis.call('XADD', '{dr}:audit', 'MAXLEN', '~', C.audit_entries, '*', 'by', ARGV[2],
-    'request', ARGV[3], 'action', action, 'target', target, 'detail', detail)
-  redis.call('SET', '{dr}:said:' .. ARGV[1], cjson.encode(reply), 'PX', 60000)
+function dr.audit(args, action, target, detail, reply)
+  redis.call('XADD', '{dr}:audit', 'MAXLEN', '~', C.audit_entries, '*', 'by', args[2],
+    'request', args[3], 'action', action, 'target', target, 'detail', detail)
+  redis.call('SET', '{dr}:said:' .. args[1], cjson.encode(reply), 'PX', 60000)
   return reply
 end

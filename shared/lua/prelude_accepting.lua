@@ -1,5 +1,5 @@
 ----------------------------------------------------------------------------------------------
--- A new job. For scripts that say `WITH accepting`.
+-- A new job.
 ----------------------------------------------------------------------------------------------
 
 -- Writes a job that nothing speaks against: record, indexes, deadline, event, and its place and

@@ -1,5 +1,5 @@
 ----------------------------------------------------------------------------------------------
--- What operators are shown of the service as a whole. For scripts that say `WITH looking`.
+-- What operators are shown of the service as a whole.
 --   totals         how many jobs were ever accepted, reused, and came to each status
 --   history:<step> the counters as they stood every so many milliseconds
 ----------------------------------------------------------------------------------------------

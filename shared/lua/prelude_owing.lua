@@ -1,5 +1,5 @@
 ----------------------------------------------------------------------------------------------
--- Webhooks that are owed, and where they wait. For scripts that say `WITH owing`.
+-- Webhooks that are owed, and where they wait.
 --   delivery:<id>      one webhook and every attempt at it; kept as long as what it tells of
 --   deliveries:<t>     when it came about -> delivery of a tenant; deliveries:<t>:failed  when it failed;
 --                      with '' for the tenant those of all of them

@@ -1,6 +1,5 @@
 ----------------------------------------------------------------------------------------------
--- What becomes of webhooks, how receivers are, and what signs. For scripts that say `WITH owing,
--- receivers`.
+-- What becomes of webhooks, how receivers are, and what signs.
 ----------------------------------------------------------------------------------------------
 
 -- Sent on at once when an endpoint is well again; the sweep and each further success send on more.

@@ -2,7 +2,6 @@
 -- Reads one delivery with its endpoint's address.
 -- KEYS  1 the delivery
 -- ARGV  1 tenant ('' any)
--- WITH  owing
 -- Gives {} where there is none of this tenant, else { url, record... }
 local record = dr.hash(KEYS[1])
 if not record or (ARGV[1] ~= '' and record.tenant ~= ARGV[1]) then return {} end

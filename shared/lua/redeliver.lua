@@ -2,7 +2,6 @@
 -- Sends one delivery again, or one that waits now: with its id, and the secret of then.
 -- KEYS  1 the delivery
 -- ARGV  1 id  2 tenant  3 a word of this request's own
--- WITH  owing, receivers
 -- Gives 'ok' | 'missing' | 'sending' | 'off'
 local delivery = dr.delivery(ARGV[1])
 if not delivery or delivery.tenant ~= ARGV[2] or delivery.test then return 'missing' end

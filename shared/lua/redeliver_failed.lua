@@ -2,7 +2,6 @@
 -- Sends again what failed for a tenant from a time on: a piece of it.
 -- KEYS  1 the tenant's failed deliveries  2 what this request has done, for when it is sent again
 -- ARGV  1 from (ms)  2 to (ms, '' now)  3 most
--- WITH  owing, receivers
 -- Gives { how many, up to when (ms) }; fewer than `most` are the last
 local done = redis.call('HMGET', KEYS[2], 'count', 'upto')
 if done[1] then return { tonumber(done[1]), done[2] } end

@@ -2,7 +2,6 @@
 -- Gives a tenant or one of its endpoints a new secret; the one before signs along for a while.
 -- KEYS  1 the tenant  2 the endpoint (or the tenant again)
 -- ARGV  1 tenant  2 endpoint ('' none)  3 secret ('' the endpoint is to have none of its own)
--- WITH  owing
 -- Gives 'ok' | 'missing'
 local now = dr.now()
 

@@ -4,7 +4,6 @@
 -- KEYS  1 the delivery
 -- ARGV  1 id  2 fence  3 'delivered' | 'failed' | 'gone' | 'retry' | 'release'  4 wait (ms)
 --       5 attempt (JSON)
--- WITH  owing, receivers
 -- Gives 'ok' | 'gone' | 'failing' (the endpoint is switched off now, and why) | 'lost'
 local delivery = dr.delivery(ARGV[1])
 if not delivery or delivery.fence ~= ARGV[2] then return 'lost' end

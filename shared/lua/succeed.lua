@@ -3,7 +3,6 @@
 -- KEYS  1 the job
 -- ARGV  1 id  2 fence  3 sources  4 image (JSON)  5 download  6 store (seconds)
 --       7 what an identical request is known by
--- WITH  owing
 -- Gives 'ok' | 'lost'
 local job, word = dr.held(ARGV[1], ARGV[2], 'succeed', ARGV[3])
 if not job then return word end

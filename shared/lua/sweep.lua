@@ -3,7 +3,6 @@
 -- permits. Keeps the counters as they stand, for those who look back.
 -- KEYS  1 the sweep's own record  2 the living workers  3 what they hold
 -- ARGV  1 worker  2 lock (ms)  3 lease (ms)  4 most members of a kind  5 sources of expire
--- WITH  owing, receivers, looking
 -- Gives 'other' | 'swept' due 'step step ...' of the rescued, model and code of each failed, pushed,
 --       'id id ...' of the rescued, 'model status code ms' of each that ended here or by a cancel
 --       since the last sweep

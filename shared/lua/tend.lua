@@ -4,7 +4,6 @@
 -- KEYS  1 the batches with work to do, by the time from which anybody may do it
 -- ARGV  1 batch ('' whichever is due)  2 most jobs to lay out or take away  3 most to end
 --       4 sources of cancel
--- WITH  owing
 -- Gives 'more' | 'done' | 'idle'
 local now, id = dr.now(), ARGV[1]
 if id == '' then

@@ -2,7 +2,6 @@
 -- Owes one signed test event, sent once and kept for minutes; it says nothing of its endpoint.
 -- KEYS  1 the delivery
 -- ARGV  1 id  2 tenant  3 host  4 url  5 type  6 webhook (JSON)  7 data (JSON)
--- WITH  owing
 -- Gives 'ok'
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'ok' end
 local now = dr.now()

@@ -3,14 +3,14 @@
 from typing import TypeVar
 
 import redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from shared.errors import OutcomeLost, StoreDown
 from shared.store import replicas
 from shared.store.call import Argument, Call
-from shared.store.connect import translate
+from shared.store.connect import is_unknown, translate
 from shared.store.replicas import Replicas
-from shared.store.scripts import Scripts
+from shared.store.scripts import LIBRARIES_KEPT, Scripts
 
 T = TypeVar("T")
 
@@ -42,17 +42,33 @@ class Store:
         self._client.close()
 
     def _send(self, call: Call[T]) -> object:
-        script = self._scripts[call.script]
-        command = (script.sha, len(call.keys), *call.keys, *call.args)
+        command = (len(call.keys), *call.keys, *call.args)
+        function = self._scripts.function(call.script)
         execute = self._believed if call.writes and self._replicas.count else self._executed
         try:
             try:
-                return execute("EVALSHA", *command)
-            except NoScriptError:
-                self._client.execute_command("SCRIPT LOAD", script.text)
-                return execute("EVALSHA", *command)
+                return execute("FCALL", function, *command)
+            except ResponseError as error:
+                if not is_unknown(error):
+                    raise
+            if self._load():
+                return execute("FCALL", function, *command)
+            return execute("EVAL", self._scripts.alone(call.script), *command)
         except (RedisError, OSError) as error:
             raise translate(error, sent=call.writes) from error
+
+    def _load(self) -> bool:
+        """Load the library; False where Redis is too full to take it."""
+        try:
+            self._client.execute_command("FUNCTION LOAD", "REPLACE", self._scripts.text)
+        except OutOfMemoryError:
+            return False
+        found = self._client.function_list(library=self._scripts.PATTERN)
+        names = {str(library[1]) for library in found} - {self._scripts.library}
+        if len(names) >= LIBRARIES_KEPT:
+            for name in names:
+                self._client.function_delete(name)
+        return True
 
     def _executed(self, *command: Argument) -> object:
         return self._client.execute_command(*command)

@@ -14,13 +14,13 @@ from typing import Any, Generic, Self, TypeVar
 import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as ConnectionBroken
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from shared import metrics
 from shared.errors import OutcomeLost, StoreDown, StoreError
 from shared.store import replicas
 from shared.store.call import Call
-from shared.store.connect import translate
+from shared.store.connect import is_unknown, translate
 from shared.store.replicas import Replicas
 from shared.store.scripts import Scripts
 
@@ -170,17 +170,17 @@ class Committer:
     async def _exchange(
         self, connection: AbstractConnection, batch: Sequence[_Waiting[Any]]
     ) -> None:
-        """Send a batch and settle what comes; load the scripts that the server did not know."""
+        """Send a batch and settle what comes; load the scripts where the server has them not."""
         unknown = await self._ask(connection, batch)
         if unknown:
-            await self._load(connection, {one.call.script for one in unknown})
+            await self._load(connection)
             for one in await self._ask(connection, unknown):
-                one.settle(NoScriptError("Redis forgot a script at once."))
+                one.settle(ResponseError("Redis forgot the scripts at once."))
 
     async def _ask(
         self, connection: AbstractConnection, batch: Sequence[_Waiting[Any]]
     ) -> list[_Waiting[Any]]:
-        """Send a batch, settle each call as its reply comes; give those of unknown scripts."""
+        """Send a batch, settle each call as its reply comes; give those that were not known."""
         packed = [(one, self._packed(one)) for one in batch]
         sent = [(one, command) for one, command in packed if command]
         for one, _ in sent:
@@ -192,7 +192,7 @@ class Committer:
         unknown, written = [], []
         for one, _ in sent:
             reply = await _reply(connection)
-            if isinstance(reply, NoScriptError):
+            if isinstance(reply, ResponseError) and is_unknown(reply):
                 unknown.append(one)
             elif waits and one.call.writes and not isinstance(reply, Exception):
                 written.append((one, reply))
@@ -203,20 +203,20 @@ class Committer:
             one.settle(doubt or reply)
         return unknown
 
-    async def _load(self, connection: AbstractConnection, names: set[str]) -> None:
-        texts = [("SCRIPT", "LOAD", self._scripts[name].text) for name in names]
-        await connection.send_packed_command(connection.pack_commands(texts))
-        for reply in [await _reply(connection) for _ in texts]:
-            if isinstance(reply, Exception):
-                raise reply
+    async def _load(self, connection: AbstractConnection) -> None:
+        command: Any = ("FUNCTION", "LOAD", "REPLACE", self._scripts.text)
+        await connection.send_packed_command([hiredis.pack_command(command)])
+        reply = await _reply(connection)
+        if isinstance(reply, Exception):
+            raise reply
 
     def _packed(self, waiting: _Waiting[Any]) -> bytes:
         """Write a call as bytes; one that cannot be written fails alone, not with its batch."""
         call = waiting.call
-        sha = self._scripts[call.script].sha
+        function = self._scripts.function(call.script)
         try:
             # its stubs know commands of one word only
-            command: Any = ("EVALSHA", sha, len(call.keys), *call.keys, *call.args)
+            command: Any = ("FCALL", function, len(call.keys), *call.keys, *call.args)
             # redis-py packs in Python, which is half of what a call costs
             packed: bytes = hiredis.pack_command(command)
         except UNWRITABLE as error:

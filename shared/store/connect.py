@@ -125,6 +125,11 @@ def _host(written: str) -> tuple[str, int]:
     return name, int(port or SENTINEL_PORT)
 
 
+def is_unknown(error: Exception) -> bool:
+    """Tell whether Redis does not know the function that was called: nothing was done."""
+    return isinstance(error, ResponseError) and str(error) == "Function not found"
+
+
 def translate(error: Exception, *, sent: bool) -> StoreError:
     """Say what an error of redis-py means; `sent` tells whether the command may have run."""
     text = next((text for kind, text in _REFUSALS.items() if isinstance(error, kind)), None)

@@ -1,7 +1,7 @@
 """What a worker does with a webhook that is owed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -38,6 +38,8 @@ class Delivery:
     job: Job | None = None
     batch: Batch | None = None
     data: Mapping[str, Any] | None = None
+    #: whether there was another to be claimed
+    more: bool = field(default=False, compare=False)
 
     @property
     def trace(self) -> str | None:
@@ -65,7 +67,7 @@ def claim_delivery(nonce: str, *, lease_seconds: float) -> Call[Delivery | Close
 def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
     if reply[0] != "delivery":
         return closed(reply)
-    _, delivery_id, fence, secrets, lasting, flat = reply
+    _, delivery_id, fence, secrets, more, lasting, flat = reply
     record = pairs(flat)
     told = orjson.loads(record["snapshot"])
     subject = record["subject"]
@@ -84,6 +86,7 @@ def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
         job=job,
         batch=batch,
         data=None if job or batch else told,
+        more=more == "1",
     )
 
 

@@ -1,7 +1,7 @@
 """What a worker does with a job: claim it, move it on, and what that taught of the provider."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.errors import JobError, LostLease
 from shared.jobs import MOVES, Answer, Image, Job, State
@@ -23,6 +23,8 @@ class Claim:
     job: Job
     fence: str
     key_id: str
+    #: whether there was another to be claimed
+    more: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,8 @@ def claim(
 
 def _claimed(reply: Sequence[str]) -> Claim | Closed | None:
     if reply[0] == "job":
-        _, job_id, fence, key_id, *record = reply
-        return Claim(job_of(job_id, pairs(record)), fence, key_id)
+        _, job_id, fence, key_id, more, *record = reply
+        return Claim(job_of(job_id, pairs(record)), fence, key_id, more == "1")
     return closed(reply)
 
 

@@ -1,24 +1,36 @@
-"""The Lua scripts: one file an operation in `shared/lua`, with preludes and constants in front.
+"""The Lua scripts: one file an operation in `shared/lua`, all of them one library of the server.
 
-A script's text is its first line (`#!lua …`), the constants of this process as a Lua table `C`, the
-preludes, and the operation. Processes with the same settings and version have the same texts, so
-the server keeps each once.
+The library's text is the constants of this process as a Lua table `C`, the preludes, and each
+operation as a function of `KEYS` and `ARGV` with the flags of its first line (`#!lua flags=…`). The
+server runs through it once, when it is loaded: as scripts, each call would make every function of
+the preludes anew, which cost as much as the operation. Processes with the same settings and version
+have the same text, and so the same names; others have others, so that two versions can run at once.
 """
 
 import hashlib
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.resources import files
 
 from shared.jobs import PRIORITY_OFFSET_MS
 from shared.settings import Settings
 from shared.store.records import LEFT_OUT
 
-#: What stands before every operation.
-PRELUDE = ("prelude", "prelude_room", "prelude_batches")
+#: What stands before all operations, in this order.
+PRELUDE = (
+    "prelude",
+    "prelude_room",
+    "prelude_batches",
+    "prelude_owing",
+    "prelude_receivers",
+    "prelude_accepting",
+    "prelude_looking",
+)
+#: How many libraries of ours a server keeps: those of other versions and settings are taken away,
+#: and loaded again by whoever still wants them.
+LIBRARIES_KEPT = 8
+_LIBRARY = "darkroom_"
 #: Permits in the list while no worker has told its threads: enough to start with, few to waste.
 PERMITS_AT_START = 16
 #: Consecutive failed calls, over all workers, after which the circuit opens.
@@ -72,9 +84,6 @@ TEST_MS = 600_000
 CLAIM_LOOKS = 32
 
 
-_WITH = re.compile(r"^-- WITH  (.+)$", re.MULTILINE)
-
-
 @dataclass(frozen=True, slots=True)
 class Permit:
     """A Celery message that permits one claim, and the list it goes to.
@@ -88,41 +97,66 @@ class Permit:
 
 
 class Scripts:
-    """The texts of all scripts for one process."""
+    """The library of one process: its text, and what its functions are called."""
 
-    #: What an operation has in front beside the prelude, if it says so: every line there costs.
-    _PARTS = ("owing", "receivers", "accepting", "looking")
+    #: What Redis' list of our libraries is asked for by.
+    PATTERN = f"{_LIBRARY}*"
 
     def __init__(self, settings: Settings, generate: Permit, deliver: Permit) -> None:
-        """Put the constants together from the settings and the two kinds of permit."""
-        self._constants = _lua(_constants(settings, generate, deliver))
-        self._sources: dict[str, Script] = {}
+        """Put the text together from the settings and the two kinds of permit."""
+        constants = f"local C = {_lua(_constants(settings, generate, deliver))}"
+        #: what every operation has in front
+        self.prelude = "\n".join((constants, *map(_read, PRELUDE)))
+        self._operations = {name: _operation(name) for name in script_names()}
+        body = "\n".join((self.prelude, *map(_defined, self._operations.values())))
+        digest = hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()[:16]
+        self._suffix = f"_{digest}"
+        self.library = f"{_LIBRARY}{digest}"
+        self.text = f"#!lua name={self.library}\n{body.replace(_SUFFIX, self._suffix)}"
 
-    def __getitem__(self, name: str) -> "Script":
-        """Give the script of this name; raises FileNotFoundError where there is none."""
-        if name not in self._sources:
-            self._sources[name] = Script(self._text(name))
-        return self._sources[name]
+    def function(self, name: str) -> str:
+        """Give the name by which the server knows an operation; raises KeyError for none."""
+        return f"{self._operations[name].name}{self._suffix}"
 
-    def _text(self, name: str) -> str:
-        first, _, operation = _read(name).partition("\n")
-        named = _WITH.search(operation)
-        wanted = named[1].split(", ") if named else []
-        preludes = [*PRELUDE, *(f"prelude_{part}" for part in self._PARTS if part in wanted)]
-        texts = (first, f"local C = {self._constants}", *map(_read, preludes), operation)
-        return "\n".join(texts)
+    def alone(self, name: str) -> str:
+        """Give the text of one operation as a script of its own, for a server without the library.
+
+        A full Redis takes no library, but still runs what makes room.
+        """
+        operation = self._operations[name]
+        flags = f" flags={','.join(operation.flags)}" if operation.flags else ""
+        return f"#!lua{flags}\n{self.prelude}\n{operation.text}"
 
 
-@dataclass(frozen=True)
-class Script:
-    """One script's text."""
-
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    name: str
+    flags: tuple[str, ...]
     text: str
 
-    @cached_property
-    def sha(self) -> str:
-        """The name under which the server knows the text."""
-        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+#: Stands in the text where the digest of the text belongs.
+_SUFFIX = "_@"
+
+
+def script_names() -> list[str]:
+    """Name every operation there is."""
+    found = (entry.name for entry in (files("shared") / "lua").iterdir())
+    names = (name.removesuffix(".lua") for name in found if name.endswith(".lua"))
+    return sorted(name for name in names if not name.startswith("prelude"))
+
+
+def _operation(name: str) -> _Operation:
+    first, _, text = _read(name).partition("\n")
+    flags = first.partition(" flags=")[2]
+    return _Operation(name, tuple(flags.split(",")) if flags else (), text)
+
+
+def _defined(operation: _Operation) -> str:
+    flags = ", ".join(f"'{flag}'" for flag in operation.flags)
+    head = f"function_name = '{operation.name}{_SUFFIX}', flags = {{ {flags} }}"
+    body = f"function(KEYS, ARGV)\n{operation.text}\nend"
+    return f"redis.register_function{{ {head}, callback = {body} }}"
 
 
 def _read(name: str) -> str:

@@ -484,6 +484,6 @@ def test_no_script_touches_more_than_a_chunk_of_jobs(world: World) -> None:
     assert world.tend(batch_id) == -(-len(made) // batches.CHUNK_ENDS)
     # 3 to stage, 1 to commit, 6 to lay out, 1 and 11 to cancel
     after = world.client.info("commandstats")
-    calls = after["cmdstat_evalsha"]["calls"] - before.get("cmdstat_evalsha", {"calls": 0})["calls"]
+    calls = after["cmdstat_fcall"]["calls"] - before.get("cmdstat_fcall", {"calls": 0})["calls"]
     assert calls <= 22 + 5  # and those that were not known yet
     assert_true(world)

@@ -63,7 +63,7 @@ def test_what_waits_goes_out_together(world: World) -> None:
 
     commit(world, use)
     stats = world.client.info("commandstats")
-    assert stats["cmdstat_evalsha"]["calls"] == 2 * MOST
+    assert stats["cmdstat_fcall"]["calls"] == 2 * MOST
     reads = world.client.info("stats")["total_reads_processed"]
     assert reads < MOST
     assert world.client.zcard("{dr}:jobs:acme") == 2 * MOST + 1
@@ -84,7 +84,7 @@ def test_each_caller_gets_its_own_answer(world: World) -> None:
 def test_scripts_that_redis_forgot_are_loaded_again(world: World) -> None:
     async def use(committer: Committer) -> None:
         for _ in range(2):
-            world.client.script_flush()
+            world.client.function_flush()
             batch: list[call.Call[object]] = [accept(world), accept(world), reading.facts()]
             answers = await asyncio.gather(*[committer.run(one) for one in batch])
             assert isinstance(answers[0], asking.Accepted)
@@ -244,7 +244,7 @@ def test_a_thread_sends_again_when_its_connection_was_killed(world: World) -> No
 
 def test_a_thread_loads_the_scripts_that_redis_forgot(world: World) -> None:
     world.accept()
-    world.client.script_flush()
+    world.client.function_flush()
     assert world.claim()
 
 

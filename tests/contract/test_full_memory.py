@@ -35,7 +35,7 @@ def test_no_new_job_is_taken_and_nothing_is_left_of_it(full: World) -> None:
 
 
 def test_all_other_moves_are_made(full: World) -> None:
-    full.client.script_flush()
+    full.client.function_flush()
     full.finish(full.claim())
     full.release(full.claim())
     full.retry(full.claim(), wait_seconds=60)

@@ -279,11 +279,9 @@ def test_a_test_event_that_nobody_took_in_time_stands_in_nobodys_way(world: Worl
 
 
 def test_what_is_no_job_can_owe_a_webhook_too_and_is_forgotten(world: World) -> None:
-    def run(script: str, words: str, *args: str) -> None:
-        """Run Lua with the parts that a script has in front."""
-        text = world.scripts[script].text
-        head = text[: text.index("\n-- WITH  ")]
-        world.client.eval(f"{head}\n{words}", 0, *args)
+    def run(words: str, *args: str) -> None:
+        """Run Lua with what every script has in front."""
+        world.client.eval(f"{world.scripts.prelude}\n{words}", 0, *args)
 
     hook = {"url": "https://example.com/hook", "payload": "slim", "headers": {"X-A": "b"}}
     told = {"id": "batch_1", "status": "completed"}
@@ -294,14 +292,14 @@ def test_what_is_no_job_can_owe_a_webhook_too_and_is_forgotten(world: World) -> 
     )
     owe = f"dr.owe({{ {subject} }}, 'batch.completed', dr.now())"
     for _ in range(2):
-        run("succeed", owe, orjson.dumps(hook).decode(), orjson.dumps(told).decode())
+        run(owe, orjson.dumps(hook).decode(), orjson.dumps(told).decode())
     held = world.delivery()
     assert (held.id, held.type, held.job) == ("msg_1_1_completed", "batch.completed", None)
     assert (held.webhook, held.data) == (hook, told)
     settle(world, held, "delivered")
     (one,) = listed(world).entries
     assert (one.subject, one.version, one.url) == ("batch_1", 3, hook["url"])
-    run("expire", f"dr.forget_deliveries('batch_1', {key}, dr.now())")
+    run(f"dr.forget_deliveries('batch_1', {key}, dr.now())")
     world.client.delete("{dr}:batch:batch_1")
     assert listed(world).entries == ()
     assert_true(world)

@@ -12,13 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
 import hiredis
 
-from shared.store.scripts import Scripts
+from shared.store.scripts import Scripts, script_names
 
 #: What happens to a reply: it never comes and the connection closes, it never comes and the
 #: connection stays, it comes late, half of it comes, or a reset comes in its place.
@@ -45,7 +44,7 @@ class Proxy:
         """Take the Redis to stand before, and the scripts of those who ask through it."""
         parts = urlsplit(redis_url)
         self._target = (parts.hostname or "127.0.0.1", parts.port or 6379)
-        self._names = names_by_sha(scripts)
+        self._names = names_by_function(scripts)
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -82,7 +81,7 @@ class Proxy:
 
     def strike(self, script: str, reply: bytes) -> Rule | None:
         """Give the rule that this reply falls under, and count it."""
-        if reply.startswith(b"-NOSCRIPT"):  # the script has not run yet
+        if reply.startswith(b"-ERR Function not found"):  # the script has not run yet
             return None
         with self._lock:
             for rule in self._rules:
@@ -95,7 +94,7 @@ class Proxy:
     def name(self, command: Sequence[bytes]) -> str:
         """Name a command: the script that it runs, else its first word in small letters."""
         first = command[0].decode().lower()
-        return self._names.get(command[1].decode(), first) if first == "evalsha" else first
+        return self._names.get(command[1].decode(), first) if first == "fcall" else first
 
     def _serve(self) -> None:
         while not self._closed:
@@ -194,16 +193,9 @@ def end_of(data: bytes, start: int = 0) -> int | None:
     return end
 
 
-def script_names() -> list[str]:
-    """Name every script there is."""
-    found = (entry.name for entry in (files("shared") / "lua").iterdir())
-    names = (name.removesuffix(".lua") for name in found if name.endswith(".lua"))
-    return sorted(name for name in names if not name.startswith("prelude"))
-
-
-def names_by_sha(scripts: Scripts) -> Mapping[str, str]:
+def names_by_function(scripts: Scripts) -> Mapping[str, str]:
     """Give the names of scripts by what the wire calls them."""
-    return {scripts[name].sha: name for name in script_names()}
+    return {scripts.function(name): name for name in script_names()}
 
 
 @contextmanager

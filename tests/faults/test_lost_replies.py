@@ -32,9 +32,10 @@ from shared.store.audit import Deed, read_audit
 from shared.store.call import Call
 from shared.store.client import Store
 from shared.store.forecast import reuse
+from shared.store.scripts import script_names
 from shared.store.usage import usage
 from tests.faults.conftest import Tell
-from tests.faults.proxy import Action, Proxy, Rule, proxied, script_names
+from tests.faults.proxy import Action, Proxy, Rule, proxied
 from tests.front_door import PROMPT, problem, served, settings, tenant_at
 from tests.integration.sandbox_client import Client, steered
 from tests.queue_truth import assert_true

@@ -83,7 +83,7 @@ def test_ten_thousand_lines_are_taken_within_the_memory_and_in_small_steps(
     assert grown < MEMORY_BYTES / 4
     wait_until(lambda: not redis.exists("{dr}:tending"), "the batch to be laid out", seconds=60)
     # each script a bounded piece: stages, commit, laying out, and what the API asks every second
-    steps = redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+    steps = redis.info("commandstats")["cmdstat_fcall"]["calls"]
     assert steps >= JOBS_MAX / batches.CHUNK_JOBS + JOBS_MAX / batches.CHUNK_LAID + 1
     # none of which holds Redis for long, on a machine that is free to say so
     in_time(max((one["duration"] for one in redis.slowlog_get(128)), default=0), HELD_MICROSECONDS)

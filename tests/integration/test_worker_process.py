@@ -95,7 +95,7 @@ def test_a_worker_does_the_jobs_each_once(here: Place) -> None:
     # then
     assert here.workshop.paid() == 20
     assert here.workshop.slots() == (0, 0)
-    assert here.world.permits() == 0
+    wait_until(lambda: here.world.permits() == 0, "the permits that were left to be taken")
 
 
 def test_a_busy_worker_leaves_permits_for_others(here: Place) -> None:

@@ -119,3 +119,35 @@ def test_a_png_without_its_last_chunk_that_decodes_is_kept() -> None:
     data = encoded(noise((512, 512)), "png")[:-12]
 
     assert inspect(data, {**ASKED, "output_format": "png"}, max_pixels=CAP).width == 512
+
+
+@pytest.mark.parametrize("options", [{}, {"quality": 5}, {"lossless": True}, {"exif": b"Exif\0\0"}])
+def test_a_webp_is_what_pillow_says_it_is(options: dict[str, Any]) -> None:
+    for size in ((512, 512), (1344, 768), (63, 1000), (1, 1)):
+        data = encoded(noise(size), "webp", **options)
+        with Image.open(BytesIO(data)) as image:
+            assert image.size == size
+
+        picture = inspect(data, {}, max_pixels=CAP)
+
+        assert (picture.extension, picture.width, picture.height) == ("webp", *size)
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}])
+@pytest.mark.parametrize("at", [16, 19, 20, 22, 23])
+def test_a_webp_with_a_damaged_head_is_no_better_than_pillow_finds_it(
+    options: dict[str, Any], at: int
+) -> None:
+    data = bytearray(encoded(noise((512, 512)), "webp", **options))
+    for value in range(256):
+        data[at] = value
+        try:
+            with Image.open(BytesIO(data)) as image:
+                size: tuple[int, int] | None = image.size
+        except Exception:  # noqa: BLE001  of whatever class Pillow raises
+            size = None
+        try:
+            picture = inspect(bytes(data), {}, max_pixels=CAP)
+        except (FetchFailed, ImageTooLarge):
+            continue
+        assert size == (picture.width, picture.height), value

@@ -1,0 +1,74 @@
+"""What a claim costs Redis with more tenants, and with more webhooks that wait."""
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from statistics import median
+from typing import Any
+
+from bench.curves import Point
+from shared.jobs import Spec
+from shared.store import asking, deliveries, moves
+from shared.store.call import Call
+from tests.growth import fill, run_many, usual_spec
+from tests.store import KEYS, World
+
+#: Claims in one round trip, and how often.
+HANDFUL, ROUNDS = 10, 30
+JOBS = 10_000
+HOSTS = 50
+_NONCES = count()
+
+
+def by_tenants(world: World, tenants: Sequence[int]) -> list[Point]:
+    """Give microseconds of a claim among 10,000 jobs of so many tenants."""
+    return [(size, _fresh(world, _queued(size), _claim)) for size in tenants]
+
+
+def by_deliveries(world: World, waiting: Sequence[int]) -> list[Point]:
+    """Give microseconds of a delivery's claim where so many wait, for 50 hosts."""
+    return [(size, _fresh(world, _owed(size), _claim_delivery)) for size in waiting]
+
+
+def _fresh(
+    world: World, prepare: Callable[[World], object], claim: Callable[[], Call[Any]]
+) -> float:
+    world.client.flushall()
+    prepare(world)
+    times = []
+    for _ in range(ROUNDS):
+        world.client.config_resetstat()
+        run_many(world, [claim() for _ in range(HANDFUL)])
+        times.append(float(world.client.info("commandstats")["cmdstat_fcall"]["usec_per_call"]))
+    return median(times)
+
+
+def _queued(tenants: int) -> Callable[[World], object]:
+    return lambda world: fill(world, JOBS, tenants)
+
+
+def _owed(waiting: int) -> Callable[[World], object]:
+    def owe(world: World) -> None:
+        jobs = fill(world, waiting + HANDFUL * ROUNDS, 10, spec=_with_webhook, host=_host)
+        for start in range(0, len(jobs), 500):
+            some = jobs[start : start + 500]
+            run_many(world, [asking.cancel(job_id, tenant=tenant) for job_id, tenant in some])
+
+    return owe
+
+
+def _host(number: int) -> str:
+    return f"host-{number % HOSTS}.example.com"
+
+
+def _with_webhook(number: int) -> Spec:
+    usual = usual_spec(number)
+    hook = {"url": f"https://{_host(number)}/hook", "events": ["job.canceled"]}
+    return Spec(usual.model, usual.input, webhook=hook)
+
+
+def _claim() -> Call[Any]:
+    return moves.claim(f"bench-{next(_NONCES)}", lease_seconds=60, key_ids=KEYS)
+
+
+def _claim_delivery() -> Call[Any]:
+    return deliveries.claim_delivery(f"bench-{next(_NONCES)}", lease_seconds=60)

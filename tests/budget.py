@@ -1,0 +1,135 @@
+"""What one job costs, counted from its accept to its end, in a quiet world."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from sandbox.provider.server import running
+from tests.crew import Worker, worker
+from tests.integration.rclone import counting
+from tests.integration.sandbox_client import steered
+from tests.servers import S3Server
+from tests.workshop import Workshop, settings_for
+
+END = "the end of what is watched"
+#: What a job's own way asks of Redis, each a round trip; a worker blocks for its next permit again.
+JOB = ("accept", "claim", "calling", "checkpoint", "succeed")
+PERMIT = "BRPOP"
+#: What goes on whether or not there are jobs, and what the test itself asks.
+HOUSEKEEPING = ("read", "renew", "sweep", "tend", "expire", "trash", "learn")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One command that came to Redis from outside; a script by its name."""
+
+    said: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one job cost."""
+
+    #: by name, of those that belong to the job
+    commands: Counter[str]
+    bytes_sent: int
+    #: anything else that was sent to Redis meanwhile
+    others: Counter[str]
+    #: by method
+    s3: Counter[str]
+    provider: Sequence[tuple[str, str, bool]]
+    new_connections: int
+
+    @property
+    def round_trips(self) -> int:
+        """How often something was sent to Redis and waited for: each command went alone."""
+        return self.commands.total()
+
+
+def cost_of_a_job(redis_url: str, s3: S3Server, directory: Path) -> Cost:
+    """Run a worker that has done a few jobs, and count what one more costs."""
+    s3_lines: list[str] = []
+    with (
+        running() as url,
+        steered(url) as provider,
+        counting(urlsplit(url).port or 0, []) as provider_port,
+        counting(s3.port, s3_lines) as s3_port,
+    ):
+        workshop = Workshop(redis_url, s3, provider)
+        told = settings_for(
+            s3,
+            f"http://127.0.0.1:{provider_port}",
+            s3_endpoint=f"127.0.0.1:{s3_port}",
+            redis_url=redis_url,
+            provider_rate_per_minute=0,
+            # nothing of the housekeeping falls into what is counted
+            lease_seconds=60,
+        )
+        with worker(directory, told, threads=1) as one:
+            for _ in range(3):
+                _do_one(workshop)
+            before = _connections(one)
+            provider.http.delete("/_sandbox/calls").raise_for_status()
+            del s3_lines[:]
+            with _watched(workshop) as sent:
+                _do_one(workshop)
+            after = _connections(one)
+        workshop.close()
+        # the housekeeping may have met itself on the way to Redis
+        redis_port = urlsplit(redis_url).port
+        mine = {*(f"script {name}" for name in JOB), PERMIT}
+        return Cost(
+            commands=Counter(one.said for one in sent if one.said in mine),
+            bytes_sent=sum(one.bytes for one in sent if one.said in mine),
+            others=Counter(one.said for one in sent if one.said not in mine),
+            s3=Counter(line.split(" ")[0] for line in s3_lines),
+            provider=provider.outcomes(),
+            new_connections=len({link for link in after - before if link[1] != redis_port}),
+        )
+
+
+def _do_one(workshop: Workshop) -> None:
+    assert workshop.wait_for_end(workshop.accept()).image is not None
+
+
+@contextmanager
+def _watched(workshop: Workshop) -> Iterator[list[Sent]]:
+    """Note all that reaches Redis from outside while the block runs."""
+    sent: list[Sent] = []
+    world = workshop.world
+    names = {world.scripts.function(name): name for name in (*JOB, *HOUSEKEEPING)}
+    begun = threading.Event()
+
+    def watch() -> None:
+        with world.client.monitor() as monitor:
+            begun.set()
+            for command in monitor.listen():
+                text = str(command["command"])
+                if text.endswith(END):
+                    return
+                if command["client_type"] != "lua":
+                    words = text.split(" ")
+                    is_script = words[0].upper() == "FCALL"
+                    said = f"script {names.get(words[1], '?')}" if is_script else words[0].upper()
+                    sent.append(Sent(said, len(text)))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    begun.wait(5)
+    try:
+        yield sent
+    finally:
+        world.client.echo(END)
+        thread.join(10)
+
+
+def _connections(one: Worker) -> set[tuple[int, int]]:
+    found = psutil.Process(one.pid).net_connections("tcp")
+    return {(link.laddr.port, link.raddr.port) for link in found if link.raddr}
