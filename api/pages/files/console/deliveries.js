@@ -1,6 +1,7 @@
 // Every webhook that was owed, to whomever: found, read, and sent again.
+import { button, field } from "../parts/controls.js";
 import { openDialog } from "../parts/dialog.js";
-import { el, fill, freshId } from "../parts/dom.js";
+import { el, fill } from "../parts/dom.js";
 import { loading, note, toast, trouble } from "../parts/say.js";
 import { count, moment } from "../parts/words.js";
 import { actionButton } from "./acting.js";
@@ -90,15 +91,12 @@ export function deliveries({ client, may, live, place }) {
 
 /** Counts what failed since a time, and has it sent again; gives whether it was. */
 function redeliverSince(client, tenant = "") {
-  const id = freshId("since");
   const since = el("input", {
-    id,
     type: "datetime-local",
     step: 1,
     value: localTime(new Date(Date.now() - AN_HOUR_MS).toISOString()),
   });
   const whose = el("input", {
-    id: `${id}-tenant`,
     type: "text",
     value: tenant,
     placeholder: "all tenants",
@@ -108,12 +106,7 @@ function redeliverSince(client, tenant = "") {
   const form = el(
     "form",
     { class: "stack", onsubmit: counting },
-    el(
-      "div",
-      { class: "filters" },
-      el("div", { class: "field" }, el("label", { for: id }, "Failed since"), since),
-      el("div", { class: "field" }, el("label", { for: whose.id }, "Tenant"), whose),
-    ),
+    el("div", { class: "filters" }, field("Failed since", since), field("Tenant", whose)),
     said,
     el("div", { class: "row" }, el("button", { class: "button", type: "submit" }, "Count them")),
   );
@@ -124,11 +117,8 @@ function redeliverSince(client, tenant = "") {
     form.addEventListener("input", () => fill(said));
     form.counted = (body, told) => {
       if (!told.count) return fill(said, note("good", "Nothing failed since then."));
-      const yes = el(
-        "button",
-        { type: "button", class: "button main", onclick: () => perform(body, told.count) },
-        `Redeliver ${count(told.count, "delivery", "deliveries")}`,
-      );
+      const many = count(told.count, "delivery", "deliveries");
+      const yes = button(`Redeliver ${many}`, () => perform(body, told.count), { kind: "main" });
       fill(
         said,
         el(
@@ -137,7 +127,7 @@ function redeliverSince(client, tenant = "") {
           el(
             "p",
             {},
-            el("strong", {}, count(told.count, "delivery", "deliveries")),
+            el("strong", {}, many),
             ` failed since ${moment(body.since)}, of ${body.tenant || "all tenants"}.`,
           ),
           told.more && note("wait", "There are more: ten thousand at most are sent at once."),

@@ -1,6 +1,6 @@
 // What stands around every view: the way to the others, whether it is live, and what the key may.
+import { button, iconButton } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
-import { icon } from "../parts/icons.js";
 import { empty, loading, note, trouble } from "../parts/say.js";
 import { moment } from "../parts/words.js";
 import { audit } from "./audit.js";
@@ -64,8 +64,8 @@ export class Shell {
       const other = el(
         "div",
         { class: "row" },
-        this.#button("Try again", () => this.begin()),
-        this.#button("Use another key", this.#enterKey),
+        button("Try again", () => this.begin()),
+        button("Use another key", this.#enterKey),
       );
       return fill(this.#main, trouble(error, other));
     }
@@ -85,14 +85,10 @@ export class Shell {
         "key",
         "This page needs an operator's key",
         about,
-        this.#button("Enter an operator's key", this.#enterKey, "main"),
+        button("Enter an operator's key", this.#enterKey, { kind: "main" }),
       ),
     );
     document.title = "Operations · Darkroom";
-  }
-
-  #button(words, act, kind = "") {
-    return el("button", { type: "button", class: `button ${kind}`, onclick: () => act() }, words);
   }
 
   #show() {
@@ -135,7 +131,7 @@ export class Shell {
   }
 
   #failed(view, error) {
-    const again = this.#button("Try again", () => this.#live.now());
+    const again = button("Try again", () => this.#live.now());
     const old = view.since
       ? el("p", {}, `What is shown below was so at ${moment(view.since)}.`)
       : null;
@@ -161,28 +157,13 @@ export class Shell {
     const names = Object.entries(NAMES).map(([view, words]) =>
       el("a", { href: link(view), "aria-current": view === here ? "page" : null }, words),
     );
-    const live = el(
-      "button",
-      {
-        type: "button",
-        class: "button small",
-        "aria-pressed": this.#live.isOn,
-        onclick: () => this.#live.turn(!this.#live.isOn),
-      },
-      icon(this.#live.isOn ? "pause" : "play"),
-      this.#live.isOn ? "Live" : "Live is off",
-    );
-    const again = el(
-      "button",
-      {
-        type: "button",
-        class: "button small only",
-        "aria-label": "Ask again now",
-        title: "Ask again now",
-        onclick: () => this.#live.now(),
-      },
-      icon("again"),
-    );
+    const { isOn } = this.#live;
+    const live = button(isOn ? "Live" : "Live is off", () => this.#live.turn(!isOn), {
+      kind: "small",
+      drawing: isOn ? "pause" : "play",
+      "aria-pressed": isOn,
+    });
+    const again = iconButton("again", "Ask again now", () => this.#live.now(), { kind: "small" });
     fill(
       this.#bar,
       el("nav", { "aria-label": "Operations" }, names),
