@@ -37,7 +37,7 @@ export class Shell {
   #main;
   #live = new Live();
   #outlet = el("div", { class: "stack outlet" });
-  #said = el("div", {});
+  #said = el("div", { class: "trouble" });
   #bar = el("div", { class: "bar" });
   #me = null;
   #view = null;
