@@ -9,7 +9,7 @@ import { job } from "./job.js";
 import { jobs } from "./jobs.js";
 import { Live } from "./live.js";
 import { now } from "./now.js";
-import { link, placeOf } from "./places.js";
+import { go, link, placeOf } from "./places.js";
 import { tenant } from "./tenant.js";
 import { tenants } from "./tenants.js";
 import { workers } from "./workers.js";
@@ -93,7 +93,8 @@ export class Shell {
 
   #show() {
     const place = placeOf(location.hash);
-    if (!place) return;
+    // "#main" is the way past the head, and no view
+    if (!place) return this.#view ? null : go("now");
     const kind = place.rest.length ? ONE[place.view] : VIEWS[place.view];
     const name = [place.view, ...place.rest].join("/");
     if (this.#view?.turn && name === this.#name) this.#view.turn(place.query);
@@ -112,6 +113,7 @@ export class Shell {
     this.#view = kind({ client: this.#client, may: this.#may, live: this.#live, place });
     this.#name = name;
     this.#view.isNew = true;
+    fill(this.#said);
     fill(this.#outlet, loading(`Asking for ${this.#view.heading.toLowerCase()}…`));
     if (wasOpen) this.#main.focus({ preventScroll: false });
     if (wasOpen) scrollTo(0, 0);
