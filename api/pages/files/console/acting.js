@@ -1,25 +1,15 @@
 // Doing something: only with a key that may, asked for first, and told afterwards.
+import { button } from "../parts/controls.js";
 import { openDialog } from "../parts/dialog.js";
 import { el, fill } from "../parts/dom.js";
-import { icon } from "../parts/icons.js";
 import { toast, trouble } from "../parts/say.js";
 
 const ONLY_READS = "This key may only read: it has ops:read, and this needs ops:write.";
 
 /** A button that changes something; without the right to, it stands there and says why not. */
 export function actionButton(may, words, act, { kind = "", drawing = "", title = "" } = {}) {
-  return el(
-    "button",
-    {
-      type: "button",
-      class: `button small ${kind}`,
-      disabled: !may,
-      title: may ? title : ONLY_READS,
-      onclick: act,
-    },
-    drawing && icon(drawing),
-    words,
-  );
+  const told = may ? title : ONLY_READS;
+  return button(words, act, { kind: `small ${kind}`, drawing, disabled: !may, title: told });
 }
 
 /**
@@ -30,12 +20,8 @@ export function ask(heading, words, verb, act, done, { kind = "main" } = {}) {
   return new Promise((answer) => {
     let result = null;
     const said = el("div", {});
-    const yes = el("button", { type: "button", class: `button ${kind}`, onclick: perform }, verb);
-    const no = el(
-      "button",
-      { type: "button", class: "button", onclick: () => dialog.close() },
-      "No, leave it",
-    );
+    const yes = button(verb, perform, { kind });
+    const no = button("No, leave it", () => dialog.close());
     const dialog = openDialog(
       heading,
       [el("div", { class: "stack tight" }, words), said, el("div", { class: "row" }, yes, no)],

@@ -1,4 +1,5 @@
 // Many jobs at once: counted first, and moved only if no more fit by then.
+import { button } from "../parts/controls.js";
 import { openDialog } from "../parts/dialog.js";
 import { el, fill } from "../parts/dom.js";
 import { loading, note, toast, trouble } from "../parts/say.js";
@@ -59,11 +60,7 @@ export function moveMany(client, name, query) {
           note("wait", el("strong", {}, `No ${what} job fits`), el("p", {}, filterWords(filter))),
           row(),
         );
-      const yes = el(
-        "button",
-        { type: "button", class: `button ${kind}`, onclick: () => perform(many, yes) },
-        `${verb} ${count(many, "job")}`,
-      );
+      const yes = button(`${verb} ${count(many, "job")}`, () => perform(many, yes), { kind });
       fill(
         inside,
         el(
@@ -92,18 +89,10 @@ export function moveMany(client, name, query) {
           inside,
           trouble(error),
           row(
-            el(
-              "button",
-              {
-                type: "button",
-                class: "button",
-                onclick: () => {
-                  fill(inside, loading("Counting…"));
-                  counting();
-                },
-              },
-              "Count again",
-            ),
+            button("Count again", () => {
+              fill(inside, loading("Counting…"));
+              counting();
+            }),
           ),
         );
       }
@@ -113,8 +102,10 @@ export function moveMany(client, name, query) {
       const refused = Object.entries(told.refused).map(([why, many]) =>
         el("li", {}, `${number(many)} ${WHY[why] ?? title(why).toLowerCase()}`),
       );
-      toast(`${count(told.moved, "job")} ${done}`);
-      if (!refused.length) return dialog.close();
+      if (!refused.length) {
+        dialog.close();
+        return toast(`${count(told.moved, "job")} ${done}`);
+      }
       fill(
         inside,
         note(
@@ -131,11 +122,7 @@ export function moveMany(client, name, query) {
         "div",
         { class: "row" },
         buttons,
-        el(
-          "button",
-          { type: "button", class: "button", onclick: () => dialog.close() },
-          buttons.length ? "No, leave them" : "Close",
-        ),
+        button(buttons.length ? "No, leave them" : "Close", () => dialog.close()),
       );
     }
   });

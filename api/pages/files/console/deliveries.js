@@ -1,14 +1,14 @@
 // Every webhook that was owed, to whomever: found, read, and sent again.
 import { openDialog } from "../parts/dialog.js";
-import { el, fill, freshId } from "../parts/dom.js";
-import { loading, note, toast, trouble } from "../parts/say.js";
-import { count, moment } from "../parts/words.js";
+import { el, fill } from "../parts/dom.js";
+import { loading, trouble } from "../parts/say.js";
 import { actionButton } from "./acting.js";
 import { answerWords, deliveryCard, redeliverButton } from "./delivery.js";
-import { filterForm, localTime } from "./filter.js";
+import { filterForm } from "./filter.js";
 import { DELIVERY_STATUSES } from "./known.js";
 import { listView } from "./list_view.js";
 import { nothingFound } from "./listing.js";
+import { redeliverSince } from "./redeliver.js";
 import { deliveryBadge, jobLink, tenantLink, when } from "./shown.js";
 
 const FIELDS = [
@@ -28,7 +28,6 @@ const COLUMNS = [
   "Came about",
   "Again",
 ];
-const AN_HOUR_MS = 3_600_000;
 
 export function deliveries({ client, may, live, place }) {
   const at = { query: place.query };
@@ -86,97 +85,4 @@ export function deliveries({ client, may, live, place }) {
       nothing: nothingFound("delivery", "They come about when a job asks for a webhook."),
     },
   });
-}
-
-/** Counts what failed since a time, and has it sent again; gives whether it was. */
-function redeliverSince(client, tenant = "") {
-  const id = freshId("since");
-  const since = el("input", {
-    id,
-    type: "datetime-local",
-    step: 1,
-    value: localTime(new Date(Date.now() - AN_HOUR_MS).toISOString()),
-  });
-  const whose = el("input", {
-    id: `${id}-tenant`,
-    type: "text",
-    value: tenant,
-    placeholder: "all tenants",
-    autocomplete: "off",
-  });
-  const said = el("div", {});
-  const form = el(
-    "form",
-    { class: "stack", onsubmit: counting },
-    el(
-      "div",
-      { class: "filters" },
-      el("div", { class: "field" }, el("label", { for: id }, "Failed since"), since),
-      el("div", { class: "field" }, el("label", { for: whose.id }, "Tenant"), whose),
-    ),
-    said,
-    el("div", { class: "row" }, el("button", { class: "button", type: "submit" }, "Count them")),
-  );
-  return new Promise((answer) => {
-    let done = false;
-    const dialog = openDialog("Redeliver what failed", form, { closed: () => answer(done) });
-
-    form.addEventListener("input", () => fill(said));
-    form.counted = (body, told) => {
-      if (!told.count) return fill(said, note("good", "Nothing failed since then."));
-      const yes = el(
-        "button",
-        { type: "button", class: "button main", onclick: () => perform(body, told.count) },
-        `Redeliver ${count(told.count, "delivery", "deliveries")}`,
-      );
-      fill(
-        said,
-        el(
-          "div",
-          { class: "stack tight" },
-          el(
-            "p",
-            {},
-            el("strong", {}, count(told.count, "delivery", "deliveries")),
-            ` failed since ${moment(body.since)}, of ${body.tenant || "all tenants"}.`,
-          ),
-          told.more && note("wait", "There are more: ten thousand at most are sent at once."),
-          el("div", { class: "row" }, yes),
-        ),
-      );
-    };
-
-    async function perform(body, expected) {
-      fill(said, loading("Sending them again…"));
-      try {
-        const told = await client.post("/ops/v1/deliveries/redeliver", {
-          ...body,
-          expected_count: expected,
-        });
-        done = true;
-        dialog.close();
-        toast(`${count(told.moved, "delivery", "deliveries")} sent again`);
-      } catch (error) {
-        fill(said, trouble(error));
-      }
-    }
-  });
-
-  async function counting(event) {
-    event.preventDefault();
-    if (!since.value) return fill(said, trouble({ title: "No time", message: "Say since when." }));
-    const body = {
-      since: new Date(since.value).toISOString(),
-      ...(whose.value.trim() && { tenant: whose.value.trim() }),
-    };
-    fill(said, loading("Counting…"));
-    try {
-      form.counted(
-        body,
-        await client.post("/ops/v1/deliveries/redeliver", { ...body, dry_run: true }),
-      );
-    } catch (error) {
-      fill(said, trouble(error));
-    }
-  }
 }

@@ -1,4 +1,5 @@
 // A filter over a list: what is chosen goes into the address at once.
+import { field } from "../parts/controls.js";
 import { el, freshId } from "../parts/dom.js";
 import { title } from "../parts/words.js";
 import { go } from "./places.js";
@@ -8,12 +9,9 @@ import { go } from "./places.js";
  * those with `more` stand folded away unless they are in use. `fits(query)` shows another query.
  */
 export function filterForm(path, fields) {
-  const inputs = new Map(fields.map((field) => [field.name, inputOf(field)]));
+  const inputs = new Map(fields.map((one) => [one.name, inputOf(one)]));
   const clear = el("a", { class: "button small quiet", href: `#/${path}` }, "Clear");
-  const [always, folded] = [
-    fields.filter((field) => !field.more),
-    fields.filter((field) => field.more),
-  ];
+  const [always, folded] = [fields.filter((one) => !one.more), fields.filter((one) => one.more)];
   const more =
     folded.length > 0 &&
     el(
@@ -23,7 +21,7 @@ export function filterForm(path, fields) {
       el(
         "div",
         { class: "filters" },
-        folded.map((field) => fieldOf(field, inputs.get(field.name))),
+        folded.map((one) => field(one.label, inputs.get(one.name))),
       ),
     );
   const form = el(
@@ -38,7 +36,7 @@ export function filterForm(path, fields) {
     el(
       "div",
       { class: "filters" },
-      always.map((field) => fieldOf(field, inputs.get(field.name))),
+      always.map((one) => field(one.label, inputs.get(one.name))),
       el(
         "div",
         { class: "row end" },
@@ -52,13 +50,13 @@ export function filterForm(path, fields) {
   function apply(event) {
     event.preventDefault();
     const query = {};
-    for (const field of fields) query[field.name] = read(field, inputs.get(field.name));
+    for (const one of fields) query[one.name] = read(one, inputs.get(one.name));
     go(path, query);
   }
 
   function fits(query) {
-    for (const field of fields) write(field, inputs.get(field.name), query[field.name] ?? "");
-    if (folded.some((field) => query[field.name])) more.open = true;
+    for (const one of fields) write(one, inputs.get(one.name), query[one.name] ?? "");
+    if (folded.some((one) => query[one.name])) more.open = true;
   }
 
   return { node: form, fits };
@@ -80,10 +78,6 @@ function inputOf({ name, kind, choices, list, about }) {
     placeholder: about ?? "",
     list,
   });
-}
-
-function fieldOf({ label }, input) {
-  return el("div", { class: "field" }, el("label", { for: input.id }, label), input);
 }
 
 function read({ kind }, input) {

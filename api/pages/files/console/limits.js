@@ -1,5 +1,6 @@
 // What a tenant may, as a form: for a new one, and to change it.
-import { el, fill, freshId } from "../parts/dom.js";
+import { field } from "../parts/controls.js";
+import { el, fill } from "../parts/dom.js";
 import { trouble } from "../parts/say.js";
 
 const NUMBERS = [
@@ -20,7 +21,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
   const said = el("div", {});
   const name =
     named &&
-    field(
+    entry(
       "name",
       "Name",
       "1 to 64 of A-Z a-z 0-9 . _ -",
@@ -34,7 +35,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
     );
   const numbers = NUMBERS.map(([key, label, about, least]) => [
     key,
-    field(
+    entry(
       key,
       label,
       about,
@@ -47,7 +48,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       }),
     ),
   ]);
-  const action = field(
+  const action = entry(
     "budget_action",
     "Once the credits are spent",
     "",
@@ -115,18 +116,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
   return form;
 }
 
-function field(name, label, about, input) {
-  input.id = freshId(name);
+function entry(name, label, about, input) {
   input.name = name;
-  if (about) input.setAttribute("aria-describedby", `${input.id}-about`);
-  return {
-    input,
-    node: el(
-      "div",
-      { class: "field" },
-      el("label", { for: input.id }, label),
-      input,
-      about && el("p", { class: "about", id: `${input.id}-about` }, about),
-    ),
-  };
+  return { input, node: field(label, input, { about }) };
 }

@@ -1,7 +1,7 @@
 // What an operator sees of now: the numbers on top, and the cards below the charts.
 import { el } from "../parts/dom.js";
 import { bytes, count, moment, number, seconds, title } from "../parts/words.js";
-import { go, link } from "./places.js";
+import { link } from "./places.js";
 import { card, facts, when } from "./shown.js";
 import { REASONS } from "./verdict.js";
 
@@ -111,11 +111,7 @@ export function failuresCard(seen) {
   const codes = Object.entries(seen.failed_by_code).sort(([, one], [, other]) => other - one);
   const tools =
     codes.length > 0 &&
-    el(
-      "button",
-      { type: "button", class: "button small", onclick: () => go("jobs", { status: "failed" }) },
-      "All failed jobs",
-    );
+    el("a", { class: "button small", href: link("jobs", { status: "failed" }) }, "All failed jobs");
   if (!codes.length)
     return card("Failed jobs that are kept", tools, el("p", { class: "soft" }, "None."));
   const most = codes[0][1];

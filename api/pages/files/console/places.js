@@ -4,8 +4,16 @@
 export function placeOf(hash) {
   if (hash && !hash.startsWith("#/")) return null;
   const [path, query = ""] = hash.replace(/^#\//, "").split("?");
-  const [view, ...rest] = path.split("/").map(decodeURIComponent);
+  const [view, ...rest] = path.split("/").map(decoded);
   return { view: view || "now", rest, query: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // whoever typed it is told that there is no such thing
+  }
 }
 
 /** Writes a place: `link("jobs", {status: "failed"})`, `link("jobs/job_x")`. Empty values are left out. */

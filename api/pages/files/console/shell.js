@@ -1,6 +1,6 @@
 // What stands around every view: the way to the others, whether it is live, and what the key may.
+import { button, iconButton } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
-import { icon } from "../parts/icons.js";
 import { empty, loading, note, trouble } from "../parts/say.js";
 import { moment } from "../parts/words.js";
 import { audit } from "./audit.js";
@@ -9,7 +9,7 @@ import { job } from "./job.js";
 import { jobs } from "./jobs.js";
 import { Live } from "./live.js";
 import { now } from "./now.js";
-import { link, placeOf } from "./places.js";
+import { go, link, placeOf } from "./places.js";
 import { tenant } from "./tenant.js";
 import { tenants } from "./tenants.js";
 import { workers } from "./workers.js";
@@ -37,7 +37,7 @@ export class Shell {
   #main;
   #live = new Live();
   #outlet = el("div", { class: "stack outlet" });
-  #said = el("div", {});
+  #said = el("div", { class: "trouble" });
   #bar = el("div", { class: "bar" });
   #me = null;
   #view = null;
@@ -64,8 +64,8 @@ export class Shell {
       const other = el(
         "div",
         { class: "row" },
-        this.#button("Try again", () => this.begin()),
-        this.#button("Use another key", this.#enterKey),
+        button("Try again", () => this.begin()),
+        button("Use another key", this.#enterKey),
       );
       return fill(this.#main, trouble(error, other));
     }
@@ -85,19 +85,16 @@ export class Shell {
         "key",
         "This page needs an operator's key",
         about,
-        this.#button("Enter an operator's key", this.#enterKey, "main"),
+        button("Enter an operator's key", this.#enterKey, { kind: "main" }),
       ),
     );
     document.title = "Operations · Darkroom";
   }
 
-  #button(words, act, kind = "") {
-    return el("button", { type: "button", class: `button ${kind}`, onclick: () => act() }, words);
-  }
-
   #show() {
     const place = placeOf(location.hash);
-    if (!place) return;
+    // "#main" is the way past the head, and no view
+    if (!place) return this.#view ? null : go("now");
     const kind = place.rest.length ? ONE[place.view] : VIEWS[place.view];
     const name = [place.view, ...place.rest].join("/");
     if (this.#view?.turn && name === this.#name) this.#view.turn(place.query);
@@ -116,6 +113,7 @@ export class Shell {
     this.#view = kind({ client: this.#client, may: this.#may, live: this.#live, place });
     this.#name = name;
     this.#view.isNew = true;
+    fill(this.#said);
     fill(this.#outlet, loading(`Asking for ${this.#view.heading.toLowerCase()}…`));
     if (wasOpen) this.#main.focus({ preventScroll: false });
     if (wasOpen) scrollTo(0, 0);
@@ -135,7 +133,7 @@ export class Shell {
   }
 
   #failed(view, error) {
-    const again = this.#button("Try again", () => this.#live.now());
+    const again = button("Try again", () => this.#live.now());
     const old = view.since
       ? el("p", {}, `What is shown below was so at ${moment(view.since)}.`)
       : null;
@@ -161,28 +159,13 @@ export class Shell {
     const names = Object.entries(NAMES).map(([view, words]) =>
       el("a", { href: link(view), "aria-current": view === here ? "page" : null }, words),
     );
-    const live = el(
-      "button",
-      {
-        type: "button",
-        class: "button small",
-        "aria-pressed": this.#live.isOn,
-        onclick: () => this.#live.turn(!this.#live.isOn),
-      },
-      icon(this.#live.isOn ? "pause" : "play"),
-      this.#live.isOn ? "Live" : "Live is off",
-    );
-    const again = el(
-      "button",
-      {
-        type: "button",
-        class: "button small only",
-        "aria-label": "Ask again now",
-        title: "Ask again now",
-        onclick: () => this.#live.now(),
-      },
-      icon("again"),
-    );
+    const { isOn } = this.#live;
+    const live = button(isOn ? "Live" : "Live is off", () => this.#live.turn(!isOn), {
+      kind: "small",
+      drawing: isOn ? "pause" : "play",
+      "aria-pressed": isOn,
+    });
+    const again = iconButton("again", "Ask again now", () => this.#live.now(), { kind: "small" });
     fill(
       this.#bar,
       el("nav", { "aria-label": "Operations" }, names),

@@ -1,6 +1,7 @@
 // One tenant: what it may, its keys, and the way to its jobs.
+import { field } from "../parts/controls.js";
 import { openDialog } from "../parts/dialog.js";
-import { el, fill, freshId } from "../parts/dom.js";
+import { el, fill } from "../parts/dom.js";
 import { toast, trouble } from "../parts/say.js";
 import { number } from "../parts/words.js";
 import { actionButton, ask } from "./acting.js";
@@ -122,7 +123,6 @@ export function tenant({ client, may, live, place }) {
 
   function create() {
     const said = el("div", {});
-    const id = freshId("key");
     const scopes = Object.entries(SCOPES).map(([scope, about]) => [
       scope,
       el("input", {
@@ -133,8 +133,8 @@ export function tenant({ client, may, live, place }) {
       }),
       about,
     ]);
-    const label = el("input", { id, type: "text", autocomplete: "off", maxlength: 100 });
-    const ends = el("input", { id: `${id}-ends`, type: "datetime-local" });
+    const label = el("input", { type: "text", autocomplete: "off", maxlength: 100 });
+    const ends = el("input", { type: "datetime-local" });
     const form = el(
       "form",
       { class: "stack", onsubmit: submit },
@@ -155,8 +155,8 @@ export function tenant({ client, may, live, place }) {
       el(
         "div",
         { class: "filters" },
-        el("div", { class: "field" }, el("label", { for: id }, "Whose it is"), label),
-        el("div", { class: "field" }, el("label", { for: ends.id }, "Ends (empty: never)"), ends),
+        field("Whose it is", label),
+        field("Ends (empty: never)", ends),
       ),
       said,
       el(
