@@ -109,7 +109,7 @@ class Attempt:
         except LostLease:
             self._lost()
         except Stopped:
-            self._go()
+            self._hand_back()
         except JobError as error:
             self._settle(error)
         except Exception:  # noqa: BLE001  a defect of ours must not leave the job without an outcome
@@ -205,7 +205,7 @@ class Attempt:
             warnings=picture.warnings,
         )
 
-    def _go(self) -> None:
+    def _hand_back(self) -> None:
         """Give the job back at a stop: the record that was waited for is noted in it."""
         try:
             self.room.insist(moves.release(self.claim))
