@@ -7,6 +7,7 @@ from typing import Any
 
 import redis
 
+from sandbox.waiting import wait_until
 from shared import ids
 from shared.batches import BatchSpec
 from shared.errors import ProviderDown, ProviderRejected
@@ -161,6 +162,16 @@ class World:
 
     def come_due(self, member: str, queue: str = "jobs") -> None:
         self.client.zadd(f"{{dr}}:q:{queue}:due", {member: 0}, xx=True)
+
+    def pass_a_millisecond(self) -> None:
+        """Wait until Redis' clock shows another one: what comes then came later."""
+
+        def now_ms() -> int:
+            seconds, micros = self.client.time()
+            return int(seconds) * 1000 + int(micros) // 1000
+
+        before = now_ms()
+        wait_until(lambda: now_ms() > before, "the next millisecond")
 
     def pass_deadline(self, job_id: str) -> None:
         self.client.zadd("{dr}:deadlines", {job_id: 0}, xx=True)
