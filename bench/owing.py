@@ -86,7 +86,7 @@ def by_celery(place: Path, at_once: int) -> Iterator[Owing]:
                 owing.stdin.flush()
 
             yield Owing(
-                partial(_flushed, running),
+                partial(_filling, running),
                 partial(_celery_worker, running, at_once),
                 lambda urls: [partial(owe, url) for url in urls],
                 must_deliver=False,
@@ -94,10 +94,9 @@ def by_celery(place: Path, at_once: int) -> Iterator[Owing]:
 
 
 @contextmanager
-def _flushed(running: Peer) -> Iterator[None]:
-    """Begin with an empty queue, and let it fill: no worker runs yet."""
+def _filling(running: Peer) -> Iterator[None]:
+    """Let the queue fill: no worker runs yet."""
     with running.client() as client:
-        client.flushall()
         yield
         wait_until(lambda: _is_still(client), "all tasks in the queue")
 
