@@ -73,7 +73,9 @@ class Misdeclared(Response):
 
     def __init__(self, content: bytes, declared: int, headers: Mapping[str, str]) -> None:
         """Send all of `content` under a `Content-Length` of `declared`."""
-        super().__init__(headers={**headers, "Content-Length": str(declared)})
+        # so that no client asks again on a connection that is about to end
+        told = {**headers, "Content-Length": str(declared), "Connection": "close"}
+        super().__init__(headers=told)
         self.content = content
         self.declared = declared
 
