@@ -22,6 +22,7 @@ def describe() -> Mapping[str, str]:
     return {
         "processor": f"{os.cpu_count()} of {_processor()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "load": f"{os.getloadavg()[0]:.1f} when it began",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "servers": f"{_said(valkey_program(), '--version')}; {_said(s3_program(), 'version')}",
         "Darkroom": f"{version('darkroom-service')} with {ours}",
