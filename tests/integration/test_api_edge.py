@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from api.edge import Edge
 from api.routes import ROUTES
-from api.wire import HEAD_BYTES
+from api.wire import HEAD_BYTES, Wire
 from tests.front_door import PROMPT, FrontDoor, problem, served, settings, tenant_at
 
 LIMIT = 5000
@@ -270,3 +270,30 @@ def test_a_body_in_chunks_may_be_longer_than_a_head(redis_url: str) -> None:
             while b"HTTP/1.1 200" not in answers:
                 answers += opened.recv(65536)
     assert answers.startswith(b"HTTP/1.1 401")
+
+
+class Hasty(Wire):
+    head_seconds = 0.5
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET / HTTP/1.1\r\nhost:", b"HEAD /healthz HTTP/1.1\r\nhost: h\r\n\r\nGET /"]
+)
+def test_a_head_that_does_not_come_is_not_waited_for(redis_url: str, begun: bytes) -> None:
+    with served(settings(redis_url), wire=Hasty) as url:
+        where = urlsplit(url)
+        with socket.create_connection((where.hostname, where.port), timeout=10) as opened:
+            opened.sendall(begun)
+            while opened.recv(65536):
+                pass
+
+
+def test_a_head_that_came_has_all_the_time_for_its_body_and_the_next(redis_url: str) -> None:
+    with served(settings(redis_url), wire=Hasty) as url:
+        where = urlsplit(url)
+        with socket.create_connection((where.hostname, where.port), timeout=10) as opened:
+            opened.sendall(b"HEAD /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
+            assert opened.recv(65536).startswith(b"HTTP/1.1 200")
+            opened.settimeout(3 * Hasty.head_seconds)
+            with pytest.raises(TimeoutError):
+                opened.recv(1)
