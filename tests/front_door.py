@@ -61,14 +61,16 @@ def settings(redis_url: str, **changes: Any) -> Settings:
 
 
 @contextmanager
-def served(chosen: Settings, port: int = 0, **options: Any) -> Iterator[str]:
+def served(
+    chosen: Settings, port: int = 0, *, wire: type[Wire] = Wire, **options: Any
+) -> Iterator[str]:
     """Serve the app; gives its address. `options` are uvicorn's own."""
     port = port or free_port()
     config = uvicorn.Config(
         create_app(chosen),
         host="127.0.0.1",
         port=port,
-        http=Wire,
+        http=wire,
         log_config=None,
         access_log=False,
         ws="none",

@@ -126,7 +126,8 @@ def _is_plain_webp(data: bytes) -> bool:
     if 0 in _webp_canvas(data):
         return False
     whole, chunk = _little(data[4:8]) + 8, _little(data[16:20])
-    if 20 + chunk + chunk % 2 != whole:
+    # the ten bytes that are read here are the frame's own, and not what follows the file
+    if 20 + chunk + chunk % 2 != whole or chunk < 10:  # noqa: PLR2004  no frame is shorter
         return False
     if data[12:16] == b"VP8L":
         return data[20] == 0x2F and _little(data[21:25]) >> 29 == 0  # noqa: PLR2004  its signature

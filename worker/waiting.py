@@ -18,13 +18,17 @@ _LOG = log(__name__)
 def claim_when_open(room: Room, build: Callable[[str], Call[T | Closed | None]]) -> T | None:
     """Claim with the call that `build` makes of a nonce, waiting while the gate is closed.
 
-    Gives None when there is nothing to do, or when the process is asked to stop.
+    Gives None when there is nothing to do, or when the process is asked to stop. Where it serves
+    another queue too, whose gate may be open, a thread waits once only: the sweep makes the permit
+    good.
     """
     while not room.stopping.is_set():
         found = _ask(room, build(uuid.uuid4().hex))
         if not isinstance(found, Closed):
             return found
         room.stopping.wait(min(found.seconds, PATIENCE_SECONDS))
+        if len(room.leases) > 1:
+            break
     return None
 
 

@@ -67,8 +67,16 @@ class Store:
         names = {str(library[1]) for library in found} - {self._scripts.library}
         if len(names) >= LIBRARIES_KEPT:
             for name in names:
-                self._client.function_delete(name)
+                self._delete(name)
         return True
+
+    def _delete(self, library: str) -> None:
+        try:
+            self._client.function_delete(library)
+        except ResponseError as error:
+            # another process that makes room was faster
+            if str(error) != "Library not found":
+                raise
 
     def _executed(self, *command: Argument) -> object:
         return self._client.execute_command(*command)

@@ -14,7 +14,7 @@ from typing import Any, Generic, Self, TypeVar
 import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as ConnectionBroken
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from shared import metrics
 from shared.errors import OutcomeLost, StoreDown, StoreError
@@ -173,15 +173,22 @@ class Committer:
         """Send a batch and settle what comes; load the scripts where the server has them not."""
         unknown = await self._ask(connection, batch)
         if unknown:
-            await self._load(connection)
-            for one in await self._ask(connection, unknown):
+            is_loaded = await self._load(connection)
+            for one in await self._ask(connection, unknown, alone=not is_loaded):
                 one.settle(ResponseError("Redis forgot the scripts at once."))
 
     async def _ask(
-        self, connection: AbstractConnection, batch: Sequence[_Waiting[Any]]
+        self,
+        connection: AbstractConnection,
+        batch: Sequence[_Waiting[Any]],
+        *,
+        alone: bool = False,
     ) -> list[_Waiting[Any]]:
-        """Send a batch, settle each call as its reply comes; give those that were not known."""
-        packed = [(one, self._packed(one)) for one in batch]
+        """Send a batch, settle each call as its reply comes; give those that were not known.
+
+        `alone` sends each with its script, for a Redis that took no library.
+        """
+        packed = [(one, self._packed(one, alone=alone)) for one in batch]
         sent = [(one, command) for one, command in packed if command]
         for one, _ in sent:
             one.sent = True
@@ -203,20 +210,25 @@ class Committer:
             one.settle(doubt or reply)
         return unknown
 
-    async def _load(self, connection: AbstractConnection) -> None:
+    async def _load(self, connection: AbstractConnection) -> bool:
+        """Load the library; False where Redis is too full to take it."""
         command: Any = ("FUNCTION", "LOAD", "REPLACE", self._scripts.text)
         await connection.send_packed_command([hiredis.pack_command(command)])
         reply = await _reply(connection)
+        if isinstance(reply, OutOfMemoryError):
+            return False
         if isinstance(reply, Exception):
             raise reply
+        return True
 
-    def _packed(self, waiting: _Waiting[Any]) -> bytes:
+    def _packed(self, waiting: _Waiting[Any], *, alone: bool) -> bytes:
         """Write a call as bytes; one that cannot be written fails alone, not with its batch."""
-        call = waiting.call
-        function = self._scripts.function(call.script)
+        call, scripts = waiting.call, self._scripts
+        name = call.script
+        asked = ("EVAL", scripts.alone(name)) if alone else ("FCALL", scripts.function(name))
         try:
             # its stubs know commands of one word only
-            command: Any = ("FCALL", function, len(call.keys), *call.keys, *call.args)
+            command: Any = (*asked, len(call.keys), *call.keys, *call.args)
             # redis-py packs in Python, which is half of what a call costs
             packed: bytes = hiredis.pack_command(command)
         except UNWRITABLE as error:

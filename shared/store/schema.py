@@ -16,7 +16,8 @@ SCHEMA_KEY = f"{PREFIX}schema"
 
 def why_unfit(kept: object) -> str:
     """Say why data of the schema that is `kept` (None: of none yet) is not for this code, or ''."""
-    if kept is None or int(str(kept)) <= SCHEMA:
+    # what is no number can only be a later version's
+    if kept is None or (str(kept).isdecimal() and int(str(kept)) <= SCHEMA):
         return ""
     return (
         f"The data in this Redis is of schema {kept}, and this version knows {SCHEMA}: "

@@ -302,8 +302,11 @@ def test_it_is_worked_by_keyboard_and_every_view_has_an_address(desk: Desk) -> N
     desk.visit.check_access()
     page.go_back()
     expect(page.get_by_role("heading", level=1, name="Workers")).to_be_visible()
-    page.goto(f"{desk.visit.address}/ops#/elsewhere%")
-    expect(page.get_by_text("There is no such view")).to_be_visible()
+    for nowhere in ("elsewhere%", "constructor", "__proto__/x"):
+        page.goto(f"{desk.visit.address}/ops#/workers")
+        expect(page.get_by_role("heading", level=1, name="Workers")).to_be_visible()
+        page.goto(f"{desk.visit.address}/ops#/{nowhere}")
+        expect(page.get_by_text("There is no such view")).to_be_visible()
     page.get_by_role("link", name="Skip to the content").press("Enter")
     page.reload()
     expect(page.get_by_role("heading", name="The last hours")).to_be_visible()

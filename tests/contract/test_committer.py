@@ -6,16 +6,20 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
 from sandbox.waiting import wait_until
 from shared.errors import OutcomeLost, StoreDown
 from shared.jobs import Job, Spec
 from shared.store import asking, call, reading
+from shared.store.client import Store
 from shared.store.committer import MOST, Committer
 from shared.store.connect import connect_async
 from shared.store.replicas import Replicas
+from shared.store.scripts import LIBRARIES_KEPT
 from tests.conftest import InTime
 from tests.servers import RedisServer, redis_server
 from tests.store import FAR, World
@@ -246,6 +250,31 @@ def test_a_thread_loads_the_scripts_that_redis_forgot(world: World) -> None:
     world.accept()
     world.client.function_flush()
     assert world.claim()
+
+
+class Slower(redis.Redis):
+    """A client of a process that takes libraries away just after another one has."""
+
+    def function_delete(self, library: str) -> Any:
+        super().function_delete(library)
+        return super().function_delete(library)
+
+
+def test_two_threads_that_take_the_same_old_libraries_away_do_not_hinder_each_other(
+    world: World,
+) -> None:
+    # given
+    for number in range(LIBRARIES_KEPT):
+        name = f"darkroom_{number}"
+        head = f"#!lua name={name}\n"
+        world.client.function_load(f"{head}redis.register_function('{name}', function() end)")
+    store = Store(Slower(connection_pool=world.client.connection_pool), world.scripts)
+    # when
+    world.client.function_delete(world.scripts.library)
+    store.run(reading.facts())
+    # then
+    (kept,) = world.client.function_list(library=world.scripts.PATTERN)
+    assert world.scripts.library in kept
 
 
 def test_a_thread_is_told_of_a_redis_that_is_away_or_frozen(own: RedisServer) -> None:

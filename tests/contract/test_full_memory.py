@@ -1,16 +1,19 @@
 """A Redis that is full takes no new jobs, and lets those that it has go on to their end."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shared.errors import StoreFull
-from shared.jobs import Priority
-from shared.store import reading, upkeep
+from shared.jobs import Job, Priority, State
+from shared.store import asking, reading, upkeep
+from shared.store.committer import Committer
+from shared.store.connect import connect_async
 from tests.queue_truth import assert_true
 from tests.servers import redis_server
-from tests.store import World
+from tests.store import FAR, World
 
 
 @pytest.fixture
@@ -51,6 +54,31 @@ def test_all_other_moves_are_made(full: World) -> None:
     full.limit(weight=2)
     full.store.run(upkeep.leave("w"))
     assert_true(full)
+
+
+def test_an_api_that_comes_up_meanwhile_reads_and_cancels_and_takes_nothing(full: World) -> None:
+    # given
+    job_id = full.claim().job.id
+    full.client.function_flush()
+
+    async def use() -> None:
+        pool = connect_async(full.settings, connections=1)
+        async with Committer(pool, full.scripts, timeout_seconds=5) as committer:
+            # when
+            canceled, refused = await asyncio.gather(
+                committer.run(asking.cancel(job_id, tenant="acme")),
+                committer.run(asking.accept(full.new_job(), not_after_ms=FAR)),
+                return_exceptions=True,
+            )
+            # then
+            assert isinstance(canceled, Job)
+            assert isinstance(refused, StoreFull)
+            read = await committer.run(reading.read(job_id, tenant="acme"))
+            assert read is not None
+            assert read.job.state is State.CANCELED
+        await pool.disconnect()
+
+    asyncio.run(use())
 
 
 def test_jobs_are_taken_again_when_there_is_room(full: World) -> None:

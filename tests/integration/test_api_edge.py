@@ -1,6 +1,7 @@
 """What holds for every request: an id, a problem for whatever is wrong, a limit, a count."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from api.edge import Edge
 from api.routes import ROUTES
-from api.wire import HEAD_BYTES
+from api.wire import HEAD_BYTES, Wire
 from tests.front_door import PROMPT, FrontDoor, problem, served, settings, tenant_at
 
 LIMIT = 5000
@@ -234,3 +235,65 @@ def test_a_head_may_be_long_and_come_in_pieces_again_and_again(url: str) -> None
             opened.sendall(head[:1000])
             opened.sendall(head[1000:])
             assert opened.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_what_follows_a_body_is_not_kept_without_end(url: str) -> None:
+    # given
+    where = urlsplit(url)
+    head = b"POST /v1/jobs HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+    with socket.create_connection((where.hostname, where.port), timeout=10) as opened:
+        opened.sendall(head)
+        assert opened.recv(65536).startswith(b"HTTP/1.1 401")
+        # when
+        trailers = b"x-more: %s\r\n" % (b"a" * HEAD_BYTES)
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                opened.sendall(trailers)
+        # then
+        with contextlib.suppress(ConnectionResetError):
+            while opened.recv(65536):
+                pass
+
+
+def test_a_body_in_chunks_may_be_longer_than_a_head(redis_url: str) -> None:
+    chunk = b"%x\r\n%s\r\n" % (HEAD_BYTES, b"a" * HEAD_BYTES)
+    with served(settings(redis_url, max_body_bytes=10 * HEAD_BYTES)) as url:
+        where = urlsplit(url)
+        with socket.create_connection((where.hostname, where.port), timeout=10) as opened:
+            opened.sendall(b"POST /v1/jobs HTTP/1.1\r\nhost: h\r\n")
+            opened.sendall(b"transfer-encoding: chunked\r\n\r\n")
+            for _ in range(4):
+                opened.sendall(chunk)
+            opened.sendall(b"0\r\nx-sum: 1\r\n\r\n")
+            opened.sendall(b"HEAD /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
+            answers = b""
+            while b"HTTP/1.1 200" not in answers:
+                answers += opened.recv(65536)
+    assert answers.startswith(b"HTTP/1.1 401")
+
+
+class Hasty(Wire):
+    head_seconds = 0.5
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET / HTTP/1.1\r\nhost:", b"HEAD /healthz HTTP/1.1\r\nhost: h\r\n\r\nGET /"]
+)
+def test_a_head_that_does_not_come_is_not_waited_for(redis_url: str, begun: bytes) -> None:
+    with served(settings(redis_url), wire=Hasty) as url:
+        where = urlsplit(url)
+        with socket.create_connection((where.hostname, where.port), timeout=10) as opened:
+            opened.sendall(begun)
+            while opened.recv(65536):
+                pass
+
+
+def test_a_head_that_came_has_all_the_time_for_its_body_and_the_next(redis_url: str) -> None:
+    with served(settings(redis_url), wire=Hasty) as url:
+        where = urlsplit(url)
+        with socket.create_connection((where.hostname, where.port), timeout=10) as opened:
+            opened.sendall(b"HEAD /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
+            assert opened.recv(65536).startswith(b"HTTP/1.1 200")
+            opened.settimeout(3 * Hasty.head_seconds)
+            with pytest.raises(TimeoutError):
+                opened.recv(1)

@@ -523,6 +523,19 @@ def test_a_permit_of_another_queue_takes_no_job(workshop: Workshop) -> None:
     assert workshop.job(job_id).state is State.QUEUED
 
 
+def test_a_closed_gate_keeps_no_thread_of_a_worker_that_has_another_queue(
+    workshop: Workshop,
+) -> None:
+    # given
+    workshop.accept()
+    workshop.world.client.hset("{dr}:gate", "paused:generate", "1")
+    # when
+    thread = threading.Thread(target=do_next_job, args=(workshop.room,), daemon=True)
+    thread.start()
+    # then
+    wait_until(lambda: not thread.is_alive(), "the thread to be free")
+
+
 def test_a_worker_that_waits_at_the_gate_leaves_at_once(workshop: Workshop) -> None:
     # given
     workshop.world.client.hset("{dr}:gate", "paused:generate", "1")

@@ -39,6 +39,7 @@ def test_a_redis_that_tells_little_is_not_suspected() -> None:
         ({"aof_last_write_status": "err"}, "disk"),
         ({"loading": 1}, "loading"),
         ({"schema": "2"}, "newer version"),
+        ({"schema": "2.1"}, "newer version"),
         ({"used_memory": 850}, "memory"),
     ],
 )

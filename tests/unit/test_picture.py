@@ -151,3 +151,18 @@ def test_a_webp_with_a_damaged_head_is_no_better_than_pillow_finds_it(
         except (FetchFailed, ImageTooLarge):
             continue
         assert size == (picture.width, picture.height), value
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}])
+@pytest.mark.parametrize("length", [0, 1, 4])
+def test_a_webp_whose_size_stands_outside_of_its_frame_is_fetched_again(
+    options: dict[str, Any], length: int
+) -> None:
+    data = bytearray(encoded(Image.new("RGB", (1, 1)), "webp", **options))
+    data[4:8] = (12 + length + length % 2).to_bytes(4, "little")
+    data[16:20] = length.to_bytes(4, "little")
+    if data[12:16] == b"VP8 ":
+        data[20:23] = b"\x10\0\0"  # shown, and with a first part of nothing
+
+    with pytest.raises(FetchFailed):
+        inspect(bytes(data), {}, max_pixels=CAP)

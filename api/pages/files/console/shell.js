@@ -95,10 +95,12 @@ export class Shell {
     const place = placeOf(location.hash);
     // "#main" is the way past the head, and no view
     if (!place) return this.#view ? null : go("now");
-    const kind = place.rest.length ? ONE[place.view] : VIEWS[place.view];
+    const kinds = place.rest.length ? ONE : VIEWS;
+    // what every object has is no view
+    const kind = Object.hasOwn(kinds, place.view) ? kinds[place.view] : nowhere;
     const name = [place.view, ...place.rest].join("/");
     if (this.#view?.turn && name === this.#name) this.#view.turn(place.query);
-    else this.#open(kind ?? nowhere, place, name);
+    else this.#open(kind, place, name);
     document.title = `${this.#view.heading} · Darkroom`;
     this.#drawBar();
     const view = this.#view;
