@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from darkroom.places import STACK
 from shared.errors import BadSettings
 from shared.settings import load_settings
 
@@ -37,8 +38,12 @@ def doctor(
 
     try:
         settings = load_settings(**_of_stack(stack) if stack else {})
-    except (BadSettings, OSError, ValueError, KeyError) as error:
+    except BadSettings as error:
         sys.stderr.write(f"{error}\n")
+        return 2
+    except (OSError, ValueError, KeyError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"it is no stack.json: {error!r}"
+        sys.stderr.write(f"{stack} cannot be read ({why}). A running `darkroom up` writes one.\n")
         return 2
     well = True
     findings = []
@@ -49,6 +54,8 @@ def doctor(
             _show(_lines(finding))
     if json:
         _show([text.dumps({"well": well, "findings": findings}, ensure_ascii=False, indent=2)])
+    if not (well or stack) and STACK.exists():
+        sys.stderr.write(f"There is a stack here: `darkroom doctor --stack {STACK}` looks at it.\n")
     return 0 if well else 1
 
 

@@ -8,6 +8,7 @@ def lines(plan: Plan) -> list[str]:
     """Give one line for each address; never a key, since terminals are recorded."""
     named = {
         "playground": f"{plan.api_url}/",
+        "console": f"{plan.api_url}/ops",
         "reference": f"{plan.api_url}/docs",
         "API": f"{plan.api_url}/v1/jobs",
         "provider": f"{plan.provider_url} ({plan.provider})",

@@ -284,6 +284,7 @@ def test_whoever_has_no_operators_key_is_told_what_is_needed(visit: Visit, key: 
     visit.expected = {403}
     page = visit.open("/ops#/audit")
     expect(page.get_by_text("This page needs an operator's key")).to_be_visible()
+    expect(page.get_by_text(".darkroom/stack.json has one as ops_key")).to_be_visible()
     visit.check_access()
     page.get_by_role("main").get_by_role("button", name="Enter an operator's key").click()
     page.get_by_role("dialog").get_by_label("API key").fill(key)

@@ -45,13 +45,29 @@ def test_json_is_what_a_program_reads(run: Run, tmp_path: Path) -> None:
     assert (again.returncode, "succeeded" in again.stderr) == (3, True)
 
 
+def test_a_picture_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is_kept(
+    run: Run, tmp_path: Path
+) -> None:
+    made = json.loads(run("generate", "A quay", "--out", "new/quay.webp", "--json").stdout)
+    assert (tmp_path / made["file"]).exists()
+    lost = run("jobs", "save", made["job_id"], "--out", "none/quay.webp")
+    assert (lost.returncode, lost.stdout) == (1, "")
+    assert f"`darkroom jobs save {made['job_id']} --out PLACE`" in lost.stderr
+    assert "No such file or directory" in lost.stderr
+    assert "Traceback" not in lost.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "told", "code", "says"),
     [
         (("generate",), {}, 2, "Say either a prompt or --from FILE."),
         (("generate", "x", "--no-such"), {}, 2, "--no-such"),
         (("generate", "x", "--seed", "-1"), {}, 2, "/input/seed must be at least 0."),
-        (("generate", "--from", "none.csv"), {}, 2, "none.csv cannot be read"),
+        (("generate", "--from", "none.csv"), {}, 2, "none.csv cannot be read (No such file"),
+        (("generate", "x", "--out", "/proc/none/x.png"), {}, 2, "Nothing was asked for"),
+        (("generate", "x", "--variations", "2", "--out", "/proc/none"), {}, 2, "Nothing was"),
+        (("generate", "x", "--out", "/dev/null/x.png"), {}, 2, "/dev/null cannot be written (File"),
+        (("doctor", "--stack", "none.json"), {}, 2, "none.json cannot be read (No such file"),
         (("jobs", "show", "job_none"), {}, 3, "There is no such job."),
         (("generate", "x"), {"DARKROOM_API_KEY": "dk_none"}, 3, "dk_"),
         (("generate", "x"), {"DARKROOM_URL": "ftp://x"}, 2, "does not begin with http"),
@@ -147,5 +163,6 @@ def test_the_doctor_finds_a_running_stack_well_and_a_wrong_one_not(run: Run, sta
         DARKROOM_PUBLIC_URL="http://127.0.0.1:9",
     )
     assert ill.returncode == 1
+    assert "--stack" not in ill.stderr  # there is none in this folder
     wrong = [line for line in ill.stdout.splitlines() if line.startswith("WRONG")]
     assert {line.split()[1] for line in wrong} == {"storage:", "provider:", "api:"}

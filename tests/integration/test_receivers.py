@@ -177,3 +177,21 @@ def test_the_pages_program_hears_each_job_once_and_no_stranger(
         line = f"job.succeeded {job} succeeded"
         wait_until(lambda: line in child.log.read_text(), "the line that tells")
         assert child.log.read_text().count("job_") == 1
+
+
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_the_pages_program_hears_of_a_batch(tmp_path: Path, language: str) -> None:
+    with running(language, tmp_path) as (url, child):
+        # given: a batch, which has no version
+        body = json.dumps(
+            {"type": "batch.completed", "data": {"id": "batch_1", "status": "completed"}}
+        )
+        told = signed_by(Message(body, {"webhook-id": "msg_1_1_completed"}), SECRET)
+        # when
+        answers = [
+            httpx.post(url, content=told.body, headers=told.headers).status_code for _ in range(2)
+        ]
+        # then
+        assert answers == [204, 204]
+        wait_until(lambda: "batch_1" in child.log.read_text(), "the line that tells")
+        assert child.log.read_text().count("batch.completed batch_1 completed") == 1

@@ -55,6 +55,9 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         code = exits.exit_code(error)
     except BrokenPipeError:
         code = exits.DONE  # whoever read the results has enough
+    except OSError as error:  # of files: what the network does is a DarkroomError
+        say(f"{error.filename or 'The disk'}: {error.strerror or error}.")
+        code = exits.FAILED
     except KeyboardInterrupt:
         code = exits.INTERRUPTED
     sys.exit(code)

@@ -95,8 +95,8 @@ export function now({ client, may, live, place }) {
 
   function turn(name, verb) {
     const words = {
-      Pause: `Nothing new is begun of ${QUEUES[name].toLowerCase()} until somebody resumes it. What is running goes on, and deadlines count.`,
-      Resume: `What waits of ${QUEUES[name].toLowerCase()} is begun again at once.`,
+      Pause: `No more ${QUEUES[name].toLowerCase()} are begun until somebody resumes them. What is running goes on, and deadlines count.`,
+      Resume: `The ${QUEUES[name].toLowerCase()} that wait are begun again at once.`,
     }[verb];
     return ask(
       `${verb} ${QUEUES[name].toLowerCase()}?`,

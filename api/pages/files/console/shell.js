@@ -86,6 +86,17 @@ export class Shell {
         "This page needs an operator's key",
         about,
         button("Enter an operator's key", this.#enterKey, { kind: "main" }),
+        el(
+          "p",
+          { class: "small-text" },
+          "While ",
+          el("code", {}, "make up"),
+          " runs, ",
+          el("code", {}, ".darkroom/stack.json"),
+          " has one as ",
+          el("code", {}, "ops_key"),
+          ".",
+        ),
       ),
     );
     document.title = "Operations · Darkroom";

@@ -4,16 +4,18 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, validators
 
 from darkroom.commands.exits import DONE, FAILED
-from darkroom.commands.jobs import job_goes_on
+from darkroom.commands.jobs import job_goes_on, saved
 from darkroom.commands.progress import Bar
 from darkroom.commands.showing import say
 from darkroom.commands.where import HERE, Where
 from darkroom.errors import BadWords, JobFailed
+from darkroom.files import DRAFT
 from darkroom.folder.entries import Entry, entries_of
 from darkroom.folder.fill import Filling
 from darkroom.folder.journal import open_journal
@@ -92,12 +94,24 @@ def generate(
         return asyncio.run(_fill(out, entries, where, retry_failed=retry_failed))
     if variations > 1:
         line = Line(1, job_body(prompt or "", wishes.options()))
-        out.mkdir(parents=True, exist_ok=True)
+        _make_folder(out)
         return asyncio.run(_several(list(entries_of([line], variations)), out, where))
     return _one(prompt or "", wishes.options(), out, where)
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder that pictures will go to, before any is paid for; raises BadWords."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder, prefix=DRAFT):
+            pass
+    except OSError as error:
+        why = f"{folder} cannot be written ({error.strerror})"
+        raise BadWords(f"{why}. Nothing was asked for; name another place with --out.") from None
+
+
 def _one(prompt: str, options: dict[str, Any], out: Path, where: Where) -> int:
+    _make_folder(out if out.is_dir() else out.parent)
     with where.client() as client, Bar(1, as_json=where.json) as bar:
         job = client.submit(prompt, **options)
         try:
@@ -107,7 +121,7 @@ def _one(prompt: str, options: dict[str, Any], out: Path, where: Where) -> int:
             raise
         if job.image is None:
             raise JobFailed(job)
-        bar.saved(job.image.save(out), job)
+        bar.saved(saved(job.image, out), job)
     return DONE
 
 

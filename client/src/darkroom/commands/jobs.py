@@ -11,6 +11,7 @@ from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.showing import say, show_facts, show_json, show_line, show_rows
 from darkroom.commands.where import HERE, Where
 from darkroom.errors import JobFailed
+from darkroom.images import Image
 
 jobs = App(name="jobs", help="Find, follow and stop jobs.")
 
@@ -63,7 +64,7 @@ def save(job_id: str, *, out: Path = Path(), where: Where = HERE) -> int:
         job = client.wait(job_id)
         if job.image is None:
             raise JobFailed(job)
-        show_line(str(job.image.save(out)))
+        show_line(str(saved(job.image, out)))
     return DONE
 
 
@@ -98,6 +99,15 @@ def _row(told: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
     prompt, error = str(told["input"].get("prompt", "")), told["error"]
     cut = prompt if len(prompt) <= _PROMPT_LETTERS else f"{prompt[: _PROMPT_LETTERS - 1]}…"
     return {**told, "prompt": cut, "error": error and error["code"]}
+
+
+def saved(image: Image, out: Path) -> Path:
+    """Save a picture; where that cannot be done, say first how to have it elsewhere."""
+    try:
+        return image.save(out)
+    except OSError:
+        say(f"The picture is kept: `darkroom jobs save {image.job_id} --out PLACE` writes it.")
+        raise
 
 
 def job_goes_on(job_id: str) -> None:

@@ -84,7 +84,7 @@ def open_journal(folder: Path) -> Iterator[Journal]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / FILE).open("a+b")
     except OSError as error:
-        raise BadWords(f"{folder} cannot be written ({error}).") from None
+        raise BadWords(f"{folder} cannot be written ({error.strerror}).") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -36,7 +36,9 @@ def read_lines(path: Path, given: Mapping[str, Any]) -> list[Line]:
         raise BadWords(f"{path.name}: prompts are read from {', '.join(readers)}.")
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadWords(f"{path} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
         raise BadWords(f"{path} cannot be read ({error}).") from None
     lines = [_line(path, number, {**given, **told}) for number, told in reader(path, text)]
     if not lines:
