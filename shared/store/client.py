@@ -64,7 +64,7 @@ class Store:
         except OutOfMemoryError:
             return False
         found = self._client.function_list(library=self._scripts.PATTERN)
-        names = {str(library[1]) for library in found} - {self._scripts.library}
+        names = {str(library[1]) for library in found} - {self._scripts.library_name}
         if len(names) >= LIBRARIES_KEPT:
             for name in names:
                 self._delete(name)

@@ -111,8 +111,8 @@ class Scripts:
         body = "\n".join((self.prelude, *map(_defined, self._operations.values())))
         digest = hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()[:16]
         self._suffix = f"_{digest}"
-        self.library = f"{_LIBRARY}{digest}"
-        self.text = f"#!lua name={self.library}\n{body.replace(_SUFFIX, self._suffix)}"
+        self.library_name = f"{_LIBRARY}{digest}"
+        self.text = f"#!lua name={self.library_name}\n{body.replace(_SUFFIX, self._suffix)}"
 
     def function(self, name: str) -> str:
         """Give the name by which the server knows an operation; raises KeyError for none."""

@@ -270,11 +270,11 @@ def test_two_threads_that_take_the_same_old_libraries_away_do_not_hinder_each_ot
         world.client.function_load(f"{head}redis.register_function('{name}', function() end)")
     store = Store(Slower(connection_pool=world.client.connection_pool), world.scripts)
     # when
-    world.client.function_delete(world.scripts.library)
+    world.client.function_delete(world.scripts.library_name)
     store.run(reading.facts())
     # then
     (kept,) = world.client.function_list(library=world.scripts.PATTERN)
-    assert world.scripts.library in kept
+    assert world.scripts.library_name in kept
 
 
 def test_a_thread_is_told_of_a_redis_that_is_away_or_frozen(own: RedisServer) -> None:
