@@ -2,15 +2,29 @@
 
 import itertools
 import random
-from collections.abc import Callable, Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, TypeVar
 
+import httpx
+
+from sandbox.children import Child
+from sandbox.servers import free_port
+from sandbox.waiting import wait_for_http
 from shared.jobs import Spec
 from shared.store import asking, moves, reading
 from shared.store.call import Call
+from shared.store.opening import open_tenant
+from tests.crew import environment
+from tests.servers import ACCESS_KEY, SECRET_KEY
 from tests.store import FAR, KEYS, World
+
+T = TypeVar("T")
 
 #: Accepts in one round trip while a backlog is made.
 CHUNK = 500
@@ -105,7 +119,7 @@ _OURS = {"config", "info", "client", "hello", "ping"}
 
 @dataclass(frozen=True)
 class Times:
-    """Microseconds that a call of a kind took in Redis, the mean of each handful."""
+    """Microseconds that calls of a kind took: in Redis, the mean of each handful, or in all."""
 
     kind: str
     each: Sequence[float]
@@ -163,6 +177,62 @@ class Backlog:
         assert ran["calls"] == len(calls)
         self._times.setdefault(calls[0].script, []).append(ran["usec_per_call"])
         return answers
+
+
+class Callers:
+    """Programs that ask an API process for jobs of a backlog, and a worker that claims one."""
+
+    def __init__(self, backlog: Backlog, url: str) -> None:
+        self._world = backlog.world
+        self._clients = {
+            f"t{number}": httpx.Client(base_url=url, headers=self._opened(f"t{number}"), timeout=30)
+            for number in range(min(backlog.tenants, 4))
+        }
+        self._mine = [one for one in backlog.jobs if one[1] in self._clients]
+        self._dice = random.Random(7)
+        self._times: dict[str, list[float]] = {}
+
+    def round(self) -> None:
+        """Ask for a job, read one with its position, list 50 and claim one, one at a time."""
+        job_id, tenant = self._dice.choice(self._mine)
+        client = self._clients[tenant]
+        body = {"input": {"prompt": PROMPT}}
+        made = self._timed("POST", lambda: client.post("/v1/jobs", json=body))
+        assert made.status_code == 202, made.text
+        self._timed("GET", lambda: client.get(f"/v1/jobs/{job_id}").raise_for_status())
+        self._timed("list", lambda: client.get("/v1/jobs?limit=50").raise_for_status())
+        job = self._timed("claim", self._world.claim).job
+        self._world.cancel(job.id, tenant=job.tenant)
+
+    def times(self) -> list[Times]:
+        return [Times(kind, each) for kind, each in self._times.items()]
+
+    def _opened(self, tenant: str) -> dict[str, str]:
+        key = open_tenant(self._world.store, tenant, by="test").api_key
+        return {"authorization": f"Bearer {key}"}
+
+    def _timed(self, kind: str, work: Callable[[], T]) -> T:
+        began = time.perf_counter()
+        answer = work()
+        self._times.setdefault(kind, []).append((time.perf_counter() - began) * 1e6)
+        return answer
+
+
+@contextmanager
+def api_process(world: World, log: Path) -> Iterator[str]:
+    """Serve a world's Redis by an API process; gives its address."""
+    port = free_port()
+    told = {
+        "redis_url": world.settings.redis_url,
+        "max_queue": world.settings.max_queue,
+        "s3_access_key": ACCESS_KEY,
+        "s3_secret_key": SECRET_KEY,
+    }
+    where = ("--http", "api.wire:Wire", "--port", str(port), "--no-access-log")
+    command = [sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app", *where]
+    with Child(command, log, environment=environment(told)):
+        wait_for_http(f"http://127.0.0.1:{port}/healthz", status=200, seconds=60)
+        yield f"http://127.0.0.1:{port}"
 
 
 def table(small: Sequence[Times], large: Sequence[Times]) -> str:
