@@ -10,8 +10,9 @@ def test_a_job_costs_six_round_trips_one_put_one_post_and_one_get(
     empty_redis_url: str, s3: S3Server, tmp_path: Path
 ) -> None:
     cost = cost_of_a_job(empty_redis_url, s3, tmp_path)
-    # one command a round trip; the blocking for the next permit may fall on either side
-    permits = cost.commands.pop(PERMIT)
+    # one command a round trip; the blocking for this permit and for the next one may each begin
+    # before or after what is watched, so that none, one or two of them are seen
+    permits = cost.commands.pop(PERMIT, 0)
     assert cost.commands == {f"script {name}": 1 for name in JOB}
     assert permits <= 2
     assert cost.round_trips + 1 <= 6
