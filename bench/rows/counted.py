@@ -16,7 +16,7 @@ def measure(run: Run) -> Row:
     with redis_server(run.directory / "redis") as redis, s3_server(run.directory / "s3") as s3:
         cost = cost_of_a_job(redis.url, s3, run.directory)
     must_equal([call[0] for call in cost.provider], ["generate", "download"], "provider's calls")
-    # each job has one permit; to block for it and for the next may fall on either side of what is watched
+    # a job has one permit; to block for it and for the next may fall on either side of the watch
     trips = float(cost.round_trips - cost.commands[PERMIT] + 1)
     puts = float(cost.s3["PUT"])
     lines = [
