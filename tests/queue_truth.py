@@ -45,10 +45,10 @@ def _assert_queue(
         str(key).removeprefix(prefix + _READY): _members(world, str(key))
         for key in redis.scan_iter(f"[{{]dr}}:q:{name}:ready:*", count=1000)
     }
-    bought, due, leases = (_members(world, prefix + key) for key in _SETS)
+    bought, apart, due, leases = (_members(world, prefix + key) for key in _SETS)
 
     places = Counter(member for group in ready.values() for member in group)
-    places.update([*bought, *due])
+    places.update([*bought, *apart, *due])
     assert set(places) == {key for key, record in records.items() if record["state"] in waiting}
     assert set(places.values()) <= {1}
     assert leases == {key for key, record in records.items() if record["state"] in running}
@@ -69,13 +69,13 @@ def _assert_queue(
     assert set(active) == can
     assert {group: facts["tag"] for group, facts in groups.items() if "tag" in facts} == active
     claimable = int(redis.hget(prefix + "state", "claimable") or 0)
-    assert claimable == len(bought) + sum(len(ready[group]) for group in can)
+    assert claimable == len(bought) + len(apart) + sum(len(ready[group]) for group in can)
     for group in groups:
         idle = group not in ready and not per_group[group]
         assert (redis.ttl(f"{prefix}group:{group}") > 0) is idle
 
 
-_SETS = ("bought", "due", "leases")
+_SETS = ("bought", "apart", "due", "leases")
 
 
 def _active(world: World, prefix: str) -> dict[str, str]:

@@ -109,10 +109,16 @@ class World:
         return self.store.run(batches.read_batch(batch_id, tenant=tenant))
 
     def try_claim(
-        self, *, nonce: str | None = None, lease_seconds: float = 15, keys: Sequence[str] = KEYS
+        self,
+        *,
+        nonce: str | None = None,
+        lease_seconds: float = 15,
+        keys: Sequence[str] = KEYS,
+        apart: bool = True,
     ) -> moves.Claim | moves.Closed | None:
         nonce = nonce or f"n{next(self._nonces)}"
-        return self.store.run(moves.claim(nonce, lease_seconds=lease_seconds, key_ids=keys))
+        call = moves.claim(nonce, lease_seconds=lease_seconds, key_ids=keys, apart=apart)
+        return self.store.run(call)
 
     def claim(self, **how: Any) -> moves.Claim:
         claim = self.try_claim(**how)

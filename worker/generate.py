@@ -10,7 +10,7 @@ the download, by whichever worker, and nothing is paid for twice.
 import hashlib
 import threading
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -25,7 +25,7 @@ from shared.store.moves import Again, Claim
 from shared.tracing.context import logged
 from shared.tracing.spans import NOTHING, Fact, Kind, Span, Tracer
 from worker import notes
-from worker.leases import Held
+from worker.leases import Held, Leases
 from worker.picture import Picture, inspect
 from worker.policy import Failed, decide
 from worker.provider import Stopped
@@ -40,19 +40,36 @@ def do_next_job(room: Room) -> bool:
 
     Tells whether another could have been claimed beside it.
     """
-    lease, keys = room.settings.lease_seconds, list(room.keys)
     # before the claim: where this process does not serve the queue, nothing may be taken from it
     leases = room.leases[QUEUE]
+    with ExitStack() as turn:
+        apart = room.apart.acquire(blocking=False)
+        if apart:
+            turn.callback(room.apart.release)
+        claim, asked_at = _claim(room, apart=apart)
+        if claim is None:
+            return False
+        if not claim.apart:
+            turn.close()
+        _attempt(room, leases, claim, asked_at)
+    return claim.more
+
+
+def _claim(room: Room, *, apart: bool) -> tuple[Claim | None, int]:
+    """Claim a job, and tell when it was asked for, in milliseconds since 1970."""
+    lease, keys = room.settings.lease_seconds, list(room.keys)
     asked_at = 0
 
     def ask(nonce: str) -> Call[Claim | moves.Closed | None]:
         nonlocal asked_at
         asked_at = _now_ms()
-        return moves.claim(nonce, lease_seconds=lease, key_ids=keys)
+        return moves.claim(nonce, lease_seconds=lease, key_ids=keys, apart=apart)
 
-    claim = claim_when_open(room, ask)
-    if claim is None:
-        return False
+    return claim_when_open(room, ask), asked_at
+
+
+def _attempt(room: Room, leases: Leases, claim: Claim, asked_at: int) -> None:
+    """Attempt the job that was claimed, under its lease and in its own log context."""
     job = claim.job
     with (
         structlog.contextvars.bound_contextvars(
@@ -62,7 +79,6 @@ def do_next_job(room: Room) -> bool:
         _traced(room.tracer, job, asked_at) as span,
     ):
         Attempt(room, claim, held, span).run()
-    return claim.more
 
 
 def _traced(tracer: Tracer, job: Job, asked_at: int) -> AbstractContextManager[Span]:

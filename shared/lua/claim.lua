@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
--- Claims the fairest job for one worker thread: first what is bought already, then, if the gate is
--- open, the next of the tenant whose turn it is.
+-- Claims the fairest job for one worker thread: first what is bought already, then, where this process
+-- does none such, what is set apart; then, if the gate is open, the next of the tenant whose turn it is.
 -- KEYS  1 the nonce of this claim: the same nonce gets the same job
--- ARGV  1 sources of claim and resume  2 lease (ms)  3... ids of the provider keys
+-- ARGV  1 sources of claim and resume  2 lease (ms)  3 '1': one that is set apart may be claimed
+--       4... ids of the provider keys
 -- Gives 'job' id fence key more ('1': there is another to claim) record... | 'closed' reason ms | 'empty'
 local now = dr.now()
 
@@ -12,14 +13,39 @@ local function answer(id, fence, key, more)
   return reply
 end
 
--- The next job; those of a batch that is being canceled end here, a few at a time.
-local function take()
+-- Takes a job out of a place before all tenants.
+local function draw(place, job)
+  dr.draw(dr.jobs, place, job.id)
+  dr.enter(dr.jobs, job.tenant)
+  return job
+end
+
+-- The first of those set apart, if this process may have it now. Those that their tenant's limits stop
+-- let the others pass.
+local function first_apart()
+  if ARGV[3] ~= '1' then return nil end
+  for _, id in ipairs(redis.call('ZRANGE', dr.jobs.apart, 0, 19)) do
+    local job = dr.job(id)
+    if not job or job.state ~= 'queued' then -- moved on by a version that knows no such place
+      dr.draw(dr.jobs, dr.jobs.apart, id)
+    elseif job.answer or dr.may_enter(dr.jobs, job.tenant) then
+      return job
+    else
+      redis.call('ZADD', dr.jobs.apart, now + 3600000, id)
+    end
+  end
+end
+
+-- The next job for the provider, that set apart before all others; those of a batch that is being
+-- canceled end here, a few at a time.
+local function take(apart)
   for _ = 1, 20 do
-    local id = dr.take(dr.jobs, now)
-    local job = id and dr.job(id)
+    local id = not apart and dr.take(dr.jobs, now)
+    local job = apart and draw(dr.jobs.apart, apart) or id and dr.job(id)
     if not job or not dr.doomed(job) then return job end
     dr.vacate(dr.jobs, job.tenant)
     dr.cancel(job, now)
+    apart = nil
   end
 end
 
@@ -31,27 +57,27 @@ if before[1] then
   return { 'empty' }
 end
 
-local id = redis.call('ZPOPMIN', dr.jobs.bought)[1]
+local bought, apart = redis.call('ZRANGE', dr.jobs.bought, 0, 0)[1], first_apart()
 local job, key, writes = nil, '', nil
-if id then
-  job = dr.job(id)
-  redis.call('HINCRBY', dr.jobs.state, 'claimable', -1)
+if bought then
+  job = draw(dr.jobs.bought, dr.job(bought))
+elseif apart and apart.answer then
+  job = draw(dr.jobs.apart, apart)
 else
   local keys = {}
-  for i = 3, #ARGV do keys[#keys + 1] = ARGV[i] end
+  for i = 4, #ARGV do keys[#keys + 1] = ARGV[i] end
   local wait
   key, writes, wait = dr.gate(now, keys)
   if not key then
     local waiting = tonumber(redis.call('HGET', dr.jobs.state, 'claimable')) or 0
     return waiting > 0 and { 'closed', writes, dr.int(wait) } or { 'empty' }
   end
-  job = take()
+  job = take(apart)
   if not job then return { 'empty' } end
-  id = job.id
   if #writes > 0 then redis.call('HSET', '{dr}:gate', unpack(writes)) end
 end
 
-if job.answer then dr.enter(dr.jobs, job.tenant) end
+local id = job.id
 local fence = redis.call('HINCRBY', dr.job_key(id), 'fence', 1)
 redis.call('ZADD', dr.jobs.leases, now + tonumber(ARGV[2]), id)
 redis.call('HSET', KEYS[1], 'job', id, 'fence', fence, 'key', key)

@@ -41,6 +41,8 @@ end
 -- Used twice: jobs by tenant, deliveries by receiving host.
 --   active        start tag -> group, for groups that have ready members and are below their cap
 --   ready:<group> rank -> member      bought  members that need no provider, claimed first
+--   apart         members that one more loss of their worker would fail: claimed next, but one at a
+--                 time by each process, so that of two of them neither takes the other down
 --   leases        expiry -> member    due     time of the next attempt -> member
 --   group:<group> tag, finish, running, drain  state  vt, seq, claimable, bound, claimed, drain
 --   held    midnight -> group, for groups that may have used up a budget which holds them
@@ -52,7 +54,7 @@ local function cost(weight) return math.floor(1000000 / weight) end
 local function queue(name, record, list, permit, limits)
   local prefix = '{dr}:q:' .. name .. ':'
   return {
-    active = prefix .. 'active', bought = prefix .. 'bought', leases = prefix .. 'leases',
+    active = prefix .. 'active', bought = prefix .. 'bought', apart = prefix .. 'apart', leases = prefix .. 'leases',
     due = prefix .. 'due', state = prefix .. 'state', ready = prefix .. 'ready:',
     held = prefix .. 'held',
     group = prefix .. 'group:', record = record, list = list, permit = permit,
@@ -83,6 +85,22 @@ local function withdraw(q, group, tag, waiting)
   redis.call('HINCRBY', q.state, 'claimable', -waiting)
 end
 
+-- Whether one more of a group may run: it is below its cap, and no budget holds it.
+local function may_run(q, group, running, cap, budget)
+  if running >= cap then return false end
+  if not budget then return true end
+  local now = dr.now()
+  if not dr.over_budget(group, running, budget, now) then return true end
+  dr.hold_group(q, group, now)
+  return false
+end
+
+function dr.may_enter(q, group)
+  local running = tonumber(redis.call('HGET', q.group .. group, 'running')) or 0
+  local _, cap, budget = q.limits(group)
+  return may_run(q, group, running, cap, budget)
+end
+
 -- Makes a group's place agree with the facts: it can be chosen if it has ready members, is below its
 -- cap, and no budget holds it. It starts where its last member ended, but not before now: who was
 -- idle has saved nothing up; nor further on than one member takes it, which it would where its weight
@@ -92,12 +110,7 @@ function dr.place(q, group, newly)
   local known = redis.call('HMGET', key, 'tag', 'running', 'finish')
   local waiting, running = redis.call('ZCARD', q.ready .. group), tonumber(known[2]) or 0
   local weight, cap, budget = q.limits(group)
-  local can = waiting > 0 and running < cap
-  if can and budget then
-    local now = dr.now()
-    can = not dr.over_budget(group, running, budget, now)
-    if not can then dr.hold_group(q, group, now) end
-  end
+  local can = waiting > 0 and may_run(q, group, running, cap, budget)
   if can and not known[1] then
     local vt = tonumber(redis.call('HGET', q.state, 'vt')) or 0
     local start = math.min(math.max(vt, tonumber(known[3]) or 0), vt + cost(weight))
@@ -145,19 +158,25 @@ end
 
 function dr.enqueue(q, group, member, rank) dr.enqueue_all(q, group, { rank, member }) end
 
--- Makes a member ready that needs no provider.
-function dr.enqueue_bought(q, member, rank)
-  if redis.call('ZADD', q.bought, rank, member) == 1 then
+-- Makes a member ready in a place before all groups: q.bought or q.apart.
+function dr.enqueue_before(q, place, member, rank)
+  if redis.call('ZADD', place, rank, member) == 1 then
     redis.call('HINCRBY', q.state, 'claimable', 1)
   end
+end
+
+-- Takes a member out of a place before all groups; says whether it was there.
+function dr.draw(q, place, member)
+  if redis.call('ZREM', place, member) == 0 then return false end
+  redis.call('HINCRBY', q.state, 'claimable', -1)
+  return true
 end
 
 -- Takes a member that is not running out of wherever it waits.
 function dr.dequeue(q, group, member)
   redis.call('ZREM', q.due, member)
-  if redis.call('ZREM', q.bought, member) == 1 then
-    redis.call('HINCRBY', q.state, 'claimable', -1)
-  elseif redis.call('ZREM', q.ready .. group, member) == 1 then
+  if dr.draw(q, q.bought, member) or dr.draw(q, q.apart, member) then return end
+  if redis.call('ZREM', q.ready .. group, member) == 1 then
     if redis.call('HEXISTS', q.group .. group, 'tag') == 1 then
       redis.call('HINCRBY', q.state, 'claimable', -1)
     end
@@ -223,7 +242,7 @@ function dr.status(state) return STATUS[state] or state end
 local KNOWN = {
   'tenant', 'state', 'fence', 'version', 'run', 'attempt', 'max_attempts', 'created', 'priority',
   'hist', 'last', 'on_unknown', 'answer', 'object', 'pending', 'arrived', 'hook_events', 'hook_host',
-  'promised', 'batch', 'model',
+  'promised', 'batch', 'model', 'apart',
 }
 
 -- The fields that decide moves, or nil where there is no such job. One of a batch that is not laid
@@ -344,8 +363,10 @@ end
 
 -- Puts a queued job where it is claimed from.
 function dr.make_ready(job)
-  if job.answer then
-    dr.enqueue_bought(dr.jobs, job.id, dr.rank(job))
+  if job.apart then
+    dr.enqueue_before(dr.jobs, dr.jobs.apart, job.id, dr.rank(job))
+  elseif job.answer then
+    dr.enqueue_before(dr.jobs, dr.jobs.bought, job.id, dr.rank(job))
   else
     dr.enqueue(dr.jobs, job.tenant, job.id, dr.rank(job))
   end
@@ -447,8 +468,9 @@ function dr.again(job, now, deadline, mark, requests)
     redis.call('HSET', key, 'answer', cjson.encode(answer), 'object', answer.object_name)
   end
   redis.call('HDEL', key, 'error_code', 'error_message', 'error_retryable', 'why_code',
-    'why_message', 'pending', 'started', 'claimed', 'finished', 'expires', 'crashes',
+    'why_message', 'pending', 'started', 'claimed', 'finished', 'expires', 'crashes', 'apart',
     't_provider', 't_download', 't_store')
+  job.apart = nil
   redis.call('ZREM', '{dr}:expiries', job.id)
   redis.call('ZADD', '{dr}:deadlines', now + deadline, job.id)
   job.last, job.attempt, job.arrived = mark, '0', dr.int(now)

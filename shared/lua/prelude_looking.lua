@@ -14,6 +14,7 @@ function dr.oldest(q, now)
     if created and (not found or created < found) then found = created end
   end
   look(q.bought)
+  look(q.apart)
   for _, tag in ipairs(redis.call('ZRANGE', q.active, 0, 49)) do look(q.ready .. string.sub(tag, 17)) end
   return found and dr.int(math.max(now - found, 0)) or ''
 end

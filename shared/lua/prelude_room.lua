@@ -184,11 +184,11 @@ function dr.standing(id, job, now, outlooks)
   local outlook, rank
   if job.answer then -- the gate is not asked, nor the tenant's limits
     outlook = { reason = '', drain = redis.call('HGET', dr.jobs.state, 'drain') }
-    rank = redis.call('ZRANK', dr.jobs.bought, id)
+    rank = redis.call('ZRANK', job.apart and dr.jobs.apart or dr.jobs.bought, id)
   else
     outlook = outlooks[job.tenant] or dr.outlook(job.tenant, now, dr.may(job.tenant))
     outlooks[job.tenant] = outlook
-    rank = redis.call('ZRANK', dr.jobs.ready .. job.tenant, id)
+    rank = redis.call('ZRANK', job.apart and dr.jobs.apart or dr.jobs.ready .. job.tenant, id)
   end
   return rank or -1, outlook.reason, rank and dr.eta(outlook, rank, now, since) or -1
 end

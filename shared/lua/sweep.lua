@@ -97,7 +97,9 @@ local function rescue(job)
   else
     local step = job.state
     job.attempt = dr.int(math.max(job.attempt - 1, 0))
-    dr.requeue(job, now, 0, {})
+    -- the next loss would fail it: it may be the one that takes its workers down, or stand beside that
+    if calling or crashes + 1 >= C.max_crashes then job.apart = '1' end
+    dr.requeue(job, now, 0, job.apart and { 'apart', job.apart } or {})
     return step
   end
   return 'failed'

@@ -25,6 +25,8 @@ class Claim:
     key_id: str
     #: whether there was another to be claimed
     more: bool = field(default=False, compare=False)
+    #: whether the loss of one more worker would fail the job
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +72,27 @@ GONE = Lesson("gone")
 
 
 def claim(
-    nonce: str, *, lease_seconds: float, key_ids: Sequence[str]
+    nonce: str, *, lease_seconds: float, key_ids: Sequence[str], apart: bool = True
 ) -> Call[Claim | Closed | None]:
-    """Claim the fairest job; None when there is none."""
+    """Claim the fairest job; None when there is none.
+
+    `apart` says whether it may be one that another loss of its worker would fail: of those, a
+    process does one at a time.
+    """
     sources = MOVES["claim"].sources | MOVES["resume"].sources
     return Call(
         "claim",
         (f"{PREFIX}claim:{nonce}",),
-        (words(sources), lease_seconds * 1000, *key_ids),
+        (words(sources), lease_seconds * 1000, "1" if apart else "", *key_ids),
         _claimed,
     )
 
 
 def _claimed(reply: Sequence[str]) -> Claim | Closed | None:
     if reply[0] == "job":
-        _, job_id, fence, key_id, more, *record = reply
-        return Claim(job_of(job_id, pairs(record)), fence, key_id, more == "1")
+        _, job_id, fence, key_id, more, *flat = reply
+        record = pairs(flat)
+        return Claim(job_of(job_id, record), fence, key_id, more == "1", "apart" in record)
     return closed(reply)
 
 

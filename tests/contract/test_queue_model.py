@@ -37,6 +37,8 @@ class Queue(RuleBasedStateMachine):
         self.group: dict[str, str] = {}
         self.ready: set[str] = set()
         self.bought: set[str] = set()
+        self.apart: set[str] = set()
+        self.doubtful: set[str] = set()
         self.due: dict[str, bool] = {}
         self.held: dict[str, moves.Claim] = {}
         self.checkpointed: set[str] = set()
@@ -84,20 +86,21 @@ class Queue(RuleBasedStateMachine):
 
     # what workers do
 
-    @rule(again=st.booleans())
-    def claim(self, again: bool) -> None:  # noqa: FBT001
+    @rule(again=st.booleans(), apart=st.booleans())
+    def claim(self, again: bool, apart: bool) -> None:  # noqa: FBT001
         nonce = f"claim-{len(self.lost)}-{self.world.client.incr('nonce')}"
-        found = self.world.try_claim(nonce=nonce)
+        found = self.world.try_claim(nonce=nonce, apart=apart)
         if again:
-            assert self.world.try_claim(nonce=nonce) == found or found is None
-        may = self.bought or {one for one in self.ready if self._below_cap(self.group[one])}
+            assert self.world.try_claim(nonce=nonce, apart=apart) == found or found is None
+        may = self._may_be_claimed(apart=apart)
         if not may:
             assert found is None
             return
         assert isinstance(found, moves.Claim)
         assert found.job.id in may
-        self.bought.discard(found.job.id)
-        self.ready.discard(found.job.id)
+        assert found.apart == (found.job.id in self.doubtful)
+        for place in (self.bought, self.ready, self.apart):
+            place.discard(found.job.id)
         self.held[found.job.id] = found
 
     @precondition(lambda self: self.held)
@@ -165,6 +168,8 @@ class Queue(RuleBasedStateMachine):
         if self.crashes[job_id] == 3 or (job_id in self.calling and self.unknown[job_id] > 1):
             self._forget(job_id)
         else:
+            if self.crashes[job_id] == 2 or job_id in self.calling:
+                self.doubtful.add(job_id)
             self._requeue(job_id)
 
     @precondition(lambda self: self.due)
@@ -236,6 +241,7 @@ class Queue(RuleBasedStateMachine):
         assert_true(self.world)
         client = self.world.client
         assert set(client.zrange("{dr}:q:jobs:bought", 0, -1)) == self.bought
+        assert set(client.zrange("{dr}:q:jobs:apart", 0, -1)) == self.apart
         assert set(client.zrange("{dr}:q:jobs:due", 0, -1)) == set(self.due)
         assert set(client.zrange("{dr}:q:jobs:leases", 0, -1)) == set(self.held)
         ready = [set(client.zrange(f"{{dr}}:q:jobs:ready:{one}", 0, -1)) for one in GROUPS]
@@ -244,7 +250,15 @@ class Queue(RuleBasedStateMachine):
     def _any(self, which: int) -> moves.Claim:
         return self.held[sorted(self.held)[which % len(self.held)]]
 
-    def _below_cap(self, group: str) -> bool:
+    def _may_be_claimed(self, *, apart: bool) -> set[str]:
+        """Say which may be claimed now: what comes first in the order of places."""
+        if self.bought:
+            return self.bought
+        free = {one for one in self.apart if one in self.checkpointed or self._is_free(one)}
+        return free if apart and free else {one for one in self.ready if self._is_free(one)}
+
+    def _is_free(self, job_id: str) -> bool:
+        group = self.group[job_id]
         cap = self.caps[group]
         return cap is None or sum(self.group[one] == group for one in self.held) < cap
 
@@ -255,12 +269,17 @@ class Queue(RuleBasedStateMachine):
         if due:
             self.due[job_id] = True
         else:
-            (self.bought if job_id in self.checkpointed else self.ready).add(job_id)
+            self._place_of(job_id).add(job_id)
+
+    def _place_of(self, job_id: str) -> set[str]:
+        if job_id in self.doubtful:
+            return self.apart
+        return self.bought if job_id in self.checkpointed else self.ready
 
     def _forget(self, job_id: str) -> None:
         if job_id in self.held:
             self.lost.append(self.held.pop(job_id))
-        for place in (self.ready, self.bought, self.checkpointed, self.calling):
+        for place in (self.ready, self.bought, self.apart, self.checkpointed, self.calling):
             place.discard(job_id)
         self.due.pop(job_id, None)
         del self.group[job_id]

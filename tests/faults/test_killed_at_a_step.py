@@ -90,26 +90,29 @@ def test_a_job_survives_the_death_of_its_worker_at_each_step(
 def test_a_job_that_always_takes_its_worker_down_is_failed_and_others_are_unharmed(
     here: Service, audit: Audit, tell: Tell
 ) -> None:
-    # given
+    # given others that are at the provider, by both workers
     here.wait_until_whole()
-    here.provider.behave(latency_seconds=0.1)
+    here.provider.behave(latency_seconds=2)
     here.traps.set(Trap("before provider", word="poison", always=True))
+    others = [here.create() for _ in range(6)]
+    wait_until(
+        lambda: {here.job(one).state for one in others} == {State.CALLING}, "all at the provider"
+    )
     # when
     began = time.time()
     poison = here.create(word="poison")
-    # Whoever is at the provider beside it both times has two unknown outcomes, and is failed too:
-    # these come after the first.
-    wait_until(lambda: here.traps.sprung, "its first victim")
-    others = [here.create() for _ in range(6)]
     # then
     (job,) = here.wait_for_end([poison], seconds=60)
     took = time.time() - began
     here.traps.clear()
     assert job.state is State.FAILED
     assert job.error_code in {ErrorCode.INTERNAL, ErrorCode.PROVIDER_UNKNOWN_OUTCOME}
-    assert {one.state for one in here.wait_for_end(others)} == {State.SUCCEEDED}
+    done = here.wait_for_end(others)
+    assert {one.state for one in done} == {State.SUCCEEDED}
+    beside = sum(one.unknown_outcomes for one in done)
+    assert beside > 0, "nobody was at the provider beside it"
     audit(here, [poison, *others])
-    tell(5, "a job that kills its workers", failed_after=took, crashes=job.crashes)
+    tell(5, "a job that kills its workers", failed_after=took, crashes=job.crashes, beside=beside)
 
 
 def test_a_job_that_takes_workers_down_before_it_is_sold_is_failed_after_three(

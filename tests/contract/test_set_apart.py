@@ -1,0 +1,114 @@
+"""What one more loss of its worker would fail: a process does one such job at a time."""
+
+import pytest
+
+from shared.jobs import State
+from shared.store import moves
+from tests.queue_truth import assert_true
+from tests.store import World
+
+
+def lose(world: World, held: moves.Claim) -> None:
+    world.lose_lease(held.job.id)
+    assert len(world.rescue().rescued) == 1
+
+
+def set_apart(world: World, tenant: str = "acme") -> str:
+    """Lose a job at the provider; gives its id."""
+    job_id = world.accept(tenant)
+    held = world.claim(apart=False)
+    assert held.job.id == job_id
+    lose(world, world.call(held))
+    return job_id
+
+
+def test_a_job_lost_at_the_provider_goes_first_but_only_to_who_does_none_such(world: World) -> None:
+    suspect = set_apart(world)
+    other = world.accept()
+    beside = world.claim(apart=False)
+    first = world.claim(apart=True)
+    assert (beside.job.id, beside.apart) == (other, False)
+    assert (first.job.id, first.apart) == (suspect, True)
+
+
+def test_with_nothing_else_to_do_others_get_nothing(world: World) -> None:
+    set_apart(world)
+    assert world.try_claim(apart=False) is None
+    assert world.claim(apart=True).apart
+
+
+@pytest.mark.parametrize("bought", [False, True])
+def test_a_job_lost_where_nothing_is_unknown_is_set_apart_before_its_third_loss(
+    world: World, *, bought: bool
+) -> None:
+    world.accept()
+    held = world.claim()
+    if bought:
+        world.checkpoint(world.call(held))
+    lose(world, held)
+    again = world.claim(apart=False)
+    assert not again.apart
+    lose(world, again)
+    assert world.try_claim(apart=False) is None
+    third = world.claim(apart=True)
+    assert third.apart
+    assert third.job.state is (State.FETCHING if bought else State.CLAIMED)
+
+
+def test_a_bought_job_that_is_set_apart_passes_a_closed_gate(world: World) -> None:
+    world.accept()
+    held = world.checkpoint(world.call(world.claim()))
+    lose(world, held)
+    lose(world, world.claim())
+    world.client.hset("{dr}:gate", "paused:generate", "1")
+    assert isinstance(world.try_claim(apart=False), moves.Closed)
+    assert world.claim(apart=True).job.id == held.job.id
+
+
+def test_it_stays_apart_through_its_next_attempts(world: World) -> None:
+    job_id = set_apart(world)
+    world.release(world.claim())
+    world.retry(world.claim(), wait_seconds=60)
+    world.come_due(job_id)
+    world.sweep()
+    assert world.try_claim(apart=False) is None
+    assert world.claim().job.id == job_id
+
+
+def test_its_tenants_cap_counts_and_lets_others_pass(world: World) -> None:
+    waiting, running = set_apart(world, "full"), world.accept("full")
+    assert world.claim(apart=False).job.id == running
+    passing = set_apart(world, "free")
+    world.limit("full", max_running=1)
+    assert world.claim().job.id == passing
+    assert world.try_claim() is None
+    world.limit("full", max_running=2)
+    assert world.claim().job.id == waiting
+    assert_true(world)
+
+
+def test_it_can_be_canceled_and_tells_where_it_stands(world: World) -> None:
+    first, second = world.accept(), world.accept()
+    held = [world.call(world.claim()), world.call(world.claim())]
+    for one in held:
+        lose(world, one)
+    assert [world.read(one).rank for one in (first, second)] == [0, 1]
+    world.cancel(first)
+    assert world.claim().job.id == second
+    assert world.try_claim() is None
+    assert_true(world)
+
+
+def test_asked_for_again_it_is_one_among_others(world: World) -> None:
+    job_id = set_apart(world)
+    world.fail(world.claim())
+    world.again(job_id)
+    assert world.claim(apart=False).job.id == job_id
+
+
+def test_what_an_older_version_moved_on_is_dropped_from_its_place(world: World) -> None:
+    job_id = set_apart(world)
+    other = world.accept()
+    world.client.hset(f"{{dr}}:job:{job_id}", "state", "canceled")
+    assert world.claim().job.id == other
+    assert world.client.zcard("{dr}:q:jobs:apart") == 0
