@@ -246,6 +246,7 @@ class Job:
     calls: int
     unknown_outcomes: int
     regenerated: int
+    #: workers lost since it last got further: since the provider's record or answer, if there is one
     crashes: int
     created_at: int
     deadline_at: int

@@ -7,7 +7,8 @@
 local job, word = dr.held(ARGV[1], ARGV[2], 'checkpoint', ARGV[3])
 if not job then return word end
 local now = dr.now()
-redis.call('HDEL', KEYS[1], 'pending')
+-- it got further than with the workers that were lost: those are not held against it any more
+redis.call('HDEL', KEYS[1], 'pending', 'crashes', 'apart')
 dr.learn('alive', now, job.model)
 dr.spend(job, now)
 dr.move(job, 'fetching', now,

@@ -115,6 +115,8 @@ class Queue(RuleBasedStateMachine):
             self.world.checkpoint(held)
             self.calling.discard(held.job.id)
             self.checkpointed.add(held.job.id)
+            self.crashes.pop(held.job.id, None)
+            self.doubtful.discard(held.job.id)
         else:
             self.world.call(held)
             self.calling.add(held.job.id)

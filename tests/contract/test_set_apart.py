@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.errors import ErrorCode
 from shared.jobs import State
 from shared.store import moves
 from tests.queue_truth import assert_true
@@ -112,3 +113,24 @@ def test_what_an_older_version_moved_on_is_dropped_from_its_place(world: World) 
     world.client.hset(f"{{dr}}:job:{job_id}", "state", "canceled")
     assert world.claim().job.id == other
     assert world.client.zcard("{dr}:q:jobs:apart") == 0
+
+
+@pytest.mark.parametrize("step", ["submitted", "checkpoint"])
+def test_the_workers_lost_before_it_got_further_are_not_held_against_it(
+    world: World, step: str
+) -> None:
+    world.accept()
+    lose(world, world.claim())
+    lose(world, world.claim())
+    held = world.call(world.claim())
+    if step == "submitted":
+        world.store.run(moves.submitted(held, "record-1"))
+    else:
+        world.checkpoint(held)
+    for number in (1, 2):
+        lose(world, held)
+        held = world.claim()
+        assert (held.job.crashes, held.apart) == (number, number == 2)
+    lose(world, held)
+    job = world.read(held.job.id).job
+    assert (job.state, job.error_code) == (State.FAILED, ErrorCode.INTERNAL)

@@ -4,6 +4,9 @@ A worker takes seconds to start, and its supervisor waits longer after each deat
 killed each second without regard, hardly any would come to serve (tried: 100 jobs were not done in
 five minutes). So the next of those that serve is killed when a second is over and some job has
 ended since; the line that is printed tells how often that was.
+
+Where a call is one request, whoever is killed in it twice is failed: the second picture was the last
+that may be paid for. Where calls have records (`DARKROOM_ONEMIN_ASYNC`), all come to their picture.
 """
 
 import random
@@ -26,6 +29,7 @@ NAMES = ("generate-1", "generate-2", "generate-3")
 SEEDS = range(int(inherited_environment().get("SEEDS", "20")))
 KILL_EVERY_SECONDS = 1.0
 LATENCY_SECONDS = 0.3
+RECORDS = {"DARKROOM_ONEMIN_ASYNC": "true"}
 
 
 @dataclass
@@ -74,20 +78,23 @@ def metrics_of(here: Service) -> dict[str, str]:
     return dict(zip(NAMES, here.state["metrics"][1:], strict=False))
 
 
-def check(here: Service, audit: Audit, tell: Tell, seed: int, count: int) -> None:
+def check(
+    here: Service, audit: Audit, tell: Tell, seed: int, count: int, *, kind: str = ""
+) -> list[ErrorCode]:
+    """Let so many jobs survive and hold the ledgers together; gives why some failed."""
     began = time.monotonic()
     jobs, kills = survive(here, seed, count, seconds=3 * count)
     took = time.monotonic() - began
     done = [here.job(one) for one in jobs]
     # a job whose workers died twice at the provider, or three times, is failed and says so
-    failed = [job.error_code for job in done if job.state is not State.SUCCEEDED]
+    failed = [job.error_code or ErrorCode.INTERNAL for job in done if job.state is State.FAILED]
     assert set(failed) <= {ErrorCode.PROVIDER_UNKNOWN_OUTCOME, ErrorCode.INTERNAL}
     audit(here, jobs)
     paid = sum(here.paid(one) for one in jobs)
     unknown = sum(job.unknown_outcomes for job in done)
     tell(
         2,
-        f"random kills, seed {seed}",
+        f"random kills, seed {seed}{', ' + kind if kind else ''}",
         jobs=count,
         kills=kills,
         took=took,
@@ -95,6 +102,7 @@ def check(here: Service, audit: Audit, tell: Tell, seed: int, count: int) -> Non
         unknown=unknown,
         failed=len(failed),
     )
+    return failed
 
 
 @pytest.mark.timeout(600)
@@ -111,3 +119,21 @@ def test_500_jobs_survive_a_kill_each_second(
 ) -> None:
     with service(tmp_path, workers=3, concurrency=4) as here:
         check(here, audit, tell, seed=seed, count=500)
+
+
+@pytest.mark.timeout(600)
+def test_jobs_with_a_record_survive_a_kill_each_second_and_none_fails(
+    tmp_path: Path, audit: Audit, tell: Tell
+) -> None:
+    with service(tmp_path, workers=3, concurrency=4, **RECORDS) as here:
+        assert check(here, audit, tell, seed=1, count=60, kind="records") == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_500_jobs_with_a_record_survive_a_kill_each_second_and_none_fails(
+    tmp_path: Path, audit: Audit, tell: Tell, seed: int
+) -> None:
+    with service(tmp_path, workers=3, concurrency=4, **RECORDS) as here:
+        assert check(here, audit, tell, seed=seed, count=500, kind="records") == []
