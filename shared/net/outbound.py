@@ -16,6 +16,7 @@ import httpcore
 import httpx
 
 from shared.net.addresses import AddressGuard, LookUp, resolve
+from shared.net.pool import Pool
 from shared.net.sockets import is_readable, open_socket, tls_context
 
 USER_AGENT = f"darkroom/{version('darkroom-service')}"
@@ -44,15 +45,14 @@ def build_client(
     `answer_bytes` are read, headers and framing included; what is longer raises ReadError. No
     redirects, no HTTP/2, no proxy from the environment, no cookies.
     """
-    limits = httpx.Limits(
-        max_connections=concurrency,
-        max_keepalive_connections=concurrency,
-        keepalive_expiry=keepalive_seconds,
+    pool = Pool(
+        tls=tls or tls_context(),
+        most=concurrency,
+        keepalive_seconds=keepalive_seconds,
+        backend=BoundedBackend(guard, answer_bytes, look_up),
     )
     return httpx.Client(
-        transport=BoundedTransport(
-            limits, tls or tls_context(), BoundedBackend(guard, answer_bytes, look_up)
-        ),
+        transport=PooledTransport(pool),
         timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, CONNECT_SECONDS)),
         headers={"User-Agent": USER_AGENT},
         trust_env=False,
@@ -62,21 +62,13 @@ def build_client(
     )
 
 
-class BoundedTransport(httpx.HTTPTransport):
-    """httpx's transport over our network backend."""
+class PooledTransport(httpx.HTTPTransport):
+    """httpx's transport over a pool of ours."""
 
-    def __init__(
-        self, limits: httpx.Limits, tls: ssl.SSLContext, backend: httpcore.NetworkBackend
-    ) -> None:
-        super().__init__(verify=tls, trust_env=False)
-        # httpx has no argument for the backend: its pool, still unused, is replaced
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-            network_backend=backend,
-        )
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(trust_env=False, verify=False)  # what it would check by is the pool's
+        # httpx has no argument for the pool: its own, still unused, is replaced
+        self._pool = pool
 
 
 class BoundedBackend(httpcore.NetworkBackend):

@@ -31,8 +31,12 @@ class _Bounded(socket.socket):
 
     def settimeout(self, value: float | None, /) -> None:
         """Set the own timeout of each operation, in seconds; None is no limit."""
+        # not told to the system here: each operation tells it what it may take
         self._own_timeout = value
-        super().settimeout(value)
+
+    def gettimeout(self) -> float | None:
+        """Give the own timeout."""
+        return self._own_timeout
 
     def _bound(self) -> None:
         super().settimeout(within(self._own_timeout))
