@@ -1,5 +1,6 @@
 """1min.ai over HTTP: ask for a picture, look a record up. What replies mean is `worker.replies`."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self, TypeVar
@@ -22,7 +23,7 @@ from shared.net.deadline import deadline, remaining
 from shared.net.outbound import build_client
 from shared.settings import Settings
 from worker.refusals import Reply, evidence_of
-from worker.replies import Unfinished, read_answer, read_record
+from worker.replies import PictureUnnamed, Unfinished, read_answer, read_record
 
 T = TypeVar("T")
 #: Far more than any reply that was seen; what is longer is cut and then cannot be read.
@@ -127,7 +128,7 @@ class OneMin:
         unfinished when the total time ends. Raises Stopped where the process stops meanwhile.
         """
         with deadline(self._timeout_seconds):
-            found = _judged(read_answer, self._submit(model, prompt_object, key), key)
+            found = self._read(self._submit(model, prompt_object, key), key)
             if isinstance(found, Answer):
                 return found
             if on_submitted is not None:
@@ -171,6 +172,17 @@ class OneMin:
                 f"1min.ai was asked, but its answer did not come ({_kind(error)}): "
                 "the picture may have been made."
             ) from error
+
+    def _read(self, reply: Reply, key: str) -> Answer | Unfinished:
+        """Read what a request came to; a record that names no picture is looked at, for free."""
+        try:
+            return _judged(read_answer, reply, key)
+        except PictureUnnamed as error:
+            with contextlib.suppress(JobError):
+                found = self._ask(error.record_id, key)
+                if found is not None:
+                    return found
+            raise
 
     def _ask(self, record_id: str, key: str) -> Answer | Unfinished | None:
         path = f"/api/results/{quote(record_id, safe='')}"

@@ -30,6 +30,7 @@ REPLIES: Mapping[str, tuple[Mapping[str, object], tuple[str, str | None, int, in
     "empty": ({"fault": "empty"}, PAID_TWICE, 1),
     "huge": ({"fault": "huge_reply", "bytes": 100_000_000}, PAID_TWICE, 1),
     "without an address": ({"fault": "missing_url"}, PAID_TWICE, 1),
+    "without an address, once": ({"fault": "missing_url", "times": 1}, MADE, 0),
     "FAILURE": ({"fault": "failure_record"}, REJECTED, 0),
     "busy over a refusal": ({"fault": "misleading_busy"}, REJECTED, 0),
     "busy over 503": ({"fault": "misleading_busy", "status": 503}, MADE_LATER, 0),

@@ -148,6 +148,8 @@ Facts = tuple[str, str | None, int, int, int, int]
         ({"fault": "empty"}, ("succeeded", None, 2, 2, 1, 0)),
         ({"fault": "huge_reply", "bytes": 3_000_000}, ("succeeded", None, 2, 2, 1, 0)),
         ({"fault": "missing_url"}, ("succeeded", None, 2, 2, 1, 0)),
+        # a look at its record names the picture, for free
+        ({"fault": "missing_url", "times": 1}, ("succeeded", None, 1, 1, 0, 0)),
         ({"fault": "url", "place": "top"}, ("succeeded", None, 1, 1, 0, 0)),
         ({"fault": "url", "host": "10.0.0.1"}, ("failed", "image_invalid", 1, 1, 0, 0)),
         # the provider's record tells another address, for free
