@@ -243,8 +243,8 @@ class OneMin:
             body = _capped(response)
         finally:
             response.close()
-        # a refusal may repeat the key that it refuses, and is shown to clients
-        shown = body if response.is_success or not key else body.replace(key.encode(), b"***")
+        # an answer may repeat the key, and clients see what a refusal or a failed record says
+        shown = body.replace(key.encode(), b"***") if key else body
         return Reply(response.status_code, dict(response.headers), shown)
 
 

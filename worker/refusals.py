@@ -20,6 +20,8 @@ _EVIDENCE_HEAD, _EVIDENCE_TAIL = 160, 120
 #: However long the provider asks us to wait, we look again after this many seconds.
 RETRY_AFTER_SECONDS_MAX = 600.0
 
+#: What JSON may write otherwise of that by which the query of an address is known.
+_ESCAPED = {"\\/": "/", "\\u002f": "/", "\\u002F": "/", "\\u003f": "?", "\\u003F": "?"}
 _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
 
 
@@ -156,7 +158,9 @@ def evidence_of(reply: Reply, *, secret: str) -> str:
 
     A failed record repeats the whole prompt before it says what went wrong.
     """
-    body = reply.body[:_EVIDENCE_BYTES].decode(errors="replace").replace("\\/", "/")
+    body = reply.body[:_EVIDENCE_BYTES].decode(errors="replace")
+    for escaped, plain in _ESCAPED.items():
+        body = body.replace(escaped, plain)
     line = _one_line(body.replace(secret, "***") if secret else body)
     if len(line) > QUOTED_CHARACTERS:
         line = f"{line[:_EVIDENCE_HEAD]} … {line[-_EVIDENCE_TAIL:]}"

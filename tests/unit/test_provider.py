@@ -92,11 +92,19 @@ def test_the_key_can_go_as_a_bearer_token() -> None:
     assert seen == [f"Bearer {KEY}"]
 
 
-def test_a_key_that_a_refusal_repeats_is_not_shown() -> None:
-    refusal = httpx.Response(401, json={"message": f"API key {KEY} is not active"})
-
-    with pytest.raises(ProviderAuth) as caught:
-        provider(in_turn(refusal)).generate(MODEL, PROMPT_OBJECT, key=KEY)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(401, json={"message": f"API key {KEY} is not active"}),
+        httpx.Response(
+            200, json={"aiRecord": {"status": "FAILURE", "errorMessage": f"No access for {KEY}"}}
+        ),
+    ],
+    ids=["a refusal", "a failed record"],
+)
+def test_a_key_that_an_answer_repeats_is_not_shown(answer: httpx.Response) -> None:
+    with pytest.raises(JobError, match=r"\*\*\*") as caught:
+        provider(in_turn(answer)).generate(MODEL, PROMPT_OBJECT, key=KEY)
 
     assert KEY not in str(caught.value)
 
@@ -251,6 +259,12 @@ def test_what_the_provider_said_is_evidence_without_secrets() -> None:
     body = r'{"message":"no   capacity","key":"key-of-the-team","at":"https:\/\/a.b\/c?sig=1"}'
     said = evidence(httpx.Response(500, text=body))
     assert said == 'status 500: {"message":"no capacity","key":"***","at":"https://a.b/c?…"}'
+
+
+@pytest.mark.parametrize("mark", ["?", r"\u003f", r"\u003F"])
+def test_no_way_to_write_an_address_keeps_its_signature(mark: str) -> None:
+    said = evidence(httpx.Response(500, text=f'{{"at":"https:\\u002F\\/a.b/c{mark}sig=1"}}'))
+    assert said == 'status 500: {"at":"https://a.b/c?…"}'
 
 
 def test_of_a_long_answer_both_ends_are_evidence() -> None:
