@@ -164,7 +164,7 @@ WATCHING_SCHEMAS: Mapping[str, Schema] = {
             **JOB["properties"],
             "timeline": list_of(_CHANGE),
             "attempts": list_of(_ATTEMPT),
-            "workers_lost": {**COUNT, "description": "Workers lost since it last got further"},
+            "workers_lost": {**COUNT, "description": "Workers that were lost while they held it"},
             "trace_id": {**or_null(TEXT), "description": "Under which its trace is found"},
             "deliveries": list_of(ref("AnyDelivery")),
         }

@@ -246,7 +246,6 @@ class Job:
     calls: int
     unknown_outcomes: int
     regenerated: int
-    #: workers lost since it last got further, to the record or the answer of the provider
     crashes: int
     created_at: int
     deadline_at: int

@@ -8,7 +8,7 @@ local job, word = dr.held(ARGV[1], ARGV[2], 'checkpoint', ARGV[3])
 if not job then return word end
 local now = dr.now()
 -- it got further than with the workers that were lost: those are not held against it any more
-redis.call('HDEL', KEYS[1], 'pending', 'crashes', 'apart')
+redis.call('HDEL', KEYS[1], 'pending', 'crashes_here', 'apart')
 dr.learn('alive', now, job.model)
 dr.spend(job, now)
 dr.move(job, 'fetching', now,

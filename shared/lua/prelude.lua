@@ -468,8 +468,8 @@ function dr.again(job, now, deadline, mark, requests)
     redis.call('HSET', key, 'answer', cjson.encode(answer), 'object', answer.object_name)
   end
   redis.call('HDEL', key, 'error_code', 'error_message', 'error_retryable', 'why_code',
-    'why_message', 'pending', 'started', 'claimed', 'finished', 'expires', 'crashes', 'apart',
-    't_provider', 't_download', 't_store')
+    'why_message', 'pending', 'started', 'claimed', 'finished', 'expires', 'crashes',
+    'crashes_here', 'apart', 't_provider', 't_download', 't_store')
   job.apart = nil
   redis.call('ZREM', '{dr}:expiries', job.id)
   redis.call('ZADD', '{dr}:deadlines', now + deadline, job.id)

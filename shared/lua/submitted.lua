@@ -7,5 +7,5 @@
 local known = redis.call('HMGET', KEYS[1], 'fence', 'state')
 if known[1] ~= ARGV[2] or not dr.among(known[2], ARGV[3]) then return 'lost' end
 redis.call('HSET', KEYS[1], 'pending', ARGV[4], 'record_id', ARGV[4])
-redis.call('HDEL', KEYS[1], 'crashes', 'apart') -- as at the checkpoint
+redis.call('HDEL', KEYS[1], 'crashes_here', 'apart') -- as at the checkpoint
 return 'ok'

@@ -80,7 +80,8 @@ end
 -- What the step tells about a job whose worker is gone.
 local function rescue(job)
   dr.note(job, now, 'lost', '{}')
-  local crashes = redis.call('HINCRBY', dr.job_key(job.id), 'crashes', 1)
+  redis.call('HINCRBY', dr.job_key(job.id), 'crashes', 1)
+  local here = redis.call('HINCRBY', dr.job_key(job.id), 'crashes_here', 1) -- since it got further
   -- with a record at the provider the outcome is looked up, and not unknown
   local calling = job.state == 'calling' and not job.pending
   if calling then
@@ -92,13 +93,13 @@ local function rescue(job)
   if calling and (extra >= 2 or job.on_unknown == 'fail') then
     fail(job, 'provider_unknown_outcome',
       'The worker was lost while the provider was asked; the picture may have been made.', '1')
-  elseif crashes >= C.max_crashes then
+  elseif here >= C.max_crashes then
     fail(job, 'internal', 'Three workers were lost while they did this job.', '0')
   else
     local step = job.state
     job.attempt = dr.int(math.max(job.attempt - 1, 0))
     -- the next loss would fail it: it may be the one that takes its workers down, or stand beside that
-    if calling or crashes + 1 >= C.max_crashes then job.apart = '1' end
+    if calling or here + 1 >= C.max_crashes then job.apart = '1' end
     dr.requeue(job, now, 0, job.apart and { 'apart', job.apart } or {})
     return step
   end
