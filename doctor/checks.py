@@ -13,7 +13,7 @@ import redis
 from api.fitness import fitness
 from shared.errors import DarkroomError, JobError, ObjectMissing, ProviderAuth
 from shared.queue import QueueName
-from shared.settings import Settings
+from shared.settings import Settings, misspelt
 from shared.storage import Storage
 from shared.store.connect import connect
 from shared.store.schema import SCHEMA_KEY
@@ -37,6 +37,7 @@ class Finding:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Make every check; what is away does not stop the others."""
+    yield from _names()
     client = connect(settings, connections=1)
     with client:
         yield from _guarded("redis", _REDIS, lambda: _redis(client))
@@ -64,6 +65,13 @@ def _guarded(name: str, advice: str, check: Check) -> Iterator[Finding]:
         yield from check()
     except (redis.RedisError, httpx.HTTPError, OSError, DarkroomError) as error:
         yield Finding(name, well=False, says=str(error) or type(error).__name__, advice=advice)
+
+
+def _names() -> Iterator[Finding]:
+    for name, meant in misspelt().items():
+        yield Finding(
+            "settings", well=False, says=f"{name} is no setting.", advice=f"Write {meant}."
+        )
 
 
 def _redis(client: "redis.Redis") -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,8 @@ from shared.errors import BadSettings
 from shared.models import MODELS, read_prices
 
 PREFIX = "DARKROOM_"
+#: From this share of like characters on (0 to 1) a name is taken for another, misspelt.
+_ALIKE = 0.9
 
 #: What storages take for a bucket; the embedded one makes a folder of this name.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
@@ -367,6 +370,23 @@ def load_settings(**given: object) -> Settings:
 def _sentence(fault: Mapping[str, Any]) -> str:
     name = f"{PREFIX}{str(fault['loc'][0]).upper()}"
     return f"{name} is not usable: {fault['msg'].removeprefix('Value error, ')}."
+
+
+def misspelt() -> dict[str, str]:
+    """Give names in the environment that are no setting, each with the setting that it looks like.
+
+    What looks like none is not ours to judge: programs that ask Darkroom have names of their own,
+    and Kubernetes adds some for each service.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known |= {f"{name}_FILE" for name in known}
+    strange = sorted(name for name in inherited_environment() if name.startswith(PREFIX))
+    alike = {
+        name: get_close_matches(name, known, n=1, cutoff=_ALIKE)
+        for name in strange
+        if name not in known
+    }
+    return {name: meant[0] for name, meant in alike.items() if meant}
 
 
 def require(settings: Settings, *names: str) -> None:

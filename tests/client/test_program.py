@@ -161,8 +161,11 @@ def test_the_doctor_finds_a_running_stack_well_and_a_wrong_one_not(run: Run, sta
         DARKROOM_S3_ACCESS_KEY="nobody",
         DARKROOM_S3_SECRET_KEY="nothing-at-all",
         DARKROOM_PUBLIC_URL="http://127.0.0.1:9",
+        DARKROOM_LEASE_SECOND="30",
     )
     assert ill.returncode == 1
     assert "--stack" not in ill.stderr  # there is none in this folder
     wrong = [line for line in ill.stdout.splitlines() if line.startswith("WRONG")]
-    assert {line.split()[1] for line in wrong} == {"storage:", "provider:", "api:"}
+    assert {line.split()[1] for line in wrong} == {"settings:", "storage:", "provider:", "api:"}
+    assert "DARKROOM_LEASE_SECOND is no setting." in ill.stdout
+    assert "DARKROOM_LEASE_SECONDS" in ill.stdout

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import BadSettings
-from shared.settings import Settings, example, load_settings, require
+from shared.settings import Settings, example, load_settings, misspelt, require
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,3 +105,15 @@ def test_secrets_do_not_show_in_the_settings_text() -> None:
 
 def _defaults() -> dict[str, object]:
     return {name: info.default for name, info in Settings.model_fields.items()}
+
+
+def test_a_name_that_looks_like_a_setting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LEASE_SECOND", "ONEMIN_APIKEY_FILE", "LEASE_SECONDS", "S3_SECRET_KEY_FILE"):
+        monkeypatch.setenv(f"DARKROOM_{name}", "1")
+    # of programs that ask Darkroom, and of Kubernetes
+    for name in ("URL", "API_KEY", "OPS_KEY", "STACK", "API_PORT", "API_SERVICE_HOST"):
+        monkeypatch.setenv(f"DARKROOM_{name}", "1")
+    assert misspelt() == {
+        "DARKROOM_LEASE_SECOND": "DARKROOM_LEASE_SECONDS",
+        "DARKROOM_ONEMIN_APIKEY_FILE": "DARKROOM_ONEMIN_API_KEY_FILE",
+    }
