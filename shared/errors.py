@@ -192,6 +192,8 @@ class UnknownOutcome(JobError):
 
     code = ErrorCode.PROVIDER_UNKNOWN_OUTCOME
     retryable = True
+    #: The provider's record, where the answer named one but no picture. '' where it did not.
+    record_id: str = ""
 
 
 class ImageExpired(JobError):

@@ -23,7 +23,7 @@ from shared.net.deadline import deadline, remaining
 from shared.net.outbound import build_client
 from shared.settings import Settings
 from worker.refusals import Reply, evidence_of
-from worker.replies import PictureUnnamed, Unfinished, read_answer, read_record
+from worker.replies import Unfinished, read_answer, read_record
 
 T = TypeVar("T")
 #: Far more than any reply that was seen; what is longer is cut and then cannot be read.
@@ -177,9 +177,9 @@ class OneMin:
         """Read what a request came to; a record that names no picture is looked at, for free."""
         try:
             return _judged(read_answer, reply, key)
-        except PictureUnnamed as error:
+        except UnknownOutcome as error:
             with contextlib.suppress(JobError):
-                found = self._ask(error.record_id, key)
+                found = self._ask(error.record_id, key) if error.record_id else None
                 if found is not None:
                     return found
             raise

@@ -31,7 +31,6 @@ RECORD_ID_CHARACTERS_MAX = 200
 DONE = frozenset({"SUCCESS", "COMPLETED"})
 FAILED = frozenset({"FAILURE", "FAILED"})
 
-_NO_PICTURE = "1min.ai reported success, but its reply names no picture."
 _DEAD_KEY = re.compile(r"api[ -]?key\b.*\b(not active|inactive|deleted|revoked|expired|invalid)")
 _SAFETY = re.compile(r"nsfw|content[ _-]policy|moderat|safety|sensitive")
 _CREDITS = re.compile(r"requires\s+([\d.,]+)\s+credits.*?\bhas\s+([\d.,]+)\s+credits", re.DOTALL)
@@ -42,14 +41,6 @@ class Unfinished:
     """The provider took the request and still works on it under this record."""
 
     record_id: str
-
-
-class PictureUnnamed(UnknownOutcome):
-    """A success that names no picture; a look at its record may name one."""
-
-    def __init__(self, record_id: str) -> None:
-        super().__init__(_NO_PICTURE)
-        self.record_id = record_id
 
 
 class Row(NamedTuple):
@@ -107,7 +98,9 @@ def _read_record(record: Mapping[str, Any], told: Mapping[str, Any]) -> Answer |
         return Unfinished(record_id)
     # A success was announced, so a picture may well have been made and billed: we only cannot
     # find it. Asking again as if nothing had happened could pay twice without counting it.
-    raise PictureUnnamed(record_id) if record_id else UnknownOutcome(_NO_PICTURE)
+    error = UnknownOutcome("1min.ai reported success, but its reply names no picture.")
+    error.record_id = record_id or ""
+    raise error
 
 
 def _is_address(url: str) -> bool:

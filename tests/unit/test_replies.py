@@ -17,7 +17,7 @@ from shared.errors import (
 )
 from shared.jobs import Answer
 from worker.refusals import Reply, quote, retry_after
-from worker.replies import PictureUnnamed, Unfinished, read_answer, read_record
+from worker.replies import Unfinished, read_answer, read_record
 
 URL = "https://s3.us-east-1.amazonaws.com/asset.1min.ai/a.webp?X-Amz-Signature=abc"
 BUSY = "the service is a bit busy, please try again shortly"
@@ -89,7 +89,7 @@ TABLE: list[tuple[str, Reply, type[JobError]]] = [
     ("200 cut", reply(200, b'{"aiRecord": {"uuid": "a", "stat'), UnknownOutcome),
     ("200 list", reply(200, [1]), UnknownOutcome),
     ("200 nested", reply(200, b"[" * 100_000), UnknownOutcome),
-    ("200 no url", reply(200, {"aiRecord": {"uuid": "a", "status": "SUCCESS"}}), PictureUnnamed),
+    ("200 no url", reply(200, {"aiRecord": {"uuid": "a", "status": "SUCCESS"}}), UnknownOutcome),
     (
         "200 odd url",
         reply(200, {"aiRecord": {"status": "SUCCESS", "temporaryUrl": "file:///etc/passwd"}}),
