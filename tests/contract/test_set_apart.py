@@ -66,6 +66,17 @@ def test_a_bought_job_that_is_set_apart_passes_a_closed_gate(world: World) -> No
     assert world.claim(apart=True).job.id == held.job.id
 
 
+def test_a_bought_job_does_not_wait_for_the_gate_behind_one_that_is_not(world: World) -> None:
+    set_apart(world)
+    world.accept()
+    held = world.checkpoint(world.call(world.claim(apart=False)))
+    lose(world, held)
+    lose(world, world.claim(apart=False))
+    world.client.hset("{dr}:gate", "paused:generate", "1")
+    assert world.claim().job.id == held.job.id
+    assert isinstance(world.try_claim(), moves.Closed)
+
+
 def test_it_stays_apart_through_its_next_attempts(world: World) -> None:
     job_id = set_apart(world)
     world.release(world.claim())
@@ -113,6 +124,32 @@ def test_what_an_older_version_moved_on_is_dropped_from_its_place(world: World) 
     world.client.hset(f"{{dr}}:job:{job_id}", "state", "canceled")
     assert world.claim().job.id == other
     assert world.client.zcard("{dr}:q:jobs:apart") == 0
+
+
+def test_what_an_older_version_canceled_is_claimed_once_when_asked_for_again(world: World) -> None:
+    job_id = set_apart(world)
+    place, counters = "{dr}:q:jobs:apart", "{dr}:q:jobs:state"
+    world.client.copy(place, "left")
+    world.cancel(job_id)
+    # which knows no such place, and leaves it there
+    world.client.rename("left", place)
+    world.client.hincrby(counters, "claimable", 1)
+    world.again(job_id)
+    assert world.claim().job.id == job_id
+    assert world.try_claim() is None
+    assert_true(world)
+
+
+def test_records_that_the_provider_forgets_one_after_another_are_no_way_to_go_on_for_ever(
+    world: World,
+) -> None:
+    job_id = world.accept()
+    for number in range(3):
+        held = world.call(world.claim())
+        world.store.run(moves.submitted(held, f"record-{number}"))
+        lose(world, held)
+    job = world.read(job_id).job
+    assert (job.state, job.error_code) == (State.FAILED, ErrorCode.INTERNAL)
 
 
 @pytest.mark.parametrize("step", ["submitted", "checkpoint"])
