@@ -41,8 +41,8 @@ end
 -- Used twice: jobs by tenant, deliveries by receiving host.
 --   active        start tag -> group, for groups that have ready members and are below their cap
 --   ready:<group> rank -> member      bought  members that need no provider, claimed first
---   apart         members that one more loss of their worker would fail: claimed next, but one at a
---                 time by each process, so that of two of them neither takes the other down
+--   apart         members that were lost with their worker: claimed next, but one at a time by each
+--                 process, so that of two of them neither takes the other down
 --   leases        expiry -> member    due     time of the next attempt -> member
 --   group:<group> tag, finish, running, drain  state  vt, seq, claimable, bound, claimed, drain
 --   held    midnight -> group, for groups that may have used up a budget which holds them
