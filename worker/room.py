@@ -42,7 +42,7 @@ class Room:
     #: by queue, for those that this process serves
     leases: Mapping[str, Leases]
     tracer: Tracer = OFF
-    #: held while this process does a job that the loss of one more worker would fail
+    #: held while this process does a job that was lost with its worker before
     apart: threading.Lock = field(default_factory=threading.Lock)
     #: set when the process is asked to stop: nothing new is begun
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -26,7 +26,7 @@ local function first_apart()
   if ARGV[3] ~= '1' then return nil end
   for _, id in ipairs(redis.call('ZRANGE', dr.jobs.apart, 0, 19)) do
     local job = dr.job(id)
-    if not job or job.state ~= 'queued' then -- moved on by a version that knows no such place
+    if not (job and job.state == 'queued' and job.apart) then -- moved on by who knows no such place
       dr.draw(dr.jobs, dr.jobs.apart, id)
     elseif job.answer or dr.may_enter(dr.jobs, job.tenant) then
       return job

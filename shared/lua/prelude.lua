@@ -41,8 +41,8 @@ end
 -- Used twice: jobs by tenant, deliveries by receiving host.
 --   active        start tag -> group, for groups that have ready members and are below their cap
 --   ready:<group> rank -> member      bought  members that need no provider, claimed first
---   apart         members that one more loss of their worker would fail: claimed next, but one at a
---                 time by each process, so that of two of them neither takes the other down
+--   apart         members that were lost with their worker: claimed next, but one at a time by each
+--                 process, so that of two of them neither takes the other down
 --   leases        expiry -> member    due     time of the next attempt -> member
 --   group:<group> tag, finish, running, drain  state  vt, seq, claimable, bound, claimed, drain
 --   held    midnight -> group, for groups that may have used up a budget which holds them
@@ -361,10 +361,15 @@ function dr.rank(job)
   return (job.arrived or job.created) + C.priority_offset_ms[job.priority]
 end
 
+-- More than all ranks are apart, and little enough to be exact.
+local BEFORE_ALL_MS = 10 ^ 14
+
 -- Puts a queued job where it is claimed from.
 function dr.make_ready(job)
   if job.apart then
-    dr.enqueue_before(dr.jobs, dr.jobs.apart, job.id, dr.rank(job))
+    -- what is bought comes first: else it would wait behind a closed gate for what is not
+    local rank = dr.rank(job) - (job.answer and BEFORE_ALL_MS or 0)
+    dr.enqueue_before(dr.jobs, dr.jobs.apart, job.id, rank)
   elseif job.answer then
     dr.enqueue_before(dr.jobs, dr.jobs.bought, job.id, dr.rank(job))
   else

@@ -4,8 +4,10 @@
 -- KEYS  1 the job
 -- ARGV  1 id  2 fence  3 sources  4 the record's id
 -- Gives 'ok' | 'lost'
-local known = redis.call('HMGET', KEYS[1], 'fence', 'state')
+local known = redis.call('HMGET', KEYS[1], 'fence', 'state', 'pending')
 if known[1] ~= ARGV[2] or not dr.among(known[2], ARGV[3]) then return 'lost' end
 redis.call('HSET', KEYS[1], 'pending', ARGV[4], 'record_id', ARGV[4])
-redis.call('HDEL', KEYS[1], 'crashes_here', 'apart') -- as at the checkpoint
+-- as at the checkpoint; but one record in place of another, which the provider has forgotten, is no
+-- step further, and would never end
+if not known[3] then redis.call('HDEL', KEYS[1], 'crashes_here', 'apart') end
 return 'ok'

@@ -98,8 +98,9 @@ local function rescue(job)
   else
     local step = job.state
     job.attempt = dr.int(math.max(job.attempt - 1, 0))
-    -- the next loss would fail it: it may be the one that takes its workers down, or stand beside that
-    if calling or here + 1 >= C.max_crashes then job.apart = '1' end
+    -- It may be the one that takes its workers down, or the next loss may fail it beside that: neither
+    -- may be beside the other again. With a record at the provider two losses more do no harm.
+    if not job.pending or here + 1 >= C.max_crashes then job.apart = '1' end
     dr.requeue(job, now, 0, job.apart and { 'apart', job.apart } or {})
     return step
   end

@@ -10,7 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import httpcore
 
@@ -86,7 +86,7 @@ class Pool(httpcore.ConnectionPool):
     def _rest(self, connection: httpcore.ConnectionInterface, where: _Where) -> None:
         gone = [connection]
         with self._lock:
-            if connection.is_idle() and not self._is_closed:
+            if _may_rest(connection) and not self._is_closed:
                 self._resting[connection] = where
                 self._leading_to.setdefault(where, []).append(connection)
                 gone = list(self._overdue())
@@ -108,6 +108,18 @@ class Pool(httpcore.ConnectionPool):
         others.remove(connection)
         if not others:
             del self._leading_to[where]
+
+
+def _may_rest(connection: Any) -> bool:  # noqa: ANN401  see below
+    """Tell whether an answer was read to its end, and nothing came behind it.
+
+    h11 keeps what came behind it and would read it as the answer to the next request.
+    """
+    if not connection.is_idle():
+        return False
+    # httpcore has no word for it
+    behind, _ = connection._connection._h11_state.trailing_data  # noqa: SLF001
+    return not behind
 
 
 class _Body:

@@ -138,8 +138,11 @@ def _connected(endpoint: Endpoint, timeout: float | None) -> BoundedSocket:
 
 
 def is_readable(opened: socket.socket) -> bool:
-    """Tell whether a read would return at once: on an idle connection, that the peer is gone."""
+    """Tell whether a read would return at once: an idle connection is of no use then."""
     if opened.fileno() < 0:
+        return True
+    # the rest of a TLS record is not the system's to tell of
+    if isinstance(opened, ssl.SSLSocket) and opened.pending():
         return True
     # poll, because select cannot watch descriptors above 1023
     poll = select.poll()

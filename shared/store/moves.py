@@ -25,7 +25,7 @@ class Claim:
     key_id: str
     #: whether there was another to be claimed
     more: bool = field(default=False, compare=False)
-    #: whether the loss of one more worker would fail the job
+    #: whether the job was lost with its worker: of those, a process does one at a time
     apart: bool = False
 
 
@@ -76,8 +76,8 @@ def claim(
 ) -> Call[Claim | Closed | None]:
     """Claim the fairest job; None when there is none.
 
-    `apart` says whether it may be one that another loss of its worker would fail: of those, a
-    process does one at a time.
+    `apart` says whether it may be one that was lost with its worker: of those, a process does one
+    at a time.
     """
     sources = MOVES["claim"].sources | MOVES["resume"].sources
     return Call(

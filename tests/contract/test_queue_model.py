@@ -170,8 +170,7 @@ class Queue(RuleBasedStateMachine):
         if self.crashes[job_id] == 3 or (job_id in self.calling and self.unknown[job_id] > 1):
             self._forget(job_id)
         else:
-            if self.crashes[job_id] == 2 or job_id in self.calling:
-                self.doubtful.add(job_id)
+            self.doubtful.add(job_id)
             self._requeue(job_id)
 
     @precondition(lambda self: self.due)

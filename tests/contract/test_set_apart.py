@@ -1,4 +1,4 @@
-"""What one more loss of its worker would fail: a process does one such job at a time."""
+"""What was lost with its worker: a process does one such job at a time."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_with_nothing_else_to_do_others_get_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("bought", [False, True])
-def test_a_job_lost_where_nothing_is_unknown_is_set_apart_before_its_third_loss(
+def test_a_job_lost_where_nothing_is_unknown_is_set_apart_too(
     world: World, *, bought: bool
 ) -> None:
     world.accept()
@@ -47,23 +47,57 @@ def test_a_job_lost_where_nothing_is_unknown_is_set_apart_before_its_third_loss(
     if bought:
         world.checkpoint(world.call(held))
     lose(world, held)
+    assert world.try_claim(apart=False) is None
+    again = world.claim(apart=True)
+    assert again.apart
+    assert again.job.state is (State.FETCHING if bought else State.CLAIMED)
+
+
+@pytest.mark.parametrize("bought", [False, True])
+def test_who_is_lost_at_the_provider_beside_one_that_kills_elsewhere_is_not_beside_it_again(
+    world: World, *, bought: bool
+) -> None:
+    world.accept()
+    killing = world.claim()
+    if bought:
+        world.checkpoint(world.call(killing))
+    world.accept()
+    beside = world.call(world.claim())
+    for one in (killing, beside):
+        lose(world, one)
+    assert world.claim(apart=True).job.id == killing.job.id
+    assert world.try_claim(apart=False) is None
+
+
+def test_one_with_a_record_is_set_apart_before_its_third_loss(world: World) -> None:
+    world.accept()
+    held = world.call(world.claim())
+    world.store.run(moves.submitted(held, "record-1"))
+    lose(world, held)
     again = world.claim(apart=False)
     assert not again.apart
     lose(world, again)
     assert world.try_claim(apart=False) is None
-    third = world.claim(apart=True)
-    assert third.apart
-    assert third.job.state is (State.FETCHING if bought else State.CLAIMED)
+    assert world.claim(apart=True).apart
 
 
 def test_a_bought_job_that_is_set_apart_passes_a_closed_gate(world: World) -> None:
     world.accept()
     held = world.checkpoint(world.call(world.claim()))
     lose(world, held)
-    lose(world, world.claim())
     world.client.hset("{dr}:gate", "paused:generate", "1")
     assert isinstance(world.try_claim(apart=False), moves.Closed)
     assert world.claim(apart=True).job.id == held.job.id
+
+
+def test_a_bought_job_does_not_wait_for_the_gate_behind_one_that_is_not(world: World) -> None:
+    set_apart(world)
+    world.accept()
+    held = world.checkpoint(world.call(world.claim(apart=False)))
+    lose(world, held)
+    world.client.hset("{dr}:gate", "paused:generate", "1")
+    assert world.claim().job.id == held.job.id
+    assert isinstance(world.try_claim(), moves.Closed)
 
 
 def test_it_stays_apart_through_its_next_attempts(world: World) -> None:
@@ -115,6 +149,32 @@ def test_what_an_older_version_moved_on_is_dropped_from_its_place(world: World) 
     assert world.client.zcard("{dr}:q:jobs:apart") == 0
 
 
+def test_what_an_older_version_canceled_is_claimed_once_when_asked_for_again(world: World) -> None:
+    job_id = set_apart(world)
+    place, counters = "{dr}:q:jobs:apart", "{dr}:q:jobs:state"
+    world.client.copy(place, "left")
+    world.cancel(job_id)
+    # which knows no such place, and leaves it there
+    world.client.rename("left", place)
+    world.client.hincrby(counters, "claimable", 1)
+    world.again(job_id)
+    assert world.claim().job.id == job_id
+    assert world.try_claim() is None
+    assert_true(world)
+
+
+def test_records_that_the_provider_forgets_one_after_another_are_no_way_to_go_on_for_ever(
+    world: World,
+) -> None:
+    job_id = world.accept()
+    for number in range(3):
+        held = world.call(world.claim())
+        world.store.run(moves.submitted(held, f"record-{number}"))
+        lose(world, held)
+    job = world.read(job_id).job
+    assert (job.state, job.error_code) == (State.FAILED, ErrorCode.INTERNAL)
+
+
 @pytest.mark.parametrize("step", ["submitted", "checkpoint"])
 def test_the_workers_lost_before_it_got_further_are_not_held_against_it(
     world: World, step: str
@@ -130,7 +190,8 @@ def test_the_workers_lost_before_it_got_further_are_not_held_against_it(
     for number in (1, 2):
         lose(world, held)
         held = world.claim()
-        assert (held.job.crashes, held.apart) == (2 + number, number == 2)
+        assert held.job.crashes == 2 + number
+        assert held.apart is (number == 2 or step == "checkpoint")
     lose(world, held)
     job = world.read(held.job.id).job
     assert (job.state, job.error_code) == (State.FAILED, ErrorCode.INTERNAL)
