@@ -20,6 +20,14 @@ local function draw(place, job)
   return job
 end
 
+-- The first that is bought. One without a record is dropped: it would stop every claim to come.
+local function first_bought()
+  local id = redis.call('ZRANGE', dr.jobs.bought, 0, 0)[1]
+  local job = id and dr.job(id)
+  if id and not job then dr.draw(dr.jobs, dr.jobs.bought, id) end
+  return job
+end
+
 -- The first of those set apart, if this process may have it now. Those that their tenant's limits stop
 -- let the others pass.
 local function first_apart()
@@ -57,10 +65,10 @@ if before[1] then
   return { 'empty' }
 end
 
-local bought, apart = redis.call('ZRANGE', dr.jobs.bought, 0, 0)[1], first_apart()
+local bought, apart = first_bought(), first_apart()
 local job, key, writes = nil, '', nil
 if bought then
-  job = draw(dr.jobs.bought, dr.job(bought))
+  job = draw(dr.jobs.bought, bought)
 elseif apart and apart.answer then
   job = draw(dr.jobs.apart, apart)
 else

@@ -7,7 +7,7 @@ import pytest
 from shared.errors import ProviderDown, ProviderRejected
 from shared.store import moves, reading, upkeep
 from shared.store.moves import ALIVE, DOWN, Claim, Closed, Lesson
-from tests.queue_truth import hash_of
+from tests.queue_truth import assert_true, hash_of
 from tests.store import World
 
 GATE = "{dr}:gate"
@@ -51,6 +51,14 @@ def test_a_paused_queue_gives_nothing_out_but_says_why(world: World) -> None:
     assert world.read(job_id).gate == "paused"
     world.client.hdel(GATE, "paused:generate")
     assert world.claim().job.id == job_id
+
+
+def test_a_bought_job_without_a_record_stops_no_claim(world: World) -> None:
+    world.client.zadd("{dr}:q:jobs:bought", {"job_gone": 1})
+    world.client.hincrby("{dr}:q:jobs:state", "claimable", 1)
+    job_id = world.accept()
+    assert world.claim().job.id == job_id
+    assert_true(world)
 
 
 @pytest.mark.parametrize("pause", ["paused:generate", "hold:storage", "hold:provider_down"])
