@@ -43,7 +43,7 @@ def do_next_job(room: Room) -> bool:
     # before the claim: where this process does not serve the queue, nothing may be taken from it
     leases = room.leases[QUEUE]
     with ExitStack() as turn:
-        apart = room.apart.acquire(blocking=False)
+        apart = room.has_settled and room.apart.acquire(blocking=False)
         if apart:
             turn.callback(room.apart.release)
         claim, asked_at = _claim(room, apart=apart)

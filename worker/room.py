@@ -1,6 +1,7 @@
 """What the threads of one worker process share: its settings, connections and leases."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -44,8 +45,19 @@ class Room:
     tracer: Tracer = OFF
     #: held while this process does a job that was lost with its worker before
     apart: threading.Lock = field(default_factory=threading.Lock)
+    #: when this process began, by the monotonic clock
+    began: float = field(default_factory=time.monotonic)
     #: set when the process is asked to stop: nothing new is begun
     stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether this process has lived for a lease.
+
+        One that has just begun may be about to die, as those before it did; what was lost with them
+        waits for one that has shown to live.
+        """
+        return time.monotonic() - self.began >= self.settings.lease_seconds
 
     def insist(self, call: Call[T]) -> T:
         """Run a call until Redis answers: what was bought must not be forgotten.
