@@ -94,7 +94,7 @@ local first = job.attempt == '0'
 job.attempt = dr.int(job.attempt + 1)
 job.last = dr.int(fence) .. ' claim'
 local fields = { 'claimed', dr.int(now) }
-if redis.call('HEXISTS', dr.job_key(id), 'started') == 0 then
+if not job.started then
   fields = { 'claimed', dr.int(now), 'started', dr.int(now) }
 end
 dr.move(job, job.answer and 'fetching' or 'claimed', now, fields)

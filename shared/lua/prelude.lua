@@ -242,7 +242,7 @@ function dr.status(state) return STATUS[state] or state end
 local KNOWN = {
   'tenant', 'state', 'fence', 'version', 'run', 'attempt', 'max_attempts', 'created', 'priority',
   'hist', 'last', 'on_unknown', 'answer', 'object', 'pending', 'arrived', 'hook_events', 'hook_host',
-  'promised', 'batch', 'model', 'apart',
+  'promised', 'batch', 'model', 'apart', 'started',
 }
 
 -- The fields that decide moves, or nil where there is no such job. One of a batch that is not laid
