@@ -87,6 +87,7 @@ class Keeper:
     async def _start(self) -> Process:
         self._process = await asyncio.create_subprocess_exec(
             *leashed(self.part.command),
+            *self.part.at_start(),
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,

@@ -1,7 +1,7 @@
 """Which processes make up the stack, as values: nothing here starts, reads or writes anything."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +56,8 @@ class Part:
     command: tuple[str, ...]
     ready: Sign
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: More words of the command, found anew at each start.
+    at_start: Callable[[], Sequence[str]] = tuple
     #: Whether its output is for the terminal too, or only for its file.
     loud: bool = True
     grace_seconds: float = 10.0
@@ -151,13 +153,17 @@ class Plan:
         return [f"{self.api_url}/metrics", *workers]
 
 
-def servers(plan: Plan) -> list[Part]:
-    """Give what must answer before anything else is started: Valkey and the S3 server."""
+def servers(plan: Plan, redis_options: Callable[[], Sequence[str]] = tuple) -> list[Part]:
+    """Give what must answer before anything else is started: Valkey and the S3 server.
+
+    `redis_options` is asked at each start of Valkey.
+    """
     redis = Part(
         name="redis",
         kind=Kind.REDIS,
         command=tuple(valkey_command(plan.wish.data / "redis", plan.ports.redis)),
         ready=Sign(f"redis://{LOOPBACK}:{plan.ports.redis}"),
+        at_start=redis_options,
         loud=False,
     )
     s3 = Part(

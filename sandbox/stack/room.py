@@ -11,7 +11,7 @@ import asyncio
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -69,25 +69,36 @@ class Room:
         self._free_bytes = free_bytes
         self._reserve = data / "redis" / "reserve"
         self._restored = True
+        self._verdict = Verdict(short=False, reserve=self._reserve.exists())
 
     async def watch(self) -> None:
         """Look every second, for ever."""
-        verdict = Verdict(short=False, reserve=self._reserve.exists())
         while True:
             with suppress(OSError):  # the disk does not say: look again
-                verdict = await asyncio.to_thread(self.look, verdict)
+                await asyncio.to_thread(self.look)
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
-    def look(self, before: Verdict) -> Verdict:
-        """Look once, do what is needed, and give what was found."""
-        free = self._free_bytes(self._data)
+    def redis_options(self) -> Sequence[str]:
+        """Give more options for a Valkey that starts now: where room is short, its limit.
+
+        It has forgotten the one that was set, and would take jobs until the next look.
+        """
+        with suppress(OSError):  # the disk does not say: `look` asks again
+            if judge(self._free_bytes(self._data), self._verdict).short:
+                self._restored = False
+                return ("--maxmemory", NO_MEMORY)
+        return ()
+
+    def look(self) -> None:
+        """Look once, and do what is needed."""
+        before, free = self._verdict, self._free_bytes(self._data)
         verdict = judge(free, before)
         if verdict.reserve != before.reserve:
             verdict = verdict._replace(reserve=self._hold(verdict.reserve))
         if verdict.short != before.short:
             self._tell(free, short=verdict.short)
         self._limit(short=verdict.short)
-        return verdict
+        self._verdict = verdict
 
     def _hold(self, wanted: bool) -> bool:  # noqa: FBT001  its name is the question
         """Make the reserve or give it up; give whether it is there now."""
@@ -113,7 +124,7 @@ class Room:
             self._screen.tell(f"{megabytes}: new jobs are accepted again", name="disk")
 
     def _limit(self, *, short: bool) -> None:
-        # While it is short each time anew: a Valkey that was started again has forgotten it.
+        # While it is short each time anew: there may have been room when Valkey was started again.
         if short:
             self._restored = False
             set_maxmemory(self._redis_port, NO_MEMORY)

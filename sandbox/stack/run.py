@@ -105,7 +105,7 @@ class _Stack:
             told = f"{name} is set, but this stack runs a server of its own and does not use it"
             self._screen.tell(told, level="warning")
         self._tell_of_another_port()
-        self._supervisor.start(servers(self._plan))
+        self._supervisor.start(servers(self._plan, self._room.redis_options))
         await self._supervisor.wait_until_serving()
         self._supervisor.start(services(self._plan))
         self._keys = await asyncio.to_thread(self._find_keys)

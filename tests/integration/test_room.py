@@ -35,12 +35,12 @@ def test_new_jobs_are_refused_while_room_is_short_and_others_go_on(tmp_path: Pat
     told = io.StringIO()
     with redis_server(tmp_path / "redis") as server, redis.Redis.from_url(server.url) as client:
         watched = Room(tmp_path, server.port, Screen(console=True, stream=told), lambda _: free[0])
-        verdict = watched.look(Verdict(short=False, reserve=False))
+        watched.look()
         assert (tmp_path / "redis" / "reserve").stat().st_size == room.RESERVE_BYTES
         client.eval(ACCEPTS, 0)
 
         free[0] = 0
-        verdict = watched.look(verdict)
+        watched.look()
         assert not (tmp_path / "redis" / "reserve").exists()
         client.eval(GOES_ON, 0)
         with pytest.raises(redis.exceptions.OutOfMemoryError):
@@ -48,16 +48,46 @@ def test_new_jobs_are_refused_while_room_is_short_and_others_go_on(tmp_path: Pat
 
         server.child.kill()
         server.start()
-        verdict = watched.look(verdict)
+        watched.look()
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             client.eval(ACCEPTS, 0)
 
         free[0] = PLENTY
-        watched.look(verdict)
+        watched.look()
         client.eval(ACCEPTS, 0)
         assert (tmp_path / "redis" / "reserve").exists()
     assert "only 0 MB are free" in told.getvalue()
     assert "new jobs are accepted again" in told.getvalue()
+
+
+def test_a_valkey_that_starts_without_room_takes_no_job_before_the_first_look(
+    tmp_path: Path,
+) -> None:
+    free = [PLENTY]
+    screen = Screen(console=True, stream=io.StringIO())
+    watched = Room(tmp_path, 0, screen, lambda _: free[0])
+    assert watched.redis_options() == ()
+    free[0] = 0
+    options = watched.redis_options()
+    with (
+        redis_server(tmp_path / "redis", *options) as server,
+        redis.Redis.from_url(server.url) as client,
+    ):
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.eval(ACCEPTS, 0)
+        client.eval(GOES_ON, 0)
+
+
+def test_a_valkey_that_started_without_room_takes_jobs_when_there_is_some(tmp_path: Path) -> None:
+    free = [0]
+    screen = Screen(console=True, stream=io.StringIO())
+    with redis_server(tmp_path / "redis") as server, redis.Redis.from_url(server.url) as client:
+        watched = Room(tmp_path, server.port, screen, lambda _: free[0])
+        client.config_set(*(word.removeprefix("--") for word in watched.redis_options()))
+        # no look has seen that there was no room
+        free[0] = PLENTY
+        watched.look()
+        client.eval(ACCEPTS, 0)
 
 
 def test_a_limit_that_somebody_else_set_is_left_alone(tmp_path: Path) -> None:
@@ -66,5 +96,5 @@ def test_a_limit_that_somebody_else_set_is_left_alone(tmp_path: Path) -> None:
         watched = Room(
             tmp_path, server.port, Screen(console=True, stream=io.StringIO()), lambda _: PLENTY
         )
-        watched.look(Verdict(short=False, reserve=True))
+        watched.look()
         assert client.config_get("maxmemory")["maxmemory"] == "123456789"
