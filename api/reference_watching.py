@@ -180,40 +180,31 @@ WATCHING_SCHEMAS: Mapping[str, Schema] = {
 }
 
 
+_HISTORY_ASKED = parameter(
+    "query", "minutes", "How far back", type="integer", minimum=1, maximum=2880, default=60
+)
+_DELIVERIES_ASKED = (
+    parameter("query", "status", "Only these", enum=[one.value for one in DeliveryState]),
+    parameter("query", "tenant", "Only of this tenant", **TEXT),
+    parameter("query", "host", "Only to this host", **TEXT),
+    parameter("query", "job_id", "Only of this job", **TEXT),
+)
+
+
 def watching_operations(paging: tuple[Told, ...]) -> Mapping[str, Told]:
     """Describe the routes; `paging` are the parameters of every list."""
     return {
         "get_me": operation(_TAG, {200: in_json("What the key is good for", "Me")}),
         "get_now": operation(_TAG, {200: in_json("How everything stands", "Now")}),
         "get_history": operation(
-            _TAG,
-            {200: in_json("How it went", "History")},
-            parameters=(
-                parameter(
-                    "query",
-                    "minutes",
-                    "How far back",
-                    type="integer",
-                    minimum=1,
-                    maximum=2880,
-                    default=60,
-                ),
-            ),
+            _TAG, {200: in_json("How it went", "History")}, parameters=(_HISTORY_ASKED,)
         ),
         "get_workers": operation(_TAG, {200: in_json("All that live", "WorkerList")}),
         "get_any_job": operation(_TAG, {200: in_json("The job", "AnyJob")}, ("not_found",)),
         "get_all_deliveries": operation(
             _TAG,
             {200: in_json("A page, newest first", "AnyDeliveryPage")},
-            parameters=(
-                parameter(
-                    "query", "status", "Only these", enum=[one.value for one in DeliveryState]
-                ),
-                parameter("query", "tenant", "Only of this tenant", **TEXT),
-                parameter("query", "host", "Only to this host", **TEXT),
-                parameter("query", "job_id", "Only of this job", **TEXT),
-                *paging,
-            ),
+            parameters=(*_DELIVERIES_ASKED, *paging),
         ),
         "get_any_delivery": operation(
             _TAG, {200: in_json("The delivery", "AnyDelivery")}, ("not_found",)

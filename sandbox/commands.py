@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from shared.errors import DarkroomError
+from shared.errors import BadSettings, DarkroomError
 
 #: A time in seconds.
 Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0))]
@@ -49,11 +49,10 @@ def up(
 
     wish = Wish(data, port, provider, workers, concurrency, demo)
     try:
-        code = run(wish, open_local_tenant)
+        sys.exit(run(wish, open_local_tenant))
     except DarkroomError as refusal:
-        print(refusal, file=sys.stderr)  # noqa: T201  to whoever typed the command
-        code = 1
-    sys.exit(code)
+        sys.stderr.write(f"{refusal}\n")
+        sys.exit(2 if isinstance(refusal, BadSettings) else 1)
 
 
 def sandbox(
@@ -86,23 +85,13 @@ def sandbox(
         The API keys that are good, separated by commas; without, any key is.
 
     """
-    from sandbox.provider.server import (  # noqa: PLC0415  a web server that `--help` needs not
-        Options,
-        PortTaken,
-        serve,
-    )
+    from sandbox.provider import server  # noqa: PLC0415  a web server that `--help` needs not
 
     good = [key.strip() for key in keys.split(",") if key.strip()] or None
-    options = Options(
-        host=host,
-        port=port,
-        latency_seconds=latency,
-        url_lifetime_seconds=url_lifetime,
-        keys=good,
-    )
+    options = server.Options(host, port, latency, url_lifetime, good)
     try:
-        serve(options, _announce)
-    except PortTaken as taken:
+        server.serve(options, _announce)
+    except server.PortTaken as taken:
         sys.exit(str(taken))
 
 

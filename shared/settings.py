@@ -391,9 +391,15 @@ def misspelt() -> dict[str, str]:
 
 def require(settings: Settings, *names: str) -> None:
     """Check that each named setting has a value; raises BadSettings with a sentence for each."""
-    missing = [name for name in names if not _has_value(getattr(settings, name))]
-    if missing:
-        raise BadSettings("\n".join(f"{PREFIX}{name.upper()} is missing." for name in missing))
+    faults = missing(settings, *names)
+    if faults:
+        raise BadSettings("\n".join(faults))
+
+
+def missing(settings: Settings, *names: str) -> list[str]:
+    """Give a sentence for each of the named settings that has no value."""
+    without = [name for name in names if not _has_value(getattr(settings, name))]
+    return [f"{PREFIX}{name.upper()} is missing." for name in without]
 
 
 def _has_value(value: object) -> bool:

@@ -40,11 +40,9 @@ def _assert_queue(
     running: set[str],
     group_of: str,
 ) -> None:
-    redis, prefix = world.client, f"{{dr}}:q:{name}:"
-    ready = {
-        str(key).removeprefix(prefix + _READY): _members(world, str(key))
-        for key in redis.scan_iter(f"[{{]dr}}:q:{name}:ready:*", count=1000)
-    }
+    prefix = f"{{dr}}:q:{name}:"
+    lines = world.client.scan_iter(f"[{{]dr}}:q:{name}:{_READY}*", count=1000)
+    ready = {str(key).removeprefix(prefix + _READY): _members(world, str(key)) for key in lines}
     bought, apart, due, leases = (_members(world, prefix + key) for key in _SETS)
 
     places = Counter(member for group in ready.values() for member in group)
@@ -57,10 +55,7 @@ def _assert_queue(
 
     per_group = Counter(records[member][group_of] for member in leases)
     active = _active(world, prefix)
-    groups = {
-        str(key).removeprefix(prefix + "group:"): hash_of(world, str(key))
-        for key in redis.scan_iter(f"[{{]dr}}:q:{name}:group:*", count=1000)
-    }
+    groups = _records(world, f"q:{name}:group:")
     assert {group: int(facts.get("running", 0)) for group, facts in groups.items()} == {
         group: per_group[group] for group in groups
     }
@@ -68,11 +63,11 @@ def _assert_queue(
     can = {group for group in ready if per_group[group] < _cap(world, name, group)}
     assert set(active) == can
     assert {group: facts["tag"] for group, facts in groups.items() if "tag" in facts} == active
-    claimable = int(redis.hget(prefix + "state", "claimable") or 0)
+    claimable = int(world.client.hget(prefix + "state", "claimable") or 0)
     assert claimable == len(bought) + len(apart) + sum(len(ready[group]) for group in can)
     for group in groups:
         idle = group not in ready and not per_group[group]
-        assert (redis.ttl(f"{prefix}group:{group}") > 0) is idle
+        assert (world.client.ttl(f"{prefix}group:{group}") > 0) is idle
 
 
 _SETS = ("bought", "apart", "due", "leases")
@@ -158,6 +153,10 @@ def _assert_ledger(
     assert told.pop("endpoints_disabled", 0) == sum("off" in one for one in endpoints.values())
     assert told.pop("endpoints_failing", 0) == sum("next" in one for one in endpoints.values())
     assert {record["subject"] for record in deliveries.values()} <= jobs
+    _assert_ledger_indexes(world, deliveries)
+
+
+def _assert_ledger_indexes(world: World, deliveries: dict[str, dict[str, str]]) -> None:
     for tenant in {record["tenant"] for record in deliveries.values()}:
         of_it = {key: one for key, one in deliveries.items() if one["tenant"] == tenant}
         assert _members(world, f"{{dr}}:deliveries:{tenant}") == set(of_it)

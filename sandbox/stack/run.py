@@ -16,7 +16,7 @@ from sandbox.stack.plan import Plan, Wish, servers, services
 from sandbox.stack.room import Room
 from sandbox.stack.supervise import Supervisor
 from shared.errors import BadSettings
-from shared.settings import Settings, inherited_environment, load_settings, require
+from shared.settings import Settings, inherited_environment, load_settings, missing
 
 PORTS_FILE = "ports.json"
 #: The exit code of whoever was interrupted and did not wait for a clean end.
@@ -46,12 +46,14 @@ def run(wish: Wish, open_tenant: OpenTenant) -> int:
 
 
 def _check(wish: Wish, settings: Settings) -> None:
-    if wish.provider == "1min":
-        require(settings, "onemin_api_key")
+    faults = missing(settings, "onemin_api_key") if wish.provider == "1min" else []
     if wish.port is not None and wish.port not in PORT_NUMBERS:
-        raise BadSettings(f"--port {wish.port} is none: a port is a number from 1 to 65535.")
-    if wish.workers < 1 or (wish.concurrency is not None and wish.concurrency < 1):
-        raise BadSettings("--workers and --concurrency must be at least 1.")
+        faults.append(f"--port {wish.port} is none: a port is a number from 1 to 65535.")
+    for option, number in (("--workers", wish.workers), ("--concurrency", wish.concurrency)):
+        if number is not None and number < 1:
+            faults.append(f"{option} {number} is too few: at least 1.")
+    if faults:
+        raise BadSettings("\n".join(faults))
 
 
 def _plan(wish: Wish, settings: Settings, inherited: Mapping[str, str]) -> Plan:

@@ -50,6 +50,10 @@ def request_known_by(spec: Spec) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(whole).digest()[:18]).decode()
 
 
+#: What is a time only once it has happened.
+_TIMES = ("arrived", "started", "claimed", "finished", "expires", "due")
+
+
 def job_of(job_id: str, record: Mapping[str, str]) -> Job:
     """Read a job's hash."""
     record = {**LEFT_OUT, **record}
@@ -70,16 +74,11 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         crashes=int(record.get("crashes", 0)),
         created_at=int(record["created"]),
         deadline_at=int(record["deadline"]),
-        started_at=_number(record, "started"),
-        claimed_at=_number(record, "claimed"),
-        finished_at=_number(record, "finished"),
-        expires_at=_number(record, "expires"),
-        due_at=_number(record, "due"),
+        **{f"{name}_at": _number(record, name) for name in _TIMES},
         batch_id=record.get("batch"),
         error_code=ErrorCode(record["error_code"]) if "error_code" in record else None,
         error_message=record.get("error_message"),
         error_retryable=record.get("error_retryable") == "1",
-        arrived_at=_number(record, "arrived"),
         spent=int(record.get("spent", 0)),
         last_trouble=ErrorCode(record["why_code"]) if "why_code" in record else None,
         notes=_notes(record),

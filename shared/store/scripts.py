@@ -163,10 +163,43 @@ def _read(name: str) -> str:
     return (files("shared") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
+#: What is the same for every service.
+_FIXED: Mapping[str, object] = {
+    "permits_at_start": PERMITS_AT_START,
+    "endpoint_failures": ENDPOINT_FAILURES,
+    "endpoint_probe_ms": ENDPOINT_PROBE_MS,
+    "endpoint_ms": ENDPOINT_MS,
+    "secret_ms": SECRET_MS,
+    "secrets_kept": SECRETS_KEPT,
+    "attempts_kept": ATTEMPTS_KEPT,
+    "notes_kept": NOTES_KEPT,
+    "history_kept": HISTORY_KEPT,
+    "history_steps": HISTORY_STEPS_MS,
+    "sampled": SAMPLED,
+    "test_ms": TEST_MS,
+    "claim_looks": CLAIM_LOOKS,
+    "max_crashes": MAX_CRASHES,
+    "trash_ms": TRASH_MS,
+    "stage_ms": STAGE_MS,
+    "tend_ms": TEND_MS,
+    "audit_entries": AUDIT_ENTRIES,
+    "feed_ms": FEED_MS,
+    "idempotency_ms": IDEMPOTENCY_MS,
+    "usage_ms": USAGE_DAYS * 86_400_000,
+    "probe_ms": PROBE_MS,
+    "circuit_failures": CIRCUIT_FAILURES,
+    "retry_budget": RETRY_BUDGET,
+    "retry_share": RETRY_SHARE,
+    "left_out": LEFT_OUT,
+    "priority_offset_ms": {name.value: offset for name, offset in PRIORITY_OFFSET_MS.items()},
+}
+
+
 def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping[str, object]:
     rate = settings.provider_rate_per_minute
     burst = int(rate / 10)
     return {
+        **_FIXED,
         "generate_list": generate.list_key,
         "generate_permit": generate.template,
         "deliver_list": deliver.list_key,
@@ -174,41 +207,14 @@ def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping
         "permit_slot": generate.slot,
         # the first 23 of the 36 characters of a UUID; a counter in Redis makes the rest
         "permit_prefix": str(uuid.UUID(int=0, version=4))[:23],
-        "permits_at_start": PERMITS_AT_START,
         "host_slots": settings.webhook_host_slots,
-        "endpoint_failures": ENDPOINT_FAILURES,
-        "endpoint_probe_ms": ENDPOINT_PROBE_MS,
         "endpoint_patience_ms": round(settings.webhook_disable_seconds * 1000),
-        "endpoint_ms": ENDPOINT_MS,
-        "secret_ms": SECRET_MS,
-        "secrets_kept": SECRETS_KEPT,
-        "attempts_kept": ATTEMPTS_KEPT,
-        "notes_kept": NOTES_KEPT,
-        "history_kept": HISTORY_KEPT,
-        "history_steps": HISTORY_STEPS_MS,
-        "sampled": SAMPLED,
-        "test_ms": TEST_MS,
-        "claim_looks": CLAIM_LOOKS,
         "max_queue": settings.max_queue,
-        "max_crashes": MAX_CRASHES,
         "retention_ms": settings.retention_seconds * 1000,
-        "trash_ms": TRASH_MS,
-        "stage_ms": STAGE_MS,
-        "tend_ms": TEND_MS,
-        "audit_entries": AUDIT_ENTRIES,
-        "feed_ms": FEED_MS,
-        "idempotency_ms": IDEMPOTENCY_MS,
-        "usage_ms": USAGE_DAYS * 86_400_000,
         "credits_most": max(settings.credits_per_image.values(), default=0),
-        "probe_ms": PROBE_MS,
-        "circuit_failures": CIRCUIT_FAILURES,
-        "retry_budget": RETRY_BUDGET,
-        "retry_share": RETRY_SHARE,
         # a burst and the rate behind it together stay within the rate in any minute
         "rate_burst": burst,
         "rate_interval_ms": 60_000 / (rate - burst) if rate else 0,
-        "left_out": LEFT_OUT,
-        "priority_offset_ms": {name.value: offset for name, offset in PRIORITY_OFFSET_MS.items()},
     }
 
 

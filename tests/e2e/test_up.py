@@ -37,8 +37,8 @@ def lives(pid: int) -> bool:
         return False
 
 
-def refused(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Start a stack that cannot start, and give what it says."""
+def refused(*arguments: str, environment: Mapping[str, str] | None = None, code: int = 2) -> str:
+    """Start a stack that cannot start (2 is wrong words or settings), and give what it says."""
     ended = subprocess.run(
         [DARKROOM, "up", *arguments],
         env={**clean_environment(), **(environment or {})},
@@ -47,7 +47,7 @@ def refused(*arguments: str, environment: Mapping[str, str] | None = None) -> st
         timeout=START_SECONDS,
         check=False,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == code
     assert "Traceback" not in ended.stderr
     return ended.stderr
 
@@ -82,7 +82,7 @@ def test_what_is_killed_is_replaced_on_the_same_port_and_written_down(stack: Up,
 
 
 def test_a_second_start_in_the_same_directory_is_refused(stack: Up) -> None:
-    told = refused("--data", str(stack.data))
+    told = refused("--data", str(stack.data), code=1)
     assert f"pid {stack.child.pid}" in told
     assert stack.state["api"] in told
 
@@ -90,7 +90,7 @@ def test_a_second_start_in_the_same_directory_is_refused(stack: Up) -> None:
 def test_a_taken_port_that_was_asked_for_is_refused(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        told = refused("--data", str(tmp_path / "data"), "--port", str(port))
+        told = refused("--data", str(tmp_path / "data"), "--port", str(port), code=1)
     assert told.startswith(f"Port {port} is taken; ")
 
 
@@ -100,13 +100,15 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert told.startswith("DARKROOM_CONCURRENCY is not usable")
 
 
-def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
-    assert "a port is a number" in refused("--data", str(tmp_path / "data"), "--port", "0")
-
-
-def test_1min_without_a_key_is_refused(tmp_path: Path) -> None:
-    told = refused("--data", str(tmp_path / "data"), "--provider", "1min")
-    assert told == "DARKROOM_ONEMIN_API_KEY is missing.\n"
+def test_every_option_that_cannot_be_is_named(tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    options = ("--provider", "1min", "--port", "0", "--workers", "0", "--concurrency", "-1")
+    assert refused("--data", data, *options).splitlines() == [
+        "DARKROOM_ONEMIN_API_KEY is missing.",
+        "--port 0 is none: a port is a number from 1 to 65535.",
+        "--workers 0 is too few: at least 1.",
+        "--concurrency -1 is too few: at least 1.",
+    ]
 
 
 def test_it_ends_with_0_and_leaves_nothing_and_comes_back_with_the_same_keys(

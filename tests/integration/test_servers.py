@@ -88,8 +88,8 @@ def test_the_keys_of_the_s3_server_are_on_no_command_line(s3: S3Server) -> None:
 
 
 def test_a_frozen_child_is_killed_when_its_grace_is_over(tmp_path: Path) -> None:
-    stubborn = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\n"
-    command = [sys.executable, "-c", stubborn + "while True: time.sleep(9)"]
+    stubborn = "import signal\nsignal.signal(15, signal.SIG_IGN)\nprint('up', flush=True)\n"
+    command = [sys.executable, "-c", stubborn + "while True: signal.pause()"]
     child = Child(command, tmp_path / "log", grace_seconds=0.2)
     with child:
         wait_until(lambda: child.said() == "up", "its first line")
@@ -102,11 +102,11 @@ def test_a_child_dies_with_a_parent_that_is_killed_9(tmp_path: Path) -> None:
     port = free_port()
     command = valkey_command(tmp_path, port)
     parent_code = (
-        "import pathlib, sys, time\n"
+        "import pathlib, signal, sys\n"
         "from sandbox.children import Child\n"
         f"child = Child({command!r}, pathlib.Path({str(tmp_path / 'log')!r}))\n"
         "child.start()\nprint(child.pid, flush=True)\n"
-        "while True: time.sleep(9)"
+        "signal.pause()"
     )
     with subprocess.Popen([sys.executable, "-c", parent_code], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
