@@ -58,26 +58,23 @@ LISTED_DELIVERY: Mapping[str, Schema] = {
 
 WHOLE_DELIVERY: Mapping[str, Schema] = {**LISTED_DELIVERY, "attempts": list_of(_ATTEMPT)}
 
-_ENDPOINT = object_of(
-    {
-        "id": TEXT,
-        "url": {**URL, "description": "Without its query"},
-        "status": {"enum": ["healthy", "failing", "disabled"]},
-        "created_at": TIME,
-        "pending": {**COUNT, "description": "Deliveries that are not settled"},
-        "parked": {**COUNT, "description": "Of these, those that wait for it to be well"},
-        "failures": {**COUNT, "description": "Failed attempts in a row"},
-        "failing_since": or_null(TIME),
-        "next_probe_at": or_null(TIME),
-        "last_success_at": or_null(TIME),
-        "last_failure_at": or_null(TIME),
-        "disabled_at": or_null(TIME),
-        "disabled_reason": or_null({"enum": ["gone", "failing"]}),
-        "has_own_secret": {"type": "boolean"},
-        "secret_rotated_at": or_null(TIME),
-    },
-    "One receiver of webhooks",
-)
+ENDPOINT: Mapping[str, Schema] = {
+    "id": TEXT,
+    "url": {**URL, "description": "Without its query"},
+    "status": {"enum": ["healthy", "failing", "disabled"]},
+    "created_at": TIME,
+    "pending": {**COUNT, "description": "Deliveries that are not settled"},
+    "parked": {**COUNT, "description": "Of these, those that wait for it to be well"},
+    "failures": {**COUNT, "description": "Failed attempts in a row"},
+    "failing_since": or_null(TIME),
+    "next_probe_at": or_null(TIME),
+    "last_success_at": or_null(TIME),
+    "last_failure_at": or_null(TIME),
+    "disabled_at": or_null(TIME),
+    "disabled_reason": or_null({"enum": ["gone", "failing"]}),
+    "has_own_secret": {"type": "boolean"},
+    "secret_rotated_at": or_null(TIME),
+}
 
 _EVENT = {
     "type": "object",
@@ -125,7 +122,7 @@ HOOK_SCHEMAS: Mapping[str, Schema] = {
     "ListedDelivery": object_of(LISTED_DELIVERY, "One webhook, with its last attempt"),
     "DeliveryPage": page_of("ListedDelivery"),
     "Redelivered": object_of({"count": COUNT, "more": {"type": "boolean"}}),
-    "Endpoint": _ENDPOINT,
+    "Endpoint": object_of(ENDPOINT, "One receiver of webhooks"),
     "EndpointPage": page_of("Endpoint"),
     "WebhookSecret": object_of({"secret": TEXT, "previous_signs_until": TIME}),
     "TestEvent": _TEST_EVENT,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from api.reference_hook_schemas import LISTED_DELIVERY, WHOLE_DELIVERY
+from api.reference_hook_schemas import ENDPOINT, LISTED_DELIVERY, WHOLE_DELIVERY
 from api.reference_schemas import (
     COUNT,
     JOB,
@@ -173,6 +173,7 @@ WATCHING_SCHEMAS: Mapping[str, Schema] = {
     "AnyDeliveryPage": object_of(
         {"data": list_of(object_of({**_WHOSE, **LISTED_DELIVERY})), "next_cursor": or_null(TEXT)}
     ),
+    "AnyEndpoint": object_of({"tenant": TEXT, **ENDPOINT}),
     "RedeliveredAll": object_of(
         {"count": COUNT, "more": {"type": "boolean"}, "moved": COUNT},
         "How many fit, and how many are sent again",
@@ -213,6 +214,9 @@ def watching_operations(paging: tuple[Told, ...]) -> Mapping[str, Told]:
             _TAG,
             {202: in_json("It is sent again", "AnyDelivery")},
             ("not_found", "delivery_sending", "endpoint_disabled"),
+        ),
+        "enable_any_endpoint": operation(
+            _TAG, {200: in_json("The endpoint, switched on", "AnyEndpoint")}, ("not_found",)
         ),
         "redeliver_all_since": operation(
             _TAG,

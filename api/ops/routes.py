@@ -1,6 +1,18 @@
 """The operator's addresses."""
 
-from api.ops import audit, deliveries, jobs, keys, me, now, one_job, queues, tenants, workers
+from api.ops import (
+    audit,
+    deliveries,
+    endpoints,
+    jobs,
+    keys,
+    me,
+    now,
+    one_job,
+    queues,
+    tenants,
+    workers,
+)
 from api.reference_ops import told_ops as told
 from api.routing import Direct
 
@@ -46,6 +58,12 @@ OPS_ROUTES: tuple[Direct, ...] = (
         f"{_DELIVERIES}/{{delivery_id}}/redeliver",
         deliveries.redeliver_any_one,
         told=told("redeliver_any_one"),
+    ),
+    Direct(
+        "POST",
+        "/ops/v1/endpoints/{endpoint_id}/enable",
+        endpoints.enable_any,
+        told=told("enable_any_endpoint"),
     ),
     Direct("GET", "/ops/v1/audit", audit.get_audit, told=told("get_audit")),
 )

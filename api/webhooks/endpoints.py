@@ -46,7 +46,7 @@ async def get_endpoints(request: Request) -> Response:
 async def get_endpoint(request: Request, endpoint_id: str) -> Response:
     """Read how a receiver is."""
     parts, tenant = await _caller(request, endpoint_id)
-    return json_response(endpoint_shown(await _existing(parts, endpoint_id, tenant)))
+    return json_response(endpoint_shown(await existing(parts, endpoint_id, tenant)))
 
 
 async def create_endpoint(request: Request) -> Response:
@@ -58,7 +58,7 @@ async def create_endpoint(request: Request) -> Response:
     found = await parts.committer.run(call)
     if found is None:
         raise Problem("too_many_endpoints", f"You have {ENDPOINTS_MAX:,} endpoints or more.")
-    return json_response(endpoint_shown(await _existing(parts, found, holder.tenant)))
+    return json_response(endpoint_shown(await existing(parts, found, holder.tenant)))
 
 
 async def enable(request: Request, endpoint_id: str) -> Response:
@@ -69,7 +69,7 @@ async def enable(request: Request, endpoint_id: str) -> Response:
     parts, tenant = await _caller(request, endpoint_id)
     if not await parts.committer.run(enable_endpoint(endpoint_id, tenant=tenant)):
         raise not_found("endpoint")
-    return json_response(endpoint_shown(await _existing(parts, endpoint_id, tenant)))
+    return json_response(endpoint_shown(await existing(parts, endpoint_id, tenant)))
 
 
 async def rotate_tenant(request: Request) -> Response:
@@ -117,7 +117,8 @@ async def _caller(request: Request, endpoint_id: str) -> tuple[Parts, str]:
     return parts, holder.tenant
 
 
-async def _existing(parts: Parts, endpoint_id: str, tenant: str) -> Endpoint:
+async def existing(parts: Parts, endpoint_id: str, tenant: str) -> Endpoint:
+    """Read a receiver of this tenant; raises the Problem `not_found` where there is none."""
     endpoint = await parts.committer.run(read_endpoint(endpoint_id, tenant=tenant))
     if endpoint is None:
         raise not_found("endpoint")

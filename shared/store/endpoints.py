@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.store.audit import Deed
 from shared.store.call import PREFIX, Call
 from shared.store.ledger import Place
 from shared.store.records import pairs
@@ -90,6 +91,14 @@ def enable_endpoint(endpoint_id: str, *, tenant: str) -> Call[bool]:
     """Switch an endpoint on; it gets what it missed. False where there is none."""
     key = endpoint_key(endpoint_id)
     return Call("enable_endpoint", (key,), (endpoint_id, tenant), _is_ok)
+
+
+def enable_any_endpoint(deed: Deed, endpoint_id: str) -> Call[str | None]:
+    """Switch an endpoint on for an operator; gives whose it is, None where there is none."""
+    arguments = (*deed.args, endpoint_id)
+    return Call(
+        "enable_any_endpoint", (endpoint_key(endpoint_id),), arguments, lambda reply: reply or None
+    )
 
 
 def webhook_secret(tenant: str) -> Call[str]:

@@ -255,6 +255,28 @@ def test_a_delivery_that_was_not_taken_is_sent_again(
     expect(desk.dialog).to_contain_text("Nothing failed since then.")
 
 
+def test_a_receiver_that_is_off_is_switched_on(
+    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, client = tenant
+    with receiver() as hook:
+        hook.status = 410
+        webhook = {"url": hook.url, "events": ["job.succeeded"]}
+        ask(client, webhook=webhook)
+        failed = f"deliveries?tenant={name}&status=failed"
+        wait_until(lambda: len(desk.read(failed)["data"]) == 1, "it to be switched off")
+        ask(client, webhook=webhook)
+        desk.go(f"#/deliveries?tenant={name}&status=parked", "Deliveries")
+        expect(desk.row("job.succeeded")).to_contain_text("parked")
+        hook.status = 200
+        desk.row("job.succeeded").get_by_role("button", name="job.succeeded").click()
+        desk.answer("Switch its receiver on")
+        expect(desk.dialog.last).to_contain_text(f"gets all that {name} waits to tell it")
+        desk.visit.check_access()
+        desk.answer("Switch it on")
+        wait_until(lambda: len(hook.received) == 2, "what it missed")
+
+
 def test_the_workers_are_told_with_what_each_holds(
     desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from shared.store import deliveries, endpoints, feed, ledger, upkeep
 from tests.contract.test_deliveries import accept
 from tests.contract.test_ledger import redeliver, settle, state
+from tests.contract.test_operating import audit, deed
 from tests.queue_truth import assert_true
 from tests.store import World
 
@@ -200,6 +201,19 @@ def test_gone_ends_deliveries_to_an_address_until_it_is_enabled(world: World, qu
     assert {world.delivery().id for _ in range(3)} == {*rest, f"msg_{job_id[4:]}_1_canceled"}
     assert endpoint(world).state == "healthy"
     assert news(world) == ["webhook.disabled", "webhook.enabled"]
+    assert_true(world)
+
+
+def test_an_operator_switches_any_endpoint_on_once_and_it_is_noted(world: World) -> None:
+    _, *rest = owe(world, 3)
+    settle(world, world.delivery(), "gone")
+    call = endpoints.enable_any_endpoint(deed(), endpoint(world).id)
+    assert [world.store.run(call), world.store.run(call)] == ["acme", "acme"]
+    assert {world.delivery().id for _ in rest} == set(rest)
+    assert world.store.run(endpoints.enable_any_endpoint(deed(), "ep_none")) is None
+    (noted,) = audit(world)
+    assert (noted.action, noted.target) == ("endpoint.enable", endpoint(world).id)
+    assert noted.detail == {"tenant": "acme"}
     assert_true(world)
 
 

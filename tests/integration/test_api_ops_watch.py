@@ -223,6 +223,21 @@ def test_a_delivery_is_sent_again_by_an_operator(door: FrontDoor, operator: http
     assert (entry["action"], entry["target"]) == ("delivery.redeliver", failed)
 
 
+def test_a_receiver_is_switched_on_by_an_operator(door: FrontDoor, operator: httpx.Client) -> None:
+    job = door.create(webhook=HOOK)
+    door.client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+    settle(door.world, door.world.delivery(nonce=job["id"]), "gone")
+    (told,) = read(operator, f"deliveries?job_id={job['id']}")["data"]
+    failed, receiver = told["id"], told["endpoint_id"]
+    problem(operator.post(f"/ops/v1/deliveries/{failed}/redeliver"), 409, "endpoint_disabled")
+    problem(operator.post("/ops/v1/endpoints/ep_x/enable"), 404, "not_found")
+    on = operator.post(f"/ops/v1/endpoints/{receiver}/enable").json()
+    assert (on["id"], on["tenant"], on["status"]) == (receiver, door.tenant, "healthy")
+    assert operator.post(f"/ops/v1/deliveries/{failed}/redeliver").status_code == 202
+    actions = [one["action"] for one in read(operator, "audit?limit=2")["data"]]
+    assert actions == ["delivery.redeliver", "endpoint.enable"]
+
+
 def test_what_failed_is_counted_first_and_no_more_is_sent_again(
     door: FrontDoor, other: FrontDoor, operator: httpx.Client
 ) -> None:
@@ -253,3 +268,4 @@ def test_whoever_may_only_read_sends_nothing_again(door: FrontDoor, operator: ht
             read(reader, path)
         problem(reader.post(f"/ops/v1/deliveries/{failed}/redeliver"), 403, "forbidden")
         problem(reader.post("/ops/v1/deliveries/redeliver", json={}), 403, "forbidden")
+        problem(reader.post("/ops/v1/endpoints/ep_x/enable"), 403, "forbidden")

@@ -37,7 +37,12 @@ export function deliveryCard({ client, may, live, delivery, inJob = false }) {
         delivery.next_attempt_at && [" · next ", when(delivery.next_attempt_at)],
       ),
       attemptsOf(delivery),
-      el("div", { class: "row" }, redeliverButton({ client, may, live, delivery })),
+      el(
+        "div",
+        { class: "row" },
+        redeliverButton({ client, may, live, delivery }),
+        delivery.status === "parked" && enableButton({ client, may, live, delivery }),
+      ),
     ),
   );
 }
@@ -49,6 +54,30 @@ export function redeliverButton({ client, may, live, delivery }) {
     "Redeliver",
     () => redeliver(client, delivery).then((done) => done && live.now()),
     { drawing: "send" },
+  );
+}
+
+/** A button that switches on the receiver for which a delivery waits. */
+function enableButton({ client, may, live, delivery }) {
+  return actionButton(
+    may,
+    "Switch its receiver on",
+    () => enable(client, delivery).then((done) => done && live.now()),
+    { title: "Also has one that fails asked at once" },
+  );
+}
+
+function enable(client, { endpoint_id: id, tenant, host, url }) {
+  const words = [
+    el("p", {}, `${host} is asked again, at once, and gets all that ${tenant} waits to tell it.`),
+    el("p", { class: "soft small-text" }, el("code", {}, url)),
+  ];
+  return ask(
+    "Switch this receiver on?",
+    words,
+    "Switch it on",
+    () => client.post(`/ops/v1/endpoints/${id}/enable`),
+    () => "It is asked again",
   );
 }
 
