@@ -48,23 +48,19 @@ export function deliveryCard({ client, may, live, delivery, inJob = false }) {
 }
 
 /** A button that has a delivery sent again. */
-export function redeliverButton({ client, may, live, delivery }) {
-  return actionButton(
-    may,
-    "Redeliver",
-    () => redeliver(client, delivery).then((done) => done && live.now()),
-    { drawing: "send" },
-  );
+export function redeliverButton({ client, delivery, ...at }) {
+  return changing(at, "Redeliver", () => redeliver(client, delivery), { drawing: "send" });
 }
 
 /** A button that switches on the receiver for which a delivery waits. */
-function enableButton({ client, may, live, delivery }) {
-  return actionButton(
-    may,
-    "Switch its receiver on",
-    () => enable(client, delivery).then((done) => done && live.now()),
-    { title: "Also has one that fails asked at once" },
-  );
+function enableButton({ client, delivery, ...at }) {
+  return changing(at, "Switch its receiver on", () => enable(client, delivery), {
+    title: "Also has one that fails asked at once",
+  });
+}
+
+function changing({ may, live }, words, act, how) {
+  return actionButton(may, words, () => act().then((done) => done && live.now()), how);
 }
 
 function enable(client, { endpoint_id: id, tenant, host, url }) {
