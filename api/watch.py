@@ -146,7 +146,7 @@ class Watch:
 
     async def _kept(self, key: str, first: str) -> str:
         """Read what is kept; the first process that asks keeps `first`."""
-        kept = await self._client.get(key)
+        kept: object = await self._client.get(key)
         if kept is None:  # a full Redis refuses SET also where there is nothing to set
             kept = await self._client.set(key, first, nx=True, get=True)
         return first if kept is None else str(kept)

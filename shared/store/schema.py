@@ -28,7 +28,7 @@ def why_unfit(kept: object) -> str:
 def insist(client: "redis.Redis") -> None:
     """Note the schema in a new Redis; raises StoreUnfit where it is a later one, and StoreError."""
     try:
-        kept = client.get(SCHEMA_KEY)
+        kept: object = client.get(SCHEMA_KEY)
         if kept is None:  # a full Redis refuses SET also where there is nothing to set
             kept = client.set(SCHEMA_KEY, SCHEMA, nx=True, get=True)
     except (redis.RedisError, OSError) as error:
