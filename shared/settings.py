@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -337,7 +338,7 @@ class Settings(BaseSettings):
         named = (word.partition("=") for word in self.openai_models)
         return {name: model for name, _, model in named}
 
-    @property
+    @cached_property
     def webhook_port_ranges(self) -> tuple[range, ...]:
         """The ports that receivers may have."""
         return tuple(map(_port_range, self.webhook_ports))

@@ -126,12 +126,24 @@ def test_deliveries_are_found_shown_and_sent_again(
     with receiver() as hook:
         webhook = {"url": hook.url, "events": ["job.succeeded"]}
         job = client.submit("A crab", webhook=webhook)
-        wait_until(lambda: len(hook.received) == 1, "the webhook")
+        hook.script = [500]
+
+        def told(status: str) -> bool:
+            found = [one.raw for one in client.webhooks.list(job_id=job.id)]
+            return [(one["status"], bool(one["last_attempt"])) for one in found] == [(status, True)]
+
+        wait_until(lambda: told("pending"), "the first attempt")
         listed = json.loads(run("webhooks", "list", "--job", job.id, "--json").stdout)
         [delivery] = [one["id"] for one in listed["data"]]
-        assert hook.url in run("webhooks", "show", delivery).stdout
         assert run("webhooks", "redeliver", delivery).returncode == 0
-        wait_until(lambda: len(hook.received) == 2, "the webhook once more")
+        wait_until(lambda: told("delivered"), "the webhook")
+        shown = run("webhooks", "show", delivery).stdout
+        assert hook.url in shown
+        _, attempts = shown.split("attempt  at", 1)
+        _, first, second, *_ = attempts.splitlines()
+        assert (first.split()[0], first.split()[3]) == ("1", "500")
+        assert first.endswith("The receiver answered with another status than 2xx.")
+        assert (second.split()[0], second.split()[3]) == ("2", "200")
     wrong = run("webhooks", "redeliver")
     assert (wrong.returncode, wrong.stderr) == (2, "Say either one delivery or --since.\n")
 

@@ -38,8 +38,21 @@ def list_deliveries(
 def show(delivery_id: str, *, where: Where = HERE) -> int:
     """Show one delivery with its attempts."""
     with where.client() as client:
-        show_facts(client.webhooks.get(delivery_id).raw, as_json=where.json)
+        delivery = client.webhooks.get(delivery_id).raw
+    if where.json:
+        show_json(delivery)
+        return DONE
+    apart = {"attempts", "last_attempt"}
+    show_facts({name: of for name, of in delivery.items() if name not in apart}, as_json=False)
+    attempts = map(_attempt_row, delivery["attempts"])
+    show_line("")
+    show_rows(attempts, ("attempt", "at", "seconds", "status", "why"), as_json=False)
     return DONE
+
+
+def _attempt_row(attempt: Mapping[str, Any]) -> dict[str, Any]:
+    why = attempt["error"]["message"] if attempt["error"] else ""
+    return {**attempt, "attempt": attempt["number"], "why": why}
 
 
 @webhooks.command
