@@ -25,6 +25,8 @@ from tests.servers import RedisServer, redis_server
 from tests.store import FAR, World
 
 TIMEOUT = 0.5
+#: Where nothing is in the way: what is slow is the machine.
+AMPLE = 10.0
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def own(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @asynccontextmanager
-async def serving(world: World, *, timeout_seconds: float = TIMEOUT) -> AsyncIterator[Committer]:
+async def serving(world: World, *, timeout_seconds: float = AMPLE) -> AsyncIterator[Committer]:
     settings = world.settings.model_copy(update={"redis_timeout_seconds": timeout_seconds})
     pool = connect_async(settings, connections=4)
     replicas = Replicas.from_settings(settings)
@@ -46,9 +48,11 @@ async def serving(world: World, *, timeout_seconds: float = TIMEOUT) -> AsyncIte
     await pool.disconnect()
 
 
-def commit(world: World, use: Callable[[Committer], Awaitable[None]]) -> None:
+def commit(
+    world: World, use: Callable[[Committer], Awaitable[None]], *, timeout_seconds: float = AMPLE
+) -> None:
     async def main() -> None:
-        async with serving(world) as committer:
+        async with serving(world, timeout_seconds=timeout_seconds) as committer:
             await use(committer)
 
     asyncio.run(main())
@@ -150,7 +154,7 @@ def test_a_frozen_redis_leaves_a_write_unknown_and_the_next_undone(
         assert isinstance(facts, reading.ServiceFacts)
         assert isinstance(await committer.run(accept(world)), asking.Accepted)
 
-    commit(world, use)
+    commit(world, use, timeout_seconds=TIMEOUT)
     world.close()
 
 

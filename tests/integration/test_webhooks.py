@@ -26,7 +26,6 @@ QUICK: Mapping[str, Any] = {
     **KEYS,
     "webhook_allow_hosts": "127.0.0.1",
     "webhook_schedule": "0,0.1,0.1",
-    "webhook_timeout_seconds": 0.5,
     "public_url": "https://darkroom.test",
 }
 
@@ -77,6 +76,14 @@ class Post:
 @pytest.fixture
 def post(empty_redis_url: str) -> Iterator[Post]:
     made = Post(empty_redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hasty(empty_redis_url: str) -> Iterator[Post]:
+    """One that waits for no receiver for long."""
+    made = Post(empty_redis_url, webhook_timeout_seconds=0.5)
     yield made
     made.close()
 
@@ -149,28 +156,28 @@ def test_loopback_is_refused_unless_it_is_allowed_by_name(
     post.close()
 
 
-def test_a_receiver_cannot_hold_an_attempt_beyond_its_time(post: Post) -> None:
+def test_a_receiver_cannot_hold_an_attempt_beyond_its_time(hasty: Post) -> None:
     with serving(silent) as port:
-        delivery = post.owe(f"http://127.0.0.1:{port}/hook")
-        assert post.settle(delivery) == "failed"
-    seconds = [attempt["seconds"] for attempt in post.attempts(delivery)]
+        delivery = hasty.owe(f"http://127.0.0.1:{port}/hook")
+        assert hasty.settle(delivery) == "failed"
+    seconds = [attempt["seconds"] for attempt in hasty.attempts(delivery)]
     assert len(seconds) == 3
     assert max(seconds) < 10
 
 
-def test_a_receiver_that_drips_its_headers_is_left_in_time(post: Post) -> None:
+def test_a_receiver_that_drips_its_headers_is_left_in_time(hasty: Post) -> None:
     with serving(dripping(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n")) as port:
-        delivery = post.owe(f"http://127.0.0.1:{port}/hook")
-        assert post.settle(delivery) == "failed"
-    assert max(attempt["seconds"] for attempt in post.attempts(delivery)) < 10
+        delivery = hasty.owe(f"http://127.0.0.1:{port}/hook")
+        assert hasty.settle(delivery) == "failed"
+    assert max(attempt["seconds"] for attempt in hasty.attempts(delivery)) < 10
 
 
-def test_what_a_receiver_says_after_its_status_does_not_change_it(post: Post) -> None:
+def test_what_a_receiver_says_after_its_status_does_not_change_it(hasty: Post) -> None:
     endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with serving(dripping(endless, b"1\r\nx\r\n")) as port:
-        delivery = post.owe(f"http://127.0.0.1:{port}/hook")
-        assert post.settle(delivery) == "delivered"
-    (attempt,) = post.attempts(delivery)
+        delivery = hasty.owe(f"http://127.0.0.1:{port}/hook")
+        assert hasty.settle(delivery) == "delivered"
+    (attempt,) = hasty.attempts(delivery)
     assert attempt["seconds"] < 10
     assert attempt["answer"].startswith("x")
 
@@ -217,7 +224,7 @@ def test_a_stop_by_force_gives_a_delivery_back_with_its_attempt(post: Post) -> N
         # then
         assert post.record(delivery)["state"] == "pending"
         assert post.record(delivery)["attempt"] == "0"
-        sending.join(5)
+    sending.join(30)
 
 
 def test_the_deliver_worker_sends_what_is_owed(
@@ -245,9 +252,8 @@ def test_a_receiver_that_was_ill_gets_all_it_missed_and_hurts_no_other(
     empty_redis_url: str, inbox: Receiver, tmp_path: Path
 ) -> None:
     # given: one receiver fails at first, another at the same host is well
-    # no answer may be late on a busy machine: what it was an answer to would come twice
     often = ",".join(["0", *["0.1"] * 8])
-    settings = {**QUICK, "webhook_schedule": often, "webhook_timeout_seconds": 15}
+    settings = {**QUICK, "webhook_schedule": often}
     post = Post(empty_redis_url, **settings)
     post.world.client.hset("{dr}:tenant:other", "webhook_secret", SECRET)
     with receiver() as ill:
