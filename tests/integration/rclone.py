@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
+from sandbox.servers import free_port
 from shared.errors import StorageDown
 from shared.storage import Bucket, Storage
 from tests.integration.loopback import serving
@@ -15,12 +16,6 @@ from tests.integration.loopback import serving
 ACCESS_KEY = "A" * 20
 SECRET_KEY = "s" * 40
 RCLONE = Path(sys.executable).parent / "rclone"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def bucket(port: int, *, name: str = "pictures", secret_key: str = SECRET_KEY) -> Bucket:

@@ -117,6 +117,16 @@ def test_a_child_dies_with_a_parent_that_is_killed_9(tmp_path: Path) -> None:
         wait_until(lambda: is_free(port), "its port to be free")
 
 
+def test_processes_that_start_together_find_other_ports() -> None:
+    look = "from sandbox.servers import free_port; print(*(free_port() for _ in range(30)))"
+    together = [
+        subprocess.Popen([sys.executable, "-c", look], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    found = [port for one in together for port in one.communicate()[0].split()]
+    assert len(found) == len(set(found)) == 90
+
+
 def test_waiting_in_vain_says_for_what() -> None:
     with pytest.raises(NeverCame, match="a server on port"):
         wait_for_port(free_port(), seconds=0.05)

@@ -9,10 +9,11 @@ from threading import Barrier
 import httpx
 import pytest
 
+from sandbox.servers import free_port
 from shared.errors import ObjectMissing, StorageDown
 from shared.storage import Bucket, ObjectStore, Storage, object_name
 from tests.integration.loopback import OK, Script, answering, dripping, serving, silent
-from tests.integration.rclone import ACCESS_KEY, bucket, counting, free_port, running_rclone
+from tests.integration.rclone import ACCESS_KEY, bucket, counting, running_rclone
 
 DATA = random.Random(2).randbytes(300_000)
 KEY = "acme/2026/03/27/job-1.webp"
