@@ -69,6 +69,11 @@ class _Answer(NamedTuple):
     retry_after: str | None
 
 
+#: So many connections to receivers may rest, or as many as there are threads: there are more hosts
+#: than threads, and a new connection costs as much as sending.
+RESTING = 256
+
+
 class Sender:
     """Posts webhooks over pooled connections. Safe for threads."""
 
@@ -82,7 +87,7 @@ class Sender:
         """Build the sender that the settings describe; `look_up` is asked for hosts' addresses."""
         timeout = settings.webhook_timeout_seconds
         client = build_client(
-            concurrency=settings.concurrency,
+            concurrency=max(settings.concurrency, RESTING),
             timeout_seconds=timeout,
             guard=AddressGuard(settings.webhook_allow_hosts, settings.webhook_port_ranges),
             answer_bytes=READ_BYTES,
