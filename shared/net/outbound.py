@@ -8,7 +8,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from importlib.metadata import version
 from typing import Any
 
@@ -57,9 +57,18 @@ def build_client(
         headers={"User-Agent": USER_AGENT},
         trust_env=False,
         follow_redirects=False,
-        # what one host sets would be told to others under the same name, in another's request
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        cookies=_NoCookies(),
     )
+
+
+class _NoCookies(CookieJar):
+    """Keeps none: what one host sets would be told to others under the same name."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Take nothing from an answer."""
+
+    def add_cookie_header(self, request: object) -> None:
+        """Add nothing to a request."""
 
 
 class PooledTransport(httpx.HTTPTransport):
@@ -125,6 +134,8 @@ class BoundedStream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write all of `buffer`; raises WriteTimeout, WriteError."""
         self._left = self._answer_bytes
+        if not buffer:  # the end of a body whose length was told
+            return
         with _translated(httpcore.WriteTimeout, httpcore.WriteError):
             self._socket.settimeout(timeout)
             self._socket.sendall(buffer)

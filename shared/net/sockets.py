@@ -6,6 +6,7 @@ a `sendall`), so bounding every call bounds the sum.
 """
 
 import contextlib
+import math
 import select
 import socket
 import ssl
@@ -19,6 +20,10 @@ from shared.net.deadline import within
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
+
+
+#: So much later than a deadline that is more than a second away may an operation end.
+STEP_SECONDS = 1 / 16
 
 
 class _Bounded(socket.socket):
@@ -39,7 +44,10 @@ class _Bounded(socket.socket):
         return self._own_timeout
 
     def _bound(self) -> None:
-        super().settimeout(within(self._own_timeout))
+        # the system is told only what is new to it: that costs as much as the operation itself
+        wanted = _stepped(within(self._own_timeout))
+        if wanted != super().gettimeout():
+            super().settimeout(wanted)
 
     def connect(self, address: Any, /) -> None:  # noqa: ANN401  as the standard library has it
         """Connect, bounded."""
@@ -68,6 +76,13 @@ class _Bounded(socket.socket):
         """Send all, bounded."""
         self._bound()
         super().sendall(data, *args)
+
+
+def _stepped(seconds: float | None) -> float | None:
+    """Round up to full steps, where one is less than a sixteenth of it."""
+    if seconds is None or seconds < 1:
+        return seconds
+    return math.ceil(seconds / STEP_SECONDS) * STEP_SECONDS
 
 
 class BoundedSocket(_Bounded):

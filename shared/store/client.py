@@ -1,6 +1,6 @@
 """Runs calls from threads: what the workers use."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
@@ -9,6 +9,7 @@ from shared.errors import OutcomeLost, StoreDown
 from shared.store import replicas
 from shared.store.call import Argument, Call
 from shared.store.connect import is_unknown, translate
+from shared.store.connections import Connections
 from shared.store.replicas import Replicas
 from shared.store.scripts import LIBRARIES_KEPT, Scripts
 
@@ -16,13 +17,14 @@ T = TypeVar("T")
 
 
 class Store:
-    """Runs calls over a pool of connections, one round trip each."""
+    """Runs calls, one round trip each, over as many connections as threads run one at a time."""
 
     def __init__(
         self, client: "redis.Redis", scripts: Scripts, replicas: Replicas = replicas.NONE
     ) -> None:
         """Take a client (of `shared.store.connect`), the scripts, and who must have a write."""
         self._client = client
+        self._connections = Connections(client)
         self._scripts = scripts
         self._replicas = replicas
 
@@ -60,10 +62,10 @@ class Store:
     def _load(self) -> bool:
         """Load the library; False where Redis is too full to take it."""
         try:
-            self._client.execute_command("FUNCTION LOAD", "REPLACE", self._scripts.text)
+            self._executed("FUNCTION", "LOAD", "REPLACE", self._scripts.text)
         except OutOfMemoryError:
             return False
-        found = self._client.function_list(library=self._scripts.PATTERN)
+        found: Any = self._executed("FUNCTION", "LIST", "LIBRARYNAME", self._scripts.PATTERN)
         names = {str(library[1]) for library in found} - {self._scripts.library_name}
         if len(names) >= LIBRARIES_KEPT:
             for name in names:
@@ -72,21 +74,21 @@ class Store:
 
     def _delete(self, library: str) -> None:
         try:
-            self._client.function_delete(library)
+            self._executed("FUNCTION", "DELETE", library)
         except ResponseError as error:
             # another process that makes room was faster
             if str(error) != "Library not found":
                 raise
 
     def _executed(self, *command: Argument) -> object:
-        return self._client.execute_command(*command)
+        (reply,) = self._connections.exchange(command)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     def _believed(self, *command: Argument) -> object:
         """Run a write, and wait in the same round trip until the replicas have it."""
-        with self._client.pipeline(transaction=False) as pipe:
-            pipe.execute_command(*command)
-            pipe.execute_command(*self._replicas.wait)
-            reply, have = pipe.execute(raise_on_error=False)
+        reply, have = self._connections.exchange(command, self._replicas.wait)
         doubt = reply if isinstance(reply, Exception) else self._replicas.doubt(have)
         if doubt is not None:
             raise doubt

@@ -6,10 +6,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
 
 from sandbox.waiting import wait_until
 from shared.errors import OutcomeLost, StoreDown
@@ -256,12 +254,12 @@ def test_a_thread_loads_the_scripts_that_redis_forgot(world: World) -> None:
     assert world.claim()
 
 
-class Slower(redis.Redis):
-    """A client of a process that takes libraries away just after another one has."""
+class Slower(Store):
+    """The store of a process that takes libraries away just after another one has."""
 
-    def function_delete(self, library: str) -> Any:
-        super().function_delete(library)
-        return super().function_delete(library)
+    def _delete(self, library: str) -> None:
+        super()._delete(library)
+        super()._delete(library)
 
 
 def test_two_threads_that_take_the_same_old_libraries_away_do_not_hinder_each_other(
@@ -272,7 +270,7 @@ def test_two_threads_that_take_the_same_old_libraries_away_do_not_hinder_each_ot
         name = f"darkroom_{number}"
         head = f"#!lua name={name}\n"
         world.client.function_load(f"{head}redis.register_function('{name}', function() end)")
-    store = Store(Slower(connection_pool=world.client.connection_pool), world.scripts)
+    store = Slower(world.client, world.scripts)
     # when
     world.client.function_delete(world.scripts.library_name)
     store.run(reading.facts())
