@@ -13,7 +13,7 @@ from shared.errors import AddressForbidden
 from shared.net.addresses import AddressGuard, Endpoint, resolve
 from shared.net.deadline import deadline, remaining, within
 from shared.net.outbound import USER_AGENT, BoundedStream, build_client
-from shared.net.sockets import open_socket
+from shared.net.sockets import STEP_SECONDS, open_socket
 from tests.integration.loopback import (
     OK,
     Script,
@@ -292,6 +292,25 @@ def test_a_guarded_client_may_go_where_it_is_allowed_to_by_name() -> None:
             assert client.get(f"http://localhost:{port}/").status_code == 200
             with pytest.raises(AddressForbidden):
                 client.get(f"http://127.0.0.1:{port}/")
+
+
+def test_the_system_is_told_a_time_in_steps_and_never_less_than_is_left() -> None:
+    with serving(silent) as port, open_socket("127.0.0.1", port, timeout=5) as opened:
+        assert socket.socket.gettimeout(opened) == 5
+        opened.settimeout(None)
+        with deadline(9.99):
+            opened.send(b"x")
+            left = remaining()
+        told = socket.socket.gettimeout(opened)
+        assert left is not None
+        assert told is not None
+        assert told % STEP_SECONDS == 0
+        assert left < told <= 10
+        with deadline(0.9):
+            opened.send(b"x")
+        told = socket.socket.gettimeout(opened)
+        assert told is not None
+        assert told < 0.9
 
 
 def test_the_earlier_of_two_deadlines_holds() -> None:

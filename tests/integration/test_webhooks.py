@@ -1,7 +1,9 @@
 """Webhooks on their way: real receivers, a real Redis, and the worker that sends."""
 
+import socket
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from sandbox.waiting import wait_until
 from shared.jobs import Spec
 from shared.settings import Settings
 from tests.crew import worker
-from tests.integration.loopback import dripping, serving, silent
+from tests.integration.loopback import dripping, read_request, serving, silent
 from tests.receiver import Receiver, receiver
 from tests.store import World
 from tests.workshop import INPUT, close_room
@@ -280,3 +282,23 @@ def test_a_receiver_that_was_ill_gets_all_it_missed_and_hurts_no_other(
     for name in ("webhook_pending", "webhook_parked", "endpoints_failing"):
         assert post.counted(name) == 0
     post.close()
+
+
+def test_more_receivers_than_threads_each_keep_a_connection() -> None:
+    made: list[int] = []
+
+    def answer(client: socket.socket, _: threading.Event) -> None:
+        made.append(1)
+        while client.recv(1, socket.MSG_PEEK):
+            read_request(client)
+            client.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    hosts = [f"127.0.0.{number}" for number in range(11, 16)]
+    settings = Settings(concurrency=1, webhook_allow_hosts=",".join(hosts))
+    sender = Sender.from_settings(settings)
+    with ExitStack() as stack:
+        places = [(host, stack.enter_context(serving(answer, host=host))) for host in hosts]
+        stack.callback(sender.close)
+        for host, port in places * 3:
+            assert sender.post(f"http://{host}:{port}/hook", b"{}", {}).is_delivered
+    assert len(made) == len(hosts)
