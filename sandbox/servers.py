@@ -4,11 +4,11 @@ Both keep what they have acknowledged through a `kill -9`. Only Valkey keeps it 
 power: it calls fsync before it answers, rclone leaves that to the system.
 """
 
-import itertools
-import os
+import random
 import shutil
 import socket
 import sys
+from collections import deque
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,10 +18,9 @@ from shared.errors import DarkroomError
 #: that is away for a moment finds its port still free when it comes back.
 PORTS = range(20_000, 32_000)
 _TRIES = 200
-#: A process that was started just before or after another has so many ports to itself: a port that
-#: was found free is taken only seconds later.
-_APART = 37
-_asked = itertools.count()
+#: Kept from other processes by holding the UDP port of the same number, which nobody serves on: a
+#: server takes its port seconds after it was found free, and is away for seconds when it restarts.
+_kept: deque[socket.socket] = deque(maxlen=256)
 #: The memory that the embedded Valkey may use.
 MAXMEMORY = "1gb"
 
@@ -121,13 +120,25 @@ def s3_program(python: str = sys.executable, *, path: str | None = None) -> Path
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 that is free now and that no outgoing connection will take."""
-    first = os.getpid() * _APART
-    for number in itertools.islice(_asked, _TRIES):
-        port = PORTS[(first + number) % len(PORTS)]
-        if is_free(port):
+    """Give a port of 127.0.0.1 that is free now and that no outgoing connection will take.
+
+    No other process is given it while this one lives.
+    """
+    for port in random.sample(PORTS, _TRIES):
+        if _keep(port) and is_free(port):
             return port
     raise NoFreePort(f"{_TRIES} ports from {PORTS.start} to {PORTS.stop} are all taken.")
+
+
+def _keep(port: int) -> bool:
+    keeping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        keeping.bind(("127.0.0.1", port))
+    except OSError:
+        keeping.close()
+        return False
+    _kept.append(keeping)
+    return True
 
 
 def is_free(port: int) -> bool:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ END = "the end of what is watched"
 #: What a job's own way asks of Redis, each a round trip; a worker blocks for its next permit again.
 JOB = ("accept", "claim", "calling", "checkpoint", "succeed")
 PERMIT = "BRPOP"
+KOMBU = "kombu"
 #: What goes on whether or not there are jobs, and what the test itself asks.
 HOUSEKEEPING = ("read", "renew", "sweep", "tend", "expire", "trash", "learn")
 
@@ -115,10 +116,7 @@ def _watched(workshop: Workshop) -> Iterator[list[Sent]]:
                 if text.endswith(END):
                     return
                 if command["client_type"] != "lua":
-                    words = text.split(" ")
-                    is_script = words[0].upper() == "FCALL"
-                    said = f"script {names.get(words[1], '?')}" if is_script else words[0].upper()
-                    sent.append(Sent(said, len(text)))
+                    sent.append(Sent(_named(text, names), len(text)))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -128,6 +126,15 @@ def _watched(workshop: Workshop) -> Iterator[list[Sent]]:
     finally:
         world.client.echo(END)
         thread.join(10)
+
+
+def _named(command: str, scripts: Mapping[str, str]) -> str:
+    first, *words = command.split(" ")
+    name = first.upper()
+    if name == "FCALL":
+        return f"script {scripts.get(words[0], '?')}"
+    # kombu binds its queues when it starts and now and then again, by a script or in a transaction
+    return KOMBU if "_kombu" in command or name in {"MULTI", "EXEC", "SCRIPT"} else name
 
 
 def _connections(one: Worker) -> set[tuple[int, int]]:

@@ -32,7 +32,7 @@ class World:
         self.settings = Settings(
             **{"redis_url": redis_url, "provider_rate_per_minute": 0, **settings}
         )
-        self.client = connect(self.settings, connections=16)
+        self.client = connect(self.settings, connections=40)
         self.scripts = build_scripts(self.settings, build_celery(self.settings))
         self.store = Store(self.client, self.scripts, Replicas.from_settings(self.settings))
         self._nonces = itertools.count()

@@ -14,6 +14,9 @@ from redis.exceptions import ResponseError
 
 from shared.store.call import Argument
 
+#: Stands for the count of failures of a connection that broke itself.
+_BROKEN = -1
+
 
 class Connections:
     """As many connections as threads exchange at the same time. Safe for threads."""
@@ -30,27 +33,29 @@ class Connections:
 
         Raises ConnectionError and TimeoutError of redis-py, and OSError.
         """
-        connection = self._take()
+        connection, failures = self._take()
         try:
+            if failures != self._failures:
+                # whatever broke one has likely broken this one too; sending would connect it,
+                # but to where it was connected before: only this asks Sentinel who is the primary
+                connection.disconnect()
+                connection.connect()
             connection.send_packed_command(connection.pack_commands(commands))
-            return [_reply(connection) for _ in commands]
+            replies = [_reply(connection) for _ in commands]
         except BaseException:
             # a reply that comes later would be taken for the next one's
             connection.disconnect()
             self._failures += 1
+            self._idle.append((connection, _BROKEN))
             raise
-        finally:
-            self._idle.append((connection, self._failures))
+        self._idle.append((connection, self._failures))
+        return replies
 
-    def _take(self) -> Any:  # noqa: ANN401  redis-py has a class for each way to connect
+    def _take(self) -> tuple[Any, int]:
         try:
-            connection, failures = self._idle.pop()
+            return self._idle.pop()
         except IndexError:
-            return self._pool.get_connection()
-        if failures != self._failures:
-            # whatever broke another has likely broken this one: it connects again
-            connection.disconnect()
-        return connection
+            return self._pool.get_connection(), self._failures
 
 
 def _reply(connection: Any) -> object:  # noqa: ANN401  the same

@@ -47,6 +47,8 @@ def is_settled(world: World, *flags: str) -> bool:
 
 
 def is_copied(world: World) -> bool:
+    # what is waited for is what this connection wrote last
+    world.client.set("copied", 1)
     return int(str(world.client.execute_command("WAIT", 1, 100))) == 1
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,6 +13,8 @@ from sandbox.children import Child
 from sandbox.provider.server import running
 from sandbox.servers import free_port, valkey_program
 from sandbox.waiting import wait_until
+from shared.store.connect import connect
+from shared.store.connections import Connections
 from tests.crew import Worker, command, environment
 from tests.front_door import FrontDoor, served, settings, tenant_at
 from tests.integration.sandbox_client import steered
@@ -71,38 +74,74 @@ def _is_copied(primary: RedisServer, password: str) -> bool:
         return int(client.execute_command("WAIT", 1, 100)) == 1
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A primary, its replica, the Sentinel that watches both, and the address that names it."""
+
+    primary: RedisServer
+    replica: RedisServer
+    watching: redis.Redis
+    url: str
+
+    def fail_over(self, password: str = "") -> None:
+        """Kill the primary once the replica has everything, and wait until that is the primary."""
+        wait_until(lambda: _is_copied(self.primary, password), "a replica that has everything")
+        self.primary.child.kill()
+        wait_until(lambda: _port(self.watching) == self.replica.port, "a new primary")
+
+
+@contextmanager
+def pair(where: Path, password: str = "") -> Iterator[Pair]:
+    with ExitStack() as stack:
+        primary = stack.enter_context(redis_server(where / "primary"))
+        copies = ("--replicaof", "127.0.0.1", str(primary.port))
+        replica = stack.enter_context(redis_server(where / "replica", *copies))
+        for server in (primary, replica) if password else ():
+            _guard(server, password)
+        watching = stack.enter_context(sentinel(where / "sentinel", primary, password))
+        wait_until(lambda: len(watching.sentinel_slaves("main")) == 1, "a replica that is known")
+        at = f"127.0.0.1:{watching.get_connection_kwargs()['port']}"
+        opens = f":{quote(password, safe='')}@" if password else ""
+        own = f"&sentinel_password={WATCHERS}" if password else ""
+        yield Pair(primary, replica, watching, f"sentinel://{opens}{at}/0?master=main{own}")
+
+
 @pytest.mark.parametrize("password", ["", "p@ss/w:rd"])
 def test_the_api_and_a_worker_follow_a_failover(
     tmp_path: Path, s3: S3Server, password: str
 ) -> None:
     with ExitStack() as stack:
-        primary = stack.enter_context(redis_server(tmp_path / "primary"))
-        copies = ("--replicaof", "127.0.0.1", str(primary.port))
-        replica = stack.enter_context(redis_server(tmp_path / "replica", *copies))
-        for server in (primary, replica) if password else ():
-            _guard(server, password)
-        watching = stack.enter_context(sentinel(tmp_path / "sentinel", primary, password))
-        wait_until(lambda: len(watching.sentinel_slaves("main")) == 1, "a replica that is known")
-        at = f"127.0.0.1:{watching.get_connection_kwargs()['port']}"
-        url = f"sentinel://{at}/0?master=main"
-        if password:
-            opens = f":{quote(password, safe='')}@"
-            url = f"sentinel://{opens}{at}/0?master=main&sentinel_password={WATCHERS}"
+        both = stack.enter_context(pair(tmp_path, password))
         provider = stack.enter_context(steered(stack.enter_context(running())))
-        told = settings_for(s3, provider.url, redis_url=url, provider_rate_per_minute=0)
-        serving = stack.enter_context(served(settings(url)))
-        door = stack.enter_context(tenant_at(serving, url))
+        told = settings_for(s3, provider.url, redis_url=both.url, provider_rate_per_minute=0)
+        serving = stack.enter_context(served(settings(both.url)))
+        door = stack.enter_context(tenant_at(serving, both.url))
         crew = Worker(command("generate"), tmp_path / "worker.log", environment=environment(told))
         stack.enter_context(crew)
         crew.wait_until_ready()
         _make(door, crew)
 
-        wait_until(lambda: _is_copied(primary, password), "a replica that has everything")
-        primary.child.kill()
-        wait_until(lambda: _port(watching) == replica.port, "a new primary")
+        both.fail_over(password)
         wait_until(lambda: door.client.get("/readyz").is_success, "a ready API")
 
         _make(door, crew)
+
+
+def test_a_connection_that_is_kept_follows_a_failover(tmp_path: Path) -> None:
+    with pair(tmp_path) as both, connect(settings(both.url), connections=1) as client:
+        kept = Connections(client)
+        assert kept.exchange(("SET", "kept", 1)) == ["OK"]
+        both.fail_over()
+        wait_until(lambda: _writes(kept), "a connection to the new primary")
+        with redis.Redis.from_url(both.replica.url) as new:
+            assert new.get("kept") == b"2"
+
+
+def _writes(kept: Connections) -> bool:
+    try:
+        return kept.exchange(("SET", "kept", 2)) == ["OK"]
+    except (redis.RedisError, OSError):
+        return False
 
 
 def _make(door: FrontDoor, crew: Worker) -> None:

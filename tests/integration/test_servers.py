@@ -4,7 +4,9 @@ import io
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import psutil
 import pytest
@@ -117,13 +119,23 @@ def test_a_child_dies_with_a_parent_that_is_killed_9(tmp_path: Path) -> None:
         wait_until(lambda: is_free(port), "its port to be free")
 
 
-def test_processes_that_start_together_find_other_ports() -> None:
-    look = "from sandbox.servers import free_port; print(*(free_port() for _ in range(30)))"
-    together = [
-        subprocess.Popen([sys.executable, "-c", look], stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    found = [port for one in together for port in one.communicate()[0].split()]
+def test_a_port_is_given_to_one_process_while_that_lives() -> None:
+    look = (
+        "import random\nfrom sandbox.servers import free_port\nrandom.seed(7)\n"
+        "print(*(free_port() for _ in range(30)), flush=True)\ninput()"
+    )
+    with ExitStack() as stack:
+        together = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", look], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True
+                )
+            )
+            for _ in range(3)
+        ]
+        found = [port for one in together if one.stdout for port in one.stdout.readline().split()]
+        for one in together:
+            one.kill()
     assert len(found) == len(set(found)) == 90
 
 
