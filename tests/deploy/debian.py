@@ -18,7 +18,7 @@ def program(name: str, package: str) -> Path:
     on_path = shutil.which(name)
     if on_path:
         return Path(on_path)
-    found = _unpacked(name) or _fetched(name, package)
+    found = _fetched(name, package)
     if found is None:
         pytest.skip(f"{name} is not here: apt-get install {package}")
     return found
@@ -34,7 +34,8 @@ def _fetched(name: str, package: str) -> Path | None:
         return None
     _TOOLS.mkdir(exist_ok=True)
     with (_TOOLS / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # test processes run at once
+        # test processes run at once: what is there may still be written by another
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if _unpacked(name) is None:
             _unpack(package)
         if _unpacked(name) is None and os.geteuid() == 0:
