@@ -159,6 +159,8 @@ class World:
 
     def rescue(self) -> upkeep.Swept:
         """Sweep as if every lease that is over had been over for long."""
+        # within the millisecond of the sweep before, its time for the living to renew would last
+        self.pass_a_millisecond()
         swept = self.sweep(lease_seconds=0)
         assert swept is not None
         return swept

@@ -74,7 +74,7 @@ def test_nothing_is_rescued_until_the_living_had_a_lease_to_say_so(world: World)
 
 
 def test_an_absence_of_sweeps_is_followed_by_calm(world: World) -> None:
-    world.sweep(lease_seconds=0)
+    world.rescue()
     world.accept()
     world.claim(lease_seconds=0)
     seconds, _ = world.client.time()
