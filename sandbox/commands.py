@@ -47,9 +47,8 @@ def up(
     from sandbox.stack.run import run  # noqa: PLC0415  the same
     from sandbox.stack.tenant import open_local_tenant  # noqa: PLC0415  the same
 
-    wish = Wish(data, port, provider, workers, concurrency, demo)
     try:
-        sys.exit(run(wish, open_local_tenant))
+        sys.exit(run(Wish(data, port, provider, workers, concurrency, demo), open_local_tenant))
     except DarkroomError as refusal:
         sys.stderr.write(f"{refusal}\n")
         sys.exit(2 if isinstance(refusal, BadSettings) else 1)
