@@ -49,9 +49,16 @@ def model_shown(model: Model, parts: Parts) -> dict[str, Any]:
 
 
 def _state(model: Model, parts: Parts) -> str:
-    """Say whether the provider offered the model when it was last asked for it."""
+    """Return what is known of the model: whether it is offered, and whether its calls fail."""
     service = parts.watch.service
-    return "unsupported" if service and model.id in service.gone_models else "active"
+    if service is None:
+        return "available"
+    if model.id in service.paused_models:
+        return "disabled"
+    if model.id in service.gone_models:
+        return "removed"
+    failing = {hold.subject for hold in service.holds if hold.kind == "model"}
+    return "failing" if model.id in failing else "available"
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -69,6 +69,7 @@ KINDS: Mapping[str, Kind] = {
     "unsupported_media_type": Kind(415, "The body is of a kind that is not taken here"),
     "range_not_satisfiable": Kind(416, "The range lies outside the image"),
     "invalid_request": Kind(422, "The request is not valid"),
+    "model_unavailable": Kind(422, "The provider does not offer this model any more"),
     "idempotency_key_reused": Kind(422, "This idempotency key came with another body"),
     "rate_limited": Kind(429, "Your requests come too fast", 1),
     "tenant_queue_full": Kind(429, "Too many of your jobs are queued", 5),

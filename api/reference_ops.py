@@ -92,15 +92,37 @@ _QUEUE: Schema = object_of(
 )
 _GATE: Schema = object_of(
     {
-        "circuit": {"enum": ["closed", "open", "probing"]},
-        "failures_in_a_row": COUNT,
-        "credits": object_of(
-            {"blocked": {"type": "boolean"}, "needed": or_null(NUMBER), "left": or_null(NUMBER)}
+        "holds": list_of(
+            object_of(
+                {
+                    "reason": TEXT,
+                    "scope": {"enum": ["all", "key", "team", "model"]},
+                    "subject": {**or_null(TEXT), "description": "Which key, team or model"},
+                    "state": {
+                        "enum": ["active", "probing", "over"],
+                        "description": "over: the next call tries whether all is well again",
+                    },
+                    "until": TIME,
+                    "failures_in_a_row": COUNT,
+                    "credits_needed": or_null(NUMBER),
+                    "credits_left": or_null(NUMBER),
+                    "image_host": or_null(TEXT),
+                }
+            )
         ),
-        "holds": list_of(object_of({"reason": TEXT, "until": TIME})),
-        "keys": object_of(
-            {"living": list_of(TEXT), "dead": list_of(object_of({"id": TEXT, "since": TIME}))}
+        "keys": list_of(
+            object_of(
+                {
+                    "id": TEXT,
+                    "masked": {**or_null(TEXT), "description": "The end of the key"},
+                    "team": {**TEXT, "description": "Keys of one team share its credits"},
+                    "dead_since": or_null(TIME),
+                    "held_by": {**or_null(TEXT), "description": "Why the key is not used"},
+                }
+            )
         ),
+        "removed_models": list_of(TEXT),
+        "paused_models": list_of(TEXT),
     }
 )
 _ENTRY: Schema = object_of(

@@ -140,9 +140,11 @@ _MODEL = object_of(
         "name": TEXT,
         "description": TEXT,
         "state": {
-            "enum": ["active", "unsupported"],
-            "description": "unsupported: the provider said so to the last job that asked for it. "
-            "Jobs are taken all the same; the first that succeeds makes it active again.",
+            "enum": ["available", "failing", "removed", "disabled"],
+            "description": "failing: its calls fail, and are held until one goes well. removed: "
+            "the provider said that it does not offer it; jobs are refused with "
+            "`model_unavailable`, but for one a minute that asks again. disabled: an operator "
+            "paused it.",
         },
         "input_schema": ANY,
         "defaults": ANY,

@@ -90,6 +90,14 @@ def _full(answer: NotAccepted) -> Problem:
     return Problem("queue_full", f"{answer.detail} jobs are queued.")
 
 
+def _model_gone(answer: NotAccepted) -> Problem:
+    return Problem(
+        "model_unavailable",
+        f"The provider does not offer the model {answer.detail} any more. `GET /v1/models` lists "
+        "those that it does.",
+    )
+
+
 def _lost(_: NotAccepted) -> Problem:
     return Problem("request_too_slow", "Parts of it came too far apart; nothing was accepted.")
 
@@ -114,5 +122,6 @@ _NO_ROOM: Mapping[str, Callable[[NotAccepted], Problem]] = {
     "full": _full,
     "behind": _behind,
     "lost": _lost,
+    "model_gone": _model_gone,
     "too_long": _too_long,
 }

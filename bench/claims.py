@@ -67,7 +67,7 @@ def _with_webhook(number: int) -> Spec:
 
 
 def _claim() -> Call[Any]:
-    return moves.claim(f"bench-{next(_NONCES)}", lease_seconds=60, key_ids=KEYS)
+    return moves.claim(f"bench-{next(_NONCES)}", lease_seconds=60, keys=KEYS)
 
 
 def _claim_delivery() -> Call[Any]:

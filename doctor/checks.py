@@ -18,7 +18,7 @@ from shared.storage import Storage
 from shared.store.connect import connect
 from shared.store.schema import SCHEMA_KEY
 from shared.store.upkeep import living_threads
-from worker.life import CLOCK_SECONDS, key_id
+from worker.life import CLOCK_SECONDS
 from worker.provider import OneMin
 
 _SECTIONS = ("memory", "persistence", "replication", "cluster")
@@ -151,9 +151,9 @@ def _provider(settings: Settings) -> Iterator[Finding]:
         yield Finding("provider", well=False, says="There is no key.", advice=_KEY)
     provider = OneMin.from_settings(settings)
     for key in settings.onemin_keys:
-        name = f"Key {key_id(key)}"
+        name = f"Key {key.id} ({key.masked})"
         try:
-            provider.check_key(key)
+            provider.check_key(key.secret)
         except ProviderAuth as error:
             says = f"{name} is dead ({error})."
             yield Finding("provider", well=False, says=says, advice=_KEY)

@@ -12,18 +12,23 @@ DarkroomError
 ├─ ObjectMissing                             the storage has no such object
 └─ JobError                                  ends or delays a job, and is shown on it
    ├─ ProviderRejected     provider_rejected
-   ├─ ModelGone            provider_rejected         marks the model
+   ├─ ModelGone            model_unavailable         marks the model
    ├─ ContentRejected      content_rejected
    ├─ ProviderAuth         provider_auth             holds the queue
    ├─ ProviderCredits      provider_credits          holds the queue
    ├─ ProviderBusy         provider_busy             retried, costs no attempt
-   ├─ ProviderDown         provider_down             retried
+   ├─ ProviderDown         provider_down             retried, with another key if there is one
+   ├─ EndpointMissing      provider_down             holds the model, costs no attempt
    ├─ ProviderTimeout      provider_timeout          retried
    ├─ UnknownOutcome       provider_unknown_outcome  retried once, if the job allows it
    ├─ ImageExpired         image_expired             made again once
+   ├─ ImageNotReady        image_expired             fetched later, free
+   ├─ ImageHostDown        image_expired             fetched later, free, holds new calls
+   ├─ ImageHostForbidden   image_expired             the same, until a setting is right
    ├─ ImageInvalid         image_invalid
    ├─ ImageTooLarge        image_too_large
    ├─ FetchFailed          image_invalid             fetched again
+   ├─ ImageDamaged         image_invalid             fetched again, made again by a retry
    ├─ StorageDown          storage_down              stored later, holds new calls
    ├─ DeadlineExceeded     deadline_exceeded
    ├─ Canceled             canceled
@@ -52,6 +57,7 @@ class ErrorCode(StrEnum):
     PROVIDER_DOWN = "provider_down"
     PROVIDER_TIMEOUT = "provider_timeout"
     PROVIDER_UNKNOWN_OUTCOME = "provider_unknown_outcome"
+    MODEL_UNAVAILABLE = "model_unavailable"
     IMAGE_EXPIRED = "image_expired"
     IMAGE_INVALID = "image_invalid"
     IMAGE_TOO_LARGE = "image_too_large"
@@ -127,7 +133,7 @@ class ProviderRejected(JobError):
 class ModelGone(JobError):
     """The provider does not offer the model any more."""
 
-    code = ErrorCode.PROVIDER_REJECTED
+    code = ErrorCode.MODEL_UNAVAILABLE
 
 
 class ContentRejected(JobError):
@@ -180,6 +186,14 @@ class ProviderDown(JobError):
     retryable = True
 
 
+class EndpointMissing(JobError):
+    """The provider's address is not that of its API, which says nothing about the job."""
+
+    code = ErrorCode.PROVIDER_DOWN
+    retryable = True
+    costs_attempt = False
+
+
 class ProviderTimeout(JobError):
     """The provider did not finish within the time it is given, and said so by its record."""
 
@@ -203,6 +217,35 @@ class ImageExpired(JobError):
     retryable = True
 
 
+class ImageNotReady(JobError):
+    """The image's URL is seconds old and not served yet, as by a storage that is not consistent."""
+
+    code = ErrorCode.IMAGE_EXPIRED
+    retryable = True
+    costs_attempt = False
+
+
+class ImageHostDown(JobError):
+    """The host of the image cannot be reached, or does not serve anything now.
+
+    The image is paid: it is fetched later, until its URL expires or the job's deadline passes.
+    `host` is the host's name, and its port where that is not the usual one.
+    """
+
+    code = ErrorCode.IMAGE_EXPIRED
+    retryable = True
+    costs_attempt = False
+
+    def __init__(self, message: str, *, host: str, retry_after: float | None = None) -> None:
+        """Keep the message, the host, and the seconds that it asked us to wait."""
+        super().__init__(message, retry_after=retry_after)
+        self.host = host
+
+
+class ImageHostForbidden(ImageHostDown):
+    """The settings do not allow fetching images from this host."""
+
+
 class ImageInvalid(JobError):
     """What came is not a picture."""
 
@@ -216,7 +259,14 @@ class ImageTooLarge(JobError):
 
 
 class FetchFailed(JobError):
-    """The picture did not come over whole; it is fetched again, never made again."""
+    """The image did not come over whole; it is fetched again, never made again."""
+
+    code = ErrorCode.IMAGE_INVALID
+    retryable = True
+
+
+class ImageDamaged(JobError):
+    """What came is not a whole image; it is fetched again, and made again if it stays so."""
 
     code = ErrorCode.IMAGE_INVALID
     retryable = True

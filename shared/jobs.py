@@ -124,6 +124,7 @@ class WaitingOn(StrEnum):
     PROVIDER_CREDITS = "provider_credits"
     PROVIDER_AUTH = "provider_auth"
     STORAGE = "storage"
+    IMAGE_HOST = "image_host"
     PAUSED = "paused"
 
 

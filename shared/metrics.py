@@ -8,7 +8,7 @@ whole service come from `ServiceCollector`, which the API registers.
 """
 
 import platform
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Protocol
 
@@ -21,7 +21,15 @@ from shared.jobs import Priority, Status
 from shared.models import MODELS
 
 _QUEUES = ("generate", "deliver")
-_HOLDS = ("provider_down", "provider_credits", "provider_rate", "storage", "paused")
+_HOLDS = (
+    "paused",
+    "storage",
+    "image_host",
+    "provider_auth",
+    "provider_credits",
+    "provider_rate",
+    "provider_down",
+)
 _UNWELL = ("failing", "disabled")
 _FINAL = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED)
 
@@ -112,6 +120,20 @@ def _begin(metric: Counter | Histogram, values: Iterable[str]) -> None:
         metric.labels(value)
 
 
+class CreditsHold(Protocol):
+    """A team that is out of credits, with what the provider told, None where it did not."""
+
+    @property
+    def credits_needed(self) -> float | None:
+        """Credits that one call needs."""
+        ...
+
+    @property
+    def credits_left(self) -> float | None:
+        """Credits that the team has."""
+        ...
+
+
 class Facts(Protocol):
     """What the service as a whole looks like now; read from Redis once a second by the API."""
 
@@ -146,8 +168,13 @@ class Facts(Protocol):
         ...
 
     @property
-    def holds(self) -> Collection[str]:
-        """Reasons for which no new call of the provider is made."""
+    def full_holds(self) -> Collection[str]:
+        """Reasons for which no new call of the provider is made at all."""
+        ...
+
+    @property
+    def partial_holds(self) -> Collection[str]:
+        """Reasons for which no new call is made with some key, or of some model."""
         ...
 
     @property
@@ -177,22 +204,12 @@ class Facts(Protocol):
 
     @property
     def circuit(self) -> int:
-        """0 closed (all well), 1 open: no calls are made."""
+        """0 closed (all well), 1 open: of some key or model no calls are made."""
         ...
 
     @property
-    def credits_blocked(self) -> bool:
-        """Whether the team is out of credits."""
-        ...
-
-    @property
-    def credits_needed(self) -> float:
-        """Credits that one call needs, while the team is without; 0 where it was not told."""
-        ...
-
-    @property
-    def credits_left(self) -> float:
-        """Credits that the team has, while they are too few; 0 where it was not told."""
+    def without_credits(self) -> Sequence[CreditsHold]:
+        """The teams that are out of credits."""
         ...
 
 
@@ -237,8 +254,7 @@ class ServiceCollector(Collector):
             ("darkroom_deepest_group", "Most of one", facts.deepest_group if facts else {}),
         ):
             yield _gauge(name, text, "queue", {queue: values.get(queue, 0) for queue in _QUEUES})
-        holds = {reason: int(reason in facts.holds) if facts else 0 for reason in _HOLDS}
-        yield _gauge("darkroom_provider_hold", "1 while no new call is made", "reason", holds)
+        yield _holds(facts)
         dead = facts.dead_keys if facts else 0
         yield GaugeMetricFamily("darkroom_provider_dead_keys", "Keys that were refused", dead)
         age = facts.sweep_age if facts else 0
@@ -251,15 +267,36 @@ class ServiceCollector(Collector):
         yield _gauge("darkroom_webhook_endpoints", "Receivers not healthy", "state", unwell)
         circuit = facts.circuit if facts else 0
         yield GaugeMetricFamily("darkroom_provider_circuit_state", "1 while it is open", circuit)
-        blocked = int(facts.credits_blocked) if facts else 0
-        yield GaugeMetricFamily("darkroom_provider_credits_blocked", "1 without credits", blocked)
-        needed, left = (facts.credits_needed, facts.credits_left) if facts else (0.0, 0.0)
-        yield GaugeMetricFamily(
-            "darkroom_provider_credits_needed", "Credits a call needs, while blocked", needed
+        yield from _credits(facts.without_credits if facts else ())
+
+
+def _holds(facts: Facts | None) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(
+        "darkroom_provider_hold",
+        "1 while new calls are held: all of them, or a part (some key or model)",
+        labels=("reason", "scope"),
+    )
+    for reason in _HOLDS:
+        family.add_metric((reason, "all"), int(facts is not None and reason in facts.full_holds))
+        family.add_metric(
+            (reason, "part"), int(facts is not None and reason in facts.partial_holds)
         )
-        yield GaugeMetricFamily(
-            "darkroom_provider_credits_left", "Credits left, while blocked", left
-        )
+    return family
+
+
+def _credits(teams: Sequence[CreditsHold]) -> Iterator[GaugeMetricFamily]:
+    """Yield what is known of the teams without credits: of several, the sums."""
+    needed, left = (
+        sum(getattr(team, name) or 0.0 for team in teams)
+        for name in ("credits_needed", "credits_left")
+    )
+    yield GaugeMetricFamily(
+        "darkroom_provider_credits_blocked", "1 while a team is out of credits", int(bool(teams))
+    )
+    yield GaugeMetricFamily(
+        "darkroom_provider_credits_needed", "Credits a call needs, while blocked", needed
+    )
+    yield GaugeMetricFamily("darkroom_provider_credits_left", "Credits left, while blocked", left)
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:

@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from shared.errors import BadSettings
 from shared.models import MODELS, read_prices
+from shared.provider_keys import ProviderKey, read_key
 
 PREFIX = "DARKROOM_"
 #: From this share of like characters on (0 to 1) a name is taken for another, misspelt.
@@ -96,7 +97,11 @@ class Settings(BaseSettings):
 
     # the provider
     onemin_api_key: Annotated[
-        SecretStr, Field(description="1min.ai API key; several, comma-separated, are a pool")
+        SecretStr,
+        Field(
+            description="1min.ai API key; several, comma-separated, are a pool; "
+            "team:key for those that share credits"
+        ),
     ] = SecretStr("")
     onemin_base_url: Annotated[str, Field(description="Where 1min.ai answers")] = (
         "https://api.1min.ai"
@@ -131,6 +136,10 @@ class Settings(BaseSettings):
     download_timeout_seconds: Annotated[
         float, Field(gt=0, description="How long fetching one picture may take, in all")
     ] = 30.0
+    image_settle_seconds: Annotated[
+        float,
+        Field(ge=0, description="How long a new image URL may answer 403 or 404 before it is over"),
+    ] = 60.0
     image_max_bytes: Annotated[
         int, Field(gt=0, description="The largest picture that is taken, in bytes")
     ] = 50_000_000
@@ -322,10 +331,10 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def onemin_keys(self) -> tuple[str, ...]:
+    def onemin_keys(self) -> tuple[ProviderKey, ...]:
         """The pool of provider keys."""
         written = self.onemin_api_key.get_secret_value()
-        return tuple(key.strip() for key in written.split(",") if key.strip())
+        return tuple(read_key(key.strip()) for key in written.split(",") if key.strip())
 
     @property
     def otlp_header_values(self) -> dict[str, str]:

@@ -14,6 +14,11 @@ from shared.signing import image_query
 from shared.store.reading import Standing
 
 _WAITS = {reason.value for reason in WaitingOn}
+#: What a job with a time for its next attempt waits for, by what went wrong; all others just retry.
+_WAITS_LATER: Mapping[ErrorCode | None, WaitingOn] = {
+    ErrorCode.STORAGE_DOWN: WaitingOn.STORAGE,
+    ErrorCode.IMAGE_EXPIRED: WaitingOn.IMAGE_HOST,
+}
 
 
 def rfc3339(milliseconds: int | None) -> str | None:
@@ -118,8 +123,7 @@ def waiting_on(standing: Standing) -> str | None:
     if job.state is not State.QUEUED:
         return None
     if job.due_at is not None:
-        stored_later = job.last_trouble is ErrorCode.STORAGE_DOWN
-        return WaitingOn.STORAGE if stored_later else WaitingOn.RETRY
+        return _WAITS_LATER.get(job.last_trouble, WaitingOn.RETRY)
     return waiting_word(standing.gate)
 
 

@@ -159,7 +159,7 @@ class Backlog:
             [reading.list_jobs(one, reading.Filter(), limit=50, look=1000) for _, one in some[:4]]
         )
         nonces = [f"round-{number}" for number in numbers]
-        held = self._timed([moves.claim(one, lease_seconds=60, key_ids=KEYS) for one in nonces])
+        held = self._timed([moves.claim(one, lease_seconds=60, keys=KEYS) for one in nonces])
         jobs = [one.job for one in held]
         run_many(self.world, [asking.cancel(job.id, tenant=job.tenant) for job in jobs])
 

@@ -42,7 +42,8 @@ def _assert_queue(
 ) -> None:
     prefix = f"{{dr}}:q:{name}:"
     lines = world.client.scan_iter(f"[{{]dr}}:q:{name}:{_READY}*", count=1000)
-    ready = {str(key).removeprefix(prefix + _READY): _members(world, str(key)) for key in lines}
+    by_lane = {str(key).removeprefix(prefix + _READY): _members(world, str(key)) for key in lines}
+    ready = _by_group(by_lane)
     bought, apart, due, leases = (_members(world, prefix + key) for key in _SETS)
 
     places = Counter(member for group in ready.values() for member in group)
@@ -52,9 +53,25 @@ def _assert_queue(
     assert leases == {key for key, record in records.items() if record["state"] in running}
     for group, members in ready.items():
         assert {records[member][group_of] for member in members} == {group}
+    for line, members in by_lane.items():
+        lane = line.rpartition(":")[2]
+        assert {records[member].get("model", "") for member in members} == {lane}
 
+    _assert_groups(world, name, records, leases, by_lane, group_of, len(bought) + len(apart))
+
+
+def _assert_groups(
+    world: World,
+    name: str,
+    records: dict[str, dict[str, str]],
+    leases: set[str],
+    by_lane: dict[str, set[str]],
+    group_of: str,
+    before_all: int,
+) -> None:
+    prefix, ready = f"{{dr}}:q:{name}:", _by_group(by_lane)
     per_group = Counter(records[member][group_of] for member in leases)
-    active = _active(world, prefix)
+    active = _active(world, prefix, by_lane)
     groups = _records(world, f"q:{name}:group:")
     assert {group: int(facts.get("running", 0)) for group, facts in groups.items()} == {
         group: per_group[group] for group in groups
@@ -63,8 +80,10 @@ def _assert_queue(
     can = {group for group in ready if per_group[group] < _cap(world, name, group)}
     assert set(active) == can
     assert {group: facts["tag"] for group, facts in groups.items() if "tag" in facts} == active
+    lanes = {str(lane) for lane in world.client.smembers(prefix + "lanes")}
+    assert {line.rpartition(":")[2] for line in by_lane if line.rpartition(":")[0] in can} <= lanes
     claimable = int(world.client.hget(prefix + "state", "claimable") or 0)
-    assert claimable == len(bought) + len(apart) + sum(len(ready[group]) for group in can)
+    assert claimable == before_all + sum(len(ready[group]) for group in can)
     for group in groups:
         idle = group not in ready and not per_group[group]
         assert (world.client.ttl(f"{prefix}group:{group}") > 0) is idle
@@ -73,10 +92,21 @@ def _assert_queue(
 _SETS = ("bought", "apart", "due", "leases")
 
 
-def _active(world: World, prefix: str) -> dict[str, str]:
-    tags = _members(world, prefix + "active")
-    active = {tag[16:]: tag for tag in tags}
-    assert len(active) == len(tags)
+def _by_group(by_lane: dict[str, set[str]]) -> dict[str, set[str]]:
+    groups: dict[str, set[str]] = {}
+    for line, members in by_lane.items():
+        groups.setdefault(line.rpartition(":")[0], set()).update(members)
+    return groups
+
+
+def _active(world: World, prefix: str, by_lane: dict[str, set[str]]) -> dict[str, str]:
+    """Read the tags of the groups that can be chosen: the same in each of their lanes."""
+    active: dict[str, str] = {}
+    for key in world.client.scan_iter(f"{prefix.replace('{', '[{]')}active:*", count=1000):
+        lane = str(key).removeprefix(f"{prefix}active:")
+        for tag in _members(world, str(key)):
+            assert active.setdefault(tag[16:], tag) == tag
+            assert by_lane[f"{tag[16:]}:{lane}"]
     return active
 
 

@@ -12,6 +12,7 @@ from shared import ids
 from shared.batches import BatchSpec
 from shared.errors import ProviderDown, ProviderRejected
 from shared.jobs import Answer, Image, Job, OnUnknown, Priority, Spec, Status
+from shared.provider_keys import ProviderKey
 from shared.queue import build_celery, build_scripts
 from shared.settings import Settings
 from shared.store import asking, batches, deliveries, moves, reading, tenants, upkeep
@@ -20,7 +21,7 @@ from shared.store.connect import connect
 from shared.store.replicas import Replicas
 
 FAR = 10**15
-KEYS = ("key-a",)
+KEYS = (ProviderKey("key-a", "key-a", ""),)
 ANSWER = Answer("record-1", "https://storage.1min.ai/picture.webp?signature=1", "t/2026/01/01/x-1")
 IMAGE = Image("t/2026/01/01/x-1.webp", "image/webp", 1024, 1024, 5, "0" * 64)
 
@@ -48,7 +49,7 @@ class World:
 
     def new_job(self, tenant: str = "acme", **changes: Any) -> asking.NewJob:
         spec = Spec(
-            model="m",
+            model=changes.pop("model", "m"),
             input={"prompt": "p", "seed": 7},
             webhook=changes.pop("webhook", None),
             on_unknown=changes.pop("on_unknown", OnUnknown.RETRY),
@@ -113,11 +114,12 @@ class World:
         *,
         nonce: str | None = None,
         lease_seconds: float = 15,
-        keys: Sequence[str] = KEYS,
+        keys: Sequence[str | ProviderKey] = KEYS,
         apart: bool = True,
     ) -> moves.Claim | moves.Closed | None:
         nonce = nonce or f"n{next(self._nonces)}"
-        call = moves.claim(nonce, lease_seconds=lease_seconds, key_ids=keys, apart=apart)
+        pool = [key if isinstance(key, ProviderKey) else ProviderKey(key, key, "") for key in keys]
+        call = moves.claim(nonce, lease_seconds=lease_seconds, keys=pool, apart=apart)
         return self.store.run(call)
 
     def claim(self, **how: Any) -> moves.Claim:
@@ -143,8 +145,8 @@ class World:
     def release(self, held: moves.Claim) -> None:
         self.store.run(moves.release(held))
 
-    def fail(self, held: moves.Claim, *, lesson: moves.Lesson = moves.NOTHING) -> None:
-        self.store.run(moves.fail(held, ProviderRejected("It will not."), lesson=lesson))
+    def fail(self, held: moves.Claim, *, signal: moves.Signal = moves.NO_SIGNAL) -> None:
+        self.store.run(moves.fail(held, ProviderRejected("It will not."), signal=signal))
 
     def cancel(self, job_id: str, tenant: str = "acme") -> Job | Status | None:
         return self.store.run(asking.cancel(job_id, tenant=tenant))
@@ -180,6 +182,11 @@ class World:
 
         before = now_ms()
         wait_until(lambda: now_ms() > before, "the next millisecond")
+
+    def let_deadline_pass(self, *job_ids: str) -> None:
+        """Write into the records that the deadlines have passed; no sweep sees it yet."""
+        for job_id in job_ids:
+            self.client.hset(f"{{dr}}:job:{job_id}", "deadline", 1)
 
     def pass_deadline(self, job_id: str) -> None:
         self.client.zadd("{dr}:deadlines", {job_id: 0}, xx=True)

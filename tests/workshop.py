@@ -8,6 +8,7 @@ from typing import Any
 from sandbox.waiting import wait_until
 from shared.jobs import Job, OnUnknown, Spec
 from shared.models import DEFAULT_MODEL, MODELS
+from shared.settings import Settings
 from shared.storage import Storage
 from tests.integration.sandbox_client import Client
 from tests.servers import S3Server
@@ -49,6 +50,8 @@ def settings_for(s3: S3Server, provider_url: str, **changes: Any) -> dict[str, A
         "webhook_allow_hosts": "127.0.0.1",
         "provider_timeout_seconds": 5,
         "download_timeout_seconds": 5,
+        # what a test makes of a URL that is not served is so at once
+        "image_settle_seconds": 0,
         **changes,
     }
 
@@ -63,9 +66,10 @@ class Workshop:
         self._opened: list[Room] = []
         self.room = self.open_room()
 
-    def open_room(self) -> Room:
-        """Open another room, as another process would."""
-        room = build_room(self.world.settings, self.world.scripts, ["generate", "deliver"])
+    def open_room(self, **changes: Any) -> Room:
+        """Open another room, as another process would, with other settings where they are named."""
+        settings = Settings(**{**self.world.settings.model_dump(), **changes})
+        room = build_room(settings, self.world.scripts, ["generate", "deliver"])
         self._opened.append(room)
         return room
 

@@ -48,7 +48,7 @@ def do_next_delivery(room: Room) -> bool:
     # before the claim: where this process does not serve the queue, nothing may be taken from it
     leases = room.leases[QUEUE]
     delivery = claim_when_open(
-        room, lambda nonce: deliveries.claim_delivery(nonce, lease_seconds=lease)
+        room, QUEUE, lambda nonce: deliveries.claim_delivery(nonce, lease_seconds=lease)
     )
     if delivery is None:
         return False

@@ -3,6 +3,7 @@
 Only allowed hosts, never an address inside, bounded in bytes and in total time.
 """
 
+from datetime import UTC, datetime
 from typing import Self
 
 import httpx
@@ -11,6 +12,8 @@ from shared.errors import (
     AddressForbidden,
     FetchFailed,
     ImageExpired,
+    ImageHostDown,
+    ImageHostForbidden,
     ImageInvalid,
     ImageTooLarge,
     JobError,
@@ -19,9 +22,14 @@ from shared.net.addresses import AddressGuard, names_host
 from shared.net.deadline import deadline
 from shared.net.outbound import build_client
 from shared.settings import Settings
+from worker.refusals import retry_after
 
 GONE = frozenset({403, 404, 410})
+#: The host does not serve anything now: too busy, or ill.
+_AWAY = frozenset({408, 425, 429, *range(500, 600)})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+#: However long a host asks us to wait, in seconds, it is asked again before new calls go on.
+_ASKED_MOST = 45.0
 
 
 class Downloader:
@@ -62,21 +70,27 @@ class Downloader:
         )
 
     def fetch(self, url: str) -> bytes:
-        """Give the bytes behind `url`, whatever they are.
+        """Return the bytes behind `url`, whatever they are.
 
-        Raises ImageInvalid for an address that is not fetched from, ImageExpired where it is no
-        longer served, ImageTooLarge, and FetchFailed for all that may go better the next time.
+        Raises ImageHostForbidden for a host that the settings do not allow, ImageHostDown where
+        it cannot be reached or serves nothing now, ImageExpired where it does not serve this URL,
+        ImageInvalid for an address that is none, ImageTooLarge, and FetchFailed where what came
+        may be better the next time.
         """
         address = self._permitted(url)
         try:
             with deadline(self._timeout_seconds):
                 return self._read(address)
         except AddressForbidden as error:
-            raise ImageInvalid(f"The picture is not fetched from there: {error}") from error
+            raise ImageHostForbidden(
+                f"Images are not fetched from {_host_of(address)}: {error}", host=_host_of(address)
+            ) from error
+        except httpx.TimeoutException as error:
+            raise _away(address, error) from error
         except httpx.HTTPError as error:
             # the class and never the text, which may hold the address with its signature
             raise FetchFailed(
-                f"The picture did not come over whole ({type(error).__name__})."
+                f"The image did not come over whole ({type(error).__name__})."
             ) from error
 
     def close(self) -> None:
@@ -93,9 +107,10 @@ class Downloader:
         if port is None or not host or address.userinfo:
             raise ImageInvalid("The provider's address of the picture is not a plain web address.")
         if not names_host(self._allowed_hosts, host, port):
-            raise ImageInvalid(
-                f"The provider's address of the picture is at {host[:100]}:{port}, "
-                "which DARKROOM_ONEMIN_IMAGE_HOSTS does not allow."
+            raise ImageHostForbidden(
+                f"The image is at {_host_of(address)}, which DARKROOM_ONEMIN_IMAGE_HOSTS does not "
+                "allow. Add this host to the setting and restart the workers.",
+                host=_host_of(address),
             )
         if address.scheme != "https" and not names_host(self._allow_private, host, port):
             raise ImageInvalid("The provider's address of the picture is not https.")
@@ -106,26 +121,27 @@ class Downloader:
         request = self._client.build_request(
             "GET", address, headers={"Accept": "image/*", "Accept-Encoding": "identity"}
         )
-        response = self._client.send(request, stream=True)
         try:
-            fault = self._fault(response)
+            response = self._client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise _away(address, error) from error
+        try:
+            fault = self._fault(response, _host_of(address))
             if fault is not None:
                 raise fault
             return self._capped(response)
         finally:
             response.close()
 
-    def _fault(self, response: httpx.Response) -> JobError | None:
+    def _fault(self, response: httpx.Response, host: str) -> JobError | None:
+        if response.status_code != httpx.codes.OK:
+            return _refusal(response, host)
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         length = response.headers.get("content-length", "")
-        if response.status_code in GONE:
-            return ImageExpired("The provider's address of the picture is no longer served.")
-        if response.status_code != httpx.codes.OK:
-            return FetchFailed(f"The picture's host answered with status {response.status_code}.")
         if encoding not in {"", "identity"}:
-            return FetchFailed("The picture came compressed, though that was not asked for.")
+            return FetchFailed("The image came compressed, though that was not asked for.")
         if response.headers.get("content-type", "").lower().startswith("text/html"):
-            return FetchFailed("A web page came in place of the picture.")
+            return FetchFailed("A web page came in place of the image.")
         if length.isdigit() and int(length) > self._max_bytes:
             return self._too_large()
         return None
@@ -144,3 +160,33 @@ class Downloader:
 
     def _too_large(self) -> ImageTooLarge:
         return ImageTooLarge(f"The picture is larger than {self._max_bytes:,} bytes.")
+
+
+def _refusal(response: httpx.Response, host: str) -> JobError:
+    """Return what a status other than 200 means."""
+    status = response.status_code
+    if status in GONE:
+        return ImageExpired(f"The URL of the image is not served (status {status}).")
+    if status not in _AWAY:
+        return FetchFailed(f"The host of the image answered with status {status}.")
+    asked = response.headers.get("retry-after")
+    return ImageHostDown(
+        f"The host of the image, {host}, answered with status {status}.",
+        host=host,
+        retry_after=retry_after(asked, now=datetime.now(UTC), most=_ASKED_MOST),
+    )
+
+
+def _away(address: httpx.URL, error: httpx.HTTPError) -> ImageHostDown:
+    """Say that nothing was served; the class of the error alone, for its text may hold the URL."""
+    return ImageHostDown(
+        f"The host of the image, {_host_of(address)}, cannot be reached or is too slow "
+        f"({type(error).__name__}).",
+        host=_host_of(address),
+    )
+
+
+def _host_of(address: httpx.URL) -> str:
+    """Return the host, cut, with its port where that is not the usual one of https."""
+    port = "" if address.port is None else f":{address.port}"
+    return f"{address.host[:100]}{port}"

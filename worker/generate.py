@@ -16,8 +16,16 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from shared import metrics
-from shared.errors import ImageExpired, Internal, JobError, LostLease, UnknownOutcome
+from shared.errors import (
+    ImageExpired,
+    ImageNotReady,
+    Internal,
+    JobError,
+    LostLease,
+    UnknownOutcome,
+)
 from shared.jobs import Answer, Image, Job, State
+from shared.provider_keys import NO_KEY
 from shared.storage import object_name
 from shared.store import moves
 from shared.store.call import Call
@@ -27,7 +35,7 @@ from shared.tracing.spans import NOTHING, Fact, Kind, Span, Tracer
 from worker import notes
 from worker.leases import Held, Leases
 from worker.picture import Picture, inspect
-from worker.policy import Failed, decide
+from worker.policy import Failed, answer_age_seconds, decide
 from worker.provider import Stopped
 from worker.room import Room
 from worker.waiting import claim_when_open
@@ -57,15 +65,15 @@ def do_next_job(room: Room) -> bool:
 
 def _claim(room: Room, *, apart: bool) -> tuple[Claim | None, int]:
     """Claim a job, and tell when it was asked for, in milliseconds since 1970."""
-    lease, keys = room.settings.lease_seconds, list(room.keys)
+    lease, keys = room.settings.lease_seconds, room.keys
     asked_at = 0
 
     def ask(nonce: str) -> Call[Claim | moves.Closed | None]:
         nonlocal asked_at
         asked_at = _now_ms()
-        return moves.claim(nonce, lease_seconds=lease, key_ids=keys, apart=apart)
+        return moves.claim(nonce, lease_seconds=lease, keys=keys, apart=apart)
 
-    return claim_when_open(room, ask), asked_at
+    return claim_when_open(room, QUEUE, ask), asked_at
 
 
 def _attempt(room: Room, leases: Leases, claim: Claim, asked_at: int) -> None:
@@ -154,19 +162,28 @@ class Attempt:
         return image, fetched - began, time.monotonic() - fetched
 
     def _fetch(self, answer: Answer) -> bytes:
-        """Fetch the picture; where its address is over, ask the provider's record for another."""
+        """Fetch the image; where its URL is not served, ask the provider's record for another.
+
+        Raises ImageNotReady where none is served, and the answer is so new that it may be soon.
+        """
         try:
             return self.room.downloader.fetch(answer.url)
-        except ImageExpired:
-            fresh = self._look_up(answer.record_id)
-            if fresh is None:
-                raise
-        return self.room.downloader.fetch(fresh.url)
+        except ImageExpired as error:
+            expired = error
+        fresh = self._look_up(answer.record_id)
+        if fresh is not None and fresh.url != answer.url:
+            try:
+                return self.room.downloader.fetch(fresh.url)
+            except ImageExpired as error:
+                expired = error
+        if answer_age_seconds(self.claim.job) < self.room.settings.image_settle_seconds:
+            raise ImageNotReady("The URL of the image is new and not served yet.") from expired
+        raise expired
 
     def _look_up(self, record_id: str | None) -> Answer | None:
         """Ask, for free, what became of an earlier call; any key may."""
-        key = self.room.keys.get(self.claim.key_id) or next(iter(self.room.keys.values()))
-        return self.room.provider.look_up(record_id, key=key) if record_id else None
+        key = self.claim.key if self.claim.key is not NO_KEY else self.room.keys[0]
+        return self.room.provider.look_up(record_id, key=key.secret) if record_id else None
 
     def _buy(self) -> Answer:
         """Ask the provider for the picture, and keep its answer before anything else is done."""
@@ -183,7 +200,7 @@ class Attempt:
         return answer
 
     def _ask(self) -> Answer:
-        job, key = self.claim.job, self.room.keys[self.claim.key_id]
+        job, key = self.claim.job, self.claim.key
         # 1min.ai is not told of the trace: what it has to do with others is not its business
         with (
             metrics.PROVIDER_REQUEST_SECONDS.time(),
@@ -191,7 +208,7 @@ class Attempt:
         ):
             try:
                 answer = self._look_up(job.pending_record) or self.room.provider.generate(
-                    job.spec.model, job.spec.input, key=key, on_submitted=self._note_record
+                    job.spec.model, job.spec.input, key=key.secret, on_submitted=self._note_record
                 )
             except JobError as error:
                 metrics.PROVIDER_REQUESTS.labels(error.code.value).inc()
@@ -245,12 +262,18 @@ class Attempt:
     def _decide(self, error: JobError) -> Again | Failed:
         job = self.claim.job
         recorded = self.recorded.is_set() or job.pending_record is not None
-        return decide(job, error, key_id=self.claim.key_id, recorded=recorded)
+        return decide(job, error, key=self.claim.key, recorded=recorded)
 
     def _move(self, error: JobError, outcome: Again | Failed) -> Call[None]:
         if isinstance(outcome, Again):
             return moves.retry(self.claim, error, outcome)
-        return moves.fail(self.claim, outcome.error, unknown=outcome.unknown, lesson=outcome.lesson)
+        return moves.fail(
+            self.claim,
+            outcome.error,
+            unknown=outcome.unknown,
+            signal=outcome.signal,
+            forget_answer=outcome.forget_answer,
+        )
 
     def _tell(self, error: JobError, outcome: Again | Failed) -> None:
         self.span.note(outcome="retried" if isinstance(outcome, Again) else "failed")
@@ -274,6 +297,6 @@ class Attempt:
         error = UnknownOutcome("The worker had to stop before the provider answered.")
         outcome = self._decide(error)
         # that we stop says nothing about the provider
-        outcome = replace(outcome, lesson=moves.NOTHING)
+        outcome = replace(outcome, signal=moves.NO_SIGNAL)
         self.room.store.run(self._move(error, outcome))
         self._tell(error, outcome)

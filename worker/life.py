@@ -5,7 +5,6 @@ What is then still held is given back, and the process leaves by `os._exit`: Cel
 would wait for ever.
 """
 
-import hashlib
 import os
 import socket
 import threading
@@ -69,7 +68,7 @@ def build_room(settings: Settings, scripts: Scripts, queues: Sequence[str]) -> R
         downloader=Downloader.from_settings(settings),
         sender=Sender.from_settings(settings),
         view=View(settings.public_url, signing_key(client)),
-        keys={key_id(key): key for key in settings.onemin_keys},
+        keys=settings.onemin_keys,
         worker=worker,
         leases={
             queue: Leases(
@@ -84,11 +83,6 @@ def build_room(settings: Settings, scripts: Scripts, queues: Sequence[str]) -> R
         tracer=open_tracer(settings, "worker"),
         stopping=stopping,
     )
-
-
-def key_id(key: str) -> str:
-    """Name a provider key in Redis, in metrics and in logs without telling it."""
-    return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 #: Opens what the threads share, from the settings, the scripts and the queues served.

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from shared.errors import FetchFailed, ImageTooLarge
+from shared.errors import ImageDamaged, ImageTooLarge
 from shared.models import RATIOS
 
 # The cap on pixels is ours and is checked on the header, before anything is decoded. Pillow's own
@@ -59,7 +59,7 @@ class Picture:
 def inspect(data: bytes, asked: Mapping[str, Any], *, max_pixels: int) -> Picture:
     """Tell what `data` is and where it differs from the model's input `asked`.
 
-    Raises FetchFailed where it is no whole picture (fetched again, it may be), ImageTooLarge over
+    Raises ImageDamaged where it is no whole picture (fetched again, it may be), ImageTooLarge over
     `max_pixels`.
     """
     canvas = _webp_canvas(data)
@@ -81,9 +81,9 @@ def _opened(data: bytes) -> Image.Image:
     try:
         return Image.open(BytesIO(data), formats=list(KINDS))
     except UnidentifiedImageError:
-        raise FetchFailed(_what_else(data)) from None
+        raise ImageDamaged(_what_else(data)) from None
     except Exception as error:  # Pillow raises what its parsers stumble over, of any class
-        raise FetchFailed("The picture cannot be read: it is damaged.") from error
+        raise ImageDamaged("The picture cannot be read: it is damaged.") from error
 
 
 def _what_else(data: bytes) -> str:
@@ -177,7 +177,7 @@ def _decoded_warnings(image: Image.Image) -> tuple[str, ...]:
     try:
         bands = image.convert("RGB").split()
     except Exception as error:  # as on opening
-        raise FetchFailed("The picture cannot be decoded: it is cut short or damaged.") from error
+        raise ImageDamaged("The picture cannot be decoded: it is cut short or damaged.") from error
     return ("flat",) if all(_spread(band) <= FLAT_SPREAD for band in bands) else ()
 
 

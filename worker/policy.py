@@ -8,12 +8,18 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
 from shared.errors import (
     ContentRejected,
+    EndpointMissing,
     FetchFailed,
+    ImageDamaged,
     ImageExpired,
+    ImageHostDown,
+    ImageHostForbidden,
     ImageInvalid,
+    ImageNotReady,
     Internal,
     JobError,
     ModelGone,
@@ -27,9 +33,10 @@ from shared.errors import (
     UnknownOutcome,
 )
 from shared.jobs import Change, Job, OnUnknown, State
-from shared.store.moves import ALIVE, DOWN, GONE, NOTHING, Again, Lesson
+from shared.provider_keys import ProviderKey
+from shared.store.moves import NO_SIGNAL, REGENERATED, Again, Signal
 
-#: Gives a number from 0 to 1 each time.
+#: Returns a number from 0 to 1 each time.
 Chance = Callable[[], float]
 
 #: Waits before the next attempt double from the first to the last of these, in seconds.
@@ -37,17 +44,24 @@ BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 60.0
 #: Even the luckiest waits this long.
 BACKOFF_LEAST_SECONDS = 0.05
-#: How long the queue is held when the provider says "too fast" without saying for how long. A
+#: How long a key is held when the provider says "too fast" without saying for how long. A
 #: random part of it is added, to this and to what the provider says.
 BUSY_SECONDS = 1.0
-#: How often an account without credits is probed.
+#: How often a team without credits is probed.
 CREDITS_PROBE_SECONDS = 30.0
-#: How long no new picture is bought after the storage failed; what is bought is tried again.
+#: How long a model is held whose calls find no such endpoint at the provider's address.
+ENDPOINT_HOLD_SECONDS = 30.0
+#: How long no new image is bought after the storage failed; what is paid is stored later.
 #: Above the time that an attempt at a dead storage takes, else the hold would run out meanwhile;
-#: the first picture that is stored ends it.
+#: the first image that is stored ends it.
 STORAGE_HOLD_SECONDS = 30.0
 STORAGE_AGAIN_SECONDS = 5.0
-#: A picture that does not come over whole is fetched this often before it counts as invalid.
+#: A paid image whose host is away is fetched later, after waits that double up to this: half of
+#: `IMAGE_HOLD_MS` (`shared.store.scripts`), so that those that wait keep new calls held.
+IMAGE_LATER_MOST_SECONDS = 30.0
+#: Fetches of an image that is not served yet, after which that holds new calls.
+NOT_READY_FETCHES = 3
+#: An image that does not come over whole is fetched this often before it counts as invalid.
 FETCHES = 3
 #: What asked-for waits are cut to; "0" would have us ask again and again without a pause.
 HOLD_LEAST_SECONDS = 0.5
@@ -56,92 +70,100 @@ RETRY_AFTER_MOST_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The job ends, because of `error`."""
+    """The job ends, because of `error`.
+
+    `forget_answer`: the provider's answer is of no use, so that a retry has to buy again.
+    """
 
     error: JobError
     unknown: bool = False
-    lesson: Lesson = NOTHING
+    signal: Signal = NO_SIGNAL
+    forget_answer: bool = False
 
 
 def decide(
     job: Job,
     error: JobError,
     *,
-    key_id: str,
+    key: ProviderKey,
     recorded: bool = False,
     chance: Chance = random.random,
 ) -> Again | Failed:
-    """Say what becomes of `job` (as it was claimed) after `error`; `key_id` is the key it used.
+    """Return what becomes of `job` (as it was claimed) after `error`; `key` is the key it used.
 
     `recorded`: the provider has a record of the call, so what became of it can be looked up.
-    `chance` spreads the waits: it gives a number from 0 to 1 each time.
+    `chance` spreads the waits: it returns a number from 0 to 1 each time.
     """
-    lesson = lesson_of(error, key_id=key_id, chance=chance)
+    signal = signal_for(job, error, key=key, chance=chance)
     if isinstance(error, UnknownOutcome | ProviderTimeout):
         if recorded and job.attempt < job.max_attempts:
-            return Again(_backoff(job.attempt, chance), lesson=lesson)
-        return _unknown(job, error, lesson, chance)
+            return Again(_backoff(job.attempt, chance), signal=signal, key_failed=True)
+        return _unknown(job, error, signal, chance)
     if isinstance(error, ImageExpired):
-        return Again(0, regenerate=True) if _has_spare_call(job) else Failed(error)
+        if _has_spare_call(job):
+            return Again(0, regenerate=True, signal=signal)
+        return Failed(error, signal=signal, forget_answer=True)
     if not error.retryable or _is_last(job, error):
-        return Failed(_named(error), lesson=lesson)
-    return Again(_wait(job, error, chance), give_back=not error.costs_attempt, lesson=lesson)
+        return Failed(_named(error), signal=signal, forget_answer=isinstance(error, ImageDamaged))
+    return Again(
+        _wait(job, error, chance),
+        give_back=not error.costs_attempt,
+        signal=signal,
+        key_failed=isinstance(error, ProviderDown),
+    )
 
 
-def lesson_of(error: JobError, *, key_id: str, chance: Chance = random.random) -> Lesson:
-    """Say what an error taught about the provider or the storage."""
-    if isinstance(error, ProviderAuth):
-        return Lesson.dead_key(key_id)
-    seconds = _HOLDS.get(type(error))
-    if seconds is not None:
-        asked = error.retry_after if error.retry_after is not None else seconds
-        held = min(max(asked, HOLD_LEAST_SECONDS), RETRY_AFTER_MOST_SECONDS)
-        return _hold(error, held + _spread(error, chance))
-    return _LESSONS.get(type(error), NOTHING)
+def signal_for(
+    job: Job, error: JobError, *, key: ProviderKey, chance: Chance = random.random
+) -> Signal:
+    """Return what an error taught about the provider, its keys and models, or the storage."""
+    if isinstance(error, ProviderBusy):
+        # others were told to wait as long; what the provider named stays the least
+        return Signal.hold_key(key, _asked(error, BUSY_SECONDS) + BUSY_SECONDS * chance())
+    if isinstance(error, ImageNotReady) and _tries_to_fetch(job) >= NOT_READY_FETCHES:
+        return Signal.unfetched("")
+    build = _SIGNALS.get(type(error))
+    return build(error, key) if build else NO_SIGNAL
 
 
-def _spread(error: JobError, chance: Chance) -> float:
-    """Give the seconds added to a hold for "too fast": others were told to wait as long.
-
-    Equal jitter where the provider named no time; what it named stays the least.
-    """
-    return BUSY_SECONDS * chance() if isinstance(error, ProviderBusy) else 0
+def _without_credits(error: ProviderCredits, key: ProviderKey) -> Signal:
+    seconds = _asked(error, CREDITS_PROBE_SECONDS)
+    return Signal.hold_team(key, seconds, needed=error.needed, has=error.has)
 
 
-_HOLDS: Mapping[type[JobError], float] = {
-    ProviderBusy: BUSY_SECONDS,
-    ProviderCredits: CREDITS_PROBE_SECONDS,
-    StorageDown: STORAGE_HOLD_SECONDS,
-}
-_LESSONS: Mapping[type[JobError], Lesson] = {
-    ProviderDown: DOWN,
-    UnknownOutcome: DOWN,
+def _unfetched(error: ImageHostDown, _: ProviderKey) -> Signal:
+    return Signal.unfetched(error.host)
+
+
+_SIGNALS: Mapping[type[JobError], Callable[[Any, ProviderKey], Signal]] = {
+    ProviderAuth: lambda _, key: Signal.key_dead(key.id),
+    ProviderCredits: _without_credits,
+    StorageDown: lambda error, _: Signal.hold_storage(_asked(error, STORAGE_HOLD_SECONDS)),
+    EndpointMissing: lambda _, __: Signal.hold_model(ENDPOINT_HOLD_SECONDS),
+    ProviderDown: lambda _, key: Signal.failed(key),
+    UnknownOutcome: lambda _, key: Signal.failed(key),
     # still being made when its time was over: it may be billed as well
-    ProviderTimeout: DOWN,
+    ProviderTimeout: lambda _, key: Signal.failed(key),
     # it answered, and understood what it was asked
-    ProviderRejected: ALIVE,
-    ModelGone: GONE,
-    ContentRejected: ALIVE,
+    ProviderRejected: lambda _, key: Signal.healthy(key),
+    ContentRejected: lambda _, key: Signal.healthy(key),
+    ModelGone: lambda _, key: Signal.model_removed(key),
+    ImageHostDown: _unfetched,
+    ImageHostForbidden: _unfetched,
+    ImageExpired: lambda _, __: REGENERATED,
 }
 
 
-def _hold(error: JobError, seconds: float) -> Lesson:
-    if isinstance(error, ProviderCredits) and error.needed is not None and error.has is not None:
-        return Lesson.without_credits(seconds, needed=error.needed, has=error.has)
-    return Lesson.hold(_HELD_AS[type(error)], seconds)
+def _asked(error: JobError, seconds: float) -> float:
+    """Return how long to hold: what was asked for, within bounds, or else `seconds`."""
+    asked = error.retry_after if error.retry_after is not None else seconds
+    return min(max(asked, HOLD_LEAST_SECONDS), RETRY_AFTER_MOST_SECONDS)
 
 
-_HELD_AS: Mapping[type[JobError], str] = {
-    ProviderBusy: "provider_rate",
-    ProviderCredits: "provider_credits",
-    StorageDown: "storage",
-}
-
-
-def _unknown(job: Job, error: JobError, lesson: Lesson, chance: Chance) -> Again | Failed:
+def _unknown(job: Job, error: JobError, signal: Signal, chance: Chance) -> Again | Failed:
     if job.spec.on_unknown is OnUnknown.FAIL or not _has_spare_call(job):
-        return Failed(error, unknown=True, lesson=lesson)
-    return Again(_backoff(job.attempt, chance), unknown=True, lesson=lesson)
+        return Failed(error, unknown=True, signal=signal)
+    return Again(_backoff(job.attempt, chance), unknown=True, signal=signal, key_failed=True)
 
 
 def _has_spare_call(job: Job) -> bool:
@@ -149,7 +171,7 @@ def _has_spare_call(job: Job) -> bool:
 
 
 def _is_last(job: Job, error: JobError) -> bool:
-    if isinstance(error, FetchFailed) and _fetches(job) >= FETCHES:
+    if isinstance(error, FetchFailed | ImageDamaged) and _fetches(job) >= FETCHES:
         return True
     if isinstance(error, Internal) and job.last_trouble is error.code:
         return True
@@ -166,6 +188,17 @@ def _fetches(job: Job) -> int:
     return len({*since, job.attempt})
 
 
+def _tries_to_fetch(job: Job) -> int:
+    """Count how often the image last bought was tried to be fetched, this time too."""
+    return max(sum(change.state is State.FETCHING for change in _since_bought(job)), 1)
+
+
+def answer_age_seconds(job: Job) -> float:
+    """Return how long the provider's answer was kept already when `job` was claimed."""
+    kept = [change.at for change in _since_bought(job) if change.state is State.FETCHING]
+    return ((job.claimed_at or 0) - min(kept)) / 1000 if kept else 0.0
+
+
 def _since_bought(job: Job) -> Iterator[Change]:
     if job.answer is None:
         return iter(())
@@ -177,17 +210,28 @@ def _begins(state: State) -> bool:
 
 
 def _named(error: JobError) -> JobError:
-    """Call a picture that never came over whole what it is in the end: no picture."""
-    return ImageInvalid(str(error)) if isinstance(error, FetchFailed) else error
+    """Call an image that never came over whole what it is in the end: not an image."""
+    return ImageInvalid(str(error)) if isinstance(error, FetchFailed | ImageDamaged) else error
 
 
 def _wait(job: Job, error: JobError, chance: Chance) -> float:
     """Give the seconds to the next attempt: 0 where the gate does the waiting."""
-    if isinstance(error, ProviderBusy | ProviderCredits | ProviderAuth):
+    if isinstance(error, ProviderBusy | ProviderCredits | ProviderAuth | EndpointMissing):
         return 0
+    if isinstance(error, ImageHostForbidden):
+        return IMAGE_LATER_MOST_SECONDS * (0.5 + chance() / 2)
+    if isinstance(error, ImageHostDown | ImageNotReady):
+        return max(_fetch_later(job, chance), error.retry_after or 0)
     if isinstance(error, StorageDown):
         return STORAGE_AGAIN_SECONDS * (0.5 + chance() / 2)
     return max(_backoff(job.attempt, chance), error.retry_after or 0)
+
+
+def _fetch_later(job: Job, chance: Chance) -> float:
+    """Return the seconds to the next fetch of a paid image: doubling, half of it at random."""
+    # the doubling is bounded before it overflows: a host may be away for days
+    most = min(2.0 ** min(_tries_to_fetch(job) - 1, 10), IMAGE_LATER_MOST_SECONDS)
+    return most * (0.5 + chance() / 2)
 
 
 def _backoff(attempt: int, chance: Chance) -> float:

@@ -1,6 +1,7 @@
 """1min.ai over HTTP: ask for a picture, look a record up. What replies mean is `worker.replies`."""
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self, TypeVar
@@ -31,6 +32,9 @@ REPLY_BYTES_MAX = 1_000_000
 POLL_SECONDS = 0.5
 #: A record that never exists: looking it up costs nothing and tells whether a key is alive.
 NO_RECORD = "00000000-0000-0000-0000-000000000000"
+
+#: What a key may consist of: the visible characters of ASCII.
+_SENDABLE = re.compile(r"[!-~]+")
 
 #: What httpx raises before the first byte of the request has left.
 NEVER_SENT = (
@@ -229,6 +233,11 @@ class OneMin:
     def _request(
         self, method: str, path: str, key: str, *, content: bytes | None = None
     ) -> httpx.Request:
+        if not _SENDABLE.fullmatch(key):
+            raise ProviderAuth(
+                "This API key has characters that no HTTP header can carry. Write it into "
+                "DARKROOM_ONEMIN_API_KEY again, as 1min.ai shows it."
+            )
         value = f"Bearer {key}" if self._auth_header.lower() == "authorization" else key
         headers = {self._auth_header: value}
         if content is not None:

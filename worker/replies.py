@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from shared.errors import (
     ContentRejected,
+    EndpointMissing,
     JobError,
     ModelGone,
     ProviderAuth,
@@ -181,10 +182,12 @@ ROWS: tuple[Row, ...] = (
             "the picture may have been made."
         ),
     ),
+    # nobody has looked at the request: a redirect, or a path that nobody serves
     Row(
-        lambda r: r.status < 400,  # noqa: PLR2004
-        lambda r: ProviderDown(
-            f"1min.ai answered with status {r.status}; is DARKROOM_ONEMIN_BASE_URL right?"
+        lambda r: r.status < 400 or r.status in {404, 405},  # noqa: PLR2004
+        lambda r: EndpointMissing(
+            f"1min.ai has no such endpoint (status {r.status}). Set DARKROOM_ONEMIN_BASE_URL to "
+            "the address of its API, https://api.1min.ai."
         ),
     ),
     Row(

@@ -5,8 +5,9 @@ The check is free: the record of an id that nobody has, which a good key may ask
 
 from shared.errors import JobError
 from shared.logs import log
-from shared.store import moves, upkeep
-from shared.store.moves import Lesson
+from shared.provider_keys import ProviderKey
+from shared.store import upkeep
+from shared.store.moves import Signal
 from worker.provider import Stopped
 from worker.room import Room
 
@@ -24,23 +25,23 @@ class Reviver:
         self._room = room
 
     def revive(self) -> None:
-        """Ask about each dead key once; raises StoreError."""
-        gate = self._room.store.run(upkeep.learn(moves.NOTHING))
-        dead = [name.removeprefix(_DEAD) for name in gate if name.startswith(_DEAD)]
-        for key_id in dead:
-            if key_id in self._room.keys and self._lives(key_id):
-                self._room.store.run(upkeep.learn(Lesson.living_key(key_id)))
-                _LOG.warning("provider key is alive again", key_id=key_id)
+        """Register this process' keys, and ask about each dead one once; raises StoreError."""
+        gate = self._room.store.run(upkeep.register_keys(self._room.keys))
+        for key in self._room.keys:
+            if f"{_DEAD}{key.id}" in gate and self._lives(key):
+                self._room.store.run(upkeep.report_signal(Signal.key_alive(key.id)))
+                _LOG.warning("provider key is alive again", key_id=key.id, key=key.masked)
 
-    def _lives(self, key_id: str) -> bool:
+    def _lives(self, key: ProviderKey) -> bool:
         try:
-            self._room.provider.check_key(self._room.keys[key_id])
+            self._room.provider.check_key(key.secret)
         except Stopped:
             return False
         except JobError as error:
             _LOG.error(
-                "provider key is dead: put another into DARKROOM_ONEMIN_API_KEY, or mend this one",
-                key_id=key_id,
+                "provider key is dead: replace it in DARKROOM_ONEMIN_API_KEY",
+                key_id=key.id,
+                key=key.masked,
                 error=str(error),
             )
             return False

@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from shared import metrics
 from shared.errors import StoreError
 from shared.logs import log
+from shared.provider_keys import ProviderKey
+from shared.queue import QueueName
 from shared.settings import Settings
 from shared.storage import ObjectStore
 from shared.store.call import Call
@@ -23,13 +25,13 @@ from worker.send import Sender
 T = TypeVar("T")
 _LOG = log(__name__)
 
-#: A closed gate and an absent Redis are looked at again after this long at most, in seconds.
+#: An absent Redis is looked at again after this long at most, in seconds.
 PATIENCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Room:
-    """One worker process. `keys` has the provider's keys by the id that the store knows them by."""
+    """One worker process; `keys` are the provider's keys that its threads may use."""
 
     settings: Settings
     store: Store
@@ -38,13 +40,17 @@ class Room:
     downloader: Downloader
     sender: Sender
     view: View
-    keys: Mapping[str, str]
+    keys: Sequence[ProviderKey]
     worker: str
     #: by queue, for those that this process serves
     leases: Mapping[str, Leases]
     tracer: Tracer = OFF
     #: held while this process does a job that was lost with its worker before
     apart: threading.Lock = field(default_factory=threading.Lock)
+    #: by queue: held by the one thread of this process that looks whether the gate has opened
+    gate_turns: Mapping[str, threading.Lock] = field(
+        default_factory=lambda: {queue: threading.Lock() for queue in QueueName}
+    )
     #: when this process began, by the monotonic clock
     began: float = field(default_factory=time.monotonic)
     #: set when the process is asked to stop: nothing new is begun

@@ -15,21 +15,38 @@ T = TypeVar("T")
 _LOG = log(__name__)
 
 
-def claim_when_open(room: Room, build: Callable[[str], Call[T | Closed | None]]) -> T | None:
+#: While the gate is closed, one thread of a process asks again this often, in seconds: what is
+#: held is a key or a model most often, and work for another may come at any time.
+GATE_POLL_SECONDS = 0.25
+
+
+def claim_when_open(
+    room: Room, queue: str, build: Callable[[str], Call[T | Closed | None]]
+) -> T | None:
     """Claim with the call that `build` makes of a nonce, waiting while the gate is closed.
 
-    Gives None when there is nothing to do, or when the process is asked to stop. Where it serves
-    another queue too, whose gate may be open, a thread waits once only: the sweep makes the permit
-    good.
+    Returns None when there is nothing to do, or when the process is asked to stop. One thread of
+    a process asks again and again, and the others wait until it is their turn to. Where the
+    process serves another queue too, whose gate may be open, only that one thread waits, and once:
+    the sweep replaces the permits of the others.
     """
-    while not room.stopping.is_set():
-        found = _ask(room, build(uuid.uuid4().hex))
-        if not isinstance(found, Closed):
-            return found
-        room.stopping.wait(min(found.seconds, PATIENCE_SECONDS))
-        if len(room.leases) > 1:
-            break
-    return None
+    found = _ask(room, build(uuid.uuid4().hex))
+    if not isinstance(found, Closed):
+        return found
+    is_shared = len(room.leases) > 1
+    turn = room.gate_turns[queue]
+    if not turn.acquire(blocking=not is_shared):
+        return None
+    try:
+        while not room.stopping.wait(min(found.seconds, GATE_POLL_SECONDS)):
+            found = _ask(room, build(uuid.uuid4().hex))
+            if not isinstance(found, Closed):
+                return found
+            if is_shared:
+                break
+        return None
+    finally:
+        turn.release()
 
 
 def _ask(room: Room, call: Call[T | Closed | None]) -> T | Closed | None:

@@ -1,7 +1,5 @@
 """The queues: how they stand, why they are held, and the switch of each."""
 
-import re
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -13,7 +11,7 @@ from api.problems import not_found
 from api.query import Query
 from shared.queue import QueueName
 from shared.store.operating import pause, resume
-from shared.store.reading import ServiceFacts, facts
+from shared.store.reading import Hold, KeyState, ServiceFacts, facts
 from shared.view import rfc3339
 
 
@@ -56,7 +54,7 @@ async def _answer(parts: Parts, name: QueueName) -> Response:
 
 def queue_shown(now: ServiceFacts, name: QueueName) -> dict[str, Any]:
     """Write how a queue stands; `closed` says why nothing new is given out of it."""
-    paused = now.gate.get(f"paused:{name}")
+    paused = now.paused.get(name.value)
     closed = now.closed if name is QueueName.GENERATE else "paused" if paused else ""
     return {
         "name": name.value,
@@ -64,47 +62,46 @@ def queue_shown(now: ServiceFacts, name: QueueName) -> dict[str, Any]:
         "oldest_age_seconds": now.oldest_age[name],
         "in_flight": now.in_flight[name],
         "paused": paused is not None,
-        "paused_at": rfc3339(int(paused)) if paused else None,
+        "paused_at": rfc3339(paused) if paused else None,
         "closed": closed or None,
     }
 
 
 def gate_shown(now: ServiceFacts) -> dict[str, Any]:
-    """Write the provider's gate: its circuit, what holds it until when, and the keys seen."""
-    gate = now.gate
-    holds = {name: int(value) for name, value in _named(gate, "hold").items()}
-    dead = _named(gate, "dead")
-    living = sorted(set(_named(gate, "tat")) - set(dead))
+    """Write the provider's gate: what is held, why and until when; the keys and models seen."""
     return {
-        "circuit": _circuit(now, holds.get("provider_down", 0)),
-        "failures_in_a_row": int(gate.get("fails", 0)),
-        "credits": {
-            "blocked": now.credits_blocked,
-            "needed": now.credits_needed if "credits:needed" in gate else None,
-            "left": now.credits_left if "credits:has" in gate else None,
-        },
-        "holds": [
-            {"reason": reason, "until": rfc3339(ends)}
-            for reason, ends in sorted(holds.items())
-            if ends > now.now_ms
-        ],
-        "keys": {
-            "living": living,
-            "dead": [{"id": key, "since": rfc3339(int(dead[key]))} for key in sorted(dead)],
-        },
+        "holds": [_hold_shown(hold, now) for hold in now.holds],
+        "keys": [_key_shown(key_id, key, now) for key_id, key in now.keys.items()],
+        "removed_models": sorted(now.gone_models),
+        "paused_models": sorted(now.paused_models),
     }
 
 
-def _circuit(now: ServiceFacts, ends: int) -> str:
-    if "probe:provider_down" in now.gate:
-        return "probing"
-    return "open" if ends > now.now_ms else "closed"
-
-
-def _named(gate: Mapping[str, str], kind: str) -> dict[str, str]:
-    """Give the fields of one kind, without the kind."""
+def _hold_shown(hold: Hold, now: ServiceFacts) -> dict[str, Any]:
     return {
-        re.sub(f"^{kind}:", "", name): value
-        for name, value in gate.items()
-        if name.startswith(f"{kind}:")
+        "reason": hold.reason,
+        "scope": hold.kind or "all",
+        "subject": hold.subject or None,
+        "state": "probing" if hold.is_probing else "active" if hold.is_active else "over",
+        "until": rfc3339(hold.ends_at),
+        "failures_in_a_row": hold.failures,
+        "credits_needed": hold.credits_needed,
+        "credits_left": hold.credits_left,
+        "image_host": (now.image_host or None) if hold.reason == "image_host" else None,
+    }
+
+
+def _key_shown(key_id: str, key: KeyState, now: ServiceFacts) -> dict[str, Any]:
+    """Write a key; `held_by` says why it is not used ('' where it is)."""
+    held = [
+        hold.reason
+        for hold in now.holds
+        if hold.is_active and (hold.kind, hold.subject) in {("key", key_id), ("team", key.team)}
+    ]
+    return {
+        "id": key_id,
+        "masked": key.masked or None,
+        "team": key.team,
+        "dead_since": rfc3339(key.dead_since),
+        "held_by": "provider_auth" if key.dead_since else held[0] if held else None,
     }

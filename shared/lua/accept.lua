@@ -13,7 +13,7 @@ local reused = ARGV[16] ~= ''
 local ask = {
   tenant = tenant, may = dr.may(tenant), now = now, n = reused and 0 or 1, requests = 1,
   credits = reused and 0 or tonumber(ARGV[13]), free = reused, rank = now + C.priority_offset_ms[ARGV[7]],
-  deadline = tonumber(ARGV[5]), max_position = tonumber(ARGV[14]), max_wait = tonumber(ARGV[15]),
+  deadline = tonumber(ARGV[5]), model = ARGV[12], max_position = tonumber(ARGV[14]), max_wait = tonumber(ARGV[15]),
 }
 
 local function accepted(created, rank, reason, eta)
@@ -30,7 +30,7 @@ if ARGV[4] ~= '' then
   if known[1] and redis.call('EXISTS', dr.job_key(known[2])) == 0 then return { 'gone', known[2] } end
   if known[1] then return { 'replayed', known[2] } end
 end
-local fault, _, _, outlook = dr.no_room(ask)
+local fault, position, _, outlook = dr.no_room(ask)
 if fault then return dr.with_rate(fault, ask) end
 -- the copy is the job's from now on; where the trash has it already, it came too late
 if reused and redis.call('ZREM', '{dr}:trash', cjson.decode(ARGV[17]).key) == 0 then
@@ -50,5 +50,4 @@ if ARGV[4] ~= '' then
   redis.call('PEXPIRE', KEYS[2], C.idempotency_ms)
 end
 if reused then return accepted(dr.int(now), -1, '', -1) end
-local rank = redis.call('ZRANK', dr.jobs.ready .. tenant, id)
-return accepted(dr.int(now), rank, outlook.reason, dr.eta(outlook, rank, now, now) or -1)
+return accepted(dr.int(now), position, outlook.reason, dr.eta(outlook, position, now, now) or -1)

@@ -14,7 +14,7 @@ local refused = tries .. ':refused'
 local ask = {
   tenant = tenant, may = dr.may(tenant), now = now, n = count, requests = 1,
   credits = count * ARGV[11], rank = now + C.priority_offset_ms[ARGV[8]],
-  deadline = tonumber(ARGV[6]),
+  deadline = tonumber(ARGV[6]), model = ARGV[10],
 }
 
 -- Gives the jobs of an earlier try; one that is forgotten makes them `gone`.

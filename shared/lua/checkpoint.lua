@@ -2,14 +2,14 @@
 -- Keeps what the provider sold us, before anything is fetched.
 -- KEYS  1 the job
 -- ARGV  1 id  2 fence  3 sources  4 answer (JSON)  5 its record's id ('' none)
---       6 seconds the provider took  7 what its object's key will begin with
+--       6 seconds the provider took  7 what its object's key will begin with  8 signal
 -- Gives 'ok' | 'lost'
 local job, word = dr.held(ARGV[1], ARGV[2], 'checkpoint', ARGV[3])
 if not job then return word end
 local now = dr.now()
 -- it got further than with the workers that were lost: those are not held against it any more
-redis.call('HDEL', KEYS[1], 'pending', 'crashes_here', 'apart')
-dr.learn('alive', now, job.model)
+redis.call('HDEL', KEYS[1], 'pending', 'crashes_here', 'apart', 'failed_key')
+dr.apply_signal(ARGV[8], now, job)
 dr.spend(job, now)
 dr.move(job, 'fetching', now,
   { 'answer', ARGV[4], 'record_id', ARGV[5], 't_provider', ARGV[6], 'object', ARGV[7] })

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Claims the fairest job for one worker thread: first what is bought already, then, where this process
--- does none such, what is set apart; then, if the gate is open, the next of the tenant whose turn it is.
+-- Claims the fairest job for one worker thread: first what is paid already, then, where this process
+-- does none such, what is isolated; then the next, of the models that may be called, of the tenant whose turn it
+-- is, with the usable key that has rested longest. Jobs that are over by now end here on the way.
 -- KEYS  1 the nonce of this claim: the same nonce gets the same job
--- ARGV  1 sources of claim and resume  2 lease (ms)  3 '1': one that is set apart may be claimed
---       4... ids of the provider keys
+-- ARGV  1 sources of claim and resume  2 lease (ms)  3 '1': one that is isolated may be claimed
+--       4... the provider keys: id, or id and team
 -- Gives 'job' id fence key more ('1': there is another to claim) record... | 'closed' reason ms | 'empty'
 local now = dr.now()
 
@@ -11,50 +12,6 @@ local function answer(id, fence, key, more)
   local reply = { 'job', id, fence, key, more and '1' or '' }
   for _, value in ipairs(redis.call('HGETALL', dr.job_key(id))) do reply[#reply + 1] = value end
   return reply
-end
-
--- Takes a job out of a place before all tenants.
-local function draw(place, job)
-  dr.draw(dr.jobs, place, job.id)
-  dr.enter(dr.jobs, job.tenant)
-  return job
-end
-
--- The first that is bought. One without a record is dropped: it would stop every claim to come.
-local function first_bought()
-  local id = redis.call('ZRANGE', dr.jobs.bought, 0, 0)[1]
-  local job = id and dr.job(id)
-  if id and not job then dr.draw(dr.jobs, dr.jobs.bought, id) end
-  return job
-end
-
--- The first of those set apart, if this process may have it now. Those that their tenant's limits stop
--- let the others pass.
-local function first_apart()
-  if ARGV[3] ~= '1' then return nil end
-  for _, id in ipairs(redis.call('ZRANGE', dr.jobs.apart, 0, 19)) do
-    local job = dr.job(id)
-    if not (job and job.state == 'queued' and job.apart) then -- moved on by who knows no such place
-      dr.draw(dr.jobs, dr.jobs.apart, id)
-    elseif job.answer or dr.may_enter(dr.jobs, job.tenant) then
-      return job
-    else
-      redis.call('ZADD', dr.jobs.apart, now + 3600000, id)
-    end
-  end
-end
-
--- The next job for the provider, that set apart before all others; those of a batch that is being
--- canceled end here, a few at a time.
-local function take(apart)
-  for _ = 1, 20 do
-    local id = not apart and dr.take(dr.jobs, now)
-    local job = apart and draw(dr.jobs.apart, apart) or id and dr.job(id)
-    if not job or not dr.doomed(job) then return job end
-    dr.vacate(dr.jobs, job.tenant)
-    dr.cancel(job, now)
-    apart = nil
-  end
 end
 
 local before = redis.call('HMGET', KEYS[1], 'job', 'fence', 'key')
@@ -65,30 +22,111 @@ if before[1] then
   return { 'empty' }
 end
 
+local gate, keys = dr.hash('{dr}:gate') or {}, {}
+for i = 4, #ARGV do
+  local id, team = string.match(ARGV[i], '^(%S+) ?(%S*)$')
+  keys[#keys + 1] = { id = id, team = team ~= '' and team or id }
+end
+
+-- Whether a model may be called; remembers what holds it for the shortest time.
+local held, held_ms
+local function open(model)
+  local reason, left = dr.model_closed(now, gate, model)
+  if reason ~= '' and (not held_ms or left < held_ms) then held, held_ms = reason, left end
+  return reason == ''
+end
+
+-- Takes a job out of a place before all tenants.
+local function draw(place, job)
+  dr.draw(dr.jobs, place, job.id)
+  dr.enter(dr.jobs, job.tenant)
+  return job
+end
+
+-- The first that is paid. One without a record is dropped: it would stop every claim to come.
+local function first_bought()
+  local id = redis.call('ZRANGE', dr.jobs.bought, 0, 0)[1]
+  local job = id and dr.job(id)
+  if id and not job then dr.draw(dr.jobs, dr.jobs.bought, id) end
+  return job
+end
+
+-- The first that is isolated, if this process may have it now. Those that their tenant's limits or their model
+-- stop let the others pass.
+local function first_apart()
+  if ARGV[3] ~= '1' then return nil end
+  for _, id in ipairs(redis.call('ZRANGE', dr.jobs.apart, 0, 19)) do
+    local job = dr.job(id)
+    if not (job and job.state == 'queued' and job.apart) then -- moved on by who knows no such place
+      dr.draw(dr.jobs, dr.jobs.apart, id)
+    elseif job.answer or dr.may_enter(dr.jobs, job.tenant) and open(job.model) then
+      return job
+    else
+      redis.call('ZADD', dr.jobs.apart, now + 3600000, id)
+    end
+  end
+end
+
+-- Ends a job that is not to be called any more: its batch is being canceled, or its deadline has passed.
+local function is_over(job)
+  local late = tonumber(job.deadline) <= now
+  if not late and not dr.doomed(job) then return false end
+  dr.vacate(dr.jobs, job.tenant)
+  if late then
+    dr.expire(job, now)
+  else
+    dr.cancel(job, now)
+  end
+  return true
+end
+
+-- The next job for the provider, the isolated one before all others, and whether it is worth asking again where
+-- there is none: so many that are over are ended at a time.
+local function take(apart)
+  for _ = 1, C.claim_ends do
+    local id = not apart and dr.take(dr.jobs, now, open)
+    local job = apart and draw(dr.jobs.apart, apart) or id and dr.job(id)
+    if not job then return nil, false end
+    if not is_over(job) then return job end
+    apart = nil
+  end
+  return nil, true
+end
+
+-- Says why nothing is claimed, while something waits that could be.
+local function closed(reason, wait)
+  local waiting = tonumber(redis.call('HGET', dr.jobs.state, 'claimable')) or 0
+  return waiting > 0 and { 'closed', reason, dr.int(wait) } or { 'empty' }
+end
+
 local bought, apart = first_bought(), first_apart()
-local job, key, writes = nil, '', nil
+local job, key = nil, nil
 if bought then
   job = draw(dr.jobs.bought, bought)
 elseif apart and apart.answer then
   job = draw(dr.jobs.apart, apart)
 else
-  local keys = {}
-  for i = 4, #ARGV do keys[#keys + 1] = ARGV[i] end
-  local wait
-  key, writes, wait = dr.gate(now, keys)
+  local reason, wait = dr.closed(now, gate)
+  if reason ~= '' then return closed(reason, wait) end
+  key, reason, wait = dr.choose_key(now, gate, keys)
   if not key then
-    local waiting = tonumber(redis.call('HGET', dr.jobs.state, 'claimable')) or 0
-    return waiting > 0 and { 'closed', writes, dr.int(wait) } or { 'empty' }
+    local reply = closed(reason, wait)
+    if reply[1] == 'closed' then dr.note_no_key(now, reason, wait) end
+    return reply
   end
-  job = take(apart)
-  if not job then return { 'empty' } end
-  if #writes > 0 then redis.call('HSET', '{dr}:gate', unpack(writes)) end
+  local more
+  job, more = take(apart)
+  if more then return { 'closed', 'passing', '0' } end
+  if not job then return held and closed(held, held_ms) or { 'empty' } end
+  -- where another key can do it, not that with which it failed
+  if job.failed_key == key.id then key = dr.choose_key(now, gate, keys, key.id) end
+  dr.enter_gate(now, gate, key, job.model, #keys)
 end
 
-local id = job.id
+local id, key_id = job.id, key and key.id or ''
 local fence = redis.call('HINCRBY', dr.job_key(id), 'fence', 1)
 redis.call('ZADD', dr.jobs.leases, now + tonumber(ARGV[2]), id)
-redis.call('HSET', KEYS[1], 'job', id, 'fence', fence, 'key', key)
+redis.call('HSET', KEYS[1], 'job', id, 'fence', fence, 'key', key_id)
 redis.call('PEXPIRE', KEYS[1], 60000)
 local first = job.attempt == '0'
 job.attempt = dr.int(job.attempt + 1)
@@ -100,4 +138,4 @@ end
 dr.move(job, job.answer and 'fetching' or 'claimed', now, fields)
 if first then dr.owe(job, 'job.started', now) end
 local _, more = dr.permit(dr.jobs)
-return answer(id, dr.int(fence), key, more)
+return answer(id, dr.int(fence), key_id, more)

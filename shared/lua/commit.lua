@@ -24,7 +24,7 @@ dr.let_in(ask)
 
 local fields = {}
 for i = 6, #ARGV do fields[#fields + 1] = ARGV[i] end
-redis.call('HDEL', KEYS[1], 'chunks', 'credits', 'deadline', 'priority')
+redis.call('HDEL', KEYS[1], 'chunks', 'credits', 'deadline', 'priority', 'model')
 redis.call('HSET', KEYS[1], 'state', 'committed', 'committed', dr.int(now), 'queued', size, 'running', 0,
   unpack(fields))
 redis.call('HINCRBY', '{dr}:unborn', tenant, -size)

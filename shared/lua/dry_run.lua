@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Says what would become of a job, and writes nothing.
 -- ARGV  1 tenant  2 deadline (ms)  3 priority  4 credits  5 most before it  6 longest wait (ms; 5
---       and 6: '' any)  7 what an identical request is known by ('' not to be reused)
+--       and 6: '' any)  7 what an identical request is known by ('' not to be reused)  8 model
 -- Gives { refusal ('' none), detail, wait, position, eta (ms, -1 not known), reason,
 --         id of the job whose picture would be reused ('' none), rate... }
 local tenant, now = ARGV[1], dr.now()
@@ -10,7 +10,7 @@ local ask = {
   tenant = tenant, may = dr.may(tenant), now = now, n = source and 0 or 1, requests = 1,
   credits = source and 0 or tonumber(ARGV[4]), free = source,
   rank = now + C.priority_offset_ms[ARGV[3]], deadline = tonumber(ARGV[2]),
-  max_position = tonumber(ARGV[5]), max_wait = tonumber(ARGV[6]),
+  model = ARGV[8], max_position = tonumber(ARGV[5]), max_wait = tonumber(ARGV[6]),
 }
 local fault, position, eta, outlook = dr.no_room(ask)
 fault = fault or { '', '', '' }

@@ -8,16 +8,14 @@ local now = dr.now()
 -- How many wait in the fullest of some groups.
 local function deepest(q)
   local most = 0
-  for _, tag in ipairs(redis.call('ZRANGE', q.active, 0, 49)) do
-    most = math.max(most, redis.call('ZCARD', q.ready .. string.sub(tag, 17)))
-  end
+  for _, key in ipairs(dr.next_ready(q, 50)) do most = math.max(most, redis.call('ZCARD', key)) end
   return most
 end
 
 local function facts(q)
   local ready = tonumber(redis.call('HGET', q.state, 'claimable')) or 0
   return { ready + redis.call('ZCARD', q.due), dr.oldest(q, now), redis.call('ZCARD', q.leases),
-    redis.call('ZCARD', q.active), deepest(q) }
+    dr.groups_waiting(q), deepest(q) }
 end
 
 return { dr.int(now), redis.call('HGETALL', '{dr}:counts'), facts(dr.jobs), facts(dr.deliveries),

@@ -37,14 +37,18 @@ function dr.hash(key)
 end
 
 ----------------------------------------------------------------------------------------------
--- The fair queue: start-time fair queueing over groups, one sorted set of ready members a group.
--- Used twice: jobs by tenant, deliveries by receiving host.
---   active        start tag -> group, for groups that have ready members and are below their cap
---   ready:<group> rank -> member      bought  members that need no provider, claimed first
+-- The fair queue: start-time fair queueing over groups. Within a group the ready members of each lane are one
+-- sorted set. Used twice: jobs by tenant, with a lane for each model, so that a model that is held does not
+-- stand in the way of the others; and deliveries by receiving host, all in the lane ''.
+--   active:<lane>          start tag -> group, for groups that have ready members in that lane and may run more
+--   ready:<group>:<lane>   rank -> member
+--   lanes   the lanes with something in active; the sweep takes away those that are empty
+--   bought  members that need no provider, claimed first
 --   apart         members that were lost with their worker: claimed next, but one at a time by each
 --                 process, so that of two of them neither takes the other down
 --   leases        expiry -> member    due     time of the next attempt -> member
---   group:<group> tag, finish, running, drain  state  vt, seq, claimable, bound, claimed, drain
+--   group:<group> tag, start, finish, running, drain, lane:<lane> for each lane with ready members
+--   state         vt, seq, claimable, bound, claimed, drain
 --   held    midnight -> group, for groups that may have used up a budget which holds them
 ----------------------------------------------------------------------------------------------
 
@@ -54,13 +58,16 @@ local function cost(weight) return math.floor(1000000 / weight) end
 local function queue(name, record, list, permit, limits)
   local prefix = '{dr}:q:' .. name .. ':'
   return {
-    active = prefix .. 'active', bought = prefix .. 'bought', apart = prefix .. 'apart', leases = prefix .. 'leases',
-    due = prefix .. 'due', state = prefix .. 'state', ready = prefix .. 'ready:',
+    active = prefix .. 'active:', bought = prefix .. 'bought', apart = prefix .. 'apart', leases = prefix .. 'leases',
+    due = prefix .. 'due', state = prefix .. 'state', ready = prefix .. 'ready:', lanes = prefix .. 'lanes',
     held = prefix .. 'held',
     group = prefix .. 'group:', record = record, list = list, permit = permit,
     limits = limits,
   }
 end
+
+-- The ready members of one lane of a group.
+function dr.ready_key(q, group, lane) return q.ready .. group .. ':' .. (lane or '') end
 
 -- Weight and cap of a tenant, of a receiving host, and the credits of a day that hold a tenant (nil
 -- none do). A weight of nothing would stop the virtual time, one without end would be lost in its
@@ -78,11 +85,29 @@ local function host_limits() return 1, C.host_slots end
 dr.jobs = queue('jobs', dr.job_key, C.generate_list, C.generate_permit, tenant_limits)
 dr.deliveries = queue('deliveries', dr.delivery_key, C.deliver_list, C.deliver_permit, host_limits)
 
--- Takes a group out of those that can be chosen.
-local function withdraw(q, group, tag, waiting)
-  redis.call('ZREM', q.active, tag)
-  redis.call('HDEL', q.group .. group, 'tag')
-  redis.call('HINCRBY', q.state, 'claimable', -waiting)
+local function count_claimable(q, members) redis.call('HINCRBY', q.state, 'claimable', members) end
+
+-- The lanes in which a group has ready members, with how many, and how many in all. `known` is the group's hash.
+local function lanes_of(q, group, known)
+  local lanes, ready = {}, 0
+  for name in pairs(known) do
+    local lane = string.match(name, '^lane:(.*)$')
+    local members = lane and redis.call('ZCARD', dr.ready_key(q, group, lane)) or 0
+    if members > 0 then
+      lanes[lane], ready = members, ready + members
+    elseif lane then
+      redis.call('HDEL', q.group .. group, name)
+      if known.tag then redis.call('ZREM', q.active .. lane, known.tag) end
+    end
+  end
+  return lanes, ready
+end
+
+-- Takes a group with so many ready members out of those that can be chosen.
+local function withdraw(q, group, tag, lanes, ready)
+  for lane in pairs(lanes) do redis.call('ZREM', q.active .. lane, tag) end
+  count_claimable(q, -ready)
+  redis.call('HDEL', q.group .. group, 'tag', 'start')
 end
 
 -- Whether one more of a group may run: it is below its cap, and no budget holds it.
@@ -101,25 +126,33 @@ function dr.may_enter(q, group)
   return may_run(q, group, running, cap, budget)
 end
 
+-- Gives a group its turn, in all its lanes. It starts where its last member ended, but not before the virtual time
+-- `vt`: an idle group gains no credit; nor further on than one member takes it, which it would where its weight has
+-- been raised.
+local function set_turn(q, group, known, lanes, weight, vt, newly)
+  local start = dr.int(math.min(math.max(vt, tonumber(known.finish) or 0), vt + cost(weight)))
+  local tag = dr.tag(q, group, newly)
+  for lane in pairs(lanes) do
+    redis.call('ZADD', q.active .. lane, start, tag)
+    redis.call('SADD', q.lanes, lane)
+  end
+  redis.call('HSET', q.group .. group, 'tag', tag, 'start', start)
+end
+
 -- Makes a group's place agree with the facts: it can be chosen if it has ready members, is below its
--- cap, and no budget holds it. It starts where its last member ended, but not before now: who was
--- idle has saved nothing up; nor further on than one member takes it, which it would where its weight
--- has been raised. A group with nothing to do is forgotten an hour on, and never before.
+-- cap, and no budget holds it. A group with nothing to do is forgotten an hour on, and never before.
 function dr.place(q, group, newly)
   local key = q.group .. group
-  local known = redis.call('HMGET', key, 'tag', 'running', 'finish')
-  local waiting, running = redis.call('ZCARD', q.ready .. group), tonumber(known[2]) or 0
+  local known = dr.hash(key) or {}
+  local lanes, waiting = lanes_of(q, group, known)
+  local running = tonumber(known.running) or 0
   local weight, cap, budget = q.limits(group)
   local can = waiting > 0 and may_run(q, group, running, cap, budget)
-  if can and not known[1] then
-    local vt = tonumber(redis.call('HGET', q.state, 'vt')) or 0
-    local start = math.min(math.max(vt, tonumber(known[3]) or 0), vt + cost(weight))
-    local tag = dr.tag(q, group, newly)
-    redis.call('ZADD', q.active, start, tag)
-    redis.call('HSET', key, 'tag', tag)
-    redis.call('HINCRBY', q.state, 'claimable', waiting)
-  elseif known[1] and not can then
-    withdraw(q, group, known[1], waiting)
+  if can and not known.tag then
+    set_turn(q, group, known, lanes, weight, tonumber(redis.call('HGET', q.state, 'vt')) or 0, newly)
+    count_claimable(q, waiting)
+  elseif known.tag and not can then
+    withdraw(q, group, known.tag, lanes, waiting)
   end
   if waiting == 0 and running == 0 then
     redis.call('PEXPIRE', key, 3600000)
@@ -131,8 +164,8 @@ end
 -- Places a group whose weight or cap was changed: both count from now on, also for what it had to
 -- wait for by the old ones.
 function dr.replace(q, group)
-  local tag = redis.call('HGET', q.group .. group, 'tag')
-  if tag then withdraw(q, group, tag, redis.call('ZCARD', q.ready .. group)) end
+  local known = dr.hash(q.group .. group) or {}
+  if known.tag then withdraw(q, group, known.tag, lanes_of(q, group, known)) end
   dr.place(q, group, true)
 end
 
@@ -145,41 +178,47 @@ function dr.tag(q, group, newly)
   return (newly and '0' or '1') .. string.format('%015.0f', place) .. group
 end
 
--- Makes members ready in their group: `ranked` is rank, member, rank, member.
-function dr.enqueue_all(q, group, ranked)
-  local added = redis.call('ZADD', q.ready .. group, unpack(ranked))
+-- Makes members ready in a lane of their group: `ranked` is rank, member, rank, member.
+function dr.enqueue_all(q, group, ranked, lane)
+  lane = lane or ''
+  local ready, key = dr.ready_key(q, group, lane), q.group .. group
+  local added = redis.call('ZADD', ready, unpack(ranked))
   if added == 0 then return end
-  if redis.call('HEXISTS', q.group .. group, 'tag') == 1 then
-    redis.call('HINCRBY', q.state, 'claimable', added)
+  local known = redis.call('HMGET', key, 'tag', 'start', 'lane:' .. lane)
+  if not known[3] then
+    redis.call('HSET', key, 'lane:' .. lane, 1)
+    if known[1] then
+      redis.call('ZADD', q.active .. lane, known[2], known[1])
+      redis.call('SADD', q.lanes, lane)
+    end
+  end
+  if known[1] then
+    count_claimable(q, added)
   else
     dr.place(q, group, true)
   end
 end
 
-function dr.enqueue(q, group, member, rank) dr.enqueue_all(q, group, { rank, member }) end
+function dr.enqueue(q, group, member, rank, lane) dr.enqueue_all(q, group, { rank, member }, lane) end
 
 -- Makes a member ready in a place before all groups: q.bought or q.apart.
 function dr.enqueue_before(q, place, member, rank)
-  if redis.call('ZADD', place, rank, member) == 1 then
-    redis.call('HINCRBY', q.state, 'claimable', 1)
-  end
+  if redis.call('ZADD', place, rank, member) == 1 then count_claimable(q, 1) end
 end
 
 -- Takes a member out of a place before all groups; says whether it was there.
 function dr.draw(q, place, member)
   if redis.call('ZREM', place, member) == 0 then return false end
-  redis.call('HINCRBY', q.state, 'claimable', -1)
+  count_claimable(q, -1)
   return true
 end
 
 -- Takes a member that is not running out of wherever it waits.
-function dr.dequeue(q, group, member)
+function dr.dequeue(q, group, member, lane)
   redis.call('ZREM', q.due, member)
   if dr.draw(q, q.bought, member) or dr.draw(q, q.apart, member) then return end
-  if redis.call('ZREM', q.ready .. group, member) == 1 then
-    if redis.call('HEXISTS', q.group .. group, 'tag') == 1 then
-      redis.call('HINCRBY', q.state, 'claimable', -1)
-    end
+  if redis.call('ZREM', dr.ready_key(q, group, lane), member) == 1 then
+    if redis.call('HEXISTS', q.group .. group, 'tag') == 1 then count_claimable(q, -1) end
     dr.place(q, group, false)
   end
 end
@@ -190,19 +229,79 @@ function dr.enter(q, group)
   dr.place(q, group, false)
 end
 
--- Takes the fairest ready member and gives its group too, or nil. The group pays one unit over its
--- weight.
-function dr.take(q, now)
-  local first = redis.call('ZRANGE', q.active, 0, 0, 'WITHSCORES')
-  if not first[1] then return nil end
-  local tag, start = first[1], tonumber(first[2])
-  local group = string.sub(tag, 17)
-  local member = redis.call('ZPOPMIN', q.ready .. group)[1]
-  local finish = start + cost((q.limits(group)))
-  withdraw(q, group, tag, 1 + redis.call('ZCARD', q.ready .. group))
-  redis.call('HSET', q.state, 'vt', dr.int(start), 'claimed', dr.int(now))
-  redis.call('HSET', q.group .. group, 'finish', dr.int(finish))
-  dr.enter(q, group)
+-- The rank of the first of a group's lane.
+local function first_rank(q, turn)
+  local first = redis.call('ZRANGE', dr.ready_key(q, turn.group, turn.lane), 0, 0, 'WITHSCORES')
+  return tonumber(first[2])
+end
+
+-- Whether one turn comes before another: it starts earlier; of one group, what has waited longest does.
+local function comes_before(q, one, other)
+  if one.start ~= other.start then return one.start < other.start end
+  if one.tag ~= other.tag then return one.tag < other.tag end
+  return first_rank(q, one) < first_rank(q, other)
+end
+
+-- The group whose turn it is, over the lanes for which `open` (nil: all are) says yes.
+function dr.next_turn(q, open)
+  local found
+  for _, lane in ipairs(redis.call('SMEMBERS', q.lanes)) do
+    local first = (not open or open(lane)) and redis.call('ZRANGE', q.active .. lane, 0, 0, 'WITHSCORES') or {}
+    if first[1] then
+      local turn = { lane = lane, tag = first[1], start = tonumber(first[2]), group = string.sub(first[1], 17) }
+      if not found or comes_before(q, turn, found) then found = turn end
+    end
+  end
+  return found
+end
+
+-- Takes away the lanes in which nothing can be claimed.
+function dr.drop_empty_lanes(q)
+  for _, lane in ipairs(redis.call('SMEMBERS', q.lanes)) do
+    if redis.call('EXISTS', q.active .. lane) == 0 then redis.call('SREM', q.lanes, lane) end
+  end
+end
+
+-- How many groups have something that can be claimed; one with ready members in several lanes counts in each.
+function dr.groups_waiting(q)
+  local groups = 0
+  for _, lane in ipairs(redis.call('SMEMBERS', q.lanes)) do groups = groups + redis.call('ZCARD', q.active .. lane) end
+  return groups
+end
+
+-- The ready members of the groups that are next, so many of each lane, as keys.
+function dr.next_ready(q, most)
+  local keys = {}
+  for _, lane in ipairs(redis.call('SMEMBERS', q.lanes)) do
+    for _, tag in ipairs(redis.call('ZRANGE', q.active .. lane, 0, most - 1)) do
+      keys[#keys + 1] = dr.ready_key(q, string.sub(tag, 17), lane)
+    end
+  end
+  return keys
+end
+
+-- Takes the fairest ready member of the lanes for which `open` (nil: all are) says yes, and gives its group
+-- too, or nil. The group pays one unit over its weight. One that waited in a closed lane has saved nothing up.
+function dr.take(q, now, open)
+  local turn = dr.next_turn(q, open)
+  if not turn then return nil end
+  local group, key = turn.group, q.group .. turn.group
+  local member = redis.call('ZPOPMIN', dr.ready_key(q, group, turn.lane))[1]
+  local known, vt = dr.hash(key), math.max(turn.start, tonumber(redis.call('HGET', q.state, 'vt')) or 0)
+  local lanes, ready = lanes_of(q, group, known)
+  local weight, cap, budget = q.limits(group)
+  local running = (tonumber(known.running) or 0) + 1
+  known.finish = dr.int(vt + cost(weight))
+  redis.call('HSET', q.state, 'vt', dr.int(vt), 'claimed', dr.int(now))
+  redis.call('HSET', key, 'finish', known.finish, 'running', running)
+  for lane in pairs(lanes) do redis.call('ZREM', q.active .. lane, turn.tag) end
+  if ready > 0 and may_run(q, group, running, cap, budget) then
+    count_claimable(q, -1)
+    set_turn(q, group, known, lanes, weight, vt, false)
+  else
+    count_claimable(q, -1 - ready)
+    redis.call('HDEL', key, 'tag', 'start')
+  end
   return member, group
 end
 
@@ -242,7 +341,7 @@ function dr.status(state) return STATUS[state] or state end
 local KNOWN = {
   'tenant', 'state', 'fence', 'version', 'run', 'attempt', 'max_attempts', 'created', 'priority',
   'hist', 'last', 'on_unknown', 'answer', 'object', 'pending', 'arrived', 'hook_events', 'hook_host',
-  'promised', 'batch', 'model', 'apart', 'started',
+  'promised', 'batch', 'model', 'apart', 'started', 'deadline', 'failed_key',
 }
 
 -- The fields that decide moves, or nil where there is no such job. One of a batch that is not laid
@@ -373,7 +472,7 @@ function dr.make_ready(job)
   elseif job.answer then
     dr.enqueue_before(dr.jobs, dr.jobs.bought, job.id, dr.rank(job))
   else
-    dr.enqueue(dr.jobs, job.tenant, job.id, dr.rank(job))
+    dr.enqueue(dr.jobs, job.tenant, job.id, dr.rank(job), job.model)
   end
   dr.permit(dr.jobs)
 end
@@ -391,7 +490,7 @@ end
 function dr.finish(job, state, now, fields)
   if state ~= 'succeeded' then dr.discard(job, now) end
   if dr.leave(dr.jobs, job.tenant, job.id) then dr.drained(job, now) end
-  dr.dequeue(dr.jobs, job.tenant, job.id)
+  dr.dequeue(dr.jobs, job.tenant, job.id, job.model)
   dr.unpromise(job)
   redis.call('HDEL', dr.job_key(job.id), 'due')
   redis.call('ZREM', '{dr}:deadlines', job.id)
@@ -409,6 +508,14 @@ function dr.fail(job, now, code, message, retryable)
   dr.mark(job, 'error', code)
   dr.finish(job, 'failed', now,
     { 'error_code', code, 'error_message', message, 'error_retryable', retryable })
+end
+
+-- Ends a job whose deadline has passed, outside of a worker's attempt.
+function dr.expire(job, now)
+  job.last = 'expire'
+  if job.pending then dr.spend(job, now) end
+  dr.fail(job, now, 'deadline_exceeded', 'The deadline passed before the image was there.', '1')
+  dr.count_end(job, now, 'deadline_exceeded')
 end
 
 -- Ends a job that nobody wants any more.
@@ -450,11 +557,10 @@ end
 function dr.again(job, now, deadline, mark, requests)
   local key = dr.job_key(job.id)
   local known = redis.call('HMGET', key, 'error_code', 'unknown', 'regenerated', 'credits')
-  -- what was bought and not found wanting is not bought again
-  local wanting = dr.among(known[1] or '', 'image_invalid image_too_large image_expired')
-  local bought = job.answer and not wanting
+  -- the answer of a job that is paid is kept as long as its image may be had: it is fetched, not bought again
+  local bought = job.answer
   local ask = {
-    tenant = job.tenant, may = dr.may(job.tenant), now = now, n = 1, requests = requests,
+    tenant = job.tenant, may = dr.may(job.tenant), now = now, n = 1, requests = requests, model = job.model,
     credits = not bought and tonumber(known[4]) or 0, free = bought,
     rank = now + C.priority_offset_ms[job.priority], deadline = deadline,
   }
@@ -463,18 +569,17 @@ function dr.again(job, now, deadline, mark, requests)
   dr.let_in(ask)
   if ask.credits > 0 then redis.call('HSET', key, 'promised', known[4]) end
   if known[1] then dr.unmark(job, 'error', known[1]) end
-  if wanting then
-    redis.call('HDEL', key, 'answer', 'object')
-    job.answer = nil
-  elseif job.answer then
+  if job.answer then
     -- under another name: the trash may be about to delete what was stored under the old one
     local answer = cjson.decode(job.answer)
     answer.object_name = answer.object_name .. '.' .. dr.int(job.run + 1)
     redis.call('HSET', key, 'answer', cjson.encode(answer), 'object', answer.object_name)
+  else
+    redis.call('HDEL', key, 'object')
   end
   redis.call('HDEL', key, 'error_code', 'error_message', 'error_retryable', 'why_code',
     'why_message', 'pending', 'started', 'claimed', 'finished', 'expires', 'crashes',
-    'crashes_here', 'apart', 't_provider', 't_download', 't_store')
+    'crashes_here', 'apart', 'failed_key', 't_provider', 't_download', 't_store')
   job.apart = nil
   redis.call('ZREM', '{dr}:expiries', job.id)
   redis.call('ZADD', '{dr}:deadlines', now + deadline, job.id)
@@ -498,150 +603,6 @@ function dr.requeue(job, now, wait, fields)
   end
   dr.move(job, 'queued', now, fields)
   if wait == 0 then dr.make_ready(job) else dr.permit(dr.jobs) end
-end
-
-----------------------------------------------------------------------------------------------
--- The provider's gate
-----------------------------------------------------------------------------------------------
-
-local HOLDS = { 'storage', 'provider_credits', 'provider_down', 'provider_rate' }
--- So long after a claim that had no living key it still counts that there is none: claims that wait
--- are made anew every second.
-local KEYLESS_MS = 5000
-
--- Why the gate is closed and for how many milliseconds; '' where it is open.
-function dr.closed(now, gate)
-  if gate['paused:generate'] then return 'paused', 1000 end
-  for _, reason in ipairs(HOLDS) do
-    local ends = tonumber(gate['hold:' .. reason])
-    if ends and ends > now then return reason, ends - now end
-  end
-  return '', 0
-end
-
--- Why no new call is made, for whoever reads a job: the gate, or that no key lives.
-function dr.why_closed(now)
-  local gate = dr.hash('{dr}:gate') or {}
-  local reason = dr.closed(now, gate)
-  if reason == '' and (tonumber(gate.keyless) or 0) > now then return 'provider_auth' end
-  return reason
-end
-
--- The living provider key that has rested longest, and when it may be used again.
-function dr.freshest(gate, keys)
-  local key, tat
-  for _, id in ipairs(keys) do
-    local at = tonumber(gate['tat:' .. id]) or 0
-    if not gate['dead:' .. id] and (not tat or at < tat) then key, tat = id, at end
-  end
-  return key, tat
-end
-
--- Asks whether a new call may be made now, with one of the keys named. Returns nil, why and for how
--- many milliseconds; or the key and what to write to the gate once a job is really taken.
--- A hold whose time is over lets one claim through as a probe and stays for a while for the rest.
--- The rate is GCRA by key.
-function dr.gate(now, keys)
-  local gate = dr.hash('{dr}:gate') or {}
-  local reason, wait = dr.closed(now, gate)
-  if reason ~= '' then return nil, reason, wait end
-  local key, tat = dr.freshest(gate, keys)
-  if not key then
-    -- only who claims knows the keys; whoever reads a job learns it here
-    redis.call('HSET', '{dr}:gate', 'keyless', dr.int(now + KEYLESS_MS))
-    return nil, 'provider_auth', 1000
-  end
-  local writes = gate.keyless and { 'keyless', '0' } or {}
-  for _, held in ipairs(HOLDS) do
-    if gate['hold:' .. held] then
-      writes[#writes + 1] = 'hold:' .. held
-      writes[#writes + 1] = dr.int(now + C.probe_ms)
-      writes[#writes + 1] = 'probe:' .. held
-      writes[#writes + 1] = '1'
-    end
-  end
-  local early = tat - C.rate_burst * C.rate_interval_ms - now
-  if early > 0 then return nil, 'provider_rate', math.ceil(early) end
-  if C.rate_interval_ms > 0 or #keys > 1 then
-    writes[#writes + 1] = 'tat:' .. key -- not in whole milliseconds: the rest would add up
-    writes[#writes + 1] = string.format('%.3f', math.max(tat, now) + C.rate_interval_ms)
-  end
-  return key, writes
-end
-
--- Holds new calls until a time. It is never shortened, but by what a probe has found.
-function dr.hold(reason, ends)
-  local known = redis.call('HMGET', '{dr}:gate', 'hold:' .. reason, 'probe:' .. reason)
-  if not known[2] and tonumber(known[1] or 0) > ends then return end
-  redis.call('HSET', '{dr}:gate', 'hold:' .. reason, dr.int(ends))
-  redis.call('HDEL', '{dr}:gate', 'probe:' .. reason)
-end
-
-function dr.free(reason)
-  redis.call('HDEL', '{dr}:gate', 'hold:' .. reason, 'probe:' .. reason)
-  if reason == 'provider_credits' then
-    redis.call('HDEL', '{dr}:gate', 'credits:needed', 'credits:has')
-  end
-end
-
--- Opens the circuit: once for all the calls that were out then, again when a probe fails.
-local function trip(now)
-  local known = redis.call('HMGET', '{dr}:gate', 'hold:provider_down', 'probe:provider_down')
-  if not known[2] and tonumber(known[1] or 0) > now then return end
-  local trips = math.min(redis.call('HINCRBY', '{dr}:gate', 'trips', 1), 6)
-  dr.hold('provider_down', now + 500 * 2 ^ trips)
-end
-
--- A call that went well shows that the provider is up; but that it is not too fast any more, or has
--- credits again, only where it began after the hold did, which the probe alone can have done.
--- A model that was gone is there again.
-local function alive(model)
-  redis.call('HDEL', '{dr}:gate', 'fails', 'trips', 'gone:' .. model)
-  local budget = tonumber(redis.call('HGET', '{dr}:gate', 'budget'))
-  if budget and budget + C.retry_share < C.retry_budget then
-    redis.call('HSET', '{dr}:gate', 'budget', string.format('%.2f', budget + C.retry_share))
-  elseif budget then
-    redis.call('HDEL', '{dr}:gate', 'budget')
-  end
-  dr.free('provider_down')
-  for _, reason in ipairs({ 'provider_credits', 'provider_rate' }) do
-    if redis.call('HEXISTS', '{dr}:gate', 'probe:' .. reason) == 1 then dr.free(reason) end
-  end
-end
-
--- Counts a call that failed. The circuit opens after some in a row, or when failed calls have used
--- up their budget, which those that go well fill again: so they are a small part of all.
-local function down(now)
-  local fails = redis.call('HINCRBY', '{dr}:gate', 'fails', 1)
-  local known = tonumber(redis.call('HGET', '{dr}:gate', 'budget')) or C.retry_budget
-  local budget = math.max(known - 1, 0)
-  redis.call('HSET', '{dr}:gate', 'budget', string.format('%.2f', budget))
-  if fails >= C.circuit_failures or budget == 0 then trip(now) end
-end
-
--- Draws the lesson of one call, of a model ('' none), for all workers: 'alive', 'gone', 'down', 'stored',
--- 'hold <reason> <ms> [<credits needed> <credits left>]', 'dead <key>', 'living <key>'.
-function dr.learn(lesson, now, model)
-  local word, a, b, needed, has = string.match(lesson, '^(%S+) ?(%S*) ?(%S*) ?(%S*) ?(%S*)$')
-  if word == 'alive' then
-    alive(model)
-  elseif word == 'gone' then
-    alive(model)
-    redis.call('HSET', '{dr}:gate', 'gone:' .. model, dr.int(now))
-  elseif word == 'stored' then
-    dr.free('storage')
-  elseif word == 'hold' then
-    dr.hold(a, now + b)
-    if has ~= '' then
-      redis.call('HSET', '{dr}:gate', 'credits:needed', needed, 'credits:has', has)
-    end
-  elseif word == 'dead' then
-    redis.call('HSET', '{dr}:gate', 'dead:' .. a, dr.int(now))
-  elseif word == 'living' then
-    redis.call('HDEL', '{dr}:gate', 'dead:' .. a)
-  elseif word == 'down' then
-    down(now)
-  end
 end
 
 ----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ function dr.accept(asked, now)
   local id, tenant, deadline = asked.id, asked.tenant, now + asked.deadline
   local job = {
     id = id, tenant = tenant, created = now, priority = asked.priority, attempt = '0', run = '1',
-    hook_events = asked.hook_events, hook_host = asked.hook_host,
+    hook_events = asked.hook_events, hook_host = asked.hook_host, model = asked.model,
   }
   local fields = {
     'tenant', tenant, 'created', dr.int(now), 'deadline', dr.int(deadline), 'run', 1, 'fence', 0,

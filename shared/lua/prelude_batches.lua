@@ -18,12 +18,12 @@ function dr.unborn(tenant)
 end
 
 -- What is staged of a batch so far: how many jobs, their credits, and the soonest of their deadlines
--- (ms from the commit) with the priority of the job that has it.
+-- (ms from the commit) with the priority and model of the job that has it.
 function dr.stage(key)
-  local known = redis.call('HMGET', key, 'size', 'credits', 'deadline', 'priority')
+  local known = redis.call('HMGET', key, 'size', 'credits', 'deadline', 'priority', 'model')
   return {
     size = tonumber(known[1]) or 0, credits = tonumber(known[2]) or 0,
-    deadline = tonumber(known[3]) or math.huge, priority = known[4] or C.left_out.priority,
+    deadline = tonumber(known[3]) or math.huge, priority = known[4] or C.left_out.priority, model = known[5] or '',
   }
 end
 
@@ -32,7 +32,7 @@ function dr.asked(tenant, stage, now)
   return {
     tenant = tenant, may = dr.may(tenant), now = now, n = stage.size, requests = 1,
     credits = stage.credits, rank = now + C.priority_offset_ms[stage.priority],
-    deadline = stage.deadline,
+    deadline = stage.deadline, model = stage.model,
   }
 end
 
@@ -50,10 +50,10 @@ end
 -- Lays out staged jobs of one tenant whose batches are committed; tells how many there were. To who
 -- may have read one of them it does not change: only the tenant's feed has news.
 function dr.unfold(ids)
-  local deadlines, ranks, tenant = {}, {}, nil
+  local deadlines, ranked, tenant, count, last = {}, {}, nil, 0, nil
   for _, id in ipairs(ids) do
     local staged, key = dr.staged_key(id), dr.job_key(id)
-    local known = redis.call('HMGET', staged, 'batch', 'tenant', 'priority', 'deadline')
+    local known = redis.call('HMGET', staged, 'batch', 'tenant', 'priority', 'deadline', 'model')
     local committed = known[1] and redis.call('HGET', dr.batch_key(known[1]), 'committed')
     if committed then
       local deadline = dr.int(committed + known[4])
@@ -63,14 +63,16 @@ function dr.unfold(ids)
       dr.tell(tenant, id, 1, 'queued', tonumber(committed))
       deadlines[#deadlines + 1], deadlines[#deadlines + 2] = deadline, id
       local rank = dr.rank({ arrived = committed, priority = known[3] or C.left_out.priority })
-      ranks[#ranks + 1], ranks[#ranks + 2] = rank, id
+      local lane = ranked[known[5]] or {}
+      lane[#lane + 1], lane[#lane + 2] = rank, id
+      ranked[known[5]], count, last = lane, count + 1, id
     end
   end
   if not tenant then return 0 end
   redis.call('ZADD', '{dr}:deadlines', unpack(deadlines))
-  dr.enqueue_all(dr.jobs, tenant, ranks)
-  dr.wake(ranks[2], 1, tenant)
-  return #ranks / 2
+  for model, lane in pairs(ranked) do dr.enqueue_all(dr.jobs, tenant, lane, model) end
+  dr.wake(last, 1, tenant)
+  return count
 end
 
 -- Counts a change of status of one of its jobs in a batch. The end of the last owes the webhook, in

@@ -15,7 +15,7 @@ function dr.oldest(q, now)
   end
   look(q.bought)
   look(q.apart)
-  for _, tag in ipairs(redis.call('ZRANGE', q.active, 0, 49)) do look(q.ready .. string.sub(tag, 17)) end
+  for _, key in ipairs(dr.next_ready(q, 50)) do look(key) end
   return found and dr.int(math.max(now - found, 0)) or ''
 end
 

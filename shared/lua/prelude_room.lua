@@ -14,8 +14,10 @@ local EPSILON = 0.000001 -- sums of fractions of credits are never quite exact
 
 local function rate_key(tenant) return '{dr}:rate:' .. tenant end
 
--- How many of the times kept lie within the last minute.
+-- How many of the times kept lie within the last minute: none where the newest was noted before the clock was put
+-- back.
 local function recent(key, now)
+  if (tonumber(redis.call('LINDEX', key, 0)) or 0) > now + 1000 then return 0 end
   local low, high = 0, redis.call('LLEN', key)
   while low < high do
     local middle = math.floor((low + high) / 2)
@@ -152,16 +154,45 @@ end
 -- Why a job waits, and for how long
 ----------------------------------------------------------------------------------------------
 
--- What stands before all new calls of a tenant: `reason` ('' nothing), whether it is `held` with no
--- end in sight, and the `drain` to reckon with: its own, else an equal share of everybody's.
-function dr.outlook(tenant, now, may)
-  local known = redis.call('HMGET', dr.jobs.group .. tenant, 'running', 'drain')
-  local running = tonumber(known[1]) or 0
-  local reason = dr.why_closed(now)
+-- What stands before all new calls of a tenant, of a model: `reason` ('' nothing), whether it is `held` with no
+-- end in sight, the `drain` to reckon with: its own, else an equal share of everybody's; the `gate` and the tenant's
+-- `group` as they are kept.
+function dr.outlook(tenant, now, may, model)
+  local known, gate = dr.hash(dr.jobs.group .. tenant) or {}, dr.hash('{dr}:gate') or {}
+  local running = tonumber(known.running) or 0
+  local reason = dr.why_closed(now, model, gate)
   local over = dr.over_budget(tenant, running, may.budget, now)
   local held = over or (reason ~= '' and reason ~= 'provider_rate')
   if reason == '' and (over or running >= may.running) then reason = 'tenant_limit' end
-  return { reason = reason, held = held, drain = known[2] }
+  return { reason = reason, held = held, drain = known.drain, gate = gate, group = known }
+end
+
+-- How many ready jobs of a tenant come before this rank, of models other than this one that are not held.
+local function before_in_others(tenant, model, rank, now, outlook)
+  local before = 0
+  for name in pairs(outlook.group) do
+    local lane = string.match(name, '^lane:(.*)$')
+    if lane and lane ~= model and dr.model_closed(now, outlook.gate, lane) == '' then
+      before = before + redis.call('ZCOUNT', dr.ready_key(dr.jobs, tenant, lane), '-inf', rank)
+    end
+  end
+  return before
+end
+
+-- How many ready jobs of a tenant come before a new one of this model and rank.
+local function position_of_new(ask, outlook)
+  local own = redis.call('ZCOUNT', dr.ready_key(dr.jobs, ask.tenant, ask.model), '-inf', ask.rank)
+  return own + before_in_others(ask.tenant, ask.model, ask.rank, ask.now, outlook)
+end
+
+-- How many ready jobs come before this one; nil where it is not ready itself.
+local function position_of(id, job, now, outlook)
+  if job.apart then return redis.call('ZRANK', dr.jobs.apart, id) end
+  if job.answer then return redis.call('ZRANK', dr.jobs.bought, id) end
+  local ready = dr.ready_key(dr.jobs, job.tenant, job.model)
+  local rank = redis.call('ZSCORE', ready, id)
+  return rank and redis.call('ZRANK', ready, id)
+    + before_in_others(job.tenant, job.model, '(' .. rank, now, outlook)
 end
 
 -- In how many milliseconds a member of this rank is claimed, as far as can be told; else nil.
@@ -170,26 +201,26 @@ function dr.eta(outlook, rank, now, since)
   local rate = drain_rate(outlook.drain, now, since)
   if not rate then
     local all = drain_rate(redis.call('HGET', dr.jobs.state, 'drain'), now, since)
-    rate = all and all / math.max(redis.call('ZCARD', dr.jobs.active), 1)
+    rate = all and all / math.max(dr.groups_waiting(dr.jobs), 1)
   end
   return rate and math.floor(rank / rate)
 end
 
 -- Where a job stands: its rank (-1: not ready), why it is not claimed ('' but for its turn), and in
--- how many milliseconds it will be (-1: not known). `outlooks` keeps what is known of tenants.
+-- how many milliseconds it will be (-1: not known). `outlooks` keeps what is known of tenants and models.
 function dr.standing(id, job, now, outlooks)
   if job.state ~= 'queued' then return -1, '', -1 end
   if job.due then return -1, '', math.max(job.due - now, 0) end
   local since = tonumber(job.arrived or job.created)
-  local outlook, rank
+  local outlook
   if job.answer then -- the gate is not asked, nor the tenant's limits
     outlook = { reason = '', drain = redis.call('HGET', dr.jobs.state, 'drain') }
-    rank = redis.call('ZRANK', job.apart and dr.jobs.apart or dr.jobs.bought, id)
   else
-    outlook = outlooks[job.tenant] or dr.outlook(job.tenant, now, dr.may(job.tenant))
-    outlooks[job.tenant] = outlook
-    rank = redis.call('ZRANK', job.apart and dr.jobs.apart or dr.jobs.ready .. job.tenant, id)
+    local whose = job.tenant .. ' ' .. job.model
+    outlook = outlooks[whose] or dr.outlook(job.tenant, now, dr.may(job.tenant), job.model)
+    outlooks[whose] = outlook
   end
+  local rank = position_of(id, job, now, outlook)
   return rank or -1, outlook.reason, rank and dr.eta(outlook, rank, now, since) or -1
 end
 
@@ -216,15 +247,15 @@ end
 -- and nobody has claimed anything for so long.
 local function behind(ask, position, outlook)
   if position > 0 then
-    local first = redis.call('ZRANGE', dr.jobs.ready .. ask.tenant, 0, 0, 'WITHSCORES')
-    local lag = ask.rank - first[2]
+    local first = redis.call('ZRANGE', dr.ready_key(dr.jobs, ask.tenant, ask.model), 0, 0, 'WITHSCORES')
+    local lag = ask.rank - (first[2] or ask.rank)
     local eta = lag > ask.deadline and dr.eta(outlook, position, ask.now, ask.now)
     if lag > ask.deadline and (not eta or eta > ask.deadline) then return lag end
   end
   local claimed = tonumber(redis.call('HGET', dr.jobs.state, 'claimed')) or 0
   if ask.now - claimed <= ask.deadline then return nil end
-  local next = redis.call('ZRANGE', dr.jobs.active, 0, 0)[1]
-  local head = next and redis.call('ZRANGE', dr.jobs.ready .. string.sub(next, 17), 0, 0)[1]
+  local turn = dr.next_turn(dr.jobs)
+  local head = turn and redis.call('ZRANGE', dr.ready_key(dr.jobs, turn.group, turn.lane), 0, 0)[1]
   if not head then return nil end
   local came = redis.call('HMGET', dr.job_key(head), 'arrived', 'created')
   local still = ask.now - math.max(tonumber(came[1] or came[2]) or ask.now, claimed)
@@ -264,18 +295,24 @@ local function own_fault(ask, outlook)
   end
 end
 
+-- Refuses what would call a model that the provider does not offer, until one call may ask again.
+function dr.model_fault(ask, gate)
+  local left = ask.model and ask.n > 0 and not ask.free and dr.gone_for(ask.now, gate, ask.model)
+  return left and { 'model_gone', ask.model, dr.int(left) }
+end
+
 -- Why `n` more jobs may not be queued: nothing where they may, else a word, a detail, and for how
 -- many milliseconds not ('' not known). Whoever queues asks this, and writes nothing if it answers.
--- `ask`: tenant, may (of dr.may), now, n (0: nothing is to be queued), requests (that ask for them),
--- credits (of all together), free (they call nobody, so no budget stops them), rank (of the first),
+-- `ask`: tenant, may (of dr.may), model (of the first), now, n (0: nothing is to be queued), requests (that ask
+-- for them), credits (of all together), free (they call nobody, so no budget stops them), rank (of the first),
 -- deadline (ms), and as wished max_position and max_wait (ms).
 -- Also gives the position and the ETA (ms, nil not known) that the first of them would have, and the
 -- outlook of dr.outlook.
 function dr.no_room(ask)
-  local outlook = dr.outlook(ask.tenant, ask.now, ask.may)
-  local position = redis.call('ZCOUNT', dr.jobs.ready .. ask.tenant, '-inf', ask.rank)
+  local outlook = dr.outlook(ask.tenant, ask.now, ask.may, ask.model)
+  local position = position_of_new(ask, outlook)
   local eta = dr.eta(outlook, position, ask.now, ask.now)
-  local fault = own_fault(ask, outlook)
+  local fault = dr.model_fault(ask, outlook.gate) or own_fault(ask, outlook)
   if fault then return fault, position, eta, outlook end
   local all = tonumber(redis.call('HGET', '{dr}:counts', 'queued')) or 0
   if ask.n > 0 and all + ask.n > C.max_queue then

@@ -2,8 +2,8 @@
 -- Queues a job again after something went wrong with this attempt.
 -- KEYS  1 the job
 -- ARGV  1 id  2 fence  3 sources  4 wait (ms)  5 give the attempt back ('1')  6 unknown ('1')
---       7 regenerate ('1': forget the answer, buy again)  8 lesson for the gate  9 code  10 message
---       11 what was said (JSON)
+--       7 regenerate ('1': forget the answer, buy again)  8 signal for the gate  9 code  10 message
+--       11 what was said (JSON)  12 the key that failed ('' none did)
 -- Gives 'ok' | 'lost'
 local job, word = dr.held(ARGV[1], ARGV[2], 'retry', ARGV[3])
 if not job then return word end
@@ -20,6 +20,8 @@ if ARGV[7] == '1' then
   dr.discard(job, now)
   job.answer = nil
 end
-dr.learn(ARGV[8], now, job.model)
-dr.requeue(job, now, tonumber(ARGV[4]), { 'why_code', ARGV[9], 'why_message', ARGV[10] })
+dr.apply_signal(ARGV[8], now, job)
+local fields = { 'why_code', ARGV[9], 'why_message', ARGV[10] }
+if ARGV[12] ~= '' then fields[#fields + 1], fields[#fields + 2] = 'failed_key', ARGV[12] end
+dr.requeue(job, now, tonumber(ARGV[4]), fields)
 return 'ok'

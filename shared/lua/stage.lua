@@ -13,7 +13,7 @@ local chunks = tonumber(known[2]) or 0
 if chunk > 0 and known[1] ~= 'staged' then return { 'lost' } end -- swept: it took too long
 if chunk < chunks then return { 'ok' } end
 
-local stage = dr.stage(KEYS[1])
+local stage, gate = dr.stage(KEYS[1]), dr.hash('{dr}:gate') or {}
 local ids, zeros, rest, i = {}, {}, {}, 6
 while i <= #ARGV do
   local id, priority, deadline = ARGV[i], ARGV[i + 3], tonumber(ARGV[i + 4])
@@ -21,7 +21,11 @@ while i <= #ARGV do
   ids[#ids + 1] = id
   zeros[#zeros + 1], zeros[#zeros + 2] = 0, id
   stage.size, stage.credits = stage.size + 1, stage.credits + ARGV[i + 8]
-  if deadline < stage.deadline then stage.deadline, stage.priority = deadline, priority end
+  if deadline < stage.deadline then
+    stage.deadline, stage.priority, stage.model = deadline, priority, ARGV[i + 2]
+  end
+  local fault = dr.model_fault({ model = ARGV[i + 2], n = 1, now = now }, gate)
+  if fault then return dr.with_rate(fault, dr.asked(tenant, stage, now)) end
   i = i + 10 + ARGV[i + 9]
 end
 local ask = dr.asked(tenant, stage, now)
@@ -56,7 +60,7 @@ for _, index in ipairs({ dr.index_key(tenant), dr.index_key(tenant, 'status', 'q
 end
 redis.call('HSET', KEYS[1], 'tenant', tenant, 'state', 'staged', 'chunks', chunk + 1,
   'size', stage.size, 'credits', stage.credits, 'deadline', dr.int(stage.deadline),
-  'priority', stage.priority)
+  'priority', stage.priority, 'model', stage.model)
 redis.call('HINCRBY', '{dr}:unborn', tenant, #ids)
 redis.call('ZADD', '{dr}:tending', now + C.stage_ms, batch)
 return { 'ok' }

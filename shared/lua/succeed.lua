@@ -7,7 +7,7 @@
 local job, word = dr.held(ARGV[1], ARGV[2], 'succeed', ARGV[3])
 if not job then return word end
 local now = dr.now()
-dr.learn('stored', now, job.model)
+dr.apply_signal('stored', now, job)
 dr.remember(job, ARGV[7])
 redis.call('HDEL', KEYS[1], 'answer', 'object') -- its address is a secret that nobody needs any more
 dr.finish(job, 'succeeded', now,

@@ -1,19 +1,25 @@
 #!lua flags=allow-oom
--- Puts right what time has brought: due attempts, expired leases, deadlines, new days, missing
--- permits. Keeps the counters as they stand, for those who look back.
+-- Puts right what time has brought: due attempts, expired leases, deadlines, models that are gone, new days,
+-- missing permits. Keeps the counters as they stand, for those who look back. What it may touch is bounded, so
+-- that Redis is never held for long: where more is left, the sweep says so and is made again at once.
 -- KEYS  1 the sweep's own record  2 the living workers  3 what they hold
--- ARGV  1 worker  2 lock (ms)  3 lease (ms)  4 most members of a kind  5 sources of expire
+-- ARGV  1 worker  2 lock (ms)  3 lease (ms)  4 most members in all  5 sources of expire
 -- Gives 'other' | 'swept' due 'step step ...' of the rescued, model and code of each failed, pushed,
 --       'id id ...' of the rescued, 'model status code ms' of each that ended here or by a cancel
---       since the last sweep
+--       since the last sweep, '1' where more is left
 local now = dr.now()
 local sweep = redis.call('HMGET', KEYS[1], 'by', 'until', 'at', 'calm', unpack(C.history_steps))
-if sweep[1] and sweep[1] ~= ARGV[1] and tonumber(sweep[2]) > now then return { 'other' } end
+local lock = tonumber(sweep[2]) or 0
+-- a lock that lasts longer than any was taken before the clock was put back
+if sweep[1] and sweep[1] ~= ARGV[1] and lock > now and lock <= now + ARGV[2] then return { 'other' } end
 local lease, most = tonumber(ARGV[3]), tonumber(ARGV[4])
+local left = most
+if sweep[3] and tonumber(sweep[3]) > now then dr.step_back(sweep[3] - now, KEYS[2]) end
 
--- Nobody could renew while Redis was away: give the living one full lease to say so.
-local calm = tonumber(sweep[4]) or 0
-if not sweep[3] or now - sweep[3] > lease / 3 then calm = now + lease end
+-- Nobody could renew while Redis was away, or while its clock was put on or back: give the living one full lease
+-- to say so.
+local calm = math.min(tonumber(sweep[4]) or 0, now + lease)
+if not sweep[3] or math.abs(now - sweep[3]) > lease / 3 then calm = now + lease end
 redis.call('HSET', KEYS[1], 'by', ARGV[1], 'until', dr.int(now + ARGV[2]), 'at', dr.int(now),
   'calm', dr.int(calm))
 
@@ -32,7 +38,9 @@ end
 -- Members whose time has come. One without a record is dropped: it would stop every sweep to come.
 local function upto_now(key, record)
   local found = {}
-  for _, id in ipairs(redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)) do
+  local ids = redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, left)
+  left = left - #ids
+  for _, id in ipairs(ids) do
     if redis.call('EXISTS', record(id)) == 1 then
       found[#found + 1] = id
     else
@@ -127,11 +135,24 @@ end
 for _, id in ipairs(upto_now('{dr}:deadlines', dr.job_key)) do
   local job = dr.job(id)
   if dr.among(job.state, ARGV[5]) then
-    job.last = 'expire'
-    if job.pending then dr.spend(job, now) end
-    fail(job, 'deadline_exceeded', 'The deadline passed before the picture was there.', '1')
+    dr.expire(job, now)
+    failed[#failed + 1], failed[#failed + 2] = job.model, 'deadline_exceeded'
   else
     redis.call('ZADD', '{dr}:deadlines', now + 1000, id) -- at the provider: look again
+  end
+end
+
+-- What waits for a model that the provider does not offer any more ends without a call.
+for _, model in ipairs(redis.call('SMEMBERS', dr.jobs.lanes)) do
+  while left > 0 and dr.gone_for(now, dr.hash('{dr}:gate') or {}, model) do
+    local tag = redis.call('ZRANGE', dr.jobs.active .. model, 0, 0)[1]
+    if not tag then break end
+    local ready = dr.ready_key(dr.jobs, string.sub(tag, 17), model)
+    for _, id in ipairs(redis.call('ZRANGE', ready, 0, math.min(left, 50) - 1)) do
+      local job = dr.job(id)
+      job.last, left = 'expire', left - 1
+      fail(job, 'model_unavailable', 'The provider does not offer this model any more.', '0')
+    end
   end
 end
 
@@ -144,10 +165,12 @@ end
 
 local pushed = 0
 for _, q in ipairs({ dr.jobs, dr.deliveries }) do
+  dr.drop_empty_lanes(q)
   for _ = 1, most do
     if not dr.permit(q) then break end
     pushed = pushed + 1
   end
 end
-local ended = redis.call('LPOP', '{dr}:ended', 10 * most) or {}
-return { 'swept', due, table.concat(rescued, ' '), failed, pushed, table.concat(ids, ' '), ended }
+local ended = redis.call('LPOP', '{dr}:ended', C.ends_told) or {}
+return { 'swept', due, table.concat(rescued, ' '), failed, pushed, table.concat(ids, ' '), ended,
+  left <= 0 and '1' or '' }

@@ -76,6 +76,7 @@ class NotAccepted:
 
     - `replayed`, `gone`, `reused` tell the job of the idempotency key in `detail`;
     - `late` says that the script ran after its time;
+    - `model_gone` names the model that the provider does not offer in `detail`;
     - the tenant's own doing: `too_fast` (its requests a minute), `tenant_full` (its jobs queued),
       `spent` (its credits of today, spent and promised, and its budget);
     - ours: `full` (all jobs queued), `behind` (milliseconds by which the line is);

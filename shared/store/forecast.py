@@ -45,6 +45,7 @@ def dry_run(job: NewJob) -> Call[Forecast]:
             job.credits,
             *waits_of(job),
             request_known_by(job.spec) if job.spec.reuse else "",
+            job.spec.model,
         ),
         _forecast,
         writes=False,

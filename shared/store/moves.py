@@ -1,10 +1,11 @@
-"""What a worker does with a job: claim it, move it on, and what that taught of the provider."""
+"""What a worker does with a job: claim it, move it on, and report what that taught."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.errors import JobError, LostLease
 from shared.jobs import MOVES, Answer, Image, Job, State
+from shared.provider_keys import NO_KEY, ProviderKey
 from shared.store.call import PREFIX, Argument, Call, job_key, words
 from shared.store.records import (
     answer_json,
@@ -18,11 +19,12 @@ from shared.store.records import (
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that this worker thread holds, and the provider key it may use ('' for none)."""
+    """A job that this worker thread holds, and the provider key it may use."""
 
     job: Job
     fence: str
-    key_id: str
+    #: NO_KEY where the job needs none: its image is paid already
+    key: ProviderKey
     #: whether there was another to be claimed
     more: bool = field(default=False, compare=False)
     #: whether the job was lost with its worker: of those, a process does one at a time
@@ -38,41 +40,75 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """What one call taught about the provider or the storage, for all workers."""
+class Signal:
+    """What one call taught about the provider or the storage, for all workers.
 
-    word: str = ""
+    The words are those of `dr.apply_signal` in `shared/lua/prelude_gate.lua`.
+    """
 
-    @classmethod
-    def hold(cls, reason: str, seconds: float) -> "Lesson":
-        """Let nobody ask again for this long."""
-        return cls(f"hold {reason} {seconds * 1000:.0f}")
+    words: str = "none"
 
     @classmethod
-    def without_credits(cls, seconds: float, *, needed: float, has: float) -> "Lesson":
-        """Let nobody ask again for this long, and note the credits that one call needs."""
-        return cls(f"{cls.hold('provider_credits', seconds).word} {needed:g} {has:g}")
+    def healthy(cls, key: ProviderKey) -> "Signal":
+        """Report a call that the provider answered as it should."""
+        return cls(f"healthy {key.id} {key.team}")
 
     @classmethod
-    def dead_key(cls, key_id: str) -> "Lesson":
+    def failed(cls, key: ProviderKey) -> "Signal":
+        """Report a call that failed: it counts against the key, or against the job's model."""
+        return cls(f"failed {key.id} {key.team}")
+
+    @classmethod
+    def model_removed(cls, key: ProviderKey) -> "Signal":
+        """Report that the provider answers, and does not offer the job's model."""
+        return cls(f"model_removed {key.id} {key.team}")
+
+    @classmethod
+    def hold_key(cls, key: ProviderKey, seconds: float) -> "Signal":
+        """Hold one key, which was too fast."""
+        return cls(f"hold provider_rate:key:{key.id} {seconds * 1000:.0f}")
+
+    @classmethod
+    def hold_team(
+        cls, key: ProviderKey, seconds: float, *, needed: float | None, has: float | None
+    ) -> "Signal":
+        """Hold the keys of a team that is out of credits; note what one call needs, if known."""
+        known = "" if needed is None or has is None else f" {needed:g} {has:g}"
+        return cls(f"hold provider_credits:team:{key.team} {seconds * 1000:.0f}{known}")
+
+    @classmethod
+    def hold_model(cls, seconds: float) -> "Signal":
+        """Hold the job's model."""
+        return cls(f"hold provider_down:model {seconds * 1000:.0f}")
+
+    @classmethod
+    def hold_storage(cls, seconds: float) -> "Signal":
+        """Hold all new calls: what they buy could not be stored."""
+        return cls(f"hold storage {seconds * 1000:.0f}")
+
+    @classmethod
+    def unfetched(cls, host: str) -> "Signal":
+        """Report that the job's image could not be fetched from this host."""
+        return cls(f"unfetched {host}")
+
+    @classmethod
+    def key_dead(cls, key_id: str) -> "Signal":
         """Take a key out of use."""
-        return cls(f"dead {key_id}")
+        return cls(f"key_dead {key_id}")
 
     @classmethod
-    def living_key(cls, key_id: str) -> "Lesson":
+    def key_alive(cls, key_id: str) -> "Signal":
         """Take a key into use again."""
-        return cls(f"living {key_id}")
+        return cls(f"key_alive {key_id}")
 
 
-NOTHING = Lesson("none")
-ALIVE = Lesson("alive")
-DOWN = Lesson("down")
-#: the provider is up, and does not offer the job's model; a good call of it takes that back
-GONE = Lesson("gone")
+NO_SIGNAL = Signal()
+#: the job's image has to be made again, because its URL is no longer served
+REGENERATED = Signal("regenerated")
 
 
 def claim(
-    nonce: str, *, lease_seconds: float, key_ids: Sequence[str], apart: bool = True
+    nonce: str, *, lease_seconds: float, keys: Sequence[ProviderKey], apart: bool = True
 ) -> Call[Claim | Closed | None]:
     """Claim the fairest job; None when there is none.
 
@@ -83,16 +119,21 @@ def claim(
     return Call(
         "claim",
         (f"{PREFIX}claim:{nonce}",),
-        (words(sources), lease_seconds * 1000, "1" if apart else "", *key_ids),
-        _claimed,
+        (words(sources), lease_seconds * 1000, "1" if apart else "", *map(_with_team, keys)),
+        lambda reply: _claimed(reply, keys),
     )
 
 
-def _claimed(reply: Sequence[str]) -> Claim | Closed | None:
+def _with_team(key: ProviderKey) -> str:
+    return f"{key.id} {key.team}"
+
+
+def _claimed(reply: Sequence[str], keys: Sequence[ProviderKey]) -> Claim | Closed | None:
     if reply[0] == "job":
         _, job_id, fence, key_id, more, *flat = reply
         record = pairs(flat)
-        return Claim(job_of(job_id, record), fence, key_id, more == "1", "apart" in record)
+        key = next((key for key in keys if key.id == key_id), NO_KEY)
+        return Claim(job_of(job_id, record), fence, key, more == "1", "apart" in record)
     return closed(reply)
 
 
@@ -117,7 +158,13 @@ def checkpoint(held: Claim, answer: Answer, *, seconds: float) -> Call[None]:
     """Keep the provider's answer, which took `seconds`."""
     record_id = answer.record_id or ""
     return _move(
-        "checkpoint", held, answer_json(answer), record_id, f"{seconds:.4f}", answer.object_name
+        "checkpoint",
+        held,
+        answer_json(answer),
+        record_id,
+        f"{seconds:.4f}",
+        answer.object_name,
+        Signal.healthy(held.key).words,
     )
 
 
@@ -135,7 +182,9 @@ class Again:
     give_back: bool = False
     unknown: bool = False
     regenerate: bool = False
-    lesson: Lesson = NOTHING
+    signal: Signal = NO_SIGNAL
+    #: whether another key should try next, where there is one
+    key_failed: bool = False
 
 
 def retry(held: Claim, error: JobError, again: Again) -> Call[None]:
@@ -147,10 +196,11 @@ def retry(held: Claim, error: JobError, again: Again) -> Call[None]:
         int(again.give_back),
         int(again.unknown),
         int(again.regenerate),
-        again.lesson.word,
+        again.signal.words,
         error.code.value,
         str(error),
         said_json(error),
+        held.key.id if again.key_failed else "",
     )
 
 
@@ -160,9 +210,17 @@ def release(held: Claim) -> Call[None]:
 
 
 def fail(
-    held: Claim, error: JobError, *, unknown: bool = False, lesson: Lesson = NOTHING
+    held: Claim,
+    error: JobError,
+    *,
+    unknown: bool = False,
+    signal: Signal = NO_SIGNAL,
+    forget_answer: bool = False,
 ) -> Call[None]:
-    """End the job because of `error`; `unknown` counts one more unknown outcome."""
+    """End the job because of `error`; `unknown` counts one more unknown outcome.
+
+    `forget_answer`: what the provider sold is of no use, so that a retry has to buy again.
+    """
     return _move(
         "fail",
         held,
@@ -170,8 +228,9 @@ def fail(
         str(error),
         int(error.retryable),
         int(unknown),
-        lesson.word,
+        signal.words,
         said_json(error),
+        int(forget_answer),
     )
 
 

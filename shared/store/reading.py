@@ -1,6 +1,6 @@
 """Reading jobs, and what the service as a whole looks like."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,13 +160,38 @@ def page_of(reply: Sequence[Any]) -> Page:
     return Page(tuple(_stands(*job) for job in jobs), before or None)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Hold:
+    """A pause of new provider calls: all of them, or those of one key, team or model.
+
+    `kind` is `key`, `team`, `model`, or '' for all; `subject` names which. One whose time is over
+    ends with the call that tries again (`is_probing`). `failures` counts failed calls in a row;
+    credits are as the provider told, None where it did not.
+    """
+
+    reason: str
+    kind: str
+    subject: str
+    ends_at: int
+    is_active: bool
+    is_probing: bool
+    failures: int = 0
+    credits_needed: float | None = None
+    credits_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """A provider key in use; `masked` is its end ('' not known), `team` whose credits it uses."""
+
+    masked: str
+    team: str
+    dead_since: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """What the service as a whole looks like; ages in seconds. Fits `shared.metrics.Facts`.
-
-    Credits are those of the provider: blocked until a call goes well again; needed and left as the
-    provider told, 0 where it did not.
-    """
+    """What the service as a whole looks like; ages in seconds. Fits `shared.metrics.Facts`."""
 
     now_ms: int
     jobs: Mapping[str, int]
@@ -176,20 +201,46 @@ class ServiceFacts:
     groups_waiting: Mapping[str, int]
     deepest_group: Mapping[str, int]
     webhook_pending: int
-    holds: frozenset[str]
-    dead_keys: int
-    #: models that the provider said it does not offer, when last asked
+    holds: tuple[Hold, ...]
+    keys: Mapping[str, KeyState]
+    #: models that the provider said it does not offer, when last asked; and models that are paused
     gone_models: frozenset[str]
+    paused_models: Mapping[str, int]
     sweep_age: float
     webhook_parked: int
     webhook_endpoints: Mapping[str, int]
-    circuit: int
-    credits_blocked: bool
-    credits_needed: float
-    credits_left: float
-    #: the gate as it is kept, and why no new call is made ('' where one may be)
-    gate: Mapping[str, str]
+    #: the host that images could not be fetched from ('' none)
+    image_host: str
+    #: since when each queue is paused
+    paused: Mapping[str, int]
+    #: why no new call is made at all ('' where one may be); `paused` before all else
     closed: str
+
+    @property
+    def dead_keys(self) -> int:
+        """Count the keys that the provider refused."""
+        return sum(key.dead_since is not None for key in self.keys.values())
+
+    @property
+    def circuit(self) -> int:
+        """1 while the circuit of any key or model is open."""
+        return int(any(hold.reason == "provider_down" and hold.is_active for hold in self.holds))
+
+    @property
+    def without_credits(self) -> tuple[Hold, ...]:
+        """The teams that are out of credits, until a call goes well again."""
+        return tuple(hold for hold in self.holds if hold.reason == "provider_credits")
+
+    @property
+    def full_holds(self) -> frozenset[str]:
+        """The reasons for which no new call is made at all."""
+        reasons = {hold.reason for hold in self.holds if not hold.kind and hold.is_active}
+        return frozenset({*reasons, *filter(None, [self.closed])})
+
+    @property
+    def partial_holds(self) -> frozenset[str]:
+        """The reasons for which some key or model is held."""
+        return frozenset(hold.reason for hold in self.holds if hold.kind and hold.is_active)
 
 
 def facts() -> Call[ServiceFacts]:
@@ -202,6 +253,7 @@ def _facts(reply: Sequence[Any]) -> ServiceFacts:
     gate = pairs(flat)
     numbers = {name: int(value) for name, value in pairs(counts).items()}
     queues = {"generate": jobs, "deliver": deliveries}
+    paused = {name: int(since) for name, since in _named(gate, "paused").items()}
     return ServiceFacts(
         now_ms=int(now),
         jobs=numbers,
@@ -211,11 +263,14 @@ def _facts(reply: Sequence[Any]) -> ServiceFacts:
         groups_waiting={name: queue[3] for name, queue in queues.items()},
         deepest_group={name: queue[4] for name, queue in queues.items()},
         webhook_pending=numbers.get("webhook_pending", 0),
-        holds=_holds(gate, int(now)),
-        dead_keys=sum(name.startswith("dead:") for name in gate),
-        gone_models=frozenset(
-            name.removeprefix("gone:") for name in gate if name.startswith("gone:")
-        ),
+        holds=tuple(sorted(_holds(gate, int(now)))),
+        keys=_keys(gate),
+        gone_models=frozenset(_named(gate, "gone")),
+        paused_models={
+            name.removeprefix("model:"): since
+            for name, since in paused.items()
+            if name.startswith("model:")
+        },
         sweep_age=(int(now) - int(swept)) / 1000 if swept else 0.0,
         webhook_parked=numbers.get("webhook_parked", 0),
         webhook_endpoints={
@@ -223,20 +278,49 @@ def _facts(reply: Sequence[Any]) -> ServiceFacts:
             for name, number in numbers.items()
             if name.startswith("endpoints_")
         },
-        circuit=int(int(gate.get("hold:provider_down", 0)) > int(now)),
-        credits_blocked="hold:provider_credits" in gate,
-        credits_needed=float(gate.get("credits:needed", 0)),
-        credits_left=float(gate.get("credits:has", 0)),
-        gate=gate,
+        image_host=gate.get("image_host", ""),
+        paused={name: since for name, since in paused.items() if not name.startswith("model:")},
         closed=closed,
     )
 
 
-def _holds(gate: Mapping[str, str], now: int) -> frozenset[str]:
-    """Give the reasons for which no new call is made."""
-    held = {
-        name.removeprefix("hold:")
-        for name, ends in gate.items()
-        if name.startswith("hold:") and int(ends) > now
+def _named(gate: Mapping[str, str], kind: str) -> dict[str, str]:
+    """Return the fields of one kind, without the kind."""
+    return {
+        name.removeprefix(f"{kind}:"): value
+        for name, value in gate.items()
+        if name.startswith(f"{kind}:")
     }
-    return frozenset(held | {"paused"} if "paused:generate" in gate else held)
+
+
+def _holds(gate: Mapping[str, str], now: int) -> Iterator[Hold]:
+    """Read the holds; `hold:<reason>[:<subject>:<id>]` has the time at which each ends."""
+    for name, ends in _named(gate, "hold").items():
+        reason, _, subject = name.partition(":")
+        kind, _, subject_id = subject.partition(":")
+        needed, _, left = gate.get(f"credits:{subject_id}", "").partition(" ")
+        yield Hold(
+            reason=reason,
+            kind=kind,
+            subject=subject_id,
+            ends_at=int(float(ends)),
+            is_active=float(ends) > now,
+            is_probing=f"probe:{name}" in gate,
+            failures=int(gate.get(f"fails:{subject}", 0)),
+            credits_needed=float(needed) if needed and kind == "team" else None,
+            credits_left=float(left) if left and kind == "team" else None,
+        )
+
+
+def _keys(gate: Mapping[str, str]) -> dict[str, KeyState]:
+    """Read the keys that workers registered, and those that were refused."""
+    dead = _named(gate, "dead")
+    known = {key_id: line.split(" ") for key_id, line in _named(gate, "key").items()}
+    return {
+        key_id: KeyState(
+            masked=known[key_id][0] if key_id in known else "",
+            team=known[key_id][1] if key_id in known else key_id,
+            dead_since=int(dead[key_id]) if key_id in dead else None,
+        )
+        for key_id in sorted({*known, *dead})
+    }

@@ -10,15 +10,21 @@ from shared.errors import StoreUnfit
 from shared.store.call import PREFIX
 from shared.store.connect import translate
 
-SCHEMA = 1
+SCHEMA = 2
 SCHEMA_KEY = f"{PREFIX}schema"
 
 
 def why_unfit(kept: object) -> str:
     """Say why data of the schema that is `kept` (None: of none yet) is not for this code, or ''."""
-    # what is no number can only be a later version's
-    if kept is None or (str(kept).isdecimal() and int(str(kept)) <= SCHEMA):
+    if kept is None or str(kept) == str(SCHEMA):
         return ""
+    if str(kept).isdecimal() and int(str(kept)) < SCHEMA:
+        return (
+            f"The data in this Redis is of schema {kept}, and this version needs {SCHEMA}: let the "
+            "version of Darkroom that wrote it finish its jobs, then start with an empty Redis "
+            "(for `darkroom up`, another --data folder)."
+        )
+    # what is not a number can only be a later version's
     return (
         f"The data in this Redis is of schema {kept}, and this version knows {SCHEMA}: "
         "start the newer version of Darkroom that wrote it."

@@ -20,6 +20,7 @@ from shared.store.records import LEFT_OUT
 #: What stands before all operations, in this order.
 PRELUDE = (
     "prelude",
+    "prelude_gate",
     "prelude_room",
     "prelude_batches",
     "prelude_owing",
@@ -41,6 +42,17 @@ RETRY_BUDGET = 20
 RETRY_SHARE = 0.25
 #: While one probe is out, the rest wait this long for what it finds.
 PROBE_MS = 5_000
+#: No hold of new calls lasts longer: what a provider may ask for, and the random part of a second.
+HOLD_MOST_MS = 602_000
+#: A provider key that no worker has used for so long is forgotten.
+KEY_KEPT_MS = 86_400_000
+#: How often one call asks again for a model that the provider said it does not offer.
+GONE_PROBE_MS = 60_000
+#: How long new calls are held when an image cannot be fetched: longer than a paid job waits to
+#: fetch it again, so that those that wait, which cost nothing, are the probes.
+IMAGE_HOLD_MS = 60_000
+#: Images made again in a row, because their URLs were no longer served, that hold new calls.
+REGENERATIONS_MOST = 3
 #: The events feed and idempotency keys are kept this long.
 FEED_MS = 7 * 86_400_000
 IDEMPOTENCY_MS = 86_400_000
@@ -80,8 +92,12 @@ SAMPLED = (
 )
 #: A test event and what came of it are kept this long.
 TEST_MS = 600_000
-#: Deliveries that one claim passes over at most, so that Redis is never held for long.
+#: Deliveries that one claim passes over at most, and jobs that it ends on its way, so that Redis is
+#: never held for long.
 CLAIM_LOOKS = 32
+CLAIM_ENDS = 20
+#: Jobs that ended outside of a worker's attempt, of which one sweep tells.
+ENDS_TOLD = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +194,8 @@ _FIXED: Mapping[str, object] = {
     "sampled": SAMPLED,
     "test_ms": TEST_MS,
     "claim_looks": CLAIM_LOOKS,
+    "claim_ends": CLAIM_ENDS,
+    "ends_told": ENDS_TOLD,
     "max_crashes": MAX_CRASHES,
     "trash_ms": TRASH_MS,
     "stage_ms": STAGE_MS,
@@ -187,6 +205,11 @@ _FIXED: Mapping[str, object] = {
     "idempotency_ms": IDEMPOTENCY_MS,
     "usage_ms": USAGE_DAYS * 86_400_000,
     "probe_ms": PROBE_MS,
+    "hold_most_ms": HOLD_MOST_MS,
+    "key_kept_ms": KEY_KEPT_MS,
+    "gone_probe_ms": GONE_PROBE_MS,
+    "image_hold_ms": IMAGE_HOLD_MS,
+    "regenerations_most": REGENERATIONS_MOST,
     "circuit_failures": CIRCUIT_FAILURES,
     "retry_budget": RETRY_BUDGET,
     "retry_share": RETRY_SHARE,

@@ -1,4 +1,4 @@
-"""What keeps the store in order: leases, sweeps, lessons, and what is thrown away."""
+"""What keeps the store in order: leases, sweeps, signals, and what is thrown away."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ from typing import Any
 import redis
 
 from shared.jobs import MOVES, Status
+from shared.provider_keys import ProviderKey
 from shared.store.call import PREFIX, Argument, Call, words
-from shared.store.moves import Lesson
+from shared.store.moves import Signal
 from shared.store.records import pairs
 
 WORKERS_KEY = f"{PREFIX}workers"
@@ -69,6 +70,8 @@ class Swept:
     permits: int
     ids: tuple[str, ...] = ()
     ended: tuple[Ended, ...] = ()
+    #: whether more was left than one sweep may touch
+    more: bool = False
 
 
 def sweep(
@@ -90,7 +93,8 @@ def _swept(reply: Sequence[Any]) -> Swept | None:
         return None
     failed = tuple(zip(reply[3][::2], reply[3][1::2], strict=True))
     rescued, ids = tuple(reply[2].split()), tuple(reply[5].split())
-    return Swept(reply[1], rescued, failed, reply[4], ids, tuple(map(_ended, reply[6])))
+    ended = tuple(map(_ended, reply[6]))
+    return Swept(reply[1], rescued, failed, reply[4], ids, ended, more=reply[7] == "1")
 
 
 def _ended(line: str) -> Ended:
@@ -98,9 +102,15 @@ def _ended(line: str) -> Ended:
     return Ended(model, Status(status), code, int(milliseconds) / 1000)
 
 
-def learn(lesson: Lesson) -> Call[dict[str, str]]:
-    """Draw a lesson that no job's move carries; gives the gate as it is then."""
-    return Call("learn", (f"{PREFIX}gate",), (lesson.word,), pairs)
+def report_signal(signal: Signal) -> Call[dict[str, str]]:
+    """Report a signal that no job's move carries; return the gate as it is then."""
+    return Call("report_signal", (f"{PREFIX}gate",), (signal.words,), pairs)
+
+
+def register_keys(keys: Sequence[ProviderKey]) -> Call[dict[str, str]]:
+    """Note which provider keys a worker uses; return the gate as it is then."""
+    each = [part for key in keys for part in (key.id, key.masked, key.team)]
+    return Call("register_keys", (f"{PREFIX}gate",), tuple(each), pairs)
 
 
 def expire(*, most: int) -> Call[int]:

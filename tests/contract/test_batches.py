@@ -103,7 +103,7 @@ def test_a_committed_batch_is_seen_whole_before_and_between_the_chunks_of_laying
     assert_all_is_seen(world, batch_id, made)
     assert step(world, batch_id) is Tended.MORE
     assert_all_is_seen(world, batch_id, made)
-    assert world.client.zcard("{dr}:q:jobs:ready:acme") == 3
+    assert world.client.zcard("{dr}:q:jobs:ready:acme:m") == 3
     assert step(world, batch_id) is Tended.MORE
     assert step(world, batch_id) is Tended.DONE
     assert step(world, batch_id) is Tended.DONE
@@ -259,7 +259,7 @@ def used(world: World) -> tuple[int, float]:
 
 def test_a_deadline_that_the_queue_cannot_keep_refuses_a_batch(world: World) -> None:
     first = world.accept()
-    world.client.zincrby("{dr}:q:jobs:ready:acme", -600_000, first)
+    world.client.zincrby("{dr}:q:jobs:ready:acme:m", -600_000, first)
     made = [world.new_job(), world.new_job(deadline_seconds=30), world.new_job()]
     call = batches.stage(ids.batch_id(), tenant="acme", number=0, jobs=made)
     assert refusal(world.store.run(call))[0] == "behind"

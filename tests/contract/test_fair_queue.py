@@ -111,7 +111,7 @@ def test_no_claim_is_empty_while_any_tenant_may_run(world: World) -> None:
             continue
         busy = Counter(one.job.tenant for one in running)
         assert all(
-            busy[tenant] == cap or not world.client.exists(f"{{dr}}:q:jobs:ready:{tenant}")
+            busy[tenant] == cap or not world.client.exists(f"{{dr}}:q:jobs:ready:{tenant}:m")
             for tenant, cap in caps.items()
         )
         if not running:
@@ -149,7 +149,7 @@ def test_a_bought_job_counts_against_the_cap_but_does_not_wait_for_it(world: Wor
     resumed = world.claim()
 
     assert resumed.job.id == bought.job.id
-    assert resumed.key_id == ""
+    assert resumed.key.id == ""
     world.finish(running)
     assert world.try_claim() is None
     assert_true(world)
@@ -165,7 +165,7 @@ def test_priority_and_age_order_a_tenants_own_jobs(world: World) -> None:
 def test_a_low_job_that_is_old_goes_before_a_high_one_that_is_new(world: World) -> None:
     low = world.accept(priority=Priority.LOW)
     # as if it had come 36 minutes ago
-    world.client.zincrby("{dr}:q:jobs:ready:acme", -36 * 60_000, low)
+    world.client.zincrby("{dr}:q:jobs:ready:acme:m", -36 * 60_000, low)
     world.accept(priority=Priority.HIGH)
     assert world.claim().job.id == low
 

@@ -231,6 +231,6 @@ def test_a_low_job_ages_past_those_that_come_half_an_hour_later(world: World) ->
     normal = world.accept()
     assert world.read(low).rank == 1
     # as if it had come 30 minutes and some earlier
-    world.client.zincrby("{dr}:q:jobs:ready:acme", -30 * 60_000 - 5_000, low)
+    world.client.zincrby("{dr}:q:jobs:ready:acme:m", -30 * 60_000 - 5_000, low)
     assert world.read(normal).rank == 1
     assert [world.claim().job.id for _ in range(2)] == [low, normal]

@@ -15,7 +15,7 @@ from tests.store import World
 #: What a sweep writes whether or not it finds anything.
 _SWEEP_KEYS = {
     *("{dr}:sweep", "{dr}:deadlines", "{dr}:ended"),
-    *("{dr}:q:jobs:state", "{dr}:q:deliveries:state"),
+    *("{dr}:q:jobs:state", "{dr}:q:deliveries:state", "{dr}:q:jobs:lanes"),
     *(f"{{dr}}:history:{step}" for step in HISTORY_STEPS_MS),
 }
 

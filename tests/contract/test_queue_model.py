@@ -58,7 +58,7 @@ class Queue(RuleBasedStateMachine):
             self.world.settle(delivery, "failed")
         assert_true(self.world)
         assert self.world.client.zcard("{dr}:q:jobs:leases") == 0
-        assert self.world.client.zcard("{dr}:q:jobs:active") == 0
+        assert self.world.client.zcard("{dr}:q:jobs:active:m") == 0
         assert int(self.world.client.hget("{dr}:q:jobs:state", "claimable") or 0) == 0
 
     # what clients and operators do
@@ -245,7 +245,7 @@ class Queue(RuleBasedStateMachine):
         assert set(client.zrange("{dr}:q:jobs:apart", 0, -1)) == self.apart
         assert set(client.zrange("{dr}:q:jobs:due", 0, -1)) == set(self.due)
         assert set(client.zrange("{dr}:q:jobs:leases", 0, -1)) == set(self.held)
-        ready = [set(client.zrange(f"{{dr}}:q:jobs:ready:{one}", 0, -1)) for one in GROUPS]
+        ready = [set(client.zrange(f"{{dr}}:q:jobs:ready:{one}:m", 0, -1)) for one in GROUPS]
         assert set().union(*ready) == self.ready
 
     def _any(self, which: int) -> moves.Claim:

@@ -141,7 +141,7 @@ def grow_old(world: World, job_id: str, seconds: int) -> None:
     """Let a queued job have come so much earlier."""
     created = int(world.client.hget(f"{{dr}}:job:{job_id}", "created") or 0) - seconds * 1000
     world.client.hset(f"{{dr}}:job:{job_id}", "created", created)
-    world.client.zadd("{dr}:q:jobs:ready:acme", {job_id: created}, xx=True)
+    world.client.zadd("{dr}:q:jobs:ready:acme:m", {job_id: created}, xx=True)
 
 
 def test_a_line_that_is_further_behind_than_the_deadline_takes_no_more(world: World) -> None:

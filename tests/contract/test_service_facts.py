@@ -14,7 +14,8 @@ def facts(world: World) -> ServiceFacts:
 def test_nothing_is_held_and_nobody_waits_at_first(world: World) -> None:
     seen = facts(world)
 
-    assert seen.holds == frozenset()
+    assert seen.holds == ()
+    assert seen.full_holds == seen.partial_holds == frozenset()
     assert (seen.dead_keys, seen.sweep_age) == (0, 0.0)
     assert seen.groups_waiting == {"generate": 0, "deliver": 0}
     assert seen.deepest_group == {"generate": 0, "deliver": 0}
@@ -24,7 +25,8 @@ def test_holds_are_named_while_they_last_and_dead_keys_are_counted(world: World)
     later, before = facts(world).now_ms + 60_000, facts(world).now_ms - 1
     told = {
         "hold:storage": later,
-        "hold:provider_down": before,
+        "hold:provider_down:model:m": before,
+        "hold:provider_rate:key:aaaaaaaa": later,
         "paused:generate": 1,
         "dead:aaaaaaaa": before,
         "dead:bbbbbbbb": before,
@@ -33,7 +35,8 @@ def test_holds_are_named_while_they_last_and_dead_keys_are_counted(world: World)
 
     seen = facts(world)
 
-    assert seen.holds == {"storage", "paused"}
+    assert seen.full_holds == {"storage", "paused"}
+    assert seen.partial_holds == {"provider_rate"}
     assert seen.dead_keys == 2
 
 

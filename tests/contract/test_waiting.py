@@ -103,11 +103,24 @@ def test_a_queue_in_which_nothing_ends_gets_slower(world: World) -> None:
     assert slow > 50 * quick
 
 
+def hold_for_a_minute(world: World, reason: str) -> None:
+    """Hold all new calls, those of the only key, or those of the only model."""
+    seconds, _ = world.client.time()
+    fields = {
+        "storage": "hold:storage",
+        "provider_down": "hold:provider_down:model:m",
+        "provider_credits": "hold:provider_credits:team:key-a",
+        "provider_rate": "hold:provider_rate:key:key-a",
+    }
+    world.client.hset("{dr}:gate", fields[reason], (seconds + 60) * 1000)
+    world.try_claim()  # only a claim knows the keys
+
+
 @pytest.mark.parametrize("hold", ["storage", "provider_credits", "provider_down"])
 def test_nobody_knows_when_a_hold_ends(world: World, hold: str) -> None:
     job_id = world.accept()
     drain(world, "group:acme", a_second=2)
-    world.client.hset("{dr}:gate", f"hold:{hold}", FAR)
+    hold_for_a_minute(world, hold)
     assert (waiting_on(world.read(job_id)), eta(world, job_id)) == (hold, None)
 
 
@@ -121,7 +134,7 @@ def test_a_pause_is_told_and_has_no_end_in_sight(world: World) -> None:
 def test_the_providers_rate_slows_and_does_not_hold(world: World) -> None:
     job_id = world.accept()
     drain(world, "group:acme", a_second=2)
-    world.client.hset("{dr}:gate", "hold:provider_rate", FAR)
+    hold_for_a_minute(world, "provider_rate")
     assert (waiting_on(world.read(job_id)), eta(world, job_id)) == ("provider_rate", 0)
 
 

@@ -375,16 +375,30 @@ def test_models_tell_what_can_be_asked_for(door: FrontDoor) -> None:
     problem(door.client.get("/v1/models/nobody/nothing"), 404, "not_found")
 
 
-def test_a_model_that_the_provider_does_not_offer_says_so_until_a_job_of_it_succeeds(
+def test_a_removed_model_is_refused_at_every_door_until_a_call_of_it_goes_well(
     door: FrontDoor,
 ) -> None:
     def state() -> str:
         return str(door.client.get(f"/v1/models/{DEFAULT_MODEL}").json()["state"])
 
-    door.create()
+    failed = door.create()["id"]
     held = door.world.call(door.world.claim())
-    door.world.store.run(moves.fail(held, ModelGone("Not any more."), lesson=moves.GONE))
-    wait_until(lambda: state() == "unsupported", "the model to be marked")
+    signal = moves.Signal.model_removed(held.key)
+    door.world.store.run(moves.fail(held, ModelGone("Not any more."), signal=signal))
+    job = {"input": {"prompt": "x"}}
+    refused = problem(door.client.post("/v1/jobs", json=job), 422, "model_unavailable")
+    assert DEFAULT_MODEL in refused["detail"]
+    for path, body in (
+        ("/v1/batches", {"jobs": [job]}),
+        (f"/v1/jobs/{failed}/retry", {}),
+        (f"/v1/jobs/{failed}/reproduce", {}),
+    ):
+        problem(door.client.post(path, json=body), 422, "model_unavailable")
+    forecast = door.client.post("/v1/jobs", json={**job, "dry_run": True}).json()
+    assert forecast["refusal"]["code"] == "model_unavailable"
+    wait_until(lambda: state() == "removed", "the model to be marked")
+
+    door.world.client.hset("{dr}:gate", f"gone:{DEFAULT_MODEL}", 1)  # a minute later
     door.create()
     door.succeed()
-    wait_until(lambda: state() == "active", "the model to be taken back")
+    wait_until(lambda: state() == "available", "the model to be taken back")

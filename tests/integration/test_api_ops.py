@@ -78,22 +78,41 @@ def test_the_queues_tell_how_they_stand_and_why_the_gate_is_closed(
     door: FrontDoor, operator: httpx.Client
 ) -> None:
     now = int(door.world.client.time()[0]) * 1000
-    door.world.client.hset(
-        "{dr}:gate",
-        items=[
-            *("hold:provider_down", now + 60_000, "fails", 5),
-            *("dead:k1", now, "tat:k1", 1, "tat:k2", 1),
-        ],
-    )
+    later = now + 60_000
+    fields: dict[str, int | str] = {
+        "hold:storage": later,
+        "hold:provider_down:model:m": later,
+        "fails:model:m": 5,
+        "hold:provider_credits:team:acme": later,
+        "credits:acme": "105 35",
+        "key:k1": f"…1111 acme {now}",
+        "key:k2": f"…2222 other {now}",
+        "dead:k2": now,
+        "gone:old": now,
+    }
+    for name, value in fields.items():
+        door.world.client.hset("{dr}:gate", name, value)
     told = operator.get("/ops/v1/queues").json()
     assert [queue["name"] for queue in told["data"]] == ["generate", "deliver"]
-    assert [queue["closed"] for queue in told["data"]] == ["provider_down", None]
-    assert (told["gate"]["circuit"], told["gate"]["failures_in_a_row"]) == ("open", 5)
-    assert [hold["reason"] for hold in told["gate"]["holds"]] == ["provider_down"]
-    assert told["gate"]["keys"]["living"] == ["k2"]
-    assert [key["id"] for key in told["gate"]["keys"]["dead"]] == ["k1"]
-    door.world.client.hset("{dr}:gate", "probe:provider_down", 1)
-    assert operator.get("/ops/v1/queues").json()["gate"]["circuit"] == "probing"
+    assert [queue["closed"] for queue in told["data"]] == ["storage", None]
+    gate = told["gate"]
+    assert {(hold["reason"], hold["scope"], hold["subject"]) for hold in gate["holds"]} == {
+        ("storage", "all", None),
+        ("provider_down", "model", "m"),
+        ("provider_credits", "team", "acme"),
+    }
+    by_reason = {hold["reason"]: hold for hold in gate["holds"]}
+    assert by_reason["provider_down"]["failures_in_a_row"] == 5
+    spent = by_reason["provider_credits"]
+    assert (spent["credits_needed"], spent["credits_left"], spent["state"]) == (105, 35, "active")
+    assert [(key["id"], key["masked"], key["held_by"]) for key in gate["keys"]] == [
+        ("k1", "…1111", "provider_credits"),
+        ("k2", "…2222", "provider_auth"),
+    ]
+    assert gate["removed_models"] == ["old"]
+    door.world.client.hset("{dr}:gate", "probe:provider_down:model:m", 1)
+    holds = operator.get("/ops/v1/queues").json()["gate"]["holds"]
+    assert [hold["state"] for hold in holds if hold["scope"] == "model"] == ["probing"]
 
 
 def test_the_jobs_of_all_tenants_are_listed_with_whose_they_are(

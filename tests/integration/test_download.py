@@ -8,7 +8,15 @@ from threading import Event
 
 import pytest
 
-from shared.errors import FetchFailed, ImageExpired, ImageInvalid, ImageTooLarge, JobError
+from shared.errors import (
+    FetchFailed,
+    ImageExpired,
+    ImageHostDown,
+    ImageHostForbidden,
+    ImageInvalid,
+    ImageTooLarge,
+    JobError,
+)
 from shared.net.addresses import AddressGuard, LookUp, resolve
 from shared.net.outbound import build_client
 from tests.faults.names import look_up_at, names
@@ -64,20 +72,21 @@ def chunked(count: int) -> bytes:
         (sent(b"", "404 Not Found"), ImageExpired),
         (sent(b"", "410 Gone"), ImageExpired),
         (sent(b"", "302 Found", Location="http://169.254.169.254/"), FetchFailed),
-        (sent(b"", "503 Slow Down"), FetchFailed),
+        (sent(b"", "503 Slow Down"), ImageHostDown),
+        (sent(b"", "429 Too Many Requests", Retry_After="7"), ImageHostDown),
         (sent(b"x", "206 Partial Content"), FetchFailed),
         (sent(b"<html>", Content_Type="text/html; charset=utf-8"), FetchFailed),
         (sent(gzip.compress(bytes(10_000_000)), Content_Encoding="gzip"), FetchFailed),
         (sent(b""), FetchFailed),
         (answering(OK + b"Content-Length: 50\r\n\r\nshort"), FetchFailed),
         (answering(chunked(1)), FetchFailed),
-        (answering(b""), FetchFailed),
-        (answering(b"SSH-2.0-no\r\n"), FetchFailed),
+        (answering(b""), ImageHostDown),
+        (answering(b"SSH-2.0-no\r\n"), ImageHostDown),
         (answering(OK + b"Content-Length: 100001\r\n\r\n"), ImageTooLarge),
         (answering(chunked(11)), ImageTooLarge),
     ],
     ids=[
-        *("403", "404", "410", "redirect", "503", "part", "web page", "gzip bomb", "empty"),
+        *("403", "404", "410", "redirect", "503", "429", "part", "web page", "gzip bomb", "empty"),
         *("cut", "cut chunks", "closed", "no HTTP", "told too large", "too large"),
     ],
 )
@@ -97,7 +106,7 @@ def test_each_way_to_fail_is_told_apart(script: Script, meant: type[JobError]) -
 def test_a_slow_host_is_left_when_the_total_is_over(script: Script) -> None:
     with serving(script) as port, downloader(timeout_seconds=0.5) as pictures:
         started_at = time.monotonic()
-        with pytest.raises(FetchFailed):
+        with pytest.raises(ImageHostDown):
             pictures.fetch(f"http://127.0.0.1:{port}/a.webp")
 
         assert time.monotonic() - started_at < 10
@@ -139,7 +148,7 @@ def test_an_address_that_is_not_allowed_is_never_connected_to(url: str, sentence
     with (
         serving(lambda *_: reached.set()) as port,
         downloader(allowed=allowed) as pictures,
-        pytest.raises(ImageInvalid, match=re.escape(sentence)),
+        pytest.raises((ImageInvalid, ImageHostForbidden), match=re.escape(sentence)),
     ):
         pictures.fetch(url.format(port=port))
 
@@ -181,5 +190,5 @@ def test_an_allowed_name_that_leads_inside_is_looked_up_once_and_not_connected_t
                 pictures.fetch(f"https://asset.test:{port}/a.webp")
             faults.append(caught.type)
         assert served.asked["asset.test"] == len(answers)
-    assert faults[-1] is ImageInvalid
+    assert faults[-1] is ImageHostForbidden
     assert connected == []

@@ -14,7 +14,10 @@ import pytest
 from sandbox.waiting import wait_until
 from shared.errors import ErrorCode, StoreError
 from shared.jobs import Answer, Job, OnUnknown, State
-from shared.store import asking, call
+from shared.provider_keys import ProviderKey
+from shared.store import asking, call, reading
+from shared.store.moves import Closed
+from shared.view import waiting_on
 from tests.integration.conftest import Open
 from tests.integration.loopback import read_request, serving
 from tests.servers import s3_server
@@ -137,7 +140,7 @@ Facts = tuple[str, str | None, int, int, int, int]
         ),
         (
             {"fault": "status", "status": 400, "code": "UNSUPPORTED_MODEL"},
-            ("failed", "provider_rejected", 1, 1, 0, 0),
+            ("failed", "model_unavailable", 1, 1, 0, 0),
         ),
         ({"fault": "failure_record"}, ("failed", "provider_rejected", 1, 1, 0, 0)),
         ({"fault": "made_but_522"}, ("succeeded", None, 2, 2, 1, 0)),
@@ -151,11 +154,10 @@ Facts = tuple[str, str | None, int, int, int, int]
         # a look at its record names the picture, for free
         ({"fault": "missing_url", "times": 1}, ("succeeded", None, 1, 1, 0, 0)),
         ({"fault": "url", "place": "top"}, ("succeeded", None, 1, 1, 0, 0)),
-        ({"fault": "url", "host": "10.0.0.1"}, ("failed", "image_invalid", 1, 1, 0, 0)),
         # the provider's record tells another address, for free
         ({"fault": "url_expired"}, ("succeeded", None, 1, 1, 0, 0)),
         ({"fault": "download_status"}, ("succeeded", None, 2, 2, 0, 1)),
-        ({"fault": "download_status", "status": 503, "times": 1}, ("succeeded", None, 2, 1, 0, 0)),
+        ({"fault": "download_status", "status": 503, "times": 3}, ("succeeded", None, 1, 1, 0, 0)),
         ({"fault": "truncated", "times": 1}, ("succeeded", None, 2, 1, 0, 0)),
         ({"fault": "truncated"}, ("failed", "image_invalid", 3, 1, 0, 0)),
         ({"fault": "wrong_length", "times": 1}, ("succeeded", None, 2, 1, 0, 0)),
@@ -253,7 +255,7 @@ def test_a_download_that_drips_is_left_in_time_and_fetched_again(open_workshop: 
     # when
     job = workshop.run()
     # then
-    assert facts(workshop, job) == ("succeeded", None, 2, 1, 0, 0)
+    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
     assert workshop.asked("download") == ["slow_drip", "ok"]
 
 
@@ -291,6 +293,7 @@ def test_without_credits_the_queue_is_held_with_the_attempt_given_back(workshop:
     job_id = workshop.accept()
     # when
     do_next_job(workshop.room)
+    assert isinstance(workshop.world.try_claim(keys=workshop.room.keys), Closed)
     # then
     standing = workshop.world.read(job_id)
     assert (standing.job.state, standing.job.attempt, standing.gate) == (
@@ -298,6 +301,97 @@ def test_without_credits_the_queue_is_held_with_the_attempt_given_back(workshop:
         0,
         "provider_credits",
     )
+
+
+def test_an_address_that_has_no_such_endpoint_fails_no_job(open_workshop: Open) -> None:
+    # given
+    workshop = open_workshop()
+    astray = workshop.open_room(onemin_base_url=f"{workshop.provider.url}/elsewhere")
+    job_id = workshop.accept()
+    # when
+    do_next_job(astray)
+    # then
+    standing = workshop.world.read(job_id)
+    assert (standing.job.state, standing.job.attempt) == (State.QUEUED, 0)
+    assert standing.gate == "provider_down"
+    assert "DARKROOM_ONEMIN_BASE_URL" in str(
+        workshop.world.client.hget(f"{{dr}}:job:{job_id}", "why_message")
+    )
+    # and when
+    workshop.world.client.delete("{dr}:gate")
+    # then
+    job = workshop.finish(job_id)
+    assert (job.state, job.attempt, workshop.paid()) == (State.SUCCEEDED, 1, 1)
+
+
+@pytest.mark.parametrize("key", ["“curly”", "a\u200bb", "a\nb"])
+def test_a_key_that_no_header_can_carry_is_dead_and_fails_no_job(
+    workshop: Workshop, key: str
+) -> None:
+    # given
+    room = replace(workshop.room, keys=(ProviderKey("odd", "odd", key),))
+    job_id = workshop.accept()
+    # when
+    do_next_job(room)
+    # then
+    job = workshop.job(job_id)
+    assert (job.state, job.attempt, job.last_trouble) == (State.QUEUED, 0, ErrorCode.PROVIDER_AUTH)
+    assert workshop.asked("generate") == []
+    assert key not in str(workshop.world.client.hgetall(f"{{dr}}:job:{job_id}"))
+
+
+# images that cannot be fetched now -------------------------------------------------------------
+
+
+def test_a_paid_image_on_a_host_that_is_not_allowed_waits_until_the_setting_is_right(
+    open_workshop: Open,
+) -> None:
+    # given
+    workshop = open_workshop(onemin_image_hosts="images.example")
+    paid, waiting = workshop.accept(), workshop.accept()
+    # when
+    do_next_job(workshop.room)
+    do_next_job(workshop.room)
+    # then
+    standing = workshop.world.read(paid)
+    assert waiting_on(standing) == "image_host"
+    assert standing.job.answer is not None
+    assert workshop.world.read(waiting).gate == "image_host"
+    assert workshop.paid() == 1, "nothing more is bought"
+    assert "127.0.0.1" in workshop.world.store.run(reading.facts()).image_host
+    # and when
+    workshop.room = workshop.open_room(onemin_image_hosts="127.0.0.1")
+    # then
+    jobs = [workshop.finish(paid), workshop.finish(waiting)]
+    assert [(job.state, job.attempt, job.calls) for job in jobs] == [(State.SUCCEEDED, 1, 1)] * 2
+    assert workshop.paid() == 2
+
+
+def test_a_new_url_that_is_not_served_yet_is_fetched_again_before_anything_is_made_again(
+    open_workshop: Open,
+) -> None:
+    # given
+    workshop = open_workshop(image_settle_seconds=60)
+    workshop.provider.behave({"fault": "download_status", "status": 404, "times": 5})
+    # when
+    job = workshop.run()
+    # then
+    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+
+
+def test_a_retry_of_a_job_whose_image_may_still_be_had_fetches_and_does_not_buy(
+    workshop: Workshop,
+) -> None:
+    # given
+    workshop.provider.behave({"fault": "html", "times": 3})
+    job = workshop.run()
+    assert facts(workshop, job) == ("failed", "image_invalid", 3, 1, 0, 0)
+    # when
+    workshop.world.again(job.id)
+    job = workshop.finish(job.id)
+    # then
+    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+    assert workshop.paid() == 1
 
 
 # what the storage does wrong ------------------------------------------------------------------

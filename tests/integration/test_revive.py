@@ -9,7 +9,7 @@ from worker.revive import Reviver
 
 
 def dead(workshop: Workshop) -> set[str]:
-    gate = workshop.world.store.run(upkeep.learn(moves.NOTHING))
+    gate = workshop.world.store.run(upkeep.report_signal(moves.NO_SIGNAL))
     return {name for name in gate if name.startswith("dead:")}
 
 
@@ -17,8 +17,9 @@ def test_a_key_that_was_found_dead_is_used_again_when_the_provider_takes_it(
     workshop: Workshop,
 ) -> None:
     # given
-    [key_id] = workshop.room.keys
-    workshop.world.store.run(upkeep.learn(moves.Lesson.dead_key(key_id)))
+    [key] = workshop.room.keys
+    key_id = key.id
+    workshop.world.store.run(upkeep.report_signal(moves.Signal.key_dead(key_id)))
     assert dead(workshop) == {f"dead:{key_id}"}
     # when
     Reviver(workshop.room).revive()
@@ -32,9 +33,10 @@ def test_a_key_that_is_dead_stays_out_of_use_and_is_named(
     workshop: Workshop, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # given
-    [key_id] = workshop.room.keys
+    [key] = workshop.room.keys
+    key_id = key.id
     workshop.provider.good_keys(["another"])
-    workshop.world.store.run(upkeep.learn(moves.Lesson.dead_key(key_id)))
+    workshop.world.store.run(upkeep.report_signal(moves.Signal.key_dead(key_id)))
     # when
     Reviver(workshop.room).revive()
     # then

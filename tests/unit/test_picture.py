@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from shared.errors import FetchFailed, ImageTooLarge
+from shared.errors import ImageDamaged, ImageTooLarge
 from worker.picture import inspect
 
 ASKED = {"output_format": "webp", "aspect_ratio": "1:1", "megapixels": "0.25"}
@@ -72,7 +72,7 @@ def test_a_picture_with_little_in_it_is_not_flat() -> None:
 def test_a_picture_cut_short_is_fetched_again(extension: str, share: float) -> None:
     data = encoded(noise((512, 512)), extension)
 
-    with pytest.raises(FetchFailed):
+    with pytest.raises(ImageDamaged):
         inspect(data[: int(len(data) * share)], ASKED, max_pixels=CAP)
 
 
@@ -91,7 +91,7 @@ def test_a_picture_cut_short_is_fetched_again(extension: str, share: float) -> N
     ids=["empty", "html", "xml", "gif", "png", "short webp", "odd webp", "jpeg"],
 )
 def test_what_is_no_picture_is_fetched_again(data: bytes) -> None:
-    with pytest.raises(FetchFailed):
+    with pytest.raises(ImageDamaged):
         inspect(data, ASKED, max_pixels=CAP)
 
 
@@ -148,7 +148,7 @@ def test_a_webp_with_a_damaged_head_is_no_better_than_pillow_finds_it(
             size = None
         try:
             picture = inspect(bytes(data), {}, max_pixels=CAP)
-        except (FetchFailed, ImageTooLarge):
+        except (ImageDamaged, ImageTooLarge):
             continue
         assert size == (picture.width, picture.height), value
 
@@ -164,5 +164,5 @@ def test_a_webp_whose_size_stands_outside_of_its_frame_is_fetched_again(
     if data[12:16] == b"VP8 ":
         data[20:23] = b"\x10\0\0"  # shown, and with a first part of nothing
 
-    with pytest.raises(FetchFailed):
+    with pytest.raises(ImageDamaged):
         inspect(bytes(data), {}, max_pixels=CAP)

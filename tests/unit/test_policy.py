@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,15 @@ from shared.errors import (
     Canceled,
     ContentRejected,
     DeadlineExceeded,
+    EndpointMissing,
     ErrorCode,
     FetchFailed,
+    ImageDamaged,
     ImageExpired,
+    ImageHostDown,
+    ImageHostForbidden,
     ImageInvalid,
+    ImageNotReady,
     ImageTooLarge,
     Internal,
     JobError,
@@ -28,7 +34,9 @@ from shared.errors import (
     UnknownOutcome,
 )
 from shared.jobs import Answer, Job, OnUnknown, State
-from shared.store.moves import ALIVE, DOWN, GONE, NOTHING, Again, Lesson
+from shared.provider_keys import ProviderKey
+from shared.store.moves import NO_SIGNAL, REGENERATED, Again, Signal
+from shared.store.scripts import IMAGE_HOLD_MS
 from tests.jobs import history, job
 from worker import policy
 from worker.policy import Failed, decide
@@ -41,17 +49,30 @@ KINDS = (
     ProviderCredits,
     ProviderBusy,
     ProviderDown,
+    EndpointMissing,
     ProviderTimeout,
     UnknownOutcome,
     ImageExpired,
+    ImageNotReady,
+    ImageHostForbidden,
     ImageInvalid,
     ImageTooLarge,
     FetchFailed,
+    ImageDamaged,
     StorageDown,
     DeadlineExceeded,
     Canceled,
     Internal,
 )
+
+
+KEY = ProviderKey("k1", "team-1", "")
+
+
+def error_of(kind: type[JobError], **about: Any) -> JobError:
+    if issubclass(kind, ImageHostDown):
+        return kind("why", host="images.example", **about)
+    return kind("why", **about)
 
 
 def word(outcome: Again | Failed) -> str:
@@ -81,12 +102,16 @@ ProviderAuth     | again, free    | again, free   | again, free    | again, free
 ProviderCredits  | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderBusy     | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderDown     | again          | fail          | again          | again         | again
+EndpointMissing  | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderTimeout  | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
 UnknownOutcome   | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
 ImageExpired     | again, anew    | fail          | fail           | fail          | again, anew
+ImageNotReady    | again, free    | again, free   | again, free    | again, free   | again, free
+ImageHostForbidden | again, free  | again, free   | again, free    | again, free   | again, free
 ImageInvalid     | fail           | fail          | fail           | fail          | fail
 ImageTooLarge    | fail           | fail          | fail           | fail          | fail
 FetchFailed      | again          | fail          | again          | again         | again
+ImageDamaged     | again          | fail          | again          | again         | again
 StorageDown      | again, free    | again, free   | again, free    | again, free   | again, free
 DeadlineExceeded | fail           | fail          | fail           | fail          | fail
 Canceled         | fail           | fail          | fail           | fail          | fail
@@ -112,66 +137,80 @@ def rows() -> list[tuple[type[JobError], Job, str]]:
 
 @pytest.mark.parametrize(("kind", "claimed", "meant"), rows())
 def test_each_error_leads_to_its_outcome(kind: type[JobError], claimed: Job, meant: str) -> None:
-    assert word(decide(claimed, kind("why"), key_id="k1")) == meant
+    assert word(decide(claimed, error_of(kind), key=KEY)) == meant
 
 
 def test_the_table_has_every_error() -> None:
-    def leaves(kind: type[JobError]) -> set[type[JobError]]:
-        below = {leaf for child in kind.__subclasses__() for leaf in leaves(child)}
-        return below or {kind}
+    def below(kind: type[JobError]) -> set[type[JobError]]:
+        return {kind, *(leaf for child in kind.__subclasses__() for leaf in below(child))}
 
-    assert leaves(JobError) == set(KINDS) == {kind for kind, _ in table()}
-    # `invalid_input` is the front door's alone
+    # the host that is away stands for itself in the tests below
+    assert (
+        below(JobError) - {JobError, ImageHostDown} == set(KINDS) == {kind for kind, _ in table()}
+    )
+    # `invalid_input` is the API's alone
     assert {kind.code for kind in KINDS} == set(ErrorCode) - {ErrorCode.INVALID_INPUT}
 
 
 @pytest.mark.parametrize(
     ("error", "meant"),
     [
-        (ProviderAuth(""), Lesson("dead k1")),
-        (ProviderBusy(""), Lesson("hold provider_rate 1000")),
-        (ProviderBusy("", retry_after=7), Lesson("hold provider_rate 7000")),
-        (ProviderBusy("", retry_after=0), Lesson("hold provider_rate 500")),
-        (ProviderBusy("", retry_after=9e9), Lesson("hold provider_rate 600000")),
-        (ProviderCredits(""), Lesson("hold provider_credits 30000")),
-        (StorageDown(""), Lesson("hold storage 30000")),
-        (ProviderDown(""), DOWN),
-        (UnknownOutcome(""), DOWN),
-        (ProviderTimeout(""), DOWN),
-        (ProviderRejected(""), ALIVE),
-        (ModelGone(""), GONE),
-        (ContentRejected(""), ALIVE),
-        (ImageInvalid(""), NOTHING),
-        (ImageExpired(""), NOTHING),
-        (FetchFailed(""), NOTHING),
-        (Internal(""), NOTHING),
+        (ProviderAuth(""), "key_dead k1"),
+        (ProviderBusy(""), "hold provider_rate:key:k1 1000"),
+        (ProviderBusy("", retry_after=7), "hold provider_rate:key:k1 7000"),
+        (ProviderBusy("", retry_after=0), "hold provider_rate:key:k1 500"),
+        (ProviderBusy("", retry_after=9e9), "hold provider_rate:key:k1 600000"),
+        (ProviderCredits(""), "hold provider_credits:team:team-1 30000"),
+        (ProviderCredits("", needed=105, has=35), "hold provider_credits:team:team-1 30000 105 35"),
+        (StorageDown(""), "hold storage 30000"),
+        (EndpointMissing(""), "hold provider_down:model 30000"),
+        (ProviderDown(""), "failed k1 team-1"),
+        (UnknownOutcome(""), "failed k1 team-1"),
+        (ProviderTimeout(""), "failed k1 team-1"),
+        (ProviderRejected(""), "healthy k1 team-1"),
+        (ModelGone(""), "model_removed k1 team-1"),
+        (ContentRejected(""), "healthy k1 team-1"),
+        (ImageInvalid(""), "none"),
+        (ImageExpired(""), "regenerated"),
+        (ImageHostDown("", host="images.example"), "unfetched images.example"),
+        (ImageHostForbidden("", host="images.example"), "unfetched images.example"),
+        (ImageNotReady(""), "none"),
+        (FetchFailed(""), "none"),
+        (Internal(""), "none"),
     ],
 )
-def test_each_error_teaches_its_lesson(error: JobError, meant: Lesson) -> None:
-    assert policy.lesson_of(error, key_id="k1", chance=lambda: 0.0) == meant
+def test_each_error_reports_its_signal(error: JobError, meant: str) -> None:
+    assert policy.signal_for(FRESH, error, key=KEY, chance=lambda: 0.0).words == meant
 
 
-def test_who_is_too_fast_waits_as_told_and_a_random_while_more() -> None:
+def test_a_key_that_is_too_fast_waits_as_asked_and_a_random_while_more() -> None:
     for retry_after, least in ((None, 1000), (7, 7000)):
         error = ProviderBusy("", retry_after=retry_after)
-        lessons = {policy.lesson_of(error, key_id="k1").word for _ in range(50)}
-        held = [int(word.split()[-1]) for word in lessons]
+        signals = {policy.signal_for(FRESH, error, key=KEY).words for _ in range(50)}
+        held = [int(words.split()[-1]) for words in signals]
         assert least <= min(held)
         assert max(held) <= least + 1000
         assert len(held) > 10
 
 
-def test_the_lesson_goes_with_the_outcome() -> None:
+def test_the_signal_goes_with_the_outcome() -> None:
     for kind in (ProviderDown, UnknownOutcome, ProviderRejected, StorageDown, ProviderAuth):
         for claimed in (FRESH, LAST):
-            outcome = decide(claimed, kind("why"), key_id="k1")
-            assert outcome.lesson == policy.lesson_of(kind("why"), key_id="k1")
+            outcome = decide(claimed, kind("why"), key=KEY)
+            assert outcome.signal == policy.signal_for(claimed, kind("why"), key=KEY)
+
+
+@pytest.mark.parametrize("kind", [ProviderDown, UnknownOutcome, ProviderTimeout])
+def test_what_failed_with_one_key_is_tried_with_another(kind: type[JobError]) -> None:
+    outcome = decide(FRESH, kind("why"), key=KEY)
+    assert isinstance(outcome, Again)
+    assert outcome.key_failed
 
 
 def waits(error: JobError, attempt: int) -> list[float]:
     claimed = job(attempt=attempt, max_attempts=50)
     chance = random.Random(7).random
-    found = [decide(claimed, error, key_id="k", chance=chance) for _ in range(500)]
+    found = [decide(claimed, error, key=KEY, chance=chance) for _ in range(500)]
     return [outcome.wait_seconds for outcome in found if isinstance(outcome, Again)]
 
 
@@ -210,7 +249,7 @@ def test_a_picture_is_fetched_three_times_however_often_the_provider_was_down_be
     third = (*second, *history((State.QUEUED, 3), (State.FETCHING, 4)))
 
     def outcome(**changes: Any) -> str:
-        return word(decide(job(**changes), FetchFailed("cut"), key_id=""))
+        return word(decide(job(**changes), FetchFailed("cut"), key=KEY))
 
     assert outcome(attempt=2, history=history(*before)) == "again"
     assert outcome(attempt=3, history=second, **bought) == "again"
@@ -221,11 +260,11 @@ def test_a_fetch_whose_attempt_was_given_back_is_not_counted_twice() -> None:
     bought = (State.CALLING, 1), (State.FETCHING, 1)
     stored_in_vain = [(State.QUEUED, 0), (State.FETCHING, 1)] * 30
     claimed = job(answer=Answer("r", "https://x"), history=history(*bought, *stored_in_vain))
-    assert word(decide(claimed, FetchFailed("cut"), key_id="")) == "again"
+    assert word(decide(claimed, FetchFailed("cut"), key=KEY)) == "again"
 
 
 def test_a_picture_that_never_came_over_whole_is_called_invalid() -> None:
-    outcome = decide(LAST, FetchFailed("It was cut."), key_id="")
+    outcome = decide(LAST, FetchFailed("It was cut."), key=KEY)
     assert isinstance(outcome, Failed)
     assert (outcome.error.code, str(outcome.error)) == (ErrorCode.IMAGE_INVALID, "It was cut.")
     assert not outcome.error.retryable
@@ -235,8 +274,14 @@ def test_a_second_defect_in_a_row_ends_the_job_and_other_troubles_before_do_not(
     defect = Internal("a defect")
     after_defect = job(attempt=2, last_trouble=ErrorCode.INTERNAL)
     after_another = job(attempt=3, last_trouble=ErrorCode.PROVIDER_DOWN)
-    assert word(decide(after_defect, defect, key_id="")) == "fail"
-    assert word(decide(after_another, defect, key_id="")) == "again"
+    assert word(decide(after_defect, defect, key=KEY)) == "fail"
+    assert word(decide(after_another, defect, key=KEY)) == "again"
+
+
+AFTER_PAYING = (
+    *(ImageExpired, ImageNotReady, ImageHostForbidden, ImageInvalid, ImageDamaged),
+    *(FetchFailed, StorageDown),
+)
 
 
 def test_calls_never_pass_two_whatever_the_provider_does() -> None:
@@ -248,9 +293,9 @@ def test_calls_never_pass_two_whatever_the_provider_does() -> None:
         while True:
             asks = now.answer is None
             kind = chance.choice(KINDS)
-            happens_after_buying = kind in (ImageExpired, FetchFailed, StorageDown, ImageInvalid)
+            happens_after_buying = kind in AFTER_PAYING
             paid += asks and (happens_after_buying or kind in (UnknownOutcome, ProviderTimeout))
-            outcome = decide(now, kind("x"), key_id="", chance=chance.random)
+            outcome = decide(now, error_of(kind), key=KEY, chance=chance.random)
             unknown = now.unknown_outcomes + outcome.unknown
             if isinstance(outcome, Failed):
                 assert paid <= 1 + unknown + now.regenerated
@@ -265,3 +310,55 @@ def test_calls_never_pass_two_whatever_the_provider_does() -> None:
                 answer=Answer("r", "https://x") if bought else None,
                 last_trouble=kind.code,
             )
+
+
+# a paid image is not given up while it can still be had
+
+
+def fetched(count: int, **changes: Any) -> Job:
+    """Return a paid job whose image was tried to be fetched so often before."""
+    paid = [(State.CALLING, 1), (State.FETCHING, 1)]
+    tried = [(State.QUEUED, 0), (State.FETCHING, 1)] * (count - 1)
+    return job(
+        answer=Answer("r", "https://x"), history=history(*paid, *tried), attempt=1, **changes
+    )
+
+
+@pytest.mark.parametrize("kind", [ImageHostDown, ImageHostForbidden, ImageNotReady])
+def test_an_image_whose_host_is_away_is_fetched_later_however_often(kind: type[JobError]) -> None:
+    for count in (1, 5, 50, 90):
+        outcome = decide(fetched(count, max_attempts=1), error_of(kind), key=KEY)
+        assert word(outcome) == "again, free"
+        assert isinstance(outcome, Again)
+        assert 0 < outcome.wait_seconds <= policy.IMAGE_LATER_MOST_SECONDS
+
+
+def test_waits_for_an_image_host_double_and_stay_within_half_of_the_hold() -> None:
+    error = ImageHostDown("", host="h")
+    found = [decide(fetched(n), error, key=KEY, chance=lambda: 1.0) for n in range(1, 9)]
+    assert [again.wait_seconds for again in found if isinstance(again, Again)] == [
+        *(1, 2, 4, 8, 16, 30, 30, 30)
+    ]
+    assert 2 * policy.IMAGE_LATER_MOST_SECONDS * 1000 <= IMAGE_HOLD_MS
+
+
+def test_an_image_that_is_not_served_yet_holds_new_calls_only_after_some_fetches() -> None:
+    signals = [decide(fetched(n), ImageNotReady(""), key=KEY).signal for n in (1, 2, 3)]
+    assert signals == [NO_SIGNAL, NO_SIGNAL, Signal.unfetched("")]
+
+
+def test_an_answer_is_forgotten_only_where_its_image_cannot_be_had_any_more() -> None:
+    spent = job(attempt=5, regenerated=1)
+    errors = (ImageExpired(""), ImageDamaged(""), FetchFailed(""), ImageTooLarge(""))
+    outcomes = [decide(spent, error, key=KEY) for error in errors]
+    assert [one.forget_answer for one in outcomes if isinstance(one, Failed)] == [
+        *(True, True, False, False)
+    ]
+    assert [outcome.signal for outcome in outcomes] == [REGENERATED, *[NO_SIGNAL] * 3]
+
+
+def test_the_age_of_an_answer_counts_from_when_it_was_kept() -> None:
+    paid = fetched(3)
+    kept = next(one.at for one in paid.history if one.state is State.FETCHING)
+    assert policy.answer_age_seconds(replace(paid, claimed_at=kept + 4_500)) == 4.5
+    assert policy.answer_age_seconds(job()) == 0

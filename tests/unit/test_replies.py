@@ -6,6 +6,7 @@ import pytest
 
 from shared.errors import (
     ContentRejected,
+    EndpointMissing,
     JobError,
     ModelGone,
     ProviderAuth,
@@ -83,7 +84,9 @@ TABLE: list[tuple[str, Reply, type[JobError]]] = [
     ("524", reply(524, HTML), UnknownOutcome),
     ("another 5xx", reply(599), UnknownOutcome),
     ("front door cannot connect", reply(521), ProviderDown),
-    ("redirect", reply(302), ProviderDown),
+    ("redirect", reply(302), EndpointMissing),
+    ("no such endpoint", reply(404, HTML), EndpointMissing),
+    ("no such method", reply(405), EndpointMissing),
     ("200 empty", reply(200), UnknownOutcome),
     ("200 web page", reply(200, HTML), UnknownOutcome),
     ("200 cut", reply(200, b'{"aiRecord": {"uuid": "a", "stat'), UnknownOutcome),

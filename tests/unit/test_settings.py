@@ -76,7 +76,22 @@ def test_a_setting_can_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     secret.write_text("first,second\n")
     monkeypatch.setenv("DARKROOM_ONEMIN_API_KEY_FILE", str(secret))
 
-    assert load_settings().onemin_keys == ("first", "second")
+    assert [key.secret for key in load_settings().onemin_keys] == ["first", "second"]
+
+
+def test_keys_of_a_team_share_its_name_and_are_shown_masked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(
+        "DARKROOM_ONEMIN_API_KEY", "red:0123456789abcdef, red:fedcba9876543210,alone"
+    )
+
+    one, other, alone = load_settings().onemin_keys
+
+    assert (one.team, other.team, alone.team) == ("red", "red", alone.id)
+    assert (one.secret, one.masked) == ("0123456789abcdef", "…cdef")
+    assert alone.masked == "…"
+    assert "0123" not in repr(one)
 
 
 def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

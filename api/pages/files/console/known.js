@@ -11,6 +11,7 @@ export const ERROR_CODES = [
   "provider_down",
   "provider_timeout",
   "provider_unknown_outcome",
+  "model_unavailable",
   "image_expired",
   "image_invalid",
   "image_too_large",

@@ -3,7 +3,7 @@ import { el } from "../parts/dom.js";
 import { bytes, count, moment, number, seconds, title } from "../parts/words.js";
 import { link } from "./places.js";
 import { card, facts, when } from "./shown.js";
-import { REASONS } from "./verdict.js";
+import { holdSubject, keyName, REASONS } from "./verdict.js";
 
 /** The numbers on top, each the way to what it counts. */
 export function tilesOf(seen, told, hours) {
@@ -60,37 +60,27 @@ function tile(name, value, about, href, tone = "") {
   );
 }
 
-/** The provider, and what its gate is like. */
+/** The provider: what is held and why, and the keys. */
 export function gateCard(seen) {
   const { gate } = seen;
   const holds = gate.holds.map((hold) =>
-    el("li", {}, `${REASONS[hold.reason]?.[0] ?? title(hold.reason)}, until ${moment(hold.until)}`),
+    el(
+      "li",
+      {},
+      `${REASONS[hold.reason]?.[0] ?? title(hold.reason)}: ${holdSubject(hold, gate.keys)}, ${holdState(hold)}`,
+    ),
   );
-  const dead = gate.keys.dead.map((key) =>
-    el("li", {}, el("code", {}, key.id), " refused ", when(key.since)),
+  const keys = gate.keys.map((key) =>
+    el("li", {}, el("code", {}, keyName(key)), keyTeam(key), ": ", keyState(key)),
   );
   return card(
     "The provider",
     null,
     facts([
-      [
-        "Circuit",
-        {
-          closed: "Closed: calls are made",
-          open: "Open: no calls are made",
-          probing: "Probing: one call tries it",
-        }[gate.circuit],
-      ],
-      ["Failed in a row", number(gate.failures_in_a_row)],
-      ["Held", holds.length ? el("ul", {}, holds) : "By nothing"],
-      ["Credits", creditWords(gate.credits)],
-      [
-        "Keys in use",
-        gate.keys.living.length
-          ? el("span", { class: "mono" }, gate.keys.living.join(", "))
-          : "Not told with one key and no rate",
-      ],
-      ["Dead keys", dead.length ? el("ul", {}, dead) : "None"],
+      ["Held", holds.length ? el("ul", {}, holds) : "Nothing"],
+      ["Keys", keys.length ? el("ul", {}, keys) : "None seen yet: no worker has started"],
+      ["Models removed", gate.removed_models.join(", ") || "None"],
+      ["Models paused", gate.paused_models.join(", ") || "None"],
       [
         "Rate",
         gate.rate_per_minute
@@ -101,9 +91,27 @@ export function gateCard(seen) {
   );
 }
 
-function creditWords({ blocked, needed, left }) {
-  const told = needed === null ? "" : `: a call needs ${number(needed)}, ${number(left)} are left`;
-  return blocked ? `Spent${told}` : "Not known to be short";
+function holdState({ state, until, failures_in_a_row, credits_needed, credits_left }) {
+  const times = {
+    active: `until ${moment(until)}`,
+    probing: "one call is trying it",
+    over: "the next call tries it",
+  };
+  const failed = failures_in_a_row ? `${number(failures_in_a_row)} failed in a row` : "";
+  const credits =
+    credits_needed === null
+      ? ""
+      : `a call needs ${number(credits_needed)} credits, ${number(credits_left)} are left`;
+  return [times[state], failed, credits].filter(Boolean).join("; ");
+}
+
+function keyTeam({ id, team }) {
+  return team === id ? "" : ` of team ${team}`;
+}
+
+function keyState({ dead_since, held_by }) {
+  if (dead_since) return el("span", {}, "refused ", when(dead_since));
+  return held_by ? `held: ${REASONS[held_by]?.[0] ?? held_by}` : "in use";
 }
 
 /** The failed jobs that are kept, by code. */

@@ -38,6 +38,7 @@ export const WAITS = {
   provider_credits: "for credits",
   provider_auth: "for a provider key that works",
   storage: "for the storage",
+  image_host: "for the host of the images",
   paused: "paused",
 };
 

@@ -3,7 +3,7 @@ import { el } from "../parts/dom.js";
 import { count, moment, seconds } from "../parts/words.js";
 import { link } from "./places.js";
 
-/** Why no new call is made: what it means, and what to do. */
+/** Why no new call is made, of all or of some key or model: what it means, and what to do. */
 export const REASONS = {
   paused: [
     "Paused by an operator",
@@ -11,15 +11,19 @@ export const REASONS = {
   ],
   storage: [
     "The storage is away",
-    "No picture is bought that could not be kept; what is bought waits to be stored. See the storage and its keys.",
+    "No image is bought that could not be kept; paid ones wait to be stored. Check the storage and its keys.",
+  ],
+  image_host: [
+    "Images cannot be fetched",
+    "Nothing new is bought; paid images are fetched as soon as their host answers. Check whether the workers reach it, and DARKROOM_ONEMIN_IMAGE_HOSTS.",
   ],
   provider_credits: [
     "The provider's credits are spent",
-    "The account is asked about again every half minute. Add credits at 1min.ai.",
+    "One call tries again every half minute. Add credits at 1min.ai.",
   ],
   provider_down: [
-    "The provider is down",
-    "The circuit is open: one call at a time tries whether it is back, and nothing fails meanwhile.",
+    "Calls of the provider fail",
+    "The circuit is open: one call at a time tries whether it is back, and no job fails meanwhile.",
   ],
   provider_rate: [
     "The provider asked us to slow down",
@@ -27,9 +31,22 @@ export const REASONS = {
   ],
   provider_auth: [
     "No provider key works",
-    "Every key was refused. Give the workers a living one (DARKROOM_ONEMIN_API_KEY); dead ones are asked about every 15 s.",
+    "Every key was refused. Give the workers a working one (DARKROOM_ONEMIN_API_KEY); dead ones are checked every 15 s.",
   ],
 };
+
+/** What a hold is about: all calls, or those of one key, team or model. */
+export function holdSubject(hold, keys) {
+  if (hold.scope === "all") return hold.image_host ? `all calls (${hold.image_host})` : "all calls";
+  const key = hold.scope === "key" && keys.find((one) => one.id === hold.subject);
+  if (key) return `key ${keyName(key)}`;
+  return `${hold.scope} ${hold.subject}`;
+}
+
+/** How a provider key is shown: its end and its id. */
+export function keyName({ id, masked }) {
+  return masked ? `${masked} (${id})` : id;
+}
 const SWEEP_LATE_SECONDS = 30;
 const OLD_SECONDS = 60;
 
@@ -39,6 +56,7 @@ export function verdicts(now) {
     ...redis(now),
     ...workers(now),
     ...gate(now),
+    ...parts(now),
     ...deliver(now),
     ...sweep(now),
     ...backlog(now),
@@ -92,6 +110,33 @@ function gate(now) {
       queue: queue.paused ? "generate" : null,
     },
   ];
+}
+
+/** What holds a key or a model while the others go on. */
+function parts(now) {
+  const { holds, keys, removed_models } = now.gate;
+  const closed = now.queues.find((one) => one.name === "generate").closed;
+  const held = holds
+    .filter(({ scope, state, reason }) => scope !== "all" && state !== "over" && reason !== closed)
+    .map((hold) => ({
+      kind: "wait",
+      head: `Held: ${holdSubject(hold, keys)}`,
+      words: `${REASONS[hold.reason]?.[0] ?? hold.reason}. The others go on; one call tries again at ${moment(hold.until)}.`,
+    }));
+  const dead = keys
+    .filter((key) => key.dead_since && closed !== "provider_auth")
+    .map((key) => ({
+      kind: "wait",
+      head: `The provider refuses key ${keyName(key)}`,
+      words:
+        "The other keys go on. Replace it in DARKROOM_ONEMIN_API_KEY; it is checked every 15 s.",
+    }));
+  const removed = removed_models.map((model) => ({
+    kind: "wait",
+    head: `The provider no longer offers ${model}`,
+    words: "Jobs for it are refused with model_unavailable, but for one a minute that asks again.",
+  }));
+  return [...held, ...dead, ...removed];
 }
 
 function deliver(now) {

@@ -23,6 +23,8 @@ const WAITING = {
   provider_down: "The provider is down; it is asked again by itself",
   provider_credits: "The account with the provider has no credits left",
   storage: "The picture is bought, and stored as soon as the storage is back",
+  image_host: "The host of the images cannot be reached; paid images are fetched when it is back",
+  provider_auth: "The service has no provider key that works",
   paused: "An operator has paused the queue",
 };
 
