@@ -13,6 +13,7 @@ from darkroom.values import (
     FINAL,
     Batch,
     Delivery,
+    Endpoint,
     Event,
     I_co,
     ImageFacts,
@@ -137,7 +138,7 @@ class Operations(Generic[I_co]):
         """Read what was asked and what came, a line for each job that is kept, in their order."""
         path = f"{_batch_path(batch_id)}/manifest"
         answer = yield from ask(Request("GET", path), self._patience)
-        return [json.loads(line) for line in answer.content.splitlines()]
+        return [json.loads(line) for line in answer.content.split(b"\n") if line.strip()]
 
     def results(self, batch_id: str, only: Callable[[Raw], bool] | None) -> Stream[Job[I_co]]:
         """Give the jobs of a batch as they become final; those that are so already come first.
@@ -194,6 +195,21 @@ class Operations(Generic[I_co]):
         path = f"{_delivery_path(delivery_id)}/redeliver"
         return picked(Delivery, json_of((yield from ask(Request("POST", path), self._patience))))
 
+    def endpoints(self) -> Stream[Endpoint]:
+        """Give the endpoints that deliveries went to, newest first."""
+        yield from self._pages("/v1/webhooks/endpoints", {}, lambda told: picked(Endpoint, told))
+
+    def enable_endpoint(self, endpoint_id: str) -> Steps[Endpoint]:
+        """Enable an endpoint; it is sent what it missed."""
+        path = f"{_endpoint_path(endpoint_id)}/enable"
+        return picked(Endpoint, json_of((yield from ask(Request("POST", path), self._patience))))
+
+    def rotate_secret(self, endpoint_id: str) -> Steps[Raw]:
+        """Make a new secret for an endpoint; a request whose answer was lost is not repeated."""
+        path = f"{_endpoint_path(endpoint_id)}/secret/rotate"
+        request = Request("POST", path, again=False)  # each one would make another secret
+        return json_of((yield from ask(request, self._patience)))
+
     def post(self, path: str, body: Any, *, held_seconds: float = 0) -> Steps[Raw]:  # noqa: ANN401
         """Send something that does no harm when it is sent twice, and read the answer."""
         request = Request("POST", path, body=body, held_seconds=held_seconds)
@@ -206,7 +222,7 @@ class Operations(Generic[I_co]):
 
     def hold_queue(self, name: str, verb: str) -> Steps[Queue]:
         """Pause or resume a queue, with an ops key."""
-        path = f"/ops/v1/queues/{quote(name, safe='')}/{verb}"
+        path = f"/ops/v1/queues/{_step(name)}/{verb}"
         return picked(Queue, json_of((yield from ask(Request("POST", path), self._patience))))
 
     # how
@@ -276,12 +292,21 @@ def _given(query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _job_path(job_id: str) -> str:
-    return f"/v1/jobs/{quote(job_id, safe='')}"
+    return f"/v1/jobs/{_step(job_id)}"
 
 
 def _batch_path(batch_id: str) -> str:
-    return f"/v1/batches/{quote(batch_id, safe='')}"
+    return f"/v1/batches/{_step(batch_id)}"
 
 
 def _delivery_path(delivery_id: str) -> str:
-    return f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}"
+    return f"/v1/webhooks/deliveries/{_step(delivery_id)}"
+
+
+def _endpoint_path(endpoint_id: str) -> str:
+    return f"/v1/webhooks/endpoints/{_step(endpoint_id)}"
+
+
+def _step(text: str) -> str:
+    """Write a step of a path; what is not Unicode is the id of nothing, and stays so."""
+    return quote(text, safe="", errors="replace")
