@@ -1,6 +1,7 @@
 """The two senders: they send what an operation yields and hand back the reply. No rule is here."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -146,13 +147,14 @@ def _options(connections: int, proxy: Proxy | None) -> dict[str, Any]:
 
 @contextmanager
 def _readable_certificates() -> Iterator[None]:
-    """Raise NotConfigured for certificates that the environment names and that cannot be read."""
+    """Raise NotConfigured for files of TLS that the environment names and that cannot be used."""
     try:
         yield
     except OSError as error:
-        why = error.strerror or "it has no certificate"
+        why = "no certificate is in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise NotConfigured(
-            f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read ({why})."
+            "A file that SSL_CERT_FILE, SSL_CERT_DIR or SSLKEYLOGFILE names cannot be used "
+            f"({why})."
         ) from None
 
 

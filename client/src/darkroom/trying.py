@@ -113,12 +113,15 @@ def _not_darkrooms(answer: Answer) -> str:
     return f"What answered for {answer.source} is not Darkroom: {answer.status}, {kind}."
 
 
-def json_of(answer: Answer) -> dict[str, Any]:
-    """Read an answer; raises Unavailable for what is no JSON object: something else answered."""
+def json_of(answer: Answer, *members: str) -> dict[str, Any]:
+    """Read an answer that has these members.
+
+    Raises Unavailable for what is no such JSON object: something else answered.
+    """
     try:
         told = json.loads(answer.content)
     except (ValueError, RecursionError):
         told = None
-    if not isinstance(told, dict):
+    if not isinstance(told, dict) or not told.keys() >= set(members):
         raise Unavailable(_not_darkrooms(answer))
     return told

@@ -43,7 +43,9 @@ def entries_of(lines: Iterable[Line], variations: int) -> Iterator[Entry]:
             body = _varied(line.body, step)
             asked = json.dumps(body, sort_keys=True, ensure_ascii=False)
             seen[asked] += 1
-            digest = hashlib.sha256(f"{seen[asked]} {asked}".encode()).hexdigest()
+            # half characters are refused when it is sent
+            asked_bytes = f"{seen[asked]} {asked}".encode(errors="surrogatepass")
+            digest = hashlib.sha256(asked_bytes).hexdigest()
             yield Entry(digest[:32], line, body)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.async_client import AsyncClient, Job
+from darkroom.bodies import faults_in
 from darkroom.errors import BadWords, InvalidInput, NotFound
 from darkroom.folder.entries import Entry
 from darkroom.folder.faults import LineFault, refuse
@@ -45,6 +46,9 @@ class Filling:
                     await self._send(asked)
         known = self.journal.names
         for piece in _pieces([one for one in entries if one.id not in known]):
+            faults = list(faults_in({"jobs": [one.body for one in piece]}))
+            if faults:
+                raise _by_line(InvalidInput.of(faults), piece)
             self.journal.ask(piece)
             *_, asked = self.journal.asked.values()
             try:
@@ -141,7 +145,7 @@ def _by_line(error: InvalidInput, piece: Sequence[Entry]) -> BadWords | InvalidI
         line, names = piece[int(number)].line, [name for name in names if name]
         names = names[1:] if names[:1] == ["input"] else names
         if names and names[0] in line.given:
-            options.append(f"{option_of(names[0])}: {fault.message}.")
+            options.append(f"{option_of(names[0])} {fault.message}.")
         else:
             faults.append(LineFault(line.number, "/".join(names), fault.message))
     return refuse(piece[0].line.source, faults, options) if error.faults else error
