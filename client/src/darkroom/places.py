@@ -25,7 +25,8 @@ _HELP = (
 _BYTE_ORDER_MARK = "\ufeff"
 #: What may follow `Bearer` in a header (RFC 6750, 2.1).
 _KEY_LETTERS = r"[A-Za-z0-9._~+/=-]"
-_HOST = re.compile(r"(?!\.)(?:\.?[A-Za-z0-9_-]{1,63})+\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+_LABEL = "[A-Za-z0-9_-]{1,63}"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _PORT_MAX = 65_535
 
 

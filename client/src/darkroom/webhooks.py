@@ -7,9 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from darkroom.errors import WebhookInvalid
 from darkroom.values import ImageFacts, Job, Raw, job_of, picked
+
+#: What the check raises, also for an empty secret; the last two for what is signed and yet another
+#: program's.
+_NOT_DARKROOMS = (
+    WebhookVerificationError,
+    EmptyWebhookSecretError,
+    ValueError,
+    LookupError,
+    TypeError,
+)
 
 
 @dataclass(frozen=True)
@@ -39,8 +50,7 @@ def verify(body: bytes | str, headers: Mapping[str, str], secret: str) -> Told:
     try:
         Webhook(secret).verify(body, lower)
         return _told(lower["webhook-id"], json.loads(body))
-    # RuntimeError: an empty secret; the others: signed by it, and yet not Darkroom's
-    except (WebhookVerificationError, ValueError, RuntimeError, LookupError, TypeError) as error:
+    except _NOT_DARKROOMS as error:
         raise WebhookInvalid(f"This is no webhook of Darkroom's: {error}.") from None
 
 

@@ -29,7 +29,7 @@ class Where:
 
     url: Annotated[
         str | None, Parameter(help="Where it answers; else DARKROOM_URL, or a running stack's.")
-    ] = None
+    ] = field(default=None, repr=False)
     key: Annotated[
         str | None, Parameter(help="The key; else DARKROOM_API_KEY (DARKROOM_OPS_KEY for queues).")
     ] = field(default=None, repr=False)

@@ -107,7 +107,7 @@ def _read(file: BinaryIO) -> Journal:
     file.seek(0)
     lines = list(file)
     whole = list(takewhile(partial(_learned, journal), lines))
-    if any(map(_record, lines[len(whole) :])):
+    if any(map(_record, lines[len(whole) + 1 :])):
         raise BadWords(
             f"{file.name}, line {len(whole) + 1}: this record is damaged, and others follow. "
             "Restore the file from a backup, or name another folder with --out: there all images "
