@@ -117,7 +117,7 @@ def test_the_program_tells_its_version_and_the_distribution_it_is_of(run: Run) -
     assert "'darkroom-client[mcp]'" in help_text
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_every_image_is_saved_whatever_the_terminal_can_write(
     environment: dict[str, str], sandbox: Sandbox, tmp_path: Path, encoding: str
 ) -> None:
@@ -144,7 +144,7 @@ def test_every_image_is_saved_where_nobody_reads_the_results(
 ) -> None:
     command = f"{DARKROOM} generate 'A gull' --variations 4 --out out {stdout}"
     ended = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command],
+        ["/bin/bash", "-o", "pipefail", "-c", command],
         env=environment,
         cwd=tmp_path,
         capture_output=True,
@@ -158,20 +158,19 @@ def test_every_image_is_saved_where_nobody_reads_the_results(
 
 
 def test_a_proxy_is_named_without_its_password_and_loopback_goes_without_it(run: Run) -> None:
+    far = {"DARKROOM_URL": "http://darkroom.example"}
     with receiver() as proxy:
-        proxy.script = [200] * 9  # no body: what answers is not Darkroom
-        address = proxy.url.replace("http://", "http://user:Hunter2@")
-        named = f"the proxy {proxy.url.removesuffix('/hook')} (HTTP_PROXY)"
-        assert run("jobs", "list", HTTP_PROXY=address).returncode == 0
-        assert proxy.received == []
-        far = run("jobs", "list", HTTP_PROXY=address, DARKROOM_URL="http://darkroom.example")
-        assert (far.returncode, far.stdout, len(proxy.received) > 0) == (4, "", True)
-        assert "is not Darkroom: " in far.stderr
-    away = run("jobs", "list", HTTP_PROXY=address, DARKROOM_URL="http://darkroom.example")
-    assert away.returncode == 4
-    for ended in (far, away):
-        assert "the proxy http://127.0.0.1:" in ended.stderr, named
-        assert "(HTTP_PROXY)" in ended.stderr
+        server = proxy.url.removesuffix("/hook")
+        address = server.replace("http://", "http://user:Hunter2@")
+        near = run("jobs", "list", HTTP_PROXY=address)
+        refused = run("jobs", "list", HTTP_PROXY=address, **far)
+    silent = run("jobs", "list", HTTP_PROXY=address, **far)
+    assert near.returncode == 0
+    assert (refused.returncode, silent.returncode) == (4, 4)
+    assert "is not Darkroom: 501, " in refused.stderr
+    assert "did not answer" in silent.stderr
+    for ended in (refused, silent):
+        assert f"asked through the proxy {server} (HTTP_PROXY)," in ended.stderr
         assert "Hunter2" not in ended.stderr
 
 
