@@ -121,10 +121,44 @@ def test_a_fault_is_named_by_its_line_and_nothing_is_asked_for(
     source.write_text('{"prompt": "A gull"}\n\n{"prompt": "A crab", "megapixel": "1"}\n')
     ended = run("generate", "--from", source, "--out", out)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "line 3: input/megapixel" in ended.stderr
+    assert "prompts.jsonl, line 3, member `megapixel`: " in ended.stderr
     source.write_text('{"prompt": "A gull"}\n{"prompt": "A crab"}\n')
     assert run("generate", "--from", source, "--out", out).returncode == 0
     assert (len(pictures(out)), sandbox.paid()) == (2, paid + 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("p.jsonl", '{"prompt": "x", "seed": NaN}\n', "line 1"),
+        ("p.csv", 'prompt,seed\n"A pier,7\nA gull,8\n', "line 2"),
+        ("p.csv", f"prompt\n{'a' * 131_073}\n", "line 2"),
+        ("p.csv", "prompt,seed,prompt\na,1,b\n", "line 1"),
+        ("p.csv", "prompt,seed\na,-1\n", "line 2"),
+    ],
+)
+def test_a_file_with_a_fault_leaves_nothing_in_the_way_of_the_next_run(
+    run: Run, sandbox: Sandbox, tmp_path: Path, name: str, text: str, line: str
+) -> None:
+    paid, source, out = sandbox.paid(), tmp_path / name, tmp_path / "out"
+    source.write_text(text)
+    ended = run("generate", "--from", source, "--out", out)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"{name}, {line}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    source.write_text({".csv": "prompt,seed\nx,7.0\n"}.get(source.suffix, '{"prompt": "x"}'))
+    assert run("generate", "--from", source, "--out", out).returncode == 0
+    assert (len(pictures(out)), sandbox.paid()) == (1, paid + 1)
+
+
+def test_a_prompt_may_have_a_line_separator_of_unicode(
+    run: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    paid, source = sandbox.paid(), tmp_path / "p.txt"
+    source.write_bytes("A pier at \u2028dusk\nA gull\x0bflies\n".encode())
+    ended = run("generate", "--from", source, "--out", tmp_path / "out")
+    assert (ended.returncode, sandbox.paid()) == (0, paid + 2), ended.stderr
+    assert len(pictures(tmp_path / "out")) == 2
 
 
 def test_what_failed_is_said_and_tried_again_when_asked_for(

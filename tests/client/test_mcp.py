@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import subprocess
 from typing import Any
 
 import httpx
@@ -53,3 +54,23 @@ def test_the_tools_give_a_preview_a_link_and_the_facts(
     assert "There is no such job." in str(missing.content[0])
     assert "/input/prompt" in str(wrong.content[0])
     assert sandbox.paid() == paid + 1
+
+
+def test_a_key_with_a_line_break_behind_it_opens_and_one_with_more_is_not_shown(
+    environment: dict[str, str], sandbox: Sandbox
+) -> None:
+    key = environment["DARKROOM_API_KEY"]
+    asked = {"prompt": "A quay", "megapixels": "0.25"}
+    made, *_ = asyncio.run(call({**environment, "DARKROOM_API_KEY": f"{key}\n"}, asked))
+    assert not made.is_error
+    ended = subprocess.run(
+        [DARKROOM, "mcp"],
+        env={**environment, "DARKROOM_API_KEY": f"{key}\nX-Other: y"},
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("The key in DARKROOM_API_KEY has a character that no key has")
+    assert key not in ended.stderr

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_a_picture_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is
     [
         (("generate",), {}, 2, "Say either a prompt or --from FILE."),
         (("generate", "x", "--no-such"), {}, 2, "--no-such"),
-        (("generate", "x", "--seed", "-1"), {}, 2, "/input/seed must be at least 0."),
+        (("generate", "x", "--seed", "-1"), {}, 2, "--seed must be at least 0."),
         (("generate", "--from", "none.csv"), {}, 2, "none.csv cannot be read (No such file"),
         (("generate", "x", "--out", "/proc/none/x.png"), {}, 2, "Nothing was asked for"),
         (("generate", "x", "--variations", "2", "--out", "/proc/none"), {}, 2, "Nothing was"),
@@ -72,6 +73,26 @@ def test_a_picture_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is
         (("generate", "x"), {"DARKROOM_API_KEY": "dk_none"}, 3, "dk_"),
         (("generate", "x"), {"DARKROOM_URL": "ftp://x"}, 2, "does not begin with http"),
         (("mcp", "--url", "x"), {}, 2, "does not begin with http"),
+        (("mcp", "--key", "“dk_x”"), {}, 2, "The key that was given has a character"),
+        (("generate", "x"), {"DARKROOM_API_KEY": "dk_none"}, 3, "with --key or DARKROOM_API_KEY"),
+        (("generate", "x", "--aspect-ratio", "7:3"), {}, 2, "--aspect-ratio must be one of"),
+        (("generate", "x", "--tag", "a" * 999), {}, 2, "--tag 0 must have at most"),
+        (("generate", " "), {}, 2, "PROMPT must not be blank"),
+        (("generate", "caf\udce9"), {}, 2, "PROMPT is not valid Unicode."),
+        (("generate", "caf\udce9", "--variations", "2"), {}, 2, "PROMPT is not valid Unicode."),
+        (
+            ("generate", "x", "--variations", "2", "--seed", "-1"),
+            {},
+            2,
+            "--seed must be at least 0",
+        ),
+        (("webhooks", "redeliver", "--since", "x"), {}, 2, "--since "),
+        (("webhooks", "test", "x"), {}, 2, "URL "),
+        (("webhooks", "test", "http://x", "--header", "dk_x"), {}, 2, "A --header is written"),
+        (("webhooks", "endpoints", "enable", "ep_x"), {}, 3, "There is no such endpoint."),
+        (("jobs", "show", "\udce9"), {}, 3, "There is no such job."),
+        (("jobs", "list", "--limit", "-1"), {}, 2, "--limit"),
+        (("jobs", "list"), {"ALL_PROXY": "socks5://127.0.0.1:9"}, 2, "ALL_PROXY names a SOCKS"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_a_code(
@@ -80,7 +101,98 @@ def test_what_is_wrong_is_one_sentence_and_a_code(
     ended = run(*words, **told)
     assert (ended.returncode, ended.stdout) == (code, "")
     assert says in ended.stderr
+    assert "/input" not in ended.stderr
+    assert "Authorization" not in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_program_tells_its_version_and_the_distribution_it_is_of(run: Run) -> None:
+    assert run("--version").stdout == f"{version('darkroom-client')}\n"
+    [program] = entry_points(group="console_scripts", name="darkroom")
+    assert (program.dist and program.dist.name, program.value) == (
+        "darkroom-client",
+        "darkroom.cli:main",
+    )
+    help_text = run("mcp", "--help").stdout
+    assert "'darkroom-client[mcp]'" in help_text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_every_image_is_saved_whatever_the_terminal_can_write(
+    environment: dict[str, str], sandbox: Sandbox, tmp_path: Path, encoding: str
+) -> None:
+    paid = sandbox.paid()
+    given = {**environment, "PYTHONIOENCODING": encoding}
+    for words in ((), ("--json",)):
+        ended = subprocess.run(
+            [DARKROOM, "generate", "Лиса 🦊", "--variations", "2", "--out", "рис", *words],
+            env=given,
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert (ended.returncode, ended.stderr.count(b"Traceback")) == (0, 0)
+    made = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [one["prompt"] for one in made] == ["Лиса 🦊"] * 2
+    assert all((tmp_path / one["file"]).exists() for one in made)
+    assert (len(list((tmp_path / "рис").iterdir())), sandbox.paid()) == (4, paid + 4)
+
+
+@pytest.mark.parametrize("stdout", ["| true", ">&-", "> /dev/full"])
+def test_every_image_is_saved_where_nobody_reads_the_results(
+    environment: dict[str, str], sandbox: Sandbox, tmp_path: Path, stdout: str
+) -> None:
+    command = f"{DARKROOM} generate 'A gull' --variations 4 --out out {stdout}"
+    ended = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", command],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, len(list((tmp_path / "out").iterdir()))) == (0, 4), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception" not in ended.stderr
+    assert ("No space left on device" in ended.stderr) == ("full" in stdout)
+
+
+def test_a_proxy_is_named_without_its_password_and_loopback_goes_without_it(run: Run) -> None:
+    far = {"DARKROOM_URL": "http://darkroom.example"}
+    with receiver() as proxy:
+        server = proxy.url.removesuffix("/hook")
+        address = server.replace("http://", "http://user:Hunter2@")
+        near = run("jobs", "list", HTTP_PROXY=address)
+        refused = run("jobs", "list", HTTP_PROXY=address, **far)
+    silent = run("jobs", "list", HTTP_PROXY=address, **far)
+    assert near.returncode == 0
+    assert (refused.returncode, silent.returncode) == (4, 4)
+    assert "is not Darkroom: 501, " in refused.stderr
+    assert "did not answer" in silent.stderr
+    for ended in (refused, silent):
+        assert f"asked through the proxy {server} (HTTP_PROXY)," in ended.stderr
+        assert "Hunter2" not in ended.stderr
+
+
+def test_endpoints_are_listed_enabled_and_given_new_secrets(
+    run: Run, client: darkroom.Client
+) -> None:
+    with receiver() as hook:
+        client.generate("A crab", webhook={"url": hook.url})
+        listed = json.loads(run("webhooks", "endpoints", "list", "--json").stdout)["data"]
+        [endpoint] = [one["id"] for one in listed if one["url"] == hook.url]
+        assert endpoint in run("webhooks", "endpoints", "list").stdout
+        assert endpoint in [one.id for one in client.webhooks.endpoints.list()]
+        enabled = json.loads(run("webhooks", "endpoints", "enable", endpoint, "--json").stdout)
+        assert (enabled["id"], enabled["status"]) == (endpoint, "healthy")
+        shown = run("webhooks", "endpoints", "rotate", endpoint).stdout
+        assert "whsec_" in shown
+        made = json.loads(run("webhooks", "endpoints", "rotate", endpoint, "--json").stdout)
+        assert made.keys() == {"secret", "previous_signs_until"}
+        client.generate("A whale", webhook={"url": hook.url})
+        wait_until(lambda: len(hook.received) > 1, "the second webhook", seconds=30)
+        last = hook.received[-1]
+        darkroom.webhooks.verify(last.body, dict(last.headers), made["secret"])
 
 
 def test_the_real_program_says_that_the_service_is_away_without_colours(

@@ -14,7 +14,7 @@ from darkroom.errors import BadWords
 from darkroom.folder.entries import Entry, entries_of
 from darkroom.folder.fill import JOBS_MOST, Filling
 from darkroom.folder.journal import FILE, open_journal
-from darkroom.folder.lines import Line
+from darkroom.folder.lines import Line, read_lines
 
 BATCH = {"id": "batch_1", "counts": {}, "metadata": {}, "created_at": "2026-11-23T12:00:00.000Z"}
 Service = Callable[[httpx.Request], httpx.Response]
@@ -91,13 +91,68 @@ def test_a_key_that_is_too_old_is_looked_for_and_not_sent(tmp_path: Path) -> Non
         assert journal.asked[key].batch == "old"
 
 
+def test_a_batch_that_no_json_can_carry_is_dropped_from_the_journal(tmp_path: Path) -> None:
+    record = {
+        "key": "cli-1",
+        "at": 0,
+        "jobs": [{"input": {"prompt": "x", "seed": float("nan")}, "metadata": {"entry": "e"}}],
+        "names": {"e": "0001-x"},
+    }
+    (tmp_path / FILE).write_text(json.dumps({**record, "at": 9e9}) + "\n")
+    sent: list[int] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        sent.append(len(json.loads(request.content)["jobs"]))
+        return httpx.Response(202, json=BATCH)
+
+    ask(tmp_path, entries(1), service)
+    ask(tmp_path, entries(1), service)
+    assert sent == [1]
+
+
+def test_what_cannot_be_sent_is_named_before_it_is_in_the_journal(tmp_path: Path) -> None:
+    lines = [
+        Line(1, {"input": {"prompt": "x"}, "tags": ["caf\udce9"]}, frozenset({"tags"})),
+        Line(2, {"input": {"prompt": "y", "seed": float("inf")}}),
+    ]
+    with pytest.raises(BadWords) as refused:
+        ask(tmp_path, list(entries_of(lines, 1)), lambda _: httpx.Response(500))
+    assert str(refused.value).split("\n") == [
+        "--tag is not valid Unicode.",
+        "line 2, seed: must be a finite number.",
+        "Nothing was requested.",
+    ]
+    assert (tmp_path / FILE).read_bytes() == b""
+
+
+def test_a_fault_of_an_option_is_named_once_and_those_of_lines_by_their_columns(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "p.csv"
+    source.write_text("prompt,colour\na,red\nb,blue\n")
+    lines = read_lines(source, {"aspect_ratio": "7:3"})
+    faults = [
+        {"pointer": f"/jobs/{job}/input/{name}", "message": "is wrong"}
+        for job in (0, 1)
+        for name in ("aspect_ratio", "colour")
+    ]
+    refused = httpx.Response(422, json={"code": "invalid_request", "errors": faults})
+    with pytest.raises(BadWords) as raised:
+        ask(tmp_path, list(entries_of(lines, 1)), lambda _: refused)
+    assert str(raised.value).split("\n") == [
+        "--aspect-ratio is wrong.",
+        "p.csv, lines 2, 3, column `colour`: is wrong.",
+        "Nothing was requested.",
+    ]
+
+
 def test_a_refusal_names_lines_and_leaves_nothing_asked_for(tmp_path: Path) -> None:
     faults = [{"pointer": "/jobs/1/input/prompt", "message": "is too long"}]
 
     def service(_: httpx.Request) -> httpx.Response:
         return httpx.Response(422, json={"code": "invalid_request", "errors": faults})
 
-    with pytest.raises(BadWords, match="line 2: input/prompt is too long"):
+    with pytest.raises(BadWords, match="line 2, prompt: is too long"):
         ask(tmp_path, entries(2), service)
     with open_journal(tmp_path) as journal:
         assert journal.asked == {}

@@ -1,6 +1,7 @@
 """Files: of prompts, of pictures, and the journal of a folder."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from darkroom.folder.lines import Line, read_lines
 from darkroom.places import find_place
 
 
-def read(path: Path, text: str, **given: Any) -> list[tuple[int, dict[str, Any]]]:
-    path.write_text(text)
+def read(path: Path, text: str | bytes, **given: Any) -> list[tuple[int, dict[str, Any]]]:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return [(line.number, dict(line.body)) for line in read_lines(path, given)]
 
 
@@ -53,19 +54,131 @@ def test_objects_may_be_written_as_the_api_has_them(tmp_path: Path) -> None:
         ("p.xls", "x", "p.xls: prompts are read from .txt, .csv"),
         ("p.txt", "\n \n", "has no prompt in it"),
         ("p.csv", "seed\n7\n", "one of them `prompt`"),
-        ("p.csv", "prompt,seed\na,1.5\n", "p.csv, line 2: seed must be a whole number."),
-        ("p.csv", "prompt,go_fast\na,perhaps\n", "line 2: go_fast must be true or false."),
+        ("p.csv", "prompt,seed\na,1.5\n", "p.csv, line 2, column `seed`: must be a whole number."),
+        (
+            "p.csv",
+            "prompt,go_fast\na,perhaps\n",
+            "line 2, column `go_fast`: must be true or false.",
+        ),
         ("p.csv", "prompt\na,b\n", "line 2: more cells than columns."),
         ("p.csv", "prompt,seed\n,1\n", "line 2: there is no prompt."),
         ("p.jsonl", '{"prompt": "a"}\n{\n', "line 2: not JSON"),
         ("p.jsonl", '"a"\n', "line 1: must be a JSON object."),
+        ("p.jsonl", "{}\n", "line 1: there is no prompt."),
+        ("p.jsonl", '{"prompt": 5}\n', "line 1, member `prompt`: must be text."),
+        ("p.jsonl", '{"prompt": "a", "seed": NaN}', "line 1, member `seed`: must be a finite"),
+        ("p.jsonl", '{"prompt": "a", "seed": -Infinity}', "member `seed`: must be a finite"),
+        ("p.jsonl", '{"prompt": "a", "seed": 1e999}', "member `seed`: must be a finite"),
+        ("p.jsonl", f'{{"prompt": "a", "seed": {2**64}}}', "member `seed`: is too large."),
+        ("p.jsonl", f'{{"prompt": "a", "seed": {"9" * 5000}}}', "line 1, member `seed`: must be"),
+        ("p.jsonl", '{"prompt": "a\\ud83d"}', "member `prompt`: is not valid Unicode."),
+        ("p.jsonl", '{"prompt": "a", "metadata": {"b": "\\ude00"}}', "member `metadata/b`: is not"),
+        (
+            "p.jsonl",
+            '{"prompt": "a", "metadata": {"\\ude00": "b"}}',
+            "member `metadata`: has a name",
+        ),
+        ("p.jsonl", '{"prompt": "a", "metadata": 5}', "member `metadata`: must be an object."),
+        ("p.jsonl", '{"prompt": "a", "input": [1]}', "member `input`: must be an object."),
+        ("p.jsonl", '{"prompt": "a", "prompt": "b"}', "line 1: `prompt` stands twice."),
+        ("p.jsonl", '{"prompt": "a", "input": {"prompt": "b"}}', "`prompt` stands both in `input`"),
+        ("p.jsonl", '{"prompt": "a", "metadata": ' + "[" * 9999 + "}", "line 1: is nested too"),
+        ("p.jsonl", '{"prompt": "a", "x": ' + "[" * 200 + "]" * 200 + "}", "is nested too deeply."),
+        ("p.csv", 'prompt,seed\n"A pier,7\nA gull,8\n', 'line 2: a quote (") is never closed'),
+        ("p.csv", 'prompt,seed\nA,1\n\n"A "red" pier",7\n', 'line 4: a quote (") is never'),
+        ("p.csv", "prompt,seed,prompt\na,1,b\n", "line 1, column `prompt`: stands twice."),
+        ("p.csv", "prompt,Seed,seed \na,1,2\n", "line 1, column `seed`: stands twice."),
+        ("p.csv", f"prompt\n{'a' * 131_073}\n", "line 2: a cell has more than 131,072 characters"),
+        ("p.csv", "prompt,\na,b\n", "line 2: cell 2 stands under no name."),
+        ("p.csv", "prompt,go_fast\na,2\n", "column `go_fast`: must be true or false."),
+        ("p.csv", "prompt,metadata\na,b\n", "column `metadata`: not JSON"),
+        ("p.csv", f"prompt,seed\na,{2**64}\n", "column `seed`: is too large."),
+        ("p.csv", b"prompt\nCaf\xe9\n", "p.csv, line 2: this is not UTF-8. The file may be in Win"),
+        ("p.txt", b"A\rB\r\n\x93C\x94\n", "p.txt, line 3: this is not UTF-8."),
+        ("p.txt", "A pier".encode("utf-16-le"), "is no text (is it UTF-16"),
+        ("p.txt", b"\xff\xfeA", "p.txt, line 1: this is not"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told_by_its_line(
-    tmp_path: Path, name: str, text: str, says: str
+    tmp_path: Path, name: str, text: str | bytes, says: str
 ) -> None:
-    with pytest.raises(BadWords, match=says.replace(".", r"\.")):
+    with pytest.raises(BadWords, match=re.escape(says)):
         read(tmp_path / name, text)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_ends_with_lf_crlf_or_cr_and_with_nothing_else(tmp_path: Path, end: str) -> None:
+    odd = "A\u2028b\u2029c\x0bd\x0ce\x85f\x1cg\x1dh\x1ei"
+    for name, first in (("p.txt", ""), ("p.csv", f"prompt{end}")):
+        lines = read(tmp_path / name, f"{first}{odd}{end}A gull{end}")
+        assert [body["input"]["prompt"] for _, body in lines] == [odd, "A gull"]
+        assert lines[1][0] == 2 + bool(first)
+    objects = [{"prompt": "A\u2028b\u0085c"}, {"prompt": "A gull"}]
+    text = end.join(json.dumps(one, ensure_ascii=False) for one in objects)
+    found = read(tmp_path / "p.jsonl", text)
+    assert [body["input"] for _, body in found] == objects
+
+
+TABLE = "Prompt{0}SEED{0} Aspect-Ratio \n\nA pier{0}7.0{0}16:9\nA gull{0}{0}\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize(
+    ("separator", "first"), [(",", 0), (";", 0), ("\t", 0), (";", 1), ("!", 1)]
+)
+def test_a_table_is_read_in_any_separator_unicode_encoding_and_case(
+    tmp_path: Path, separator: str, first: int, encoding: str
+) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    text = f"{mark}{f'sep={separator}' + chr(10) if first else ''}{TABLE.format(separator)}"
+    assert read(tmp_path / "p.csv", text.encode(encoding)) == [
+        (3 + first, {"input": {"prompt": "A pier", "seed": 7, "aspect_ratio": "16:9"}}),
+        (4 + first, {"input": {"prompt": "A gull"}}),
+    ]
+
+
+def test_a_quoted_table_is_read_and_so_is_one_without_its_last_cells(tmp_path: Path) -> None:
+    text = '"prompt";"seed"\n"A pier; at sea";"7"\nA gull\n"Say ""hello""";8;\n'
+    prompts = [line[1]["input"] for line in read(tmp_path / "p.tsv", text)]
+    assert prompts == [
+        {"prompt": "A pier; at sea", "seed": 7},
+        {"prompt": "A gull"},
+        {"prompt": 'Say "hello"', "seed": 8},
+    ]
+
+
+def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path) -> None:
+    text = '{"prompt": "a", "seed": 7.0}\n{"input": {"prompt": "b", "seed": 8.0}}\n'
+    seeds = [line[1]["input"]["seed"] for line in read(tmp_path / "p.jsonl", text)]
+    assert [(seed, type(seed)) for seed in seeds] == [(7, int), (8, int)]
+
+
+def test_every_fault_of_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadWords) as table:
+        read(tmp_path / "p.csv", "prompt,seed,go_fast\na,x,perhaps\n,1\nb,y,\nc,1,no,4\n")
+    assert str(table.value).split("\n") == [
+        "p.csv, lines 2, 4, column `seed`: must be a whole number.",
+        "p.csv, line 2, column `go_fast`: must be true or false.",
+        "p.csv, line 3: there is no prompt.",
+        "p.csv, line 5: more cells than columns.",
+        "Nothing was requested.",
+    ]
+    with pytest.raises(BadWords) as objects:
+        read(tmp_path / "p.jsonl", '{"prompt": "a", "seed": NaN}\n{\n{"seed": 1}\n')
+    assert [line.partition(":")[0] for line in str(objects.value).split("\n")] == [
+        "p.jsonl, line 1, member `seed`",
+        "p.jsonl, line 2",
+        "p.jsonl, line 3",
+        "Nothing was requested.",
+    ]
+
+
+def test_faults_without_end_are_counted(tmp_path: Path) -> None:
+    rows = "".join(f'{{"prompt": "a", "x{n}": NaN}}\n' for n in range(500))
+    with pytest.raises(BadWords, match=r"And 480 other faults\.\nNothing was requested\.$"):
+        read(tmp_path / "p.jsonl", rows)
+    with pytest.raises(BadWords, match="lines 2, 3, 4, 5, 6 and 495 more, column `seed`"):
+        read(tmp_path / "p.csv", "prompt,seed\n" + "a,b\n" * 500)
 
 
 def test_an_entry_is_the_same_wherever_its_line_stands() -> None:
@@ -103,6 +216,36 @@ def test_a_journal_is_believed_up_to_the_line_that_was_torn(tmp_path: Path) -> N
     records = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
     assert len(records) == 3
     assert {path.name for path in tmp_path.iterdir()} == {FILE}
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"\0" * 512, b"\0" * 512 + b"\n", b'{"key": "cli-2"}\n', b"\xff\xfe\n{}\n", b'{"key": 1}\n\n'],
+)
+def test_a_journal_that_lost_its_end_with_the_power_is_cut_there(
+    tmp_path: Path, tail: bytes
+) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.ask(list(entries_of([Line(1, {"input": {"prompt": "a"}})], 1)))
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole + tail)
+    with open_journal(tmp_path) as journal:
+        assert list(journal.names.values()) == ["0001-a"]
+    assert (tmp_path / FILE).read_bytes() == whole
+
+
+def test_a_journal_that_is_damaged_before_its_end_is_left_and_named(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        for prompt in ("a", "b"):
+            journal.ask(list(entries_of([Line(1, {"input": {"prompt": prompt}})], 1)))
+    damaged = b"#" + (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(damaged)
+    with (
+        pytest.raises(BadWords, match=r"\.darkroom\.jsonl, line 1: .* --out"),
+        open_journal(tmp_path),
+    ):
+        pass
+    assert (tmp_path / FILE).read_bytes() == damaged
 
 
 def test_what_was_refused_is_as_if_it_was_never_asked_for(tmp_path: Path) -> None:

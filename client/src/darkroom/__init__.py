@@ -26,7 +26,7 @@ from darkroom.images import AsyncImage, Image
 from darkroom.options import BatchOptions, JobFilter, JobOptions
 from darkroom.places import Place, find_place
 from darkroom.trying import Patience
-from darkroom.values import Batch, Delivery, Event, Job, Model, Queue, Usage
+from darkroom.values import Batch, Delivery, Endpoint, Event, Job, Model, Queue, Usage
 
 __all__ = [
     "AsyncClient",
@@ -37,6 +37,7 @@ __all__ = [
     "Conflict",
     "DarkroomError",
     "Delivery",
+    "Endpoint",
     "Event",
     "Fault",
     "Image",

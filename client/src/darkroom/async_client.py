@@ -13,9 +13,9 @@ from darkroom.images import AsyncImage, facts_of
 from darkroom.operations import HELD_SECONDS, Operations
 from darkroom.options import BatchOptions, JobFilter, JobOptions, batch_body
 from darkroom.places import find_place, stack_place
-from darkroom.sending import AsyncSender, client_options
+from darkroom.sending import AsyncSender
 from darkroom.trying import Patience
-from darkroom.values import Batch, Delivery, Event, ImageFacts, Model, Queue, Raw, Usage
+from darkroom.values import Batch, Delivery, Endpoint, Event, ImageFacts, Model, Queue, Raw, Usage
 from darkroom.values import Job as AnyJob
 
 Job: TypeAlias = AnyJob[AsyncImage]
@@ -39,11 +39,8 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         place = stack_place(stack) if stack else find_place(url, key)
-        options = client_options(place, connections)
         self.url = place.url
-        self._sender = AsyncSender(
-            httpx.AsyncClient(**options, transport=transport), timeout_seconds
-        )
+        self._sender = AsyncSender(place, connections, timeout_seconds, transport)
         self._can: Operations[AsyncImage] = Operations(self._bound, patience or Patience())
         self.jobs = Jobs(self._sender, self._can)
         self.batches = Batches(self._sender, self._can)
@@ -195,6 +192,7 @@ class Webhooks:
     def __init__(self, sender: AsyncSender, can: Operations[AsyncImage]) -> None:
         self._sender = sender
         self._can = can
+        self.endpoints = Endpoints(sender, can)
 
     def list(
         self, *, job_id: str | None = None, status: str | None = None
@@ -218,6 +216,26 @@ class Webhooks:
         """See `darkroom.client.Webhooks.test`."""
         steps = self._can.post("/v1/webhooks/test", body, held_seconds=HELD_SECONDS)
         return await self._sender.run(steps)
+
+
+class Endpoints:
+    """The endpoints that your webhooks are sent to."""
+
+    def __init__(self, sender: AsyncSender, can: Operations[AsyncImage]) -> None:
+        self._sender = sender
+        self._can = can
+
+    def list(self) -> AsyncIterator[Endpoint]:
+        """See `darkroom.client.Endpoints.list`."""
+        return self._sender.each(self._can.endpoints())
+
+    async def enable(self, endpoint_id: str) -> Endpoint:
+        """See `darkroom.client.Endpoints.enable`."""
+        return await self._sender.run(self._can.enable_endpoint(endpoint_id))
+
+    async def rotate(self, endpoint_id: str) -> Raw:
+        """See `darkroom.client.Endpoints.rotate`."""
+        return await self._sender.run(self._can.rotate_secret(endpoint_id))
 
 
 class Queues:

@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
+from functools import partial
+from importlib.metadata import entry_points, version
 from typing import NoReturn
 
 import cyclopts
@@ -13,8 +14,9 @@ from darkroom.commands.generate import generate
 from darkroom.commands.jobs import jobs
 from darkroom.commands.mcp import mcp
 from darkroom.commands.queue import queue
-from darkroom.commands.showing import say
+from darkroom.commands.showing import prepare_output, say
 from darkroom.commands.webhooks import webhooks
+from darkroom.commands.wording import sentence_of
 from darkroom.errors import DarkroomError
 
 _OWN = (generate, jobs, batches, webhooks, queue, mcp)
@@ -30,6 +32,7 @@ def build() -> cyclopts.App:
         name="darkroom",
         help="Images from 1min.ai, kept, fair and told.",
         help_epilogue=_EXITS,
+        version=partial(version, "darkroom-client"),
         suppress_keyboard_interrupt=False,
     )
     for command in _OWN:
@@ -44,6 +47,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
     Without words it takes those that were typed.
     """
+    prepare_output()
     try:
         code = build()(
             words, exit_on_error=False, result_action="return_int_as_exit_code_else_zero"
@@ -51,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     except cyclopts.CycloptsError:
         code = exits.USAGE  # it has said what is wrong
     except DarkroomError as error:
-        say(str(error))
+        say(sentence_of(error))
         code = exits.exit_code(error)
     except BrokenPipeError:
         code = exits.DONE  # whoever read the results has enough

@@ -13,9 +13,9 @@ from darkroom.images import Image, facts_of
 from darkroom.operations import HELD_SECONDS, Operations
 from darkroom.options import BatchOptions, JobFilter, JobOptions, batch_body
 from darkroom.places import find_place, stack_place
-from darkroom.sending import Sender, client_options
+from darkroom.sending import Sender
 from darkroom.trying import Patience
-from darkroom.values import Batch, Delivery, Event, ImageFacts, Model, Queue, Raw, Usage
+from darkroom.values import Batch, Delivery, Endpoint, Event, ImageFacts, Model, Queue, Raw, Usage
 from darkroom.values import Job as AnyJob
 
 Job: TypeAlias = AnyJob[Image]
@@ -45,9 +45,8 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         place = stack_place(stack) if stack else find_place(url, key)
-        options = client_options(place, connections)
         self.url = place.url
-        self._sender = Sender(httpx.Client(**options, transport=transport), timeout_seconds)
+        self._sender = Sender(place, connections, timeout_seconds, transport)
         self._can: Operations[Image] = Operations(self._bound, patience or Patience())
         self.jobs = Jobs(self._sender, self._can)
         self.batches = Batches(self._sender, self._can)
@@ -217,6 +216,7 @@ class Webhooks:
     def __init__(self, sender: Sender, can: Operations[Image]) -> None:
         self._sender = sender
         self._can = can
+        self.endpoints = Endpoints(sender, can)
 
     def list(self, *, job_id: str | None = None, status: str | None = None) -> Iterator[Delivery]:
         """Give the deliveries, newest first."""
@@ -238,6 +238,29 @@ class Webhooks:
         """Have one signed test event sent (`{"url": …}`); gives the request and the outcome."""
         steps = self._can.post("/v1/webhooks/test", body, held_seconds=HELD_SECONDS)
         return self._sender.run(steps)
+
+
+class Endpoints:
+    """The endpoints that your webhooks are sent to."""
+
+    def __init__(self, sender: Sender, can: Operations[Image]) -> None:
+        self._sender = sender
+        self._can = can
+
+    def list(self) -> Iterator[Endpoint]:
+        """Give the endpoints, newest first."""
+        return self._sender.each(self._can.endpoints())
+
+    def enable(self, endpoint_id: str) -> Endpoint:
+        """Enable an endpoint, or have a failing one tried at once; it is sent what it missed."""
+        return self._sender.run(self._can.enable_endpoint(endpoint_id))
+
+    def rotate(self, endpoint_id: str) -> Raw:
+        """Make a new secret for an endpoint: `secret`, shown now only.
+
+        The one before signs too, until `previous_signs_until`.
+        """
+        return self._sender.run(self._can.rotate_secret(endpoint_id))
 
 
 class Queues:

@@ -69,6 +69,11 @@ class InvalidInput(DarkroomError):
         super().__init__(message, code=code, request_id=request_id)
         self.faults = tuple(faults)
 
+    @classmethod
+    def of(cls, faults: Sequence[Fault]) -> "InvalidInput":
+        """Build the error of a request that is refused before it is sent."""
+        return cls(_sentence("", faults), code="invalid_request", faults=faults)
+
 
 class Unauthorized(DarkroomError):
     """The key is none, or may not do that."""

@@ -13,6 +13,7 @@ from darkroom.values import (
     FINAL,
     Batch,
     Delivery,
+    Endpoint,
     Event,
     I_co,
     ImageFacts,
@@ -30,6 +31,7 @@ from darkroom.wire import Found, Request, Steps, Stream
 HELD_SECONDS = 60
 PAGE = 200
 _UNCHANGED = 304
+_PAGE_MEMBERS = ("data", "next_cursor")
 
 
 class Operations(Generic[I_co]):
@@ -65,7 +67,7 @@ class Operations(Generic[I_co]):
 
     def get_job(self, job_id: str) -> Steps[Job[I_co]]:
         """Read a job."""
-        return self._job((yield from self._read(_job_path(job_id))))
+        return self._job((yield from self._read(_job_path(job_id), "id")))
 
     def cancel_job(self, job_id: str) -> Steps[Job[I_co]]:
         """Cancel a job."""
@@ -92,7 +94,7 @@ class Operations(Generic[I_co]):
         while True:
             answer = yield from ask(self._held(job_id, etag, left), self._patience)
             if answer.status != _UNCHANGED:
-                job = self._job(json_of(answer))
+                job = self._job(json_of(answer, "id"))
                 etag = answer.headers.get("etag", "")
                 yield Found(job)
                 if job.is_final:
@@ -121,7 +123,7 @@ class Operations(Generic[I_co]):
 
     def get_batch(self, batch_id: str) -> Steps[Batch]:
         """Read a batch."""
-        return picked(Batch, (yield from self._read(_batch_path(batch_id))))
+        return picked(Batch, (yield from self._read(_batch_path(batch_id), "id")))
 
     def list_batches(self) -> Stream[Batch]:
         """Give the batches, newest first."""
@@ -131,13 +133,13 @@ class Operations(Generic[I_co]):
         """Cancel what of a batch is not final."""
         path = f"{_batch_path(batch_id)}/cancel"
         answer = yield from ask(Request("POST", path), self._patience)
-        return picked(Batch, json_of(answer))
+        return picked(Batch, json_of(answer, "id"))
 
     def manifest(self, batch_id: str) -> Steps[list[Raw]]:
         """Read what was asked and what came, a line for each job that is kept, in their order."""
         path = f"{_batch_path(batch_id)}/manifest"
         answer = yield from ask(Request("GET", path), self._patience)
-        return [json.loads(line) for line in answer.content.splitlines()]
+        return [json.loads(line) for line in answer.content.split(b"\n") if line.strip()]
 
     def results(self, batch_id: str, only: Callable[[Raw], bool] | None) -> Stream[Job[I_co]]:
         """Give the jobs of a batch as they become final; those that are so already come first.
@@ -163,12 +165,12 @@ class Operations(Generic[I_co]):
 
     def models(self) -> Steps[list[Model]]:
         """Read what can be asked for."""
-        told = yield from self._read("/v1/models")
+        told = yield from self._read("/v1/models", "data")
         return [picked(Model, model) for model in told["data"]]
 
     def usage(self, days: int) -> Steps[Usage]:
         """Read what is used and left."""
-        return picked(Usage, (yield from self._read("/v1/usage", {"days": days})))
+        return picked(Usage, (yield from self._read("/v1/usage", "limits", query={"days": days})))
 
     def events(self, after: str | None, *, follow: bool) -> Stream[Event]:
         """Give the changes of the feed; without end where they are followed."""
@@ -187,12 +189,27 @@ class Operations(Generic[I_co]):
 
     def delivery(self, delivery_id: str) -> Steps[Delivery]:
         """Read one webhook with its attempts."""
-        return picked(Delivery, (yield from self._read(_delivery_path(delivery_id))))
+        return picked(Delivery, (yield from self._read(_delivery_path(delivery_id), "id")))
 
     def redeliver(self, delivery_id: str) -> Steps[Delivery]:
         """Send one webhook again."""
         path = f"{_delivery_path(delivery_id)}/redeliver"
-        return picked(Delivery, json_of((yield from ask(Request("POST", path), self._patience))))
+        return picked(Delivery, (yield from self._posted(path)))
+
+    def endpoints(self) -> Stream[Endpoint]:
+        """Give the endpoints that deliveries went to, newest first."""
+        yield from self._pages("/v1/webhooks/endpoints", {}, lambda told: picked(Endpoint, told))
+
+    def enable_endpoint(self, endpoint_id: str) -> Steps[Endpoint]:
+        """Enable an endpoint; it is sent what it missed."""
+        path = f"{_endpoint_path(endpoint_id)}/enable"
+        return picked(Endpoint, (yield from self._posted(path)))
+
+    def rotate_secret(self, endpoint_id: str) -> Steps[Raw]:
+        """Make a new secret for an endpoint; a request whose answer was lost is not repeated."""
+        path = f"{_endpoint_path(endpoint_id)}/secret/rotate"
+        request = Request("POST", path, again=False)  # each one would make another secret
+        return json_of((yield from ask(request, self._patience)))
 
     def post(self, path: str, body: Any, *, held_seconds: float = 0) -> Steps[Raw]:  # noqa: ANN401
         """Send something that does no harm when it is sent twice, and read the answer."""
@@ -201,21 +218,24 @@ class Operations(Generic[I_co]):
 
     def queues(self) -> Steps[list[Queue]]:
         """Read how the queues stand, with an ops key."""
-        told = yield from self._read("/ops/v1/queues")
+        told = yield from self._read("/ops/v1/queues", "data")
         return [picked(Queue, queue) for queue in told["data"]]
 
     def hold_queue(self, name: str, verb: str) -> Steps[Queue]:
         """Pause or resume a queue, with an ops key."""
-        path = f"/ops/v1/queues/{quote(name, safe='')}/{verb}"
-        return picked(Queue, json_of((yield from ask(Request("POST", path), self._patience))))
+        path = f"/ops/v1/queues/{_step(name)}/{verb}"
+        return picked(Queue, (yield from self._posted(path)))
 
     # how
 
     def _job(self, told: Raw) -> Job[I_co]:
         return job_of(told, self._bind)
 
-    def _read(self, path: str, query: Mapping[str, Any] | None = None) -> Steps[Raw]:
-        return json_of((yield from ask(Request("GET", path, query or {}), self._patience)))
+    def _read(self, path: str, *members: str, query: Mapping[str, Any] | None = None) -> Steps[Raw]:
+        """Read something that has at least these members."""
+        return json_of(
+            (yield from ask(Request("GET", path, query or {}), self._patience)), *members
+        )
 
     def _accepted(self, request: Request) -> Steps[Raw]:
         """Have something accepted under its idempotency key.
@@ -225,15 +245,19 @@ class Operations(Generic[I_co]):
         """
         for _ in range(self._patience.retries):
             try:
-                return json_of((yield from ask(request, self._patience)))
+                return json_of((yield from ask(request, self._patience)), "id")
             except AcceptUnknown as unknown:
                 made, pause = unknown.made, unknown.retry_after or 0.0
             look = Request("GET", made, after_seconds=pause)
             try:
-                return json_of((yield from ask(look, self._patience)))
+                return json_of((yield from ask(look, self._patience)), "id")
             except NotFound:
                 continue
-        return json_of((yield from ask(request, self._patience)))
+        return json_of((yield from ask(request, self._patience)), "id")
+
+    def _posted(self, path: str) -> Steps[Raw]:
+        """Have something changed, twice as well as once, and read how it is then."""
+        return json_of((yield from ask(Request("POST", path), self._patience)))
 
     def _move(self, job_id: str, verb: str, *, done: frozenset[str]) -> Steps[Job[I_co]]:
         """Move a job; a refusal is none where the move is made (perhaps by us, unanswered)."""
@@ -244,7 +268,7 @@ class Operations(Generic[I_co]):
             if job.status in done:
                 return job
             raise
-        return self._job(json_of(answer))
+        return self._job(json_of(answer, "id"))
 
     def _held(self, job_id: str, etag: str, left: float) -> Request:
         seconds = max(1, min(HELD_SECONDS, int(left)))
@@ -255,7 +279,7 @@ class Operations(Generic[I_co]):
     def _feed(self, after: str | None, *, held_seconds: int) -> Steps[Raw]:
         query = {"after": after, "wait": held_seconds or None, "limit": 1000}
         request = Request("GET", "/v1/events", _given(query), held_seconds=held_seconds)
-        return json_of((yield from ask(request, self._patience)))
+        return json_of((yield from ask(request, self._patience)), *_PAGE_MEMBERS)
 
     def _pages(
         self, path: str, wanted: Mapping[str, Any], read: Callable[[Raw], Any]
@@ -263,7 +287,7 @@ class Operations(Generic[I_co]):
         """Give what a list has, page after page."""
         query = {"limit": PAGE, **_given(wanted)}
         while True:
-            page = yield from self._read(path, query)
+            page = yield from self._read(path, *_PAGE_MEMBERS, query=query)
             for told in page["data"]:
                 yield Found(read(told))
             if not page["next_cursor"]:
@@ -276,12 +300,21 @@ def _given(query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _job_path(job_id: str) -> str:
-    return f"/v1/jobs/{quote(job_id, safe='')}"
+    return f"/v1/jobs/{_step(job_id)}"
 
 
 def _batch_path(batch_id: str) -> str:
-    return f"/v1/batches/{quote(batch_id, safe='')}"
+    return f"/v1/batches/{_step(batch_id)}"
 
 
 def _delivery_path(delivery_id: str) -> str:
-    return f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}"
+    return f"/v1/webhooks/deliveries/{_step(delivery_id)}"
+
+
+def _endpoint_path(endpoint_id: str) -> str:
+    return f"/v1/webhooks/endpoints/{_step(endpoint_id)}"
+
+
+def _step(text: str) -> str:
+    """Write a step of a path; what is not Unicode is the id of nothing, and stays so."""
+    return quote(text, safe="", errors="replace")

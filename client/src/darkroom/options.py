@@ -1,9 +1,22 @@
 """What can be said about a job or a batch, in the words of the API, and the bodies made of it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 from uuid import uuid4
 
+from darkroom.errors import Fault, InvalidInput
+
+#: What holds whole numbers, what true or false, and what an object.
+WHOLE = frozenset({"output_quality", "num_inference_steps", "seed", "deadline_seconds"})
+YES_NO = frozenset({"go_fast", "disable_safety_checker", "reuse"})
+OBJECTS = frozenset({"input", "webhook", "fail_fast", "metadata"})
+
+#: Options of the program that have another name than what they set.
+_OPTIONS = {"tags": "tag", "payload": "slim", "headers": "header", "batch_id": "batch"}
+
+#: What an idempotency key may be.
+_VISIBLE = re.compile(r"[!-~]{1,255}")
 #: These stand beside `input` in a job; everything else is a parameter of the model.
 _ENVELOPE = frozenset(
     {
@@ -72,9 +85,14 @@ class JobFilter(TypedDict, total=False):
 
 
 def job_body(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the body of a job: what belongs beside the input, and the input."""
+    """Write the body of a job: what belongs beside the input, and the input.
+
+    Raises InvalidInput for an input that is no object.
+    """
     given = {name: value for name, value in options.items() if value is not None}
     more = given.pop("input", {})
+    if not isinstance(more, Mapping):
+        raise InvalidInput.of([Fault("/input", "must be an object")])
     given.pop("idempotency_key", None)
     body = {name: given.pop(name) for name in sorted(_ENVELOPE & given.keys())}
     return {**body, "input": {"prompt": prompt, **given, **more}}
@@ -107,6 +125,19 @@ def _entry(job: str | Mapping[str, Any]) -> dict[str, Any]:
     return job_body(job["prompt"], rest)
 
 
+def option_of(name: str) -> str:
+    """Give the option of the program that a parameter is set by."""
+    return f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+
+
 def key_header(options: Mapping[str, Any]) -> dict[str, str]:
-    """Give the idempotency key: the caller's, or a new one."""
-    return {"Idempotency-Key": options.get("idempotency_key") or f"py-{uuid4().hex}"}
+    """Give the idempotency key: the caller's without blanks around it, or a new one.
+
+    Raises InvalidInput for one that a header cannot carry.
+    """
+    key = options.get("idempotency_key") or f"py-{uuid4().hex}"
+    bare = key.strip() if isinstance(key, str) else ""
+    if not _VISIBLE.fullmatch(bare):
+        message = "must be 1 to 255 visible ASCII characters"
+        raise InvalidInput.of([Fault("/idempotency_key", message)])
+    return {"Idempotency-Key": bare}

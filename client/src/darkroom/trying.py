@@ -66,7 +66,10 @@ def refusal(reply: Reply) -> DarkroomError | None:
         return Unavailable(reply.why)
     if reply.status < _REFUSED:
         return None
-    return error_of(reply.status, _problem(reply), retry_after(reply.headers))
+    problem = _problem(reply)
+    if not (problem.get("detail") or problem.get("title")):
+        problem = {**problem, "detail": _not_darkrooms(reply)}
+    return error_of(reply.status, problem, retry_after(reply.headers))
 
 
 def _answered(reply: Reply) -> Answer:
@@ -100,18 +103,25 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _problem(answer: Answer) -> dict[str, Any]:
     try:
         told = json.loads(answer.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}  # a proxy's page, say
     return told if isinstance(told, dict) else {}
 
 
-def json_of(answer: Answer) -> dict[str, Any]:
-    """Read an answer; raises Unavailable for what is no JSON object: something else answered."""
+def _not_darkrooms(answer: Answer) -> str:
+    kind = httpx.Headers(answer.headers).get("content-type", "no type")
+    return f"What answered for {answer.source} is not Darkroom: {answer.status}, {kind}."
+
+
+def json_of(answer: Answer, *members: str) -> dict[str, Any]:
+    """Read an answer that has these members.
+
+    Raises Unavailable for what is no such JSON object: something else answered.
+    """
     try:
         told = json.loads(answer.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
-    if not isinstance(told, dict):
-        kind = httpx.Headers(answer.headers).get("content-type", "no type")
-        raise Unavailable(f"What answered is not Darkroom: {answer.status}, {kind}.")
+    if not isinstance(told, dict) or not told.keys() >= set(members):
+        raise Unavailable(_not_darkrooms(answer))
     return told

@@ -205,6 +205,32 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """The URL, without its query, that deliveries are sent to, and how it answers.
+
+    `pending` counts deliveries that will be sent, `parked` those that wait until it is enabled;
+    `failures` those in a row.
+    """
+
+    id: str
+    url: str
+    status: str
+    created_at: datetime
+    pending: int
+    parked: int
+    failures: int
+    failing_since: datetime | None
+    next_probe_at: datetime | None
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    has_own_secret: bool
+    secret_rotated_at: datetime | None
+    raw: Raw = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Queue:
     """How a queue stands, for operators; `closed` says why nothing new is given out of it."""
 

@@ -7,9 +7,20 @@ from datetime import datetime
 from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from darkroom.errors import WebhookInvalid
 from darkroom.values import ImageFacts, Job, Raw, job_of, picked
+
+#: What the check raises, also for an empty secret; the last two for what is signed and yet another
+#: program's.
+_NOT_DARKROOMS = (
+    WebhookVerificationError,
+    EmptyWebhookSecretError,
+    ValueError,
+    LookupError,
+    TypeError,
+)
 
 
 @dataclass(frozen=True)
@@ -38,10 +49,9 @@ def verify(body: bytes | str, headers: Mapping[str, str], secret: str) -> Told:
     lower = {name.lower(): value for name, value in headers.items()}
     try:
         Webhook(secret).verify(body, lower)
-        told = json.loads(body)
-    except (WebhookVerificationError, ValueError) as error:
+        return _told(lower["webhook-id"], json.loads(body))
+    except _NOT_DARKROOMS as error:
         raise WebhookInvalid(f"This is no webhook of Darkroom's: {error}.") from None
-    return _told(lower["webhook-id"], told)
 
 
 def _told(message_id: str, told: dict[str, Any]) -> Told:

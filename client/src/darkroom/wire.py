@@ -35,12 +35,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the service answered; header names are found in any case. `at` is seconds, monotonic."""
+    """What the service answered; header names are found in any case. `at` is seconds, monotonic.
+
+    `source` says who was asked, and through which proxy.
+    """
 
     status: int
     headers: httpx.Headers
     content: bytes
     at: float
+    source: str = "Darkroom"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
 """`darkroom batches`: many jobs that were asked for at once."""
 
 from itertools import islice
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from darkroom.commands.exits import DONE
 from darkroom.commands.showing import show_facts, show_rows
-from darkroom.commands.where import HERE, Where
+from darkroom.commands.where import HERE, Limit, Where
 
 batches = App(name="batches", help="Find and stop batches.")
 
@@ -15,9 +14,7 @@ _COLUMNS = ("id", "status", "total", "progress", "eta_seconds", "created_at", "t
 
 
 @batches.command(name="list")
-def list_batches(
-    *, limit: Annotated[int, Parameter(help="How many at most.")] = 50, where: Where = HERE
-) -> int:
+def list_batches(*, limit: Limit = 50, where: Where = HERE) -> int:
     """List batches, the newest first."""
     with where.client() as client:
         found = [batch.raw for batch in islice(client.batches.list(), limit)]

@@ -77,8 +77,8 @@ def generate(
     prompt
         What the picture shows.
     from_
-        A file of prompts: .txt (one a line), .csv (with a column `prompt`, others are parameters)
-        or .jsonl (objects with `prompt` and parameters).
+        A file of prompts: .txt (one a line), .csv or .tsv (with a column `prompt`, others are
+        parameters) or .jsonl (objects with `prompt` and parameters).
     variations
         How many of each prompt, each with another seed.
     out

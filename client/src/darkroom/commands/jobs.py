@@ -2,14 +2,14 @@
 
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from darkroom.client import Job
 from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.showing import say, show_facts, show_json, show_line, show_rows
-from darkroom.commands.where import HERE, Where
+from darkroom.commands.where import HERE, Limit, Where
 from darkroom.errors import JobFailed
 from darkroom.images import Image
 
@@ -26,7 +26,7 @@ def list_jobs(
     tag: str | None = None,
     batch: str | None = None,
     error_code: str | None = None,
-    limit: Annotated[int, Parameter(help="How many at most.")] = 50,
+    limit: Limit = 50,
     where: Where = HERE,
 ) -> int:
     """List jobs, the newest first."""

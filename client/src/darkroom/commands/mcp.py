@@ -11,13 +11,13 @@ def mcp(*, where: Where = HERE) -> int:
     """Serve `generate_image` and `get_image_job` to a program that speaks MCP, over stdio.
 
     Such a program starts this by itself: give it `darkroom mcp` as the command, and DARKROOM_URL
-    and DARKROOM_API_KEY as its environment. Needs `pip install 'darkroom[mcp]'`.
+    and DARKROOM_API_KEY as its environment. Needs `pip install 'darkroom-client[mcp]'`.
     """
     try:
         from darkroom.tools import serve  # noqa: PLC0415  an extra, and half a second
     except ModuleNotFoundError as error:
         raise BadWords(
-            f"{error.name} is missing: pip install 'darkroom[mcp]' brings what this needs."
+            f"{error.name} is missing: pip install 'darkroom-client[mcp]' brings what this needs."
         ) from None
     asyncio.run(serve(where.async_client()))
     return DONE

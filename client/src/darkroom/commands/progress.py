@@ -42,7 +42,7 @@ class Bar:
         self._as_json = as_json
         self._told = 0.0
         self._bar: Progress | None = None
-        if sys.stderr.isatty():
+        if sys.stderr and sys.stderr.isatty():
             columns = (
                 TextColumn("pictures"),
                 BarColumn(),
@@ -54,14 +54,21 @@ class Bar:
             self._task = self._bar.add_task("pictures", total=total, completed=done)
 
     def saved(self, file: Path, job: Job[ImageFacts]) -> None:
-        """Print the file."""
+        """Print the file. Where that fails images are saved all the same: they are paid."""
+        try:
+            self._print(file, job)
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):  # whoever read the results has enough
+                say(f"{file} is saved; the result cannot be printed ({error.strerror}).")
+        self._count()
+
+    def _print(self, file: Path, job: Job[ImageFacts]) -> None:
         if self._as_json:
             seed = job.input.get("seed")
             told = {"file": str(file), "job_id": job.id, "seed": seed}
             show_json({**told, "prompt": job.input.get("prompt")}, indent=None)
         else:
             show_line(str(file))
-        self._count()
 
     def failed(self, job: Job[ImageFacts]) -> None:
         """Say why there is no picture."""

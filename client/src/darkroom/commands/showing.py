@@ -1,25 +1,58 @@
 """How results are printed. They alone go to stdout; all else that is said goes to stderr."""
 
+import codecs
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
+
+
+def prepare_output() -> None:
+    """Have what the encoding of the terminal cannot write escaped: no result may fail for that."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(sentence: str) -> None:
-    """Tell people something that is no result."""
-    sys.stderr.write(f"{sentence}\n")
+    """Tell people something that is no result, where anybody listens."""
+    try:
+        _write(sys.stderr, "".join(map(_shown, sentence)))
+    except OSError:
+        _discard(sys.stderr)
 
 
 def show_line(line: str) -> None:
-    """Print one line of a result, at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    """Print one line of a result, at once; raises OSError where it cannot be written."""
+    try:
+        _write(sys.stdout, line)
+    except OSError:
+        _discard(sys.stdout)
+        raise
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    if stream is not None:  # it is where the program was started with it closed
+        stream.write(f"{line}\n")
+        stream.flush()
+
+
+def _discard(stream: TextIO) -> None:
+    """Send the rest of a stream nowhere, so that the end of the process does not fail on it."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except OSError:
+        return  # it is no file
 
 
 def show_json(value: object, *, indent: int | None = 2) -> None:
-    """Print a result as JSON."""
-    show_line(json.dumps(value, ensure_ascii=False, indent=indent))
+    """Print a result as JSON, which has escapes of its own for what cannot be written."""
+    encoding = codecs.lookup((sys.stdout and sys.stdout.encoding) or "utf-8").name
+    show_line(json.dumps(value, ensure_ascii=encoding != "utf-8", indent=indent))
 
 
 def show_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
@@ -55,5 +88,9 @@ def _word(value: object) -> str:
         return f"{value:.3f}".rstrip("0").rstrip(".")
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False)
-    # what others wrote must not steer a terminal
-    return "".join(char if char.isprintable() else "?" for char in str(value))
+    return "".join(map(_shown, str(value).replace("\n", "?")))
+
+
+def _shown(char: str) -> str:
+    """Give a character as it is printed: what others wrote must not steer a terminal."""
+    return char if char.isprintable() or char == "\n" else "?"

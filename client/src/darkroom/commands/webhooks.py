@@ -8,11 +8,15 @@ from cyclopts import App, Parameter
 
 from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.showing import show_facts, show_json, show_line, show_rows
-from darkroom.commands.where import HERE, Where
+from darkroom.commands.where import HERE, Limit, Where
 from darkroom.errors import BadWords
 
 webhooks = App(name="webhooks", help="Whether receivers get what they are told.")
 
+endpoints = App(name="endpoints", help="The URLs that webhooks are sent to.")
+webhooks.command(endpoints)
+
+_ENDPOINTS = ("id", "status", "pending", "parked", "failures", "has_own_secret", "url")
 _COLUMNS = ("id", "type", "status", "attempt", "next_attempt_at", "url")
 
 
@@ -23,7 +27,7 @@ def list_deliveries(
     status: Annotated[
         str | None, Parameter(help="pending, sending, parked, delivered, failed, superseded")
     ] = None,
-    limit: Annotated[int, Parameter(help="How many at most.")] = 50,
+    limit: Limit = 50,
     where: Where = HERE,
 ) -> int:
     """List deliveries, the newest first."""
@@ -98,10 +102,35 @@ def send_test(
     return DONE if told["status"] == "delivered" else FAILED
 
 
+@endpoints.command(name="list")
+def list_endpoints(*, limit: Limit = 50, where: Where = HERE) -> int:
+    """List endpoints, the newest first."""
+    with where.client() as client:
+        rows = [endpoint.raw for endpoint in islice(client.webhooks.endpoints.list(), limit)]
+    show_rows(rows, _ENDPOINTS, as_json=where.json)
+    return DONE
+
+
+@endpoints.command
+def enable(endpoint_id: str, *, where: Where = HERE) -> int:
+    """Enable an endpoint, or try a failing one at once; it is sent what it missed."""
+    with where.client() as client:
+        show_facts(client.webhooks.endpoints.enable(endpoint_id).raw, as_json=where.json)
+    return DONE
+
+
+@endpoints.command
+def rotate(endpoint_id: str, *, where: Where = HERE) -> int:
+    """Make a new secret for an endpoint and show it, now only; the one before signs along."""
+    with where.client() as client:
+        show_facts(client.webhooks.endpoints.rotate(endpoint_id), as_json=where.json)
+    return DONE
+
+
 def _pair(written: str) -> tuple[str, str]:
     name, colon, value = written.partition(":")
     if not colon:
-        raise BadWords(f"A header is written `Name: value`, not {written!r}.")
+        raise BadWords("A --header is written `Name: value`: one has no colon.")
     return name.strip(), value.strip()
 
 

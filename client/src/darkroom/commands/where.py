@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
 from darkroom.async_client import AsyncClient
 from darkroom.client import Client
 from darkroom.places import Place, find_place
 from darkroom.trying import Patience
+
+#: Of a list, how much is shown.
+Limit = Annotated[int, Parameter(help="How many at most.", validator=Number(gte=1))]
 
 _GROUP = Group("Service", sort_key=9)
 
@@ -25,10 +29,10 @@ class Where:
 
     url: Annotated[
         str | None, Parameter(help="Where it answers; else DARKROOM_URL, or a running stack's.")
-    ] = None
+    ] = field(default=None, repr=False)
     key: Annotated[
         str | None, Parameter(help="The key; else DARKROOM_API_KEY (DARKROOM_OPS_KEY for queues).")
-    ] = None
+    ] = field(default=None, repr=False)
     json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False
 
     def place(self, kind: str = "api") -> Place:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ class Entry:
     """
 
     id: str
-    line: int
+    line: Line
     body: Mapping[str, Any]
 
     @property
     def slug(self) -> str:
         """A few letters of the prompt, for the name of a file."""
-        words = re.sub(r"[\W_]+", "-", str(self.body["input"]["prompt"]).lower()).strip("-")
+        words = re.sub(r"[\W_]+", "-", str(self.body["input"]["prompt"]).lower())
+        files = sys.getfilesystemencoding()
+        words = words.encode(files, "ignore").decode(files).strip("-")
         return words[:_SLUG_LETTERS].rstrip("-") or "picture"
 
 
@@ -40,12 +43,14 @@ def entries_of(lines: Iterable[Line], variations: int) -> Iterator[Entry]:
             body = _varied(line.body, step)
             asked = json.dumps(body, sort_keys=True, ensure_ascii=False)
             seen[asked] += 1
-            digest = hashlib.sha256(f"{seen[asked]} {asked}".encode()).hexdigest()
-            yield Entry(digest[:32], line.number, body)
+            # half characters are refused when it is sent
+            asked_bytes = f"{seen[asked]} {asked}".encode(errors="surrogatepass")
+            digest = hashlib.sha256(asked_bytes).hexdigest()
+            yield Entry(digest[:32], line, body)
 
 
 def _varied(body: Mapping[str, Any], step: int) -> Mapping[str, Any]:
     seed = body["input"].get("seed")
-    if not isinstance(seed, int):
-        return body
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        return body  # the service says what is wrong with it
     return {**body, "input": {**body["input"], "seed": seed + step}}

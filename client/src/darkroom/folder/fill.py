@@ -3,14 +3,18 @@
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.async_client import AsyncClient, Job
+from darkroom.bodies import faults_in
 from darkroom.errors import BadWords, InvalidInput, NotFound
 from darkroom.folder.entries import Entry
+from darkroom.folder.faults import LineFault, refuse
 from darkroom.folder.journal import Asked, Journal
 from darkroom.folder.saving import Report, save_batch
+from darkroom.options import option_of
 from darkroom.values import Batch, Raw
 
 #: What the service takes in one request, with room to spare.
@@ -33,16 +37,24 @@ class Filling:
     async def ask(self, entries: Sequence[Entry]) -> None:
         """Have everything accepted that was not yet.
 
-        Raises InvalidInput that names the lines; of such a request nothing is made.
+        Raises BadWords that names the lines; of such a request nothing is made.
         """
         for asked in list(self.journal.asked.values()):
             if asked.batch is None:
-                await self._send(asked, entries)
+                # what of a refused one is still wanted is asked for below, and refused by its line
+                with suppress(InvalidInput):
+                    await self._send(asked)
         known = self.journal.names
         for piece in _pieces([one for one in entries if one.id not in known]):
+            faults = list(faults_in({"jobs": [one.body for one in piece]}))
+            if faults:
+                raise _by_line(InvalidInput.of(faults), piece)
             self.journal.ask(piece)
             *_, asked = self.journal.asked.values()
-            await self._send(asked, entries)
+            try:
+                await self._send(asked)
+            except InvalidInput as error:
+                raise _by_line(error, piece) from None
 
     def wanted(self, entries: Iterable[Entry]) -> dict[str, str]:
         """Give the file name of each entry whose picture is not in the folder yet."""
@@ -79,15 +91,15 @@ class Filling:
             if asked.batch and not wanted.keys().isdisjoint(asked.names):
                 yield asked.batch
 
-    async def _send(self, asked: Asked, entries: Sequence[Entry]) -> None:
+    async def _send(self, asked: Asked) -> None:
         found = await self._find(asked) if time.time() > asked.at + KEY_LIVES_SECONDS else None
         try:
             batch = found or await self.client.batches.create(
                 asked.jobs, idempotency_key=asked.key, metadata={"run": asked.key}
             )
-        except InvalidInput as error:
+        except InvalidInput:
             self.journal.refused(asked.key)
-            raise _by_line(error, asked, entries) from None
+            raise
         self.journal.accepted(asked.key, batch.id)
 
     async def _find(self, asked: Asked) -> Batch | None:
@@ -119,19 +131,21 @@ def _pieces(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield piece
 
 
-def _by_line(
-    error: InvalidInput, asked: Asked, entries: Sequence[Entry]
-) -> BadWords | InvalidInput:
-    """Say in which lines of the file the faults are, in the place of entries of a batch."""
-    lines = {one.id: one.line for one in entries}
-    ids = list(asked.names)
-    sentences = []
+def _by_line(error: InvalidInput, piece: Sequence[Entry]) -> BadWords | InvalidInput:
+    """Say in which lines of the file the faults are, in the place of entries of a batch.
+
+    What a line has from the options of the program is named as an option.
+    """
+    faults: list[LineFault] = []
+    options: list[str] = []
     for fault in error.faults:
-        _, place, number, *rest = [*fault.pointer.split("/"), "", ""]
-        if place != "jobs" or not number.isdigit() or ids[int(number)] not in lines:
+        _, place, number, *names = [*fault.pointer.split("/"), "", ""]
+        if place != "jobs" or not number.isdigit() or int(number) >= len(piece):
             return error
-        names = "/".join(step for step in rest if step)
-        sentences.append(f"line {lines[ids[int(number)]]}: {names} {fault.message}")
-    if not sentences:
-        return error
-    return BadWords("; ".join(dict.fromkeys(sentences)) + ". Nothing was asked for.")
+        line, names = piece[int(number)].line, [name for name in names if name]
+        names = names[1:] if names[:1] == ["input"] else names
+        if names and names[0] in line.given:
+            options.append(f"{option_of(names[0])} {fault.message}.")
+        else:
+            faults.append(LineFault(line.number, "/".join(names), fault.message))
+    return refuse(piece[0].line.source, faults, options) if error.faults else error

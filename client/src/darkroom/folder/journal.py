@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -96,16 +98,44 @@ def open_journal(folder: Path) -> Iterator[Journal]:
 
 
 def _read(file: BinaryIO) -> Journal:
+    """Read what is whole; raises BadWords where more than the end is damaged.
+
+    Each record is on disk before anything comes of it. So what is torn at the end, by a killed
+    writer or a loss of power, was never acted upon.
+    """
     journal = Journal(file)
     file.seek(0)
-    whole = 0
-    for line in file:
-        if not line.endswith(b"\n"):
-            break  # its writer was killed; it had sent nothing yet
-        journal.learn(json.loads(line))
-        whole += len(line)
-    file.truncate(whole)
+    lines = list(file)
+    whole = list(takewhile(partial(_learned, journal), lines))
+    if any(map(_record, lines[len(whole) + 1 :])):
+        raise BadWords(
+            f"{file.name}, line {len(whole) + 1}: this record is damaged, and others follow. "
+            "Restore the file from a backup, or name another folder with --out: there all images "
+            "are requested, and paid, again."
+        )
+    file.truncate(sum(map(len, whole)))
     return journal
+
+
+def _learned(journal: Journal, line: bytes) -> bool:
+    """Take a record in; false for one that is damaged."""
+    record = _record(line)
+    if record is None:
+        return False
+    try:
+        journal.learn(record)
+    except (KeyError, TypeError):
+        return False
+    return True
+
+
+def _record(line: bytes) -> Mapping[str, Any] | None:
+    """Read one line; None where it is not a whole record."""
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("key"), str) else None
 
 
 def _marked(entry: Entry) -> dict[str, Any]:

@@ -1,26 +1,45 @@
 """A file of prompts, read: what each line asks for."""
 
-import csv
-import json
-from collections.abc import Iterator, Mapping
+import codecs
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darkroom.bodies import faults_in
 from darkroom.errors import BadWords
-from darkroom.options import job_body
+from darkroom.folder.faults import UNNAMED, LineFault, Source, refuse
+from darkroom.folder.row import Row, read_json
+from darkroom.folder.table import read_table
+from darkroom.options import OBJECTS, WHOLE, job_body
 
-_WHOLE = frozenset({"output_quality", "num_inference_steps", "seed", "deadline_seconds"})
-_YES_NO = frozenset({"go_fast", "disable_safety_checker", "reuse"})
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+#: UTF-32 first: its mark begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_ENCODINGS = (
+    "this is not UTF-8. The file may be in Windows-1252 (what Excel saves as plain CSV) or another "
+    "encoding: save it as UTF-8."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one line asks for; `number` counts the lines of its file from 1, `body` is a job's."""
+    """What one line asks for; `number` counts the lines of its file from 1, `body` is a job's.
+
+    `given` names what the line does not say itself: it stands in the options of the program.
+    """
 
     number: int
     body: Mapping[str, Any]
+    given: frozenset[str] = frozenset()
+    source: Source = UNNAMED
 
 
 def read_lines(path: Path, given: Mapping[str, Any]) -> list[Line]:
@@ -28,76 +47,120 @@ def read_lines(path: Path, given: Mapping[str, Any]) -> list[Line]:
 
     `.txt` has a prompt a line; `.csv` a first line that names the columns, `prompt` and parameters;
     `.jsonl` an object a line, with `prompt` and what else `darkroom.JobOptions` has. Blank lines
-    are passed over. Raises BadWords, which names the line.
+    are passed over. Raises BadWords, which names every fault by its line.
     """
-    readers = {".txt": _text, ".csv": _table, ".jsonl": _objects, ".ndjson": _objects}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise BadWords(f"{path.name}: prompts are read from {', '.join(readers)}.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise BadWords(f"{path} cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError as error:
-        raise BadWords(f"{path} cannot be read ({error}).") from None
-    lines = [_line(path, number, {**given, **told}) for number, told in reader(path, text)]
+    if path.suffix.lower() not in _READERS:
+        raise BadWords(f"{path.name}: prompts are read from {', '.join(_READERS)}.")
+    read, kind = _READERS[path.suffix.lower()]
+    source = Source(path.name, kind)
+    lines: list[Line] = []
+    faults: list[LineFault] = []
+    for row in read(_text(path)):
+        found = [*row.faults, *_faults(row)]
+        faults += found
+        if not found:
+            own = dict(row.values or {})
+            body = job_body(own.pop("prompt"), {**given, **own})
+            lines.append(Line(row.number, body, frozenset(given.keys() - _names(row)), source))
+    if faults:
+        raise refuse(source, faults)
     if not lines:
         raise BadWords(f"{path} has no prompt in it.")
     return lines
 
 
-def _line(path: Path, number: int, told: dict[str, Any]) -> Line:
-    prompt = told.pop("prompt", None)
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise BadWords(f"{path.name}, line {number}: there is no prompt.")
-    return Line(number, job_body(prompt, told))
-
-
-def _text(_: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield number, {"prompt": line.strip()}
-
-
-def _table(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    # a prompt may have line breaks in it, so that the reader says where it is
-    reader = csv.DictReader(text.splitlines(keepends=True))
-    if "prompt" not in (reader.fieldnames or ()):
-        raise BadWords(f"{path.name}: the first line must name the columns, one of them `prompt`.")
-    for row in reader:
-        if None in row:
-            raise BadWords(f"{path.name}, line {reader.line_num}: more cells than columns.")
-        cells = {name: cell.strip() for name, cell in row.items() if cell and cell.strip()}
-        if cells:
-            number = reader.line_num
-            yield number, {name: _typed(path, number, name, cells[name]) for name in cells}
-
-
-def _typed(path: Path, number: int, name: str, cell: str) -> object:
-    if name in _YES_NO and cell.lower() in _WORDS:
-        return _WORDS[cell.lower()]
-    if name == "tags":
-        return [tag.strip() for tag in cell.split(",")]
-    if name not in _WHOLE | _YES_NO:
-        return cell
+def _text(path: Path) -> str:
+    """Read a file as Unicode; raises BadWords."""
     try:
-        return int(cell)
-    except ValueError:
-        kind = "a whole number" if name in _WHOLE else "true or false"
-        raise BadWords(f"{path.name}, line {number}: {name} must be {kind}.") from None
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadWords(f"{path} cannot be read ({error.strerror}).") from None
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
+        raise BadWords(f"{path.name}, line {line}: {_ENCODINGS} Nothing was requested.") from None
+    if "\0" in text:
+        raise BadWords(
+            f"{path.name} is no text (is it UTF-16 without its mark?): save it as UTF-8."
+        )
+    return text
 
 
-def _objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+def _faults(row: Row) -> Iterator[LineFault]:
+    """Yield what is wrong with the values of a row, whatever kind of file it is from."""
+    if row.values is None:
+        return
+    for fault in faults_in(row.values):
+        yield LineFault(row.number, fault.pointer.removeprefix("/"), fault.message)
+    for name in sorted(OBJECTS & row.values.keys()):
+        if not isinstance(row.values[name], Mapping | None):
+            yield LineFault(row.number, name, "must be an object")
+    prompt = row.values.get("prompt")
+    if prompt is None or (isinstance(prompt, str) and not prompt.strip()):
+        yield LineFault(row.number, "", "there is no prompt")
+    elif not isinstance(prompt, str):
+        yield LineFault(row.number, "prompt", "must be text")
+
+
+def _names(row: Row) -> set[str]:
+    """Give the parameters that a row names, beside its input or in it."""
+    values = row.values or {}
+    return {*values, *(values.get("input") or {})}
+
+
+def _prompts(text: str) -> Iterator[Row]:
+    for number, line in _lines(text):
+        yield Row(number, {"prompt": line.strip()}, ())
+
+
+def _objects(text: str) -> Iterator[Row]:
+    for number, line in _lines(text):
         try:
-            told = json.loads(line)
+            yield Row(number, _plain(read_json(line)), ())
         except ValueError as error:
-            raise BadWords(f"{path.name}, line {number}: not JSON ({error}).") from None
-        if not isinstance(told, dict):
-            raise BadWords(f"{path.name}, line {number}: must be a JSON object.")
-        # as the API writes a job, too
-        if "prompt" not in told and isinstance(told.get("input"), dict):
-            told = {**told, "prompt": told["input"].get("prompt")}
-        yield number, told
+            yield Row(number, None, [LineFault(number, "", str(error))])
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank; only LF, CRLF and CR end one."""
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        if line.strip():
+            yield number, line.rstrip("\n")
+
+
+def _plain(told: dict[str, Any]) -> dict[str, Any]:
+    """Write an object as JobOptions has it; it may be written as the API has a job.
+
+    Raises ValueError.
+    """
+    within = told.get("input")
+    if not isinstance(within, dict):
+        return _whole(told)
+    doubled = sorted(told.keys() & within.keys())
+    if doubled:
+        raise ValueError(f"`{doubled[0]}` stands both in `input` and beside it")
+    rest = {name: value for name, value in within.items() if name != "prompt"}
+    prompt = {"prompt": within["prompt"]} if "prompt" in within else {}
+    return {**_whole(told), **prompt, "input": _whole(rest)}
+
+
+def _whole(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Write 7.0 as 7, where a whole number is meant."""
+    return {
+        name: int(value)
+        if name in WHOLE and isinstance(value, float) and value.is_integer()
+        else value
+        for name, value in told.items()
+    }
+
+
+#: How each kind of file is read, and what its values are called in a fault.
+_READERS: Mapping[str, tuple[Callable[[str], Iterator[Row]], str]] = {
+    ".txt": (_prompts, ""),
+    ".csv": (read_table, "column"),
+    ".tsv": (read_table, "column"),
+    ".jsonl": (_objects, "member"),
+    ".ndjson": (_objects, "member"),
+}

@@ -1,0 +1,34 @@
+"""Errors in the words of the program: its options, where the client names members and headers."""
+
+from darkroom.errors import DarkroomError, Fault, InvalidInput, Unauthorized
+from darkroom.options import option_of
+
+#: What is given without an option's name.
+_PLAIN = {"prompt": "PROMPT", "url": "URL"}
+_UNAUTHENTICATED = "unauthenticated"
+
+
+def sentence_of(error: DarkroomError) -> str:
+    """Say what went wrong, and which option is to be changed."""
+    if isinstance(error, InvalidInput) and error.faults:
+        return "; ".join(dict.fromkeys(map(_fault, error.faults))) + "."
+    if isinstance(error, Unauthorized) and error.code == _UNAUTHENTICATED:
+        why = str(error).partition("Send `Authorization")[0]
+        return (
+            f"{why}The key is refused. Give one that is in use (dk_...) with --key or "
+            "DARKROOM_API_KEY (DARKROOM_OPS_KEY for queues)."
+        )
+    return str(error)
+
+
+def _fault(fault: Fault) -> str:
+    """Name the option of a fault in place of its JSON pointer; deeper steps stay behind it."""
+    steps = [step for step in fault.pointer.split("/") if step]
+    if steps[:1] == ["jobs"]:  # variations: all have the options of the one prompt
+        steps = steps[2:]
+    if steps[:1] in (["input"], ["query"]):
+        steps = steps[1:]
+    if not steps:
+        return f"The request {fault.message}"
+    name, *rest = steps
+    return " ".join([_PLAIN.get(name) or option_of(name), *rest, fault.message])
