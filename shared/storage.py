@@ -6,7 +6,7 @@ are compared with those of what was sent, and what is read with those kept from 
 """
 
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -157,21 +157,26 @@ class Storage:
                 metadata={"sha256": sha256, "job-id": job_id},
                 part_size=max(len(data), _PART_BYTES_MIN),
             )
-            proven = proves(written.http_headers, data, sha256=sha256)
-            if proven is None:
-                proven = self._is_listed(key, data, sha256)
-        if not proven:
-            raise StorageDown("The storage answered that it has other bytes than it was sent.")
+            if not self._is_kept(key, data, sha256, written.http_headers):
+                raise StorageDown("The storage answered that it has other bytes than it was sent.")
         if self._read_back:
             self._compare(key, data, sha256)
 
-    def _is_listed(self, key: str, data: bytes, sha256: str) -> bool:
-        """Ask for the object's length, and for its checksums where the storage tells them."""
+    def _is_kept(self, key: str, data: bytes, sha256: str, answered: Mapping[str, str]) -> bool:
+        """Tell whether the storage has `data`, by the headers that it answered to the PUT.
+
+        Where they state no checksum it is asked for the length, and for the checksums that it may
+        state then.
+        """
+        proven = proves(answered, data, sha256=sha256)
+        if proven is not None:
+            return proven
         found = self._client.stat_object(self._bucket, key)
-        no_checksum_differs = proves(found.metadata or {}, data, sha256=sha256) is not False
-        return found.size == len(data) and no_checksum_differs
+        differs = proves(found.metadata or {}, data, sha256=sha256) is False
+        return found.size == len(data) and not differs
 
     def _compare(self, key: str, data: bytes, sha256: str) -> None:
+        """Read an object and raise StorageDown where it is not there whole."""
         try:
             self.read_whole(key, size=len(data), sha256=sha256)
         except (ObjectMissing, ObjectDamaged) as error:

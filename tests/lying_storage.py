@@ -295,6 +295,10 @@ def cut(request: Request, s3: S3Server) -> Reply:
     return replace(reply, body=_half(reply.body), announced=len(reply.body))
 
 
+#: What a GET can answer in place of the object, at once.
+DAMAGES = (flipped, last_bit_flipped, half, cut, longer, empty, page, error_in_a_200)
+
+
 def hanging(request: Request, s3: S3Server) -> Reply:
     """Send half of what was announced, and then nothing."""
     return replace(cut(request, s3), hangs=True)

@@ -179,17 +179,7 @@ def test_a_storage_that_is_away_is_told(empty_redis_url: str) -> None:
 
 # a storage that sends other bytes than were stored ------------------------------------------------
 
-WRONG = [
-    lies.flipped,
-    lies.last_bit_flipped,
-    lies.half,
-    lies.cut,
-    lies.longer,
-    lies.empty,
-    lies.page,
-    lies.error_in_a_200,
-]
-BY_NAME = pytest.mark.parametrize("lie", WRONG)
+BY_DAMAGE = pytest.mark.parametrize("lie", lies.DAMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +203,7 @@ def lied_to(lied_to_url: str, empty_redis_url: str, liar: Liar) -> Iterator[Fron
         yield door
 
 
-@BY_NAME
+@BY_DAMAGE
 @pytest.mark.parametrize("headers", [{}, {"range": "bytes=0-9"}], ids=["whole", "range"])
 def test_a_damaged_picture_is_not_given(
     lied_to: FrontDoor, s3: S3Server, liar: Liar, lie: Lie, headers: dict[str, str]
@@ -240,7 +230,7 @@ def test_a_picture_that_was_damaged_on_its_way_is_read_once_more(
     assert read_errors(lied_to) == before + 1
 
 
-@BY_NAME
+@BY_DAMAGE
 @pytest.mark.parametrize("headers", [{}, {"range": "bytes=5000-"}], ids=["whole", "range"])
 def test_a_large_picture_that_is_damaged_never_comes_to_its_end(
     lied_to: FrontDoor, s3: S3Server, liar: Liar, lie: Lie, headers: dict[str, str]
@@ -253,7 +243,7 @@ def test_a_large_picture_that_is_damaged_never_comes_to_its_end(
     assert read_errors(lied_to) == before + 1
 
 
-@BY_NAME
+@BY_DAMAGE
 def test_a_short_range_of_a_large_picture_is_given_after_all_of_it_was_checked(
     lied_to: FrontDoor, s3: S3Server, liar: Liar, lie: Lie
 ) -> None:

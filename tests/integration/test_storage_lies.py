@@ -114,19 +114,7 @@ def test_what_is_kept_under_a_true_etag_only_is_found_by_reading_it_back(liar: L
     storage.close()
 
 
-@pytest.mark.parametrize(
-    "lie",
-    [
-        lies.flipped,
-        lies.last_bit_flipped,
-        lies.half,
-        lies.cut,
-        lies.longer,
-        lies.empty,
-        lies.page,
-        lies.error_in_a_200,
-    ],
-)
+@pytest.mark.parametrize("lie", lies.DAMAGES)
 def test_damaged_bytes_are_not_taken_for_the_object(liar: Liar, storage: Storage, lie: Lie) -> None:
     put(storage)
     liar.lie("GET", lie, times=1)
