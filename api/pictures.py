@@ -6,7 +6,7 @@ The storage is asked in threads, and always given its connection back.
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -17,10 +17,13 @@ from api.headers import Range
 from shared import metrics
 from shared.errors import DarkroomError, ObjectDamaged
 from shared.jobs import Image
+from shared.logs import log
 from shared.storage import ObjectStore
 from shared.stored_object import StoredObject, verified
 
 T = TypeVar("T")
+
+_log = log(__name__)
 
 #: A picture up to this size is fetched whole before the first byte is sent: a slow client then
 #: holds no connection to the storage.
@@ -76,9 +79,7 @@ class Pictures:
 
     async def whole(self, image: Image) -> bytes:
         """Return all of an image; raises StorageDown, ObjectMissing, ObjectDamaged."""
-        if image.bytes <= WHOLE_BYTES:
-            return await self._in_thread(partial(self._whole, image))
-        async with self._streams:
+        async with self._turn(image):
             return await self._in_thread(partial(self._whole, image))
 
     async def copy(self, source: Image, key: str, job_id: str) -> None:
@@ -87,30 +88,35 @@ class Pictures:
         The bytes pass through here, so that a damaged image, or a copy that the storage only
         claims to have made, does not become the image of a job.
         """
-        data = await self.whole(source)
-        await self._in_thread(partial(self._put, source, key, job_id, data))
+        async with self._turn(source):
+            data = await self._in_thread(partial(self._whole, source))
+            await self._in_thread(partial(self._put, source, key, job_id, data))
 
     def give_back(self) -> None:
         """Let the next large picture begin."""
         self._streams.release()
 
-    async def next_chunk(self, chunks: Iterator[bytes]) -> bytes:
-        """Read on; nothing at the end."""
-        return await self._in_thread(partial(self._next, chunks))
+    async def next_chunk(self, chunks: Iterator[bytes], key: str) -> bytes:
+        """Read on in an object; nothing at the end."""
+        return await self._in_thread(partial(self._next, chunks, key))
 
     async def close(self, opened: StoredObject) -> None:
         """Give the connection back, also when who asked is gone."""
         await asyncio.shield(self._in_thread(opened.close))
 
+    def _turn(self, image: Image) -> AbstractAsyncContextManager[None]:
+        """Let only so many large images be in memory at once."""
+        return nullcontext() if image.bytes <= WHOLE_BYTES else self._streams
+
     def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _open(self, key: str) -> StoredObject:
-        with metrics.STORAGE_SECONDS.labels("read").time(), _counted("read"):
+        with metrics.STORAGE_SECONDS.labels("read").time(), _counted("read", key):
             return self._storage.read(key)
 
-    def _next(self, chunks: Iterator[bytes]) -> bytes:
-        with _counted("read"):
+    def _next(self, chunks: Iterator[bytes], key: str) -> bytes:
+        with _counted("read", key):
             return next(chunks, b"")
 
     def _whole(self, image: Image) -> bytes:
@@ -121,22 +127,24 @@ class Pictures:
             return self._read(image)
 
     def _read(self, image: Image) -> bytes:
-        with metrics.STORAGE_SECONDS.labels("read").time(), _counted("read"):
+        with metrics.STORAGE_SECONDS.labels("read").time(), _counted("read", image.key):
             return self._storage.read_whole(image.key, size=image.bytes, sha256=image.sha256)
 
     def _put(self, image: Image, key: str, job_id: str, data: bytes) -> None:
         kind, sha256 = image.content_type, image.sha256
-        with metrics.STORAGE_SECONDS.labels("put").time(), _counted("put"):
+        with metrics.STORAGE_SECONDS.labels("put").time(), _counted("put", key):
             self._storage.put(key, data, content_type=kind, sha256=sha256, job_id=job_id)
 
 
 @contextmanager
-def _counted(operation: str) -> Iterator[None]:
-    """Count an operation of the storage that fails."""
+def _counted(operation: str, key: str) -> Iterator[None]:
+    """Count an operation of the storage that fails, and log which object is damaged."""
     try:
         yield
-    except DarkroomError:
+    except DarkroomError as error:
         metrics.STORAGE_ERRORS.labels(operation).inc()
+        if isinstance(error, ObjectDamaged):
+            _log.warning("stored image damaged", key=key)
         raise
 
 
@@ -154,6 +162,7 @@ class Streaming(Response):
         """Take an object that was opened: sending it, or failing to, closes it."""
         super().__init__(None, status, {**headers, "content-length": str(part.length)})
         self._opened = opened
+        self._key = part.image.key
         self._chunks = verified(
             opened,
             size=part.image.bytes,
@@ -175,7 +184,7 @@ class Streaming(Response):
 
     async def _send_all(self, send: Send, gone: "asyncio.Task[None]") -> None:
         # what is wrong with the first piece can still be answered with a problem
-        chunk = await self._pictures.next_chunk(self._chunks)
+        chunk = await self._pictures.next_chunk(self._chunks, self._key)
         await send(
             {
                 "type": "http.response.start",
@@ -185,7 +194,7 @@ class Streaming(Response):
         )
         while chunk and not gone.done():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            chunk = await self._pictures.next_chunk(self._chunks)
+            chunk = await self._pictures.next_chunk(self._chunks, self._key)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from urllib3.exceptions import HTTPError, IncompleteRead
+from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.response import BaseHTTPResponse
 
 from shared.errors import ObjectDamaged, StorageDown
@@ -74,7 +74,7 @@ class StoredObject:
             with deadline(self._left_seconds):
                 return self._response.read(CHUNK_BYTES)
         except (HTTPError, OSError) as error:
-            if isinstance(error.__cause__, IncompleteRead):
+            if isinstance(error, ProtocolError) and not isinstance(error.__cause__, OSError):
                 raise ObjectDamaged("The storage sent less than it announced.") from error
             raise StorageDown(f"The storage stopped answering ({type(error).__name__}).") from error
         finally:
