@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from shared.errors import (
+    ObjectDamaged,
     ObjectMissing,
     OutcomeLost,
     StorageDown,
@@ -76,6 +77,7 @@ KINDS: Mapping[str, Kind] = {
     "credits_spent": Kind(429, "Your credits of today are spent", 60),
     "too_many_failures": Kind(429, "Too many keys from your address were none", 3),
     "internal": Kind(500, "An error of ours"),
+    "image_damaged": Kind(502, "The storage sent a damaged image"),
     "image_failed": Kind(502, "The image could not be made"),
     "not_ready": Kind(503, "The service cannot take work now", 1),
     "queue_full": Kind(503, "Too many jobs are queued", 5),
@@ -97,6 +99,7 @@ _CODES: Mapping[type[Exception], str] = {
     OutcomeLost: "outcome_unknown",
     StorageDown: "storage_down",
     ObjectMissing: "image_missing",
+    ObjectDamaged: "image_damaged",
 }
 
 #: Refusals that the framework raises itself.

@@ -143,7 +143,7 @@ _OPERATIONS: Mapping[str, Told] = {
         {
             200: answer("The picture", {name: {} for name in _IMAGES}, "ETag"),
             206: answer("The range", {name: {} for name in _IMAGES}, "Content-Range"),
-            302: {"description": "Where the storage has it (`redirect=1`)"},
+            302: {"description": "Where the storage has it, unchecked (`redirect=1`)"},
             304: {"description": "It is the one that is known"},
         },
         (
@@ -153,6 +153,7 @@ _OPERATIONS: Mapping[str, Told] = {
             "image_missing",
             "image_not_ready",
             "range_not_satisfiable",
+            "image_damaged",
             "storage_down",
         ),
         signed=True,

@@ -10,6 +10,7 @@ DarkroomError
 ├─ LostLease                                 another holds the job now: stop quietly
 ├─ AddressForbidden                          an outsider's address would lead us inside
 ├─ ObjectMissing                             the storage has no such object
+├─ ObjectDamaged                             the storage has other bytes than were stored
 └─ JobError                                  ends or delays a job, and is shown on it
    ├─ ProviderRejected     provider_rejected
    ├─ ModelGone            model_unavailable         marks the model
@@ -105,6 +106,10 @@ class AddressForbidden(DarkroomError):
 
 class ObjectMissing(DarkroomError):
     """The object storage answers, and has no object under this key."""
+
+
+class ObjectDamaged(DarkroomError):
+    """The object storage sends other bytes than were stored under this key."""
 
 
 class JobError(DarkroomError):

@@ -91,7 +91,7 @@ BUILD = Info("darkroom_build", "What runs here")
 ATTEMPT_OUTCOMES = ("succeeded", "retried", "failed", "released", "lost")
 WEBHOOK_OUTCOMES = ("delivered", "retried", "failed", "released")
 SWITCHED_OFF_REASONS = ("gone", "failing")
-STORAGE_OPERATIONS = ("put", "read", "delete", "copy", "check")
+STORAGE_OPERATIONS = ("put", "read", "delete", "check")
 RESCUE_REASONS = ("claimed", "calling", "fetching", "failed", "delivery")
 
 

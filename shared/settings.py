@@ -159,6 +159,10 @@ class Settings(BaseSettings):
     storage_timeout_seconds: Annotated[
         float, Field(gt=0, description="How long one storage operation may take, in all")
     ] = 20.0
+    storage_read_back: Annotated[
+        bool,
+        Field(description="Whether each stored image is read back and compared, one GET an image"),
+    ] = False
 
     # the front door
     public_url: Annotated[str, Field(description="How clients reach this service")] = (

@@ -1,10 +1,12 @@
 """The object storage: any server that speaks S3, through the minio client.
 
-Every vendor error ends here, as StorageDown or ObjectMissing. Each operation has a total time.
+Every vendor error ends here, as StorageDown, ObjectMissing or ObjectDamaged. Each operation has a
+total time. A status of 200 alone proves nothing: the checksums that the storage answers to a write
+are compared with those of what was sent, and what is read with those kept from then.
 """
 
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,16 +15,16 @@ from typing import Protocol, Self
 from xml.etree.ElementTree import ParseError
 
 from minio import Minio
-from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
-from shared.errors import ObjectMissing, StorageDown
+from shared.errors import ObjectDamaged, ObjectMissing, StorageDown
 from shared.net.deadline import deadline
 from shared.settings import Settings
 from shared.storage_pool import build_pool
-from shared.stored_object import StoredObject
+from shared.stored_object import StoredObject, verified
+from shared.stored_proof import proves
 
 #: Below this the client makes several parts of an object, each a request.
 _PART_BYTES_MIN = 5 * 1024 * 1024
@@ -47,23 +49,27 @@ class ObjectStore(Protocol):
     """What the rooms need of the storage. Everything raises StorageDown."""
 
     def put(self, key: str, data: bytes, *, content_type: str, sha256: str, job_id: str) -> None:
-        """Write an object, over an older one."""
+        """Write an object, over an older one, and check that the storage has it."""
         ...
 
-    def read(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
+    def read(self, key: str) -> StoredObject:
         """Open an object; raises ObjectMissing."""
+        ...
+
+    def read_whole(self, key: str, *, size: int, sha256: str) -> bytes:
+        """Return all of an object; raises ObjectMissing, ObjectDamaged."""
         ...
 
     def presign(self, key: str, *, seconds: int, content_type: str, filename: str) -> str:
         """Give an address from which anybody can read the object for so long."""
         ...
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy an object within the storage; raises ObjectMissing."""
+    def delete(self, keys: Iterable[str]) -> Sequence[str]:
+        """Delete objects, and return those that the storage refuses to delete."""
         ...
 
-    def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects; what is not there is deleted already."""
+    def is_there(self, key: str) -> bool:
+        """Tell whether the storage has an object."""
         ...
 
     def check(self) -> None:
@@ -92,13 +98,16 @@ class Storage:
         *,
         concurrency: int,
         timeout_seconds: float,
+        read_back: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Use `bucket` from up to `concurrency` threads at once; nothing is connected yet.
 
-        `timeout_seconds` is the total of one operation; `tls` replaces the usual certificates.
+        `timeout_seconds` is the total of one operation; `read_back` reads what was written and
+        compares it; `tls` replaces the usual certificates.
         """
         self._bucket = bucket.name
+        self._read_back = read_back
         self._timeout_seconds = timeout_seconds
         self._pool = build_pool(concurrency=concurrency, timeout_seconds=timeout_seconds, tls=tls)
         # with the region given, the client does not ask for the bucket's location
@@ -126,16 +135,20 @@ class Storage:
             bucket,
             concurrency=concurrency or settings.concurrency,
             timeout_seconds=settings.storage_timeout_seconds,
+            read_back=settings.storage_read_back,
         )
 
     def put(self, key: str, data: bytes, *, content_type: str, sha256: str, job_id: str) -> None:
         """Write an object, over an older one: one PUT request and no other.
 
+        Raises StorageDown also where the answer's ETag is not the MD5 of `data`. One that is no MD5
+        costs a HEAD request for the length; `read_back` costs a GET of all that was written.
+
         `sha256` (hexadecimal) and `job_id` go along as metadata, a courtesy: not every server
         keeps them.
         """
         with self._step():
-            self._client.put_object(
+            written = self._client.put_object(
                 self._bucket,
                 key,
                 BytesIO(data),
@@ -144,16 +157,52 @@ class Storage:
                 metadata={"sha256": sha256, "job-id": job_id},
                 part_size=max(len(data), _PART_BYTES_MIN),
             )
+            if not self._is_kept(key, data, sha256, written.http_headers):
+                raise StorageDown("The storage answered that it has other bytes than it was sent.")
+        if self._read_back:
+            self._compare(key, data, sha256)
 
-    def read(self, key: str, *, offset: int = 0, length: int | None = None) -> StoredObject:
-        """Open `length` bytes of an object from `offset`, to the end if None.
+    def _is_kept(self, key: str, data: bytes, sha256: str, answered: Mapping[str, str]) -> bool:
+        """Tell whether the storage has `data`, by the headers that it answered to the PUT.
 
-        Raises ObjectMissing. The result holds a connection: use it in a `with`, or iterate it to
-        the end.
+        Where they state no checksum it is asked for the length, and for the checksums that it may
+        state then.
+        """
+        proven = proves(answered, data, sha256=sha256)
+        if proven is not None:
+            return proven
+        found = self._client.stat_object(self._bucket, key)
+        differs = proves(found.metadata or {}, data, sha256=sha256) is False
+        return found.size == len(data) and not differs
+
+    def _compare(self, key: str, data: bytes, sha256: str) -> None:
+        """Read an object and raise StorageDown where it is not there whole."""
+        try:
+            self.read_whole(key, size=len(data), sha256=sha256)
+        except (ObjectMissing, ObjectDamaged) as error:
+            raise StorageDown("The storage does not have what it was sent.") from error
+
+    def read(self, key: str) -> StoredObject:
+        """Open an object; raises ObjectMissing.
+
+        The result holds a connection: use it in a `with`, or iterate it to the end.
         """
         with self._step():
-            response = self._client.get_object(self._bucket, key, offset=offset, length=length or 0)
+            try:
+                response = self._client.get_object(self._bucket, key)
+            except S3Error as error:
+                if error.code in _NO_KEY:
+                    raise ObjectMissing("The storage has no such object.") from error
+                raise
         return StoredObject(response, timeout_seconds=self._timeout_seconds)
+
+    def read_whole(self, key: str, *, size: int, sha256: str) -> bytes:
+        """Return all of an object, whose size and SHA-256 (hexadecimal) are known.
+
+        Raises ObjectMissing, and ObjectDamaged where it is not what was stored.
+        """
+        with self.read(key) as opened:
+            return b"".join(verified(opened, size=size, sha256=sha256))
 
     def presign(self, key: str, *, seconds: int, content_type: str, filename: str) -> str:
         """Give an address from which anybody can read the object for `seconds` (7 days at most).
@@ -170,28 +219,35 @@ class Storage:
             },
         )
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy an object within the storage, in two requests; raises ObjectMissing."""
-        with self._step():
-            self._client.copy_object(self._bucket, target, CopySource(self._bucket, source))
-
-    def delete(self, keys: Iterable[str]) -> None:
+    def delete(self, keys: Iterable[str]) -> Sequence[str]:
         """Delete objects, a thousand by request; what is not there is deleted already.
 
-        Raises StorageDown if any of them is still there afterwards; the others are gone.
+        Returns those that the storage refuses to delete, such as locked ones; the others are gone.
         """
         wanted = list(keys)
-        for start in range(0, len(wanted), 1000):
-            self._delete(wanted[start : start + 1000])
+        lots = (wanted[start : start + 1000] for start in range(0, len(wanted), 1000))
+        return [key for lot in lots for key in self._delete(lot)]
 
-    def _delete(self, keys: Sequence[str]) -> None:
+    def _delete(self, keys: Sequence[str]) -> Sequence[str]:
         with self._step():
             left = self._client.remove_objects(self._bucket, [DeleteObject(key) for key in keys])
             failures = [failure for failure in left if failure.code not in _NO_KEY]
-        if failures:
-            raise StorageDown(
-                f"The storage did not delete {len(failures)} objects ({failures[0].code})."
-            )
+        if any(failure.name not in keys for failure in failures):
+            raise StorageDown(f"The storage refuses to delete objects ({failures[0].code}).")
+        return [failure.name for failure in failures if failure.name]
+
+    def is_there(self, key: str) -> bool:
+        """Tell whether the storage has an object.
+
+        A storage that refuses the question counts as one that has not: without the right to list a
+        bucket, what is missing is refused.
+        """
+        with self._step():
+            try:
+                self._client.stat_object(self._bucket, key)
+            except S3Error:
+                return False
+        return True
 
     def check(self) -> None:
         """See that the bucket can be reached; raises StorageDown with a sentence that tells why."""
@@ -231,9 +287,9 @@ class Storage:
         except (MinioException, ParseError, ValueError) as error:
             raise StorageDown("The storage answered with something that is not S3.") from error
 
-    def _told(self, error: S3Error) -> StorageDown | ObjectMissing:
+    def _told(self, error: S3Error) -> StorageDown:
         if error.code in _NO_KEY:
-            return ObjectMissing("The storage has no such object.")
+            return StorageDown("The storage does not have the object that it was sent.")
         if error.code in _NO_BUCKET:
             return StorageDown(f"The storage has no bucket {self._bucket}.")
         if error.code in _NO_ACCESS:

@@ -4,6 +4,7 @@ urllib3 has timeouts a read, none in total, and with `block=True` it waits for a
 without any. Both end here with `shared.net.deadline`.
 """
 
+import re
 import socket
 import ssl
 from http import HTTPStatus
@@ -17,6 +18,8 @@ from urllib3.response import BaseHTTPResponse
 from shared.net.deadline import within
 from shared.net.sockets import BoundedSocket, open_socket, tls_context
 
+#: The body of an S3 error.
+_ERROR = re.compile(rb"\s*(?:<\?xml[^>]*>)?\s*<(?:\w+:)?Error[\s>]")
 #: A storage that takes longer than this to take a connection is as good as away.
 CONNECT_SECONDS = 5.0
 
@@ -47,8 +50,13 @@ class _BoundedTLSConnection(HTTPSConnection):
         return _open(self)
 
 
-def _as_expected(response: BaseHTTPResponse) -> BaseHTTPResponse:
-    # rclone calls its errors text/xml, and the minio client then reads no code out of them
+def _as_expected(response: BaseHTTPResponse, *, is_read: bool) -> BaseHTTPResponse:
+    """Let an error look like one to the minio client; `is_read` where the body is there already."""
+    if is_read and response.status == HTTPStatus.OK and _ERROR.match(response.data):
+        # S3 may find out that a write failed after it has sent the status
+        response.status = HTTPStatus.INTERNAL_SERVER_ERROR
+        response.headers["content-type"] = "application/xml"
+    # rclone calls its errors text/xml, and the client then reads no code out of them
     named = response.headers.get("content-type", "")
     if response.status >= HTTPStatus.BAD_REQUEST and named.startswith("text/xml"):
         response.headers["content-type"] = "application/xml"
@@ -61,7 +69,8 @@ class _BoundedPool(HTTPConnectionPool):
     def urlopen(self, method: str, url: str, **given: Any) -> BaseHTTPResponse:  # type: ignore[override]  # noqa: ANN401
         """Send one request; waiting for a free connection is bounded too."""
         wait: Any = within(None)  # declared as whole seconds; any number will do
-        return _as_expected(super().urlopen(method, url, **given, pool_timeout=wait))
+        answer = super().urlopen(method, url, **given, pool_timeout=wait)
+        return _as_expected(answer, is_read=given.get("preload_content", True))
 
 
 class _BoundedTLSPool(HTTPSConnectionPool):
@@ -70,7 +79,8 @@ class _BoundedTLSPool(HTTPSConnectionPool):
     def urlopen(self, method: str, url: str, **given: Any) -> BaseHTTPResponse:  # type: ignore[override]  # noqa: ANN401
         """Send one request; waiting for a free connection is bounded too."""
         wait: Any = within(None)  # as above
-        return _as_expected(super().urlopen(method, url, **given, pool_timeout=wait))
+        answer = super().urlopen(method, url, **given, pool_timeout=wait)
+        return _as_expected(answer, is_read=given.get("preload_content", True))
 
 
 def build_pool(

@@ -1,15 +1,16 @@
 """An object of the storage that is being read."""
 
+import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.response import BaseHTTPResponse
 
-from shared.errors import StorageDown
+from shared.errors import ObjectDamaged, StorageDown
 from shared.net.deadline import deadline
 
 CHUNK_BYTES = 64 * 1024
@@ -73,6 +74,33 @@ class StoredObject:
             with deadline(self._left_seconds):
                 return self._response.read(CHUNK_BYTES)
         except (HTTPError, OSError) as error:
+            if isinstance(error, ProtocolError) and not isinstance(error.__cause__, OSError):
+                raise ObjectDamaged("The storage sent less than it announced.") from error
             raise StorageDown(f"The storage stopped answering ({type(error).__name__}).") from error
         finally:
             self._left_seconds -= time.monotonic() - started_at
+
+
+def verified(
+    chunks: Iterable[bytes], *, size: int, sha256: str, first: int = 0, stop: int | None = None
+) -> Iterator[bytes]:
+    """Yield the bytes of an object from `first` to before `stop`, checking the whole of it.
+
+    The last piece is yielded only once all `size` bytes were read and have this SHA-256
+    (hexadecimal). Raises ObjectDamaged otherwise, before more than `size` bytes are yielded.
+    """
+    stop = size if stop is None else stop
+    digest, seen, held = hashlib.sha256(), 0, b""
+    for chunk in chunks:
+        piece = chunk[max(first - seen, 0) : max(stop - seen, 0)]
+        digest.update(chunk)
+        seen += len(chunk)
+        if seen > size:
+            break
+        if piece:
+            if held:
+                yield held
+            held = piece
+    if seen != size or digest.hexdigest() != sha256:
+        raise ObjectDamaged("The storage sent other bytes than were stored.")
+    yield held

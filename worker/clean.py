@@ -5,6 +5,10 @@ when the storage said that it is gone. So nothing is left behind, whenever the p
 worker process may do this at once: deleting twice does no harm.
 """
 
+import random
+from collections.abc import Sequence
+
+from shared.errors import StorageDown
 from shared.logs import log
 from shared.storage import ObjectStore
 from shared.store import upkeep
@@ -38,8 +42,19 @@ class Cleaner:
 
     def _empty_trash(self) -> int:
         keys = self._store.run(upkeep.trash(most=MOST_OBJECTS))
-        if keys:
-            with notes.storage("delete"):
-                self._storage.delete(keys)
-            self._store.run(upkeep.trash(keys, most=0))
-        return len(keys)
+        if not keys:
+            return 0
+        gone = self._delete(keys)
+        self._store.run(upkeep.trash(gone, most=0))
+        return len(gone)
+
+    def _delete(self, keys: Sequence[str]) -> Sequence[str]:
+        """Delete objects, and return those that are gone; one of them is looked for afterwards."""
+        with notes.storage("delete"):
+            left = frozenset(self._storage.delete(keys))
+            gone = [key for key in keys if key not in left]
+            if gone and self._storage.is_there(random.choice(gone)):  # noqa: S311  no secret
+                raise StorageDown("The storage still has what it says it deleted.")
+        if left:
+            notes.not_deleted(len(left))
+        return gone

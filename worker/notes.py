@@ -75,6 +75,12 @@ def storage(operation: str) -> Iterator[None]:
             raise
 
 
+def not_deleted(objects: int) -> None:
+    """Tell that the storage refuses to delete some objects; they are tried again."""
+    metrics.STORAGE_ERRORS.labels("delete").inc()
+    _LOG.warning("the storage refuses to delete objects", objects=objects)
+
+
 def _finished(job: Job, status: str, code: str, seconds: float) -> None:
     """Count a final job; the times are Redis' to the claim and this process' own since."""
     metrics.JOBS_FINISHED.labels(job.spec.model, status, code).inc()

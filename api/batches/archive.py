@@ -1,24 +1,27 @@
-"""A ZIP of pictures on its way: stored, not deflated, since pictures are compressed already."""
+"""A ZIP of pictures on its way: stored, not deflated, since pictures are compressed already.
+
+Each entry has its size and its CRC before its bytes, not after them: readers that go from the first
+byte to the last, such as Java's ZipInputStream, take stored entries in no other form.
+"""
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
-from zipfile import ZIP_STORED
-
-from zipstream import ZipStream
+from typing import IO, Any, NamedTuple, Self
+from zipfile import ZipFile, ZipInfo
 
 from api.jobs.image import file_name
 from api.pictures import Pictures
-from shared.errors import ObjectMissing
+from shared.errors import ObjectDamaged, ObjectMissing
 from shared.jobs import Image, Job
 
 #: Pictures that are fetched at once: as many as this, and one more byte than that.
 AT_ONCE = 8
 AT_ONCE_BYTES = 8 * 1024 * 1024
-#: Up to this size the manifest waits for its end in memory.
-_MANIFEST_BYTES = 1024 * 1024
+#: Up to this size an entry waits for its end in memory, else on disk.
+_ENTRY_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 
 
@@ -28,15 +31,15 @@ class _Wanted(NamedTuple):
 
 
 class Archive:
-    """Adds one picture after another; those that are gone are noted, and break nothing."""
+    """Adds one picture after another; those gone or damaged are noted, and break nothing."""
 
     def __init__(self, pictures: Pictures) -> None:
         """Take what reads pictures."""
         self._pictures = pictures
-        self._zip = ZipStream(compress_type=ZIP_STORED)
         self._files: dict[str, str] = {}
         self._missing: dict[str, str] = {}
-        self._manifest = tempfile.SpooledTemporaryFile(_MANIFEST_BYTES)  # noqa: SIM115  closed by exit
+        self._written = _Written()
+        self._zip = ZipFile(self._written, "w")
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -48,8 +51,9 @@ class Archive:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of the manifest."""
-        self._manifest.close()
+        """Let go of what was not sent."""
+        self._zip.close()  # else its finalizer would write to what is closed
+        self._written.close()
 
     async def pictures(self, jobs: Sequence[Job]) -> AsyncIterator[bytes]:
         """Give the bytes of the ZIP that the pictures of these jobs make; raises StorageDown."""
@@ -62,35 +66,78 @@ class Archive:
         """Say which file has the picture of a job, and why none has."""
         return {"file": self._files.get(job.id), "missing": self._missing.get(job.id)}
 
-    def write(self, lines: bytes) -> None:
-        """Add lines to the manifest."""
-        self._manifest.write(lines)
+    def begin(self, name: str) -> IO[bytes]:
+        """Open the last entry, under this name, for writing; it is to be closed before the end."""
+        return self._zip.open(_entry(name), "w")
 
-    def end(self, name: str) -> Iterator[bytes]:
-        """Give the rest of the ZIP: the manifest, under this name, and the directory."""
-        self._manifest.seek(0)
-        self._zip.add(iter(lambda: self._manifest.read(_CHUNK_BYTES), b""), name)
-        yield from self._zip.finalize()
+    def end(self) -> Iterator[bytes]:
+        """Give the rest of the ZIP: the last entry and the directory."""
+        self._zip.close()
+        yield from self._written.take()
 
-    async def _fetch(self, group: Sequence[_Wanted]) -> list[bytes | None]:
+    async def _fetch(self, group: Sequence[_Wanted]) -> list[bytes | str]:
         return await asyncio.gather(*(self._picture(wanted.image) for wanted in group))
 
-    async def _picture(self, image: Image) -> bytes | None:
+    async def _picture(self, image: Image) -> bytes | str:
+        """Return the bytes, or why there are none."""
         try:
-            return await self._pictures.whole(image.key, image.bytes)
+            return await self._pictures.whole(image)
         except ObjectMissing:
-            return None
+            return "the storage no longer has it"
+        except ObjectDamaged:
+            return "the storage has other bytes than were stored"
 
-    def _add(self, wanted: _Wanted, data: bytes | None) -> Iterator[bytes]:
-        if data is None:
-            self._missing[wanted.job_id] = "the storage no longer has it"
-        elif len(data) != wanted.image.bytes:
-            self._missing[wanted.job_id] = f"the storage has {len(data):,} bytes of it"
+    def _add(self, wanted: _Wanted, data: bytes | str) -> Iterator[bytes]:
+        if isinstance(data, str):
+            self._missing[wanted.job_id] = data
         else:
             name = file_name(wanted.job_id, wanted.image)
             self._files[wanted.job_id] = name
-            self._zip.add(data, name)
-            yield from self._zip.all_files()
+            self._zip.writestr(_entry(name), data)
+            yield from self._written.take()
+
+
+class _Written:
+    """A file that is sent while it is written.
+
+    The part since `take` was last called can be sought in and written over: so an entry's size and
+    CRC get into its header once they are known.
+    """
+
+    def __init__(self) -> None:
+        self._sent = 0
+        self._part = _part()
+
+    def tell(self) -> int:
+        return self._sent + self._part.tell()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._sent + self._part.seek(offset - self._sent, whence)
+
+    def write(self, data: bytes) -> int:
+        return self._part.write(data)
+
+    def flush(self) -> None:
+        """There is nothing to wait for."""
+
+    def take(self) -> Iterator[bytes]:
+        """Yield what was written since the last time; from then on it cannot be sought in."""
+        with self._part as part:
+            self._sent += part.tell()
+            self._part = _part()
+            part.seek(0)
+            yield from iter(lambda: part.read(_CHUNK_BYTES), b"")
+
+    def close(self) -> None:
+        self._part.close()
+
+
+def _part() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(_ENTRY_BYTES)  # closed by who takes it
+
+
+def _entry(name: str) -> ZipInfo:
+    return ZipInfo(name, date_time=time.localtime()[:6])
 
 
 def _groups(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:

@@ -39,8 +39,8 @@ async def get_manifest(request: Request, batch_id: str) -> Response:
     """Tell of each job what was asked and what came, one line a job in the order asked.
 
     With `?format=zip` come the pictures that there are by now, and the manifest as its last entry;
-    each line then has `file`, and `missing` where a picture that there was is gone. Jobs that are
-    forgotten have no line.
+    each line then has `file`, and `missing` where a picture that there was is gone or damaged. Jobs
+    that are forgotten have no line.
     """
     parts, holder = parts_of(request), await tenant_of(request)
     query = Query(request)
@@ -93,7 +93,8 @@ async def _zip(jobs: _Jobs) -> AsyncIterator[bytes]:
         async for page in jobs.pages():
             async for chunk in archive.pictures(page):
                 yield chunk
-        async for page in jobs.pages():
-            archive.write(b"".join(jobs.line(job, **archive.of(job)) for job in page))
-        for chunk in archive.end(NAME):
+        with archive.begin(NAME) as manifest:
+            async for page in jobs.pages():
+                manifest.write(b"".join(jobs.line(job, **archive.of(job)) for job in page))
+        for chunk in archive.end():
             yield chunk

@@ -26,7 +26,7 @@ _WHY: Mapping[int, str] = {
     422: "Something in it is wrong: every fault is named",
     429: "Too much of your own: requests, queued jobs or credits",
     500: "An error of ours",
-    502: "The image could not be made",
+    502: "The image could not be made, or the storage sent it damaged",
     503: "The service cannot do it now, or has too much to do: try again",
     504: "Not finished yet: a retry waits on",
 }
@@ -181,15 +181,15 @@ def _created() -> Told:
     return _operation(
         "replicate",
         _MADE,
-        (422, *_ACCEPTING),
+        (422, 502, *_ACCEPTING),
         "Prediction",
         "PredictionBody",
         _REPLICATE_HEADERS,
     )
 
 
-def _read(shape: str = "", *parameters: Told) -> Told:
-    return _operation("replicate", {200: "Here it is"}, (404, 422), shape, "", parameters)
+def _read(shape: str = "", *parameters: Told, refusals: tuple[int, ...] = (404, 422)) -> Told:
+    return _operation("replicate", {200: "Here it is"}, refusals, shape, "", parameters)
 
 
 _OPERATIONS: Mapping[str, Told] = {
@@ -209,8 +209,8 @@ _OPERATIONS: Mapping[str, Told] = {
     "openai_get_model": _operation("openai", {200: "The model"}, (400, 404)),
     "replicate_create_prediction": _created(),
     "replicate_create_model_prediction": _created(),
-    "replicate_get_prediction": _read("Prediction"),
-    "replicate_cancel_prediction": _read("Prediction"),
+    "replicate_get_prediction": _read("Prediction", refusals=(404, 422, 502)),
+    "replicate_cancel_prediction": _read("Prediction", refusals=(404, 422, 502)),
     "replicate_get_predictions": _read(
         "ReplicatePage",
         _parameter("query", "cursor", "Of `next`", _TEXT),

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import replace
 
 from api.parts import Parts
-from shared.errors import ObjectMissing, StorageDown
+from shared.errors import ObjectDamaged, ObjectMissing, StorageDown
 from shared.logs import log
 from shared.storage import object_name
 from shared.store.asking import NewJob
@@ -31,8 +31,8 @@ async def with_copy(parts: Parts, job: NewJob) -> NewJob:
         return job
     try:
         async with asyncio.timeout(COPY_SECONDS):
-            await parts.pictures.copy(found.image.key, found.copy.image.key)
-    except (StorageDown, ObjectMissing, TimeoutError) as error:
+            await parts.pictures.copy(found.image, found.copy.image.key, job.id)
+    except (StorageDown, ObjectMissing, ObjectDamaged, TimeoutError) as error:
         _log.warning("picture not reused", source=found.copy.source, cause=type(error).__name__)
         return job
     return replace(job, reused=found.copy)

@@ -19,10 +19,12 @@ import httpx
 import psutil
 
 from sandbox.children import Child
-from sandbox.servers import is_free, s3_command, s3_environment
+from sandbox.servers import free_port, is_free, s3_command, s3_environment
 from sandbox.waiting import wait_for_http, wait_for_redis, wait_until
 from tests.e2e.up import as_list
 from tests.faults.service import Service
+from tests.lying_storage import Liar, lying_before
+from tests.servers import S3Server
 
 #: How a slow server spends its time.
 WORKS_SECONDS, RESTS_SECONDS = 0.1, 0.2
@@ -162,12 +164,32 @@ def bucket_missing(here: Service) -> Iterator[None]:
 
 
 @contextmanager
+def lying(here: Service) -> Iterator[Liar]:
+    """Put a liar between the service and its storage, which goes on with the same data."""
+    s3 = here.state["s3"]
+    keys = (s3["access_key"], s3["secret_key"])
+    with (
+        absent(here, "s3") as port,
+        _served(here, here.data / "s3", free_port(), *keys) as real,
+        lying_before(S3Server(real.child, real.port, *keys, s3["bucket"]), port=port) as liar,
+    ):
+        yield liar
+
+
+@contextmanager
 def _stranger(here: Service, directory: Path, *keys: str) -> Iterator[None]:
-    with absent(here, "s3") as port:
-        log, told = here.data / "stranger", s3_environment(*keys)
-        with Child(s3_command(directory, port), log, environment=told):
-            wait_for_http(f"http://127.0.0.1:{port}/")
-            yield
+    with absent(here, "s3") as port, _served(here, directory, port, *keys):
+        yield
+
+
+@contextmanager
+def _served(here: Service, directory: Path, port: int, *keys: str) -> Iterator[S3Server]:
+    child = Child(
+        s3_command(directory, port), here.data / "stranger", environment=s3_environment(*keys)
+    )
+    with child:
+        wait_for_http(f"http://127.0.0.1:{port}/")
+        yield S3Server(child, port)
 
 
 def pid_of(here: Service, name: str) -> int:

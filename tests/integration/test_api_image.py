@@ -1,4 +1,4 @@
-"""The picture of a job: whole, in part, known already, by key, by signature, by redirect."""
+"""The picture of a job: whole, in part, known already, damaged; by key, signature or redirect."""
 
 import hashlib
 import io
@@ -11,7 +11,9 @@ import pytest
 
 from api.pictures import STREAMS
 from shared.jobs import Image
+from tests import lying_storage as lies
 from tests.front_door import FrontDoor, problem, served, settings, tenant_at
+from tests.lying_storage import Liar, Lie, lying_before
 from tests.servers import S3Server
 
 SMALL = bytes(range(256)) * 40
@@ -173,3 +175,108 @@ def test_a_storage_that_is_away_is_told(empty_redis_url: str) -> None:
         answer = door.client.get(path(job["id"]))
     problem(answer, 503, "storage_down")
     assert int(answer.headers["retry-after"]) > 0
+
+
+# a storage that sends other bytes than were stored ------------------------------------------------
+
+BY_DAMAGE = pytest.mark.parametrize("lie", lies.DAMAGES)
+
+
+@pytest.fixture(scope="module")
+def liar(s3: S3Server) -> Iterator[Liar]:
+    with lying_before(s3) as liar:
+        yield liar
+
+
+@pytest.fixture(scope="module")
+def lied_to_url(redis_url: str, liar: Liar) -> Iterator[str]:
+    chosen = settings(redis_url, s3_endpoint=liar.server.endpoint, storage_timeout_seconds=2)
+    with served(chosen) as url:
+        yield url
+
+
+@pytest.fixture
+def lied_to(lied_to_url: str, empty_redis_url: str, liar: Liar) -> Iterator[FrontDoor]:
+    liar.stop_lying()
+    liar.requests.clear()
+    with tenant_at(lied_to_url, empty_redis_url) as door:
+        yield door
+
+
+@BY_DAMAGE
+@pytest.mark.parametrize("headers", [{}, {"range": "bytes=0-9"}], ids=["whole", "range"])
+def test_a_damaged_picture_is_not_given(
+    lied_to: FrontDoor, s3: S3Server, liar: Liar, lie: Lie, headers: dict[str, str]
+) -> None:
+    job_id, _ = picture(lied_to, s3, SMALL)
+    liar.lie("GET", lie)
+
+    answer = lied_to.client.get(path(job_id), headers=headers)
+
+    problem(answer, 502, "image_damaged")
+    assert answer.headers["cache-control"] == "no-store"
+    assert "etag" not in answer.headers
+    assert len(liar.requests) == 2
+
+
+def test_a_picture_that_was_damaged_on_its_way_is_read_once_more(
+    lied_to: FrontDoor, s3: S3Server, liar: Liar
+) -> None:
+    job_id, _ = picture(lied_to, s3, SMALL)
+    before = read_errors(lied_to)
+    liar.lie("GET", lies.flipped, times=1)
+
+    assert lied_to.client.get(path(job_id)).content == SMALL
+    assert read_errors(lied_to) == before + 1
+
+
+@BY_DAMAGE
+@pytest.mark.parametrize("headers", [{}, {"range": "bytes=5000-"}], ids=["whole", "range"])
+def test_a_large_picture_that_is_damaged_never_comes_to_its_end(
+    lied_to: FrontDoor, s3: S3Server, liar: Liar, lie: Lie, headers: dict[str, str]
+) -> None:
+    job_id, _ = picture(lied_to, s3, LARGE)
+    before = read_errors(lied_to)
+    liar.lie("GET", lie)
+
+    assert not came_whole(lied_to, job_id, headers)
+    assert read_errors(lied_to) == before + 1
+
+
+@BY_DAMAGE
+def test_a_short_range_of_a_large_picture_is_given_after_all_of_it_was_checked(
+    lied_to: FrontDoor, s3: S3Server, liar: Liar, lie: Lie
+) -> None:
+    job_id, _ = picture(lied_to, s3, LARGE)
+    headers = {"range": "bytes=100-199"}
+    assert lied_to.client.get(path(job_id), headers=headers).content == LARGE[100:200]
+    liar.lie("GET", lie)
+
+    problem(lied_to.client.get(path(job_id), headers=headers), 502, "image_damaged")
+
+
+@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
+def test_a_storage_that_hangs_half_way_is_left(
+    lied_to: FrontDoor, s3: S3Server, liar: Liar, body: bytes
+) -> None:
+    job_id, _ = picture(lied_to, s3, body)
+    liar.lie("GET", lies.hanging)
+
+    assert not came_whole(lied_to, job_id, {})
+
+    liar.stop_lying()
+    assert lied_to.client.get(path(job_id)).content == body
+
+
+def came_whole(door: FrontDoor, job_id: str, headers: dict[str, str]) -> bool:
+    try:
+        answer = door.client.get(path(job_id), headers=headers)
+    except httpx.TransportError:
+        return False
+    return answer.is_success
+
+
+def read_errors(door: FrontDoor) -> float:
+    name = 'darkroom_storage_errors_total{operation="read"}'
+    lines = door.client.get("/metrics").text.splitlines()
+    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))

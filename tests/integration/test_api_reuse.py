@@ -1,5 +1,6 @@
 """`reuse: true` over HTTP: the stored picture of an identical request, copied, for nothing."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests import lying_storage as lies
 from tests.front_door import FrontDoor, client_of, served, settings, tenant_at
+from tests.lying_storage import Lie, lying_before
 from tests.servers import S3Server
 from tests.store import IMAGE
 
@@ -35,7 +38,7 @@ def make(door: FrontDoor, s3: S3Server | None) -> str:
     key = f"{door.tenant}/{job_id}-1.webp"
     if s3:
         s3.client().put_object(s3.bucket, key, BytesIO(BYTES), len(BYTES))
-    door.succeed(replace(IMAGE, key=key))
+    door.succeed(replace(IMAGE, key=key, sha256=hashlib.sha256(BYTES).hexdigest()))
     return job_id
 
 
@@ -86,6 +89,28 @@ def test_where_the_storage_is_away_the_picture_is_made_again(empty_redis_url: st
     with opened(empty_redis_url, "127.0.0.1:1") as door:
         make(door, None)
         assert door.create(**SAME, reuse=True)["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("method", "lie"),
+    [
+        ("GET", lies.flipped),
+        ("GET", lies.half),
+        ("PUT", lies.keeps_nothing),
+        ("PUT", lies.keeps_half),
+        ("PUT", lies.error_in_a_200),
+    ],
+)
+def test_where_the_storage_lies_the_picture_is_made_again(
+    empty_redis_url: str, s3: S3Server, method: str, lie: Lie
+) -> None:
+    with lying_before(s3) as liar, opened(empty_redis_url, liar.server.endpoint) as door:
+        source = make(door, s3)
+        liar.lie(method, lie)
+        assert door.create(**SAME, reuse=True)["status"] == "queued"
+        # and when it is honest
+        liar.stop_lying()
+        assert door.create(**SAME, reuse=True)["reused_from"] == source
 
 
 def test_a_key_sent_twice_copies_once(door: FrontDoor, s3: S3Server) -> None:

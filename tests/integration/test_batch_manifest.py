@@ -3,15 +3,20 @@
 import hashlib
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.jobs import Image
+from tests import lying_storage as lies
 from tests.front_door import FrontDoor, pointers, served, settings, tenant_at
 from tests.integration.test_api_batches import accepted, ask, lines, prompts, wait_until_laid_out
+from tests.lying_storage import lying_before
 from tests.servers import S3Server
 
 
@@ -72,13 +77,14 @@ def test_a_zip_has_the_pictures_and_tells_of_those_that_are_gone(
     door: FrontDoor, s3: S3Server
 ) -> None:
     # given
-    batch_id = batch_of(door, 5)
+    batch_id = batch_of(door, 6)
     large = bytes(range(256)) * 10_000  # is streamed elsewhere
     for image in (
         put(s3, "t/1.webp", b"first"),
         Image("t/gone.webp", "image/webp", 8, 8, 9, "0" * 64),
         put(s3, "t/3.webp", b"was cut", told=70),
         put(s3, "t/4.webp", large),
+        replace(put(s3, "t/5.webp", b"damaged"), sha256="0" * 64),
     ):
         door.succeed(image)
     # when
@@ -94,10 +100,62 @@ def test_a_zip_has_the_pictures_and_tells_of_those_that_are_gone(
         kept = [archive.read(name) for name in names]
     assert last == "manifest.ndjson"
     assert kept == [b"first", large]
-    assert [line["file"] for line in told] == [names[0], None, None, names[1], None]
+    assert [line["file"] for line in told] == [names[0], None, None, names[1], None, None]
     assert names == [f"{told[0]['id']}.webp", f"{told[3]['id']}.webp"]
-    assert [bool(line["missing"]) for line in told] == [False, True, True, False, False]
+    assert [bool(line["missing"]) for line in told] == [False, True, True, False, True, False]
     assert [line["id"] for line in told] == [line["id"] for line in manifest(door, batch_id)]
+
+
+def read_forward(data: bytes) -> dict[str, bytes]:
+    """Read the entries of a ZIP from the first byte on, as a reader of a stream has to.
+
+    Such a reader knows where a stored entry ends by its local header only.
+    """
+    entries = {}
+    at = 0
+    while data.startswith(b"PK\x03\x04", at):
+        header = struct.unpack_from("<4s5H3L2H", data, at)
+        _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = header
+        assert (flags & 0x08, method, packed) == (0, zipfile.ZIP_STORED, size)
+        start = at + 30 + name_length + extra_length
+        entry = data[start : start + size]
+        assert zlib.crc32(entry) == crc
+        entries[data[at + 30 : at + 30 + name_length].decode("ascii")] = entry
+        at = start + size
+    assert data.startswith(b"PK\x01\x02", at)
+    return entries
+
+
+def test_a_zip_is_readable_as_a_stream(door: FrontDoor, s3: S3Server) -> None:
+    batch_id = batch_of(door, 4)
+    pictures = [b"first", bytes(range(256)) * 40_000, b"third"]
+    for number, data in enumerate(pictures):
+        door.succeed(put(s3, f"t/stream-{number}.webp", data))
+
+    answer = door.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
+
+    *found, last = read_forward(answer.content).items()
+    assert [data for _, data in found] == pictures
+    assert last[0] == "manifest.ndjson"
+    assert len(last[1].splitlines()) == 4
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [name for name, _ in [*found, last]]
+
+
+def test_a_zip_lacks_what_the_storage_sends_damaged(empty_redis_url: str, s3: S3Server) -> None:
+    with lying_before(s3) as liar:
+        chosen = settings(empty_redis_url, s3_endpoint=liar.server.endpoint)
+        with served(chosen) as url, tenant_at(url, empty_redis_url) as door:
+            batch_id = batch_of(door, 2)
+            for number in range(2):
+                door.succeed(put(s3, f"t/damaged-{number}.webp", b"a picture"))
+            liar.lie("GET", lies.flipped)
+            answer = door.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
+            (only,) = read_forward(answer.content).values()
+    told = [json.loads(line) for line in only.splitlines()]
+    assert [line["file"] for line in told] == [None, None]
+    assert {line["missing"] for line in told} == {"the storage has other bytes than were stored"}
 
 
 def test_a_forgotten_job_has_no_line(door: FrontDoor) -> None:

@@ -22,6 +22,7 @@ from shared.settings import Settings
 from shared.store import access
 from shared.store.audit import Deed
 from tests.front_door import FrontDoor, client_of, served, settings, tenant_at
+from tests.lying_storage import flipped, lying_before
 from tests.servers import S3Server
 
 IMAGES = "/openai/v1/images/generations"
@@ -103,6 +104,48 @@ def test_a_deleted_job_is_told(hasty_door: FrontDoor) -> None:
     assert answer.status_code == 502
     assert answer.headers["x-should-retry"] == "false"
     assert "It was canceled." in answer.json()["error"]["message"]
+
+
+@pytest.fixture
+def lied_to(empty_redis_url: str, s3: S3Server) -> Iterator[FrontDoor]:
+    """A front door whose storage damages what it sends."""
+    with lying_before(s3) as liar:
+        liar.lie("GET", flipped)
+        chosen = settings(empty_redis_url, s3_endpoint=liar.server.endpoint)
+        with served(chosen) as url, tenant_at(url, empty_redis_url) as door:
+            yield door
+
+
+def stored_picture(door: FrontDoor, s3: S3Server) -> Image:
+    picture = b"a picture" * 100
+    key = f"{door.tenant}/damaged.webp"
+    s3.client().put_object(s3.bucket, key, io.BytesIO(picture), len(picture))
+    sha256 = hashlib.sha256(picture).hexdigest()
+    return Image(key, "image/webp", 512, 512, len(picture), sha256)
+
+
+def test_a_damaged_image_is_in_no_answer_to_openai_s_clients(
+    lied_to: FrontDoor, s3: S3Server
+) -> None:
+    image = stored_picture(lied_to, s3)
+    with ThreadPoolExecutor(1) as thread:
+        body = {**BODY, "response_format": "b64_json"}
+        asked = thread.submit(lied_to.client.post, IMAGES, json=body)
+        wait_until(lambda: bool(jobs_of(lied_to)), "the job")
+        lied_to.succeed(image)
+        answer = asked.result(30)
+    assert answer.status_code == 502
+    assert answer.json()["error"]["code"] == "image_damaged"
+
+
+def test_a_damaged_image_is_in_no_answer_to_replicate_s_clients(
+    lied_to: FrontDoor, s3: S3Server
+) -> None:
+    job_id = lied_to.create()["id"]
+    lied_to.succeed(stored_picture(lied_to, s3))
+    answer = lied_to.client.get(f"/replicate/v1/predictions/{job_id}")
+    assert answer.status_code == 502
+    assert answer.json()["code"] == "image_damaged"
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ from shared.provider_keys import ProviderKey
 from shared.store import asking, call, reading
 from shared.store.moves import Closed
 from shared.view import waiting_on
+from tests import lying_storage as lies
 from tests.integration.conftest import Open
 from tests.integration.loopback import read_request, serving
-from tests.servers import s3_server
+from tests.lying_storage import Lie, lying_before
+from tests.servers import S3Server, s3_server
 from tests.workshop import Workshop, at_work
 from worker.generate import do_next_job
 from worker.life import give_back_all
@@ -416,6 +418,54 @@ def test_while_the_storage_is_away_the_picture_is_kept_and_not_bought_again(
         own.start()
         job = workshop.finish(job_id)
         # then
+        assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+        assert job.image is not None
+        assert hashlib.sha256(workshop.stored(job.image.key)).hexdigest() == job.image.sha256
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lies.keeps_nothing,
+        lies.keeps_half,
+        lies.keeps_other_bytes_without_etag,
+        lies.wrong_etag,
+        lies.error_in_a_200,
+    ],
+)
+def test_a_storage_that_lies_has_the_picture_stored_again_and_not_bought_again(
+    open_workshop: Open, s3: S3Server, lie: Lie
+) -> None:
+    with lying_before(s3) as liar:
+        # given
+        workshop = open_workshop(s3=liar.server)
+        job_id = workshop.accept()
+        liar.lie("PUT", lie)
+        # when
+        do_next_job(workshop.room)
+        # then
+        job = workshop.job(job_id)
+        assert (job.state, job.last_trouble) == (State.QUEUED, ErrorCode.STORAGE_DOWN)
+        assert job.answer is not None
+        assert workshop.world.client.hexists("{dr}:gate", "hold:storage")
+        # and when
+        liar.stop_lying()
+        job = workshop.finish(job_id)
+        # then
+        assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+        assert job.image is not None
+        assert hashlib.sha256(workshop.stored(job.image.key)).hexdigest() == job.image.sha256
+
+
+def test_a_picture_is_read_back_where_the_operator_asks_for_it(
+    open_workshop: Open, s3: S3Server
+) -> None:
+    with lying_before(s3) as liar:
+        workshop = open_workshop(s3=liar.server, storage_read_back=True)
+        liar.lie("PUT", lies.keeps_nothing_under_the_true_etag, times=1)
+
+        job = workshop.run()
+
         assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
         assert job.image is not None
         assert hashlib.sha256(workshop.stored(job.image.key)).hexdigest() == job.image.sha256

@@ -1,5 +1,6 @@
 """Giving a connection to the storage back, whoever lets go of it and when."""
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,8 @@ from urllib3 import HTTPConnectionPool
 from urllib3.connection import HTTPConnection
 from urllib3.response import HTTPResponse
 
-from shared.errors import StorageDown
-from shared.stored_object import CHUNK_BYTES, StoredObject
+from shared.errors import ObjectDamaged, StorageDown
+from shared.stored_object import CHUNK_BYTES, StoredObject, verified
 
 SECONDS = 10
 
@@ -87,3 +88,37 @@ def test_what_was_closed_is_not_read_on() -> None:
     with pytest.raises(StorageDown):
         next(chunks)
     assert pool.given_back == 1
+
+
+PIECES = (b"abc", b"def", b"gh")
+WHOLE = b"".join(PIECES)
+SHA256 = hashlib.sha256(WHOLE).hexdigest()
+
+
+@pytest.mark.parametrize("first", range(len(WHOLE)))
+@pytest.mark.parametrize("length", [1, 3, len(WHOLE)])
+def test_a_part_of_a_whole_object_is_cut_out_of_its_pieces(first: int, length: int) -> None:
+    stop = min(first + length, len(WHOLE))
+    cut_out = verified(PIECES, size=len(WHOLE), sha256=SHA256, first=first, stop=stop)
+    assert b"".join(cut_out) == WHOLE[first:stop]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [(b"abc", b"def", b"gH"), (b"abc", b"def"), (*PIECES, b"i"), (b"aBc", b"def", b"gh"), ()],
+    ids=["last bit", "short", "long", "first bit", "empty"],
+)
+@pytest.mark.parametrize(("first", "stop"), [(0, len(WHOLE)), (0, 1), (2, 5)])
+def test_the_last_piece_of_a_damaged_object_is_not_given(
+    pieces: tuple[bytes, ...], first: int, stop: int
+) -> None:
+    given: list[bytes] = []
+    with pytest.raises(ObjectDamaged):
+        given.extend(verified(pieces, size=len(WHOLE), sha256=SHA256, first=first, stop=stop))
+    assert len(b"".join(given)) < stop - first
+
+
+def test_of_a_longer_object_no_more_is_read_than_shows_it() -> None:
+    endless = iter(lambda: b"x" * 100, b"")
+    with pytest.raises(ObjectDamaged):
+        list(verified(endless, size=1000, sha256=SHA256))

@@ -158,6 +158,6 @@ async def _shown(parts: Parts, body: ImagesBody, jobs: Sequence[Job]) -> Respons
 
 def _encoded(parts: Parts, images: Sequence[Image]) -> Iterator[Awaitable[str]]:
     async def encoded(image: Image) -> str:
-        return base64.b64encode(await parts.pictures.whole(image.key, image.bytes)).decode()
+        return base64.b64encode(await parts.pictures.whole(image)).decode()
 
     return (encoded(image) for image in images)

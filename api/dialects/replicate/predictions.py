@@ -134,11 +134,11 @@ async def _whole(parts: Parts, job: Job) -> dict[str, Any]:
     """Write a prediction whose output its client takes for a file.
 
     It takes `https:` and `data:` addresses only: where the service is reached without TLS the
-    picture itself is in the answer. Raises StorageDown.
+    picture itself is in the answer. Raises StorageDown, ObjectMissing, ObjectDamaged.
     """
     found = prediction(parts.view, job)
     if job.image and not parts.view.public_url.startswith("https:"):
-        picture = await parts.pictures.whole(job.image.key, job.image.bytes)
+        picture = await parts.pictures.whole(job.image)
         written = base64.b64encode(picture).decode()
         found["output"] = [f"data:{job.image.content_type};base64,{written}"]
     return found

@@ -1,0 +1,43 @@
+"""What an answer of the storage proves about the bytes that it holds."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+
+_MD5 = re.compile(r'(?:W/)?"?([0-9a-f]{32})"?', re.IGNORECASE)
+_ENCRYPTION = "x-amz-server-side-encryption"
+_CUSTOMER_KEY = "x-amz-server-side-encryption-customer-algorithm"
+_CHECKSUM = "x-amz-checksum-sha256"
+
+
+def proves(headers: Mapping[str, str], data: bytes, *, sha256: str) -> bool | None:
+    """Tell whether an answer to PUT or HEAD states the checksums of `data`.
+
+    False where a checksum is another's, None where the answer states none. `sha256` is that of
+    `data` (hexadecimal).
+    """
+    claims = []
+    if md5 := md5_of(headers):
+        claims.append(md5 == hashlib.md5(data, usedforsecurity=False).hexdigest())
+    if stated := _sha256_of(headers):
+        claims.append(stated == bytes.fromhex(sha256))
+    return all(claims) if claims else None
+
+
+def md5_of(headers: Mapping[str, str]) -> str | None:
+    """Return the MD5 that the ETag states, in small letters; None where it is no MD5.
+
+    It is none for an object made of parts, and where the storage encrypts with keys of a service
+    or of the customer: the ETag looks the same then.
+    """
+    if headers.get(_ENCRYPTION, "AES256") != "AES256" or _CUSTOMER_KEY in headers:
+        return None
+    stated = _MD5.fullmatch(headers.get("etag", "").strip())
+    return stated[1].lower() if stated else None
+
+
+def _sha256_of(headers: Mapping[str, str]) -> bytes | None:
+    """Return the SHA-256 of the whole object; that of an object made of parts ends in `-N`."""
+    stated = headers.get(_CHECKSUM, "")
+    return base64.b64decode(stated) if stated and "-" not in stated else None
