@@ -5,19 +5,18 @@
 --       when was last swept ('' never)
 local now = dr.now()
 
--- How many wait in the fullest of some groups.
-local function deepest(q)
+-- How many wait in the fullest of some lines.
+local function deepest(lines)
   local most = 0
-  for _, tag in ipairs(redis.call('ZRANGE', q.active, 0, 49)) do
-    most = math.max(most, redis.call('ZCARD', q.ready .. string.sub(tag, 17)))
-  end
+  for _, line in ipairs(lines) do most = math.max(most, redis.call('ZCARD', line)) end
   return most
 end
 
 local function facts(q)
   local ready = tonumber(redis.call('HGET', q.state, 'claimable')) or 0
-  return { ready + redis.call('ZCARD', q.due), dr.oldest(q, now), redis.call('ZCARD', q.leases),
-    redis.call('ZCARD', q.active), deepest(q) }
+  local groups, lines = dr.waiting(q)
+  return { ready + redis.call('ZCARD', q.due), dr.oldest(q, now), redis.call('ZCARD', q.leases), groups,
+    deepest(lines) }
 end
 
 return { dr.int(now), redis.call('HGETALL', '{dr}:counts'), facts(dr.jobs), facts(dr.deliveries),

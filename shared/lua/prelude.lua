@@ -38,7 +38,7 @@ end
 
 ----------------------------------------------------------------------------------------------
 -- The fair queue: start-time fair queueing over groups, one sorted set of ready members a group.
--- Used twice: jobs by tenant, deliveries by receiving host.
+-- Used for jobs by tenant. Deliveries are shared out by tenant and by host: see prelude_hosts.lua.
 --   active        start tag -> group, for groups that have ready members and are below their cap
 --   ready:<group> rank -> member      bought  members that need no provider, claimed first
 --   apart         members that were lost with their worker: claimed next, but one at a time by each
@@ -50,6 +50,7 @@ end
 
 -- What one member costs a group, in virtual time.
 local function cost(weight) return math.floor(1000000 / weight) end
+dr.cost = cost
 
 local function queue(name, record, list, permit, limits)
   local prefix = '{dr}:q:' .. name .. ':'

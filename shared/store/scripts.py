@@ -22,6 +22,7 @@ PRELUDE = (
     "prelude",
     "prelude_room",
     "prelude_batches",
+    "prelude_hosts",
     "prelude_owing",
     "prelude_receivers",
     "prelude_accepting",
@@ -80,6 +81,8 @@ SAMPLED = (
 )
 #: A test event and what came of it are kept this long.
 TEST_MS = 600_000
+#: A host that answered in time is trusted to do so again for this long.
+RESPONSIVE_MS = 600_000
 #: Deliveries that one claim passes over at most, so that Redis is never held for long.
 CLAIM_LOOKS = 32
 
@@ -178,6 +181,7 @@ _FIXED: Mapping[str, object] = {
     "sampled": SAMPLED,
     "test_ms": TEST_MS,
     "claim_looks": CLAIM_LOOKS,
+    "responsive_ms": RESPONSIVE_MS,
     "max_crashes": MAX_CRASHES,
     "trash_ms": TRASH_MS,
     "stage_ms": STAGE_MS,
