@@ -295,7 +295,12 @@ function dr.tend_hosts(threads, now, most)
   end
 end
 
--- How many tenants have something to be sent, and the next lines of the first of them.
+-- How many deliveries are being sent to unproven hosts, and how many tenants wait to send to one.
+function dr.unproven()
+  return { tonumber(redis.call('HGET', q.state, 'unproven')) or 0, redis.call('ZCARD', CROWDED) }
+end
+
+-- How many tenants have something that may be sent, and the next lines of the first of them.
 function dr.next_lines(most)
   local found = {}
   for _, tag in ipairs(redis.call('ZRANGE', TENANTS, 0, most - 1)) do
@@ -305,7 +310,7 @@ function dr.next_lines(most)
       if host then found[#found + 1] = line_key(tenant, host) end
     end
   end
-  return redis.call('ZCARD', TENANTS) + redis.call('ZCARD', CROWDED), found
+  return redis.call('ZCARD', TENANTS), found
 end
 
 end
