@@ -113,11 +113,12 @@ def _by_suffix(world: World, kind: str) -> dict[str, set[str]]:
 
 def _assert_held(world: World, held: list[str]) -> None:
     """Hold the slots and threads in use against what each delivery being sent holds."""
-    hosts = Counter(one.split(" ", 2)[2] for one in held)
+    parts = [one.split(" ", 2) for one in held]
+    hosts = Counter(names[int(length) :] for _, length, names in parts)
     for host, count in hosts.items():
         assert world.client.get(f"{_DELIVERIES}slots:{host}") == str(count)
     assert len(list(world.client.scan_iter("[{]dr}:q:deliveries:slots:*"))) == len(hosts)
-    unproven = Counter(one.split(" ")[0] for one in held if one.split(" ")[1] == "1")
+    unproven = Counter(names[: int(length)] for mark, length, names in parts if mark == "1")
     tenants = _records(world, "q:deliveries:tenant:")
     assert {name: int(one.get("unproven", 0)) for name, one in tenants.items()} == {
         name: unproven[name] for name in tenants

@@ -11,7 +11,7 @@
 --   crowded            threads held, then order -> tenant that waits for a thread of the unproven half
 --   full:<host>        order -> tenant that waits for a slot of the host
 --   slots:<host>       slots in use       answered:<t>:<host>  there while the host is responsive
---   sending            delivery -> what it holds: tenant, 1 if unproven else 0, host
+--   sending            delivery -> what it holds: 1 if unproven else 0, tenant, host
 --   state              round (virtual time), turn, threads, unproven, claimable
 -- Deliveries wait nowhere else but in q.due; q.active, q.ready and q.group are of earlier versions.
 ----------------------------------------------------------------------------------------------
@@ -37,8 +37,8 @@ local function is_responsive(tenant, host)
   return redis.call('EXISTS', answered_key(tenant, host)) == 1
 end
 
-local function is_full(host)
-  return (tonumber(redis.call('GET', slots_key(host))) or 0) >= C.host_slots
+local function free_slots(host)
+  return C.host_slots - (tonumber(redis.call('GET', slots_key(host))) or 0)
 end
 
 -- How many more threads unproven hosts may hold. Where no worker has told its threads, any number.
@@ -84,13 +84,18 @@ local function place(tenant, newly)
   local can = redis.call('ZCARD', responsive_key(tenant)) > 0 or waits and has_room(held)
   if can and not tag then
     enter(tenant, tonumber(known[2]) or 0, ready, newly)
+    redis.call('ZREM', CROWDED, tenant)
   elseif tag and not can then
     withdraw(tenant, tag, ready)
   end
-  if waits and not can then crowd(tenant, held) else redis.call('ZREM', CROWDED, tenant) end
+  if waits and not can then
+    crowd(tenant, held)
+  elseif not can then
+    redis.call('ZREM', CROWDED, tenant)
+  end
   if ready == 0 and held == 0 then
     redis.call('PEXPIRE', key, 3600000)
-  else
+  elseif not tag then
     redis.call('PERSIST', key)
   end
 end
@@ -115,7 +120,7 @@ local function open(tenant, host, first)
   local size = redis.call('ZCARD', line_key(tenant, host))
   if size == 0 then return end
   local turn = next_turn()
-  if is_full(host) then
+  if free_slots(host) <= 0 then
     redis.call('ZADD', full_key(host), turn, tenant)
     return
   end
@@ -124,16 +129,21 @@ local function open(tenant, host, first)
   count_ready(tenant, size)
 end
 
--- Takes a line's turn away. The tenant must be placed then.
+-- Takes a line's turn away, and `size` deliveries with it. The tenant must be placed then.
 local function close(tenant, host, size)
   redis.call('ZREM', responsive_key(tenant), host)
   redis.call('ZREM', unproven_key(tenant), host)
   count_ready(tenant, -size)
 end
 
+-- Lets a line that has a turn wait for a slot of its host.
+local function await_slot(tenant, host)
+  close(tenant, host, redis.call('ZCARD', line_key(tenant, host)))
+  redis.call('ZADD', full_key(host), next_turn(), tenant)
+end
+
 -- Gives a turn to as many lines as their host has free slots.
-local function admit(host)
-  local free = C.host_slots - (tonumber(redis.call('GET', slots_key(host))) or 0)
+local function admit(host, free)
   if free <= 0 then return end
   local waiting = redis.call('ZPOPMIN', full_key(host), free)
   for i = 1, #waiting, 2 do
@@ -176,78 +186,105 @@ function dr.dequeue_delivery(delivery)
   if is_empty then
     close(tenant, host, 0)
     place(tenant, false)
-    admit(host)
+    admit(host, free_slots(host))
     relieve()
   end
 end
 
--- The host whose turn it is among a tenant's, and whether it is unproven; nil where none may be sent to.
+-- The host whose turn it is among a tenant's, where its line has its turn, and whether it is unproven;
+-- nil where none may be sent to.
 local function next_host(tenant)
-  local held = tonumber(redis.call('HGET', tenant_key(tenant), 'unproven')) or 0
-  local known = redis.call('ZRANGE', responsive_key(tenant), 0, 0, 'WITHSCORES')
-  local other = has_room(held) and redis.call('ZRANGE', unproven_key(tenant), 0, 0, 'WITHSCORES') or {}
-  if known[1] and (not other[1] or tonumber(known[2]) < tonumber(other[2])) then
-    if is_responsive(tenant, known[1]) then return known[1], false end
-    redis.call('ZREM', responsive_key(tenant), known[1])
-    redis.call('ZADD', unproven_key(tenant), known[2], known[1])
-    return nil
+  local turns = responsive_key(tenant)
+  local first = redis.call('ZRANGE', turns, 0, 0, 'WITHSCORES')
+  local other = redis.call('ZRANGE', unproven_key(tenant), 0, 0, 'WITHSCORES')
+  if other[1] and not (first[1] and tonumber(first[2]) < tonumber(other[2])) then
+    local held = tonumber(redis.call('HGET', tenant_key(tenant), 'unproven')) or 0
+    if has_room(held) then first, turns = other, unproven_key(tenant) end
   end
-  return other[1], other[1] and not is_responsive(tenant, other[1])
+  local host = first[1]
+  if not host then return nil end
+  if is_responsive(tenant, host) then return host, turns, false end
+  if turns == unproven_key(tenant) then return host, turns, true end
+  -- it was responsive when its line had its turn, and is no more
+  redis.call('ZREM', turns, host)
+  redis.call('ZADD', unproven_key(tenant), first[2], host)
+  return nil
 end
 
--- Takes the first delivery of a line for a thread, and counts what it holds.
-local function take(tenant, host, is_unproven)
+-- Takes the first delivery of a line for a thread, and counts what it holds. The rest of the line goes
+-- to the end of the turns, or waits for a slot.
+local function take(tenant, host, turns, is_unproven)
   local line = line_key(tenant, host)
   local id = redis.call('ZPOPMIN', line)[1]
-  close(tenant, host, 1 + redis.call('ZCARD', line))
-  redis.call('INCR', slots_key(host))
+  count_ready(tenant, -1)
+  -- with the length of the tenant's name, which says where the host's begins
+  local holds = string.format('%d %d %s%s', is_unproven and 1 or 0, #tenant, tenant, host)
+  redis.call('HSET', SENDING, id, holds)
   if is_unproven then
     redis.call('HINCRBY', tenant_key(tenant), 'unproven', 1)
     redis.call('HINCRBY', q.state, 'unproven', 1)
   end
-  redis.call('HSET', SENDING, id, table.concat({ tenant, is_unproven and 1 or 0, host }, ' '))
-  open(tenant, host)
+  local used = redis.call('INCR', slots_key(host))
+  if redis.call('EXISTS', line) == 0 then
+    redis.call('ZREM', turns, host)
+  elseif used >= C.host_slots then
+    await_slot(tenant, host)
+  else
+    redis.call('ZADD', turns, next_turn(), host)
+  end
   return id
 end
 
--- Takes the fairest delivery; its tenant pays one unit over its weight. Gives nil where nothing may be
--- sent, false where the first that was looked at may not: the next look finds another.
+-- Lets a tenant pay one unit over its weight.
+local function charge(tenant, tag, start)
+  local finish = dr.int(start + dr.cost((dr.jobs.limits(tenant))))
+  local later = dr.tag(q, tenant, false)
+  redis.call('ZREM', TENANTS, tag)
+  redis.call('ZADD', TENANTS, finish, later)
+  redis.call('HSET', tenant_key(tenant), 'finish', finish, 'tag', later)
+  redis.call('HSET', q.state, 'round', dr.int(start))
+end
+
+-- Takes the fairest delivery. Gives nil where nothing may be sent, false where the first that was looked
+-- at may not: the next look finds another.
 function dr.take_delivery()
   local first = redis.call('ZRANGE', TENANTS, 0, 0, 'WITHSCORES')
   if not first[1] then return nil end
-  local tag, start = first[1], tonumber(first[2])
-  local tenant, id = string.sub(tag, 17), false
-  local host, is_unproven = next_host(tenant)
-  if host and is_full(host) then
-    close(tenant, host, redis.call('ZCARD', line_key(tenant, host)))
-    redis.call('ZADD', full_key(host), next_turn(), tenant)
+  local tenant, id = string.sub(first[1], 17), false
+  local host, turns, is_unproven = next_host(tenant)
+  if host and free_slots(host) <= 0 then
+    await_slot(tenant, host)
   elseif host then
-    local finish = start + dr.cost((dr.jobs.limits(tenant)))
-    withdraw(tenant, tag, tonumber(redis.call('HGET', tenant_key(tenant), 'ready')) or 0)
-    redis.call('HSET', q.state, 'round', dr.int(start))
-    redis.call('HSET', tenant_key(tenant), 'finish', dr.int(finish))
-    id = take(tenant, host, is_unproven)
+    charge(tenant, first[1], tonumber(first[2]))
+    id = take(tenant, host, turns, is_unproven)
   end
   place(tenant, false)
   if not id then relieve() end
   return id
 end
 
+-- Whether it is for an unproven host, whose tenant and which host: what a delivery being sent holds.
+local function held_by(id)
+  local mark, length, names = string.match(redis.call('HGET', SENDING, id) or '', '^(%d) (%d+) (.*)$')
+  if not mark then return nil end
+  return mark == '1', string.sub(names, 1, tonumber(length)), string.sub(names, length + 1)
+end
+
 -- Gives back the slot and the thread that a delivery holds; says whether it held any.
 function dr.leave_host(delivery)
-  local held = redis.call('HGET', SENDING, delivery.id)
-  if not held then return dr.leave(q, delivery.host, delivery.id) end
+  local is_unproven, tenant, host = held_by(delivery.id)
+  if is_unproven == nil then return dr.leave(q, delivery.host, delivery.id) end
   redis.call('HDEL', SENDING, delivery.id)
   redis.call('ZREM', q.leases, delivery.id)
-  local tenant, is_unproven, host = string.match(held, '^(%S+) (%d) (.*)$')
-  if redis.call('DECR', slots_key(host)) <= 0 then redis.call('DEL', slots_key(host)) end
-  if is_unproven == '1' then
+  local used = redis.call('DECR', slots_key(host))
+  if used <= 0 then redis.call('DEL', slots_key(host)) end
+  if is_unproven then
     redis.call('HINCRBY', tenant_key(tenant), 'unproven', -1)
     redis.call('HINCRBY', q.state, 'unproven', -1)
+    place(tenant, false)
   end
-  admit(host)
-  place(tenant, false)
-  if is_unproven == '1' then relieve() end
+  admit(host, C.host_slots - math.max(used, 0))
+  if is_unproven then relieve() end
   return true
 end
 
