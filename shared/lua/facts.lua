@@ -6,10 +6,10 @@
 --       being sent to them, and how many tenants wait to send to one
 local now = dr.now()
 
--- How many wait in the fullest of some lines.
-local function deepest(lines)
+-- How many wait in the fullest of some groups.
+local function deepest(q)
   local most = 0
-  for _, line in ipairs(lines) do most = math.max(most, redis.call('ZCARD', line)) end
+  for _, key in ipairs(dr.next_ready(q, 50)) do most = math.max(most, redis.call('ZCARD', key)) end
   return most
 end
 
@@ -23,9 +23,7 @@ local function depth(q)
 end
 
 local function facts(q)
-  local groups, lines = dr.waiting(q)
-  return { depth(q), dr.oldest(q, now), redis.call('ZCARD', q.leases), groups,
-    deepest(lines) }
+  return { depth(q), dr.oldest(q, now), redis.call('ZCARD', q.leases), dr.groups_waiting(q), deepest(q) }
 end
 
 return { dr.int(now), redis.call('HGETALL', '{dr}:counts'), facts(dr.jobs), facts(dr.deliveries),

@@ -63,7 +63,7 @@ local function queue(name, record, list, permit, limits)
   }
 end
 
--- Weight and cap of a tenant, of a receiving host, and the credits of a day that hold a tenant (nil
+-- Weight and cap of a tenant, and the credits of a day that hold a tenant (nil
 -- none do). A weight of nothing would stop the virtual time, one without end would be lost in its
 -- rounding: a year of 100 jobs a second at the least weight takes it to 2^61, where it is exact to
 -- 512. (NaN loses every comparison: the bounds come first.)
@@ -74,10 +74,9 @@ local function tenant_limits(group)
   local weight = math.min(MOST, math.max(LEAST, tonumber(given[1]) or 1))
   return weight, tonumber(given[2]) or math.huge, given[4] == 'hold' and tonumber(given[3]) or nil
 end
-local function host_limits() return 1, C.host_slots end
 
 dr.jobs = queue('jobs', dr.job_key, C.generate_list, C.generate_permit, tenant_limits)
-dr.deliveries = queue('deliveries', dr.delivery_key, C.deliver_list, C.deliver_permit, host_limits)
+dr.deliveries = queue('deliveries', dr.delivery_key, C.deliver_list, C.deliver_permit, tenant_limits)
 
 -- Takes a group out of those that can be chosen.
 local function withdraw(q, group, tag, waiting)
@@ -205,6 +204,20 @@ function dr.take(q, now)
   redis.call('HSET', q.group .. group, 'finish', dr.int(finish))
   dr.enter(q, group)
   return member, group
+end
+
+-- How many groups have something that can be claimed.
+function dr.groups_waiting(q)
+  if q.groups_waiting then return q.groups_waiting() end
+  return redis.call('ZCARD', q.active)
+end
+
+-- The ready members of the groups that are next, so many of them, as keys.
+function dr.next_ready(q, most)
+  if q.next_ready then return q.next_ready(most) end
+  local keys = {}
+  for i, tag in ipairs(redis.call('ZRANGE', q.active, 0, most - 1)) do keys[i] = q.ready .. string.sub(tag, 17) end
+  return keys
 end
 
 -- Counts one running member of a group less.

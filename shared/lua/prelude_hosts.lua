@@ -13,7 +13,8 @@
 --   slots:<host>       slots in use       answered:<t>:<host>  there while the host is responsive
 --   sending            delivery -> what it holds: 1 if unproven else 0, tenant, host
 --   state              round (virtual time), turn, threads, unproven, claimable
--- Deliveries wait nowhere else but in q.due; q.active, q.ready and q.group are of earlier versions.
+-- Deliveries wait nowhere else but in q.due. Earlier versions kept a line a host (active, ready:<host>,
+-- group:<host>): what is found there is moved.
 ----------------------------------------------------------------------------------------------
 
 do
@@ -28,8 +29,11 @@ local function unproven_key(tenant) return at('unproven:') .. tenant end
 local function answered_key(tenant, host) return at('answered:') .. tenant .. ':' .. host end
 local function full_key(host) return at('full:') .. host end
 local function slots_key(host) return at('slots:') .. host end
+local function old_line(host) return at('ready:') .. host end
 -- More than there will be turns; times the threads of a service it is exact.
 local TURNS = 2 ^ 40
+-- Moved at once of what earlier versions made ready for one host.
+local OLD_AT_ONCE = 50
 
 local function next_turn() return redis.call('HINCRBY', q.state, 'turn', 1) end
 
@@ -60,7 +64,7 @@ end
 
 local function enter(tenant, finish, ready, newly)
   local round = tonumber(redis.call('HGET', q.state, 'round')) or 0
-  local most = round + dr.cost((dr.jobs.limits(tenant)))
+  local most = round + dr.cost((q.limits(tenant)))
   local tag = dr.tag(q, tenant, newly)
   redis.call('ZADD', TENANTS, math.min(math.max(round, finish), most), tag)
   redis.call('HSET', tenant_key(tenant), 'tag', tag)
@@ -169,12 +173,41 @@ function dr.enqueue_delivery(delivery, rank, first)
   end
 end
 
+-- Makes the place of a host in the queue of earlier versions agree with what is left there, after so many
+-- were taken.
+local function tidy_old(host, taken)
+  local group, left = at('group:') .. host, redis.call('ZCARD', old_line(host))
+  local tag = redis.call('HGET', group, 'tag')
+  if tag then
+    redis.call('HINCRBY', q.state, 'claimable', -taken)
+    if left > 0 then return end
+    redis.call('ZREM', at('active'), tag)
+    redis.call('HDEL', group, 'tag')
+  elseif left > 0 then
+    tag = dr.tag(q, host, false)
+    redis.call('ZADD', at('active'), 0, tag)
+    redis.call('HSET', group, 'tag', tag)
+    redis.call('HINCRBY', q.state, 'claimable', left)
+  end
+end
+
+-- Moves what an earlier version made ready for a host into lines, so many at most.
+local function adopt(host, most)
+  local members = redis.call('ZPOPMIN', old_line(host), most)
+  for i = 1, #members, 2 do
+    local delivery = dr.delivery(members[i])
+    if delivery then dr.enqueue_delivery(delivery, members[i + 1]) end
+  end
+  tidy_old(host, #members / 2)
+end
+
 -- Takes a delivery that is not being sent out of wherever it waits to be sent.
 function dr.dequeue_delivery(delivery)
   local tenant, host = delivery.tenant, delivery.host
   local line = line_key(tenant, host)
+  redis.call('ZREM', q.due, delivery.id)
   if redis.call('ZREM', line, delivery.id) == 0 then
-    dr.dequeue(q, host, delivery.id)
+    if redis.call('ZREM', old_line(host), delivery.id) == 1 then tidy_old(host, 1) end
     return
   end
   local is_empty = redis.call('ZCARD', line) == 0
@@ -237,7 +270,7 @@ end
 
 -- Lets a tenant pay one unit over its weight.
 local function charge(tenant, tag, start)
-  local finish = dr.int(start + dr.cost((dr.jobs.limits(tenant))))
+  local finish = dr.int(start + dr.cost((q.limits(tenant))))
   local later = dr.tag(q, tenant, false)
   redis.call('ZREM', TENANTS, tag)
   redis.call('ZADD', TENANTS, finish, later)
@@ -270,12 +303,15 @@ local function held_by(id)
   return mark == '1', string.sub(names, 1, tonumber(length)), string.sub(names, length + 1)
 end
 
--- Gives back the slot and the thread that a delivery holds; says whether it held any.
+-- Gives back the lease, the slot and the thread that a delivery holds, if any.
 function dr.leave_host(delivery)
   local is_unproven, tenant, host = held_by(delivery.id)
-  if is_unproven == nil then return dr.leave(q, delivery.host, delivery.id) end
+  local had_lease = redis.call('ZREM', q.leases, delivery.id) == 1
+  if is_unproven == nil then -- nobody claimed it, or an earlier version did, whose host was full maybe
+    if had_lease then adopt(delivery.host, OLD_AT_ONCE) end
+    return
+  end
   redis.call('HDEL', SENDING, delivery.id)
-  redis.call('ZREM', q.leases, delivery.id)
   local used = redis.call('DECR', slots_key(host))
   if used <= 0 then redis.call('DEL', slots_key(host)) end
   if is_unproven then
@@ -285,7 +321,6 @@ function dr.leave_host(delivery)
   end
   admit(host, C.host_slots - math.max(used, 0))
   if is_unproven then relieve() end
-  return true
 end
 
 -- Notes whether a host answered in time. What one tenant learns there counts for itself alone.
@@ -313,7 +348,7 @@ end
 
 -- What the sweep puts right: threads that came or went, claims that an earlier version took from a
 -- worker that was lost, and deliveries that one made ready: a piece of them.
-function dr.tend_hosts(threads, now, most)
+function dr.tend_hosts(threads, most)
   redis.call('HSET', q.state, 'threads', threads)
   for _ = 1, most do
     if not relieve() then break end
@@ -323,13 +358,8 @@ function dr.tend_hosts(threads, now, most)
       if not redis.call('ZSCORE', q.leases, id) then dr.leave_host({ id = id }) end
     end
   end
-  for _ = 1, most do
-    local id, host = dr.take(q, now)
-    if not id then break end
-    dr.vacate(q, host)
-    local delivery = dr.delivery(id)
-    if delivery then dr.enqueue_delivery(delivery, now) end
-  end
+  local old = redis.call('ZRANGE', at('active'), 0, 0)[1]
+  if old then adopt(string.sub(old, 17), most) end
 end
 
 -- How many deliveries are being sent to unproven hosts, and how many tenants wait to send to one.
@@ -337,8 +367,11 @@ function dr.unproven()
   return { tonumber(redis.call('HGET', q.state, 'unproven')) or 0, redis.call('ZCARD', CROWDED) }
 end
 
--- How many tenants have something that may be sent, and the next lines of the first of them.
-function dr.next_lines(most)
+-- How many tenants have something that may be sent.
+function q.groups_waiting() return redis.call('ZCARD', TENANTS) end
+
+-- The next lines of the tenants that are next, so many of them, as keys.
+function q.next_ready(most)
   local found = {}
   for _, tag in ipairs(redis.call('ZRANGE', TENANTS, 0, most - 1)) do
     local tenant = string.sub(tag, 17)
@@ -347,7 +380,7 @@ function dr.next_lines(most)
       if host then found[#found + 1] = line_key(tenant, host) end
     end
   end
-  return redis.call('ZCARD', TENANTS), found
+  return found
 end
 
 end

@@ -4,15 +4,6 @@
 --   history:<step> the counters as they stood every so many milliseconds
 ----------------------------------------------------------------------------------------------
 
--- How many groups something can be claimed of (jobs: tenants; deliveries: tenants too), and what waits
--- in those that are next, up to 50.
-function dr.waiting(q)
-  if q == dr.deliveries then return dr.next_lines(50) end
-  local lines = {}
-  for _, tag in ipairs(redis.call('ZRANGE', q.active, 0, 49)) do lines[#lines + 1] = q.ready .. string.sub(tag, 17) end
-  return redis.call('ZCARD', q.active), lines
-end
-
 -- How long the oldest has waited of those that are next, in milliseconds ('' none waits): over all
 -- groups up to 50, then over some of them.
 function dr.oldest(q, now)
@@ -24,7 +15,7 @@ function dr.oldest(q, now)
   end
   look(q.bought)
   look(q.apart)
-  for _, line in ipairs(select(2, dr.waiting(q))) do look(line) end
+  for _, key in ipairs(dr.next_ready(q, 50)) do look(key) end
   return found and dr.int(math.max(now - found, 0)) or ''
 end
 

@@ -136,7 +136,7 @@ for _, id in ipairs(upto_now('{dr}:deadlines', dr.job_key)) do
 end
 
 dr.tend_endpoints(now, most)
-dr.tend_hosts(threads.deliver, now, most)
+dr.tend_hosts(threads.deliver, most)
 -- A new day: what a budget held is looked at again.
 for _, group in ipairs(redis.call('ZRANGE', dr.jobs.held, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)) do
   redis.call('ZREM', dr.jobs.held, group)

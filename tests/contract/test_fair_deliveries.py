@@ -318,19 +318,40 @@ def test_a_test_event_goes_before_all_else_of_its_tenant(world: World) -> None:
     assert world.delivery().is_test
 
 
+def keep_as_before(world: World, host: str) -> list[str]:
+    """Keep what is ready for a host as versions did that had one line a host; gives the members."""
+    lines = world.client.keys("[{]dr}:q:deliveries:line:*")
+    members = [str(one) for line in lines for one in world.client.zrange(line, 0, -1)]
+    world.client.delete(*lines, *world.client.keys("[{]dr}:q:deliveries:[tur]*"))
+    world.client.hset(STATE, "claimable", 0)
+    world.client.zadd(f"{{dr}}:q:deliveries:ready:{host}", dict.fromkeys(members, 1))
+    return members
+
+
 def test_what_an_earlier_version_made_ready_by_host_is_sent(world: World) -> None:
-    owe(world, "acme", "old.test")
-    (line,) = world.client.keys("[{]dr}:q:deliveries:line:*")
-    (member,) = world.client.zrange(line, 0, -1)
-    # given: as it was kept then
-    world.client.delete(line, *world.client.keys("[{]dr}:q:deliveries:[tur]*"))
-    world.client.zadd("{dr}:q:deliveries:ready:old.test", {str(member): 1})
-    tag = "0000000000000001old.test"
+    owe(world, "acme", *["old.test"] * 3)
+    members, tag = keep_as_before(world, "old.test"), "0000000000000001old.test"
     world.client.zadd("{dr}:q:deliveries:active", {tag: 0})
     world.client.hset("{dr}:q:deliveries:group:old.test", "tag", tag)
+    world.client.hset(STATE, "claimable", 3)
     assert world.claim_delivery() is None
+    assert world.forget(members[0].replace("msg", "job").split("_1_")[0]) is True
     world.sweep()
-    assert world.delivery().id == member
+    assert [one.id for one in send_all(world)] == members[1:]
+    assert_true(world)
+
+
+def test_what_waited_for_a_slot_of_an_earlier_version_is_sent_when_its_sender_is_lost(
+    world: World,
+) -> None:
+    owe(world, "acme", *["old.test"] * 60)
+    lost, *members = keep_as_before(world, "old.test")
+    world.client.zrem("{dr}:q:deliveries:ready:old.test", lost)
+    world.client.zadd("{dr}:q:deliveries:leases", {lost: 0})
+    world.client.hset(f"{{dr}}:delivery:{lost}", "state", "sending")
+    assert world.rescue().rescued == ("delivery",)
+    world.sweep()
+    assert {one.id for one in send_all(world)} == {lost, *members}
     assert_true(world)
 
 
