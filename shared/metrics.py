@@ -159,12 +159,12 @@ class Facts(Protocol):
 
     @property
     def groups_waiting(self) -> Mapping[str, int]:
-        """By queue: tenants, or receivers, of whom something can be claimed."""
+        """By queue: tenants of whom something can be claimed."""
         ...
 
     @property
     def deepest_group(self) -> Mapping[str, int]:
-        """By queue: how much waits of the one of whom most waits, among the next 50."""
+        """By queue: the most that waits for one tenant, or one of its hosts, of the next 50."""
         ...
 
     @property
@@ -195,6 +195,16 @@ class Facts(Protocol):
     @property
     def webhook_parked(self) -> int:
         """Of these, how many wait for their endpoint to be well or to be switched on."""
+        ...
+
+    @property
+    def webhook_unproven(self) -> int:
+        """Deliveries that are being sent to hosts that have not answered in time lately."""
+        ...
+
+    @property
+    def webhook_tenants_waiting(self) -> int:
+        """Tenants that wait for one of the threads that such hosts share."""
         ...
 
     @property
@@ -248,7 +258,7 @@ class ServiceCollector(Collector):
             ("darkroom_in_flight", "Under a lease", facts.in_flight if facts else {}),
             (
                 "darkroom_groups_waiting",
-                "Tenants, receivers",
+                "Tenants",
                 facts.groups_waiting if facts else {},
             ),
             ("darkroom_deepest_group", "Most of one", facts.deepest_group if facts else {}),
@@ -259,10 +269,21 @@ class ServiceCollector(Collector):
         yield GaugeMetricFamily("darkroom_provider_dead_keys", "Keys that were refused", dead)
         age = facts.sweep_age if facts else 0
         yield GaugeMetricFamily("darkroom_sweep_age_seconds", "Since the last sweep", age)
-        pending = facts.webhook_pending if facts else 0
-        yield GaugeMetricFamily("darkroom_webhook_pending", "Deliveries not settled", pending)
-        parked = facts.webhook_parked if facts else 0
-        yield GaugeMetricFamily("darkroom_webhook_parked", "Wait for their receiver", parked)
+        for name, text, number in (
+            ("pending", "Deliveries not settled", facts.webhook_pending if facts else 0),
+            ("parked", "Wait for their receiver", facts.webhook_parked if facts else 0),
+            (
+                "unproven_in_flight",
+                "Being sent to hosts that have not answered in time lately",
+                facts.webhook_unproven if facts else 0,
+            ),
+            (
+                "tenants_waiting",
+                "Tenants that wait to send to such hosts",
+                facts.webhook_tenants_waiting if facts else 0,
+            ),
+        ):
+            yield GaugeMetricFamily(f"darkroom_webhook_{name}", text, number)
         unwell = {state: facts.webhook_endpoints.get(state, 0) if facts else 0 for state in _UNWELL}
         yield _gauge("darkroom_webhook_endpoints", "Receivers not healthy", "state", unwell)
         circuit = facts.circuit if facts else 0

@@ -226,7 +226,7 @@ class Settings(BaseSettings):
         Words, Field(description="Ports of all other receivers; also ranges, first-last")
     ] = ("80", "443", "1024-65535")
     webhook_host_slots: Annotated[
-        int, Field(gt=0, description="Deliveries to one host at once")
+        int, Field(gt=0, description="Deliveries to one host at once, of all tenants")
     ] = 8
     webhook_disable_seconds: Annotated[
         float, Field(gt=0, description="A receiver that only failed for this long is switched off")

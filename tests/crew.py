@@ -25,10 +25,12 @@ def environment(settings: Mapping[str, Any]) -> dict[str, str]:
     return {**kept, **told, "PYTHONUNBUFFERED": "1"}
 
 
-def command(queue: str, *, threads: int = 8, pool: str = "threads") -> list[str]:
+def command(
+    queue: str, *, threads: int = 8, pool: str = "threads", app: str = "worker.app"
+) -> list[str]:
     options = ["-P", pool, "-c", str(threads), "-Q", queue, "-n", f"{queue}@%h"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
-    return [sys.executable, "-m", "celery", "-A", "worker.app", "worker", *options, *quiet]
+    return [sys.executable, "-m", "celery", "-A", app, "worker", *options, *quiet]
 
 
 class Worker(Child):
@@ -53,11 +55,22 @@ class Worker(Child):
 
 @contextmanager
 def worker(
-    directory: Path, settings: Mapping[str, Any], queue: str = "generate", *, threads: int = 8
+    directory: Path,
+    settings: Mapping[str, Any],
+    queue: str = "generate",
+    *,
+    threads: int = 8,
+    app: str = "worker.app",
+    **told: str,
 ) -> Iterator[Worker]:
-    """Run a worker that takes permits; at the end it must have told no secret and no trace."""
+    """Run a worker that takes permits; at the end it must have told no secret and no trace.
+
+    `told` is what else stands in its environment.
+    """
     log = directory / f"worker-{len(list(directory.glob('worker-*')))}.log"
-    child = Worker(command(queue, threads=threads), log, environment=environment(settings))
+    child = Worker(
+        command(queue, threads=threads, app=app), log, environment={**environment(settings), **told}
+    )
     with ExitStack() as stack:
         stack.enter_context(child)
         child.wait_until_ready()

@@ -14,7 +14,7 @@ def assert_true(world: World) -> None:
     records = _records(world, "job:")
     deliveries = _records(world, "delivery:")
     _assert_queue(world, "jobs", records, {"queued"}, {"claimed", "calling", "fetching"}, "tenant")
-    _assert_queue(world, "deliveries", deliveries, {"pending"}, {"sending"}, "host")
+    _assert_deliveries(world, deliveries)
     staged = _records(world, "staged:")
     _assert_counts(world, records, deliveries, staged)
     _assert_batches(world, records, staged)
@@ -77,7 +77,7 @@ def _assert_groups(
         group: per_group[group] for group in groups
     }
     assert set(per_group) <= set(groups)
-    can = {group for group in ready if per_group[group] < _cap(world, name, group)}
+    can = {group for group in ready if per_group[group] < _cap(world, group)}
     assert set(active) == can
     assert {group: facts["tag"] for group, facts in groups.items() if "tag" in facts} == active
     lanes = {str(lane) for lane in world.client.smembers(prefix + "lanes")}
@@ -110,11 +110,81 @@ def _active(world: World, prefix: str, by_lane: dict[str, set[str]]) -> dict[str
     return active
 
 
-def _cap(world: World, name: str, group: str) -> float:
-    if name == "deliveries":
-        return world.settings.webhook_host_slots
+def _cap(world: World, group: str) -> float:
     given = world.client.hget(f"{{dr}}:tenant:{group}", "max_running")
     return float(given) if given else float("inf")
+
+
+_DELIVERIES = "{dr}:q:deliveries:"
+
+
+def _assert_deliveries(world: World, deliveries: dict[str, dict[str, str]]) -> None:
+    """Hold lines, turns, slots and threads against the deliveries."""
+    lines = _by_suffix(world, "line:")
+    waiting = Counter(member for line in lines.values() for member in line)
+    waiting.update(_members(world, f"{_DELIVERIES}due"))
+    pending = {key for key, one in deliveries.items() if one["state"] == "pending"}
+    assert waiting == Counter(pending)
+    for line, members in lines.items():
+        owners = {f"{deliveries[one]['tenant']}:{deliveries[one]['host']}" for one in members}
+        assert owners == {line}
+    held = hash_of(world, f"{_DELIVERIES}sending")
+    sending = {key for key, one in deliveries.items() if one["state"] == "sending"}
+    assert set(held) == _members(world, f"{_DELIVERIES}leases") == sending
+    _assert_held(world, list(held.values()))
+    _assert_turns(world, lines, Counter(deliveries[one]["host"] for one in sending))
+
+
+def _by_suffix(world: World, kind: str) -> dict[str, set[str]]:
+    found = world.client.scan_iter(f"[{{]dr}}:q:deliveries:{kind}*", count=1000)
+    prefix = f"{_DELIVERIES}{kind}"
+    return {str(key).removeprefix(prefix): _members(world, str(key)) for key in found}
+
+
+def _assert_held(world: World, held: list[str]) -> None:
+    """Hold the slots and threads in use against what each delivery being sent holds."""
+    parts = [one.split(" ", 2) for one in held]
+    hosts = Counter(names[int(length) :] for _, length, names in parts)
+    for host, count in hosts.items():
+        assert world.client.get(f"{_DELIVERIES}slots:{host}") == str(count)
+    assert len(list(world.client.scan_iter("[{]dr}:q:deliveries:slots:*"))) == len(hosts)
+    unproven = Counter(names[: int(length)] for mark, length, names in parts if mark == "1")
+    tenants = _records(world, "q:deliveries:tenant:")
+    assert {name: int(one.get("unproven", 0)) for name, one in tenants.items()} == {
+        name: unproven[name] for name in tenants
+    }
+    assert set(unproven) <= set(tenants)
+    assert int(world.client.hget(f"{_DELIVERIES}state", "unproven") or 0) == unproven.total()
+
+
+def _assert_turns(world: World, lines: dict[str, set[str]], slots: Counter[str]) -> None:
+    """Hold who has a turn against the lines: each line has one, or waits for a slot."""
+    turns = {
+        f"{tenant}:{host}"
+        for kind in ("responsive:", "unproven:")
+        for tenant, hosts in _by_suffix(world, kind).items()
+        for host in hosts
+    }
+    full = _by_suffix(world, "full:")
+    waiting = {f"{tenant}:{host}" for host, tenants in full.items() for tenant in tenants}
+    assert turns | waiting == set(lines)
+    assert not turns & waiting
+    cap = world.settings.webhook_host_slots
+    for host in full:
+        assert slots[host] + sum(line.split(":", 1)[1] == host for line in turns) >= cap
+    crowded = _members(world, f"{_DELIVERIES}crowded")
+    tags = {tag[16:]: tag for tag in _members(world, f"{_DELIVERIES}tenants")}
+    assert set(tags).isdisjoint(crowded)
+    assert set(tags) | crowded == {line.split(":", 1)[0] for line in turns}
+    claimable = 0
+    for name, one in _records(world, "q:deliveries:tenant:").items():
+        ready = sum(len(lines[line]) for line in turns if line.split(":", 1)[0] == name)
+        assert int(one.get("ready", 0)) == ready
+        assert one.get("tag") == tags.get(name)
+        claimable += ready if name in tags else 0
+        is_idle = not ready and not int(one.get("unproven", 0))
+        assert (world.client.ttl(f"{_DELIVERIES}tenant:{name}") > 0) is is_idle
+    assert int(world.client.hget(f"{_DELIVERIES}state", "claimable") or 0) == claimable
 
 
 def _assert_counts(

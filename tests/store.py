@@ -202,8 +202,18 @@ class World:
         assert isinstance(delivery, deliveries.Delivery), delivery
         return delivery
 
-    def settle(self, delivery: deliveries.Delivery, word: str, *, wait_seconds: float = 0) -> None:
-        self.store.run(deliveries.settle_delivery(delivery, word, wait_seconds=wait_seconds))
+    def settle(
+        self,
+        delivery: deliveries.Delivery,
+        word: str,
+        *,
+        wait_seconds: float = 0,
+        in_time: bool | None = None,
+    ) -> None:
+        call = deliveries.settle_delivery(
+            delivery, word, wait_seconds=wait_seconds, in_time=in_time
+        )
+        self.store.run(call)
 
     def again(self, job_id: str, *, tenant: str = "acme") -> object:
         return self.store.run(asking.again(job_id, tenant=tenant, deadline_seconds=3600))

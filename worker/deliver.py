@@ -33,6 +33,8 @@ Chance = Callable[[], float]
 JITTER = 0.1
 #: A receiver's own wish is followed up to this many seconds.
 RETRY_AFTER_MOST_SECONDS = 3_600.0
+#: A host that answers within this part of an attempt's time keeps no other waiting.
+IN_TIME = 0.2
 #: What a slim body has of its subject.
 SLIM = ("id", "status", "version", "run", "counts", "metadata")
 #: The names by which attempts are counted.
@@ -103,7 +105,13 @@ def _attempt(room: Room, delivery: Delivery, span: Span) -> None:
         record["request"] = {"headers": dict(sent.headers), "body": body.decode()}
     try:
         switched_off = room.insist(
-            deliveries.settle_delivery(delivery, word, wait_seconds=wait, attempt=record)
+            deliveries.settle_delivery(
+                delivery,
+                word,
+                wait_seconds=wait,
+                attempt=record,
+                in_time=is_in_time(sent, room.settings),
+            )
         )
     except LostLease:
         _LOG.info("delivery lost to another")
@@ -170,6 +178,11 @@ def outcome_of(
         return "failed", 0.0
     asked = retry_after(sent.retry_after, now=now_utc(), most=RETRY_AFTER_MOST_SECONDS)
     return "retry", max(wait, asked or 0.0)
+
+
+def is_in_time(sent: Sent, settings: Settings) -> bool:
+    """Say whether an answer came, of whatever status, and soon enough to hold a thread shortly."""
+    return sent.status is not None and sent.seconds <= IN_TIME * settings.webhook_timeout_seconds
 
 
 def next_wait(

@@ -47,12 +47,13 @@ WEBHOOKS = Dashboard(
                 ),
                 Panel(
                     "Receivers",
-                    "Hosts of whom something waits, the most that waits for one, and what is being "
-                    "sent now.",
+                    "Tenants of whom something may be sent, the most that waits for one host, what "
+                    "is being sent now, and how much of it to hosts that have not answered lately.",
                     [
-                        Query('max(darkroom_groups_waiting{queue="deliver"})', "hosts that wait"),
+                        Query('max(darkroom_groups_waiting{queue="deliver"})', "tenants that wait"),
                         Query('max(darkroom_deepest_group{queue="deliver"})', "most for one"),
                         Query('max(darkroom_in_flight{queue="deliver"})', "being sent"),
+                        Query("max(darkroom_webhook_unproven_in_flight)", "to unproven hosts"),
                     ],
                 ),
                 Panel(

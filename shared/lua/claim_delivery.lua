@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Claims the next delivery of the receiving host whose turn it is. What may not be sent now is put
--- where it belongs on the way, so many of them at most.
+-- Claims the next delivery of the tenant whose turn it is, to the host whose turn it is there. What may
+-- not be sent now is put where it belongs on the way, so many of them at most.
 -- KEYS  1 the nonce of this claim: the same nonce gets the same delivery
 -- ARGV  1 lease (ms)
 -- Gives 'delivery' id fence secrets more ('1': there is another to claim) { fields of the job that do not change... } { record... }
@@ -40,9 +40,9 @@ if redis.call('HEXISTS', '{dr}:gate', 'paused:deliver') == 1 then
 end
 
 for _ = 1, C.claim_looks do
-  local id, host = dr.take(dr.deliveries, now)
-  if not id then return { 'empty' } end
-  local delivery = dr.delivery(id)
+  local id = dr.take_delivery()
+  if id == nil then return { 'empty' } end
+  local delivery = id and dr.delivery(id)
   if delivery and dr.may_send(delivery, now) then
     local key = dr.delivery_key(id)
     local fence = dr.int(redis.call('HINCRBY', key, 'fence', 1))
@@ -55,6 +55,6 @@ for _ = 1, C.claim_looks do
     local _, more = dr.permit(dr.deliveries)
     return answer(delivery, fence, more)
   end
-  dr.vacate(dr.deliveries, host)
+  if id then dr.leave_host({ id = id }) end
 end
 return { 'closed', 'passing', '0' }

@@ -16,6 +16,7 @@ for i = 6, #ARGV, 2 do
   end
 end
 dr.replace(dr.jobs, ARGV[4])
+dr.reweigh(ARGV[4])
 -- a cap that opens lets many at once, and who waits for the next sweep leaves threads idle
 while dr.permit(dr.jobs) do end
 return asked and dr.audit(ARGV, 'tenant.set', ARGV[4], ARGV[5], { 'ok' }) or { 'ok' }

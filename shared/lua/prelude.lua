@@ -38,8 +38,8 @@ end
 
 ----------------------------------------------------------------------------------------------
 -- The fair queue: start-time fair queueing over groups. Within a group the ready members of each lane are one
--- sorted set. Used twice: jobs by tenant, with a lane for each model, so that a model that is held does not
--- stand in the way of the others; and deliveries by receiving host, all in the lane ''.
+-- sorted set. Used for jobs by tenant, with a lane for each model, so that a model that is held does not stand in
+-- the way of the others. Deliveries are shared out by tenant and by host: see prelude_hosts.lua.
 --   active:<lane>          start tag -> group, for groups that have ready members in that lane and may run more
 --   ready:<group>:<lane>   rank -> member
 --   lanes   the lanes with something in active; the sweep takes away those that are empty
@@ -54,6 +54,7 @@ end
 
 -- What one member costs a group, in virtual time.
 local function cost(weight) return math.floor(1000000 / weight) end
+dr.cost = cost
 
 local function queue(name, record, list, permit, limits)
   local prefix = '{dr}:q:' .. name .. ':'
@@ -69,7 +70,7 @@ end
 -- The ready members of one lane of a group.
 function dr.ready_key(q, group, lane) return q.ready .. group .. ':' .. (lane or '') end
 
--- Weight and cap of a tenant, of a receiving host, and the credits of a day that hold a tenant (nil
+-- Weight and cap of a tenant, and the credits of a day that hold a tenant (nil
 -- none do). A weight of nothing would stop the virtual time, one without end would be lost in its
 -- rounding: a year of 100 jobs a second at the least weight takes it to 2^61, where it is exact to
 -- 512. (NaN loses every comparison: the bounds come first.)
@@ -80,10 +81,9 @@ local function tenant_limits(group)
   local weight = math.min(MOST, math.max(LEAST, tonumber(given[1]) or 1))
   return weight, tonumber(given[2]) or math.huge, given[4] == 'hold' and tonumber(given[3]) or nil
 end
-local function host_limits() return 1, C.host_slots end
 
 dr.jobs = queue('jobs', dr.job_key, C.generate_list, C.generate_permit, tenant_limits)
-dr.deliveries = queue('deliveries', dr.delivery_key, C.deliver_list, C.deliver_permit, host_limits)
+dr.deliveries = queue('deliveries', dr.delivery_key, C.deliver_list, C.deliver_permit, tenant_limits)
 
 local function count_claimable(q, members) redis.call('HINCRBY', q.state, 'claimable', members) end
 
@@ -264,6 +264,7 @@ end
 
 -- How many groups have something that can be claimed; one with ready members in several lanes counts in each.
 function dr.groups_waiting(q)
+  if q.groups_waiting then return q.groups_waiting() end
   local groups = 0
   for _, lane in ipairs(redis.call('SMEMBERS', q.lanes)) do groups = groups + redis.call('ZCARD', q.active .. lane) end
   return groups
@@ -271,6 +272,7 @@ end
 
 -- The ready members of the groups that are next, so many of each lane, as keys.
 function dr.next_ready(q, most)
+  if q.next_ready then return q.next_ready(most) end
   local keys = {}
   for _, lane in ipairs(redis.call('SMEMBERS', q.lanes)) do
     for _, tag in ipairs(redis.call('ZRANGE', q.active .. lane, 0, most - 1)) do

@@ -126,7 +126,7 @@ function dr.message_id(subject, mark)
 end
 
 ----------------------------------------------------------------------------------------------
--- Where a delivery waits: in its host's line, or parked with its endpoint
+-- Where a delivery waits: in a line to its host, or parked with its endpoint
 ----------------------------------------------------------------------------------------------
 
 local HEALTH = { 'fails', 'since', 'next', 'probe', 'off', 'pending', 'tenant', 'url' }
@@ -156,7 +156,7 @@ end
 
 local function line_up(delivery, now, rank)
   redis.call('HSET', dr.delivery_key(delivery.id), 'state', 'pending')
-  dr.enqueue(posts, delivery.host, delivery.id, rank or now)
+  dr.enqueue_delivery(delivery, rank or now)
   dr.permit(posts)
 end
 

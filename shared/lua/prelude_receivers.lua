@@ -18,8 +18,8 @@ end
 
 -- Takes a delivery out of wherever it is: its line, its due time, its sender's hands, the park.
 function dr.withdraw(delivery)
-  dr.leave(posts, delivery.host, delivery.id)
-  dr.dequeue(posts, delivery.host, delivery.id)
+  dr.leave_host(delivery)
+  dr.dequeue_delivery(delivery)
   redis.call('HDEL', dr.delivery_key(delivery.id), 'due')
   if redis.call('ZREM', parked_key(delivery.endpoint), delivery.id) == 1 then
     count('webhook_parked', -1)

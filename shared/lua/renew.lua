@@ -5,7 +5,9 @@
 -- Gives the ids of those that are no longer its own
 local now, lost = dr.now(), {}
 local ends = now + tonumber(ARGV[4])
-redis.call('HSET', KEYS[1], ARGV[1], dr.int(ends) .. ' ' .. ARGV[3] .. ' ' .. ARGV[2])
+local is_new = redis.call('HSET', KEYS[1], ARGV[1], dr.int(ends) .. ' ' .. ARGV[3] .. ' ' .. ARGV[2]) == 1
+-- the sweep counts them again; until then unproven hosts shall not hold all of them
+if is_new and ARGV[2] == 'deliver' then redis.call('HINCRBY', dr.deliveries.state, 'threads', ARGV[3]) end
 local since = string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '^%d+') or dr.int(now)
 local held = { since }
 local q = ARGV[2] == 'generate' and dr.jobs or dr.deliveries

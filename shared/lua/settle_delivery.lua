@@ -3,19 +3,20 @@
 -- endpoint.
 -- KEYS  1 the delivery
 -- ARGV  1 id  2 fence  3 'delivered' | 'failed' | 'gone' | 'retry' | 'release'  4 wait (ms)
---       5 attempt (JSON)
+--       5 attempt (JSON)  6 '1': the host answered in time, '0': it did not, '': not to be said
 -- Gives 'ok' | 'gone' | 'failing' (the endpoint is switched off now, and why) | 'lost'
 local delivery = dr.delivery(ARGV[1])
 if not delivery or delivery.fence ~= ARGV[2] then return 'lost' end
 if delivery.state ~= 'sending' then return 'ok' end
 local now, word = dr.now(), ARGV[3]
-dr.leave(dr.deliveries, delivery.host, ARGV[1])
+if ARGV[6] ~= '' then dr.note_answer(delivery, ARGV[6] == '1') end
+dr.leave_host(delivery)
 
 local switched_off
 if word == 'release' then
   redis.call('HINCRBY', KEYS[1], 'attempt', -1)
   redis.call('HSET', KEYS[1], 'state', 'pending')
-  dr.enqueue(dr.deliveries, delivery.host, ARGV[1], now)
+  dr.enqueue_delivery(delivery, now)
 else
   redis.call('HSET', KEYS[1], 'log', dr.keep_lines(delivery.log, ARGV[5], C.attempts_kept))
   if delivery.test then

@@ -73,7 +73,7 @@ end
 for _, id in ipairs(upto_now(dr.deliveries.due, dr.delivery_key)) do
   redis.call('ZREM', dr.deliveries.due, id)
   redis.call('HDEL', dr.delivery_key(id), 'due')
-  dr.enqueue(dr.deliveries, redis.call('HGET', dr.delivery_key(id), 'host'), id, now)
+  dr.enqueue_delivery(dr.delivery(id), now)
   due = due + 1
 end
 
@@ -123,11 +123,11 @@ if now >= calm then
     rescued[#rescued + 1], ids[#ids + 1] = rescue(job), id
   end
   for _, id in ipairs(upto_now(dr.deliveries.leases, dr.delivery_key)) do
-    local host = redis.call('HGET', dr.delivery_key(id), 'host')
-    dr.leave(dr.deliveries, host, id)
+    local delivery = dr.delivery(id)
+    dr.leave_host(delivery)
     redis.call('HSET', dr.delivery_key(id), 'state', 'pending')
     redis.call('HINCRBY', dr.delivery_key(id), 'fence', 1) -- its lost sender has no more say
-    dr.enqueue(dr.deliveries, host, id, now)
+    dr.enqueue_delivery(delivery, now)
     rescued[#rescued + 1], ids[#ids + 1] = 'delivery', id
   end
 end
@@ -157,6 +157,7 @@ for _, model in ipairs(redis.call('SMEMBERS', dr.jobs.lanes)) do
 end
 
 dr.tend_endpoints(now, most)
+dr.tend_hosts(threads.deliver, most)
 -- A new day: what a budget held is looked at again.
 for _, group in ipairs(redis.call('ZRANGE', dr.jobs.held, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)) do
   redis.call('ZREM', dr.jobs.held, group)
@@ -164,8 +165,8 @@ for _, group in ipairs(redis.call('ZRANGE', dr.jobs.held, '-inf', now, 'BYSCORE'
 end
 
 local pushed = 0
+dr.drop_empty_lanes(dr.jobs)
 for _, q in ipairs({ dr.jobs, dr.deliveries }) do
-  dr.drop_empty_lanes(q)
   for _ = 1, most do
     if not dr.permit(q) then break end
     pushed = pushed + 1

@@ -9,7 +9,7 @@ redis.call('HSET', KEYS[1], 'subject', '', 'tenant', ARGV[2], 'host', ARGV[3], '
   'endpoint', dr.endpoint_id(ARGV[2], ARGV[4]), 'state', 'pending', 'attempt', 0, 'fence', 0,
   'created', dr.int(now), 'version', 1, 'test', 1, 'hook', ARGV[6], 'snapshot', ARGV[7])
 redis.call('PEXPIRE', KEYS[1], C.test_ms)
--- somebody waits for it: before what waits at this host by itself
-dr.enqueue(dr.deliveries, ARGV[3], ARGV[1], now - C.endpoint_probe_ms)
+-- somebody waits for it: before what waits of this tenant by itself
+dr.enqueue_delivery(dr.delivery(ARGV[1]), now - C.endpoint_probe_ms, true)
 dr.permit(dr.deliveries)
 return 'ok'

@@ -111,8 +111,11 @@ def settle_delivery(
     *,
     wait_seconds: float = 0,
     attempt: Mapping[str, Any] | None = None,
+    in_time: bool | None = None,
 ) -> Call[str | None]:
     """Note how an attempt went: `delivered`, `failed`, `gone`, `retry` (after a wait) or `release`.
+
+    `in_time` says whether the host answered in a time that keeps no other waiting (None: unknown).
 
     Gives why its endpoint is switched off, where it now is. Raises LostLease.
     """
@@ -125,6 +128,7 @@ def settle_delivery(
             word,
             round(wait_seconds * 1000),
             orjson.dumps(attempt or {}).decode(),
+            "" if in_time is None else int(in_time),
         ),
         _settled,
     )

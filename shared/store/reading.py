@@ -208,6 +208,9 @@ class ServiceFacts:
     paused_models: Mapping[str, int]
     sweep_age: float
     webhook_parked: int
+    #: deliveries being sent to hosts that have not answered lately, and tenants that wait for them
+    webhook_unproven: int
+    webhook_tenants_waiting: int
     webhook_endpoints: Mapping[str, int]
     #: the host that images could not be fetched from ('' none)
     image_host: str
@@ -249,7 +252,7 @@ def facts() -> Call[ServiceFacts]:
 
 
 def _facts(reply: Sequence[Any]) -> ServiceFacts:
-    now, counts, jobs, deliveries, flat, closed, swept = reply
+    now, counts, jobs, deliveries, flat, closed, swept, unproven = reply
     gate = pairs(flat)
     numbers = {name: int(value) for name, value in pairs(counts).items()}
     queues = {"generate": jobs, "deliver": deliveries}
@@ -273,6 +276,8 @@ def _facts(reply: Sequence[Any]) -> ServiceFacts:
         },
         sweep_age=(int(now) - int(swept)) / 1000 if swept else 0.0,
         webhook_parked=numbers.get("webhook_parked", 0),
+        webhook_unproven=unproven[0],
+        webhook_tenants_waiting=unproven[1],
         webhook_endpoints={
             name.removeprefix("endpoints_"): number
             for name, number in numbers.items()

@@ -23,6 +23,7 @@ PRELUDE = (
     "prelude_gate",
     "prelude_room",
     "prelude_batches",
+    "prelude_hosts",
     "prelude_owing",
     "prelude_receivers",
     "prelude_accepting",
@@ -92,6 +93,8 @@ SAMPLED = (
 )
 #: A test event and what came of it are kept this long.
 TEST_MS = 600_000
+#: A host that answered in time is trusted to do so again for this long.
+RESPONSIVE_MS = 600_000
 #: Deliveries that one claim passes over at most, and jobs that it ends on its way, so that Redis is
 #: never held for long.
 CLAIM_LOOKS = 32
@@ -196,6 +199,7 @@ _FIXED: Mapping[str, object] = {
     "claim_looks": CLAIM_LOOKS,
     "claim_ends": CLAIM_ENDS,
     "ends_told": ENDS_TOLD,
+    "responsive_ms": RESPONSIVE_MS,
     "max_crashes": MAX_CRASHES,
     "trash_ms": TRASH_MS,
     "stage_ms": STAGE_MS,

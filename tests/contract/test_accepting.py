@@ -87,6 +87,7 @@ def test_odd_names_of_tenants_do_no_harm(world: World, tenant: str) -> None:
     assert world.read(job_id, tenant).job.state == "succeeded"
     world.settle(world.delivery(), "delivered")
     assert world.client.zcard("{dr}:q:deliveries:leases") == 0
+    assert not world.client.exists(f"{{dr}}:q:deliveries:slots:{host}")
 
 
 def test_many_tags_and_large_numbers_are_kept(world: World) -> None:

@@ -1,6 +1,7 @@
 """Any sequence of moves against a small model: who is where, and what may be claimed."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -15,14 +16,14 @@ from hypothesis.stateful import (
 
 from shared.errors import LostLease
 from shared.jobs import Job, Priority
-from shared.store import deliveries, endpoints, ledger, moves
+from shared.store import deliveries, endpoints, ledger, moves, upkeep
 from tests.queue_truth import assert_true
 from tests.store import World
 
 GROUPS = ("a", "b", "c")
 CAPS = st.one_of(st.none(), st.integers(0, 2))
 ANY = st.integers(0, 10**6)
-HOOK = {"url": "https://hook", "events": ["job.started", "job.succeeded", "job.failed"]}
+EVENTS = ["job.started", "job.succeeded", "job.failed"]
 
 
 class Queue(RuleBasedStateMachine):
@@ -64,10 +65,13 @@ class Queue(RuleBasedStateMachine):
     # what clients and operators do
 
     @rule(
-        group=st.sampled_from(GROUPS), priority=st.sampled_from(list(Priority)), hook=st.booleans()
+        group=st.sampled_from(GROUPS),
+        priority=st.sampled_from(list(Priority)),
+        host=st.sampled_from(["", "hook", "other"]),
     )
-    def accept(self, group: str, priority: Priority, hook: bool) -> None:  # noqa: FBT001
-        webhook = {"webhook": HOOK, "webhook_host": "hook"} if hook else {}
+    def accept(self, group: str, priority: Priority, host: str) -> None:
+        hook: dict[str, Any] = {"url": f"https://{host}", "events": EVENTS}
+        webhook = {"webhook": hook, "webhook_host": host} if host else {}
         job_id = self.world.accept(group, priority=priority, **webhook)
         self.group[job_id] = group
         self.ready.add(job_id)
@@ -193,9 +197,10 @@ class Queue(RuleBasedStateMachine):
     # webhooks
 
     @rule(
-        word=st.sampled_from(["delivered", "failed", "retry", "release", "gone", "hold", "crash"])
+        word=st.sampled_from(["delivered", "failed", "retry", "release", "gone", "hold", "crash"]),
+        in_time=st.sampled_from([None, True, False]),
     )
-    def deliver(self, word: str) -> None:
+    def deliver(self, word: str, in_time: bool | None) -> None:  # noqa: FBT001
         found = self.world.claim_delivery()
         if not isinstance(found, deliveries.Delivery):
             return
@@ -205,7 +210,13 @@ class Queue(RuleBasedStateMachine):
         elif word == "hold":
             self.sending.append(found)
         else:
-            self.world.settle(found, word)
+            self.world.settle(found, word, in_time=in_time)
+
+    @rule(threads=st.integers(0, 4))
+    def count_threads(self, threads: int) -> None:
+        call = upkeep.renew("d", queue="deliver", threads=threads, lease_seconds=60, held=[])
+        self.world.store.run(call)
+        self.world.sweep()
 
     @rule(word=st.sampled_from(["enable", "probe", "due", "again"]), group=st.sampled_from(GROUPS))
     def tend_receivers(self, word: str, group: str) -> None:

@@ -19,6 +19,8 @@ from shared.settings import Settings
 from tests.conftest import InTime
 from tests.crew import worker
 from tests.faults.conftest import Tell
+from tests.faults.names import Names, names
+from tests.integration.loopback import serving, silent
 from tests.receiver import Received, Receiver, receiver
 from tests.store import World
 from tests.workshop import INPUT
@@ -135,6 +137,63 @@ def test_a_hanging_receiver_holds_its_slots_and_no_one_else(open_crowd: Open, te
     hanging.held, failing.status = False, 200
     crowd.wait_for_end(owed, seconds=30)
     tell(14, "one of 6 receivers hangs, one fails", webhooks=len(owed))
+
+
+def owe_canceled(world: World, tenant: str, host: str, port: int) -> str:
+    """Let a job of the tenant end, and owe its webhook; gives the delivery's key."""
+    webhook = {"url": f"http://{host}:{port}/hook", "events": ["job.canceled"]}
+    job = world.accept(tenant, webhook=webhook, webhook_host=host)
+    world.cancel(job, tenant)
+    return f"{{dr}}:delivery:msg_{job.removeprefix('job_')}_1_canceled"
+
+
+@contextmanager
+def delivering_to_names(
+    redis_url: str, directory: Path, hosts: Mapping[str, str], *, threads: int
+) -> Iterator[tuple[World, Names]]:
+    """Run a deliver worker that knows these names, and waits for an answer for a minute."""
+    changes = {**NEEDED, "webhook_allow_hosts": ".test,127.0.1.2", "webhook_timeout_seconds": "60"}
+    world = World(redis_url, **changes)
+    with ExitStack() as stack:
+        stack.callback(world.close)
+        served = stack.enter_context(names({name: [[to]] for name, to in hosts.items()}))
+        settings = {**changes, "redis_url": redis_url}
+        told = {"FAULTS_NAMES": str(served.port), "FAULTS_TRAPS": str(directory)}
+        app = "tests.faults.worker_app"
+        stack.enter_context(
+            worker(directory, settings, "deliver", threads=threads, app=app, **told)
+        )
+        yield world, served
+
+
+def test_hundreds_of_hosts_of_one_tenant_that_never_answer_delay_no_other_tenant(
+    empty_redis_url: str, tmp_path: Path, tell: Tell
+) -> None:
+    hosts = {f"host{number}.test": "127.0.1.1" for number in range(400)}
+    with (
+        delivering_to_names(empty_redis_url, tmp_path, hosts, threads=16) as (world, served),
+        receiver("127.0.1.2") as hook,
+        # the first to go, so that the worker need not wait for an answer at its end
+        serving(silent, host="127.0.1.1") as port,
+    ):
+        for tenant in ("flood", "plain"):
+            world.client.hset(f"{{dr}}:tenant:{tenant}", "webhook_secret", SECRET)
+        # given
+        flood = [owe_canceled(world, "flood", host, port) for host in hosts]
+        wait_until(lambda: served.asked.total() > 0, "an attempt that hangs")
+        # when
+        hook_port = int(hook.url.split("/")[2].split(":")[1])
+        plain = [owe_canceled(world, "plain", "127.0.1.2", hook_port) for _ in range(30)]
+        wait_until(
+            lambda: all(world.client.hget(one, "state") == "delivered" for one in plain),
+            "the other tenant's webhooks",
+            seconds=30,
+        )
+        # then: no attempt that hangs has ended, and they hold less than half of the threads
+        assert not any(world.client.hexists(one, "log") for one in flood)
+        assert served.asked.total() <= 8
+        assert len(hook.received) == 30
+        tell(26, "400 hosts that never answer", delivered_beside=len(plain))
 
 
 @pytest.mark.long

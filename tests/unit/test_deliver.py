@@ -17,7 +17,7 @@ from shared.signing import new_webhook_secret, now_utc, webhook_headers
 from shared.store.deliveries import Delivery
 from shared.view import View
 from tests.jobs import JOB_ID, job
-from worker.deliver import JITTER, message, next_wait, outcome_of
+from worker.deliver import JITTER, is_in_time, message, next_wait, outcome_of
 from worker.send import SendError, Sent
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -157,6 +157,18 @@ def test_a_receivers_own_wish_is_followed_up_to_an_hour() -> None:
     assert wait_after("1200") == 1200
     assert wait_after("7200") == 3600
     assert wait_after(format_datetime(now_utc() + timedelta(minutes=20), usegmt=True)) > 1190
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "in_time"),
+    [(200, 0.1, True), (500, 3.0, True), (200, 14.0, False), (204, 3.1, False), (None, 0.1, False)],
+)
+def test_a_host_is_in_time_whatever_it_answers_within_a_fifth_of_the_limit(
+    status: int | None,
+    seconds: float,
+    in_time: bool,  # noqa: FBT001
+) -> None:
+    assert is_in_time(Sent(status, seconds), Settings(webhook_timeout_seconds=15)) is in_time
 
 
 def test_a_wish_for_less_than_the_schedule_changes_nothing() -> None:
