@@ -86,8 +86,7 @@ def _begin(life: Life, worker: Any) -> None:  # noqa: ANN401  Celery's worker ha
             raise BadSettings("Darkroom's worker runs on threads: start it with -P threads.")
         life.begin(sorted(worker.app.amqp.queues.consume_from), worker.concurrency)
     except DarkroomError as error:
-        _say(error)
-        raise SystemExit(1) from None
+        raise _refusal(error) from None
 
 
 def _stopping(life: Life) -> type[bootsteps.StartStopStep]:
@@ -111,8 +110,10 @@ def _stopping(life: Life) -> type[bootsteps.StartStopStep]:
     return Stopping
 
 
-def _say(error: DarkroomError) -> None:
+def _refusal(error: DarkroomError) -> SystemExit:
+    """Say why the worker cannot start; the code is 2 for settings, 1 for what may come right."""
     sys.stderr.write(f"The worker cannot start.\n{error}\n")
+    return SystemExit(2 if isinstance(error, BadSettings) else 1)
 
 
 def worker_settings() -> Settings:
@@ -121,6 +122,5 @@ def worker_settings() -> Settings:
         settings = load_settings()
         require(settings, "onemin_api_key", "s3_access_key", "s3_secret_key")
     except BadSettings as error:
-        _say(error)
-        raise SystemExit(1) from None
+        raise _refusal(error) from None
     return settings

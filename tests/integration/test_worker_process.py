@@ -369,9 +369,14 @@ def test_a_worker_tells_its_metrics_from_zero_on(here: Place) -> None:
 
 
 def refusal(
-    settings: dict[str, Any], where: Path, *, queue: str = "generate", pool: str = "threads"
+    settings: dict[str, Any],
+    where: Path,
+    *,
+    queue: str = "generate",
+    pool: str = "threads",
+    code: int = 2,
 ) -> str:
-    """Start a worker that must end by itself with code 1; gives what it said."""
+    """Start a worker that must end by itself with `code` (2 for settings); gives what it said."""
     ended = subprocess.run(
         command(queue, pool=pool),
         env=environment(settings),
@@ -381,7 +386,7 @@ def refusal(
         check=False,
     )
     said = (ended.stdout + ended.stderr).decode()
-    assert ended.returncode == 1, said
+    assert ended.returncode == code, said
     assert "Traceback" not in said
     return said
 
@@ -409,13 +414,19 @@ def test_what_is_wrong_is_named_a_sentence_each(tmp_path: Path) -> None:
     assert len(said) == 4
 
 
+def test_a_password_that_breaks_the_address_of_redis_is_not_shown(tmp_path: Path) -> None:
+    said = refusal(with_keys("redis://:Hunter2secret#1@127.0.0.1:6379/0"), tmp_path)
+    assert "DARKROOM_REDIS_URL is not usable: in user and password all but" in said
+    assert "Hunter2" not in said
+
+
 def with_keys(redis_url: str, **changes: Any) -> dict[str, Any]:
     keys = {"onemin_api_key": "k", "s3_access_key": "access", "s3_secret_key": "secret-key"}
     return {**keys, "redis_url": redis_url, **changes}
 
 
 def test_without_redis_it_says_so_and_leaves_the_waiting_to_its_supervisor(tmp_path: Path) -> None:
-    said = refusal(with_keys(f"redis://127.0.0.1:{free_port()}/0"), tmp_path)
+    said = refusal(with_keys(f"redis://127.0.0.1:{free_port()}/0"), tmp_path, code=1)
     assert lines(said)[-2:] == ["The worker cannot start.", "Redis is not reachable."]
 
 
@@ -424,7 +435,7 @@ def test_data_that_a_newer_version_has_changed_are_not_touched(
 ) -> None:
     with redis.Redis.from_url(empty_redis_url) as client:
         client.set(SCHEMA_KEY, SCHEMA + 1)
-        said = refusal(with_keys(empty_redis_url), tmp_path)
+        said = refusal(with_keys(empty_redis_url), tmp_path, code=1)
         client.flushall()
     assert f"The data in this Redis is of schema {SCHEMA + 1}" in said
 
