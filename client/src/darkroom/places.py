@@ -4,7 +4,6 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from darkroom.errors import NotConfigured
 
@@ -29,7 +28,6 @@ def find_place(url: str | None = None, key: str | None = None, *, kind: str = "a
 
     `kind` is the key that is wanted, `api` or `ops`. Raises NotConfigured.
     """
-    stack: dict[str, Any] | None = None
     url = url or _environment("DARKROOM_URL")
     key = key or _environment(f"DARKROOM_{kind.upper()}_KEY")
     if not (url and key):
@@ -49,19 +47,24 @@ def stack_place(path: str | Path) -> Place:
     return find_place(stack.get("api"), stack.get("api_key"))
 
 
-def _stack() -> dict[str, Any]:
+def _stack() -> dict[str, str]:
     named = _environment("DARKROOM_STACK")
     if named:
         return _read(Path(named))
     return _read(STACK) if STACK.exists() else {}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, str]:
     try:
         stack = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise NotConfigured(f"{path} cannot be read as a stack.json ({error}).") from None
-    return stack if isinstance(stack, dict) else {}
+        why = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise NotConfigured(
+            f"{path} cannot be read as a stack.json ({why}). A running `darkroom up` writes one."
+        ) from None
+    if not isinstance(stack, dict):
+        raise NotConfigured(f"{path} is not a stack.json that `darkroom up` wrote.")
+    return {name: value for name, value in stack.items() if isinstance(value, str)}
 
 
 def _environment(name: str) -> str | None:
