@@ -13,7 +13,7 @@ from shared.errors import BadSettings
 from shared.running_stack import load_operator_settings
 
 if TYPE_CHECKING:
-    from doctor.checks import Finding
+    from doctor.finding import Finding
 
 
 def doctor(
@@ -21,7 +21,7 @@ def doctor(
     stack: Path | None = None,
     json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False,
 ) -> int:
-    """Look at Redis, the storage, the provider's keys, the clocks, the workers and the API.
+    """Look at Redis, the storage, the provider, the clocks, the workers, the queues and the API.
 
     Where something is wrong it says what to do, and ends with 1. Nothing is paid for: the
     provider is asked about a record that does not exist, the storage gets one small object that

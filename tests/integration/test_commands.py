@@ -12,11 +12,14 @@ import pytest
 
 from darkroom.cli import build
 from shared.keys import parse_key
-from shared.models import DEFAULT_MODEL
+from shared.models import DEFAULT_MODEL, MODELS
 from shared.settings import inherited_environment
-from shared.store.audit import read_audit
+from shared.store import operating
+from shared.store.audit import Deed, read_audit
+from shared.store.moves import Lesson
 from shared.store.opening import open_tenant
 from shared.store.tenants import authenticate
+from shared.store.upkeep import learn
 from tests.contract.test_room import everything
 from tests.store import World
 
@@ -207,6 +210,76 @@ def test_a_budget_without_a_price_is_told_to_do_nothing(
     monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", f"{DEFAULT_MODEL}=1")
     assert "has no price for it" in program.run(*words)[2]
     assert program.run("tenants", "set", "shop", "--daily-credits", "none")[2] == ""
+
+
+class Doctor:
+    """`darkroom doctor` where nothing but Redis is there."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def wrong(self, *checks: str) -> list[str]:
+        """Look, and return what is said by those of these checks that are not well."""
+        code, out, wrong = self._program.run("doctor", "--json")
+        assert code == 1, wrong
+        found = [one for one in json.loads(out)["findings"] if one["check"] in checks]
+        assert {one["check"] for one in found} >= set(checks) - {"budgets"}
+        assert all(one["advice"] for one in found if not one["well"])
+        return [one["says"] for one in found if not one["well"]]
+
+
+@pytest.fixture
+def doctor(program: Program, monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    monkeypatch.setenv("DARKROOM_S3_ENDPOINT", "127.0.0.1:9")
+    monkeypatch.setenv("DARKROOM_PUBLIC_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("DARKROOM_ONEMIN_API_KEY", raising=False)
+    return Doctor(program)
+
+
+OF_THE_SERVICE = ("queue generate", "queue deliver", "gate", "webhooks", "budgets")
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_service_that_flows(doctor: Doctor) -> None:
+    assert doctor.wrong(*OF_THE_SERVICE) == []
+
+
+def test_the_doctor_sees_what_holds_jobs_and_webhooks(doctor: Doctor, empty_redis_url: str) -> None:
+    with closing(World(empty_redis_url)) as world:
+        world.store.run(learn(Lesson.without_credits(60, needed=10, has=1)))
+        world.store.run(operating.pause(Deed("test", ""), "deliver"))
+        world.client.hset("{dr}:counts", "endpoints_failing", 2)
+        says = doctor.wrong(*OF_THE_SERVICE)
+        world.store.run(operating.pause(Deed("test", ""), "generate"))
+        paused = doctor.wrong("queue generate")
+
+    assert says[0] == "It is held: provider_credits."
+    assert says[1].startswith("It is paused since ")
+    assert says[2:] == [
+        "The credits are spent.",
+        "2 endpoints fail, 0 are off; 0 deliveries wait for them.",
+    ]
+    assert paused[0].startswith("It is paused since ")
+
+
+def test_the_doctor_sees_a_budget_without_a_price(
+    doctor: Doctor, empty_redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(World(empty_redis_url)) as world:
+        open_tenant(world.store, "shop", by="test", limits={"daily_credits": 1})
+        open_tenant(world.store, "unlimited", by="test")
+
+    (says,) = doctor.wrong("budgets")
+    assert says.startswith("Tenant shop: `daily_credits` does nothing: no price is set here")
+    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", ",".join(f"{name}=1" for name in MODELS))
+    assert doctor.wrong("budgets") == []
+
+
+def test_the_doctor_looks_at_everything_whatever_is_away(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_REDIS_URL", "redis://:w%40rd@127.0.0.1:9/0")
+    away = ("redis", "clock of redis", "workers", "service", "storage", "provider", "api")
+    assert len(doctor.wrong(*away, "clock of storage")) == 8
 
 
 def stack_at(path: Path, redis_url: str) -> Path:
