@@ -304,6 +304,11 @@ class Settings(BaseSettings):
             raise ValueError(value.why)  # noqa: TRY004  pydantic reports ValueError
         return setting_values.plain(value) if isinstance(value, str) else value
 
+    @field_validator("on_unknown", "log_format", "log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
     @field_validator(
         "onemin_image_hosts",
         "onemin_allow_private_hosts",

@@ -94,6 +94,17 @@ def test_a_redis_that_is_away_is_said_in_a_sentence(
     assert wrong.startswith(sentence)
 
 
+def test_a_password_that_redis_refuses_is_named_and_not_shown(
+    program: Program, monkeypatch: pytest.MonkeyPatch, empty_redis_url: str
+) -> None:
+    url = empty_redis_url.replace("redis://", "redis://nobody:Hunter2secret@")
+    monkeypatch.setenv("DARKROOM_REDIS_URL", url)
+    code, out, wrong = program.run("tenants", "list")
+    assert (code, out) == (4, "")
+    assert "Redis refuses the user or the password of DARKROOM_REDIS_URL." in wrong
+    assert "Hunter2" not in wrong
+
+
 def test_keys_are_made_listed_replaced_and_revoked(program: Program) -> None:
     program.told("tenants", "create", "shop")
     scopes = ("--scopes", "jobs:read", "--label", "reports")

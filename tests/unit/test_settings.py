@@ -425,6 +425,14 @@ def test_what_cannot_work_is_refused_at_the_start(name: str, value: str) -> None
     refusal(name, value)
 
 
+def test_words_may_be_written_in_capitals() -> None:
+    settings = load_settings(log_level="INFO", log_format="Json", on_unknown="FAIL\n")
+
+    assert (settings.log_level, settings.log_format, settings.on_unknown) == (
+        *("info", "json", "fail"),
+    )
+
+
 def test_further_names_of_models_may_be_spaced() -> None:
     alias = load_settings(openai_models=f"dall-e-3 = {DEFAULT_MODEL}").openai_aliases
 
