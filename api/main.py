@@ -42,6 +42,8 @@ from shared.tracing.spans import Tracer, open_tracer
 #: broken one is replaced.
 _CONNECTIONS = 8
 _METHOD_NOT_ALLOWED = 405
+#: The settings that it cannot be without.
+_NEEDED = ("s3_access_key", "s3_secret_key")
 #: What a process ends with that cannot start as it is set, as every command of ours does.
 WRONG_SETTINGS = 2
 #: How problems are told under the paths of other services' dialects.
@@ -134,8 +136,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
     try:
-        checked = settings or load_settings()
-        require(checked, "s3_access_key", "s3_secret_key")
+        checked = settings or load_settings(*_NEEDED)
+        require(checked, *_NEEDED)
         storage = Storage.from_settings(checked, concurrency=READERS)
         tracer = open_tracer(checked, "api")
     except BadSettings as error:

@@ -455,16 +455,30 @@ class Settings(BaseSettings):
         return init_settings, env_settings, FileSource(settings_cls)
 
 
-def load_settings(**given: object) -> Settings:
-    """Read the settings from the environment; `given` goes before it.
+def load_settings(*needed: str, **given: object) -> Settings:
+    """Read the settings from the environment; `given` goes before it, `needed` must have a value.
 
     Raises BadSettings with one sentence per mistake.
     """
     try:
-        return Settings(**given)  # type: ignore[arg-type]  # checked by the model, at run time
+        settings = Settings(**given)  # type: ignore[arg-type]  # checked by the model, at run time
     except ValidationError as error:
         sentences = dict.fromkeys(_sentence(fault) for fault in error.errors())
-        raise BadSettings("\n".join(sentences)) from None
+        absent = [_absence(name) for name in needed if not _is_given(name, given)]
+        raise BadSettings("\n".join((*sentences, *absent))) from None
+    require(settings, *needed)
+    return settings
+
+
+def _is_given(name: str, given: Mapping[str, object]) -> bool:
+    """Tell whether a setting has a value, right or wrong."""
+    variable, environment = f"{PREFIX}{name.upper()}", inherited_environment()
+    values = (given.get(name), environment.get(variable), environment.get(f"{variable}_FILE"))
+    return any(values)
+
+
+def _absence(name: str) -> str:
+    return f"{PREFIX}{name.upper()} is missing."
 
 
 def _sentence(fault: Mapping[str, Any]) -> str:
@@ -499,7 +513,7 @@ def require(settings: Settings, *names: str) -> None:
 def missing(settings: Settings, *names: str) -> list[str]:
     """Give a sentence for each of the named settings that has no value."""
     without = [name for name in names if not _has_value(getattr(settings, name))]
-    return [f"{PREFIX}{name.upper()} is missing." for name in without]
+    return [_absence(name) for name in without]
 
 
 def _has_value(value: object) -> bool:

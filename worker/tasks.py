@@ -16,7 +16,7 @@ from celery.worker.request import Request
 from shared import logs
 from shared.errors import BadSettings, DarkroomError
 from shared.queue import QueueName, build_celery, build_scripts
-from shared.settings import Settings, load_settings, require
+from shared.settings import Settings, load_settings
 from worker.deliver import do_next_delivery
 from worker.generate import do_next_job
 from worker.life import Life, OpenRoom, build_room
@@ -119,8 +119,6 @@ def _refusal(error: DarkroomError) -> SystemExit:
 def worker_settings() -> Settings:
     """Read what a worker cannot be without; leaves with a sentence for the operator."""
     try:
-        settings = load_settings()
-        require(settings, "onemin_api_key", "s3_access_key", "s3_secret_key")
+        return load_settings("onemin_api_key", "s3_access_key", "s3_secret_key")
     except BadSettings as error:
         raise _refusal(error) from None
-    return settings

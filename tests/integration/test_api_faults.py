@@ -202,7 +202,9 @@ def test_a_password_that_breaks_the_address_of_redis_is_not_shown() -> None:
     )
     assert ended.returncode == 2
     said = (ended.stdout + ended.stderr).splitlines()
-    assert [line.split()[0] for line in said] == ["The", "DARKROOM_REDIS_URL"]
+    assert [line.split()[0] for line in said] == [
+        *("The", "DARKROOM_REDIS_URL", "DARKROOM_S3_ACCESS_KEY", "DARKROOM_S3_SECRET_KEY")
+    ]
     assert not any("Hunter2" in line for line in said)
 
 
