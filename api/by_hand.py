@@ -1,7 +1,8 @@
 """Tenants and keys from the command line: the same calls as over HTTP, on a Redis of its own.
 
 Each function gives what the HTTP route would answer with. A fault ends the program with a sentence:
-with 1 where what was asked for cannot be, with 2 where Redis or a setting is at fault.
+with 2 for wrong words and settings, with 3 where what was asked for cannot be, with 4 where Redis
+is away.
 """
 
 import getpass
@@ -16,14 +17,14 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from api.jobs.faults import faults_of
-from api.ops.body import KeyBody, LimitsBody, RotateBody, moment_of
+from api.ops.body import KeyBody, LimitsBody, OpsKeyBody, RotateBody, moment_of
 from api.ops.keys import key_shown, refusal
 from api.ops.tenants import tenant_shown
 from api.problems import Fault
-from shared.errors import BadSettings, StoreError
+from shared.errors import BadSettings, StoreError, TenantExists
 from shared.keys import Key, new_key
 from shared.queue import build_celery, build_scripts
-from shared.settings import load_settings
+from shared.running_stack import load_operator_settings
 from shared.store import access, opening
 from shared.store import tenants as store_tenants
 from shared.store.audit import Deed
@@ -44,10 +45,11 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class _Hand:
-    """A store, and who writes to it."""
+    """A store, who writes to it, and what a call of a model costs as far as is known here."""
 
     store: Store
     by: str
+    prices: Mapping[str, float]
 
     def run(self, call: Call[T]) -> T:
         return self.store.run(call)
@@ -58,7 +60,7 @@ class _Hand:
 
 
 def create_tenant(name: str) -> Shown:
-    """Make a tenant, or take the one of this name; gives its new keys and its webhook secret."""
+    """Make a tenant; gives its first key and its webhook secret."""
     with _hand() as hand:
         return asdict(opening.open_tenant(hand.store, name, by=hand.by))
 
@@ -72,7 +74,7 @@ def list_tenants() -> list[Shown]:
             page = hand.run(store_tenants.list_tenants(after=after, limit=_PAGE))
             found += page
             if len(page) < _PAGE:
-                return [tenant_shown(tenant) for tenant in found]
+                return [tenant_shown(tenant, hand.prices) for tenant in found]
 
 
 def show_tenant(name: str) -> Shown:
@@ -92,55 +94,70 @@ def set_limits(name: str, written: Mapping[str, object]) -> Shown:
         return _tenant(hand, name)
 
 
-def list_keys(tenant: str) -> list[Shown]:
-    """Give a tenant's keys."""
+def list_keys(tenant: str | None) -> list[Shown]:
+    """Return the keys of a tenant, or those of operators."""
+    holder = _holder(tenant)
     with _hand() as hand:
-        found = hand.run(access.list_keys(tenant))
+        found = hand.run(access.list_keys(holder))
     if found is None:
         _end(f"There is no tenant {tenant}.")
     return [key_shown(key) for key in found]
 
 
-def create_key(tenant: str, given: Mapping[str, object]) -> Shown:
-    """Give a tenant a key; gives it with its text."""
-    body, key = _checked(given, KeyBody), new_key()
-    ends = moment_of(body.expires_at)
+def create_key(tenant: str | None, given: Mapping[str, object]) -> Shown:
+    """Create a key for a tenant, or for operators; returns it with its text."""
+    body, key = _checked(given, KeyBody if tenant is not None else OpsKeyBody), new_key()
+    holder, ends = _holder(tenant), moment_of(body.expires_at)
     with _hand() as hand:
         call = access.add_key(
-            hand.deed, tenant, key, body.scopes, label=body.label, expires_at=ends
+            hand.deed, holder, key, body.scopes, label=body.label, expires_at=ends
         )
         return _made(key, hand.run(call))
 
 
-def rotate_key(tenant: str, key_id: str, given: Mapping[str, object]) -> Shown:
-    """Give a tenant a key in the place of another; gives it with its text."""
+def rotate_key(tenant: str | None, key_id: str, given: Mapping[str, object]) -> Shown:
+    """Create a key in the place of another; returns it with its text."""
     body, key = _checked(given, RotateBody), new_key()
+    holder = _holder(tenant)
     ends, grace = moment_of(body.expires_at), body.grace_seconds
     with _hand() as hand:
         call = access.rotate_key(
-            hand.deed, tenant, key_id, key, grace_seconds=grace, expires_at=ends
+            hand.deed, holder, key_id, key, grace_seconds=grace, expires_at=ends
         )
         return _made(key, hand.run(call))
 
 
-def revoke_key(tenant: str, key_id: str) -> Shown:
-    """Revoke a key; gives its id."""
+def revoke_key(tenant: str | None, key_id: str) -> Shown:
+    """Revoke a key of a tenant or of operators; returns its id."""
+    holder = _holder(tenant)
     with _hand() as hand:
-        if not hand.run(access.revoke_key(hand.deed, tenant, key_id)):
-            _end(f"The tenant {tenant} has no key {key_id}.")
+        if not hand.run(access.revoke_key(hand.deed, holder, key_id)):
+            whose = "There is no ops key" if tenant is None else f"The tenant {tenant} has no key"
+            _end(f"{whose} {key_id}.")
     return {"revoked": key_id}
+
+
+def _holder(tenant: str | None) -> str:
+    """Name whose keys are meant: a tenant's, or with None those of operators."""
+    if tenant is None:
+        return access.OPERATORS
+    if not store_tenants.NAME.fullmatch(tenant):
+        _end(f"There is no tenant {tenant}.")
+    return tenant
 
 
 @contextmanager
 def _hand() -> Iterator[_Hand]:
     """Reach the Redis of the settings; whatever is wrong with it ends the program in a sentence."""
     try:
-        settings = load_settings()
+        settings = load_operator_settings()
         scripts = build_scripts(settings, build_celery(settings))
         store = Store(connect(settings, connections=1), scripts)
         store.run(facts())  # a Redis that is away is told before anything is sent that writes
-        yield _Hand(store, f"cli:{_user()}")
+        yield _Hand(store, f"cli:{_user()}", settings.credits_per_image)
         store.close()
+    except TenantExists as error:
+        _end(str(error))
     except (ValueError, BadSettings) as error:
         _end(str(error), _USAGE)
     except StoreError as error:
@@ -184,7 +201,7 @@ def _tenant(hand: _Hand, name: str) -> Shown:
     found = hand.run(store_tenants.read_tenant(name))
     if not found:
         _end(f"There is no tenant {name}.")
-    return tenant_shown(found[0])
+    return tenant_shown(found[0], hand.prices)
 
 
 def _made(key: Key, made: access.KeyFacts | access.NoKey) -> Shown:

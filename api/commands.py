@@ -1,9 +1,10 @@
-"""What the service adds to the `darkroom` program: tenants and their keys.
+"""What the service adds to the `darkroom` program: tenants, their keys, and those of operators.
 
-These speak with the Redis of DARKROOM_REDIS_URL itself, so they work before anything else runs;
-whatever they change is in the audit, by `cli:<user>`. They end with 0; with 2 for wrong words or
-settings; with 3 where what was asked for cannot be; with 4 where Redis is away. What is wrong
-stands on stderr.
+These speak with the Redis of DARKROOM_REDIS_URL (or of a running stack) itself, so they work before
+anything else runs; whatever they change is in the audit, by `cli:<user>`.
+
+They end with 0; with 2 for wrong words or settings; with 3 where what was asked for cannot be; with
+4 where Redis is away. What is wrong stands on stderr.
 """
 
 import sys
@@ -12,18 +13,23 @@ from typing import Annotated, Any
 import cyclopts
 
 tenants = cyclopts.App(help="Who may ask for images.")
-keys = cyclopts.App(help="The keys of tenants.")
+keys = cyclopts.App(help="The keys of tenants: each opens its own tenant's jobs.")
+ops_keys = cyclopts.App(help="The keys of operators: each opens all tenants, `/ops` and `/ops/v1`.")
 
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON.")]
 Limit = Annotated[str | None, cyclopts.Parameter(help="A number, or `none` to take it away.")]
+Grace = Annotated[
+    int | None, cyclopts.Parameter(help="How long the old one lives on; a day if not said.")
+]
+_KEY_COLUMNS = ("id", "state", "scopes", "label", "created_at", "expires_at", "last_used_at")
 Moment = Annotated[str | None, cyclopts.Parameter(help="A time such as 2027-01-31T12:00:00Z.")]
 
 
 @tenants.command
 def create(name: str, *, json: Json = False) -> None:
-    """Make a tenant, or take the one of this name, and give it a key and an ops key.
+    """Create a tenant with a key that opens its own jobs and nothing else.
 
-    Keys and webhook secret are shown now and never again.
+    Key and webhook secret are shown now and never again.
     """
     # late, here as below: a command that is not asked for should cost the program nothing
     from api import by_hand  # noqa: PLC0415
@@ -45,7 +51,7 @@ def show(name: str, *, json: Json = False) -> None:
     """Show what a tenant may."""
     from api import by_hand  # noqa: PLC0415
 
-    _tell(by_hand.show_tenant(name), json=json)
+    _tell_tenant(by_hand.show_tenant(name), json=json)
 
 
 @tenants.command(name="set")
@@ -76,7 +82,7 @@ def set_limits(  # noqa: PLR0913  one option a limit
         "may_disable_safety": may_disable_safety,
     }
     given = {limit: value for limit, value in written.items() if value is not None}
-    _tell(by_hand.set_limits(name, given), json=json)
+    _tell_tenant(by_hand.set_limits(name, given), json=json)
 
 
 @keys.command(name="create")
@@ -87,7 +93,7 @@ def create_key(
         list[str] | None,
         cyclopts.Parameter(
             consume_multiple=True,
-            help="jobs:write and jobs:read unless named; also ops:read, ops:write.",
+            help="jobs:write and jobs:read unless named.",
         ),
     ] = None,
     label: str = "",
@@ -97,8 +103,7 @@ def create_key(
     """Give a tenant a key. It is shown now and never again."""
     from api import by_hand  # noqa: PLC0415
 
-    given = {"label": label, "expires_at": expires_at, **({"scopes": scopes} if scopes else {})}
-    _tell(by_hand.create_key(tenant, given), json=json)
+    _tell(by_hand.create_key(tenant, _key(scopes, label, expires_at)), json=json)
 
 
 @keys.command(name="list")
@@ -106,8 +111,7 @@ def list_keys(tenant: str, *, json: Json = False) -> None:
     """List a tenant's keys, with those that ended in the last 30 days."""
     from api import by_hand  # noqa: PLC0415
 
-    columns = ("id", "state", "scopes", "label", "created_at", "expires_at", "last_used_at")
-    _table(by_hand.list_keys(tenant), columns, json=json)
+    _table(by_hand.list_keys(tenant), _KEY_COLUMNS, json=json)
 
 
 @keys.command(name="rotate")
@@ -115,18 +119,14 @@ def rotate_key(
     tenant: str,
     key_id: str,
     *,
-    grace_seconds: Annotated[
-        int | None, cyclopts.Parameter(help="How long the old one lives on; a day if not said.")
-    ] = None,
+    grace_seconds: Grace = None,
     expires_at: Moment = None,
     json: Json = False,
 ) -> None:
     """Give a tenant a key in the place of another, with its scopes; both live for the grace."""
     from api import by_hand  # noqa: PLC0415
 
-    written = {"grace_seconds": grace_seconds, "expires_at": expires_at}
-    given = {name: value for name, value in written.items() if value is not None}
-    _tell(by_hand.rotate_key(tenant, key_id, given), json=json)
+    _tell(by_hand.rotate_key(tenant, key_id, _rotation(grace_seconds, expires_at)), json=json)
 
 
 @keys.command(name="revoke")
@@ -135,6 +135,73 @@ def revoke_key(tenant: str, key_id: str, *, json: Json = False) -> None:
     from api import by_hand  # noqa: PLC0415
 
     _tell(by_hand.revoke_key(tenant, key_id), json=json)
+
+
+@ops_keys.command(name="create")
+def create_ops_key(
+    *,
+    scopes: Annotated[
+        list[str] | None,
+        cyclopts.Parameter(
+            consume_multiple=True,
+            help="ops:read and ops:write unless named; with ops:read alone it changes nothing.",
+        ),
+    ] = None,
+    label: str = "",
+    expires_at: Moment = None,
+    json: Json = False,
+) -> None:
+    """Create a key for an operator. It is shown now and never again."""
+    from api import by_hand  # noqa: PLC0415
+
+    _tell(by_hand.create_key(None, _key(scopes, label, expires_at)), json=json)
+
+
+@ops_keys.command(name="list")
+def list_ops_keys(*, json: Json = False) -> None:
+    """List the keys of operators, with those that ended in the last 30 days."""
+    from api import by_hand  # noqa: PLC0415
+
+    _table(by_hand.list_keys(None), _KEY_COLUMNS, json=json)
+
+
+@ops_keys.command(name="rotate")
+def rotate_ops_key(
+    key_id: str,
+    *,
+    grace_seconds: Grace = None,
+    expires_at: Moment = None,
+    json: Json = False,
+) -> None:
+    """Create a key in the place of another, with its scopes; both live for the grace."""
+    from api import by_hand  # noqa: PLC0415
+
+    _tell(by_hand.rotate_key(None, key_id, _rotation(grace_seconds, expires_at)), json=json)
+
+
+@ops_keys.command(name="revoke")
+def revoke_ops_key(key_id: str, *, json: Json = False) -> None:
+    """Revoke a key: within five seconds it opens nothing anywhere."""
+    from api import by_hand  # noqa: PLC0415
+
+    _tell(by_hand.revoke_key(None, key_id), json=json)
+
+
+def _key(scopes: list[str] | None, label: str, expires_at: str | None) -> dict[str, object]:
+    given: dict[str, object] = {"label": label, "expires_at": expires_at}
+    return given | {"scopes": scopes} if scopes else given
+
+
+def _rotation(grace_seconds: int | None, expires_at: str | None) -> dict[str, object]:
+    written = {"grace_seconds": grace_seconds, "expires_at": expires_at}
+    return {name: value for name, value in written.items() if value is not None}
+
+
+def _tell_tenant(facts: dict[str, Any], *, json: bool) -> None:
+    """Print a tenant, and on stderr what its operator should know about it."""
+    _tell(facts if json else {k: v for k, v in facts.items() if k != "warnings"}, json=json)
+    for warning in facts["warnings"]:
+        sys.stderr.write(f"{warning}\n")
 
 
 def _tell(facts: dict[str, Any], *, json: bool) -> None:

@@ -42,6 +42,10 @@ from shared.tracing.spans import Tracer, open_tracer
 #: broken one is replaced.
 _CONNECTIONS = 8
 _METHOD_NOT_ALLOWED = 405
+#: The settings that it cannot be without.
+_NEEDED = ("s3_access_key", "s3_secret_key")
+#: What a process ends with that cannot start as it is set, as every command of ours does.
+WRONG_SETTINGS = 2
 #: How problems are told under the paths of other services' dialects.
 _DIALECTS = {"/openai/": openai_problem, "/replicate/": replicate_problem}
 
@@ -109,7 +113,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     A wrong or missing setting ends the process with a sentence for each.
     """
-    settings, tracer = _checked(settings)
+    settings, tracer, storage = _checked(settings)
     app = FrontDoor(
         title="Darkroom",
         version=version("darkroom-service"),
@@ -119,7 +123,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         # its own would ask of every request what the edge knows already
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
-        lifespan=_lifespan(settings, tracer),
+        lifespan=_lifespan(settings, tracer, storage),
     )
     app.router.routes.extend(ROUTES)
     app.guard(
@@ -130,26 +134,28 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _checked(settings: Settings | None) -> tuple[Settings, Tracer]:
+def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
     try:
-        checked = settings or load_settings()
-        require(checked, "s3_access_key", "s3_secret_key")
+        checked = settings or load_settings(*_NEEDED)
+        require(checked, *_NEEDED)
+        storage = Storage.from_settings(checked, concurrency=READERS)
         tracer = open_tracer(checked, "api")
     except BadSettings as error:
-        sys.exit(f"The API cannot start.\n{error}")
+        sys.stderr.write(f"The API cannot start.\n{error}\n")
+        sys.exit(WRONG_SETTINGS)
     if settings is None:  # who brings settings has set up logging too
         logs.configure(checked)
-    return checked, tracer
+    return checked, tracer, storage
 
 
 def _lifespan(
-    settings: Settings, tracer: Tracer
+    settings: Settings, tracer: Tracer, storage: Storage
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, tracer.close)
-            parts = await _open(settings, stack)
+            parts = await _open(settings, storage, stack)
             app.state.parts = parts
             loop = asyncio.get_running_loop()
             with on_stop_signal(partial(loop.call_soon_threadsafe, parts.wake.close)):
@@ -158,7 +164,7 @@ def _lifespan(
     return lifespan
 
 
-async def _open(settings: Settings, stack: AsyncExitStack) -> Parts:
+async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> Parts:
     """Open what the routes work with; Redis may be away and come later."""
     metrics.begin()
     begin_metrics()
@@ -173,7 +179,6 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Parts:
     tender = await stack.enter_async_context(Tender(committer))
     watch = await stack.enter_async_context(Watch(pool, committer))
     wake = await stack.enter_async_context(Wake(pool, block_seconds=min(1.0, timeout / 2)))
-    storage = Storage.from_settings(settings, concurrency=READERS)
     stack.callback(storage.close)
     threads = stack.enter_context(ThreadPoolExecutor(READERS, "storage"))
     return Parts(

@@ -1,5 +1,6 @@
 """What the routes work with: built once a process, handed on with the app."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -40,9 +41,14 @@ class Parts:
         """What writes jobs; raises StoreDown before the signing secret was ever read."""
         return View(self.settings.public_url, self.watch.signing_key())
 
+    @property
+    def prices(self) -> Mapping[str, float]:
+        """What one call of a model may cost, in credits, where the operator named a price."""
+        return self.settings.credits_per_image
+
     def price_of(self, model: str) -> float | None:
         """Estimate the credits of one call; None where the operator named no price."""
-        return self.settings.credits_per_image.get(model)
+        return self.prices.get(model)
 
     async def read(self, job_id: str, tenant: str) -> Standing | None:
         """Read a job of this tenant ('' for any); None where there is none."""

@@ -63,6 +63,7 @@ _TENANT: Schema = object_of(
         "created_at": or_null(TIME),
         "queued": COUNT,
         "running": COUNT,
+        "warnings": list_of(TEXT),
     }
 )
 _KEY: Schema = object_of(

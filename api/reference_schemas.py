@@ -177,7 +177,7 @@ _FORECAST = object_of(
     "What would become of a job",
 )
 
-_SPENT: dict[str, Schema] = {"calls": COUNT, "credits": NUMBER}
+_SPENT: dict[str, Schema] = {"calls": COUNT, "credits": or_null(NUMBER)}
 _USAGE = object_of(
     {
         "limits": object_of(
@@ -197,10 +197,10 @@ _USAGE = object_of(
                 "running": COUNT,
                 "queued": COUNT,
                 "requests": or_null(COUNT),
-                "credits": NUMBER,
-                "credits_promised": NUMBER,
+                "credits": or_null(NUMBER),
+                "credits_promised": or_null(NUMBER),
             },
-            "Requests of the last minute, credits of today",
+            "Requests of the last minute, credits of today; null where no price is set",
         ),
         "left": object_of(
             {

@@ -134,7 +134,7 @@ WATCHING_SCHEMAS: Mapping[str, Schema] = {
     "Me": object_of(
         {
             "key_id": TEXT,
-            "tenant": TEXT,
+            "tenant": or_null(TEXT),
             "scopes": list_of({"enum": [scope.value for scope in Scope]}),
         }
     ),

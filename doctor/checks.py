@@ -2,8 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from uuid import uuid4
 
@@ -11,10 +10,13 @@ import httpx
 import redis
 
 from api.fitness import fitness
-from shared.errors import DarkroomError, JobError, ObjectMissing, ProviderAuth
-from shared.queue import QueueName
+from doctor.finding import Finding, guarded
+from doctor.service import examine_service
+from shared.errors import JobError, ObjectMissing, ProviderAuth
+from shared.queue import QueueName, build_celery, build_scripts
 from shared.settings import Settings, misspelt
 from shared.storage import Storage
+from shared.store.client import Store
 from shared.store.connect import connect
 from shared.store.schema import SCHEMA_KEY
 from shared.store.upkeep import living_threads
@@ -25,28 +27,20 @@ _SECTIONS = ("memory", "persistence", "replication", "cluster")
 _SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found; `advice` says what to do where it is not `well`."""
-
-    check: str
-    well: bool
-    says: str
-    advice: str = ""
-
-
 def examine(settings: Settings) -> Iterator[Finding]:
     """Make every check; what is away does not stop the others."""
     yield from _names()
-    client = connect(settings, connections=1)
-    with client:
-        yield from _guarded("redis", _REDIS, lambda: _redis(client))
-        yield from _guarded("clock of redis", _REDIS, lambda: _redis_clock(client))
-        yield from _guarded("workers", _REDIS, lambda: _workers(client))
-    yield from _guarded("storage", _STORAGE, lambda: _storage(settings))
-    yield from _guarded("clock of storage", _STORAGE, lambda: _storage_clock(settings))
-    yield from _provider(settings)
-    yield from _guarded("api", _API, lambda: _api(settings))
+    with connect(settings, connections=1) as client:
+        yield from guarded("redis", _REDIS, lambda: _redis(client))
+        yield from guarded("clock of redis", _REDIS, lambda: _redis_clock(client))
+        yield from guarded("workers", _REDIS, lambda: _workers(client))
+        store = Store(client, build_scripts(settings, build_celery(settings)))
+        prices = settings.credits_per_image
+        yield from guarded("service", _REDIS, lambda: examine_service(store, prices))
+    yield from guarded("storage", _STORAGE, lambda: _storage(settings))
+    yield from guarded("clock of storage", _STORAGE, lambda: _storage_clock(settings))
+    yield from guarded("provider", _KEY, lambda: _provider(settings))
+    yield from guarded("api", _API, lambda: _api(settings))
 
 
 _REDIS = "Start it, or set DARKROOM_REDIS_URL to where it is."
@@ -56,15 +50,6 @@ _STORAGE = (
 )
 _API = "Start it, or set DARKROOM_PUBLIC_URL to where clients reach it."
 _CLOCK = "Set this machine's clock, or that of {}: signatures of another time are refused."
-
-Check = Callable[[], Iterator[Finding]]
-
-
-def _guarded(name: str, advice: str, check: Check) -> Iterator[Finding]:
-    try:
-        yield from check()
-    except (redis.RedisError, httpx.HTTPError, OSError, DarkroomError) as error:
-        yield Finding(name, well=False, says=str(error) or type(error).__name__, advice=advice)
 
 
 def _names() -> Iterator[Finding]:
@@ -174,6 +159,6 @@ def _api(settings: Settings) -> Iterator[Finding]:
     if answer.is_success:
         yield Finding("api", well=True, says=f"It is ready at {settings.public_url}.")
         return
-    detail = answer.json().get("detail") if "json" in answer.headers["content-type"] else ""
+    detail = answer.json().get("detail") if "json" in answer.headers.get("content-type", "") else ""
     says = f"{settings.public_url} answers {answer.status_code}. {detail}".rstrip()
     yield Finding("api", well=False, says=says, advice=_API)

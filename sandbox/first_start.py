@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ import cyclopts
 from sandbox.stack.keys import TenantKeys
 from sandbox.stack.plan import SANDBOX_KEY
 from sandbox.stack.tenant import open_local_tenant
-from shared.errors import DarkroomError
+from shared.errors import BadSettings, DarkroomError
 from shared.settings import Settings, load_settings
 
 #: The name of the sandbox provider in docker-compose.yml, and its address.
@@ -86,7 +87,12 @@ def run(directory: Annotated[Path, cyclopts.Parameter(name="--directory")]) -> N
     import redis  # noqa: PLC0415  0.3 s that whoever imports this module for its names need not pay
 
     try:
-        print(first_start(directory, load_settings(), open_local_tenant))  # noqa: T201  for the log
+        # compose goes on to serve others: its tenant may what any new one may
+        opened = partial(open_local_tenant, may_disable_safety=False)
+        print(first_start(directory, load_settings(), opened))  # noqa: T201  for the log
+    except BadSettings as error:
+        sys.stderr.write(f"The first start did not succeed.\n{error}\n")
+        sys.exit(2)
     except (DarkroomError, OSError, redis.RedisError) as error:
         sys.exit(f"The first start did not succeed: {error}")
 

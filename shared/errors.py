@@ -2,6 +2,7 @@
 
 DarkroomError
 ├─ BadSettings                               the start is refused
+├─ TenantExists                              the name of a new tenant is taken
 ├─ StoreError                                what Redis did to us
 │  ├─ StoreDown                              not reachable, or it did not answer in time
 │  ├─ StoreFull                              at its memory limit, or its disk is
@@ -74,6 +75,10 @@ class DarkroomError(Exception):
 
 class BadSettings(DarkroomError):
     """The environment cannot be worked with; the text has one sentence per mistake."""
+
+
+class TenantExists(DarkroomError):
+    """There is a tenant of this name; nothing was changed."""
 
 
 class StoreError(DarkroomError):

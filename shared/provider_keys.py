@@ -1,8 +1,10 @@
 """The pool of 1min.ai API keys: what each is known by, and which of them share credits."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 
+_TEAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 #: Characters of a key that operators are shown.
 _SHOWN = 4
 
@@ -27,8 +29,13 @@ NO_KEY = ProviderKey("", "", "")
 def read_key(written: str) -> ProviderKey:
     """Read `key`, or `team:key` for keys that share the credits of one team.
 
-    A key without a team has credits of its own.
+    A key without a team has credits of its own. Raises ValueError, without the key.
     """
-    team, separator, secret = written.rpartition(":")
+    team, separator, secret = (part.strip() for part in written.rpartition(":"))
+    if not secret or (separator and not _TEAM.fullmatch(team)):
+        raise ValueError(
+            "a key may have its team in front, as team:key; a team has 1 to 64 letters, digits "
+            "and . _ -, and begins with a letter or digit"
+        )
     key_id = hashlib.sha256(secret.encode()).hexdigest()[:8]
-    return ProviderKey(key_id, team if separator else key_id, secret)
+    return ProviderKey(key_id, team or key_id, secret)

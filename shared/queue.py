@@ -14,6 +14,7 @@ from urllib.parse import quote
 from celery import Celery
 from kombu import Queue
 
+from shared.setting_values import joined
 from shared.settings import Settings
 from shared.store.call import PREFIX
 from shared.store.connect import read_sentinel
@@ -84,7 +85,7 @@ def _sentinels(url: str, options: dict[str, Any]) -> str:
     if named.password:
         opens = f"{quote(named.username or '', safe='')}:{quote(named.password, safe='')}@"
     return ";".join(
-        f"sentinel://{opens}{host}:{port}/{named.database}" for host, port in named.hosts
+        f"sentinel://{opens}{joined(host, port)}/{named.database}" for host, port in named.hosts
     )
 
 

@@ -9,12 +9,20 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -23,6 +31,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from shared import setting_values
 from shared.errors import BadSettings
 from shared.models import MODELS, read_prices
 from shared.provider_keys import ProviderKey, read_key
@@ -31,16 +40,31 @@ PREFIX = "DARKROOM_"
 #: From this share of like characters on (0 to 1) a name is taken for another, misspelt.
 _ALIKE = 0.9
 
+#: The longest wait before an attempt of a delivery: a year.
+WAIT_SECONDS_MAX = 31_536_000
+
 #: What storages take for a bucket; the embedded one makes a folder of this name.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 #: A port, or the first and the last of a range.
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
+#: What S3 clients take for a region.
+_REGION = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$"
+
+#: What 1min.ai documents as the address to send requests to; the base is what stands before it.
+_ONEMIN_PATH = "/api/features"
+_OTLP_PATH = "/v1/traces"
+
+#: How long one thing may take, in seconds: what is far beyond this cannot be waited for.
+Timeout = Annotated[float, Field(gt=0, le=86_400)]
+#: How long something is kept or waited for, in whole seconds: ten years at most.
+Period = Annotated[int, Field(gt=0, le=315_360_000)]
+
 #: A setting written as words separated by commas.
 Words = Annotated[tuple[str, ...], NoDecode]
 #: A setting written as name=number, separated by commas.
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Price = Annotated[float, Field(ge=0)]
 Prices = Annotated[Mapping[str, Price], NoDecode]
 #: A setting written as numbers separated by commas.
 Numbers = Annotated[tuple[float, ...], NoDecode]
@@ -50,7 +74,7 @@ class FileSource(EnvSettingsSource):
     """Reads `DARKROOM_X_FILE` where `DARKROOM_X` itself is not set."""
 
     def __call__(self) -> dict[str, Any]:
-        """Give the content of every file named in the environment, without the last newline."""
+        """Return the content of every file named in the environment."""
         found: dict[str, Any] = {}
         for name in self.settings_cls.model_fields:
             path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")  # noqa: TID251  the one reader
@@ -59,11 +83,25 @@ class FileSource(EnvSettingsSource):
         return found
 
 
-def _content(path: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a file that cannot be read, so that it is named with all other mistakes."""
+
+    why: str
+
+
+def _content(path: str) -> str | Unreadable:
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        return Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise BadSettings(f"The file {path} cannot be read: {error.strerror}.") from error
+        return Unreadable(f"the file {path} cannot be read ({error.strerror})")
+    except UnicodeDecodeError:
+        return Unreadable(f"the file {path} is not UTF-8 text")
+
+
+def _words(written: str) -> tuple[str, ...]:
+    words = (setting_values.trimmed(word) for word in written.split(","))
+    return tuple(word for word in words if word)
 
 
 def _named_values(written: str) -> dict[str, str]:
@@ -82,14 +120,21 @@ def _port_range(word: str) -> range:
 class Settings(BaseSettings):
     """The settings; each field's description is its line in `.env.example`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # it may be a secret
+    )
 
     # Redis: everything that must not be lost
     redis_url: Annotated[
-        str, Field(description="Redis or Valkey; also sentinel://host:26379/0?master=NAME")
+        str,
+        Field(repr=False, description="Redis or Valkey; also sentinel://host:26379/0?master=NAME"),
     ] = "redis://127.0.0.1:6379/0"
     redis_timeout_seconds: Annotated[
-        float, Field(gt=0, description="How long one answer of Redis may take")
+        Timeout, Field(description="How long one answer of Redis may take")
     ] = 1.8  # who asked is told within 2 s that it is silent
     redis_replicas: Annotated[
         int, Field(ge=0, description="Replicas that must have a write before it is believed")
@@ -124,7 +169,7 @@ class Settings(BaseSettings):
         Words, Field(description="Image hosts that may be private or loopback addresses")
     ] = ()
     provider_timeout_seconds: Annotated[
-        float, Field(gt=0, description="How long one call of the provider may take, in all")
+        Timeout, Field(description="How long one call of the provider may take, in all")
     ] = 60.0
     provider_rate_per_minute: Annotated[
         float, Field(ge=0, description="Calls a minute and key, over all workers; 0 is no limit")
@@ -134,7 +179,7 @@ class Settings(BaseSettings):
         Field(description="What one call may cost: model=credits,…; an estimate, nothing is known"),
     ] = {}
     download_timeout_seconds: Annotated[
-        float, Field(gt=0, description="How long fetching one picture may take, in all")
+        Timeout, Field(description="How long fetching one picture may take, in all")
     ] = 30.0
     image_settle_seconds: Annotated[
         float,
@@ -148,16 +193,20 @@ class Settings(BaseSettings):
     ] = 40_000_000
 
     # the object storage
-    s3_endpoint: Annotated[str, Field(description="host:port of the S3-compatible storage")] = (
-        "127.0.0.1:9000"
-    )
+    s3_secure: Annotated[
+        bool, Field(description="Whether the storage speaks TLS; https:// in the endpoint says so")
+    ] = False
+    s3_endpoint: Annotated[
+        str, Field(description="host:port of the S3-compatible storage, or its http(s):// address")
+    ] = "127.0.0.1:9000"
     s3_access_key: Annotated[SecretStr, Field(description="S3 access key")] = SecretStr("")
     s3_secret_key: Annotated[SecretStr, Field(description="S3 secret key")] = SecretStr("")
     s3_bucket: Annotated[str, Field(description="The bucket; it must exist")] = "darkroom"
-    s3_region: Annotated[str, Field(min_length=1, description="The bucket's region")] = "us-east-1"
-    s3_secure: Annotated[bool, Field(description="Whether the storage speaks TLS")] = False
+    s3_region: Annotated[str, Field(pattern=_REGION, description="The bucket's region")] = (
+        "us-east-1"
+    )
     storage_timeout_seconds: Annotated[
-        float, Field(gt=0, description="How long one storage operation may take, in all")
+        Timeout, Field(description="How long one storage operation may take, in all")
     ] = 20.0
     storage_read_back: Annotated[
         bool,
@@ -180,7 +229,7 @@ class Settings(BaseSettings):
 
     # clients that speak another service's dialect
     openai_wait_seconds: Annotated[
-        float, Field(gt=0, description="How long an OpenAI client's request is held for its images")
+        Timeout, Field(description="How long an OpenAI client's request is held for its images")
     ] = 300.0
     openai_models: Annotated[
         Words,
@@ -199,17 +248,18 @@ class Settings(BaseSettings):
         int, Field(gt=0, le=50, description="Attempts that a job has before it fails")
     ] = 5
     lease_seconds: Annotated[
-        float, Field(ge=1, description="A silent worker's jobs are given to others after this")
+        float,
+        Field(ge=1, le=3600, description="A silent worker's jobs are given to others after this"),
     ] = 15.0
     on_unknown: Annotated[
         Literal["retry", "fail"],
         Field(description="When a picture may or may not have been made and billed"),
     ] = "retry"
     deadline_seconds: Annotated[
-        int, Field(gt=0, description="How long a job may take when it does not say")
+        Period, Field(description="How long a job may take when it does not say")
     ] = 86_400
     retention_seconds: Annotated[
-        int, Field(gt=0, description="How long a final job and its picture are kept")
+        Period, Field(description="How long a final job and its picture are kept")
     ] = 604_800
 
     # webhooks
@@ -217,7 +267,7 @@ class Settings(BaseSettings):
         Numbers, Field(description="Seconds to wait before each attempt of a delivery")
     ] = (0, 5, 30, 120, 600, 3_600, 10_800, 28_800, 86_400)
     webhook_timeout_seconds: Annotated[
-        float, Field(gt=0, description="How long one attempt may take, in all")
+        Timeout, Field(description="How long one attempt may take, in all")
     ] = 15.0
     webhook_allow_hosts: Annotated[
         Words, Field(description="Receivers that may be private or loopback addresses")
@@ -259,6 +309,19 @@ class Settings(BaseSettings):
         int, Field(ge=0, le=65535, description="A worker's /metrics port; 0 serves none")
     ] = 0
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _trimmed(cls, value: object) -> object:
+        """Cut what editors and terminals leave around a value."""
+        if isinstance(value, Unreadable):
+            raise ValueError(value.why)  # noqa: TRY004  pydantic reports ValueError
+        return setting_values.plain(value) if isinstance(value, str) else value
+
+    @field_validator("on_unknown", "log_format", "log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
     @field_validator(
         "onemin_image_hosts",
         "onemin_allow_private_hosts",
@@ -270,9 +333,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(word.strip() for word in value.split(",") if word.strip())
-        return value
+        return _words(value) if isinstance(value, str) else value
 
     @field_validator("credits_per_image", mode="before")
     @classmethod
@@ -282,18 +343,17 @@ class Settings(BaseSettings):
     @field_validator("webhook_schedule")
     @classmethod
     def _not_empty(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not value or min(value) < 0:
-            raise ValueError("needs at least one wait, and none below 0")
+        if not value or min(value) < 0 or max(value) > WAIT_SECONDS_MAX:
+            raise ValueError("needs at least one wait, each from 0 to 31536000 seconds")
         return value
 
     @field_validator("openai_models")
     @classmethod
     def _aliases(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for word in value:
-            name, _, model = word.partition("=")
-            if not name or model not in MODELS:
-                raise ValueError(f"needs alias=model, the model one of {', '.join(MODELS)}")
-        return value
+        named = _named_values(",".join(value))
+        if not all(name and model in MODELS for name, model in named.items()):
+            raise ValueError(f"needs alias=model, the model one of {', '.join(MODELS)}")
+        return tuple(f"{name}={model}" for name, model in named.items())
 
     @field_validator("webhook_ports")
     @classmethod
@@ -302,43 +362,86 @@ class Settings(BaseSettings):
             _port_range(word)
         return value
 
+    @field_validator("onemin_image_hosts", "onemin_allow_private_hosts", "webhook_allow_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...], about: ValidationInfo) -> tuple[str, ...]:
+        if about.field_name == "onemin_image_hosts" and not value:
+            raise ValueError("it needs at least one host: no image could be fetched")
+        return setting_values.host_list(value)
+
     @field_validator("onemin_base_url", "public_url", "otlp_endpoint")
     @classmethod
     def _address(cls, value: str, about: ValidationInfo) -> str:
         if about.field_name == "otlp_endpoint" and not value:
             return value
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        return value.rstrip("/")
+        path = {"onemin_base_url": _ONEMIN_PATH, "otlp_endpoint": _OTLP_PATH}
+        return setting_values.web_address(value, without=path.get(str(about.field_name), ""))
+
+    @field_validator("metrics_host")
+    @classmethod
+    def _metrics_host(cls, value: str) -> str:
+        return setting_values.only_host(value)
+
+    @field_validator("onemin_auth_header")
+    @classmethod
+    def _header(cls, value: str) -> str:
+        return setting_values.header_name(value)
+
+    @field_validator("onemin_api_key", "s3_access_key", "s3_secret_key")
+    @classmethod
+    def _keys(cls, value: SecretStr, about: ValidationInfo) -> SecretStr:
+        written = value.get_secret_value()
+        keys = _words(written) if about.field_name == "onemin_api_key" else (written,)
+        setting_values.check_keys(keys)
+        if about.field_name == "onemin_api_key":
+            for key in keys:
+                read_key(key)
+        return value
 
     @field_validator("otlp_headers")
     @classmethod
     def _headers(cls, value: SecretStr) -> SecretStr:
-        if not all(_named_values(value.get_secret_value()).values()):
-            raise ValueError("needs name=value, several separated by commas")
+        setting_values.header_values(_named_values(value.get_secret_value()))
         return value
 
     @field_validator("s3_bucket")
     @classmethod
     def _bucket(cls, value: str) -> str:
-        if not _BUCKET.fullmatch(value):
+        if not _BUCKET.fullmatch(value) or ".." in value:
             raise ValueError(
                 "must have 3 to 63 of A-Z a-z 0-9 . _ - and begin and end with a letter or digit"
             )
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tls_of_the_endpoint(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let the scheme of the storage's address say whether it speaks TLS."""
+        endpoint = data.get("s3_endpoint")
+        secure = None
+        if isinstance(endpoint, str):
+            secure = setting_values.tls_of(setting_values.trimmed(endpoint))
+        return data if secure is None else {"s3_secure": secure, **data}
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _endpoint(cls, value: str, about: ValidationInfo) -> str:
+        secure = setting_values.tls_of(value)
+        if secure is not None and about.data.get("s3_secure", secure) != secure:
+            told, other = ("https", "false") if secure else ("http", "true")
+            raise ValueError(f"it begins with {told}://, but {PREFIX}S3_SECURE is {other}")
+        return setting_values.storage_address(value)
+
     @field_validator("redis_url")
     @classmethod
     def _redis_address(cls, value: str) -> str:
-        if not value.startswith(("redis://", "rediss://", "sentinel://")):
-            raise ValueError("must begin with redis://, rediss:// or sentinel://")
-        return value
+        return setting_values.redis_address(value)
 
     @property
     def onemin_keys(self) -> tuple[ProviderKey, ...]:
         """The pool of provider keys."""
-        written = self.onemin_api_key.get_secret_value()
-        return tuple(read_key(key.strip()) for key in written.split(",") if key.strip())
+        keys = map(read_key, _words(self.onemin_api_key.get_secret_value()))
+        return tuple({key.id: key for key in keys}.values())
 
     @property
     def otlp_header_values(self) -> dict[str, str]:
@@ -369,16 +472,30 @@ class Settings(BaseSettings):
         return init_settings, env_settings, FileSource(settings_cls)
 
 
-def load_settings(**given: object) -> Settings:
-    """Read the settings from the environment; `given` goes before it.
+def load_settings(*needed: str, **given: object) -> Settings:
+    """Read the settings from the environment; `given` goes before it, `needed` must have a value.
 
     Raises BadSettings with one sentence per mistake.
     """
     try:
-        return Settings(**given)  # type: ignore[arg-type]  # checked by the model, at run time
+        settings = Settings(**given)  # type: ignore[arg-type]  # checked by the model, at run time
     except ValidationError as error:
         sentences = dict.fromkeys(_sentence(fault) for fault in error.errors())
-        raise BadSettings("\n".join(sentences)) from None
+        absent = [_absence(name) for name in needed if not _is_given(name, given)]
+        raise BadSettings("\n".join((*sentences, *absent))) from None
+    require(settings, *needed)
+    return settings
+
+
+def _is_given(name: str, given: Mapping[str, object]) -> bool:
+    """Tell whether a setting has a value, right or wrong."""
+    variable, environment = f"{PREFIX}{name.upper()}", inherited_environment()
+    values = (given.get(name), environment.get(variable), environment.get(f"{variable}_FILE"))
+    return any(values)
+
+
+def _absence(name: str) -> str:
+    return f"{PREFIX}{name.upper()} is missing."
 
 
 def _sentence(fault: Mapping[str, Any]) -> str:
@@ -413,7 +530,7 @@ def require(settings: Settings, *names: str) -> None:
 def missing(settings: Settings, *names: str) -> list[str]:
     """Give a sentence for each of the named settings that has no value."""
     without = [name for name in names if not _has_value(getattr(settings, name))]
-    return [f"{PREFIX}{name.upper()} is missing." for name in without]
+    return [_absence(name) for name in without]
 
 
 def _has_value(value: object) -> bool:

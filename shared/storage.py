@@ -19,7 +19,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
-from shared.errors import ObjectDamaged, ObjectMissing, StorageDown
+from shared.errors import BadSettings, ObjectDamaged, ObjectMissing, StorageDown
 from shared.net.deadline import deadline
 from shared.settings import Settings
 from shared.storage_pool import build_pool
@@ -122,7 +122,10 @@ class Storage:
 
     @classmethod
     def from_settings(cls, settings: Settings, *, concurrency: int | None = None) -> Self:
-        """Build the storage that the settings describe, for their `concurrency` or another."""
+        """Build the storage that the settings describe, for their `concurrency` or another.
+
+        Raises BadSettings for what the client refuses: it knows which hosts of AWS are S3.
+        """
         bucket = Bucket(
             endpoint=settings.s3_endpoint,
             name=settings.s3_bucket,
@@ -131,12 +134,15 @@ class Storage:
             access_key=settings.s3_access_key.get_secret_value(),
             secret_key=settings.s3_secret_key.get_secret_value(),
         )
-        return cls(
-            bucket,
-            concurrency=concurrency or settings.concurrency,
-            timeout_seconds=settings.storage_timeout_seconds,
-            read_back=settings.storage_read_back,
-        )
+        try:
+            return cls(
+                bucket,
+                concurrency=concurrency or settings.concurrency,
+                timeout_seconds=settings.storage_timeout_seconds,
+                read_back=settings.storage_read_back,
+            )
+        except ValueError as error:
+            raise BadSettings(f"DARKROOM_S3_ENDPOINT is not usable: {error}.") from None
 
     def put(self, key: str, data: bytes, *, content_type: str, sha256: str, job_id: str) -> None:
         """Write an object, over an older one: one PUT request and no other.

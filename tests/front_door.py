@@ -18,9 +18,8 @@ from shared import ids
 from shared.jobs import Image
 from shared.settings import Settings
 from shared.store import moves
-from shared.store.opening import Credentials, open_tenant
 from tests.servers import ACCESS_KEY, BUCKET, SECRET_KEY
-from tests.store import IMAGE, World
+from tests.store import IMAGE, Opened, World, open_with_ops_key
 
 PROMPT = {"input": {"prompt": "A lighthouse at dawn"}}
 
@@ -31,7 +30,7 @@ class FrontDoor:
 
     url: str
     client: httpx.Client
-    credentials: Credentials
+    credentials: Opened
     world: World
     tenant: str
 
@@ -95,7 +94,7 @@ def tenant_at(url: str, redis_url: str) -> Iterator[FrontDoor]:
     """Make a new tenant at a served front door."""
     tenant = f"tenant-{ids.job_id()[-8:]}"
     world = World(redis_url)
-    credentials = open_tenant(world.store, tenant, by="test")
+    credentials = open_with_ops_key(world.store, tenant)
     with client_of(url, credentials.api_key) as client:
         yield FrontDoor(url, client, credentials, world, tenant)
     world.close()

@@ -79,6 +79,10 @@ class Prometheus:
         expr = f"max(max_over_time(timestamp({fired})[1h:1s]))"
         return float(self._asked("/api/v1/query", query=expr)["result"][0]["value"][1])
 
+    def rules(self) -> int:
+        """Count the rules that it judges."""
+        return sum(len(group["rules"]) for group in self._asked("/api/v1/rules")["groups"])
+
     def close(self) -> None:
         self._http.close()
 
@@ -108,14 +112,21 @@ def prometheus(
         ],
     }
     (where / "prometheus.yml").write_text(yaml.safe_dump(config))
+    with running(where / "prometheus.yml", where / "data") as asked:
+        yield asked
+
+
+@contextmanager
+def running(config: Path, data: Path) -> Iterator[Prometheus]:
+    """Run one with the configuration in a file, keeping what it sees in `data`."""
     address = f"127.0.0.1:{free_port()}"
     command = [
         str(program("prometheus")),
-        f"--config.file={where / 'prometheus.yml'}",
-        f"--storage.tsdb.path={where / 'data'}",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={data}",
         f"--web.listen-address={address}",
     ]
-    with Child(command, where / "log"):
+    with Child(command, data.with_name("prometheus.log")):
         wait_for_http(f"http://{address}/-/ready", status=200)
         asked = Prometheus(f"http://{address}")
         try:

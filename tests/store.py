@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -12,10 +13,22 @@ from shared import ids
 from shared.batches import BatchSpec
 from shared.errors import ProviderDown, ProviderRejected
 from shared.jobs import Answer, Image, Job, OnUnknown, Priority, Spec, Status
+from shared.keys import OPS_SCOPES, new_key
 from shared.provider_keys import ProviderKey
 from shared.queue import build_celery, build_scripts
 from shared.settings import Settings
-from shared.store import asking, batches, deliveries, moves, reading, tenants, upkeep
+from shared.store import (
+    access,
+    asking,
+    batches,
+    deliveries,
+    moves,
+    opening,
+    reading,
+    tenants,
+    upkeep,
+)
+from shared.store.audit import Deed
 from shared.store.client import Store
 from shared.store.connect import connect
 from shared.store.replicas import Replicas
@@ -242,3 +255,22 @@ class World:
 
 def redis_of(world: World) -> "redis.Redis":
     return world.client
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a tenant's programs, and an operator, need."""
+
+    tenant: str
+    api_key: str
+    ops_key: str
+    webhook_secret: str
+
+
+def open_with_ops_key(store: Store, name: str) -> Opened:
+    """Make a tenant that may all that a tenant may, with a key of its own that opens `/ops` too."""
+    limits = {"may_disable_safety": True}
+    made = opening.open_tenant(store, name, by="test", limits=limits)
+    ops = new_key()
+    store.run(access.add_key(Deed("test", ""), name, ops, OPS_SCOPES))
+    return Opened(made.tenant, made.api_key, ops.text, made.webhook_secret)

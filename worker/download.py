@@ -100,7 +100,8 @@ class Downloader:
     def _permitted(self, url: str) -> httpx.URL:
         try:
             address = httpx.URL(url)
-            host = address.host
+            # as in DNS and in the settings, xn--; the other form is read to see that it is one
+            host = address.host and address.raw_host.decode("ascii")
         except (httpx.InvalidURL, UnicodeError) as error:  # the latter is idna's
             raise ImageInvalid("The provider's address of the picture is not one.") from error
         port = address.port or _DEFAULT_PORTS.get(address.scheme)

@@ -16,7 +16,7 @@ from celery.worker.request import Request
 from shared import logs
 from shared.errors import BadSettings, DarkroomError
 from shared.queue import QueueName, build_celery, build_scripts
-from shared.settings import Settings, load_settings, require
+from shared.settings import Settings, load_settings
 from worker.deliver import do_next_delivery
 from worker.generate import do_next_job
 from worker.life import Life, OpenRoom, build_room
@@ -86,8 +86,7 @@ def _begin(life: Life, worker: Any) -> None:  # noqa: ANN401  Celery's worker ha
             raise BadSettings("Darkroom's worker runs on threads: start it with -P threads.")
         life.begin(sorted(worker.app.amqp.queues.consume_from), worker.concurrency)
     except DarkroomError as error:
-        _say(error)
-        raise SystemExit(1) from None
+        raise _refusal(error) from None
 
 
 def _stopping(life: Life) -> type[bootsteps.StartStopStep]:
@@ -111,16 +110,15 @@ def _stopping(life: Life) -> type[bootsteps.StartStopStep]:
     return Stopping
 
 
-def _say(error: DarkroomError) -> None:
+def _refusal(error: DarkroomError) -> SystemExit:
+    """Say why the worker cannot start; the code is 2 for settings, 1 for what may come right."""
     sys.stderr.write(f"The worker cannot start.\n{error}\n")
+    return SystemExit(2 if isinstance(error, BadSettings) else 1)
 
 
 def worker_settings() -> Settings:
     """Read what a worker cannot be without; leaves with a sentence for the operator."""
     try:
-        settings = load_settings()
-        require(settings, "onemin_api_key", "s3_access_key", "s3_secret_key")
+        return load_settings("onemin_api_key", "s3_access_key", "s3_secret_key")
     except BadSettings as error:
-        _say(error)
-        raise SystemExit(1) from None
-    return settings
+        raise _refusal(error) from None

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,16 +72,24 @@ def check_job(raw: bytes, asking: Asking) -> tuple[JobBody, dict[str, Any]] | li
 
 def check_input(name: str, given: dict[str, Any], holder: Holder) -> dict[str, Any] | list[Fault]:
     """Check the input of a model; gives it with the defaults filled in, or every fault it has."""
-    faults = []
-    if given.get("disable_safety_checker") is True and not holder.may_disable_safety:
-        message = "must be false: your tenant may not switch the safety checker off"
-        faults.append(Fault("/input/disable_safety_checker", message))
+    faults = safety_faults(given, holder)
     model = MODELS[name].input
     try:
         checked = model.model_validate(given).model_dump()
     except ValidationError as error:
         return [*faults_of(error, model, "input"), *faults]
     return faults or checked
+
+
+def safety_faults(given: Mapping[str, Any], holder: Holder) -> list[Fault]:
+    """Check that a tenant may switch the safety checker off where an input does."""
+    if given.get("disable_safety_checker") is not True or holder.may_disable_safety:
+        return []
+    message = (
+        "must be false: your tenant may not switch the safety checker off, unless an operator "
+        "allows it (`may_disable_safety` of the tenant)"
+    )
+    return [Fault("/input/disable_safety_checker", message)]
 
 
 def _check_reuse(given: dict[str, Any], *, reuse: object) -> list[Fault]:

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from api.edge import TRACE
 from api.jobs import hook
-from api.jobs.ask import fingerprint, key_faults
+from api.jobs.ask import fingerprint, key_faults, safety_faults
 from api.jobs.create import accept_new, idempotency_key
 from api.jobs.read import read_job
 from api.jobs.show import job_response
@@ -20,14 +20,15 @@ from shared.logs import log
 from shared.store.asking import NewJob, NotAccepted, again, cancel, forget
 from shared.store.call import Call
 from shared.store.reading import Standing
+from shared.store.tenants import Holder
 
 _log = log(__name__)
 
 
 async def cancel_job(request: Request, job_id: str) -> Response:
     """Cancel a job: a queued one at once and for nothing, a running one by dropping its result."""
-    parts, tenant = await _caller(request, job_id)
-    return await _changed(parts, cancel(job_id, tenant=tenant), "job canceled")
+    parts, holder = await _caller(request, job_id)
+    return await _changed(parts, cancel(job_id, tenant=holder.tenant), "job canceled")
 
 
 async def retry_job(request: Request, job_id: str) -> Response:
@@ -35,10 +36,12 @@ async def retry_job(request: Request, job_id: str) -> Response:
 
     What was bought for it and not found wanting is not bought again.
     """
-    parts, tenant = await _caller(request, job_id)
+    parts, holder = await _caller(request, job_id)
     parts.watch.check_room()
+    if not holder.may_disable_safety:
+        _check_safety((await read_job(parts, job_id, holder.tenant)).job, holder)
     seconds = parts.settings.deadline_seconds
-    call = again(job_id, tenant=tenant, deadline_seconds=seconds)
+    call = again(job_id, tenant=holder.tenant, deadline_seconds=seconds)
     return await _changed(parts, call, "job sent again")
 
 
@@ -47,18 +50,19 @@ async def reproduce_job(request: Request, job_id: str) -> Response:
 
     Takes `Idempotency-Key` and `Prefer: wait=N` as a new job does.
     """
-    parts, tenant = await _caller(request, job_id)
+    parts, holder = await _caller(request, job_id)
     key = idempotency_key(request)
     if faults := key_faults(key):
         raise invalid(faults)
-    job = (await read_job(parts, job_id, tenant)).job
+    job = (await read_job(parts, job_id, holder.tenant)).job
+    _check_safety(job, holder)
     webhook = job.spec.webhook
     return await accept_new(
         request,
         parts,
         NewJob(
             id=new_id(),
-            tenant=tenant,
+            tenant=holder.tenant,
             spec=job.spec,
             priority=job.priority,
             deadline_seconds=parts.settings.deadline_seconds,
@@ -74,8 +78,8 @@ async def reproduce_job(request: Request, job_id: str) -> Response:
 
 async def delete_job(request: Request, job_id: str) -> Response:
     """Forget a final job and its image, now."""
-    parts, tenant = await _caller(request, job_id)
-    found = await parts.committer.run(forget(job_id, tenant=tenant))
+    parts, holder = await _caller(request, job_id)
+    found = await parts.committer.run(forget(job_id, tenant=holder.tenant))
     if isinstance(found, Status):
         raise _wrong_state(found)
     if not found:
@@ -84,13 +88,19 @@ async def delete_job(request: Request, job_id: str) -> Response:
     return Response(status_code=204)
 
 
-async def _caller(request: Request, job_id: str) -> tuple[Parts, str]:
-    """Give the parts and the tenant that asks; what is no id of a job is not asked about."""
+def _check_safety(job: Job, holder: Holder) -> None:
+    """Check that a job which was accepted before may still run without the safety checker."""
+    if faults := safety_faults(job.spec.input, holder):
+        raise invalid(faults)
+
+
+async def _caller(request: Request, job_id: str) -> tuple[Parts, Holder]:
+    """Give the parts and who asks; what is no id of a job is not asked about."""
     parts, holder = parts_of(request), await tenant_of(request)
     Query(request).done()
     if not is_job_id(job_id):
         raise not_found()
-    return parts, holder.tenant
+    return parts, holder
 
 
 async def _changed(

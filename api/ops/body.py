@@ -13,7 +13,7 @@ from api.query import milliseconds
 from shared.errors import ErrorCode
 from shared.ids import ALPHABET, JOB_PREFIX
 from shared.jobs import Status
-from shared.keys import TENANT_SCOPES, Scope
+from shared.keys import OPS_SCOPES, TENANT_SCOPES, Scope
 from shared.store.access import GRACE_SECONDS
 from shared.store.tenants import NAME, NAME_RULE
 
@@ -45,7 +45,7 @@ class LimitsBody(Strict):
     ] = None
     may_disable_safety: Annotated[
         bool, Field(description="Whether its jobs may switch the safety checker off")
-    ] = True
+    ] = False
 
     def given(self) -> dict[str, float | str | bool | None]:
         """Give the members that were sent."""
@@ -98,6 +98,19 @@ class KeyBody(Strict):
     @classmethod
     def _moment(cls, value: str | None) -> str | None:
         return _checked(value)
+
+
+class OpsKeyBody(KeyBody):
+    """Asks for a key of an operator, which opens nothing of a tenant's own."""
+
+    scopes: Annotated[tuple[Scope, ...], Field(description="What it opens")] = OPS_SCOPES
+
+    @field_validator("scopes")
+    @classmethod
+    def _of_operators(cls, value: tuple[Scope, ...]) -> tuple[Scope, ...]:
+        if not set(value) <= set(OPS_SCOPES):
+            raise ValueError(f"must be one of {', '.join(OPS_SCOPES)}")
+        return value
 
 
 class FilterBody(Strict):

@@ -6,6 +6,7 @@ from starlette.responses import Response
 from api.ops.tenants import answered
 from api.parts import tenant_of
 from api.query import Query
+from shared.store.access import OPERATORS
 
 
 async def get_me(request: Request) -> Response:
@@ -13,4 +14,5 @@ async def get_me(request: Request) -> Response:
     holder = await tenant_of(request)
     Query(request).done()
     scopes = sorted(scope.value for scope in holder.scopes)
-    return answered({"key_id": holder.key_id, "tenant": holder.tenant, "scopes": scopes})
+    tenant = None if holder.tenant == OPERATORS else holder.tenant
+    return answered({"key_id": holder.key_id, "tenant": tenant, "scopes": scopes})

@@ -1,5 +1,6 @@
 """Tenants, as operators make and limit them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from api.ops.body import LimitsBody, TenantBody, read_body
 from api.parts import Parts, operator_of, parts_of
 from api.problems import Fault, Problem, invalid, not_found
 from api.query import Query, cursor_of, hide, whole_number
+from shared.models import MODELS
 from shared.signing import new_webhook_secret
 from shared.store.opening import FIRST_LIMITS
 from shared.store.tenants import (
@@ -33,12 +35,13 @@ async def get_tenants(request: Request) -> Response:
     most = query.take("limit", whole_number(1, LIMIT_MAX)) or LIMIT_DEFAULT
     after = query.take("cursor", cursor_of(NAME.fullmatch))
     query.done()
-    found = await parts_of(request).committer.run(list_tenants(after=after, limit=most + 1))
+    parts = parts_of(request)
+    found = await parts.committer.run(list_tenants(after=after, limit=most + 1))
     page = found[:most]
     is_more = len(found) > most
     return answered(
         {
-            "data": [tenant_shown(tenant) for tenant in page],
+            "data": [tenant_shown(tenant, parts.prices) for tenant in page],
             "next_cursor": hide(page[-1].name) if is_more else None,
         }
     )
@@ -54,7 +57,8 @@ async def post_tenant(request: Request) -> Response:
     if await parts.committer.run(create_tenant(deed, body.name, limits, webhook_secret=secret)):
         detail = f"There is a tenant {body.name}; PATCH changes what it may."
         raise Problem("tenant_exists", detail)
-    shown = {**tenant_shown(await existing(parts, body.name)), "webhook_secret": secret}
+    made = tenant_shown(await existing(parts, body.name), parts.prices)
+    shown = {**made, "webhook_secret": secret}
     return answered(shown, 201, {"Location": f"/ops/v1/tenants/{body.name}"})
 
 
@@ -62,7 +66,8 @@ async def get_tenant(request: Request, tenant: str) -> Response:
     """Read what a tenant may, and how many of its jobs wait and run."""
     await operator_of(request)
     Query(request).done()
-    return answered(tenant_shown(await existing(parts_of(request), tenant)))
+    parts = parts_of(request)
+    return answered(tenant_shown(await existing(parts, tenant), parts.prices))
 
 
 async def patch_tenant(request: Request, tenant: str) -> Response:
@@ -74,7 +79,7 @@ async def patch_tenant(request: Request, tenant: str) -> Response:
         raise invalid([Fault("", "names nothing to change")])
     if not NAME.fullmatch(tenant) or not await parts.committer.run(limit(tenant, deed, **given)):
         raise not_found("tenant")
-    return answered(tenant_shown(await existing(parts, tenant)))
+    return answered(tenant_shown(await existing(parts, tenant), parts.prices))
 
 
 async def existing(parts: Parts, name: str) -> Tenant:
@@ -85,8 +90,8 @@ async def existing(parts: Parts, name: str) -> Tenant:
     return found[0]
 
 
-def tenant_shown(tenant: Tenant) -> dict[str, Any]:
-    """Write a tenant."""
+def tenant_shown(tenant: Tenant, prices: Mapping[str, float]) -> dict[str, Any]:
+    """Write a tenant; `prices` are the credits that a call of a model may cost."""
     return {
         "name": tenant.name,
         "weight": tenant.weight,
@@ -99,7 +104,21 @@ def tenant_shown(tenant: Tenant) -> dict[str, Any]:
         "created_at": rfc3339(tenant.created_at),
         "queued": tenant.queued,
         "running": tenant.running,
+        "warnings": budget_warnings(tenant, prices),
     }
+
+
+def budget_warnings(tenant: Tenant, prices: Mapping[str, float]) -> list[str]:
+    """Name what a tenant's budget does not count, because it has no price."""
+    unpriced = [name for name in MODELS if name not in prices]
+    if tenant.daily_credits is None or not unpriced:
+        return []
+    if not prices:
+        return ["`daily_credits` does nothing: no price is set here (DARKROOM_CREDITS_PER_IMAGE)."]
+    names = ", ".join(unpriced)
+    return [
+        f"`daily_credits` does not count {names}: DARKROOM_CREDITS_PER_IMAGE has no price for it."
+    ]
 
 
 def answered(

@@ -1,11 +1,16 @@
 """Every address of the stack, as people read it."""
 
+import shlex
+
 from sandbox.stack.plan import LOOPBACK, Plan
 from sandbox.stack.state import FILE
 
 
 def lines(plan: Plan) -> list[str]:
-    """Give one line for each address; never a key, since terminals are recorded."""
+    """Give one line for each address; never a key, since terminals are recorded.
+
+    The last is for other terminals: with it every command finds this stack.
+    """
     named = {
         "playground": f"{plan.api_url}/",
         "console": f"{plan.api_url}/ops",
@@ -18,4 +23,5 @@ def lines(plan: Plan) -> list[str]:
         "logs": str(plan.wish.data / "logs"),
         "keys": f"{plan.wish.data / FILE} (api_key, ops_key, …)",
     }
-    return [f"  {name:<12}{address}" for name, address in named.items()]
+    told = [f"  {name:<12}{address}" for name, address in named.items()]
+    return [*told, f"  export DARKROOM_STACK={shlex.quote(str(plan.wish.data / FILE))}"]

@@ -1,5 +1,5 @@
 #!lua
--- Gives a tenant a new key: with scopes of its own, or in the place of a living one, which then lives
+-- Gives a tenant, or the operators ('@operators'), a new key: with scopes of its own, or in the place of a living one, which then lives
 -- on for a while.
 -- KEYS  1 the new key  2 the tenant's keys  3 the tenant  4 the key to replace (or the new one again)
 -- ARGV  1 word  2 by  3 request  4 tenant  5 id  6 hash  7 scopes  8 label
@@ -11,7 +11,7 @@ local before = dr.answered(ARGV)
 if before then return before end
 local tenant, id, now = ARGV[4], ARGV[5], dr.now()
 local scopes, label, expires = ARGV[7], ARGV[8], tonumber(ARGV[9])
-if redis.call('HEXISTS', KEYS[3], 'webhook_secret') == 0 then return { 'missing' } end
+if not dr.has_keys(tenant) then return { 'missing' } end
 if expires and expires <= now then return { 'past' } end
 for _, known in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   if redis.call('EXISTS', dr.key_key(known)) == 0 then redis.call('ZREM', KEYS[2], known) end

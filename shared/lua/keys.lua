@@ -1,8 +1,10 @@
 #!lua flags=no-writes
--- Lists a tenant's keys, the oldest first, with those that ended lately.
+-- Lists the keys of a tenant, or of the operators ('@operators'), the oldest first, with those that
+-- ended lately.
 -- KEYS  1 the tenant's keys  2 the tenant
+-- ARGV  1 tenant
 -- Gives 'missing' | 'ok' { id, 'state', state, field, value, ... } for each
-if redis.call('HEXISTS', KEYS[2], 'webhook_secret') == 0 then return { 'missing' } end
+if not dr.has_keys(ARGV[1]) then return { 'missing' } end
 local reply, now = { 'ok' }, dr.now()
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   local key = dr.hash(dr.key_key(id))

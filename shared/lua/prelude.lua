@@ -618,6 +618,12 @@ function dr.key_state(key, now)
   return key.expires and tonumber(key.expires) <= now and 'expired' or 'living'
 end
 
+-- Whether keys may belong to this holder: a tenant that there is, or the operators.
+function dr.has_keys(holder)
+  return holder == '@operators'
+    or redis.call('HEXISTS', dr.tenant_key(holder), 'webhook_secret') == 1
+end
+
 -- What this request was answered before, where it is sent again, else nil. `args` are the script's.
 function dr.answered(args)
   local said = redis.call('GET', '{dr}:said:' .. args[1])

@@ -12,6 +12,8 @@ from shared.store.tenants import KeyState
 
 #: A key that ended is still known for so long, so that whoever has it is told what became of it.
 KEEP_MS = 30 * 86_400_000
+#: Holds the keys of operators, which belong to no tenant; no tenant can have this name.
+OPERATORS = "@operators"
 #: Keys that a tenant may have, with those that ended lately.
 MOST_KEYS = 500
 #: How long a key that was replaced lives on unless it is said otherwise.
@@ -111,9 +113,9 @@ def use_key(key_id: str) -> Call[None]:
 
 
 def list_keys(tenant: str) -> Call[tuple[KeyFacts, ...] | None]:
-    """List a tenant's keys, the oldest first; None where there is no such tenant."""
+    """List the keys of a tenant or of OPERATORS, the oldest first; None without such a tenant."""
     keys = (f"{PREFIX}keys:{tenant}", f"{PREFIX}tenant:{tenant}")
-    return Call("keys", keys, (), _listed, writes=False)
+    return Call("keys", keys, (tenant,), _listed, writes=False)
 
 
 def _listed(reply: Sequence[Any]) -> tuple[KeyFacts, ...] | None:

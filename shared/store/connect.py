@@ -15,6 +15,7 @@ import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -23,6 +24,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from shared.errors import OutcomeLost, StoreDown, StoreError, StoreFull
+from shared.setting_values import host_port
 from shared.settings import Settings
 
 SENTINEL_PORT = 26379
@@ -121,8 +123,8 @@ def _asking(settings: Settings, named: Watched) -> dict[str, Any]:
 
 
 def _host(written: str) -> tuple[str, int]:
-    name, _, port = written.partition(":")
-    return name, int(port or SENTINEL_PORT)
+    host, port = host_port(written)
+    return host, port or SENTINEL_PORT
 
 
 def is_unknown(error: Exception) -> bool:
@@ -144,6 +146,7 @@ def translate(error: Exception, *, sent: bool) -> StoreError:
 
 _SILENT = "Redis did not answer after it was asked."
 _REFUSALS: Mapping[type[Exception], str] = {
+    AuthenticationError: "Redis refuses the user or the password of DARKROOM_REDIS_URL.",
     OutOfMemoryError: "Redis is at its memory limit.",
     BusyLoadingError: "Redis is loading its data.",
     ReadOnlyError: "This Redis is a replica; the primary is not reachable.",

@@ -1,16 +1,17 @@
-"""A tenant with all it needs to begin: its name, its first keys, its webhook secret."""
+"""A tenant with all it needs to begin: its name, its first key, its webhook secret."""
 
 from dataclasses import dataclass
 
+from shared.errors import TenantExists
 from shared.keys import OPS_SCOPES, TENANT_SCOPES, new_key
 from shared.signing import new_webhook_secret
-from shared.store.access import NoKey, add_key
+from shared.store.access import OPERATORS, NoKey, add_key
 from shared.store.audit import Deed
 from shared.store.client import Store
 from shared.store.tenants import NAME, NAME_RULE, Limits, create_tenant
 
 #: What a new tenant may where nothing else is said.
-FIRST_LIMITS: Limits = {"may_disable_safety": True}
+FIRST_LIMITS: Limits = {"may_disable_safety": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +20,39 @@ class Credentials:
 
     tenant: str
     api_key: str
-    ops_key: str
     webhook_secret: str
 
 
-def open_tenant(store: Store, name: str, *, by: str) -> Credentials:
-    """Make a tenant, or take the one of this name, and give it a new key and a new ops key.
+def open_tenant(
+    store: Store, name: str, *, by: str, limits: Limits = FIRST_LIMITS, join: bool = False
+) -> Credentials:
+    """Create a tenant with a key for its own jobs; with `join` an existing one gets the key.
 
-    Raises StoreError, and ValueError for a name that cannot stand in a key or a tenant that has too
-    many keys.
+    Raises StoreError, TenantExists (nothing is changed then), and ValueError for a name that cannot
+    stand in a key or a tenant that has too many keys.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"A tenant's name {NAME_RULE}.")
     secret = new_webhook_secret()
-    known = store.run(create_tenant(Deed(by, ""), name, FIRST_LIMITS, webhook_secret=secret))
-    own, ops = new_key(), new_key()
-    for key, scopes in ((own, TENANT_SCOPES), (ops, OPS_SCOPES)):
-        match store.run(add_key(Deed(by, ""), name, key, scopes)):
-            case NoKey(detail=count):
-                raise ValueError(f"The tenant {name} has {count} keys already.")
-    return Credentials(name, own.text, ops.text, known or secret)
+    known = store.run(create_tenant(Deed(by, ""), name, limits, webhook_secret=secret))
+    if known and not join:
+        raise TenantExists(
+            f"There is a tenant {name} already; `darkroom keys create {name}` makes another key."
+        )
+    key = new_key()
+    match store.run(add_key(Deed(by, ""), name, key, TENANT_SCOPES)):
+        case NoKey(detail=count):
+            raise ValueError(f"The tenant {name} has {count} keys already.")
+    return Credentials(name, key.text, known or secret)
+
+
+def open_ops_key(store: Store, *, by: str) -> str:
+    """Create a key that reads and writes all that operators may; returns its text.
+
+    Raises StoreError, and ValueError where there are too many.
+    """
+    key = new_key()
+    match store.run(add_key(Deed(by, ""), OPERATORS, key, OPS_SCOPES)):
+        case NoKey(detail=count):
+            raise ValueError(f"There are {count} ops keys already; revoke one first.")
+    return key.text

@@ -1,6 +1,7 @@
 """Redis away, frozen, unfit or back again: the front door says so in time, and stays open."""
 
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -170,11 +171,41 @@ def test_nothing_is_accepted_near_the_memory_limit(door: FrontDoor) -> None:
     wait_until(lambda: accepted(door), "jobs to be accepted again")
 
 
-def test_a_wrong_setting_stops_the_start_with_a_sentence() -> None:
+def test_a_wrong_setting_stops_the_start_with_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         create_app(Settings(s3_access_key="", s3_secret_key=""))
-    assert "DARKROOM_S3_ACCESS_KEY is missing." in str(stopped.value)
-    assert "DARKROOM_S3_SECRET_KEY is missing." in str(stopped.value)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "The API cannot start.",
+        "DARKROOM_S3_ACCESS_KEY is missing.",
+        "DARKROOM_S3_SECRET_KEY is missing.",
+    ]
+
+
+def test_a_host_of_aws_that_is_no_storage_stops_the_start(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = Settings(s3_endpoint="ftp.amazonaws.com", s3_access_key="a", s3_secret_key="s")
+    with pytest.raises(SystemExit) as stopped:
+        create_app(settings)
+    assert stopped.value.code == 2
+    assert "DARKROOM_S3_ENDPOINT is not usable: " in capsys.readouterr().err
+
+
+def test_a_password_that_breaks_the_address_of_redis_is_not_shown() -> None:
+    command = [sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app"]
+    environment = {"DARKROOM_REDIS_URL": "redis://:Hunter2secret#1@127.0.0.1:6379/0"}
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 2
+    said = (ended.stdout + ended.stderr).splitlines()
+    assert [line.split()[0] for line in said] == [
+        *("The", "DARKROOM_REDIS_URL", "DARKROOM_S3_ACCESS_KEY", "DARKROOM_S3_SECRET_KEY")
+    ]
+    assert not any("Hunter2" in line for line in said)
 
 
 def test_a_stop_lets_those_who_wait_go(own: RedisServer, tmp_path: Path) -> None:

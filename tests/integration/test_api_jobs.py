@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import orjson
 import pytest
 import redis
 
@@ -168,11 +169,44 @@ def test_a_full_queue_is_no_fault_of_the_tenant(empty_redis_url: str) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
+#: What only a tenant may ask for that an operator allows it.
+UNSAFE = {"input": {"prompt": "p", "disable_safety_checker": True}}
+
+
 def test_a_tenant_without_the_right_cannot_switch_the_safety_checker_off(door: FrontDoor) -> None:
     door.world.client.hset(f"{{dr}}:tenant:{door.tenant}", "may_disable_safety", "0")
-    body = {"input": {"prompt": "p", "disable_safety_checker": True}}
-    answer = door.client.post("/v1/jobs", json=body)
-    assert pointers(answer) == {"/input/disable_safety_checker"}
+    answer = door.client.post("/v1/jobs", json=UNSAFE)
+    (fault,) = problem(answer, 422, "invalid_request")["errors"]
+    assert fault["pointer"] == "/input/disable_safety_checker"
+    assert "an operator allows it (`may_disable_safety`" in fault["message"]
+    place = "/input/disable_safety_checker"
+    assert pointers(door.client.post("/v1/jobs", json={**UNSAFE, "dry_run": True})) == {place}
+    batch = {"jobs": [PROMPT, UNSAFE]}
+    assert pointers(door.client.post("/v1/batches", json=batch)) == {f"/jobs/1{place}"}
+    assert pointers(door.client.post("/v1/batches", json={**UNSAFE, "variations": 2})) == {place}
+    lines = b"\n".join(map(orjson.dumps, (PROMPT, UNSAFE)))
+    headers = {"content-type": "application/x-ndjson"}
+    answer = door.client.post("/v1/batches", content=lines, headers=headers)
+    assert [one.endswith(place) for one in pointers(answer)] == [True]
+    answer = door.client.post(
+        "/replicate/v1/predictions", json={"version": DEFAULT_MODEL, **UNSAFE}
+    )
+    assert (answer.status_code, "disable_safety_checker" in answer.text) == (422, True)
+
+
+def test_what_was_accepted_without_the_safety_checker_is_run_again_only_while_that_is_allowed(
+    door: FrontDoor, operator: httpx.Client
+) -> None:
+    job = door.client.post("/v1/jobs", json=UNSAFE).json()
+    door.client.post(f"/v1/jobs/{job['id']}/cancel")
+    whose = f"/ops/v1/tenants/{door.tenant}"
+    operator.patch(whose, json={"may_disable_safety": False})
+    # what a key may is remembered for seconds; this one was never seen
+    with client_of(door.url, operator.post(f"{whose}/keys", json={}).json()["key"]) as client:
+        for action in ("retry", "reproduce"):
+            answer = client.post(f"/v1/jobs/{job['id']}/{action}")
+            assert pointers(answer) == {"/input/disable_safety_checker"}
+        assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "canceled"
 
 
 # waiting --------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from sandbox.waiting import wait_until
-from shared.keys import OPS_SCOPES, Key, Scope, new_key, parse_key
+from shared.keys import OPS_SCOPES, Key, new_key, parse_key
 from shared.store import access
-from shared.store.audit import Deed
+from shared.store.opening import open_ops_key
 from tests.conftest import InTime
 from tests.front_door import PROMPT, FrontDoor, client_of, problem, served, settings, tenant_at
 from tests.store import World
@@ -154,13 +154,19 @@ def test_who_fails_too_often_waits_and_a_key_that_works_is_not_locked_out(
         assert httpx.get(f"{url}/healthz").status_code == 200
 
 
-def test_ops_keys_of_the_first_tenant_have_both_scopes(door: FrontDoor) -> None:
-    key = parse_key(door.credentials.ops_key)
-    assert key is not None
+def test_a_key_of_an_operator_belongs_to_no_tenant(door: FrontDoor) -> None:
     with closing(World(door.world.settings.redis_url)) as world:
-        made = world.store.run(
-            access.add_key(Deed("test", ""), door.tenant, new_key(), [Scope.OPS_READ])
-        )
-        listed = world.store.run(access.list_keys(door.tenant)) or ()
-    assert isinstance(made, access.KeyFacts)
+        text = open_ops_key(world.store, by="test")
+        listed = world.store.run(access.list_keys(access.OPERATORS)) or ()
+        whose = world.store.run(access.list_keys(door.tenant)) or ()
+    key = parse_key(text)
+    assert key is not None
     assert {one.id: one.scopes for one in listed}[key.id] == OPS_SCOPES
+    assert key.id not in {one.id for one in whose}
+    with client_of(door.url, text) as operator:
+        assert operator.get("/ops/v1/me").json()["tenant"] is None
+        names = [one["name"] for one in operator.get("/ops/v1/tenants").json()["data"]]
+        assert names == [door.tenant]
+        assert operator.post("/ops/v1/tenants", json={"name": "shop"}).status_code == 201
+        problem(operator.get(f"/ops/v1/tenants/{access.OPERATORS}/keys"), 404, "not_found")
+        problem(operator.get("/v1/jobs"), 403, "forbidden")

@@ -10,7 +10,16 @@ import pytest
 
 from shared.models import DEFAULT_MODEL
 from tests.contract.test_room import everything, may
-from tests.front_door import PROMPT, FrontDoor, pointers, problem, served, settings
+from tests.front_door import (
+    PROMPT,
+    FrontDoor,
+    client_of,
+    pointers,
+    problem,
+    served,
+    settings,
+    tenant_at,
+)
 
 CLIENTS = 64
 FAR = 10**15
@@ -186,6 +195,29 @@ def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(door: Front
     (day,) = told["days"]
     assert day["tags"] == {"catalogue": {"calls": 1, "credits": 1.5}}
     assert told["credits_reset_at"] > day["date"]
+
+
+def test_usage_without_any_price_counts_no_credits(empty_redis_url: str) -> None:
+    unpriced = settings(empty_redis_url, credits_per_image="")
+    with served(unpriced) as url, tenant_at(url, empty_redis_url) as door:
+        limit(door, daily_credits=1)
+        for _ in range(2):
+            door.create(tags=["catalogue"])
+        door.succeed()
+        told = door.client.get("/v1/usage").json()
+        with client_of(url, door.credentials.ops_key) as operator:
+            tenant = operator.get(f"/ops/v1/tenants/{door.tenant}").json()
+            changed = operator.patch(
+                f"/ops/v1/tenants/{door.tenant}", json={"daily_credits": None}
+            ).json()
+    assert (told["used"]["credits"], told["used"]["credits_promised"]) == (None, None)
+    assert told["left"]["credits"] is None
+    (day,) = told["days"]
+    assert (day["calls"], day["credits"]) == (1, None)
+    assert day["tags"] == {"catalogue": {"calls": 1, "credits": None}}
+    (warning,) = tenant["warnings"]
+    assert warning.startswith("`daily_credits` does nothing: no price is set")
+    assert changed["warnings"] == []
 
 
 def test_usage_without_limits_has_nothing_left_to_tell(door: FrontDoor) -> None:

@@ -16,7 +16,7 @@ def test_a_tenant_is_made_limited_and_read(operator: httpx.Client) -> None:
     told = made.json()
     assert told.pop("webhook_secret").startswith("whsec_")
     assert told == operator.get("/ops/v1/tenants/shop").json()
-    assert (told["weight"], told["max_queued"], told["may_disable_safety"]) == (2.0, 5, True)
+    assert (told["weight"], told["max_queued"], told["may_disable_safety"]) == (2.0, 5, False)
     changed = operator.patch(
         "/ops/v1/tenants/shop", json={"max_queued": None, "requests_per_minute": 60}
     ).json()

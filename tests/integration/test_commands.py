@@ -12,10 +12,16 @@ import pytest
 
 from darkroom.cli import build
 from shared.keys import parse_key
+from shared.models import DEFAULT_MODEL, MODELS
+from shared.provider_keys import ProviderKey
 from shared.settings import inherited_environment
-from shared.store.audit import read_audit
+from shared.store import operating
+from shared.store.audit import Deed, read_audit
+from shared.store.moves import Signal
 from shared.store.opening import open_tenant
 from shared.store.tenants import authenticate
+from shared.store.upkeep import report_signal
+from tests.contract.test_room import everything
 from tests.store import World
 
 DARKROOM = Path(sys.executable).with_name("darkroom")
@@ -33,6 +39,7 @@ def test_a_tenant_is_made_with_keys_that_open(empty_redis_url: str) -> None:
 
     assert ended.returncode == 0, ended.stderr
     told = dict(line.split("  ", 1) for line in ended.stdout.splitlines())
+    assert set(told) == {"tenant", "api key", "webhook secret"}
     key = parse_key(told["api key"].strip())
     assert key is not None
     world = World(empty_redis_url)
@@ -88,6 +95,17 @@ def test_a_redis_that_is_away_is_said_in_a_sentence(
     assert wrong.startswith(sentence)
 
 
+def test_a_password_that_redis_refuses_is_named_and_not_shown(
+    program: Program, monkeypatch: pytest.MonkeyPatch, empty_redis_url: str
+) -> None:
+    url = empty_redis_url.replace("redis://", "redis://nobody:Hunter2secret@")
+    monkeypatch.setenv("DARKROOM_REDIS_URL", url)
+    code, out, wrong = program.run("tenants", "list")
+    assert (code, out) == (4, "")
+    assert "Redis refuses the user or the password of DARKROOM_REDIS_URL." in wrong
+    assert "Hunter2" not in wrong
+
+
 def test_keys_are_made_listed_replaced_and_revoked(program: Program) -> None:
     program.told("tenants", "create", "shop")
     scopes = ("--scopes", "jobs:read", "--label", "reports")
@@ -122,9 +140,7 @@ def test_what_the_program_changed_is_in_the_audit(program: Program, empty_redis_
     program.told("tenants", "set", "shop", "--weight", "2")
     with closing(World(empty_redis_url)) as world:
         entries = world.store.run(read_audit(limit=10))
-    assert [entry.action for entry in entries] == [
-        *("tenant.set", "key.create", "key.create", "tenant.create")
-    ]
+    assert [entry.action for entry in entries] == [*("tenant.set", "key.create", "tenant.create")]
     assert {entry.by for entry in entries} == {f"cli:{getpass.getuser()}"}
     assert entries[0].detail == {"weight": 2.0}
 
@@ -133,12 +149,21 @@ def test_what_the_program_changed_is_in_the_audit(program: Program, empty_redis_
     ("words", "sentence"),
     [
         ("tenants create a:b", "A tenant's name must have"),
+        ("tenants create shop", "There is a tenant shop already; `darkroom keys create shop`"),
+        ("tenants show a:b", "There is no tenant a:b."),
         ("tenants show nobody", "There is no tenant nobody."),
         ("tenants set nobody --weight 2", "There is no tenant nobody."),
         ("tenants set shop", "Name what to change, such as --weight 2."),
         ("tenants set shop --weight much", "--weight must be a number."),
         ("keys list nobody", "There is no tenant nobody."),
         ("keys create nobody", "There is no such tenant."),
+        ("keys create @operators", "There is no tenant @operators."),
+        ("keys list @operators", "There is no tenant @operators."),
+        ("keys revoke nobody 000000000000", "The tenant nobody has no key 000000000000."),
+        ("keys rotate nobody 000000000000", "There is no such tenant."),
+        ("ops-keys create --scopes jobs:read", "--scopes must be one of ops:read, ops:write"),
+        ("ops-keys rotate 000000000000", "There is no such key."),
+        ("ops-keys revoke 000000000000", "There is no ops key 000000000000."),
         ("keys create shop --scopes jobs:all", "--scopes must be one of"),
         (
             "keys create shop --expires-at 2020-01-01T00:00:00Z",
@@ -153,7 +178,180 @@ def test_what_cannot_be_is_said_in_a_sentence(
 ) -> None:
     with closing(World(empty_redis_url)) as world:
         open_tenant(world.store, "shop", by="test")
+        before = everything(world)
     code, out, wrong = program.run(*words.split())
-    # no such thing is refused; words that cannot be are a matter of usage
-    assert (code, out) == (3 if " no " in sentence else 2, "")
+    # what there is (not) is refused; words that cannot be are a matter of usage
+    assert (code, out) == (3 if sentence.startswith(("There is ", "The tenant")) else 2, "")
     assert wrong.startswith(sentence)
+    with closing(World(empty_redis_url)) as world:
+        assert everything(world) == before
+
+
+def test_ops_keys_are_made_listed_replaced_and_revoked(
+    program: Program, empty_redis_url: str
+) -> None:
+    made = program.told("ops-keys", "create", "--label", "console")
+    reader = program.told("ops-keys", "create", "--scopes", "ops:read")
+    later = program.told("ops-keys", "rotate", made["id"])
+    assert program.told("ops-keys", "revoke", later["id"]) == {"revoked": later["id"]}
+
+    states = {one["id"]: one["state"] for one in program.told("ops-keys", "list")["data"]}
+
+    assert states == {made["id"]: "living", reader["id"]: "living", later["id"]: "revoked"}
+    assert (made["scopes"], reader["scopes"]) == (["ops:read", "ops:write"], ["ops:read"])
+    assert later["label"] == "console"
+    assert program.told("tenants", "list")["data"] == []
+    with closing(World(empty_redis_url)) as world:
+        actions = [entry.action for entry in world.store.run(read_audit(limit=10))]
+    assert actions == ["key.revoke", "key.rotate", "key.create", "key.create"]
+
+
+def test_a_budget_without_a_price_is_told_to_do_nothing(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program.told("tenants", "create", "shop")
+    words = ("tenants", "set", "shop", "--daily-credits", "1")
+
+    code, out, told = program.run(*words)
+    assert (code, "daily credits" in out) == (0, True)
+    assert told == (
+        "`daily_credits` does nothing: no price is set here (DARKROOM_CREDITS_PER_IMAGE).\n"
+    )
+    assert program.told(*words)["warnings"] == [told.strip()]
+
+    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", f"{DEFAULT_MODEL}=1")
+    assert "has no price for it" in program.run(*words)[2]
+    assert program.run("tenants", "set", "shop", "--daily-credits", "none")[2] == ""
+
+
+class Doctor:
+    """`darkroom doctor` where nothing but Redis is there."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def wrong(self, *checks: str) -> list[str]:
+        """Look, and return what is said by those of these checks that are not well."""
+        code, out, wrong = self._program.run("doctor", "--json")
+        assert code == 1, wrong
+        found = [one for one in json.loads(out)["findings"] if one["check"] in checks]
+        assert {one["check"] for one in found} >= set(checks) - {"budgets"}
+        assert all(one["advice"] for one in found if not one["well"])
+        return [one["says"] for one in found if not one["well"]]
+
+
+@pytest.fixture
+def doctor(program: Program, monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    monkeypatch.setenv("DARKROOM_S3_ENDPOINT", "127.0.0.1:9")
+    monkeypatch.setenv("DARKROOM_PUBLIC_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("DARKROOM_ONEMIN_API_KEY", raising=False)
+    return Doctor(program)
+
+
+OF_THE_SERVICE = ("queue generate", "queue deliver", "gate", "webhooks", "budgets")
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_service_that_flows(doctor: Doctor) -> None:
+    assert doctor.wrong(*OF_THE_SERVICE) == []
+
+
+def test_the_doctor_sees_what_holds_jobs_and_webhooks(doctor: Doctor, empty_redis_url: str) -> None:
+    with closing(World(empty_redis_url)) as world:
+        signal = Signal.hold_team(ProviderKey("k", "red", ""), 60, needed=10, has=1)
+        world.store.run(report_signal(signal))
+        world.store.run(operating.pause(Deed("test", ""), "deliver"))
+        world.client.hset("{dr}:counts", "endpoints_failing", 2)
+        says = doctor.wrong(*OF_THE_SERVICE)
+        world.store.run(operating.pause(Deed("test", ""), "generate"))
+        paused = doctor.wrong("queue generate")
+
+    assert says[0].startswith("It is paused since ")
+    assert says[1:] == [
+        "Team red is held: provider_credits (needs 10 credits, has 1).",
+        "2 endpoints fail, 0 are off; 0 deliveries wait for them.",
+    ]
+    assert paused[0].startswith("It is paused since ")
+
+
+def test_the_doctor_sees_a_budget_without_a_price(
+    doctor: Doctor, empty_redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(World(empty_redis_url)) as world:
+        open_tenant(world.store, "shop", by="test", limits={"daily_credits": 1})
+        open_tenant(world.store, "unlimited", by="test")
+
+    (says,) = doctor.wrong("budgets")
+    assert says.startswith("Tenant shop: `daily_credits` does nothing: no price is set here")
+    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", ",".join(f"{name}=1" for name in MODELS))
+    assert doctor.wrong("budgets") == []
+
+
+def test_the_doctor_looks_at_everything_whatever_is_away(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_REDIS_URL", "redis://:w%40rd@127.0.0.1:9/0")
+    away = ("redis", "clock of redis", "workers", "service", "storage", "provider", "api")
+    assert len(doctor.wrong(*away, "clock of storage")) == 8
+
+
+def stack_at(path: Path, redis_url: str) -> Path:
+    """Write a stack.json as `darkroom up` does."""
+    s3 = dict.fromkeys(("endpoint", "bucket", "access_key", "secret_key"), "127.0.0.1")
+    content = {"api": "http://127.0.0.1:9", "api_key": "k", "redis_url": redis_url, "s3": s3}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**content, "provider_url": "http://127.0.0.1:9"}))
+    return path
+
+
+def test_commands_find_a_running_stack_as_the_client_does(
+    program: Program, empty_redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = "redis://127.0.0.1:9/0"
+    monkeypatch.delenv("DARKROOM_REDIS_URL")
+    named = stack_at(tmp_path / "a stack" / "stack.json", empty_redis_url)
+    # what is named goes before what is found
+    stack_at(tmp_path / ".darkroom" / "stack.json", here)
+    monkeypatch.setenv("DARKROOM_STACK", str(named))
+    program.told("tenants", "create", "shop")
+    assert program.told("keys", "list", "shop")["data"]
+    assert program.told("ops-keys", "list")["data"] == []
+    # without a name, what runs in this folder
+    monkeypatch.delenv("DARKROOM_STACK")
+    assert program.run("tenants", "list")[0] == 4
+    stack_at(tmp_path / ".darkroom" / "stack.json", empty_redis_url)
+    assert len(program.told("tenants", "list")["data"]) == 1
+    # and a Redis of its own goes before both
+    monkeypatch.setenv("DARKROOM_STACK", str(named))
+    monkeypatch.setenv("DARKROOM_REDIS_URL", here)
+    assert program.run("tenants", "list")[0] == 4
+
+
+@pytest.mark.parametrize("words", ["tenants list", "keys list shop", "ops-keys list", "doctor"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "No such file or directory"),
+        ("{", "it is not what `darkroom up` wrote"),
+        ("[]", "it is not what `darkroom up` wrote"),
+        ('{"redis_url": 5}', "it is not what `darkroom up` wrote"),
+    ],
+)
+def test_a_stack_that_cannot_be_read_is_named_in_a_sentence(
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: str,
+    content: str | None,
+    why: str,
+) -> None:
+    path = tmp_path / "stack.json"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.delenv("DARKROOM_REDIS_URL")
+    monkeypatch.setenv("DARKROOM_STACK", str(path))
+
+    code, out, wrong = program.run(*words.split())
+
+    assert (code, out) == (2, "")
+    assert wrong == f"{path} cannot be read ({why}). A running `darkroom up` writes one.\n"

@@ -17,7 +17,7 @@ from shared.errors import (
     ImageTooLarge,
     JobError,
 )
-from shared.net.addresses import AddressGuard, LookUp, resolve
+from shared.net.addresses import AddressGuard, Endpoint, LookUp, resolve
 from shared.net.outbound import build_client
 from tests.faults.names import look_up_at, names
 from tests.integration.loopback import OK, Script, answering, dripping, serving, silent
@@ -58,6 +58,19 @@ def sent(body: bytes, status: str = "200 OK", **headers: str) -> Script:
 def test_a_picture_comes_over_whole() -> None:
     with serving(sent(PICTURE)) as port, downloader() as pictures:
         assert pictures.fetch(f"http://127.0.0.1:{port}/a.webp?sig=1") == PICTURE
+
+
+def test_an_international_name_is_allowed_in_the_form_that_dns_has() -> None:
+    name = ("xn--bcher-kva.example",)
+
+    def here(_: str, port: int, timeout: float | None) -> tuple[Endpoint, ...]:
+        return resolve("127.0.0.1", port, timeout)
+
+    with (
+        serving(sent(PICTURE)) as port,
+        downloader(allowed=name, allow_private=name, look_up=here) as pictures,
+    ):
+        assert pictures.fetch(f"http://bücher.example:{port}/a.webp") == PICTURE
 
 
 def chunked(count: int) -> bytes:

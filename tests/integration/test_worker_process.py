@@ -369,9 +369,14 @@ def test_a_worker_tells_its_metrics_from_zero_on(here: Place) -> None:
 
 
 def refusal(
-    settings: dict[str, Any], where: Path, *, queue: str = "generate", pool: str = "threads"
+    settings: dict[str, Any],
+    where: Path,
+    *,
+    queue: str = "generate",
+    pool: str = "threads",
+    code: int = 2,
 ) -> str:
-    """Start a worker that must end by itself with code 1; gives what it said."""
+    """Start a worker that must end by itself with `code` (2 for settings); gives what it said."""
     ended = subprocess.run(
         command(queue, pool=pool),
         env=environment(settings),
@@ -381,7 +386,7 @@ def refusal(
         check=False,
     )
     said = (ended.stdout + ended.stderr).decode()
-    assert ended.returncode == 1, said
+    assert ended.returncode == code, said
     assert "Traceback" not in said
     return said
 
@@ -399,14 +404,23 @@ def test_what_is_missing_is_named_a_sentence_each(tmp_path: Path) -> None:
     ]
 
 
+_NEEDED_KEYS = ("ONEMIN_API", "S3_ACCESS", "S3_SECRET")
+
+
 def test_what_is_wrong_is_named_a_sentence_each(tmp_path: Path) -> None:
     wrong = {"redis_url": "http://127.0.0.1", "lease_seconds": "soon", "log_format": "xml"}
     said = lines(refusal(wrong, tmp_path))
     assert said[0] == "The worker cannot start."
-    assert [re.match(r"DARKROOM_(\w+) is not usable: .+\.", line) is None for line in said[1:]] == [
-        False
-    ] * 3
-    assert len(said) == 4
+    unusable = [line for line in said[1:] if re.match(r"DARKROOM_(\w+) is not usable: .+\.", line)]
+    assert len(unusable) == 3
+    # and with it what is missing
+    assert said[4:] == [f"DARKROOM_{name}_KEY is missing." for name in _NEEDED_KEYS]
+
+
+def test_a_password_that_breaks_the_address_of_redis_is_not_shown(tmp_path: Path) -> None:
+    said = refusal(with_keys("redis://:Hunter2secret#1@127.0.0.1:6379/0"), tmp_path)
+    assert "DARKROOM_REDIS_URL is not usable: in user and password all but" in said
+    assert "Hunter2" not in said
 
 
 def with_keys(redis_url: str, **changes: Any) -> dict[str, Any]:
@@ -415,7 +429,7 @@ def with_keys(redis_url: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_without_redis_it_says_so_and_leaves_the_waiting_to_its_supervisor(tmp_path: Path) -> None:
-    said = refusal(with_keys(f"redis://127.0.0.1:{free_port()}/0"), tmp_path)
+    said = refusal(with_keys(f"redis://127.0.0.1:{free_port()}/0"), tmp_path, code=1)
     assert lines(said)[-2:] == ["The worker cannot start.", "Redis is not reachable."]
 
 
@@ -424,7 +438,7 @@ def test_data_that_a_newer_version_has_changed_are_not_touched(
 ) -> None:
     with redis.Redis.from_url(empty_redis_url) as client:
         client.set(SCHEMA_KEY, SCHEMA + 1)
-        said = refusal(with_keys(empty_redis_url), tmp_path)
+        said = refusal(with_keys(empty_redis_url), tmp_path, code=1)
         client.flushall()
     assert f"The data in this Redis is of schema {SCHEMA + 1}" in said
 

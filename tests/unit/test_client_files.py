@@ -274,6 +274,29 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"x"}
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot be read as a stack.json (No such file or directory)."),
+        ("{", "cannot be read as a stack.json (it is not JSON)."),
+        ("[]", "is not a stack.json that `darkroom up` wrote."),
+        ('{"api": 5, "api_key": "k"}', "No address of a Darkroom is known."),
+    ],
+)
+def test_a_stack_that_cannot_be_read_is_named_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, why: str
+) -> None:
+    for name in ("URL", "API_KEY"):
+        monkeypatch.delenv(f"DARKROOM_{name}", raising=False)
+    path = tmp_path / "stack.json"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setenv("DARKROOM_STACK", str(path))
+    with pytest.raises(NotConfigured) as raised:
+        find_place()
+    assert why in str(raised.value)
+
+
 def test_what_is_given_goes_before_the_environment_and_that_before_a_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

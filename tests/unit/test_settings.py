@@ -3,7 +3,10 @@ from pathlib import Path
 import pytest
 
 from shared.errors import BadSettings
+from shared.models import DEFAULT_MODEL
+from shared.queue import build_celery
 from shared.settings import Settings, example, load_settings, misspelt, require
+from shared.store.connect import read_sentinel
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,6 +97,14 @@ def test_keys_of_a_team_share_its_name_and_are_shown_masked(
     assert "0123" not in repr(one)
 
 
+@pytest.mark.parametrize("written", ["red:", "a b:secret", ":secret", "ö:secret"])
+def test_a_key_with_a_team_that_is_none_is_refused_without_showing_it(written: str) -> None:
+    with pytest.raises(BadSettings, match="DARKROOM_ONEMIN_API_KEY is not usable") as raised:
+        load_settings(onemin_api_key=written)
+
+    assert written not in str(raised.value)
+
+
 def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKROOM_S3_SECRET_KEY_FILE", "/nowhere/secret")
 
@@ -112,10 +123,343 @@ def test_what_is_required_and_missing_is_named_each() -> None:
 
 
 def test_secrets_do_not_show_in_the_settings_text() -> None:
-    settings = load_settings(onemin_api_key="very-secret", s3_secret_key="also-secret")
+    settings = load_settings(
+        onemin_api_key="very-secret", s3_secret_key="also-secret", redis_url="redis://:secret@h/0"
+    )
 
+    assert "secret@" not in repr(settings)
     assert "very-secret" not in repr(settings)
     assert "also-secret" not in repr(settings)
+
+
+def refusal(name: str, value: str) -> str:
+    """Give the sentence with which a value is refused."""
+    with pytest.raises(BadSettings) as raised:
+        load_settings(**{name: value})
+    sentence = str(raised.value)
+    assert sentence.startswith(f"DARKROOM_{name.upper()} is not usable: ")
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+HOST_LISTS = ("onemin_image_hosts", "onemin_allow_private_hosts", "webhook_allow_hosts")
+
+
+@pytest.mark.parametrize("name", HOST_LISTS)
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [
+        ("https://storage.1min.ai", "write storage.1min.ai"),
+        ("http://n8n:5678/", "write n8n:5678"),
+        ("http://n8n:80/", "write n8n"),
+        ("https://user:Hunter2secret@[::1]:9/", "write [::1]:9"),
+        ("10.0.0.0/8", "ranges of addresses: `10.0.0.0/8`"),
+        ("fd00::/8", "ranges of addresses: `fd00::/8`"),
+        ("storage.1min.ai/images", "not paths"),
+        ("a.example b.example", "not a name or an IP address: `a.example b.example`"),
+        ("a.example;b.example", "not a name or an IP address"),
+        ("*", "not a name or an IP address"),
+        ("10.0.0", "not an IPv4 address"),
+        ("host:", "a number from 1 to 65535: `host:`"),
+        ("host:99999", "a number from 1 to 65535: `host:99999`"),
+        ("user:Hunter2secret@host", "one of them"),
+        ("bücher.example", "in its xn-- form"),
+        ("“storage.1min.ai”", "must be ASCII"),
+        ("[::1", "brackets"),
+        ("a..example", "not a name"),
+    ],
+)
+def test_a_list_of_hosts_takes_nothing_that_would_match_no_host(
+    name: str, word: str, advice: str
+) -> None:
+    sentence = refusal(name, f"storage.example, {word}")
+
+    assert advice in sentence
+    assert "Hunter2secret" not in sentence
+
+
+def test_every_wrong_host_of_a_list_is_named() -> None:
+    sentence = refusal("webhook_allow_hosts", "10.0.0.0/8,n8n,http://hooks:80/")
+
+    assert "10.0.0.0/8" in sentence
+    assert "write hooks" in sentence
+
+
+def test_hosts_are_kept_in_one_spelling() -> None:
+    written = " Storage.Example. ,*.cdn.example:443, .a.example,[::1]:9000,0:0:0:0:0:0:0:1,my_n8n"
+
+    assert load_settings(onemin_image_hosts=written).onemin_image_hosts == (
+        *("storage.example", ".cdn.example:443", ".a.example", "[::1]:9000", "::1", "my_n8n"),
+    )
+
+
+def test_images_need_a_host_to_come_from() -> None:
+    assert "at least one host" in refusal("onemin_image_hosts", " , ")
+
+
+def test_what_editors_leave_around_a_value_is_cut() -> None:
+    bom = "\N{ZERO WIDTH NO-BREAK SPACE}"
+    settings = load_settings(
+        onemin_api_key=f"{bom} first , {bom}second\r\n",
+        s3_access_key="access\n",
+        s3_secret_key="\tsecret ",
+        redis_url=" redis://h/0\r\n",
+        public_url=f"{bom}https://darkroom.example/\n",
+        on_unknown="fail\n",
+    )
+
+    assert [key.secret for key in settings.onemin_keys] == ["first", "second"]
+    assert settings.s3_access_key.get_secret_value() == "access"
+    assert settings.s3_secret_key.get_secret_value() == "secret"
+    assert (settings.redis_url, settings.on_unknown) == ("redis://h/0", "fail")
+    assert settings.public_url == "https://darkroom.example"
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfkey\r\n", b" key\n\n", b"key"])
+def test_blanks_line_ends_and_a_byte_order_mark_of_a_file_are_cut(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    secret = tmp_path / "key"
+    secret.write_bytes(content)
+    monkeypatch.setenv("DARKROOM_ONEMIN_API_KEY_FILE", str(secret))
+
+    assert [key.secret for key in load_settings().onemin_keys] == ["key"]
+
+
+@pytest.mark.parametrize("name", ["onemin_api_key", "s3_access_key", "s3_secret_key"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "“Hunter2secret”",
+        "Hunter2\u200bsecret",
+        "Hunter2 secret",
+        "Hunter2\nsecret",
+        "Hunter2sécret",
+    ],
+)
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(name: str, key: str) -> None:
+    sentence = refusal(name, key)
+
+    assert "which no header can carry" in sentence
+    assert "Hunter2" not in sentence
+
+
+def test_a_bad_key_of_a_pool_is_found() -> None:
+    assert "no header can carry" in refusal("onemin_api_key", "good,b\u2019ad")
+
+
+@pytest.mark.parametrize("value", ['"Hunter2secret"', "'Hunter2secret'"])
+@pytest.mark.parametrize("name", ["onemin_api_key", "redis_url", "s3_endpoint", "concurrency"])
+def test_quotation_marks_that_came_along_are_named(name: str, value: str) -> None:
+    sentence = refusal(name, value)
+
+    assert "quotation marks" in sentence
+    assert "Hunter2" not in sentence
+
+
+def test_files_that_cannot_be_read_are_named_with_all_other_mistakes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    utf16 = tmp_path / "utf16"
+    utf16.write_bytes("key".encode("utf-16"))
+    monkeypatch.setenv("DARKROOM_ONEMIN_API_KEY_FILE", str(utf16))
+    monkeypatch.setenv("DARKROOM_S3_ACCESS_KEY_FILE", str(tmp_path))
+    monkeypatch.setenv("DARKROOM_S3_SECRET_KEY_FILE", "/nowhere/secret")
+    monkeypatch.setenv("DARKROOM_CONCURRENCY", "many")
+
+    with pytest.raises(BadSettings) as raised:
+        load_settings()
+
+    sentences = str(raised.value).splitlines()
+    assert len(sentences) == 4
+    assert f"{utf16} is not UTF-8 text." in sentences[0]
+    assert "cannot be read (Is a directory)." in sentences[1]
+    assert "/nowhere/secret cannot be read (No such file" in sentences[2]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "https://api.1min.ai/api/features",
+        "https://api.1min.ai/api/features/",
+        "HTTPS://API.1min.ai/",
+        " https://api.1min.ai\n",
+    ],
+)
+def test_the_address_of_the_provider_may_be_the_documented_one(written: str) -> None:
+    assert load_settings(onemin_base_url=written).onemin_base_url == "https://api.1min.ai"
+
+
+def test_the_collector_may_be_named_by_its_whole_address() -> None:
+    settings = load_settings(otlp_endpoint="http://collector:4318/v1/traces")
+
+    assert settings.otlp_endpoint == "http://collector:4318"
+
+
+@pytest.mark.parametrize("name", ["onemin_base_url", "public_url", "otlp_endpoint"])
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("api.example", "must begin with http:// or https://"),
+        ("ftp://api.example", "must begin with http:// or https://"),
+        ("https:api.example", "must begin with http:// or https://"),
+        ("https://", "the host is missing"),
+        ("https://:8000", "the host is missing"),
+        ("https://api.example:99999", "a number from 1 to 65535"),
+        ("https://api.example:http", "a number from 1 to 65535"),
+        ("https://api.example:0", "a number from 1 to 65535"),
+        ("https://[::1", "not an IPv6 address"),
+        ("https://api.example?key=Hunter2secret", "no `?` and no `#`"),
+        ("https://api.example#", "no `?` and no `#`"),
+        ("https://user:Hunter2secret@api.example", "a user or a password"),
+        ("https://api example", "without blanks"),
+        ("https://api.\u200bexample", "visible ASCII"),
+    ],
+)
+def test_an_address_that_cannot_be_asked_is_refused(name: str, value: str, why: str) -> None:
+    sentence = refusal(name, value)
+
+    assert why in sentence
+    assert "Hunter2" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("written", "endpoint", "secure"),
+    [
+        ("127.0.0.1:9000", "127.0.0.1:9000", False),
+        ("http://127.0.0.1:9000", "127.0.0.1:9000", False),
+        ("HTTPS://S3.Example/", "s3.example", True),
+        ("[::1]:9000", "[::1]:9000", False),
+        ("s3.example/", "s3.example", False),
+    ],
+)
+def test_the_storage_may_be_named_by_a_url(
+    written: str,
+    endpoint: str,
+    secure: bool,  # noqa: FBT001  an example, not a switch
+) -> None:
+    settings = load_settings(s3_endpoint=written)
+
+    assert (settings.s3_endpoint, settings.s3_secure) == (endpoint, secure)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("host/bucket", "the bucket stands in DARKROOM_S3_BUCKET"),
+        ("https://host/bucket", "the bucket stands in DARKROOM_S3_BUCKET"),
+        ("s3://bucket", "needs host:port"),
+        ("https://key:Hunter2secret@host", "a user or a password"),
+        ("host?x=1", "needs host:port"),
+        ("host:", "a number from 1 to 65535"),
+        ("", "the host is missing"),
+        ("::1:9000", "in brackets"),
+    ],
+)
+def test_a_storage_that_cannot_be_asked_is_refused(value: str, why: str) -> None:
+    sentence = refusal("s3_endpoint", value)
+
+    assert why in sentence
+    assert "Hunter2" not in sentence
+
+
+def test_a_storage_is_not_told_two_things_about_tls() -> None:
+    with pytest.raises(BadSettings, match="it begins with https://, but DARKROOM_S3_SECURE is fal"):
+        load_settings(s3_endpoint="https://s3.example", s3_secure="false")
+    with pytest.raises(BadSettings, match="it begins with http://, but DARKROOM_S3_SECURE is true"):
+        load_settings(s3_endpoint="http://s3.example", s3_secure="true")
+    assert load_settings(s3_endpoint="https://s3.example", s3_secure="true").s3_secure
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("redis://:w@rd@h:6379/0", "redis://:w%40rd@h:6379/0"),
+        ("redis://user:100%sure;x@h/1", "redis://user:100%25sure%3Bx@h/1"),
+        ("REDISS://user:p%23w@h", "rediss://user:p%23w@h"),
+        ("redis://[::1]:6379/0/", "redis://[::1]:6379/0"),
+        ("sentinel://:w@a:1,[::1]:2,c/0?master=m", "sentinel://:w@a:1,[::1]:2,c/0?master=m"),
+        ("rediss://h?ssl_cert_reqs=none", "rediss://h?ssl_cert_reqs=none"),
+    ],
+)
+def test_the_address_of_redis_is_kept_so_that_every_library_reads_the_same(
+    written: str, kept: str
+) -> None:
+    assert load_settings(redis_url=written).redis_url == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("redis://:Hunter2secret#1@h:6379/0", "`#` is %23"),
+        ("redis://:Hunter2/secret@h:6379/0", "must be %-encoded"),
+        ("redis://:Hunter2?secret@h:6379/0", "must be %-encoded"),
+        ("redis://:Hunter2 secret@h:6379/0", "must be %-encoded"),
+        ("redis://:Hunter2“secret@h:6379/0", "must be %-encoded"),
+        ("redis://:Hunter2secret@h:99999/0", "a number from 1 to 65535"),
+        ("redis://:Hunter2secret@h:port/0", "a number from 1 to 65535"),
+        ("redis://:Hunter2secret@[::1/0", "in brackets"),
+        ("redis://::1:6379/0", "in brackets"),
+        ("redis://:Hunter2secret@h/db0", "the database behind the host must be a number"),
+        ("redis://:Hunter2secret@h?db=1", "the database is written /0"),
+        ("redis://:Hunter2secret@h?ssl_cert_reqs=none", "TLS is rediss://"),
+        ("rediss://:Hunter2secret@h?ssl_cert_reqs=no", "must be required, optional or none"),
+        ("rediss://:Hunter2secret@h?timeout=5", "the options behind `?`"),
+        ("sentinel://:Hunter2secret@a:1,,b/0", "the host is missing"),
+        ("sentinel://a/0?sentinel_password=Hunter2#secret", "must be %-encoded"),
+        ("sentinel://a/0?name=main", "are master, sentinel_password"),
+        ("unix:///run/redis.sock", "must begin with redis://, rediss:// or sentinel://"),
+        ("Hunter2secret@h:6379", "must begin with redis://, rediss:// or sentinel://"),
+        ("redis://", "the host is missing"),
+        ("", "must begin with"),
+    ],
+)
+def test_an_address_of_redis_that_cannot_be_read_is_refused_without_its_password(
+    value: str, why: str
+) -> None:
+    sentence = refusal("redis_url", value)
+
+    assert why in sentence
+    assert "Hunter2" not in sentence
+    assert "secret" not in sentence.replace("sentinel_password", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("redis_timeout_seconds", "inf"),
+        ("provider_timeout_seconds", "nan"),
+        ("webhook_timeout_seconds", "1e300"),
+        ("retention_seconds", "999999999999999999999"),
+        ("webhook_schedule", "0,inf"),
+        ("webhook_schedule", "0,1e12"),
+        ("provider_rate_per_minute", "nan"),
+        ("onemin_auth_header", "API KEY:"),
+        ("otlp_headers", "authorization"),
+        ("otlp_headers", "authorization=Bearer “x”"),
+        ("metrics_host", "http://127.0.0.1"),
+        ("metrics_host", "127.0.0.1:9100"),
+        ("s3_region", "eu/central"),
+        ("s3_bucket", "a..b"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_the_start(name: str, value: str) -> None:
+    refusal(name, value)
+
+
+def test_words_may_be_written_in_capitals() -> None:
+    settings = load_settings(log_level="INFO", log_format="Json", on_unknown="FAIL\n")
+
+    assert (settings.log_level, settings.log_format, settings.on_unknown) == (
+        *("info", "json", "fail"),
+    )
+
+
+def test_further_names_of_models_may_be_spaced() -> None:
+    alias = load_settings(openai_models=f"dall-e-3 = {DEFAULT_MODEL}").openai_aliases
+
+    assert alias == {"dall-e-3": DEFAULT_MODEL}
 
 
 def _defaults() -> dict[str, object]:
@@ -132,3 +476,14 @@ def test_a_name_that_looks_like_a_setting_is_told(monkeypatch: pytest.MonkeyPatc
         "DARKROOM_LEASE_SECOND": "DARKROOM_LEASE_SECONDS",
         "DARKROOM_ONEMIN_APIKEY_FILE": "DARKROOM_ONEMIN_API_KEY_FILE",
     }
+
+
+def test_sentinels_at_ipv6_addresses_are_the_same_to_redis_py_and_to_celery() -> None:
+    settings = load_settings(redis_url="sentinel://:w%40rd@[::1]:1,[::2]/0?master=main")
+
+    named = read_sentinel(settings.redis_url)
+    connection = build_celery(settings).connection()
+
+    assert (named.hosts, named.password) == ([("::1", 1), ("::2", 26379)], "w@rd")
+    assert (connection.hostname, connection.port, connection.password) == ("::1", 1, "w@rd")
+    assert connection.alt[1] == "sentinel://:w%40rd@[::2]:26379/0"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.stack.addresses import lines
 from sandbox.stack.plan import Kind, Part, Plan, Ports, S3Keys, Wish, servers, services
 from sandbox.stack.ports import PortTaken, choose
 from shared.settings import Settings
@@ -43,6 +44,12 @@ def test_the_real_key_is_not_sent_to_a_sandbox_that_was_asked_for() -> None:
     plan = plan_for(wish, Settings(onemin_api_key="real"), DARKROOM_ONEMIN_API_KEY="real")
     for one in services(plan):
         assert "real" not in one.environment.values()
+
+
+def test_other_terminals_are_told_how_to_find_the_stack() -> None:
+    plan = plan_for(Wish(Path("/a folder")))
+    (line,) = [line.strip() for line in lines(plan) if "DARKROOM_STACK" in line]
+    assert line == "export DARKROOM_STACK='/a folder/stack.json'"
 
 
 def test_each_worker_has_its_own_metrics_port() -> None:

@@ -130,8 +130,12 @@ def _read(path: Path) -> dict[str, Any]:
         stack = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or "it is not JSON"
-        raise NotConfigured(f"{path} cannot be read as a stack.json ({why}).") from None
-    return stack if isinstance(stack, dict) else {}
+        raise NotConfigured(
+            f"{path} cannot be read as a stack.json ({why}). A running `darkroom up` writes one."
+        ) from None
+    if not isinstance(stack, dict):
+        raise NotConfigured(f"{path} is not a stack.json that `darkroom up` wrote.")
+    return stack
 
 
 def _environment(name: str) -> _Setting | None:

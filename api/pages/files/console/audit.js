@@ -65,6 +65,7 @@ function row(entry) {
 
 function target({ action, target: to, detail: { filter } }) {
   if (filter?.id) return jobLink(filter.id, `…${filter.id.slice(-10)}`);
+  if (to === "@operators") return "Operators";
   if (TENANT_ACTIONS.test(action))
     return el("a", { href: link(`tenants/${encodeURIComponent(to)}`) }, to);
   return to === "*" ? "All tenants" : to;

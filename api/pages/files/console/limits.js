@@ -63,7 +63,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
   const safety = el("input", {
     type: "checkbox",
     role: "switch",
-    checked: tenant?.may_disable_safety ?? true,
+    checked: tenant?.may_disable_safety ?? false,
     disabled: !may,
   });
   const button = may && el("button", { class: "button main", type: "submit" }, verb);

@@ -95,7 +95,9 @@ export class Shell {
           el("code", {}, ".darkroom/stack.json"),
           " has one as ",
           el("code", {}, "ops_key"),
-          ".",
+          "; elsewhere ",
+          el("code", {}, "darkroom ops-keys create"),
+          " makes one.",
         ),
       ),
     );

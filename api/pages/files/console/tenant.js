@@ -18,6 +18,7 @@ export function tenant({ client, may, live, place }) {
   const name = place.rest[0];
   const path = `/ops/v1/tenants/${encodeURIComponent(name)}`;
   const counts = el("p", { class: "row" });
+  const warnings = el("div", {});
   const limits = el("div", {});
   const keys = el("div", {});
   const make = actionButton(may, "New key…", create, { drawing: "key", kind: "main" });
@@ -31,6 +32,7 @@ export function tenant({ client, may, live, place }) {
     ),
     el("h1", {}, name),
     counts,
+    warnings,
     el("div", { class: "columns" }, card("Keys", make, keys), card("What it may", null, limits)),
   );
   let isDrawn = false;
@@ -51,6 +53,10 @@ export function tenant({ client, may, live, place }) {
       ),
       el("a", { href: link("jobs", { tenant: name }) }, "All its jobs"),
       el("a", { href: link("deliveries", { tenant: name }) }, "What it was told"),
+    );
+    fill(
+      warnings,
+      found.warnings.map((words) => el("p", { class: "notice" }, words)),
     );
     fill(keys, keyTable(held.data));
     // a form that is being filled in is left alone

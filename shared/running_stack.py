@@ -1,0 +1,59 @@
+"""The settings of a stack that `darkroom up` runs on this machine, as its stack.json names them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shared.errors import BadSettings
+from shared.settings import PREFIX, Settings, inherited_environment, load_settings
+
+#: Where `darkroom up` writes it unless told otherwise.
+STACK = Path(".darkroom/stack.json")
+
+
+def load_operator_settings(stack: Path | None = None) -> Settings:
+    """Read the settings for a command that is run by hand.
+
+    `stack` goes before the environment. Without it the environment counts where it names a Redis,
+    else the stack of DARKROOM_STACK, else one that runs in this folder. Raises BadSettings.
+    """
+    found = stack or _stack_here()
+    return load_settings(**_settings_of(found) if found else {})
+
+
+def _stack_here() -> Path | None:
+    environment = inherited_environment()
+    if environment.keys() & {f"{PREFIX}REDIS_URL", f"{PREFIX}REDIS_URL_FILE"}:
+        return None
+    named = environment.get(f"{PREFIX}STACK", "").strip()
+    if named:
+        return Path(named)
+    return STACK if STACK.exists() else None
+
+
+def _settings_of(path: Path) -> dict[str, Any]:
+    try:
+        return _read(json.loads(path.read_bytes()))
+    except OSError as error:
+        why = error.strerror or str(error)
+    except (ValueError, KeyError, TypeError):
+        why = "it is not what `darkroom up` wrote"
+    raise BadSettings(f"{path} cannot be read ({why}). A running `darkroom up` writes one.")
+
+
+def _read(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a stack on this machine; any key opens its sandbox."""
+    s3 = known["s3"]
+    given = {
+        "redis_url": known["redis_url"],
+        "public_url": known["api"],
+        "s3_endpoint": s3["endpoint"],
+        "s3_bucket": s3["bucket"],
+        "s3_access_key": s3["access_key"],
+        "s3_secret_key": s3["secret_key"],
+        "s3_secure": False,
+    }
+    if "//127.0.0.1:" in known["provider_url"]:
+        given |= {"onemin_base_url": known["provider_url"], "onemin_api_key": "sandbox"}
+    return given

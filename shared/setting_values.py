@@ -1,0 +1,316 @@
+"""What may be written into a setting: hosts, addresses, keys. Each check returns the plain form.
+
+What is wrong is a ValueError whose text fits behind "is not usable:". The text never repeats a
+value that may hold a password or a key.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+
+#: Where files and terminals put it, a byte order mark is part of the text.
+BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
+PORT_MAX = 65_535
+
+#: A host name. Docker's names may have underscores.
+_NAME = re.compile(
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+)
+_NAME_CHARACTERS = 253
+_PORT = re.compile(r"[0-9]{1,5}")
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+#: A header's name (RFC 9110, 5.6.2).
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+_IPV6 = "an IPv6 address is written in brackets, with a port as [::1]:6379"
+
+REDIS_SCHEMES = ("redis", "rediss", "sentinel")
+#: What the address of a Redis may say about TLS: redis-py and kombu understand both.
+_TLS_OPTIONS = frozenset(
+    {
+        "ssl_ca_certs",
+        "ssl_ca_path",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "ssl_cert_reqs",
+        "ssl_check_hostname",
+    }
+)
+_SENTINEL_OPTIONS = frozenset({"master", "sentinel_password"})
+_CERT_REQS = frozenset({"none", "optional", "required"})
+_ENCODE = (
+    "in user and password all but letters, digits and - . _ ~ must be %-encoded: "
+    "`#` is %23, `/` is %2F, `?` is %3F, `@` is %40, `%` is %25, a blank is %20"
+)
+
+
+class HostPort(NamedTuple):
+    """A host as it is written, IPv6 without its brackets, and a port where one is given."""
+
+    host: str
+    port: int | None
+
+
+def trimmed(text: str) -> str:
+    """Cut blanks, line ends and byte order marks from both ends."""
+    return text.strip().strip(BOM).strip()
+
+
+def plain(text: str) -> str:
+    """Trim a value; raises ValueError where quotation marks came along, as with `--env-file`."""
+    value = trimmed(text)
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        raise ValueError("it stands in quotation marks, which would be part of it: remove them")
+    return value
+
+
+def host_port(text: str, *, bare_ipv6: bool = False) -> HostPort:
+    """Read `host`, `host:port` or `[IPv6]:port`; lower case, no last dot.
+
+    `bare_ipv6` allows an IPv6 address without brackets, which then has no port.
+    """
+    if text.count(":") > 1 and not bare_ipv6 and not text.startswith("["):
+        raise ValueError(_IPV6)
+    host, port = _split(text)
+    if port is not None and not (_PORT.fullmatch(port) and 1 <= int(port) <= PORT_MAX):
+        raise ValueError("the port must be a number from 1 to 65535")
+    return HostPort(_host(host), None if port is None else int(port))
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """Split a host from its port; the port is None where there is no colon for one."""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or ":" not in host or (rest and not rest.startswith(":")):
+            raise ValueError(_IPV6)
+        return host, rest[1:] if rest else None
+    if text.count(":") > 1:
+        return text, None
+    host, colon, port = text.partition(":")
+    return host, port if colon else None
+
+
+def _host(text: str) -> str:
+    if not text:
+        raise ValueError("the host is missing")
+    if ":" in text:
+        return _ip_address(text, _IPV6)
+    name = text.lower().removesuffix(".")
+    if not name.isascii():
+        raise ValueError("a host must be ASCII: write an international name in its xn-- form")
+    if len(name) > _NAME_CHARACTERS or not _NAME.fullmatch(name):
+        raise ValueError("the host is not a name or an IP address")
+    if name.rpartition(".")[2].isdigit():
+        return _ip_address(name, "the host is not an IPv4 address")
+    return name
+
+
+def _ip_address(text: str, otherwise: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(otherwise) from None
+
+
+def joined(host: str, port: int | None) -> str:
+    """Write a host and its port as one text; IPv6 has brackets where there is a port."""
+    if port is None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def host_list(words: Iterable[str]) -> tuple[str, ...]:
+    """Check a list of hosts: `host`, `.name` for all below a name, either with `:port`."""
+    found, faults = [], []
+    for word in words:
+        try:
+            found.append(_entry(word))
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("; ".join(dict.fromkeys(faults)))
+    return tuple(found)
+
+
+def _entry(word: str) -> str:
+    if _SCHEME.match(word):
+        raise ValueError(f"it needs hosts, not URLs: write {_host_of_url(word)}")
+    if "/" in word:
+        raise ValueError(
+            f"it needs single hosts, not paths or ranges of addresses: {_quoted(word)}"
+        )
+    below = word.startswith((".", "*."))
+    try:
+        host, port = host_port(
+            word.lstrip("*").removeprefix(".") if below else word, bare_ipv6=True
+        )
+    except ValueError as error:
+        raise ValueError(f"{error}: {_quoted(word)}") from None
+    return f".{joined(host, port)}" if below else joined(host, port)
+
+
+def _host_of_url(word: str) -> str:
+    """Name the host of a URL, with a port that is not its scheme's own."""
+    try:
+        parts = urlsplit(word)
+        host, port = host_port(parts.netloc.rpartition("@")[2])
+    except ValueError:
+        return "the host alone"
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    return joined(host, None if port == usual else port)
+
+
+def _quoted(word: str) -> str:
+    """Quote a word of a list, but nothing that may be a password."""
+    return "one of them" if "@" in word else f"`{ascii(word[:100])[1:-1]}`"
+
+
+def only_host(text: str) -> str:
+    """Check one host that stands alone."""
+    host, port = host_port(text, bare_ipv6=True)
+    if port is not None:
+        raise ValueError("it needs a host without a port")
+    return host
+
+
+def web_address(text: str, *, without: str = "") -> str:
+    """Check an http or https URL without user, query and fragment; no slash at the end.
+
+    `without` is a path that the service adds by itself, cut where a whole address was copied.
+    """
+    parts = _web_parts(text)
+    if parts.query or parts.fragment or text.endswith(("?", "#")):
+        raise ValueError("it must end before the query: no `?` and no `#`")
+    path = parts.path.rstrip("/").removesuffix(without).rstrip("/")
+    return f"{parts.scheme}://{_netloc(*host_port(parts.netloc))}{path}"
+
+
+def _netloc(host: str, port: int | None) -> str:
+    """Write host and port as they stand in a URL, where IPv6 always has brackets."""
+    return f"[{host}]" if ":" in host and port is None else joined(host, port)
+
+
+def _web_parts(text: str) -> SplitResult:
+    if not _VISIBLE.fullmatch(text):
+        raise ValueError("it must be visible ASCII without blanks")
+    parts = _split_url(text)
+    if parts.scheme not in {"http", "https"} or not _SCHEME.match(text):
+        raise ValueError("must begin with http:// or https://")
+    if "@" in parts.netloc:
+        raise ValueError("it must not have a user or a password")
+    return parts
+
+
+def _split_url(text: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError:
+        raise ValueError("the address in brackets is not an IPv6 address") from None
+
+
+def tls_of(text: str) -> bool | None:
+    """Tell whether an address asks for TLS; None where it does not say."""
+    return {"https": True, "http": False}.get(
+        text.partition("://")[0].lower() if "://" in text else ""
+    )
+
+
+def storage_address(text: str) -> str:
+    """Return host:port of an S3 server, from that or from the URL that other clients take."""
+    place = text.partition("://")[2] if tls_of(text) is not None else text
+    place = place.removesuffix("/")
+    if "@" in place:
+        raise ValueError("it must not have a user or a password: the S3 keys have settings")
+    if not place.isascii() or any(mark in place for mark in "/?#"):
+        raise ValueError("it needs host:port alone; the bucket stands in DARKROOM_S3_BUCKET")
+    return _netloc(*host_port(place))
+
+
+def header_name(text: str) -> str:
+    """Check the name of a header."""
+    if not _TOKEN.fullmatch(text):
+        raise ValueError("it needs the name of a header, such as API-KEY")
+    return text
+
+
+def header_values(pairs: Mapping[str, str]) -> None:
+    """Check headers that are sent as they stand."""
+    for name, value in pairs.items():
+        if not _TOKEN.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(
+                "needs name=value, several separated by commas, of ASCII that a header can carry"
+            )
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """Check keys that are sent in a header."""
+    if not all(_VISIBLE.fullmatch(key) for key in keys if key):
+        raise ValueError(
+            "it has a character that is not visible ASCII (a curly quote, a blank, a line end), "
+            "which no header can carry: copy it again"
+        )
+
+
+def redis_address(text: str) -> str:
+    """Check the address of a Redis; user and password come back %-encoded.
+
+    redis-py and kombu read an address each in its own way where it is not written by the rules.
+    """
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower()
+    if not separator or scheme not in REDIS_SCHEMES:
+        raise ValueError("must begin with redis://, rediss:// or sentinel://")
+    if rest and (not _VISIBLE.fullmatch(rest) or "#" in rest):
+        raise ValueError(_ENCODE)
+    place, _, query = rest.partition("?")
+    netloc, _, path = place.partition("/")
+    credentials, at, hosts = netloc.rpartition("@")
+    if "@" in path or ("@" in query and not at):
+        raise ValueError(_ENCODE)
+    written = _redis_hosts(hosts, several=scheme == "sentinel")
+    opens = f"{_encoded(credentials)}@" if at else ""
+    options = _redis_options(scheme, query)
+    return f"{scheme}://{opens}{written}{_database(path)}{options}"
+
+
+def _encoded(credentials: str) -> str:
+    """Encode user and password, so that every library reads the same in them."""
+    user, colon, password = (
+        quote(unquote(part), safe="") if part != ":" else part
+        for part in credentials.partition(":")
+    )
+    return f"{user}{colon}{password}"
+
+
+def _redis_hosts(hosts: str, *, several: bool) -> str:
+    words = hosts.split(",") if several else [hosts]
+    return ",".join(_netloc(*host_port(word)) for word in words)
+
+
+def _database(path: str) -> str:
+    number = path.strip("/")
+    if number and not (number.isascii() and number.isdigit()):
+        raise ValueError("the database behind the host must be a number, such as /0")
+    return f"/{number}" if number else ""
+
+
+def _redis_options(scheme: str, query: str) -> str:
+    allowed = {"sentinel": _SENTINEL_OPTIONS, "rediss": _TLS_OPTIONS}.get(scheme, frozenset())
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in allowed:
+            raise ValueError(_unknown_option(scheme, allowed))
+        if name == "ssl_cert_reqs" and value not in _CERT_REQS:
+            raise ValueError("ssl_cert_reqs must be required, optional or none")
+    return f"?{query}" if query else ""
+
+
+def _unknown_option(scheme: str, allowed: frozenset[str]) -> str:
+    if not allowed:
+        return (
+            f"{scheme}:// takes no options behind `?`; the database is written /0, TLS is rediss://"
+        )
+    return f"the options behind `?` that {scheme}:// takes are {', '.join(sorted(allowed))}"
