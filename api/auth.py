@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import NamedTuple
 
 from api.failures import Failures
@@ -21,6 +22,8 @@ REMEMBER_SECONDS = 3.0
 REMEMBER_KEYS = 10_000
 #: That a key was used is noted no more often than this.
 NOTE_SECONDS = 60.0
+#: The scheme of `Authorization` that a key is sent by, in small letters.
+BEARER = frozenset({"bearer"})
 _NOBODY = hashlib.sha256(b"").hexdigest()
 
 
@@ -41,7 +44,13 @@ class Keyring:
         self._proven: OrderedDict[Key, float] = OrderedDict()
         self._notes: set[asyncio.Task[None]] = set()
 
-    async def holder(self, authorization: str | None, scope: Scope, address: str) -> Holder:
+    async def holder(
+        self,
+        authorization: str | None,
+        scope: Scope,
+        address: str,
+        schemes: Collection[str] = BEARER,
+    ) -> Holder:
         """Give the holder of a key that has this scope; raises a Problem for every other.
 
         Whoever fails too often from one address is not looked up any more for a while; a key that
@@ -49,7 +58,7 @@ class Keyring:
         """
         if not authorization:
             raise _unauthenticated()
-        key = _bearer(authorization)
+        key = _key(authorization, schemes)
         if key not in self._proven:
             self._failures.check(address)
         holder = await self._matching(key)
@@ -120,9 +129,9 @@ class Keyring:
             return  # the next use, a minute on, is noted again
 
 
-def _bearer(authorization: str) -> Key | None:
+def _key(authorization: str, schemes: Collection[str]) -> Key | None:
     scheme, _, text = authorization.partition(" ")
-    return parse_key(text.strip()) if scheme.lower() == "bearer" else None
+    return parse_key(text.strip()) if scheme.lower() in schemes else None
 
 
 def _unauthenticated(why: str = "") -> Problem:

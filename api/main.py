@@ -17,6 +17,7 @@ from api import reference, reference_ops
 from api.auth import Keyring
 from api.dialects.openai.errors import answer as openai_problem
 from api.dialects.replicate.errors import answer as replicate_problem
+from api.dialects.routes import explained
 from api.edge import Edge
 from api.failures import Failures
 from api.parts import Parts
@@ -94,7 +95,7 @@ class FrontDoor(FastAPI):
             problem = problem_of(error)
             if problem.kind.status == _METHOD_NOT_ALLOWED:
                 problem.headers = {"Allow": allowed(self.routes, scope)}
-            raise problem from error
+            raise explained(problem, scope["path"]) from error
 
     def openapi(self) -> dict[str, Any]:
         """Give the OpenAPI document, made once."""

@@ -70,6 +70,7 @@ async def _holder_of(request: Request) -> Holder:
         request.headers.get("authorization"),
         request.scope["route"].scope,
         request.client.host if request.client else "",
+        request.scope["route"].schemes,
     )
     span_of(request).note(tenant=holder.tenant)
     bind_contextvars(tenant=holder.tenant)

@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -16,7 +16,14 @@ T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 Reader = Callable[[str], T]
 
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+ -]\d\d:\d\d)")
+#: A time of RFC 3339: its date and time to the minute, its seconds, and its offset.
+_MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2})"
+    r"(?::([0-9]{2})(?:\.([0-9]{1,30}))?)?([Zz]|[+ -][0-9]{2}:[0-9]{2})"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LEAP_SECOND = "60"
+_MILLISECOND = timedelta(milliseconds=1)
 TEXT_CHARACTERS = 200
 
 
@@ -90,15 +97,27 @@ def text(written: str) -> str:
 
 
 def milliseconds(written: str) -> int:
-    """Read an RFC 3339 time as milliseconds since 1970. A `+` that became a space is taken."""
-    example = "must be a time such as 2026-01-31T12:00:00Z"
-    if not _MOMENT.fullmatch(written):
-        raise ValueError(example)
+    """Read an RFC 3339 time as milliseconds since 1970; finer digits are cut.
+
+    A `+` that became a space is taken, and so is a leap second, as the second before it.
+    """
+    found = _MOMENT.fullmatch(written)
     try:
-        moment = datetime.fromisoformat(written.replace(" ", "+"))
-    except ValueError:
-        raise ValueError(example) from None
-    return int(moment.timestamp() * 1000)
+        if found:
+            return _milliseconds(*found.groups())
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+
+
+def _milliseconds(minute: str, seconds: str | None, fraction: str | None, offset: str) -> int:
+    is_leap = seconds == _LEAP_SECOND
+    seconds = "59" if is_leap else seconds or "00"
+    zone = offset.upper().replace(" ", "+")
+    moment = datetime.fromisoformat(f"{minute.replace('t', 'T')}:{seconds}{zone}")
+    if is_leap and moment.astimezone(UTC).strftime("%H:%M") != "23:59":
+        raise ValueError
+    return (moment - _EPOCH) // _MILLISECOND + int(f"{fraction or '':0<3.3}")
 
 
 def hide(place: str) -> str:

@@ -7,8 +7,8 @@ import pytest
 
 from api.dialects.openai.ask import asked_for
 from api.dialects.openai.errors import answer as openai_problem
-from api.dialects.openai.size import Shape, shape_of
 from api.dialects.replicate.ask import new_prediction
+from api.dialects.size import Shape, shape_of
 from api.jobs.ask import Asking
 from api.problems import KINDS, Problem
 from shared.errors import BadSettings, ErrorCode
