@@ -15,9 +15,11 @@ from shared.batches import JOBS_MAX
 
 _BLANK = b" \t\r\n"
 _JOBS = "jobs"
-#: What matters outside of a string, and inside of one.
-_OUTSIDE = re.compile(rb'["{}\[\],:]')
-_INSIDE = re.compile(rb'["\\]')
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+#: What is passed over at once: up to the marks that matter at a depth, or to the end of a string.
+_TOP = re.compile(rb'(?:[^"{}\[\],:]++|' + _STRING + rb")*+", re.DOTALL)
+_DEEP = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+", re.DOTALL)
+_IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _GOES_ON = "it goes on after its end"
 _CLOSED_WRONGLY = "a list or an object is closed by the wrong bracket"
 
@@ -37,8 +39,8 @@ class Document:
         self._depth = 0
         self._is_in_jobs = False
         self._is_in_string = False
-        #: how many bytes of the next part a backslash escapes: 1 or none
-        self._escaped = 0
+        #: whether the last part ended in a backslash
+        self._is_escaped = False
         self._is_begun = self._is_over = False
 
     @property
@@ -48,20 +50,28 @@ class Document:
 
     def feed(self, part: bytes) -> None:
         """Read on; raises Unreadable."""
-        begin, at = 0, self._escaped
-        while found := (_INSIDE if self._is_in_string else _OUTSIDE).search(part, at):
-            mark, at = found[0], found.end()
+        begin, at = 0, self._end_of_string(part, 0) if self._is_in_string else 0
+        while at < len(part):
+            at = _past(_TOP if self._depth <= self._cut_depth else _DEEP, part, at) + 1
+            mark = part[at - 1 : at]
             if mark == b'"':
-                self._is_in_string = not self._is_in_string
-            elif mark == b"\\":
-                at += 1
-            elif self._divides(mark):
-                self._text += part[begin : found.start()]
+                at = self._end_of_string(part, at)
+            elif mark and self._divides(mark):
+                self._text += part[begin : at - 1]
                 begin = at
                 self._take(mark)
-        self._escaped = max(at - len(part), 0)
         self._text += part[begin:]
         check_length(self._text, self._most_bytes, *self._place)
+
+    def _end_of_string(self, part: bytes, at: int) -> int:
+        """Return where the string ends that `at` is in, or the end of the part."""
+        if not part:
+            return 0
+        at = _past(_IN_STRING, part, at + self._is_escaped)
+        rest = part[at : at + 1]
+        self._is_in_string = rest != b'"'
+        self._is_escaped = rest == b"\\"
+        return len(part) if self._is_in_string else at + 1
 
     def close(self) -> None:
         """Find the end; raises Unreadable where there is none."""
@@ -74,7 +84,7 @@ class Document:
         """Follow the nesting; return whether the mark stands at the depth that is cut at."""
         if mark in b"}]":
             self._depth -= 1
-        divides = self._depth <= (2 if self._is_in_jobs else 1)
+        divides = self._depth <= self._cut_depth
         if mark in b"{[":
             self._depth += 1
         return divides
@@ -167,6 +177,11 @@ class Document:
         self._text.clear()
 
     @property
+    def _cut_depth(self) -> int:
+        """The depth at which values are cut out."""
+        return 2 if self._is_in_jobs else 1
+
+    @property
     def _is_blank(self) -> bool:
         return not self._text.strip(_BLANK)
 
@@ -180,6 +195,11 @@ class Document:
     def _no_object(self) -> Unreadable:
         fault = encoding_fault(self._text)
         return Unreadable(fault or Fault("", "must be an object"))
+
+
+def _past(pattern: re.Pattern[bytes], part: bytes, at: int) -> int:
+    found = pattern.match(part, at)
+    return found.end() if found else at
 
 
 def _broken(reason: str) -> Unreadable:

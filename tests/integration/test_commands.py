@@ -140,6 +140,7 @@ def test_what_the_program_changed_is_in_the_audit(program: Program, empty_redis_
         ("keys list nobody", "There is no tenant nobody."),
         ("keys create nobody", "There is no such tenant."),
         ("keys create shop --scopes jobs:all", "--scopes must be one of"),
+        ("keys create shop --label \udcff", "--label is not valid Unicode"),
         (
             "keys create shop --expires-at 2020-01-01T00:00:00Z",
             "--expires-at must be in the future.",
