@@ -161,8 +161,12 @@ def test_bodies_are_read_however_programs_write_them(door: FrontDoor) -> None:
 
 
 def test_a_host_of_another_script_is_one_endpoint_in_every_spelling(door: FrontDoor) -> None:
-    urls = ("https://b\u00fccher.example/x", "https://B\u00dcCHER.example/x?y=1")
-    urls += ("https://xn--bcher-kva.example/x", "https://b\uff55\u0308cher.example/x")
+    urls = [
+        "https://b\u00fccher.example/x",
+        "https://B\u00dcCHER.example/x?y=1",
+        "https://xn--bcher-kva.example/x",
+        "https://b\uff55\u0308cher.example/x",
+    ]
     found = [door.client.post("/v1/webhooks/endpoints", json={"url": url}).json() for url in urls]
     assert len({one["id"] for one in found}) == 1
     assert found[0]["url"] == "https://xn--bcher-kva.example/x"
