@@ -15,6 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from api import reference, reference_ops
 from api.auth import Keyring
+from api.bodies import BodyLimits
+from api.cors import Cors
 from api.dialects.openai.errors import answer as openai_problem
 from api.dialects.replicate.errors import answer as replicate_problem
 from api.edge import Edge
@@ -49,14 +51,24 @@ _DIALECTS = {"/openai/": openai_problem, "/replicate/": replicate_problem}
 class FrontDoor(FastAPI):
     """The app. Every request passes the edge, and goes the shortest way to its route."""
 
-    def guard(self, *, max_body_bytes: int, max_batch_bytes: int, tracer: Tracer) -> None:
+    def guard(self, settings: Settings, tracer: Tracer) -> None:
         """Put the edge around everything."""
+        self._prefix = settings.public_prefix
+        #: what begins a path whose prefix no proxy took away; nothing where a route begins so too
+        own = (route.path.startswith(f"{self._prefix}/") for route in ROUTES)
+        self._unstripped = "" if any(own) else f"{self._prefix}/"
         self._edge = Edge(
             self._dispatch,
-            max_body_bytes=max_body_bytes,
-            larger={BATCHES: max_batch_bytes},
+            bodies=BodyLimits(
+                settings.max_body_bytes,
+                larger={BATCHES: settings.max_batch_bytes},
+                held=settings.max_held_bytes,
+                held_of_tenant=settings.max_tenant_held_bytes,
+            ),
             dialects=_DIALECTS,
             tracer=tracer,
+            cors=Cors(settings.cors_origins),
+            prefix=self._prefix,
         )
         self._short = {
             (method, route.path): route
@@ -69,9 +81,18 @@ class FrontDoor(FastAPI):
         """Serve whatever comes."""
         if scope["type"] == "http":
             scope["app"] = self
+            self._strip(scope)
             await self._edge(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    def _strip(self, scope: Scope) -> None:
+        """Take away what stands in front of the path: uvicorn's `--root-path`, or our prefix."""
+        if scope.get("root_path"):
+            scope["path"] = scope["path"].removeprefix(scope["root_path"])
+            scope["root_path"] = ""
+        if self._unstripped and scope["path"].startswith(self._unstripped):
+            scope["path"] = scope["path"][len(self._prefix) :]
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Go straight to a route whose path has no parts to be read, else let the router find it.
@@ -100,6 +121,7 @@ class FrontDoor(FastAPI):
         """Give the OpenAPI document, made once."""
         if self.openapi_schema is None:
             whole = reference.complete(super().openapi())
+            whole["servers"] = [{"url": self._prefix or "/"}]
             self.openapi_schema = reference_ops.complete_ops(whole)
         return self.openapi_schema
 
@@ -122,11 +144,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan(settings, tracer),
     )
     app.router.routes.extend(ROUTES)
-    app.guard(
-        max_body_bytes=settings.max_body_bytes,
-        max_batch_bytes=settings.max_batch_bytes,
-        tracer=tracer,
-    )
+    app.guard(settings, tracer)
     return app
 
 

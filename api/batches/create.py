@@ -67,7 +67,7 @@ async def _read(
     try:
         await reader(request, intake)
     except Unreadable as error:
-        intake.cut(error.fault)
+        intake.refuse([error.fault])
 
 
 async def _lines(request: Request, intake: Intake) -> None:
