@@ -267,7 +267,7 @@ class LingeringTransport:
         """Wrap `transport`; `begin_to_linger` tells whether `close` has to wait."""
         self._transport = transport
         self._begin_to_linger = begin_to_linger
-        self.write = transport.write
+        self.write: Callable[[bytes], object] = transport.write
         self.lingers = False
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the transport has
@@ -282,8 +282,13 @@ class LingeringTransport:
         """Send no more; where the client still sends, read on for a while."""
         if not self.is_closing() and self._begin_to_linger():
             self.lingers = True
+            self.write = _drop  # an answer that was under way meanwhile
         else:
             self._transport.close()
+
+
+def _drop(_: bytes) -> None:
+    """Send nothing."""
 
 
 def _until_close(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:

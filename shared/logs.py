@@ -17,10 +17,10 @@ from shared.settings import Settings
 
 _QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]+", re.IGNORECASE)
 _SECRETS = re.compile(
-    r"\b(dk_[0-9a-z]{4})[0-9a-z]*_[0-9a-z]+|(whsec_)[A-Za-z0-9+/=]+|(://)[^/\s]+@"
+    r"\b(dk_[0-9a-z]{4})[0-9a-z]*_[0-9a-z]+|(whsec_|signature=)[A-Za-z0-9+/=_-]+|(://)[^/\s]+@"
 )
 #: One of these is in every text that either of them finds something in.
-_MARKS = ("://", "dk_", "whsec_")
+_MARKS = ("://", "dk_", "whsec_", "signature=")
 #: Libraries that say too much at the level of the rest; httpx logs each address with its query.
 _QUIET = (
     "httpx",
@@ -35,9 +35,21 @@ _QUIET = (
     "celery.redirected",
 )
 
+_ACCESS = "uvicorn.access"
 #: They say the same each second: while Redis is full, with a trace (our own lines say it too), and
 #: while the collector of traces is away.
 _REPEATS = ("kombu.transport.redis", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
+
+
+class WithoutQuery(logging.Filter):
+    """Takes the query out of uvicorn's line for each request: that of an image opens it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the line, and let it pass."""
+        if isinstance(record.args, tuple):
+            cut = (one.partition("?")[0] if isinstance(one, str) else one for one in record.args)
+            record.args = tuple(cut)
+        return True
 
 
 class Once(logging.Filter):
@@ -119,10 +131,11 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
-    for name in ("uvicorn", "uvicorn.access"):
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", _ACCESS):
         # it has given these a form of its own before it loads the app
         own = logging.getLogger(name)
         own.handlers, own.propagate = [], True
+    logging.getLogger(_ACCESS).filters = [WithoutQuery()]
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in _REPEATS:

@@ -100,10 +100,14 @@ def _options_line(intake: Intake, number: int, line: bytes) -> bool:
 
 async def _document(request: Request, intake: Intake) -> None:
     """Take the entries of `jobs`, or the variations, once all of the body is there."""
-    document = Document()
-    async for part in request.stream():
-        document.feed(part)
-    document.close()
+    with Document(most_bytes=intake.asking.settings.max_body_bytes) as document:
+        async for part in request.stream():
+            document.feed(part)
+        document.close()
+        await _members(document, intake)
+
+
+async def _members(document: Document, intake: Intake) -> None:
     members = to_json(document.members)
     if document.jobs is None and document.members.keys() & {"input", "variations"}:
         await _variations(members, document.members, intake)

@@ -1,15 +1,19 @@
-"""Takes bodies apart as they come: NDJSON by line, JSON by the entries of `jobs`. No I/O here."""
+"""Takes bodies apart as they come: NDJSON by line, JSON by the entries of `jobs`."""
 
+import tempfile
 from collections.abc import Iterator
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import ijson
 from ijson.common import ObjectBuilder
 from pydantic_core import to_json
 
-from api.problems import Fault
+from api.problems import Fault, pointer
 from shared.batches import JOBS_MAX
 
+#: Up to this size the jobs of a document wait for its end in memory.
+SPOOL_MEMORY_BYTES = 256 * 1024
 _ENDS = frozenset({"end_map", "end_array"})
 _STARTS = frozenset({"start_map", "start_array"})
 
@@ -55,17 +59,63 @@ class Lines:
             raise Unreadable(Fault(f"/line/{number}", message))
 
 
-class Document:
-    """Reads one JSON object: each entry of `jobs` as JSON again, its other members as values."""
+class Spool:
+    """Keeps lines in a file from some size on, so that many large bodies do not fill the memory."""
 
     def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(SPOOL_MEMORY_BYTES)  # noqa: SIM115  closed by close
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the lines in the order in which they came."""
+        self._file.seek(0)
+        return (line.rstrip(b"\n") for line in self._file)
+
+    def append(self, line: bytes) -> None:
+        """Add a line, in which there is no line break."""
+        self._file.write(line + b"\n")
+        self._count += 1
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+class Document:
+    """Reads one JSON object: each entry of `jobs` as JSON again, its other members as values.
+
+    What holds for all jobs may stand behind them, so that they wait for the end of the body.
+    """
+
+    def __init__(self, *, most_bytes: int) -> None:
+        """Refuse an entry or a member of more than `most_bytes`: it has to be kept whole."""
+        self._most_bytes = most_bytes
+        self._open_bytes = 0
+        self._read = 0
         self.members: dict[str, Any] = {}
-        self.jobs: list[bytes] | None = None
+        self.jobs: Spool | None = None
         self._events = ijson.sendable_list()
         self._parser = ijson.basic_parse_coro(self._events, use_float=True)
         self._depth = 0
         self._key = ""
         self._value = ObjectBuilder()
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of the jobs."""
+        if self.jobs is not None:
+            self.jobs.close()
 
     def feed(self, part: bytes) -> None:
         """Read on; raises Unreadable."""
@@ -75,7 +125,15 @@ class Document:
             self._parser.send(part)
         except ijson.JSONError as error:
             raise _no_json(error) from None
+        read = self._read
         self._take_all()
+        self._open_bytes = len(part) + (self._open_bytes if read == self._read else 0)
+        if self._open_bytes > self._most_bytes + len(part):
+            raise Unreadable(self._too_large())
+
+    def _too_large(self) -> Fault:
+        place = ("jobs", len(self.jobs or ())) if self._key == "jobs" else (self._key,)
+        return Fault(pointer(*place), f"has more than {self._most_bytes:,} bytes")
 
     def close(self) -> None:
         """Find the end; raises Unreadable where there is none."""
@@ -106,6 +164,7 @@ class Document:
             self._value.event(event, value)
             if self._depth == 1 and event not in _STARTS:
                 self.members[self._key] = self._value.value
+                self._read += 1
 
     def _begin(self, key: str) -> None:
         if key in self.members or (key == "jobs" and self.jobs is not None):
@@ -115,7 +174,7 @@ class Document:
     def _take_job(self, event: str, value: object) -> None:
         if self._depth == 1:
             if event == "start_array":
-                self.jobs = []
+                self.jobs = Spool()
             elif event != "end_array":
                 raise Unreadable(Fault("/jobs", "must be a list"))
             return
@@ -124,9 +183,12 @@ class Document:
             self._keep()
 
     def _keep(self) -> None:
-        jobs = self.jobs if self.jobs is not None else []
+        jobs = self.jobs
+        if jobs is None:
+            return
         if len(jobs) == JOBS_MAX:
             raise Unreadable(too_many("/jobs"))
+        self._read += 1
         try:
             jobs.append(to_json(self._value.value))
         except ValueError:  # nested deeper than anything here means
@@ -134,9 +196,9 @@ class Document:
         self._value = ObjectBuilder()
 
 
-def too_many(pointer: str) -> Fault:
+def too_many(place: str) -> Fault:
     """Say that there are more jobs than one batch has."""
-    return Fault(pointer, f"must have at most {JOBS_MAX:,} jobs")
+    return Fault(place, f"must have at most {JOBS_MAX:,} jobs")
 
 
 def _no_json(error: Exception) -> Unreadable:

@@ -88,8 +88,8 @@ def require_media(request: Request, taken: Sequence[str]) -> str:
             f"Send the body as {' or '.join(taken)}.",
             headers={"Accept-Post": ", ".join(taken)},
         )
-    encoding = request.headers.get("content-encoding", _PLAIN).strip().lower()
-    if encoding != _PLAIN:
+    encodings = request.headers.getlist("content-encoding")
+    if any(encoding.strip().lower() != _PLAIN for encoding in encodings):
         raise Problem(
             "unsupported_media_type",
             "Send the body uncompressed.",

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.headers import etag_matches
+from api.headers import etag_matches, if_none_match
 from api.pages.shelf import PREFIX, File, Shelf
 from api.parts import parts_of
 from api.problems import not_found
@@ -77,7 +77,7 @@ async def get_file(request: Request, edition: str, name: str) -> Response:
 
 def _answer(request: Request, file: File, keep: str) -> Response:
     headers = {**SAFETY, "ETag": file.etag, "Cache-Control": keep, "Content-Type": file.media_type}
-    known = request.headers.get("if-none-match")
+    known = if_none_match(request.headers)
     if known is not None and etag_matches(known, file.etag.strip('"')):
         return Response(None, 304, headers)
     return Response(file.body, 200, headers)

@@ -279,16 +279,16 @@ def test_what_follows_a_body_is_not_kept_without_end(url: str) -> None:
 
 def test_a_body_in_chunks_may_be_longer_than_a_head(door: FrontDoor, redis_url: str) -> None:
     chunk = b"%x\r\n%s\r\n" % (HEAD_BYTES, b" " * HEAD_BYTES)
-    with served(settings(redis_url, max_body_bytes=10 * HEAD_BYTES)) as url:
-        with dialed(url) as opened:
-            opened.sendall(head_of(door, "transfer-encoding: chunked"))
-            for _ in range(4):
-                opened.sendall(chunk)
-            opened.sendall(b"0\r\nx-sum: 1\r\n\r\n")
-            opened.sendall(b"HEAD /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
-            answers = b""
-            while b"HTTP/1.1 200" not in answers:
-                answers += opened.recv(65536)
+    chosen = settings(redis_url, max_body_bytes=10 * HEAD_BYTES)
+    with served(chosen) as url, dialed(url) as opened:
+        opened.sendall(head_of(door, "transfer-encoding: chunked"))
+        for _ in range(4):
+            opened.sendall(chunk)
+        opened.sendall(b"0\r\nx-sum: 1\r\n\r\n")
+        opened.sendall(b"HEAD /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
+        answers = b""
+        while b"HTTP/1.1 200" not in answers:
+            answers += opened.recv(65536)
     assert answers.startswith(b"HTTP/1.1 422")
 
 

@@ -1,5 +1,6 @@
 """Bodies of many jobs are taken apart as they come, wherever they are cut."""
 
+import collections
 import json
 from itertools import pairwise
 from typing import Any
@@ -26,7 +27,7 @@ VALUES = st.recursive(
 
 
 def read(raw: bytes, at: list[int]) -> Document:
-    document = Document()
+    document = Document(most_bytes=1_000_000)
     for part in cut(raw, at):
         document.feed(part)
     document.close()
@@ -104,4 +105,28 @@ def test_what_cannot_be_read_is_refused(raw: bytes, pointer: str) -> None:
 
 def test_an_entry_nested_too_deep_is_no_job() -> None:
     document = read(b'{"jobs":[' + b"[" * 5000 + b"]" * 5000 + b",{}]}", [])
-    assert document.jobs == [b"[]", b"{}"]
+    assert list(document.jobs or ()) == [b"[]", b"{}"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        (b'{"jobs":[{},{"input":{"prompt":"' + b"p" * 3000, "/jobs/1"),
+        (b'{"jobs":[{},[' + b"0," * 1500, "/jobs/1"),
+        (b'{"metadata":{"a":"' + b"p" * 3000, "/metadata"),
+    ],
+)
+def test_an_entry_without_an_end_is_not_kept(raw: bytes, place: str) -> None:
+    with Document(most_bytes=1000) as document, pytest.raises(Unreadable) as refused:
+        collections.deque(map(document.feed, cut(raw, list(range(0, len(raw), 100)))), 0)
+    assert refused.value.fault.pointer == place
+
+
+def test_many_entries_together_may_be_larger_than_one() -> None:
+    entry = b'{"input":{"prompt":"' + b"p" * 500 + b'"}}'
+    whole = b'{"jobs":[' + b",".join([entry] * 2000) + b"]}"
+    with Document(most_bytes=1000) as document:
+        for at in range(0, len(whole), 100):
+            document.feed(whole[at : at + 100])
+        document.close()
+        assert list(document.jobs or ()) == [entry] * 2000
