@@ -1,6 +1,7 @@
 """The front door: `uvicorn --factory api.main:create_app --http api.wire:Wire`."""
 
 import asyncio
+import multiprocessing
 import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
+from uvicorn.config import STARTUP_FAILURE
 
 from api import reference, reference_ops
 from api.auth import Keyring
@@ -153,11 +155,25 @@ def _checked(settings: Settings | None) -> tuple[Settings, Tracer]:
         checked = settings or load_settings()
         require(checked, "s3_access_key", "s3_secret_key")
         tracer = open_tracer(checked, "api")
+        _refuse_workers()
     except BadSettings as error:
-        sys.exit(f"The API cannot start.\n{error}")
+        sys.stderr.write(f"The API cannot start.\n{error}\n")
+        sys.exit(STARTUP_FAILURE)  # by which uvicorn knows that starting again is in vain
     if settings is None:  # who brings settings has set up logging too
         logs.configure(checked)
     return checked, tracer
+
+
+def _refuse_workers() -> None:
+    """Raise BadSettings in one of several worker processes behind one port.
+
+    Each counts for itself, and `/metrics` would show those of another one each time.
+    """
+    if multiprocessing.parent_process() is not None and "--reload" not in sys.argv:
+        raise BadSettings(
+            "Several workers behind one port (--workers, WEB_CONCURRENCY) cannot be measured: "
+            "start one process a port, as many as you need, and a proxy before them."
+        )
 
 
 def _lifespan(

@@ -2,6 +2,8 @@
 
 import collections
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -26,12 +28,13 @@ VALUES = st.recursive(
 )
 
 
-def read(raw: bytes, at: list[int]) -> Document:
-    document = Document(most_bytes=1_000_000)
-    for part in cut(raw, at):
-        document.feed(part)
-    document.close()
-    return document
+@contextmanager
+def read(raw: bytes, at: list[int]) -> Iterator[Document]:
+    with Document(most_bytes=1_000_000) as document:
+        for part in cut(raw, at):
+            document.feed(part)
+        document.close()
+        yield document
 
 
 @given(
@@ -74,10 +77,10 @@ def test_a_document_is_what_json_says_it_is(
     is_first: bool,  # noqa: FBT001
 ) -> None:
     whole = {"jobs": jobs, **members} if is_first else {**members, "jobs": jobs}
-    document = read(json.dumps(whole, ensure_ascii=False).encode(), at)
-    assert document.jobs is not None
-    assert [json.loads(job) for job in document.jobs] == jobs
-    assert document.members == members
+    with read(json.dumps(whole, ensure_ascii=False).encode(), at) as document:
+        assert document.jobs is not None
+        assert [json.loads(job) for job in document.jobs] == jobs
+        assert document.members == members
 
 
 @pytest.mark.parametrize(
@@ -98,14 +101,14 @@ def test_a_document_is_what_json_says_it_is(
     ],
 )
 def test_what_cannot_be_read_is_refused(raw: bytes, pointer: str) -> None:
-    with pytest.raises(Unreadable) as refused:
-        read(raw, [])
+    with pytest.raises(Unreadable) as refused, read(raw, []):
+        pass
     assert refused.value.fault.pointer == pointer
 
 
 def test_an_entry_nested_too_deep_is_no_job() -> None:
-    document = read(b'{"jobs":[' + b"[" * 5000 + b"]" * 5000 + b",{}]}", [])
-    assert list(document.jobs or ()) == [b"[]", b"{}"]
+    with read(b'{"jobs":[' + b"[" * 5000 + b"]" * 5000 + b",{}]}", []) as document:
+        assert list(document.jobs or ()) == [b"[]", b"{}"]
 
 
 @pytest.mark.parametrize(
