@@ -49,8 +49,8 @@ def require_media(request: Request, taken: Mapping[str, str]) -> str:
             f"Send the body as {' or '.join(types)}.",
             headers={"Accept-Post": ", ".join(types)},
         )
-    encoding = request.headers.get("content-encoding", _PLAIN).strip().lower()
-    if encoding != _PLAIN:
+    encodings = request.headers.getlist("content-encoding")
+    if any(encoding.strip().lower() != _PLAIN for encoding in encodings):
         raise Problem(
             "unsupported_media_type",
             "Send the body uncompressed.",

@@ -35,9 +35,10 @@ class Query:
         self._left: dict[str, str] = {}
         self._known: list[str] = []
         self._faults: list[Fault] = []
+        self._twice: set[str] = set()
         for name, value in request.query_params.multi_items():
             if name in self._left:
-                self.refuse(name, "is given twice")
+                self._twice.add(name)
             self._left[name] = value
 
     def take(self, name: str, read: Reader[T]) -> T | None:
@@ -46,6 +47,7 @@ class Query:
         written = self._left.pop(name, None)
         if written is None:
             return None
+        self._refuse_second(name)
         try:
             return read(written)
         except ValueError as error:
@@ -56,10 +58,15 @@ class Query:
         """Note a fault."""
         self._faults.append(Fault(pointer("query", name), message))
 
-    def done(self) -> None:
-        """Raise a problem if anything was wrong, or was not asked for."""
+    def _refuse_second(self, name: str) -> None:
+        if name in self._twice:
+            self.refuse(name, "is given twice")
+
+    def done(self, *, others: bool = False) -> None:
+        """Raise a problem if anything was wrong, or was not asked for; `others` are ignored."""
         known = ", ".join(self._known) or "none"
-        for name in self._left:
+        for name in () if others else self._left:
+            self._refuse_second(name)
             self.refuse(name, f"is not known here; known: {known}")
         if self._faults:
             raise invalid(self._faults)

@@ -75,7 +75,7 @@ async def _read(
     try:
         await reader(request, intake)
     except Unreadable as error:
-        intake.cut(error.fault)
+        intake.refuse([error.fault])
 
 
 async def _lines(request: Request, intake: Intake) -> None:
@@ -113,10 +113,14 @@ def _options_line(intake: Intake, number: int, line: bytes) -> bool:
 
 async def _document(request: Request, intake: Intake) -> None:
     """Take the entries of `jobs`, or the variations, once all of the body is there."""
-    document = Document(most_bytes=intake.asking.settings.max_body_bytes)
-    async for part in request.stream():
-        document.feed(part)
-    document.close()
+    with Document(most_bytes=intake.asking.settings.max_body_bytes) as document:
+        async for part in request.stream():
+            document.feed(part)
+        document.close()
+        await _members(document, intake)
+
+
+async def _members(document: Document, intake: Intake) -> None:
     if document.jobs is None and document.names & {"input", "variations"}:
         await _variations(document.members, intake)
         return

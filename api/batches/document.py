@@ -1,14 +1,17 @@
-"""Takes one JSON object apart as it comes: the entries of its `jobs`, and the rest. No I/O here.
+"""Takes one JSON object apart as it comes: the entries of its `jobs`, and the rest.
 
 Values are cut out and not read: each is checked later as the body of a single job would be, in the
 very text that was sent.
 """
 
 import re
+from types import TracebackType
+from typing import Self
 
 from pydantic_core import from_json
 
 from api.batches.lines import Unreadable, check_length, too_many
+from api.batches.spool import Spool
 from api.json_body import BOM, encoding_fault, unreadable
 from api.problems import Fault
 from shared.batches import JOBS_MAX
@@ -25,12 +28,15 @@ _CLOSED_WRONGLY = "a list or an object is closed by the wrong bracket"
 
 
 class Document:
-    """Cuts one JSON object into the entries of `jobs` and its other members."""
+    """Cuts one JSON object into the entries of `jobs` and its other members.
+
+    What holds for all jobs may stand behind them, so that they wait for the end of the body.
+    """
 
     def __init__(self, *, most_bytes: int) -> None:
         """Refuse an entry or a member of more than `most_bytes`, as a line of NDJSON is."""
         self.names: set[str] = set()
-        self.jobs: list[bytes] | None = None
+        self.jobs: Spool | None = None
         self._most_bytes = most_bytes
         self._members: list[bytes] = []
         #: what was read of the name, the value or the entry that has not ended
@@ -42,6 +48,20 @@ class Document:
         #: whether the last part ended in a backslash
         self._is_escaped = False
         self._is_begun = self._is_over = False
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of the jobs."""
+        if self.jobs is not None:
+            self.jobs.close()
 
     @property
     def members(self) -> bytes:
@@ -147,7 +167,7 @@ class Document:
     def _begin_jobs(self, mark: bytes) -> None:
         if mark != b"[" or self.jobs is not None or not self._is_blank:
             raise _no_list()
-        self.jobs = []
+        self.jobs = Spool()
         self._is_in_jobs = True
         self._text.clear()
 
@@ -167,8 +187,8 @@ class Document:
             self._text += mark
 
     def _end_entry(self, *, is_last: bool = False) -> None:
-        jobs = self.jobs if self.jobs is not None else []
-        if is_last and not jobs and self._is_blank:
+        jobs = self.jobs
+        if jobs is None or (is_last and not jobs and self._is_blank):
             return
         if len(jobs) == JOBS_MAX:
             raise Unreadable(too_many("/jobs"))

@@ -49,7 +49,6 @@ class Intake:
         self._staging: asyncio.Task[NotAccepted | None] | None = None
         self._faults: list[Fault] = []
         self._untold = 0
-        self._is_cut = False
         self.size = 0
 
     def refuse(self, faults: Sequence[Fault]) -> None:
@@ -60,11 +59,6 @@ class Intake:
         room = FAULTS_MAX - len(self._faults)
         self._faults += faults[:room]
         self._untold += len(faults[room:])
-
-    def cut(self, fault: Fault) -> None:
-        """Note why the body is not read on."""
-        self._is_cut = True
-        self.refuse([fault])
 
     def give_up(self) -> None:
         """Take away whatever was staged, soon."""
@@ -135,8 +129,6 @@ class Intake:
             told, count = len(self._faults), len(self._faults) + self._untold
             problem.detail = f"{count:,} faults were found, of which the first {told} are told."
             problem.more = {"errors_left_out": self._untold}
-        if self._is_cut:  # what is left of the body is not waited for
-            problem.headers = {"Connection": "close"}
         return problem
 
     def _misplaced(self, body: JobBody) -> list[Fault]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from uvicorn.config import STARTUP_FAILURE
 
 from api.main import create_app
 from sandbox.children import Child
@@ -170,11 +171,15 @@ def test_nothing_is_accepted_near_the_memory_limit(door: FrontDoor) -> None:
     wait_until(lambda: accepted(door), "jobs to be accepted again")
 
 
-def test_a_wrong_setting_stops_the_start_with_a_sentence() -> None:
+def test_a_wrong_setting_stops_the_start_with_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         create_app(Settings(s3_access_key="", s3_secret_key=""))
-    assert "DARKROOM_S3_ACCESS_KEY is missing." in str(stopped.value)
-    assert "DARKROOM_S3_SECRET_KEY is missing." in str(stopped.value)
+    said = capsys.readouterr().err
+    assert "DARKROOM_S3_ACCESS_KEY is missing." in said
+    assert "DARKROOM_S3_SECRET_KEY is missing." in said
+    assert stopped.value.code == STARTUP_FAILURE
 
 
 def test_a_stop_lets_those_who_wait_go(own: RedisServer, tmp_path: Path) -> None:

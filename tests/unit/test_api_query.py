@@ -110,7 +110,7 @@ def test_every_fault_of_a_query_is_named_at_once() -> None:
     with pytest.raises(Problem) as caught:
         asked.done()
     places = [fault.pointer for fault in caught.value.errors]
-    assert places == ["/query/status", "/query/limit", "/query/tag", "/query/sort"]
+    assert places == ["/query/limit", "/query/status", "/query/tag", "/query/sort"]
 
 
 def test_what_was_asked_for_and_is_well_written_passes() -> None:

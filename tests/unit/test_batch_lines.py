@@ -1,6 +1,9 @@
 """Bodies of many jobs are taken apart as they come, wherever they are cut."""
 
+import collections
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -26,12 +29,13 @@ VALUES = st.recursive(
 )
 
 
-def read(raw: bytes, at: list[int]) -> Document:
-    document = Document(most_bytes=100_000)
-    for part in cut(raw, at):
-        document.feed(part)
-    document.close()
-    return document
+@contextmanager
+def read(raw: bytes, at: list[int]) -> Iterator[Document]:
+    with Document(most_bytes=100_000) as document:
+        for part in cut(raw, at):
+            document.feed(part)
+        document.close()
+        yield document
 
 
 @given(
@@ -76,9 +80,9 @@ def test_a_document_is_what_json_says_it_is(
     is_ascii: bool,  # noqa: FBT001
 ) -> None:
     whole = {"jobs": jobs, **members} if is_first else {**members, "jobs": jobs}
-    document = read(json.dumps(whole, ensure_ascii=is_ascii, indent=1).encode(), at)
-    assert document.jobs is not None
-    assert [json.loads(job) for job in document.jobs] == jobs
+    with read(json.dumps(whole, ensure_ascii=is_ascii, indent=1).encode(), at) as document:
+        assert document.jobs is not None
+        assert [json.loads(job) for job in document.jobs] == jobs
     assert json.loads(document.members) == members
     assert document.names == {*members, "jobs"}
 
@@ -87,8 +91,8 @@ def test_a_document_is_what_json_says_it_is(
 def test_values_are_cut_out_as_they_were_sent(at: list[int]) -> None:
     entries = (rb'{"a":[1.0,{"b":"\\]}"}]}', rb'"\ud83d\\"', b"9" * 40, b"[]", b"NaN")
     raw = b'\xef\xbb\xbf { "x" : {"y":"}"} , "jobs":[' + b",".join(entries) + b"]}\n"
-    document = read(raw, at)
-    assert document.jobs == list(entries)
+    with read(raw, at) as document:
+        assert list(document.jobs or ()) == list(entries)
     assert json.loads(document.members) == {"x": {"y": "}"}}
 
 
@@ -125,8 +129,8 @@ def test_values_are_cut_out_as_they_were_sent(at: list[int]) -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused(raw: bytes, pointer: str) -> None:
-    with pytest.raises(Unreadable) as refused:
-        read(raw, [])
+    with pytest.raises(Unreadable) as refused, read(raw, []):
+        pass
     assert refused.value.fault.pointer == pointer
 
 
@@ -140,3 +144,27 @@ def test_lines_of_another_encoding_are_refused_at_the_first() -> None:
     with pytest.raises(Unreadable) as refused:
         list(Lines(most_bytes=100).feed("{}\n{}\n".encode("utf-16")))
     assert refused.value.fault.message == "must be encoded in UTF-8, and looks like UTF-16"
+
+
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        (b'{"jobs":[{},{"input":{"prompt":"' + b"p" * 3000, "/jobs/1"),
+        (b'{"jobs":[{},[' + b"0," * 1500, "/jobs/1"),
+        (b'{"metadata":{"a":"' + b"p" * 3000, "/metadata"),
+    ],
+)
+def test_an_entry_without_an_end_is_not_kept(raw: bytes, place: str) -> None:
+    with Document(most_bytes=1000) as document, pytest.raises(Unreadable) as refused:
+        collections.deque(map(document.feed, cut(raw, list(range(0, len(raw), 100)))), 0)
+    assert refused.value.fault.pointer == place
+
+
+def test_many_entries_together_may_be_larger_than_one() -> None:
+    entry = b'{"input":{"prompt":"' + b"p" * 500 + b'"}}'
+    whole = b'{"jobs":[' + b",".join([entry] * 2000) + b"]}"
+    with Document(most_bytes=1000) as document:
+        for at in range(0, len(whole), 100):
+            document.feed(whole[at : at + 100])
+        document.close()
+        assert list(document.jobs or ()) == [entry] * 2000
