@@ -72,11 +72,7 @@ def _members(raw: bytes) -> dict[str, Any]:
 
 
 def _parameters(body: ImagesBody, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """Give the model's parameters, sent by their names here or by OpenAI's; and what is doubled.
-
-    A null is the same as nothing.
-    """
-    given = {name: value for name, value in given.items() if value is not None}
+    """Give the model's parameters, sent by their names here or by OpenAI's; and what is doubled."""
     made = body.output_format or _FORMAT
     theirs: dict[str, Any] = {
         "output_format": _FORMATS.get(made, made),
