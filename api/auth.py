@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import NamedTuple
 
 from api.failures import Failures
@@ -21,6 +22,10 @@ REMEMBER_SECONDS = 3.0
 REMEMBER_KEYS = 10_000
 #: That a key was used is noted no more often than this.
 NOTE_SECONDS = 60.0
+#: The scheme of `Authorization` that a key is sent by, in small letters.
+BEARER = frozenset({"bearer"})
+#: Keys looked up at once for addresses that failed too often; the others wait.
+SUSPECT_LOOKUPS = 4
 _NOBODY = hashlib.sha256(b"").hexdigest()
 
 
@@ -40,19 +45,24 @@ class Keyring:
         #: keys that opened something here, the latest last: by whole text, when that was noted
         self._proven: OrderedDict[Key, float] = OrderedDict()
         self._notes: set[asyncio.Task[None]] = set()
+        self._suspects = asyncio.Semaphore(SUSPECT_LOOKUPS)
 
-    async def holder(self, authorization: str | None, scope: Scope, address: str) -> Holder:
+    async def holder(
+        self,
+        authorization: str | None,
+        scope: Scope,
+        address: str,
+        schemes: Collection[str] = BEARER,
+    ) -> Holder:
         """Give the holder of a key that has this scope; raises a Problem for every other.
 
-        Whoever fails too often from one address is not looked up any more for a while; a key that
-        has opened something here passes all the same.
+        A key that opens something always passes. An address that failed too often is told so
+        instead of why, and its keys that are not known here wait for their turn to be looked up.
         """
         if not authorization:
             raise _unauthenticated()
-        key = _bearer(authorization)
-        if key not in self._proven:
-            self._failures.check(address)
-        holder = await self._matching(key)
+        key = _key(authorization, schemes)
+        holder = await self._found(key, address)
         if key is None or holder is None:
             self._failures.note(address)
             raise _unauthenticated()
@@ -64,6 +74,17 @@ class Keyring:
         if scope not in holder.scopes:
             detail = f"This takes the scope {scope.value}, which this key does not have."
             raise Problem("forbidden", detail, more={"scope": scope.value})
+        return holder
+
+    async def _found(self, key: Key | None, address: str) -> Holder | None:
+        """Return the holder of a key; raises a Problem for an address that failed too often."""
+        excess = self._failures.excess(address) if key not in self._proven else None
+        if excess is None:
+            return await self._matching(key)
+        async with self._suspects:
+            holder = await self._matching(key)
+        if holder is None or holder.state is not KeyState.LIVING:
+            raise excess
         return holder
 
     async def _matching(self, key: Key | None) -> Holder | None:
@@ -120,9 +141,9 @@ class Keyring:
             return  # the next use, a minute on, is noted again
 
 
-def _bearer(authorization: str) -> Key | None:
+def _key(authorization: str, schemes: Collection[str]) -> Key | None:
     scheme, _, text = authorization.partition(" ")
-    return parse_key(text.strip()) if scheme.lower() == "bearer" else None
+    return parse_key(text.strip()) if scheme.lower() in schemes else None
 
 
 def _unauthenticated(why: str = "") -> Problem:

@@ -6,6 +6,7 @@ is away.
 """
 
 import getpass
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +15,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, NoReturn, TypeVar
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from api.jobs.faults import faults_of
+from api.json_body import checked
 from api.ops.body import KeyBody, LimitsBody, OpsKeyBody, RotateBody, moment_of
 from api.ops.keys import key_shown, refusal
 from api.ops.tenants import tenant_shown
@@ -183,10 +184,11 @@ def _value(word: object) -> object:
 
 def _checked(given: Mapping[str, object], model: type[B]) -> B:
     """Check options as the body of a request is checked."""
-    try:
-        return model.model_validate_json(orjson.dumps(dict(given)))
-    except ValidationError as error:
-        _end(_options(faults_of(error, model)), _USAGE)
+    # json escapes what the command line has of bytes that are not UTF-8
+    found = checked(model, json.dumps(dict(given)).encode())
+    if isinstance(found, list):
+        _end(_options(found), _USAGE)
+    return found
 
 
 def _options(faults: Sequence[Fault]) -> str:

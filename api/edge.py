@@ -1,10 +1,11 @@
-"""What happens around every request: its id, the limit of its body, its count, its last resort."""
+"""What happens around every request: its id, its headers, its body's limits, its last resort."""
 
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import cache, partial
+from math import inf
 
 from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
@@ -12,7 +13,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from api.bodies import SMALL_BYTES, BodyLimits
+from api.cors import Cors
 from api.problems import Problem, answer, problem_of
+from api.wire import PACE_BYTES, PACE_SECONDS, TOO_SLOW
 from shared import metrics
 from shared.errors import StoreError
 from shared.logs import log
@@ -26,11 +30,28 @@ REQUEST_ID = "darkroom.request_id"
 #: caller's own where we make none.
 SPAN = "darkroom.span"
 TRACE = "darkroom.trace"
+#: Where the tenant's name stands, once its key was checked.
+TENANT = "darkroom.tenant"
 #: What is asked for again and again by machines is in no trace.
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 #: nginx' word for a client that left before its answer; it is counted, never sent.
 CLIENT_LEFT = 499
 _FAILED = 500
+#: What stands in a request once: of two that differ, no choice is right (RFC 9110, 5.3).
+_SINGLE = frozenset(
+    {
+        *(b"authorization", b"content-length", b"content-type", b"host", b"if-range"),
+        *(b"last-event-id", b"origin", b"range", b"x-stainless-retry-count"),
+    }
+)
+#: What is read here of a request's headers.
+_READ = _SINGLE | {
+    *(b"access-control-request-headers", b"access-control-request-method", b"expect"),
+    *(b"traceparent", b"transfer-encoding", b"x-request-id"),
+}
+#: The rest of a body that is read and thrown away behind an answer, so that the connection can
+#: serve the next request.
+_REST_BYTES = 64 * 1024
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: Writes a problem, with the request's id.
 Writer = Callable[[Problem, str], Response]
@@ -45,61 +66,72 @@ class Edge:
         self,
         app: ASGIApp,
         *,
-        max_body_bytes: int,
-        larger: Mapping[str, int] | None = None,
+        bodies: BodyLimits,
         dialects: Mapping[str, Writer] | None = None,
         tracer: Tracer = OFF,
+        cors: Cors | None = None,
+        prefix: str = "",
     ) -> None:
-        """Wrap `app`; a body over `max_body_bytes` is refused before more of it is read.
+        """Wrap `app`; a body over the limit of its path is refused before more of it is read.
 
-        `larger` has another limit for some paths, `dialects` what writes problems under each
-        beginning of a path that has its own way.
+        `dialects` has what writes problems under each beginning of a path that has its own way.
+        `prefix` is what a proxy takes from the front of
+        each path: it is put in front of a `Location` again.
         """
         self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._larger = larger or {}
+        self.bodies = bodies
         self._dialects = dialects or {}
         self._tracer = tracer
+        self.cors = cors or Cors(())
+        self.prefix = prefix.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = self._larger.get(scope["path"], self._max_body_bytes)
-        exchange = _Exchange(scope, receive, send, most)
+        exchange = _Exchange(self, scope, receive, send)
         tracer = OFF if scope["path"] in _UNTRACED else self._tracer
         with tracer.serve(scope["method"], scope[TRACE]) as span:
             exchange.begin(span)
             try:
                 await self._serve(scope, exchange)
             finally:
-                exchange.count()
+                exchange.end()
 
     async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
-            exchange.check_length()
-            await self._app(scope, exchange.receive, exchange.send)
+            exchange.check()
+            preflight = exchange.preflight()
+            await (preflight or self._app)(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.status = CLIENT_LEFT
         except Exception as error:  # noqa: BLE001  the last resort of every request
             await exchange.fail(error, self._writer(scope["path"]))
 
     def _writer(self, path: str) -> Writer:
-        return next((w for start, w in self._dialects.items() if path.startswith(start)), answer)
+        for start, writer in self._dialects.items():
+            if path.startswith(start):
+                return writer
+        return partial(answer, prefix=self.prefix.decode())
 
 
 class _Exchange:
     """One request and its answer, as they pass by."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+    def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+        self._edge = edge
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._max_body_bytes = max_body_bytes
+        self._max_body_bytes = edge.bodies.largest(scope["path"])
         self._read_bytes = 0
+        self._tenant = ""
         self._started_at = time.perf_counter()
-        self._id, scope[TRACE] = _named(scope["headers"])
+        self._headers, self._repeated = _read(scope["headers"])
+        self._rest: float = _length(self._headers)
+        self._id = _named(self._headers)
+        scope[TRACE] = _traced(self._headers, self._repeated)
         self.status = 0
         scope[REQUEST_ID] = self._id.decode()
 
@@ -111,26 +143,62 @@ class _Exchange:
         clear_contextvars()
         bind_contextvars(request_id=self._scope[REQUEST_ID], **logged(trace))
 
-    def check_length(self) -> None:
-        """Refuse what says itself that it is too large."""
-        for name, value in self._scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._max_body_bytes:
-                raise self._too_large()
+    def check(self) -> None:
+        """Refuse what says itself that it is too large, or says two things at once."""
+        for name in self._repeated & _SINGLE:
+            text = f"The header {name.decode('latin-1')} was sent twice. Send it once."
+            raise Problem("header_repeated", text)
+        if b"content-length" in self._headers and self._rest > self._max_body_bytes:
+            raise self._too_large()
+
+    def preflight(self) -> Response | None:
+        """Answer a browser that asks whether it may send; None for every other request."""
+        if b"access-control-request-method" not in self._headers:
+            return None
+        wanted = self._headers.get(b"access-control-request-headers")
+        return self._edge.cors.preflight(self._scope, self._headers.get(b"origin"), wanted)
 
     async def receive(self) -> Message:
         """Hand on the next part of the body; whatever was said of its length, it is counted."""
         message = await self._receive()
-        self._read_bytes += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        if not message.get("more_body"):
+            self._rest = 0
+        elif size:
+            self._rest -= size
+        elif TOO_SLOW in self._scope:
+            raise self._too_slow()
+        if size:
+            self._hold(size)
+        return message
+
+    def _hold(self, size: int) -> None:
+        """Count what was read; refuse too much of it."""
+        if not self._read_bytes:
+            self._tenant = self._scope.get(TENANT, "")
+        self._read_bytes += size
+        self._edge.bodies.add(size, self._tenant)
         if self._read_bytes > self._max_body_bytes:
             raise self._too_large()
-        return message
+        if self._read_bytes > SMALL_BYTES:
+            self._edge.bodies.check(self._tenant)
 
     async def send(self, message: Message) -> None:
         """Hand on the answer, with the request's id."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", self._id)]
+            message["headers"] = [*message["headers"], (b"x-request-id", self._id), *self._more()]
+            if self._edge.prefix:
+                message["headers"] = _moved(message["headers"], self._edge.prefix)
         await self._send(message)
+
+    def _more(self) -> Iterator[tuple[bytes, bytes]]:
+        """Add what concerns the connection and other origins."""
+        yield from self._edge.cors.headers(self._scope, self._headers.get(b"origin"))
+        is_left = self._rest > _REST_BYTES or (self._rest and b"expect" in self._headers)
+        if is_left:
+            # a client that waits for `100 Continue` may send its body after this answer or not
+            yield b"connection", b"close"
 
     async def fail(self, error: Exception, write: Writer) -> None:
         """Answer with a problem by `write`; where the answer has begun, it stays unfinished."""
@@ -145,7 +213,13 @@ class _Exchange:
         if not self.status:
             await write(problem, request_id)(self._scope, self._receive, self.send)
 
-    def count(self) -> None:
+    def end(self) -> None:
+        """Let go of the body, and count the request."""
+        if self._read_bytes:
+            self._edge.bodies.remove(self._read_bytes, self._tenant)
+        self._count()
+
+    def _count(self) -> None:
         """Add this request to the metrics, under its route's template."""
         route = getattr(self._scope.get("route"), "path_format", "unmatched")
         method = self._scope["method"]
@@ -162,12 +236,15 @@ class _Exchange:
             self._span.fail(str(status))
 
     def _too_large(self) -> Problem:
-        return Problem(
-            "body_too_large",
-            f"The largest body that is taken here has {self._max_body_bytes:,} bytes.",
-            # what is left of the body is not waited for
-            headers={"Connection": "close"},
+        text = f"The largest body that is taken here has {self._max_body_bytes:,} bytes."
+        return Problem("body_too_large", text)
+
+    def _too_slow(self) -> Problem:
+        self._rest = inf  # not waited for, however little it is
+        text = (
+            f"Each {PACE_SECONDS:.0f} seconds of a body have to bring {PACE_BYTES:,} bytes of it."
         )
+        return Problem("request_too_slow", f"{text} Nothing was accepted.")
 
 
 @cache
@@ -179,12 +256,44 @@ def _counted(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
     )
 
 
-def _named(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, str | None]:
-    """Give the request's id, the caller's own if that is sane, and the trace it is part of."""
-    request_id, trace = b"", None
+def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], set[bytes]]:
+    """Return the first value of each header that is read here, and which came again."""
+    found: dict[bytes, bytes] = {}
+    repeated: set[bytes] = set()
     for name, value in headers:
-        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
-            request_id = request_id or value
-        elif name == b"traceparent":
-            trace = read_traceparent(value.decode("latin-1"))
-    return request_id or secrets.token_hex(12).encode(), trace
+        if name not in _READ:
+            continue
+        if name in found:
+            repeated.add(name)
+        else:
+            found[name] = value
+    return found, repeated
+
+
+def _length(headers: Mapping[bytes, bytes]) -> float:
+    """Return how many bytes the body will have; without end where nothing says so."""
+    if b"transfer-encoding" in headers:
+        return inf
+    told = headers.get(b"content-length", b"")
+    return int(told) if told.isdigit() else 0
+
+
+def _named(headers: Mapping[bytes, bytes]) -> bytes:
+    """Return the request's id: the caller's own if that is sane."""
+    given = headers.get(b"x-request-id", b"")
+    return given if _SANE_ID.fullmatch(given) else secrets.token_hex(12).encode()
+
+
+def _traced(headers: Mapping[bytes, bytes], repeated: Collection[bytes]) -> str | None:
+    """Return the trace that the request is part of, if it names one."""
+    if b"traceparent" not in headers or b"traceparent" in repeated:
+        return None
+    return read_traceparent(headers[b"traceparent"].decode("latin-1"))
+
+
+def _moved(headers: Iterable[tuple[bytes, bytes]], prefix: bytes) -> list[tuple[bytes, bytes]]:
+    """Put the prefix in front of a `Location` on this host."""
+    return [
+        (name, prefix + value if name == b"location" and value.startswith(b"/") else value)
+        for name, value in headers
+    ]

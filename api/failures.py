@@ -25,13 +25,13 @@ class Failures:
         #: when each address has paid for its failures, in the order of the last ones
         self._paid_at: OrderedDict[str, float] = OrderedDict()
 
-    def check(self, address: str) -> None:
-        """Raise a Problem if this address has failed too often."""
+    def excess(self, address: str) -> Problem | None:
+        """Return what to tell an address that has failed too often; None for every other."""
         wait = self._paid_at.get(_network(address), 0) - _MINUTE + self._interval - self._clock()
-        if wait > 0:
-            detail = "Too many keys from your address were none. Check the one that you send."
-            headers = {"Retry-After": str(math.ceil(wait))}
-            raise Problem("too_many_failures", detail, headers=headers)
+        if wait <= 0:
+            return None
+        detail = "Too many keys from your address were none. Check the one that you send."
+        return Problem("too_many_failures", detail, headers={"Retry-After": str(math.ceil(wait))})
 
     def note(self, address: str) -> None:
         """Count one failure."""

@@ -1,14 +1,28 @@
-"""What the headers of a request ask for: conditions, preferences, ranges. Pure."""
+"""What the headers of a request ask for: conditions, preferences, ranges; and what answers say."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 
 WAIT_SECONDS_MAX = 60
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 _WAIT = re.compile(r'wait(?:\s*=\s*(?:"([^"]*)"|([^\s;"]*)))?\s*(?:;.*)?', re.IGNORECASE)
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.IGNORECASE)
+
+
+def if_none_match(headers: Headers) -> str | None:
+    """Return what `If-None-Match` names, in all of its lines; None where there is none."""
+    return ", ".join(headers.getlist("if-none-match")) or None
+
+
+def head_of_stream(headers: Mapping[str, str], media_type: str) -> Response:
+    """Answer a HEAD whose GET has a body of unknown length: it names none (RFC 9110, 8.6)."""
+    response = Response(None, 200, headers, media_type)
+    del response.headers["content-length"]
+    return response
 
 
 def etag_matches(written: str, opaque: str) -> bool:

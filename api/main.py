@@ -1,6 +1,7 @@
 """The front door: `uvicorn --factory api.main:create_app --http api.wire:Wire`."""
 
 import asyncio
+import multiprocessing
 import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +13,15 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
+from uvicorn.config import STARTUP_FAILURE
 
 from api import reference, reference_ops
 from api.auth import Keyring
+from api.bodies import BodyLimits
+from api.cors import Cors
 from api.dialects.openai.errors import answer as openai_problem
 from api.dialects.replicate.errors import answer as replicate_problem
+from api.dialects.routes import explained
 from api.edge import Edge
 from api.failures import Failures
 from api.parts import Parts
@@ -53,14 +58,24 @@ _DIALECTS = {"/openai/": openai_problem, "/replicate/": replicate_problem}
 class FrontDoor(FastAPI):
     """The app. Every request passes the edge, and goes the shortest way to its route."""
 
-    def guard(self, *, max_body_bytes: int, max_batch_bytes: int, tracer: Tracer) -> None:
+    def guard(self, settings: Settings, tracer: Tracer) -> None:
         """Put the edge around everything."""
+        self._prefix = settings.public_prefix
+        #: what begins a path whose prefix no proxy took away; nothing where a route begins so too
+        own = (route.path.startswith(f"{self._prefix}/") for route in ROUTES)
+        self._unstripped = "" if any(own) else f"{self._prefix}/"
         self._edge = Edge(
             self._dispatch,
-            max_body_bytes=max_body_bytes,
-            larger={BATCHES: max_batch_bytes},
+            bodies=BodyLimits(
+                settings.max_body_bytes,
+                larger={BATCHES: settings.max_batch_bytes},
+                held=settings.max_held_bytes,
+                held_of_tenant=settings.max_tenant_held_bytes,
+            ),
             dialects=_DIALECTS,
             tracer=tracer,
+            cors=Cors(settings.cors_origins),
+            prefix=self._prefix,
         )
         self._short = {
             (method, route.path): route
@@ -73,9 +88,18 @@ class FrontDoor(FastAPI):
         """Serve whatever comes."""
         if scope["type"] == "http":
             scope["app"] = self
+            self._strip(scope)
             await self._edge(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    def _strip(self, scope: Scope) -> None:
+        """Take away what stands in front of the path: uvicorn's `--root-path`, or our prefix."""
+        if scope.get("root_path"):
+            scope["path"] = scope["path"].removeprefix(scope["root_path"])
+            scope["root_path"] = ""
+        if self._unstripped and scope["path"].startswith(self._unstripped):
+            scope["path"] = scope["path"][len(self._prefix) :]
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Go straight to a route whose path has no parts to be read, else let the router find it.
@@ -98,12 +122,13 @@ class FrontDoor(FastAPI):
             problem = problem_of(error)
             if problem.kind.status == _METHOD_NOT_ALLOWED:
                 problem.headers = {"Allow": allowed(self.routes, scope)}
-            raise problem from error
+            raise explained(problem, scope["path"]) from error
 
     def openapi(self) -> dict[str, Any]:
         """Give the OpenAPI document, made once."""
         if self.openapi_schema is None:
             whole = reference.complete(super().openapi())
+            whole["servers"] = [{"url": self._prefix or "/"}]
             self.openapi_schema = reference_ops.complete_ops(whole)
         return self.openapi_schema
 
@@ -126,11 +151,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan(settings, tracer, storage),
     )
     app.router.routes.extend(ROUTES)
-    app.guard(
-        max_body_bytes=settings.max_body_bytes,
-        max_batch_bytes=settings.max_batch_bytes,
-        tracer=tracer,
-    )
+    app.guard(settings, tracer)
     return app
 
 
@@ -140,12 +161,27 @@ def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
         require(checked, *_NEEDED)
         storage = Storage.from_settings(checked, concurrency=READERS)
         tracer = open_tracer(checked, "api")
+        _refuse_workers()
     except BadSettings as error:
         sys.stderr.write(f"The API cannot start.\n{error}\n")
-        sys.exit(WRONG_SETTINGS)
+        # by which uvicorn's supervisor of several workers knows that starting again is in vain
+        is_one_of_several = multiprocessing.parent_process() is not None
+        sys.exit(STARTUP_FAILURE if is_one_of_several else WRONG_SETTINGS)
     if settings is None:  # who brings settings has set up logging too
         logs.configure(checked)
     return checked, tracer, storage
+
+
+def _refuse_workers() -> None:
+    """Raise BadSettings in one of several worker processes behind one port.
+
+    Each counts for itself, and `/metrics` would show those of another one each time.
+    """
+    if multiprocessing.parent_process() is not None and "--reload" not in sys.argv:
+        raise BadSettings(
+            "Several workers behind one port (--workers, WEB_CONCURRENCY) cannot be measured: "
+            "start one process a port, as many as you need, and a proxy before them."
+        )
 
 
 def _lifespan(

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from structlog.contextvars import bind_contextvars
 
 from api.auth import Keyring
-from api.edge import REQUEST_ID, SPAN
+from api.edge import REQUEST_ID, SPAN, TENANT
 from api.pictures import Pictures
 from api.tender import Tender
 from api.wake import Wake
@@ -76,7 +76,9 @@ async def _holder_of(request: Request) -> Holder:
         request.headers.get("authorization"),
         request.scope["route"].scope,
         request.client.host if request.client else "",
+        request.scope["route"].schemes,
     )
+    request.scope[TENANT] = holder.tenant
     span_of(request).note(tenant=holder.tenant)
     bind_contextvars(tenant=holder.tenant)
     return holder

@@ -44,6 +44,7 @@ class Fault(NamedTuple):
 KINDS: Mapping[str, Kind] = {
     "content_rejected": Kind(400, "The provider's safety rules refuse this image"),
     "image_rejected": Kind(400, "The provider refuses to make this image"),
+    "header_repeated": Kind(400, "A header that stands once was sent twice"),
     "unauthenticated": Kind(401, "A valid API key is needed"),
     "forbidden": Kind(403, "This key may not do that"),
     "signature_invalid": Kind(403, "The signed address is not valid, or is over"),
@@ -83,6 +84,7 @@ KINDS: Mapping[str, Kind] = {
     "queue_full": Kind(503, "Too many jobs are queued", 5),
     "queue_behind": Kind(503, "The queue is further behind than the deadline allows", 5),
     "would_wait": Kind(503, "The job would wait longer than you wish", 5),
+    "too_many_uploads": Kind(503, "Too many bytes of request bodies are under way", 2),
     "redis_down": Kind(503, "The job store cannot be reached", 1),
     "redis_full": Kind(503, "The job store is full", 10),
     "outcome_unknown": Kind(503, "The job store did not say what became of it", 1),
@@ -173,11 +175,11 @@ def _refused(error: HTTPException) -> Problem:
     return Problem(code, f"{KINDS[code].title}.", headers=error.headers or {})
 
 
-def answer(problem: Problem, request_id: str) -> Response:
-    """Write a problem as a response."""
+def answer(problem: Problem, request_id: str, *, prefix: str = "") -> Response:
+    """Write a problem as a response; `prefix` is in front of every path from outside."""
     kind = problem.kind
     body: dict[str, Any] = {
-        "type": f"{TYPE_PREFIX}{problem.code}",
+        "type": f"{prefix}{TYPE_PREFIX}{problem.code}",
         "title": kind.title,
         "status": kind.status,
         "detail": problem.detail,

@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -16,7 +16,14 @@ T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 Reader = Callable[[str], T]
 
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+ -]\d\d:\d\d)")
+#: A time of RFC 3339: its date and time to the minute, its seconds, and its offset.
+_MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2})"
+    r"(?::([0-9]{2})(?:\.([0-9]{1,30}))?)?([Zz]|[+ -][0-9]{2}:[0-9]{2})"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LEAP_SECOND = "60"
+_MILLISECOND = timedelta(milliseconds=1)
 TEXT_CHARACTERS = 200
 
 
@@ -28,9 +35,10 @@ class Query:
         self._left: dict[str, str] = {}
         self._known: list[str] = []
         self._faults: list[Fault] = []
+        self._twice: set[str] = set()
         for name, value in request.query_params.multi_items():
             if name in self._left:
-                self.refuse(name, "is given twice")
+                self._twice.add(name)
             self._left[name] = value
 
     def take(self, name: str, read: Reader[T]) -> T | None:
@@ -39,6 +47,7 @@ class Query:
         written = self._left.pop(name, None)
         if written is None:
             return None
+        self._refuse_second(name)
         try:
             return read(written)
         except ValueError as error:
@@ -49,10 +58,15 @@ class Query:
         """Note a fault."""
         self._faults.append(Fault(pointer("query", name), message))
 
-    def done(self) -> None:
-        """Raise a problem if anything was wrong, or was not asked for."""
+    def _refuse_second(self, name: str) -> None:
+        if name in self._twice:
+            self.refuse(name, "is given twice")
+
+    def done(self, *, others: bool = False) -> None:
+        """Raise a problem if anything was wrong, or was not asked for; `others` are ignored."""
         known = ", ".join(self._known) or "none"
-        for name in self._left:
+        for name in () if others else self._left:
+            self._refuse_second(name)
             self.refuse(name, f"is not known here; known: {known}")
         if self._faults:
             raise invalid(self._faults)
@@ -90,15 +104,27 @@ def text(written: str) -> str:
 
 
 def milliseconds(written: str) -> int:
-    """Read an RFC 3339 time as milliseconds since 1970. A `+` that became a space is taken."""
-    example = "must be a time such as 2026-01-31T12:00:00Z"
-    if not _MOMENT.fullmatch(written):
-        raise ValueError(example)
+    """Read an RFC 3339 time as milliseconds since 1970; finer digits are cut.
+
+    A `+` that became a space is taken, and so is a leap second, as the second before it.
+    """
+    found = _MOMENT.fullmatch(written)
     try:
-        moment = datetime.fromisoformat(written.replace(" ", "+"))
-    except ValueError:
-        raise ValueError(example) from None
-    return int(moment.timestamp() * 1000)
+        if found:
+            return _milliseconds(*found.groups())
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+
+
+def _milliseconds(minute: str, seconds: str | None, fraction: str | None, offset: str) -> int:
+    is_leap = seconds == _LEAP_SECOND
+    seconds = "59" if is_leap else seconds or "00"
+    zone = offset.upper().replace(" ", "+")
+    moment = datetime.fromisoformat(f"{minute.replace('t', 'T')}:{seconds}{zone}")
+    if is_leap and moment.astimezone(UTC).strftime("%H:%M") != "23:59":
+        raise ValueError
+    return (moment - _EPOCH) // _MILLISECOND + int(f"{fraction or '':0<3.3}")
 
 
 def hide(place: str) -> str:

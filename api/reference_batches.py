@@ -23,7 +23,8 @@ from shared.jobs import Priority, Status
 
 _NDJSON = "application/x-ndjson"
 _ONE = {"input": {"prompt": "A lighthouse at dawn"}}
-_LINES = """A `JobBody` a line; the first line may say what holds for the batch (`FirstLine`):
+_LINES = """A `JobBody` a line; the first line may say what holds for the batch (`FirstLine`).
+`application/ndjson`, `application/jsonl` and `application/x-jsonlines` mean the same:
 
     {"batch": {"tags": ["spring"]}}
     {"input": {"prompt": "A lighthouse at dawn"}}

@@ -4,7 +4,7 @@ FastAPI's own way to a function (dependencies, exit stacks, a model for each par
 than all of ours; what it knows of the signature still goes into the API reference.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from fastapi.routing import APIRoute
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.auth import BEARER
 from shared import keys
 
 Endpoint = Callable[..., Awaitable[Response]]
@@ -28,8 +29,13 @@ class Direct(APIRoute):
         endpoint: Endpoint,
         *,
         told: Mapping[str, Any] | None = None,
+        schemes: Collection[str] = BEARER,
     ) -> None:
-        """Route to `endpoint(request, **path parameters)`; `told` goes to the API reference."""
+        """Route to `endpoint(request, **path parameters)`; `told` goes to the API reference.
+
+        `schemes` are those of `Authorization` by which a key is taken.
+        """
+        self.schemes = schemes
         #: what a key must be for; routes that take none never ask
         self.scope = scope_of(method, path)
         words = _with_scope(told or {}, self.scope)

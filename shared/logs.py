@@ -17,10 +17,10 @@ from shared.settings import Settings
 
 _QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]+", re.IGNORECASE)
 _SECRETS = re.compile(
-    r"\b(dk_[0-9a-z]{4})[0-9a-z]*_[0-9a-z]+|(whsec_)[A-Za-z0-9+/=]+|(://)[^/\s]+@"
+    r"\b(dk_[0-9a-z]{4})[0-9a-z]*_[0-9a-z]+|(whsec_|signature=)[A-Za-z0-9+/=_-]+|(://)[^/\s]+@"
 )
 #: One of these is in every text that either of them finds something in.
-_MARKS = ("://", "dk_", "whsec_")
+_MARKS = ("://", "dk_", "whsec_", "signature=")
 #: Libraries that say too much at the level of the rest; httpx logs each address with its query.
 _QUIET = (
     "httpx",
@@ -35,9 +35,28 @@ _QUIET = (
     "celery.redirected",
 )
 
+#: What uvicorn says of each request, and of each step of one at `--log-level trace`.
+_REQUESTS = ("uvicorn.access", "uvicorn.asgi")
 #: They say the same each second: while Redis is full, with a trace (our own lines say it too), and
 #: while the collector of traces is away.
 _REPEATS = ("kombu.transport.redis", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
+
+
+class WithoutQuery(logging.Filter):
+    """Takes the query out of uvicorn's lines for each request: that of an image opens it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the line, and let it pass."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(_without_query, record.args))
+        return True
+
+
+def _without_query(fact: object) -> object:
+    """Cut the query off a path, or out of an ASGI scope."""
+    if isinstance(fact, str):
+        return fact.partition("?")[0]
+    return {**fact, "query_string": b""} if isinstance(fact, Mapping) else fact
 
 
 class Once(logging.Filter):
@@ -119,10 +138,13 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
-    for name in ("uvicorn", "uvicorn.access"):
-        # it has given these a form of its own before it loads the app
+    for name in ("uvicorn", "uvicorn.error", *_REQUESTS):
+        # it has given these a form of its own before it loads the app; without one they are off
         own = logging.getLogger(name)
-        own.handlers, own.propagate = [], True
+        if own.handlers:
+            own.handlers, own.propagate = [], True
+    for name in _REQUESTS:
+        logging.getLogger(name).filters = [WithoutQuery()]
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in _REPEATS:

@@ -12,13 +12,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from shared.errors import ErrorCode
 from shared.jobs import Priority, Status
 from shared.models import MODELS
+
+# when each was made is a series more for each, which nobody reads
+disable_created_metrics()
 
 _QUEUES = ("generate", "deliver")
 _HOLDS = (

@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 PROMPT_CHARACTERS = 10_000
 #: The largest whole number that every JSON reader keeps exact (2^53 - 1).
 SEED_MAX = 9_007_199_254_740_991
 #: A seed that Darkroom chooses fits 31 bits, which every sampler takes.
 CHOSEN_SEED_MAX = 2_147_483_647
+
+
+def _whole(value: object) -> object:
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+#: JSON Schema's integer: 7.0 and 7e0 are 7. Most languages have one kind of number and write it so.
+INTEGER = BeforeValidator(_whole)
 
 
 class KleinInput(BaseModel):
@@ -37,10 +45,10 @@ class KleinInput(BaseModel):
         Literal["webp", "jpg", "png"], Field(description="Output file format")
     ] = "webp"
     output_quality: Annotated[
-        int, Field(ge=0, le=100, description="Output image quality (0-100)")
+        int, Field(ge=0, le=100, description="Output image quality (0-100)"), INTEGER
     ] = 80
     num_inference_steps: Annotated[
-        int, Field(ge=1, le=4, description="Number of inference steps (1-4)")
+        int, Field(ge=1, le=4, description="Number of inference steps (1-4)"), INTEGER
     ] = 4
     go_fast: Annotated[bool, Field(description="Enable fastest generation mode")] = True
     megapixels: Annotated[
@@ -52,6 +60,7 @@ class KleinInput(BaseModel):
     seed: Annotated[
         int | None,
         Field(ge=0, le=SEED_MAX, description="Random seed for reproducibility; chosen if missing"),
+        INTEGER,
     ] = None
 
 

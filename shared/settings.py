@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -60,6 +61,9 @@ _OTLP_PATH = "/v1/traces"
 Timeout = Annotated[float, Field(gt=0, le=86_400)]
 #: How long something is kept or waited for, in whole seconds: ten years at most.
 Period = Annotated[int, Field(gt=0, le=315_360_000)]
+#: What a browser sends as `Origin`: the scheme, the host in ASCII, and a port.
+_ORIGIN = re.compile(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+_USUAL_PORTS = {"http": 80, "https": 443}
 
 #: A setting written as words separated by commas.
 Words = Annotated[tuple[str, ...], NoDecode]
@@ -115,6 +119,23 @@ def _port_range(word: str) -> range:
     if not 1 <= first <= last <= 65_535:  # noqa: PLR2004  the ports there are
         raise ValueError("needs ports from 1 to 65535, or ranges of them such as 1024-65535")
     return range(first, last + 1)
+
+
+def _origin(word: str) -> str:
+    """Return an origin as browsers write it: in small letters, without the scheme's own port."""
+    if word == "*":
+        return word
+    found = _ORIGIN.fullmatch(word.lower())
+    if not found:
+        raise ValueError(
+            "needs origins such as https://app.example or http://localhost:3000, "
+            "without a path; or * for any"
+        )
+    scheme, host, port = found.groups()
+    if port:
+        _port_range(port)
+    is_usual = not port or int(port) == _USUAL_PORTS[scheme]
+    return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{int(port)}"
 
 
 class Settings(BaseSettings):
@@ -226,6 +247,17 @@ class Settings(BaseSettings):
     max_batch_bytes: Annotated[
         int, Field(gt=0, description="The largest body of a batch, in bytes")
     ] = 32_000_000
+    max_held_bytes: Annotated[
+        int,
+        Field(gt=0, description="Request bodies that one API process holds at once, in bytes"),
+    ] = 256_000_000
+    max_tenant_held_bytes: Annotated[
+        int, Field(gt=0, description="The same of one tenant; more are refused with 503")
+    ] = 64_000_000
+    cors_origins: Annotated[
+        Words,
+        Field(description="Origins whose web pages may use the API: https://app.example,…; or *"),
+    ] = ()
 
     # clients that speak another service's dialect
     openai_wait_seconds: Annotated[
@@ -329,6 +361,7 @@ class Settings(BaseSettings):
         "webhook_allow_hosts",
         "webhook_ports",
         "webhook_schedule",
+        "cors_origins",
         mode="before",
     )
     @classmethod
@@ -339,6 +372,19 @@ class Settings(BaseSettings):
     @classmethod
     def _prices(cls, value: object) -> object:
         return read_prices(value) if isinstance(value, str) else value
+
+    @field_validator("max_held_bytes", "max_tenant_held_bytes")
+    @classmethod
+    def _holds_the_largest(cls, value: int, about: ValidationInfo) -> int:
+        largest = max(about.data.get(name, 0) for name in ("max_body_bytes", "max_batch_bytes"))
+        if value < largest:
+            raise ValueError(f"must be at least {largest}, the largest body that is taken")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_origin, value))
 
     @field_validator("webhook_schedule")
     @classmethod
@@ -436,6 +482,11 @@ class Settings(BaseSettings):
     @classmethod
     def _redis_address(cls, value: str) -> str:
         return setting_values.redis_address(value)
+
+    @cached_property
+    def public_prefix(self) -> str:
+        """The path in front of every other where a proxy takes it away; often empty."""
+        return urlsplit(self.public_url).path
 
     @property
     def onemin_keys(self) -> tuple[ProviderKey, ...]:

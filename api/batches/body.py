@@ -8,6 +8,7 @@ from api.jobs.body import (
     DEADLINE_SECONDS_MAX,
     PAIRS_MAX,
     TAGS_MAX,
+    ModelName,
     PairName,
     PairValue,
     Receiver,
@@ -16,7 +17,8 @@ from api.jobs.body import (
     distinct,
 )
 from shared.batches import JOBS_MAX, BatchEvent
-from shared.jobs import Priority
+from shared.jobs import OnUnknown, Priority
+from shared.models import DEFAULT_MODEL, INTEGER
 
 
 class BatchWebhook(Receiver):
@@ -44,6 +46,7 @@ class BatchOptions(Strict):
     deadline_seconds: Annotated[
         int | None,
         Field(ge=1, le=DEADLINE_SECONDS_MAX, description="Of each job that names none"),
+        INTEGER,
     ] = None
     metadata: dict[PairName, PairValue] = Field(
         default_factory=dict, max_length=PAIRS_MAX, description="Yours, shown on the batch"
@@ -62,13 +65,14 @@ class BatchOptions(Strict):
 class VariationsBody(BatchOptions):
     """Asks for one input many times over, each with a seed of its own."""
 
-    model: Annotated[str | None, Field(description="One of `GET /v1/models`")] = None
+    model: ModelName = DEFAULT_MODEL
     input: Annotated[dict[str, Any], Field(description="The model's parameters")]
     variations: Annotated[
         int,
         Field(ge=1, le=JOBS_MAX, description="How many; a `seed` is that of the first, then + 1"),
+        INTEGER,
     ]
-    on_unknown: Annotated[str | None, Field(description="As in a job")] = None
+    on_unknown: Annotated[OnUnknown | None, Field(description="As in a job")] = None
 
 
 class FirstLine(Strict):

@@ -1,21 +1,22 @@
 """`POST /v1/batches`: the 202 means that every job is on disk; any other answer, that none is."""
 
-import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic import BaseModel
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.batches.body import BatchOptions, FirstLine, VariationsBody
+from api.batches.document import Document
 from api.batches.intake import Intake, Place
-from api.batches.lines import Document, Lines, Unreadable
+from api.batches.lines import Lines, Unreadable
 from api.batches.show import batch_response
-from api.jobs.ask import key_faults
-from api.jobs.create import JSON, asking_of, require_media
-from api.jobs.faults import faults_of
+from api.jobs.ask import check_input, key_faults, seeds_from
+from api.jobs.body import JobBody
+from api.jobs.create import asking_of
+from api.json_body import JSON, checked, require_media
 from api.parts import Parts, parts_of, span_of, tenant_of
 from api.problems import Fault, Problem
 from api.query import Query
@@ -25,13 +26,20 @@ from shared.batches import Batch
 from shared.errors import OutcomeLost
 from shared.jobs import Status
 from shared.logs import log
-from shared.models import CHOSEN_SEED_MAX, SEED_MAX
 from shared.store.asking import NotAccepted
 from shared.store.batches import BatchState, Committed, NewBatch, commit, read_batch
 
 M = TypeVar("M", bound=BaseModel)
 
 NDJSON = "application/x-ndjson"
+#: NDJSON has no registered type; these are the names that programs send.
+_MEDIA = {
+    JSON: JSON,
+    **{
+        f"application/{name}": NDJSON
+        for name in ("x-ndjson", "ndjson", "jsonl", "x-jsonl", "jsonlines", "x-jsonlines")
+    },
+}
 _CREATED = 202
 _log = log(__name__)
 
@@ -45,7 +53,7 @@ async def create_batch(request: Request) -> Response:
     """
     parts, holder = parts_of(request), await tenant_of(request)
     Query(request).done()
-    media = require_media(request, (JSON, NDJSON))
+    media = require_media(request, _MEDIA)
     parts.watch.check_room()
     asking = asking_of(request, parts, holder)
     intake = Intake(parts, asking)
@@ -67,20 +75,25 @@ async def _read(
     try:
         await reader(request, intake)
     except Unreadable as error:
-        intake.cut(error.fault)
+        intake.refuse([error.fault])
 
 
 async def _lines(request: Request, intake: Intake) -> None:
     """Take one job a line; a first line may say what holds for the batch."""
-    lines = Lines(most_bytes=intake.asking.settings.max_body_bytes)
     is_first = True
+    async for number, line in _numbered(request, intake.asking.settings.max_body_bytes):
+        if not (is_first and _options_line(intake, number, line)):
+            await intake.take(line, ("line", number))
+        is_first = False
+
+
+async def _numbered(request: Request, most_bytes: int) -> AsyncIterator[tuple[int, bytes]]:
+    lines = Lines(most_bytes=most_bytes)
     async for part in request.stream():
-        for number, line in lines.feed(part):
-            if not (is_first and _options_line(intake, number, line)):
-                await intake.take(line, ("line", number))
-            is_first = False
-    for number, line in lines.close():
-        await intake.take(line, ("line", number))
+        for one in lines.feed(part):
+            yield one
+    for one in lines.close():
+        yield one
 
 
 def _options_line(intake: Intake, number: int, line: bytes) -> bool:
@@ -91,68 +104,64 @@ def _options_line(intake: Intake, number: int, line: bytes) -> bool:
         return False
     if not isinstance(found, dict) or "batch" not in found:
         return False
-    checked = _checked(FirstLine, line, intake, ("line", number))
-    if checked:
-        intake.options = checked.batch
+    first = _checked(FirstLine, line, intake, ("line", number))
+    if first:
+        intake.options = first.batch
         intake.sign(line)
     return True
 
 
 async def _document(request: Request, intake: Intake) -> None:
     """Take the entries of `jobs`, or the variations, once all of the body is there."""
-    document = Document()
-    async for part in request.stream():
-        document.feed(part)
-    document.close()
-    members = to_json(document.members)
-    if document.jobs is None and document.members.keys() & {"input", "variations"}:
-        await _variations(members, document.members, intake)
+    with Document(most_bytes=intake.asking.settings.max_body_bytes) as document:
+        async for part in request.stream():
+            document.feed(part)
+        document.close()
+        await _members(document, intake)
+
+
+async def _members(document: Document, intake: Intake) -> None:
+    if document.jobs is None and document.names & {"input", "variations"}:
+        await _variations(document.members, intake)
         return
-    options = _checked(BatchOptions, members, intake)
+    options = _checked(BatchOptions, document.members, intake)
     if options:
         intake.options = options
-        intake.sign(members)
+        intake.sign(document.members)
     if document.jobs is None:
         intake.refuse([Fault("/jobs", "is required, or `input` with `variations`")])
     for number, job in enumerate(document.jobs or ()):
         await intake.take(job, ("jobs", number))
 
 
-async def _variations(raw: bytes, members: dict[str, Any], intake: Intake) -> None:
+async def _variations(raw: bytes, intake: Intake) -> None:
     """Take one input many times, each with another seed."""
     body = _checked(VariationsBody, raw, intake)
     if body is None:
         return
     intake.options = body
     intake.sign(raw)
-    job = {name: members[name] for name in ("model", "on_unknown") if name in members}
-    seeds = _seeds(body)
-    if not seeds:
-        intake.refuse([Fault("/variations", f"leads to seeds above {SEED_MAX}")])
+    found = check_input(body.model, body.input, intake.asking.holder)
+    if isinstance(found, list):
+        intake.refuse(found)
+        return
+    try:
+        seeds = seeds_from(found["seed"], body.variations)
+    except ValueError as error:
+        intake.refuse([Fault("/variations", str(error))])
+        return
+    job = JobBody(model=body.model, input=found, on_unknown=body.on_unknown)
     for seed in seeds:
-        raw = to_json({**job, "input": {**body.input, "seed": seed}})
-        if not await intake.take(raw, (), is_signed=True):
-            return  # the others would have the same faults
-
-
-def _seeds(body: VariationsBody) -> Sequence[Any]:
-    """Give a seed for each: from the one given on, else by chance, and all different."""
-    first, count = body.input.get("seed"), body.variations
-    if first is None:
-        return random.SystemRandom().sample(range(CHOSEN_SEED_MAX + 1), count)
-    if not isinstance(first, int) or first < 0:
-        return [first]  # whatever it is, the check of the input tells it
-    return range(first, first + count) if first + count - 1 <= SEED_MAX else ()
+        await intake.add(job, {**found, "seed": seed}, len(raw))
 
 
 def _checked(model: type[M], raw: bytes, intake: Intake, place: Place = ()) -> M | None:
     """Check what holds for the batch; notes every fault."""
-    try:
-        return model.model_validate_json(raw, context=intake.asking.guard)
-    except ValidationError as error:
-        faults = faults_of(error, model, *(str(step) for step in place))
-        intake.refuse(faults)
+    found = checked(model, raw, *place, context=intake.asking.guard)
+    if isinstance(found, list):
+        intake.refuse(found)
         return None
+    return found
 
 
 async def _commit(request: Request, parts: Parts, intake: Intake) -> Response:

@@ -49,7 +49,6 @@ class Intake:
         self._staging: asyncio.Task[NotAccepted | None] | None = None
         self._faults: list[Fault] = []
         self._untold = 0
-        self._is_cut = False
         self.size = 0
 
     def refuse(self, faults: Sequence[Fault]) -> None:
@@ -61,38 +60,36 @@ class Intake:
         self._faults += faults[:room]
         self._untold += len(faults[room:])
 
-    def cut(self, fault: Fault) -> None:
-        """Note why the body is not read on."""
-        self._is_cut = True
-        self.refuse([fault])
-
     def give_up(self) -> None:
         """Take away whatever was staged, soon."""
         if self._chunks:
             self._parts.tender.give_up(self.batch_id)
 
-    async def take(self, raw: bytes, place: Place, *, is_signed: bool = False) -> bool:
-        """Check one job, and stage it with its neighbours; tells whether it can be.
+    async def take(self, raw: bytes, place: Place) -> None:
+        """Check one job, and stage it with its neighbours if it can be.
 
         `place` is where it stands in the request. A fault is noted and told at the end; raises
         Unreadable for one job too many, and a Problem where there is no room.
         """
-        self.size += 1
-        if self.size > JOBS_MAX:
+        if self.size == JOBS_MAX:
             raise Unreadable(too_many(pointer(*place[:1])))
         found = check_job(raw, self.asking)
         faults = found if isinstance(found, list) else self._misplaced(found[0])
         if faults:
             self.refuse([_under(place, fault) for fault in faults])
         if self._faults or isinstance(found, list):
-            return False
-        if not is_signed:
-            self.sign(raw)
-        self._keep(self._job(*found))
-        self._bytes += len(raw)
+            self.size += 1
+            return
+        self.sign(raw)
+        await self.add(*found, len(raw))
+
+    async def add(self, body: JobBody, complete: dict[str, Any], size_bytes: int) -> None:
+        """Stage a job that was checked, of a body of so many bytes, with its neighbours."""
+        self.size += 1
+        self._keep(self._job(body, complete))
+        self._bytes += size_bytes
         if len(self._chunk) == CHUNK_JOBS or self._bytes >= CHUNK_BYTES:
             await self._send()
-        return True
 
     def sign(self, raw: bytes) -> None:
         """Let a part of the body tell in what this request differs from others of its key."""
@@ -132,8 +129,6 @@ class Intake:
             told, count = len(self._faults), len(self._faults) + self._untold
             problem.detail = f"{count:,} faults were found, of which the first {told} are told."
             problem.more = {"errors_left_out": self._untold}
-        if self._is_cut:  # what is left of the body is not waited for
-            problem.headers = {"Connection": "close"}
         return problem
 
     def _misplaced(self, body: JobBody) -> list[Fault]:
@@ -146,8 +141,8 @@ class Intake:
             faults.append(Fault("/tags", f"and the batch's are more than {TAGS_MAX} together"))
         return faults
 
-    def _job(self, body: JobBody, checked: dict[str, Any]) -> NewJob:
-        job, options = job_of(body, checked, self.asking), self.options
+    def _job(self, body: JobBody, complete: dict[str, Any]) -> NewJob:
+        job, options = job_of(body, complete, self.asking), self.options
         if "priority" not in body.model_fields_set:
             job = replace(job, priority=options.priority)
         if body.deadline_seconds is None and options.deadline_seconds is not None:

@@ -1,17 +1,10 @@
-"""Takes bodies apart as they come: NDJSON by line, JSON by the entries of `jobs`. No I/O here."""
+"""Takes NDJSON apart by its lines, as it comes. No I/O here."""
 
 from collections.abc import Iterator
-from typing import Any
 
-import ijson
-from ijson.common import ObjectBuilder
-from pydantic_core import to_json
-
-from api.problems import Fault
+from api.json_body import BOM, encoding_fault
+from api.problems import Fault, pointer
 from shared.batches import JOBS_MAX
-
-_ENDS = frozenset({"end_map", "end_array"})
-_STARTS = frozenset({"start_map", "start_array"})
 
 
 class Unreadable(Exception):
@@ -37,7 +30,7 @@ class Lines:
         *lines, self._rest = (self._rest + part).split(b"\n")
         for line in lines:
             yield from self._next(line)
-        self._check(self._rest, self._number + 1)
+        check_length(self._rest, self._most_bytes, "line", self._number + 1)
 
     def close(self) -> Iterator[tuple[int, bytes]]:
         """Give the last line, if no line break ended it."""
@@ -45,100 +38,20 @@ class Lines:
 
     def _next(self, line: bytes) -> Iterator[tuple[int, bytes]]:
         self._number += 1
-        self._check(line, self._number)
+        check_length(line, self._most_bytes, "line", self._number)
+        line = line.removeprefix(BOM)  # files that were joined have one in the middle
+        if self._number == 1 and (fault := encoding_fault(line)):
+            raise Unreadable(fault)
         if not line.isspace() and line:
             yield self._number, line
 
-    def _check(self, line: bytes, number: int) -> None:
-        if len(line) > self._most_bytes:
-            message = f"has more than {self._most_bytes:,} bytes"
-            raise Unreadable(Fault(f"/line/{number}", message))
 
-
-class Document:
-    """Reads one JSON object: each entry of `jobs` as JSON again, its other members as values."""
-
-    def __init__(self) -> None:
-        self.members: dict[str, Any] = {}
-        self.jobs: list[bytes] | None = None
-        self._events = ijson.sendable_list()
-        self._parser = ijson.basic_parse_coro(self._events, use_float=True)
-        self._depth = 0
-        self._key = ""
-        self._value = ObjectBuilder()
-
-    def feed(self, part: bytes) -> None:
-        """Read on; raises Unreadable."""
-        if not part:  # would mean the end
-            return
-        try:
-            self._parser.send(part)
-        except ijson.JSONError as error:
-            raise _no_json(error) from None
-        self._take_all()
-
-    def close(self) -> None:
-        """Find the end; raises Unreadable where there is none."""
-        try:
-            self._parser.close()
-        except ijson.JSONError as error:
-            raise _no_json(error) from None
-        self._take_all()
-
-    def _take_all(self) -> None:
-        for event, value in self._events:
-            if event in _ENDS:
-                self._depth -= 1
-            self._take(event, value)
-            if event in _STARTS:
-                self._depth += 1
-        del self._events[:]
-
-    def _take(self, event: str, value: object) -> None:
-        if self._depth == 0:
-            if event not in {"start_map", "end_map"}:
-                raise Unreadable(Fault("", "must be an object"))
-        elif self._depth == 1 and event == "map_key":
-            self._begin(str(value))
-        elif self._key == "jobs":
-            self._take_job(event, value)
-        else:
-            self._value.event(event, value)
-            if self._depth == 1 and event not in _STARTS:
-                self.members[self._key] = self._value.value
-
-    def _begin(self, key: str) -> None:
-        if key in self.members or (key == "jobs" and self.jobs is not None):
-            raise Unreadable(Fault("", f"has the member {key[:100]} twice"))
-        self._key, self._value = key, ObjectBuilder()
-
-    def _take_job(self, event: str, value: object) -> None:
-        if self._depth == 1:
-            if event == "start_array":
-                self.jobs = []
-            elif event != "end_array":
-                raise Unreadable(Fault("/jobs", "must be a list"))
-            return
-        self._value.event(event, value)
-        if self._depth == 2 and event not in _STARTS:  # noqa: PLR2004  an entry has ended
-            self._keep()
-
-    def _keep(self) -> None:
-        jobs = self.jobs if self.jobs is not None else []
-        if len(jobs) == JOBS_MAX:
-            raise Unreadable(too_many("/jobs"))
-        try:
-            jobs.append(to_json(self._value.value))
-        except ValueError:  # nested deeper than anything here means
-            jobs.append(b"[]")
-        self._value = ObjectBuilder()
+def check_length(text: bytes | bytearray, most_bytes: int, *place: str | int) -> None:
+    """Raise Unreadable for a part of a body that is too long to be kept."""
+    if len(text) > most_bytes:
+        raise Unreadable(Fault(pointer(*place), f"has more than {most_bytes:,} bytes"))
 
 
 def too_many(pointer: str) -> Fault:
     """Say that there are more jobs than one batch has."""
     return Fault(pointer, f"must have at most {JOBS_MAX:,} jobs")
-
-
-def _no_json(error: Exception) -> Unreadable:
-    reason = str(error).partition("\n")[0].removeprefix("b'")[:100]
-    return Unreadable(Fault("", f"is not JSON that can be read: {reason}"))

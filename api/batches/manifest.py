@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api.batches.archive import Archive
 from api.batches.read import existing
+from api.headers import head_of_stream
 from api.parts import Parts, parts_of, tenant_of
 from api.query import Query, word_of
 from shared.jobs import Job
@@ -52,7 +53,7 @@ async def get_manifest(request: Request, batch_id: str) -> Response:
         "Content-Disposition": f'attachment; filename="{batch_id}.{form.value}"',
     }
     if request.method == "HEAD":
-        return Response(None, 200, headers, _TYPES[form])
+        return head_of_stream(headers, _TYPES[form])
     jobs = _Jobs(parts, batch_id, holder.tenant)
     body = _lines(jobs) if form is Form.NDJSON else _zip(jobs)
     return StreamingResponse(body, 200, headers, _TYPES[form])

@@ -1,15 +1,43 @@
 """The addresses of the dialects."""
 
+from api.auth import BEARER
 from api.dialects.openai import images
 from api.dialects.openai import models as openai_models
 from api.dialects.reference import told
 from api.dialects.replicate import models, predictions
+from api.problems import Problem
 from api.routing import Direct, Endpoint
 from shared.prediction import ROOT
 
 _OPENAI = "/openai/v1"
+#: Older clients and much of the documentation have `Token`.
+_REPLICATE_SCHEMES = frozenset({*BEARER, "token"})
 _MODEL = "/models/{owner}/{name}"
 _ONE = "/predictions/{prediction_id}"
+
+
+#: What is said where a dialect has an operation that Darkroom has not.
+_OFFERED = {
+    "/openai/": (
+        "Darkroom generates images from prompts only: POST /openai/v1/images/generations, and "
+        "GET /openai/v1/models. There are no edits, variations, chats, responses, files or batches."
+    ),
+    "/replicate/": (
+        "Darkroom generates images from prompts only: predictions, models, account and "
+        "webhooks/default/secret, all below /replicate/v1. There are no files, deployments, "
+        "trainings, collections, hardware or streams."
+    ),
+}
+
+
+def explained(problem: Problem, path: str) -> Problem:
+    """Add to a problem of routing what a dialect offers, where the path is one of a dialect."""
+    said = next((said for start, said in _OFFERED.items() if path.startswith(start)), "")
+    if said:
+        is_unknown = problem.code == "not_found"
+        why = "This operation is not offered." if is_unknown else problem.detail
+        problem.detail = f"{why} {said}"
+    return problem
 
 
 def _openai(method: str, path: str, endpoint: Endpoint, name: str) -> Direct:
@@ -17,7 +45,8 @@ def _openai(method: str, path: str, endpoint: Endpoint, name: str) -> Direct:
 
 
 def _replicate(method: str, path: str, endpoint: Endpoint, name: str) -> Direct:
-    return Direct(method, f"{ROOT}{path}", endpoint, told=told(f"replicate_{name}"))
+    said = told(f"replicate_{name}")
+    return Direct(method, f"{ROOT}{path}", endpoint, told=said, schemes=_REPLICATE_SCHEMES)
 
 
 DIALECT_ROUTES: tuple[Direct, ...] = (

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ from pydantic_core import from_json
 from api.jobs import hook
 from api.jobs.body import JobBody
 from api.jobs.faults import faults_of
+from api.json_body import BOM, checked
 from api.problems import Fault, invalid
 from shared import ids
 from shared.jobs import OnUnknown, Spec
-from shared.models import CHOSEN_SEED_MAX, DEFAULT_MODEL, MODELS
+from shared.models import CHOSEN_SEED_MAX, DEFAULT_MODEL, MODELS, SEED_MAX
 from shared.net.addresses import AddressGuard
 from shared.settings import Settings
 from shared.store.asking import NewJob
@@ -45,22 +46,22 @@ class Asking:
 
 def new_job(raw: bytes, asking: Asking) -> NewJob:
     """Check a body and fill in what it leaves open; raises a Problem that names every fault."""
+    raw = raw.removeprefix(BOM)
     faults = key_faults(asking.idempotency_key)
     found = check_job(raw, asking)
     if isinstance(found, list):
         raise invalid([*faults, *found])
     if faults:
         raise invalid(faults)
-    body, checked = found
-    return job_of(body, checked, asking, fingerprint(raw) if asking.idempotency_key else "")
+    body, complete = found
+    return job_of(body, complete, asking, fingerprint(raw) if asking.idempotency_key else "")
 
 
 def check_job(raw: bytes, asking: Asking) -> tuple[JobBody, dict[str, Any]] | list[Fault]:
     """Check a body; gives it and its input, or every fault it has."""
-    try:
-        body = JobBody.model_validate_json(raw, context=asking.guard)
-    except ValidationError as error:
-        return [*faults_of(error, JobBody), *_check_unread(raw, asking.holder)]
+    body = checked(JobBody, raw, context=asking.guard)
+    if isinstance(body, list):
+        return [*body, *_check_unread(raw, asking.holder)]
     unpinned = _check_reuse(body.input, reuse=body.reuse)
     found = check_input(body.model, body.input, asking.holder)
     if isinstance(found, list):
@@ -75,10 +76,10 @@ def check_input(name: str, given: dict[str, Any], holder: Holder) -> dict[str, A
     faults = safety_faults(given, holder)
     model = MODELS[name].input
     try:
-        checked = model.model_validate(given).model_dump()
+        complete = model.model_validate(given).model_dump()
     except ValidationError as error:
         return [*faults_of(error, model, "input"), *faults]
-    return faults or checked
+    return faults or complete
 
 
 def safety_faults(given: Mapping[str, Any], holder: Holder) -> list[Fault]:
@@ -122,20 +123,29 @@ def key_faults(key: str | None) -> list[Fault]:
     return [Fault("/header/Idempotency-Key", "must have 1 to 255 visible ASCII characters")]
 
 
-def job_of(body: JobBody, checked: dict[str, Any], asking: Asking, mark: str = "") -> NewJob:
+def seeds_from(first: int | None, count: int) -> Sequence[int]:
+    """Return so many different seeds: from `first` on, or by chance; raises ValueError."""
+    if first is None:
+        return secrets.SystemRandom().sample(range(CHOSEN_SEED_MAX + 1), count)
+    if first + count - 1 > SEED_MAX:
+        raise ValueError(f"leads to seeds above {SEED_MAX}: lower it, or the seed")
+    return range(first, first + count)
+
+
+def job_of(body: JobBody, complete: dict[str, Any], asking: Asking, mark: str = "") -> NewJob:
     """Make a job of a body and its input that were checked; `mark` is its fingerprint.
 
     A seed that is not given is chosen here.
     """
     settings = asking.settings
-    if checked["seed"] is None:
-        checked = {**checked, "seed": secrets.randbelow(CHOSEN_SEED_MAX + 1)}
+    if complete["seed"] is None:
+        complete = {**complete, "seed": secrets.randbelow(CHOSEN_SEED_MAX + 1)}
     return NewJob(
         id=ids.job_id(),
         tenant=asking.holder.tenant,
         spec=Spec(
             model=body.model,
-            input=checked,
+            input=complete,
             webhook=webhook_kept(body.webhook),
             on_unknown=body.on_unknown or OnUnknown(settings.on_unknown),
             metadata=body.metadata,

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -13,8 +14,9 @@ from pydantic import (
 )
 
 from api.jobs.hook import check_headers, check_url
+from api.query import milliseconds
 from shared.jobs import EventType, OnUnknown, Priority
-from shared.models import DEFAULT_MODEL, MODELS
+from shared.models import DEFAULT_MODEL, INTEGER, MODELS
 from shared.net.addresses import AddressGuard
 
 DEADLINE_SECONDS_MAX = 30 * 86_400
@@ -29,6 +31,23 @@ DEFAULT_EVENTS = (EventType.JOB_SUCCEEDED, EventType.JOB_FAILED, EventType.JOB_C
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 PairName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 PairValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+def _check_moment(value: str) -> str:
+    milliseconds(value)
+    return value
+
+
+def _offered(value: str) -> str:
+    if value not in MODELS:
+        raise ValueError(f"is not on offer; there are: {', '.join(MODELS)}")
+    return value
+
+
+Moment = Annotated[
+    str, AfterValidator(_check_moment), Field(description="A time such as 2026-01-31T12:00:00Z")
+]
+ModelName = Annotated[str, AfterValidator(_offered), Field(description="One of `GET /v1/models`")]
 
 
 class Strict(BaseModel):
@@ -78,7 +97,9 @@ class FailFast(Strict):
     """When not to queue at all."""
 
     max_position: Annotated[
-        int | None, Field(ge=0, le=WAIT_MOST, description="Jobs of yours before it, at most")
+        int | None,
+        Field(ge=0, le=WAIT_MOST, description="Jobs of yours before it, at most"),
+        INTEGER,
     ] = None
     max_wait_seconds: Annotated[
         float | None,
@@ -95,7 +116,7 @@ class FailFast(Strict):
 class JobBody(Strict):
     """Asks for one image."""
 
-    model: Annotated[str, Field(description="One of `GET /v1/models`")] = DEFAULT_MODEL
+    model: ModelName = DEFAULT_MODEL
     input: Annotated[dict[str, Any], Field(description="The model's parameters")]
     webhook: Webhook | None = None
     priority: Annotated[Priority, Field(description="How soon within your own queue")] = (
@@ -104,6 +125,7 @@ class JobBody(Strict):
     deadline_seconds: Annotated[
         int | None,
         Field(ge=1, le=DEADLINE_SECONDS_MAX, description="The job fails if not done by then"),
+        INTEGER,
     ] = None
     on_unknown: Annotated[
         OnUnknown | None,
@@ -125,13 +147,6 @@ class JobBody(Strict):
     tags: Annotated[
         tuple[Tag, ...], Field(max_length=TAGS_MAX, description="Yours, to list jobs by")
     ] = ()
-
-    @field_validator("model")
-    @classmethod
-    def _model(cls, value: str) -> str:
-        if value not in MODELS:
-            raise ValueError(f"is not on offer; there are: {', '.join(MODELS)}")
-        return value
 
     @field_validator("tags")
     @classmethod

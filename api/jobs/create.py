@@ -1,6 +1,6 @@
 """`POST /v1/jobs`: the 202 means that the job is on disk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from api.jobs.ask import Asking, new_job
 from api.jobs.dry_run import forecast_response
 from api.jobs.reuse import with_copy
 from api.jobs.show import job_response
+from api.json_body import require_json
 from api.parts import Parts, parts_of, span_of, tenant_of
 from api.problems import Problem
 from api.query import Query
@@ -26,10 +27,8 @@ from shared.store.call import Call
 from shared.store.reading import Standing
 from shared.store.tenants import Holder
 
-JSON = "application/json"
 _CREATED = 202
 _REPLAYED = {"Idempotent-Replayed": "true"}
-_PLAIN = "identity"
 T = TypeVar("T")
 _log = log(__name__)
 
@@ -72,30 +71,6 @@ def asking_of(request: Request, parts: Parts, holder: Holder) -> Asking:
     """Say who asks for a job by this request, and what decides whether it may."""
     trace = request.scope[TRACE]
     return Asking(holder, parts.settings, idempotency_key(request), trace)
-
-
-def require_json(request: Request) -> None:
-    """Refuse a body that is said to be anything but plain JSON, or nothing."""
-    require_media(request, (JSON,))
-
-
-def require_media(request: Request, taken: Sequence[str]) -> str:
-    """Give the type of the body; one that is not taken here, or is compressed, is refused."""
-    told = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if told not in taken:
-        raise Problem(
-            "unsupported_media_type",
-            f"Send the body as {' or '.join(taken)}.",
-            headers={"Accept-Post": ", ".join(taken)},
-        )
-    encoding = request.headers.get("content-encoding", _PLAIN).strip().lower()
-    if encoding != _PLAIN:
-        raise Problem(
-            "unsupported_media_type",
-            "Send the body uncompressed.",
-            headers={"Accept-Encoding": _PLAIN},
-        )
-    return told
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -12,6 +12,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from api.headers import head_of_stream
 from api.parts import Parts, parts_of, tenant_of
 from api.problems import Fault, invalid, not_found
 from api.query import Query
@@ -45,7 +46,7 @@ async def get_events(request: Request, job_id: str) -> Response:
     if standing.job.state.is_final and standing.job.version <= after:
         return Response(None, 204)
     if request.method == "HEAD":
-        return Response(None, 200, _HEADERS, "text/event-stream")
+        return head_of_stream(_HEADERS, "text/event-stream")
     stream = _Stream(parts, job_id, holder.tenant, after)
     return StreamingResponse(stream.text(), 200, _HEADERS, "text/event-stream")
 

@@ -44,24 +44,27 @@ _PATTERNS: Mapping[str, str] = {
 }
 
 
-def faults_of(error: ValidationError, model: type[BaseModel], *under: str) -> list[Fault]:
+def faults_of(error: ValidationError, model: type[BaseModel], *under: str | int) -> list[Fault]:
     """Translate pydantic's errors; `under` is where the checked value stands in the body."""
     return [_fault(one, model, under) for one in error.errors(include_url=False)[:FAULTS_MAX]]
 
 
-def _fault(error: Mapping[str, Any], model: type[BaseModel], under: Iterable[str]) -> Fault:
+def place_of(*steps: str | int) -> str:
+    """Return the JSON pointer of a value, with names that are too long cut."""
+    return pointer(*(str(step)[:_LOCATION_CHARACTERS] for step in steps))
+
+
+def _fault(error: Mapping[str, Any], model: type[BaseModel], under: Iterable[str | int]) -> Fault:
     place = [*under, *(step for step in error["loc"] if step != "[key]")]
     is_name = "[key]" in error["loc"]
     message = _message(error, model)
     if is_name:
         message = f"has a name that {message}"
-    return Fault(pointer(*(str(step)[:_LOCATION_CHARACTERS] for step in place)), message)
+    return Fault(place_of(*place), message)
 
 
 def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     kind, context = error["type"], error.get("ctx", {})
-    if kind == "json_invalid":
-        return f"is not JSON that can be read: {context['error']}"
     if kind == "extra_forbidden":
         return _unknown(error["loc"], model)
     if kind == "string_too_short" and context["min_length"] == 1:

@@ -8,9 +8,10 @@ import re
 import socket
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx
+import idna
 
 from shared.net.addresses import AddressGuard, why_forbidden
 
@@ -18,7 +19,10 @@ URL_CHARACTERS = 2048
 HEADERS_NAME_CHARACTERS = 100
 HEADERS_VALUE_CHARACTERS = 1000
 _PORTS = {"http": 80, "https": 443}
+_UNREADABLE = "is not an address that can be read"
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+#: What no address has, and what `urlsplit` would take out in silence.
+_NEVER = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 #: A host whose last label is a number is an IPv4 address to every resolver, however it is written.
 _NUMERIC_END = re.compile(r"(^|\.)(0[xX][0-9a-fA-F]*|[0-9]+)\.?$")
@@ -36,9 +40,14 @@ _OWN_PREFIXES = ("webhook-", "svix-", "content-")
 
 
 def check_url(url: str, *, guard: AddressGuard) -> str:
-    """Check what an address says of itself, as `guard` will again; raises ValueError."""
+    """Check what an address says of itself, as `guard` will again; raises ValueError.
+
+    Returns it as it is called: a host that is not ASCII is written as DNS has it (xn--…).
+    """
     if len(url) > URL_CHARACTERS:
         raise ValueError(f"has more than {URL_CHARACTERS:,} characters")
+    if not _NEVER.search(url):
+        url = _with_ascii_host(url)
     if not _VISIBLE.fullmatch(url) or "\\" in url:
         raise ValueError("must be written in visible ASCII characters, others %-encoded")
     parts = _split(url)
@@ -55,6 +64,24 @@ def check_url(url: str, *, guard: AddressGuard) -> str:
     return url
 
 
+def _with_ascii_host(url: str) -> str:
+    """Write a host of other characters as DNS has it; raises ValueError for one that it cannot."""
+    if url.isascii():
+        return url
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2].partition(":")[0]
+    except ValueError:
+        raise ValueError(_UNREADABLE) from None
+    if host.isascii():
+        return url
+    try:
+        written = idna.encode(host, uts46=True).decode()
+    except idna.IDNAError as error:
+        raise ValueError(f"names a host that no domain can have: {error}") from None
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(host, written, 1)))
+
+
 def _split(url: str) -> SplitResult:
     try:
         parts, read = urlsplit(url), httpx.URL(url)
@@ -69,7 +96,7 @@ def _split(url: str) -> SplitResult:
     except (ValueError, httpx.InvalidURL):
         is_plain = False
     if not is_plain:
-        raise ValueError("is not an address that can be read")
+        raise ValueError(_UNREADABLE)
     return parts
 
 

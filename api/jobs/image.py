@@ -5,7 +5,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from api.headers import Range, Unsatisfiable, etag_matches, wanted_range
+from api.headers import Range, Unsatisfiable, etag_matches, if_none_match, wanted_range
 from api.parts import Parts, parts_of, tenant_of
 from api.pictures import Part
 from api.problems import Problem, not_found
@@ -31,8 +31,10 @@ async def get_image(request: Request, job_id: str) -> Response:
     query = Query(request)
     redirect = query.take("redirect", flag)
     expires, signature = query.take("expires", text), query.take("signature", text)
-    query.done()
-    if signature is None and expires is None:
+    # those who share an address add parameters of their own to it
+    is_signed = signature is not None or expires is not None
+    query.done(others=is_signed)
+    if not is_signed:
         tenant = (await tenant_of(request)).tenant
     else:
         _check_signature(parts, job_id, expires or "", signature or "")
@@ -75,7 +77,7 @@ def _redirect(parts: Parts, job_id: str, image: Image) -> Response:
 
 async def _bytes(request: Request, parts: Parts, job_id: str, image: Image) -> Response:
     headers = _headers(job_id, image)
-    known = request.headers.get("if-none-match")
+    known = if_none_match(request.headers)
     if known is not None and etag_matches(known, image.sha256):
         return Response(None, 304, headers)
     part = _range(request, image)
@@ -98,6 +100,7 @@ def _headers(job_id: str, image: Image) -> dict[str, str]:
         "Content-Disposition": f'inline; filename="{file_name(job_id, image)}"',
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cross-Origin-Resource-Policy": "cross-origin",
     }
 
 

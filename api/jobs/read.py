@@ -4,8 +4,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.headers import WAIT_SECONDS_MAX, etag_matches
-from api.jobs.show import job_response, version_tag
+from api.headers import WAIT_SECONDS_MAX, etag_matches, if_none_match
+from api.jobs.show import job_response, unchanged
 from api.parts import Parts, parts_of, tenant_of
 from api.problems import not_found
 from api.query import (
@@ -42,7 +42,7 @@ async def get_job(request: Request, job_id: str) -> Response:
     query = Query(request)
     seconds = query.take("wait", whole_number(1, WAIT_SECONDS_MAX))
     query.done()
-    known = request.headers.get("if-none-match")
+    known = if_none_match(request.headers)
     standing = await read_job(parts, job_id, holder.tenant)
     if seconds is not None and _is_held(standing, known):
         seen = standing.job.version
@@ -52,7 +52,7 @@ async def get_job(request: Request, job_id: str) -> Response:
 
         standing = _existing(await wait_for(parts, job_id, holder.tenant, changed, seconds))
     if known is not None and etag_matches(known, str(standing.job.version)):
-        return Response(None, 304, {"ETag": version_tag(standing)})
+        return unchanged(standing)
     return job_response(parts.view, standing)
 
 

@@ -1,31 +1,26 @@
 """The bodies of the operator's requests, checked as strictly as a job's."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator
-from starlette.requests import Request
+from pydantic import Field, StringConstraints, field_validator
 
-from api.jobs.body import Strict
-from api.jobs.create import require_json
-from api.jobs.faults import faults_of
-from api.problems import invalid
+from api.jobs.body import Moment, Strict
 from api.query import milliseconds
 from shared.errors import ErrorCode
 from shared.ids import ALPHABET, JOB_PREFIX
 from shared.jobs import Status
 from shared.keys import OPS_SCOPES, TENANT_SCOPES, Scope
+from shared.models import INTEGER
 from shared.store.access import GRACE_SECONDS
 from shared.store.tenants import NAME, NAME_RULE
 
-B = TypeVar("B", bound=BaseModel)
 LARGEST = 1_000_000_000
 GRACE_SECONDS_MAX = 30 * 86_400
 
-_Count = Annotated[int | None, Field(ge=0, le=LARGEST)]
+_Count = Annotated[int | None, Field(ge=0, le=LARGEST), INTEGER]
 _Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Label = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_PREFIX}[{ALPHABET}]{{26}}$")]
-Moment = Annotated[str, Field(description="A time such as 2026-01-31T12:00:00Z")]
 
 
 class LimitsBody(Strict):
@@ -70,14 +65,11 @@ class RotateBody(Strict):
     """Asks for a key in the place of another."""
 
     grace_seconds: Annotated[
-        int, Field(ge=0, le=GRACE_SECONDS_MAX, description="How long the old one lives on")
+        int,
+        Field(ge=0, le=GRACE_SECONDS_MAX, description="How long the old one lives on"),
+        INTEGER,
     ] = GRACE_SECONDS
     expires_at: Moment | None = None
-
-    @field_validator("expires_at")
-    @classmethod
-    def _moment(cls, value: str | None) -> str | None:
-        return _checked(value)
 
 
 class KeyBody(Strict):
@@ -93,11 +85,6 @@ class KeyBody(Strict):
         if not value:
             raise ValueError("names no scope")
         return value
-
-    @field_validator("expires_at")
-    @classmethod
-    def _moment(cls, value: str | None) -> str | None:
-        return _checked(value)
 
 
 class OpsKeyBody(KeyBody):
@@ -126,11 +113,6 @@ class FilterBody(Strict):
     created_after: Moment | None = None
     created_before: Moment | None = None
 
-    @field_validator("created_after", "created_before")
-    @classmethod
-    def _moment(cls, value: str | None) -> str | None:
-        return _checked(value)
-
 
 class BulkBody(Strict):
     """Asks for a move of many jobs: counted first, then confirmed."""
@@ -138,7 +120,9 @@ class BulkBody(Strict):
     filter: FilterBody
     dry_run: Annotated[bool, Field(description="Only count them")] = False
     expected_count: Annotated[
-        int | None, Field(ge=0, description="What was counted: if there are more, none is moved")
+        int | None,
+        Field(ge=0, description="What was counted: if there are more, none is moved"),
+        INTEGER,
     ] = None
 
 
@@ -149,37 +133,12 @@ class RedeliverAllBody(Strict):
     tenant: _Word | None = None
     dry_run: Annotated[bool, Field(description="Only count them")] = False
     expected_count: Annotated[
-        int | None, Field(ge=0, description="What was counted: if there are more, none is sent")
+        int | None,
+        Field(ge=0, description="What was counted: if there are more, none is sent"),
+        INTEGER,
     ] = None
-
-    @field_validator("since")
-    @classmethod
-    def _moment(cls, value: str) -> str:
-        milliseconds(value)
-        return value
-
-
-def _checked(value: str | None) -> str | None:
-    if value is not None:
-        milliseconds(value)
-    return value
 
 
 def moment_of(value: str | None) -> int | None:
     """Give a checked time in milliseconds."""
     return None if value is None else milliseconds(value)
-
-
-async def read_body(request: Request, model: type[B], *, optional: bool = False) -> B:
-    """Read the body of a request; raises a Problem that names every fault.
-
-    An `optional` one that is empty is one that leaves everything open.
-    """
-    raw = await request.body()
-    if optional and not raw:
-        return model()
-    require_json(request)
-    try:
-        return model.model_validate_json(raw)
-    except ValidationError as error:
-        raise invalid(faults_of(error, model)) from None

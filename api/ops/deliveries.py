@@ -5,7 +5,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.ops.body import RedeliverAllBody, read_body
+from api.json_body import read_body
+from api.ops.body import RedeliverAllBody
 from api.ops.tenants import answered
 from api.parts import Parts, operator_of, parts_of
 from api.problems import Fault, Problem, invalid

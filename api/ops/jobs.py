@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.jobs.read import CLOCKS_APART_MS, LIMIT_DEFAULT, LIMIT_MAX, LOOK, id_bound
-from api.ops.body import BulkBody, FilterBody, moment_of, read_body
+from api.json_body import read_body
+from api.ops.body import BulkBody, FilterBody, moment_of
 from api.ops.tenants import answered
 from api.parts import Parts, operator_of, parts_of
 from api.problems import Fault, Problem, invalid

@@ -7,7 +7,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.ops.body import LimitsBody, TenantBody, read_body
+from api.json_body import read_body
+from api.ops.body import LimitsBody, TenantBody
 from api.parts import Parts, operator_of, parts_of
 from api.problems import Fault, Problem, invalid, not_found
 from api.query import Query, cursor_of, hide, whole_number

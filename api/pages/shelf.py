@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 FILES = Path(__file__).with_name("files")
@@ -39,8 +40,9 @@ class Shelf:
     files: Mapping[str, File]
 
     @classmethod
-    def read(cls, folder: Path = FILES) -> "Shelf":
-        """Read a folder; the pages in it learn where their files are."""
+    @cache
+    def read(cls, prefix: str = "", folder: Path = FILES) -> "Shelf":
+        """Read a folder; the pages in it learn where their files are, `prefix` in front."""
         found = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*"))
@@ -50,11 +52,17 @@ class Shelf:
         for name, body in found.items():
             whole.update(b"%s\0%d\0%s" % (name.encode(), len(body), body))
         edition = whole.hexdigest()[:16]
-        return cls(edition, {name: _file(name, body, edition) for name, body in found.items()})
+        return cls(
+            edition,
+            {
+                name: _file(name, body, f"{prefix}{PREFIX}/{edition}")
+                for name, body in found.items()
+            },
+        )
 
 
-def _file(name: str, body: bytes, edition: str) -> File:
+def _file(name: str, body: bytes, place: str) -> File:
     suffix = Path(name).suffix
     if suffix == ".html":
-        body = body.replace(_PLACE, f"{PREFIX}/{edition}".encode())
+        body = body.replace(_PLACE, place.encode())
     return File(body, _TYPES[suffix], f'"{hashlib.sha256(body).hexdigest()[:32]}"')

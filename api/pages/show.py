@@ -6,8 +6,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.headers import etag_matches
+from api.headers import etag_matches, if_none_match
 from api.pages.shelf import PREFIX, File, Shelf
+from api.parts import parts_of
 from api.problems import not_found
 from api.query import Query
 from api.routing import Direct, Endpoint
@@ -48,14 +49,15 @@ _PAGES: Mapping[str, str] = {
     "/docs": "reference.html",
     "/ops": "console.html",
 }
-_SHELF = Shelf.read()
+
+
+def _shelf(request: Request) -> Shelf:
+    return Shelf.read(parts_of(request).settings.public_prefix)
 
 
 def _page(name: str) -> Endpoint:
-    file = _SHELF.files[name]
-
     async def show(request: Request) -> Response:
-        return _answer(request, file, _ASK_AGAIN)
+        return _answer(request, _shelf(request).files[name], _ASK_AGAIN)
 
     return show
 
@@ -66,15 +68,16 @@ async def get_file(request: Request, edition: str, name: str) -> Response:
     A page of another version, open while this one was brought up, gets what there is now.
     """
     Query(request).done()
-    file = _SHELF.files.get(name)
+    shelf = _shelf(request)
+    file = shelf.files.get(name)
     if file is None or name.endswith(".html"):
         raise not_found("file")
-    return _answer(request, file, _FOR_EVER if edition == _SHELF.edition else _ASK_AGAIN)
+    return _answer(request, file, _FOR_EVER if edition == shelf.edition else _ASK_AGAIN)
 
 
 def _answer(request: Request, file: File, keep: str) -> Response:
     headers = {**SAFETY, "ETag": file.etag, "Cache-Control": keep, "Content-Type": file.media_type}
-    known = request.headers.get("if-none-match")
+    known = if_none_match(request.headers)
     if known is not None and etag_matches(known, file.etag.strip('"')):
         return Response(None, 304, headers)
     return Response(file.body, 200, headers)

@@ -25,6 +25,7 @@ async def call(environment: dict[str, str], asked: dict[str, Any]) -> list[CallT
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert tools.keys() == {"generate_image", "get_image_job"}
         assert all(tool.output_schema for tool in tools.values())
+        assert all(tool.input_schema["additionalProperties"] is False for tool in tools.values())
         made = await client.call_tool("generate_image", asked)
         job = {"job_id": (made.structured_content or {})["job_id"]}
         return [
@@ -32,6 +33,9 @@ async def call(environment: dict[str, str], asked: dict[str, Any]) -> list[CallT
             await client.call_tool("get_image_job", job),
             await client.call_tool("get_image_job", {"job_id": "job_none"}),
             await client.call_tool("generate_image", {"prompt": " "}),
+            await client.call_tool("generate_image", {"prompt": "A pier", "size": "1024x512"}),
+            await client.call_tool("generate_image", {"prompt": "A pier", "seed": True}),
+            await client.call_tool("get_image_job", {**job, "wait": 5}),
         ]
 
 
@@ -40,7 +44,7 @@ def test_the_tools_give_a_preview_a_link_and_the_facts(
 ) -> None:
     paid = sandbox.paid()
     asked = {"prompt": "A pier", "aspect_ratio": "16:9", "seed": 7}
-    made, read, missing, wrong = asyncio.run(call(environment, asked))
+    made, read, missing, wrong, sized, seeded, waited = asyncio.run(call(environment, asked))
     facts = made.structured_content
     assert (facts["status"], facts["seed"], facts["prompt"]) == ("succeeded", 7, "A pier")
     preview, link, _ = made.content
@@ -53,6 +57,13 @@ def test_the_tools_give_a_preview_a_link_and_the_facts(
     assert (missing.is_error, wrong.is_error) == (True, True)
     assert "There is no such job." in str(missing.content[0])
     assert "/input/prompt" in str(wrong.content[0])
+    for refused, words in (
+        (sized, ("size", "aspect_ratio", "megapixels")),
+        (seeded, ("seed", "must be an integer")),
+        (waited, ("wait", "job_id", "wait_seconds")),
+    ):
+        assert refused.is_error
+        assert all(word in str(refused.content[0]) for word in words)
     assert sandbox.paid() == paid + 1
 
 

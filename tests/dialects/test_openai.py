@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -277,3 +277,35 @@ def test_open_webui_asks_as_it_does_and_prefers_an_address(
     one = answer.json()["data"][0]
     assert "url" not in one
     assert picture(one["b64_json"]).format == "PNG"
+
+
+def test_what_is_not_offered_is_told_by_every_call(client: openai.OpenAI) -> None:
+    picture = ("pier.png", b"\x89PNG" + bytes(2_000), "image/png")
+    calls: list[Callable[[], object]] = [
+        lambda: client.images.edit(image=picture, prompt=PROMPT),
+        lambda: client.chat.completions.create(
+            model=DEFAULT_MODEL, messages=[{"role": "user", "content": PROMPT}]
+        ),
+        lambda: client.responses.create(model=DEFAULT_MODEL, input=PROMPT),
+        lambda: client.embeddings.create(model=DEFAULT_MODEL, input=PROMPT),
+        lambda: client.moderations.create(input=PROMPT),
+        lambda: list(client.files.list()),
+    ]
+    for call in calls:
+        with pytest.raises(openai.NotFoundError, match="generates images from prompts only"):
+            call()
+
+
+@pytest.mark.parametrize("model", ["gpt-image-1", "dall-e-2"])
+def test_a_model_of_openai_is_told_with_what_to_use(client: openai.OpenAI, model: str) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.images.generate(model=model, prompt=PROMPT)
+    assert caught.value.param == "model"
+    assert DEFAULT_MODEL in caught.value.message
+    assert f"DARKROOM_OPENAI_MODELS={model}=" in caught.value.message
+
+
+def test_seeds_that_do_not_fit_are_refused(client: openai.OpenAI, place: Place) -> None:
+    with pytest.raises(openai.BadRequestError, match="seeds above"):
+        client.images.generate(prompt=PROMPT, n=2, extra_body={"seed": 2**53 - 1})
+    assert place.paid() == 0

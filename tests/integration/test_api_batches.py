@@ -174,6 +174,14 @@ BAD: Sequence[tuple[object, set[str]]] = [
     ([], {""}),
     ({"input": {"prompt": "p"}}, {"/variations"}),
     ({"input": {"prompt": "p"}, "variations": 0}, {"/variations"}),
+    ({"input": {"prompt": "p"}, "variations": True}, {"/variations"}),
+    ({"input": {"prompt": "p"}, "variations": 1.5}, {"/variations"}),
+    ({"input": {"prompt": "p", "seed": True}, "variations": 2}, {"/input/seed"}),
+    ({"input": {"prompt": "p", "seed": False}, "variations": 2}, {"/input/seed"}),
+    ({"input": {"prompt": "p", "seed": 2**64}, "variations": 2}, {"/input/seed"}),
+    ({**PROMPT, "model": "flux", "variations": 2}, {"/model"}),
+    ({**PROMPT, "on_unknown": "ignore", "variations": 2}, {"/on_unknown"}),
+    ({"jobs": [PROMPT, {"input": {"prompt": "p", "seed": 2**64}}]}, {"/jobs/1/input/seed"}),
     ({"input": {"prompt": "p", "seed": 2**53 - 2}, "variations": 3}, {"/variations"}),
     ({"input": {"prompt": "", "seed": "1"}, "variations": 3}, {"/input/prompt", "/input/seed"}),
     ({"input": {"prompt": "p"}, "variations": JOBS_MAX + 1}, {"/variations"}),
@@ -185,6 +193,54 @@ def test_a_bad_batch_is_refused_whole_and_every_fault_named(door: FrontDoor) -> 
     for body, wanted in BAD:
         assert pointers(ask(door, body)) == wanted, body
     assert_nothing_is_left(door)
+
+
+#: Values that parsers stop at or make something else of: half characters, bytes, huge integers.
+UNREADABLE = (rb'"cat \ud83d"', rb'"cat \ude00"', b'"\xed\xa0\x80"', b'"\xff"', b"9" * 5000, b"NaN")
+
+
+@pytest.mark.parametrize("value", UNREADABLE)
+@pytest.mark.parametrize(
+    ("media", "body", "pointer"),
+    [
+        (JSON, b'{"jobs":[{"input":{"prompt":%b}}]}', "/jobs/0/input/prompt"),
+        (JSON, b'{"jobs":[],"tags":["a",%b]}', "/tags/1"),
+        (JSON, b'{"metadata":{"k":%b},"jobs":[]}', "/metadata/k"),
+        (JSON, b'{"input":{"prompt":%b},"variations":2}', "/input/prompt"),
+        (NDJSON, b'{"input":{"prompt":"p"}}\n{"input":{"prompt":%b}}', "/line/2/input/prompt"),
+        (NDJSON, b'{"batch":{"tags":[%b]}}', "/line/1/batch/tags/0"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_named(
+    door: FrontDoor, media: dict[str, str], body: bytes, pointer: str, value: bytes
+) -> None:
+    answer = door.client.post("/v1/batches", content=body % value, headers=media)
+    assert pointer in pointers(answer)
+    assert_nothing_is_left(door)
+
+
+WRITTEN = b'{"input":{"prompt":"\xc3\xa9 \\ud83d\\ude00","seed":7.0}}'
+
+
+@pytest.mark.parametrize(
+    ("media", "body"),
+    [
+        ("application/json", b'\xef\xbb\xbf{"jobs":[%b],"deadline_seconds":60.0}' % WRITTEN),
+        ("Application/JSON; charset=UTF-8", WRITTEN[:-1] + b',"variations":1.0}'),
+        ("application/x-ndjson", b"\xef\xbb\xbf%b" % WRITTEN),
+        ('application/ndjson; charset="utf-8"', b'\xef\xbb\xbf{"batch":{}}\r\n%b\r\n' % WRITTEN),
+        ("application/jsonl", WRITTEN),
+        ("application/x-jsonl", WRITTEN),
+        ("application/jsonlines", WRITTEN),
+        ("APPLICATION/X-JSONLINES", WRITTEN),
+    ],
+)
+def test_a_batch_is_read_however_programs_write_it(
+    door: FrontDoor, media: str, body: bytes
+) -> None:
+    answer = door.client.post("/v1/batches", content=body, headers={"content-type": media})
+    (job,) = jobs_of(door, accepted(answer)["id"])
+    assert (job["input"]["prompt"], job["input"]["seed"]) == ("\u00e9 \U0001f600", 7)
 
 
 def test_json_that_breaks_off_is_no_batch(door: FrontDoor) -> None:

@@ -1,6 +1,7 @@
 """What a key opens: its scopes, its end, and what many wrong ones bring."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import httpx
@@ -152,6 +153,27 @@ def test_who_fails_too_often_waits_and_a_key_that_works_is_not_locked_out(
         assert door.client.get("/v1/jobs").status_code == 200
         assert httpx.get(f"{url}/v1/jobs").status_code == 401
         assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("failures", [4, 40])
+def test_a_good_key_that_was_never_seen_passes_after_many_wrong_ones(
+    empty_redis_url: str, failures: int
+) -> None:
+    # given an address that failed too often
+    with (
+        served(settings(empty_redis_url, auth_failures_per_minute=3)) as url,
+        tenant_at(url, empty_redis_url) as door,
+        ThreadPoolExecutor(8) as others,
+    ):
+        wrong = [others.submit(answers, door, new_key().text) for _ in range(failures)]
+        assert {answer.result().status_code for answer in wrong} == {401, 429}
+        # then good keys pass, and a wrong, a mistyped and a revoked one do not
+        with client_of(url, door.credentials.ops_key) as operator:
+            made = operator.post(keys_of(door), json={}).json()
+            assert operator.delete(f"{keys_of(door)}/{made['id']}").status_code == 204
+        assert door.client.get("/v1/jobs").status_code == 200
+        for text in (new_key().text, "nonsense", made["key"]):
+            problem(answers(door, text), 429, "too_many_failures")
 
 
 def test_a_key_of_an_operator_belongs_to_no_tenant(door: FrontDoor) -> None:

@@ -1,5 +1,6 @@
 """The operator's side over HTTP: tenants, queues, the jobs of all, and the audit."""
 
+import json
 from typing import Any
 
 import httpx
@@ -201,3 +202,49 @@ def test_every_write_is_in_the_audit_by_whom_and_for_which_request(
     assert key["key"] not in told
     assert made.json()["webhook_secret"] not in told
     assert door.client.get(f"/v1/jobs/{job['id']}").json()["status"] == "canceled"
+
+
+JSON = {"content-type": "application/json"}
+HUGE = b"9" * 5000
+
+
+def test_numbers_and_times_are_taken_in_every_form(operator: httpx.Client) -> None:
+    body = b'\xef\xbb\xbf{"name":"floats","max_running":2.0,"requests_per_minute":6e1}'
+    made = operator.post("/ops/v1/tenants", content=body, headers=JSON).json()
+    assert (made["max_running"], made["requests_per_minute"]) == (2, 60)
+    key = operator.post(
+        "/ops/v1/tenants/floats/keys", json={"expires_at": "2099-01-31t12:00:00.123456789z"}
+    ).json()
+    assert key["expires_at"] == "2099-01-31T12:00:00.123Z"
+    path = f"/ops/v1/tenants/floats/keys/{key['id']}/rotate"
+    assert operator.post(path, json={"grace_seconds": 60.0}).status_code == 201
+    since = "2026-01-31T12:00:00.1234567Z"
+    bulk = {"filter": {"created_after": since, "status": "failed"}, "expected_count": 0.0}
+    assert operator.post("/ops/v1/jobs/retry", json=bulk).json()["count"] == 0
+    again = {"since": since, "expected_count": 0.0}
+    assert operator.post("/ops/v1/deliveries/redeliver", json=again).json()["count"] == 0
+    assert operator.get("/ops/v1/jobs", params={"created_before": since}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer"),
+    [
+        ("tenants", rb'{"name":"\ud800"}', "/name"),
+        ("tenants", b'{"name":"\xff"}', "/name"),
+        ("tenants", b'{"name":"x","max_running":%b}' % HUGE, "/max_running"),
+        ("tenants", b'{"name":"x","max_queued":true}', "/max_queued"),
+        ("tenants", b'{"name":"x","max_queued":1.5}', "/max_queued"),
+        ("tenants", b'{"name":"x","daily_credits":NaN}', "/daily_credits"),
+        ("tenants", b'{"name":"x","weight":1e400}', "/weight"),
+        ("tenants", json.dumps({"name": "x"}).encode("utf-16"), ""),
+        ("tenants/floats/keys", rb'{"label":"\ud83d"}', "/label"),
+        ("tenants/floats/keys", rb'{"label":"a\u0000b"}', "/label"),
+        ("jobs/cancel", rb'{"filter":{"tag":"\ude00"},"dry_run":true}', "/filter/tag"),
+        ("deliveries/redeliver", b'{"since":"now","dry_run":true}', "/since"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(
+    operator: httpx.Client, path: str, body: bytes, pointer: str
+) -> None:
+    answer = operator.post(f"/ops/v1/{path}", content=body, headers=JSON)
+    assert pointers(answer) == {pointer}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.waiting import wait_until
+from shared.models import DEFAULT_MODEL
 from shared.settings import inherited_environment
 from tests.front_door import FrontDoor, pointers, problem, served, settings, tenant_at
 from tests.postman import delivering
@@ -146,8 +147,35 @@ def test_bad_bodies_name_every_fault(door: FrontDoor) -> None:
 
     assert sent("redeliver", {"since": "yesterday"}) == {"/since"}
     assert sent("endpoints", {"url": "http://10.0.0.1/", "name": "x"}) == {"/url", "/name"}
+    assert sent("redeliver", {"since": "2026-01-31T12:00:00"}) == {"/since"}
+    assert sent("endpoints", {"url": "http://\uff11\uff12\uff17.0.0.2/"}) == {"/url"}
     bad = {"url": "ftp://x", "headers": {"Webhook-Id": "x"}, "payload": "all", "events": []}
     assert sent("test", bad) == {"/url", "/headers", "/payload", "/events"}
+
+
+def test_bodies_are_read_however_programs_write_them(door: FrontDoor) -> None:
+    headers = {"content-type": "Application/JSON; charset=utf-8"}
+    body = b'\xef\xbb\xbf{"since":"2026-01-31T12:00:00.123456789Z"}'
+    answer = door.client.post("/v1/webhooks/redeliver", content=body, headers=headers)
+    assert answer.json() == {"count": 0, "more": False}
+
+
+def test_a_host_of_another_script_is_one_endpoint_in_every_spelling(door: FrontDoor) -> None:
+    urls = [
+        "https://b\u00fccher.example/x",
+        "https://B\u00dcCHER.example/x?y=1",
+        "https://xn--bcher-kva.example/x",
+        "https://b\uff55\u0308cher.example/x",
+    ]
+    found = [door.client.post("/v1/webhooks/endpoints", json={"url": url}).json() for url in urls]
+    assert len({one["id"] for one in found}) == 1
+    assert found[0]["url"] == "https://xn--bcher-kva.example/x"
+    made = door.client.post(
+        f"/replicate/v1/models/{DEFAULT_MODEL}/predictions",
+        json={"input": {"prompt": "p"}, "webhook": urls[0]},
+    )
+    job = door.client.get(f"/v1/jobs/{made.json()['id']}").json()
+    assert job["webhook"]["url"] == "https://xn--bcher-kva.example/x"
 
 
 def test_a_receiver_that_is_gone_is_off_until_it_is_enabled(

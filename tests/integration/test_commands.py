@@ -165,6 +165,7 @@ def test_what_the_program_changed_is_in_the_audit(program: Program, empty_redis_
         ("ops-keys rotate 000000000000", "There is no such key."),
         ("ops-keys revoke 000000000000", "There is no ops key 000000000000."),
         ("keys create shop --scopes jobs:all", "--scopes must be one of"),
+        ("keys create shop --label \udcff", "--label is not valid Unicode"),
         (
             "keys create shop --expires-at 2020-01-01T00:00:00Z",
             "--expires-at must be in the future.",

@@ -149,6 +149,78 @@ def test_a_damaged_image_is_in_no_answer_to_replicate_s_clients(
 
 
 @pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/openai/v1/images/edits"),
+        ("POST", "/openai/v1/images/variations"),
+        ("POST", "/openai/v1/chat/completions"),
+        ("POST", "/openai/v1/responses"),
+        ("POST", "/openai/v1/embeddings"),
+        ("POST", "/openai/v1/audio/speech"),
+        ("GET", "/openai/v1/files"),
+        ("POST", "/openai/v1/moderations"),
+        ("POST", "/openai/images/generations"),
+        ("DELETE", f"/openai/v1/models/{DEFAULT_MODEL}"),
+        ("POST", "/replicate/v1/files"),
+        ("GET", "/replicate/v1/deployments"),
+        ("POST", "/replicate/v1/deployments/acme/thing/predictions"),
+        ("POST", f"/replicate/v1/models/{DEFAULT_MODEL}/versions/1/trainings"),
+        ("GET", "/replicate/v1/collections"),
+        ("GET", "/replicate/v1/hardware"),
+        ("POST", "/replicate/v1/models"),
+        ("POST", "/replicate/predictions"),
+    ],
+)
+def test_an_operation_that_is_not_offered_is_told_in_the_dialect(
+    door: FrontDoor, method: str, path: str
+) -> None:
+    answer = door.client.request(method, path)
+    body = answer.json()
+    assert answer.status_code in {404, 405}
+    if path.startswith("/openai"):
+        said = body["error"]["message"]
+        assert set(body["error"]) >= {"message", "type", "param", "code"}
+        assert answer.headers["x-should-retry"] == "false"
+    else:
+        said = body["detail"]
+        assert body["status"] == answer.status_code
+        assert body["title"]
+    assert "Darkroom generates images from prompts only" in said
+
+
+@pytest.mark.parametrize(
+    "path", [f"/openai/v1/models/{DEFAULT_MODEL}x", "/replicate/v1/models/nobody/nothing"]
+)
+def test_a_model_that_is_not_offered_is_told_with_those_that_are(
+    door: FrontDoor, path: str
+) -> None:
+    answer = door.client.get(path)
+    assert answer.status_code == 404
+    assert DEFAULT_MODEL in answer.text.replace(f"{DEFAULT_MODEL}x", "")
+
+
+def with_scheme(door: FrontDoor, scheme: str, path: str) -> int:
+    headers = {"authorization": f"{scheme} {door.credentials.api_key}"}
+    return httpx.get(f"{door.url}{path}", headers=headers).status_code
+
+
+@pytest.mark.parametrize("scheme", ["Token", "token", "TOKEN"])
+def test_replicate_s_older_scheme_is_taken_below_its_own_paths_alone(
+    door: FrontDoor, scheme: str
+) -> None:
+    for path in ("/replicate/v1/account", "/replicate/v1/predictions"):
+        assert with_scheme(door, scheme, path) == 200
+    for path in ("/v1/jobs", "/openai/v1/models", "/ops/v1/me"):
+        assert with_scheme(door, scheme, path) == 401
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_a_scheme_is_read_without_its_case(door: FrontDoor, scheme: str) -> None:
+    for path in ("/replicate/v1/account", "/v1/jobs", "/openai/v1/models"):
+        assert with_scheme(door, scheme, path) == 200
+
+
+@pytest.mark.parametrize(
     ("path", "status"),
     [
         ("/openai/v1/images/edits", 404),

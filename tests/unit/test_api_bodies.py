@@ -138,8 +138,25 @@ def test_an_address_that_may_be_called_is_taken(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "written"),
+    [
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("https://BÜCHER.example.:8443/a?b=c#d", "https://xn--bcher-kva.example.:8443/a?b=c#d"),
+        ("https://例え\u3002テスト/", "https://xn--r8jz45g.xn--zckzah/"),
+        ("https://\uff45\uff58\uff41\uff4d\uff50\uff4c\uff45.com/", "https://example.com/"),
+        ("https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/"),
+    ],
+)
+def test_a_host_of_any_script_is_written_as_dns_has_it(url: str, written: str) -> None:
+    webhook = ask({"input": {"prompt": "p"}, "webhook": {"url": url}}).spec.webhook
+    assert webhook
+    assert webhook["url"] == written
+
+
+@pytest.mark.parametrize(
     ("url", "host"),
     [
+        ("https://bücher.example./", "xn--bcher-kva.example"),
         ("https://Example.com.:443/", "example.com"),
         ("https://[2606:2800:21F:0:0::1]/", "2606:2800:21f::1"),
         ("http://1568069390/", "93.118.215.14"),
@@ -204,6 +221,35 @@ def test_a_hostile_number_of_faults_is_not_told_in_full() -> None:
 )
 def test_what_is_just_within_the_limits_is_taken(body: dict[str, Any]) -> None:
     assert ask(body).id
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("7.0", 7), ("7e0", 7), ("70e-1", 7), ("0.0", 0), ("-0.0", 0)]
+)
+def test_a_whole_number_is_an_integer_however_it_is_written(written: str, value: int) -> None:
+    found = ask(f'{{"input":{{"prompt":"p","seed":{written}}}}}'.encode()).spec.input["seed"]
+    assert (found, type(found)) == (value, int)
+
+
+def test_every_integer_of_a_job_may_be_written_as_a_whole_float() -> None:
+    body = {
+        "input": {"prompt": "p", "output_quality": 90.0, "num_inference_steps": 2.0},
+        "deadline_seconds": 600.0,
+        "fail_fast": {"max_position": 3.0},
+    }
+    job = ask(body)
+    assert (job.spec.input["output_quality"], job.spec.input["num_inference_steps"]) == (90, 2)
+    assert (job.deadline_seconds, job.max_position) == (600, 3)
+
+
+def test_a_byte_order_mark_before_a_body_is_ignored() -> None:
+    raw = b'{"input":{"prompt":"p","seed":7}}'
+    assert ask(b"\xef\xbb\xbf" + raw, key="k").fingerprint == ask(raw, key="k").fingerprint
+
+
+def test_a_body_of_another_encoding_is_told_which_one_is_taken() -> None:
+    body = json.dumps({"input": {"prompt": "p"}})
+    assert faults(body.encode("utf-16"))[""] == "must be encoded in UTF-8, and looks like UTF-16"
 
 
 def test_a_member_that_another_replaces_does_not_matter_to_the_key() -> None:

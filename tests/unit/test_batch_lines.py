@@ -1,6 +1,9 @@
 """Bodies of many jobs are taken apart as they come, wherever they are cut."""
 
+import collections
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -8,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.batches.lines import Document, Lines, Unreadable
+from api.batches.document import Document
+from api.batches.lines import Lines, Unreadable
 from shared.batches import JOBS_MAX
 
 
@@ -25,12 +29,13 @@ VALUES = st.recursive(
 )
 
 
-def read(raw: bytes, at: list[int]) -> Document:
-    document = Document()
-    for part in cut(raw, at):
-        document.feed(part)
-    document.close()
-    return document
+@contextmanager
+def read(raw: bytes, at: list[int]) -> Iterator[Document]:
+    with Document(most_bytes=100_000) as document:
+        for part in cut(raw, at):
+            document.feed(part)
+        document.close()
+        yield document
 
 
 @given(
@@ -65,18 +70,30 @@ def test_a_line_without_an_end_is_not_kept() -> None:
     st.lists(VALUES, max_size=5),
     st.dictionaries(st.text().filter(lambda name: name != "jobs"), VALUES, max_size=3),
     st.booleans(),
+    st.booleans(),
 )
 def test_a_document_is_what_json_says_it_is(
     at: list[int],
     jobs: list[Any],
     members: dict[str, Any],
     is_first: bool,  # noqa: FBT001
+    is_ascii: bool,  # noqa: FBT001
 ) -> None:
     whole = {"jobs": jobs, **members} if is_first else {**members, "jobs": jobs}
-    document = read(json.dumps(whole, ensure_ascii=False).encode(), at)
-    assert document.jobs is not None
-    assert [json.loads(job) for job in document.jobs] == jobs
-    assert document.members == members
+    with read(json.dumps(whole, ensure_ascii=is_ascii, indent=1).encode(), at) as document:
+        assert document.jobs is not None
+        assert [json.loads(job) for job in document.jobs] == jobs
+    assert json.loads(document.members) == members
+    assert document.names == {*members, "jobs"}
+
+
+@given(CUTS)
+def test_values_are_cut_out_as_they_were_sent(at: list[int]) -> None:
+    entries = (rb'{"a":[1.0,{"b":"\\]}"}]}', rb'"\ud83d\\"', b"9" * 40, b"[]", b"NaN")
+    raw = b'\xef\xbb\xbf { "x" : {"y":"}"} , "jobs":[' + b",".join(entries) + b"]}\n"
+    with read(raw, at) as document:
+        assert list(document.jobs or ()) == list(entries)
+    assert json.loads(document.members) == {"x": {"y": "}"}}
 
 
 @pytest.mark.parametrize(
@@ -85,23 +102,69 @@ def test_a_document_is_what_json_says_it_is(
         (b"", ""),
         (b"[]", ""),
         (b"5", ""),
+        (b'"{}"', ""),
+        (b"{,}", ""),
+        (b'{"a":1,}', ""),
+        (b'{"a"}', ""),
+        (b"{1:2}", ""),
+        (b'{"a":1]', ""),
+        (b"}", ""),
+        (b"{} {}", ""),
+        (b"{} x", ""),
         (b'{"jobs":{}}', "/jobs"),
         (b'{"jobs":5}', "/jobs"),
+        (b'{"jobs":[] []}', "/jobs"),
+        (b'{"jobs":[{}] 5}', "/jobs"),
+        (b'{"jobs":[{}}', ""),
         (b'{"jobs":[],"jobs":[]}', ""),
         (b'{"a":1,"a":2}', ""),
         (b'{"jobs":[{}', ""),
-        (b'{"jobs":[{} {}]}', ""),
-        (b'{"jobs":[NaN]}', ""),
-        (b'{"jobs":["\xff"]}', ""),
+        (b'{"\\ud800":1}', "/?"),
+        ('{"jobs":[]}'.encode("utf-16"), ""),
+        ('{"jobs":[]}'.encode("utf-16-be"), ""),
         (b'{"jobs":[' + b"{}," * JOBS_MAX + b"{}]}", "/jobs"),
+        (b'{"jobs":[{},"' + b"x" * 100_001, "/jobs/1"),
+        (b'{"jobs":["' + b"x" * 100_001 + b'"]}', "/jobs/0"),
+        (b'{"tags":["' + b"x" * 100_001, "/tags"),
     ],
 )
 def test_what_cannot_be_read_is_refused(raw: bytes, pointer: str) -> None:
-    with pytest.raises(Unreadable) as refused:
-        read(raw, [])
+    with pytest.raises(Unreadable) as refused, read(raw, []):
+        pass
     assert refused.value.fault.pointer == pointer
 
 
-def test_an_entry_nested_too_deep_is_no_job() -> None:
-    document = read(b'{"jobs":[' + b"[" * 5000 + b"]" * 5000 + b",{}]}", [])
-    assert document.jobs == [b"[]", b"{}"]
+def test_a_byte_order_mark_is_no_part_of_a_line() -> None:
+    lines = Lines(most_bytes=100)
+    found = [*lines.feed(b"\xef\xbb\xbf{}\n\xef\xbb\xbf[]\n\xef\xbb\xbf"), *lines.close()]
+    assert found == [(1, b"{}"), (2, b"[]")]
+
+
+def test_lines_of_another_encoding_are_refused_at_the_first() -> None:
+    with pytest.raises(Unreadable) as refused:
+        list(Lines(most_bytes=100).feed("{}\n{}\n".encode("utf-16")))
+    assert refused.value.fault.message == "must be encoded in UTF-8, and looks like UTF-16"
+
+
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        (b'{"jobs":[{},{"input":{"prompt":"' + b"p" * 3000, "/jobs/1"),
+        (b'{"jobs":[{},[' + b"0," * 1500, "/jobs/1"),
+        (b'{"metadata":{"a":"' + b"p" * 3000, "/metadata"),
+    ],
+)
+def test_an_entry_without_an_end_is_not_kept(raw: bytes, place: str) -> None:
+    with Document(most_bytes=1000) as document, pytest.raises(Unreadable) as refused:
+        collections.deque(map(document.feed, cut(raw, list(range(0, len(raw), 100)))), 0)
+    assert refused.value.fault.pointer == place
+
+
+def test_many_entries_together_may_be_larger_than_one() -> None:
+    entry = b'{"input":{"prompt":"' + b"p" * 500 + b'"}}'
+    whole = b'{"jobs":[' + b",".join([entry] * 2000) + b"]}"
+    with Document(most_bytes=1000) as document:
+        for at in range(0, len(whole), 100):
+            document.feed(whole[at : at + 100])
+        document.close()
+        assert list(document.jobs or ()) == [entry] * 2000

@@ -280,7 +280,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
         (None, "cannot be read as a stack.json (No such file or directory)."),
         ("{", "cannot be read as a stack.json (it is not JSON)."),
         ("[]", "is not a stack.json that `darkroom up` wrote."),
-        ('{"api": 5, "api_key": "k"}', "No address of a Darkroom is known."),
+        ('{"api": 5, "api_key": "k"}', "is not text"),
     ],
 )
 def test_a_stack_that_cannot_be_read_is_named_in_a_sentence(

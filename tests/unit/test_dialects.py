@@ -7,8 +7,8 @@ import pytest
 
 from api.dialects.openai.ask import asked_for
 from api.dialects.openai.errors import answer as openai_problem
-from api.dialects.openai.size import Shape, shape_of
 from api.dialects.replicate.ask import new_prediction
+from api.dialects.size import Shape, shape_of
 from api.jobs.ask import Asking
 from api.problems import KINDS, Problem
 from shared.errors import BadSettings, ErrorCode
@@ -64,7 +64,116 @@ def images(**body: Any) -> list[dict[str, Any]]:
 
 def test_seeds_of_one_request_differ() -> None:
     assert len({one["seed"] for one in images(n=10)}) == 10
-    assert [one["seed"] for one in images(n=3, seed=SEED_MAX)] == [SEED_MAX, 0, 1]
+    assert [one["seed"] for one in images(n=3, seed=SEED_MAX - 2)] == list(
+        range(SEED_MAX - 2, SEED_MAX + 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "pointer"),
+    [
+        (b'{"prompt":"p","n":2,"seed":9007199254740991}', "/n"),
+        (b'{"prompt":"p","n":true}', "/n"),
+        (b'{"prompt":"p","n":1.5}', "/n"),
+        (b'{"prompt":"p","n":' + b"9" * 5000 + b"}", "/n"),
+        (b'{"prompt":"p","seed":18446744073709551616}', "/seed"),
+        (b'{"prompt":"p","seed":NaN}', "/seed"),
+        (b'{"prompt":"p","seed":true}', "/seed"),
+        (b'{"prompt":"cat \\ud83d"}', "/prompt"),
+        (b'{"prompt":"cat \xff"}', "/prompt"),
+        (b'{"prompt":"p","user":"\\ude00"}', "/user"),
+        ('{"prompt":"p"}'.encode("utf-16"), ""),
+        (b'{"prompt":"p","size":7}', "/size"),
+    ],
+)
+def test_a_value_that_openai_s_dialect_cannot_take_is_named(written: bytes, pointer: str) -> None:
+    with pytest.raises(Problem) as caught:
+        asked_for(written, ASKING, is_retry=False)
+    assert [fault.pointer for fault in caught.value.errors] == [pointer]
+
+
+def test_openai_s_numbers_may_be_written_as_whole_floats() -> None:
+    raw = b'\xef\xbb\xbf{"prompt":"p","n":2.0,"seed":7.0,"partial_images":0.0,"size":null}'
+    found = asked_for(raw, ASKING, is_retry=False).together.jobs
+    assert [one.spec.input["seed"] for one in found] == [7, 8]
+
+
+def test_an_unknown_model_is_told_with_what_to_use_and_the_setting() -> None:
+    with pytest.raises(Problem) as caught:
+        images(model="dall-e-3")
+    (fault,) = caught.value.errors
+    assert fault.pointer == "/model"
+    assert DEFAULT_MODEL in fault.message
+    assert f"DARKROOM_OPENAI_MODELS=dall-e-3={DEFAULT_MODEL}" in fault.message
+
+
+def predicted(given: dict[str, Any]) -> dict[str, Any]:
+    raw = b"\xef\xbb\xbf" + orjson.dumps({"input": {"prompt": "p", **given}})
+    made = new_prediction(raw, ASKING, model=DEFAULT_MODEL, cancel_after=None)
+    return dict(made.spec.input)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"num_outputs": 1},
+        {"num_outputs": 1.0, "seed": 7.0},
+        {"num_images": 1, "number_of_images": 1},
+        {"images": [], "input_images": [], "image": None, "mask": None},
+        {"negative_prompt": "", "prompt_upsampling": False, "guidance_scale": None},
+        {"aspect_ratio": None, "size": None, "seed": None, "output_format": None},
+    ],
+)
+def test_what_asks_replicate_for_nothing_unusual_is_taken(given: dict[str, Any]) -> None:
+    found = predicted(given)
+    assert (found["aspect_ratio"], found["output_format"]) == ("1:1", "jpg")
+    assert found["seed"] == given.get("seed") or given.get("seed") is None
+
+
+def test_a_size_in_pixels_is_the_nearest_shape_for_replicate_too() -> None:
+    found = predicted({"size": "1024x576"})
+    assert (found["aspect_ratio"], found["megapixels"]) == ("16:9", "1")
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer"),
+    [
+        ({"num_outputs": 2}, "/input/num_outputs"),
+        ({"num_outputs": True}, "/input/num_outputs"),
+        ({"num_outputs": "1"}, "/input/num_outputs"),
+        ({"images": ["https://x.test/y.png"]}, "/input/images"),
+        ({"input_image": "https://x.test/y.png"}, "/input/input_image"),
+        ({"mask": "data:"}, "/input/mask"),
+        ({"negative_prompt": "rain"}, "/input/negative_prompt"),
+        ({"prompt_upsampling": True}, "/input/prompt_upsampling"),
+        ({"prompt_upsampling": 0}, "/input/prompt_upsampling"),
+        ({"size": "huge"}, "/input/size"),
+        ({"size": 7}, "/input/size"),
+        ({"size": "512x512", "aspect_ratio": "1:1"}, "/input/aspect_ratio"),
+        ({"seed": True}, "/input/seed"),
+        ({"seed": 2**63}, "/input/seed"),
+        ({"prompt": None}, "/input/prompt"),
+    ],
+)
+def test_what_replicate_s_dialect_cannot_make_is_named(given: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(Problem) as caught:
+        predicted(given)
+    assert [fault.pointer for fault in caught.value.errors] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("written", "pointer"),
+    [
+        (b'{"input":{"prompt":"cat \\ud83d"}}', "/input/prompt"),
+        (b'{"input":{"prompt":"\xff"}}', "/input/prompt"),
+        (b'{"input":{"prompt":"p","seed":' + b"9" * 5000 + b"}}", "/input/seed"),
+        ('{"input":{"prompt":"p"}}'.encode("utf-16"), ""),
+    ],
+)
+def test_a_value_that_a_prediction_cannot_have_is_named(written: bytes, pointer: str) -> None:
+    with pytest.raises(Problem) as caught:
+        new_prediction(written, ASKING, model=DEFAULT_MODEL, cancel_after=None)
+    assert [fault.pointer for fault in caught.value.errors] == [pointer]
 
 
 def test_one_body_has_one_name_however_it_is_written() -> None:

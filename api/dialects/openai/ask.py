@@ -1,19 +1,21 @@
 """From the body that an OpenAI client sends to the jobs that it asks for."""
 
 import hashlib
-import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from api.dialects.openai.body import ImagesBody
-from api.jobs.ask import Asking, check_input, fingerprint, job_of, key_faults
+from api.dialects.openai.models import unknown_model
+from api.dialects.size import DOUBLED
+from api.jobs.ask import Asking, check_input, fingerprint, job_of, key_faults, seeds_from
 from api.jobs.body import JobBody
 from api.jobs.faults import faults_of
+from api.json_body import BOM, unreadable
 from api.problems import Fault, invalid
-from shared.models import CHOSEN_SEED_MAX, DEFAULT_MODEL, MODELS, SEED_MAX
+from shared.models import DEFAULT_MODEL, MODELS
 from shared.store.asking import Together
 
 #: What this dialect makes where nothing is said: what OpenAI makes.
@@ -35,6 +37,7 @@ class Asked(NamedTuple):
 
 def asked_for(raw: bytes, asking: Asking, *, is_retry: bool) -> Asked:
     """Check a body and make its jobs; raises a Problem that names every fault."""
+    raw = raw.removeprefix(BOM)
     given = _members(raw)
     own = {name: given.pop(name) for name in list(given) if name in ImagesBody.model_fields}
     faults = key_faults(asking.idempotency_key)
@@ -46,7 +49,7 @@ def asked_for(raw: bytes, asking: Asking, *, is_retry: bool) -> Asked:
         body = ImagesBody()
     model = asking.settings.openai_aliases.get(body.model or "", body.model or DEFAULT_MODEL)
     if model not in MODELS:
-        faults.append(Fault("/model", f"is not on offer; there are: {', '.join(MODELS)}"))
+        faults.append(Fault("/model", unknown_model(model, asking.settings)))
         model = DEFAULT_MODEL
     parameters, more = _parameters(body, given)
     found = check_input(model, parameters, asking.holder)
@@ -54,14 +57,15 @@ def asked_for(raw: bytes, asking: Asking, *, is_retry: bool) -> Asked:
         more += [Fault(one.pointer.removeprefix("/input"), one.message) for one in found]
     if faults or more or isinstance(found, list):
         raise invalid([*faults, *more])
-    return Asked(body, _together(raw, body, (model, found), asking, is_retry=is_retry))
+    inputs = _inputs(found, body.count)
+    return Asked(body, _together(raw, body, (model, inputs), asking, is_retry=is_retry))
 
 
 def _members(raw: bytes) -> dict[str, Any]:
     try:
         given = from_json(raw)
     except ValueError as error:
-        raise invalid([Fault("", f"is not JSON that can be read: {error}")]) from None
+        raise invalid(unreadable(raw, str(error))) from None
     if not isinstance(given, dict):
         raise invalid([Fault("", "must be an object")])
     return given
@@ -77,37 +81,37 @@ def _parameters(body: ImagesBody, given: Mapping[str, Any]) -> tuple[dict[str, A
     shape = body.shape
     if shape:
         theirs |= shape._asdict()
-    doubled = sorted((shape and given.keys() & shape._asdict().keys()) or ())
-    faults = [Fault(f"/{name}", "is told by size already: send one of them") for name in doubled]
+    doubled = shape.in_both(given) if shape else ()
+    faults = [Fault(f"/{name}", DOUBLED) for name in doubled]
     return {**theirs, **given}, faults
+
+
+def _inputs(complete: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """Return an input for each image, all with different seeds."""
+    try:
+        seeds = seeds_from(complete["seed"], count)
+    except ValueError as error:
+        raise invalid([Fault("/n", str(error))]) from None
+    return [{**complete, "seed": seed} for seed in seeds]
 
 
 def _together(
     raw: bytes,
     body: ImagesBody,
-    found: tuple[str, dict[str, Any]],
+    found: tuple[str, Sequence[dict[str, Any]]],
     asking: Asking,
     *,
     is_retry: bool,
 ) -> Together:
-    model, checked = found
+    model, inputs = found
     user = body.safety_identifier or body.user
-    ours = JobBody(model=model, input=checked, metadata={"user": user} if user else {})
+    ours = JobBody(model=model, input=inputs[0], metadata={"user": user} if user else {})
     mark = fingerprint(raw)
-    seeds = _seeds(checked["seed"], body.count)
     return Together(
         jobs=tuple(
-            job_of(ours, {**checked, "seed": seed}, asking, mark if asking.idempotency_key else "")
-            for seed in seeds
+            job_of(ours, one, asking, mark if asking.idempotency_key else "") for one in inputs
         ),
         body=hashlib.sha256(f"openai {mark}".encode()).hexdigest(),
         is_retry=is_retry,
         keep_seconds=KEEP_TRIES_SECONDS,
     )
-
-
-def _seeds(first: int | None, count: int) -> list[int]:
-    """Give so many different seeds: those from a given one on, or others by chance."""
-    if first is None:
-        return secrets.SystemRandom().sample(range(CHOSEN_SEED_MAX + 1), count)
-    return [(first + i) % (SEED_MAX + 1) for i in range(count)]

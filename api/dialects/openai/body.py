@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from api.dialects.openai.size import Shape, shape_of
+from api.dialects.size import Shape, shape_of
 from api.jobs.body import Strict
+from shared.models import INTEGER
 
 N_MAX = 10
 USER_CHARACTERS = 512
@@ -19,7 +20,9 @@ class ImagesBody(Strict):
     """Asks for images; null is the same as nothing."""
 
     model: Annotated[str | None, Field(description="One of `GET /openai/v1/models`")] = None
-    n: Annotated[int | None, Field(ge=1, le=N_MAX, description="How many, each of its seed")] = None
+    n: Annotated[
+        int | None, Field(ge=1, le=N_MAX, description="How many, each of its seed"), INTEGER
+    ] = None
     size: Annotated[
         str | None, Field(description="`auto`, or `WxH`: the nearest ratio and megapixels are made")
     ] = None
@@ -28,7 +31,7 @@ class ImagesBody(Strict):
     ] = None
     output_format: Annotated[Formats | None, Field(description="`png` unless it says so")] = None
     output_compression: Annotated[
-        int | None, Field(ge=0, le=100, description="The quality of webp and jpeg")
+        int | None, Field(ge=0, le=100, description="The quality of webp and jpeg"), INTEGER
     ] = None
     user: Annotated[
         str | None, Field(max_length=USER_CHARACTERS, description="Kept as `metadata.user`")
@@ -53,7 +56,9 @@ class ImagesBody(Strict):
         Literal["low", "medium", "high"] | None, Field(description="Taken, and changes nothing")
     ] = None
     stream: Annotated[bool | None, Field(description="Not offered: must be false")] = None
-    partial_images: Annotated[int | None, Field(description="Not offered: must be 0")] = None
+    partial_images: Annotated[int | None, Field(description="Not offered: must be 0"), INTEGER] = (
+        None
+    )
 
     @field_validator("size")
     @classmethod

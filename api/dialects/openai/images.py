@@ -12,7 +12,8 @@ from starlette.responses import Response
 from api.dialects.openai.ask import Asked, asked_for
 from api.dialects.openai.body import ImagesBody
 from api.dialects.presence import while_there
-from api.jobs.create import accepted, asking_of, not_after_ms, require_json
+from api.jobs.create import accepted, asking_of, not_after_ms
+from api.json_body import require_json
 from api.parts import Parts, parts_of, tenant_of
 from api.problems import Problem
 from api.query import Query, text

@@ -1,5 +1,6 @@
 """`/openai/v1/models`: what can be asked for, by our names and the operator's aliases."""
 
+import re
 from typing import Any
 
 import orjson
@@ -7,10 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.parts import parts_of, tenant_of
-from api.problems import not_found
+from api.problems import Problem
 from api.query import Query
-from shared.models import MODELS
+from shared.models import DEFAULT_MODEL, MODELS
 from shared.settings import Settings
+
+#: A name that can be written in a setting and in a sentence.
+_NAME = re.compile(r"[\w.:/-]{1,100}")
 
 
 async def get_models(request: Request) -> Response:
@@ -27,8 +31,18 @@ async def get_model(request: Request, model_id: str) -> Response:
     Query(request).done()
     named = _names(parts_of(request).settings)
     if model_id not in named:
-        raise not_found("model")
+        settings = parts_of(request).settings
+        raise Problem("not_found", f"The model {unknown_model(model_id, settings)}")
     return _json(_shown(model_id, named[model_id]))
+
+
+def unknown_model(name: str, settings: Settings) -> str:
+    """Say which models there are, and how the operator adds a name that a program insists on."""
+    alias = name if _NAME.fullmatch(name) else "NAME"
+    return (
+        f"is not offered here. Use one of {', '.join(_names(settings))}, or send none; the "
+        f"operator adds other names with DARKROOM_OPENAI_MODELS={alias}={DEFAULT_MODEL}."
+    )
 
 
 def _names(settings: Settings) -> dict[str, str]:

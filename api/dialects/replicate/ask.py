@@ -8,9 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.dialects.replicate.body import PredictionBody
+from api.dialects.size import DOUBLED, shape_of
 from api.jobs.ask import Asking, check_input, fingerprint, job_of, key_faults
 from api.jobs.body import DEADLINE_SECONDS_MAX, JobBody
 from api.jobs.faults import faults_of
+from api.json_body import BOM, checked
 from api.problems import Fault, invalid
 from shared.models import DEFAULT_MODEL, MODELS
 from shared.prediction import FORM, version_id
@@ -20,6 +22,27 @@ from shared.store.asking import NewJob
 DEFAULTS: Mapping[str, Any] = {"output_format": "jpg", "output_quality": 95, "go_fast": False}
 #: Their names for our parameters.
 NAMES: Mapping[str, str] = {"output_megapixels": "megapixels"}
+#: Parameters of other models, and the values by which programs ask for nothing.
+_NOTHING: Mapping[str, Any] = {
+    "num_outputs": 1,
+    "num_images": 1,
+    "number_of_images": 1,
+    "images": [],
+    "input_images": [],
+    "negative_prompt": "",
+    "prompt_upsampling": False,
+}
+#: Why other values of them are refused.
+_REASONS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("image", "images", "input_image", "input_images", "mask"),
+        "is not offered: a prompt is all that is taken",
+    ),
+    **dict.fromkeys(
+        ("num_outputs", "num_images", "number_of_images"),
+        "must be 1: a prediction makes one image, so create one for each",
+    ),
+}
 CANCEL_AFTER_SECONDS_MIN = 5
 _DURATION = re.compile(
     r"(?=[0-9])(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s?)?", re.IGNORECASE
@@ -34,11 +57,11 @@ def new_prediction(
     `model` is that of the address, None where the body's `version` has to name it; `cancel_after`
     is the header of that name.
     """
+    raw = raw.removeprefix(BOM)
     faults = key_faults(asking.idempotency_key)
-    try:
-        body = PredictionBody.model_validate_json(raw)
-    except ValidationError as error:
-        raise invalid([*faults, *faults_of(error, PredictionBody)]) from None
+    body = checked(PredictionBody, raw)
+    if isinstance(body, list):
+        raise invalid([*faults, *body])
     chosen = model or _model(body.version)
     if chosen is None or (model and body.version is not None):
         faults.append(Fault("/version", _VERSION if model is None else "is in the address already"))
@@ -71,20 +94,42 @@ def _model(version: str | None) -> str | None:
 
 
 def _parameters(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """Give the model's parameters under our names, and what cannot be had."""
+    """Give the model's parameters under our names, and what cannot be had.
+
+    A null is the same as nothing.
+    """
     named: dict[str, Any] = {}
     faults = []
     for name, value in given.items():
         ours = NAMES.get(name, name)
-        if name == "images" and not value:
-            continue  # none are given
-        if name == "images":
-            faults.append(Fault("/input/images", "is not offered: a prompt is all that is taken"))
+        if value is None or _asks_nothing(name, value):
+            continue
+        if name in _REASONS:
+            faults.append(Fault(f"/input/{name}", _REASONS[name]))
         elif ours in named:
             faults.append(Fault(f"/input/{name}", "is given twice, under two names"))
         else:
             named[ours] = value
-    return {**DEFAULTS, **named}, faults
+    shape, wrong = _shape(named)
+    return {**DEFAULTS, **named, **shape}, [*faults, *wrong]
+
+
+def _asks_nothing(name: str, value: object) -> bool:
+    if name not in _NOTHING or value != _NOTHING[name]:
+        return False
+    return isinstance(value, bool) is isinstance(_NOTHING[name], bool)  # to Python true is 1
+
+
+def _shape(named: dict[str, Any]) -> tuple[dict[str, str], list[Fault]]:
+    """Take `size` out of the parameters; return what it means for ours."""
+    size = named.pop("size", "auto")
+    try:
+        shape = shape_of(size)
+    except ValueError as error:
+        return {}, [Fault("/input/size", str(error))]
+    if shape is None:
+        return {}, []
+    return shape._asdict(), [Fault(f"/input/{name}", DOUBLED) for name in shape.in_both(named)]
 
 
 def _theirs(pointer: str, given: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.dialects.replicate.ask import DEFAULTS
 from api.parts import parts_of, tenant_of
-from api.problems import not_found
+from api.problems import Problem, not_found
 from api.query import Query
 from shared.models import MODELS, Model
 from shared.prediction import version_id
@@ -74,8 +74,13 @@ async def _caller(request: Request) -> str:
 def _found(owner: str, name: str) -> Model:
     model = MODELS.get(f"{owner}/{name}")
     if model is None:
-        raise not_found("model")
+        raise unknown_model()
     return model
+
+
+def unknown_model() -> Problem:
+    """Say which models there are."""
+    return Problem("not_found", f"There is no such model here; there are: {', '.join(MODELS)}.")
 
 
 def _model(model: Model, base: str) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dialects.replicate.ask import new_prediction
+from api.dialects.replicate.models import unknown_model
 from api.headers import preferred_wait
-from api.jobs.create import asking_of, queued, require_json, until_final
+from api.jobs.create import asking_of, queued, until_final
 from api.jobs.read import CLOCKS_APART_MS, LOOK, id_bound, read_job
+from api.json_body import require_json
 from api.parts import Parts, parts_of, tenant_of
 from api.problems import not_found
 from api.query import Query, cursor_of, hide, milliseconds
@@ -47,7 +49,7 @@ async def _create(request: Request, model: str | None) -> Response:
     Query(request).done()
     require_json(request)
     if model is not None and model not in MODELS:
-        raise not_found("model")
+        raise unknown_model()
     asking = asking_of(request, parts, holder)
     cancel_after = request.headers.get("cancel-after")
     raw = await request.body()

@@ -2,11 +2,13 @@
 
 import base64
 import io
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import (
     CallToolResult,
     ContentBlock,
@@ -16,7 +18,7 @@ from mcp.types import (
     ToolAnnotations,
 )
 from PIL import Image as Pictures
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from darkroom.async_client import AsyncClient, Job
 from darkroom.errors import DarkroomError, StillRunning
@@ -52,20 +54,49 @@ class ImageJob(BaseModel):
 
 
 Result = Annotated[CallToolResult, ImageJob]
-Wait = Annotated[int, Field(ge=1, le=_WAIT_SECONDS, description="Seconds to wait at most")]
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be an integer")  # noqa: TRY004  pydantic reports a ValueError
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_no_boolean)]
+Wait = Annotated[Integer, Field(ge=1, le=_WAIT_SECONDS, description="Seconds to wait at most")]
+
+
+class _Tool(Tool):
+    """A tool that refuses unknown parameters: an image that ignores one is paid for as well."""
+
+    async def run(self, arguments: dict[str, Any], *context: Any, **options: Any) -> Any:  # noqa: ANN401  as the base class
+        """Run the tool; raises a ToolError that names its parameters where there is another."""
+        known = self.parameters["properties"]
+        if unknown := sorted(arguments.keys() - known.keys()):
+            raise ToolError(
+                f"{self.name} has no parameter {', '.join(unknown)}. Its parameters are "
+                f"{', '.join(known)}."
+            )
+        return await super().run(arguments, *context, **options)
+
+
+def _tool(fn: Callable[..., Any], **hints: bool) -> Tool:
+    tool = _Tool.from_function(fn, annotations=ToolAnnotations(**hints))
+    tool.parameters["additionalProperties"] = False
+    return tool
 
 
 def build_server(client: AsyncClient) -> MCPServer[Any]:
     """Build the server of both tools, which ask by `client`."""
-    server: MCPServer[Any] = MCPServer("darkroom", instructions=_INSTRUCTIONS, log_level="ERROR")
 
-    @server.tool(annotations=ToolAnnotations(destructive_hint=False, idempotent_hint=False))
     async def generate_image(
         prompt: Annotated[str, Field(description="What the picture shows")],
         aspect_ratio: Literal["1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4"] = "1:1",
         output_format: Literal["webp", "jpg", "png"] = "webp",
         megapixels: Literal["0.25", "1"] = "1",
-        seed: Annotated[int | None, Field(ge=0, description="Chosen where none is named")] = None,
+        seed: Annotated[
+            Integer | None, Field(ge=0, description="Chosen where none is named")
+        ] = None,
         wait_seconds: Wait = _WAIT_SECONDS,
     ) -> Result:
         """Make an image, which costs credits, and wait for it.
@@ -84,7 +115,6 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
         except DarkroomError as error:
             raise ToolError(str(error)) from error
 
-    @server.tool(annotations=ToolAnnotations(read_only_hint=True))
     async def get_image_job(job_id: str, wait_seconds: Wait = 1) -> Result:
         """See how an image that was asked for stands, and have it if it is there."""
         try:
@@ -92,7 +122,11 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
         except DarkroomError as error:
             raise ToolError(str(error)) from error
 
-    return server
+    tools = [
+        _tool(generate_image, destructive_hint=False, idempotent_hint=False),
+        _tool(get_image_job, read_only_hint=True),
+    ]
+    return MCPServer("darkroom", instructions=_INSTRUCTIONS, log_level="ERROR", tools=tools)
 
 
 async def _final(client: AsyncClient, job_id: str, seconds: int) -> Job:

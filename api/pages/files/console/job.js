@@ -1,4 +1,5 @@
 // One job: where it stands, every attempt at it, what was told of it, its picture, and what to do.
+import { at } from "../parts/address.js";
 import { codeBlock } from "../parts/code.js";
 import { el, fill } from "../parts/dom.js";
 import { empty, note } from "../parts/say.js";
@@ -131,10 +132,10 @@ export function job({ client, may, live, place }) {
         empty("image", FINAL.has(status) ? "It has no picture" : "No picture yet"),
       );
     // its signed address, at the host that this page came from
-    const { pathname, search } = new URL(image.url, location.href);
+    const address = at(`/v1/jobs/${id}/image${new URL(image.url, location.href).search}`);
     const img = el("img", {
       class: "picture",
-      src: pathname + search,
+      src: address,
       alt: input.prompt,
       width: image.width,
       height: image.height,
@@ -144,7 +145,7 @@ export function job({ client, may, live, place }) {
     );
     fill(
       picture,
-      el("a", { href: pathname + search, target: "_blank", rel: "noopener" }, img),
+      el("a", { href: address, target: "_blank", rel: "noopener" }, img),
       el(
         "p",
         { class: "soft small-text" },

@@ -1,4 +1,5 @@
 // The one way to the API: every answer is data, or says in words what went wrong.
+import { at } from "./address.js";
 import { connection } from "./connection.js";
 
 /** The API answered that it will not (RFC 9457). */
@@ -73,7 +74,7 @@ export class Client {
 
 async function send(path, options) {
   try {
-    const answer = await fetch(path, {
+    const answer = await fetch(at(path), {
       ...options,
       cache: "no-cache",
       credentials: "omit",

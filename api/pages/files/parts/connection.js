@@ -1,5 +1,7 @@
 // Whether the service answers: noticed by whoever asks, and asked about until it does again.
 
+import { at } from "./address.js";
+
 const ASK_AGAIN_MS = 2000;
 
 class Connection extends EventTarget {
@@ -26,7 +28,7 @@ class Connection extends EventTarget {
   async #ask() {
     this.#timer = 0;
     try {
-      const answer = await fetch("/readyz", { cache: "no-store", credentials: "omit" });
+      const answer = await fetch(at("/readyz"), { cache: "no-store", credentials: "omit" });
       if (answer.ok) return this.#tell(null);
       this.lost({ code: "not_ready", message: (await answer.json()).detail });
     } catch {

@@ -1,4 +1,5 @@
 // What stands around every page: its head, the way to the others, the key, and whether anybody answers.
+import { at, PATH } from "./address.js";
 import { connection } from "./connection.js";
 import { button } from "./controls.js";
 import { el, fill } from "./dom.js";
@@ -21,7 +22,7 @@ export function frame({ key, enterKey }) {
     { class: "head" },
     el(
       "a",
-      { class: "brand", href: "/", "aria-label": "Darkroom" },
+      { class: "brand", href: at("/"), "aria-label": "Darkroom" },
       icon("aperture"),
       el("b", {}, "Darkroom"),
     ),
@@ -29,7 +30,7 @@ export function frame({ key, enterKey }) {
       "nav",
       { "aria-label": "Pages" },
       PAGES.map(([href, words]) =>
-        el("a", { href, "aria-current": href === location.pathname ? "page" : null }, words),
+        el("a", { href: at(href), "aria-current": href === PATH ? "page" : null }, words),
       ),
     ),
     el("div", { class: "tools" }, keyButton(key, enterKey), themeSwitch()),

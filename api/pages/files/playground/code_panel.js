@@ -1,4 +1,5 @@
 // "Take the code": the request that is on the page, in every way of asking.
+import { SERVICE } from "../parts/address.js";
 import { codeBlock } from "../parts/code.js";
 import { openDialog } from "../parts/dialog.js";
 import { el } from "../parts/dom.js";
@@ -19,7 +20,7 @@ export class CodePanel {
 
   /** Writes the code of a request. */
   show(body, variations = 1) {
-    for (const { put } of this.ways) put({ body, variations, url: location.origin });
+    for (const { put } of this.ways) put({ body, variations, url: SERVICE });
   }
 }
 

@@ -1,4 +1,5 @@
 // What can be done with a job, and what is said of it.
+import { SERVICE } from "../parts/address.js";
 import { copy } from "../parts/code.js";
 import { confirmed } from "../parts/dialog.js";
 import { toast } from "../parts/say.js";
@@ -26,7 +27,7 @@ export class Deeds {
   }
 
   link(job) {
-    return copy(`${location.origin}/${linkOf(job)}`, "Link");
+    return copy(`${SERVICE}/${linkOf(job)}`, "Link");
   }
 
   async cancel(job, view) {

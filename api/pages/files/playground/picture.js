@@ -1,4 +1,5 @@
 // The picture of a job, or what stands in its place.
+import { at } from "../parts/address.js";
 import { el } from "../parts/dom.js";
 import { icon } from "../parts/icons.js";
 import { statusWords } from "./told.js";
@@ -8,7 +9,7 @@ import { statusWords } from "./told.js";
  * it. Its signature opens it, so that a browser loads and keeps it like any other.
  */
 export function addressOf(job) {
-  return `/v1/jobs/${job.id}/image${new URL(job.image.url, location.href).search}`;
+  return at(`/v1/jobs/${job.id}/image${new URL(job.image.url, location.href).search}`);
 }
 
 /** What a reader who does not see the picture is told. */

@@ -1,4 +1,5 @@
 // The left half of the page: what is asked for, as a form, as JSON and as code, and the button.
+import { SERVICE } from "../parts/address.js";
 import { copy } from "../parts/code.js";
 import { button, iconButton } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
@@ -88,7 +89,7 @@ export class RequestPanel {
 
   #copyLink() {
     const { body, variations } = this.parameters;
-    copy(`${location.origin}/${linkOf(body, variations)}`, "Link");
+    copy(`${SERVICE}/${linkOf(body, variations)}`, "Link");
   }
 
   #show() {

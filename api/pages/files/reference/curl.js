@@ -1,9 +1,10 @@
 // A request as a line of curl. Pure.
+import { SERVICE } from "../parts/address.js";
 import { shell } from "../parts/quoting.js";
 
 /** Writes a request to an operation; the key stays a variable. */
 export function curlOf({ method, scopes }, { path, query, headers, body }) {
-  const address = new URL(path, location.origin);
+  const address = new URL(SERVICE + path);
   for (const [name, value] of Object.entries(query)) address.searchParams.set(name, value);
   const isOperators = scopes.some((one) => one.startsWith("ops:"));
   const variable = isOperators ? "DARKROOM_OPS_KEY" : "DARKROOM_API_KEY";

@@ -1,4 +1,5 @@
 // What holds for every operation.
+import { at, SERVICE } from "../parts/address.js";
 import { codeBlock } from "../parts/code.js";
 import { button } from "../parts/controls.js";
 import { el } from "../parts/dom.js";
@@ -11,8 +12,8 @@ const TRIED =
 
 /** The head of the reference; `enterOperatorKey` opens the dialog for that key. */
 export function introductionOf({ info }, enterOperatorKey) {
-  const about = `${info.description} Version ${info.version}, at \`${location.origin}\`.`;
-  const link = el("a", { href: "/openapi.json" }, "/openapi.json");
+  const about = `${info.description} Version ${info.version}, at \`${SERVICE}\`.`;
+  const link = el("a", { href: at("/openapi.json") }, "/openapi.json");
   const enter = button("Enter an operator's key", enterOperatorKey, { kind: "small" });
   return el(
     "section",
@@ -27,7 +28,7 @@ export function introductionOf({ info }, enterOperatorKey) {
 
 function firstRequest() {
   return `export DARKROOM_API_KEY=dk_…
-curl -sS ${location.origin}/v1/jobs \\
+curl -sS ${SERVICE}/v1/jobs \\
   -H "Authorization: Bearer $DARKROOM_API_KEY" \\
   -H 'Content-Type: application/json' \\
   -H 'Prefer: wait=60' \\

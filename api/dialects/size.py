@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Container
 from typing import NamedTuple
 
 from shared.models import RATIOS
@@ -16,18 +17,26 @@ _AREA_LEAST = 256 * 256
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 
+#: Why a parameter that `size` decides is refused beside it.
+DOUBLED = "is told by size already: send one of them"
+
+
 class Shape(NamedTuple):
     """The shape of a picture, in the words of the models."""
 
     aspect_ratio: str
     megapixels: str
 
+    def in_both(self, given: Container[str]) -> list[str]:
+        """Return which of its parts are given by their own names too."""
+        return [name for name in self._fields if name in given]
 
-def shape_of(size: str) -> Shape | None:
+
+def shape_of(size: object) -> Shape | None:
     """Read `WxH`; None for `auto`. Raises ValueError for what is no size, or far from all."""
     if size == "auto":
         return None
-    found = _SIZE.fullmatch(size)
+    found = _SIZE.fullmatch(size) if isinstance(size, str) else None
     if not found:
         raise ValueError("must be auto, or WIDTHxHEIGHT in pixels such as 1024x1024")
     width, height = int(found[1]), int(found[2])

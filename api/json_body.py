@@ -1,0 +1,153 @@
+"""Reading JSON bodies: a value that cannot be read is named by its place, as any other fault is."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from api.jobs.faults import FAULTS_MAX, faults_of, place_of
+from api.problems import Fault, Problem, invalid
+
+M = TypeVar("M", bound=BaseModel)
+Place = tuple[str | int, ...]
+
+JSON = "application/json"
+_JSON_ONLY = {JSON: JSON}
+_PLAIN = "identity"
+#: RFC 8259 8.1 lets a reader ignore it.
+BOM = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_NO_TEXT = "is not valid Unicode: it has half of a surrogate pair, or bytes that are not UTF-8"
+_TOO_LARGE = "is too large"
+#: Stands for an integer with more digits than Python reads.
+_HUGE = object()
+#: How far a body that cannot be read is searched: no valid one has more values.
+_MEMBERS_SEARCHED = 1000
+_VALUES_SEARCHED = 10_000
+
+
+def require_json(request: Request) -> None:
+    """Refuse a body that is said to be anything but plain JSON, or nothing."""
+    require_media(request, _JSON_ONLY)
+
+
+def require_media(request: Request, taken: Mapping[str, str]) -> str:
+    """Return the type of the body; one that is not taken here, or is compressed, is refused.
+
+    `taken` has the type for each name that it goes by.
+    """
+    told = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if told not in taken:
+        types = tuple(dict.fromkeys(taken.values()))
+        raise Problem(
+            "unsupported_media_type",
+            f"Send the body as {' or '.join(types)}.",
+            headers={"Accept-Post": ", ".join(types)},
+        )
+    encodings = request.headers.getlist("content-encoding")
+    if any(encoding.strip().lower() != _PLAIN for encoding in encodings):
+        raise Problem(
+            "unsupported_media_type",
+            "Send the body uncompressed.",
+            headers={"Accept-Encoding": _PLAIN},
+        )
+    return taken[told]
+
+
+async def read_body(
+    request: Request, model: type[M], *, optional: bool = False, context: object = None
+) -> M:
+    """Read and check the body of a request; raises a Problem that names every fault.
+
+    An `optional` one that is empty is one that leaves everything open.
+    """
+    raw = (await request.body()).removeprefix(BOM)
+    if optional and not raw:
+        return model()
+    require_json(request)
+    found = checked(model, raw, context=context)
+    if isinstance(found, list):
+        raise invalid(found)
+    return found
+
+
+def checked(
+    model: type[M], raw: bytes, *under: str | int, context: object = None
+) -> M | list[Fault]:
+    """Check JSON against a model; return what it says, or every fault.
+
+    `under` is where the JSON stands in the request.
+    """
+    try:
+        return model.model_validate_json(raw, context=context)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            return unreadable(raw, first["ctx"]["error"], *under)
+        return faults_of(error, model, *under)
+
+
+def encoding_fault(raw: bytes | bytearray, *under: str | int) -> Fault | None:
+    """Return what is wrong with a text that begins as UTF-16 or UTF-32 does."""
+    if raw[:2] in _UTF16_MARKS or b"\0" in raw[:2]:
+        return Fault(place_of(*under), "must be encoded in UTF-8, and looks like UTF-16")
+    return None
+
+
+def unreadable(raw: bytes, reason: str, *under: str | int) -> list[Fault]:
+    """Return why JSON cannot be read: the values at fault, or else the parser's own `reason`.
+
+    Parsers stop at an integer that is too long and at text that is not Unicode, and name a column.
+    """
+    if fault := encoding_fault(raw, *under):
+        return [fault]
+    whole = [Fault(place_of(*under), f"is not JSON that can be read: {reason}")]
+    try:
+        text = raw.decode(errors="surrogateescape")
+        value = json.loads(text, parse_int=_integer)
+    except (ValueError, RecursionError):
+        return whole
+    found = [
+        Fault(place_of(*under, *place), message)
+        for place, message in islice(_unusable(value), FAULTS_MAX)
+    ]
+    return found or whole
+
+
+def _integer(digits: str) -> object:
+    try:
+        return int(digits)
+    except ValueError:
+        return _HUGE
+
+
+def _unusable(value: object) -> Iterator[tuple[Place, str]]:
+    """Find the values that nothing can take, in the order of the text."""
+    left: list[tuple[Place, object]] = [((), value)]
+    for _ in range(_VALUES_SEARCHED):
+        if not left:
+            return
+        place, value = left.pop()
+        if value is _HUGE:
+            yield place, _TOO_LARGE
+        elif isinstance(value, str) and _SURROGATE.search(value):
+            yield place, _NO_TEXT
+        within = [((*place, step), one) for step, one in _members(value)]
+        for inner, _one in within:
+            if _SURROGATE.search(str(inner[-1])):
+                yield inner, f"has a name that {_NO_TEXT}"
+        left += reversed(within)
+
+
+def _members(value: object) -> Iterator[tuple[str | int, object]]:
+    members: Iterator[tuple[str | int, object]] = iter(())
+    if isinstance(value, Mapping):
+        members = iter(value.items())
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        members = enumerate(value)
+    return islice(members, _MEMBERS_SEARCHED)

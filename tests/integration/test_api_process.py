@@ -1,0 +1,87 @@
+"""The API as operators start it: a process of uvicorn's own, with whatever flags."""
+
+import http.client
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox.children import Child
+from sandbox.servers import free_port
+from sandbox.waiting import wait_for_http, wait_until
+from tests.front_door import PROMPT, tenant_at
+from tests.servers import ACCESS_KEY, BUCKET, SECRET_KEY
+
+COMMAND = (sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app")
+WIRE = ("--http", "api.wire:Wire")
+
+
+@contextmanager
+def started(redis_url: str, log: Path, *flags: str, **more: str) -> Iterator[tuple[Child, str]]:
+    """Start the API on a port of its own; gives its process and its address."""
+    port = free_port()
+    environment = {
+        "DARKROOM_REDIS_URL": redis_url,
+        "DARKROOM_S3_ACCESS_KEY": ACCESS_KEY,
+        "DARKROOM_S3_SECRET_KEY": SECRET_KEY,
+        "DARKROOM_S3_BUCKET": BUCKET,
+        **more,
+    }
+    with Child([*COMMAND, "--port", str(port), *flags], log, environment=environment) as child:
+        yield child, f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("flags", [("--workers", "2"), ("--workers", "2", *WIRE)])
+def test_several_workers_behind_one_port_are_refused_in_a_sentence(
+    redis_url: str, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    log = tmp_path / "log"
+    with started(redis_url, log, *flags) as (child, _):
+        wait_until(lambda: not child.alive, "the server to end", seconds=60)
+    said = log.read_text()
+    assert "The API cannot start.\nSeveral workers behind one port" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "flags", [(), WIRE, ("--access-log", "--log-level", "trace", *WIRE), ("--no-access-log", *WIRE)]
+)
+def test_no_log_has_a_signed_address(
+    empty_redis_url: str, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    # given
+    log = tmp_path / "log"
+    with started(empty_redis_url, log, *flags, DARKROOM_LOG_FORMAT="json") as (_, url):
+        wait_for_http(f"{url}/readyz", status=200)
+        with tenant_at(url, empty_redis_url) as door:
+            job = door.create()
+            door.succeed()
+            signed = httpx.URL(door.client.get(f"/v1/jobs/{job['id']}").json()["image"]["url"])
+        # when
+        query = signed.query.decode()
+        for written in (query, query.replace("signature", "%73ignature")):
+            httpx.get(f"{url}{signed.path}?{written}")
+        httpx.get(f"{url}/healthz")
+    # then
+    said = log.read_text()
+    assert ("/image" in said) is ("--no-access-log" not in flags)
+    assert signed.params["signature"] not in said
+
+
+def test_the_real_server_closes_in_stages_and_ignores_offers(
+    empty_redis_url: str, tmp_path: Path
+) -> None:
+    with started(empty_redis_url, tmp_path / "log", *WIRE) as (_, url):
+        wait_for_http(f"{url}/readyz", status=200)
+        with tenant_at(url, empty_redis_url) as door:
+            headers = {"Authorization": f"Bearer {door.credentials.api_key}"}
+            where = httpx.URL(url)
+            connection = http.client.HTTPConnection(where.host, where.port, timeout=20)
+            connection.request("POST", "/v1/jobs", b"x" * 20_000_000, headers)
+            assert connection.getresponse().status == 413
+            connection.close()
+            offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}
+            assert door.client.post("/v1/jobs", json=PROMPT, headers=offer).status_code == 202

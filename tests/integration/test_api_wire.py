@@ -1,0 +1,303 @@
+"""HTTP/1.1 as it comes from the socket: offers, blanks, bodies that nobody waits for, pace."""
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from api.wire import Wire
+from sandbox.waiting import wait_until
+from tests.front_door import FrontDoor, served, settings, tenant_at
+
+BODY = b'{"input":{"prompt":"p"}}'
+
+
+class Hasty(Wire):
+    """Loses its patience soon, so that a test need not wait for it."""
+
+    pace_seconds = 0.5
+    stall_seconds = 0.5
+
+
+@pytest.fixture(scope="module")
+def url(redis_url: str) -> Iterator[str]:
+    with served(settings(redis_url)) as url:
+        yield url
+
+
+@pytest.fixture
+def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
+    with tenant_at(url, empty_redis_url) as door:
+        yield door
+
+
+@pytest.fixture
+def hasty(empty_redis_url: str) -> Iterator[FrontDoor]:
+    with (
+        served(settings(empty_redis_url), wire=Hasty) as url,
+        tenant_at(url, empty_redis_url) as door,
+    ):
+        yield door
+
+
+def dial(url: str) -> socket.socket:
+    where = urlsplit(url)
+    return socket.create_connection((where.hostname or "", where.port or 0), timeout=20)
+
+
+def head(door: FrontDoor, line: str, *headers: str, key: str = "") -> bytes:
+    """Write the head of a request of the door's tenant, or with another key."""
+    usual = ("Host: h", f"Authorization: Bearer {key or door.credentials.api_key}")
+    lines = (line, *usual, "Content-Type: application/json", *headers)
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def create(door: FrontDoor, *headers: str) -> bytes:
+    return head(door, "POST /v1/jobs HTTP/1.1", f"Content-Length: {len(BODY)}", *headers) + BODY
+
+
+def ask(url: str, *pieces: bytes) -> http.client.HTTPResponse:
+    """Send pieces, and read the first answer."""
+    with dial(url) as opened:
+        for piece in pieces:
+            opened.sendall(piece)
+        answer = http.client.HTTPResponse(opened)
+        answer.begin()
+        return answer
+
+
+def read_all(opened: socket.socket) -> bytes:
+    """Read until the server sends no more."""
+    return opened.makefile("rb").read()
+
+
+@pytest.mark.parametrize("offer", ["h2c", "websocket", "TLS/1.0", "h2c, websocket", "HTTP/3.0"])
+def test_an_offer_to_upgrade_is_ignored(door: FrontDoor, offer: str) -> None:
+    offered = (
+        f"Upgrade: {offer}",
+        "Connection: Upgrade, HTTP2-Settings",
+        "HTTP2-Settings: AAMAAAB",
+    )
+    answer = ask(door.url, create(door, *offered))
+    assert answer.status == 202
+
+
+def test_what_follows_an_offer_is_read_like_anything_else(door: FrontDoor) -> None:
+    # given requests in a row, each with an offer, of all kinds of bodies
+    offer = ("Connection: upgrade", "Upgrade: h2c")
+    chunked = head(door, "POST /v1/jobs HTTP/1.1", "Transfer-Encoding: chunked", *offer)
+    whole = create(door, *offer) + chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    whole += head(door, "GET /v1/jobs HTTP/1.1", *offer)
+    whole += head(door, "HEAD /healthz HTTP/1.1", "Connection: close")
+    # when they come in pieces of any size
+    for size in (7, 100, len(whole)):
+        with dial(door.url) as opened:
+            for at in range(0, len(whole), size):
+                opened.sendall(whole[at : at + size])
+            answers = read_all(opened)
+        # then
+        assert answers.count(b"HTTP/1.1 202") == 2
+        assert answers.count(b"HTTP/1.1 200") == 2
+
+
+def test_a_tunnel_is_not_opened(door: FrontDoor) -> None:
+    with dial(door.url) as opened:
+        opened.sendall(b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n" + BODY)
+        assert read_all(opened).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", " \t "])
+def test_blanks_around_the_value_of_a_header_do_not_count(door: FrontDoor, blank: str) -> None:
+    marked = (f"Idempotency-Key:{blank}k-1{blank}", f"X-Request-Id:{blank}r-1{blank}")
+    answers = [
+        ask(door.url, create(door, *marked)),
+        ask(door.url, create(door, "Idempotency-Key: k-1")),
+    ]
+    assert [answer.status for answer in answers] == [202, 202]
+    assert answers[0].headers["x-request-id"] == "r-1"
+    job_id = answers[1].headers["location"].rpartition("/")[2]
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    line = f"GET /v1/jobs/{job_id}/events HTTP/1.1"
+    answer = ask(door.url, head(door, line, f"Last-Event-ID:{blank}1{blank}"))
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Authorization: Bearer {key}",
+        "Authorization: Bearer dk_other",
+        "Content-Type: text/plain",
+        "Host: other",
+        "Last-Event-ID: 3",
+        "Range: bytes=0-1",
+        "If-Range: x",
+    ],
+)
+def test_a_header_that_decides_and_stands_twice_is_refused(door: FrontDoor, header: str) -> None:
+    written = header.format(key=door.credentials.api_key)
+    twice = (written, written) if header.startswith(("Last", "Range", "If")) else (written,)
+    with dial(door.url) as opened:
+        opened.sendall(create(door, *twice))
+        answer = http.client.HTTPResponse(opened)
+        answer.begin()
+        assert answer.status == 400
+        assert json.loads(answer.read())["code"] == "header_repeated"
+
+
+def test_conditions_in_two_lines_are_one_list(door: FrontDoor) -> None:
+    job = door.create()
+    line = f"HEAD /v1/jobs/{job['id']} HTTP/1.1"
+    answer = ask(door.url, head(door, line, 'If-None-Match: "x"', 'If-None-Match: W/"1"'))
+    assert answer.status == 304
+
+
+@pytest.mark.parametrize("name", ["manifest", "manifest?format=zip"])
+def test_a_streamed_answer_for_http_1_0_ends_with_the_connection(
+    door: FrontDoor, name: str
+) -> None:
+    batch = door.client.post("/v1/batches", json={"jobs": [json.loads(BODY)]}).json()
+    line = f"GET /v1/batches/{batch['id']}/{name}"
+    with dial(door.url) as opened:
+        opened.sendall(head(door, f"{line} HTTP/1.0", "Connection: keep-alive"))
+        told, _, body = read_all(opened).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in told.lower()
+    assert b"connection: close" in told.lower()
+    assert len(body) == len(door.client.get(line.removeprefix("GET ")).content)
+
+
+def test_http_1_0_is_told_no_100_continue(door: FrontDoor) -> None:
+    line = head(
+        door, "POST /v1/jobs HTTP/1.0", f"Content-Length: {len(BODY)}", "Expect: 100-continue"
+    )
+    with dial(door.url) as opened:
+        opened.sendall(line + BODY)
+        assert read_all(opened).startswith(b"HTTP/1.1 202")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key", "media", "status"),
+    [
+        ("POST", "/v1/jobs", "", "application/json", 413),
+        ("POST", "/v1/jobs", "dk_wrong", "application/json", 401),
+        ("POST", "/v1/jobs", "", "text/plain", 415),
+        ("POST", "/nowhere", "", "application/json", 404),
+        ("PUT", "/v1/jobs", "", "application/json", 405),
+        ("GET", "/healthz", "", "application/json", 200),
+    ],
+)
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_an_answer_that_did_not_wait_for_a_long_body_can_be_read(
+    door: FrontDoor, method: str, path: str, key: str, media: str, status: int, *, is_chunked: bool
+) -> None:
+    # given a client that reads only when all is sent
+    where = urlsplit(door.url)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=20)
+    headers = {"Authorization": f"Bearer {key or door.credentials.api_key}", "Content-Type": media}
+    piece = b"x" * 100_000
+    # one that says itself that it is too large is told that, whatever else is wrong
+    pieces = [piece] * (200 if is_chunked or status == 413 else 9)
+    body = iter(pieces) if is_chunked else b"".join(pieces)
+    # when
+    connection.request(method, path, body, headers, encode_chunked=is_chunked)
+    # then
+    answer = connection.getresponse()
+    assert answer.status == status
+    answer.read()
+    assert answer.headers["connection"] == "close"
+    connection.close()
+
+
+def test_a_short_body_that_nobody_reads_costs_no_connection(door: FrontDoor) -> None:
+    job = door.create()
+    line = f"POST /v1/jobs/{job['id']}/cancel HTTP/1.1"
+    with dial(door.url) as opened:
+        opened.sendall(head(door, line, f"Content-Length: {len(BODY)}"))
+        told = opened.recv(65536)
+        opened.sendall(BODY[:5])
+        opened.sendall(BODY[5:] + create(door, "Connection: close"))
+        told += read_all(opened)
+    assert told.startswith(b"HTTP/1.1 200")
+    assert b"HTTP/1.1 202" in told
+
+
+def test_a_client_that_waits_to_be_told_to_continue_is_told_that_the_connection_ends(
+    door: FrontDoor,
+) -> None:
+    waits = (f"Content-Length: {len(BODY)}", "Expect: 100-continue")
+    with dial(door.url) as opened:
+        opened.sendall(head(door, "POST /nowhere HTTP/1.1", *waits))
+        told = read_all(opened)
+    assert told.startswith(b"HTTP/1.1 404")
+    assert b"connection: close" in told
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/batches", "/openai/v1/images/generations"])
+@pytest.mark.parametrize("sent", [b"", b'{"in'])
+def test_a_body_that_comes_too_slowly_is_cut_off(hasty: FrontDoor, path: str, sent: bytes) -> None:
+    with dial(hasty.url) as opened:
+        opened.sendall(head(hasty, f"POST {path} HTTP/1.1", "Content-Length: 999") + sent)
+        told, _, body = read_all(opened).partition(b"\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 408")
+    assert b"connection: close" in told
+    assert b"request_too_slow" in body
+
+
+def test_a_body_that_goes_on_byte_by_byte_is_cut_off(hasty: FrontDoor) -> None:
+    with dial(hasty.url) as opened:
+        opened.sendall(head(hasty, "POST /v1/batches HTTP/1.1", "Content-Length: 999999"))
+        opened.sendall(b'{"jobs":[' + b" " * 100_000)
+        assert drip(opened).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("length", [999, 999_999])
+def test_a_body_behind_its_answer_ends_too(hasty: FrontDoor, length: int) -> None:
+    with dial(hasty.url) as opened:
+        wrong = head(hasty, "POST /v1/jobs HTTP/1.1", f"Content-Length: {length}", key="dk_none")
+        opened.sendall(wrong)
+        assert drip(opened).startswith(b"HTTP/1.1 401")
+
+
+def drip(opened: socket.socket) -> bytes:
+    """Send a byte now and then until the server ends the connection; gives what it said."""
+    opened.settimeout(0.05)
+    said, deadline = b"", time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            opened.sendall(b" ")
+            part = opened.recv(65536)
+        except TimeoutError:
+            continue
+        except OSError:
+            return said
+        if not part:
+            opened.settimeout(20)
+            wait_until(lambda: is_gone(opened), "the connection to be ended")
+            return said
+        said += part
+    pytest.fail("the connection goes on")
+
+
+def is_gone(opened: socket.socket) -> bool:
+    try:
+        opened.sendall(b" ")
+    except OSError:
+        return True
+    return False
+
+
+def test_a_client_that_does_not_take_its_answer_is_left(
+    hasty: FrontDoor,
+) -> None:
+    # given answers that no buffer between here and there holds
+    with dial(hasty.url) as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        asked = head(hasty, "GET /openapi.json HTTP/1.1")
+        for _ in range(200):
+            opened.sendall(asked)
+        # then
+        wait_until(lambda: is_gone(opened), "the connection to be ended")
