@@ -70,7 +70,7 @@ def test_no_log_has_a_signed_address(
     assert signed.params["signature"] not in said
 
 
-def test_the_real_server_closes_in_stages_and_ignores_offers(
+def test_the_real_server_closes_in_stages_ignores_offers_and_counts_what_can_occur(
     empty_redis_url: str, tmp_path: Path
 ) -> None:
     with started(empty_redis_url, tmp_path / "log", *WIRE) as (_, url):
@@ -84,3 +84,12 @@ def test_the_real_server_closes_in_stages_and_ignores_offers(
             connection.close()
             offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}
             assert door.client.post("/v1/jobs", json=PROMPT, headers=offer).status_code == 202
+            # and its metrics are those that can occur, at most a few hundred
+            for path in ("/v1/jobs", "/v1/models", "/v1/usage", "/healthz", "/nowhere") * 3:
+                door.client.get(path)
+            lines = door.client.get("/metrics").text.splitlines()
+    series = [line for line in lines if not line.startswith("#")]
+    assert 'darkroom_http_requests_total{method="POST",route="/v1/jobs",status="503"} 0.0' in series
+    assert len([one for one in series if one.startswith("darkroom_http_")]) < 450
+    assert len(series) < 900
+    assert not [one for one in series if 'method="HEAD"' in one or "_created" in one]
