@@ -10,7 +10,7 @@ SMALL_BYTES = 64 * 1024
 
 
 class BodyLimits:
-    """Counts the bytes of bodies from when they are read to the end of their requests."""
+    """Counts the bytes of bodies that are not small, to the end of their requests."""
 
     def __init__(
         self,

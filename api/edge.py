@@ -3,7 +3,8 @@
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache, partial
 from math import inf
 
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from api.bodies import SMALL_BYTES, BodyLimits
-from api.cors import Cors
+from api.cors import Cors, Pairs
 from api.problems import Problem, answer, problem_of
 from api.wire import PACE_BYTES, PACE_SECONDS, TOO_SLOW
 from shared import metrics
@@ -126,6 +127,7 @@ class _Exchange:
         self._send = send
         self._max_body_bytes = edge.bodies.largest(scope["path"])
         self._read_bytes = 0
+        self._held_bytes = 0
         self._tenant = ""
         self._started_at = time.perf_counter()
         self._headers, self._repeated = _read(scope["headers"])
@@ -145,7 +147,7 @@ class _Exchange:
 
     def check(self) -> None:
         """Refuse what says itself that it is too large, or says two things at once."""
-        for name in self._repeated & _SINGLE:
+        for name in self._repeated and self._repeated & _SINGLE:
             text = f"The header {name.decode('latin-1')} was sent twice. Send it once."
             raise Problem("header_repeated", text)
         if b"content-length" in self._headers and self._rest > self._max_body_bytes:
@@ -174,31 +176,33 @@ class _Exchange:
 
     def _hold(self, size: int) -> None:
         """Count what was read; refuse too much of it."""
-        if not self._read_bytes:
-            self._tenant = self._scope.get(TENANT, "")
         self._read_bytes += size
-        self._edge.bodies.add(size, self._tenant)
         if self._read_bytes > self._max_body_bytes:
             raise self._too_large()
         if self._read_bytes > SMALL_BYTES:
+            if not self._held_bytes:
+                self._tenant = self._scope.get(TENANT, "")
+            self._edge.bodies.add(self._read_bytes - self._held_bytes, self._tenant)
+            self._held_bytes = self._read_bytes
             self._edge.bodies.check(self._tenant)
 
     async def send(self, message: Message) -> None:
         """Hand on the answer, with the request's id."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", self._id), *self._more()]
-            if self._edge.prefix:
-                message["headers"] = _moved(message["headers"], self._edge.prefix)
+            origins = self._edge.cors.headers(self._scope, self._headers.get(b"origin"))
+            headers = [*message["headers"], (b"x-request-id", self._id), *origins]
+            if self._rest:
+                headers += self._ending()
+            prefix = self._edge.prefix
+            message["headers"] = _moved(headers, prefix) if prefix else headers
         await self._send(message)
 
-    def _more(self) -> Iterator[tuple[bytes, bytes]]:
-        """Add what concerns the connection and other origins."""
-        yield from self._edge.cors.headers(self._scope, self._headers.get(b"origin"))
+    def _ending(self) -> Pairs:
+        """Say that the connection ends, where more of the body is left than is read in passing."""
         is_left = self._rest > _REST_BYTES or (self._rest and b"expect" in self._headers)
-        if is_left:
-            # a client that waits for `100 Continue` may send its body after this answer or not
-            yield b"connection", b"close"
+        # a client that waits for `100 Continue` may send its body after this answer or not
+        return ((b"connection", b"close"),) if is_left else ()
 
     async def fail(self, error: Exception, write: Writer) -> None:
         """Answer with a problem by `write`; where the answer has begun, it stays unfinished."""
@@ -215,8 +219,8 @@ class _Exchange:
 
     def end(self) -> None:
         """Let go of the body, and count the request."""
-        if self._read_bytes:
-            self._edge.bodies.remove(self._read_bytes, self._tenant)
+        if self._held_bytes:
+            self._edge.bodies.remove(self._held_bytes, self._tenant)
         self._count()
 
     def _count(self) -> None:
@@ -256,18 +260,14 @@ def _counted(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
     )
 
 
-def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], set[bytes]]:
+def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], AbstractSet[bytes]]:
     """Return the first value of each header that is read here, and which came again."""
-    found: dict[bytes, bytes] = {}
-    repeated: set[bytes] = set()
-    for name, value in headers:
-        if name not in _READ:
-            continue
-        if name in found:
-            repeated.add(name)
-        else:
-            found[name] = value
-    return found, repeated
+    pairs = [pair for pair in headers if pair[0] in _READ]
+    found = dict(reversed(pairs))
+    if len(found) == len(pairs):
+        return found, frozenset()
+    names = [name for name, _ in pairs]
+    return found, {name for name in found if names.count(name) > 1}
 
 
 def _length(headers: Mapping[bytes, bytes]) -> float:
@@ -284,7 +284,7 @@ def _named(headers: Mapping[bytes, bytes]) -> bytes:
     return given if _SANE_ID.fullmatch(given) else secrets.token_hex(12).encode()
 
 
-def _traced(headers: Mapping[bytes, bytes], repeated: Collection[bytes]) -> str | None:
+def _traced(headers: Mapping[bytes, bytes], repeated: AbstractSet[bytes]) -> str | None:
     """Return the trace that the request is part of, if it names one."""
     if b"traceparent" not in headers or b"traceparent" in repeated:
         return None

@@ -10,6 +10,7 @@ from api.reference_hook_schemas import HOOK_SCHEMAS
 from api.reference_schemas import SCHEMAS
 from api.reference_webhooks import BODIES, WEBHOOK_OPERATIONS
 from api.reference_words import (
+    BODY,
     JSON,
     MOMENT,
     NO_CONTENT,
@@ -82,7 +83,7 @@ _OPERATIONS: Mapping[str, Told] = {
     "create_job": operation(
         "jobs",
         {**_ACCEPTED, 200: _FORECAST},
-        ("body_too_large", "unsupported_media_type", *_NOT_ACCEPTED, "would_wait"),
+        (*BODY, *_NOT_ACCEPTED, "would_wait"),
         parameters=_ACCEPTING,
         body={
             "required": True,

@@ -17,7 +17,17 @@ from api.reference_schemas import (
     or_null,
     page_of,
 )
-from api.reference_words import JSON, NO_ROOM, Told, answer, in_json, operation, parameter, ref
+from api.reference_words import (
+    BODY,
+    JSON,
+    NO_ROOM,
+    Told,
+    answer,
+    in_json,
+    operation,
+    parameter,
+    ref,
+)
 from shared.batches import JOBS_MAX, BatchStatus
 from shared.jobs import Priority, Status
 
@@ -42,9 +52,7 @@ BATCH_OPERATIONS: Mapping[str, Told] = {
             )
         },
         (
-            "request_too_slow",
-            "body_too_large",
-            "unsupported_media_type",
+            *BODY,
             "job_deleted",
             "idempotency_key_reused",
             *NO_ROOM,

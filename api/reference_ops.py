@@ -15,6 +15,7 @@ from api.ops.body import (
 from api.reference_schemas import COUNT, JOB, NUMBER, TIME, Schema, list_of, object_of, or_null
 from api.reference_watching import WATCHING_SCHEMAS, now_schema, watching_operations
 from api.reference_words import (
+    BODY,
     MOMENT,
     NO_CONTENT,
     REF,
@@ -32,7 +33,6 @@ from shared.queue import QueueName
 from shared.store.tenants import KeyState
 
 _BODIES = (BulkBody, KeyBody, LimitsBody, RedeliverAllBody, RotateBody, TenantBody)
-_BAD = ("unsupported_media_type", "body_too_large")
 _TAG = "operators"
 _LIMIT = parameter(
     "query", "limit", "Entries on the page", type="integer", minimum=1, maximum=200, default=50
@@ -176,7 +176,7 @@ _SWITCHED = operation(_TAG, {200: in_json("The queue", "Queue")}, ("not_found",)
 _BULK = operation(
     _TAG,
     {200: in_json("How many fit, and how many were moved", "Moved")},
-    ("count_changed", "redis_full", *_BAD),
+    ("count_changed", "redis_full", *BODY),
     body=_body(BulkBody),
 )
 
@@ -189,27 +189,27 @@ _OPERATIONS: Mapping[str, Told] = {
     "post_tenant": operation(
         _TAG,
         {201: in_json("The tenant and its webhook secret", "NewTenant", "Location")},
-        ("tenant_exists", "redis_full", *_BAD),
+        ("tenant_exists", "redis_full", *BODY),
         body=_body(TenantBody),
     ),
     "get_tenant": operation(_TAG, {200: in_json("The tenant", "Tenant")}, ("not_found",)),
     "patch_tenant": operation(
         _TAG,
         {200: in_json("The tenant", "Tenant")},
-        ("not_found", *_BAD),
+        ("not_found", *BODY),
         body=_body(LimitsBody),
     ),
     "get_keys": operation(_TAG, {200: in_json("All of them", "KeyList")}, ("not_found",)),
     "post_key": operation(
         _TAG,
         _NEW_KEY,
-        ("not_found", "too_many_keys", "redis_full", *_BAD),
+        ("not_found", "too_many_keys", "redis_full", *BODY),
         body=_body(KeyBody),
     ),
     "rotate_key": operation(
         _TAG,
         _NEW_KEY,
-        ("not_found", "too_many_keys", "key_ended", "key_replaced", "redis_full", *_BAD),
+        ("not_found", "too_many_keys", "key_ended", "key_replaced", "redis_full", *BODY),
         body=_body(RotateBody, required=False),
     ),
     "delete_key": operation(_TAG, {204: NO_CONTENT}, ("not_found",)),

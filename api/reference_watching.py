@@ -14,7 +14,7 @@ from api.reference_schemas import (
     object_of,
     or_null,
 )
-from api.reference_words import JSON, Told, in_json, operation, parameter, ref
+from api.reference_words import BODY, JSON, Told, in_json, operation, parameter, ref
 from shared.errors import ErrorCode
 from shared.jobs import DeliveryState, Status
 from shared.keys import Scope
@@ -221,7 +221,7 @@ def watching_operations(paging: tuple[Told, ...]) -> Mapping[str, Told]:
         "redeliver_all_since": operation(
             _TAG,
             {202: in_json("How many fit, and how many are sent again", "RedeliveredAll")},
-            ("count_changed", "unsupported_media_type", "body_too_large"),
+            ("count_changed", *BODY),
             body={"required": True, "content": {JSON: {"schema": ref("RedeliverAllBody")}}},
         ),
     }

@@ -10,7 +10,16 @@ Told = dict[str, Any]
 REF = "#/components/schemas/"
 JSON = "application/json"
 #: What every route with a key can answer.
-KEYED = ("unauthenticated", "forbidden", "invalid_request", "redis_down", "internal")
+KEYED = (
+    "header_repeated",
+    "unauthenticated",
+    "forbidden",
+    "invalid_request",
+    "redis_down",
+    "internal",
+)
+#: What a body can be answered with before it was read.
+BODY = ("request_too_slow", "body_too_large", "unsupported_media_type", "too_many_uploads")
 
 
 def ref(name: str) -> Told:

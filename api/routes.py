@@ -90,7 +90,7 @@ def begin_metrics() -> None:
     Any other comes with its first request: there are too many that may never come.
     """
     for route in ROUTES:
-        method = min(route.methods)
+        method = min(route.methods or ())
         usual, *others = route.responses
         for status in (usual, *(one for one in others if int(one) >= _FAILED)):
             metrics.HTTP_REQUESTS.labels(route.path_format, method, str(status))

@@ -127,7 +127,11 @@ class Wire(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; blanks around its value are not part of it (RFC 9110, 5.5)."""
-        super().on_header(name, value.strip(b" \t"))
+        # called for every header: uvicorn's own, and not by way of it
+        name, value = name.lower(), value.strip(b" \t")
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_message_begin(self) -> None:
         """Begin a head."""

@@ -28,7 +28,7 @@ from shared.jobs import Priority, Status
 from shared.models import MODELS
 
 # when each was made is a series more for each, which nobody reads
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _QUEUES = ("generate", "deliver")
 _HOLDS = (

@@ -34,12 +34,11 @@ def started(redis_url: str, log: Path, *flags: str, **more: str) -> Iterator[tup
         yield child, f"http://127.0.0.1:{port}"
 
 
-@pytest.mark.parametrize("flags", [("--workers", "2"), ("--workers", "2", *WIRE)])
 def test_several_workers_behind_one_port_are_refused_in_a_sentence(
-    redis_url: str, tmp_path: Path, flags: tuple[str, ...]
+    redis_url: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    with started(redis_url, log, *flags) as (child, _):
+    with started(redis_url, log, "--workers", "2", *WIRE) as (child, _):
         wait_until(lambda: not child.alive, "the server to end", seconds=60)
     said = log.read_text()
     assert "The API cannot start.\nSeveral workers behind one port" in said
@@ -47,7 +46,7 @@ def test_several_workers_behind_one_port_are_refused_in_a_sentence(
 
 
 @pytest.mark.parametrize(
-    "flags", [(), WIRE, ("--access-log", "--log-level", "trace", *WIRE), ("--no-access-log", *WIRE)]
+    "flags", [(), ("--access-log", "--log-level", "trace", *WIRE), ("--no-access-log", *WIRE)]
 )
 def test_no_log_has_a_signed_address(
     empty_redis_url: str, tmp_path: Path, flags: tuple[str, ...]
@@ -71,7 +70,7 @@ def test_no_log_has_a_signed_address(
     assert signed.params["signature"] not in said
 
 
-def test_the_real_server_closes_in_stages_and_ignores_offers(
+def test_the_real_server_closes_in_stages_ignores_offers_and_counts_what_can_occur(
     empty_redis_url: str, tmp_path: Path
 ) -> None:
     with started(empty_redis_url, tmp_path / "log", *WIRE) as (_, url):
@@ -85,3 +84,12 @@ def test_the_real_server_closes_in_stages_and_ignores_offers(
             connection.close()
             offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}
             assert door.client.post("/v1/jobs", json=PROMPT, headers=offer).status_code == 202
+            # and its metrics are those that can occur, at most a few hundred
+            for path in ("/v1/jobs", "/v1/models", "/v1/usage", "/healthz", "/nowhere") * 3:
+                door.client.get(path)
+            lines = door.client.get("/metrics").text.splitlines()
+    series = [line for line in lines if not line.startswith("#")]
+    assert 'darkroom_http_requests_total{method="POST",route="/v1/jobs",status="503"} 0.0' in series
+    assert len([one for one in series if one.startswith("darkroom_http_")]) < 450
+    assert len(series) < 900
+    assert not [one for one in series if 'method="HEAD"' in one or "_created" in one]

@@ -2,16 +2,18 @@
 
 import http.client
 import json
+import select
 import socket
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from api.wire import Wire
 from sandbox.waiting import wait_until
-from tests.front_door import FrontDoor, served, settings, tenant_at
+from tests.front_door import FrontDoor, problem, served, settings, tenant_at
 
 BODY = b'{"input":{"prompt":"p"}}'
 
@@ -301,3 +303,35 @@ def test_a_client_that_does_not_take_its_answer_is_left(
             opened.sendall(asked)
         # then
         wait_until(lambda: is_gone(opened), "the connection to be ended")
+
+
+def test_one_tenant_may_not_fill_the_memory_with_bodies(empty_redis_url: str) -> None:
+    limits = {"max_held_bytes": 4_000_000, "max_tenant_held_bytes": 2_000_000}
+    part = b'{"jobs":[' + b'{"input":{"prompt":"%s"}},' % (b"p" * 1000) * 1300
+    with (
+        served(settings(empty_redis_url, max_batch_bytes=1_500_000, **limits)) as url,
+        tenant_at(url, empty_redis_url) as door,
+        tenant_at(url, empty_redis_url) as other,
+    ):
+        # given two bodies that are held, and are together more than may be
+        with dial(url) as first, dial(url) as second:
+            line = "POST /v1/batches HTTP/1.1"
+            for one in (first, second):
+                one.sendall(head(door, line, f"Content-Length: {len(part) + 9}") + part)
+            # then one of them is told when to come again
+            refused = select.select([first, second], [], [], 20)[0]
+            assert len(refused) == 1
+            told = read_all(refused[0])
+            assert told.startswith(b"HTTP/1.1 503")
+            assert b"retry-after: " in told
+            assert b"too_many_uploads" in told
+            # but small ones pass, and so do those of others
+            assert door.client.post("/v1/jobs", json=json.loads(BODY)).status_code == 202
+            problem(batch(other, part), 422, "invalid_request")
+        # and once they have gone the next passes
+        wait_until(lambda: batch(door, part).status_code == 422, "the bodies to be let go")
+
+
+def batch(door: FrontDoor, body: bytes) -> httpx.Response:
+    headers = {"content-type": "application/json"}
+    return door.client.post("/v1/batches", content=body, headers=headers)

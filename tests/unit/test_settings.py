@@ -487,3 +487,42 @@ def test_sentinels_at_ipv6_addresses_are_the_same_to_redis_py_and_to_celery() ->
     assert (named.hosts, named.password) == ([("::1", 1), ("::2", 26379)], "w@rd")
     assert (connection.hostname, connection.port, connection.password) == ("::1", 1, "w@rd")
     assert connection.alt[1] == "sentinel://:w%40rd@[::2]:26379/0"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("", ()),
+        ("*", ("*",)),
+        (
+            " https://App.Example:443 , http://localhost:3000",
+            ("https://app.example", "http://localhost:3000"),
+        ),
+        ("http://[::1]:80", ("http://[::1]",)),
+    ],
+)
+def test_origins_are_read_as_browsers_write_them(written: str, read: tuple[str, ...]) -> None:
+    assert load_settings(cors_origins=written).cors_origins == read
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "app.example",
+        "https://app.example/",
+        "https://a/b",
+        "null",
+        "https://*.a.example",
+        "ftp://a",
+        "https://bücher.example",
+        "https://a:70000",
+    ],
+)
+def test_what_is_no_origin_is_refused_in_a_sentence(written: str) -> None:
+    with pytest.raises(BadSettings, match="DARKROOM_CORS_ORIGINS is not usable: needs "):
+        load_settings(cors_origins=written)
+
+
+def test_no_limit_of_held_bodies_is_below_the_largest_body() -> None:
+    with pytest.raises(BadSettings, match="DARKROOM_MAX_TENANT_HELD_BYTES is not usable: must be"):
+        load_settings(max_tenant_held_bytes=31_999_999)
