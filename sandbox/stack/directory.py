@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ class AlreadyRuns(DarkroomError):
 
 class BadDirectory(DarkroomError):
     """The directory cannot be used, or what it keeps cannot be read."""
+
+
+class DamagedFile(BadDirectory):
+    """A file of the directory is not what a stack wrote, as after a power loss."""
 
 
 def prepare(path: Path) -> Path:
@@ -61,7 +66,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def _who_runs(directory: Path) -> str:
-    known = read_json(directory / "running.json")
+    known = recall(directory / "running.json")
     where = f" at {known['api']}" if "api" in known else ""
     return (
         f"A stack runs already in {directory} (pid {known.get('pid', 'unknown')}){where}: stop it "
@@ -75,20 +80,42 @@ def note_address(directory: Path, api: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one file of the directory; one that is missing is empty. Raises BadDirectory."""
+    """Read one file of the directory; one that is missing is empty.
+
+    Raises DamagedFile, and BadDirectory where it cannot be opened.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise BadDirectory(f"{path} cannot be read: {error}. Remove it and start again.") from error
+    except OSError as error:
+        raise BadDirectory(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise DamagedFile(f"{path} cannot be read: {error}.") from error
     if not isinstance(content, dict):
-        raise BadDirectory(f"{path} is not what a stack wrote. Remove it and start again.")
+        raise DamagedFile(f"{path} is not what a stack wrote.")
     return content
 
 
+def recall(path: Path) -> dict[str, Any]:
+    """Read one file that a start can do without: one that cannot be read is empty."""
+    try:
+        return read_json(path)
+    except BadDirectory:
+        return {}
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file so that another can be written; return its new name."""
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    return path.rename(aside)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write one file of the directory, whole or not at all, readable by its owner only."""
+    """Write one file of the directory, whole or not at all, readable by its owner only.
+
+    It outlasts a power loss.
+    """
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)
     number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -98,3 +125,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(number)
     beside.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

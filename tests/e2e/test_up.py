@@ -18,23 +18,12 @@ from PIL import Image
 
 from sandbox.children import Child
 from sandbox.waiting import answers_http, answers_ping, wait_until
-from tests.e2e.up import DARKROOM, START_SECONDS, Up, as_list, clean_environment, up
+from tests.e2e.up import DARKROOM, START_SECONDS, Up, as_list, clean_environment, gone, up
 
 pytestmark = [
     pytest.mark.skipif(find_spec("api.main") is None, reason="there is no API to start yet"),
     pytest.mark.xdist_group("up"),
 ]
-
-
-def gone(pids: list[int]) -> bool:
-    return not any(map(lives, pids))
-
-
-def lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # where nobody reaps orphans
-    except psutil.NoSuchProcess:
-        return False
 
 
 def refused(*arguments: str, environment: Mapping[str, str] | None = None, code: int = 2) -> str:
