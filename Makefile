@@ -101,5 +101,5 @@ deploy-files: setup ## write anew what is written by programs: rules, dashboards
 lock: $(UV) ## resolve the dependencies anew into uv.lock
 	@$(UV) lock --upgrade
 
-clean: ## remove the environment and what the stack kept
-	@rm -rf .venv .venv-peers .venv-arq .uv .darkroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules tests/js/*/node_modules .tools
+clean: ## remove the environments and caches; the data of `darkroom up` stay (.darkroom)
+	@rm -rf .venv .venv-peers .venv-arq .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules tests/js/*/node_modules .tools

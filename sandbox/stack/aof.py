@@ -74,7 +74,8 @@ def repair(directory: Path, server: Path) -> Cut | None:
     Raises DamagedLog where more than the end of the last file is damaged, or no copy can be kept.
     """
     files = _files(directory / FOLDER)
-    filled = [path for path in files if path.stat().st_size]
+    # a list of commands may be empty, a snapshot has a beginning and an end at least
+    filled = [path for path in files if path.suffix == ".rdb" or path.stat().st_size]
     last = filled.pop() if filled and filled[-1].suffix == ".aof" else None
     for path in filled:
         _check(path, server)

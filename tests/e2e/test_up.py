@@ -18,8 +18,10 @@ import pytest
 from PIL import Image
 
 from sandbox.children import Child
+from sandbox.servers import free_port
 from sandbox.waiting import answers_http, answers_ping, wait_until
 from tests.e2e.up import DARKROOM, START_SECONDS, Up, as_list, clean_environment, gone, up
+from tests.servers import redis_server
 
 pytestmark = [
     pytest.mark.skipif(find_spec("api.main") is None, reason="there is no API to start yet"),
@@ -82,6 +84,16 @@ def test_a_taken_port_that_was_asked_for_is_refused(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         told = refused("--data", str(tmp_path / "data"), "--port", str(port), code=1)
     assert told.startswith(f"Port {port} is taken; ")
+
+
+def test_data_that_cannot_be_repaired_are_named_with_what_to_do(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "data" / "redis"):
+        pass
+    log = tmp_path / "data" / "redis" / "appendonlydir"
+    (log / "appendonly.aof.1.base.rdb").write_bytes(b"")
+    told = refused("--data", str(tmp_path / "data"), "--port", str(free_port()), code=1)
+    assert f"Redis cannot start: {log}/appendonly.aof.1.base.rdb is damaged" in told
+    assert "deploy/runbooks/RedisLogDamaged.md" in told
 
 
 def test_stacks_that_start_in_the_same_moment_find_ports_of_their_own(tmp_path: Path) -> None:

@@ -20,7 +20,12 @@ JOBS = 6
 CALL_SECONDS = 60
 TAILS = (bytes(4096), b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET")
 #: Files that a start writes again, as a power loss may leave them.
-HALVES = {"stack.json": '{"api": "http://127', "ports.json": "\0" * 64, "running.json": ""}
+HALVES = {
+    "stack.json": '{"api": "http://127',
+    "ports.json": "\0" * 64,
+    "running.json": "",
+    "keys.json": '{"s3": {"access_key": "',
+}
 
 
 def lose_power(here: Service, tail: bytes) -> None:
@@ -61,11 +66,14 @@ def test_after_a_power_loss_it_starts_by_itself_with_all_that_was_acknowledged(
             wait_until(lambda: len(here.calls(asked)) > 1, "jobs at the provider")  # noqa: B023
             # when
             lose_power(here, tail)
+            before = here.state
             here = started_again(here)  # noqa: PLW2901  the same stack, in other processes
             # then
             assert f"its last {len(tail)} bytes were cut" in here.up.child.said(100)
             copies = list((here.data / "redis").glob("*.damaged-*"))
             assert len(copies) == number
+            given_out = {"Authorization": f"Bearer {before['api_key']}"}
+            assert here.http.get(f"/v1/jobs/{asked[0]}", headers=given_out).status_code == 200
             jobs += asked
             done = here.wait_for_end(jobs)
             assert {job.state for job in done} == {State.SUCCEEDED}

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from sandbox.servers import valkey_program
-from sandbox.stack.aof import FOLDER, MANIFEST, DamagedLog, repair
+from sandbox.stack.aof import FOLDER, MANIFEST, RUNBOOK, DamagedLog, repair
 from tests.servers import redis_server
 
 KEYS = 100
@@ -170,7 +170,7 @@ def test_a_damaged_file_that_is_not_the_last_is_refused(folder: Path) -> None:
     refused(folder, "is not the last file")
 
 
-@pytest.mark.parametrize("change", ["cut", "flipped", "longer", "zeros"])
+@pytest.mark.parametrize("change", ["cut", "flipped", "longer", "zeros", "empty"])
 def test_a_damaged_snapshot_is_refused(folder: Path, change: str) -> None:
     content = base_of(folder).read_bytes()
     flipped = content[:20] + bytes([content[20] ^ 1]) + content[21:]
@@ -179,6 +179,7 @@ def test_a_damaged_snapshot_is_refused(folder: Path, change: str) -> None:
         "flipped": flipped,
         "longer": content + bytes(64),
         "zeros": bytes(len(content)),
+        "empty": b"",
     }
     base_of(folder).write_bytes(changed[change])
     refused(folder, r"base\.rdb is damaged")
@@ -210,6 +211,14 @@ def test_a_first_start_that_was_cut_off_before_its_list_of_files_is_one_still(
 def test_a_file_that_the_list_names_and_is_missing_is_refused(folder: Path) -> None:
     log_of(folder).unlink()
     refused(folder, "is missing, and .* names it")
+
+
+def test_the_list_of_files_that_the_runbook_has_brings_the_data_back(folder: Path) -> None:
+    runbook = (Path(__file__).parents[2] / RUNBOOK).read_text("utf-8")
+    written = [line for line in runbook.splitlines() if line.startswith("file ")]
+    (folder / FOLDER / MANIFEST).write_text("\n".join(written) + "\n")
+    assert repair(folder, valkey_program()) is None
+    starts_with_everything(folder)
 
 
 @contextmanager
