@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from shared.errors import DarkroomError
 
@@ -54,15 +54,22 @@ def prepare(path: Path) -> Path:
 def locked(directory: Path) -> Iterator[None]:
     """Hold the directory for this process; the system lets go of it however the process ends.
 
-    Raises AlreadyRuns naming the pid and the address of whoever holds it.
+    Raises AlreadyRuns naming the pid and the address of whoever holds it, and BadDirectory.
     """
-    with (directory / "lock").open("a+", encoding="utf-8") as file:
+    with _opened(directory / "lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise AlreadyRuns(_who_runs(directory)) from None
         write_json(directory / "running.json", {"pid": os.getpid()})
         yield
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _not_written(path, error) from error
 
 
 def _who_runs(directory: Path) -> str:
@@ -114,18 +121,31 @@ def set_aside(path: Path) -> Path:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write one file of the directory, whole or not at all, readable by its owner only.
 
-    It outlasts a power loss.
+    It outlasts a power loss. Raises BadDirectory.
     """
     beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        beside.unlink(missing_ok=True)
+        _write_new(beside, json.dumps(content, indent=2))
+        beside.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _write_new(path: Path, text: str) -> None:
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(number, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+        file.write(f"{text}\n")
         file.flush()
         os.fsync(number)
-    beside.replace(path)
-    sync(path.parent)
+
+
+def _not_written(path: Path, error: OSError) -> BadDirectory:
+    return BadDirectory(
+        f"{path} cannot be written: {error.strerror}. Make room, or name another directory with "
+        "--data."
+    )
 
 
 def sync(path: Path) -> None:

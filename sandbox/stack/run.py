@@ -199,7 +199,7 @@ class _Stack:
             content = state.describe(self._plan, self._keys, self._supervisor)
             try:
                 directory.write_json(self._plan.wish.data / state.FILE, content)
-            except OSError:  # the disk is full: what it says now must be true later
+            except directory.BadDirectory:  # the disk is full: what it says now must be true later
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._write_state)
 
 

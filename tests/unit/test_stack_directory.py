@@ -50,6 +50,21 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         prepare(tmp_path / "file" / "data")
 
 
+def test_a_file_that_finds_no_room_is_named_and_the_one_before_stays(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    write_json(path, {"number": 1})
+    (tmp_path / ".keys.json.new").mkdir()  # in the way of the new one
+    with pytest.raises(BadDirectory, match=r"keys\.json cannot be written: .* --data"):
+        write_json(path, {"number": 2})
+    assert read_json(path) == {"number": 1}
+
+
+def test_a_lock_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(BadDirectory, match="lock cannot be written"):
+        locked(tmp_path).__enter__()
+
+
 def test_keys_are_made_once(tmp_path: Path) -> None:
     assert s3_keys(tmp_path) == s3_keys(tmp_path)
     assert tenant_keys(tmp_path) is None
