@@ -10,10 +10,12 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 ARGS ?=
 SEEDS ?= 20
+SEED ?= $(shell date +%s)
+SEED := $(SEED)
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast test-long faults faults-long upgrades crowd alerts growth bench screenshots check fmt deploy-files lock clean
+.PHONY: help setup up test test-fast test-random test-long faults faults-long upgrades crowd alerts growth bench screenshots check fmt deploy-files lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +40,10 @@ test: setup ## run every test, against real parts (ARGS="tests/unit -k name")
 
 test-fast: setup ## run the tests that need no other process
 	@$(BIN)/pytest -n 2 tests/unit $(ARGS)
+
+test-random: setup ## run every test in a random order, the same one for the same SEED (SEED=7 ARGS="tests/unit")
+	@echo "make test-random SEED=$(SEED)"
+	@$(BIN)/pytest -n 4 --dist loadgroup --random-order --random-order-seed=$(SEED) $(ARGS)
 
 faults: setup ## kill, freeze and cut off real processes, and print what each fault cost
 	@$(BIN)/pytest --timed tests/faults $(ARGS)
@@ -95,5 +101,5 @@ deploy-files: setup ## write anew what is written by programs: rules, dashboards
 lock: $(UV) ## resolve the dependencies anew into uv.lock
 	@$(UV) lock --upgrade
 
-clean: ## remove the environment and what the stack kept
-	@rm -rf .venv .venv-peers .venv-arq .uv .darkroom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules tests/js/*/node_modules .tools
+clean: ## remove the environments and caches; the data of `darkroom up` stay (.darkroom)
+	@rm -rf .venv .venv-peers .venv-arq .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules tests/js/*/node_modules .tools

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import cyclopts
 
+from sandbox.stack.directory import sync
 from sandbox.stack.keys import TenantKeys
 from sandbox.stack.plan import SANDBOX_KEY
 from sandbox.stack.tenant import open_local_tenant
@@ -40,7 +41,7 @@ def first_start(
     _keep(directory / "s3_secret_key", lambda: secrets.token_hex(20))
     for name, value in _provider(settings).items():
         _write(directory / name, value)
-    if not (directory / "api_key").exists():
+    if not _is_whole(directory / "api_key"):
         tenant = asdict(open_tenant(settings.redis_url))
         for name in ("tenant", "ops_key", "webhook_secret", "api_key"):
             _write(directory / name, tenant[name])
@@ -68,8 +69,17 @@ def _provider(settings: Settings) -> Mapping[str, str]:
 
 
 def _keep(path: Path, make: Callable[[], str]) -> None:
-    if not path.exists():
+    if not _is_whole(path):
         _write(path, make())
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether a value is there: a power loss may leave a file empty, or zeros in it."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    return bool(content) and b"\0" not in content
 
 
 def _write(path: Path, value: str) -> None:
@@ -79,7 +89,9 @@ def _write(path: Path, value: str) -> None:
     draft.touch(mode=_MODE | 0o200)
     draft.write_text(value, encoding="utf-8")
     draft.chmod(_MODE)
+    sync(draft)
     draft.replace(path)
+    sync(path.parent)
 
 
 def run(directory: Annotated[Path, cyclopts.Parameter(name="--directory")]) -> None:

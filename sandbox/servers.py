@@ -8,7 +8,6 @@ import random
 import shutil
 import socket
 import sys
-from collections import deque
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +19,8 @@ PORTS = range(20_000, 32_000)
 _TRIES = 200
 #: Kept from other processes by holding the UDP port of the same number, which nobody serves on: a
 #: server takes its port seconds after it was found free, and is away for seconds when it restarts.
-_kept: deque[socket.socket] = deque(maxlen=256)
+_kept: dict[int, socket.socket] = {}
+_MOST_KEPT = 256
 #: The memory that the embedded Valkey may use.
 MAXMEMORY = "1gb"
 
@@ -125,19 +125,31 @@ def free_port() -> int:
     No other process is given it while this one lives.
     """
     for port in random.sample(PORTS, _TRIES):
-        if _keep(port) and is_free(port):
+        if port not in _kept and reserve(port):
             return port
     raise NoFreePort(f"{_TRIES} ports from {PORTS.start} to {PORTS.stop} are all taken.")
 
 
+def reserve(port: int) -> bool:
+    """Tell whether `port` of 127.0.0.1 is free, and keep it from others who ask so.
+
+    They are given another while this process lives.
+    """
+    return _keep(port) and is_free(port)
+
+
 def _keep(port: int) -> bool:
+    if port in _kept:
+        return True
     keeping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         keeping.bind(("127.0.0.1", port))
     except OSError:
         keeping.close()
         return False
-    _kept.append(keeping)
+    _kept[port] = keeping
+    if len(_kept) > _MOST_KEPT:
+        _kept.pop(next(iter(_kept))).close()
     return True
 
 

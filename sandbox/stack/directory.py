@@ -15,8 +15,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from shared.errors import DarkroomError
 
@@ -29,6 +30,10 @@ class AlreadyRuns(DarkroomError):
 
 class BadDirectory(DarkroomError):
     """The directory cannot be used, or what it keeps cannot be read."""
+
+
+class DamagedFile(BadDirectory):
+    """A file of the directory is not what a stack wrote, as after a power loss."""
 
 
 def prepare(path: Path) -> Path:
@@ -49,9 +54,9 @@ def prepare(path: Path) -> Path:
 def locked(directory: Path) -> Iterator[None]:
     """Hold the directory for this process; the system lets go of it however the process ends.
 
-    Raises AlreadyRuns naming the pid and the address of whoever holds it.
+    Raises AlreadyRuns naming the pid and the address of whoever holds it, and BadDirectory.
     """
-    with (directory / "lock").open("a+", encoding="utf-8") as file:
+    with _opened(directory / "lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -60,8 +65,15 @@ def locked(directory: Path) -> Iterator[None]:
         yield
 
 
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
 def _who_runs(directory: Path) -> str:
-    known = read_json(directory / "running.json")
+    known = recall(directory / "running.json")
     where = f" at {known['api']}" if "api" in known else ""
     return (
         f"A stack runs already in {directory} (pid {known.get('pid', 'unknown')}){where}: stop it "
@@ -75,26 +87,71 @@ def note_address(directory: Path, api: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one file of the directory; one that is missing is empty. Raises BadDirectory."""
+    """Read one file of the directory; one that is missing is empty.
+
+    Raises DamagedFile, and BadDirectory where it cannot be opened.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise BadDirectory(f"{path} cannot be read: {error}. Remove it and start again.") from error
+    except OSError as error:
+        raise BadDirectory(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise DamagedFile(f"{path} cannot be read: {error}.") from error
     if not isinstance(content, dict):
-        raise BadDirectory(f"{path} is not what a stack wrote. Remove it and start again.")
+        raise DamagedFile(f"{path} is not what a stack wrote.")
     return content
 
 
+def recall(path: Path) -> dict[str, Any]:
+    """Read one file that a start can do without: one that cannot be read is empty."""
+    try:
+        return read_json(path)
+    except BadDirectory:
+        return {}
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file so that another can be written; return its new name."""
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    return path.rename(aside)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write one file of the directory, whole or not at all, readable by its owner only."""
+    """Write one file of the directory, whole or not at all, readable by its owner only.
+
+    It outlasts a power loss. Raises BadDirectory.
+    """
     beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        beside.unlink(missing_ok=True)
+        _write_new(beside, json.dumps(content, indent=2))
+        beside.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _write_new(path: Path, text: str) -> None:
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(number, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+        file.write(f"{text}\n")
         file.flush()
         os.fsync(number)
-    beside.replace(path)
+
+
+def _not_written(path: Path, error: OSError) -> BadDirectory:
+    return BadDirectory(
+        f"{path} cannot be written: {error.strerror}. Make room, or name another directory with "
+        "--data."
+    )
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from sandbox.children import leashed
+from sandbox.servers import is_free
 from sandbox.stack.output import Log, Screen
 from sandbox.stack.plan import Part, Sign
 from sandbox.waiting import PAUSE_SECONDS, answers_http, answers_ping
@@ -25,6 +26,10 @@ _PIECE_BYTES = 65536
 
 class KeepsDying(DarkroomError):
     """A process never came up; the text has its last lines."""
+
+
+class PortLost(DarkroomError):
+    """Another program took the port of a process before that one could listen on it."""
 
 
 class Keeper:
@@ -77,17 +82,24 @@ class Keeper:
 
     async def _keep(self) -> None:
         while not self._stopping.is_set():
-            process = await self._start()
+            try:
+                process = await self._start()
+            except DarkroomError as reason:
+                if self._served_at is None:
+                    raise
+                await self._wait_to_start_again(f"cannot start: {reason}")
+                continue
             if self._stopping.is_set():  # by a `stop` that found no process yet
                 self._send(signal.SIGTERM)
             code = await self._attend(process)
             if not self._stopping.is_set():
-                await self._wait_to_start_again(code)
+                await self._wait_to_start_again(_ended(code))
 
     async def _start(self) -> Process:
+        more = await asyncio.to_thread(self.part.at_start)
         self._process = await asyncio.create_subprocess_exec(
             *leashed(self.part.command),
-            *self.part.at_start(),
+            *more,
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,
@@ -121,11 +133,13 @@ class Keeper:
         self.serving.set()
         self._on_serving(self)
 
-    async def _wait_to_start_again(self, code: int) -> None:
+    async def _wait_to_start_again(self, how: str) -> None:
         wait = self._count_death()
-        if self._deaths >= HOPELESS_DEATHS and self._served_at is None:
-            raise KeepsDying(self._obituary(code))
-        told = f"{_ended(code)}; starts again in {wait:g} s"
+        if self._served_at is None:
+            self._raise_lost_port()
+            if self._deaths >= HOPELESS_DEATHS:
+                raise KeepsDying(self._obituary(how))
+        told = f"{how}; starts again in {wait:g} s"
         self._screen.tell(told, level="warning", name=self.part.name)
         for line in () if self.part.loud else tuple(self.log.last):
             self._screen.pass_on(self.part.name, line)
@@ -140,11 +154,20 @@ class Keeper:
         self._deaths += 1
         return min(FIRST_WAIT_SECONDS * 2.0 ** (self._deaths - 1), LONGEST_WAIT_SECONDS)
 
-    def _obituary(self, code: int) -> str:
+    def _raise_lost_port(self) -> None:
+        """Raise PortLost where somebody else listens: no other start would go better."""
+        port = urlsplit(self.part.ready.url).port or 0
+        if not is_free(port):
+            raise PortLost(
+                f"Port {port} was taken by another program before {self.part.name} could listen "
+                "on it."
+            )
+
+    def _obituary(self, how: str) -> str:
         lines = "\n".join(f"    {line}" for line in self.log.last)
         return (
             f"{self.part.name} does not start: it died {self._deaths} times, the last time it "
-            f"{_ended(code)}. Its last lines:\n{lines}"
+            f"{how}. Its last lines:\n{lines}"
         )
 
 

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sandbox.stack.directory import BadDirectory, read_json, write_json
+from sandbox.stack.directory import DamagedFile, read_json, set_aside, write_json
 from sandbox.stack.plan import S3Keys
 
 FILE = "keys.json"
@@ -19,6 +19,21 @@ class TenantKeys:
     api_key: str
     ops_key: str
     webhook_secret: str
+
+
+def set_damaged_aside(directory: Path) -> Path | None:
+    """Rename a file of keys that cannot be read, so that a start makes new ones.
+
+    Return its new name, or None where there is nothing wrong with it.
+    """
+    try:
+        kept = read_json(directory / FILE)
+        for name, kind in (("s3", S3Keys), ("tenant", TenantKeys)):
+            if name in kept:
+                _words(directory, kept[name], kind.__match_args__)
+    except DamagedFile:
+        return set_aside(directory / FILE)
+    return None
 
 
 def s3_keys(directory: Path) -> S3Keys:
@@ -46,7 +61,4 @@ def keep_tenant_keys(directory: Path, keys: TenantKeys) -> None:
 def _words(directory: Path, kept: object, names: tuple[str, ...]) -> dict[str, str]:
     if isinstance(kept, dict) and set(names) <= set(kept):
         return {name: str(kept[name]) for name in names}
-    raise BadDirectory(
-        f"{directory / FILE} is not what a stack wrote. Remove the directory, or name another "
-        "with --data."
-    )
+    raise DamagedFile(f"{directory / FILE} is not what a stack wrote.")

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from sandbox.servers import free_port, is_free
+from sandbox.servers import free_port, is_free, reserve
 from sandbox.stack.plan import Ports
 from shared.errors import DarkroomError
 
 DEFAULT_PORT = 8000
+NUMBERS = range(1, 65536)
 
 
 class PortTaken(DarkroomError):
@@ -19,23 +20,30 @@ def choose(
     *,
     asked: int | None,
     workers: int,
-    taken: Callable[[int], bool] = lambda port: not is_free(port),
+    usable: Callable[[int], bool] = reserve,
 ) -> Ports:
-    """Choose every port. Raises PortTaken when the one `asked` for is not free."""
-    if asked is not None and taken(asked):
+    """Choose every port. Raises PortTaken when the one `asked` for is not free.
+
+    Stacks that start at the same time choose different ones. Another program may still take one
+    before a server listens on it: then they are chosen again.
+    """
+    if asked is not None and not is_free(asked):
         raise PortTaken(
             f"Port {asked} is taken; stop what listens there, or give another with --port."
         )
-    known = remembered.get("metrics", ())
+    metrics = remembered.get("metrics")
+    known = metrics if isinstance(metrics, list) else []
     used: set[int] = set()
 
     def pick(*wanted: object) -> int:
-        port = next(_usable(wanted, used, taken), None) or _other(used)
+        port = next(_usable(wanted, used, usable), None) or _other(used)
         used.add(port)
         return port
 
+    if asked is not None:
+        used.add(asked)
     return Ports(
-        api=pick(asked) if asked is not None else pick(DEFAULT_PORT, remembered.get("api")),
+        api=asked if asked is not None else pick(DEFAULT_PORT, remembered.get("api")),
         redis=pick(remembered.get("redis")),
         s3=pick(remembered.get("s3")),
         provider=pick(remembered.get("provider")),
@@ -44,9 +52,10 @@ def choose(
 
 
 def _usable(
-    wanted: Iterable[object], used: set[int], taken: Callable[[int], bool]
+    wanted: Iterable[object], used: set[int], usable: Callable[[int], bool]
 ) -> Iterator[int]:
-    return (p for p in wanted if isinstance(p, int) and p not in used and not taken(p))
+    numbers = (p for p in wanted if isinstance(p, int) and p in NUMBERS)
+    return (port for port in numbers if port not in used and usable(port))
 
 
 def _other(used: set[int]) -> int:

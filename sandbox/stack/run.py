@@ -4,15 +4,18 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from typing import Any, Protocol
 
-from sandbox.stack import addresses, directory, keys, leftovers, ports, state
+from sandbox.servers import valkey_program
+from sandbox.stack import addresses, aof, directory, keys, leftovers, ports, state
 from sandbox.stack.demo import Demo, DemoFailed
+from sandbox.stack.keeper import PortLost
 from sandbox.stack.keys import TenantKeys
 from sandbox.stack.output import Screen
-from sandbox.stack.plan import Plan, Wish, servers, services
+from sandbox.stack.plan import Plan, Ports, Wish, servers, services
 from sandbox.stack.room import Room
 from sandbox.stack.supervise import Supervisor
 from shared.errors import BadSettings
@@ -23,31 +26,55 @@ PORTS_FILE = "ports.json"
 INTERRUPTED = 130
 #: How long to wait before `stack.json` is tried again, in seconds.
 RETRY_SECONDS = 1.0
-PORT_NUMBERS = range(1, 65536)
+#: How often the ports are chosen before the start is given up.
+PORT_CHOICES = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 #: Opens the first tenant in the Redis at an address, and gives its keys.
 OpenTenant = Callable[[str], TenantKeys]
 
 
-def run(wish: Wish, open_tenant: OpenTenant) -> int:
+class ChoosePorts(Protocol):
+    """Something that chooses every port of a stack, as `ports.choose` does."""
+
+    def __call__(self, remembered: Mapping[str, Any], *, asked: int | None, workers: int) -> Ports:
+        """Choose ports that are free now. Raises PortTaken."""
+
+
+def run(wish: Wish, open_tenant: OpenTenant, choose: ChoosePorts = ports.choose) -> int:
     """Run the stack until it is told to stop, and give the exit code.
 
     Raises DarkroomError with a sentence for the operator when it cannot start or go on.
     """
     wish = replace(wish, data=directory.prepare(wish.data))
     with directory.locked(wish.data):
-        plan = _plan(wish, load_settings(), inherited_environment())
-        directory.note_address(wish.data, plan.api_url)
-        directory.write_json(wish.data / PORTS_FILE, asdict(plan.ports))
-        plan.bucket_folder.mkdir(exist_ok=True)
-        (wish.data / state.FILE).unlink(missing_ok=True)
-        return asyncio.run(_Stack(plan, open_tenant).live())
+        settings = load_settings()
+        _check(wish, settings)
+        screen = Screen(console=_console(settings))
+        _set_damaged_keys_aside(wish, screen)
+        for left in reversed(range(PORT_CHOICES)):
+            try:
+                return _run_once(_plan(wish, settings, screen, choose), open_tenant, screen)
+            except PortLost as lost:
+                if not left:
+                    raise
+                screen.tell(f"{lost} The ports are chosen again.", level="warning")
+    raise AssertionError
+
+
+def _run_once(plan: Plan, open_tenant: OpenTenant, screen: Screen) -> int:
+    """Run the stack as planned. Raises PortLost where a port of the plan was taken meanwhile."""
+    data = plan.wish.data
+    directory.note_address(data, plan.api_url)
+    directory.write_json(data / PORTS_FILE, asdict(plan.ports))
+    plan.bucket_folder.mkdir(exist_ok=True)
+    (data / state.FILE).unlink(missing_ok=True)
+    return asyncio.run(_Stack(plan, open_tenant, screen).live())
 
 
 def _check(wish: Wish, settings: Settings) -> None:
     faults = missing(settings, "onemin_api_key") if wish.provider == "1min" else []
-    if wish.port is not None and wish.port not in PORT_NUMBERS:
+    if wish.port is not None and wish.port not in ports.NUMBERS:
         faults.append(f"--port {wish.port} is none: a port is a number from 1 to 65535.")
     for option, number in (("--workers", wish.workers), ("--concurrency", wish.concurrency)):
         if number is not None and number < 1:
@@ -56,25 +83,38 @@ def _check(wish: Wish, settings: Settings) -> None:
         raise BadSettings("\n".join(faults))
 
 
-def _plan(wish: Wish, settings: Settings, inherited: Mapping[str, str]) -> Plan:
-    _check(wish, settings)
-    remembered = directory.read_json(wish.data / PORTS_FILE)
-    chosen = ports.choose(remembered, asked=wish.port, workers=wish.workers)
-    console = settings.log_format == "console" or (
+def _console(settings: Settings) -> bool:
+    return settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )
-    return Plan(wish, chosen, keys.s3_keys(wish.data), settings, inherited, console)
+
+
+def _set_damaged_keys_aside(wish: Wish, screen: Screen) -> None:
+    aside = keys.set_damaged_aside(wish.data)
+    if aside:
+        screen.tell(
+            f"{keys.FILE} was damaged, as after a power loss: new keys are made. API keys that "
+            f"were given out still work. The file as it was is {aside}",
+            level="warning",
+        )
+
+
+def _plan(wish: Wish, settings: Settings, screen: Screen, choose: ChoosePorts) -> Plan:
+    remembered = directory.recall(wish.data / PORTS_FILE)
+    chosen = choose(remembered, asked=wish.port, workers=wish.workers)
+    s3_keys = keys.s3_keys(wish.data)
+    return Plan(wish, chosen, s3_keys, settings, inherited_environment(), screen.console)
 
 
 class _Stack:
     """One run of the stack."""
 
-    def __init__(self, plan: Plan, open_tenant: OpenTenant) -> None:
+    def __init__(self, plan: Plan, open_tenant: OpenTenant, screen: Screen) -> None:
         self._plan = plan
         self._open_tenant = open_tenant
-        self._screen = Screen(console=plan.console)
-        self._supervisor = Supervisor(plan.wish.data / "logs", self._screen, self._write_state)
-        self._room = Room(plan.wish.data, plan.ports.redis, self._screen)
+        self._screen = screen
+        self._supervisor = Supervisor(plan.wish.data / "logs", screen, self._write_state)
+        self._room = Room(plan.wish.data, plan.ports.redis, screen)
         self._keys: TenantKeys | None = None
         self._asked_to_stop = asyncio.Event()
         self._killed = False
@@ -107,7 +147,7 @@ class _Stack:
             told = f"{name} is set, but this stack runs a server of its own and does not use it"
             self._screen.tell(told, level="warning")
         self._tell_of_another_port()
-        self._supervisor.start(servers(self._plan, self._room.redis_options))
+        self._supervisor.start(servers(self._plan, self._prepare_redis))
         await self._supervisor.wait_until_serving()
         self._supervisor.start(services(self._plan))
         self._keys = await asyncio.to_thread(self._find_keys)
@@ -119,6 +159,13 @@ class _Stack:
         self._write_state()
         _say("", "Darkroom is up; Ctrl-C stops it.", *addresses.lines(self._plan))
         await asyncio.gather(self._supervisor.failed(), self._room.watch(), self._tidy())
+
+    def _prepare_redis(self) -> Sequence[str]:
+        """Make Valkey's data readable before each of its starts; return more options for it."""
+        cut = aof.repair(self._plan.wish.data / "redis", valkey_program())
+        if cut:
+            self._screen.tell(str(cut), level="warning", name="redis")
+        return self._room.redis_options()
 
     def _tell_of_another_port(self) -> None:
         port = self._plan.ports.api
@@ -152,7 +199,7 @@ class _Stack:
             content = state.describe(self._plan, self._keys, self._supervisor)
             try:
                 directory.write_json(self._plan.wish.data / state.FILE, content)
-            except OSError:  # the disk is full: what it says now must be true later
+            except directory.BadDirectory:  # the disk is full: what it says now must be true later
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._write_state)
 
 

@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 from compose_spec import PyCompose
 
 from shared.settings import PREFIX, Settings
-from tests.deploy.compose import OURS, ROOT, read, services
+from tests.deploy.compose import FILE, OURS, ROOT, read, services
 from worker.life import GRACE_SECONDS
 
 SECRETS = ("S3_ACCESS_KEY", "S3_SECRET_KEY", "ONEMIN_API_KEY")
@@ -71,6 +72,55 @@ def test_whoever_is_waited_for_is_waited_for_until_it_is_well(name: str) -> None
         condition == ("service_completed_successfully" if other == "init" else "service_healthy")
         for other, condition in conditions.items()
     )
+
+
+@pytest.mark.parametrize("sandbox", ["0", "1"])
+def test_up_wait_ends_well_though_the_first_start_ends_by_itself(sandbox: str) -> None:
+    # Compose takes a service for one that ends where one that is started waits for its end
+    started = {
+        name: part
+        for name, part in services({"DARKROOM_SANDBOX": sandbox}).items()
+        if part.get("scale", 1) and not part.get("profiles")
+    }
+    waited_for = {
+        (other, how["condition"])
+        for part in started.values()
+        for other, how in (part.get("depends_on") or {}).items()
+    }
+
+    ends = {name for name, part in started.items() if part["restart"] == "no"}
+    assert ends == {"init"}
+    assert {(name, "service_completed_successfully") for name in ends} <= waited_for
+    assert {name for name, part in started.items() if "healthcheck" not in part} == ends
+
+
+def _written() -> list[Path]:
+    pages = [ROOT / "README.md", FILE, *(ROOT / "docs").glob("*.md")]
+    return [*pages, *(ROOT / "deploy").rglob("*.md"), *(ROOT / "deploy").rglob("*.sh")]
+
+
+@pytest.mark.parametrize("path", sorted(_written()), ids=lambda path: str(path.relative_to(ROOT)))
+def test_whoever_pastes_a_start_waits_until_it_answers(path: Path) -> None:
+    text = path.read_text("utf-8")
+
+    starts = re.findall(r"docker compose (?:--profile \w+ )?up\b[^`\n]*", text)
+    assert [start for start in starts if " --wait" not in start] == []
+
+
+def test_the_pod_of_a_restore_is_as_the_redis_that_it_stands_in_for() -> None:
+    redis, _ = yaml.safe_load_all(
+        (ROOT / "deploy/kubernetes/overlays/sandbox/redis.yaml").read_text("utf-8")
+    )
+    pod = yaml.safe_load((ROOT / "deploy/redis/restore-pod.yaml").read_text("utf-8"))
+
+    kubernetes_validate.validate(pod, "1.34", strict=True)
+    own, stands_for = pod["spec"], redis["spec"]["template"]["spec"]
+    assert own["securityContext"] == stands_for["securityContext"]
+    for name in ("image", "securityContext", "resources", "volumeMounts"):
+        assert own["containers"][0][name] == stands_for["containers"][0][name]
+    (volume,) = own["volumes"]
+    claimed = f"data-{redis['metadata']['name']}-0"
+    assert volume["persistentVolumeClaim"]["claimName"] == claimed
 
 
 def test_a_worker_may_end_before_it_is_killed() -> None:

@@ -174,15 +174,16 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     linked = {one["annotations"]["runbook_url"] for one in alerts()}
 
     assert linked == {f"{objectives.RUNBOOKS}/{one['alert']}.md" for one in alerts()}
-    assert {path.stem for path in RUNBOOKS.glob("*.md")} == {one["alert"] for one in alerts()}
+    of_alerts = {path.stem for path in RUNBOOKS.glob("Darkroom*.md")}
+    assert of_alerts == {one["alert"] for one in alerts()}
 
 
-@pytest.mark.parametrize("alert", sorted({one["alert"] for one in alerts()}))
-def test_every_runbook_tells_what_it_means_what_to_look_at_and_what_to_do(alert: str) -> None:
-    text = (RUNBOOKS / f"{alert}.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", sorted(path.stem for path in RUNBOOKS.glob("*.md")))
+def test_every_runbook_tells_what_it_means_what_to_look_at_and_what_to_do(name: str) -> None:
+    text = (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
 
     headings = [line for line in text.splitlines() if line.startswith("#")]
-    assert headings == [f"# {alert}", "## What it means", "## Look at", "## Do"]
+    assert headings == [f"# {name}", "## What it means", "## Look at", "## Do"]
     assert "```console" in text
 
 

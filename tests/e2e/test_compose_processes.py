@@ -172,22 +172,44 @@ def test_every_service_becomes_healthy_and_makes_a_picture(machine: Machine) -> 
     assert image.headers["content-type"] == "image/webp"
 
 
+@pytest.fixture
+def real_key(machine: Machine) -> Iterator[str]:
+    """A key for 1min.ai, there while a test lasts."""
+    (machine.where / "onemin.key").write_text("a-real-key\n")
+    yield "a-real-key"
+    (machine.where / "onemin.key").write_text("")
+    assert machine.run("init").returncode == 0
+    _as_on_loopback(machine)
+
+
 def test_a_second_start_keeps_the_keys_and_another_key_changes_the_provider(
-    machine: Machine,
+    machine: Machine, real_key: str
 ) -> None:
     names = ("s3_access_key", "s3_secret_key", "api_key", "ops_key")
     before = {name: (machine.keys / name).read_text() for name in names}
-    (machine.where / "onemin.key").write_text("a-real-key\n")
 
     again = machine.run("init")
 
     assert again.returncode == 0, again.stderr
     assert {name: (machine.keys / name).read_text() for name in names} == before
-    assert (machine.keys / "onemin_api_key").read_text() == "a-real-key"
+    assert (machine.keys / "onemin_api_key").read_text() == real_key
     assert (machine.keys / "onemin_base_url").read_text() == "https://api.1min.ai"
-    assert "a-real-key" not in again.stdout
+    assert real_key not in again.stdout
     modes = {path.stat().st_mode & 0o777 for path in machine.keys.iterdir()}
     assert modes == {0o400}
+
+
+def test_a_key_that_a_power_loss_left_empty_is_made_again(machine: Machine) -> None:
+    key = machine.keys / "api_key"
+    before = key.read_text()
+    for left in (b"", bytes(len(before))):
+        key.unlink()
+        key.write_bytes(left)
+        again = machine.run("init")
+        assert again.returncode == 0, again.stderr
+        assert key.read_text().startswith("dk_")
+        assert key.read_text() != before
+    _as_on_loopback(machine)
 
 
 def test_a_stopped_service_ends_by_itself_within_its_grace(machine: Machine) -> None:
@@ -195,3 +217,4 @@ def test_a_stopped_service_ends_by_itself_within_its_grace(machine: Machine) -> 
         child = machine.children[name]
         assert child.stop() != -signal.SIGKILL
         assert "Traceback" not in child.said(100)
+        child.start()

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,24 +18,15 @@ import pytest
 from PIL import Image
 
 from sandbox.children import Child
+from sandbox.servers import free_port
 from sandbox.waiting import answers_http, answers_ping, wait_until
-from tests.e2e.up import DARKROOM, START_SECONDS, Up, as_list, clean_environment, up
+from tests.e2e.up import DARKROOM, START_SECONDS, Up, as_list, clean_environment, gone, up
+from tests.servers import redis_server
 
 pytestmark = [
     pytest.mark.skipif(find_spec("api.main") is None, reason="there is no API to start yet"),
     pytest.mark.xdist_group("up"),
 ]
-
-
-def gone(pids: list[int]) -> bool:
-    return not any(map(lives, pids))
-
-
-def lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # where nobody reaps orphans
-    except psutil.NoSuchProcess:
-        return False
 
 
 def refused(*arguments: str, environment: Mapping[str, str] | None = None, code: int = 2) -> str:
@@ -92,6 +84,63 @@ def test_a_taken_port_that_was_asked_for_is_refused(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         told = refused("--data", str(tmp_path / "data"), "--port", str(port), code=1)
     assert told.startswith(f"Port {port} is taken; ")
+
+
+def test_data_that_cannot_be_repaired_are_named_with_what_to_do(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "data" / "redis"):
+        pass
+    log = tmp_path / "data" / "redis" / "appendonlydir"
+    (log / "appendonly.aof.1.base.rdb").write_bytes(b"")
+    told = refused("--data", str(tmp_path / "data"), "--port", str(free_port()), code=1)
+    assert f"Redis cannot start: {log}/appendonly.aof.1.base.rdb is damaged" in told
+    assert "deploy/runbooks/RedisLogDamaged.md" in told
+
+
+def test_stacks_that_start_in_the_same_moment_find_ports_of_their_own(tmp_path: Path) -> None:
+    # without the sandbox a process less each
+    told = {**clean_environment(), "DARKROOM_ONEMIN_API_KEY": "none"}
+    with ExitStack() as running:
+        stacks = []
+        for name in ("one", "two", "three", "four"):
+            command = [str(DARKROOM), "up", "--data", str(tmp_path / name), "--no-demo"]
+            child = Child(command, tmp_path / f"{name}.out", environment=told, grace_seconds=30)
+            stacks.append(Up(tmp_path / name, running.enter_context(child)))
+        for stack in stacks:
+            wait_until(lambda one=stack: one.ready, "stack.json", seconds=2 * START_SECONDS)  # type: ignore[misc]
+        states = [stack.state for stack in stacks]
+        assert len({state["api"] for state in states}) == len(stacks)
+        assert all(answers_http(f"{state['api']}/healthz", 200) for state in states)
+        assert not any("chosen again" in stack.child.log.read_text() for stack in stacks)
+
+
+#: `darkroom up` where another program takes a port of Redis, then the API's, then a worker's,
+#: after they were chosen and before they are listened on.
+RACED = """
+import socket, sys
+from pathlib import Path
+from sandbox.stack import ports
+from sandbox.stack.plan import Wish
+from sandbox.stack.run import run
+from sandbox.stack.tenant import open_local_tenant
+lost = []
+def choose(remembered, *, asked, workers):
+    chosen = ports.choose(remembered, asked=asked, workers=workers)
+    wanted = (chosen.redis, chosen.api, chosen.metrics[-1])[len(lost) :]
+    lost.extend(socket.create_server(("127.0.0.1", port)) for port in wanted[:1])
+    return chosen
+sys.exit(run(Wish(Path(sys.argv[1]), demo=False), open_local_tenant, choose))
+"""
+
+
+def test_a_port_that_is_lost_before_it_is_listened_on_is_chosen_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RACED, str(tmp_path / "data")]
+    with Child(command, tmp_path / "out", environment=clean_environment()) as child:
+        stack = Up(tmp_path / "data", child)
+        wait_until(lambda: stack.ready, "stack.json", seconds=2 * START_SECONDS)
+        test_everything_that_stack_json_names_answers(stack)
+        said = child.log.read_text()
+    for name in ("redis", "api", "deliver"):
+        assert f"was taken by another program before {name} could listen on it." in said
 
 
 def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from sandbox.children import Child
 from sandbox.servers import free_port
 from sandbox.waiting import wait_until
@@ -44,6 +46,17 @@ class Up:
 
 def as_list(pids: int | list[int]) -> list[int]:
     return pids if isinstance(pids, list) else [pids]
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(map(lives, pids))
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # where nobody reaps orphans
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from sandbox.servers import (
     MissingProgram,
     free_port,
     is_free,
+    reserve,
     s3_program,
     valkey_command,
     valkey_program,
@@ -137,6 +138,15 @@ def test_a_port_is_given_to_one_process_while_that_lives() -> None:
         for one in together:
             one.kill()
     assert len(found) == len(set(found)) == 90
+
+
+def test_a_port_that_two_processes_want_is_reserved_for_one() -> None:
+    wanted = free_port()
+    look = f"from sandbox.servers import reserve; print(reserve({wanted}))"
+    other = [sys.executable, "-c", look]
+    assert reserve(wanted)
+    assert reserve(wanted)
+    assert subprocess.run(other, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_waiting_in_vain_says_for_what() -> None:

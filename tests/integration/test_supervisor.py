@@ -4,19 +4,22 @@ import asyncio
 import io
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from sandbox.servers import free_port
-from sandbox.stack.keeper import KeepsDying
+from sandbox.stack.keeper import KeepsDying, PortLost
 from sandbox.stack.output import Screen
 from sandbox.stack.plan import Kind, Part, Sign
 from sandbox.stack.supervise import Supervisor
 from sandbox.waiting import wait_until
+from shared.errors import DarkroomError
 
 #: Says its last words into `order` when it is told to end, so that the order can be read.
 SERVER = """
@@ -63,6 +66,63 @@ async def until(fact: Callable[[], bool], what: str) -> None:
 
 def gone(pid: int) -> bool:
     return not psutil.pid_exists(pid)
+
+
+def test_a_port_that_was_taken_before_its_process_listened_is_named_at_once(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        one = Told(tmp_path).supervisor
+        late = part(tmp_path, "s3", Kind.S3)
+        port = int(late.ready.url.rsplit(":", 1)[1].strip("/"))
+        with socket.create_server(("127.0.0.1", port)):
+            one.start([late])
+            with pytest.raises(PortLost, match=f"Port {port} was taken .* before s3 could"):
+                await one.wait_until_serving()
+            await one.stop()
+
+    asyncio.run(story())
+
+
+def test_a_process_that_cannot_be_prepared_again_is_tried_until_it_can(tmp_path: Path) -> None:
+    room = tmp_path / "room"
+
+    def prepare() -> list[str]:
+        if not room.exists():
+            raise DarkroomError("there is no room")
+        return []
+
+    async def story() -> None:
+        told = Told(tmp_path)
+        one = told.supervisor
+        room.touch()
+        one.start([replace(part(tmp_path, "redis", Kind.REDIS), at_start=prepare)])
+        await one.wait_until_serving()
+        room.unlink()
+        os.kill(one.pids(Kind.REDIS)[0], signal.SIGKILL)
+        meant = "cannot start: there is no room; starts again in"
+        await until(lambda: meant in told.stream.getvalue(), "a try in vain")
+        room.touch()
+        await until(lambda: one.complete, "another process")
+        await one.stop()
+
+    asyncio.run(story())
+
+
+def test_a_process_that_cannot_be_prepared_the_first_time_is_not_tried_again(
+    tmp_path: Path,
+) -> None:
+    def prepare() -> list[str]:
+        raise DarkroomError("its data are damaged")
+
+    async def story() -> None:
+        one = Told(tmp_path).supervisor
+        one.start([replace(part(tmp_path, "redis", Kind.REDIS), at_start=prepare)])
+        with pytest.raises(DarkroomError, match="its data are damaged"):
+            await one.wait_until_serving()
+        await one.stop()
+
+    asyncio.run(story())
 
 
 def test_a_killed_process_is_replaced_on_the_same_port(tmp_path: Path) -> None:

@@ -382,7 +382,7 @@ def refusal(
         env=environment(settings),
         cwd=Path(__file__).parents[2],
         capture_output=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     said = (ended.stdout + ended.stderr).decode()

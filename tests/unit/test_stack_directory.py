@@ -15,7 +15,7 @@ from sandbox.stack.directory import (
     read_json,
     write_json,
 )
-from sandbox.stack.keys import TenantKeys, keep_tenant_keys, s3_keys, tenant_keys
+from sandbox.stack.keys import TenantKeys, keep_tenant_keys, s3_keys, set_damaged_aside, tenant_keys
 
 
 def test_what_is_written_is_whole_and_for_its_owner_only(tmp_path: Path) -> None:
@@ -50,6 +50,21 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         prepare(tmp_path / "file" / "data")
 
 
+def test_a_file_that_finds_no_room_is_named_and_the_one_before_stays(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    write_json(path, {"number": 1})
+    (tmp_path / ".keys.json.new").mkdir()  # in the way of the new one
+    with pytest.raises(BadDirectory, match=r"keys\.json cannot be written: .* --data"):
+        write_json(path, {"number": 2})
+    assert read_json(path) == {"number": 1}
+
+
+def test_a_lock_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(BadDirectory, match="lock cannot be written"):
+        locked(tmp_path).__enter__()
+
+
 def test_keys_are_made_once(tmp_path: Path) -> None:
     assert s3_keys(tmp_path) == s3_keys(tmp_path)
     assert tenant_keys(tmp_path) is None
@@ -59,7 +74,23 @@ def test_keys_are_made_once(tmp_path: Path) -> None:
     assert len(s3_keys(tmp_path).secret_key) == 40
 
 
-def test_keys_that_no_stack_wrote_are_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "keys.json", {"s3": "what?"})
-    with pytest.raises(BadDirectory, match="is not what a stack wrote"):
-        s3_keys(tmp_path)
+@pytest.mark.parametrize(
+    "content",
+    ["", '{"s3": {"acc', "\0" * 200, "[]", '{"s3": "what?"}', '{"tenant": {"api_key": 1}}'],
+)
+def test_keys_that_no_stack_wrote_are_kept_aside_for_new_ones(tmp_path: Path, content: str) -> None:
+    (tmp_path / "keys.json").write_text(content)
+    aside = set_damaged_aside(tmp_path)
+    assert aside is not None
+    assert aside.read_text() == content
+    assert tenant_keys(tmp_path) is None
+    assert s3_keys(tmp_path) == s3_keys(tmp_path)
+    assert set_damaged_aside(tmp_path) is None
+
+
+def test_a_holder_that_cannot_be_read_is_no_reason_to_start_twice(tmp_path: Path) -> None:
+    directory = prepare(tmp_path / "data")
+    with locked(directory):
+        (directory / "running.json").write_text("\0")
+        with pytest.raises(AlreadyRuns, match="pid unknown"):
+            locked(directory).__enter__()

@@ -1,5 +1,6 @@
 """What the stack would start, from what was asked and what the environment says."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -105,18 +106,28 @@ def test_no_secret_is_on_a_command_line() -> None:
 
 def test_ports_stay_the_same_while_they_are_free() -> None:
     remembered = {"api": 9000, "redis": 21, "s3": 22, "provider": 23, "metrics": [24, 25]}
-    chosen = choose(remembered, asked=None, workers=1, taken=lambda port: port == 22)
+    chosen = choose(remembered, asked=None, workers=1, usable=lambda port: port != 22)
     assert (chosen.api, chosen.redis, chosen.provider) == (8000, 21, 23)
     assert chosen.metrics == (24, 25)
     assert chosen.s3 != 22
 
 
 def test_the_default_port_gives_way_to_the_one_of_last_time() -> None:
-    chosen = choose({"api": 9000}, asked=None, workers=2, taken=lambda port: port == 8000)
+    chosen = choose({"api": 9000}, asked=None, workers=2, usable=lambda port: port != 8000)
     assert chosen.api == 9000
     assert len({*chosen.metrics, chosen.redis, chosen.s3, chosen.provider, 9000}) == 7
 
 
 def test_a_taken_port_that_was_asked_for_is_refused_by_name() -> None:
-    with pytest.raises(PortTaken, match="Port 8123 is taken"):
-        choose({}, asked=8123, workers=1, taken=lambda _: True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"Port {port} is taken"):
+            choose({}, asked=port, workers=1)
+
+
+@pytest.mark.parametrize(
+    "remembered", [{"redis": "x", "metrics": 7}, {"redis": 70_000, "s3": -1, "metrics": [None]}]
+)
+def test_ports_that_no_stack_remembers_are_chosen_anew(remembered: dict[str, object]) -> None:
+    chosen = choose(remembered, asked=None, workers=1)
+    assert len({chosen.api, chosen.redis, chosen.s3, chosen.provider, *chosen.metrics}) == 6

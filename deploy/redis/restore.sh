@@ -1,0 +1,68 @@
+#!/bin/sh
+# Restore a backup of Redis (an RDB file) into its data folder. Stop Redis first.
+#
+#   sh -c "$(cat deploy/redis/restore.sh)" restore [FOLDER] < dump.rdb
+#
+# FOLDER is /data by default. Run it as the user that Redis runs as. Your own shell reads this script
+# and the backup, so that user needs no right to read either.
+#
+# The backup is copied and checked before anything else is touched. What the folder had is renamed,
+# never deleted. The backup becomes the base of a new append-only file, followed by one command that
+# pauses the queue `generate`.
+set -eu
+umask 077
+
+folder=${1:-/data}
+log=$folder/appendonlydir
+new=$folder/appendonlydir.restoring
+old=$folder/appendonlydir.before-restore-$(date -u +%Y%m%dT%H%M%SZ)
+base=$new/appendonly.aof.1.base.rdb
+
+refuse() {
+    rm -rf "$new"
+    echo "Not restored, and nothing was changed: $1" >&2
+    exit 1
+}
+
+check=$(command -v valkey-check-rdb || command -v redis-check-rdb) ||
+    refuse "neither valkey-check-rdb nor redis-check-rdb is on the PATH."
+[ ! -t 0 ] || refuse "the backup must be the input (< dump.rdb)."
+[ -d "$folder" ] || refuse "there is no folder $folder."
+[ -w "$folder" ] || refuse "$folder cannot be written by user $(id -un)."
+# what root wrote, the user of Redis could not read
+for one in "$log" "$folder"; do
+    if [ -e "$one" ] && [ ! -O "$one" ] && { [ "$one" = "$log" ] || [ "$(id -u)" = 0 ]; }; then
+        refuse "$one does not belong to user $(id -un): run this as the user that Redis runs as."
+    fi
+done
+
+rm -rf "$new"
+mkdir "$new" || refuse "$folder cannot be written."
+cat > "$base" || refuse "the backup could not be copied to $folder."
+[ -s "$base" ] || refuse "the backup is empty."
+found=$("$check" "$base" 2>&1) || refuse "the backup is damaged, says ${check##*/}."
+end=$(echo "$found" | sed -n 's/.*\[offset \([0-9]*\)\] Checksum OK.*/\1/p')
+[ "$end" = "$(wc -c < "$base" | tr -d ' ')" ] || refuse "the backup does not end with its checksum."
+grep -q '{dr}:' "$base" || refuse "the backup has no data of Darkroom in it."
+
+{
+    printf '*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n'
+    printf '*4\r\n$4\r\nHSET\r\n$9\r\n{dr}:gate\r\n$15\r\npaused:generate\r\n$1\r\n1\r\n'
+} > "$new/appendonly.aof.1.incr.aof" || refuse "$folder cannot be written."
+{
+    echo 'file appendonly.aof.1.base.rdb seq 1 type b'
+    echo 'file appendonly.aof.1.incr.aof seq 1 type i'
+} > "$new/appendonly.aof.manifest" || refuse "$folder cannot be written."
+sync
+
+trap '' HUP INT TERM
+if [ -e "$log" ]; then
+    mv "$log" "$old" || refuse "$log cannot be renamed."
+fi
+if ! mv "$new" "$log"; then
+    [ ! -e "$old" ] || mv "$old" "$log"
+    refuse "$new cannot be renamed."
+fi
+sync
+echo "Restored $(echo "$found" | sed -n 's/.*\] \([0-9]* keys\) read.*/\1/p'). The queue generate is paused."
+[ ! -e "$old" ] || echo "What was there before is in $old. Delete it when it is no longer needed."
