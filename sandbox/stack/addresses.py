@@ -1,13 +1,19 @@
 """Every address of the stack, as people read it."""
 
+from urllib.parse import urlencode
+
 from sandbox.stack.plan import LOOPBACK, Plan
 from sandbox.stack.state import FILE
 
 
-def lines(plan: Plan) -> list[str]:
-    """Give one line for each address; never a key, since terminals are recorded."""
+def lines(plan: Plan, api_key: str) -> list[str]:
+    """Return one line for each address.
+
+    That of the playground carries the local tenant's key in its fragment, which no server is sent:
+    it opens what is on this machine only. Other keys are not printed, since terminals are recorded.
+    """
     named = {
-        "playground": f"{plan.api_url}/",
+        "playground": f"{plan.api_url}/#{urlencode({'key': api_key})}",
         "console": f"{plan.api_url}/ops",
         "reference": f"{plan.api_url}/docs",
         "API": f"{plan.api_url}/v1/jobs",
