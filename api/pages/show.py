@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.headers import etag_matches
+from api.models import model_described
 from api.pages.shelf import PREFIX, File, Shelf
 from api.problems import not_found
 from api.query import Query
 from api.routing import Direct, Endpoint
+from shared.models import MODELS
 
 #: Scripts and styles from files of ours only, pictures from the API or made by the page itself, and
 #: no text is ever read as HTML.
@@ -48,7 +51,10 @@ _PAGES: Mapping[str, str] = {
     "/docs": "reference.html",
     "/ops": "console.html",
 }
-_SHELF = Shelf.read()
+#: The playground's form needs the models before its visitor has a key. What a key opens beside is
+#: left out: the price and the state.
+_MODELS = orjson.dumps({"data": [model_described(model) for model in MODELS.values()]})
+_SHELF = Shelf.read(written={"models.json": _MODELS})
 
 
 def _page(name: str) -> Endpoint:
