@@ -38,13 +38,20 @@ def price_shown(credits_each: float | None) -> dict[str, Any] | None:
 def model_shown(model: Model, parts: Parts) -> dict[str, Any]:
     """Write a model, with its price as the operator estimates it."""
     return {
+        **model_described(model),
+        "state": _state(model, parts),
+        "price": price_shown(parts.price_of(model.id)),
+    }
+
+
+def model_described(model: Model) -> dict[str, Any]:
+    """Write what is public of a model: the same for everybody, and for as long as the API runs."""
+    return {
         "id": model.id,
         "name": model.name,
         "description": model.description,
-        "state": _state(model, parts),
         "input_schema": model.schema(),
         "defaults": model.defaults(),
-        "price": price_shown(parts.price_of(model.id)),
     }
 
 

@@ -15,6 +15,7 @@ from api.reference_schemas import (
     page_of,
 )
 from shared.jobs import DeliveryState, Status
+from shared.store.endpoints import EndpointState
 
 _ATTEMPT = object_of(
     {
@@ -61,7 +62,7 @@ WHOLE_DELIVERY: Mapping[str, Schema] = {**LISTED_DELIVERY, "attempts": list_of(_
 ENDPOINT: Mapping[str, Schema] = {
     "id": TEXT,
     "url": {**URL, "description": "Without its query"},
-    "status": {"enum": ["healthy", "failing", "disabled"]},
+    "status": {"enum": [state.value for state in EndpointState]},
     "created_at": TIME,
     "pending": {**COUNT, "description": "Deliveries that are not settled"},
     "parked": {**COUNT, "description": "Of these, those that wait for it to be well"},
@@ -70,6 +71,12 @@ ENDPOINT: Mapping[str, Schema] = {
     "next_probe_at": or_null(TIME),
     "last_success_at": or_null(TIME),
     "last_failure_at": or_null(TIME),
+    "last_error": or_null(
+        object_of(
+            {"status": or_null(COUNT), "code": TEXT, "message": TEXT},
+            "Why the last attempt that failed did so",
+        )
+    ),
     "disabled_at": or_null(TIME),
     "disabled_reason": or_null({"enum": ["gone", "failing"]}),
     "has_own_secret": {"type": "boolean"},

@@ -19,6 +19,7 @@ from shared.errors import ErrorCode
 from shared.jobs import DeliveryState, Status
 from shared.keys import Scope
 from shared.queue import QueueName
+from shared.store.endpoints import EndpointState
 from shared.store.observing import COUNTED
 
 _TAG = "operators"
@@ -174,6 +175,10 @@ WATCHING_SCHEMAS: Mapping[str, Schema] = {
         {"data": list_of(object_of({**_WHOSE, **LISTED_DELIVERY})), "next_cursor": or_null(TEXT)}
     ),
     "AnyEndpoint": object_of({"tenant": TEXT, **ENDPOINT}),
+    "AnyEndpointPage": object_of(
+        {"data": list_of(ref("AnyEndpoint")), "next_cursor": or_null(TEXT)}
+    ),
+    "AnyEndpointSecret": object_of({"tenant": TEXT, "secret": TEXT, "previous_signs_until": TIME}),
     "RedeliveredAll": object_of(
         {"count": COUNT, "more": {"type": "boolean"}, "moved": COUNT},
         "How many fit, and how many are sent again",
@@ -189,6 +194,10 @@ _DELIVERIES_ASKED = (
     parameter("query", "tenant", "Only of this tenant", **TEXT),
     parameter("query", "host", "Only to this host", **TEXT),
     parameter("query", "job_id", "Only of this job", **TEXT),
+)
+_ENDPOINTS_ASKED = (
+    parameter("query", "status", "Only these", enum=[one.value for one in EndpointState]),
+    parameter("query", "tenant", "Only of this tenant", **TEXT),
 )
 
 
@@ -214,6 +223,14 @@ def watching_operations(paging: tuple[Told, ...]) -> Mapping[str, Told]:
             _TAG,
             {202: in_json("It is sent again", "AnyDelivery")},
             ("not_found", "delivery_sending", "endpoint_disabled"),
+        ),
+        "get_all_endpoints": operation(
+            _TAG,
+            {200: in_json("A page, by tenant and newest first", "AnyEndpointPage")},
+            parameters=(*_ENDPOINTS_ASKED, *paging),
+        ),
+        "rotate_any_secret": operation(
+            _TAG, {200: in_json("The new secret", "AnyEndpointSecret")}, ("not_found",)
         ),
         "enable_any_endpoint": operation(
             _TAG, {200: in_json("The endpoint, switched on", "AnyEndpoint")}, ("not_found",)

@@ -22,6 +22,16 @@ RETRY_AFTER_SECONDS_MAX = 600.0
 
 #: What JSON may write otherwise of that by which the query of an address is known.
 _ESCAPED = {"\\/": "/", "\\u002f": "/", "\\u002F": "/", "\\u003f": "?", "\\u003F": "?"}
+#: What the provider advises about a repetition: whether one may help is told by `retryable` alone.
+#: "Try again with another prompt" stays: it names a change.
+_ADVICE = re.compile(
+    r"""[\s,;:-]{0,3}\b(?:(?:and|or|so|but)\s+)?
+    (?:(?:please|kindly|you\ (?:can|may|could|should))\s+)*
+    (?:(?:re)?try(?:ing)?(?:\ (?:it|this|that|(?:your|the)\ request))?\ (?:again|later)
+    |(?:please|kindly)\ re-?try)\b
+    (?!\ (?:with|using)\b)(?:[^.!?;]|\.(?=\d))*[.!?]*""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
 
 
@@ -168,9 +178,17 @@ def evidence_of(reply: Reply, *, secret: str) -> str:
 
 
 def quote(theirs: str) -> str:
-    """Cut what the provider wrote to what may be shown: one line, no query of an address."""
-    line = _one_line(theirs)
+    """Cut what the provider wrote to what may be shown.
+
+    One line, without the query of an address and without advice to try again.
+    """
+    line = _without_advice(_one_line(theirs))
     return line if len(line) <= QUOTED_CHARACTERS else f"{line[: QUOTED_CHARACTERS - 1]}…"
+
+
+def _without_advice(line: str) -> str:
+    kept = _ADVICE.sub(lambda found: "" if not found.start() else ".", line).strip()
+    return re.sub(r"([.!?])\.+", r"\1", kept)
 
 
 def _one_line(theirs: str) -> str:

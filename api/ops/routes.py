@@ -19,6 +19,7 @@ from api.routing import Direct
 _TENANT = "/ops/v1/tenants/{tenant}"
 _KEYS = f"{_TENANT}/keys"
 _DELIVERIES = "/ops/v1/deliveries"
+_ENDPOINTS = "/ops/v1/endpoints"
 
 OPS_ROUTES: tuple[Direct, ...] = (
     Direct("GET", "/ops/v1/tenants", tenants.get_tenants, told=told("get_tenants")),
@@ -59,11 +60,18 @@ OPS_ROUTES: tuple[Direct, ...] = (
         deliveries.redeliver_any_one,
         told=told("redeliver_any_one"),
     ),
+    Direct("GET", _ENDPOINTS, endpoints.get_all_endpoints, told=told("get_all_endpoints")),
     Direct(
         "POST",
-        "/ops/v1/endpoints/{endpoint_id}/enable",
+        f"{_ENDPOINTS}/{{endpoint_id}}/enable",
         endpoints.enable_any,
         told=told("enable_any_endpoint"),
+    ),
+    Direct(
+        "POST",
+        f"{_ENDPOINTS}/{{endpoint_id}}/secret/rotate",
+        endpoints.rotate_any,
+        told=told("rotate_any_secret"),
     ),
     Direct("GET", "/ops/v1/audit", audit.get_audit, told=told("get_audit")),
 )

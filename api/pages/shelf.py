@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 FILES = Path(__file__).with_name("files")
@@ -15,7 +14,9 @@ _TYPES: Mapping[str, str] = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
+    ".webp": "image/webp",
 }
 
 
@@ -40,14 +41,22 @@ class Shelf:
     files: Mapping[str, File]
 
     @classmethod
-    @cache
-    def read(cls, prefix: str = "", folder: Path = FILES) -> "Shelf":
-        """Read a folder; the pages in it learn where their files are, `prefix` in front."""
+    def read(
+        cls,
+        prefix: str = "",
+        folder: Path = FILES,
+        *,
+        written: Mapping[str, bytes] | None = None,
+    ) -> "Shelf":
+        """Read a folder and add files `written` by the program, each by its path.
+
+        The pages among them learn where their files are, `prefix` in front.
+        """
         found = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*"))
             if path.suffix in _TYPES
-        }
+        } | dict(written or {})
         whole = hashlib.sha256()
         for name, body in found.items():
             whole.update(b"%s\0%d\0%s" % (name.encode(), len(body), body))

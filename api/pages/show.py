@@ -1,17 +1,21 @@
 """The pages as responses: no key, no state, and a policy under which nothing foreign runs."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.headers import etag_matches, if_none_match
+from api.models import model_described
 from api.pages.shelf import PREFIX, File, Shelf
 from api.parts import parts_of
 from api.problems import not_found
 from api.query import Query
 from api.routing import Direct, Endpoint
+from shared.models import MODELS
 
 #: Scripts and styles from files of ours only, pictures from the API or made by the page itself, and
 #: no text is ever read as HTML.
@@ -49,10 +53,18 @@ _PAGES: Mapping[str, str] = {
     "/docs": "reference.html",
     "/ops": "console.html",
 }
+#: The playground's form needs the models before its visitor has a key. What a key opens beside is
+#: left out: the price and the state.
+_MODELS = orjson.dumps({"data": [model_described(model) for model in MODELS.values()]})
+
+
+@cache
+def _read(prefix: str) -> Shelf:
+    return Shelf.read(prefix, written={"models.json": _MODELS})
 
 
 def _shelf(request: Request) -> Shelf:
-    return Shelf.read(parts_of(request).settings.public_prefix)
+    return _read(parts_of(request).settings.public_prefix)
 
 
 def _page(name: str) -> Endpoint:

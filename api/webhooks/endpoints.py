@@ -101,11 +101,16 @@ async def drop_secret(request: Request, endpoint_id: str) -> Response:
 
 async def _rotate(parts: Parts, tenant: str, endpoint_id: str | None) -> Response:
     secret = new_webhook_secret()
-    now = parts.watch.now_ms()
+    shown = secret_shown(parts, secret)
     if not await parts.committer.run(rotate_secret(tenant, secret, endpoint_id=endpoint_id)):
         raise not_found("endpoint")
-    ends = rfc3339(int(now) + DAY_SECONDS * 1000)
-    return json_response({"secret": secret, "previous_signs_until": ends})
+    return json_response(shown)
+
+
+def secret_shown(parts: Parts, secret: str) -> dict[str, str | None]:
+    """Write a secret that was made now, and until when the one before signs along."""
+    ends = rfc3339(int(parts.watch.now_ms()) + DAY_SECONDS * 1000)
+    return {"secret": secret, "previous_signs_until": ends}
 
 
 async def _caller(request: Request, endpoint_id: str) -> tuple[Parts, str]:

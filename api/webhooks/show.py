@@ -50,9 +50,19 @@ def attempt_shown(attempt: Mapping[str, Any]) -> dict[str, Any]:
         "at": attempt["at"],
         "seconds": attempt["seconds"],
         "status": attempt["status"],
-        "error": {"code": code, "message": attempt["error"] or _SAYS[code]} if code else None,
+        "error": _fault_shown(code, attempt["error"]) if code else None,
         "answer": attempt["answer"],
     }
+
+
+def _error_shown(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {"status": error["status"], **_fault_shown(error["code"], error["error"])}
+
+
+def _fault_shown(code: str, message: str) -> dict[str, str]:
+    return {"code": code, "message": message or _SAYS[code]}
 
 
 _SAYS = {
@@ -75,6 +85,7 @@ def endpoint_shown(endpoint: Endpoint) -> dict[str, Any]:
         "next_probe_at": rfc3339(endpoint.next_probe_at),
         "last_success_at": rfc3339(endpoint.succeeded_at),
         "last_failure_at": rfc3339(endpoint.failed_at),
+        "last_error": _error_shown(endpoint.last_error),
         "disabled_at": rfc3339(endpoint.disabled_at),
         "disabled_reason": endpoint.disabled_why,
         "has_own_secret": endpoint.has_secret,

@@ -1,18 +1,21 @@
 """Every address of the stack, as people read it."""
 
 import shlex
+from urllib.parse import urlencode
 
 from sandbox.stack.plan import LOOPBACK, Plan
 from sandbox.stack.state import FILE
 
 
-def lines(plan: Plan) -> list[str]:
-    """Give one line for each address; never a key, since terminals are recorded.
+def lines(plan: Plan, api_key: str) -> list[str]:
+    """Return one line for each address.
 
-    The last is for other terminals: with it every command finds this stack.
+    That of the playground carries the local tenant's key in its fragment, which no server is sent:
+    it opens what is on this machine only. Other keys are not printed, since terminals are recorded.
+    The last line is for other terminals: with it every command finds this stack.
     """
     named = {
-        "playground": f"{plan.api_url}/",
+        "playground": f"{plan.api_url}/#{urlencode({'key': api_key})}",
         "console": f"{plan.api_url}/ops",
         "reference": f"{plan.api_url}/docs",
         "API": f"{plan.api_url}/v1/jobs",

@@ -157,7 +157,9 @@ class _Stack:
         await self._supervisor.wait_until_serving()
         await demo
         self._write_state()
-        _say("", "Darkroom is up; Ctrl-C stops it.", *addresses.lines(self._plan))
+        _say(
+            "", "Darkroom is up; Ctrl-C stops it.", *addresses.lines(self._plan, self._keys.api_key)
+        )
         await asyncio.gather(self._supervisor.failed(), self._room.watch(), self._tidy())
 
     def _prepare_redis(self) -> Sequence[str]:

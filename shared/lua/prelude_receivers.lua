@@ -172,6 +172,13 @@ local function switch_off(endpoint, known, why, now)
   return why
 end
 
+-- Records on the endpoint why its last attempt failed; `attempt` is that attempt as JSON.
+function dr.note_endpoint_error(endpoint, attempt)
+  local made = cjson.decode(attempt)
+  local kept = { status = made.status, code = made.code, error = made.error }
+  redis.call('HSET', dr.endpoint_key(endpoint), 'last_error', cjson.encode(kept))
+end
+
 -- An attempt failed. After some in a row the endpoint is failing: it is asked one at a time, ever
 -- more rarely; after long enough, or when it said that it is gone, it is switched off. Gives why.
 function dr.endpoint_failed(delivery, gone, now)
@@ -293,4 +300,42 @@ function dr.secrets(tenant, endpoint, now)
   if not own then for _, one in ipairs(old) do add(one) end end
   for _, one in ipairs(own_old) do add(one) end
   return table.concat(found, ' ')
+end
+
+-- Puts a secret ('' for none) in the place of another, which signs along for a while.
+local function rotate(key, before, secret, now)
+  local kept = {}
+  if before then kept[1] = before .. ' ' .. dr.int(now + C.secret_ms) end
+  local old = redis.call('HGET', key, 'webhook_old') or ''
+  for one, ends in string.gmatch(old, '(%S+) (%d+)') do
+    if #kept < C.secrets_kept and tonumber(ends) > now and one ~= before and one ~= secret then
+      kept[#kept + 1] = one .. ' ' .. ends
+    end
+  end
+  if secret == '' then
+    redis.call('HDEL', key, 'webhook_secret')
+  else
+    redis.call('HSET', key, 'webhook_secret', secret)
+  end
+  redis.call('HSET', key, 'webhook_old', table.concat(kept, ' '), 'webhook_rotated', dr.int(now))
+end
+
+-- Gives a tenant another secret; the same again changes nothing.
+function dr.rotate_tenant_secret(key, secret, now)
+  local before = redis.call('HGET', key, 'webhook_secret')
+  if before ~= secret then rotate(key, before or nil, secret, now) end
+end
+
+-- Gives an endpoint another secret of its own, '' for none; the same again changes nothing.
+function dr.rotate_endpoint_secret(tenant_key, endpoint, secret, now)
+  local key = dr.endpoint_key(endpoint)
+  local own = redis.call('HGET', key, 'webhook_secret') or ''
+  if own == secret then return end
+  local before = own ~= '' and own or redis.call('HGET', tenant_key, 'webhook_secret') or nil
+  rotate(key, before, secret, now)
+  if secret ~= '' then
+    redis.call('ZREM', '{dr}:endpoint_expiries', endpoint)
+  elseif (tonumber(redis.call('HGET', key, 'kept')) or 0) <= 0 then
+    redis.call('ZADD', '{dr}:endpoint_expiries', now + C.endpoint_ms, endpoint)
+  end
 end

@@ -28,6 +28,7 @@ else
     dr.endpoint_well(delivery, now)
     dr.conclude(delivery, 'delivered', now)
   else
+    dr.note_endpoint_error(delivery.endpoint, ARGV[5])
     switched_off = dr.endpoint_failed(delivery, word == 'gone', now)
     if word == 'retry' then
       redis.call('HSET', KEYS[1], 'state', 'pending', 'due', dr.int(now + ARGV[4]))

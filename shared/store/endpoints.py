@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
+
+import orjson
 
 from shared.store.audit import Deed
 from shared.store.call import PREFIX, Call
@@ -13,6 +16,14 @@ from shared.store.records import pairs
 ENDPOINTS_MAX = 100_000
 
 
+class EndpointState(StrEnum):
+    """How an endpoint takes what it is sent."""
+
+    HEALTHY = "healthy"
+    FAILING = "failing"
+    DISABLED = "disabled"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One address of a tenant, without its query. Times are milliseconds since 1970.
@@ -20,6 +31,7 @@ class Endpoint:
     `failures` counts those in a row, `failing_since` is when they began; `next_probe_at` is set
     while it is asked one at a time; `disabled_at` and `disabled_why` (`gone`, `failing`) while it
     is off. `pending` counts what is not settled, `parked` what of it waits for the endpoint.
+    `last_error` is of the last attempt that failed: its `status`, `code` and `error`.
     """
 
     id: str
@@ -32,17 +44,20 @@ class Endpoint:
     next_probe_at: int | None
     succeeded_at: int | None
     failed_at: int | None
+    last_error: Mapping[str, Any] | None
     disabled_at: int | None
     disabled_why: str | None
     has_secret: bool
     secret_rotated_at: int | None
 
     @property
-    def state(self) -> str:
+    def state(self) -> EndpointState:
         """One word for how it is."""
         if self.disabled_at is not None:
-            return "disabled"
-        return "failing" if self.next_probe_at is not None else "healthy"
+            return EndpointState.DISABLED
+        if self.next_probe_at is not None:
+            return EndpointState.FAILING
+        return EndpointState.HEALTHY
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,17 @@ def enable_any_endpoint(deed: Deed, endpoint_id: str) -> Call[str | None]:
     )
 
 
+def rotate_any_secret(deed: Deed, endpoint_id: str, secret: str) -> Call[str | None]:
+    """Give an endpoint this secret for an operator; returns its tenant, None where there is none.
+
+    What signed before, its own secret or the tenant's, signs along for a day.
+    """
+    arguments = (*deed.args, endpoint_id, secret)
+    return Call(
+        "rotate_any_secret", (endpoint_key(endpoint_id),), arguments, lambda reply: reply or None
+    )
+
+
 def webhook_secret(tenant: str) -> Call[str]:
     """Read what signs a tenant's webhooks (`whsec_…`) now; '' where there is no such tenant."""
     key = f"{PREFIX}tenant:{tenant}"
@@ -146,6 +172,7 @@ def _endpoint(endpoint_id: str, parked: int, record: Mapping[str, str]) -> Endpo
         next_probe_at=time("next"),
         succeeded_at=time("ok_at"),
         failed_at=time("failed_at"),
+        last_error=orjson.loads(record.get("last_error", "{}")) or None,
         disabled_at=time("off"),
         disabled_why=record.get("why"),
         has_secret="webhook_secret" in record,

@@ -13,10 +13,11 @@ from tests.browser.visit import Visit
 from tests.e2e.up import Up
 from tests.front_door import client_of
 from tests.integration.sandbox_client import Client
-from tests.receiver import receiver
+from tests.receiver import Receiver, receiver
 
 pytestmark = pytest.mark.xdist_group("browser")
 
+DIRECTION = "(node) => getComputedStyle(node).direction"
 MANY = 10_000
 LATE = 200
 
@@ -142,8 +143,10 @@ def test_a_job_tells_what_the_provider_said_and_is_sent_again_to_a_picture(
         expect(page.get_by_text("status 503:")).to_be_visible()
         expect(page.get_by_text("Tried again")).to_be_visible()
         expect(page.get_by_text("job.failed").first).to_be_visible()
+        expect(page.get_by_text("The same request would fail again")).to_be_visible()
+        expect(page.locator(".notice.bad")).not_to_contain_text("ry again")
         desk.visit.check_access()
-        desk.button("Retry").click()
+        desk.button("Retry anyway").click()
         desk.answer("Retry")
         desk.status("succeeded")
     expect(page.get_by_text("Run 2, attempt 1")).to_be_visible()
@@ -154,12 +157,33 @@ def test_a_job_tells_what_the_provider_said_and_is_sent_again_to_a_picture(
     assert "tag=red" in page.url
 
 
+def test_text_of_a_job_stands_in_the_direction_of_its_language(
+    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, client = tenant
+    prompt = "حصان أبيض, 4k!"
+    text = {"metadata": {"order": "חתול שחור."}, "tags": ["ערב"]}
+    job_id = ask(client, input={"prompt": prompt, "megapixels": "0.25"}, **text)
+    desk.go(f"#/jobs?tenant={name}", "Jobs")
+    assert desk.row(job_id[-10:]).locator(".prompt").evaluate(DIRECTION) == "rtl"
+    desk.go(f"#/jobs/{job_id}", job_id)
+    main = desk.page.get_by_role("main")
+    for place in (
+        desk.page.get_by_role("region", name="The prompt"),
+        main.get_by_role("link", name="ערב"),
+        main.get_by_text("חתול שחור."),
+    ):
+        assert place.evaluate(DIRECTION) == "rtl"
+
+
 def test_a_key_that_may_only_read_sees_all_and_changes_nothing(
     visit: Visit, stack: Up, tenant: tuple[str, httpx.Client]
 ) -> None:
     name, client = tenant
     job_id = ask(client)
     wait_for(client, job_id, "succeeded")
+    hook = {"url": "https://example.com/hook"}
+    client.post("/v1/webhooks/endpoints", json=hook).raise_for_status()
     with client_of(stack.state["api"], stack.state["ops_key"]) as operator:
         made = operator.post(f"/ops/v1/tenants/{name}/keys", json={"scopes": ["ops:read"]}).json()
     page = visit.open("/ops", made["key"], named=KEPT_AS)
@@ -169,12 +193,13 @@ def test_a_key_that_may_only_read_sees_all_and_changes_nothing(
         ("now", ["Pause pictures", "Pause webhooks"]),
         ("jobs", ["Retry all that fit…", "Cancel all that fit…"]),
         ("deliveries", ["Redeliver what failed…"]),
+        ("endpoints", ["Rotate secret"]),
         ("tenants", ["New tenant…"]),
         (f"tenants/{name}", ["New key…"]),
     ):
         page.goto(f"{visit.address}/ops#/{place}")
         for one in words:
-            button = main.get_by_role("button", name=one)
+            button = main.get_by_role("button", name=one).first
             expect(button).to_be_disabled()
             expect(button).to_have_attribute(
                 "title", "This key may only read: it has ops:read, and this needs ops:write."
@@ -277,6 +302,43 @@ def test_a_receiver_that_is_off_is_switched_on(
         wait_until(lambda: len(hook.received) == 2, "what it missed")
 
 
+def switch_off(desk: Desk, client: httpx.Client, hook: Receiver, name: str) -> None:
+    """Have an endpoint answer 410, and one more delivery wait for it."""
+    webhook = {"url": hook.url, "events": ["job.succeeded"]}
+    hook.status = 410
+    ask(client, webhook=webhook)
+    off = f"endpoints?tenant={name}&status=disabled"
+    wait_until(lambda: len(desk.read(off)["data"]) == 1, "it to be switched off")
+    ask(client, webhook=webhook)
+    parked = f"deliveries?tenant={name}&status=parked"
+    wait_until(lambda: len(desk.read(parked)["data"]) == 1, "a delivery to wait")
+    hook.status = 200
+
+
+def test_an_endpoint_is_found_with_its_error_enabled_and_given_another_secret(
+    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, client = tenant
+    row = desk.row(name)
+    with receiver() as hook:
+        switch_off(desk, client, hook, name)
+        desk.go("#/endpoints", "Endpoints")
+        desk.page.get_by_label("Status", exact=True).select_option("disabled")
+        for words in (hook.url, "disabled", "it answered 410", "Status 410", "1 parked"):
+            expect(row).to_contain_text(words)
+        desk.visit.check_access()
+        row.get_by_role("button", name="Enable").click()
+        desk.answer("Enable")
+        wait_until(lambda: len(hook.received) == 2, "what it missed")
+    desk.go(f"#/endpoints?tenant={name}", "Endpoints")
+    expect(row).to_contain_text("healthy")
+    row.get_by_role("button", name="Rotate secret").click()
+    desk.answer("Rotate")
+    secret = desk.dialog.get_by_role("region", name="the webhook secret")
+    expect(secret).to_contain_text("whsec_")
+    desk.answer("I have kept it")
+
+
 def test_the_workers_are_told_with_what_each_holds(
     desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:
@@ -316,7 +378,7 @@ def test_whoever_has_no_operators_key_is_told_what_is_needed(visit: Visit, key: 
 
 def test_it_is_worked_by_keyboard_and_every_view_has_an_address(desk: Desk) -> None:
     page = desk.page
-    for name in ("Jobs", "Deliveries", "Tenants", "Workers", "Audit"):
+    for name in ("Jobs", "Deliveries", "Endpoints", "Tenants", "Workers", "Audit"):
         link = page.get_by_role("navigation", name="Operations").get_by_role("link", name=name)
         link.focus()
         page.keyboard.press("Enter")

@@ -1,6 +1,7 @@
 """The playground: ask, watch, vary, find again; whatever goes wrong is said in words."""
 
 import os
+import re
 import signal
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from sandbox.waiting import wait_until
 from tests.browser.bench import PROMPT, Bench
 from tests.browser.visit import Visit
 from tests.e2e.up import Up
+from tests.front_door import client_of
 from tests.integration.sandbox_client import Client
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -84,11 +86,29 @@ def test_a_job_that_waits_says_why_and_can_be_canceled(
     bench.wait_for("Succeeded")
 
 
-def test_a_failed_job_says_what_went_wrong(bench: Bench, provider: Client) -> None:
-    provider.behave({"fault": "status", "status": 400})
+def test_a_failed_job_says_what_went_wrong_and_whether_a_retry_may_help(
+    bench: Bench, provider: Client
+) -> None:
+    provider.behave({"fault": "failure_record"})
     bench.run()
     bench.wait_for("Failed")
-    expect(bench.output.get_by_role("alert")).to_be_visible()
+    said = bench.output.get_by_role("alert")
+    expect(said).to_contain_text("The generation failed.")
+    expect(said).to_contain_text("The same request would fail again")
+    expect(bench.output.get_by_text(re.compile("try again", re.IGNORECASE))).to_have_count(0)
+    expect(bench.output.get_by_role("button", name="Use parameters")).to_be_visible()
+
+
+def test_a_failure_that_may_pass_can_be_tried_again(bench: Bench, stack: Up, key: str) -> None:
+    body = {"input": {"prompt": "Too late", "megapixels": "0.25"}, "deadline_seconds": 1}
+    with paused(stack), client_of(stack.state["api"], key) as client:
+        job = client.post("/v1/jobs", json=body).raise_for_status().json()["id"]
+        wait_until(lambda: client.get(f"/v1/jobs/{job}").json()["error"], "the deadline to pass")
+    bench.tile("Too late").first.click()
+    dialog = bench.page.get_by_role("dialog")
+    expect(dialog.get_by_role("alert")).to_contain_text("Trying again may help.")
+    dialog.get_by_role("button", name="Try again").click()
+    bench.wait_for("Succeeded")
 
 
 def test_variations_are_made_at_once_and_each_can_be_looked_at(bench: Bench) -> None:
@@ -155,11 +175,96 @@ def test_the_request_can_be_written_as_json(bench: Bench, visit: Visit) -> None:
     expect(bench.prompt).to_have_value("By hand")
 
 
-def test_what_it_would_cost_is_told_before(bench: Bench) -> None:
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_an_estimate_stands_beside_its_button_until_the_request_is_another(
+    bench: Bench, visit: Visit, width: int, height: int
+) -> None:
+    visit.expected = {422}
+    page = bench.page
+    page.set_viewport_size({"width": width, "height": height})
+    estimate = page.get_by_role("button", name="Estimate")
     bench.prompt.fill(PROMPT)
-    bench.page.get_by_role("button", name="Estimate").click()
-    expect(bench.page.get_by_text("It would be accepted")).to_be_visible()
+    estimate.click()
+    answer = page.get_by_text("It would be accepted")
+    expect(answer).to_be_in_viewport()
+    expect(estimate).to_be_in_viewport()
     expect(bench.output).to_contain_text("No picture yet")
+    visit.check_access()
+
+    page.get_by_label("Tags", exact=True).fill("x" * 100)
+    expect(answer).to_have_count(0)
+    estimate.click()
+    refusal = page.get_by_role("alert")
+    expect(refusal).to_contain_text("tags")
+    expect(refusal).to_be_in_viewport()
+    page.get_by_label("Tags", exact=True).fill("short")
+    expect(refusal).to_have_count(0)
+
+
+def test_a_request_that_is_refused_says_so_beside_the_button(bench: Bench, visit: Visit) -> None:
+    visit.expected = {422}
+    page = bench.page
+    page.get_by_label("Tags", exact=True).fill("x" * 100)
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("alert")).to_be_in_viewport()
+    page.get_by_role("tab", name="JSON").first.click()
+    page.get_by_label("Request", exact=True).fill('{"input": {"prompt": 1, "seed": -1}}')
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("alert")).to_contain_text("input → seed")
+    expect(page.get_by_role("alert")).to_be_in_viewport()
+
+
+def test_a_text_that_is_too_long_stays_as_it_is_and_is_not_sent(bench: Bench, visit: Visit) -> None:
+    page = bench.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
+    long = "ab" * 6000
+    bench.prompt.fill(long)
+    expect(bench.prompt).to_have_value(long)
+    expect(page.get_by_text("12,000 / 10,000")).to_be_visible()
+    fault = page.get_by_text("2,000 too many: at most 10,000 characters.")
+    expect(fault).to_be_visible()
+    visit.check_access()
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("alert")).to_contain_text("This is not sent")
+    expect(bench.prompt).to_be_focused()
+    assert "POST" not in asked
+
+    bench.prompt.fill("\N{FOX FACE}" * 10_000)
+    expect(fault).to_have_count(0)
+    expect(page.get_by_text("10,000 / 10,000")).to_be_visible()
+
+
+def test_a_number_that_is_none_is_not_left_out_in_silence(bench: Bench) -> None:
+    page = bench.page
+    page.get_by_label("Seed", exact=True).press_sequentially("1e")
+    page.get_by_label("Variations", exact=True).fill("99")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("This is not a number.")).to_be_visible()
+    expect(page.get_by_text("This must be a whole number from 1 to 16.")).to_be_visible()
+    expect(bench.output).to_contain_text("No picture yet")
+
+
+RIGHT_TO_LEFT = "חתול שחור, 4k!"
+
+
+def test_text_stands_in_the_direction_of_its_language(bench: Bench, tag: str) -> None:
+    page = bench.page
+    page.get_by_label("Tags", exact=True).fill(f"ערב, {tag}")
+    bench.run(RIGHT_TO_LEFT)
+    bench.wait_for("Succeeded")
+    tile = bench.tile(RIGHT_TO_LEFT).first
+    shown = [
+        bench.prompt,
+        page.get_by_label("Tags", exact=True),
+        tile.locator(".prompt"),
+        bench.output.locator(".tag", has_text="ערב"),
+    ]
+    tile.click()
+    shown.append(page.get_by_role("dialog").locator(".prompt-full"))
+    for place in shown:
+        assert place.evaluate("(node) => getComputedStyle(node).direction") == "rtl", place
 
 
 def test_the_gallery_finds_by_tag_and_status_page_by_page(
@@ -302,19 +407,6 @@ def test_a_job_is_followed_on_after_a_break(bench: Bench, stack: Up) -> None:
     context.set_offline(False)
     bench.wait_for("Succeeded")
     expect(bench.output.locator(".life li")).to_have_count(5)
-
-
-def test_without_a_key_the_page_says_what_to_do(visit: Visit, key: str, provider: Client) -> None:
-    page = visit.open("/")
-    expect(page.get_by_text("Try it here, then take the code")).to_be_visible()
-    visit.check_access()
-    page.get_by_role("button", name="Enter your key").click()
-    page.get_by_label("API key").fill(key)
-    page.keyboard.press("Enter")
-    expect(Bench(visit).prompt).to_be_visible()
-    assert page.evaluate("localStorage.length") == 0
-    page.reload()
-    expect(Bench(visit).prompt).to_be_visible()
 
 
 #: A model that nobody knows yet, with every kind of parameter.

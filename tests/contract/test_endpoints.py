@@ -217,6 +217,31 @@ def test_an_operator_switches_any_endpoint_on_once_and_it_is_noted(world: World)
     assert_true(world)
 
 
+def test_an_operator_gives_any_endpoint_a_secret_once_and_it_is_noted(world: World) -> None:
+    owe(world, 1)
+    found = endpoint(world)
+    call = endpoints.rotate_any_secret(deed(), found.id, "whsec_own")
+    assert [world.store.run(call), world.store.run(call)] == ["acme", "acme"]
+    assert endpoint(world).has_secret
+    assert world.delivery().secrets[0] == "whsec_own"
+    assert world.store.run(endpoints.rotate_any_secret(deed(), "ep_none", "whsec_x")) is None
+    (noted,) = audit(world)
+    assert (noted.action, noted.target) == ("endpoint.rotate", found.id)
+    assert_true(world)
+
+
+def test_an_endpoint_has_the_error_of_the_last_attempt_that_failed(world: World) -> None:
+    owe(world, 2)
+    assert endpoint(world).last_error is None
+    error = {"status": 500, "code": "status", "error": ""}
+    held = world.delivery()
+    attempt = {**error, "number": 1, "answer": "x" * 1000}
+    world.store.run(deliveries.settle_delivery(held, "failed", attempt=attempt))
+    assert endpoint(world).last_error == error
+    settle(world, world.delivery(), "delivered")
+    assert endpoint(world).last_error == error
+
+
 def test_an_endpoint_that_only_failed_for_days_is_switched_off(world: World) -> None:
     owe(world, 7)
     fail(world, FAILURES - 1)

@@ -63,6 +63,22 @@ def test_everything_that_stack_json_names_answers(stack: Up) -> None:
     assert stat.S_IMODE((stack.data / "stack.json").stat().st_mode) == 0o600
 
 
+def test_it_prints_a_link_to_the_playground_that_carries_the_local_key_and_no_other(
+    stack: Up,
+) -> None:
+    link = f"{stack.state['api']}/#key={stack.state['api_key']}"
+
+    def printed() -> bool:
+        return any(
+            line.split() == ["playground", link]
+            for line in stack.child.log.read_text().splitlines()
+        )
+
+    wait_until(printed, "the link")
+    for secret in ("ops_key", "webhook_secret"):
+        assert stack.state[secret] not in stack.child.log.read_text()
+
+
 @pytest.mark.parametrize("kind", ["api", "worker", "provider", "s3", "redis"])
 def test_what_is_killed_is_replaced_on_the_same_port_and_written_down(stack: Up, kind: str) -> None:
     before = stack.state

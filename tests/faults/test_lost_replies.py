@@ -213,6 +213,8 @@ def send_again_for_others(world: World) -> None:
     assert world.store.run(ledger.redeliver_any(deed(), one.id)) == "ok"
     fail_delivery(world, one.id)
     assert world.store.run(endpoints.enable_any_endpoint(deed(), one.endpoint)) == TENANT
+    rotated = endpoints.rotate_any_secret(deed(), one.endpoint, "whsec_other")
+    assert world.store.run(rotated) == TENANT
     count, upto = world.store.run(ledger.count_failed(None, since=0))
     redone = ledger.redeliver_all(deed(), None, since=0, upto=upto, most=50)
     assert world.store.run(redone).moved == count

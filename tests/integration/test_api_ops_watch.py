@@ -238,6 +238,47 @@ def test_a_receiver_is_switched_on_by_an_operator(door: FrontDoor, operator: htt
     assert actions == ["delivery.redeliver", "endpoint.enable"]
 
 
+def test_the_endpoints_of_all_tenants_are_listed_by_tenant_and_status(
+    door: FrontDoor, other: FrontDoor, operator: httpx.Client
+) -> None:
+    made = {}
+    for one in (door, other):
+        for place in ("a", "b"):
+            body = {"url": f"https://example.com/{place}"}
+            answer = one.client.post("/v1/webhooks/endpoints", json=body).raise_for_status()
+            made[answer.json()["id"]] = one.tenant
+    first = read(operator, "endpoints?limit=3")
+    second = read(operator, f"endpoints?limit=3&cursor={first['next_cursor']}")
+    found = [*first["data"], *second["data"]]
+    assert [len(first["data"]), second["next_cursor"]] == [3, None]
+    assert {one["id"]: one["tenant"] for one in found} == made
+    assert [one["tenant"] for one in found] == sorted(made.values())
+    mine = read(operator, f"endpoints?tenant={door.tenant}&limit=1")
+    assert [one["tenant"] for one in mine["data"]] == [door.tenant]
+    rest = read(operator, f"endpoints?tenant={door.tenant}&cursor={mine['next_cursor']}")
+    assert [one["tenant"] for one in rest["data"]] == [door.tenant]
+    wrong = f"endpoints?tenant={other.tenant}&cursor={mine['next_cursor']}"
+    assert pointers(operator.get(f"/ops/v1/{wrong}")) == {"/query/cursor"}
+    assert pointers(operator.get("/ops/v1/endpoints?status=ill")) == {"/query/status"}
+
+
+def test_an_operator_finds_an_endpoint_that_is_off_with_its_error_and_changes_its_secret(
+    door: FrontDoor, operator: httpx.Client
+) -> None:
+    failed = fail_a_delivery(door)
+    receiver = read(operator, f"deliveries/{failed}")["endpoint_id"]
+    (well,) = read(operator, "endpoints?status=healthy")["data"]
+    assert (well["id"], well["last_error"]["code"]) == (receiver, "status")
+    assert read(operator, "endpoints?status=disabled")["data"] == []
+
+    changed = operator.post(f"/ops/v1/endpoints/{receiver}/secret/rotate").json()
+
+    assert changed["tenant"] == door.tenant
+    assert changed["secret"].startswith("whsec_")
+    assert read(operator, f"endpoints?tenant={door.tenant}")["data"][0]["has_own_secret"]
+    problem(operator.post("/ops/v1/endpoints/ep_x/secret/rotate"), 404, "not_found")
+
+
 def test_what_failed_is_counted_first_and_no_more_is_sent_again(
     door: FrontDoor, other: FrontDoor, operator: httpx.Client
 ) -> None:
@@ -269,3 +310,4 @@ def test_whoever_may_only_read_sends_nothing_again(door: FrontDoor, operator: ht
         problem(reader.post(f"/ops/v1/deliveries/{failed}/redeliver"), 403, "forbidden")
         problem(reader.post("/ops/v1/deliveries/redeliver", json={}), 403, "forbidden")
         problem(reader.post("/ops/v1/endpoints/ep_x/enable"), 403, "forbidden")
+        problem(reader.post("/ops/v1/endpoints/ep_x/secret/rotate"), 403, "forbidden")

@@ -1,10 +1,17 @@
 """The pages as files: what is kept for how long, and what is no file."""
 
+import io
 import re
 
+import httpx
 import pytest
+from PIL import Image, ImageChops, ImageStat
 
+from sandbox.provider.picture import Picture
 from tests.front_door import FrontDoor, problem
+
+#: That of the example: of its first seeds the one whose picture fits the prompt best.
+EXAMPLE_SEED = 26
 
 
 def styles_of(door: FrontDoor) -> str:
@@ -33,6 +40,33 @@ def test_a_file_of_this_edition_is_kept_and_of_another_asked_about(door: FrontDo
 
     assert other.headers["cache-control"] == "no-cache"
     assert other.text == door.client.get(path).text
+
+
+def test_the_models_can_be_read_without_a_key_but_not_their_price_nor_state(
+    door: FrontDoor,
+) -> None:
+    path = styles_of(door).replace("look/tokens.css", "models.json")
+    public = httpx.get(f"{door.url}{path}")
+    assert public.headers["content-type"] == "application/json"
+    assert "immutable" in public.headers["cache-control"]
+    known = door.client.get("/v1/models").json()["data"]
+    hidden = {"price", "state"}
+    assert public.json()["data"] == [
+        {name: value for name, value in model.items() if name not in hidden} for model in known
+    ]
+
+
+def test_the_example_is_what_the_sandbox_makes_of_its_prompt(door: FrontDoor) -> None:
+    path = styles_of(door).replace("look/tokens.css", "playground/example")
+    script = door.client.get(f"{path}.js").text
+    found = re.search(r'PROMPT = "([^"]+)"', script)
+    assert found
+    served = door.client.get(f"{path}.webp")
+    assert served.headers["content-type"] == "image/webp"
+    # another encoder may write other bytes of the same image
+    drawn = Picture(found[1], EXAMPLE_SEED, (512, 512), "webp", 80).encode()
+    images = [Image.open(io.BytesIO(body)).convert("RGB") for body in (served.content, drawn)]
+    assert max(ImageStat.Stat(ImageChops.difference(*images)).mean) < 2
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from api.pages.shelf import FILES
 from shared.errors import ErrorCode
 from shared.jobs import DeliveryState, Status, WaitingOn
 from shared.keys import Scope
+from shared.store.endpoints import EndpointState
 
 
 def text(name: str) -> str:
@@ -13,14 +14,14 @@ def text(name: str) -> str:
 
 def test_every_status_code_and_scope_can_be_chosen() -> None:
     known = text("known")
-    for word in (*ErrorCode, *Status, *DeliveryState, *Scope):
+    for word in (*ErrorCode, *Status, *DeliveryState, *EndpointState, *Scope):
         assert f'"{word}"' in known, word
 
 
 def test_every_state_and_reason_is_shown_in_words() -> None:
     shown = text("shown")
     outcomes = {*ENDED.values(), "running", "released", "succeeded", "failed", "canceled"}
-    for word in (*Status, *DeliveryState, *WaitingOn, *outcomes):
+    for word in (*Status, *DeliveryState, *EndpointState, *WaitingOn, *outcomes):
         assert f"{word}:" in shown, word
 
 

@@ -199,6 +199,31 @@ def test_a_busy_provider_says_how_long() -> None:
     assert caught.value.retry_after == 7
 
 
+@pytest.mark.parametrize(
+    ("theirs", "shown"),
+    [
+        ("The generation failed. Please try again.", "The generation failed."),
+        ("Something went wrong, you may retry later!", "Something went wrong."),
+        ("Too many requests, try again in 7.5 s", "Too many requests."),
+        ("Please try again later. Code 17.", "Code 17."),
+        ("TRY AGAIN", ""),
+        ("Try again with another prompt.", "Try again with another prompt."),
+        ("The retry limit is exceeded.", "The retry limit is exceeded."),
+        ("Bad entry again", "Bad entry again"),
+    ],
+)
+def test_the_providers_advice_to_try_again_is_left_out(theirs: str, shown: str) -> None:
+    assert quote(theirs) == shown
+
+
+def test_an_error_that_is_final_does_not_advise_a_retry() -> None:
+    record = {"aiRecord": {"status": "FAILURE", "errorMessage": "It failed. Please try again."}}
+    with pytest.raises(ProviderRejected) as caught:
+        read_answer(reply(200, record))
+    assert "try again" not in str(caught.value)
+    assert not caught.value.retryable
+
+
 def test_what_the_provider_wrote_is_shown_cut_and_without_signatures() -> None:
     shown = quote(f"see {URL}\n" + "x" * 1000)
 

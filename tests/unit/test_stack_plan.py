@@ -49,7 +49,7 @@ def test_the_real_key_is_not_sent_to_a_sandbox_that_was_asked_for() -> None:
 
 def test_other_terminals_are_told_how_to_find_the_stack() -> None:
     plan = plan_for(Wish(Path("/a folder")))
-    (line,) = [line.strip() for line in lines(plan) if "DARKROOM_STACK" in line]
+    (line,) = [line.strip() for line in lines(plan, "dk_key") if "DARKROOM_STACK" in line]
     assert line == "export DARKROOM_STACK='/a folder/stack.json'"
 
 

@@ -36,7 +36,13 @@ function attempt(one, runs) {
     one.said &&
       el(
         "pre",
-        { class: "said wrap", tabindex: 0, role: "region", "aria-label": "What was said" },
+        {
+          class: "said wrap",
+          dir: "auto",
+          tabindex: 0,
+          role: "region",
+          "aria-label": "What was said",
+        },
         one.said,
       ),
   );

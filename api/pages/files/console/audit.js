@@ -3,8 +3,7 @@ import { el } from "../parts/dom.js";
 import { moment, title } from "../parts/words.js";
 import { listView } from "./list_view.js";
 import { nothingFound } from "./listing.js";
-import { link } from "./places.js";
-import { jobLink } from "./shown.js";
+import { jobLink, tenantLink, words } from "./shown.js";
 
 const COLUMNS = ["When", "By", "Did", "To", "Detail", "Request"];
 const TENANT_ACTIONS = /^(tenant|key)\./;
@@ -55,20 +54,19 @@ function row(entry) {
   const by = entry.by.startsWith("cli:") ? `${entry.by.slice(4)}, by the program` : entry.by;
   return [
     el("time", { datetime: entry.at, class: "when" }, moment(entry.at)),
-    el("span", { class: "mono" }, by),
-    el("code", { class: "when" }, entry.action),
+    el("span", { class: "mono long" }, by),
+    el("code", {}, entry.action),
     target(entry),
     detail(entry.detail),
-    entry.request_id ? el("span", { class: "mono soft" }, entry.request_id) : "",
+    entry.request_id ? el("span", { class: "mono soft long" }, entry.request_id) : "",
   ];
 }
 
 function target({ action, target: to, detail: { filter } }) {
   if (filter?.id) return jobLink(filter.id, `…${filter.id.slice(-10)}`);
   if (to === "@operators") return "Operators";
-  if (TENANT_ACTIONS.test(action))
-    return el("a", { href: link(`tenants/${encodeURIComponent(to)}`) }, to);
-  return to === "*" ? "All tenants" : to;
+  if (TENANT_ACTIONS.test(action)) return tenantLink(to);
+  return to === "*" ? "All tenants" : words(to);
 }
 
 function detail(given) {
@@ -78,5 +76,5 @@ function detail(given) {
       ([name, value]) =>
         `${title(name).toLowerCase()} ${value && typeof value === "object" ? JSON.stringify(value) : value}`,
     );
-  return el("span", { class: "soft" }, flat.join(", "));
+  return el("span", { class: "soft long", dir: "auto" }, flat.join(", "));
 }

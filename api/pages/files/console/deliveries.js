@@ -9,7 +9,7 @@ import { DELIVERY_STATUSES } from "./known.js";
 import { listView } from "./list_view.js";
 import { nothingFound } from "./listing.js";
 import { redeliverSince } from "./redeliver.js";
-import { deliveryBadge, jobLink, tenantLink, when } from "./shown.js";
+import { deliveryBadge, jobLink, tenantLink, when, words } from "./shown.js";
 
 const FIELDS = [
   { name: "status", label: "Status", kind: "choice", choices: DELIVERY_STATUSES },
@@ -47,7 +47,7 @@ export function deliveries({ client, may, live, place }) {
       look,
       deliveryBadge(one.status),
       tenantLink(one.tenant),
-      one.host,
+      words(one.host),
       one.job_id
         ? jobLink(one.job_id, `…${one.job_id.slice(-10)}`)
         : el("span", { class: "mono" }, `…${one.batch_id?.slice(-10) ?? ""}`),

@@ -33,7 +33,7 @@ export function deliveryCard({ client, may, live, delivery, inJob = false }) {
       el(
         "p",
         { class: "small-text soft" },
-        el("code", {}, delivery.url),
+        el("code", { class: "long" }, delivery.url),
         delivery.next_attempt_at && [" · next ", when(delivery.next_attempt_at)],
       ),
       attemptsOf(delivery),
@@ -66,7 +66,7 @@ function changing({ may, live }, words, act, how) {
 function enable(client, { endpoint_id: id, tenant, host, url }) {
   const words = [
     el("p", {}, `${host} is asked again, at once, and gets all that ${tenant} waits to tell it.`),
-    el("p", { class: "soft small-text" }, el("code", {}, url)),
+    el("p", { class: "soft small-text" }, el("code", { class: "long" }, url)),
   ];
   return ask(
     "Switch this receiver on?",
@@ -98,28 +98,32 @@ function attemptsOf({ attempts, last_attempt }) {
   return el(
     "ol",
     { class: "attempts" },
-    [...all]
-      .reverse()
-      .map((one) =>
+    [...all].reverse().map((one) =>
+      el(
+        "li",
+        {},
         el(
-          "li",
-          {},
-          el(
-            "div",
-            { class: "row small-text" },
-            el("strong", {}, `Attempt ${one.number}`),
-            el("span", { class: one.error ? "tag" : "tag good" }, answerWords(one)),
-            el("span", { class: "soft" }, when(one.at), `, ${seconds(one.seconds)}`),
-          ),
-          one.error && el("p", { class: "small-text" }, one.error.message),
-          one.answer &&
-            el(
-              "pre",
-              { class: "said wrap", tabindex: 0, role: "region", "aria-label": "The answer" },
-              one.answer,
-            ),
+          "div",
+          { class: "row small-text" },
+          el("strong", {}, `Attempt ${one.number}`),
+          el("span", { class: one.error ? "tag" : "tag good" }, answerWords(one)),
+          el("span", { class: "soft" }, when(one.at), `, ${seconds(one.seconds)}`),
         ),
+        one.error && el("p", { class: "small-text" }, one.error.message),
+        one.answer &&
+          el(
+            "pre",
+            {
+              class: "said wrap",
+              dir: "auto",
+              tabindex: 0,
+              role: "region",
+              "aria-label": "The answer",
+            },
+            one.answer,
+          ),
       ),
+    ),
   );
 }
 

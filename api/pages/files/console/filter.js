@@ -73,6 +73,7 @@ function inputOf({ name, kind, choices, list, about }) {
     id,
     name,
     type: "search",
+    dir: "auto",
     autocomplete: "off",
     spellcheck: "false",
     placeholder: about ?? "",

@@ -2,13 +2,14 @@
 import { at } from "../parts/address.js";
 import { codeBlock } from "../parts/code.js";
 import { el, fill } from "../parts/dom.js";
+import { retryWords } from "../parts/retry.js";
 import { empty, note } from "../parts/say.js";
 import { bytes, moment, seconds, title } from "../parts/words.js";
 import { actionButton, ask } from "./acting.js";
 import { attemptsCard, timelineCard } from "./attempts.js";
 import { deliveryCard } from "./delivery.js";
 import { link } from "./places.js";
-import { card, facts, jobBadge, jobLink, tenantLink, WAITS } from "./shown.js";
+import { card, facts, jobBadge, jobLink, tenantLink, WAITS, words } from "./shown.js";
 
 const FINAL = new Set(["succeeded", "failed", "canceled"]);
 
@@ -19,8 +20,14 @@ const MOVES = {
     verb: "Retry",
     moved: "The job is sent again",
     kind: "main",
-    words: () =>
-      "The same job is done again, as its next run. What was bought already is not bought again.",
+    words: ({ error }) => [
+      error && !error.retryable && el("p", {}, retryWords(error)),
+      el(
+        "p",
+        {},
+        "The same job is done again, as its next run. What was bought already is not bought again.",
+      ),
+    ],
   },
   cancel: {
     head: "Cancel this job?",
@@ -80,14 +87,8 @@ export function job({ client, may, live, place }) {
         note(
           "bad",
           el("strong", {}, title(found.error.code)),
-          el("p", {}, found.error.message),
-          el(
-            "p",
-            { class: "small-text" },
-            found.error.retryable
-              ? "Trying again may help."
-              : "Trying again as it is will not help.",
-          ),
+          el("p", { class: "long", dir: "auto" }, found.error.message),
+          el("p", { class: "small-text" }, retryWords(found.error)),
         ),
       found.waiting_on &&
         note(
@@ -104,11 +105,15 @@ export function job({ client, may, live, place }) {
 
   function buttons(found) {
     const canRetry = found.status === "failed" || found.status === "canceled";
+    const wouldFail = found.error?.retryable === false;
     return el(
       "div",
       { class: "row" },
       canRetry &&
-        actionButton(may, "Retry", () => move("retry", found), { drawing: "again", kind: "main" }),
+        actionButton(may, wouldFail ? "Retry anyway" : "Retry", () => move("retry", found), {
+          drawing: "again",
+          kind: wouldFail ? "" : "main",
+        }),
       !FINAL.has(found.status) &&
         actionButton(may, "Cancel", () => move("cancel", found), { drawing: "stop", kind: "bad" }),
     );
@@ -174,7 +179,7 @@ export function job({ client, may, live, place }) {
         { class: "soft small-text" },
         found.webhook.events.join(", "),
         " to ",
-        el("code", {}, found.webhook.url),
+        el("code", { class: "long" }, found.webhook.url),
       ),
       all.length
         ? el("div", { class: "stack tight" }, all)
@@ -220,23 +225,32 @@ function aboutCard(found) {
         "Tags",
         found.tags.length > 0 &&
           found.tags.map((tag) =>
-            el("a", { class: "tag", href: link("jobs", { tenant: found.tenant, tag }) }, tag),
+            el(
+              "a",
+              { class: "tag", dir: "auto", href: link("jobs", { tenant: found.tenant, tag }) },
+              tag,
+            ),
           ),
       ],
       ["Provider's record", found.provider.record_id && el("code", {}, found.provider.record_id)],
       ["Trace", found.trace_id && el("code", {}, found.trace_id)],
-      [
-        "Metadata",
-        Object.keys(found.metadata).length > 0 && el("code", {}, JSON.stringify(found.metadata)),
-      ],
+      ["Metadata", Object.keys(found.metadata).length > 0 && metadataOf(found.metadata)],
     ]),
   );
 }
 
+function metadataOf(metadata) {
+  return Object.entries(metadata).map(([name, value]) =>
+    el("div", {}, el("bdi", { class: "soft long" }, name), ": ", words(value)),
+  );
+}
+
 function inputCard({ input }) {
+  const prompt = { class: "said wrap", dir: "auto", tabindex: 0, role: "region" };
   return card(
     "Input",
     null,
+    el("p", { ...prompt, "aria-label": "The prompt" }, input.prompt),
     codeBlock("the input", JSON.stringify(input, null, 2), { wrap: true }).node,
   );
 }

@@ -61,10 +61,12 @@ function row(job) {
     jobLink(job.id, shortId(job.id)),
     jobBadge(job),
     tenantLink(job.tenant),
-    el("span", { class: "prompt", title: job.input.prompt }, job.input.prompt),
+    el("span", { class: "prompt", dir: "auto", title: job.input.prompt }, job.input.prompt),
     attemptWords(job),
     when(job.created_at),
-    job.finished_at ? seconds(job.timings.total) : el("span", { class: "soft" }, "–"),
+    job.finished_at
+      ? el("span", { class: "when" }, seconds(job.timings.total))
+      : el("span", { class: "soft" }, "–"),
     job.error ? el("span", { title: job.error.message }, title(job.error.code)) : "",
   ];
 }

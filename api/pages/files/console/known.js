@@ -28,6 +28,7 @@ export const DELIVERY_STATUSES = [
   "failed",
   "superseded",
 ];
+export const ENDPOINT_STATUSES = ["healthy", "failing", "disabled"];
 export const SCOPES = {
   "jobs:write": "Ask for pictures, cancel, retry",
   "jobs:read": "See its own jobs and pictures",

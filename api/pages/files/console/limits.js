@@ -69,7 +69,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
   const button = may && el("button", { class: "button main", type: "submit" }, verb);
   const form = el(
     "form",
-    { class: "stack", novalidate: true, onsubmit: submit },
+    { class: "stack", novalidate: true, onsubmit: submit, oninput: () => fill(said) },
     name?.node,
     el(
       "div",

@@ -4,6 +4,7 @@ import { icon } from "../parts/icons.js";
 import { empty, note } from "../parts/say.js";
 import { count } from "../parts/words.js";
 import { link } from "./places.js";
+import { tableRow } from "./shown.js";
 
 /** A filter that finds little gives short pages: so many are asked for before the reader is asked. */
 const PAGES_AT_ONCE = 8;
@@ -63,7 +64,7 @@ export class Listing {
     keepingFocus(this.#body, () =>
       fill(
         this.#body,
-        page.data.map((one) => this.#line(one)),
+        page.data.map((one) => tableRow(this.#columns, this.#row(one))),
       ),
     );
     const nothing = page.next_cursor
@@ -85,13 +86,6 @@ export class Listing {
       if (!next || this.#fold(data).length >= ENOUGH) break;
     }
     return { data: this.#fold(data), next_cursor: next };
-  }
-
-  #line(one) {
-    const cells = this.#row(one).map((cell, index) =>
-      el("td", { data: { label: this.#columns[index] } }, cell),
-    );
-    return el("tr", {}, cells);
   }
 
   #drawFoot(page, cursor, filter) {

@@ -5,6 +5,7 @@ import { empty, loading, note, trouble } from "../parts/say.js";
 import { moment } from "../parts/words.js";
 import { audit } from "./audit.js";
 import { deliveries } from "./deliveries.js";
+import { endpoints } from "./endpoints.js";
 import { job } from "./job.js";
 import { jobs } from "./jobs.js";
 import { Live } from "./live.js";
@@ -14,13 +15,14 @@ import { tenant } from "./tenant.js";
 import { tenants } from "./tenants.js";
 import { workers } from "./workers.js";
 
-const VIEWS = { now, jobs, deliveries, tenants, workers, audit };
+const VIEWS = { now, jobs, deliveries, endpoints, tenants, workers, audit };
 /** Views of one thing, by the list that it is in. */
 const ONE = { jobs: job, tenants: tenant };
 const NAMES = {
   now: "Now",
   jobs: "Jobs",
   deliveries: "Deliveries",
+  endpoints: "Endpoints",
   tenants: "Tenants",
   workers: "Workers",
   audit: "Audit",
@@ -81,6 +83,7 @@ export class Shell {
     );
     fill(
       this.#main,
+      el("h1", { class: "unseen" }, "Operations"),
       empty(
         "key",
         "This page needs an operator's key",

@@ -18,6 +18,7 @@ const DELIVERY_KINDS = {
   failed: "bad",
   superseded: "",
 };
+const ENDPOINT_KINDS = { healthy: "good", failing: "wait", disabled: "bad" };
 const ENDS = {
   running: ["busy", "Running"],
   succeeded: ["good", "Succeeded"],
@@ -58,16 +59,20 @@ export function deliveryBadge(status) {
   return el("span", { class: `badge ${DELIVERY_KINDS[status]}` }, status);
 }
 
+export function endpointBadge(status) {
+  return el("span", { class: `badge ${ENDPOINT_KINDS[status]}` }, status);
+}
+
 export function endBadge(outcome) {
   const [kind, words] = ENDS[outcome] ?? ["", outcome];
   return el("span", { class: `badge ${kind}` }, words);
 }
 
-/** A time as people say it, with the exact one to be seen by pointing at it. */
-export function when(at) {
+/** A time as people say it, with the exact one to be seen by pointing at it; `otherwise` for none. */
+export function when(at, otherwise = "–") {
   return at
     ? el("time", { datetime: at, title: moment(at), class: "when" }, ago(at))
-    : el("span", { class: "soft" }, "–");
+    : el("span", { class: "soft" }, otherwise);
 }
 
 export function jobLink(id, words = id) {
@@ -75,7 +80,37 @@ export function jobLink(id, words = id) {
 }
 
 export function tenantLink(name) {
-  return el("a", { href: link(`tenants/${encodeURIComponent(name)}`) }, name);
+  return el("a", { class: "long", href: link(`tenants/${encodeURIComponent(name)}`) }, name);
+}
+
+/** Text of outsiders, of any length, language and direction. */
+export function words(text) {
+  return el("span", { class: "long", dir: "auto" }, text);
+}
+
+/** A table inside a card: `rows` are lists of cells. In a narrow place each row is a list. */
+export function cardTable(label, columns, rows) {
+  const head = columns.map((one) => el("th", { scope: "col" }, one));
+  return el(
+    "div",
+    { class: "table-frame", tabindex: 0, role: "region", "aria-label": label },
+    el(
+      "table",
+      {},
+      el("thead", {}, el("tr", {}, head)),
+      el(
+        "tbody",
+        {},
+        rows.map((cells) => tableRow(columns, cells)),
+      ),
+    ),
+  );
+}
+
+/** A row whose cells know their columns, for where a table is shown as a list. */
+export function tableRow(columns, cells) {
+  const all = cells.map((cell, at) => el("td", { data: { label: columns[at] } }, cell));
+  return el("tr", {}, all);
 }
 
 /** Facts as pairs; those without a value are left out. */

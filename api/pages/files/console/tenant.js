@@ -9,9 +9,10 @@ import { SCOPES } from "./known.js";
 import { limitsForm } from "./limits.js";
 import { link } from "./places.js";
 import { showSecret } from "./secret.js";
-import { card, when } from "./shown.js";
+import { card, cardTable, when, words } from "./shown.js";
 
 const KIND = { living: "good", revoked: "", expired: "" };
+const KEY_COLUMNS = ["Key", "State", "Scopes", "Last used", "Ends", "Change"];
 const SHOWN_ONCE = "It is shown now, and never again.";
 
 export function tenant({ client, may, live, place }) {
@@ -30,10 +31,11 @@ export function tenant({ client, may, live, place }) {
       { class: "small-text", "aria-label": "Back" },
       el("a", { href: link("tenants") }, "Tenants"),
     ),
-    el("h1", {}, name),
+    el("h1", { class: "long" }, name),
     counts,
     warnings,
-    el("div", { class: "columns" }, card("Keys", make, keys), card("What it may", null, limits)),
+    card("Keys", make, keys),
+    card("What it may", null, limits),
   );
   let isDrawn = false;
 
@@ -53,6 +55,7 @@ export function tenant({ client, may, live, place }) {
       ),
       el("a", { href: link("jobs", { tenant: name }) }, "All its jobs"),
       el("a", { href: link("deliveries", { tenant: name }) }, "What it was told"),
+      el("a", { href: link("endpoints", { tenant: name }) }, "Its endpoints"),
     );
     fill(
       warnings,
@@ -76,54 +79,26 @@ export function tenant({ client, may, live, place }) {
 
   function keyTable(all) {
     if (!all.length) return el("p", { class: "soft" }, "It has no keys: nobody can ask for it.");
-    const head = ["Key", "State", "Scopes", "Last used", "Ends", "Change"].map((words) =>
-      el("th", { scope: "col" }, words),
-    );
-    return el(
-      "div",
-      { class: "table-frame", tabindex: 0, role: "region", "aria-label": "Keys" },
-      el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, all.map(keyRow))),
-    );
+    return cardTable("Keys", KEY_COLUMNS, all.map(keyRow));
   }
 
   function keyRow(key) {
-    const isLiving = key.state === "living";
+    return [
+      [el("span", { class: "mono long" }, key.id), key.label && el("div", {}, words(key.label))],
+      el("span", { class: `badge ${KIND[key.state]}` }, key.state),
+      words(key.scopes.join(" ")),
+      when(key.last_used_at, "never"),
+      when(key.revoked_at ?? key.expires_at, "never"),
+      key.state === "living" && keyButtons(key),
+    ];
+  }
+
+  function keyButtons(key) {
     return el(
-      "tr",
-      {},
-      el(
-        "td",
-        {},
-        el("span", { class: "mono" }, key.id),
-        key.label && el("div", { class: "soft" }, key.label),
-      ),
-      el("td", {}, el("span", { class: `badge ${KIND[key.state]}` }, key.state)),
-      el("td", {}, key.scopes.join(" ")),
-      el(
-        "td",
-        {},
-        key.last_used_at ? when(key.last_used_at) : el("span", { class: "soft" }, "never"),
-      ),
-      el(
-        "td",
-        {},
-        key.revoked_at
-          ? when(key.revoked_at)
-          : key.expires_at
-            ? when(key.expires_at)
-            : el("span", { class: "soft" }, "never"),
-      ),
-      el(
-        "td",
-        {},
-        isLiving &&
-          el(
-            "div",
-            { class: "row" },
-            !key.replaced_by && actionButton(may, "Rotate", () => rotate(key)),
-            actionButton(may, "Revoke", () => revoke(key), { kind: "bad" }),
-          ),
-      ),
+      "div",
+      { class: "row" },
+      !key.replaced_by && actionButton(may, "Rotate", () => rotate(key)),
+      actionButton(may, "Revoke", () => revoke(key), { kind: "bad" }),
     );
   }
 
@@ -139,11 +114,11 @@ export function tenant({ client, may, live, place }) {
       }),
       about,
     ]);
-    const label = el("input", { type: "text", autocomplete: "off", maxlength: 100 });
+    const label = el("input", { type: "text", autocomplete: "off", dir: "auto" });
     const ends = el("input", { type: "datetime-local" });
     const form = el(
       "form",
-      { class: "stack", onsubmit: submit },
+      { class: "stack", onsubmit: submit, oninput: () => fill(said) },
       el(
         "fieldset",
         { class: "stack tight" },
@@ -205,11 +180,11 @@ export function tenant({ client, may, live, place }) {
   }
 
   async function revoke(key) {
-    const words = `Within five seconds ${key.id} opens nothing anywhere. This cannot be taken back.`;
+    const told = `Within five seconds ${key.id} opens nothing anywhere. This cannot be taken back.`;
     if (
       await ask(
         "Revoke this key?",
-        words,
+        told,
         "Revoke it",
         () => client.ask("DELETE", `${path}/keys/${key.id}`),
         () => "The key is revoked",

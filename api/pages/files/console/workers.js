@@ -3,7 +3,7 @@ import { el, fill } from "../parts/dom.js";
 import { empty, note } from "../parts/say.js";
 import { count, number, seconds } from "../parts/words.js";
 import { keepingFocus } from "./listing.js";
-import { jobLink, tenantLink, when } from "./shown.js";
+import { cardTable, jobLink, tenantLink, when } from "./shown.js";
 
 const QUEUES = { generate: "makes pictures", deliver: "sends webhooks" };
 
@@ -58,7 +58,7 @@ function workerCard(one, at) {
     el(
       "header",
       {},
-      el("h2", { class: "grow" }, one.host ? `${one.host}, process ${one.pid}` : one.name),
+      el("h2", { class: "grow long" }, one.host ? `${one.host}, process ${one.pid}` : one.name),
       el("span", { class: `badge ${late ? "bad" : "good"}` }, late ? "Silent" : "Alive"),
       el("span", { class: "tag" }, QUEUES[one.queue] ?? one.queue),
     ),
@@ -93,27 +93,12 @@ function untoldCard(untold, at) {
 }
 
 function heldTable(held, at) {
-  const head = ["Holds", "Step", "Tenant", "Attempt", "For"].map((words) =>
-    el("th", { scope: "col" }, words),
-  );
-  const rows = held.map((one) =>
-    el(
-      "tr",
-      {},
-      el(
-        "td",
-        {},
-        one.id.startsWith("job_") ? jobLink(one.id) : el("span", { class: "mono" }, one.id),
-      ),
-      el("td", {}, one.step),
-      el("td", {}, tenantLink(one.tenant)),
-      el("td", {}, String(one.attempt)),
-      el("td", {}, one.since ? seconds(Math.max(at - Date.parse(one.since), 0) / 1000) : "–"),
-    ),
-  );
-  return el(
-    "div",
-    { class: "table-frame", tabindex: 0, role: "region", "aria-label": "What it holds" },
-    el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)),
-  );
+  const rows = held.map((one) => [
+    one.id.startsWith("job_") ? jobLink(one.id) : el("span", { class: "mono long" }, one.id),
+    one.step,
+    tenantLink(one.tenant),
+    String(one.attempt),
+    one.since ? seconds(Math.max(at - Date.parse(one.since), 0) / 1000) : "–",
+  ]);
+  return cardTable("What it holds", ["Holds", "Step", "Tenant", "Attempt", "For"], rows);
 }

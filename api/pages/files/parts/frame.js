@@ -13,7 +13,8 @@ const PAGES = [
 ];
 
 /**
- * Puts the frame around `<main id="main">`. `key` is the page's Key, `enterKey` opens its dialog.
+ * Puts the frame around `<main id="main">`. `key` is the page's Key, `enterKey` opens its dialog. A key
+ * that came with a link is kept at once, and at each further link that is opened in the page.
  */
 export function frame({ key, enterKey }) {
   const banner = el("div", { class: "banner", role: "status", hidden: true });
@@ -35,20 +36,34 @@ export function frame({ key, enterKey }) {
     ),
     el("div", { class: "tools" }, keyButton(key, enterKey), themeSwitch()),
   );
+  const remark = el("div", { class: "remark", role: "status", hidden: true });
   document.body.prepend(
     el("a", { class: "skip", href: "#main" }, "Skip to the content"),
     head,
     banner,
+    remark,
   );
+  takeLinkedKey(key, remark);
+  addEventListener("hashchange", () => takeLinkedKey(key, remark));
   connection.addEventListener("change", () => showConnection(banner));
+}
+
+function takeLinkedKey(key, remark) {
+  const fault = key.takeLinked();
+  remark.hidden = !fault;
+  if (fault)
+    fill(remark, icon("warning"), el("span", {}, `The key in the link was ignored. ${fault}`));
 }
 
 function keyButton(key, enterKey) {
   const control = button("", enterKey, { kind: "small" });
   const show = () => {
-    fill(control, icon("key"), key.value ? el("span", { class: "mono" }, key.hint) : "Enter key");
-    if (key.value) control.setAttribute("aria-label", `API key ${key.hint}, change`);
-    else control.removeAttribute("aria-label");
+    const label = key.value ? `API key ${key.hint}, change` : "Enter key";
+    const kind = key.value ? "words mono" : "words";
+    fill(control, icon("key"), el("span", { class: kind }, key.value ? key.hint : label));
+    // on a phone only the drawing is seen
+    control.title = label;
+    control.setAttribute("aria-label", label);
   };
   key.addEventListener("change", show);
   show();

@@ -1,5 +1,7 @@
 // The key that opens the API: kept in this tab's session, and nowhere else.
 
+/** Where `key_first.js` leaves the key of a link. */
+const LINKED = "darkroom.linked_key";
 const SHAPE = /^dk_[A-Za-z0-9]+_[A-Za-z0-9_-]+$/;
 
 export class Key extends EventTarget {
@@ -20,6 +22,16 @@ export class Key extends EventTarget {
     if (value) sessionStorage.setItem(this.#name, value);
     else sessionStorage.removeItem(this.#name);
     this.dispatchEvent(new Event("change"));
+  }
+
+  /** Keeps the key that came with a link, where one did; gives what is wrong with it, "" for nothing. */
+  takeLinked() {
+    const value = sessionStorage.getItem(LINKED)?.trim();
+    if (value === undefined) return "";
+    sessionStorage.removeItem(LINKED);
+    const fault = faultOf(value);
+    if (!fault && value !== this.value) this.set(value);
+    return fault;
   }
 
   /** What may be shown of it. */

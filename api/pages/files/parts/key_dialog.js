@@ -8,10 +8,10 @@ import { trouble } from "./say.js";
 
 /**
  * Asks for a key, and keeps it once `check(client)` was content with it: a client that has it
- * already. `heading` and `words` say what the key is for.
+ * already. `heading` and `words` say what the key is for; `closed` is called at the end.
  */
-export function askForKey(key, { heading, words, check }) {
-  new KeyDialog(key, check).open(heading, words);
+export function askForKey(key, { heading, words, check, closed }) {
+  new KeyDialog(key, check).open(heading, words, closed);
 }
 
 class KeyDialog {
@@ -24,11 +24,12 @@ class KeyDialog {
       autocomplete: "off",
       spellcheck: "false",
       placeholder: "dk_…",
+      oninput: () => this.clear(),
     });
     this.use = button("Use this key", null, { type: "submit", kind: "main" });
   }
 
-  open(heading, words) {
+  open(heading, words, closed) {
     const forget = button("Forget the present one", () => this.keep(""), {
       hidden: !this.key.value,
     });
@@ -39,7 +40,7 @@ class KeyDialog {
       this.said,
       el("div", { class: "row" }, this.use, forget),
     );
-    this.dialog = openDialog(heading, form);
+    this.dialog = openDialog(heading, form, { closed });
     this.input.focus();
   }
 
@@ -66,6 +67,11 @@ class KeyDialog {
   keep(value) {
     this.key.set(value);
     this.dialog.close();
+  }
+
+  clear() {
+    fill(this.said);
+    this.input.removeAttribute("aria-invalid");
   }
 
   refuse(error) {

@@ -4,6 +4,7 @@ import { el } from "../parts/dom.js";
 import { toast } from "../parts/say.js";
 import { Deeds } from "./deeds.js";
 import { openDetails } from "./details.js";
+import { EXAMPLE } from "./example.js";
 import { Feed } from "./feed.js";
 import { Gallery } from "./gallery.js";
 import { Output } from "./output.js";
@@ -13,8 +14,14 @@ import { RequestPanel } from "./request.js";
 export class Bench {
   #stop = new AbortController();
 
-  constructor(client, models) {
+  /**
+   * `draft` is what was asked for at another bench. Without a key `needKey(name)` is called for what
+   * needs one.
+   */
+  constructor(client, models, { draft = null, needKey = null } = {}) {
     this.models = models;
+    this.draft = draft;
+    this.hasKey = needKey === null;
     this.feed = new Feed(client);
     this.parameters = new Parameters(models);
     this.deeds = new Deeds(client, this);
@@ -22,25 +29,31 @@ export class Bench {
       seen: (job) => this.request.form.noteSeed(job.input.seed),
       refused: (error) => this.request.refused(error),
     });
-    this.request = new RequestPanel(client, this.parameters, (body, count) =>
-      this.output.run(body, count),
-    );
+    this.request = new RequestPanel(client, this.parameters, {
+      run: (body, count) => this.output.run(body, count),
+      needKey,
+    });
     this.gallery = new Gallery(client, this.feed, models, (job) =>
       openDetails(client, job, this.deeds),
     );
     const both = el("div", { class: "bench" }, this.request.node, this.output.node);
-    this.nodes = [both, this.gallery.node];
+    this.nodes = this.hasKey ? [both, this.gallery.node] : [both];
   }
 
   /** Begins, once the nodes are on the page. */
   begin() {
     const { signal } = this.#stop;
-    addEventListener("hashchange", () => this.#takeLink(), { signal });
+    this.request.focus({ select: this.#takeFirst() });
+    if (!this.hasKey) return;
     connection.addEventListener("back", () => this.gallery.load(), { signal });
-    this.#takeLink();
     this.feed.start();
     this.gallery.load();
-    this.request.focus();
+  }
+
+  /** What is in the form now, for another bench to begin with. */
+  get asked() {
+    const { body, variations } = this.parameters;
+    return { body, variations };
   }
 
   /** Leaves nothing running. */
@@ -78,9 +91,25 @@ export class Bench {
     if (this.output.isAbout(job)) this.output.clear();
   }
 
-  #takeLink() {
+  /** Puts the parameters of the address into the form; gives whether it has any. */
+  takeLink() {
     const told = readLink(location.hash, this.models);
-    if (told) this.parameters.take(told.body, { variations: told.variations });
+    if (told) this.#take(told);
+    return told !== null;
+  }
+
+  /** Puts something into a new form; gives whether it is the example. */
+  #takeFirst() {
+    if (this.draft) this.#take(this.draft);
+    else if (!this.takeLink()) {
+      this.parameters.take(EXAMPLE);
+      return true;
+    }
+    return false;
+  }
+
+  #take({ body, variations }) {
+    this.parameters.take(body, { variations });
   }
 }
 

@@ -8,7 +8,11 @@ import { JobView } from "./job_view.js";
 export function openDetails(client, job, deeds) {
   const view = new JobView(client, job, deeds);
   const { figure, state } = view.parts;
-  const prompt = el("p", { class: "prompt-full" }, String(job.input.prompt ?? ""));
+  const prompt = el(
+    "p",
+    { class: "prompt-full", dir: "auto", tabindex: 0 },
+    String(job.input.prompt ?? ""),
+  );
   const whole = el(
     "div",
     { class: "details" },

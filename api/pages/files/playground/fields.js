@@ -2,6 +2,7 @@
 // undefined for "not sent", and `write(value)`.
 import { field } from "../parts/controls.js";
 import { el, freshId } from "../parts/dom.js";
+import { number } from "../parts/words.js";
 import { groupOf } from "./group.js";
 import { ratioField } from "./ratio.js";
 import { SeedField } from "./seed.js";
@@ -21,40 +22,79 @@ const MAKERS = {
 /** Makes the control of a parameter; `changed` is called when the reader changed it. */
 export function fieldOf(shape, changed) {
   const made = MAKERS[shape.kind](shape, changed);
-  const fault = el("p", { class: "fault", "aria-live": "polite", hidden: true });
-  fault.id = freshId("fault");
+  const fault = faultLine();
   made.node.append(fault);
   const showFault = (words) => mark(made.node, fault, words);
-  return Object.assign(made, { shape, showFault });
+  const faultNow = () => made.tooLong?.() || notANumber(made.node);
+  return Object.assign(made, { shape, showFault, faultNow });
+}
+
+/** What the browser gives as empty, though something is written there. */
+function notANumber(node) {
+  const isBad = [...node.querySelectorAll("input")].some(({ validity }) => validity.badInput);
+  return isBad ? "This is not a number." : "";
+}
+
+/** Where what is wrong with a field is said. */
+export function faultLine() {
+  return el("p", { class: "fault", id: freshId("fault"), "aria-live": "polite", hidden: true });
+}
+
+/** Says what is wrong with a control; "" for nothing. */
+export function markField(input, fault, words) {
+  fault.hidden = !words;
+  fault.textContent = words;
+  if (words) {
+    input.setAttribute("aria-invalid", "true");
+    input.setAttribute("aria-errormessage", fault.id);
+  } else input.removeAttribute("aria-invalid");
 }
 
 function mark(node, fault, words) {
-  fault.hidden = !words;
-  fault.textContent = words;
-  for (const input of node.querySelectorAll("input, textarea, select")) {
-    if (words) {
-      input.setAttribute("aria-invalid", "true");
-      input.setAttribute("aria-errormessage", fault.id);
-    } else input.removeAttribute("aria-invalid");
-  }
+  for (const input of node.querySelectorAll("input, textarea, select"))
+    markField(input, fault, words);
 }
 
 function textField(shape, oninput) {
   const isLong = shape.kind === "long";
   const input = el(isLong ? "textarea" : "input", {
-    maxlength: shape.longest,
+    dir: "auto",
     rows: isLong ? 4 : null,
     required: shape.isRequired,
     spellcheck: "true",
-    oninput,
+    oninput: () => {
+      counter?.count();
+      oninput();
+    },
   });
+  const counter = shape.longest === null ? null : counterOf(input, shape.longest);
   return {
-    node: field(shape.title, input, { about: shape.about }),
+    node: field(shape.title, input, { about: shape.about, beside: counter?.node }),
+    tooLong: () => counter?.fault ?? "",
     read: () => (input.value === "" && !shape.isRequired ? undefined : input.value),
     write: (value) => {
       input.value = value ?? "";
+      counter?.count();
     },
   };
+}
+
+/** How long a text is, beside its label. A longer one stays as it is, for its writer to shorten. */
+function counterOf(input, most) {
+  const node = el("span", { class: "counter small-text" });
+  const counter = { node, fault: "", count };
+
+  function count() {
+    // the API counts characters, and not the halves of which JavaScript makes some of them
+    const length = Array.from(input.value).length;
+    const over = length - most;
+    counter.fault = over > 0 ? `${number(over)} too many: at most ${number(most)} characters.` : "";
+    node.textContent = `${number(length)} / ${number(most)}`;
+    node.classList.toggle("over", over > 0);
+  }
+
+  count();
+  return counter;
 }
 
 function choiceField(shape, onchange) {
@@ -125,7 +165,13 @@ function numberField(shape, oninput) {
 
 /** What no other control fits is written as JSON; what is no JSON is sent as the text it is. */
 function jsonField(shape, oninput) {
-  const input = el("textarea", { rows: 2, class: "mono", spellcheck: "false", oninput });
+  const input = el("textarea", {
+    rows: 2,
+    class: "mono",
+    dir: "auto",
+    spellcheck: "false",
+    oninput,
+  });
   const read = () => {
     try {
       return input.value.trim() === "" ? undefined : JSON.parse(input.value);

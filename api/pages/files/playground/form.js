@@ -1,7 +1,7 @@
 // The form: made from the model's JSON Schema, so that a new model needs no change here.
 import { field } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
-import { fieldOf } from "./fields.js";
+import { faultLine, fieldOf, markField } from "./fields.js";
 import { VARIATIONS_MOST } from "./parameters.js";
 
 export class Form {
@@ -20,7 +20,12 @@ export class Form {
       step: 1,
       oninput: () => this.#takeVariations(),
     });
-    this.tags = el("input", { placeholder: "catalogue, spring", oninput: () => this.#takeTags() });
+    this.tags = el("input", {
+      placeholder: "catalogue, spring",
+      dir: "auto",
+      oninput: () => this.#takeTags(),
+    });
+    this.fault = faultLine();
     this.node = el(
       "div",
       { class: "stack" },
@@ -37,18 +42,39 @@ export class Form {
     for (const one of this.#fields) one.write(this.parameters.input[one.shape.name]);
     this.variations.value = this.parameters.variations;
     this.tags.value = this.parameters.tags.join(", ");
+    this.mark();
   }
 
-  /** Shows the faults of a refused request at their fields; gives those that have none. */
-  showFaults(faults) {
+  /** What is seen to be wrong before the request is sent, as the API writes faults. */
+  get faults() {
+    const found = this.#fields.map((one) => [`/input/${one.shape.name}`, one.faultNow()]);
+    const all = [...found, ["/variations", this.#variationsFault]];
+    return all.filter(([, message]) => message).map(([pointer, message]) => ({ pointer, message }));
+  }
+
+  /** Shows faults at their fields; gives those that have none. */
+  mark(faults = this.faults) {
     const homeless = new Set(faults);
-    for (const one of this.#fields) {
-      const own = faults.filter(({ pointer }) => pointer === `/input/${one.shape.name}`);
-      one.showFault(own.map(({ message }) => message).join("; "));
+    const ownOf = (pointer) => {
+      const own = faults.filter((fault) => fault.pointer === pointer);
       for (const fault of own) homeless.delete(fault);
-    }
-    this.place.querySelector("[aria-invalid]")?.focus();
+      return own.map(({ message }) => message).join("; ");
+    };
+    for (const one of this.#fields) one.showFault(ownOf(`/input/${one.shape.name}`));
+    markField(this.variations, this.fault, ownOf("/variations"));
     return [...homeless];
+  }
+
+  /** Marks the faults of a refused request and goes to the first; gives those that have no field. */
+  showFaults(faults) {
+    const homeless = this.mark(faults);
+    this.node.querySelector("[aria-invalid]")?.focus();
+    return homeless;
+  }
+
+  /** Whether the reader sees it. */
+  get isShown() {
+    return this.node.closest("[hidden]") === null;
   }
 
   /** Notes the seed of the last picture: to lock is to keep it. */
@@ -65,13 +91,21 @@ export class Form {
   #take() {
     const read = this.#fields.map((one) => [one.shape.name, one.read()]);
     const input = Object.fromEntries(read.filter(([, value]) => value !== undefined));
-    this.showFaults([]);
+    this.mark();
     this.parameters.change({ input }, "form");
   }
 
   #takeVariations() {
-    const { value, valueAsNumber: variations } = this.variations;
-    if (value && this.variations.checkValidity()) this.parameters.change({ variations }, "form");
+    this.mark();
+    const variations = this.#variationsFault
+      ? this.parameters.variations
+      : this.variations.valueAsNumber;
+    this.parameters.change({ variations }, "form");
+  }
+
+  get #variationsFault() {
+    const isGood = this.variations.value && this.variations.checkValidity();
+    return isGood ? "" : `This must be a whole number from 1 to ${VARIATIONS_MOST}.`;
   }
 
   #takeTags() {
@@ -83,6 +117,7 @@ export class Form {
     const about = `So many pictures, up to ${VARIATIONS_MOST}, each with a seed of its own; a locked seed counts up.`;
     const row = field("Variations", this.variations, { about });
     row.classList.add("sideways");
+    row.append(this.fault);
     return row;
   }
 

@@ -25,6 +25,7 @@ export class Filters {
     this.tag = el("input", {
       type: "search",
       placeholder: "Any tag",
+      dir: "auto",
       oninput: later(TYPED_MS, changed),
     });
     this.from = el("input", { type: "datetime-local", onchange: changed });

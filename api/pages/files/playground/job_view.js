@@ -3,6 +3,7 @@ import { codeBlock } from "../parts/code.js";
 import { button } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
 import { icon } from "../parts/icons.js";
+import { retryWords } from "../parts/retry.js";
 import { trouble } from "../parts/say.js";
 import { seconds } from "../parts/words.js";
 import { lifeOf } from "./life.js";
@@ -71,12 +72,10 @@ export class JobView {
       this.parts.said,
       job.error &&
         job.status === "failed" &&
-        trouble({
-          title: "It failed",
-          message: job.error.message,
-          faults: [],
-          code: job.error.code,
-        }),
+        trouble(
+          { title: "It failed", message: job.error.message, faults: [] },
+          el("p", { class: "small-text" }, retryWords(job.error)),
+        ),
     );
     fill(this.parts.numbers, numbersOf(job));
     this.json.set(JSON.stringify(job, null, 2));
@@ -138,7 +137,7 @@ export class JobView {
 }
 
 /** What can be done with a job as it is: [deed, drawing, words, kind]. */
-function deedsFor({ status }) {
+function deedsFor({ status, error }) {
   const always = [
     ["use", "pencil", "Use parameters"],
     ["code", "code", "Code"],
@@ -146,6 +145,7 @@ function deedsFor({ status }) {
   ];
   if (!isFinal({ status })) return [["cancel", "stop", "Cancel", "bad"], ...always];
   const remove = ["remove", "bin", "Delete", "bad"];
+  if (status === "failed" && !error.retryable) return [...always, remove];
   if (status !== "succeeded") return [["retry", "again", "Try again"], ...always, remove];
   return [
     ["download", "download", "Download"],

@@ -10,6 +10,7 @@ export class JsonPanel {
     this.text = el("textarea", {
       class: "mono",
       rows: 18,
+      dir: "auto",
       spellcheck: "false",
       oninput: () => this.#read(),
     });

@@ -6,13 +6,21 @@ import { el, fill } from "../parts/dom.js";
 import { frame } from "../parts/frame.js";
 import { tenantKey } from "../parts/key.js";
 import { askForKey } from "../parts/key_dialog.js";
-import { empty, loading, trouble } from "../parts/say.js";
+import { loading, trouble } from "../parts/say.js";
 import { Bench } from "./bench.js";
 
+/** The models as everybody may see them, for whoever has no key yet. */
+const PUBLIC_MODELS = new URL("../models.json", import.meta.url).pathname;
 const main = document.querySelector("#main");
 const client = new Client(tenantKey);
 let bench = null;
-
+/** What is in the form of a bench that is no more. */
+let draft = null;
+/** What was pressed before there was a key: a method of the request's panel. */
+let pressed = null;
+let begun = 0;
+// before the frame, which may keep a key of the same link
+addEventListener("hashchange", takeLink);
 frame({ key: tenantKey, enterKey });
 tenantKey.addEventListener("change", begin);
 connection.addEventListener("back", () => bench ?? begin());
@@ -21,26 +29,54 @@ begin();
 function enterKey() {
   askForKey(tenantKey, {
     heading: "Your key",
-    words:
-      "A tenant's key, as an operator gave it to you. It stays in this tab until you close it, and goes to this server only.",
+    words: [
+      "A tenant's key, as an operator gave it to you. It stays in this tab until you close it, and goes to this server only. While ",
+      el("code", {}, "make up"),
+      " runs, ",
+      el("code", {}, ".darkroom/stack.json"),
+      " has one as ",
+      el("code", {}, "api_key"),
+      ".",
+    ],
     check: (trial) => trial.get("/v1/models"),
+    closed: () => {
+      if (!tenantKey.value) pressed = null;
+    },
   });
 }
 
-/** Begins anew, as whoever has the key. */
+function needKey(name) {
+  pressed = name;
+  enterKey();
+}
+
+function takeLink() {
+  if (bench) bench.takeLink();
+  else draft = null;
+}
+
+/** Begins anew, as whoever has the key; what was asked for stays in the form. */
 async function begin() {
+  begun += 1;
+  const turn = begun;
+  const next = pressed;
+  pressed = null;
+  draft = bench?.asked ?? draft;
   bench?.close();
   bench = null;
-  if (!tenantKey.value) return show(welcome());
+  const hasKey = tenantKey.value !== "";
   show(loading("Reading what can be asked for…"));
   try {
-    const models = (await client.get("/v1/models")).data;
-    bench = new Bench(client, models);
+    const { data: models } = await client.get(hasKey ? "/v1/models" : PUBLIC_MODELS);
+    if (turn !== begun) return;
+    bench = new Bench(client, models, { draft, needKey: hasKey ? null : needKey });
   } catch (error) {
-    return show(trouble(error, wayOut()));
+    if (turn === begun) show(trouble(error, wayOut()));
+    return;
   }
-  show(bench.nodes);
+  show(hasKey ? null : welcome(), bench.nodes);
   bench.begin();
+  if (next) bench.request[next]();
 }
 
 function show(...nodes) {
@@ -56,27 +92,13 @@ function wayOut() {
 function welcome() {
   return el(
     "div",
-    { class: "card" },
-    empty(
-      "aperture",
-      "Try it here, then take the code",
-      el(
-        "p",
-        {},
-        "Write what the picture should show, watch it being made, and take the very request away as curl, Python, JavaScript or for a client that you already use.",
-      ),
-      button("Enter your key", enterKey, { kind: "main" }),
-      el(
-        "p",
-        { class: "small-text" },
-        "While ",
-        el("code", {}, "make up"),
-        " runs, ",
-        el("code", {}, ".darkroom/stack.json"),
-        " has one as ",
-        el("code", {}, "api_key"),
-        ".",
-      ),
+    { class: "welcome" },
+    el("strong", {}, "Try it here, then take the code"),
+    el(
+      "p",
+      { class: "soft" },
+      "Write what the picture should show and press Run; the Code tab has the very request as curl, Python, JavaScript or for a client that you already use. Your key is asked for when you run it.",
     ),
+    el("div", { class: "row" }, button("Enter your key", enterKey, { kind: "small" })),
   );
 }

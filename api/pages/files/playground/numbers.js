@@ -45,12 +45,23 @@ function factsOf(job) {
         el(
           "span",
           { class: "row" },
-          job.tags.map((tag) => el("span", { class: "tag" }, tag)),
+          job.tags.map((tag) => el("span", { class: "tag", dir: "auto" }, tag)),
         ),
     ],
+    ["Metadata", metadataOf(job.metadata)],
     ["Asked for", when(job.created_at)],
     ["Kept until", job.expires_at && when(job.expires_at)],
   ];
+}
+
+function metadataOf(metadata) {
+  const pairs = Object.entries(metadata);
+  return (
+    pairs.length > 0 &&
+    pairs.map(([name, value]) =>
+      el("div", {}, el("bdi", { class: "soft" }, name), ": ", el("bdi", {}, value)),
+    )
+  );
 }
 
 function timesOf(timings) {

@@ -1,10 +1,11 @@
 // What came of the last press of the button: one job in full, and beside it the others of its batch.
 import { button } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
-import { empty, loading, note, trouble } from "../parts/say.js";
+import { loading, note } from "../parts/say.js";
 import { tabs } from "../parts/tabs.js";
 import { count } from "../parts/words.js";
 import { accept } from "./asking.js";
+import { exampleFigure } from "./example.js";
 import { JobView } from "./job_view.js";
 import { tileOf } from "./tile.js";
 import { isFinal, statusWords, waitingWords } from "./told.js";
@@ -16,7 +17,7 @@ export class Output {
   #view = null;
   #stop = new AbortController();
 
-  /** `seen(job)` is called with every job whose picture is there, `refused(error)` may show faults elsewhere. */
+  /** `seen(job)` is called with every job whose picture is there, `refused(error)` says why none is made. */
   constructor(client, feed, deeds, { seen, refused }) {
     this.#client = client;
     this.#deeds = deeds;
@@ -56,10 +57,8 @@ export class Output {
       this.#take(await accept(this.#client, body, variations, { signal, waiting }));
     } catch (error) {
       if (signal.aborted) return;
-      const faults = this.refused(error);
-      const isMarked = faults.length < (error.faults?.length ?? 0);
-      const message = error.message + (isMarked ? " They are marked in the form." : "");
-      fill(this.stage, trouble({ ...error, message, faults }));
+      fill(this.stage, nothingYet());
+      this.refused(error);
     }
   }
 
@@ -165,13 +164,11 @@ export class Output {
 }
 
 function nothingYet() {
-  return empty(
-    "image",
-    "No picture yet",
-    el(
-      "p",
-      {},
-      "Say what it should show and press Run. It appears here as it is made, with all its numbers.",
-    ),
+  const words = "Press Run: it appears here as it is made, with all its numbers.";
+  return el(
+    "div",
+    { class: "stack tight" },
+    exampleFigure(),
+    el("p", {}, el("strong", {}, "No picture yet"), el("br"), words),
   );
 }

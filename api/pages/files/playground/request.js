@@ -3,7 +3,7 @@ import { SERVICE } from "../parts/address.js";
 import { copy } from "../parts/code.js";
 import { button, iconButton } from "../parts/controls.js";
 import { el, fill } from "../parts/dom.js";
-import { note, trouble } from "../parts/say.js";
+import { loading, trouble } from "../parts/say.js";
 import { tabs } from "../parts/tabs.js";
 import { number } from "../parts/words.js";
 import { forecast } from "./asking.js";
@@ -14,28 +14,42 @@ import { JsonPanel } from "./json_panel.js";
 import { linkOf } from "./parameters.js";
 
 export class RequestPanel {
-  /** `run(body, variations)` is called by the button. */
-  constructor(client, parameters, run) {
+  #estimates = 0;
+
+  /**
+   * `run(body, variations)` is called by the button. Without a key `needKey(name)` is, with the
+   * method that is to be called once there is one.
+   */
+  constructor(client, parameters, { run, needKey = null }) {
     this.client = client;
     this.parameters = parameters;
     this.run = run;
+    this.needKey = needKey;
     this.form = new Form(parameters);
     this.json = new JsonPanel(parameters);
     this.code = new CodePanel();
-    this.said = el("div", {});
+    this.said = el("div", { class: "answer", "aria-live": "polite" });
     this.price = el("p", { class: "soft small-text" });
     this.node = this.#build();
     parameters.addEventListener("change", () => this.#show());
     this.#show();
   }
 
-  /** Shows the faults of a refused request at their fields; gives those that have none. */
+  /** Says why a request was refused: at the fields where they are seen, the rest by the buttons. */
   refused(error) {
-    return this.form.showFaults(error.faults ?? []);
+    const all = error.faults ?? [];
+    const homeless = this.form.showFaults(all);
+    const faults = this.form.isShown ? homeless : all;
+    const marked = faults.length < all.length ? " What is wrong is marked in the form." : "";
+    fill(this.said, trouble({ ...error, message: error.message + marked, faults }));
+    if (!this.node.contains(document.activeElement)) this.said.scrollIntoView({ block: "nearest" });
   }
 
-  focus() {
-    this.form.node.querySelector("textarea, input")?.focus();
+  /** Goes to the first field; `select` lets the next word typed replace what is there. */
+  focus({ select = false } = {}) {
+    const first = this.form.node.querySelector("textarea, input");
+    first?.focus();
+    if (select) first?.select();
   }
 
   #build() {
@@ -55,8 +69,8 @@ export class RequestPanel {
         onkeydown: (event) => isSend(event) && this.#submit(event),
       },
       el("header", {}, head, this.price),
-      el("div", { class: "stack" }, modelField(this.parameters), bar, panels, this.said),
-      el("div", { class: "row press" }, this.#buttons()),
+      el("div", { class: "stack" }, modelField(this.parameters), bar, panels),
+      el("div", { class: "press" }, this.said, el("div", { class: "row" }, this.#buttons())),
     );
   }
 
@@ -64,27 +78,52 @@ export class RequestPanel {
     const words = el("span", { class: "row" }, "Run", el("kbd", { class: "soft-key" }, "Ctrl ↵"));
     return [
       button(words, null, { type: "submit", kind: "main grow", drawing: "play" }),
-      button("Estimate", () => this.#estimate(), { drawing: "clock" }),
+      button("Estimate", () => this.estimate(), { drawing: "clock" }),
       iconButton("link", "Copy a link with these parameters", () => this.#copyLink()),
     ];
   }
 
   #submit(event) {
     event.preventDefault();
-    fill(this.said);
-    if (this.json.isFit) return this.run(this.parameters.body, this.parameters.variations);
-    const words = "The JSON cannot be read yet. Put it right, or go on in the form.";
-    return fill(this.said, note("bad", words));
+    this.submit();
   }
 
-  async #estimate() {
+  /** Has what is asked for made, unless something is seen to be wrong with it. */
+  submit() {
+    if (this.#isFit("submit")) this.run(this.parameters.body, this.parameters.variations);
+  }
+
+  /** Asks what it would cost, and shows the answer until the request is another. */
+  async estimate() {
+    if (!this.#isFit("estimate")) return;
     const { body, variations } = this.parameters;
-    try {
-      fill(this.said, forecastWords(await forecast(this.client, body), variations));
-    } catch (error) {
-      const faults = this.refused(error);
-      fill(this.said, trouble({ ...error, message: error.message, faults }));
+    this.#estimates += 1;
+    const estimate = this.#estimates;
+    fill(this.said, loading("Estimating…"));
+    const answer = await forecast(this.client, body).catch((error) => error);
+    if (estimate !== this.#estimates) return;
+    if (answer instanceof Error) this.refused(answer);
+    else fill(this.said, forecastWords(answer, variations));
+  }
+
+  #isFit(name) {
+    this.#clear();
+    this.form.mark();
+    if (!this.json.isFit) {
+      const words = "The JSON cannot be read yet. Put it right, or go on in the form.";
+      fill(this.said, trouble({ title: "This is not sent", message: words }));
+      return false;
     }
+    const { faults } = this.form;
+    if (faults.length) this.refused({ title: "This is not sent", message: "", faults });
+    else if (this.needKey) this.needKey(name);
+    return !faults.length && !this.needKey;
+  }
+
+  /** Takes back what was said: it was about another request. */
+  #clear() {
+    this.#estimates += 1;
+    fill(this.said);
   }
 
   #copyLink() {
@@ -97,6 +136,7 @@ export class RequestPanel {
     const credits = model.price && number(model.price.credits * variations);
     this.price.textContent = credits ? `about ${credits} credits` : "";
     this.code.show(body, variations);
+    this.#clear();
   }
 }
 

@@ -33,7 +33,7 @@ function captionOf(job, prompt) {
   return el(
     "span",
     { class: "caption" },
-    el("span", { class: "prompt" }, prompt),
+    el("span", { class: "prompt", dir: "auto" }, prompt),
     el(
       "span",
       { class: "row apart" },

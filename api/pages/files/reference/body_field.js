@@ -7,7 +7,13 @@ export class BodyField {
   constructor(bodies, changed) {
     this.changed = changed;
     this.ways = bodies.flatMap(({ media, examples }) => waysOf(media, examples, bodies.length > 1));
-    this.text = el("textarea", { class: "mono", rows: 8, spellcheck: "false", oninput: changed });
+    this.text = el("textarea", {
+      class: "mono",
+      rows: 8,
+      dir: "auto",
+      spellcheck: "false",
+      oninput: changed,
+    });
     this.choice = el(
       "select",
       {

@@ -27,7 +27,7 @@ function inputOf(document, schema, changed) {
   const id = freshId("try");
   if (!schema.enum) {
     const placeholder = typeWords(document, schema);
-    return el("input", { id, placeholder, spellcheck: "false", oninput: changed });
+    return el("input", { id, placeholder, dir: "auto", spellcheck: "false", oninput: changed });
   }
   const options = schema.enum.map((one) => el("option", { value: String(one) }, String(one)));
   return el("select", { id, onchange: changed }, el("option", { value: "" }, "–"), options);

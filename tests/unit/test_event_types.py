@@ -1,0 +1,41 @@
+"""`docs/webhooks.md` lists every type of event that is sent or can be read, and no other."""
+
+import re
+from pathlib import Path
+
+from api.reference_hook_schemas import HOOK_SCHEMAS
+from shared.batches import BatchEvent
+from shared.jobs import EventType
+from shared.store.deliveries import TEST_TYPE
+
+ROOT = Path(__file__).parents[2]
+SENT = {*EventType, *BatchEvent, TEST_TYPE}
+
+
+def listed() -> tuple[set[str], set[str]]:
+    """Read the two tables: the types that are sent, and those that only the feed has."""
+    page = (ROOT / "docs" / "webhooks.md").read_text()
+    section = page.partition("### Event types")[2].partition("## ")[0]
+    sent, _, feed = section.partition("in the feed")
+    return _first_cells(sent), _first_cells(feed)
+
+
+def _first_cells(table: str) -> set[str]:
+    return set(re.findall(r"^\| `([a-z]+\.[a-z]+)`", table, re.MULTILINE))
+
+
+def test_the_page_lists_every_type_that_is_sent() -> None:
+    assert listed()[0] == SENT
+
+
+def test_the_page_lists_every_type_of_the_feed() -> None:
+    feed = set(HOOK_SCHEMAS["Event"]["properties"]["type"]["enum"])
+    assert listed()[1] == feed - SENT
+
+
+def test_no_script_writes_a_type_that_is_not_listed() -> None:
+    sent, feed = listed()
+    scripts = "".join(path.read_text() for path in (ROOT / "shared" / "lua").glob("**/*.lua"))
+    written = set(re.findall(r"'((?:job|batch|webhook)\.[a-z]+)'", scripts))
+    assert written
+    assert written <= sent | feed
