@@ -61,12 +61,14 @@ def sandbox(
     latency: Seconds = 0.3,
     url_lifetime: Seconds = 600,
     keys: str = "",
+    image_port: int | None = None,
 ) -> None:
     """Serve a 1min.ai that answers locally, with real pictures and with faults on request.
 
     Point DARKROOM_ONEMIN_BASE_URL at its address, and name 127.0.0.1 in
     DARKROOM_ONEMIN_IMAGE_HOSTS and DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS. PUT /_sandbox/behavior
-    chooses what the next calls meet, PUT /_sandbox/keys which API keys are good, and GET
+    chooses what the next calls meet, for all of them or for one API key or model, PUT
+    /_sandbox/images how the image host fares, PUT /_sandbox/keys which API keys are good, and GET
     /_sandbox/calls shows everything that was received and what was paid for. Nothing is kept on
     disk. Ctrl-C stops it.
 
@@ -82,15 +84,19 @@ def sandbox(
         Seconds that the address of a picture is good for.
     keys
         The API keys that are good, separated by commas; without, any key is.
+    image_port
+        Where pictures are served, beside the API; 0 takes any free port, without it they are
+        served on the port of the API.
 
     """
     from sandbox.provider import server  # noqa: PLC0415  a web server that `--help` needs not
+    from sandbox.provider.listening import PortTaken  # noqa: PLC0415  the same
 
     good = [key.strip() for key in keys.split(",") if key.strip()] or None
-    options = server.Options(host, port, latency, url_lifetime, good)
+    options = server.Options(host, port, latency, url_lifetime, good, image_port=image_port)
     try:
         server.serve(options, _announce)
-    except server.PortTaken as taken:
+    except PortTaken as taken:
         sys.exit(str(taken))
 
 

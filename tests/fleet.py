@@ -167,7 +167,7 @@ def fleet(where: Path) -> Iterator[Fleet]:
     (where / "logs").mkdir(parents=True)
     port = free_port()
     program = str(Path(sys.executable).with_name("darkroom"))
-    sandbox = [program, "sandbox", "--port", str(port)]
+    sandbox = [program, "sandbox", "--port", str(port), "--image-port", "0"]
     with (
         redis_server(where / "redis") as redis,
         s3_server(where / "s3") as s3,

@@ -28,6 +28,7 @@ class Sale:
     order: Order
     step: steps.StepBody
     record: Record | None
+    latency_seconds: float
 
 
 @singledispatch

@@ -14,8 +14,10 @@ from sandbox.provider.behavior import Behavior
 from sandbox.provider.downloads import download
 from sandbox.provider.gallery import Gallery
 from sandbox.provider.generate import generate
+from sandbox.provider.images import ImageHost
 from sandbox.provider.keys import Keys
 from sandbox.provider.ledger import Ledger
+from sandbox.provider.listening import ImagePort
 from sandbox.provider.lookups import models, result
 from sandbox.provider.records import Records
 from sandbox.provider.state import State
@@ -27,6 +29,9 @@ ROUTES = (
     Route("/assets/{path:path}", download, methods=["GET"]),
     Route("/_sandbox/behavior", control.show_behavior, methods=["GET"]),
     Route("/_sandbox/behavior", control.put_behavior, methods=["PUT"]),
+    Route("/_sandbox/behavior", control.reset_behavior, methods=["DELETE"]),
+    Route("/_sandbox/images", control.show_images, methods=["GET"]),
+    Route("/_sandbox/images", control.put_images, methods=["PUT"]),
     Route("/_sandbox/keys", control.show_keys, methods=["GET"]),
     Route("/_sandbox/keys", control.put_keys, methods=["PUT"]),
     Route("/_sandbox/calls", control.show_calls, methods=["GET"]),
@@ -41,12 +46,14 @@ def create_app(
     latency_seconds: float = 0.3,
     url_lifetime_seconds: float = 600,
     keys: Iterable[str] | None = None,
+    image_port: ImagePort | None = None,
 ) -> Starlette:
     """Build one provider, with a ledger and a behaviour of its own.
 
     Pictures are addressed under `base_url`, or where the caller asked when it is None. `keys` are
-    the good API keys; None is any that is not empty. The faults of the connection itself (`drop`,
-    `truncated`, `wrong_length`) need `sandbox.provider.server` around it.
+    the good API keys; None is any that is not empty; `image_port` is where pictures are served
+    beside the main port. The faults of the connection itself (`drop`, `truncated`, `wrong_length`)
+    need `sandbox.provider.server` around it.
     """
     app = Starlette(routes=ROUTES, exception_handlers={ClientDisconnect: _left})
     app.state.provider = State(
@@ -56,6 +63,7 @@ def create_app(
         records=Records(),
         addresses=Addresses(secrets.token_bytes(32), url_lifetime_seconds),
         gallery=Gallery(),
+        images=ImageHost(image_port),
         base_url=base_url,
     )
     return app

@@ -1,6 +1,11 @@
-"""What the provider will do next: a latency, a script of steps, and what comes after them."""
+"""What the provider will do next: a latency, a script of steps, and what comes after them.
+
+One behaviour is general. Beside it stand those that are limited to calls with one API key, for one
+model, or both.
+"""
 
 from collections import deque
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -8,16 +13,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sandbox.provider.steps import Ok, Seconds, Step, StepBody, written
 
 SCRIPT_STEPS = 1_000_000
+#: The API key and the model that a behaviour is limited to.
+Limits = tuple[str | None, str | None]
 
 
 class BehaviorBody(BaseModel):
-    """The body of `PUT /_sandbox/behavior`. What is left out goes back to how the server began."""
+    """The body of `PUT /_sandbox/behavior`. What is left out goes back to how the server began.
+
+    With `key` or `model` it holds for calls with that API key, for that model, and replaces only
+    an earlier one with the same limits; without `latency_seconds` it then has the general one.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     latency_seconds: Seconds | None = None
     script: Annotated[list[Step], Field(max_length=SCRIPT_STEPS)] = Field(default_factory=list)
     default: Step = Ok()
+    key: str | None = None
+    model: str | None = None
 
 
 class BadBody(ValueError):
@@ -36,15 +49,39 @@ def _pointer(place: tuple[int | str, ...]) -> str:
     return "".join(f"/{part}" for part in parts)
 
 
+@dataclass(slots=True)
+class Plan:
+    """The steps that are left for some calls; `latency_seconds` None is the general latency."""
+
+    latency_seconds: float | None = None
+    script: deque[StepBody] = field(default_factory=deque)
+    default: StepBody = field(default_factory=Ok)
+
+    def take(self) -> StepBody:
+        """Return the next step and remove it from the script."""
+        return self.script.popleft() if self.script else self.default
+
+    def shown(self) -> dict[str, Any]:
+        """Return the plan as JSON, with what is left of the script."""
+        return {
+            "latency_seconds": self.latency_seconds,
+            "script": [written(step) for step in self.script],
+            "default": written(self.default),
+        }
+
+
 class Behavior:
-    """The steps that are left. One is taken by each generate call that passes the checks."""
+    """The plans in force. Each generate call that passes the checks takes a step of one of them."""
 
     def __init__(self, latency_seconds: float) -> None:
-        """Begin with "ok" for ever, each after `latency_seconds`."""
+        """Begin with "ok" for every call, each after `latency_seconds`."""
         self._usual_latency = latency_seconds
-        self.latency_seconds = latency_seconds
-        self._script: deque[StepBody] = deque()
-        self._default: StepBody = Ok()
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to how the server began, without limited behaviours."""
+        self._general = Plan(self._usual_latency)
+        self._limited: dict[Limits, Plan] = {}
 
     def replace(self, body: bytes) -> None:
         """Take another behaviour from JSON; raises BadBody and changes nothing if it is wrong."""
@@ -52,23 +89,31 @@ class Behavior:
             new = BehaviorBody.model_validate_json(body)
         except ValidationError as error:
             raise BadBody(error) from None
-        given = new.latency_seconds
-        self.latency_seconds = self._usual_latency if given is None else given
-        self._script = deque(new.script)
-        self._default = new.default
+        plan = Plan(new.latency_seconds, deque(new.script), new.default)
+        if new.key is not None or new.model is not None:
+            self._limited[new.key, new.model] = plan
+            return
+        if plan.latency_seconds is None:
+            plan.latency_seconds = self._usual_latency
+        self._general = plan
 
-    def take(self) -> StepBody:
-        """Give the next step."""
-        return self._script.popleft() if self._script else self._default
+    def take(self, key: str | None = None, model: str | None = None) -> tuple[StepBody, float]:
+        """Return the next step for a call with this key and model, and its latency in seconds.
 
-    def latency_of(self, step: StepBody) -> float:
-        """Give the seconds that a call with this step takes."""
-        return self.latency_seconds if step.latency_seconds is None else step.latency_seconds
+        The most specific behaviour decides: that of the key and the model, of the key, of the
+        model, the general one.
+        """
+        limits: tuple[Limits, ...] = ((key, model), (key, None), (None, model))
+        found = (self._limited[one] for one in limits if one in self._limited)
+        plan = next(found, self._general)
+        step = plan.take()
+        latencies = (step.latency_seconds, plan.latency_seconds, self._general.latency_seconds)
+        return step, next(seconds for seconds in latencies if seconds is not None)
 
     def shown(self) -> dict[str, Any]:
-        """Show the behaviour with what is left of the script."""
-        return {
-            "latency_seconds": self.latency_seconds,
-            "script": [written(step) for step in self._script],
-            "default": written(self._default),
-        }
+        """Return the behaviour as JSON, with what is left of each script."""
+        limited = [
+            {"key": key, "model": model} | plan.shown()
+            for (key, model), plan in self._limited.items()
+        ]
+        return self._general.shown() | {"limited": limited}

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from sandbox.provider.ledger import Asked
 from sandbox.provider.replies import Refusal, missing_fields
 from shared.models import MODELS
 
@@ -24,6 +25,11 @@ class Order:
     model: str
     prompt_object: Mapping[str, Any]
     is_async: bool
+
+    @property
+    def asked(self) -> Asked:
+        """What the ledger shows of it."""
+        return Asked(self.prompt_object["prompt"], self.prompt_object.get("seed"), self.model)
 
 
 #: What a field must be, in words, when its value is not that; None when it is.

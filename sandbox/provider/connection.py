@@ -68,6 +68,14 @@ class Dropped(Response):
         await gone(receive)
 
 
+class Silent(Response):
+    """Answers nothing and leaves the connection open until the client closes it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Wait."""
+        await gone(receive)
+
+
 class Misdeclared(Response):
     """Declares one length and sends another, then closes the connection."""
 

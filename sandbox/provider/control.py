@@ -23,6 +23,27 @@ async def put_behavior(request: Request) -> Response:
     return json_response(behavior.shown())
 
 
+async def reset_behavior(request: Request) -> Response:
+    """Go back to how the server began."""
+    state_of(request).behavior.reset()
+    return Response(status_code=204)
+
+
+async def show_images(request: Request) -> Response:
+    """Show how the image host fares, and its port if it has one of its own."""
+    return json_response(state_of(request).images.shown())
+
+
+async def put_images(request: Request) -> Response:
+    """Choose how the image host fares."""
+    images = state_of(request).images
+    try:
+        await images.replace(await request.body())
+    except BadBody as bad:
+        return _bad(bad)
+    return json_response(images.shown())
+
+
 async def show_keys(request: Request) -> Response:
     """Show the good keys; null is any."""
     return json_response(state_of(request).keys.shown())

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from sandbox.provider import steps
 from sandbox.provider.bombs import gzip_of_zeros, png_of_pixels
-from sandbox.provider.connection import Misdeclared
+from sandbox.provider.connection import Dropped, Misdeclared, Silent
 from sandbox.provider.gallery import Gallery
 from sandbox.provider.picture import CONTENT_TYPES, Picture
 from sandbox.provider.records import Record
@@ -24,6 +24,10 @@ async def download(request: Request) -> Response:
     state = state_of(request)
     path = request.path_params["path"]
     record = state.records.at_path(path)
+    fault = state.images.fault
+    if fault is not None:
+        _note(state, record, fault)
+        return _away(fault)
     refusal = _refusal(record, path, request)
     if record is None or refusal is not None:
         _note(state, record, refusal or "404")
@@ -38,7 +42,16 @@ def _refusal(record: Record | None, path: str, request: Request) -> str | None:
     verdict = state_of(request).addresses.judge(path, request.query_params)
     if verdict != "ok":
         return "403" if verdict == "tampered" else "url_expired"
-    return "404" if record is None or record.status != "SUCCESS" else None
+    if record is None or record.status != "SUCCESS":
+        return "404"
+    return "missing" if state_of(request).images.lacks(record.age_seconds) else None
+
+
+def _away(fault: str) -> Response:
+    """Answer as the whole image host does while it fails."""
+    if fault == "hang":
+        return Silent()
+    return Dropped(reset=True) if fault == "refuse" else _storage_error(int(fault))
 
 
 def _fault(record: Record, request: Request) -> steps.StepBody:
@@ -53,8 +66,7 @@ def _note(state: State, record: Record | None, outcome: str) -> None:
     if record is None:
         state.ledger.note("download", outcome)
         return
-    order = (record.order.prompt_object["prompt"], record.seed)
-    state.ledger.note("download", outcome, order=order, record_id=record.id)
+    state.ledger.note("download", outcome, asked=record.asked, record_id=record.shown_id)
 
 
 def _storage_error(status: int) -> Response:

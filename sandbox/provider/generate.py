@@ -11,7 +11,7 @@ from sandbox.provider import steps
 from sandbox.provider.answers import Sale, answer
 from sandbox.provider.checks import Order, check
 from sandbox.provider.connection import pause
-from sandbox.provider.records import Record
+from sandbox.provider.keys import carried
 from sandbox.provider.replies import Refusal, dead_key
 from sandbox.provider.state import State, state_of
 
@@ -21,39 +21,36 @@ async def generate(request: Request) -> Response:
     state = state_of(request)
     body = await request.body()
     if not state.keys.admit(request.headers):
-        return _refuse(state, dead_key())
+        return _refuse(request, dead_key())
     order = check(body, request.headers.get("content-type", ""))
     if isinstance(order, Refusal):
-        return _refuse(state, order)
+        return _refuse(request, order)
     sale = _sell(request, state, order)
     await pause(request.receive, _seconds_until_answer(sale))
     return await answer(sale.step, sale)
 
 
-def _refuse(state: State, refusal: Refusal) -> Response:
-    state.ledger.note("generate", str(refusal.status))
+def _refuse(request: Request, refusal: Refusal) -> Response:
+    key = carried(request.headers)
+    state_of(request).ledger.note("generate", str(refusal.status), key=key)
     return refusal.response()
 
 
 def _sell(request: Request, state: State, order: Order) -> Sale:
     """Take the next step, make the record that it leaves, and write the call down."""
-    step = state.behavior.take()
+    key = carried(request.headers)
+    step, latency_seconds = state.behavior.take(key, order.model)
     leaves_record = step.is_paid or isinstance(step, steps.FailureRecord)
-    latency_seconds = state.behavior.latency_of(step)
     record = state.records.make(order, step, latency_seconds) if leaves_record else None
     state.ledger.note(
         "generate",
         str(step.status) if isinstance(step, steps.Status) else step.name,
-        order=_asked(order, record),
+        asked=record.asked if record else order.asked,
+        key=key,
         paid=step.is_paid,
-        record_id=record.id if record else None,
+        record_id=record.shown_id if record else None,
     )
-    return Sale(request, state, order, step, record)
-
-
-def _asked(order: Order, record: Record | None) -> tuple[str, float | None]:
-    seed = order.prompt_object.get("seed") if record is None else record.seed
-    return order.prompt_object["prompt"], seed
+    return Sale(request, state, order, step, record, latency_seconds)
 
 
 def _seconds_until_answer(sale: Sale) -> float:
@@ -61,4 +58,4 @@ def _seconds_until_answer(sale: Sale) -> float:
         return sale.step.seconds
     if sale.record is None or sale.order.is_async:
         return 0
-    return sale.state.behavior.latency_of(sale.step)
+    return sale.latency_seconds

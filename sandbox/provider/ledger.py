@@ -3,22 +3,39 @@
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 #: A day's load test fits; beyond it the oldest are forgotten.
 KEPT_CALLS = 1_000_000
+KEY_CHARACTERS = 4
 
 Kind = Literal["generate", "download", "result"]
 
 
+class Asked(NamedTuple):
+    """What a call was about. The seed is the one used, where a record was made."""
+
+    prompt: str | None = None
+    seed: float | None = None
+    model: str | None = None
+
+
+NOTHING = Asked()
+
+
 @dataclass(slots=True)
 class Call:
-    """One call received. `outcome` is "ok", the step's fault, or the status of a refusal."""
+    """One call received. `outcome` is "ok", the step's fault, or the status of a refusal.
+
+    `key` is the last four characters of the API key.
+    """
 
     kind: Kind
     at: str
     prompt: str | None
     seed: float | None
+    model: str | None
+    key: str | None
     outcome: str
     paid: bool
     record_id: str | None
@@ -40,12 +57,14 @@ class Ledger:
         kind: Kind,
         outcome: str,
         *,
-        order: tuple[str | None, float | None] = (None, None),
+        asked: Asked = NOTHING,
+        key: str | None = None,
         paid: bool = False,
         record_id: str | None = None,
     ) -> None:
-        """Write down a call that has just arrived. `order` is the prompt and the seed used."""
-        self._calls.append(Call(kind, now(), *order, outcome, paid, record_id))
+        """Write down a call that has just arrived, with the end of its API key."""
+        masked = key[-KEY_CHARACTERS:] if key else None
+        self._calls.append(Call(kind, now(), *asked, masked, outcome, paid, record_id))
 
     def clear(self) -> None:
         """Forget every call."""

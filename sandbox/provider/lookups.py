@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from sandbox.provider.answers import record_reply
 from sandbox.provider.checks import FEATURE
+from sandbox.provider.keys import carried
 from sandbox.provider.replies import dead_key, json_response
 from sandbox.provider.state import state_of
 from shared.models import MODELS
@@ -18,18 +19,18 @@ CREDITS_A_PICTURE = 105
 async def result(request: Request) -> Response:
     """Answer the look-up of a record; for an id that is not known the record is null."""
     state = state_of(request)
+    key = carried(request.headers)
     if not state.keys.admit(request.headers):
-        state.ledger.note("result", "401")
+        state.ledger.note("result", "401", key=key)
         return dead_key().response()
     record_id = request.path_params["record_id"]
     record = state.records.find(record_id)
     if record is None:
-        state.ledger.note("result", "unknown", record_id=record_id)
+        state.ledger.note("result", "unknown", key=key, record_id=record_id)
         return json_response({"aiRecord": None})
     status = record.status
-    order = (record.order.prompt_object["prompt"], record.seed)
     outcome = "ok" if status == "SUCCESS" else status.lower()
-    state.ledger.note("result", outcome, order=order, record_id=record.id)
+    state.ledger.note("result", outcome, asked=record.asked, key=key, record_id=record.shown_id)
     return json_response(record_reply(record, status, state, request))
 
 

@@ -10,9 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from sandbox.provider.checks import FEATURE, Order
-from sandbox.provider.ledger import now
+from sandbox.provider.ledger import Asked, now
 from sandbox.provider.picture import Format, Picture, size_of
-from sandbox.provider.steps import DownloadStep, FailureRecord, MissingUrl, StepBody, Stuck
+from sandbox.provider.steps import (
+    DownloadStep,
+    Echo,
+    FailureRecord,
+    MissingUrl,
+    RepeatRecord,
+    RepeatUrl,
+    StepBody,
+    Stuck,
+)
 from shared.models import CHOSEN_SEED_MAX, MODELS
 
 #: Beyond it the oldest are forgotten; their pictures then answer 404.
@@ -29,15 +38,39 @@ class Record:
     seed: float
     step: StepBody
     ready_at: float
+    #: the record of the call before, which a step can repeat
+    earlier: "Record | None" = None
     created_at: str = field(default_factory=now)
     #: addresses given of its picture, and downloads of it that met its fault
     issued: int = 0
     faulted: int = 0
 
     @property
+    def asked(self) -> Asked:
+        """What the ledger shows of it."""
+        return self.order.asked._replace(seed=self.seed)
+
+    @property
+    def shown_id(self) -> str:
+        """The id that replies show: its own, unless its step shows another."""
+        if isinstance(self.step, Echo) and self.step.record_id is not None:
+            return self.step.record_id
+        return self.earlier.id if self.earlier and isinstance(self.step, RepeatRecord) else self.id
+
+    @property
+    def addressed(self) -> "Record":
+        """The record whose picture the replies give the address of."""
+        return self.earlier if self.earlier and isinstance(self.step, RepeatUrl) else self
+
+    @property
     def status(self) -> str:
         """PROCESSING until it is ready, then SUCCESS or what a failure is called."""
         return "PROCESSING" if time.monotonic() < self.ready_at else self.final_status
+
+    @property
+    def age_seconds(self) -> float:
+        """Seconds since its picture was made."""
+        return time.monotonic() - self.ready_at
 
     @property
     def final_status(self) -> str:
@@ -82,13 +115,15 @@ class Record:
 
     def shown(self, status: str, url: str | None) -> dict[str, Any]:
         """Show it in the seed's shape."""
-        detail: dict[str, Any] = {"promptObject": dict(self.order.prompt_object)}
-        detail["resultObject"] = [self.path] if status == "SUCCESS" else []
+        echo = self.step if isinstance(self.step, Echo) else Echo(fault="echo")
+        paths = [self.addressed.path] * (echo.results if status == "SUCCESS" else 0)
+        detail: dict[str, Any] = {"promptObject": echo.prompt_object(self.order.prompt_object)}
+        detail["resultObject"] = paths
         if isinstance(self.step, FailureRecord) and status == self.step.status:
             detail["errorMessage"] = self.step.message
         shown = {
-            "uuid": self.id,
-            "model": self.order.model,
+            "uuid": self.shown_id,
+            "model": echo.model or self.order.model,
             "type": FEATURE,
             "status": status,
             "createdAt": self.created_at,
@@ -110,11 +145,19 @@ class Records:
         seed = order.prompt_object.get("seed")
         if seed is None:
             seed = random.randint(0, CHOSEN_SEED_MAX)  # noqa: S311  a picture, not a secret
-        record = Record(str(uuid.uuid4()), order, seed, step, _ready_at(step, latency_seconds))
+        ready_at, earlier = _ready_at(step, latency_seconds), self._repeated_by(step)
+        record = Record(str(uuid.uuid4()), order, seed, step, ready_at, earlier)
         self._by_id[record.id] = record
         if len(self._by_id) > self._kept:
             self._by_id.popitem(last=False)
         return record
+
+    def _repeated_by(self, step: StepBody) -> Record | None:
+        """Return the record that a step repeats: the latest, or the one that it repeats itself."""
+        if not isinstance(step, RepeatRecord | RepeatUrl) or not self._by_id:
+            return None
+        latest = next(reversed(self._by_id.values()))
+        return latest.earlier or latest if isinstance(latest.step, type(step)) else latest
 
     def find(self, record_id: str) -> Record | None:
         """Find a record by its id."""

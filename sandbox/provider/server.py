@@ -1,5 +1,6 @@
 """Runs the provider on a port of this machine."""
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -10,18 +11,15 @@ import uvicorn
 
 from sandbox.provider.app import create_app
 from sandbox.provider.connection import OpenProtocol
-
-BACKLOG = 2048
-HIGHEST_PORT = 65_535
-
-
-class PortTaken(OSError):
-    """The port cannot be listened on; the text is a sentence for the operator."""
+from sandbox.provider.listening import BACKLOG, ImagePort, listening
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a provider is run. Port 0 is any free one; see `create_app` for the rest."""
+    """How a provider is run. Port 0 is any free one; see `create_app` for the rest.
+
+    With `image_port` the pictures are served there, beside the API.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8081
@@ -29,17 +27,38 @@ class Options:
     url_lifetime_seconds: float = 600
     keys: Iterable[str] | None = None
     base_url: str | None = None
+    image_port: int | None = None
 
 
 class Server(uvicorn.Server):
-    """A uvicorn that does not wait for calls which hang on purpose."""
+    """A uvicorn that listens on the image port too, and does not wait for hanging calls."""
+
+    def __init__(self, config: uvicorn.Config, images: ImagePort | None) -> None:
+        """Serve `config`, on the port of `images` too."""
+        super().__init__(config)
+        self._images = images
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        await super().startup(sockets)
+        if self._images is not None:
+            await self._images.serve(self._protocol, self._cut)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return OpenProtocol(self.config, self.server_state, self.lifespan.state)
+
+    def _cut(self, port: int | None = None) -> None:
+        """Cut every connection, or those to one port."""
+        for connection in list(self.server_state.connections):
+            transport = connection.transport
+            if transport is not None and port in {None, transport.get_extra_info("sockname")[1]}:
+                transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Cut every connection, then stop."""
-        for connection in list(self.server_state.connections):
-            transport = connection.transport
-            if transport is not None:
-                transport.abort()
+        if self._images is not None:
+            self._images.close()
+        self._cut()
         await super().shutdown(sockets)
 
 
@@ -48,10 +67,10 @@ def serve(options: Options, announce: Callable[[str], None] = lambda _url: None)
 
     Raises PortTaken.
     """
-    with _listening(options) as listener:
+    with _served(options) as (listener, server):
         announce(_url_of(listener))
         with contextlib.suppress(KeyboardInterrupt):
-            _server(options).run([listener])
+            server.run([listener])
 
 
 @contextlib.contextmanager
@@ -61,8 +80,7 @@ def running(options: Options | None = None) -> Iterator[str]:
     Raises PortTaken.
     """
     options = options or Options(port=0, latency_seconds=0)
-    with _listening(options) as listener:
-        server = _server(options)
+    with _served(options) as (listener, server):
         thread = threading.Thread(target=server.run, args=([listener],), name="sandbox-provider")
         thread.start()
         try:
@@ -73,24 +91,15 @@ def running(options: Options | None = None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _listening(options: Options) -> Iterator[socket.socket]:
-    """Listen before the server runs: whoever is told the address can connect at once."""
-    if not 0 <= options.port <= HIGHEST_PORT:
-        raise PortTaken(_refusal(options, f"a port is 0 to {HIGHEST_PORT}"))
-    address = (options.host, options.port)
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    try:
-        listener = socket.create_server(address, family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise PortTaken(_refusal(options, error.strerror or str(error))) from error
-    with listener:
-        yield listener
-
-
-def _refusal(options: Options, reason: str) -> str:
-    """Say it in a sentence; Python adds the address to its reason, which stands here already."""
-    why = reason.partition(" (while")[0]
-    return f"The sandbox cannot listen on {options.host}:{options.port}: {why}."
+def _served(options: Options) -> Iterator[tuple[socket.socket, Server]]:
+    """Listen before the server runs; its ports are free again after the block."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listening(options.host, options.port))
+        images = None
+        if options.image_port is not None:
+            images = ImagePort(options.host, options.image_port)
+            stack.callback(images.release)
+        yield listener, _server(options, images)
 
 
 def _url_of(listener: socket.socket) -> str:
@@ -98,12 +107,13 @@ def _url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _server(options: Options) -> Server:
+def _server(options: Options, images: ImagePort | None) -> Server:
     app = create_app(
         options.base_url,
         latency_seconds=options.latency_seconds,
         url_lifetime_seconds=options.url_lifetime_seconds,
         keys=options.keys,
+        image_port=images,
     )
     config = uvicorn.Config(
         app,
@@ -117,4 +127,4 @@ def _server(options: Options) -> Server:
         # a client's pool outlives many pauses between its calls
         timeout_keep_alive=60,
     )
-    return Server(config)
+    return Server(config, images)

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from sandbox.provider.addresses import Addresses
 from sandbox.provider.behavior import Behavior
 from sandbox.provider.gallery import Gallery
+from sandbox.provider.images import ImageHost
 from sandbox.provider.keys import Keys
 from sandbox.provider.ledger import Ledger
 from sandbox.provider.records import Record, Records
@@ -14,7 +15,10 @@ from sandbox.provider.records import Record, Records
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The parts of one provider. `base_url` None: pictures are served where the caller asked."""
+    """The parts of one provider. `base_url` None: pictures are served where the caller asked.
+
+    They are served on the port of the image host, where it has one of its own.
+    """
 
     behavior: Behavior
     keys: Keys
@@ -22,13 +26,15 @@ class State:
     records: Records
     addresses: Addresses
     gallery: Gallery
+    images: ImageHost
     base_url: str | None = None
 
     def address_of(self, record: Record, request: Request) -> str:
         """Give one more address of a record's picture."""
-        base_url = self.base_url or str(request.base_url)
-        address = self.addresses.give(base_url.rstrip("/"), record.path, record.issued)
-        record.issued += 1
+        base_url = self.base_url or self.images.url_beside(request.base_url)
+        addressed = record.addressed
+        address = self.addresses.give(base_url.rstrip("/"), addressed.path, addressed.issued)
+        addressed.issued += 1
         return address
 
 

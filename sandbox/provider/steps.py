@@ -4,6 +4,7 @@ A step is `"ok"` or an object whose `fault` names it. `paid` tells whether the c
 that the team is billed for; the steps of a download always have.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
@@ -148,6 +149,34 @@ class Url(StepBody):
         return self
 
 
+class Echo(StepBody):
+    """Show another prompt, seed, model or record id than the call had, or several `results`."""
+
+    fault: Literal["echo"]
+    prompt: str | None = None
+    seed: JsonValue = None
+    model: str | None = None
+    record_id: str | None = None
+    results: Annotated[int, Field(ge=0, le=100)] = 1
+
+    def prompt_object(self, sent: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the `promptObject` that the record shows."""
+        others = {"prompt": self.prompt, "seed": self.seed}
+        return {**sent, **{name: value for name, value in others.items() if value is not None}}
+
+
+class RepeatRecord(StepBody):
+    """Show the record id of the call before, beside an address of the right picture."""
+
+    fault: Literal["repeat_record"]
+
+
+class RepeatUrl(StepBody):
+    """Give an address of the picture of the call before."""
+
+    fault: Literal["repeat_url"]
+
+
 class DownloadStep(StepBody):
     """A fault of the downloads of this record: the first `times` of them, or all."""
 
@@ -265,6 +294,9 @@ Step = Annotated[
     | MissingUrl
     | Stuck
     | Url
+    | Echo
+    | RepeatRecord
+    | RepeatUrl
     | UrlExpired
     | DownloadStatus
     | Truncated

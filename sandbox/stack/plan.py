@@ -229,7 +229,7 @@ def _provider(plan: Plan) -> Part:
     return Part(
         name="provider",
         kind=Kind.PROVIDER,
-        command=(program, "sandbox", "--port", str(plan.ports.provider)),
+        command=(program, "sandbox", "--port", str(plan.ports.provider), "--image-port", "0"),
         environment=environment(plan),
         ready=Sign(f"{plan.provider_url}/_sandbox/calls", 200),
     )

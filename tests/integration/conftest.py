@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.provider.server import running
+from sandbox.provider.server import Options, running
 from shared.net.sockets import bounded
 from tests.front_door import FrontDoor, client_of, served, settings, tenant_at
 from tests.integration.sandbox_client import Client, steered
@@ -40,7 +40,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLConte
 
 @pytest.fixture(scope="module")
 def provider_url() -> Iterator[str]:
-    with running() as url:
+    with running(Options(port=0, latency_seconds=0, image_port=0)) as url:
         yield url
 
 

@@ -25,6 +25,14 @@ class Client:
         body = {"latency_seconds": latency_seconds, "script": script, "default": default}
         self.http.put("/_sandbox/behavior", json=body).raise_for_status()
 
+    def limit(self, body: dict[str, object]) -> None:
+        """Add a behaviour that is limited by its `key` or `model`."""
+        self.http.put("/_sandbox/behavior", json=body).raise_for_status()
+
+    def images(self, **state: object) -> None:
+        """Choose how the image host fares; without any, well."""
+        self.http.put("/_sandbox/images", json=state).raise_for_status()
+
     def generate(self, *, is_async: bool = False, **fields: object) -> httpx.Response:
         body: dict[str, object] = {
             "type": "IMAGE_GENERATOR",
@@ -64,7 +72,9 @@ class Client:
 def steered(url: str) -> Iterator[Client]:
     """Give a client of a provider that has neither a past nor faults to come."""
     client = Client(url)
+    client.http.delete("/_sandbox/behavior").raise_for_status()
     client.behave()
+    client.images()
     client.good_keys(None)
     client.http.delete("/_sandbox/calls").raise_for_status()
     yield client

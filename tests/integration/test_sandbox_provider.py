@@ -146,7 +146,7 @@ def test_the_ledger_shows_everything_in_order(client: Client) -> None:
     calls = client.calls()
 
     assert [list(call) for call in calls] == [
-        ["kind", "at", "prompt", "seed", "outcome", "paid", "record_id"]
+        ["kind", "at", "prompt", "seed", "model", "key", "outcome", "paid", "record_id"]
     ] * 2
     assert client.outcomes() == [("generate", "ok", True), ("download", "ok", False)]
     assert {(call["prompt"], call["seed"]) for call in calls} == {("A lighthouse at dawn", 7)}

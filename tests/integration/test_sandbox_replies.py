@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -219,3 +220,62 @@ def test_an_address_can_point_elsewhere(client: Client) -> None:
     top = client.generate().json()
     assert "temporaryUrl" not in top["aiRecord"]
     assert client.http.get(top["temporaryUrl"]).status_code == 200
+
+
+def test_one_key_or_one_model_can_fail_alone(client: Client) -> None:
+    client.limit({"key": "key-of-team-b", "default": {"fault": "status", "status": 406}})
+    removed = {"fault": "status", "status": 400, "code": "UNSUPPORTED_MODEL"}
+    client.limit({"model": "black-forest-labs/flux-2-klein-4b", "default": removed})
+    body = {"type": "IMAGE_GENERATOR", "promptObject": {"prompt": "A lighthouse"}}
+    asked = [("key-of-team-a", "9b"), ("key-of-team-b", "9b"), ("key-of-team-a", "4b")]
+
+    answers = [
+        client.http.post(
+            "/api/features",
+            json=body | {"model": f"black-forest-labs/flux-2-klein-{size}"},
+            headers={"API-KEY": key},
+        )
+        for key, size in asked
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 406, 400]
+    assert answers[2].json()["errorCode"] == "UNSUPPORTED_MODEL"
+    assert [(call["key"], call["model"][-2:]) for call in client.calls()] == [
+        ("am-a", "9b"),
+        ("am-b", "9b"),
+        ("am-a", "4b"),
+    ]
+
+
+def test_a_record_can_echo_what_was_not_asked_for(client: Client) -> None:
+    echo = {"prompt": "Another", "seed": 8, "model": "m", "record_id": "\x1b[31mred", "results": 2}
+    client.behave({"fault": "echo", **echo})
+
+    record = client.record()
+
+    detail = record["aiRecordDetail"]
+    assert (record["uuid"], record["model"]) == ("\x1b[31mred", "m")
+    assert (detail["promptObject"]["prompt"], detail["promptObject"]["seed"]) == ("Another", 8)
+    assert detail["promptObject"]["aspect_ratio"] == "16:9"
+    assert len(detail["resultObject"]) == 2
+    assert client.http.get(record["temporaryUrl"]).status_code == 200
+
+
+def test_a_record_id_can_be_repeated(client: Client) -> None:
+    client.behave("ok", {"fault": "repeat_record"}, {"fault": "repeat_record"})
+
+    first, second, third = (client.record() for _ in range(3))
+
+    assert first["uuid"] == second["uuid"] == third["uuid"]
+    assert len({urlsplit(one["temporaryUrl"]).path for one in (first, second, third)}) == 3
+
+
+def test_an_address_can_be_repeated(client: Client) -> None:
+    client.behave("ok", {"fault": "repeat_url"}, {"fault": "repeat_url"})
+
+    records = [client.record(seed=seed) for seed in (1, 2, 3)]
+
+    assert len({record["uuid"] for record in records}) == 3
+    assert len({urlsplit(record["temporaryUrl"]).path for record in records}) == 1
+    images = {client.http.get(record["temporaryUrl"]).content for record in records}
+    assert len(images) == 1

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from sandbox.provider.app import create_app
-from sandbox.provider.server import Options, PortTaken, running, serve
+from sandbox.provider.listening import PortTaken
+from sandbox.provider.server import Options, running, serve
 from tests.integration.sandbox_client import PROMPT_OBJECT, Client
 
 COMMAND = "import sys; from sandbox.commands import sandbox; sandbox(port=int(sys.argv[1]))"

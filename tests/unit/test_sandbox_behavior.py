@@ -11,8 +11,12 @@ from sandbox.provider.steps import Ok, Status
 
 def behavior(body: dict[str, Any]) -> Behavior:
     made = Behavior(latency_seconds=0.3)
-    made.replace(json.dumps(body).encode())
+    add(made, body)
     return made
+
+
+def add(made: Behavior, body: dict[str, Any]) -> None:
+    made.replace(json.dumps(body).encode())
 
 
 def faults(body: bytes) -> list[tuple[str, str]]:
@@ -26,7 +30,7 @@ def test_the_script_is_taken_step_by_step_and_then_the_default() -> None:
         {"script": [{"fault": "status", "status": 429}, "ok"], "default": {"fault": "empty"}}
     )
 
-    assert [made.take().name for _ in range(4)] == ["status", "ok", "empty", "empty"]
+    assert [made.take()[0].name for _ in range(4)] == ["status", "ok", "empty", "empty"]
 
 
 def test_what_is_left_is_shown_as_it_was_sent() -> None:
@@ -34,21 +38,60 @@ def test_what_is_left_is_shown_as_it_was_sent() -> None:
     made = behavior({"latency_seconds": 0.1, "script": ["ok", status, "ok"]})
     made.take()
 
-    assert made.shown() == {"latency_seconds": 0.1, "script": [status, "ok"], "default": "ok"}
+    left = {"latency_seconds": 0.1, "script": [status, "ok"], "default": "ok"}
+    assert made.shown() == left | {"limited": []}
 
 
 def test_what_is_left_out_goes_back_to_how_it_began() -> None:
     made = behavior({"latency_seconds": 5, "script": ["ok"], "default": {"fault": "drop"}})
     made.replace(b"{}")
 
-    assert made.shown() == {"latency_seconds": 0.3, "script": [], "default": "ok"}
+    begun = {"latency_seconds": 0.3, "script": [], "default": "ok"}
+    assert made.shown() == begun | {"limited": []}
 
 
 def test_a_step_can_have_a_latency_of_its_own() -> None:
     made = behavior({"script": [{"fault": "ok", "latency_seconds": 9}]})
 
-    assert made.latency_of(made.take()) == 9
-    assert made.latency_of(made.take()) == 0.3
+    assert [made.take()[1] for _ in range(2)] == [9, 0.3]
+
+
+def test_the_most_specific_behavior_decides() -> None:
+    made = behavior({"default": {"fault": "empty"}})
+    add(made, {"model": "m", "default": {"fault": "drop"}})
+    add(made, {"key": "k", "default": {"fault": "malformed"}})
+    add(made, {"key": "k", "model": "m", "script": ["ok"], "default": {"fault": "hang"}})
+
+    calls = [("k", "m"), ("k", "m"), ("k", "other"), ("other", "m"), ("other", "other")]
+    assert [made.take(*call)[0].name for call in calls] == [
+        "ok",
+        "hang",
+        "malformed",
+        "drop",
+        "empty",
+    ]
+
+
+def test_a_limited_behavior_is_replaced_by_one_with_the_same_limits_and_ended_by_a_reset() -> None:
+    made = behavior({"default": {"fault": "empty"}})
+    add(made, {"key": "k", "default": {"fault": "drop"}})
+    add(made, {"key": "k", "default": {"fault": "malformed"}})
+    add(made, {"default": "ok"})
+    assert [made.take("k")[0].name, made.take("other")[0].name] == ["malformed", "ok"]
+    assert [(one["key"], one["model"]) for one in made.shown()["limited"]] == [("k", None)]
+
+    made.reset()
+
+    assert made.take("k")[0].name == "ok"
+    assert made.shown()["limited"] == []
+
+
+def test_a_limited_behavior_has_the_general_latency_unless_it_has_its_own() -> None:
+    made = behavior({"latency_seconds": 0.1})
+    add(made, {"key": "slow", "latency_seconds": 5})
+    add(made, {"key": "usual"})
+
+    assert [made.take(key)[1] for key in ("slow", "usual", "other")] == [5, 0.1, 0.1]
 
 
 def test_every_fault_of_a_wrong_body_is_named_by_place() -> None:
@@ -81,8 +124,8 @@ def test_a_wrong_body_changes_nothing() -> None:
     with pytest.raises(BadBody):
         made.replace(b'{"script": ["ok"], "default": 1}')
 
-    assert isinstance(made.take(), Status)
-    assert isinstance(made.take(), Ok)
+    assert isinstance(made.take()[0], Status)
+    assert isinstance(made.take()[0], Ok)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null"])
