@@ -157,6 +157,7 @@ _SCHEMAS: Mapping[str, Schema] = {
     "KeyList": object_of({"data": list_of(ref("Key"))}),
     "Queue": _QUEUE,
     "QueueList": object_of({"data": list_of(ref("Queue")), "gate": _GATE}),
+    "SwitchedModel": object_of({"id": TEXT, "paused": {"type": "boolean"}}),
     "AnyJobPage": _page(_with(JOB, "tenant")),
     "Moved": object_of(
         {
@@ -173,6 +174,7 @@ _SCHEMAS: Mapping[str, Schema] = {
 
 _NEW_KEY: Mapping[int | str, Told] = {201: in_json("The key, shown once", "NewKey")}
 _SWITCHED = operation(_TAG, {200: in_json("The queue", "Queue")}, ("not_found",))
+_SWITCHED_MODEL = operation(_TAG, {200: in_json("The model", "SwitchedModel")}, ("not_found",))
 _BULK = operation(
     _TAG,
     {200: in_json("How many fit, and how many were moved", "Moved")},
@@ -216,6 +218,8 @@ _OPERATIONS: Mapping[str, Told] = {
     "get_queues": operation(_TAG, {200: in_json("Both, and the gate", "QueueList")}),
     "pause_queue": _SWITCHED,
     "resume_queue": _SWITCHED,
+    "pause_model": _SWITCHED_MODEL,
+    "resume_model": _SWITCHED_MODEL,
     "get_all_jobs": operation(
         _TAG,
         {200: in_json("A page, newest first", "AnyJobPage")},

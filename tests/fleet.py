@@ -162,14 +162,14 @@ class Fleet:
 
 
 @contextmanager
-def fleet(where: Path) -> Iterator[Fleet]:
-    """Give what a service stands on (Redis, S3, provider, tenant), and nothing that runs on it."""
+def fleet(where: Path, *, redis_environment: Mapping[str, str] | None = None) -> Iterator[Fleet]:
+    """Run what a service stands on (Redis, S3, provider, tenant), and nothing that runs on it."""
     (where / "logs").mkdir(parents=True)
     port = free_port()
     program = str(Path(sys.executable).with_name("darkroom"))
     sandbox = [program, "sandbox", "--port", str(port), "--image-port", "0"]
     with (
-        redis_server(where / "redis") as redis,
+        redis_server(where / "redis", environment=redis_environment) as redis,
         s3_server(where / "s3") as s3,
         Child(sandbox, where / "logs" / "provider.log", environment=environment({})),
         ExitStack() as stack,

@@ -1,6 +1,6 @@
 """The real servers that tests run against."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +61,14 @@ class S3Server:
 
 
 @contextmanager
-def redis_server(directory: Path, *options: str) -> Iterator[RedisServer]:
+def redis_server(
+    directory: Path, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[RedisServer]:
     """Run a Valkey with its data in `directory` (made if missing)."""
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    child = Child(valkey_command(directory, port, *options), directory / "log", environment={})
+    command = valkey_command(directory, port, *options)
+    child = Child(command, directory / "log", environment=dict(environment or {}))
     with child:
         wait_for_redis(port)
         yield RedisServer(child, port)

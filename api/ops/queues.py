@@ -9,8 +9,9 @@ from api.ops.tenants import answered
 from api.parts import Parts, operator_of, parts_of
 from api.problems import not_found
 from api.query import Query
+from shared.models import MODELS
 from shared.queue import QueueName
-from shared.store.operating import pause, resume
+from shared.store.operating import pause, pause_model, resume, resume_model
 from shared.store.reading import Hold, KeyState, ServiceFacts, facts
 from shared.view import rfc3339
 
@@ -39,6 +40,30 @@ async def resume_queue(request: Request, queue: str) -> Response:
     name = _known(request, queue)
     await parts.committer.run(resume(deed, name.value))
     return await _answer(parts, name)
+
+
+async def pause_one_model(request: Request, owner: str, name: str) -> Response:
+    """Make no new call of a model; jobs for it are accepted and wait. Deadlines count."""
+    parts, deed = parts_of(request), await operator_of(request)
+    model = _known_model(request, owner, name)
+    await parts.committer.run(pause_model(deed, model))
+    return answered({"id": model, "paused": True})
+
+
+async def resume_one_model(request: Request, owner: str, name: str) -> Response:
+    """Let the calls of a model go on."""
+    parts, deed = parts_of(request), await operator_of(request)
+    model = _known_model(request, owner, name)
+    await parts.committer.run(resume_model(deed, model))
+    return answered({"id": model, "paused": False})
+
+
+def _known_model(request: Request, owner: str, name: str) -> str:
+    Query(request).done()
+    model = f"{owner}/{name}"
+    if model not in MODELS:
+        raise not_found("model")
+    return model
 
 
 def _known(request: Request, queue: str) -> QueueName:

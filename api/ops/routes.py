@@ -18,6 +18,7 @@ from api.routing import Direct
 
 _TENANT = "/ops/v1/tenants/{tenant}"
 _KEYS = f"{_TENANT}/keys"
+_MODEL = "/ops/v1/models/{owner}/{name}"
 _DELIVERIES = "/ops/v1/deliveries"
 _ENDPOINTS = "/ops/v1/endpoints"
 
@@ -33,6 +34,8 @@ OPS_ROUTES: tuple[Direct, ...] = (
     Direct("GET", "/ops/v1/queues", queues.get_queues, told=told("get_queues")),
     Direct("POST", "/ops/v1/queues/{queue}/pause", queues.pause_queue, told=told("pause_queue")),
     Direct("POST", "/ops/v1/queues/{queue}/resume", queues.resume_queue, told=told("resume_queue")),
+    Direct("POST", f"{_MODEL}/pause", queues.pause_one_model, told=told("pause_model")),
+    Direct("POST", f"{_MODEL}/resume", queues.resume_one_model, told=told("resume_model")),
     Direct("GET", "/ops/v1/jobs", jobs.get_all_jobs, told=told("get_all_jobs")),
     Direct("POST", "/ops/v1/jobs/retry", jobs.retry_jobs, told=told("retry_jobs")),
     Direct("POST", "/ops/v1/jobs/cancel", jobs.cancel_jobs, told=told("cancel_jobs")),

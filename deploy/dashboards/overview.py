@@ -82,7 +82,9 @@ OVERVIEW = Dashboard(
                 Panel(
                     "Why nothing is asked",
                     "1 while no new call of the provider is made, by reason.",
-                    one("max by (reason) (darkroom_provider_hold)", "{{reason}}"),
+                    one(
+                        "max by (reason, scope) (darkroom_provider_hold)", "{{reason}} ({{scope}})"
+                    ),
                 ),
             ],
         ),

@@ -38,7 +38,10 @@ PROVIDER = Dashboard(
                     "Gate",
                     "1 while no new call is made, by reason; circuit is 1 while it is open.",
                     [
-                        Query("max by (reason) (darkroom_provider_hold)", "{{reason}}"),
+                        Query(
+                            "max by (reason, scope) (darkroom_provider_hold)",
+                            "{{reason}} ({{scope}})",
+                        ),
                         Query("max(darkroom_provider_circuit_state)", "circuit"),
                     ],
                 ),

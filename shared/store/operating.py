@@ -26,8 +26,18 @@ def resume(deed: Deed, queue: str) -> Call[None]:
     return _switch(deed, queue, "resume")
 
 
-def _switch(deed: Deed, queue: str, word: str) -> Call[None]:
-    return Call("pause", (f"{PREFIX}gate",), (*deed.args, queue, word), lambda _: None)
+def pause_model(deed: Deed, model: str) -> Call[None]:
+    """Make no new call of a model; jobs for it are accepted and wait."""
+    return _switch(deed, f"model:{model}", "pause")
+
+
+def resume_model(deed: Deed, model: str) -> Call[None]:
+    """Let the calls of a model go on."""
+    return _switch(deed, f"model:{model}", "resume")
+
+
+def _switch(deed: Deed, what: str, word: str) -> Call[None]:
+    return Call("pause", (f"{PREFIX}gate",), (*deed.args, what, word), lambda _: None)
 
 
 def search_of(

@@ -152,6 +152,15 @@ def storage_away(here: Ground) -> Iterator[None]:
 
 
 @contextmanager
+def image_host_away(here: Ground) -> Iterator[None]:
+    here.here.provider.images(state="refuse")
+    try:
+        yield
+    finally:
+        here.here.provider.images()
+
+
+@contextmanager
 def redis_away(here: Ground) -> Iterator[None]:
     here.here.redis.child.kill()
     try:
@@ -272,6 +281,7 @@ SYMPTOMS = (
     Case("DarkroomProviderKeysDead", "1min.ai answers 401", _answering(401), TICKET),
     Case("DarkroomUnknownOutcomes", "1min.ai makes it and answers 522", unknown_outcomes, TICKET),
     Case("DarkroomStorageAway", "the storage killed", storage_away, PAGE),
+    Case("DarkroomImageHostAway", "the image host refuses connections", image_host_away, PAGE),
     Case("DarkroomStorageErrors", "the storage killed", storage_away, TICKET),
     Case("DarkroomWebhookBacklog", "1,100 owed to one that hangs", hanging_receiver, TICKET),
     Case("DarkroomWebhookEndpointsOff", "12 receivers answer 410", receivers_gone, TICKET),

@@ -185,6 +185,13 @@ CASES = (
         "1",
     ),
     Case(
+        "DarkroomImageHostAway",
+        "page",
+        {'darkroom_provider_hold{reason="image_host",scope="all"}': "1 1 0 1 1x60"},
+        {'darkroom_provider_hold{reason="storage",scope="all"}': "1x60"},
+        "1",
+    ),
+    Case(
         "DarkroomStorageErrors",
         "ticket",
         {

@@ -1,4 +1,4 @@
-"""Programs of Debian's packages: from PATH, else unpacked into .tools, which needs no root."""
+"""Programs and libraries of Debian: from PATH, else unpacked into .tools, which needs no root."""
 
 import fcntl
 import os
@@ -24,9 +24,18 @@ def program(name: str, package: str) -> Path:
     return found
 
 
+def library(name: str, package: str) -> Path:
+    """Find a shared library; skips where its package cannot be fetched."""
+    found = _fetched(name, package)
+    if found is None:
+        pytest.skip(f"{name} is not here: apt-get install {package}")
+    return found
+
+
 def _unpacked(name: str) -> Path | None:
     places = (_TOOLS / "usr" / folder / name for folder in ("bin", "sbin"))
-    return next((place for place in places if place.exists()), None)
+    found = next((place for place in places if place.exists()), None)
+    return found or next((_TOOLS / "usr" / "lib").rglob(name), None)
 
 
 def _fetched(name: str, package: str) -> Path | None:

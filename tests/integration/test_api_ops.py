@@ -6,7 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.models import DEFAULT_MODEL, MODELS
 from tests.front_door import FrontDoor, pointers, problem
+
+OTHER_MODEL = next(model for model in MODELS if model != DEFAULT_MODEL)
 
 
 def test_a_tenant_is_made_limited_and_read(operator: httpx.Client) -> None:
@@ -114,6 +117,24 @@ def test_the_queues_tell_how_they_stand_and_why_the_gate_is_closed(
     door.world.client.hset("{dr}:gate", "probe:provider_down:model:m", 1)
     holds = operator.get("/ops/v1/queues").json()["gate"]["holds"]
     assert [hold["state"] for hold in holds if hold["scope"] == "model"] == ["probing"]
+
+
+def test_a_model_is_paused_and_resumed_alone(door: FrontDoor, operator: httpx.Client) -> None:
+    model = f"/ops/v1/models/{DEFAULT_MODEL}"
+    assert operator.post(f"{model}/pause").json() == {"id": DEFAULT_MODEL, "paused": True}
+    paused = door.create()["id"]
+    other = door.create(model=OTHER_MODEL)["id"]
+    assert door.world.claim().job.id == other
+    assert door.client.get(f"/v1/jobs/{paused}").json()["waiting_on"] == "paused"
+    assert operator.get("/ops/v1/queues").json()["gate"]["paused_models"] == [DEFAULT_MODEL]
+    assert operator.post(f"{model}/resume").json()["paused"] is False
+    assert door.world.claim().job.id == paused
+    problem(operator.post("/ops/v1/models/nobody/nothing/pause"), 404, "not_found")
+    entries = operator.get("/ops/v1/audit").json()["data"]
+    assert [(one["action"], one["target"]) for one in entries[:2]] == [
+        ("model.resume", DEFAULT_MODEL),
+        ("model.pause", DEFAULT_MODEL),
+    ]
 
 
 def test_the_jobs_of_all_tenants_are_listed_with_whose_they_are(

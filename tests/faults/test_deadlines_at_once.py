@@ -1,0 +1,106 @@
+"""Row 24: the deadlines of thousands of jobs pass in one instant."""
+
+import time
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox.waiting import wait_until
+from tests.conftest import InTime
+from tests.faults.conftest import Tell
+from tests.fleet import Fleet, fleet
+from tests.store import World
+
+pytestmark = pytest.mark.xdist_group("faults-1")
+
+THREADS = 16
+#: How far the provider's clock of an arrival may be from Redis', and the way of a call to it.
+CLOCK_SECONDS = 0.25
+HELD_MICROSECONDS = 30_000
+DEADLINES = "{dr}:deadlines"
+
+
+@pytest.mark.parametrize("jobs", [2_000, pytest.param(20_000, marks=pytest.mark.long)])
+def test_nothing_is_bought_after_a_deadline_that_thousands_share(
+    tmp_path: Path, tell: Tell, in_time: InTime, jobs: int
+) -> None:
+    with fleet(tmp_path) as of, closing(World(of.redis.url)) as world:
+        # given
+        of.provider.behave(latency_seconds=0.3)
+        with httpx.Client(base_url=of.api().url, headers=_as_operator(of), timeout=90) as http:
+            _queue(http, of, jobs)
+            crew = of.worker("generate", threads=THREADS)
+            wait_until(lambda: world.client.zcard(DEADLINES) == jobs, "all queued", seconds=60)
+            late = _set_deadlines(world, seconds=5)
+            world.client.config_set("slowlog-log-slower-than", HELD_MICROSECONDS)
+            world.client.slowlog_reset()
+            # when
+            http.post("/ops/v1/queues/generate/resume").raise_for_status()
+        wait_until(lambda: _now(world) > late, "the deadline", seconds=30)
+        passed = time.monotonic()
+        wait_until(lambda: not _count(world, "queued", "running"), "all final", seconds=60)
+        took = time.monotonic() - passed
+        held = max((one["duration"] for one in world.client.slowlog_get(100)), default=0)
+        # then
+        at = _called_at(of)
+        assert at
+        assert max(at) <= late / 1000 + CLOCK_SECONDS, "bought after the deadline"
+        failed = _count(world, "failed")
+        assert failed + _count(world, "succeeded") == jobs
+        wait_until(lambda: _reported(crew.metrics) == failed, "the metrics to have all")
+        in_time(took, 10)
+        in_time(held, HELD_MICROSECONDS + 1)
+        figures = {"jobs": jobs, "bought": len(at), "all_final_after": took}
+        tell(24, "deadlines at one instant", **figures, redis_held=held / 1e6)
+
+
+def _as_operator(of: Fleet) -> dict[str, str]:
+    return {"Authorization": f"Bearer {of.keys.ops_key}"}
+
+
+def _queue(http: httpx.Client, of: Fleet, jobs: int) -> None:
+    """Queue jobs while nothing is given out."""
+    http.post("/ops/v1/queues/generate/pause").raise_for_status()
+    tenant = {"Authorization": f"Bearer {of.keys.api_key}"}
+    for start in range(0, jobs, 10_000):
+        one = {"input": {"prompt": "late", "megapixels": "0.25"}}
+        batch = {"jobs": [one] * min(10_000, jobs - start)}
+        http.post("/v1/batches", json=batch, headers=tenant).raise_for_status()
+
+
+def _called_at(of: Fleet) -> list[float]:
+    calls = [one for one in of.provider.calls() if one["kind"] == "generate"]
+    return [datetime.fromisoformat(one["at"]).timestamp() for one in calls]
+
+
+def _now(world: World) -> int:
+    seconds, micros = world.client.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _set_deadlines(world: World, *, seconds: float) -> int:
+    """Let all queued jobs have one deadline, so many seconds from now; return it."""
+    late = _now(world) + int(seconds * 1000)
+    ids = list(map(str, world.client.zrange(DEADLINES, 0, -1)))
+    for start in range(0, len(ids), 1000):
+        with world.client.pipeline(transaction=False) as pipe:
+            for one in ids[start : start + 1000]:
+                pipe.hset(f"{{dr}}:job:{one}", "deadline", late)
+                pipe.zadd(DEADLINES, {one: late}, xx=True)
+            pipe.execute()
+    return late
+
+
+def _count(world: World, *statuses: str) -> int:
+    counts = world.client.hmget("{dr}:counts", list(statuses))
+    return sum(int(count or 0) for count in counts)
+
+
+def _reported(url: str) -> int:
+    lines = httpx.get(url, timeout=10).text.splitlines()
+    mark = 'error_code="deadline_exceeded"'
+    of_it = [one for one in lines if one.startswith("darkroom_jobs_finished_total") and mark in one]
+    return int(sum(float(line.rpartition(" ")[2]) for line in of_it))
