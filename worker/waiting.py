@@ -25,24 +25,25 @@ def claim_when_open(
 ) -> T | None:
     """Claim with the call that `build` makes of a nonce, waiting while the gate is closed.
 
-    Returns None when there is nothing to do, or when the process is asked to stop. One thread of
-    a process asks again and again, and the others wait until it is their turn to. Where the
-    process serves another queue too, whose gate may be open, only that one thread waits, and once:
-    the sweep replaces the permits of the others.
+    Returns None when there is nothing to do, when the process is asked to stop, or when another
+    thread of it waits already: one asks again and again, and the others are free for the permit of
+    whatever can be claimed next. Where the process serves another queue too, the thread waits once:
+    the sweep replaces its permit.
     """
     found = _ask(room, build(uuid.uuid4().hex))
+    while isinstance(found, Closed) and not found.seconds and not room.stopping.is_set():
+        found = _ask(room, build(uuid.uuid4().hex))
     if not isinstance(found, Closed):
         return found
-    is_shared = len(room.leases) > 1
     turn = room.gate_turns[queue]
-    if not turn.acquire(blocking=not is_shared):
+    if not turn.acquire(blocking=False):
         return None
     try:
         while not room.stopping.wait(min(found.seconds, GATE_POLL_SECONDS)):
             found = _ask(room, build(uuid.uuid4().hex))
             if not isinstance(found, Closed):
                 return found
-            if is_shared:
+            if len(room.leases) > 1:
                 break
         return None
     finally:

@@ -117,6 +117,17 @@ function dr.why_closed(now, model, gate)
   return left > 0 and left <= NO_KEY_MS and why or ''
 end
 
+-- Whether a permit would find a job to claim, as far as can be told without the keys: something is paid or isolated,
+-- or a model that may be called has something ready.
+function dr.can_claim(now)
+  if redis.call('EXISTS', dr.jobs.bought, dr.jobs.apart) > 0 then return true end
+  local gate = dr.hash('{dr}:gate') or {}
+  for _, model in ipairs(redis.call('SMEMBERS', dr.jobs.lanes)) do
+    if dr.why_closed(now, model, gate) == '' and redis.call('EXISTS', dr.jobs.active .. model) == 1 then return true end
+  end
+  return false
+end
+
 -- Writes what a claim takes of the gate: the key's next time, and for each hold whose time is over that this call
 -- is its probe, for which the rest wait a while.
 function dr.enter_gate(now, gate, key, model, pool)
