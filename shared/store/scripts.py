@@ -22,6 +22,7 @@ PRELUDE = (
     "prelude",
     "prelude_room",
     "prelude_batches",
+    "prelude_answers",
     "prelude_owing",
     "prelude_receivers",
     "prelude_accepting",
@@ -44,6 +45,10 @@ PROBE_MS = 5_000
 #: The events feed and idempotency keys are kept this long.
 FEED_MS = 7 * 86_400_000
 IDEMPOTENCY_MS = 86_400_000
+#: The provider's answers are recognized as long as their URLs live: for so many whole periods, and
+#: the present one.
+ANSWER_PERIOD_MS = 7 * 86_400_000 // 2
+ANSWER_PERIODS = 2
 #: What was spent on a day is kept this long.
 USAGE_DAYS = 90
 #: What operators did is kept, but for the oldest beyond so many writes.
@@ -179,6 +184,8 @@ _FIXED: Mapping[str, object] = {
     "test_ms": TEST_MS,
     "claim_looks": CLAIM_LOOKS,
     "max_crashes": MAX_CRASHES,
+    "answer_period_ms": ANSWER_PERIOD_MS,
+    "answer_periods": ANSWER_PERIODS,
     "trash_ms": TRASH_MS,
     "stage_ms": STAGE_MS,
     "tend_ms": TEND_MS,
