@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ROWS = {str(number) for number in range(1, 20)} | {"7a"}
+ROWS = {str(number) for number in range(1, 20)} | {"7a", "21"}
 ENTRY = re.compile(r"\| (\d+a?) \| [^|]+ \| ([^|]+) \|")
 FILE = re.compile(r"`([\w./]+\.py)`(?: \(([^)]*)\))?")
 TELLS = re.compile(r"\btell\(\s*\"?(\d+a?)\"?,")
