@@ -1,10 +1,11 @@
 -- The provider's answers of the last days: no record and no image is given to two jobs.
 --   answers:<period>:<shard>   hash of a record's id or of a URL -> hash of the job that has it
--- Sharded by the first characters of the hash, so that most are small and packed, and none is large
--- when it expires; a period is C.answer_period_ms long and kept until C.answer_periods more have passed.
+-- In 256 shards by the start of the hash, so that most are packed, and none is large when it expires.
+-- A period is C.answer_period_ms long and kept until C.answer_periods more have passed.
 
 local function answers_key(period, hash)
-  return '{dr}:answers:' .. dr.int(period) .. ':' .. string.sub(hash, 1, 2)
+  local shard = string.sub(hash, 1, 1) .. string.byte(hash, 2) % 4
+  return '{dr}:answers:' .. dr.int(period) .. ':' .. shard
 end
 
 -- Whether an answer has the record or the URL of another job's; if not, it is the job's from now on.
