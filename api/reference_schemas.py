@@ -5,7 +5,7 @@ from typing import Any
 
 from api.problems import KINDS
 from shared.errors import ErrorCode
-from shared.jobs import Priority, Status, WaitingOn
+from shared.jobs import IMAGE_WARNINGS, Priority, Status, WaitingOn
 
 Schema = dict[str, Any]
 
@@ -57,7 +57,7 @@ _IMAGE = object_of(
         "height": COUNT,
         "bytes": COUNT,
         "sha256": TEXT,
-        "warnings": list_of({"enum": ["size", "ratio", "format", "flat"]}),
+        "warnings": list_of({"enum": list(IMAGE_WARNINGS)}),
     },
     "Where the picture is, and what it is",
 )

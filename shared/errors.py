@@ -43,6 +43,8 @@ stands in one table of the API.
 from enum import StrEnum
 from typing import ClassVar
 
+from shared.printable import printable
+
 #: A message kept on a job is cut to this many characters: outsiders write part of it.
 MESSAGE_CHARACTERS = 1000
 
@@ -130,7 +132,7 @@ class JobError(DarkroomError):
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         """Keep `message` (shown to clients, cut) and the seconds we were asked to wait."""
-        super().__init__(message[:MESSAGE_CHARACTERS])
+        super().__init__(printable(message)[:MESSAGE_CHARACTERS])
         self.retry_after = retry_after
 
 

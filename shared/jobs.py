@@ -174,17 +174,28 @@ class Answer:
     """What the provider sold us: kept before anything is fetched, so that nothing is paid twice.
 
     `url` is the provider's `temporaryUrl` (a bearer secret, never logged whole); `object_name` is
-    where the picture goes, without its extension.
+    where the picture goes, without its extension; `warnings` say where the provider's record
+    differs from what was asked for.
     """
 
     record_id: str | None
     url: str
     object_name: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+#: How an image can differ from what was asked for: by the provider's record, then in itself.
+IMAGE_WARNINGS = ("prompt", "seed", "model", "record", "size", "ratio", "format", "flat")
+#: With one of these, it may be the image of another request.
+DOUBTFUL = frozenset({"prompt", "seed", "model"})
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A stored picture. `bytes` counts the object, `sha256` is in hexadecimal."""
+    """A stored picture. `bytes` counts the object, `sha256` is in hexadecimal.
+
+    `warnings` are of `IMAGE_WARNINGS`.
+    """
 
     key: str
     content_type: str

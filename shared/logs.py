@@ -1,7 +1,7 @@
 """Logs: one event a line, a fixed phrase and facts as fields; for people or as JSON.
 
-Whatever is logged passes `without_secrets`: the query of an address (signatures), and anything that
-looks like one of our keys, never reaches a line.
+Whatever is logged passes `without_secrets`: the query of an address (signatures), anything that
+looks like one of our keys, and what a terminal would obey never reach a line.
 """
 
 import logging
@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from shared.printable import printable
 from shared.settings import Settings
 
 _QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]+", re.IGNORECASE)
@@ -21,6 +22,8 @@ _SECRETS = re.compile(
 )
 #: One of these is in every text that either of them finds something in.
 _MARKS = ("://", "dk_", "whsec_", "signature=")
+#: Fields that structlog fills with several lines.
+_TRACES = frozenset({"exception", "stack"})
 #: Libraries that say too much at the level of the rest; httpx logs each address with its query.
 _QUIET = (
     "httpx",
@@ -78,15 +81,15 @@ class Once(logging.Filter):
 def without_secrets(
     _: object, __: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Take queries of addresses, keys and passwords out of every text of a line."""
+    """Take secrets and control characters out of every text of a line; only traces have lines."""
     for name, value in event.items():
-        event[name] = _without(value)
+        event[name] = _without(value, lines=name in _TRACES)
     return event
 
 
-def _without(value: object) -> object:
+def _without(value: object, *, lines: bool = False) -> object:
     if isinstance(value, str):
-        return cut_secrets(value)
+        return cut_secrets(printable(value, lines=lines))
     if isinstance(value, Mapping):
         return {name: _without(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -24,7 +24,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from shared.errors import ErrorCode
-from shared.jobs import Priority, Status
+from shared.jobs import IMAGE_WARNINGS, Priority, Status
 from shared.models import MODELS
 
 # when each was made is a series more for each, which nobody reads
@@ -81,6 +81,12 @@ PROVIDER_REQUEST_SECONDS = Histogram(
 PROVIDER_UNKNOWN_OUTCOMES = Counter(
     "darkroom_provider_unknown_outcomes", "Calls that may or may not have been billed"
 )
+PROVIDER_REPEATED_ANSWERS = Counter(
+    "darkroom_provider_repeated_answers", "Answers with the record or the URL of another job"
+)
+IMAGE_WARNINGS_FOUND = Counter(
+    "darkroom_image_warnings", "Images that differ from what was asked for", ("warning",)
+)
 IMAGE_BYTES = Histogram("darkroom_image_bytes", "Size of stored pictures", buckets=BYTES)
 STORAGE_SECONDS = Histogram(
     "darkroom_storage_seconds", "One storage operation", ("operation",), buckets=FAST_SECONDS
@@ -117,6 +123,7 @@ def begin() -> None:
     _begin(JOB_TOTAL_SECONDS, (status.value for status in _FINAL))
     _begin(JOB_ATTEMPTS, ATTEMPT_OUTCOMES)
     _begin(PROVIDER_REQUESTS, ("ok", *(code.value for code in ErrorCode)))
+    _begin(IMAGE_WARNINGS_FOUND, IMAGE_WARNINGS)
     _begin(STORAGE_SECONDS, STORAGE_OPERATIONS)
     _begin(STORAGE_ERRORS, STORAGE_OPERATIONS)
     _begin(WEBHOOK_ATTEMPTS, WEBHOOK_OUTCOMES)

@@ -35,7 +35,14 @@ from shared.store.replicas import Replicas
 
 FAR = 10**15
 KEYS = (ProviderKey("key-a", "key-a", ""),)
-ANSWER = Answer("record-1", "https://storage.1min.ai/picture.webp?signature=1", "t/2026/01/01/x-1")
+
+
+def answer_of(job_id: str) -> Answer:
+    """Give the provider's answer to a job: none gets that of another."""
+    url = f"https://storage.1min.ai/{job_id}.webp?signature=1"
+    return Answer(f"record-{job_id}", url, "t/2026/01/01/x-1")
+
+
 IMAGE = Image("t/2026/01/01/x-1.webp", "image/webp", 1024, 1024, 5, "0" * 64)
 
 
@@ -145,7 +152,7 @@ class World:
         return held
 
     def checkpoint(self, held: moves.Claim) -> moves.Claim:
-        self.store.run(moves.checkpoint(held, ANSWER, seconds=0.5))
+        assert self.store.run(moves.checkpoint(held, answer_of(held.job.id), seconds=0.5))
         return held
 
     def succeed(self, held: moves.Claim) -> None:

@@ -33,6 +33,7 @@ from shared.store.moves import Again, Claim
 from shared.tracing.context import logged
 from shared.tracing.spans import NOTHING, Fact, Kind, Span, Tracer
 from worker import notes
+from worker.echo import Request
 from worker.leases import Held, Leases
 from worker.picture import Picture, inspect
 from worker.policy import Failed, answer_age_seconds, decide
@@ -126,6 +127,8 @@ class Attempt:
         """Compute what becomes of the attempt, then write it down."""
         self.held.give_back = self._release
         notes.claimed(self.claim.job, with_prompt=self.room.settings.log_prompts)
+        if self.claim.job.pending_record is not None:
+            self.recorded.set()
         try:
             image, download, store = self._make()
             with self.span.step("finish"):
@@ -170,7 +173,7 @@ class Attempt:
             return self.room.downloader.fetch(answer.url)
         except ImageExpired as error:
             expired = error
-        fresh = self._look_up(answer.record_id)
+        fresh = self._look_up_own(answer.record_id)
         if fresh is not None and fresh.url != answer.url:
             try:
                 return self.room.downloader.fetch(fresh.url)
@@ -183,7 +186,18 @@ class Attempt:
     def _look_up(self, record_id: str | None) -> Answer | None:
         """Ask, for free, what became of an earlier call; any key may."""
         key = self.claim.key if self.claim.key is not NO_KEY else self.room.keys[0]
-        return self.room.provider.look_up(record_id, key=key.secret) if record_id else None
+        if not record_id:
+            return None
+        asked = Request(self.claim.job.spec.model, self.claim.job.spec.input)
+        return self.room.provider.look_up(record_id, key=key.secret, request=asked)
+
+    def _look_up_own(self, record_id: str | None) -> Answer | None:
+        """Look up a paid call; None also where what is found is another job's."""
+        found = self._look_up(record_id)
+        if found is None or self.room.insist(moves.own_answer(self.claim, found)):
+            return found
+        notes.repeated_answer()
+        return None
 
     def _buy(self) -> Answer:
         """Ask the provider for the picture, and keep its answer before anything else is done."""
@@ -195,9 +209,21 @@ class Attempt:
         keep = moves.checkpoint(self.claim, answer, seconds=time.monotonic() - began)
         self.held.give_back = lambda: self._leave_bought(keep)
         with self.span.step("checkpoint"):
-            self.room.insist(keep)
+            is_own = self.room.insist(keep)
+        if not is_own:
+            self.held.give_back = self._leave_unknown
+            raise self._repeated()
         self.held.give_back = self._release
         return answer
+
+    def _repeated(self) -> UnknownOutcome:
+        """Count an answer that is another job's; no look-up can settle this call any more."""
+        notes.repeated_answer()
+        self.recorded.clear()
+        return UnknownOutcome(
+            "1min.ai answered with the record or the image of another job. The image of this job "
+            "may have been made."
+        )
 
     def _ask(self) -> Answer:
         job, key = self.claim.job, self.claim.key
@@ -218,7 +244,8 @@ class Attempt:
         return replace(answer, object_name=name)
 
     def _note_record(self, record_id: str) -> None:
-        self.room.insist(moves.submitted(self.claim, record_id))
+        if not self.room.insist(moves.submitted(self.claim, record_id)):
+            raise self._repeated()
         self.recorded.set()
         self.held.give_back = self._release
 
@@ -235,7 +262,7 @@ class Attempt:
             height=picture.height,
             bytes=len(data),
             sha256=sha256,
-            warnings=picture.warnings,
+            warnings=answer.warnings + picture.warnings,
         )
 
     def _hand_back(self) -> None:
@@ -260,9 +287,7 @@ class Attempt:
             self._tell(error, outcome)
 
     def _decide(self, error: JobError) -> Again | Failed:
-        job = self.claim.job
-        recorded = self.recorded.is_set() or job.pending_record is not None
-        return decide(job, error, key=self.claim.key, recorded=recorded)
+        return decide(self.claim.job, error, key=self.claim.key, recorded=self.recorded.is_set())
 
     def _move(self, error: JobError, outcome: Again | Failed) -> Call[None]:
         if isinstance(outcome, Again):
@@ -287,10 +312,13 @@ class Attempt:
         self.room.store.run(moves.release(self.claim))
         notes.released()
 
-    def _leave_bought(self, keep: Call[None]) -> None:
+    def _leave_bought(self, keep: Call[bool]) -> None:
         """Leave with an answer that Redis has not taken yet: keep it first."""
-        self.room.store.run(keep)
-        self._release()
+        if self.room.store.run(keep):
+            self._release()
+        else:
+            self.recorded.clear()
+            self._leave_unknown()
 
     def _leave_unknown(self) -> None:
         """Leave while the provider is at work: it may make and bill the picture all the same."""

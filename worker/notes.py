@@ -27,6 +27,8 @@ def succeeded(job: Job, image: Image, *, seconds: float) -> None:
     """Tell that the job is done, after `seconds` of this attempt."""
     metrics.JOB_ATTEMPTS.labels("succeeded").inc()
     metrics.IMAGE_BYTES.observe(image.bytes)
+    for warning in image.warnings:
+        metrics.IMAGE_WARNINGS_FOUND.labels(warning).inc()
     _LOG.info("job succeeded", bytes=image.bytes, key=image.key, seconds=round(seconds, 3))
     _finished(job, "succeeded", "", seconds)
 
@@ -45,6 +47,12 @@ def went_wrong(job: Job, error: JobError, outcome: Again | Failed, *, seconds: f
         metrics.JOB_ATTEMPTS.labels("failed").inc()
         _LOG.warning("job failed", **told)
         _finished(job, "failed", outcome.error.code.value, seconds)
+
+
+def repeated_answer() -> None:
+    """Tell that the provider answered with the record or the URL of another job."""
+    metrics.PROVIDER_REPEATED_ANSWERS.inc()
+    _LOG.warning("provider repeated the answer of another job")
 
 
 def lost() -> None:

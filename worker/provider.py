@@ -4,6 +4,7 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from shared.jobs import Answer
 from shared.net.deadline import deadline, remaining
 from shared.net.outbound import build_client
 from shared.settings import Settings
+from worker.echo import FEATURE, Request
 from worker.refusals import Reply, evidence_of
 from worker.replies import Unfinished, read_answer, read_record
 
@@ -64,7 +66,7 @@ class Provider(Protocol):
         """Have one picture made, and perhaps pay for it; see `OneMin.generate`."""
         ...
 
-    def look_up(self, record_id: str, *, key: str) -> Answer | None:
+    def look_up(self, record_id: str, *, key: str, request: Request | None = None) -> Answer | None:
         """Find what became of an earlier call, for free; see `OneMin.look_up`."""
         ...
 
@@ -131,16 +133,19 @@ class OneMin:
         the picture may have been made and billed, ProviderTimeout where the record is still
         unfinished when the total time ends. Raises Stopped where the process stops meanwhile.
         """
+        request = Request(model, prompt_object)
         with deadline(self._timeout_seconds):
-            found = self._read(self._submit(model, prompt_object, key), key)
+            found = self._read(self._submit(request, key), key, request)
             if isinstance(found, Answer):
                 return found
             if on_submitted is not None:
                 on_submitted(found.record_id)
-            return self._settle(found.record_id, key)
+            return self._settle(found.record_id, key, request)
 
-    def look_up(self, record_id: str, *, key: str) -> Answer | None:
+    def look_up(self, record_id: str, *, key: str, request: Request | None = None) -> Answer | None:
         """Find what became of an earlier call, waiting while the provider still works on it.
+
+        Where the record differs from `request`, the answer has warnings.
 
         None: the provider knows no such record, so nothing was made. Raises ProviderRejected or
         ContentRejected for a record that failed, ProviderTimeout for one that is not finished in
@@ -148,7 +153,7 @@ class OneMin:
         where the process stops while the record is waited for.
         """
         with deadline(self._timeout_seconds):
-            return self._follow(record_id, key)
+            return self._follow(record_id, key, request)
 
     def check_key(self, key: str) -> None:
         """Ask, for free, whether a key is alive; raises ProviderAuth if not."""
@@ -158,17 +163,17 @@ class OneMin:
         """Close all connections."""
         self._client.close()
 
-    def _submit(self, model: str, prompt_object: Mapping[str, Any], key: str) -> Reply:
+    def _submit(self, request: Request, key: str) -> Reply:
         body: dict[str, Any] = {
-            "type": "IMAGE_GENERATOR",
-            "model": model,
-            "promptObject": dict(prompt_object),
+            "type": FEATURE,
+            "model": request.model,
+            "promptObject": dict(request.prompt_object),
         }
         if self._asynchronous:
             body["async"] = True
-        request = self._request("POST", "/api/features", key, content=orjson.dumps(body))
+        sent = self._request("POST", "/api/features", key, content=orjson.dumps(body))
         try:
-            return self._exchange(request, key)
+            return self._exchange(sent)
         except NEVER_SENT as error:
             raise ProviderDown(f"1min.ai cannot be reached ({_kind(error)}).") from error
         except httpx.HTTPError as error:
@@ -177,29 +182,29 @@ class OneMin:
                 "the picture may have been made."
             ) from error
 
-    def _read(self, reply: Reply, key: str) -> Answer | Unfinished:
+    def _read(self, reply: Reply, key: str, request: Request) -> Answer | Unfinished:
         """Read what a request came to; a record that names no picture is looked at, for free."""
         try:
-            return _judged(read_answer, reply, key)
+            return _judged(read_answer, reply, key, request)
         except UnknownOutcome as error:
             with contextlib.suppress(JobError):
-                found = self._ask(error.record_id, key) if error.record_id else None
+                found = self._ask(error.record_id, key, request) if error.record_id else None
                 if found is not None:
                     return found
             raise
 
-    def _ask(self, record_id: str, key: str) -> Answer | Unfinished | None:
+    def _ask(self, record_id: str, key: str, request: Request | None) -> Answer | Unfinished | None:
         path = f"/api/results/{quote(record_id, safe='')}"
         try:
-            reply = self._exchange(self._request("GET", path, key), key)
+            reply = self._exchange(self._request("GET", path, key))
         except httpx.HTTPError as error:
             raise ProviderDown(f"1min.ai cannot be asked ({_kind(error)}).") from error
-        return _judged(read_record, reply, key)
+        return _judged(read_record, reply, key, request)
 
-    def _settle(self, record_id: str, key: str) -> Answer:
+    def _settle(self, record_id: str, key: str, request: Request) -> Answer:
         """Follow a call that was taken: whatever fails now, a picture may have been made."""
         try:
-            answer = self._follow(record_id, key)
+            answer = self._follow(record_id, key, request)
         except (ProviderAuth, ProviderBusy, ProviderDown) as error:
             unknown = UnknownOutcome(f"1min.ai took the request. {error}")
             unknown.evidence = error.evidence
@@ -208,11 +213,11 @@ class OneMin:
             raise UnknownOutcome("1min.ai took the request and now does not know its record.")
         return answer
 
-    def _follow(self, record_id: str, key: str) -> Answer | None:
+    def _follow(self, record_id: str, key: str, request: Request | None) -> Answer | None:
         while True:
             trouble: JobError = ProviderTimeout("1min.ai did not finish the picture in time.")
             try:
-                found = self._ask(record_id, key)
+                found = self._ask(record_id, key, request)
             except (ProviderBusy, ProviderDown) as error:
                 trouble = error
             else:
@@ -246,23 +251,27 @@ class OneMin:
             method, f"{self._base_url}{path}", headers=headers, content=content
         )
 
-    def _exchange(self, request: httpx.Request, key: str) -> Reply:
+    def _exchange(self, request: httpx.Request) -> Reply:
         response = self._client.send(request, stream=True)
         try:
             body = _capped(response)
         finally:
             response.close()
-        # an answer may repeat the key, and clients see what a refusal or a failed record says
-        shown = body.replace(key.encode(), b"***") if key else body
-        return Reply(response.status_code, dict(response.headers), shown)
+        return Reply(response.status_code, dict(response.headers), body)
 
 
-def _judged(read: Callable[[Reply], T], reply: Reply, key: str) -> T:
+def _judged(
+    read: Callable[[Reply, Request | None], T], reply: Reply, key: str, request: Request | None
+) -> T:
     """Read a reply; what it raises carries what operators are shown of it."""
+    with contextlib.suppress(JobError):
+        return read(reply, request)
+    # it may repeat the key, and clients see what a refusal or a failed record says
+    masked = replace(reply, body=reply.body.replace(key.encode(), b"***")) if key else reply
     try:
-        return read(reply)
+        return read(masked, request)
     except JobError as error:
-        error.evidence = evidence_of(reply, secret=key)
+        error.evidence = evidence_of(masked, secret=key)
         raise
 
 

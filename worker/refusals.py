@@ -3,6 +3,7 @@
 Nothing here judges; what a refusal means stands in the table of `worker.replies`.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
+
+from shared.printable import printable
 
 #: Of the provider's own words, this many characters are shown.
 QUOTED_CHARACTERS = 300
@@ -89,27 +92,27 @@ def _code(told: Mapping[str, Any]) -> str:
 
 
 def _inner_response(details: object) -> Mapping[str, Any]:
-    told = _loose(details)
+    told = loose(details)
     response = told.get("response") if isinstance(told, dict) else None
     return response if isinstance(response, dict) else {}
 
 
 def _message_inside(inner: Mapping[str, Any]) -> str:
-    data = _loose(inner.get("data"))
+    data = loose(inner.get("data"))
     if isinstance(data, dict):
         return text(data.get("message") or data.get("detail") or data.get("error"))
     return text(data)
 
 
 def _fields(details: object) -> str:
-    told = _loose(details)
+    told = loose(details)
     if not isinstance(told, list):
         return ""
     faults = [fault for fault in told if isinstance(fault, dict)]
     return "; ".join(f"{text(f.get('field'))}: {text(f.get('message'))}" for f in faults)
 
 
-def _loose(value: object) -> object:
+def loose(value: object) -> object:
     """Read what may be JSON inside a string."""
     if not isinstance(value, str):
         return value
@@ -120,12 +123,23 @@ def _loose(value: object) -> object:
 
 
 def parsed(body: bytes) -> dict[str, Any]:
-    """Read a JSON object; anything else is an empty one."""
+    """Read a JSON object; anything else is an empty one.
+
+    Characters that JSON forbids do not make a paid answer unreadable.
+    """
     try:
         told = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return {}
+        told = _leniently(body)
     return told if isinstance(told, dict) else {}
+
+
+def _leniently(body: bytes) -> object:
+    """Read JSON with a byte order mark, raw control characters, lone surrogates or bad UTF-8."""
+    try:
+        return json.loads(body.decode("utf-8-sig", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
 
 
 def retry_after(
@@ -159,8 +173,8 @@ def _whole(value: object) -> int | None:
 
 
 def text(value: object) -> str:
-    """Give a text as it is and anything else as no text."""
-    return value if isinstance(value, str) else ""
+    """Return the printable characters of a text, and nothing of anything else."""
+    return printable(value) if isinstance(value, str) else ""
 
 
 def evidence_of(reply: Reply, *, secret: str) -> str:
@@ -168,7 +182,8 @@ def evidence_of(reply: Reply, *, secret: str) -> str:
 
     A failed record repeats the whole prompt before it says what went wrong.
     """
-    body = reply.body[:_EVIDENCE_BYTES].decode(errors="replace")
+    # before anything is looked for in it: a control character could hide what must be cut
+    body = printable(reply.body[:_EVIDENCE_BYTES].decode(errors="replace"))
     for escaped, plain in _ESCAPED.items():
         body = body.replace(escaped, plain)
     line = _one_line(body.replace(secret, "***") if secret else body)
@@ -192,4 +207,4 @@ def _without_advice(line: str) -> str:
 
 
 def _one_line(theirs: str) -> str:
-    return " ".join(_URL_QUERY.sub(r"\1?…", theirs).split())
+    return " ".join(_URL_QUERY.sub(r"\1?…", printable(theirs)).split())

@@ -23,6 +23,8 @@ from shared.errors import (
     UnknownOutcome,
 )
 from shared.jobs import Answer
+from shared.printable import printable_ascii
+from worker.echo import Request, differences
 from worker.refusals import Refusal, Reply, number, parsed, quote, take_apart, text
 
 #: Longer than any signed address or record id that was seen.
@@ -51,8 +53,11 @@ class Row(NamedTuple):
     means: Callable[[Refusal], JobError]
 
 
-def read_answer(reply: Reply) -> Answer | Unfinished:
-    """Read the reply to a request for a picture; raises the JobError that anything else means."""
+def read_answer(reply: Reply, request: Request | None = None) -> Answer | Unfinished:
+    """Read the reply to a request for an image; raises the JobError that anything else means.
+
+    Where the record differs from `request`, the answer has warnings.
+    """
     if not reply.is_success:
         raise refused(reply)
     told = parsed(reply.body)
@@ -60,10 +65,10 @@ def read_answer(reply: Reply) -> Answer | Unfinished:
         # the request went through: see the end of `_read_record`
         raise UnknownOutcome("1min.ai reported success, but its reply cannot be read.")
     record = told.get("aiRecord")
-    return _read_record(record if isinstance(record, dict) else {}, told)
+    return _read_record(record if isinstance(record, dict) else {}, told, request)
 
 
-def read_record(reply: Reply) -> Answer | Unfinished | None:
+def read_record(reply: Reply, request: Request | None = None) -> Answer | Unfinished | None:
     """Read the reply to a look-up; None where the provider knows no such record.
 
     Raises ProviderRejected or ContentRejected for a record that failed, UnknownOutcome for a
@@ -78,7 +83,7 @@ def read_record(reply: Reply) -> Answer | Unfinished | None:
     record = told.get("aiRecord")
     if not isinstance(record, dict):
         raise ProviderDown("1min.ai answered a look-up with something that is no record.")
-    return _read_record(record, told)
+    return _read_record(record, told, request)
 
 
 def _failed_look_up(error: JobError) -> JobError:
@@ -87,14 +92,17 @@ def _failed_look_up(error: JobError) -> JobError:
     return ProviderDown(f"1min.ai does not tell about a record. {error}")
 
 
-def _read_record(record: Mapping[str, Any], told: Mapping[str, Any]) -> Answer | Unfinished:
+def _read_record(
+    record: Mapping[str, Any], told: Mapping[str, Any], request: Request | None
+) -> Answer | Unfinished:
     status = text(record.get("status")).upper()
-    record_id = text(record.get("uuid"))[:RECORD_ID_CHARACTERS_MAX] or None
-    url = text(record.get("temporaryUrl") or told.get("temporaryUrl"))
+    record_id = _record_id(record) or None
+    url = text(record.get("temporaryUrl") or told.get("temporaryUrl")).strip()
     if status in FAILED:
         raise _failed(record)
     if _is_address(url) and (status in DONE or not status):
-        return Answer(record_id, url)
+        warnings = differences(request, record) if request else ()
+        return Answer(record_id, url, warnings=warnings)
     if record_id and status and status not in DONE:
         return Unfinished(record_id)
     # A success was announced, so a picture may well have been made and billed: we only cannot
@@ -102,6 +110,10 @@ def _read_record(record: Mapping[str, Any], told: Mapping[str, Any]) -> Answer |
     error = UnknownOutcome("1min.ai reported success, but its reply names no picture.")
     error.record_id = record_id or ""
     raise error
+
+
+def _record_id(record: Mapping[str, Any]) -> str:
+    return printable_ascii(text(record.get("uuid")))[:RECORD_ID_CHARACTERS_MAX]
 
 
 def _is_address(url: str) -> bool:

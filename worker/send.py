@@ -13,6 +13,7 @@ from shared.errors import AddressForbidden
 from shared.net.addresses import AddressGuard, LookUp, resolve
 from shared.net.deadline import deadline
 from shared.net.outbound import build_client
+from shared.printable import printable
 from shared.settings import Settings
 
 #: What is read of a receiver's answer, and what is kept of it, in bytes.
@@ -112,7 +113,7 @@ class Sender:
         return Sent(
             response.status,
             seconds,
-            answer=response.start[:KEEP_BYTES].decode("utf-8", "replace"),
+            answer=printable(response.start[:KEEP_BYTES].decode("utf-8", "replace"), lines=True),
             code=_judged(response.status),
             retry_after=response.retry_after,
             headers=dict(request.headers),

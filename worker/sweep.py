@@ -20,9 +20,9 @@ _LOG = log(__name__)
 
 #: Due attempts wait this long at most beyond their time, in seconds.
 INTERVAL_SECONDS = 0.5
-#: How many members one sweep touches, so that Redis is never held for long: an ended job takes 0.1 to
-#: 0.3 ms. How many sweeps are made in a row while more is left: 20,000 deadlines of one instant end
-#: within seconds, and other commands are served between two sweeps.
+#: How many members one sweep touches, so that Redis is never held for long: an ended job takes 0.1
+#: to 0.3 ms. How many sweeps are made in a row while more is left: 20,000 deadlines of one instant
+#: end within seconds, and other commands are served between two sweeps.
 MOST = 50
 SWEEPS_IN_A_ROW = 400
 #: Chunks of batches that one sweep tends.

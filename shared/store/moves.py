@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.errors import JobError, LostLease
-from shared.jobs import MOVES, Answer, Image, Job, State
+from shared.jobs import DOUBTFUL, MOVES, Answer, Image, Job, State
 from shared.provider_keys import NO_KEY, ProviderKey
+from shared.store.answers import identities
 from shared.store.call import PREFIX, Argument, Call, job_key, words
 from shared.store.records import (
     answer_json,
@@ -147,30 +148,45 @@ def calling(held: Claim) -> Call[None]:
     return _move("calling", held, 0 if held.job.pending_record else 1)
 
 
-def submitted(held: Claim, record_id: str) -> Call[None]:
-    """Note the provider's record of a call that it now works on."""
+def submitted(held: Claim, record_id: str) -> Call[bool]:
+    """Note the provider's record of a call that it now works on; False for another job's."""
     sources = words(frozenset({State.CALLING}))
-    args = (held.job.id, held.fence, sources, record_id)
-    return Call("submitted", (job_key(held.job.id),), args, moved)
+    known_by = identities(held.job.id, Answer(record_id, ""))
+    args = (held.job.id, held.fence, sources, record_id, known_by)
+    return Call("submitted", (job_key(held.job.id),), args, _is_own)
 
 
-def checkpoint(held: Claim, answer: Answer, *, seconds: float) -> Call[None]:
-    """Keep the provider's answer, which took `seconds`."""
-    record_id = answer.record_id or ""
-    return _move(
+def checkpoint(held: Claim, answer: Answer, *, seconds: float) -> Call[bool]:
+    """Keep the provider's answer, which took `seconds`; False where it is another job's."""
+    move = _move(
         "checkpoint",
         held,
         answer_json(answer),
-        record_id,
+        answer.record_id or "",
         f"{seconds:.4f}",
         answer.object_name,
         Signal.healthy(held.key).words,
+        identities(held.job.id, answer),
     )
+    return Call(move.script, move.keys, move.args, _is_own)
+
+
+def own_answer(held: Claim, answer: Answer) -> Call[bool]:
+    """Return whether what a look-up gave a paid job is its own, and not another job's."""
+    args = (held.job.id, held.fence, words(frozenset({State.FETCHING})))
+    known_by = identities(held.job.id, answer)
+    return Call("own_answer", (job_key(held.job.id),), (*args, known_by), _is_own)
+
+
+def _is_own(reply: str) -> bool:
+    moved(reply)
+    return reply != "repeated"
 
 
 def succeed(held: Claim, image: Image, *, download: float, store: float) -> Call[None]:
     """End the job well; `download` and `store` are the seconds that those steps took."""
-    known_by = request_known_by(held.job.spec)
+    # what may be the image of another request is not given to those who ask for this one again
+    known_by = "" if DOUBTFUL & set(image.warnings) else request_known_by(held.job.spec)
     return _move("succeed", held, image_json(image), f"{download:.4f}", f"{store:.4f}", known_by)
 
 

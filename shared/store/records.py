@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -139,8 +140,11 @@ def batch_of(batch_id: str, record: Mapping[str, str]) -> Batch:
 
 
 def answer_json(answer: Answer) -> str:
-    """Write the provider's answer."""
-    return orjson.dumps(answer).decode()
+    """Write the provider's answer; without warnings, in the form that older workers read too."""
+    parts = asdict(answer)
+    if not answer.warnings:
+        del parts["warnings"]
+    return orjson.dumps(parts).decode()
 
 
 def image_json(image: Image) -> str:
@@ -166,7 +170,10 @@ def _spec(record: Mapping[str, str]) -> Spec:
 
 
 def _answer(text: str | None) -> Answer | None:
-    return Answer(**orjson.loads(text)) if text else None
+    if not text:
+        return None
+    parts = orjson.loads(text)
+    return Answer(**{**parts, "warnings": tuple(parts.get("warnings", ()))})
 
 
 def image_of(text: str) -> Image:

@@ -24,6 +24,7 @@ PRELUDE = (
     "prelude_room",
     "prelude_batches",
     "prelude_hosts",
+    "prelude_answers",
     "prelude_owing",
     "prelude_receivers",
     "prelude_accepting",
@@ -57,6 +58,10 @@ REGENERATIONS_MOST = 3
 #: The events feed and idempotency keys are kept this long.
 FEED_MS = 7 * 86_400_000
 IDEMPOTENCY_MS = 86_400_000
+#: The provider's answers are recognized as long as their URLs live: for so many whole periods, and
+#: the present one.
+ANSWER_PERIOD_MS = 7 * 86_400_000 // 2
+ANSWER_PERIODS = 2
 #: What was spent on a day is kept this long.
 USAGE_DAYS = 90
 #: What operators did is kept, but for the oldest beyond so many writes.
@@ -201,6 +206,8 @@ _FIXED: Mapping[str, object] = {
     "ends_told": ENDS_TOLD,
     "responsive_ms": RESPONSIVE_MS,
     "max_crashes": MAX_CRASHES,
+    "answer_period_ms": ANSWER_PERIOD_MS,
+    "answer_periods": ANSWER_PERIODS,
     "trash_ms": TRASH_MS,
     "stage_ms": STAGE_MS,
     "tend_ms": TEND_MS,

@@ -40,7 +40,7 @@ from tests.front_door import PROMPT, problem, served, settings, tenant_at
 from tests.integration.sandbox_client import Client, steered
 from tests.queue_truth import assert_true
 from tests.servers import S3Server
-from tests.store import FAR, World
+from tests.store import FAR, World, answer_of
 from tests.workshop import Workshop
 
 T = TypeVar("T")
@@ -83,7 +83,9 @@ def live_through(world: World) -> list[str]:
     done = world.claim()
     world.call(done)
     world.store.run(moves.submitted(done, "record-1"))
-    world.succeed(world.checkpoint(done))
+    world.checkpoint(done)
+    assert world.store.run(moves.own_answer(done, answer_of(done.job.id)))
+    world.succeed(done)
     world.settle(world.delivery(), "retry")
     world.settle(world.delivery(), "delivered")
     send_again(world)

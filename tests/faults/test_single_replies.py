@@ -1,4 +1,7 @@
-"""Row 11: one reply of the provider that is none, or means something else than it says."""
+"""Row 11: one reply of the provider that is none, or means something else than it says.
+
+Row 21: one that is another job's, or says that something else was made.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -38,6 +41,16 @@ REPLIES: Mapping[str, tuple[Mapping[str, object], tuple[str, str | None, int, in
     "406, then credits": ({"fault": "status", "status": 406, "retry_after": 0}, MADE, 0),
 }
 
+#: What is met, what becomes of the job, its unknown outcomes, and the warnings on its image.
+WRONG: Mapping[str, tuple[Mapping[str, object], tuple[str, str | None, int, int], int, str]] = {
+    "the record of another job": ({"fault": "repeat_record"}, PAID_TWICE, 1, ""),
+    "the URL of another job": ({"fault": "repeat_url"}, PAID_TWICE, 1, ""),
+    "another prompt": ({"fault": "echo", "prompt": "Something else"}, MADE, 0, "prompt"),
+    "another seed": ({"fault": "echo", "seed": 1234}, MADE, 0, "seed"),
+    "another model": ({"fault": "echo", "model": "another/model"}, MADE, 0, "model"),
+    "several results": ({"fault": "echo", "results": 2}, MADE, 0, "record"),
+}
+
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
@@ -68,3 +81,26 @@ def test_a_reply_is_taken_for_what_it_is(
     audit(here, [job_id])
     paid = here.paid(job_id)
     tell(11, f"reply: {reply}", attempts=job.attempt, paid=paid, unknown=unknown, grew=growth)
+
+
+@pytest.mark.parametrize("reply", WRONG)
+def test_a_reply_that_is_another_jobs_is_not_given_out_and_other_differences_are_warnings(
+    here: Service, audit: Audit, tell: Tell, reply: str
+) -> None:
+    # given
+    step, meant, unknown, warnings = WRONG[reply]
+    (before,) = here.wait_for_end([here.create()])
+    # when
+    job_id = here.create_meeting(step)
+    outcome = here.outcome(job_id)
+    # then
+    assert outcome == meant
+    job = here.job(job_id)
+    assert job.unknown_outcomes == unknown
+    assert job.image is not None
+    assert before.image is not None
+    assert " ".join(job.image.warnings) == warnings
+    assert job.image.sha256 != before.image.sha256
+    assert job.record_id != before.record_id
+    audit(here, [job_id, before.id])
+    tell(21, reply, attempts=job.attempt, paid=here.paid(job_id), unknown=unknown)

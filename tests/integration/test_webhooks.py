@@ -184,6 +184,21 @@ def test_what_a_receiver_says_after_its_status_does_not_change_it(hasty: Post) -
     assert attempt["answer"].startswith("x")
 
 
+def test_what_a_receiver_says_is_kept_without_control_characters(hasty: Post) -> None:
+    said = b"\x1b]0;title\x07well\x1b[2J\ndone\x00"
+
+    def answer(connection: socket.socket, _: threading.Event) -> None:
+        read_request(connection)
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(said)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + said)
+
+    with serving(answer) as port:
+        delivery = hasty.owe(f"http://127.0.0.1:{port}/hook")
+        assert hasty.settle(delivery) == "delivered"
+    (attempt,) = hasty.attempts(delivery)
+    assert attempt["answer"] == "well\ndone"
+
+
 def test_headers_of_the_tenant_go_along_and_cannot_replace_ours(
     post: Post, inbox: Receiver
 ) -> None:

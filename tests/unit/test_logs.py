@@ -127,3 +127,23 @@ def test_what_is_said_again_and_again_passes_once_and_without_its_trace() -> Non
     )
     assert [once.filter(one) for one in (first, again, other)] == [True, False, True]
     assert first.exc_info is None
+
+
+def test_no_control_character_reaches_a_line_and_only_a_trace_has_several() -> None:
+    line = {"event": "a\x1b[2J\nforged line", "exception": "Traceback\n  \x1b]0;x\x07here", "n": 1}
+
+    assert without_secrets(None, "info", line) == {
+        "event": "a forged line",
+        "exception": "Traceback\n  here",
+        "n": 1,
+    }
+
+
+def test_a_secret_that_control_characters_cut_in_two_is_still_found() -> None:
+    assert cut_secrets_of({"url": "https://h.te\x00st/a?si\x07g=1"}) == {
+        "url": "https://h.test/a?…"
+    }
+
+
+def cut_secrets_of(line: dict[str, object]) -> dict[str, object]:
+    return dict(without_secrets(None, "info", line))

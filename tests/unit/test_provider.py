@@ -109,6 +109,14 @@ def test_a_key_that_an_answer_repeats_is_not_shown(answer: httpx.Response) -> No
     assert KEY not in str(caught.value)
 
 
+def test_a_good_answer_that_has_the_key_in_it_is_read_as_it_came() -> None:
+    url = f"https://storage.1min.ai/{KEY}.webp"
+
+    answer = provider(in_turn(told("SUCCESS", url))).generate(MODEL, PROMPT_OBJECT, key=KEY)
+
+    assert answer == Answer("b2c3", url)
+
+
 @pytest.mark.parametrize(
     "error", [httpx.ConnectError("no"), httpx.ConnectTimeout("no"), httpx.PoolTimeout("no")]
 )

@@ -17,7 +17,7 @@ from shared.errors import (
     UnknownOutcome,
 )
 from shared.jobs import Answer
-from worker.refusals import Reply, quote, retry_after
+from worker.refusals import Reply, evidence_of, quote, retry_after
 from worker.replies import Unfinished, read_answer, read_record
 
 URL = "https://s3.us-east-1.amazonaws.com/asset.1min.ai/a.webp?X-Amz-Signature=abc"
@@ -242,3 +242,37 @@ def test_a_look_up_of_an_unknown_record_finds_nothing() -> None:
 def test_a_failed_look_up_tells_nothing_about_the_record(came: Reply) -> None:
     with pytest.raises(ProviderDown):
         read_record(came)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\x1b[31mb2\x00c3", b"\\u001b[31mb2\\u0000c3", b"b2\\ud800c3\xff"]
+)
+def test_a_record_id_keeps_visible_ascii_only(raw: bytes) -> None:
+    body = b'{"aiRecord":{"uuid":"%s","status":"SUCCESS","temporaryUrl":"%s"}}'
+
+    answer = read_answer(reply(200, body % (raw, URL.encode())))
+
+    assert answer == Answer("b2c3", URL)
+
+
+def test_a_byte_order_mark_does_not_make_a_paid_answer_unreadable() -> None:
+    body = json.dumps({"aiRecord": {"status": "SUCCESS", "temporaryUrl": URL}}).encode()
+
+    assert read_answer(reply(200, b"\xef\xbb\xbf" + body)) == Answer(None, URL)
+
+
+def test_control_characters_of_a_refusal_are_not_shown() -> None:
+    refusal = reply(400, {"message": "\x1b[2J\x1b]0;title\x07no\u202e way\x00"})
+
+    with pytest.raises(ProviderRejected) as caught:
+        read_answer(refusal)
+
+    assert str(caught.value) == "1min.ai refuses the request: no way"
+
+
+def test_the_evidence_has_no_control_characters_and_hides_nothing_behind_them() -> None:
+    body = b'{"message": "\x1b[31mht\x00tps://h.test/a?sig=1 k\x00ey"}'
+
+    evidence = evidence_of(reply(500, body), secret="key")
+
+    assert evidence == 'status 500: {"message": "https://h.test/a?… ***"}'

@@ -33,7 +33,8 @@ def _read(name: str, value: Any) -> Any:  # noqa: ANN401  JSON
 class ImageFacts:
     """A stored picture. `url` is signed and needs no key; it holds for at least a day.
 
-    `warnings` names what differs from what was asked: size, ratio, format, flat.
+    `warnings` names what differs from what was asked: size, ratio, format, flat; by the provider's
+    own record prompt, seed, model; `record` where that record is odd.
     """
 
     job_id: str

@@ -33,6 +33,10 @@ const WARNINGS = {
   ratio: "another ratio than was asked for",
   format: "another format than was asked for",
   flat: "nearly one colour: it may be a refused prompt",
+  prompt: "the provider names another prompt",
+  seed: "the provider names another seed",
+  model: "the provider names another model",
+  record: "the provider's record is odd",
 };
 
 export const STATUSES = Object.keys(STATES);

@@ -1,0 +1,45 @@
+"""By what an answer of the provider is recognized, should it be given to a second job."""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
+
+from shared.jobs import Answer
+
+#: Bytes of a hash that are kept: of a record or URL, where a collision would refuse a paid image,
+#: and of the job that it belongs to.
+_HASH_BYTES = 9
+_OWNER_BYTES = 6
+_IMAGE_NAMES = (".webp", ".jpg", ".jpeg", ".png")
+#: So long a last segment of a path names one object, even without an extension.
+_NAME_CHARACTERS = 16
+
+
+def identities(job_id: str, answer: Answer) -> str:
+    """Return the hashes that `dr.is_repeated` reads: of the job, the record's id and the URL."""
+    return " ".join((_hash(job_id, _OWNER_BYTES), *(_hash(one) for one in _named(answer))))
+
+
+def _named(answer: Answer) -> Iterator[str]:
+    if answer.record_id:
+        yield f"record {answer.record_id}"
+    if answer.url:
+        yield f"url {_object_of(answer.url)}"
+
+
+def _object_of(url: str) -> str:
+    """Return what a URL names: its path, for its query is only a signature.
+
+    Where the path does not look like that of one object, the query may name it, and stays.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    name = path.rpartition("/")[2]
+    if name.lower().endswith(_IMAGE_NAMES) or len(name) >= _NAME_CHARACTERS:
+        return path
+    return f"{path}?{parts.query}"
+
+
+def _hash(text: str, size: int = _HASH_BYTES) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:size]).decode()
