@@ -33,6 +33,7 @@ _REFUSALS: Mapping[ErrorCode | None, str] = {
     ErrorCode.CONTENT_REJECTED: "content_rejected",
     ErrorCode.PROVIDER_REJECTED: "image_rejected",
     ErrorCode.INVALID_INPUT: "image_rejected",
+    ErrorCode.MODEL_UNAVAILABLE: "model_unavailable",
 }
 _log = log(__name__)
 
