@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
@@ -12,6 +13,7 @@ from shared.jobs import Answer
 _HASH_BYTES = 9
 _OWNER_BYTES = 6
 _IMAGE_NAMES = (".webp", ".jpg", ".jpeg", ".png")
+_S3_WITH_BUCKET_IN_PATH = re.compile(r"s3[.-][\w.-]*amazonaws\.com\b", re.IGNORECASE)
 #: So long a last segment of a path names one object, even without an extension.
 _NAME_CHARACTERS = 16
 
@@ -31,10 +33,13 @@ def _named(answer: Answer) -> Iterator[str]:
 def _object_of(url: str) -> str:
     """Return what a URL names: its path, for its query is only a signature.
 
-    Where the path does not look like that of one object, the query may name it, and stays.
+    S3 serves one object under two hosts, with the bucket in the path or in the host. Where the path
+    does not look like that of one object, the query may name it, and stays.
     """
     parts = urlsplit(url)
     path = unquote(parts.path)
+    if _S3_WITH_BUCKET_IN_PATH.match(parts.netloc):
+        path = f"/{path[1:].partition('/')[2]}"
     name = path.rpartition("/")[2]
     if name.lower().endswith(_IMAGE_NAMES) or len(name) >= _NAME_CHARACTERS:
         return path

@@ -43,6 +43,7 @@ FIRST = Answer("record-1", url("images/first.webp"))
         Answer("record-2", url("images/first.webp", "X-Amz-Signature=2")),
         Answer("record-2", url("images/fir%73t.webp")),
         Answer(None, "http://elsewhere.test/images/first.webp"),
+        Answer(None, "https://s3.us-east-1.amazonaws.com/bucket/images/first.webp"),
     ],
 )
 def test_an_answer_with_the_record_or_the_url_of_another_job_is_not_kept(
