@@ -1,26 +1,18 @@
 """The sandbox's image host as a whole: on a port of its own, away while the API is well."""
 
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from sandbox.provider.server import Options, running
+from sandbox.provider.server import running
 from sandbox.waiting import wait_until
 from tests.integration.sandbox_client import Client, steered
 
 
-@pytest.fixture(scope="module")
-def provider_url() -> Iterator[str]:
-    with running(Options(port=0, latency_seconds=0, image_port=0)) as url:
-        yield url
-
-
 @pytest.fixture
-def client(provider_url: str) -> Iterator[Client]:
-    with steered(provider_url) as client:
-        yield client
+def client(provider: Client) -> Client:
+    return provider
 
 
 def status(client: Client, url: str) -> int:
