@@ -23,7 +23,7 @@ JOB = ("accept", "claim", "calling", "checkpoint", "succeed")
 PERMIT = "BRPOP"
 KOMBU = "kombu"
 #: What goes on whether or not there are jobs, and what the test itself asks.
-HOUSEKEEPING = ("read", "renew", "sweep", "tend", "expire", "trash", "learn")
+HOUSEKEEPING = ("read", "renew", "sweep", "tend", "expire", "trash", "register_keys")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,11 @@ def claim_when_open(
     whatever can be claimed next. Where the process serves another queue too, the thread waits once:
     the sweep replaces its permit.
     """
-    found = _ask(room, build(uuid.uuid4().hex))
-    while isinstance(found, Closed) and not found.seconds and not room.stopping.is_set():
+    found: T | Closed | None = Closed("", 0)
+    # a gate that is closed for no time at all: the claim ended jobs on its way, and there is more
+    while isinstance(found, Closed) and not found.seconds:
+        if room.stopping.is_set():
+            return None
         found = _ask(room, build(uuid.uuid4().hex))
     if not isinstance(found, Closed):
         return found

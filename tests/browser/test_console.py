@@ -15,7 +15,7 @@ from tests.front_door import client_of
 from tests.integration.sandbox_client import Client
 from tests.receiver import Receiver, receiver
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group("browser-2")
 
 DIRECTION = "(node) => getComputedStyle(node).direction"
 MANY = 10_000
@@ -98,7 +98,7 @@ def find_late(desk: Desk, name: str, wanted: str) -> None:
     expect(desk.rows).to_have_count(1)
     desk.row(wanted[-10:]).get_by_role("link").first.click()
     desk.status("failed")
-    expect(page.get_by_text("The deadline passed before the picture was there.")).to_be_visible()
+    expect(page.get_by_text("The deadline passed before the image was there.")).to_be_visible()
 
 
 def retry_late(desk: Desk, name: str) -> None:

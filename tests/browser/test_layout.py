@@ -12,7 +12,7 @@ from tests.e2e.up import Up
 from tests.front_door import client_of
 from tests.integration.sandbox_client import Client
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group("browser-2")
 
 SIZES = [(1280, 900), (820, 1000), (390, 844)]
 #: What can be pressed or written in and is not whole inside the card, table or page that it is in.

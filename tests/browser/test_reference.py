@@ -11,7 +11,7 @@ from tests.browser.visit import Visit
 from tests.e2e.up import Up
 from tests.integration.sandbox_client import Client
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group("browser-2")
 
 
 def opened(visit: Visit, operation: str) -> Locator:
