@@ -166,9 +166,11 @@ end
 
 local pushed = 0
 dr.drop_empty_lanes(dr.jobs)
--- while nothing can be claimed, one thread of each process looks again by itself
-for _, q in ipairs(dr.can_claim(now) and { dr.jobs, dr.deliveries } or { dr.deliveries }) do
-  for _ = 1, many do
+for _, q in ipairs({ dr.jobs, dr.deliveries }) do
+  -- While nothing can be claimed, one thread of each process looks again by itself. One permit is for a process
+  -- that has come since, with other keys perhaps.
+  local most = (q ~= dr.jobs or dr.can_claim(now)) and many or 1
+  for _ = 1, most do
     if not dr.permit(q) then break end
     pushed = pushed + 1
   end

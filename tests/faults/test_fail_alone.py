@@ -1,5 +1,6 @@
 """Row 23: one of several keys, teams or models fails, and the others keep their pace."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,10 +38,11 @@ class Shop:
         self.alive = (api, crew)
         self.world = World(of.redis.url)
         self.http = of.client(api.url)
+        self._numbers = itertools.count()
 
     def ask(self, count: int, model: str = DEFAULT_MODEL) -> list[str]:
-        def one(number: int) -> str:
-            prompt = {"prompt": f"{model} {number} alone", "megapixels": "0.25"}
+        def one(_: int) -> str:
+            prompt = {"prompt": f"{model} {next(self._numbers)} alone", "megapixels": "0.25"}
             made = self.http.post("/v1/jobs", json={"model": model, "input": prompt})
             assert made.status_code == 202, made.text
             return str(made.json()["id"])

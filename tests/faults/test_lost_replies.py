@@ -85,6 +85,7 @@ def live_through(world: World) -> list[str]:
     world.store.run(moves.submitted(done, "record-1"))
     world.checkpoint(done)
     assert world.store.run(moves.own_answer(done, answer_of(done.job.id)))
+    world.pass_a_millisecond()  # what it owes now comes after what it owed then
     world.succeed(done)
     world.settle(world.delivery(), "retry")
     world.settle(world.delivery(), "delivered")
@@ -114,6 +115,7 @@ def send_again(world: World) -> None:
     )
     world.settle(world.delivery(), "failed")
     for one in world.store.run(ledger.list_deliveries(TENANT, limit=9, look=9)).entries:
+        world.pass_a_millisecond()  # their order is that of being sent again, not of their ids
         world.store.run(ledger.redeliver(one.id, tenant=TENANT))
     world.settle(world.delivery(), "gone")
     world.store.run(endpoints.enable_endpoint(found, tenant=TENANT))
