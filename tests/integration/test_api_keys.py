@@ -165,8 +165,11 @@ def test_a_good_key_that_was_never_seen_passes_after_many_wrong_ones(
         tenant_at(url, empty_redis_url) as door,
         ThreadPoolExecutor(8) as others,
     ):
-        wrong = [others.submit(answers, door, new_key().text) for _ in range(failures)]
-        assert {answer.result().status_code for answer in wrong} == {401, 429}
+        # of those that come at once some are answered before any counts: the first come one by one
+        first = [answers(door, new_key().text).status_code for _ in range(4)]
+        assert first == [401, 401, 401, 429]
+        wrong = [others.submit(answers, door, new_key().text) for _ in range(failures - 4)]
+        assert {answer.result().status_code for answer in wrong} <= {429}
         # then good keys pass, and a wrong, a mistyped and a revoked one do not
         with client_of(url, door.credentials.ops_key) as operator:
             made = operator.post(keys_of(door), json={}).json()
