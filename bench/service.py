@@ -58,6 +58,10 @@ class Service:
         """Count the jobs of a status."""
         return int(self.world.client.hget("{dr}:counts", status) or 0)
 
+    def claimable(self) -> int:
+        """Count the jobs that a worker could claim now."""
+        return int(self.world.client.hget("{dr}:q:jobs:state", "claimable") or 0)
+
     def stored(self) -> int:
         """Count the objects in the bucket."""
         return sum(len(files) for _, _, files in os.walk(self.plan.bucket_folder))

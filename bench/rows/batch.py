@@ -29,13 +29,12 @@ def measure(run: Run) -> Row:
     """Send the same 10,000 to both."""
     with ExitStack() as stack:
         ours = stack.enter_context(service(run.directory / "ours", "api"))
-        ready = partial(ours.world.client.zcard, "{dr}:q:jobs:ready:bench")
         running = stack.enter_context(peer(run.directory / "celery"))
         url, _ = stack.enter_context(running.front("celery_front", PEERS))
         client = stack.enter_context(running.client())
         rounds = run.interleave(
             {
-                OURS: partial(_measure, ours.url, "/v1/batches", ours.api_key, ready),
+                OURS: partial(_measure, ours.url, "/v1/batches", ours.api_key, ours.claimable),
                 DELAY: partial(_measure, url, "/batches", API_KEY, partial(client.llen, "celery")),
             }
         )
