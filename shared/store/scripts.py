@@ -60,8 +60,8 @@ FEED_MS = 7 * 86_400_000
 IDEMPOTENCY_MS = 86_400_000
 #: The provider's answers are recognized as long as their URLs live: for so many whole periods, and
 #: the present one.
-ANSWER_PERIOD_MS = 7 * 86_400_000 // 2
-ANSWER_PERIODS = 2
+ANSWER_PERIOD_MS = 7 * 86_400_000
+ANSWER_PERIODS = 1
 #: What was spent on a day is kept this long.
 USAGE_DAYS = 90
 #: What operators did is kept, but for the oldest beyond so many writes.
