@@ -63,14 +63,13 @@ def sandbox(
     keys: str = "",
     image_port: int | None = None,
 ) -> None:
-    """Serve a 1min.ai that answers locally, with real pictures and with faults on request.
+    """Run a local 1min.ai that returns real images and faults on request. Ctrl-C stops it.
 
-    Point DARKROOM_ONEMIN_BASE_URL at its address, and name 127.0.0.1 in
-    DARKROOM_ONEMIN_IMAGE_HOSTS and DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS. PUT /_sandbox/behavior
-    chooses what the next calls meet, for all of them or for one API key or model, PUT
-    /_sandbox/images how the image host fares, PUT /_sandbox/keys which API keys are good, and GET
-    /_sandbox/calls shows everything that was received and what was paid for. Nothing is kept on
-    disk. Ctrl-C stops it.
+    Set DARKROOM_ONEMIN_BASE_URL to its URL, and name 127.0.0.1 in DARKROOM_ONEMIN_IMAGE_HOSTS and
+    DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS. PUT /_sandbox/behavior sets how it answers, for all calls
+    or for one API key or model; PUT /_sandbox/images how the image host answers; PUT
+    /_sandbox/keys which API keys are valid. GET /_sandbox/calls lists all calls and which were
+    charged. Nothing is written to disk.
 
     Parameters
     ----------
@@ -92,12 +91,16 @@ def sandbox(
     from sandbox.provider import server  # noqa: PLC0415  a web server that `--help` needs not
     from sandbox.provider.listening import PortTaken  # noqa: PLC0415  the same
 
-    good = [key.strip() for key in keys.split(",") if key.strip()] or None
+    good = _listed(keys) or None
     options = server.Options(host, port, latency, url_lifetime, good, image_port=image_port)
     try:
         server.serve(options, _announce)
     except PortTaken as taken:
         sys.exit(str(taken))
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _announce(url: str) -> None:

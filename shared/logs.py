@@ -141,6 +141,11 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
+    _configure_libraries()
+
+
+def _configure_libraries() -> None:
+    """Send the lines of the libraries' own loggers through the root logger, without repeats."""
     for name in ("uvicorn", "uvicorn.error", *_REQUESTS):
         # it has given these a form of its own before it loads the app; without one they are off
         own = logging.getLogger(name)

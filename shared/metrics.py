@@ -286,26 +286,30 @@ class ServiceCollector(Collector):
         yield GaugeMetricFamily("darkroom_provider_dead_keys", "Keys that were refused", dead)
         age = facts.sweep_age if facts else 0
         yield GaugeMetricFamily("darkroom_sweep_age_seconds", "Since the last sweep", age)
-        for name, text, number in (
-            ("pending", "Deliveries not settled", facts.webhook_pending if facts else 0),
-            ("parked", "Wait for their receiver", facts.webhook_parked if facts else 0),
-            (
-                "unproven_in_flight",
-                "Being sent to hosts that have not answered in time lately",
-                facts.webhook_unproven if facts else 0,
-            ),
-            (
-                "tenants_waiting",
-                "Tenants that wait to send to such hosts",
-                facts.webhook_tenants_waiting if facts else 0,
-            ),
-        ):
-            yield GaugeMetricFamily(f"darkroom_webhook_{name}", text, number)
-        unwell = {state: facts.webhook_endpoints.get(state, 0) if facts else 0 for state in _UNWELL}
-        yield _gauge("darkroom_webhook_endpoints", "Receivers not healthy", "state", unwell)
+        yield from _webhooks(facts)
         circuit = facts.circuit if facts else 0
         yield GaugeMetricFamily("darkroom_provider_circuit_state", "1 while it is open", circuit)
         yield from _credits(facts.without_credits if facts else ())
+
+
+def _webhooks(facts: Facts | None) -> Iterator[GaugeMetricFamily]:
+    for name, text, number in (
+        ("pending", "Deliveries not settled", facts.webhook_pending if facts else 0),
+        ("parked", "Wait for their receiver", facts.webhook_parked if facts else 0),
+        (
+            "unproven_in_flight",
+            "Being sent to hosts that have not answered in time lately",
+            facts.webhook_unproven if facts else 0,
+        ),
+        (
+            "tenants_waiting",
+            "Tenants that wait to send to such hosts",
+            facts.webhook_tenants_waiting if facts else 0,
+        ),
+    ):
+        yield GaugeMetricFamily(f"darkroom_webhook_{name}", text, number)
+    unwell = {state: facts.webhook_endpoints.get(state, 0) if facts else 0 for state in _UNWELL}
+    yield _gauge("darkroom_webhook_endpoints", "Receivers not healthy", "state", unwell)
 
 
 def _holds(facts: Facts | None) -> GaugeMetricFamily:
