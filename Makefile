@@ -15,7 +15,7 @@ SEED := $(SEED)
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast test-random test-long faults faults-long upgrades crowd alerts growth bench screenshots check fmt deploy-files lock clean
+.PHONY: help setup up test test-fast test-random test-slow test-long faults faults-long upgrades crowd alerts growth bench screenshots check fmt deploy-files lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ $(UV):
 
 .venv/.ready: $(UV) uv.lock pyproject.toml client/pyproject.toml
 	@$(UV) sync --quiet --locked --all-extras --all-groups --all-packages --compile-bytecode --python $(PYTHON)
-	@$(BIN)/python -m compileall -q api client/src doctor sandbox shared worker
+	@$(BIN)/python -m compileall -q api client/src cli sandbox shared worker
 	@touch $@
 
 setup: .venv/.ready ## install everything from the lock file into .venv
@@ -35,7 +35,7 @@ setup: .venv/.ready ## install everything from the lock file into .venv
 up: setup ## start the whole service here, make one picture, stay up until Ctrl-C (ARGS="--port 8000 …")
 	@exec $(BIN)/darkroom up $(ARGS)
 
-test: setup ## run every test, against real parts (ARGS="tests/unit -k name")
+test: setup ## run the tests, against real parts; slow forms have targets of their own (ARGS="tests/unit -k name")
 	@$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
 
 test-fast: setup ## run the tests that need no other process
@@ -45,8 +45,11 @@ test-random: setup ## run every test in a random order, the same one for the sam
 	@echo "make test-random SEED=$(SEED)"
 	@$(BIN)/pytest -n 4 --dist loadgroup --random-order --random-order-seed=$(SEED) $(ARGS)
 
-faults: setup ## kill, freeze and cut off real processes, and print what each fault cost
-	@$(BIN)/pytest --timed tests/faults $(ARGS)
+test-slow: setup ## the slow forms of the other tests, 10 to 60 seconds each (5 minutes)
+	@$(BIN)/pytest -m slow tests --ignore tests/faults $(ARGS)
+
+faults: setup ## kill, freeze and cut off real processes, and print what each fault cost (15 minutes)
+	@$(BIN)/pytest --timed -m "not long" tests/faults $(ARGS)
 
 faults-long: setup ## the same for hours: 500 jobs under kills for each seed (SEEDS=20)
 	@SEEDS=$(SEEDS) $(BIN)/pytest --timed -m long tests/faults $(ARGS)
@@ -55,7 +58,7 @@ test-long: setup ## the long forms of the other tests: 10,000 steps, lines, jobs
 	@$(BIN)/pytest --timed -m long tests --ignore tests/faults --deselect tests/contract/test_growth.py $(ARGS)
 
 upgrades: setup ## two versions at once under load: every process replaced, and back again
-	@$(BIN)/pytest -m "long or not long" tests/e2e/test_rolling_upgrade.py $(ARGS)
+	@$(BIN)/pytest -m "slow or long" tests/e2e/test_rolling_upgrade.py $(ARGS)
 
 crowd: setup ## 500 jobs over two APIs and four workers behind nginx, one of each killed half way
 	@$(BIN)/pytest -m "long or not long" tests/e2e/test_behind_nginx.py $(ARGS)
@@ -78,19 +81,20 @@ screenshots: setup ## make the pictures of the web pages in docs/screenshots ane
 bench: setup .venv-peers/.ready .venv-arq/.ready ## measure beside peers, write docs/benchmarks.md (15 minutes; ONLY=accept for one row)
 	@$(BIN)/python -m bench --only "$(ONLY)" $(ARGS)
 
-check: setup ## formatter, linter, types, import contracts, spelling, what is in deploy/
+check: setup ## formatter, linter, types, import contracts, spelling, names, what is in deploy/
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell
-	@$(BIN)/python -m tests.biome check --error-on-warnings api/pages
+	@$(BIN)/python -m tests.support.names
+	@$(BIN)/python -m tests.support.biome check --error-on-warnings api/web
 	@$(BIN)/pytest -q tests/deploy
 
 fmt: setup ## let the formatter and the linter's safe fixes have their way
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
-	@$(BIN)/python -m tests.biome check --write api/pages
+	@$(BIN)/python -m tests.support.biome check --write api/web
 
 deploy-files: setup ## write anew what is written by programs: rules, dashboards, .env.example
 	@$(BIN)/python -m deploy.objectives

@@ -7,13 +7,13 @@ from collections import OrderedDict
 from collections.abc import Collection
 from typing import NamedTuple
 
-from api.failures import Failures
+from api.auth_throttle import AuthThrottle
 from api.problems import Problem
+from shared.api_keys import Key, Scope, parse_key
 from shared.errors import StoreError
-from shared.keys import Key, Scope, parse_key
-from shared.store.access import use_key
-from shared.store.committer import Committer
-from shared.store.tenants import Holder, KeyState, authenticate
+from shared.store.api_keys import use_key
+from shared.store.group_commit import GroupCommitClient
+from shared.store.tenants import KeyState, Principal, authenticate
 
 #: How long a key is believed, and disbelieved, without asking again: a revoked one opens nothing
 #: after this.
@@ -26,34 +26,34 @@ NOTE_SECONDS = 60.0
 BEARER = frozenset({"bearer"})
 #: Keys looked up at once for addresses that failed too often; the others wait.
 SUSPECT_LOOKUPS = 4
-_NOBODY = hashlib.sha256(b"").hexdigest()
+_NO_PRINCIPAL = hashlib.sha256(b"").hexdigest()
 
 
-class _Known(NamedTuple):
+class _CachedKey(NamedTuple):
     until: float
-    holder: "asyncio.Task[Holder | None]"
+    principal: "asyncio.Task[Principal | None]"
 
 
 class Keyring:
     """Answers whose a key is. Concurrent questions about one key are one question to Redis."""
 
-    def __init__(self, committer: Committer, failures: Failures) -> None:
+    def __init__(self, committer: GroupCommitClient, failures: AuthThrottle) -> None:
         """Remember nothing yet."""
         self._committer = committer
         self._failures = failures
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._cached: OrderedDict[str, _CachedKey] = OrderedDict()
         #: keys that opened something here, the latest last: by whole text, when that was noted
         self._proven: OrderedDict[Key, float] = OrderedDict()
         self._notes: set[asyncio.Task[None]] = set()
         self._suspects = asyncio.Semaphore(SUSPECT_LOOKUPS)
 
-    async def holder(
+    async def principal(
         self,
         authorization: str | None,
         scope: Scope,
         address: str,
         schemes: Collection[str] = BEARER,
-    ) -> Holder:
+    ) -> Principal:
         """Give the holder of a key that has this scope; raises a Problem for every other.
 
         A key that opens something always passes. An address that failed too often is told so
@@ -62,64 +62,66 @@ class Keyring:
         if not authorization:
             raise _unauthenticated()
         key = _key(authorization, schemes)
-        holder = await self._found(key, address)
-        if key is None or holder is None:
+        principal = await self._found(key, address)
+        if key is None or principal is None:
             self._failures.note(address)
             raise _unauthenticated()
-        if holder.state is not KeyState.LIVING:
+        if principal.state is not KeyState.LIVING:
             self._proven.pop(key, None)
             self._failures.note(address)
-            raise _unauthenticated(f"This key is {holder.state.value}.")
+            raise _unauthenticated(f"This key is {principal.state.value}.")
         self._note_use(key)
-        if scope not in holder.scopes:
+        if scope not in principal.scopes:
             detail = f"This takes the scope {scope.value}, which this key does not have."
             raise Problem("forbidden", detail, more={"scope": scope.value})
-        return holder
+        return principal
 
-    async def _found(self, key: Key | None, address: str) -> Holder | None:
+    async def _found(self, key: Key | None, address: str) -> Principal | None:
         """Return the holder of a key; raises a Problem for an address that failed too often."""
         excess = self._failures.excess(address) if key not in self._proven else None
         if excess is None:
             return await self._matching(key)
         async with self._suspects:
-            holder = await self._matching(key)
-        if holder is None or holder.state is not KeyState.LIVING:
+            principal = await self._matching(key)
+        if principal is None or principal.state is not KeyState.LIVING:
             raise excess
-        return holder
+        return principal
 
-    async def _matching(self, key: Key | None) -> Holder | None:
+    async def _matching(self, key: Key | None) -> Principal | None:
         """Give the holder of the key with this very secret."""
         if key is None:
             return None
-        holder = await self._look_up(key.id)
+        principal = await self._find(key.id)
         # an unknown key is compared too, so that it takes as long as a wrong one
-        return holder if key.matches(holder.key_hash if holder else _NOBODY) else None
+        return (
+            principal if key.matches(principal.key_hash if principal else _NO_PRINCIPAL) else None
+        )
 
-    async def _look_up(self, key_id: str) -> Holder | None:
-        known = self._known.get(key_id)
-        if known is None or known.until < time.monotonic():
-            known = self._ask(key_id)
-        if known.holder.done():
-            return known.holder.result()
+    async def _find(self, key_id: str) -> Principal | None:
+        cached = self._cached.get(key_id)
+        if cached is None or cached.until < time.monotonic():
+            cached = self._read_key(key_id)
+        if cached.principal.done():
+            return cached.principal.result()
         # the task is shared: who leaves must not cancel it for the others
-        return await asyncio.shield(known.holder)
+        return await asyncio.shield(cached.principal)
 
-    def _ask(self, key_id: str) -> _Known:
+    def _read_key(self, key_id: str) -> _CachedKey:
         task = asyncio.create_task(self._committer.run(authenticate(key_id)))
-        known = _Known(time.monotonic() + REMEMBER_SECONDS, task)
-        self._known[key_id] = known
-        self._known.move_to_end(key_id)
-        if len(self._known) > REMEMBER_KEYS:
-            self._known.popitem(last=False)
-        task.add_done_callback(lambda done: self._forget_failure(key_id, done))
-        return known
+        cached = _CachedKey(time.monotonic() + REMEMBER_SECONDS, task)
+        self._cached[key_id] = cached
+        self._cached.move_to_end(key_id)
+        if len(self._cached) > REMEMBER_KEYS:
+            self._cached.popitem(last=False)
+        task.add_done_callback(lambda done: self._drop_failure(key_id, done))
+        return cached
 
-    def _forget_failure(self, key_id: str, task: "asyncio.Task[Holder | None]") -> None:
+    def _drop_failure(self, key_id: str, task: "asyncio.Task[Principal | None]") -> None:
         """Ask again next time where no answer came."""
         if task.cancelled() or isinstance(task.exception(), StoreError):
-            known = self._known.get(key_id)
-            if known is not None and known.holder is task:
-                del self._known[key_id]
+            cached = self._cached.get(key_id)
+            if cached is not None and cached.principal is task:
+                del self._cached[key_id]
 
     def _note_use(self, key: Key) -> None:
         """Note that a key was used, once a minute; nobody waits for it."""
@@ -146,14 +148,14 @@ def _key(authorization: str, schemes: Collection[str]) -> Key | None:
     return parse_key(text.strip()) if scheme.lower() in schemes else None
 
 
-def _unauthenticated(why: str = "") -> Problem:
+def _unauthenticated(reason: str = "") -> Problem:
     """Say the same whether a key is missing, mistyped, unknown or wrong.
 
     What became of a key is told only to whoever has its secret.
     """
-    ask = "Send `Authorization: Bearer dk_…` with a key that is in use."
+    advice = "Send `Authorization: Bearer dk_…` with a key that is in use."
     return Problem(
         "unauthenticated",
-        f"{why} {ask}".strip(),
+        f"{reason} {advice}".strip(),
         headers={"WWW-Authenticate": 'Bearer realm="darkroom"'},
     )

@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.parts import parts_of
+from api.context import app_context
 from api.problems import KINDS, Problem, not_found
 from api.query import Query
 
@@ -17,7 +17,7 @@ async def healthz(request: Request) -> Response:  # noqa: ARG001  every route is
 
 async def readyz(request: Request) -> Response:
     """Say whether the service can take work, and if not, why not."""
-    reasons = parts_of(request).watch.reasons
+    reasons = app_context(request).redis_monitor.reasons
     if reasons:
         raise Problem("not_ready", " ".join(reasons), more={"reasons": reasons})
     return Response(b'{"status":"ready"}', media_type="application/json")
@@ -25,7 +25,7 @@ async def readyz(request: Request) -> Response:
 
 async def get_metrics(request: Request) -> Response:
     """Give this process' metrics, and those of the service as a whole, for Prometheus."""
-    text = generate_latest(REGISTRY) + generate_latest(parts_of(request).watch.registry)
+    text = generate_latest(REGISTRY) + generate_latest(app_context(request).redis_monitor.registry)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

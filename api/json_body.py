@@ -9,11 +9,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from api.jobs.faults import FAULTS_MAX, faults_of, place_of
-from api.problems import Fault, Problem, invalid
+from api.jobs.validation_errors import FAULTS_MAX, field_errors, pointer_of
+from api.problems import FieldError, Problem, invalid
 
 M = TypeVar("M", bound=BaseModel)
-Place = tuple[str | int, ...]
+Path_ = tuple[str | int, ...]
 
 JSON = "application/json"
 _JSON_ONLY = {JSON: JSON}
@@ -36,14 +36,14 @@ def require_json(request: Request) -> None:
     require_media(request, _JSON_ONLY)
 
 
-def require_media(request: Request, taken: Mapping[str, str]) -> str:
+def require_media(request: Request, accepted: Mapping[str, str]) -> str:
     """Return the type of the body; one that is not taken here, or is compressed, is refused.
 
     `taken` has the type for each name that it goes by.
     """
-    told = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if told not in taken:
-        types = tuple(dict.fromkeys(taken.values()))
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in accepted:
+        types = tuple(dict.fromkeys(accepted.values()))
         raise Problem(
             "unsupported_media_type",
             f"Send the body as {' or '.join(types)}.",
@@ -56,7 +56,7 @@ def require_media(request: Request, taken: Mapping[str, str]) -> str:
             "Send the body uncompressed.",
             headers={"Accept-Encoding": _PLAIN},
         )
-    return taken[told]
+    return accepted[media_type]
 
 
 async def read_body(
@@ -78,7 +78,7 @@ async def read_body(
 
 def checked(
     model: type[M], raw: bytes, *under: str | int, context: object = None
-) -> M | list[Fault]:
+) -> M | list[FieldError]:
     """Check JSON against a model; return what it says, or every fault.
 
     `under` is where the JSON stands in the request.
@@ -89,34 +89,34 @@ def checked(
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
             return unreadable(raw, first["ctx"]["error"], *under)
-        return faults_of(error, model, *under)
+        return field_errors(error, model, *under)
 
 
-def encoding_fault(raw: bytes | bytearray, *under: str | int) -> Fault | None:
+def encoding_fault(raw: bytes | bytearray, *under: str | int) -> FieldError | None:
     """Return what is wrong with a text that begins as UTF-16 or UTF-32 does."""
     if raw[:2] in _UTF16_MARKS or b"\0" in raw[:2]:
-        return Fault(place_of(*under), "must be encoded in UTF-8, and looks like UTF-16")
+        return FieldError(pointer_of(*under), "must be encoded in UTF-8, and looks like UTF-16")
     return None
 
 
-def unreadable(raw: bytes, reason: str, *under: str | int) -> list[Fault]:
+def unreadable(raw: bytes, reason: str, *under: str | int) -> list[FieldError]:
     """Return why JSON cannot be read: the values at fault, or else the parser's own `reason`.
 
     Parsers stop at an integer that is too long and at text that is not Unicode, and name a column.
     """
     if fault := encoding_fault(raw, *under):
         return [fault]
-    whole = [Fault(place_of(*under), f"is not JSON that can be read: {reason}")]
+    unreadable_body = [FieldError(pointer_of(*under), f"is not JSON that can be read: {reason}")]
     try:
         text = raw.decode(errors="surrogateescape")
         value = json.loads(text, parse_int=_integer)
     except (ValueError, RecursionError):
-        return whole
+        return unreadable_body
     found = [
-        Fault(place_of(*under, *place), message)
-        for place, message in islice(_unusable(value), FAULTS_MAX)
+        FieldError(pointer_of(*under, *path), message)
+        for path, message in islice(_unusable(value), FAULTS_MAX)
     ]
-    return found or whole
+    return found or unreadable_body
 
 
 def _integer(digits: str) -> object:
@@ -126,18 +126,18 @@ def _integer(digits: str) -> object:
         return _HUGE
 
 
-def _unusable(value: object) -> Iterator[tuple[Place, str]]:
+def _unusable(value: object) -> Iterator[tuple[Path_, str]]:
     """Find the values that nothing can take, in the order of the text."""
-    left: list[tuple[Place, object]] = [((), value)]
+    left: list[tuple[Path_, object]] = [((), value)]
     for _ in range(_VALUES_SEARCHED):
         if not left:
             return
-        place, value = left.pop()
+        path, value = left.pop()
         if value is _HUGE:
-            yield place, _TOO_LARGE
+            yield path, _TOO_LARGE
         elif isinstance(value, str) and _SURROGATE.search(value):
-            yield place, _NO_TEXT
-        within = [((*place, step), one) for step, one in _members(value)]
+            yield path, _NO_TEXT
+        within = [((*path, step), one) for step, one in _members(value)]
         for inner, _one in within:
             if _SURROGATE.search(str(inner[-1])):
                 yield inner, f"has a name that {_NO_TEXT}"

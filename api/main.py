@@ -1,4 +1,4 @@
-"""The front door: `uvicorn --factory api.main:create_app --http api.wire:Wire`."""
+"""The HTTP API as a FastAPI app; `darkroom api` serves it."""
 
 import asyncio
 import gc
@@ -18,30 +18,30 @@ from uvicorn.config import STARTUP_FAILURE
 
 from api import reference, reference_ops
 from api.auth import Keyring
+from api.auth_throttle import AuthThrottle
+from api.batch_finalizer import BatchFinalizer
 from api.bodies import BodyLimits
+from api.compat.openai.errors import answer as openai_problem
+from api.compat.replicate.errors import answer as replicate_problem
+from api.compat.routes import explained
+from api.context import AppContext
 from api.cors import Cors
-from api.dialects.openai.errors import answer as openai_problem
-from api.dialects.replicate.errors import answer as replicate_problem
-from api.dialects.routes import explained
-from api.edge import Edge
-from api.failures import Failures
-from api.parts import Parts
-from api.pictures import READERS, Pictures
+from api.image_streaming import READERS, ImageStreamer
+from api.long_poll import NotificationHub
+from api.middleware import RequestMiddleware
 from api.problems import problem_of
+from api.redis_monitor import Watch
 from api.routes import BATCHES, ROUTES, begin_metrics
 from api.routing import allowed
 from api.shutdown import on_stop_signal
-from api.tender import Tender
-from api.wake import Wake
-from api.watch import Watch
 from shared import logs, metrics
-from shared.errors import BadSettings
-from shared.queue import build_celery, build_scripts
+from shared.celery_app import build_celery, build_scripts
+from shared.errors import InvalidSettings
 from shared.settings import Settings, load_settings, require
-from shared.storage import Storage
-from shared.store.committer import Committer
-from shared.store.connect import connect_async
-from shared.store.replicas import Replicas
+from shared.storage.client import Storage
+from shared.store.connection import connect_async
+from shared.store.durability import Replicas
+from shared.store.group_commit import GroupCommitClient
 from shared.tracing.spans import Tracer, open_tracer
 
 #: One for the committer, one for the watch, one for the wake reader, and one to spare while a
@@ -56,7 +56,7 @@ WRONG_SETTINGS = 2
 _DIALECTS = {"/openai/": openai_problem, "/replicate/": replicate_problem}
 
 
-class FrontDoor(FastAPI):
+class DarkroomApi(FastAPI):
     """The app. Every request passes the edge, and goes the shortest way to its route."""
 
     def guard(self, settings: Settings, tracer: Tracer) -> None:
@@ -65,7 +65,7 @@ class FrontDoor(FastAPI):
         #: what begins a path whose prefix no proxy took away; nothing where a route begins so too
         own = (route.path.startswith(f"{self._prefix}/") for route in ROUTES)
         self._unstripped = "" if any(own) else f"{self._prefix}/"
-        self._edge = Edge(
+        self._edge = RequestMiddleware(
             self._dispatch,
             bodies=BodyLimits(
                 settings.max_body_bytes,
@@ -128,9 +128,9 @@ class FrontDoor(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Give the OpenAPI document, made once."""
         if self.openapi_schema is None:
-            whole = reference.complete(super().openapi())
-            whole["servers"] = [{"url": self._prefix or "/"}]
-            self.openapi_schema = reference_ops.complete_ops(whole)
+            document = reference.complete(super().openapi())
+            document["servers"] = [{"url": self._prefix or "/"}]
+            self.openapi_schema = reference_ops.complete_ops(document)
         return self.openapi_schema
 
 
@@ -140,7 +140,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     A wrong or missing setting ends the process with a sentence for each.
     """
     settings, tracer, storage = _checked(settings)
-    app = FrontDoor(
+    app = DarkroomApi(
         title="Darkroom",
         version=version("darkroom-service"),
         description="Image generation as a service: ask once, get the image, whatever happens.",
@@ -163,7 +163,7 @@ def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
         storage = Storage.from_settings(checked, concurrency=READERS)
         tracer = open_tracer(checked, "api")
         _refuse_workers()
-    except BadSettings as error:
+    except InvalidSettings as error:
         sys.stderr.write(f"The API cannot start.\n{error}\n")
         # by which uvicorn's supervisor of several workers knows that starting again is in vain
         is_one_of_several = multiprocessing.parent_process() is not None
@@ -179,7 +179,7 @@ def _refuse_workers() -> None:
     Each counts for itself, and `/metrics` would show those of another one each time.
     """
     if multiprocessing.parent_process() is not None and "--reload" not in sys.argv:
-        raise BadSettings(
+        raise InvalidSettings(
             "Several workers behind one port (--workers, WEB_CONCURRENCY) cannot be measured: "
             "start one process a port, as many as you need, and a proxy before them."
         )
@@ -197,13 +197,13 @@ def _lifespan(
             # what is loaded stays: each full collection would stop the loop for 60 to 90 ms
             gc.freeze()
             loop = asyncio.get_running_loop()
-            with on_stop_signal(partial(loop.call_soon_threadsafe, parts.wake.close)):
+            with on_stop_signal(partial(loop.call_soon_threadsafe, parts.notifications.close)):
                 yield
 
     return lifespan
 
 
-async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> Parts:
+async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> AppContext:
     """Open what the routes work with; Redis may be away and come later."""
     metrics.begin()
     begin_metrics()
@@ -213,20 +213,22 @@ async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> 
     timeout = settings.redis_timeout_seconds
     replicas = Replicas.from_settings(settings)
     committer = await stack.enter_async_context(
-        Committer(pool, scripts, timeout_seconds=timeout, replicas=replicas)
+        GroupCommitClient(pool, scripts, timeout_seconds=timeout, replicas=replicas)
     )
-    tender = await stack.enter_async_context(Tender(committer))
-    watch = await stack.enter_async_context(Watch(pool, committer))
-    wake = await stack.enter_async_context(Wake(pool, block_seconds=min(1.0, timeout / 2)))
+    batch_finalizer = await stack.enter_async_context(BatchFinalizer(committer))
+    redis_monitor = await stack.enter_async_context(Watch(pool, committer))
+    notifications = await stack.enter_async_context(
+        NotificationHub(pool, block_seconds=min(1.0, timeout / 2))
+    )
     stack.callback(storage.close)
     threads = stack.enter_context(ThreadPoolExecutor(READERS, "storage"))
-    return Parts(
+    return AppContext(
         settings=settings,
         committer=committer,
-        tender=tender,
-        watch=watch,
-        wake=wake,
-        keyring=Keyring(committer, Failures(settings.auth_failures_per_minute)),
+        batch_finalizer=batch_finalizer,
+        redis_monitor=redis_monitor,
+        notifications=notifications,
+        keyring=Keyring(committer, AuthThrottle(settings.auth_failures_per_minute)),
         storage=storage,
-        pictures=Pictures(storage, threads),
+        images=ImageStreamer(storage, threads),
     )

@@ -6,28 +6,28 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.parts import Parts, parts_of, tenant_of
+from api.context import AppContext, app_context, current_tenant
 from api.problems import not_found
 from api.query import Query
-from shared.models import MODELS, Model
+from shared.model_catalog import MODELS, Model
 
 
 async def get_models(request: Request) -> Response:
     """List the models on offer."""
-    await tenant_of(request)
+    await current_tenant(request)
     Query(request).done()
-    parts = parts_of(request)
+    parts = app_context(request)
     return _json({"data": [model_shown(model, parts) for model in MODELS.values()]})
 
 
 async def get_model(request: Request, owner: str, name: str) -> Response:
     """Read one model: the JSON Schema of its input and the defaults."""
-    await tenant_of(request)
+    await current_tenant(request)
     Query(request).done()
     model = MODELS.get(f"{owner}/{name}")
     if model is None:
         raise not_found("model")
-    return _json(model_shown(model, parts_of(request)))
+    return _json(model_shown(model, app_context(request)))
 
 
 def price_shown(credits_each: float | None) -> dict[str, Any] | None:
@@ -35,7 +35,7 @@ def price_shown(credits_each: float | None) -> dict[str, Any] | None:
     return None if credits_each is None else {"credits": credits_each, "estimated": True}
 
 
-def model_shown(model: Model, parts: Parts) -> dict[str, Any]:
+def model_shown(model: Model, parts: AppContext) -> dict[str, Any]:
     """Write a model, with its price as the operator estimates it."""
     return {
         **model_described(model),
@@ -55,9 +55,9 @@ def model_described(model: Model) -> dict[str, Any]:
     }
 
 
-def _state(model: Model, parts: Parts) -> str:
+def _state(model: Model, parts: AppContext) -> str:
     """Return what is known of the model: whether it is offered, and whether its calls fail."""
-    service = parts.watch.service
+    service = parts.redis_monitor.service
     if service is None:
         return "available"
     if model.id in service.paused_models:

@@ -9,13 +9,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from shared.errors import (
+    IncompatibleStore,
     ObjectDamaged,
     ObjectMissing,
-    OutcomeLost,
+    OutcomeUnknown,
     StorageDown,
     StoreDown,
     StoreFull,
-    StoreUnfit,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     retry_after: int | None = None
 
 
-class Fault(NamedTuple):
+class FieldError(NamedTuple):
     """One thing wrong with a request.
 
     `pointer` is a JSON pointer into the body, or `/query/<name>` or `/header/<name>`.
@@ -58,7 +58,7 @@ KINDS: Mapping[str, Kind] = {
     "job_not_final": Kind(409, "The job is not final yet"),
     "batch_final": Kind(409, "Every job of the batch is final"),
     "tenant_exists": Kind(409, "There is such a tenant already"),
-    "key_ended": Kind(409, "The key opens nothing any more"),
+    "key_inactive": Kind(409, "The key opens nothing any more"),
     "key_replaced": Kind(409, "The key was replaced already"),
     "too_many_keys": Kind(409, "The tenant has too many keys"),
     "count_changed": Kind(409, "There are more jobs than were counted"),
@@ -76,14 +76,14 @@ KINDS: Mapping[str, Kind] = {
     "rate_limited": Kind(429, "Your requests come too fast", 1),
     "tenant_queue_full": Kind(429, "Too many of your jobs are queued", 5),
     "credits_spent": Kind(429, "Your credits of today are spent", 60),
-    "too_many_failures": Kind(429, "Too many keys from your address were none", 3),
+    "auth_rate_limited": Kind(429, "Too many keys from your address were none", 3),
     "internal": Kind(500, "An error of ours"),
     "image_damaged": Kind(502, "The storage sent a damaged image"),
     "image_failed": Kind(502, "The image could not be made"),
     "not_ready": Kind(503, "The service cannot take work now", 1),
     "queue_full": Kind(503, "Too many jobs are queued", 5),
-    "queue_behind": Kind(503, "The queue is further behind than the deadline allows", 5),
-    "would_wait": Kind(503, "The job would wait longer than you wish", 5),
+    "deadline_unreachable": Kind(503, "The queue is further behind than the deadline allows", 5),
+    "wait_limit_exceeded": Kind(503, "The job would wait longer than you wish", 5),
     "too_many_uploads": Kind(503, "Too many bytes of request bodies are under way", 2),
     "redis_down": Kind(503, "The job store cannot be reached", 1),
     "redis_full": Kind(503, "The job store is full", 10),
@@ -97,8 +97,8 @@ KINDS: Mapping[str, Kind] = {
 _CODES: Mapping[type[Exception], str] = {
     StoreDown: "redis_down",
     StoreFull: "redis_full",
-    StoreUnfit: "not_ready",
-    OutcomeLost: "outcome_unknown",
+    IncompatibleStore: "not_ready",
+    OutcomeUnknown: "outcome_unknown",
     StorageDown: "storage_down",
     ObjectMissing: "image_missing",
     ObjectDamaged: "image_damaged",
@@ -122,7 +122,7 @@ class Problem(Exception):
         code: str,
         detail: str,
         *,
-        errors: Sequence[Fault] = (),
+        errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
@@ -142,8 +142,8 @@ class Problem(Exception):
     @property
     def retry_after(self) -> int | None:
         """Seconds after which trying again may help; None where it never does."""
-        told = self.headers.get("Retry-After")
-        return int(told) if told else self.kind.retry_after
+        retry_after = self.headers.get("Retry-After")
+        return int(retry_after) if retry_after else self.kind.retry_after
 
 
 def not_found(what: str = "job") -> Problem:
@@ -151,7 +151,7 @@ def not_found(what: str = "job") -> Problem:
     return Problem("not_found", f"There is no such {what}.")
 
 
-def invalid(faults: Sequence[Fault]) -> Problem:
+def invalid(faults: Sequence[FieldError]) -> Problem:
     """Name every fault of a request at once."""
     count = len(faults)
     detail = "One fault was found." if count == 1 else f"{count} faults were found."

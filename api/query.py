@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from api.problems import Fault, invalid, pointer
+from api.problems import FieldError, invalid, pointer
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -33,8 +33,8 @@ class Query:
     def __init__(self, request: Request) -> None:
         """Take the request's query apart."""
         self._left: dict[str, str] = {}
-        self._known: list[str] = []
-        self._faults: list[Fault] = []
+        self._names: list[str] = []
+        self._faults: list[FieldError] = []
         self._twice: set[str] = set()
         for name, value in request.query_params.multi_items():
             if name in self._left:
@@ -43,7 +43,7 @@ class Query:
 
     def take(self, name: str, read: Reader[T]) -> T | None:
         """Give a parameter as `read` reads it (ValueError: not usable), None where it is not."""
-        self._known.append(name)
+        self._names.append(name)
         written = self._left.pop(name, None)
         if written is None:
             return None
@@ -56,7 +56,7 @@ class Query:
 
     def refuse(self, name: str, message: str) -> None:
         """Note a fault."""
-        self._faults.append(Fault(pointer("query", name), message))
+        self._faults.append(FieldError(pointer("query", name), message))
 
     def _refuse_second(self, name: str) -> None:
         if name in self._twice:
@@ -64,15 +64,15 @@ class Query:
 
     def done(self, *, others: bool = False) -> None:
         """Raise a problem if anything was wrong, or was not asked for; `others` are ignored."""
-        known = ", ".join(self._known) or "none"
+        names = ", ".join(self._names) or "none"
         for name in () if others else self._left:
             self._refuse_second(name)
-            self.refuse(name, f"is not known here; known: {known}")
+            self.refuse(name, f"is not known here; known: {names}")
         if self._faults:
             raise invalid(self._faults)
 
 
-def whole_number(least: int, most: int) -> Reader[int]:
+def integer(least: int, most: int) -> Reader[int]:
     """Read a whole number of a range."""
 
     def read(written: str) -> int:
@@ -83,15 +83,15 @@ def whole_number(least: int, most: int) -> Reader[int]:
     return read
 
 
-def word_of(words: type[E]) -> Reader[E]:
+def enum_member(members: type[E]) -> Reader[E]:
     """Read one word of a closed list."""
 
     def read(written: str) -> E:
         try:
-            return words(written)
+            return members(written)
         except ValueError:
-            known = ", ".join(word.value for word in words)
-            raise ValueError(f"must be one of: {known}") from None
+            names = ", ".join(member.value for member in members)
+            raise ValueError(f"must be one of: {names}") from None
 
     return read
 
@@ -127,12 +127,12 @@ def _milliseconds(minute: str, seconds: str | None, fraction: str | None, offset
     return (moment - _EPOCH) // _MILLISECOND + int(f"{fraction or '':0<3.3}")
 
 
-def hide(place: str) -> str:
+def encode_cursor(cursor: str) -> str:
     """Write where a page ended as a cursor, so that nobody builds on what it is."""
-    return base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(cursor.encode()).rstrip(b"=").decode()
 
 
-def reveal(written: str) -> str:
+def decode_cursor(written: str) -> str:
     """Read a cursor; gives no text for what is none."""
     padded = written + "=" * (-len(written) % 4)
     try:
@@ -152,7 +152,7 @@ def cursor_of(is_one: Callable[[str], object]) -> Reader[str]:
     """Read a cursor of a list whose pages end in what `is_one` knows."""
 
     def read(written: str) -> str:
-        last = reveal(written)
+        last = decode_cursor(written)
         if not is_one(last):
             raise ValueError("is no cursor of this list")
         return last

@@ -3,22 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api.dialects import reference as dialects
-from api.jobs.body import DEADLINE_SECONDS_MAX, JobBody
+from api.compat import reference as dialects
+from api.jobs.schemas import DEADLINE_SECONDS_MAX, JobBody
 from api.reference_batches import BATCH_BODIES, BATCH_OPERATIONS, BATCH_SCHEMAS
-from api.reference_hook_schemas import HOOK_SCHEMAS
 from api.reference_schemas import SCHEMAS
+from api.reference_webhook_schemas import WEBHOOK_SCHEMAS
 from api.reference_webhooks import BODIES, WEBHOOK_OPERATIONS
 from api.reference_words import (
+    ADMISSION_ERRORS,
     BODY,
     JSON,
     MOMENT,
     NO_CONTENT,
-    NO_ROOM,
     REF,
     TEXT,
     WAIT,
-    Told,
+    Operation,
     answer,
     in_json,
     operation,
@@ -27,8 +27,8 @@ from api.reference_words import (
 )
 from shared.errors import ErrorCode
 from shared.jobs import Status
-from shared.models import DEFAULT_MODEL, MODELS
-from shared.store.scripts import USAGE_DAYS
+from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.store.functions import USAGE_DAYS
 
 SPORTS_CAR: Mapping[str, Any] = {
     "model": DEFAULT_MODEL,
@@ -44,7 +44,7 @@ SPORTS_CAR: Mapping[str, Any] = {
 }
 
 
-def told(name: str) -> Told:
+def describe(name: str) -> Operation:
     """Give what the reference says of a route."""
     operations = {**_OPERATIONS, **WEBHOOK_OPERATIONS, **BATCH_OPERATIONS}
     return {"operation_id": name, **operations[name]}
@@ -64,7 +64,7 @@ _ACCEPTING = (
     parameter("header", "Prefer", "`wait=N`, 1 to 60 seconds", **TEXT),
     parameter("header", "traceparent", "Your trace: job and webhooks become part of it", **TEXT),
 )
-_ACCEPTED: Mapping[int | str, Told] = {
+_ACCEPTED: Mapping[int | str, Operation] = {
     202: in_json(
         "Accepted, and on disk",
         "Job",
@@ -72,18 +72,18 @@ _ACCEPTED: Mapping[int | str, Told] = {
     ),
     200: in_json("Final, where `Prefer: wait` was sent", "Job", "Preference-Applied"),
 }
-_FORECAST = answer(
+_DRY_RUN = answer(
     "Final, where `Prefer: wait` was sent; or what would be, where `dry_run` was",
     {JSON: {"schema": {"anyOf": [ref("Job"), ref("Forecast")]}}},
     *("Preference-Applied", "RateLimit", "RateLimit-Policy"),
 )
-_NOT_ACCEPTED = ("job_deleted", "idempotency_key_reused", *NO_ROOM, "accept_unknown")
+_NOT_ACCEPTED = ("job_deleted", "idempotency_key_reused", *ADMISSION_ERRORS, "accept_unknown")
 
-_OPERATIONS: Mapping[str, Told] = {
+_OPERATIONS: Mapping[str, Operation] = {
     "create_job": operation(
         "jobs",
-        {**_ACCEPTED, 200: _FORECAST},
-        (*BODY, *_NOT_ACCEPTED, "would_wait"),
+        {**_ACCEPTED, 200: _DRY_RUN},
+        (*BODY, *_NOT_ACCEPTED, "wait_limit_exceeded"),
         parameters=_ACCEPTING,
         body={
             "required": True,
@@ -171,7 +171,7 @@ _OPERATIONS: Mapping[str, Told] = {
     "retry_job": operation(
         "jobs",
         {200: in_json("The job, queued", "Job")},
-        ("not_found", "job_final", "job_not_final", *NO_ROOM),
+        ("not_found", "job_final", "job_not_final", *ADMISSION_ERRORS),
     ),
     "reproduce_job": operation(
         "jobs", _ACCEPTED, ("not_found", *_NOT_ACCEPTED), parameters=_ACCEPTING
@@ -210,11 +210,11 @@ _OPERATIONS: Mapping[str, Told] = {
 }
 
 
-def complete(document: Told) -> Told:
+def complete(document: Operation) -> Operation:
     """Add the shapes that the routes refer to, and how a key is sent."""
     schema = JobBody.model_json_schema(ref_template=f"{REF}{{model}}")
     named = {**schema.pop("$defs", {}), "JobBody": schema}
-    named |= {**SCHEMAS, **HOOK_SCHEMAS, **BATCH_SCHEMAS}
+    named |= {**SCHEMAS, **WEBHOOK_SCHEMAS, **BATCH_SCHEMAS}
     for body in (*BODIES, *BATCH_BODIES):
         shape = body.model_json_schema(ref_template=f"{REF}{{model}}")
         named |= {**shape.pop("$defs", {}), body.__name__: shape}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from api.batches.body import BatchOptions, FirstLine, VariationsBody
+from api.batches.schemas import BatchOptions, FirstLine, VariationsBody
 from api.reference_schemas import (
     COUNT,
     NUMBER,
@@ -18,10 +18,10 @@ from api.reference_schemas import (
     page_of,
 )
 from api.reference_words import (
+    ADMISSION_ERRORS,
     BODY,
     JSON,
-    NO_ROOM,
-    Told,
+    Operation,
     answer,
     in_json,
     operation,
@@ -41,7 +41,7 @@ _LINES = """A `JobBody` a line; the first line may say what holds for the batch 
     {"input": {"prompt": "A lighthouse at dusk"}, "metadata": {"sku": "7"}}
 """
 
-BATCH_OPERATIONS: Mapping[str, Told] = {
+BATCH_OPERATIONS: Mapping[str, Operation] = {
     "create_batch": operation(
         "batches",
         {
@@ -55,7 +55,7 @@ BATCH_OPERATIONS: Mapping[str, Told] = {
             *BODY,
             "job_deleted",
             "idempotency_key_reused",
-            *NO_ROOM,
+            *ADMISSION_ERRORS,
             "accept_unknown",
         ),
         parameters=(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from api.ops.body import (
+from api.ops.schemas import (
     BulkBody,
     KeyBody,
     LimitsBody,
@@ -20,16 +20,16 @@ from api.reference_words import (
     NO_CONTENT,
     REF,
     TEXT,
-    Told,
+    Operation,
     in_json,
     operation,
     parameter,
     ref,
 )
+from shared.api_keys import Scope
+from shared.celery_app import QueueName
 from shared.errors import ErrorCode
 from shared.jobs import Status
-from shared.keys import Scope
-from shared.queue import QueueName
 from shared.store.tenants import KeyState
 
 _BODIES = (BulkBody, KeyBody, LimitsBody, RedeliverAllBody, RotateBody, TenantBody)
@@ -40,12 +40,12 @@ _LIMIT = parameter(
 _CURSOR = parameter("query", "cursor", "`next_cursor` of the page before", **TEXT)
 
 
-def told_ops(name: str) -> Told:
+def describe_ops(name: str) -> Operation:
     """Give what the reference says of a route of operators."""
     return {"operation_id": name, **_OPERATIONS[name]}
 
 
-def _body(model: type[BaseModel], *, required: bool = True) -> Told:
+def _body(model: type[BaseModel], *, required: bool = True) -> Operation:
     schema = {"application/json": {"schema": ref(model.__name__)}}
     return {"required": required, "content": schema}
 
@@ -88,7 +88,7 @@ _QUEUE: Schema = object_of(
         "in_flight": COUNT,
         "paused": {"type": "boolean"},
         "paused_at": or_null(TIME),
-        "closed": or_null(TEXT),
+        "blocked_by": or_null(TEXT),
     }
 )
 _GATE: Schema = object_of(
@@ -168,11 +168,11 @@ _SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "AuditPage": _page(_ENTRY),
-    "Now": now_schema(ref("Queue"), _GATE),
+    "Overview": now_schema(ref("Queue"), _GATE),
     **WATCHING_SCHEMAS,
 }
 
-_NEW_KEY: Mapping[int | str, Told] = {201: in_json("The key, shown once", "NewKey")}
+_NEW_KEY: Mapping[int | str, Operation] = {201: in_json("The key, shown once", "NewKey")}
 _SWITCHED = operation(_TAG, {200: in_json("The queue", "Queue")}, ("not_found",))
 _SWITCHED_MODEL = operation(_TAG, {200: in_json("The model", "SwitchedModel")}, ("not_found",))
 _BULK = operation(
@@ -182,7 +182,7 @@ _BULK = operation(
     body=_body(BulkBody),
 )
 
-_OPERATIONS: Mapping[str, Told] = {
+_OPERATIONS: Mapping[str, Operation] = {
     "get_tenants": operation(
         _TAG,
         {200: in_json("A page, by name", "TenantPage")},
@@ -211,7 +211,7 @@ _OPERATIONS: Mapping[str, Told] = {
     "rotate_key": operation(
         _TAG,
         _NEW_KEY,
-        ("not_found", "too_many_keys", "key_ended", "key_replaced", "redis_full", *BODY),
+        ("not_found", "too_many_keys", "key_inactive", "key_replaced", "redis_full", *BODY),
         body=_body(RotateBody, required=False),
     ),
     "delete_key": operation(_TAG, {204: NO_CONTENT}, ("not_found",)),
@@ -248,7 +248,7 @@ _OPERATIONS: Mapping[str, Told] = {
 }
 
 
-def complete_ops(document: Told) -> Told:
+def complete_ops(document: Operation) -> Operation:
     """Add the shapes that the operator's routes refer to."""
     named = dict(_SCHEMAS)
     for model in _BODIES:

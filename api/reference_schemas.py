@@ -162,7 +162,7 @@ _REFUSAL = object_of(
     },
     "The problem that the job would be answered with",
 )
-_FORECAST = object_of(
+_DRY_RUN = object_of(
     {
         "dry_run": {"const": True},
         "would_accept": {"type": "boolean"},
@@ -177,7 +177,7 @@ _FORECAST = object_of(
     "What would become of a job",
 )
 
-_SPENT: dict[str, Schema] = {"calls": COUNT, "credits": or_null(NUMBER)}
+_SPENDING: dict[str, Schema] = {"calls": COUNT, "credits": or_null(NUMBER)}
 _USAGE = object_of(
     {
         "limits": object_of(
@@ -217,8 +217,8 @@ _USAGE = object_of(
             object_of(
                 {
                     "date": {"type": "string", "format": "date"},
-                    **_SPENT,
-                    "tags": {"type": "object", "additionalProperties": object_of(_SPENT)},
+                    **_SPENDING,
+                    "tags": {"type": "object", "additionalProperties": object_of(_SPENDING)},
                 },
                 "One day, UTC; those without a call are left out",
             )
@@ -230,7 +230,7 @@ _USAGE = object_of(
 SCHEMAS: Mapping[str, Schema] = {
     "Job": JOB,
     "JobPage": page_of("Job"),
-    "Forecast": _FORECAST,
+    "Forecast": _DRY_RUN,
     "Usage": _USAGE,
     "Problem": _PROBLEM,
     "Model": _MODEL,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from api.reference_hook_schemas import ENDPOINT, LISTED_DELIVERY, WHOLE_DELIVERY
 from api.reference_schemas import (
     COUNT,
     JOB,
@@ -14,13 +13,14 @@ from api.reference_schemas import (
     object_of,
     or_null,
 )
-from api.reference_words import BODY, JSON, Told, in_json, operation, parameter, ref
+from api.reference_webhook_schemas import DELIVERY_DETAIL, ENDPOINT, LISTED_DELIVERY
+from api.reference_words import BODY, JSON, Operation, in_json, operation, parameter, ref
+from shared.api_keys import Scope
+from shared.celery_app import QueueName
 from shared.errors import ErrorCode
 from shared.jobs import DeliveryState, Status
-from shared.keys import Scope
-from shared.queue import QueueName
 from shared.store.endpoints import EndpointState
-from shared.store.observing import COUNTED
+from shared.store.stats import COUNTED
 
 _TAG = "operators"
 _STEP: Schema = or_null({"enum": ["claimed", "calling", "fetching"]})
@@ -78,7 +78,7 @@ _COLUMNS: Mapping[str, Schema] = {
     "running": list_of(_NOTHING),
     "webhooks": list_of(_NOTHING),
     "oldest_age_seconds": list_of(or_null(NUMBER)),
-    "closed": list_of(or_null(TEXT)),
+    "blocked_by": list_of(or_null(TEXT)),
 }
 _HELD = object_of(
     {
@@ -116,7 +116,10 @@ _ATTEMPT = object_of(
             ]
         },
         "error_code": or_null({"enum": [code.value for code in ErrorCode]}),
-        "said": {**or_null(TEXT), "description": "What the provider or the storage said, cut"},
+        "response_excerpt": {
+            **or_null(TEXT),
+            "description": "What the provider or the storage said, cut",
+        },
     },
     "One attempt at a job",
 )
@@ -170,7 +173,7 @@ WATCHING_SCHEMAS: Mapping[str, Schema] = {
             "deliveries": list_of(ref("AnyDelivery")),
         }
     ),
-    "AnyDelivery": object_of({**_WHOSE, **WHOLE_DELIVERY}),
+    "AnyDelivery": object_of({**_WHOSE, **DELIVERY_DETAIL}),
     "AnyDeliveryPage": object_of(
         {"data": list_of(object_of({**_WHOSE, **LISTED_DELIVERY})), "next_cursor": or_null(TEXT)}
     ),
@@ -186,35 +189,35 @@ WATCHING_SCHEMAS: Mapping[str, Schema] = {
 }
 
 
-_HISTORY_ASKED = parameter(
+_HISTORY_PARAMETERS = parameter(
     "query", "minutes", "How far back", type="integer", minimum=1, maximum=2880, default=60
 )
-_DELIVERIES_ASKED = (
+_DELIVERY_PARAMETERS = (
     parameter("query", "status", "Only these", enum=[one.value for one in DeliveryState]),
     parameter("query", "tenant", "Only of this tenant", **TEXT),
     parameter("query", "host", "Only to this host", **TEXT),
     parameter("query", "job_id", "Only of this job", **TEXT),
 )
-_ENDPOINTS_ASKED = (
+_ENDPOINT_PARAMETERS = (
     parameter("query", "status", "Only these", enum=[one.value for one in EndpointState]),
     parameter("query", "tenant", "Only of this tenant", **TEXT),
 )
 
 
-def watching_operations(paging: tuple[Told, ...]) -> Mapping[str, Told]:
+def watching_operations(paging: tuple[Operation, ...]) -> Mapping[str, Operation]:
     """Describe the routes; `paging` are the parameters of every list."""
     return {
         "get_me": operation(_TAG, {200: in_json("What the key is good for", "Me")}),
-        "get_now": operation(_TAG, {200: in_json("How everything stands", "Now")}),
+        "get_overview": operation(_TAG, {200: in_json("How everything stands", "Overview")}),
         "get_history": operation(
-            _TAG, {200: in_json("How it went", "History")}, parameters=(_HISTORY_ASKED,)
+            _TAG, {200: in_json("How it went", "History")}, parameters=(_HISTORY_PARAMETERS,)
         ),
         "get_workers": operation(_TAG, {200: in_json("All that live", "WorkerList")}),
         "get_any_job": operation(_TAG, {200: in_json("The job", "AnyJob")}, ("not_found",)),
         "get_all_deliveries": operation(
             _TAG,
             {200: in_json("A page, newest first", "AnyDeliveryPage")},
-            parameters=(*_DELIVERIES_ASKED, *paging),
+            parameters=(*_DELIVERY_PARAMETERS, *paging),
         ),
         "get_any_delivery": operation(
             _TAG, {200: in_json("The delivery", "AnyDelivery")}, ("not_found",)
@@ -227,7 +230,7 @@ def watching_operations(paging: tuple[Told, ...]) -> Mapping[str, Told]:
         "get_all_endpoints": operation(
             _TAG,
             {200: in_json("A page, by tenant and newest first", "AnyEndpointPage")},
-            parameters=(*_ENDPOINTS_ASKED, *paging),
+            parameters=(*_ENDPOINT_PARAMETERS, *paging),
         ),
         "rotate_any_secret": operation(
             _TAG, {200: in_json("The new secret", "AnyEndpointSecret")}, ("not_found",)

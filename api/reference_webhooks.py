@@ -2,44 +2,44 @@
 
 from collections.abc import Mapping
 
-from api.feed import LIMIT_MAX as FEED_LIMIT_MAX
-from api.jobs.body import Strict
+from api.events import LIMIT_MAX as FEED_LIMIT_MAX
+from api.jobs.schemas import Strict
 from api.reference_words import (
     BODY,
     JSON,
     TEXT,
     WAIT,
-    Told,
+    Operation,
     in_json,
     operation,
     parameter,
     ref,
 )
-from api.webhooks.bodies import EndpointBody, RedeliverBody, TestBody
 from api.webhooks.deliveries import LIMIT_DEFAULT, LIMIT_MAX
+from api.webhooks.schemas import EndpointBody, RedeliverBody, TestBody
 from shared.jobs import DeliveryState
 
 #: The bodies that are described here.
 BODIES: tuple[type[Strict], ...] = (RedeliverBody, EndpointBody, TestBody)
 
 
-def _body(model: type[Strict]) -> Told:
+def _body(model: type[Strict]) -> Operation:
     return {"required": True, "content": {JSON: {"schema": ref(model.__name__)}}}
 
 
-def _page(most: int, default: int) -> tuple[Told, ...]:
-    limit: Told = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+def _page(most: int, default: int) -> tuple[Operation, ...]:
+    limit: Operation = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
     return (
         parameter("query", "limit", "Entries on the page", **limit),
         parameter("query", "cursor", "`next_cursor` of the page before", **TEXT),
     )
 
 
-_SECRET: Mapping[int | str, Told] = {
+_SECRET: Mapping[int | str, Operation] = {
     200: in_json("The new secret, shown now only", "WebhookSecret")
 }
 
-WEBHOOK_OPERATIONS: Mapping[str, Told] = {
+WEBHOOK_OPERATIONS: Mapping[str, Operation] = {
     "get_deliveries": operation(
         "webhooks",
         {200: in_json("A page, newest first", "DeliveryPage")},
@@ -95,7 +95,7 @@ WEBHOOK_OPERATIONS: Mapping[str, Told] = {
         {204: {"description": "The tenant's secret signs"}},
         ("not_found", "outcome_unknown"),
     ),
-    "get_feed": operation(
+    "get_event_feed": operation(
         "events",
         {200: in_json("What changed, oldest first", "Feed")},
         ("cursor_expired",),

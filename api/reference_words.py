@@ -5,7 +5,7 @@ from typing import Any
 
 from api.problems import KINDS, MEDIA_TYPE
 
-Told = dict[str, Any]
+Operation = dict[str, Any]
 
 REF = "#/components/schemas/"
 JSON = "application/json"
@@ -22,25 +22,25 @@ KEYED = (
 BODY = ("request_too_slow", "body_too_large", "unsupported_media_type", "too_many_uploads")
 
 
-def ref(name: str) -> Told:
+def ref(name: str) -> Operation:
     """Refer to a shape by its name."""
     return {"$ref": f"{REF}{name}"}
 
 
-def answer(description: str, content: Mapping[str, Any], *headers: str) -> Told:
+def answer(description: str, content: Mapping[str, Any], *headers: str) -> Operation:
     """Describe an answer: its content by media type, and its headers."""
-    written: Told = {"description": description, "content": dict(content)}
+    written: Operation = {"description": description, "content": dict(content)}
     if headers:
         written["headers"] = {name: {"schema": {"type": "string"}} for name in headers}
     return written
 
 
-def in_json(description: str, schema: str, *headers: str) -> Told:
+def in_json(description: str, schema: str, *headers: str) -> Operation:
     """Describe an answer in JSON of a named shape."""
     return answer(description, {JSON: {"schema": ref(schema)}}, *headers)
 
 
-def refusals(*codes: str) -> dict[int | str, Told]:
+def refusals(*codes: str) -> dict[int | str, Operation]:
     """Describe problems by status; those that share one are named together."""
     by_status: dict[int, list[str]] = {}
     for code in codes:
@@ -52,23 +52,23 @@ def refusals(*codes: str) -> dict[int | str, Told]:
     }
 
 
-def parameter(place: str, name: str, description: str, **schema: Any) -> Told:  # noqa: ANN401  JSON
+def parameter(location: str, name: str, description: str, **schema: Any) -> Operation:  # noqa: ANN401  JSON
     """Describe a parameter in `place` (query, header)."""
-    return {"in": place, "name": name, "description": description, "schema": schema}
+    return {"in": location, "name": name, "description": description, "schema": schema}
 
 
 def operation(
     tag: str,
-    answers: Mapping[int | str, Told],
+    answers: Mapping[int | str, Operation],
     problems: tuple[str, ...] = (),
     *,
-    parameters: tuple[Told, ...] = (),
+    parameters: tuple[Operation, ...] = (),
     keyed: bool = True,
     signed: bool = False,
-    body: Told | None = None,
-) -> Told:
+    body: Operation | None = None,
+) -> Operation:
     """Describe a route; the first of `answers` is the usual one."""
-    extra: Told = {"security": [{"key": []}] if keyed else []}
+    extra: Operation = {"security": [{"key": []}] if keyed else []}
     if signed:
         extra["security"].append({})  # a signed address needs no key
     if parameters:
@@ -87,13 +87,13 @@ def operation(
 WAIT = {"type": "integer", "minimum": 1, "maximum": 60}
 TEXT = {"type": "string"}
 MOMENT = {"type": "string", "format": "date-time"}
-NO_CONTENT: Told = {"description": "It is gone"}
+NO_CONTENT: Operation = {"description": "It is gone"}
 #: Why nothing more is queued.
-NO_ROOM = (
+ADMISSION_ERRORS = (
     "rate_limited",
     "tenant_queue_full",
     "credits_spent",
     "queue_full",
-    "queue_behind",
+    "deadline_unreachable",
     "redis_full",
 )

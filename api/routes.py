@@ -1,16 +1,17 @@
 """Every address of the front door, in the order in which they are tried."""
 
-from api import feed, health, models, usage
+from api import events, health, models, usage
 from api.batches import create as create_batch
 from api.batches import manifest
 from api.batches import read as batches
-from api.dialects.routes import DIALECT_ROUTES
-from api.jobs import change, create, events, image, read
+from api.compat.routes import DIALECT_ROUTES
+from api.jobs import actions, create, image, read
+from api.jobs import events as job_events
 from api.ops.routes import OPS_ROUTES
-from api.pages.show import PAGE_ROUTES
-from api.reference import told
+from api.reference import describe
 from api.routing import Direct
-from api.webhooks import deliveries, endpoints, trial
+from api.web.pages import PAGE_ROUTES
+from api.webhooks import deliveries, endpoints, test_event
 from shared import metrics
 
 #: Where bodies may be larger than anywhere else.
@@ -25,7 +26,7 @@ _FAILED = 500
 
 #: Each with its path below `/v1/webhooks`.
 WEBHOOKS: tuple[Direct, ...] = tuple(
-    Direct(method, f"/v1/webhooks{path}", endpoint, told=told(name))
+    Direct(method, f"/v1/webhooks{path}", endpoint, docs=describe(name))
     for method, path, endpoint, name in (
         ("GET", "/deliveries", deliveries.get_deliveries, "get_deliveries"),
         ("GET", "/deliveries/{delivery_id}", deliveries.get_delivery, "get_delivery"),
@@ -36,7 +37,7 @@ WEBHOOKS: tuple[Direct, ...] = tuple(
             "redeliver_one",
         ),
         ("POST", "/redeliver", deliveries.redeliver_since, "redeliver_since"),
-        ("POST", "/test", trial.send_test_event, "send_test_event"),
+        ("POST", "/test", test_event.send_test_event, "send_test_event"),
         ("POST", "/secret/rotate", endpoints.rotate_tenant, "rotate_secret"),
         ("GET", "/endpoints", endpoints.get_endpoints, "get_endpoints"),
         ("POST", "/endpoints", endpoints.create_endpoint, "create_endpoint"),
@@ -53,32 +54,37 @@ WEBHOOKS: tuple[Direct, ...] = tuple(
 )
 
 ROUTES: tuple[Direct, ...] = (
-    Direct("POST", "/v1/jobs", create.create_job, told=told("create_job")),
-    Direct("GET", "/v1/jobs/{job_id}", read.get_job, told=told("get_job")),
-    Direct("GET", "/v1/jobs", read.get_jobs, told=told("get_jobs")),
-    Direct("GET", "/v1/jobs/{job_id}/events", events.get_events, told=told("get_events")),
-    Direct("GET", "/v1/jobs/{job_id}/image", image.get_image, told=told("get_image")),
-    Direct("POST", "/v1/jobs/{job_id}/cancel", change.cancel_job, told=told("cancel_job")),
-    Direct("POST", "/v1/jobs/{job_id}/retry", change.retry_job, told=told("retry_job")),
-    Direct("POST", "/v1/jobs/{job_id}/reproduce", change.reproduce_job, told=told("reproduce_job")),
-    Direct("DELETE", "/v1/jobs/{job_id}", change.delete_job, told=told("delete_job")),
-    Direct("POST", BATCHES, create_batch.create_batch, told=told("create_batch")),
-    Direct("GET", BATCHES, batches.get_batches, told=told("get_batches")),
-    Direct("GET", f"{BATCHES}/{{batch_id}}", batches.get_batch, told=told("get_batch")),
-    Direct("POST", f"{BATCHES}/{{batch_id}}/cancel", batches.cancel, told=told("cancel_batch")),
+    Direct("POST", "/v1/jobs", create.create_job, docs=describe("create_job")),
+    Direct("GET", "/v1/jobs/{job_id}", read.get_job, docs=describe("get_job")),
+    Direct("GET", "/v1/jobs", read.get_jobs, docs=describe("get_jobs")),
+    Direct("GET", "/v1/jobs/{job_id}/events", job_events.get_events, docs=describe("get_events")),
+    Direct("GET", "/v1/jobs/{job_id}/image", image.get_image, docs=describe("get_image")),
+    Direct("POST", "/v1/jobs/{job_id}/cancel", actions.cancel_job, docs=describe("cancel_job")),
+    Direct("POST", "/v1/jobs/{job_id}/retry", actions.retry_job, docs=describe("retry_job")),
     Direct(
-        "GET", f"{BATCHES}/{{batch_id}}/manifest", manifest.get_manifest, told=told("get_manifest")
+        "POST", "/v1/jobs/{job_id}/reproduce", actions.reproduce_job, docs=describe("reproduce_job")
     ),
-    Direct("GET", "/v1/events", feed.get_feed, told=told("get_feed")),
+    Direct("DELETE", "/v1/jobs/{job_id}", actions.delete_job, docs=describe("delete_job")),
+    Direct("POST", BATCHES, create_batch.create_batch, docs=describe("create_batch")),
+    Direct("GET", BATCHES, batches.get_batches, docs=describe("get_batches")),
+    Direct("GET", f"{BATCHES}/{{batch_id}}", batches.get_batch, docs=describe("get_batch")),
+    Direct("POST", f"{BATCHES}/{{batch_id}}/cancel", batches.cancel, docs=describe("cancel_batch")),
+    Direct(
+        "GET",
+        f"{BATCHES}/{{batch_id}}/manifest",
+        manifest.get_manifest,
+        docs=describe("get_manifest"),
+    ),
+    Direct("GET", "/v1/events", events.get_event_feed, docs=describe("get_event_feed")),
     *WEBHOOKS,
-    Direct("GET", "/v1/usage", usage.get_usage, told=told("get_usage")),
-    Direct("GET", "/v1/models", models.get_models, told=told("get_models")),
-    Direct("GET", "/v1/models/{owner}/{name}", models.get_model, told=told("get_model")),
+    Direct("GET", "/v1/usage", usage.get_usage, docs=describe("get_usage")),
+    Direct("GET", "/v1/models", models.get_models, docs=describe("get_models")),
+    Direct("GET", "/v1/models/{owner}/{name}", models.get_model, docs=describe("get_model")),
     *DIALECT_ROUTES,
-    Direct("GET", "/healthz", health.healthz, told=told("healthz")),
-    Direct("GET", "/readyz", health.readyz, told=told("readyz")),
-    Direct("GET", "/metrics", health.get_metrics, told=told("get_metrics")),
-    Direct("GET", "/problems/{code}", health.get_problem, told=told("get_problem")),
+    Direct("GET", "/healthz", health.healthz, docs=describe("healthz")),
+    Direct("GET", "/readyz", health.readyz, docs=describe("readyz")),
+    Direct("GET", "/metrics", health.get_metrics, docs=describe("get_metrics")),
+    Direct("GET", "/problems/{code}", health.get_problem, docs=describe("get_problem")),
     *OPS_ROUTES,
     *PAGE_ROUTES,
 )

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import BEARER
-from shared import keys
+from shared import api_keys
 
 Endpoint = Callable[..., Awaitable[Response]]
 
@@ -28,7 +28,7 @@ class Direct(APIRoute):
         path: str,
         endpoint: Endpoint,
         *,
-        told: Mapping[str, Any] | None = None,
+        docs: Mapping[str, Any] | None = None,
         schemes: Collection[str] = BEARER,
     ) -> None:
         """Route to `endpoint(request, **path parameters)`; `told` goes to the API reference.
@@ -38,8 +38,8 @@ class Direct(APIRoute):
         self.schemes = schemes
         #: what a key must be for; routes that take none never ask
         self.scope = scope_of(method, path)
-        words = _with_scope(told or {}, self.scope)
-        super().__init__(path, endpoint, methods=[method], response_class=Response, **words)
+        documented = _with_scope(docs or {}, self.scope)
+        super().__init__(path, endpoint, methods=[method], response_class=Response, **documented)
         self.app = _plain(endpoint)
         self._accepted = {method, "HEAD"} if method == "GET" else {method}
 
@@ -63,22 +63,22 @@ class Direct(APIRoute):
             await super().handle(scope, receive, send)
 
 
-def scope_of(method: str, path: str) -> keys.Scope:
+def scope_of(method: str, path: str) -> api_keys.Scope:
     """Say which scope a route needs: by a rule, so that none can be forgotten.
 
     Whoever may only read learns no secret.
     """
     reads = method == "GET" and not path.endswith("/secret")
     if path.startswith("/ops/"):
-        return keys.Scope.OPS_READ if reads else keys.Scope.OPS_WRITE
-    return keys.Scope.JOBS_READ if reads else keys.Scope.JOBS_WRITE
+        return api_keys.Scope.OPS_READ if reads else api_keys.Scope.OPS_WRITE
+    return api_keys.Scope.JOBS_READ if reads else api_keys.Scope.JOBS_WRITE
 
 
-def _with_scope(told: Mapping[str, Any], scope: keys.Scope) -> dict[str, Any]:
+def _with_scope(docs: Mapping[str, Any], scope: api_keys.Scope) -> dict[str, Any]:
     """Name the scope wherever the reference says that a key is needed."""
-    extra = told.get("openapi_extra", {})
+    extra = docs.get("openapi_extra", {})
     security = [{name: [scope.value] for name in one} for one in extra.get("security", ())]
-    return {**told, "openapi_extra": {**extra, "security": security}}
+    return {**docs, "openapi_extra": {**extra, "security": security}}
 
 
 def allowed(routes: Iterable[BaseRoute], scope: Scope) -> str:

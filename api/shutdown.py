@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def on_stop_signal(tell: Callable[[], object]) -> Iterator[None]:
+def on_stop_signal(callback: Callable[[], object]) -> Iterator[None]:
     """Call `tell` when the process is asked to stop, and then whoever was to hear it before.
 
     Only the main thread hears signals: elsewhere nothing is done. `tell` runs inside a signal
@@ -26,7 +26,7 @@ def on_stop_signal(tell: Callable[[], object]) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def hear(number: int, frame: FrameType | None) -> None:
-        tell()
+        callback()
         then = before[signal.Signals(number)]
         if callable(then):
             then(number, frame)

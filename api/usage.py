@@ -6,12 +6,12 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.parts import parts_of, tenant_of
-from api.query import Query, whole_number
-from api.refusals import rate_headers
-from shared.store.scripts import USAGE_DAYS
-from shared.store.usage import Day, Limits, Spent, Usage, usage
-from shared.view import rfc3339
+from api.admission_errors import rate_headers
+from api.context import app_context, current_tenant
+from api.query import Query, integer
+from shared.serializers import rfc3339
+from shared.store.functions import USAGE_DAYS
+from shared.store.usage import Day, Limits, Spending, Usage, usage
 
 DAYS_DEFAULT = 30
 _DAY_MS = 86_400_000
@@ -24,11 +24,11 @@ async def get_usage(request: Request) -> Response:
     are counted for each call that was, or may have been, billed; days are UTC. Without any price
     they are null: nothing is counted then, and a budget does nothing.
     """
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     query = Query(request)
-    days = query.take("days", whole_number(1, USAGE_DAYS)) or DAYS_DEFAULT
+    days = query.take("days", integer(1, USAGE_DAYS)) or DAYS_DEFAULT
     query.done()
-    found = await parts.committer.run(usage(holder.tenant, days=days))
+    found = await parts.committer.run(usage(principal.tenant, days=days))
     headers = {"Cache-Control": "private, no-cache", **rate_headers(found.rate)}
     shown = usage_shown(found, priced=bool(parts.prices))
     return Response(orjson.dumps(shown), 200, headers, "application/json")
@@ -65,9 +65,9 @@ def usage_shown(found: Usage, *, priced: bool) -> dict[str, Any]:
     }
 
 
-def _today(found: Usage) -> Spent:
+def _today(found: Usage) -> Spending:
     newest = found.days[0] if found.days else None
-    return newest.total if newest and newest.at > found.now_ms - _DAY_MS else Spent(0, 0.0)
+    return newest.total if newest and newest.at > found.now_ms - _DAY_MS else Spending(0, 0.0)
 
 
 def _left(limit: float | None, used: float) -> float | None:
@@ -94,10 +94,12 @@ def _limits_shown(limits: Limits) -> dict[str, Any]:
 def _day_shown(day: Day, *, priced: bool) -> dict[str, Any]:
     return {
         "date": str(rfc3339(day.at))[:10],
-        **_spent_shown(day.total, priced=priced),
-        "tags": {tag: _spent_shown(spent, priced=priced) for tag, spent in day.tags.items()},
+        **_spending_shown(day.total, priced=priced),
+        "tags": {
+            tag: _spending_shown(spending, priced=priced) for tag, spending in day.tags.items()
+        },
     }
 
 
-def _spent_shown(spent: Spent, *, priced: bool) -> dict[str, Any]:
-    return {"calls": spent.calls, "credits": _credits(spent.credits, priced=priced)}
+def _spending_shown(spending: Spending, *, priced: bool) -> dict[str, Any]:
+    return {"calls": spending.calls, "credits": _credits(spending.credits, priced=priced)}

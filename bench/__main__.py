@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import machine, report, table
-from bench.figures import Row
+from bench.results import Row
 from bench.run import Run
 
 #: The rows in the order of the table, by the word that `ONLY=` takes.
@@ -59,7 +59,7 @@ def _read(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _measure(name: str, rounds: int) -> Row:
-    module = importlib.import_module(f"bench.rows.{name}")
+    module = importlib.import_module(f"bench.benchmarks.{name}")
     print(f"\n{module.NUMBER}. {module.TITLE}", flush=True)
     with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as directory:
         row: Row = module.measure(Run(Path(directory), rounds, _say))

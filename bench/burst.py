@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench import load
-from bench.asking import INPUT
-from bench.figures import must_equal
-from bench.finished import steady_rate, stored_at
+from bench.client import INPUT
+from bench.completion_times import steady_rate, stored_at
+from bench.results import must_equal
 from bench.service import Provider, Service
 from bench.usage import cpu_seconds, memory_bytes
 
 #: The front doors' pace: quicker than any worker here, and no slower for being one process.
 RATE = 400.0
-LOOK_SECONDS = 0.25
+POLL_INTERVAL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Target:
     """Where jobs are asked for, and the processes that then work."""
 
     url: str
@@ -50,9 +50,11 @@ class Burst:
         return steady_rate(self.times)
 
 
-def burst(door: Door, beside: Service, provider: Provider, count: int, **changes: object) -> Burst:
+def burst(
+    door: Target, beside: Service, provider: Provider, count: int, **changes: object
+) -> Burst:
     """Ask for so many pictures at once and wait for all; checks that each was made once."""
-    provider.forget()
+    provider.delete_records()
     began, cpu, done = time.time(), cpu_seconds(door.pids), door.done()
     body = json.dumps({"input": {**INPUT, **changes}}).encode()
     requests = load.posts(door.url, door.path, {"Authorization": f"Bearer {door.key}"}, body)
@@ -64,7 +66,7 @@ def burst(door: Door, beside: Service, provider: Provider, count: int, **changes
         memory = max(memory, memory_bytes([door.worker]))
         if time.monotonic() > deadline:
             raise TimeoutError(f"{door.done() - done} of {count} jobs were done in 180 s.")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_INTERVAL_SECONDS)
     used = cpu_seconds(door.pids) - cpu
     times = stored_at(beside.plan.bucket_folder, since=began)
     must_equal(len(times), count, "objects in the storage")

@@ -5,12 +5,12 @@ from itertools import count
 from statistics import median
 from typing import Any
 
-from bench.curves import Point
-from shared.jobs import Spec
-from shared.store import asking, deliveries, moves
-from shared.store.call import Call
-from tests.growth import fill, run_many, usual_spec
-from tests.store import KEYS, World
+from bench.series import Point
+from shared.jobs import JobSpec
+from shared.store import deliveries, job_submission, transitions
+from shared.store.command import Call
+from tests.support.growth import fill, run_many, usual_spec
+from tests.support.store import KEYS, World
 
 #: Claims in one round trip, and how often.
 HANDFUL, ROUNDS = 10, 30
@@ -26,7 +26,7 @@ def by_tenants(world: World, tenants: Sequence[int]) -> list[Point]:
 
 def by_deliveries(world: World, waiting: Sequence[int]) -> list[Point]:
     """Give microseconds of a delivery's claim where so many wait, for 50 hosts."""
-    return [(size, _fresh(world, _owed(size), _claim_delivery)) for size in waiting]
+    return [(size, _fresh(world, _with_deliveries(size), _claim_delivery)) for size in waiting]
 
 
 def _fresh(
@@ -46,28 +46,30 @@ def _queued(tenants: int) -> Callable[[World], object]:
     return lambda world: fill(world, JOBS, tenants)
 
 
-def _owed(waiting: int) -> Callable[[World], object]:
-    def owe(world: World) -> None:
+def _with_deliveries(waiting: int) -> Callable[[World], object]:
+    def add_deliveries(world: World) -> None:
         jobs = fill(world, waiting + HANDFUL * ROUNDS, 10, spec=_with_webhook, host=_host)
         for start in range(0, len(jobs), 500):
             some = jobs[start : start + 500]
-            run_many(world, [asking.cancel(job_id, tenant=tenant) for job_id, tenant in some])
+            run_many(
+                world, [job_submission.cancel(job_id, tenant=tenant) for job_id, tenant in some]
+            )
 
-    return owe
+    return add_deliveries
 
 
 def _host(number: int) -> str:
     return f"host-{number % HOSTS}.example.com"
 
 
-def _with_webhook(number: int) -> Spec:
+def _with_webhook(number: int) -> JobSpec:
     usual = usual_spec(number)
     hook = {"url": f"https://{_host(number)}/hook", "events": ["job.canceled"]}
-    return Spec(usual.model, usual.input, webhook=hook)
+    return JobSpec(usual.model, usual.input, webhook=hook)
 
 
 def _claim() -> Call[Any]:
-    return moves.claim(f"bench-{next(_NONCES)}", lease_seconds=60, keys=KEYS)
+    return transitions.claim(f"bench-{next(_NONCES)}", lease_seconds=60, keys=KEYS)
 
 
 def _claim_delivery() -> Call[Any]:

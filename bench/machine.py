@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.peers_at import ARQ, PEERS
+from bench.peer_environments import ARQ, PEERS
 from sandbox.servers import s3_program, valkey_program
 
 _OURS = ("celery", "fastapi", "httpx", "minio", "redis", "uvicorn")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from html import escape
 from itertools import cycle
 
-from bench.curves import Curves, Point
+from bench.series import Curves, Point
 
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 64, 150, 36, 44
@@ -49,11 +49,11 @@ def _lines(curves: Curves) -> Iterator[str]:
         yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
         for x, y in places:
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
-        ends.append(_apart(places[-1][1], ends))
+        ends.append(_spaced(places[-1][1], ends))
         yield _text(WIDTH - RIGHT + 8, ends[-1] + 4, name, "start", colour=colour)
 
 
-def _apart(y: float, others: list[float]) -> float:
+def _spaced(y: float, others: list[float]) -> float:
     """Move a name down until it stands on no other."""
     while any(abs(y - other) < 14 for other in others):
         y += 2

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import plots, table
-from bench.figures import Row
+from bench.results import Row
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 #: What people wrote about the figures, kept when they are measured anew.

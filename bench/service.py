@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 
 from bench.usage import cpu_seconds, memory_bytes
-from sandbox.children import Child
-from sandbox.stack import directory, keys, ports
-from sandbox.stack.plan import Kind, Part, Plan, Wish, servers, services
-from sandbox.waiting import wait_for_http, wait_for_redis, wait_until
+from sandbox.devstack import directory, keys, ports
+from sandbox.devstack.plan import Kind, Plan, ProcessSpec, StackOptions, servers, services
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_for_http, wait_for_redis, wait_until
 from shared.settings import PREFIX, inherited_environment, load_settings
-from shared.store.opening import open_tenant
-from tests.store import World
+from shared.store.provisioning import provision_tenant
+from tests.support.store import World
 
 TENANT = "bench"
 _APP = "api.main:create_app"
@@ -90,7 +90,7 @@ class Provider:
         found = self._http.get("/_sandbox/calls").raise_for_status().json()["calls"]
         return [call for call in found if call["kind"] == kind]
 
-    def forget(self) -> None:
+    def delete_records(self) -> None:
         """Forget all calls."""
         self._http.delete("/_sandbox/calls").raise_for_status()
 
@@ -130,7 +130,7 @@ def service(
             _wait_for(part)
         world = World(plan.redis_url)
         stack.callback(world.close)
-        key = open_tenant(world.store, TENANT, by="bench").api_key
+        key = provision_tenant(world.store, TENANT, by="bench").api_key
         kinds = {part.name: part.kind for part in parts}
         yield Service(plan, children, kinds, key, world)
 
@@ -144,8 +144,8 @@ def _plan(place: Path, workers: int, concurrency: int | None, settings: dict[str
     }
     place = directory.prepare(place)
     plan = Plan(
-        wish=Wish(place, provider="sandbox", workers=workers, concurrency=concurrency),
-        ports=ports.choose({}, asked=None, workers=workers),
+        options=StackOptions(place, provider="sandbox", workers=workers, concurrency=concurrency),
+        ports=ports.choose({}, requested=None, workers=workers),
         keys=keys.s3_keys(place),
         settings=load_settings(**settings),
         inherited={**kept, **own},
@@ -155,7 +155,7 @@ def _plan(place: Path, workers: int, concurrency: int | None, settings: dict[str
     return plan
 
 
-def _child(part: Part, place: Path) -> Child:
+def _child(part: ProcessSpec, place: Path) -> Child:
     return Child(
         part.command,
         place / "logs" / f"{part.name}.log",
@@ -164,7 +164,7 @@ def _child(part: Part, place: Path) -> Child:
     )
 
 
-def _wait_for(part: Part) -> None:
+def _wait_for(part: ProcessSpec) -> None:
     if part.ready.url.startswith("redis://"):
         wait_for_redis(int(part.ready.url.rpartition(":")[2].partition("/")[0]))
     else:

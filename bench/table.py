@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from bench.figures import Goal, Line, Verdict
+from bench.results import Goal, Line, Verdict
 
 HEAD = ("#", "measure", "ours", "beside", "theirs", "ratio", "range", "at least", "aim", "reached")
 _NONE = "–"  # noqa: RUF001  a dash

@@ -33,7 +33,7 @@ class Objective:
     name: str
     alert: str
     percent: float
-    promise: str
+    objective: str
     good: str
     total: str
 
@@ -48,7 +48,7 @@ OBJECTIVES = (
         name="accept-availability",
         alert="DarkroomAcceptAvailability",
         percent=99.9,
-        promise="requests to make an image are answered without a 5xx",
+        objective="requests to make an image are answered without a 5xx",
         good=f'sum(rate({_ACCEPT},status!~"5.."}}[WINDOW]))',
         total=f"sum(rate({_ACCEPT}}}[WINDOW]))",
     ),
@@ -56,7 +56,7 @@ OBJECTIVES = (
         name="accept-latency",
         alert="DarkroomAcceptLatency",
         percent=99,
-        promise="jobs are on disk within 250 ms",
+        objective="jobs are on disk within 250 ms",
         good='sum(rate(darkroom_accept_seconds_bucket{le="0.25"}[WINDOW]))',
         total="sum(rate(darkroom_accept_seconds_count[WINDOW]))",
     ),
@@ -64,7 +64,7 @@ OBJECTIVES = (
         name="time-to-image",
         alert="DarkroomTimeToImage",
         percent=95,
-        promise="jobs have their image within 10 s of being accepted",
+        objective="jobs have their image within 10 s of being accepted",
         good='sum(rate(darkroom_job_total_seconds_bucket{status="succeeded",le="10.0"}[WINDOW]))',
         total=(
             'sum(rate(darkroom_job_total_seconds_count{status="succeeded"}[WINDOW])) + '
@@ -76,7 +76,7 @@ OBJECTIVES = (
         name="webhook-delivery",
         alert="DarkroomWebhookDelivery",
         percent=99,
-        promise="webhooks that are delivered are delivered within 60 s",
+        objective="webhooks that are delivered are delivered within 60 s",
         good='sum(rate(darkroom_webhook_delivery_seconds_bucket{le="60.0"}[WINDOW]))',
         total="sum(rate(darkroom_webhook_delivery_seconds_count[WINDOW]))",
     ),
@@ -140,10 +140,10 @@ def _alert(objective: Objective, severity: str) -> dict[str, Any]:
         f' and darkroom:slo_events:increase1h{{slo="{objective.name}"}} >= {FEW}',
         "labels": {"severity": severity},
         "annotations": {
-            "summary": f"Too few {objective.promise}",
+            "summary": f"Too few {objective.objective}",
             "description": (
-                f"{objective.percent:g} % of {objective.promise}: that is the objective. Over the "
-                f"last {first.long} or longer {{{{ $value | humanizePercentage }}}} were not; "
+                f"{objective.percent:g} % of {objective.objective}: that is the objective. Over "
+                f"the last {first.long} or longer {{{{ $value | humanizePercentage }}}} were not; "
                 f"{objective.budget:.4g} of all may be."
             ),
             "runbook_url": f"{RUNBOOKS}/{objective.alert}.md",

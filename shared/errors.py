@@ -75,7 +75,7 @@ class DarkroomError(Exception):
     """Anything Darkroom raises on purpose."""
 
 
-class BadSettings(DarkroomError):
+class InvalidSettings(DarkroomError):
     """The environment cannot be worked with; the text has one sentence per mistake."""
 
 
@@ -95,11 +95,11 @@ class StoreFull(StoreError):
     """Redis is at its memory limit or cannot write its log."""
 
 
-class OutcomeLost(StoreError):
+class OutcomeUnknown(StoreError):
     """The script was sent and its reply never came: it may or may not have run."""
 
 
-class StoreUnfit(StoreError):
+class IncompatibleStore(StoreError):
     """This Redis would lose or evict what it is given, or cannot run the scripts."""
 
 

@@ -61,31 +61,31 @@ RUNNING = frozenset({State.CLAIMED, State.CALLING, State.FETCHING})
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED})
 
 
-class Move(NamedTuple):
+class Transition(NamedTuple):
     """From which states a move may start, and where it ends."""
 
     sources: frozenset[State]
     target: State
 
 
-MOVES: Mapping[str, Move] = {
-    "claim": Move(frozenset({State.QUEUED}), State.CLAIMED),
+TRANSITIONS: Mapping[str, Transition] = {
+    "claim": Transition(frozenset({State.QUEUED}), State.CLAIMED),
     # a job whose picture is bought already goes straight on to fetching it
-    "resume": Move(frozenset({State.QUEUED}), State.FETCHING),
-    "calling": Move(frozenset({State.CLAIMED}), State.CALLING),
-    "checkpoint": Move(frozenset({State.CALLING}), State.FETCHING),
-    "succeed": Move(frozenset({State.FETCHING}), State.SUCCEEDED),
-    "retry": Move(RUNNING, State.QUEUED),
+    "resume": Transition(frozenset({State.QUEUED}), State.FETCHING),
+    "start_call": Transition(frozenset({State.CLAIMED}), State.CALLING),
+    "checkpoint": Transition(frozenset({State.CALLING}), State.FETCHING),
+    "succeed": Transition(frozenset({State.FETCHING}), State.SUCCEEDED),
+    "requeue": Transition(RUNNING, State.QUEUED),
     # given back untouched, with its attempt: a shutdown
-    "release": Move(RUNNING, State.QUEUED),
+    "release": Transition(RUNNING, State.QUEUED),
     # its worker is gone: the sweep gives it to another
-    "rescue": Move(RUNNING, State.QUEUED),
-    "fail": Move(RUNNING, State.FAILED),
+    "rescue": Transition(RUNNING, State.QUEUED),
+    "fail": Transition(RUNNING, State.FAILED),
     # the deadline, for what is not at the provider
-    "expire": Move(frozenset({State.QUEUED, State.CLAIMED, State.FETCHING}), State.FAILED),
-    "cancel": Move(RUNNING | {State.QUEUED}, State.CANCELED),
+    "expire": Transition(frozenset({State.QUEUED, State.CLAIMED, State.FETCHING}), State.FAILED),
+    "cancel": Transition(RUNNING | {State.QUEUED}, State.CANCELED),
     # somebody asks for the same job once more: its next run
-    "again": Move(frozenset({State.FAILED, State.CANCELED}), State.QUEUED),
+    "rerun": Transition(frozenset({State.FAILED, State.CANCELED}), State.QUEUED),
 }
 
 
@@ -152,7 +152,7 @@ class DeliveryState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class JobSpec:
     """What was asked for, as accepted: it never changes.
 
     `input` has the model's parameters with every default filled in and the seed pinned. `webhook`
@@ -170,7 +170,7 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProviderResult:
     """What the provider sold us: kept before anything is fetched, so that nothing is paid twice.
 
     `url` is the provider's `temporaryUrl` (a bearer secret, never logged whole); `object_name` is
@@ -207,7 +207,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """One line of a job's history. `version` is its id, `at` is in milliseconds since 1970."""
 
     version: int
@@ -217,7 +217,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class AttemptError:
     """How one attempt went wrong. `at` is in milliseconds since 1970.
 
     `outcome`: `retry`, `held` (given back: the gate does the waiting), `failed`, `lost` (its worker
@@ -229,7 +229,7 @@ class Note:
     at: int
     outcome: str
     code: ErrorCode | None = None
-    said: str | None = None
+    excerpt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +247,7 @@ class Job:
 
     id: str
     tenant: str
-    spec: Spec
+    spec: JobSpec
     state: State
     version: int
     run: int
@@ -258,7 +258,7 @@ class Job:
     calls: int
     unknown_outcomes: int
     regenerated: int
-    crashes: int
+    worker_losses: int
     created_at: int
     deadline_at: int
     started_at: int | None = None
@@ -270,16 +270,16 @@ class Job:
     error_code: ErrorCode | None = None
     error_message: str | None = None
     error_retryable: bool = False
-    arrived_at: int | None = None
-    spent: int = 0
-    last_trouble: ErrorCode | None = None
+    enqueued_at: int | None = None
+    spare_calls_used: int = 0
+    last_error_code: ErrorCode | None = None
     #: the newest of what went wrong, oldest first
-    notes: tuple[Note, ...] = ()
+    attempt_errors: tuple[AttemptError, ...] = ()
     reused_from: str | None = None
     record_id: str | None = None
     pending_record: str | None = None
-    answer: Answer | None = None
+    answer: ProviderResult | None = None
     image: Image | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
-    history: tuple[Change, ...] = ()
+    history: tuple[StateChange, ...] = ()
     trace: str | None = None

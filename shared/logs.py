@@ -68,12 +68,12 @@ class Once(logging.Filter):
     def __init__(self) -> None:
         """Begin with nothing said."""
         super().__init__()
-        self._said: set[str] = set()
+        self._seen: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the message is new, and take its trace away."""
-        is_new = str(record.msg) not in self._said
-        self._said.add(str(record.msg))
+        is_new = str(record.msg) not in self._seen
+        self._seen.add(str(record.msg))
         record.exc_info = None
         return is_new
 

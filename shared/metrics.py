@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 from shared.errors import ErrorCode
 from shared.jobs import IMAGE_WARNINGS, Priority, Status
-from shared.models import MODELS
+from shared.model_catalog import MODELS
 
 # when each was made is a series more for each, which nobody reads
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -96,8 +96,8 @@ WEBHOOK_ATTEMPTS = Counter("darkroom_webhook_attempts", "Webhook attempts", ("ou
 WEBHOOK_DELIVERY_SECONDS = Histogram(
     "darkroom_webhook_delivery_seconds", "From owed to delivered", buckets=SECONDS
 )
-WEBHOOK_ENDPOINTS_SWITCHED_OFF = Counter(
-    "darkroom_webhook_endpoints_switched_off", "Receivers that get no more", ("reason",)
+WEBHOOK_ENDPOINTS_DISABLED = Counter(
+    "darkroom_webhook_endpoints_disabled", "Receivers that get no more", ("reason",)
 )
 RESCUED_JOBS = Counter("darkroom_rescued_jobs", "Taken from workers that are gone", ("reason",))
 REDIS_ERRORS = Counter("darkroom_redis_errors", "Calls that Redis did not answer well")
@@ -127,7 +127,7 @@ def begin() -> None:
     _begin(STORAGE_SECONDS, STORAGE_OPERATIONS)
     _begin(STORAGE_ERRORS, STORAGE_OPERATIONS)
     _begin(WEBHOOK_ATTEMPTS, WEBHOOK_OUTCOMES)
-    _begin(WEBHOOK_ENDPOINTS_SWITCHED_OFF, SWITCHED_OFF_REASONS)
+    _begin(WEBHOOK_ENDPOINTS_DISABLED, SWITCHED_OFF_REASONS)
     _begin(RESCUED_JOBS, RESCUE_REASONS)
     BUILD.info({"version": version("darkroom-service"), "python": platform.python_version()})
 
@@ -175,12 +175,12 @@ class Facts(Protocol):
         ...
 
     @property
-    def groups_waiting(self) -> Mapping[str, int]:
+    def backlogged_groups(self) -> Mapping[str, int]:
         """By queue: tenants of whom something can be claimed."""
         ...
 
     @property
-    def deepest_group(self) -> Mapping[str, int]:
+    def largest_group(self) -> Mapping[str, int]:
         """By queue: the most that waits for one tenant, or one of its hosts, of the next 50."""
         ...
 
@@ -274,11 +274,11 @@ class ServiceCollector(Collector):
             ("darkroom_queue_oldest_age_seconds", "Oldest", facts.oldest_age if facts else {}),
             ("darkroom_in_flight", "Under a lease", facts.in_flight if facts else {}),
             (
-                "darkroom_groups_waiting",
+                "darkroom_queue_backlogged_groups",
                 "Tenants",
-                facts.groups_waiting if facts else {},
+                facts.backlogged_groups if facts else {},
             ),
-            ("darkroom_deepest_group", "Most of one", facts.deepest_group if facts else {}),
+            ("darkroom_queue_largest_group", "Most of one", facts.largest_group if facts else {}),
         ):
             yield _gauge(name, text, "queue", {queue: values.get(queue, 0) for queue in _QUEUES})
         yield _holds(facts)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.errors import BadSettings
+from shared.errors import InvalidSettings
 from shared.settings import PREFIX, Settings, inherited_environment, load_settings
 
 #: Where `darkroom up` writes it unless told otherwise.
@@ -36,24 +36,24 @@ def _settings_of(path: Path) -> dict[str, Any]:
     try:
         return _read(json.loads(path.read_bytes()))
     except OSError as error:
-        why = error.strerror or str(error)
+        reason = error.strerror or str(error)
     except (ValueError, KeyError, TypeError):
-        why = "it is not what `darkroom up` wrote"
-    raise BadSettings(f"{path} cannot be read ({why}). A running `darkroom up` writes one.")
+        reason = "it is not what `darkroom up` wrote"
+    raise InvalidSettings(f"{path} cannot be read ({reason}). A running `darkroom up` writes one.")
 
 
-def _read(known: Mapping[str, Any]) -> dict[str, Any]:
+def _read(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a stack on this machine; any key opens its sandbox."""
-    s3 = known["s3"]
-    given = {
-        "redis_url": known["redis_url"],
-        "public_url": known["api"],
+    s3 = manifest["s3"]
+    settings = {
+        "redis_url": manifest["redis_url"],
+        "public_url": manifest["api"],
         "s3_endpoint": s3["endpoint"],
         "s3_bucket": s3["bucket"],
         "s3_access_key": s3["access_key"],
         "s3_secret_key": s3["secret_key"],
         "s3_secure": False,
     }
-    if "//127.0.0.1:" in known["provider_url"]:
-        given |= {"onemin_base_url": known["provider_url"], "onemin_api_key": "sandbox"}
-    return given
+    if "//127.0.0.1:" in manifest["provider_url"]:
+        settings |= {"onemin_base_url": manifest["provider_url"], "onemin_api_key": "sandbox"}
+    return settings

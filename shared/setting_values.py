@@ -123,12 +123,12 @@ def joined(host: str, port: int | None) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def host_list(words: Iterable[str]) -> tuple[str, ...]:
+def host_list(entries: Iterable[str]) -> tuple[str, ...]:
     """Check a list of hosts: `host`, `.name` for all below a name, either with `:port`."""
     found, faults = [], []
-    for word in words:
+    for entry in entries:
         try:
-            found.append(_entry(word))
+            found.append(_entry(entry))
         except ValueError as error:
             faults.append(str(error))
     if faults:
@@ -136,27 +136,27 @@ def host_list(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _entry(word: str) -> str:
-    if _SCHEME.match(word):
-        raise ValueError(f"it needs hosts, not URLs: write {_host_of_url(word)}")
-    if "/" in word:
+def _entry(entry: str) -> str:
+    if _SCHEME.match(entry):
+        raise ValueError(f"it needs hosts, not URLs: write {_host_of_url(entry)}")
+    if "/" in entry:
         raise ValueError(
-            f"it needs single hosts, not paths or ranges of addresses: {_quoted(word)}"
+            f"it needs single hosts, not paths or ranges of addresses: {_quoted(entry)}"
         )
-    below = word.startswith((".", "*."))
+    below = entry.startswith((".", "*."))
     try:
         host, port = host_port(
-            word.lstrip("*").removeprefix(".") if below else word, bare_ipv6=True
+            entry.lstrip("*").removeprefix(".") if below else entry, bare_ipv6=True
         )
     except ValueError as error:
-        raise ValueError(f"{error}: {_quoted(word)}") from None
+        raise ValueError(f"{error}: {_quoted(entry)}") from None
     return f".{joined(host, port)}" if below else joined(host, port)
 
 
-def _host_of_url(word: str) -> str:
+def _host_of_url(entry: str) -> str:
     """Name the host of a URL, with a port that is not its scheme's own."""
     try:
-        parts = urlsplit(word)
+        parts = urlsplit(entry)
         host, port = host_port(parts.netloc.rpartition("@")[2])
     except ValueError:
         return "the host alone"
@@ -164,9 +164,9 @@ def _host_of_url(word: str) -> str:
     return joined(host, None if port == usual else port)
 
 
-def _quoted(word: str) -> str:
+def _quoted(entry: str) -> str:
     """Quote a word of a list, but nothing that may be a password."""
-    return "one of them" if "@" in word else f"`{ascii(word[:100])[1:-1]}`"
+    return "one of them" if "@" in entry else f"`{ascii(entry[:100])[1:-1]}`"
 
 
 def only_host(text: str) -> str:
@@ -221,13 +221,13 @@ def tls_of(text: str) -> bool | None:
 
 def storage_address(text: str) -> str:
     """Return host:port of an S3 server, from that or from the URL that other clients take."""
-    place = text.partition("://")[2] if tls_of(text) is not None else text
-    place = place.removesuffix("/")
-    if "@" in place:
+    authority = text.partition("://")[2] if tls_of(text) is not None else text
+    authority = authority.removesuffix("/")
+    if "@" in authority:
         raise ValueError("it must not have a user or a password: the S3 keys have settings")
-    if not place.isascii() or any(mark in place for mark in "/?#"):
+    if not authority.isascii() or any(mark in authority for mark in "/?#"):
         raise ValueError("it needs host:port alone; the bucket stands in DARKROOM_S3_BUCKET")
-    return _netloc(*host_port(place))
+    return _netloc(*host_port(authority))
 
 
 def header_name(text: str) -> str:
@@ -266,8 +266,8 @@ def redis_address(text: str) -> str:
         raise ValueError("must begin with redis://, rediss:// or sentinel://")
     if rest and (not _VISIBLE.fullmatch(rest) or "#" in rest):
         raise ValueError(_ENCODE)
-    place, _, query = rest.partition("?")
-    netloc, _, path = place.partition("/")
+    authority, _, query = rest.partition("?")
+    netloc, _, path = authority.partition("/")
     credentials, at, hosts = netloc.rpartition("@")
     if "@" in path or ("@" in query and not at):
         raise ValueError(_ENCODE)
@@ -287,8 +287,8 @@ def _encoded(credentials: str) -> str:
 
 
 def _redis_hosts(hosts: str, *, several: bool) -> str:
-    words = hosts.split(",") if several else [hosts]
-    return ",".join(_netloc(*host_port(word)) for word in words)
+    entries = hosts.split(",") if several else [hosts]
+    return ",".join(_netloc(*host_port(entry)) for entry in entries)
 
 
 def _database(path: str) -> str:

@@ -33,8 +33,8 @@ from pydantic_settings import (
 )
 
 from shared import setting_values
-from shared.errors import BadSettings
-from shared.models import MODELS, read_prices
+from shared.errors import InvalidSettings
+from shared.model_catalog import MODELS, read_prices
 from shared.provider_keys import ProviderKey, read_key
 
 PREFIX = "DARKROOM_"
@@ -66,7 +66,7 @@ _ORIGIN = re.compile(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5})
 _USUAL_PORTS = {"http": 80, "https": 443}
 
 #: A setting written as words separated by commas.
-Words = Annotated[tuple[str, ...], NoDecode]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 #: A setting written as name=number, separated by commas.
 Price = Annotated[float, Field(ge=0)]
 Prices = Annotated[Mapping[str, Price], NoDecode]
@@ -91,7 +91,7 @@ class FileSource(EnvSettingsSource):
 class Unreadable:
     """Stands for a file that cannot be read, so that it is named with all other mistakes."""
 
-    why: str
+    reason: str
 
 
 def _content(path: str) -> str | Unreadable:
@@ -103,29 +103,29 @@ def _content(path: str) -> str | Unreadable:
         return Unreadable(f"the file {path} is not UTF-8 text")
 
 
-def _words(written: str) -> tuple[str, ...]:
-    words = (setting_values.trimmed(word) for word in written.split(","))
-    return tuple(word for word in words if word)
+def _split_commas(written: str) -> tuple[str, ...]:
+    entries = (setting_values.trimmed(entry) for entry in written.split(","))
+    return tuple(entry for entry in entries if entry)
 
 
 def _named_values(written: str) -> dict[str, str]:
-    words = (word.partition("=") for word in written.split(",") if word.strip())
-    return {name.strip(): value.strip() for name, _, value in words}
+    entries = (entry.partition("=") for entry in written.split(",") if entry.strip())
+    return {name.strip(): value.strip() for name, _, value in entries}
 
 
-def _port_range(word: str) -> range:
-    found = _PORTS.fullmatch(word)
+def _port_range(entry: str) -> range:
+    found = _PORTS.fullmatch(entry)
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if not 1 <= first <= last <= 65_535:  # noqa: PLR2004  the ports there are
         raise ValueError("needs ports from 1 to 65535, or ranges of them such as 1024-65535")
     return range(first, last + 1)
 
 
-def _origin(word: str) -> str:
+def _origin(entry: str) -> str:
     """Return an origin as browsers write it: in small letters, without the scheme's own port."""
-    if word == "*":
-        return word
-    found = _ORIGIN.fullmatch(word.lower())
+    if entry == "*":
+        return entry
+    found = _ORIGIN.fullmatch(entry.lower())
     if not found:
         raise ValueError(
             "needs origins such as https://app.example or http://localhost:3000, "
@@ -179,7 +179,8 @@ class Settings(BaseSettings):
         bool, Field(description="Experimental: submit, then poll the provider's record")
     ] = False
     onemin_image_hosts: Annotated[
-        Words, Field(description="Hosts that pictures are fetched from; .name allows sub-domains")
+        CommaSeparated,
+        Field(description="Hosts that pictures are fetched from; .name allows sub-domains"),
     ] = (
         "s3.us-east-1.amazonaws.com",
         "asset.1min.ai.s3.us-east-1.amazonaws.com",
@@ -187,7 +188,7 @@ class Settings(BaseSettings):
         "asset.1min.ai",
     )
     onemin_allow_private_hosts: Annotated[
-        Words, Field(description="Image hosts that may be private or loopback addresses")
+        CommaSeparated, Field(description="Image hosts that may be private or loopback addresses")
     ] = ()
     provider_timeout_seconds: Annotated[
         Timeout, Field(description="How long one call of the provider may take, in all")
@@ -255,7 +256,7 @@ class Settings(BaseSettings):
         int, Field(gt=0, description="The same of one tenant; more are refused with 503")
     ] = 64_000_000
     cors_origins: Annotated[
-        Words,
+        CommaSeparated,
         Field(description="Origins whose web pages may use the API: https://app.example,…; or *"),
     ] = ()
 
@@ -264,7 +265,7 @@ class Settings(BaseSettings):
         Timeout, Field(description="How long an OpenAI client's request is held for its images")
     ] = 300.0
     openai_models: Annotated[
-        Words,
+        CommaSeparated,
         Field(description="Names that OpenAI clients may use for models: dall-e-3=OWNER/NAME"),
     ] = ()
 
@@ -302,15 +303,15 @@ class Settings(BaseSettings):
         Timeout, Field(description="How long one attempt may take, in all")
     ] = 15.0
     webhook_allow_hosts: Annotated[
-        Words, Field(description="Receivers that may be private or loopback addresses")
+        CommaSeparated, Field(description="Receivers that may be private or loopback addresses")
     ] = ()
     webhook_ports: Annotated[
-        Words, Field(description="Ports of all other receivers; also ranges, first-last")
+        CommaSeparated, Field(description="Ports of all other receivers; also ranges, first-last")
     ] = ("80", "443", "1024-65535")
-    webhook_host_slots: Annotated[
+    webhook_max_per_host: Annotated[
         int, Field(gt=0, description="Deliveries to one host at once, of all tenants")
     ] = 8
-    webhook_disable_seconds: Annotated[
+    webhook_disable_after_seconds: Annotated[
         float, Field(gt=0, description="A receiver that only failed for this long is switched off")
     ] = 432_000
 
@@ -331,7 +332,7 @@ class Settings(BaseSettings):
     otlp_headers: Annotated[
         SecretStr, Field(description="Headers for that collector: name=value,name=value")
     ] = SecretStr("")
-    trace_share: Annotated[
+    trace_sample_ratio: Annotated[
         float, Field(ge=0, le=1, description="The share of the traces begun here that are kept")
     ] = 1.0
     metrics_host: Annotated[str, Field(description="Where a worker's /metrics listens")] = (
@@ -346,7 +347,7 @@ class Settings(BaseSettings):
     def _trimmed(cls, value: object) -> object:
         """Cut what editors and terminals leave around a value."""
         if isinstance(value, Unreadable):
-            raise ValueError(value.why)  # noqa: TRY004  pydantic reports ValueError
+            raise ValueError(value.reason)  # noqa: TRY004  pydantic reports ValueError
         return setting_values.plain(value) if isinstance(value, str) else value
 
     @field_validator("on_unknown", "log_format", "log_level", mode="before")
@@ -366,7 +367,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _split(cls, value: object) -> object:
-        return _words(value) if isinstance(value, str) else value
+        return _split_commas(value) if isinstance(value, str) else value
 
     @field_validator("credits_per_image", mode="before")
     @classmethod
@@ -404,8 +405,8 @@ class Settings(BaseSettings):
     @field_validator("webhook_ports")
     @classmethod
     def _ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for word in value:
-            _port_range(word)
+        for entry in value:
+            _port_range(entry)
         return value
 
     @field_validator("onemin_image_hosts", "onemin_allow_private_hosts", "webhook_allow_hosts")
@@ -437,7 +438,7 @@ class Settings(BaseSettings):
     @classmethod
     def _keys(cls, value: SecretStr, about: ValidationInfo) -> SecretStr:
         written = value.get_secret_value()
-        keys = _words(written) if about.field_name == "onemin_api_key" else (written,)
+        keys = _split_commas(written) if about.field_name == "onemin_api_key" else (written,)
         setting_values.check_keys(keys)
         if about.field_name == "onemin_api_key":
             for key in keys:
@@ -474,8 +475,8 @@ class Settings(BaseSettings):
     def _endpoint(cls, value: str, about: ValidationInfo) -> str:
         secure = setting_values.tls_of(value)
         if secure is not None and about.data.get("s3_secure", secure) != secure:
-            told, other = ("https", "false") if secure else ("http", "true")
-            raise ValueError(f"it begins with {told}://, but {PREFIX}S3_SECURE is {other}")
+            scheme, other = ("https", "false") if secure else ("http", "true")
+            raise ValueError(f"it begins with {scheme}://, but {PREFIX}S3_SECURE is {other}")
         return setting_values.storage_address(value)
 
     @field_validator("redis_url")
@@ -491,7 +492,7 @@ class Settings(BaseSettings):
     @property
     def onemin_keys(self) -> tuple[ProviderKey, ...]:
         """The pool of provider keys."""
-        keys = map(read_key, _words(self.onemin_api_key.get_secret_value()))
+        keys = map(read_key, _split_commas(self.onemin_api_key.get_secret_value()))
         return tuple({key.id: key for key in keys}.values())
 
     @property
@@ -502,7 +503,7 @@ class Settings(BaseSettings):
     @property
     def openai_aliases(self) -> dict[str, str]:
         """The model behind each further name that OpenAI clients may use."""
-        named = (word.partition("=") for word in self.openai_models)
+        named = (entry.partition("=") for entry in self.openai_models)
         return {name: model for name, _, model in named}
 
     @cached_property
@@ -523,26 +524,26 @@ class Settings(BaseSettings):
         return init_settings, env_settings, FileSource(settings_cls)
 
 
-def load_settings(*needed: str, **given: object) -> Settings:
+def load_settings(*needed: str, **values: object) -> Settings:
     """Read the settings from the environment; `given` goes before it, `needed` must have a value.
 
     Raises BadSettings with one sentence per mistake.
     """
     try:
-        settings = Settings(**given)  # type: ignore[arg-type]  # checked by the model, at run time
+        settings = Settings(**values)  # type: ignore[arg-type]  # checked by the model, at run time
     except ValidationError as error:
         sentences = dict.fromkeys(_sentence(fault) for fault in error.errors())
-        absent = [_absence(name) for name in needed if not _is_given(name, given)]
-        raise BadSettings("\n".join((*sentences, *absent))) from None
+        absent = [_absence(name) for name in needed if not _is_set(name, values)]
+        raise InvalidSettings("\n".join((*sentences, *absent))) from None
     require(settings, *needed)
     return settings
 
 
-def _is_given(name: str, given: Mapping[str, object]) -> bool:
+def _is_set(name: str, values: Mapping[str, object]) -> bool:
     """Tell whether a setting has a value, right or wrong."""
     variable, environment = f"{PREFIX}{name.upper()}", inherited_environment()
-    values = (given.get(name), environment.get(variable), environment.get(f"{variable}_FILE"))
-    return any(values)
+    found = (values.get(name), environment.get(variable), environment.get(f"{variable}_FILE"))
+    return any(found)
 
 
 def _absence(name: str) -> str:
@@ -560,13 +561,13 @@ def misspelt() -> dict[str, str]:
     What looks like none is not ours to judge: programs that ask Darkroom have names of their own,
     and Kubernetes adds some for each service.
     """
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    known |= {f"{name}_FILE" for name in known}
+    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    names |= {f"{name}_FILE" for name in names}
     strange = sorted(name for name in inherited_environment() if name.startswith(PREFIX))
     alike = {
-        name: get_close_matches(name, known, n=1, cutoff=_ALIKE)
+        name: get_close_matches(name, names, n=1, cutoff=_ALIKE)
         for name in strange
-        if name not in known
+        if name not in names
     }
     return {name: meant[0] for name, meant in alike.items() if meant}
 
@@ -575,7 +576,7 @@ def require(settings: Settings, *names: str) -> None:
     """Check that each named setting has a value; raises BadSettings with a sentence for each."""
     faults = missing(settings, *names)
     if faults:
-        raise BadSettings("\n".join(faults))
+        raise InvalidSettings("\n".join(faults))
 
 
 def missing(settings: Settings, *names: str) -> list[str]:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import redis
 
-from tests.leaks import leaks
-from tests.servers import RedisServer, S3Server, redis_server, s3_server
+from tests.support.secret_scan import leaks
+from tests.support.servers import RedisServer, S3Server, redis_server, s3_server
 
 #: What the logs of this run gave away.
 LEAKS = pytest.StashKey[list[str]]()

@@ -1,5 +1,5 @@
-"""The Celery app of the workers: `celery -A worker.app worker -P threads -Q generate`."""
+"""The Celery app of the workers; `darkroom worker` runs it."""
 
-from worker.tasks import build, worker_settings
+from worker.celery_tasks import build, worker_settings
 
 app = build(worker_settings())

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from shared import metrics
 from shared.errors import LostLease, StoreError
 from shared.logs import log
-from shared.store import upkeep
+from shared.store import maintenance
 from shared.store.client import Store
 
 _LOG = log(__name__)
@@ -25,7 +25,7 @@ class Held:
         self.member = member
         self.fence = fence
         #: how to give it back when the process must leave before it is done
-        self.give_back: Callable[[], None] | None = None
+        self.release: Callable[[], None] | None = None
         self._lost = threading.Event()
 
     def lose(self) -> None:
@@ -66,7 +66,7 @@ class Leases:
 
     def leave(self) -> None:
         """Say that this process is gone for good: its threads no longer count."""
-        self._store.run(upkeep.leave(self._worker))
+        self._store.run(maintenance.deregister_worker(self._worker))
 
     @contextmanager
     def hold(self, member: str, fence: str) -> Iterator[Held]:
@@ -94,7 +94,7 @@ class Leases:
         """Renew all leases, and mark those that are lost."""
         held = self.all()
         lost = self._store.run(
-            upkeep.renew(
+            maintenance.renew(
                 self._worker,
                 queue=self._queue,
                 threads=self._threads,

@@ -11,10 +11,10 @@ from collections import Counter
 from shared import metrics
 from shared.errors import ErrorCode
 from shared.logs import log
-from shared.store import upkeep
-from shared.store.batches import Tended, tend
+from shared.store import maintenance
+from shared.store.batches import BatchWork, advance_batch
 from shared.store.client import Store
-from shared.store.upkeep import Swept
+from shared.store.maintenance import SweepResult
 
 _LOG = log(__name__)
 
@@ -53,11 +53,11 @@ class Sweeper:
                 _LOG.warning("swept", rescued=swept.rescued, ids=swept.ids, failed=failed)
             if not swept.more:
                 break
-        self._tend()
+        self._advance_batches()
 
-    def _sweep_once(self) -> Swept | None:
+    def _sweep_once(self) -> SweepResult | None:
         return self._store.run(
-            upkeep.sweep(
+            maintenance.sweep(
                 self._worker,
                 lock_seconds=2 * self.interval_seconds,
                 lease_seconds=self._lease_seconds,
@@ -65,14 +65,14 @@ class Sweeper:
             )
         )
 
-    def _tend(self) -> None:
+    def _advance_batches(self) -> None:
         """Do what whoever committed, canceled or gave up a batch has left undone."""
         for _ in range(CHUNKS):
-            if self._store.run(tend()) is Tended.IDLE:
+            if self._store.run(advance_batch()) is BatchWork.IDLE:
                 return
 
 
-def _count(swept: Swept) -> None:
+def _count(swept: SweepResult) -> None:
     for reason in swept.rescued:
         metrics.RESCUED_JOBS.labels(reason).inc()
     for one in swept.ended:

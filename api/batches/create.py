@@ -8,26 +8,26 @@ from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.batches.body import BatchOptions, FirstLine, VariationsBody
-from api.batches.document import Document
-from api.batches.intake import Intake, Place
-from api.batches.lines import Lines, Unreadable
-from api.batches.show import batch_response
-from api.jobs.ask import check_input, key_faults, seeds_from
-from api.jobs.body import JobBody
-from api.jobs.create import asking_of
+from api.admission_errors import rate_headers, refusal
+from api.batches.json_parser import JsonBatchParser
+from api.batches.ndjson_parser import NdjsonParser, Unreadable
+from api.batches.responses import batch_response
+from api.batches.schemas import BatchOptions, FirstLine, VariationsBody
+from api.batches.staging import BatchStager, Path_
+from api.context import AppContext, app_context, current_tenant, span_of
+from api.jobs.create import job_request_context
+from api.jobs.parsing import check_input, key_faults, seeds_from
+from api.jobs.schemas import JobBody
 from api.json_body import JSON, checked, require_media
-from api.parts import Parts, parts_of, span_of, tenant_of
-from api.problems import Fault, Problem
+from api.problems import FieldError, Problem
 from api.query import Query
-from api.refusals import rate_headers, refusal
 from shared import metrics
 from shared.batches import Batch
-from shared.errors import OutcomeLost
+from shared.errors import OutcomeUnknown
 from shared.jobs import Status
 from shared.logs import log
-from shared.store.asking import NotAccepted
-from shared.store.batches import BatchState, Committed, NewBatch, commit, read_batch
+from shared.store.batches import BatchState, Committed, NewBatch, commit_batch, read_batch
+from shared.store.job_submission import NotAccepted
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -51,25 +51,25 @@ async def create_batch(request: Request) -> Response:
     `application/x-ndjson`, one job a line; up to 10,000. What holds for the whole batch stands
     beside `jobs` or `input`, or in a first line `{"batch": {...}}`.
     """
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     Query(request).done()
     media = require_media(request, _MEDIA)
-    parts.watch.check_room()
-    asking = asking_of(request, parts, holder)
-    intake = Intake(parts, asking)
-    if faults := key_faults(asking.idempotency_key):
+    parts.redis_monitor.ensure_capacity()
+    context = job_request_context(request, parts, principal)
+    intake = BatchStager(parts, context)
+    if faults := key_faults(context.idempotency_key):
         intake.refuse(faults)
     try:
         await _read(request, intake, _lines if media == NDJSON else _document)
         return await _commit(request, parts, intake)
     except BaseException:
         # a client that went away counts too; what was committed meanwhile stays
-        intake.give_up()
+        intake.discard()
         raise
 
 
 async def _read(
-    request: Request, intake: Intake, reader: Callable[[Request, Intake], Awaitable[None]]
+    request: Request, intake: BatchStager, reader: Callable[[Request, BatchStager], Awaitable[None]]
 ) -> None:
     """Take in the whole body; where it cannot be read on, what is known by then is told."""
     try:
@@ -78,17 +78,17 @@ async def _read(
         intake.refuse([error.fault])
 
 
-async def _lines(request: Request, intake: Intake) -> None:
+async def _lines(request: Request, intake: BatchStager) -> None:
     """Take one job a line; a first line may say what holds for the batch."""
     is_first = True
-    async for number, line in _numbered(request, intake.asking.settings.max_body_bytes):
+    async for number, line in _numbered(request, intake.context.settings.max_body_bytes):
         if not (is_first and _options_line(intake, number, line)):
-            await intake.take(line, ("line", number))
+            await intake.add_body(line, ("line", number))
         is_first = False
 
 
 async def _numbered(request: Request, most_bytes: int) -> AsyncIterator[tuple[int, bytes]]:
-    lines = Lines(most_bytes=most_bytes)
+    lines = NdjsonParser(most_bytes=most_bytes)
     async for part in request.stream():
         for one in lines.feed(part):
             yield one
@@ -96,7 +96,7 @@ async def _numbered(request: Request, most_bytes: int) -> AsyncIterator[tuple[in
         yield one
 
 
-def _options_line(intake: Intake, number: int, line: bytes) -> bool:
+def _options_line(intake: BatchStager, number: int, line: bytes) -> bool:
     """Read what holds for the batch, if that is what the line is; tells whether it is."""
     try:
         found = from_json(line)
@@ -107,72 +107,72 @@ def _options_line(intake: Intake, number: int, line: bytes) -> bool:
     first = _checked(FirstLine, line, intake, ("line", number))
     if first:
         intake.options = first.batch
-        intake.sign(line)
+        intake.update_fingerprint(line)
     return True
 
 
-async def _document(request: Request, intake: Intake) -> None:
+async def _document(request: Request, intake: BatchStager) -> None:
     """Take the entries of `jobs`, or the variations, once all of the body is there."""
-    with Document(most_bytes=intake.asking.settings.max_body_bytes) as document:
+    with JsonBatchParser(most_bytes=intake.context.settings.max_body_bytes) as document:
         async for part in request.stream():
             document.feed(part)
         document.close()
         await _members(document, intake)
 
 
-async def _members(document: Document, intake: Intake) -> None:
+async def _members(document: JsonBatchParser, intake: BatchStager) -> None:
     if document.jobs is None and document.names & {"input", "variations"}:
         await _variations(document.members, intake)
         return
     options = _checked(BatchOptions, document.members, intake)
     if options:
         intake.options = options
-        intake.sign(document.members)
+        intake.update_fingerprint(document.members)
     if document.jobs is None:
-        intake.refuse([Fault("/jobs", "is required, or `input` with `variations`")])
+        intake.refuse([FieldError("/jobs", "is required, or `input` with `variations`")])
     for number, job in enumerate(document.jobs or ()):
-        await intake.take(job, ("jobs", number))
+        await intake.add_body(job, ("jobs", number))
 
 
-async def _variations(raw: bytes, intake: Intake) -> None:
+async def _variations(raw: bytes, intake: BatchStager) -> None:
     """Take one input many times, each with another seed."""
     body = _checked(VariationsBody, raw, intake)
     if body is None:
         return
     intake.options = body
-    intake.sign(raw)
-    found = check_input(body.model, body.input, intake.asking.holder)
+    intake.update_fingerprint(raw)
+    found = check_input(body.model, body.input, intake.context.principal)
     if isinstance(found, list):
         intake.refuse(found)
         return
     try:
         seeds = seeds_from(found["seed"], body.variations)
     except ValueError as error:
-        intake.refuse([Fault("/variations", str(error))])
+        intake.refuse([FieldError("/variations", str(error))])
         return
     job = JobBody(model=body.model, input=found, on_unknown=body.on_unknown)
     for seed in seeds:
         await intake.add(job, {**found, "seed": seed}, len(raw))
 
 
-def _checked(model: type[M], raw: bytes, intake: Intake, place: Place = ()) -> M | None:
+def _checked(model: type[M], raw: bytes, intake: BatchStager, path: Path_ = ()) -> M | None:
     """Check what holds for the batch; notes every fault."""
-    found = checked(model, raw, *place, context=intake.asking.guard)
+    found = checked(model, raw, *path, context=intake.context.guard)
     if isinstance(found, list):
         intake.refuse(found)
         return None
     return found
 
 
-async def _commit(request: Request, parts: Parts, intake: Intake) -> Response:
-    new = await intake.whole()
-    parts.watch.check_room()
+async def _commit(request: Request, parts: AppContext, intake: BatchStager) -> Response:
+    new = await intake.finish()
+    parts.redis_monitor.ensure_capacity()
     timeout_ms = parts.settings.redis_timeout_seconds * 1000
     try:
-        call = commit(new, not_after_ms=parts.watch.now_ms() + timeout_ms)
+        call = commit_batch(new, not_after_ms=parts.redis_monitor.now_ms() + timeout_ms)
         with span_of(request).step("accept", batch_id=new.id, jobs=new.size):
             answer = await parts.committer.run(call)
-    except OutcomeLost as error:
+    except OutcomeUnknown as error:
         raise Problem(
             "accept_unknown",
             "The job store did not answer in time. Read the batch to see whether it is there.",
@@ -182,16 +182,16 @@ async def _commit(request: Request, parts: Parts, intake: Intake) -> Response:
     if isinstance(answer, Committed):
         _count(intake)
         _log.info("batch accepted", batch_id=new.id, jobs=new.size)
-        parts.tender.tend(new.id)
+        parts.batch_finalizer.schedule(new.id)
         return _answer(BatchState(_new(new, answer), answer.created_at), rate_headers(answer.rate))
-    state = await _known(parts, new, answer)
-    intake.give_up()
+    state = await _existing(parts, new, answer)
+    intake.discard()
     return _answer(state, {"Idempotent-Replayed": "true"})
 
 
-async def _known(parts: Parts, new: NewBatch, answer: NotAccepted) -> BatchState:
+async def _existing(parts: AppContext, new: NewBatch, answer: NotAccepted) -> BatchState:
     """Give the batch that this idempotency key made before; raises a Problem for other refusals."""
-    if answer.why == "replayed":
+    if answer.reason == "replayed":
         state = await parts.committer.run(read_batch(answer.detail, tenant=new.tenant))
         if state:
             return state
@@ -205,7 +205,7 @@ def _new(new: NewBatch, answer: Committed) -> Batch:
     return Batch(new.id, new.tenant, new.spec, new.size, counts, answer.created_at)
 
 
-def _count(intake: Intake) -> None:
+def _count(intake: BatchStager) -> None:
     metrics.BATCHES_ACCEPTED.inc()
     for (model, priority), count in intake.by_kind.items():
         metrics.JOBS_ACCEPTED.labels(model, priority).inc(count)

@@ -8,14 +8,14 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.batches.archive import Archive
 from api.batches.read import existing
+from api.batches.zip_stream import ZipStream
+from api.context import AppContext, app_context, current_tenant
 from api.headers import head_of_stream
-from api.parts import Parts, parts_of, tenant_of
-from api.query import Query, word_of
+from api.query import Query, enum_member
 from shared.jobs import Job
-from shared.store.batches import members
-from shared.store.reading import Standing
+from shared.store.batches import list_batch_jobs
+from shared.store.job_queries import QueuedJob
 
 #: Jobs that are read in one script.
 PAGE = 100
@@ -43,18 +43,18 @@ async def get_manifest(request: Request, batch_id: str) -> Response:
     each line then has `file`, and `missing` where a picture that there was is gone or damaged. Jobs
     that are forgotten have no line.
     """
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     query = Query(request)
-    form = query.take("format", word_of(Form)) or Form.NDJSON
+    form = query.take("format", enum_member(Form)) or Form.NDJSON
     query.done()
-    await existing(parts, batch_id, holder.tenant)
+    await existing(parts, batch_id, principal.tenant)
     headers = {
         "Cache-Control": "private, no-store",
         "Content-Disposition": f'attachment; filename="{batch_id}.{form.value}"',
     }
     if request.method == "HEAD":
         return head_of_stream(headers, _TYPES[form])
-    jobs = _Jobs(parts, batch_id, holder.tenant)
+    jobs = _Jobs(parts, batch_id, principal.tenant)
     body = _lines(jobs) if form is Form.NDJSON else _zip(jobs)
     return StreamingResponse(body, 200, headers, _TYPES[form])
 
@@ -62,7 +62,7 @@ async def get_manifest(request: Request, batch_id: str) -> Response:
 class _Jobs:
     """The jobs of a batch in the order asked for, a page at a time; may be read again."""
 
-    def __init__(self, parts: Parts, batch_id: str, tenant: str) -> None:
+    def __init__(self, parts: AppContext, batch_id: str, tenant: str) -> None:
         self.parts = parts
         self._batch_id = batch_id
         self._tenant = tenant
@@ -70,7 +70,7 @@ class _Jobs:
     async def pages(self) -> AsyncIterator[tuple[Job, ...]]:
         after = None
         while True:
-            call = members(self._batch_id, tenant=self._tenant, after=after, most=PAGE)
+            call = list_batch_jobs(self._batch_id, tenant=self._tenant, after=after, most=PAGE)
             jobs, after = await self.parts.committer.run(call)
             yield jobs
             if after is None:
@@ -78,7 +78,7 @@ class _Jobs:
 
     def line(self, job: Job, **more: Any) -> bytes:  # noqa: ANN401  JSON
         """Write the line of a job."""
-        shown = self.parts.view.job(Standing(job))
+        shown = self.parts.view.job(QueuedJob(job))
         line = {name: shown[name] for name in _MEMBERS} | more
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -90,9 +90,9 @@ async def _lines(jobs: _Jobs) -> AsyncIterator[bytes]:
 
 async def _zip(jobs: _Jobs) -> AsyncIterator[bytes]:
     """Send the pictures, then tell which: only then is it known."""
-    with Archive(jobs.parts.pictures) as archive:
+    with ZipStream(jobs.parts.images) as archive:
         async for page in jobs.pages():
-            async for chunk in archive.pictures(page):
+            async for chunk in archive.images(page):
                 yield chunk
         with archive.begin(NAME) as manifest:
             async for page in jobs.pages():

@@ -12,15 +12,15 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from api.context import AppContext, app_context, current_tenant
 from api.headers import head_of_stream
-from api.parts import Parts, parts_of, tenant_of
-from api.problems import Fault, invalid, not_found
+from api.long_poll import SAFETY_SECONDS
+from api.problems import FieldError, invalid, not_found
 from api.query import Query
-from api.wake import SAFETY_SECONDS
 from shared.errors import StoreError
 from shared.ids import is_job_id
-from shared.jobs import Change, Job
-from shared.view import rfc3339
+from shared.jobs import Job, StateChange
+from shared.serializers import rfc3339
 
 COMMENT_SECONDS = 15.0
 #: What a client waits before it comes again, in milliseconds.
@@ -37,17 +37,17 @@ async def get_events(request: Request, job_id: str) -> Response:
     An event is named for the status where that changed, else `change`. `Last-Event-ID` goes on
     after that version; where nothing is left to tell of a final job, the answer is 204.
     """
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     Query(request).done()
     after = _last_event_id(request.headers.get("last-event-id"))
-    standing = await parts.read(job_id, holder.tenant) if is_job_id(job_id) else None
-    if standing is None:
+    queued_job = await parts.read(job_id, principal.tenant) if is_job_id(job_id) else None
+    if queued_job is None:
         raise not_found()
-    if standing.job.state.is_final and standing.job.version <= after:
+    if queued_job.job.state.is_final and queued_job.job.version <= after:
         return Response(None, 204)
     if request.method == "HEAD":
         return head_of_stream(_HEADERS, "text/event-stream")
-    stream = _Stream(parts, job_id, holder.tenant, after)
+    stream = _Stream(parts, job_id, principal.tenant, after)
     return StreamingResponse(stream.text(), 200, _HEADERS, "text/event-stream")
 
 
@@ -55,14 +55,16 @@ def _last_event_id(written: str | None) -> int:
     if not written:
         return 0
     if not re.fullmatch(r"[0-9]{1,9}", written):
-        raise invalid([Fault("/header/Last-Event-ID", "must be the id of an event of this job")])
+        raise invalid(
+            [FieldError("/header/Last-Event-ID", "must be the id of an event of this job")]
+        )
     return int(written)
 
 
 class _Stream:
     """One client's place in one job's history."""
 
-    def __init__(self, parts: Parts, job_id: str, tenant: str, after: int) -> None:
+    def __init__(self, parts: AppContext, job_id: str, tenant: str, after: int) -> None:
         self._parts = parts
         self._job_id = job_id
         self._tenant = tenant
@@ -73,30 +75,30 @@ class _Stream:
         """Give what is to be sent, until the final event, the job's end or that of the process."""
         yield f"retry: {_RETRY_MS}\n\n".encode()
         sent_at = time.monotonic()
-        with self._parts.wake.bell(self._job_id) as bell:
+        with self._parts.notifications.subscribe(self._job_id) as subscription:
             while True:
-                news = await self._news()
+                events = await self._next_events()
                 comment_in = sent_at + COMMENT_SECONDS - time.monotonic()
-                if news or comment_in <= 0:
-                    yield news or b": still here\n\n"
+                if events or comment_in <= 0:
+                    yield events or b": still here\n\n"
                     sent_at = time.monotonic()
                     comment_in = COMMENT_SECONDS
-                if self._is_over or self._parts.wake.closing:
+                if self._is_over or self._parts.notifications.closing:
                     return
-                await bell.listen(min(comment_in, SAFETY_SECONDS))
+                await subscription.wait(min(comment_in, SAFETY_SECONDS))
 
-    async def _news(self) -> bytes:
+    async def _next_events(self) -> bytes:
         try:
-            standing = await self._parts.read(self._job_id, self._tenant)
+            queued_job = await self._parts.read(self._job_id, self._tenant)
         except StoreError:
             return b""  # Redis is away: the stream stays open, and goes on where it was
-        if standing is None:
+        if queued_job is None:
             self._is_over = True
             return b""
-        news = b"".join(events_after(standing.job, self._after))
-        self._after = max(self._after, standing.job.version)
-        self._is_over = standing.job.state.is_final
-        return news
+        events = b"".join(events_after(queued_job.job, self._after))
+        self._after = max(self._after, queued_job.job.version)
+        self._is_over = queued_job.job.state.is_final
+        return events
 
 
 def events_after(job: Job, version: int) -> Iterator[bytes]:
@@ -108,7 +110,7 @@ def events_after(job: Job, version: int) -> Iterator[bytes]:
         before = change.state.status
 
 
-def _event(change: Change, *, is_new_status: bool) -> bytes:
+def _event(change: StateChange, *, is_new_status: bool) -> bytes:
     name = change.state.status.value if is_new_status else "change"
     data = {
         "version": change.version,

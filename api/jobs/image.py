@@ -5,9 +5,9 @@ import time
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from api.context import AppContext, app_context, current_tenant
 from api.headers import Range, Unsatisfiable, etag_matches, if_none_match, wanted_range
-from api.parts import Parts, parts_of, tenant_of
-from api.pictures import Part
+from api.image_streaming import Part
 from api.problems import Problem, not_found
 from api.query import Query, flag, text
 from shared.ids import is_job_id
@@ -27,7 +27,7 @@ async def get_image(request: Request, job_id: str) -> Response:
     leads to an address of the storage itself, valid for an hour; what comes from there is not
     checked.
     """
-    parts = parts_of(request)
+    parts = app_context(request)
     query = Query(request)
     redirect = query.take("redirect", flag)
     expires, signature = query.take("expires", text), query.take("signature", text)
@@ -35,21 +35,21 @@ async def get_image(request: Request, job_id: str) -> Response:
     is_signed = signature is not None or expires is not None
     query.done(others=is_signed)
     if not is_signed:
-        tenant = (await tenant_of(request)).tenant
+        tenant = (await current_tenant(request)).tenant
     else:
         _check_signature(parts, job_id, expires or "", signature or "")
         tenant = ""  # the signature names the job: whoever has it may see the picture
-    standing = await parts.read(job_id, tenant) if is_job_id(job_id) else None
-    if standing is None:
+    queued_job = await parts.read(job_id, tenant) if is_job_id(job_id) else None
+    if queued_job is None:
         raise not_found()
-    image = _image(standing.job)
+    image = _image(queued_job.job)
     if redirect:
         return _redirect(parts, job_id, image)
     return await _bytes(request, parts, job_id, image)
 
 
-def _check_signature(parts: Parts, job_id: str, expires: str, signature: str) -> None:
-    key = parts.watch.signing_key()
+def _check_signature(parts: AppContext, job_id: str, expires: str, signature: str) -> None:
+    key = parts.redis_monitor.signing_key()
     if not image_query_holds(
         key, job_id, expires=expires, signature=signature, now_seconds=time.time()
     ):
@@ -65,7 +65,7 @@ def _image(job: Job) -> Image:
     raise Problem("image_not_ready", f"The job is {status}.", headers={"Retry-After": "1"})
 
 
-def _redirect(parts: Parts, job_id: str, image: Image) -> Response:
+def _redirect(parts: AppContext, job_id: str, image: Image) -> Response:
     address = parts.storage.presign(
         image.key,
         seconds=PRESIGNED_SECONDS,
@@ -75,10 +75,10 @@ def _redirect(parts: Parts, job_id: str, image: Image) -> Response:
     return RedirectResponse(address, 302, {"Cache-Control": "no-store"})
 
 
-async def _bytes(request: Request, parts: Parts, job_id: str, image: Image) -> Response:
+async def _bytes(request: Request, parts: AppContext, job_id: str, image: Image) -> Response:
     headers = _headers(job_id, image)
-    known = if_none_match(request.headers)
-    if known is not None and etag_matches(known, image.sha256):
+    etags = if_none_match(request.headers)
+    if etags is not None and etag_matches(etags, image.sha256):
         return Response(None, 304, headers)
     part = _range(request, image)
     headers["content-type"] = image.content_type
@@ -89,7 +89,7 @@ async def _bytes(request: Request, parts: Parts, job_id: str, image: Image) -> R
     wanted = Part(image, part)
     if request.method == "HEAD":
         return Response(None, status, {**headers, "content-length": str(wanted.length)})
-    return await parts.pictures.response(wanted, status, headers)
+    return await parts.images.response(wanted, status, headers)
 
 
 def _headers(job_id: str, image: Image) -> dict[str, str]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.jobs import Change, Job, Note, State
-from shared.view import rfc3339
+from shared.jobs import AttemptError, Job, State, StateChange
+from shared.serializers import rfc3339
 
 #: How an attempt ended, by what was noted of it.
 ENDED: Mapping[str, str] = {
@@ -31,13 +31,13 @@ def timeline(job: Job) -> list[dict[str, Any]]:
 
 def attempts(job: Job) -> list[dict[str, Any]]:
     """Write the attempts at a job that are kept, the oldest first; the last may be going on."""
-    notes = {note.at: note for note in job.notes}
-    return [_shown(run, steps, end, notes) for run, steps, end in _taken_apart(job)]
+    notes = {note.at: note for note in job.attempt_errors}
+    return [_shown(run, steps, end, notes) for run, steps, end in _attempt_changes(job)]
 
 
-def _taken_apart(job: Job) -> Iterator[tuple[int, list[Change], Change | None]]:
+def _attempt_changes(job: Job) -> Iterator[tuple[int, list[StateChange], StateChange | None]]:
     """Give each attempt with its run: the running states it went through, and what ended it."""
-    run, was_final, steps = _first_run(job), False, list[Change]()
+    run, was_final, steps = _first_run(job), False, list[StateChange]()
     for change in job.history:
         if change.state.is_running:
             steps.append(change)
@@ -58,7 +58,7 @@ def _first_run(job: Job) -> int:
 
 
 def _shown(
-    run: int, steps: list[Change], end: Change | None, notes: Mapping[int, Note]
+    run: int, steps: list[StateChange], end: StateChange | None, notes: Mapping[int, AttemptError]
 ) -> dict[str, Any]:
     note = notes.get(end.at) if end else None
     return {
@@ -70,11 +70,11 @@ def _shown(
         "steps": [{"step": one.state.step, "at": rfc3339(one.at)} for one in steps],
         "outcome": _outcome(end, note),
         "error_code": note.code.value if note and note.code else None,
-        "said": note.said if note else None,
+        "response_excerpt": note.excerpt if note else None,
     }
 
 
-def _outcome(end: Change | None, note: Note | None) -> str:
+def _outcome(end: StateChange | None, note: AttemptError | None) -> str:
     if end is None:
         return "running"
     if note is not None:

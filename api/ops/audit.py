@@ -6,25 +6,25 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.context import app_context, current_operator
 from api.ops.tenants import LIMIT_DEFAULT, LIMIT_MAX, answered
-from api.parts import operator_of, parts_of
-from api.query import Query, cursor_of, hide, whole_number
+from api.query import Query, cursor_of, encode_cursor, integer
+from shared.serializers import rfc3339
 from shared.store.audit import Entry, read_audit
-from shared.view import rfc3339
 
 _ENTRY = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 
 
 async def get_audit(request: Request) -> Response:
     """List every write of an operator, newest first: who, when, what, to what. Kept: 100,000."""
-    await operator_of(request)
+    await current_operator(request)
     query = Query(request)
-    most = query.take("limit", whole_number(1, LIMIT_MAX)) or LIMIT_DEFAULT
+    most = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
     before = query.take("cursor", cursor_of(_ENTRY.fullmatch))
     query.done()
-    found = await parts_of(request).committer.run(read_audit(before=before, limit=most + 1))
+    found = await app_context(request).committer.run(read_audit(before=before, limit=most + 1))
     page = found[:most]
-    cursor = hide(page[-1].id) if len(found) > most else None
+    cursor = encode_cursor(page[-1].id) if len(found) > most else None
     return answered({"data": [entry_shown(entry) for entry in page], "next_cursor": cursor})
 
 

@@ -5,25 +5,32 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.context import app_context, current_operator
 from api.json_body import read_body
-from api.ops.body import KeyBody, RotateBody, moment_of
+from api.ops.schemas import KeyBody, RotateBody, moment_of
 from api.ops.tenants import answered
-from api.parts import operator_of, parts_of
-from api.problems import Fault, Problem, invalid, not_found
+from api.problems import FieldError, Problem, invalid, not_found
 from api.query import Query
-from shared.keys import Key, is_key_id, new_key
-from shared.store.access import KeyFacts, NoKey, add_key, list_keys, revoke_key, rotate_key
+from shared.api_keys import Key, is_key_id, new_key
+from shared.serializers import rfc3339
+from shared.store.api_keys import (
+    ApiKeyInfo,
+    KeyRejected,
+    add_key,
+    list_keys,
+    revoke_key,
+    rotate_key,
+)
 from shared.store.tenants import NAME
-from shared.view import rfc3339
 
 
 async def get_keys(request: Request, tenant: str) -> Response:
     """List a tenant's keys, the oldest first, with those that ended in the last 30 days."""
-    await operator_of(request)
+    await current_operator(request)
     Query(request).done()
     keys = None
     if NAME.fullmatch(tenant):
-        keys = await parts_of(request).committer.run(list_keys(tenant))
+        keys = await app_context(request).committer.run(list_keys(tenant))
     if keys is None:
         raise not_found("tenant")
     return answered({"data": [key_shown(key) for key in keys]})
@@ -31,33 +38,35 @@ async def get_keys(request: Request, tenant: str) -> Response:
 
 async def post_key(request: Request, tenant: str) -> Response:
     """Give a tenant a key. It is shown now and never again."""
-    parts, deed = parts_of(request), await operator_of(request)
+    parts, audit_context = app_context(request), await current_operator(request)
     Query(request).done()
     body = await read_body(request, KeyBody)
     key, ends = new_key(), moment_of(body.expires_at)
     if not NAME.fullmatch(tenant):
         raise not_found("tenant")
-    call = add_key(deed, tenant, key, body.scopes, label=body.label, expires_at=ends)
+    call = add_key(audit_context, tenant, key, body.scopes, label=body.label, expires_at=ends)
     return _made(key, await parts.committer.run(call))
 
 
 async def rotate(request: Request, tenant: str, key_id: str) -> Response:
     """Give a tenant a key in the place of another, with its scopes; both live for the grace."""
-    parts, deed = parts_of(request), await operator_of(request)
+    parts, audit_context = app_context(request), await current_operator(request)
     Query(request).done()
     body = await read_body(request, RotateBody, optional=True)
     _check(tenant, key_id)
     key, ends = new_key(), moment_of(body.expires_at)
-    call = rotate_key(deed, tenant, key_id, key, grace_seconds=body.grace_seconds, expires_at=ends)
+    call = rotate_key(
+        audit_context, tenant, key_id, key, grace_seconds=body.grace_seconds, expires_at=ends
+    )
     return _made(key, await parts.committer.run(call))
 
 
 async def delete_key(request: Request, tenant: str, key_id: str) -> Response:
     """Revoke a key: within five seconds it opens nothing anywhere."""
-    parts, deed = parts_of(request), await operator_of(request)
+    parts, audit_context = app_context(request), await current_operator(request)
     Query(request).done()
     _check(tenant, key_id)
-    if not await parts.committer.run(revoke_key(deed, tenant, key_id)):
+    if not await parts.committer.run(revoke_key(audit_context, tenant, key_id)):
         raise not_found("key")
     return Response(status_code=204)
 
@@ -67,23 +76,23 @@ def _check(tenant: str, key_id: str) -> None:
         raise not_found("key")
 
 
-def _made(key: Key, made: KeyFacts | NoKey) -> Response:
-    if isinstance(made, KeyFacts):
+def _made(key: Key, made: ApiKeyInfo | KeyRejected) -> Response:
+    if isinstance(made, ApiKeyInfo):
         return answered({**key_shown(made), "key": key.text}, 201)
     raise refusal(made)
 
 
-def refusal(refused: NoKey) -> Problem:
+def refusal(refused: KeyRejected) -> Problem:
     """Say why no key was made."""
-    match refused.why:
+    match refused.reason:
         case "missing":
             return not_found("tenant")
         case "unknown":
             return not_found("key")
         case "past":
-            return invalid([Fault("/expires_at", "must be in the future")])
+            return invalid([FieldError("/expires_at", "must be in the future")])
         case "dead":
-            return Problem("key_ended", f"This key is {refused.detail}; make a new one.")
+            return Problem("key_inactive", f"This key is {refused.detail}; make a new one.")
         case "replaced":
             detail = f"The key {refused.detail} is in its place; rotate that one."
             return Problem("key_replaced", detail, more={"replaced_by": refused.detail})
@@ -91,7 +100,7 @@ def refusal(refused: NoKey) -> Problem:
     return Problem("too_many_keys", detail)
 
 
-def key_shown(key: KeyFacts) -> dict[str, Any]:
+def key_shown(key: ApiKeyInfo) -> dict[str, Any]:
     """Write a key without its secret."""
     return {
         "id": key.id,

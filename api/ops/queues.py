@@ -5,22 +5,22 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.context import AppContext, app_context, current_operator
 from api.ops.tenants import answered
-from api.parts import Parts, operator_of, parts_of
 from api.problems import not_found
 from api.query import Query
-from shared.models import MODELS
-from shared.queue import QueueName
-from shared.store.operating import pause, pause_model, resume, resume_model
-from shared.store.reading import Hold, KeyState, ServiceFacts, facts
-from shared.view import rfc3339
+from shared.celery_app import QueueName
+from shared.model_catalog import MODELS
+from shared.serializers import rfc3339
+from shared.store.bulk import pause, pause_model, resume, resume_model
+from shared.store.job_queries import Hold, KeyState, ServiceStats, service_stats
 
 
 async def get_queues(request: Request) -> Response:
     """Tell how the queues stand, and what the provider's gate is like."""
-    await operator_of(request)
+    await current_operator(request)
     Query(request).done()
-    now = await parts_of(request).committer.run(facts())
+    now = await app_context(request).committer.run(service_stats())
     return answered(
         {"data": [queue_shown(now, name) for name in QueueName], "gate": gate_shown(now)}
     )
@@ -28,37 +28,37 @@ async def get_queues(request: Request) -> Response:
 
 async def pause_queue(request: Request, queue: str) -> Response:
     """Give nothing new out of a queue; what is begun goes on. Deadlines count all the same."""
-    parts, deed = parts_of(request), await operator_of(request)
-    name = _known(request, queue)
-    await parts.committer.run(pause(deed, name.value))
+    parts, audit_context = app_context(request), await current_operator(request)
+    name = _existing_queue(request, queue)
+    await parts.committer.run(pause(audit_context, name.value))
     return await _answer(parts, name)
 
 
 async def resume_queue(request: Request, queue: str) -> Response:
     """Let a queue go on."""
-    parts, deed = parts_of(request), await operator_of(request)
-    name = _known(request, queue)
-    await parts.committer.run(resume(deed, name.value))
+    parts, audit_context = app_context(request), await current_operator(request)
+    name = _existing_queue(request, queue)
+    await parts.committer.run(resume(audit_context, name.value))
     return await _answer(parts, name)
 
 
 async def pause_one_model(request: Request, owner: str, name: str) -> Response:
     """Make no new call of a model; jobs for it are accepted and wait. Deadlines count."""
-    parts, deed = parts_of(request), await operator_of(request)
-    model = _known_model(request, owner, name)
-    await parts.committer.run(pause_model(deed, model))
+    parts, audit_context = app_context(request), await current_operator(request)
+    model = _existing_model(request, owner, name)
+    await parts.committer.run(pause_model(audit_context, model))
     return answered({"id": model, "paused": True})
 
 
 async def resume_one_model(request: Request, owner: str, name: str) -> Response:
     """Let the calls of a model go on."""
-    parts, deed = parts_of(request), await operator_of(request)
-    model = _known_model(request, owner, name)
-    await parts.committer.run(resume_model(deed, model))
+    parts, audit_context = app_context(request), await current_operator(request)
+    model = _existing_model(request, owner, name)
+    await parts.committer.run(resume_model(audit_context, model))
     return answered({"id": model, "paused": False})
 
 
-def _known_model(request: Request, owner: str, name: str) -> str:
+def _existing_model(request: Request, owner: str, name: str) -> str:
     Query(request).done()
     model = f"{owner}/{name}"
     if model not in MODELS:
@@ -66,21 +66,21 @@ def _known_model(request: Request, owner: str, name: str) -> str:
     return model
 
 
-def _known(request: Request, queue: str) -> QueueName:
+def _existing_queue(request: Request, queue: str) -> QueueName:
     Query(request).done()
     if queue not in set(QueueName):
         raise not_found("queue")
     return QueueName(queue)
 
 
-async def _answer(parts: Parts, name: QueueName) -> Response:
-    return answered(queue_shown(await parts.committer.run(facts()), name))
+async def _answer(parts: AppContext, name: QueueName) -> Response:
+    return answered(queue_shown(await parts.committer.run(service_stats()), name))
 
 
-def queue_shown(now: ServiceFacts, name: QueueName) -> dict[str, Any]:
+def queue_shown(now: ServiceStats, name: QueueName) -> dict[str, Any]:
     """Write how a queue stands; `closed` says why nothing new is given out of it."""
     paused = now.paused.get(name.value)
-    closed = now.closed if name is QueueName.GENERATE else "paused" if paused else ""
+    blocked_by = now.closed if name is QueueName.GENERATE else "paused" if paused else ""
     return {
         "name": name.value,
         "depth": now.depth[name],
@@ -88,11 +88,11 @@ def queue_shown(now: ServiceFacts, name: QueueName) -> dict[str, Any]:
         "in_flight": now.in_flight[name],
         "paused": paused is not None,
         "paused_at": rfc3339(paused) if paused else None,
-        "closed": closed or None,
+        "blocked_by": blocked_by or None,
     }
 
 
-def gate_shown(now: ServiceFacts) -> dict[str, Any]:
+def gate_shown(now: ServiceStats) -> dict[str, Any]:
     """Write the provider's gate: what is held, why and until when; the keys and models seen."""
     return {
         "holds": [_hold_shown(hold, now) for hold in now.holds],
@@ -102,7 +102,7 @@ def gate_shown(now: ServiceFacts) -> dict[str, Any]:
     }
 
 
-def _hold_shown(hold: Hold, now: ServiceFacts) -> dict[str, Any]:
+def _hold_shown(hold: Hold, now: ServiceStats) -> dict[str, Any]:
     return {
         "reason": hold.reason,
         "scope": hold.kind or "all",
@@ -116,7 +116,7 @@ def _hold_shown(hold: Hold, now: ServiceFacts) -> dict[str, Any]:
     }
 
 
-def _key_shown(key_id: str, key: KeyState, now: ServiceFacts) -> dict[str, Any]:
+def _key_shown(key_id: str, key: KeyState, now: ServiceStats) -> dict[str, Any]:
     """Write a key; `held_by` says why it is not used ('' where it is)."""
     held = [
         hold.reason

@@ -7,23 +7,23 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.context import AppContext, app_context, current_operator
 from api.json_body import read_body
-from api.ops.body import LimitsBody, TenantBody
-from api.parts import Parts, operator_of, parts_of
-from api.problems import Fault, Problem, invalid, not_found
-from api.query import Query, cursor_of, hide, whole_number
-from shared.models import MODELS
+from api.ops.schemas import LimitsBody, TenantBody
+from api.problems import FieldError, Problem, invalid, not_found
+from api.query import Query, cursor_of, encode_cursor, integer
+from shared.model_catalog import MODELS
+from shared.serializers import rfc3339
 from shared.signing import new_webhook_secret
-from shared.store.opening import FIRST_LIMITS
+from shared.store.provisioning import FIRST_LIMITS
 from shared.store.tenants import (
     NAME,
     Tenant,
     create_tenant,
-    limit,
     list_tenants,
     read_tenant,
+    set_limits,
 )
-from shared.view import rfc3339
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
@@ -31,31 +31,33 @@ LIMIT_MAX = 200
 
 async def get_tenants(request: Request) -> Response:
     """List the tenants in the order of their names."""
-    await operator_of(request)
+    await current_operator(request)
     query = Query(request)
-    most = query.take("limit", whole_number(1, LIMIT_MAX)) or LIMIT_DEFAULT
+    most = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
     after = query.take("cursor", cursor_of(NAME.fullmatch))
     query.done()
-    parts = parts_of(request)
+    parts = app_context(request)
     found = await parts.committer.run(list_tenants(after=after, limit=most + 1))
     page = found[:most]
     is_more = len(found) > most
     return answered(
         {
             "data": [tenant_shown(tenant, parts.prices) for tenant in page],
-            "next_cursor": hide(page[-1].name) if is_more else None,
+            "next_cursor": encode_cursor(page[-1].name) if is_more else None,
         }
     )
 
 
 async def post_tenant(request: Request) -> Response:
     """Make a tenant. Its webhook secret is shown now and never again; keys are made apart."""
-    parts, deed = parts_of(request), await operator_of(request)
+    parts, audit_context = app_context(request), await current_operator(request)
     Query(request).done()
     body = await read_body(request, TenantBody)
     secret = new_webhook_secret()
-    limits = {**FIRST_LIMITS, **body.given()}
-    if await parts.committer.run(create_tenant(deed, body.name, limits, webhook_secret=secret)):
+    limits = {**FIRST_LIMITS, **body.changes()}
+    if await parts.committer.run(
+        create_tenant(audit_context, body.name, limits, webhook_secret=secret)
+    ):
         detail = f"There is a tenant {body.name}; PATCH changes what it may."
         raise Problem("tenant_exists", detail)
     made = tenant_shown(await existing(parts, body.name), parts.prices)
@@ -65,25 +67,27 @@ async def post_tenant(request: Request) -> Response:
 
 async def get_tenant(request: Request, tenant: str) -> Response:
     """Read what a tenant may, and how many of its jobs wait and run."""
-    await operator_of(request)
+    await current_operator(request)
     Query(request).done()
-    parts = parts_of(request)
+    parts = app_context(request)
     return answered(tenant_shown(await existing(parts, tenant), parts.prices))
 
 
 async def patch_tenant(request: Request, tenant: str) -> Response:
     """Change what a tenant may, at once: null takes a limit away, what is not named stays."""
-    parts, deed = parts_of(request), await operator_of(request)
+    parts, audit_context = app_context(request), await current_operator(request)
     Query(request).done()
-    given = (await read_body(request, LimitsBody)).given()
-    if not given:
-        raise invalid([Fault("", "names nothing to change")])
-    if not NAME.fullmatch(tenant) or not await parts.committer.run(limit(tenant, deed, **given)):
+    changes = (await read_body(request, LimitsBody)).changes()
+    if not changes:
+        raise invalid([FieldError("", "names nothing to change")])
+    if not NAME.fullmatch(tenant) or not await parts.committer.run(
+        set_limits(tenant, audit_context, **changes)
+    ):
         raise not_found("tenant")
     return answered(tenant_shown(await existing(parts, tenant), parts.prices))
 
 
-async def existing(parts: Parts, name: str) -> Tenant:
+async def existing(parts: AppContext, name: str) -> Tenant:
     """Read a tenant; raises a Problem where there is none."""
     found = await parts.committer.run(read_tenant(name)) if NAME.fullmatch(name) else ()
     if not found:
@@ -126,5 +130,5 @@ def answered(
     body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     """Answer an operator: nothing of it is for a cache."""
-    told = {"Cache-Control": "no-store", **(headers or {})}
-    return Response(orjson.dumps(body), status, told, "application/json")
+    all_headers = {"Cache-Control": "no-store", **(headers or {})}
+    return Response(orjson.dumps(body), status, all_headers, "application/json")

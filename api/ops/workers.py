@@ -7,13 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.context import app_context, current_operator
 from api.ops.tenants import answered
-from api.parts import operator_of, parts_of
 from api.query import Query
-from shared.store.observing import HeldMember, WorkerFacts, crew
-from shared.view import rfc3339
+from shared.serializers import rfc3339
+from shared.store.stats import HeldMember, WorkerInfo, list_workers
 
-#: Queues, host and process, as `worker.life` names a process.
+#: Queues, host and process, as `worker.lifecycle` names a process.
 _NAME = re.compile(r"[^@]*@(?P<host>.*):(?P<pid>[0-9]+):[0-9a-f]+/[a-z]+")
 
 
@@ -22,9 +22,9 @@ async def get_workers(request: Request) -> Response:
 
     `untold` is held too, and no worker has said so yet: it was claimed a moment ago.
     """
-    await operator_of(request)
+    await current_operator(request)
     Query(request).done()
-    found = await parts_of(request).committer.run(crew())
+    found = await app_context(request).committer.run(list_workers())
     return answered(
         {
             "at": rfc3339(found.now_ms),
@@ -34,7 +34,7 @@ async def get_workers(request: Request) -> Response:
     )
 
 
-def worker_shown(worker: WorkerFacts) -> dict[str, Any]:
+def worker_shown(worker: WorkerInfo) -> dict[str, Any]:
     """Write a process; one that is killed is still told until its lease is over."""
     named = _NAME.fullmatch(worker.name)
     return {

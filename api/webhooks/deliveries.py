@@ -5,14 +5,14 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.parts import Parts, parts_of, tenant_of
+from api.context import AppContext, app_context, current_tenant
 from api.problems import Problem, not_found
-from api.query import Query, milliseconds, text, whole_number, word_of
-from api.webhooks.bodies import RedeliverBody, read_body
-from api.webhooks.places import read_place, write_place
-from api.webhooks.show import delivery_shown, json_response, listed
+from api.query import Query, enum_member, integer, milliseconds, text
+from api.webhooks.pagination import decode_delivery_cursor, encode_delivery_cursor
+from api.webhooks.responses import delivery_shown, json_response, listed
+from api.webhooks.schemas import RedeliverBody, read_body
 from shared.jobs import DeliveryState
-from shared.store.ledger import (
+from shared.store.delivery_log import (
     Entry,
     list_deliveries,
     read_delivery,
@@ -23,7 +23,7 @@ from shared.store.ledger import (
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
 #: Records that one request may look at; a filter that finds little gives a short page.
-LOOK = 1000
+SCAN_LIMIT = 1000
 #: Deliveries that one script sends again, and one request at most.
 PIECE = 200
 REDELIVERED_MAX = 10_000
@@ -36,27 +36,32 @@ async def get_deliveries(request: Request) -> Response:
 
     Those with `status=failed` are listed by when they failed.
     """
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     query = Query(request)
     job_id = query.take("job_id", text)
-    state = query.take("status", word_of(DeliveryState))
-    limit = query.take("limit", whole_number(1, LIMIT_MAX)) or LIMIT_DEFAULT
-    below = query.take("cursor", read_place)
+    state = query.take("status", enum_member(DeliveryState))
+    limit = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
+    below = query.take("cursor", decode_delivery_cursor)
     query.done()
     page = await parts.committer.run(
         list_deliveries(
-            holder.tenant, job_id=job_id, state=state, below=below, limit=limit, look=LOOK
+            principal.tenant,
+            job_id=job_id,
+            state=state,
+            below=below,
+            limit=limit,
+            scan_limit=SCAN_LIMIT,
         )
     )
     data = [listed(entry) for entry in page.entries]
-    return json_response({"data": data, "next_cursor": write_place(page.below)})
+    return json_response({"data": data, "next_cursor": encode_delivery_cursor(page.below)})
 
 
 async def get_delivery(request: Request, delivery_id: str) -> Response:
     """Read a delivery with every attempt that is kept: the last twenty."""
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     Query(request).done()
-    return json_response(delivery_shown(await existing(parts, delivery_id, holder.tenant)))
+    return json_response(delivery_shown(await existing(parts, delivery_id, principal.tenant)))
 
 
 async def redeliver_one(request: Request, delivery_id: str) -> Response:
@@ -64,21 +69,21 @@ async def redeliver_one(request: Request, delivery_id: str) -> Response:
 
     Also one that was delivered, or that something newer has replaced.
     """
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     Query(request).done()
-    await existing(parts, delivery_id, holder.tenant)
-    refuse_unsent(await parts.committer.run(redeliver(delivery_id, tenant=holder.tenant)))
-    entry = await existing(parts, delivery_id, holder.tenant)
+    await existing(parts, delivery_id, principal.tenant)
+    refuse_unsent(await parts.committer.run(redeliver(delivery_id, tenant=principal.tenant)))
+    entry = await existing(parts, delivery_id, principal.tenant)
     return json_response(delivery_shown(entry), _ACCEPTED)
 
 
-def refuse_unsent(word: str) -> None:
+def refuse_unsent(result: str) -> None:
     """Raise the Problem for which a delivery is not sent again, if there is one."""
-    if word == "sending":
+    if result == "sending":
         raise Problem("delivery_sending", "It is being sent now; see what comes of it first.")
-    if word == "off":
+    if result == "off":
         raise Problem("endpoint_disabled", "Its endpoint is switched off; enable that first.")
-    if word == "missing":
+    if result == "missing":
         raise not_found("delivery")
 
 
@@ -87,27 +92,27 @@ async def redeliver_since(request: Request) -> Response:
 
     Ten thousand at most: `more` tells whether to ask again.
     """
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     Query(request).done()
     body = await read_body(request, RedeliverBody)
-    count, more = await _redeliver(parts, holder.tenant, milliseconds(body.since))
+    count, more = await _redeliver(parts, principal.tenant, milliseconds(body.since))
     return json_response({"count": count, "more": more}, _ACCEPTED)
 
 
-async def _redeliver(parts: Parts, tenant: str, since: int) -> tuple[int, bool]:
+async def _redeliver(parts: AppContext, tenant: str, since: int) -> tuple[int, bool]:
     """Send again piece by piece, so that Redis is never held for long."""
-    total, upto = 0, None
+    total, until = 0, None
     while total < REDELIVERED_MAX:
         piece = await parts.committer.run(
-            redeliver_failed(tenant, since=since, upto=upto, most=PIECE)
+            redeliver_failed(tenant, since=since, until=until, most=PIECE)
         )
-        total, upto = total + piece.count, piece.upto
+        total, until = total + piece.count, piece.until
         if piece.count < PIECE:
             return total, False
     return total, True
 
 
-async def existing(parts: Parts, delivery_id: str, tenant: str) -> Entry:
+async def existing(parts: AppContext, delivery_id: str, tenant: str) -> Entry:
     """Read a delivery of a tenant ('' any); raises a Problem where there is none.
 
     What is no id is not asked about.

@@ -5,25 +5,25 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.jobs.hook import receiving_host
-from api.parts import Parts, parts_of, tenant_of
+from api.context import AppContext, app_context, current_tenant
 from api.problems import Problem, not_found
-from api.query import Query, whole_number
-from api.webhooks.bodies import EndpointBody, read_body
+from api.query import Query, integer
 from api.webhooks.deliveries import LIMIT_DEFAULT, LIMIT_MAX
-from api.webhooks.places import read_place, write_place
-from api.webhooks.show import endpoint_shown, json_response
+from api.webhooks.pagination import decode_delivery_cursor, encode_delivery_cursor
+from api.webhooks.responses import endpoint_shown, json_response
+from api.webhooks.schemas import EndpointBody, read_body
+from api.webhooks.url_validation import delivery_host
+from shared.serializers import rfc3339
 from shared.signing import DAY_SECONDS, new_webhook_secret
 from shared.store.endpoints import (
     ENDPOINTS_MAX,
     Endpoint,
     enable_endpoint,
+    ensure_endpoint,
     list_endpoints,
-    open_endpoint,
     read_endpoint,
     rotate_secret,
 )
-from shared.view import rfc3339
 
 _ID = re.compile(r"ep_[0-9a-f]{24}")
 
@@ -33,14 +33,14 @@ async def get_endpoints(request: Request) -> Response:
 
     One is an address without its query: that is for telling calls apart, not receivers.
     """
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     query = Query(request)
-    limit = query.take("limit", whole_number(1, LIMIT_MAX)) or LIMIT_DEFAULT
-    below = query.take("cursor", read_place)
+    limit = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
+    below = query.take("cursor", decode_delivery_cursor)
     query.done()
-    page = await parts.committer.run(list_endpoints(holder.tenant, below=below, limit=limit))
+    page = await parts.committer.run(list_endpoints(principal.tenant, before=below, limit=limit))
     data = [endpoint_shown(one) for one in page.endpoints]
-    return json_response({"data": data, "next_cursor": write_place(page.below)})
+    return json_response({"data": data, "next_cursor": encode_delivery_cursor(page.before)})
 
 
 async def get_endpoint(request: Request, endpoint_id: str) -> Response:
@@ -51,14 +51,14 @@ async def get_endpoint(request: Request, endpoint_id: str) -> Response:
 
 async def create_endpoint(request: Request) -> Response:
     """Take down a receiver before anything is owed to it, or find it: to give it a secret."""
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     Query(request).done()
     body = await read_body(request, EndpointBody)
-    call = open_endpoint(holder.tenant, url=body.url, host=receiving_host(body.url))
+    call = ensure_endpoint(principal.tenant, url=body.url, host=delivery_host(body.url))
     found = await parts.committer.run(call)
     if found is None:
         raise Problem("too_many_endpoints", f"You have {ENDPOINTS_MAX:,} endpoints or more.")
-    return json_response(endpoint_shown(await existing(parts, found, holder.tenant)))
+    return json_response(endpoint_shown(await existing(parts, found, principal.tenant)))
 
 
 async def enable(request: Request, endpoint_id: str) -> Response:
@@ -77,9 +77,9 @@ async def rotate_tenant(request: Request) -> Response:
 
     The one before signs along for 24 hours.
     """
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     Query(request).done()
-    return await _rotate(parts, holder.tenant, None)
+    return await _rotate(parts, principal.tenant, None)
 
 
 async def rotate_endpoint(request: Request, endpoint_id: str) -> Response:
@@ -99,7 +99,7 @@ async def drop_secret(request: Request, endpoint_id: str) -> Response:
     return Response(status_code=204)
 
 
-async def _rotate(parts: Parts, tenant: str, endpoint_id: str | None) -> Response:
+async def _rotate(parts: AppContext, tenant: str, endpoint_id: str | None) -> Response:
     secret = new_webhook_secret()
     shown = secret_shown(parts, secret)
     if not await parts.committer.run(rotate_secret(tenant, secret, endpoint_id=endpoint_id)):
@@ -107,22 +107,22 @@ async def _rotate(parts: Parts, tenant: str, endpoint_id: str | None) -> Respons
     return json_response(shown)
 
 
-def secret_shown(parts: Parts, secret: str) -> dict[str, str | None]:
+def secret_shown(parts: AppContext, secret: str) -> dict[str, str | None]:
     """Write a secret that was made now, and until when the one before signs along."""
-    ends = rfc3339(int(parts.watch.now_ms()) + DAY_SECONDS * 1000)
+    ends = rfc3339(int(parts.redis_monitor.now_ms()) + DAY_SECONDS * 1000)
     return {"secret": secret, "previous_signs_until": ends}
 
 
-async def _caller(request: Request, endpoint_id: str) -> tuple[Parts, str]:
+async def _caller(request: Request, endpoint_id: str) -> tuple[AppContext, str]:
     """Give the parts and the tenant that asks; what is no id of an endpoint is not asked about."""
-    parts, holder = parts_of(request), await tenant_of(request)
+    parts, principal = app_context(request), await current_tenant(request)
     Query(request).done()
     if not _ID.fullmatch(endpoint_id):
         raise not_found("endpoint")
-    return parts, holder.tenant
+    return parts, principal.tenant
 
 
-async def existing(parts: Parts, endpoint_id: str, tenant: str) -> Endpoint:
+async def existing(parts: AppContext, endpoint_id: str, tenant: str) -> Endpoint:
     """Read a receiver of this tenant; raises the Problem `not_found` where there is none."""
     endpoint = await parts.committer.run(read_endpoint(endpoint_id, tenant=tenant))
     if endpoint is None:

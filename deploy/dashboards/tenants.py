@@ -40,14 +40,14 @@ TENANTS = Dashboard(
                 Panel(
                     "Tenants that wait",
                     "Tenants of whom a job could be begun now.",
-                    one('max(darkroom_groups_waiting{queue="generate"})', "tenants"),
+                    one('max(darkroom_queue_backlogged_groups{queue="generate"})', "tenants"),
                 ),
                 Panel(
                     "Largest backlog of one tenant",
                     "Of the 50 tenants that come next. Near to all that waits: one tenant asks for "
                     "much, and the others are served between.",
                     [
-                        Query('max(darkroom_deepest_group{queue="generate"})', "largest"),
+                        Query('max(darkroom_queue_largest_group{queue="generate"})', "largest"),
                         Query('max(darkroom_queue_depth{queue="generate"})', "all"),
                     ],
                 ),

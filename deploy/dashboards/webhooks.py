@@ -50,8 +50,11 @@ WEBHOOKS = Dashboard(
                     "Tenants of whom something may be sent, the most that waits for one host, what "
                     "is being sent now, and how much of it to hosts that have not answered lately.",
                     [
-                        Query('max(darkroom_groups_waiting{queue="deliver"})', "tenants that wait"),
-                        Query('max(darkroom_deepest_group{queue="deliver"})', "most for one"),
+                        Query(
+                            'max(darkroom_queue_backlogged_groups{queue="deliver"})',
+                            "tenants that wait",
+                        ),
+                        Query('max(darkroom_queue_largest_group{queue="deliver"})', "most for one"),
                         Query('max(darkroom_in_flight{queue="deliver"})', "being sent"),
                         Query("max(darkroom_webhook_unproven_in_flight)", "to unproven hosts"),
                     ],
@@ -71,8 +74,7 @@ WEBHOOKS = Dashboard(
                     "Switched off",
                     "Receivers in an hour that were switched off, by reason.",
                     one(
-                        "sum by (reason) "
-                        "(increase(darkroom_webhook_endpoints_switched_off_total[1h]))",
+                        "sum by (reason) (increase(darkroom_webhook_endpoints_disabled_total[1h]))",
                         "{{reason}}",
                     ),
                 ),

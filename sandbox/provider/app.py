@@ -9,17 +9,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.provider import control
-from sandbox.provider.addresses import Addresses
 from sandbox.provider.behavior import Behavior
+from sandbox.provider.call_log import CallLog
 from sandbox.provider.downloads import download
-from sandbox.provider.gallery import Gallery
 from sandbox.provider.generate import generate
+from sandbox.provider.image_cache import ImageCache
 from sandbox.provider.images import ImageHost
 from sandbox.provider.keys import Keys
-from sandbox.provider.ledger import Ledger
 from sandbox.provider.listening import ImagePort
 from sandbox.provider.lookups import models, result
 from sandbox.provider.records import Records
+from sandbox.provider.signed_urls import Addresses
 from sandbox.provider.state import State
 
 ROUTES = (
@@ -59,10 +59,10 @@ def create_app(
     app.state.provider = State(
         behavior=Behavior(latency_seconds),
         keys=Keys(keys),
-        ledger=Ledger(),
+        call_log=CallLog(),
         records=Records(),
         addresses=Addresses(secrets.token_bytes(32), url_lifetime_seconds),
-        gallery=Gallery(),
+        image_cache=ImageCache(),
         images=ImageHost(image_port),
         base_url=base_url,
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sandbox.provider.steps import Ok, Seconds, Step, StepBody, written
+from sandbox.provider.faults import Ok, Seconds, Step, StepBody, written
 
 SCRIPT_STEPS = 1_000_000
 #: The API key and the model that a behaviour is limited to.
@@ -42,10 +42,10 @@ class BadBody(ValueError):
         self.faults = [(_pointer(fault["loc"]), fault["msg"]) for fault in error.errors()]
 
 
-def _pointer(place: tuple[int | str, ...]) -> str:
+def _pointer(path: tuple[int | str, ...]) -> str:
     """Write where a fault is, without the name of the step that pydantic puts after its place."""
-    step = {"script": 2, "default": 1}.get(str(place[0]) if place else "")
-    parts = [part for number, part in enumerate(place) if number != step]
+    step = {"script": 2, "default": 1}.get(str(path[0]) if path else "")
+    parts = [part for number, part in enumerate(path) if number != step]
     return "".join(f"/{part}" for part in parts)
 
 

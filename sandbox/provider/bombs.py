@@ -33,11 +33,11 @@ def png_of_pixels(width: int, height: int) -> bytes:
 
 def _deflated_zeros(count: int) -> bytes:
     """Deflate one block and repeat it: after a full flush, each stands for itself."""
-    whole, rest = divmod(count, len(BLOCK))
+    blocks, rest = divmod(count, len(BLOCK))
     first = zlib.compressobj(9, zlib.DEFLATED, RAW_DEFLATE)
     block = first.compress(BLOCK) + first.flush(zlib.Z_FULL_FLUSH)
     last = zlib.compressobj(9, zlib.DEFLATED, RAW_DEFLATE)
-    return block * whole + last.compress(BLOCK[:rest]) + last.flush()
+    return block * blocks + last.compress(BLOCK[:rest]) + last.flush()
 
 
 def _zlib_of_zeros(count: int) -> bytes:
@@ -46,9 +46,9 @@ def _zlib_of_zeros(count: int) -> bytes:
 
 
 def _crc_of_zeros(count: int) -> int:
-    whole, rest = divmod(count, len(BLOCK))
+    blocks, rest = divmod(count, len(BLOCK))
     crc = 0
-    for _ in range(whole):
+    for _ in range(blocks):
         crc = zlib.crc32(BLOCK, crc)
     return zlib.crc32(BLOCK[:rest], crc)
 

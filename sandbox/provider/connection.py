@@ -82,8 +82,8 @@ class Misdeclared(Response):
     def __init__(self, content: bytes, declared: int, headers: Mapping[str, str]) -> None:
         """Send all of `content` under a `Content-Length` of `declared`."""
         # so that no client asks again on a connection that is about to end
-        told = {**headers, "Content-Length": str(declared), "Connection": "close"}
-        super().__init__(headers=told)
+        all_headers = {**headers, "Content-Length": str(declared), "Connection": "close"}
+        super().__init__(headers=all_headers)
         self.content = content
         self.declared = declared
 

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sandbox.provider.behavior import BadBody
-from sandbox.provider.replies import json_response
+from sandbox.provider.error_responses import json_response
 from sandbox.provider.state import state_of
 
 
@@ -61,12 +61,12 @@ async def put_keys(request: Request) -> Response:
 
 async def show_calls(request: Request) -> Response:
     """Show everything received, in order."""
-    return json_response({"calls": state_of(request).ledger.shown()})
+    return json_response({"calls": state_of(request).call_log.shown()})
 
 
 async def clear_calls(request: Request) -> Response:
     """Forget what was received; the records and their pictures stay."""
-    state_of(request).ledger.clear()
+    state_of(request).call_log.clear()
     return Response(status_code=204)
 
 

@@ -8,11 +8,11 @@ from functools import singledispatch
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from sandbox.provider import steps
+from sandbox.provider import faults
 from sandbox.provider.bombs import gzip_of_zeros, png_of_pixels
 from sandbox.provider.connection import Dropped, Misdeclared, Silent
-from sandbox.provider.gallery import Gallery
-from sandbox.provider.picture import CONTENT_TYPES, Picture
+from sandbox.provider.image_cache import ImageCache
+from sandbox.provider.image_rendering import CONTENT_TYPES, RenderedImage
 from sandbox.provider.records import Record
 from sandbox.provider.state import State, state_of
 
@@ -34,7 +34,7 @@ async def download(request: Request) -> Response:
         return _storage_error(403 if refusal in {"403", "url_expired"} else 404)
     step = _fault(record, request)
     _note(state, record, step.name)
-    return await serve(step, record.picture, state.gallery)
+    return await serve(step, record.image, state.image_cache)
 
 
 def _refusal(record: Record | None, path: str, request: Request) -> str | None:
@@ -54,19 +54,19 @@ def _away(fault: str) -> Response:
     return Dropped(reset=True) if fault == "refuse" else _storage_error(int(fault))
 
 
-def _fault(record: Record, request: Request) -> steps.StepBody:
+def _fault(record: Record, request: Request) -> faults.StepBody:
     """Give the step that this download meets; an expired address is only the first one given."""
     is_first = request.query_params.get("X-Issue") == "0"
-    if isinstance(record.step, steps.UrlExpired) and not is_first:
-        return steps.Ok()
-    return record.download_fault() or steps.Ok()
+    if isinstance(record.step, faults.UrlExpired) and not is_first:
+        return faults.Ok()
+    return record.download_fault() or faults.Ok()
 
 
 def _note(state: State, record: Record | None, outcome: str) -> None:
     if record is None:
-        state.ledger.note("download", outcome)
+        state.call_log.note("download", outcome)
         return
-    state.ledger.note("download", outcome, asked=record.asked, record_id=record.shown_id)
+    state.call_log.note("download", outcome, request=record.request, record_id=record.shown_id)
 
 
 def _storage_error(status: int) -> Response:
@@ -76,51 +76,59 @@ def _storage_error(status: int) -> Response:
     return Response(page, status, media_type="application/xml")
 
 
-def _image(encoded: bytes, picture: Picture) -> Response:
-    return Response(encoded, media_type=CONTENT_TYPES[picture.format])
+def _image(encoded: bytes, image: RenderedImage) -> Response:
+    return Response(encoded, media_type=CONTENT_TYPES[image.format])
 
 
 @singledispatch
-async def serve(_step: steps.StepBody, picture: Picture, gallery: Gallery) -> Response:
+async def serve(_step: faults.StepBody, image: RenderedImage, image_cache: ImageCache) -> Response:
     """Answer a download as its step says; with the picture, if it says nothing of downloads."""
-    return _image(await gallery.take(picture), picture)
+    return _image(await image_cache.take(image), image)
 
 
 @serve.register
-async def _expired(_step: steps.UrlExpired, _picture: Picture, _gallery: Gallery) -> Response:
+async def _expired(
+    _step: faults.UrlExpired, _image: RenderedImage, _image_cache: ImageCache
+) -> Response:
     return _storage_error(403)
 
 
 @serve.register
-async def _status(step: steps.DownloadStatus, _picture: Picture, _gallery: Gallery) -> Response:
+async def _status(
+    step: faults.DownloadStatus, _image: RenderedImage, _image_cache: ImageCache
+) -> Response:
     return _storage_error(step.status)
 
 
 @serve.register
-async def _truncated(step: steps.Truncated, picture: Picture, gallery: Gallery) -> Response:
-    whole = await gallery.take(picture)
+async def _truncated(
+    step: faults.Truncated, image: RenderedImage, image_cache: ImageCache
+) -> Response:
+    whole = await image_cache.take(image)
     sent = len(whole) // 2 if step.bytes is None else min(step.bytes, len(whole) - 1)
-    return Misdeclared(whole[:sent], len(whole), _typed(picture))
+    return Misdeclared(whole[:sent], len(whole), _typed(image))
 
 
 @serve.register
-async def _wrong_length(step: steps.WrongLength, picture: Picture, gallery: Gallery) -> Response:
-    whole = await gallery.take(picture)
+async def _wrong_length(
+    step: faults.WrongLength, image: RenderedImage, image_cache: ImageCache
+) -> Response:
+    whole = await image_cache.take(image)
     declared = len(whole) // 2 if step.declared is None else step.declared
-    return Misdeclared(whole, declared, _typed(picture))
+    return Misdeclared(whole, declared, _typed(image))
 
 
 @serve.register
-async def _html(_step: steps.Html, _picture: Picture, _gallery: Gallery) -> Response:
+async def _html(_step: faults.Html, _image: RenderedImage, _image_cache: ImageCache) -> Response:
     page = "<!DOCTYPE html>\n<html><body>Please sign in to continue.</body></html>\n"
     return Response(page, media_type="text/html")
 
 
 @serve.register
-async def _huge(step: steps.Huge, picture: Picture, gallery: Gallery) -> Response:
-    body = _padded(await gallery.take(picture), step.bytes)
+async def _huge(step: faults.Huge, image: RenderedImage, image_cache: ImageCache) -> Response:
+    body = _padded(await image_cache.take(image), step.bytes)
     length = {"Content-Length": str(step.bytes)} if step.declare else {}
-    return StreamingResponse(body, headers=_typed(picture) | length)
+    return StreamingResponse(body, headers=_typed(image) | length)
 
 
 async def _padded(encoded: bytes, count: int) -> AsyncIterator[bytes]:
@@ -133,52 +141,64 @@ async def _padded(encoded: bytes, count: int) -> AsyncIterator[bytes]:
 
 
 @serve.register
-async def _slow_drip(step: steps.SlowDrip, picture: Picture, gallery: Gallery) -> Response:
-    encoded = await gallery.take(picture)
+async def _slow_drip(
+    step: faults.SlowDrip, image: RenderedImage, image_cache: ImageCache
+) -> Response:
+    encoded = await image_cache.take(image)
     length = {"Content-Length": str(len(encoded))}
-    return StreamingResponse(_dripping(encoded, step), headers=_typed(picture) | length)
+    return StreamingResponse(_dripping(encoded, step), headers=_typed(image) | length)
 
 
-async def _dripping(encoded: bytes, step: steps.SlowDrip) -> AsyncIterator[bytes]:
+async def _dripping(encoded: bytes, step: faults.SlowDrip) -> AsyncIterator[bytes]:
     for start in range(0, len(encoded), step.bytes):
         yield encoded[start : start + step.bytes]
         await asyncio.sleep(step.seconds)
 
 
 @serve.register
-async def _wrong_format(step: steps.WrongFormat, picture: Picture, gallery: Gallery) -> Response:
-    other = replace(picture, format=step.format or ("jpg" if picture.format == "png" else "png"))
-    return _image(await gallery.take(other), other)
+async def _wrong_format(
+    step: faults.WrongFormat, image: RenderedImage, image_cache: ImageCache
+) -> Response:
+    other = replace(image, format=step.format or ("jpg" if image.format == "png" else "png"))
+    return _image(await image_cache.take(other), other)
 
 
 @serve.register
-async def _black(_step: steps.Black, picture: Picture, gallery: Gallery) -> Response:
-    return _image(await gallery.take(replace(picture, flat=True)), picture)
+async def _black(_step: faults.Black, image: RenderedImage, image_cache: ImageCache) -> Response:
+    return _image(await image_cache.take(replace(image, flat=True)), image)
 
 
 @serve.register
-async def _wrong_size(step: steps.WrongSize, picture: Picture, gallery: Gallery) -> Response:
-    width, height = picture.size
+async def _wrong_size(
+    step: faults.WrongSize, image: RenderedImage, image_cache: ImageCache
+) -> Response:
+    width, height = image.size
     size = (step.width or width // 2, step.height or height // 2)
-    return _image(await gallery.take(replace(picture, size=size)), picture)
+    return _image(await image_cache.take(replace(image, size=size)), image)
 
 
 @serve.register
-async def _gzip_bomb(step: steps.GzipBomb, picture: Picture, _gallery: Gallery) -> Response:
+async def _gzip_bomb(
+    step: faults.GzipBomb, image: RenderedImage, _image_cache: ImageCache
+) -> Response:
     bomb = await asyncio.to_thread(gzip_of_zeros, step.bytes)
-    return Response(bomb, headers=_typed(picture) | {"Content-Encoding": "gzip"})
+    return Response(bomb, headers=_typed(image) | {"Content-Encoding": "gzip"})
 
 
 @serve.register
-async def _pixel_bomb(step: steps.PixelBomb, _picture: Picture, _gallery: Gallery) -> Response:
+async def _pixel_bomb(
+    step: faults.PixelBomb, _image: RenderedImage, _image_cache: ImageCache
+) -> Response:
     bomb = await asyncio.to_thread(png_of_pixels, step.width, step.height)
     return Response(bomb, media_type="image/png")
 
 
 @serve.register
-async def _redirect(step: steps.Redirect, _picture: Picture, _gallery: Gallery) -> Response:
+async def _redirect(
+    step: faults.Redirect, _image: RenderedImage, _image_cache: ImageCache
+) -> Response:
     return RedirectResponse(step.location, step.status)
 
 
-def _typed(picture: Picture) -> dict[str, str]:
-    return {"Content-Type": CONTENT_TYPES[picture.format]}
+def _typed(image: RenderedImage) -> dict[str, str]:
+    return {"Content-Type": CONTENT_TYPES[image.format]}

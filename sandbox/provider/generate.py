@@ -7,13 +7,13 @@ once; the rest after the latency.
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sandbox.provider import steps
-from sandbox.provider.answers import Sale, answer
-from sandbox.provider.checks import Order, check
+from sandbox.provider import faults
 from sandbox.provider.connection import pause
+from sandbox.provider.error_responses import Refusal, dead_key
 from sandbox.provider.keys import carried
-from sandbox.provider.replies import Refusal, dead_key
+from sandbox.provider.responses import AcceptedCall, answer
 from sandbox.provider.state import State, state_of
+from sandbox.provider.validation import GenerateRequest, check
 
 
 async def generate(request: Request) -> Response:
@@ -32,29 +32,29 @@ async def generate(request: Request) -> Response:
 
 def _refuse(request: Request, refusal: Refusal) -> Response:
     key = carried(request.headers)
-    state_of(request).ledger.note("generate", str(refusal.status), key=key)
+    state_of(request).call_log.note("generate", str(refusal.status), key=key)
     return refusal.response()
 
 
-def _sell(request: Request, state: State, order: Order) -> Sale:
+def _sell(request: Request, state: State, order: GenerateRequest) -> AcceptedCall:
     """Take the next step, make the record that it leaves, and write the call down."""
     key = carried(request.headers)
     step, latency_seconds = state.behavior.take(key, order.model)
-    leaves_record = step.is_paid or isinstance(step, steps.FailureRecord)
+    leaves_record = step.is_paid or isinstance(step, faults.FailureRecord)
     record = state.records.make(order, step, latency_seconds) if leaves_record else None
-    state.ledger.note(
+    state.call_log.note(
         "generate",
-        str(step.status) if isinstance(step, steps.Status) else step.name,
-        asked=record.asked if record else order.asked,
+        str(step.status) if isinstance(step, faults.Status) else step.name,
+        request=record.request if record else order.request,
         key=key,
         paid=step.is_paid,
         record_id=record.shown_id if record else None,
     )
-    return Sale(request, state, order, step, record, latency_seconds)
+    return AcceptedCall(request, state, order, step, record, latency_seconds)
 
 
-def _seconds_until_answer(sale: Sale) -> float:
-    if isinstance(sale.step, steps.Hang):
+def _seconds_until_answer(sale: AcceptedCall) -> float:
+    if isinstance(sale.step, faults.Hang):
         return sale.step.seconds
     if sale.record is None or sale.order.is_async:
         return 0

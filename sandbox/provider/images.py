@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import URL
 
 from sandbox.provider.behavior import BadBody
+from sandbox.provider.faults import Seconds
 from sandbox.provider.listening import ImagePort
-from sandbox.provider.steps import Seconds
 
 
 class ImagesBody(BaseModel):

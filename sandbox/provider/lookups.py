@@ -5,15 +5,15 @@ import uuid
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sandbox.provider.answers import record_reply
-from sandbox.provider.checks import FEATURE
+from sandbox.provider.error_responses import dead_key, json_response
 from sandbox.provider.keys import carried
-from sandbox.provider.replies import dead_key, json_response
+from sandbox.provider.responses import record_reply
 from sandbox.provider.state import state_of
-from shared.models import MODELS
+from sandbox.provider.validation import FEATURE
+from shared.model_catalog import MODELS
 
 #: An estimate of what one picture costs, in the provider's credits.
-CREDITS_A_PICTURE = 105
+CREDITS_PER_IMAGE = 105
 
 
 async def result(request: Request) -> Response:
@@ -21,16 +21,18 @@ async def result(request: Request) -> Response:
     state = state_of(request)
     key = carried(request.headers)
     if not state.keys.admit(request.headers):
-        state.ledger.note("result", "401", key=key)
+        state.call_log.note("result", "401", key=key)
         return dead_key().response()
     record_id = request.path_params["record_id"]
     record = state.records.find(record_id)
     if record is None:
-        state.ledger.note("result", "unknown", key=key, record_id=record_id)
+        state.call_log.note("result", "unknown", key=key, record_id=record_id)
         return json_response({"aiRecord": None})
     status = record.status
     outcome = "ok" if status == "SUCCESS" else status.lower()
-    state.ledger.note("result", outcome, asked=record.asked, key=key, record_id=record.shown_id)
+    state.call_log.note(
+        "result", outcome, request=record.request, key=key, record_id=record.shown_id
+    )
     return json_response(record_reply(record, status, state, request))
 
 
@@ -51,5 +53,5 @@ def _entry(model_id: str, name: str) -> dict[str, object]:
         "provider": "black-forest-labs",
         "status": "ACTIVE",
         "features": [FEATURE],
-        "creditEstimation": CREDITS_A_PICTURE,
+        "creditEstimation": CREDITS_PER_IMAGE,
     }

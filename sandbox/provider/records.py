@@ -9,10 +9,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sandbox.provider.checks import FEATURE, Order
-from sandbox.provider.ledger import Asked, now
-from sandbox.provider.picture import Format, Picture, size_of
-from sandbox.provider.steps import (
+from sandbox.provider.call_log import RequestedImage, now
+from sandbox.provider.faults import (
     DownloadStep,
     Echo,
     FailureRecord,
@@ -22,10 +20,12 @@ from sandbox.provider.steps import (
     StepBody,
     Stuck,
 )
-from shared.models import CHOSEN_SEED_MAX, MODELS
+from sandbox.provider.image_rendering import Format, RenderedImage, size_of
+from sandbox.provider.validation import FEATURE, GenerateRequest
+from shared.model_catalog import CHOSEN_SEED_MAX, MODELS
 
 #: Beyond it the oldest are forgotten; their pictures then answer 404.
-KEPT_RECORDS = 200_000
+MAX_RECORDS = 200_000
 SLUG_CHARACTERS = 40
 
 
@@ -34,7 +34,7 @@ class Record:
     """One generate call that left a record. `ready_at` is on the monotonic clock, in seconds."""
 
     id: str
-    order: Order
+    order: GenerateRequest
     seed: float
     step: StepBody
     ready_at: float
@@ -46,9 +46,9 @@ class Record:
     faulted: int = 0
 
     @property
-    def asked(self) -> Asked:
+    def request(self) -> RequestedImage:
         """What the ledger shows of it."""
-        return self.order.asked._replace(seed=self.seed)
+        return self.order.request._replace(seed=self.seed)
 
     @property
     def shown_id(self) -> str:
@@ -78,24 +78,24 @@ class Record:
         return self.step.status if isinstance(self.step, FailureRecord) else "SUCCESS"
 
     @property
-    def picture(self) -> Picture:
+    def image(self) -> RenderedImage:
         """The picture that was ordered."""
-        asked = MODELS[self.order.model].defaults() | dict(self.order.prompt_object)
-        return Picture(
-            prompt=asked["prompt"],
+        request = MODELS[self.order.model].defaults() | dict(self.order.prompt_object)
+        return RenderedImage(
+            prompt=request["prompt"],
             seed=self.seed,
-            size=size_of(asked["aspect_ratio"], asked["megapixels"]),
-            format=cast("Format", asked["output_format"]),
-            quality=round(asked["output_quality"]),
+            size=size_of(request["aspect_ratio"], request["megapixels"]),
+            format=cast("Format", request["output_format"]),
+            quality=round(request["output_quality"]),
         )
 
     @property
     def path(self) -> str:
         """The storage key of its picture; it ends in the record's id."""
         stamp = re.sub(r"\D", "_", self.created_at.removesuffix("Z"))
-        words = re.sub(r"[^a-z0-9]+", "_", str(self.order.prompt_object["prompt"]).lower())
-        slug = words[:SLUG_CHARACTERS].strip("_") or "image"
-        name = f"{stamp}_{slug}_{uuid.UUID(self.id).hex}.{self.picture.format}"
+        slug = re.sub(r"[^a-z0-9]+", "_", str(self.order.prompt_object["prompt"]).lower())
+        slug = slug[:SLUG_CHARACTERS].strip("_") or "image"
+        name = f"{stamp}_{slug}_{uuid.UUID(self.id).hex}.{self.image.format}"
         return f"development/images/{name}"
 
     @property
@@ -135,12 +135,12 @@ class Record:
 class Records:
     """Keeps the latest records in memory."""
 
-    def __init__(self, kept: int = KEPT_RECORDS) -> None:
+    def __init__(self, max_kept: int = MAX_RECORDS) -> None:
         """Keep the latest `kept` records."""
-        self._kept = kept
+        self._kept = max_kept
         self._by_id: OrderedDict[str, Record] = OrderedDict()
 
-    def make(self, order: Order, step: StepBody, latency_seconds: float) -> Record:
+    def make(self, order: GenerateRequest, step: StepBody, latency_seconds: float) -> Record:
         """Make the record of an order; a seed is chosen where none was sent."""
         seed = order.prompt_object.get("seed")
         if seed is None:

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from sandbox.provider.addresses import Addresses
 from sandbox.provider.behavior import Behavior
-from sandbox.provider.gallery import Gallery
+from sandbox.provider.call_log import CallLog
+from sandbox.provider.image_cache import ImageCache
 from sandbox.provider.images import ImageHost
 from sandbox.provider.keys import Keys
-from sandbox.provider.ledger import Ledger
 from sandbox.provider.records import Record, Records
+from sandbox.provider.signed_urls import Addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class State:
 
     behavior: Behavior
     keys: Keys
-    ledger: Ledger
+    call_log: CallLog
     records: Records
     addresses: Addresses
-    gallery: Gallery
+    image_cache: ImageCache
     images: ImageHost
     base_url: str | None = None
 
@@ -33,7 +33,7 @@ class State:
         """Give one more address of a record's picture."""
         base_url = self.base_url or self.images.url_beside(request.base_url)
         addressed = record.addressed
-        address = self.addresses.give(base_url.rstrip("/"), addressed.path, addressed.issued)
+        address = self.addresses.sign(base_url.rstrip("/"), addressed.path, addressed.issued)
         addressed.issued += 1
         return address
 

@@ -7,10 +7,10 @@ local job = dr.job(ARGV[1])
 if not job or job.tenant ~= ARGV[2] then return { 'missing' } end
 local mark = 'cancel ' .. ARGV[4]
 if job.last ~= mark then
-  if not dr.among(job.state, ARGV[3]) then return { 'state', dr.status(job.state) } end
+  if not dr.has_word(job.state, ARGV[3]) then return { 'state', dr.status(job.state) } end
   job.last = mark
   local now = dr.now()
-  if job.state == 'calling' or job.pending then dr.spend(job, now) end -- it may be billed
+  if job.state == 'calling' or job.pending then dr.charge_credits(job, now) end -- it may be billed
   dr.cancel(job, now)
 end
 local reply = { 'ok' }

@@ -10,5 +10,5 @@ if batch[4] + batch[5] == 0 then return 'state' end
 local now = dr.now()
 redis.call('HDEL', KEYS[1], 'at') -- whoever lays its jobs out ends them from here on
 redis.call('HSET', KEYS[1], 'cancel', ARGV[3], 'canceling', dr.int(now), 'canceled_at', dr.int(now))
-redis.call('ZADD', '{dr}:tending', now + C.tend_ms, ARGV[1])
+redis.call('ZADD', '{dr}:batch_work', now + C.tend_ms, ARGV[1])
 return 'ok'

@@ -5,7 +5,7 @@
 --       6 seconds the provider took  7 what its object's key will begin with  8 signal
 --       9 by what the answer is recognized
 -- Gives 'ok' | 'repeated' (nothing is kept: it has the record or the URL of another job) | 'lost'
-local job, word = dr.held(ARGV[1], ARGV[2], 'checkpoint', ARGV[3])
+local job, word = dr.load_fenced(ARGV[1], ARGV[2], 'checkpoint', ARGV[3])
 if not job then return word end
 local now = dr.now()
 if dr.is_repeated(ARGV[9], now) then
@@ -14,9 +14,9 @@ if dr.is_repeated(ARGV[9], now) then
   return 'repeated'
 end
 -- it got further than with the workers that were lost: those are not held against it any more
-redis.call('HDEL', KEYS[1], 'pending', 'crashes_here', 'apart', 'failed_key')
+redis.call('HDEL', KEYS[1], 'pending', 'worker_losses_here', 'isolated', 'failed_key')
 dr.apply_signal(ARGV[8], now, job)
-dr.spend(job, now)
-dr.move(job, 'fetching', now,
+dr.charge_credits(job, now)
+dr.transition(job, 'fetching', now,
   { 'answer', ARGV[4], 'record_id', ARGV[5], 't_provider', ARGV[6], 'object', ARGV[7] })
 return 'ok'

@@ -37,32 +37,32 @@ local function open(model)
 end
 
 -- Takes a job out of a place before all tenants.
-local function draw(place, job)
-  dr.draw(dr.jobs, place, job.id)
-  dr.enter(dr.jobs, job.tenant)
+local function take_priority(place, job)
+  dr.remove_priority(dr.jobs, place, job.id)
+  dr.acquire_slot(dr.jobs, job.tenant)
   return job
 end
 
 -- The first that is paid. One without a record is dropped: it would stop every claim to come.
-local function first_bought()
-  local id = redis.call('ZRANGE', dr.jobs.bought, 0, 0)[1]
+local function first_paid()
+  local id = redis.call('ZRANGE', dr.jobs.paid, 0, 0)[1]
   local job = id and dr.job(id)
-  if id and not job then dr.draw(dr.jobs, dr.jobs.bought, id) end
+  if id and not job then dr.remove_priority(dr.jobs, dr.jobs.paid, id) end
   return job
 end
 
 -- The first that is isolated, if this process may have it now. Those that their tenant's limits or their model
 -- stop let the others pass.
-local function first_apart()
+local function first_isolated()
   if ARGV[3] ~= '1' then return nil end
-  for _, id in ipairs(redis.call('ZRANGE', dr.jobs.apart, 0, 19)) do
+  for _, id in ipairs(redis.call('ZRANGE', dr.jobs.isolated, 0, 19)) do
     local job = dr.job(id)
-    if not (job and job.state == 'queued' and job.apart) then -- moved on by who knows no such place
-      dr.draw(dr.jobs, dr.jobs.apart, id)
-    elseif job.answer or dr.may_enter(dr.jobs, job.tenant) and open(job.model) then
+    if not (job and job.state == 'queued' and job.isolated) then -- moved on by who knows no such place
+      dr.remove_priority(dr.jobs, dr.jobs.isolated, id)
+    elseif job.answer or dr.has_slot(dr.jobs, job.tenant) and open(job.model) then
       return job
     else
-      redis.call('ZADD', dr.jobs.apart, now + 3600000, id)
+      redis.call('ZADD', dr.jobs.isolated, now + 3600000, id)
     end
   end
 end
@@ -70,8 +70,8 @@ end
 -- Ends a job that is not to be called any more: its batch is being canceled, or its deadline has passed.
 local function is_over(job)
   local late = tonumber(job.deadline) <= now
-  if not late and not dr.doomed(job) then return false end
-  dr.vacate(dr.jobs, job.tenant)
+  if not late and not dr.is_canceled_by_batch(job) then return false end
+  dr.release_slot(dr.jobs, job.tenant)
   if late then
     dr.expire(job, now)
   else
@@ -82,13 +82,13 @@ end
 
 -- The next job for the provider, the isolated one before all others, and whether it is worth asking again where
 -- there is none: so many that are over are ended at a time.
-local function take(apart)
+local function take(isolated)
   for _ = 1, C.claim_ends do
-    local id = not apart and dr.take(dr.jobs, now, open)
-    local job = apart and draw(dr.jobs.apart, apart) or id and dr.job(id)
+    local id = not isolated and dr.pop_fairest(dr.jobs, now, open)
+    local job = isolated and take_priority(dr.jobs.isolated, isolated) or id and dr.job(id)
     if not job then return nil, false end
     if not is_over(job) then return job end
-    apart = nil
+    isolated = nil
   end
   return nil, true
 end
@@ -99,28 +99,28 @@ local function closed(reason, wait)
   return waiting > 0 and { 'closed', reason, dr.int(wait) } or { 'empty' }
 end
 
-local bought, apart = first_bought(), first_apart()
+local paid, isolated = first_paid(), first_isolated()
 local job, key = nil, nil
-if bought then
-  job = draw(dr.jobs.bought, bought)
-elseif apart and apart.answer then
-  job = draw(dr.jobs.apart, apart)
+if paid then
+  job = take_priority(dr.jobs.paid, paid)
+elseif isolated and isolated.answer then
+  job = take_priority(dr.jobs.isolated, isolated)
 else
   local reason, wait = dr.closed(now, gate)
   if reason ~= '' then return closed(reason, wait) end
   key, reason, wait = dr.choose_key(now, gate, keys)
   if not key then
     local reply = closed(reason, wait)
-    if reply[1] == 'closed' then dr.note_no_key(now, reason, wait) end
+    if reply[1] == 'closed' then dr.record_no_key(now, reason, wait) end
     return reply
   end
   local more
-  job, more = take(apart)
+  job, more = take(isolated)
   if more then return { 'closed', 'passing', '0' } end
   if not job then return held and closed(held, held_ms) or { 'empty' } end
   -- where another key can do it, not that with which it failed
   if job.failed_key == key.id then key = dr.choose_key(now, gate, keys, key.id) end
-  dr.enter_gate(now, gate, key, job.model, #keys)
+  dr.charge_gate(now, gate, key, job.model, #keys)
 end
 
 local id, key_id = job.id, key and key.id or ''
@@ -135,7 +135,7 @@ local fields = { 'claimed', dr.int(now) }
 if not job.started then
   fields = { 'claimed', dr.int(now), 'started', dr.int(now) }
 end
-dr.move(job, job.answer and 'fetching' or 'claimed', now, fields)
-if first then dr.owe(job, 'job.started', now) end
+dr.transition(job, job.answer and 'fetching' or 'claimed', now, fields)
+if first then dr.add_delivery(job, 'job.started', now) end
 local _, more = dr.permit(dr.jobs)
 return answer(id, dr.int(fence), key_id, more)

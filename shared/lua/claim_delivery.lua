@@ -40,10 +40,10 @@ if redis.call('HEXISTS', '{dr}:gate', 'paused:deliver') == 1 then
 end
 
 for _ = 1, C.claim_looks do
-  local id = dr.take_delivery()
+  local id = dr.pop_delivery()
   if id == nil then return { 'empty' } end
   local delivery = id and dr.delivery(id)
-  if delivery and dr.may_send(delivery, now) then
+  if delivery and dr.can_send(delivery, now) then
     local key = dr.delivery_key(id)
     local fence = dr.int(redis.call('HINCRBY', key, 'fence', 1))
     redis.call('HINCRBY', key, 'attempt', 1)
@@ -55,6 +55,6 @@ for _ = 1, C.claim_looks do
     local _, more = dr.permit(dr.deliveries)
     return answer(delivery, fence, more)
   end
-  if id then dr.leave_host({ id = id }) end
+  if id then dr.release_host({ id = id }) end
 end
 return { 'closed', 'passing', '0' }

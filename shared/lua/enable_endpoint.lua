@@ -4,5 +4,5 @@
 -- ARGV  1 id  2 tenant
 -- Gives 'ok' | 'missing'
 if redis.call('HGET', KEYS[1], 'tenant') ~= ARGV[2] then return 'missing' end
-dr.switch_on(ARGV[1], dr.now())
+dr.enable_endpoint(ARGV[1], dr.now())
 return 'ok'

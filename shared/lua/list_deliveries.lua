@@ -16,7 +16,7 @@ local function candidates()
   end
   local ids = {}
   if ARGV[1] == '' or redis.call('HGET', KEYS[2], 'tenant') == ARGV[1] then
-    for _, id in ipairs(dr.owed(ARGV[2], KEYS[2])) do table.insert(ids, 1, id) end
+    for _, id in ipairs(dr.deliveries_of(ARGV[2], KEYS[2])) do table.insert(ids, 1, id) end
   end
   return ids, false
 end

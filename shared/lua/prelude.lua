@@ -1,5 +1,5 @@
 -- What all scripts share: time, names of keys, the fair queue, the moves of a job.
--- Python puts the constants `C` in front (see shared/store/scripts.py), the other preludes and one
+-- Python puts the constants `C` in front (see shared/store/functions.py), the other preludes and one
 -- operation behind.
 
 local dr = {}
@@ -20,7 +20,7 @@ function dr.delivery_key(id) return '{dr}:delivery:' .. id end
 function dr.batch_key(id) return '{dr}:batch:' .. id end
 function dr.staged_key(id) return '{dr}:staged:' .. id end
 function dr.tenant_key(tenant) return '{dr}:tenant:' .. tenant end
-function dr.key_key(id) return '{dr}:key:' .. id end
+function dr.api_key_key(id) return '{dr}:key:' .. id end
 -- An index of jobs: a tenant's, or with '' for the tenant that of all of them.
 function dr.index_key(tenant, field, value)
   if not field then return '{dr}:jobs:' .. tenant end
@@ -43,12 +43,12 @@ end
 --   active:<lane>          start tag -> group, for groups that have ready members in that lane and may run more
 --   ready:<group>:<lane>   rank -> member
 --   lanes   the lanes with something in active; the sweep takes away those that are empty
---   bought  members that need no provider, claimed first
---   apart         members that were lost with their worker: claimed next, but one at a time by each
+--   paid    members that need no provider, claimed first
+--   isolated  members that were lost with their worker: claimed next, but one at a time by each
 --                 process, so that of two of them neither takes the other down
 --   leases        expiry -> member    due     time of the next attempt -> member
---   group:<group> tag, start, finish, running, drain, lane:<lane> for each lane with ready members
---   state         vt, seq, claimable, bound, claimed, drain
+--   group:<group> tag, start, finish, running, throughput, lane:<lane> for each lane with ready members
+--   state         vt, seq, claimable, bound, claimed, throughput
 --   held    midnight -> group, for groups that may have used up a budget which holds them
 ----------------------------------------------------------------------------------------------
 
@@ -59,9 +59,9 @@ dr.cost = cost
 local function queue(name, record, list, permit, limits)
   local prefix = '{dr}:q:' .. name .. ':'
   return {
-    active = prefix .. 'active:', bought = prefix .. 'bought', apart = prefix .. 'apart', leases = prefix .. 'leases',
+    active = prefix .. 'active:', paid = prefix .. 'paid', isolated = prefix .. 'isolated', leases = prefix .. 'leases',
     due = prefix .. 'due', state = prefix .. 'state', ready = prefix .. 'ready:', lanes = prefix .. 'lanes',
-    held = prefix .. 'held',
+    budget_blocked = prefix .. 'budget_blocked',
     group = prefix .. 'group:', record = record, list = list, permit = permit,
     limits = limits,
   }
@@ -104,7 +104,7 @@ local function lanes_of(q, group, known)
 end
 
 -- Takes a group with so many ready members out of those that can be chosen.
-local function withdraw(q, group, tag, lanes, ready)
+local function unschedule(q, group, tag, lanes, ready)
   for lane in pairs(lanes) do redis.call('ZREM', q.active .. lane, tag) end
   count_claimable(q, -ready)
   redis.call('HDEL', q.group .. group, 'tag', 'start')
@@ -115,12 +115,12 @@ local function may_run(q, group, running, cap, budget)
   if running >= cap then return false end
   if not budget then return true end
   local now = dr.now()
-  if not dr.over_budget(group, running, budget, now) then return true end
+  if not dr.is_over_budget(group, running, budget, now) then return true end
   dr.hold_group(q, group, now)
   return false
 end
 
-function dr.may_enter(q, group)
+function dr.has_slot(q, group)
   local running = tonumber(redis.call('HGET', q.group .. group, 'running')) or 0
   local _, cap, budget = q.limits(group)
   return may_run(q, group, running, cap, budget)
@@ -131,7 +131,7 @@ end
 -- been raised.
 local function set_turn(q, group, known, lanes, weight, vt, newly)
   local start = dr.int(math.min(math.max(vt, tonumber(known.finish) or 0), vt + cost(weight)))
-  local tag = dr.tag(q, group, newly)
+  local tag = dr.new_start_tag(q, group, newly)
   for lane in pairs(lanes) do
     redis.call('ZADD', q.active .. lane, start, tag)
     redis.call('SADD', q.lanes, lane)
@@ -141,7 +141,7 @@ end
 
 -- Makes a group's place agree with the facts: it can be chosen if it has ready members, is below its
 -- cap, and no budget holds it. A group with nothing to do is forgotten an hour on, and never before.
-function dr.place(q, group, newly)
+function dr.reschedule_group(q, group, newly)
   local key = q.group .. group
   local known = dr.hash(key) or {}
   local lanes, waiting = lanes_of(q, group, known)
@@ -152,7 +152,7 @@ function dr.place(q, group, newly)
     set_turn(q, group, known, lanes, weight, tonumber(redis.call('HGET', q.state, 'vt')) or 0, newly)
     count_claimable(q, waiting)
   elseif known.tag and not can then
-    withdraw(q, group, known.tag, lanes, waiting)
+    unschedule(q, group, known.tag, lanes, waiting)
   end
   if waiting == 0 and running == 0 then
     redis.call('PEXPIRE', key, 3600000)
@@ -163,16 +163,16 @@ end
 
 -- Places a group whose weight or cap was changed: both count from now on, also for what it had to
 -- wait for by the old ones.
-function dr.replace(q, group)
+function dr.reset_group(q, group)
   local known = dr.hash(q.group .. group) or {}
-  if known.tag then withdraw(q, group, known.tag, lanes_of(q, group, known)) end
-  dr.place(q, group, true)
+  if known.tag then unschedule(q, group, known.tag, lanes_of(q, group, known)) end
+  dr.reschedule_group(q, group, true)
 end
 
 -- A group's name in the active set. Of equal start tags each is taken once before any comes again;
 -- the newly active go first, the last that came before those that wait already: so also behind fifty
 -- that came just now, of which none had its first turn. The rest go in order.
-function dr.tag(q, group, newly)
+function dr.new_start_tag(q, group, newly)
   local seq = redis.call('HINCRBY', q.state, 'seq', 1)
   local place = newly and 999999999999999 - seq or seq
   return (newly and '0' or '1') .. string.format('%015.0f', place) .. group
@@ -195,19 +195,19 @@ function dr.enqueue_all(q, group, ranked, lane)
   if known[1] then
     count_claimable(q, added)
   else
-    dr.place(q, group, true)
+    dr.reschedule_group(q, group, true)
   end
 end
 
 function dr.enqueue(q, group, member, rank, lane) dr.enqueue_all(q, group, { rank, member }, lane) end
 
--- Makes a member ready in a place before all groups: q.bought or q.apart.
-function dr.enqueue_before(q, place, member, rank)
+-- Makes a member ready in a place before all groups: q.paid or q.isolated.
+function dr.enqueue_priority(q, place, member, rank)
   if redis.call('ZADD', place, rank, member) == 1 then count_claimable(q, 1) end
 end
 
 -- Takes a member out of a place before all groups; says whether it was there.
-function dr.draw(q, place, member)
+function dr.remove_priority(q, place, member)
   if redis.call('ZREM', place, member) == 0 then return false end
   count_claimable(q, -1)
   return true
@@ -216,17 +216,17 @@ end
 -- Takes a member that is not running out of wherever it waits.
 function dr.dequeue(q, group, member, lane)
   redis.call('ZREM', q.due, member)
-  if dr.draw(q, q.bought, member) or dr.draw(q, q.apart, member) then return end
+  if dr.remove_priority(q, q.paid, member) or dr.remove_priority(q, q.isolated, member) then return end
   if redis.call('ZREM', dr.ready_key(q, group, lane), member) == 1 then
     if redis.call('HEXISTS', q.group .. group, 'tag') == 1 then count_claimable(q, -1) end
-    dr.place(q, group, false)
+    dr.reschedule_group(q, group, false)
   end
 end
 
 -- Counts one more running member of a group.
-function dr.enter(q, group)
+function dr.acquire_slot(q, group)
   redis.call('HINCRBY', q.group .. group, 'running', 1)
-  dr.place(q, group, false)
+  dr.reschedule_group(q, group, false)
 end
 
 -- The rank of the first of a group's lane.
@@ -263,8 +263,8 @@ function dr.drop_empty_lanes(q)
 end
 
 -- How many groups have something that can be claimed; one with ready members in several lanes counts in each.
-function dr.groups_waiting(q)
-  if q.groups_waiting then return q.groups_waiting() end
+function dr.backlogged_groups(q)
+  if q.backlogged_groups then return q.backlogged_groups() end
   local groups = 0
   for _, lane in ipairs(redis.call('SMEMBERS', q.lanes)) do groups = groups + redis.call('ZCARD', q.active .. lane) end
   return groups
@@ -284,7 +284,7 @@ end
 
 -- Takes the fairest ready member of the lanes for which `open` (nil: all are) says yes, and gives its group
 -- too, or nil. The group pays one unit over its weight. One that waited in a closed lane has saved nothing up.
-function dr.take(q, now, open)
+function dr.pop_fairest(q, now, open)
   local turn = dr.next_turn(q, open)
   if not turn then return nil end
   local group, key = turn.group, q.group .. turn.group
@@ -308,15 +308,15 @@ function dr.take(q, now, open)
 end
 
 -- Counts one running member of a group less.
-function dr.vacate(q, group)
+function dr.release_slot(q, group)
   redis.call('HINCRBY', q.group .. group, 'running', -1)
-  dr.place(q, group, false)
+  dr.reschedule_group(q, group, false)
 end
 
 -- Gives a running member's slot back to its group; says whether it had one.
-function dr.leave(q, group, member)
+function dr.release_lease(q, group, member)
   if redis.call('ZREM', q.leases, member) == 0 then return false end
-  dr.vacate(q, group)
+  dr.release_slot(q, group)
   return true
 end
 
@@ -342,15 +342,15 @@ function dr.status(state) return STATUS[state] or state end
 
 local KNOWN = {
   'tenant', 'state', 'fence', 'version', 'run', 'attempt', 'max_attempts', 'created', 'priority',
-  'hist', 'last', 'on_unknown', 'answer', 'object', 'pending', 'arrived', 'hook_events', 'hook_host',
-  'promised', 'batch', 'model', 'apart', 'started', 'deadline', 'failed_key',
+  'hist', 'last', 'on_unknown', 'answer', 'object', 'pending', 'enqueued', 'webhook_events', 'webhook_host',
+  'reserved_credits', 'batch', 'model', 'isolated', 'started', 'deadline', 'failed_key',
 }
 
 -- The fields that decide moves, or nil where there is no such job. One of a batch that is not laid
 -- out yet is laid out first: whoever moves a job need not know of that.
 function dr.job(id)
   local values = redis.call('HMGET', dr.job_key(id), unpack(KNOWN))
-  if not values[1] and dr.unfold({ id }) > 0 then
+  if not values[1] and dr.materialize({ id }) > 0 then
     values = redis.call('HMGET', dr.job_key(id), unpack(KNOWN))
   end
   if not values[1] then return nil end
@@ -360,7 +360,7 @@ function dr.job(id)
 end
 
 -- Fields of a new record without those that say what is understood: a million records are kept.
-function dr.lean(fields)
+function dr.omit_defaults(fields)
   local kept = {}
   for i = 1, #fields, 2 do
     if C.left_out[fields[i]] ~= tostring(fields[i + 1]) then
@@ -371,78 +371,78 @@ function dr.lean(fields)
 end
 
 -- Whether `state` is one of the words in `allowed`, separated by spaces.
-function dr.among(state, allowed)
+function dr.has_word(state, allowed)
   return string.find(' ' .. allowed .. ' ', ' ' .. state .. ' ', 1, true) ~= nil
 end
 
 -- Loads a job for a move of the worker that holds it by `fence`. Returns the job, or nil and the
 -- word to answer: 'ok' where this very move was made before (its reply was lost), else 'lost'.
-function dr.held(id, fence, move, allowed)
+function dr.load_fenced(id, fence, move, allowed)
   local job = dr.job(id)
   if not job then return nil, 'lost' end
   if job.last == fence .. ' ' .. move then return nil, 'ok' end
-  if job.fence ~= fence or not dr.among(job.state, allowed) then return nil, 'lost' end
+  if job.fence ~= fence or not dr.has_word(job.state, allowed) then return nil, 'lost' end
   job.last = fence .. ' ' .. move
   return job
 end
 
 -- Puts a job under a word in the index of its tenant and in that of all tenants, or takes it out.
-function dr.mark(job, field, value)
+function dr.add_to_indexes(job, field, value)
   redis.call('ZADD', dr.index_key(job.tenant, field, value), 0, job.id)
   redis.call('ZADD', dr.index_key('', field, value), 0, job.id)
 end
-function dr.unmark(job, field, value)
+function dr.remove_from_indexes(job, field, value)
   redis.call('ZREM', dr.index_key(job.tenant, field, value), job.id)
   redis.call('ZREM', dr.index_key('', field, value), job.id)
 end
 
 -- The one write that changes a job: state, version, history, index, feed, and who waits for it.
 -- `fields` are name, value, name, value of what else changes.
-function dr.move(job, state, now, fields)
+function dr.transition(job, state, now, fields)
   local key = dr.job_key(job.id)
   local before, after = job.state and dr.status(job.state), dr.status(state)
   job.version = dr.int((tonumber(job.version) or 0) + 1)
   job.state = state
   local line = job.version .. ' ' .. dr.int(now - job.created) .. ' ' .. state .. ' ' .. job.attempt
-  job.hist = dr.append(job.hist, line)
+  job.hist = dr.append_history(job.hist, line)
   if job.last then fields[#fields + 1], fields[#fields + 2] = 'last', job.last end
   redis.call('HSET', key, 'state', state, 'version', job.version, 'hist', job.hist,
     'attempt', job.attempt, unpack(fields))
   if before ~= after then
     if before then
-      dr.unmark(job, 'status', before)
+      dr.remove_from_indexes(job, 'status', before)
       redis.call('HINCRBY', '{dr}:counts', before, -1)
     end
-    dr.mark(job, 'status', after)
+    dr.add_to_indexes(job, 'status', after)
     redis.call('HINCRBY', '{dr}:counts', after, 1)
     redis.call('HINCRBY', '{dr}:totals', before and after or after == 'queued' and 'accepted' or 'reused', 1)
-    dr.tell(job.tenant, job.id, job.version, after, now)
-    if before and job.batch then dr.count(job.batch, before, after, now) end
+    dr.append_event(job.tenant, job.id, job.version, after, now)
+    if before and job.batch then dr.count_transition(job.batch, before, after, now) end
   end
-  dr.wake(job.id, job.version, before ~= after and job.tenant or '')
+  dr.notify(job.id, job.version, before ~= after and job.tenant or '')
 end
 
 -- Tells a change of status in the tenant's feed.
-function dr.tell(tenant, id, version, status, now)
+function dr.append_event(tenant, id, version, status, now)
   redis.call('XADD', '{dr}:feed:' .. tenant, 'MINID', '~', dr.int(now - C.feed_ms), '*',
     'job', id, 'version', version, 'status', status)
 end
 
 -- Wakes who waits for a job, and for news in a tenant's feed ('': there are none).
-function dr.wake(id, version, tenant)
-  redis.call('XADD', '{dr}:wake', 'MAXLEN', '~', 10000, '*', 'job', id, 'version', version,
+function dr.notify(id, version, tenant)
+  redis.call('XADD', '{dr}:notifications', 'MAXLEN', '~', 10000, '*', 'job', id, 'version', version,
     'tenant', tenant)
 end
 
 -- History is for resuming a stream of events: the last 4,000 characters are plenty.
-function dr.append(history, line)
+function dr.append_history(history, line)
   local whole = history and history ~= '' and (history .. ';' .. line) or line
   if #whole <= 4000 then return whole end
   return string.sub(whole, string.find(whole, ';', #whole - 4000, true) + 1)
 end
 
 -- Adds a line to a log, of which the newest `most` are kept.
-function dr.keep_lines(log, line, most)
+function dr.append_line(log, line, most)
   if not log then return line end
   local _, newlines = string.gsub(log, '\n', '\n')
   if newlines + 1 >= most then log = string.sub(log, string.find(log, '\n', 1, true) + 1) end
@@ -451,15 +451,15 @@ end
 
 -- Notes on a job how an attempt went wrong: 'retry', 'held' (the gate does the waiting), 'failed' or
 -- 'lost' (its worker is gone), and what was said (JSON). Call it before the move that ends it.
-function dr.note(job, now, outcome, said)
+function dr.record_attempt_error(job, now, outcome, said)
   local key = dr.job_key(job.id)
   local line = table.concat({ job.run, job.attempt, dr.int(now - job.created), outcome, said }, ' ')
-  redis.call('HSET', key, 'log', dr.keep_lines(redis.call('HGET', key, 'log'), line, C.notes_kept))
+  redis.call('HSET', key, 'log', dr.append_line(redis.call('HGET', key, 'log'), line, C.notes_kept))
 end
 
 -- A job's place within its tenant's queue: arrival and priority in one number.
 function dr.rank(job)
-  return (job.arrived or job.created) + C.priority_offset_ms[job.priority]
+  return (job.enqueued or job.created) + C.priority_offset_ms[job.priority]
 end
 
 -- More than all ranks are apart, and little enough to be exact.
@@ -467,12 +467,12 @@ local BEFORE_ALL_MS = 10 ^ 14
 
 -- Puts a queued job where it is claimed from.
 function dr.make_ready(job)
-  if job.apart then
-    -- what is bought comes first: else it would wait behind a closed gate for what is not
+  if job.isolated then
+    -- what is paid comes first: else it would wait behind a closed gate for what is not
     local rank = dr.rank(job) - (job.answer and BEFORE_ALL_MS or 0)
-    dr.enqueue_before(dr.jobs, dr.jobs.apart, job.id, rank)
+    dr.enqueue_priority(dr.jobs, dr.jobs.isolated, job.id, rank)
   elseif job.answer then
-    dr.enqueue_before(dr.jobs, dr.jobs.bought, job.id, dr.rank(job))
+    dr.enqueue_priority(dr.jobs, dr.jobs.paid, job.id, dr.rank(job))
   else
     dr.enqueue(dr.jobs, job.tenant, job.id, dr.rank(job), job.model)
   end
@@ -481,33 +481,33 @@ end
 
 -- Sends to the trash, for later, whatever may have been stored of a picture that will not be the
 -- job's: by a worker that was lost before it could say so, or one that is late.
-function dr.discard(job, now)
+function dr.schedule_image_deletion(job, now)
   if not job.object then return end
   for _, extension in ipairs({ 'webp', 'jpg', 'png' }) do
-    redis.call('ZADD', '{dr}:trash', now + C.trash_ms, job.object .. '.' .. extension)
+    redis.call('ZADD', '{dr}:object_deletions', now + C.trash_ms, job.object .. '.' .. extension)
   end
 end
 
 -- Ends a job: slot, deadline, expiry, and the webhook it owes.
 function dr.finish(job, state, now, fields)
-  if state ~= 'succeeded' then dr.discard(job, now) end
-  if dr.leave(dr.jobs, job.tenant, job.id) then dr.drained(job, now) end
+  if state ~= 'succeeded' then dr.schedule_image_deletion(job, now) end
+  if dr.release_lease(dr.jobs, job.tenant, job.id) then dr.record_throughput(job, now) end
   dr.dequeue(dr.jobs, job.tenant, job.id, job.model)
-  dr.unpromise(job)
+  dr.release_credits(job)
   redis.call('HDEL', dr.job_key(job.id), 'due')
   redis.call('ZREM', '{dr}:deadlines', job.id)
   redis.call('ZADD', '{dr}:expiries', now + C.retention_ms, job.id)
   for _, value in ipairs({ 'finished', dr.int(now), 'expires', dr.int(now + C.retention_ms) }) do
     fields[#fields + 1] = value
   end
-  dr.move(job, state, now, fields)
-  dr.owe(job, 'job.' .. state, now)
+  dr.transition(job, state, now, fields)
+  dr.add_delivery(job, 'job.' .. state, now)
   dr.permit(dr.jobs)
 end
 
 -- Ends a job that went wrong.
 function dr.fail(job, now, code, message, retryable)
-  dr.mark(job, 'error', code)
+  dr.add_to_indexes(job, 'error', code)
   dr.finish(job, 'failed', now,
     { 'error_code', code, 'error_message', message, 'error_retryable', retryable })
 end
@@ -515,62 +515,62 @@ end
 -- Ends a job whose deadline has passed, outside of a worker's attempt.
 function dr.expire(job, now)
   job.last = 'expire'
-  if job.pending then dr.spend(job, now) end
+  if job.pending then dr.charge_credits(job, now) end
   dr.fail(job, now, 'deadline_exceeded', 'The deadline passed before the image was there.', '1')
-  dr.count_end(job, now, 'deadline_exceeded')
+  dr.report_end(job, now, 'deadline_exceeded')
 end
 
 -- Ends a job that nobody wants any more.
 function dr.cancel(job, now)
   dr.finish(job, 'canceled', now, {})
-  dr.count_end(job, now, '')
+  dr.report_end(job, now, '')
 end
 
 -- Notes a job that ended outside of a worker's attempt: whoever sweeps next counts it in its metrics.
 -- With no sweep for long, the last 100,000 are counted.
-function dr.count_end(job, now, code)
+function dr.report_end(job, now, code)
   local line = table.concat({ job.model, job.state, code, dr.int(now - job.created) }, ' ')
   if redis.call('RPUSH', '{dr}:ended', line) > 100000 then redis.call('LPOP', '{dr}:ended') end
 end
 
 -- Forgets a final job: its record, its place in every index, its deliveries, and its image.
-function dr.forget(job, now)
+function dr.delete_job(job, now)
   local key = dr.job_key(job.id)
-  dr.forget_deliveries(job.id, key, now)
+  dr.delete_deliveries(job.id, key, now)
   local known = redis.call('HMGET', key, 'image', 'spec', 'error_code')
   local status = dr.status(job.state)
-  if known[1] then redis.call('ZADD', '{dr}:trash', now, cjson.decode(known[1]).key) end
+  if known[1] then redis.call('ZADD', '{dr}:object_deletions', now, cjson.decode(known[1]).key) end
   redis.call('ZREM', dr.index_key(job.tenant), job.id)
-  dr.unmark(job, 'status', status)
-  if known[3] then dr.unmark(job, 'error', known[3]) end
-  if job.batch then dr.forget_in_batch(job, now) end
+  dr.remove_from_indexes(job, 'status', status)
+  if known[3] then dr.remove_from_indexes(job, 'error', known[3]) end
+  if job.batch then dr.count_deletion(job, now) end
   for _, tag in ipairs(cjson.decode(known[2]).tags or {}) do
     redis.call('ZREM', dr.index_key(job.tenant, 'tag', tag), job.id)
   end
   redis.call('ZREM', '{dr}:expiries', job.id)
   redis.call('HINCRBY', '{dr}:counts', status, -1)
   redis.call('DEL', key)
-  dr.wake(job.id, 'gone', '')
+  dr.notify(job.id, 'gone', '')
 end
 
 -- Sends a failed or canceled job again as its next run. `deadline` is milliseconds from now, `mark`
 -- the word by which this very request is known, `requests` how many of its tenant's this is. Gives
--- why not, as dr.no_room does, or nothing; and what was asked for.
-function dr.again(job, now, deadline, mark, requests)
+-- why not, as dr.check_admission does, or nothing; and what was asked for.
+function dr.rerun(job, now, deadline, mark, requests)
   local key = dr.job_key(job.id)
   local known = redis.call('HMGET', key, 'error_code', 'unknown', 'regenerated', 'credits')
-  -- the answer of a job that is paid is kept as long as its image may be had: it is fetched, not bought again
-  local bought = job.answer
+  -- the answer of a job that is paid is kept as long as its image may be had: it is fetched, not paid for again
+  local paid = job.answer
   local ask = {
-    tenant = job.tenant, may = dr.may(job.tenant), now = now, n = 1, requests = requests, model = job.model,
-    credits = not bought and tonumber(known[4]) or 0, free = bought,
+    tenant = job.tenant, may = dr.load_limits(job.tenant), now = now, n = 1, requests = requests, model = job.model,
+    credits = not paid and tonumber(known[4]) or 0, free = paid,
     rank = now + C.priority_offset_ms[job.priority], deadline = deadline,
   }
-  local fault = dr.no_room(ask)
+  local fault = dr.check_admission(ask)
   if fault then return fault, ask end
-  dr.let_in(ask)
-  if ask.credits > 0 then redis.call('HSET', key, 'promised', known[4]) end
-  if known[1] then dr.unmark(job, 'error', known[1]) end
+  dr.commit_admission(ask)
+  if ask.credits > 0 then redis.call('HSET', key, 'reserved_credits', known[4]) end
+  if known[1] then dr.remove_from_indexes(job, 'error', known[1]) end
   if job.answer then
     -- under another name: the trash may be about to delete what was stored under the old one
     local answer = cjson.decode(job.answer)
@@ -579,17 +579,17 @@ function dr.again(job, now, deadline, mark, requests)
   else
     redis.call('HDEL', key, 'object')
   end
-  redis.call('HDEL', key, 'error_code', 'error_message', 'error_retryable', 'why_code',
-    'why_message', 'pending', 'started', 'claimed', 'finished', 'expires', 'crashes',
-    'crashes_here', 'apart', 'failed_key', 't_provider', 't_download', 't_store')
-  job.apart = nil
+  redis.call('HDEL', key, 'error_code', 'error_message', 'error_retryable', 'last_error_code',
+    'last_error_message', 'pending', 'started', 'claimed', 'finished', 'expires', 'worker_losses',
+    'worker_losses_here', 'isolated', 'failed_key', 't_provider', 't_download', 't_store')
+  job.isolated = nil
   redis.call('ZREM', '{dr}:expiries', job.id)
   redis.call('ZADD', '{dr}:deadlines', now + deadline, job.id)
-  job.last, job.attempt, job.arrived = mark, '0', dr.int(now)
+  job.last, job.attempt, job.enqueued = mark, '0', dr.int(now)
   job.run = dr.int(job.run + 1)
-  dr.move(job, 'queued', now, {
-    'run', job.run, 'arrived', job.arrived, 'deadline', dr.int(now + deadline),
-    'spent', dr.int((tonumber(known[2]) or 0) + (tonumber(known[3]) or 0)),
+  dr.transition(job, 'queued', now, {
+    'run', job.run, 'enqueued', job.enqueued, 'deadline', dr.int(now + deadline),
+    'spare_calls', dr.int((tonumber(known[2]) or 0) + (tonumber(known[3]) or 0)),
   })
   dr.make_ready(job)
   return nil, ask
@@ -597,13 +597,13 @@ end
 
 -- Queues a running job again; `wait` is milliseconds, 0 for at once.
 function dr.requeue(job, now, wait, fields)
-  dr.leave(dr.jobs, job.tenant, job.id)
+  dr.release_lease(dr.jobs, job.tenant, job.id)
   if wait > 0 then
     redis.call('ZADD', dr.jobs.due, now + wait, job.id)
     fields[#fields + 1] = 'due'
     fields[#fields + 1] = dr.int(now + wait)
   end
-  dr.move(job, 'queued', now, fields)
+  dr.transition(job, 'queued', now, fields)
   if wait == 0 then dr.make_ready(job) else dr.permit(dr.jobs) end
 end
 
@@ -625,8 +625,8 @@ function dr.has_keys(holder)
 end
 
 -- What this request was answered before, where it is sent again, else nil. `args` are the script's.
-function dr.answered(args)
-  local said = redis.call('GET', '{dr}:said:' .. args[1])
+function dr.replay(args)
+  local said = redis.call('GET', '{dr}:replies:' .. args[1])
   return said and cjson.decode(said)
 end
 
@@ -634,6 +634,6 @@ end
 function dr.audit(args, action, target, detail, reply)
   redis.call('XADD', '{dr}:audit', 'MAXLEN', '~', C.audit_entries, '*', 'by', args[2],
     'request', args[3], 'action', action, 'target', target, 'detail', detail)
-  redis.call('SET', '{dr}:said:' .. args[1], cjson.encode(reply), 'PX', 60000)
+  redis.call('SET', '{dr}:replies:' .. args[1], cjson.encode(reply), 'PX', 60000)
   return reply
 end

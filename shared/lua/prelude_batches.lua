@@ -8,13 +8,13 @@
 
 -- How many jobs of a tenant are queued.
 function dr.queued(tenant)
-  return redis.call('ZCARD', dr.index_key(tenant, 'status', 'queued')) - dr.unborn(tenant)
+  return redis.call('ZCARD', dr.index_key(tenant, 'status', 'queued')) - dr.staged_count(tenant)
 end
 
 -- How many jobs of a tenant are staged in batches that are not committed: its indexes have them,
 -- and nobody may see them.
-function dr.unborn(tenant)
-  return tonumber(redis.call('HGET', '{dr}:unborn', tenant)) or 0
+function dr.staged_count(tenant)
+  return tonumber(redis.call('HGET', '{dr}:staged_counts', tenant)) or 0
 end
 
 -- What is staged of a batch so far: how many jobs, their credits, and the soonest of their deadlines
@@ -27,10 +27,10 @@ function dr.stage(key)
   }
 end
 
--- What is asked for with a stage, as dr.no_room wants it: a batch is one request.
-function dr.asked(tenant, stage, now)
+-- What is asked for with a stage, as dr.check_admission wants it: a batch is one request.
+function dr.admission_request(tenant, stage, now)
   return {
-    tenant = tenant, may = dr.may(tenant), now = now, n = stage.size, requests = 1,
+    tenant = tenant, may = dr.load_limits(tenant), now = now, n = stage.size, requests = 1,
     credits = stage.credits, rank = now + C.priority_offset_ms[stage.priority],
     deadline = stage.deadline, model = stage.model,
   }
@@ -43,13 +43,13 @@ function dr.record(id)
   record = dr.hash(dr.staged_key(id))
   local committed = record and redis.call('HGET', dr.batch_key(record.batch), 'committed')
   if not committed then return nil end
-  record.arrived, record.deadline = committed, dr.int(committed + record.deadline)
+  record.enqueued, record.deadline = committed, dr.int(committed + record.deadline)
   return record
 end
 
 -- Lays out staged jobs of one tenant whose batches are committed; tells how many there were. To who
 -- may have read one of them it does not change: only the tenant's feed has news.
-function dr.unfold(ids)
+function dr.materialize(ids)
   local deadlines, ranked, tenant, count, last = {}, {}, nil, 0, nil
   for _, id in ipairs(ids) do
     local staged, key = dr.staged_key(id), dr.job_key(id)
@@ -58,11 +58,11 @@ function dr.unfold(ids)
     if committed then
       local deadline = dr.int(committed + known[4])
       redis.call('RENAME', staged, key)
-      redis.call('HSET', key, 'arrived', committed, 'deadline', deadline)
+      redis.call('HSET', key, 'enqueued', committed, 'deadline', deadline)
       tenant = known[2]
-      dr.tell(tenant, id, 1, 'queued', tonumber(committed))
+      dr.append_event(tenant, id, 1, 'queued', tonumber(committed))
       deadlines[#deadlines + 1], deadlines[#deadlines + 2] = deadline, id
-      local rank = dr.rank({ arrived = committed, priority = known[3] or C.left_out.priority })
+      local rank = dr.rank({ enqueued = committed, priority = known[3] or C.left_out.priority })
       local lane = ranked[known[5]] or {}
       lane[#lane + 1], lane[#lane + 2] = rank, id
       ranked[known[5]], count, last = lane, count + 1, id
@@ -71,13 +71,13 @@ function dr.unfold(ids)
   if not tenant then return 0 end
   redis.call('ZADD', '{dr}:deadlines', unpack(deadlines))
   for model, lane in pairs(ranked) do dr.enqueue_all(dr.jobs, tenant, lane, model) end
-  dr.wake(last, 1, tenant)
+  dr.notify(last, 1, tenant)
   return count
 end
 
 -- Counts a change of status of one of its jobs in a batch. The end of the last owes the webhook, in
 -- the same step and once: a job that is sent again later does not end the batch a second time.
-function dr.count(id, before, after, now)
+function dr.count_transition(id, before, after, now)
   local key = dr.batch_key(id)
   redis.call('HINCRBY', key, before, -1)
   redis.call('HINCRBY', key, after, 1)
@@ -86,28 +86,28 @@ function dr.count(id, before, after, now)
   elseif after ~= 'queued' then
     local left = redis.call('HMGET', key, 'queued', 'running')
     if left[1] + left[2] > 0 or redis.call('HSETNX', key, 'completed', dr.int(now)) == 0 then return end
-    local known = redis.call('HMGET', key, 'tenant', 'hook_host', 'hook_events', 'spec')
+    local known = redis.call('HMGET', key, 'tenant', 'webhook_host', 'webhook_events', 'spec')
     if not known[2] then return end
     local hook = cjson.encode(cjson.decode(known[4]).webhook)
     local told = cjson.encode(redis.call('HGETALL', key))
-    dr.owe({ id = id, tenant = known[1], hook_host = known[2], hook_events = known[3], key = key,
+    dr.add_delivery({ id = id, tenant = known[1], webhook_host = known[2], webhook_events = known[3], key = key,
       hook = hook, told = told }, 'batch.completed', now)
   end
 end
 
 -- Whether a queued job's batch was canceled since the job was asked for, and nobody has come to it.
-function dr.doomed(job)
+function dr.is_canceled_by_batch(job)
   local since = job.batch and redis.call('HGET', dr.batch_key(job.batch), 'canceling')
-  return since and tonumber(job.arrived or job.created) <= tonumber(since)
+  return since and tonumber(job.enqueued or job.created) <= tonumber(since)
 end
 
 -- Takes a forgotten job out of its batch; the batch goes with its last.
-function dr.forget_in_batch(job, now)
+function dr.count_deletion(job, now)
   local index = dr.index_key(job.tenant, 'batch', job.batch)
   redis.call('ZREM', index, job.id)
   if redis.call('EXISTS', index) == 1 then return end
-  dr.forget_deliveries(job.batch, dr.batch_key(job.batch), now)
+  dr.delete_deliveries(job.batch, dr.batch_key(job.batch), now)
   redis.call('ZREM', '{dr}:batches:' .. job.tenant, job.batch)
-  redis.call('ZREM', '{dr}:tending', job.batch)
+  redis.call('ZREM', '{dr}:batch_work', job.batch)
   redis.call('DEL', dr.batch_key(job.batch))
 end

@@ -101,7 +101,7 @@ end
 
 -- Remembers that a claim found no usable key: only who claims knows the keys, and whoever reads a job learns it
 -- here. That a key will be free within the second is no news.
-function dr.note_no_key(now, reason, wait)
+function dr.record_no_key(now, reason, wait)
   if wait <= 1000 and reason == 'provider_rate' then return end
   redis.call('HSET', '{dr}:gate', 'no_key', reason .. ' ' .. dr.int(now + NO_KEY_MS))
 end
@@ -120,7 +120,7 @@ end
 -- Whether a permit would find a job to claim, as far as can be told without the keys: something is paid or isolated,
 -- or a model that may be called has something ready.
 function dr.can_claim(now)
-  if redis.call('EXISTS', dr.jobs.bought, dr.jobs.apart) > 0 then return true end
+  if redis.call('EXISTS', dr.jobs.paid, dr.jobs.isolated) > 0 then return true end
   local gate = dr.hash('{dr}:gate') or {}
   for _, model in ipairs(redis.call('SMEMBERS', dr.jobs.lanes)) do
     if dr.why_closed(now, model, gate) == '' and redis.call('EXISTS', dr.jobs.active .. model) == 1 then return true end
@@ -130,7 +130,7 @@ end
 
 -- Writes what a claim takes of the gate: the key's next time, and for each hold whose time is over that this call
 -- is its probe, for which the rest wait a while.
-function dr.enter_gate(now, gate, key, model, pool)
+function dr.charge_gate(now, gate, key, model, pool)
   local writes = {}
   local function write(name, value) writes[#writes + 1], writes[#writes + 2] = name, value end
   local function probe(name)
@@ -205,7 +205,7 @@ local function count_failure(gate, subject, other)
   local fails = redis.call('HINCRBY', '{dr}:gate', 'fails:' .. subject, 1)
   local budget = math.max((tonumber(gate['budget:' .. subject]) or C.retry_budget) - 1, 0)
   local others = gate['with:' .. subject] or ''
-  if not dr.among(other, others) then others = others == '' and other or others .. ' ' .. other end
+  if not dr.has_word(other, others) then others = others == '' and other or others .. ' ' .. other end
   local _, spaces = string.gsub(others, ' ', '')
   redis.call('HSET', '{dr}:gate', 'budget:' .. subject, string.format('%.2f', budget), 'with:' .. subject, others)
   return fails >= C.circuit_failures or budget == 0, spaces + 1
@@ -242,7 +242,7 @@ end
 -- same, they hold for as long as any of them does.
 local function unfetched(gate, job, now, detail)
   local jobs = gate.unfetched or ''
-  local known = dr.among(job, jobs)
+  local known = dr.has_word(job, jobs)
   local _, others = string.gsub(jobs, '%S+', '')
   if not known and others < 3 then jobs = jobs == '' and job or jobs .. ' ' .. job end
   redis.call('HSET', '{dr}:gate', 'unfetched', jobs, 'image_host', detail)
@@ -322,7 +322,7 @@ function dr.step_back(by, workers)
     redis.call('HSET', workers, worker, dr.int(ends - by) .. rest)
   end
   for _, q in ipairs({ dr.jobs, dr.deliveries }) do
-    for _, key in ipairs({ q.leases, q.due, q.held }) do shift(key, by, now) end
+    for _, key in ipairs({ q.leases, q.due, q.budget_blocked }) do shift(key, by, now) end
   end
-  for _, key in ipairs({ '{dr}:tending', '{dr}:probes', '{dr}:drains' }) do shift(key, by, now) end
+  for _, key in ipairs({ '{dr}:batch_work', '{dr}:endpoint_probes', '{dr}:endpoint_backlogs' }) do shift(key, by, now) end
 end

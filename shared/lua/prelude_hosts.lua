@@ -38,7 +38,7 @@ local function is_responsive(tenant, host)
 end
 
 local function free_slots(host)
-  return C.host_slots - (tonumber(redis.call('GET', slots_key(host))) or 0)
+  return C.max_per_host - (tonumber(redis.call('GET', slots_key(host))) or 0)
 end
 
 -- How many more threads unproven hosts may hold. Where no worker has told its threads, any number.
@@ -50,9 +50,9 @@ local function free_threads()
 end
 
 -- Whether a tenant that holds so many threads for unproven hosts may take one more.
-local function has_room(held) return held < free_threads() end
+local function has_free_thread(held) return held < free_threads() end
 
-local function withdraw(tenant, tag, ready)
+local function unschedule(tenant, tag, ready)
   redis.call('ZREM', TENANTS, tag)
   redis.call('HDEL', tenant_key(tenant), 'tag')
   redis.call('HINCRBY', q.state, 'claimable', -ready)
@@ -61,7 +61,7 @@ end
 local function enter(tenant, finish, ready, newly)
   local round = tonumber(redis.call('HGET', q.state, 'round')) or 0
   local most = round + dr.cost((q.limits(tenant)))
-  local tag = dr.tag(q, tenant, newly)
+  local tag = dr.new_start_tag(q, tenant, newly)
   redis.call('ZADD', TENANTS, math.min(math.max(round, finish), most), tag)
   redis.call('HSET', tenant_key(tenant), 'tag', tag)
   redis.call('HINCRBY', q.state, 'claimable', ready)
@@ -69,27 +69,27 @@ end
 
 -- Puts a tenant among those who wait for an unproven host's thread: who holds least comes first, then
 -- who has waited longest.
-local function crowd(tenant, held)
+local function defer_tenant(tenant, held)
   local before = redis.call('ZSCORE', CROWDED, tenant)
   local order = before and before % TURNS or next_turn()
   redis.call('ZADD', CROWDED, dr.int(held * TURNS + order), tenant)
 end
 
--- Makes a tenant's place agree with the facts, as dr.place does a group's.
-local function place(tenant, newly)
+-- Makes a tenant's place agree with the facts, as dr.reschedule_group does a group's.
+local function reschedule_tenant(tenant, newly)
   local key = tenant_key(tenant)
   local known = redis.call('HMGET', key, 'tag', 'finish', 'ready', 'unproven')
   local tag, ready, held = known[1], tonumber(known[3]) or 0, tonumber(known[4]) or 0
   local waits = redis.call('ZCARD', unproven_key(tenant)) > 0
-  local can = redis.call('ZCARD', responsive_key(tenant)) > 0 or waits and has_room(held)
+  local can = redis.call('ZCARD', responsive_key(tenant)) > 0 or waits and has_free_thread(held)
   if can and not tag then
     enter(tenant, tonumber(known[2]) or 0, ready, newly)
     redis.call('ZREM', CROWDED, tenant)
   elseif tag and not can then
-    withdraw(tenant, tag, ready)
+    unschedule(tenant, tag, ready)
   end
   if waits and not can then
-    crowd(tenant, held)
+    defer_tenant(tenant, held)
   elseif not can then
     redis.call('ZREM', CROWDED, tenant)
   end
@@ -103,8 +103,8 @@ end
 -- Lets the first of those who wait for an unproven host's thread have one, if one is free for it.
 local function relieve()
   local first = redis.call('ZRANGE', CROWDED, 0, 0, 'WITHSCORES')
-  local can = first[1] and has_room(math.floor(first[2] / TURNS))
-  if can then place(first[1], true) end
+  local can = first[1] and has_free_thread(math.floor(first[2] / TURNS))
+  if can then reschedule_tenant(first[1], true) end
   return can
 end
 
@@ -148,7 +148,7 @@ local function admit(host, free)
   local waiting = redis.call('ZPOPMIN', full_key(host), free)
   for i = 1, #waiting, 2 do
     open(waiting[i], host)
-    place(waiting[i], true)
+    reschedule_tenant(waiting[i], true)
   end
 end
 
@@ -160,7 +160,7 @@ function dr.enqueue_delivery(delivery, rank, first)
   local is_new = redis.call('ZCARD', line) == 1
   if is_new then
     open(tenant, host, first)
-    place(tenant, true)
+    reschedule_tenant(tenant, true)
   elseif not redis.call('ZSCORE', full_key(host), tenant) then
     count_ready(tenant, 1)
     for _, turns in ipairs(first and { responsive_key(tenant), unproven_key(tenant) } or {}) do
@@ -183,7 +183,7 @@ function dr.dequeue_delivery(delivery)
   count_ready(tenant, -1)
   if is_empty then
     close(tenant, host, 0)
-    place(tenant, false)
+    reschedule_tenant(tenant, false)
     admit(host, free_slots(host))
     relieve()
   end
@@ -197,7 +197,7 @@ local function next_host(tenant)
   local other = redis.call('ZRANGE', unproven_key(tenant), 0, 0, 'WITHSCORES')
   if other[1] and not (first[1] and tonumber(first[2]) < tonumber(other[2])) then
     local held = tonumber(redis.call('HGET', tenant_key(tenant), 'unproven')) or 0
-    if has_room(held) then first, turns = other, unproven_key(tenant) end
+    if has_free_thread(held) then first, turns = other, unproven_key(tenant) end
   end
   local host = first[1]
   if not host then return nil end
@@ -225,7 +225,7 @@ local function take(tenant, host, turns, is_unproven)
   local used = redis.call('INCR', slots_key(host))
   if redis.call('EXISTS', line) == 0 then
     redis.call('ZREM', turns, host)
-  elseif used >= C.host_slots then
+  elseif used >= C.max_per_host then
     await_slot(tenant, host)
   else
     redis.call('ZADD', turns, next_turn(), host)
@@ -236,7 +236,7 @@ end
 -- Lets a tenant pay one unit over its weight.
 local function charge(tenant, tag, start)
   local finish = dr.int(start + dr.cost((q.limits(tenant))))
-  local later = dr.tag(q, tenant, false)
+  local later = dr.new_start_tag(q, tenant, false)
   redis.call('ZREM', TENANTS, tag)
   redis.call('ZADD', TENANTS, finish, later)
   redis.call('HSET', tenant_key(tenant), 'finish', finish, 'tag', later)
@@ -245,7 +245,7 @@ end
 
 -- Takes the fairest delivery. Gives nil where nothing may be sent, false where the first that was looked
 -- at may not: the next look finds another.
-function dr.take_delivery()
+function dr.pop_delivery()
   local first = redis.call('ZRANGE', TENANTS, 0, 0, 'WITHSCORES')
   if not first[1] then return nil end
   local tenant, id = string.sub(first[1], 17), false
@@ -256,21 +256,21 @@ function dr.take_delivery()
     charge(tenant, first[1], tonumber(first[2]))
     id = take(tenant, host, turns, is_unproven)
   end
-  place(tenant, false)
+  reschedule_tenant(tenant, false)
   if not id then relieve() end
   return id
 end
 
 -- Whether it is for an unproven host, whose tenant and which host: what a delivery being sent holds.
-local function held_by(id)
+local function threads_of(id)
   local mark, length, names = string.match(redis.call('HGET', SENDING, id) or '', '^(%d) (%d+) (.*)$')
   if not mark then return nil end
   return mark == '1', string.sub(names, 1, tonumber(length)), string.sub(names, length + 1)
 end
 
 -- Gives back the lease, the slot and the thread that a delivery holds, if any.
-function dr.leave_host(delivery)
-  local is_unproven, tenant, host = held_by(delivery.id)
+function dr.release_host(delivery)
+  local is_unproven, tenant, host = threads_of(delivery.id)
   redis.call('ZREM', q.leases, delivery.id)
   if is_unproven == nil then return end -- nobody claimed it
   redis.call('HDEL', SENDING, delivery.id)
@@ -279,14 +279,14 @@ function dr.leave_host(delivery)
   if is_unproven then
     redis.call('HINCRBY', tenant_key(tenant), 'unproven', -1)
     redis.call('HINCRBY', q.state, 'unproven', -1)
-    place(tenant, false)
+    reschedule_tenant(tenant, false)
   end
-  admit(host, C.host_slots - math.max(used, 0))
+  admit(host, C.max_per_host - math.max(used, 0))
   if is_unproven then relieve() end
 end
 
 -- Notes whether a host answered in time. What one tenant learns there counts for itself alone.
-function dr.note_answer(delivery, in_time)
+function dr.record_answer(delivery, in_time)
   local tenant, host = delivery.tenant, delivery.host
   if not in_time then
     redis.call('DEL', answered_key(tenant, host))
@@ -297,19 +297,19 @@ function dr.note_answer(delivery, in_time)
   if not turn then return end
   redis.call('ZREM', unproven_key(tenant), host)
   redis.call('ZADD', responsive_key(tenant), turn, host)
-  place(tenant, true)
+  reschedule_tenant(tenant, true)
 end
 
 -- Places a tenant whose weight was changed: it counts from now on.
 function dr.reweigh(tenant)
   local known = redis.call('HMGET', tenant_key(tenant), 'tag', 'ready')
   if not known[1] then return end
-  withdraw(tenant, known[1], tonumber(known[2]) or 0)
-  place(tenant, true)
+  unschedule(tenant, known[1], tonumber(known[2]) or 0)
+  reschedule_tenant(tenant, true)
 end
 
 -- What the sweep puts right: threads that came or went, so many turns at most.
-function dr.tend_hosts(threads, most)
+function dr.tick_hosts(threads, most)
   redis.call('HSET', q.state, 'threads', threads)
   for _ = 1, most do
     if not relieve() then break end
@@ -322,7 +322,7 @@ function dr.unproven()
 end
 
 -- How many tenants have something that may be sent.
-function q.groups_waiting() return redis.call('ZCARD', TENANTS) end
+function q.backlogged_groups() return redis.call('ZCARD', TENANTS) end
 
 -- The next lines of the tenants that are next, so many of them, as keys.
 function q.next_ready(most)

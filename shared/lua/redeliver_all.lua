@@ -3,7 +3,7 @@
 -- KEYS  1 the failed deliveries, of one tenant or of all
 -- ARGV  1 word  2 by  3 request  4 from (ms)  5 to (ms)  6 most  7 whose ('*' all tenants)
 -- Gives how many were looked at (fewer than `most` are the last), and how many are sent again
-local before = dr.answered(ARGV)
+local before = dr.replay(ARGV)
 if before then return before end
 local now, moved = dr.now(), 0
 local ids = redis.call('ZRANGE', KEYS[1], ARGV[4], ARGV[5], 'BYSCORE', 'LIMIT', 0, ARGV[6])

@@ -3,7 +3,7 @@
 -- KEYS  1 the endpoint
 -- ARGV  1 word  2 by  3 request  4 id  5 secret
 -- Gives its tenant; '' where there is no such endpoint
-local before = dr.answered(ARGV)
+local before = dr.replay(ARGV)
 if before then return before[1] end
 local tenant = redis.call('HGET', KEYS[1], 'tenant')
 if not tenant then return '' end

@@ -9,8 +9,8 @@ local delivery = dr.delivery(ARGV[1])
 if not delivery or delivery.fence ~= ARGV[2] then return 'lost' end
 if delivery.state ~= 'sending' then return 'ok' end
 local now, word = dr.now(), ARGV[3]
-if ARGV[6] ~= '' then dr.note_answer(delivery, ARGV[6] == '1') end
-dr.leave_host(delivery)
+if ARGV[6] ~= '' then dr.record_answer(delivery, ARGV[6] == '1') end
+dr.release_host(delivery)
 
 local switched_off
 if word == 'release' then
@@ -18,23 +18,23 @@ if word == 'release' then
   redis.call('HSET', KEYS[1], 'state', 'pending')
   dr.enqueue_delivery(delivery, now)
 else
-  redis.call('HSET', KEYS[1], 'log', dr.keep_lines(delivery.log, ARGV[5], C.attempts_kept))
+  redis.call('HSET', KEYS[1], 'log', dr.append_line(delivery.log, ARGV[5], C.attempts_kept))
   if delivery.test then
-    dr.conclude(delivery, word == 'delivered' and word or 'failed', now)
+    dr.finish_delivery(delivery, word == 'delivered' and word or 'failed', now)
     redis.call('PEXPIRE', KEYS[1], C.test_ms)
-    redis.call('XADD', '{dr}:wake', 'MAXLEN', '~', 10000, '*', 'job', ARGV[1], 'version', '')
+    redis.call('XADD', '{dr}:notifications', 'MAXLEN', '~', 10000, '*', 'job', ARGV[1], 'version', '')
   elseif word == 'delivered' then
-    dr.told(delivery)
-    dr.endpoint_well(delivery, now)
-    dr.conclude(delivery, 'delivered', now)
+    dr.mark_sent_version(delivery)
+    dr.endpoint_recovered(delivery, now)
+    dr.finish_delivery(delivery, 'delivered', now)
   else
-    dr.note_endpoint_error(delivery.endpoint, ARGV[5])
+    dr.record_endpoint_error(delivery.endpoint, ARGV[5])
     switched_off = dr.endpoint_failed(delivery, word == 'gone', now)
     if word == 'retry' then
       redis.call('HSET', KEYS[1], 'state', 'pending', 'due', dr.int(now + ARGV[4]))
       redis.call('ZADD', dr.deliveries.due, now + tonumber(ARGV[4]), ARGV[1])
     else
-      dr.conclude(delivery, 'failed', now)
+      dr.finish_delivery(delivery, 'failed', now)
     end
   end
 end

@@ -8,7 +8,7 @@
 --       'id id ...' of the rescued, 'model status code ms' of each that ended here or by a cancel
 --       since the last sweep, '1' where more is left
 local now = dr.now()
-local sweep = redis.call('HMGET', KEYS[1], 'by', 'until', 'at', 'calm', unpack(C.history_steps))
+local sweep = redis.call('HMGET', KEYS[1], 'by', 'until', 'at', 'rescue_after', unpack(C.history_steps))
 local lock = tonumber(sweep[2]) or 0
 -- a lock that lasts longer than any was taken before the clock was put back
 if sweep[1] and sweep[1] ~= ARGV[1] and lock > now and lock <= now + ARGV[2] then return { 'other' } end
@@ -18,10 +18,10 @@ if sweep[3] and tonumber(sweep[3]) > now then dr.step_back(sweep[3] - now, KEYS[
 
 -- Nobody could renew while Redis was away, or while its clock was put on or back: give the living one full lease
 -- to say so.
-local calm = math.min(tonumber(sweep[4]) or 0, now + lease)
-if not sweep[3] or math.abs(now - sweep[3]) > lease / 3 then calm = now + lease end
+local rescue_after = math.min(tonumber(sweep[4]) or 0, now + lease)
+if not sweep[3] or math.abs(now - sweep[3]) > lease / 3 then rescue_after = now + lease end
 redis.call('HSET', KEYS[1], 'by', ARGV[1], 'until', dr.int(now + ARGV[2]), 'at', dr.int(now),
-  'calm', dr.int(calm))
+  'rescue_after', dr.int(rescue_after))
 
 -- Each step's sample is taken by the first sweep in it: where none swept, none is there.
 local sample
@@ -80,23 +80,23 @@ end
 local failed = {}
 local function fail(job, code, message, retryable)
   dr.fail(job, now, code, message, retryable)
-  dr.count_end(job, now, code)
+  dr.report_end(job, now, code)
   failed[#failed + 1] = job.model
   failed[#failed + 1] = code
 end
 
 -- What the step tells about a job whose worker is gone.
 local function rescue(job)
-  dr.note(job, now, 'lost', '{}')
-  redis.call('HINCRBY', dr.job_key(job.id), 'crashes', 1)
-  local here = redis.call('HINCRBY', dr.job_key(job.id), 'crashes_here', 1) -- since it got further
+  dr.record_attempt_error(job, now, 'lost', '{}')
+  redis.call('HINCRBY', dr.job_key(job.id), 'worker_losses', 1)
+  local here = redis.call('HINCRBY', dr.job_key(job.id), 'worker_losses_here', 1) -- since it got further
   -- with a record at the provider the outcome is looked up, and not unknown
   local calling = job.state == 'calling' and not job.pending
   if calling then
     redis.call('HINCRBY', dr.job_key(job.id), 'unknown', 1)
-    dr.spend(job, now)
+    dr.charge_credits(job, now)
   end
-  local known = redis.call('HMGET', dr.job_key(job.id), 'unknown', 'regenerated', 'spent')
+  local known = redis.call('HMGET', dr.job_key(job.id), 'unknown', 'regenerated', 'spare_calls')
   local extra = (tonumber(known[1]) or 0) + (tonumber(known[2]) or 0) - (tonumber(known[3]) or 0)
   if calling and (extra >= 2 or job.on_unknown == 'fail') then
     fail(job, 'provider_unknown_outcome',
@@ -108,15 +108,15 @@ local function rescue(job)
     job.attempt = dr.int(math.max(job.attempt - 1, 0))
     -- It may be the one that takes its workers down, or the next loss may fail it beside that: neither
     -- may be beside the other again. With a record at the provider two losses more do no harm.
-    if not job.pending or here + 1 >= C.max_crashes then job.apart = '1' end
-    dr.requeue(job, now, 0, job.apart and { 'apart', job.apart } or {})
+    if not job.pending or here + 1 >= C.max_crashes then job.isolated = '1' end
+    dr.requeue(job, now, 0, job.isolated and { 'isolated', job.isolated } or {})
     return step
   end
   return 'failed'
 end
 
 local rescued, ids = {}, {}
-if now >= calm then
+if now >= rescue_after then
   for _, id in ipairs(upto_now(dr.jobs.leases, dr.job_key)) do
     local job = dr.job(id)
     job.last = 'rescue'
@@ -124,7 +124,7 @@ if now >= calm then
   end
   for _, id in ipairs(upto_now(dr.deliveries.leases, dr.delivery_key)) do
     local delivery = dr.delivery(id)
-    dr.leave_host(delivery)
+    dr.release_host(delivery)
     redis.call('HSET', dr.delivery_key(id), 'state', 'pending')
     redis.call('HINCRBY', dr.delivery_key(id), 'fence', 1) -- its lost sender has no more say
     dr.enqueue_delivery(delivery, now)
@@ -134,7 +134,7 @@ end
 
 for _, id in ipairs(upto_now('{dr}:deadlines', dr.job_key)) do
   local job = dr.job(id)
-  if dr.among(job.state, ARGV[5]) then
+  if dr.has_word(job.state, ARGV[5]) then
     dr.expire(job, now)
     failed[#failed + 1], failed[#failed + 2] = job.model, 'deadline_exceeded'
   else
@@ -156,12 +156,12 @@ for _, model in ipairs(redis.call('SMEMBERS', dr.jobs.lanes)) do
   end
 end
 
-dr.tend_endpoints(now, many)
-dr.tend_hosts(threads.deliver, many)
+dr.tick_endpoints(now, many)
+dr.tick_hosts(threads.deliver, many)
 -- A new day: what a budget held is looked at again.
-for _, group in ipairs(redis.call('ZRANGE', dr.jobs.held, '-inf', now, 'BYSCORE', 'LIMIT', 0, many)) do
-  redis.call('ZREM', dr.jobs.held, group)
-  dr.place(dr.jobs, group, true)
+for _, group in ipairs(redis.call('ZRANGE', dr.jobs.budget_blocked, '-inf', now, 'BYSCORE', 'LIMIT', 0, many)) do
+  redis.call('ZREM', dr.jobs.budget_blocked, group)
+  dr.reschedule_group(dr.jobs, group, true)
 end
 
 local pushed = 0

@@ -1,7 +1,7 @@
 """Sockets that keep the thread's deadline: the one place where the network is waited for.
 
 Each operation is bounded by the smaller of the socket's own timeout and what is left of
-`shared.net.deadline`. Python bounds one C call as a whole (a handshake, a TLS record that drips in,
+`shared.net.timeouts`. Python bounds one C call as a whole (a handshake, a TLS record that drips in,
 a `sendall`), so bounding every call bounds the sum.
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from shared.net.addresses import AddressGuard, Endpoint, LookUp, resolve
-from shared.net.deadline import within
+from shared.net.ssrf import AddressGuard, Endpoint, Resolver, resolve
+from shared.net.timeouts import within
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -118,14 +118,14 @@ def open_socket(
     *,
     timeout: float | None,
     guard: AddressGuard | None = None,
-    look_up: LookUp = resolve,
+    resolver: Resolver = resolve,
 ) -> BoundedSocket:
     """Look `host` up once, judge all its addresses, connect to the first that answers.
 
     `timeout` in seconds bounds each step; without a guard any address will do. Raises
     AddressForbidden, TimeoutError, OSError.
     """
-    endpoints = look_up(host, port, timeout)
+    endpoints = resolver(host, port, timeout)
     if guard is not None:
         guard.judge(host, port, endpoints)
     return _first_connected(endpoints, timeout)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
-from shared.jobs import Answer
+from shared.jobs import ProviderResult
 
 #: Bytes of a hash that are kept: of a record or URL, where a collision would refuse a paid image,
 #: and of the job that it belongs to.
@@ -18,12 +18,12 @@ _S3_WITH_BUCKET_IN_PATH = re.compile(r"s3[.-][\w.-]*amazonaws\.com\b", re.IGNORE
 _NAME_CHARACTERS = 16
 
 
-def identities(job_id: str, answer: Answer) -> str:
+def identities(job_id: str, answer: ProviderResult) -> str:
     """Return the hashes that `dr.is_repeated` reads: of the job, the record's id and the URL."""
     return " ".join((_hash(job_id, _OWNER_BYTES), *(_hash(one) for one in _named(answer))))
 
 
-def _named(answer: Answer) -> Iterator[str]:
+def _named(answer: ProviderResult) -> Iterator[str]:
     if answer.record_id:
         yield f"record {answer.record_id}"
     if answer.url:

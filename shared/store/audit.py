@@ -7,14 +7,14 @@ from typing import Any
 
 import orjson
 
-from shared.store.call import PREFIX, Call
-from shared.store.records import pairs
+from shared.store.codec import pairs
+from shared.store.command import PREFIX, Call
 
 AUDIT_KEY = f"{PREFIX}audit"
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class AuditContext:
     """One write of an operator: by whom (a key's id, or `cli:<user>`) and for which request.
 
     The script that makes the write notes it in the same step. `word` makes it safe to send again.
@@ -22,12 +22,12 @@ class Deed:
 
     by: str
     request_id: str
-    word: str = field(default_factory=lambda: uuid.uuid4().hex)
+    dedup_token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def args(self) -> tuple[str, str, str]:
         """The first three arguments of the scripts that write for an operator."""
-        return (self.word, self.by, self.request_id)
+        return (self.dedup_token, self.by, self.request_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Entry:
 def read_audit(*, before: str | None = None, limit: int) -> Call[tuple[Entry, ...]]:
     """Read what operators did, newest first, older than the entry `before`."""
     bound = f"({before}" if before else "+"
-    return Call("audit", (AUDIT_KEY,), (bound, limit), _entries, writes=False)
+    return Call("read_audit", (AUDIT_KEY,), (bound, limit), _entries, writes=False)
 
 
 def _entries(reply: Sequence[Any]) -> tuple[Entry, ...]:

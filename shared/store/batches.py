@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Any
 
 from shared.batches import Batch, BatchSpec
-from shared.jobs import MOVES, Job
-from shared.store.asking import NewJob, NotAccepted, Rate, not_accepted, rate_of
-from shared.store.call import PREFIX, Argument, Call, words
-from shared.store.records import batch_json, batch_of, job_of, pairs, spec_json
+from shared.jobs import TRANSITIONS, Job
+from shared.store.codec import batch_json, batch_of, job_of, pairs, spec_json
+from shared.store.command import PREFIX, Argument, Call, state_list
+from shared.store.job_submission import NewJob, NotAccepted, Rate, not_accepted, rate_of
 
 #: Jobs in one script that stages them, lays them out, and ends them: each holds Redis for less than
 #: 10 ms on a slow core (27, 40 and 190 µs a job were measured on one).
@@ -23,7 +23,7 @@ CHUNK_LAID = 100
 CHUNK_ENDS = 50
 
 
-class Tended(StrEnum):
+class BatchWork(StrEnum):
     """What became of one step of tending: there is more to do, or no more, or nothing was due."""
 
     MORE = "more"
@@ -60,7 +60,7 @@ def batch_key(batch_id: str) -> str:
     return f"{PREFIX}batch:{batch_id}"
 
 
-def stage(
+def stage_jobs(
     batch_id: str, *, tenant: str, number: int, jobs: Sequence[NewJob]
 ) -> Call[NotAccepted | None]:
     """Stage a chunk, numbered from 0, of CHUNK_JOBS jobs at most; nobody sees them yet.
@@ -71,7 +71,7 @@ def stage(
     first = jobs[0]
     args = (batch_id, tenant, number, first.max_attempts, first.trace or "", *flat)
     return Call(
-        "stage",
+        "stage_jobs",
         (batch_key(batch_id),),
         args,
         lambda reply: None if reply[0] == "ok" else not_accepted(reply),
@@ -109,7 +109,7 @@ class NewBatch:
     trace: str | None = None
 
 
-def commit(batch: NewBatch, *, not_after_ms: float) -> Call[Committed | NotAccepted]:
+def commit_batch(batch: NewBatch, *, not_after_ms: float) -> Call[Committed | NotAccepted]:
     """Make a staged batch real unless Redis' clock is past `not_after_ms`.
 
     What is refused stays staged: give it up. Beside the words of `accept` there is `lost`.
@@ -117,14 +117,16 @@ def commit(batch: NewBatch, *, not_after_ms: float) -> Call[Committed | NotAccep
     key = batch_key(batch.id)
     idempotency = f"{PREFIX}idem:{batch.tenant}:{batch.idempotency_key}"
     events = " ".join((batch.spec.webhook or {}).get("events", ()))
-    hook = ("hook_host", batch.webhook_host, "hook_events", events) if events else ()
+    webhook_fields = (
+        ("webhook_host", batch.webhook_host, "webhook_events", events) if events else ()
+    )
     trace = ("trace", batch.trace) if batch.trace else ()
     return Call(
-        "commit",
+        "commit_batch",
         (key, idempotency if batch.fingerprint else key),
         (
             *(batch.id, batch.tenant, not_after_ms, batch.fingerprint, batch.size),
-            *("spec", batch_json(batch.spec), *hook, *trace),
+            *("spec", batch_json(batch.spec), *webhook_fields, *trace),
         ),
         _committed,
     )
@@ -137,17 +139,17 @@ def _committed(reply: Sequence[str]) -> Committed | NotAccepted:
     return Committed(int(created_at), rate_of(rate))
 
 
-def drop(batch_id: str) -> Call[bool]:
+def discard_batch(batch_id: str) -> Call[bool]:
     """Give a stage up; tells whether there is something to take away by `tend`."""
-    return Call("drop", (batch_key(batch_id),), (batch_id,), bool)
+    return Call("discard_batch", (batch_key(batch_id),), (batch_id,), bool)
 
 
-def tend(
+def advance_batch(
     batch_id: str = "", *, most: int = CHUNK_LAID, most_ends: int = CHUNK_ENDS
-) -> Call[Tended]:
+) -> Call[BatchWork]:
     """Do the next chunk of what is to be done about a batch, or about whichever is due."""
-    args = (batch_id, most, most_ends, words(MOVES["cancel"].sources))
-    return Call("tend", (f"{PREFIX}tending",), args, Tended)
+    args = (batch_id, most, most_ends, state_list(TRANSITIONS["cancel"].sources))
+    return Call("advance_batch", (f"{PREFIX}batch_work",), args, BatchWork)
 
 
 def cancel_batch(batch_id: str, *, tenant: str) -> Call[str]:
@@ -161,7 +163,7 @@ def read_batch(batch_id: str, *, tenant: str) -> Call[BatchState | None]:
     def read(reply: Sequence[str]) -> BatchState | None:
         return _state(reply[0], batch_id, reply[1:]) if reply else None
 
-    return Call("batch", (batch_key(batch_id),), (tenant,), read, writes=False)
+    return Call("read_batch", (batch_key(batch_id),), (tenant,), read, writes=False)
 
 
 def _state(now: str, batch_id: str, flat: Sequence[str]) -> BatchState:
@@ -179,7 +181,7 @@ def list_batches(tenant: str, *, before: str | None, limit: int) -> Call[BatchPa
     return Call("list_batches", (f"{PREFIX}batches:{tenant}",), args, page, writes=False)
 
 
-def members(
+def list_batch_jobs(
     batch_id: str, *, tenant: str, after: str | None, most: int
 ) -> Call[tuple[tuple[Job, ...], str | None]]:
     """Read jobs of a batch in the order asked for; also the id to go on after, None at the end."""
@@ -190,4 +192,4 @@ def members(
 
     index = f"{PREFIX}jobs:{tenant}:batch:{batch_id}"
     args = (f"({after}" if after else "-", most)
-    return Call("members", (index,), args, read, writes=False)
+    return Call("list_batch_jobs", (index,), args, read, writes=False)

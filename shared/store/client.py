@@ -5,13 +5,13 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
-from shared.errors import OutcomeLost, StoreDown
-from shared.store import replicas
-from shared.store.call import Argument, Call
-from shared.store.connect import is_unknown, translate
-from shared.store.connections import Connections
-from shared.store.replicas import Replicas
-from shared.store.scripts import LIBRARIES_KEPT, Scripts
+from shared.errors import OutcomeUnknown, StoreDown
+from shared.store import durability
+from shared.store.command import Argument, Call
+from shared.store.connection import is_unknown, translate
+from shared.store.connection_pool import Connections
+from shared.store.durability import Replicas
+from shared.store.functions import LIBRARIES_KEPT, FunctionLibrary
 
 T = TypeVar("T")
 
@@ -20,9 +20,9 @@ class Store:
     """Runs calls, one round trip each, over as many connections as threads run one at a time."""
 
     def __init__(
-        self, client: "redis.Redis", scripts: Scripts, replicas: Replicas = replicas.NONE
+        self, client: "redis.Redis", scripts: FunctionLibrary, replicas: Replicas = durability.NONE
     ) -> None:
-        """Take a client (of `shared.store.connect`), the scripts, and who must have a write."""
+        """Take a client (of `shared.store.connection`), the scripts, and who must have a write."""
         self._client = client
         self._connections = Connections(client)
         self._scripts = scripts
@@ -36,7 +36,7 @@ class Store:
         """
         try:
             return call.read(self._send(call))
-        except (StoreDown, OutcomeLost):
+        except (StoreDown, OutcomeUnknown):
             return call.read(self._send(call))
 
     def close(self) -> None:

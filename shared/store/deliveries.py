@@ -9,9 +9,9 @@ import orjson
 from shared.batches import Batch
 from shared.ids import is_batch_id
 from shared.jobs import Job
-from shared.store.call import PREFIX, Call
-from shared.store.moves import Closed, closed, moved
-from shared.store.records import batch_of, job_of, pairs
+from shared.store.codec import batch_of, job_of, pairs
+from shared.store.command import PREFIX, Call
+from shared.store.transitions import Closed, closed, moved
 
 #: The type of the event that a client sends to try a receiver.
 TEST_TYPE = "webhook.test"
@@ -44,8 +44,8 @@ class Delivery:
     @property
     def trace(self) -> str | None:
         """The traceparent of what it tells of."""
-        told = self.job or self.batch
-        return told.trace if told else None
+        snapshot = self.job or self.batch
+        return snapshot.trace if snapshot else None
 
     @property
     def is_test(self) -> bool:
@@ -69,10 +69,10 @@ def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
         return closed(reply)
     _, delivery_id, fence, secrets, more, lasting, flat = reply
     record = pairs(flat)
-    told = orjson.loads(record["snapshot"])
+    snapshot = orjson.loads(record["snapshot"])
     subject = record["subject"]
-    job = _job_then(subject, pairs(lasting), pairs(told)) if lasting else None
-    batch = batch_of(subject, pairs(told)) if is_batch_id(subject) else None
+    job = _job_then(subject, pairs(lasting), pairs(snapshot)) if lasting else None
+    batch = batch_of(subject, pairs(snapshot)) if is_batch_id(subject) else None
     attempt = int(record["attempt"])
     return Delivery(
         id=delivery_id,
@@ -80,12 +80,12 @@ def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
         secrets=tuple(secrets.split()),
         type=record["type"],
         attempt=attempt,
-        round_attempt=attempt - int(record.get("base", 0)),
+        round_attempt=attempt - int(record.get("schedule_base", 0)),
         created_at=int(record["created"]),
         webhook=_webhook(record, job),
         job=job,
         batch=batch,
-        data=None if job or batch else told,
+        data=None if job or batch else snapshot,
         more=more == "1",
     )
 
@@ -107,7 +107,7 @@ def _webhook(record: Mapping[str, str], job: Job | None) -> Mapping[str, Any]:
 
 def settle_delivery(
     delivery: Delivery,
-    word: str,
+    outcome: str,
     *,
     wait_seconds: float = 0,
     attempt: Mapping[str, Any] | None = None,
@@ -125,7 +125,7 @@ def settle_delivery(
         (
             delivery.id,
             delivery.fence,
-            word,
+            outcome,
             round(wait_seconds * 1000),
             orjson.dumps(attempt or {}).decode(),
             "" if in_time is None else int(in_time),

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from shared.store.audit import Deed
-from shared.store.call import PREFIX, Call
-from shared.store.ledger import Place
-from shared.store.records import pairs
+from shared.store.audit import AuditContext
+from shared.store.codec import pairs
+from shared.store.command import PREFIX, Call
+from shared.store.delivery_log import Cursor
 
 #: Endpoints that a tenant has, above which it can take down no more by itself.
 ENDPOINTS_MAX = 100_000
@@ -46,7 +46,7 @@ class Endpoint:
     failed_at: int | None
     last_error: Mapping[str, Any] | None
     disabled_at: int | None
-    disabled_why: str | None
+    disabled_reason: str | None
     has_secret: bool
     secret_rotated_at: int | None
 
@@ -65,7 +65,7 @@ class EndpointPage:
     """A page of endpoints, newest first; `below` is where to go on, None at the end."""
 
     endpoints: tuple[Endpoint, ...]
-    below: Place | None
+    before: Cursor | None
 
 
 def endpoint_key(endpoint_id: str) -> str:
@@ -73,11 +73,11 @@ def endpoint_key(endpoint_id: str) -> str:
     return f"{PREFIX}endpoint:{endpoint_id}"
 
 
-def list_endpoints(tenant: str, *, below: Place | None = None, limit: int) -> Call[EndpointPage]:
+def list_endpoints(tenant: str, *, before: Cursor | None = None, limit: int) -> Call[EndpointPage]:
     """List a tenant's endpoints, the newest first."""
-    place = (below.at, below.id) if below else ("", "")
+    cursor = (before.at, before.id) if before else ("", "")
     return Call(
-        "list_endpoints", (_index(tenant),), (tenant, "", *place, limit), _page, writes=False
+        "list_endpoints", (_index(tenant),), (tenant, "", *cursor, limit), _page, writes=False
     )
 
 
@@ -92,10 +92,10 @@ def read_endpoint(endpoint_id: str, *, tenant: str) -> Call[Endpoint | None]:
     )
 
 
-def open_endpoint(tenant: str, *, url: str, host: str) -> Call[str | None]:
+def ensure_endpoint(tenant: str, *, url: str, host: str) -> Call[str | None]:
     """Take down an endpoint, or find it; gives its id, None where there are too many."""
     return Call(
-        "open_endpoint",
+        "ensure_endpoint",
         (_index(tenant),),
         (tenant, url, host, ENDPOINTS_MAX),
         lambda reply: None if reply == "full" else str(reply),
@@ -108,29 +108,31 @@ def enable_endpoint(endpoint_id: str, *, tenant: str) -> Call[bool]:
     return Call("enable_endpoint", (key,), (endpoint_id, tenant), _is_ok)
 
 
-def enable_any_endpoint(deed: Deed, endpoint_id: str) -> Call[str | None]:
+def enable_any_endpoint(audit_context: AuditContext, endpoint_id: str) -> Call[str | None]:
     """Switch an endpoint on for an operator; gives whose it is, None where there is none."""
-    arguments = (*deed.args, endpoint_id)
+    arguments = (*audit_context.args, endpoint_id)
     return Call(
         "enable_any_endpoint", (endpoint_key(endpoint_id),), arguments, lambda reply: reply or None
     )
 
 
-def rotate_any_secret(deed: Deed, endpoint_id: str, secret: str) -> Call[str | None]:
+def rotate_any_secret(
+    audit_context: AuditContext, endpoint_id: str, secret: str
+) -> Call[str | None]:
     """Give an endpoint this secret for an operator; returns its tenant, None where there is none.
 
     What signed before, its own secret or the tenant's, signs along for a day.
     """
-    arguments = (*deed.args, endpoint_id, secret)
+    arguments = (*audit_context.args, endpoint_id, secret)
     return Call(
         "rotate_any_secret", (endpoint_key(endpoint_id),), arguments, lambda reply: reply or None
     )
 
 
-def webhook_secret(tenant: str) -> Call[str]:
+def read_webhook_secret(tenant: str) -> Call[str]:
     """Read what signs a tenant's webhooks (`whsec_…`) now; '' where there is no such tenant."""
     key = f"{PREFIX}tenant:{tenant}"
-    return Call("webhook_secret", (key,), (), lambda reply: reply or "", writes=False)
+    return Call("read_webhook_secret", (key,), (), lambda reply: reply or "", writes=False)
 
 
 def rotate_secret(tenant: str, secret: str, *, endpoint_id: str | None = None) -> Call[bool]:
@@ -140,7 +142,7 @@ def rotate_secret(tenant: str, secret: str, *, endpoint_id: str | None = None) -
     """
     own = f"{PREFIX}tenant:{tenant}"
     key = endpoint_key(endpoint_id) if endpoint_id else own
-    return Call("rotate_secret", (own, key), (tenant, endpoint_id or "", secret), _is_ok)
+    return Call("rotate_endpoint_secret", (own, key), (tenant, endpoint_id or "", secret), _is_ok)
 
 
 def _is_ok(reply: str) -> bool:
@@ -154,7 +156,7 @@ def _index(tenant: str) -> str:
 def _page(reply: Sequence[Any]) -> EndpointPage:
     at, last, *records = reply
     found = tuple(_endpoint(record[0], record[1], pairs(record[2:])) for record in records)
-    return EndpointPage(found, Place(int(at), last) if at else None)
+    return EndpointPage(found, Cursor(int(at), last) if at else None)
 
 
 def _endpoint(endpoint_id: str, parked: int, record: Mapping[str, str]) -> Endpoint:
@@ -174,7 +176,7 @@ def _endpoint(endpoint_id: str, parked: int, record: Mapping[str, str]) -> Endpo
         failed_at=time("failed_at"),
         last_error=orjson.loads(record.get("last_error", "{}")) or None,
         disabled_at=time("off"),
-        disabled_why=record.get("why"),
+        disabled_reason=record.get("why"),
         has_secret="webhook_secret" in record,
         secret_rotated_at=time("webhook_rotated"),
     )

@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 import redis
 
-from shared.keys import Scope
-from shared.store.audit import Deed
-from shared.store.call import PREFIX, Argument, Call
-from shared.store.connect import translate
-from shared.store.records import pairs
+from shared.api_keys import Scope
+from shared.store.audit import AuditContext
+from shared.store.codec import pairs
+from shared.store.command import PREFIX, Argument, Call
+from shared.store.connection import translate
 
 SIGNING_KEY = f"{PREFIX}signing"
 TENANTS_KEY = f"{PREFIX}tenants"
@@ -35,7 +35,7 @@ class KeyState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class Principal:
     """Who a key belongs to: what the front door knows of a caller."""
 
     key_id: str
@@ -63,25 +63,25 @@ class Tenant:
     running: int
 
 
-def authenticate(key_id: str) -> Call[Holder | None]:
+def authenticate(key_id: str) -> Call[Principal | None]:
     """Look a key up; None where there is none. The secret is compared by who asks."""
     return Call(
         "authenticate",
         (f"{PREFIX}key:{key_id}",),
         (),
-        lambda reply: _holder(key_id, reply),
+        lambda reply: _principal(key_id, reply),
         writes=False,
     )
 
 
-def _holder(key_id: str, reply: Sequence[str]) -> Holder | None:
+def _principal(key_id: str, reply: Sequence[str]) -> Principal | None:
     if not reply:
         return None
     record: Mapping[str, str] = pairs(reply)
-    return Holder(
+    return Principal(
         key_id=key_id,
         key_hash=record["hash"],
-        scopes=frozenset(Scope(word) for word in record["scopes"].split()),
+        scopes=frozenset(Scope(name) for name in record["scopes"].split()),
         tenant=record["tenant"],
         may_disable_safety=record.get("tenant.may_disable_safety") == "1",
         state=KeyState(record["state"]),
@@ -89,26 +89,28 @@ def _holder(key_id: str, reply: Sequence[str]) -> Holder | None:
 
 
 def create_tenant(
-    deed: Deed, name: str, limits: Limits, *, webhook_secret: str
+    audit_context: AuditContext, name: str, limits: Limits, *, webhook_secret: str
 ) -> Call[str | None]:
     """Make a tenant. Gives None, or the webhook secret of the one that has this name."""
     return Call(
-        "open_tenant",
+        "create_tenant",
         (f"{PREFIX}tenant:{name}", TENANTS_KEY),
-        (*deed.args, name, webhook_secret, _json(limits), *_flat(limits, skip_none=True)),
+        (*audit_context.args, name, webhook_secret, _json(limits), *_flat(limits, skip_none=True)),
         lambda reply: reply[1] if reply[0] == "exists" else None,
     )
 
 
-def limit(tenant: str, deed: Deed | None = None, /, **limits: float | str | None) -> Call[bool]:
+def set_limits(
+    tenant: str, audit_context: AuditContext | None = None, /, **limits: float | str | None
+) -> Call[bool]:
     """Set what a tenant may (None: no limit), at once; gives whether there is such a tenant.
 
     Writing to the tenant's hash alone would leave a group that was at its cap out of the queue.
     Without a `deed` no operator asks, nothing is noted, and a tenant that was never made is taken.
     """
-    who = deed.args if deed else ("", "", "")
+    who = audit_context.args if audit_context else ("", "", "")
     args = (*who, tenant, _json(limits), *_flat(limits))
-    return Call("limit", (f"{PREFIX}tenant:{tenant}",), args, lambda reply: reply[0] == "ok")
+    return Call("set_limits", (f"{PREFIX}tenant:{tenant}",), args, lambda reply: reply[0] == "ok")
 
 
 def _json(limits: Limits) -> str:
@@ -116,8 +118,8 @@ def _json(limits: Limits) -> str:
 
 
 def _flat(limits: Limits, *, skip_none: bool = False) -> list[Argument]:
-    given = {name: value for name, value in limits.items() if value is not None or not skip_none}
-    return [part for name, value in given.items() for part in (name, _written(value))]
+    fields = {name: value for name, value in limits.items() if value is not None or not skip_none}
+    return [part for name, value in fields.items() for part in (name, _written(value))]
 
 
 def _written(value: float | str | bool | None) -> Argument:  # noqa: FBT001  a value, not a switch
@@ -137,7 +139,7 @@ def read_tenant(name: str) -> Call[tuple[Tenant, ...]]:
 
 
 def _read(least: str, most: str, limit: int) -> Call[tuple[Tenant, ...]]:
-    return Call("tenants", (TENANTS_KEY,), (least, most, limit), _tenants, writes=False)
+    return Call("list_tenants", (TENANTS_KEY,), (least, most, limit), _tenants, writes=False)
 
 
 def _tenants(reply: Sequence[Any]) -> tuple[Tenant, ...]:
@@ -147,19 +149,19 @@ def _tenants(reply: Sequence[Any]) -> tuple[Tenant, ...]:
 
 
 def _tenant(name: str, queued: int, running: int, record: Mapping[str, str]) -> Tenant:
-    def whole(field: str) -> int | None:
+    def integer(field: str) -> int | None:
         return int(float(record[field])) if field in record else None
 
     return Tenant(
         name=name,
         weight=float(record.get("weight", 1)),
-        max_running=whole("max_running"),
-        max_queued=whole("max_queued"),
-        requests_per_minute=whole("requests_per_minute"),
+        max_running=integer("max_running"),
+        max_queued=integer("max_queued"),
+        requests_per_minute=integer("requests_per_minute"),
         daily_credits=float(record["daily_credits"]) if "daily_credits" in record else None,
         budget_action=record.get("budget_action"),
         may_disable_safety=record.get("may_disable_safety") == "1",
-        created_at=whole("created"),
+        created_at=integer("created"),
         queued=queued,
         running=running,
     )

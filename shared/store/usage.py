@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.store.asking import Rate, rate_of
-from shared.store.call import PREFIX, Call
-from shared.store.records import pairs
+from shared.store.codec import pairs
+from shared.store.command import PREFIX, Call
+from shared.store.job_submission import Rate, rate_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Spending:
     """Calls that may have been billed, and their credits as estimated."""
 
     calls: int
@@ -38,8 +38,8 @@ class Day:
     """
 
     at: int
-    total: Spent
-    tags: Mapping[str, Spent]
+    total: Spending
+    tags: Mapping[str, Spending]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Usage:
 
 def usage(tenant: str, *, days: int) -> Call[Usage]:
     """Read what a tenant may and has used, over the last `days`, newest first."""
-    return Call("usage", (f"{PREFIX}tenant:{tenant}",), (tenant, days), _usage, writes=False)
+    return Call("read_usage", (f"{PREFIX}tenant:{tenant}",), (tenant, days), _usage, writes=False)
 
 
 def _usage(reply: Sequence[Any]) -> Usage:
@@ -79,23 +79,25 @@ def _limits(weight: str, running: str, queued: str, requests: str, *rest: str) -
     credits_, action, safety = rest
     return Limits(
         weight=float(weight or 1),
-        max_running=_whole(running),
-        max_queued=_whole(queued),
-        requests_per_minute=_whole(requests),
+        max_running=_integer(running),
+        max_queued=_integer(queued),
+        requests_per_minute=_integer(requests),
         daily_credits=float(credits_) if credits_ else None,
         budget_holds=action == "hold",
         may_disable_safety=safety == "1",
     )
 
 
-def _whole(written: str) -> int | None:
+def _integer(written: str) -> int | None:
     return int(float(written)) if written else None
 
 
 def _day(at: int, fields: Mapping[str, str]) -> Day:
     tags = [name.partition(":")[2] for name in fields if name.startswith("calls:")]
-    return Day(at, _spent(fields, ""), {tag: _spent(fields, f":{tag}") for tag in sorted(tags)})
+    return Day(
+        at, _spending(fields, ""), {tag: _spending(fields, f":{tag}") for tag in sorted(tags)}
+    )
 
 
-def _spent(fields: Mapping[str, str], suffix: str) -> Spent:
-    return Spent(int(fields.get(f"calls{suffix}", 0)), float(fields.get(f"credits{suffix}", 0)))
+def _spending(fields: Mapping[str, str], suffix: str) -> Spending:
+    return Spending(int(fields.get(f"calls{suffix}", 0)), float(fields.get(f"credits{suffix}", 0)))

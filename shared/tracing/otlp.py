@@ -48,14 +48,14 @@ _ALONE = Context()
 
 def open_otlp(settings: Settings, process: str) -> "Otlp":
     """Open what sends the spans of this process to the collector of the settings."""
-    told = {
+    attributes = {
         "service.name": f"darkroom-{process}",
         "service.version": version("darkroom-service"),
         "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
     }
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(settings.trace_share)),
-        resource=Resource.create(told),
+        sampler=ParentBased(TraceIdRatioBased(settings.trace_sample_ratio)),
+        resource=Resource.create(attributes),
         shutdown_on_exit=False,
     )
     exporter = OTLPSpanExporter(
@@ -134,8 +134,8 @@ class _Step:
     def note(self, **facts: Fact) -> None:
         self._span.set_attributes(_named(facts))
 
-    def fail(self, why: str) -> None:
-        self._span.set_attribute("error.type", why)
+    def fail(self, reason: str) -> None:
+        self._span.set_attribute("error.type", reason)
         self._span.set_status(Status(StatusCode.ERROR))
 
 
@@ -152,13 +152,13 @@ def _lasting(tracer: trace.Tracer, span: TheirSpan) -> Iterator[Span]:
     try:
         yield step
     except BaseException as error:
-        step.fail(_why(error))
+        step.fail(_reason(error))
         raise
     finally:
         span.end()
 
 
-def _why(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return error.code.value if isinstance(error, JobError) else type(error).__name__
 
 

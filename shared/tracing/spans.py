@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from typing import Protocol
 
-from shared.errors import BadSettings
+from shared.errors import InvalidSettings
 from shared.settings import Settings
 
 Fact = str | int | float | bool
@@ -46,7 +46,7 @@ class Span(Protocol):
         """Add what is known by now: never a prompt, a key, or the query of an address."""
         ...
 
-    def fail(self, why: str) -> None:
+    def fail(self, reason: str) -> None:
         """Note that it went wrong, by an error's code or name."""
         ...
 
@@ -89,7 +89,7 @@ class _Nothing:
     def note(self, **facts: Fact) -> None:
         pass
 
-    def fail(self, why: str) -> None:
+    def fail(self, reason: str) -> None:
         pass
 
 
@@ -125,7 +125,7 @@ def open_tracer(settings: Settings, process: str) -> Tracer:
     try:
         from shared.tracing import otlp  # noqa: PLC0415  nothing of it is loaded while it is off
     except ImportError as error:
-        raise BadSettings(
+        raise InvalidSettings(
             "DARKROOM_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: "
             "install darkroom-service[tracing]."
         ) from error

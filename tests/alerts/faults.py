@@ -10,12 +10,12 @@ from functools import partial
 
 import httpx
 
-from sandbox.waiting import wait_until
-from tests.alerts.ground import THREADS, Ground
-from tests.fleet import Api, Crew
-from tests.receiver import receiver
+from sandbox.wait import wait_until
+from tests.alerts.alert_stack import THREADS, AlertStack
+from tests.support.cluster import Api, WorkerList
+from tests.support.webhook_receiver import receiver
 
-Fault = Callable[[Ground], AbstractContextManager[None]]
+FieldError = Callable[[AlertStack], AbstractContextManager[None]]
 #: A webhook that came later than this was not delivered in time.
 LATE_SECONDS = 61.0
 SLOW_PICTURE_SECONDS = 10.5
@@ -28,14 +28,14 @@ class Case:
 
     alert: str
     what: str
-    fault: Fault
+    fault: FieldError
     severities: Sequence[str]
     labels: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 60
 
 
 @contextmanager
-def _away(*lost: Api | Crew) -> Iterator[None]:
+def _away(*lost: Api | WorkerList) -> Iterator[None]:
     for one in lost:
         one.child.kill()
     try:
@@ -45,20 +45,20 @@ def _away(*lost: Api | Crew) -> Iterator[None]:
             one.child.start()
 
 
-def api_away(here: Ground) -> AbstractContextManager[None]:
+def api_away(here: AlertStack) -> AbstractContextManager[None]:
     return _away(here.api)
 
 
-def generate_away(here: Ground) -> AbstractContextManager[None]:
+def generate_away(here: AlertStack) -> AbstractContextManager[None]:
     return _away(*here.generate)
 
 
-def deliver_away(here: Ground) -> AbstractContextManager[None]:
+def deliver_away(here: AlertStack) -> AbstractContextManager[None]:
     return _away(here.deliver)
 
 
 @contextmanager
-def workers_lost(here: Ground) -> Iterator[None]:
+def workers_lost(here: AlertStack) -> Iterator[None]:
     """Kill both workers while each of their threads waits for the provider."""
     here.here.provider.behave(latency_seconds=10)
     here.ask(2 * THREADS)
@@ -72,7 +72,7 @@ def workers_lost(here: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def _configured(here: Ground, name: str, value: object, after: object) -> Iterator[None]:
+def _configured(here: AlertStack, name: str, value: object, after: object) -> Iterator[None]:
     here.world.client.config_set(name, str(value))
     try:
         yield
@@ -80,21 +80,21 @@ def _configured(here: Ground, name: str, value: object, after: object) -> Iterat
         here.world.client.config_set(name, str(after))
 
 
-def evicting(here: Ground) -> AbstractContextManager[None]:
+def evicting(here: AlertStack) -> AbstractContextManager[None]:
     return _configured(here, "maxmemory-policy", "allkeys-lru", "noeviction")
 
 
-def no_log(here: Ground) -> AbstractContextManager[None]:
+def no_log(here: AlertStack) -> AbstractContextManager[None]:
     return _configured(here, "appendonly", "no", "yes")
 
 
-def little_memory(here: Ground) -> AbstractContextManager[None]:
+def little_memory(here: AlertStack) -> AbstractContextManager[None]:
     used = int(here.world.client.info("memory")["used_memory"])
     return _configured(here, "maxmemory", int(used / 0.75), 0)
 
 
 @contextmanager
-def sweep_blocked(here: Ground) -> Iterator[None]:
+def sweep_blocked(here: AlertStack) -> Iterator[None]:
     """Let somebody hold the sweep's lock who never sweeps."""
     here.world.client.hset("{dr}:sweep", mapping={"by": "nobody", "until": 10**15})
     try:
@@ -105,7 +105,7 @@ def sweep_blocked(here: Ground) -> Iterator[None]:
 
 @contextmanager
 def _provider(
-    here: Ground, default: object = "ok", *, latency_seconds: float = 0
+    here: AlertStack, default: object = "ok", *, latency_seconds: float = 0
 ) -> Iterator[None]:
     here.here.provider.behave(default=default, latency_seconds=latency_seconds)
     try:
@@ -114,27 +114,27 @@ def _provider(
         here.here.provider.behave()
 
 
-def _answering(status: int) -> Fault:
+def _answering(status: int) -> FieldError:
     return partial(_provider, default={"fault": "status", "status": status})
 
 
-def unknown_outcomes(here: Ground) -> AbstractContextManager[None]:
+def unknown_outcomes(here: AlertStack) -> AbstractContextManager[None]:
     return _provider(here, {"fault": "made_but_522"})
 
 
-def slow_pictures(here: Ground) -> AbstractContextManager[None]:
+def slow_images(here: AlertStack) -> AbstractContextManager[None]:
     return _provider(here, latency_seconds=SLOW_PICTURE_SECONDS)
 
 
 @contextmanager
-def too_much_asked(here: Ground) -> Iterator[None]:
+def too_much_asked(here: AlertStack) -> Iterator[None]:
     with _provider(here, latency_seconds=4):
         here.ask(80)
         yield
 
 
 @contextmanager
-def paused(here: Ground) -> Iterator[None]:
+def paused(here: AlertStack) -> Iterator[None]:
     here.ops.post("/ops/v1/queues/generate/pause").raise_for_status()
     try:
         yield
@@ -143,7 +143,7 @@ def paused(here: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def storage_away(here: Ground) -> Iterator[None]:
+def storage_away(here: AlertStack) -> Iterator[None]:
     here.here.s3.child.kill()
     try:
         yield
@@ -152,7 +152,7 @@ def storage_away(here: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def image_host_away(here: Ground) -> Iterator[None]:
+def image_host_away(here: AlertStack) -> Iterator[None]:
     here.here.provider.images(state="refuse")
     try:
         yield
@@ -161,7 +161,7 @@ def image_host_away(here: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def redis_away(here: Ground) -> Iterator[None]:
+def redis_away(here: AlertStack) -> Iterator[None]:
     here.here.redis.child.kill()
     try:
         yield
@@ -170,7 +170,7 @@ def redis_away(here: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def redis_slow(here: Ground) -> Iterator[None]:
+def redis_slow(here: AlertStack) -> Iterator[None]:
     """Freeze Redis again and again for less than anybody gives up, while jobs are asked for."""
     stop, child = threading.Event(), here.here.redis.child
 
@@ -198,7 +198,7 @@ def redis_slow(here: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def late_receiver(here: Ground) -> Iterator[None]:
+def late_endpoint(here: AlertStack) -> Iterator[None]:
     """Let a receiver refuse for a minute what it then takes."""
     with receiver() as late:
         late.status = 503
@@ -212,7 +212,7 @@ def late_receiver(here: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def hanging_receiver(here: Ground) -> Iterator[None]:
+def hanging_endpoint(here: AlertStack) -> Iterator[None]:
     """Let a receiver take more than a thousand webhooks and answer none, for a while."""
     with receiver() as hanging:
         hanging.held = True
@@ -234,7 +234,7 @@ def hanging_receiver(here: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def receivers_gone(here: Ground) -> Iterator[None]:
+def endpoints_gone(here: AlertStack) -> Iterator[None]:
     """Let a dozen receivers say that they want no more; then switch them on again."""
     with receiver() as gone:
         gone.status = 410
@@ -253,11 +253,11 @@ PAGE, TICKET, BOTH = ("page",), ("ticket",), ("page", "ticket")
 
 #: What is measured as a share of all goes first: while nearly nothing was good yet.
 OBJECTIVES = (
-    Case("DarkroomTimeToImage", "pictures take 10.5 s", slow_pictures, BOTH, seconds=180),
+    Case("DarkroomTimeToImage", "pictures take 10.5 s", slow_images, BOTH, seconds=180),
     Case(
         "DarkroomWebhookDelivery",
         "a receiver takes them after 61 s",
-        late_receiver,
+        late_endpoint,
         BOTH,
         seconds=180,
     ),
@@ -283,9 +283,9 @@ SYMPTOMS = (
     Case("DarkroomStorageAway", "the storage killed", storage_away, PAGE),
     Case("DarkroomImageHostAway", "the image host refuses connections", image_host_away, PAGE),
     Case("DarkroomStorageErrors", "the storage killed", storage_away, TICKET),
-    Case("DarkroomWebhookBacklog", "1,100 owed to one that hangs", hanging_receiver, TICKET),
-    Case("DarkroomWebhookEndpointsOff", "12 receivers answer 410", receivers_gone, TICKET),
-    Case("DarkroomWebhookFailures", "12 receivers answer 410", receivers_gone, TICKET),
+    Case("DarkroomWebhookBacklog", "1,100 owed to one that hangs", hanging_endpoint, TICKET),
+    Case("DarkroomWebhookEndpointsOff", "12 receivers answer 410", endpoints_gone, TICKET),
+    Case("DarkroomWebhookFailures", "12 receivers answer 410", endpoints_gone, TICKET),
 )
 
 CASES = (*OBJECTIVES, *SYMPTOMS)

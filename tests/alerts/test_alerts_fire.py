@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
+from tests.alerts.alert_stack import QUEUE_OLD, AlertStack, alert_stack, quick
 from tests.alerts.faults import CASES, OBJECTIVES, SYMPTOMS, Case
-from tests.alerts.ground import QUEUE_OLD, Ground, ground, quick
-from tests.scraped import rule_files
+from tests.support.prometheus_server import rule_files
 
 Tell = Callable[[str, str, float, float], None]
 #: What a ticket looks back on, at the longest: six hours, divided.
@@ -23,8 +23,8 @@ RESOLVE_SECONDS = 240
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with ground(tmp_path_factory.mktemp("alerts")) as running:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlertStack]:
+    with alert_stack(tmp_path_factory.mktemp("alerts")) as running:
         yield running
 
 
@@ -36,12 +36,12 @@ def labels(case: Case, severity: str) -> dict[str, str]:
     return {"alertname": case.alert, "severity": severity, **case.labels}
 
 
-def wait_for_firing(here: Ground, case: Case, severity: str) -> None:
+def wait_for_firing(here: AlertStack, case: Case, severity: str) -> None:
     told = labels(case, severity)
     wait_until(lambda: here.seen.fires(told), f"{told} to fire", seconds=case.seconds)
 
 
-def wait_for_end(here: Ground, case: Case, severity: str) -> None:
+def wait_for_end(here: AlertStack, case: Case, severity: str) -> None:
     told = labels(case, severity)
     wait_until(lambda: not here.seen.fires(told), f"{told} to end", seconds=RESOLVE_SECONDS)
 
@@ -56,7 +56,7 @@ def tickets() -> list[tuple[Case, float, float]]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", OBJECTIVES, ids=ids)
 def test_an_objective_that_is_missed_pages_and_opens_a_ticket(
-    here: Ground, case: Case, tell: Tell, tickets: list[tuple[Case, float, float]]
+    here: AlertStack, case: Case, tell: Tell, tickets: list[tuple[Case, float, float]]
 ) -> None:
     # given
     page, ticket = case.severities
@@ -77,7 +77,7 @@ def test_an_objective_that_is_missed_pages_and_opens_a_ticket(
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_tickets_close_when_all_they_look_back_on_is_well(
-    here: Ground, tell: Tell, tickets: list[tuple[Case, float, float]]
+    here: AlertStack, tell: Tell, tickets: list[tuple[Case, float, float]]
 ) -> None:
     for case, _, _ in tickets:
         wait_for_end(here, case, "ticket")
@@ -91,7 +91,7 @@ def test_the_tickets_close_when_all_they_look_back_on_is_well(
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", SYMPTOMS, ids=ids)
 def test_a_fault_makes_its_alert_fire_and_its_end_ends_it(
-    here: Ground, case: Case, tell: Tell
+    here: AlertStack, case: Case, tell: Tell
 ) -> None:
     # given
     [severity] = case.severities

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, ViewportSize, expect, sync_playwright
 
 from tests.browser.chromium import FLAGS, chromium
-from tests.browser.visit import Visit
+from tests.browser.session import Session
 from tests.e2e.up import Up, up
 from tests.integration.sandbox_client import Client, steered
 
@@ -47,11 +47,11 @@ def key(stack: Up) -> str:
 
 
 @pytest.fixture
-def visit(stack: Up, browser: Browser) -> Iterator[Visit]:
+def visit(stack: Up, browser: Browser) -> Iterator[Session]:
     """Give a browser without a past, and hold at its end what must hold of every visit."""
     size: ViewportSize = {"width": 1280, "height": 900}
     with browser.new_context(viewport=size, reduced_motion="reduce") as context:
         context.set_default_timeout(PATIENCE_MS)
-        visit = Visit.begin(context, stack.state["api"])
+        visit = Session.begin(context, stack.state["api"])
         yield visit
         visit.check()

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests import node
-from tests.browser.bench import Bench
-from tests.browser.visit import Visit
+from tests.browser.playground_page import Bench
+from tests.browser.session import Session
 from tests.e2e.up import clean_environment
 from tests.integration.sandbox_client import Client
+from tests.support import node
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -57,7 +57,7 @@ def ran(code: str, way: str, key: str, folder: Path) -> str:
 
 
 def test_the_curl_line_of_a_picture_makes_the_same_picture(
-    visit: Visit, key: str, provider: Client, tmp_path: Path
+    visit: Session, key: str, provider: Client, tmp_path: Path
 ) -> None:
     bench = Bench.open(visit, key)
     bench.run()
@@ -77,7 +77,7 @@ def test_the_curl_line_of_a_picture_makes_the_same_picture(
 
 @pytest.mark.parametrize("way", RUN)
 def test_code_asks_for_exactly_what_the_form_says(
-    visit: Visit, key: str, provider: Client, tmp_path: Path, way: str
+    visit: Session, key: str, provider: Client, tmp_path: Path, way: str
 ) -> None:
     bench = Bench.open(visit, key, "#seed=7&aspect_ratio=4:5&output_quality=70&megapixels=0.25")
     bench.prompt.fill(AWKWARD)

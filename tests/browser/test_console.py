@@ -7,13 +7,13 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from sandbox.waiting import wait_until
-from tests.browser.desk import KEPT_AS, Desk, a_tenant, ask, wait_for
-from tests.browser.visit import Visit
+from sandbox.wait import wait_until
+from tests.browser.console_page import KEPT_AS, ConsolePage, a_tenant, ask, wait_for
+from tests.browser.session import Session
 from tests.e2e.up import Up
-from tests.front_door import client_of
 from tests.integration.sandbox_client import Client
-from tests.receiver import Receiver, receiver
+from tests.support.api_server import client_of
+from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 pytestmark = pytest.mark.xdist_group("browser-2")
 
@@ -23,10 +23,10 @@ LATE = 200
 
 
 @pytest.fixture
-def desk(visit: Visit, stack: Up, provider: Client) -> Iterator[Desk]:
-    with Desk.open(visit, stack) as desk:
-        expect(desk.page.get_by_role("heading", name="The last hours")).to_be_visible()
-        yield desk
+def console_page(visit: Session, stack: Up, provider: Client) -> Iterator[ConsolePage]:
+    with ConsolePage.open(visit, stack) as console_page:
+        expect(console_page.page.get_by_role("heading", name="The last hours")).to_be_visible()
+        yield console_page
 
 
 @pytest.fixture
@@ -36,33 +36,33 @@ def tenant(stack: Up) -> Iterator[tuple[str, httpx.Client]]:
 
 
 def test_a_queue_is_paused_it_is_told_why_jobs_wait_and_it_goes_on(
-    desk: Desk, tenant: tuple[str, httpx.Client]
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
 ) -> None:
     _, client = tenant
-    expect(desk.page.get_by_text("Everything flows")).to_be_visible()
-    desk.button("Pause pictures").click()
-    desk.answer("Pause")
-    expect(desk.page.get_by_text("Paused by an operator")).to_be_visible()
+    expect(console_page.page.get_by_text("Everything flows")).to_be_visible()
+    console_page.button("Pause images").click()
+    console_page.answer("Pause")
+    expect(console_page.page.get_by_text("Paused by an operator")).to_be_visible()
     job_id = ask(client)
 
-    tile = desk.page.get_by_role("link", name="Waiting").first
+    tile = console_page.page.get_by_role("link", name="Waiting").first
     expect(tile).to_contain_text("1")
-    desk.visit.check_access()
+    console_page.visit.check_access()
     tile.click()
-    expect(desk.row(job_id[-10:])).to_contain_text("paused")
-    desk.go("#/now", "Now")
-    desk.button("Resume pictures").first.click()
-    desk.answer("Resume")
-    expect(desk.page.get_by_text("Everything flows")).to_be_visible()
+    expect(console_page.row(job_id[-10:])).to_contain_text("paused")
+    console_page.go("#/now", "Now")
+    console_page.button("Resume images").first.click()
+    console_page.answer("Resume")
+    expect(console_page.page.get_by_text("Everything flows")).to_be_visible()
 
     wait_for(client, job_id, "succeeded")
-    actions = [entry["action"] for entry in desk.read("audit?limit=2")["data"]]
+    actions = [entry["action"] for entry in console_page.read("audit?limit=2")["data"]]
     assert actions == ["queue.resume", "queue.pause"]
 
 
-def many_jobs(desk: Desk, client: httpx.Client) -> str:
+def many_jobs(console_page: ConsolePage, client: httpx.Client) -> str:
     """Let 10,000 jobs wait behind a paused queue, 200 of which are late; gives one that is."""
-    desk.operator.post("/ops/v1/queues/generate/pause").raise_for_status()
+    console_page.operator.post("/ops/v1/queues/generate/pause").raise_for_status()
     few = {"prompt": "p", "megapixels": "0.25"}
     late = client.post(
         "/v1/batches",
@@ -82,94 +82,96 @@ def many_jobs(desk: Desk, client: httpx.Client) -> str:
     return str(client.get(f"/v1/jobs?batch_id={batch_id}&limit=1").json()["data"][0]["id"])
 
 
-def find_late(desk: Desk, name: str, wanted: str) -> None:
+def find_late(console_page: ConsolePage, name: str, wanted: str) -> None:
     """Find a late job by what is known of it, then by its id, and open it."""
-    page = desk.page
-    desk.go("#/jobs", "Jobs")
+    page = console_page.page
+    console_page.go("#/jobs", "Jobs")
     page.get_by_label("Tenant", exact=True).fill(name)
     page.get_by_label("Status", exact=True).select_option("failed")
     page.get_by_label("Error", exact=True).select_option("deadline_exceeded")
-    expect(desk.rows).to_have_count(50)
+    expect(console_page.rows).to_have_count(50)
     page.get_by_role("link", name="Older").click()
     expect(page.get_by_role("link", name="Back to the newest")).to_be_visible()
-    expect(desk.rows).to_have_count(50)
+    expect(console_page.rows).to_have_count(50)
     page.get_by_label("Id", exact=True).fill(wanted)
     page.get_by_role("button", name="Find").click()
-    expect(desk.rows).to_have_count(1)
-    desk.row(wanted[-10:]).get_by_role("link").first.click()
-    desk.status("failed")
+    expect(console_page.rows).to_have_count(1)
+    console_page.row(wanted[-10:]).get_by_role("link").first.click()
+    console_page.status("failed")
     expect(page.get_by_text("The deadline passed before the image was there.")).to_be_visible()
 
 
-def retry_late(desk: Desk, name: str) -> None:
+def retry_late(console_page: ConsolePage, name: str) -> None:
     """Send again all that were late, once it is seen how many they are."""
-    desk.go(f"#/jobs?tenant={name}&status=failed", "Jobs")
-    desk.button("Retry all that fit…").click()
-    expect(desk.dialog).to_contain_text(f"{LATE} failed jobs")
-    assert desk.read(f"jobs?tenant={name}&status=failed&limit=1")["data"], "moved before the yes"
-    desk.answer(f"Retry {LATE} jobs")
-    expect(desk.page.get_by_text(f"{LATE} jobs sent again")).to_be_visible()
-    expect(desk.page.get_by_text("No job fits")).to_be_visible()
+    console_page.go(f"#/jobs?tenant={name}&status=failed", "Jobs")
+    console_page.button("Retry all that fit…").click()
+    expect(console_page.dialog).to_contain_text(f"{LATE} failed jobs")
+    assert console_page.read(f"jobs?tenant={name}&status=failed&limit=1")["data"], (
+        "moved before the yes"
+    )
+    console_page.answer(f"Retry {LATE} jobs")
+    expect(console_page.page.get_by_text(f"{LATE} jobs sent again")).to_be_visible()
+    expect(console_page.page.get_by_text("No job fits")).to_be_visible()
 
 
 def test_a_failed_job_is_found_among_10_000_and_200_are_sent_again(
-    desk: Desk, tenant: tuple[str, httpx.Client]
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
 ) -> None:
     name, client = tenant
-    wanted = many_jobs(desk, client)
+    wanted = many_jobs(console_page, client)
     try:
-        find_late(desk, name, wanted)
-        retry_late(desk, name)
+        find_late(console_page, name, wanted)
+        retry_late(console_page, name)
     finally:
         body = {"filter": {"tenant": name}, "expected_count": MANY}
-        desk.operator.post("/ops/v1/jobs/cancel", json=body).raise_for_status()
-        desk.operator.post("/ops/v1/queues/generate/resume").raise_for_status()
-    desk.go("#/audit", "Audit")
-    expect(desk.row("jobs.retry").first).to_contain_text(f"moved {LATE}")
-    expect(desk.row("jobs.cancel").first).to_contain_text(f"moved {MANY}")
+        console_page.operator.post("/ops/v1/jobs/cancel", json=body).raise_for_status()
+        console_page.operator.post("/ops/v1/queues/generate/resume").raise_for_status()
+    console_page.go("#/audit", "Audit")
+    expect(console_page.row("jobs.retry").first).to_contain_text(f"moved {LATE}")
+    expect(console_page.row("jobs.cancel").first).to_contain_text(f"moved {MANY}")
 
 
 def test_a_job_tells_what_the_provider_said_and_is_sent_again_to_a_picture(
-    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+    console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:
     name, client = tenant
-    page = desk.page
+    page = console_page.page
     provider.behave({"fault": "status", "status": 503}, {"fault": "failure_record"})
     with receiver() as hook:
         job_id = ask(client, webhook={"url": hook.url, "events": ["job.failed"]}, tags=["red"])
         wait_for(client, job_id, "failed")
-        desk.go(f"#/jobs/{job_id}", job_id)
-        desk.status("failed")
+        console_page.go(f"#/jobs/{job_id}", job_id)
+        console_page.status("failed")
         expect(page.get_by_text("status 503:")).to_be_visible()
         expect(page.get_by_text("Tried again")).to_be_visible()
         expect(page.get_by_text("job.failed").first).to_be_visible()
         expect(page.get_by_text("The same request would fail again")).to_be_visible()
         expect(page.locator(".notice.bad")).not_to_contain_text("ry again")
-        desk.visit.check_access()
-        desk.button("Retry anyway").click()
-        desk.answer("Retry")
-        desk.status("succeeded")
+        console_page.visit.check_access()
+        console_page.button("Retry anyway").click()
+        console_page.answer("Retry")
+        console_page.status("succeeded")
     expect(page.get_by_text("Run 2, attempt 1")).to_be_visible()
-    desk.visit.wait_for("document.querySelector('img.picture')?.naturalWidth > 0")
+    console_page.visit.wait_for("document.querySelector('img.image')?.naturalWidth > 0")
     page.get_by_role("link", name="red").click()
-    expect(desk.row(job_id[-10:])).to_contain_text("succeeded")
+    expect(console_page.row(job_id[-10:])).to_contain_text("succeeded")
     assert f"tenant={name}" in page.url
     assert "tag=red" in page.url
 
 
 def test_text_of_a_job_stands_in_the_direction_of_its_language(
-    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+    console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:
     name, client = tenant
     prompt = "حصان أبيض, 4k!"
     text = {"metadata": {"order": "חתול שחור."}, "tags": ["ערב"]}
     job_id = ask(client, input={"prompt": prompt, "megapixels": "0.25"}, **text)
-    desk.go(f"#/jobs?tenant={name}", "Jobs")
-    assert desk.row(job_id[-10:]).locator(".prompt").evaluate(DIRECTION) == "rtl"
-    desk.go(f"#/jobs/{job_id}", job_id)
-    main = desk.page.get_by_role("main")
+    console_page.go(f"#/jobs?tenant={name}", "Jobs")
+    assert console_page.row(job_id[-10:]).locator(".prompt").evaluate(DIRECTION) == "rtl"
+    console_page.go(f"#/jobs/{job_id}", job_id)
+    main = console_page.page.get_by_role("main")
     for place in (
-        desk.page.get_by_role("region", name="The prompt"),
+        console_page.page.get_by_role("region", name="The prompt"),
         main.get_by_role("link", name="ערב"),
         main.get_by_text("חתול שחור."),
     ):
@@ -177,7 +179,7 @@ def test_text_of_a_job_stands_in_the_direction_of_its_language(
 
 
 def test_a_key_that_may_only_read_sees_all_and_changes_nothing(
-    visit: Visit, stack: Up, tenant: tuple[str, httpx.Client]
+    visit: Session, stack: Up, tenant: tuple[str, httpx.Client]
 ) -> None:
     name, client = tenant
     job_id = ask(client)
@@ -190,7 +192,7 @@ def test_a_key_that_may_only_read_sees_all_and_changes_nothing(
     expect(page.get_by_text("Read only")).to_be_visible()
     main = page.get_by_role("main")
     for place, words in (
-        ("now", ["Pause pictures", "Pause webhooks"]),
+        ("now", ["Pause images", "Pause webhooks"]),
         ("jobs", ["Retry all that fit…", "Cancel all that fit…"]),
         ("deliveries", ["Redeliver what failed…"]),
         ("endpoints", ["Rotate secret"]),
@@ -207,81 +209,83 @@ def test_a_key_that_may_only_read_sees_all_and_changes_nothing(
     expect(main.get_by_role("button", name="Save")).to_have_count(0)
 
 
-def make_tenant(desk: Desk, name: str) -> None:
+def make_tenant(console_page: ConsolePage, name: str) -> None:
     """Make a tenant that does three jobs at once, after a slip."""
-    desk.visit.expected = {422}
-    desk.go("#/tenants", "Tenants")
-    desk.button("New tenant…").click()
-    desk.dialog.get_by_label("Name").fill("a:b")
-    desk.answer("Make the tenant")
-    expect(desk.dialog.get_by_role("alert")).to_contain_text("name: must have 1 to 64")
-    desk.dialog.get_by_label("Name").fill(name)
-    desk.dialog.get_by_label("Jobs at once").fill("3")
-    desk.answer("Make the tenant")
-    expect(desk.dialog.get_by_role("region", name="the webhook secret")).to_contain_text("whsec_")
-    desk.answer("I have kept it")
-    expect(desk.page.get_by_role("heading", level=1, name=name)).to_be_visible()
-    expect(desk.page.get_by_label("Jobs at once")).to_have_value("3")
+    console_page.visit.expected = {422}
+    console_page.go("#/tenants", "Tenants")
+    console_page.button("New tenant…").click()
+    console_page.dialog.get_by_label("Name").fill("a:b")
+    console_page.answer("Make the tenant")
+    expect(console_page.dialog.get_by_role("alert")).to_contain_text("name: must have 1 to 64")
+    console_page.dialog.get_by_label("Name").fill(name)
+    console_page.dialog.get_by_label("Jobs at once").fill("3")
+    console_page.answer("Make the tenant")
+    expect(console_page.dialog.get_by_role("region", name="the webhook secret")).to_contain_text(
+        "whsec_"
+    )
+    console_page.answer("I have kept it")
+    expect(console_page.page.get_by_role("heading", level=1, name=name)).to_be_visible()
+    expect(console_page.page.get_by_label("Jobs at once")).to_have_value("3")
 
 
-def make_key(desk: Desk) -> str:
+def make_key(console_page: ConsolePage) -> str:
     """Make a key for the tenant that is shown; gives its secret, which is shown once."""
-    desk.button("New key…").click()
-    desk.dialog.get_by_label("Whose it is").fill("website")
-    desk.answer("Make the key")
-    secret = desk.dialog.get_by_role("region", name="the key").inner_text()
-    desk.answer("I have kept it")
-    expect(desk.page.get_by_text(secret)).to_have_count(0)
-    expect(desk.row("website")).to_contain_text("living")
+    console_page.button("New key…").click()
+    console_page.dialog.get_by_label("Whose it is").fill("website")
+    console_page.answer("Make the key")
+    secret = console_page.dialog.get_by_role("region", name="the key").inner_text()
+    console_page.answer("I have kept it")
+    expect(console_page.page.get_by_text(secret)).to_have_count(0)
+    expect(console_page.row("website")).to_contain_text("living")
     return secret
 
 
 def test_a_tenant_and_a_key_are_made_and_the_key_opens_until_it_is_revoked(
-    desk: Desk, stack: Up
+    console_page: ConsolePage, stack: Up
 ) -> None:
     name = f"made-{uuid.uuid4().hex[:8]}"
-    make_tenant(desk, name)
-    secret = make_key(desk)
-    desk.visit.check_access()
+    make_tenant(console_page, name)
+    secret = make_key(console_page)
+    console_page.visit.check_access()
 
     with client_of(stack.state["api"], secret) as client:
         assert client.get("/v1/usage").json()["limits"]["max_running"] == 3
-        desk.page.get_by_label("Jobs at once").fill("4")
-        desk.button("Save").click()
-        expect(desk.page.get_by_text("Saved, and it counts from now on")).to_be_visible()
-        assert desk.read(f"tenants/{name}")["max_running"] == 4
-        desk.row("website").get_by_role("button", name="Revoke").click()
-        desk.answer("Revoke it")
-        expect(desk.row("website")).to_contain_text("revoked")
+        console_page.page.get_by_label("Jobs at once").fill("4")
+        console_page.button("Save").click()
+        expect(console_page.page.get_by_text("Saved, and it counts from now on")).to_be_visible()
+        assert console_page.read(f"tenants/{name}")["max_running"] == 4
+        console_page.row("website").get_by_role("button", name="Revoke").click()
+        console_page.answer("Revoke it")
+        expect(console_page.row("website")).to_contain_text("revoked")
         wait_until(lambda: client.get("/v1/usage").status_code == 401, "the key to open nothing")
 
 
 def test_a_delivery_that_was_not_taken_is_sent_again(
-    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+    console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:
     name, client = tenant
     with receiver() as hook:
         hook.script = [500]
         ask(client, webhook={"url": hook.url, "events": ["job.succeeded"]})
         wait_until(lambda: len(hook.received) == 1, "the first attempt")
-        desk.go(f"#/deliveries?tenant={name}", "Deliveries")
-        expect(desk.row("job.succeeded")).to_contain_text("Status 500")
-        desk.visit.check_access()
-        desk.row("job.succeeded").get_by_role("button", name="job.succeeded").click()
-        expect(desk.dialog).to_contain_text("Attempt 1")
-        desk.answer("Close")
-        desk.row("job.succeeded").get_by_role("button", name="Redeliver").click()
-        desk.answer("Redeliver")
-        expect(desk.row("job.succeeded")).to_contain_text("delivered")
+        console_page.go(f"#/deliveries?tenant={name}", "Deliveries")
+        expect(console_page.row("job.succeeded")).to_contain_text("Status 500")
+        console_page.visit.check_access()
+        console_page.row("job.succeeded").get_by_role("button", name="job.succeeded").click()
+        expect(console_page.dialog).to_contain_text("Attempt 1")
+        console_page.answer("Close")
+        console_page.row("job.succeeded").get_by_role("button", name="Redeliver").click()
+        console_page.answer("Redeliver")
+        expect(console_page.row("job.succeeded")).to_contain_text("delivered")
         assert len({one.id for one in hook.received}) == 1
         assert len(hook.received) == 2
-    desk.button("Redeliver what failed…").click()
-    desk.answer("Count them")
-    expect(desk.dialog).to_contain_text("Nothing failed since then.")
+    console_page.button("Redeliver what failed…").click()
+    console_page.answer("Count them")
+    expect(console_page.dialog).to_contain_text("Nothing failed since then.")
 
 
 def test_a_receiver_that_is_off_is_switched_on(
-    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+    console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:
     name, client = tenant
     with receiver() as hook:
@@ -289,71 +293,73 @@ def test_a_receiver_that_is_off_is_switched_on(
         webhook = {"url": hook.url, "events": ["job.succeeded"]}
         ask(client, webhook=webhook)
         failed = f"deliveries?tenant={name}&status=failed"
-        wait_until(lambda: len(desk.read(failed)["data"]) == 1, "it to be switched off")
+        wait_until(lambda: len(console_page.read(failed)["data"]) == 1, "it to be switched off")
         ask(client, webhook=webhook)
-        desk.go(f"#/deliveries?tenant={name}&status=parked", "Deliveries")
-        expect(desk.row("job.succeeded")).to_contain_text("parked")
+        console_page.go(f"#/deliveries?tenant={name}&status=parked", "Deliveries")
+        expect(console_page.row("job.succeeded")).to_contain_text("parked")
         hook.status = 200
-        desk.row("job.succeeded").get_by_role("button", name="job.succeeded").click()
-        desk.answer("Switch its receiver on")
-        expect(desk.dialog.last).to_contain_text(f"gets all that {name} waits to tell it")
-        desk.visit.check_access()
-        desk.answer("Switch it on")
+        console_page.row("job.succeeded").get_by_role("button", name="job.succeeded").click()
+        console_page.answer("Switch its receiver on")
+        expect(console_page.dialog.last).to_contain_text(f"gets all that {name} waits to tell it")
+        console_page.visit.check_access()
+        console_page.answer("Switch it on")
         wait_until(lambda: len(hook.received) == 2, "what it missed")
 
 
-def switch_off(desk: Desk, client: httpx.Client, hook: Receiver, name: str) -> None:
+def switch_off(
+    console_page: ConsolePage, client: httpx.Client, hook: WebhookReceiver, name: str
+) -> None:
     """Have an endpoint answer 410, and one more delivery wait for it."""
     webhook = {"url": hook.url, "events": ["job.succeeded"]}
     hook.status = 410
     ask(client, webhook=webhook)
     off = f"endpoints?tenant={name}&status=disabled"
-    wait_until(lambda: len(desk.read(off)["data"]) == 1, "it to be switched off")
+    wait_until(lambda: len(console_page.read(off)["data"]) == 1, "it to be switched off")
     ask(client, webhook=webhook)
     parked = f"deliveries?tenant={name}&status=parked"
-    wait_until(lambda: len(desk.read(parked)["data"]) == 1, "a delivery to wait")
+    wait_until(lambda: len(console_page.read(parked)["data"]) == 1, "a delivery to wait")
     hook.status = 200
 
 
 def test_an_endpoint_is_found_with_its_error_enabled_and_given_another_secret(
-    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+    console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:
     name, client = tenant
-    row = desk.row(name)
+    row = console_page.row(name)
     with receiver() as hook:
-        switch_off(desk, client, hook, name)
-        desk.go("#/endpoints", "Endpoints")
-        desk.page.get_by_label("Status", exact=True).select_option("disabled")
+        switch_off(console_page, client, hook, name)
+        console_page.go("#/endpoints", "Endpoints")
+        console_page.page.get_by_label("Status", exact=True).select_option("disabled")
         for words in (hook.url, "disabled", "it answered 410", "Status 410", "1 parked"):
             expect(row).to_contain_text(words)
-        desk.visit.check_access()
+        console_page.visit.check_access()
         row.get_by_role("button", name="Enable").click()
-        desk.answer("Enable")
+        console_page.answer("Enable")
         wait_until(lambda: len(hook.received) == 2, "what it missed")
-    desk.go(f"#/endpoints?tenant={name}", "Endpoints")
+    console_page.go(f"#/endpoints?tenant={name}", "Endpoints")
     expect(row).to_contain_text("healthy")
     row.get_by_role("button", name="Rotate secret").click()
-    desk.answer("Rotate")
-    secret = desk.dialog.get_by_role("region", name="the webhook secret")
+    console_page.answer("Rotate")
+    secret = console_page.dialog.get_by_role("region", name="the webhook secret")
     expect(secret).to_contain_text("whsec_")
-    desk.answer("I have kept it")
+    console_page.answer("I have kept it")
 
 
 def test_the_workers_are_told_with_what_each_holds(
-    desk: Desk, provider: Client, tenant: tuple[str, httpx.Client]
+    console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:
     _, client = tenant
     provider.behave(default="ok", latency_seconds=20)
     job_id = ask(client)
-    desk.go("#/workers", "Workers")
-    expect(desk.row(job_id)).to_contain_text("calling")
-    desk.visit.check_access()
+    console_page.go("#/workers", "Workers")
+    expect(console_page.row(job_id)).to_contain_text("calling")
+    console_page.visit.check_access()
     client.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
-    expect(desk.row(job_id)).to_have_count(0)
+    expect(console_page.row(job_id)).to_have_count(0)
 
 
-def test_a_service_that_is_away_is_said_in_words_and_comes_back(desk: Desk) -> None:
-    page = desk.page
+def test_a_service_that_is_away_is_said_in_words_and_comes_back(console_page: ConsolePage) -> None:
+    page = console_page.page
     page.context.set_offline(True)
     page.get_by_role("button", name="Ask again now").click()
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
@@ -361,10 +367,12 @@ def test_a_service_that_is_away_is_said_in_words_and_comes_back(desk: Desk) -> N
     expect(page.get_by_role("link", name="Accepted")).to_be_visible()
     page.context.set_offline(False)
     expect(page.get_by_role("alert")).to_have_count(0)
-    desk.visit.faults[:] = [one for one in desk.visit.faults if "ERR_INTERNET" not in one]
+    console_page.visit.faults[:] = [
+        one for one in console_page.visit.faults if "ERR_INTERNET" not in one
+    ]
 
 
-def test_whoever_has_no_operators_key_is_told_what_is_needed(visit: Visit, key: str) -> None:
+def test_whoever_has_no_operators_key_is_told_what_is_needed(visit: Session, key: str) -> None:
     visit.expected = {403}
     page = visit.open("/ops#/audit")
     expect(page.get_by_text("This page needs an operator's key")).to_be_visible()
@@ -376,26 +384,26 @@ def test_whoever_has_no_operators_key_is_told_what_is_needed(visit: Visit, key: 
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("This key may not")
 
 
-def test_it_is_worked_by_keyboard_and_every_view_has_an_address(desk: Desk) -> None:
-    page = desk.page
+def test_it_is_worked_by_keyboard_and_every_view_has_an_address(console_page: ConsolePage) -> None:
+    page = console_page.page
     for name in ("Jobs", "Deliveries", "Endpoints", "Tenants", "Workers", "Audit"):
         link = page.get_by_role("navigation", name="Operations").get_by_role("link", name=name)
         link.focus()
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
         assert page.url.endswith(f"#/{name.lower()}")
-    desk.visit.check_access()
+    console_page.visit.check_access()
     page.go_back()
     expect(page.get_by_role("heading", level=1, name="Workers")).to_be_visible()
     for nowhere in ("elsewhere%", "constructor", "__proto__/x"):
-        page.goto(f"{desk.visit.address}/ops#/workers")
+        page.goto(f"{console_page.visit.address}/ops#/workers")
         expect(page.get_by_role("heading", level=1, name="Workers")).to_be_visible()
-        page.goto(f"{desk.visit.address}/ops#/{nowhere}")
+        page.goto(f"{console_page.visit.address}/ops#/{nowhere}")
         expect(page.get_by_text("There is no such view")).to_be_visible()
     page.get_by_role("link", name="Skip to the content").press("Enter")
     page.reload()
     expect(page.get_by_role("heading", name="The last hours")).to_be_visible()
-    page.goto(f"{desk.visit.address}/ops#/now?hours=24")
+    page.goto(f"{console_page.visit.address}/ops#/now?hours=24")
     expect(page.get_by_role("link", name="24 hours", exact=True)).to_have_attribute(
         "aria-current", "true"
     )

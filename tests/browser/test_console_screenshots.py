@@ -11,16 +11,16 @@ import pytest
 import redis
 from playwright.sync_api import expect
 
-from sandbox.waiting import wait_until
-from shared.store.observing import COUNTED
-from shared.store.scripts import HISTORY_KEPT, HISTORY_STEPS_MS
-from tests.browser.desk import Desk, ask, wait_for
+from sandbox.wait import wait_until
+from shared.store.functions import HISTORY_KEPT, HISTORY_STEPS_MS
+from shared.store.stats import COUNTED
+from tests.browser.console_page import ConsolePage, ask, wait_for
 from tests.browser.screenshots import shoot
-from tests.browser.visit import Visit
+from tests.browser.session import Session
 from tests.e2e.up import Up
-from tests.front_door import client_of
 from tests.integration.sandbox_client import Client
-from tests.receiver import receiver
+from tests.support.api_server import client_of
+from tests.support.webhook_receiver import receiver
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.screenshots]
 
@@ -57,7 +57,7 @@ def past(now: int) -> Iterator[tuple[int, dict[str, int | str]]]:
         yield now - number * STEP, {**counts, **there, **why}
 
 
-def tell_a_past(stack: Up) -> None:
+def seed_history(stack: Up) -> None:
     """Write into Redis what two days would have left there; no test could wait for them."""
     with redis.Redis.from_url(stack.state["redis_url"], decode_responses=True) as client:
         now = int(client.time()[0]) * 1000
@@ -79,7 +79,7 @@ _TOTALS = {"started": "running", "again": "queued"}
 @pytest.fixture(scope="module")
 def busy(stack: Up) -> Iterator[httpx.Client]:
     """Give a stack that has worked: two days, two tenants, failures, a receiver that goes down."""
-    tell_a_past(stack)
+    seed_history(stack)
     provider = Client(stack.state["provider_url"])
     with client_of(stack.state["api"], stack.state["ops_key"]) as operator, receiver() as hook:
         limits = {"weight": 2, "max_running": 20, "max_queued": 10_000, "daily_credits": 500}
@@ -113,75 +113,75 @@ def held(busy: httpx.Client, operator: httpx.Client) -> Iterator[None]:
         operator.post("/ops/v1/queues/generate/resume").raise_for_status()
 
 
-def test_now(visit: Visit, stack: Up, busy: httpx.Client) -> None:
-    with Desk.open(visit, stack) as desk:
-        expect(desk.page.get_by_role("img", name="Jobs per minute")).to_be_visible()
-        shoot(desk.page, "console")
+def test_now(visit: Session, stack: Up, busy: httpx.Client) -> None:
+    with ConsolePage.open(visit, stack) as console_page:
+        expect(console_page.page.get_by_role("img", name="Jobs per minute")).to_be_visible()
+        shoot(console_page.page, "console")
         visit.turn("dark")
-        desk.go("#/now?hours=24", "Now")
-        expect(desk.page.locator("a[aria-current=true]")).to_have_text("24 hours")
-        shoot(desk.page, "console-dark")
+        console_page.go("#/now?hours=24", "Now")
+        expect(console_page.page.locator("a[aria-current=true]")).to_have_text("24 hours")
+        shoot(console_page.page, "console-dark")
 
 
-def test_why_jobs_wait(visit: Visit, stack: Up, busy: httpx.Client) -> None:
-    with Desk.open(visit, stack) as desk, held(busy, desk.operator):
-        expect(desk.page.get_by_text("Paused by an operator")).to_be_visible()
-        shoot(desk.page, "console-paused")
+def test_why_jobs_wait(visit: Session, stack: Up, busy: httpx.Client) -> None:
+    with ConsolePage.open(visit, stack) as console_page, held(busy, console_page.operator):
+        expect(console_page.page.get_by_text("Paused by an operator")).to_be_visible()
+        shoot(console_page.page, "console-paused")
         visit.page.set_viewport_size({"width": 390, "height": 844})
-        shoot(desk.page, "console-phone")
+        shoot(console_page.page, "console-phone")
         visit.turn("dark")
-        desk.go("#/jobs?status=queued", "Jobs")
-        expect(desk.rows).to_have_count(15)
-        desk.rows.first.scroll_into_view_if_needed()
-        shoot(desk.page, "console-phone-dark")
+        console_page.go("#/jobs?status=queued", "Jobs")
+        expect(console_page.rows).to_have_count(15)
+        console_page.rows.first.scroll_into_view_if_needed()
+        shoot(console_page.page, "console-phone-dark")
 
 
-def test_jobs(visit: Visit, stack: Up, busy: httpx.Client) -> None:
-    with Desk.open(visit, stack, "#/jobs") as desk:
-        expect(desk.rows.first).to_be_visible()
-        shoot(desk.page, "console-jobs")
-        desk.go("#/jobs?tenant=shop&status=failed", "Jobs")
-        expect(desk.rows).to_have_count(3)
-        desk.button("Retry all that fit…").click()
-        expect(desk.dialog.get_by_role("button", name="Retry 3 jobs")).to_be_visible()
-        shoot(desk.page, "console-retry")
+def test_jobs(visit: Session, stack: Up, busy: httpx.Client) -> None:
+    with ConsolePage.open(visit, stack, "#/jobs") as console_page:
+        expect(console_page.rows.first).to_be_visible()
+        shoot(console_page.page, "console-jobs")
+        console_page.go("#/jobs?tenant=shop&status=failed", "Jobs")
+        expect(console_page.rows).to_have_count(3)
+        console_page.button("Retry all that fit…").click()
+        expect(console_page.dialog.get_by_role("button", name="Retry 3 jobs")).to_be_visible()
+        shoot(console_page.page, "console-retry")
 
 
-def test_job(visit: Visit, stack: Up, busy: httpx.Client) -> None:
-    with Desk.open(visit, stack) as desk:
-        failed = desk.read("jobs?tenant=shop&status=failed&limit=1")["data"][0]["id"]
-        desk.go(f"#/jobs/{failed}", failed)
-        expect(desk.page.get_by_text("status 503:")).to_be_visible()
-        shoot(desk.page, "console-job")
+def test_job(visit: Session, stack: Up, busy: httpx.Client) -> None:
+    with ConsolePage.open(visit, stack) as console_page:
+        failed = console_page.read("jobs?tenant=shop&status=failed&limit=1")["data"][0]["id"]
+        console_page.go(f"#/jobs/{failed}", failed)
+        expect(console_page.page.get_by_text("status 503:")).to_be_visible()
+        shoot(console_page.page, "console-job")
         visit.turn("dark")
-        done = desk.read("jobs?tenant=shop&status=succeeded&limit=1")["data"][0]["id"]
-        desk.go(f"#/jobs/{done}", done)
-        visit.wait_for("document.querySelector('img.picture')?.naturalWidth > 0")
-        shoot(desk.page, "console-job-dark")
+        done = console_page.read("jobs?tenant=shop&status=succeeded&limit=1")["data"][0]["id"]
+        console_page.go(f"#/jobs/{done}", done)
+        visit.wait_for("document.querySelector('img.image')?.naturalWidth > 0")
+        shoot(console_page.page, "console-job-dark")
 
 
 def test_deliveries_and_workers(
-    visit: Visit, stack: Up, busy: httpx.Client, provider: Client
+    visit: Session, stack: Up, busy: httpx.Client, provider: Client
 ) -> None:
-    with Desk.open(visit, stack, "#/deliveries") as desk:
-        expect(desk.rows.first).to_be_visible()
-        shoot(desk.page, "console-deliveries")
+    with ConsolePage.open(visit, stack, "#/deliveries") as console_page:
+        expect(console_page.rows.first).to_be_visible()
+        shoot(console_page.page, "console-deliveries")
         provider.behave(latency_seconds=30)
         jobs = [ask(busy, input={"prompt": prompt}) for prompt in PROMPTS]
-        desk.go("#/workers", "Workers")
-        expect(desk.rows).to_have_count(len(jobs))
-        wait_until(lambda: not desk.read("workers")["untold"], "the workers to tell")
-        expect(desk.page.get_by_text("Begun a moment ago")).to_have_count(0)
-        shoot(desk.page, "console-workers")
+        console_page.go("#/workers", "Workers")
+        expect(console_page.rows).to_have_count(len(jobs))
+        wait_until(lambda: not console_page.read("workers")["untold"], "the workers to tell")
+        expect(console_page.page.get_by_text("Begun a moment ago")).to_have_count(0)
+        shoot(console_page.page, "console-workers")
         for job_id in jobs:
             busy.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
 
 
-def test_tenants_and_audit(visit: Visit, stack: Up, busy: httpx.Client) -> None:
-    with Desk.open(visit, stack, "#/tenants/shop") as desk:
-        expect(desk.row("website")).to_be_visible()
-        shoot(desk.page, "console-tenant")
+def test_tenants_and_audit(visit: Session, stack: Up, busy: httpx.Client) -> None:
+    with ConsolePage.open(visit, stack, "#/tenants/shop") as console_page:
+        expect(console_page.row("website")).to_be_visible()
+        shoot(console_page.page, "console-tenant")
         visit.turn("dark")
-        desk.go("#/audit", "Audit")
-        expect(desk.rows.first).to_be_visible()
-        shoot(desk.page, "console-audit-dark")
+        console_page.go("#/audit", "Audit")
+        expect(console_page.rows.first).to_be_visible()
+        shoot(console_page.page, "console-audit-dark")

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.bench import Bench
-from tests.browser.visit import Visit
+from tests.browser.playground_page import Bench
+from tests.browser.session import Session
 from tests.e2e.up import Up
 from tests.integration.sandbox_client import Client
 
@@ -15,7 +15,7 @@ KEPT = "sessionStorage.getItem('darkroom.key')"
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
 def test_without_a_key_there_is_an_example_and_a_form(
-    visit: Visit, width: int, height: int
+    visit: Session, width: int, height: int
 ) -> None:
     visit.page.set_viewport_size({"width": width, "height": height})
     page = visit.open("/")
@@ -29,7 +29,7 @@ def test_without_a_key_there_is_an_example_and_a_form(
 
 
 def test_the_key_is_asked_for_at_run_and_the_request_goes_on(
-    visit: Visit, key: str, provider: Client
+    visit: Session, key: str, provider: Client
 ) -> None:
     visit.expected = {401}
     page = visit.open("/")
@@ -56,7 +56,7 @@ def test_the_key_is_asked_for_at_run_and_the_request_goes_on(
     expect(bench.gallery).to_be_visible()
 
 
-def test_whoever_gives_no_key_keeps_what_was_written(visit: Visit) -> None:
+def test_whoever_gives_no_key_keeps_what_was_written(visit: Session) -> None:
     page = visit.open("/")
     bench = Bench(visit)
     bench.prompt.fill("Not yet")
@@ -66,7 +66,9 @@ def test_whoever_gives_no_key_keeps_what_was_written(visit: Visit) -> None:
     expect(bench.prompt).to_have_value("Not yet")
 
 
-def test_a_link_carries_a_key_that_no_server_sees(visit: Visit, key: str, provider: Client) -> None:
+def test_a_link_carries_a_key_that_no_server_sees(
+    visit: Session, key: str, provider: Client
+) -> None:
     asked: list[str] = []
     visit.page.on("request", lambda request: asked.extend((request.url, request.post_data or "")))
     page = visit.open(f"/#prompt=A+pier&key={key}&seed=7")
@@ -83,13 +85,13 @@ def test_a_link_carries_a_key_that_no_server_sees(visit: Visit, key: str, provid
     assert not [one for one in asked if key in one]
 
 
-def test_the_key_has_left_the_address_before_anything_is_fetched(visit: Visit, key: str) -> None:
+def test_the_key_has_left_the_address_before_anything_is_fetched(visit: Session, key: str) -> None:
     page = visit.page
     page.route(
         "**/*",
         lambda route: (
             route.continue_()
-            if "first" in route.request.url or route.request.is_navigation_request()
+            if "_init" in route.request.url or route.request.is_navigation_request()
             else route.abort()
         ),
     )
@@ -98,7 +100,7 @@ def test_the_key_has_left_the_address_before_anything_is_fetched(visit: Visit, k
     visit.faults[:] = [one for one in visit.faults if "ERR_FAILED" not in one]
 
 
-def test_a_link_with_a_key_works_in_a_page_that_is_open(visit: Visit, key: str) -> None:
+def test_a_link_with_a_key_works_in_a_page_that_is_open(visit: Session, key: str) -> None:
     page = visit.open("/")
     bench = Bench(visit)
     expect(bench.prompt).to_be_visible()
@@ -109,7 +111,7 @@ def test_a_link_with_a_key_works_in_a_page_that_is_open(visit: Visit, key: str) 
 
 
 @pytest.mark.parametrize("value", ["", "dk_", "Hunter2", "%E0%A4%A", "dk_a_b%20c"])
-def test_a_key_that_is_none_is_ignored_with_a_message(visit: Visit, value: str) -> None:
+def test_a_key_that_is_none_is_ignored_with_a_message(visit: Session, value: str) -> None:
     page = visit.open(f"/#key={value}&prompt=Here")
     expect(page.get_by_text("The key in the link was ignored")).to_be_visible()
     expect(Bench(visit).prompt).to_have_value("Here")
@@ -120,7 +122,7 @@ def test_a_key_that_is_none_is_ignored_with_a_message(visit: Visit, value: str) 
 
 @pytest.mark.parametrize(("path", "kept"), [("/docs", "key"), ("/ops", "ops_key")])
 def test_every_page_takes_a_key_out_of_its_address(
-    visit: Visit, stack: Up, path: str, kept: str
+    visit: Session, stack: Up, path: str, kept: str
 ) -> None:
     key = stack.state["api_key" if kept == "key" else "ops_key"]
     page = visit.open(f"{path}#key={key}")
@@ -130,7 +132,7 @@ def test_every_page_takes_a_key_out_of_its_address(
     assert page.evaluate(f"sessionStorage.getItem('darkroom.{kept}')") == key
 
 
-def test_a_key_that_is_none_leaves_the_one_there_is(visit: Visit, key: str) -> None:
+def test_a_key_that_is_none_leaves_the_one_there_is(visit: Session, key: str) -> None:
     bench = Bench.open(visit, key, "#key=nonsense")
     expect(bench.page.get_by_text("The key in the link was ignored")).to_be_visible()
     expect(bench.gallery).to_be_visible()

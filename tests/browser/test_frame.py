@@ -4,7 +4,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.visit import Visit
+from tests.browser.session import Session
 from tests.e2e.up import Up
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -26,7 +26,7 @@ def test_a_page_runs_nothing_that_is_not_ours(stack: Up, path: str) -> None:
     assert "style=" not in answer.text
 
 
-def test_a_wrong_key_is_refused_in_words_and_not_kept(visit: Visit) -> None:
+def test_a_wrong_key_is_refused_in_words_and_not_kept(visit: Session) -> None:
     visit.expected = {401}
     page = visit.open("/")
     page.get_by_role("button", name="Enter key").click()
@@ -40,7 +40,7 @@ def test_a_wrong_key_is_refused_in_words_and_not_kept(visit: Visit) -> None:
     assert page.evaluate("sessionStorage.length + localStorage.length") == 0
 
 
-def test_the_page_is_dark_where_the_system_is_until_the_reader_turns_it(visit: Visit) -> None:
+def test_the_page_is_dark_where_the_system_is_until_the_reader_turns_it(visit: Session) -> None:
     visit.page.emulate_media(color_scheme="dark")
     page = visit.open("/")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")

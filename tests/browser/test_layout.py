@@ -6,11 +6,11 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.desk import Desk, ask, wait_for
-from tests.browser.visit import Visit
+from tests.browser.console_page import ConsolePage, ask, wait_for
+from tests.browser.session import Session
 from tests.e2e.up import Up
-from tests.front_door import client_of
 from tests.integration.sandbox_client import Client
+from tests.support.api_server import client_of
 
 pytestmark = pytest.mark.xdist_group("browser-2")
 
@@ -63,7 +63,7 @@ def long_job(client: httpx.Client) -> str:
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_every_view_of_the_console_is_whole(
-    visit: Visit,
+    visit: Session,
     stack: Up,
     provider: Client,
     crowded: tuple[str, str],
@@ -83,28 +83,28 @@ def test_every_view_of_the_console_is_whole(
         "audit": "Audit",
     }
     visit.page.set_viewport_size({"width": width, "height": height})
-    with Desk.open(visit, stack) as desk:
+    with ConsolePage.open(visit, stack) as console_page:
         for place, heading in views.items():
-            desk.go(f"#/{place}", heading)
-            more = desk.page.get_by_text("More filters")
+            console_page.go(f"#/{place}", heading)
+            more = console_page.page.get_by_text("More filters")
             if more.count():
                 more.click()
-            assert cut_off(desk.page) == [], place
+            assert cut_off(console_page.page) == [], place
 
 
 def test_the_buttons_of_a_key_are_seen_at_once(
-    visit: Visit, stack: Up, crowded: tuple[str, str]
+    visit: Session, stack: Up, crowded: tuple[str, str]
 ) -> None:
     name, _ = crowded
-    with Desk.open(visit, stack, f"#/tenants/{name}") as desk:
+    with ConsolePage.open(visit, stack, f"#/tenants/{name}") as console_page:
         for words in ("Rotate", "Revoke", "New key…"):
-            expect(desk.button(words).first).to_be_in_viewport(ratio=1)
+            expect(console_page.button(words).first).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/ops"])
 @pytest.mark.parametrize("named", [None, "darkroom.key", "darkroom.ops_key"])
 def test_the_ways_to_all_pages_are_whole_on_a_phone(
-    visit: Visit, stack: Up, path: str, named: str | None
+    visit: Session, stack: Up, path: str, named: str | None
 ) -> None:
     key = stack.state["ops_key" if named == "darkroom.ops_key" else "api_key"]
     page = visit.open(path, key if named else None, named=named or "")

@@ -11,18 +11,18 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from sandbox.waiting import wait_until
-from tests.browser.bench import PROMPT, Bench
-from tests.browser.visit import Visit
+from sandbox.wait import wait_until
+from tests.browser.playground_page import PROMPT, Bench
+from tests.browser.session import Session
 from tests.e2e.up import Up
-from tests.front_door import client_of
 from tests.integration.sandbox_client import Client
+from tests.support.api_server import client_of
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 
 @pytest.fixture
-def bench(visit: Visit, key: str, provider: Client) -> Bench:
+def bench(visit: Session, key: str, provider: Client) -> Bench:
     return Bench.open(visit, key)
 
 
@@ -53,17 +53,17 @@ def frozen(pid: int) -> Iterator[None]:
 
 
 def test_a_picture_is_asked_for_watched_and_seen_with_its_numbers(
-    bench: Bench, visit: Visit
+    bench: Bench, visit: Session
 ) -> None:
     page = bench.page
     page.get_by_role("radio", name="16:9").check(force=True)
     bench.run()
     bench.wait_for("Succeeded")
-    bench.wait_for_picture()
+    bench.wait_for_image()
 
     life = bench.output.get_by_role("listitem").filter(has_not=page.locator(".tile"))
     expect(life.first).to_contain_text("Accepted")
-    expect(life.last).to_contain_text("The picture is there")
+    expect(life.last).to_contain_text("The image is there")
     job = bench.job()
     image = job["image"]
     assert job["input"]["aspect_ratio"] == "16:9"
@@ -74,7 +74,7 @@ def test_a_picture_is_asked_for_watched_and_seen_with_its_numbers(
 
 
 def test_a_job_that_waits_says_why_and_can_be_canceled(
-    bench: Bench, stack: Up, visit: Visit
+    bench: Bench, stack: Up, visit: Session
 ) -> None:
     with paused(stack):
         bench.run()
@@ -120,7 +120,7 @@ def test_variations_are_made_at_once_and_each_can_be_looked_at(bench: Bench) -> 
     first = bench.job()
 
     tiles.nth(2).click()
-    bench.wait_for_picture()
+    bench.wait_for_image()
 
     assert bench.job()["input"]["seed"] != first["input"]["seed"]
     assert bench.job()["batch_id"] == first["batch_id"]
@@ -145,7 +145,7 @@ def test_a_seed_is_kept_by_its_lock_and_another_taken_by_vary(bench: Bench) -> N
     assert bench.job()["input"]["seed"] != first["input"]["seed"]
 
 
-def test_every_fault_is_shown_where_it_was_made(bench: Bench, visit: Visit) -> None:
+def test_every_fault_is_shown_where_it_was_made(bench: Bench, visit: Session) -> None:
     visit.expected = {422}
     page = bench.page
     quality = page.get_by_role("spinbutton", name="Output Quality")
@@ -160,7 +160,7 @@ def test_every_fault_is_shown_where_it_was_made(bench: Bench, visit: Visit) -> N
     bench.wait_for("Succeeded")
 
 
-def test_the_request_can_be_written_as_json(bench: Bench, visit: Visit) -> None:
+def test_the_request_can_be_written_as_json(bench: Bench, visit: Session) -> None:
     page = bench.page
     page.get_by_role("tab", name="JSON").first.click()
     text = page.get_by_label("Request", exact=True)
@@ -177,7 +177,7 @@ def test_the_request_can_be_written_as_json(bench: Bench, visit: Visit) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
 def test_an_estimate_stands_beside_its_button_until_the_request_is_another(
-    bench: Bench, visit: Visit, width: int, height: int
+    bench: Bench, visit: Session, width: int, height: int
 ) -> None:
     visit.expected = {422}
     page = bench.page
@@ -188,7 +188,7 @@ def test_an_estimate_stands_beside_its_button_until_the_request_is_another(
     answer = page.get_by_text("It would be accepted")
     expect(answer).to_be_in_viewport()
     expect(estimate).to_be_in_viewport()
-    expect(bench.output).to_contain_text("No picture yet")
+    expect(bench.output).to_contain_text("No image yet")
     visit.check_access()
 
     page.get_by_label("Tags", exact=True).fill("x" * 100)
@@ -201,7 +201,7 @@ def test_an_estimate_stands_beside_its_button_until_the_request_is_another(
     expect(refusal).to_have_count(0)
 
 
-def test_a_request_that_is_refused_says_so_beside_the_button(bench: Bench, visit: Visit) -> None:
+def test_a_request_that_is_refused_says_so_beside_the_button(bench: Bench, visit: Session) -> None:
     visit.expected = {422}
     page = bench.page
     page.get_by_label("Tags", exact=True).fill("x" * 100)
@@ -215,7 +215,9 @@ def test_a_request_that_is_refused_says_so_beside_the_button(bench: Bench, visit
     expect(page.get_by_role("alert")).to_be_in_viewport()
 
 
-def test_a_text_that_is_too_long_stays_as_it_is_and_is_not_sent(bench: Bench, visit: Visit) -> None:
+def test_a_text_that_is_too_long_stays_as_it_is_and_is_not_sent(
+    bench: Bench, visit: Session
+) -> None:
     page = bench.page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.method))
@@ -243,7 +245,7 @@ def test_a_number_that_is_none_is_not_left_out_in_silence(bench: Bench) -> None:
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_text("This is not a number.")).to_be_visible()
     expect(page.get_by_text("This must be a whole number from 1 to 16.")).to_be_visible()
-    expect(bench.output).to_contain_text("No picture yet")
+    expect(bench.output).to_contain_text("No image yet")
 
 
 RIGHT_TO_LEFT = "חתול שחור, 4k!"
@@ -268,7 +270,7 @@ def test_text_stands_in_the_direction_of_its_language(bench: Bench, tag: str) ->
 
 
 def test_the_gallery_finds_by_tag_and_status_page_by_page(
-    bench: Bench, stack: Up, key: str, tag: str, visit: Visit
+    bench: Bench, stack: Up, key: str, tag: str, visit: Session
 ) -> None:
     head = {"authorization": f"Bearer {key}"}
     wanted = {"input": {"prompt": "Many", "megapixels": "0.25"}, "variations": 30, "tags": [tag]}
@@ -291,7 +293,7 @@ def test_the_gallery_finds_by_tag_and_status_page_by_page(
 
 
 def test_a_job_of_the_gallery_can_be_reused_reproduced_and_deleted(
-    bench: Bench, visit: Visit, tag: str
+    bench: Bench, visit: Session, tag: str
 ) -> None:
     visit.expected = {404}
     page = bench.page
@@ -319,10 +321,10 @@ def test_a_job_of_the_gallery_can_be_reused_reproduced_and_deleted(
     bench.output.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete it").click()
     expect(bench.tiles).to_have_count(1)
-    expect(bench.output).to_contain_text("No picture yet")
+    expect(bench.output).to_contain_text("No image yet")
 
 
-def test_a_link_carries_the_parameters(visit: Visit, key: str) -> None:
+def test_a_link_carries_the_parameters(visit: Session, key: str) -> None:
     link = "#prompt=A+pier+%26+more&aspect_ratio=2:3&seed=7&go_fast=false&tags=a,b&variations=3"
     bench = Bench.open(visit, key, link)
     page = bench.page
@@ -343,7 +345,7 @@ def test_a_link_carries_the_parameters(visit: Visit, key: str) -> None:
     expect(page.get_by_label("Tags")).to_have_value("a, b")
 
 
-def test_a_picture_can_be_had_by_keyboard_alone(visit: Visit, key: str, provider: Client) -> None:
+def test_a_picture_can_be_had_by_keyboard_alone(visit: Session, key: str, provider: Client) -> None:
     bench = Bench.open(visit, key)
     page = bench.page
     expect(bench.prompt).to_be_focused()
@@ -362,18 +364,18 @@ def test_a_picture_can_be_had_by_keyboard_alone(visit: Visit, key: str, provider
     expect(tile).to_be_focused()
 
 
-def test_it_fits_a_phone(visit: Visit, key: str, provider: Client) -> None:
+def test_it_fits_a_phone(visit: Session, key: str, provider: Client) -> None:
     visit.page.set_viewport_size({"width": 360, "height": 740})
     bench = Bench.open(visit, key)
     bench.run()
-    bench.wait_for_picture()
+    bench.wait_for_image()
     expect(bench.output.locator(".figure img")).to_be_in_viewport()
     assert visit.page.evaluate("document.documentElement.scrollWidth") == 360
     visit.check_access()
 
 
 def test_what_is_asked_while_redis_is_away_is_made_once_it_is_back(
-    bench: Bench, stack: Up, visit: Visit, provider: Client
+    bench: Bench, stack: Up, visit: Session, provider: Client
 ) -> None:
     visit.expected = {503}
     with frozen(stack.state["pids"]["redis"]):
@@ -435,7 +437,7 @@ _FORM_OF = """async (schema) => {
 }"""
 
 
-def test_a_model_that_is_new_needs_no_other_page(visit: Visit, key: str) -> None:
+def test_a_model_that_is_new_needs_no_other_page(visit: Session, key: str) -> None:
     page = Bench.open(visit, key).page
     page.evaluate(_FORM_OF, FOREIGN)
     page.get_by_label("Prompt").fill("A crane")

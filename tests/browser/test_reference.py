@@ -7,14 +7,14 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.visit import Visit
+from tests.browser.session import Session
 from tests.e2e.up import Up
 from tests.integration.sandbox_client import Client
 
 pytestmark = pytest.mark.xdist_group("browser-2")
 
 
-def opened(visit: Visit, operation: str) -> Locator:
+def opened(visit: Session, operation: str) -> Locator:
     """Open an operation by its id."""
     entry = visit.page.locator(f"#{operation}")
     entry.locator("summary").first.click()
@@ -28,7 +28,9 @@ def ran(entry: Locator) -> Locator:
     return entry.get_by_role("region", name="the answer")
 
 
-def test_every_operation_of_the_document_is_there_and_can_be_found(visit: Visit, stack: Up) -> None:
+def test_every_operation_of_the_document_is_there_and_can_be_found(
+    visit: Session, stack: Up
+) -> None:
     document = httpx.get(f"{stack.state['api']}/openapi.json").json()
     page = visit.open("/docs")
     entries = page.locator(".operation")
@@ -38,7 +40,7 @@ def test_every_operation_of_the_document_is_there_and_can_be_found(visit: Visit,
 
 
 def test_an_example_runs_and_its_job_is_known_to_the_next(
-    visit: Visit, key: str, provider: Client
+    visit: Session, key: str, provider: Client
 ) -> None:
     visit.open("/docs", key)
     entry = opened(visit, "create_job")
@@ -57,14 +59,14 @@ def test_an_example_runs_and_its_job_is_known_to_the_next(
     expect(picture.get_by_role("img")).to_be_visible()
 
 
-def test_a_refusal_is_shown_as_it_comes(visit: Visit) -> None:
+def test_a_refusal_is_shown_as_it_comes(visit: Session) -> None:
     visit.expected = {401}
     visit.open("/docs")
     answer = ran(opened(visit, "get_jobs"))
     expect(answer).to_contain_text("unauthenticated")
 
 
-def test_what_operators_may_is_asked_with_their_key(visit: Visit, stack: Up) -> None:
+def test_what_operators_may_is_asked_with_their_key(visit: Session, stack: Up) -> None:
     page = visit.open("/docs#get_queues")
     page.get_by_role("button", name="Enter an operator's key").click()
     page.get_by_label("API key").fill(stack.state["ops_key"])
@@ -76,7 +78,7 @@ def test_what_operators_may_is_asked_with_their_key(visit: Visit, stack: Up) -> 
     expect(entry.get_by_role("region", name="curl line")).to_contain_text("DARKROOM_OPS_KEY")
 
 
-def test_the_reference_fits_a_phone(visit: Visit) -> None:
+def test_the_reference_fits_a_phone(visit: Session) -> None:
     visit.page.set_viewport_size({"width": 360, "height": 740})
     page = visit.open("/docs#create_job")
     expect(page.get_by_role("heading", name=re.compile("Body"))).to_be_visible()

@@ -4,10 +4,10 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.bench import Bench
+from tests.browser.playground_page import Bench
 from tests.browser.screenshots import shoot
+from tests.browser.session import Session
 from tests.browser.test_playground import paused
-from tests.browser.visit import Visit
 from tests.e2e.up import Up
 from tests.integration.sandbox_client import Client
 
@@ -25,24 +25,24 @@ PROMPTS = (
 )
 
 
-def test_playground(visit: Visit, key: str, provider: Client) -> None:
+def test_playground(visit: Session, key: str, provider: Client) -> None:
     bench = Bench.open(visit, key, f"{LINK}&seed=11&tags=catalogue")
     bench.page.get_by_role("button", name="Run").click()
     bench.wait_for("Succeeded")
-    bench.wait_for_picture()
+    bench.wait_for_image()
     shoot(bench.page, "playground")
 
 
-def test_variations_in_the_dark(visit: Visit, key: str, provider: Client) -> None:
+def test_variations_in_the_dark(visit: Session, key: str, provider: Client) -> None:
     visit.page.emulate_media(color_scheme="dark")
     bench = Bench.open(visit, key, f"{LINK}&seed=21&variations=6")
     bench.page.get_by_role("button", name="Run").click()
     expect(bench.output.locator(".strip img")).to_have_count(6)
-    bench.wait_for_picture()
+    bench.wait_for_image()
     shoot(bench.page, "playground-dark")
 
 
-def test_waiting(visit: Visit, key: str, provider: Client, stack: Up) -> None:
+def test_waiting(visit: Session, key: str, provider: Client, stack: Up) -> None:
     bench = Bench.open(visit, key, LINK)
     with paused(stack):
         bench.page.get_by_role("button", name="Run").click()
@@ -52,7 +52,7 @@ def test_waiting(visit: Visit, key: str, provider: Client, stack: Up) -> None:
         bench.wait_for("Canceled")
 
 
-def test_faults(visit: Visit, key: str, provider: Client) -> None:
+def test_faults(visit: Session, key: str, provider: Client) -> None:
     visit.expected = {422}
     bench = Bench.open(visit, key, "#output_quality=101&seed=-1")
     bench.page.get_by_role("button", name="Run").click()
@@ -60,7 +60,7 @@ def test_faults(visit: Visit, key: str, provider: Client) -> None:
     shoot(bench.page, "playground-faults")
 
 
-def test_code(visit: Visit, key: str, provider: Client) -> None:
+def test_code(visit: Session, key: str, provider: Client) -> None:
     visit.page.emulate_media(color_scheme="dark")
     bench = Bench.open(visit, key, f"{LINK}&seed=11")
     bench.page.get_by_role("button", name="Run").click()
@@ -70,7 +70,7 @@ def test_code(visit: Visit, key: str, provider: Client) -> None:
     shoot(bench.page, "playground-code")
 
 
-def test_gallery(visit: Visit, key: str, provider: Client, stack: Up) -> None:
+def test_gallery(visit: Session, key: str, provider: Client, stack: Up) -> None:
     head = {"authorization": f"Bearer {key}", "prefer": "wait=30"}
     with httpx.Client(base_url=stack.state["api"], headers=head, timeout=40) as client:
         for prompt in PROMPTS:
@@ -84,28 +84,28 @@ def test_gallery(visit: Visit, key: str, provider: Client, stack: Up) -> None:
     visit.wait_for("[...document.querySelectorAll('.gallery img')].every((one) => one.complete)")
     shoot(bench.page, "playground-gallery")
     bench.tiles.first.click()
-    expect(bench.page.get_by_role("dialog")).to_contain_text("The picture is there")
+    expect(bench.page.get_by_role("dialog")).to_contain_text("The image is there")
     shoot(bench.page, "playground-details")
 
 
-def test_phone(visit: Visit, key: str, provider: Client) -> None:
+def test_phone(visit: Session, key: str, provider: Client) -> None:
     visit.page.set_viewport_size({"width": 390, "height": 844})
     bench = Bench.open(visit, key, f"{LINK}&seed=11")
     shoot(bench.page, "playground-phone")
     visit.page.emulate_media(color_scheme="dark")
     bench.page.get_by_role("button", name="Run").click()
-    bench.wait_for_picture()
+    bench.wait_for_image()
     expect(bench.output.locator(".figure img")).to_be_in_viewport(ratio=1)
     shoot(bench.page, "playground-phone-dark")
 
 
-def test_welcome(visit: Visit) -> None:
+def test_welcome(visit: Session) -> None:
     page = visit.open("/")
     expect(page.get_by_text("Try it here, then take the code")).to_be_visible()
     shoot(page, "playground-welcome")
 
 
-def test_reference(visit: Visit, key: str, provider: Client) -> None:
+def test_reference(visit: Session, key: str, provider: Client) -> None:
     page = visit.open("/docs", key)
     page.locator("#create_job summary").first.click()
     shoot(page, "reference")

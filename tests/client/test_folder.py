@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from tests.client.conftest import Run, Sandbox
 from tests.e2e.up import DARKROOM
 
@@ -23,12 +23,12 @@ def prompts(path: Path, count: int) -> Path:
     return path
 
 
-def pictures(folder: Path) -> list[Path]:
+def saved_images(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.webp"))
 
 
 def check_whole(folder: Path, count: int) -> None:
-    files = pictures(folder)
+    files = saved_images(folder)
     assert [int(file.name[:4]) for file in files] == list(range(1, count + 1))
     assert files[0].name == "0001-boat-0-at-sea.webp"
     for file in files:
@@ -64,7 +64,7 @@ def kill_and_finish(
             wait_until(
                 lambda least=least: (
                     (out / ".darkroom.jsonl").exists()  # type: ignore[misc]
-                    and len(pictures(out)) >= least
+                    and len(saved_images(out)) >= least
                 ),
                 f"{least} pictures",
                 seconds=count,
@@ -124,7 +124,7 @@ def test_a_fault_is_named_by_its_line_and_nothing_is_asked_for(
     assert "prompts.jsonl, line 3, member `megapixel`: " in ended.stderr
     source.write_text('{"prompt": "A gull"}\n{"prompt": "A crab"}\n')
     assert run("generate", "--from", source, "--out", out).returncode == 0
-    assert (len(pictures(out)), sandbox.paid()) == (2, paid + 2)
+    assert (len(saved_images(out)), sandbox.paid()) == (2, paid + 2)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_file_with_a_fault_leaves_nothing_in_the_way_of_the_next_run(
     assert "Traceback" not in ended.stderr
     source.write_text({".csv": "prompt,seed\nx,7.0\n"}.get(source.suffix, '{"prompt": "x"}'))
     assert run("generate", "--from", source, "--out", out).returncode == 0
-    assert (len(pictures(out)), sandbox.paid()) == (1, paid + 1)
+    assert (len(saved_images(out)), sandbox.paid()) == (1, paid + 1)
 
 
 def test_a_prompt_may_have_a_line_separator_of_unicode(
@@ -158,7 +158,7 @@ def test_a_prompt_may_have_a_line_separator_of_unicode(
     source.write_bytes("A pier at \u2028dusk\nA gull\x0bflies\n".encode())
     ended = run("generate", "--from", source, "--out", tmp_path / "out")
     assert (ended.returncode, sandbox.paid()) == (0, paid + 2), ended.stderr
-    assert len(pictures(tmp_path / "out")) == 2
+    assert len(saved_images(tmp_path / "out")) == 2
 
 
 def test_what_failed_is_said_and_tried_again_when_asked_for(
@@ -173,10 +173,10 @@ def test_what_failed_is_said_and_tried_again_when_asked_for(
     sandbox.behave(latency_seconds=0.02)
     assert run("generate", "--from", source, "--out", out).returncode == 1
     ended = run("generate", "--from", source, "--out", out, "--retry-failed")
-    assert (ended.returncode, len(pictures(out))) == (0, 2)
+    assert (ended.returncode, len(saved_images(out))) == (0, 2)
 
 
 def test_variations_of_one_prompt_are_as_many_seeds(run: Run, tmp_path: Path) -> None:
     ended = run("generate", "A gull", "--variations", "3", "--out", tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert len({file.name for file in pictures(tmp_path)}) == 3
+    assert len({file.name for file in saved_images(tmp_path)}) == 3

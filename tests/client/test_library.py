@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 import darkroom
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from tests.client.conftest import Sandbox
 from tests.e2e.up import Up
-from tests.receiver import receiver
+from tests.support.webhook_receiver import receiver
 
 pytestmark = pytest.mark.xdist_group("client")
 

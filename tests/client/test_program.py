@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import darkroom
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from tests.client.conftest import Run, Sandbox
 from tests.e2e.up import DARKROOM, Up
-from tests.receiver import receiver
+from tests.support.webhook_receiver import receiver
 
 pytestmark = pytest.mark.xdist_group("client")
 
@@ -59,7 +59,7 @@ def test_a_picture_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is
 
 
 @pytest.mark.parametrize(
-    ("words", "told", "code", "says"),
+    ("words", "environment", "code", "says"),
     [
         (("generate",), {}, 2, "Say either a prompt or --from FILE."),
         (("generate", "x", "--no-such"), {}, 2, "--no-such"),
@@ -96,9 +96,9 @@ def test_a_picture_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_a_code(
-    run: Run, words: tuple[str, ...], told: dict[str, str], code: int, says: str
+    run: Run, words: tuple[str, ...], environment: dict[str, str], code: int, says: str
 ) -> None:
-    ended = run(*words, **told)
+    ended = run(*words, **environment)
     assert (ended.returncode, ended.stdout) == (code, "")
     assert says in ended.stderr
     assert "/input" not in ended.stderr
@@ -240,15 +240,15 @@ def test_deliveries_are_found_shown_and_sent_again(
         job = client.submit("A crab", webhook=webhook)
         hook.script = [500]
 
-        def told(status: str) -> bool:
+        def has_status(status: str) -> bool:
             found = [one.raw for one in client.webhooks.list(job_id=job.id)]
             return [(one["status"], bool(one["last_attempt"])) for one in found] == [(status, True)]
 
-        wait_until(lambda: told("pending"), "the first attempt")
+        wait_until(lambda: has_status("pending"), "the first attempt")
         listed = json.loads(run("webhooks", "list", "--job", job.id, "--json").stdout)
         [delivery] = [one["id"] for one in listed["data"]]
         assert run("webhooks", "redeliver", delivery).returncode == 0
-        wait_until(lambda: told("delivered"), "the webhook")
+        wait_until(lambda: has_status("delivered"), "the webhook")
         shown = run("webhooks", "show", delivery).stdout
         assert hook.url in shown
         _, attempts = shown.split("attempt  at", 1)

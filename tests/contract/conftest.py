@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.servers import redis_server
-from tests.store import World
+from tests.support.servers import redis_server
+from tests.support.store import World
 
 
 @pytest.fixture(scope="session")

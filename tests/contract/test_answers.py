@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from shared.jobs import Answer, State
-from shared.store import moves
+from shared.jobs import ProviderResult, State
+from shared.store import transitions
 from shared.store.answers import identities
-from shared.store.scripts import ANSWER_PERIOD_MS, ANSWER_PERIODS
-from tests.store import World, answer_of
+from shared.store.functions import ANSWER_PERIOD_MS, ANSWER_PERIODS
+from tests.support.store import World, answer_of
 
 
 @pytest.fixture
@@ -19,35 +19,35 @@ def world(empty_redis_url: str) -> Iterator[World]:
     made.close()
 
 
-def calling(world: World, tenant: str = "acme") -> moves.Claim:
+def calling(world: World, tenant: str = "acme") -> transitions.Claim:
     world.accept(tenant)
     return world.call(world.claim())
 
 
-def keeps(world: World, held: moves.Claim, answer: Answer) -> bool:
-    return world.store.run(moves.checkpoint(held, answer, seconds=0.5))
+def keeps(world: World, held: transitions.Claim, answer: ProviderResult) -> bool:
+    return world.store.run(transitions.checkpoint(held, answer, seconds=0.5))
 
 
 def url(path: str, query: str = "X-Amz-Signature=1") -> str:
     return f"https://storage.1min.ai/{path}?{query}"
 
 
-FIRST = Answer("record-1", url("images/first.webp"))
+FIRST = ProviderResult("record-1", url("images/first.webp"))
 
 
 @pytest.mark.parametrize(
     "second",
     [
-        Answer("record-1", url("images/second.webp")),
-        Answer("record-2", url("images/first.webp")),
-        Answer("record-2", url("images/first.webp", "X-Amz-Signature=2")),
-        Answer("record-2", url("images/fir%73t.webp")),
-        Answer(None, "http://elsewhere.test/images/first.webp"),
-        Answer(None, "https://s3.us-east-1.amazonaws.com/bucket/images/first.webp"),
+        ProviderResult("record-1", url("images/second.webp")),
+        ProviderResult("record-2", url("images/first.webp")),
+        ProviderResult("record-2", url("images/first.webp", "X-Amz-Signature=2")),
+        ProviderResult("record-2", url("images/fir%73t.webp")),
+        ProviderResult(None, "http://elsewhere.test/images/first.webp"),
+        ProviderResult(None, "https://s3.us-east-1.amazonaws.com/bucket/images/first.webp"),
     ],
 )
 def test_an_answer_with_the_record_or_the_url_of_another_job_is_not_kept(
-    world: World, second: Answer
+    world: World, second: ProviderResult
 ) -> None:
     assert keeps(world, calling(world), FIRST)
     other = calling(world, "other")
@@ -61,12 +61,12 @@ def test_an_answer_with_the_record_or_the_url_of_another_job_is_not_kept(
 @pytest.mark.parametrize(
     "second",
     [
-        Answer("record-2", url("images/second.webp")),
-        Answer(None, url("images/second.webp")),
-        Answer("record-2", url("get", "file=second")),
+        ProviderResult("record-2", url("images/second.webp")),
+        ProviderResult(None, url("images/second.webp")),
+        ProviderResult("record-2", url("get", "file=second")),
     ],
 )
-def test_another_answer_is_kept(world: World, second: Answer) -> None:
+def test_another_answer_is_kept(world: World, second: ProviderResult) -> None:
     assert keeps(world, calling(world), replace(FIRST, url=url("get", "file=first")))
 
     assert keeps(world, calling(world), second)
@@ -78,7 +78,9 @@ def test_a_job_s_own_answer_is_not_a_repeated_one(world: World) -> None:
     assert keeps(world, held, FIRST)
     assert keeps(world, held, FIRST)
     # its record gives it another URL, and it is made again under the same record
-    assert world.store.run(moves.own_answer(held, replace(FIRST, url=url("images/new.webp"))))
+    assert world.store.run(
+        transitions.claim_answer(held, replace(FIRST, url=url("images/new.webp")))
+    )
     world.retry(held, regenerate=True)
     again = world.call(world.claim())
 
@@ -91,15 +93,15 @@ def test_what_a_look_up_gives_may_not_be_another_job_s(world: World) -> None:
     held = calling(world)
     assert keeps(world, held, answer_of(held.job.id))
 
-    assert world.store.run(moves.own_answer(held, FIRST)) is False
+    assert world.store.run(transitions.claim_answer(held, FIRST)) is False
 
 
 def test_a_record_belongs_to_the_job_that_it_was_submitted_for(world: World) -> None:
     first, second = calling(world), calling(world)
-    assert world.store.run(moves.submitted(first, "record-1"))
-    assert world.store.run(moves.submitted(first, "record-1"))
+    assert world.store.run(transitions.record_submitted(first, "record-1"))
+    assert world.store.run(transitions.record_submitted(first, "record-1"))
 
-    assert world.store.run(moves.submitted(second, "record-1")) is False
+    assert world.store.run(transitions.record_submitted(second, "record-1")) is False
 
     assert world.read(second.job.id).job.pending_record is None
     assert keeps(world, first, FIRST)
@@ -119,4 +121,4 @@ def test_an_answer_is_recognized_as_long_as_its_url_lives_and_then_forgotten(wor
     oldest = world_now // period - ANSWER_PERIODS
     shard = f"{record[0]}{ord(record[1]) % 4}"
     world.client.hset(f"{{dr}}:answers:{oldest}:{shard}", record, owner)
-    assert keeps(world, calling(world), Answer("old", url("images/third.webp"))) is False
+    assert keeps(world, calling(world), ProviderResult("old", url("images/third.webp"))) is False

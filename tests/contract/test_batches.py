@@ -7,83 +7,85 @@ import pytest
 
 from shared import ids
 from shared.batches import BatchSpec, BatchStatus
-from shared.jobs import Job, OnUnknown, Priority, Spec, State, Status
-from shared.store import asking, batches, reading, upkeep
-from shared.store.audit import Deed
-from shared.store.batches import Tended
-from shared.store.operating import find_ids, move_jobs, search_of
+from shared.jobs import Job, JobSpec, OnUnknown, Priority, State, Status
+from shared.store import batches, job_queries, job_submission, maintenance
+from shared.store.audit import AuditContext
+from shared.store.batches import BatchWork
+from shared.store.bulk import find_ids, move_jobs, search_of
 from shared.store.usage import usage
-from tests.queue_truth import assert_true
-from tests.store import FAR, World
+from tests.support.queue_invariants import assert_true
+from tests.support.store import FAR, World
 from worker.sweep import Sweeper
 
-HOOK = {"url": "https://x.example/", "events": ["batch.completed"]}
-HOOKED: dict[str, Any] = {"spec": BatchSpec(webhook=HOOK), "webhook_host": "x.example"}
+WEBHOOK = {"url": "https://x.example/", "events": ["batch.completed"]}
+HOOKED: dict[str, Any] = {"spec": BatchSpec(webhook=WEBHOOK), "webhook_host": "x.example"}
 CHUNK = batches.CHUNK_JOBS
 SMALL: dict[str, Any] = {"most": 3, "most_ends": 2}
 
 
-def jobs(world: World, count: int, **changes: Any) -> list[asking.NewJob]:
+def jobs(world: World, count: int, **changes: Any) -> list[job_submission.NewJob]:
     return [world.new_job(**{"priority": Priority.LOW, **changes}) for _ in range(count)]
 
 
-def named(made: Sequence[asking.NewJob]) -> list[str]:
+def named(made: Sequence[job_submission.NewJob]) -> list[str]:
     return [job.id for job in made]
 
 
 def listed(world: World, *, tenant: str = "acme", **wanted: Any) -> list[str]:
-    call = reading.list_jobs(tenant, reading.Filter(**wanted), limit=200, look=1000)
+    call = job_queries.list_jobs(tenant, job_queries.Filter(**wanted), limit=200, scan_limit=1000)
     return [one.job.id for one in world.store.run(call).jobs]
 
 
 def refusal(answer: object) -> tuple[str, str]:
-    assert isinstance(answer, asking.NotAccepted), answer
-    return answer.why, answer.detail
+    assert isinstance(answer, job_submission.NotAccepted), answer
+    return answer.reason, answer.detail
 
 
-def assert_nothing_is_seen(world: World, batch_id: str, staged: Sequence[asking.NewJob]) -> None:
+def assert_nothing_is_seen(
+    world: World, batch_id: str, staged: Sequence[job_submission.NewJob]
+) -> None:
     for job in staged:
-        assert world.store.run(reading.read(job.id, tenant="acme")) is None
+        assert world.store.run(job_queries.read_job(job.id, tenant="acme")) is None
         assert world.cancel(job.id) is None
-        assert world.forget(job.id) is False
+        assert world.delete_job(job.id) is False
     assert listed(world) == listed(world, status=Status.QUEUED) == []
     assert listed(world, batch_id=batch_id) == []
     assert world.batch_state(batch_id) is None
     assert world.store.run(batches.list_batches("acme", before=None, limit=9)).batches == ()
     assert world.try_claim() is None
-    assert not world.store.run(reading.facts()).jobs.get("queued", 0)
-    assert not world.client.exists("{dr}:feed:acme", "{dr}:wake")
+    assert not world.store.run(job_queries.service_stats()).jobs.get("queued", 0)
+    assert not world.client.exists("{dr}:feed:acme", "{dr}:notifications")
     assert world.permits() == 0
 
 
-def assert_all_is_seen(world: World, batch_id: str, made: Sequence[asking.NewJob]) -> None:
+def assert_all_is_seen(world: World, batch_id: str, made: Sequence[job_submission.NewJob]) -> None:
     for job in made:
-        standing = world.read(job.id)
-        assert (standing.job.state, standing.job.version) == (State.QUEUED, 1)
-        assert standing.job.batch_id == batch_id
-        assert standing.job.deadline_at == (standing.job.arrived_at or 0) + 3_600_000
+        queued_job = world.read(job.id)
+        assert (queued_job.job.state, queued_job.job.version) == (State.QUEUED, 1)
+        assert queued_job.job.batch_id == batch_id
+        assert queued_job.job.deadline_at == (queued_job.job.enqueued_at or 0) + 3_600_000
     assert listed(world) == listed(world, batch_id=batch_id) == named(made)[::-1]
     assert listed(world, status=Status.QUEUED) == named(made)[::-1]
     state = world.batch_state(batch_id)
     assert state is not None
     assert (state.batch.size, state.batch.counts[Status.QUEUED]) == (len(made), len(made))
-    assert world.store.run(reading.facts()).jobs["queued"] == len(made)
+    assert world.store.run(job_queries.service_stats()).jobs["queued"] == len(made)
     assert_true(world)
 
 
-def step(world: World, batch_id: str = "") -> Tended:
-    return world.store.run(batches.tend(batch_id, **SMALL))
+def step(world: World, batch_id: str = "") -> BatchWork:
+    return world.store.run(batches.advance_batch(batch_id, **SMALL))
 
 
 def come_due(world: World, batch_id: str) -> None:
-    world.client.zadd("{dr}:tending", {batch_id: 0}, xx=True)
+    world.client.zadd("{dr}:batch_work", {batch_id: 0}, xx=True)
 
 
 def test_a_staged_batch_is_seen_by_nobody_between_its_chunks(world: World) -> None:
     made = jobs(world, 7)
     batch_id = ids.batch_id()
     for number, at in enumerate(range(0, 7, 3)):
-        call = batches.stage(batch_id, tenant="acme", number=number, jobs=made[at : at + 3])
+        call = batches.stage_jobs(batch_id, tenant="acme", number=number, jobs=made[at : at + 3])
         assert world.store.run(call) is None
         assert world.store.run(call) is None  # its reply was lost
         assert_nothing_is_seen(world, batch_id, made)
@@ -101,15 +103,15 @@ def test_a_committed_batch_is_seen_whole_before_and_between_the_chunks_of_laying
     assert world.commit(batch_id, 7) == first
     # then
     assert_all_is_seen(world, batch_id, made)
-    assert step(world, batch_id) is Tended.MORE
+    assert step(world, batch_id) is BatchWork.MORE
     assert_all_is_seen(world, batch_id, made)
     assert world.client.zcard("{dr}:q:jobs:ready:acme:m") == 3
-    assert step(world, batch_id) is Tended.MORE
-    assert step(world, batch_id) is Tended.DONE
-    assert step(world, batch_id) is Tended.DONE
+    assert step(world, batch_id) is BatchWork.MORE
+    assert step(world, batch_id) is BatchWork.DONE
+    assert step(world, batch_id) is BatchWork.DONE
     assert_all_is_seen(world, batch_id, made)
     assert not world.client.keys("[{]dr}:staged:*")
-    assert world.client.zcard("{dr}:tending") == 0
+    assert world.client.zcard("{dr}:batch_work") == 0
     assert world.client.xlen("{dr}:feed:acme") == 7
     assert [world.claim().job.id for _ in made] == named(made)
 
@@ -120,9 +122,9 @@ def test_the_sweep_lays_out_what_whoever_committed_has_left(world: World) -> Non
     world.commit(batch_id, 7)
     step(world, batch_id)
 
-    assert step(world) is Tended.IDLE  # who committed may still be at it
+    assert step(world) is BatchWork.IDLE  # who committed may still be at it
     come_due(world, batch_id)
-    assert world.tend(**SMALL) == 2
+    assert world.advance_batch(**SMALL) == 2
 
     assert [world.claim().job.id for _ in made] == named(made)
     assert_true(world)
@@ -130,23 +132,23 @@ def test_the_sweep_lays_out_what_whoever_committed_has_left(world: World) -> Non
 
 def test_a_stage_left_behind_at_any_chunk_is_swept_and_leaves_nothing(world: World) -> None:
     keys = set(world.client.keys("*"))
-    spec = Spec(model="m", input={"prompt": "p"}, tags=("blue", "large"))
+    spec = JobSpec(model="m", input={"prompt": "p"}, tags=("blue", "large"))
     for chunks in (1, 2, 3):
         made = jobs(world, 3 * chunks, spec=spec)
         batch_id = world.stage(*(made[at : at + 3] for at in range(0, 3 * chunks, 3)))
-        assert step(world) is Tended.IDLE  # its client may still be sending
+        assert step(world) is BatchWork.IDLE  # its client may still be sending
 
         come_due(world, batch_id)
         step(world)
         assert_nothing_is_seen(world, batch_id, made)
-        assert world.commit(batch_id, 3 * chunks) == asking.NotAccepted("lost")
-        more = batches.stage(batch_id, tenant="acme", number=chunks, jobs=made[:1])
-        assert world.store.run(more) == asking.NotAccepted("lost")
+        assert world.commit(batch_id, 3 * chunks) == job_submission.NotAccepted("lost")
+        more = batches.stage_jobs(batch_id, tenant="acme", number=chunks, jobs=made[:1])
+        assert world.store.run(more) == job_submission.NotAccepted("lost")
         come_due(world, batch_id)
-        world.tend(**SMALL)
+        world.advance_batch(**SMALL)
 
-        assert {*world.client.keys("*")} - keys == {"{dr}:unborn"}
-        assert world.client.hget("{dr}:unborn", "acme") == "0"
+        assert {*world.client.keys("*")} - keys == {"{dr}:staged_counts"}
+        assert world.client.hget("{dr}:staged_counts", "acme") == "0"
 
 
 def test_a_worker_s_sweep_tends_what_nobody_else_does(world: World) -> None:
@@ -166,11 +168,11 @@ def test_a_stage_that_is_given_up_can_no_longer_be_committed(world: World) -> No
     made = jobs(world, 2)
     batch_id = world.stage(made)
 
-    assert world.store.run(batches.drop(batch_id)) is True
-    assert world.commit(batch_id, 2) == asking.NotAccepted("lost")
-    world.tend(batch_id)
+    assert world.store.run(batches.discard_batch(batch_id)) is True
+    assert world.commit(batch_id, 2) == job_submission.NotAccepted("lost")
+    world.advance_batch(batch_id)
 
-    assert world.store.run(batches.drop(batch_id)) is False
+    assert world.store.run(batches.discard_batch(batch_id)) is False
     assert_nothing_is_seen(world, batch_id, made)
     assert not world.client.keys("[{]dr}:jobs:*")
 
@@ -178,7 +180,7 @@ def test_a_stage_that_is_given_up_can_no_longer_be_committed(world: World) -> No
 def test_a_committed_batch_cannot_be_given_up(world: World) -> None:
     made = jobs(world, 2)
     batch_id = world.batch(*made)
-    assert world.store.run(batches.drop(batch_id)) is False
+    assert world.store.run(batches.discard_batch(batch_id)) is False
     assert_all_is_seen(world, batch_id, made)
 
 
@@ -186,8 +188,8 @@ def test_a_late_commit_is_refused(world: World) -> None:
     made = jobs(world, 1)
     batch_id = world.stage(made)
     new = batches.NewBatch(batch_id, "acme", BatchSpec(), 1)
-    answer = world.store.run(batches.commit(new, not_after_ms=1))
-    assert answer == asking.NotAccepted("late")
+    answer = world.store.run(batches.commit_batch(new, not_after_ms=1))
+    assert answer == job_submission.NotAccepted("late")
     assert_nothing_is_seen(world, batch_id, made)
 
 
@@ -197,11 +199,11 @@ def test_the_same_key_and_body_is_the_same_batch(world: World) -> None:
     again = world.stage(jobs(world, 2))
     other = {**keyed, "fingerprint": "g"}
 
-    assert world.commit(again, 2, **keyed) == asking.NotAccepted("replayed", first)
-    assert world.commit(again, 2, **other) == asking.NotAccepted("reused", first)
+    assert world.commit(again, 2, **keyed) == job_submission.NotAccepted("replayed", first)
+    assert world.commit(again, 2, **other) == job_submission.NotAccepted("reused", first)
     # a job's body is never a batch's
-    one = asking.accept(world.new_job(**other), not_after_ms=FAR)
-    assert world.store.run(one) == asking.NotAccepted("reused", first)
+    one = job_submission.accept(world.new_job(**other), not_after_ms=FAR)
+    assert world.store.run(one) == job_submission.NotAccepted("reused", first)
 
 
 @pytest.mark.parametrize("whose", ["tenant_full", "full"])
@@ -215,7 +217,7 @@ def test_a_batch_for_which_there_is_no_room_is_refused_whole(
 
     assert isinstance(world.commit(staged[0], 3), batches.Committed)
     assert refusal(world.commit(staged[1], 3)) == (whose, "4")
-    call = batches.stage(ids.batch_id(), tenant="acme", number=0, jobs=jobs(world, 2))
+    call = batches.stage_jobs(ids.batch_id(), tenant="acme", number=0, jobs=jobs(world, 2))
     assert refusal(world.store.run(call)) == (whose, "4")
 
     # what is staged and not committed takes no room from others
@@ -237,23 +239,23 @@ def test_a_batch_is_one_request_and_its_credits_are_promised_at_the_commit(world
     again = world.commit(batch_id, 2)
     assert isinstance(again, batches.Committed)
     assert (again.created_at, used(world)) == (answer.created_at, (1, 3))
-    assert refusal(world.commit(left, 2)) == ("spent", "3 5")
-    world.store.run(batches.drop(left))
+    assert refusal(world.commit(left, 2)) == ("budget_spent", "3 5")
+    world.store.run(batches.discard_batch(left))
     for one in (left, batch_id):
-        world.tend(one)
+        world.advance_batch(one)
     assert used(world) == (1, 3)
 
     world.cancel(priced[1][0].id)
     assert used(world) == (1, 1.5)
     world.call(world.claim())
     world.store.run(batches.cancel_batch(batch_id, tenant="acme"))
-    world.tend(batch_id)
+    world.advance_batch(batch_id)
     assert used(world) == (1, 0)
 
 
 def used(world: World) -> tuple[int, float]:
     """Count the requests of the last minute, and the credits that are promised."""
-    promised = world.client.hget("{dr}:promised", "acme")
+    promised = world.client.hget("{dr}:reserved_credits", "acme")
     return world.client.llen("{dr}:rate:acme"), float(promised or 0)
 
 
@@ -261,24 +263,24 @@ def test_a_deadline_that_the_queue_cannot_keep_refuses_a_batch(world: World) -> 
     first = world.accept()
     world.client.zincrby("{dr}:q:jobs:ready:acme:m", -600_000, first)
     made = [world.new_job(), world.new_job(deadline_seconds=30), world.new_job()]
-    call = batches.stage(ids.batch_id(), tenant="acme", number=0, jobs=made)
+    call = batches.stage_jobs(ids.batch_id(), tenant="acme", number=0, jobs=made)
     assert refusal(world.store.run(call))[0] == "behind"
-    call = batches.stage(ids.batch_id(), tenant="acme", number=0, jobs=[made[0], made[2]])
+    call = batches.stage_jobs(ids.batch_id(), tenant="acme", number=0, jobs=[made[0], made[2]])
     assert world.store.run(call) is None
 
 
 def test_operators_find_and_count_the_jobs_of_a_batch_once_it_is_committed(world: World) -> None:
     made = jobs(world, 3)
     batch_id = world.stage(made)
-    search = search_of(None, reading.Filter(), (Status.QUEUED,), limit=9, look=9)
+    search = search_of(None, job_queries.Filter(), (Status.QUEUED,), limit=9, scan_limit=9)
     assert world.store.run(find_ids(search)).ids == ()
     assert world.store.run(usage("acme", days=1)).queued == 0
 
     world.commit(batch_id, 3)
     assert list(world.store.run(find_ids(search)).ids) == named(made)[::-1]
     assert world.store.run(usage("acme", days=1)).queued == 3
-    deed = Deed("op", "")
-    call = move_jobs(deed, "cancel", named(made), deadline_seconds=60, asked={})
+    audit_context = AuditContext("op", "")
+    call = move_jobs(audit_context, "cancel", named(made), deadline_seconds=60, query={})
     assert world.store.run(call).moved == 3
     assert world.store.run(find_ids(search)).ids == ()
     assert_true(world)
@@ -292,8 +294,8 @@ def test_a_job_that_is_not_laid_out_yet_can_be_canceled_and_forgotten(world: Wor
     found = world.cancel(made[1].id)
     assert isinstance(found, Job)
     assert found.state is State.CANCELED
-    assert world.forget(made[1].id) is True
-    world.tend(batch_id)
+    assert world.delete_job(made[1].id) is True
+    world.advance_batch(batch_id)
 
     assert [world.claim().job.id for _ in range(2)] == [made[0].id, made[2].id]
     assert world.try_claim() is None
@@ -327,7 +329,7 @@ def test_the_end_of_the_last_job_owes_the_webhook_once(
     state = world.batch_state(batch_id)
     assert state is not None
     assert delivery.batch == state.batch
-    assert delivery.webhook == HOOK
+    assert delivery.webhook == WEBHOOK
     assert state.batch.status is BatchStatus.COMPLETED
     assert state.batch.progress == 1
     assert_true(world)
@@ -380,7 +382,7 @@ def test_the_first_step_of_a_cancel_stops_the_rest_from_being_begun(world: World
     assert world.claim().job.id == other
     assert_true(world)
     assert world.store.run(call) == "ok"
-    world.tend(batch_id, **SMALL)
+    world.advance_batch(batch_id, **SMALL)
     assert {world.read(one).job.state for one in named(made)} == {State.CANCELED}
     assert world.read(running.job.id).job.state is State.CANCELED
     assert world.store.run(call) == "ok"
@@ -399,9 +401,9 @@ def test_a_cancel_may_come_while_the_batch_is_laid_out(world: World, laid_out: i
         step(world, batch_id)
 
     world.store.run(batches.cancel_batch(batch_id, tenant="acme"))
-    assert step(world, batch_id) is Tended.MORE
+    assert step(world, batch_id) is BatchWork.MORE
     come_due(world, batch_id)
-    world.tend(**SMALL)  # whoever canceled it is gone
+    world.advance_batch(**SMALL)  # whoever canceled it is gone
 
     assert {world.read(one).job.state for one in named(made)} == {State.CANCELED}
     assert not world.client.keys("[{]dr}:staged:*")
@@ -426,7 +428,7 @@ def test_another_tenant_s_batch_is_neither_read_nor_canceled(world: World, tenan
     assert world.batch_state(batch_id, tenant) is None
     assert world.store.run(batches.cancel_batch(batch_id, tenant=tenant)) == "missing"
     assert world.store.run(batches.list_batches("other", before=None, limit=9)).batches == ()
-    read = batches.members(batch_id, tenant=tenant, after=None, most=9)
+    read = batches.list_batch_jobs(batch_id, tenant=tenant, after=None, most=9)
     assert world.store.run(batches.cancel_batch("batch_x", tenant="acme")) == "missing"
     assert world.client.exists(read.keys[0]) == 0
 
@@ -436,13 +438,13 @@ def test_a_batch_goes_with_the_last_of_its_jobs(world: World) -> None:
     batch_id = world.batch(*made)
     for job in made:
         world.cancel(job.id)
-    world.forget(made[0].id)
+    world.delete_job(made[0].id)
     state = world.batch_state(batch_id)
     assert state is not None
     assert (state.batch.size, state.batch.counts[Status.CANCELED]) == (2, 2)
 
     world.client.zadd("{dr}:expiries", {made[1].id: 1})
-    world.store.run(upkeep.expire(most=10))
+    world.store.run(maintenance.delete_expired(most=10))
 
     assert world.batch_state(batch_id) is None
     left = [key for key in world.client.keys("*") if batch_id in key]
@@ -468,8 +470,12 @@ def test_its_jobs_are_read_in_the_order_asked_for_laid_out_or_not(world: World) 
     world.commit(batch_id, 5)
     world.cancel(made[2].id)
 
-    found, after = world.store.run(batches.members(batch_id, tenant="acme", after=None, most=3))
-    rest, end = world.store.run(batches.members(batch_id, tenant="acme", after=after, most=3))
+    found, after = world.store.run(
+        batches.list_batch_jobs(batch_id, tenant="acme", after=None, most=3)
+    )
+    rest, end = world.store.run(
+        batches.list_batch_jobs(batch_id, tenant="acme", after=after, most=3)
+    )
 
     assert [job.id for job in (*found, *rest)] == named(made)
     assert end is None
@@ -480,9 +486,9 @@ def test_no_script_touches_more_than_a_chunk_of_jobs(world: World) -> None:
     before = world.client.info("commandstats")
     batch_id = world.stage(made[:CHUNK], made[CHUNK : 2 * CHUNK], made[2 * CHUNK :])
     world.commit(batch_id, len(made))
-    assert world.tend(batch_id) == -(-len(made) // batches.CHUNK_LAID)
+    assert world.advance_batch(batch_id) == -(-len(made) // batches.CHUNK_LAID)
     world.store.run(batches.cancel_batch(batch_id, tenant="acme"))
-    assert world.tend(batch_id) == -(-len(made) // batches.CHUNK_ENDS)
+    assert world.advance_batch(batch_id) == -(-len(made) // batches.CHUNK_ENDS)
     # 3 to stage, 1 to commit, 6 to lay out, 1 and 11 to cancel
     after = world.client.info("commandstats")
     calls = after["cmdstat_fcall"]["calls"] - before.get("cmdstat_fcall", {"calls": 0})["calls"]

@@ -7,10 +7,10 @@ import pytest
 import redis
 from redis.exceptions import ResponseError
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.settings import Settings
-from shared.store.connect import connect
-from shared.store.connections import Connections
+from shared.store.connection import connect
+from shared.store.connection_pool import Connections
 
 ID = ("CLIENT", "ID")
 

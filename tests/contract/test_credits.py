@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.jobs import Spec
-from shared.models import DEFAULT_MODEL
-from shared.store import asking, moves
-from shared.store.usage import Spent, Usage, usage
-from shared.view import waiting_on
-from tests.contract.test_room import ask, everything, may
-from tests.store import World
+from shared.jobs import JobSpec
+from shared.model_catalog import DEFAULT_MODEL
+from shared.serializers import waiting_on
+from shared.store import job_submission, transitions
+from shared.store.usage import Spending, Usage, usage
+from tests.contract.test_admission import ask, everything, may
+from tests.support.store import World
 
 DAY_MS = 86_400_000
 
@@ -34,7 +34,7 @@ def spent(world: World) -> tuple[float, float]:
 
 
 def accept(world: World, *tags: str) -> str:
-    spec = Spec("m", {"prompt": "p", "seed": 7}, tags=tags)
+    spec = JobSpec("m", {"prompt": "p", "seed": 7}, tags=tags)
     return world.accept(spec=spec, credits=2.0)
 
 
@@ -50,7 +50,7 @@ def test_a_job_promises_its_credits_until_it_has_called(world: World) -> None:
     assert spent(world) == (2, 0)
     world.succeed(held)
     assert spent(world) == (2, 0)
-    assert world.client.exists("{dr}:promised") == 0
+    assert world.client.exists("{dr}:reserved_credits") == 0
 
 
 def test_a_call_that_the_provider_refused_is_not_counted(world: World) -> None:
@@ -90,7 +90,7 @@ def test_a_job_canceled_at_the_provider_may_be_billed_and_one_in_the_queue_is_no
 def test_a_call_that_left_a_record_is_counted_once(world: World) -> None:
     accept(world)
     held = world.call(world.claim())
-    world.store.run(moves.submitted(held, "record-1"))
+    world.store.run(transitions.record_submitted(held, "record-1"))
     world.retry(held)
     assert spent(world) == (0, 2)
     world.finish(world.claim())
@@ -100,7 +100,7 @@ def test_a_call_that_left_a_record_is_counted_once(world: World) -> None:
 def test_a_record_that_nobody_settled_may_be_billed(world: World) -> None:
     job_id = accept(world)
     held = world.call(world.claim())
-    world.store.run(moves.submitted(held, "record-1"))
+    world.store.run(transitions.record_submitted(held, "record-1"))
     world.retry(held, wait_seconds=60)
     world.pass_deadline(job_id)
     world.sweep()
@@ -122,8 +122,8 @@ def test_credits_are_told_by_day_and_tag(world: World) -> None:
     for _ in range(3):
         world.finish(world.claim())
     (today,) = used(world).days
-    assert today.total == Spent(3, 6)
-    assert today.tags == {"blue": Spent(1, 2), "red": Spent(2, 4)}
+    assert today.total == Spending(3, 6)
+    assert today.tags == {"blue": Spending(1, 2), "red": Spending(2, 4)}
     assert today.at % DAY_MS == 0
 
 
@@ -133,7 +133,7 @@ def test_tags_beyond_a_hundred_a_day_are_counted_together(world: World) -> None:
         world.finish(world.claim())
     (today,) = used(world).days
     assert len(today.tags) == 101
-    assert today.tags[""] == Spent(10, 20)
+    assert today.tags[""] == Spending(10, 20)
 
 
 def test_what_was_spent_is_forgotten_after_ninety_days(world: World) -> None:
@@ -147,7 +147,7 @@ def test_without_a_price_calls_are_counted_all_the_same(world: World) -> None:
     world.accept()
     world.finish(world.claim())
     (today,) = used(world).days
-    assert today.total == Spent(1, 0)
+    assert today.total == Spending(1, 0)
 
 
 # a budget that refuses ------------------------------------------------------------------------
@@ -157,13 +157,13 @@ def test_a_budget_lets_in_what_it_can_pay_and_no_more(world: World) -> None:
     may(world, daily_credits=20)
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(lambda _: ask(world, credits=2.0), range(64)))
-    assert sum(isinstance(answer, asking.Accepted) for answer in answers) == 10
+    assert sum(isinstance(answer, job_submission.Accepted) for answer in answers) == 10
     for _ in range(4):
         world.finish(world.claim())
     before = everything(world)
     refused = ask(world, credits=2.0)
-    assert isinstance(refused, asking.NotAccepted)
-    assert (refused.why, refused.detail) == ("spent", "20 20")
+    assert isinstance(refused, job_submission.NotAccepted)
+    assert (refused.reason, refused.detail) == ("budget_spent", "20 20")
     assert refused.wait_seconds is not None
     assert 0 < refused.wait_seconds <= 86_400
     assert everything(world) == before
@@ -175,8 +175,8 @@ def test_what_is_given_up_can_be_spent_by_others(world: World) -> None:
     world.cancel(job_id)
     other = accept(world)
     again = world.again(job_id)
-    assert isinstance(again, asking.NotAccepted)
-    assert again.why == "spent"
+    assert isinstance(again, job_submission.NotAccepted)
+    assert again.reason == "budget_spent"
     world.fail(world.claim())
     assert world.again(other) is not None
     assert spent(world) == (0, 2)
@@ -187,7 +187,7 @@ def test_yesterdays_credits_are_not_todays(world: World) -> None:
     accept(world)
     world.finish(world.claim())
     turn_the_day(world)
-    assert isinstance(ask(world, credits=2.0), asking.Accepted)
+    assert isinstance(ask(world, credits=2.0), job_submission.Accepted)
 
 
 def turn_the_day(world: World) -> None:
@@ -195,8 +195,8 @@ def turn_the_day(world: World) -> None:
     for key in world.client.scan_iter("[{]dr}:usage:*"):
         start, _, day = str(key).rpartition(":")
         world.client.rename(str(key), f"{start}:{int(day) - 1}")
-    for group in world.client.zrange("{dr}:q:jobs:held", 0, -1):
-        world.client.zadd("{dr}:q:jobs:held", {str(group): 1})
+    for group in world.client.zrange("{dr}:q:jobs:budget_blocked", 0, -1):
+        world.client.zadd("{dr}:q:jobs:budget_blocked", {str(group): 1})
 
 
 # a budget that holds --------------------------------------------------------------------------

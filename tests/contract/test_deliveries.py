@@ -5,9 +5,9 @@ import pytest
 
 from shared.errors import LostLease
 from shared.jobs import EventType, State
-from shared.store import deliveries, moves
-from tests.queue_truth import assert_true
-from tests.store import World
+from shared.store import deliveries, transitions
+from tests.support.queue_invariants import assert_true
+from tests.support.store import World
 
 ALL = [kind.value for kind in EventType]
 
@@ -17,7 +17,7 @@ def accept(world: World, events: list[str] = ALL, *, host: str = "example.com", 
     return world.accept(webhook=webhook, webhook_host=host, **how)
 
 
-def owed(world: World) -> list[str]:
+def pending_types(world: World) -> list[str]:
     keys = world.client.keys("[{]dr}:delivery:*")
     return sorted(str(world.client.hget(key, "type")) for key in keys)
 
@@ -37,7 +37,7 @@ def test_each_type_that_was_asked_for_is_owed_once(world: World) -> None:
     held = world.checkpoint(world.call(world.claim()))
     world.succeed(held)
     world.succeed(held)
-    assert owed(world) == ["job.started", "job.succeeded"]
+    assert pending_types(world) == ["job.started", "job.succeeded"]
     assert world.client.hget("{dr}:counts", "webhook_pending") == "2"
 
 
@@ -50,13 +50,13 @@ def test_nothing_is_owed_that_was_not_asked_for(world: World, event: str) -> Non
     accept(world, [event])
     world.cancel(world.claim().job.id)
     expected = 3 if event == "job.started" else 1
-    assert owed(world) == [event] * expected
+    assert pending_types(world) == [event] * expected
 
 
 def test_a_job_without_a_webhook_owes_nothing(world: World) -> None:
     world.accept()
     world.finish(world.claim())
-    assert owed(world) == []
+    assert pending_types(world) == []
     assert world.claim_delivery() is None
 
 
@@ -101,7 +101,7 @@ def test_a_deadline_and_a_lost_worker_owe_a_failure(world: World) -> None:
     for _ in range(3):
         world.claim(lease_seconds=0)
         world.rescue()
-    assert owed(world) == ["job.failed"] * 2
+    assert pending_types(world) == ["job.failed"] * 2
 
 
 def test_the_secret_of_the_tenant_comes_with_it(world: World) -> None:
@@ -180,7 +180,7 @@ def test_the_same_claim_gets_the_same_delivery(world: World) -> None:
 
 
 def test_one_host_has_so_many_slots_and_keeps_no_other_waiting(empty_redis_url: str) -> None:
-    world = World(empty_redis_url, webhook_host_slots=2)
+    world = World(empty_redis_url, webhook_max_per_host=2)
     for _ in range(5):
         accept(world, host="slow: host")
         world.claim()
@@ -200,6 +200,6 @@ def test_deliveries_can_be_paused(world: World) -> None:
     accept(world)
     world.claim()
     world.client.hset("{dr}:gate", "paused:deliver", "1")
-    assert world.claim_delivery() == moves.Closed("paused", 1.0)
+    assert world.claim_delivery() == transitions.Closed("paused", 1.0)
     world.client.hdel("{dr}:gate", "paused:deliver")
     world.delivery()

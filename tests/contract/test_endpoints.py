@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from shared.store import deliveries, endpoints, feed, ledger, upkeep
+from shared.store import deliveries, delivery_log, endpoints, events, maintenance
+from tests.contract.test_bulk import audit, audit_context
 from tests.contract.test_deliveries import accept
-from tests.contract.test_ledger import redeliver, settle, state
-from tests.contract.test_operating import audit, deed
-from tests.queue_truth import assert_true
-from tests.store import World
+from tests.contract.test_delivery_log import redeliver, settle, state
+from tests.support.queue_invariants import assert_true
+from tests.support.store import World
 
 FAILURES = 5
 
 
-def owe(world: World, count: int = 1, tenant: str = "acme", **how: Any) -> list[str]:
+def end_jobs(world: World, count: int = 1, tenant: str = "acme", **how: Any) -> list[str]:
     """Let jobs end; gives the ids of what is owed, in order."""
     found = []
     for _ in range(count):
@@ -37,20 +37,20 @@ def endpoint(world: World, tenant: str = "acme") -> endpoints.Endpoint:
 
 def probe_time(world: World) -> None:
     """Let the time come at which failing endpoints are asked again."""
-    for key in map(str, world.client.zrange("{dr}:probes", 0, -1)):
-        world.client.zadd("{dr}:probes", {key: 1})
+    for key in map(str, world.client.zrange("{dr}:endpoint_probes", 0, -1)):
+        world.client.zadd("{dr}:endpoint_probes", {key: 1})
         world.client.hset(f"{{dr}}:endpoint:{key}", "next", 1)
     world.sweep()
 
 
-def news(world: World, tenant: str = "acme") -> list[str]:
-    page = world.store.run(feed.read_feed(tenant, after=None, most=999))
+def feed_events(world: World, tenant: str = "acme") -> list[str]:
+    page = world.store.run(events.read_events(tenant, after=None, most=999))
     assert page
-    return [one.fields["type"] for one in page.news if "job" not in one.fields]
+    return [one.fields["type"] for one in page.events if "job" not in one.fields]
 
 
 def test_an_endpoint_that_keeps_failing_is_asked_one_at_a_time(world: World) -> None:
-    owe(world, 12)
+    end_jobs(world, 12)
     fail(world)
     found = endpoint(world)
     assert (found.state, found.failures, found.pending) == ("failing", FAILURES, 12)
@@ -70,21 +70,21 @@ def test_an_endpoint_that_keeps_failing_is_asked_one_at_a_time(world: World) -> 
     assert after
     assert after > before
     assert world.claim_delivery() is None
-    assert news(world) == ["webhook.failing"]
+    assert feed_events(world) == ["webhook.failing"]
     assert_true(world)
 
 
 def test_what_is_owed_to_a_failing_endpoint_is_parked_at_once(world: World) -> None:
-    owe(world, 6)
+    end_jobs(world, 6)
     fail(world)
     assert world.claim_delivery() is None
-    (late,) = owe(world)
+    (late,) = end_jobs(world)
     assert state(world, late) == "parked"
     assert_true(world)
 
 
 def test_a_lone_delivery_keeps_to_its_schedule_however_often_it_failed(world: World) -> None:
-    (only,) = owe(world)
+    (only,) = end_jobs(world)
     for number in range(1, 9):
         held = world.delivery()
         assert (held.id, held.attempt) == (only, number)
@@ -96,7 +96,7 @@ def test_a_lone_delivery_keeps_to_its_schedule_however_often_it_failed(world: Wo
 
 
 def test_well_again_it_gets_what_it_missed_the_newest_first(world: World) -> None:
-    owed = owe(world, 120)
+    owed = end_jobs(world, 120)
     fail(world)
     while endpoint(world).parked < 115:
         world.claim_delivery()
@@ -119,13 +119,13 @@ def test_well_again_it_gets_what_it_missed_the_newest_first(world: World) -> Non
         settle(world, held, "delivered")
     assert found[:50] == owed[:-51:-1]
     assert sorted(found) == sorted(owed[6:])
-    assert news(world) == ["webhook.failing", "webhook.recovered"]
+    assert feed_events(world) == ["webhook.failing", "webhook.recovered"]
     assert endpoint(world).state == "healthy"
     assert_true(world)
 
 
 def test_the_sweep_sends_on_what_is_left_when_nothing_else_does(world: World) -> None:
-    owe(world, 120)
+    end_jobs(world, 120)
     fail(world)
     while endpoint(world).parked < 115:
         world.claim_delivery()
@@ -138,14 +138,14 @@ def test_the_sweep_sends_on_what_is_left_when_nothing_else_does(world: World) ->
 
 
 def test_of_a_job_only_the_newest_that_was_missed_is_told(world: World) -> None:
-    owe(world, FAILURES)
+    end_jobs(world, FAILURES)
     fail(world)
     job_id = accept(world, ["job.started", "job.canceled"])
     world.claim()
     world.cancel(job_id)
     assert endpoint(world).parked == 2
     world.store.run(endpoints.enable_endpoint(endpoint(world).id, tenant="acme"))
-    # given apart: the order among those of one millisecond is by id
+    # given isolated: the order among those of one millisecond is by id
     held = world.delivery()
     other = world.claim_delivery()
     assert other is None
@@ -163,10 +163,10 @@ def test_of_a_job_only_the_newest_that_was_missed_is_told(world: World) -> None:
 
 
 def test_another_tenant_at_the_same_host_goes_on(world: World) -> None:
-    owe(world, 8)
+    end_jobs(world, 8)
     fail(world)
     assert world.claim_delivery() is None
-    (other,) = owe(world, tenant="other")
+    (other,) = end_jobs(world, tenant="other")
     held = world.delivery()
     assert held.id == other
     settle(world, held, "delivered")
@@ -177,7 +177,7 @@ def test_another_tenant_at_the_same_host_goes_on(world: World) -> None:
 
 @pytest.mark.parametrize("query", ["", "?order=1"])
 def test_gone_ends_deliveries_to_an_address_until_it_is_enabled(world: World, query: str) -> None:
-    first, *rest = owe(world, 3)
+    first, *rest = end_jobs(world, 3)
     held = world.delivery()
     word = deliveries.settle_delivery(held, "gone", attempt={})
     assert world.store.run(word) == "gone"
@@ -189,10 +189,10 @@ def test_gone_ends_deliveries_to_an_address_until_it_is_enabled(world: World, qu
     world.cancel(job_id)
     assert world.claim_delivery() is None
     found = endpoint(world)
-    assert (found.state, found.disabled_why, found.parked) == ("disabled", "gone", 3)
+    assert (found.state, found.disabled_reason, found.parked) == ("disabled", "gone", 3)
     assert state(world, first) == "failed"
     assert redeliver(world, first) == "off"
-    assert news(world) == ["webhook.disabled"]
+    assert feed_events(world) == ["webhook.disabled"]
     assert_true(world)
 
     assert world.store.run(endpoints.enable_endpoint(found.id, tenant="other")) is False
@@ -200,17 +200,17 @@ def test_gone_ends_deliveries_to_an_address_until_it_is_enabled(world: World, qu
 
     assert {world.delivery().id for _ in range(3)} == {*rest, f"msg_{job_id[4:]}_1_canceled"}
     assert endpoint(world).state == "healthy"
-    assert news(world) == ["webhook.disabled", "webhook.enabled"]
+    assert feed_events(world) == ["webhook.disabled", "webhook.enabled"]
     assert_true(world)
 
 
 def test_an_operator_switches_any_endpoint_on_once_and_it_is_noted(world: World) -> None:
-    _, *rest = owe(world, 3)
+    _, *rest = end_jobs(world, 3)
     settle(world, world.delivery(), "gone")
-    call = endpoints.enable_any_endpoint(deed(), endpoint(world).id)
+    call = endpoints.enable_any_endpoint(audit_context(), endpoint(world).id)
     assert [world.store.run(call), world.store.run(call)] == ["acme", "acme"]
     assert {world.delivery().id for _ in rest} == set(rest)
-    assert world.store.run(endpoints.enable_any_endpoint(deed(), "ep_none")) is None
+    assert world.store.run(endpoints.enable_any_endpoint(audit_context(), "ep_none")) is None
     (noted,) = audit(world)
     assert (noted.action, noted.target) == ("endpoint.enable", endpoint(world).id)
     assert noted.detail == {"tenant": "acme"}
@@ -218,20 +218,22 @@ def test_an_operator_switches_any_endpoint_on_once_and_it_is_noted(world: World)
 
 
 def test_an_operator_gives_any_endpoint_a_secret_once_and_it_is_noted(world: World) -> None:
-    owe(world, 1)
+    end_jobs(world, 1)
     found = endpoint(world)
-    call = endpoints.rotate_any_secret(deed(), found.id, "whsec_own")
+    call = endpoints.rotate_any_secret(audit_context(), found.id, "whsec_own")
     assert [world.store.run(call), world.store.run(call)] == ["acme", "acme"]
     assert endpoint(world).has_secret
     assert world.delivery().secrets[0] == "whsec_own"
-    assert world.store.run(endpoints.rotate_any_secret(deed(), "ep_none", "whsec_x")) is None
+    assert (
+        world.store.run(endpoints.rotate_any_secret(audit_context(), "ep_none", "whsec_x")) is None
+    )
     (noted,) = audit(world)
     assert (noted.action, noted.target) == ("endpoint.rotate", found.id)
     assert_true(world)
 
 
 def test_an_endpoint_has_the_error_of_the_last_attempt_that_failed(world: World) -> None:
-    owe(world, 2)
+    end_jobs(world, 2)
     assert endpoint(world).last_error is None
     error = {"status": 500, "code": "status", "error": ""}
     held = world.delivery()
@@ -243,15 +245,15 @@ def test_an_endpoint_has_the_error_of_the_last_attempt_that_failed(world: World)
 
 
 def test_an_endpoint_that_only_failed_for_days_is_switched_off(world: World) -> None:
-    owe(world, 7)
+    end_jobs(world, 7)
     fail(world, FAILURES - 1)
     key = f"{{dr}}:endpoint:{endpoint(world).id}"
     since = int(world.client.hget(key, "since") or 0)
     world.client.hset(key, "since", since - 5 * 86_400_000)
     held = world.delivery()
     assert world.store.run(deliveries.settle_delivery(held, "retry", attempt={})) == "failing"
-    assert endpoint(world).disabled_why == "failing"
-    assert news(world) == ["webhook.disabled"]
+    assert endpoint(world).disabled_reason == "failing"
+    assert feed_events(world) == ["webhook.disabled"]
     probe_time(world)
     assert world.claim_delivery() is None
     assert world.client.hget("{dr}:counts", "endpoints_disabled") == "1"
@@ -259,7 +261,7 @@ def test_an_endpoint_that_only_failed_for_days_is_switched_off(world: World) -> 
 
 
 def test_one_success_in_between_keeps_an_endpoint_well(world: World) -> None:
-    owe(world, 12)
+    end_jobs(world, 12)
     fail(world, FAILURES - 1)
     settle(world, world.delivery(), "delivered")
     fail(world, FAILURES - 1)
@@ -269,19 +271,19 @@ def test_one_success_in_between_keeps_an_endpoint_well(world: World) -> None:
 
 
 def test_a_lost_probe_is_replaced(world: World) -> None:
-    owed = owe(world, 8)
+    owed = end_jobs(world, 8)
     fail(world)
     world.claim_delivery()
     probe_time(world)
     probe = world.delivery()
-    world.forget(f"job_{probe.id.split('_')[1]}")
+    world.delete_job(f"job_{probe.id.split('_')[1]}")
     probe_time(world)
     assert world.delivery().id in set(owed) - {probe.id}
     assert_true(world)
 
 
 def test_an_owner_may_try_a_failing_endpoint_at_once(world: World) -> None:
-    owed = owe(world, 7)
+    owed = end_jobs(world, 7)
     fail(world)
     world.claim_delivery()
     assert redeliver(world, owed[6]) == "ok"
@@ -291,7 +293,7 @@ def test_an_owner_may_try_a_failing_endpoint_at_once(world: World) -> None:
 
 
 def test_a_claim_passes_over_so_many_and_says_that_there_may_be_more(world: World) -> None:
-    owe(world, 40)
+    end_jobs(world, 40)
     fail(world)
     closed = world.claim_delivery()
     assert closed
@@ -304,24 +306,24 @@ def test_a_claim_passes_over_so_many_and_says_that_there_may_be_more(world: Worl
 
 def test_endpoints_are_listed_page_by_page_and_only_ones_own(world: World) -> None:
     for name in "abcde":
-        owe(world, host=f"{name}.example")
-    owe(world, tenant="other")
+        end_jobs(world, host=f"{name}.example")
+    end_jobs(world, tenant="other")
     first = world.store.run(endpoints.list_endpoints("acme", limit=3))
-    second = world.store.run(endpoints.list_endpoints("acme", limit=3, below=first.below))
+    second = world.store.run(endpoints.list_endpoints("acme", limit=3, before=first.before))
     found = [one.url for one in (*first.endpoints, *second.endpoints)]
     assert sorted(found) == [f"https://{name}.example/hook" for name in "abcde"]
-    assert second.below is None
+    assert second.before is None
     one = first.endpoints[0].id
     assert world.store.run(endpoints.read_endpoint(one, tenant="other")) is None
 
 
 def test_an_endpoint_that_is_off_is_forgotten_when_it_was_not_used_for_long(world: World) -> None:
-    (only,) = owe(world)
+    (only,) = end_jobs(world)
     settle(world, world.delivery(), "gone")
-    world.forget(f"job_{only.split('_')[1]}")
+    world.delete_job(f"job_{only.split('_')[1]}")
     assert endpoint(world).state == "disabled"
     world.client.zadd("{dr}:endpoint_expiries", {endpoint(world).id: 1})
-    world.store.run(upkeep.expire(most=9))
+    world.store.run(maintenance.delete_expired(most=9))
     assert world.store.run(endpoints.list_endpoints("acme", limit=9)).endpoints == ()
     assert not world.client.keys("[{]dr}:endpoint*")
     assert world.client.hget("{dr}:counts", "endpoints_disabled") == "0"
@@ -338,7 +340,7 @@ def rotate(world: World, secret: str, endpoint_id: str | None = None) -> bool:
 
 
 def signing(world: World) -> tuple[str, ...]:
-    owe(world)
+    end_jobs(world)
     held = world.delivery()
     settle(world, held, "delivered")
     return held.secrets
@@ -359,8 +361,8 @@ def test_while_a_secret_rotates_the_old_ones_sign_along_for_a_day(world: World) 
 def test_an_endpoint_may_have_a_secret_of_its_own(world: World) -> None:
     world.client.hset("{dr}:tenant:acme", "webhook_secret", "whsec_t")
     url = "https://example.com/hook?x=1"
-    found = world.store.run(endpoints.open_endpoint("acme", url=url, host="example.com"))
-    assert found == world.store.run(endpoints.open_endpoint("acme", url=url, host="example.com"))
+    found = world.store.run(endpoints.ensure_endpoint("acme", url=url, host="example.com"))
+    assert found == world.store.run(endpoints.ensure_endpoint("acme", url=url, host="example.com"))
     assert found
     assert rotate(world, "whsec_e", found)
     assert signing(world) == ("whsec_e", "whsec_t")
@@ -373,18 +375,18 @@ def test_an_endpoint_may_have_a_secret_of_its_own(world: World) -> None:
 
 
 def test_an_endpoint_with_its_own_secret_outlives_its_deliveries(world: World) -> None:
-    (only,) = owe(world)
+    (only,) = end_jobs(world)
     rotate(world, "whsec_e", endpoint(world).id)
-    world.forget(f"job_{only.split('_')[1]}")
+    world.delete_job(f"job_{only.split('_')[1]}")
     assert endpoint(world).has_secret
     assert_true(world)
 
 
 def test_a_test_event_is_signed_as_the_endpoint_s_webhooks_are(world: World) -> None:
-    owe(world)
+    end_jobs(world)
     rotate(world, "whsec_e", endpoint(world).id)
     hook = {"url": "https://example.com/hook?y=2", "events": []}
     world.store.run(
-        ledger.send_test("msg_t", tenant="acme", host="example.com", webhook=hook, data={})
+        delivery_log.send_test("msg_t", tenant="acme", host="example.com", webhook=hook, data={})
     )
     assert world.delivery().secrets == ("whsec_e",)

@@ -5,23 +5,23 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from shared.store import ledger, upkeep
+from shared.store import delivery_log, maintenance
 from shared.store.deliveries import Delivery
-from tests.growth import commands
-from tests.queue_truth import assert_true
-from tests.store import World
+from tests.support.growth import commands
+from tests.support.queue_invariants import assert_true
+from tests.support.store import World
 
 STATE = "{dr}:q:deliveries:state"
 
 
 @pytest.fixture
 def world(empty_redis_url: str) -> Iterator[World]:
-    world = World(empty_redis_url, webhook_host_slots=2)
+    world = World(empty_redis_url, webhook_max_per_host=2)
     yield world
     world.close()
 
 
-def owe(world: World, tenant: str, *hosts: str) -> None:
+def end_jobs(world: World, tenant: str, *hosts: str) -> None:
     """Let a job of the tenant end for each of these hosts."""
     for host in hosts:
         webhook = {"url": f"https://{host}/{tenant}", "events": ["job.canceled"]}
@@ -34,12 +34,12 @@ def many(name: str, count: int) -> list[str]:
 
 def live(world: World, threads: int, worker: str = "d") -> None:
     """Let a process with so many threads say that it lives."""
-    call = upkeep.renew(worker, queue="deliver", threads=threads, lease_seconds=60, held=[])
+    call = maintenance.renew(worker, queue="deliver", threads=threads, lease_seconds=60, held=[])
     world.store.run(call)
     world.sweep()
 
 
-def tenant_of(delivery: Delivery) -> str:
+def current_tenant(delivery: Delivery) -> str:
     assert delivery.job
     return delivery.job.tenant
 
@@ -67,7 +67,7 @@ def send_all(world: World) -> list[Delivery]:
 
 def prove(world: World, tenant: str, *hosts: str) -> None:
     """Let each of these hosts answer the tenant in time."""
-    owe(world, tenant, *hosts)
+    end_jobs(world, tenant, *hosts)
     assert len(send_all(world)) == len(hosts)
 
 
@@ -77,46 +77,49 @@ def settle_all(world: World, sent: Sequence[Delivery], *, in_time: bool) -> None
 
 
 def test_tenants_take_turns_however_many_hosts_one_of_them_names(world: World) -> None:
-    owe(world, "crowd", *many("host", 40))
-    owe(world, "plain", *["example.com"] * 20)
-    taken = [tenant_of(one) for one in send_all(world)[:40]]
+    end_jobs(world, "crowd", *many("host", 40))
+    end_jobs(world, "plain", *["example.com"] * 20)
+    taken = [current_tenant(one) for one in send_all(world)[:40]]
     assert all(set(taken[at : at + 2]) == {"crowd", "plain"} for at in range(0, 40, 2))
     assert_true(world)
 
 
 def test_a_tenant_with_one_webhook_is_next_beside_a_backlog_of_many(world: World) -> None:
-    owe(world, "busy", *["busy.test"] * 50)
+    end_jobs(world, "busy", *["busy.test"] * 50)
     first = [world.delivery(), world.delivery()]
-    owe(world, "single", "single.test", "busy.test")
+    end_jobs(world, "single", "single.test", "busy.test")
     assert [host_of(one) for one in claim_all(world)] == ["single.test"]
     # both post to the same host, and take turns at its slots
     for one in first:
         world.settle(one, "delivered", in_time=True)
-    assert sorted(tenant_of(one) for one in claim_all(world)) == ["busy", "single"]
+    assert sorted(current_tenant(one) for one in claim_all(world)) == ["busy", "single"]
     assert_true(world)
 
 
 def test_weights_are_shares_of_deliveries_too(world: World) -> None:
     world.limit("heavy", weight=3)
     for tenant in ("light", "heavy"):
-        owe(world, tenant, *many(tenant, 40))
-    assert Counter(tenant_of(one) for one in send_all(world)[:40]) == {"heavy": 30, "light": 10}
+        end_jobs(world, tenant, *many(tenant, 40))
+    assert Counter(current_tenant(one) for one in send_all(world)[:40]) == {
+        "heavy": 30,
+        "light": 10,
+    }
 
 
 def test_a_weight_that_is_raised_counts_at_once(world: World) -> None:
     world.limit("a", weight=0.001)
     for tenant in ("a", "b"):
-        owe(world, tenant, *many(tenant, 20))
+        end_jobs(world, tenant, *many(tenant, 20))
     for _ in range(4):
         world.settle(world.delivery(), "delivered", in_time=True)
     world.limit("a", weight=1)
-    taken = Counter(tenant_of(one) for one in send_all(world)[:12])
+    taken = Counter(current_tenant(one) for one in send_all(world)[:12])
     assert taken["a"] >= 5
     assert_true(world)
 
 
 def test_the_hosts_of_one_tenant_take_turns(world: World) -> None:
-    owe(world, "acme", *["deep.test"] * 10, "other.test", "third.test")
+    end_jobs(world, "acme", *["deep.test"] * 10, "other.test", "third.test")
     assert [host_of(one) for one in send_all(world)[:4]] == [
         "deep.test",
         "other.test",
@@ -127,7 +130,7 @@ def test_the_hosts_of_one_tenant_take_turns(world: World) -> None:
 
 def test_tenants_take_turns_at_the_slots_of_one_host(world: World) -> None:
     for tenant in "abc":
-        owe(world, tenant, *["shared.test"] * 4)
+        end_jobs(world, tenant, *["shared.test"] * 4)
     sending = claim_all(world)
     assert len(sending) == 2
     while sending:
@@ -142,7 +145,7 @@ def test_tenants_take_turns_at_the_slots_of_one_host(world: World) -> None:
 def test_hosts_that_were_never_seen_hold_half_of_the_threads_at_most(world: World) -> None:
     live(world, 8)
     for tenant in "abcdefgh":
-        owe(world, tenant, *many(f"{tenant}-", 20))
+        end_jobs(world, tenant, *many(f"{tenant}-", 20))
     held = claim_all(world)
     assert len(held) == 4
     assert_true(world)
@@ -153,26 +156,26 @@ def test_hosts_that_were_never_seen_hold_half_of_the_threads_at_most(world: Worl
 
 def test_of_that_half_a_tenant_leaves_room_for_the_next(world: World) -> None:
     live(world, 16)
-    owe(world, "flood", *many("hang", 400))
+    end_jobs(world, "flood", *many("hang", 400))
     flood = claim_all(world)
     assert len(flood) == 4
     for tenant in ("b", "c"):
-        owe(world, tenant, f"{tenant}.test")
-        assert [tenant_of(one) for one in claim_all(world)] == [tenant]
+        end_jobs(world, tenant, f"{tenant}.test")
+        assert [current_tenant(one) for one in claim_all(world)] == [tenant]
     assert_true(world)
 
 
 def test_a_host_that_answers_is_not_delayed_by_hundreds_that_do_not(world: World) -> None:
     live(world, 16)
-    owe(world, "flood", *many("hang", 400))
+    end_jobs(world, "flood", *many("hang", 400))
     hanging = claim_all(world)
-    owe(world, "plain", *["plain.test"] * 30)
-    assert [tenant_of(one) for one in send_all(world)] == ["plain"] * 30
+    end_jobs(world, "plain", *["plain.test"] * 30)
+    assert [current_tenant(one) for one in send_all(world)] == ["plain"] * 30
     # nor when they have timed out, and more of them wait
     settle_all(world, hanging, in_time=False)
     claim_all(world)
-    owe(world, "plain", *["plain.test"] * 30)
-    assert [tenant_of(one) for one in send_all(world)] == ["plain"] * 30
+    end_jobs(world, "plain", *["plain.test"] * 30)
+    assert [current_tenant(one) for one in send_all(world)] == ["plain"] * 30
     assert_true(world)
 
 
@@ -180,7 +183,7 @@ def test_hosts_that_answer_use_every_thread(world: World) -> None:
     live(world, 8)
     hosts = many("well", 10)
     prove(world, "acme", *hosts)
-    owe(world, "acme", *hosts)
+    end_jobs(world, "acme", *hosts)
     assert len(claim_all(world)) == 10
 
 
@@ -189,17 +192,17 @@ def test_a_host_that_answers_late_or_not_at_all_is_unproven_again(world: World, 
     live(world, 4)
     hosts = many("was-well", 6)
     prove(world, "acme", *hosts)
-    owe(world, "acme", *hosts)
+    end_jobs(world, "acme", *hosts)
     for one in claim_all(world):
         world.settle(one, word, wait_seconds=3600, in_time=False)
-    owe(world, "acme", *hosts)
+    end_jobs(world, "acme", *hosts)
     assert len(claim_all(world)) == 1
     assert_true(world)
 
 
 def test_a_host_that_answers_again_gets_the_rest_at_once(world: World) -> None:
     live(world, 4)
-    owe(world, "acme", *["back.test"] * 6)
+    end_jobs(world, "acme", *["back.test"] * 6)
     first = world.delivery()
     assert world.claim_delivery() is None
     world.settle(first, "retry", wait_seconds=3600, in_time=True)
@@ -212,7 +215,7 @@ def test_a_host_is_trusted_for_some_minutes_only(world: World) -> None:
     prove(world, "acme", "a.test", "b.test")
     key = "{dr}:q:deliveries:answered:acme:a.test"
     assert 0 < world.client.ttl(key) <= 600
-    owe(world, "acme", *["a.test"] * 2, *["b.test"] * 2)
+    end_jobs(world, "acme", *["a.test"] * 2, *["b.test"] * 2)
     world.client.delete(key)
     assert Counter(host_of(one) for one in claim_all(world)) == {"a.test": 1, "b.test": 2}
     assert_true(world)
@@ -221,11 +224,11 @@ def test_a_host_is_trusted_for_some_minutes_only(world: World) -> None:
 def test_what_one_tenant_does_at_a_host_is_not_held_against_another(world: World) -> None:
     live(world, 4)
     prove(world, "acme", "shared.test")
-    owe(world, "bad", *many("hang", 5), "shared.test")
+    end_jobs(world, "bad", *many("hang", 5), "shared.test")
     settle_all(world, [world.delivery()], in_time=False)
-    owe(world, "bad", "shared.test")
-    owe(world, "acme", *["shared.test"] * 2)
-    assert Counter(tenant_of(one) for one in claim_all(world)) == {"acme": 2, "bad": 1}
+    end_jobs(world, "bad", "shared.test")
+    end_jobs(world, "acme", *["shared.test"] * 2)
+    assert Counter(current_tenant(one) for one in claim_all(world)) == {"acme": 2, "bad": 1}
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -234,9 +237,9 @@ def test_few_threads_still_get_on_with_hosts_that_were_never_seen(
 ) -> None:
     live(world, threads)
     for tenant in "ab":
-        owe(world, tenant, *many(f"{tenant}-", 5))
+        end_jobs(world, tenant, *many(f"{tenant}-", 5))
     sent = send_all(world)
-    assert Counter(tenant_of(one) for one in sent) == {"a": 5, "b": 5}
+    assert Counter(current_tenant(one) for one in sent) == {"a": 5, "b": 5}
     assert_true(world)
 
 
@@ -244,12 +247,12 @@ def test_everyone_who_waits_for_a_thread_of_that_half_has_a_turn(world: World) -
     live(world, 2)
     tenants = many("t", 6)
     for tenant in tenants:
-        owe(world, tenant, *many(f"{tenant}-", 3))
+        end_jobs(world, tenant, *many(f"{tenant}-", 3))
     turns = []
     for _ in range(18):
         one = world.delivery()
         assert world.claim_delivery() is None
-        turns.append(tenant_of(one))
+        turns.append(current_tenant(one))
         settle_all(world, [one], in_time=False)
     rounds = [sorted(turns[at : at + 6]) for at in (0, 6, 12)]
     assert rounds == [tenants] * 3
@@ -258,43 +261,43 @@ def test_everyone_who_waits_for_a_thread_of_that_half_has_a_turn(world: World) -
 
 def test_a_thread_that_came_is_used_and_one_that_went_no_longer_counts(world: World) -> None:
     for tenant in "abcd":
-        owe(world, tenant, *many(f"{tenant}-", 4))
+        end_jobs(world, tenant, *many(f"{tenant}-", 4))
     live(world, 2)
     assert len(claim_all(world)) == 1
     live(world, 4, "more")
     assert len(claim_all(world)) == 2
-    world.store.run(upkeep.leave("more"))
+    world.store.run(maintenance.deregister_worker("more"))
     world.sweep()
     assert world.client.hget(STATE, "threads") == "2"
     assert world.claim_delivery() is None
 
 
 def test_a_process_that_has_just_begun_counts_before_the_next_sweep(world: World) -> None:
-    call = upkeep.renew("d", queue="deliver", threads=4, lease_seconds=60, held=[])
+    call = maintenance.renew("d", queue="deliver", threads=4, lease_seconds=60, held=[])
     for _ in range(2):
         world.store.run(call)
-    owe(world, "acme", *many("new", 5))
+    end_jobs(world, "acme", *many("new", 5))
     assert len(claim_all(world)) == 1
 
 
 def test_a_webhook_that_is_forgotten_leaves_its_place_to_the_next(world: World) -> None:
     live(world, 2)
     for tenant in "abc":
-        owe(world, tenant, f"{tenant}.test")
+        end_jobs(world, tenant, f"{tenant}.test")
     (first,) = claim_all(world)
     settle_all(world, [first], in_time=False)
     # the next has the place now, and goes
     (tag,) = world.client.zrange("{dr}:q:deliveries:tenants", 0, -1)
     following = str(tag)[16:]
     (job,) = world.client.zrange(f"{{dr}}:jobs:{following}", 0, -1)
-    assert world.forget(str(job), tenant=following) is True
-    assert tenant_of(world.delivery()) not in {tenant_of(first), following}
+    assert world.delete_job(str(job), tenant=following) is True
+    assert current_tenant(world.delivery()) not in {current_tenant(first), following}
     assert_true(world)
 
 
 def test_slots_and_threads_of_a_lost_process_are_free_again(world: World) -> None:
     live(world, 2)
-    owe(world, "acme", *["a.test"] * 3)
+    end_jobs(world, "acme", *["a.test"] * 3)
     world.delivery(lease_seconds=0)
     assert world.rescue().rescued == ("delivery",)
     assert_true(world)
@@ -304,9 +307,9 @@ def test_slots_and_threads_of_a_lost_process_are_free_again(world: World) -> Non
 
 def test_a_test_event_goes_before_all_else_of_its_tenant(world: World) -> None:
     live(world, 2)
-    owe(world, "acme", *many("a", 5), "tried.test")
+    end_jobs(world, "acme", *many("a", 5), "tried.test")
     webhook = {"url": "https://tried.test/hook"}
-    call = ledger.send_test(
+    call = delivery_log.send_test(
         "msg_test_1", tenant="acme", host="tried.test", webhook=webhook, data={}
     )
     world.store.run(call)
@@ -337,8 +340,8 @@ def test_a_claim_costs_the_same_whatever_waits(world: World) -> None:
 
     live(world, 64)
     for tenant in many("t", 3):
-        owe(world, tenant, *many(f"{tenant}-", 2), "shared.test")
+        end_jobs(world, tenant, *many(f"{tenant}-", 2), "shared.test")
     few = cost()
     for tenant in many("t", 60):
-        owe(world, tenant, *many(f"{tenant}-", 20), *["shared.test"] * 2)
+        end_jobs(world, tenant, *many(f"{tenant}-", 20), *["shared.test"] * 2)
     assert cost() == few

@@ -3,9 +3,9 @@
 from collections import Counter
 
 from shared.jobs import Priority
-from shared.store import moves, upkeep
-from tests.queue_truth import assert_true
-from tests.store import World
+from shared.store import maintenance, transitions
+from tests.support.queue_invariants import assert_true
+from tests.support.store import World
 
 
 def backlog(world: World, tenant: str, count: int) -> list[str]:
@@ -103,10 +103,10 @@ def test_no_claim_is_empty_while_any_tenant_may_run(world: World) -> None:
     for tenant, cap in caps.items():
         world.limit(tenant, max_running=cap)
         backlog(world, tenant, 12)
-    running: list[moves.Claim] = []
+    running: list[transitions.Claim] = []
     while True:
         found = world.try_claim()
-        if isinstance(found, moves.Claim):
+        if isinstance(found, transitions.Claim):
             running.append(found)
             continue
         busy = Counter(one.job.tenant for one in running)
@@ -193,7 +193,7 @@ def test_permits_are_as_many_as_can_be_claimed_up_to_a_bound(world: World) -> No
     assert world.permits() == 3
     backlog(world, "a", 30)
     assert world.permits() == 16
-    world.store.run(upkeep.renew("w", queue="generate", threads=4, lease_seconds=15, held=[]))
+    world.store.run(maintenance.renew("w", queue="generate", threads=4, lease_seconds=15, held=[]))
     world.sweep()
     assert int(world.client.hget("{dr}:q:jobs:state", "bound") or 0) == 2 * 4 + 16
     assert world.permits() == 24

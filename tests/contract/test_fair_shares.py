@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import pytest
 
 from shared.jobs import Priority
-from shared.store import moves, upkeep
-from tests.queue_truth import assert_true
-from tests.store import World
+from shared.store import maintenance, transitions
+from tests.support.queue_invariants import assert_true
+from tests.support.store import World
 
 SLOTS = 16
 EIGHT = [f"t{number}" for number in range(8)]
@@ -33,7 +33,7 @@ class Slots:
     def __init__(self, world: World, slots: int = SLOTS) -> None:
         self.world = world
         self.slots = slots
-        self.running: list[moves.Claim] = []
+        self.running: list[transitions.Claim] = []
         self.dice = random.Random(7)
 
     def turn(self) -> str:
@@ -191,7 +191,7 @@ def test_every_claim_gets_a_job_while_one_may_run(world: World) -> None:
             }
             found = world.try_claim()
             assert (found is not None) == bool(may)
-            if isinstance(found, moves.Claim):
+            if isinstance(found, transitions.Claim):
                 assert found.job.tenant in may
                 queued[found.job.tenant] -= 1
                 slots.running.append(found)
@@ -213,7 +213,7 @@ def test_the_end_of_a_job_at_the_cap_wakes_a_thread(world: World) -> None:
     world.client.delete("{dr}:celery:generate")
     world.finish(held[0])
     assert world.permits() == 1
-    assert world.sweep() == upkeep.Swept(0, (), (), 3, ())
+    assert world.sweep() == maintenance.SweepResult(0, (), (), 3, ())
 
 
 def test_priority_orders_a_tenants_own_and_nobody_elses(world: World) -> None:

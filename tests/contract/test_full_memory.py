@@ -8,12 +8,12 @@ import pytest
 
 from shared.errors import StoreFull
 from shared.jobs import Job, Priority, State
-from shared.store import asking, reading, upkeep
-from shared.store.committer import Committer
-from shared.store.connect import connect_async
-from tests.queue_truth import assert_true
-from tests.servers import redis_server
-from tests.store import FAR, World
+from shared.store import job_queries, job_submission, maintenance
+from shared.store.connection import connect_async
+from shared.store.group_commit import GroupCommitClient
+from tests.support.queue_invariants import assert_true
+from tests.support.servers import redis_server
+from tests.support.store import FAR, World
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def test_all_other_moves_are_made(full: World) -> None:
     full.claim(lease_seconds=0)
     swept = full.rescue()
     assert (swept.rescued, swept.failed) == (("claimed",), (("m", "deadline_exceeded"),))
-    full.store.run(upkeep.renew("w", queue="generate", threads=1, lease_seconds=15, held=[]))
+    full.store.run(maintenance.renew("w", queue="generate", threads=1, lease_seconds=15, held=[]))
     full.settle(full.delivery(), "retry", wait_seconds=60)
     full.settle(full.delivery(), "delivered")
-    assert full.store.run(reading.facts()).jobs["failed"] == 2
+    assert full.store.run(job_queries.service_stats()).jobs["failed"] == 2
     full.limit(weight=2)
-    full.store.run(upkeep.leave("w"))
+    full.store.run(maintenance.deregister_worker("w"))
     assert_true(full)
 
 
@@ -63,17 +63,17 @@ def test_an_api_that_comes_up_meanwhile_reads_and_cancels_and_takes_nothing(full
 
     async def use() -> None:
         pool = connect_async(full.settings, connections=1)
-        async with Committer(pool, full.scripts, timeout_seconds=5) as committer:
+        async with GroupCommitClient(pool, full.scripts, timeout_seconds=5) as committer:
             # when
             canceled, refused = await asyncio.gather(
-                committer.run(asking.cancel(job_id, tenant="acme")),
-                committer.run(asking.accept(full.new_job(), not_after_ms=FAR)),
+                committer.run(job_submission.cancel(job_id, tenant="acme")),
+                committer.run(job_submission.accept(full.new_job(), not_after_ms=FAR)),
                 return_exceptions=True,
             )
             # then
             assert isinstance(canceled, Job)
             assert isinstance(refused, StoreFull)
-            read = await committer.run(reading.read(job_id, tenant="acme"))
+            read = await committer.run(job_queries.read_job(job_id, tenant="acme"))
             assert read is not None
             assert read.job.state is State.CANCELED
         await pool.disconnect()

@@ -14,10 +14,10 @@ from shared.errors import (
     ProviderRejected,
 )
 from shared.provider_keys import ProviderKey
-from shared.store import asking, batches, moves, reading, upkeep
-from shared.store.moves import Claim, Closed, Signal
-from tests.queue_truth import assert_true, hash_of
-from tests.store import World
+from shared.store import batches, job_queries, job_submission, maintenance, transitions
+from shared.store.transitions import Claim, Closed, Signal
+from tests.support.queue_invariants import assert_true, hash_of
+from tests.support.store import World
 
 GATE = "{dr}:gate"
 KEY = ProviderKey("key-a", "key-a", "")
@@ -64,7 +64,7 @@ def end_hold(world: World, name: str) -> None:
 
 
 def down(world: World) -> bool:
-    return world.store.run(reading.facts()).circuit == 1
+    return world.store.run(job_queries.service_stats()).circuit == 1
 
 
 def test_a_paused_queue_gives_nothing_out_but_says_why(world: World) -> None:
@@ -78,7 +78,7 @@ def test_a_paused_queue_gives_nothing_out_but_says_why(world: World) -> None:
 
 
 def test_a_bought_job_without_a_record_stops_no_claim(world: World) -> None:
-    world.client.zadd("{dr}:q:jobs:bought", {"job_gone": 1})
+    world.client.zadd("{dr}:q:jobs:paid", {"job_gone": 1})
     world.client.hincrby("{dr}:q:jobs:state", "claimable", 1)
     job_id = world.accept()
     assert world.claim().job.id == job_id
@@ -120,12 +120,12 @@ def test_a_hold_ends_with_one_probe_at_a_time(world: World, reason: str) -> None
 def test_a_hold_for_credits_has_both_numbers_until_a_call_goes_well(world: World) -> None:
     report(world, Signal.hold_team(KEY, 60, needed=105, has=35))
     end_hold(world, "provider_credits:team:key-a")
-    [hold] = world.store.run(reading.facts()).without_credits
+    [hold] = world.store.run(job_queries.service_stats()).without_credits
     assert (hold.kind, hold.subject) == ("team", "key-a")
     assert (hold.credits_needed, hold.credits_left) == (105, 35)
     world.accept()
     world.finish(world.claim())
-    assert not world.store.run(reading.facts()).without_credits
+    assert not world.store.run(job_queries.service_stats()).without_credits
     assert not [name for name in hash_of(world, GATE) if name.startswith("credits:")]
 
 
@@ -189,7 +189,7 @@ def test_each_failed_probe_doubles_the_wait_up_to_half_a_minute(world: World) ->
 
 def test_a_signal_counts_once_however_often_it_is_sent(world: World) -> None:
     for held in _some(world, 4):
-        call = moves.retry(held, ProviderDown("x"), moves.Again(1, signal=FAILED))
+        call = transitions.requeue(held, ProviderDown("x"), transitions.Requeue(1, signal=FAILED))
         world.store.run(call)
         world.store.run(call)
     world.accept()
@@ -266,7 +266,7 @@ def test_a_claim_that_finds_nothing_spends_nothing(empty_redis_url: str) -> None
 def test_a_refusal_shows_that_the_provider_lives(world: World) -> None:
     report(world, *[FAILED] * 4)
     held = _some(world, 1)[0]
-    world.store.run(moves.fail(held, ProviderRejected("no"), signal=HEALTHY))
+    world.store.run(transitions.fail(held, ProviderRejected("no"), signal=HEALTHY))
     report(world, FAILED)
     world.accept()
     assert isinstance(world.try_claim(), Claim)
@@ -304,10 +304,10 @@ def test_calls_that_fail_one_in_ten_never_open_the_circuit(world: World) -> None
 
 def test_a_dead_key_is_used_again_when_it_is_found_alive(world: World) -> None:
     world.accept()
-    world.store.run(upkeep.report_signal(Signal.key_dead("key-a")))
-    assert isinstance(world.try_claim(), moves.Closed)
+    world.store.run(maintenance.report_signal(Signal.key_dead("key-a")))
+    assert isinstance(world.try_claim(), transitions.Closed)
 
-    world.store.run(upkeep.report_signal(Signal.key_alive("key-a")))
+    world.store.run(maintenance.report_signal(Signal.key_alive("key-a")))
 
     assert world.claim().key.id == "key-a"
 
@@ -366,9 +366,9 @@ def test_the_only_key_never_rests_but_its_model_does(world: World) -> None:
     fail_with(world, KEY, "sick", 5)
     world.accept(model="sick")
     assert closed(world).reason == "provider_down"
-    assert [(hold.kind, hold.subject) for hold in world.store.run(reading.facts()).holds] == [
-        ("model", "sick")
-    ]
+    assert [
+        (hold.kind, hold.subject) for hold in world.store.run(job_queries.service_stats()).holds
+    ] == [("model", "sick")]
 
 
 def test_a_model_that_fails_is_held_alone_whichever_keys_it_failed_with(world: World) -> None:
@@ -383,7 +383,7 @@ def test_a_model_that_fails_is_held_alone_whichever_keys_it_failed_with(world: W
     assert found.reason == "provider_down"
     assert world.read(sick).gate == "provider_down"
     assert world.read(world.accept(model="well")).gate == ""
-    assert {hold.kind for hold in world.store.run(reading.facts()).holds} == {"model"}
+    assert {hold.kind for hold in world.store.run(job_queries.service_stats()).holds} == {"model"}
 
 
 def test_jobs_of_a_held_model_are_passed_over_and_keep_their_place(world: World) -> None:
@@ -435,16 +435,16 @@ def test_a_job_that_failed_with_one_key_is_tried_with_another(world: World) -> N
 # a model that the provider removed
 
 
-def refused(world: World, model: str = "m") -> asking.NotAccepted:
-    answer = world.store.run(asking.accept(world.new_job(model=model), not_after_ms=10**15))
-    assert isinstance(answer, asking.NotAccepted), answer
+def refused(world: World, model: str = "m") -> job_submission.NotAccepted:
+    answer = world.store.run(job_submission.accept(world.new_job(model=model), not_after_ms=10**15))
+    assert isinstance(answer, job_submission.NotAccepted), answer
     return answer
 
 
 def removed(world: World) -> None:
     job_id = world.accept("first", model="old")
     held = next(held for held in iter(world.claim, None) if held.job.id == job_id)
-    world.store.run(moves.fail(held, ModelGone("no"), signal=Signal.model_removed(held.key)))
+    world.store.run(transitions.fail(held, ModelGone("no"), signal=Signal.model_removed(held.key)))
 
 
 def test_a_removed_model_is_refused_and_what_waits_for_it_ends_without_a_call(world: World) -> None:
@@ -456,7 +456,7 @@ def test_a_removed_model_is_refused_and_what_waits_for_it_ends_without_a_call(wo
         world.accept(f"t{number % 3}", model="old")
     world.client.hset(GATE, "gone:old", int(milliseconds(world)))
     answer = refused(world, model="old")
-    assert (answer.why, answer.detail) == ("model_gone", "old")
+    assert (answer.reason, answer.detail) == ("model_gone", "old")
     assert 50 < (answer.wait_seconds or 0) <= 60
 
     swept = world.sweep()
@@ -472,24 +472,24 @@ def test_once_a_minute_one_call_asks_for_a_removed_model_again(world: World) -> 
     probe, other = world.accept(model="old"), world.accept(model="old")
     held = world.claim()
     assert held.job.id == probe
-    assert refused(world, model="old").why == "model_gone"
+    assert refused(world, model="old").reason == "model_gone"
     assert isinstance(world.try_claim(), Closed)
     world.finish(held)
     assert world.claim().job.id == other
-    assert world.store.run(reading.facts()).gone_models == frozenset()
+    assert world.store.run(job_queries.service_stats()).gone_models == frozenset()
 
 
 def test_a_batch_and_a_retry_for_a_removed_model_are_refused_too(world: World) -> None:
     removed(world)
     failed = str(world.client.zrange("{dr}:jobs::status:failed", 0, -1)[0])
     again = world.again(failed, tenant="first")
-    assert isinstance(again, asking.NotAccepted)
-    assert again.why == "model_gone"
+    assert isinstance(again, job_submission.NotAccepted)
+    assert again.reason == "model_gone"
     jobs = [world.new_job(), world.new_job(model="old")]
-    call = batches.stage(ids.batch_id(), tenant="acme", number=0, jobs=jobs)
+    call = batches.stage_jobs(ids.batch_id(), tenant="acme", number=0, jobs=jobs)
     answer = world.store.run(call)
-    assert isinstance(answer, asking.NotAccepted)
-    assert (answer.why, answer.detail) == ("model_gone", "old")
+    assert isinstance(answer, job_submission.NotAccepted)
+    assert (answer.reason, answer.detail) == ("model_gone", "old")
 
 
 # images that cannot be fetched
@@ -498,8 +498,8 @@ def test_a_batch_and_a_retry_for_a_removed_model_are_refused_too(world: World) -
 def unfetched(world: World, held: Claim) -> Claim:
     """Let the image of a paid job fail to be fetched; claim the job for its next attempt."""
     error = ImageHostDown("away", host="images.example")
-    again = moves.Again(30, give_back=True, signal=Signal.unfetched(error.host))
-    world.store.run(moves.retry(held, error, again))
+    again = transitions.Requeue(30, refund_attempt=True, signal=Signal.unfetched(error.host))
+    world.store.run(transitions.requeue(held, error, again))
     world.come_due(held.job.id)
     world.sweep()
     return world.claim()
@@ -518,7 +518,7 @@ def test_an_image_that_cannot_be_fetched_holds_new_calls_until_one_can(world: Wo
     waiting = world.accept()
     assert closed(world).reason == "image_host"
     assert world.read(waiting).gate == "image_host"
-    assert world.store.run(reading.facts()).image_host == "images.example"
+    assert world.store.run(job_queries.service_stats()).image_host == "images.example"
     world.succeed(again)
     assert world.claim().job.id == waiting
     assert world.client.hkeys(GATE) == []
@@ -543,7 +543,7 @@ def test_one_job_alone_holds_new_calls_once_and_several_for_as_long_as_they_wait
 def test_images_made_again_in_a_row_hold_new_calls(world: World) -> None:
     for _ in range(3):
         held = paid(world)
-        world.retry(held, regenerate=True, signal=moves.REGENERATED)
+        world.retry(held, regenerate=True, signal=transitions.REGENERATED)
         world.cancel(held.job.id)
     world.accept()
     assert closed(world).reason == "image_host"
@@ -588,7 +588,7 @@ def put_back(world: World) -> None:
     for key in ("{dr}:q:jobs:due", "{dr}:q:jobs:leases"):
         for member in map(str, world.client.zrange(key, 0, -1)):
             world.client.zincrby(key, HOUR_MS, member)
-    for name in ("at", "until", "calm"):
+    for name in ("at", "until", "rescue_after"):
         kept = world.client.hget("{dr}:sweep", name)
         world.client.hset("{dr}:sweep", name, int(kept or 0) + HOUR_MS)
 
@@ -630,11 +630,11 @@ def test_the_requests_of_a_minute_are_free_again_where_the_clock_was_put_back(
     world.limit(requests_per_minute=2)
     world.accept()
     world.accept()
-    assert refused(world).why == "too_fast"
+    assert refused(world).reason == "too_fast"
     key = "{dr}:rate:acme"
     times = [int(time) + HOUR_MS for time in world.client.lrange(key, 0, -1)]
     world.client.delete(key)
     world.client.rpush(key, *times)
     world.accept()
     world.accept()
-    assert refused(world).why == "too_fast"
+    assert refused(world).reason == "too_fast"

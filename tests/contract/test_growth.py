@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from shared.store import reading
-from tests.growth import (
+from shared.store import job_queries
+from tests.support.growth import (
     Backlog,
     Callers,
     api_process,
     commands,
+    delete_short_lived_keys,
     fill,
     finish_all,
-    forget_what_passes,
     table,
     used,
     usual_spec,
 )
-from tests.servers import redis_server
-from tests.store import World
+from tests.support.servers import redis_server
+from tests.support.store import World
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def per_call(world: World) -> dict[str, dict[str, int]]:
     world.claim()  # the scripts are known from here on
     new, held = world.new_job("t0", spec=usual_spec(0)), []
     job_id = world.accept("t0")
-    page = reading.list_jobs("t0", reading.Filter(), limit=5, look=1000)
+    page = job_queries.list_jobs("t0", job_queries.Filter(), limit=5, scan_limit=1000)
     world.store.run(page)
     world.read(job_id, "t0")
     return {
@@ -64,10 +64,10 @@ def bytes_a_job(world: World, *, jobs: int, tenants: int) -> tuple[float, float]
     """Give the bytes that Redis needs for a queued job, and for one that is done."""
     empty = used(world)
     fill(world, jobs, tenants)
-    forget_what_passes(world)
+    delete_short_lived_keys(world)
     queued = used(world)
     finish_all(world)
-    forget_what_passes(world)
+    delete_short_lived_keys(world)
     return (queued - empty) / jobs, (used(world) - empty) / jobs
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from shared.ids import JOB_PREFIX, time_letters
-from shared.jobs import Spec, Status
-from shared.store.asking import cancel
-from shared.store.reading import Filter, Page, list_jobs
-from tests.store import World
+from shared.jobs import JobSpec, Status
+from shared.store.job_queries import Filter, Page, list_jobs
+from shared.store.job_submission import cancel
+from tests.support.store import World
 
 START = 1_700_000_000_000
 
@@ -30,12 +30,12 @@ def accept(world: World, numbers: range, **changes: Any) -> list[str]:
     return [world.accept(id=job_id(number), **changes) for number in numbers]
 
 
-def tagged(*tags: str, model: str = "m") -> Spec:
-    return Spec(model=model, input={"prompt": "p", "seed": 7}, tags=tags)
+def tagged(*tags: str, model: str = "m") -> JobSpec:
+    return JobSpec(model=model, input={"prompt": "p", "seed": 7}, tags=tags)
 
 
 def page(world: World, wanted: Filter | None = None, *, tenant: str = "acme", **how: Any) -> Page:
-    how = {"limit": 50, "look": 1000, **how}
+    how = {"limit": 50, "scan_limit": 1000, **how}
     return world.store.run(list_jobs(tenant, wanted or Filter(), **how))
 
 
@@ -132,10 +132,10 @@ def test_every_mark_finds_its_jobs(world: World) -> None:
 def test_a_search_that_looked_at_enough_goes_on_from_there(world: World) -> None:
     wanted = accept(world, range(1), spec=tagged(model="rare"))
     accept(world, range(1, 10))
-    first = page(world, Filter(model="rare"), look=4)
+    first = page(world, Filter(model="rare"), scan_limit=4)
     assert first.jobs == ()
     assert first.before == job_id(6)
-    assert all_pages(world, Filter(model="rare"), look=4) == wanted
+    assert all_pages(world, Filter(model="rare"), scan_limit=4) == wanted
 
 
 def test_listed_jobs_are_whole(world: World) -> None:

@@ -16,9 +16,9 @@ from hypothesis.stateful import (
 
 from shared.errors import LostLease
 from shared.jobs import Job, Priority
-from shared.store import deliveries, endpoints, ledger, moves, upkeep
-from tests.queue_truth import assert_true
-from tests.store import World
+from shared.store import deliveries, delivery_log, endpoints, maintenance, transitions
+from tests.support.queue_invariants import assert_true
+from tests.support.store import World
 
 GROUPS = ("a", "b", "c")
 CAPS = st.one_of(st.none(), st.integers(0, 2))
@@ -38,13 +38,13 @@ class Queue(RuleBasedStateMachine):
         self.group: dict[str, str] = {}
         self.ready: set[str] = set()
         self.bought: set[str] = set()
-        self.apart: set[str] = set()
+        self.isolated: set[str] = set()
         self.doubtful: set[str] = set()
         self.due: dict[str, bool] = {}
-        self.held: dict[str, moves.Claim] = {}
+        self.held: dict[str, transitions.Claim] = {}
         self.checkpointed: set[str] = set()
-        self.lost: list[moves.Claim] = []
-        self.crashes: dict[str, int] = {}
+        self.lost: list[transitions.Claim] = []
+        self.worker_losses: dict[str, int] = {}
         self.unknown: dict[str, int] = {}
         self.calling: set[str] = set()
         self.sending: list[deliveries.Delivery] = []
@@ -81,7 +81,7 @@ class Queue(RuleBasedStateMachine):
     def cancel(self, which: int) -> None:
         job_id = sorted(self.group)[which % len(self.group)]
         assert isinstance(self.world.cancel(job_id, self.group[job_id]), Job)
-        self._forget(job_id)
+        self._delete(job_id)
 
     @rule(group=st.sampled_from(GROUPS), cap=CAPS, weight=st.sampled_from([0.5, 1, 3]))
     def limit(self, group: str, cap: int | None, weight: float) -> None:
@@ -90,36 +90,36 @@ class Queue(RuleBasedStateMachine):
 
     # what workers do
 
-    @rule(again=st.booleans(), apart=st.booleans())
-    def claim(self, again: bool, apart: bool) -> None:  # noqa: FBT001
+    @rule(again=st.booleans(), isolated=st.booleans())
+    def claim(self, again: bool, isolated: bool) -> None:  # noqa: FBT001
         nonce = f"claim-{len(self.lost)}-{self.world.client.incr('nonce')}"
-        found = self.world.try_claim(nonce=nonce, apart=apart)
+        found = self.world.try_claim(nonce=nonce, isolated=isolated)
         if again:
-            assert self.world.try_claim(nonce=nonce, apart=apart) == found or found is None
-        may = self._may_be_claimed(apart=apart)
+            assert self.world.try_claim(nonce=nonce, isolated=isolated) == found or found is None
+        may = self._may_be_claimed(isolated=isolated)
         if not may:
             assert found is None
             return
-        assert isinstance(found, moves.Claim)
+        assert isinstance(found, transitions.Claim)
         assert found.job.id in may
-        assert found.apart == (found.job.id in self.doubtful)
-        for place in (self.bought, self.ready, self.apart):
+        assert found.isolated == (found.job.id in self.doubtful)
+        for place in (self.bought, self.ready, self.isolated):
             place.discard(found.job.id)
         self.held[found.job.id] = found
 
     @precondition(lambda self: self.held)
     @rule(which=ANY)
-    def go_on(self, which: int) -> None:
+    def run_while_available(self, which: int) -> None:
         held = self._any(which)
         if held.job.id in self.checkpointed:
             self.world.succeed(held)
             del self.held[held.job.id]
-            self._forget(held.job.id)
+            self._delete(held.job.id)
         elif held.job.id in self.calling:
             self.world.checkpoint(held)
             self.calling.discard(held.job.id)
             self.checkpointed.add(held.job.id)
-            self.crashes.pop(held.job.id, None)
+            self.worker_losses.pop(held.job.id, None)
             self.doubtful.discard(held.job.id)
         else:
             self.world.call(held)
@@ -149,7 +149,7 @@ class Queue(RuleBasedStateMachine):
         held = self._any(which)
         self.world.fail(held)
         del self.held[held.job.id]
-        self._forget(held.job.id)
+        self._delete(held.job.id)
 
     @precondition(lambda self: self.lost)
     @rule(which=ANY, move=st.sampled_from(["call", "checkpoint", "succeed", "retry", "fail"]))
@@ -168,11 +168,11 @@ class Queue(RuleBasedStateMachine):
         self.world.lose_lease(job_id)
         assert len(self.world.rescue().rescued) == 1
         self.lost.append(held)
-        self.crashes[job_id] = self.crashes.get(job_id, 0) + 1
+        self.worker_losses[job_id] = self.worker_losses.get(job_id, 0) + 1
         if job_id in self.calling:
             self.unknown[job_id] = self.unknown.get(job_id, 0) + 1
-        if self.crashes[job_id] == 3 or (job_id in self.calling and self.unknown[job_id] > 1):
-            self._forget(job_id)
+        if self.worker_losses[job_id] == 3 or (job_id in self.calling and self.unknown[job_id] > 1):
+            self._delete(job_id)
         else:
             self.doubtful.add(job_id)
             self._requeue(job_id)
@@ -192,7 +192,7 @@ class Queue(RuleBasedStateMachine):
         self.world.pass_deadline(job_id)
         self.world.sweep()
         if job_id not in self.calling:
-            self._forget(job_id)
+            self._delete(job_id)
 
     # webhooks
 
@@ -214,32 +214,32 @@ class Queue(RuleBasedStateMachine):
 
     @rule(threads=st.integers(0, 4))
     def count_threads(self, threads: int) -> None:
-        call = upkeep.renew("d", queue="deliver", threads=threads, lease_seconds=60, held=[])
+        call = maintenance.renew("d", queue="deliver", threads=threads, lease_seconds=60, held=[])
         self.world.store.run(call)
         self.world.sweep()
 
     @rule(word=st.sampled_from(["enable", "probe", "due", "again"]), group=st.sampled_from(GROUPS))
-    def tend_receivers(self, word: str, group: str) -> None:
+    def sweep_endpoints(self, word: str, group: str) -> None:
         world = self.world
         if word == "again":
-            call = ledger.redeliver_failed(group, since=0, upto=None, most=2)
+            call = delivery_log.redeliver_failed(group, since=0, until=None, most=2)
             assert world.store.run(call) == world.store.run(call)
         elif word == "enable":
             for one in world.store.run(endpoints.list_endpoints(group, limit=9)).endpoints:
                 assert world.store.run(endpoints.enable_endpoint(one.id, tenant=group))
         else:
-            name = "{dr}:probes" if word == "probe" else "{dr}:q:deliveries:due"
+            name = "{dr}:endpoint_probes" if word == "probe" else "{dr}:q:deliveries:due"
             for member in map(str, world.client.zrange(name, 0, -1)):
                 world.client.zadd(name, {member: 1})
             world.sweep()
 
     @precondition(lambda self: self.group)
     @rule(which=ANY)
-    def cancel_and_forget(self, which: int) -> None:
+    def cancel_and_delete(self, which: int) -> None:
         job_id = sorted(self.group)[which % len(self.group)]
         group = self.group[job_id]
         self.cancel(which)
-        assert self.world.forget(job_id, tenant=group) is True
+        assert self.world.delete_job(job_id, tenant=group) is True
         self.sending = [one for one in self.sending if not (one.job and one.job.id == job_id)]
         self.lost = [held for held in self.lost if held.job.id != job_id]
 
@@ -252,22 +252,22 @@ class Queue(RuleBasedStateMachine):
     def redis_agrees(self) -> None:
         assert_true(self.world)
         client = self.world.client
-        assert set(client.zrange("{dr}:q:jobs:bought", 0, -1)) == self.bought
-        assert set(client.zrange("{dr}:q:jobs:apart", 0, -1)) == self.apart
+        assert set(client.zrange("{dr}:q:jobs:paid", 0, -1)) == self.bought
+        assert set(client.zrange("{dr}:q:jobs:isolated", 0, -1)) == self.isolated
         assert set(client.zrange("{dr}:q:jobs:due", 0, -1)) == set(self.due)
         assert set(client.zrange("{dr}:q:jobs:leases", 0, -1)) == set(self.held)
         ready = [set(client.zrange(f"{{dr}}:q:jobs:ready:{one}:m", 0, -1)) for one in GROUPS]
         assert set().union(*ready) == self.ready
 
-    def _any(self, which: int) -> moves.Claim:
+    def _any(self, which: int) -> transitions.Claim:
         return self.held[sorted(self.held)[which % len(self.held)]]
 
-    def _may_be_claimed(self, *, apart: bool) -> set[str]:
+    def _may_be_claimed(self, *, isolated: bool) -> set[str]:
         """Say which may be claimed now: what comes first in the order of places."""
         if self.bought:
             return self.bought
-        free = {one for one in self.apart if one in self.checkpointed or self._is_free(one)}
-        return free if apart and free else {one for one in self.ready if self._is_free(one)}
+        free = {one for one in self.isolated if one in self.checkpointed or self._is_free(one)}
+        return free if isolated and free else {one for one in self.ready if self._is_free(one)}
 
     def _is_free(self, job_id: str) -> bool:
         group = self.group[job_id]
@@ -281,17 +281,17 @@ class Queue(RuleBasedStateMachine):
         if due:
             self.due[job_id] = True
         else:
-            self._place_of(job_id).add(job_id)
+            self._queue_of(job_id).add(job_id)
 
-    def _place_of(self, job_id: str) -> set[str]:
+    def _queue_of(self, job_id: str) -> set[str]:
         if job_id in self.doubtful:
-            return self.apart
+            return self.isolated
         return self.bought if job_id in self.checkpointed else self.ready
 
-    def _forget(self, job_id: str) -> None:
+    def _delete(self, job_id: str) -> None:
         if job_id in self.held:
             self.lost.append(self.held.pop(job_id))
-        for place in (self.ready, self.bought, self.apart, self.checkpointed, self.calling):
+        for place in (self.ready, self.bought, self.isolated, self.checkpointed, self.calling):
             place.discard(job_id)
         self.due.pop(job_id, None)
         del self.group[job_id]
@@ -299,7 +299,7 @@ class Queue(RuleBasedStateMachine):
 
 @pytest.fixture
 def machine(diskless_redis_url: str) -> Iterator[type[Queue]]:
-    world = World(diskless_redis_url, webhook_host_slots=1)
+    world = World(diskless_redis_url, webhook_max_per_host=1)
     yield type("Queue", (Queue,), {"world": world})
     world.close()
 

@@ -5,16 +5,16 @@ import redis
 
 from shared.errors import UnknownOutcome
 from shared.jobs import OnUnknown, State, Status
-from shared.store import moves, upkeep
-from shared.store.audit import Deed
+from shared.store import maintenance, transitions
+from shared.store.audit import AuditContext
 from shared.store.batches import cancel_batch
-from shared.store.moves import Closed
-from shared.store.operating import move_jobs
-from tests.queue_truth import assert_true
-from tests.store import World
+from shared.store.bulk import move_jobs
+from shared.store.transitions import Closed
+from tests.support.queue_invariants import assert_true
+from tests.support.store import World
 
 
-def crash(world: World, *, calling: bool = False) -> upkeep.Swept:
+def crash(world: World, *, calling: bool = False) -> maintenance.SweepResult:
     held = world.claim(lease_seconds=0)
     if calling:
         world.call(held)
@@ -69,7 +69,9 @@ def test_nothing_is_rescued_until_the_living_had_a_lease_to_say_so(world: World)
         assert swept is not None
         assert swept.rescued == ()
 
-    world.client.hset("{dr}:sweep", "calm", 0)  # the lease is over, and sweeps never stopped
+    world.client.hset(
+        "{dr}:sweep", "rescue_after", 0
+    )  # the lease is over, and sweeps never stopped
     assert (swept := world.sweep()) is not None
     assert swept.rescued == ("claimed",)
 
@@ -82,7 +84,7 @@ def test_an_absence_of_sweeps_is_followed_by_calm(world: World) -> None:
     world.client.hset("{dr}:sweep", "at", (seconds - 6) * 1000)  # more than a third of 15 s
     assert (swept := world.sweep(lease_seconds=15)) is not None
     assert swept.rescued == ()
-    calm = int(world.client.hget("{dr}:sweep", "calm") or 0)
+    calm = int(world.client.hget("{dr}:sweep", "rescue_after") or 0)
     assert calm - seconds * 1000 >= 15_000
 
 
@@ -91,7 +93,7 @@ def test_a_renewed_lease_is_not_rescued(world: World) -> None:
     held = world.claim(lease_seconds=0)
     one = [(held.job.id, held.fence)]
     lost = world.store.run(
-        upkeep.renew("w", queue="generate", threads=1, lease_seconds=15, held=one)
+        maintenance.renew("w", queue="generate", threads=1, lease_seconds=15, held=one)
     )
     assert lost == []
     assert world.rescue().rescued == ()
@@ -125,7 +127,7 @@ def test_a_lost_job_goes_on_from_where_it_was(world: World, state: State, resume
     assert world.rescue().rescued == (state.value,)
 
     again = world.claim().job
-    assert (again.state, again.attempt, again.crashes) == (resumed, 1, 1)
+    assert (again.state, again.attempt, again.worker_losses) == (resumed, 1, 1)
     assert again.unknown_outcomes == (state is State.CALLING)
 
 
@@ -168,7 +170,7 @@ def test_a_worker_can_count_an_unknown_outcome_itself(world: World) -> None:
     held = world.call(world.claim())
     world.retry(held, unknown=True)
     world.retry(held, unknown=True)  # sent again
-    world.store.run(moves.fail(world.call(world.claim()), UnknownOutcome("?"), unknown=True))
+    world.store.run(transitions.fail(world.call(world.claim()), UnknownOutcome("?"), unknown=True))
     assert world.read(job_id).job.unknown_outcomes == 2
 
 
@@ -216,14 +218,16 @@ def test_what_ends_outside_of_an_attempt_is_counted_by_the_next_sweep_and_only_b
     # when
     world.cancel(running)
     world.cancel(queued)
-    world.store.run(move_jobs(Deed("me", "r"), "cancel", [chosen], deadline_seconds=60, asked={}))
+    world.store.run(
+        move_jobs(AuditContext("me", "r"), "cancel", [chosen], deadline_seconds=60, query={})
+    )
     # then
     assert ended(world) == [("m", Status.CANCELED, "")] * 3
     # when
     batch_id = world.batch(*(world.new_job() for _ in range(30)))
     world.store.run(cancel_batch(batch_id, tenant="acme"))
     assert world.try_claim() == Closed("passing", 0.0)  # it ends twenty of them on its way
-    world.tend(batch_id)
+    world.advance_batch(batch_id)
     # then
     assert ended(world) == [("m", Status.CANCELED, "")] * 30
     # when
@@ -258,8 +262,8 @@ def test_workers_that_left_or_died_no_longer_count(world: World) -> None:
 
     for worker, lease in (("a", 15.0), ("b", 15.0), ("dead", -1.0)):
         world.store.run(
-            upkeep.renew(worker, queue="generate", threads=8, lease_seconds=lease, held=[])
+            maintenance.renew(worker, queue="generate", threads=8, lease_seconds=lease, held=[])
         )
     assert bound() == 2 * 16 + 16
-    world.store.run(upkeep.leave("a"))
+    world.store.run(maintenance.deregister_worker("a"))
     assert bound() == 2 * 8 + 16

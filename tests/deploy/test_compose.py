@@ -12,7 +12,7 @@ from compose_spec import PyCompose
 
 from shared.settings import PREFIX, Settings
 from tests.deploy.compose import FILE, OURS, ROOT, read, services
-from worker.life import GRACE_SECONDS
+from worker.lifecycle import GRACE_SECONDS
 
 SECRETS = ("S3_ACCESS_KEY", "S3_SECRET_KEY", "ONEMIN_API_KEY")
 

@@ -13,9 +13,9 @@ import yaml
 
 from deploy import cluster
 from shared.settings import PREFIX, Settings
-from tests import node
 from tests.deploy.compose import ROOT, services
-from worker.life import GRACE_SECONDS
+from tests.support import node
+from worker.lifecycle import GRACE_SECONDS
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("sandbox", "production")

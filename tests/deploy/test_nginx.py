@@ -6,7 +6,7 @@ from pathlib import Path
 
 from api.headers import WAIT_SECONDS_MAX
 from shared.settings import Settings
-from tests import nginx
+from tests.support import nginx
 
 
 def _numbers(directive: str) -> list[int]:

@@ -93,8 +93,8 @@ def test_each_alert_fires_when_it_should_and_tells_the_figure_and_only_then(
         for together in _packed(cases, firing=firing)
     ]
     test = tmp_path / "tests.yml"
-    told = {"rule_files": [str(RULES / file)], "evaluation_interval": "1m", "tests": groups}
-    test.write_text(yaml.safe_dump(told))
+    annotation = {"rule_files": [str(RULES / file)], "evaluation_interval": "1m", "tests": groups}
+    test.write_text(yaml.safe_dump(annotation))
 
     ran = subprocess.run(
         [program("promtool"), "test", "rules", test], capture_output=True, text=True, check=False
@@ -154,12 +154,12 @@ def _is_of(case: Case, rule: dict[str, Any]) -> bool:
 def _expected(case: Case, rule: dict[str, Any]) -> dict[str, Any]:
     slo = {"slo": SLO[case.alert]} if case.alert in SLO else {}
 
-    def told(text: str) -> str:
+    def annotation(text: str) -> str:
         for label, value in case.labels.items():
             text = text.replace(f"{{{{ $labels.{label} }}}}", value)
         return re.sub(r"\{\{ \$value[^}]*\}\}", case.figure, text)
 
-    annotations = {name: told(text) for name, text in rule["annotations"].items()}
+    annotations = {name: annotation(text) for name, text in rule["annotations"].items()}
     return {
         "exp_labels": {**rule["labels"], **case.labels, **slo},
         "exp_annotations": annotations,
@@ -195,11 +195,11 @@ def test_every_alert_tells_its_severity_and_what_it_saw() -> None:
 
 
 def test_whatever_silences_another_alert_names_alerts_that_exist() -> None:
-    told = yaml.safe_load((ROOT / "deploy/alertmanager/alertmanager.yml").read_text("utf-8"))
+    annotation = yaml.safe_load((ROOT / "deploy/alertmanager/alertmanager.yml").read_text("utf-8"))
     known = {one["alert"] for one in alerts()}
     matchers = [
         matcher
-        for rule in told["inhibit_rules"]
+        for rule in annotation["inhibit_rules"]
         for matcher in (*rule["source_matchers"], *rule["target_matchers"])
         if matcher.startswith("alertname")
     ]

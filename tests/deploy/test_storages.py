@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from shared.settings import PREFIX, Settings, load_settings
-from shared.storage import Storage
+from shared.storage.client import Storage
 from tests.deploy.compose import ROOT
 
 FOLDER = ROOT / "deploy" / "storage"

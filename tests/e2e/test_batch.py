@@ -10,9 +10,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from tests.e2e.up import Up, up
-from tests.receiver import Receiver, receiver
+from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 JOBS = 20
 
@@ -32,14 +32,14 @@ def client(stack: Up) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def hook() -> Iterator[Receiver]:
+def webhook_server() -> Iterator[WebhookReceiver]:
     with receiver() as running:
         yield running
 
 
 @pytest.fixture
-def body(hook: Receiver) -> bytes:
-    options = {"batch": {"tags": ["spring"], "webhook": {"url": hook.url}}}
+def body(webhook_server: WebhookReceiver) -> bytes:
+    options = {"batch": {"tags": ["spring"], "webhook": {"url": webhook_server.url}}}
     jobs = [
         {"input": {"prompt": f"Lighthouse {n}", "megapixels": "0.25", "seed": n}}
         for n in range(JOBS)
@@ -48,7 +48,7 @@ def body(hook: Receiver) -> bytes:
 
 
 def test_a_batch_runs_is_told_once_and_comes_back_as_a_zip(
-    stack: Up, client: httpx.Client, hook: Receiver, body: bytes
+    stack: Up, client: httpx.Client, webhook_server: WebhookReceiver, body: bytes
 ) -> None:
     # when
     headers = {"content-type": "application/x-ndjson", "idempotency-key": "spring"}
@@ -56,22 +56,22 @@ def test_a_batch_runs_is_told_once_and_comes_back_as_a_zip(
     assert made.status_code == 202, made.text
     address = made.headers["location"]
     # then: it is told once, by all that it was
-    wait_until(lambda: bool(hook.received), "batch.completed", seconds=60)
-    told = hook.received[0].verify(stack.state["webhook_secret"])
+    wait_until(lambda: bool(webhook_server.received), "batch.completed", seconds=60)
+    told = webhook_server.received[0].verify(stack.state["webhook_secret"])
     assert told["type"] == "batch.completed"
     batch: dict[str, Any] = client.get(address).json()
     assert told["data"] == batch
     assert batch["counts"] == {**dict.fromkeys(batch["counts"], 0), "succeeded": JOBS}
     assert (batch["status"], batch["progress"], batch["eta_seconds"]) == ("completed", 1.0, 0.0)
-    check_pictures(client, address)
+    check_images(client, address)
     # and asking again asks for nothing new, so that nothing more is told
     again = client.post("/v1/batches", content=body, headers=headers)
     assert again.headers["idempotent-replayed"] == "true"
     assert again.json() == batch
-    assert len(hook.received) == 1
+    assert len(webhook_server.received) == 1
 
 
-def check_pictures(client: httpx.Client, address: str) -> None:
+def check_images(client: httpx.Client, address: str) -> None:
     """See that every picture is in the ZIP, and every line in the order asked for."""
     lines = [json.loads(line) for line in client.get(f"{address}/manifest").text.splitlines()]
     assert [line["input"]["seed"] for line in lines] == list(range(JOBS))

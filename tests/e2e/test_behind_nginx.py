@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from sandbox.servers import free_port
-from sandbox.waiting import wait_for_http, wait_until
-from shared.models import MODELS
-from tests import nginx
+from sandbox.wait import wait_for_http, wait_until
+from shared.model_catalog import MODELS
 from tests.e2e.test_main_job import EVENTS, fault_of, mixed_inputs
-from tests.fleet import Api, Crew, Fleet, fleet
-from tests.receiver import Receiver, receiver
+from tests.support import nginx
+from tests.support.cluster import Api, Cluster, WorkerList, fleet
+from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 pytestmark = pytest.mark.xdist_group("nginx")
 
@@ -30,11 +30,11 @@ AGAIN = {502, 503, 504}
 class Front:
     """The service as its clients see it, and the processes behind."""
 
-    here: Fleet
+    here: Cluster
     url: str
     apis: list[Api]
-    generate: list[Crew]
-    deliver: Crew
+    generate: list[WorkerList]
+    deliver: WorkerList
     logs: Path
 
     def client(self, **options: Any) -> httpx.Client:
@@ -85,10 +85,10 @@ def test_a_picture_is_served_by_its_address_which_no_log_has(front: Front) -> No
     with front.client() as http:
         job = http.post("/v1/jobs", json=body, headers={"Prefer": "wait=30"}).json()
 
-    picture = httpx.get(job["image"]["url"])
+    image_of = httpx.get(job["image"]["url"])
 
     assert job["image"]["url"].startswith(front.url)
-    assert picture.headers["content-type"] == "image/webp"
+    assert image_of.headers["content-type"] == "image/webp"
     said = (front.logs / "access.log").read_text()
     assert f"GET /v1/jobs/{job['id']}/image" in said
     assert "?" not in said
@@ -133,12 +133,14 @@ def whole(front: Front) -> None:
         if not api.child.alive:
             api.child.start()
             wait_for_http(f"{api.url}/readyz", status=200)
-    for crew in front.generate:
-        if not crew.child.alive:
-            crew.child.start()
+    for list_workers in front.generate:
+        if not list_workers.child.alive:
+            list_workers.child.start()
 
 
-def insist(http: httpx.Client, method: str, path: str, **options: Any) -> httpx.Response:
+def run_until_acknowledged(
+    http: httpx.Client, method: str, path: str, **options: Any
+) -> httpx.Response:
     """Ask until somebody answers, as clients do: a job always with its key."""
     answers: list[httpx.Response] = []
 
@@ -155,18 +157,18 @@ def insist(http: httpx.Client, method: str, path: str, **options: Any) -> httpx.
     return answers[0]
 
 
-def picture(
-    http: httpx.Client, hook: Receiver, model: str, asked: dict[str, Any]
+def image_of(
+    http: httpx.Client, hook: WebhookReceiver, model: str, asked: dict[str, Any]
 ) -> dict[str, Any]:
     """Ask for a picture and wait for it; gives the job."""
     body = {"model": model, "input": asked, "webhook": {"url": hook.url, "events": EVENTS}}
     key = {"Idempotency-Key": f"{hook.url} {asked['seed']}".replace(" ", "#")}
-    made = insist(http, "POST", "/v1/jobs", json=body, headers=key)
+    made = run_until_acknowledged(http, "POST", "/v1/jobs", json=body, headers=key)
     assert made.status_code in {200, 202}, made.text
     job: dict[str, Any] = made.json()
     while job["status"] in {"queued", "running"}:
         told = {"If-None-Match": f'W/"{job["version"]}"'}
-        answer = insist(http, "GET", f"/v1/jobs/{job['id']}?wait=20", headers=told)
+        answer = run_until_acknowledged(http, "GET", f"/v1/jobs/{job['id']}?wait=20", headers=told)
         assert answer.status_code in {200, 304}, answer.text
         job = answer.json() if answer.status_code == 200 else job
     return job
@@ -181,11 +183,11 @@ def test_mixed_jobs_are_all_made_while_an_api_and_a_worker_are_lost_for_good(
     whole(front)
     front.here.provider.behave(latency_seconds=0.2)
     # prompts of this run alone: by them the provider's calls are told apart
-    inputs = [{**one, "prompt": f"{one['prompt']} of {count}"} for one in mixed_inputs()[:count]]
+    inputs = [{**one, "prompt": f"{one['prompt']} of {count}"} for one in mixed_inputs(count)]
     with receiver() as hook, front.client() as http, ThreadPoolExecutor(CLIENTS) as pool:
         # when
         asking = [
-            pool.submit(picture, http, hook, model, asked)
+            pool.submit(image_of, http, hook, model, asked)
             for model, asked in zip(itertools.cycle(MODELS), inputs, strict=False)
         ]
         wait_until(
@@ -195,7 +197,7 @@ def test_mixed_jobs_are_all_made_while_an_api_and_a_worker_are_lost_for_good(
         front.generate[0].child.kill()
         jobs = [one.result() for one in asking]
         # then
-        alive: list[Api | Crew] = [front.apis[1], *front.generate[1:], front.deliver]
+        alive: list[Api | WorkerList] = [front.apis[1], *front.generate[1:], front.deliver]
         lines = front.here.settled([job["id"] for job in jobs], hook.received, *alive)
         ids = [one.id for one in hook.received]
     figures: dict[str, dict[str, Any]] = {line.name[:2]: dict(line.figures) for line in lines}

@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.children import Child
 from sandbox.servers import free_port, s3_command, s3_environment, valkey_program
-from sandbox.waiting import wait_for_http, wait_for_redis, wait_until
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_for_http, wait_for_redis, wait_until
 from tests.deploy.compose import services
 from tests.e2e.up import clean_environment
 
@@ -182,6 +182,7 @@ def real_key(machine: Machine) -> Iterator[str]:
     _as_on_loopback(machine)
 
 
+@pytest.mark.slow
 def test_a_second_start_keeps_the_keys_and_another_key_changes_the_provider(
     machine: Machine, real_key: str
 ) -> None:

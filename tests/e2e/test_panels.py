@@ -9,13 +9,13 @@ import httpx
 import yaml
 
 from deploy.dashboards import ALL
-from sandbox.waiting import NeverCame, wait_until
+from sandbox.wait import WaitTimeout, wait_until
 from tests.deploy.compose import ROOT
 from tests.deploy.prometheus import program
 from tests.e2e.up import Up, up
 from tests.integration.sandbox_client import Client
-from tests.receiver import Receiver, receiver
-from tests.scraped import prometheus
+from tests.support.prometheus_server import prometheus
+from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 FAULTS = (
     {"fault": "status", "status": 429, "retry_after": 1},
@@ -38,7 +38,7 @@ def _targets(stack: Up) -> dict[str, list[str]]:
 
 
 @contextmanager
-def _asked(stack: Up, hook: Receiver) -> Iterator[None]:
+def _asked(stack: Up, hook: WebhookReceiver) -> Iterator[None]:
     """Ask for a picture again and again, while the block lasts, in good ways and in bad."""
     stop = threading.Event()
     headers = {"Authorization": f"Bearer {stack.state['api_key']}"}
@@ -96,7 +96,7 @@ def test_every_panel_shows_something(tmp_path: Path) -> None:
             empty.difference_update({one for one in empty if seen.shows(one[2])})
             return not empty
 
-        with suppress(NeverCame):
+        with suppress(WaitTimeout):
             wait_until(all_show, "data in every panel", seconds=60)
 
     assert sorted(empty) == []

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import yaml
 
-from sandbox.children import Child
 from sandbox.servers import free_port
-from sandbox.waiting import wait_until
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_until
 from tests.deploy.compose import ROOT
 from tests.e2e.up import clean_environment
-from tests.scraped import running
-from tests.servers import S3Server
+from tests.support.prometheus_server import running
+from tests.support.servers import S3Server
 
 STATIC = ROOT / "deploy" / "prometheus" / "static.yml"
 JOBS = ("darkroom-api", "darkroom-worker-generate", "darkroom-worker-deliver")
-_COMMAND = re.compile(r"^\$ ((?:\w+=\S+ )*(?:uvicorn|celery) .*)$", re.MULTILINE)
+_COMMAND = re.compile(r"^\$ ((?:\w+=\S+ )*darkroom (?:api|worker).*)$", re.MULTILINE)
 _PORTS = ("8000", "9101", "9102")
 
 
@@ -60,7 +60,7 @@ def _started(
 ) -> Child:
     settings = dict(word.split("=", 1) for word in words if word.startswith("DARKROOM_"))
     program, *rest = words[len(settings) :]
-    if program == "uvicorn":
+    if rest == ["api"]:
         rest += ["--port", here["8000"]]
     own = {name: here.get(value, value) for name, value in settings.items()}
     command = [str(Path(sys.executable).with_name(program)), *rest]

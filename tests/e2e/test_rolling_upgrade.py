@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from tests.deploy.compose import ROOT
-from tests.fleet import Api, Crew, Fleet, fleet
-from tests.receiver import Receiver, receiver
-from tests.store import World
-from tests.versions import ACCEPTED, CLAIMED, NEXT, next_version
+from tests.support.cluster import Api, Cluster, WorkerList, fleet
+from tests.support.store import World
+from tests.support.version_skew import ACCEPTED, CLAIMED, NEXT, next_version
+from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 pytestmark = pytest.mark.xdist_group("upgrade")
 
@@ -26,7 +26,7 @@ EVENTS = ["job.succeeded", "job.failed", "job.canceled"]
 class Load:
     """Clients that ask for one picture after another, of whichever address takes the job."""
 
-    def __init__(self, here: Fleet, hook: Receiver) -> None:
+    def __init__(self, here: Cluster, hook: WebhookReceiver) -> None:
         self._here = here
         self._hook = hook
         self.urls: list[str] = []
@@ -65,7 +65,7 @@ class Load:
 
 
 @contextmanager
-def asked(here: Fleet, hook: Receiver, first: Api) -> Iterator[Load]:
+def asked(here: Cluster, hook: WebhookReceiver, first: Api) -> Iterator[Load]:
     load = Load(here, hook)
     load.urls.append(first.url)
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -81,7 +81,7 @@ def asked(here: Fleet, hook: Receiver, first: Api) -> Iterator[Load]:
 class Upgrade:
     """Replaces processes by those of another version, and goes on when jobs get on."""
 
-    def __init__(self, here: Fleet, load: Load, world: World) -> None:
+    def __init__(self, here: Cluster, load: Load, world: World) -> None:
         self._here = here
         self._load = load
         self._world = world
@@ -95,7 +95,7 @@ class Upgrade:
         old.child.stop()
         return new
 
-    def worker(self, old: Crew, tree: Path, *, is_lost: bool = False) -> Crew:
+    def worker(self, old: WorkerList, tree: Path, *, is_lost: bool = False) -> WorkerList:
         new = self._here.worker(old.queue, tree)
         self._wait_for_more()
         if is_lost:
@@ -121,14 +121,14 @@ def fields(world: World, jobs: list[str]) -> set[tuple[bool, bool]]:
 
 
 @pytest.fixture
-def world(here: Fleet) -> Iterator[World]:
+def world(here: Cluster) -> Iterator[World]:
     made = World(here.redis.url)
     yield made
     made.close()
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Fleet]:
+def here(tmp_path: Path) -> Iterator[Cluster]:
     with fleet(tmp_path / "fleet") as made:
         yield made
 
@@ -138,17 +138,20 @@ class Service:
     """What runs now."""
 
     api: Api
-    generate: list[Crew]
-    deliver: Crew
+    generate: list[WorkerList]
+    deliver: WorkerList
 
     @property
-    def all(self) -> list[Api | Crew]:
+    def all(self) -> list[Api | WorkerList]:
         return [self.api, self.deliver, *self.generate]
 
 
-@pytest.mark.parametrize("back", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "back",
+    [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.long)],
+)
 def test_every_process_is_replaced_by_another_version_and_nothing_is_lost(
-    here: Fleet,
+    here: Cluster,
     world: World,
     tmp_path: Path,
     back: bool,  # noqa: FBT001

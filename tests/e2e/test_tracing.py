@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sandbox.waiting import wait_until
-from tests.collector import Collector, Seen, collector
+from sandbox.wait import wait_until
+from tests.faults.crash_points import Trap
 from tests.faults.service import Service, service
-from tests.faults.traps import Trap
+from tests.support.trace_collector import Collector, Seen, collector
 
 pytestmark = pytest.mark.xdist_group("tracing")
 
@@ -110,13 +110,13 @@ def test_the_trace_goes_on_with_whoever_takes_over_from_a_killed_worker(
 ) -> None:
     # given
     trace = "c" * 32
-    here.traps.set(Trap("before download", "pause"))
+    here.crash_points.set(Trap("before download", "pause"))
     job_id = ask(here, trace, "request-three")
-    wait_until(lambda: here.traps.sprung, "a worker at the step")
+    wait_until(lambda: here.crash_points.sprung, "a worker at the step")
     wait_until(lambda: "checkpoint" in named(seen.of(trace)), "what was done so far")
     # when
     here.kill("generate-1")
-    here.traps.clear()
+    here.crash_points.clear()
     wait_for_all(here, seen, trace, job_id)
     # then
     spans = seen.of(trace)

@@ -17,11 +17,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from sandbox.children import Child
 from sandbox.servers import free_port
-from sandbox.waiting import answers_http, answers_ping, wait_until
+from sandbox.subprocesses import Child
+from sandbox.wait import answers_http, answers_ping, wait_until
 from tests.e2e.up import DARKROOM, START_SECONDS, Up, as_list, clean_environment, gone, up
-from tests.servers import redis_server
+from tests.support.servers import redis_server
 
 pytestmark = [
     pytest.mark.skipif(find_spec("api.main") is None, reason="there is no API to start yet"),
@@ -112,6 +112,7 @@ def test_data_that_cannot_be_repaired_are_named_with_what_to_do(tmp_path: Path) 
     assert "deploy/runbooks/RedisLogDamaged.md" in told
 
 
+@pytest.mark.slow
 def test_stacks_that_start_in_the_same_moment_find_ports_of_their_own(tmp_path: Path) -> None:
     # without the sandbox a process less each
     told = {**clean_environment(), "DARKROOM_ONEMIN_API_KEY": "none"}
@@ -134,17 +135,17 @@ def test_stacks_that_start_in_the_same_moment_find_ports_of_their_own(tmp_path: 
 RACED = """
 import socket, sys
 from pathlib import Path
-from sandbox.stack import ports
-from sandbox.stack.plan import Wish
-from sandbox.stack.run import run
-from sandbox.stack.tenant import open_local_tenant
+from sandbox.devstack import ports
+from sandbox.devstack.plan import StackOptions
+from sandbox.devstack.run import run
+from sandbox.devstack.tenant import open_local_tenant
 lost = []
 def choose(remembered, *, asked, workers):
     chosen = ports.choose(remembered, asked=asked, workers=workers)
     wanted = (chosen.redis, chosen.api, chosen.metrics[-1])[len(lost) :]
     lost.extend(socket.create_server(("127.0.0.1", port)) for port in wanted[:1])
     return chosen
-sys.exit(run(Wish(Path(sys.argv[1]), demo=False), open_local_tenant, choose))
+sys.exit(run(StackOptions(Path(sys.argv[1]), demo=False), open_local_tenant, choose))
 """
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import psutil
 
-from sandbox.children import Child
 from sandbox.servers import free_port
-from sandbox.waiting import wait_until
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_until
 from shared.settings import inherited_environment
 
 DARKROOM = Path(sys.executable).with_name("darkroom")

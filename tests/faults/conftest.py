@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sandbox.waiting import NeverCame, wait_until
-from tests.faults.facts import read_facts
-from tests.faults.ledger import Line, check_ledger, faults_of
+from sandbox.wait import WaitTimeout, wait_until
+from tests.faults.invariants import Line, check_invariants, field_errors
+from tests.faults.observations import read_facts
 from tests.faults.service import Service
 
 #: Notes the figures of a fault: row, what was done, figures by name.
@@ -43,13 +43,13 @@ def audit(record_property: Callable[[str, object], None]) -> Audit:
         def holds() -> bool:
             received = list(service.hook.received)
             facts = read_facts(service.state, service.data, jobs=ids, received=received)
-            lines[:] = check_ledger(facts)
-            return not faults_of(lines)
+            lines[:] = check_invariants(facts)
+            return not field_errors(lines)
 
         try:
             # gauges are read once a second, webhooks are tried again
             wait_until(holds, "the invariants", seconds=SETTLE_SECONDS)
-        except NeverCame:
+        except WaitTimeout:
             pytest.fail("\n".join(map(str, lines)))
         figures = {line.name[:2]: line.figures for line in lines}
         objects, webhooks = figures["I3"]["objects"], figures["I4"]["told"]

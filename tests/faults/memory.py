@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
-LOOK_SECONDS = 0.005
+POLL_INTERVAL_SECONDS = 0.005
 
 
 @dataclass
@@ -28,7 +28,7 @@ def growing(pid: int | None) -> Iterator[Growth]:
     began = process.memory_info().rss
 
     def watch() -> None:
-        while not over.wait(LOOK_SECONDS):
+        while not over.wait(POLL_INTERVAL_SECONDS):
             growth.bytes = max(growth.bytes, process.memory_info().rss - began)
 
     watcher = threading.Thread(target=watch)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-from shared.store.scripts import Scripts, script_names
+from shared.store.functions import FunctionLibrary, script_names
 
 #: What happens to a reply: it never comes and the connection closes, it never comes and the
 #: connection stays, it comes late, half of it comes, or a reset comes in its place.
@@ -40,7 +40,7 @@ class Rule:
 class Proxy:
     """Stands before one Redis; everything passes until a rule says otherwise."""
 
-    def __init__(self, redis_url: str, scripts: Scripts) -> None:
+    def __init__(self, redis_url: str, scripts: FunctionLibrary) -> None:
         """Take the Redis to stand before, and the scripts of those who ask through it."""
         parts = urlsplit(redis_url)
         self._target = (parts.hostname or "127.0.0.1", parts.port or 6379)
@@ -193,13 +193,13 @@ def end_of(data: bytes, start: int = 0) -> int | None:
     return end
 
 
-def names_by_function(scripts: Scripts) -> Mapping[str, str]:
+def names_by_function(scripts: FunctionLibrary) -> Mapping[str, str]:
     """Give the names of scripts by what the wire calls them."""
     return {scripts.function(name): name for name in script_names()}
 
 
 @contextmanager
-def proxied(redis_url: str, scripts: Scripts) -> Iterator[Proxy]:
+def proxied(redis_url: str, scripts: FunctionLibrary) -> Iterator[Proxy]:
     """Run a proxy before a Redis."""
     with Proxy(redis_url, scripts) as proxy:
         yield proxy

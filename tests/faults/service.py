@@ -14,14 +14,14 @@ import httpx
 import psutil
 from minio import Minio
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import Job
-from shared.models import DEFAULT_MODEL
+from shared.model_catalog import DEFAULT_MODEL
 from tests.e2e.up import Up, clean_environment, up
-from tests.faults.traps import Traps
+from tests.faults.crash_points import CrashPoints
 from tests.integration.sandbox_client import Client
-from tests.receiver import Receiver, receiver
-from tests.store import World
+from tests.support.store import World
+from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 ROOT = Path(__file__).parents[2]
 LEASE_SECONDS = 2.0
@@ -41,10 +41,10 @@ QUICK = {
 class Service:
     """The service, a tenant's program, a receiver of its webhooks, and ways to do harm."""
 
-    def __init__(self, running: Up, hook: Receiver, traps: Traps) -> None:
+    def __init__(self, running: Up, hook: WebhookReceiver, crash_points: CrashPoints) -> None:
         self.up = running
         self.hook = hook
-        self.traps = traps
+        self.crash_points = crash_points
         self.state = running.state
         self.world = World(self.state["redis_url"])
         self.provider = Client(self.state["provider_url"])
@@ -216,18 +216,18 @@ def service(
 
     `within` is the beginning of a command that runs the rest of it.
     """
-    traps = where / "traps"
-    traps.mkdir(parents=True)
+    crash_points = where / "traps"
+    crash_points.mkdir(parents=True)
     path = f"{ROOT}:{clean_environment().get('PYTHONPATH', '')}".rstrip(":")
-    told = {**QUICK, "PYTHONPATH": path, "FAULTS_TRAPS": str(traps), **environment}
+    told = {**QUICK, "PYTHONPATH": path, "FAULTS_TRAPS": str(crash_points), **environment}
     counts = ("--workers", str(workers), "--concurrency", str(concurrency))
     with (
         receiver() as hook,
         up(where / "data", *counts, environment=told, program=(*within, *PROGRAM)) as running,
     ):
-        made = Service(running, hook, Traps(traps))
+        made = Service(running, hook, CrashPoints(crash_points))
         try:
             yield made
         finally:
-            made.traps.clear()
+            made.crash_points.clear()
             made.close()

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import cyclopts
 
-from sandbox.stack.plan import Wish
-from sandbox.stack.run import run
-from sandbox.stack.tenant import open_local_tenant
+from sandbox.devstack.plan import StackOptions
+from sandbox.devstack.run import run
+from sandbox.devstack.tenant import open_local_tenant
 
 
 def stack(*, data: Path, port: int, workers: int = 1, concurrency: int = 8) -> None:
     """Run the whole service in `data`, as `darkroom up` does, until it is told to stop."""
-    wish = Wish(
+    wish = StackOptions(
         data,
         port=port,
         provider="sandbox",

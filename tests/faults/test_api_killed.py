@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import State
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import Service, service
@@ -34,7 +34,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-class Crowd:
+class WaitingClients:
     """Clients that post at once, two with each key, and repeat until they are answered."""
 
     def __init__(self, here: Service, http: httpx.Client) -> None:
@@ -96,7 +96,7 @@ def kill_while(here: Service, waiting: list[Future[tuple[int, str]]], dice: rand
         here.kill("api")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_clients_that_repeat_with_their_key_get_one_job_a_key(
     here: Service, audit: Audit, tell: Tell, seed: int
 ) -> None:
@@ -105,7 +105,7 @@ def test_clients_that_repeat_with_their_key_get_one_job_a_key(
     before = set(all_jobs(here))
     # when
     with connections(here) as http, ThreadPoolExecutor(CLIENTS) as pool:
-        crowd, began = Crowd(here, http), time.monotonic()
+        crowd, began = WaitingClients(here, http), time.monotonic()
         waiting = [pool.submit(crowd.post, number) for number in range(CLIENTS)]
         kill_while(here, waiting, random.Random(seed))
         answers = [one.result() for one in waiting]

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import State
 from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
+from tests.faults.crash_points import Trap
 from tests.faults.service import LEASE_SECONDS, Service, service
-from tests.faults.traps import Trap
 
 pytestmark = pytest.mark.xdist_group("faults-4")
 
@@ -50,8 +50,8 @@ def final_once(here: Service, job_id: str, *, unknown: int = 0) -> None:
     ("step", "unknown"),
     [
         # the record was made, and its id died with the worker: nobody can know
-        ("before submitted", 1),
-        ("after submitted", 0),
+        ("before record_submitted", 1),
+        ("after record_submitted", 0),
     ],
 )
 def test_a_worker_killed_when_the_record_is_noted_pays_for_no_further_call(
@@ -60,13 +60,13 @@ def test_a_worker_killed_when_the_record_is_noted_pays_for_no_further_call(
     # given
     here.wait_until_whole()
     here.provider.behave(latency_seconds=1)
-    here.traps.set(Trap(step))
+    here.crash_points.set(Trap(step))
     # when
     job_id = here.create()
-    wait_until(lambda: here.traps.sprung, "a worker in the trap")
+    wait_until(lambda: here.crash_points.sprung, "a worker in the trap")
     # then
     final_once(here, job_id, unknown=unknown)
-    took = time.time() - here.traps.sprung_at
+    took = time.time() - here.crash_points.sprung_at
     in_time(took, LEASE_SECONDS + SPARE_SECONDS)
     audit(here, [job_id])
     tell(1, f"async: killed {step}", final_after=took, calls=1 + unknown, unknown=unknown)
@@ -88,7 +88,7 @@ def test_a_worker_killed_while_it_polls_pays_for_no_further_call(
     for job_id in jobs:
         final_once(here, job_id)
     took = time.monotonic() - began
-    assert {here.job(one).crashes for one in jobs} == {1}
+    assert {here.job(one).worker_losses for one in jobs} == {1}
     audit(here, jobs)
     tell(1, "async: killed while it polls", jobs=4, final_after=took, calls=4, unknown=0)
 
@@ -111,6 +111,6 @@ def test_a_worker_that_stops_while_it_polls_leaves_at_once_and_loses_no_attempt(
     in_time(took, STOP_SECONDS)
     for job_id in jobs:
         final_once(here, job_id)
-    assert {(here.job(one).attempt, here.job(one).crashes) for one in jobs} == {(1, 0)}
+    assert {(here.job(one).attempt, here.job(one).worker_losses) for one in jobs} == {(1, 0)}
     audit(here, jobs)
     tell(4, "async: SIGTERM while it polls", jobs=4, ended_after=took, calls=4)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 import httpx
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import State
 from tests.faults.conftest import Audit, Tell
+from tests.faults.crash_points import Trap
 from tests.faults.service import Service, service
-from tests.faults.traps import Trap
 
 pytestmark = pytest.mark.xdist_group("faults-1")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("faults-1")
 STEPS = {
     "before claim": 0,
     "after claim": 0,
-    "before calling": 0,
+    "before start_call": 0,
     # it has passed the last look: the call is made all the same
     "before provider": 1,
     "after provider": 1,
@@ -40,16 +40,16 @@ def test_a_job_is_canceled_at_each_step_and_its_slot_is_free(
     here: Service, audit: Audit, tell: Tell, step: str
 ) -> None:
     # given: before the claim any thread may come, since the sweep makes good for one that stands
-    here.traps.set(Trap(step, "pause", always=step == "before claim"))
+    here.crash_points.set(Trap(step, "pause", always=step == "before claim"))
     job_id = here.create()
-    wait_until(lambda: here.traps.sprung, "a worker at the step")
+    wait_until(lambda: here.crash_points.sprung, "a worker at the step")
     # when
     answer = here.http.post(f"/v1/jobs/{job_id}/cancel")
     # then
     assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
     wait_until(lambda: here.slots() == (0, 0), "the slot")
     # and when the worker goes on
-    here.traps.clear()
+    here.crash_points.clear()
     here.wait_for_end([here.create()])
     audit(here, [job_id])
     job = here.job(job_id)
@@ -64,15 +64,15 @@ def test_a_canceled_job_that_was_bought_is_sent_again_unpaid(
     here: Service, audit: Audit, tell: Tell
 ) -> None:
     # given
-    here.traps.set(Trap("after checkpoint", "pause"))
+    here.crash_points.set(Trap("after checkpoint", "pause"))
     job_id = here.create()
-    wait_until(lambda: here.traps.sprung, "a worker at the step")
+    wait_until(lambda: here.crash_points.sprung, "a worker at the step")
     here.http.post(f"/v1/jobs/{job_id}/cancel")
     # when it is sent again while the first worker still stands there
     again = here.http.post(f"/v1/jobs/{job_id}/retry")
     assert again.status_code == 200
     (job,) = here.wait_for_end([job_id])
-    here.traps.clear()
+    here.crash_points.clear()
     # then
     assert (job.state, job.run, here.paid(job_id)) == (State.SUCCEEDED, 2, 1)
     audit(here, [job_id])
@@ -155,8 +155,8 @@ def test_a_final_job_that_is_deleted_is_gone_and_its_picture_with_it(
         assert wish(here, job_id, "delete").status_code == WISHES[state]["delete"]
         assert here.http.get(f"/v1/jobs/{job_id}").status_code == 404
         # in this order: the sweep may take it from both in between
-        doomed = here.world.trash()
-        assert set(here.stored(job_id)) <= set(doomed)
+        is_canceled_by_batch = here.world.object_deletions()
+        assert set(here.stored(job_id)) <= set(is_canceled_by_batch)
         assert wish(here, job_id, "delete").status_code == 404
     pause(here, wanted=False)
     wait_until(lambda: here.slots() == (0, 0), "the slots")

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from tests.conftest import InTime
 from tests.faults.conftest import Tell
-from tests.fleet import Fleet, fleet
-from tests.store import World
+from tests.support.cluster import Cluster, fleet
+from tests.support.store import World
 
 pytestmark = pytest.mark.xdist_group("faults-1")
 
@@ -32,7 +32,7 @@ def test_nothing_is_bought_after_a_deadline_that_thousands_share(
         of.provider.behave(latency_seconds=0.3)
         with httpx.Client(base_url=of.api().url, headers=_as_operator(of), timeout=90) as http:
             _queue(http, of, jobs)
-            crew = of.worker("generate", threads=THREADS)
+            list_workers = of.worker("generate", threads=THREADS)
             wait_until(lambda: world.client.zcard(DEADLINES) == jobs, "all queued", seconds=60)
             late = _set_deadlines(world, seconds=5)
             world.client.config_set("slowlog-log-slower-than", HELD_MICROSECONDS)
@@ -50,18 +50,18 @@ def test_nothing_is_bought_after_a_deadline_that_thousands_share(
         assert max(at) <= late / 1000 + CLOCK_SECONDS, "bought after the deadline"
         failed = _count(world, "failed")
         assert failed + _count(world, "succeeded") == jobs
-        wait_until(lambda: _reported(crew.metrics) == failed, "the metrics to have all")
+        wait_until(lambda: _reported(list_workers.metrics) == failed, "the metrics to have all")
         in_time(took, 10)
         in_time(held, HELD_MICROSECONDS + 1)
         figures = {"jobs": jobs, "bought": len(at), "all_final_after": took}
         tell(24, "deadlines at one instant", **figures, redis_held=held / 1e6, by=slow)
 
 
-def _as_operator(of: Fleet) -> dict[str, str]:
+def _as_operator(of: Cluster) -> dict[str, str]:
     return {"Authorization": f"Bearer {of.keys.ops_key}"}
 
 
-def _queue(http: httpx.Client, of: Fleet, jobs: int) -> None:
+def _queue(http: httpx.Client, of: Cluster, jobs: int) -> None:
     """Queue jobs while nothing is given out."""
     http.post("/ops/v1/queues/generate/pause").raise_for_status()
     tenant = {"Authorization": f"Bearer {of.keys.api_key}"}
@@ -71,7 +71,7 @@ def _queue(http: httpx.Client, of: Fleet, jobs: int) -> None:
         http.post("/v1/batches", json=batch, headers=tenant).raise_for_status()
 
 
-def _called_at(of: Fleet) -> list[float]:
+def _called_at(of: Cluster) -> list[float]:
     calls = [one for one in of.provider.calls() if one["kind"] == "generate"]
     return [datetime.fromisoformat(one["at"]).timestamp() for one in calls]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack.room import LAST_BYTES
-from sandbox.waiting import wait_until
+from sandbox.devstack.disk_guard import LAST_BYTES
+from sandbox.wait import wait_until
 from shared.errors import StoreError
 from shared.jobs import State
 from tests.faults.conftest import Audit, Tell
-from tests.faults.harm import for_seconds
+from tests.faults.injection import for_seconds
 from tests.faults.service import Service, service
 from tests.faults.small_disk import SmallDisk, why_not
 
@@ -85,10 +85,12 @@ def are_final(here: Service, jobs: list[str]) -> bool:
 def nothing_lost(here: Service, jobs: list[str]) -> None:
     done = here.wait_for_end(jobs)
     assert {job.state for job in done} == {State.SUCCEEDED}
-    assert {(job.attempt, job.crashes, here.paid(job.id)) for job in done} == {(1, 0, 1)}
+    assert {(job.attempt, job.worker_losses, here.paid(job.id)) for job in done} == {(1, 0, 1)}
 
 
-@pytest.mark.parametrize("disk", [("redis", "s3")], indirect=True, ids="+".join)
+@pytest.mark.parametrize(
+    "disk", [pytest.param(("redis", "s3"), marks=pytest.mark.slow)], indirect=True, ids="+".join
+)
 def test_a_disk_that_fills_lets_jobs_in_flight_end_and_takes_no_new_one(
     here: Service, disk: SmallDisk, audit: Audit, tell: Tell
 ) -> None:
@@ -113,7 +115,9 @@ def test_a_disk_that_fills_lets_jobs_in_flight_end_and_takes_no_new_one(
     tell(15, "one disk full, reserve given up", jobs=JOBS, refused=client.refused, open_after=took)
 
 
-@pytest.mark.parametrize("disk", [("redis",), ("s3",)], indirect=True, ids="+".join)
+@pytest.mark.parametrize(
+    "disk", [("redis",), pytest.param(("s3",), marks=pytest.mark.slow)], indirect=True, ids="+".join
+)
 def test_what_the_provider_answers_to_a_disk_full_to_the_last_byte_is_kept(
     request: pytest.FixtureRequest, here: Service, disk: SmallDisk, audit: Audit, tell: Tell
 ) -> None:

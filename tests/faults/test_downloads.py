@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from tests.faults.conftest import Audit, Tell
 from tests.faults.memory import Growth, growing
 from tests.faults.service import Service, service
@@ -46,7 +46,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @dataclass
-class Crowd:
+class WaitingClients:
     """Jobs by the fault that each met, done side by side, and what came of it."""
 
     jobs: dict[str, str]
@@ -105,7 +105,7 @@ def has_guest(listener: socket.socket) -> bool:
 
 
 @pytest.fixture(scope="module")
-def crowd(here: Service) -> Crowd:
+def crowd(here: Service) -> WaitingClients:
     # the first picture brings the worker to its usual size
     here.wait_for_end([here.create()])
     pid = here.pid("generate-1")
@@ -114,12 +114,12 @@ def crowd(here: Service) -> Crowd:
         jobs = {name: here.create_meeting(step) for name, step in met.items()}
         here.wait_for_end(jobs.values())
         assert here.pid("generate-1") == pid
-        return Crowd(jobs, growth, has_guest(listener))
+        return WaitingClients(jobs, growth, has_guest(listener))
 
 
 @pytest.mark.parametrize("fault", MEANT)
 def test_what_is_no_picture_ends_the_job_with_its_reason_and_publishes_nothing(
-    here: Service, crowd: Crowd, audit: Audit, tell: Tell, fault: str
+    here: Service, crowd: WaitingClients, audit: Audit, tell: Tell, fault: str
 ) -> None:
     job_id = crowd.jobs[fault]
     error, attempts = MEANT[fault]
@@ -137,7 +137,9 @@ def fetches(here: Service, job_id: str) -> list[str]:
     return [one["outcome"] for one in calls if one["kind"] == "download"]
 
 
-def test_bombs_blow_no_worker_up_and_nobody_is_led_inside(crowd: Crowd, tell: Tell) -> None:
+def test_bombs_blow_no_worker_up_and_nobody_is_led_inside(
+    crowd: WaitingClients, tell: Tell
+) -> None:
     assert crowd.growth.bytes < GROWTH_BYTES
     assert not crowd.led_inside
     tell(12, "all of these at once", jobs=len(crowd.jobs), worker_grew=crowd.growth, led_inside=0)

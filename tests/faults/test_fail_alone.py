@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import Job, State
-from shared.models import DEFAULT_MODEL, MODELS
+from shared.model_catalog import DEFAULT_MODEL, MODELS
 from tests.conftest import InTime
 from tests.faults.conftest import Tell
-from tests.fleet import Api, Crew, Fleet, fleet
-from tests.store import World
+from tests.support.cluster import Api, Cluster, WorkerList, fleet
+from tests.support.store import World
 
 pytestmark = pytest.mark.xdist_group("faults-2")
 
@@ -33,9 +33,9 @@ MEASURED = 40
 class Shop:
     """A running service, a tenant of it, and what the provider saw."""
 
-    def __init__(self, of: Fleet, api: Api, crew: Crew) -> None:
+    def __init__(self, of: Cluster, api: Api, list_workers: WorkerList) -> None:
         self.fleet = of
-        self.alive = (api, crew)
+        self.alive = (api, list_workers)
         self.world = World(of.redis.url)
         self.http = of.client(api.url)
         self._numbers = itertools.count()
@@ -101,10 +101,20 @@ def seconds_between(calls: list[dict[str, Any]]) -> float:
     ("what", "fault", "most_calls"),
     [
         ("a team without credits", {"fault": "status", "status": 406}, THREADS + 1),
-        ("a key that is too fast", {"fault": "status", "status": 429, "retry_after": 20}, THREADS),
+        pytest.param(
+            "a key that is too fast",
+            {"fault": "status", "status": 429, "retry_after": 20},
+            THREADS,
+            marks=pytest.mark.slow,
+        ),
         # five in a row and those that were out, then one after 1, 2, 4 and 8 s
         ("a key that fails", {"fault": "status", "status": 500}, 5 + THREADS + 4),
-        ("a key that is refused", {"fault": "status", "status": 401}, THREADS + 1),
+        pytest.param(
+            "a key that is refused",
+            {"fault": "status", "status": 401},
+            THREADS + 1,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["406", "429", "500", "401"],
 )

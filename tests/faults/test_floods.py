@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from sandbox.waiting import wait_until
-from shared.jobs import Job, Spec
-from shared.store import asking
-from shared.store.opening import open_tenant
+from sandbox.wait import wait_until
+from shared.jobs import Job, JobSpec
+from shared.store import job_submission
+from shared.store.provisioning import provision_tenant
 from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import Service, service
-from tests.growth import fill, run_many, usual_spec
+from tests.support.growth import fill, run_many, usual_spec
 
 pytestmark = pytest.mark.xdist_group("faults-2")
 
@@ -55,10 +55,10 @@ class Flood:
         """Let a flood in; in the end what is left of it is canceled, as an operator would."""
         name = f"flood-{tenants}-"
 
-        def spec(number: int) -> Spec:
+        def spec(number: int) -> JobSpec:
             usual = usual_spec(number)
             prompt = f"{name}{number}"
-            return Spec(usual.model, {**usual.input, "prompt": prompt, "megapixels": "0.25"})
+            return JobSpec(usual.model, {**usual.input, "prompt": prompt, "megapixels": "0.25"})
 
         before = len(service.provider.calls())
         made = fill(service.world, jobs, tenants, name=name, spec=spec)
@@ -66,7 +66,9 @@ class Flood:
         try:
             yield cls(service, named, before)
         finally:
-            run_many(service.world, [asking.cancel(one, tenant=tenant) for one, tenant in made])
+            run_many(
+                service.world, [job_submission.cancel(one, tenant=tenant) for one, tenant in made]
+            )
 
     def calls(self) -> list[dict[str, Any]]:
         """Give the provider's generate calls since the flood came, the first first."""
@@ -119,7 +121,7 @@ def worked(flood: Flood) -> float:
 
 def send_one(here: Service, tenant: str) -> Job:
     """Ask for one picture as a tenant that never asked before; gives its job once it is claimed."""
-    key = open_tenant(here.world.store, tenant, by="test").api_key
+    key = provision_tenant(here.world.store, tenant, by="test").api_key
     told = {"Authorization": f"Bearer {key}"}
     made = here.http.post("/v1/jobs", json=here.body(word="single"), headers=told)
     job_id = made.json()["id"]
@@ -151,7 +153,7 @@ def survive(here: Service, flood: Flood, in_time: InTime) -> tuple[list[str], di
     }
 
 
-@pytest.mark.parametrize("tenants", [1, 50])
+@pytest.mark.parametrize("tenants", [pytest.param(1, marks=pytest.mark.slow), 50])
 @pytest.mark.parametrize("jobs", [2_000, pytest.param(10_000, marks=pytest.mark.long)])
 def test_a_single_job_waits_two_slots_at_most_while_others_flood(
     here: Service, audit: Audit, tell: Tell, in_time: InTime, jobs: int, tenants: int

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sandbox.stack.keeper import LONGEST_WAIT_SECONDS
-from sandbox.waiting import wait_until
+from sandbox.devstack.process import LONGEST_WAIT_SECONDS
+from sandbox.wait import wait_until
+from shared.celery_app import QueueName, build_celery, permit
 from shared.jobs import State
-from shared.queue import QueueName, build_celery, permit
 from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import Service, service
@@ -82,7 +82,7 @@ def pause(here: Service) -> None:
     here.world.client.hset(*PAUSED, "1")
 
 
-def go_on(here: Service) -> None:
+def run_while_available(here: Service) -> None:
     here.world.client.hdel(*PAUSED)
 
 
@@ -103,7 +103,7 @@ def test_ten_copies_of_each_permit_do_each_job_once(
     # when
     for kept in here.world.client.lrange(LIST, 0, -1):
         here.world.client.lpush(LIST, *[kept] * 10)
-    go_on(here)
+    run_while_available(here)
     # then
     check_each_once(here, audit, jobs)
     tell(8, "10 copies of each permit", jobs=len(jobs), calls=len(here.calls(jobs)))
@@ -117,7 +117,7 @@ def test_permits_that_were_deleted_are_made_good(here: Service, audit: Audit, te
     # when
     here.world.client.delete(LIST)
     began = time.monotonic()
-    go_on(here)
+    run_while_available(here)
     here.wait_for_end(jobs)
     took = time.monotonic() - began
     # then

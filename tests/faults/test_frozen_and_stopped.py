@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import State
 from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
+from tests.faults.crash_points import Trap
 from tests.faults.service import LEASE_SECONDS, Service, service
-from tests.faults.traps import Trap
-from worker.life import GRACE_SECONDS
+from worker.lifecycle import GRACE_SECONDS
 
 #: Beyond the grace, for the last words.
 SPARE_SECONDS = 5.0
@@ -31,18 +31,25 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.mark.parametrize(
     ("step", "calls"),
-    [("before calling", 1), ("before checkpoint", 2), ("before put", 1), ("before succeed", 1)],
+    [
+        ("before start_call", 1),
+        ("before checkpoint", 2),
+        *(
+            pytest.param(step, 1, marks=pytest.mark.slow)
+            for step in ("before put", "before succeed")
+        ),
+    ],
 )
 def test_the_late_writes_of_a_worker_that_was_frozen_are_refused(
     here: Service, audit: Audit, tell: Tell, step: str, calls: int
 ) -> None:
     # given
     here.wait_until_whole()
-    here.traps.set(Trap(step, "pause"))
+    here.crash_points.set(Trap(step, "pause"))
     job_id = here.create()
-    wait_until(lambda: here.traps.sprung, "a worker at the step")
+    wait_until(lambda: here.crash_points.sprung, "a worker at the step")
     # when it is frozen for two leases
-    frozen, began = here.traps.caught, time.monotonic()
+    frozen, began = here.crash_points.caught, time.monotonic()
     os.kill(frozen, signal.SIGSTOP)
     try:
         (job,) = here.wait_for_end([job_id])
@@ -51,7 +58,7 @@ def test_the_late_writes_of_a_worker_that_was_frozen_are_refused(
         wait_until(lambda: time.monotonic() > thaw, "the end of two leases")
     finally:
         os.kill(frozen, signal.SIGCONT)
-    here.traps.clear()
+    here.crash_points.clear()
     # then it goes on, and changes nothing
     lost = f'"job_id": "{job_id}"'
     wait_until(lambda: here.logged("job lost to another", lost), "the loser's word")
@@ -61,7 +68,11 @@ def test_the_late_writes_of_a_worker_that_was_frozen_are_refused(
     tell(3, f"frozen {step}", final_after=took, calls=calls)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, pytest.param(signal.SIGQUIT, marks=pytest.mark.slow)],
+    ids=lambda one: one.name,
+)
 def test_workers_stopped_one_after_the_other_lose_no_lease_of_a_long_call(
     here: Service, audit: Audit, tell: Tell, number: signal.Signals
 ) -> None:
@@ -80,7 +91,7 @@ def test_workers_stopped_one_after_the_other_lose_no_lease_of_a_long_call(
     took = time.monotonic() - began
     here.provider.behave(latency_seconds=0.05)
     assert {job.state for job in done} == {State.SUCCEEDED}
-    assert {(job.crashes, job.attempt, here.paid(job.id)) for job in done} == {(0, 1, 1)}
+    assert {(job.worker_losses, job.attempt, here.paid(job.id)) for job in done} == {(0, 1, 1)}
     audit(here, jobs)
     tell(4, f"{number.name} once and five times", jobs=len(jobs), all_final_after=took, rescued=0)
 
@@ -96,6 +107,7 @@ def hasty(tmp_path: Path) -> Iterator[Service]:
         yield running
 
 
+@pytest.mark.slow
 def test_what_outlasts_the_grace_is_given_back_and_is_done_by_another_unpaid(
     hasty: Service, audit: Audit, tell: Tell, in_time: InTime
 ) -> None:
@@ -113,7 +125,7 @@ def test_what_outlasts_the_grace_is_given_back_and_is_done_by_another_unpaid(
     in_time(ended, 1 + GRACE_SECONDS + SPARE_SECONDS)
     done = hasty.wait_for_end(jobs)
     assert {job.state for job in done} == {State.SUCCEEDED}
-    assert {(job.crashes, job.attempt, hasty.paid(job.id)) for job in done} == {(0, 1, 1)}
+    assert {(job.worker_losses, job.attempt, hasty.paid(job.id)) for job in done} == {(0, 1, 1)}
     audit(hasty, jobs)
     tell(4, "SIGTERM, longer than the grace of 11 s", jobs=4, ended_after=ended, paid=4)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from tests.conftest import InTime
 from tests.faults.conftest import Tell
-from tests.front_door import PROMPT
 from tests.integration.test_many_waiting import Hall, hall
+from tests.support.api_server import PROMPT
 
 pytestmark = pytest.mark.xdist_group("faults-2")
 

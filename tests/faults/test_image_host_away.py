@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import State
 from tests.faults.conftest import Audit, Tell
-from tests.faults.harm import for_seconds
+from tests.faults.injection import for_seconds
 from tests.faults.service import Service, service
 
 pytestmark = pytest.mark.xdist_group("faults-3")
@@ -36,8 +36,8 @@ def is_held(here: Service) -> bool:
     ("state", "seconds", "jobs"),
     [
         ({"state": "refuse"}, 4.0, JOBS),
-        ({"state": "status", "status": 503}, 4.0, JOBS),
-        ({"state": "hang"}, 4.0, JOBS),
+        pytest.param({"state": "status", "status": 503}, 4.0, JOBS, marks=pytest.mark.slow),
+        pytest.param({"state": "hang"}, 4.0, JOBS, marks=pytest.mark.slow),
         pytest.param({"state": "refuse"}, 60.0, 250, marks=pytest.mark.long),
         pytest.param({"state": "status", "status": 503}, 60.0, 250, marks=pytest.mark.long),
         pytest.param({"state": "hang"}, 60.0, 250, marks=pytest.mark.long),

@@ -7,29 +7,29 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.errors import ErrorCode
 from shared.jobs import State
 from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
+from tests.faults.crash_points import Trap
 from tests.faults.service import LEASE_SECONDS, Service, service
-from tests.faults.traps import Trap
 
 pytestmark = pytest.mark.xdist_group("faults-1")
 
 #: Step, what happens there, paid calls, unknown outcomes.
 STEPS = [
-    ("before claim", "kill", 1, 0),
+    pytest.param("before claim", "kill", 1, 0, marks=pytest.mark.slow),
     ("after claim", "kill", 1, 0),
-    ("before calling", "kill", 1, 0),
+    ("before start_call", "kill", 1, 0),
     # the note is made before the first byte is sent: nobody can know
     ("before provider", "kill", 1, 1),
-    ("before provider", "kill soon", 2, 1),
+    pytest.param("before provider", "kill soon", 2, 1, marks=pytest.mark.slow),
     ("before checkpoint", "kill", 2, 1),
     ("after checkpoint", "kill", 1, 0),
-    ("before download", "kill soon", 1, 0),
-    ("after download", "kill", 1, 0),
-    ("before put", "kill soon", 1, 0),
+    pytest.param("before download", "kill soon", 1, 0, marks=pytest.mark.slow),
+    pytest.param("after download", "kill", 1, 0, marks=pytest.mark.slow),
+    pytest.param("before put", "kill soon", 1, 0, marks=pytest.mark.slow),
     ("after put", "kill", 1, 0),
     ("after succeed", "kill", 1, 0),
 ]
@@ -70,15 +70,15 @@ def test_a_job_survives_the_death_of_its_worker_at_each_step(
     # given
     here.wait_until_whole()
     slow_down(here, step)
-    here.traps.set(Trap(step, "kill soon" if action == "kill soon" else "kill"))
+    here.crash_points.set(Trap(step, "kill soon" if action == "kill soon" else "kill"))
     # when
     job_id = here.create()
-    wait_until(lambda: here.traps.sprung, "a worker in the trap")
-    wait_until(lambda: is_gone(here.traps.caught), "its death")
+    wait_until(lambda: here.crash_points.sprung, "a worker in the trap")
+    wait_until(lambda: is_gone(here.crash_points.caught), "its death")
     here.send("s3", signal.SIGCONT)
     # then
     (job,) = here.wait_for_end([job_id])
-    took = time.time() - here.traps.sprung_at
+    took = time.time() - here.crash_points.sprung_at
     in_time(took, LEASE_SECONDS + SPARE_SECONDS)
     assert (job.state, job.unknown_outcomes) == (State.SUCCEEDED, unknown)
     prompt = job.spec.input["prompt"]
@@ -93,7 +93,7 @@ def test_a_job_that_always_takes_its_worker_down_is_failed_and_others_are_unharm
     # given others that are at the provider, by both workers
     here.wait_until_whole()
     here.provider.behave(latency_seconds=2)
-    here.traps.set(Trap("before provider", word="poison", always=True))
+    here.crash_points.set(Trap("before provider", word="poison", always=True))
     others = [here.create() for _ in range(6)]
     wait_until(
         lambda: {here.job(one).state for one in others} == {State.CALLING}, "all at the provider"
@@ -104,7 +104,7 @@ def test_a_job_that_always_takes_its_worker_down_is_failed_and_others_are_unharm
     # then
     (job,) = here.wait_for_end([poison], seconds=60)
     took = time.time() - began
-    here.traps.clear()
+    here.crash_points.clear()
     assert job.state is State.FAILED
     assert job.error_code in {ErrorCode.INTERNAL, ErrorCode.PROVIDER_UNKNOWN_OUTCOME}
     done = here.wait_for_end(others)
@@ -112,22 +112,29 @@ def test_a_job_that_always_takes_its_worker_down_is_failed_and_others_are_unharm
     beside = sum(one.unknown_outcomes for one in done)
     assert beside > 0, "nobody was at the provider beside it"
     audit(here, [poison, *others])
-    tell(5, "a job that kills its workers", failed_after=took, crashes=job.crashes, beside=beside)
+    tell(
+        5,
+        "a job that kills its workers",
+        failed_after=took,
+        worker_losses=job.worker_losses,
+        beside=beside,
+    )
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_workers_down_before_it_is_sold_is_failed_after_three(
     here: Service, audit: Audit, tell: Tell
 ) -> None:
     # given what kills before the provider is asked, so that nothing unknown ends it earlier
     here.wait_until_whole()
-    here.traps.set(Trap("after claim", always=True))
+    here.crash_points.set(Trap("after claim", always=True))
     # when
     began = time.time()
     job_id = here.create()
     # then
     (job,) = here.wait_for_end([job_id], seconds=60)
     took = time.time() - began
-    here.traps.clear()
-    assert (job.state, job.error_code, job.crashes) == (State.FAILED, ErrorCode.INTERNAL, 3)
+    here.crash_points.clear()
+    assert (job.state, job.error_code, job.worker_losses) == (State.FAILED, ErrorCode.INTERNAL, 3)
     audit(here, [job_id])
-    tell(5, "a job that kills before the call", failed_after=took, crashes=job.crashes)
+    tell(5, "a job that kills before the call", failed_after=took, worker_losses=job.worker_losses)

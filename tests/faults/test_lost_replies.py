@@ -11,47 +11,55 @@ from typing import TypeVar
 import pytest
 
 from sandbox.provider.server import running
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared import signing
-from shared.errors import OutcomeLost, StoreDown
+from shared.api_keys import TENANT_SCOPES, new_key
+from shared.errors import OutcomeUnknown, StoreDown
 from shared.jobs import State
-from shared.keys import TENANT_SCOPES, new_key
 from shared.store import (
-    access,
-    asking,
+    api_keys,
     batches,
+    bulk,
+    delivery_log,
     endpoints,
-    ledger,
-    moves,
-    operating,
-    reading,
+    job_queries,
+    job_submission,
+    maintenance,
     tenants,
-    upkeep,
+    transitions,
 )
-from shared.store.audit import Deed, read_audit
-from shared.store.call import Call
+from shared.store.audit import AuditContext, read_audit
 from shared.store.client import Store
-from shared.store.forecast import reuse
-from shared.store.scripts import script_names
+from shared.store.command import Call
+from shared.store.dry_run import reuse
+from shared.store.functions import script_names
 from shared.store.usage import usage
 from tests.faults.conftest import Tell
 from tests.faults.proxy import Action, Proxy, Rule, proxied
-from tests.front_door import PROMPT, problem, served, settings, tenant_at
 from tests.integration.sandbox_client import Client, steered
-from tests.queue_truth import assert_true
-from tests.servers import S3Server
-from tests.store import FAR, World, answer_of
-from tests.workshop import Workshop
+from tests.support.api_server import PROMPT, problem, served, settings, tenant_at
+from tests.support.queue_invariants import assert_true
+from tests.support.servers import S3Server
+from tests.support.store import FAR, World, answer_of
+from tests.support.worker_harness import WorkerHarness
 
 T = TypeVar("T")
 TENANT = "acme"
-HOOK = {"url": "https://x", "events": ["job.started", "job.succeeded", "job.canceled"]}
+WEBHOOK = {"url": "https://x", "events": ["job.started", "job.succeeded", "job.canceled"]}
 #: Asked by the front door only; it changes nothing.
 READ_ONLY = {
-    *("audit", "keys", "tenants", "overview", "history", "workers", "count_failed"),
-    *("authenticate", "dry_run", "facts", "list", "read", "usage"),
-    *("batch", "list_batches", "members"),
-    *("feed", "list_deliveries", "list_endpoints", "read_delivery", "webhook_secret"),
+    *(
+        "read_audit",
+        "list_api_keys",
+        "list_tenants",
+        "totals",
+        "read_history",
+        "list_workers",
+        "count_failed_deliveries",
+    ),
+    *("authenticate", "dry_run", "service_stats", "list_jobs", "read_job", "read_usage"),
+    *("read_batch", "list_batches", "list_batch_jobs"),
+    *("read_events", "list_deliveries", "list_endpoints", "read_delivery", "read_webhook_secret"),
 }
 ACTIONS: tuple[Action, ...] = ("drop", "cut", "reset")
 
@@ -63,7 +71,7 @@ class Stubborn(Store):
         for _ in range(5):
             try:
                 return super().run(call)
-            except (StoreDown, OutcomeLost):
+            except (StoreDown, OutcomeUnknown):
                 continue
         return super().run(call)
 
@@ -79,12 +87,12 @@ def proxy(empty_redis_url: str) -> Iterator[Proxy]:
 
 def live_through(world: World) -> list[str]:
     """Let jobs make every move there is, through every script that writes."""
-    ids = [world.accept(webhook=HOOK, webhook_host="x") for _ in range(4)]
+    ids = [world.accept(webhook=WEBHOOK, webhook_host="x") for _ in range(4)]
     done = world.claim()
     world.call(done)
-    world.store.run(moves.submitted(done, "record-1"))
+    world.store.run(transitions.record_submitted(done, "record-1"))
     world.checkpoint(done)
-    assert world.store.run(moves.own_answer(done, answer_of(done.job.id)))
+    assert world.store.run(transitions.claim_answer(done, answer_of(done.job.id)))
     world.pass_a_millisecond()  # what it owes now comes after what it owed then
     world.succeed(done)
     world.settle(world.delivery(), "retry")
@@ -96,8 +104,8 @@ def live_through(world: World) -> list[str]:
     world.cancel(ids[2])
     world.cancel(ids[3])
     world.again(ids[3])
-    world.forget(ids[2])
-    ids.append(reuse_a_picture(world))
+    world.delete_job(ids[2])
+    ids.append(reuse_an_image(world))
     ids += ask_together(world)
     keep_house(world)
     ids += live_through_batches(world)
@@ -106,30 +114,32 @@ def live_through(world: World) -> list[str]:
 
 def send_again(world: World) -> None:
     """Let an owner do all that can be done about webhooks."""
-    found = world.store.run(endpoints.open_endpoint(TENANT, url="https://x", host="x"))
+    found = world.store.run(endpoints.ensure_endpoint(TENANT, url="https://x", host="x"))
     assert found
     world.store.run(endpoints.rotate_secret(TENANT, "whsec_new"))
     world.store.run(endpoints.rotate_secret(TENANT, "whsec_own", endpoint_id=found))
     world.store.run(
-        ledger.send_test("msg_t", tenant=TENANT, host="x", webhook={"url": "https://x"}, data={})
+        delivery_log.send_test(
+            "msg_t", tenant=TENANT, host="x", webhook={"url": "https://x"}, data={}
+        )
     )
     world.settle(world.delivery(), "failed")
-    for one in world.store.run(ledger.list_deliveries(TENANT, limit=9, look=9)).entries:
+    for one in world.store.run(delivery_log.list_deliveries(TENANT, limit=9, scan_limit=9)).entries:
         world.pass_a_millisecond()  # their order is that of being sent again, not of their ids
-        world.store.run(ledger.redeliver(one.id, tenant=TENANT))
+        world.store.run(delivery_log.redeliver(one.id, tenant=TENANT))
     world.settle(world.delivery(), "gone")
     world.store.run(endpoints.enable_endpoint(found, tenant=TENANT))
-    world.store.run(ledger.redeliver_failed(TENANT, since=0, upto=None, most=9))
+    world.store.run(delivery_log.redeliver_failed(TENANT, since=0, until=None, most=9))
     world.client.delete("{dr}:delivery:msg_t")
 
 
-def reuse_a_picture(world: World) -> str:
+def reuse_an_image(world: World) -> str:
     """Let a job be made of the picture of one that was done."""
-    job = world.new_job(webhook=HOOK, webhook_host="x")
+    job = world.new_job(webhook=WEBHOOK, webhook_host="x")
     found = world.store.run(reuse(job, object_name="t/copy-0"))
     assert found is not None
     copied = replace(job, reused=found.copy)
-    world.store.run(asking.accept(copied, not_after_ms=FAR))
+    world.store.run(job_submission.accept(copied, not_after_ms=FAR))
     return job.id
 
 
@@ -138,10 +148,12 @@ def ask_together(world: World) -> list[str]:
     for answered in (True, False):
         first = world.together(2)
         made = [job.id for job in first.jobs]
-        world.store.run(asking.accept_all(first, not_after_ms=FAR))
-        world.store.run(asking.end_try(first, made, answered=answered))
-    retry = world.store.run(asking.accept_all(world.together(2, is_retry=True), not_after_ms=FAR))
-    assert retry == asking.Joined(tuple(made))
+        world.store.run(job_submission.accept_group(first, not_after_ms=FAR))
+        world.store.run(job_submission.close_group(first, made, answered=answered))
+    retry = world.store.run(
+        job_submission.accept_group(world.together(2, is_retry=True), not_after_ms=FAR)
+    )
+    assert retry == job_submission.JoinedAttempt(tuple(made))
     return made
 
 
@@ -152,11 +164,11 @@ def live_through_batches(world: World) -> list[str]:
         batch_id = world.stage(jobs[:2], jobs[2:])
         if is_wanted:
             world.commit(batch_id, 4)
-            world.tend(batch_id, most=2)
+            world.advance_batch(batch_id, most=2)
             world.store.run(batches.cancel_batch(batch_id, tenant=TENANT))
         else:
-            world.store.run(batches.drop(batch_id))
-        world.tend(batch_id, most=2, most_ends=2)
+            world.store.run(batches.discard_batch(batch_id))
+        world.advance_batch(batch_id, most=2, most_ends=2)
     return [job.id for job in jobs]
 
 
@@ -165,41 +177,43 @@ def keep_house(world: World) -> None:
     world.limit(weight=2)
     held = world.claim()
     world.store.run(
-        upkeep.renew(
+        maintenance.renew(
             "w", queue="generate", threads=1, lease_seconds=15, held=[(held.job.id, held.fence)]
         )
     )
     world.lose_lease(held.job.id)
     world.rescue()
-    world.store.run(upkeep.report_signal(moves.Signal.failed(held.key)))
-    world.store.run(upkeep.register_keys([held.key]))
-    world.store.run(upkeep.leave("w"))
-    world.store.run(upkeep.trash(["gone"], most=10))
+    world.store.run(maintenance.report_signal(transitions.Signal.failed(held.key)))
+    world.store.run(maintenance.register_keys([held.key]))
+    world.store.run(maintenance.deregister_worker("w"))
+    world.store.run(maintenance.object_deletions(["gone"], most=10))
     world.client.zadd("{dr}:expiries", {held.job.id: 1}, xx=True)
-    world.store.run(upkeep.expire(most=10))
+    world.store.run(maintenance.delete_expired(most=10))
     operate(world)
 
 
 def operate(world: World) -> None:
     """Do what operators do, each thing once."""
     secret = signing.new_webhook_secret()
-    world.store.run(tenants.create_tenant(deed(), TENANT, {}, webhook_secret=secret))
-    world.store.run(tenants.limit(TENANT, deed(), weight=3))
+    world.store.run(tenants.create_tenant(audit_context(), TENANT, {}, webhook_secret=secret))
+    world.store.run(tenants.set_limits(TENANT, audit_context(), weight=3))
     first, second = new_key(), new_key()
-    made = world.store.run(access.add_key(deed(), TENANT, first, TENANT_SCOPES))
-    assert isinstance(made, access.KeyFacts), made
+    made = world.store.run(api_keys.add_key(audit_context(), TENANT, first, TENANT_SCOPES))
+    assert isinstance(made, api_keys.ApiKeyInfo), made
     made = world.store.run(
-        access.rotate_key(deed(), TENANT, first.id, second, grace_seconds=9, expires_at=None)
+        api_keys.rotate_key(
+            audit_context(), TENANT, first.id, second, grace_seconds=9, expires_at=None
+        )
     )
-    assert isinstance(made, access.KeyFacts), made
-    world.store.run(access.use_key(second.id))
-    assert world.store.run(access.revoke_key(deed(), TENANT, second.id))
-    world.store.run(operating.pause(deed(), "deliver"))
-    world.store.run(operating.resume(deed(), "deliver"))
+    assert isinstance(made, api_keys.ApiKeyInfo), made
+    world.store.run(api_keys.use_key(second.id))
+    assert world.store.run(api_keys.revoke_key(audit_context(), TENANT, second.id))
+    world.store.run(bulk.pause(audit_context(), "deliver"))
+    world.store.run(bulk.resume(audit_context(), "deliver"))
     spare = world.accept()
     moved = [
         world.store.run(
-            operating.move_jobs(deed(), action, [spare], deadline_seconds=3600, asked={})
+            bulk.move_jobs(audit_context(), action, [spare], deadline_seconds=3600, query={})
         ).moved
         for action in CANCELED_AND_BACK
     ]
@@ -212,15 +226,17 @@ def send_again_for_others(world: World) -> None:
     hook = {"url": "https://y", "events": ["job.canceled"]}
     job_id = world.accept(webhook=hook, webhook_host="y")
     world.cancel(job_id)
-    (one,) = world.store.run(ledger.list_deliveries("", limit=9, look=9, job_id=job_id)).entries
+    (one,) = world.store.run(
+        delivery_log.list_deliveries("", limit=9, scan_limit=9, job_id=job_id)
+    ).entries
     fail_delivery(world, one.id)
-    assert world.store.run(ledger.redeliver_any(deed(), one.id)) == "ok"
+    assert world.store.run(delivery_log.redeliver_any(audit_context(), one.id)) == "ok"
     fail_delivery(world, one.id)
-    assert world.store.run(endpoints.enable_any_endpoint(deed(), one.endpoint)) == TENANT
-    rotated = endpoints.rotate_any_secret(deed(), one.endpoint, "whsec_other")
+    assert world.store.run(endpoints.enable_any_endpoint(audit_context(), one.endpoint)) == TENANT
+    rotated = endpoints.rotate_any_secret(audit_context(), one.endpoint, "whsec_other")
     assert world.store.run(rotated) == TENANT
-    count, upto = world.store.run(ledger.count_failed(None, since=0))
-    redone = ledger.redeliver_all(deed(), None, since=0, upto=upto, most=50)
+    count, until = world.store.run(delivery_log.count_failed(None, since=0))
+    redone = delivery_log.redeliver_all(audit_context(), None, since=0, until=until, most=50)
     assert world.store.run(redone).moved == count
 
 
@@ -231,35 +247,35 @@ def fail_delivery(world: World, delivery_id: str) -> None:
     world.settle(held, "failed")
 
 
-CANCELED_AND_BACK: tuple[operating.Action, ...] = ("cancel", "again", "cancel")
+CANCELED_AND_BACK: tuple[bulk.Action, ...] = ("cancel", "rerun", "cancel")
 
 
-def deed() -> Deed:
-    return Deed("test", "request-1")
+def audit_context() -> AuditContext:
+    return AuditContext("test", "request-1")
 
 
-def told_of(world: World, ids: list[str]) -> object:
+def outcomes(world: World, ids: list[str]) -> object:
     """Say all that a move leaves behind, but for the times."""
-    jobs = [world.store.run(reading.read(one, tenant=TENANT)) for one in ids]
-    facts = world.store.run(reading.facts())
-    told = world.store.run(ledger.list_deliveries(TENANT, limit=99, look=99))
+    jobs = [world.store.run(job_queries.read_job(one, tenant=TENANT)) for one in ids]
+    facts = world.store.run(job_queries.service_stats())
+    told = world.store.run(delivery_log.list_deliveries(TENANT, limit=99, scan_limit=99))
     return (
         [
             [(change.state, change.attempt) for change in one.job.history] if one else None
             for one in jobs
         ],
         [
-            (one.job.version, one.job.run, one.job.crashes, one.rank) if one else None
+            (one.job.version, one.job.run, one.job.worker_losses, one.rank) if one else None
             for one in jobs
         ],
         facts.jobs,
-        len(world.trash()),
+        len(world.object_deletions()),
         world.store.run(usage(TENANT, days=1)).days[0].total,
         facts.in_flight,
         facts.depth,
         world.client.xlen(f"{{dr}}:feed:{TENANT}"),
         [(one.action, one.target[:4]) for one in world.store.run(read_audit(limit=50))],
-        sorted(key.state for key in world.store.run(access.list_keys(TENANT)) or ()),
+        sorted(key.state for key in world.store.run(api_keys.list_keys(TENANT)) or ()),
         len(world.client.keys("[{]dr}:delivery:*")),
         world.permits(),
         [
@@ -278,7 +294,7 @@ def undisturbed(redis_url: str) -> object:
     """What the same moves leave behind where nothing is lost."""
     with closing(World(redis_url)) as world:
         world.client.flushall()
-        return told_of(world, live_through(world))
+        return outcomes(world, live_through(world))
 
 
 @pytest.mark.parametrize("script", sorted({*script_names()} - READ_ONLY))
@@ -295,7 +311,7 @@ def test_a_script_whose_reply_is_lost_twice_has_moved_once(
             ids = live_through(world)
             # then
             assert proxy.struck == 2
-            assert told_of(world, ids) == undisturbed
+            assert outcomes(world, ids) == undisturbed
             assert_true(world)
     tell("7a", f"replies of {script}: {', '.join(ACTIONS)}", lost=6, moves=3)
 
@@ -315,27 +331,29 @@ def provider(provider_url: str) -> Iterator[Client]:
         yield client
 
 
-@pytest.mark.parametrize("script", ["claim", "calling", "checkpoint", "succeed", "retry", "fail"])
+@pytest.mark.parametrize(
+    "script", ["claim", "start_call", "checkpoint", "succeed", "requeue", "fail"]
+)
 def test_a_worker_whose_replies_are_lost_pays_once_and_ends_the_job_once(
     proxy: Proxy, s3: S3Server, provider: Client, tell: Tell, script: str
 ) -> None:
     # given
-    steps: dict[str, list[int]] = {"retry": [500], "fail": [400]}
+    steps: dict[str, list[int]] = {"requeue": [500], "fail": [400]}
     statuses = steps.get(script, [])
     provider.behave(*({"fault": "status", "status": status} for status in statuses))
-    with closing(Workshop(proxy.url, s3, provider)) as workshop:
-        job_id = workshop.accept()
+    with closing(WorkerHarness(proxy.url, s3, provider)) as harness:
+        job_id = harness.accept()
         proxy.set(Rule(script, "drop", times=3))
         # when
-        job = workshop.finish(job_id)
+        job = harness.finish(job_id)
         # then
         assert proxy.struck == 3
         wanted = State.FAILED if script == "fail" else State.SUCCEEDED
         assert job.state is wanted
-        assert (job.attempt, workshop.paid()) == (1 + (script == "retry"), script != "fail")
+        assert (job.attempt, harness.paid()) == (1 + (script == "requeue"), script != "fail")
         assert [one.state for one in job.history].count(wanted) == 1
-        assert workshop.slots() == (0, 0)
-    tell("7a", f"a worker's {script} unheard", lost=3, paid=workshop.paid())
+        assert harness.slots() == (0, 0)
+    tell("7a", f"a worker's {script} unheard", lost=3, paid=harness.paid())
 
 
 @pytest.mark.parametrize("script", ["claim_delivery", "settle_delivery"])
@@ -344,7 +362,7 @@ def test_a_redis_that_says_nothing_holds_a_thread_no_longer_than_its_timeout(
 ) -> None:
     with closing(World(proxy.url, redis_timeout_seconds=0.2)) as world:
         world.store = Stubborn(world.client, world.scripts)
-        world.accept(webhook=HOOK, webhook_host="x")
+        world.accept(webhook=WEBHOOK, webhook_host="x")
         world.succeed(world.checkpoint(world.call(world.claim())))
         proxy.set(Rule(script, "swallow", times=2))
         world.settle(world.delivery(), "delivered")
@@ -361,12 +379,12 @@ def jobs_of(world: World, tenant: str) -> int:
 
 
 def test_an_accept_whose_reply_is_lost_once_is_sent_again_unseen(proxy: Proxy, tell: Tell) -> None:
-    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as door:
-        door.create()
+    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as api_server:
+        api_server.create()
         proxy.set(Rule("accept", "drop"))
-        door.create()
+        api_server.create()
         assert proxy.struck == 1
-        assert jobs_of(door.world, door.tenant) == 2
+        assert jobs_of(api_server.world, api_server.tenant) == 2
     tell("7a", "an accept unheard once", answers=202, jobs=1)
 
 
@@ -374,19 +392,19 @@ def test_an_accept_whose_reply_is_lost_once_is_sent_again_unseen(proxy: Proxy, t
 def test_an_accept_that_nobody_heard_of_is_one_job_under_the_id_told(
     proxy: Proxy, tell: Tell, action: Action
 ) -> None:
-    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as door:
+    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as api_server:
         # given
-        door.create()
+        api_server.create()
         proxy.set(Rule("accept", action, times=2))
         key = {"idempotency-key": "only-once"}
         # when
-        answer = door.client.post("/v1/jobs", json=PROMPT, headers=key)
+        answer = api_server.client.post("/v1/jobs", json=PROMPT, headers=key)
         # then
         told = problem(answer, 503, "accept_unknown")["job_id"]
         proxy.set()
-        again = door.client.post("/v1/jobs", json=PROMPT, headers=key)
+        again = api_server.client.post("/v1/jobs", json=PROMPT, headers=key)
         assert (again.status_code, again.json()["id"]) == (202, told)
-        assert jobs_of(door.world, door.tenant) == 2
+        assert jobs_of(api_server.world, api_server.tenant) == 2
     tell("7a", f"an accept unheard for good: {action}", answers=503, jobs=1)
 
 
@@ -394,30 +412,34 @@ def test_an_accept_that_nobody_heard_of_is_one_job_under_the_id_told(
 def test_a_batch_that_nobody_heard_of_is_whole_under_the_id_told(
     proxy: Proxy, tell: Tell, action: Action
 ) -> None:
-    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as door:
+    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as api_server:
         # given
         body = {"jobs": [PROMPT] * 3}
         key = {"idempotency-key": "only-once"}
-        assert door.client.post("/v1/batches", json=body).status_code == 202
-        proxy.set(Rule("commit", action, times=2))
+        assert api_server.client.post("/v1/batches", json=body).status_code == 202
+        proxy.set(Rule("commit_batch", action, times=2))
         # when
-        answer = door.client.post("/v1/batches", json=body, headers=key)
+        answer = api_server.client.post("/v1/batches", json=body, headers=key)
         # then
         told = problem(answer, 503, "accept_unknown")["batch_id"]
         proxy.set()
-        assert door.client.get(answer.headers["location"]).json()["total"] == 3
-        again = door.client.post("/v1/batches", json=body, headers=key)
+        assert api_server.client.get(answer.headers["location"]).json()["total"] == 3
+        again = api_server.client.post("/v1/batches", json=body, headers=key)
         assert (again.status_code, again.json()["id"]) == (202, told)
-        wait_until(lambda: jobs_of(door.world, door.tenant) == 6, "its stage to be taken away")
+        wait_until(
+            lambda: jobs_of(api_server.world, api_server.tenant) == 6, "its stage to be taken away"
+        )
     tell("7a", f"a batch unheard for good: {action}", answers=503, batches=1)
 
 
 def test_a_batch_of_which_a_chunk_is_unheard_is_no_batch(proxy: Proxy, tell: Tell) -> None:
-    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as door:
-        door.create()
-        proxy.set(Rule("stage", "drop", times=2))
-        answer = door.client.post("/v1/batches", json={"jobs": [PROMPT] * 3})
+    with served(settings(proxy.url)) as url, tenant_at(url, proxy.url) as api_server:
+        api_server.create()
+        proxy.set(Rule("stage_jobs", "drop", times=2))
+        answer = api_server.client.post("/v1/batches", json={"jobs": [PROMPT] * 3})
         problem(answer, 503, "redis_down")
-        wait_until(lambda: jobs_of(door.world, door.tenant) == 1, "the stage to be taken away")
-        assert door.client.get("/v1/batches").json()["data"] == []
+        wait_until(
+            lambda: jobs_of(api_server.world, api_server.tenant) == 1, "the stage to be taken away"
+        )
+        assert api_server.client.get("/v1/batches").json()["data"] == []
     tell("7a", "a chunk of a batch unheard for good", answers=503, batches=0)

@@ -8,7 +8,7 @@ from hypothesis.stateful import invariant
 
 from tests.contract.test_queue_model import Queue, run
 from tests.faults.conftest import Tell
-from tests.store import World
+from tests.support.store import World
 
 
 class Counted(Queue):
@@ -23,7 +23,7 @@ class Counted(Queue):
 
 @pytest.fixture
 def machine(empty_redis_url: str) -> Iterator[type[Counted]]:
-    with closing(World(empty_redis_url, webhook_host_slots=1)) as world:
+    with closing(World(empty_redis_url, webhook_max_per_host=1)) as world:
         yield type("Machine", (Counted,), {"world": world})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import State
 from tests.e2e.up import START_SECONDS, Up, gone
 from tests.faults.conftest import Tell
@@ -51,9 +51,10 @@ def started_again(before: Service) -> Service:
     before.close()
     before.up.child.start()
     wait_until(lambda: is_written(before.up), "a whole stack.json", seconds=START_SECONDS)
-    return Service(before.up, before.hook, before.traps)
+    return Service(before.up, before.hook, before.crash_points)
 
 
+@pytest.mark.slow
 def test_after_a_power_loss_it_starts_by_itself_with_all_that_was_acknowledged(
     tmp_path: Path, tell: Tell
 ) -> None:

@@ -11,14 +11,14 @@ from datetime import datetime
 import psutil
 import pytest
 
-from sandbox.children import Child
-from sandbox.waiting import wait_until
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_until
 from shared.errors import ErrorCode
 from shared.jobs import State
-from shared.store import reading
+from shared.store import job_queries
 from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
-from tests.faults.harm import for_seconds
+from tests.faults.injection import for_seconds
 from tests.faults.service import Service, service
 
 pytestmark = pytest.mark.xdist_group("faults-3")
@@ -69,7 +69,7 @@ def untried(here: Service, jobs: list[str]) -> None:
     """Check that each job succeeded with its first attempt, paid for once."""
     done = [here.job(one) for one in jobs]
     assert {job.state for job in done} == {State.SUCCEEDED}
-    assert {(job.attempt, job.crashes, here.paid(job.id)) for job in done} == {(1, 0, 1)}
+    assert {(job.attempt, job.worker_losses, here.paid(job.id)) for job in done} == {(1, 0, 1)}
 
 
 def test_a_storm_of_429_costs_no_attempt_and_few_calls(
@@ -144,7 +144,10 @@ def test_the_circuit_opens_when_everything_fails_and_closes_alone(
     # when
     began = time.monotonic()
     jobs = here.create_many(12)
-    wait_until(lambda: here.world.store.run(reading.facts()).circuit == 1, "the circuit to open")
+    wait_until(
+        lambda: here.world.store.run(job_queries.service_stats()).circuit == 1,
+        "the circuit to open",
+    )
     opened = time.monotonic() - began
     in_time(opened, CIRCUIT_SECONDS)
     wait_until_held(here, jobs, "provider_down")
@@ -201,6 +204,7 @@ def worker_with(here: Service, key: str) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_jobs_that_no_key_can_pay_for_are_done_by_a_worker_with_a_new_key(
     here: Service, audit: Audit, tell: Tell
 ) -> None:

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.waiting import answers_http, wait_until
+from sandbox.wait import answers_http, wait_until
 from shared.errors import ErrorCode
 from shared.jobs import Job, State
 from shared.settings import inherited_environment
-from shared.store.scripts import MAX_CRASHES
+from shared.store.functions import MAX_CRASHES
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import Service, service
 
@@ -117,16 +117,19 @@ def may_fail(job: Job) -> bool:
     """Say whether one of the two rules failed it: a second unknown outcome, a third lost worker."""
     if job.error_code is ErrorCode.PROVIDER_UNKNOWN_OUTCOME:
         return job.unknown_outcomes == MOST_UNKNOWN
-    return job.error_code is ErrorCode.INTERNAL and job.crashes >= MAX_CRASHES
+    return job.error_code is ErrorCode.INTERNAL and job.worker_losses >= MAX_CRASHES
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("what", MODES)
+@pytest.mark.parametrize(
+    ("what", "count"),
+    [("random kills", 20), *(pytest.param(what, 60, marks=pytest.mark.slow) for what in MODES)],
+)
 def test_jobs_survive_a_kill_each_second(
-    tmp_path: Path, audit: Audit, tell: Tell, what: str
+    tmp_path: Path, audit: Audit, tell: Tell, what: str, count: int
 ) -> None:
     with service(tmp_path, workers=3, concurrency=4, **MODES[what]) as here:
-        check(here, audit, tell, what, seed=1, count=60)
+        check(here, audit, tell, what, seed=1, count=count)
 
 
 @pytest.mark.long

@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import State
 from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
-from tests.faults.harm import Refusals, absent, for_seconds, frozen
+from tests.faults.injection import Refusals, absent, for_seconds, frozen
 from tests.faults.service import LEASE_SECONDS, Service, service
 
 pytestmark = pytest.mark.xdist_group("faults-3")
@@ -54,9 +54,10 @@ def undisturbed(here: Service, jobs: list[str]) -> None:
     """Check that each job was done in its one attempt, and paid for once."""
     done = [here.job(one) for one in jobs]
     assert {job.state for job in done} == {State.SUCCEEDED}
-    assert {(job.crashes, job.attempt, here.paid(job.id)) for job in done} == {(0, 1, 1)}
+    assert {(job.worker_losses, job.attempt, here.paid(job.id)) for job in done} == {(0, 1, 1)}
 
 
+@pytest.mark.slow
 def test_a_redis_that_was_killed_idle_is_used_again(
     here: Service, audit: Audit, tell: Tell
 ) -> None:
@@ -73,7 +74,7 @@ def test_a_redis_that_was_killed_idle_is_used_again(
     tell(6, "Redis killed, idle", resumed_after=took)
 
 
-Harm = Callable[[Service], AbstractContextManager[object]]
+Injection = Callable[[Service], AbstractContextManager[object]]
 
 
 def killed(here: Service) -> AbstractContextManager[object]:
@@ -84,7 +85,7 @@ def frozen_up(here: Service) -> AbstractContextManager[object]:
     return frozen(here, "redis")
 
 
-WORDS: Mapping[Harm, str] = {killed: "killed", frozen_up: "frozen"}
+WORDS: Mapping[Injection, str] = {killed: "killed", frozen_up: "frozen"}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_jobs_outlive_an_absence_of_redis_each_done_once(
     tell: Tell,
     in_time: InTime,
     *,
-    harm: Harm,
+    harm: Injection,
     seconds: float,
     answer_seconds: float,
 ) -> None:

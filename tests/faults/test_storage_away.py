@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.errors import ErrorCode
 from shared.jobs import State
 from tests.faults.conftest import Audit, Tell
-from tests.faults.harm import (
+from tests.faults.injection import (
     absent,
     black_hole,
     bucket_missing,
@@ -30,7 +30,7 @@ TIMEOUT_SECONDS = 1.0
 SETTLE_SECONDS = TIMEOUT_SECONDS + 0.5
 RETURN_SECONDS = 60.0
 
-Harm = Callable[[Service], AbstractContextManager[object]]
+Injection = Callable[[Service], AbstractContextManager[object]]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def is_held(here: Service) -> bool:
     ("harm", "seconds"),
     [
         (gone, 4.0),
-        (silent, 3.0),
+        pytest.param(silent, 3.0, marks=pytest.mark.slow),
         (unavailable, 3.0),
         pytest.param(gone, 10.0, marks=pytest.mark.long),
         pytest.param(other_keys, 4.0, marks=pytest.mark.long),
@@ -68,7 +68,7 @@ def is_held(here: Service) -> bool:
     ],
 )
 def test_what_is_bought_waits_for_the_storage_and_nothing_more_is_bought(
-    here: Service, audit: Audit, tell: Tell, harm: Harm, seconds: float
+    here: Service, audit: Audit, tell: Tell, harm: Injection, seconds: float
 ) -> None:
     # given
     here.wait_until_whole()
@@ -94,8 +94,8 @@ def test_what_is_bought_waits_for_the_storage_and_nothing_more_is_bought(
     done = here.wait_for_end([one for one in jobs if one != canceled], seconds=RETURN_SECONDS)
     took = time.monotonic() - back
     assert {job.state for job in done} == {State.SUCCEEDED}
-    assert {(job.attempt, job.crashes, here.paid(job.id)) for job in done} == {(1, 0, 1)}
-    assert {job.last_trouble for job in done} <= {None, ErrorCode.STORAGE_DOWN}
+    assert {(job.attempt, job.worker_losses, here.paid(job.id)) for job in done} == {(1, 0, 1)}
+    assert {job.last_error_code for job in done} <= {None, ErrorCode.STORAGE_DOWN}
     audit(here, jobs)
     tell(
         13,
@@ -135,6 +135,6 @@ def test_a_slow_storage_delays_pictures_and_costs_nothing(
     took = time.monotonic() - began
     # then
     assert {job.state for job in done} == {State.SUCCEEDED}
-    assert {(job.attempt, job.crashes, here.paid(job.id)) for job in done} == {(1, 0, 1)}
+    assert {(job.attempt, job.worker_losses, here.paid(job.id)) for job in done} == {(1, 0, 1)}
     audit(here, jobs)
     tell(13, "storage works a third of the time", jobs=THREADS, all_final_after=took)

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.errors import ErrorCode
 from shared.jobs import State
-from tests import lying_storage as lies
 from tests.faults.conftest import Audit, Tell
-from tests.faults.harm import lying
+from tests.faults.injection import lying
 from tests.faults.service import Service, service
-from tests.lying_storage import Lie
+from tests.support import lying_storage as lies
+from tests.support.lying_storage import Lie
 
 pytestmark = pytest.mark.xdist_group("faults-3")
 
@@ -53,7 +53,7 @@ def test_what_the_storage_did_not_keep_is_stored_again_unpaid(
     # then
     assert {job.state for job in done} == {State.SUCCEEDED}
     assert {(job.attempt, here.paid(job.id)) for job in done} == {(1, 1)}
-    assert {job.last_trouble for job in done} <= {None, ErrorCode.STORAGE_DOWN}
+    assert {job.last_error_code for job in done} <= {None, ErrorCode.STORAGE_DOWN}
     audit(here, jobs)
     tell(20, f"storage {lie.__name__.replace('_', ' ')}", jobs=JOBS, lies=told)
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from sandbox.waiting import wait_until
-from shared.jobs import Spec
+from sandbox.wait import wait_until
+from shared.jobs import JobSpec
 from shared.settings import Settings
 from tests.conftest import InTime
-from tests.crew import worker
 from tests.faults.conftest import Tell
-from tests.faults.names import Names, names
+from tests.faults.dns_server import Names, names
 from tests.integration.loopback import serving, silent
-from tests.receiver import Received, Receiver, receiver
-from tests.store import World
-from tests.workshop import INPUT
+from tests.support.store import World
+from tests.support.webhook_receiver import Received, WebhookReceiver, receiver
+from tests.support.worker_harness import INPUT
+from tests.support.worker_process import worker
 
 pytestmark = pytest.mark.xdist_group("faults-2")
 
@@ -33,28 +33,28 @@ NEEDED = {"onemin_api_key": "k", "s3_access_key": "access-key", "s3_secret_key":
 
 
 @dataclass
-class Crowd:
+class WaitingClients:
     """Many receivers, and a store that owes them webhooks."""
 
     world: World
-    receivers: Sequence[Receiver]
+    receivers: Sequence[WebhookReceiver]
 
-    def owe(self, each: int, to: Sequence[Receiver]) -> dict[str, Receiver]:
+    def end_jobs(self, each: int, to: Sequence[WebhookReceiver]) -> dict[str, WebhookReceiver]:
         """Let `each` jobs a receiver end, in turns, all before the first is told; gives whose."""
         self.world.client.hset("{dr}:gate", "paused:deliver", 1)
-        owed = {self._owe(one): one for _ in range(each) for one in to}
+        owed = {self._queue_delivery(one): one for _ in range(each) for one in to}
         self.world.client.hdel("{dr}:gate", "paused:deliver")
         return owed
 
-    def _owe(self, to: Receiver) -> str:
+    def _queue_delivery(self, to: WebhookReceiver) -> str:
         webhook = {"url": to.url, "events": ["job.succeeded"]}
-        spec = Spec("m", INPUT, webhook=webhook)
+        spec = JobSpec("m", INPUT, webhook=webhook)
         host = to.url.split("/")[2].split(":")[0]
         job = self.world.accept(spec=spec, webhook=webhook, webhook_host=host)
         self.world.succeed(self.world.checkpoint(self.world.call(self.world.claim())))
         return job
 
-    def wait_for(self, owed: Mapping[str, Receiver], *, seconds: float) -> None:
+    def wait_for(self, owed: Mapping[str, WebhookReceiver], *, seconds: float) -> None:
         """Wait until each of these jobs was told to its receiver."""
         at = list({id(one): one for one in owed.values()}.values())
         wait_until(
@@ -63,7 +63,7 @@ class Crowd:
             seconds=seconds,
         )
 
-    def wait_for_end(self, owed: Mapping[str, Receiver], *, seconds: float) -> None:
+    def wait_for_end(self, owed: Mapping[str, WebhookReceiver], *, seconds: float) -> None:
         """Wait until nothing is owed; each job must have been told under its one id."""
         counts, client = "{dr}:counts", self.world.client
         wait_until(
@@ -77,22 +77,22 @@ class Crowd:
         assert client.zcard("{dr}:q:deliveries:leases") == 0
 
 
-def received(at: Sequence[Receiver]) -> list[Received]:
+def received(at: Sequence[WebhookReceiver]) -> list[Received]:
     return [one for each in at for one in list(each.received)]
 
 
-def lasted(at: Sequence[Receiver]) -> float:
+def lasted(at: Sequence[WebhookReceiver]) -> float:
     """Give the seconds from the first to the last webhook."""
     times = [one.at for one in received(at)]
     return max(times) - min(times)
 
 
 #: Opens a crowd of so many receivers, with a deliver worker of these settings.
-Open = Callable[..., Crowd]
+Open = Callable[..., WaitingClients]
 
 
 @pytest.fixture
-def open_crowd(empty_redis_url: str, tmp_path: Path) -> Iterator[Open]:
+def open_waiting_clients(empty_redis_url: str, tmp_path: Path) -> Iterator[Open]:
     with ExitStack() as stack:
         yield lambda count, **how: stack.enter_context(
             _crowd(empty_redis_url, tmp_path, count, **how)
@@ -102,7 +102,7 @@ def open_crowd(empty_redis_url: str, tmp_path: Path) -> Iterator[Open]:
 @contextmanager
 def _crowd(
     redis_url: str, directory: Path, count: int, *, threads: int, **changes: Any
-) -> Iterator[Crowd]:
+) -> Iterator[WaitingClients]:
     hosts = [f"127.0.1.{number}" for number in range(1, count + 1)]
     settings = {**NEEDED, "webhook_allow_hosts": ",".join(hosts), **changes}
     world = World(redis_url, **settings)
@@ -112,24 +112,28 @@ def _crowd(
         receivers = [stack.enter_context(receiver(host)) for host in hosts]
         told = {**settings, "redis_url": redis_url}
         stack.enter_context(worker(directory, told, "deliver", threads=threads))
-        yield Crowd(world, receivers)
+        yield WaitingClients(world, receivers)
 
 
-def owed_to(owed: Mapping[str, Receiver], some: Sequence[Receiver]) -> dict[str, Receiver]:
+def pending_for(
+    owed: Mapping[str, WebhookReceiver], some: Sequence[WebhookReceiver]
+) -> dict[str, WebhookReceiver]:
     return {job: to for job, to in owed.items() if any(to is one for one in some)}
 
 
-def test_a_hanging_receiver_holds_its_slots_and_no_one_else(open_crowd: Open, tell: Tell) -> None:
+def test_a_hanging_receiver_holds_its_slots_and_no_one_else(
+    open_waiting_clients: Open, tell: Tell
+) -> None:
     # given: one never answers and one only fails, and both have as much to hear as the others
     often = ",".join(["0", *["0.5"] * 100])
-    crowd = open_crowd(
-        6, threads=8, webhook_host_slots=2, webhook_timeout_seconds=60, webhook_schedule=often
+    crowd = open_waiting_clients(
+        6, threads=8, webhook_max_per_host=2, webhook_timeout_seconds=60, webhook_schedule=often
     )
     hanging, failing, *healthy = crowd.receivers
     hanging.held, failing.status = True, 500
     # when
-    owed = crowd.owe(10, crowd.receivers)
-    crowd.wait_for(owed_to(owed, healthy), seconds=30)
+    owed = crowd.end_jobs(10, crowd.receivers)
+    crowd.wait_for(pending_for(owed, healthy), seconds=30)
     # then: while it hangs all others have heard everything, at the first attempt
     assert len(hanging.received) <= 2
     assert [len(one.received) for one in healthy] == [10] * 4
@@ -139,7 +143,7 @@ def test_a_hanging_receiver_holds_its_slots_and_no_one_else(open_crowd: Open, te
     tell(14, "one of 6 receivers hangs, one fails", webhooks=len(owed))
 
 
-def owe_canceled(world: World, tenant: str, host: str, port: int) -> str:
+def cancel_and_notify(world: World, tenant: str, host: str, port: int) -> str:
     """Let a job of the tenant end, and owe its webhook; gives the delivery's key."""
     webhook = {"url": f"http://{host}:{port}/hook", "events": ["job.canceled"]}
     job = world.accept(tenant, webhook=webhook, webhook_host=host)
@@ -179,11 +183,11 @@ def test_hundreds_of_hosts_of_one_tenant_that_never_answer_delay_no_other_tenant
         for tenant in ("flood", "plain"):
             world.client.hset(f"{{dr}}:tenant:{tenant}", "webhook_secret", SECRET)
         # given
-        flood = [owe_canceled(world, "flood", host, port) for host in hosts]
+        flood = [cancel_and_notify(world, "flood", host, port) for host in hosts]
         wait_until(lambda: served.asked.total() > 0, "an attempt that hangs")
         # when
-        hook_port = int(hook.url.split("/")[2].split(":")[1])
-        plain = [owe_canceled(world, "plain", "127.0.1.2", hook_port) for _ in range(30)]
+        webhook_port = int(hook.url.split("/")[2].split(":")[1])
+        plain = [cancel_and_notify(world, "plain", "127.0.1.2", webhook_port) for _ in range(30)]
         wait_until(
             lambda: all(world.client.hget(one, "state") == "delivered" for one in plain),
             "the other tenant's webhooks",
@@ -199,21 +203,21 @@ def test_hundreds_of_hosts_of_one_tenant_that_never_answer_delay_no_other_tenant
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_two_that_hang_and_two_that_fail_for_a_minute_cost_sixteen_others_nothing(
-    open_crowd: Open, tell: Tell, in_time: InTime
+    open_waiting_clients: Open, tell: Tell, in_time: InTime
 ) -> None:
     # given: the usual settings, and a first run without the bad ones
-    crowd = open_crowd(20, threads=Settings().concurrency)
+    crowd = open_waiting_clients(20, threads=Settings().concurrency)
     bad, healthy = crowd.receivers[:4], crowd.receivers[4:]
-    crowd.wait_for_end(crowd.owe(50, healthy), seconds=120)
+    crowd.wait_for_end(crowd.end_jobs(50, healthy), seconds=120)
     alone = lasted(healthy)
     for one in crowd.receivers:
         one.received.clear()
     # when
     for number, one in enumerate(bad):
         one.held, one.status = (True, 200) if number < 2 else (False, 500)
-    owed = crowd.owe(50, crowd.receivers)
+    owed = crowd.end_jobs(50, crowd.receivers)
     began = time.monotonic()
-    crowd.wait_for(owed_to(owed, healthy), seconds=120)
+    crowd.wait_for(pending_for(owed, healthy), seconds=120)
     beside = lasted(healthy)
     wait_until(lambda: time.monotonic() - began > MINUTE, "the end of a minute", seconds=90)
     for one in bad:

@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.settings import Settings
 from tests.faults.conftest import Audit, Tell
-from tests.faults.names import Names, names
+from tests.faults.dns_server import Names, names
 from tests.faults.service import Service, service
 from tests.integration.loopback import (
     OK,
@@ -31,7 +31,7 @@ from tests.integration.loopback import (
     serving,
     silent,
 )
-from tests.receiver import Receiver, receiver
+from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 pytestmark = pytest.mark.xdist_group("faults-2")
 
@@ -99,7 +99,7 @@ class Scene:
     service: Service
     names: Names
     #: by receiver: those that speak HTTP as they should
-    receivers: Mapping[str, Receiver]
+    receivers: Mapping[str, WebhookReceiver]
     #: connections to where nobody may go
     inside: list[int]
     jobs: dict[str, str]
@@ -108,7 +108,7 @@ class Scene:
         key = f"{{dr}}:delivery:msg_{job_id.removeprefix('job_')}_1_succeeded"
         return dict(self.service.world.client.hgetall(key))  # type: ignore[arg-type]  # not asyncio's
 
-    def told(self, who: str) -> tuple[str, list[dict[str, Any]]]:
+    def webhooks_of(self, who: str) -> tuple[str, list[dict[str, Any]]]:
         """Wait for the end of the webhook to `who`; gives how it ended, and each attempt."""
         job = self.jobs[who]
         ended = {"delivered", "failed"}
@@ -159,7 +159,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(here, served, receivers, inside, jobs)
 
 
-def _behave(receivers: Mapping[str, Receiver]) -> None:
+def _behave(receivers: Mapping[str, WebhookReceiver]) -> None:
     receivers["410"].status = 410
     receivers["429"].script = [429]
     receivers["429"].headers = {"retry-after": "2"}
@@ -189,7 +189,7 @@ def test_healthy_receivers_are_told_at_the_first_attempt_beside_all_of_these(
 def test_a_receiver_that_misbehaves_is_left_in_time_and_told_when_it_is_well(
     scene: Scene, tell: Tell, who: str
 ) -> None:
-    state, attempts = scene.told(who)
+    state, attempts = scene.webhooks_of(who)
     assert (state, statuses(attempts)) == ("delivered", BAD[who][1])
     assert all(attempt["error"] for attempt in attempts if attempt["status"] is None)
     tell(14, f"a receiver that {who}", attempts=len(attempts))
@@ -197,7 +197,7 @@ def test_a_receiver_that_misbehaves_is_left_in_time_and_told_when_it_is_well(
 
 @pytest.mark.parametrize("flood", [BODY, HINTS], ids=["10 GB", "10 GB of hints"])
 def test_of_an_answer_without_end_little_is_taken(scene: Scene, tell: Tell, flood: Flood) -> None:
-    _, attempts = scene.told("sends 10 GB" if flood is BODY else "sends 10 GB of hints")
+    _, attempts = scene.webhooks_of("sends 10 GB" if flood is BODY else "sends 10 GB of hints")
     wait_until(lambda: bool(flood.taken), "the flood")
     assert max(flood.taken) <= SOCKET_BUFFERS
     assert len(attempts[0]["answer"]) <= 1024
@@ -208,7 +208,7 @@ def test_of_an_answer_without_end_little_is_taken(scene: Scene, tell: Tell, floo
 def test_a_name_that_leads_inside_is_never_connected_to(
     scene: Scene, tell: Tell, name: str
 ) -> None:
-    state, attempts = scene.told(name)
+    state, attempts = scene.webhooks_of(name)
     # then: judged anew and looked up once each time, and none of it reached anyone
     assert (state, statuses(attempts)) == ("failed", [None] * len(SCHEDULE))
     assert scene.names.asked[name] == len(SCHEDULE)
@@ -222,7 +222,7 @@ def test_a_name_that_leads_inside_is_never_connected_to(
 
 
 def test_a_name_that_nobody_knows_is_told_as_not_reached(scene: Scene) -> None:
-    state, attempts = scene.told("unknown.test")
+    state, attempts = scene.webhooks_of("unknown.test")
     assert state == "failed"
     assert {attempt["error"] for attempt in attempts} == {"The receiver could not be reached."}
 
@@ -233,7 +233,7 @@ def test_a_name_that_nobody_knows_is_told_as_not_reached(scene: Scene) -> None:
 def test_a_redirect_is_a_failure_and_is_not_followed(
     scene: Scene, tell: Tell, who: str, status: int
 ) -> None:
-    state, attempts = scene.told(who)
+    state, attempts = scene.webhooks_of(who)
     assert (state, statuses(attempts)) == ("failed", [status] * len(SCHEDULE))
     assert len(scene.receivers[who].received) == len(SCHEDULE)
     # 127.0.0.1 is allowed: what kept us from there is not the guard
@@ -242,14 +242,14 @@ def test_a_redirect_is_a_failure_and_is_not_followed(
 
 
 def test_a_receiver_that_is_gone_is_left_alone(scene: Scene, tell: Tell) -> None:
-    state, attempts = scene.told("410")
+    state, attempts = scene.webhooks_of("410")
     assert (state, statuses(attempts)) == ("failed", [410])
     assert len(scene.receivers["410"].received) == 1
     tell(14, "410", attempts=1)
 
 
 def test_a_wish_to_wait_is_followed(scene: Scene, tell: Tell) -> None:
-    state, attempts = scene.told("429")
+    state, attempts = scene.webhooks_of("429")
     assert (state, statuses(attempts)) == ("delivered", [429, 200])
     first, second = (datetime.fromisoformat(attempt["at"]) for attempt in attempts)
     assert (second - first).total_seconds() >= 2
@@ -257,7 +257,7 @@ def test_a_wish_to_wait_is_followed(scene: Scene, tell: Tell) -> None:
 
 
 def test_after_five_hours_of_500_the_same_message_arrives(scene: Scene, tell: Tell) -> None:
-    state, attempts = scene.told("five hours")
+    state, attempts = scene.webhooks_of("five hours")
     received = scene.receivers["five hours"].received
     assert (state, statuses(attempts)) == ("delivered", [500] * 7 + [200])
     assert len({one.id for one in received}) == len({one.body for one in received}) == 1
@@ -293,7 +293,7 @@ def test_after_all_of_this_nothing_is_owed_and_nobody_was_inside(
     scene: Scene, audit: Audit
 ) -> None:
     # given
-    attempts = [len(scene.told(who)[1]) for who in scene.jobs]
+    attempts = [len(scene.webhooks_of(who)[1]) for who in scene.jobs]
     # when
     jobs = scene.service.create_many(2)
     scene.service.wait_for_webhooks(jobs)
@@ -301,8 +301,8 @@ def test_after_all_of_this_nothing_is_owed_and_nobody_was_inside(
     audit(scene.service, jobs)
     assert scene.inside == []
     assert scene.service.pid("deliver") is not None
-    told = sum(attempts) + sum(one.path == "/hook" for one in scene.service.hook.received)
-    wait_until(lambda: counted(scene.service) == told, "metrics that agree with the ledger")
+    webhooks_of = sum(attempts) + sum(one.path == "/hook" for one in scene.service.hook.received)
+    wait_until(lambda: counted(scene.service) == webhooks_of, "metrics that agree with the ledger")
 
 
 def counted(here: Service) -> float:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import State
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import LEASE_SECONDS, Service, service
 
-pytestmark = pytest.mark.xdist_group("faults-1")
+pytestmark = [pytest.mark.xdist_group("faults-1"), pytest.mark.slow]
 
 
 @pytest.fixture(params=[3600, pytest.param(-3600, marks=pytest.mark.long)])
@@ -38,7 +38,7 @@ def test_a_worker_whose_clock_is_an_hour_off_expires_and_doubles_nothing(
     took = time.monotonic() - began
     # then
     assert {job.state for job in done} == {State.SUCCEEDED}
-    assert {(job.crashes, job.attempt, here.paid(job.id)) for job in done} == {(0, 1, 1)}
+    assert {(job.worker_losses, job.attempt, here.paid(job.id)) for job in done} == {(0, 1, 1)}
     assert here.logged("this clock is not Redis' clock")
     audit(here, jobs)
     tell(

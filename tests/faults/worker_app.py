@@ -26,27 +26,27 @@ _ENVIRONMENT = inherited_environment()
 # before the worker's own modules are imported, which take functions of the clock by name
 _shift_mine(_ENVIRONMENT.get("FAULTS_CLOCK", ""))
 
-from shared.jobs import Answer  # noqa: E402  see above
-from shared.net.addresses import resolve  # noqa: E402
-from shared.storage import Storage  # noqa: E402
-from shared.store.call import Call  # noqa: E402
+from shared.jobs import ProviderResult  # noqa: E402  see above
+from shared.net.ssrf import resolve  # noqa: E402
+from shared.storage.client import Storage  # noqa: E402
 from shared.store.client import Store  # noqa: E402
-from shared.store.connect import connect  # noqa: E402
-from shared.store.moves import Claim  # noqa: E402
-from shared.store.replicas import Replicas  # noqa: E402
-from shared.store.scripts import Scripts  # noqa: E402
-from tests.faults.names import look_up_at  # noqa: E402
-from tests.faults.traps import Traps  # noqa: E402
-from worker.download import Downloader  # noqa: E402
-from worker.life import SPARE_CONNECTIONS, build_room  # noqa: E402
-from worker.provider import OneMin  # noqa: E402
-from worker.room import Room  # noqa: E402
-from worker.send import Sender  # noqa: E402
-from worker.tasks import build, worker_settings  # noqa: E402
+from shared.store.command import Call  # noqa: E402
+from shared.store.connection import connect  # noqa: E402
+from shared.store.durability import Replicas  # noqa: E402
+from shared.store.functions import FunctionLibrary  # noqa: E402
+from shared.store.transitions import Claim  # noqa: E402
+from tests.faults.crash_points import CrashPoints  # noqa: E402
+from tests.faults.dns_server import look_up_at  # noqa: E402
+from worker.celery_tasks import build, worker_settings  # noqa: E402
+from worker.context import WorkerContext  # noqa: E402
+from worker.image_download import Downloader  # noqa: E402
+from worker.lifecycle import SPARE_CONNECTIONS, build_context  # noqa: E402
+from worker.provider.client import OneMin  # noqa: E402
+from worker.webhook_client import WebhookClient  # noqa: E402
 
 T = TypeVar("T")
 NAMES = _ENVIRONMENT.get("FAULTS_NAMES", "")
-TRAPS = Traps(Path(_ENVIRONMENT["FAULTS_TRAPS"]))
+TRAPS = CrashPoints(Path(_ENVIRONMENT["FAULTS_TRAPS"]))
 
 
 class TrappedStore(Store):
@@ -67,7 +67,7 @@ class TrappedProvider(OneMin):
         *,
         key: str,
         on_submitted: Callable[[str], None] | None = None,
-    ) -> Answer:
+    ) -> ProviderResult:
         prompt = str(prompt_object["prompt"])
         TRAPS.reach("before provider", prompt)
         answer = super().generate(model, prompt_object, key=key, on_submitted=on_submitted)
@@ -90,18 +90,20 @@ class TrappedStorage(Storage):
         TRAPS.reach("after put")
 
 
-def open_trapped_room(settings: Settings, scripts: Scripts, queues: Sequence[str]) -> Room:
+def open_context_with_crash_points(
+    settings: Settings, scripts: FunctionLibrary, queues: Sequence[str]
+) -> WorkerContext:
     """Open the worker's room, and put the trapped parts in place of the real ones."""
     client = connect(settings, connections=settings.concurrency + SPARE_CONNECTIONS)
-    room = build_room(settings, scripts, queues)
+    context = build_context(settings, scripts, queues)
     return replace(
-        room,
+        context,
         store=TrappedStore(client, scripts, Replicas.from_settings(settings)),
-        provider=TrappedProvider.from_settings(settings, room.stopping),
+        provider=TrappedProvider.from_settings(settings, context.stopping),
         downloader=TrappedDownloader.from_settings(settings),
         storage=TrappedStorage.from_settings(settings),
-        sender=Sender.from_settings(settings, look_up_at(int(NAMES)) if NAMES else resolve),
+        sender=WebhookClient.from_settings(settings, look_up_at(int(NAMES)) if NAMES else resolve),
     )
 
 
-app = build(worker_settings(), open_trapped_room)
+app = build(worker_settings(), open_context_with_crash_points)

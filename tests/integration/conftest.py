@@ -9,10 +9,10 @@ import pytest
 
 from sandbox.provider.server import Options, running
 from shared.net.sockets import bounded
-from tests.front_door import FrontDoor, client_of, served, settings, tenant_at
 from tests.integration.sandbox_client import Client, steered
-from tests.servers import S3Server
-from tests.workshop import Workshop
+from tests.support.api_server import ApiServer, client_of, served, settings, tenant_at
+from tests.support.servers import S3Server
+from tests.support.worker_harness import WorkerHarness
 
 
 @pytest.fixture(scope="session")
@@ -51,25 +51,25 @@ def provider(provider_url: str) -> Iterator[Client]:
 
 
 #: Opens a workshop with the settings given.
-Open = Callable[..., Workshop]
+Open = Callable[..., WorkerHarness]
 
 
 @pytest.fixture
-def open_workshop(empty_redis_url: str, s3: S3Server, provider: Client) -> Iterator[Open]:
-    opened: list[Workshop] = []
+def open_harness(empty_redis_url: str, s3: S3Server, provider: Client) -> Iterator[Open]:
+    opened: list[WorkerHarness] = []
 
-    def build(**changes: Any) -> Workshop:
-        opened.append(Workshop(empty_redis_url, changes.pop("s3", s3), provider, **changes))
+    def build(**changes: Any) -> WorkerHarness:
+        opened.append(WorkerHarness(empty_redis_url, changes.pop("s3", s3), provider, **changes))
         return opened[-1]
 
     yield build
-    for workshop in opened:
-        workshop.close()
+    for harness in opened:
+        harness.close()
 
 
 @pytest.fixture
-def workshop(open_workshop: Open) -> Workshop:
-    return open_workshop()
+def harness(open_harness: Open) -> WorkerHarness:
+    return open_harness()
 
 
 @pytest.fixture(scope="module")
@@ -79,19 +79,19 @@ def url(redis_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
-    with tenant_at(url, empty_redis_url) as door:
-        yield door
+def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
+    with tenant_at(url, empty_redis_url) as api_server:
+        yield api_server
 
 
 @pytest.fixture
-def operator(door: FrontDoor) -> Iterator[httpx.Client]:
-    with client_of(door.url, door.credentials.ops_key) as client:
+def operator(api_server: ApiServer) -> Iterator[httpx.Client]:
+    with client_of(api_server.url, api_server.credentials.ops_key) as client:
         yield client
 
 
 @pytest.fixture
-def other(door: FrontDoor) -> Iterator[FrontDoor]:
+def other(api_server: ApiServer) -> Iterator[ApiServer]:
     """Another tenant at the same front door."""
-    with tenant_at(door.url, door.world.settings.redis_url) as other:
+    with tenant_at(api_server.url, api_server.world.settings.redis_url) as other:
         yield other

@@ -1,8 +1,8 @@
 """A worker that only notes which permits it was given."""
 
-from shared.queue import build_celery
+from shared.celery_app import build_celery
 from shared.settings import load_settings
-from shared.store.connect import connect
+from shared.store.connection import connect
 
 RUNS = "tests:runs"
 

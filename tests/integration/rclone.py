@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 from sandbox.servers import free_port
 from shared.errors import StorageDown
-from shared.storage import Bucket, Storage
+from shared.storage.client import Bucket, Storage
 from tests.integration.loopback import serving
 
 ACCESS_KEY = "A" * 20

@@ -9,11 +9,19 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.batches import JOBS_MAX
 from shared.store import batches
-from tests.front_door import PROMPT, FrontDoor, pointers, problem, served, settings, tenant_at
-from tests.queue_truth import assert_true
+from tests.support.api_server import (
+    PROMPT,
+    ApiServer,
+    pointers,
+    problem,
+    served,
+    settings,
+    tenant_at,
+)
+from tests.support.queue_invariants import assert_true
 
 NDJSON = {"content-type": "application/x-ndjson"}
 JSON = {"content-type": "application/json"}
@@ -27,10 +35,10 @@ def prompts(count: int) -> list[dict[str, Any]]:
     return [{"input": {"prompt": f"Lighthouse {n}"}} for n in range(count)]
 
 
-def ask(door: FrontDoor, body: object, **headers: str) -> httpx.Response:
+def ask(api_server: ApiServer, body: object, **headers: str) -> httpx.Response:
     if isinstance(body, bytes):
-        return door.client.post("/v1/batches", content=body, headers={**NDJSON, **headers})
-    return door.client.post("/v1/batches", json=body, headers=headers)
+        return api_server.client.post("/v1/batches", content=body, headers={**NDJSON, **headers})
+    return api_server.client.post("/v1/batches", json=body, headers=headers)
 
 
 def accepted(answer: httpx.Response) -> dict[str, Any]:
@@ -40,46 +48,49 @@ def accepted(answer: httpx.Response) -> dict[str, Any]:
     return batch
 
 
-def jobs_of(door: FrontDoor, batch_id: str) -> list[dict[str, Any]]:
+def jobs_of(api_server: ApiServer, batch_id: str) -> list[dict[str, Any]]:
     """Give the jobs in the order asked for."""
-    page = door.client.get("/v1/jobs", params={"batch_id": batch_id, "limit": 200}).json()
+    page = api_server.client.get("/v1/jobs", params={"batch_id": batch_id, "limit": 200}).json()
     return list(reversed(page["data"]))
 
 
-def wait_until_laid_out(door: FrontDoor) -> None:
-    redis = door.world.client
-    wait_until(lambda: not redis.exists("{dr}:tending"), "the batches to be laid out")
+def wait_until_laid_out(api_server: ApiServer) -> None:
+    redis = api_server.world.client
+    wait_until(lambda: not redis.exists("{dr}:batch_work"), "the batches to be laid out")
 
 
-def assert_nothing_is_left(door: FrontDoor) -> None:
+def assert_nothing_is_left(api_server: ApiServer) -> None:
     """Nothing of any batch is in Redis, be it seen or staged."""
-    redis = door.world.client
-    wait_until(lambda: not redis.exists("{dr}:tending"), "the stage to be taken away")
+    redis = api_server.world.client
+    wait_until(lambda: not redis.exists("{dr}:batch_work"), "the stage to be taken away")
     for pattern in ("job:*", "staged:*", "batch:*", "jobs:*", "batches:*", "idem:*"):
         assert redis.keys(f"[{{]dr}}:{pattern}") == []
-    assert_true(door.world)
+    assert_true(api_server.world)
 
 
-def staged(door: FrontDoor) -> int:
-    return len(door.world.client.keys("[{]dr}:staged:*"))
+def staged(api_server: ApiServer) -> int:
+    return len(api_server.world.client.keys("[{]dr}:staged:*"))
 
 
 @pytest.mark.parametrize("as_lines", [True, False])
-def test_every_job_is_accepted_in_the_order_asked_for(door: FrontDoor, as_lines: bool) -> None:  # noqa: FBT001
+def test_every_job_is_accepted_in_the_order_asked_for(
+    api_server: ApiServer,
+    as_lines: bool,  # noqa: FBT001
+) -> None:
     bodies = prompts(5)
-    batch = accepted(ask(door, lines(*bodies) if as_lines else {"jobs": bodies}))
+    batch = accepted(ask(api_server, lines(*bodies) if as_lines else {"jobs": bodies}))
 
     assert batch["status"] == "queued"
     assert (batch["total"], batch["progress"], batch["eta_seconds"]) == (5, 0.0, None)
     assert batch["counts"]["queued"] == 5
     assert batch["priority"] == "low"
-    wait_until_laid_out(door)
-    jobs = jobs_of(door, batch["id"])
+    wait_until_laid_out(api_server)
+    jobs = jobs_of(api_server, batch["id"])
     assert [job["input"]["prompt"] for job in jobs] == [one["input"]["prompt"] for one in bodies]
     assert {job["batch_id"] for job in jobs} == {batch["id"]}
     assert {job["priority"] for job in jobs} == {"low"}
-    assert [job["id"] for job in jobs] == [door.world.claim().job.id for _ in jobs]
-    assert_true(door.world)
+    assert [job["id"] for job in jobs] == [api_server.world.claim().job.id for _ in jobs]
+    assert_true(api_server.world)
 
 
 OPTIONS = {
@@ -93,7 +104,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize("form", ["lines", "jobs", "variations"])
 def test_what_holds_for_the_batch_holds_for_each_job_that_says_nothing_else(
-    door: FrontDoor, form: str
+    api_server: ApiServer, form: str
 ) -> None:
     own = {**PROMPT, "priority": "high", "deadline_seconds": 60, "tags": ["spring", "own"]}
     forms: dict[str, object] = {
@@ -101,32 +112,32 @@ def test_what_holds_for_the_batch_holds_for_each_job_that_says_nothing_else(
         "jobs": {**OPTIONS, "jobs": [PROMPT, own]},
         "variations": {**OPTIONS, **PROMPT, "variations": 2},
     }
-    batch = accepted(ask(door, forms[form]))
+    batch = accepted(ask(api_server, forms[form]))
 
     assert batch["metadata"] == {"campaign": "7"}
     assert batch["tags"] == ["spring"]
     hook = {"url": "https://example.com/hook", "events": ["batch.completed"]}
     assert batch["webhook"] == hook
-    first, second = jobs_of(door, batch["id"])
+    first, second = jobs_of(api_server, batch["id"])
     assert (first["priority"], first["tags"], first["metadata"]) == ("normal", ["spring"], {})
     assert first["webhook"] is None
     if form != "variations":
         assert (second["priority"], second["tags"]) == ("high", ["spring", "own"])
     # a job that is read before it is laid out is the one that is read after
-    wait_until_laid_out(door)
-    assert jobs_of(door, batch["id"]) == [
+    wait_until_laid_out(api_server)
+    assert jobs_of(api_server, batch["id"]) == [
         {**job, "position": later["position"]}
-        for job, later in zip([first, second], jobs_of(door, batch["id"]), strict=True)
+        for job, later in zip([first, second], jobs_of(api_server, batch["id"]), strict=True)
     ]
 
 
 @pytest.mark.parametrize(("seed", "wanted"), [(7, [7, 8, 9]), (None, None)])
 def test_variations_have_pinned_and_different_seeds(
-    door: FrontDoor, seed: int | None, wanted: list[int] | None
+    api_server: ApiServer, seed: int | None, wanted: list[int] | None
 ) -> None:
     body = {"input": {"prompt": "p", **({"seed": seed} if seed else {})}, "variations": 3}
-    batch = accepted(ask(door, body))
-    seeds = [job["input"]["seed"] for job in jobs_of(door, batch["id"])]
+    batch = accepted(ask(api_server, body))
+    seeds = [job["input"]["seed"] for job in jobs_of(api_server, batch["id"])]
     assert len(set(seeds)) == 3
     assert wanted in (None, seeds)
 
@@ -189,10 +200,10 @@ BAD: Sequence[tuple[object, set[str]]] = [
 ]
 
 
-def test_a_bad_batch_is_refused_whole_and_every_fault_named(door: FrontDoor) -> None:
+def test_a_bad_batch_is_refused_whole_and_every_fault_named(api_server: ApiServer) -> None:
     for body, wanted in BAD:
-        assert pointers(ask(door, body)) == wanted, body
-    assert_nothing_is_left(door)
+        assert pointers(ask(api_server, body)) == wanted, body
+    assert_nothing_is_left(api_server)
 
 
 #: Values that parsers stop at or make something else of: half characters, bytes, huge integers.
@@ -212,11 +223,11 @@ UNREADABLE = (rb'"cat \ud83d"', rb'"cat \ude00"', b'"\xed\xa0\x80"', b'"\xff"', 
     ],
 )
 def test_a_value_that_cannot_be_read_is_named(
-    door: FrontDoor, media: dict[str, str], body: bytes, pointer: str, value: bytes
+    api_server: ApiServer, media: dict[str, str], body: bytes, pointer: str, value: bytes
 ) -> None:
-    answer = door.client.post("/v1/batches", content=body % value, headers=media)
+    answer = api_server.client.post("/v1/batches", content=body % value, headers=media)
     assert pointer in pointers(answer)
-    assert_nothing_is_left(door)
+    assert_nothing_is_left(api_server)
 
 
 WRITTEN = b'{"input":{"prompt":"\xc3\xa9 \\ud83d\\ude00","seed":7.0}}'
@@ -236,70 +247,70 @@ WRITTEN = b'{"input":{"prompt":"\xc3\xa9 \\ud83d\\ude00","seed":7.0}}'
     ],
 )
 def test_a_batch_is_read_however_programs_write_it(
-    door: FrontDoor, media: str, body: bytes
+    api_server: ApiServer, media: str, body: bytes
 ) -> None:
-    answer = door.client.post("/v1/batches", content=body, headers={"content-type": media})
-    (job,) = jobs_of(door, accepted(answer)["id"])
+    answer = api_server.client.post("/v1/batches", content=body, headers={"content-type": media})
+    (job,) = jobs_of(api_server, accepted(answer)["id"])
     assert (job["input"]["prompt"], job["input"]["seed"]) == ("\u00e9 \U0001f600", 7)
 
 
-def test_json_that_breaks_off_is_no_batch(door: FrontDoor) -> None:
+def test_json_that_breaks_off_is_no_batch(api_server: ApiServer) -> None:
     for raw in (
         b'{"jobs":[{"input":{"prompt":"p"}}',
         b'{"jobs":[]} {}',
         b"x",
         b'{"jobs":1,"jobs":2}',
     ):
-        answer = door.client.post("/v1/batches", content=raw, headers=JSON)
+        answer = api_server.client.post("/v1/batches", content=raw, headers=JSON)
         assert pointers(answer) <= {"", "/jobs"}, raw
 
 
-def test_a_bad_last_line_takes_back_all_that_was_staged(door: FrontDoor) -> None:
+def test_a_bad_last_line_takes_back_all_that_was_staged(api_server: ApiServer) -> None:
     count = 2 * batches.CHUNK_JOBS + 10
-    answer = ask(door, lines(*prompts(count), {"input": {"prompt": "p", "seed": -1}}))
+    answer = ask(api_server, lines(*prompts(count), {"input": {"prompt": "p", "seed": -1}}))
     assert pointers(answer) == {f"/line/{count + 1}/input/seed"}
-    assert_nothing_is_left(door)
+    assert_nothing_is_left(api_server)
 
 
-def test_so_many_faults_are_told_and_the_rest_counted(door: FrontDoor) -> None:
-    body = problem(ask(door, lines(*[{"input": {}}] * 130)), 422, "invalid_request")
+def test_so_many_faults_are_told_and_the_rest_counted(api_server: ApiServer) -> None:
+    body = problem(ask(api_server, lines(*[{"input": {}}] * 130)), 422, "invalid_request")
     assert len(body["errors"]) == 100
     assert body["errors_left_out"] == 30
     assert body["errors"][99]["pointer"] == "/line/100/input/prompt"
 
 
 @pytest.mark.long
-def test_one_job_too_many_is_refused_without_the_rest_being_read(door: FrontDoor) -> None:
-    answer = ask(door, lines(PROMPT) * (JOBS_MAX + 1))
+def test_one_job_too_many_is_refused_without_the_rest_being_read(api_server: ApiServer) -> None:
+    answer = ask(api_server, lines(PROMPT) * (JOBS_MAX + 1))
     assert pointers(answer) == {"/line"}
     assert answer.headers["connection"] == "close"
-    assert_nothing_is_left(door)
+    assert_nothing_is_left(api_server)
 
 
-def test_a_line_that_is_too_long_is_refused(door: FrontDoor) -> None:
+def test_a_line_that_is_too_long_is_refused(api_server: ApiServer) -> None:
     long = {"input": {"prompt": "p" * 1_000_001}}
-    assert pointers(ask(door, lines(PROMPT, long, PROMPT))) == {"/line/2"}
-    assert_nothing_is_left(door)
+    assert pointers(ask(api_server, lines(PROMPT, long, PROMPT))) == {"/line/2"}
+    assert_nothing_is_left(api_server)
 
 
 @pytest.mark.parametrize(
     "headers",
     [{"content-type": "text/plain"}, {"content-type": ""}, {**NDJSON, "content-encoding": "gzip"}],
 )
-def test_another_kind_of_body_is_refused(door: FrontDoor, headers: dict[str, str]) -> None:
-    answer = door.client.post("/v1/batches", content=lines(PROMPT), headers=headers)
+def test_another_kind_of_body_is_refused(api_server: ApiServer, headers: dict[str, str]) -> None:
+    answer = api_server.client.post("/v1/batches", content=lines(PROMPT), headers=headers)
     problem(answer, 415, "unsupported_media_type")
 
 
 def test_the_limit_of_a_batch_s_body_is_its_own(redis_url: str) -> None:
     chosen = settings(redis_url, max_body_bytes=1000, max_batch_bytes=5000)
-    with served(chosen) as url, tenant_at(url, redis_url) as door:
+    with served(chosen) as url, tenant_at(url, redis_url) as api_server:
         body = lines(*prompts(30))
         assert 1000 < len(body) < 5000
-        accepted(ask(door, body))
-        problem(ask(door, body * 6), 413, "body_too_large")
+        accepted(ask(api_server, body))
+        problem(ask(api_server, body * 6), 413, "body_too_large")
         for path in ("/v1/jobs", "/v1/batches/", "/v1/batches/x/cancel"):
-            answer = door.client.post(path, content=body, headers=JSON)
+            answer = api_server.client.post(path, content=body, headers=JSON)
             problem(answer, 413, "body_too_large")
 
         def parts() -> Iterator[bytes]:
@@ -307,27 +318,29 @@ def test_the_limit_of_a_batch_s_body_is_its_own(redis_url: str) -> None:
                 yield body
 
         problem(
-            door.client.post("/v1/batches", content=parts(), headers=NDJSON), 413, "body_too_large"
+            api_server.client.post("/v1/batches", content=parts(), headers=NDJSON),
+            413,
+            "body_too_large",
         )
 
 
-def test_a_client_that_goes_away_in_the_middle_leaves_nothing(door: FrontDoor) -> None:
-    address = urlsplit(door.url)
+def test_a_client_that_goes_away_in_the_middle_leaves_nothing(api_server: ApiServer) -> None:
+    address = urlsplit(api_server.url)
     body = lines(*prompts(batches.CHUNK_JOBS + 1))
     head = (
         f"POST /v1/batches HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
-        f"Authorization: Bearer {door.credentials.api_key}\r\nContent-Length: 9000000\r\n\r\n"
+        f"Authorization: Bearer {api_server.credentials.api_key}\r\nContent-Length: 9000000\r\n\r\n"
     )
     with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
         connection.sendall(head.encode() + body)
-        wait_until(lambda: staged(door) == batches.CHUNK_JOBS, "the first chunk to be staged")
-        assert door.client.get("/v1/jobs").json()["data"] == []
-    wait_until(lambda: staged(door) == 0, "the stage to be taken away")
-    assert_nothing_is_left(door)
+        wait_until(lambda: staged(api_server) == batches.CHUNK_JOBS, "the first chunk to be staged")
+        assert api_server.client.get("/v1/jobs").json()["data"] == []
+    wait_until(lambda: staged(api_server) == 0, "the stage to be taken away")
+    assert_nothing_is_left(api_server)
 
 
 @pytest.mark.parametrize("form", ["lines", "jobs", "variations"])
-def test_the_same_key_and_body_is_one_batch(door: FrontDoor, form: str) -> None:
+def test_the_same_key_and_body_is_one_batch(api_server: ApiServer, form: str) -> None:
     forms: dict[str, object] = {
         "lines": lines({"batch": {"tags": ["a"]}}, *prompts(3)),
         "jobs": {"jobs": prompts(3), "tags": ["a"]},
@@ -339,84 +352,86 @@ def test_the_same_key_and_body_is_one_batch(door: FrontDoor, form: str) -> None:
         "variations": {**PROMPT, "variations": 4},
     }
     key = {"idempotency-key": "only-once"}
-    first = ask(door, forms[form], **key)
-    again = ask(door, forms[form], **key)
+    first = ask(api_server, forms[form], **key)
+    again = ask(api_server, forms[form], **key)
 
     assert accepted(again)["id"] == accepted(first)["id"]
     assert again.headers["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in first.headers
-    told = problem(ask(door, others[form], **key), 422, "idempotency_key_reused")
+    told = problem(ask(api_server, others[form], **key), 422, "idempotency_key_reused")
     assert told["batch_id"] == first.json()["id"]
-    wait_until_laid_out(door)
-    assert len(jobs_of(door, first.json()["id"])) == 3
-    assert staged(door) == 0
-    assert_true(door.world)
+    wait_until_laid_out(api_server)
+    assert len(jobs_of(api_server, first.json()["id"])) == 3
+    assert staged(api_server) == 0
+    assert_true(api_server.world)
 
 
-def test_a_key_whose_batch_is_forgotten_is_gone(door: FrontDoor) -> None:
+def test_a_key_whose_batch_is_forgotten_is_gone(api_server: ApiServer) -> None:
     key = {"idempotency-key": "k"}
-    batch = accepted(ask(door, {"jobs": [PROMPT]}, **key))
-    (job,) = jobs_of(door, batch["id"])
-    door.client.post(f"/v1/jobs/{job['id']}/cancel")
-    assert door.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    batch = accepted(ask(api_server, {"jobs": [PROMPT]}, **key))
+    (job,) = jobs_of(api_server, batch["id"])
+    api_server.client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert api_server.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
 
-    told = problem(ask(door, {"jobs": [PROMPT]}, **key), 410, "job_deleted")
+    told = problem(ask(api_server, {"jobs": [PROMPT]}, **key), 410, "job_deleted")
     assert told["batch_id"] == batch["id"]
-    problem(door.client.get(f"/v1/batches/{batch['id']}"), 404, "not_found")
+    problem(api_server.client.get(f"/v1/batches/{batch['id']}"), 404, "not_found")
 
 
-def test_a_bad_idempotency_key_is_named_with_the_rest(door: FrontDoor) -> None:
-    answer = ask(door, {"jobs": [{}]}, **{"idempotency-key": "x" * 256})
+def test_a_bad_idempotency_key_is_named_with_the_rest(api_server: ApiServer) -> None:
+    answer = ask(api_server, {"jobs": [{}]}, **{"idempotency-key": "x" * 256})
     assert pointers(answer) == {"/header/Idempotency-Key", "/jobs/0/input"}
 
 
-def test_a_batch_for_which_there_is_no_room_leaves_nothing(door: FrontDoor) -> None:
-    door.world.limit(door.tenant, max_queued=batches.CHUNK_JOBS + 2)
+def test_a_batch_for_which_there_is_no_room_leaves_nothing(api_server: ApiServer) -> None:
+    api_server.world.limit(api_server.tenant, max_queued=batches.CHUNK_JOBS + 2)
     body = lines(*prompts(batches.CHUNK_JOBS + 3))
-    problem(ask(door, body), 429, "tenant_queue_full")
-    assert_nothing_is_left(door)
+    problem(ask(api_server, body), 429, "tenant_queue_full")
+    assert_nothing_is_left(api_server)
 
 
-def test_a_batch_shows_what_became_of_its_jobs(door: FrontDoor) -> None:
-    batch = accepted(ask(door, lines(*prompts(4))))
-    wait_until_laid_out(door)
-    door.succeed()
-    door.world.fail(door.world.claim())
+def test_a_batch_shows_what_became_of_its_jobs(api_server: ApiServer) -> None:
+    batch = accepted(ask(api_server, lines(*prompts(4))))
+    wait_until_laid_out(api_server)
+    api_server.succeed()
+    api_server.world.fail(api_server.world.claim())
 
-    now = door.client.get(f"/v1/batches/{batch['id']}").json()
+    now = api_server.client.get(f"/v1/batches/{batch['id']}").json()
     assert now["status"] == "running"
     assert now["counts"] == {"queued": 2, "running": 0, "succeeded": 1, "failed": 1, "canceled": 0}
     assert now["progress"] == 0.5
     assert now["eta_seconds"] >= 0
-    page = door.client.get("/v1/batches").json()
+    page = api_server.client.get("/v1/batches").json()
     assert [{**one, "eta_seconds": now["eta_seconds"]} for one in page["data"]] == [now]
 
 
-def test_a_canceled_batch_is_completed_and_cannot_be_canceled_again(door: FrontDoor) -> None:
+def test_a_canceled_batch_is_completed_and_cannot_be_canceled_again(api_server: ApiServer) -> None:
     count = batches.CHUNK_ENDS + 5
-    batch = accepted(ask(door, lines(*prompts(count))))
-    answer = door.client.post(f"/v1/batches/{batch['id']}/cancel").json()
+    batch = accepted(ask(api_server, lines(*prompts(count))))
+    answer = api_server.client.post(f"/v1/batches/{batch['id']}/cancel").json()
     assert answer["status"] in {"canceling", "completed"}
     address = f"/v1/batches/{batch['id']}"
-    wait_until(lambda: door.client.get(address).json()["status"] == "completed", "the cancel")
-    assert door.client.get(address).json()["counts"]["canceled"] == count
-    problem(door.client.post(f"{address}/cancel"), 409, "batch_final")
-    assert door.world.try_claim() is None
+    wait_until(lambda: api_server.client.get(address).json()["status"] == "completed", "the cancel")
+    assert api_server.client.get(address).json()["counts"]["canceled"] == count
+    problem(api_server.client.post(f"{address}/cancel"), 409, "batch_final")
+    assert api_server.world.try_claim() is None
 
 
-def test_batches_are_listed_newest_first_page_by_page(door: FrontDoor) -> None:
-    made = [accepted(ask(door, {"jobs": [PROMPT]}))["id"] for _ in range(3)]
-    first = door.client.get("/v1/batches", params={"limit": 2}).json()
-    rest = door.client.get("/v1/batches", params={"cursor": first["next_cursor"]}).json()
+def test_batches_are_listed_newest_first_page_by_page(api_server: ApiServer) -> None:
+    made = [accepted(ask(api_server, {"jobs": [PROMPT]}))["id"] for _ in range(3)]
+    first = api_server.client.get("/v1/batches", params={"limit": 2}).json()
+    rest = api_server.client.get("/v1/batches", params={"cursor": first["next_cursor"]}).json()
     assert [one["id"] for one in [*first["data"], *rest["data"]]] == made[::-1]
     assert rest["next_cursor"] is None
-    assert pointers(door.client.get("/v1/batches", params={"cursor": "eA"})) == {"/query/cursor"}
+    assert pointers(api_server.client.get("/v1/batches", params={"cursor": "eA"})) == {
+        "/query/cursor"
+    }
 
 
 @pytest.mark.parametrize("path", ["", "/cancel", "/manifest"])
-def test_another_tenant_s_batch_is_not_found(door: FrontDoor, path: str) -> None:
-    batch = accepted(ask(door, {"jobs": [PROMPT]}))
-    with tenant_at(door.url, str(door.world.settings.redis_url)) as other:
+def test_another_tenant_s_batch_is_not_found(api_server: ApiServer, path: str) -> None:
+    batch = accepted(ask(api_server, {"jobs": [PROMPT]}))
+    with tenant_at(api_server.url, str(api_server.world.settings.redis_url)) as other:
         for name in (batch["id"], "batch_x", f"batch_{'0' * 26}"):
             method = "POST" if path == "/cancel" else "GET"
             answer = other.client.request(method, f"/v1/batches/{name}{path}")

@@ -2,18 +2,18 @@
 
 import pytest
 
-from tests.front_door import FrontDoor, problem
+from tests.support.api_server import ApiServer, problem
 
 
-def fail(door: FrontDoor) -> None:
-    door.world.fail(door.world.claim())
+def fail(api_server: ApiServer) -> None:
+    api_server.world.fail(api_server.world.claim())
 
 
-def test_a_failed_job_is_sent_again_as_the_same_job(door: FrontDoor) -> None:
-    job = door.create()
-    fail(door)
+def test_a_failed_job_is_sent_again_as_the_same_job(api_server: ApiServer) -> None:
+    job = api_server.create()
+    fail(api_server)
 
-    answer = door.client.post(f"/v1/jobs/{job['id']}/retry")
+    answer = api_server.client.post(f"/v1/jobs/{job['id']}/retry")
 
     assert answer.status_code == 200
     again = answer.json()
@@ -23,17 +23,17 @@ def test_a_failed_job_is_sent_again_as_the_same_job(door: FrontDoor) -> None:
         2,
         None,
     )
-    door.succeed()
-    assert door.client.get(f"/v1/jobs/{job['id']}").json()["status"] == "succeeded"
+    api_server.succeed()
+    assert api_server.client.get(f"/v1/jobs/{job['id']}").json()["status"] == "succeeded"
 
 
-def test_a_job_is_made_again_with_the_same_input_and_seed(door: FrontDoor) -> None:
-    first = door.create(tags=["a"], metadata={"order": "1"})
-    door.succeed()
+def test_a_job_is_made_again_with_the_same_input_and_seed(api_server: ApiServer) -> None:
+    first = api_server.create(tags=["a"], metadata={"order": "1"})
+    api_server.succeed()
     path, key = f"/v1/jobs/{first['id']}/reproduce", {"Idempotency-Key": first["id"]}
 
-    made = door.client.post(path, headers=key)
-    repeated = door.client.post(path, headers=key)
+    made = api_server.client.post(path, headers=key)
+    repeated = api_server.client.post(path, headers=key)
 
     assert made.status_code == 202
     second = made.json()
@@ -42,18 +42,18 @@ def test_a_job_is_made_again_with_the_same_input_and_seed(door: FrontDoor) -> No
     assert [second[name] for name in same] == [first[name] for name in same]
     assert repeated.json()["id"] == second["id"]
     assert repeated.headers["idempotent-replayed"] == "true"
-    fail(door)
+    fail(api_server)
 
 
-def test_a_final_job_is_forgotten(door: FrontDoor) -> None:
-    job = door.create()
-    door.succeed()
+def test_a_final_job_is_forgotten(api_server: ApiServer) -> None:
+    job = api_server.create()
+    api_server.succeed()
 
-    assert door.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    assert api_server.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
 
     for gone in ("", "/image", "/events"):
-        problem(door.client.get(f"/v1/jobs/{job['id']}{gone}"), 404, "not_found")
-    problem(door.client.delete(f"/v1/jobs/{job['id']}"), 404, "not_found")
+        problem(api_server.client.get(f"/v1/jobs/{job['id']}{gone}"), 404, "not_found")
+    problem(api_server.client.delete(f"/v1/jobs/{job['id']}"), 404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,19 @@ def test_a_final_job_is_forgotten(door: FrontDoor) -> None:
     ],
 )
 def test_each_wish_is_answered_as_promised_in_each_state(
-    door: FrontDoor, state: str, method: str, end: str, status: int, code: str | None
+    api_server: ApiServer, state: str, method: str, end: str, status: int, code: str | None
 ) -> None:
-    job = door.create()
+    job = api_server.create()
     if state == "running":
-        door.world.claim()
+        api_server.world.claim()
     if state == "succeeded":
-        door.succeed()
+        api_server.succeed()
     if state == "failed":
-        fail(door)
+        fail(api_server)
     if state == "canceled":
-        door.client.post(f"/v1/jobs/{job['id']}/cancel")
+        api_server.client.post(f"/v1/jobs/{job['id']}/cancel")
 
-    answer = door.client.request(method, f"/v1/jobs/{job['id']}{end}")
+    answer = api_server.client.request(method, f"/v1/jobs/{job['id']}{end}")
 
     assert answer.status_code == status, answer.text
     if code:

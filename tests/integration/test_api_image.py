@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api.pictures import STREAMS
+from api.image_streaming import STREAMS
 from shared.jobs import Image
-from tests import lying_storage as lies
-from tests.front_door import FrontDoor, problem, served, settings, tenant_at
-from tests.lying_storage import Liar, Lie, lying_before
-from tests.servers import S3Server
+from tests.support import lying_storage as lies
+from tests.support.api_server import ApiServer, problem, served, settings, tenant_at
+from tests.support.lying_storage import Liar, Lie, lying_before
+from tests.support.servers import S3Server
 
 SMALL = bytes(range(256)) * 40
 LARGE = bytes(range(251)) * 40_000
@@ -27,19 +27,19 @@ def url(redis_url: str, s3: S3Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
-    with tenant_at(url, empty_redis_url) as door:
-        yield door
+def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
+    with tenant_at(url, empty_redis_url) as api_server:
+        yield api_server
 
 
-def picture(door: FrontDoor, s3: S3Server, body: bytes) -> tuple[str, Image]:
+def store_image(api_server: ApiServer, s3: S3Server, body: bytes) -> tuple[str, Image]:
     """Make a job whose picture has these bytes."""
-    job = door.create()
+    job = api_server.create()
     sha256 = hashlib.sha256(body).hexdigest()
-    key = f"{door.tenant}/2026/01/01/{job['id']}-1.webp"
+    key = f"{api_server.tenant}/2026/01/01/{job['id']}-1.webp"
     s3.client().put_object(s3.bucket, key, io.BytesIO(body), len(body))
     image = Image(key, "image/webp", 1344, 768, len(body), sha256)
-    door.succeed(image)
+    api_server.succeed(image)
     return job["id"], image
 
 
@@ -48,9 +48,11 @@ def path(job_id: str) -> str:
 
 
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
-def test_the_bytes_are_those_that_were_stored(door: FrontDoor, s3: S3Server, body: bytes) -> None:
-    job_id, image = picture(door, s3, body)
-    answer = door.client.get(path(job_id))
+def test_the_bytes_are_those_that_were_stored(
+    api_server: ApiServer, s3: S3Server, body: bytes
+) -> None:
+    job_id, image = store_image(api_server, s3, body)
+    answer = api_server.client.get(path(job_id))
     assert answer.status_code == 200
     assert answer.content == body
     assert answer.headers["content-type"] == "image/webp"
@@ -61,19 +63,19 @@ def test_the_bytes_are_those_that_were_stored(door: FrontDoor, s3: S3Server, bod
     assert "max-age" in answer.headers["cache-control"]
 
 
-def test_the_address_on_the_job_needs_no_key(door: FrontDoor, s3: S3Server) -> None:
-    job_id, _ = picture(door, s3, SMALL)
-    written = door.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"]
-    assert door.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"] == written
+def test_the_address_on_the_job_needs_no_key(api_server: ApiServer, s3: S3Server) -> None:
+    job_id, _ = store_image(api_server, s3, SMALL)
+    written = api_server.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"]
+    assert api_server.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"] == written
     parts = urlsplit(written)
-    answer = httpx.get(f"{door.url}{parts.path}?{parts.query}")
+    answer = httpx.get(f"{api_server.url}{parts.path}?{parts.query}")
     assert answer.content == SMALL
 
 
-def test_an_address_that_was_changed_opens_nothing(door: FrontDoor, s3: S3Server) -> None:
-    job_id, _ = picture(door, s3, SMALL)
-    other_id, _ = picture(door, s3, SMALL)
-    query = urlsplit(door.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"]).query
+def test_an_address_that_was_changed_opens_nothing(api_server: ApiServer, s3: S3Server) -> None:
+    job_id, _ = store_image(api_server, s3, SMALL)
+    other_id, _ = store_image(api_server, s3, SMALL)
+    query = urlsplit(api_server.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"]).query
     expires = query.partition("&")[0]
     past = f"expires={int(time.time()) - 10}&{query.partition('&')[2]}"
     for address in (
@@ -83,8 +85,8 @@ def test_an_address_that_was_changed_opens_nothing(door: FrontDoor, s3: S3Server
         f"{path(job_id)}?{expires}",
         f"{path(job_id)}?signature=x",
     ):
-        problem(httpx.get(f"{door.url}{address}"), 403, "signature_invalid")
-    problem(httpx.get(f"{door.url}{path(job_id)}"), 401, "unauthenticated")
+        problem(httpx.get(f"{api_server.url}{address}"), 403, "signature_invalid")
+    problem(httpx.get(f"{api_server.url}{path(job_id)}"), 401, "unauthenticated")
 
 
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
@@ -98,81 +100,85 @@ def test_an_address_that_was_changed_opens_nothing(door: FrontDoor, s3: S3Server
     ],
 )
 def test_a_range_is_given(
-    door: FrontDoor, s3: S3Server, body: bytes, written: str, part: slice
+    api_server: ApiServer, s3: S3Server, body: bytes, written: str, part: slice
 ) -> None:
-    job_id, _ = picture(door, s3, body)
-    answer = door.client.get(path(job_id), headers={"range": written})
+    job_id, _ = store_image(api_server, s3, body)
+    answer = api_server.client.get(path(job_id), headers={"range": written})
     assert answer.status_code == 206
     assert answer.content == body[part]
     start, stop, _ = part.indices(len(body))
     assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(body)}"
 
 
-def test_a_range_outside_the_picture_is_refused(door: FrontDoor, s3: S3Server) -> None:
-    job_id, _ = picture(door, s3, SMALL)
-    answer = door.client.get(path(job_id), headers={"range": f"bytes={len(SMALL)}-"})
+def test_a_range_outside_the_picture_is_refused(api_server: ApiServer, s3: S3Server) -> None:
+    job_id, _ = store_image(api_server, s3, SMALL)
+    answer = api_server.client.get(path(job_id), headers={"range": f"bytes={len(SMALL)}-"})
     problem(answer, 416, "range_not_satisfiable")
     assert answer.headers["content-range"] == f"bytes */{len(SMALL)}"
 
 
-def test_a_range_of_another_picture_gives_the_whole(door: FrontDoor, s3: S3Server) -> None:
-    job_id, image = picture(door, s3, SMALL)
+def test_a_range_of_another_picture_gives_the_whole(api_server: ApiServer, s3: S3Server) -> None:
+    job_id, image = store_image(api_server, s3, SMALL)
     headers = {"range": "bytes=0-9", "if-range": '"other"'}
-    assert door.client.get(path(job_id), headers=headers).status_code == 200
+    assert api_server.client.get(path(job_id), headers=headers).status_code == 200
     headers["if-range"] = f'"{image.sha256}"'
-    assert door.client.get(path(job_id), headers=headers).status_code == 206
+    assert api_server.client.get(path(job_id), headers=headers).status_code == 206
 
 
-def test_a_known_picture_is_not_sent_again(door: FrontDoor, s3: S3Server) -> None:
-    job_id, image = picture(door, s3, SMALL)
-    answer = door.client.get(path(job_id), headers={"if-none-match": f'"{image.sha256}"'})
+def test_a_known_picture_is_not_sent_again(api_server: ApiServer, s3: S3Server) -> None:
+    job_id, image = store_image(api_server, s3, SMALL)
+    answer = api_server.client.get(path(job_id), headers={"if-none-match": f'"{image.sha256}"'})
     assert answer.status_code == 304
     assert answer.content == b""
 
 
-def test_head_tells_the_size_without_asking_the_storage(door: FrontDoor, s3: S3Server) -> None:
-    job_id, _ = picture(door, s3, LARGE)
-    answer = door.client.head(path(job_id))
+def test_head_tells_the_size_without_asking_the_storage(
+    api_server: ApiServer, s3: S3Server
+) -> None:
+    job_id, _ = store_image(api_server, s3, LARGE)
+    answer = api_server.client.head(path(job_id))
     assert answer.status_code == 200
     assert answer.headers["content-length"] == str(len(LARGE))
     assert answer.content == b""
 
 
-def test_a_redirect_leads_to_the_storage(door: FrontDoor, s3: S3Server) -> None:
-    job_id, _ = picture(door, s3, SMALL)
-    answer = door.client.get(f"{path(job_id)}?redirect=1")
+def test_a_redirect_leads_to_the_storage(api_server: ApiServer, s3: S3Server) -> None:
+    job_id, _ = store_image(api_server, s3, SMALL)
+    answer = api_server.client.get(f"{path(job_id)}?redirect=1")
     assert answer.status_code == 302
     assert urlsplit(answer.headers["location"]).netloc == s3.endpoint
     assert httpx.get(answer.headers["location"]).content == SMALL
 
 
-def test_a_job_without_a_picture_says_whether_one_may_come(door: FrontDoor) -> None:
-    job = door.create()
-    problem(door.client.get(path(job["id"])), 409, "image_not_ready")
-    door.client.post(f"/v1/jobs/{job['id']}/cancel")
-    problem(door.client.get(path(job["id"])), 404, "no_image")
+def test_a_job_without_a_picture_says_whether_one_may_come(api_server: ApiServer) -> None:
+    job = api_server.create()
+    problem(api_server.client.get(path(job["id"])), 409, "image_not_ready")
+    api_server.client.post(f"/v1/jobs/{job['id']}/cancel")
+    problem(api_server.client.get(path(job["id"])), 404, "no_image")
 
 
-def test_a_picture_that_the_storage_lost_is_not_there(door: FrontDoor, s3: S3Server) -> None:
-    job = door.create()
-    door.succeed(Image("nobody/has/it.webp", "image/webp", 1, 1, 10, "0" * 64))
-    problem(door.client.get(path(job["id"])), 404, "image_missing")
+def test_a_picture_that_the_storage_lost_is_not_there(api_server: ApiServer, s3: S3Server) -> None:
+    job = api_server.create()
+    api_server.succeed(Image("nobody/has/it.webp", "image/webp", 1, 1, 10, "0" * 64))
+    problem(api_server.client.get(path(job["id"])), 404, "image_missing")
 
 
-def test_clients_that_leave_do_not_keep_the_storage_busy(door: FrontDoor, s3: S3Server) -> None:
-    job_id, _ = picture(door, s3, LARGE)
+def test_clients_that_leave_do_not_keep_the_storage_busy(
+    api_server: ApiServer, s3: S3Server
+) -> None:
+    job_id, _ = store_image(api_server, s3, LARGE)
     for _ in range(3 * STREAMS):
-        with door.client.stream("GET", path(job_id)) as answer:
+        with api_server.client.stream("GET", path(job_id)) as answer:
             assert next(answer.iter_raw(1000))
-    assert door.client.get(path(job_id)).content == LARGE
+    assert api_server.client.get(path(job_id)).content == LARGE
 
 
 def test_a_storage_that_is_away_is_told(empty_redis_url: str) -> None:
     away = settings(empty_redis_url, s3_endpoint="127.0.0.1:9", storage_timeout_seconds=2)
-    with served(away) as url, tenant_at(url, empty_redis_url) as door:
-        job = door.create()
-        door.succeed(Image("k.webp", "image/webp", 1, 1, 10, "0" * 64))
-        answer = door.client.get(path(job["id"]))
+    with served(away) as url, tenant_at(url, empty_redis_url) as api_server:
+        job = api_server.create()
+        api_server.succeed(Image("k.webp", "image/webp", 1, 1, 10, "0" * 64))
+        answer = api_server.client.get(path(job["id"]))
     problem(answer, 503, "storage_down")
     assert int(answer.headers["retry-after"]) > 0
 
@@ -196,19 +202,19 @@ def lied_to_url(redis_url: str, liar: Liar) -> Iterator[str]:
 
 
 @pytest.fixture
-def lied_to(lied_to_url: str, empty_redis_url: str, liar: Liar) -> Iterator[FrontDoor]:
+def lied_to(lied_to_url: str, empty_redis_url: str, liar: Liar) -> Iterator[ApiServer]:
     liar.stop_lying()
     liar.requests.clear()
-    with tenant_at(lied_to_url, empty_redis_url) as door:
-        yield door
+    with tenant_at(lied_to_url, empty_redis_url) as api_server:
+        yield api_server
 
 
 @BY_DAMAGE
 @pytest.mark.parametrize("headers", [{}, {"range": "bytes=0-9"}], ids=["whole", "range"])
 def test_a_damaged_picture_is_not_given(
-    lied_to: FrontDoor, s3: S3Server, liar: Liar, lie: Lie, headers: dict[str, str]
+    lied_to: ApiServer, s3: S3Server, liar: Liar, lie: Lie, headers: dict[str, str]
 ) -> None:
-    job_id, _ = picture(lied_to, s3, SMALL)
+    job_id, _ = store_image(lied_to, s3, SMALL)
     liar.lie("GET", lie)
 
     answer = lied_to.client.get(path(job_id), headers=headers)
@@ -220,9 +226,9 @@ def test_a_damaged_picture_is_not_given(
 
 
 def test_a_picture_that_was_damaged_on_its_way_is_read_once_more(
-    lied_to: FrontDoor, s3: S3Server, liar: Liar
+    lied_to: ApiServer, s3: S3Server, liar: Liar
 ) -> None:
-    job_id, _ = picture(lied_to, s3, SMALL)
+    job_id, _ = store_image(lied_to, s3, SMALL)
     before = read_errors(lied_to)
     liar.lie("GET", lies.flipped, times=1)
 
@@ -233,9 +239,9 @@ def test_a_picture_that_was_damaged_on_its_way_is_read_once_more(
 @BY_DAMAGE
 @pytest.mark.parametrize("headers", [{}, {"range": "bytes=5000-"}], ids=["whole", "range"])
 def test_a_large_picture_that_is_damaged_never_comes_to_its_end(
-    lied_to: FrontDoor, s3: S3Server, liar: Liar, lie: Lie, headers: dict[str, str]
+    lied_to: ApiServer, s3: S3Server, liar: Liar, lie: Lie, headers: dict[str, str]
 ) -> None:
-    job_id, _ = picture(lied_to, s3, LARGE)
+    job_id, _ = store_image(lied_to, s3, LARGE)
     before = read_errors(lied_to)
     liar.lie("GET", lie)
 
@@ -245,9 +251,9 @@ def test_a_large_picture_that_is_damaged_never_comes_to_its_end(
 
 @BY_DAMAGE
 def test_a_short_range_of_a_large_picture_is_given_after_all_of_it_was_checked(
-    lied_to: FrontDoor, s3: S3Server, liar: Liar, lie: Lie
+    lied_to: ApiServer, s3: S3Server, liar: Liar, lie: Lie
 ) -> None:
-    job_id, _ = picture(lied_to, s3, LARGE)
+    job_id, _ = store_image(lied_to, s3, LARGE)
     headers = {"range": "bytes=100-199"}
     assert lied_to.client.get(path(job_id), headers=headers).content == LARGE[100:200]
     liar.lie("GET", lie)
@@ -257,9 +263,9 @@ def test_a_short_range_of_a_large_picture_is_given_after_all_of_it_was_checked(
 
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
 def test_a_storage_that_hangs_half_way_is_left(
-    lied_to: FrontDoor, s3: S3Server, liar: Liar, body: bytes
+    lied_to: ApiServer, s3: S3Server, liar: Liar, body: bytes
 ) -> None:
-    job_id, _ = picture(lied_to, s3, body)
+    job_id, _ = store_image(lied_to, s3, body)
     liar.lie("GET", lies.hanging)
 
     assert not came_whole(lied_to, job_id, {})
@@ -268,15 +274,15 @@ def test_a_storage_that_hangs_half_way_is_left(
     assert lied_to.client.get(path(job_id)).content == body
 
 
-def came_whole(door: FrontDoor, job_id: str, headers: dict[str, str]) -> bool:
+def came_whole(api_server: ApiServer, job_id: str, headers: dict[str, str]) -> bool:
     try:
-        answer = door.client.get(path(job_id), headers=headers)
+        answer = api_server.client.get(path(job_id), headers=headers)
     except httpx.TransportError:
         return False
     return answer.is_success
 
 
-def read_errors(door: FrontDoor) -> float:
+def read_errors(api_server: ApiServer) -> float:
     name = 'darkroom_storage_errors_total{operation="read"}'
-    lines = door.client.get("/metrics").text.splitlines()
+    lines = api_server.client.get("/metrics").text.splitlines()
     return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))

@@ -7,15 +7,14 @@ import orjson
 import pytest
 import redis
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared import ids
 from shared.errors import ModelGone
-from shared.models import DEFAULT_MODEL
-from shared.store import moves
-from tests.bad_bodies import BAD_BODIES
-from tests.front_door import (
+from shared.model_catalog import DEFAULT_MODEL
+from shared.store import transitions
+from tests.support.api_server import (
     PROMPT,
-    FrontDoor,
+    ApiServer,
     client_of,
     pointers,
     problem,
@@ -23,12 +22,13 @@ from tests.front_door import (
     settings,
     tenant_at,
 )
+from tests.support.bad_bodies import BAD_BODIES
 
 JSON = {"content-type": "application/json"}
 
 
-def test_an_accepted_job_is_shown_with_every_parameter(door: FrontDoor) -> None:
-    answer = door.client.post(
+def test_an_accepted_job_is_shown_with_every_parameter(api_server: ApiServer) -> None:
+    answer = api_server.client.post(
         "/v1/jobs",
         json={
             "model": DEFAULT_MODEL,
@@ -62,29 +62,31 @@ def test_an_accepted_job_is_shown_with_every_parameter(door: FrontDoor) -> None:
     assert set(job["webhook"]) == {"url", "events"}
 
 
-def test_what_the_202_says_is_what_is_read_later(door: FrontDoor) -> None:
-    job = door.create(tags=["a", "b"], metadata={"k": "v"}, priority="high", on_unknown="fail")
-    assert door.client.get(f"/v1/jobs/{job['id']}").json() == job
+def test_what_the_202_says_is_what_is_read_later(api_server: ApiServer) -> None:
+    job = api_server.create(
+        tags=["a", "b"], metadata={"k": "v"}, priority="high", on_unknown="fail"
+    )
+    assert api_server.client.get(f"/v1/jobs/{job['id']}").json() == job
 
 
-def test_jobs_queue_behind_each_other(door: FrontDoor) -> None:
-    assert [door.create()["position"] for _ in range(3)] == [0, 1, 2]
+def test_jobs_queue_behind_each_other(api_server: ApiServer) -> None:
+    assert [api_server.create()["position"] for _ in range(3)] == [0, 1, 2]
 
 
-def test_the_seed_is_chosen_when_the_job_is_accepted_and_stays(door: FrontDoor) -> None:
-    job = door.create()
-    door.succeed()
-    again = door.client.get(f"/v1/jobs/{job['id']}").json()
+def test_the_seed_is_chosen_when_the_job_is_accepted_and_stays(api_server: ApiServer) -> None:
+    job = api_server.create()
+    api_server.succeed()
+    again = api_server.client.get(f"/v1/jobs/{job['id']}").json()
     assert again["input"]["seed"] == job["input"]["seed"]
 
 
-def test_no_bad_body_ever_reaches_redis(door: FrontDoor) -> None:
-    before = accepts(door.world.client)
+def test_no_bad_body_ever_reaches_redis(api_server: ApiServer) -> None:
+    before = accepts(api_server.world.client)
     for body, pointer in BAD_BODIES:
-        answer = door.client.post("/v1/jobs", content=body, headers=JSON)
+        answer = api_server.client.post("/v1/jobs", content=body, headers=JSON)
         assert pointers(answer) == {pointer}
-    assert accepts(door.world.client) == before
-    assert list(door.world.client.scan_iter("{dr}:job*")) == []
+    assert accepts(api_server.world.client) == before
+    assert list(api_server.world.client.scan_iter("{dr}:job*")) == []
 
 
 def accepts(client: "redis.Redis") -> int:
@@ -95,16 +97,18 @@ def accepts(client: "redis.Redis") -> int:
 # idempotency ----------------------------------------------------------------------------------
 
 
-def test_of_two_idempotency_keys_none_is_ignored(door: FrontDoor) -> None:
+def test_of_two_idempotency_keys_none_is_ignored(api_server: ApiServer) -> None:
     headers = [("idempotency-key", "order-17"), ("idempotency-key", "order-18")]
-    answer = door.client.post("/v1/jobs", json=PROMPT, headers=headers)
+    answer = api_server.client.post("/v1/jobs", json=PROMPT, headers=headers)
     assert pointers(answer) == {"/header/Idempotency-Key"}
 
 
-def test_the_same_key_and_body_make_one_job(door: FrontDoor) -> None:
+def test_the_same_key_and_body_make_one_job(api_server: ApiServer) -> None:
     headers = {"idempotency-key": "order-17", **JSON}
-    first = door.client.post("/v1/jobs", content=b'{"input":{"prompt":"p"}}', headers=headers)
-    again = door.client.post("/v1/jobs", content=b'{ "input": {"prompt":"p"} }', headers=headers)
+    first = api_server.client.post("/v1/jobs", content=b'{"input":{"prompt":"p"}}', headers=headers)
+    again = api_server.client.post(
+        "/v1/jobs", content=b'{ "input": {"prompt":"p"} }', headers=headers
+    )
     assert first.status_code == again.status_code == 202
     assert again.json() == first.json()
     assert again.headers["idempotent-replayed"] == "true"
@@ -112,9 +116,9 @@ def test_the_same_key_and_body_make_one_job(door: FrontDoor) -> None:
     assert "idempotent-replayed" not in first.headers
 
 
-def test_a_hundred_at_once_with_one_key_make_one_job(door: FrontDoor) -> None:
+def test_a_hundred_at_once_with_one_key_make_one_job(api_server: ApiServer) -> None:
     def ask(_: int) -> httpx.Response:
-        return door.client.post("/v1/jobs", json=PROMPT, headers={"idempotency-key": "once"})
+        return api_server.client.post("/v1/jobs", json=PROMPT, headers={"idempotency-key": "once"})
 
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(ask, range(100)))
@@ -123,37 +127,37 @@ def test_a_hundred_at_once_with_one_key_make_one_job(door: FrontDoor) -> None:
     assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
 
 
-def test_the_same_key_with_another_body_is_refused(door: FrontDoor) -> None:
+def test_the_same_key_with_another_body_is_refused(api_server: ApiServer) -> None:
     headers = {"idempotency-key": "order-17"}
-    first = door.client.post("/v1/jobs", json=PROMPT, headers=headers)
-    other = door.client.post("/v1/jobs", json={"input": {"prompt": "other"}}, headers=headers)
+    first = api_server.client.post("/v1/jobs", json=PROMPT, headers=headers)
+    other = api_server.client.post("/v1/jobs", json={"input": {"prompt": "other"}}, headers=headers)
     assert problem(other, 422, "idempotency_key_reused")["job_id"] == first.json()["id"]
 
 
-def test_keys_of_two_tenants_have_nothing_to_do_with_each_other(door: FrontDoor) -> None:
+def test_keys_of_two_tenants_have_nothing_to_do_with_each_other(api_server: ApiServer) -> None:
     headers = {"idempotency-key": "order-17"}
-    mine = door.client.post("/v1/jobs", json=PROMPT, headers=headers)
-    with tenant_at(door.url, door.world.settings.redis_url) as other:
+    mine = api_server.client.post("/v1/jobs", json=PROMPT, headers=headers)
+    with tenant_at(api_server.url, api_server.world.settings.redis_url) as other:
         theirs = other.client.post("/v1/jobs", json=PROMPT, headers=headers)
     assert theirs.status_code == 202
     assert theirs.json()["id"] != mine.json()["id"]
 
 
-def test_a_key_whose_job_is_gone_is_told_so(door: FrontDoor) -> None:
+def test_a_key_whose_job_is_gone_is_told_so(api_server: ApiServer) -> None:
     headers = {"idempotency-key": "order-17"}
-    job = door.client.post("/v1/jobs", json=PROMPT, headers=headers).json()
-    door.world.client.delete(f"{{dr}}:job:{job['id']}")
-    problem(door.client.post("/v1/jobs", json=PROMPT, headers=headers), 410, "job_deleted")
+    job = api_server.client.post("/v1/jobs", json=PROMPT, headers=headers).json()
+    api_server.world.client.delete(f"{{dr}}:job:{job['id']}")
+    problem(api_server.client.post("/v1/jobs", json=PROMPT, headers=headers), 410, "job_deleted")
 
 
 # refusals -------------------------------------------------------------------------------------
 
 
-def test_a_tenant_at_its_queue_limit_is_told_to_come_again(door: FrontDoor) -> None:
-    door.world.client.hset(f"{{dr}}:tenant:{door.tenant}", "max_queued", "2")
-    door.create()
-    door.create()
-    answer = door.client.post("/v1/jobs", json=PROMPT)
+def test_a_tenant_at_its_queue_limit_is_told_to_come_again(api_server: ApiServer) -> None:
+    api_server.world.client.hset(f"{{dr}}:tenant:{api_server.tenant}", "max_queued", "2")
+    api_server.create()
+    api_server.create()
+    answer = api_server.client.post("/v1/jobs", json=PROMPT)
     problem(answer, 429, "tenant_queue_full")
     assert int(answer.headers["retry-after"]) > 0
 
@@ -161,10 +165,10 @@ def test_a_tenant_at_its_queue_limit_is_told_to_come_again(door: FrontDoor) -> N
 def test_a_full_queue_is_no_fault_of_the_tenant(empty_redis_url: str) -> None:
     with (
         served(settings(empty_redis_url, max_queue=1)) as url,
-        tenant_at(url, empty_redis_url) as door,
+        tenant_at(url, empty_redis_url) as api_server,
     ):
-        door.create()
-        answer = door.client.post("/v1/jobs", json=PROMPT)
+        api_server.create()
+        answer = api_server.client.post("/v1/jobs", json=PROMPT)
     problem(answer, 503, "queue_full")
     assert int(answer.headers["retry-after"]) > 0
 
@@ -173,36 +177,40 @@ def test_a_full_queue_is_no_fault_of_the_tenant(empty_redis_url: str) -> None:
 UNSAFE = {"input": {"prompt": "p", "disable_safety_checker": True}}
 
 
-def test_a_tenant_without_the_right_cannot_switch_the_safety_checker_off(door: FrontDoor) -> None:
-    door.world.client.hset(f"{{dr}}:tenant:{door.tenant}", "may_disable_safety", "0")
-    answer = door.client.post("/v1/jobs", json=UNSAFE)
+def test_a_tenant_without_the_right_cannot_switch_the_safety_checker_off(
+    api_server: ApiServer,
+) -> None:
+    api_server.world.client.hset(f"{{dr}}:tenant:{api_server.tenant}", "may_disable_safety", "0")
+    answer = api_server.client.post("/v1/jobs", json=UNSAFE)
     (fault,) = problem(answer, 422, "invalid_request")["errors"]
     assert fault["pointer"] == "/input/disable_safety_checker"
     assert "an operator allows it (`may_disable_safety`" in fault["message"]
     place = "/input/disable_safety_checker"
-    assert pointers(door.client.post("/v1/jobs", json={**UNSAFE, "dry_run": True})) == {place}
+    assert pointers(api_server.client.post("/v1/jobs", json={**UNSAFE, "dry_run": True})) == {place}
     batch = {"jobs": [PROMPT, UNSAFE]}
-    assert pointers(door.client.post("/v1/batches", json=batch)) == {f"/jobs/1{place}"}
-    assert pointers(door.client.post("/v1/batches", json={**UNSAFE, "variations": 2})) == {place}
+    assert pointers(api_server.client.post("/v1/batches", json=batch)) == {f"/jobs/1{place}"}
+    assert pointers(api_server.client.post("/v1/batches", json={**UNSAFE, "variations": 2})) == {
+        place
+    }
     lines = b"\n".join(map(orjson.dumps, (PROMPT, UNSAFE)))
     headers = {"content-type": "application/x-ndjson"}
-    answer = door.client.post("/v1/batches", content=lines, headers=headers)
+    answer = api_server.client.post("/v1/batches", content=lines, headers=headers)
     assert [one.endswith(place) for one in pointers(answer)] == [True]
-    answer = door.client.post(
+    answer = api_server.client.post(
         "/replicate/v1/predictions", json={"version": DEFAULT_MODEL, **UNSAFE}
     )
     assert (answer.status_code, "disable_safety_checker" in answer.text) == (422, True)
 
 
 def test_what_was_accepted_without_the_safety_checker_is_run_again_only_while_that_is_allowed(
-    door: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, operator: httpx.Client
 ) -> None:
-    job = door.client.post("/v1/jobs", json=UNSAFE).json()
-    door.client.post(f"/v1/jobs/{job['id']}/cancel")
-    whose = f"/ops/v1/tenants/{door.tenant}"
+    job = api_server.client.post("/v1/jobs", json=UNSAFE).json()
+    api_server.client.post(f"/v1/jobs/{job['id']}/cancel")
+    whose = f"/ops/v1/tenants/{api_server.tenant}"
     operator.patch(whose, json={"may_disable_safety": False})
     # what a key may is remembered for seconds; this one was never seen
-    with client_of(door.url, operator.post(f"{whose}/keys", json={}).json()["key"]) as client:
+    with client_of(api_server.url, operator.post(f"{whose}/keys", json={}).json()["key"]) as client:
         for action in ("retry", "reproduce"):
             answer = client.post(f"/v1/jobs/{job['id']}/{action}")
             assert pointers(answer) == {"/input/disable_safety_checker"}
@@ -212,13 +220,13 @@ def test_what_was_accepted_without_the_safety_checker_is_run_again_only_while_th
 # waiting --------------------------------------------------------------------------------------
 
 
-def test_whoever_prefers_to_wait_gets_the_finished_job(door: FrontDoor) -> None:
+def test_whoever_prefers_to_wait_gets_the_finished_job(api_server: ApiServer) -> None:
     with ThreadPoolExecutor(1) as thread:
         asked = thread.submit(
-            door.client.post, "/v1/jobs", json=PROMPT, headers={"prefer": "wait=20"}
+            api_server.client.post, "/v1/jobs", json=PROMPT, headers={"prefer": "wait=20"}
         )
-        wait_until(lambda: door.world.permits() > 0, "the job to be queued")
-        door.succeed()
+        wait_until(lambda: api_server.world.permits() > 0, "the job to be queued")
+        api_server.succeed()
         answer = asked.result(10)
     assert answer.status_code == 200
     assert answer.json()["status"] == "succeeded"
@@ -227,32 +235,32 @@ def test_whoever_prefers_to_wait_gets_the_finished_job(door: FrontDoor) -> None:
     assert answer.elapsed.total_seconds() < 15
 
 
-def test_a_wait_that_is_over_gives_the_job_as_it_is(door: FrontDoor) -> None:
-    answer = door.client.post("/v1/jobs", json=PROMPT, headers={"prefer": "wait=1"})
+def test_a_wait_that_is_over_gives_the_job_as_it_is(api_server: ApiServer) -> None:
+    answer = api_server.client.post("/v1/jobs", json=PROMPT, headers={"prefer": "wait=1"})
     assert answer.status_code == 202
     assert answer.json()["status"] == "queued"
     assert answer.elapsed.total_seconds() > 0.9
 
 
-def test_a_replay_waits_like_the_first(door: FrontDoor) -> None:
+def test_a_replay_waits_like_the_first(api_server: ApiServer) -> None:
     headers = {"idempotency-key": "k", "prefer": "wait=5"}
-    door.client.post("/v1/jobs", json=PROMPT, headers={"idempotency-key": "k"})
-    door.succeed()
-    answer = door.client.post("/v1/jobs", json=PROMPT, headers=headers)
+    api_server.client.post("/v1/jobs", json=PROMPT, headers={"idempotency-key": "k"})
+    api_server.succeed()
+    answer = api_server.client.post("/v1/jobs", json=PROMPT, headers=headers)
     assert answer.status_code == 200
     assert answer.headers["idempotent-replayed"] == "true"
     assert answer.json()["status"] == "succeeded"
 
 
-def test_a_held_read_comes_back_with_the_change(door: FrontDoor) -> None:
-    job = door.create()
+def test_a_held_read_comes_back_with_the_change(api_server: ApiServer) -> None:
+    job = api_server.create()
     with ThreadPoolExecutor(1) as thread:
         asked = thread.submit(
-            door.client.get,
+            api_server.client.get,
             f"/v1/jobs/{job['id']}?wait=20",
             headers={"if-none-match": 'W/"1"'},
         )
-        door.world.claim()
+        api_server.world.claim()
         answer = asked.result(10)
     assert answer.status_code == 200
     assert answer.json()["status"] == "running"
@@ -260,48 +268,48 @@ def test_a_held_read_comes_back_with_the_change(door: FrontDoor) -> None:
     assert answer.elapsed.total_seconds() < 15
 
 
-def test_a_held_read_without_news_says_that_nothing_changed(door: FrontDoor) -> None:
-    job = door.create()
+def test_a_held_read_without_news_says_that_nothing_changed(api_server: ApiServer) -> None:
+    job = api_server.create()
     path = f"/v1/jobs/{job['id']}?wait=1"
-    answer = door.client.get(path, headers={"if-none-match": 'W/"1"'})
+    answer = api_server.client.get(path, headers={"if-none-match": 'W/"1"'})
     assert answer.status_code == 304
     assert answer.headers["etag"] == 'W/"1"'
     assert answer.content == b""
 
 
-def test_a_version_that_is_not_known_yet_is_given_at_once(door: FrontDoor) -> None:
-    job = door.create()
+def test_a_version_that_is_not_known_yet_is_given_at_once(api_server: ApiServer) -> None:
+    job = api_server.create()
     path = f"/v1/jobs/{job['id']}?wait=20"
-    answer = door.client.get(path, headers={"if-none-match": 'W/"0"'})
+    answer = api_server.client.get(path, headers={"if-none-match": 'W/"0"'})
     assert answer.status_code == 200
     assert answer.elapsed.total_seconds() < 15
 
 
-def test_a_final_job_is_not_held_without_a_version(door: FrontDoor) -> None:
-    job = door.create()
-    door.succeed()
-    answer = door.client.get(f"/v1/jobs/{job['id']}?wait=20")
+def test_a_final_job_is_not_held_without_a_version(api_server: ApiServer) -> None:
+    job = api_server.create()
+    api_server.succeed()
+    answer = api_server.client.get(f"/v1/jobs/{job['id']}?wait=20")
     assert answer.json()["status"] == "succeeded"
     assert answer.elapsed.total_seconds() < 15
 
 
 @pytest.mark.parametrize("known", ['W/"1"', '"1"', '"9", W/"1"', "*"])
-def test_a_known_job_is_not_sent_again(door: FrontDoor, known: str) -> None:
-    job = door.create()
-    answer = door.client.get(f"/v1/jobs/{job['id']}", headers={"if-none-match": known})
+def test_a_known_job_is_not_sent_again(api_server: ApiServer, known: str) -> None:
+    job = api_server.create()
+    answer = api_server.client.get(f"/v1/jobs/{job['id']}", headers={"if-none-match": known})
     assert answer.status_code == 304
 
 
 # listing --------------------------------------------------------------------------------------
 
 
-def test_lists_are_walked_by_cursor(door: FrontDoor) -> None:
-    made = [door.create()["id"] for _ in range(5)]
+def test_lists_are_walked_by_cursor(api_server: ApiServer) -> None:
+    made = [api_server.create()["id"] for _ in range(5)]
     seen: list[str] = []
     cursor = None
     while True:
         query = {"limit": "2", **({"cursor": cursor} if cursor else {})}
-        page = door.client.get("/v1/jobs", params=query).json()
+        page = api_server.client.get("/v1/jobs", params=query).json()
         seen += [job["id"] for job in page["data"]]
         cursor = page["next_cursor"]
         if cursor is None:
@@ -310,13 +318,13 @@ def test_lists_are_walked_by_cursor(door: FrontDoor) -> None:
     assert seen == sorted(seen, reverse=True)
 
 
-def test_lists_are_filtered(door: FrontDoor) -> None:
-    first = door.create(tags=["blue"])
-    second = door.create(model="black-forest-labs/flux-2-klein-4b")
-    door.client.post(f"/v1/jobs/{second['id']}/cancel")
+def test_lists_are_filtered(api_server: ApiServer) -> None:
+    first = api_server.create(tags=["blue"])
+    second = api_server.create(model="black-forest-labs/flux-2-klein-4b")
+    api_server.client.post(f"/v1/jobs/{second['id']}/cancel")
 
     def listed(**query: str) -> list[str]:
-        answer = door.client.get("/v1/jobs", params=query)
+        answer = api_server.client.get("/v1/jobs", params=query)
         assert answer.status_code == 200, answer.text
         return [job["id"] for job in answer.json()["data"]]
 
@@ -332,28 +340,30 @@ def test_lists_are_filtered(door: FrontDoor) -> None:
     "query",
     ["limit=0", "limit=201", "limit=x", "cursor=x", "status=done", "sort=asc", "error_code=oops"],
 )
-def test_a_query_that_is_not_understood_is_refused(door: FrontDoor, query: str) -> None:
+def test_a_query_that_is_not_understood_is_refused(api_server: ApiServer, query: str) -> None:
     name = query.partition("=")[0]
-    assert pointers(door.client.get(f"/v1/jobs?{query}")) == {f"/query/{name}"}
+    assert pointers(api_server.client.get(f"/v1/jobs?{query}")) == {f"/query/{name}"}
 
 
-def test_a_job_is_not_asked_for_by_query(door: FrontDoor) -> None:
-    answer = door.client.post("/v1/jobs?dry_run=1", json={"input": {"prompt": "A lighthouse"}})
+def test_a_job_is_not_asked_for_by_query(api_server: ApiServer) -> None:
+    answer = api_server.client.post(
+        "/v1/jobs?dry_run=1", json={"input": {"prompt": "A lighthouse"}}
+    )
     assert pointers(answer) == {"/query/dry_run"}
-    assert door.client.get("/v1/jobs").json()["data"] == []
+    assert api_server.client.get("/v1/jobs").json()["data"] == []
 
 
 # canceling, and whose jobs these are ----------------------------------------------------------
 
 
-def test_a_queued_job_is_canceled_at_once(door: FrontDoor) -> None:
-    job = door.create()
-    answer = door.client.post(f"/v1/jobs/{job['id']}/cancel")
+def test_a_queued_job_is_canceled_at_once(api_server: ApiServer) -> None:
+    job = api_server.create()
+    answer = api_server.client.post(f"/v1/jobs/{job['id']}/cancel")
     assert answer.status_code == 200
     assert answer.json()["status"] == "canceled"
-    again = door.client.post(f"/v1/jobs/{job['id']}/cancel")
+    again = api_server.client.post(f"/v1/jobs/{job['id']}/cancel")
     assert problem(again, 409, "job_final")["job_status"] == "canceled"
-    assert door.world.try_claim() is None
+    assert api_server.world.try_claim() is None
 
 
 @pytest.mark.parametrize(
@@ -365,74 +375,74 @@ def test_a_queued_job_is_canceled_at_once(door: FrontDoor) -> None:
         ("POST", "/v1/jobs/{}/cancel"),
     ],
 )
-def test_a_job_of_another_is_not_there(door: FrontDoor, method: str, path: str) -> None:
-    job = door.create()
-    with tenant_at(door.url, door.world.settings.redis_url) as other:
+def test_a_job_of_another_is_not_there(api_server: ApiServer, method: str, path: str) -> None:
+    job = api_server.create()
+    with tenant_at(api_server.url, api_server.world.settings.redis_url) as other:
         for job_id in (job["id"], ids.job_id(), "job_x", "x" * 500, "%00"):
             problem(other.client.request(method, path.format(job_id)), 404, "not_found")
-    assert door.client.get(f"/v1/jobs/{job['id']}").json()["status"] == "queued"
+    assert api_server.client.get(f"/v1/jobs/{job['id']}").json()["status"] == "queued"
 
 
-def test_wrong_keys_are_all_alike(door: FrontDoor) -> None:
-    key = door.credentials.api_key
-    with tenant_at(door.url, door.world.settings.redis_url) as other:
+def test_wrong_keys_are_all_alike(api_server: ApiServer) -> None:
+    key = api_server.credentials.api_key
+    with tenant_at(api_server.url, api_server.world.settings.redis_url) as other:
         stolen = key[:16] + other.credentials.api_key[16:]
     answers = []
     for written in (None, "", "Bearer", "Bearer x", f"Basic {key}", f"Bearer {key}x", stolen):
         headers = {"authorization": written} if written is not None else {}
-        answers.append(httpx.get(f"{door.url}/v1/jobs", headers=headers))
+        answers.append(httpx.get(f"{api_server.url}/v1/jobs", headers=headers))
     for answer in answers:
         problem(answer, 401, "unauthenticated")
         assert answer.headers["www-authenticate"].startswith("Bearer")
     assert len({answer.json()["detail"] for answer in answers}) == 1
 
 
-def test_an_operators_key_is_not_a_tenants(door: FrontDoor) -> None:
-    with client_of(door.url, door.credentials.ops_key) as operator:
+def test_an_operators_key_is_not_a_tenants(api_server: ApiServer) -> None:
+    with client_of(api_server.url, api_server.credentials.ops_key) as operator:
         problem(operator.get("/v1/jobs"), 403, "forbidden")
 
 
-def test_a_key_works_however_its_scheme_is_written(door: FrontDoor) -> None:
-    headers = {"authorization": f"bearer {door.credentials.api_key}"}
-    assert httpx.get(f"{door.url}/v1/jobs", headers=headers).status_code == 200
+def test_a_key_works_however_its_scheme_is_written(api_server: ApiServer) -> None:
+    headers = {"authorization": f"bearer {api_server.credentials.api_key}"}
+    assert httpx.get(f"{api_server.url}/v1/jobs", headers=headers).status_code == 200
 
 
 # models ---------------------------------------------------------------------------------------
 
 
-def test_models_tell_what_can_be_asked_for(door: FrontDoor) -> None:
-    models = door.client.get("/v1/models").json()["data"]
-    assert models[0] == door.client.get(f"/v1/models/{DEFAULT_MODEL}").json()
+def test_models_tell_what_can_be_asked_for(api_server: ApiServer) -> None:
+    models = api_server.client.get("/v1/models").json()["data"]
+    assert models[0] == api_server.client.get(f"/v1/models/{DEFAULT_MODEL}").json()
     assert models[0]["id"] == DEFAULT_MODEL
     assert models[0]["defaults"]["output_quality"] == 80
     assert models[0]["input_schema"]["properties"]["seed"]
-    problem(door.client.get("/v1/models/nobody/nothing"), 404, "not_found")
+    problem(api_server.client.get("/v1/models/nobody/nothing"), 404, "not_found")
 
 
 def test_a_removed_model_is_refused_at_every_door_until_a_call_of_it_goes_well(
-    door: FrontDoor,
+    api_server: ApiServer,
 ) -> None:
     def state() -> str:
-        return str(door.client.get(f"/v1/models/{DEFAULT_MODEL}").json()["state"])
+        return str(api_server.client.get(f"/v1/models/{DEFAULT_MODEL}").json()["state"])
 
-    failed = door.create()["id"]
-    held = door.world.call(door.world.claim())
-    signal = moves.Signal.model_removed(held.key)
-    door.world.store.run(moves.fail(held, ModelGone("Not any more."), signal=signal))
+    failed = api_server.create()["id"]
+    held = api_server.world.call(api_server.world.claim())
+    signal = transitions.Signal.model_removed(held.key)
+    api_server.world.store.run(transitions.fail(held, ModelGone("Not any more."), signal=signal))
     job = {"input": {"prompt": "x"}}
-    refused = problem(door.client.post("/v1/jobs", json=job), 422, "model_unavailable")
+    refused = problem(api_server.client.post("/v1/jobs", json=job), 422, "model_unavailable")
     assert DEFAULT_MODEL in refused["detail"]
     for path, body in (
         ("/v1/batches", {"jobs": [job]}),
         (f"/v1/jobs/{failed}/retry", {}),
         (f"/v1/jobs/{failed}/reproduce", {}),
     ):
-        problem(door.client.post(path, json=body), 422, "model_unavailable")
-    forecast = door.client.post("/v1/jobs", json={**job, "dry_run": True}).json()
+        problem(api_server.client.post(path, json=body), 422, "model_unavailable")
+    forecast = api_server.client.post("/v1/jobs", json={**job, "dry_run": True}).json()
     assert forecast["refusal"]["code"] == "model_unavailable"
     wait_until(lambda: state() == "removed", "the model to be marked")
 
-    door.world.client.hset("{dr}:gate", f"gone:{DEFAULT_MODEL}", 1)  # a minute later
-    door.create()
-    door.succeed()
+    api_server.world.client.hset("{dr}:gate", f"gone:{DEFAULT_MODEL}", 1)  # a minute later
+    api_server.create()
+    api_server.succeed()
     wait_until(lambda: state() == "available", "the model to be taken back")

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from shared.models import DEFAULT_MODEL
-from tests.contract.test_room import everything, may
-from tests.front_door import (
+from shared.model_catalog import DEFAULT_MODEL
+from tests.contract.test_admission import everything, may
+from tests.support.api_server import (
     PROMPT,
-    FrontDoor,
+    ApiServer,
     client_of,
     pointers,
     problem,
@@ -31,40 +31,40 @@ def url(redis_url: str) -> Iterator[str]:
         yield url
 
 
-def burst(door: FrontDoor, each: int) -> list[httpx.Response]:
+def burst(api_server: ApiServer, each: int) -> list[httpx.Response]:
     """Ask from 64 clients at once, each so often."""
 
     def ask(_: int) -> list[httpx.Response]:
-        return [door.client.post("/v1/jobs", json=PROMPT) for _ in range(each)]
+        return [api_server.client.post("/v1/jobs", json=PROMPT) for _ in range(each)]
 
     with ThreadPoolExecutor(CLIENTS) as threads:
         return [answer for some in threads.map(ask, range(CLIENTS)) for answer in some]
 
 
-def limit(door: FrontDoor, **limits: float | str) -> None:
-    may(door.world, door.tenant, **limits)
+def limit(api_server: ApiServer, **limits: float | str) -> None:
+    may(api_server.world, api_server.tenant, **limits)
 
 
 @contextmanager
-def nothing_written(door: FrontDoor) -> Iterator[None]:
-    before = _kept(door)
+def nothing_written(api_server: ApiServer) -> Iterator[None]:
+    before = _kept(api_server)
     yield
-    assert _kept(door) == before
+    assert _kept(api_server) == before
 
 
-def _kept(door: FrontDoor) -> dict[str, bytes | None]:
+def _kept(api_server: ApiServer) -> dict[str, bytes | None]:
     """Give all that is kept, but for what a front door notes a little later.
 
     That is when a key was used, and at its first look the version of the data.
     """
-    found = everything(door.world)
+    found = everything(api_server.world)
     later = ("{dr}:key:", "{dr}:schema")
     return {key: value for key, value in found.items() if not key.startswith(later)}
 
 
-def test_of_64_clients_at_once_exactly_the_limit_is_let_through(door: FrontDoor) -> None:
-    limit(door, requests_per_minute=100)
-    answers = burst(door, 3)
+def test_of_64_clients_at_once_exactly_the_limit_is_let_through(api_server: ApiServer) -> None:
+    limit(api_server, requests_per_minute=100)
+    answers = burst(api_server, 3)
     assert Counter(answer.status_code for answer in answers) == {202: 100, 429: 92}
     for answer in answers:
         assert answer.headers["ratelimit-policy"] == '"requests";q=100;w=60'
@@ -73,19 +73,19 @@ def test_of_64_clients_at_once_exactly_the_limit_is_let_through(door: FrontDoor)
             wait = int(answer.headers["retry-after"])
             assert 1 <= wait <= 60
             assert answer.headers["ratelimit"] == f'"requests";r=0;t={wait}'
-    assert door.world.client.zcard(f"{{dr}}:jobs:{door.tenant}") == 100
+    assert api_server.world.client.zcard(f"{{dr}}:jobs:{api_server.tenant}") == 100
 
 
-def test_of_64_clients_at_once_exactly_the_queue_is_filled(door: FrontDoor) -> None:
-    limit(door, max_queued=50)
-    answers = burst(door, 1)
+def test_of_64_clients_at_once_exactly_the_queue_is_filled(api_server: ApiServer) -> None:
+    limit(api_server, max_queued=50)
+    answers = burst(api_server, 1)
     assert Counter(answer.status_code for answer in answers) == {202: 50, 429: 14}
     assert {a.headers["retry-after"] for a in answers if a.status_code == 429} == {"5"}
 
 
-def test_of_64_clients_at_once_exactly_the_budget_is_promised(door: FrontDoor) -> None:
-    limit(door, daily_credits=60)
-    answers = burst(door, 1)
+def test_of_64_clients_at_once_exactly_the_budget_is_promised(api_server: ApiServer) -> None:
+    limit(api_server, daily_credits=60)
+    answers = burst(api_server, 1)
     assert Counter(answer.status_code for answer in answers) == {202: 40, 429: 24}
     refused = next(answer for answer in answers if answer.status_code == 429)
     problem(refused, 429, "credits_spent")
@@ -95,51 +95,51 @@ def test_of_64_clients_at_once_exactly_the_budget_is_promised(door: FrontDoor) -
     assert 1 <= int(wait) <= 86_400
 
 
-def test_a_tenant_without_a_rate_is_told_of_none(door: FrontDoor) -> None:
-    answer = door.client.post("/v1/jobs", json=PROMPT)
+def test_a_tenant_without_a_rate_is_told_of_none(api_server: ApiServer) -> None:
+    answer = api_server.client.post("/v1/jobs", json=PROMPT)
     assert "ratelimit" not in answer.headers
 
 
-def test_a_replayed_key_is_no_request(door: FrontDoor) -> None:
-    limit(door, requests_per_minute=1)
+def test_a_replayed_key_is_no_request(api_server: ApiServer) -> None:
+    limit(api_server, requests_per_minute=1)
     key = {"idempotency-key": "once"}
-    answers = [door.client.post("/v1/jobs", json=PROMPT, headers=key) for _ in range(3)]
+    answers = [api_server.client.post("/v1/jobs", json=PROMPT, headers=key) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [202, 202, 202]
-    problem(door.client.post("/v1/jobs", json=PROMPT), 429, "rate_limited")
+    problem(api_server.client.post("/v1/jobs", json=PROMPT), 429, "rate_limited")
 
 
-def test_a_line_behind_its_deadline_is_ours_to_answer_for(door: FrontDoor) -> None:
-    old = door.create()["id"]
-    door.world.client.hset(f"{{dr}}:job:{old}", "created", 1)
-    door.world.client.zadd(f"{{dr}}:q:jobs:ready:{door.tenant}", {old: 1})
-    with nothing_written(door):
-        answer = door.client.post("/v1/jobs", json=PROMPT)
-    problem(answer, 503, "queue_behind")
+def test_a_line_behind_its_deadline_is_ours_to_answer_for(api_server: ApiServer) -> None:
+    old = api_server.create()["id"]
+    api_server.world.client.hset(f"{{dr}}:job:{old}", "created", 1)
+    api_server.world.client.zadd(f"{{dr}}:q:jobs:ready:{api_server.tenant}", {old: 1})
+    with nothing_written(api_server):
+        answer = api_server.client.post("/v1/jobs", json=PROMPT)
+    problem(answer, 503, "deadline_unreachable")
     assert int(answer.headers["retry-after"]) == 600
 
 
-def test_who_would_wait_too_long_is_told_how_long(door: FrontDoor) -> None:
+def test_who_would_wait_too_long_is_told_how_long(api_server: ApiServer) -> None:
     for _ in range(3):
-        door.create()
-    group = f"{{dr}}:q:jobs:group:{door.tenant}"
-    door.world.client.hset(group, "drain", f"6 60000 {FAR}")
+        api_server.create()
+    group = f"{{dr}}:q:jobs:group:{api_server.tenant}"
+    api_server.world.client.hset(group, "throughput", f"6 60000 {FAR}")
     for wish in ({"max_position": 2}, {"max_wait_seconds": 20}):
-        with nothing_written(door):
-            answer = door.client.post("/v1/jobs", json={**PROMPT, "fail_fast": wish})
-        told = problem(answer, 503, "would_wait")
+        with nothing_written(api_server):
+            answer = api_server.client.post("/v1/jobs", json={**PROMPT, "fail_fast": wish})
+        told = problem(answer, 503, "wait_limit_exceeded")
         assert (told["position"], told["eta_seconds"]) == (3, 30)
         assert answer.headers["retry-after"] == "30"
-    door.create(fail_fast={"max_position": 3, "max_wait_seconds": 40})
+    api_server.create(fail_fast={"max_position": 3, "max_wait_seconds": 40})
 
 
 # dry runs -------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_says_what_would_be_and_writes_nothing(door: FrontDoor) -> None:
-    limit(door, requests_per_minute=10)
-    door.create()
-    with nothing_written(door):
-        answer = door.client.post("/v1/jobs", json={**PROMPT, "dry_run": True})
+def test_a_dry_run_says_what_would_be_and_writes_nothing(api_server: ApiServer) -> None:
+    limit(api_server, requests_per_minute=10)
+    api_server.create()
+    with nothing_written(api_server):
+        answer = api_server.client.post("/v1/jobs", json={**PROMPT, "dry_run": True})
     assert answer.status_code == 200
     assert answer.headers["ratelimit"].startswith('"requests";r=9;')
     assert answer.json() == {
@@ -155,30 +155,33 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(door: FrontDoor) -> Non
     }
 
 
-def test_a_dry_run_says_why_it_would_be_refused(door: FrontDoor) -> None:
-    limit(door, requests_per_minute=0)
-    with nothing_written(door):
-        told = door.client.post("/v1/jobs", json={**PROMPT, "dry_run": True}).json()
+def test_a_dry_run_says_why_it_would_be_refused(api_server: ApiServer) -> None:
+    limit(api_server, requests_per_minute=0)
+    with nothing_written(api_server):
+        told = api_server.client.post("/v1/jobs", json={**PROMPT, "dry_run": True}).json()
     assert told["would_accept"] is False
     assert (told["refusal"]["code"], told["refusal"]["status"]) == ("rate_limited", 429)
     assert told["refusal"]["retry_after"] == 60
 
 
-def test_a_dry_run_is_checked_as_a_job_is(door: FrontDoor) -> None:
+def test_a_dry_run_is_checked_as_a_job_is(api_server: ApiServer) -> None:
     body = {"input": {"prompt": " "}, "dry_run": True, "reuse": True}
-    assert pointers(door.client.post("/v1/jobs", json=body)) == {"/input/prompt", "/input/seed"}
+    assert pointers(api_server.client.post("/v1/jobs", json=body)) == {
+        "/input/prompt",
+        "/input/seed",
+    }
 
 
 # usage ----------------------------------------------------------------------------------------
 
 
-def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(door: FrontDoor) -> None:
-    limit(door, requests_per_minute=10, max_queued=5, max_running=3, daily_credits=30)
+def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(api_server: ApiServer) -> None:
+    limit(api_server, requests_per_minute=10, max_queued=5, max_running=3, daily_credits=30)
     for _ in range(3):
-        door.create(tags=["catalogue"])
-    door.succeed()
-    door.world.claim()
-    told = door.client.get("/v1/usage").json()
+        api_server.create(tags=["catalogue"])
+    api_server.succeed()
+    api_server.world.claim()
+    told = api_server.client.get("/v1/usage").json()
     assert told["limits"] == {
         "weight": 1,
         "max_running": 3,
@@ -199,16 +202,16 @@ def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(door: Front
 
 def test_usage_without_any_price_counts_no_credits(empty_redis_url: str) -> None:
     unpriced = settings(empty_redis_url, credits_per_image="")
-    with served(unpriced) as url, tenant_at(url, empty_redis_url) as door:
-        limit(door, daily_credits=1)
+    with served(unpriced) as url, tenant_at(url, empty_redis_url) as api_server:
+        limit(api_server, daily_credits=1)
         for _ in range(2):
-            door.create(tags=["catalogue"])
-        door.succeed()
-        told = door.client.get("/v1/usage").json()
-        with client_of(url, door.credentials.ops_key) as operator:
-            tenant = operator.get(f"/ops/v1/tenants/{door.tenant}").json()
+            api_server.create(tags=["catalogue"])
+        api_server.succeed()
+        told = api_server.client.get("/v1/usage").json()
+        with client_of(url, api_server.credentials.ops_key) as operator:
+            tenant = operator.get(f"/ops/v1/tenants/{api_server.tenant}").json()
             changed = operator.patch(
-                f"/ops/v1/tenants/{door.tenant}", json={"daily_credits": None}
+                f"/ops/v1/tenants/{api_server.tenant}", json={"daily_credits": None}
             ).json()
     assert (told["used"]["credits"], told["used"]["credits_promised"]) == (None, None)
     assert told["left"]["credits"] is None
@@ -220,14 +223,16 @@ def test_usage_without_any_price_counts_no_credits(empty_redis_url: str) -> None
     assert changed["warnings"] == []
 
 
-def test_usage_without_limits_has_nothing_left_to_tell(door: FrontDoor) -> None:
-    told = door.client.get("/v1/usage", params={"days": 1}).json()
+def test_usage_without_limits_has_nothing_left_to_tell(api_server: ApiServer) -> None:
+    told = api_server.client.get("/v1/usage", params={"days": 1}).json()
     assert set(told["left"].values()) == {None}
     assert told["days"] == []
-    assert pointers(door.client.get("/v1/usage?days=91")) == {"/query/days"}
+    assert pointers(api_server.client.get("/v1/usage?days=91")) == {"/query/days"}
 
 
-def test_a_model_shows_what_a_call_may_cost(door: FrontDoor) -> None:
-    prices = {model["id"]: model["price"] for model in door.client.get("/v1/models").json()["data"]}
+def test_a_model_shows_what_a_call_may_cost(api_server: ApiServer) -> None:
+    prices = {
+        model["id"]: model["price"] for model in api_server.client.get("/v1/models").json()["data"]
+    }
     assert prices[DEFAULT_MODEL] == {"credits": 1.5, "estimated": True}
     assert [price for name, price in prices.items() if name != DEFAULT_MODEL] == [None]

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.models import DEFAULT_MODEL, MODELS
-from tests.front_door import FrontDoor, pointers, problem
+from shared.model_catalog import DEFAULT_MODEL, MODELS
+from tests.support.api_server import ApiServer, pointers, problem
 
 OTHER_MODEL = next(model for model in MODELS if model != DEFAULT_MODEL)
 
@@ -31,7 +31,7 @@ def test_a_tenant_is_made_limited_and_read(operator: httpx.Client) -> None:
     assert "shop" in names
 
 
-def test_tenants_are_listed_page_by_page(operator: httpx.Client, other: FrontDoor) -> None:
+def test_tenants_are_listed_page_by_page(operator: httpx.Client, other: ApiServer) -> None:
     first = operator.get("/ops/v1/tenants?limit=1").json()
     second = operator.get(f"/ops/v1/tenants?limit=1&cursor={first['next_cursor']}").json()
     assert first["data"][0]["name"] < second["data"][0]["name"]
@@ -68,20 +68,20 @@ def test_what_is_not_there_is_not_found(operator: httpx.Client, method: str, pat
     problem(operator.request(method, path, json=body), 404, "not_found")
 
 
-def test_a_queue_is_paused_and_a_job_says_so(door: FrontDoor, operator: httpx.Client) -> None:
-    job = door.create()
+def test_a_queue_is_paused_and_a_job_says_so(api_server: ApiServer, operator: httpx.Client) -> None:
+    job = api_server.create()
     paused = operator.post("/ops/v1/queues/generate/pause").json()
-    assert (paused["paused"], paused["closed"], paused["depth"]) == (True, "paused", 1)
-    assert door.client.get(f"/v1/jobs/{job['id']}").json()["waiting_on"] == "paused"
+    assert (paused["paused"], paused["blocked_by"], paused["depth"]) == (True, "paused", 1)
+    assert api_server.client.get(f"/v1/jobs/{job['id']}").json()["waiting_on"] == "paused"
     going = operator.post("/ops/v1/queues/generate/resume").json()
-    assert (going["paused"], going["paused_at"], going["closed"]) == (False, None, None)
-    assert door.client.get(f"/v1/jobs/{job['id']}").json()["waiting_on"] == "queue"
+    assert (going["paused"], going["paused_at"], going["blocked_by"]) == (False, None, None)
+    assert api_server.client.get(f"/v1/jobs/{job['id']}").json()["waiting_on"] == "queue"
 
 
 def test_the_queues_tell_how_they_stand_and_why_the_gate_is_closed(
-    door: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, operator: httpx.Client
 ) -> None:
-    now = int(door.world.client.time()[0]) * 1000
+    now = int(api_server.world.client.time()[0]) * 1000
     later = now + 60_000
     fields: dict[str, int | str] = {
         "hold:storage": later,
@@ -95,10 +95,10 @@ def test_the_queues_tell_how_they_stand_and_why_the_gate_is_closed(
         "gone:old": now,
     }
     for name, value in fields.items():
-        door.world.client.hset("{dr}:gate", name, value)
+        api_server.world.client.hset("{dr}:gate", name, value)
     told = operator.get("/ops/v1/queues").json()
     assert [queue["name"] for queue in told["data"]] == ["generate", "deliver"]
-    assert [queue["closed"] for queue in told["data"]] == ["storage", None]
+    assert [queue["blocked_by"] for queue in told["data"]] == ["storage", None]
     gate = told["gate"]
     assert {(hold["reason"], hold["scope"], hold["subject"]) for hold in gate["holds"]} == {
         ("storage", "all", None),
@@ -114,21 +114,21 @@ def test_the_queues_tell_how_they_stand_and_why_the_gate_is_closed(
         ("k2", "…2222", "provider_auth"),
     ]
     assert gate["removed_models"] == ["old"]
-    door.world.client.hset("{dr}:gate", "probe:provider_down:model:m", 1)
+    api_server.world.client.hset("{dr}:gate", "probe:provider_down:model:m", 1)
     holds = operator.get("/ops/v1/queues").json()["gate"]["holds"]
     assert [hold["state"] for hold in holds if hold["scope"] == "model"] == ["probing"]
 
 
-def test_a_model_is_paused_and_resumed_alone(door: FrontDoor, operator: httpx.Client) -> None:
+def test_a_model_is_paused_and_resumed_alone(api_server: ApiServer, operator: httpx.Client) -> None:
     model = f"/ops/v1/models/{DEFAULT_MODEL}"
     assert operator.post(f"{model}/pause").json() == {"id": DEFAULT_MODEL, "paused": True}
-    paused = door.create()["id"]
-    other = door.create(model=OTHER_MODEL)["id"]
-    assert door.world.claim().job.id == other
-    assert door.client.get(f"/v1/jobs/{paused}").json()["waiting_on"] == "paused"
+    paused = api_server.create()["id"]
+    other = api_server.create(model=OTHER_MODEL)["id"]
+    assert api_server.world.claim().job.id == other
+    assert api_server.client.get(f"/v1/jobs/{paused}").json()["waiting_on"] == "paused"
     assert operator.get("/ops/v1/queues").json()["gate"]["paused_models"] == [DEFAULT_MODEL]
     assert operator.post(f"{model}/resume").json()["paused"] is False
-    assert door.world.claim().job.id == paused
+    assert api_server.world.claim().job.id == paused
     problem(operator.post("/ops/v1/models/nobody/nothing/pause"), 404, "not_found")
     entries = operator.get("/ops/v1/audit").json()["data"]
     assert [(one["action"], one["target"]) for one in entries[:2]] == [
@@ -138,19 +138,23 @@ def test_a_model_is_paused_and_resumed_alone(door: FrontDoor, operator: httpx.Cl
 
 
 def test_the_jobs_of_all_tenants_are_listed_with_whose_they_are(
-    door: FrontDoor, other: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, other: ApiServer, operator: httpx.Client
 ) -> None:
-    mine, theirs = door.create(tags=["blue"]), other.create()
+    mine, theirs = api_server.create(tags=["blue"]), other.create()
     told = operator.get("/ops/v1/jobs").json()
     assert [(job["tenant"], job["id"]) for job in told["data"]] == [
         (other.tenant, theirs["id"]),
-        (door.tenant, mine["id"]),
+        (api_server.tenant, mine["id"]),
     ]
     first = operator.get("/ops/v1/jobs?limit=1").json()
     second = operator.get(f"/ops/v1/jobs?limit=1&cursor={first['next_cursor']}").json()
     assert [page["data"][0]["id"] for page in (first, second)] == [theirs["id"], mine["id"]]
     assert second["next_cursor"] is None
-    for query in (f"tenant={door.tenant}", "tag=blue", f"tag=blue&tenant={door.tenant}"):
+    for query in (
+        f"tenant={api_server.tenant}",
+        "tag=blue",
+        f"tag=blue&tenant={api_server.tenant}",
+    ):
         found = operator.get(f"/ops/v1/jobs?{query}&status=queued").json()["data"]
         assert [job["id"] for job in found] == [mine["id"]]
     assert operator.get("/ops/v1/jobs?status=failed").json()["data"] == []
@@ -165,16 +169,16 @@ def bulk(operator: httpx.Client, action: str, **body: object) -> httpx.Response:
 
 
 def test_many_jobs_are_counted_first_and_no_more_are_moved(
-    door: FrontDoor, other: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, other: ApiServer, operator: httpx.Client
 ) -> None:
-    jobs = [door.create(), door.create(), other.create()]
-    only_mine = {"filter": {"tenant": door.tenant}}
+    jobs = [api_server.create(), api_server.create(), other.create()]
+    only_mine = {"filter": {"tenant": api_server.tenant}}
     counted = bulk(operator, "cancel", **only_mine, dry_run=True).json()
     assert counted == {"count": 2, "more": False, "moved": 0, "refused": {}}
-    jobs.append(door.create())
+    jobs.append(api_server.create())
     refused = problem(bulk(operator, "cancel", **only_mine, expected_count=2), 409, "count_changed")
     assert refused["count"] == 3
-    assert {door.world.read(job["id"], "").job.state.value for job in jobs} == {"queued"}
+    assert {api_server.world.read(job["id"], "").job.state.value for job in jobs} == {"queued"}
     moved = bulk(operator, "cancel", **only_mine, expected_count=3).json()
     assert (moved["count"], moved["moved"]) == (3, 3)
     assert other.client.get(f"/v1/jobs/{jobs[2]['id']}").json()["status"] == "queued"
@@ -192,10 +196,10 @@ def test_a_bulk_move_that_cannot_be_is_refused(operator: httpx.Client) -> None:
 
 
 def test_every_write_is_in_the_audit_by_whom_and_for_which_request(
-    door: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, operator: httpx.Client
 ) -> None:
     headers = {"x-request-id": "req-7"}
-    job = door.create()
+    job = api_server.create()
     made = operator.post("/ops/v1/tenants", json={"name": "shop"}, headers=headers)
     key = operator.post("/ops/v1/tenants/shop/keys", json={}, headers=headers).json()
     operator.post(f"/ops/v1/tenants/shop/keys/{key['id']}/rotate", headers=headers)
@@ -203,7 +207,7 @@ def test_every_write_is_in_the_audit_by_whom_and_for_which_request(
     operator.patch("/ops/v1/tenants/shop", json={"weight": 2}, headers=headers)
     operator.post("/ops/v1/queues/deliver/pause", headers=headers)
     operator.post("/ops/v1/queues/deliver/resume", headers=headers)
-    bulk_body = {"filter": {"tenant": door.tenant}, "expected_count": 1}
+    bulk_body = {"filter": {"tenant": api_server.tenant}, "expected_count": 1}
     operator.post("/ops/v1/jobs/cancel", json=bulk_body, headers=headers)
     first = operator.get("/ops/v1/audit?limit=3").json()
     rest = operator.get(f"/ops/v1/audit?limit=200&cursor={first['next_cursor']}").json()
@@ -216,13 +220,13 @@ def test_every_write_is_in_the_audit_by_whom_and_for_which_request(
         ("tenant.set", "shop"),
         ("queue.pause", "deliver"),
         ("queue.resume", "deliver"),
-        ("jobs.cancel", door.tenant),
+        ("jobs.cancel", api_server.tenant),
     ]
-    assert {one["by"] for one in entries} == {door.credentials.ops_key.split("_")[1]}
+    assert {one["by"] for one in entries} == {api_server.credentials.ops_key.split("_")[1]}
     told = str(first) + str(rest)
     assert key["key"] not in told
     assert made.json()["webhook_secret"] not in told
-    assert door.client.get(f"/v1/jobs/{job['id']}").json()["status"] == "canceled"
+    assert api_server.client.get(f"/v1/jobs/{job['id']}").json()["status"] == "canceled"
 
 
 JSON = {"content-type": "application/json"}

@@ -5,11 +5,11 @@ from typing import Any
 import httpx
 
 from shared.errors import ProviderDown
-from shared.store import moves, upkeep
-from tests.contract.test_ledger import settle
-from tests.front_door import FrontDoor, client_of, pointers, problem
+from shared.store import maintenance, transitions
+from tests.contract.test_delivery_log import settle
+from tests.support.api_server import ApiServer, client_of, pointers, problem
 
-HOOK = {"url": "https://hooks.example.com/x", "events": ["job.canceled", "job.failed"]}
+WEBHOOK = {"url": "https://hooks.example.com/x", "events": ["job.canceled", "job.failed"]}
 
 
 def read(operator: httpx.Client, path: str) -> dict[str, Any]:
@@ -19,9 +19,9 @@ def read(operator: httpx.Client, path: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def renew(door: FrontDoor, *held: moves.Claim) -> None:
-    door.world.store.run(
-        upkeep.renew(
+def renew(api_server: ApiServer, *held: transitions.Claim) -> None:
+    api_server.world.store.run(
+        maintenance.renew(
             "generate+deliver@some-host:77:0a1b2c3d/generate",
             queue="generate",
             threads=8,
@@ -34,19 +34,21 @@ def renew(door: FrontDoor, *held: moves.Claim) -> None:
 # now, the last hours, workers -----------------------------------------------------------------
 
 
-def test_how_everything_stands_is_told_at_once(door: FrontDoor, operator: httpx.Client) -> None:
-    door.create()
-    door.create()
-    door.world.fail(door.world.claim())
-    renew(door)
+def test_how_everything_stands_is_told_at_once(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    api_server.create()
+    api_server.create()
+    api_server.world.fail(api_server.world.claim())
+    renew(api_server)
     operator.post("/ops/v1/queues/generate/pause")
 
-    now = read(operator, "now")
+    now = read(operator, "overview")
 
     assert (now["jobs"]["queued"], now["jobs"]["failed"]) == (1, 1)
     assert (now["totals"]["accepted"], now["totals"]["failed"]) == (2, 1)
     assert now["failed_by_code"] == {"provider_rejected": 1}
-    assert [(queue["name"], queue["closed"]) for queue in now["queues"]] == [
+    assert [(queue["name"], queue["blocked_by"]) for queue in now["queues"]] == [
         ("generate", "paused"),
         ("deliver", None),
     ]
@@ -57,9 +59,11 @@ def test_how_everything_stands_is_told_at_once(door: FrontDoor, operator: httpx.
     assert "not reachable" not in str(now["redis"]["faults"])
 
 
-def test_the_last_hours_are_told_step_by_step(door: FrontDoor, operator: httpx.Client) -> None:
-    door.world.sweep()
-    door.create()
+def test_the_last_hours_are_told_step_by_step(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    api_server.world.sweep()
+    api_server.create()
 
     told = read(operator, "history?minutes=10")
 
@@ -74,18 +78,18 @@ def test_the_last_hours_are_told_step_by_step(door: FrontDoor, operator: httpx.C
 
 
 def test_each_worker_is_told_with_its_host_and_what_it_does(
-    door: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, operator: httpx.Client
 ) -> None:
     assert read(operator, "workers")["data"] == []
-    job = door.create()
-    held = door.world.claim()
-    renew(door, held)
+    job = api_server.create()
+    held = api_server.world.claim()
+    renew(api_server, held)
 
     (worker,) = read(operator, "workers")["data"]
 
     assert (worker["host"], worker["pid"], worker["queue"]) == ("some-host", 77, "generate")
     assert [(one["id"], one["tenant"], one["step"]) for one in worker["held"]] == [
-        (job["id"], door.tenant, "claimed")
+        (job["id"], api_server.tenant, "claimed")
     ]
 
 
@@ -93,26 +97,30 @@ def test_each_worker_is_told_with_its_host_and_what_it_does(
 
 
 def test_a_job_is_told_with_its_attempts_and_what_the_provider_said(
-    door: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, operator: httpx.Client
 ) -> None:
-    job = door.create(webhook=HOOK)
+    job = api_server.create(webhook=WEBHOOK)
     error = ProviderDown("1min.ai failed.")
     error.evidence = 'status 503: {"message":"no capacity"}'
-    door.world.store.run(moves.retry(door.world.call(door.world.claim()), error, moves.Again(0)))
-    door.world.fail(door.world.claim())
+    api_server.world.store.run(
+        transitions.requeue(
+            api_server.world.call(api_server.world.claim()), error, transitions.Requeue(0)
+        )
+    )
+    api_server.world.fail(api_server.world.claim())
     operator.post(
         "/ops/v1/jobs/retry", json={"filter": {"id": job["id"]}, "expected_count": 1}
     ).raise_for_status()
-    door.succeed()
+    api_server.succeed()
 
     told = read(operator, f"jobs/{job['id']}")
 
-    assert (told["tenant"], told["status"], told["run"]) == (door.tenant, "succeeded", 2)
+    assert (told["tenant"], told["status"], told["run"]) == (api_server.tenant, "succeeded", 2)
     assert [(one["run"], one["number"], one["outcome"]) for one in told["attempts"]] == [
         *((1, 1, "retried"), (1, 2, "failed"), (2, 1, "succeeded"))
     ]
     first = told["attempts"][0]
-    assert first["said"] == 'status 503: {"message":"no capacity"}'
+    assert first["response_excerpt"] == 'status 503: {"message":"no capacity"}'
     assert first["error_code"] == "provider_down"
     assert [step["step"] for step in first["steps"]] == ["claimed", "calling"]
     assert first["seconds"] >= 0
@@ -120,33 +128,35 @@ def test_a_job_is_told_with_its_attempts_and_what_the_provider_said(
     assert told["timeline"][-1]["version"] == told["version"]
     assert [one["type"] for one in told["deliveries"]] == ["job.failed"]
     assert f"/v1/jobs/{job['id']}/image?" in told["image"]["url"]
-    own = door.client.get(f"/v1/jobs/{job['id']}").json()
+    own = api_server.client.get(f"/v1/jobs/{job['id']}").json()
     assert {name: told[name] for name in own if name != "image"} == {
         name: own[name] for name in own if name != "image"
     }
     problem(operator.get("/ops/v1/jobs/job_x"), 404, "not_found")
 
 
-def test_a_job_that_is_part_of_a_trace_tells_which(door: FrontDoor, operator: httpx.Client) -> None:
-    job = door.create()
+def test_a_job_that_is_part_of_a_trace_tells_which(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    job = api_server.create()
     assert read(operator, f"jobs/{job['id']}")["trace_id"] is None
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    door.world.client.hset(f"{{dr}}:job:{job['id']}", "trace", traceparent)
+    api_server.world.client.hset(f"{{dr}}:job:{job['id']}", "trace", traceparent)
     told = read(operator, f"jobs/{job['id']}")
     assert told["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
 
 
-def test_an_attempt_that_goes_on_has_no_end(door: FrontDoor, operator: httpx.Client) -> None:
-    job = door.create()
-    door.world.call(door.world.claim())
+def test_an_attempt_that_goes_on_has_no_end(api_server: ApiServer, operator: httpx.Client) -> None:
+    job = api_server.create()
+    api_server.world.call(api_server.world.claim())
     (attempt,) = read(operator, f"jobs/{job['id']}")["attempts"]
     assert (attempt["outcome"], attempt["ended_at"], attempt["seconds"]) == ("running", None, None)
 
 
 def test_jobs_are_found_by_the_beginning_of_an_id_and_by_batch(
-    door: FrontDoor, other: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, other: ApiServer, operator: httpx.Client
 ) -> None:
-    job = door.create()
+    job = api_server.create()
     batch = other.client.post(
         "/v1/batches", json={"input": {"prompt": "p"}, "variations": 3}
     ).json()
@@ -159,19 +169,19 @@ def test_jobs_are_found_by_the_beginning_of_an_id_and_by_batch(
     assert len(in_batch["data"]) == 2
     assert in_batch["next_cursor"]
     assert read(operator, "jobs?batch_id=batch_none")["data"] == []
-    assert read(operator, f"jobs?batch_id={batch['id']}&tenant={door.tenant}")["data"] == []
+    assert read(operator, f"jobs?batch_id={batch['id']}&tenant={api_server.tenant}")["data"] == []
     body = {"filter": {"batch_id": batch["id"]}, "expected_count": 3}
     assert operator.post("/ops/v1/jobs/cancel", json=body).json()["moved"] == 3
 
 
 def test_one_job_is_canceled_and_sent_again_by_its_id(
-    door: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, operator: httpx.Client
 ) -> None:
-    job, _ = door.create(), door.create()
+    job, _ = api_server.create(), api_server.create()
     one = {"filter": {"id": job["id"]}, "expected_count": 1}
     assert operator.post("/ops/v1/jobs/cancel", json=one).json()["moved"] == 1
     assert operator.post("/ops/v1/jobs/retry", json=one).json()["moved"] == 1
-    assert door.client.get(f"/v1/jobs/{job['id']}").json()["run"] == 2
+    assert api_server.client.get(f"/v1/jobs/{job['id']}").json()["run"] == 2
     bad = {"filter": {"id": "job_x"}, "dry_run": True}
     assert pointers(operator.post("/ops/v1/jobs/retry", json=bad)) == {"/filter/id"}
 
@@ -179,26 +189,26 @@ def test_one_job_is_canceled_and_sent_again_by_its_id(
 # deliveries -----------------------------------------------------------------------------------
 
 
-def fail_a_delivery(door: FrontDoor) -> str:
+def fail_a_delivery(api_server: ApiServer) -> str:
     """Let a delivery of a canceled job fail; gives its id."""
-    job = door.create(webhook=HOOK)
-    door.client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
-    held = door.world.delivery(nonce=job["id"])
-    settle(door.world, held, "failed")
+    job = api_server.create(webhook=WEBHOOK)
+    api_server.client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+    held = api_server.world.delivery(nonce=job["id"])
+    settle(api_server.world, held, "failed")
     return held.id
 
 
 def test_the_deliveries_of_all_tenants_are_found(
-    door: FrontDoor, other: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, other: ApiServer, operator: httpx.Client
 ) -> None:
-    mine, theirs = fail_a_delivery(door), fail_a_delivery(other)
+    mine, theirs = fail_a_delivery(api_server), fail_a_delivery(other)
     told = read(operator, "deliveries")["data"]
     assert [(one["id"], one["tenant"]) for one in told] == [
-        *((theirs, other.tenant), (mine, door.tenant))
+        *((theirs, other.tenant), (mine, api_server.tenant))
     ]
     assert {one["host"] for one in told} == {"hooks.example.com"}
     for query, found in (
-        (f"tenant={door.tenant}", [mine]),
+        (f"tenant={api_server.tenant}", [mine]),
         ("status=failed&limit=1", [theirs]),
         ("host=elsewhere.example", []),
         (f"job_id={told[1]['job_id']}", [mine]),
@@ -212,37 +222,41 @@ def test_the_deliveries_of_all_tenants_are_found(
     problem(operator.get("/ops/v1/deliveries/msg_x"), 404, "not_found")
 
 
-def test_a_delivery_is_sent_again_by_an_operator(door: FrontDoor, operator: httpx.Client) -> None:
-    failed = fail_a_delivery(door)
+def test_a_delivery_is_sent_again_by_an_operator(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    failed = fail_a_delivery(api_server)
     again = operator.post(f"/ops/v1/deliveries/{failed}/redeliver")
     assert (again.status_code, again.json()["status"]) == (202, "pending")
-    held = door.world.delivery()
+    held = api_server.world.delivery()
     problem(operator.post(f"/ops/v1/deliveries/{held.id}/redeliver"), 409, "delivery_sending")
     problem(operator.post("/ops/v1/deliveries/msg_x/redeliver"), 404, "not_found")
     (entry, *_) = read(operator, "audit")["data"]
     assert (entry["action"], entry["target"]) == ("delivery.redeliver", failed)
 
 
-def test_a_receiver_is_switched_on_by_an_operator(door: FrontDoor, operator: httpx.Client) -> None:
-    job = door.create(webhook=HOOK)
-    door.client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
-    settle(door.world, door.world.delivery(nonce=job["id"]), "gone")
+def test_a_receiver_is_switched_on_by_an_operator(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    job = api_server.create(webhook=WEBHOOK)
+    api_server.client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+    settle(api_server.world, api_server.world.delivery(nonce=job["id"]), "gone")
     (told,) = read(operator, f"deliveries?job_id={job['id']}")["data"]
     failed, receiver = told["id"], told["endpoint_id"]
     problem(operator.post(f"/ops/v1/deliveries/{failed}/redeliver"), 409, "endpoint_disabled")
     problem(operator.post("/ops/v1/endpoints/ep_x/enable"), 404, "not_found")
     on = operator.post(f"/ops/v1/endpoints/{receiver}/enable").json()
-    assert (on["id"], on["tenant"], on["status"]) == (receiver, door.tenant, "healthy")
+    assert (on["id"], on["tenant"], on["status"]) == (receiver, api_server.tenant, "healthy")
     assert operator.post(f"/ops/v1/deliveries/{failed}/redeliver").status_code == 202
     actions = [one["action"] for one in read(operator, "audit?limit=2")["data"]]
     assert actions == ["delivery.redeliver", "endpoint.enable"]
 
 
 def test_the_endpoints_of_all_tenants_are_listed_by_tenant_and_status(
-    door: FrontDoor, other: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, other: ApiServer, operator: httpx.Client
 ) -> None:
     made = {}
-    for one in (door, other):
+    for one in (api_server, other):
         for place in ("a", "b"):
             body = {"url": f"https://example.com/{place}"}
             answer = one.client.post("/v1/webhooks/endpoints", json=body).raise_for_status()
@@ -253,19 +267,19 @@ def test_the_endpoints_of_all_tenants_are_listed_by_tenant_and_status(
     assert [len(first["data"]), second["next_cursor"]] == [3, None]
     assert {one["id"]: one["tenant"] for one in found} == made
     assert [one["tenant"] for one in found] == sorted(made.values())
-    mine = read(operator, f"endpoints?tenant={door.tenant}&limit=1")
-    assert [one["tenant"] for one in mine["data"]] == [door.tenant]
-    rest = read(operator, f"endpoints?tenant={door.tenant}&cursor={mine['next_cursor']}")
-    assert [one["tenant"] for one in rest["data"]] == [door.tenant]
+    mine = read(operator, f"endpoints?tenant={api_server.tenant}&limit=1")
+    assert [one["tenant"] for one in mine["data"]] == [api_server.tenant]
+    rest = read(operator, f"endpoints?tenant={api_server.tenant}&cursor={mine['next_cursor']}")
+    assert [one["tenant"] for one in rest["data"]] == [api_server.tenant]
     wrong = f"endpoints?tenant={other.tenant}&cursor={mine['next_cursor']}"
     assert pointers(operator.get(f"/ops/v1/{wrong}")) == {"/query/cursor"}
     assert pointers(operator.get("/ops/v1/endpoints?status=ill")) == {"/query/status"}
 
 
 def test_an_operator_finds_an_endpoint_that_is_off_with_its_error_and_changes_its_secret(
-    door: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, operator: httpx.Client
 ) -> None:
-    failed = fail_a_delivery(door)
+    failed = fail_a_delivery(api_server)
     receiver = read(operator, f"deliveries/{failed}")["endpoint_id"]
     (well,) = read(operator, "endpoints?status=healthy")["data"]
     assert (well["id"], well["last_error"]["code"]) == (receiver, "status")
@@ -273,16 +287,16 @@ def test_an_operator_finds_an_endpoint_that_is_off_with_its_error_and_changes_it
 
     changed = operator.post(f"/ops/v1/endpoints/{receiver}/secret/rotate").json()
 
-    assert changed["tenant"] == door.tenant
+    assert changed["tenant"] == api_server.tenant
     assert changed["secret"].startswith("whsec_")
-    assert read(operator, f"endpoints?tenant={door.tenant}")["data"][0]["has_own_secret"]
+    assert read(operator, f"endpoints?tenant={api_server.tenant}")["data"][0]["has_own_secret"]
     problem(operator.post("/ops/v1/endpoints/ep_x/secret/rotate"), 404, "not_found")
 
 
 def test_what_failed_is_counted_first_and_no_more_is_sent_again(
-    door: FrontDoor, other: FrontDoor, operator: httpx.Client
+    api_server: ApiServer, other: ApiServer, operator: httpx.Client
 ) -> None:
-    fail_a_delivery(door)
+    fail_a_delivery(api_server)
     fail_a_delivery(other)
     since = {"since": "2020-01-01T00:00:00Z"}
 
@@ -290,22 +304,24 @@ def test_what_failed_is_counted_first_and_no_more_is_sent_again(
         return operator.post("/ops/v1/deliveries/redeliver", json={**since, **body})
 
     assert again(dry_run=True).json() == {"count": 2, "more": False, "moved": 0}
-    assert again(dry_run=True, tenant=door.tenant).json()["count"] == 1
+    assert again(dry_run=True, tenant=api_server.tenant).json()["count"] == 1
     problem(again(expected_count=1), 409, "count_changed")
     assert pointers(again()) == {"/expected_count"}
-    assert again(expected_count=1, tenant=door.tenant).json()["moved"] == 1
+    assert again(expected_count=1, tenant=api_server.tenant).json()["moved"] == 1
     assert again(expected_count=1).json() == {"count": 1, "more": False, "moved": 1}
     assert read(operator, "deliveries?status=failed")["data"] == []
 
 
-def test_whoever_may_only_read_sends_nothing_again(door: FrontDoor, operator: httpx.Client) -> None:
+def test_whoever_may_only_read_sends_nothing_again(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
     made = operator.post(
-        f"/ops/v1/tenants/{door.tenant}/keys", json={"scopes": ["ops:read"]}
+        f"/ops/v1/tenants/{api_server.tenant}/keys", json={"scopes": ["ops:read"]}
     ).json()
-    failed = fail_a_delivery(door)
-    with client_of(door.url, made["key"]) as reader:
+    failed = fail_a_delivery(api_server)
+    with client_of(api_server.url, made["key"]) as reader:
         assert read(reader, "me")["scopes"] == ["ops:read"]
-        for path in ("now", "history", "workers", "deliveries", f"deliveries/{failed}"):
+        for path in ("overview", "history", "workers", "deliveries", f"deliveries/{failed}"):
             read(reader, path)
         problem(reader.post(f"/ops/v1/deliveries/{failed}/redeliver"), 403, "forbidden")
         problem(reader.post("/ops/v1/deliveries/redeliver", json={}), 403, "forbidden")

@@ -9,14 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.children import Child
 from sandbox.servers import free_port
-from sandbox.waiting import wait_for_http, wait_until
-from tests.front_door import PROMPT, tenant_at
-from tests.servers import ACCESS_KEY, BUCKET, SECRET_KEY
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_for_http, wait_until
+from tests.support.api_server import PROMPT, tenant_at
+from tests.support.servers import ACCESS_KEY, BUCKET, SECRET_KEY
 
 COMMAND = (sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app")
-WIRE = ("--http", "api.wire:Wire")
+WIRE = ("--http", "api.server:LimitedHttpProtocol")
 
 
 @contextmanager
@@ -55,10 +55,12 @@ def test_no_log_has_a_signed_address(
     log = tmp_path / "log"
     with started(empty_redis_url, log, *flags, DARKROOM_LOG_FORMAT="json") as (_, url):
         wait_for_http(f"{url}/readyz", status=200)
-        with tenant_at(url, empty_redis_url) as door:
-            job = door.create()
-            door.succeed()
-            signed = httpx.URL(door.client.get(f"/v1/jobs/{job['id']}").json()["image"]["url"])
+        with tenant_at(url, empty_redis_url) as api_server:
+            job = api_server.create()
+            api_server.succeed()
+            signed = httpx.URL(
+                api_server.client.get(f"/v1/jobs/{job['id']}").json()["image"]["url"]
+            )
         # when
         query = signed.query.decode()
         for written in (query, query.replace("signature", "%73ignature")):
@@ -75,19 +77,19 @@ def test_the_real_server_closes_in_stages_ignores_offers_and_counts_what_can_occ
 ) -> None:
     with started(empty_redis_url, tmp_path / "log", *WIRE) as (_, url):
         wait_for_http(f"{url}/readyz", status=200)
-        with tenant_at(url, empty_redis_url) as door:
-            headers = {"Authorization": f"Bearer {door.credentials.api_key}"}
+        with tenant_at(url, empty_redis_url) as api_server:
+            headers = {"Authorization": f"Bearer {api_server.credentials.api_key}"}
             where = httpx.URL(url)
             connection = http.client.HTTPConnection(where.host, where.port, timeout=20)
             connection.request("POST", "/v1/jobs", b"x" * 20_000_000, headers)
             assert connection.getresponse().status == 413
             connection.close()
             offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}
-            assert door.client.post("/v1/jobs", json=PROMPT, headers=offer).status_code == 202
+            assert api_server.client.post("/v1/jobs", json=PROMPT, headers=offer).status_code == 202
             # and its metrics are those that can occur, at most a few hundred
             for path in ("/v1/jobs", "/v1/models", "/v1/usage", "/healthz", "/nowhere") * 3:
-                door.client.get(path)
-            lines = door.client.get("/metrics").text.splitlines()
+                api_server.client.get(path)
+            lines = api_server.client.get("/metrics").text.splitlines()
     series = [line for line in lines if not line.startswith("#")]
     assert 'darkroom_http_requests_total{method="POST",route="/v1/jobs",status="503"} 0.0' in series
     assert len([one for one in series if one.startswith("darkroom_http_")]) < 450

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from sandbox.waiting import wait_until
-from shared.models import DEFAULT_MODEL
+from sandbox.wait import wait_until
+from shared.model_catalog import DEFAULT_MODEL
 from shared.settings import inherited_environment
-from tests.front_door import FrontDoor, pointers, problem, served, settings, tenant_at
-from tests.postman import delivering
-from tests.receiver import Receiver, receiver
+from tests.support.api_server import ApiServer, pointers, problem, served, settings, tenant_at
+from tests.support.delivery_worker import delivering
+from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 DARKROOM = Path(sys.executable).with_name("darkroom")
 ALLOWED = {"webhook_allow_hosts": "127.0.0.1"}
@@ -26,45 +26,49 @@ def url(redis_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
-    with tenant_at(url, empty_redis_url) as door:
-        yield door
+def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
+    with tenant_at(url, empty_redis_url) as api_server:
+        yield api_server
 
 
 @pytest.fixture
-def inbox() -> Iterator[Receiver]:
+def inbox() -> Iterator[WebhookReceiver]:
     with receiver() as server:
         yield server
 
 
-def owe(door: FrontDoor, url: str, **webhook: Any) -> str:
+def end_jobs(api_server: ApiServer, url: str, **webhook: Any) -> str:
     """Let a job be canceled whose webhook goes to `url`; gives the job's id."""
-    job = door.create(webhook={"url": url, **webhook})
-    assert door.client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
+    job = api_server.create(webhook={"url": url, **webhook})
+    assert api_server.client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
     return str(job["id"])
 
 
-def listed(door: FrontDoor, **query: Any) -> list[dict[str, Any]]:
-    answer = door.client.get("/v1/webhooks/deliveries", params=query)
+def listed(api_server: ApiServer, **query: Any) -> list[dict[str, Any]]:
+    answer = api_server.client.get("/v1/webhooks/deliveries", params=query)
     assert answer.status_code == 200, answer.text
     return list(answer.json()["data"])
 
 
-def wait_for(door: FrontDoor, status: str, count: int = 1) -> list[dict[str, Any]]:
-    wait_until(lambda: len(listed(door, status=status)) == count, f"{count} {status}", seconds=30)
-    return listed(door, status=status)
+def wait_for(api_server: ApiServer, status: str, count: int = 1) -> list[dict[str, Any]]:
+    wait_until(
+        lambda: len(listed(api_server, status=status)) == count, f"{count} {status}", seconds=30
+    )
+    return listed(api_server, status=status)
 
 
 def test_the_ledger_shows_every_attempt_and_sends_again(
-    door: FrontDoor, inbox: Receiver, empty_redis_url: str
+    api_server: ApiServer, inbox: WebhookReceiver, empty_redis_url: str
 ) -> None:
     # given
     inbox.script = [500]
     with delivering(empty_redis_url, webhook_schedule="0,0.01"):
-        job_id = owe(door, f"{inbox.url}?order=A-17", payload="slim", headers={"X-Own": "1"})
-        (told,) = wait_for(door, "delivered")
+        job_id = end_jobs(
+            api_server, f"{inbox.url}?order=A-17", payload="slim", headers={"X-Own": "1"}
+        )
+        (told,) = wait_for(api_server, "delivered")
         # then
-        one = door.client.get(f"/v1/webhooks/deliveries/{told['id']}").json()
+        one = api_server.client.get(f"/v1/webhooks/deliveries/{told['id']}").json()
         assert [(each["number"], each["status"]) for each in one["attempts"]] == [
             (1, 500),
             (2, 200),
@@ -78,51 +82,51 @@ def test_the_ledger_shows_every_attempt_and_sends_again(
         )
         assert one["url"] == f"{inbox.url}?order=A-17"
         # when
-        answer = door.client.post(f"/v1/webhooks/deliveries/{told['id']}/redeliver")
+        answer = api_server.client.post(f"/v1/webhooks/deliveries/{told['id']}/redeliver")
         assert answer.status_code == 202
         wait_until(lambda: len(inbox.received) == 3, "the replay", seconds=30)
     assert {request.id for request in inbox.received} == {told["id"]}
     assert {request.path for request in inbox.received} == {"/hook?order=A-17"}
     for request in inbox.received:
-        body = request.verify(door.credentials.webhook_secret)
+        body = request.verify(api_server.credentials.webhook_secret)
         assert set(body["data"]) == {"id", "status", "version", "run", "metadata"}
         assert request.headers["x-own"] == "1"
 
 
 def test_all_that_failed_is_sent_again_and_counted(
-    door: FrontDoor, inbox: Receiver, empty_redis_url: str
+    api_server: ApiServer, inbox: WebhookReceiver, empty_redis_url: str
 ) -> None:
     inbox.status = 500
-    since = door.create()["created_at"]
+    since = api_server.create()["created_at"]
     with delivering(empty_redis_url, webhook_schedule="0"):
         for path in "abc":
-            owe(door, f"{inbox.url}/{path}")
-        wait_for(door, "failed", 3)
+            end_jobs(api_server, f"{inbox.url}/{path}")
+        wait_for(api_server, "failed", 3)
         inbox.status = 200
-        answer = door.client.post("/v1/webhooks/redeliver", json={"since": since})
+        answer = api_server.client.post("/v1/webhooks/redeliver", json={"since": since})
         assert (answer.status_code, answer.json()) == (202, {"count": 3, "more": False})
-        wait_for(door, "delivered", 3)
-    assert listed(door, status="failed") == []
+        wait_for(api_server, "delivered", 3)
+    assert listed(api_server, status="failed") == []
 
 
-def test_pages_and_filters_of_the_ledger(door: FrontDoor) -> None:
-    jobs = [owe(door, f"https://{name}.example/") for name in "abc"]
-    page = door.client.get("/v1/webhooks/deliveries", params={"limit": 2}).json()
+def test_pages_and_filters_of_the_ledger(api_server: ApiServer) -> None:
+    jobs = [end_jobs(api_server, f"https://{name}.example/") for name in "abc"]
+    page = api_server.client.get("/v1/webhooks/deliveries", params={"limit": 2}).json()
     cursor = {"limit": 2, "cursor": page["next_cursor"]}
-    rest = door.client.get("/v1/webhooks/deliveries", params=cursor).json()
+    rest = api_server.client.get("/v1/webhooks/deliveries", params=cursor).json()
     found = [one["job_id"] for one in (*page["data"], *rest["data"])]
     assert sorted(found) == sorted(jobs)
     assert rest["next_cursor"] is None
-    (one,) = listed(door, job_id=jobs[1])
+    (one,) = listed(api_server, job_id=jobs[1])
     assert (one["type"], one["status"], one["last_attempt"]) == ("job.canceled", "pending", None)
-    bad = door.client.get("/v1/webhooks/deliveries", params={"status": "x", "cursor": "y"})
+    bad = api_server.client.get("/v1/webhooks/deliveries", params={"status": "x", "cursor": "y"})
     assert pointers(bad) == {"/query/status", "/query/cursor"}
 
 
-def test_what_is_anothers_or_no_id_is_not_found(door: FrontDoor, url: str) -> None:
-    owe(door, "https://a.example/")
-    (one,) = listed(door)
-    with tenant_at(url, door.world.settings.redis_url) as other:
+def test_what_is_anothers_or_no_id_is_not_found(api_server: ApiServer, url: str) -> None:
+    end_jobs(api_server, "https://a.example/")
+    (one,) = listed(api_server)
+    with tenant_at(url, api_server.world.settings.redis_url) as other:
         assert listed(other) == []
         for path in (
             f"deliveries/{one['id']}",
@@ -141,9 +145,9 @@ def test_what_is_anothers_or_no_id_is_not_found(door: FrontDoor, url: str) -> No
         problem(other.client.delete(secret), 404, "not_found")
 
 
-def test_bad_bodies_name_every_fault(door: FrontDoor) -> None:
+def test_bad_bodies_name_every_fault(api_server: ApiServer) -> None:
     def sent(path: str, body: dict[str, Any]) -> set[str]:
-        return pointers(door.client.post(f"/v1/webhooks/{path}", json=body))
+        return pointers(api_server.client.post(f"/v1/webhooks/{path}", json=body))
 
     assert sent("redeliver", {"since": "yesterday"}) == {"/since"}
     assert sent("endpoints", {"url": "http://10.0.0.1/", "name": "x"}) == {"/url", "/name"}
@@ -153,57 +157,59 @@ def test_bad_bodies_name_every_fault(door: FrontDoor) -> None:
     assert sent("test", bad) == {"/url", "/headers", "/payload", "/events"}
 
 
-def test_bodies_are_read_however_programs_write_them(door: FrontDoor) -> None:
+def test_bodies_are_read_however_programs_write_them(api_server: ApiServer) -> None:
     headers = {"content-type": "Application/JSON; charset=utf-8"}
     body = b'\xef\xbb\xbf{"since":"2026-01-31T12:00:00.123456789Z"}'
-    answer = door.client.post("/v1/webhooks/redeliver", content=body, headers=headers)
+    answer = api_server.client.post("/v1/webhooks/redeliver", content=body, headers=headers)
     assert answer.json() == {"count": 0, "more": False}
 
 
-def test_a_host_of_another_script_is_one_endpoint_in_every_spelling(door: FrontDoor) -> None:
+def test_a_host_of_another_script_is_one_endpoint_in_every_spelling(api_server: ApiServer) -> None:
     urls = [
         "https://b\u00fccher.example/x",
         "https://B\u00dcCHER.example/x?y=1",
         "https://xn--bcher-kva.example/x",
         "https://b\uff55\u0308cher.example/x",
     ]
-    found = [door.client.post("/v1/webhooks/endpoints", json={"url": url}).json() for url in urls]
+    found = [
+        api_server.client.post("/v1/webhooks/endpoints", json={"url": url}).json() for url in urls
+    ]
     assert len({one["id"] for one in found}) == 1
     assert found[0]["url"] == "https://xn--bcher-kva.example/x"
-    made = door.client.post(
+    made = api_server.client.post(
         f"/replicate/v1/models/{DEFAULT_MODEL}/predictions",
         json={"input": {"prompt": "p"}, "webhook": urls[0]},
     )
-    job = door.client.get(f"/v1/jobs/{made.json()['id']}").json()
+    job = api_server.client.get(f"/v1/jobs/{made.json()['id']}").json()
     assert job["webhook"]["url"] == "https://xn--bcher-kva.example/x"
 
 
 def test_a_receiver_that_is_gone_is_off_until_it_is_enabled(
-    door: FrontDoor, inbox: Receiver, empty_redis_url: str
+    api_server: ApiServer, inbox: WebhookReceiver, empty_redis_url: str
 ) -> None:
     inbox.status = 410
     with delivering(empty_redis_url):
-        owe(door, inbox.url)
-        (failed,) = wait_for(door, "failed")
-        missed = owe(door, inbox.url)
-        (parked,) = wait_for(door, "parked")
+        end_jobs(api_server, inbox.url)
+        (failed,) = wait_for(api_server, "failed")
+        missed = end_jobs(api_server, inbox.url)
+        (parked,) = wait_for(api_server, "parked")
         path = f"/v1/webhooks/endpoints/{parked['endpoint_id']}"
-        endpoint = door.client.get(path).json()
+        endpoint = api_server.client.get(path).json()
         assert (endpoint["status"], endpoint["disabled_reason"]) == ("disabled", "gone")
         assert (endpoint["pending"], endpoint["parked"]) == (1, 1)
         gauges = ('darkroom_webhook_endpoints{state="disabled"} 1.0', "darkroom_webhook_parked 1.0")
         wait_until(
-            lambda: all(one in door.client.get("/metrics").text for one in gauges),
+            lambda: all(one in api_server.client.get("/metrics").text for one in gauges),
             "gauges of what is off and parked",
             seconds=30,
         )
-        again = door.client.post(f"/v1/webhooks/deliveries/{failed['id']}/redeliver")
+        again = api_server.client.post(f"/v1/webhooks/deliveries/{failed['id']}/redeliver")
         problem(again, 409, "endpoint_disabled")
         inbox.status = 200
-        assert door.client.post(f"{path}/enable").json()["status"] == "healthy"
-        (delivered,) = wait_for(door, "delivered")
+        assert api_server.client.post(f"{path}/enable").json()["status"] == "healthy"
+        (delivered,) = wait_for(api_server, "delivered")
         assert delivered["job_id"] == missed
-    kinds = [one["type"] for one in door.client.get("/v1/events").json()["data"]]
+    kinds = [one["type"] for one in api_server.client.get("/v1/events").json()["data"]]
     assert [kind for kind in kinds if kind.startswith("webhook.")] == [
         "webhook.disabled",
         "webhook.enabled",
@@ -211,36 +217,38 @@ def test_a_receiver_that_is_gone_is_off_until_it_is_enabled(
 
 
 def test_while_a_secret_rotates_old_and_new_verify(
-    door: FrontDoor, inbox: Receiver, empty_redis_url: str
+    api_server: ApiServer, inbox: WebhookReceiver, empty_redis_url: str
 ) -> None:
-    old = door.credentials.webhook_secret
-    answer = door.client.post("/v1/webhooks/secret/rotate")
+    old = api_server.credentials.webhook_secret
+    answer = api_server.client.post("/v1/webhooks/secret/rotate")
     assert answer.headers["cache-control"] == "private, no-store"
     new = answer.json()["secret"]
     with delivering(empty_redis_url):
-        owe(door, inbox.url)
-        wait_for(door, "delivered")
-        (endpoint,) = door.client.get("/v1/webhooks/endpoints").json()["data"]
+        end_jobs(api_server, inbox.url)
+        wait_for(api_server, "delivered")
+        (endpoint,) = api_server.client.get("/v1/webhooks/endpoints").json()["data"]
         path = f"/v1/webhooks/endpoints/{endpoint['id']}"
-        own = door.client.post(f"{path}/secret/rotate").json()["secret"]
-        owe(door, inbox.url)
-        wait_for(door, "delivered", 2)
+        own = api_server.client.post(f"{path}/secret/rotate").json()["secret"]
+        end_jobs(api_server, inbox.url)
+        wait_for(api_server, "delivered", 2)
     first, second = inbox.received
     for request, secrets in ((first, (old, new)), (second, (new, own))):
         for secret in secrets:
             request.verify(secret)
     with pytest.raises(Exception, match="signature"):
         first.verify(own)
-    shown = door.client.get(path)
+    shown = api_server.client.get(path)
     assert shown.json()["has_own_secret"] is True
     assert not any(secret in shown.text for secret in (old, new, own))
-    assert door.client.delete(f"{path}/secret").status_code == 204
-    assert door.client.get(path).json()["has_own_secret"] is False
+    assert api_server.client.delete(f"{path}/secret").status_code == 204
+    assert api_server.client.get(path).json()["has_own_secret"] is False
 
 
-def test_an_endpoint_is_taken_down_before_anything_is_owed(door: FrontDoor) -> None:
+def test_an_endpoint_is_taken_down_before_anything_is_owed(api_server: ApiServer) -> None:
     made = [
-        door.client.post("/v1/webhooks/endpoints", json={"url": f"https://a.example/hook{query}"})
+        api_server.client.post(
+            "/v1/webhooks/endpoints", json={"url": f"https://a.example/hook{query}"}
+        )
         for query in ("", "?x=1")
     ]
     assert [answer.status_code for answer in made] == [200, 200]
@@ -249,42 +257,42 @@ def test_an_endpoint_is_taken_down_before_anything_is_owed(door: FrontDoor) -> N
 
 
 def test_a_test_event_shows_the_exact_request_and_the_outcome(
-    door: FrontDoor, inbox: Receiver, empty_redis_url: str
+    api_server: ApiServer, inbox: WebhookReceiver, empty_redis_url: str
 ) -> None:
     inbox.script = [418]
     with delivering(empty_redis_url):
         body = {"url": f"{inbox.url}?x=1", "payload": "slim", "headers": {"X-Own": "1"}}
-        refused = door.client.post("/v1/webhooks/test", json=body).json()
-        taken = door.client.post("/v1/webhooks/test", json=body).json()
+        refused = api_server.client.post("/v1/webhooks/test", json=body).json()
+        taken = api_server.client.post("/v1/webhooks/test", json=body).json()
     assert (refused["status"], refused["attempt"]["status"]) == ("failed", 418)
     assert refused["attempt"]["error"]["code"] == "status"
     assert (taken["status"], taken["attempt"]["error"]) == ("delivered", None)
     # nothing more was sent, and what is shown is what came
     assert len(inbox.received) == 2
     came = inbox.received[1]
-    assert came.verify(door.credentials.webhook_secret)["type"] == "webhook.test"
+    assert came.verify(api_server.credentials.webhook_secret)["type"] == "webhook.test"
     assert taken["request"]["headers"] == came.headers
     assert taken["request"]["body"].encode() == came.body
     assert taken["request"]["url"].endswith(came.path)
-    assert listed(door) == []
+    assert listed(api_server) == []
 
 
 def test_a_test_event_reaches_no_address_that_a_webhook_does_not(
-    door: FrontDoor, inbox: Receiver, empty_redis_url: str
+    api_server: ApiServer, inbox: WebhookReceiver, empty_redis_url: str
 ) -> None:
     with delivering(empty_redis_url, webhook_allow_hosts="elsewhere.example"):
-        told = door.client.post("/v1/webhooks/test", json={"url": inbox.url}).json()
+        told = api_server.client.post("/v1/webhooks/test", json={"url": inbox.url}).json()
     assert (told["status"], told["attempt"]["error"]["code"]) == ("failed", "address_forbidden")
     assert inbox.received == []
 
 
 def test_the_program_shows_a_test_event(
-    door: FrontDoor, inbox: Receiver, empty_redis_url: str
+    api_server: ApiServer, inbox: WebhookReceiver, empty_redis_url: str
 ) -> None:
     environment = {
         **inherited_environment(),
-        "DARKROOM_URL": door.url,
-        "DARKROOM_API_KEY": door.credentials.api_key,
+        "DARKROOM_URL": api_server.url,
+        "DARKROOM_API_KEY": api_server.credentials.api_key,
     }
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api.wire import Wire
-from sandbox.waiting import wait_until
-from tests.front_door import FrontDoor, problem, served, settings, tenant_at
+from api.server import LimitedHttpProtocol
+from sandbox.wait import wait_until
+from tests.support.api_server import ApiServer, problem, served, settings, tenant_at
 
 BODY = b'{"input":{"prompt":"p"}}'
 
 
-class Hasty(Wire):
+class Hasty(LimitedHttpProtocol):
     """Loses its patience soon, so that a test need not wait for it."""
 
     pace_seconds = 0.5
@@ -32,18 +32,18 @@ def url(redis_url: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
-    with tenant_at(url, empty_redis_url) as door:
-        yield door
+def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
+    with tenant_at(url, empty_redis_url) as api_server:
+        yield api_server
 
 
 @pytest.fixture
-def hasty(empty_redis_url: str) -> Iterator[FrontDoor]:
+def hasty(empty_redis_url: str) -> Iterator[ApiServer]:
     with (
         served(settings(empty_redis_url), wire=Hasty) as url,
-        tenant_at(url, empty_redis_url) as door,
+        tenant_at(url, empty_redis_url) as api_server,
     ):
-        yield door
+        yield api_server
 
 
 def dial(url: str) -> socket.socket:
@@ -51,15 +51,17 @@ def dial(url: str) -> socket.socket:
     return socket.create_connection((where.hostname or "", where.port or 0), timeout=20)
 
 
-def head(door: FrontDoor, line: str, *headers: str, key: str = "") -> bytes:
+def head(api_server: ApiServer, line: str, *headers: str, key: str = "") -> bytes:
     """Write the head of a request of the door's tenant, or with another key."""
-    usual = ("Host: h", f"Authorization: Bearer {key or door.credentials.api_key}")
+    usual = ("Host: h", f"Authorization: Bearer {key or api_server.credentials.api_key}")
     lines = (line, *usual, "Content-Type: application/json", *headers)
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
-def create(door: FrontDoor, *headers: str) -> bytes:
-    return head(door, "POST /v1/jobs HTTP/1.1", f"Content-Length: {len(BODY)}", *headers) + BODY
+def create(api_server: ApiServer, *headers: str) -> bytes:
+    return (
+        head(api_server, "POST /v1/jobs HTTP/1.1", f"Content-Length: {len(BODY)}", *headers) + BODY
+    )
 
 
 def ask(url: str, *pieces: bytes) -> http.client.HTTPResponse:
@@ -78,26 +80,26 @@ def read_all(opened: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("offer", ["h2c", "websocket", "TLS/1.0", "h2c, websocket", "HTTP/3.0"])
-def test_an_offer_to_upgrade_is_ignored(door: FrontDoor, offer: str) -> None:
+def test_an_offer_to_upgrade_is_ignored(api_server: ApiServer, offer: str) -> None:
     offered = (
         f"Upgrade: {offer}",
         "Connection: Upgrade, HTTP2-Settings",
         "HTTP2-Settings: AAMAAAB",
     )
-    answer = ask(door.url, create(door, *offered))
+    answer = ask(api_server.url, create(api_server, *offered))
     assert answer.status == 202
 
 
-def test_what_follows_an_offer_is_read_like_anything_else(door: FrontDoor) -> None:
+def test_what_follows_an_offer_is_read_like_anything_else(api_server: ApiServer) -> None:
     # given requests in a row, each with an offer, of all kinds of bodies
     offer = ("Connection: upgrade", "Upgrade: h2c")
-    chunked = head(door, "POST /v1/jobs HTTP/1.1", "Transfer-Encoding: chunked", *offer)
-    whole = create(door, *offer) + chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
-    whole += head(door, "GET /v1/jobs HTTP/1.1", *offer)
-    whole += head(door, "HEAD /healthz HTTP/1.1", "Connection: close")
+    chunked = head(api_server, "POST /v1/jobs HTTP/1.1", "Transfer-Encoding: chunked", *offer)
+    whole = create(api_server, *offer) + chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    whole += head(api_server, "GET /v1/jobs HTTP/1.1", *offer)
+    whole += head(api_server, "HEAD /healthz HTTP/1.1", "Connection: close")
     # when they come in pieces of any size
     for size in (7, 100, len(whole)):
-        with dial(door.url) as opened:
+        with dial(api_server.url) as opened:
             for at in range(0, len(whole), size):
                 opened.sendall(whole[at : at + size])
             answers = read_all(opened)
@@ -106,25 +108,27 @@ def test_what_follows_an_offer_is_read_like_anything_else(door: FrontDoor) -> No
         assert answers.count(b"HTTP/1.1 200") == 2
 
 
-def test_a_tunnel_is_not_opened(door: FrontDoor) -> None:
-    with dial(door.url) as opened:
+def test_a_tunnel_is_not_opened(api_server: ApiServer) -> None:
+    with dial(api_server.url) as opened:
         opened.sendall(b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n" + BODY)
         assert read_all(opened).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", " \t "])
-def test_blanks_around_the_value_of_a_header_do_not_count(door: FrontDoor, blank: str) -> None:
+def test_blanks_around_the_value_of_a_header_do_not_count(
+    api_server: ApiServer, blank: str
+) -> None:
     marked = (f"Idempotency-Key:{blank}k-1{blank}", f"X-Request-Id:{blank}r-1{blank}")
     answers = [
-        ask(door.url, create(door, *marked)),
-        ask(door.url, create(door, "Idempotency-Key: k-1")),
+        ask(api_server.url, create(api_server, *marked)),
+        ask(api_server.url, create(api_server, "Idempotency-Key: k-1")),
     ]
     assert [answer.status for answer in answers] == [202, 202]
     assert answers[0].headers["x-request-id"] == "r-1"
     job_id = answers[1].headers["location"].rpartition("/")[2]
     assert answers[1].headers["idempotent-replayed"] == "true"
     line = f"GET /v1/jobs/{job_id}/events HTTP/1.1"
-    answer = ask(door.url, head(door, line, f"Last-Event-ID:{blank}1{blank}"))
+    answer = ask(api_server.url, head(api_server, line, f"Last-Event-ID:{blank}1{blank}"))
     assert answer.status == 200
 
 
@@ -140,43 +144,47 @@ def test_blanks_around_the_value_of_a_header_do_not_count(door: FrontDoor, blank
         "If-Range: x",
     ],
 )
-def test_a_header_that_decides_and_stands_twice_is_refused(door: FrontDoor, header: str) -> None:
-    written = header.format(key=door.credentials.api_key)
+def test_a_header_that_decides_and_stands_twice_is_refused(
+    api_server: ApiServer, header: str
+) -> None:
+    written = header.format(key=api_server.credentials.api_key)
     twice = (written, written) if header.startswith(("Last", "Range", "If")) else (written,)
-    with dial(door.url) as opened:
-        opened.sendall(create(door, *twice))
+    with dial(api_server.url) as opened:
+        opened.sendall(create(api_server, *twice))
         answer = http.client.HTTPResponse(opened)
         answer.begin()
         assert answer.status == 400
         assert json.loads(answer.read())["code"] == "header_repeated"
 
 
-def test_conditions_in_two_lines_are_one_list(door: FrontDoor) -> None:
-    job = door.create()
+def test_conditions_in_two_lines_are_one_list(api_server: ApiServer) -> None:
+    job = api_server.create()
     line = f"HEAD /v1/jobs/{job['id']} HTTP/1.1"
-    answer = ask(door.url, head(door, line, 'If-None-Match: "x"', 'If-None-Match: W/"1"'))
+    answer = ask(
+        api_server.url, head(api_server, line, 'If-None-Match: "x"', 'If-None-Match: W/"1"')
+    )
     assert answer.status == 304
 
 
 @pytest.mark.parametrize("name", ["manifest", "manifest?format=zip"])
 def test_a_streamed_answer_for_http_1_0_ends_with_the_connection(
-    door: FrontDoor, name: str
+    api_server: ApiServer, name: str
 ) -> None:
-    batch = door.client.post("/v1/batches", json={"jobs": [json.loads(BODY)]}).json()
+    batch = api_server.client.post("/v1/batches", json={"jobs": [json.loads(BODY)]}).json()
     line = f"GET /v1/batches/{batch['id']}/{name}"
-    with dial(door.url) as opened:
-        opened.sendall(head(door, f"{line} HTTP/1.0", "Connection: keep-alive"))
+    with dial(api_server.url) as opened:
+        opened.sendall(head(api_server, f"{line} HTTP/1.0", "Connection: keep-alive"))
         told, _, body = read_all(opened).partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in told.lower()
     assert b"connection: close" in told.lower()
-    assert len(body) == len(door.client.get(line.removeprefix("GET ")).content)
+    assert len(body) == len(api_server.client.get(line.removeprefix("GET ")).content)
 
 
-def test_http_1_0_is_told_no_100_continue(door: FrontDoor) -> None:
+def test_http_1_0_is_told_no_100_continue(api_server: ApiServer) -> None:
     line = head(
-        door, "POST /v1/jobs HTTP/1.0", f"Content-Length: {len(BODY)}", "Expect: 100-continue"
+        api_server, "POST /v1/jobs HTTP/1.0", f"Content-Length: {len(BODY)}", "Expect: 100-continue"
     )
-    with dial(door.url) as opened:
+    with dial(api_server.url) as opened:
         opened.sendall(line + BODY)
         assert read_all(opened).startswith(b"HTTP/1.1 202")
 
@@ -194,12 +202,22 @@ def test_http_1_0_is_told_no_100_continue(door: FrontDoor) -> None:
 )
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_an_answer_that_did_not_wait_for_a_long_body_can_be_read(
-    door: FrontDoor, method: str, path: str, key: str, media: str, status: int, *, is_chunked: bool
+    api_server: ApiServer,
+    method: str,
+    path: str,
+    key: str,
+    media: str,
+    status: int,
+    *,
+    is_chunked: bool,
 ) -> None:
     # given a client that reads only when all is sent
-    where = urlsplit(door.url)
+    where = urlsplit(api_server.url)
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=20)
-    headers = {"Authorization": f"Bearer {key or door.credentials.api_key}", "Content-Type": media}
+    headers = {
+        "Authorization": f"Bearer {key or api_server.credentials.api_key}",
+        "Content-Type": media,
+    }
     piece = b"x" * 100_000
     # one that says itself that it is too large is told that, whatever else is wrong
     pieces = [piece] * (200 if is_chunked or status == 413 else 9)
@@ -214,25 +232,25 @@ def test_an_answer_that_did_not_wait_for_a_long_body_can_be_read(
     connection.close()
 
 
-def test_a_short_body_that_nobody_reads_costs_no_connection(door: FrontDoor) -> None:
-    job = door.create()
+def test_a_short_body_that_nobody_reads_costs_no_connection(api_server: ApiServer) -> None:
+    job = api_server.create()
     line = f"POST /v1/jobs/{job['id']}/cancel HTTP/1.1"
-    with dial(door.url) as opened:
-        opened.sendall(head(door, line, f"Content-Length: {len(BODY)}"))
+    with dial(api_server.url) as opened:
+        opened.sendall(head(api_server, line, f"Content-Length: {len(BODY)}"))
         told = opened.recv(65536)
         opened.sendall(BODY[:5])
-        opened.sendall(BODY[5:] + create(door, "Connection: close"))
+        opened.sendall(BODY[5:] + create(api_server, "Connection: close"))
         told += read_all(opened)
     assert told.startswith(b"HTTP/1.1 200")
     assert b"HTTP/1.1 202" in told
 
 
 def test_a_client_that_waits_to_be_told_to_continue_is_told_that_the_connection_ends(
-    door: FrontDoor,
+    api_server: ApiServer,
 ) -> None:
     waits = (f"Content-Length: {len(BODY)}", "Expect: 100-continue")
-    with dial(door.url) as opened:
-        opened.sendall(head(door, "POST /nowhere HTTP/1.1", *waits))
+    with dial(api_server.url) as opened:
+        opened.sendall(head(api_server, "POST /nowhere HTTP/1.1", *waits))
         told = read_all(opened)
     assert told.startswith(b"HTTP/1.1 404")
     assert b"connection: close" in told
@@ -240,7 +258,7 @@ def test_a_client_that_waits_to_be_told_to_continue_is_told_that_the_connection_
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/batches", "/openai/v1/images/generations"])
 @pytest.mark.parametrize("sent", [b"", b'{"in'])
-def test_a_body_that_comes_too_slowly_is_cut_off(hasty: FrontDoor, path: str, sent: bytes) -> None:
+def test_a_body_that_comes_too_slowly_is_cut_off(hasty: ApiServer, path: str, sent: bytes) -> None:
     with dial(hasty.url) as opened:
         opened.sendall(head(hasty, f"POST {path} HTTP/1.1", "Content-Length: 999") + sent)
         told, _, body = read_all(opened).partition(b"\r\n\r\n")
@@ -249,7 +267,7 @@ def test_a_body_that_comes_too_slowly_is_cut_off(hasty: FrontDoor, path: str, se
     assert b"request_too_slow" in body
 
 
-def test_a_body_that_goes_on_byte_by_byte_is_cut_off(hasty: FrontDoor) -> None:
+def test_a_body_that_goes_on_byte_by_byte_is_cut_off(hasty: ApiServer) -> None:
     with dial(hasty.url) as opened:
         opened.sendall(head(hasty, "POST /v1/batches HTTP/1.1", "Content-Length: 999999"))
         opened.sendall(b'{"jobs":[' + b" " * 100_000)
@@ -257,7 +275,7 @@ def test_a_body_that_goes_on_byte_by_byte_is_cut_off(hasty: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("length", [999, 999_999])
-def test_a_body_behind_its_answer_ends_too(hasty: FrontDoor, length: int) -> None:
+def test_a_body_behind_its_answer_ends_too(hasty: ApiServer, length: int) -> None:
     with dial(hasty.url) as opened:
         wrong = head(hasty, "POST /v1/jobs HTTP/1.1", f"Content-Length: {length}", key="dk_none")
         opened.sendall(wrong)
@@ -293,7 +311,7 @@ def is_gone(opened: socket.socket) -> bool:
 
 
 def test_a_client_that_does_not_take_its_answer_is_left(
-    hasty: FrontDoor,
+    hasty: ApiServer,
 ) -> None:
     # given answers that no buffer between here and there holds
     with dial(hasty.url) as opened:
@@ -310,14 +328,14 @@ def test_one_tenant_may_not_fill_the_memory_with_bodies(empty_redis_url: str) ->
     part = b'{"jobs":[' + b'{"input":{"prompt":"%s"}},' % (b"p" * 1000) * 1300
     with (
         served(settings(empty_redis_url, max_batch_bytes=1_500_000, **limits)) as url,
-        tenant_at(url, empty_redis_url) as door,
+        tenant_at(url, empty_redis_url) as api_server,
         tenant_at(url, empty_redis_url) as other,
     ):
         # given two bodies that are held, and are together more than may be
         with dial(url) as first, dial(url) as second:
             line = "POST /v1/batches HTTP/1.1"
             for one in (first, second):
-                one.sendall(head(door, line, f"Content-Length: {len(part) + 9}") + part)
+                one.sendall(head(api_server, line, f"Content-Length: {len(part) + 9}") + part)
             # then one of them is told when to come again
             refused = select.select([first, second], [], [], 20)[0]
             assert len(refused) == 1
@@ -326,12 +344,12 @@ def test_one_tenant_may_not_fill_the_memory_with_bodies(empty_redis_url: str) ->
             assert b"retry-after: " in told
             assert b"too_many_uploads" in told
             # but small ones pass, and so do those of others
-            assert door.client.post("/v1/jobs", json=json.loads(BODY)).status_code == 202
+            assert api_server.client.post("/v1/jobs", json=json.loads(BODY)).status_code == 202
             problem(batch(other, part), 422, "invalid_request")
         # and once they have gone the next passes
-        wait_until(lambda: batch(door, part).status_code == 422, "the bodies to be let go")
+        wait_until(lambda: batch(api_server, part).status_code == 422, "the bodies to be let go")
 
 
-def batch(door: FrontDoor, body: bytes) -> httpx.Response:
+def batch(api_server: ApiServer, body: bytes) -> httpx.Response:
     headers = {"content-type": "application/json"}
-    return door.client.post("/v1/batches", content=body, headers=headers)
+    return api_server.client.post("/v1/batches", content=body, headers=headers)

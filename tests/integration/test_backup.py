@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from sandbox.servers import valkey_program
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import State
-from shared.store.moves import Closed
-from tests.servers import RedisServer, redis_server
-from tests.store import World
+from shared.store.transitions import Closed
+from tests.support.servers import RedisServer, redis_server
+from tests.support.store import World
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = 'sh -c "$(cat deploy/redis/restore.sh)" restore'
-HOOK = {"url": "https://x.example/", "events": ["job.succeeded"]}
+WEBHOOK = {"url": "https://x.example/", "events": ["job.succeeded"]}
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def old(tmp_path: Path) -> Iterator[RedisServer]:
 
 def fill(world: World) -> dict[str, State]:
     """Put jobs of several states into a Redis; gives each with its state."""
-    jobs = [world.accept(webhook=HOOK, webhook_host="x.example") for _ in range(4)]
+    jobs = [world.accept(webhook=WEBHOOK, webhook_host="x.example") for _ in range(4)]
     world.finish(world.claim())
     world.checkpoint(world.call(world.claim()))
     world.cancel(jobs[3])

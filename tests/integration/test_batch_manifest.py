@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from shared.jobs import Image
-from tests import lying_storage as lies
-from tests.front_door import FrontDoor, pointers, served, settings, tenant_at
 from tests.integration.test_api_batches import accepted, ask, lines, prompts, wait_until_laid_out
-from tests.lying_storage import lying_before
-from tests.servers import S3Server
+from tests.support import lying_storage as lies
+from tests.support.api_server import ApiServer, pointers, served, settings, tenant_at
+from tests.support.lying_storage import lying_before
+from tests.support.servers import S3Server
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,9 @@ def url(redis_url: str, s3: S3Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def door(url: str, empty_redis_url: str) -> Iterator[FrontDoor]:
-    with tenant_at(url, empty_redis_url) as door:
-        yield door
+def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
+    with tenant_at(url, empty_redis_url) as api_server:
+        yield api_server
 
 
 def put(s3: S3Server, name: str, data: bytes, *, told: int | None = None) -> Image:
@@ -40,44 +40,44 @@ def put(s3: S3Server, name: str, data: bytes, *, told: int | None = None) -> Ima
     return Image(name, "image/webp", 8, 8, told or len(data), digest)
 
 
-def manifest(door: FrontDoor, batch_id: str) -> list[dict[str, Any]]:
-    answer = door.client.get(f"/v1/batches/{batch_id}/manifest")
+def manifest(api_server: ApiServer, batch_id: str) -> list[dict[str, Any]]:
+    answer = api_server.client.get(f"/v1/batches/{batch_id}/manifest")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/x-ndjson"
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def batch_of(door: FrontDoor, count: int) -> str:
-    batch = accepted(ask(door, lines(*prompts(count))))
-    wait_until_laid_out(door)
+def batch_of(api_server: ApiServer, count: int) -> str:
+    batch = accepted(ask(api_server, lines(*prompts(count))))
+    wait_until_laid_out(api_server)
     return str(batch["id"])
 
 
 def test_a_manifest_has_a_line_for_each_job_in_the_order_asked_for(
-    door: FrontDoor, s3: S3Server
+    api_server: ApiServer, s3: S3Server
 ) -> None:
-    batch_id = batch_of(door, 120)
-    door.succeed(put(s3, "t/a.webp", b"a picture"))
-    door.world.fail(door.world.claim())
+    batch_id = batch_of(api_server, 120)
+    api_server.succeed(put(s3, "t/a.webp", b"a picture"))
+    api_server.world.fail(api_server.world.claim())
 
-    told = manifest(door, batch_id)
+    told = manifest(api_server, batch_id)
 
     assert [line["input"]["prompt"] for line in told] == [
         one["input"]["prompt"] for one in prompts(120)
     ]
     assert [line["status"] for line in told[:3]] == ["succeeded", "failed", "queued"]
     assert told[1]["error"]["code"] == "provider_rejected"
-    job = door.client.get(f"/v1/jobs/{told[0]['id']}").json()
+    job = api_server.client.get(f"/v1/jobs/{told[0]['id']}").json()
     assert told[0]["image"] == job["image"]
     assert told[2]["image"] is None
     assert set(told[0]) <= set(job)
 
 
 def test_a_zip_has_the_pictures_and_tells_of_those_that_are_gone(
-    door: FrontDoor, s3: S3Server
+    api_server: ApiServer, s3: S3Server
 ) -> None:
     # given
-    batch_id = batch_of(door, 6)
+    batch_id = batch_of(api_server, 6)
     large = bytes(range(256)) * 10_000  # is streamed elsewhere
     for image in (
         put(s3, "t/1.webp", b"first"),
@@ -86,9 +86,9 @@ def test_a_zip_has_the_pictures_and_tells_of_those_that_are_gone(
         put(s3, "t/4.webp", large),
         replace(put(s3, "t/5.webp", b"damaged"), sha256="0" * 64),
     ):
-        door.succeed(image)
+        api_server.succeed(image)
     # when
-    answer = door.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
+    answer = api_server.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
     # then
     assert answer.headers["content-type"] == "application/zip"
     assert f'filename="{batch_id}.zip"' in answer.headers["content-disposition"]
@@ -103,7 +103,7 @@ def test_a_zip_has_the_pictures_and_tells_of_those_that_are_gone(
     assert [line["file"] for line in told] == [names[0], None, None, names[1], None, None]
     assert names == [f"{told[0]['id']}.webp", f"{told[3]['id']}.webp"]
     assert [bool(line["missing"]) for line in told] == [False, True, True, False, True, False]
-    assert [line["id"] for line in told] == [line["id"] for line in manifest(door, batch_id)]
+    assert [line["id"] for line in told] == [line["id"] for line in manifest(api_server, batch_id)]
 
 
 def read_forward(data: bytes) -> dict[str, bytes]:
@@ -126,13 +126,13 @@ def read_forward(data: bytes) -> dict[str, bytes]:
     return entries
 
 
-def test_a_zip_is_readable_as_a_stream(door: FrontDoor, s3: S3Server) -> None:
-    batch_id = batch_of(door, 4)
+def test_a_zip_is_readable_as_a_stream(api_server: ApiServer, s3: S3Server) -> None:
+    batch_id = batch_of(api_server, 4)
     pictures = [b"first", bytes(range(256)) * 40_000, b"third"]
     for number, data in enumerate(pictures):
-        door.succeed(put(s3, f"t/stream-{number}.webp", data))
+        api_server.succeed(put(s3, f"t/stream-{number}.webp", data))
 
-    answer = door.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
+    answer = api_server.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
 
     *found, last = read_forward(answer.content).items()
     assert [data for _, data in found] == pictures
@@ -146,37 +146,39 @@ def test_a_zip_is_readable_as_a_stream(door: FrontDoor, s3: S3Server) -> None:
 def test_a_zip_lacks_what_the_storage_sends_damaged(empty_redis_url: str, s3: S3Server) -> None:
     with lying_before(s3) as liar:
         chosen = settings(empty_redis_url, s3_endpoint=liar.server.endpoint)
-        with served(chosen) as url, tenant_at(url, empty_redis_url) as door:
-            batch_id = batch_of(door, 2)
+        with served(chosen) as url, tenant_at(url, empty_redis_url) as api_server:
+            batch_id = batch_of(api_server, 2)
             for number in range(2):
-                door.succeed(put(s3, f"t/damaged-{number}.webp", b"a picture"))
+                api_server.succeed(put(s3, f"t/damaged-{number}.webp", b"a picture"))
             liar.lie("GET", lies.flipped)
-            answer = door.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
+            answer = api_server.client.get(
+                f"/v1/batches/{batch_id}/manifest", params={"format": "zip"}
+            )
             (only,) = read_forward(answer.content).values()
     told = [json.loads(line) for line in only.splitlines()]
     assert [line["file"] for line in told] == [None, None]
     assert {line["missing"] for line in told} == {"the storage has other bytes than were stored"}
 
 
-def test_a_forgotten_job_has_no_line(door: FrontDoor) -> None:
-    batch_id = batch_of(door, 3)
-    middle = manifest(door, batch_id)[1]["id"]
-    door.client.post(f"/v1/jobs/{middle}/cancel")
-    door.client.delete(f"/v1/jobs/{middle}")
-    assert [line["input"]["prompt"] for line in manifest(door, batch_id)] == [
+def test_a_forgotten_job_has_no_line(api_server: ApiServer) -> None:
+    batch_id = batch_of(api_server, 3)
+    middle = manifest(api_server, batch_id)[1]["id"]
+    api_server.client.post(f"/v1/jobs/{middle}/cancel")
+    api_server.client.delete(f"/v1/jobs/{middle}")
+    assert [line["input"]["prompt"] for line in manifest(api_server, batch_id)] == [
         "Lighthouse 0",
         "Lighthouse 2",
     ]
 
 
-def test_the_head_of_a_manifest_is_told_without_it(door: FrontDoor) -> None:
-    batch_id = batch_of(door, 1)
-    answer = door.client.head(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
+def test_the_head_of_a_manifest_is_told_without_it(api_server: ApiServer) -> None:
+    batch_id = batch_of(api_server, 1)
+    answer = api_server.client.head(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-type"] == "application/zip"
 
 
-def test_an_unknown_format_is_refused(door: FrontDoor) -> None:
-    batch_id = batch_of(door, 1)
-    answer = door.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "tar"})
+def test_an_unknown_format_is_refused(api_server: ApiServer) -> None:
+    batch_id = batch_of(api_server, 1)
+    answer = api_server.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "tar"})
     assert pointers(answer) == {"/query/format"}

@@ -9,18 +9,18 @@ import httpx
 import psutil
 import pytest
 
-from sandbox.children import Child
 from sandbox.servers import free_port
-from sandbox.waiting import wait_until
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_until
 from shared.batches import JOBS_MAX
 from shared.settings import inherited_environment
 from shared.store import batches
-from shared.store.connect import connect
-from shared.store.opening import open_tenant
+from shared.store.connection import connect
+from shared.store.provisioning import provision_tenant
 from tests.conftest import InTime
-from tests.front_door import settings
-from tests.servers import ACCESS_KEY, BUCKET, SECRET_KEY
-from tests.store import World
+from tests.support.api_server import settings
+from tests.support.servers import ACCESS_KEY, BUCKET, SECRET_KEY
+from tests.support.store import World
 
 pytestmark = pytest.mark.long
 MEMORY_BYTES = 200_000_000
@@ -39,10 +39,17 @@ def api(empty_redis_url: str, tmp_path: Path) -> Iterator[tuple[Child, httpx.Cli
         "DARKROOM_S3_SECRET_KEY": SECRET_KEY,
         "DARKROOM_S3_BUCKET": BUCKET,
     }
-    where = ("--factory", "api.main:create_app", "--http", "api.wire:Wire", "--port", str(port))
+    where = (
+        "--factory",
+        "api.main:create_app",
+        "--http",
+        "api.server:LimitedHttpProtocol",
+        "--port",
+        str(port),
+    )
     command = [str(Path(sys.executable).with_name("uvicorn")), *where]
     world = World(empty_redis_url)
-    key = open_tenant(world.store, "acme", by="test").api_key
+    key = provision_tenant(world.store, "acme", by="test").api_key
     world.close()
     headers = {"authorization": f"Bearer {key}"}
     address = f"http://127.0.0.1:{port}"
@@ -81,7 +88,7 @@ def test_ten_thousand_lines_are_taken_within_the_memory_and_in_small_steps(
     grown = psutil.Process(child.pid).memory_info().rss - before
     assert peak_bytes(child.pid) < MEMORY_BYTES
     assert grown < MEMORY_BYTES / 4
-    wait_until(lambda: not redis.exists("{dr}:tending"), "the batch to be laid out", seconds=60)
+    wait_until(lambda: not redis.exists("{dr}:batch_work"), "the batch to be laid out", seconds=60)
     # each script a bounded piece: stages, commit, laying out, and what the API asks every second
     steps = redis.info("commandstats")["cmdstat_fcall"]["calls"]
     assert steps >= JOBS_MAX / batches.CHUNK_JOBS + JOBS_MAX / batches.CHUNK_LAID + 1
@@ -93,7 +100,9 @@ def test_ten_thousand_lines_are_taken_within_the_memory_and_in_small_steps(
     assert answer.status_code == 422
     assert [one["pointer"] for one in answer.json()["errors"]] == [f"/line/{JOBS_MAX}/input/prompt"]
     assert peak_bytes(child.pid) < MEMORY_BYTES
-    wait_until(lambda: not redis.exists("{dr}:tending"), "the stage to be taken away", seconds=60)
+    wait_until(
+        lambda: not redis.exists("{dr}:batch_work"), "the stage to be taken away", seconds=60
+    )
     assert redis.hget("{dr}:counts", "queued") == str(JOBS_MAX)
 
 

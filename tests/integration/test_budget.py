@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.budget import HOUSEKEEPING, JOB, KOMBU, PERMIT, cost_of_a_job
-from tests.servers import S3Server
+from tests.support.budget import HOUSEKEEPING, JOB, KOMBU, PERMIT, cost_of_a_job
+from tests.support.servers import S3Server
 
 
 def test_a_job_costs_six_round_trips_one_put_one_post_and_one_get(

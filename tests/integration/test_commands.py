@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 
 from darkroom.cli import build
-from shared.keys import parse_key
-from shared.models import DEFAULT_MODEL, MODELS
+from shared.api_keys import parse_key
+from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.provider_keys import ProviderKey
 from shared.settings import inherited_environment
-from shared.store import operating
-from shared.store.audit import Deed, read_audit
-from shared.store.moves import Signal
-from shared.store.opening import open_tenant
+from shared.store import bulk
+from shared.store.audit import AuditContext, read_audit
+from shared.store.maintenance import report_signal
+from shared.store.provisioning import provision_tenant
 from shared.store.tenants import authenticate
-from shared.store.upkeep import report_signal
-from tests.contract.test_room import everything
-from tests.store import World
+from shared.store.transitions import Signal
+from tests.contract.test_admission import everything
+from tests.support.store import World
 
 DARKROOM = Path(sys.executable).with_name("darkroom")
 
@@ -38,9 +38,9 @@ def test_a_tenant_is_made_with_keys_that_open(empty_redis_url: str) -> None:
     ended = darkroom("tenants", "create", "shop", redis_url=empty_redis_url)
 
     assert ended.returncode == 0, ended.stderr
-    told = dict(line.split("  ", 1) for line in ended.stdout.splitlines())
-    assert set(told) == {"tenant", "api key", "webhook secret"}
-    key = parse_key(told["api key"].strip())
+    run_json = dict(line.split("  ", 1) for line in ended.stdout.splitlines())
+    assert set(run_json) == {"tenant", "api key", "webhook secret"}
+    key = parse_key(run_json["api key"].strip())
     assert key is not None
     world = World(empty_redis_url)
     holder = world.store.run(authenticate(key.id))
@@ -65,7 +65,7 @@ class Program:
             code = 0
         return (code, *self._capsys.readouterr())
 
-    def told(self, *words: str) -> Any:
+    def run_json(self, *words: str) -> Any:
         code, out, wrong = self.run(*words, "--json")
         assert code == 0, wrong
         return json.loads(out)
@@ -107,15 +107,15 @@ def test_a_password_that_redis_refuses_is_named_and_not_shown(
 
 
 def test_keys_are_made_listed_replaced_and_revoked(program: Program) -> None:
-    program.told("tenants", "create", "shop")
+    program.run_json("tenants", "create", "shop")
     scopes = ("--scopes", "jobs:read", "--label", "reports")
-    made = program.told("keys", "create", "shop", *scopes)
+    made = program.run_json("keys", "create", "shop", *scopes)
     assert (made["scopes"], made["label"]) == (["jobs:read"], "reports")
-    later = program.told("keys", "rotate", "shop", made["id"])
+    later = program.run_json("keys", "rotate", "shop", made["id"])
     assert (later["scopes"], later["label"]) == (["jobs:read"], "reports")
-    program.told("keys", "revoke", "shop", later["id"])
+    program.run_json("keys", "revoke", "shop", later["id"])
 
-    listed = program.told("keys", "list", "shop")["data"]
+    listed = program.run_json("keys", "list", "shop")["data"]
 
     states = {key["id"]: (key["state"], key["replaced_by"]) for key in listed}
     assert states[made["id"]] == ("living", later["id"])
@@ -124,20 +124,20 @@ def test_keys_are_made_listed_replaced_and_revoked(program: Program) -> None:
 
 
 def test_what_a_tenant_may_is_set_and_shown(program: Program) -> None:
-    program.told("tenants", "create", "shop")
+    program.run_json("tenants", "create", "shop")
     limits = ("--weight", "2.5", "--max-running", "3", "--budget-action", "hold")
-    program.told("tenants", "set", "shop", *limits)
-    again = program.told("tenants", "set", "shop", "--max-running", "none")
+    program.run_json("tenants", "set", "shop", *limits)
+    again = program.run_json("tenants", "set", "shop", "--max-running", "none")
     assert (again["weight"], again["max_running"], again["budget_action"]) == (2.5, None, "hold")
-    assert again == program.told("tenants", "show", "shop")
-    assert program.told("tenants", "list")["data"] == [again]
+    assert again == program.run_json("tenants", "show", "shop")
+    assert program.run_json("tenants", "list")["data"] == [again]
     plain = program.run("tenants", "list")[1].splitlines()
     assert [line.split()[0] for line in plain] == ["name", "shop"]
 
 
 def test_what_the_program_changed_is_in_the_audit(program: Program, empty_redis_url: str) -> None:
-    program.told("tenants", "create", "shop")
-    program.told("tenants", "set", "shop", "--weight", "2")
+    program.run_json("tenants", "create", "shop")
+    program.run_json("tenants", "set", "shop", "--weight", "2")
     with closing(World(empty_redis_url)) as world:
         entries = world.store.run(read_audit(limit=10))
     assert [entry.action for entry in entries] == [*("tenant.set", "key.create", "tenant.create")]
@@ -178,7 +178,7 @@ def test_what_cannot_be_is_said_in_a_sentence(
     program: Program, empty_redis_url: str, words: str, sentence: str
 ) -> None:
     with closing(World(empty_redis_url)) as world:
-        open_tenant(world.store, "shop", by="test")
+        provision_tenant(world.store, "shop", by="test")
         before = everything(world)
     code, out, wrong = program.run(*words.split())
     # what there is (not) is refused; words that cannot be are a matter of usage
@@ -191,17 +191,17 @@ def test_what_cannot_be_is_said_in_a_sentence(
 def test_ops_keys_are_made_listed_replaced_and_revoked(
     program: Program, empty_redis_url: str
 ) -> None:
-    made = program.told("ops-keys", "create", "--label", "console")
-    reader = program.told("ops-keys", "create", "--scopes", "ops:read")
-    later = program.told("ops-keys", "rotate", made["id"])
-    assert program.told("ops-keys", "revoke", later["id"]) == {"revoked": later["id"]}
+    made = program.run_json("ops-keys", "create", "--label", "console")
+    reader = program.run_json("ops-keys", "create", "--scopes", "ops:read")
+    later = program.run_json("ops-keys", "rotate", made["id"])
+    assert program.run_json("ops-keys", "revoke", later["id"]) == {"revoked": later["id"]}
 
-    states = {one["id"]: one["state"] for one in program.told("ops-keys", "list")["data"]}
+    states = {one["id"]: one["state"] for one in program.run_json("ops-keys", "list")["data"]}
 
     assert states == {made["id"]: "living", reader["id"]: "living", later["id"]: "revoked"}
     assert (made["scopes"], reader["scopes"]) == (["ops:read", "ops:write"], ["ops:read"])
     assert later["label"] == "console"
-    assert program.told("tenants", "list")["data"] == []
+    assert program.run_json("tenants", "list")["data"] == []
     with closing(World(empty_redis_url)) as world:
         actions = [entry.action for entry in world.store.run(read_audit(limit=10))]
     assert actions == ["key.revoke", "key.rotate", "key.create", "key.create"]
@@ -210,15 +210,15 @@ def test_ops_keys_are_made_listed_replaced_and_revoked(
 def test_a_budget_without_a_price_is_told_to_do_nothing(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program.told("tenants", "create", "shop")
+    program.run_json("tenants", "create", "shop")
     words = ("tenants", "set", "shop", "--daily-credits", "1")
 
-    code, out, told = program.run(*words)
+    code, out, run_json = program.run(*words)
     assert (code, "daily credits" in out) == (0, True)
-    assert told == (
+    assert run_json == (
         "`daily_credits` does nothing: no price is set here (DARKROOM_CREDITS_PER_IMAGE).\n"
     )
-    assert program.told(*words)["warnings"] == [told.strip()]
+    assert program.run_json(*words)["warnings"] == [run_json.strip()]
 
     monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", f"{DEFAULT_MODEL}=1")
     assert "has no price for it" in program.run(*words)[2]
@@ -238,7 +238,7 @@ class Doctor:
         found = [one for one in json.loads(out)["findings"] if one["check"] in checks]
         assert {one["check"] for one in found} >= set(checks) - {"budgets"}
         assert all(one["advice"] for one in found if not one["well"])
-        return [one["says"] for one in found if not one["well"]]
+        return [one["message"] for one in found if not one["well"]]
 
 
 @pytest.fixture
@@ -260,16 +260,16 @@ def test_the_doctor_sees_what_holds_jobs_and_webhooks(doctor: Doctor, empty_redi
     with closing(World(empty_redis_url)) as world:
         signal = Signal.hold_team(ProviderKey("k", "red", ""), 60, needed=10, has=1)
         world.store.run(report_signal(signal))
-        world.store.run(operating.pause(Deed("test", ""), "deliver"))
+        world.store.run(bulk.pause(AuditContext("test", ""), "deliver"))
         world.client.hset("{dr}:counts", "endpoints_failing", 2)
         says = doctor.wrong(*OF_THE_SERVICE)
-        world.store.run(operating.pause(Deed("test", ""), "generate"))
+        world.store.run(bulk.pause(AuditContext("test", ""), "generate"))
         paused = doctor.wrong("queue generate")
 
     assert says[0].startswith("It is paused since ")
     assert says[1:] == [
         "Team red is held: provider_credits (needs 10 credits, has 1).",
-        "2 endpoints fail, 0 are off; 0 deliveries wait for them.",
+        "2 endpoints fail, 0 are disabled; 0 deliveries wait for them.",
     ]
     assert paused[0].startswith("It is paused since ")
 
@@ -278,8 +278,8 @@ def test_the_doctor_sees_a_budget_without_a_price(
     doctor: Doctor, empty_redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(World(empty_redis_url)) as world:
-        open_tenant(world.store, "shop", by="test", limits={"daily_credits": 1})
-        open_tenant(world.store, "unlimited", by="test")
+        provision_tenant(world.store, "shop", by="test", limits={"daily_credits": 1})
+        provision_tenant(world.store, "unlimited", by="test")
 
     (says,) = doctor.wrong("budgets")
     assert says.startswith("Tenant shop: `daily_credits` does nothing: no price is set here")
@@ -314,14 +314,14 @@ def test_commands_find_a_running_stack_as_the_client_does(
     # what is named goes before what is found
     stack_at(tmp_path / ".darkroom" / "stack.json", here)
     monkeypatch.setenv("DARKROOM_STACK", str(named))
-    program.told("tenants", "create", "shop")
-    assert program.told("keys", "list", "shop")["data"]
-    assert program.told("ops-keys", "list")["data"] == []
+    program.run_json("tenants", "create", "shop")
+    assert program.run_json("keys", "list", "shop")["data"]
+    assert program.run_json("ops-keys", "list")["data"] == []
     # without a name, what runs in this folder
     monkeypatch.delenv("DARKROOM_STACK")
     assert program.run("tenants", "list")[0] == 4
     stack_at(tmp_path / ".darkroom" / "stack.json", empty_redis_url)
-    assert len(program.told("tenants", "list")["data"]) == 1
+    assert len(program.run_json("tenants", "list")["data"]) == 1
     # and a Redis of its own goes before both
     monkeypatch.setenv("DARKROOM_STACK", str(named))
     monkeypatch.setenv("DARKROOM_REDIS_URL", here)

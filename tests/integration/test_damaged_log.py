@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from sandbox.devstack.aof import FOLDER, MANIFEST, RUNBOOK, DamagedLog, repair
 from sandbox.servers import valkey_program
-from sandbox.stack.aof import FOLDER, MANIFEST, RUNBOOK, DamagedLog, repair
-from tests.servers import redis_server
+from tests.support.servers import redis_server
 
 KEYS = 100
 VALUE = b"v" * 200

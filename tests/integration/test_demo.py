@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.devstack.demo import Demo, DemoFailed
 from sandbox.servers import free_port
-from sandbox.stack.demo import Demo, DemoFailed
 
 JOB = {
     "id": "job_1",

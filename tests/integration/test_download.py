@@ -17,11 +17,11 @@ from shared.errors import (
     ImageTooLarge,
     JobError,
 )
-from shared.net.addresses import AddressGuard, Endpoint, LookUp, resolve
-from shared.net.outbound import build_client
-from tests.faults.names import look_up_at, names
+from shared.net.http_client import build_client
+from shared.net.ssrf import AddressGuard, Endpoint, Resolver, resolve
+from tests.faults.dns_server import look_up_at, names
 from tests.integration.loopback import OK, Script, answering, dripping, serving, silent
-from worker.download import Downloader
+from worker.image_download import Downloader
 
 PICTURE = b"RIFF and so on" * 10
 HERE = ("127.0.0.1",)
@@ -33,11 +33,11 @@ def downloader(
     allowed: tuple[str, ...] = HERE,
     allow_private: tuple[str, ...] = HERE,
     timeout_seconds: float = 5.0,
-    look_up: LookUp = resolve,
+    look_up: Resolver = resolve,
 ) -> Iterator[Downloader]:
     guard = AddressGuard(allow_private)
     built = Downloader(
-        build_client(concurrency=2, timeout_seconds=60, guard=guard, look_up=look_up),
+        build_client(concurrency=2, timeout_seconds=60, guard=guard, resolver=look_up),
         allowed_hosts=allowed,
         allow_private=allow_private,
         timeout_seconds=timeout_seconds,

@@ -11,29 +11,29 @@ from typing import Any
 import orjson
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.errors import ErrorCode, StoreError
-from shared.jobs import Answer, Job, OnUnknown, State
+from shared.jobs import Job, OnUnknown, ProviderResult, State
 from shared.provider_keys import ProviderKey
-from shared.store import asking, call, reading
-from shared.store.moves import Closed
-from shared.view import waiting_on
-from tests import lying_storage as lies
+from shared.serializers import waiting_on
+from shared.store import command, job_queries, job_submission
+from shared.store.transitions import Closed
 from tests.integration.conftest import Open
 from tests.integration.loopback import read_request, serving
-from tests.lying_storage import Lie, lying_before
-from tests.servers import S3Server, s3_server
-from tests.workshop import Workshop, at_work
+from tests.support import lying_storage as lies
+from tests.support.lying_storage import Lie, lying_before
+from tests.support.servers import S3Server, s3_server
+from tests.support.worker_harness import WorkerHarness, at_work
 from worker.generate import do_next_job
-from worker.life import give_back_all
+from worker.lifecycle import release_all
 
 
-def facts(workshop: Workshop, job: Job) -> tuple[str, str | None, int, int, int, int]:
+def facts(harness: WorkerHarness, job: Job) -> tuple[str, str | None, int, int, int, int]:
     """Give status, error, attempt, calls, unknown outcomes, regenerated."""
-    assert job.calls == len(workshop.asked("generate"))
-    assert workshop.paid() <= 1 + job.unknown_outcomes + job.regenerated
-    assert job.calls <= 2 or workshop.paid() <= 2
-    assert workshop.slots() == (0, 0)
+    assert job.calls == len(harness.asked("generate"))
+    assert harness.paid() <= 1 + job.unknown_outcomes + job.regenerated
+    assert job.calls <= 2 or harness.paid() <= 2
+    assert harness.slots() == (0, 0)
     code = job.error_code.value if job.error_code else None
     return (
         job.state.value,
@@ -48,21 +48,21 @@ def facts(workshop: Workshop, job: Job) -> tuple[str, str | None, int, int, int,
 # what goes well -------------------------------------------------------------------------------
 
 
-def test_a_job_becomes_a_picture_in_the_storage(workshop: Workshop) -> None:
+def test_a_job_becomes_a_picture_in_the_storage(harness: WorkerHarness) -> None:
     # when
-    job = workshop.run()
+    job = harness.run()
     # then
-    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+    assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
     image = job.image
     assert image is not None
-    data = workshop.stored(image.key)
+    data = harness.stored(image.key)
     assert image.sha256 == hashlib.sha256(data).hexdigest()
     assert (image.bytes, image.content_type) == (len(data), "image/webp")
     assert (image.width, image.height, image.warnings) == (672, 384, ())
     assert image.key.startswith("acme/")
     assert image.key.endswith(f"/{job.id}-1.webp")
-    assert workshop.provider.outcomes() == [("generate", "ok", True), ("download", "ok", False)]
-    assert job.record_id == workshop.provider.calls()[0]["record_id"]
+    assert harness.provider.outcomes() == [("generate", "ok", True), ("download", "ok", False)]
+    assert job.record_id == harness.provider.calls()[0]["record_id"]
     assert [change.state for change in job.history] == [
         State.QUEUED,
         State.CLAIMED,
@@ -73,12 +73,12 @@ def test_a_job_becomes_a_picture_in_the_storage(workshop: Workshop) -> None:
     assert set(job.timings) == {"wait", "provider", "download", "store", "total"}
 
 
-def test_the_address_that_was_sold_is_forgotten_with_the_end(workshop: Workshop) -> None:
-    job = workshop.run()
+def test_the_address_that_was_sold_is_forgotten_with_the_end(harness: WorkerHarness) -> None:
+    job = harness.run()
     assert job.answer is None
 
 
-def test_the_provider_gets_exactly_the_documented_body(open_workshop: Open) -> None:
+def test_the_provider_gets_exactly_the_documented_body(open_harness: Open) -> None:
     # given
     requests: list[bytes] = []
 
@@ -87,9 +87,9 @@ def test_the_provider_gets_exactly_the_documented_body(open_workshop: Open) -> N
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}")
 
     with serving(refuse) as port:
-        workshop = open_workshop(onemin_base_url=f"http://127.0.0.1:{port}")
+        harness = open_harness(onemin_base_url=f"http://127.0.0.1:{port}")
         # when
-        workshop.run()
+        harness.run()
     # then
     (request,) = requests
     head, _, body = request.partition(b"\r\n\r\n")
@@ -112,14 +112,14 @@ def test_the_provider_gets_exactly_the_documented_body(open_workshop: Open) -> N
     }
 
 
-def test_with_nothing_to_do_a_permit_ends_at_once(workshop: Workshop) -> None:
-    do_next_job(workshop.room)
-    assert workshop.provider.calls() == []
+def test_with_nothing_to_do_a_permit_ends_at_once(harness: WorkerHarness) -> None:
+    do_next_job(harness.context)
+    assert harness.provider.calls() == []
 
 
 # what the provider does wrong -----------------------------------------------------------------
 
-Fault = Mapping[str, object]
+FieldError = Mapping[str, object]
 Facts = tuple[str, str | None, int, int, int, int]
 
 
@@ -177,14 +177,14 @@ Facts = tuple[str, str | None, int, int, int, int]
     ids=str,
 )
 def test_each_fault_of_the_provider_has_its_outcome(
-    workshop: Workshop, step: Fault, meant: Facts
+    harness: WorkerHarness, step: FieldError, meant: Facts
 ) -> None:
     # given
-    workshop.provider.behave(step)
+    harness.provider.behave(step)
     # when
-    job = workshop.run()
+    job = harness.run()
     # then
-    assert facts(workshop, job) == meant
+    assert facts(harness, job) == meant
 
 
 @pytest.mark.parametrize(
@@ -199,228 +199,236 @@ def test_each_fault_of_the_provider_has_its_outcome(
     ids=str,
 )
 def test_a_picture_that_differs_is_stored_as_what_it_is(
-    workshop: Workshop, step: Fault, meant: str, warnings: tuple[str, ...]
+    harness: WorkerHarness, step: FieldError, meant: str, warnings: tuple[str, ...]
 ) -> None:
     # given
-    workshop.provider.behave(step)
+    harness.provider.behave(step)
     # when
-    job = workshop.run()
+    job = harness.run()
     # then
-    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+    assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
     assert job.image is not None
     assert (job.image.content_type, job.image.warnings) == (meant, warnings)
-    assert hashlib.sha256(workshop.stored(job.image.key)).hexdigest() == job.image.sha256
+    assert hashlib.sha256(harness.stored(job.image.key)).hexdigest() == job.image.sha256
 
 
-def test_a_second_unknown_outcome_ends_the_job(workshop: Workshop) -> None:
+def test_a_second_unknown_outcome_ends_the_job(harness: WorkerHarness) -> None:
     # given
-    workshop.provider.behave(default={"fault": "made_but_522"})
+    harness.provider.behave(default={"fault": "made_but_522"})
     # when
-    job = workshop.run()
+    job = harness.run()
     # then
-    assert facts(workshop, job) == ("failed", "provider_unknown_outcome", 2, 2, 2, 0)
+    assert facts(harness, job) == ("failed", "provider_unknown_outcome", 2, 2, 2, 0)
     assert job.error_retryable
 
 
-def test_an_unknown_outcome_ends_a_job_that_asked_for_it(workshop: Workshop) -> None:
-    workshop.provider.behave({"fault": "drop"})
-    job = workshop.run(on_unknown=OnUnknown.FAIL)
-    assert facts(workshop, job) == ("failed", "provider_unknown_outcome", 1, 1, 1, 0)
+def test_an_unknown_outcome_ends_a_job_that_asked_for_it(harness: WorkerHarness) -> None:
+    harness.provider.behave({"fault": "drop"})
+    job = harness.run(on_unknown=OnUnknown.FAIL)
+    assert facts(harness, job) == ("failed", "provider_unknown_outcome", 1, 1, 1, 0)
 
 
-def test_a_picture_that_expires_twice_is_not_made_a_third_time(workshop: Workshop) -> None:
-    workshop.provider.behave(default={"fault": "download_status"})
-    job = workshop.run()
-    assert facts(workshop, job) == ("failed", "image_expired", 2, 2, 0, 1)
+def test_a_picture_that_expires_twice_is_not_made_a_third_time(harness: WorkerHarness) -> None:
+    harness.provider.behave(default={"fault": "download_status"})
+    job = harness.run()
+    assert facts(harness, job) == ("failed", "image_expired", 2, 2, 0, 1)
 
 
-def test_after_an_unknown_outcome_nothing_is_regenerated(workshop: Workshop) -> None:
-    workshop.provider.behave({"fault": "made_but_522"}, {"fault": "download_status"})
-    job = workshop.run()
-    assert facts(workshop, job) == ("failed", "image_expired", 2, 2, 1, 0)
+def test_after_an_unknown_outcome_nothing_is_regenerated(harness: WorkerHarness) -> None:
+    harness.provider.behave({"fault": "made_but_522"}, {"fault": "download_status"})
+    job = harness.run()
+    assert facts(harness, job) == ("failed", "image_expired", 2, 2, 1, 0)
 
 
-def test_a_provider_that_hangs_is_left_and_counted(open_workshop: Open) -> None:
+def test_a_provider_that_hangs_is_left_and_counted(open_harness: Open) -> None:
     # given
-    workshop = open_workshop(provider_timeout_seconds=0.2)
-    workshop.provider.behave({"fault": "hang", "seconds": 20})
+    harness = open_harness(provider_timeout_seconds=0.2)
+    harness.provider.behave({"fault": "hang", "seconds": 20})
     # when
-    job = workshop.run()
+    job = harness.run()
     # then
-    assert facts(workshop, job) == ("succeeded", None, 2, 2, 1, 0)
+    assert facts(harness, job) == ("succeeded", None, 2, 2, 1, 0)
 
 
-def test_a_download_that_drips_is_left_in_time_and_fetched_again(open_workshop: Open) -> None:
+def test_a_download_that_drips_is_left_in_time_and_fetched_again(open_harness: Open) -> None:
     # given
-    workshop = open_workshop(download_timeout_seconds=0.3)
-    workshop.provider.behave({"fault": "slow_drip", "times": 1, "seconds": 0.05})
+    harness = open_harness(download_timeout_seconds=0.3)
+    harness.provider.behave({"fault": "slow_drip", "times": 1, "seconds": 0.05})
     # when
-    job = workshop.run()
+    job = harness.run()
     # then
-    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
-    assert workshop.asked("download") == ["slow_drip", "ok"]
+    assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
+    assert harness.asked("download") == ["slow_drip", "ok"]
 
 
-def test_troubles_before_the_picture_was_bought_leave_all_its_fetches(workshop: Workshop) -> None:
+def test_troubles_before_the_picture_was_bought_leave_all_its_fetches(
+    harness: WorkerHarness,
+) -> None:
     # given
     down = {"fault": "status", "status": 500}
-    workshop.provider.behave(down, down, {"fault": "html", "times": 1})
+    harness.provider.behave(down, down, {"fault": "html", "times": 1})
     # when
-    job = workshop.run()
+    job = harness.run()
     # then
-    assert facts(workshop, job) == ("succeeded", None, 4, 3, 0, 0)
+    assert facts(harness, job) == ("succeeded", None, 4, 3, 0, 0)
 
 
-def test_a_dead_key_holds_the_queue_and_fails_nothing(workshop: Workshop) -> None:
+def test_a_dead_key_holds_the_queue_and_fails_nothing(harness: WorkerHarness) -> None:
     # given
-    workshop.provider.http.put("/_sandbox/keys", json={"good": ["another"]})
-    job_id = workshop.accept()
+    harness.provider.http.put("/_sandbox/keys", json={"good": ["another"]})
+    job_id = harness.accept()
     # when
-    with at_work(workshop.room):
-        wait_until(lambda: workshop.asked("generate") == ["401"], "the refusal")
-    do_again = threading.Thread(target=do_next_job, args=(workshop.room,))
+    with at_work(harness.context):
+        wait_until(lambda: harness.asked("generate") == ["401"], "the refusal")
+    do_again = threading.Thread(target=do_next_job, args=(harness.context,))
     do_again.start()
     # then
-    standing = workshop.world.read(job_id)
-    assert (standing.job.state, standing.job.attempt) == (State.QUEUED, 0)
-    workshop.room.stopping.set()
+    queued_job = harness.world.read(job_id)
+    assert (queued_job.job.state, queued_job.job.attempt) == (State.QUEUED, 0)
+    harness.context.stopping.set()
     do_again.join(5)
     assert not do_again.is_alive()
-    assert len(workshop.asked("generate")) == 1
+    assert len(harness.asked("generate")) == 1
 
 
-def test_without_credits_the_queue_is_held_with_the_attempt_given_back(workshop: Workshop) -> None:
+def test_without_credits_the_queue_is_held_with_the_attempt_given_back(
+    harness: WorkerHarness,
+) -> None:
     # given
-    workshop.provider.behave({"fault": "status", "status": 406})
-    job_id = workshop.accept()
+    harness.provider.behave({"fault": "status", "status": 406})
+    job_id = harness.accept()
     # when
-    do_next_job(workshop.room)
-    assert isinstance(workshop.world.try_claim(keys=workshop.room.keys), Closed)
+    do_next_job(harness.context)
+    assert isinstance(harness.world.try_claim(keys=harness.context.keys), Closed)
     # then
-    standing = workshop.world.read(job_id)
-    assert (standing.job.state, standing.job.attempt, standing.gate) == (
+    queued_job = harness.world.read(job_id)
+    assert (queued_job.job.state, queued_job.job.attempt, queued_job.gate) == (
         State.QUEUED,
         0,
         "provider_credits",
     )
 
 
-def test_an_address_that_has_no_such_endpoint_fails_no_job(open_workshop: Open) -> None:
+def test_an_address_that_has_no_such_endpoint_fails_no_job(open_harness: Open) -> None:
     # given
-    workshop = open_workshop()
-    astray = workshop.open_room(onemin_base_url=f"{workshop.provider.url}/elsewhere")
-    job_id = workshop.accept()
+    harness = open_harness()
+    astray = harness.open_context(onemin_base_url=f"{harness.provider.url}/elsewhere")
+    job_id = harness.accept()
     # when
     do_next_job(astray)
     # then
-    standing = workshop.world.read(job_id)
-    assert (standing.job.state, standing.job.attempt) == (State.QUEUED, 0)
-    assert standing.gate == "provider_down"
+    queued_job = harness.world.read(job_id)
+    assert (queued_job.job.state, queued_job.job.attempt) == (State.QUEUED, 0)
+    assert queued_job.gate == "provider_down"
     assert "DARKROOM_ONEMIN_BASE_URL" in str(
-        workshop.world.client.hget(f"{{dr}}:job:{job_id}", "why_message")
+        harness.world.client.hget(f"{{dr}}:job:{job_id}", "last_error_message")
     )
     # and when
-    workshop.world.client.delete("{dr}:gate")
+    harness.world.client.delete("{dr}:gate")
     # then
-    job = workshop.finish(job_id)
-    assert (job.state, job.attempt, workshop.paid()) == (State.SUCCEEDED, 1, 1)
+    job = harness.finish(job_id)
+    assert (job.state, job.attempt, harness.paid()) == (State.SUCCEEDED, 1, 1)
 
 
 @pytest.mark.parametrize("key", ["“curly”", "a\u200bb", "a\nb"])
 def test_a_key_that_no_header_can_carry_is_dead_and_fails_no_job(
-    workshop: Workshop, key: str
+    harness: WorkerHarness, key: str
 ) -> None:
     # given
-    room = replace(workshop.room, keys=(ProviderKey("odd", "odd", key),))
-    job_id = workshop.accept()
+    context = replace(harness.context, keys=(ProviderKey("odd", "odd", key),))
+    job_id = harness.accept()
     # when
-    do_next_job(room)
+    do_next_job(context)
     # then
-    job = workshop.job(job_id)
-    assert (job.state, job.attempt, job.last_trouble) == (State.QUEUED, 0, ErrorCode.PROVIDER_AUTH)
-    assert workshop.asked("generate") == []
-    assert key not in str(workshop.world.client.hgetall(f"{{dr}}:job:{job_id}"))
+    job = harness.job(job_id)
+    assert (job.state, job.attempt, job.last_error_code) == (
+        State.QUEUED,
+        0,
+        ErrorCode.PROVIDER_AUTH,
+    )
+    assert harness.asked("generate") == []
+    assert key not in str(harness.world.client.hgetall(f"{{dr}}:job:{job_id}"))
 
 
 # images that cannot be fetched now -------------------------------------------------------------
 
 
 def test_a_paid_image_on_a_host_that_is_not_allowed_waits_until_the_setting_is_right(
-    open_workshop: Open,
+    open_harness: Open,
 ) -> None:
     # given
-    workshop = open_workshop(onemin_image_hosts="images.example")
-    paid, waiting = workshop.accept(), workshop.accept()
+    harness = open_harness(onemin_image_hosts="images.example")
+    paid, waiting = harness.accept(), harness.accept()
     # when
-    do_next_job(workshop.room)
-    do_next_job(workshop.room)
+    do_next_job(harness.context)
+    do_next_job(harness.context)
     # then
-    standing = workshop.world.read(paid)
-    assert waiting_on(standing) == "image_host"
-    assert standing.job.answer is not None
-    assert workshop.world.read(waiting).gate == "image_host"
-    assert workshop.paid() == 1, "nothing more is bought"
-    assert "127.0.0.1" in workshop.world.store.run(reading.facts()).image_host
+    queued_job = harness.world.read(paid)
+    assert waiting_on(queued_job) == "image_host"
+    assert queued_job.job.answer is not None
+    assert harness.world.read(waiting).gate == "image_host"
+    assert harness.paid() == 1, "nothing more is bought"
+    assert "127.0.0.1" in harness.world.store.run(job_queries.service_stats()).image_host
     # and when
-    workshop.room = workshop.open_room(onemin_image_hosts="127.0.0.1")
+    harness.context = harness.open_context(onemin_image_hosts="127.0.0.1")
     # then
-    jobs = [workshop.finish(paid), workshop.finish(waiting)]
+    jobs = [harness.finish(paid), harness.finish(waiting)]
     assert [(job.state, job.attempt, job.calls) for job in jobs] == [(State.SUCCEEDED, 1, 1)] * 2
-    assert workshop.paid() == 2
+    assert harness.paid() == 2
 
 
 def test_a_new_url_that_is_not_served_yet_is_fetched_again_before_anything_is_made_again(
-    open_workshop: Open,
+    open_harness: Open,
 ) -> None:
     # given
-    workshop = open_workshop(image_settle_seconds=60)
-    workshop.provider.behave({"fault": "download_status", "status": 404, "times": 5})
+    harness = open_harness(image_settle_seconds=60)
+    harness.provider.behave({"fault": "download_status", "status": 404, "times": 5})
     # when
-    job = workshop.run()
+    job = harness.run()
     # then
-    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+    assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
 
 
 def test_a_retry_of_a_job_whose_image_may_still_be_had_fetches_and_does_not_buy(
-    workshop: Workshop,
+    harness: WorkerHarness,
 ) -> None:
     # given
-    workshop.provider.behave({"fault": "html", "times": 3})
-    job = workshop.run()
-    assert facts(workshop, job) == ("failed", "image_invalid", 3, 1, 0, 0)
+    harness.provider.behave({"fault": "html", "times": 3})
+    job = harness.run()
+    assert facts(harness, job) == ("failed", "image_invalid", 3, 1, 0, 0)
     # when
-    workshop.world.again(job.id)
-    job = workshop.finish(job.id)
+    harness.world.again(job.id)
+    job = harness.finish(job.id)
     # then
-    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
-    assert workshop.paid() == 1
+    assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
+    assert harness.paid() == 1
 
 
 # what the storage does wrong ------------------------------------------------------------------
 
 
 def test_while_the_storage_is_away_the_picture_is_kept_and_not_bought_again(
-    open_workshop: Open, tmp_path: Path
+    open_harness: Open, tmp_path: Path
 ) -> None:
     with s3_server(tmp_path) as own:
         # given
-        workshop = open_workshop(s3=own, storage_timeout_seconds=2)
+        harness = open_harness(s3=own, storage_timeout_seconds=2)
         own.child.kill()
-        job_id = workshop.accept()
+        job_id = harness.accept()
         # when
-        do_next_job(workshop.room)
+        do_next_job(harness.context)
         # then
-        standing = workshop.world.read(job_id)
-        assert standing.job.last_trouble is ErrorCode.STORAGE_DOWN
-        assert standing.job.answer is not None
-        assert workshop.world.client.hexists("{dr}:gate", "hold:storage")
+        queued_job = harness.world.read(job_id)
+        assert queued_job.job.last_error_code is ErrorCode.STORAGE_DOWN
+        assert queued_job.job.answer is not None
+        assert harness.world.client.hexists("{dr}:gate", "hold:storage")
         # and when
         own.start()
-        job = workshop.finish(job_id)
+        job = harness.finish(job_id)
         # then
-        assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+        assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
         assert job.image is not None
-        assert hashlib.sha256(workshop.stored(job.image.key)).hexdigest() == job.image.sha256
+        assert hashlib.sha256(harness.stored(job.image.key)).hexdigest() == job.image.sha256
 
 
 @pytest.mark.parametrize(
@@ -434,106 +442,106 @@ def test_while_the_storage_is_away_the_picture_is_kept_and_not_bought_again(
     ],
 )
 def test_a_storage_that_lies_has_the_picture_stored_again_and_not_bought_again(
-    open_workshop: Open, s3: S3Server, lie: Lie
+    open_harness: Open, s3: S3Server, lie: Lie
 ) -> None:
     with lying_before(s3) as liar:
         # given
-        workshop = open_workshop(s3=liar.server)
-        job_id = workshop.accept()
+        harness = open_harness(s3=liar.server)
+        job_id = harness.accept()
         liar.lie("PUT", lie)
         # when
-        do_next_job(workshop.room)
+        do_next_job(harness.context)
         # then
-        job = workshop.job(job_id)
-        assert (job.state, job.last_trouble) == (State.QUEUED, ErrorCode.STORAGE_DOWN)
+        job = harness.job(job_id)
+        assert (job.state, job.last_error_code) == (State.QUEUED, ErrorCode.STORAGE_DOWN)
         assert job.answer is not None
-        assert workshop.world.client.hexists("{dr}:gate", "hold:storage")
+        assert harness.world.client.hexists("{dr}:gate", "hold:storage")
         # and when
         liar.stop_lying()
-        job = workshop.finish(job_id)
+        job = harness.finish(job_id)
         # then
-        assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+        assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
         assert job.image is not None
-        assert hashlib.sha256(workshop.stored(job.image.key)).hexdigest() == job.image.sha256
+        assert hashlib.sha256(harness.stored(job.image.key)).hexdigest() == job.image.sha256
 
 
 def test_a_picture_is_read_back_where_the_operator_asks_for_it(
-    open_workshop: Open, s3: S3Server
+    open_harness: Open, s3: S3Server
 ) -> None:
     with lying_before(s3) as liar:
-        workshop = open_workshop(s3=liar.server, storage_read_back=True)
+        harness = open_harness(s3=liar.server, storage_read_back=True)
         liar.lie("PUT", lies.keeps_nothing_under_the_true_etag, times=1)
 
-        job = workshop.run()
+        job = harness.run()
 
-        assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+        assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
         assert job.image is not None
-        assert hashlib.sha256(workshop.stored(job.image.key)).hexdigest() == job.image.sha256
+        assert hashlib.sha256(harness.stored(job.image.key)).hexdigest() == job.image.sha256
 
 
 # what others do meanwhile ---------------------------------------------------------------------
 
 
-def calling(workshop: Workshop, job_id: str) -> Callable[[], bool]:
-    return lambda: workshop.job(job_id).state is State.CALLING and bool(workshop.provider.calls())
+def calling(harness: WorkerHarness, job_id: str) -> Callable[[], bool]:
+    return lambda: harness.job(job_id).state is State.CALLING and bool(harness.provider.calls())
 
 
 def test_a_job_canceled_while_the_provider_works_drops_the_late_picture(
-    workshop: Workshop,
+    harness: WorkerHarness,
 ) -> None:
     # given
-    workshop.provider.behave(latency_seconds=0.5)
-    job_id = workshop.accept()
-    with at_work(workshop.room):
-        wait_until(calling(workshop, job_id), "the call")
+    harness.provider.behave(latency_seconds=0.5)
+    job_id = harness.accept()
+    with at_work(harness.context):
+        wait_until(calling(harness, job_id), "the call")
         # when
-        workshop.world.store.run(asking.cancel(job_id, tenant="acme"))
+        harness.world.store.run(job_submission.cancel(job_id, tenant="acme"))
         # then
-        assert workshop.slots() == (0, 0)
-    job = workshop.job(job_id)
-    assert facts(workshop, job) == ("canceled", None, 1, 1, 0, 0)
-    assert workshop.asked("download") == []
+        assert harness.slots() == (0, 0)
+    job = harness.job(job_id)
+    assert facts(harness, job) == ("canceled", None, 1, 1, 0, 0)
+    assert harness.asked("download") == []
     assert job.image is None
 
 
-def test_a_job_canceled_while_it_downloads_stores_nothing(workshop: Workshop) -> None:
+def test_a_job_canceled_while_it_downloads_stores_nothing(harness: WorkerHarness) -> None:
     # given
-    workshop.provider.behave({"fault": "slow_drip", "bytes": 4000, "seconds": 0.1})
-    job_id = workshop.accept()
-    with at_work(workshop.room):
-        wait_until(lambda: bool(workshop.asked("download")), "the download")
+    harness.provider.behave({"fault": "slow_drip", "bytes": 4000, "seconds": 0.1})
+    job_id = harness.accept()
+    with at_work(harness.context):
+        wait_until(lambda: bool(harness.asked("download")), "the download")
         # when
-        workshop.world.store.run(asking.cancel(job_id, tenant="acme"))
-        workshop.room.leases["generate"].renew()
+        harness.world.store.run(job_submission.cancel(job_id, tenant="acme"))
+        harness.context.leases["generate"].renew()
     # then
-    job = workshop.job(job_id)
+    job = harness.job(job_id)
     assert job.state is State.CANCELED
-    assert not any(workshop.is_stored(key) for key in workshop.world.trash())
+    assert not any(harness.is_stored(key) for key in harness.world.object_deletions())
 
 
-def test_a_job_past_its_deadline_ends(workshop: Workshop) -> None:
+def test_a_job_past_its_deadline_ends(harness: WorkerHarness) -> None:
     # given a provider that is busy for ever, which costs no attempt
-    workshop.provider.behave(default={"fault": "status", "status": 429, "retry_after": 0})
-    job_id = workshop.accept(deadline_seconds=1)
+    harness.provider.behave(default={"fault": "status", "status": 429, "retry_after": 0})
+    job_id = harness.accept(deadline_seconds=1)
     # when
-    job = workshop.finish(job_id)
+    job = harness.finish(job_id)
     # then
     assert (job.state, job.error_code) == (State.FAILED, ErrorCode.DEADLINE_EXCEEDED)
-    assert workshop.slots() == (0, 0)
+    assert harness.slots() == (0, 0)
 
 
-def test_a_job_at_the_provider_is_not_ended_by_its_deadline(workshop: Workshop) -> None:
+def test_a_job_at_the_provider_is_not_ended_by_its_deadline(harness: WorkerHarness) -> None:
     # given
-    workshop.provider.behave({"fault": "hang", "seconds": 1})
-    job_id = workshop.accept()
-    with at_work(workshop.room):
-        wait_until(calling(workshop, job_id), "the call")
+    harness.provider.behave({"fault": "hang", "seconds": 1})
+    job_id = harness.accept()
+    with at_work(harness.context):
+        wait_until(calling(harness, job_id), "the call")
         # when
-        workshop.world.client.zadd("{dr}:deadlines", {job_id: 1})
-        workshop.world.sweep()
+        harness.world.client.zadd("{dr}:deadlines", {job_id: 1})
+        harness.world.sweep()
         # then
-        assert workshop.job(job_id).state is State.CALLING
-    assert workshop.job(job_id).state is State.SUCCEEDED
+        assert harness.job(job_id).state is State.CALLING
+    assert harness.job(job_id).state is State.SUCCEEDED
 
 
 class Broken:
@@ -543,14 +551,14 @@ class Broken:
         self.left = times
         self.good = good
 
-    def generate(self, *told: Any, **more: Any) -> Answer:
+    def generate(self, *told: Any, **more: Any) -> ProviderResult:
         self.left -= 1
         if self.left >= 0:
             raise ZeroDivisionError("a defect")
-        answer: Answer = self.good.generate(*told, **more)
+        answer: ProviderResult = self.good.generate(*told, **more)
         return answer
 
-    def look_up(self, *_: Any, **__: Any) -> Answer | None:
+    def look_up(self, *_: Any, **__: Any) -> ProviderResult | None:
         raise NotImplementedError
 
     def check_key(self, key: str) -> None:
@@ -561,28 +569,28 @@ class Broken:
     ("times", "meant"), [(1, ("succeeded", None, 2)), (9, ("failed", "internal", 2))]
 )
 def test_a_defect_of_ours_is_tried_once_more(
-    workshop: Workshop, times: int, meant: tuple[str, str | None, int]
+    harness: WorkerHarness, times: int, meant: tuple[str, str | None, int]
 ) -> None:
     # given
-    broken = Broken(times, workshop.room.provider)
-    workshop.room = replace(workshop.room, provider=broken)
+    broken = Broken(times, harness.context.provider)
+    harness.context = replace(harness.context, provider=broken)
     # when
-    job = workshop.run()
+    job = harness.run()
     # then
     code = job.error_code.value if job.error_code else None
     assert (job.state.value, code, job.attempt) == meant
-    assert workshop.slots() == (0, 0)
+    assert harness.slots() == (0, 0)
 
 
-def test_a_defect_after_another_trouble_is_still_tried_once_more(workshop: Workshop) -> None:
+def test_a_defect_after_another_trouble_is_still_tried_once_more(harness: WorkerHarness) -> None:
     # given
-    workshop.provider.behave({"fault": "status", "status": 500})
-    job_id = workshop.accept()
-    do_next_job(workshop.room)
-    good = workshop.room
-    workshop.room = replace(good, provider=Broken(1, good.provider))
+    harness.provider.behave({"fault": "status", "status": 500})
+    job_id = harness.accept()
+    do_next_job(harness.context)
+    good = harness.context
+    harness.context = replace(good, provider=Broken(1, good.provider))
     # when
-    job = workshop.finish(job_id)
+    job = harness.finish(job_id)
     # then
     assert (job.state, job.attempt) == (State.SUCCEEDED, 3)
 
@@ -591,39 +599,39 @@ def test_a_defect_after_another_trouble_is_still_tried_once_more(workshop: Works
 
 
 def test_a_stop_by_force_while_the_provider_works_counts_an_unknown_outcome(
-    workshop: Workshop,
+    harness: WorkerHarness,
 ) -> None:
     # given
-    workshop.provider.behave({"fault": "hang", "seconds": 1})
-    job_id = workshop.accept()
-    with at_work(workshop.room):
-        wait_until(calling(workshop, job_id), "the call")
+    harness.provider.behave({"fault": "hang", "seconds": 1})
+    job_id = harness.accept()
+    with at_work(harness.context):
+        wait_until(calling(harness, job_id), "the call")
         # when
-        give_back_all(workshop.room)
+        release_all(harness.context)
         # then
-        assert workshop.job(job_id).state is State.QUEUED
-        assert workshop.job(job_id).unknown_outcomes == 1
+        assert harness.job(job_id).state is State.QUEUED
+        assert harness.job(job_id).unknown_outcomes == 1
     # and the thread's own late answer is refused
-    assert workshop.job(job_id).state is State.QUEUED
-    assert facts(workshop, workshop.finish(job_id)) == ("succeeded", None, 2, 2, 1, 0)
-    assert workshop.world.client.hget("{dr}:gate", "fails") is None
+    assert harness.job(job_id).state is State.QUEUED
+    assert facts(harness, harness.finish(job_id)) == ("succeeded", None, 2, 2, 1, 0)
+    assert harness.world.client.hget("{dr}:gate", "fails") is None
 
 
 def test_a_stop_by_force_after_the_checkpoint_gives_the_bought_picture_on(
-    workshop: Workshop,
+    harness: WorkerHarness,
 ) -> None:
     # given
     step = {"fault": "slow_drip", "bytes": 4000, "seconds": 0.1, "times": 1}
-    workshop.provider.behave(step)
-    job_id = workshop.accept()
-    with at_work(workshop.room):
-        wait_until(lambda: bool(workshop.asked("download")), "the download")
+    harness.provider.behave(step)
+    job_id = harness.accept()
+    with at_work(harness.context):
+        wait_until(lambda: bool(harness.asked("download")), "the download")
         # when
-        give_back_all(workshop.room)
-        assert workshop.job(job_id).state is State.QUEUED
+        release_all(harness.context)
+        assert harness.job(job_id).state is State.QUEUED
     # then
-    job = workshop.finish(job_id)
-    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+    job = harness.finish(job_id)
+    assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
 
 
 class Frozen:
@@ -635,86 +643,89 @@ class Frozen:
         self.met = threading.Event()
         self.thaw = threading.Event()
 
-    def run(self, call: call.Call[Any]) -> Any:
+    def run(self, call: command.Call[Any]) -> Any:
         if call.script == self.script and not self.thaw.is_set():
             self.met.set()
             raise StoreError("away")
         return self.store.run(call)
 
 
-def test_a_stop_by_force_keeps_an_answer_that_redis_has_not_taken_yet(workshop: Workshop) -> None:
+def test_a_stop_by_force_keeps_an_answer_that_redis_has_not_taken_yet(
+    harness: WorkerHarness,
+) -> None:
     # given
-    store = Frozen(workshop.room.store, "checkpoint")
-    room = replace(workshop.room, store=store)  # type: ignore[arg-type]  # it stands in for one
-    job_id = workshop.accept()
-    with at_work(room):
+    store = Frozen(harness.context.store, "checkpoint")
+    context = replace(harness.context, store=store)  # type: ignore[arg-type]  # it stands in for one
+    job_id = harness.accept()
+    with at_work(context):
         assert store.met.wait(10)
         # when
         store.thaw.set()
-        give_back_all(room)
+        release_all(context)
     # then
-    job = workshop.finish(job_id)
-    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
+    job = harness.finish(job_id)
+    assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
 
 
-def test_a_permit_of_another_queue_takes_no_job(workshop: Workshop) -> None:
+def test_a_permit_of_another_queue_takes_no_job(harness: WorkerHarness) -> None:
     # given
-    only_deliver = {"deliver": workshop.room.leases["deliver"]}
-    room = replace(workshop.room, leases=only_deliver)
-    job_id = workshop.accept()
+    only_deliver = {"deliver": harness.context.leases["deliver"]}
+    context = replace(harness.context, leases=only_deliver)
+    job_id = harness.accept()
     # when
     with pytest.raises(KeyError):
-        do_next_job(room)
+        do_next_job(context)
     # then
-    assert workshop.job(job_id).state is State.QUEUED
+    assert harness.job(job_id).state is State.QUEUED
 
 
 def test_a_closed_gate_keeps_no_thread_of_a_worker_that_has_another_queue(
-    workshop: Workshop,
+    harness: WorkerHarness,
 ) -> None:
     # given
-    workshop.accept()
-    workshop.world.client.hset("{dr}:gate", "paused:generate", "1")
+    harness.accept()
+    harness.world.client.hset("{dr}:gate", "paused:generate", "1")
     # when
-    thread = threading.Thread(target=do_next_job, args=(workshop.room,), daemon=True)
+    thread = threading.Thread(target=do_next_job, args=(harness.context,), daemon=True)
     thread.start()
     # then
     wait_until(lambda: not thread.is_alive(), "the thread to be free")
 
 
-def test_a_worker_that_waits_at_the_gate_leaves_at_once(workshop: Workshop) -> None:
+def test_a_worker_that_waits_at_the_gate_leaves_at_once(harness: WorkerHarness) -> None:
     # given
-    workshop.world.client.hset("{dr}:gate", "paused:generate", "1")
-    job_id = workshop.accept()
-    with at_work(workshop.room, threads=4):
+    harness.world.client.hset("{dr}:gate", "paused:generate", "1")
+    job_id = harness.accept()
+    with at_work(harness.context, threads=4):
         # when
-        workshop.room.stopping.set()
+        harness.context.stopping.set()
     # then
-    assert workshop.job(job_id).attempt == 0
+    assert harness.job(job_id).attempt == 0
 
 
-def rescue(workshop: Workshop, job_id: str) -> None:
+def rescue(harness: WorkerHarness, job_id: str) -> None:
     """Let the lease of a job run out while its thread works on, and give the job to others."""
-    workshop.world.sweep()
-    workshop.world.client.zadd("{dr}:q:jobs:leases", {job_id: 1})
-    workshop.world.client.hset("{dr}:sweep", "calm", "1")
-    workshop.world.sweep()
+    harness.world.sweep()
+    harness.world.client.zadd("{dr}:q:jobs:leases", {job_id: 1})
+    harness.world.client.hset("{dr}:sweep", "rescue_after", "1")
+    harness.world.sweep()
 
 
+@pytest.mark.slow
 def test_the_late_picture_of_a_lost_lease_does_not_take_the_good_one_along(
-    workshop: Workshop,
+    harness: WorkerHarness,
 ) -> None:
     # given a thread that downloads slowly, and loses its lease meanwhile
     step = {"fault": "slow_drip", "bytes": 4000, "seconds": 0.1, "times": 1}
-    workshop.provider.behave(step)
-    job_id = workshop.accept()
-    with at_work(workshop.room):
-        wait_until(lambda: bool(workshop.asked("download")), "the download")
-        rescue(workshop, job_id)
+    harness.provider.behave(step)
+    job_id = harness.accept()
+    with at_work(harness.context):
+        wait_until(lambda: bool(harness.asked("download")), "the download")
+        rescue(harness, job_id)
         # when another does it
-        job = workshop.finish(job_id)
+        job = harness.finish(job_id)
     # then
-    assert facts(workshop, job) == ("succeeded", None, 1, 1, 0, 0)
-    assert job.crashes == 1
+    assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
+    assert job.worker_losses == 1
     assert job.image is not None
-    assert workshop.world.trash() == {}
+    assert harness.world.object_deletions() == {}

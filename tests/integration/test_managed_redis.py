@@ -11,9 +11,9 @@ import pytest
 import redis
 import trustme
 
-from shared.queue import build_celery
+from shared.celery_app import build_celery
 from shared.settings import Settings
-from tests.fleet import Fleet, fleet
+from tests.support.cluster import Cluster, fleet
 
 PASSWORD = "rented-word"
 
@@ -50,7 +50,7 @@ def _pass(source: socket, target: socket) -> None:
 
 
 @pytest.fixture
-def rented(tmp_path: Path) -> Iterator[tuple[Fleet, str]]:
+def rented(tmp_path: Path) -> Iterator[tuple[Cluster, str]]:
     """A service's ground, and the address of its Redis as a client has it."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -63,7 +63,7 @@ def rented(tmp_path: Path) -> Iterator[tuple[Fleet, str]]:
 
 
 def test_the_service_runs_on_a_redis_behind_tls_and_a_password(
-    rented: tuple[Fleet, str], tmp_path: Path
+    rented: tuple[Cluster, str], tmp_path: Path
 ) -> None:
     here, url = rented
     here.changes["redis_url"] = f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}"
@@ -78,7 +78,7 @@ def test_the_service_runs_on_a_redis_behind_tls_and_a_password(
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused_by_celery_too(
-    rented: tuple[Fleet, str],
+    rented: tuple[Cluster, str],
 ) -> None:
     _, url = rented
     app = build_celery(Settings(redis_url=url))

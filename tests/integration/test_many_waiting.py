@@ -15,15 +15,15 @@ import httpx
 import psutil
 import pytest
 
-from sandbox.children import Child
 from sandbox.servers import free_port
-from sandbox.waiting import wait_for_http, wait_until
-from shared.models import DEFAULT_MODEL
-from shared.store.opening import open_tenant
-from tests.crew import environment
-from tests.front_door import PROMPT
-from tests.servers import RedisServer, redis_server
-from tests.store import World
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_for_http, wait_until
+from shared.model_catalog import DEFAULT_MODEL
+from shared.store.provisioning import provision_tenant
+from tests.support.api_server import PROMPT
+from tests.support.servers import RedisServer, redis_server
+from tests.support.store import World
+from tests.support.worker_process import environment
 
 #: One for scripts, one that looks once a second, one that reads the stream, one to spare.
 CONNECTIONS = 4
@@ -57,11 +57,11 @@ def hall(directory: Path) -> Iterator[Hall]:
     port = free_port()
     command = [
         *(sys.executable, "-m", "uvicorn", "--factory", "api.main:create_app"),
-        *("--http", "api.wire:Wire", "--port", str(port), "--no-access-log"),
+        *("--http", "api.server:LimitedHttpProtocol", "--port", str(port), "--no-access-log"),
         *("--backlog", "4096"),
     ]
     with redis_server(directory / "redis") as redis, closing(World(redis.url)) as world:
-        key = open_tenant(world.store, TENANT, by="test").api_key
+        key = provision_tenant(world.store, TENANT, by="test").api_key
         chosen = {
             "redis_url": redis.url,
             "s3_access_key": "access-key",

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from sandbox.children import Child
-from sandbox.waiting import wait_until
-from shared.queue import KEY_PREFIX, SLOT, QueueName, build_celery, permit
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_until
+from shared.celery_app import KEY_PREFIX, SLOT, QueueName, build_celery, permit
 from shared.settings import inherited_environment
 from tests.integration.permit_app import RUNS
-from tests.store import World
+from tests.support.store import World
 
 #: What differs from message to message, or tells who sent it.
 _OWN = {"id", "root_id", "origin", "correlation_id", "delivery_tag", "reply_to"}

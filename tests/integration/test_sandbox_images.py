@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from sandbox.provider.server import running
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from tests.integration.sandbox_client import Client, steered
 
 

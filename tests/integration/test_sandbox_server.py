@@ -16,7 +16,7 @@ from sandbox.provider.listening import PortTaken
 from sandbox.provider.server import Options, running, serve
 from tests.integration.sandbox_client import PROMPT_OBJECT, Client
 
-COMMAND = "import sys; from sandbox.commands import sandbox; sandbox(port=int(sys.argv[1]))"
+COMMAND = "import sys; from cli.stack import sandbox; sandbox(port=int(sys.argv[1]))"
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,18 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from sandbox.children import Child
 from sandbox.provider.server import running
 from sandbox.servers import free_port, valkey_program
-from sandbox.waiting import wait_until
-from shared.store.connect import connect
-from shared.store.connections import Connections
-from tests.crew import Worker, command, environment
-from tests.front_door import FrontDoor, served, settings, tenant_at
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_until
+from shared.start_commands import worker_command
+from shared.store.connection import connect
+from shared.store.connection_pool import Connections
 from tests.integration.sandbox_client import steered
-from tests.servers import RedisServer, S3Server, redis_server
-from tests.workshop import INPUT, settings_for
+from tests.support.api_server import ApiServer, served, settings, tenant_at
+from tests.support.servers import RedisServer, S3Server, redis_server
+from tests.support.worker_harness import INPUT, settings_for
+from tests.support.worker_process import Worker, environment
 
 ACCEPTED = 202
 #: What opens the sentinels, where what they watch has a password.
@@ -115,16 +116,18 @@ def test_the_api_and_a_worker_follow_a_failover(
         provider = stack.enter_context(steered(stack.enter_context(running())))
         told = settings_for(s3, provider.url, redis_url=both.url, provider_rate_per_minute=0)
         serving = stack.enter_context(served(settings(both.url)))
-        door = stack.enter_context(tenant_at(serving, both.url))
-        crew = Worker(command("generate"), tmp_path / "worker.log", environment=environment(told))
-        stack.enter_context(crew)
-        crew.wait_until_ready()
-        _make(door, crew)
+        api_server = stack.enter_context(tenant_at(serving, both.url))
+        list_workers = Worker(
+            worker_command("generate"), tmp_path / "worker.log", environment=environment(told)
+        )
+        stack.enter_context(list_workers)
+        list_workers.wait_until_ready()
+        _produce_image(api_server, list_workers)
 
         both.fail_over(password)
-        wait_until(lambda: door.client.get("/readyz").is_success, "a ready API")
+        wait_until(lambda: api_server.client.get("/readyz").is_success, "a ready API")
 
-        _make(door, crew)
+        _produce_image(api_server, list_workers)
 
 
 def test_a_connection_that_is_kept_follows_a_failover(tmp_path: Path) -> None:
@@ -144,19 +147,19 @@ def _writes(kept: Connections) -> bool:
         return False
 
 
-def _make(door: FrontDoor, crew: Worker) -> None:
+def _produce_image(api_server: ApiServer, list_workers: Worker) -> None:
     """Ask for a picture, and wait until it is there; a worker that ended is started again."""
     accepted: list[str] = []
 
     def is_accepted() -> bool:
-        answer = door.client.post("/v1/jobs", json={"input": dict(INPUT)})
+        answer = api_server.client.post("/v1/jobs", json={"input": dict(INPUT)})
         accepted.append(answer.json().get("id", ""))
         return answer.status_code == ACCEPTED
 
     def is_there() -> bool:
-        if not crew.alive:
-            crew.start()
-        answer = door.client.get(f"/v1/jobs/{accepted[-1]}")
+        if not list_workers.alive:
+            list_workers.start()
+        answer = api_server.client.get(f"/v1/jobs/{accepted[-1]}")
         return answer.is_success and answer.json()["status"] == "succeeded"
 
     wait_until(is_accepted, "a job that is accepted")

@@ -12,7 +12,6 @@ import psutil
 import pytest
 import redis
 
-from sandbox.children import Child
 from sandbox.servers import (
     MissingProgram,
     free_port,
@@ -22,8 +21,9 @@ from sandbox.servers import (
     valkey_command,
     valkey_program,
 )
-from sandbox.waiting import NeverCame, wait_for_port, wait_until
-from tests.servers import RedisServer, S3Server, redis_server, s3_server
+from sandbox.subprocesses import Child
+from sandbox.wait import WaitTimeout, wait_for_port, wait_until
+from tests.support.servers import RedisServer, S3Server, redis_server, s3_server
 
 
 def gone(pid: int) -> bool:
@@ -106,7 +106,7 @@ def test_a_child_dies_with_a_parent_that_is_killed_9(tmp_path: Path) -> None:
     command = valkey_command(tmp_path, port)
     parent_code = (
         "import pathlib, signal, sys\n"
-        "from sandbox.children import Child\n"
+        "from sandbox.subprocesses import Child\n"
         f"child = Child({command!r}, pathlib.Path({str(tmp_path / 'log')!r}))\n"
         "child.start()\nprint(child.pid, flush=True)\n"
         "signal.pause()"
@@ -150,5 +150,5 @@ def test_a_port_that_two_processes_want_is_reserved_for_one() -> None:
 
 
 def test_waiting_in_vain_says_for_what() -> None:
-    with pytest.raises(NeverCame, match="a server on port"):
+    with pytest.raises(WaitTimeout, match="a server on port"):
         wait_for_port(free_port(), seconds=0.05)

@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.servers import free_port
 from shared.errors import ObjectMissing, StorageDown
-from shared.storage import Bucket, ObjectStore, Storage, object_name
+from shared.storage.client import Bucket, ObjectStore, Storage, object_name
 from tests.integration.loopback import OK, Script, answering, dripping, serving, silent
 from tests.integration.rclone import ACCESS_KEY, bucket, counting, running_rclone
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from shared.errors import ObjectDamaged, ObjectMissing, StorageDown
-from shared.storage import Bucket, Storage
-from tests import lying_storage as lies
-from tests.lying_storage import Liar, Lie, lying_before
-from tests.servers import S3Server
+from shared.storage.client import Bucket, Storage
+from tests.support import lying_storage as lies
+from tests.support.lying_storage import Liar, Lie, lying_before
+from tests.support.servers import S3Server
 
 DATA = random.Random(3).randbytes(200_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -42,7 +42,7 @@ def put(storage: Storage) -> None:
 
 
 def read(storage: Storage) -> bytes:
-    return storage.read_whole(KEY, size=len(DATA), sha256=SHA256)
+    return storage.read_all(KEY, size=len(DATA), sha256=SHA256)
 
 
 def methods(liar: Liar) -> list[str]:

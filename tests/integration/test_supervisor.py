@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sandbox.devstack.console import Screen
+from sandbox.devstack.plan import Kind, ProcessSpec, ReadinessProbe
+from sandbox.devstack.process import CrashLoop, PortLost
+from sandbox.devstack.supervise import Supervisor
 from sandbox.servers import free_port
-from sandbox.stack.keeper import KeepsDying, PortLost
-from sandbox.stack.output import Screen
-from sandbox.stack.plan import Kind, Part, Sign
-from sandbox.stack.supervise import Supervisor
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.errors import DarkroomError
 
 #: Says its last words into `order` when it is told to end, so that the order can be read.
@@ -35,19 +35,21 @@ print("begins", flush=True)
 SERVES = "HTTPServer(('127.0.0.1', port), SimpleHTTPRequestHandler).serve_forever()"
 
 
-def part(folder: Path, name: str, kind: Kind, *, code: str = SERVES, grace: float = 5) -> Part:
+def part(
+    folder: Path, name: str, kind: Kind, *, code: str = SERVES, grace: float = 5
+) -> ProcessSpec:
     port = free_port()
     arguments = (str(port), name, str(folder / "order"))
-    return Part(
+    return ProcessSpec(
         name=name,
         kind=kind,
         command=(sys.executable, "-c", SERVER + code, *arguments),
-        ready=Sign(f"http://127.0.0.1:{port}/", 200),
+        ready=ReadinessProbe(f"http://127.0.0.1:{port}/", 200),
         grace_seconds=grace,
     )
 
 
-class Told:
+class Output:
     """What a supervisor said and how often something changed."""
 
     def __init__(self, folder: Path) -> None:
@@ -72,7 +74,7 @@ def test_a_port_that_was_taken_before_its_process_listened_is_named_at_once(
     tmp_path: Path,
 ) -> None:
     async def story() -> None:
-        one = Told(tmp_path).supervisor
+        one = Output(tmp_path).supervisor
         late = part(tmp_path, "s3", Kind.S3)
         port = int(late.ready.url.rsplit(":", 1)[1].strip("/"))
         with socket.create_server(("127.0.0.1", port)):
@@ -85,24 +87,24 @@ def test_a_port_that_was_taken_before_its_process_listened_is_named_at_once(
 
 
 def test_a_process_that_cannot_be_prepared_again_is_tried_until_it_can(tmp_path: Path) -> None:
-    room = tmp_path / "room"
+    context = tmp_path / "room"
 
     def prepare() -> list[str]:
-        if not room.exists():
+        if not context.exists():
             raise DarkroomError("there is no room")
         return []
 
     async def story() -> None:
-        told = Told(tmp_path)
+        told = Output(tmp_path)
         one = told.supervisor
-        room.touch()
+        context.touch()
         one.start([replace(part(tmp_path, "redis", Kind.REDIS), at_start=prepare)])
         await one.wait_until_serving()
-        room.unlink()
+        context.unlink()
         os.kill(one.pids(Kind.REDIS)[0], signal.SIGKILL)
         meant = "cannot start: there is no room; starts again in"
         await until(lambda: meant in told.stream.getvalue(), "a try in vain")
-        room.touch()
+        context.touch()
         await until(lambda: one.complete, "another process")
         await one.stop()
 
@@ -116,7 +118,7 @@ def test_a_process_that_cannot_be_prepared_the_first_time_is_not_tried_again(
         raise DarkroomError("its data are damaged")
 
     async def story() -> None:
-        one = Told(tmp_path).supervisor
+        one = Output(tmp_path).supervisor
         one.start([replace(part(tmp_path, "redis", Kind.REDIS), at_start=prepare)])
         with pytest.raises(DarkroomError, match="its data are damaged"):
             await one.wait_until_serving()
@@ -127,7 +129,7 @@ def test_a_process_that_cannot_be_prepared_the_first_time_is_not_tried_again(
 
 def test_a_killed_process_is_replaced_on_the_same_port(tmp_path: Path) -> None:
     async def story() -> None:
-        told = Told(tmp_path)
+        told = Output(tmp_path)
         one = told.supervisor
         one.start([part(tmp_path, "api", Kind.API), part(tmp_path, "redis", Kind.REDIS)])
         await one.wait_until_serving()
@@ -144,7 +146,7 @@ def test_a_killed_process_is_replaced_on_the_same_port(tmp_path: Path) -> None:
 
 def test_whoever_asks_ends_before_whoever_answers(tmp_path: Path) -> None:
     async def story() -> None:
-        one = Told(tmp_path).supervisor
+        one = Output(tmp_path).supervisor
         kinds = (Kind.REDIS, Kind.PROVIDER, Kind.WORKER, Kind.API, Kind.S3)
         one.start([part(tmp_path, kind.value, kind) for kind in kinds])
         await one.wait_until_serving()
@@ -161,7 +163,7 @@ def test_a_process_that_does_not_obey_is_killed_when_its_grace_is_over(tmp_path:
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVES
 
     async def story() -> None:
-        told = Told(tmp_path)
+        told = Output(tmp_path)
         one = told.supervisor
         one.start([part(tmp_path, "worker", Kind.WORKER, code=deaf, grace=0.2)])
         await one.wait_until_serving()
@@ -177,9 +179,9 @@ def test_a_process_that_never_serves_is_given_up_with_its_last_lines(tmp_path: P
     broken = "sys.exit('DARKROOM_X is not usable.')"
 
     async def story() -> None:
-        one = Told(tmp_path).supervisor
+        one = Output(tmp_path).supervisor
         one.start([part(tmp_path, "api", Kind.API, code=broken)])
-        with pytest.raises(KeepsDying, match=r"died 5 times(.|\n)*DARKROOM_X is not usable"):
+        with pytest.raises(CrashLoop, match=r"died 5 times(.|\n)*DARKROOM_X is not usable"):
             await one.wait_until_serving()
         await one.stop()
 
@@ -189,7 +191,7 @@ def test_a_process_that_never_serves_is_given_up_with_its_last_lines(tmp_path: P
 
 def test_stopping_while_everything_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     async def story() -> None:
-        one = Told(tmp_path).supervisor
+        one = Output(tmp_path).supervisor
         one.start([part(tmp_path, name, Kind.API) for name in ("a", "b", "c")])
         await asyncio.sleep(0)  # the keepers have begun, their processes have not
         await one.stop()
@@ -202,7 +204,7 @@ def test_killing_takes_everything_at_once(tmp_path: Path) -> None:
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVES
 
     async def story() -> None:
-        one = Told(tmp_path).supervisor
+        one = Output(tmp_path).supervisor
         one.start([part(tmp_path, "worker", Kind.WORKER, code=deaf, grace=60)])
         await one.wait_until_serving()
         stopping = asyncio.create_task(one.stop())

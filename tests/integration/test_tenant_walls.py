@@ -7,7 +7,7 @@ import pytest
 
 from api.routes import ROUTES
 from api.routing import Direct
-from tests.front_door import PROMPT, FrontDoor, client_of, problem, tenant_at
+from tests.support.api_server import PROMPT, ApiServer, client_of, problem, tenant_at
 
 #: What stands in a path and is nobody's own: models and words that all may read.
 COMMON = {"owner", "name", "code", "version", "model_id"}
@@ -42,7 +42,7 @@ OPERATED = [
 ]
 
 
-def ids_of(owner: FrontDoor) -> dict[str, str]:
+def ids_of(owner: ApiServer) -> dict[str, str]:
     """Give a name of theirs for each name in a path; a route with another fails here."""
     webhook = {"url": "https://example.com/secret-hook", "events": ["job.canceled"]}
     marks = {"tags": ["secret-tag"], "metadata": {"secret": "secret-pair"}}
@@ -60,24 +60,30 @@ def ids_of(owner: FrontDoor) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("route", "method"), OWNED)
-def test_what_is_anothers_is_not_found(door: FrontDoor, route: Direct, method: str) -> None:
-    with tenant_at(door.url, door.world.settings.redis_url) as stranger:
-        theirs = ids_of(door)
+def test_what_is_anothers_is_not_found(api_server: ApiServer, route: Direct, method: str) -> None:
+    with tenant_at(api_server.url, api_server.world.settings.redis_url) as stranger:
+        theirs = ids_of(api_server)
         path = route.path.format(**theirs)
-        before = door.world.read(theirs["job_id"], "").job
+        before = api_server.world.read(theirs["job_id"], "").job
         answer = stranger.client.request(method, path)
         assert answer.status_code == 404, path
         if method != "HEAD":
             problem(answer, 404, "not_found")
-        assert door.world.read(theirs["job_id"], "").job == before
+        assert api_server.world.read(theirs["job_id"], "").job == before
 
 
 @pytest.mark.parametrize("route", LISTS)
-def test_a_list_tells_nothing_of_another(door: FrontDoor, route: Direct) -> None:
-    with tenant_at(door.url, door.world.settings.redis_url) as stranger:
-        theirs: dict[str, Any] = ids_of(door)
+def test_a_list_tells_nothing_of_another(api_server: ApiServer, route: Direct) -> None:
+    with tenant_at(api_server.url, api_server.world.settings.redis_url) as stranger:
+        theirs: dict[str, Any] = ids_of(api_server)
         told = stranger.client.get(route.path, params=needed_by(route)).text
-        for secret in (*theirs.values(), door.tenant, "secret-tag", "secret-pair", "secret-hook"):
+        for secret in (
+            *theirs.values(),
+            api_server.tenant,
+            "secret-tag",
+            "secret-pair",
+            "secret-hook",
+        ):
             assert secret not in told
 
 
@@ -90,17 +96,17 @@ def needed_by(route: Direct) -> dict[str, str]:
 
 @pytest.mark.parametrize(("route", "method"), OPERATED)
 def test_a_tenants_key_opens_nothing_of_the_operators(
-    door: FrontDoor, route: Direct, method: str
+    api_server: ApiServer, route: Direct, method: str
 ) -> None:
     path = re.sub(r"{(\w+)}", "x", route.path)
-    answer = door.client.request(method, path)
+    answer = api_server.client.request(method, path)
     assert answer.status_code == 403, path
 
 
-def test_an_idempotency_key_of_one_tenant_is_nothing_to_another(door: FrontDoor) -> None:
+def test_an_idempotency_key_of_one_tenant_is_nothing_to_another(api_server: ApiServer) -> None:
     key = {"idempotency-key": "same"}
-    with tenant_at(door.url, door.world.settings.redis_url) as stranger:
-        mine = door.client.post("/v1/jobs", json=PROMPT, headers=key).json()
+    with tenant_at(api_server.url, api_server.world.settings.redis_url) as stranger:
+        mine = api_server.client.post("/v1/jobs", json=PROMPT, headers=key).json()
         theirs = stranger.client.post(
             "/v1/jobs", json={"input": {"prompt": "Another"}}, headers=key
         )
@@ -108,6 +114,6 @@ def test_an_idempotency_key_of_one_tenant_is_nothing_to_another(door: FrontDoor)
         assert theirs.json()["id"] != mine["id"]
 
 
-def test_an_operators_key_alone_does_not_read_jobs_as_a_tenant(door: FrontDoor) -> None:
-    with client_of(door.url, door.credentials.ops_key) as operator:
+def test_an_operators_key_alone_does_not_read_jobs_as_a_tenant(api_server: ApiServer) -> None:
+    with client_of(api_server.url, api_server.credentials.ops_key) as operator:
         assert problem(operator.get("/v1/jobs"), 403, "forbidden")["scope"] == "jobs:read"

@@ -10,17 +10,17 @@ from typing import Any
 import orjson
 import pytest
 
-from sandbox.waiting import wait_until
-from shared.jobs import Spec
+from sandbox.wait import wait_until
+from shared.jobs import JobSpec
 from shared.settings import Settings
-from tests.crew import worker
 from tests.integration.loopback import dripping, read_request, serving, silent
-from tests.receiver import Receiver, receiver
-from tests.store import World
-from tests.workshop import INPUT, close_room
-from worker.deliver import do_next_delivery
-from worker.life import build_room
-from worker.send import Sender
+from tests.support.store import World
+from tests.support.webhook_receiver import WebhookReceiver, receiver
+from tests.support.worker_harness import INPUT, close_context
+from tests.support.worker_process import worker
+from worker.lifecycle import build_context
+from worker.webhook_client import WebhookClient
+from worker.webhook_delivery import do_next_delivery
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEYS = {"onemin_api_key": "k", "s3_access_key": "access-key", "s3_secret_key": "secret-key"}
@@ -38,20 +38,20 @@ class Post:
     def __init__(self, redis_url: str, **changes: Any) -> None:
         self.world = World(redis_url, **{**QUICK, **changes})
         self.world.client.hset("{dr}:tenant:acme", "webhook_secret", SECRET)
-        self.room = build_room(self.world.settings, self.world.scripts, ["deliver"])
+        self.context = build_context(self.world.settings, self.world.scripts, ["deliver"])
 
     def close(self) -> None:
-        close_room(self.room)
+        close_context(self.context)
         self.world.close()
 
     def counted(self, name: str) -> int:
         """How many of them there are by the service's own counters."""
         return int(self.world.client.hget("{dr}:counts", name) or 0)
 
-    def owe(self, url: str, *, tenant: str = "acme", **webhook: Any) -> str:
+    def end_jobs(self, url: str, *, tenant: str = "acme", **webhook: Any) -> str:
         """Let a job end that asked for a webhook; gives the id of the delivery."""
         told = {"url": url, "events": ["job.succeeded"], **webhook}
-        spec = Spec("m", INPUT, webhook=told)
+        spec = JobSpec("m", INPUT, webhook=told)
         job_id = self.world.accept(tenant, spec=spec, webhook_host="127.0.0.1")
         self.world.succeed(self.world.checkpoint(self.world.call(self.world.claim())))
         return f"msg_{job_id.removeprefix('job_')}_1_succeeded"
@@ -67,7 +67,7 @@ class Post:
 
         def has_ended() -> bool:
             self.world.sweep()
-            do_next_delivery(self.room)
+            do_next_delivery(self.context)
             return self.record(delivery)["state"] in {"delivered", "failed"}
 
         wait_until(has_ended, "the end of a delivery")
@@ -91,14 +91,14 @@ def hasty(empty_redis_url: str) -> Iterator[Post]:
 
 
 @pytest.fixture
-def inbox() -> Iterator[Receiver]:
+def inbox() -> Iterator[WebhookReceiver]:
     with receiver() as server:
         yield server
 
 
-def test_a_webhook_arrives_signed_once(post: Post, inbox: Receiver) -> None:
+def test_a_webhook_arrives_signed_once(post: Post, inbox: WebhookReceiver) -> None:
     # given
-    delivery = post.owe(inbox.url)
+    delivery = post.end_jobs(inbox.url)
     # when
     assert post.settle(delivery) == "delivered"
     # then
@@ -111,10 +111,10 @@ def test_a_webhook_arrives_signed_once(post: Post, inbox: Receiver) -> None:
     assert attempt["status"] == 200
 
 
-def test_after_an_error_the_same_message_comes_again(post: Post, inbox: Receiver) -> None:
+def test_after_an_error_the_same_message_comes_again(post: Post, inbox: WebhookReceiver) -> None:
     # given
     inbox.script = [500, 429]
-    delivery = post.owe(inbox.url)
+    delivery = post.end_jobs(inbox.url)
     # when
     assert post.settle(delivery) == "delivered"
     # then
@@ -125,31 +125,31 @@ def test_after_an_error_the_same_message_comes_again(post: Post, inbox: Receiver
     assert [attempt["status"] for attempt in post.attempts(delivery)] == [500, 429, 200]
 
 
-def test_after_the_last_attempt_the_delivery_has_failed(post: Post, inbox: Receiver) -> None:
+def test_after_the_last_attempt_the_delivery_has_failed(post: Post, inbox: WebhookReceiver) -> None:
     inbox.status = 503
-    assert post.settle(post.owe(inbox.url)) == "failed"
+    assert post.settle(post.end_jobs(inbox.url)) == "failed"
     assert len(inbox.received) == 3
 
 
-def test_a_receiver_that_is_gone_gets_no_second_attempt(post: Post, inbox: Receiver) -> None:
+def test_a_receiver_that_is_gone_gets_no_second_attempt(post: Post, inbox: WebhookReceiver) -> None:
     inbox.status = 410
-    assert post.settle(post.owe(inbox.url)) == "failed"
+    assert post.settle(post.end_jobs(inbox.url)) == "failed"
     assert len(inbox.received) == 1
 
 
-def test_redirects_are_not_followed(post: Post, inbox: Receiver) -> None:
+def test_redirects_are_not_followed(post: Post, inbox: WebhookReceiver) -> None:
     with receiver() as elsewhere:
         inbox.status = 307
         inbox.headers = {"location": elsewhere.url}
-        assert post.settle(post.owe(inbox.url)) == "failed"
+        assert post.settle(post.end_jobs(inbox.url)) == "failed"
         assert elsewhere.received == []
 
 
 def test_loopback_is_refused_unless_it_is_allowed_by_name(
-    empty_redis_url: str, inbox: Receiver
+    empty_redis_url: str, inbox: WebhookReceiver
 ) -> None:
     post = Post(empty_redis_url, webhook_allow_hosts="hooks.example.com")
-    delivery = post.owe(inbox.url)
+    delivery = post.end_jobs(inbox.url)
     assert post.settle(delivery) == "failed"
     assert inbox.received == []
     assert {attempt["error"] for attempt in post.attempts(delivery)} == {
@@ -160,7 +160,7 @@ def test_loopback_is_refused_unless_it_is_allowed_by_name(
 
 def test_a_receiver_cannot_hold_an_attempt_beyond_its_time(hasty: Post) -> None:
     with serving(silent) as port:
-        delivery = hasty.owe(f"http://127.0.0.1:{port}/hook")
+        delivery = hasty.end_jobs(f"http://127.0.0.1:{port}/hook")
         assert hasty.settle(delivery) == "failed"
     seconds = [attempt["seconds"] for attempt in hasty.attempts(delivery)]
     assert len(seconds) == 3
@@ -169,7 +169,7 @@ def test_a_receiver_cannot_hold_an_attempt_beyond_its_time(hasty: Post) -> None:
 
 def test_a_receiver_that_drips_its_headers_is_left_in_time(hasty: Post) -> None:
     with serving(dripping(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n")) as port:
-        delivery = hasty.owe(f"http://127.0.0.1:{port}/hook")
+        delivery = hasty.end_jobs(f"http://127.0.0.1:{port}/hook")
         assert hasty.settle(delivery) == "failed"
     assert max(attempt["seconds"] for attempt in hasty.attempts(delivery)) < 10
 
@@ -177,7 +177,7 @@ def test_a_receiver_that_drips_its_headers_is_left_in_time(hasty: Post) -> None:
 def test_what_a_receiver_says_after_its_status_does_not_change_it(hasty: Post) -> None:
     endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with serving(dripping(endless, b"1\r\nx\r\n")) as port:
-        delivery = hasty.owe(f"http://127.0.0.1:{port}/hook")
+        delivery = hasty.end_jobs(f"http://127.0.0.1:{port}/hook")
         assert hasty.settle(delivery) == "delivered"
     (attempt,) = hasty.attempts(delivery)
     assert attempt["seconds"] < 10
@@ -193,17 +193,17 @@ def test_what_a_receiver_says_is_kept_without_control_characters(hasty: Post) ->
         connection.sendall(head.encode() + said)
 
     with serving(answer) as port:
-        delivery = hasty.owe(f"http://127.0.0.1:{port}/hook")
+        delivery = hasty.end_jobs(f"http://127.0.0.1:{port}/hook")
         assert hasty.settle(delivery) == "delivered"
     (attempt,) = hasty.attempts(delivery)
     assert attempt["answer"] == "well\ndone"
 
 
 def test_headers_of_the_tenant_go_along_and_cannot_replace_ours(
-    post: Post, inbox: Receiver
+    post: Post, inbox: WebhookReceiver
 ) -> None:
     headers = {"X-Token": "t", "Webhook-Id": "another", "Content-Type": "text/plain"}
-    delivery = post.owe(inbox.url, headers=headers)
+    delivery = post.end_jobs(inbox.url, headers=headers)
     assert post.settle(delivery) == "delivered"
     (request,) = inbox.received
     assert request.headers["x-token"] == "t"
@@ -213,15 +213,15 @@ def test_headers_of_the_tenant_go_along_and_cannot_replace_ours(
 
 
 def test_a_header_that_cannot_be_sent_fails_the_delivery_and_not_the_worker(
-    post: Post, inbox: Receiver
+    post: Post, inbox: WebhookReceiver
 ) -> None:
-    delivery = post.owe(inbox.url, headers={"x-token": "two\r\nlines"})
+    delivery = post.end_jobs(inbox.url, headers={"x-token": "two\r\nlines"})
     assert post.settle(delivery) == "failed"
     assert inbox.received == []
 
 
 def test_an_address_that_cannot_be_is_told_in_the_ledger() -> None:
-    sent = Sender.from_settings(Settings()).post("http://xn--a/", b"{}", {})
+    sent = WebhookClient.from_settings(Settings()).post("http://xn--a/", b"{}", {})
     assert sent.status is None
     assert sent.error
 
@@ -229,15 +229,15 @@ def test_an_address_that_cannot_be_is_told_in_the_ledger() -> None:
 def test_a_stop_by_force_gives_a_delivery_back_with_its_attempt(post: Post) -> None:
     # given
     with serving(silent) as port:
-        delivery = post.owe(f"http://127.0.0.1:{port}/hook")
-        sending = threading.Thread(target=do_next_delivery, args=(post.room,))
+        delivery = post.end_jobs(f"http://127.0.0.1:{port}/hook")
+        sending = threading.Thread(target=do_next_delivery, args=(post.context,))
         sending.start()
-        held = post.room.leases["deliver"]
-        wait_until(lambda: bool(held.all()) and held.all()[0].give_back is not None, "a delivery")
+        held = post.context.leases["deliver"]
+        wait_until(lambda: bool(held.all()) and held.all()[0].release is not None, "a delivery")
         # when
         (one,) = held.all()
-        assert one.give_back is not None
-        one.give_back()
+        assert one.release is not None
+        one.release()
         # then
         assert post.record(delivery)["state"] == "pending"
         assert post.record(delivery)["attempt"] == "0"
@@ -245,7 +245,7 @@ def test_a_stop_by_force_gives_a_delivery_back_with_its_attempt(post: Post) -> N
 
 
 def test_the_deliver_worker_sends_what_is_owed(
-    empty_redis_url: str, inbox: Receiver, tmp_path: Path
+    empty_redis_url: str, inbox: WebhookReceiver, tmp_path: Path
 ) -> None:
     # given
     settings = {**QUICK, "redis_url": empty_redis_url, "provider_rate_per_minute": 0}
@@ -253,7 +253,7 @@ def test_the_deliver_worker_sends_what_is_owed(
     inbox.script = [500]
     with worker(tmp_path, settings, "deliver"):
         # when
-        owed = {post.owe(inbox.url) for _ in range(10)}
+        owed = {post.end_jobs(inbox.url) for _ in range(10)}
         # then
         wait_until(
             lambda: {post.record(one)["state"] for one in owed} == {"delivered"}, "ten webhooks"
@@ -266,7 +266,7 @@ def test_the_deliver_worker_sends_what_is_owed(
 
 
 def test_a_receiver_that_was_ill_gets_all_it_missed_and_hurts_no_other(
-    empty_redis_url: str, inbox: Receiver, tmp_path: Path
+    empty_redis_url: str, inbox: WebhookReceiver, tmp_path: Path
 ) -> None:
     # given: one receiver fails at first, another at the same host is well
     often = ",".join(["0", *["0.1"] * 8])
@@ -275,8 +275,8 @@ def test_a_receiver_that_was_ill_gets_all_it_missed_and_hurts_no_other(
     post.world.client.hset("{dr}:tenant:other", "webhook_secret", SECRET)
     with receiver() as ill:
         ill.status = 500
-        ailing = [post.owe(ill.url, tenant="other") for _ in range(40)]
-        well = [post.owe(inbox.url) for _ in range(40)]
+        ailing = [post.end_jobs(ill.url, tenant="other") for _ in range(40)]
+        well = [post.end_jobs(inbox.url) for _ in range(40)]
         settings |= {"redis_url": empty_redis_url, "provider_rate_per_minute": 0}
         # when
         with worker(tmp_path, settings, "deliver"):
@@ -310,7 +310,7 @@ def test_more_receivers_than_threads_each_keep_a_connection() -> None:
 
     hosts = [f"127.0.0.{number}" for number in range(11, 16)]
     settings = Settings(concurrency=1, webhook_allow_hosts=",".join(hosts))
-    sender = Sender.from_settings(settings)
+    sender = WebhookClient.from_settings(settings)
     with ExitStack() as stack:
         places = [(host, stack.enter_context(serving(answer, host=host))) for host in hosts]
         stack.callback(sender.close)

@@ -15,13 +15,14 @@ import redis
 
 from sandbox.provider.server import running
 from sandbox.servers import free_port
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared.jobs import State
-from shared.store.schema import SCHEMA, SCHEMA_KEY
-from tests.crew import Worker, command, environment, worker
+from shared.start_commands import worker_command
+from shared.store.schema_version import SCHEMA, SCHEMA_KEY
 from tests.integration.sandbox_client import Client, steered
-from tests.servers import RedisServer, S3Server, redis_server
-from tests.workshop import Workshop, settings_for
+from tests.support.servers import RedisServer, S3Server, redis_server
+from tests.support.worker_harness import WorkerHarness, settings_for
+from tests.support.worker_process import Worker, environment, worker
 
 SUCCEEDED = "succeeded"
 
@@ -41,15 +42,17 @@ def provider(provider_url: str) -> Iterator[Client]:
 class Place:
     """A world with workers of its own."""
 
-    def __init__(self, stack: ExitStack, where: Path, redis_url: str, workshop: Workshop) -> None:
+    def __init__(
+        self, stack: ExitStack, where: Path, redis_url: str, harness: WorkerHarness
+    ) -> None:
         self.stack = stack
         self.where = where
         self.redis_url = redis_url
-        self.workshop = workshop
-        self.world = workshop.world
+        self.harness = harness
+        self.world = harness.world
 
     def settings(self, **changes: Any) -> dict[str, Any]:
-        provider, s3 = self.workshop.provider, self.workshop.s3
+        provider, s3 = self.harness.provider, self.harness.s3
         quick = {"redis_url": self.redis_url, "provider_rate_per_minute": 0, "log_format": "json"}
         return {**settings_for(s3, provider.url), **quick, **changes}
 
@@ -58,10 +61,10 @@ class Place:
         return self.stack.enter_context(run)
 
     def accept(self, count: int) -> list[str]:
-        return [self.workshop.accept() for _ in range(count)]
+        return [self.harness.accept() for _ in range(count)]
 
     def states(self, jobs: list[str]) -> list[str]:
-        return [self.workshop.job(job).state.value for job in jobs]
+        return [self.harness.job(job).state.value for job in jobs]
 
     def wait_for(self, jobs: list[str], state: str = SUCCEEDED, *, seconds: float = 20) -> None:
         wait_until(
@@ -69,15 +72,15 @@ class Place:
         )
 
     def wait_for_calls(self, count: int) -> None:
-        wait_until(lambda: len(self.workshop.asked("generate")) >= count, "calls of the provider")
+        wait_until(lambda: len(self.harness.asked("generate")) >= count, "calls of the provider")
 
 
 @contextmanager
 def place(redis_url: str, s3: S3Server, provider: Client, where: Path) -> Iterator[Place]:
-    workshop = Workshop(redis_url, s3, provider)
+    harness = WorkerHarness(redis_url, s3, provider)
     with ExitStack() as stack:
-        stack.callback(workshop.close)
-        yield Place(stack, where, redis_url, workshop)
+        stack.callback(harness.close)
+        yield Place(stack, where, redis_url, harness)
 
 
 @pytest.fixture
@@ -93,14 +96,14 @@ def test_a_worker_does_the_jobs_each_once(here: Place) -> None:
     jobs = here.accept(20)
     here.wait_for(jobs)
     # then
-    assert here.workshop.paid() == 20
-    assert here.workshop.slots() == (0, 0)
+    assert here.harness.paid() == 20
+    assert here.harness.slots() == (0, 0)
     wait_until(lambda: here.world.permits() == 0, "the permits that were left to be taken")
 
 
 def test_a_busy_worker_leaves_permits_for_others(here: Place) -> None:
     # given
-    here.workshop.provider.behave(latency_seconds=1)
+    here.harness.provider.behave(latency_seconds=1)
     here.start(threads=2)
     # when
     here.accept(8)
@@ -132,7 +135,7 @@ def test_an_idle_worker_stops_at_once_and_is_forgotten(here: Place) -> None:
 
 def test_a_stopping_worker_finishes_what_it_holds_and_begins_nothing(here: Place) -> None:
     # given
-    here.workshop.provider.behave(latency_seconds=1)
+    here.harness.provider.behave(latency_seconds=1)
     one = here.start(threads=4, lease_seconds=1)
     jobs = here.accept(10)
     here.wait_for_calls(4)
@@ -142,9 +145,9 @@ def test_a_stopping_worker_finishes_what_it_holds_and_begins_nothing(here: Place
     # then
     assert one.wait_for_end(8) == 0
     assert sorted(here.states(jobs)) == ["queued"] * 6 + [SUCCEEDED] * 4
-    assert {here.workshop.job(job).attempt for job in jobs} == {0, 1}
-    assert here.workshop.paid() == 4
-    assert here.workshop.slots() == (0, 0)
+    assert {here.harness.job(job).attempt for job in jobs} == {0, 1}
+    assert here.harness.paid() == 4
+    assert here.harness.slots() == (0, 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT, signal.SIGINT], ids=str)
@@ -165,7 +168,7 @@ def test_a_worker_whose_threads_wait_at_the_gate_stops_soon(
 
 
 def test_a_worker_that_is_told_to_quit_finishes_what_it_holds(here: Place) -> None:
-    here.workshop.provider.behave(latency_seconds=1)
+    here.harness.provider.behave(latency_seconds=1)
     one = here.start(threads=2)
     jobs = here.accept(2)
     here.wait_for_calls(2)
@@ -174,32 +177,34 @@ def test_a_worker_that_is_told_to_quit_finishes_what_it_holds(here: Place) -> No
     assert here.states(jobs) == [SUCCEEDED] * 2
 
 
+@pytest.mark.slow
 def test_what_outlasts_the_grace_is_given_back_with_what_was_bought(here: Place) -> None:
     # given a download that takes longer than the grace
     drip = {"fault": "slow_drip", "bytes": 10, "seconds": 1, "times": 1}
-    here.workshop.provider.behave(drip)
+    here.harness.provider.behave(drip)
     one = here.start(provider_timeout_seconds=0.5, download_timeout_seconds=60)
     (job_id,) = here.accept(1)
-    wait_until(lambda: bool(here.workshop.asked("download")), "the download")
+    wait_until(lambda: bool(here.harness.asked("download")), "the download")
     # when
     one.send(signal.SIGTERM)
     # then: the grace is 10.5 s
     one.wait_for_end(14)
-    job = here.workshop.job(job_id)
+    job = here.harness.job(job_id)
     assert (job.state, job.attempt, job.unknown_outcomes) == (State.QUEUED, 0, 0)
-    assert here.workshop.slots() == (0, 0)
+    assert here.harness.slots() == (0, 0)
     assert workers_known(here) == 0
     # and another goes on without paying
-    assert here.workshop.finish(job_id).state is State.SUCCEEDED
-    assert here.workshop.paid() == 1
+    assert here.harness.finish(job_id).state is State.SUCCEEDED
+    assert here.harness.paid() == 1
 
 
+@pytest.mark.slow
 def test_a_worker_whose_redis_is_frozen_ends_in_time(
     s3: S3Server, provider: Client, tmp_path: Path
 ) -> None:
     with redis_server(tmp_path / "redis") as own, place(own.url, s3, provider, tmp_path) as here:
         # given
-        here.workshop.provider.behave(latency_seconds=1)
+        here.harness.provider.behave(latency_seconds=1)
         one = here.start(threads=4, provider_timeout_seconds=1)
         here.accept(4)
         here.wait_for_calls(4)
@@ -218,7 +223,7 @@ def test_a_worker_whose_redis_is_frozen_ends_in_time(
 
 def test_a_worker_killed_at_the_provider_leaves_an_unknown_outcome(here: Place) -> None:
     # given
-    here.workshop.provider.behave({"fault": "hang", "seconds": 60})
+    here.harness.provider.behave({"fault": "hang", "seconds": 60})
     one = here.start(lease_seconds=1, provider_timeout_seconds=30)
     (job_id,) = here.accept(1)
     here.wait_for_calls(1)
@@ -227,37 +232,37 @@ def test_a_worker_killed_at_the_provider_leaves_an_unknown_outcome(here: Place) 
     one.kill()
     # then
     here.wait_for([job_id], seconds=60)
-    job = here.workshop.job(job_id)
-    assert (job.attempt, job.calls, job.unknown_outcomes, job.crashes) == (1, 2, 1, 1)
-    assert here.workshop.paid() == 2
-    assert here.workshop.slots() == (0, 0)
+    job = here.harness.job(job_id)
+    assert (job.attempt, job.calls, job.unknown_outcomes, job.worker_losses) == (1, 2, 1, 1)
+    assert here.harness.paid() == 2
+    assert here.harness.slots() == (0, 0)
 
 
 def test_a_worker_killed_after_the_checkpoint_costs_no_further_call(here: Place) -> None:
     # given
     drip = {"fault": "slow_drip", "bytes": 10, "seconds": 1, "times": 1}
-    here.workshop.provider.behave(drip)
+    here.harness.provider.behave(drip)
     one = here.start(lease_seconds=1, download_timeout_seconds=600)
     (job_id,) = here.accept(1)
-    wait_until(lambda: bool(here.workshop.asked("download")), "the download")
+    wait_until(lambda: bool(here.harness.asked("download")), "the download")
     here.start(lease_seconds=1)
     # when
     one.kill()
     # then
     here.wait_for([job_id], seconds=60)
-    job = here.workshop.job(job_id)
-    assert (job.attempt, job.calls, job.unknown_outcomes, job.crashes) == (1, 1, 0, 1)
-    assert here.workshop.paid() == 1
+    job = here.harness.job(job_id)
+    assert (job.attempt, job.calls, job.unknown_outcomes, job.worker_losses) == (1, 1, 0, 1)
+    assert here.harness.paid() == 1
 
 
 def test_a_job_that_outlasts_its_lease_is_not_rescued_while_its_worker_lives(here: Place) -> None:
-    here.workshop.provider.behave(latency_seconds=2.5)
+    here.harness.provider.behave(latency_seconds=2.5)
     here.start(lease_seconds=1)
     here.start(lease_seconds=1)
     jobs = here.accept(3)
     here.wait_for(jobs)
-    assert [here.workshop.job(job).crashes for job in jobs] == [0, 0, 0]
-    assert here.workshop.paid() == 3
+    assert [here.harness.job(job).worker_losses for job in jobs] == [0, 0, 0]
+    assert here.harness.paid() == 3
 
 
 # without Redis --------------------------------------------------------------------------------
@@ -287,17 +292,17 @@ def test_a_worker_goes_on_when_its_redis_was_killed_and_is_back(
 ) -> None:
     with redis_server(tmp_path / "redis") as own, place(own.url, s3, provider, tmp_path) as here:
         # given
-        here.workshop.provider.behave(latency_seconds=1.5)
+        here.harness.provider.behave(latency_seconds=1.5)
         one = here.start(threads=4, lease_seconds=3)
         # when
         restarts = outlive_redis(own, here, one)
         # then
         assert restarts == 0
-        assert here.workshop.paid() == 4
+        assert here.harness.paid() == 4
         # and new jobs are done as before
-        here.workshop.provider.behave()
+        here.harness.provider.behave()
         here.wait_for(here.accept(4))
-        assert here.workshop.paid() == 8
+        assert here.harness.paid() == 8
 
 
 # what it tells --------------------------------------------------------------------------------
@@ -319,7 +324,7 @@ NAMES = (
     'darkroom_storage_errors_total{operation="put"}',
     'darkroom_webhook_attempts_total{outcome="delivered"}',
     "darkroom_webhook_delivery_seconds_count",
-    'darkroom_webhook_endpoints_switched_off_total{reason="gone"}',
+    'darkroom_webhook_endpoints_disabled_total{reason="gone"}',
     'darkroom_rescued_jobs_total{reason="calling"}',
     "darkroom_redis_errors_total",
 )
@@ -344,7 +349,7 @@ def test_a_worker_tells_its_metrics_from_zero_on(here: Place) -> None:
     assert {name: before.get(name) for name in NAMES} == dict.fromkeys(NAMES, 0.0)
     assert any(name.startswith("darkroom_build_info{") for name in before)
     # when
-    here.workshop.provider.behave({"fault": "status", "status": 500}, {"fault": "drop"})
+    here.harness.provider.behave({"fault": "status", "status": 500}, {"fault": "drop"})
     here.wait_for(here.accept(1))
 
     # then
@@ -379,7 +384,7 @@ def refusal(
 ) -> str:
     """Start a worker that must end by itself with `code` (2 for settings); gives what it said."""
     ended = subprocess.run(
-        command(queue, pool=pool),
+        [*worker_command(queue), f"--pool={pool}"],
         env=environment(settings),
         cwd=Path(__file__).parents[2],
         capture_output=True,

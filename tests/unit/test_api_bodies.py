@@ -5,27 +5,27 @@ from typing import Any
 
 import pytest
 
-from api.jobs.ask import Asking, fingerprint, new_job
+from api.jobs.parsing import JobRequestContext, fingerprint, parse_job
 from api.problems import Problem
+from shared.api_keys import TENANT_SCOPES
 from shared.jobs import OnUnknown, Priority
-from shared.keys import TENANT_SCOPES
-from shared.models import CHOSEN_SEED_MAX, DEFAULT_MODEL
+from shared.model_catalog import CHOSEN_SEED_MAX, DEFAULT_MODEL
 from shared.settings import Settings
-from shared.store.asking import NewJob
-from shared.store.tenants import Holder
-from tests.bad_bodies import BAD_BODIES
+from shared.store.job_submission import NewJob
+from shared.store.tenants import Principal
+from tests.support.bad_bodies import BAD_BODIES
 
 SETTINGS = Settings(webhook_allow_hosts=("allowed.localhost", "10.0.0.1"))
 
 
-def asking(*, may_disable_safety: bool = True, key: str | None = None) -> Asking:
-    holder = Holder("k", "h", frozenset(TENANT_SCOPES), "acme", may_disable_safety)
-    return Asking(holder, SETTINGS, key)
+def asking(*, may_disable_safety: bool = True, key: str | None = None) -> JobRequestContext:
+    holder = Principal("k", "h", frozenset(TENANT_SCOPES), "acme", may_disable_safety)
+    return JobRequestContext(holder, SETTINGS, key)
 
 
 def ask(body: object, **how: Any) -> NewJob:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return new_job(raw, asking(**how))
+    return parse_job(raw, asking(**how))
 
 
 def faults(body: object, **how: Any) -> dict[str, str]:

@@ -31,8 +31,8 @@ def test_whoever_may_come_again_is_told_when(code: str) -> None:
     [
         (errors.StoreDown("away"), 503),
         (errors.StoreFull("full"), 503),
-        (errors.OutcomeLost("lost"), 503),
-        (errors.StoreUnfit("unfit"), 503),
+        (errors.OutcomeUnknown("lost"), 503),
+        (errors.IncompatibleStore("unfit"), 503),
         (errors.StorageDown("away"), 503),
         (errors.ObjectMissing("gone"), 404),
         (errors.StoreError("a script"), 500),

@@ -7,11 +7,11 @@ from api.problems import Problem
 from api.query import (
     Query,
     cursor_of,
-    hide,
+    encode_cursor,
+    enum_member,
+    integer,
     milliseconds,
     text,
-    whole_number,
-    word_of,
 )
 from shared import ids
 from shared.jobs import Status
@@ -25,8 +25,8 @@ def query(written: str) -> Query:
 
 def test_a_cursor_leads_back_to_where_it_was_made() -> None:
     job_id = ids.job_id()
-    assert read_cursor(hide(job_id)) == job_id
-    assert job_id not in hide(job_id)
+    assert read_cursor(encode_cursor(job_id)) == job_id
+    assert job_id not in encode_cursor(job_id)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_a_cursor_leads_back_to_where_it_was_made() -> None:
         "====",
         "am9i",
         "é",
-        hide("job_short"),
-        hide("job_" + "0" * 26) + "A",
+        encode_cursor("job_short"),
+        encode_cursor("job_" + "0" * 26) + "A",
         "*",
     ],
 )
@@ -99,13 +99,13 @@ def test_what_is_no_time_is_refused(written: str) -> None:
 @pytest.mark.parametrize("written", ["", "0", "201", "-1", "1.0", "ten", "1e2", "\u0661"])
 def test_what_is_no_number_of_the_range_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match="from 1 to 200"):
-        whole_number(1, 200)(written)
+        integer(1, 200)(written)
 
 
 def test_every_fault_of_a_query_is_named_at_once() -> None:
     asked = query("limit=x&status=done&tag=&status=queued&sort=up")
-    asked.take("limit", whole_number(1, 9))
-    asked.take("status", word_of(Status))
+    asked.take("limit", integer(1, 9))
+    asked.take("status", enum_member(Status))
     asked.take("tag", text)
     with pytest.raises(Problem) as caught:
         asked.done()
@@ -115,7 +115,7 @@ def test_every_fault_of_a_query_is_named_at_once() -> None:
 
 def test_what_was_asked_for_and_is_well_written_passes() -> None:
     asked = query("status=failed&limit=7")
-    assert asked.take("status", word_of(Status)) is Status.FAILED
-    assert asked.take("limit", whole_number(1, 9)) == 7
+    assert asked.take("status", enum_member(Status)) is Status.FAILED
+    assert asked.take("limit", integer(1, 9)) == 7
     assert asked.take("cursor", text) is None
     asked.done()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.batches.document import Document
-from api.batches.lines import Lines, Unreadable
+from api.batches.json_parser import JsonBatchParser
+from api.batches.ndjson_parser import NdjsonParser, Unreadable
 from shared.batches import JOBS_MAX
 
 
@@ -30,8 +30,8 @@ VALUES = st.recursive(
 
 
 @contextmanager
-def read(raw: bytes, at: list[int]) -> Iterator[Document]:
-    with Document(most_bytes=100_000) as document:
+def read(raw: bytes, at: list[int]) -> Iterator[JsonBatchParser]:
+    with JsonBatchParser(most_bytes=100_000) as document:
         for part in cut(raw, at):
             document.feed(part)
         document.close()
@@ -47,7 +47,7 @@ def test_lines_are_the_same_wherever_the_body_is_cut(
     is_ended: bool,  # noqa: FBT001
 ) -> None:
     raw = "\n".join(texts).encode() + (b"\n" if is_ended else b"")
-    lines = Lines(most_bytes=10_000)
+    lines = NdjsonParser(most_bytes=10_000)
     found = [one for part in cut(raw, at) for one in lines.feed(part)]
     found += lines.close()
     assert found == [
@@ -58,7 +58,7 @@ def test_lines_are_the_same_wherever_the_body_is_cut(
 
 
 def test_a_line_without_an_end_is_not_kept() -> None:
-    lines = Lines(most_bytes=100)
+    lines = NdjsonParser(most_bytes=100)
     assert list(lines.feed(b"{}\n" + b"x" * 100)) == [(1, b"{}")]
     with pytest.raises(Unreadable) as refused:
         list(lines.feed(b"y"))
@@ -135,14 +135,14 @@ def test_what_cannot_be_read_is_refused(raw: bytes, pointer: str) -> None:
 
 
 def test_a_byte_order_mark_is_no_part_of_a_line() -> None:
-    lines = Lines(most_bytes=100)
+    lines = NdjsonParser(most_bytes=100)
     found = [*lines.feed(b"\xef\xbb\xbf{}\n\xef\xbb\xbf[]\n\xef\xbb\xbf"), *lines.close()]
     assert found == [(1, b"{}"), (2, b"[]")]
 
 
 def test_lines_of_another_encoding_are_refused_at_the_first() -> None:
     with pytest.raises(Unreadable) as refused:
-        list(Lines(most_bytes=100).feed("{}\n{}\n".encode("utf-16")))
+        list(NdjsonParser(most_bytes=100).feed("{}\n{}\n".encode("utf-16")))
     assert refused.value.fault.message == "must be encoded in UTF-8, and looks like UTF-16"
 
 
@@ -155,7 +155,7 @@ def test_lines_of_another_encoding_are_refused_at_the_first() -> None:
     ],
 )
 def test_an_entry_without_an_end_is_not_kept(raw: bytes, place: str) -> None:
-    with Document(most_bytes=1000) as document, pytest.raises(Unreadable) as refused:
+    with JsonBatchParser(most_bytes=1000) as document, pytest.raises(Unreadable) as refused:
         collections.deque(map(document.feed, cut(raw, list(range(0, len(raw), 100)))), 0)
     assert refused.value.fault.pointer == place
 
@@ -163,7 +163,7 @@ def test_an_entry_without_an_end_is_not_kept(raw: bytes, place: str) -> None:
 def test_many_entries_together_may_be_larger_than_one() -> None:
     entry = b'{"input":{"prompt":"' + b"p" * 500 + b'"}}'
     whole = b'{"jobs":[' + b",".join([entry] * 2000) + b"]}"
-    with Document(most_bytes=1000) as document:
+    with JsonBatchParser(most_bytes=1000) as document:
         for at in range(0, len(whole), 100):
             document.feed(whole[at : at + 100])
         document.close()

@@ -5,9 +5,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from bench import plots, table
-from bench.curves import Curves
-from bench.figures import Goal, Line, Unequal, Verdict, less, must_equal
 from bench.interleave import interleave
+from bench.results import Goal, Line, Unequal, Verdict, less, must_equal
+from bench.series import Curves
 
 
 @pytest.mark.parametrize(

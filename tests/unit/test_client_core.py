@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from darkroom import errors
+from darkroom.models import ImageFacts, job_of
 from darkroom.operations import Operations
 from darkroom.options import batch_body, job_body
-from darkroom.trying import Patience, ask, retry_after
-from darkroom.values import ImageFacts, job_of
-from darkroom.wire import Answer, Found, NoAnswer, Reply, Request
+from darkroom.protocol import Answer, Item, NoAnswer, Reply, Request
+from darkroom.retries import RetryPolicy, retry_after, send_with_retries
 
 JOB = {"id": "job_1", "status": "queued", "input": {"prompt": "x", "seed": 7}, "image": None}
 DONE = {
@@ -23,7 +23,7 @@ DONE = {
     "news_from_a_newer_service": [1],
 }
 #: A pause is the whole of what it may be.
-PATIENCE = Patience(retries=3, dice=lambda: 1.0)
+PATIENCE = RetryPolicy(retries=3, dice=lambda: 1.0)
 
 Script = list[Reply]
 
@@ -54,7 +54,7 @@ def play(steps: Any, replies: Script) -> tuple[list[Request], list[Any], Any]:
             step = steps.send(given)
         except StopIteration as end:
             return sent, found, end.value
-        if isinstance(step, Found):
+        if isinstance(step, Item):
             found.append(step.value)
         else:
             sent.append(step)
@@ -142,12 +142,12 @@ def test_it_gives_up_in_the_end_and_says_why() -> None:
 
 
 def test_what_does_harm_twice_is_sent_once() -> None:
-    once = Request("POST", "/x", again=False)
+    once = Request("POST", "/x", idempotent=False)
     for unsure in (NoAnswer("lost", sent=True, at=0), problem(504, ""), problem(500, "internal")):
         with pytest.raises(errors.Unavailable):
-            play(ask(once, PATIENCE), [unsure])
+            play(send_with_retries(once, PATIENCE), [unsure])
     for sure in (NoAnswer("refused", sent=False, at=0), problem(503, "redis_down")):
-        assert len(play(ask(once, PATIENCE), [sure, answer({})])[0]) == 2
+        assert len(play(send_with_retries(once, PATIENCE), [sure, answer({})])[0]) == 2
 
 
 def test_an_unknown_accept_is_settled_by_reading_the_job() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from darkroom.errors import BadWords, NotConfigured
-from darkroom.files import picture_path, write_whole
-from darkroom.folder.entries import entries_of
-from darkroom.folder.journal import FILE, open_journal
-from darkroom.folder.lines import Line, read_lines
-from darkroom.places import find_place
+from darkroom.bulk.journal import FILE, open_journal
+from darkroom.bulk.plan import entries_of
+from darkroom.bulk.prompt_files import Line, read_lines
+from darkroom.config import load_config
+from darkroom.errors import NotConfigured, UsageError
+from darkroom.files import image_path, write_atomically
 
 
 def read(path: Path, text: str | bytes, **given: Any) -> list[tuple[int, dict[str, Any]]]:
@@ -102,7 +102,7 @@ def test_objects_may_be_written_as_the_api_has_them(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told_by_its_line(
     tmp_path: Path, name: str, text: str | bytes, says: str
 ) -> None:
-    with pytest.raises(BadWords, match=re.escape(says)):
+    with pytest.raises(UsageError, match=re.escape(says)):
         read(tmp_path / name, text)
 
 
@@ -154,7 +154,7 @@ def test_whole_numbers_may_be_written_with_a_point(tmp_path: Path) -> None:
 
 
 def test_every_fault_of_a_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadWords) as table:
+    with pytest.raises(UsageError) as table:
         read(tmp_path / "p.csv", "prompt,seed,go_fast\na,x,perhaps\n,1\nb,y,\nc,1,no,4\n")
     assert str(table.value).split("\n") == [
         "p.csv, lines 2, 4, column `seed`: must be a whole number.",
@@ -163,7 +163,7 @@ def test_every_fault_of_a_file_is_named(tmp_path: Path) -> None:
         "p.csv, line 5: more cells than columns.",
         "Nothing was requested.",
     ]
-    with pytest.raises(BadWords) as objects:
+    with pytest.raises(UsageError) as objects:
         read(tmp_path / "p.jsonl", '{"prompt": "a", "seed": NaN}\n{\n{"seed": 1}\n')
     assert [line.partition(":")[0] for line in str(objects.value).split("\n")] == [
         "p.jsonl, line 1, member `seed`",
@@ -175,9 +175,9 @@ def test_every_fault_of_a_file_is_named(tmp_path: Path) -> None:
 
 def test_faults_without_end_are_counted(tmp_path: Path) -> None:
     rows = "".join(f'{{"prompt": "a", "x{n}": NaN}}\n' for n in range(500))
-    with pytest.raises(BadWords, match=r"And 480 other faults\.\nNothing was requested\.$"):
+    with pytest.raises(UsageError, match=r"And 480 other faults\.\nNothing was requested\.$"):
         read(tmp_path / "p.jsonl", rows)
-    with pytest.raises(BadWords, match="lines 2, 3, 4, 5, 6 and 495 more, column `seed`"):
+    with pytest.raises(UsageError, match="lines 2, 3, 4, 5, 6 and 495 more, column `seed`"):
         read(tmp_path / "p.csv", "prompt,seed\n" + "a,b\n" * 500)
 
 
@@ -199,19 +199,19 @@ def test_variations_count_on_from_a_seed() -> None:
 def test_a_journal_is_believed_up_to_the_line_that_was_torn(tmp_path: Path) -> None:
     entries = list(entries_of([Line(1, {"input": {"prompt": "a"}})], 2))
     with open_journal(tmp_path) as journal:
-        journal.ask(entries)
-        [asked] = journal.asked.values()
+        journal.record_requested(entries)
+        [asked] = journal.requested.values()
         journal.accepted(asked.key, "batch_1")
     with (tmp_path / FILE).open("ab") as file:
         file.write(b'{"key": "cli-2", "at": 1, "jo')
     (tmp_path / ".darkroom-half").write_bytes(b"half")
     with open_journal(tmp_path) as journal:
-        [asked] = journal.asked.values()
+        [asked] = journal.requested.values()
         assert (asked.batch, list(asked.names.values())) == ("batch_1", ["0001-a", "0002-a"])
         assert [job["metadata"]["entry"] for job in asked.jobs] == [one.id for one in entries]
-        journal.ask(list(entries_of([Line(1, {"input": {"prompt": "b"}})], 1)))
+        journal.record_requested(list(entries_of([Line(1, {"input": {"prompt": "b"}})], 1)))
         assert journal.names[[*journal.names][-1]] == "0003-b"
-        with pytest.raises(BadWords, match="Another run"), open_journal(tmp_path):
+        with pytest.raises(UsageError, match="Another run"), open_journal(tmp_path):
             pass
     records = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
     assert len(records) == 3
@@ -226,7 +226,7 @@ def test_a_journal_that_lost_its_end_with_the_power_is_cut_there(
     tmp_path: Path, tail: bytes
 ) -> None:
     with open_journal(tmp_path) as journal:
-        journal.ask(list(entries_of([Line(1, {"input": {"prompt": "a"}})], 1)))
+        journal.record_requested(list(entries_of([Line(1, {"input": {"prompt": "a"}})], 1)))
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole + tail)
     with open_journal(tmp_path) as journal:
@@ -237,11 +237,11 @@ def test_a_journal_that_lost_its_end_with_the_power_is_cut_there(
 def test_a_journal_that_is_damaged_before_its_end_is_left_and_named(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
         for prompt in ("a", "b"):
-            journal.ask(list(entries_of([Line(1, {"input": {"prompt": prompt}})], 1)))
+            journal.record_requested(list(entries_of([Line(1, {"input": {"prompt": prompt}})], 1)))
     damaged = b"#" + (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(damaged)
     with (
-        pytest.raises(BadWords, match=r"\.darkroom\.jsonl, line 1: .* --out"),
+        pytest.raises(UsageError, match=r"\.darkroom\.jsonl, line 1: .* --out"),
         open_journal(tmp_path),
     ):
         pass
@@ -251,15 +251,15 @@ def test_a_journal_that_is_damaged_before_its_end_is_left_and_named(tmp_path: Pa
 def test_what_was_refused_is_as_if_it_was_never_asked_for(tmp_path: Path) -> None:
     entries = list(entries_of([Line(1, {"input": {"prompt": "a"}})], 1))
     with open_journal(tmp_path) as journal:
-        journal.ask(entries)
-        journal.refused(*journal.asked)
+        journal.record_requested(entries)
+        journal.refused(*journal.requested)
     with open_journal(tmp_path) as journal:
         assert journal.names == {}
 
 
 def test_the_extension_is_what_the_bytes_are(tmp_path: Path) -> None:
     def path(wanted: str, extension: str) -> str:
-        return picture_path(Path(wanted), name="job_1", extension=extension).name
+        return image_path(Path(wanted), name="job_1", extension=extension).name
 
     assert path("x.png", ".webp") == "x.webp"
     assert path("x.JPEG", ".jpg") == "x.JPEG"
@@ -270,7 +270,7 @@ def test_the_extension_is_what_the_bytes_are(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with pytest.raises(OSError, match="x"):
-        write_whole(tmp_path / "x", b"data")
+        write_atomically(tmp_path / "x", b"data")
     assert {path.name for path in tmp_path.iterdir()} == {"x"}
 
 
@@ -293,7 +293,7 @@ def test_a_stack_that_cannot_be_read_is_named_in_a_sentence(
         path.write_text(content)
     monkeypatch.setenv("DARKROOM_STACK", str(path))
     with pytest.raises(NotConfigured) as raised:
-        find_place()
+        load_config()
     assert why in str(raised.value)
 
 
@@ -304,16 +304,16 @@ def test_what_is_given_goes_before_the_environment_and_that_before_a_stack(
         monkeypatch.delenv(f"DARKROOM_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NotConfigured, match="DARKROOM_STACK"):
-        find_place()
+        load_config()
     stack = {"api": "http://stack", "api_key": "stacks", "ops_key": "operators"}
     (tmp_path / ".darkroom").mkdir()
     (tmp_path / ".darkroom" / "stack.json").write_text(json.dumps(stack))
-    assert find_place().key == "stacks"
-    assert find_place(kind="ops").key == "operators"
+    assert load_config().key == "stacks"
+    assert load_config(kind="ops").key == "operators"
     monkeypatch.setenv("DARKROOM_API_KEY", "environments")
-    assert (find_place().url, find_place().key) == ("http://stack", "environments")
-    assert (find_place("http://given/", "mine").url, find_place(key="mine").key) == (
+    assert (load_config().url, load_config().key) == ("http://stack", "environments")
+    assert (load_config("http://given/", "mine").url, load_config(key="mine").key) == (
         "http://given",
         "mine",
     )
-    assert "mine" not in repr(find_place(key="mine"))
+    assert "mine" not in repr(load_config(key="mine"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from worker.echo import Request, differences
+from worker.provider.echo import Request, differences
 
 PROMPT = "A café by the sea"
 REQUEST = Request("black-forest-labs/flux-2-klein-9b", {"prompt": PROMPT, "seed": 7})

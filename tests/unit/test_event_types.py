@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from api.reference_hook_schemas import HOOK_SCHEMAS
+from api.reference_webhook_schemas import WEBHOOK_SCHEMAS
 from shared.batches import BatchEvent
 from shared.jobs import EventType
 from shared.store.deliveries import TEST_TYPE
@@ -29,7 +29,7 @@ def test_the_page_lists_every_type_that_is_sent() -> None:
 
 
 def test_the_page_lists_every_type_of_the_feed() -> None:
-    feed = set(HOOK_SCHEMAS["Event"]["properties"]["type"]["enum"])
+    feed = set(WEBHOOK_SCHEMAS["Event"]["properties"]["type"]["enum"])
     assert listed()[1] == feed - SENT
 
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from sandbox.waiting import wait_until
+from sandbox.wait import wait_until
 from shared import metrics
 from shared.errors import LostLease, StoreDown
-from shared.store.call import Call
-from shared.store.upkeep import Swept
+from shared.store.command import Call
+from shared.store.maintenance import SweepResult
 from worker.leases import Leases
-from worker.loop import Loop
+from worker.periodic import PeriodicThread
 from worker.sweep import Sweeper
 
-Answer = Callable[[Call[Any]], Any]
+ProviderResult = Callable[[Call[Any]], Any]
 
 
 class Redis:
@@ -140,7 +140,7 @@ def sweeper(store: Redis) -> Sweeper:
 def test_no_trouble_ends_the_sweep(trouble: Exception) -> None:
     store = Redis(trouble, trouble, None, None, None)
     work = sweeper(store)
-    kept = Loop("sweep", work.interval_seconds, work.sweep)
+    kept = PeriodicThread("sweep", work.interval_seconds, work.sweep)
     kept.start()
     wait_until(lambda: len(store.calls) >= 4, "sweeps after the trouble")
     store.script[:] = [None] * 1000
@@ -154,7 +154,7 @@ def test_a_worker_that_was_lost_at_the_provider_counts_as_an_unknown_outcome() -
 
     before = counted()
     ended = (("m", "provider_unknown_outcome"), ("m", "internal"))
-    swept = Swept(
+    swept = SweepResult(
         due=0, rescued=("calling", "claimed", "failed", "failed"), failed=ended, permits=0, ended=()
     )
     # when

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from shared import logs
-from shared.keys import new_key
+from shared.api_keys import new_key
 from shared.logs import cut_secrets, without_secrets
 from shared.settings import Settings
 

@@ -13,8 +13,8 @@ from shared.errors import (
     ProviderTimeout,
     UnknownOutcome,
 )
-from shared.jobs import Answer
-from worker.provider import NO_RECORD, OneMin, Stopped
+from shared.jobs import ProviderResult
+from worker.provider.client import NO_RECORD, OneMin, Stopped
 
 KEY = "key-of-the-team"
 URL = "https://storage.1min.ai/a.webp?sig=1"
@@ -42,7 +42,7 @@ def provider(
     )
 
 
-def told(status: str, url: str | None = URL) -> httpx.Response:
+def record_reply(status: str, url: str | None = URL) -> httpx.Response:
     record = {"uuid": "b2c3", "status": status, "temporaryUrl": url}
     return httpx.Response(200, json={"aiRecord": record})
 
@@ -64,11 +64,11 @@ def test_the_request_is_the_documented_one() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)
-        return told("SUCCESS")
+        return record_reply("SUCCESS")
 
     found = provider(answer).generate(MODEL, PROMPT_OBJECT, key=KEY)
 
-    assert found == Answer("b2c3", URL)
+    assert found == ProviderResult("b2c3", URL)
     (request,) = seen
     assert (request.method, str(request.url)) == ("POST", "https://api.1min.ai/api/features")
     assert request.headers["API-KEY"] == KEY
@@ -85,7 +85,7 @@ def test_the_key_can_go_as_a_bearer_token() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers["Authorization"])
-        return told("SUCCESS")
+        return record_reply("SUCCESS")
 
     provider(answer, auth_header="Authorization").generate(MODEL, PROMPT_OBJECT, key=KEY)
 
@@ -112,9 +112,9 @@ def test_a_key_that_an_answer_repeats_is_not_shown(answer: httpx.Response) -> No
 def test_a_good_answer_that_has_the_key_in_it_is_read_as_it_came() -> None:
     url = f"https://storage.1min.ai/{KEY}.webp"
 
-    answer = provider(in_turn(told("SUCCESS", url))).generate(MODEL, PROMPT_OBJECT, key=KEY)
+    answer = provider(in_turn(record_reply("SUCCESS", url))).generate(MODEL, PROMPT_OBJECT, key=KEY)
 
-    assert answer == Answer("b2c3", url)
+    assert answer == ProviderResult("b2c3", url)
 
 
 @pytest.mark.parametrize(
@@ -160,11 +160,11 @@ def test_a_huge_reply_is_not_read_to_its_end() -> None:
 def test_async_mode_tells_the_record_at_once_and_polls_it() -> None:
     seen: list[str] = []
     replies = in_turn(
-        told("PROCESSING", None),
-        told("PROCESSING", None),
+        record_reply("PROCESSING", None),
+        record_reply("PROCESSING", None),
         httpx.Response(503),
         httpx.ConnectError("no"),
-        told("SUCCESS"),
+        record_reply("SUCCESS"),
     )
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -177,12 +177,12 @@ def test_async_mode_tells_the_record_at_once_and_polls_it() -> None:
         MODEL, PROMPT_OBJECT, key=KEY, on_submitted=seen.append
     )
 
-    assert found == Answer("b2c3", URL)
+    assert found == ProviderResult("b2c3", URL)
     assert seen == ["POST /api/features", "b2c3"] + ["GET /api/results/b2c3"] * 4
 
 
 def test_a_record_that_fails_is_a_refusal() -> None:
-    replies = in_turn(told("PROCESSING", None), told("FAILURE", None))
+    replies = in_turn(record_reply("PROCESSING", None), record_reply("FAILURE", None))
 
     with pytest.raises(ProviderRejected):
         provider(replies, asynchronous=True).generate(MODEL, PROMPT_OBJECT, key=KEY)
@@ -191,7 +191,7 @@ def test_a_record_that_fails_is_a_refusal() -> None:
 @pytest.mark.parametrize(
     ("poll", "meant"),
     [
-        (told("PROCESSING", None), ProviderTimeout),
+        (record_reply("PROCESSING", None), ProviderTimeout),
         (httpx.Response(500), UnknownOutcome),
         (httpx.Response(401), UnknownOutcome),
         (httpx.Response(200, json={"aiRecord": None}), UnknownOutcome),
@@ -201,7 +201,7 @@ def test_a_record_that_fails_is_a_refusal() -> None:
 def test_after_the_request_was_taken_nothing_is_taken_for_unmade(
     poll: httpx.Response, meant: type[JobError]
 ) -> None:
-    replies = in_turn(told("PROCESSING", None), poll)
+    replies = in_turn(record_reply("PROCESSING", None), poll)
 
     with pytest.raises(meant):
         provider(replies, asynchronous=True, timeout_seconds=0.5).generate(
@@ -215,7 +215,7 @@ def test_a_stop_ends_the_wait_for_a_record_at_once() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             stopping.set()
-        return told("PROCESSING", None)
+        return record_reply("PROCESSING", None)
 
     asked = provider(answer, asynchronous=True, timeout_seconds=600, pause=stopping.wait)
     with pytest.raises(Stopped):
@@ -225,7 +225,9 @@ def test_a_stop_ends_the_wait_for_a_record_at_once() -> None:
 
 
 def test_a_look_up_finds_the_picture_or_that_there_is_none() -> None:
-    assert provider(in_turn(told("SUCCESS"))).look_up("b2c3", key=KEY) == Answer("b2c3", URL)
+    assert provider(in_turn(record_reply("SUCCESS"))).look_up("b2c3", key=KEY) == ProviderResult(
+        "b2c3", URL
+    )
     forgotten = httpx.Response(200, json={"aiRecord": None})
     assert provider(in_turn(forgotten)).look_up("b2c3", key=KEY) is None
 
@@ -235,7 +237,7 @@ def test_a_record_id_cannot_lead_to_another_address() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request.url.raw_path.decode())
-        return told("SUCCESS")
+        return record_reply("SUCCESS")
 
     provider(answer).look_up("../features?x=1", key=KEY)
 

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from sandbox.provider.behavior import BadBody, Behavior
+from sandbox.provider.call_log import CallLog
+from sandbox.provider.faults import Ok, Status
 from sandbox.provider.keys import Keys
-from sandbox.provider.ledger import Ledger
-from sandbox.provider.steps import Ok, Status
 
 
 def behavior(body: dict[str, Any]) -> Behavior:
@@ -156,7 +156,7 @@ def test_a_wrong_list_of_keys_changes_nothing() -> None:
 
 
 def test_the_ledger_forgets_the_oldest_beyond_its_bound() -> None:
-    ledger = Ledger(kept=2)
+    ledger = CallLog(max_kept=2)
     for record_id in "abc":
         ledger.note("result", "ok", record_id=record_id)
 

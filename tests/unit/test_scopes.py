@@ -2,10 +2,10 @@
 
 import pytest
 
-from api.failures import REMEMBER_ADDRESSES, Failures
+from api.auth_throttle import REMEMBER_ADDRESSES, AuthThrottle
 from api.routes import ROUTES
 from api.routing import scope_of
-from shared.keys import Scope
+from shared.api_keys import Scope
 
 
 @pytest.mark.parametrize(
@@ -47,17 +47,17 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def failures(clock: Clock) -> Failures:
-    return Failures(6, clock)
+def failures(clock: Clock) -> AuthThrottle:
+    return AuthThrottle(6, clock)
 
 
-def fail(failures: Failures, address: str) -> None:
+def fail(failures: AuthThrottle, address: str) -> None:
     assert failures.excess(address) is None
     failures.note(address)
 
 
 def test_an_address_may_fail_so_often_a_minute_and_then_less_and_less(
-    failures: Failures, clock: Clock
+    failures: AuthThrottle, clock: Clock
 ) -> None:
     for _ in range(6):
         fail(failures, "192.0.2.1")
@@ -73,14 +73,14 @@ def test_an_address_may_fail_so_often_a_minute_and_then_less_and_less(
         fail(failures, "192.0.2.1")
 
 
-def test_all_addresses_of_one_network_of_ipv6_are_one(failures: Failures) -> None:
+def test_all_addresses_of_one_network_of_ipv6_are_one(failures: AuthThrottle) -> None:
     for last in range(6):
         fail(failures, f"2001:db8::{last}")
     assert failures.excess("2001:db8::ffff:1") is not None
     assert failures.excess("2001:db8:0:1::1") is None
 
 
-def test_what_is_remembered_of_strangers_is_bounded(failures: Failures) -> None:
+def test_what_is_remembered_of_strangers_is_bounded(failures: AuthThrottle) -> None:
     for number in range(REMEMBER_ADDRESSES + 10):
         failures.note(f"host-{number}")
     assert len(failures._paid_at) == REMEMBER_ADDRESSES

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import BadSettings
-from shared.models import DEFAULT_MODEL
-from shared.queue import build_celery
+from shared.celery_app import build_celery
+from shared.errors import InvalidSettings
+from shared.model_catalog import DEFAULT_MODEL
 from shared.settings import Settings, example, load_settings, misspelt, require
-from shared.store.connect import read_sentinel
+from shared.store.connection import read_sentinel
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def test_every_mistake_has_a_sentence_of_its_own(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DARKROOM_PUBLIC_URL", "example.com")
     monkeypatch.setenv("DARKROOM_WEBHOOK_SCHEDULE", "")
 
-    with pytest.raises(BadSettings) as raised:
+    with pytest.raises(InvalidSettings) as raised:
         load_settings()
 
     sentences = str(raised.value).splitlines()
@@ -44,7 +44,7 @@ def test_every_mistake_has_a_sentence_of_its_own(monkeypatch: pytest.MonkeyPatch
 def test_a_mistake_made_twice_has_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKROOM_WEBHOOK_SCHEDULE", "soon,later")
 
-    with pytest.raises(BadSettings) as raised:
+    with pytest.raises(InvalidSettings) as raised:
         load_settings()
 
     assert len(str(raised.value).splitlines()) == 1
@@ -56,7 +56,9 @@ def test_what_no_bucket_can_be_called_is_refused(
 ) -> None:
     monkeypatch.setenv("DARKROOM_S3_BUCKET", name)
 
-    with pytest.raises(BadSettings, match="DARKROOM_S3_BUCKET is not usable: must have 3 to 63"):
+    with pytest.raises(
+        InvalidSettings, match="DARKROOM_S3_BUCKET is not usable: must have 3 to 63"
+    ):
         load_settings()
 
 
@@ -70,7 +72,7 @@ def test_ports_are_single_ones_and_ranges(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_no_port_can_be_is_refused(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     monkeypatch.setenv("DARKROOM_WEBHOOK_PORTS", f"443,{word}")
 
-    with pytest.raises(BadSettings, match="DARKROOM_WEBHOOK_PORTS is not usable: needs ports"):
+    with pytest.raises(InvalidSettings, match="DARKROOM_WEBHOOK_PORTS is not usable: needs ports"):
         load_settings()
 
 
@@ -99,7 +101,7 @@ def test_keys_of_a_team_share_its_name_and_are_shown_masked(
 
 @pytest.mark.parametrize("written", ["red:", "a b:secret", ":secret", "ö:secret"])
 def test_a_key_with_a_team_that_is_none_is_refused_without_showing_it(written: str) -> None:
-    with pytest.raises(BadSettings, match="DARKROOM_ONEMIN_API_KEY is not usable") as raised:
+    with pytest.raises(InvalidSettings, match="DARKROOM_ONEMIN_API_KEY is not usable") as raised:
         load_settings(onemin_api_key=written)
 
     assert written not in str(raised.value)
@@ -108,12 +110,12 @@ def test_a_key_with_a_team_that_is_none_is_refused_without_showing_it(written: s
 def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKROOM_S3_SECRET_KEY_FILE", "/nowhere/secret")
 
-    with pytest.raises(BadSettings, match="/nowhere/secret"):
+    with pytest.raises(InvalidSettings, match="/nowhere/secret"):
         load_settings()
 
 
 def test_what_is_required_and_missing_is_named_each() -> None:
-    with pytest.raises(BadSettings) as raised:
+    with pytest.raises(InvalidSettings) as raised:
         require(Settings(), "onemin_api_key", "s3_access_key", "redis_url")
 
     assert str(raised.value).splitlines() == [
@@ -134,7 +136,7 @@ def test_secrets_do_not_show_in_the_settings_text() -> None:
 
 def refusal(name: str, value: str) -> str:
     """Give the sentence with which a value is refused."""
-    with pytest.raises(BadSettings) as raised:
+    with pytest.raises(InvalidSettings) as raised:
         load_settings(**{name: value})
     sentence = str(raised.value)
     assert sentence.startswith(f"DARKROOM_{name.upper()} is not usable: ")
@@ -268,7 +270,7 @@ def test_files_that_cannot_be_read_are_named_with_all_other_mistakes(
     monkeypatch.setenv("DARKROOM_S3_SECRET_KEY_FILE", "/nowhere/secret")
     monkeypatch.setenv("DARKROOM_CONCURRENCY", "many")
 
-    with pytest.raises(BadSettings) as raised:
+    with pytest.raises(InvalidSettings) as raised:
         load_settings()
 
     sentences = str(raised.value).splitlines()
@@ -365,9 +367,13 @@ def test_a_storage_that_cannot_be_asked_is_refused(value: str, why: str) -> None
 
 
 def test_a_storage_is_not_told_two_things_about_tls() -> None:
-    with pytest.raises(BadSettings, match="it begins with https://, but DARKROOM_S3_SECURE is fal"):
+    with pytest.raises(
+        InvalidSettings, match="it begins with https://, but DARKROOM_S3_SECURE is fal"
+    ):
         load_settings(s3_endpoint="https://s3.example", s3_secure="false")
-    with pytest.raises(BadSettings, match="it begins with http://, but DARKROOM_S3_SECURE is true"):
+    with pytest.raises(
+        InvalidSettings, match="it begins with http://, but DARKROOM_S3_SECURE is true"
+    ):
         load_settings(s3_endpoint="http://s3.example", s3_secure="true")
     assert load_settings(s3_endpoint="https://s3.example", s3_secure="true").s3_secure
 
@@ -519,10 +525,12 @@ def test_origins_are_read_as_browsers_write_them(written: str, read: tuple[str, 
     ],
 )
 def test_what_is_no_origin_is_refused_in_a_sentence(written: str) -> None:
-    with pytest.raises(BadSettings, match="DARKROOM_CORS_ORIGINS is not usable: needs "):
+    with pytest.raises(InvalidSettings, match="DARKROOM_CORS_ORIGINS is not usable: needs "):
         load_settings(cors_origins=written)
 
 
 def test_no_limit_of_held_bodies_is_below_the_largest_body() -> None:
-    with pytest.raises(BadSettings, match="DARKROOM_MAX_TENANT_HELD_BYTES is not usable: must be"):
+    with pytest.raises(
+        InvalidSettings, match="DARKROOM_MAX_TENANT_HELD_BYTES is not usable: must be"
+    ):
         load_settings(max_tenant_held_bytes=31_999_999)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack.directory import (
+from sandbox.devstack.directory import (
     AlreadyRuns,
     BadDirectory,
     locked,
@@ -15,7 +15,13 @@ from sandbox.stack.directory import (
     read_json,
     write_json,
 )
-from sandbox.stack.keys import TenantKeys, keep_tenant_keys, s3_keys, set_damaged_aside, tenant_keys
+from sandbox.devstack.keys import (
+    TenantKeys,
+    s3_keys,
+    save_tenant_keys,
+    set_damaged_aside,
+    tenant_keys,
+)
 
 
 def test_what_is_written_is_whole_and_for_its_owner_only(tmp_path: Path) -> None:
@@ -69,7 +75,7 @@ def test_keys_are_made_once(tmp_path: Path) -> None:
     assert s3_keys(tmp_path) == s3_keys(tmp_path)
     assert tenant_keys(tmp_path) is None
     made = TenantKeys("local", "dk_a", "dk_o", "whsec_x")
-    keep_tenant_keys(tmp_path, made)
+    save_tenant_keys(tmp_path, made)
     assert tenant_keys(tmp_path) == made
     assert len(s3_keys(tmp_path).secret_key) == 40
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack.output import LOG_BYTES, Log, Screen
+from sandbox.devstack.console import LOG_BYTES, Log, Screen
 
 
 def test_a_terminal_shows_whose_line_it_is() -> None:
@@ -19,7 +19,7 @@ def test_elsewhere_json_passes_as_it_is_and_everything_else_becomes_json() -> No
     stream = io.StringIO()
     screen = Screen(console=False, stream=stream)
     screen.pass_on("api", '{"event": "hello"}')
-    screen.tell("killed", level="warning", name="redis")
+    screen.log("killed", level="warning", name="redis")
     screen.pass_on("provider", "at http://127.0.0.1:1")
     first, second, third = map(json.loads, stream.getvalue().splitlines())
     assert first == {"event": "hello"}
@@ -54,7 +54,7 @@ def test_a_screen_that_nobody_reads_any_more_does_no_harm(tmp_path: Path) -> Non
     stream = (tmp_path / "out").open("w", encoding="utf-8")
     stream.close()
     screen = Screen(console=True, stream=stream)
-    screen.tell("one")
-    screen.tell("two")
+    screen.log("one")
+    screen.log("two")
     with pytest.raises(ValueError, match="closed"):
         stream.write("")

@@ -5,17 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.stack.addresses import lines
-from sandbox.stack.plan import Kind, Part, Plan, Ports, S3Keys, Wish, servers, services
-from sandbox.stack.ports import PortTaken, choose
+from sandbox.devstack.banner import lines
+from sandbox.devstack.plan import (
+    Kind,
+    Plan,
+    Ports,
+    ProcessSpec,
+    S3Keys,
+    StackOptions,
+    servers,
+    services,
+)
+from sandbox.devstack.ports import PortTaken, choose
 from shared.settings import Settings
 
 PORTS = Ports(api=8000, redis=20001, s3=20002, provider=20003, metrics=(20004, 20005))
 
 
-def plan_for(wish: Wish | None = None, settings: Settings | None = None, **inherited: str) -> Plan:
+def plan_for(
+    wish: StackOptions | None = None, settings: Settings | None = None, **inherited: str
+) -> Plan:
     return Plan(
-        wish=wish or Wish(Path("data")),
+        options=wish or StackOptions(Path("data")),
         ports=PORTS,
         keys=S3Keys("ACCESS", "SECRET"),
         settings=settings or Settings(onemin_api_key=""),
@@ -24,7 +35,7 @@ def plan_for(wish: Wish | None = None, settings: Settings | None = None, **inher
     )
 
 
-def part(plan: Plan, name: str) -> Part:
+def part(plan: Plan, name: str) -> ProcessSpec:
     return next(part for part in [*servers(plan), *services(plan)] if part.name == name)
 
 
@@ -41,14 +52,14 @@ def test_with_a_key_of_1min_there_is_no_sandbox_provider() -> None:
 
 
 def test_the_real_key_is_not_sent_to_a_sandbox_that_was_asked_for() -> None:
-    wish = Wish(Path("data"), provider="sandbox")
+    wish = StackOptions(Path("data"), provider="sandbox")
     plan = plan_for(wish, Settings(onemin_api_key="real"), DARKROOM_ONEMIN_API_KEY="real")
     for one in services(plan):
         assert "real" not in one.environment.values()
 
 
 def test_other_terminals_are_told_how_to_find_the_stack() -> None:
-    plan = plan_for(Wish(Path("/a folder")))
+    plan = plan_for(StackOptions(Path("/a folder")))
     (line,) = [line.strip() for line in lines(plan, "dk_key") if "DARKROOM_STACK" in line]
     assert line == "export DARKROOM_STACK='/a folder/stack.json'"
 
@@ -91,7 +102,7 @@ def test_a_redis_that_the_user_named_is_not_used_in_place_of_the_embedded_one() 
 
 def test_a_worker_has_the_threads_asked_for_and_time_for_its_calls() -> None:
     settings = Settings(onemin_api_key="", provider_timeout_seconds=60)
-    plan = plan_for(Wish(Path("data"), concurrency=7), settings)
+    plan = plan_for(StackOptions(Path("data"), concurrency=7), settings)
     worker = part(plan, "generate-1")
     assert worker.command[worker.command.index("-c") + 1] == "7"
     assert worker.environment["DARKROOM_CONCURRENCY"] == "7"
@@ -106,14 +117,14 @@ def test_no_secret_is_on_a_command_line() -> None:
 
 def test_ports_stay_the_same_while_they_are_free() -> None:
     remembered = {"api": 9000, "redis": 21, "s3": 22, "provider": 23, "metrics": [24, 25]}
-    chosen = choose(remembered, asked=None, workers=1, usable=lambda port: port != 22)
+    chosen = choose(remembered, requested=None, workers=1, usable=lambda port: port != 22)
     assert (chosen.api, chosen.redis, chosen.provider) == (8000, 21, 23)
     assert chosen.metrics == (24, 25)
     assert chosen.s3 != 22
 
 
 def test_the_default_port_gives_way_to_the_one_of_last_time() -> None:
-    chosen = choose({"api": 9000}, asked=None, workers=2, usable=lambda port: port != 8000)
+    chosen = choose({"api": 9000}, requested=None, workers=2, usable=lambda port: port != 8000)
     assert chosen.api == 9000
     assert len({*chosen.metrics, chosen.redis, chosen.s3, chosen.provider, 9000}) == 7
 
@@ -122,12 +133,12 @@ def test_a_taken_port_that_was_asked_for_is_refused_by_name() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=f"Port {port} is taken"):
-            choose({}, asked=port, workers=1)
+            choose({}, requested=port, workers=1)
 
 
 @pytest.mark.parametrize(
     "remembered", [{"redis": "x", "metrics": 7}, {"redis": 70_000, "s3": -1, "metrics": [None]}]
 )
 def test_ports_that_no_stack_remembers_are_chosen_anew(remembered: dict[str, object]) -> None:
-    chosen = choose(remembered, asked=None, workers=1)
+    chosen = choose(remembered, requested=None, workers=1)
     assert len({chosen.api, chosen.redis, chosen.s3, chosen.provider, *chosen.metrics}) == 6

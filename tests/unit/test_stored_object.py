@@ -12,7 +12,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.response import HTTPResponse
 
 from shared.errors import ObjectDamaged, StorageDown
-from shared.stored_object import CHUNK_BYTES, StoredObject, verified
+from shared.storage.stored_object import CHUNK_BYTES, StoredObject, verified
 
 SECONDS = 10
 
@@ -22,13 +22,13 @@ class Pool(HTTPConnectionPool):
 
     def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         super().__init__("127.0.0.1", 9, maxsize=4, block=True)
-        self.given_back = 0
+        self.released = 0
         self._meanwhile = meanwhile
 
     def _put_conn(self, conn: object) -> None:
         assert conn is not None
-        self.given_back += 1
-        if self.given_back == 1:
+        self.released += 1
+        if self.released == 1:
             self._meanwhile()
 
 
@@ -62,7 +62,7 @@ def test_two_threads_that_close_give_the_connection_back_once(threads: ThreadPoo
     pool = Pool(lambda: threads.submit(stored.close).result(SECONDS))
     stored = opened(pool, io.BytesIO(b"picture"))
     stored.close()
-    assert pool.given_back == 1
+    assert pool.released == 1
 
 
 def test_closing_waits_for_the_read_under_way(threads: ThreadPoolExecutor) -> None:
@@ -76,7 +76,7 @@ def test_closing_waits_for_the_read_under_way(threads: ThreadPoolExecutor) -> No
     body.may_come.set()
     assert len(reading.result(SECONDS)) == CHUNK_BYTES
     closing.result(SECONDS)
-    assert pool.given_back == 1
+    assert pool.released == 1
 
 
 def test_what_was_closed_is_not_read_on() -> None:
@@ -87,7 +87,7 @@ def test_what_was_closed_is_not_read_on() -> None:
     stored.close()
     with pytest.raises(StorageDown):
         next(chunks)
-    assert pool.given_back == 1
+    assert pool.released == 1
 
 
 PIECES = (b"abc", b"def", b"gh")

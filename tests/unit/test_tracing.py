@@ -6,11 +6,11 @@ import sys
 import pytest
 from pydantic import SecretStr
 
-from shared.errors import BadSettings, ProviderDown
+from shared.errors import InvalidSettings, ProviderDown
 from shared.settings import Settings, load_settings
 from shared.tracing.context import logged, read_traceparent
 from shared.tracing.spans import NOTHING, OFF, Kind, open_tracer
-from tests.collector import collector
+from tests.support.trace_collector import collector
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CALLER = f"00-{TRACE}-{SPAN}-01"
@@ -58,8 +58,8 @@ def test_what_is_switched_off_is_not_imported_by_whoever_starts() -> None:
         "import sys\n"
         "from shared.settings import Settings\n"
         "settings = Settings(s3_access_key='x', s3_secret_key='x')\n"
-        "import worker.tasks\n"
-        "worker.tasks.build(settings)\n"
+        "import worker.celery_tasks\n"
+        "worker.celery_tasks.build(settings)\n"
         "from shared.tracing.spans import open_tracer\n"
         "open_tracer(settings, 'worker')\n"
         "import api.main\n"
@@ -113,7 +113,7 @@ def test_steps_are_told_below_the_caller_s_and_of_what_is_raised_only_the_code()
 
 def test_of_the_share_that_is_not_kept_nothing_is_told_nor_handed_on() -> None:
     with collector() as seen:
-        tracer = open_tracer(Settings(otlp_endpoint=seen.url, trace_share=0), "api")
+        tracer = open_tracer(Settings(otlp_endpoint=seen.url, trace_sample_ratio=0), "api")
 
         with tracer.serve("POST", None) as request:
             assert request.traceparent is None
@@ -144,7 +144,7 @@ def test_a_collector_that_is_away_holds_up_nobody() -> None:
     [
         ("OTLP_ENDPOINT", "collector:4318", "must begin with http"),
         ("OTLP_HEADERS", "authorization", "needs name=value"),
-        ("TRACE_SHARE", "1.5", "less than or equal to 1"),
+        ("TRACE_SAMPLE_RATIO", "1.5", "less than or equal to 1"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(
@@ -152,5 +152,5 @@ def test_a_setting_that_cannot_be_is_refused(
 ) -> None:
     monkeypatch.setenv(f"DARKROOM_{name}", value)
 
-    with pytest.raises(BadSettings, match=rf"DARKROOM_{name} is not usable: .*{said}"):
+    with pytest.raises(InvalidSettings, match=rf"DARKROOM_{name} is not usable: .*{said}"):
         load_settings()

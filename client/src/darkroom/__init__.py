@@ -7,6 +7,7 @@ from typing import Unpack
 from darkroom import webhooks
 from darkroom.async_client import AsyncClient
 from darkroom.client import Client
+from darkroom.config import ServiceConfig, load_config
 from darkroom.errors import (
     Conflict,
     DarkroomError,
@@ -23,10 +24,9 @@ from darkroom.errors import (
     WebhookInvalid,
 )
 from darkroom.images import AsyncImage, Image
+from darkroom.models import Batch, Delivery, Endpoint, Event, Job, Model, Queue, Usage
 from darkroom.options import BatchOptions, JobFilter, JobOptions
-from darkroom.places import Place, find_place
-from darkroom.trying import Patience
-from darkroom.values import Batch, Delivery, Endpoint, Event, Job, Model, Queue, Usage
+from darkroom.retries import RetryPolicy
 
 __all__ = [
     "AsyncClient",
@@ -50,9 +50,9 @@ __all__ = [
     "Model",
     "NotConfigured",
     "NotFound",
-    "Patience",
     "Queue",
     "RateLimited",
+    "RetryPolicy",
     "StillRunning",
     "Unauthorized",
     "Unavailable",
@@ -70,13 +70,13 @@ def generate(
 
     See `Client.generate`; whoever wants more than that keeps a Client.
     """
-    client = _client(find_place())
+    client = _client(load_config())
     return client.generate(prompt, timeout_seconds=timeout_seconds, **options)
 
 
 @lru_cache(maxsize=4)
-def _client(place: Place) -> Client:
+def _client(config: ServiceConfig) -> Client:
     """Keep one client for each service, since an image is fetched after it was made."""
-    client = Client(place.url, place.key)
+    client = Client(config.url, config.key)
     atexit.register(client.close)
     return client

@@ -8,15 +8,25 @@ from typing import Any, Self, TypeAlias, Unpack
 
 import httpx
 
+from darkroom.config import load_config, stack_config
 from darkroom.errors import JobFailed, StillRunning
 from darkroom.images import AsyncImage, facts_of
+from darkroom.models import (
+    Batch,
+    Delivery,
+    Endpoint,
+    Event,
+    ImageFacts,
+    Model,
+    Queue,
+    Raw,
+    Usage,
+)
+from darkroom.models import Job as AnyJob
 from darkroom.operations import HELD_SECONDS, Operations
 from darkroom.options import BatchOptions, JobFilter, JobOptions, batch_body
-from darkroom.places import find_place, stack_place
-from darkroom.sending import AsyncSender
-from darkroom.trying import Patience
-from darkroom.values import Batch, Delivery, Endpoint, Event, ImageFacts, Model, Queue, Raw, Usage
-from darkroom.values import Job as AnyJob
+from darkroom.retries import RetryPolicy
+from darkroom.transport import AsyncSender
 
 Job: TypeAlias = AnyJob[AsyncImage]
 
@@ -34,14 +44,14 @@ class AsyncClient:
         *,
         stack: str | Path | None = None,
         timeout_seconds: float = 30.0,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         connections: int = 20,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        place = stack_place(stack) if stack else find_place(url, key)
-        self.url = place.url
-        self._sender = AsyncSender(place, connections, timeout_seconds, transport)
-        self._can: Operations[AsyncImage] = Operations(self._bound, patience or Patience())
+        config = stack_config(stack) if stack else load_config(url, key)
+        self.url = config.url
+        self._sender = AsyncSender(config, connections, timeout_seconds, transport)
+        self._can: Operations[AsyncImage] = Operations(self._bound, retry_policy or RetryPolicy())
         self.jobs = Jobs(self._sender, self._can)
         self.batches = Batches(self._sender, self._can)
         self.webhooks = Webhooks(self._sender, self._can)
@@ -89,7 +99,7 @@ class AsyncClient:
         return AsyncImage(**facts_of(facts), fetch=self._fetch)
 
     async def _fetch(self, facts: ImageFacts) -> bytes:
-        return await self._sender.run(self._can.picture(facts))
+        return await self._sender.run(self._can.image_bytes(facts))
 
     async def close(self) -> None:
         """Close the connections."""

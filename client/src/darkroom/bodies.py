@@ -35,8 +35,8 @@ def faults_in(value: object, pointer: str = "", depth: int = 0) -> Iterator[Faul
                 continue
             yield from faults_in(member, f"{pointer}/{step}", depth + 1)
     elif isinstance(value, (list, tuple)):
-        for place, member in enumerate(value):
-            yield from faults_in(member, f"{pointer}/{place}", depth + 1)
+        for index, member in enumerate(value):
+            yield from faults_in(member, f"{pointer}/{index}", depth + 1)
 
 
 def _wrong(value: Any) -> str | None:  # noqa: ANN401  whatever a caller hands in

@@ -13,8 +13,8 @@ from darkroom.commands.batches import batches
 from darkroom.commands.generate import generate
 from darkroom.commands.jobs import jobs
 from darkroom.commands.mcp import mcp
+from darkroom.commands.output import prepare_output, print_notice
 from darkroom.commands.queue import queue
-from darkroom.commands.showing import prepare_output, say
 from darkroom.commands.webhooks import webhooks
 from darkroom.commands.wording import sentence_of
 from darkroom.errors import DarkroomError
@@ -42,7 +42,7 @@ def build() -> cyclopts.App:
     return app
 
 
-def main(words: Sequence[str] | None = None) -> NoReturn:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the program with these words; `darkroom.commands.exits` tells what it ends with.
 
     Without words it takes those that were typed.
@@ -50,17 +50,17 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     prepare_output()
     try:
         code = build()(
-            words, exit_on_error=False, result_action="return_int_as_exit_code_else_zero"
+            arguments, exit_on_error=False, result_action="return_int_as_exit_code_else_zero"
         )
     except cyclopts.CycloptsError:
         code = exits.USAGE  # it has said what is wrong
     except DarkroomError as error:
-        say(sentence_of(error))
+        print_notice(sentence_of(error))
         code = exits.exit_code(error)
     except BrokenPipeError:
         code = exits.DONE  # whoever read the results has enough
     except OSError as error:  # of files: what the network does is a DarkroomError
-        say(f"{error.filename or 'The disk'}: {error.strerror or error}.")
+        print_notice(f"{error.filename or 'The disk'}: {error.strerror or error}.")
         code = exits.FAILED
     except KeyboardInterrupt:
         code = exits.INTERRUPTED

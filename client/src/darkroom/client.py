@@ -8,15 +8,25 @@ from typing import Any, Self, TypeAlias, Unpack
 
 import httpx
 
+from darkroom.config import load_config, stack_config
 from darkroom.errors import JobFailed, StillRunning
 from darkroom.images import Image, facts_of
+from darkroom.models import (
+    Batch,
+    Delivery,
+    Endpoint,
+    Event,
+    ImageFacts,
+    Model,
+    Queue,
+    Raw,
+    Usage,
+)
+from darkroom.models import Job as AnyJob
 from darkroom.operations import HELD_SECONDS, Operations
 from darkroom.options import BatchOptions, JobFilter, JobOptions, batch_body
-from darkroom.places import find_place, stack_place
-from darkroom.sending import Sender
-from darkroom.trying import Patience
-from darkroom.values import Batch, Delivery, Endpoint, Event, ImageFacts, Model, Queue, Raw, Usage
-from darkroom.values import Job as AnyJob
+from darkroom.retries import RetryPolicy
+from darkroom.transport import Transport
 
 Job: TypeAlias = AnyJob[Image]
 
@@ -28,8 +38,8 @@ class Client:
     from the stack.json of a running `darkroom up` (`stack` names one). Raises NotConfigured.
 
     Every call may raise InvalidInput, Unauthorized, NotFound, Conflict, RateLimited or Unavailable
-    (see `darkroom.errors`). Trouble that may pass is tried again by `patience`; what is asked for
-    is asked under an idempotency key, so that it is never bought twice. `timeout_seconds` is how
+    (see `darkroom.errors`). Temporary failures are retried by `retry_policy`, and every job is sent
+    with an idempotency key, so that nothing is paid for twice. `timeout_seconds` is how
     long the service may be silent where it does not hold its answer on purpose.
     """
 
@@ -40,14 +50,14 @@ class Client:
         *,
         stack: str | Path | None = None,
         timeout_seconds: float = 30.0,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         connections: int = 20,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        place = stack_place(stack) if stack else find_place(url, key)
-        self.url = place.url
-        self._sender = Sender(place, connections, timeout_seconds, transport)
-        self._can: Operations[Image] = Operations(self._bound, patience or Patience())
+        config = stack_config(stack) if stack else load_config(url, key)
+        self.url = config.url
+        self._sender = Transport(config, connections, timeout_seconds, transport)
+        self._can: Operations[Image] = Operations(self._bound, retry_policy or RetryPolicy())
         self.jobs = Jobs(self._sender, self._can)
         self.batches = Batches(self._sender, self._can)
         self.webhooks = Webhooks(self._sender, self._can)
@@ -107,7 +117,7 @@ class Client:
         return Image(**facts_of(facts), fetch=self._fetch)
 
     def _fetch(self, facts: ImageFacts) -> bytes:
-        return self._sender.run(self._can.picture(facts))
+        return self._sender.run(self._can.image_bytes(facts))
 
     def close(self) -> None:
         """Close the connections."""
@@ -128,7 +138,7 @@ class Client:
 class Jobs:
     """Single jobs."""
 
-    def __init__(self, sender: Sender, can: Operations[Image]) -> None:
+    def __init__(self, sender: Transport, can: Operations[Image]) -> None:
         self._sender = sender
         self._can = can
 
@@ -164,7 +174,7 @@ class Jobs:
 class Batches:
     """Many jobs at once."""
 
-    def __init__(self, sender: Sender, can: Operations[Image]) -> None:
+    def __init__(self, sender: Transport, can: Operations[Image]) -> None:
         self._sender = sender
         self._can = can
 
@@ -213,7 +223,7 @@ class Batches:
 class Webhooks:
     """What was told to whom. To check a webhook that you received: `darkroom.webhooks.verify`."""
 
-    def __init__(self, sender: Sender, can: Operations[Image]) -> None:
+    def __init__(self, sender: Transport, can: Operations[Image]) -> None:
         self._sender = sender
         self._can = can
         self.endpoints = Endpoints(sender, can)
@@ -243,7 +253,7 @@ class Webhooks:
 class Endpoints:
     """The endpoints that your webhooks are sent to."""
 
-    def __init__(self, sender: Sender, can: Operations[Image]) -> None:
+    def __init__(self, sender: Transport, can: Operations[Image]) -> None:
         self._sender = sender
         self._can = can
 
@@ -266,7 +276,7 @@ class Endpoints:
 class Queues:
     """The queues, for operators: all of this needs an ops key."""
 
-    def __init__(self, sender: Sender, can: Operations[Image]) -> None:
+    def __init__(self, sender: Transport, can: Operations[Image]) -> None:
         self._sender = sender
         self._can = can
 

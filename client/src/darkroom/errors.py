@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from darkroom.values import Job
+    from darkroom.models import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class NotConfigured(DarkroomError):
     """No address or no key is known."""
 
 
-class BadWords(DarkroomError):
+class UsageError(DarkroomError):
     """What was typed, or a file of prompts, cannot be read."""
 
 
@@ -165,20 +165,24 @@ def error_of(status: int, problem: Mapping[str, Any], retry_after: float | None)
     """Translate a refusal (RFC 9457); whatever is missing in it is made up for."""
     code, request_id = problem.get("code"), problem.get("request_id")
     message = str(problem.get("detail") or problem.get("title") or f"HTTP status {status}")
-    told: dict[str, Any] = {"code": code, "request_id": request_id}
+    fields: dict[str, Any] = {"code": code, "request_id": request_id}
     if status in _UNPROCESSABLE:
         faults = _faults(problem)
-        return InvalidInput(_sentence(message, faults), faults=faults, **told)
-    for known, kind in ((_UNAUTHORIZED, Unauthorized), (_GONE, NotFound), ({_CONFLICT}, Conflict)):
-        if status in known:
-            return kind(message, **told)
-    told["retry_after"] = retry_after
+        return InvalidInput(_sentence(message, faults), faults=faults, **fields)
+    for statuses, kind in (
+        (_UNAUTHORIZED, Unauthorized),
+        (_GONE, NotFound),
+        ({_CONFLICT}, Conflict),
+    ):
+        if status in statuses:
+            return kind(message, **fields)
+    fields["retry_after"] = retry_after
     if status == _TOO_MANY:
-        return RateLimited(message, **told)
+        return RateLimited(message, **fields)
     for member, path in (("job_id", "/v1/jobs/"), ("batch_id", "/v1/batches/")):
         if code == "accept_unknown" and member in problem:
-            return AcceptUnknown(message, made=f"{path}{problem[member]}", **told)
-    return Unavailable(message, **told)
+            return AcceptUnknown(message, made=f"{path}{problem[member]}", **fields)
+    return Unavailable(message, **fields)
 
 
 def _faults(problem: Mapping[str, Any]) -> tuple[Fault, ...]:

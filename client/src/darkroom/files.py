@@ -5,25 +5,25 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 #: Extensions that say what is in a picture, so that a wrong one would lie.
-_PICTURES = frozenset({".webp", ".jpg", ".jpeg", ".png", ".gif", ".avif"})
+_IMAGE_EXTENSIONS = frozenset({".webp", ".jpg", ".jpeg", ".png", ".gif", ".avif"})
 
 #: How the name of a file begins that is not whole yet.
 DRAFT = ".darkroom-"
 
 
-def picture_path(wanted: Path, *, name: str, extension: str) -> Path:
+def image_path(wanted: Path, *, name: str, extension: str) -> Path:
     """Say where a picture goes: a folder gets `name`, and the extension is what the bytes are."""
     if wanted.is_dir():
         return wanted / f"{name}{extension}"
     suffix = wanted.suffix.lower()
     if suffix == extension or (suffix, extension) == (".jpeg", ".jpg"):
         return wanted
-    if suffix in _PICTURES:
+    if suffix in _IMAGE_EXTENSIONS:
         return wanted.with_suffix(extension)
     return wanted.with_name(f"{wanted.name}{extension}")
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write a file beside its place and move it there; raises OSError."""
     with NamedTemporaryFile(dir=path.parent, prefix=DRAFT, delete=False) as draft:
         try:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.errors import ImageBroken
-from darkroom.files import picture_path, write_whole
-from darkroom.values import ImageFacts
+from darkroom.files import image_path, write_atomically
+from darkroom.models import ImageFacts
 
 Bytes = bytes  # inside the classes below the name means the method
 
@@ -60,6 +60,6 @@ def checked(image: ImageFacts, data: Bytes) -> Bytes:
 
 
 def _save(image: ImageFacts, path: str | Path, data: Bytes) -> Path:
-    target = picture_path(Path(path), name=image.job_id, extension=image.extension)
-    write_whole(target, data)
+    target = image_path(Path(path), name=image.job_id, extension=image.extension)
+    write_atomically(target, data)
     return target

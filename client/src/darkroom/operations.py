@@ -1,4 +1,4 @@
-"""What a client can do, each as a generator of requests; see `darkroom.wire`."""
+"""What a client can do, each as a generator of requests; see `darkroom.protocol`."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -7,9 +7,7 @@ from urllib.parse import quote
 
 from darkroom.errors import AcceptUnknown, Conflict, NotFound
 from darkroom.images import checked
-from darkroom.options import job_body, key_header
-from darkroom.trying import Patience, ask, json_of
-from darkroom.values import (
+from darkroom.models import (
     FINAL,
     Batch,
     Delivery,
@@ -22,10 +20,12 @@ from darkroom.values import (
     Queue,
     Raw,
     Usage,
+    from_json,
     job_of,
-    picked,
 )
-from darkroom.wire import Found, Request, Steps, Stream
+from darkroom.options import job_body, key_header
+from darkroom.protocol import Item, Request, Steps, Stream
+from darkroom.retries import RetryPolicy, json_of, send_with_retries
 
 #: The longest that the service holds an answer.
 HELD_SECONDS = 60
@@ -37,9 +37,9 @@ _PAGE_MEMBERS = ("data", "next_cursor")
 class Operations(Generic[I_co]):
     """Builds requests and reads answers; `bind` makes an image one that can be fetched."""
 
-    def __init__(self, bind: Callable[[ImageFacts], I_co], patience: Patience) -> None:
+    def __init__(self, bind: Callable[[ImageFacts], I_co], retry_policy: RetryPolicy) -> None:
         self._bind = bind
-        self._patience = patience
+        self._retry_policy = retry_policy
 
     # jobs
 
@@ -48,7 +48,7 @@ class Operations(Generic[I_co]):
     ) -> Steps[Job[I_co]]:
         """Ask for an image; the answer is held until the job is final, for so long at most."""
         prefer = {"Prefer": f"wait={held_seconds}"} if held_seconds else {}
-        told = yield from self._accepted(
+        raw = yield from self._accepted(
             Request(
                 "POST",
                 "/v1/jobs",
@@ -57,7 +57,7 @@ class Operations(Generic[I_co]):
                 held_seconds=held_seconds,
             )
         )
-        return self._job(told)
+        return self._job(raw)
 
     def reproduce(self, job_id: str, idempotency_key: str | None) -> Steps[Job[I_co]]:
         """Ask for the image of a job once more: a new job, the same input and seed."""
@@ -79,7 +79,7 @@ class Operations(Generic[I_co]):
 
     def delete_job(self, job_id: str) -> Steps[None]:
         """Forget a job and its image."""
-        yield from ask(Request("DELETE", _job_path(job_id)), self._patience)
+        yield from send_with_retries(Request("DELETE", _job_path(job_id)), self._retry_policy)
 
     def list_jobs(self, wanted: Mapping[str, Any]) -> Stream[Job[I_co]]:
         """Give the jobs that fit, newest first."""
@@ -92,11 +92,13 @@ class Operations(Generic[I_co]):
         """
         etag, left = "", float(HELD_SECONDS)
         while True:
-            answer = yield from ask(self._held(job_id, etag, left), self._patience)
+            answer = yield from send_with_retries(
+                self._held(job_id, etag, left), self._retry_policy
+            )
             if answer.status != _UNCHANGED:
                 job = self._job(json_of(answer, "id"))
                 etag = answer.headers.get("etag", "")
-                yield Found(job)
+                yield Item(job)
                 if job.is_final:
                     return
             if ends_at is not None:
@@ -104,41 +106,41 @@ class Operations(Generic[I_co]):
                 if left <= 0:
                     return
 
-    def picture(self, image: ImageFacts) -> Steps[bytes]:
+    def image_bytes(self, image: ImageFacts) -> Steps[bytes]:
         """Fetch the bytes of an image, and see that they are those that were stored."""
         path = f"{_job_path(image.job_id)}/image"
-        answer = yield from ask(Request("GET", path), self._patience)
+        answer = yield from send_with_retries(Request("GET", path), self._retry_policy)
         return checked(image, answer.content)
 
     # batches
 
     def create_batch(self, body: Mapping[str, Any], options: Mapping[str, Any]) -> Steps[Batch]:
         """Ask for many images at once."""
-        given = {name: value for name, value in options.items() if value is not None}
-        given.pop("idempotency_key", None)
+        chosen = {name: value for name, value in options.items() if value is not None}
+        chosen.pop("idempotency_key", None)
         request = Request(
-            "POST", "/v1/batches", body={**given, **body}, headers=key_header(options)
+            "POST", "/v1/batches", body={**chosen, **body}, headers=key_header(options)
         )
-        return picked(Batch, (yield from self._accepted(request)))
+        return from_json(Batch, (yield from self._accepted(request)))
 
     def get_batch(self, batch_id: str) -> Steps[Batch]:
         """Read a batch."""
-        return picked(Batch, (yield from self._read(_batch_path(batch_id), "id")))
+        return from_json(Batch, (yield from self._read(_batch_path(batch_id), "id")))
 
     def list_batches(self) -> Stream[Batch]:
         """Give the batches, newest first."""
-        yield from self._pages("/v1/batches", {}, lambda told: picked(Batch, told))
+        yield from self._pages("/v1/batches", {}, lambda raw: from_json(Batch, raw))
 
     def cancel_batch(self, batch_id: str) -> Steps[Batch]:
         """Cancel what of a batch is not final."""
         path = f"{_batch_path(batch_id)}/cancel"
-        answer = yield from ask(Request("POST", path), self._patience)
-        return picked(Batch, json_of(answer, "id"))
+        answer = yield from send_with_retries(Request("POST", path), self._retry_policy)
+        return from_json(Batch, json_of(answer, "id"))
 
     def manifest(self, batch_id: str) -> Steps[list[Raw]]:
         """Read what was asked and what came, a line for each job that is kept, in their order."""
         path = f"{_batch_path(batch_id)}/manifest"
-        answer = yield from ask(Request("GET", path), self._patience)
+        answer = yield from send_with_retries(Request("GET", path), self._retry_policy)
         return [json.loads(line) for line in answer.content.split(b"\n") if line.strip()]
 
     def results(self, batch_id: str, only: Callable[[Raw], bool] | None) -> Stream[Job[I_co]]:
@@ -155,29 +157,31 @@ class Operations(Generic[I_co]):
         while pending:
             for job_id in ready:
                 if pending.pop(job_id, None) is not None:
-                    yield Found((yield from self.get_job(job_id)))
+                    yield Item((yield from self.get_job(job_id)))
             if pending:
                 page = yield from self._feed(cursor, held_seconds=HELD_SECONDS)
                 cursor = page["next_cursor"]
-                ready = [news["job_id"] for news in page["data"] if news.get("status") in FINAL]
+                ready = [event["job_id"] for event in page["data"] if event.get("status") in FINAL]
 
     # what else there is
 
     def models(self) -> Steps[list[Model]]:
         """Read what can be asked for."""
-        told = yield from self._read("/v1/models", "data")
-        return [picked(Model, model) for model in told["data"]]
+        raw = yield from self._read("/v1/models", "data")
+        return [from_json(Model, model) for model in raw["data"]]
 
     def usage(self, days: int) -> Steps[Usage]:
         """Read what is used and left."""
-        return picked(Usage, (yield from self._read("/v1/usage", "limits", query={"days": days})))
+        return from_json(
+            Usage, (yield from self._read("/v1/usage", "limits", query={"days": days}))
+        )
 
     def events(self, after: str | None, *, follow: bool) -> Stream[Event]:
         """Give the changes of the feed; without end where they are followed."""
         while True:
             page = yield from self._feed(after, held_seconds=HELD_SECONDS if follow else 0)
             for event in page["data"]:
-                yield Found(picked(Event, event))
+                yield Item(from_json(Event, event))
             if not page["data"] and not follow:
                 return
             after = page["next_cursor"]
@@ -185,57 +189,56 @@ class Operations(Generic[I_co]):
     def deliveries(self, wanted: Mapping[str, Any]) -> Stream[Delivery]:
         """Give the webhooks that were or will be sent, newest first."""
         path = "/v1/webhooks/deliveries"
-        yield from self._pages(path, wanted, lambda told: picked(Delivery, told))
+        yield from self._pages(path, wanted, lambda raw: from_json(Delivery, raw))
 
     def delivery(self, delivery_id: str) -> Steps[Delivery]:
         """Read one webhook with its attempts."""
-        return picked(Delivery, (yield from self._read(_delivery_path(delivery_id), "id")))
+        return from_json(Delivery, (yield from self._read(_delivery_path(delivery_id), "id")))
 
     def redeliver(self, delivery_id: str) -> Steps[Delivery]:
         """Send one webhook again."""
         path = f"{_delivery_path(delivery_id)}/redeliver"
-        return picked(Delivery, (yield from self._posted(path)))
+        return from_json(Delivery, (yield from self._posted(path)))
 
     def endpoints(self) -> Stream[Endpoint]:
         """Give the endpoints that deliveries went to, newest first."""
-        yield from self._pages("/v1/webhooks/endpoints", {}, lambda told: picked(Endpoint, told))
+        yield from self._pages("/v1/webhooks/endpoints", {}, lambda raw: from_json(Endpoint, raw))
 
     def enable_endpoint(self, endpoint_id: str) -> Steps[Endpoint]:
         """Enable an endpoint; it is sent what it missed."""
         path = f"{_endpoint_path(endpoint_id)}/enable"
-        return picked(Endpoint, (yield from self._posted(path)))
+        return from_json(Endpoint, (yield from self._posted(path)))
 
     def rotate_secret(self, endpoint_id: str) -> Steps[Raw]:
         """Make a new secret for an endpoint; a request whose answer was lost is not repeated."""
         path = f"{_endpoint_path(endpoint_id)}/secret/rotate"
-        request = Request("POST", path, again=False)  # each one would make another secret
-        return json_of((yield from ask(request, self._patience)))
+        request = Request("POST", path, idempotent=False)  # each one would make another secret
+        return json_of((yield from send_with_retries(request, self._retry_policy)))
 
     def post(self, path: str, body: Any, *, held_seconds: float = 0) -> Steps[Raw]:  # noqa: ANN401
         """Send something that does no harm when it is sent twice, and read the answer."""
         request = Request("POST", path, body=body, held_seconds=held_seconds)
-        return json_of((yield from ask(request, self._patience)))
+        return json_of((yield from send_with_retries(request, self._retry_policy)))
 
     def queues(self) -> Steps[list[Queue]]:
         """Read how the queues stand, with an ops key."""
-        told = yield from self._read("/ops/v1/queues", "data")
-        return [picked(Queue, queue) for queue in told["data"]]
+        raw = yield from self._read("/ops/v1/queues", "data")
+        return [from_json(Queue, queue) for queue in raw["data"]]
 
     def hold_queue(self, name: str, verb: str) -> Steps[Queue]:
         """Pause or resume a queue, with an ops key."""
         path = f"/ops/v1/queues/{_step(name)}/{verb}"
-        return picked(Queue, (yield from self._posted(path)))
+        return from_json(Queue, (yield from self._posted(path)))
 
     # how
 
-    def _job(self, told: Raw) -> Job[I_co]:
-        return job_of(told, self._bind)
+    def _job(self, raw: Raw) -> Job[I_co]:
+        return job_of(raw, self._bind)
 
     def _read(self, path: str, *members: str, query: Mapping[str, Any] | None = None) -> Steps[Raw]:
         """Read something that has at least these members."""
-        return json_of(
-            (yield from ask(Request("GET", path, query or {}), self._patience)), *members
-        )
+        request = Request("GET", path, query or {})
+        return json_of((yield from send_with_retries(request, self._retry_policy)), *members)
 
     def _accepted(self, request: Request) -> Steps[Raw]:
         """Have something accepted under its idempotency key.
@@ -243,26 +246,27 @@ class Operations(Generic[I_co]):
         Where the service does not know whether it did, what it would have made is read: if that is
         there it was accepted, and if not the same words are sent under the same key.
         """
-        for _ in range(self._patience.retries):
+        for _ in range(self._retry_policy.retries):
             try:
-                return json_of((yield from ask(request, self._patience)), "id")
+                return json_of((yield from send_with_retries(request, self._retry_policy)), "id")
             except AcceptUnknown as unknown:
                 made, pause = unknown.made, unknown.retry_after or 0.0
-            look = Request("GET", made, after_seconds=pause)
+            poll = Request("GET", made, after_seconds=pause)
             try:
-                return json_of((yield from ask(look, self._patience)), "id")
+                return json_of((yield from send_with_retries(poll, self._retry_policy)), "id")
             except NotFound:
                 continue
-        return json_of((yield from ask(request, self._patience)), "id")
+        return json_of((yield from send_with_retries(request, self._retry_policy)), "id")
 
     def _posted(self, path: str) -> Steps[Raw]:
         """Have something changed, twice as well as once, and read how it is then."""
-        return json_of((yield from ask(Request("POST", path), self._patience)))
+        return json_of((yield from send_with_retries(Request("POST", path), self._retry_policy)))
 
     def _move(self, job_id: str, verb: str, *, done: frozenset[str]) -> Steps[Job[I_co]]:
         """Move a job; a refusal is none where the move is made (perhaps by us, unanswered)."""
         try:
-            answer = yield from ask(Request("POST", f"{_job_path(job_id)}/{verb}"), self._patience)
+            request = Request("POST", f"{_job_path(job_id)}/{verb}")
+            answer = yield from send_with_retries(request, self._retry_policy)
         except Conflict:
             job = yield from self.get_job(job_id)
             if job.status in done:
@@ -278,24 +282,24 @@ class Operations(Generic[I_co]):
 
     def _feed(self, after: str | None, *, held_seconds: int) -> Steps[Raw]:
         query = {"after": after, "wait": held_seconds or None, "limit": 1000}
-        request = Request("GET", "/v1/events", _given(query), held_seconds=held_seconds)
-        return json_of((yield from ask(request, self._patience)), *_PAGE_MEMBERS)
+        request = Request("GET", "/v1/events", _without_none(query), held_seconds=held_seconds)
+        return json_of((yield from send_with_retries(request, self._retry_policy)), *_PAGE_MEMBERS)
 
     def _pages(
         self, path: str, wanted: Mapping[str, Any], read: Callable[[Raw], Any]
     ) -> Stream[Any]:
         """Give what a list has, page after page."""
-        query = {"limit": PAGE, **_given(wanted)}
+        query = {"limit": PAGE, **_without_none(wanted)}
         while True:
             page = yield from self._read(path, *_PAGE_MEMBERS, query=query)
-            for told in page["data"]:
-                yield Found(read(told))
+            for raw in page["data"]:
+                yield Item(read(raw))
             if not page["next_cursor"]:
                 return
             query["cursor"] = page["next_cursor"]
 
 
-def _given(query: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(query: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in query.items() if value is not None}
 
 

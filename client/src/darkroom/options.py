@@ -8,7 +8,7 @@ from uuid import uuid4
 from darkroom.errors import Fault, InvalidInput
 
 #: What holds whole numbers, what true or false, and what an object.
-WHOLE = frozenset({"output_quality", "num_inference_steps", "seed", "deadline_seconds"})
+INTEGERS = frozenset({"output_quality", "num_inference_steps", "seed", "deadline_seconds"})
 YES_NO = frozenset({"go_fast", "disable_safety_checker", "reuse"})
 OBJECTS = frozenset({"input", "webhook", "fail_fast", "metadata"})
 
@@ -89,13 +89,13 @@ def job_body(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises InvalidInput for an input that is no object.
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    more = given.pop("input", {})
+    chosen = {name: value for name, value in options.items() if value is not None}
+    more = chosen.pop("input", {})
     if not isinstance(more, Mapping):
         raise InvalidInput.of([Fault("/input", "must be an object")])
-    given.pop("idempotency_key", None)
-    body = {name: given.pop(name) for name in sorted(_ENVELOPE & given.keys())}
-    return {**body, "input": {"prompt": prompt, **given, **more}}
+    chosen.pop("idempotency_key", None)
+    body = {name: chosen.pop(name) for name in sorted(_ENVELOPE & chosen.keys())}
+    return {**body, "input": {"prompt": prompt, **chosen, **more}}
 
 
 def batch_body(

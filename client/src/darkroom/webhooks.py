@@ -10,7 +10,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from darkroom.errors import WebhookInvalid
-from darkroom.values import ImageFacts, Job, Raw, job_of, picked
+from darkroom.models import ImageFacts, Job, Raw, from_json, job_of
 
 #: What the check raises, also for an empty secret; the last two for what is signed and yet another
 #: program's.
@@ -24,7 +24,7 @@ _NOT_DARKROOMS = (
 
 
 @dataclass(frozen=True)
-class Told:
+class WebhookEvent:
     """What a webhook says. `id` is the same over all attempts: keep it to know what you had."""
 
     id: str
@@ -39,7 +39,7 @@ class Told:
         return job_of(self.data, lambda facts: facts)
 
 
-def verify(body: bytes | str, headers: Mapping[str, str], secret: str) -> Told:
+def verify(body: bytes | str, headers: Mapping[str, str], secret: str) -> WebhookEvent:
     """Check a webhook and read it.
 
     `body` is exactly what was received, `headers` have their names in any case, `secret` is the
@@ -49,10 +49,10 @@ def verify(body: bytes | str, headers: Mapping[str, str], secret: str) -> Told:
     lower = {name.lower(): value for name, value in headers.items()}
     try:
         Webhook(secret).verify(body, lower)
-        return _told(lower["webhook-id"], json.loads(body))
+        return _event(lower["webhook-id"], json.loads(body))
     except _NOT_DARKROOMS as error:
         raise WebhookInvalid(f"This is no webhook of Darkroom's: {error}.") from None
 
 
-def _told(message_id: str, told: dict[str, Any]) -> Told:
-    return picked(Told, told, id=message_id, at=datetime.fromisoformat(told["timestamp"]))
+def _event(message_id: str, raw: dict[str, Any]) -> WebhookEvent:
+    return from_json(WebhookEvent, raw, id=message_id, at=datetime.fromisoformat(raw["timestamp"]))

@@ -4,9 +4,9 @@ from itertools import islice
 
 from cyclopts import App
 
+from darkroom.commands.connection import HERE, Limit, Where
 from darkroom.commands.exits import DONE
-from darkroom.commands.showing import show_facts, show_rows
-from darkroom.commands.where import HERE, Limit, Where
+from darkroom.commands.output import show_facts, show_rows
 
 batches = App(name="batches", help="Find and stop batches.")
 

@@ -11,7 +11,6 @@
 """
 
 from darkroom.errors import (
-    BadWords,
     Conflict,
     DarkroomError,
     InvalidInput,
@@ -20,6 +19,7 @@ from darkroom.errors import (
     StillRunning,
     Unauthorized,
     Unavailable,
+    UsageError,
 )
 
 DONE = 0
@@ -33,7 +33,7 @@ INTERRUPTED = 130
 def exit_code(error: DarkroomError) -> int:
     """Give the code that an error ends the program with."""
     kinds: tuple[tuple[int, tuple[type[DarkroomError], ...]], ...] = (
-        (USAGE, (BadWords, InvalidInput, NotConfigured)),
+        (USAGE, (UsageError, InvalidInput, NotConfigured)),
         (REFUSED, (Unauthorized, NotFound, Conflict)),
         (AWAY, (Unavailable, StillRunning)),
     )

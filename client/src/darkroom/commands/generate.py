@@ -9,18 +9,18 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, validators
 
+from darkroom.bulk.downloads import save_batch
+from darkroom.bulk.journal import open_journal
+from darkroom.bulk.plan import Entry, entries_of
+from darkroom.bulk.prompt_files import Line, read_lines
+from darkroom.bulk.runner import Filling
+from darkroom.commands.connection import HERE, Where
 from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.jobs import job_goes_on, saved
+from darkroom.commands.output import print_notice
 from darkroom.commands.progress import Bar
-from darkroom.commands.showing import say
-from darkroom.commands.where import HERE, Where
-from darkroom.errors import BadWords, JobFailed
+from darkroom.errors import JobFailed, UsageError
 from darkroom.files import DRAFT
-from darkroom.folder.entries import Entry, entries_of
-from darkroom.folder.fill import Filling
-from darkroom.folder.journal import open_journal
-from darkroom.folder.lines import Line, read_lines
-from darkroom.folder.saving import save_batch
 from darkroom.options import job_body
 
 _GROUP = Group("Picture", sort_key=5)
@@ -29,7 +29,7 @@ Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000))
 
 @Parameter(name="*", group=_GROUP)
 @dataclass(frozen=True)
-class Wishes:
+class GenerateOptions:
     """How the pictures are to be; a line of a file may say otherwise. The service has defaults."""
 
     model: str | None = None
@@ -49,12 +49,12 @@ class Wishes:
 
     def options(self) -> dict[str, Any]:
         """Give what was said, in the words of JobOptions."""
-        said = {name: value for name, value in asdict(self).items() if value is not None}
-        tags = said.pop("tag", None)
-        return {**said, "tags": tags} if tags else said
+        options = {name: value for name, value in asdict(self).items() if value is not None}
+        tags = options.pop("tag", None)
+        return {**options, "tags": tags} if tags else options
 
 
-PLAIN = Wishes()
+PLAIN = GenerateOptions()
 
 
 def generate(
@@ -64,7 +64,7 @@ def generate(
     variations: Count = 1,
     out: Path = Path(),
     retry_failed: Annotated[bool, Parameter(negative="")] = False,
-    wishes: Wishes = PLAIN,
+    generate_options: GenerateOptions = PLAIN,
     where: Where = HERE,
 ) -> int:
     """Have pictures made and write them to files; each file is printed as soon as it is there.
@@ -88,15 +88,15 @@ def generate(
 
     """
     if (prompt is None) == (from_ is None):
-        raise BadWords("Say either a prompt or --from FILE.")
+        raise UsageError("Say either a prompt or --from FILE.")
     if from_ is not None:
-        entries = list(entries_of(read_lines(from_, wishes.options()), variations))
+        entries = list(entries_of(read_lines(from_, generate_options.options()), variations))
         return asyncio.run(_fill(out, entries, where, retry_failed=retry_failed))
     if variations > 1:
-        line = Line(1, job_body(prompt or "", wishes.options()))
+        line = Line(1, job_body(prompt or "", generate_options.options()))
         _make_folder(out)
         return asyncio.run(_several(list(entries_of([line], variations)), out, where))
-    return _one(prompt or "", wishes.options(), out, where)
+    return _one(prompt or "", generate_options.options(), out, where)
 
 
 def _make_folder(folder: Path) -> None:
@@ -106,8 +106,10 @@ def _make_folder(folder: Path) -> None:
         with NamedTemporaryFile(dir=folder, prefix=DRAFT):
             pass
     except OSError as error:
-        why = f"{folder} cannot be written ({error.strerror})"
-        raise BadWords(f"{why}. Nothing was asked for; name another place with --out.") from None
+        reason = f"{folder} cannot be written ({error.strerror})"
+        raise UsageError(
+            f"{reason}. Nothing was asked for; name another place with --out."
+        ) from None
 
 
 def _one(prompt: str, options: dict[str, Any], out: Path, where: Where) -> int:
@@ -136,7 +138,7 @@ async def _several(entries: Sequence[Entry], out: Path, where: Where) -> int:
                     client, batch.id, lambda job: out / f"{slug}-{job.input['seed']}", bar
                 )
             except asyncio.CancelledError:
-                say(f"{batch.id} goes on: `darkroom batches cancel {batch.id}` stops it.")
+                print_notice(f"{batch.id} goes on: `darkroom batches cancel {batch.id}` stops it.")
                 raise
     return FAILED if bar.failures else DONE
 
@@ -145,7 +147,7 @@ async def _fill(out: Path, entries: Sequence[Entry], where: Where, *, retry_fail
     with open_journal(out) as journal:
         async with where.async_client() as client:
             filling = Filling(client, out, journal)
-            await filling.ask(entries)
+            await filling.record_requested(entries)
             wanted = filling.wanted(entries)
             if retry_failed:
                 await filling.retry_failed(wanted)
@@ -154,9 +156,9 @@ async def _fill(out: Path, entries: Sequence[Entry], where: Where, *, retry_fail
                 try:
                     await filling.save(wanted, bar)
                 except asyncio.CancelledError:
-                    say("What was asked for goes on; the same command fetches the rest.")
+                    print_notice("What was asked for goes on; the same command fetches the rest.")
                     raise
     missing = filling.wanted(entries)
     if missing:
-        say(f"{len(missing)} of {len(entries)} pictures are not there.")
+        print_notice(f"{len(missing)} of {len(entries)} pictures are not there.")
     return FAILED if missing else DONE

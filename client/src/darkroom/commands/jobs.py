@@ -7,9 +7,9 @@ from typing import Any, Literal
 from cyclopts import App
 
 from darkroom.client import Job
+from darkroom.commands.connection import HERE, Limit, Where
 from darkroom.commands.exits import DONE, FAILED
-from darkroom.commands.showing import say, show_facts, show_json, show_line, show_rows
-from darkroom.commands.where import HERE, Limit, Where
+from darkroom.commands.output import print_notice, show_facts, show_json, show_line, show_rows
 from darkroom.errors import JobFailed
 from darkroom.images import Image
 
@@ -30,8 +30,8 @@ def list_jobs(
     where: Where = HERE,
 ) -> int:
     """List jobs, the newest first."""
-    given = {"status": status, "tag": tag, "batch_id": batch, "error_code": error_code}
-    wanted: Any = {name: value for name, value in given.items() if value is not None}
+    filters = {"status": status, "tag": tag, "batch_id": batch, "error_code": error_code}
+    wanted: Any = {name: value for name, value in filters.items() if value is not None}
     with where.client() as client:
         found = [job.raw for job in islice(client.jobs.list(**wanted), limit)]
     show_rows(found if where.json else map(_row, found), _COLUMNS, as_json=where.json)
@@ -52,7 +52,7 @@ def watch(job_id: str, *, where: Where = HERE) -> int:
     status = ""
     with where.client() as client:
         for job in client.jobs.watch(job_id):
-            _tell(job, as_json=where.json)
+            _print_job(job, as_json=where.json)
             status = job.status
     return DONE if status == "succeeded" else FAILED
 
@@ -73,7 +73,7 @@ def cancel(job_id: str, *more: str, where: Where = HERE) -> int:
     """Cancel jobs: what is queued costs nothing, the result of what runs is dropped."""
     with where.client() as client:
         for one in (job_id, *more):
-            _tell(client.jobs.cancel(one), as_json=where.json)
+            _print_job(client.jobs.cancel(one), as_json=where.json)
     return DONE
 
 
@@ -82,11 +82,11 @@ def retry(job_id: str, *more: str, where: Where = HERE) -> int:
     """Send failed or canceled jobs again."""
     with where.client() as client:
         for one in (job_id, *more):
-            _tell(client.jobs.retry(one), as_json=where.json)
+            _print_job(client.jobs.retry(one), as_json=where.json)
     return DONE
 
 
-def _tell(job: Job, *, as_json: bool) -> None:
+def _print_job(job: Job, *, as_json: bool) -> None:
     if as_json:
         show_json(job.raw, indent=None)
         return
@@ -95,10 +95,10 @@ def _tell(job: Job, *, as_json: bool) -> None:
     show_line(f"{job.id} {job.status}{detail}")
 
 
-def _row(told: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
-    prompt, error = str(told["input"].get("prompt", "")), told["error"]
+def _row(raw: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
+    prompt, error = str(raw["input"].get("prompt", "")), raw["error"]
     cut = prompt if len(prompt) <= _PROMPT_LETTERS else f"{prompt[: _PROMPT_LETTERS - 1]}…"
-    return {**told, "prompt": cut, "error": error and error["code"]}
+    return {**raw, "prompt": cut, "error": error and error["code"]}
 
 
 def saved(image: Image, out: Path) -> Path:
@@ -106,10 +106,14 @@ def saved(image: Image, out: Path) -> Path:
     try:
         return image.save(out)
     except OSError:
-        say(f"The picture is kept: `darkroom jobs save {image.job_id} --out PLACE` writes it.")
+        print_notice(
+            f"The picture is kept: `darkroom jobs save {image.job_id} --out PLACE` writes it."
+        )
         raise
 
 
 def job_goes_on(job_id: str) -> None:
     """Say what can be done about a job that is no longer waited for."""
-    say(f"{job_id} goes on: `darkroom jobs save {job_id}` or `darkroom jobs cancel {job_id}`.")
+    print_notice(
+        f"{job_id} goes on: `darkroom jobs save {job_id}` or `darkroom jobs cancel {job_id}`."
+    )

@@ -2,9 +2,9 @@
 
 import asyncio
 
+from darkroom.commands.connection import HERE, Where
 from darkroom.commands.exits import DONE
-from darkroom.commands.where import HERE, Where
-from darkroom.errors import BadWords
+from darkroom.errors import UsageError
 
 
 def mcp(*, where: Where = HERE) -> int:
@@ -14,9 +14,9 @@ def mcp(*, where: Where = HERE) -> int:
     and DARKROOM_API_KEY as its environment. Needs `pip install 'darkroom-client[mcp]'`.
     """
     try:
-        from darkroom.tools import serve  # noqa: PLC0415  an extra, and half a second
+        from darkroom.mcp_server import serve  # noqa: PLC0415  an extra, and half a second
     except ModuleNotFoundError as error:
-        raise BadWords(
+        raise UsageError(
             f"{error.name} is missing: pip install 'darkroom-client[mcp]' brings what this needs."
         ) from None
     asyncio.run(serve(where.async_client()))

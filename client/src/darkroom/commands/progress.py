@@ -17,8 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from darkroom.commands.showing import say, show_json, show_line
-from darkroom.values import ImageFacts, Job
+from darkroom.commands.output import print_notice, show_json, show_line
+from darkroom.models import ImageFacts, Job
 
 #: Where no bar can be drawn, this part of the whole is worth a line.
 _STEP = 0.1
@@ -40,7 +40,7 @@ class Bar:
         self._total = total
         self._done = done
         self._as_json = as_json
-        self._told = 0.0
+        self._shown_at = 0.0
         self._bar: Progress | None = None
         if sys.stderr and sys.stderr.isatty():
             columns = (
@@ -59,34 +59,34 @@ class Bar:
             self._print(file, job)
         except OSError as error:
             if not isinstance(error, BrokenPipeError):  # whoever read the results has enough
-                say(f"{file} is saved; the result cannot be printed ({error.strerror}).")
+                print_notice(f"{file} is saved; the result cannot be printed ({error.strerror}).")
         self._count()
 
     def _print(self, file: Path, job: Job[ImageFacts]) -> None:
         if self._as_json:
             seed = job.input.get("seed")
-            told = {"file": str(file), "job_id": job.id, "seed": seed}
-            show_json({**told, "prompt": job.input.get("prompt")}, indent=None)
+            fields = {"file": str(file), "job_id": job.id, "seed": seed}
+            show_json({**fields, "prompt": job.input.get("prompt")}, indent=None)
         else:
             show_line(str(file))
 
     def failed(self, job: Job[ImageFacts]) -> None:
         """Say why there is no picture."""
         self.failures += 1
-        why = f"{job.error.code}: {job.error.message}" if job.error else job.status
-        say(f"{job.id} has no picture ({why})")
+        reason = f"{job.error.code}: {job.error.message}" if job.error else job.status
+        print_notice(f"{job.id} has no picture ({reason})")
         self._count()
 
     def _count(self) -> None:
         self._done += 1
         if self._bar:
             self._bar.advance(self._task)
-        elif self._total > 1 and self._is_news():
-            self._told = self._done / self._total
-            say(f"{self._done} of {self._total} pictures")
+        elif self._total > 1 and self._has_changed():
+            self._shown_at = self._done / self._total
+            print_notice(f"{self._done} of {self._total} pictures")
 
-    def _is_news(self) -> bool:
-        return self._done == self._total or self._done / self._total >= self._told + _STEP
+    def _has_changed(self) -> bool:
+        return self._done == self._total or self._done / self._total >= self._shown_at + _STEP
 
     def __enter__(self) -> Self:
         if self._bar:

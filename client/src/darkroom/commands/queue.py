@@ -4,15 +4,15 @@ from typing import Literal
 
 from cyclopts import App
 
+from darkroom.commands.connection import HERE, Where
 from darkroom.commands.exits import DONE
-from darkroom.commands.showing import show_rows
-from darkroom.commands.where import HERE, Where
+from darkroom.commands.output import show_rows
 
 queue = App(name="queue", help="Hold the queues and let them go; needs an ops key.")
 
 #: Those who make the images, and those who tell of them.
 Name = Literal["generate", "deliver"]
-_COLUMNS = ("name", "depth", "oldest_age_seconds", "in_flight", "paused", "closed")
+_COLUMNS = ("name", "depth", "oldest_age_seconds", "in_flight", "paused", "blocked_by")
 
 
 @queue.command

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from darkroom.commands.connection import HERE, Limit, Where
 from darkroom.commands.exits import DONE, FAILED
-from darkroom.commands.showing import show_facts, show_json, show_line, show_rows
-from darkroom.commands.where import HERE, Limit, Where
-from darkroom.errors import BadWords
+from darkroom.commands.output import show_facts, show_json, show_line, show_rows
+from darkroom.errors import UsageError
 
 webhooks = App(name="webhooks", help="Whether receivers get what they are told.")
 
@@ -46,8 +46,8 @@ def show(delivery_id: str, *, where: Where = HERE) -> int:
     if where.json:
         show_json(delivery)
         return DONE
-    apart = {"attempts", "last_attempt"}
-    show_facts({name: of for name, of in delivery.items() if name not in apart}, as_json=False)
+    separate = {"attempts", "last_attempt"}
+    show_facts({name: of for name, of in delivery.items() if name not in separate}, as_json=False)
     attempts = map(_attempt_row, delivery["attempts"])
     show_line("")
     show_rows(attempts, ("attempt", "at", "seconds", "status", "why"), as_json=False)
@@ -55,8 +55,8 @@ def show(delivery_id: str, *, where: Where = HERE) -> int:
 
 
 def _attempt_row(attempt: Mapping[str, Any]) -> dict[str, Any]:
-    why = attempt["error"]["message"] if attempt["error"] else ""
-    return {**attempt, "attempt": attempt["number"], "why": why}
+    reason = attempt["error"]["message"] if attempt["error"] else ""
+    return {**attempt, "attempt": attempt["number"], "why": reason}
 
 
 @webhooks.command
@@ -75,7 +75,7 @@ def redeliver(
         elif since and not delivery_id:
             show_facts(client.webhooks.redeliver_since(since), as_json=where.json)
         else:
-            raise BadWords("Say either one delivery or --since.")
+            raise UsageError("Say either one delivery or --since.")
     return DONE
 
 
@@ -94,12 +94,12 @@ def send_test(
     headers = dict(_pair(written) for written in header or ())
     body = {"url": url, "payload": "slim" if slim else "full", "headers": headers}
     with where.client() as client:
-        told = client.webhooks.test(body)
+        raw = client.webhooks.test(body)
     if where.json:
-        show_json(told)
+        show_json(raw)
     else:
-        show_line("\n".join(_story(told)))
-    return DONE if told["status"] == "delivered" else FAILED
+        show_line("\n".join(_history_lines(raw)))
+    return DONE if raw["status"] == "delivered" else FAILED
 
 
 @endpoints.command(name="list")
@@ -130,22 +130,22 @@ def rotate(endpoint_id: str, *, where: Where = HERE) -> int:
 def _pair(written: str) -> tuple[str, str]:
     name, colon, value = written.partition(":")
     if not colon:
-        raise BadWords("A --header is written `Name: value`: one has no colon.")
+        raise UsageError("A --header is written `Name: value`: one has no colon.")
     return name.strip(), value.strip()
 
 
-def _story(told: Mapping[str, Any]) -> Iterator[str]:
+def _history_lines(raw: Mapping[str, Any]) -> Iterator[str]:
     """Write the request as it went out, and what came back."""
-    request, attempt = told["request"], told["attempt"]
+    request, attempt = raw["request"], raw["attempt"]
     if request is None or attempt is None:
-        yield f"{told['id']} waits: no worker came to it yet (is one for `deliver` running?)"
+        yield f"{raw['id']} waits: no worker came to it yet (is one for `deliver` running?)"
         return
     yield f"{request['method']} {request['url']}"
     yield from (f"{name}: {value}" for name, value in request["headers"].items())
     yield f"\n{request['body']}\n"
     error = attempt["error"]
     outcome = attempt["status"] or error["code"]
-    yield f"{told['status']}: {outcome} after {attempt['seconds']:.3f} s"
+    yield f"{raw['status']}: {outcome} after {attempt['seconds']:.3f} s"
     if error:
         yield error["message"]
     if attempt["answer"]:

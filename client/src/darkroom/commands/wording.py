@@ -13,9 +13,9 @@ def sentence_of(error: DarkroomError) -> str:
     if isinstance(error, InvalidInput) and error.faults:
         return "; ".join(dict.fromkeys(map(_fault, error.faults))) + "."
     if isinstance(error, Unauthorized) and error.code == _UNAUTHENTICATED:
-        why = str(error).partition("Send `Authorization")[0]
+        reason = str(error).partition("Send `Authorization")[0]
         return (
-            f"{why}The key is refused. Give one that is in use (dk_...) with --key or "
+            f"{reason}The key is refused. Give one that is in use (dk_...) with --key or "
             "DARKROOM_API_KEY (DARKROOM_OPS_KEY for queues)."
         )
     return str(error)

@@ -1,0 +1,129 @@
+"""Why nothing was queued, as a problem; and how much of a tenant's rate is left, as headers.
+
+`RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10: a quota `q`
+in a window of `w` seconds, of which `r` remain, and more of it in `t` seconds.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+from api.problems import Problem
+from shared.ids import is_batch_id
+from shared.store.job_submission import NotAccepted, Rate
+
+MINUTE_SECONDS = 60
+DAY_SECONDS = 86_400
+#: Nobody is told to stay away for longer because of a queue; a day's budget ends at midnight.
+RETRY_AFTER_MOST_SECONDS = 600
+
+
+def rate_headers(rate: Rate | None) -> dict[str, str]:
+    """Tell what is left of a tenant's requests a minute; nothing where it has no limit."""
+    if rate is None:
+        return {}
+    return _rate_header("requests", (rate.limit, MINUTE_SECONDS), rate.left, rate.reset_seconds)
+
+
+def _rate_header(name: str, policy: tuple[int, int], left: int, seconds: float) -> dict[str, str]:
+    quota, window = policy
+    return {
+        "RateLimit-Policy": f'"{name}";q={quota};w={window}',
+        "RateLimit": f'"{name}";r={left};t={math.ceil(seconds)}',
+    }
+
+
+def refusal(answer: NotAccepted) -> Problem:
+    """Say why nothing was queued, and when to ask again."""
+    reason = _REASONS.get(answer.reason)
+    if reason is not None:
+        code, text = reason
+        what = "batch" if is_batch_id(answer.detail) else "job"
+        return Problem(code, text.format(what=what), more={f"{what}_id": answer.detail})
+    problem = (
+        _ADMISSION_ERRORS[answer.reason](answer) if answer.reason in _ADMISSION_ERRORS else _late()
+    )
+    problem.headers = {
+        **rate_headers(answer.rate),
+        **_retry_after(answer),
+        **problem.headers,
+    }
+    return problem
+
+
+#: By the idempotency key: what became of the job or batch it made.
+_REASONS: Mapping[str, tuple[str, str]] = {
+    "reused": ("idempotency_key_reused", "This idempotency key came with another body before."),
+    "gone": ("job_deleted", "The {what} that this idempotency key made was deleted."),
+}
+
+
+def _late() -> Problem:
+    """Say that Redis took longer to come to it than the client is told to wait."""
+    return Problem("redis_down", "Redis did not answer in time; nothing was accepted.")
+
+
+def _retry_after(answer: NotAccepted) -> dict[str, str]:
+    if answer.wait_seconds is None:
+        return {}  # what the table of problems says
+    seconds = max(math.ceil(answer.wait_seconds), 1)
+    if answer.reason not in {"budget_spent", "too_fast"}:
+        seconds = min(seconds, RETRY_AFTER_MOST_SECONDS)
+    return {"Retry-After": str(seconds)}
+
+
+def _too_fast(answer: NotAccepted) -> Problem:
+    return Problem("rate_limited", f"You may ask for work {answer.detail} times a minute.")
+
+
+def _tenant_full(answer: NotAccepted) -> Problem:
+    return Problem("tenant_queue_full", f"{answer.detail} of your jobs are queued.")
+
+
+def _budget_spent(answer: NotAccepted) -> Problem:
+    used, budget = answer.detail.split()
+    text = f"{used} of your {budget} credits of today are spent or promised (an estimate)."
+    policy = (int(float(budget)), DAY_SECONDS)
+    return Problem(
+        "credits_spent", text, headers=_rate_header("credits", policy, 0, answer.wait_seconds or 0)
+    )
+
+
+def _full(answer: NotAccepted) -> Problem:
+    return Problem("queue_full", f"{answer.detail} jobs are queued.")
+
+
+def _model_gone(answer: NotAccepted) -> Problem:
+    return Problem(
+        "model_unavailable",
+        f"The provider does not offer the model {answer.detail} any more. `GET /v1/models` lists "
+        "those that it does.",
+    )
+
+
+def _lost(_: NotAccepted) -> Problem:
+    return Problem("request_too_slow", "Parts of it came too far apart; nothing was accepted.")
+
+
+def _behind(answer: NotAccepted) -> Problem:
+    late = round(int(answer.detail) / 1000)
+    text = f"The queue is {late} seconds behind, longer than the deadline allows."
+    return Problem("deadline_unreachable", text)
+
+
+def _too_long(answer: NotAccepted) -> Problem:
+    position, eta = int(answer.detail), answer.wait_seconds
+    wait = "no end of it in sight" if eta is None else f"about {eta:.0f} seconds to wait"
+    text = f"{position} of your jobs would be before it, with {wait}: not what `fail_fast` allows."
+    return Problem("wait_limit_exceeded", text, more={"position": position, "eta_seconds": eta})
+
+
+_ADMISSION_ERRORS: Mapping[str, Callable[[NotAccepted], Problem]] = {
+    "too_fast": _too_fast,
+    "tenant_full": _tenant_full,
+    "budget_spent": _budget_spent,
+    "full": _full,
+    "behind": _behind,
+    "lost": _lost,
+    "model_gone": _model_gone,
+    "too_long": _too_long,
+}

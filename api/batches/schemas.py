@@ -1,0 +1,81 @@
+"""What a batch is asked for with, beside its jobs, as pydantic checks it."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from api.jobs.schemas import (
+    DEADLINE_SECONDS_MAX,
+    PAIRS_MAX,
+    TAGS_MAX,
+    ModelName,
+    PairName,
+    PairValue,
+    Strict,
+    Tag,
+    WebhookTarget,
+    distinct,
+)
+from shared.batches import JOBS_MAX, BatchEvent
+from shared.jobs import OnUnknown, Priority
+from shared.model_catalog import DEFAULT_MODEL, INTEGER
+
+
+class BatchWebhook(WebhookTarget):
+    """Where to tell that every job of the batch is final. Of each job its own webhook tells."""
+
+    events: Annotated[tuple[BatchEvent, ...], Field(description="What to tell of")] = tuple(
+        BatchEvent
+    )
+
+    @field_validator("events")
+    @classmethod
+    def _events(cls, value: tuple[BatchEvent, ...]) -> tuple[BatchEvent, ...]:
+        if not value:
+            raise ValueError("names no event")
+        return distinct(value)
+
+
+class BatchOptions(Strict):
+    """What holds for the batch as a whole."""
+
+    webhook: Annotated[
+        BatchWebhook | None, Field(description="Told once, when every job is final")
+    ] = None
+    priority: Annotated[Priority, Field(description="Of each job that names none")] = Priority.LOW
+    deadline_seconds: Annotated[
+        int | None,
+        Field(ge=1, le=DEADLINE_SECONDS_MAX, description="Of each job that names none"),
+        INTEGER,
+    ] = None
+    metadata: dict[PairName, PairValue] = Field(
+        default_factory=dict, max_length=PAIRS_MAX, description="Yours, shown on the batch"
+    )
+    tags: Annotated[
+        tuple[Tag, ...],
+        Field(max_length=TAGS_MAX, description="Yours, on each job before its own"),
+    ] = ()
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return distinct(value)
+
+
+class VariationsBody(BatchOptions):
+    """Asks for one input many times over, each with a seed of its own."""
+
+    model: ModelName = DEFAULT_MODEL
+    input: Annotated[dict[str, Any], Field(description="The model's parameters")]
+    variations: Annotated[
+        int,
+        Field(ge=1, le=JOBS_MAX, description="How many; a `seed` is that of the first, then + 1"),
+        INTEGER,
+    ]
+    on_unknown: Annotated[OnUnknown | None, Field(description="As in a job")] = None
+
+
+class FirstLine(Strict):
+    """The first line of an NDJSON body may say what holds for the batch."""
+
+    batch: BatchOptions

@@ -1,0 +1,196 @@
+"""The jobs of one request on their way into a batch: checked as they come, staged in chunks."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from api.admission_errors import refusal
+from api.batches.ndjson_parser import Unreadable, too_many
+from api.batches.schemas import BatchOptions
+from api.context import AppContext
+from api.jobs.parsing import JobRequestContext, fingerprint, job_of, stored_webhook, validate_job
+from api.jobs.schemas import TAGS_MAX, JobBody
+from api.jobs.validation_errors import FAULTS_MAX
+from api.problems import FieldError, Problem, invalid, pointer
+from api.webhooks.url_validation import delivery_host
+from shared import ids
+from shared.batches import JOBS_MAX, BatchSpec
+from shared.errors import OutcomeUnknown, StoreDown
+from shared.store.batches import CHUNK_JOBS, NewBatch, stage_jobs
+from shared.store.job_submission import NewJob, NotAccepted
+
+#: A chunk is sent before it has more bytes of bodies than this, however few jobs it has.
+CHUNK_BYTES = 256 * 1024
+#: What decides whether one job is queued at all, or how: a batch is queued as a whole.
+_ALONE = ("fail_fast", "dry_run", "reuse")
+
+Path_ = Sequence[str | int]
+
+
+class BatchStager:
+    """Takes one job after another. While one chunk is at Redis the next is checked."""
+
+    def __init__(self, parts: AppContext, context: JobRequestContext) -> None:
+        """Take jobs for whoever is `asking`; nothing is staged yet."""
+        self.batch_id = ids.batch_id()
+        self.options = BatchOptions()
+        self._parts = parts
+        self.context = replace(context, idempotency_key=None)
+        self._key = context.idempotency_key
+        self._digest = hashlib.sha256()
+        #: how many jobs there are by model and priority
+        self.by_kind: Counter[tuple[str, str]] = Counter()
+        self._chunk: list[NewJob] = []
+        self._bytes = 0
+        self._chunks = 0
+        self._staging: asyncio.Task[NotAccepted | None] | None = None
+        self._faults: list[FieldError] = []
+        self._unlisted = 0
+        self.size = 0
+
+    def refuse(self, faults: Sequence[FieldError]) -> None:
+        """Note what is wrong; nothing more is staged, and what was staged is taken away."""
+        if not self._faults:
+            self._chunk.clear()
+            self.discard()
+        free = FAULTS_MAX - len(self._faults)
+        self._faults += faults[:free]
+        self._unlisted += len(faults[free:])
+
+    def discard(self) -> None:
+        """Take away whatever was staged, soon."""
+        if self._chunks:
+            self._parts.batch_finalizer.discard(self.batch_id)
+
+    async def add_body(self, raw: bytes, path: Path_) -> None:
+        """Check one job, and stage it with its neighbours if it can be.
+
+        `place` is where it stands in the request. A fault is noted and told at the end; raises
+        Unreadable for one job too many, and a Problem where there is no room.
+        """
+        if self.size == JOBS_MAX:
+            raise Unreadable(too_many(pointer(*path[:1])))
+        found = validate_job(raw, self.context)
+        faults = found if isinstance(found, list) else self._misplaced(found[0])
+        if faults:
+            self.refuse([_under(path, fault) for fault in faults])
+        if self._faults or isinstance(found, list):
+            self.size += 1
+            return
+        self.update_fingerprint(raw)
+        await self.add(*found, len(raw))
+
+    async def add(self, body: JobBody, complete: dict[str, Any], size_bytes: int) -> None:
+        """Stage a job that was checked, of a body of so many bytes, with its neighbours."""
+        self.size += 1
+        self._buffer(self._job(body, complete))
+        self._bytes += size_bytes
+        if len(self._chunk) == CHUNK_JOBS or self._bytes >= CHUNK_BYTES:
+            await self._send()
+
+    def update_fingerprint(self, raw: bytes) -> None:
+        """Let a part of the body tell in what this request differs from others of its key."""
+        if self._key:
+            self._digest.update(fingerprint(raw).encode())
+
+    async def finish(self) -> NewBatch:
+        """Wait until all is staged; gives the batch, to be committed. Raises a Problem."""
+        if not self.size and not self._faults:
+            self.refuse([FieldError("", "asks for no job")])
+        if self._faults:
+            raise self._all()
+        if self._chunk:
+            await self._send()
+        await self._staged()
+        webhook = self.options.webhook
+        return NewBatch(
+            id=self.batch_id,
+            tenant=self.context.principal.tenant,
+            spec=BatchSpec(
+                priority=self.options.priority,
+                webhook=stored_webhook(webhook),
+                metadata=self.options.metadata,
+                tags=self.options.tags,
+            ),
+            size=self.size,
+            webhook_host=delivery_host(webhook.url) if webhook else "",
+            idempotency_key=self._key,
+            fingerprint=self._digest.hexdigest() if self._key else "",
+            trace=self.context.trace,
+        )
+
+    def _all(self) -> Problem:
+        """Name the faults, and how many more there are."""
+        problem = invalid(self._faults)
+        if self._unlisted:
+            listed, count = len(self._faults), len(self._faults) + self._unlisted
+            problem.detail = f"{count:,} faults were found, of which the first {listed} are told."
+            problem.more = {"errors_left_out": self._unlisted}
+        return problem
+
+    def _misplaced(self, body: JobBody) -> list[FieldError]:
+        faults = [
+            FieldError(pointer(name), "is not for a job of a batch")
+            for name in _ALONE
+            if getattr(body, name)
+        ]
+        if len({*self.options.tags, *body.tags}) > TAGS_MAX:
+            faults.append(FieldError("/tags", f"and the batch's are more than {TAGS_MAX} together"))
+        return faults
+
+    def _job(self, body: JobBody, complete: dict[str, Any]) -> NewJob:
+        job, options = job_of(body, complete, self.context), self.options
+        if "priority" not in body.model_fields_set:
+            job = replace(job, priority=options.priority)
+        if body.deadline_seconds is None and options.deadline_seconds is not None:
+            job = replace(job, deadline_seconds=options.deadline_seconds)
+        if options.tags:
+            tags = tuple(dict.fromkeys((*options.tags, *job.spec.tags)))
+            job = replace(job, spec=replace(job.spec, tags=tags))
+        return job
+
+    def _buffer(self, job: NewJob) -> None:
+        self._chunk.append(job)
+        self.by_kind[job.spec.model, job.priority.value] += 1
+
+    async def _send(self) -> None:
+        """Send a chunk on its way, once the one before is staged."""
+        await self._staged()
+        self._parts.redis_monitor.ensure_capacity()
+        call = stage_jobs(
+            self.batch_id,
+            tenant=self.context.principal.tenant,
+            number=self._chunks,
+            jobs=tuple(self._chunk),
+        )
+        self._staging = asyncio.create_task(self._parts.committer.run(call))
+        self._staging.add_done_callback(_hear)
+        self._chunk.clear()
+        self._bytes = 0
+        self._chunks += 1
+
+    async def _staged(self) -> None:
+        if self._staging is None:
+            return
+        try:
+            found = await self._staging
+        except OutcomeUnknown as error:
+            # whatever became of it: it is never committed
+            raise StoreDown("Redis did not answer in time; nothing was accepted.") from error
+        finally:
+            self._staging = None
+        if found:
+            raise refusal(found)
+
+
+def _hear(staging: "asyncio.Task[Any]") -> None:
+    """Hear what became of it, also where nobody asks any more."""
+    if not staging.cancelled():
+        staging.exception()
+
+
+def _under(path: Path_, fault: FieldError) -> FieldError:
+    return FieldError(pointer(*path) + fault.pointer, fault.message)

@@ -1,0 +1,90 @@
+"""The body of OpenAI's `images/generations`: its own members, checked strictly.
+
+Whatever else is sent (`seed`, `aspect_ratio`, …) is a parameter of the model, and checked there.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from api.compat.size import Shape, shape_of
+from api.jobs.schemas import Strict
+from shared.model_catalog import INTEGER
+
+N_MAX = 10
+USER_CHARACTERS = 512
+Formats = Literal["png", "webp", "jpeg"]
+
+
+class ImagesBody(Strict):
+    """Asks for images; null is the same as nothing."""
+
+    model: Annotated[str | None, Field(description="One of `GET /openai/v1/models`")] = None
+    n: Annotated[
+        int | None, Field(ge=1, le=N_MAX, description="How many, each of its seed"), INTEGER
+    ] = None
+    size: Annotated[
+        str | None, Field(description="`auto`, or `WxH`: the nearest ratio and megapixels are made")
+    ] = None
+    response_format: Annotated[
+        Literal["url", "b64_json"] | None, Field(description="`b64_json` unless it says otherwise")
+    ] = None
+    output_format: Annotated[Formats | None, Field(description="`png` unless it says so")] = None
+    output_compression: Annotated[
+        int | None, Field(ge=0, le=100, description="The quality of webp and jpeg"), INTEGER
+    ] = None
+    user: Annotated[
+        str | None, Field(max_length=USER_CHARACTERS, description="Kept as `metadata.user`")
+    ] = None
+    safety_identifier: Annotated[
+        str | None, Field(max_length=USER_CHARACTERS, description="Goes before `user`")
+    ] = None
+    background: Annotated[
+        Literal["auto", "opaque"] | None, Field(description="No transparency is made")
+    ] = None
+    quality: Annotated[
+        Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None,
+        Field(description="Taken, and changes nothing"),
+    ] = None
+    moderation: Annotated[
+        Literal["auto", "low"] | None, Field(description="Taken, and changes nothing")
+    ] = None
+    style: Annotated[
+        Literal["vivid", "natural"] | None, Field(description="Taken, and changes nothing")
+    ] = None
+    complexity: Annotated[
+        Literal["low", "medium", "high"] | None, Field(description="Taken, and changes nothing")
+    ] = None
+    stream: Annotated[bool | None, Field(description="Not offered: must be false")] = None
+    partial_images: Annotated[int | None, Field(description="Not offered: must be 0"), INTEGER] = (
+        None
+    )
+
+    @field_validator("size")
+    @classmethod
+    def _size(cls, value: str | None) -> str | None:
+        if value is not None:
+            shape_of(value)
+        return value
+
+    @field_validator("stream", "partial_images")
+    @classmethod
+    def _not_offered(cls, value: object) -> object:
+        if value:
+            raise ValueError("is not offered: ask without it, and the whole image comes at once")
+        return value
+
+    @property
+    def shape(self) -> Shape | None:
+        """What `size` asks for; None for what the model usually makes."""
+        return shape_of(self.size) if self.size else None
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+        return self.n or 1
+
+    @property
+    def as_url(self) -> bool:
+        """Whether addresses are wanted rather than the pictures themselves."""
+        return self.response_format == "url"

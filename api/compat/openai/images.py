@@ -1,0 +1,171 @@
+"""`POST /openai/v1/images/generations`: asks for jobs, waits for all, gives the pictures."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from api.admission_errors import rate_headers, refusal
+from api.compat.openai.ask import ImagesRequest, parse_request
+from api.compat.openai.body import ImagesBody
+from api.compat.presence import run_until_disconnect
+from api.context import AppContext, app_context, current_tenant
+from api.job_waiting import is_final, wait_for
+from api.jobs.create import job_request_context, not_after_ms, submit
+from api.json_body import require_json
+from api.problems import Problem
+from api.query import Query, text
+from shared import metrics
+from shared.errors import ErrorCode, StoreError
+from shared.jobs import Image, Job, Status
+from shared.logs import log
+from shared.store.job_submission import Accepted, JobGroup, NotAccepted, accept_group, close_group
+from shared.store.tenants import Principal
+
+#: Their clients count their own retries; they send no idempotency key.
+_RETRY_COUNT = "x-stainless-retry-count"
+#: What the caller alone can change; every other failure is the service's.
+_REFUSALS: Mapping[ErrorCode | None, str] = {
+    ErrorCode.CONTENT_REJECTED: "content_rejected",
+    ErrorCode.PROVIDER_REJECTED: "image_rejected",
+    ErrorCode.INVALID_INPUT: "image_rejected",
+    ErrorCode.MODEL_UNAVAILABLE: "model_unavailable",
+}
+_log = log(__name__)
+
+
+async def create_images(request: Request) -> Response:
+    """Make 1 to 10 images and give them once all are there, as OpenAI's Images API does.
+
+    A retry that the client makes by itself (`x-stainless-retry-count`) gets the images of the try
+    before it, whose jobs go on when the client leaves.
+    """
+    parts, principal = app_context(request), await current_tenant(request)
+    query = Query(request)
+    query.take("api-version", text)  # Open WebUI sends it where it is set
+    query.done()
+    require_json(request)
+    context = job_request_context(request, parts, principal)
+    is_retry = request.headers.get(_RETRY_COUNT, "0") != "0"
+    images_request = parse_request(await request.body(), context, is_retry=is_retry)
+    jobs, headers = await _accept(request, parts, images_request.together)
+    response = await _answer(request, parts, principal, images_request, jobs)
+    response.headers.update(headers)
+    return response
+
+
+async def _accept(
+    request: Request, parts: AppContext, together: JobGroup
+) -> tuple[Sequence[str], Mapping[str, str]]:
+    """Give the ids of the jobs, new ones or those of an earlier try, and what is told of them."""
+    first = together.jobs[0]
+    call = accept_group(together, not_after_ms=not_after_ms(parts))
+    answer = await submit(request, parts, call, first.id)
+    if isinstance(answer, NotAccepted):
+        raise refusal(answer)
+    if isinstance(answer, Accepted):
+        counted = metrics.JOBS_ACCEPTED.labels(first.spec.model, first.priority.value)
+        counted.inc(len(together.jobs))
+        ids = [job.id for job in together.jobs]
+        _log.info("jobs accepted", job_ids=ids)
+        return ids, rate_headers(answer.rate)
+    return answer.jobs, {}
+
+
+async def _answer(
+    request: Request,
+    parts: AppContext,
+    principal: Principal,
+    images_request: ImagesRequest,
+    jobs: Sequence[str],
+) -> Response:
+    """Wait and answer; whatever ends the wait, the next retry knows whether to join these jobs."""
+    is_answered = False
+    try:
+        response = await run_until_disconnect(
+            request, _made(parts, principal.tenant, images_request.body, jobs)
+        )
+    except Problem as problem:
+        # one that may be tried again is: then these very jobs are what the retry waits for
+        is_answered = problem.kind.retry_after is None
+        raise
+    except ClientDisconnect:
+        _log.info("client left; its jobs go on", job_ids=list(jobs))
+        raise
+    else:
+        is_answered = True
+        return response
+    finally:
+        await _end_try(parts, images_request.together, jobs, answered=is_answered)
+
+
+async def _end_try(
+    parts: AppContext, together: JobGroup, jobs: Sequence[str], *, answered: bool
+) -> None:
+    try:
+        await parts.committer.run(close_group(together, jobs, answered=answered))
+    except StoreError:
+        _log.info("end of a try not noted", answered=answered)
+
+
+async def _made(parts: AppContext, tenant: str, body: ImagesBody, jobs: Sequence[str]) -> Response:
+    seconds = parts.settings.openai_wait_seconds
+    waits = [wait_for(parts, job_id, tenant, is_final, seconds) for job_id in jobs]
+    queued_jobs = await asyncio.gather(*waits)
+    found = [queued_job.job for queued_job in queued_jobs if queued_job]
+    more = {"job_ids": list(jobs)}
+    if len(found) < len(jobs):
+        raise Problem("image_failed", "A job was deleted before its image was given.", more=more)
+    if unfinished := [job.id for job in found if not job.state.is_final]:
+        raise Problem(
+            "image_pending",
+            f"{len(unfinished)} of {len(jobs)} images are not finished yet. "
+            "Their jobs go on: a retry of this request waits for them, and GET /v1/jobs/{id} tells "
+            f"of them: {', '.join(unfinished)}.",
+            more=more,
+        )
+    if failed := [job for job in found if job.image is None]:
+        raise _failed(failed, len(jobs), more)
+    return await _shown(parts, body, found)
+
+
+def _failed(failed: Sequence[Job], count: int, more: dict[str, Any]) -> Problem:
+    """Say why there is no answer: an image that was made all the same stays with its job."""
+    reasons = "; ".join(f"{job.id}: {_reason(job)}" for job in failed)
+    codes = {_REFUSALS.get(job.error_code, "image_failed") for job in failed}
+    code = codes.pop() if len(codes) == 1 else "image_failed"
+    return Problem(code, f"{len(failed)} of {count} images were not made. {reasons}", more=more)
+
+
+def _reason(job: Job) -> str:
+    if job.state.status is Status.CANCELED:
+        return "It was canceled."
+    return job.error_message or "It failed."
+
+
+async def _shown(parts: AppContext, body: ImagesBody, jobs: Sequence[Job]) -> Response:
+    """Write the images in the order of their seeds."""
+    images = [job.image for job in jobs if job.image]
+    if body.as_url:
+        data = [{"url": parts.view.image_url(job.id)} for job in jobs]
+    else:
+        data = [{"b64_json": one} for one in await asyncio.gather(*_encoded(parts, images))]
+    first = images[0]
+    answer = {
+        "created": jobs[0].created_at // 1000,
+        "data": data,
+        "output_format": first.content_type.removeprefix("image/"),
+        "size": f"{first.width}x{first.height}",
+    }
+    return Response(orjson.dumps(answer), 200, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _encoded(parts: AppContext, images: Sequence[Image]) -> Iterator[Awaitable[str]]:
+    async def encoded(image: Image) -> str:
+        return base64.b64encode(await parts.images.whole(image)).decode()
+
+    return (encoded(image) for image in images)

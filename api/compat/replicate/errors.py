@@ -1,0 +1,42 @@
+"""Problems as Replicate's clients read them: `type`, `title`, `status`, `detail` (RFC 7807)."""
+
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from api.problems import MEDIA_TYPE, TYPE_PREFIX, FieldError, Problem
+
+
+def answer(problem: Problem, request_id: str) -> Response:
+    """Write a problem; the detail names every fault, since its client shows nothing else."""
+    kind = problem.kind
+    body: dict[str, Any] = {
+        "type": f"{TYPE_PREFIX}{problem.code}",
+        "title": "Input validation failed" if problem.errors else kind.title,
+        "status": kind.status,
+        "detail": _detail(problem),
+        "code": problem.code,
+        "request_id": request_id,
+        **problem.more,
+    }
+    if problem.errors:
+        body["invalid_fields"] = [_field(one) for one in problem.errors]
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    if problem.retry_after is not None:
+        headers.setdefault("Retry-After", str(problem.retry_after))
+    return Response(orjson.dumps(body), kind.status, headers, MEDIA_TYPE)
+
+
+def _detail(problem: Problem) -> str:
+    if not problem.errors:
+        return problem.detail
+    return "\n".join(f"- {_name(one)} {one.message}" for one in problem.errors)
+
+
+def _field(fault: FieldError) -> dict[str, str]:
+    return {"type": "invalid", "field": _name(fault), "description": fault.message}
+
+
+def _name(fault: FieldError) -> str:
+    return fault.pointer.removeprefix("/").replace("/", ".") or "body"

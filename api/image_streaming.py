@@ -1,0 +1,203 @@
+"""Sends and copies stored pictures, each checked by its size and SHA-256.
+
+The storage is asked in threads, and always given its connection back.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api.headers import Range
+from shared import metrics
+from shared.errors import DarkroomError, ObjectDamaged
+from shared.jobs import Image
+from shared.logs import log
+from shared.storage.client import ObjectStore
+from shared.storage.stored_object import StoredObject, verified
+
+T = TypeVar("T")
+
+_log = log(__name__)
+
+#: A picture up to this size is fetched whole before the first byte is sent: a slow client then
+#: holds no connection to the storage.
+BUFFERED_BYTES = 2 * 1024 * 1024
+#: Larger pictures under way at once; more wait their turn.
+STREAMS = 8
+#: Threads that read the storage, and connections to it.
+READERS = 16
+
+
+class Part(NamedTuple):
+    """What to send of an image: the whole, or a range."""
+
+    image: Image
+    range: Range | None
+
+    @property
+    def first(self) -> int:
+        """The first byte."""
+        return self.range.first if self.range else 0
+
+    @property
+    def length(self) -> int:
+        """How many bytes."""
+        return self.range.length if self.range else self.image.bytes
+
+
+class ImageStreamer:
+    """Opens pictures for sending."""
+
+    def __init__(self, storage: ObjectStore, threads: Executor) -> None:
+        """Take the storage, and the threads that may wait for it."""
+        self._storage = storage
+        self._threads = threads
+        self._streams = asyncio.Semaphore(STREAMS)
+
+    async def response(self, part: Part, status: int, headers: dict[str, str]) -> Response:
+        """Return a response with these bytes; raises StorageDown, ObjectMissing, ObjectDamaged.
+
+        A range, too, is sent after all of a small image was checked. Of a larger one the last piece
+        is held back until then, and not sent where the image is damaged.
+        """
+        if part.image.bytes <= BUFFERED_BYTES:
+            data = await self.whole(part.image)
+            return Response(data[part.first : part.first + part.length], status, headers)
+        await self._streams.acquire()
+        try:
+            opened = await self._in_thread(partial(self._open, part.image.key))
+        except BaseException:
+            self._streams.release()
+            raise
+        return Streaming(opened, part, self, status, headers)
+
+    async def whole(self, image: Image) -> bytes:
+        """Return all of an image; raises StorageDown, ObjectMissing, ObjectDamaged."""
+        async with self._turn(image):
+            return await self._in_thread(partial(self._whole, image))
+
+    async def copy(self, source: Image, key: str, job_id: str) -> None:
+        """Store an image again, as that of another job; raises as `whole`.
+
+        The bytes pass through here, so that a damaged image, or a copy that the storage only
+        claims to have made, does not become the image of a job.
+        """
+        async with self._turn(source):
+            data = await self._in_thread(partial(self._whole, source))
+            await self._in_thread(partial(self._put, source, key, job_id, data))
+
+    def release(self) -> None:
+        """Let the next large picture begin."""
+        self._streams.release()
+
+    async def next_chunk(self, chunks: Iterator[bytes], key: str) -> bytes:
+        """Read on in an object; nothing at the end."""
+        return await self._in_thread(partial(self._next, chunks, key))
+
+    async def close(self, opened: StoredObject) -> None:
+        """Give the connection back, also when who asked is gone."""
+        await asyncio.shield(self._in_thread(opened.close))
+
+    def _turn(self, image: Image) -> AbstractAsyncContextManager[None]:
+        """Let only so many large images be in memory at once."""
+        return nullcontext() if image.bytes <= BUFFERED_BYTES else self._streams
+
+    def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _open(self, key: str) -> StoredObject:
+        with metrics.STORAGE_SECONDS.labels("read").time(), _counted("read", key):
+            return self._storage.read(key)
+
+    def _next(self, chunks: Iterator[bytes], key: str) -> bytes:
+        with _counted("read", key):
+            return next(chunks, b"")
+
+    def _whole(self, image: Image) -> bytes:
+        """Read an image; once more where it came damaged, since it may have been so on its way."""
+        try:
+            return self._read(image)
+        except ObjectDamaged:
+            return self._read(image)
+
+    def _read(self, image: Image) -> bytes:
+        with metrics.STORAGE_SECONDS.labels("read").time(), _counted("read", image.key):
+            return self._storage.read_all(image.key, size=image.bytes, sha256=image.sha256)
+
+    def _put(self, image: Image, key: str, job_id: str, data: bytes) -> None:
+        kind, sha256 = image.content_type, image.sha256
+        with metrics.STORAGE_SECONDS.labels("put").time(), _counted("put", key):
+            self._storage.put(key, data, content_type=kind, sha256=sha256, job_id=job_id)
+
+
+@contextmanager
+def _counted(operation: str, key: str) -> Iterator[None]:
+    """Count an operation of the storage that fails, and log which object is damaged."""
+    try:
+        yield
+    except DarkroomError as error:
+        metrics.STORAGE_ERRORS.labels(operation).inc()
+        if isinstance(error, ObjectDamaged):
+            _log.warning("stored image damaged", key=key)
+        raise
+
+
+class Streaming(Response):
+    """A large picture on its way, one chunk in memory at a time."""
+
+    def __init__(
+        self,
+        opened: StoredObject,
+        part: Part,
+        images: ImageStreamer,
+        status: int,
+        headers: dict[str, str],
+    ) -> None:
+        """Take an object that was opened: sending it, or failing to, closes it."""
+        super().__init__(None, status, {**headers, "content-length": str(part.length)})
+        self._opened = opened
+        self._key = part.image.key
+        self._chunks = verified(
+            opened,
+            size=part.image.bytes,
+            sha256=part.image.sha256,
+            first=part.first,
+            stop=part.first + part.length,
+        )
+        self._images = images
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI
+        """Send until the end, or until the client is gone."""
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await self._send_all(send, gone)
+        finally:
+            gone.cancel()
+            self._images.release()
+            await self._images.close(self._opened)
+
+    async def _send_all(self, send: Send, gone: "asyncio.Task[None]") -> None:
+        # what is wrong with the first piece can still be answered with a problem
+        chunk = await self._images.next_chunk(self._chunks, self._key)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        while chunk and not gone.done():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            chunk = await self._images.next_chunk(self._chunks, self._key)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,188 @@
+"""From the raw body of a request to a job that can be accepted, or to every fault it has."""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from api.jobs.schemas import JobBody
+from api.jobs.validation_errors import field_errors
+from api.json_body import BOM, checked
+from api.problems import FieldError, invalid
+from api.webhooks import url_validation
+from shared import ids
+from shared.jobs import JobSpec, OnUnknown
+from shared.model_catalog import CHOSEN_SEED_MAX, DEFAULT_MODEL, MODELS, SEED_MAX
+from shared.net.ssrf import AddressGuard
+from shared.settings import Settings
+from shared.store.job_submission import NewJob
+from shared.store.tenants import Principal
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequestContext:
+    """What decides, beside the body, whether a job may be asked for."""
+
+    principal: Principal
+    settings: Settings
+    idempotency_key: str | None = None
+    #: the trace that the request is part of
+    trace: str | None = None
+
+    @property
+    def guard(self) -> AddressGuard:
+        """What judges where a webhook may go."""
+        settings = self.settings
+        return AddressGuard(settings.webhook_allow_hosts, settings.webhook_port_ranges)
+
+
+def parse_job(raw: bytes, context: JobRequestContext) -> NewJob:
+    """Check a body and fill in what it leaves open; raises a Problem that names every fault."""
+    raw = raw.removeprefix(BOM)
+    faults = key_faults(context.idempotency_key)
+    found = validate_job(raw, context)
+    if isinstance(found, list):
+        raise invalid([*faults, *found])
+    if faults:
+        raise invalid(faults)
+    body, complete = found
+    return job_of(body, complete, context, fingerprint(raw) if context.idempotency_key else "")
+
+
+def validate_job(
+    raw: bytes, context: JobRequestContext
+) -> tuple[JobBody, dict[str, Any]] | list[FieldError]:
+    """Check a body; gives it and its input, or every fault it has."""
+    body = checked(JobBody, raw, context=context.guard)
+    if isinstance(body, list):
+        return [*body, *_check_unread(raw, context.principal)]
+    unpinned = _check_reuse(body.input, reuse=body.reuse)
+    found = check_input(body.model, body.input, context.principal)
+    if isinstance(found, list):
+        return [*unpinned, *found]
+    if unpinned:
+        return unpinned
+    return body, found
+
+
+def check_input(
+    name: str, parameters: dict[str, Any], principal: Principal
+) -> dict[str, Any] | list[FieldError]:
+    """Check the input of a model; gives it with the defaults filled in, or every fault it has."""
+    faults = safety_faults(parameters, principal)
+    model = MODELS[name].input
+    try:
+        complete = model.model_validate(parameters).model_dump()
+    except ValidationError as error:
+        return [*field_errors(error, model, "input"), *faults]
+    return faults or complete
+
+
+def safety_faults(parameters: Mapping[str, Any], principal: Principal) -> list[FieldError]:
+    """Check that a tenant may switch the safety checker off where an input does."""
+    if parameters.get("disable_safety_checker") is not True or principal.may_disable_safety:
+        return []
+    message = (
+        "must be false: your tenant may not switch the safety checker off, unless an operator "
+        "allows it (`may_disable_safety` of the tenant)"
+    )
+    return [FieldError("/input/disable_safety_checker", message)]
+
+
+def _check_reuse(parameters: dict[str, Any], *, reuse: object) -> list[FieldError]:
+    """Check that what is to be looked for is named whole: a seed that is chosen finds nothing."""
+    if reuse is not True or parameters.get("seed") is not None:
+        return []
+    return [FieldError("/input/seed", "is required with `reuse`: no other names a stored picture")]
+
+
+def _check_unread(raw: bytes, principal: Principal) -> list[FieldError]:
+    """Check the input of a body whose envelope is wrong already, as far as it can be read."""
+    try:
+        body = from_json(raw)
+    except ValueError:
+        return []
+    if not isinstance(body, dict) or not isinstance(body.get("input"), dict):
+        return []
+    name = body.get("model", DEFAULT_MODEL)
+    if not isinstance(name, str) or name not in MODELS:
+        return []
+    unpinned = _check_reuse(body["input"], reuse=body.get("reuse"))
+    found = check_input(name, body["input"], principal)
+    return [*unpinned, *(found if isinstance(found, list) else ())]
+
+
+def key_faults(key: str | None) -> list[FieldError]:
+    """Check an idempotency key."""
+    if key is None or _KEY.fullmatch(key):
+        return []
+    return [FieldError("/header/Idempotency-Key", "must have 1 to 255 visible ASCII characters")]
+
+
+def seeds_from(first: int | None, count: int) -> Sequence[int]:
+    """Return so many different seeds: from `first` on, or by chance; raises ValueError."""
+    if first is None:
+        return secrets.SystemRandom().sample(range(CHOSEN_SEED_MAX + 1), count)
+    if first + count - 1 > SEED_MAX:
+        raise ValueError(f"leads to seeds above {SEED_MAX}: lower it, or the seed")
+    return range(first, first + count)
+
+
+def job_of(
+    body: JobBody, complete: dict[str, Any], context: JobRequestContext, mark: str = ""
+) -> NewJob:
+    """Make a job of a body and its input that were checked; `mark` is its fingerprint.
+
+    A seed that is not given is chosen here.
+    """
+    settings = context.settings
+    if complete["seed"] is None:
+        complete = {**complete, "seed": secrets.randbelow(CHOSEN_SEED_MAX + 1)}
+    return NewJob(
+        id=ids.job_id(),
+        tenant=context.principal.tenant,
+        spec=JobSpec(
+            model=body.model,
+            input=complete,
+            webhook=stored_webhook(body.webhook),
+            on_unknown=body.on_unknown or OnUnknown(settings.on_unknown),
+            metadata=body.metadata,
+            tags=body.tags,
+            reuse=body.reuse,
+        ),
+        priority=body.priority,
+        deadline_seconds=body.deadline_seconds or settings.deadline_seconds,
+        max_attempts=settings.max_attempts,
+        idempotency_key=context.idempotency_key,
+        fingerprint=mark,
+        trace=context.trace,
+        webhook_host=url_validation.delivery_host(body.webhook.url) if body.webhook else "",
+        credits=settings.credits_per_image.get(body.model, 0.0),
+        max_position=body.fail_fast.max_position if body.fail_fast else None,
+        max_wait_seconds=body.fail_fast.max_wait_seconds if body.fail_fast else None,
+        dry_run=body.dry_run,
+    )
+
+
+def stored_webhook(webhook: BaseModel | None) -> dict[str, Any] | None:
+    """Give what is kept of a webhook."""
+    return url_validation.to_stored(webhook.model_dump(mode="json")) if webhook else None
+
+
+def fingerprint(raw: bytes) -> str:
+    """Give the same for the same JSON, however it is spaced and ordered; the body must be valid.
+
+    Taken of what was sent, not of what it means, so that a later version with more defaults still
+    knows a body again.
+    """
+    # read as the check reads it: orjson refuses a NaN even where a later member replaces it
+    canonical = orjson.dumps(from_json(raw), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()

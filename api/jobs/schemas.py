@@ -1,0 +1,161 @@
+"""The body of `POST /v1/jobs`, as pydantic checks it: strictly, and nothing unknown."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from api.query import milliseconds
+from api.webhooks.url_validation import check_headers, check_url
+from shared.jobs import EventType, OnUnknown, Priority
+from shared.model_catalog import DEFAULT_MODEL, INTEGER, MODELS
+from shared.net.ssrf import AddressGuard
+
+DEADLINE_SECONDS_MAX = 30 * 86_400
+#: What a client may name as the most it will wait for: any number that means something.
+WAIT_MOST = 10**9
+PAIRS_MAX = 50
+TAGS_MAX = 10
+#: What a webhook tells of unless it says otherwise: that the job is final.
+DEFAULT_EVENTS = (EventType.JOB_SUCCEEDED, EventType.JOB_FAILED, EventType.JOB_CANCELED)
+
+#: Text without control characters: tags are written into addresses and terminals.
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+PairName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+PairValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+def _check_moment(value: str) -> str:
+    milliseconds(value)
+    return value
+
+
+def _offered(value: str) -> str:
+    if value not in MODELS:
+        raise ValueError(f"is not on offer; there are: {', '.join(MODELS)}")
+    return value
+
+
+Moment = Annotated[
+    str, AfterValidator(_check_moment), Field(description="A time such as 2026-01-31T12:00:00Z")
+]
+ModelName = Annotated[str, AfterValidator(_offered), Field(description="One of `GET /v1/models`")]
+
+
+class Strict(BaseModel):
+    """Nothing is converted and nothing is ignored."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class WebhookTarget(Strict):
+    """Where to tell, and how."""
+
+    url: Annotated[str, Field(description="http or https, at most 2,048 characters")]
+    headers: Annotated[
+        dict[str, str],
+        Field(max_length=20, description="Sent along; not shown on the job again"),
+    ] = {}
+    payload: Annotated[
+        Literal["full", "slim"], Field(description="The whole job, or its id and status")
+    ] = "full"
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str, info: ValidationInfo) -> str:
+        """Check the address; the context is the guard."""
+        return check_url(value, guard=info.context or AddressGuard())
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, value: dict[str, str]) -> dict[str, str]:
+        return check_headers(value)
+
+
+class Webhook(WebhookTarget):
+    """Where to tell what becomes of the job."""
+
+    events: Annotated[tuple[EventType, ...], Field(description="What to tell of")] = DEFAULT_EVENTS
+
+    @field_validator("events")
+    @classmethod
+    def _events(cls, value: tuple[EventType, ...]) -> tuple[EventType, ...]:
+        if not value:
+            raise ValueError("names no event")
+        return distinct(value)
+
+
+class FailFast(Strict):
+    """When not to queue at all."""
+
+    max_position: Annotated[
+        int | None,
+        Field(ge=0, le=WAIT_MOST, description="Jobs of yours before it, at most"),
+        INTEGER,
+    ] = None
+    max_wait_seconds: Annotated[
+        float | None,
+        Field(ge=0, le=WAIT_MOST, allow_inf_nan=False, description="In the queue, as expected"),
+    ] = None
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.max_position is None and self.max_wait_seconds is None:
+            raise ValueError("must name max_position, max_wait_seconds or both")
+        return self
+
+
+class JobBody(Strict):
+    """Asks for one image."""
+
+    model: ModelName = DEFAULT_MODEL
+    input: Annotated[dict[str, Any], Field(description="The model's parameters")]
+    webhook: Webhook | None = None
+    priority: Annotated[Priority, Field(description="How soon within your own queue")] = (
+        Priority.NORMAL
+    )
+    deadline_seconds: Annotated[
+        int | None,
+        Field(ge=1, le=DEADLINE_SECONDS_MAX, description="The job fails if not done by then"),
+        INTEGER,
+    ] = None
+    on_unknown: Annotated[
+        OnUnknown | None,
+        Field(description="When the picture may or may not have been made and billed"),
+    ] = None
+    reuse: Annotated[
+        bool,
+        Field(description="Take the stored picture of an identical request; needs `input.seed`"),
+    ] = False
+    fail_fast: Annotated[
+        FailFast | None, Field(description="Refuse it rather than let it wait longer than this")
+    ] = None
+    dry_run: Annotated[
+        bool, Field(description="Say what it would cost and when it would be done; queue nothing")
+    ] = False
+    metadata: Annotated[
+        dict[PairName, PairValue], Field(max_length=PAIRS_MAX, description="Yours, shown again")
+    ] = {}
+    tags: Annotated[
+        tuple[Tag, ...], Field(max_length=TAGS_MAX, description="Yours, to list jobs by")
+    ] = ()
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return distinct(value)
+
+
+def distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give a list that names nothing twice; raises ValueError for another."""
+    if len(set(value)) < len(value):
+        raise ValueError("names something twice")
+    return value

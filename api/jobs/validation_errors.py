@@ -1,0 +1,102 @@
+"""What is wrong with a body: every fault at once, by JSON pointer, in words for people."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from inspect import isclass
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from api.problems import FieldError, pointer
+
+#: More are not told: nobody reads them, and a hostile body could ask for a million.
+FAULTS_MAX = 100
+_LOCATION_CHARACTERS = 100
+
+#: By the type of pydantic's error; the braces are filled from its context.
+_MESSAGES: Mapping[str, str] = {
+    "missing": "is required",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "is too large",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "tuple_type": "must be a list",
+    "literal_error": "must be one of: {expected}",
+    "enum": "must be one of: {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_unicode": "is not valid Unicode",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entries",
+}
+_PATTERNS: Mapping[str, str] = {
+    r"\S": "must not be blank",
+    r"^[^\x00-\x1f\x7f]*$": "must not have control characters",
+}
+
+
+def field_errors(
+    error: ValidationError, model: type[BaseModel], *under: str | int
+) -> list[FieldError]:
+    """Translate pydantic's errors; `under` is where the checked value stands in the body."""
+    return [_fault(one, model, under) for one in error.errors(include_url=False)[:FAULTS_MAX]]
+
+
+def pointer_of(*steps: str | int) -> str:
+    """Return the JSON pointer of a value, with names that are too long cut."""
+    return pointer(*(str(step)[:_LOCATION_CHARACTERS] for step in steps))
+
+
+def _fault(
+    error: Mapping[str, Any], model: type[BaseModel], under: Iterable[str | int]
+) -> FieldError:
+    path = [*under, *(step for step in error["loc"] if step != "[key]")]
+    is_name = "[key]" in error["loc"]
+    message = _message(error, model)
+    if is_name:
+        message = f"has a name that {message}"
+    return FieldError(pointer_of(*path), message)
+
+
+def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown(error["loc"], model)
+    if kind == "string_too_short" and context["min_length"] == 1:
+        return "must not be empty"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], "has the wrong form")
+    return _MESSAGES.get(kind, str(error["msg"])).format(
+        **{n: _plain(v) for n, v in context.items()}
+    )
+
+
+def _plain(value: object) -> str:
+    """Write a bound or a list of words without quotes."""
+    return re.sub(r"'([^']*)'", r"\1", str(value)).replace(" or ", ", ")
+
+
+def _unknown(path: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    fields = _model_at(model, path[:-1]).model_fields
+    close = difflib.get_close_matches(str(path[-1])[:_LOCATION_CHARACTERS], fields, n=1)
+    return f"is not known here; did you mean {close[0]}?" if close else "is not known here"
+
+
+def _model_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel]:
+    """Find the model of an object within the body."""
+    for step in path:
+        annotation = model.model_fields[str(step)].annotation
+        within = (annotation, *get_args(annotation))
+        model = next(one for one in within if isclass(one) and issubclass(one, BaseModel))
+    return model

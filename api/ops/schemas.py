@@ -1,0 +1,144 @@
+"""The bodies of the operator's requests, checked as strictly as a job's."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from api.jobs.schemas import Moment, Strict
+from api.query import milliseconds
+from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, Scope
+from shared.errors import ErrorCode
+from shared.ids import ALPHABET, JOB_PREFIX
+from shared.jobs import Status
+from shared.model_catalog import INTEGER
+from shared.store.api_keys import GRACE_SECONDS
+from shared.store.tenants import NAME, NAME_RULE
+
+LARGEST = 1_000_000_000
+GRACE_SECONDS_MAX = 30 * 86_400
+
+_Count = Annotated[int | None, Field(ge=0, le=LARGEST), INTEGER]
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_Label = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_PREFIX}[{ALPHABET}]{{26}}$")]
+
+
+class LimitsBody(Strict):
+    """What a tenant may; null is no limit, or for the weight 1."""
+
+    weight: Annotated[
+        float | None, Field(ge=0.001, le=1_000_000, description="Its share of the slots")
+    ] = None
+    max_running: Annotated[_Count, Field(description="Jobs at once")] = None
+    max_queued: Annotated[_Count, Field(description="Jobs that wait")] = None
+    requests_per_minute: Annotated[_Count, Field(description="Jobs asked for in a minute")] = None
+    daily_credits: Annotated[
+        float | None, Field(ge=0, le=LARGEST, description="By estimate, and day of UTC")
+    ] = None
+    budget_action: Annotated[
+        Literal["hold", "refuse"] | None, Field(description="Once the credits are spent")
+    ] = None
+    may_disable_safety: Annotated[
+        bool, Field(description="Whether its jobs may switch the safety checker off")
+    ] = False
+
+    def changes(self) -> dict[str, float | str | bool | None]:
+        """Give the members that were sent."""
+        names = [name for name in LimitsBody.model_fields if name in self.model_fields_set]
+        return {name: getattr(self, name) for name in names}
+
+
+class TenantBody(LimitsBody):
+    """Asks for a tenant."""
+
+    name: Annotated[str, Field(description="1 to 64 of A-Z a-z 0-9 . _ -")]
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError(NAME_RULE)
+        return value
+
+
+class RotateBody(Strict):
+    """Asks for a key in the place of another."""
+
+    grace_seconds: Annotated[
+        int,
+        Field(ge=0, le=GRACE_SECONDS_MAX, description="How long the old one lives on"),
+        INTEGER,
+    ] = GRACE_SECONDS
+    expires_at: Moment | None = None
+
+
+class KeyBody(Strict):
+    """Asks for a key."""
+
+    scopes: Annotated[tuple[Scope, ...], Field(description="What it opens")] = TENANT_SCOPES
+    expires_at: Moment | None = None
+    label: Annotated[_Label, Field(description="Whose it is, for people")] = ""
+
+    @field_validator("scopes")
+    @classmethod
+    def _scopes(cls, value: tuple[Scope, ...]) -> tuple[Scope, ...]:
+        if not value:
+            raise ValueError("names no scope")
+        return value
+
+
+class OpsKeyBody(KeyBody):
+    """Asks for a key of an operator, which opens nothing of a tenant's own."""
+
+    scopes: Annotated[tuple[Scope, ...], Field(description="What it opens")] = OPS_SCOPES
+
+    @field_validator("scopes")
+    @classmethod
+    def _of_operators(cls, value: tuple[Scope, ...]) -> tuple[Scope, ...]:
+        if not set(value) <= set(OPS_SCOPES):
+            raise ValueError(f"must be one of {', '.join(OPS_SCOPES)}")
+        return value
+
+
+class FilterBody(Strict):
+    """Which jobs: all that have each mark given."""
+
+    id: _JobId | None = None
+    status: Status | None = None
+    error_code: ErrorCode | None = None
+    tenant: _Text | None = None
+    batch_id: _Text | None = None
+    tag: _Text | None = None
+    model: _Text | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+
+class BulkBody(Strict):
+    """Asks for a move of many jobs: counted first, then confirmed."""
+
+    filter: FilterBody
+    dry_run: Annotated[bool, Field(description="Only count them")] = False
+    expected_count: Annotated[
+        int | None,
+        Field(ge=0, description="What was counted: if there are more, none is moved"),
+        INTEGER,
+    ] = None
+
+
+class RedeliverAllBody(Strict):
+    """Asks for everything that failed to be sent again: counted first, then confirmed."""
+
+    since: Annotated[Moment, Field(description="What failed from then on")]
+    tenant: _Text | None = None
+    dry_run: Annotated[bool, Field(description="Only count them")] = False
+    expected_count: Annotated[
+        int | None,
+        Field(ge=0, description="What was counted: if there are more, none is sent"),
+        INTEGER,
+    ] = None
+
+
+def moment_of(value: str | None) -> int | None:
+    """Give a checked time in milliseconds."""
+    return None if value is None else milliseconds(value)

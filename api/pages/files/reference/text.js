@@ -1,7 +1,0 @@
-// Prose of the document: `code` between backticks, all else as it is.
-import { el } from "../parts/dom.js";
-
-/** Gives the pieces of a line of prose. */
-export function prose(text) {
-  return text.split("`").map((piece, index) => (index % 2 ? el("code", {}, piece) : piece));
-}

@@ -1,0 +1,151 @@
+"""Looks at Redis once a second: its clock, whether it is fit, and what the service looks like."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Self
+
+import redis.asyncio
+from prometheus_client import CollectorRegistry
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import ResponseError
+
+from api.background import end
+from shared.errors import IncompatibleStore, StoreDown, StoreError, StoreFull
+from shared.logs import log
+from shared.metrics import RedisGauges, ServiceCollector
+from shared.store.group_commit import BROKEN, GroupCommitClient
+from shared.store.health import health_problems, is_durable, is_full
+from shared.store.job_queries import ServiceStats, service_stats
+from shared.store.schema_version import SCHEMA, SCHEMA_KEY, incompatibility
+from shared.store.tenants import SIGNING_KEY, new_signing_key
+
+POLL_INTERVAL_SECONDS = 1.0
+_SECTIONS = ("memory", "persistence", "replication", "cluster")
+
+
+_log = log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisState:
+    """What a Redis told: bytes used and allowed (0: no limit), and whether it keeps everything."""
+
+    used: int = 0
+    limit: int = 0
+    durable: bool = False
+
+
+class Watch:
+    """What this process knows of its Redis, a second old at most."""
+
+    def __init__(self, pool: ConnectionPool, committer: GroupCommitClient) -> None:
+        """Take a pool with a connection to spare, and the committer for the counters."""
+        self._client = redis.asyncio.Redis(connection_pool=pool)
+        self._committer = committer
+        self._task: asyncio.Task[None] | None = None
+        self._anchor: tuple[float, float] | None = None
+        self._signing_key: bytes | None = None
+        self._full = False
+        self._unfit = ""
+        self.reasons = ["Redis was not reached yet."]
+        self.redis = RedisState()
+        #: what the service looked like when it was last looked at, None before
+        self.service: ServiceStats | None = None
+        self._collector = ServiceCollector()
+        #: the gauges of the whole service, apart from what this process counts itself
+        self.registry = CollectorRegistry()
+        self.registry.register(self._collector)
+        self._gauges = RedisGauges(self.registry)
+
+    async def __aenter__(self) -> Self:
+        """Look once, whatever comes of it, and go on looking."""
+        await self._try()
+        self._task = asyncio.create_task(self._go_on(), name="watch")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop looking."""
+        await end(self._task)
+
+    def now_ms(self) -> float:
+        """Estimate Redis' clock, in milliseconds since 1970; never ahead but by drift.
+
+        Raises StoreDown where it was never read.
+        """
+        if self._anchor is None:
+            raise StoreDown("Redis is not reachable.")
+        server_ms, at = self._anchor
+        return server_ms + (time.monotonic() - at) * 1000
+
+    def signing_key(self) -> bytes:
+        """Give the secret that signs image addresses; raises StoreDown where it was never read."""
+        if self._signing_key is None:
+            raise StoreDown("Redis is not reachable.")
+        return self._signing_key
+
+    def ensure_capacity(self) -> None:
+        """Raise StoreFull or StoreUnfit where nothing more is to be accepted."""
+        if self._unfit:
+            raise IncompatibleStore(self._unfit)
+        if self._full:
+            raise StoreFull("The job store is near its memory limit.")
+
+    async def _go_on(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
+            await self._try()
+
+    async def _try(self) -> None:
+        """Look, and note what was seen; a Redis that is away is told once."""
+        before = self.reasons
+        try:
+            await self._poll()
+        except (*BROKEN, StoreError) as error:
+            self.reasons = ["Redis is not reachable."]
+            self._log_change(before, error)
+        else:
+            self._log_change(before, None)
+        self._gauges.ready.set(not self.reasons)
+
+    def _log_change(self, before: list[str], error: Exception | None) -> None:
+        if self.reasons != before:
+            cause = type(error).__name__ if error else None
+            _log.info("fitness of Redis changed", reasons=self.reasons, cause=cause)
+
+    async def _poll(self) -> None:
+        seconds, microseconds = await self._client.time()
+        self._anchor = (seconds * 1000 + microseconds / 1000, time.monotonic())
+        facts = await self._client.info(*_SECTIONS)
+        facts["appendfsync"] = await self._appendfsync()
+        facts["schema"] = await self._read_or_create(SCHEMA_KEY, str(SCHEMA))
+        self._unfit = incompatibility(facts["schema"])
+        self._full = is_full(facts)
+        used, limit = int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0))
+        self.redis = RedisState(used, limit, is_durable(facts))
+        self._gauges.durable.set(self.redis.durable)
+        self._gauges.memory.set(used)
+        self._gauges.limit.set(limit)
+        self.reasons = health_problems(facts)
+        if self._signing_key is None:
+            self._signing_key = await self._read_signing_key()
+        self.service = await self._committer.run(service_stats())
+        self._collector.facts = self.service
+
+    async def _appendfsync(self) -> str:
+        """Read what INFO does not tell; '' where CONFIG is hidden."""
+        try:
+            server_ms = await self._client.config_get("appendfsync")
+        except ResponseError:
+            return ""
+        return str(server_ms.get("appendfsync", ""))
+
+    async def _read_signing_key(self) -> bytes:
+        return bytes.fromhex(await self._read_or_create(SIGNING_KEY, new_signing_key()))
+
+    async def _read_or_create(self, key: str, first: str) -> str:
+        """Read what is kept; the first process that asks keeps `first`."""
+        value: object = await self._client.get(key)
+        if value is None:  # a full Redis refuses SET also where there is nothing to set
+            value = await self._client.set(key, first, nx=True, get=True)
+        return first if value is None else str(value)

@@ -1,0 +1,235 @@
+// NdjsonParser over time, drawn as SVG: gaps where nothing is known, and a reading at the pointer.
+import { el, fill, freshId, svg } from "../shared/dom.js";
+import { moment } from "../shared/format.js";
+
+/** The field that is drawn in; it is stretched to whatever room there is. */
+const WIDTH = 600;
+const HEIGHT = 140;
+const CLOCK = new Intl.DateTimeFormat("en", {
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
+const DAY = new Intl.DateTimeFormat("en", {
+  weekday: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
+const TICKS = 4;
+
+/**
+ * A chart with a heading. `lines` are `{name, label, tone}`; `show({at, values, closed})` draws anew:
+ * `at` times, `values` a column for each name with null for gaps, `closed` why the gate was closed.
+ * `words` writes a number, `round` says where the scale ends.
+ */
+export class Chart {
+  #heading;
+  #lines;
+  #words;
+  #round;
+  #drawing;
+  #legend = el("ul", { class: "legend" });
+  #reading = el("p", { class: "reading small-text", hidden: true });
+  #most = el("span", {});
+  #times = el("div", { class: "times soft small-text" });
+  #cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, hidden: true });
+  #data = null;
+  #index = null;
+  node;
+
+  constructor({ heading, lines, words, round = nice }) {
+    this.#round = round;
+    this.#heading = heading;
+    this.#lines = lines;
+    this.#words = words;
+    const id = freshId("chart");
+    this.#drawing = svg("svg", {
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+      role: "img",
+      tabindex: 0,
+      class: "chart",
+    });
+    this.#drawing.addEventListener("pointermove", (event) => this.#point(event));
+    this.#drawing.addEventListener("pointerleave", () => this.#read(null));
+    this.#drawing.addEventListener("keydown", (event) => this.#step(event));
+    this.#drawing.addEventListener("blur", () => this.#read(null));
+    const field = el(
+      "div",
+      { class: "chart-field" },
+      el("span", { class: "most soft small-text", "aria-hidden": "true" }, this.#most),
+      this.#drawing,
+    );
+    this.node = el(
+      "figure",
+      { class: "card figure", "aria-labelledby": id },
+      el("figcaption", {}, el("h3", { id }, heading), this.#legend),
+      field,
+      this.#times,
+      this.#reading,
+    );
+  }
+
+  show(data) {
+    this.#data = data;
+    const most = this.#highest();
+    fill(
+      this.#drawing,
+      this.#bands(),
+      this.#grid(),
+      this.#lines.map((line) => this.#line(line, most)),
+      this.#cursor,
+    );
+    fill(this.#most, this.#words(most));
+    fill(
+      this.#legend,
+      this.#lines.map((line) => this.#entry(line)),
+    );
+    this.#drawTimes();
+    this.#drawing.setAttribute("aria-label", this.#spoken(most));
+    this.#read(this.#index);
+  }
+
+  #highest() {
+    const all = this.#lines
+      .flatMap(({ name }) => this.#data.values[name])
+      .filter((value) => value !== null);
+    return this.#round(Math.max(0, ...all));
+  }
+
+  #x(index) {
+    return (index / Math.max(this.#data.at.length - 1, 1)) * WIDTH;
+  }
+
+  #line({ name, tone }, most) {
+    const values = this.#data.values[name];
+    let path = "";
+    values.forEach((value, index) => {
+      if (value === null) return;
+      const place = `${this.#x(index).toFixed(1)} ${(HEIGHT - 2 - (value / most) * (HEIGHT - 6)).toFixed(1)}`;
+      const before = index > 0 && values[index - 1] !== null;
+      const after = index < values.length - 1 && values[index + 1] !== null;
+      path += before ? `L${place}` : after ? `M${place}` : `M${place}h0.01`;
+    });
+    return svg("path", { d: path, class: `line ${tone}`, "vector-effect": "non-scaling-stroke" });
+  }
+
+  /** The times in which no new call was made. */
+  #bands() {
+    const { closed } = this.#data;
+    const half = WIDTH / Math.max(closed.length - 1, 1) / 2;
+    const found = [];
+    closed.forEach((reason, index) => {
+      if (!reason) return;
+      const last = found.at(-1);
+      if (last && last.to === index - 1) last.to = index;
+      else found.push({ from: index, to: index });
+    });
+    return found.map(({ from, to }) =>
+      svg("rect", {
+        class: "band",
+        x: this.#x(from) - half,
+        y: 0,
+        width: this.#x(to) - this.#x(from) + 2 * half,
+        height: HEIGHT,
+      }),
+    );
+  }
+
+  #grid() {
+    return [0.25, 0.5, 0.75].map((share) =>
+      svg("line", {
+        class: "grid",
+        x1: 0,
+        x2: WIDTH,
+        y1: share * HEIGHT,
+        y2: share * HEIGHT,
+        "vector-effect": "non-scaling-stroke",
+      }),
+    );
+  }
+
+  #entry({ name, label, tone }) {
+    const last = this.#data.values[name].findLast((value) => value !== null) ?? null;
+    return el(
+      "li",
+      {},
+      el("i", { class: `swatch ${tone}` }),
+      label,
+      el("b", {}, last === null ? "–" : this.#words(last)),
+    );
+  }
+
+  #drawTimes() {
+    const { at } = this.#data;
+    const isLong = at.at(-1) - at[0] > 18 * 3600 * 1000;
+    const marks = Array.from(
+      { length: TICKS + 1 },
+      (_, index) => at[Math.round((index / TICKS) * (at.length - 1))],
+    );
+    fill(
+      this.#times,
+      marks.map((time) => el("span", {}, (isLong ? DAY : CLOCK).format(time))),
+    );
+  }
+
+  #spoken(most) {
+    const lasts = this.#lines.map(
+      ({ name, label }) =>
+        `${label} ${this.#words(this.#data.values[name].findLast((value) => value !== null) ?? 0)}`,
+    );
+    return `${this.#heading}: ${lasts.join(", ")} at last; the scale ends at ${this.#words(most)}. Arrow keys read the values.`;
+  }
+
+  #point(event) {
+    const box = this.#drawing.getBoundingClientRect();
+    this.#read(Math.round(((event.clientX - box.left) / box.width) * (this.#data.at.length - 1)));
+  }
+
+  #step(event) {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || !this.#data) return;
+    event.preventDefault();
+    this.#read((this.#index ?? this.#data.at.length) + step);
+  }
+
+  /** Tells the values at a place, or those of now. */
+  #read(index) {
+    const there = index !== null && this.#data !== null;
+    this.#index = there ? Math.min(Math.max(index, 0), this.#data.at.length - 1) : null;
+    this.#cursor.setAttribute("visibility", there ? "visible" : "hidden");
+    this.#reading.hidden = !there;
+    this.#times.hidden = there;
+    if (!there) return;
+    const { at, values, closed } = this.#data;
+    const x = this.#x(this.#index);
+    this.#cursor.setAttribute("x1", x);
+    this.#cursor.setAttribute("x2", x);
+    const told = this.#lines.map(
+      ({ name, label }) =>
+        `${label} ${values[name][this.#index] === null ? "not known" : this.#words(values[name][this.#index])}`,
+    );
+    fill(
+      this.#reading,
+      `${moment(at[this.#index])}: ${told.join(" · ")}${closed[this.#index] ? ` · no new calls (${closed[this.#index].replaceAll("_", " ")})` : ""}`,
+    );
+  }
+}
+
+/** What a scale of seconds may end at, in seconds: then whole days. */
+const TIMES = [
+  0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800,
+];
+
+/** A round length of time that is not below the value. */
+export function niceTime(value) {
+  return TIMES.find((time) => time >= value) ?? Math.ceil(value / 86_400) * 86_400;
+}
+
+/** A round number that is not below the value. */
+function nice(value) {
+  if (value <= 0) return 1;
+  const size = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 2.5, 5, 10].map((step) => step * size).find((step) => step >= value) ?? value;
+}

@@ -1,0 +1,107 @@
+// The webhook endpoints of all tenants: which take what they are sent, and which do not.
+import { el } from "../shared/dom.js";
+import { count, moment } from "../shared/format.js";
+import { actionButton, ask } from "./actions.js";
+import { ENDPOINT_STATUSES } from "./enums.js";
+import { filterForm } from "./filter.js";
+import { endpointBadge, tenantLink, when, words } from "./formatters.js";
+import { listView } from "./list_view.js";
+import { nothingFound } from "./listing.js";
+import { link } from "./router.js";
+import { showSecret } from "./secret.js";
+
+const FIELDS = [
+  { name: "status", label: "Status", kind: "choice", choices: ENDPOINT_STATUSES },
+  { name: "tenant", label: "Tenant", kind: "text" },
+];
+const COLUMNS = ["Endpoint", "Status", "Tenant", "Waiting", "Last error", "Last success", "Change"];
+
+export function endpoints({ client, may, live, place }) {
+  function row(one) {
+    return [
+      el("code", { class: "long" }, one.url),
+      statusOf(one),
+      tenantLink(one.tenant),
+      waiting(one),
+      errorOf(one),
+      when(one.last_success_at, "never"),
+      el(
+        "div",
+        { class: "row" },
+        one.status !== "healthy" && actionButton(may, "Enable", () => enable(one)),
+        actionButton(may, "Rotate secret", () => rotate(one)),
+      ),
+    ];
+  }
+
+  async function enable(one) {
+    const told = [
+      el("p", {}, `It is asked again, at once, and gets all that ${one.tenant} waits to tell it.`),
+      urlOf(one),
+    ];
+    const act = () => client.post(`/ops/v1/endpoints/${one.id}/enable`);
+    if (await ask("Enable this endpoint?", told, "Enable", act, () => "It is asked again"))
+      live.now();
+  }
+
+  async function rotate(one) {
+    const told = [
+      el("p", {}, "A new secret signs from now on; what signs now signs along for 24 hours."),
+      el("p", {}, `Give it to ${one.tenant} by then: without it nothing can be verified.`),
+      urlOf(one),
+    ];
+    const act = () => client.post(`/ops/v1/endpoints/${one.id}/secret/rotate`);
+    const made = await ask("Rotate the secret?", told, "Rotate", act, () => "A new secret is made");
+    if (!made) return;
+    const shownOnce = `It signs until ${one.tenant} or you rotate it. It is shown now, and never again.`;
+    await showSecret("The new secret", shownOnce, made.secret, "the webhook secret");
+    live.now();
+  }
+
+  return listView({
+    heading: "Endpoints",
+    client,
+    at: { query: place.query },
+    filter: filterForm("endpoints", FIELDS),
+    list: {
+      caption: "Webhook endpoints, by tenant and the newest first",
+      columns: COLUMNS,
+      row,
+      path: "endpoints",
+      nothing: nothingFound("endpoint", "They come about when a job asks for a webhook."),
+    },
+  });
+}
+
+function urlOf({ url }) {
+  return el("p", { class: "soft small-text" }, el("code", { class: "long" }, url));
+}
+
+/** The status, and since when it is so. */
+function statusOf({ status, failing_since: failing, disabled_at: disabled, disabled_reason: why }) {
+  const since = status === "disabled" ? disabled : status === "failing" ? failing : null;
+  const reason = why && { gone: "it answered 410", failing: "it failed for days" }[why];
+  return el(
+    "span",
+    { class: "state" },
+    endpointBadge(status),
+    since && el("span", { class: "soft small-text" }, "since ", when(since)),
+    reason && el("span", { class: "soft small-text" }, reason),
+  );
+}
+
+function waiting({ tenant, pending, parked }) {
+  if (!pending) return "0";
+  const all = el(
+    "a",
+    { href: link("deliveries", { tenant }) },
+    count(pending, "delivery", "deliveries"),
+  );
+  return parked ? el("span", {}, all, `, ${parked} parked`) : all;
+}
+
+function errorOf({ last_error: error, last_failure_at: at }) {
+  if (!error) return el("span", { class: "soft" }, "none");
+  const what = error.status ? `Status ${error.status}` : words(error.message);
+  return el("span", { title: `${error.message} ${moment(at)}` }, what, " ", when(at));
+}

@@ -1,0 +1,99 @@
+// A filter over a list: what is chosen goes into the address at once.
+import { field } from "../shared/controls.js";
+import { el, freshId } from "../shared/dom.js";
+import { title } from "../shared/format.js";
+import { go } from "./router.js";
+
+/**
+ * Makes a form of `fields`: `{name, label, kind: "choice" | "text" | "time", choices, about, list}`;
+ * those with `more` stand folded away unless they are in use. `fits(query)` shows another query.
+ */
+export function filterForm(path, fields) {
+  const inputs = new Map(fields.map((one) => [one.name, inputOf(one)]));
+  const clear = el("a", { class: "button small quiet", href: `#/${path}` }, "Clear");
+  const [always, folded] = [fields.filter((one) => !one.more), fields.filter((one) => one.more)];
+  const more =
+    folded.length > 0 &&
+    el(
+      "details",
+      { class: "more" },
+      el("summary", {}, "More filters"),
+      el(
+        "div",
+        { class: "filters" },
+        folded.map((one) => field(one.label, inputs.get(one.name))),
+      ),
+    );
+  const form = el(
+    "form",
+    {
+      class: "stack tight filter",
+      role: "search",
+      "aria-label": `Filter ${path}`,
+      onchange: apply,
+      onsubmit: apply,
+    },
+    el(
+      "div",
+      { class: "filters" },
+      always.map((one) => field(one.label, inputs.get(one.name))),
+      el(
+        "div",
+        { class: "row end" },
+        el("button", { class: "button small", type: "submit" }, "Find"),
+        clear,
+      ),
+    ),
+    more,
+  );
+
+  function apply(event) {
+    event.preventDefault();
+    const query = {};
+    for (const one of fields) query[one.name] = read(one, inputs.get(one.name));
+    go(path, query);
+  }
+
+  function fits(query) {
+    for (const one of fields) write(one, inputs.get(one.name), query[one.name] ?? "");
+    if (folded.some((one) => query[one.name])) more.open = true;
+  }
+
+  return { node: form, fits };
+}
+
+function inputOf({ name, kind, choices, list, about }) {
+  const id = freshId(name);
+  if (kind === "choice") {
+    const options = choices.map((choice) => el("option", { value: choice }, title(choice)));
+    return el("select", { id, name }, el("option", { value: "" }, "Any"), options);
+  }
+  if (kind === "time") return el("input", { id, name, type: "datetime-local", step: 1 });
+  return el("input", {
+    id,
+    name,
+    type: "search",
+    dir: "auto",
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: about ?? "",
+    list,
+  });
+}
+
+function read({ kind }, input) {
+  const value = input.value.trim();
+  return kind === "time" && value ? new Date(value).toISOString() : value;
+}
+
+function write({ kind }, input, value) {
+  if (input === document.activeElement && kind === "text" && input.value.trim() === value) return;
+  input.value = kind === "time" ? localTime(value) : value;
+}
+
+/** A time of the API as the browser's own field wants it: without a zone, in the reader's. */
+export function localTime(value) {
+  const at = new Date(value);
+  if (!value || Number.isNaN(at.valueOf())) return "";
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}

@@ -1,0 +1,136 @@
+// How the same things are shown wherever they are shown.
+import { el } from "../shared/dom.js";
+import { ago, moment } from "../shared/format.js";
+import { link } from "./router.js";
+
+const JOB_KINDS = {
+  queued: "wait",
+  running: "busy",
+  succeeded: "good",
+  failed: "bad",
+  canceled: "",
+};
+const DELIVERY_KINDS = {
+  pending: "wait",
+  sending: "busy",
+  parked: "wait",
+  delivered: "good",
+  failed: "bad",
+  superseded: "",
+};
+const ENDPOINT_KINDS = { healthy: "good", failing: "wait", disabled: "bad" };
+const ENDS = {
+  running: ["busy", "Running"],
+  succeeded: ["good", "Succeeded"],
+  failed: ["bad", "Failed"],
+  canceled: ["", "Canceled"],
+  retried: ["wait", "Tried again"],
+  held_back: ["wait", "Held back"],
+  released: ["", "Given back"],
+  worker_lost: ["bad", "Worker lost"],
+};
+/** Why a queued job is not running, for people. */
+export const WAITS = {
+  queue: "for its turn",
+  retry: "for its next attempt",
+  tenant_limit: "for its tenant's limit",
+  provider_rate: "for the provider's rate",
+  provider_down: "for the provider to be back",
+  provider_credits: "for credits",
+  provider_auth: "for a provider key that works",
+  storage: "for the storage",
+  image_host: "for the host of the images",
+  paused: "paused",
+};
+
+/** A job's status, with the step where it runs and the reason where it waits. */
+export function jobBadge(job) {
+  const more =
+    job.step ?? (job.waiting_on && job.waiting_on !== "queue" ? WAITS[job.waiting_on] : "");
+  return el(
+    "span",
+    { class: "state" },
+    el("span", { class: `badge ${JOB_KINDS[job.status]}` }, job.status),
+    more && el("span", { class: "soft small-text" }, more),
+  );
+}
+
+export function deliveryBadge(status) {
+  return el("span", { class: `badge ${DELIVERY_KINDS[status]}` }, status);
+}
+
+export function endpointBadge(status) {
+  return el("span", { class: `badge ${ENDPOINT_KINDS[status]}` }, status);
+}
+
+export function endBadge(outcome) {
+  const [kind, words] = ENDS[outcome] ?? ["", outcome];
+  return el("span", { class: `badge ${kind}` }, words);
+}
+
+/** A time as people say it, with the exact one to be seen by pointing at it; `otherwise` for none. */
+export function when(at, otherwise = "–") {
+  return at
+    ? el("time", { datetime: at, title: moment(at), class: "when" }, ago(at))
+    : el("span", { class: "soft" }, otherwise);
+}
+
+export function jobLink(id, words = id) {
+  return el("a", { class: "mono", href: link(`jobs/${id}`), data: { keep: id } }, words);
+}
+
+export function tenantLink(name) {
+  return el("a", { class: "long", href: link(`tenants/${encodeURIComponent(name)}`) }, name);
+}
+
+/** Text of outsiders, of any length, language and direction. */
+export function words(text) {
+  return el("span", { class: "long", dir: "auto" }, text);
+}
+
+/** A table inside a card: `rows` are lists of cells. In a narrow place each row is a list. */
+export function cardTable(label, columns, rows) {
+  const head = columns.map((one) => el("th", { scope: "col" }, one));
+  return el(
+    "div",
+    { class: "table-frame", tabindex: 0, role: "region", "aria-label": label },
+    el(
+      "table",
+      {},
+      el("thead", {}, el("tr", {}, head)),
+      el(
+        "tbody",
+        {},
+        rows.map((cells) => tableRow(columns, cells)),
+      ),
+    ),
+  );
+}
+
+/** A row whose cells know their columns, for where a table is shown as a list. */
+export function tableRow(columns, cells) {
+  const all = cells.map((cell, at) => el("td", { data: { label: columns[at] } }, cell));
+  return el("tr", {}, all);
+}
+
+/** Facts as pairs; those without a value are left out. */
+export function facts(pairs) {
+  const there = pairs.filter(
+    ([, value]) => value !== null && value !== undefined && value !== "" && value !== false,
+  );
+  return el(
+    "dl",
+    { class: "facts" },
+    there.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+  );
+}
+
+/** A heading over a card. */
+export function card(heading, tools, ...children) {
+  return el(
+    "section",
+    { class: "card" },
+    el("header", {}, el("h2", { class: "grow" }, heading), tools),
+    children,
+  );
+}

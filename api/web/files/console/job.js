@@ -1,0 +1,258 @@
+// One job: where it stands, every attempt at it, what was told of it, its image, and what to do.
+import { at } from "../shared/address.js";
+import { codeBlock } from "../shared/code.js";
+import { el, fill } from "../shared/dom.js";
+import { bytes, moment, seconds, title } from "../shared/format.js";
+import { empty, note } from "../shared/notices.js";
+import { retryWords } from "../shared/retry.js";
+import { actionButton, ask } from "./actions.js";
+import { attemptsCard, timelineCard } from "./attempts.js";
+import { deliveryCard } from "./delivery.js";
+import { card, facts, jobBadge, jobLink, tenantLink, WAITS, words } from "./formatters.js";
+import { link } from "./router.js";
+
+const FINAL = new Set(["succeeded", "failed", "canceled"]);
+
+/** What can be done with a job, and what it means. */
+const MOVES = {
+  retry: {
+    head: "Retry this job?",
+    verb: "Retry",
+    moved: "The job is sent again",
+    kind: "main",
+    words: ({ error }) => [
+      error && !error.retryable && el("p", {}, retryWords(error)),
+      el(
+        "p",
+        {},
+        "The same job is done again, as its next run. What was bought already is not bought again.",
+      ),
+    ],
+  },
+  cancel: {
+    head: "Cancel this job?",
+    verb: "Cancel it",
+    moved: "The job is canceled",
+    kind: "bad",
+    words: ({ status }) =>
+      status === "running"
+        ? "It is running: what comes of it is dropped, and the call may be billed."
+        : "It is not begun, and will not be billed.",
+  },
+};
+
+export function job({ client, may, live, place }) {
+  const id = place.rest[0];
+  const head = el("div", { class: "stack tight" });
+  const frame = el("div", {});
+  const columns = { main: el("div", { class: "stack" }), side: el("div", { class: "stack" }) };
+  const node = el(
+    "div",
+    { class: "stack" },
+    head,
+    el("div", { class: "columns job" }, columns.main, columns.side),
+  );
+  let shown = "";
+  let drawn = "";
+
+  async function load(signal) {
+    const found = await client.get(`/ops/v1/jobs/${encodeURIComponent(id)}`, {}, { signal });
+    // whoever reads or selects something is not disturbed while nothing changes
+    const state = JSON.stringify([
+      found.version,
+      found.waiting_on,
+      found.position,
+      found.deliveries,
+    ]);
+    if (state === shown) return;
+    shown = state;
+    show(found);
+  }
+
+  function show(found) {
+    fill(
+      head,
+      el(
+        "nav",
+        { class: "small-text", "aria-label": "Back" },
+        el("a", { href: link("jobs") }, "Jobs"),
+      ),
+      el(
+        "div",
+        { class: "row apart" },
+        el("h1", { class: "row" }, el("span", { class: "mono id" }, found.id), jobBadge(found)),
+        buttons(found),
+      ),
+      found.error &&
+        note(
+          "bad",
+          el("strong", {}, title(found.error.code)),
+          el("p", { class: "long", dir: "auto" }, found.error.message),
+          el("p", { class: "small-text" }, retryWords(found.error)),
+        ),
+      found.waiting_on &&
+        note(
+          "wait",
+          el("strong", {}, `It waits ${WAITS[found.waiting_on]}`),
+          found.eta_seconds !== null &&
+            el("p", {}, `Begun in about ${seconds(found.eta_seconds)}.`),
+        ),
+    );
+    renderImage(found);
+    fill(columns.main, attemptsCard(found), timelineCard(found), deliveriesCard(found));
+    fill(columns.side, card("Image", null, frame), aboutCard(found), inputCard(found));
+  }
+
+  function buttons(found) {
+    const canRetry = found.status === "failed" || found.status === "canceled";
+    const wouldFail = found.error?.retryable === false;
+    return el(
+      "div",
+      { class: "row" },
+      canRetry &&
+        actionButton(may, wouldFail ? "Retry anyway" : "Retry", () => move("retry", found), {
+          drawing: "again",
+          kind: wouldFail ? "" : "main",
+        }),
+      !FINAL.has(found.status) &&
+        actionButton(may, "Cancel", () => move("cancel", found), { drawing: "stop", kind: "bad" }),
+    );
+  }
+
+  async function move(name, found) {
+    const { head: heading, verb, moved, kind, words } = MOVES[name];
+    const act = () =>
+      client.post(`/ops/v1/jobs/${name}`, { filter: { id: found.id }, expected_count: 1 });
+    const done = (told) => (told.moved ? moved : notMoved(told));
+    if (await ask(heading, words(found), verb, act, done, { kind })) live.now();
+  }
+
+  function renderImage({ image, status, input }) {
+    const key = image?.sha256 ?? status;
+    if (key === drawn) return;
+    drawn = key;
+    if (!image)
+      return fill(frame, empty("image", FINAL.has(status) ? "It has no image" : "No image yet"));
+    // its signed address, at the host that this page came from
+    const address = at(`/v1/jobs/${id}/image${new URL(image.url, location.href).search}`);
+    const img = el("img", {
+      class: "image",
+      src: address,
+      alt: input.prompt,
+      width: image.width,
+      height: image.height,
+    });
+    img.addEventListener("error", () =>
+      fill(frame, note("bad", "The storage does not give this image now.")),
+    );
+    fill(
+      frame,
+      el("a", { href: address, target: "_blank", rel: "noopener" }, img),
+      el(
+        "p",
+        { class: "soft small-text" },
+        `${image.content_type}, ${image.width} × ${image.height}, ${bytes(image.bytes)}`,
+      ),
+      image.warnings.length > 0 &&
+        note("wait", `It differs from what was asked: ${image.warnings.join(", ")}`),
+    );
+  }
+
+  function deliveriesCard(found) {
+    if (!found.webhook)
+      return card("Webhooks", null, el("p", { class: "soft" }, "The job asks for none."));
+    const all = found.deliveries.map((one) =>
+      deliveryCard({ client, may, live, delivery: one, inJob: true }),
+    );
+    return card(
+      "Webhooks",
+      el(
+        "a",
+        { class: "small-text", href: link("deliveries", { job_id: found.id }) },
+        "In the list",
+      ),
+      el(
+        "p",
+        { class: "soft small-text" },
+        found.webhook.events.join(", "),
+        " to ",
+        el("code", { class: "long" }, found.webhook.url),
+      ),
+      all.length
+        ? el("div", { class: "stack tight" }, all)
+        : el("p", { class: "soft" }, "Nothing was owed yet."),
+    );
+  }
+
+  return { heading: `Job …${id.slice(-10)}`, node, load, seconds: 2 };
+}
+
+function aboutCard(found) {
+  const { timings } = found;
+  const took = Object.entries(timings)
+    .filter(([name, value]) => value !== null && name !== "total")
+    .map(([name, value]) => `${name} ${seconds(value)}`);
+  return card(
+    "About",
+    null,
+    facts([
+      ["Tenant", tenantLink(found.tenant)],
+      ["Model", found.model],
+      ["Priority", found.priority],
+      ["Attempt", `${found.attempt} of ${found.max_attempts}`],
+      ["Run", found.run > 1 && found.run],
+      ["Created", moment(found.created_at)],
+      ["Started", found.started_at && moment(found.started_at)],
+      ["Finished", found.finished_at && moment(found.finished_at)],
+      ["Total", timings.total !== null && seconds(timings.total)],
+      ["Of this", took.join(", ")],
+      ["Deadline", !FINAL.has(found.status) && moment(found.deadline_at)],
+      ["Kept until", found.expires_at && moment(found.expires_at)],
+      [
+        "Batch",
+        found.batch_id &&
+          el(
+            "a",
+            { class: "mono", href: link("jobs", { batch_id: found.batch_id }) },
+            found.batch_id,
+          ),
+      ],
+      ["Reused from", found.reused_from && jobLink(found.reused_from)],
+      [
+        "Tags",
+        found.tags.length > 0 &&
+          found.tags.map((tag) =>
+            el(
+              "a",
+              { class: "tag", dir: "auto", href: link("jobs", { tenant: found.tenant, tag }) },
+              tag,
+            ),
+          ),
+      ],
+      ["Provider's record", found.provider.record_id && el("code", {}, found.provider.record_id)],
+      ["Trace", found.trace_id && el("code", {}, found.trace_id)],
+      ["Metadata", Object.keys(found.metadata).length > 0 && metadataOf(found.metadata)],
+    ]),
+  );
+}
+
+function metadataOf(metadata) {
+  return Object.entries(metadata).map(([name, value]) =>
+    el("div", {}, el("bdi", { class: "soft long" }, name), ": ", words(value)),
+  );
+}
+
+function inputCard({ input }) {
+  const prompt = { class: "said wrap", dir: "auto", tabindex: 0, role: "region" };
+  return card(
+    "Input",
+    null,
+    el("p", { ...prompt, "aria-label": "The prompt" }, input.prompt),
+    codeBlock("the input", JSON.stringify(input, null, 2), { wrap: true }).node,
+  );
+}
+
+function notMoved({ refused }) {
+  const why = Object.keys(refused).join(", ");
+  return `Nothing was moved: ${why || "it is in another state by now"}`;
+}

@@ -1,0 +1,133 @@
+// A list that is read page by page: the page is in the address, so it can be sent to somebody.
+import { el, fill } from "../shared/dom.js";
+import { count } from "../shared/format.js";
+import { icon } from "../shared/icons.js";
+import { empty, note } from "../shared/notices.js";
+import { tableRow } from "./formatters.js";
+import { link } from "./router.js";
+
+/** A filter that finds little gives short pages: so many are asked for before the reader is asked. */
+const PAGES_AT_ONCE = 8;
+/** How often a list is asked for again; one that takes several looks at many jobs is asked rarely. */
+const SECONDS = 3;
+const SECONDS_RARELY = 30;
+const ENOUGH = 25;
+
+/**
+ * `columns` are words; `row(one)` gives the cells of one; `nothing(isFiltered)` what stands where
+ * there is none; `path` the view's, for the way to the next page; `fold(all)` makes one line of
+ * those that belong together.
+ */
+export class Listing {
+  #columns;
+  #row;
+  #nothing;
+  #path;
+  #fold;
+  #body = el("tbody", {});
+  #foot = el("div", { class: "row apart foot" });
+  #frame = el("div", { class: "table-frame" });
+  #table;
+  node;
+  /** How soon it is to be read again. */
+  seconds = SECONDS;
+
+  constructor({ caption, columns, row, nothing, path, fold = (all) => all }) {
+    this.#fold = fold;
+    this.#columns = columns;
+    this.#row = row;
+    this.#nothing = nothing;
+    this.#path = path;
+    this.#table = el(
+      "table",
+      {},
+      el("caption", { class: "unseen" }, caption),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          columns.map((words) => el("th", { scope: "col" }, words)),
+        ),
+      ),
+      this.#body,
+    );
+    this.node = el("div", { class: "stack tight" }, this.#frame, this.#foot);
+  }
+
+  /** Reads a page by `ask(cursor)` and shows it; `query` is that of the place. */
+  async load(ask, query) {
+    const { cursor = "", ...filter } = query;
+    const page = await this.#gather(ask, cursor);
+    const isFiltered = Object.keys(filter).length > 0 || cursor !== "";
+    preserveFocus(this.#body, () =>
+      fill(
+        this.#body,
+        page.data.map((one) => tableRow(this.#columns, this.#row(one))),
+      ),
+    );
+    const nothing = page.next_cursor
+      ? note("wait", "Nothing that fits among the newest of many. Older ones may be further on.")
+      : this.#nothing(isFiltered);
+    fill(this.#frame, page.data.length ? this.#table : nothing);
+    this.#drawFoot(page, cursor, filter);
+    return page;
+  }
+
+  async #gather(ask, cursor) {
+    const data = [];
+    let next = cursor;
+    for (let pages = 1; pages <= PAGES_AT_ONCE; pages += 1) {
+      const page = await ask(next);
+      this.seconds = pages > 1 ? SECONDS_RARELY : SECONDS;
+      data.push(...page.data);
+      next = page.next_cursor;
+      if (!next || this.#fold(data).length >= ENOUGH) break;
+    }
+    return { data: this.#fold(data), next_cursor: next };
+  }
+
+  #drawFoot(page, cursor, filter) {
+    const back =
+      cursor &&
+      el("a", { class: "button small", href: link(this.#path, filter) }, "Back to the newest");
+    const next =
+      page.next_cursor &&
+      el(
+        "a",
+        { class: "button small", href: link(this.#path, { ...filter, cursor: page.next_cursor }) },
+        "Older",
+        icon("send"),
+      );
+    fill(
+      this.#foot,
+      el(
+        "span",
+        { class: "soft small-text" },
+        page.data.length ? `${count(page.data.length, "entry", "entries")} on this page` : "",
+      ),
+      el("span", { class: "row" }, back, next),
+    );
+  }
+}
+
+/** Does what replaces the children of a node, and gives the focus back to what has the same name. */
+export function preserveFocus(node, act) {
+  const name = node.contains(document.activeElement) ? document.activeElement.dataset.keep : null;
+  act();
+  if (name) node.querySelector(`[data-keep="${CSS.escape(name)}"]`)?.focus();
+}
+
+/** An empty list in words, with a way out of the filter. */
+export function nothingFound(what, about, path) {
+  return (isFiltered) =>
+    isFiltered
+      ? empty(
+          "search",
+          `No ${what} fits`,
+          el("p", {}, "Take something out of the filter, or look at all of them."),
+          el("a", { class: "button small", href: link(path) }, "Show all"),
+        )
+      : empty("clock", `No ${what} yet`, el("p", {}, about));
+}

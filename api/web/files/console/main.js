@@ -1,0 +1,24 @@
+// The operations console: a client of `/ops/v1`, with an operator's key that stays in this tab.
+import { Client } from "../shared/api.js";
+import { frame } from "../shared/frame.js";
+import { operatorKey } from "../shared/key.js";
+import { askForKey } from "../shared/key_dialog.js";
+import { Shell } from "./shell.js";
+
+const enterKey = () =>
+  askForKey(operatorKey, {
+    heading: "An operator's key",
+    words:
+      "A key with ops:read, and with ops:write to change anything. It stays in this tab until you close it.",
+    check: (client) => client.get("/ops/v1/me"),
+  });
+
+frame({ key: operatorKey, enterKey });
+const shell = new Shell({
+  main: document.querySelector("#main"),
+  client: new Client(operatorKey),
+  key: operatorKey,
+  enterKey,
+});
+operatorKey.addEventListener("change", () => shell.begin());
+shell.begin();

@@ -1,0 +1,149 @@
+// How it stands now, why anything waits, and how it went in the last hours.
+import { el, fill } from "../shared/dom.js";
+import { moment, number, seconds, title } from "../shared/format.js";
+import { actionButton, ask } from "./actions.js";
+import { card } from "./formatters.js";
+import { FLOWS, verdictBox, verdicts } from "./health_summary.js";
+import { chartsOf } from "./overview_charts.js";
+import { failuresCard, gateCard, partsCard, tilesOf } from "./overview_parts.js";
+import { link } from "./router.js";
+
+const HOURS = [1, 6, 24, 48];
+const QUEUES = { generate: "Images", deliver: "Webhooks" };
+/** The history of a long time changes slowly. */
+const HISTORY_EVERY_MS = 10_000;
+
+export function now({ client, may, live, place }) {
+  const hours = HOURS.includes(Number(place.query.hours)) ? Number(place.query.hours) : 1;
+  const said = el("div", { class: "stack tight" });
+  const tiles = el("div", { class: "tiles" });
+  const below = el("div", { class: "columns" });
+  const charts = chartsOf();
+  const range = el(
+    "div",
+    { class: "choices", role: "group", "aria-label": "How far back" },
+    HOURS.map((one) =>
+      el(
+        "a",
+        {
+          class: "button small",
+          href: link("now", { hours: one === 1 ? "" : one }),
+          "aria-current": one === hours ? "true" : null,
+        },
+        one === 1 ? "1 hour" : `${one} hours`,
+      ),
+    ),
+  );
+  const node = el(
+    "div",
+    { class: "stack" },
+    el("h1", { class: "unseen" }, "Now"),
+    said,
+    tiles,
+    el(
+      "section",
+      { class: "stack tight" },
+      el("div", { class: "row apart" }, el("h2", {}, "The last hours"), range),
+      el(
+        "div",
+        { class: "charts" },
+        charts.map((one) => one.chart.node),
+      ),
+      el(
+        "p",
+        { class: "soft small-text" },
+        "Shaded: no new calls were made. Gaps: nobody noted anything, as while Redis or every worker was away.",
+      ),
+    ),
+    below,
+  );
+  let history = null;
+  let askedAt = 0;
+
+  async function load(signal) {
+    const isDue = Date.now() - askedAt > HISTORY_EVERY_MS;
+    const [seen, told] = await Promise.all([
+      client.get("/ops/v1/overview", {}, { signal }),
+      isDue ? client.get("/ops/v1/history", { minutes: hours * 60 }, { signal }) : history,
+    ]);
+    if (isDue) askedAt = Date.now();
+    history = told;
+    const found = verdicts(seen);
+    fill(
+      said,
+      (found.length ? found : [FLOWS]).map((one) =>
+        verdictBox(one, one.queue && el("div", { class: "row" }, switchOf(one.queue, true))),
+      ),
+    );
+    fill(tiles, tilesOf(seen, told, hours));
+    for (const { chart, read } of charts) chart.show(read(told));
+    fill(
+      below,
+      el("div", { class: "stack" }, queuesCard(seen), failuresCard(seen)),
+      el("div", { class: "stack" }, gateCard(seen), partsCard(seen)),
+    );
+  }
+
+  function switchOf(name, isPaused) {
+    const verb = isPaused ? "Resume" : "Pause";
+    const act = () => turn(name, verb).then((done) => done && live.now());
+    return actionButton(may, `${verb} ${QUEUES[name].toLowerCase()}`, act, {
+      drawing: isPaused ? "play" : "pause",
+      kind: isPaused ? "main" : "",
+    });
+  }
+
+  function turn(name, verb) {
+    const words = {
+      Pause: `No more ${QUEUES[name].toLowerCase()} are begun until somebody resumes them. What is running goes on, and deadlines count.`,
+      Resume: `The ${QUEUES[name].toLowerCase()} that wait are begun again at once.`,
+    }[verb];
+    return ask(
+      `${verb} ${QUEUES[name].toLowerCase()}?`,
+      words,
+      verb,
+      () => client.post(`/ops/v1/queues/${name}/${verb.toLowerCase()}`),
+      () => `${QUEUES[name]}: ${verb.toLowerCase()}d`,
+      { kind: verb === "Pause" ? "bad" : "main" },
+    );
+  }
+
+  function queuesCard(seen) {
+    return card(
+      "Queues",
+      null,
+      el(
+        "ul",
+        { class: "queues" },
+        seen.queues.map((queue) =>
+          el(
+            "li",
+            {},
+            el(
+              "div",
+              { class: "row apart" },
+              el(
+                "span",
+                { class: "row" },
+                el("strong", {}, QUEUES[queue.name]),
+                el(
+                  "span",
+                  { class: `badge ${queue.blocked_by ? "wait" : "good"}` },
+                  queue.blocked_by ? title(queue.blocked_by) : "Open",
+                ),
+              ),
+              switchOf(queue.name, queue.paused),
+            ),
+            el(
+              "p",
+              { class: "soft small-text" },
+              `${number(queue.depth)} ready or due${queue.depth ? `, the oldest for ${seconds(queue.oldest_age_seconds)}` : ""} · ${number(queue.in_flight)} in flight${queue.paused_at ? ` · paused since ${moment(queue.paused_at)}` : ""}`,
+            ),
+          ),
+        ),
+      ),
+    );
+  }
+
+  return { heading: "Now", node, load, seconds: 2, turn: null };
+}

@@ -1,0 +1,182 @@
+// What an operator sees of now: the numbers on top, and the cards below the charts.
+import { el } from "../shared/dom.js";
+import { bytes, count, moment, number, seconds, title } from "../shared/format.js";
+import { card, facts, when } from "./formatters.js";
+import { holdSubject, keyName, REASONS } from "./health_summary.js";
+import { link } from "./router.js";
+
+/** The numbers on top, each the way to what it counts. */
+export function tilesOf(seen, told, hours) {
+  const queue = seen.queues.find((one) => one.name === "generate");
+  const span = hours === 1 ? "in the last hour" : `in the last ${hours} hours`;
+  const created_after = told.totals.since;
+  return [
+    tile(
+      "Waiting",
+      number(seen.jobs.queued),
+      queue.depth ? `the oldest for ${seconds(queue.oldest_age_seconds)}` : "nobody waits",
+      link("jobs", { status: "queued" }),
+      seen.jobs.queued ? "wait" : "",
+    ),
+    tile(
+      "In flight",
+      number(queue.in_flight),
+      `of ${count(seen.workers.generate.threads, "thread")}`,
+      link("workers"),
+      "busy",
+    ),
+    tile("Accepted", number(told.totals.accepted), span, link("jobs", { created_after })),
+    tile(
+      "Succeeded",
+      number(told.totals.succeeded),
+      span,
+      link("jobs", { status: "succeeded" }),
+      "good",
+    ),
+    tile(
+      "Failed",
+      number(told.totals.failed),
+      `${span}, ${number(seen.jobs.failed)} kept`,
+      link("jobs", { status: "failed" }),
+      told.totals.failed ? "bad" : "",
+    ),
+    tile(
+      "Webhooks owed",
+      number(seen.webhooks.pending),
+      seen.webhooks.parked ? `${number(seen.webhooks.parked)} parked` : "none parked",
+      link("deliveries"),
+      seen.webhooks.endpoints_failing ? "bad" : "",
+    ),
+  ];
+}
+
+function tile(name, value, about, href, tone = "") {
+  return el(
+    "a",
+    { class: `tile ${tone}`, href },
+    el("span", { class: "label" }, name),
+    el("b", {}, value),
+    el("span", { class: "soft small-text" }, about),
+  );
+}
+
+/** The provider: what is held and why, and the keys. */
+export function gateCard(seen) {
+  const { gate } = seen;
+  const holds = gate.holds.map((hold) =>
+    el(
+      "li",
+      {},
+      `${REASONS[hold.reason]?.[0] ?? title(hold.reason)}: ${holdSubject(hold, gate.keys)}, ${holdState(hold)}`,
+    ),
+  );
+  const keys = gate.keys.map((key) =>
+    el("li", {}, el("code", {}, keyName(key)), keyTeam(key), ": ", keyState(key)),
+  );
+  return card(
+    "The provider",
+    null,
+    facts([
+      ["Held", holds.length ? el("ul", {}, holds) : "Nothing"],
+      ["Keys", keys.length ? el("ul", {}, keys) : "None seen yet: no worker has started"],
+      ["Models removed", gate.removed_models.join(", ") || "None"],
+      ["Models paused", gate.paused_models.join(", ") || "None"],
+      [
+        "Rate",
+        gate.rate_per_minute
+          ? `${number(gate.rate_per_minute)} a minute for each key`
+          : "No limit of ours",
+      ],
+    ]),
+  );
+}
+
+function holdState({ state, until, failures_in_a_row, credits_needed, credits_left }) {
+  const times = {
+    active: `until ${moment(until)}`,
+    probing: "one call is trying it",
+    over: "the next call tries it",
+  };
+  const failed = failures_in_a_row ? `${number(failures_in_a_row)} failed in a row` : "";
+  const credits =
+    credits_needed === null
+      ? ""
+      : `a call needs ${number(credits_needed)} credits, ${number(credits_left)} are left`;
+  return [times[state], failed, credits].filter(Boolean).join("; ");
+}
+
+function keyTeam({ id, team }) {
+  return team === id ? "" : ` of team ${team}`;
+}
+
+function keyState({ dead_since, held_by }) {
+  if (dead_since) return el("span", {}, "refused ", when(dead_since));
+  return held_by ? `held: ${REASONS[held_by]?.[0] ?? held_by}` : "in use";
+}
+
+/** The failed jobs that are kept, by code. */
+export function failuresCard(seen) {
+  const codes = Object.entries(seen.failed_by_code).sort(([, one], [, other]) => other - one);
+  const tools =
+    codes.length > 0 &&
+    el("a", { class: "button small", href: link("jobs", { status: "failed" }) }, "All failed jobs");
+  if (!codes.length)
+    return card("Failed jobs that are kept", tools, el("p", { class: "soft" }, "None."));
+  const most = codes[0][1];
+  return card(
+    "Failed jobs that are kept",
+    tools,
+    el(
+      "ul",
+      { class: "bars" },
+      codes.map(([code, many]) =>
+        el(
+          "li",
+          {},
+          el("a", { href: link("jobs", { status: "failed", error_code: code }) }, title(code)),
+          el("b", {}, number(many)),
+          el("meter", { min: 0, max: most, value: many, "aria-label": `${title(code)}: ${many}` }),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Workers, Redis, the sweep, receivers. */
+export function partsCard(seen) {
+  const { redis, workers } = seen;
+  return card(
+    "What it stands on",
+    null,
+    facts([
+      [
+        "Workers",
+        el(
+          "a",
+          { href: link("workers") },
+          `${count(workers.generate.processes, "process", "processes")} for images, ${number(workers.deliver.processes)} for webhooks`,
+        ),
+      ],
+      [
+        "Redis memory",
+        redis.limit_bytes
+          ? `${bytes(redis.used_bytes)} of ${bytes(redis.limit_bytes)}`
+          : `${bytes(redis.used_bytes)}, no limit set`,
+      ],
+      [
+        "Redis durability",
+        redis.durable
+          ? "Every write is on disk before it is answered"
+          : el("strong", {}, "May lose what it acknowledged"),
+      ],
+      ["Last sweep", `${seconds(seen.sweep_age_seconds)} ago`],
+      ["Receivers failing", number(seen.webhooks.endpoints_failing)],
+      ["Receivers switched off", number(seen.webhooks.endpoints_disabled)],
+      ["Ever accepted", number(seen.totals.accepted)],
+      [
+        "Ever attempted",
+        `${number(seen.totals.started)}, ${number(seen.totals.again)} queued again`,
+      ],
+    ]),
+  );
+}

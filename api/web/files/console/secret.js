@@ -1,0 +1,23 @@
+// A secret that is shown once.
+import { codeBlock } from "../shared/code.js";
+import { button } from "../shared/controls.js";
+import { openDialog } from "../shared/dialog.js";
+import { el } from "../shared/dom.js";
+import { note } from "../shared/notices.js";
+
+/** Shows a secret until the reader says that it is kept. */
+export function showSecret(heading, words, secret, what) {
+  return new Promise((kept) => {
+    const done = button("I have kept it", () => dialog.close(), { kind: "main" });
+    const dialog = openDialog(
+      heading,
+      [
+        note("wait", words),
+        codeBlock(what, secret, { wrap: true }).node,
+        el("div", { class: "row" }, done),
+      ],
+      { closed: () => kept() },
+    );
+    done.focus();
+  });
+}

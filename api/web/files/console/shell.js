@@ -1,0 +1,213 @@
+// What stands around every view: the way to the others, whether it is live, and what the key may.
+import { button, iconButton } from "../shared/controls.js";
+import { el, fill } from "../shared/dom.js";
+import { moment } from "../shared/format.js";
+import { empty, loading, note, trouble } from "../shared/notices.js";
+import { audit } from "./audit.js";
+import { Live } from "./auto_refresh.js";
+import { deliveries } from "./deliveries.js";
+import { endpoints } from "./endpoints.js";
+import { job } from "./job.js";
+import { jobs } from "./jobs.js";
+import { now } from "./overview.js";
+import { go, link, placeOf } from "./router.js";
+import { tenant } from "./tenant.js";
+import { tenants } from "./tenants.js";
+import { workers } from "./workers.js";
+
+const VIEWS = { now, jobs, deliveries, endpoints, tenants, workers, audit };
+/** Views of one thing, by the list that it is in. */
+const ONE = { jobs: job, tenants: tenant };
+const NAMES = {
+  now: "Now",
+  jobs: "Jobs",
+  deliveries: "Deliveries",
+  endpoints: "Endpoints",
+  tenants: "Tenants",
+  workers: "Workers",
+  audit: "Audit",
+};
+
+/**
+ * A view is a function of `{client, may, live, place}` that gives `{heading, node, load, seconds}`:
+ * `load(signal)` asks and shows; `turn(query)`, where there is one, goes on to another query.
+ */
+export class Shell {
+  #client;
+  #key;
+  #enterKey;
+  #main;
+  #live = new Live();
+  #outlet = el("div", { class: "stack outlet" });
+  #said = el("div", { class: "trouble" });
+  #bar = el("div", { class: "bar" });
+  #me = null;
+  #view = null;
+  #name = "";
+
+  constructor({ main, client, key, enterKey }) {
+    this.#client = client;
+    this.#key = key;
+    this.#enterKey = enterKey;
+    this.#main = main;
+    addEventListener("hashchange", () => this.#me && this.#show());
+    this.#live.addEventListener("change", () => this.#drawBar());
+  }
+
+  /** Begins anew with the key there is now. */
+  async begin() {
+    this.#live.stop();
+    this.#me = this.#view = null;
+    if (!this.#key.value) return this.#ask();
+    fill(this.#main, loading("Asking what this key may…"));
+    try {
+      this.#me = await this.#client.get("/ops/v1/me");
+    } catch (error) {
+      const other = el(
+        "div",
+        { class: "row" },
+        button("Try again", () => this.begin()),
+        button("Use another key", this.#enterKey),
+      );
+      return fill(this.#main, trouble(error, other));
+    }
+    fill(this.#main, this.#bar, this.#said, this.#outlet);
+    this.#show();
+  }
+
+  #ask() {
+    const about = el(
+      "p",
+      {},
+      "See why anything waits, find any job, send again, pause, and give keys.",
+    );
+    fill(
+      this.#main,
+      el("h1", { class: "unseen" }, "Operations"),
+      empty(
+        "key",
+        "This page needs an operator's key",
+        about,
+        button("Enter an operator's key", this.#enterKey, { kind: "main" }),
+        el(
+          "p",
+          { class: "small-text" },
+          "While ",
+          el("code", {}, "make up"),
+          " runs, ",
+          el("code", {}, ".darkroom/stack.json"),
+          " has one as ",
+          el("code", {}, "ops_key"),
+          "; elsewhere ",
+          el("code", {}, "darkroom ops-keys create"),
+          " makes one.",
+        ),
+      ),
+    );
+    document.title = "Operations · Darkroom";
+  }
+
+  #show() {
+    const place = placeOf(location.hash);
+    // "#main" is the way past the head, and no view
+    if (!place) return this.#view ? null : go("now");
+    const kinds = place.rest.length ? ONE : VIEWS;
+    // what every object has is no view
+    const kind = Object.hasOwn(kinds, place.view) ? kinds[place.view] : nowhere;
+    const name = [place.view, ...place.rest].join("/");
+    if (this.#view?.turn && name === this.#name) this.#view.turn(place.query);
+    else this.#open(kind, place, name);
+    document.title = `${this.#view.heading} · Darkroom`;
+    this.#drawBar();
+    const view = this.#view;
+    this.#live.follow(
+      (signal) => this.#load(view, signal),
+      () => view.seconds ?? 0,
+    );
+  }
+
+  #open(kind, place, name) {
+    const wasOpen = this.#view !== null;
+    this.#view = kind({ client: this.#client, may: this.#may, live: this.#live, place });
+    this.#name = name;
+    this.#view.isNew = true;
+    fill(this.#said);
+    fill(this.#outlet, loading(`Asking for ${this.#view.heading.toLowerCase()}…`));
+    if (wasOpen) this.#main.focus({ preventScroll: false });
+    if (wasOpen) scrollTo(0, 0);
+  }
+
+  async #load(view, signal) {
+    try {
+      await view.load(signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      return this.#failed(view, error);
+    }
+    if (signal.aborted) return;
+    view.since = new Date().toISOString();
+    fill(this.#said);
+    this.#decode_cursor(view);
+  }
+
+  #failed(view, error) {
+    const again = button("Try again", () => this.#live.now());
+    const old = view.since
+      ? el("p", {}, `What is shown below was so at ${moment(view.since)}.`)
+      : null;
+    fill(
+      this.#said,
+      trouble(error, el("div", { class: "stack tight" }, old, el("div", { class: "row" }, again))),
+    );
+    if (view.isNew) fill(this.#outlet);
+  }
+
+  #decode_cursor(view) {
+    if (!view.isNew) return;
+    view.isNew = false;
+    fill(this.#outlet, view.node);
+  }
+
+  get #may() {
+    return this.#me.scopes.includes("ops:write");
+  }
+
+  #drawBar() {
+    const here = placeOf(location.hash)?.view ?? "now";
+    const names = Object.entries(NAMES).map(([view, words]) =>
+      el("a", { href: link(view), "aria-current": view === here ? "page" : null }, words),
+    );
+    const { isOn } = this.#live;
+    const live = button(isOn ? "Live" : "Live is off", () => this.#live.turn(!isOn), {
+      kind: "small",
+      drawing: isOn ? "pause" : "play",
+      "aria-pressed": isOn,
+    });
+    const again = iconButton("again", "Ask again now", () => this.#live.now(), { kind: "small" });
+    fill(
+      this.#bar,
+      el("nav", { "aria-label": "Operations" }, names),
+      el(
+        "div",
+        { class: "row" },
+        !this.#may &&
+          el(
+            "span",
+            { class: "badge wait", title: "The key has ops:read, and not ops:write" },
+            "Read only",
+          ),
+        live,
+        again,
+      ),
+    );
+  }
+}
+
+function nowhere() {
+  const node = note(
+    "wait",
+    el("strong", {}, "There is no such view"),
+    el("a", { href: link("now") }, "Go to what is now"),
+  );
+  return { heading: "Nowhere", node, load: async () => {} };
+}

@@ -1,0 +1,198 @@
+// One tenant: what it may, its keys, and the way to its jobs.
+import { field } from "../shared/controls.js";
+import { openDialog } from "../shared/dialog.js";
+import { el, fill } from "../shared/dom.js";
+import { number } from "../shared/format.js";
+import { toast, trouble } from "../shared/notices.js";
+import { actionButton, ask } from "./actions.js";
+import { SCOPES } from "./enums.js";
+import { card, cardTable, when, words } from "./formatters.js";
+import { limitsForm } from "./limits.js";
+import { link } from "./router.js";
+import { showSecret } from "./secret.js";
+
+const KIND = { living: "good", revoked: "", expired: "" };
+const KEY_COLUMNS = ["Key", "State", "Scopes", "Last used", "Ends", "Change"];
+const SHOWN_ONCE = "It is shown now, and never again.";
+
+export function tenant({ client, may, live, place }) {
+  const name = place.rest[0];
+  const path = `/ops/v1/tenants/${encodeURIComponent(name)}`;
+  const counts = el("p", { class: "row" });
+  const warnings = el("div", {});
+  const limits = el("div", {});
+  const keys = el("div", {});
+  const make = actionButton(may, "New key…", create, { drawing: "key", kind: "main" });
+  const node = el(
+    "div",
+    { class: "stack" },
+    el(
+      "nav",
+      { class: "small-text", "aria-label": "Back" },
+      el("a", { href: link("tenants") }, "Tenants"),
+    ),
+    el("h1", { class: "long" }, name),
+    counts,
+    warnings,
+    card("Keys", make, keys),
+    card("What it may", null, limits),
+  );
+  let isDrawn = false;
+
+  async function load(signal) {
+    const [found, held] = await Promise.all([
+      client.get(path, {}, { signal }),
+      client.get(`${path}/keys`, {}, { signal }),
+    ]);
+    fill(
+      counts,
+      ["queued", "running"].map((status) =>
+        el(
+          "a",
+          { class: "tag", href: link("jobs", { tenant: name, status }) },
+          `${number(found[status])} ${status}`,
+        ),
+      ),
+      el("a", { href: link("jobs", { tenant: name }) }, "All its jobs"),
+      el("a", { href: link("deliveries", { tenant: name }) }, "What it was told"),
+      el("a", { href: link("endpoints", { tenant: name }) }, "Its endpoints"),
+    );
+    fill(
+      warnings,
+      found.warnings.map((words) => el("p", { class: "notice" }, words)),
+    );
+    fill(keys, keyTable(held.data));
+    // a form that is being filled in is left alone
+    if (!isDrawn)
+      fill(
+        limits,
+        limitsForm({
+          tenant: found,
+          may,
+          verb: "Save",
+          save: (body) => client.ask("PATCH", path, { body }),
+          saved: () => toast("Saved, and it counts from now on"),
+        }),
+      );
+    isDrawn = true;
+  }
+
+  function keyTable(all) {
+    if (!all.length) return el("p", { class: "soft" }, "It has no keys: nobody can ask for it.");
+    return cardTable("Keys", KEY_COLUMNS, all.map(keyRow));
+  }
+
+  function keyRow(key) {
+    return [
+      [el("span", { class: "mono long" }, key.id), key.label && el("div", {}, words(key.label))],
+      el("span", { class: `badge ${KIND[key.state]}` }, key.state),
+      words(key.scopes.join(" ")),
+      when(key.last_used_at, "never"),
+      when(key.revoked_at ?? key.expires_at, "never"),
+      key.state === "living" && keyButtons(key),
+    ];
+  }
+
+  function keyButtons(key) {
+    return el(
+      "div",
+      { class: "row" },
+      !key.replaced_by && actionButton(may, "Rotate", () => rotate(key)),
+      actionButton(may, "Revoke", () => revoke(key), { kind: "bad" }),
+    );
+  }
+
+  function create() {
+    const said = el("div", {});
+    const scopes = Object.entries(SCOPES).map(([scope, about]) => [
+      scope,
+      el("input", {
+        type: "checkbox",
+        name: "scope",
+        value: scope,
+        checked: scope.startsWith("jobs"),
+      }),
+      about,
+    ]);
+    const label = el("input", { type: "text", autocomplete: "off", dir: "auto" });
+    const ends = el("input", { type: "datetime-local" });
+    const form = el(
+      "form",
+      { class: "stack", onsubmit: submit, oninput: () => fill(said) },
+      el(
+        "fieldset",
+        { class: "stack tight" },
+        el("legend", { class: "label" }, "What it opens"),
+        scopes.map(([scope, input, about]) =>
+          el(
+            "label",
+            { class: "row" },
+            input,
+            el("code", {}, scope),
+            el("span", { class: "soft small-text" }, about),
+          ),
+        ),
+      ),
+      el(
+        "div",
+        { class: "filters" },
+        field("Whose it is", label),
+        field("Ends (empty: never)", ends),
+      ),
+      said,
+      el(
+        "div",
+        { class: "row" },
+        el("button", { class: "button main", type: "submit" }, "Make the key"),
+      ),
+    );
+    const dialog = openDialog(`New key for ${name}`, form);
+
+    async function submit(event) {
+      event.preventDefault();
+      const body = {
+        scopes: scopes.filter(([, input]) => input.checked).map(([scope]) => scope),
+        label: label.value,
+        ...(ends.value && { expires_at: new Date(ends.value).toISOString() }),
+      };
+      try {
+        const made = await client.post(`${path}/keys`, body);
+        dialog.close();
+        await showSecret("The key is made", SHOWN_ONCE, made.key, "the key");
+        live.now();
+      } catch (error) {
+        fill(said, trouble(error));
+      }
+    }
+  }
+
+  async function rotate(key) {
+    const made = await ask(
+      "Replace this key?",
+      "A new key with the same scopes is made. The old one opens for a day longer.",
+      "Rotate",
+      () => client.post(`${path}/keys/${key.id}/rotate`),
+      () => "A new key is made",
+    );
+    if (!made) return;
+    await showSecret("The new key", SHOWN_ONCE, made.key, "the key");
+    live.now();
+  }
+
+  async function revoke(key) {
+    const told = `Within five seconds ${key.id} opens nothing anywhere. This cannot be taken back.`;
+    if (
+      await ask(
+        "Revoke this key?",
+        told,
+        "Revoke it",
+        () => client.ask("DELETE", `${path}/keys/${key.id}`),
+        () => "The key is revoked",
+        { kind: "bad" },
+      )
+    )
+      live.now();
+  }
+
+  return { heading: name, node, load, seconds: 5 };
+}

@@ -1,0 +1,79 @@
+// Who asks, what each may, and how much of each waits.
+import { openDialog } from "../shared/dialog.js";
+import { el } from "../shared/dom.js";
+import { number } from "../shared/format.js";
+import { actionButton } from "./actions.js";
+import { tenantLink, when } from "./formatters.js";
+import { limitsForm } from "./limits.js";
+import { listView } from "./list_view.js";
+import { nothingFound } from "./listing.js";
+import { go, link } from "./router.js";
+import { showSecret } from "./secret.js";
+
+const COLUMNS = [
+  "Tenant",
+  "Queued",
+  "Running",
+  "Weight",
+  "At once",
+  "Queue",
+  "Per minute",
+  "Credits a day",
+  "Made",
+];
+
+export function tenants({ client, may, place }) {
+  const make = actionButton(may, "New tenant…", create, { drawing: "pencil", kind: "main" });
+
+  function create() {
+    const form = limitsForm({
+      named: true,
+      verb: "Make the tenant",
+      save: (body) => client.post("/ops/v1/tenants", body),
+      saved,
+    });
+    const dialog = openDialog("New tenant", form);
+
+    async function saved(tenant) {
+      dialog.close();
+      await showSecret(
+        "The tenant is made",
+        "Its webhook secret signs what it is told. It is shown now, and never again.",
+        tenant.webhook_secret,
+        "the webhook secret",
+      );
+      go(`tenants/${encodeURIComponent(tenant.name)}`);
+    }
+  }
+
+  return listView({
+    heading: "Tenants",
+    client,
+    at: { query: place.query },
+    tools: make,
+    list: {
+      caption: "Tenants by name",
+      columns: COLUMNS,
+      row,
+      path: "tenants",
+      nothing: nothingFound("tenant", "Make the first one: a program needs a tenant's key."),
+    },
+  });
+}
+
+function row(one) {
+  const any = (value) => (value === null ? el("span", { class: "soft" }, "any") : number(value));
+  const waiting = (status, many) =>
+    many ? el("a", { href: link("jobs", { tenant: one.name, status }) }, number(many)) : "0";
+  return [
+    tenantLink(one.name),
+    waiting("queued", one.queued),
+    waiting("running", one.running),
+    number(one.weight),
+    any(one.max_running),
+    any(one.max_queued),
+    any(one.requests_per_minute),
+    any(one.daily_credits),
+    when(one.created_at),
+  ];
+}

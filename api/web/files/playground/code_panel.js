@@ -1,0 +1,33 @@
+// "Take the code": the request that is on the page, in every way of asking.
+import { SERVICE } from "../shared/address.js";
+import { codeBlock } from "../shared/code.js";
+import { openDialog } from "../shared/dialog.js";
+import { el } from "../shared/dom.js";
+import { tabs } from "../shared/tabs.js";
+import { WAYS } from "./snippets.js";
+
+export class CodePanel {
+  constructor() {
+    this.ways = WAYS.map(({ name, label, about, write }) => {
+      const block = codeBlock(`${label} code`);
+      const words = el("p", { class: "soft small-text" }, about);
+      const panel = el("div", { class: "stack tight" }, block.node, words);
+      return { name, label, panel, put: (request) => block.set(write(request)) };
+    });
+    const { bar, panels } = tabs("Ways of asking", this.ways);
+    this.node = el("div", { class: "stack tight code-panel" }, bar, panels);
+  }
+
+  /** Writes the code of a request. */
+  show(body, variations = 1) {
+    for (const { put } of this.ways) put({ body, variations, url: SERVICE });
+  }
+}
+
+/** Opens the code that makes an image that is there, the same again. */
+export function openCode({ model, input, tags }) {
+  const panel = new CodePanel();
+  panel.show({ model, input, ...(tags.length && { tags }) });
+  const words = el("p", { class: "soft" }, "With its seed: the same image again.");
+  openDialog("The code of this image", [words, panel.node], { wide: true });
+}

@@ -1,0 +1,30 @@
+// What would become of a request, in words.
+import { el } from "../shared/dom.js";
+import { number, seconds } from "../shared/format.js";
+import { note } from "../shared/notices.js";
+
+/** Tells the answer to a `dry_run`. */
+export function estimateText(told, variations) {
+  if (!told.would_accept) {
+    const head = el("strong", {}, "It would be refused now");
+    return note("wait", head, el("p", {}, told.refusal.detail));
+  }
+  const words = [
+    costWords(told, variations),
+    queueWords(told),
+    told.reused_from && `It would be a copy of ${told.reused_from}.`,
+  ];
+  const head = el("strong", {}, "It would be accepted");
+  return note("good", head, el("p", {}, words.filter(Boolean).join(" ")));
+}
+
+function costWords({ price }, variations) {
+  if (!price) return "The operator has named no price.";
+  return `It costs about ${number(price.credits * variations)} credits, by the operator's table of prices.`;
+}
+
+function queueWords({ position, eta_seconds: eta }) {
+  const begin =
+    eta === null ? "when it is begun cannot be told now" : `begun in about ${seconds(eta)}`;
+  return `${number(position ?? 0)} of yours before it, ${begin}.`;
+}

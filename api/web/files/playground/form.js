@@ -1,0 +1,150 @@
+// The form: made from the model's JSON Schema, so that a new model needs no change here.
+import { field } from "../shared/controls.js";
+import { el, fill } from "../shared/dom.js";
+import { faultLine, fieldOf, markField } from "./fields.js";
+import { VARIATIONS_MOST } from "./parameters.js";
+
+export class Form {
+  #fields = [];
+  #model = null;
+
+  /** Shows `parameters`, and changes them as the reader fills it in. */
+  constructor(parameters) {
+    this.parameters = parameters;
+    this.place = el("div", { class: "stack" });
+    this.variations = el("input", {
+      type: "number",
+      class: "short",
+      min: 1,
+      max: VARIATIONS_MOST,
+      step: 1,
+      oninput: () => this.#takeVariations(),
+    });
+    this.tags = el("input", {
+      placeholder: "catalogue, spring",
+      dir: "auto",
+      oninput: () => this.#takeTags(),
+    });
+    this.fault = faultLine();
+    this.node = el(
+      "div",
+      { class: "stack" },
+      this.place,
+      this.#variationsField(),
+      this.#tagsField(),
+    );
+    parameters.addEventListener("change", ({ detail }) => detail !== "form" && this.show());
+    this.show();
+  }
+
+  show() {
+    if (this.#model !== this.parameters.modelId) this.#build();
+    for (const one of this.#fields) one.write(this.parameters.input[one.shape.name]);
+    this.variations.value = this.parameters.variations;
+    this.tags.value = this.parameters.tags.join(", ");
+    this.mark();
+  }
+
+  /** What is seen to be wrong before the request is sent, as the API writes faults. */
+  get faults() {
+    const found = this.#fields.map((one) => [`/input/${one.shape.name}`, one.faultNow()]);
+    const all = [...found, ["/variations", this.#variationsFault]];
+    return all.filter(([, message]) => message).map(([pointer, message]) => ({ pointer, message }));
+  }
+
+  /** Shows faults at their fields; gives those that have none. */
+  mark(faults = this.faults) {
+    const homeless = new Set(faults);
+    const ownOf = (pointer) => {
+      const own = faults.filter((fault) => fault.pointer === pointer);
+      for (const fault of own) homeless.delete(fault);
+      return own.map(({ message }) => message).join("; ");
+    };
+    for (const one of this.#fields) one.showFault(ownOf(`/input/${one.shape.name}`));
+    markField(this.variations, this.fault, ownOf("/variations"));
+    return [...homeless];
+  }
+
+  /** Marks the faults of a refused request and goes to the first; gives those that have no field. */
+  showFaults(faults) {
+    const homeless = this.mark(faults);
+    this.node.querySelector("[aria-invalid]")?.focus();
+    return homeless;
+  }
+
+  /** Whether the reader sees it. */
+  get isShown() {
+    return this.node.closest("[hidden]") === null;
+  }
+
+  /** Notes the seed of the last image: to lock is to keep it. */
+  noteSeed(seed) {
+    for (const one of this.#fields) one.note?.(seed);
+  }
+
+  #build() {
+    this.#model = this.parameters.modelId;
+    this.#fields = this.parameters.shapes.map((shape) => fieldOf(shape, () => this.#take()));
+    fill(this.place, ...this.#fields.map(({ node }) => node));
+  }
+
+  #take() {
+    const read = this.#fields.map((one) => [one.shape.name, one.read()]);
+    const input = Object.fromEntries(read.filter(([, value]) => value !== undefined));
+    this.mark();
+    this.parameters.change({ input }, "form");
+  }
+
+  #takeVariations() {
+    this.mark();
+    const variations = this.#variationsFault
+      ? this.parameters.variations
+      : this.variations.valueAsNumber;
+    this.parameters.change({ variations }, "form");
+  }
+
+  get #variationsFault() {
+    const isGood = this.variations.value && this.variations.checkValidity();
+    return isGood ? "" : `This must be a whole number from 1 to ${VARIATIONS_MOST}.`;
+  }
+
+  #takeTags() {
+    const words = this.tags.value.split(",").map((one) => one.trim());
+    this.parameters.change({ tags: [...new Set(words.filter(Boolean))] }, "form");
+  }
+
+  #variationsField() {
+    const about = `So many images, up to ${VARIATIONS_MOST}, each with a seed of its own; a locked seed counts up.`;
+    const row = field("Variations", this.variations, { about });
+    row.classList.add("sideways");
+    row.append(this.fault);
+    return row;
+  }
+
+  #tagsField() {
+    return field("Tags", this.tags, {
+      about: "Yours, to find the images by; with commas between.",
+    });
+  }
+}
+
+/** Which model is asked. */
+export function modelField(parameters) {
+  const options = parameters.models.map((one) => el("option", { value: one.id }, one.name));
+  const select = el("select", { onchange: () => choose(parameters, select.value) }, options);
+  const node = field("Model", select, { about: parameters.model.description });
+  const show = () => {
+    select.value = parameters.modelId;
+    fill(node.querySelector(".about"), parameters.model.description);
+  };
+  parameters.addEventListener("change", show);
+  show();
+  return node;
+}
+
+/** Takes over what the other model knows too. */
+function choose(parameters, model) {
+  const { properties } = parameters.models.find(({ id }) => id === model).input_schema;
+  const known = Object.entries(parameters.input).filter(([name]) => name in properties);
+  parameters.take({ ...parameters.body, model, input: Object.fromEntries(known) });
+}

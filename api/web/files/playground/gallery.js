@@ -1,0 +1,179 @@
+// The caller's jobs, newest first, page by page, and kept up to date while one looks.
+import { button } from "../shared/controls.js";
+import { el, fill } from "../shared/dom.js";
+import { count } from "../shared/format.js";
+import { empty, loading, trouble } from "../shared/notices.js";
+import { Filters, fits } from "./gallery_filters.js";
+import { tileOf } from "./tile.js";
+
+const PAGE = 24;
+/** A filter that finds little gives short pages: so many are read at once to fill one. */
+const PAGES_AT_ONCE = 5;
+/** News of more jobs than this are not read one by one. */
+const NEWS_MOST = 24;
+
+export class Gallery {
+  #client;
+  #jobs = new Map();
+  #cursor = null;
+  #stop = new AbortController();
+  #query = {};
+
+  constructor(client, feed, models, open) {
+    this.#client = client;
+    this.open = open;
+    this.filters = new Filters(models, () => this.#filter());
+    this.list = el("ul", { class: "gallery" });
+    this.said = el("div", { role: "status" });
+    this.more = button("Show more", () => this.#next(), { hidden: true });
+    const words = "There is more that is new: show it";
+    this.fresh = button(words, () => this.load(), {
+      kind: "small",
+      drawing: "again",
+      hidden: true,
+    });
+    this.node = this.#build();
+    feed.addEventListener("news", ({ detail }) => this.#news(detail));
+    feed.addEventListener("gap", () => this.load());
+  }
+
+  #build() {
+    const head = el("h2", { id: "gallery-head", class: "grow" }, "Your images");
+    const more = el("div", { class: "row" }, this.more);
+    return el(
+      "section",
+      { class: "card", "aria-labelledby": head.id },
+      el("header", {}, head, this.fresh),
+      el("div", { class: "stack" }, this.filters.node, this.list, this.said, more),
+    );
+  }
+
+  /** Reads the first page anew. */
+  async load() {
+    this.#stop.abort();
+    this.#stop = new AbortController();
+    this.#query = this.filters.query;
+    this.#cursor = null;
+    this.fresh.hidden = true;
+    this.more.hidden = true;
+    if (!this.#jobs.size) fill(this.said, loading("Reading your images…"));
+    await this.#read(new Map());
+  }
+
+  #filter() {
+    const isOther = JSON.stringify(this.filters.query) !== JSON.stringify(this.#query);
+    if (isOther) this.load();
+  }
+
+  /** Takes a job out that is gone. */
+  forget(id) {
+    this.#jobs.delete(id);
+    this.#draw();
+  }
+
+  async #next() {
+    const before = this.#jobs.size;
+    this.more.disabled = true;
+    await this.#read(this.#jobs);
+    this.more.disabled = false;
+    this.list.children[before]?.querySelector("button")?.focus();
+  }
+
+  async #read(jobs) {
+    const { signal } = this.#stop;
+    try {
+      let found = 0;
+      for (let page = 0; page < PAGES_AT_ONCE && found < PAGE; page += 1) {
+        const { data, next_cursor: next } = await this.#client.get(
+          "/v1/jobs",
+          { ...this.#query, limit: PAGE - found, cursor: this.#cursor },
+          { signal },
+        );
+        for (const job of data) jobs.set(job.id, job);
+        found += data.length;
+        this.#cursor = next;
+        if (!next) break;
+      }
+      this.#jobs = jobs;
+      this.#draw();
+    } catch (error) {
+      const again = button("Try again", () => this.load(), { kind: "small" });
+      if (!signal.aborted) fill(this.said, trouble(error, again));
+    }
+  }
+
+  #draw() {
+    const shown = new Map(
+      [...this.list.children].map((item) => [item.firstChild.dataset.job, item]),
+    );
+    const items = [...this.#jobs.values()].map((job) => this.#itemOf(job, shown.get(job.id)));
+    // a tile that stays is left where it is, and with it the focus
+    for (const [at, item] of items.entries()) {
+      const there = this.list.children[at] ?? null;
+      if (there !== item) this.list.insertBefore(item, there);
+    }
+    while (this.list.children.length > items.length) this.list.lastChild.remove();
+    this.more.hidden = !this.#cursor;
+    fill(
+      this.said,
+      items.length
+        ? el(
+            "p",
+            { class: "soft small-text" },
+            `${count(items.length, "image")} shown${this.#cursor ? ", there are more" : ""}.`,
+          )
+        : this.#nothing(),
+    );
+  }
+
+  #itemOf(job, known) {
+    if (known && Number(known.firstChild.dataset.version) === job.version) return known;
+    const hadFocus = known?.contains(document.activeElement);
+    const tile = tileOf(job, {
+      captioned: true,
+      open: () => this.open(this.#jobs.get(job.id) ?? job),
+    });
+    const item = known ?? el("li");
+    fill(item, tile);
+    if (hadFocus) tile.focus();
+    return item;
+  }
+
+  #nothing() {
+    const isFiltered = Object.values(this.#query).some(Boolean);
+    if (this.#cursor)
+      return empty(
+        "search",
+        "Nothing found so far",
+        el("p", {}, "There are older ones that were not looked at yet."),
+      );
+    return isFiltered
+      ? empty("search", "Nothing fits", el("p", {}, "Other filters may find something."))
+      : empty(
+          "image",
+          "Nothing here yet",
+          el("p", {}, "Every image that is made with your key will stand here."),
+        );
+  }
+
+  async #news(ids) {
+    const { signal } = this.#stop;
+    if (ids.size > NEWS_MOST) {
+      this.fresh.hidden = false;
+      return;
+    }
+    const query = this.#query;
+    const found = await Promise.all(
+      [...ids].map((id) => this.#client.get(`/v1/jobs/${id}`, {}, { signal }).catch(() => null)),
+    );
+    if (signal.aborted) return;
+    const jobs = new Map(this.#jobs);
+    for (const job of found.filter(Boolean)) {
+      if (fits(job, query)) jobs.set(job.id, job);
+      else jobs.delete(job.id);
+    }
+    // ids sort by age, the newest last
+    this.#jobs = new Map([...jobs].toSorted(([one], [other]) => (one < other ? 1 : -1)));
+    this.#draw();
+  }
+}

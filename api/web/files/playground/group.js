@@ -1,0 +1,14 @@
+// A parameter that is chosen from a few.
+import { el, freshId } from "../shared/dom.js";
+
+/** A group of radio buttons with its legend. */
+export function groupOf(shape, inside) {
+  const id = freshId("group");
+  return el(
+    "fieldset",
+    { class: "field", "aria-describedby": id },
+    el("legend", {}, shape.title),
+    inside,
+    shape.about && el("p", { class: "about", id }, shape.about),
+  );
+}

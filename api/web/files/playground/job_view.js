@@ -1,0 +1,162 @@
+// One job in full: its image, its life, its numbers, and what can be done with it.
+import { codeBlock } from "../shared/code.js";
+import { button } from "../shared/controls.js";
+import { el, fill } from "../shared/dom.js";
+import { seconds } from "../shared/format.js";
+import { icon } from "../shared/icons.js";
+import { trouble } from "../shared/notices.js";
+import { retryWords } from "../shared/retry.js";
+import { addressOf, badgeOf, imageOf, placeholderOf } from "./image_view.js";
+import { isFinal, waitingWords } from "./job_text.js";
+import { numbersOf } from "./numbers.js";
+import { lifeOf } from "./timeline.js";
+
+/** How often a job that is not final is read beside its events, in milliseconds. */
+const PLACE_MS = 2000;
+
+export class JobView {
+  /** `deeds` are what the buttons do, `changed(job)` is called whenever the job is another. */
+  constructor(client, job, deeds, changed = () => {}) {
+    this.client = client;
+    this.deeds = deeds;
+    this.changed = changed;
+    this.stop = new AbortController();
+    this.parts = Object.fromEntries(
+      ["figure", "state", "said", "numbers"].map((name) => [name, el("div", { class: name })]),
+    );
+    this.bar = el("div", {
+      class: "row deeds",
+      role: "group",
+      "aria-label": "What can be done with it",
+    });
+    this.json = codeBlock("the job as JSON", "", { wrap: true });
+    this.life = lifeOf(client, job, { signal: this.stop.signal, changed: () => this.refresh() });
+    this.clock = setInterval(() => this.#tick(), 100);
+    this.#show(job);
+    this.#keepPlace();
+    this.stop.signal.addEventListener("abort", () => clearInterval(this.clock));
+  }
+
+  /** Everything but the image, which may stand elsewhere. */
+  get facts() {
+    return [this.parts.said, this.bar, el("div", { class: "told" }, this.life, this.parts.numbers)];
+  }
+
+  /** Ends the following. */
+  close() {
+    this.stop.abort();
+  }
+
+  /** Reads the job anew. */
+  async refresh() {
+    try {
+      const job = await this.client.get(
+        `/v1/jobs/${this.job.id}`,
+        {},
+        { signal: this.stop.signal },
+      );
+      if (job.version >= this.job.version) this.#show(job);
+    } catch (error) {
+      if (!this.stop.signal.aborted && error.status === 404) this.#gone(error);
+    }
+  }
+
+  #show(job) {
+    const isNew = this.job?.status !== job.status;
+    const before = this.job;
+    this.job = job;
+    if (!before?.image || !job.image)
+      fill(this.parts.figure, job.image ? imageOf(job) : placeholderOf(job));
+    if (isNew) this.#showDeeds();
+    fill(
+      this.parts.said,
+      job.error &&
+        job.status === "failed" &&
+        trouble(
+          { title: "It failed", message: job.error.message, faults: [] },
+          el("p", { class: "small-text" }, retryWords(job.error)),
+        ),
+    );
+    fill(this.parts.numbers, numbersOf(job));
+    this.json.set(JSON.stringify(job, null, 2));
+    this.#tick();
+    if (before?.version !== job.version) this.changed(job);
+    if (isFinal(job)) clearInterval(this.clock);
+  }
+
+  #gone(error) {
+    this.close();
+    fill(this.parts.said, trouble(error));
+    fill(this.bar);
+  }
+
+  #tick() {
+    const { job } = this;
+    const took =
+      ((job.finished_at ? Date.parse(job.finished_at) : Date.now()) - Date.parse(job.created_at)) /
+      1000;
+    const time =
+      isFinal(job) || took < 0
+        ? ""
+        : el("span", { class: "soft clock", "aria-hidden": true }, seconds(took));
+    const words = `${job.status} ${waitingWords(job)} ${time?.textContent}`;
+    if (words === this.words) return;
+    this.words = words;
+    fill(this.parts.state, badgeOf(job), time, el("span", { class: "soft" }, waitingWords(job)));
+  }
+
+  /** The place in the queue moves without an event, and a reading after an event may have failed. */
+  #keepPlace() {
+    const timer = setInterval(() => {
+      if (isFinal(this.job)) clearInterval(timer);
+      else if (!document.hidden) this.refresh();
+    }, PLACE_MS);
+    this.stop.signal.addEventListener("abort", () => clearInterval(timer));
+  }
+
+  #showDeeds() {
+    const hadFocus = this.bar.contains(document.activeElement);
+    fill(
+      this.bar,
+      actionsFor(this.job).map(([name, drawing, words, kind]) =>
+        this.#button(name, drawing, words, kind),
+      ),
+    );
+    if (hadFocus) this.bar.querySelector("button, a")?.focus();
+  }
+
+  #button(name, drawing, words, kind = "") {
+    if (name === "download") return downloadOf(this.job, icon(drawing), words);
+    const act = async ({ currentTarget }) => {
+      currentTarget.disabled = true;
+      await this.deeds[name](this.job, this);
+      currentTarget.disabled = false;
+    };
+    return button(words, act, { kind: `small ${kind}`, drawing });
+  }
+}
+
+/** What can be done with a job as it is: [deed, drawing, words, kind]. */
+function actionsFor({ status, error }) {
+  const always = [
+    ["use", "pencil", "Use parameters"],
+    ["code", "code", "Code"],
+    ["link", "link", "Copy link"],
+  ];
+  if (!isFinal({ status })) return [["cancel", "stop", "Cancel", "bad"], ...always];
+  const remove = ["remove", "bin", "Delete", "bad"];
+  if (status === "failed" && !error.retryable) return [...always, remove];
+  if (status !== "succeeded") return [["retry", "again", "Try again"], ...always, remove];
+  return [
+    ["download", "download", "Download"],
+    ["vary", "dice", "Vary"],
+    ["reproduce", "again", "Reproduce"],
+    ...always,
+    remove,
+  ];
+}
+
+function downloadOf(job, ...inside) {
+  const download = `${job.id}.${job.image.key.split(".").at(-1)}`;
+  return el("a", { class: "button small", href: addressOf(job), download }, inside);
+}

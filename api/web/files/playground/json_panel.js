@@ -1,0 +1,66 @@
+// The request as JSON, to be read and written by hand.
+import { field } from "../shared/controls.js";
+import { el } from "../shared/dom.js";
+
+export class JsonPanel {
+  /** Shows `parameters`; what is written well goes into them, what is not is said. */
+  constructor(parameters) {
+    this.parameters = parameters;
+    this.fault = el("p", { class: "fault", role: "alert", hidden: true });
+    this.text = el("textarea", {
+      class: "mono",
+      rows: 18,
+      dir: "auto",
+      spellcheck: "false",
+      oninput: () => this.#read(),
+    });
+    this.node = field("Request", this.text, {
+      about: [
+        "The body of ",
+        el("code", {}, "POST /v1/jobs"),
+        ". Everything that it takes can stand here: ",
+        el("code", {}, "priority, webhook, metadata, deadline_seconds, reuse"),
+        "…",
+      ],
+    });
+    this.text.after(this.fault);
+    parameters.addEventListener("change", ({ detail }) => detail !== "json" && this.#show());
+    this.#show();
+  }
+
+  /** Whether what is written can be sent. */
+  get isFit() {
+    return this.fault.hidden;
+  }
+
+  #show() {
+    this.text.value = JSON.stringify(this.parameters.body, null, 2);
+    this.#say("");
+  }
+
+  #read() {
+    const [body, words] = parsed(this.text.value);
+    this.#say(words);
+    if (words) return;
+    const { model, input = {}, tags = [], ...more } = body;
+    const modelId = model ?? this.parameters.models[0].id;
+    this.parameters.change({ modelId, input, tags, more }, "json");
+  }
+
+  #say(words) {
+    this.fault.hidden = !words;
+    this.fault.textContent = words;
+    if (words) this.text.setAttribute("aria-invalid", "true");
+    else this.text.removeAttribute("aria-invalid");
+  }
+}
+
+function parsed(text) {
+  try {
+    const body = JSON.parse(text);
+    const isObject = body && typeof body === "object" && !Array.isArray(body);
+    return isObject ? [body, ""] : [null, "This must be one JSON object."];
+  } catch (error) {
+    return [null, `This is not JSON yet: ${error.message}.`];
+  }
+}

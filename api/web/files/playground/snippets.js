@@ -1,0 +1,199 @@
+// The same request in six ways of asking. Pure.
+import { javascript, python, shell } from "../shared/quoting.js";
+
+/** What stands in place of the key. */
+const VARIABLE = "DARKROOM_API_KEY";
+
+/** Every way, in order: its name, what it says before use, and `write({body, variations, url})`. */
+export const WAYS = [
+  {
+    name: "curl",
+    label: "curl",
+    about: `Waits up to a minute for the job. The key is taken from $${VARIABLE}.`,
+    write: curl,
+  },
+  {
+    name: "python",
+    label: "Python",
+    about: "Darkroom's own client: it waits, tries again where that helps, and never buys twice.",
+    write: pythonClient,
+  },
+  {
+    name: "javascript",
+    label: "JavaScript",
+    about: "Node.js 18 or newer, or any runtime with fetch.",
+    write: script,
+  },
+  {
+    name: "darkroom",
+    label: "darkroom",
+    about: "The program: the image lands in a file.",
+    write: program,
+  },
+  {
+    name: "openai",
+    label: "OpenAI",
+    about: "OpenAI's own client for Python, with another address.",
+    write: openai,
+  },
+  {
+    name: "replicate",
+    label: "Replicate",
+    about: "Replicate's own client for Python, with another address.",
+    write: replicate,
+  },
+];
+
+function curl({ body, variations, url }) {
+  const many = variations > 1;
+  const lines = [
+    `curl -sS ${shell(`${url}/v1/${many ? "batches" : "jobs"}`)}`,
+    `-H "Authorization: Bearer $${VARIABLE}"`,
+    "-H 'Content-Type: application/json'",
+    !many && "-H 'Prefer: wait=60'",
+    `-d ${shell(JSON.stringify(many ? batchBody(body, variations) : body, null, 2))}`,
+  ];
+  return lines.filter(Boolean).join(" \\\n  ");
+}
+
+function pythonClient({ body, variations, url }) {
+  const { prompt, options } = optionsOf(body);
+  const words = Object.entries(options)
+    .map(([name, value]) => `        ${name}=${python(value, 8)},\n`)
+    .join("");
+  const head = [
+    "import os",
+    "",
+    "import darkroom",
+    "",
+    `with darkroom.Client("${url}", os.environ["${VARIABLE}"]) as client:`,
+  ];
+  const ask =
+    variations > 1
+      ? [
+          `    batch = client.batches.create(\n        prompt=${python(prompt)},\n        variations=${variations},\n${words}    )`,
+          "    for job in client.batches.results(batch.id):",
+          "        if job.image:",
+          '            print(job.image.save("."))',
+        ]
+      : [
+          `    image = client.generate(\n        ${python(prompt)},\n${words}    )`,
+          '    print(image.save("."))',
+        ];
+  return [...head, ...ask, ""].join("\n");
+}
+
+function script({ body, variations, url }) {
+  const many = variations > 1;
+  const asked = many ? batchBody(body, variations) : body;
+  const wait = many ? "" : '        "Prefer": "wait=60",\n';
+  return `const answer = await fetch("${url}/v1/${many ? "batches" : "jobs"}", {
+    method: "POST",
+    headers: {
+        "Authorization": \`Bearer \${process.env.${VARIABLE}}\`,
+        "Content-Type": "application/json",
+${wait}    },
+    body: JSON.stringify(${javascript(asked, 4)}),
+});
+const ${many ? "batch" : "job"} = await answer.json();
+if (!answer.ok) throw new Error(${many ? "batch" : "job"}.detail);
+console.log(${many ? "batch.id, batch.counts" : "job.status, job.image?.url"});
+`;
+}
+
+function program({ body, variations, url }) {
+  const { prompt, options } = optionsOf(body);
+  const { tags = [], ...rest } = options;
+  const words = Object.entries(rest).map(([name, value]) => flag(name, value));
+  const all = [
+    // a prompt that looks like an option is none
+    prompt.startsWith("-") ? `--prompt=${shell(prompt)}` : shell(prompt),
+    ...words,
+    ...tags.map((tag) => `--tag ${shell(tag)}`),
+    variations > 1 && `--variations ${variations}`,
+    `--url ${shell(url)}`,
+  ];
+  return `darkroom generate ${all.filter(Boolean).join(" \\\n  ")}`;
+}
+
+function flag(name, value) {
+  const words = name.replaceAll("_", "-");
+  if (value === true) return `--${words}`;
+  if (value === false) return `--no-${words}`;
+  return `--${words} ${shell(typeof value === "string" ? value : JSON.stringify(value))}`;
+}
+
+/** Its own names for the format and the number; all else goes as the extra body. */
+function openai({ body, variations, url }) {
+  const {
+    prompt,
+    output_format: format,
+    output_quality: quality,
+    disable_safety_checker: _,
+    ...input
+  } = body.input;
+  const named = {
+    model: body.model,
+    prompt,
+    ...(variations > 1 && { n: Math.min(variations, 10) }),
+    ...(format && { output_format: format === "jpg" ? "jpeg" : format }),
+    ...(quality !== undefined && { output_compression: quality }),
+    response_format: "b64_json",
+    ...(Object.keys(input).length && { extra_body: input }),
+  };
+  const words = Object.entries(named)
+    .map(([name, value]) => `    ${name}=${python(value, 4)},\n`)
+    .join("");
+  return `import base64
+import os
+from pathlib import Path
+
+import openai
+
+client = openai.OpenAI(base_url="${url}/openai/v1", api_key=os.environ["${VARIABLE}"])
+answer = client.images.generate(
+${words})
+for number, image in enumerate(answer.data):
+    Path(f"image-{number}.${format ?? "png"}").write_bytes(base64.b64decode(image.b64_json))
+`;
+}
+
+function replicate({ body, variations, url }) {
+  const input = python(body.input, 4);
+  const seeds = variations > 1 && "seed" in body.input;
+  const call = `client.run(
+    ${python(body.model)},
+    input=${input},
+)`;
+  const one = `output = ${call}
+Path("image.${body.input.output_format ?? "jpg"}").write_bytes(output[0].read())
+`;
+  const note =
+    variations > 1
+      ? `# asks for one image; for ${variations} run it so often${seeds ? ", each with another seed" : ""}\n`
+      : "";
+  return `import os
+from pathlib import Path
+
+import replicate
+
+client = replicate.Client(
+    api_token=os.environ["${VARIABLE}"],
+    base_url="${url}/replicate",
+)
+${note}${one}`;
+}
+
+function batchBody(body, variations) {
+  return { priority: "normal", ...body, variations };
+}
+
+/** The body's parts as the keywords of Darkroom's own client. */
+function optionsOf(body) {
+  const {
+    input: { prompt, ...input },
+    model,
+    ...job
+  } = body;
+  return { prompt: String(prompt ?? ""), options: { model, ...input, ...job } };
+}

@@ -1,0 +1,44 @@
+// A job as a small image that opens it.
+import { el } from "../shared/dom.js";
+import { ago } from "../shared/format.js";
+import { badgeOf, imageOf, placeholderOf } from "./image_view.js";
+
+/** A button; `chosen` is true or false where it is one of several to choose from. */
+export function tileOf(job, { open, chosen = null, captioned = false }) {
+  const prompt = String(job.input.prompt ?? "");
+  return el(
+    "button",
+    {
+      type: "button",
+      class: "tile",
+      data: { job: job.id, version: job.version },
+      "aria-pressed": chosen,
+      onclick: open,
+      title: prompt,
+    },
+    el("span", { class: "thumb" }, job.image ? small(job) : placeholderOf(job)),
+    captioned
+      ? captionOf(job, prompt)
+      : el("span", { class: "unseen" }, `seed ${job.input.seed}, ${job.status}`),
+  );
+}
+
+function small(job) {
+  const image = imageOf(job, { lazy: true });
+  image.alt = ""; // the caption says it
+  return image;
+}
+
+function captionOf(job, prompt) {
+  return el(
+    "span",
+    { class: "caption" },
+    el("span", { class: "prompt", dir: "auto" }, prompt),
+    el(
+      "span",
+      { class: "row apart" },
+      job.image ? null : badgeOf(job),
+      el("time", { class: "soft small-text", datetime: job.created_at }, ago(job.created_at)),
+    ),
+  );
+}

@@ -1,0 +1,43 @@
+// The life of one job, line by line, as it happens or as it happened.
+import { el, fill } from "../shared/dom.js";
+import { followEvents } from "../shared/events.js";
+import { seconds } from "../shared/format.js";
+import { changeWords, isFinal } from "./job_text.js";
+
+/**
+ * Follows a job from its beginning until it is final or `signal` says stop. `changed(event)` is called at each
+ * change; gives the node that shows them.
+ */
+export function lifeOf(client, job, { signal, changed = () => {} }) {
+  const list = el("ol", { class: "life" });
+  const events = [];
+
+  const tell = ({ data }) => {
+    events.push(data);
+    fill(
+      list,
+      events.map((event, index) => line(event, events, index)),
+    );
+    changed(data);
+  };
+  followEvents(client, `/v1/jobs/${job.id}/events`, {
+    tell,
+    isOver: ({ data }) => isFinal(data),
+    signal,
+  }).catch((error) => signal.aborted || fill(list, el("li", { class: "bad" }, error.message)));
+  return list;
+}
+
+function line(event, all, index) {
+  const since = (Date.parse(event.at) - Date.parse(all[0].at)) / 1000;
+  const isLast = index === all.length - 1;
+  const kind =
+    { succeeded: "good", failed: "bad", canceled: "idle" }[event.status] ??
+    (isLast ? "now" : "past");
+  return el(
+    "li",
+    { class: kind, "aria-current": isLast && !isFinal(event) ? "step" : null },
+    el("span", { class: "at" }, index ? `+${seconds(since)}` : "0"),
+    el("span", {}, changeWords(event, index === 0)),
+  );
+}

@@ -1,0 +1,34 @@
+// One parameter of a request that is to be run.
+import { el, freshId } from "../shared/dom.js";
+import { typeWords } from "./document.js";
+
+export class ParameterField {
+  constructor({ name, in: place, required, schema = {}, description = "" }, reader, changed) {
+    this.name = name;
+    this.place = place;
+    this.input = inputOf(reader.document, schema, changed);
+    this.input.value = place === "path" ? reader.remembered(name) : "";
+    this.input.title = description.replaceAll("`", "");
+    const words = [
+      el("code", {}, name),
+      required ? " (required)" : "",
+      place !== "path" && el("span", { class: "soft" }, ` ${place}`),
+    ];
+    const label = el("label", { for: this.input.id }, words);
+    this.node = el("div", { class: "field" }, label, this.input);
+  }
+
+  get value() {
+    return this.input.value;
+  }
+}
+
+function inputOf(document, schema, changed) {
+  const id = freshId("try");
+  if (!schema.enum) {
+    const placeholder = typeWords(document, schema);
+    return el("input", { id, placeholder, dir: "auto", spellcheck: "false", oninput: changed });
+  }
+  const options = schema.enum.map((one) => el("option", { value: String(one) }, String(one)));
+  return el("select", { id, onchange: changed }, el("option", { value: "" }, "–"), options);
+}

@@ -1,0 +1,58 @@
+// What is said to the reader: faults in full, short news, and nothing there.
+import { el, fill } from "./dom.js";
+import { seconds } from "./format.js";
+import { icon } from "./icons.js";
+
+/** Words for an error: what is wrong, every fault, and what to do. `act` is a button for it. */
+export function trouble(error, act = null) {
+  const again = error.retryAfter ? ` Trying again may help in ${seconds(error.retryAfter)}.` : "";
+  return el(
+    "div",
+    { class: "notice bad", role: "alert" },
+    el("strong", {}, error.title || "This did not work"),
+    el("p", {}, (error.message || String(error)) + again),
+    error.faults?.length > 0 &&
+      el(
+        "ul",
+        {},
+        error.faults.map((fault) => el("li", {}, faultWords(fault))),
+      ),
+    error.requestId &&
+      el("p", { class: "soft small-text" }, "Request ", el("code", {}, error.requestId)),
+    act,
+  );
+}
+
+/** ("/input/seed", "must be …") → "input → seed: must be …". */
+export function faultWords({ pointer, message }) {
+  const place = pointer.split("/").filter(Boolean).join(" → ");
+  return place ? `${place}: ${message}` : message;
+}
+
+/** A note that is no error: `kind` is "", "wait", "good" or "bad". */
+export function note(kind, ...children) {
+  return el("div", { class: `notice ${kind}` }, children);
+}
+
+/** What stands where nothing is yet. */
+export function empty(drawing, head, ...children) {
+  return el("div", { class: "empty" }, icon(drawing), el("strong", {}, head), children);
+}
+
+/** What stands where something is on its way. */
+export function loading(words) {
+  return el("p", { class: "row soft", role: "status" }, el("span", { class: "spinner" }), words);
+}
+
+const SHOWN_MS = 5000;
+const toasts = el("div", { class: "toasts", role: "status" });
+
+/** Says something in passing. */
+export function toast(words) {
+  // whatever lies under an open dialog is neither seen nor heard
+  const place = document.querySelector("dialog[open]") ?? document.body;
+  if (toasts.parentNode !== place) place.append(toasts);
+  const one = el("div", { class: "toast" }, words);
+  fill(toasts, [...toasts.children].slice(-2), one);
+  setTimeout(() => one.remove(), SHOWN_MS);
+}

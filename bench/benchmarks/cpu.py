@@ -1,0 +1,58 @@
+"""Row 5: CPU for a job in all processes that are one's own, with pictures of 450 kB."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from bench import targets
+from bench.baseline import bare
+from bench.burst import Target, burst
+from bench.results import Goal, Line, Row
+from bench.run import Run
+from bench.service import Provider, Service, provider_of, service
+
+NUMBER = 5
+TITLE = "CPU for a job: front door, worker and Redis; a picture of 450 kB, no latency"
+JOBS = 500
+PICTURE_BYTES = 450_000
+OURS, BARE, STOCK = "Darkroom", "POST, GET, PUT in a loop", "stock Celery"
+
+
+def measure(run: Run) -> Row:
+    """Fill the queue and count the CPU until all is done."""
+    with ExitStack() as stack:
+        names = ("api", "generate-1", "provider")
+        ours = stack.enter_context(service(run.directory / "ours", *names))
+        provider = provider_of(ours)
+        stack.callback(provider.close)
+        provider.behave(0, picture_bytes=PICTURE_BYTES)
+        stock = stack.enter_context(
+            targets.theirs(run.directory / "celery", "celery", ours, stock="1")
+        )
+        door = targets.ours(ours)
+        for one in (door, stock):
+            burst(one, ours, provider, 40)
+        rounds = run.interleave(
+            {
+                OURS: partial(_measure, door, ours, provider),
+                BARE: partial(_bare, run.directory / "bare", ours),
+                STOCK: partial(_measure, stock, ours, provider),
+            }
+        )
+    goals = {BARE: Goal(2.5, 1.6, at_most=True), STOCK: Goal(0.2, 0.1, at_most=True)}
+    used = rounds.of(OURS, "CPU ms")
+    lines = [
+        Line(NUMBER, "CPU a job", "ms", used, goal, name, rounds.of(name, "CPU ms"))
+        for name, goal in goals.items()
+    ]
+    return Row(NUMBER, TITLE, lines, "each job is one paid call and one object")
+
+
+def _measure(door: Target, beside: Service, provider: Provider) -> Mapping[str, float]:
+    found = burst(door, beside, provider, JOBS)
+    return {"CPU ms": found.cpu_seconds / JOBS * 1000, "jobs/s": found.rate}
+
+
+def _bare(directory: Path, beside: Service) -> Mapping[str, float]:
+    return {"CPU ms": bare(directory, beside, JOBS).cpu_seconds * 1000}

@@ -1,0 +1,47 @@
+"""Row 10: from `darkroom up` to the first picture on disk, in a new place."""
+
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.results import Goal, Line, Row, must_equal
+from bench.run import Run
+from sandbox.subprocesses import Child
+from sandbox.wait import wait_until
+
+NUMBER = 10
+TITLE = "`darkroom up` to the first picture on disk"
+OURS = "Darkroom"
+
+
+def measure(run: Run) -> Row:
+    """Start it in an empty directory, each time another."""
+    rounds = run.interleave({OURS: lambda: _measure(_new(run.directory))})
+    line = Line(
+        NUMBER, "to the first picture", "s", rounds.of(OURS, "s"), Goal(5, 2.5, at_most=True)
+    )
+    return Row(NUMBER, TITLE, [line], "the picture is on disk")
+
+
+def _new(directory: Path) -> Path:
+    place = directory / f"up-{len(list(directory.iterdir()))}"
+    place.mkdir()
+    return place
+
+
+def _measure(place: Path) -> Mapping[str, float]:
+    program = str(Path(sys.executable).with_name("darkroom"))
+    log = place / "log"
+    began = time.perf_counter()
+    with Child([program, "up", "--data", str(place / "data")], log, grace_seconds=30) as child:
+        wait_until(lambda: _is_saved(log) or not child.alive, "a picture", seconds=60)
+        took = time.perf_counter() - began
+    image_peer = list((place / "data" / "pictures").iterdir())
+    must_equal(len(image_peer), 1, "pictures on disk")
+    return {"s": took}
+
+
+def _is_saved(log: Path) -> bool:
+    return re.search(r" s  saved ", log.read_text(encoding="utf-8")) is not None

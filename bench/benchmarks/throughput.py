@@ -1,0 +1,89 @@
+"""Row 4: jobs a second where each waits half a second for the provider, and memory for each."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+
+from bench import targets
+from bench.burst import Target, burst
+from bench.interleave import Rounds
+from bench.results import Goal, Line, Row
+from bench.run import Run
+from bench.service import Provider, Service, provider_of, service
+
+NUMBER = 4
+TITLE = "jobs a second at 500 ms of the provider, and memory for each in flight"
+LATENCY_SECONDS = 0.5
+AT_ONCE = 64
+#: Processes of prefork; it grows with memory, so its rate is reckoned for as much as ours takes.
+PROCESSES = 16
+#: Enough for some seconds of steady work.
+JOBS = {PROCESSES: 130, AT_ONCE: 640}
+MEGABYTE = 1_000_000
+OURS, PREFORK = "Darkroom", "Celery prefork, same memory"
+GEVENT, TASKIQ = "Celery gevent", "taskiq"
+_GOALS = {PREFORK: Goal(3, None), GEVENT: Goal(1, None), TASKIQ: Goal(1, None)}
+
+
+def measure(run: Run) -> Row:
+    """Fill the queue and measure the steady part of what comes out."""
+    with ExitStack() as stack:
+        names = ("api", "generate-1", "provider")
+        ours = stack.enter_context(service(run.directory / "ours", *names, concurrency=AT_ONCE))
+        provider = provider_of(ours)
+        stack.callback(provider.close)
+        provider.behave(LATENCY_SECONDS)
+
+        def peer(name: str, kind: str, *words: str) -> Target:
+            return stack.enter_context(targets.theirs(run.directory / name, kind, ours, *words))
+
+        at_once, tasks = str(AT_ONCE), "--max-async-tasks"
+        places = {
+            OURS: targets.ours(ours),
+            PREFORK: peer("prefork", "celery", "-c", str(PROCESSES)),
+            GEVENT: peer("gevent", "celery", "-P", "gevent", "-c", at_once),
+            TASKIQ: peer("taskiq", "taskiq", "--workers", "1", tasks, at_once),
+        }
+        rounds = run.interleave(
+            {
+                name: partial(
+                    _measure, door, ours, provider, PROCESSES if name == PREFORK else AT_ONCE
+                )
+                for name, door in places.items()
+            }
+        )
+    told = [rounds.middle(name, "MB") for name in places]
+    held = (
+        "a worker with 64 at once holds {:.0f} MB; "
+        "prefork with 16 {:.0f}, gevent {:.0f}, taskiq {:.0f}"
+    )
+    checked = "each job is one paid call and one object"
+    return Row(NUMBER, TITLE, _lines(rounds), checked, [held.format(*told)])
+
+
+def _lines(rounds: Rounds) -> list[Line]:
+    rate, memory = rounds.of(OURS, "jobs/s"), rounds.of(OURS, "MB")
+    theirs = {name: rounds.of(name, "jobs/s") for name in _GOALS}
+    theirs[PREFORK] = [
+        jobs * ours_mb / mb
+        for jobs, mb, ours_mb in zip(theirs[PREFORK], rounds.of(PREFORK, "MB"), memory, strict=True)
+    ]
+    most = AT_ONCE / LATENCY_SECONDS
+    each = [value / AT_ONCE for value in memory]
+    return [
+        *(
+            Line(NUMBER, "jobs a second", "/s", rate, goal, name, theirs[name])
+            for name, goal in _GOALS.items()
+        ),
+        Line(
+            NUMBER, "of concurrency ÷ latency", "", [one / most for one in rate], Goal(None, 0.95)
+        ),
+        Line(NUMBER, "memory a job in flight", "MB", each, Goal(4, 2, at_most=True)),
+    ]
+
+
+def _measure(
+    door: Target, beside: Service, provider: Provider, at_once: int
+) -> Mapping[str, float]:
+    found = burst(door, beside, provider, JOBS[at_once])
+    return {"jobs/s": found.rate, "MB": found.worker_bytes / MEGABYTE}

@@ -1,0 +1,114 @@
+"""What a row of the table is: figures of ours, of a peer, and how they compare."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+
+from bench.series import Curves
+
+#: Ours and theirs of one round, as the ratio that the goal speaks of.
+Compare = Callable[[float, float], float]
+
+
+def times(ours: float, theirs: float) -> float:
+    """Say how many times theirs ours is: for what should be much, and for shares of a cost."""
+    return ours / theirs
+
+
+def less(ours: float, theirs: float) -> float:
+    """Say how many times less ours is."""
+    return theirs / ours
+
+
+class Verdict(StrEnum):
+    """How far a ratio came."""
+
+    AIM = "aim"
+    FLOOR = "at least"
+    NOT_AIM = "not the aim"
+    BELOW = "below"
+    TOLD = "told"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The least a ratio must be and the aim beyond it; `at_most` turns both round.
+
+    None where nothing of the kind is asked.
+    """
+
+    floor: float | None
+    aim: float | None
+    at_most: bool = False
+
+    def verdict(self, value: float) -> Verdict:
+        """Judge a ratio."""
+        if self._reached(value, self.aim):
+            return Verdict.AIM
+        if self._reached(value, self.floor):
+            return Verdict.FLOOR
+        return Verdict.NOT_AIM if self.floor is None else Verdict.BELOW
+
+    def _reached(self, value: float, goal: float | None) -> bool:
+        if goal is None:
+            return False
+        return value <= goal if self.at_most else value >= goal
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table: `ours` beside `theirs`, a figure a round each.
+
+    Without a peer (`theirs` empty) the goal is held against our figure itself; without a goal the
+    line only tells.
+    """
+
+    row: int
+    what: str
+    unit: str
+    ours: Sequence[float]
+    goal: Goal | None
+    peer: str = ""
+    theirs: Sequence[float] = ()
+    compare: Compare = times
+
+    @property
+    def ratios(self) -> list[float]:
+        """The ratio of each round; figures of ours where there is no peer."""
+        if not self.theirs:
+            return list(self.ours)
+        return [self.compare(*pair) for pair in zip(self.ours, self.theirs, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        """The ratio in the middle of all rounds."""
+        return median(self.ratios)
+
+    @property
+    def verdict(self) -> Verdict:
+        """How far it came."""
+        return self.goal.verdict(self.ratio) if self.goal else Verdict.TOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one row found: its lines, what was checked, and what is told beside."""
+
+    number: int
+    title: str
+    lines: Sequence[Line]
+    #: what went in and came out, as a sentence: written only when it agreed
+    checked: str
+    notes: Sequence[str] = ()
+    curves: Sequence[Curves] = ()
+
+
+class Unequal(Exception):
+    """What came out is not what went in: the figures of such a run mean nothing."""
+
+
+def must_equal(found: object, expected: object, what: str) -> None:
+    """Raise Unequal unless both are the same."""
+    if found != expected:
+        raise Unequal(f"{what}: {found} were found where {expected} were expected.")

@@ -1,0 +1,224 @@
+"""Tenants and keys from the command line: the same calls as over HTTP, on a Redis of its own.
+
+Each function gives what the HTTP route would answer with. A fault ends the program with a sentence:
+with 2 for wrong words and settings, with 3 where what was asked for cannot be, with 4 where Redis
+is away.
+"""
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn, TypeVar
+
+import orjson
+from pydantic import BaseModel
+
+from api.json_body import checked
+from api.ops.keys import key_shown, refusal
+from api.ops.schemas import KeyBody, LimitsBody, OpsKeyBody, RotateBody, moment_of
+from api.ops.tenants import tenant_shown
+from api.problems import FieldError
+from shared.api_keys import Key, new_key
+from shared.celery_app import build_celery, build_scripts
+from shared.errors import InvalidSettings, StoreError, TenantExists
+from shared.running_stack import load_operator_settings
+from shared.store import api_keys, provisioning
+from shared.store import tenants as store_tenants
+from shared.store.audit import AuditContext
+from shared.store.client import Store
+from shared.store.command import Call
+from shared.store.connection import connect
+from shared.store.job_queries import service_stats
+
+T = TypeVar("T")
+B = TypeVar("B", bound=BaseModel)
+Shown = dict[str, Any]
+
+#: As `darkroom.commands.exits` has them, which the service does not import.
+_USAGE, _REFUSED, _AWAY = 2, 3, 4
+#: Tenants read at once.
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSession:
+    """A store, who writes to it, and what a call of a model costs as far as is known here."""
+
+    store: Store
+    by: str
+    prices: Mapping[str, float]
+
+    def run(self, call: Call[T]) -> T:
+        """Run a command on the store."""
+        return self.store.run(call)
+
+    @property
+    def audit_context(self) -> AuditContext:
+        """Return who writes, for the audit log."""
+        return AuditContext(self.by, "")
+
+
+def create_tenant(name: str) -> Shown:
+    """Make a tenant; gives its first key and its webhook secret."""
+    with _session() as session:
+        return asdict(provisioning.provision_tenant(session.store, name, by=session.by))
+
+
+def list_tenants() -> list[Shown]:
+    """Give all tenants, by name."""
+    found: list[store_tenants.Tenant] = []
+    with _session() as session:
+        while True:
+            after = found[-1].name if found else None
+            page = session.run(store_tenants.list_tenants(after=after, limit=_PAGE))
+            found += page
+            if len(page) < _PAGE:
+                return [tenant_shown(tenant, session.prices) for tenant in found]
+
+
+def show_tenant(name: str) -> Shown:
+    """Give a tenant."""
+    with _session() as session:
+        return _tenant(session, name)
+
+
+def set_limits(name: str, written: Mapping[str, object]) -> Shown:
+    """Change what a tenant may, from words as they stand on the command line; gives it."""
+    options = _checked(
+        {limit: _value(value_text) for limit, value_text in written.items()}, LimitsBody
+    ).changes()
+    if not options:
+        _end("Name what to change, such as --weight 2.", _USAGE)
+    with _session() as session:
+        if not session.run(store_tenants.set_limits(name, session.audit_context, **options)):
+            _end(f"There is no tenant {name}.")
+        return _tenant(session, name)
+
+
+def list_keys(tenant: str | None) -> list[Shown]:
+    """Return the keys of a tenant, or those of operators."""
+    principal = _principal(tenant)
+    with _session() as session:
+        found = session.run(api_keys.list_keys(principal))
+    if found is None:
+        _end(f"There is no tenant {tenant}.")
+    return [key_shown(key) for key in found]
+
+
+def create_key(tenant: str | None, options: Mapping[str, object]) -> Shown:
+    """Create a key for a tenant, or for operators; returns it with its text."""
+    body, key = _checked(options, KeyBody if tenant is not None else OpsKeyBody), new_key()
+    principal, ends = _principal(tenant), moment_of(body.expires_at)
+    with _session() as session:
+        call = api_keys.add_key(
+            session.audit_context, principal, key, body.scopes, label=body.label, expires_at=ends
+        )
+        return _made(key, session.run(call))
+
+
+def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -> Shown:
+    """Create a key in the place of another; returns it with its text."""
+    body, key = _checked(options, RotateBody), new_key()
+    principal = _principal(tenant)
+    ends, grace = moment_of(body.expires_at), body.grace_seconds
+    with _session() as session:
+        call = api_keys.rotate_key(
+            session.audit_context, principal, key_id, key, grace_seconds=grace, expires_at=ends
+        )
+        return _made(key, session.run(call))
+
+
+def revoke_key(tenant: str | None, key_id: str) -> Shown:
+    """Revoke a key of a tenant or of operators; returns its id."""
+    principal = _principal(tenant)
+    with _session() as session:
+        if not session.run(api_keys.revoke_key(session.audit_context, principal, key_id)):
+            whose = "There is no ops key" if tenant is None else f"The tenant {tenant} has no key"
+            _end(f"{whose} {key_id}.")
+    return {"revoked": key_id}
+
+
+def _principal(tenant: str | None) -> str:
+    """Name whose keys are meant: a tenant's, or with None those of operators."""
+    if tenant is None:
+        return api_keys.OPERATORS
+    if not store_tenants.NAME.fullmatch(tenant):
+        _end(f"There is no tenant {tenant}.")
+    return tenant
+
+
+@contextmanager
+def _session() -> Iterator[AdminSession]:
+    """Reach the Redis of the settings; whatever is wrong with it ends the program in a sentence."""
+    try:
+        settings = load_operator_settings()
+        scripts = build_scripts(settings, build_celery(settings))
+        store = Store(connect(settings, connections=1), scripts)
+        store.run(service_stats())  # fails before anything is written if Redis is away
+        yield AdminSession(store, f"cli:{_user()}", settings.credits_per_image)
+        store.close()
+    except TenantExists as error:
+        _end(str(error))
+    except (ValueError, InvalidSettings) as error:
+        _end(str(error), _USAGE)
+    except StoreError as error:
+        _end(f"Redis did not do it: {error} Check DARKROOM_REDIS_URL.", _AWAY)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())  # in a container a user may have no name
+
+
+def _value(value_text: object) -> object:
+    """Read a word as the JSON that it would be in a body; `none` is null."""
+    if value_text == "none":
+        return None
+    try:
+        return orjson.loads(value_text) if isinstance(value_text, str) else value_text
+    except orjson.JSONDecodeError:
+        return value_text
+
+
+def _checked(options: Mapping[str, object], model: type[B]) -> B:
+    """Check options as the body of a request is checked."""
+    # json escapes what the command line has of bytes that are not UTF-8
+    found = checked(model, json.dumps(dict(options)).encode())
+    if isinstance(found, list):
+        _end(_options(found), _USAGE)
+    return found
+
+
+def _options(faults: Sequence[FieldError]) -> str:
+    """Name the options at fault, a line each."""
+    names = (fault.pointer.split("/")[1].replace("_", "-") for fault in faults)
+    return "\n".join(
+        f"--{name} {fault.message}." for name, fault in zip(names, faults, strict=True)
+    )
+
+
+def _tenant(session: AdminSession, name: str) -> Shown:
+    found = session.run(store_tenants.read_tenant(name))
+    if not found:
+        _end(f"There is no tenant {name}.")
+    return tenant_shown(found[0], session.prices)
+
+
+def _made(key: Key, made: api_keys.ApiKeyInfo | api_keys.KeyRejected) -> Shown:
+    if isinstance(made, api_keys.KeyRejected):
+        problem = refusal(made)
+        if problem.errors:
+            _end(_options(problem.errors), _USAGE)
+        _end(problem.detail)
+    return {**key_shown(made), "key": key.text}
+
+
+def _end(sentence: str, code: int = _REFUSED) -> NoReturn:
+    sys.stderr.write(f"{sentence}\n")
+    sys.exit(code)

@@ -1,0 +1,164 @@
+"""One check for each thing that the service stands on; each gives what it found."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from uuid import uuid4
+
+import httpx
+import redis
+
+from cli.doctor.finding import Finding, guarded
+from cli.doctor.service import examine_service
+from shared.celery_app import QueueName, build_celery, build_scripts
+from shared.errors import JobError, ObjectMissing, ProviderAuth
+from shared.settings import Settings, misspelt
+from shared.storage.client import Storage
+from shared.store.client import Store
+from shared.store.connection import connect
+from shared.store.health import health_problems
+from shared.store.maintenance import live_threads
+from shared.store.schema_version import SCHEMA_KEY
+from worker.lifecycle import CLOCK_SECONDS
+from worker.provider.client import OneMin
+
+_SECTIONS = ("memory", "persistence", "replication", "cluster")
+_SECONDS = 5.0
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Make every check; what is away does not stop the others."""
+    yield from _names()
+    with connect(settings, connections=1) as client:
+        yield from guarded("redis", _REDIS, lambda: _redis(client))
+        yield from guarded("clock of redis", _REDIS, lambda: _redis_clock(client))
+        yield from guarded("workers", _REDIS, lambda: _workers(client))
+        store = Store(client, build_scripts(settings, build_celery(settings)))
+        prices = settings.credits_per_image
+        yield from guarded("service", _REDIS, lambda: examine_service(store, prices))
+    yield from guarded("storage", _STORAGE, lambda: _storage(settings))
+    yield from guarded("clock of storage", _STORAGE, lambda: _storage_clock(settings))
+    yield from guarded("provider", _KEY, lambda: _provider(settings))
+    yield from guarded("api", _API, lambda: _api(settings))
+
+
+_REDIS = "Start it, or set DARKROOM_REDIS_URL to where it is."
+_STORAGE = (
+    "Check DARKROOM_S3_ENDPOINT, …_S3_BUCKET (it must exist), …_S3_ACCESS_KEY and …_S3_SECRET_KEY, "
+    "and that this key may put, get and delete."
+)
+_API = "Start it, or set DARKROOM_PUBLIC_URL to where clients reach it."
+_CLOCK = "Set this machine's clock, or that of {}: signatures of another time are refused."
+
+
+def _names() -> Iterator[Finding]:
+    for name, meant in misspelt().items():
+        yield Finding(
+            "settings", well=False, message=f"{name} is no setting.", advice=f"Write {meant}."
+        )
+
+
+def _redis(client: "redis.Redis") -> Iterator[Finding]:
+    facts: dict[str, object] = {}
+    for section in _SECTIONS:
+        facts |= client.info(section)
+    reported = True
+    try:
+        facts["appendfsync"] = client.config_get("appendfsync").get("appendfsync", "")
+    except redis.ResponseError:
+        reported = False  # managed services hide it
+    facts["schema"] = client.get(SCHEMA_KEY)
+    wrong = health_problems(facts)
+    for sentence in wrong:
+        yield Finding("redis", well=False, message=sentence, advice="Its settings, then a restart.")
+    if not wrong:
+        hidden = "" if reported else " It hides appendfsync: see yourself that it is `always`."
+        yield Finding("redis", well=True, message=f"It keeps what it is given.{hidden}")
+
+
+def _redis_clock(client: "redis.Redis") -> Iterator[Finding]:
+    seconds, micros = client.time()
+    yield _clock("redis", float(seconds) + float(micros) / 1e6)
+
+
+def _workers(client: "redis.Redis") -> Iterator[Finding]:
+    living = live_threads(client)
+    for queue in QueueName:
+        threads = living.get(queue.value, 0)
+        yield Finding(
+            "workers",
+            well=threads > 0,
+            message=f"{threads} threads serve the queue {queue.value}.",
+            advice=f"Start one: darkroom worker {queue.value}",
+        )
+
+
+def _storage(settings: Settings) -> Iterator[Finding]:
+    storage = Storage.from_settings(settings, concurrency=1)
+    key, data = f"doctor/{uuid4().hex}", uuid4().bytes
+    digest = hashlib.sha256(data).hexdigest()
+    storage.put(key, data, content_type="image/webp", sha256=digest, job_id="doctor")
+    with storage.read(key) as stored:
+        came = b"".join(stored)
+    storage.delete([key])
+    try:
+        with storage.read(key):
+            gone = False
+    except ObjectMissing:
+        gone = True
+    well = came == data and gone
+    message = "A probe was put, read and deleted." if well else "A probe came back otherwise."
+    yield Finding("storage", well=well, message=message, advice=_STORAGE)
+
+
+def _storage_clock(settings: Settings) -> Iterator[Finding]:
+    scheme = "https" if settings.s3_secure else "http"
+    answer = httpx.get(f"{scheme}://{settings.s3_endpoint}/", timeout=_SECONDS)
+    reported = answer.headers.get("date")
+    if reported:
+        yield _clock("storage", parsedate_to_datetime(reported).timestamp())
+
+
+def _clock(whose: str, reported: float) -> Finding:
+    off = time.time() - reported
+    return Finding(
+        f"clock of {whose}",
+        well=abs(off) <= CLOCK_SECONDS,
+        message=f"This machine is {abs(off):.1f} s {'ahead' if off > 0 else 'behind'}.",
+        advice=_CLOCK.format(whose),
+    )
+
+
+def _provider(settings: Settings) -> Iterator[Finding]:
+    """Ask, for free, about each key."""
+    if not settings.onemin_keys:
+        yield Finding("provider", well=False, message="There is no key.", advice=_KEY)
+    provider = OneMin.from_settings(settings)
+    for key in settings.onemin_keys:
+        name = f"Key {key.id} ({key.masked})"
+        try:
+            provider.check_key(key.secret)
+        except ProviderAuth as error:
+            message = f"{name} is dead ({error})."
+            yield Finding("provider", well=False, message=message, advice=_KEY)
+        except JobError as error:
+            message = f"{name} could not be asked about ({error})."
+            yield Finding("provider", well=False, message=message, advice=_PROVIDER)
+        else:
+            yield Finding("provider", well=True, message=f"{name} is alive.")
+    provider.close()
+
+
+_KEY = "Put a living key of 1min.ai into DARKROOM_ONEMIN_API_KEY."
+_PROVIDER = "See that this machine reaches DARKROOM_ONEMIN_BASE_URL; the provider may be down."
+
+
+def _api(settings: Settings) -> Iterator[Finding]:
+    answer = httpx.get(f"{settings.public_url}/readyz", timeout=_SECONDS)
+    if answer.is_success:
+        yield Finding("api", well=True, message=f"It is ready at {settings.public_url}.")
+        return
+    detail = answer.json().get("detail") if "json" in answer.headers.get("content-type", "") else ""
+    message = f"{settings.public_url} answers {answer.status_code}. {detail}".rstrip()
+    yield Finding("api", well=False, message=message, advice=_API)

@@ -1,0 +1,64 @@
+"""`darkroom doctor`: what the service adds to the program for whoever runs it."""
+
+import json as text
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from shared.errors import InvalidSettings
+from shared.running_stack import load_operator_settings
+
+if TYPE_CHECKING:
+    from cli.doctor.finding import Finding
+
+
+def doctor(
+    *,
+    stack: Path | None = None,
+    json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False,
+) -> int:
+    """Look at Redis, the storage, the provider, the clocks, the workers, the queues and the API.
+
+    Where something is wrong it says what to do, and ends with 1. Nothing is paid for: the
+    provider is asked about a record that does not exist, the storage gets one small object that
+    is deleted again. What is looked at is what the DARKROOM_… variables name; where they name no
+    Redis, the stack of DARKROOM_STACK, or the one that runs in this folder.
+
+    Parameters
+    ----------
+    stack
+        The stack.json of a running `darkroom up`: look at that, whatever the variables say.
+
+    """
+    from cli.doctor.checks import examine  # noqa: PLC0415  half a second that `--help` need not wait for
+
+    try:
+        settings = load_operator_settings(stack)
+    except InvalidSettings as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    well = True
+    findings = []
+    for finding in examine(settings):
+        well = well and finding.well
+        findings.append(asdict(finding))
+        if not json:
+            _show(_lines(finding))
+    if json:
+        _show([text.dumps({"well": well, "findings": findings}, ensure_ascii=False, indent=2)])
+    return 0 if well else 1
+
+
+def _lines(finding: "Finding") -> Iterable[str]:
+    yield f"{'ok   ' if finding.well else 'WRONG'}  {finding.check}: {finding.message}"
+    if not finding.well and finding.advice:
+        yield f"       {finding.advice}"
+
+
+def _show(lines: Iterable[str]) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()

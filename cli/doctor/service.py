@@ -1,0 +1,136 @@
+"""What the service says of itself: its queues, the provider's gate, receivers and budgets."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from api.ops.queues import gate_shown, queue_shown
+from api.ops.tenants import budget_warnings
+from cli.doctor.finding import Finding
+from shared.celery_app import QueueName
+from shared.store.client import Store
+from shared.store.job_queries import ServiceStats, service_stats
+from shared.store.tenants import Tenant, list_tenants
+
+#: As old as the alert DarkroomQueueOld has it.
+OLD_SECONDS = 600
+#: Tenants read at once.
+_PAGE = 500
+
+_GATE: Mapping[str, str] = {
+    "paused": "`darkroom queue resume` lets it go on.",
+    "storage": "See the storage and its keys; what is paid for is stored when it is back.",
+    "image_host": "Check whether the workers reach the host, and DARKROOM_ONEMIN_IMAGE_HOSTS.",
+    "provider_credits": "Add credits at 1min.ai; it is asked again every half minute.",
+    "provider_auth": "Give the workers a living key of 1min.ai (DARKROOM_ONEMIN_API_KEY).",
+    "provider_down": "1min.ai fails: one call at a time tries whether it is back.",
+    "provider_rate": "1min.ai asked to slow down: it goes on by itself.",
+}
+_ADVICE = "`/ops` says why, and what to do."
+
+
+def examine_service(store: Store, prices: Mapping[str, float]) -> Iterator[Finding]:
+    """Check what holds jobs and webhooks; `prices` are the credits of a call, by model."""
+    now = store.run(service_stats())
+    for name in QueueName:
+        yield _queue(now, name)
+    yield from _gate(now)
+    yield _endpoints(now)
+    yield from _budgets(store, prices)
+
+
+def _queue(now: ServiceStats, name: QueueName) -> Finding:
+    shown = queue_shown(now, name)
+    check, age = f"queue {name.value}", shown["oldest_age_seconds"]
+    if shown["paused"]:
+        message, advice = (
+            f"It is paused since {shown['paused_at']}.",
+            f"`darkroom queue resume {name}`",
+        )
+    elif shown["blocked_by"]:
+        message, advice = (
+            f"It is held: {shown['blocked_by']}.",
+            _GATE.get(shown["blocked_by"], _ADVICE),
+        )
+    else:
+        message, advice = f"{shown['depth']} wait, the oldest for {age:.0f} s.", _ADVICE
+    well = not (shown["paused"] or shown["blocked_by"]) and age <= OLD_SECONDS
+    return Finding(check, well=well, message=message, advice=advice)
+
+
+def _gate(now: ServiceStats) -> Iterator[Finding]:
+    """Name what keeps calls from the provider, also where no job waits for one."""
+    shown = gate_shown(now)
+    found = [
+        (
+            f"{_subject(hold)} held: {hold['reason']}{_more(hold)}.",
+            _GATE.get(hold["reason"], _ADVICE),
+        )
+        for hold in shown["holds"]
+    ]
+    found += [
+        (f"The provider refuses key {key['masked'] or key['id']}.", _GATE["provider_auth"])
+        for key in shown["keys"]
+        if key["dead_since"]
+    ]
+    found += [
+        (f"The provider does not offer {model} any more.", "Have clients ask for another model.")
+        for model in shown["removed_models"]
+    ]
+    found += [
+        (f"The model {model} is paused.", "An operator paused it; `/ops` has who and when.")
+        for model in shown["paused_models"]
+    ]
+    for message, advice in found:
+        yield Finding("gate", well=False, message=message, advice=advice)
+    if not found:
+        yield Finding("gate", well=True, message="Nothing keeps calls from the provider.")
+
+
+def _subject(hold: Mapping[str, Any]) -> str:
+    if hold["scope"] == "all":
+        return "All new calls are"
+    return f"{hold['scope'].capitalize()} {hold['subject']} is"
+
+
+def _more(hold: Mapping[str, Any]) -> str:
+    """Return what is known beside the reason: the credits, the host, the failures."""
+    known_gates = []
+    if hold["credits_needed"] is not None:
+        known_gates.append(
+            f"needs {hold['credits_needed']:g} credits, has {hold['credits_left']:g}"
+        )
+    if hold["image_host"]:
+        known_gates.append(f"images at {hold['image_host']}")
+    if hold["failures_in_a_row"]:
+        known_gates.append(f"{hold['failures_in_a_row']} calls failed in a row")
+    return f" ({'; '.join(known_gates)})" if known_gates else ""
+
+
+def _endpoints(now: ServiceStats) -> Finding:
+    failing, disabled = (now.webhook_endpoints.get(kind, 0) for kind in ("failing", "disabled"))
+    return Finding(
+        "webhooks",
+        well=not (failing or disabled),
+        message=f"{failing} endpoints fail, {disabled} are disabled; "
+        f"{now.webhook_parked} deliveries wait for them.",
+        advice="`/ops` has their deliveries; an endpoint that is mended is switched on there.",
+    )
+
+
+def _budgets(store: Store, prices: Mapping[str, float]) -> Iterator[Finding]:
+    for tenant in _tenants(store):
+        for warning in budget_warnings(tenant, prices):
+            yield Finding(
+                "budgets",
+                well=False,
+                message=f"Tenant {tenant.name}: {warning}",
+                advice="Set DARKROOM_CREDITS_PER_IMAGE for the API, or take the budget away: "
+                f"`darkroom tenants set {tenant.name} --daily-credits none`",
+            )
+
+
+def _tenants(store: Store) -> Iterator[Tenant]:
+    after: str | None = None
+    while page := store.run(list_tenants(after=after, limit=_PAGE)):
+        yield from page
+        after = page[-1].name

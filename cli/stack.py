@@ -1,0 +1,109 @@
+"""The commands that the service adds to the `darkroom` program; each imports what it needs late."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from shared.errors import DarkroomError, InvalidSettings
+
+#: A time in seconds.
+Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0))]
+
+
+def up(
+    *,
+    port: int | None = None,
+    data: Path = Path(".darkroom"),
+    provider: Literal["sandbox", "1min"] | None = None,
+    workers: int = 1,
+    concurrency: int | None = None,
+    demo: bool = True,
+) -> None:
+    """Start the whole service on this machine, without Docker, until Ctrl-C.
+
+    Starts a Valkey, an S3 server, the API, the workers and, without a key for 1min.ai, a provider
+    that answers locally; makes one picture to show that all of it works. Whatever dies is started
+    again. What runs where stands in DIR/stack.json.
+
+    Parameters
+    ----------
+    port
+        Where the API listens; 8000, or a free port when that one is taken.
+    data
+        The directory that keeps everything: data, keys, logs, pictures.
+    provider
+        Who makes the pictures: 1min.ai when DARKROOM_ONEMIN_API_KEY is set, else the sandbox.
+    workers
+        How many processes generate.
+    concurrency
+        How many jobs one of them does at once; DARKROOM_CONCURRENCY, or 64.
+    demo
+        Make one picture at the start and show its life.
+
+    """
+    from sandbox.devstack.plan import StackOptions  # noqa: PLC0415  0.5 s that `--help` need not wait for
+    from sandbox.devstack.run import run  # noqa: PLC0415  the same
+    from sandbox.devstack.tenant import open_local_tenant  # noqa: PLC0415  the same
+
+    try:
+        options = StackOptions(data, port, provider, workers, concurrency, demo)
+        sys.exit(run(options, open_local_tenant))
+    except DarkroomError as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        sys.exit(2 if isinstance(refusal, InvalidSettings) else 1)
+
+
+def sandbox(
+    *,
+    port: int = 8081,
+    host: str = "127.0.0.1",
+    latency: Seconds = 0.3,
+    url_lifetime: Seconds = 600,
+    keys: str = "",
+    image_port: int | None = None,
+) -> None:
+    """Run a local 1min.ai that returns real images and faults on request. Ctrl-C stops it.
+
+    Set DARKROOM_ONEMIN_BASE_URL to its URL, and name 127.0.0.1 in DARKROOM_ONEMIN_IMAGE_HOSTS and
+    DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS. PUT /_sandbox/behavior sets how it answers, for all calls
+    or for one API key or model; PUT /_sandbox/images how the image host answers; PUT
+    /_sandbox/keys which API keys are valid. GET /_sandbox/calls lists all calls and which were
+    charged. Nothing is written to disk.
+
+    Parameters
+    ----------
+    port
+        Where to listen; 0 takes any free port.
+    host
+        The address to listen on; the default is reachable from this machine only.
+    latency
+        Seconds that making one picture takes.
+    url_lifetime
+        Seconds that the address of a picture is good for.
+    keys
+        The API keys that are good, separated by commas; without, any key is.
+    image_port
+        Where pictures are served, beside the API; 0 takes any free port, without it they are
+        served on the port of the API.
+
+    """
+    from sandbox.provider import server  # noqa: PLC0415  a web server that `--help` needs not
+    from sandbox.provider.listening import PortTaken  # noqa: PLC0415  the same
+
+    good = _listed(keys) or None
+    options = server.Options(host, port, latency, url_lifetime, good, image_port=image_port)
+    try:
+        server.serve(options, _announce)
+    except PortTaken as taken:
+        sys.exit(str(taken))
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _announce(url: str) -> None:
+    sys.stdout.write(f"Sandbox provider at {url} (behaviour: {url}/_sandbox/behavior)\n")
+    sys.stdout.flush()

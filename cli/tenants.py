@@ -1,0 +1,245 @@
+"""What the service adds to the `darkroom` program: tenants, their keys, and those of operators.
+
+These speak with the Redis of DARKROOM_REDIS_URL (or of a running stack) itself, so they work before
+anything else runs; whatever they change is in the audit, by `cli:<user>`.
+
+They end with 0; with 2 for wrong words or settings; with 3 where what was asked for cannot be; with
+4 where Redis is away. What is wrong stands on stderr.
+"""
+
+import sys
+from typing import Annotated, Any
+
+import cyclopts
+
+tenants = cyclopts.App(help="Who may ask for images.")
+keys = cyclopts.App(help="The keys of tenants: each opens its own tenant's jobs.")
+ops_keys = cyclopts.App(help="The keys of operators: each opens all tenants, `/ops` and `/ops/v1`.")
+
+Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON.")]
+Limit = Annotated[str | None, cyclopts.Parameter(help="A number, or `none` to take it away.")]
+Grace = Annotated[
+    int | None, cyclopts.Parameter(help="How long the old one lives on; a day if not said.")
+]
+_KEY_COLUMNS = ("id", "state", "scopes", "label", "created_at", "expires_at", "last_used_at")
+Moment = Annotated[str | None, cyclopts.Parameter(help="A time such as 2027-01-31T12:00:00Z.")]
+
+
+@tenants.command
+def create(name: str, *, json: Json = False) -> None:
+    """Create a tenant with a key that opens its own jobs and nothing else.
+
+    Key and webhook secret are shown now and never again.
+    """
+    # late, here as below: a command that is not asked for should cost the program nothing
+    from cli import admin  # noqa: PLC0415
+
+    _print(admin.create_tenant(name), json=json)
+
+
+@tenants.command(name="list")
+def list_tenants(*, json: Json = False) -> None:
+    """List the tenants: what they may, and how many of their jobs wait and run."""
+    from cli import admin  # noqa: PLC0415
+
+    columns = ("name", "weight", "max_running", "max_queued", "queued", "running")
+    _table(admin.list_tenants(), columns, json=json)
+
+
+@tenants.command
+def show(name: str, *, json: Json = False) -> None:
+    """Show what a tenant may."""
+    from cli import admin  # noqa: PLC0415
+
+    _print_tenant(admin.show_tenant(name), json=json)
+
+
+@tenants.command(name="set")
+def set_limits(  # noqa: PLR0913  one option a limit
+    name: str,
+    *,
+    weight: Limit = None,
+    max_running: Limit = None,
+    max_queued: Limit = None,
+    requests_per_minute: Limit = None,
+    daily_credits: Limit = None,
+    budget_action: Annotated[
+        str | None, cyclopts.Parameter(help="hold or refuse, once the credits are spent.")
+    ] = None,
+    may_disable_safety: bool | None = None,
+    json: Json = False,
+) -> None:
+    """Change what a tenant may, at once. What is not named stays."""
+    from cli import admin  # noqa: PLC0415
+
+    written = {
+        "weight": weight,
+        "max_running": max_running,
+        "max_queued": max_queued,
+        "requests_per_minute": requests_per_minute,
+        "daily_credits": daily_credits,
+        "budget_action": budget_action,
+        "may_disable_safety": may_disable_safety,
+    }
+    options = {limit: value for limit, value in written.items() if value is not None}
+    _print_tenant(admin.set_limits(name, options), json=json)
+
+
+@keys.command(name="create")
+def create_key(
+    tenant: str,
+    *,
+    scopes: Annotated[
+        list[str] | None,
+        cyclopts.Parameter(
+            consume_multiple=True,
+            help="jobs:write and jobs:read unless named.",
+        ),
+    ] = None,
+    label: str = "",
+    expires_at: Moment = None,
+    json: Json = False,
+) -> None:
+    """Give a tenant a key. It is shown now and never again."""
+    from cli import admin  # noqa: PLC0415
+
+    _print(admin.create_key(tenant, _key(scopes, label, expires_at)), json=json)
+
+
+@keys.command(name="list")
+def list_keys(tenant: str, *, json: Json = False) -> None:
+    """List a tenant's keys, with those that ended in the last 30 days."""
+    from cli import admin  # noqa: PLC0415
+
+    _table(admin.list_keys(tenant), _KEY_COLUMNS, json=json)
+
+
+@keys.command(name="rotate")
+def rotate_key(
+    tenant: str,
+    key_id: str,
+    *,
+    grace_seconds: Grace = None,
+    expires_at: Moment = None,
+    json: Json = False,
+) -> None:
+    """Give a tenant a key in the place of another, with its scopes; both live for the grace."""
+    from cli import admin  # noqa: PLC0415
+
+    _print(admin.rotate_key(tenant, key_id, _rotation(grace_seconds, expires_at)), json=json)
+
+
+@keys.command(name="revoke")
+def revoke_key(tenant: str, key_id: str, *, json: Json = False) -> None:
+    """Revoke a key: within five seconds it opens nothing anywhere."""
+    from cli import admin  # noqa: PLC0415
+
+    _print(admin.revoke_key(tenant, key_id), json=json)
+
+
+@ops_keys.command(name="create")
+def create_ops_key(
+    *,
+    scopes: Annotated[
+        list[str] | None,
+        cyclopts.Parameter(
+            consume_multiple=True,
+            help="ops:read and ops:write unless named; with ops:read alone it changes nothing.",
+        ),
+    ] = None,
+    label: str = "",
+    expires_at: Moment = None,
+    json: Json = False,
+) -> None:
+    """Create a key for an operator. It is shown now and never again."""
+    from cli import admin  # noqa: PLC0415
+
+    _print(admin.create_key(None, _key(scopes, label, expires_at)), json=json)
+
+
+@ops_keys.command(name="list")
+def list_ops_keys(*, json: Json = False) -> None:
+    """List the keys of operators, with those that ended in the last 30 days."""
+    from cli import admin  # noqa: PLC0415
+
+    _table(admin.list_keys(None), _KEY_COLUMNS, json=json)
+
+
+@ops_keys.command(name="rotate")
+def rotate_ops_key(
+    key_id: str,
+    *,
+    grace_seconds: Grace = None,
+    expires_at: Moment = None,
+    json: Json = False,
+) -> None:
+    """Create a key in the place of another, with its scopes; both live for the grace."""
+    from cli import admin  # noqa: PLC0415
+
+    _print(admin.rotate_key(None, key_id, _rotation(grace_seconds, expires_at)), json=json)
+
+
+@ops_keys.command(name="revoke")
+def revoke_ops_key(key_id: str, *, json: Json = False) -> None:
+    """Revoke a key: within five seconds it opens nothing anywhere."""
+    from cli import admin  # noqa: PLC0415
+
+    _print(admin.revoke_key(None, key_id), json=json)
+
+
+def _key(scopes: list[str] | None, label: str, expires_at: str | None) -> dict[str, object]:
+    options: dict[str, object] = {"label": label, "expires_at": expires_at}
+    return options | {"scopes": scopes} if scopes else options
+
+
+def _rotation(grace_seconds: int | None, expires_at: str | None) -> dict[str, object]:
+    written = {"grace_seconds": grace_seconds, "expires_at": expires_at}
+    return {name: value for name, value in written.items() if value is not None}
+
+
+def _print_tenant(facts: dict[str, Any], *, json: bool) -> None:
+    """Print a tenant, and on stderr what its operator should know about it."""
+    _print(facts if json else {k: v for k, v in facts.items() if k != "warnings"}, json=json)
+    for warning in facts["warnings"]:
+        sys.stderr.write(f"{warning}\n")
+
+
+def _print(facts: dict[str, Any], *, json: bool) -> None:
+    """Print one thing, a line for each of its members."""
+    if json:
+        _print_json(facts)
+        return
+    width = max(len(name) for name in facts) + 2
+    for name, value in facts.items():
+        _print_line(f"{name.replace('_', ' '):<{width}}{_text(value)}")
+
+
+def _table(rows: list[dict[str, Any]], columns: tuple[str, ...], *, json: bool) -> None:
+    """Print many things, a line each; JSON has all of their members."""
+    if json:
+        _print_json({"data": rows})
+        return
+    lines = [[column.replace("_", " ") for column in columns]]
+    lines += [[_text(row[column]) for column in columns] for row in rows]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        _print_line("  ".join(cells).rstrip())
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " ".join(value)
+    return "-" if value is None or value == "" else str(value)
+
+
+def _print_json(value: object) -> None:
+    import orjson  # noqa: PLC0415
+
+    _print_line(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def _print_line(line: str) -> None:
+    sys.stdout.write(f"{line}\n")

@@ -1,0 +1,55 @@
+"""Saves the pictures of a batch as they come, a few at a time."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from darkroom.async_client import AsyncClient, Job
+from darkroom.models import ImageFacts, Raw
+from darkroom.models import Job as AnyJob
+
+#: Pictures that are fetched at once.
+AT_ONCE = 8
+
+
+class Report(Protocol):
+    """Is told what becomes of each picture."""
+
+    def saved(self, file: Path, job: AnyJob[ImageFacts]) -> None:
+        """Hear that a picture is on disk."""
+        ...
+
+    def failed(self, job: AnyJob[ImageFacts]) -> None:
+        """Hear that a job ended without one."""
+        ...
+
+
+async def save_batch(
+    client: AsyncClient,
+    batch_id: str,
+    path_of: Callable[[Job], Path],
+    report: Report,
+    *,
+    only: Callable[[Raw], bool] | None = None,
+) -> None:
+    """Save the pictures of a batch until all of its jobs are final.
+
+    `path_of` says where one goes, without the extension; `only` which lines of the manifest are
+    wanted. Raises the first DarkroomError or OSError that stops it.
+    """
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def save(job: Job) -> None:
+        async with slots:
+            if job.image is None:
+                report.failed(job)
+            else:
+                report.saved(await job.image.save(path_of(job)), job)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            async for job in client.batches.results(batch_id, only=only):
+                group.create_task(save(job))
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None

@@ -1,0 +1,52 @@
+"""What is wrong with a file of prompts: every fault, by its line and column."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from darkroom.errors import UsageError
+
+#: More are only counted.
+_SHOWN = 20
+_LINES_SHOWN = 5
+
+
+class LineFault(NamedTuple):
+    """One thing wrong; `name` is that of a column or member, empty for the line as a whole."""
+
+    line: int
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of prompts, and what stands before a name in its faults (`column`, say)."""
+
+    file: str = ""
+    kind: str = ""
+
+    def sentence(self, lines: Sequence[int], name: str, message: str) -> str:
+        """Say what is wrong in these lines."""
+        numbers = ", ".join(map(str, lines[:_LINES_SHOWN]))
+        more = f" and {len(lines) - _LINES_SHOWN:,} more" if len(lines) > _LINES_SHOWN else ""
+        where = f"{'line' if len(lines) == 1 else 'lines'} {numbers}{more}"
+        column = f"{self.kind} `{name}`".strip() if name and self.kind else name
+        named = ", ".join(filter(None, (self.file, where, column)))
+        return f"{named}: {message}."
+
+
+#: That of lines which are in no file.
+UNNAMED = Source()
+
+
+def refuse(source: Source, faults: Iterable[LineFault], others: Iterable[str] = ()) -> UsageError:
+    """Build the error that names every fault; `others` are sentences about no line."""
+    lines: dict[tuple[str, str], list[int]] = {}
+    for fault in faults:
+        lines.setdefault((fault.name, fault.message), []).append(fault.line)
+    sentences = [*dict.fromkeys(others)]
+    sentences += [source.sentence(at, name, message) for (name, message), at in lines.items()]
+    if len(sentences) > _SHOWN:
+        sentences = [*sentences[:_SHOWN], f"And {len(sentences) - _SHOWN:,} other faults."]
+    return UsageError("\n".join([*sentences, "Nothing was requested."]))

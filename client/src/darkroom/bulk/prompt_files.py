@@ -1,0 +1,166 @@
+"""A file of prompts, read: what each line asks for."""
+
+import codecs
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darkroom.bodies import faults_in
+from darkroom.bulk.faults import UNNAMED, LineFault, Source, refuse
+from darkroom.bulk.row import Row, read_json
+from darkroom.bulk.table import read_table
+from darkroom.errors import UsageError
+from darkroom.options import INTEGERS, OBJECTS, job_body
+
+#: UTF-32 first: its mark begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_ENCODINGS = (
+    "this is not UTF-8. The file may be in Windows-1252 (what Excel saves as plain CSV) or another "
+    "encoding: save it as UTF-8."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one line asks for; `number` counts the lines of its file from 1, `body` is a job's.
+
+    `given` names what the line does not say itself: it stands in the options of the program.
+    """
+
+    number: int
+    body: Mapping[str, Any]
+    defaults: frozenset[str] = frozenset()
+    source: Source = UNNAMED
+
+
+def read_lines(path: Path, defaults: Mapping[str, Any]) -> list[Line]:
+    """Read a file of prompts by its extension; `given` holds for lines that say nothing else.
+
+    `.txt` has a prompt a line; `.csv` a first line that names the columns, `prompt` and parameters;
+    `.jsonl` an object a line, with `prompt` and what else `darkroom.JobOptions` has. Blank lines
+    are passed over. Raises BadWords, which names every fault by its line.
+    """
+    if path.suffix.lower() not in _READERS:
+        raise UsageError(f"{path.name}: prompts are read from {', '.join(_READERS)}.")
+    read, kind = _READERS[path.suffix.lower()]
+    source = Source(path.name, kind)
+    lines: list[Line] = []
+    faults: list[LineFault] = []
+    for row in read(_text(path)):
+        found = [*row.faults, *_faults(row)]
+        faults += found
+        if not found:
+            own = dict(row.values or {})
+            body = job_body(own.pop("prompt"), {**defaults, **own})
+            lines.append(Line(row.number, body, frozenset(defaults.keys() - _names(row)), source))
+    if faults:
+        raise refuse(source, faults)
+    if not lines:
+        raise UsageError(f"{path} has no prompt in it.")
+    return lines
+
+
+def _text(path: Path) -> str:
+    """Read a file as Unicode; raises BadWords."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}).") from None
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = len(re.findall(rb"\r\n|\r|\n", data[: error.start])) + 1
+        raise UsageError(f"{path.name}, line {line}: {_ENCODINGS} Nothing was requested.") from None
+    if "\0" in text:
+        raise UsageError(
+            f"{path.name} is no text (is it UTF-16 without its mark?): save it as UTF-8."
+        )
+    return text
+
+
+def _faults(row: Row) -> Iterator[LineFault]:
+    """Yield what is wrong with the values of a row, whatever kind of file it is from."""
+    if row.values is None:
+        return
+    for fault in faults_in(row.values):
+        yield LineFault(row.number, fault.pointer.removeprefix("/"), fault.message)
+    for name in sorted(OBJECTS & row.values.keys()):
+        if not isinstance(row.values[name], Mapping | None):
+            yield LineFault(row.number, name, "must be an object")
+    prompt = row.values.get("prompt")
+    if prompt is None or (isinstance(prompt, str) and not prompt.strip()):
+        yield LineFault(row.number, "", "there is no prompt")
+    elif not isinstance(prompt, str):
+        yield LineFault(row.number, "prompt", "must be text")
+
+
+def _names(row: Row) -> set[str]:
+    """Give the parameters that a row names, beside its input or in it."""
+    values = row.values or {}
+    return {*values, *(values.get("input") or {})}
+
+
+def _prompts(text: str) -> Iterator[Row]:
+    for number, line in _lines(text):
+        yield Row(number, {"prompt": line.strip()}, ())
+
+
+def _objects(text: str) -> Iterator[Row]:
+    for number, line in _lines(text):
+        try:
+            yield Row(number, _plain(read_json(line)), ())
+        except ValueError as error:
+            yield Row(number, None, [LineFault(number, "", str(error))])
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank; only LF, CRLF and CR end one."""
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        if line.strip():
+            yield number, line.rstrip("\n")
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Write an object as JobOptions has it; it may be written as the API has a job.
+
+    Raises ValueError.
+    """
+    within = row.get("input")
+    if not isinstance(within, dict):
+        return _with_integers(row)
+    doubled = sorted(row.keys() & within.keys())
+    if doubled:
+        raise ValueError(f"`{doubled[0]}` stands both in `input` and beside it")
+    rest = {name: value for name, value in within.items() if name != "prompt"}
+    prompt = {"prompt": within["prompt"]} if "prompt" in within else {}
+    return {**_with_integers(row), **prompt, "input": _with_integers(rest)}
+
+
+def _with_integers(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Write 7.0 as 7, where a whole number is meant."""
+    return {
+        name: int(value)
+        if name in INTEGERS and isinstance(value, float) and value.is_integer()
+        else value
+        for name, value in row.items()
+    }
+
+
+#: How each kind of file is read, and what its values are called in a fault.
+_READERS: Mapping[str, tuple[Callable[[str], Iterator[Row]], str]] = {
+    ".txt": (_prompts, ""),
+    ".csv": (read_table, "column"),
+    ".tsv": (read_table, "column"),
+    ".jsonl": (_objects, "member"),
+    ".ndjson": (_objects, "member"),
+}

@@ -1,0 +1,153 @@
+"""Fills a folder with the pictures of its entries, asking for each once."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.async_client import AsyncClient, Job
+from darkroom.bodies import faults_in
+from darkroom.bulk.downloads import Report, save_batch
+from darkroom.bulk.faults import LineFault, refuse
+from darkroom.bulk.journal import Journal, RequestedImage
+from darkroom.bulk.plan import Entry
+from darkroom.errors import InvalidInput, NotFound, UsageError
+from darkroom.models import Batch, Raw
+from darkroom.options import option_of
+
+#: What the service takes in one request, with room to spare.
+JOBS_MOST = 10_000
+BYTES_MOST = 16_000_000
+#: The service knows an idempotency key for a day; later the batch itself is looked for.
+KEY_LIVES_SECONDS = 23 * 3600
+#: How far this machine's clock may be from the service's.
+CLOCK_SKEW_SECONDS = 600
+
+
+@dataclass
+class Filling:
+    """One run over a folder."""
+
+    client: AsyncClient
+    folder: Path
+    journal: Journal
+
+    async def record_requested(self, entries: Sequence[Entry]) -> None:
+        """Have everything accepted that was not yet.
+
+        Raises BadWords that names the lines; of such a request nothing is made.
+        """
+        for requested in list(self.journal.requested.values()):
+            if requested.batch is None:
+                # what of a refused one is still wanted is asked for below, and refused by its line
+                with suppress(InvalidInput):
+                    await self._send(requested)
+        known_names = self.journal.names
+        for piece in _pieces([one for one in entries if one.id not in known_names]):
+            faults = list(faults_in({"jobs": [one.body for one in piece]}))
+            if faults:
+                raise _by_line(InvalidInput.of(faults), piece)
+            self.journal.record_requested(piece)
+            *_, requested = self.journal.requested.values()
+            try:
+                await self._send(requested)
+            except InvalidInput as error:
+                raise _by_line(error, piece) from None
+
+    def wanted(self, entries: Iterable[Entry]) -> dict[str, str]:
+        """Give the file name of each entry whose picture is not in the folder yet."""
+        there = {file.stem for file in self.folder.iterdir() if not file.name.startswith(".")}
+        names = self.journal.names
+        return {one.id: names[one.id] for one in entries if names[one.id] not in there}
+
+    async def retry_failed(self, wanted: Mapping[str, str]) -> None:
+        """Send those again that failed or were canceled."""
+        for batch_id in self._batches(wanted):
+            for line in await self.client.batches.manifest(batch_id):
+                if _entry(line) in wanted and line["status"] in {"failed", "canceled"}:
+                    await self.client.jobs.retry(line["id"])
+
+    async def save(self, wanted: Mapping[str, str], report: Report) -> None:
+        """Save what is wanted, as it comes."""
+
+        def path_of(job: Job) -> Path:
+            return self.folder / wanted[job.metadata["entry"]]
+
+        for batch_id in self._batches(wanted):
+            try:
+                await save_batch(
+                    self.client, batch_id, path_of, report, only=lambda one: _entry(one) in wanted
+                )
+            except NotFound:
+                raise NotFound(
+                    f"{batch_id} or a picture of it is forgotten by the service, and missing in "
+                    f"{self.folder}. Another folder would have it made, and paid, again."
+                ) from None
+
+    def _batches(self, wanted: Mapping[str, str]) -> Iterator[str]:
+        for requested in self.journal.requested.values():
+            if requested.batch and not wanted.keys().isdisjoint(requested.names):
+                yield requested.batch
+
+    async def _send(self, requested: RequestedImage) -> None:
+        found = (
+            await self._find(requested) if time.time() > requested.at + KEY_LIVES_SECONDS else None
+        )
+        try:
+            batch = found or await self.client.batches.create(
+                requested.jobs, idempotency_key=requested.key, metadata={"run": requested.key}
+            )
+        except InvalidInput:
+            self.journal.refused(requested.key)
+            raise
+        self.journal.accepted(requested.key, batch.id)
+
+    async def _find(self, requested: RequestedImage) -> Batch | None:
+        """Look for the batch that came of a key which the service may not know any more."""
+        async for batch in self.client.batches.list():
+            if batch.metadata.get("run") == requested.key:
+                return batch
+            if batch.created_at.timestamp() < requested.at - CLOCK_SKEW_SECONDS:
+                return None
+        return None
+
+
+def _entry(line: Raw) -> str | None:
+    return (line.get("metadata") or {}).get("entry")
+
+
+def _pieces(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Cut what is new into requests that the service takes."""
+    piece: list[Entry] = []
+    size = 0
+    for one in entries:
+        length = len(json.dumps(one.body)) + 200  # what marks it, too
+        if piece and (len(piece) == JOBS_MOST or size + length > BYTES_MOST):
+            yield piece
+            piece, size = [], 0
+        piece.append(one)
+        size += length
+    if piece:
+        yield piece
+
+
+def _by_line(error: InvalidInput, piece: Sequence[Entry]) -> UsageError | InvalidInput:
+    """Say in which lines of the file the faults are, in the place of entries of a batch.
+
+    What a line has from the options of the program is named as an option.
+    """
+    faults: list[LineFault] = []
+    options: list[str] = []
+    for fault in error.faults:
+        _, line_word, number, *names = [*fault.pointer.split("/"), "", ""]
+        if line_word != "jobs" or not number.isdigit() or int(number) >= len(piece):
+            return error
+        line, names = piece[int(number)].line, [name for name in names if name]
+        names = names[1:] if names[:1] == ["input"] else names
+        if names and names[0] in line.defaults:
+            options.append(f"{option_of(names[0])} {fault.message}.")
+        else:
+            faults.append(LineFault(line.number, "/".join(names), fault.message))
+    return refuse(piece[0].line.source, faults, options) if error.faults else error

@@ -1,0 +1,139 @@
+"""A table of prompts (CSV), read: which separator it has, its columns, its cells."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from darkroom.bulk.faults import LineFault
+from darkroom.bulk.row import Row, read_json
+from darkroom.options import INTEGERS, OBJECTS, YES_NO, JobOptions
+
+#: Tried in this order: the first that makes `prompt` a column is the separator.
+_SEPARATORS = ",;\t|"
+#: The first line by which Excel is told the separator.
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
+_COLUMNS = frozenset({"prompt", *JobOptions.__annotations__})
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+#: Letters of a line that are quoted.
+_SHOWN = 80
+
+_Record = tuple[int, list[str]]
+
+
+def read_table(text: str) -> Iterator[Row]:
+    """Yield the rows of a table; what cannot be taken apart ends it with a fault."""
+    separator_line = _SEPARATOR_LINE.match(text)
+    separators = separator_line[1] if separator_line else _SEPARATORS
+    body, before = (text[separator_line.end() :], 1) if separator_line else (text, 0)
+    try:
+        records, header = _open(body, before, separators)
+        names = [_column(cell) for cell in header]
+        doubled = _doubled(names, before + 1)
+        if doubled:
+            yield Row(before + 1, None, doubled)
+        for number, cells in records:
+            if any(cell.strip() for cell in cells):
+                yield _row(number, names, cells)
+    except _Broken as broken:
+        yield Row(broken.fault.line, None, [broken.fault])
+
+
+class _Broken(Exception):
+    """The table cannot be read on."""
+
+    def __init__(self, fault: LineFault) -> None:
+        super().__init__()
+        self.fault = fault
+
+
+def _open(text: str, before: int, separators: str) -> tuple[Iterator[_Record], list[str]]:
+    """Give the records behind the line of names, and the names; raises _Broken."""
+    for separator in separators:
+        records = _records(text, separator, before)
+        header = _first(records)
+        if "prompt" in map(_column, header):
+            return records, header
+    line = text.lstrip().partition("\n")[0].strip()[:_SHOWN]
+    message = f"the first line must name the columns, one of them `prompt`; it is {line!r}"
+    raise _Broken(LineFault(before + 1, "", message))
+
+
+def _first(records: Iterator[_Record]) -> list[str]:
+    """Give the first record that is not blank; none where another separator is the right one."""
+    try:
+        return next((cells for _, cells in records if any(cell.strip() for cell in cells)), [])
+    except _Broken:
+        return []
+
+
+def _records(text: str, separator: str, before: int) -> Iterator[_Record]:
+    """Yield the records, each with the number of its last line; raises _Broken.
+
+    Only LF, CRLF and CR end a line.
+    """
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+    while True:
+        first = before + reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise _Broken(LineFault(first, "", _broken(error))) from None
+        if cells is None:
+            return
+        yield before + reader.line_num, cells
+
+
+def _broken(error: csv.Error) -> str:
+    if "field larger" in str(error):
+        most = csv.field_size_limit()
+        return f"a cell has more than {most:,} characters; perhaps a quote is never closed"
+    return 'a quote (") is never closed, or stands in a quoted cell without being doubled'
+
+
+def _column(cell: str) -> str:
+    """Give the name of a column: those that are known in any case, others as they are written."""
+    plain = re.sub(r"[\s-]+", "_", cell.strip().lower())
+    return plain if plain in _COLUMNS else cell.strip()
+
+
+def _doubled(names: Sequence[str], line: int) -> list[LineFault]:
+    counts = Counter(name for name in names if name)
+    return [LineFault(line, name, "stands twice") for name, count in counts.items() if count > 1]
+
+
+def _row(number: int, names: Sequence[str], cells: Sequence[str]) -> Row:
+    values: dict[str, object] = {}
+    faults: list[LineFault] = []
+    if any(cell.strip() for cell in cells[len(names) :]):
+        faults.append(LineFault(number, "", "more cells than columns"))
+    for column, (name, cell) in enumerate(zip(names, cells, strict=False), 1):
+        if not cell.strip():
+            continue
+        if not name:
+            faults.append(LineFault(number, "", f"cell {column} stands under no name"))
+            continue
+        try:
+            values[name] = _typed(name, cell.strip())
+        except ValueError as error:
+            faults.append(LineFault(number, name, str(error)))
+    return Row(number, values, faults)
+
+
+def _typed(name: str, cell: str) -> object:
+    """Read a cell as what its column holds; raises ValueError."""
+    if name in YES_NO:
+        if cell.lower() not in _BOOLEANS:
+            raise ValueError("must be true or false")
+        return _BOOLEANS[cell.lower()]
+    if name in INTEGERS:
+        integer = re.fullmatch(r"([+-]?[0-9]{1,30})(?:\.0*)?", cell)
+        if not integer:
+            raise ValueError("must be a whole number")
+        return int(integer[1])
+    if name == "tags":
+        return [tag.strip() for tag in cell.split(",")]
+    return read_json(cell) if name in OBJECTS else cell

@@ -1,0 +1,96 @@
+"""How results are printed. They alone go to stdout; all else that is said goes to stderr."""
+
+import codecs
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TextIO
+
+
+def prepare_output() -> None:
+    """Have what the encoding of the terminal cannot write escaped: no result may fail for that."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def print_notice(sentence: str) -> None:
+    """Tell people something that is no result, where anybody listens."""
+    try:
+        _write(sys.stderr, "".join(map(_shown, sentence)))
+    except OSError:
+        _discard(sys.stderr)
+
+
+def show_line(line: str) -> None:
+    """Print one line of a result, at once; raises OSError where it cannot be written."""
+    try:
+        _write(sys.stdout, line)
+    except OSError:
+        _discard(sys.stdout)
+        raise
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    if stream is not None:  # it is where the program was started with it closed
+        stream.write(f"{line}\n")
+        stream.flush()
+
+
+def _discard(stream: TextIO) -> None:
+    """Send the rest of a stream nowhere, so that the end of the process does not fail on it."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except OSError:
+        return  # it is no file
+
+
+def show_json(value: object, *, indent: int | None = 2) -> None:
+    """Print a result as JSON, which has escapes of its own for what cannot be written."""
+    encoding = codecs.lookup((sys.stdout and sys.stdout.encoding) or "utf-8").name
+    show_line(json.dumps(value, ensure_ascii=encoding != "utf-8", indent=indent))
+
+
+def show_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one thing: a line for each of its members, or all of it as JSON."""
+    if as_json:
+        show_json(facts)
+        return
+    width = max(map(len, facts), default=0) + 2
+    for name, value in facts.items():
+        show_line(f"{name.replace('_', ' '):<{width}}{_text(value)}")
+
+
+def show_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+    """Print many things: a table of these columns, or everything as JSON."""
+    found = list(rows)
+    if as_json:
+        show_json({"data": found})
+        return
+    lines = [[column.replace("_", " ") for column in columns]]
+    lines += [[_text(row.get(column)) for column in columns] for row in found]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        show_line("  ".join(cells).rstrip())
+
+
+def _text(value: object) -> str:
+    if value is None or value in ("", [], {}):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
+    return "".join(map(_shown, str(value).replace("\n", "?")))
+
+
+def _shown(char: str) -> str:
+    """Give a character as it is printed: what others wrote must not steer a terminal."""
+    return char if char.isprintable() or char == "\n" else "?"

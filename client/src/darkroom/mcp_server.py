@@ -1,0 +1,206 @@
+"""What a language model can do with a Darkroom: two tools of the Model Context Protocol."""
+
+import base64
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any, Literal
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import (
+    CallToolResult,
+    ContentBlock,
+    ImageContent,
+    ResourceLink,
+    TextContent,
+    ToolAnnotations,
+)
+from PIL import Image as Pictures
+from pydantic import BaseModel, BeforeValidator, Field
+
+from darkroom.async_client import AsyncClient, Job
+from darkroom.errors import DarkroomError, StillRunning
+from darkroom.images import AsyncImage
+
+#: The longer side of a preview in pixels: enough to judge a picture by, some 20 KB.
+PREVIEW_PIXELS = 512
+_PREVIEW_QUALITY = 70
+_WAIT_SECONDS = 55
+_INSTRUCTIONS = (
+    "Makes images. A result has a small preview and a link to the picture itself, which needs no "
+    "key and holds for a day. The same input with the same seed makes the same picture."
+)
+
+
+class ImageJob(BaseModel):
+    """A job as the tools tell it; without a picture until `status` is `succeeded`."""
+
+    job_id: str
+    status: Literal["queued", "running", "succeeded", "failed", "canceled"]
+    prompt: str
+    seed: int | None = Field(description="Asking with it again makes the same picture")
+    url: str | None = Field(description="The picture; needs no key")
+    content_type: str | None
+    width: int | None
+    height: int | None
+    bytes: int | None
+    warnings: list[str] = Field(description="What differs from what was asked")
+    waiting_on: str | None
+    eta_seconds: float | None
+    error_code: str | None
+    error_message: str | None
+
+
+Result = Annotated[CallToolResult, ImageJob]
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be an integer")  # noqa: TRY004  pydantic reports a ValueError
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_no_boolean)]
+Wait = Annotated[Integer, Field(ge=1, le=_WAIT_SECONDS, description="Seconds to wait at most")]
+
+
+class _Tool(Tool):
+    """A tool that refuses unknown parameters: an image that ignores one is paid for as well."""
+
+    async def run(self, arguments: dict[str, Any], *context: Any, **options: Any) -> Any:  # noqa: ANN401  as the base class
+        """Run the tool; raises a ToolError that names its parameters where there is another."""
+        properties = self.parameters["properties"]
+        if unknown := sorted(arguments.keys() - properties.keys()):
+            raise ToolError(
+                f"{self.name} has no parameter {', '.join(unknown)}. Its parameters are "
+                f"{', '.join(properties)}."
+            )
+        return await super().run(arguments, *context, **options)
+
+
+def _tool(fn: Callable[..., Any], **hints: bool) -> Tool:
+    tool = _Tool.from_function(fn, annotations=ToolAnnotations(**hints))
+    tool.parameters["additionalProperties"] = False
+    return tool
+
+
+def build_server(client: AsyncClient) -> MCPServer[Any]:
+    """Build the server of both tools, which ask by `client`."""
+
+    async def generate_image(
+        prompt: Annotated[str, Field(description="What the picture shows")],
+        aspect_ratio: Literal["1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4"] = "1:1",
+        output_format: Literal["webp", "jpg", "png"] = "webp",
+        megapixels: Literal["0.25", "1"] = "1",
+        seed: Annotated[
+            Integer | None, Field(ge=0, description="Chosen where none is named")
+        ] = None,
+        wait_seconds: Wait = _WAIT_SECONDS,
+    ) -> Result:
+        """Make an image, which costs credits, and wait for it.
+
+        Where it takes longer the result has a job_id: ask get_image_job for the rest.
+        """
+        options: dict[str, Any] = {
+            "aspect_ratio": aspect_ratio,
+            "output_format": output_format,
+            "megapixels": megapixels,
+            "seed": seed,
+        }
+        try:
+            job = await client.submit(prompt, **options)
+            return await _result(await _final(client, job.id, wait_seconds))
+        except DarkroomError as error:
+            raise ToolError(str(error)) from error
+
+    async def get_image_job(job_id: str, wait_seconds: Wait = 1) -> Result:
+        """See how an image that was asked for stands, and have it if it is there."""
+        try:
+            return await _result(await _final(client, job_id, wait_seconds))
+        except DarkroomError as error:
+            raise ToolError(str(error)) from error
+
+    tools = [
+        _tool(generate_image, destructive_hint=False, idempotent_hint=False),
+        _tool(get_image_job, read_only_hint=True),
+    ]
+    return MCPServer("darkroom", instructions=_INSTRUCTIONS, log_level="ERROR", tools=tools)
+
+
+async def _final(client: AsyncClient, job_id: str, seconds: int) -> Job:
+    """Wait for a job, for so long; gives it as it stands then."""
+    try:
+        return await client.wait(job_id, timeout_seconds=seconds)
+    except StillRunning as running:
+        return running.job
+
+
+async def _result(job: Job) -> CallToolResult:
+    content: list[ContentBlock] = []
+    if job.image:
+        content += [await _preview(job.image), _link(job.image)]
+    content.append(TextContent(type="text", text=_sentence(job)))
+    dumped = _image_job(job).model_dump()
+    return CallToolResult(
+        content=content, structured_content=dumped, is_error=job.status in {"failed", "canceled"}
+    )
+
+
+async def _preview(image: AsyncImage) -> ImageContent:
+    with Pictures.open(io.BytesIO(await image.bytes())) as opened:
+        opened.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
+        written = io.BytesIO()
+        opened.convert("RGB").save(written, "JPEG", quality=_PREVIEW_QUALITY)
+    data = base64.b64encode(written.getvalue()).decode()
+    return ImageContent(type="image", data=data, mime_type="image/jpeg")
+
+
+def _link(image: AsyncImage) -> ResourceLink:
+    return ResourceLink(
+        type="resource_link",
+        name=f"{image.job_id}{image.extension}",
+        uri=image.url,
+        mime_type=image.content_type,
+        size=image.size_bytes,
+        description=f"The picture, {image.width} x {image.height}",
+    )
+
+
+def _sentence(job: Job) -> str:
+    if job.image:
+        return f"{job.id}: {job.image.width} x {job.image.height}, seed {job.image.seed}."
+    if job.error:
+        return f"{job.id} failed: {job.error.message} ({job.error.code})"
+    if job.is_final:
+        return f"{job.id} was canceled."
+    waits = f", waits for {job.waiting_on}" if job.waiting_on else ""
+    return f"{job.id} is {job.status}{waits}. Ask get_image_job for it later."
+
+
+def _image_job(job: Job) -> ImageJob:
+    image, error = job.image, job.error
+    return ImageJob(
+        job_id=job.id,
+        status=job.status,
+        prompt=str(job.input.get("prompt", "")),
+        seed=job.input.get("seed"),
+        url=image and image.url,
+        content_type=image and image.content_type,
+        width=image and image.width,
+        height=image and image.height,
+        bytes=image and image.size_bytes,
+        warnings=list(image.warnings) if image else [],
+        waiting_on=job.waiting_on,
+        eta_seconds=job.eta_seconds,
+        error_code=error and error.code,
+        error_message=error and error.message,
+    )
+
+
+async def serve(client: AsyncClient) -> None:
+    """Serve the tools over stdin and stdout until stdin ends."""
+    async with client:
+        with suppress(BrokenPipeError):
+            await build_server(client).run_stdio_async()

@@ -1,0 +1,245 @@
+"""What the service tells, as values. Fields of a newer service stay readable in `raw`.
+
+Times are aware datetimes in UTC, durations are seconds, sizes are bytes. What the service does not
+tell is None.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+I_co = TypeVar("I_co", bound="ImageFacts", covariant=True)
+V = TypeVar("V")
+
+Status = Literal["queued", "running", "succeeded", "failed", "canceled"]
+FINAL = frozenset({"succeeded", "failed", "canceled"})
+Raw = Mapping[str, Any]
+
+
+def from_json(kind: Callable[..., V], raw: Raw, **more: Any) -> V:  # noqa: ANN401  JSON
+    """Make a value of the fields that it knows; times are read, everything stays in `raw`."""
+    names = (one.name for one in fields(kind))  # type: ignore[arg-type]  # all are dataclasses
+    known = {name: _read(name, raw.get(name)) for name in names}
+    return kind(**{**known, **more, "raw": raw})
+
+
+def _read(name: str, value: Any) -> Any:  # noqa: ANN401  JSON
+    is_time = isinstance(value, str) and (name.endswith("_at") or name == "at")
+    return datetime.fromisoformat(value) if is_time else value
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """A stored picture. `url` is signed and needs no key; it holds for at least a day.
+
+    `warnings` names what differs from what was asked: size, ratio, format, flat; by the provider's
+    own record prompt, seed, model; `record` where that record is odd.
+    """
+
+    job_id: str
+    seed: int | None
+    url: str
+    content_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    warnings: list[str]
+    raw: Raw = field(repr=False)
+
+    @property
+    def extension(self) -> str:
+        """The extension that fits the bytes, with its dot."""
+        subtype = self.content_type.partition("/")[2]
+        return {"jpeg": ".jpg"}.get(subtype, f".{subtype}")
+
+
+@dataclass(frozen=True)
+class JobError:
+    """Why a job failed; the API reference lists the codes."""
+
+    code: str
+    message: str
+    retryable: bool
+    raw: Raw = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Job(Generic[I_co]):
+    """A job as it stands; the API reference tells what each field means."""
+
+    id: str
+    status: Status
+    step: str | None
+    model: str
+    input: Mapping[str, Any]
+    image: I_co | None
+    error: JobError | None
+    version: int
+    run: int
+    attempt: int
+    max_attempts: int
+    priority: str
+    waiting_on: str | None
+    position: int | None
+    eta_seconds: float | None
+    batch_id: str | None
+    reused_from: str | None
+    metadata: Mapping[str, str]
+    tags: list[str]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    expires_at: datetime | None
+    timings: Mapping[str, float | None]
+    raw: Raw = field(repr=False)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it will not change any more, unless it is sent again."""
+        return self.status in FINAL
+
+
+def job_of(raw: Raw, bind: Callable[[ImageFacts], I_co]) -> Job[I_co]:
+    """Read a job; `bind` makes its image one that can be fetched."""
+    image, error = raw.get("image"), raw.get("error")
+    job: Job[I_co] = from_json(
+        Job,
+        raw,
+        image=bind(_image(raw, image)) if image else None,
+        error=from_json(JobError, error) if error else None,
+    )
+    return job
+
+
+def _image(job: Raw, raw: Raw) -> ImageFacts:
+    seed = (job.get("input") or {}).get("seed")
+    size = raw.get("bytes")
+    return from_json(ImageFacts, raw, job_id=job["id"], seed=seed, size_bytes=size)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Many jobs that were asked for at once. `progress` goes from 0 to 1; `counts` by status."""
+
+    id: str
+    status: str
+    total: int
+    counts: Mapping[str, int]
+    progress: float
+    eta_seconds: float | None
+    priority: str
+    metadata: Mapping[str, str]
+    tags: list[str]
+    created_at: datetime
+    started_at: datetime | None
+    canceled_at: datetime | None
+    completed_at: datetime | None
+    raw: Raw = field(repr=False)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether every job of it is final."""
+        return self.completed_at is not None or sum(self.counts.values()) == sum(
+            self.counts.get(status, 0) for status in FINAL
+        )
+
+
+@dataclass(frozen=True)
+class Model:
+    """What can be asked for: the JSON Schema of the input, and its defaults."""
+
+    id: str
+    name: str
+    description: str
+    state: str
+    input_schema: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    price: Mapping[str, Any] | None
+    raw: Raw = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What you may, what is used and left of it, and credits by day (an estimate)."""
+
+    limits: Mapping[str, Any]
+    used: Mapping[str, Any]
+    left: Mapping[str, Any]
+    estimated: bool
+    days: list[Mapping[str, Any]]
+    raw: Raw = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One change of the feed; `cursor` goes on after it."""
+
+    type: str
+    cursor: str
+    at: datetime
+    job_id: str | None
+    version: int | None
+    status: str | None
+    raw: Raw = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One webhook and what became of it; `attempts` only where one is read by its id."""
+
+    id: str
+    type: str
+    status: str
+    job_id: str | None
+    batch_id: str | None
+    url: str
+    attempt: int
+    created_at: datetime
+    next_attempt_at: datetime | None
+    finished_at: datetime | None
+    last_attempt: Mapping[str, Any] | None
+    attempts: list[Mapping[str, Any]] | None
+    raw: Raw = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The URL, without its query, that deliveries are sent to, and how it answers.
+
+    `pending` counts deliveries that will be sent, `parked` those that wait until it is enabled;
+    `failures` those in a row.
+    """
+
+    id: str
+    url: str
+    status: str
+    created_at: datetime
+    pending: int
+    parked: int
+    failures: int
+    failing_since: datetime | None
+    next_probe_at: datetime | None
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    has_own_secret: bool
+    secret_rotated_at: datetime | None
+    raw: Raw = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """How a queue stands, for operators; `blocked_by` is why no new job is started."""
+
+    name: str
+    depth: int
+    oldest_age_seconds: float | None
+    in_flight: int
+    paused: bool
+    paused_at: datetime | None
+    blocked_by: str | None
+    raw: Raw = field(repr=False)

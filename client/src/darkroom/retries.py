@@ -1,0 +1,127 @@
+"""When to ask again, and for how long: the one rule about retries."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from random import SystemRandom
+from typing import Any
+
+import httpx
+
+from darkroom.errors import DarkroomError, Unavailable, error_of
+from darkroom.protocol import Answer, Reply, Request, Steps
+
+_REFUSED = 400
+#: Too many requests, and service unavailable: a proxy's 502 or 504 may come after the deed.
+_NOT_DONE = frozenset({429, 503})
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how long to try.
+
+    The n-th pause is a random part of `first_seconds` · 2^n ("full jitter"), `most_seconds` at
+    most, after what `Retry-After` asks for. Asked to wait for longer than `longest_seconds`, the
+    client gives up at once. `dice` gives numbers from 0 to 1.
+    """
+
+    retries: int = 6
+    first_seconds: float = 0.5
+    most_seconds: float = 15.0
+    longest_seconds: float = 60.0
+    dice: Callable[[], float] = SystemRandom().random
+
+    def pause(self, attempt: int, retry_after: float | None) -> float:
+        """Give the seconds to wait after this attempt, counted from 0."""
+        ceiling = min(self.most_seconds, self.first_seconds * 2.0**attempt)
+        return (retry_after or 0.0) + self.dice() * ceiling
+
+
+def send_with_retries(request: Request, retry_policy: RetryPolicy) -> Steps[Answer]:
+    """Send a request until it is answered.
+
+    Asks again on 429, on 503 and other trouble of the service, and when no answer came, if that
+    does no harm. Raises the DarkroomError of the last answer.
+    """
+    pause = request.after_seconds
+    for attempt in range(retry_policy.retries + 1):
+        reply = yield replace(request, after_seconds=pause)
+        error = refusal(reply)
+        if error is None:
+            return _answered(reply)
+        if attempt == retry_policy.retries or not _may_repeat(request, reply, error):
+            raise error
+        requested_wait = error.retry_after if isinstance(error, Unavailable) else None
+        if requested_wait is not None and requested_wait > retry_policy.longest_seconds:
+            raise error
+        pause = retry_policy.pause(attempt, requested_wait)
+    raise AssertionError  # the last attempt returns or raises
+
+
+def refusal(reply: Reply) -> DarkroomError | None:
+    """Give the error that a reply is; None for a good answer."""
+    if not isinstance(reply, Answer):
+        return Unavailable(reply.reason)
+    if reply.status < _REFUSED:
+        return None
+    problem = _problem(reply)
+    if not (problem.get("detail") or problem.get("title")):
+        problem = {**problem, "detail": _not_darkrooms(reply)}
+    return error_of(reply.status, problem, retry_after(reply.headers))
+
+
+def _answered(reply: Reply) -> Answer:
+    if not isinstance(reply, Answer):
+        raise TypeError(reply)  # the caller has looked
+    return reply
+
+
+def _may_repeat(request: Request, reply: Reply, error: DarkroomError) -> bool:
+    if not isinstance(error, Unavailable) or error.code == "accept_unknown":
+        return False
+    if not isinstance(reply, Answer):
+        return request.idempotent or not reply.sent
+    # what is refused in these words has done nothing
+    return request.idempotent or (reply.status in _NOT_DONE and error.code != "outcome_unknown")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read `Retry-After` (RFC 9110, 10.2.3: seconds or a date) as seconds from now."""
+    header = headers.get("retry-after", "").strip()
+    if header.isascii() and header.isdigit():
+        return float(header)
+    try:
+        at = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max((at - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _problem(answer: Answer) -> dict[str, Any]:
+    try:
+        header = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        return {}  # a proxy's page, say
+    return header if isinstance(header, dict) else {}
+
+
+def _not_darkrooms(answer: Answer) -> str:
+    kind = httpx.Headers(answer.headers).get("content-type", "no type")
+    return f"What answered for {answer.source} is not Darkroom: {answer.status}, {kind}."
+
+
+def json_of(answer: Answer, *members: str) -> dict[str, Any]:
+    """Read an answer that has these members.
+
+    Raises Unavailable for what is no such JSON object: something else answered.
+    """
+    try:
+        header = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict) or not header.keys() >= set(members):
+        raise Unavailable(_not_darkrooms(answer))
+    return header

@@ -1,0 +1,280 @@
+"""Which processes make up the stack, as values: nothing here starts, reads or writes anything."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from sandbox.servers import s3_command, s3_environment, valkey_command
+from shared.settings import Settings
+from shared.start_commands import api_command, worker_command
+
+LOOPBACK = "127.0.0.1"
+#: What the sandbox provider is sent for a key: never the real one, should it be set.
+SANDBOX_KEY = "sandbox"
+#: Seconds beyond the provider's timeout that a worker has to end: 10 are its own grace, after which
+#: it leaves by itself, and must not be killed while it gives its jobs back.
+WORKER_GRACE_SECONDS = 15.0
+#: Seconds that requests in flight have when the API ends; event streams would hold it for ever.
+API_GRACE_SECONDS = 3
+
+#: One's own machine, or a container: that the user may be root there is no news in each log.
+_QUIET = ("-W", "ignore:You're running the worker with superuser privileges")
+
+Provider = Literal["sandbox", "1min"]
+
+
+class Kind(StrEnum):
+    """What a process is, as `stack.json` names it."""
+
+    API = "api"
+    WORKER = "worker"
+    PROVIDER = "provider"
+    S3 = "s3"
+    REDIS = "redis"
+
+
+#: The order of stopping: whoever asks ends before whoever answers.
+STOPPING = (Kind.API, Kind.WORKER, Kind.PROVIDER, Kind.S3, Kind.REDIS)
+
+
+@dataclass(frozen=True)
+class ReadinessProbe:
+    """How a process shows that it serves: `url` answers, PING for redis://, else by HTTP."""
+
+    url: str
+    status: int | None = None
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process of the stack."""
+
+    name: str
+    kind: Kind
+    command: tuple[str, ...]
+    ready: ReadinessProbe
+    environment: Mapping[str, str] = field(default_factory=dict)
+    #: More words of the command, found anew at each start.
+    at_start: Callable[[], Sequence[str]] = tuple
+    #: Whether its output is for the terminal too, or only for its file.
+    loud: bool = True
+    grace_seconds: float = 10.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where everything listens on loopback; `metrics` has one for each worker, deliver last."""
+
+    api: int
+    redis: int
+    s3: int
+    provider: int
+    metrics: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What the command line asked for; None leaves the choice to the stack."""
+
+    data: Path
+    port: int | None = None
+    provider: Provider | None = None
+    workers: int = 1
+    concurrency: int | None = None
+    demo: bool = True
+    #: The module whose Celery app the workers run.
+    worker_app: str = "worker.app"
+
+
+@dataclass(frozen=True)
+class S3Keys:
+    """The keys of the embedded S3 server."""
+
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before anything runs."""
+
+    options: StackOptions
+    ports: Ports
+    keys: S3Keys
+    settings: Settings
+    #: The environment of whoever started the stack.
+    inherited: Mapping[str, str]
+    console: bool
+
+    @property
+    def provider(self) -> Provider:
+        """Who makes the pictures: the one asked for, else 1min.ai where there is a key for it."""
+        return self.options.provider or ("1min" if self.settings.onemin_keys else "sandbox")
+
+    @property
+    def api_url(self) -> str:
+        """Where the API answers on this machine."""
+        return f"http://{LOOPBACK}:{self.ports.api}"
+
+    @property
+    def redis_url(self) -> str:
+        """Where the embedded Valkey answers."""
+        return f"redis://{LOOPBACK}:{self.ports.redis}/0"
+
+    @property
+    def provider_url(self) -> str:
+        """Where the provider answers: the sandbox's address, or what the settings say."""
+        if self.provider == "sandbox":
+            return f"http://{LOOPBACK}:{self.ports.provider}"
+        return self.settings.onemin_base_url
+
+    @property
+    def s3_endpoint(self) -> str:
+        """Where the embedded S3 server answers, as host:port."""
+        return f"{LOOPBACK}:{self.ports.s3}"
+
+    @property
+    def bucket_folder(self) -> Path:
+        """The folder that is the bucket; it must exist before the first picture is stored."""
+        return self.options.data / "s3" / self.settings.s3_bucket
+
+    @property
+    def unused(self) -> list[str]:
+        """What the user set that means nothing here, since the stack runs its own servers."""
+        own = ("DARKROOM_REDIS_URL", "DARKROOM_S3_ENDPOINT")
+        return [name for name in own if {name, f"{name}_FILE"} & self.inherited.keys()]
+
+    @property
+    def metrics_urls(self) -> list[str]:
+        """Every address that Prometheus may ask."""
+        workers = [f"http://{LOOPBACK}:{port}/metrics" for port in self.ports.metrics]
+        return [f"{self.api_url}/metrics", *workers]
+
+
+def servers(plan: Plan, redis_options: Callable[[], Sequence[str]] = tuple) -> list[ProcessSpec]:
+    """Give what must answer before anything else is started: Valkey and the S3 server.
+
+    `redis_options` is asked at each start of Valkey.
+    """
+    redis = ProcessSpec(
+        name="redis",
+        kind=Kind.REDIS,
+        command=tuple(valkey_command(plan.options.data / "redis", plan.ports.redis)),
+        ready=ReadinessProbe(f"redis://{LOOPBACK}:{plan.ports.redis}"),
+        at_start=redis_options,
+        loud=False,
+    )
+    s3 = ProcessSpec(
+        name="s3",
+        kind=Kind.S3,
+        command=tuple(s3_command(plan.options.data / "s3", plan.ports.s3)),
+        environment=s3_environment(plan.keys.access_key, plan.keys.secret_key),
+        ready=ReadinessProbe(f"http://{plan.s3_endpoint}/"),
+        loud=False,
+    )
+    return [redis, s3]
+
+
+def services(plan: Plan) -> list[ProcessSpec]:
+    """Give what is Darkroom itself, and the sandbox provider where it is used."""
+    generate = [_worker(plan, f"generate-{n}", "generate", n - 1) for n in _numbers(plan)]
+    deliver = _worker(plan, "deliver", "deliver", plan.options.workers)
+    provider = [_provider(plan)] if plan.provider == "sandbox" else []
+    return [_api(plan), *generate, *provider, deliver]
+
+
+def _numbers(plan: Plan) -> Iterable[int]:
+    return range(1, plan.options.workers + 1)
+
+
+def _api(plan: Plan) -> ProcessSpec:
+    command = api_command(
+        host=LOOPBACK,
+        port=plan.ports.api,
+        log_level="warning",
+        timeout_graceful_shutdown=API_GRACE_SECONDS,
+    )
+    return ProcessSpec(
+        name="api",
+        kind=Kind.API,
+        command=tuple(command),
+        environment=environment(plan),
+        ready=ReadinessProbe(f"{plan.api_url}/readyz", 200),
+    )
+
+
+def _worker(plan: Plan, name: str, queue: str, index: int) -> ProcessSpec:
+    port = plan.ports.metrics[index]
+    threads = plan.options.concurrency or plan.settings.concurrency
+    program, *command = worker_command(
+        queue, name=name, threads=threads, app=plan.options.worker_app
+    )
+    return ProcessSpec(
+        name=name,
+        kind=Kind.WORKER,
+        command=(program, *_QUIET, *command),
+        environment={**environment(plan), "DARKROOM_METRICS_PORT": str(port)},
+        ready=ReadinessProbe(f"http://{LOOPBACK}:{port}/metrics", 200),
+        grace_seconds=plan.settings.provider_timeout_seconds + WORKER_GRACE_SECONDS,
+    )
+
+
+def _provider(plan: Plan) -> ProcessSpec:
+    program = str(Path(sys.executable).with_name("darkroom"))
+    return ProcessSpec(
+        name="provider",
+        kind=Kind.PROVIDER,
+        command=(program, "sandbox", "--port", str(plan.ports.provider), "--image-port", "0"),
+        environment=environment(plan),
+        ready=ReadinessProbe(f"{plan.provider_url}/_sandbox/calls", 200),
+    )
+
+
+def environment(plan: Plan) -> dict[str, str]:
+    """Give what every process of Darkroom gets.
+
+    What the user set goes before the defaults of the stack, and the addresses of what the stack
+    itself runs go before both.
+    """
+    return {**_defaults(plan), **plan.inherited, **_sandbox(plan), **_own(plan)}
+
+
+def _defaults(plan: Plan) -> dict[str, str]:
+    defaults = {
+        "DARKROOM_PUBLIC_URL": plan.api_url,
+        "DARKROOM_WEBHOOK_ALLOW_HOSTS": f"{LOOPBACK},localhost,::1",
+        "DARKROOM_LOG_FORMAT": "console" if plan.console else "json",
+    }
+    if plan.provider == "sandbox":
+        defaults["DARKROOM_PROVIDER_RATE_PER_MINUTE"] = "0"
+    return {name: value for name, value in defaults.items() if f"{name}_FILE" not in plan.inherited}
+
+
+def _sandbox(plan: Plan) -> dict[str, str]:
+    if plan.provider != "sandbox":
+        return {}
+    return {
+        "DARKROOM_ONEMIN_BASE_URL": plan.provider_url,
+        "DARKROOM_ONEMIN_IMAGE_HOSTS": LOOPBACK,
+        "DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS": LOOPBACK,
+        "DARKROOM_ONEMIN_API_KEY": SANDBOX_KEY,
+    }
+
+
+def _own(plan: Plan) -> dict[str, str]:
+    own = {
+        "DARKROOM_REDIS_URL": plan.redis_url,
+        "DARKROOM_S3_ENDPOINT": plan.s3_endpoint,
+        "DARKROOM_S3_ACCESS_KEY": plan.keys.access_key,
+        "DARKROOM_S3_SECRET_KEY": plan.keys.secret_key,
+        "DARKROOM_S3_BUCKET": plan.settings.s3_bucket,
+        "DARKROOM_S3_REGION": plan.settings.s3_region,
+        "DARKROOM_S3_SECURE": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if plan.options.concurrency:
+        own["DARKROOM_CONCURRENCY"] = str(plan.options.concurrency)
+    return own

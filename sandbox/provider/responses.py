@@ -1,0 +1,113 @@
+"""How each step answers a generate call; those without an answer of their own answer well."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from sandbox.provider import faults
+from sandbox.provider.connection import Dropped
+from sandbox.provider.error_responses import busy, gateway_page, json_response, refused
+from sandbox.provider.records import Record
+from sandbox.provider.state import State
+from sandbox.provider.validation import GenerateRequest
+
+CHUNK_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedCall:
+    """One accepted call: its step, and the record that it left, if it left one."""
+
+    request: Request
+    state: State
+    order: GenerateRequest
+    step: faults.StepBody
+    record: Record | None
+    latency_seconds: float
+
+
+@singledispatch
+async def answer(step: faults.StepBody, sale: AcceptedCall) -> Response:
+    """Answer a call as its step says; well, if it says nothing of the reply."""
+    if sale.record is None:
+        raise AssertionError(f"{step.name} makes nothing, so it needs an answer of its own")
+    unfinished = sale.order.is_async or isinstance(step, faults.Stuck)
+    status = "PROCESSING" if unfinished else sale.record.final_status
+    return json_response(record_reply(sale.record, status, sale.state, sale.request))
+
+
+@answer.register
+async def _status(step: faults.Status, _sale: AcceptedCall) -> Response:
+    return refused(step)
+
+
+@answer.register
+async def _busy(step: faults.MisleadingBusy, _sale: AcceptedCall) -> Response:
+    return busy(step.status if step.details else None, step.message).response()
+
+
+@answer.register
+async def _lost(step: faults.MadeBut522, _sale: AcceptedCall) -> Response:
+    return gateway_page(step.status)
+
+
+@answer.register
+async def _hung(step: faults.Hang, sale: AcceptedCall) -> Response:
+    return await answer(faults.Ok(), sale) if step.paid else gateway_page(504)
+
+
+@answer.register
+async def _dropped(step: faults.Drop, _sale: AcceptedCall) -> Response:
+    return Dropped(reset=step.reset)
+
+
+@answer.register
+async def _malformed(_step: faults.Malformed, _sale: AcceptedCall) -> Response:
+    return Response(b'{"aiRecord": {"uuid": "b2c3d4e5', media_type="application/json")
+
+
+@answer.register
+async def _empty(_step: faults.Empty, _sale: AcceptedCall) -> Response:
+    return Response(b"", media_type="application/json")
+
+
+@answer.register
+async def _huge(step: faults.HugeReply, _sale: AcceptedCall) -> Response:
+    return StreamingResponse(_json_of(step.bytes), media_type="application/json")
+
+
+async def _json_of(count: int) -> AsyncIterator[bytes]:
+    """Give one JSON object of `count` bytes, and never more than a chunk of it at once."""
+    opening, closing = b'{"aiRecord":"', b'"}'
+    yield opening
+    left = count - len(opening) - len(closing)
+    while left > 0:
+        yield b"x" * min(CHUNK_BYTES, left)
+        left -= CHUNK_BYTES
+    yield closing
+
+
+def record_reply(record: Record, status: str, state: State, request: Request) -> dict[str, Any]:
+    """Write the reply that carries a record, with an address of its picture once it is made."""
+    if status != "SUCCESS":
+        return {"aiRecord": record.shown(status, None)}
+    withheld = record.withholds_url
+    url = _moved(state.address_of(record, request), record.step)
+    if withheld:
+        return {"aiRecord": record.shown(status, None)}
+    if isinstance(record.step, faults.Url) and record.step.place == "top":
+        return {"aiRecord": record.shown(status, None), "temporaryUrl": url}
+    return {"aiRecord": record.shown(status, url)}
+
+
+def _moved(url: str, step: faults.StepBody) -> str:
+    if not isinstance(step, faults.Url):
+        return url
+    if step.host is not None:
+        return urlunsplit(urlsplit(url)._replace(netloc=step.host))
+    return step.url or url

@@ -1,0 +1,77 @@
+"""Waiting for facts, each with a deadline, instead of sleeping and hoping."""
+
+import http.client
+import socket
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from shared.errors import DarkroomError
+
+#: Seconds between two looks at a fact.
+PAUSE_SECONDS = 0.01
+#: How long one look may take, in seconds.
+POLL_INTERVAL_SECONDS = 1.0
+
+
+class WaitTimeout(DarkroomError):
+    """The fact that was waited for did not come before the deadline."""
+
+
+def wait_until(
+    fact: Callable[[], bool], what: str, *, seconds: float = 30.0, pause: float = PAUSE_SECONDS
+) -> None:
+    """Look at `fact` until it is true; raises NeverCame naming `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not fact():
+        if time.monotonic() > deadline:
+            raise WaitTimeout(f"Waited {seconds:g} s in vain for this: {what}.")
+        time.sleep(pause)
+
+
+def wait_for_port(port: int, *, seconds: float = 30.0) -> None:
+    """Wait until something listens on 127.0.0.1:`port`."""
+    wait_until(lambda: listens(port), f"a server on port {port}", seconds=seconds)
+
+
+def wait_for_redis(port: int, *, seconds: float = 30.0) -> None:
+    """Wait until the Redis on 127.0.0.1:`port` has loaded its data and answers PING."""
+    wait_until(lambda: answers_ping(port), f"Redis on port {port}", seconds=seconds)
+
+
+def wait_for_http(url: str, *, status: int | None = None, seconds: float = 30.0) -> None:
+    """Wait until `url` answers: with `status`, or at all when none is given."""
+    wait_until(lambda: answers_http(url, status), f"an answer of {url}", seconds=seconds)
+
+
+def listens(port: int) -> bool:
+    """Tell whether something takes connections on 127.0.0.1:`port`."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), POLL_INTERVAL_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def answers_ping(port: int) -> bool:
+    """Tell whether the Redis on 127.0.0.1:`port` serves: one that loads its data does not yet."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), POLL_INTERVAL_SECONDS) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64) == b"+PONG\r\n"
+    except OSError:
+        return False
+
+
+def answers_http(url: str, status: int | None = None) -> bool:
+    """Tell whether `url` (http only) answers with `status`, or at all when none is given."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=POLL_INTERVAL_SECONDS)
+    try:
+        connection.request("GET", parts.path or "/")
+        answered = connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return status is None or answered == status

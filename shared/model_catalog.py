@@ -1,0 +1,131 @@
+"""What may be asked for: every model, its parameters, types, ranges and defaults.
+
+A new model is an entry here and nothing else: validation, defaults, the JSON Schema and the
+playground's form all read it. The source of each number is the provider's own document of
+FLUX.2 Klein 9B; Klein 4B takes the same `promptObject`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+PROMPT_CHARACTERS = 10_000
+#: The largest whole number that every JSON reader keeps exact (2^53 - 1).
+SEED_MAX = 9_007_199_254_740_991
+#: A seed that Darkroom chooses fits 31 bits, which every sampler takes.
+CHOSEN_SEED_MAX = 2_147_483_647
+
+
+def _integer(value: object) -> object:
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+#: JSON Schema's integer: 7.0 and 7e0 are 7. Most languages have one kind of number and write it so.
+INTEGER = BeforeValidator(_integer)
+
+
+class KleinInput(BaseModel):
+    """The parameters of the FLUX.2 Klein models. Strict: `"4"` is not 4, and 4 is not `"4"`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, title="FLUX.2 Klein input")
+
+    prompt: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=PROMPT_CHARACTERS, pattern=r"\S"),
+        Field(description="Text description of the image to generate"),
+    ]
+    aspect_ratio: Annotated[
+        Literal["1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4"],
+        Field(description="Image aspect ratio"),
+    ] = "1:1"
+    output_format: Annotated[
+        Literal["webp", "jpg", "png"], Field(description="Output file format")
+    ] = "webp"
+    output_quality: Annotated[
+        int, Field(ge=0, le=100, description="Output image quality (0-100)"), INTEGER
+    ] = 80
+    num_inference_steps: Annotated[
+        int, Field(ge=1, le=4, description="Number of inference steps (1-4)"), INTEGER
+    ] = 4
+    go_fast: Annotated[bool, Field(description="Enable fastest generation mode")] = True
+    megapixels: Annotated[
+        Literal["0.25", "1"], Field(description="Output resolution in megapixels")
+    ] = "1"
+    disable_safety_checker: Annotated[
+        bool, Field(description="Disable built-in safety filtering")
+    ] = False
+    seed: Annotated[
+        int | None,
+        Field(ge=0, le=SEED_MAX, description="Random seed for reproducibility; chosen if missing"),
+        INTEGER,
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model on offer. Its `id` is the provider's name for it."""
+
+    id: str
+    name: str
+    description: str
+    input: type[BaseModel]
+
+    def schema(self) -> dict[str, Any]:
+        """Give the JSON Schema (draft 2020-12) of the input."""
+        return self.input.model_json_schema()
+
+    def defaults(self) -> dict[str, Any]:
+        """Give the value of every parameter that need not be sent; the seed has none."""
+        return {
+            name: info.default
+            for name, info in self.input.model_fields.items()
+            if not info.is_required() and info.default is not None
+        }
+
+
+DEFAULT_MODEL = "black-forest-labs/flux-2-klein-9b"
+
+MODELS: Mapping[str, Model] = MappingProxyType(
+    {
+        model.id: model
+        for model in (
+            Model(
+                id=DEFAULT_MODEL,
+                name="FLUX.2 Klein 9B",
+                description="4-step distilled, richer detail than 4B, sub-second.",
+                input=KleinInput,
+            ),
+            Model(
+                id="black-forest-labs/flux-2-klein-4b",
+                name="FLUX.2 Klein 4B",
+                description="4-step distilled, the most pictures a second.",
+                input=KleinInput,
+            ),
+        )
+    }
+)
+
+#: Width over height by ratio, for checking a picture against what was asked.
+RATIOS: Mapping[str, float] = MappingProxyType(
+    {
+        ratio: int(ratio.split(":")[0]) / int(ratio.split(":")[1])
+        for ratio in ("1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4")
+    }
+)
+
+
+def read_prices(written: str) -> dict[str, str]:
+    """Read `model=credits,…`, the numbers as they stand; raises ValueError for what is no model.
+
+    Nothing that is public says what a model costs, so there are no prices by default.
+    """
+    found = {}
+    for part in filter(None, (part.strip() for part in written.split(","))):
+        name, _, credits_each = (side.strip() for side in part.rpartition("="))
+        if name not in MODELS:
+            raise ValueError(f"{part} is not model=credits; the models are {', '.join(MODELS)}")
+        found[name] = credits_each
+    return found

@@ -1,0 +1,74 @@
+"""A job as Replicate's clients see it: a prediction, in answers and in webhooks."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from shared.errors import ErrorCode
+from shared.jobs import Job, Status
+from shared.model_catalog import MODELS, Model
+from shared.serializers import View, rfc3339
+
+#: The `form` of a webhook that tells predictions instead of jobs.
+FORM = "replicate"
+#: Where this dialect lives.
+ROOT = "/replicate/v1"
+_STATUSES: Mapping[Status, str] = {
+    Status.QUEUED: "starting",
+    Status.RUNNING: "processing",
+    Status.SUCCEEDED: "succeeded",
+    Status.FAILED: "failed",
+    Status.CANCELED: "canceled",
+}
+
+
+def prediction(view: View, job: Job) -> dict[str, Any]:
+    """Write a job as a prediction; its client refuses one without `model` and `version`."""
+    here = f"{view.public_url}{ROOT}/predictions/{job.id}"
+    model = MODELS.get(job.spec.model)
+    return {
+        "id": job.id,
+        "model": job.spec.model,
+        "version": version_id(model) if model else "hidden",
+        "status": _status(job),
+        "input": dict(job.spec.input),
+        "output": [view.image_url(job.id)] if job.image else None,
+        "logs": f"Using seed: {job.spec.input['seed']}\n",
+        "error": _error(job),
+        "source": "api",
+        "data_removed": False,
+        "created_at": rfc3339(job.created_at),
+        "started_at": rfc3339(job.started_at),
+        "completed_at": rfc3339(job.finished_at),
+        "metrics": _metrics(job),
+        "urls": {"get": here, "cancel": f"{here}/cancel"},
+    }
+
+
+def version_id(model: Model) -> str:
+    """Name what a model takes today: 64 hexadecimal digits, others when its parameters change."""
+    written = orjson.dumps([model.id, model.schema()], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(written).hexdigest()
+
+
+def _status(job: Job) -> str:
+    """Say how it is; a deadline is what `Cancel-After` sets, and its client knows no `aborted`."""
+    if job.error_code is ErrorCode.DEADLINE_EXCEEDED:
+        return "canceled"
+    return _STATUSES[job.state.status]
+
+
+def _error(job: Job) -> str | None:
+    if job.error_code is None:
+        return None
+    return job.error_message or job.error_code.value
+
+
+def _metrics(job: Job) -> dict[str, float]:
+    """Seconds at the provider and in all, once they are known."""
+    if not job.state.is_final:
+        return {}
+    steps = [job.timings.get(step, 0.0) for step in ("provider", "download", "store")]
+    return {"predict_time": sum(steps), "total_time": job.timings.get("total", 0.0)}

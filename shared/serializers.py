@@ -1,0 +1,154 @@
+"""A job as the world sees it: the JSON of the API and of webhooks, in one place."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from shared.batches import Batch
+from shared.errors import ErrorCode
+from shared.jobs import Image, Job, State, WaitingOn
+from shared.signing import image_query
+from shared.store.job_queries import QueuedJob
+
+_WAITS = {reason.value for reason in WaitingOn}
+#: What a job with a time for its next attempt waits for, by what went wrong; all others just retry.
+_WAITS_LATER: Mapping[ErrorCode | None, WaitingOn] = {
+    ErrorCode.STORAGE_DOWN: WaitingOn.STORAGE,
+    ErrorCode.IMAGE_EXPIRED: WaitingOn.IMAGE_HOST,
+}
+
+
+def rfc3339(milliseconds: int | None) -> str | None:
+    """Write a time as RFC 3339 in UTC with milliseconds."""
+    if milliseconds is None:
+        return None
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    """Write a time to the second; most of those that are written lie close to each other."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Writes jobs; `public_url` is how clients reach the service, `key` signs image addresses."""
+
+    public_url: str
+    key: bytes
+
+    def job(self, queued_job: QueuedJob) -> dict[str, Any]:
+        """Write a job; the fields and their meaning are those of the API reference."""
+        job = queued_job.job
+        return {
+            "id": job.id,
+            "status": job.state.status.value,
+            "step": job.state.step,
+            "model": job.spec.model,
+            "input": dict(job.spec.input),
+            "image": self._image(job, job.image) if job.image else None,
+            "version": job.version,
+            "run": job.run,
+            "reused_from": job.reused_from,
+            "error": _error(job),
+            "attempt": job.attempt,
+            "max_attempts": job.max_attempts,
+            "priority": job.priority.value,
+            "waiting_on": waiting_on(queued_job),
+            "position": queued_job.rank,
+            "eta_seconds": queued_job.eta_seconds,
+            "batch_id": job.batch_id,
+            "metadata": dict(job.spec.metadata),
+            "tags": list(job.spec.tags),
+            "webhook": webhook_shown(job.spec.webhook),
+            "created_at": rfc3339(job.created_at),
+            "started_at": rfc3339(job.started_at),
+            "finished_at": rfc3339(job.finished_at),
+            "deadline_at": rfc3339(job.deadline_at),
+            "expires_at": rfc3339(job.expires_at),
+            "timings": _timings(job),
+            "provider": {
+                "record_id": job.record_id,
+                "calls": job.calls,
+                "unknown_outcomes": job.unknown_outcomes,
+                "regenerated": job.regenerated,
+            },
+        }
+
+    def image_url(self, job_id: str) -> str:
+        """Give the signed address of a job's image."""
+        query = image_query(self.key, job_id, now_seconds=time.time())
+        return f"{self.public_url}/v1/jobs/{job_id}/image?{query}"
+
+    def _image(self, job: Job, image: Image) -> dict[str, Any]:
+        return {
+            "url": self.image_url(job.id),
+            "key": image.key,
+            "content_type": image.content_type,
+            "width": image.width,
+            "height": image.height,
+            "bytes": image.bytes,
+            "sha256": image.sha256,
+            "warnings": list(image.warnings),
+        }
+
+
+def batch_shown(batch: Batch, now_ms: int) -> dict[str, Any]:
+    """Write a batch as it stands at `now_ms`."""
+    return {
+        "id": batch.id,
+        "status": batch.status.value,
+        "total": batch.size,
+        "counts": {status.value: count for status, count in batch.counts.items()},
+        "progress": round(batch.progress, 4),
+        "eta_seconds": batch.eta_seconds(now_ms),
+        "priority": batch.spec.priority.value,
+        "metadata": dict(batch.spec.metadata),
+        "tags": list(batch.spec.tags),
+        "webhook": webhook_shown(batch.spec.webhook),
+        "created_at": rfc3339(batch.created_at),
+        "started_at": rfc3339(batch.started_at),
+        "canceled_at": rfc3339(batch.canceled_at),
+        "completed_at": rfc3339(batch.completed_at),
+    }
+
+
+def waiting_on(queued_job: QueuedJob) -> str | None:
+    """Say why a queued job does not run; None for every other."""
+    job = queued_job.job
+    if job.state is not State.QUEUED:
+        return None
+    if job.due_at is not None:
+        return _WAITS_LATER.get(job.last_error_code, WaitingOn.RETRY)
+    return waiting_reason(queued_job.gate)
+
+
+def waiting_reason(gate: str) -> str:
+    """Say why what is ready is not claimed, by what closes its way ('' for nothing)."""
+    return WaitingOn(gate) if gate in _WAITS else WaitingOn.QUEUE
+
+
+def webhook_shown(webhook: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Show where a webhook goes, without the headers it carries: they may be secrets."""
+    if webhook is None:
+        return None
+    return {"url": webhook["url"], "events": list(webhook["events"])}
+
+
+def _error(job: Job) -> dict[str, Any] | None:
+    if job.error_code is None:
+        return None
+    return {
+        "code": job.error_code.value,
+        "message": job.error_message,
+        "retryable": job.error_retryable,
+    }
+
+
+def _timings(job: Job) -> dict[str, float | None]:
+    names = ("wait", "provider", "download", "store", "total")
+    return {name: job.timings.get(name) for name in names}

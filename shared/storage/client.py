@@ -1,0 +1,310 @@
+"""The object storage: any server that speaks S3, through the minio client.
+
+Every vendor error ends here, as StorageDown, ObjectMissing or ObjectDamaged. Each operation has a
+total time. A status of 200 alone proves nothing: the checksums that the storage answers to a write
+are compared with those of what was sent, and what is read with those kept from then.
+"""
+
+import ssl
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from typing import Protocol, Self
+from xml.etree.ElementTree import ParseError
+
+from minio import Minio
+from minio.deleteobjects import DeleteObject
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from urllib3.exceptions import HTTPError
+
+from shared.errors import InvalidSettings, ObjectDamaged, ObjectMissing, StorageDown
+from shared.net.timeouts import deadline
+from shared.settings import Settings
+from shared.storage.checksums import proves
+from shared.storage.http_pool import build_pool
+from shared.storage.stored_object import StoredObject, verified
+
+#: Below this the client makes several parts of an object, each a request.
+_PART_BYTES_MIN = 5 * 1024 * 1024
+
+_NO_KEY = frozenset({"NoSuchKey", "NoSuchObject"})
+_NO_BUCKET = frozenset({"NoSuchBucket"})
+_NO_ACCESS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+_BUCKET_IS_THERE = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
+
+
+def object_name(tenant: str, job_id: str, *, created_at_ms: int, call: int) -> str:
+    """Name the object of a job's picture, without its extension.
+
+    The same for the same call, so that a resumed upload writes the same bytes over. `created_at_ms`
+    is the job's, in milliseconds since 1970; `call` counts its calls of the provider.
+    """
+    day = datetime.fromtimestamp(created_at_ms / 1000, UTC)
+    return f"{tenant}/{day:%Y/%m/%d}/{job_id}-{call}"
+
+
+class ObjectStore(Protocol):
+    """What the rooms need of the storage. Everything raises StorageDown."""
+
+    def put(self, key: str, data: bytes, *, content_type: str, sha256: str, job_id: str) -> None:
+        """Write an object, over an older one, and check that the storage has it."""
+        ...
+
+    def read(self, key: str) -> StoredObject:
+        """Open an object; raises ObjectMissing."""
+        ...
+
+    def read_all(self, key: str, *, size: int, sha256: str) -> bytes:
+        """Return all of an object; raises ObjectMissing, ObjectDamaged."""
+        ...
+
+    def presign(self, key: str, *, seconds: int, content_type: str, filename: str) -> str:
+        """Give an address from which anybody can read the object for so long."""
+        ...
+
+    def delete(self, keys: Iterable[str]) -> Sequence[str]:
+        """Delete objects, and return those that the storage refuses to delete."""
+        ...
+
+    def is_there(self, key: str) -> bool:
+        """Tell whether the storage has an object."""
+        ...
+
+    def check(self) -> None:
+        """See that the bucket can be reached."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where a bucket is and how it is opened; `endpoint` is host:port, `secure` speaks TLS."""
+
+    endpoint: str
+    name: str
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    region: str = "us-east-1"
+    secure: bool = False
+
+
+class Storage:
+    """One bucket. Safe for threads."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        concurrency: int,
+        timeout_seconds: float,
+        read_back: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Use `bucket` from up to `concurrency` threads at once; nothing is connected yet.
+
+        `timeout_seconds` is the total of one operation; `read_back` reads what was written and
+        compares it; `tls` replaces the usual certificates.
+        """
+        self._bucket = bucket.name
+        self._read_back = read_back
+        self._timeout_seconds = timeout_seconds
+        self._pool = build_pool(concurrency=concurrency, timeout_seconds=timeout_seconds, tls=tls)
+        # with the region given, the client does not ask for the bucket's location
+        self._client = Minio(
+            bucket.endpoint,
+            access_key=bucket.access_key,
+            secret_key=bucket.secret_key,
+            region=bucket.region,
+            secure=bucket.secure,
+            http_client=self._pool,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, concurrency: int | None = None) -> Self:
+        """Build the storage that the settings describe, for their `concurrency` or another.
+
+        Raises BadSettings for what the client refuses: it knows which hosts of AWS are S3.
+        """
+        bucket = Bucket(
+            endpoint=settings.s3_endpoint,
+            name=settings.s3_bucket,
+            region=settings.s3_region,
+            secure=settings.s3_secure,
+            access_key=settings.s3_access_key.get_secret_value(),
+            secret_key=settings.s3_secret_key.get_secret_value(),
+        )
+        try:
+            return cls(
+                bucket,
+                concurrency=concurrency or settings.concurrency,
+                timeout_seconds=settings.storage_timeout_seconds,
+                read_back=settings.storage_read_back,
+            )
+        except ValueError as error:
+            raise InvalidSettings(f"DARKROOM_S3_ENDPOINT is not usable: {error}.") from None
+
+    def put(self, key: str, data: bytes, *, content_type: str, sha256: str, job_id: str) -> None:
+        """Write an object, over an older one: one PUT request and no other.
+
+        Raises StorageDown also where the answer's ETag is not the MD5 of `data`. One that is no MD5
+        costs a HEAD request for the length; `read_back` costs a GET of all that was written.
+
+        `sha256` (hexadecimal) and `job_id` go along as metadata, a courtesy: not every server
+        keeps them.
+        """
+        with self._step():
+            written = self._client.put_object(
+                self._bucket,
+                key,
+                BytesIO(data),
+                len(data),
+                content_type=content_type,
+                metadata={"sha256": sha256, "job-id": job_id},
+                part_size=max(len(data), _PART_BYTES_MIN),
+            )
+            if not self._is_stored(key, data, sha256, written.http_headers):
+                raise StorageDown("The storage answered that it has other bytes than it was sent.")
+        if self._read_back:
+            self._compare(key, data, sha256)
+
+    def _is_stored(
+        self, key: str, data: bytes, sha256: str, response_headers: Mapping[str, str]
+    ) -> bool:
+        """Tell whether the storage has `data`, by the headers that it answered to the PUT.
+
+        Where they state no checksum it is asked for the length, and for the checksums that it may
+        state then.
+        """
+        proven = proves(response_headers, data, sha256=sha256)
+        if proven is not None:
+            return proven
+        found = self._client.stat_object(self._bucket, key)
+        differs = proves(found.metadata or {}, data, sha256=sha256) is False
+        return found.size == len(data) and not differs
+
+    def _compare(self, key: str, data: bytes, sha256: str) -> None:
+        """Read an object and raise StorageDown where it is not there whole."""
+        try:
+            self.read_all(key, size=len(data), sha256=sha256)
+        except (ObjectMissing, ObjectDamaged) as error:
+            raise StorageDown("The storage does not have what it was sent.") from error
+
+    def read(self, key: str) -> StoredObject:
+        """Open an object; raises ObjectMissing.
+
+        The result holds a connection: use it in a `with`, or iterate it to the end.
+        """
+        with self._step():
+            try:
+                response = self._client.get_object(self._bucket, key)
+            except S3Error as error:
+                if error.code in _NO_KEY:
+                    raise ObjectMissing("The storage has no such object.") from error
+                raise
+        return StoredObject(response, timeout_seconds=self._timeout_seconds)
+
+    def read_all(self, key: str, *, size: int, sha256: str) -> bytes:
+        """Return all of an object, whose size and SHA-256 (hexadecimal) are known.
+
+        Raises ObjectMissing, and ObjectDamaged where it is not what was stored.
+        """
+        with self.read(key) as opened:
+            return b"".join(verified(opened, size=size, sha256=sha256))
+
+    def presign(self, key: str, *, seconds: int, content_type: str, filename: str) -> str:
+        """Give an address from which anybody can read the object for `seconds` (7 days at most).
+
+        Made here, without a request; whether the object exists is not asked.
+        """
+        return self._client.presigned_get_object(
+            self._bucket,
+            key,
+            timedelta(seconds=seconds),
+            response_headers={
+                "response-content-type": content_type,
+                "response-content-disposition": f'inline; filename="{filename}"',
+            },
+        )
+
+    def delete(self, keys: Iterable[str]) -> Sequence[str]:
+        """Delete objects, a thousand by request; what is not there is deleted already.
+
+        Returns those that the storage refuses to delete, such as locked ones; the others are gone.
+        """
+        wanted = list(keys)
+        lots = (wanted[start : start + 1000] for start in range(0, len(wanted), 1000))
+        return [key for lot in lots for key in self._delete(lot)]
+
+    def _delete(self, keys: Sequence[str]) -> Sequence[str]:
+        with self._step():
+            left = self._client.remove_objects(self._bucket, [DeleteObject(key) for key in keys])
+            failures = [failure for failure in left if failure.code not in _NO_KEY]
+        if any(failure.name not in keys for failure in failures):
+            raise StorageDown(f"The storage refuses to delete objects ({failures[0].code}).")
+        return [failure.name for failure in failures if failure.name]
+
+    def is_there(self, key: str) -> bool:
+        """Tell whether the storage has an object.
+
+        A storage that refuses the question counts as one that has not: without the right to list a
+        bucket, what is missing is refused.
+        """
+        with self._step():
+            try:
+                self._client.stat_object(self._bucket, key)
+            except S3Error:
+                return False
+        return True
+
+    def check(self) -> None:
+        """See that the bucket can be reached; raises StorageDown with a sentence that tells why."""
+        with self._step():
+            exists = self._client.bucket_exists(self._bucket)
+        if not exists:
+            raise StorageDown(f"The storage has no bucket {self._bucket}.")
+
+    def ensure_bucket(self) -> None:
+        """Make the bucket unless it is there."""
+        with self._step():
+            try:
+                self._client.make_bucket(self._bucket)
+            except S3Error as error:
+                if error.code not in _BUCKET_IS_THERE:
+                    raise
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.clear()
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        with deadline(self._timeout_seconds), self._translated():
+            yield
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except S3Error as error:
+            raise self._translated_s3_error(error) from error
+        except (ServerError, InvalidResponseError) as error:
+            raise StorageDown(_answered(error)) from error
+        except (HTTPError, OSError) as error:
+            raise StorageDown(f"The storage cannot be reached ({type(error).__name__}).") from error
+        except (MinioException, ParseError, ValueError) as error:
+            raise StorageDown("The storage answered with something that is not S3.") from error
+
+    def _translated_s3_error(self, error: S3Error) -> StorageDown:
+        if error.code in _NO_KEY:
+            return StorageDown("The storage does not have the object that it was sent.")
+        if error.code in _NO_BUCKET:
+            return StorageDown(f"The storage has no bucket {self._bucket}.")
+        if error.code in _NO_ACCESS:
+            return StorageDown(f"The storage refuses our credentials ({error.code}).")
+        return StorageDown(f"The storage refuses the request ({error.code}).")
+
+
+def _answered(error: ServerError | InvalidResponseError) -> str:
+    status = error.status_code if isinstance(error, ServerError) else getattr(error, "_code", 0)
+    return f"The storage answered with status {status}."

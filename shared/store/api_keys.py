@@ -1,0 +1,155 @@
+"""A tenant's keys: made, listed, replaced, revoked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.api_keys import Key, Scope
+from shared.store.audit import AuditContext
+from shared.store.codec import pairs
+from shared.store.command import PREFIX, Call
+from shared.store.tenants import KeyState
+
+#: A key that ended is still known for so long, so that whoever has it is told what became of it.
+INACTIVE_KEY_MS = 30 * 86_400_000
+#: Holds the keys of operators, which belong to no tenant; no tenant can have this name.
+OPERATORS = "@operators"
+#: Keys that a tenant may have, with those that ended lately.
+MOST_KEYS = 500
+#: How long a key that was replaced lives on unless it is said otherwise.
+GRACE_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyInfo:
+    """A key without its secret; times in milliseconds, `used_at` to the minute or so."""
+
+    id: str
+    state: KeyState
+    scopes: tuple[Scope, ...]
+    label: str
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    used_at: int | None = None
+    replaced_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRejected:
+    """No key was made. `why` is one of the words of `add_key.lua`.
+
+    `missing`: no such tenant; `unknown`: no such key; `dead`: it is revoked or expired (`detail`);
+    `replaced`: by the key `detail` already; `past`: it would have ended before it began; `many`:
+    there are `detail` keys already.
+    """
+
+    reason: str
+    detail: str = ""
+
+
+def add_key(
+    audit_context: AuditContext,
+    tenant: str,
+    key: Key,
+    scopes: Sequence[Scope],
+    *,
+    label: str = "",
+    expires_at: int | None = None,
+) -> Call[ApiKeyInfo | KeyRejected]:
+    """Give a tenant a new key that ends at `expires_at` (milliseconds), or never."""
+    scope_list = " ".join(dict.fromkeys(scopes))
+    rest = (
+        scope_list,
+        label,
+        "" if expires_at is None else expires_at,
+        MOST_KEYS,
+        "",
+        0,
+        INACTIVE_KEY_MS,
+    )
+    return _add(audit_context, tenant, key, key.id, rest)
+
+
+def rotate_key(
+    audit_context: AuditContext,
+    tenant: str,
+    old_id: str,
+    key: Key,
+    *,
+    grace_seconds: float,
+    expires_at: int | None,
+) -> Call[ApiKeyInfo | KeyRejected]:
+    """Give a tenant a new key in the place of a living one, which ends `grace_seconds` on.
+
+    The new one has the scopes and the label of the old one, and lives as long as that one was given
+    where `expires_at` (milliseconds) does not say otherwise.
+    """
+    expires = "" if expires_at is None else expires_at
+    rest = ("", "", expires, MOST_KEYS, old_id, grace_seconds * 1000, INACTIVE_KEY_MS)
+    return _add(audit_context, tenant, key, old_id, rest)
+
+
+def _add(
+    audit_context: AuditContext, tenant: str, key: Key, old_id: str, rest: tuple[str | float, ...]
+) -> Call[ApiKeyInfo | KeyRejected]:
+    keys = (_key(key.id), f"{PREFIX}keys:{tenant}", f"{PREFIX}tenant:{tenant}", _key(old_id))
+    args = (*audit_context.args, tenant, key.id, key.hash, *rest)
+    return Call("add_api_key", keys, args, lambda reply: _added(key.id, reply))
+
+
+def _key(key_id: str) -> str:
+    return f"{PREFIX}key:{key_id}"
+
+
+def _added(key_id: str, reply: Sequence[str]) -> ApiKeyInfo | KeyRejected:
+    if reply[0] != "ok":
+        return KeyRejected(*reply)
+    _, created, expires, scopes, label = reply
+    return ApiKeyInfo(
+        key_id, KeyState.LIVING, _scopes(scopes), label, int(created), int(expires or 0) or None
+    )
+
+
+def _scopes(written: str) -> tuple[Scope, ...]:
+    return tuple(Scope(name) for name in written.split())
+
+
+def revoke_key(audit_context: AuditContext, tenant: str, key_id: str) -> Call[bool]:
+    """End a key at once; gives whether the tenant has such a key."""
+    args = (*audit_context.args, tenant, key_id, INACTIVE_KEY_MS)
+    return Call("revoke_api_key", (_key(key_id),), args, lambda reply: reply[0] == "ok")
+
+
+def use_key(key_id: str) -> Call[None]:
+    """Note that a key was used."""
+    return Call("touch_api_key", (_key(key_id),), (), lambda _: None)
+
+
+def list_keys(tenant: str) -> Call[tuple[ApiKeyInfo, ...] | None]:
+    """List the keys of a tenant or of OPERATORS, the oldest first; None without such a tenant."""
+    keys = (f"{PREFIX}keys:{tenant}", f"{PREFIX}tenant:{tenant}")
+    return Call("list_api_keys", keys, (tenant,), _listed, writes=False)
+
+
+def _listed(reply: Sequence[Any]) -> tuple[ApiKeyInfo, ...] | None:
+    if reply[0] == "missing":
+        return None
+    return tuple(_facts(one[0], pairs(one[1:])) for one in reply[1:])
+
+
+def _facts(key_id: str, record: dict[str, str]) -> ApiKeyInfo:
+    def moment(name: str) -> int | None:
+        return int(record[name]) if name in record else None
+
+    return ApiKeyInfo(
+        id=key_id,
+        state=KeyState(record["state"]),
+        scopes=_scopes(record["scopes"]),
+        label=record["label"],
+        created_at=int(record["created"]),
+        expires_at=moment("expires"),
+        revoked_at=moment("revoked"),
+        used_at=moment("used"),
+        replaced_by=record.get("replaced_by"),
+    )

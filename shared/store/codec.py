@@ -1,0 +1,239 @@
+"""From Redis' hashes to values, and the JSON inside them. Times are milliseconds since 1970."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from shared.batches import Batch, BatchSpec
+from shared.errors import ErrorCode, JobError
+from shared.jobs import (
+    AttemptError,
+    Image,
+    Job,
+    JobSpec,
+    OnUnknown,
+    Priority,
+    ProviderResult,
+    State,
+    StateChange,
+    Status,
+)
+
+#: What is understood where a job's record does not say it.
+DEFAULTS: Mapping[str, str] = {
+    "run": "1",
+    "fence": "0",
+    "priority": Priority.NORMAL.value,
+    "on_unknown": OnUnknown.RETRY.value,
+}
+
+
+def pairs(flat: Sequence[str]) -> dict[str, str]:
+    """Make a dictionary of name, value, name, value."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def seconds_or_none(milliseconds: str | int) -> float | None:
+    """Read a time as scripts tell it: in milliseconds, below 0 where it is not known."""
+    return int(milliseconds) / 1000 if int(milliseconds) >= 0 else None
+
+
+def spec_json(spec: JobSpec) -> str:
+    """Write what was asked for; what stands in fields of its own is left out."""
+    parts: dict[str, Any] = {"input": dict(spec.input)}
+    if spec.webhook is not None:
+        parts["webhook"] = dict(spec.webhook)
+    if spec.metadata:
+        parts["metadata"] = dict(spec.metadata)
+    if spec.tags:
+        parts["tags"] = list(spec.tags)
+    if spec.reuse:
+        parts["reuse"] = True
+    return orjson.dumps(parts).decode()
+
+
+def request_hash(spec: JobSpec) -> str:
+    """Give what identical requests have in common: a hash of the model and its whole input."""
+    canonical = orjson.dumps([spec.model, dict(spec.input)], option=orjson.OPT_SORT_KEYS)
+    return base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()[:18]).decode()
+
+
+#: What is a time only once it has happened.
+_TIMES = ("enqueued", "started", "claimed", "finished", "expires", "due")
+
+
+def job_of(job_id: str, record: Mapping[str, str]) -> Job:
+    """Read a job's hash."""
+    record = {**DEFAULTS, **record}
+    return Job(
+        id=job_id,
+        tenant=record["tenant"],
+        spec=_spec(record),
+        state=State(record["state"]),
+        version=int(record["version"]),
+        run=int(record["run"]),
+        attempt=int(record["attempt"]),
+        max_attempts=int(record["max_attempts"]),
+        priority=Priority(record["priority"]),
+        fence=int(record["fence"]),
+        calls=int(record.get("calls", 0)),
+        unknown_outcomes=int(record.get("unknown", 0)),
+        regenerated=int(record.get("regenerated", 0)),
+        worker_losses=int(record.get("worker_losses", 0)),
+        created_at=int(record["created"]),
+        deadline_at=int(record["deadline"]),
+        **{f"{name}_at": _number(record, name) for name in _TIMES},
+        batch_id=record.get("batch"),
+        error_code=ErrorCode(record["error_code"]) if "error_code" in record else None,
+        error_message=record.get("error_message"),
+        error_retryable=record.get("error_retryable") == "1",
+        spare_calls_used=int(record.get("spare_calls", 0)),
+        last_error_code=ErrorCode(record["last_error_code"])
+        if "last_error_code" in record
+        else None,
+        attempt_errors=_attempt_errors(record),
+        reused_from=record.get("reused_from"),
+        record_id=record.get("record_id") or None,
+        pending_record=record.get("pending"),
+        answer=_answer(record.get("answer")),
+        image=image_of(record["image"]) if "image" in record else None,
+        timings=_timings(record),
+        history=_history(record),
+        trace=record.get("trace"),
+    )
+
+
+#: What is kept of one attempt that went wrong, in bytes: ten of them leave a record in one piece.
+EXCERPT_BYTES = 300
+
+
+def excerpt_json(error: JobError) -> str:
+    """Write what is kept of a failed attempt: what was answered, or what we made of it."""
+    text = (error.evidence or str(error)).encode()[:EXCERPT_BYTES].decode(errors="ignore")
+    return orjson.dumps({"code": error.code.value, "said": text}).decode()
+
+
+def batch_json(spec: BatchSpec) -> str:
+    """Write what was asked for of a batch."""
+    parts: dict[str, Any] = {"priority": spec.priority.value}
+    if spec.webhook is not None:
+        parts["webhook"] = dict(spec.webhook)
+    if spec.metadata:
+        parts["metadata"] = dict(spec.metadata)
+    if spec.tags:
+        parts["tags"] = list(spec.tags)
+    return orjson.dumps(parts).decode()
+
+
+def batch_of(batch_id: str, record: Mapping[str, str]) -> Batch:
+    """Read a batch's hash."""
+    parts = orjson.loads(record["spec"])
+    return Batch(
+        id=batch_id,
+        tenant=record["tenant"],
+        spec=BatchSpec(
+            priority=Priority(parts["priority"]),
+            webhook=parts.get("webhook"),
+            metadata=parts.get("metadata", {}),
+            tags=tuple(parts.get("tags", ())),
+        ),
+        size=int(record["size"]),
+        counts={status: int(record.get(status.value, 0)) for status in Status},
+        created_at=int(record["committed"]),
+        started_at=_number(record, "started"),
+        canceled_at=_number(record, "canceled_at"),
+        completed_at=_number(record, "completed"),
+        is_canceling="canceling" in record,
+        trace=record.get("trace"),
+    )
+
+
+def answer_json(answer: ProviderResult) -> str:
+    """Write the provider's answer; without warnings, in the form that older workers read too."""
+    parts = asdict(answer)
+    if not answer.warnings:
+        del parts["warnings"]
+    return orjson.dumps(parts).decode()
+
+
+def image_json(image: Image) -> str:
+    """Write a stored picture."""
+    return orjson.dumps(image).decode()
+
+
+def _number(record: Mapping[str, str], name: str) -> int | None:
+    return int(record[name]) if name in record else None
+
+
+def _spec(record: Mapping[str, str]) -> JobSpec:
+    parts = orjson.loads(record["spec"])
+    return JobSpec(
+        model=record["model"],
+        input=parts["input"],
+        webhook=parts.get("webhook"),
+        on_unknown=OnUnknown(record["on_unknown"]),
+        metadata=parts.get("metadata", {}),
+        tags=tuple(parts.get("tags", ())),
+        reuse=parts.get("reuse", False),
+    )
+
+
+def _answer(text: str | None) -> ProviderResult | None:
+    if not text:
+        return None
+    parts = orjson.loads(text)
+    return ProviderResult(**{**parts, "warnings": tuple(parts.get("warnings", ()))})
+
+
+def image_of(text: str) -> Image:
+    """Read a stored picture."""
+    parts = orjson.loads(text)
+    return Image(**{**parts, "warnings": tuple(parts["warnings"])})
+
+
+def _timings(record: Mapping[str, str]) -> dict[str, float]:
+    """Seconds by step, as far as the job has come."""
+    found = {
+        step: float(record[f"t_{step}"])
+        for step in ("provider", "download", "store")
+        if f"t_{step}" in record
+    }
+    if "started" in record:
+        came = record.get("enqueued", record["created"])
+        found["wait"] = (int(record["started"]) - int(came)) / 1000
+    if "finished" in record:
+        found["total"] = (int(record["finished"]) - int(record["created"])) / 1000
+    return found
+
+
+def _history(record: Mapping[str, str]) -> tuple[StateChange, ...]:
+    created = int(record["created"])
+    lines = (line.split(" ") for line in record["hist"].split(";"))
+    return tuple(
+        StateChange(int(version), created + int(after), State(state), int(attempt))
+        for version, after, state, attempt in lines
+    )
+
+
+def _attempt_errors(record: Mapping[str, str]) -> tuple[AttemptError, ...]:
+    created = int(record["created"])
+    return tuple(
+        _attempt_error(created, line) for line in record.get("log", "").split("\n") if line
+    )
+
+
+def _attempt_error(created: int, line: str) -> AttemptError:
+    run, attempt, after, outcome, text = line.split(" ", 4)
+    stored = orjson.loads(text)
+    return AttemptError(
+        run=int(run),
+        attempt=int(attempt),
+        at=created + int(after),
+        outcome=outcome,
+        code=ErrorCode(stored["code"]) if "code" in stored else None,
+        excerpt=stored.get("said"),
+    )

@@ -1,0 +1,85 @@
+"""What would become of a job, and whether its picture is there already."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared.jobs import Image
+from shared.store.codec import image_of, request_hash, seconds_or_none
+from shared.store.command import Call
+from shared.store.job_submission import (
+    NewJob,
+    NotAccepted,
+    Rate,
+    Reused,
+    idempotency_record,
+    not_accepted,
+    rate_of,
+    waits_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunResult:
+    """How a job would stand, or why it would be refused; the rest as in `reading.Standing`.
+
+    `reused_from` is the job whose picture it would get, so that it would not be queued at all.
+    """
+
+    refusal: NotAccepted | None
+    rank: int
+    eta_seconds: float | None
+    gate: str
+    reused_from: str | None
+    rate: Rate | None
+
+
+def dry_run(job: NewJob) -> Call[DryRunResult]:
+    """Ask what would become of a job; nothing is written, and no request counted."""
+    return Call(
+        "dry_run",
+        (),
+        (
+            job.tenant,
+            job.deadline_seconds * 1000,
+            job.priority.value,
+            job.credits,
+            *waits_of(job),
+            request_hash(job.spec) if job.spec.reuse else "",
+            job.spec.model,
+        ),
+        _dry_run_result,
+        writes=False,
+    )
+
+
+def _dry_run_result(reply: Sequence[str]) -> DryRunResult:
+    reason, detail, wait, rank, eta, gate, source, *rate = reply
+    refused = not_accepted([reason, detail, wait, *rate]) if reason else None
+    return DryRunResult(
+        refused, int(rank), seconds_or_none(eta), gate, source or None, rate_of(rate)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reusable:
+    """The picture `image` of an identical request, and what a copy of it for a job would be."""
+
+    image: Image
+    copy: Reused
+
+
+def reuse(job: NewJob, *, object_name: str) -> Call[Reusable | None]:
+    """Find the picture of an identical request, and set the name of a copy aside; None: none.
+
+    Where no job comes to own the copy it is deleted after a while, whatever becomes of who asked.
+    """
+    args = (job.tenant, request_hash(job.spec), object_name)
+    return Call("find_reusable", (idempotency_record(job),), args, _reusable)
+
+
+def _reusable(reply: Sequence[str]) -> Reusable | None:
+    if not reply:
+        return None
+    source, image_json, copy_key = reply
+    image = image_of(image_json)
+    return Reusable(image, Reused(source, replace(image, key=copy_key)))

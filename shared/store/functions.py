@@ -1,0 +1,264 @@
+"""The Lua scripts: one file an operation in `shared/lua`, all of them one library of the server.
+
+The library's text is the constants of this process as a Lua table `C`, the preludes, and each
+operation as a function of `KEYS` and `ARGV` with the flags of its first line (`#!lua flags=…`). The
+server runs through it once, when it is loaded: as scripts, each call would make every function of
+the preludes anew, which cost as much as the operation. Processes with the same settings and version
+have the same text, and so the same names; others have others, so that two versions can run at once.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from shared.jobs import PRIORITY_OFFSET_MS
+from shared.settings import Settings
+from shared.store.codec import DEFAULTS
+
+#: What stands before all operations, in this order.
+PRELUDE = (
+    "prelude",
+    "prelude_gate",
+    "prelude_admission",
+    "prelude_batches",
+    "prelude_hosts",
+    "prelude_answers",
+    "prelude_outbox",
+    "prelude_endpoints",
+    "prelude_jobs_create",
+    "prelude_stats",
+)
+#: How many libraries of ours a server keeps: those of other versions and settings are taken away,
+#: and loaded again by whoever still wants them.
+LIBRARIES_KEPT = 8
+_LIBRARY = "darkroom_"
+#: Permits in the list while no worker has told its threads: enough to start with, few to waste.
+PERMITS_AT_START = 16
+#: Consecutive failed calls, over all workers, after which the circuit opens.
+CIRCUIT_FAILURES = 5
+#: Failed calls that are had without opening the circuit, and what one good call earns of them: in
+#: the long run at most a fifth of all calls fail before the circuit opens.
+RETRY_BUDGET = 20
+RETRY_SHARE = 0.25
+#: While one probe is out, the rest wait this long for what it finds.
+PROBE_MS = 5_000
+#: No hold of new calls lasts longer: what a provider may ask for, and the random part of a second.
+HOLD_MOST_MS = 602_000
+#: A provider key that no worker has used for so long is forgotten.
+KEY_KEPT_MS = 86_400_000
+#: How often one call asks again for a model that the provider said it does not offer.
+GONE_PROBE_MS = 60_000
+#: How long new calls are held when an image cannot be fetched: longer than a paid job waits to
+#: fetch it again, so that those that wait, which cost nothing, are the probes.
+IMAGE_HOLD_MS = 60_000
+#: Images made again in a row, because their URLs were no longer served, that hold new calls.
+REGENERATIONS_MOST = 3
+#: The events feed and idempotency keys are kept this long.
+FEED_MS = 7 * 86_400_000
+IDEMPOTENCY_MS = 86_400_000
+#: The provider's answers are recognized as long as their URLs live: for so many whole periods, and
+#: the present one.
+ANSWER_PERIOD_MS = 7 * 86_400_000
+ANSWER_PERIODS = 1
+#: What was spent on a day is kept this long.
+USAGE_DAYS = 90
+#: What operators did is kept, but for the oldest beyond so many writes.
+AUDIT_ENTRIES = 100_000
+#: What may have been stored in vain is deleted after this long: no late upload comes after it.
+OBJECT_DELETION_DELAY_MS = 600_000
+#: A stage to which nothing was added for so long was left behind.
+STAGE_MS = 120_000
+#: Whoever committed, canceled or gave up a batch does what follows from that; when nothing was done
+#: for so long, the sweep does it.
+BATCH_WORK_DELAY_MS = 3_000
+#: A job whose workers were lost this often is failed, not tried for ever.
+MAX_CRASHES = 3
+#: Failed attempts in a row after which an endpoint is asked one at a time, and how rarely at most:
+#: whatever is well again gets its webhooks within minutes.
+ENDPOINT_FAILURES = 5
+ENDPOINT_PROBE_MS = 600_000
+#: An endpoint that is off, or was never used, is remembered this long after its last delivery.
+ENDPOINT_MS = 30 * 86_400_000
+#: A secret that was replaced signs along for this long; so many of them at most.
+SECRET_MS = 86_400_000
+SECRETS_KEPT = 4
+#: Attempts that a delivery keeps: more than any schedule has, and redeliveries.
+ATTEMPTS_KEPT = 20
+#: Notes of attempts that went wrong, kept on a job: so small that its record stays in one piece.
+NOTES_KEPT = 10
+#: What is kept of the last hours: so many samples, one every so many milliseconds.
+HISTORY_KEPT = 720
+HISTORY_STEPS_MS = (10_000, 60_000, 300_000)
+#: What a sample has: how many ever came, then how many are there, and why the gate is closed.
+SAMPLED = (
+    *("accepted", "started", "again", "succeeded", "failed", "canceled"),
+    *("waiting", "running", "webhooks", "oldest", "closed"),
+)
+#: A test event and what came of it are kept this long.
+TEST_MS = 600_000
+#: A host that answered in time is trusted to do so again for this long.
+RESPONSIVE_MS = 600_000
+#: Deliveries that one claim passes over at most, and jobs that it ends on its way, so that Redis is
+#: never held for long.
+CLAIM_SCAN_LIMIT = 32
+CLAIM_ENDS = 20
+#: Jobs that ended outside of a worker's attempt, of which one sweep tells.
+ENDED_REPORTED = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A Celery message that permits one claim, and the list it goes to.
+
+    `template` is the whole message with `slot` wherever an id of its own belongs.
+    """
+
+    list_key: str
+    template: str
+    slot: str
+
+
+class FunctionLibrary:
+    """The library of one process: its text, and what its functions are called."""
+
+    #: What Redis' list of our libraries is asked for by.
+    PATTERN = f"{_LIBRARY}*"
+
+    def __init__(self, settings: Settings, generate: Permit, deliver: Permit) -> None:
+        """Put the text together from the settings and the two kinds of permit."""
+        constants = f"local C = {_lua(_constants(settings, generate, deliver))}"
+        #: what every operation has in front
+        self.prelude = "\n".join((constants, *map(_read, PRELUDE)))
+        self._operations = {name: _operation(name) for name in script_names()}
+        body = "\n".join((self.prelude, *map(_defined, self._operations.values())))
+        digest = hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()[:16]
+        self._suffix = f"_{digest}"
+        self.library_name = f"{_LIBRARY}{digest}"
+        self.text = f"#!lua name={self.library_name}\n{body.replace(_SUFFIX, self._suffix)}"
+
+    def function(self, name: str) -> str:
+        """Give the name by which the server knows an operation; raises KeyError for none."""
+        return f"{self._operations[name].name}{self._suffix}"
+
+    def alone(self, name: str) -> str:
+        """Give the text of one operation as a script of its own, for a server without the library.
+
+        A full Redis takes no library, but still runs what makes room.
+        """
+        operation = self._operations[name]
+        flags = f" flags={','.join(operation.flags)}" if operation.flags else ""
+        return f"#!lua{flags}\n{self.prelude}\n{operation.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    name: str
+    flags: tuple[str, ...]
+    text: str
+
+
+#: Stands in the text where the digest of the text belongs.
+_SUFFIX = "_@"
+
+
+def script_names() -> list[str]:
+    """Name every operation there is."""
+    found = (entry.name for entry in (files("shared") / "lua").iterdir())
+    names = (name.removesuffix(".lua") for name in found if name.endswith(".lua"))
+    return sorted(name for name in names if not name.startswith("prelude"))
+
+
+def _operation(name: str) -> _Operation:
+    first, _, text = _read(name).partition("\n")
+    flags = first.partition(" flags=")[2]
+    return _Operation(name, tuple(flags.split(",")) if flags else (), text)
+
+
+def _defined(operation: _Operation) -> str:
+    flags = ", ".join(f"'{flag}'" for flag in operation.flags)
+    head = f"function_name = '{operation.name}{_SUFFIX}', flags = {{ {flags} }}"
+    body = f"function(KEYS, ARGV)\n{operation.text}\nend"
+    return f"redis.register_function{{ {head}, callback = {body} }}"
+
+
+def _read(name: str) -> str:
+    return (files("shared") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+#: What is the same for every service.
+_FIXED: Mapping[str, object] = {
+    "permits_at_start": PERMITS_AT_START,
+    "endpoint_failures": ENDPOINT_FAILURES,
+    "endpoint_probe_ms": ENDPOINT_PROBE_MS,
+    "endpoint_ms": ENDPOINT_MS,
+    "secret_ms": SECRET_MS,
+    "secrets_kept": SECRETS_KEPT,
+    "attempts_kept": ATTEMPTS_KEPT,
+    "notes_kept": NOTES_KEPT,
+    "history_kept": HISTORY_KEPT,
+    "history_steps": HISTORY_STEPS_MS,
+    "sampled": SAMPLED,
+    "test_ms": TEST_MS,
+    "claim_looks": CLAIM_SCAN_LIMIT,
+    "claim_ends": CLAIM_ENDS,
+    "ends_told": ENDED_REPORTED,
+    "responsive_ms": RESPONSIVE_MS,
+    "max_crashes": MAX_CRASHES,
+    "answer_period_ms": ANSWER_PERIOD_MS,
+    "answer_periods": ANSWER_PERIODS,
+    "trash_ms": OBJECT_DELETION_DELAY_MS,
+    "stage_ms": STAGE_MS,
+    "tend_ms": BATCH_WORK_DELAY_MS,
+    "audit_entries": AUDIT_ENTRIES,
+    "feed_ms": FEED_MS,
+    "idempotency_ms": IDEMPOTENCY_MS,
+    "usage_ms": USAGE_DAYS * 86_400_000,
+    "probe_ms": PROBE_MS,
+    "hold_most_ms": HOLD_MOST_MS,
+    "key_kept_ms": KEY_KEPT_MS,
+    "gone_probe_ms": GONE_PROBE_MS,
+    "image_hold_ms": IMAGE_HOLD_MS,
+    "regenerations_most": REGENERATIONS_MOST,
+    "circuit_failures": CIRCUIT_FAILURES,
+    "retry_budget": RETRY_BUDGET,
+    "retry_share": RETRY_SHARE,
+    "left_out": DEFAULTS,
+    "priority_offset_ms": {name.value: offset for name, offset in PRIORITY_OFFSET_MS.items()},
+}
+
+
+def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping[str, object]:
+    rate = settings.provider_rate_per_minute
+    burst = int(rate / 10)
+    return {
+        **_FIXED,
+        "generate_list": generate.list_key,
+        "generate_permit": generate.template,
+        "deliver_list": deliver.list_key,
+        "deliver_permit": deliver.template,
+        "permit_slot": generate.slot,
+        # the first 23 of the 36 characters of a UUID; a counter in Redis makes the rest
+        "permit_prefix": str(uuid.UUID(int=0, version=4))[:23],
+        "max_per_host": settings.webhook_max_per_host,
+        "endpoint_patience_ms": round(settings.webhook_disable_after_seconds * 1000),
+        "max_queue": settings.max_queue,
+        "retention_ms": settings.retention_seconds * 1000,
+        "credits_most": max(settings.credits_per_image.values(), default=0),
+        # a burst and the rate behind it together stay within the rate in any minute
+        "rate_burst": burst,
+        "rate_interval_ms": 60_000 / (rate - burst) if rate else 0,
+    }
+
+
+def _lua(value: object) -> str:
+    """Write a value as Lua: numbers, text and tables."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_lua(item)}" for name, item in value.items()) + " }"
+    if isinstance(value, tuple):
+        return "{ " + ", ".join(map(_lua, value)) + " }"
+    if isinstance(value, str):
+        level = "=" * 4  # deep enough: JSON never holds ]====]
+        return f"[{level}[{value}]{level}]"
+    return repr(value)

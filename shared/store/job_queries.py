@@ -1,0 +1,331 @@
+"""Reading jobs, and what the service as a whole looks like."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import ErrorCode
+from shared.jobs import Job, Status
+from shared.store.codec import job_of, pairs, seconds_or_none
+from shared.store.command import PREFIX, Argument, Call, job_key
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job and why it waits.
+
+    `rank` counts from 0 in its own queue (None where it is not ready), `gate` is why it is not
+    claimed: a word of the gate, `tenant_limit`, or '' where it only waits for its turn.
+    `eta_seconds` is when it will be, as far as can be told.
+    """
+
+    job: Job
+    rank: int | None = None
+    gate: str = ""
+    eta_seconds: float | None = None
+
+
+def read_job(job_id: str, *, tenant: str) -> Call[QueuedJob | None]:
+    """Read a job of this tenant; None where there is none."""
+    call_id = job_id
+    return Call(
+        "read_job",
+        (job_key(job_id),),
+        (job_id, tenant),
+        lambda reply: _queued_job(call_id, reply),
+        writes=False,
+    )
+
+
+def _queued_job(job_id: str, reply: Sequence[Any]) -> QueuedJob | None:
+    if not reply:
+        return None
+    return _stands(job_id, *reply)
+
+
+def _stands(job_id: str, rank: int, gate: str, eta: int, *record: str) -> QueuedJob:
+    job = job_of(job_id, pairs(record))
+    return QueuedJob(job, rank if rank >= 0 else None, gate, seconds_or_none(eta))
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs to list; times in milliseconds, exclusive."""
+
+    status: Status | None = None
+    batch_id: str | None = None
+    tag: str | None = None
+    model: str | None = None
+    error_code: ErrorCode | None = None
+    created_after: int | None = None
+    created_before: int | None = None
+
+    def indexes(self, tenant: str) -> list[str]:
+        """Name the indexes that a job must be in."""
+        chosen = {
+            "status": self.status,
+            "batch": self.batch_id,
+            "tag": self.tag,
+            "error": self.error_code,
+        }
+        named = [f"{PREFIX}jobs:{tenant}:{name}:{value}" for name, value in chosen.items() if value]
+        return named or [f"{PREFIX}jobs:{tenant}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of jobs and how they stand, newest first.
+
+    `before` is the id to go on from, None at the end.
+    """
+
+    jobs: tuple[QueuedJob, ...]
+    before: str | None
+
+
+def list_jobs(
+    tenant: str,
+    wanted: Filter,
+    *,
+    before: str | None = None,
+    oldest: str | None = None,
+    newest: str | None = None,
+    limit: int,
+    scan_limit: int,
+) -> Call[Page]:
+    """List jobs, newest first, looking at `look` records at most.
+
+    Only ids below `before` and `newest` and not below `oldest` are looked at; each may be the
+    beginning of an id.
+    """
+    search = Search(
+        some=wanted.indexes(tenant)[:1],
+        rest=wanted.indexes(tenant)[1:],
+        wanted=wanted,
+        before=before,
+        oldest=oldest,
+        newest=newest,
+        limit=limit,
+        scan_limit=scan_limit,
+    )
+    return Call("list_jobs", search.keys, search.args(records=True), page_of, writes=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A walk over indexes: a job must be in one of `some` and in each of `rest`.
+
+    `tag` is one that no index stands for. The other members are those of `list_jobs`.
+    """
+
+    some: Sequence[str]
+    rest: Sequence[str]
+    wanted: Filter
+    limit: int
+    scan_limit: int
+    before: str | None = None
+    oldest: str | None = None
+    newest: str | None = None
+    tag: str | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of `list.lua`."""
+        return (*self.some, *self.rest)
+
+    def args(self, *, records: bool) -> tuple[Argument, ...]:
+        """Give the arguments of `list.lua`, for whole records or for ids alone."""
+        bounds = [bound for bound in (self.before, self.newest) if bound]
+        return (
+            f"({min(bounds)}" if bounds else "+",
+            f"[{self.oldest}" if self.oldest else "-",
+            self.limit,
+            self.scan_limit,
+            self.wanted.model or "",
+            _or_empty(self.wanted.created_after),
+            _or_empty(self.wanted.created_before),
+            len(self.some),
+            self.tag or "",
+            "1" if records else "",
+        )
+
+
+def _or_empty(value: int | None) -> Argument:
+    return "" if value is None else value
+
+
+def page_of(reply: Sequence[Any]) -> Page:
+    """Read a page of whole records."""
+    before, *jobs = reply
+    return Page(tuple(_stands(*job) for job in jobs), before or None)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Hold:
+    """A pause of new provider calls: all of them, or those of one key, team or model.
+
+    `kind` is `key`, `team`, `model`, or '' for all; `subject` names which. One whose time is over
+    ends with the call that tries again (`is_probing`). `failures` counts failed calls in a row;
+    credits are as the provider told, None where it did not.
+    """
+
+    reason: str
+    kind: str
+    subject: str
+    ends_at: int
+    is_active: bool
+    is_probing: bool
+    failures: int = 0
+    credits_needed: float | None = None
+    credits_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """A provider key in use; `masked` is its end ('' not known), `team` whose credits it uses."""
+
+    masked: str
+    team: str
+    dead_since: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStats:
+    """What the service as a whole looks like; ages in seconds. Fits `shared.metrics.Facts`."""
+
+    now_ms: int
+    jobs: Mapping[str, int]
+    depth: Mapping[str, int]
+    oldest_age: Mapping[str, float]
+    in_flight: Mapping[str, int]
+    backlogged_groups: Mapping[str, int]
+    largest_group: Mapping[str, int]
+    webhook_pending: int
+    holds: tuple[Hold, ...]
+    keys: Mapping[str, KeyState]
+    #: models that the provider said it does not offer, when last asked; and models that are paused
+    gone_models: frozenset[str]
+    paused_models: Mapping[str, int]
+    sweep_age: float
+    webhook_parked: int
+    #: deliveries being sent to hosts that have not answered lately, and tenants that wait for them
+    webhook_unproven: int
+    webhook_tenants_waiting: int
+    webhook_endpoints: Mapping[str, int]
+    #: the host that images could not be fetched from ('' none)
+    image_host: str
+    #: since when each queue is paused
+    paused: Mapping[str, int]
+    #: why no new call is made at all ('' where one may be); `paused` before all else
+    closed: str
+
+    @property
+    def dead_keys(self) -> int:
+        """Count the keys that the provider refused."""
+        return sum(key.dead_since is not None for key in self.keys.values())
+
+    @property
+    def circuit(self) -> int:
+        """1 while the circuit of any key or model is open."""
+        return int(any(hold.reason == "provider_down" and hold.is_active for hold in self.holds))
+
+    @property
+    def without_credits(self) -> tuple[Hold, ...]:
+        """The teams that are out of credits, until a call goes well again."""
+        return tuple(hold for hold in self.holds if hold.reason == "provider_credits")
+
+    @property
+    def full_holds(self) -> frozenset[str]:
+        """The reasons for which no new call is made at all."""
+        reasons = {hold.reason for hold in self.holds if not hold.kind and hold.is_active}
+        return frozenset({*reasons, *filter(None, [self.closed])})
+
+    @property
+    def partial_holds(self) -> frozenset[str]:
+        """The reasons for which some key or model is held."""
+        return frozenset(hold.reason for hold in self.holds if hold.kind and hold.is_active)
+
+
+def service_stats() -> Call[ServiceStats]:
+    """Read the counters of the whole service, and Redis' time."""
+    return Call("service_stats", (f"{PREFIX}counts",), (), _facts, writes=False)
+
+
+def _facts(reply: Sequence[Any]) -> ServiceStats:
+    now, counts, jobs, deliveries, flat, closed, swept, unproven = reply
+    gate = pairs(flat)
+    numbers = {name: int(value) for name, value in pairs(counts).items()}
+    queues = {"generate": jobs, "deliver": deliveries}
+    paused = {name: int(since) for name, since in _named(gate, "paused").items()}
+    return ServiceStats(
+        now_ms=int(now),
+        jobs=numbers,
+        depth={name: queue[0] for name, queue in queues.items()},
+        oldest_age={name: int(queue[1] or 0) / 1000 for name, queue in queues.items()},
+        in_flight={name: queue[2] for name, queue in queues.items()},
+        backlogged_groups={name: queue[3] for name, queue in queues.items()},
+        largest_group={name: queue[4] for name, queue in queues.items()},
+        webhook_pending=numbers.get("webhook_pending", 0),
+        holds=tuple(sorted(_holds(gate, int(now)))),
+        keys=_keys(gate),
+        gone_models=frozenset(_named(gate, "gone")),
+        paused_models={
+            name.removeprefix("model:"): since
+            for name, since in paused.items()
+            if name.startswith("model:")
+        },
+        sweep_age=(int(now) - int(swept)) / 1000 if swept else 0.0,
+        webhook_parked=numbers.get("webhook_parked", 0),
+        webhook_unproven=unproven[0],
+        webhook_tenants_waiting=unproven[1],
+        webhook_endpoints={
+            name.removeprefix("endpoints_"): number
+            for name, number in numbers.items()
+            if name.startswith("endpoints_")
+        },
+        image_host=gate.get("image_host", ""),
+        paused={name: since for name, since in paused.items() if not name.startswith("model:")},
+        closed=closed,
+    )
+
+
+def _named(gate: Mapping[str, str], kind: str) -> dict[str, str]:
+    """Return the fields of one kind, without the kind."""
+    return {
+        name.removeprefix(f"{kind}:"): value
+        for name, value in gate.items()
+        if name.startswith(f"{kind}:")
+    }
+
+
+def _holds(gate: Mapping[str, str], now: int) -> Iterator[Hold]:
+    """Read the holds; `hold:<reason>[:<subject>:<id>]` has the time at which each ends."""
+    for name, ends in _named(gate, "hold").items():
+        reason, _, subject = name.partition(":")
+        kind, _, subject_id = subject.partition(":")
+        needed, _, left = gate.get(f"credits:{subject_id}", "").partition(" ")
+        yield Hold(
+            reason=reason,
+            kind=kind,
+            subject=subject_id,
+            ends_at=int(float(ends)),
+            is_active=float(ends) > now,
+            is_probing=f"probe:{name}" in gate,
+            failures=int(gate.get(f"fails:{subject}", 0)),
+            credits_needed=float(needed) if needed and kind == "team" else None,
+            credits_left=float(left) if left and kind == "team" else None,
+        )
+
+
+def _keys(gate: Mapping[str, str]) -> dict[str, KeyState]:
+    """Read the keys that workers registered, and those that were refused."""
+    dead = _named(gate, "dead")
+    provider_keys = {key_id: line.split(" ") for key_id, line in _named(gate, "key").items()}
+    return {
+        key_id: KeyState(
+            masked=provider_keys[key_id][0] if key_id in provider_keys else "",
+            team=provider_keys[key_id][1] if key_id in provider_keys else key_id,
+            dead_since=int(dead[key_id]) if key_id in dead else None,
+        )
+        for key_id in sorted({*provider_keys, *dead})
+    }

@@ -1,0 +1,279 @@
+"""What clients ask for: a new job, and what becomes of one that exists."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.jobs import FINAL, TRANSITIONS, Image, Job, JobSpec, Priority, Status
+from shared.store.codec import (
+    image_json,
+    job_of,
+    pairs,
+    request_hash,
+    seconds_or_none,
+    spec_json,
+)
+from shared.store.command import PREFIX, Argument, Call, job_key, state_list
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be accepted. `fingerprint` and `idempotency_key` come together or not at all."""
+
+    id: str
+    tenant: str
+    spec: JobSpec
+    priority: Priority
+    deadline_seconds: int
+    max_attempts: int
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    webhook_host: str = ""
+    #: what one call for it may cost, estimated
+    credits: float = 0.0
+    #: refuse rather than queue it behind more than so many, or for longer
+    max_position: int | None = None
+    max_wait_seconds: float | None = None
+    #: only ask what would become of it: see `dry_run`
+    dry_run: bool = False
+    reused: "Reused | None" = None
+    #: a traceparent: what becomes of the job is told below it
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """A picture that was copied for a new job from the job `source`."""
+
+    source: str
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What is left of a tenant's requests of one minute, and the seconds until more is."""
+
+    limit: int
+    left: int
+    reset_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The job is on disk. `created_at` is in milliseconds; the rest as in `reading.Standing`."""
+
+    created_at: int
+    rank: int
+    gate: str = ""
+    eta_seconds: float | None = None
+    rate: Rate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotAccepted:
+    """Nothing was written, and why: one of these words.
+
+    - `replayed`, `gone`, `reused` tell the job of the idempotency key in `detail`;
+    - `late` says that the script ran after its time;
+    - `model_gone` names the model that the provider does not offer in `detail`;
+    - the tenant's own doing: `too_fast` (its requests a minute), `tenant_full` (its jobs queued),
+      `spent` (its credits of today, spent and promised, and its budget);
+    - ours: `full` (all jobs queued), `behind` (milliseconds by which the line is);
+    - as was wished: `too_long` (the position it would have).
+
+    `wait_seconds` is when asking again may help (for `too_long`: the wait expected), if known.
+    """
+
+    reason: str
+    detail: str = ""
+    wait_seconds: float | None = None
+    rate: Rate | None = None
+
+
+def accept(job: NewJob, *, not_after_ms: float) -> Call[Accepted | NotAccepted]:
+    """Accept a job unless Redis' clock is past `not_after_ms`."""
+    webhook = job.spec.webhook or {}
+    return Call(
+        "accept",
+        (job_key(job.id), idempotency_record(job) or job_key(job.id)),
+        (
+            job.id,
+            job.tenant,
+            not_after_ms,
+            job.fingerprint,
+            job.deadline_seconds * 1000,
+            job.max_attempts,
+            job.priority.value,
+            spec_json(job.spec),
+            job.spec.on_unknown.value,
+            job.webhook_host,
+            " ".join(webhook.get("events", ())),
+            job.spec.model,
+            job.credits,
+            *waits_of(job),
+            job.reused.source if job.reused else "",
+            image_json(job.reused.image) if job.reused else "",
+            request_hash(job.spec) if job.reused else "",
+            job.trace or "",
+            *job.spec.tags,
+        ),
+        _accepted,
+    )
+
+
+def waits_of(job: NewJob) -> tuple[Argument, Argument]:
+    """Write what the client will wait for at most: a position, and milliseconds; '' is any."""
+    seconds = job.max_wait_seconds
+    return (
+        "" if job.max_position is None else job.max_position,
+        "" if seconds is None else seconds * 1000,
+    )
+
+
+def idempotency_record(job: NewJob) -> str:
+    """Name what is kept of the job's idempotency key; '' where the client sent none."""
+    return f"{PREFIX}idem:{job.tenant}:{job.idempotency_key}" if job.fingerprint else ""
+
+
+def _accepted(reply: Sequence[str]) -> Accepted | NotAccepted:
+    if reply[0] != "accepted":
+        return not_accepted(reply)
+    _, created_at, rank, gate, eta, *rate = reply
+    return Accepted(int(created_at), int(rank), gate, seconds_or_none(eta), rate_of(rate))
+
+
+def not_accepted(reply: Sequence[str]) -> NotAccepted:
+    """Read a refusal: a word and a detail, and for some the wait and the tenant's rate."""
+    reason, detail, wait, *rate = (*reply, "", "")[: max(len(reply), 3)]
+    return NotAccepted(reason, detail, float(wait) / 1000 if wait else None, rate_of(rate))
+
+
+def rate_of(fields: Sequence[str]) -> Rate | None:
+    """Read what scripts tell of a tenant's rate; nothing or '' where it has no limit."""
+    if not fields or not fields[0]:
+        return None
+    limit, left, reset = (int(part) for part in fields)
+    return Rate(limit, left, reset / 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class JobGroup:
+    """The jobs of one request, accepted all or none; they differ by id and input alone.
+
+    `body` names what was asked for: a retry of the same body joins the jobs of an earlier try that
+    was not answered yet, within `keep_seconds`. With an idempotency key (of the first job) every
+    request with that key gets the same jobs.
+    """
+
+    jobs: tuple[NewJob, ...]
+    body: str
+    is_retry: bool
+    group_seconds: int
+
+    @property
+    def tries_key(self) -> str:
+        """Where the tries of this body are kept."""
+        return f"{PREFIX}tries:{self.jobs[0].tenant}:{self.body}"
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedAttempt:
+    """An earlier try of the same request made these jobs; nothing was written."""
+
+    jobs: tuple[str, ...]
+
+
+def accept_group(
+    group: JobGroup, *, not_after_ms: float
+) -> Call[Accepted | JoinedAttempt | NotAccepted]:
+    """Accept all jobs of a request unless Redis' clock is past `not_after_ms`; or join a try."""
+    first = group.jobs[0]
+    each = [part for job in group.jobs for part in (job.id, spec_json(job.spec))]
+    return Call(
+        "accept_group",
+        (
+            group.tries_key,
+            idempotency_record(first) or job_key(first.id),
+            *(job_key(job.id) for job in group.jobs),
+        ),
+        (
+            first.tenant,
+            not_after_ms,
+            first.fingerprint,
+            int(group.is_retry),
+            group.group_seconds * 1000,
+            first.deadline_seconds * 1000,
+            first.max_attempts,
+            first.priority.value,
+            first.spec.on_unknown.value,
+            first.spec.model,
+            first.credits,
+            first.trace or "",
+            *each,
+        ),
+        _accepted_all,
+    )
+
+
+def _accepted_all(reply: Sequence[str]) -> Accepted | JoinedAttempt | NotAccepted:
+    state, *rest = reply
+    if state == "joined":
+        return JoinedAttempt(tuple(rest))
+    if state != "accepted":
+        return not_accepted(reply)
+    created_at, *rate = rest
+    return Accepted(int(created_at), 0, rate=rate_of(rate))
+
+
+def close_group(group: JobGroup, jobs: Sequence[str], *, answered: bool) -> Call[None]:
+    """Say that a try was answered, or left: then the next retry of its body joins its jobs."""
+    state = "answered" if answered else "left"
+    return Call("close_group", (group.tries_key,), (" ".join(jobs), state), lambda _: None)
+
+
+def cancel(job_id: str, *, tenant: str) -> Call[Job | Status | None]:
+    """Cancel a job; gives it, or the final status that it has, or None where there is none."""
+    return _client_transition("cancel", job_id, tenant)
+
+
+def rerun(
+    job_id: str, *, tenant: str, deadline_seconds: int
+) -> Call[Job | Status | NotAccepted | None]:
+    """Send a failed or canceled job again; gives it, or the status it has, or why not."""
+    return _client_transition("rerun", job_id, tenant, deadline_seconds * 1000)
+
+
+def delete_job(job_id: str, *, tenant: str) -> Call[Status | bool]:
+    """Forget a final job and its image: True, False where there is none, or the status it has."""
+    mark = f"{PREFIX}forgot:{job_id}"
+    args = (job_id, tenant, state_list(FINAL), uuid.uuid4().hex)
+    return Call("delete_job", (job_key(job_id), mark), args, _deleted)
+
+
+def _deleted(reply: Sequence[str]) -> Status | bool:
+    return Status(reply[1]) if reply[0] == "state" else reply[0] == "ok"
+
+
+def _client_transition(name: str, job_id: str, tenant: str, *args: Argument) -> Call[Any]:
+    """Ask for a move from outside; a word of its own makes it safe to send again."""
+    sources = state_list(TRANSITIONS[name].sources)
+    return Call(
+        name,
+        (job_key(job_id),),
+        (job_id, tenant, sources, uuid.uuid4().hex, *args),
+        lambda reply: _client_transition_result(job_id, reply),
+    )
+
+
+def _client_transition_result(
+    job_id: str, reply: Sequence[str]
+) -> Job | Status | NotAccepted | None:
+    match reply[0]:
+        case "ok":
+            return job_of(job_id, pairs(reply[1:]))
+        case "missing":
+            return None
+        case "state":
+            return Status(reply[1])
+    return not_accepted(reply)

@@ -1,0 +1,126 @@
+"""What keeps the store in order: leases, sweeps, signals, and what is thrown away."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from shared.jobs import TRANSITIONS, Status
+from shared.provider_keys import ProviderKey
+from shared.store.codec import pairs
+from shared.store.command import PREFIX, Argument, Call, state_list
+from shared.store.transitions import Signal
+
+WORKERS_KEY = f"{PREFIX}workers"
+#: since when each living worker lives, and the ids that it held when it last renewed
+HOLDING_KEY = f"{PREFIX}holding"
+SWEEP_KEY = f"{PREFIX}sweep"
+
+
+def renew(
+    worker: str, *, queue: str, threads: int, lease_seconds: float, held: Sequence[tuple[str, str]]
+) -> Call[list[str]]:
+    """Renew the leases of (id, fence) pairs; gives the ids that are no longer held."""
+    flat = [part for member in held for part in member]
+    args: tuple[Argument, ...] = (worker, queue, threads, lease_seconds * 1000, *flat)
+    return Call("renew", (WORKERS_KEY, HOLDING_KEY), args, list)
+
+
+def live_threads(client: "redis.Redis") -> dict[str, int]:
+    """Count the threads of living workers by queue, for whoever looks from outside."""
+    seconds, micros = client.time()
+    now_ms = float(seconds) * 1000 + float(micros) / 1000
+    threads: Counter[str] = Counter()
+    for written in client.hgetall(WORKERS_KEY).values():
+        ends, count, queue = str(written).split(" ")
+        if float(ends) > now_ms:
+            threads[queue] += int(count)
+    return dict(threads)
+
+
+def deregister_worker(worker: str) -> Call[None]:
+    """Say that this worker process is gone for good."""
+    return Call("deregister_worker", (WORKERS_KEY, HOLDING_KEY), (worker,), lambda _: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that became final outside of a worker's attempt, after `seconds` in all."""
+
+    model: str
+    status: Status
+    error_code: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What one sweep put right.
+
+    `rescued` has the step at which each lost job was, `ids` their ids, `failed` model and error
+    code of each job that a deadline or a lost worker ended; `ended` has these too, and what was
+    canceled.
+    """
+
+    due: int
+    rescued: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...]
+    permits: int
+    ids: tuple[str, ...] = ()
+    ended: tuple[Ended, ...] = ()
+    #: whether more was left than one sweep may touch
+    more: bool = False
+
+
+def sweep(
+    worker: str, *, lock_seconds: float, lease_seconds: float, most: int
+) -> Call[SweepResult | None]:
+    """Put right what time has brought; None where another worker is at it."""
+    args = (
+        worker,
+        lock_seconds * 1000,
+        lease_seconds * 1000,
+        most,
+        state_list(TRANSITIONS["expire"].sources),
+    )
+    return Call("sweep", (SWEEP_KEY, WORKERS_KEY, HOLDING_KEY), args, _swept)
+
+
+def _swept(reply: Sequence[Any]) -> SweepResult | None:
+    if reply[0] == "other":
+        return None
+    failed = tuple(zip(reply[3][::2], reply[3][1::2], strict=True))
+    rescued, ids = tuple(reply[2].split()), tuple(reply[5].split())
+    ended = tuple(map(_ended, reply[6]))
+    return SweepResult(reply[1], rescued, failed, reply[4], ids, ended, more=reply[7] == "1")
+
+
+def _ended(line: str) -> Ended:
+    model, status, code, milliseconds = line.split(" ")
+    return Ended(model, Status(status), code, int(milliseconds) / 1000)
+
+
+def report_signal(signal: Signal) -> Call[dict[str, str]]:
+    """Report a signal that no job's move carries; return the gate as it is then."""
+    return Call("report_signal", (f"{PREFIX}gate",), (signal.text,), pairs)
+
+
+def register_keys(keys: Sequence[ProviderKey]) -> Call[dict[str, str]]:
+    """Note which provider keys a worker uses; return the gate as it is then."""
+    each = [part for key in keys for part in (key.id, key.masked, key.team)]
+    return Call("register_keys", (f"{PREFIX}gate",), tuple(each), pairs)
+
+
+def delete_expired(*, most: int) -> Call[int]:
+    """Forget final jobs whose time of keeping is over; gives how many.
+
+    Endpoints that are off and were not used for long go with them.
+    """
+    return Call("delete_expired", (f"{PREFIX}expiries", f"{PREFIX}endpoint_expiries"), (most,), int)
+
+
+def object_deletions(deleted: Sequence[str] = (), *, most: int) -> Call[list[str]]:
+    """Give the keys of objects to delete next, after noting those that are `deleted`."""
+    return Call("object_deletions", (f"{PREFIX}object_deletions",), (most, *deleted), list)

@@ -1,0 +1,58 @@
+"""A tenant with all it needs to begin: its name, its first key, its webhook secret."""
+
+from dataclasses import dataclass
+
+from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, new_key
+from shared.errors import TenantExists
+from shared.signing import new_webhook_secret
+from shared.store.api_keys import OPERATORS, KeyRejected, add_key
+from shared.store.audit import AuditContext
+from shared.store.client import Store
+from shared.store.tenants import NAME, NAME_RULE, Limits, create_tenant
+
+#: What a new tenant may where nothing else is said.
+FIRST_LIMITS: Limits = {"may_disable_safety": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a new tenant is told once. `webhook_secret` is `whsec_…` (Standard Webhooks)."""
+
+    tenant: str
+    api_key: str
+    webhook_secret: str
+
+
+def provision_tenant(
+    store: Store, name: str, *, by: str, limits: Limits = FIRST_LIMITS, join: bool = False
+) -> Credentials:
+    """Create a tenant with a key for its own jobs; with `join` an existing one gets the key.
+
+    Raises StoreError, TenantExists (nothing is changed then), and ValueError for a name that cannot
+    stand in a key or a tenant that has too many keys.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"A tenant's name {NAME_RULE}.")
+    secret = new_webhook_secret()
+    existing = store.run(create_tenant(AuditContext(by, ""), name, limits, webhook_secret=secret))
+    if existing and not join:
+        raise TenantExists(
+            f"There is a tenant {name} already; `darkroom keys create {name}` makes another key."
+        )
+    key = new_key()
+    match store.run(add_key(AuditContext(by, ""), name, key, TENANT_SCOPES)):
+        case KeyRejected(detail=count):
+            raise ValueError(f"The tenant {name} has {count} keys already.")
+    return Credentials(name, key.text, existing or secret)
+
+
+def open_ops_key(store: Store, *, by: str) -> str:
+    """Create a key that reads and writes all that operators may; returns its text.
+
+    Raises StoreError, and ValueError where there are too many.
+    """
+    key = new_key()
+    match store.run(add_key(AuditContext(by, ""), OPERATORS, key, OPS_SCOPES)):
+        case KeyRejected(detail=count):
+            raise ValueError(f"There are {count} ops keys already; revoke one first.")
+    return key.text

@@ -1,0 +1,43 @@
+"""The number that guards what is in Redis: code does not touch what a later version has changed.
+
+Versions run side by side as long as the number stays: a key never changes its meaning, and a field
+that one version does not know it leaves alone. It is raised only by what cannot be done so.
+"""
+
+import redis
+
+from shared.errors import IncompatibleStore
+from shared.store.command import PREFIX
+from shared.store.connection import translate
+
+SCHEMA = 3
+SCHEMA_KEY = f"{PREFIX}schema"
+
+
+def incompatibility(stored: object) -> str:
+    """Say why data of the schema that is `kept` (None: of none yet) is not for this code, or ''."""
+    if stored is None or str(stored) == str(SCHEMA):
+        return ""
+    if str(stored).isdecimal() and int(str(stored)) < SCHEMA:
+        return (
+            f"The data in this Redis has schema {stored}, this version needs {SCHEMA}: let the "
+            "version of Darkroom that wrote it finish its jobs, then start with an empty Redis "
+            "(for `darkroom up`, another --data folder)."
+        )
+    # what is not a number can only be a later version's
+    return (
+        f"The data in this Redis is of schema {stored}, and this version knows {SCHEMA}: "
+        "start the newer version of Darkroom that wrote it."
+    )
+
+
+def ensure_compatible(client: "redis.Redis") -> None:
+    """Note the schema in a new Redis; raises StoreUnfit where it is a later one, and StoreError."""
+    try:
+        stored: object = client.get(SCHEMA_KEY)
+        if stored is None:  # a full Redis refuses SET also where there is nothing to set
+            stored = client.set(SCHEMA_KEY, SCHEMA, nx=True, get=True)
+    except (redis.RedisError, OSError) as error:
+        raise translate(error, sent=False) from error
+    if reason := incompatibility(stored):
+        raise IncompatibleStore(reason)

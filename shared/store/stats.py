@@ -1,0 +1,158 @@
+"""What operators watch: what came of jobs so far and lately, and what each worker does."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import ErrorCode
+from shared.store.codec import pairs
+from shared.store.command import PREFIX, Call
+from shared.store.functions import HISTORY_STEPS_MS, SAMPLED
+from shared.store.maintenance import HOLDING_KEY, WORKERS_KEY
+
+TOTALS_KEY = f"{PREFIX}totals"
+#: Held members of all workers that are described: more is not read by anybody.
+DESCRIBED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What ever came of jobs, forgotten ones too, and the failed ones that are kept, by code.
+
+    `started` counts attempts; `again` how often a job was queued once more.
+    """
+
+    totals: Mapping[str, int]
+    failed: Mapping[ErrorCode, int]
+
+
+def read_totals() -> Call[Overview]:
+    """Read what else is to be seen at a glance beside `reading.facts`."""
+    return Call("totals", (TOTALS_KEY,), tuple(ErrorCode), _overview, writes=False)
+
+
+def _overview(reply: Sequence[Any]) -> Overview:
+    flat, failed = reply
+    counts = {name: int(value) for name, value in pairs(flat).items()}
+    reused = counts.get("reused", 0)
+    totals = {
+        "accepted": counts.get("accepted", 0) + reused,
+        "started": counts.get("running", 0),
+        "again": counts.get("queued", 0),
+        "succeeded": counts.get("succeeded", 0) + reused,
+        "failed": counts.get("failed", 0),
+        "canceled": counts.get("canceled", 0),
+    }
+    return Overview(totals, dict(zip(ErrorCode, failed, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The counters as they stood at a time (milliseconds).
+
+    `counts` has how many jobs were ever accepted, started, queued again, succeeded, failed and
+    canceled; `waiting`, `running` and `webhooks` are what there was just then, `oldest` what the
+    oldest had waited (milliseconds), `closed` why no new call was made.
+    """
+
+    at: int
+    counts: Mapping[str, int]
+    waiting: int
+    running: int
+    webhooks: int
+    oldest: int
+    closed: str | None
+
+
+COUNTED = SAMPLED[:6]
+
+
+def read_history(*, step_ms: int, back_ms: int) -> Call[tuple[Sample, ...]]:
+    """Read the samples of a step (of HISTORY_STEPS_MS), the oldest first; the last is of now.
+
+    Where nobody swept, there are none.
+    """
+    if step_ms not in HISTORY_STEPS_MS:
+        raise ValueError(f"no such step: {step_ms}")
+    key = f"{PREFIX}history:{step_ms}"
+    return Call("read_history", (key,), (back_ms,), _samples, writes=False)
+
+
+def _samples(reply: Sequence[str]) -> tuple[Sample, ...]:
+    return tuple(_sample(*line.split(" ")) for line in reply)
+
+
+def _sample(at: str, *values: str) -> Sample:
+    counts = dict(zip(SAMPLED, values, strict=True))
+    return Sample(
+        at=int(at),
+        counts={name: int(counts[name]) for name in COUNTED},
+        waiting=int(counts["waiting"]),
+        running=int(counts["running"]),
+        webhooks=int(counts["webhooks"]),
+        oldest=int(counts["oldest"]),
+        closed=None if counts["closed"] == "-" else counts["closed"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMember:
+    """A job or a delivery that a worker holds; `since` (milliseconds) is known of jobs."""
+
+    id: str
+    state: str
+    tenant: str
+    since: int | None
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A living worker process on one queue, as it told when it last renewed its leases."""
+
+    name: str
+    queue: str
+    threads: int
+    since: int | None
+    renewed_until: int
+    held: tuple[HeldMember, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerList:
+    """All living workers, and what is held without that any has told of it yet."""
+
+    now_ms: int
+    workers: tuple[WorkerInfo, ...]
+    untold: tuple[HeldMember, ...]
+
+
+def list_workers() -> Call[WorkerList]:
+    """Read the living workers and what each does."""
+    return Call(
+        "list_workers", (WORKERS_KEY, HOLDING_KEY), (DESCRIBED,), _worker_list, writes=False
+    )
+
+
+def _worker_list(reply: Sequence[Any]) -> WorkerList:
+    now, workers, untold = reply
+    found = sorted((_worker(*worker) for worker in workers), key=lambda one: one.name)
+    return WorkerList(int(now), tuple(found), tuple(_held(untold)))
+
+
+def _worker(
+    name: str, ends: str, threads: str, queue: str, since: str, *held: Sequence[str]
+) -> WorkerInfo:
+    return WorkerInfo(
+        name=name,
+        queue=queue,
+        threads=int(threads),
+        since=int(since) if since else None,
+        renewed_until=int(ends),
+        held=tuple(_held(held)),
+    )
+
+
+def _held(members: Sequence[Sequence[str]]) -> Iterator[HeldMember]:
+    for member_id, state, tenant, since, attempt in members:
+        yield HeldMember(member_id, state, tenant, int(since) if since else None, int(attempt or 0))

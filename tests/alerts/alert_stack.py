@@ -1,0 +1,111 @@
+"""A service that runs, is asked for pictures all the time, and is watched by Prometheus."""
+
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.cluster import Api, Cluster, WorkerList, fleet
+from tests.support.prometheus_server import Prometheus, prometheus, quicker
+from tests.support.store import World
+from tests.support.webhook_receiver import WebhookReceiver, receiver
+
+#: By what the windows and `for` of each file are divided.
+FACTORS = {"alerts.yml": 60, "objectives.yml": 180}
+#: The one alert whose threshold is a time that nobody waits for: its expression here, and there.
+QUEUE_OLD = ("> 600", "> 10")
+EVERY = "500ms"
+THREADS = 8
+ASK_EVERY_SECONDS = 0.3
+
+
+def quick(file: str, rules: dict[str, Any]) -> dict[str, Any]:
+    """Give the rules of a file as they are judged here."""
+    changed = quicker(rules, FACTORS[file])
+    for group in changed["groups"]:
+        for rule in group["rules"]:
+            if rule.get("alert") == "DarkroomQueueOld":
+                rule["expr"] = rule["expr"].replace(*QUEUE_OLD)
+    return changed
+
+
+@dataclass
+class AlertStack:
+    """What runs, and ways to ask it."""
+
+    here: Cluster
+    api: Api
+    generate: Sequence[WorkerList]
+    deliver: WorkerList
+    hook: WebhookReceiver
+    seen: Prometheus
+    world: World
+    http: httpx.Client
+    ops: httpx.Client
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def body(self, url: str = "", **fields: Any) -> dict[str, Any]:
+        asked = {"prompt": f"Alert picture {next(self.numbers)}", "megapixels": "0.25"}
+        webhook = {"url": url or self.hook.url, "events": ["job.succeeded", "job.canceled"]}
+        return {"input": asked, "webhook": webhook, **fields}
+
+    def ask(self, count: int, url: str = "", **fields: Any) -> list[str]:
+        """Ask for so many pictures; gives the jobs."""
+        made = [self.http.post("/v1/jobs", json=self.body(url, **fields)) for _ in range(count)]
+        assert {answer.status_code for answer in made} == {202}
+        return [str(answer.json()["id"]) for answer in made]
+
+
+@contextmanager
+def alert_stack(where: Path) -> Iterator[AlertStack]:
+    """Run it all until the block ends."""
+    with fleet(where / "fleet") as here, receiver() as hook:
+        # above the longest that a picture is made to take here
+        here.changes["provider_timeout_seconds"] = 20
+        api, deliver = here.api(), here.worker("deliver", threads=THREADS)
+        generate = [here.worker("generate", threads=THREADS) for _ in range(2)]
+        targets = {
+            "darkroom-api": [_address(api.url)],
+            "darkroom-worker-generate": [_address(one.metrics) for one in generate],
+            "darkroom-worker-deliver": [_address(deliver.metrics)],
+        }
+        ops = {"Authorization": f"Bearer {here.keys.ops_key}"}
+        world = World(here.redis.url)
+        with (
+            prometheus(where / "prometheus", targets, every=EVERY, change=quick) as seen,
+            here.client(api.url) as http,
+            httpx.Client(base_url=api.url, headers=ops, timeout=30) as operator,
+        ):
+            made = AlertStack(here, api, generate, deliver, hook, seen, world, http, operator)
+            with _asked(made):
+                yield made
+        world.close()
+
+
+@contextmanager
+def _asked(here: AlertStack) -> Iterator[None]:
+    """Ask for a picture now and then, whatever comes of it."""
+    stop = threading.Event()
+
+    def ask() -> None:
+        with here.here.client(here.api.url) as http:
+            while not stop.wait(ASK_EVERY_SECONDS):
+                with suppress(httpx.HTTPError):
+                    http.post("/v1/jobs", json=here.body())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _address(url: str) -> str:
+    return httpx.URL(url).netloc.decode()

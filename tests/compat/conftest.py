@@ -1,0 +1,52 @@
+"""A whole service, as `darkroom up` runs it, for the clients that others wrote."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from sandbox.wait import wait_until
+from tests.e2e.up import Up, up
+from tests.integration.sandbox_client import Client, steered
+from tests.support.webhook_receiver import WebhookReceiver, receiver
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the service is and what opens it; the provider behind it can be steered."""
+
+    api: str
+    key: str
+    provider: Client
+
+    def wait_for_calls(self, count: int) -> None:
+        """Wait until the provider was asked for so many pictures."""
+        wait_until(lambda: len(self.asked()) >= count, f"{count} calls of the provider")
+
+    def asked(self) -> list[str]:
+        """Give the prompts that the provider was asked for."""
+        calls = self.provider.calls()
+        return [call["prompt"] for call in calls if call["kind"] == "generate"]
+
+    def paid(self) -> int:
+        return sum(call["paid"] for call in self.provider.calls())
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    told = {"DARKROOM_OPENAI_MODELS": "dall-e-3=black-forest-labs/flux-2-klein-4b"}
+    data = tmp_path_factory.mktemp("dialects") / "data"
+    with up(data, "--no-demo", "--concurrency", "16", environment=told) as running:
+        yield running
+
+
+@pytest.fixture
+def place(stack: Up) -> Iterator[Place]:
+    with steered(stack.state["provider_url"]) as provider:
+        yield Place(stack.state["api"], stack.state["api_key"], provider)
+
+
+@pytest.fixture
+def webhook_server() -> Iterator[WebhookReceiver]:
+    with receiver() as running:
+        yield running

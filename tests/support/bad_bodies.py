@@ -1,0 +1,276 @@
+"""Bodies that must never reach Redis, each with the place of its one fault."""
+
+import json
+from typing import Any
+
+GOOD: dict[str, Any] = {"input": {"prompt": "A lighthouse at dawn"}}
+
+
+def _with(**members: Any) -> bytes:
+    return json.dumps({**GOOD, **members}).encode()
+
+
+def _input(**members: Any) -> bytes:
+    return json.dumps({"input": {**GOOD["input"], **members}}).encode()
+
+
+def _webhook(**members: Any) -> bytes:
+    return _with(webhook={"url": "https://example.com/", **members})
+
+
+def _url(url: str) -> tuple[bytes, str]:
+    return _webhook(url=url), "/webhook/url"
+
+
+_NOT_JSON = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b'{"input":{"prompt":"p"}}}',
+    b'{"input":{"prompt":"p"},}',
+    b"{'input':{'prompt':'p'}}",
+    b'{"input":{"prompt":"p"}} {"input":{"prompt":"p"}}',
+    b'{"input":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    b'{"input":{"prompt":"a\x00b"}}',
+    b'{"input":{"prompt":"p","seed":01}}',
+    json.dumps(GOOD).encode("utf-16"),
+    json.dumps(GOOD).encode("utf-16-le"),
+    json.dumps(GOOD).encode("utf-16-be"),
+    json.dumps(GOOD).encode("utf-32"),
+]
+
+#: Halves of surrogate pairs, bytes that are not UTF-8, and integers that no parser reads.
+_UNREADABLE: list[tuple[bytes, str]] = [
+    (b'{"input":{"prompt":"\xff"}}', "/input/prompt"),
+    (b'{"input":{"prompt":"\xed\xa0\x80"}}', "/input/prompt"),
+    (b'{"input":{"prompt":"cat \\ud83d"}}', "/input/prompt"),
+    (b'{"input":{"prompt":"cat \\ude00"}}', "/input/prompt"),
+    (b'{"input":{"prompt":"\\ud83d\\ud83d\\ude00"}}', "/input/prompt"),
+    (b'{"input":{"prompt":"p","\\ud800":1}}', "/input/?"),
+    (b'{"input":{"prompt":"p"},"metadata":{"\\ud800":"x"}}', "/metadata/?"),
+    (b'{"input":{"prompt":"p"},"metadata":{"k":"\\udfff"}}', "/metadata/k"),
+    (b'{"input":{"prompt":"p"},"tags":["a","\\ud800"]}', "/tags/1"),
+    (b'{"input":{"prompt":"p"},"webhook":{"url":"https://x.test/\\ud800"}}', "/webhook/url"),
+    (
+        b'{"input":{"prompt":"p"},"webhook":{"url":"https://x.test/","headers":{"A":"\\ud800"}}}',
+        "/webhook/headers/A",
+    ),
+    (b'{"input":{"prompt":"p","seed":' + b"9" * 5000 + b"}}", "/input/seed"),
+    (b'{"input":{"prompt":"p"},"deadline_seconds":-' + b"9" * 5000 + b"}", "/deadline_seconds"),
+]
+
+_NOT_AN_OBJECT = [b"[]", b"null", b'"text"', b"17", b"true", b"NaN"]
+
+_OF_THE_INPUT: list[tuple[bytes, str]] = [
+    (b'{"input":{"prompt":"p","seed":NaN}}', "/input/seed"),
+    (b'{"input":{"prompt":"p","seed":Infinity}}', "/input/seed"),
+    (b'{"input":{"prompt":"p","seed":1e400}}', "/input/seed"),
+    (b'{"input":{"prompt":"p","output_quality":-Infinity}}', "/input/output_quality"),
+    (_with(input={}), "/input/prompt"),
+    (_input(prompt=None), "/input/prompt"),
+    (_input(prompt=""), "/input/prompt"),
+    (_input(prompt="  \n\t "), "/input/prompt"),
+    (_input(prompt=5), "/input/prompt"),
+    (_input(prompt=["p"]), "/input/prompt"),
+    (_input(prompt="p" * 10_001), "/input/prompt"),
+    (_input(aspect_ratio="2:1"), "/input/aspect_ratio"),
+    (_input(aspect_ratio="1:1 "), "/input/aspect_ratio"),
+    (_input(aspect_ratio=None), "/input/aspect_ratio"),
+    (_input(aspect_ratio=1), "/input/aspect_ratio"),
+    (_input(output_format="WEBP"), "/input/output_format"),
+    (_input(output_format="jpeg"), "/input/output_format"),
+    (_input(output_format="gif"), "/input/output_format"),
+    (_input(output_quality=-1), "/input/output_quality"),
+    (_input(output_quality=101), "/input/output_quality"),
+    (_input(output_quality=80.5), "/input/output_quality"),
+    (_input(output_quality="80"), "/input/output_quality"),
+    (_input(output_quality=True), "/input/output_quality"),
+    (_input(output_quality=None), "/input/output_quality"),
+    (_input(num_inference_steps=0), "/input/num_inference_steps"),
+    (_input(num_inference_steps=5), "/input/num_inference_steps"),
+    (_input(num_inference_steps="4"), "/input/num_inference_steps"),
+    (_input(num_inference_steps=2.5), "/input/num_inference_steps"),
+    (_input(go_fast="true"), "/input/go_fast"),
+    (_input(go_fast=1), "/input/go_fast"),
+    (_input(go_fast=None), "/input/go_fast"),
+    (_input(megapixels=1), "/input/megapixels"),
+    (_input(megapixels="2"), "/input/megapixels"),
+    (_input(megapixels=0.25), "/input/megapixels"),
+    (_input(disable_safety_checker="false"), "/input/disable_safety_checker"),
+    (_input(disable_safety_checker=0), "/input/disable_safety_checker"),
+    (_input(seed=-1), "/input/seed"),
+    (_input(seed=2**53), "/input/seed"),
+    (_input(seed=10**30), "/input/seed"),
+    (_input(seed=2**64), "/input/seed"),
+    (_input(seed=1e300), "/input/seed"),
+    (_input(seed=1.5), "/input/seed"),
+    (_input(seed="7"), "/input/seed"),
+    (_input(seed=False), "/input/seed"),
+    (_input(width=1024), "/input/width"),
+    (_input(Prompt="p"), "/input/Prompt"),
+    (_input(**{"a/b~c": 1}), "/input/a~1b~0c"),
+    (_input(**{"": 1}), "/input/"),
+]
+
+_OF_THE_ENVELOPE: list[tuple[bytes, str]] = [
+    (b"{}", "/input"),
+    (_with(input=None), "/input"),
+    (_with(input=[]), "/input"),
+    (_with(input="p"), "/input"),
+    (_with(model="flux"), "/model"),
+    (_with(model=None), "/model"),
+    (_with(model=""), "/model"),
+    (_with(model=4), "/model"),
+    (_with(prompt="p"), "/prompt"),
+    (_with(callback="https://example.com"), "/callback"),
+    (_with(priority="urgent"), "/priority"),
+    (_with(priority=1), "/priority"),
+    (_with(priority=None), "/priority"),
+    (_with(priority="HIGH"), "/priority"),
+    (_with(deadline_seconds=0), "/deadline_seconds"),
+    (_with(deadline_seconds=-5), "/deadline_seconds"),
+    (_with(deadline_seconds=30 * 86_400 + 1), "/deadline_seconds"),
+    (_with(deadline_seconds=1.5), "/deadline_seconds"),
+    (_with(deadline_seconds=True), "/deadline_seconds"),
+    (_with(deadline_seconds="600"), "/deadline_seconds"),
+    (_with(on_unknown="ignore"), "/on_unknown"),
+    (_with(on_unknown=True), "/on_unknown"),
+    (_with(reuse=True), "/input/seed"),
+    (_with(reuse=True, input={"prompt": "p", "seed": None}), "/input/seed"),
+    (_with(reuse="no"), "/reuse"),
+    (_with(dry_run=1), "/dry_run"),
+    (_with(fail_fast={"max_position": -1}), "/fail_fast/max_position"),
+    (_with(fail_fast={"max_position": 2.5}), "/fail_fast/max_position"),
+    (_with(fail_fast={"max_wait_seconds": -1}), "/fail_fast/max_wait_seconds"),
+    (_with(fail_fast={"max_wait_seconds": 1e300}), "/fail_fast/max_wait_seconds"),
+    (_with(fail_fast={}), "/fail_fast"),
+    (_with(fail_fast={"max_positon": 3}), "/fail_fast/max_positon"),
+    (_with(fail_fast=True), "/fail_fast"),
+    (_with(metadata=[]), "/metadata"),
+    (_with(metadata=None), "/metadata"),
+    (_with(metadata={"k": 1}), "/metadata/k"),
+    (_with(metadata={"k": None}), "/metadata/k"),
+    (_with(metadata={"k": {"deep": "er"}}), "/metadata/k"),
+    (_with(metadata={"": "v"}), "/metadata/"),
+    (_with(metadata={"k" * 65: "v"}), "/metadata/" + "k" * 65),
+    (_with(metadata={"k": "v" * 513}), "/metadata/k"),
+    (_with(metadata={f"k{n}": "v" for n in range(51)}), "/metadata"),
+    (_with(tags="a"), "/tags"),
+    (_with(tags=None), "/tags"),
+    (_with(tags=[1]), "/tags/0"),
+    (_with(tags=["a", ""]), "/tags/1"),
+    (_with(tags=["t" * 65]), "/tags/0"),
+    (_with(tags=["a\nb"]), "/tags/0"),
+    (_with(tags=["a", "b", "a"]), "/tags"),
+    (_with(tags=[f"t{n}" for n in range(11)]), "/tags"),
+]
+
+_OF_THE_WEBHOOK: list[tuple[bytes, str]] = [
+    (_with(webhook="https://example.com"), "/webhook"),
+    (_with(webhook={}), "/webhook/url"),
+    (_webhook(url=None), "/webhook/url"),
+    (_webhook(url="http://xn--a/"), "/webhook/url"),
+    (_webhook(url="http://[v1.x]/"), "/webhook/url"),
+    (_webhook(url=7), "/webhook/url"),
+    (_webhook(events=[]), "/webhook/events"),
+    (_webhook(events="job.succeeded"), "/webhook/events"),
+    (_webhook(events=["job.done"]), "/webhook/events/0"),
+    (_webhook(events=["batch.completed"]), "/webhook/events/0"),
+    (_webhook(events=["job.failed", "job.failed"]), "/webhook/events"),
+    (_webhook(payload="thin"), "/webhook/payload"),
+    (_webhook(secret="s"), "/webhook/secret"),
+    (_webhook(headers=[]), "/webhook/headers"),
+    (_webhook(headers={"X-A": 1}), "/webhook/headers/X-A"),
+    (_webhook(headers={f"X-{n}": "v" for n in range(21)}), "/webhook/headers"),
+    (_webhook(headers={"X-A": "1", "x-a": "2"}), "/webhook/headers"),
+    *(
+        (_webhook(headers={name: "v"}), "/webhook/headers")
+        for name in (
+            *("", "X A", "X:A", "Ä", "X\r\nY", "x" * 101),
+            *("Host", "content-length", "Content-Type", "Transfer-Encoding", "Connection"),
+            *("webhook-id", "Webhook-Signature", "Upgrade", "TE", "Proxy-Authorization"),
+        )
+    ),
+    *(
+        (_webhook(headers={"X-A": value}), "/webhook/headers")
+        for value in ("a\r\nX-B: c", "\x00", " a", "a\t", "é", "v" * 1001)
+    ),
+    *map(
+        _url,
+        (
+            "",
+            "example.com/hook",
+            "//example.com",
+            "ftp://example.com/",
+            "javascript:alert(1)",
+            "http://",
+            "http:///path",
+            "https://user@example.com/",
+            "https://user:secret@example.com/",
+            "https://example.com:0/",
+            "https://example.com:99999/",
+            "https://example.com:port/",
+            "https://exa mple.com/",
+            "https://example.com/a b",
+            "https://example.com/\n",
+            "https://bücher.example/straße",
+            "https://user@bücher.example/",
+            "https://bü cher.example/",
+            "https://bücher\n.example/",
+            "https://bücher.example:99999/",
+            "ftp://bücher.example/",
+            "https://-bücher.example/",
+            "https://💩.example/",
+            "https://[::ü]/",
+            "http://\uff11\uff12\uff17.\uff10.\uff10.\uff11/",
+            "http://①②⑦.0.0.1/",
+            "http://\uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54/",
+            "http://169\u3002254\u3002169\u3002254/",
+            "https://example.com\\@evil.example/",
+            "https://a..b/",
+            "https://[::1",
+            "https://example.com/" + "a" * 2048,
+            "http://localhost/",
+            "http://LOCALHOST.:80/",
+            "http://sub.localhost/",
+            "http://127.0.0.1:8000/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0x7f000001/",
+            "http://0177.0.0.1/",
+            "http://0/",
+            "http://127.0.0.1./",
+            "http://999.1.1.1/",
+            "http://168.63.129.16/",
+            "https://example.com:25/",
+            "https://example.com:1023/",
+            "http://93.184.215.14:22/",
+            "http://[2606:2800:21f::1%25eth0]/",
+            "http://[64:ff9b::7f00:1]/",
+            "http://[2606:2800:21f::1]443/",
+            "http://10.1.2.3/",
+            "http://172.16.0.1/",
+            "http://192.168.1.1/",
+            "http://169.254.169.254/latest/meta-data/",
+            "http://100.64.0.1/",
+            "http://224.0.0.1/",
+            "http://255.255.255.255/",
+            "http://[::1]/",
+            "http://[::]/",
+            "http://[fd00::1]/",
+            "http://[fe80::1]/",
+            "http://[fe80::1%25eth0]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[64:ff9b::7f00:1]/",
+            "http://[2606:2800:21f::1]443/",
+        ),
+    ),
+]
+
+BAD_BODIES: list[tuple[bytes, str]] = [
+    *((body, "") for body in (*_NOT_JSON, *_NOT_AN_OBJECT)),
+    *_UNREADABLE,
+    *_OF_THE_INPUT,
+    *_OF_THE_ENVELOPE,
+    *_OF_THE_WEBHOOK,
+]

@@ -1,0 +1,49 @@
+"""Another version of this very code, as different as two that may run at once can be.
+
+All of its scripts have other texts, it keeps fields that this one does not know, and it tells
+another version wherever it says one. Once there is a release, its tag can stand in its place:
+`git archive v0.1.0 | tar -x -C tree`.
+"""
+
+import shutil
+from pathlib import Path
+
+from tests.deploy.compose import ROOT
+
+NEXT = "99.0.0"
+#: A field of a job that was accepted, and one of a job that was claimed, by the other version.
+ACCEPTED, CLAIMED = "tint", "seen_by"
+
+#: By file: what stands there, and what in its place.
+_CHANGES = {
+    "shared/lua/prelude.lua": [("local dr = {}\n", f"local dr = {{}} -- of {NEXT}\n")],
+    "shared/lua/prelude_jobs_create.lua": [
+        ("'model', asked.model,\n", f"'model', asked.model, '{ACCEPTED}', 'new',\n")
+    ],
+    "shared/lua/claim.lua": [
+        (
+            "if first then dr.add_delivery",
+            (
+                f"redis.call('HSET', dr.job_key(id), '{CLAIMED}', '{NEXT}')\n"
+                "if first then dr.add_delivery"
+            ),
+        )
+    ],
+    "shared/metrics.py": [('version("darkroom-service")', f'"{NEXT}"')],
+    "shared/net/http_client.py": [("{version('darkroom-service')}", NEXT)],
+}
+
+
+def next_version(tree: Path) -> Path:
+    """Write the other version into the folder `tree`; gives it."""
+    for context in ("api", "shared", "worker"):
+        shutil.copytree(
+            ROOT / context, tree / context, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name, changes in _CHANGES.items():
+        text = (tree / name).read_text(encoding="utf-8")
+        for stands, instead in changes:
+            assert stands in text, f"{name} has changed: there is no {stands!r} any more"
+            text = text.replace(stands, instead)
+        (tree / name).write_text(text, encoding="utf-8")
+    return tree

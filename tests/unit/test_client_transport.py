@@ -1,0 +1,158 @@
+"""What a folder asks for, against a service that is a function."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from darkroom import AsyncClient
+from darkroom.bulk.journal import FILE, open_journal
+from darkroom.bulk.plan import Entry, entries_of
+from darkroom.bulk.prompt_files import Line, read_lines
+from darkroom.bulk.runner import JOBS_MOST, Filling
+from darkroom.errors import UsageError
+
+BATCH = {"id": "batch_1", "counts": {}, "metadata": {}, "created_at": "2026-11-23T12:00:00.000Z"}
+Service = Callable[[httpx.Request], httpx.Response]
+
+
+def entries(count: int) -> list[Entry]:
+    bodies = ({"input": {"prompt": f"Boat {number}"}} for number in range(count))
+    return list(entries_of([Line(n, body) for n, body in enumerate(bodies, 1)], 1))
+
+
+def ask(folder: Path, wanted: list[Entry], service: Service) -> None:
+    async def go() -> None:
+        transport = httpx.MockTransport(service)
+        async with AsyncClient("http://darkroom", "dk", transport=transport) as client:
+            with open_journal(folder) as journal:
+                await Filling(client, folder, journal).record_requested(wanted)
+
+    asyncio.run(go())
+
+
+def test_more_than_a_request_takes_is_several_and_a_second_run_sends_none(tmp_path: Path) -> None:
+    sent: list[tuple[str, int]] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        sent.append((request.headers["idempotency-key"], len(body["jobs"])))
+        assert body["metadata"] == {"run": request.headers["idempotency-key"]}
+        return httpx.Response(202, json={**BATCH, "id": f"batch_{len(sent)}"})
+
+    wanted = entries(JOBS_MOST + 1)
+    ask(tmp_path, wanted, service)
+    assert [count for _, count in sent] == [JOBS_MOST, 1]
+    assert len(dict(sent)) == 2
+    ask(tmp_path, wanted, service)
+    assert len(sent) == 2
+
+
+def test_a_run_that_was_cut_off_sends_the_same_words_under_the_same_key(tmp_path: Path) -> None:
+    sent: list[tuple[str, bytes]] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        sent.append((request.headers["idempotency-key"], request.content))
+        if len(sent) == 1:
+            raise SystemExit  # the process ends here
+        return httpx.Response(202, json=BATCH)
+
+    wanted = entries(2)
+    with pytest.raises(SystemExit):
+        ask(tmp_path, wanted, service)
+    # also where the file of prompts is another by now
+    ask(tmp_path, [*wanted, *entries(3)[2:]], service)
+    assert len(sent) == 3
+    assert sent[0] == sent[1]
+    assert sent[2][0] != sent[0][0]
+    assert b"Boat 2" in sent[2][1]
+
+
+def test_a_key_that_is_too_old_is_looked_for_and_not_sent(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.record_requested(entries(1))
+        [key] = journal.requested
+    record = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps({**record, "at": 0}) + "\n")
+    asked: list[str] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        found: list[dict[str, Any]] = [BATCH, {**BATCH, "id": "old", "metadata": {"run": key}}]
+        return httpx.Response(200, json={"data": found, "next_cursor": None})
+
+    ask(tmp_path, entries(1), service)
+    assert asked == ["GET"]
+    with open_journal(tmp_path) as journal:
+        assert journal.requested[key].batch == "old"
+
+
+def test_a_batch_that_no_json_can_carry_is_dropped_from_the_journal(tmp_path: Path) -> None:
+    record = {
+        "key": "cli-1",
+        "at": 0,
+        "jobs": [{"input": {"prompt": "x", "seed": float("nan")}, "metadata": {"entry": "e"}}],
+        "names": {"e": "0001-x"},
+    }
+    (tmp_path / FILE).write_text(json.dumps({**record, "at": 9e9}) + "\n")
+    sent: list[int] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        sent.append(len(json.loads(request.content)["jobs"]))
+        return httpx.Response(202, json=BATCH)
+
+    ask(tmp_path, entries(1), service)
+    ask(tmp_path, entries(1), service)
+    assert sent == [1]
+
+
+def test_what_cannot_be_sent_is_named_before_it_is_in_the_journal(tmp_path: Path) -> None:
+    lines = [
+        Line(1, {"input": {"prompt": "x"}, "tags": ["caf\udce9"]}, frozenset({"tags"})),
+        Line(2, {"input": {"prompt": "y", "seed": float("inf")}}),
+    ]
+    with pytest.raises(UsageError) as refused:
+        ask(tmp_path, list(entries_of(lines, 1)), lambda _: httpx.Response(500))
+    assert str(refused.value).split("\n") == [
+        "--tag is not valid Unicode.",
+        "line 2, seed: must be a finite number.",
+        "Nothing was requested.",
+    ]
+    assert (tmp_path / FILE).read_bytes() == b""
+
+
+def test_a_fault_of_an_option_is_named_once_and_those_of_lines_by_their_columns(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "p.csv"
+    source.write_text("prompt,colour\na,red\nb,blue\n")
+    lines = read_lines(source, {"aspect_ratio": "7:3"})
+    faults = [
+        {"pointer": f"/jobs/{job}/input/{name}", "message": "is wrong"}
+        for job in (0, 1)
+        for name in ("aspect_ratio", "colour")
+    ]
+    refused = httpx.Response(422, json={"code": "invalid_request", "errors": faults})
+    with pytest.raises(UsageError) as raised:
+        ask(tmp_path, list(entries_of(lines, 1)), lambda _: refused)
+    assert str(raised.value).split("\n") == [
+        "--aspect-ratio is wrong.",
+        "p.csv, lines 2, 3, column `colour`: is wrong.",
+        "Nothing was requested.",
+    ]
+
+
+def test_a_refusal_names_lines_and_leaves_nothing_asked_for(tmp_path: Path) -> None:
+    faults = [{"pointer": "/jobs/1/input/prompt", "message": "is too long"}]
+
+    def service(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(422, json={"code": "invalid_request", "errors": faults})
+
+    with pytest.raises(UsageError, match="line 2, prompt: is too long"):
+        ask(tmp_path, entries(2), service)
+    with open_journal(tmp_path) as journal:
+        assert journal.requested == {}

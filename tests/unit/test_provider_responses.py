@@ -1,0 +1,278 @@
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.errors import (
+    ContentRejected,
+    EndpointMissing,
+    JobError,
+    ModelGone,
+    ProviderAuth,
+    ProviderBusy,
+    ProviderCredits,
+    ProviderDown,
+    ProviderRejected,
+    UnknownOutcome,
+)
+from shared.jobs import ProviderResult
+from worker.provider.error_parsing import Reply, excerpt, quote, retry_after
+from worker.provider.responses import Unfinished, read_answer, read_record
+
+URL = "https://s3.us-east-1.amazonaws.com/asset.1min.ai/a.webp?X-Amz-Signature=abc"
+BUSY = "the service is a bit busy, please try again shortly"
+
+
+def reply(status: int, body: object = b"", **headers: str) -> Reply:
+    written = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, written
+    )
+
+
+def busy(details: object) -> dict[str, Any]:
+    return {
+        "errorCode": "EXTERNAL_API_RESPONSE_WITH_ERROR",
+        "message": BUSY,
+        "details": details,
+    }
+
+
+def inner(status: int, message: str) -> str:
+    return json.dumps({"response": {"status": status, "data": {"message": message}}})
+
+
+HTML = b"<!DOCTYPE html><title>Gateway time-out</title>"
+FIELDS = '[{"field": "prompt", "message": "is required"}]'
+
+TABLE: list[tuple[str, Reply, type[JobError]]] = [
+    ("401", reply(401), ProviderAuth),
+    ("403", reply(403, {"message": "Forbidden"}), ProviderAuth),
+    ("403 as a web page", reply(403, HTML), ProviderAuth),
+    ("not active", reply(400, {"message": "The API key is not active"}), ProviderAuth),
+    ("deleted", reply(400, {"message": "API Key has been deleted"}), ProviderAuth),
+    ("revoked", reply(400, {"error": {"message": "api-key was revoked"}}), ProviderAuth),
+    ("expired", reply(404, {"message": "Your api key is expired"}), ProviderAuth),
+    ("406", reply(406, {"errorCode": "INSUFFICIENT_CREDITS"}), ProviderCredits),
+    ("402", reply(402), ProviderCredits),
+    ("credits under 400", reply(400, {"code": "INSUFFICIENT_CREDITS"}), ProviderCredits),
+    ("model gone", reply(400, {"errorCode": "UNSUPPORTED_MODEL"}), ModelGone),
+    (
+        "fields",
+        reply(400, {"errorCode": "MISSING_REQUIRED_FIELDS", "details": FIELDS}),
+        ProviderRejected,
+    ),
+    ("busy, 422 inside", reply(400, busy(inner(422, "bad ratio"))), ProviderRejected),
+    ("busy, NSFW", reply(400, busy(inner(400, "NSFW content detected"))), ContentRejected),
+    ("busy, policy", reply(400, busy(inner(400, "violates content policy"))), ContentRejected),
+    ("busy, moderation", reply(400, busy(inner(403, "flagged: moderation"))), ContentRejected),
+    ("busy, 429 inside", reply(400, busy(inner(429, "rate"))), ProviderDown),
+    ("busy, 503 inside", reply(400, busy(inner(503, "down"))), ProviderDown),
+    ("busy, no details", reply(400, busy(None)), ProviderDown),
+    ("busy, details not JSON", reply(400, busy("oops")), ProviderDown),
+    ("busy, details an object", reply(400, busy(json.loads(inner(400, "bad")))), ProviderRejected),
+    ("unknown error", reply(400, {"errorCode": "UNKNOWN_ERROR"}), ProviderRejected),
+    ("other 4xx", reply(418, b"teapot"), ProviderRejected),
+    ("429", reply(429, retry_after="7"), ProviderBusy),
+    ("500", reply(500), ProviderDown),
+    ("502", reply(502, HTML), ProviderDown),
+    ("503", reply(503, retry_after="3"), ProviderDown),
+    ("504", reply(504, HTML), UnknownOutcome),
+    ("520", reply(520, HTML), UnknownOutcome),
+    ("522", reply(522, HTML), UnknownOutcome),
+    ("524", reply(524, HTML), UnknownOutcome),
+    ("another 5xx", reply(599), UnknownOutcome),
+    ("front door cannot connect", reply(521), ProviderDown),
+    ("redirect", reply(302), EndpointMissing),
+    ("no such endpoint", reply(404, HTML), EndpointMissing),
+    ("no such method", reply(405), EndpointMissing),
+    ("200 empty", reply(200), UnknownOutcome),
+    ("200 web page", reply(200, HTML), UnknownOutcome),
+    ("200 cut", reply(200, b'{"aiRecord": {"uuid": "a", "stat'), UnknownOutcome),
+    ("200 list", reply(200, [1]), UnknownOutcome),
+    ("200 nested", reply(200, b"[" * 100_000), UnknownOutcome),
+    ("200 no url", reply(200, {"aiRecord": {"uuid": "a", "status": "SUCCESS"}}), UnknownOutcome),
+    (
+        "200 odd url",
+        reply(200, {"aiRecord": {"status": "SUCCESS", "temporaryUrl": "file:///etc/passwd"}}),
+        UnknownOutcome,
+    ),
+    (
+        "failed record",
+        reply(200, {"aiRecord": {"uuid": "a", "status": "FAILURE"}}),
+        ProviderRejected,
+    ),
+    (
+        "failed record, unsafe",
+        reply(
+            200,
+            {
+                "aiRecord": {
+                    "uuid": "a",
+                    "status": "FAILED",
+                    "aiRecordDetail": {"errorMessage": "Sensitive content"},
+                }
+            },
+        ),
+        ContentRejected,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("came", "meant"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+def test_each_reply_means_one_error(came: Reply, meant: type[JobError]) -> None:
+    with pytest.raises(JobError) as caught:
+        read_answer(came)
+
+    assert type(caught.value) is meant
+
+
+def record(**given: object) -> Reply:
+    return reply(200, {"aiRecord": {"uuid": "b2c3", "temporaryUrl": URL, **given}})
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "COMPLETED", "success"])
+def test_a_success_is_an_answer_with_its_record(status: str) -> None:
+    assert read_answer(record(status=status)) == ProviderResult("b2c3", URL)
+
+
+def test_an_address_at_the_top_level_is_taken_too() -> None:
+    came = reply(200, {"aiRecord": {"uuid": "b2c3", "status": "SUCCESS"}, "temporaryUrl": URL})
+
+    assert read_answer(came) == ProviderResult("b2c3", URL)
+
+
+def test_an_answer_without_a_record_id_or_status_is_still_an_answer() -> None:
+    assert read_answer(reply(200, {"temporaryUrl": URL})) == ProviderResult(None, URL)
+
+
+@pytest.mark.parametrize("status", ["PROCESSING", "QUEUED_SOMEHOW"])
+def test_an_unknown_status_is_unfinished(status: str) -> None:
+    assert read_answer(record(status=status)) == Unfinished("b2c3")
+
+
+def test_the_credits_that_are_told_come_along() -> None:
+    text = "This feature requires 1,105 credits, but the team only has 35 credits."
+
+    with pytest.raises(ProviderCredits) as caught:
+        read_answer(reply(406, {"errorCode": "INSUFFICIENT_CREDITS", "message": text}))
+
+    assert (caught.value.needed, caught.value.has) == (1105, 35)
+
+
+def test_the_fields_at_fault_are_named() -> None:
+    with pytest.raises(ProviderRejected, match="prompt: is required"):
+        read_answer(reply(400, {"errorCode": "MISSING_REQUIRED_FIELDS", "details": FIELDS}))
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("7", 7),
+        ("1.5", 1.5),
+        ("86400", 600),
+        ("Wed, 21 Oct 2026 07:28:30 GMT", 30),
+        ("Wed, 21 Oct 2026 07:00:00 GMT", 0),
+        ("soon", None),
+        ("9" * 5000, None),
+        ("Wed, 21 Oct 99999999999999999999 07:28:30 GMT", None),
+        ("-5", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_ten_minutes_at_most(
+    written: str | None, seconds: float | None
+) -> None:
+    now = datetime(2026, 10, 21, 7, 28, tzinfo=UTC)
+
+    assert retry_after(written, now=now) == seconds
+
+
+def test_a_busy_provider_says_how_long() -> None:
+    with pytest.raises(ProviderBusy) as caught:
+        read_answer(reply(429, retry_after="7"))
+
+    assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    ("theirs", "shown"),
+    [
+        ("The generation failed. Please try again.", "The generation failed."),
+        ("Something went wrong, you may retry later!", "Something went wrong."),
+        ("Too many requests, try again in 7.5 s", "Too many requests."),
+        ("Please try again later. Code 17.", "Code 17."),
+        ("TRY AGAIN", ""),
+        ("Try again with another prompt.", "Try again with another prompt."),
+        ("The retry limit is exceeded.", "The retry limit is exceeded."),
+        ("Bad entry again", "Bad entry again"),
+    ],
+)
+def test_the_providers_advice_to_try_again_is_left_out(theirs: str, shown: str) -> None:
+    assert quote(theirs) == shown
+
+
+def test_an_error_that_is_final_does_not_advise_a_retry() -> None:
+    record = {"aiRecord": {"status": "FAILURE", "errorMessage": "It failed. Please try again."}}
+    with pytest.raises(ProviderRejected) as caught:
+        read_answer(reply(200, record))
+    assert "try again" not in str(caught.value)
+    assert not caught.value.retryable
+
+
+def test_what_the_provider_wrote_is_shown_cut_and_without_signatures() -> None:
+    shown = quote(f"see {URL}\n" + "x" * 1000)
+
+    assert shown.startswith("see https://s3.us-east-1.amazonaws.com/asset.1min.ai/a.webp?… x")
+    assert "Signature" not in shown
+    assert len(shown) == 300
+
+
+def test_a_look_up_of_an_unknown_record_finds_nothing() -> None:
+    assert read_record(reply(200, {"aiRecord": None})) is None
+
+
+@pytest.mark.parametrize(
+    "came", [reply(404), reply(400), reply(524), reply(200), reply(200, {"aiRecord": "?"})]
+)
+def test_a_failed_look_up_tells_nothing_about_the_record(came: Reply) -> None:
+    with pytest.raises(ProviderDown):
+        read_record(came)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\x1b[31mb2\x00c3", b"\\u001b[31mb2\\u0000c3", b"b2\\ud800c3\xff"]
+)
+def test_a_record_id_keeps_visible_ascii_only(raw: bytes) -> None:
+    body = b'{"aiRecord":{"uuid":"%s","status":"SUCCESS","temporaryUrl":"%s"}}'
+
+    answer = read_answer(reply(200, body % (raw, URL.encode())))
+
+    assert answer == ProviderResult("b2c3", URL)
+
+
+def test_a_byte_order_mark_does_not_make_a_paid_answer_unreadable() -> None:
+    body = json.dumps({"aiRecord": {"status": "SUCCESS", "temporaryUrl": URL}}).encode()
+
+    assert read_answer(reply(200, b"\xef\xbb\xbf" + body)) == ProviderResult(None, URL)
+
+
+def test_control_characters_of_a_refusal_are_not_shown() -> None:
+    refusal = reply(400, {"message": "\x1b[2J\x1b]0;title\x07no\u202e way\x00"})
+
+    with pytest.raises(ProviderRejected) as caught:
+        read_answer(refusal)
+
+    assert str(caught.value) == "1min.ai refuses the request: no way"
+
+
+def test_the_evidence_has_no_control_characters_and_hides_nothing_behind_them() -> None:
+    body = b'{"message": "\x1b[31mht\x00tps://h.test/a?sig=1 k\x00ey"}'
+
+    evidence = excerpt(reply(500, body), secret="key")
+
+    assert evidence == 'status 500: {"message": "https://h.test/a?… ***"}'

@@ -1,0 +1,124 @@
+"""What Celery is told: the two tasks, and the signals that open and close the process.
+
+Celery consumes, runs threads and stops softly; whose job is done is decided in Redis.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.concurrency.thread import TaskPool
+from celery.signals import celeryd_after_setup, setup_logging, worker_shutdown, worker_shutting_down
+from celery.worker.request import Request
+
+from shared import logs
+from shared.celery_app import QueueName, build_celery, build_scripts
+from shared.errors import DarkroomError, InvalidSettings
+from shared.settings import Settings, load_settings
+from worker.celery_pool import NotifyHubOnIdle
+from worker.context import WorkerContext
+from worker.generate import do_next_job
+from worker.lifecycle import OpenContext, WorkerLifecycle, build_context
+from worker.webhook_delivery import do_next_delivery
+
+#: What a thread does in a row before Celery gives it the next message.
+MAX_JOBS_PER_PERMIT = 16
+
+
+def run_while_available(do_next: Callable[[WorkerContext], bool], context: WorkerContext) -> None:
+    """Do what a permit allows, and while there is more, more of it.
+
+    Celery's way from one message to the next costs as much as all of ours for a job. It is gone
+    now and then all the same, so that a process that serves both queues serves both.
+    """
+    for _ in range(MAX_JOBS_PER_PERMIT):
+        if not do_next(context):
+            return
+
+
+class Permit(Request):
+    """A message that is gone once it is taken: Celery would ask Redis to forget it once more."""
+
+    def acknowledge(self) -> None:
+        """Acknowledge nothing, which spares a round trip a job."""
+        self.acknowledged = True
+
+
+def build(settings: Settings, open_context: OpenContext = build_context) -> Celery:
+    """Build the app with its two tasks and the signals that open and close the process."""
+    app = build_celery(settings)
+    lifecycle = WorkerLifecycle(settings, build_scripts(settings, app), open_context)
+
+    @app.task(name=QueueName.GENERATE.value, Request=Permit)
+    def generate() -> None:
+        run_while_available(do_next_job, lifecycle.context)
+
+    @app.task(name=QueueName.DELIVER.value, Request=Permit)
+    def deliver() -> None:
+        run_while_available(do_next_delivery, lifecycle.context)
+
+    @setup_logging.connect(weak=False)
+    def configure(**_: object) -> None:
+        logs.configure(settings)
+
+    @celeryd_after_setup.connect(weak=False)
+    def begin(instance: Any, **_: object) -> None:  # noqa: ANN401  Celery's worker has no type
+        _begin(lifecycle, instance)
+
+    @worker_shutting_down.connect(weak=False)
+    def stop(**_: object) -> None:
+        lifecycle.stop()
+
+    @worker_shutdown.connect(weak=False)
+    def end(**_: object) -> None:
+        lifecycle.end()
+
+    app.steps["worker"].update({NotifyHubOnIdle, _stopping(lifecycle)})
+    return app
+
+
+def _begin(lifecycle: WorkerLifecycle, worker: Any) -> None:  # noqa: ANN401  Celery's worker has no type
+    """Open the room; Celery would log and survive any other exception than SystemExit here."""
+    try:
+        if not issubclass(worker.pool_cls, TaskPool):
+            raise InvalidSettings("Darkroom's worker runs on threads: start it with -P threads.")
+        lifecycle.begin(sorted(worker.app.amqp.queues.consume_from), worker.concurrency)
+    except DarkroomError as error:
+        raise _refusal(error) from None
+
+
+def _stopping(lifecycle: WorkerLifecycle) -> type[bootsteps.StartStopStep]:
+    """Make the step that stops the room first, however Celery comes to stop.
+
+    It stops by itself too, without any signal: when its Redis turned into a replica, or sent what
+    it cannot read. Then it waits for its threads, and those that wait for the gate must be told.
+    """
+
+    class Stopping(bootsteps.StartStopStep):
+        requires = ("celery.worker.components:Pool",)
+
+        def start(self, parent: object) -> None:  # noqa: ARG002  as Celery has it
+            # Celery's "cold" stop wants to kill tasks, and fails: threads cannot be killed
+            for number in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.getsignal(signal.SIGTERM))
+
+        def close(self, parent: object) -> None:  # noqa: ARG002  the same
+            lifecycle.stop()
+
+    return Stopping
+
+
+def _refusal(error: DarkroomError) -> SystemExit:
+    """Say why the worker cannot start; the code is 2 for settings, 1 for what may come right."""
+    sys.stderr.write(f"The worker cannot start.\n{error}\n")
+    return SystemExit(2 if isinstance(error, InvalidSettings) else 1)
+
+
+def worker_settings() -> Settings:
+    """Read what a worker cannot be without; leaves with a sentence for the operator."""
+    try:
+        return load_settings("onemin_api_key", "s3_access_key", "s3_secret_key")
+    except InvalidSettings as error:
+        raise _refusal(error) from None

@@ -1,0 +1,67 @@
+"""A worker thread's way to its next member: through the gate, holding nothing while it waits."""
+
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+from shared import metrics
+from shared.errors import StoreError
+from shared.logs import log
+from shared.store.command import Call
+from shared.store.transitions import Closed
+from worker.context import PATIENCE_SECONDS, WorkerContext
+
+T = TypeVar("T")
+_LOG = log(__name__)
+
+
+#: While the gate is closed, one thread of a process asks again this often, in seconds: what is
+#: held is a key or a model most often, and work for another may come at any time.
+GATE_POLL_SECONDS = 0.25
+
+
+def claim_when_open(
+    context: WorkerContext, queue: str, build: Callable[[str], Call[T | Closed | None]]
+) -> T | None:
+    """Claim with the call that `build` makes of a nonce, waiting while the gate is closed.
+
+    Returns None when there is nothing to do, when the process is asked to stop, or when another
+    thread of it waits already: one asks again and again, and the others are free for the permit of
+    whatever can be claimed next. Where the process serves another queue too, the thread waits once:
+    the sweep replaces its permit.
+    """
+    found: T | Closed | None = Closed("", 0)
+    # a gate that is closed for no time at all: the claim ended jobs on its way, and there is more
+    while isinstance(found, Closed) and not found.seconds:
+        if context.stopping.is_set():
+            return None
+        found = _claim_until_answered(context, build(uuid.uuid4().hex))
+    if not isinstance(found, Closed):
+        return found
+    turn = context.gate_turns[queue]
+    if not turn.acquire(blocking=False):
+        return None
+    try:
+        while not context.stopping.wait(min(found.seconds, GATE_POLL_SECONDS)):
+            found = _claim_until_answered(context, build(uuid.uuid4().hex))
+            if not isinstance(found, Closed):
+                return found
+            if len(context.leases) > 1:
+                break
+        return None
+    finally:
+        turn.release()
+
+
+def _claim_until_answered(
+    context: WorkerContext, call: Call[T | Closed | None]
+) -> T | Closed | None:
+    """Ask until Redis answers: the same nonce gets the same member, so none is left behind."""
+    while True:
+        try:
+            return context.store.run(call)
+        except StoreError as error:
+            metrics.REDIS_ERRORS.inc()
+            _LOG.warning("redis did not answer a claim", error=str(error))
+        if context.stopping.wait(PATIENCE_SECONDS):
+            return None

@@ -1,0 +1,84 @@
+"""What the threads of one worker process share: its settings, connections and leases."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from shared import metrics
+from shared.celery_app import QueueName
+from shared.errors import StoreError
+from shared.logs import log
+from shared.provider_keys import ProviderKey
+from shared.serializers import View
+from shared.settings import Settings
+from shared.storage.client import ObjectStore
+from shared.store.client import Store
+from shared.store.command import Call
+from shared.tracing.spans import OFF, Tracer
+from worker.image_download import Downloader
+from worker.leases import Leases
+from worker.provider.client import Provider
+from worker.webhook_client import WebhookClient
+
+T = TypeVar("T")
+_LOG = log(__name__)
+
+#: An absent Redis is looked at again after this long at most, in seconds.
+PATIENCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """One worker process; `keys` are the provider's keys that its threads may use."""
+
+    settings: Settings
+    store: Store
+    storage: ObjectStore
+    provider: Provider
+    downloader: Downloader
+    sender: WebhookClient
+    view: View
+    keys: Sequence[ProviderKey]
+    worker: str
+    #: by queue, for those that this process serves
+    leases: Mapping[str, Leases]
+    tracer: Tracer = OFF
+    #: held while this process does a job that was lost with its worker before
+    isolation_lock: threading.Lock = field(default_factory=threading.Lock)
+    #: by queue: held by the one thread of this process that looks whether the gate has opened
+    gate_turns: Mapping[str, threading.Lock] = field(
+        default_factory=lambda: {queue: threading.Lock() for queue in QueueName}
+    )
+    #: when this process began, by the monotonic clock
+    began: float = field(default_factory=time.monotonic)
+    #: set when the process is asked to stop: nothing new is begun
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_past_first_lease(self) -> bool:
+        """Whether this process has lived for a lease.
+
+        One that has just begun may be about to die, as those before it did; what was lost with them
+        waits for one that has shown to live.
+        """
+        return time.monotonic() - self.began >= self.settings.lease_seconds
+
+    def run_until_acknowledged(self, call: Call[T]) -> T:
+        """Run a call until Redis answers: what was bought must not be forgotten.
+
+        Raises what the call itself raises (LostLease).
+        """
+        wait = 0.05
+        while True:
+            try:
+                return self.store.run(call)
+            except StoreError as error:
+                metrics.REDIS_ERRORS.inc()
+                _LOG.warning(
+                    "redis did not answer, trying again", script=call.script, error=str(error)
+                )
+                # not on `stopping`: a stop must not turn this into a busy loop
+                threading.Event().wait(wait)
+                wait = min(wait * 2, PATIENCE_SECONDS)

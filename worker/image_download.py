@@ -1,0 +1,193 @@
+"""Fetching a picture from the provider's `temporaryUrl`, which is an outsider's word.
+
+Only allowed hosts, never an address inside, bounded in bytes and in total time.
+"""
+
+from datetime import UTC, datetime
+from typing import Self
+
+import httpx
+
+from shared.errors import (
+    AddressForbidden,
+    FetchFailed,
+    ImageExpired,
+    ImageHostDown,
+    ImageHostForbidden,
+    ImageInvalid,
+    ImageTooLarge,
+    JobError,
+)
+from shared.net.http_client import build_client
+from shared.net.ssrf import AddressGuard, host_matches
+from shared.net.timeouts import deadline
+from shared.settings import Settings
+from worker.provider.error_parsing import retry_after
+
+GONE = frozenset({403, 404, 410})
+#: The host does not serve anything now: too busy, or ill.
+_AWAY = frozenset({408, 425, 429, *range(500, 600)})
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+#: However long a host asks us to wait, in seconds, it is asked again before new calls go on.
+_RETRY_AFTER_MAX_SECONDS = 45.0
+
+
+class Downloader:
+    """Fetches pictures. Safe for threads."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        *,
+        allowed_hosts: tuple[str, ...],
+        allow_private: tuple[str, ...],
+        timeout_seconds: float,
+        max_bytes: int,
+    ) -> None:
+        """Use `client`, whose guard knows `allow_private` too; those hosts need not speak TLS.
+
+        Entries of both lists are read by `names_host`; `timeout_seconds` is the total of a fetch.
+        """
+        self._client = client
+        self._allowed_hosts = allowed_hosts
+        self._allow_private = allow_private
+        self._timeout_seconds = timeout_seconds
+        self._max_bytes = max_bytes
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Build the downloader that the settings describe, with a connection for each thread."""
+        return cls(
+            build_client(
+                concurrency=settings.concurrency,
+                timeout_seconds=settings.download_timeout_seconds,
+                guard=AddressGuard(settings.onemin_allow_private_hosts),
+            ),
+            allowed_hosts=settings.onemin_image_hosts,
+            allow_private=settings.onemin_allow_private_hosts,
+            timeout_seconds=settings.download_timeout_seconds,
+            max_bytes=settings.image_max_bytes,
+        )
+
+    def fetch(self, url: str) -> bytes:
+        """Return the bytes behind `url`, whatever they are.
+
+        Raises ImageHostForbidden for a host that the settings do not allow, ImageHostDown where
+        it cannot be reached or serves nothing now, ImageExpired where it does not serve this URL,
+        ImageInvalid for an address that is none, ImageTooLarge, and FetchFailed where what came
+        may be better the next time.
+        """
+        address = self._permitted(url)
+        try:
+            with deadline(self._timeout_seconds):
+                return self._read(address)
+        except AddressForbidden as error:
+            raise ImageHostForbidden(
+                f"Images are not fetched from {_host_of(address)}: {error}", host=_host_of(address)
+            ) from error
+        except httpx.TimeoutException as error:
+            raise _away(address, error) from error
+        except httpx.HTTPError as error:
+            # the class and never the text, which may hold the address with its signature
+            raise FetchFailed(
+                f"The image did not come over whole ({type(error).__name__})."
+            ) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def _permitted(self, url: str) -> httpx.URL:
+        try:
+            address = httpx.URL(url)
+            # as in DNS and in the settings, xn--; the other form is read to see that it is one
+            host = address.host and address.raw_host.decode("ascii")
+        except (httpx.InvalidURL, UnicodeError) as error:  # the latter is idna's
+            raise ImageInvalid("The provider's address of the picture is not one.") from error
+        port = address.port or _DEFAULT_PORTS.get(address.scheme)
+        if port is None or not host or address.userinfo:
+            raise ImageInvalid("The provider's address of the picture is not a plain web address.")
+        if not host_matches(self._allowed_hosts, host, port):
+            raise ImageHostForbidden(
+                f"The image is at {_host_of(address)}, which DARKROOM_ONEMIN_IMAGE_HOSTS does not "
+                "allow. Add this host to the setting and restart the workers.",
+                host=_host_of(address),
+            )
+        if address.scheme != "https" and not host_matches(self._allow_private, host, port):
+            raise ImageInvalid("The provider's address of the picture is not https.")
+        return address
+
+    def _read(self, address: httpx.URL) -> bytes:
+        # a bomb in a few compressed bytes cannot be sent to who takes no compression
+        request = self._client.build_request(
+            "GET", address, headers={"Accept": "image/*", "Accept-Encoding": "identity"}
+        )
+        try:
+            response = self._client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise _away(address, error) from error
+        try:
+            fault = self._fault(response, _host_of(address))
+            if fault is not None:
+                raise fault
+            return self._capped(response)
+        finally:
+            response.close()
+
+    def _fault(self, response: httpx.Response, host: str) -> JobError | None:
+        if response.status_code != httpx.codes.OK:
+            return _refusal(response, host)
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        length = response.headers.get("content-length", "")
+        if encoding not in {"", "identity"}:
+            return FetchFailed("The image came compressed, though that was not asked for.")
+        if response.headers.get("content-type", "").lower().startswith("text/html"):
+            return FetchFailed("A web page came in place of the image.")
+        if length.isdigit() and int(length) > self._max_bytes:
+            return self._too_large()
+        return None
+
+    def _capped(self, response: httpx.Response) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        for chunk in response.iter_raw():
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large()
+            chunks.append(chunk)
+        if not size:
+            raise FetchFailed("Nothing came in place of the picture.")
+        return b"".join(chunks)
+
+    def _too_large(self) -> ImageTooLarge:
+        return ImageTooLarge(f"The picture is larger than {self._max_bytes:,} bytes.")
+
+
+def _refusal(response: httpx.Response, host: str) -> JobError:
+    """Return what a status other than 200 means."""
+    status = response.status_code
+    if status in GONE:
+        return ImageExpired(f"The URL of the image is not served (status {status}).")
+    if status not in _AWAY:
+        return FetchFailed(f"The host of the image answered with status {status}.")
+    header = response.headers.get("retry-after")
+    return ImageHostDown(
+        f"The host of the image, {host}, answered with status {status}.",
+        host=host,
+        retry_after=retry_after(header, now=datetime.now(UTC), most=_RETRY_AFTER_MAX_SECONDS),
+    )
+
+
+def _away(address: httpx.URL, error: httpx.HTTPError) -> ImageHostDown:
+    """Say that nothing was served; the class of the error alone, for its text may hold the URL."""
+    return ImageHostDown(
+        f"The host of the image, {_host_of(address)}, cannot be reached or is too slow "
+        f"({type(error).__name__}).",
+        host=_host_of(address),
+    )
+
+
+def _host_of(address: httpx.URL) -> str:
+    """Return the host, cut, with its port where that is not the usual one of https."""
+    port = "" if address.port is None else f":{address.port}"
+    return f"{address.host[:100]}{port}"

@@ -1,0 +1,97 @@
+"""What is told of a job's attempts: one line in the log and the metrics, in the same words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared import metrics
+from shared.errors import ContentRejected, JobError, ProviderRejected, StorageDown
+from shared.jobs import Image, Job
+from shared.logs import log
+from shared.store.transitions import Requeue
+from worker.retry_policy import Fail
+
+_LOG = log(__name__)
+#: What the provider says of a prompt may repeat it, and prompts stay out of the logs.
+_QUOTES_PROMPT = (ContentRejected, ProviderRejected)
+
+
+def claimed(job: Job, *, with_prompt: bool) -> None:
+    """Tell that an attempt begins; prompts are told only where the operator wants them to be."""
+    if job.started_at is not None and job.claimed_at == job.started_at:
+        metrics.JOB_WAIT_SECONDS.observe((job.started_at - job.created_at) / 1000)
+    fields = {"prompt": job.spec.input.get("prompt")} if with_prompt else {}
+    _LOG.info("job claimed", resumed=job.answer is not None, **fields)
+
+
+def succeeded(job: Job, image: Image, *, seconds: float) -> None:
+    """Tell that the job is done, after `seconds` of this attempt."""
+    metrics.JOB_ATTEMPTS.labels("succeeded").inc()
+    metrics.IMAGE_BYTES.observe(image.bytes)
+    for warning in image.warnings:
+        metrics.IMAGE_WARNINGS_FOUND.labels(warning).inc()
+    _LOG.info("job succeeded", bytes=image.bytes, key=image.key, seconds=round(seconds, 3))
+    _finished(job, "succeeded", "", seconds)
+
+
+def attempt_failed(job: Job, error: JobError, outcome: Requeue | Fail, *, seconds: float) -> None:
+    """Tell what went wrong in an attempt of `seconds`, and what becomes of the job."""
+    if outcome.unknown:
+        metrics.PROVIDER_UNKNOWN_OUTCOMES.inc()
+    fields: dict[str, object] = {"error_code": error.code.value, "seconds": round(seconds, 3)}
+    if not isinstance(error, _QUOTES_PROMPT):
+        fields["error"] = str(error)
+    if isinstance(outcome, Requeue):
+        metrics.JOB_ATTEMPTS.labels("retried").inc()
+        _LOG.warning("job retried", wait_seconds=round(outcome.wait_seconds, 3), **fields)
+    else:
+        metrics.JOB_ATTEMPTS.labels("failed").inc()
+        _LOG.warning("job failed", **fields)
+        _finished(job, "failed", outcome.error.code.value, seconds)
+
+
+def repeated_answer() -> None:
+    """Tell that the provider answered with the record or the URL of another job."""
+    metrics.PROVIDER_REPEATED_ANSWERS.inc()
+    _LOG.warning("provider repeated the answer of another job")
+
+
+def lost() -> None:
+    """Tell that the job was canceled, expired or given to another meanwhile."""
+    metrics.JOB_ATTEMPTS.labels("lost").inc()
+    _LOG.info("job lost to another or canceled")
+
+
+def released() -> None:
+    """Tell that the job was given back with its attempt."""
+    metrics.JOB_ATTEMPTS.labels("released").inc()
+    _LOG.info("job released")
+
+
+def broken() -> None:
+    """Tell, with the trace, that our own code failed."""
+    _LOG.exception("job met a defect of Darkroom; please report the trace")
+
+
+@contextmanager
+def storage(operation: str) -> Iterator[None]:
+    """Measure one storage operation."""
+    with metrics.STORAGE_SECONDS.labels(operation).time():
+        try:
+            yield
+        except StorageDown:
+            metrics.STORAGE_ERRORS.labels(operation).inc()
+            raise
+
+
+def not_deleted(objects: int) -> None:
+    """Tell that the storage refuses to delete some objects; they are tried again."""
+    metrics.STORAGE_ERRORS.labels("delete").inc()
+    _LOG.warning("the storage refuses to delete objects", objects=objects)
+
+
+def _finished(job: Job, status: str, code: str, seconds: float) -> None:
+    """Count a final job; the times are Redis' to the claim and this process' own since."""
+    metrics.JOBS_FINISHED.labels(job.spec.model, status, code).inc()
+    metrics.JOB_RUN_SECONDS.observe(seconds)
+    waited = ((job.claimed_at or job.created_at) - job.created_at) / 1000
+    metrics.JOB_TOTAL_SECONDS.labels(status).observe(waited + seconds)

@@ -1,0 +1,241 @@
+"""The life of one worker process: what is opened at the start, and how it ends in time.
+
+A stop (SIGTERM) lets the threads finish what they hold, for the provider's timeout and ten seconds.
+What is then still held is given back, and the process leaves by `os._exit`: Celery's threads pool
+would wait for ever.
+"""
+
+import gc
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from prometheus_client import start_http_server
+
+from shared import metrics
+from shared.celery_app import QueueName
+from shared.errors import InvalidSettings, StoreError
+from shared.logs import log
+from shared.serializers import View
+from shared.settings import Settings
+from shared.storage.client import Storage
+from shared.store import job_queries, schema_version
+from shared.store.client import Store
+from shared.store.connection import connect
+from shared.store.durability import Replicas
+from shared.store.functions import FunctionLibrary
+from shared.store.tenants import signing_key
+from shared.tracing.spans import open_tracer
+from worker import key_probe, retention
+from worker.context import WorkerContext
+from worker.image_download import Downloader
+from worker.key_probe import KeyProbe
+from worker.leases import Held, Leases
+from worker.periodic import PeriodicThread
+from worker.provider.client import OneMin
+from worker.retention import RetentionCleaner
+from worker.sweep import Sweeper
+from worker.webhook_client import WebhookClient
+
+_LOG = log(__name__)
+#: Added to the provider's timeout: for the download, the storage and the last writes.
+GRACE_SECONDS = 10.0
+#: What webhooks' receivers allow a clock to be off; storages allow 15 minutes.
+CLOCK_SECONDS = 300.0
+#: What giving back may take at the very end, whatever Redis does.
+FORCE_EXIT_SECONDS = 3.0
+#: Connections beyond one a thread: leases, sweep, and the last words of a stop.
+SPARE_CONNECTIONS = 8
+
+
+def build_context(
+    settings: Settings, scripts: FunctionLibrary, queues: Sequence[str]
+) -> WorkerContext:
+    """Build what the threads share; raises BadSettings, and StoreError where Redis is not there."""
+    client = connect(settings, connections=settings.concurrency + SPARE_CONNECTIONS)
+    schema_version.ensure_compatible(client)
+    store = Store(client, scripts, Replicas.from_settings(settings))
+    served = [queue for queue in queues if queue in set(QueueName)]
+    if not served:
+        raise InvalidSettings(
+            f"None of {', '.join(queues)} is a queue: use -Q generate or -Q deliver."
+        )
+    stopping = threading.Event()
+    worker = f"{'+'.join(served)}@{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return WorkerContext(
+        settings=settings,
+        store=store,
+        storage=Storage.from_settings(settings),
+        provider=OneMin.from_settings(settings, stopping),
+        downloader=Downloader.from_settings(settings),
+        sender=WebhookClient.from_settings(settings),
+        view=View(settings.public_url, signing_key(client)),
+        keys=settings.onemin_keys,
+        worker=worker,
+        leases={
+            queue: Leases(
+                store,
+                worker=f"{worker}/{queue}",
+                queue=queue,
+                threads=settings.concurrency,
+                lease_seconds=settings.lease_seconds,
+            )
+            for queue in served
+        },
+        tracer=open_tracer(settings, "worker"),
+        stopping=stopping,
+    )
+
+
+#: Opens what the threads share, from the settings, the scripts and the queues served.
+OpenContext = Callable[[Settings, FunctionLibrary, Sequence[str]], WorkerContext]
+
+
+class WorkerLifecycle:
+    """Opens the room when the process knows its queues, and closes it when the threads are done."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        scripts: FunctionLibrary,
+        open_context: OpenContext = build_context,
+    ) -> None:
+        """Keep what the room will be built of, and by whom."""
+        self._settings = settings
+        self._scripts = scripts
+        self._open_context = open_context
+        self._context: WorkerContext | None = None
+        self._loops: tuple[PeriodicThread, ...] = ()
+
+    @property
+    def context(self) -> WorkerContext:
+        """What the tasks work with."""
+        if self._context is None:
+            raise RuntimeError("The worker has not begun.")
+        return self._context
+
+    def begin(self, queues: Sequence[str], threads: int) -> None:
+        """Open everything, and begin to renew leases and to sweep.
+
+        Raises BadSettings and StoreError, with a sentence for the operator.
+        """
+        settings = self._settings.model_copy(update={"concurrency": threads})
+        context = self._open_context(settings, self._scripts, queues)
+        metrics.begin()
+        _serve_metrics(settings)
+        _compare_clocks(context)
+        for leases in context.leases.values():
+            leases.start()
+        self._loops = _loops(context)
+        for loop in self._loops:
+            loop.start()
+        self._context = context
+        # what is loaded stays: each full collection would stop all threads for 60 to 90 ms
+        gc.freeze()
+        _LOG.info("worker ready", queues=list(queues), threads=threads, worker=context.worker)
+
+    def stop(self) -> None:
+        """Begin nothing new; leave by force when the grace is over. A second call does nothing."""
+        context = self._context
+        if context is None or context.stopping.is_set():
+            return
+        context.stopping.set()
+        seconds = self._settings.provider_timeout_seconds + GRACE_SECONDS
+        _after(seconds, lambda: _force_exit(context))
+        _LOG.info("worker stops", held=len(_held(context)), grace_seconds=seconds)
+
+    def end(self) -> None:
+        """Close everything: no thread holds anything any more."""
+        if self._context is None:
+            return
+        for loop in self._loops:
+            loop.stop()
+        for leases in self._context.leases.values():
+            leases.stop()
+        _deregister(self._context)
+        self._context.tracer.close()
+        _LOG.info("worker ended")
+
+
+def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
+    sweeper = Sweeper(
+        context.store, worker=context.worker, lease_seconds=context.settings.lease_seconds
+    )
+    return (
+        PeriodicThread("sweep", sweeper.interval_seconds, sweeper.sweep),
+        PeriodicThread(
+            "clean",
+            retention.INTERVAL_SECONDS,
+            RetentionCleaner(context.store, context.storage).clean,
+        ),
+        PeriodicThread("revive", key_probe.INTERVAL_SECONDS, KeyProbe(context).revive),
+    )
+
+
+def _serve_metrics(settings: Settings) -> None:
+    if not settings.metrics_port:
+        return
+    try:
+        start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    except OSError as error:
+        where = f"{settings.metrics_host}:{settings.metrics_port}"
+        raise InvalidSettings(
+            f"DARKROOM_METRICS_PORT is not usable: {where} cannot be listened on "
+            f"({error.strerror or error})."
+        ) from error
+
+
+def _compare_clocks(context: WorkerContext) -> None:
+    """Tell of a clock that is off: nothing here goes by it, but what is signed by it is refused."""
+    off = time.time() - context.store.run(job_queries.service_stats()).now_ms / 1000
+    if abs(off) > CLOCK_SECONDS:
+        _LOG.error(
+            "this clock is not Redis' clock: the storage and webhooks' receivers refuse signatures "
+            "of another time; set it right",
+            seconds=round(off),
+            worker=context.worker,
+        )
+
+
+def _after(seconds: float, act: Callable[[], object]) -> None:
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
+
+
+def _force_exit(context: WorkerContext) -> None:
+    """Give back what is held, as far as Redis lets us in a few seconds, and end the process."""
+    _after(FORCE_EXIT_SECONDS, lambda: os._exit(0))
+    try:
+        release_all(context)
+        _deregister(context)
+        _LOG.warning("worker left before all was done: the grace is over")
+        context.tracer.close()
+    finally:
+        os._exit(0)
+
+
+def release_all(context: WorkerContext) -> None:
+    """Give back whatever the threads of this process still hold; none of it is waited for."""
+    for held in _held(context):
+        try:
+            if held.release is not None:
+                held.release()
+        except Exception as error:  # noqa: BLE001  one that cannot be given back must not keep the rest
+            # the sweep will find it when its lease is over
+            _LOG.warning("not given back", member=held.member, error=type(error).__name__)
+
+
+def _held(context: WorkerContext) -> list[Held]:
+    return [held for leases in context.leases.values() for held in leases.all()]
+
+
+def _deregister(context: WorkerContext) -> None:
+    try:
+        for leases in context.leases.values():
+            leases.leave()
+    except StoreError as error:
+        _LOG.info("redis was not told that the worker left", error=str(error))

@@ -1,0 +1,51 @@
+"""A thread that does one thing again and again for as long as the process lives."""
+
+import threading
+from collections.abc import Callable
+
+from shared import metrics
+from shared.errors import StorageDown, StoreError
+from shared.logs import log
+
+_LOG = log(__name__)
+
+
+class PeriodicThread:
+    """Calls `act` every `interval_seconds`, at once again where it gives True.
+
+    No error ends it: were it to end, what it does would never be done again.
+    """
+
+    def __init__(self, name: str, interval_seconds: float, act: Callable[[], object]) -> None:
+        """Name the loop for the log."""
+        self._name = name
+        self._interval = interval_seconds
+        self._act = act
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, after what is going on."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        more = False
+        while not self._stop.wait(0 if more else self._interval):
+            more = self._try()
+
+    def _try(self) -> bool:
+        try:
+            return self._act() is True
+        except StoreError as error:
+            metrics.REDIS_ERRORS.inc()
+            _LOG.warning(f"{self._name} did not reach redis; tried again", error=str(error))
+        except StorageDown as error:
+            _LOG.warning(f"{self._name} did not reach the storage; tried again", error=str(error))
+        except Exception:  # noqa: BLE001  see above
+            _LOG.exception(f"{self._name} met a defect of Darkroom; please report the trace")
+        return False

@@ -1,0 +1,1 @@
+"""The adapter for 1min.ai."""

@@ -1,0 +1,297 @@
+"""1min.ai over HTTP: generate an image, look up a record. `responses` reads the replies."""
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from shared.errors import (
+    DarkroomError,
+    JobError,
+    ProviderAuth,
+    ProviderBusy,
+    ProviderDown,
+    ProviderTimeout,
+    UnknownOutcome,
+)
+from shared.jobs import ProviderResult
+from shared.net.http_client import build_client
+from shared.net.timeouts import deadline, remaining
+from shared.settings import Settings
+from worker.provider.echo import FEATURE, Request
+from worker.provider.error_parsing import Reply, excerpt
+from worker.provider.responses import Unfinished, read_answer, read_record
+
+T = TypeVar("T")
+#: Far more than any reply that was seen; what is longer is cut and then cannot be read.
+REPLY_BYTES_MAX = 1_000_000
+POLL_SECONDS = 0.5
+#: A record that never exists: looking it up costs nothing and tells whether a key is alive.
+NO_RECORD = "00000000-0000-0000-0000-000000000000"
+
+#: What a key may consist of: the visible characters of ASCII.
+_SENDABLE = re.compile(r"[!-~]+")
+
+#: What httpx raises before the first byte of the request has left.
+NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+
+class Stopped(DarkroomError):
+    """The process stops while it waits for a record, which any other can look up."""
+
+
+class Provider(Protocol):
+    """What the life of a job needs of whoever makes the pictures."""
+
+    def generate(
+        self,
+        model: str,
+        prompt_object: Mapping[str, Any],
+        *,
+        key: str,
+        on_submitted: Callable[[str], None] | None = None,
+    ) -> ProviderResult:
+        """Have one picture made, and perhaps pay for it; see `OneMin.generate`."""
+        ...
+
+    def look_up(
+        self, record_id: str, *, key: str, request: Request | None = None
+    ) -> ProviderResult | None:
+        """Find what became of an earlier call, for free; see `OneMin.look_up`."""
+        ...
+
+    def check_key(self, key: str) -> None:
+        """Ask, for free, whether a key is alive; raises ProviderAuth if not."""
+        ...
+
+
+class OneMin:
+    """1min.ai's API. Safe for threads; `key` is chosen anew for each call."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        *,
+        base_url: str,
+        auth_header: str,
+        timeout_seconds: float,
+        asynchronous: bool = False,
+        pause: Callable[[float], bool] | None = None,
+    ) -> None:
+        """Use `client` (of `shared.net.http_client`); a call takes `timeout_seconds` in total.
+
+        `asynchronous` (experimental) submits and polls; `pause` waits so many seconds between, and
+        gives True, at once, where the process stops.
+        """
+        self._client = client
+        self._base_url = base_url
+        self._auth_header = auth_header
+        self._timeout_seconds = timeout_seconds
+        self._asynchronous = asynchronous
+        self._pause = pause or threading.Event().wait
+
+    @classmethod
+    def from_settings(cls, settings: Settings, stopping: threading.Event | None = None) -> Self:
+        """Build the provider that the settings describe, with a connection for each thread.
+
+        `stopping` is set when the process is asked to stop.
+        """
+        return cls(
+            build_client(
+                concurrency=settings.concurrency,
+                timeout_seconds=settings.provider_timeout_seconds,
+            ),
+            base_url=settings.onemin_base_url,
+            auth_header=settings.onemin_auth_header,
+            timeout_seconds=settings.provider_timeout_seconds,
+            asynchronous=settings.onemin_async,
+            pause=stopping.wait if stopping else None,
+        )
+
+    def generate(
+        self,
+        model: str,
+        prompt_object: Mapping[str, Any],
+        *,
+        key: str,
+        on_submitted: Callable[[str], None] | None = None,
+    ) -> ProviderResult:
+        """Ask for one picture and wait for it.
+
+        `on_submitted` gets the record's id as soon as the provider works on it: from then on the
+        call must be settled by `look_up`, never repeated. Raises a JobError: UnknownOutcome where
+        the picture may have been made and billed, ProviderTimeout where the record is still
+        unfinished when the total time ends. Raises Stopped where the process stops meanwhile.
+        """
+        request = Request(model, prompt_object)
+        with deadline(self._timeout_seconds):
+            found = self._read(self._submit(request, key), key, request)
+            if isinstance(found, ProviderResult):
+                return found
+            if on_submitted is not None:
+                on_submitted(found.record_id)
+            return self._settle(found.record_id, key, request)
+
+    def look_up(
+        self, record_id: str, *, key: str, request: Request | None = None
+    ) -> ProviderResult | None:
+        """Find what became of an earlier call, waiting while the provider still works on it.
+
+        Where the record differs from `request`, the answer has warnings.
+
+        None: the provider knows no such record, so nothing was made. Raises ProviderRejected or
+        ContentRejected for a record that failed, ProviderTimeout for one that is not finished in
+        time, ProviderAuth, ProviderBusy or ProviderDown where the look-up itself failed, Stopped
+        where the process stops while the record is waited for.
+        """
+        with deadline(self._timeout_seconds):
+            return self._follow(record_id, key, request)
+
+    def check_key(self, key: str) -> None:
+        """Ask, for free, whether a key is alive; raises ProviderAuth if not."""
+        self.look_up(NO_RECORD, key=key)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def _submit(self, request: Request, key: str) -> Reply:
+        body: dict[str, Any] = {
+            "type": FEATURE,
+            "model": request.model,
+            "promptObject": dict(request.prompt_object),
+        }
+        if self._asynchronous:
+            body["async"] = True
+        sent = self._request("POST", "/api/features", key, content=orjson.dumps(body))
+        try:
+            return self._exchange(sent)
+        except NEVER_SENT as error:
+            raise ProviderDown(f"1min.ai cannot be reached ({_kind(error)}).") from error
+        except httpx.HTTPError as error:
+            raise UnknownOutcome(
+                f"1min.ai was asked, but its answer did not come ({_kind(error)}): "
+                "the picture may have been made."
+            ) from error
+
+    def _read(self, reply: Reply, key: str, request: Request) -> ProviderResult | Unfinished:
+        """Read what a request came to; a record that names no picture is looked at, for free."""
+        try:
+            return _judged(read_answer, reply, key, request)
+        except UnknownOutcome as error:
+            with contextlib.suppress(JobError):
+                found = (
+                    self._poll_record(error.record_id, key, request) if error.record_id else None
+                )
+                if found is not None:
+                    return found
+            raise
+
+    def _poll_record(
+        self, record_id: str, key: str, request: Request | None
+    ) -> ProviderResult | Unfinished | None:
+        path = f"/api/results/{quote(record_id, safe='')}"
+        try:
+            reply = self._exchange(self._request("GET", path, key))
+        except httpx.HTTPError as error:
+            raise ProviderDown(f"1min.ai cannot be asked ({_kind(error)}).") from error
+        return _judged(read_record, reply, key, request)
+
+    def _settle(self, record_id: str, key: str, request: Request) -> ProviderResult:
+        """Follow a call that was taken: whatever fails now, a picture may have been made."""
+        try:
+            answer = self._follow(record_id, key, request)
+        except (ProviderAuth, ProviderBusy, ProviderDown) as error:
+            unknown = UnknownOutcome(f"1min.ai took the request. {error}")
+            unknown.evidence = error.evidence
+            raise unknown from error
+        if answer is None:
+            raise UnknownOutcome("1min.ai took the request and now does not know its record.")
+        return answer
+
+    def _follow(self, record_id: str, key: str, request: Request | None) -> ProviderResult | None:
+        while True:
+            trouble: JobError = ProviderTimeout("1min.ai did not finish the picture in time.")
+            try:
+                found = self._poll_record(record_id, key, request)
+            except (ProviderBusy, ProviderDown) as error:
+                trouble = error
+            else:
+                if not isinstance(found, Unfinished):
+                    return found
+            if not self._rest(trouble.retry_after or POLL_SECONDS):
+                raise trouble
+
+    def _rest(self, seconds: float) -> bool:
+        """Pause between two looks; False where no time is left for another."""
+        left = remaining() or 0.0
+        if left <= seconds:
+            return False
+        if self._pause(seconds):
+            raise Stopped("The worker stops; the record can be looked up by another.")
+        return True
+
+    def _request(
+        self, method: str, path: str, key: str, *, content: bytes | None = None
+    ) -> httpx.Request:
+        if not _SENDABLE.fullmatch(key):
+            raise ProviderAuth(
+                "This API key has characters that no HTTP header can carry. Write it into "
+                "DARKROOM_ONEMIN_API_KEY again, as 1min.ai shows it."
+            )
+        value = f"Bearer {key}" if self._auth_header.lower() == "authorization" else key
+        headers = {self._auth_header: value}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        return self._client.build_request(
+            method, f"{self._base_url}{path}", headers=headers, content=content
+        )
+
+    def _exchange(self, request: httpx.Request) -> Reply:
+        response = self._client.send(request, stream=True)
+        try:
+            body = _capped(response)
+        finally:
+            response.close()
+        return Reply(response.status_code, dict(response.headers), body)
+
+
+def _judged(
+    read: Callable[[Reply, Request | None], T], reply: Reply, key: str, request: Request | None
+) -> T:
+    """Read a reply; what it raises carries what operators are shown of it."""
+    with contextlib.suppress(JobError):
+        return read(reply, request)
+    # it may repeat the key, and clients see what a refusal or a failed record says
+    masked = replace(reply, body=reply.body.replace(key.encode(), b"***")) if key else reply
+    try:
+        return read(masked, request)
+    except JobError as error:
+        error.evidence = excerpt(masked, secret=key)
+        raise
+
+
+def _capped(response: httpx.Response) -> bytes:
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > REPLY_BYTES_MAX:
+            break
+    return bytes(body[:REPLY_BYTES_MAX])
+
+
+def _kind(error: httpx.HTTPError) -> str:
+    # the class and never the text, which may hold an address or a header
+    return type(error).__name__

@@ -1,0 +1,86 @@
+"""Comparing what the provider's record says was made with what was asked for.
+
+Lenient: what a record does not say is no difference, and neither is another way to write the same.
+"""
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.printable import printable_ascii
+from worker.provider.error_parsing import loose, text
+
+FEATURE = "IMAGE_GENERATOR"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for: a model, and its `promptObject`."""
+
+    model: str
+    prompt_object: Mapping[str, Any]
+
+
+def differences(request: Request, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the warnings for a record, of `prompt`, `seed`, `model` and `record`."""
+    detail = _mapping(record.get("aiRecordDetail"))
+    echo = _mapping(detail.get("promptObject"))
+    requested = request.prompt_object
+    found = {
+        "prompt": _differs(requested.get("prompt"), echo.get("prompt"), _normalized_text),
+        "seed": _differs(requested.get("seed"), echo.get("seed"), _number),
+        "model": _is_other_model(request.model, record.get("model")),
+        "record": _is_odd(record, detail),
+    }
+    return tuple(name for name, differs in found.items() if differs)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """Read an object that may be JSON inside a string."""
+    read = loose(value)
+    return read if isinstance(read, dict) else {}
+
+
+def _differs(requested: object, echoed: object, form: Callable[[object], object]) -> bool:
+    if requested is None or echoed is None:
+        return False
+    return form(requested) != form(echoed)
+
+
+def _normalized_text(value: object) -> object:
+    """Return a text in one form: composed characters, single blanks."""
+    if not isinstance(value, str):
+        return value
+    return " ".join(unicodedata.normalize("NFC", text(value)).split())
+
+
+def _number(value: object) -> object:
+    """Return a number in one form, also one that is written as text."""
+    try:
+        return int(str(value))
+    except ValueError:
+        pass
+    try:
+        return float(str(value))
+    except ValueError:
+        return value
+
+
+def _is_other_model(requested: str, echoed: object) -> bool:
+    """Compare models; a name may come without its vendor."""
+    if echoed is None:
+        return False
+    name = text(echoed).strip().lower()
+    return name != requested.lower() and name != requested.lower().rpartition("/")[2]
+
+
+def _is_odd(record: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
+    """Return whether a record names several results, another feature, or itself oddly."""
+    results = loose(detail.get("resultObject"))
+    record_id, feature = record.get("uuid"), record.get("type")
+    return (
+        (isinstance(results, list) and len(results) > 1)
+        or (isinstance(record_id, str) and printable_ascii(record_id) != record_id)
+        or (isinstance(feature, str) and feature.upper() != FEATURE)
+    )

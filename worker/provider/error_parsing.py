@@ -1,0 +1,212 @@
+"""Taking an error reply of 1min.ai apart: lenient, because its shapes are known by hearsay only.
+
+Nothing here judges; what a refusal means stands in the table of `worker.provider.responses`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from shared.printable import printable
+
+#: Of the provider's own words, this many characters are shown.
+QUOTED_CHARACTERS = 300
+#: What of a body is looked at for operators; of what is found there, the beginning and the end.
+_EVIDENCE_BYTES = 65_536
+_EVIDENCE_HEAD, _EVIDENCE_TAIL = 160, 120
+#: However long the provider asks us to wait, we look again after this many seconds.
+RETRY_AFTER_SECONDS_MAX = 600.0
+
+#: What JSON may write otherwise of that by which the query of an address is known.
+_ESCAPED = {"\\/": "/", "\\u002f": "/", "\\u002F": "/", "\\u003f": "?", "\\u003F": "?"}
+#: What the provider advises about a repetition: whether one may help is told by `retryable` alone.
+#: "Try again with another prompt" stays: it names a change.
+_ADVICE = re.compile(
+    r"""[\s,;:-]{0,3}\b(?:(?:and|or|so|but)\s+)?
+    (?:(?:please|kindly|you\ (?:can|may|could|should))\s+)*
+    (?:(?:re)?try(?:ing)?(?:\ (?:it|this|that|(?:your|the)\ request))?\ (?:again|later)
+    |(?:please|kindly)\ re-?try)\b
+    (?!\ (?:with|using)\b)(?:[^.!?;]|\.(?=\d))*[.!?]*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: `headers` by lower-case name, `body` cut at the cap of the reader."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the provider took the request."""
+        return 200 <= self.status < 300  # noqa: PLR2004  the statuses of success
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error reply, taken apart: `code` in capitals, `message` as shown, `words` for matching.
+
+    `inner_status` is the HTTP status that a "busy" message hides in its details.
+    """
+
+    status: int
+    code: str
+    message: str
+    words: str
+    inner_status: int | None
+    retry_after: float | None
+
+
+def parse_error(reply: Reply) -> Refusal:
+    """Read an error reply as far as it can be read; HTML and noise leave only the status."""
+    fields = parsed(reply.body)
+    error = fields.get("error")
+    fields = {**fields, **error} if isinstance(error, dict) else fields
+    inner = _inner_response(fields.get("details"))
+    message = (
+        _message_inside(inner) or _fields(fields.get("details")) or text(fields.get("message"))
+    )
+    return Refusal(
+        status=reply.status,
+        code=_code(fields),
+        message=message,
+        words=f"{text(fields.get('message'))} {message}".lower(),
+        inner_status=_integer(inner.get("status")),
+        retry_after=retry_after(reply.headers.get("retry-after"), now=datetime.now(UTC)),
+    )
+
+
+def _code(fields: Mapping[str, Any]) -> str:
+    for name in ("errorCode", "code", "name", "error"):
+        if isinstance(fields.get(name), str):
+            return str(fields[name]).upper()
+    return ""
+
+
+def _inner_response(details: object) -> Mapping[str, Any]:
+    fields = loose(details)
+    response = fields.get("response") if isinstance(fields, dict) else None
+    return response if isinstance(response, dict) else {}
+
+
+def _message_inside(inner: Mapping[str, Any]) -> str:
+    data = loose(inner.get("data"))
+    if isinstance(data, dict):
+        return text(data.get("message") or data.get("detail") or data.get("error"))
+    return text(data)
+
+
+def _fields(details: object) -> str:
+    fields = loose(details)
+    if not isinstance(fields, list):
+        return ""
+    faults = [fault for fault in fields if isinstance(fault, dict)]
+    return "; ".join(f"{text(f.get('field'))}: {text(f.get('message'))}" for f in faults)
+
+
+def loose(value: object) -> object:
+    """Read what may be JSON inside a string."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """Read a JSON object; anything else is an empty one.
+
+    Characters that JSON forbids do not make a paid answer unreadable.
+    """
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        fields = _leniently(body)
+    return fields if isinstance(fields, dict) else {}
+
+
+def _leniently(body: bytes) -> object:
+    """Read JSON with a byte order mark, raw control characters, lone surrogates or bad UTF-8."""
+    try:
+        return json.loads(body.decode("utf-8-sig", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def retry_after(
+    written: str | None, *, now: datetime, most: float = RETRY_AFTER_SECONDS_MAX
+) -> float | None:
+    """Read a Retry-After header, seconds or a date, as seconds from `now`; at most `most`."""
+    if written is None:
+        return None
+    seconds = number(written.strip())
+    if seconds is None:
+        seconds = _seconds_until(written, now)
+    return None if seconds is None else min(max(seconds, 0.0), most)
+
+
+def _seconds_until(written: str, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(written)
+    except (ValueError, OverflowError):  # the latter for a year of many digits
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+
+
+def number(written: str) -> float | None:
+    """Read a number that may have thousands separators; None if it is none."""
+    digits = written.replace(",", "").rstrip(".")
+    return float(digits) if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", digits) else None
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def text(value: object) -> str:
+    """Return the printable characters of a text, and nothing of anything else."""
+    return printable(value) if isinstance(value, str) else ""
+
+
+def excerpt(reply: Reply, *, secret: str) -> str:
+    """Cut a reply to what operators are shown of it: its status, and both ends of its body.
+
+    A failed record repeats the whole prompt before it says what went wrong.
+    """
+    # before anything is looked for in it: a control character could hide what must be cut
+    body = printable(reply.body[:_EVIDENCE_BYTES].decode(errors="replace"))
+    for escaped, plain in _ESCAPED.items():
+        body = body.replace(escaped, plain)
+    line = _one_line(body.replace(secret, "***") if secret else body)
+    if len(line) > QUOTED_CHARACTERS:
+        line = f"{line[:_EVIDENCE_HEAD]} … {line[-_EVIDENCE_TAIL:]}"
+    return f"status {reply.status}: {line}"
+
+
+def quote(theirs: str) -> str:
+    """Cut what the provider wrote to what may be shown.
+
+    One line, without the query of an address and without advice to try again.
+    """
+    line = _without_advice(_one_line(theirs))
+    return line if len(line) <= QUOTED_CHARACTERS else f"{line[: QUOTED_CHARACTERS - 1]}…"
+
+
+def _without_advice(line: str) -> str:
+    without_advice = _ADVICE.sub(lambda found: "" if not found.start() else ".", line).strip()
+    return re.sub(r"([.!?])\.+", r"\1", without_advice)
+
+
+def _one_line(theirs: str) -> str:
+    return " ".join(_URL_QUERY.sub(r"\1?…", printable(theirs)).split())

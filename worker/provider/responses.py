@@ -1,0 +1,229 @@
+"""What a reply of 1min.ai means: pure, one table for errors, lenient about shapes.
+
+The provider's document shows only success; the rest was gathered from public clients and their
+captured replies, and anything of it may change. So a reply is read loosely and judged carefully:
+the question behind every row is whether a picture may have been made and billed.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from shared.errors import (
+    ContentRejected,
+    EndpointMissing,
+    JobError,
+    ModelGone,
+    ProviderAuth,
+    ProviderBusy,
+    ProviderCredits,
+    ProviderDown,
+    ProviderRejected,
+    UnknownOutcome,
+)
+from shared.jobs import ProviderResult
+from shared.printable import printable_ascii
+from worker.provider.echo import Request, differences
+from worker.provider.error_parsing import (
+    Refusal,
+    Reply,
+    number,
+    parse_error,
+    parsed,
+    quote,
+    text,
+)
+
+#: Longer than any signed address or record id that was seen.
+URL_CHARACTERS_MAX = 8192
+RECORD_ID_CHARACTERS_MAX = 200
+
+DONE = frozenset({"SUCCESS", "COMPLETED"})
+FAILED = frozenset({"FAILURE", "FAILED"})
+
+_DEAD_KEY = re.compile(r"api[ -]?key\b.*\b(not active|inactive|deleted|revoked|expired|invalid)")
+_SAFETY = re.compile(r"nsfw|content[ _-]policy|moderat|safety|sensitive")
+_CREDITS = re.compile(r"requires\s+([\d.,]+)\s+credits.*?\bhas\s+([\d.,]+)\s+credits", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The provider took the request and still works on it under this record."""
+
+    record_id: str
+
+
+class Row(NamedTuple):
+    """A line of the table: what a refusal looks like, and what it means."""
+
+    applies: Callable[[Refusal], bool]
+    means: Callable[[Refusal], JobError]
+
+
+def read_answer(reply: Reply, request: Request | None = None) -> ProviderResult | Unfinished:
+    """Read the reply to a request for an image; raises the JobError that anything else means.
+
+    Where the record differs from `request`, the answer has warnings.
+    """
+    if not reply.is_success:
+        raise refused(reply)
+    body = parsed(reply.body)
+    if not body:
+        # the request went through: see the end of `_read_record`
+        raise UnknownOutcome("1min.ai reported success, but its reply cannot be read.")
+    record = body.get("aiRecord")
+    return _read_record(record if isinstance(record, dict) else {}, body, request)
+
+
+def read_record(reply: Reply, request: Request | None = None) -> ProviderResult | Unfinished | None:
+    """Read the reply to a look-up; None where the provider knows no such record.
+
+    Raises ProviderRejected or ContentRejected for a record that failed, UnknownOutcome for a
+    success without a picture; ProviderAuth, ProviderBusy or ProviderDown where the look-up itself
+    failed, which tells nothing about the record.
+    """
+    if not reply.is_success:
+        raise _lookup_error(refused(reply))
+    body = parsed(reply.body)
+    if "aiRecord" in body and body["aiRecord"] is None:
+        return None
+    record = body.get("aiRecord")
+    if not isinstance(record, dict):
+        raise ProviderDown("1min.ai answered a look-up with something that is no record.")
+    return _read_record(record, body, request)
+
+
+def _lookup_error(error: JobError) -> JobError:
+    if isinstance(error, ProviderAuth | ProviderBusy | ProviderDown):
+        return error
+    return ProviderDown(f"1min.ai does not tell about a record. {error}")
+
+
+def _read_record(
+    record: Mapping[str, Any], body: Mapping[str, Any], request: Request | None
+) -> ProviderResult | Unfinished:
+    status = text(record.get("status")).upper()
+    record_id = _record_id(record) or None
+    url = text(record.get("temporaryUrl") or body.get("temporaryUrl")).strip()
+    if status in FAILED:
+        raise _failed(record)
+    if _is_address(url) and (status in DONE or not status):
+        warnings = differences(request, record) if request else ()
+        return ProviderResult(record_id, url, warnings=warnings)
+    if record_id and status and status not in DONE:
+        return Unfinished(record_id)
+    # A success was announced, so a picture may well have been made and billed: we only cannot
+    # find it. Asking again as if nothing had happened could pay twice without counting it.
+    error = UnknownOutcome("1min.ai reported success, but its reply names no picture.")
+    error.record_id = record_id or ""
+    raise error
+
+
+def _record_id(record: Mapping[str, Any]) -> str:
+    return printable_ascii(text(record.get("uuid")))[:RECORD_ID_CHARACTERS_MAX]
+
+
+def _is_address(url: str) -> bool:
+    return url.startswith(("https://", "http://")) and len(url) <= URL_CHARACTERS_MAX
+
+
+def _failed(record: Mapping[str, Any]) -> JobError:
+    body = record.get("aiRecordDetail")
+    inside = body.get("errorMessage") if isinstance(body, dict) else None
+    message = text(inside or record.get("errorMessage") or record.get("message"))
+    kind = ContentRejected if _SAFETY.search(message.lower()) else ProviderRejected
+    return kind(_sentence("1min.ai could not make this picture", message))
+
+
+# The table. The first row that applies decides. ------------------------------------------------
+
+
+def _inside(refusal: Refusal) -> int:
+    return refusal.inner_status or 0
+
+
+def _is_busy(refusal: Refusal) -> bool:
+    return refusal.code == "EXTERNAL_API_RESPONSE_WITH_ERROR"
+
+
+def _is_inner_refusal(refusal: Refusal) -> bool:
+    # 429 inside is the model's host being busy, which passes
+    return _is_busy(refusal) and 400 <= _inside(refusal) < 500 and _inside(refusal) != 429  # noqa: PLR2004
+
+
+def _error_of(kind: type[JobError], sentence: str) -> Callable[[Refusal], JobError]:
+    return lambda refusal: kind(
+        _sentence(sentence, refusal.message), retry_after=refusal.retry_after
+    )
+
+
+def _credits(refusal: Refusal) -> JobError:
+    found = _CREDITS.search(refusal.words)
+    return ProviderCredits(
+        _sentence("The 1min.ai team is out of credits", refusal.message),
+        retry_after=refusal.retry_after,
+        needed=number(found[1]) if found else None,
+        has=number(found[2]) if found else None,
+    )
+
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        lambda r: r.status in {401, 403} or (r.status < 500 and bool(_DEAD_KEY.search(r.words))),  # noqa: PLR2004
+        _error_of(ProviderAuth, "1min.ai does not accept the API key"),
+    ),
+    Row(lambda r: r.code == "INSUFFICIENT_CREDITS" or r.status in {402, 406}, _credits),
+    Row(
+        lambda r: _is_inner_refusal(r) and bool(_SAFETY.search(r.words)),
+        _error_of(ContentRejected, "The safety rules of 1min.ai refuse this"),
+    ),
+    Row(_is_inner_refusal, _error_of(ProviderRejected, "The model refuses the request")),
+    Row(_is_busy, _error_of(ProviderDown, "The model is not available at 1min.ai now")),
+    Row(
+        lambda r: r.code == "UNSUPPORTED_MODEL",
+        _error_of(ModelGone, "1min.ai does not offer this model"),
+    ),
+    Row(
+        lambda r: r.code == "MISSING_REQUIRED_FIELDS",
+        _error_of(ProviderRejected, "1min.ai does not accept the input"),
+    ),
+    Row(lambda r: r.status == 429, _error_of(ProviderBusy, "1min.ai asks us to slow down")),  # noqa: PLR2004
+    # 408: it never got the whole request. 521, 523, 525, 526, 530: its front door never reached it.
+    Row(
+        lambda r: r.status in {408, 500, 502, 503, 521, 523, 525, 526, 530},
+        _error_of(ProviderDown, "1min.ai failed"),
+    ),
+    # 504, 520, 522, 524, and what we do not know: somebody in front gave up waiting for an answer
+    Row(
+        lambda r: r.status >= 500,  # noqa: PLR2004
+        lambda r: UnknownOutcome(
+            f"The connection to 1min.ai was given up on the way (status {r.status}): "
+            "the picture may have been made."
+        ),
+    ),
+    # nobody has looked at the request: a redirect, or a path that nobody serves
+    Row(
+        lambda r: r.status < 400 or r.status in {404, 405},  # noqa: PLR2004
+        lambda r: EndpointMissing(
+            f"1min.ai has no such endpoint (status {r.status}). Set DARKROOM_ONEMIN_BASE_URL to "
+            "the address of its API, https://api.1min.ai."
+        ),
+    ),
+    Row(
+        lambda r: bool(_SAFETY.search(r.words)),
+        _error_of(ContentRejected, "The safety rules of 1min.ai refuse this"),
+    ),
+    Row(lambda _: True, _error_of(ProviderRejected, "1min.ai refuses the request")),
+)
+
+
+def refused(reply: Reply) -> JobError:
+    """Give what a reply other than success means."""
+    refusal = parse_error(reply)
+    return next(row.means(refusal) for row in ROWS if row.applies(refusal))
+
+
+def _sentence(ours: str, theirs: str) -> str:
+    quoted = quote(theirs)
+    return f"{ours}: {quoted}" if quoted else f"{ours}."

@@ -1,0 +1,60 @@
+"""The thread that throws away: jobs whose time of keeping is over, and objects nobody owns.
+
+A job is forgotten in one step that puts its image into the trash; an object leaves the trash only
+when the storage said that it is gone. So nothing is left behind, whenever the process dies. Every
+worker process may do this at once: deleting twice does no harm.
+"""
+
+import random
+from collections.abc import Sequence
+
+from shared.errors import StorageDown
+from shared.logs import log
+from shared.storage.client import ObjectStore
+from shared.store import maintenance
+from shared.store.client import Store
+from worker import job_telemetry
+
+_LOG = log(__name__)
+
+INTERVAL_SECONDS = 1.0
+#: Jobs forgotten in one script, so that Redis is never held for long.
+MOST_JOBS = 100
+#: Objects deleted in one request; S3 takes up to a thousand.
+MOST_OBJECTS = 500
+
+
+class RetentionCleaner:
+    """Throws away, a lot at a time."""
+
+    def __init__(self, store: Store, storage: ObjectStore) -> None:
+        """Take the two places where things are kept."""
+        self._store = store
+        self._storage = storage
+
+    def clean(self) -> bool:
+        """Throw away one lot; tells whether there may be more."""
+        forgotten = self._store.run(maintenance.delete_expired(most=MOST_JOBS))
+        deleted = self._delete_objects()
+        if forgotten or deleted:
+            _LOG.info("cleaned", jobs=forgotten, objects=deleted)
+        return forgotten == MOST_JOBS or deleted == MOST_OBJECTS
+
+    def _delete_objects(self) -> int:
+        keys = self._store.run(maintenance.object_deletions(most=MOST_OBJECTS))
+        if not keys:
+            return 0
+        gone = self._delete(keys)
+        self._store.run(maintenance.object_deletions(gone, most=0))
+        return len(gone)
+
+    def _delete(self, keys: Sequence[str]) -> Sequence[str]:
+        """Delete objects, and return those that are gone; one of them is looked for afterwards."""
+        with job_telemetry.storage("delete"):
+            left = frozenset(self._storage.delete(keys))
+            gone = [key for key in keys if key not in left]
+            if gone and self._storage.is_there(random.choice(gone)):  # noqa: S311  no secret
+                raise StorageDown("The storage still has what it says it deleted.")
+        if left:
+            job_telemetry.not_deleted(len(left))
+        return gone

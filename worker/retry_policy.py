@@ -1,0 +1,243 @@
+"""What becomes of an attempt that went wrong: a value, computed here, acted on in `generate`.
+
+Paid calls of a job are at most 1 + unknown outcomes + regenerated, and those two together are at
+most one: so never more than two, whatever happens.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from shared.errors import (
+    ContentRejected,
+    EndpointMissing,
+    FetchFailed,
+    ImageDamaged,
+    ImageExpired,
+    ImageHostDown,
+    ImageHostForbidden,
+    ImageInvalid,
+    ImageNotReady,
+    Internal,
+    JobError,
+    ModelGone,
+    ProviderAuth,
+    ProviderBusy,
+    ProviderCredits,
+    ProviderDown,
+    ProviderRejected,
+    ProviderTimeout,
+    StorageDown,
+    UnknownOutcome,
+)
+from shared.jobs import Job, OnUnknown, State, StateChange
+from shared.provider_keys import ProviderKey
+from shared.store.transitions import NO_SIGNAL, REGENERATED, Requeue, Signal
+
+#: Returns a number from 0 to 1 each time.
+Chance = Callable[[], float]
+
+#: Waits before the next attempt double from the first to the last of these, in seconds.
+BACKOFF_FIRST_SECONDS = 1.0
+BACKOFF_LAST_SECONDS = 60.0
+#: Even the luckiest waits this long.
+BACKOFF_LEAST_SECONDS = 0.05
+#: How long a key is held when the provider says "too fast" without saying for how long. A
+#: random part of it is added, to this and to what the provider says.
+BUSY_SECONDS = 1.0
+#: How often a team without credits is probed.
+CREDITS_PROBE_SECONDS = 30.0
+#: How long a model is held whose calls find no such endpoint at the provider's address.
+ENDPOINT_HOLD_SECONDS = 30.0
+#: How long no new image is bought after the storage failed; what is paid is stored later.
+#: Above the time that an attempt at a dead storage takes, else the hold would run out meanwhile;
+#: the first image that is stored ends it.
+STORAGE_HOLD_SECONDS = 30.0
+STORAGE_RETRY_SECONDS = 5.0
+#: A paid image whose host is away is fetched later, after waits that double up to this: half of
+#: `IMAGE_HOLD_MS` (`shared.store.functions`), so that those that wait keep new calls held.
+IMAGE_LATER_MOST_SECONDS = 30.0
+#: Fetches of an image that is not served yet, after which that holds new calls.
+NOT_READY_FETCHES = 3
+#: An image that does not come over whole is fetched this often before it counts as invalid.
+FETCHES = 3
+#: What asked-for waits are cut to; "0" would have us ask again and again without a pause.
+HOLD_LEAST_SECONDS = 0.5
+RETRY_AFTER_MOST_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The job ends, because of `error`.
+
+    `forget_answer`: the provider's answer is of no use, so that a retry has to buy again.
+    """
+
+    error: JobError
+    unknown: bool = False
+    signal: Signal = NO_SIGNAL
+    discard_answer: bool = False
+
+
+def decide(
+    job: Job,
+    error: JobError,
+    *,
+    key: ProviderKey,
+    recorded: bool = False,
+    chance: Chance = random.random,
+) -> Requeue | Fail:
+    """Return what becomes of `job` (as it was claimed) after `error`; `key` is the key it used.
+
+    `recorded`: the provider has a record of the call, so what became of it can be looked up.
+    `chance` spreads the waits: it returns a number from 0 to 1 each time.
+    """
+    signal = signal_for(job, error, key=key, chance=chance)
+    if isinstance(error, UnknownOutcome | ProviderTimeout):
+        if recorded and job.attempt < job.max_attempts:
+            return Requeue(_backoff(job.attempt, chance), signal=signal, key_failed=True)
+        return _unknown(job, error, signal, chance)
+    if isinstance(error, ImageExpired):
+        if _has_spare_call(job):
+            return Requeue(0, regenerate=True, signal=signal)
+        return Fail(error, signal=signal, discard_answer=True)
+    if not error.retryable or _is_last(job, error):
+        return Fail(_named(error), signal=signal, discard_answer=isinstance(error, ImageDamaged))
+    return Requeue(
+        _wait(job, error, chance),
+        refund_attempt=not error.costs_attempt,
+        signal=signal,
+        key_failed=isinstance(error, ProviderDown),
+    )
+
+
+def signal_for(
+    job: Job, error: JobError, *, key: ProviderKey, chance: Chance = random.random
+) -> Signal:
+    """Return what an error taught about the provider, its keys and models, or the storage."""
+    if isinstance(error, ProviderBusy):
+        # others were told to wait as long; what the provider named stays the least
+        return Signal.hold_key(key, _retry_wait(error, BUSY_SECONDS) + BUSY_SECONDS * chance())
+    if isinstance(error, ImageNotReady) and _tries_to_fetch(job) >= NOT_READY_FETCHES:
+        return Signal.unfetched("")
+    build = _SIGNALS.get(type(error))
+    return build(error, key) if build else NO_SIGNAL
+
+
+def _without_credits(error: ProviderCredits, key: ProviderKey) -> Signal:
+    seconds = _retry_wait(error, CREDITS_PROBE_SECONDS)
+    return Signal.hold_team(key, seconds, needed=error.needed, has=error.has)
+
+
+def _unfetched(error: ImageHostDown, _: ProviderKey) -> Signal:
+    return Signal.unfetched(error.host)
+
+
+_SIGNALS: Mapping[type[JobError], Callable[[Any, ProviderKey], Signal]] = {
+    ProviderAuth: lambda _, key: Signal.key_dead(key.id),
+    ProviderCredits: _without_credits,
+    StorageDown: lambda error, _: Signal.hold_storage(_retry_wait(error, STORAGE_HOLD_SECONDS)),
+    EndpointMissing: lambda _, __: Signal.hold_model(ENDPOINT_HOLD_SECONDS),
+    ProviderDown: lambda _, key: Signal.failed(key),
+    UnknownOutcome: lambda _, key: Signal.failed(key),
+    # still being made when its time was over: it may be billed as well
+    ProviderTimeout: lambda _, key: Signal.failed(key),
+    # it answered, and understood what it was asked
+    ProviderRejected: lambda _, key: Signal.healthy(key),
+    ContentRejected: lambda _, key: Signal.healthy(key),
+    ModelGone: lambda _, key: Signal.model_removed(key),
+    ImageHostDown: _unfetched,
+    ImageHostForbidden: _unfetched,
+    ImageExpired: lambda _, __: REGENERATED,
+}
+
+
+def _retry_wait(error: JobError, seconds: float) -> float:
+    """Return how long to hold: what was asked for, within bounds, or else `seconds`."""
+    seconds_ = error.retry_after if error.retry_after is not None else seconds
+    return min(max(seconds_, HOLD_LEAST_SECONDS), RETRY_AFTER_MOST_SECONDS)
+
+
+def _unknown(job: Job, error: JobError, signal: Signal, chance: Chance) -> Requeue | Fail:
+    if job.spec.on_unknown is OnUnknown.FAIL or not _has_spare_call(job):
+        return Fail(error, unknown=True, signal=signal)
+    return Requeue(_backoff(job.attempt, chance), unknown=True, signal=signal, key_failed=True)
+
+
+def _has_spare_call(job: Job) -> bool:
+    return (
+        job.unknown_outcomes + job.regenerated == job.spare_calls_used
+        and job.attempt < job.max_attempts
+    )
+
+
+def _is_last(job: Job, error: JobError) -> bool:
+    if isinstance(error, FetchFailed | ImageDamaged) and _fetches(job) >= FETCHES:
+        return True
+    if isinstance(error, Internal) and job.last_error_code is error.code:
+        return True
+    return error.costs_attempt and job.attempt >= job.max_attempts
+
+
+def _fetches(job: Job) -> int:
+    """Count the attempts, this one too, that have fetched the picture last bought.
+
+    One that was given back (the storage was away, a worker stopped) keeps its number and so does
+    not count again.
+    """
+    since = [change.attempt for change in _since_paid(job) if change.state is State.FETCHING]
+    return len({*since, job.attempt})
+
+
+def _tries_to_fetch(job: Job) -> int:
+    """Count how often the image last bought was tried to be fetched, this time too."""
+    return max(sum(change.state is State.FETCHING for change in _since_paid(job)), 1)
+
+
+def answer_age_seconds(job: Job) -> float:
+    """Return how long the provider's answer was kept already when `job` was claimed."""
+    fetches = [change.at for change in _since_paid(job) if change.state is State.FETCHING]
+    return ((job.claimed_at or 0) - min(fetches)) / 1000 if fetches else 0.0
+
+
+def _since_paid(job: Job) -> Iterator[StateChange]:
+    if job.answer is None:
+        return iter(())
+    return takewhile(lambda change: not _begins(change.state), reversed(job.history))
+
+
+def _begins(state: State) -> bool:
+    return state is State.CALLING or state.is_final
+
+
+def _named(error: JobError) -> JobError:
+    """Call an image that never came over whole what it is in the end: not an image."""
+    return ImageInvalid(str(error)) if isinstance(error, FetchFailed | ImageDamaged) else error
+
+
+def _wait(job: Job, error: JobError, chance: Chance) -> float:
+    """Give the seconds to the next attempt: 0 where the gate does the waiting."""
+    if isinstance(error, ProviderBusy | ProviderCredits | ProviderAuth | EndpointMissing):
+        return 0
+    if isinstance(error, ImageHostForbidden):
+        return IMAGE_LATER_MOST_SECONDS * (0.5 + chance() / 2)
+    if isinstance(error, ImageHostDown | ImageNotReady):
+        return max(_fetch_later(job, chance), error.retry_after or 0)
+    if isinstance(error, StorageDown):
+        return STORAGE_RETRY_SECONDS * (0.5 + chance() / 2)
+    return max(_backoff(job.attempt, chance), error.retry_after or 0)
+
+
+def _fetch_later(job: Job, chance: Chance) -> float:
+    """Return the seconds to the next fetch of a paid image: doubling, half of it at random."""
+    # the doubling is bounded before it overflows: a host may be away for days
+    most = min(2.0 ** min(_tries_to_fetch(job) - 1, 10), IMAGE_LATER_MOST_SECONDS)
+    return most * (0.5 + chance() / 2)
+
+
+def _backoff(attempt: int, chance: Chance) -> float:
+    """Wait a random part of a time that doubles (full jitter), but never nothing."""
+    most = min(BACKOFF_FIRST_SECONDS * 2.0 ** (attempt - 1), BACKOFF_LAST_SECONDS)
+    return max(chance() * most, BACKOFF_LEAST_SECONDS)

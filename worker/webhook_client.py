@@ -1,0 +1,161 @@
+"""Sends one webhook: signed, bounded in time and bytes, and never to an address inside."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+import httpx
+
+from shared.errors import AddressForbidden
+from shared.net.http_client import build_client
+from shared.net.ssrf import AddressGuard, Resolver, resolve
+from shared.net.timeouts import deadline
+from shared.printable import printable
+from shared.settings import Settings
+
+#: What is read of a receiver's answer, and what is kept of it, in bytes.
+READ_BYTES = 64 * 1024
+EXCERPT_BYTES = 1024
+
+
+class SendError(StrEnum):
+    """The closed list of reasons why an attempt got no 2xx."""
+
+    #: an answer came, and was another
+    STATUS = "status"
+    #: 410: the receiver wants no more
+    GONE = "gone"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    ADDRESS_FORBIDDEN = "address_forbidden"
+    ADDRESS_INVALID = "address_invalid"
+    #: the connection ended, or what came was no HTTP
+    BROKEN = "broken"
+    #: a defect of ours
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryResult:
+    """How one attempt went. `status` is None where no answer came; `error` then says why.
+
+    `headers` are those that were sent, the client's own included, where a request was made.
+    """
+
+    status: int | None
+    seconds: float
+    answer: str = ""
+    code: SendError | None = None
+    error: str = ""
+    retry_after: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the receiver took it: any 2xx."""
+        return self.code is None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the receiver wants no more: 410."""
+        return self.code is SendError.GONE
+
+
+class _Answer(NamedTuple):
+    status: int
+    start: bytes
+    retry_after: str | None
+
+
+#: So many connections to receivers may rest, or as many as there are threads: there are more hosts
+#: than threads, and a new connection costs as much as sending.
+MAX_IDLE_CONNECTIONS = 256
+
+
+class WebhookClient:
+    """Posts webhooks over pooled connections. Safe for threads."""
+
+    def __init__(self, client: httpx.Client, *, timeout_seconds: float) -> None:
+        """Use `client`, which has the address guard; one attempt takes `timeout_seconds` in all."""
+        self._client = client
+        self._timeout = timeout_seconds
+
+    @classmethod
+    def from_settings(cls, settings: Settings, resolver: Resolver = resolve) -> Self:
+        """Build the sender that the settings describe; `look_up` is asked for hosts' addresses."""
+        timeout = settings.webhook_timeout_seconds
+        client = build_client(
+            concurrency=max(settings.concurrency, MAX_IDLE_CONNECTIONS),
+            timeout_seconds=timeout,
+            guard=AddressGuard(settings.webhook_allow_hosts, settings.webhook_port_ranges),
+            answer_bytes=READ_BYTES,
+            resolver=resolver,
+        )
+        return cls(client, timeout_seconds=timeout)
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> DeliveryResult:
+        """Send and give what came of it; nothing is raised for what a receiver does."""
+        began = time.monotonic()
+        request: httpx.Request | None = None
+        try:
+            request = self._client.build_request("POST", url, content=body, headers=headers)
+            with deadline(self._timeout):
+                response = self._exchange(request)
+        except (AddressForbidden, httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            code, sentence = _send_error(error)
+            headers = dict(request.headers) if request else {}
+            seconds = time.monotonic() - began
+            return DeliveryResult(None, seconds, code=code, error=sentence, headers=headers)
+        seconds = time.monotonic() - began
+        return DeliveryResult(
+            response.status,
+            seconds,
+            answer=printable(response.start[:EXCERPT_BYTES].decode("utf-8", "replace"), lines=True),
+            code=_judged(response.status),
+            retry_after=response.retry_after,
+            headers=dict(request.headers),
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def _exchange(self, request: httpx.Request) -> _Answer:
+        response = self._client.send(request, stream=True)
+        try:
+            return _Answer(
+                response.status_code, _start_of(response), response.headers.get("retry-after")
+            )
+        finally:
+            response.close()
+
+
+def _start_of(response: httpx.Response) -> bytes:
+    body_start = bytearray()
+    # the status is the receiver's word; what it goes on to say is for the ledger alone
+    with contextlib.suppress(httpx.HTTPError):
+        for piece in response.iter_raw():
+            body_start += piece
+    return bytes(body_start)
+
+
+def _judged(status: int) -> SendError | None:
+    if status // 100 == 2:  # noqa: PLR2004  the statuses of success
+        return None
+    return SendError.GONE if status == httpx.codes.GONE else SendError.STATUS
+
+
+def _send_error(error: Exception) -> tuple[SendError, str]:
+    if isinstance(error, AddressForbidden):
+        return SendError.ADDRESS_FORBIDDEN, str(error)
+    if isinstance(error, httpx.TimeoutException):
+        return SendError.TIMEOUT, "The receiver did not answer in time."
+    if isinstance(error, httpx.ConnectError):
+        return SendError.UNREACHABLE, "The receiver could not be reached."
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
+        # UnicodeError is idna's word for a host name that cannot be
+        return SendError.ADDRESS_INVALID, "The address cannot be sent to."
+    return SendError.BROKEN, f"The exchange broke: {type(error).__name__}."

@@ -1,0 +1,207 @@
+"""One attempt at one webhook: claim, sign, send, settle."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+import structlog
+
+from shared import metrics
+from shared.errors import LostLease
+from shared.logs import log
+from shared.replicate_schema import FORM, prediction
+from shared.serializers import View, batch_shown, rfc3339
+from shared.settings import Settings
+from shared.signing import now_utc, webhook_headers
+from shared.store import deliveries
+from shared.store.deliveries import Delivery
+from shared.store.job_queries import QueuedJob
+from shared.tracing.context import logged
+from shared.tracing.spans import Kind, Span
+from worker.claiming import claim_when_open
+from worker.context import WorkerContext
+from worker.provider.error_parsing import retry_after
+from worker.webhook_client import DeliveryResult, SendError
+
+_LOG = log(__name__)
+QUEUE = "deliver"
+#: Gives a number from 0 to 1 each time.
+Chance = Callable[[], float]
+#: Waits are spread by this part of themselves, either way, so that receivers are not met by waves.
+JITTER = 0.1
+#: A receiver's own wish is followed up to this many seconds.
+RETRY_AFTER_MOST_SECONDS = 3_600.0
+#: A host that answers within this part of an attempt's time keeps no other waiting.
+IN_TIME = 0.2
+#: What a slim body has of its subject.
+SLIM_FIELDS = ("id", "status", "version", "run", "counts", "metadata")
+#: The names by which attempts are counted.
+_COUNTED = {"retry": "retried", "gone": "failed"}
+
+
+def do_next_delivery(context: WorkerContext) -> bool:
+    """Make one attempt at a delivery, whichever is next; return at once when there is none.
+
+    Tells whether another could have been claimed beside it.
+    """
+    lease = context.settings.lease_seconds
+    # before the claim: where this process does not serve the queue, nothing may be taken from it
+    leases = context.leases[QUEUE]
+    delivery = claim_when_open(
+        context, QUEUE, lambda nonce: deliveries.claim_delivery(nonce, lease_seconds=lease)
+    )
+    if delivery is None:
+        return False
+    with (
+        structlog.contextvars.bound_contextvars(**_named(delivery), **logged(delivery.trace)),
+        leases.hold(delivery.id, delivery.fence) as held,
+        context.tracer.follow(
+            "webhook", delivery.trace, kind=Kind.CLIENT, type=delivery.type, **_named(delivery)
+        ) as span,
+    ):
+        held.release = lambda: _release(context, delivery)
+        _attempt(context, delivery, span)
+    return delivery.more
+
+
+def _named(delivery: Delivery) -> dict[str, str | int]:
+    """Give what each line and each step says of a delivery."""
+    named: dict[str, str | int] = {"webhook_id": delivery.id, "attempt": delivery.attempt}
+    if delivery.batch:
+        return {**named, "batch_id": delivery.batch.id, "tenant": delivery.batch.tenant}
+    if delivery.job:
+        return {**named, "job_id": delivery.job.id, "tenant": delivery.job.tenant}
+    return named
+
+
+def _release(context: WorkerContext, delivery: Delivery) -> None:
+    context.store.run(deliveries.settle_delivery(delivery, "release"))
+    metrics.WEBHOOK_ATTEMPTS.labels("released").inc()
+
+
+def _attempt(context: WorkerContext, delivery: Delivery, span: Span) -> None:
+    began_at = now_utc()
+    body = b""
+    try:
+        body = message(context.view, delivery)
+        sent = _send(context, delivery, body, began_at, span.traceparent or delivery.trace)
+    except Exception:  # noqa: BLE001  a defect of ours must leave an outcome too
+        _LOG.exception("delivery met a defect of Darkroom; please report the trace")
+        sent = DeliveryResult(
+            None, 0, code=SendError.INTERNAL, error="Darkroom does not know why it failed."
+        )
+    outcome, wait = outcome_of(sent, delivery, context.settings)
+    _trace(span, sent, outcome)
+    record: dict[str, Any] = {
+        "number": delivery.attempt,
+        "at": rfc3339(int(began_at.timestamp() * 1000)),
+        "seconds": round(sent.seconds, 4),
+        "status": sent.status,
+        "code": sent.code,
+        "error": sent.error,
+        "answer": sent.answer,
+    }
+    if delivery.is_test:
+        record["request"] = {"headers": dict(sent.headers), "body": body.decode()}
+    try:
+        switched_off = context.run_until_acknowledged(
+            deliveries.settle_delivery(
+                delivery,
+                outcome,
+                wait_seconds=wait,
+                attempt=record,
+                in_time=is_in_time(sent, context.settings),
+            )
+        )
+    except LostLease:
+        _LOG.info("delivery lost to another")
+        return
+    _note(delivery, sent, outcome, wait)
+    if switched_off:
+        metrics.WEBHOOK_ENDPOINTS_DISABLED.labels(switched_off).inc()
+        _LOG.warning("webhook endpoint switched off", reason=switched_off)
+
+
+def _trace(span: Span, sent: DeliveryResult, outcome: str) -> None:
+    span.note(outcome=outcome, **({"status": sent.status} if sent.status else {}))
+    if sent.code:
+        span.fail(sent.code.value)
+
+
+def _send(
+    context: WorkerContext, delivery: Delivery, body: bytes, at: datetime, traceparent: str | None
+) -> DeliveryResult:
+    webhook = delivery.webhook
+    headers = {
+        # in lower case, so that ours replace theirs
+        **{name.lower(): value for name, value in webhook.get("headers", {}).items()},
+        "content-type": "application/json",
+        **({"traceparent": traceparent} if traceparent else {}),
+        **webhook_headers(delivery.secrets, message_id=delivery.id, at=at, body=body.decode()),
+    }
+    return context.sender.post(webhook["url"], body, headers)
+
+
+def message(view: View, delivery: Delivery) -> bytes:
+    """Write the body: `{"type", "timestamp", "data"}`, the subject as it was when this came about.
+
+    A slim one names the subject and how it stands. Whoever asked in Replicate's dialect is told the
+    prediction, as Replicate does.
+    """
+    if delivery.job and delivery.webhook.get("form") == FORM:
+        return orjson.dumps(prediction(view, delivery.job))
+    data = _payload(view, delivery)
+    if delivery.webhook.get("payload") == "slim":
+        data = {name: data[name] for name in SLIM_FIELDS if name in data}
+    timestamp = rfc3339(delivery.created_at)
+    return orjson.dumps({"type": delivery.type, "timestamp": timestamp, "data": data})
+
+
+def _payload(view: View, delivery: Delivery) -> dict[str, Any]:
+    if delivery.job:
+        return view.job(QueuedJob(delivery.job))
+    if delivery.batch:
+        return batch_shown(delivery.batch, delivery.created_at)
+    return dict(delivery.data or {})
+
+
+def outcome_of(
+    sent: DeliveryResult, delivery: Delivery, settings: Settings, *, chance: Chance = random.random
+) -> tuple[str, float]:
+    """Say what an attempt leads to, and the seconds to wait before the next."""
+    if sent.is_delivered:
+        return "delivered", 0.0
+    if sent.is_gone:
+        return "gone", 0.0
+    wait = next_wait(settings.webhook_schedule, delivery.round_attempt, chance=chance)
+    if wait is None or delivery.is_test:
+        return "failed", 0.0
+    requested_wait = retry_after(sent.retry_after, now=now_utc(), most=RETRY_AFTER_MOST_SECONDS)
+    return "retry", max(wait, requested_wait or 0.0)
+
+
+def is_in_time(sent: DeliveryResult, settings: Settings) -> bool:
+    """Say whether an answer came, of whatever status, and soon enough to hold a thread shortly."""
+    return sent.status is not None and sent.seconds <= IN_TIME * settings.webhook_timeout_seconds
+
+
+def next_wait(
+    schedule: Sequence[float], attempt: int, *, chance: Chance = random.random
+) -> float | None:
+    """Give the seconds, with jitter, before the attempt after this one; None after the last."""
+    if attempt >= len(schedule):
+        return None
+    return schedule[attempt] * (1 + JITTER * (2 * chance() - 1))
+
+
+def _note(delivery: Delivery, sent: DeliveryResult, outcome: str, wait: float) -> None:
+    metrics.WEBHOOK_ATTEMPTS.labels(_COUNTED.get(outcome, outcome)).inc()
+    record = {"status": sent.status, "code": sent.code, "seconds": round(sent.seconds, 3)}
+    if outcome == "delivered":
+        since = now_utc().timestamp() - delivery.created_at / 1000
+        metrics.WEBHOOK_DELIVERY_SECONDS.observe(max(since, 0))
+        _LOG.info("webhook delivered", **record)
+    else:
+        _LOG.warning(f"webhook {outcome}", wait_seconds=round(wait, 1), **record)
