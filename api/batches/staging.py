@@ -11,7 +11,7 @@ from api.admission_errors import refusal
 from api.batches.ndjson_parser import Unreadable, too_many
 from api.batches.schemas import BatchOptions
 from api.context import AppContext
-from api.jobs.parsing import JobRequestContext, fingerprint, job_of, stored_webhook, validate_job
+from api.jobs.parsing import JobRequestContext, build_job, fingerprint, stored_webhook, validate_job
 from api.jobs.schemas import TAGS_MAX, JobBody
 from api.jobs.validation_errors import FAULTS_MAX
 from api.problems import FieldError, Problem, invalid, pointer
@@ -142,7 +142,7 @@ class BatchStager:
         return faults
 
     def _job(self, body: JobBody, complete: dict[str, Any]) -> NewJob:
-        job, options = job_of(body, complete, self.context), self.options
+        job, options = build_job(body, complete, self.context), self.options
         if "priority" not in body.model_fields_set:
             job = replace(job, priority=options.priority)
         if body.deadline_seconds is None and options.deadline_seconds is not None:

@@ -54,7 +54,7 @@ def parse_job(raw: bytes, context: JobRequestContext) -> NewJob:
     if faults:
         raise invalid(faults)
     body, complete = found
-    return job_of(body, complete, context, fingerprint(raw) if context.idempotency_key else "")
+    return build_job(body, complete, context, fingerprint(raw) if context.idempotency_key else "")
 
 
 def validate_job(
@@ -136,7 +136,7 @@ def seeds_from(first: int | None, count: int) -> Sequence[int]:
     return range(first, first + count)
 
 
-def job_of(
+def build_job(
     body: JobBody, complete: dict[str, Any], context: JobRequestContext, mark: str = ""
 ) -> NewJob:
     """Make a job of a body and its input that were checked; `mark` is its fingerprint.

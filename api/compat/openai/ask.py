@@ -12,9 +12,9 @@ from api.compat.openai.models import unknown_model
 from api.compat.size import DOUBLED
 from api.jobs.parsing import (
     JobRequestContext,
+    build_job,
     check_input,
     fingerprint,
-    job_of,
     key_faults,
     seeds_from,
 )
@@ -118,7 +118,7 @@ def _together(
     mark = fingerprint(raw)
     return JobGroup(
         jobs=tuple(
-            job_of(ours, one, context, mark if context.idempotency_key else "") for one in inputs
+            build_job(ours, one, context, mark if context.idempotency_key else "") for one in inputs
         ),
         body=hashlib.sha256(f"openai {mark}".encode()).hexdigest(),
         is_retry=is_retry,

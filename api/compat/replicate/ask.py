@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from api.compat.replicate.body import PredictionBody
 from api.compat.size import DOUBLED, shape_of
-from api.jobs.parsing import JobRequestContext, check_input, fingerprint, job_of, key_faults
+from api.jobs.parsing import JobRequestContext, build_job, check_input, fingerprint, key_faults
 from api.jobs.schemas import DEADLINE_SECONDS_MAX, JobBody
 from api.jobs.validation_errors import field_errors
 from api.json_body import BOM, checked
@@ -76,7 +76,7 @@ def new_prediction(
     ours, hooked = _envelope(body, chosen or DEFAULT_MODEL, seconds, context)
     if ours is None or faults or more or late or hooked:
         raise invalid([*faults, *more, *late, *hooked])
-    job = job_of(ours, found, context, fingerprint(raw) if context.idempotency_key else "")
+    job = build_job(ours, found, context, fingerprint(raw) if context.idempotency_key else "")
     if job.spec.webhook is None:
         return job
     return replace(job, spec=replace(job.spec, webhook={**job.spec.webhook, "form": FORM}))
