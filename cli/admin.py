@@ -24,7 +24,7 @@ from api.ops.tenants import tenant_shown
 from api.problems import FieldError
 from shared.api_keys import Key, new_key
 from shared.celery_app import build_celery, build_scripts
-from shared.errors import InvalidSettings, StoreError, TenantExists
+from shared.errors import IncompatibleStore, InvalidSettings, StoreError, TenantExists
 from shared.running_stack import load_operator_settings
 from shared.store import api_keys, provisioning
 from shared.store import tenants as store_tenants
@@ -33,6 +33,7 @@ from shared.store.client import Store
 from shared.store.command import Call
 from shared.store.connection import connect
 from shared.store.job_queries import service_stats
+from shared.store.schema_version import check_compatible
 
 T = TypeVar("T")
 B = TypeVar("B", bound=BaseModel)
@@ -157,7 +158,9 @@ def _session() -> Iterator[AdminSession]:
     try:
         settings = load_operator_settings()
         scripts = build_scripts(settings, build_celery(settings))
-        store = Store(connect(settings, connections=1), scripts)
+        client = connect(settings, connections=1)
+        check_compatible(client)
+        store = Store(client, scripts)
         store.run(service_stats())  # fails before anything is written if Redis is away
         yield AdminSession(store, f"cli:{_user()}", settings.credits_per_image)
         store.close()
@@ -165,6 +168,8 @@ def _session() -> Iterator[AdminSession]:
         _end(str(error))
     except (ValueError, InvalidSettings) as error:
         _end(str(error), _USAGE)
+    except IncompatibleStore as error:
+        _end(str(error))
     except StoreError as error:
         _end(f"Redis did not do it: {error} Check DARKROOM_REDIS_URL.", _AWAY)
 

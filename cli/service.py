@@ -1,16 +1,37 @@
 """`darkroom api` and `darkroom worker`: the processes of the service, with the flags they need."""
 
 import os
+import socket
+import sys
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.types import UInt16
+from cyclopts.validators import Number
+
+#: As `darkroom.commands.exits` has it, which the service does not import.
+_USAGE = 2
+
+
+def _proxies(_: object, value: str | None) -> None:
+    """Raise ValueError for what is neither `*` nor addresses or networks."""
+    for part in (value or "*").split(","):
+        if part.strip() != "*":
+            ip_network(part.strip())
+
+
+def _plain(_: object, value: str) -> None:
+    """Raise ValueError for a name that Celery would read as something else."""
+    if not all(one.isascii() and (one.isalnum() or one in "-_.") for one in value):
+        raise ValueError("has letters, digits, hyphens, underscores and dots")
 
 
 def api(
     *,
     host: str = "127.0.0.1",
-    port: int = 8000,
-    forwarded_allow_ips: Annotated[str | None, Parameter(name="--forwarded-allow-ips")] = None,
+    port: UInt16 = 8000,
+    forwarded_allow_ips: Annotated[str | None, Parameter(validator=_proxies)] = None,
 ) -> None:
     """Run the HTTP API until Ctrl-C or SIGTERM, with the settings in the DARKROOM_… variables.
 
@@ -21,11 +42,13 @@ def api(
     port
         The port to listen on.
     forwarded_allow_ips
-        Proxies whose X-Forwarded-For header is trusted: addresses separated by commas, or `*`.
+        Proxies whose X-Forwarded-For header is trusted: addresses or networks, separated by
+        commas, or `*`; without it, FORWARDED_ALLOW_IPS.
 
     """
     from shared.start_commands import api_command  # noqa: PLC0415  not needed for `--help`
 
+    _check_free(host, port)
     proxies = {"forwarded_allow_ips": forwarded_allow_ips} if forwarded_allow_ips else {}
     _become(api_command(host=host, port=port, **proxies))
 
@@ -34,8 +57,8 @@ def worker(
     queue: Literal["generate", "deliver"],
     /,
     *,
-    threads: int | None = None,
-    name: str = "",
+    threads: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1000))] = None,
+    name: Annotated[str, Parameter(validator=_plain)] = "",
 ) -> None:
     """Run a Celery worker until Ctrl-C or SIGTERM, with the settings in the DARKROOM_… variables.
 
@@ -46,12 +69,27 @@ def worker(
     threads
         Jobs or deliveries in progress at once; without it, DARKROOM_CONCURRENCY.
     name
-        What the worker is called in the console; without it, the name of the queue.
+        What Celery calls the worker in its log; without it, the name of the queue.
 
     """
     from shared.start_commands import worker_command  # noqa: PLC0415  not needed for `--help`
 
     _become(worker_command(queue, name=name, threads=threads))
+
+
+def _check_free(host: str, port: int) -> None:
+    """End the program where nothing can listen there: uvicorn would only log it, and exit 3."""
+    try:
+        found = socket.getaddrinfo(
+            host or " ", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[0][4])
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        sys.stderr.write(f"The API cannot listen on {host or '--host'} port {port}: {why}.\n")
+        sys.exit(_USAGE)
 
 
 def _become(command: list[str]) -> None:

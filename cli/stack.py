@@ -97,7 +97,8 @@ def sandbox(
     try:
         server.serve(options, _announce)
     except PortTaken as taken:
-        sys.exit(str(taken))
+        sys.stderr.write(f"{taken}\n")
+        sys.exit(2)
 
 
 def _listed(text: str) -> list[str]:

@@ -237,12 +237,12 @@ class Job:
     """One job as the store keeps it. Times ending in `_at` are milliseconds since 1970, Redis time.
 
     `timings` holds seconds by step. `fence` rises with each claim: a write that carries an older
-    one is refused. `due_at` is set while the job waits for its next attempt,
-    because of `last_trouble`.
-    `pending_record` names the provider's record of a call that is not settled yet.
-    `arrived_at` is when its present run was asked for, if that is not its first; `spent` counts the
-    unknown outcomes and regenerations of earlier runs. `trace` is a W3C traceparent, where the
-    request that asked for the job was part of a trace.
+    one is refused. `due_at` is set while the job waits for its next attempt, because of
+    `last_error_code`. `pending_record` names the provider's record of a call that is not settled
+    yet; `call_key` is the id of the provider key that made the last call, whose team the record
+    belongs to. `enqueued_at` is when its present run was requested, if that is not its first;
+    `spare_calls_used` counts the unknown outcomes and regenerations of earlier runs. `trace` is a
+    W3C traceparent, where the request for the job was part of a trace.
     """
 
     id: str
@@ -278,6 +278,7 @@ class Job:
     reused_from: str | None = None
     record_id: str | None = None
     pending_record: str | None = None
+    call_key: str = ""
     answer: ProviderResult | None = None
     image: Image | None = None
     timings: Mapping[str, float] = field(default_factory=dict)

@@ -41,6 +41,13 @@ PREFIX = "DARKROOM_"
 #: From this share of like characters on (0 to 1) a name is taken for another, misspelt.
 _ALIKE = 0.9
 
+#: Settings that had other names before 0.1.0.
+_RENAMED = {
+    "TRACE_SHARE": "TRACE_SAMPLE_RATIO",
+    "WEBHOOK_HOST_SLOTS": "WEBHOOK_MAX_PER_HOST",
+    "WEBHOOK_DISABLE_SECONDS": "WEBHOOK_DISABLE_AFTER_SECONDS",
+}
+
 #: The longest wait before an attempt of a delivery: a year.
 WAIT_SECONDS_MAX = 31_536_000
 
@@ -564,8 +571,15 @@ def misspelt() -> dict[str, str]:
     names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     names |= {f"{name}_FILE" for name in names}
     strange = sorted(name for name in inherited_environment() if name.startswith(PREFIX))
+    renamed = {
+        f"{PREFIX}{old}{end}": f"{PREFIX}{new}{end}"
+        for old, new in _RENAMED.items()
+        for end in ("", "_FILE")
+    }
     alike = {
-        name: get_close_matches(name, names, n=1, cutoff=_ALIKE)
+        name: [renamed[name]]
+        if name in renamed
+        else get_close_matches(name, names, n=1, cutoff=_ALIKE)
         for name in strange
         if name not in names
     }

@@ -15,7 +15,7 @@ from celery.worker.request import Request
 
 from shared import logs
 from shared.celery_app import QueueName, build_celery, build_scripts
-from shared.errors import DarkroomError, InvalidSettings
+from shared.errors import DarkroomError, InvalidSettings, StoreDown
 from shared.settings import Settings, load_settings
 from worker.celery_pool import NotifyHubOnIdle
 from worker.context import WorkerContext
@@ -111,9 +111,10 @@ def _stopping(lifecycle: WorkerLifecycle) -> type[bootsteps.StartStopStep]:
 
 
 def _refusal(error: DarkroomError) -> SystemExit:
-    """Say why the worker cannot start; the code is 2 for settings, 1 for what may come right."""
+    """Say why the worker cannot start; exit with 2 for settings, 4 where Redis is away, else 1."""
     sys.stderr.write(f"The worker cannot start.\n{error}\n")
-    return SystemExit(2 if isinstance(error, InvalidSettings) else 1)
+    codes = {InvalidSettings: 2, StoreDown: 4}
+    return SystemExit(next((code for kind, code in codes.items() if isinstance(error, kind)), 1))
 
 
 def worker_settings() -> Settings:

@@ -18,7 +18,10 @@ import structlog
 from shared import metrics
 from shared.errors import (
     ImageExpired,
+    ImageHostDown,
+    ImageInvalid,
     ImageNotReady,
+    ImageTooLarge,
     Internal,
     JobError,
     LostLease,
@@ -154,48 +157,58 @@ class Attempt:
 
     def _produce_image(self) -> tuple[Image, float, float]:
         """Take the job to a stored picture; give it with the seconds of download and store."""
-        job, context = self.claim.job, self.context
-        answer = job.answer or self._request_image()
+        answer = self.claim.job.answer or self._request_image()
         self.held.check()
         began = time.monotonic()
         with self.span.step("download", kind=Kind.CLIENT):
-            data = self._fetch(answer)
-        inspected = inspect(data, job.spec.input, max_pixels=context.settings.image_max_pixels)
+            data, inspected = self._fetch(answer)
         fetched = time.monotonic()
         self.held.check()
         image = self._store(answer, data, inspected)
         return image, fetched - began, time.monotonic() - fetched
 
-    def _fetch(self, answer: ProviderResult) -> bytes:
-        """Fetch the image; where its URL is not served, ask the provider's record for another.
+    def _fetch(self, answer: ProviderResult) -> tuple[bytes, InspectedImage]:
+        """Fetch the image and inspect it.
 
-        Raises ImageNotReady where none is served, and the answer is so new that it may be soon.
+        Raises ImageNotReady where what came, or did not, may come right soon: the answer is new.
         """
         try:
-            return self.context.downloader.fetch(answer.url)
-        except ImageExpired as error:
-            expired = error
-        fresh = self._look_up_own(answer.record_id)
-        if fresh is not None and fresh.url != answer.url:
-            try:
-                return self.context.downloader.fetch(fresh.url)
-            except ImageExpired as error:
-                expired = error
-        if answer_age_seconds(self.claim.job) < self.context.settings.image_settle_seconds:
-            raise ImageNotReady("The URL of the image is new and not served yet.") from expired
-        raise expired
+            return self._fetch_any(answer)
+        except (ImageHostDown, ImageInvalid, ImageTooLarge):
+            raise
+        except JobError as error:
+            if answer_age_seconds(self.claim.job) < self.context.settings.image_settle_seconds:
+                raise ImageNotReady(f"The URL of the image is new. {error}") from error
+            raise
 
-    def _look_up(self, record_id: str | None) -> ProviderResult | None:
-        """Ask, for free, what became of an earlier call; any key may."""
-        key = self.claim.key if self.claim.key is not NO_KEY else self.context.keys[0]
+    def _fetch_any(self, answer: ProviderResult) -> tuple[bytes, InspectedImage]:
+        """Fetch the image; where its URL is not served, look for another in the record."""
+        try:
+            return self._fetch_from(answer.url)
+        except ImageExpired:
+            fresh = self._look_up_own(answer.record_id)
+            if fresh is None or fresh.url == answer.url:
+                raise
+        return self._fetch_from(fresh.url)
+
+    def _fetch_from(self, url: str) -> tuple[bytes, InspectedImage]:
+        data = self.context.downloader.fetch(url)
+        model_input, settings = self.claim.job.spec.input, self.context.settings
+        return data, inspect(data, model_input, max_pixels=settings.image_max_pixels)
+
+    def _look_up(self, record_id: str | None, *, wait: bool = True) -> ProviderResult | None:
+        """Ask, for free, what became of an earlier call, with the key that made it if possible."""
         if not record_id:
             return None
-        request = Request(self.claim.job.spec.model, self.claim.job.spec.input)
-        return self.context.provider.look_up(record_id, key=key.secret, request=request)
+        job, claimed = self.claim.job, self.claim.key
+        usual = claimed if claimed is not NO_KEY else self.context.keys[0]
+        key = next((one for one in self.context.keys if one.id == job.call_key), usual)
+        request = Request(job.spec.model, job.spec.input)
+        return self.context.provider.look_up(record_id, key=key.secret, request=request, wait=wait)
 
     def _look_up_own(self, record_id: str | None) -> ProviderResult | None:
-        """Look up a paid call; None also where what is found is another job's."""
-        found = self._look_up(record_id)
+        """Look up a paid call, once; None also where what is found is another job's."""
+        found = self._look_up(record_id, wait=False)
         if found is None or self.context.run_until_acknowledged(
             transitions.claim_answer(self.claim, found)
         ):

@@ -3,6 +3,7 @@
 Only allowed hosts, never an address inside, bounded in bytes and in total time.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Self
 
@@ -25,8 +26,8 @@ from shared.settings import Settings
 from worker.provider.error_parsing import retry_after
 
 GONE = frozenset({403, 404, 410})
-#: The host does not serve anything now: too busy, or ill.
-_AWAY = frozenset({408, 425, 429, *range(500, 600)})
+#: How a web page or an error of a storage begins; no image does.
+_PAGE = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 #: However long a host asks us to wait, in seconds, it is asked again before new calls go on.
 _RETRY_AFTER_MAX_SECONDS = 45.0
@@ -73,14 +74,14 @@ class Downloader:
         """Return the bytes behind `url`, whatever they are.
 
         Raises ImageHostForbidden for a host that the settings do not allow, ImageHostDown where
-        it cannot be reached or serves nothing now, ImageExpired where it does not serve this URL,
-        ImageInvalid for an address that is none, ImageTooLarge, and FetchFailed where what came
-        may be better the next time.
+        it cannot be reached or answers with something else than an image, ImageExpired where it
+        does not serve this URL, ImageInvalid for an address that is none, ImageTooLarge, and
+        FetchFailed where what came may be better the next time.
         """
         address = self._permitted(url)
         try:
             with deadline(self._timeout_seconds):
-                return self._read(address)
+                data = self._read(address)
         except AddressForbidden as error:
             raise ImageHostForbidden(
                 f"Images are not fetched from {_host_of(address)}: {error}", host=_host_of(address)
@@ -92,6 +93,9 @@ class Downloader:
             raise FetchFailed(
                 f"The image did not come over whole ({type(error).__name__})."
             ) from error
+        if not data or _PAGE.match(data[:100]):
+            raise _no_image("a web page" if data else "nothing", _host_of(address))
+        return data
 
     def close(self) -> None:
         """Close all connections."""
@@ -99,14 +103,20 @@ class Downloader:
 
     def _permitted(self, url: str) -> httpx.URL:
         try:
-            address = httpx.URL(url)
+            address = httpx.URL("".join(url.split()))
             # as in DNS and in the settings, xn--; the other form is read to see that it is one
             host = address.host and address.raw_host.decode("ascii")
         except (httpx.InvalidURL, UnicodeError) as error:  # the latter is idna's
             raise ImageInvalid("The provider's address of the picture is not one.") from error
         port = address.port or _DEFAULT_PORTS.get(address.scheme)
-        if port is None or not host or address.userinfo:
+        if port is None or not host:
             raise ImageInvalid("The provider's address of the picture is not a plain web address.")
+        if address.userinfo:
+            raise ImageHostForbidden(
+                f"The URL of the image, at {_host_of(address)}, has a user name in it. Images are "
+                "fetched without one.",
+                host=_host_of(address),
+            )
         if not host_matches(self._allowed_hosts, host, port):
             raise ImageHostForbidden(
                 f"The image is at {_host_of(address)}, which DARKROOM_ONEMIN_IMAGE_HOSTS does not "
@@ -114,7 +124,11 @@ class Downloader:
                 host=_host_of(address),
             )
         if address.scheme != "https" and not host_matches(self._allow_private, host, port):
-            raise ImageInvalid("The provider's address of the picture is not https.")
+            raise ImageHostForbidden(
+                f"The URL of the image, at {_host_of(address)}, is not https. Only hosts in "
+                "DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS may be asked without TLS.",
+                host=_host_of(address),
+            )
         return address
 
     def _read(self, address: httpx.URL) -> bytes:
@@ -142,7 +156,7 @@ class Downloader:
         if encoding not in {"", "identity"}:
             return FetchFailed("The image came compressed, though that was not asked for.")
         if response.headers.get("content-type", "").lower().startswith("text/html"):
-            return FetchFailed("A web page came in place of the image.")
+            return _no_image("a web page", host)
         if length.isdigit() and int(length) > self._max_bytes:
             return self._too_large()
         return None
@@ -155,8 +169,6 @@ class Downloader:
             if size > self._max_bytes:
                 raise self._too_large()
             chunks.append(chunk)
-        if not size:
-            raise FetchFailed("Nothing came in place of the picture.")
         return b"".join(chunks)
 
     def _too_large(self) -> ImageTooLarge:
@@ -168,14 +180,18 @@ def _refusal(response: httpx.Response, host: str) -> JobError:
     status = response.status_code
     if status in GONE:
         return ImageExpired(f"The URL of the image is not served (status {status}).")
-    if status not in _AWAY:
-        return FetchFailed(f"The host of the image answered with status {status}.")
+    if response.is_redirect:
+        return FetchFailed(f"The host of the image answered with a redirect (status {status}).")
     header = response.headers.get("retry-after")
     return ImageHostDown(
         f"The host of the image, {host}, answered with status {status}.",
         host=host,
         retry_after=retry_after(header, now=datetime.now(UTC), most=_RETRY_AFTER_MAX_SECONDS),
     )
+
+
+def _no_image(what: str, host: str) -> ImageHostDown:
+    return ImageHostDown(f"The host of the image, {host}, sent {what} instead of it.", host=host)
 
 
 def _away(address: httpx.URL, error: httpx.HTTPError) -> ImageHostDown:

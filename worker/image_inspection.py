@@ -43,6 +43,8 @@ KINDS: Mapping[str, Kind] = {
     "JPEG": Kind("image/jpeg", "jpg"),
     "PNG": Kind("image/png", "png"),
 }
+#: Pillow gives a JPEG with several frames (MPO) a name of its own.
+_FORMATS: Mapping[str, str] = {"MPO": "JPEG"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def inspect(data: bytes, model_input: Mapping[str, Any], *, max_pixels: int) -> 
         return InspectedImage(webp.content_type, webp.extension, *canvas, warnings)
     with _opened(data) as image:
         _refuse_too_many(image.size, max_pixels)
-        kind = KINDS[str(image.format)]
+        kind = KINDS[_FORMATS.get(str(image.format), str(image.format))]
         warnings = _differences(kind, image.size, model_input)
         if _is_cut(data, kind) or _is_suspiciously_small(data, image.size):
             warnings += _decoded_warnings(image)

@@ -78,7 +78,7 @@ async def _answer(parts: AppContext, name: QueueName) -> Response:
 
 
 def queue_shown(now: ServiceStats, name: QueueName) -> dict[str, Any]:
-    """Write how a queue stands; `closed` says why nothing new is given out of it."""
+    """Write how a queue stands; `blocked_by` says why nothing new is given out of it."""
     paused = now.paused.get(name.value)
     blocked_by = now.closed if name is QueueName.GENERATE else "paused" if paused else ""
     return {

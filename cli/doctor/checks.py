@@ -19,7 +19,7 @@ from shared.store.client import Store
 from shared.store.connection import connect
 from shared.store.health import health_problems
 from shared.store.maintenance import live_threads
-from shared.store.schema_version import SCHEMA_KEY
+from shared.store.schema_version import SCHEMA_KEY, incompatibility
 from worker.lifecycle import CLOCK_SECONDS
 from worker.provider.client import OneMin
 
@@ -71,7 +71,11 @@ def _redis(client: "redis.Redis") -> Iterator[Finding]:
     facts["schema"] = client.get(SCHEMA_KEY)
     wrong = health_problems(facts)
     for sentence in wrong:
-        yield Finding("redis", well=False, message=sentence, advice="Its settings, then a restart.")
+        is_schema = sentence == incompatibility(facts["schema"])
+        advice = (
+            "See Upgrades in docs/operating.md." if is_schema else "Its settings, then a restart."
+        )
+        yield Finding("redis", well=False, message=sentence, advice=advice)
     if not wrong:
         hidden = "" if reported else " It hides appendfsync: see yourself that it is `always`."
         yield Finding("redis", well=True, message=f"It keeps what it is given.{hidden}")

@@ -8,10 +8,12 @@
 --   budget:<subject> failed calls that are left    trips:<subject>  times its circuit opened in a row
 --   tat:<key>        when the key may be used next by its rate (GCRA), and so which has rested longest
 --   dead:<key>       since when the provider refuses the key
+--   refused:<key>    the model whose call was refused last    revived:<key>  the same, once a check found the key alive
 --   gone:<model>     when the provider last said that it does not offer the model
 --   credits:<team>   credits that a call needs, and that the team has
 --   unfetched        up to three jobs whose images could not be fetched since one last could
---   image_host       the host that images could not be fetched from    regenerations  images made again in a row
+--   image_host       the host that images could not be fetched from    fetched_host  the host of the last one stored
+--   regenerations  images made again in a row
 --   no_key           why the last claim found no usable key, and until when that is believed
 ----------------------------------------------------------------------------------------------
 
@@ -190,6 +192,9 @@ local function healthy(gate, key, model)
     end
   end
   clear('gone:' .. model)
+  for _, name in ipairs({ 'refused:', 'revived:' }) do
+    if gate[name .. key.id] == model then clear(name .. key.id) end
+  end
   for _, name in ipairs({ 'provider_rate:key:' .. key.id, 'provider_credits:team:' .. key.team }) do
     if gate['probe:' .. name] then free(name) end
   end
@@ -239,14 +244,16 @@ local function failed(gate, key, model, now)
 end
 
 -- An image that could not be fetched. One job alone holds new calls for a while and once; when others meet the
--- same, they hold for as long as any of them does.
-local function unfetched(gate, job, now, detail)
+-- same, they hold for as long as any of them does. Where images come from another host now, one or two jobs are
+-- an exception, and hold nothing.
+local function unfetched(gate, job, now, host)
   local jobs = gate.unfetched or ''
   local known = dr.has_word(job, jobs)
-  local _, others = string.gsub(jobs, '%S+', '')
-  if not known and others < 3 then jobs = jobs == '' and job or jobs .. ' ' .. job end
-  redis.call('HSET', '{dr}:gate', 'unfetched', jobs, 'image_host', detail)
-  if not known or others > 1 then hold(gate, 'image_host', now + C.image_hold_ms, now) end
+  local _, count = string.gsub(jobs, '%S+', '')
+  if not known and count < 3 then jobs, count = jobs == '' and job or jobs .. ' ' .. job, count + 1 end
+  redis.call('HSET', '{dr}:gate', 'unfetched', jobs, 'image_host', host)
+  local is_exception = count < 3 and gate.fetched_host and gate.fetched_host ~= host
+  if not is_exception and (not known or count > 1) then hold(gate, 'image_host', now + C.image_hold_ms, now) end
 end
 
 -- An image that had to be made again, because its URL was no longer served. Some in a row hold new calls.
@@ -256,13 +263,24 @@ local function regenerated(gate, now)
 end
 
 -- An image was fetched and stored: neither the storage nor an image host holds new calls any more.
-local function stored(gate)
+local function stored(gate, answer)
+  local host = string.match(answer or '', '"url":"https?://([^/"]+)')
+  if host and gate.fetched_host ~= string.lower(host) then
+    redis.call('HSET', '{dr}:gate', 'fetched_host', string.lower(host))
+  end
   local fields = {}
   for _, name in ipairs({ 'hold:storage', 'probe:storage', 'hold:image_host', 'probe:image_host', 'unfetched',
     'image_host', 'regenerations' }) do
     if gate[name] then fields[#fields + 1] = name end
   end
   if #fields > 0 then redis.call('HDEL', '{dr}:gate', unpack(fields)) end
+end
+
+-- A key that was refused. Where a check has found it alive since, and a call of the same model is refused again,
+-- the key may not call this model: that holds the model, and the key serves others.
+local function refused(gate, key, model, now)
+  if model ~= '' and gate['revived:' .. key] == model then return trip(gate, 'model:' .. model, now) end
+  redis.call('HSET', '{dr}:gate', 'dead:' .. key, dr.int(now), 'refused:' .. key, model)
 end
 
 -- Applies a signal: what one call, or one image, taught about the provider or the storage. A signal is words:
@@ -286,11 +304,12 @@ function dr.apply_signal(signal, now, job)
     local team = has ~= '' and string.match(a, '^provider_credits:team:(.*)$')
     if team then redis.call('HSET', '{dr}:gate', 'credits:' .. team, needed .. ' ' .. has) end
   elseif word == 'key_dead' then
-    redis.call('HSET', '{dr}:gate', 'dead:' .. a, dr.int(now))
+    refused(gate, a, model, now)
   elseif word == 'key_alive' then
     redis.call('HDEL', '{dr}:gate', 'dead:' .. a)
+    if gate['refused:' .. a] then redis.call('HSET', '{dr}:gate', 'revived:' .. a, gate['refused:' .. a]) end
   elseif word == 'stored' then
-    stored(gate)
+    stored(gate, job and job.answer)
   elseif word == 'unfetched' then
     unfetched(gate, job.id, now, a)
   elseif word == 'regenerated' then

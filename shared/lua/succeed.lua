@@ -9,7 +9,7 @@ if not job then return word end
 local now = dr.now()
 dr.apply_signal('stored', now, job)
 if ARGV[7] ~= '' then dr.cache_result(job, ARGV[7]) end
-redis.call('HDEL', KEYS[1], 'answer', 'object') -- its address is a secret that nobody needs any more
+redis.call('HDEL', KEYS[1], 'answer', 'object', 'call_key') -- its address is a secret that nobody needs any more
 dr.finish(job, 'succeeded', now,
   { 'image', ARGV[4], 't_download', ARGV[5], 't_store', ARGV[6] })
 return 'ok'

@@ -99,6 +99,7 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         reused_from=record.get("reused_from"),
         record_id=record.get("record_id") or None,
         pending_record=record.get("pending"),
+        call_key=record.get("call_key", ""),
         answer=_answer(record.get("answer")),
         image=image_of(record["image"]) if "image" in record else None,
         timings=_timings(record),

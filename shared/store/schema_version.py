@@ -15,7 +15,7 @@ SCHEMA_KEY = f"{PREFIX}schema"
 
 
 def incompatibility(stored: object) -> str:
-    """Say why data of the schema that is `kept` (None: of none yet) is not for this code, or ''."""
+    """Return why data of the schema `stored` (None: of none yet) is not for this code, or ''."""
     if stored is None or str(stored) == str(SCHEMA):
         return ""
     if str(stored).isdecimal() and int(str(stored)) < SCHEMA:
@@ -32,10 +32,19 @@ def incompatibility(stored: object) -> str:
 
 
 def ensure_compatible(client: "redis.Redis") -> None:
-    """Note the schema in a new Redis; raises StoreUnfit where it is a later one, and StoreError."""
+    """Note the schema in a new Redis; raise IncompatibleStore for another, and StoreError."""
+    _check(client, is_new=True)
+
+
+def check_compatible(client: "redis.Redis") -> None:
+    """Raise IncompatibleStore where Redis has data of another schema, and StoreError."""
+    _check(client, is_new=False)
+
+
+def _check(client: "redis.Redis", *, is_new: bool) -> None:
     try:
         stored: object = client.get(SCHEMA_KEY)
-        if stored is None:  # a full Redis refuses SET also where there is nothing to set
+        if stored is None and is_new:  # a full Redis refuses SET also where nothing is to be set
             stored = client.set(SCHEMA_KEY, SCHEMA, nx=True, get=True)
     except (redis.RedisError, OSError) as error:
         raise translate(error, sent=False) from error

@@ -143,7 +143,9 @@ def closed(reply: Sequence[str]) -> Closed | None:
 
 def start_call(held: Claim) -> Call[None]:
     """Note that the provider is being asked. Raises LostLease, as all moves below do."""
-    return _move("start_call", held, 0 if held.job.pending_record else 1)
+    if held.job.pending_record:
+        return _move("start_call", held, 0, "")
+    return _move("start_call", held, 1, held.key.id)
 
 
 def record_submitted(held: Claim, record_id: str) -> Call[bool]:

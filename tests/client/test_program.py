@@ -59,7 +59,7 @@ def test_a_picture_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is
 
 
 @pytest.mark.parametrize(
-    ("words", "environment", "code", "says"),
+    ("words", "variables", "code", "says"),
     [
         (("generate",), {}, 2, "Say either a prompt or --from FILE."),
         (("generate", "x", "--no-such"), {}, 2, "--no-such"),
@@ -96,9 +96,9 @@ def test_a_picture_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_a_code(
-    run: Run, words: tuple[str, ...], environment: dict[str, str], code: int, says: str
+    run: Run, words: tuple[str, ...], variables: dict[str, str], code: int, says: str
 ) -> None:
-    ended = run(*words, **environment)
+    ended = run(*words, **variables)
     assert (ended.returncode, ended.stdout) == (code, "")
     assert says in ended.stderr
     assert "/input" not in ended.stderr

@@ -10,9 +10,11 @@ from shared.errors import (
     ImageHostDown,
     LostLease,
     ModelGone,
+    ProviderAuth,
     ProviderDown,
     ProviderRejected,
 )
+from shared.jobs import JobSpec
 from shared.provider_keys import ProviderKey
 from shared.store import batches, job_queries, job_submission, maintenance, transitions
 from shared.store.transitions import Claim, Closed, Signal
@@ -114,7 +116,7 @@ def test_a_hold_ends_with_one_probe_at_a_time(world: World, reason: str) -> None
     world.finish(world.claim())
 
     world.claim()
-    assert world.client.hkeys(GATE) == []
+    assert world.client.hkeys(GATE) == ["fetched_host"]
 
 
 def test_a_hold_for_credits_has_both_numbers_until_a_call_goes_well(world: World) -> None:
@@ -521,7 +523,7 @@ def test_an_image_that_cannot_be_fetched_holds_new_calls_until_one_can(world: Wo
     assert world.store.run(job_queries.service_stats()).image_host == "images.example"
     world.succeed(again)
     assert world.claim().job.id == waiting
-    assert world.client.hkeys(GATE) == []
+    assert world.client.hkeys(GATE) == ["fetched_host"]
 
 
 def test_one_job_alone_holds_new_calls_once_and_several_for_as_long_as_they_wait(
@@ -538,6 +540,45 @@ def test_one_job_alone_holds_new_calls_once_and_several_for_as_long_as_they_wait
     end_hold(world, "image_host")
     unfetched(world, first)
     assert closed(world).reason == "image_host"
+
+
+def test_one_or_two_images_at_another_host_hold_nothing_where_images_are_fetched(
+    world: World,
+) -> None:
+    # given images that come from their usual host
+    world.succeed(paid(world))
+    odd = [paid(world) for _ in range(3)]
+    # when
+    first = unfetched(world, odd[0])
+    unfetched(world, odd[1])
+    # then
+    waiting = world.accept()
+    probe = world.claim()
+    assert probe.job.id == waiting
+    world.release(probe)
+    # when others meet the same
+    unfetched(world, odd[2])
+    # then
+    assert closed(world).reason == "image_host"
+    assert first.job.answer is not None
+
+
+def test_a_key_that_may_not_call_one_model_serves_others(world: World) -> None:
+    # given a key that was refused for a model, and is alive
+    refused = world.claim() if world.accept(spec=JobSpec("denied", {})) else None
+    assert refused
+    error = ProviderAuth("Forbidden")
+    dead = transitions.Requeue(0, refund_attempt=True, signal=Signal.key_dead(refused.key.id))
+    world.store.run(transitions.requeue(world.call(refused), error, dead))
+    assert closed(world).reason == "provider_auth"
+    world.store.run(maintenance.report_signal(Signal.key_alive(refused.key.id)))
+    # when the same model is refused again
+    world.store.run(transitions.requeue(world.call(world.claim()), error, dead))
+    # then
+    other = world.accept(spec=JobSpec("allowed", {}))
+    held = world.claim()
+    assert held.job.id == other
+    assert (held.key.id, world.read(refused.job.id).gate) == (refused.key.id, "provider_down")
 
 
 def test_images_made_again_in_a_row_hold_new_calls(world: World) -> None:

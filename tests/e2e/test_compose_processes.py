@@ -60,16 +60,14 @@ class Machine:
 
     def command(self, name: str, words: list[str]) -> list[str]:
         program, *arguments = (self.here(name, word) for word in words)
-        # the warning is for machines where root runs the tests; the container's user is another
-        quiet = ["-W", "ignore:You're running the worker with superuser privileges"]
-        if program == "celery":
-            return [sys.executable, *quiet, "-m", "celery", *arguments]
         return [str(_BIN / program), *arguments]
 
     def environment(self, name: str) -> dict[str, str]:
         told = services()[name].get("environment", {})
         own = {variable: self.here(name, str(value)) for variable, value in told.items()}
-        return {**clean_environment(), **own}
+        # the warning is for machines where root runs the tests; the container's user is another
+        quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
+        return {**clean_environment(), **quiet, **own}
 
     def run(self, name: str) -> subprocess.CompletedProcess[str]:
         return self._do(name, services()[name]["command"])

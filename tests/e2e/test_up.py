@@ -140,8 +140,8 @@ from sandbox.devstack.plan import StackOptions
 from sandbox.devstack.run import run
 from sandbox.devstack.tenant import open_local_tenant
 lost = []
-def choose(remembered, *, asked, workers):
-    chosen = ports.choose(remembered, asked=asked, workers=workers)
+def choose(remembered, *, requested, workers):
+    chosen = ports.choose(remembered, requested=requested, workers=workers)
     wanted = (chosen.redis, chosen.api, chosen.metrics[-1])[len(lost) :]
     lost.extend(socket.create_server(("127.0.0.1", port)) for port in wanted[:1])
     return chosen

@@ -200,7 +200,7 @@ _MARKS = {
 
 def _is_part(name: str, command: list[str]) -> bool:
     mark = _MARKS.get(name)
-    return mark in command if mark else f"{name}@%h" in command
+    return mark in command if mark else f"--hostname={name}@%h" in command
 
 
 @contextmanager

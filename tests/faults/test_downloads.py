@@ -61,7 +61,6 @@ def steps(port: int) -> dict[str, Step]:
     return {
         "truncated": {"fault": "truncated"},
         "wrong length": {"fault": "wrong_length", "declared": 100},
-        "HTML": {"fault": "html"},
         "huge, declared": {"fault": "huge", "bytes": 200_000_000},
         "huge, undeclared": {"fault": "huge", "bytes": 200_000_000, "declare": False},
         "gzip bomb": {"fault": "gzip_bomb", "bytes": 500_000_000},
@@ -75,6 +74,7 @@ def waiting_steps(port: int) -> Mapping[str, Step]:
     inside = f"http://{INSIDE}:{port}/"
     return {
         "slow drip": {"fault": "slow_drip", "bytes": 10, "seconds": 0.2},
+        "HTML": {"fault": "html"},
         "host not allowed": {"fault": "url", "host": "pictures.example.com"},
         "private address": {"fault": "url", "url": f"{inside}4.webp"},
         "private address, IPv6": {"fault": "url", "url": f"http://[::ffff:{INSIDE}]:{port}/6.webp"},
@@ -85,7 +85,6 @@ def waiting_steps(port: int) -> Mapping[str, Step]:
 MEANT: Mapping[str, tuple[str, int]] = {
     "truncated": ("image_invalid", 3),
     "wrong length": ("image_invalid", 3),
-    "HTML": ("image_invalid", 3),
     "huge, declared": ("image_too_large", 1),
     "huge, undeclared": ("image_too_large", 1),
     "gzip bomb": ("image_invalid", 3),
@@ -157,7 +156,9 @@ def test_what_keeps_an_image_from_being_fetched_keeps_it_paid_and_leads_nobody_i
         # then
         told = here.http.get(f"/v1/jobs/{job_id}").json()
         assert (told["status"], told["waiting_on"], told["attempt"]) == ("queued", "image_host", 0)
-        assert here.world.client.hexists("{dr}:gate", "hold:image_host")
+        # images come from another host: one alone holds no new calls then
+        usual = fault in {"slow drip", "HTML"}
+        assert here.world.client.hexists("{dr}:gate", "hold:image_host") is usual
         assert not has_guest(listener)
         assert here.stored(job_id) == []
     assert here.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
@@ -175,7 +176,7 @@ def test_what_keeps_an_image_from_being_fetched_keeps_it_paid_and_leads_nobody_i
         ("expired, record knows another", {"fault": "url_expired"}, 1, 1),
         ("expired for good", {"fault": "download_status", "status": 403}, 2, 2),
         ("truncated once", {"fault": "truncated", "times": 1}, 2, 1),
-        ("HTML once", {"fault": "html", "times": 1}, 2, 1),
+        ("HTML once", {"fault": "html", "times": 1}, 1, 1),
         ("503 once", {"fault": "download_status", "status": 503, "times": 1}, 1, 1),
         ("gzip bomb once", {"fault": "gzip_bomb", "times": 1}, 2, 1),
         ("slow drip once", {"fault": "slow_drip", "bytes": 10, "seconds": 0.2, "times": 1}, 1, 1),

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from darkroom.cli import build
 from shared.api_keys import parse_key
@@ -356,3 +358,45 @@ def test_a_stack_that_cannot_be_read_is_named_in_a_sentence(
 
     assert (code, out) == (2, "")
     assert wrong == f"{path} cannot be read ({why}). A running `darkroom up` writes one.\n"
+
+
+def test_data_of_another_schema_is_neither_read_nor_changed(
+    program: Program, empty_redis_url: str
+) -> None:
+    with redis.Redis.from_url(empty_redis_url) as client:
+        client.set("{dr}:schema", 1)
+        for words in (("tenants", "create", "x"), ("tenants", "list"), ("ops-keys", "create")):
+            code, out, wrong = program.run(*words)
+            assert (code, out) == (3, "")
+            assert "has schema 1" in wrong
+        assert client.keys("*") == [b"{dr}:schema"]
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ("api --port 99999", "65535"),
+        ("api --host nohost.invalid", "cannot listen on nohost.invalid port 8000"),
+        ("api --forwarded-allow-ips nonsense", "nonsense"),
+        ("worker other", "generate"),
+        ("worker generate --threads 0", "1"),
+        ("worker generate --name a@b", "letters, digits"),
+        ("sandbox --port 99999", "99999"),
+    ],
+)
+def test_a_wrong_flag_of_a_process_is_named_and_ends_with_2(
+    program: Program, words: str, wrong: str
+) -> None:
+    code, _, said = program.run(*words.split())
+    assert code == 2
+    assert wrong in said
+
+
+def test_a_port_that_is_taken_is_named(program: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, said = program.run("api", "--port", str(port))
+    assert (code, said) == (
+        2,
+        f"The API cannot listen on 127.0.0.1 port {port}: Address already in use.\n",
+    )

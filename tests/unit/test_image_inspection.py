@@ -166,3 +166,13 @@ def test_a_webp_whose_size_stands_outside_of_its_frame_is_fetched_again(
 
     with pytest.raises(ImageDamaged):
         inspect(bytes(data), {}, max_pixels=CAP)
+
+
+def test_a_jpeg_with_several_frames_is_a_jpeg() -> None:
+    written = BytesIO()
+    frames = [noise((512, 512)), noise((512, 512))]
+    frames[0].save(written, "MPO", save_all=True, append_images=frames[1:])
+
+    found = inspect(written.getvalue(), ASKED, max_pixels=CAP)
+
+    assert (found.content_type, found.width) == ("image/jpeg", 512)

@@ -276,3 +276,34 @@ def test_the_evidence_has_no_control_characters_and_hides_nothing_behind_them() 
     evidence = excerpt(reply(500, body), secret="key")
 
     assert evidence == 'status 500: {"message": "https://h.test/a?… ***"}'
+
+
+RECORD = {"uuid": "a", "status": "SUCCESS", "temporaryUrl": URL}
+GOOD = json.dumps({"aiRecord": RECORD})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"aiRecord": {**RECORD, "temporaryUrl": URL.replace("https:", "HTTPS:")}},
+        {"aiRecord": {**RECORD, "temporaryUrl": [URL]}},
+        {"aiRecord": {**RECORD, "status": "success "}},
+        {"aiRecord": {**RECORD, "status": "SUCCEEDED"}},
+        {"aiRecord": [RECORD]},
+        {"aiRecord": json.dumps(RECORD)},
+        {"data": {"aiRecord": RECORD}},
+        f"{GOOD}\n<!-- cached -->".encode(),
+        f'{{"cost": {"7" * 6000}, {GOOD[1:]}'.encode(),
+        GOOD.encode("utf-16"),
+        GOOD.replace(", ", ",\0").encode(),
+    ],
+    ids=[
+        *("scheme in capitals", "URL in a list", "status and a blank", "another word"),
+        *("record in a list", "record as text", "data around it", "more behind it"),
+        *("6,000 digits", "UTF-16", "NUL"),
+    ],
+)
+def test_a_success_in_another_form_is_an_answer(body: object) -> None:
+    answer = read_answer(reply(200, body))
+    assert isinstance(answer, ProviderResult)
+    assert (answer.record_id, answer.url.lower()) == ("a", URL.lower())

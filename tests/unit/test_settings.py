@@ -473,7 +473,7 @@ def _defaults() -> dict[str, object]:
 
 
 def test_a_name_that_looks_like_a_setting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LEASE_SECOND", "ONEMIN_APIKEY_FILE", "LEASE_SECONDS", "S3_SECRET_KEY_FILE"):
+    for name in ("LEASE_SECOND", "ONEMIN_APIKEY_FILE", "LEASE_SECONDS", "TRACE_SHARE"):
         monkeypatch.setenv(f"DARKROOM_{name}", "1")
     # of programs that ask Darkroom, and of Kubernetes
     for name in ("URL", "API_KEY", "OPS_KEY", "STACK", "API_PORT", "API_SERVICE_HOST"):
@@ -481,6 +481,7 @@ def test_a_name_that_looks_like_a_setting_is_told(monkeypatch: pytest.MonkeyPatc
     assert misspelt() == {
         "DARKROOM_LEASE_SECOND": "DARKROOM_LEASE_SECONDS",
         "DARKROOM_ONEMIN_APIKEY_FILE": "DARKROOM_ONEMIN_API_KEY_FILE",
+        "DARKROOM_TRACE_SHARE": "DARKROOM_TRACE_SAMPLE_RATIO",
     }
 
 

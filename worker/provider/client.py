@@ -67,7 +67,7 @@ class Provider(Protocol):
         ...
 
     def look_up(
-        self, record_id: str, *, key: str, request: Request | None = None
+        self, record_id: str, *, key: str, request: Request | None = None, wait: bool = True
     ) -> ProviderResult | None:
         """Find what became of an earlier call, for free; see `OneMin.look_up`."""
         ...
@@ -145,19 +145,24 @@ class OneMin:
             return self._settle(found.record_id, key, request)
 
     def look_up(
-        self, record_id: str, *, key: str, request: Request | None = None
+        self, record_id: str, *, key: str, request: Request | None = None, wait: bool = True
     ) -> ProviderResult | None:
         """Find what became of an earlier call, waiting while the provider still works on it.
 
-        Where the record differs from `request`, the answer has warnings.
+        Where the record differs from `request`, the answer has warnings. Without `wait` it asks
+        once.
 
-        None: the provider knows no such record, so nothing was made. Raises ProviderRejected or
+        None: the provider knows no such record, so nothing was made; or it is not finished, and
+        `wait` was not asked for. Raises ProviderRejected or
         ContentRejected for a record that failed, ProviderTimeout for one that is not finished in
         time, ProviderAuth, ProviderBusy or ProviderDown where the look-up itself failed, Stopped
         where the process stops while the record is waited for.
         """
         with deadline(self._timeout_seconds):
-            return self._follow(record_id, key, request)
+            if wait:
+                return self._follow(record_id, key, request)
+            found = self._poll_record(record_id, key, request)
+            return found if isinstance(found, ProviderResult) else None
 
     def check_key(self, key: str) -> None:
         """Ask, for free, whether a key is alive; raises ProviderAuth if not."""

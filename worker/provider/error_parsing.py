@@ -137,11 +137,23 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 
 def _leniently(body: bytes) -> object:
-    """Read JSON with a byte order mark, raw control characters, lone surrogates or bad UTF-8."""
+    """Read JSON that is written in a way that RFC 8259 does not allow.
+
+    With a byte order mark, in UTF-16, with raw control characters, lone surrogates, bad UTF-8,
+    integers of thousands of digits, or something behind it.
+    """
     try:
-        return json.loads(body.decode("utf-8-sig", "replace"), strict=False)
+        written = body.decode(json.detect_encoding(body), "replace").replace("\0", "")
+        return _DECODER.raw_decode(written.lstrip("\ufeff \t\r\n"))[0]
     except (ValueError, RecursionError):
         return None
+
+
+#: Python refuses to read longer integers; none that is used here has more than 20 digits.
+_DIGITS_MAX = 4000
+_DECODER = json.JSONDecoder(
+    strict=False, parse_int=lambda digits: int(digits) if len(digits) < _DIGITS_MAX else 0
+)
 
 
 def retry_after(

@@ -28,6 +28,7 @@ from worker.provider.echo import Request, differences
 from worker.provider.error_parsing import (
     Refusal,
     Reply,
+    loose,
     number,
     parse_error,
     parsed,
@@ -39,7 +40,7 @@ from worker.provider.error_parsing import (
 URL_CHARACTERS_MAX = 8192
 RECORD_ID_CHARACTERS_MAX = 200
 
-DONE = frozenset({"SUCCESS", "COMPLETED"})
+DONE = frozenset({"SUCCESS", "SUCCEEDED", "COMPLETED", "DONE", "FINISHED"})
 FAILED = frozenset({"FAILURE", "FAILED"})
 
 _DEAD_KEY = re.compile(r"api[ -]?key\b.*\b(not active|inactive|deleted|revoked|expired|invalid)")
@@ -68,12 +69,12 @@ def read_answer(reply: Reply, request: Request | None = None) -> ProviderResult 
     """
     if not reply.is_success:
         raise refused(reply)
-    body = parsed(reply.body)
+    body: Mapping[str, Any] = parsed(reply.body)
     if not body:
         # the request went through: see the end of `_read_record`
         raise UnknownOutcome("1min.ai reported success, but its reply cannot be read.")
-    record = body.get("aiRecord")
-    return _read_record(record if isinstance(record, dict) else {}, body, request)
+    body = _unwrapped(body)
+    return _read_record(_object(body.get("aiRecord")) or {}, body, request)
 
 
 def read_record(reply: Reply, request: Request | None = None) -> ProviderResult | Unfinished | None:
@@ -85,13 +86,29 @@ def read_record(reply: Reply, request: Request | None = None) -> ProviderResult 
     """
     if not reply.is_success:
         raise _lookup_error(refused(reply))
-    body = parsed(reply.body)
+    body = _unwrapped(parsed(reply.body))
     if "aiRecord" in body and body["aiRecord"] is None:
         return None
-    record = body.get("aiRecord")
-    if not isinstance(record, dict):
+    record = _object(body.get("aiRecord"))
+    if record is None:
         raise ProviderDown("1min.ai answered a look-up with something that is no record.")
     return _read_record(record, body, request)
+
+
+def _unwrapped(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the object that has the record, where it is in a `data` of its own."""
+    data = body.get("data")
+    return data if "aiRecord" not in body and isinstance(data, dict) else body
+
+
+def _object(value: object) -> Mapping[str, Any] | None:
+    """Read an object that may be JSON inside a string, or the only one of a list."""
+    read = _only(loose(value))
+    return read if isinstance(read, dict) else None
+
+
+def _only(value: object) -> object:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _lookup_error(error: JobError) -> JobError:
@@ -103,9 +120,9 @@ def _lookup_error(error: JobError) -> JobError:
 def _read_record(
     record: Mapping[str, Any], body: Mapping[str, Any], request: Request | None
 ) -> ProviderResult | Unfinished:
-    status = text(record.get("status")).upper()
+    status = text(record.get("status")).strip().upper()
     record_id = _record_id(record) or None
-    url = text(record.get("temporaryUrl") or body.get("temporaryUrl")).strip()
+    url = text(_only(record.get("temporaryUrl") or body.get("temporaryUrl"))).strip()
     if status in FAILED:
         raise _failed(record)
     if _is_address(url) and (status in DONE or not status):
@@ -125,7 +142,7 @@ def _record_id(record: Mapping[str, Any]) -> str:
 
 
 def _is_address(url: str) -> bool:
-    return url.startswith(("https://", "http://")) and len(url) <= URL_CHARACTERS_MAX
+    return url.lower().startswith(("https://", "http://")) and len(url) <= URL_CHARACTERS_MAX
 
 
 def _failed(record: Mapping[str, Any]) -> JobError:

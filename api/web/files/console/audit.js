@@ -23,6 +23,7 @@ export function audit({ client, place }) {
       nothing: nothingFound(
         "write of an operator",
         "Whatever is changed here or by the program “darkroom” is noted, and by whom.",
+        "audit",
       ),
     },
   });

@@ -82,7 +82,11 @@ export function deliveries({ client, may, live, place }) {
       columns: COLUMNS,
       row,
       path: "deliveries",
-      nothing: nothingFound("delivery", "They come about when a job asks for a webhook."),
+      nothing: nothingFound(
+        "delivery",
+        "They come about when a job asks for a webhook.",
+        "deliveries",
+      ),
     },
   });
 }

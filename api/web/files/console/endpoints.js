@@ -68,7 +68,11 @@ export function endpoints({ client, may, live, place }) {
       columns: COLUMNS,
       row,
       path: "endpoints",
-      nothing: nothingFound("endpoint", "They come about when a job asks for a webhook."),
+      nothing: nothingFound(
+        "endpoint",
+        "They come about when a job asks for a webhook.",
+        "endpoints",
+      ),
     },
   });
 }

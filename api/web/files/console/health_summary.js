@@ -153,7 +153,7 @@ function deliver(now) {
     found.push({
       kind: "bad",
       head: "No worker sends webhooks",
-      words: `${count(now.webhooks.pending, "delivery waits", "deliveries wait")}. Start a worker with -Q deliver.`,
+      words: `${count(now.webhooks.pending, "delivery waits", "deliveries wait")}. Start one: darkroom worker deliver.`,
     });
   const failing = now.webhooks.endpoints_failing + now.webhooks.endpoints_disabled;
   if (failing && now.webhooks.parked) {
@@ -169,7 +169,7 @@ function deliver(now) {
         "span",
         {},
         parked,
-        " for it to be well. Each is asked again, ever more rarely; nobody else is held up.",
+        " for them. A failing one is asked again, ever more rarely; a disabled one is not until it is enabled. Nobody else is held up.",
       ),
     });
   }

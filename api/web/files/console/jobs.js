@@ -51,7 +51,7 @@ export function jobs({ client, may, live, place }) {
       columns: COLUMNS,
       row,
       path: "jobs",
-      nothing: nothingFound("job", "They come as soon as a tenant asks for an image."),
+      nothing: nothingFound("job", "They come as soon as a tenant asks for an image.", "jobs"),
     },
   });
 }

@@ -56,7 +56,11 @@ export function tenants({ client, may, place }) {
       columns: COLUMNS,
       row,
       path: "tenants",
-      nothing: nothingFound("tenant", "Make the first one: a program needs a tenant's key."),
+      nothing: nothingFound(
+        "tenant",
+        "Make the first one: a program needs a tenant's key.",
+        "tenants",
+      ),
     },
   });
 }
