@@ -89,3 +89,21 @@ def test_a_stop_while_a_record_is_waited_for_gives_the_job_back_with_its_record(
     assert job.pending_record is not None
     assert harness.slots() == (0, 0)
     assert harness.world.client.hget("{dr}:gate", "fails") is None
+
+
+def test_a_record_is_looked_up_with_the_key_that_it_was_made_with(open_harness: Open) -> None:
+    # given a call of one team's key that the worker was lost in
+    harness = open_harness(onemin_async=True, onemin_api_key="red:key-rrrr,blue:key-bbbb")
+    job_id = harness.accept()
+    made = harness.context.keys[0]
+    held = harness.world.claim(lease_seconds=0, keys=(made,))
+    harness.world.call(held)
+    record = harness.provider.record(is_async=True)
+    harness.world.store.run(transitions.record_submitted(held, record["uuid"]))
+    harness.world.rescue()
+    # when a worker claims it with the other key, which has rested longer
+    do_next_job(harness.context)
+    # then
+    assert outcome(job_id, harness) == (State.SUCCEEDED, 1, 0)
+    asked = {call["key"] for call in harness.provider.calls() if call["kind"] == "result"}
+    assert asked == {made.secret[-4:]}
