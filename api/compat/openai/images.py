@@ -52,6 +52,8 @@ async def create_images(request: Request) -> Response:
     context = job_request_context(request, parts, principal)
     is_retry = request.headers.get(_RETRY_COUNT, "0") != "0"
     images_request = parse_request(await request.body(), context, is_retry=is_retry)
+    if await request.is_disconnected():  # its retry may be accepted already: one is enough
+        raise ClientDisconnect
     jobs, headers = await _accept(request, parts, images_request.together)
     response = await _answer(request, parts, principal, images_request, jobs)
     response.headers.update(headers)
