@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api.compat.openai.body import ImagesBody
-from api.compat.replicate.body import PredictionBody
+from api.compat.openai.schemas import ImagesBody
+from api.compat.replicate.schemas import PredictionBody
 from api.problems import MEDIA_TYPE
 from shared.model_catalog import MODELS
 

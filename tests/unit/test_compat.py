@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from api.compat.openai.ask import parse_request
 from api.compat.openai.errors import answer as openai_problem
-from api.compat.replicate.ask import new_prediction
+from api.compat.openai.parsing import parse_request
+from api.compat.replicate.parsing import new_prediction
 from api.compat.size import Shape, shape_of
 from api.jobs.parsing import JobRequestContext
 from api.problems import KINDS, Problem

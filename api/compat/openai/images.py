@@ -10,9 +10,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from api.admission_errors import rate_headers, refusal
-from api.compat.openai.ask import ImagesRequest, parse_request
-from api.compat.openai.body import ImagesBody
-from api.compat.presence import run_until_disconnect
+from api.compat.client_disconnect import run_until_disconnect
+from api.compat.openai.parsing import ImagesRequest, parse_request
+from api.compat.openai.schemas import ImagesBody
 from api.context import AppContext, app_context, current_tenant
 from api.job_waiting import is_final, wait_for
 from api.jobs.create import job_request_context, not_after_ms, submit

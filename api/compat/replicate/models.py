@@ -6,7 +6,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.compat.replicate.ask import DEFAULTS
+from api.compat.replicate.parsing import DEFAULTS
 from api.context import app_context, current_tenant
 from api.problems import Problem, not_found
 from api.query import Query

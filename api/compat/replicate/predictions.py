@@ -8,8 +8,8 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.compat.replicate.ask import new_prediction
 from api.compat.replicate.models import unknown_model
+from api.compat.replicate.parsing import new_prediction
 from api.context import AppContext, app_context, current_tenant
 from api.headers import preferred_wait
 from api.job_waiting import is_final

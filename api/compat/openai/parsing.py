@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from api.compat.openai.body import ImagesBody
 from api.compat.openai.models import unknown_model
+from api.compat.openai.schemas import ImagesBody
 from api.compat.size import DOUBLED
 from api.jobs.parsing import (
     JobRequestContext,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api.compat.replicate.body import PredictionBody
+from api.compat.replicate.schemas import PredictionBody
 from api.compat.size import DOUBLED, shape_of
 from api.jobs.parsing import JobRequestContext, build_job, check_input, fingerprint, key_faults
 from api.jobs.schemas import DEADLINE_SECONDS_MAX, JobBody
