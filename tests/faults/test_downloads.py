@@ -162,7 +162,8 @@ def test_what_keeps_an_image_from_being_fetched_keeps_it_paid_and_leads_nobody_i
         assert not has_guest(listener)
         assert here.stored(job_id) == []
     assert here.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
-    here.world.client.delete("{dr}:gate")  # nobody else waits for that host
+    # nobody else waits for that host
+    here.world.client.hdel("{dr}:gate", "hold:image_host", "unfetched", "image_host")
     audit(here, [job_id])
     tell(12, fault, waiting_on="image_host", paid=here.paid(job_id))
 

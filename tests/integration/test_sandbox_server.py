@@ -71,7 +71,7 @@ def test_the_command_ends_with_one_sentence_when_its_port_is_taken(provider_url:
         [sys.executable, "-c", COMMAND, port], capture_output=True, text=True, check=False
     )
 
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
     assert ended.stderr.startswith("The sandbox cannot listen on 127.0.0.1:")
 

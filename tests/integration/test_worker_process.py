@@ -435,7 +435,7 @@ def with_keys(redis_url: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_without_redis_it_says_so_and_leaves_the_waiting_to_its_supervisor(tmp_path: Path) -> None:
-    said = refusal(with_keys(f"redis://127.0.0.1:{free_port()}/0"), tmp_path, code=1)
+    said = refusal(with_keys(f"redis://127.0.0.1:{free_port()}/0"), tmp_path, code=4)
     assert lines(said)[-2:] == ["The worker cannot start.", "Redis is not reachable."]
 
 
