@@ -212,7 +212,7 @@ class Settings(BaseSettings):
     ] = 30.0
     image_settle_seconds: Annotated[
         float,
-        Field(ge=0, description="How long a new image URL may answer 403 or 404 before it is over"),
+        Field(ge=0, description="How long a new image may be missing (403, 404) or damaged"),
     ] = 60.0
     image_max_bytes: Annotated[
         int, Field(gt=0, description="The largest picture that is taken, in bytes")

@@ -83,6 +83,7 @@ def test_what_there_is_and_what_is_used(client: darkroom.Client) -> None:
 
 
 def test_the_feed_tells_what_came_after_a_cursor(client: darkroom.Client) -> None:
+    client.generate("Before")
     before = list(client.events())[-1].cursor
     image = client.generate("News")
     told = [event for event in client.events(before) if event.job_id == image.job_id]
