@@ -88,19 +88,23 @@ check: setup ## formatter, linter, types, import contracts, spelling, names, wha
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell
 	@$(BIN)/python -m tests.support.names
-	@$(BIN)/python -m tests.support.biome check --error-on-warnings api/web
+	@$(BIN)/python -m tests.support.formatters biome check --error-on-warnings api/web
+	@$(BIN)/python -m tests.support.formatters stylua --check
+	@$(BIN)/python -m tests.support.formatters luacheck
 	@$(BIN)/pytest -q tests/deploy
 
 fmt: setup ## let the formatter and the linter's safe fixes have their way
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
-	@$(BIN)/python -m tests.support.biome check --write api/web
+	@$(BIN)/python -m tests.support.formatters biome check --write api/web
+	@$(BIN)/python -m tests.support.formatters stylua --write
 
-deploy-files: setup ## write anew what is written by programs: rules, dashboards, .env.example
+deploy-files: setup ## write anew what is written by programs: rules, dashboards, .env.example, docs/redis.md
 	@$(BIN)/python -m deploy.objectives
 	@$(BIN)/python -m deploy.dashboards
 	@$(BIN)/python -m deploy.cluster
 	@$(BIN)/python -m shared.settings > .env.example
+	@$(BIN)/python -m shared.store.keys > docs/redis.md
 
 lock: $(UV) ## resolve the dependencies anew into uv.lock
 	@$(UV) lock --upgrade

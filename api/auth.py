@@ -11,7 +11,7 @@ from api.auth_throttle import AuthThrottle
 from api.problems import Problem
 from shared.api_keys import Key, Scope, parse_key
 from shared.errors import StoreError
-from shared.store.api_keys import use_key
+from shared.store.api_keys import touch_api_key
 from shared.store.group_commit import GroupCommitClient
 from shared.store.tenants import KeyState, Principal, authenticate
 
@@ -138,7 +138,7 @@ class Keyring:
 
     async def _try_note(self, key_id: str) -> None:
         try:
-            await self._committer.run(use_key(key_id))
+            await self._committer.run(touch_api_key(key_id))
         except StoreError:
             return  # the next use, a minute on, is noted again
 

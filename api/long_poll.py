@@ -16,10 +16,10 @@ from redis.asyncio.connection import ConnectionPool
 from api.background import end
 from shared.errors import StoreDown
 from shared.logs import log
-from shared.store.command import PREFIX
+from shared.store import keys
 from shared.store.group_commit import BROKEN
 
-NOTIFICATIONS_KEY = f"{PREFIX}notifications"
+NOTIFICATIONS_KEY = keys.notifications()
 #: A waiter that hears nothing looks by itself after this long. Not sooner: with 2,000 that wait,
 #: looking each 5 s was more work than all that they waited for.
 SAFETY_SECONDS = 20.0

@@ -14,11 +14,12 @@ from api.background import end
 from shared.errors import IncompatibleStore, StoreDown, StoreError, StoreFull
 from shared.logs import log
 from shared.metrics import RedisGauges, ServiceCollector
+from shared.store import keys
 from shared.store.group_commit import BROKEN, GroupCommitClient
 from shared.store.health import health_problems, is_durable, is_full
 from shared.store.job_queries import ServiceStats, service_stats
-from shared.store.schema_version import SCHEMA, SCHEMA_KEY, incompatibility
-from shared.store.tenants import SIGNING_KEY, new_signing_key
+from shared.store.schema_version import SCHEMA, incompatibility
+from shared.store.tenants import new_signing_key
 
 POLL_INTERVAL_SECONDS = 1.0
 _SECTIONS = ("memory", "persistence", "replication", "cluster")
@@ -118,7 +119,7 @@ class Watch:
         self._anchor = (seconds * 1000 + microseconds / 1000, time.monotonic())
         facts = await self._client.info(*_SECTIONS)
         facts["appendfsync"] = await self._appendfsync()
-        facts["schema"] = await self._read_or_create(SCHEMA_KEY, str(SCHEMA))
+        facts["schema"] = await self._read_or_create(keys.schema(), str(SCHEMA))
         self._unfit = incompatibility(facts["schema"])
         self._full = is_full(facts)
         used, limit = int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0))
@@ -141,7 +142,7 @@ class Watch:
         return str(server_ms.get("appendfsync", ""))
 
     async def _read_signing_key(self) -> bytes:
-        return bytes.fromhex(await self._read_or_create(SIGNING_KEY, new_signing_key()))
+        return bytes.fromhex(await self._read_or_create(keys.signing_key(), new_signing_key()))
 
     async def _read_or_create(self, key: str, first: str) -> str:
         """Read what is kept; the first process that asks keeps `first`."""

@@ -11,7 +11,7 @@ from api.context import app_context, current_tenant
 from api.query import Query, integer
 from shared.serializers import rfc3339
 from shared.store.functions import USAGE_DAYS
-from shared.store.usage import Day, Limits, Spending, Usage, usage
+from shared.store.usage import Day, Limits, Spending, Usage, read_usage
 
 DAYS_DEFAULT = 30
 _DAY_MS = 86_400_000
@@ -28,7 +28,7 @@ async def get_usage(request: Request) -> Response:
     query = Query(request)
     days = query.take("days", integer(1, USAGE_DAYS)) or DAYS_DEFAULT
     query.done()
-    found = await parts.committer.run(usage(principal.tenant, days=days))
+    found = await parts.committer.run(read_usage(principal.tenant, days=days))
     headers = {"Cache-Control": "private, no-cache", **rate_headers(found.rate)}
     shown = usage_shown(found, priced=bool(parts.prices))
     return Response(orjson.dumps(shown), 200, headers, "application/json")

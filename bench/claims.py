@@ -8,7 +8,7 @@ from typing import Any
 from bench.series import Point
 from shared.jobs import JobSpec
 from shared.store import deliveries, job_submission, transitions
-from shared.store.command import Call
+from shared.store.command import Command
 from tests.support.growth import fill, run_many, usual_spec
 from tests.support.store import KEYS, World
 
@@ -30,7 +30,7 @@ def by_deliveries(world: World, waiting: Sequence[int]) -> list[Point]:
 
 
 def _fresh(
-    world: World, prepare: Callable[[World], object], claim: Callable[[], Call[Any]]
+    world: World, prepare: Callable[[World], object], claim: Callable[[], Command[Any]]
 ) -> float:
     world.client.flushall()
     prepare(world)
@@ -68,9 +68,9 @@ def _with_webhook(number: int) -> JobSpec:
     return JobSpec(usual.model, usual.input, webhook=hook)
 
 
-def _claim() -> Call[Any]:
+def _claim() -> Command[Any]:
     return transitions.claim(f"bench-{next(_NONCES)}", lease_seconds=60, keys=KEYS)
 
 
-def _claim_delivery() -> Call[Any]:
+def _claim_delivery() -> Command[Any]:
     return deliveries.claim_delivery(f"bench-{next(_NONCES)}", lease_seconds=60)

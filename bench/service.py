@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 
 from bench.usage import cpu_seconds, memory_bytes
-from sandbox.devstack import directory, keys, ports
+from sandbox.devstack import directory, ports
+from sandbox.devstack.keys import s3_keys
 from sandbox.devstack.plan import Kind, Plan, ProcessSpec, StackOptions, servers, services
 from sandbox.subprocesses import Child
 from sandbox.wait import wait_for_http, wait_for_redis, wait_until
 from shared.settings import PREFIX, inherited_environment, load_settings
+from shared.store import keys
 from shared.store.provisioning import provision_tenant
 from tests.support.store import World
 
@@ -56,11 +58,11 @@ class Service:
 
     def count(self, status: str) -> int:
         """Count the jobs of a status."""
-        return int(self.world.client.hget("{dr}:counts", status) or 0)
+        return int(self.world.client.hget(keys.counts(), status) or 0)
 
     def claimable(self) -> int:
         """Count the jobs that a worker could claim now."""
-        return int(self.world.client.hget("{dr}:q:jobs:state", "claimable") or 0)
+        return int(self.world.client.hget(keys.queue_state("jobs"), "claimable") or 0)
 
     def stored(self) -> int:
         """Count the objects in the bucket."""
@@ -146,7 +148,7 @@ def _plan(place: Path, workers: int, concurrency: int | None, settings: dict[str
     plan = Plan(
         options=StackOptions(place, provider="sandbox", workers=workers, concurrency=concurrency),
         ports=ports.choose({}, requested=None, workers=workers),
-        keys=keys.s3_keys(place),
+        keys=s3_keys(place),
         settings=load_settings(**settings),
         inherited={**kept, **own},
         console=False,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from fastapi import FastAPI
 
 from api import main
-from shared.store.command import Call
+from shared.store.command import Command
 from shared.store.group_commit import GroupCommitClient
 from shared.store.job_submission import Accepted
 
@@ -26,7 +26,7 @@ class Instant:
         """Take what asks Redis."""
         self._committer = committer
 
-    async def run(self, call: Call[T]) -> T:
+    async def run(self, call: Command[T]) -> T:
         """Run a call."""
         if call.script != "accept":
             return await self._committer.run(call)

@@ -30,7 +30,7 @@ from shared.store import api_keys, provisioning
 from shared.store import tenants as store_tenants
 from shared.store.audit import AuditContext
 from shared.store.client import Store
-from shared.store.command import Call
+from shared.store.command import Command
 from shared.store.connection import connect
 from shared.store.job_queries import service_stats
 from shared.store.schema_version import check_compatible
@@ -53,7 +53,7 @@ class AdminSession:
     by: str
     prices: Mapping[str, float]
 
-    def run(self, call: Call[T]) -> T:
+    def run(self, call: Command[T]) -> T:
         """Run a command on the store."""
         return self.store.run(call)
 
@@ -100,11 +100,11 @@ def set_limits(name: str, written: Mapping[str, object]) -> Shown:
         return _tenant(session, name)
 
 
-def list_keys(tenant: str | None) -> list[Shown]:
+def list_api_keys(tenant: str | None) -> list[Shown]:
     """Return the keys of a tenant, or those of operators."""
     principal = _principal(tenant)
     with _session() as session:
-        found = session.run(api_keys.list_keys(principal))
+        found = session.run(api_keys.list_api_keys(principal))
     if found is None:
         _end(f"There is no tenant {tenant}.")
     return [key_shown(key) for key in found]
@@ -115,7 +115,7 @@ def create_key(tenant: str | None, options: Mapping[str, object]) -> Shown:
     body, key = _checked(options, KeyBody if tenant is not None else OpsKeyBody), new_key()
     principal, ends = _principal(tenant), moment_of(body.expires_at)
     with _session() as session:
-        call = api_keys.add_key(
+        call = api_keys.add_api_key(
             session.audit_context, principal, key, body.scopes, label=body.label, expires_at=ends
         )
         return _made(key, session.run(call))
@@ -127,17 +127,17 @@ def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -
     principal = _principal(tenant)
     ends, grace = moment_of(body.expires_at), body.grace_seconds
     with _session() as session:
-        call = api_keys.rotate_key(
+        call = api_keys.rotate_api_key(
             session.audit_context, principal, key_id, key, grace_seconds=grace, expires_at=ends
         )
         return _made(key, session.run(call))
 
 
-def revoke_key(tenant: str | None, key_id: str) -> Shown:
+def revoke_api_key(tenant: str | None, key_id: str) -> Shown:
     """Revoke a key of a tenant or of operators; returns its id."""
     principal = _principal(tenant)
     with _session() as session:
-        if not session.run(api_keys.revoke_key(session.audit_context, principal, key_id)):
+        if not session.run(api_keys.revoke_api_key(session.audit_context, principal, key_id)):
             whose = "There is no ops key" if tenant is None else f"The tenant {tenant} has no key"
             _end(f"{whose} {key_id}.")
     return {"revoked": key_id}

@@ -107,11 +107,11 @@ def create_key(
 
 
 @keys.command(name="list")
-def list_keys(tenant: str, *, json: Json = False) -> None:
+def list_api_keys(tenant: str, *, json: Json = False) -> None:
     """List a tenant's keys, with those that ended in the last 30 days."""
     from cli import admin  # noqa: PLC0415
 
-    _table(admin.list_keys(tenant), _KEY_COLUMNS, json=json)
+    _table(admin.list_api_keys(tenant), _KEY_COLUMNS, json=json)
 
 
 @keys.command(name="rotate")
@@ -130,11 +130,11 @@ def rotate_key(
 
 
 @keys.command(name="revoke")
-def revoke_key(tenant: str, key_id: str, *, json: Json = False) -> None:
+def revoke_api_key(tenant: str, key_id: str, *, json: Json = False) -> None:
     """Revoke a key: within five seconds it opens nothing anywhere."""
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.revoke_key(tenant, key_id), json=json)
+    _print(admin.revoke_api_key(tenant, key_id), json=json)
 
 
 @ops_keys.command(name="create")
@@ -162,7 +162,7 @@ def list_ops_keys(*, json: Json = False) -> None:
     """List the keys of operators, with those that ended in the last 30 days."""
     from cli import admin  # noqa: PLC0415
 
-    _table(admin.list_keys(None), _KEY_COLUMNS, json=json)
+    _table(admin.list_api_keys(None), _KEY_COLUMNS, json=json)
 
 
 @ops_keys.command(name="rotate")
@@ -184,7 +184,7 @@ def revoke_ops_key(key_id: str, *, json: Json = False) -> None:
     """Revoke a key: within five seconds it opens nothing anywhere."""
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.revoke_key(None, key_id), json=json)
+    _print(admin.revoke_api_key(None, key_id), json=json)
 
 
 def _key(scopes: list[str] | None, label: str, expires_at: str | None) -> dict[str, object]:

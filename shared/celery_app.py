@@ -16,9 +16,9 @@ from kombu import Queue
 
 from shared.setting_values import joined
 from shared.settings import Settings
-from shared.store.command import PREFIX
 from shared.store.connection import read_sentinel
 from shared.store.functions import FunctionLibrary, Permit
+from shared.store.keys import PREFIX
 
 #: kombu puts this before each of its keys, so that all of Darkroom's begin alike.
 KEY_PREFIX = f"{PREFIX}celery:"

@@ -7,7 +7,7 @@ from typing import TypeVar
 from shared import metrics
 from shared.errors import StoreError
 from shared.logs import log
-from shared.store.command import Call
+from shared.store.command import Command
 from shared.store.transitions import Closed
 from worker.context import PATIENCE_SECONDS, WorkerContext
 
@@ -21,7 +21,7 @@ GATE_POLL_SECONDS = 0.25
 
 
 def claim_when_open(
-    context: WorkerContext, queue: str, build: Callable[[str], Call[T | Closed | None]]
+    context: WorkerContext, queue: str, build: Callable[[str], Command[T | Closed | None]]
 ) -> T | None:
     """Claim with the call that `build` makes of a nonce, waiting while the gate is closed.
 
@@ -54,7 +54,7 @@ def claim_when_open(
 
 
 def _claim_until_answered(
-    context: WorkerContext, call: Call[T | Closed | None]
+    context: WorkerContext, call: Command[T | Closed | None]
 ) -> T | Closed | None:
     """Ask until Redis answers: the same nonce gets the same member, so none is left behind."""
     while True:

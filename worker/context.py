@@ -15,7 +15,7 @@ from shared.serializers import View
 from shared.settings import Settings
 from shared.storage.client import ObjectStore
 from shared.store.client import Store
-from shared.store.command import Call
+from shared.store.command import Command
 from shared.tracing.spans import OFF, Tracer
 from worker.image_download import Downloader
 from worker.leases import Leases
@@ -65,7 +65,7 @@ class WorkerContext:
         """
         return time.monotonic() - self.began >= self.settings.lease_seconds
 
-    def run_until_acknowledged(self, call: Call[T]) -> T:
+    def run_until_acknowledged(self, call: Command[T]) -> T:
         """Run a call until Redis answers: what was bought must not be forgotten.
 
         Raises what the call itself raises (LostLease).

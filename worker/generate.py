@@ -31,7 +31,7 @@ from shared.jobs import Image, Job, ProviderResult, State
 from shared.provider_keys import NO_KEY
 from shared.storage.client import object_name
 from shared.store import transitions
-from shared.store.command import Call
+from shared.store.command import Command
 from shared.store.transitions import Claim, Requeue
 from shared.tracing.context import logged
 from shared.tracing.spans import NOTHING, Fact, Kind, Span, Tracer
@@ -72,7 +72,7 @@ def _claim(context: WorkerContext, *, isolated: bool) -> tuple[Claim | None, int
     lease, keys = context.settings.lease_seconds, context.keys
     claim_sent_at = 0
 
-    def build_claim(nonce: str) -> Call[Claim | transitions.Closed | None]:
+    def build_claim(nonce: str) -> Command[Claim | transitions.Closed | None]:
         nonlocal claim_sent_at
         claim_sent_at = _now_ms()
         return transitions.claim(nonce, lease_seconds=lease, keys=keys, isolated=isolated)
@@ -311,7 +311,7 @@ class Attempt:
     def _decide(self, error: JobError) -> Requeue | Fail:
         return decide(self.claim.job, error, key=self.claim.key, recorded=self.recorded.is_set())
 
-    def _move(self, error: JobError, outcome: Requeue | Fail) -> Call[None]:
+    def _move(self, error: JobError, outcome: Requeue | Fail) -> Command[None]:
         if isinstance(outcome, Requeue):
             return transitions.requeue(self.claim, error, outcome)
         return transitions.fail(
@@ -336,7 +336,7 @@ class Attempt:
         self.context.store.run(transitions.release(self.claim))
         job_telemetry.released()
 
-    def _leave_paid(self, checkpoint: Call[bool]) -> None:
+    def _leave_paid(self, checkpoint: Command[bool]) -> None:
         """Leave with an answer that Redis has not taken yet: keep it first."""
         if self.context.store.run(checkpoint):
             self._release()

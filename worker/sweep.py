@@ -1,8 +1,8 @@
 """The thread that puts right what time has brought; one process at a time does it, by a short lock.
 
-What it does stands in `shared/lua/sweep.lua`: due attempts become ready, expired leases are
-rescued, deadlines end what is not at the provider, and missing permits are made good. Beside that
-it tends the batches that nobody else does: see `shared/lua/tend.lua`.
+What it does is in `shared/lua/operations/sweep.lua`: due attempts become ready, expired leases are
+rescued, deadlines end what is not at the provider, and missing permits are pushed. Beside that it
+advances the batches that nobody else does: see `advance_batch.lua`.
 """
 
 import time

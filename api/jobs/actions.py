@@ -18,7 +18,7 @@ from shared.ids import job_id as new_id
 from shared.jobs import Job, Status
 from shared.logs import log
 from shared.store import job_submission
-from shared.store.command import Call
+from shared.store.command import Command
 from shared.store.job_queries import QueuedJob
 from shared.store.job_submission import NewJob, NotAccepted
 from shared.store.tenants import Principal
@@ -107,7 +107,7 @@ async def _caller(request: Request, job_id: str) -> tuple[AppContext, Principal]
 
 
 async def _changed(
-    parts: AppContext, call: Call[Job | Status | NotAccepted | None], audit_action: str
+    parts: AppContext, call: Command[Job | Status | NotAccepted | None], audit_action: str
 ) -> Response:
     """Make a move that a client asked for, which the log calls `told`; answer with the job."""
     found = await parts.committer.run(call)

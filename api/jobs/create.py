@@ -22,7 +22,7 @@ from shared import metrics
 from shared.errors import OutcomeUnknown, StoreError
 from shared.jobs import Job, State, StateChange
 from shared.logs import log
-from shared.store.command import Call
+from shared.store.command import Command
 from shared.store.job_queries import QueuedJob
 from shared.store.job_submission import Accepted, NewJob, NotAccepted, accept
 from shared.store.tenants import Principal
@@ -91,7 +91,7 @@ def not_after_ms(parts: AppContext) -> float:
     return parts.redis_monitor.now_ms() + parts.settings.redis_timeout_seconds * 1000
 
 
-async def submit(request: Request, parts: AppContext, call: Call[T], job_id: str) -> T:
+async def submit(request: Request, parts: AppContext, call: Command[T], job_id: str) -> T:
     """Accept; a lost answer is a Problem that names the (first) job."""
     try:
         with span_of(request).step("accept", job_id=job_id):

@@ -12,7 +12,7 @@ from api.context import AppContext
 from shared.errors import ObjectDamaged, ObjectMissing, StorageDown
 from shared.logs import log
 from shared.storage.client import object_name
-from shared.store.dry_run import reuse
+from shared.store.dry_run import find_reusable
 from shared.store.job_submission import NewJob
 
 #: A storage that takes longer to copy is not waited for; the trash takes what it copies later.
@@ -26,7 +26,7 @@ async def reuse_image(parts: AppContext, job: NewJob) -> NewJob:
     now = int(parts.redis_monitor.now_ms())
     # a paid call's object is named from 1
     name = object_name(job.tenant, job.id, created_at_ms=now, call=0)
-    found = await parts.committer.run(reuse(job, object_name=name))
+    found = await parts.committer.run(find_reusable(job, object_name=name))
     if found is None:
         return job
     try:

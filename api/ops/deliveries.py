@@ -26,7 +26,7 @@ from shared.jobs import DeliveryState
 from shared.store.audit import AuditContext
 from shared.store.delivery_log import (
     Entry,
-    count_failed,
+    count_failed_deliveries,
     list_deliveries,
     redeliver_all,
     redeliver_any,
@@ -85,7 +85,7 @@ async def redeliver_all_since(request: Request) -> Response:
     if not body.dry_run and body.expected_count is None:
         raise invalid([FieldError("/expected_count", "is required: count with `dry_run` first")])
     since = milliseconds(body.since)
-    found, until = await parts.committer.run(count_failed(body.tenant, since=since))
+    found, until = await parts.committer.run(count_failed_deliveries(body.tenant, since=since))
     result = {"count": min(found, REDELIVERED_MAX), "more": found > REDELIVERED_MAX}
     if body.dry_run:
         return answered({**result, "moved": 0}, _ACCEPTED)

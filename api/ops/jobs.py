@@ -20,7 +20,7 @@ from shared.ids import is_job_id
 from shared.jobs import TRANSITIONS, Status
 from shared.store.audit import AuditContext
 from shared.store.batches import read_batch
-from shared.store.bulk import Action, find_ids, find_jobs, move_jobs, search_of
+from shared.store.bulk import Action, bulk_transition, find_ids, find_jobs, search_of
 from shared.store.job_queries import Filter, Search
 
 #: Jobs that one request moves at most.
@@ -180,7 +180,7 @@ async def _move(
     filter_json = filter_body.model_dump(mode="json", exclude_none=True)
     moved, refused = 0, Counter[str]()
     for start in range(0, len(ids), CHUNK):
-        call = move_jobs(
+        call = bulk_transition(
             AuditContext(audit_context.by, audit_context.request_id),
             action,
             ids[start : start + CHUNK],

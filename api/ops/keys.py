@@ -16,10 +16,10 @@ from shared.serializers import rfc3339
 from shared.store.api_keys import (
     ApiKeyInfo,
     KeyRejected,
-    add_key,
-    list_keys,
-    revoke_key,
-    rotate_key,
+    add_api_key,
+    list_api_keys,
+    revoke_api_key,
+    rotate_api_key,
 )
 from shared.store.tenants import NAME
 
@@ -30,7 +30,7 @@ async def get_keys(request: Request, tenant: str) -> Response:
     Query(request).done()
     keys = None
     if NAME.fullmatch(tenant):
-        keys = await app_context(request).committer.run(list_keys(tenant))
+        keys = await app_context(request).committer.run(list_api_keys(tenant))
     if keys is None:
         raise not_found("tenant")
     return answered({"data": [key_shown(key) for key in keys]})
@@ -44,7 +44,7 @@ async def post_key(request: Request, tenant: str) -> Response:
     key, ends = new_key(), moment_of(body.expires_at)
     if not NAME.fullmatch(tenant):
         raise not_found("tenant")
-    call = add_key(audit_context, tenant, key, body.scopes, label=body.label, expires_at=ends)
+    call = add_api_key(audit_context, tenant, key, body.scopes, label=body.label, expires_at=ends)
     return _made(key, await parts.committer.run(call))
 
 
@@ -55,7 +55,7 @@ async def rotate(request: Request, tenant: str, key_id: str) -> Response:
     body = await read_body(request, RotateBody, optional=True)
     _check(tenant, key_id)
     key, ends = new_key(), moment_of(body.expires_at)
-    call = rotate_key(
+    call = rotate_api_key(
         audit_context, tenant, key_id, key, grace_seconds=body.grace_seconds, expires_at=ends
     )
     return _made(key, await parts.committer.run(call))
@@ -66,7 +66,7 @@ async def delete_key(request: Request, tenant: str, key_id: str) -> Response:
     parts, audit_context = app_context(request), await current_operator(request)
     Query(request).done()
     _check(tenant, key_id)
-    if not await parts.committer.run(revoke_key(audit_context, tenant, key_id)):
+    if not await parts.committer.run(revoke_api_key(audit_context, tenant, key_id)):
         raise not_found("key")
     return Response(status_code=204)
 

@@ -10,6 +10,7 @@ from bench.claims import by_deliveries, by_tenants
 from bench.results import Goal, Line, Row, must_equal
 from bench.run import Run
 from bench.series import Curves, Point
+from shared.store import keys
 from tests.support.growth import Backlog, Times, fill, used
 from tests.support.servers import redis_server
 from tests.support.store import World
@@ -40,7 +41,7 @@ def measure(run: Run) -> Row:
         few = stack.enter_context(_diskless(run.directory / "few"))
         many = stack.enter_context(_diskless(run.directory / "many"))
         growth = _grow(run, few, many)
-        queued = int(many.client.hget("{dr}:counts", "queued") or 0)
+        queued = int(many.client.hget(keys.counts(), "queued") or 0)
         must_equal(queued, SIZES[-1], "jobs queued at the end")
         claims = {
             "a job, by tenants": by_tenants(few, (10, 100, 1_000)),

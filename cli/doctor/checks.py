@@ -15,11 +15,12 @@ from shared.celery_app import QueueName, build_celery, build_scripts
 from shared.errors import JobError, ObjectMissing, ProviderAuth
 from shared.settings import Settings, misspelt
 from shared.storage.client import Storage
+from shared.store import keys
 from shared.store.client import Store
 from shared.store.connection import connect
 from shared.store.health import health_problems
 from shared.store.maintenance import live_threads
-from shared.store.schema_version import SCHEMA_KEY, incompatibility
+from shared.store.schema_version import incompatibility
 from worker.lifecycle import CLOCK_SECONDS
 from worker.provider.client import OneMin
 
@@ -68,7 +69,7 @@ def _redis(client: "redis.Redis") -> Iterator[Finding]:
         facts["appendfsync"] = client.config_get("appendfsync").get("appendfsync", "")
     except redis.ResponseError:
         reported = False  # managed services hide it
-    facts["schema"] = client.get(SCHEMA_KEY)
+    facts["schema"] = client.get(keys.schema())
     wrong = health_problems(facts)
     for sentence in wrong:
         is_schema = sentence == incompatibility(facts["schema"])

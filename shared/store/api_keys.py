@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.api_keys import Key, Scope
+from shared.store import operations
 from shared.store.audit import AuditContext
 from shared.store.codec import pairs
-from shared.store.command import PREFIX, Call
+from shared.store.command import Command
 from shared.store.tenants import KeyState
 
 #: A key that ended is still known for so long, so that whoever has it is told what became of it.
@@ -37,7 +38,7 @@ class ApiKeyInfo:
 
 @dataclass(frozen=True, slots=True)
 class KeyRejected:
-    """No key was made. `why` is one of the words of `add_key.lua`.
+    """No key was made. `why` is one of the words of `add_api_key.lua`.
 
     `missing`: no such tenant; `unknown`: no such key; `dead`: it is revoked or expired (`detail`);
     `replaced`: by the key `detail` already; `past`: it would have ended before it began; `many`:
@@ -48,7 +49,7 @@ class KeyRejected:
     detail: str = ""
 
 
-def add_key(
+def add_api_key(
     audit_context: AuditContext,
     tenant: str,
     key: Key,
@@ -56,22 +57,25 @@ def add_key(
     *,
     label: str = "",
     expires_at: int | None = None,
-) -> Call[ApiKeyInfo | KeyRejected]:
+) -> Command[ApiKeyInfo | KeyRejected]:
     """Give a tenant a new key that ends at `expires_at` (milliseconds), or never."""
-    scope_list = " ".join(dict.fromkeys(scopes))
-    rest = (
-        scope_list,
-        label,
-        "" if expires_at is None else expires_at,
-        MOST_KEYS,
-        "",
-        0,
-        INACTIVE_KEY_MS,
+    operation = operations.AddApiKey(
+        *audit_context.args,
+        tenant=tenant,
+        id=key.id,
+        hash=key.hash,
+        scopes=" ".join(dict.fromkeys(scopes)),
+        label=label,
+        expires_ms=expires_at,
+        max_keys=MOST_KEYS,
+        replaces="",
+        grace_ms=0,
+        keep_ms=INACTIVE_KEY_MS,
     )
-    return _add(audit_context, tenant, key, key.id, rest)
+    return Command(operation, lambda reply: _added(key.id, reply))
 
 
-def rotate_key(
+def rotate_api_key(
     audit_context: AuditContext,
     tenant: str,
     old_id: str,
@@ -79,27 +83,26 @@ def rotate_key(
     *,
     grace_seconds: float,
     expires_at: int | None,
-) -> Call[ApiKeyInfo | KeyRejected]:
+) -> Command[ApiKeyInfo | KeyRejected]:
     """Give a tenant a new key in the place of a living one, which ends `grace_seconds` on.
 
     The new one has the scopes and the label of the old one, and lives as long as that one was given
     where `expires_at` (milliseconds) does not say otherwise.
     """
-    expires = "" if expires_at is None else expires_at
-    rest = ("", "", expires, MOST_KEYS, old_id, grace_seconds * 1000, INACTIVE_KEY_MS)
-    return _add(audit_context, tenant, key, old_id, rest)
-
-
-def _add(
-    audit_context: AuditContext, tenant: str, key: Key, old_id: str, rest: tuple[str | float, ...]
-) -> Call[ApiKeyInfo | KeyRejected]:
-    keys = (_key(key.id), f"{PREFIX}keys:{tenant}", f"{PREFIX}tenant:{tenant}", _key(old_id))
-    args = (*audit_context.args, tenant, key.id, key.hash, *rest)
-    return Call("add_api_key", keys, args, lambda reply: _added(key.id, reply))
-
-
-def _key(key_id: str) -> str:
-    return f"{PREFIX}key:{key_id}"
+    operation = operations.AddApiKey(
+        *audit_context.args,
+        tenant=tenant,
+        id=key.id,
+        hash=key.hash,
+        scopes="",
+        label="",
+        expires_ms=expires_at,
+        max_keys=MOST_KEYS,
+        replaces=old_id,
+        grace_ms=grace_seconds * 1000,
+        keep_ms=INACTIVE_KEY_MS,
+    )
+    return Command(operation, lambda reply: _added(key.id, reply))
 
 
 def _added(key_id: str, reply: Sequence[str]) -> ApiKeyInfo | KeyRejected:
@@ -115,21 +118,20 @@ def _scopes(written: str) -> tuple[Scope, ...]:
     return tuple(Scope(name) for name in written.split())
 
 
-def revoke_key(audit_context: AuditContext, tenant: str, key_id: str) -> Call[bool]:
+def revoke_api_key(audit_context: AuditContext, tenant: str, key_id: str) -> Command[bool]:
     """End a key at once; gives whether the tenant has such a key."""
-    args = (*audit_context.args, tenant, key_id, INACTIVE_KEY_MS)
-    return Call("revoke_api_key", (_key(key_id),), args, lambda reply: reply[0] == "ok")
+    operation = operations.RevokeApiKey(*audit_context.args, tenant, key_id, INACTIVE_KEY_MS)
+    return Command(operation, lambda reply: reply[0] == "ok")
 
 
-def use_key(key_id: str) -> Call[None]:
+def touch_api_key(key_id: str) -> Command[None]:
     """Note that a key was used."""
-    return Call("touch_api_key", (_key(key_id),), (), lambda _: None)
+    return Command(operations.TouchApiKey(key_id), lambda _: None)
 
 
-def list_keys(tenant: str) -> Call[tuple[ApiKeyInfo, ...] | None]:
+def list_api_keys(tenant: str) -> Command[tuple[ApiKeyInfo, ...] | None]:
     """List the keys of a tenant or of OPERATORS, the oldest first; None without such a tenant."""
-    keys = (f"{PREFIX}keys:{tenant}", f"{PREFIX}tenant:{tenant}")
-    return Call("list_api_keys", keys, (tenant,), _listed, writes=False)
+    return Command(operations.ListApiKeys(tenant), _listed)
 
 
 def _listed(reply: Sequence[Any]) -> tuple[ApiKeyInfo, ...] | None:

@@ -7,17 +7,17 @@ from typing import Any
 
 import orjson
 
+from shared.store import operations
 from shared.store.codec import pairs
-from shared.store.command import PREFIX, Call
-
-AUDIT_KEY = f"{PREFIX}audit"
+from shared.store.command import Command
 
 
 @dataclass(frozen=True, slots=True)
 class AuditContext:
     """One write of an operator: by whom (a key's id, or `cli:<user>`) and for which request.
 
-    The script that makes the write notes it in the same step. `word` makes it safe to send again.
+    The operation that makes the write records it in the same step; `dedup_token` makes it safe to
+    send again.
     """
 
     by: str
@@ -26,7 +26,7 @@ class AuditContext:
 
     @property
     def args(self) -> tuple[str, str, str]:
-        """The first three arguments of the scripts that write for an operator."""
+        """Return the first three arguments of an operation that writes for an operator."""
         return (self.dedup_token, self.by, self.request_id)
 
 
@@ -43,10 +43,10 @@ class Entry:
     detail: Mapping[str, Any]
 
 
-def read_audit(*, before: str | None = None, limit: int) -> Call[tuple[Entry, ...]]:
+def read_audit(*, before: str | None = None, limit: int) -> Command[tuple[Entry, ...]]:
     """Read what operators did, newest first, older than the entry `before`."""
     bound = f"({before}" if before else "+"
-    return Call("read_audit", (AUDIT_KEY,), (bound, limit), _entries, writes=False)
+    return Command(operations.ReadAudit(bound, limit), _entries)
 
 
 def _entries(reply: Sequence[Any]) -> tuple[Entry, ...]:

@@ -11,10 +11,20 @@ from enum import StrEnum
 from typing import Any
 
 from shared.batches import Batch, BatchSpec
-from shared.jobs import TRANSITIONS, Job
-from shared.store.codec import batch_json, batch_of, job_of, pairs, spec_json
-from shared.store.command import PREFIX, Argument, Call, state_list
+from shared.jobs import Job
+from shared.store import operations
+from shared.store.codec import (
+    batch_json,
+    batch_of,
+    job_of,
+    pairs,
+    spec_json,
+    tags_text,
+    webhook_fields,
+)
+from shared.store.command import Command
 from shared.store.job_submission import NewJob, NotAccepted, Rate, not_accepted, rate_of
+from shared.store.operations import Argument
 
 #: Jobs in one script that stages them, lays them out, and ends them: each holds Redis for less than
 #: 10 ms on a slow core (27, 40 and 190 µs a job were measured on one).
@@ -55,31 +65,28 @@ class BatchPage:
     before: str | None
 
 
-def batch_key(batch_id: str) -> str:
-    """Name a batch's record."""
-    return f"{PREFIX}batch:{batch_id}"
-
-
 def stage_jobs(
     batch_id: str, *, tenant: str, number: int, jobs: Sequence[NewJob]
-) -> Call[NotAccepted | None]:
+) -> Command[NotAccepted | None]:
     """Stage a chunk, numbered from 0, of CHUNK_JOBS jobs at most; nobody sees them yet.
 
     Gives None, or why not: a word of `accept`, or `lost` where the stage was swept meanwhile.
     """
-    flat = [part for job in jobs for part in _staged(job)]
     first = jobs[0]
-    args = (batch_id, tenant, number, first.max_attempts, first.trace or "", *flat)
-    return Call(
-        "stage_jobs",
-        (batch_key(batch_id),),
-        args,
-        lambda reply: None if reply[0] == "ok" else not_accepted(reply),
+    operation = operations.StageJobs(
+        id=batch_id,
+        tenant=tenant,
+        chunk=number,
+        max_attempts=first.max_attempts,
+        trace=first.trace or "",
+        jobs=tuple(part for job in jobs for part in _staged(job)),
     )
+    return Command(operation, lambda reply: None if reply[0] == "ok" else not_accepted(reply))
 
 
 def _staged(job: NewJob) -> tuple[Argument, ...]:
     spec = job.spec
+    webhook = webhook_fields(spec.webhook)
     return (
         job.id,
         spec_json(spec),
@@ -87,11 +94,11 @@ def _staged(job: NewJob) -> tuple[Argument, ...]:
         job.priority.value,
         job.deadline_seconds * 1000,
         spec.on_unknown.value,
+        webhook.url,
         job.webhook_host,
-        " ".join((spec.webhook or {}).get("events", ())),
+        webhook.events,
         job.credits,
-        len(spec.tags),
-        *spec.tags,
+        tags_text(spec.tags),
     )
 
 
@@ -109,27 +116,29 @@ class NewBatch:
     trace: str | None = None
 
 
-def commit_batch(batch: NewBatch, *, not_after_ms: float) -> Call[Committed | NotAccepted]:
+def commit_batch(batch: NewBatch, *, not_after_ms: float) -> Command[Committed | NotAccepted]:
     """Make a staged batch real unless Redis' clock is past `not_after_ms`.
 
     What is refused stays staged: give it up. Beside the words of `accept` there is `lost`.
     """
-    key = batch_key(batch.id)
-    idempotency = f"{PREFIX}idem:{batch.tenant}:{batch.idempotency_key}"
-    events = " ".join((batch.spec.webhook or {}).get("events", ()))
-    webhook_fields = (
-        ("webhook_host", batch.webhook_host, "webhook_events", events) if events else ()
+    webhook = webhook_fields(batch.spec.webhook)
+    fields = {
+        "spec": batch_json(batch.spec),
+        "webhook_url": webhook.url,
+        "webhook_host": batch.webhook_host,
+        "webhook_events": webhook.events,
+        "trace": batch.trace or "",
+    }
+    operation = operations.CommitBatch(
+        id=batch.id,
+        tenant=batch.tenant,
+        not_after_ms=not_after_ms,
+        fingerprint=batch.fingerprint,
+        size=batch.size,
+        idempotency_key=batch.idempotency_key or "",
+        fields=tuple(part for name, value in fields.items() if value for part in (name, value)),
     )
-    trace = ("trace", batch.trace) if batch.trace else ()
-    return Call(
-        "commit_batch",
-        (key, idempotency if batch.fingerprint else key),
-        (
-            *(batch.id, batch.tenant, not_after_ms, batch.fingerprint, batch.size),
-            *("spec", batch_json(batch.spec), *webhook_fields, *trace),
-        ),
-        _committed,
-    )
+    return Command(operation, _committed)
 
 
 def _committed(reply: Sequence[str]) -> Committed | NotAccepted:
@@ -139,57 +148,54 @@ def _committed(reply: Sequence[str]) -> Committed | NotAccepted:
     return Committed(int(created_at), rate_of(rate))
 
 
-def discard_batch(batch_id: str) -> Call[bool]:
+def discard_batch(batch_id: str) -> Command[bool]:
     """Give a stage up; tells whether there is something to take away by `tend`."""
-    return Call("discard_batch", (batch_key(batch_id),), (batch_id,), bool)
+    return Command(operations.DiscardBatch(batch_id), bool)
 
 
 def advance_batch(
     batch_id: str = "", *, most: int = CHUNK_LAID, most_ends: int = CHUNK_ENDS
-) -> Call[BatchWork]:
+) -> Command[BatchWork]:
     """Do the next chunk of what is to be done about a batch, or about whichever is due."""
-    args = (batch_id, most, most_ends, state_list(TRANSITIONS["cancel"].sources))
-    return Call("advance_batch", (f"{PREFIX}batch_work",), args, BatchWork)
+    return Command(operations.AdvanceBatch(batch_id, most, most_ends), BatchWork)
 
 
-def cancel_batch(batch_id: str, *, tenant: str) -> Call[str]:
+def cancel_batch(batch_id: str, *, tenant: str) -> Command[str]:
     """Cancel a batch: `ok` (none of its jobs is begun any more), `missing`, `state` (all final)."""
-    return Call("cancel_batch", (batch_key(batch_id),), (batch_id, tenant, uuid.uuid4().hex), str)
+    return Command(operations.CancelBatch(batch_id, tenant, uuid.uuid4().hex), str)
 
 
-def read_batch(batch_id: str, *, tenant: str) -> Call[BatchState | None]:
+def read_batch(batch_id: str, *, tenant: str) -> Command[BatchState | None]:
     """Read a batch of this tenant ('*' any); None where there is none."""
 
     def read(reply: Sequence[str]) -> BatchState | None:
         return _state(reply[0], batch_id, reply[1:]) if reply else None
 
-    return Call("read_batch", (batch_key(batch_id),), (tenant,), read, writes=False)
+    return Command(operations.ReadBatch(batch_id, tenant), read)
 
 
 def _state(now: str, batch_id: str, flat: Sequence[str]) -> BatchState:
     return BatchState(batch_of(batch_id, pairs(flat)), int(now))
 
 
-def list_batches(tenant: str, *, before: str | None, limit: int) -> Call[BatchPage]:
+def list_batches(tenant: str, *, before: str | None, limit: int) -> Command[BatchPage]:
     """List batches, newest first, only those before the id `before`."""
 
     def page(reply: Sequence[Any]) -> BatchPage:
         found = tuple(_state(reply[0], record[0], record[1:]) for record in reply[1:])
         return BatchPage(found, found[-1].batch.id if len(found) == limit else None)
 
-    args = (f"({before}" if before else "+", limit)
-    return Call("list_batches", (f"{PREFIX}batches:{tenant}",), args, page, writes=False)
+    return Command(operations.ListBatches(tenant, f"({before}" if before else "+", limit), page)
 
 
 def list_batch_jobs(
     batch_id: str, *, tenant: str, after: str | None, most: int
-) -> Call[tuple[tuple[Job, ...], str | None]]:
+) -> Command[tuple[tuple[Job, ...], str | None]]:
     """Read jobs of a batch in the order asked for; also the id to go on after, None at the end."""
 
     def read(reply: Sequence[Sequence[str]]) -> tuple[tuple[Job, ...], str | None]:
         jobs = tuple(job_of(record[0], pairs(record[1:])) for record in reply if len(record) > 1)
         return jobs, reply[-1][0] if len(reply) == most else None
 
-    index = f"{PREFIX}jobs:{tenant}:batch:{batch_id}"
-    args = (f"({after}" if after else "-", most)
-    return Call("list_batch_jobs", (index,), args, read, writes=False)
+    lower = f"({after}" if after else "-"
+    return Command(operations.ListBatchJobs(tenant, batch_id, lower, most), read)

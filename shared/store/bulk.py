@@ -6,9 +6,10 @@ from typing import Literal
 
 import orjson
 
-from shared.jobs import TRANSITIONS, Status
+from shared.jobs import Status
+from shared.store import keys, operations
 from shared.store.audit import AuditContext
-from shared.store.command import PREFIX, Argument, Call, state_list
+from shared.store.command import Command
 from shared.store.job_queries import Filter, Page, Search, page_of
 
 Action = Literal["rerun", "cancel"]
@@ -16,30 +17,31 @@ Action = Literal["rerun", "cancel"]
 Query_ = Mapping[str, str]
 
 
-def pause(audit_context: AuditContext, queue: str) -> Call[None]:
+def pause(audit_context: AuditContext, queue: str) -> Command[None]:
     """Give nothing new out of a queue (`generate` or `deliver`); what is held goes on."""
-    return _switch(audit_context, queue, "pause")
+    return set_paused(audit_context, queue, "pause")
 
 
-def resume(audit_context: AuditContext, queue: str) -> Call[None]:
+def resume(audit_context: AuditContext, queue: str) -> Command[None]:
     """Let a queue go on."""
-    return _switch(audit_context, queue, "resume")
+    return set_paused(audit_context, queue, "resume")
 
 
-def pause_model(audit_context: AuditContext, model: str) -> Call[None]:
+def pause_model(audit_context: AuditContext, model: str) -> Command[None]:
     """Make no new call of a model; jobs for it are accepted and wait."""
-    return _switch(audit_context, f"model:{model}", "pause")
+    return set_paused(audit_context, f"model:{model}", "pause")
 
 
-def resume_model(audit_context: AuditContext, model: str) -> Call[None]:
+def resume_model(audit_context: AuditContext, model: str) -> Command[None]:
     """Let the calls of a model go on."""
-    return _switch(audit_context, f"model:{model}", "resume")
+    return set_paused(audit_context, f"model:{model}", "resume")
 
 
-def _switch(audit_context: AuditContext, what: str, value: str) -> Call[None]:
-    return Call(
-        "set_paused", (f"{PREFIX}gate",), (*audit_context.args, what, value), lambda _: None
-    )
+def set_paused(
+    audit_context: AuditContext, subject: str, action: Literal["pause", "resume"]
+) -> Command[None]:
+    """Pause or resume `generate`, `deliver` or `model:<id>`."""
+    return Command(operations.SetPaused(*audit_context.args, subject, action), lambda _: None)
 
 
 def search_of(
@@ -50,21 +52,22 @@ def search_of(
     Statuses and error codes have indexes over all tenants; a tag has one within a tenant only, and
     is read from the records else. A batch is its tenant's: it needs a `tenant`.
     """
-    whose = f"{PREFIX}jobs:{tenant or ''}"
+    whose = tenant or ""
     everything = tenant and len(among) == len(Status)
-    some = [whose] if everything else [f"{whose}:status:{status}" for status in among]
-    rest = [f"{whose}:error:{wanted.error_code}"] if wanted.error_code else []
+    by_status = [keys.jobs_by(whose, "status", status) for status in among]
+    some = [keys.tenant_jobs(whose)] if everything else by_status
+    rest = [keys.jobs_by(whose, "error", wanted.error_code)] if wanted.error_code else []
     if tenant and wanted.batch_id:
-        rest.append(f"{whose}:batch:{wanted.batch_id}")
+        rest.append(keys.jobs_by(whose, "batch", wanted.batch_id))
     if tenant and wanted.tag:
-        rest.append(f"{whose}:tag:{wanted.tag}")
+        rest.append(keys.jobs_by(whose, "tag", wanted.tag))
     tag = None if tenant else wanted.tag
     return Search(some=some, rest=rest, wanted=wanted, limit=limit, scan_limit=scan_limit, tag=tag)
 
 
-def find_jobs(search: Search) -> Call[Page]:
+def find_jobs(search: Search) -> Command[Page]:
     """Find jobs, newest first."""
-    return Call("list_jobs", search.keys, search.args(records=True), page_of, writes=False)
+    return Command(search.operation(records=True), page_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,9 @@ class Found:
     before: str | None
 
 
-def find_ids(search: Search) -> Call[Found]:
+def find_ids(search: Search) -> Command[Found]:
     """Find jobs, newest first, and give their ids alone."""
-    return Call("list_jobs", search.keys, search.args(records=False), _found, writes=False)
+    return Command(search.operation(records=False), _found)
 
 
 def _found(reply: Sequence[str]) -> Found:
@@ -92,29 +95,24 @@ class Moved:
     refused: Mapping[str, int]
 
 
-def move_jobs(
+def bulk_transition(
     audit_context: AuditContext,
     action: Action,
     ids: Sequence[str],
     *,
     deadline_seconds: int,
     query: Query_,
-) -> Call[Moved]:
+) -> Command[Moved]:
     """Send jobs again or cancel them, whosesoever they are; what was `asked` is noted with it."""
-    sources = state_list(TRANSITIONS[action].sources)
-    which = orjson.dumps(dict(query)).decode()
-    whose = query.get("tenant") or "*"
-    deadline_ms = deadline_seconds * 1000
-    args: tuple[Argument, ...] = (
+    operation = operations.BulkTransition(
         *audit_context.args,
-        action,
-        sources,
-        deadline_ms,
-        which,
-        whose,
-        *ids,
+        transition=action,
+        deadline_ms=deadline_seconds * 1000,
+        filter=orjson.dumps(dict(query)).decode(),
+        tenant=query.get("tenant") or "*",
+        ids=tuple(ids),
     )
-    return Call("bulk_transition", (f"{PREFIX}counts",), args, _moved)
+    return Command(operation, _moved)
 
 
 def _moved(reply: Sequence[str]) -> Moved:

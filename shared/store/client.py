@@ -7,11 +7,12 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from shared.errors import OutcomeUnknown, StoreDown
 from shared.store import durability
-from shared.store.command import Argument, Call
+from shared.store.command import Command
 from shared.store.connection import is_unknown, translate
 from shared.store.connection_pool import Connections
 from shared.store.durability import Replicas
 from shared.store.functions import LIBRARIES_KEPT, FunctionLibrary
+from shared.store.operations import Argument
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class Store:
         self._scripts = scripts
         self._replicas = replicas
 
-    def run(self, call: Call[T]) -> T:
+    def run(self, call: Command[T]) -> T:
         """Run a call and give what its answer means.
 
         A connection that broke is tried again once, on a new one: every call can be sent twice.
@@ -43,10 +44,11 @@ class Store:
         """Close all connections."""
         self._client.close()
 
-    def _send(self, call: Call[T]) -> object:
-        command = (len(call.keys), *call.keys, *call.args)
+    def _send(self, call: Command[T]) -> object:
+        command = (0, *call.args)  # without keys: a cluster is refused
         function = self._scripts.function(call.script)
-        execute = self._believed if call.writes and self._replicas.count else self._executed
+        writes = self._scripts.writes(call.script)
+        execute = self._believed if writes and self._replicas.count else self._executed
         try:
             try:
                 return execute("FCALL", function, *command)
@@ -55,9 +57,9 @@ class Store:
                     raise
             if self._load():
                 return execute("FCALL", function, *command)
-            return execute("EVAL", self._scripts.alone(call.script), *command)
+            return execute("EVAL", self._scripts.standalone(call.script), *command)
         except (RedisError, OSError) as error:
-            raise translate(error, sent=call.writes) from error
+            raise translate(error, sent=writes) from error
 
     def _load(self) -> bool:
         """Load the library; False where Redis is too full to take it."""

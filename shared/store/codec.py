@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -45,15 +45,40 @@ def seconds_or_none(milliseconds: str | int) -> float | None:
 def spec_json(spec: JobSpec) -> str:
     """Write what was asked for; what stands in fields of its own is left out."""
     parts: dict[str, Any] = {"input": dict(spec.input)}
-    if spec.webhook is not None:
-        parts["webhook"] = dict(spec.webhook)
+    if webhook := webhook_fields(spec.webhook).rest:
+        parts["webhook"] = webhook
     if spec.metadata:
         parts["metadata"] = dict(spec.metadata)
-    if spec.tags:
-        parts["tags"] = list(spec.tags)
     if spec.reuse:
         parts["reuse"] = True
     return orjson.dumps(parts).decode()
+
+
+class WebhookFields(NamedTuple):
+    """A webhook as a record keeps it: what the Lua functions read in fields of its own."""
+
+    url: str
+    #: event types, separated by spaces
+    events: str
+    #: what is kept in the spec: headers, payload
+    rest: dict[str, Any]
+
+
+def webhook_fields(webhook: Mapping[str, Any] | None) -> WebhookFields:
+    """Take a webhook apart; '' where there is none."""
+    parts = dict(webhook or {})
+    return WebhookFields(parts.pop("url", ""), " ".join(parts.pop("events", ())), parts)
+
+
+def tags_text(tags: Sequence[str]) -> str:
+    """Write tags as a record keeps them: one a line, for none has a line break."""
+    return "\n".join(tags)
+
+
+def _webhook(record: Mapping[str, str], rest: Mapping[str, Any]) -> dict[str, Any] | None:
+    if "webhook_url" not in record:
+        return None
+    return {"url": record["webhook_url"], "events": record["webhook_events"].split(), **rest}
 
 
 def request_hash(spec: JobSpec) -> str:
@@ -121,8 +146,8 @@ def excerpt_json(error: JobError) -> str:
 def batch_json(spec: BatchSpec) -> str:
     """Write what was asked for of a batch."""
     parts: dict[str, Any] = {"priority": spec.priority.value}
-    if spec.webhook is not None:
-        parts["webhook"] = dict(spec.webhook)
+    if webhook := webhook_fields(spec.webhook).rest:
+        parts["webhook"] = webhook
     if spec.metadata:
         parts["metadata"] = dict(spec.metadata)
     if spec.tags:
@@ -138,7 +163,7 @@ def batch_of(batch_id: str, record: Mapping[str, str]) -> Batch:
         tenant=record["tenant"],
         spec=BatchSpec(
             priority=Priority(parts["priority"]),
-            webhook=parts.get("webhook"),
+            webhook=_webhook(record, parts.get("webhook", {})),
             metadata=parts.get("metadata", {}),
             tags=tuple(parts.get("tags", ())),
         ),
@@ -175,10 +200,10 @@ def _spec(record: Mapping[str, str]) -> JobSpec:
     return JobSpec(
         model=record["model"],
         input=parts["input"],
-        webhook=parts.get("webhook"),
+        webhook=_webhook(record, parts.get("webhook", {})),
         on_unknown=OnUnknown(record["on_unknown"]),
         metadata=parts.get("metadata", {}),
-        tags=tuple(parts.get("tags", ())),
+        tags=tuple(record["tags"].split("\n")) if "tags" in record else (),
         reuse=parts.get("reuse", False),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import redis
 from redis.exceptions import ResponseError
 
-from shared.store.command import Argument
+from shared.store.operations import Argument
 
 #: Stands for the count of failures of a connection that broke itself.
 _BROKEN = -1

@@ -9,8 +9,9 @@ import orjson
 from shared.batches import Batch
 from shared.ids import is_batch_id
 from shared.jobs import Job
+from shared.store import operations
 from shared.store.codec import batch_of, job_of, pairs
-from shared.store.command import PREFIX, Call
+from shared.store.command import Command
 from shared.store.transitions import Closed, closed, moved
 
 #: The type of the event that a client sends to try a receiver.
@@ -53,15 +54,9 @@ class Delivery:
         return self.type == TEST_TYPE
 
 
-def delivery_key(delivery_id: str) -> str:
-    """Name a delivery's record."""
-    return f"{PREFIX}delivery:{delivery_id}"
-
-
-def claim_delivery(nonce: str, *, lease_seconds: float) -> Call[Delivery | Closed | None]:
+def claim_delivery(nonce: str, *, lease_seconds: float) -> Command[Delivery | Closed | None]:
     """Claim the next delivery; None when there is none."""
-    key = f"{PREFIX}claim:{nonce}"
-    return Call("claim_delivery", (key,), (lease_seconds * 1000,), _delivery)
+    return Command(operations.ClaimDelivery(nonce, lease_seconds * 1000), _delivery)
 
 
 def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
@@ -82,7 +77,7 @@ def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
         attempt=attempt,
         round_attempt=attempt - int(record.get("schedule_base", 0)),
         created_at=int(record["created"]),
-        webhook=_webhook(record, job),
+        webhook=_webhook(record, job or batch),
         job=job,
         batch=batch,
         data=None if job or batch else snapshot,
@@ -98,11 +93,11 @@ def _job_then(job_id: str, lasting: Mapping[str, str], then: Mapping[str, str]) 
     )
 
 
-def _webhook(record: Mapping[str, str], job: Job | None) -> Mapping[str, Any]:
-    if "hook" in record:
-        written: dict[str, Any] = orjson.loads(record["hook"])
+def _webhook(record: Mapping[str, str], subject: Job | Batch | None) -> Mapping[str, Any]:
+    if "webhook" in record:
+        written: dict[str, Any] = orjson.loads(record["webhook"])
         return written
-    return (job and job.spec.webhook) or {}
+    return (subject and subject.spec.webhook) or {}
 
 
 def settle_delivery(
@@ -112,26 +107,22 @@ def settle_delivery(
     wait_seconds: float = 0,
     attempt: Mapping[str, Any] | None = None,
     in_time: bool | None = None,
-) -> Call[str | None]:
+) -> Command[str | None]:
     """Note how an attempt went: `delivered`, `failed`, `gone`, `retry` (after a wait) or `release`.
 
     `in_time` says whether the host answered in a time that keeps no other waiting (None: unknown).
 
     Gives why its endpoint is switched off, where it now is. Raises LostLease.
     """
-    return Call(
-        "settle_delivery",
-        (delivery_key(delivery.id),),
-        (
-            delivery.id,
-            delivery.fence,
-            outcome,
-            round(wait_seconds * 1000),
-            orjson.dumps(attempt or {}).decode(),
-            "" if in_time is None else int(in_time),
-        ),
-        _settled,
+    operation = operations.SettleDelivery(
+        id=delivery.id,
+        fence=delivery.fence,
+        outcome=outcome,
+        wait_ms=round(wait_seconds * 1000),
+        attempt=orjson.dumps(attempt or {}).decode(),
+        in_time="" if in_time is None else str(int(in_time)),
     )
+    return Command(operation, _settled)
 
 
 def _settled(reply: str) -> str | None:

@@ -8,10 +8,11 @@ from typing import Any
 import orjson
 
 from shared.jobs import DeliveryState
+from shared.store import operations
 from shared.store.audit import AuditContext
 from shared.store.codec import pairs
-from shared.store.command import PREFIX, Call, job_key
-from shared.store.deliveries import TEST_TYPE, delivery_key
+from shared.store.command import Command
+from shared.store.deliveries import TEST_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,13 @@ class DeliveryPage:
     below: Cursor | None
 
 
-def read_delivery(delivery_id: str, *, tenant: str) -> Call[Entry | None]:
+def read_delivery(delivery_id: str, *, tenant: str) -> Command[Entry | None]:
     """Read a delivery of this tenant ('' any) with every attempt kept; None where there is none."""
 
     def read(reply: Sequence[str]) -> Entry | None:
         return _entry(delivery_id, reply[0], pairs(reply[1:])) if reply else None
 
-    return Call("read_delivery", (delivery_key(delivery_id),), (tenant,), read, writes=False)
+    return Command(operations.ReadDelivery(delivery_id, tenant), read)
 
 
 def list_deliveries(
@@ -71,30 +72,22 @@ def list_deliveries(
     below: Cursor | None = None,
     limit: int,
     scan_limit: int,
-) -> Call[DeliveryPage]:
+) -> Command[DeliveryPage]:
     """List deliveries of a tenant ('' all), newest first, looking at `look` records at most.
 
     Those that failed are listed by when they did; those of one job are given at once.
     """
-    index = f"{PREFIX}deliveries:{tenant}"
-    if state is DeliveryState.FAILED:
-        index = f"{index}:failed"
-    return Call(
-        "list_deliveries",
-        (index, job_key(job_id) if job_id else index),
-        (
-            tenant,
-            job_id or "",
-            state or "",
-            below.at if below else "",
-            below.id if below else "",
-            limit,
-            scan_limit,
-            host or "",
-        ),
-        _page,
-        writes=False,
+    operation = operations.ListDeliveries(
+        tenant=tenant,
+        job_id=job_id or "",
+        state=state or "",
+        before_ms=below.at if below else None,
+        before_id=below.id if below else "",
+        limit=limit,
+        scan_limit=scan_limit,
+        host=host or "",
     )
+    return Command(operation, _page)
 
 
 def _page(reply: Sequence[Any]) -> DeliveryPage:
@@ -124,10 +117,9 @@ def _entry(delivery_id: str, url: str, record: Mapping[str, str]) -> Entry:
     )
 
 
-def redeliver(delivery_id: str, *, tenant: str) -> Call[str]:
+def redeliver(delivery_id: str, *, tenant: str) -> Command[str]:
     """Send a delivery again: `ok`, `missing`, `sending` (now), or `off` (its endpoint is)."""
-    args = (delivery_id, tenant, uuid.uuid4().hex)
-    return Call("redeliver", (delivery_key(delivery_id),), args, str)
+    return Command(operations.Redeliver(delivery_id, tenant, uuid.uuid4().hex), str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,33 +130,25 @@ class Redelivered:
     until: int
 
 
-def redeliver_failed(tenant: str, *, since: int, until: int | None, most: int) -> Call[Redelivered]:
+def redeliver_failed(
+    tenant: str, *, since: int, until: int | None, most: int
+) -> Command[Redelivered]:
     """Send again a piece of what failed from `since` to `upto` (None: now), in milliseconds."""
-    failed, mark = f"{PREFIX}deliveries:{tenant}:failed", f"{PREFIX}redone:{uuid.uuid4().hex}"
-    return Call(
-        "redeliver_failed",
-        (failed, mark),
-        (since, "" if until is None else until, most),
-        lambda reply: Redelivered(int(reply[0]), int(reply[1])),
+    operation = operations.RedeliverFailed(
+        tenant=tenant, since_ms=since, until_ms=until, limit=most, token=uuid.uuid4().hex
     )
+    return Command(operation, lambda reply: Redelivered(int(reply[0]), int(reply[1])))
 
 
-def redeliver_any(audit_context: AuditContext, delivery_id: str) -> Call[str]:
+def redeliver_any(audit_context: AuditContext, delivery_id: str) -> Command[str]:
     """Send a delivery again for an operator; gives what `redeliver` gives."""
-    return Call(
-        "redeliver_any", (delivery_key(delivery_id),), (*audit_context.args, delivery_id), str
-    )
+    return Command(operations.RedeliverAny(*audit_context.args, delivery_id), str)
 
 
-def count_failed(tenant: str | None, *, since: int) -> Call[tuple[int, int]]:
+def count_failed_deliveries(tenant: str | None, *, since: int) -> Command[tuple[int, int]]:
     """Count what failed from `since` on, of a tenant or of all; gives also up to when (ms)."""
-    return Call(
-        "count_failed_deliveries",
-        (_failed_key(tenant),),
-        (since,),
-        lambda reply: (int(reply[0]), int(reply[1])),
-        writes=False,
-    )
+    operation = operations.CountFailedDeliveries(tenant or "", since)
+    return Command(operation, lambda reply: (int(reply[0]), int(reply[1])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +161,12 @@ class RedeliveredChunk:
 
 def redeliver_all(
     audit_context: AuditContext, tenant: str | None, *, since: int, until: int, most: int
-) -> Call[RedeliveredChunk]:
+) -> Command[RedeliveredChunk]:
     """Send again a piece of what failed, of a tenant or of all: fewer than `most` are the last."""
-    args = (*audit_context.args, since, until, most, tenant or "*")
-    return Call(
-        "redeliver_all", (_failed_key(tenant),), args, lambda reply: RedeliveredChunk(*reply)
+    operation = operations.RedeliverAll(
+        *audit_context.args, tenant=tenant or "", since_ms=since, until_ms=until, limit=most
     )
-
-
-def _failed_key(tenant: str | None) -> str:
-    return f"{PREFIX}deliveries:{tenant or ''}:failed"
+    return Command(operation, lambda reply: RedeliveredChunk(*reply))
 
 
 def send_test(
@@ -196,19 +176,15 @@ def send_test(
     host: str,
     webhook: Mapping[str, Any],
     data: Mapping[str, Any],
-) -> Call[None]:
+) -> Command[None]:
     """Owe a test event: sent once, by a worker, and kept for minutes under its id."""
-    return Call(
-        "test_delivery",
-        (delivery_key(delivery_id),),
-        (
-            delivery_id,
-            tenant,
-            host,
-            webhook["url"],
-            TEST_TYPE,
-            orjson.dumps(webhook).decode(),
-            orjson.dumps(data).decode(),
-        ),
-        lambda _: None,
+    operation = operations.SendTest(
+        id=delivery_id,
+        tenant=tenant,
+        host=host,
+        url=webhook["url"],
+        type=TEST_TYPE,
+        webhook=orjson.dumps(webhook).decode(),
+        data=orjson.dumps(data).decode(),
     )
+    return Command(operation, lambda _: None)

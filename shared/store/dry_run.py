@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shared.jobs import Image
+from shared.store import operations
 from shared.store.codec import image_of, request_hash, seconds_or_none
-from shared.store.command import Call
+from shared.store.command import Command
 from shared.store.job_submission import (
     NewJob,
     NotAccepted,
     Rate,
     Reused,
-    idempotency_record,
     not_accepted,
     rate_of,
-    waits_of,
 )
 
 
@@ -33,23 +32,19 @@ class DryRunResult:
     rate: Rate | None
 
 
-def dry_run(job: NewJob) -> Call[DryRunResult]:
+def dry_run(job: NewJob) -> Command[DryRunResult]:
     """Ask what would become of a job; nothing is written, and no request counted."""
-    return Call(
-        "dry_run",
-        (),
-        (
-            job.tenant,
-            job.deadline_seconds * 1000,
-            job.priority.value,
-            job.credits,
-            *waits_of(job),
-            request_hash(job.spec) if job.spec.reuse else "",
-            job.spec.model,
-        ),
-        _dry_run_result,
-        writes=False,
+    operation = operations.DryRun(
+        tenant=job.tenant,
+        deadline_ms=job.deadline_seconds * 1000,
+        priority=job.priority.value,
+        credits=job.credits,
+        max_position=job.max_position,
+        max_wait_ms=job.max_wait_ms,
+        request_hash=request_hash(job.spec) if job.spec.reuse else "",
+        model=job.spec.model,
     )
+    return Command(operation, _dry_run_result)
 
 
 def _dry_run_result(reply: Sequence[str]) -> DryRunResult:
@@ -68,13 +63,18 @@ class Reusable:
     copy: Reused
 
 
-def reuse(job: NewJob, *, object_name: str) -> Call[Reusable | None]:
+def find_reusable(job: NewJob, *, object_name: str) -> Command[Reusable | None]:
     """Find the picture of an identical request, and set the name of a copy aside; None: none.
 
     Where no job comes to own the copy it is deleted after a while, whatever becomes of who asked.
     """
-    args = (job.tenant, request_hash(job.spec), object_name)
-    return Call("find_reusable", (idempotency_record(job),), args, _reusable)
+    operation = operations.FindReusable(
+        tenant=job.tenant,
+        request_hash=request_hash(job.spec),
+        object_name=object_name,
+        idempotency_key=(job.idempotency_key or "") if job.fingerprint else "",
+    )
+    return Command(operation, _reusable)
 
 
 def _reusable(reply: Sequence[str]) -> Reusable | None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 
+from shared.store import operations
 from shared.store.audit import AuditContext
 from shared.store.codec import pairs
-from shared.store.command import PREFIX, Call
+from shared.store.command import Command
 from shared.store.delivery_log import Cursor
 
 #: Endpoints that a tenant has, above which it can take down no more by itself.
@@ -68,89 +69,69 @@ class EndpointPage:
     before: Cursor | None
 
 
-def endpoint_key(endpoint_id: str) -> str:
-    """Name an endpoint's record."""
-    return f"{PREFIX}endpoint:{endpoint_id}"
-
-
-def list_endpoints(tenant: str, *, before: Cursor | None = None, limit: int) -> Call[EndpointPage]:
+def list_endpoints(
+    tenant: str, *, before: Cursor | None = None, limit: int
+) -> Command[EndpointPage]:
     """List a tenant's endpoints, the newest first."""
-    cursor = (before.at, before.id) if before else ("", "")
-    return Call(
-        "list_endpoints", (_index(tenant),), (tenant, "", *cursor, limit), _page, writes=False
+    operation = operations.ListEndpoints(
+        tenant=tenant,
+        id="",
+        before_ms=before.at if before else None,
+        before_id=before.id if before else "",
+        limit=limit,
     )
+    return Command(operation, _page)
 
 
-def read_endpoint(endpoint_id: str, *, tenant: str) -> Call[Endpoint | None]:
+def read_endpoint(endpoint_id: str, *, tenant: str) -> Command[Endpoint | None]:
     """Read an endpoint of this tenant; None where there is none."""
-    return Call(
-        "list_endpoints",
-        (_index(tenant),),
-        (tenant, endpoint_id, "", "", 1),
-        lambda reply: next(iter(_page(reply).endpoints), None),
-        writes=False,
-    )
+    operation = operations.ListEndpoints(tenant, endpoint_id, None, "", 1)
+    return Command(operation, lambda reply: next(iter(_page(reply).endpoints), None))
 
 
-def ensure_endpoint(tenant: str, *, url: str, host: str) -> Call[str | None]:
+def ensure_endpoint(tenant: str, *, url: str, host: str) -> Command[str | None]:
     """Take down an endpoint, or find it; gives its id, None where there are too many."""
-    return Call(
-        "ensure_endpoint",
-        (_index(tenant),),
-        (tenant, url, host, ENDPOINTS_MAX),
-        lambda reply: None if reply == "full" else str(reply),
-    )
+    operation = operations.EnsureEndpoint(tenant, url, host, ENDPOINTS_MAX)
+    return Command(operation, lambda reply: None if reply == "full" else str(reply))
 
 
-def enable_endpoint(endpoint_id: str, *, tenant: str) -> Call[bool]:
+def enable_endpoint(endpoint_id: str, *, tenant: str) -> Command[bool]:
     """Switch an endpoint on; it gets what it missed. False where there is none."""
-    key = endpoint_key(endpoint_id)
-    return Call("enable_endpoint", (key,), (endpoint_id, tenant), _is_ok)
+    return Command(operations.EnableEndpoint(endpoint_id, tenant), _is_ok)
 
 
-def enable_any_endpoint(audit_context: AuditContext, endpoint_id: str) -> Call[str | None]:
+def enable_any_endpoint(audit_context: AuditContext, endpoint_id: str) -> Command[str | None]:
     """Switch an endpoint on for an operator; gives whose it is, None where there is none."""
-    arguments = (*audit_context.args, endpoint_id)
-    return Call(
-        "enable_any_endpoint", (endpoint_key(endpoint_id),), arguments, lambda reply: reply or None
-    )
+    operation = operations.EnableAnyEndpoint(*audit_context.args, endpoint_id)
+    return Command(operation, lambda reply: reply or None)
 
 
 def rotate_any_secret(
     audit_context: AuditContext, endpoint_id: str, secret: str
-) -> Call[str | None]:
+) -> Command[str | None]:
     """Give an endpoint this secret for an operator; returns its tenant, None where there is none.
 
     What signed before, its own secret or the tenant's, signs along for a day.
     """
-    arguments = (*audit_context.args, endpoint_id, secret)
-    return Call(
-        "rotate_any_secret", (endpoint_key(endpoint_id),), arguments, lambda reply: reply or None
-    )
+    operation = operations.RotateAnySecret(*audit_context.args, endpoint_id, secret)
+    return Command(operation, lambda reply: reply or None)
 
 
-def read_webhook_secret(tenant: str) -> Call[str]:
+def read_webhook_secret(tenant: str) -> Command[str]:
     """Read what signs a tenant's webhooks (`whsec_…`) now; '' where there is no such tenant."""
-    key = f"{PREFIX}tenant:{tenant}"
-    return Call("read_webhook_secret", (key,), (), lambda reply: reply or "", writes=False)
+    return Command(operations.ReadWebhookSecret(tenant), lambda reply: reply or "")
 
 
-def rotate_secret(tenant: str, secret: str, *, endpoint_id: str | None = None) -> Call[bool]:
+def rotate_secret(tenant: str, secret: str, *, endpoint_id: str | None = None) -> Command[bool]:
     """Give a tenant, or one of its endpoints, this secret; the one before signs along for a day.
 
     An empty secret leaves an endpoint without one of its own. False where there is no endpoint.
     """
-    own = f"{PREFIX}tenant:{tenant}"
-    key = endpoint_key(endpoint_id) if endpoint_id else own
-    return Call("rotate_endpoint_secret", (own, key), (tenant, endpoint_id or "", secret), _is_ok)
+    return Command(operations.RotateSecret(tenant, endpoint_id or "", secret), _is_ok)
 
 
 def _is_ok(reply: str) -> bool:
     return reply == "ok"
-
-
-def _index(tenant: str) -> str:
-    return f"{PREFIX}endpoints:{tenant}"
 
 
 def _page(reply: Sequence[Any]) -> EndpointPage:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.store import operations
 from shared.store.codec import pairs
-from shared.store.command import PREFIX, Call
+from shared.store.command import Command
 
 #: Where a client that has read everything stands is never further back than this, in milliseconds:
 #: so that whoever keeps reading never comes with a cursor that is too old, and no step of Redis'
@@ -33,18 +34,13 @@ class EventPage:
     after: str
 
 
-def read_events(tenant: str, *, after: str | None, most: int) -> Call[EventPage | None]:
+def read_events(tenant: str, *, after: str | None, most: int) -> Command[EventPage | None]:
     """Read the feed after a place; None where that is too old.
 
     Without a place from the oldest that is kept; NOW gives the place of the newest and no news.
     """
-    return Call(
-        "read_events",
-        (f"{PREFIX}feed:{tenant}",),
-        (after or "", most),
-        lambda reply: _page(reply, after, most),
-        writes=False,
-    )
+    operation = operations.ReadEvents(tenant, after or "", most)
+    return Command(operation, lambda reply: _page(reply, after, most))
 
 
 def _page(reply: Sequence[Any], after: str | None, most: int) -> EventPage | None:

@@ -1,35 +1,30 @@
-"""The Lua scripts: one file an operation in `shared/lua`, all of them one library of the server.
+"""The Lua functions: modules in `shared/lua/lib`, one operation a file in `shared/lua/operations`.
 
-The library's text is the constants of this process as a Lua table `C`, the preludes, and each
-operation as a function of `KEYS` and `ARGV` with the flags of its first line (`#!lua flags=…`). The
-server runs through it once, when it is loaded: as scripts, each call would make every function of
-the preludes anew, which cost as much as the operation. Processes with the same settings and version
-have the same text, and so the same names; others have others, so that two versions can run at once.
+All of them are one function library of the server, which runs through it once, when it is loaded:
+as scripts each call would make every function anew, which costs as much as the operation. Processes
+with the same settings and version have the same text, and so the same names, which end in a digest
+of it; others have others, so that two versions can run at once.
+
+A file says what it uses in its first statement, `local keys, queue = ... -- requires`, and sees
+nothing else: each module is a function of its own that gets the modules it names. Three things come
+from Python: the constants `C`, the module `keys` (`shared.store.keys`), and the table `args` of an
+operation (`shared.store.operations`).
 """
 
 import hashlib
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 
-from shared.jobs import PRIORITY_OFFSET_MS
+from shared.jobs import FINAL, PRIORITY_OFFSET_MS, TRANSITIONS, State
 from shared.settings import Settings
+from shared.store import keys, operations
 from shared.store.codec import DEFAULTS
 
-#: What stands before all operations, in this order.
-PRELUDE = (
-    "prelude",
-    "prelude_gate",
-    "prelude_admission",
-    "prelude_batches",
-    "prelude_hosts",
-    "prelude_answers",
-    "prelude_outbox",
-    "prelude_endpoints",
-    "prelude_jobs_create",
-    "prelude_stats",
-)
 #: How many libraries of ours a server keeps: those of other versions and settings are taken away,
 #: and loaded again by whoever still wants them.
 LIBRARIES_KEPT = 8
@@ -74,7 +69,7 @@ STAGE_MS = 120_000
 #: for so long, the sweep does it.
 BATCH_WORK_DELAY_MS = 3_000
 #: A job whose workers were lost this often is failed, not tried for ever.
-MAX_CRASHES = 3
+MAX_WORKER_LOSSES = 3
 #: Failed attempts in a row after which an endpoint is asked one at a time, and how rarely at most:
 #: whatever is well again gets its webhooks within minutes.
 ENDPOINT_FAILURES = 5
@@ -130,20 +125,24 @@ class FunctionLibrary:
         """Put the text together from the settings and the two kinds of permit."""
         constants = f"local C = {_lua(_constants(settings, generate, deliver))}"
         #: what every operation has in front
-        self.prelude = "\n".join((constants, *map(_read, PRELUDE)))
-        self._operations = {name: _operation(name) for name in script_names()}
-        body = "\n".join((self.prelude, *map(_defined, self._operations.values())))
+        self.prelude = f"{constants}\n{_modules()}"
+        self._operations = {one.script: _operation(one) for one in operations.all_operations()}
+        body = "\n".join((self.prelude, *map(_registration, self._operations.values())))
         digest = hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()[:16]
         self._suffix = f"_{digest}"
         self.library_name = f"{_LIBRARY}{digest}"
         self.text = f"#!lua name={self.library_name}\n{body.replace(_SUFFIX, self._suffix)}"
 
     def function(self, name: str) -> str:
-        """Give the name by which the server knows an operation; raises KeyError for none."""
+        """Return the name by which the server knows an operation; raise KeyError for none."""
         return f"{self._operations[name].name}{self._suffix}"
 
-    def alone(self, name: str) -> str:
-        """Give the text of one operation as a script of its own, for a server without the library.
+    def writes(self, name: str) -> bool:
+        """Return whether an operation may write."""
+        return "no-writes" not in self._operations[name].flags
+
+    def standalone(self, name: str) -> str:
+        """Return the text of one operation as a script, for a server without the library.
 
         A full Redis takes no library, but still runs what makes room.
         """
@@ -153,7 +152,7 @@ class FunctionLibrary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Operation:
+class _Function:
     name: str
     flags: tuple[str, ...]
     text: str
@@ -161,30 +160,90 @@ class _Operation:
 
 #: Stands in the text where the digest of the text belongs.
 _SUFFIX = "_@"
+#: The first statement of a file.
+_REQUIRES = re.compile(r"^local ([\w, ]+) = \.\.\. -- requires$", re.MULTILINE)
+#: What comes from Python.
+_KEYS, _ARGS = "keys", "args"
 
 
-def script_names() -> list[str]:
-    """Name every operation there is."""
-    found = (entry.name for entry in (files("shared") / "lua").iterdir())
-    names = (name.removesuffix(".lua") for name in found if name.endswith(".lua"))
-    return sorted(name for name in names if not name.startswith("prelude"))
+def _files(folder: str) -> dict[str, str]:
+    found = (files("shared") / "lua" / folder).iterdir()
+    texts = {entry.name: entry for entry in found if entry.name.endswith(".lua")}
+    return {
+        name.removesuffix(".lua"): texts[name].read_text(encoding="utf-8") for name in sorted(texts)
+    }
 
 
-def _operation(name: str) -> _Operation:
-    first, _, text = _read(name).partition("\n")
+def required(text: str) -> tuple[str, ...]:
+    """Return the modules that a file names in its first statement."""
+    found = _REQUIRES.search(text)
+    return tuple(found[1].split(", ")) if found else ()
+
+
+@cache
+def _modules() -> str:
+    """Return all modules, each behind those it requires; raise ValueError for a wrong wall."""
+    texts = _files("lib")
+    needs = {name: required(text) for name, text in texts.items()}
+    for name, needed in needs.items():
+        if unknown := set(needed) - {*texts, _KEYS}:
+            raise ValueError(f"lib/{name}.lua requires {', '.join(sorted(unknown))}: not there.")
+    try:
+        order = [*TopologicalSorter(needs).static_order()]
+    except CycleError as error:
+        raise ValueError(f"Lua modules require each other: {' -> '.join(error.args[1])}.") from None
+    rest = (_module(name, texts[name]) for name in order if name != _KEYS)
+    return "\n".join((_keys_module(), *rest))
+
+
+def _module(name: str, text: str) -> str:
+    needed = ", ".join(f"m_{one}" for one in required(text))
+    return f"local m_{name} = (function(...)\n{text}\nend)({needed})"
+
+
+def _keys_module() -> str:
+    """Write `shared.store.keys` as a Lua module: strings, and functions of the parts."""
+    lines = [f"local m_{_KEYS} = {{}}"]
+    for name, key in keys.all_keys():
+        parts = [f"part{number}" for number, _ in enumerate(key.parts)]
+        text = "'" + key(*(f"' .. {part} .. '" for part in parts)) + "'"
+        text = text.removesuffix(" .. ''")
+        lines.append(
+            f"function m_{_KEYS}.{name}({', '.join(parts)}) return {text} end"
+            if parts
+            else f"m_{_KEYS}.{name} = {text}"
+        )
+    return "\n".join(lines)
+
+
+def _operation(operation: type[operations.Operation]) -> _Function:
+    """Read the file of an operation, with its arguments put in."""
+    name = operation.script
+    first, _, text = _read_operation(name).partition("\n")
+    values = {one: f"ARGV[{at}]" for at, one in enumerate(operation.names, 1)}
+    if operation.has_list:
+        values[operation.names[-1]] = f"m_util.slice(ARGV, {len(values)})"
+    arguments = ", ".join(f"{one} = {value}" for one, value in values.items())
+    needed = required(text)
+    given = ", ".join(f"{{ {arguments} }}" if one == _ARGS else f"m_{one}" for one in needed)
+    text = _REQUIRES.sub(lambda _: f"local {', '.join(needed)} = {given}", text, count=1)
     flags = first.partition(" flags=")[2]
-    return _Operation(name, tuple(flags.split(",")) if flags else (), text)
+    return _Function(name, tuple(flags.split(",")) if flags else (), text)
 
 
-def _defined(operation: _Operation) -> str:
-    flags = ", ".join(f"'{flag}'" for flag in operation.flags)
-    head = f"function_name = '{operation.name}{_SUFFIX}', flags = {{ {flags} }}"
-    body = f"function(KEYS, ARGV)\n{operation.text}\nend"
+def _read_operation(name: str) -> str:
+    return (files("shared") / "lua" / "operations" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _registration(function: _Function) -> str:
+    flags = ", ".join(f"'{flag}'" for flag in function.flags)
+    head = f"function_name = '{function.name}{_SUFFIX}', flags = {{ {flags} }}"
+    body = f"function(_, ARGV)\n{function.text}\nend"
     return f"redis.register_function{{ {head}, callback = {body} }}"
 
 
-def _read(name: str) -> str:
-    return (files("shared") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+def _words(states: frozenset[State]) -> str:
+    return " ".join(sorted(state.value for state in states))
 
 
 #: What is the same for every service.
@@ -201,16 +260,16 @@ _FIXED: Mapping[str, object] = {
     "history_steps": HISTORY_STEPS_MS,
     "sampled": SAMPLED,
     "test_ms": TEST_MS,
-    "claim_looks": CLAIM_SCAN_LIMIT,
+    "claim_scan_limit": CLAIM_SCAN_LIMIT,
     "claim_ends": CLAIM_ENDS,
-    "ends_told": ENDED_REPORTED,
+    "ended_reported": ENDED_REPORTED,
     "responsive_ms": RESPONSIVE_MS,
-    "max_crashes": MAX_CRASHES,
+    "max_worker_losses": MAX_WORKER_LOSSES,
     "answer_period_ms": ANSWER_PERIOD_MS,
     "answer_periods": ANSWER_PERIODS,
-    "trash_ms": OBJECT_DELETION_DELAY_MS,
+    "object_deletion_delay_ms": OBJECT_DELETION_DELAY_MS,
     "stage_ms": STAGE_MS,
-    "tend_ms": BATCH_WORK_DELAY_MS,
+    "batch_work_delay_ms": BATCH_WORK_DELAY_MS,
     "audit_entries": AUDIT_ENTRIES,
     "feed_ms": FEED_MS,
     "idempotency_ms": IDEMPOTENCY_MS,
@@ -224,7 +283,9 @@ _FIXED: Mapping[str, object] = {
     "circuit_failures": CIRCUIT_FAILURES,
     "retry_budget": RETRY_BUDGET,
     "retry_share": RETRY_SHARE,
-    "left_out": DEFAULTS,
+    "defaults": DEFAULTS,
+    "sources": {name: _words(one.sources) for name, one in TRANSITIONS.items()},
+    "final": _words(FINAL),
     "priority_offset_ms": {name.value: offset for name, offset in PRIORITY_OFFSET_MS.items()},
 }
 

@@ -19,7 +19,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, Respon
 from shared import metrics
 from shared.errors import OutcomeUnknown, StoreDown, StoreError
 from shared.store import durability
-from shared.store.command import Call
+from shared.store.command import Command
 from shared.store.connection import is_unknown, translate
 from shared.store.durability import Replicas
 from shared.store.functions import FunctionLibrary
@@ -40,8 +40,9 @@ CLOSED = (ConnectionBroken, ConnectionError)
 
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[T]):
-    call: Call[T]
+    call: Command[T]
     answer: "asyncio.Future[Any]"
+    writes: bool
     sent: bool = False
 
     def settle(self, reply: object) -> None:
@@ -50,7 +51,7 @@ class _Waiting(Generic[T]):
         if isinstance(reply, _AS_IT_IS):
             self.answer.set_exception(reply)
         elif isinstance(reply, Exception):
-            self.answer.set_exception(translate(reply, sent=self.sent and self.call.writes))
+            self.answer.set_exception(translate(reply, sent=self.sent and self.writes))
         else:
             self.answer.set_result(reply)
 
@@ -96,21 +97,23 @@ class GroupCommitClient:
         for one in self._queue:
             one.settle(ConnectionBroken("closed"))
 
-    async def run(self, call: Call[T]) -> T:
+    async def run(self, call: Command[T]) -> T:
         """Run a call and give what its answer means.
 
         Raises StoreDown (nothing was done), OutcomeLost (a write was sent, and no answer came in
         time), StoreFull, StoreError, and what the call itself raises.
         """
         began = time.perf_counter()
-        waiting: _Waiting[T] = _Waiting(call, asyncio.get_running_loop().create_future())
+        waiting: _Waiting[T] = _Waiting(
+            call, asyncio.get_running_loop().create_future(), self._scripts.writes(call.script)
+        )
         self._queue.append(waiting)
         self._more.set()
         try:
             async with asyncio.timeout(self._timeout):
                 reply = await waiting.answer
         except TimeoutError:
-            if waiting.sent and call.writes:
+            if waiting.sent and waiting.writes:
                 raise OutcomeUnknown("Redis did not answer in time after it was asked.") from None
             raise StoreDown("Redis did not answer in time.") from None
         if call.script == "accept":
@@ -192,7 +195,7 @@ class GroupCommitClient:
         sent = [(one, command) for one, command in packed if command]
         for one, _ in sent:
             one.sent = True
-        waits = self._replicas.count > 0 and any(one.call.writes for one, _ in sent)
+        waits = self._replicas.count > 0 and any(one.writes for one, _ in sent)
         wait: Any = self._replicas.wait
         last = [hiredis.pack_command(wait)] if waits else []
         await connection.send_packed_command([*(command for _, command in sent), *last])
@@ -201,7 +204,7 @@ class GroupCommitClient:
             reply = await _reply(connection)
             if isinstance(reply, ResponseError) and is_unknown(reply):
                 unknown.append(one)
-            elif waits and one.call.writes and not isinstance(reply, Exception):
+            elif waits and one.writes and not isinstance(reply, Exception):
                 written.append((one, reply))
             else:
                 one.settle(reply)
@@ -226,11 +229,11 @@ class GroupCommitClient:
         call, scripts = waiting.call, self._scripts
         name = call.script
         command_words = (
-            ("EVAL", scripts.alone(name)) if alone else ("FCALL", scripts.function(name))
+            ("EVAL", scripts.standalone(name)) if alone else ("FCALL", scripts.function(name))
         )
         try:
             # its stubs know commands of one word only
-            command: Any = (*command_words, len(call.keys), *call.keys, *call.args)
+            command: Any = (*command_words, 0, *call.args)
             # redis-py packs in Python, which is half of what a call costs
             packed: bytes = hiredis.pack_command(command)
         except UNWRITABLE as error:

@@ -6,8 +6,9 @@ from typing import Any
 
 from shared.errors import ErrorCode
 from shared.jobs import Job, Status
+from shared.store import keys, operations
 from shared.store.codec import job_of, pairs, seconds_or_none
-from shared.store.command import PREFIX, Argument, Call, job_key
+from shared.store.command import Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +26,9 @@ class QueuedJob:
     eta_seconds: float | None = None
 
 
-def read_job(job_id: str, *, tenant: str) -> Call[QueuedJob | None]:
+def read_job(job_id: str, *, tenant: str) -> Command[QueuedJob | None]:
     """Read a job of this tenant; None where there is none."""
-    call_id = job_id
-    return Call(
-        "read_job",
-        (job_key(job_id),),
-        (job_id, tenant),
-        lambda reply: _queued_job(call_id, reply),
-        writes=False,
-    )
+    return Command(operations.ReadJob(job_id, tenant), lambda reply: _queued_job(job_id, reply))
 
 
 def _queued_job(job_id: str, reply: Sequence[Any]) -> QueuedJob | None:
@@ -68,8 +62,8 @@ class Filter:
             "tag": self.tag,
             "error": self.error_code,
         }
-        named = [f"{PREFIX}jobs:{tenant}:{name}:{value}" for name, value in chosen.items() if value]
-        return named or [f"{PREFIX}jobs:{tenant}"]
+        named = [keys.jobs_by(tenant, name, value) for name, value in chosen.items() if value]
+        return named or [keys.tenant_jobs(tenant)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +86,7 @@ def list_jobs(
     newest: str | None = None,
     limit: int,
     scan_limit: int,
-) -> Call[Page]:
+) -> Command[Page]:
     """List jobs, newest first, looking at `look` records at most.
 
     Only ids below `before` and `newest` and not below `oldest` are looked at; each may be the
@@ -108,7 +102,7 @@ def list_jobs(
         limit=limit,
         scan_limit=scan_limit,
     )
-    return Call("list_jobs", search.keys, search.args(records=True), page_of, writes=False)
+    return Command(search.operation(records=True), page_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,30 +122,22 @@ class Search:
     newest: str | None = None
     tag: str | None = None
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys of `list.lua`."""
-        return (*self.some, *self.rest)
-
-    def args(self, *, records: bool) -> tuple[Argument, ...]:
-        """Give the arguments of `list.lua`, for whole records or for ids alone."""
+    def operation(self, *, records: bool) -> operations.ListJobs:
+        """Return the operation that makes this walk, for whole records or for ids alone."""
         bounds = [bound for bound in (self.before, self.newest) if bound]
-        return (
-            f"({min(bounds)}" if bounds else "+",
-            f"[{self.oldest}" if self.oldest else "-",
-            self.limit,
-            self.scan_limit,
-            self.wanted.model or "",
-            _or_empty(self.wanted.created_after),
-            _or_empty(self.wanted.created_before),
-            len(self.some),
-            self.tag or "",
-            "1" if records else "",
+        return operations.ListJobs(
+            upper=f"({min(bounds)}" if bounds else "+",
+            lower=f"[{self.oldest}" if self.oldest else "-",
+            limit=self.limit,
+            scan_limit=self.scan_limit,
+            model=self.wanted.model or "",
+            created_after=self.wanted.created_after,
+            created_before=self.wanted.created_before,
+            any_count=len(self.some),
+            tag=self.tag or "",
+            records=records,
+            indexes=(*self.some, *self.rest),
         )
-
-
-def _or_empty(value: int | None) -> Argument:
-    return "" if value is None else value
 
 
 def page_of(reply: Sequence[Any]) -> Page:
@@ -246,9 +232,9 @@ class ServiceStats:
         return frozenset(hold.reason for hold in self.holds if hold.kind and hold.is_active)
 
 
-def service_stats() -> Call[ServiceStats]:
+def service_stats() -> Command[ServiceStats]:
     """Read the counters of the whole service, and Redis' time."""
-    return Call("service_stats", (f"{PREFIX}counts",), (), _facts, writes=False)
+    return Command(operations.ServiceStats(), _facts)
 
 
 def _facts(reply: Sequence[Any]) -> ServiceStats:

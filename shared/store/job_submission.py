@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.jobs import FINAL, TRANSITIONS, Image, Job, JobSpec, Priority, Status
+from shared.jobs import Image, Job, JobSpec, Priority, Status
+from shared.store import operations
 from shared.store.codec import (
     image_json,
     job_of,
@@ -13,8 +14,11 @@ from shared.store.codec import (
     request_hash,
     seconds_or_none,
     spec_json,
+    tags_text,
+    webhook_fields,
 )
-from shared.store.command import PREFIX, Argument, Call, job_key, state_list
+from shared.store.command import Command
+from shared.store.operations import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,11 @@ class NewJob:
     reused: "Reused | None" = None
     #: a traceparent: what becomes of the job is told below it
     trace: str | None = None
+
+    @property
+    def max_wait_ms(self) -> float | None:
+        """Return the longest wait in milliseconds."""
+        return None if self.max_wait_seconds is None else self.max_wait_seconds * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,49 +100,34 @@ class NotAccepted:
     rate: Rate | None = None
 
 
-def accept(job: NewJob, *, not_after_ms: float) -> Call[Accepted | NotAccepted]:
+def accept(job: NewJob, *, not_after_ms: float) -> Command[Accepted | NotAccepted]:
     """Accept a job unless Redis' clock is past `not_after_ms`."""
-    webhook = job.spec.webhook or {}
-    return Call(
-        "accept",
-        (job_key(job.id), idempotency_record(job) or job_key(job.id)),
-        (
-            job.id,
-            job.tenant,
-            not_after_ms,
-            job.fingerprint,
-            job.deadline_seconds * 1000,
-            job.max_attempts,
-            job.priority.value,
-            spec_json(job.spec),
-            job.spec.on_unknown.value,
-            job.webhook_host,
-            " ".join(webhook.get("events", ())),
-            job.spec.model,
-            job.credits,
-            *waits_of(job),
-            job.reused.source if job.reused else "",
-            image_json(job.reused.image) if job.reused else "",
-            request_hash(job.spec) if job.reused else "",
-            job.trace or "",
-            *job.spec.tags,
-        ),
-        _accepted,
+    webhook = webhook_fields(job.spec.webhook)
+    operation = operations.Accept(
+        id=job.id,
+        tenant=job.tenant,
+        not_after_ms=not_after_ms,
+        fingerprint=job.fingerprint,
+        deadline_ms=job.deadline_seconds * 1000,
+        max_attempts=job.max_attempts,
+        priority=job.priority.value,
+        spec=spec_json(job.spec),
+        on_unknown=job.spec.on_unknown.value,
+        webhook_url=webhook.url,
+        webhook_host=job.webhook_host,
+        webhook_events=webhook.events,
+        model=job.spec.model,
+        credits=job.credits,
+        max_position=job.max_position,
+        max_wait_ms=job.max_wait_ms,
+        reused_from=job.reused.source if job.reused else "",
+        image=image_json(job.reused.image) if job.reused else "",
+        request_hash=request_hash(job.spec) if job.reused else "",
+        trace=job.trace or "",
+        idempotency_key=job.idempotency_key or "",
+        tags=tags_text(job.spec.tags),
     )
-
-
-def waits_of(job: NewJob) -> tuple[Argument, Argument]:
-    """Write what the client will wait for at most: a position, and milliseconds; '' is any."""
-    seconds = job.max_wait_seconds
-    return (
-        "" if job.max_position is None else job.max_position,
-        "" if seconds is None else seconds * 1000,
-    )
-
-
-def idempotency_record(job: NewJob) -> str:
-    """Name what is kept of the job's idempotency key; '' where the client sent none."""
-    return f"{PREFIX}idem:{job.tenant}:{job.idempotency_key}" if job.fingerprint else ""
+    return Command(operation, _accepted)
 
 
 def _accepted(reply: Sequence[str]) -> Accepted | NotAccepted:
@@ -171,11 +165,6 @@ class JobGroup:
     is_retry: bool
     group_seconds: int
 
-    @property
-    def tries_key(self) -> str:
-        """Where the tries of this body are kept."""
-        return f"{PREFIX}tries:{self.jobs[0].tenant}:{self.body}"
-
 
 @dataclass(frozen=True, slots=True)
 class JoinedAttempt:
@@ -186,34 +175,27 @@ class JoinedAttempt:
 
 def accept_group(
     group: JobGroup, *, not_after_ms: float
-) -> Call[Accepted | JoinedAttempt | NotAccepted]:
+) -> Command[Accepted | JoinedAttempt | NotAccepted]:
     """Accept all jobs of a request unless Redis' clock is past `not_after_ms`; or join a try."""
     first = group.jobs[0]
-    each = [part for job in group.jobs for part in (job.id, spec_json(job.spec))]
-    return Call(
-        "accept_group",
-        (
-            group.tries_key,
-            idempotency_record(first) or job_key(first.id),
-            *(job_key(job.id) for job in group.jobs),
-        ),
-        (
-            first.tenant,
-            not_after_ms,
-            first.fingerprint,
-            int(group.is_retry),
-            group.group_seconds * 1000,
-            first.deadline_seconds * 1000,
-            first.max_attempts,
-            first.priority.value,
-            first.spec.on_unknown.value,
-            first.spec.model,
-            first.credits,
-            first.trace or "",
-            *each,
-        ),
-        _accepted_all,
+    operation = operations.AcceptGroup(
+        tenant=first.tenant,
+        not_after_ms=not_after_ms,
+        fingerprint=first.fingerprint,
+        is_retry=group.is_retry,
+        keep_ms=group.group_seconds * 1000,
+        deadline_ms=first.deadline_seconds * 1000,
+        max_attempts=first.max_attempts,
+        priority=first.priority.value,
+        on_unknown=first.spec.on_unknown.value,
+        model=first.spec.model,
+        credits=first.credits,
+        trace=first.trace or "",
+        body=group.body,
+        idempotency_key=first.idempotency_key or "",
+        jobs=tuple(part for job in group.jobs for part in (job.id, spec_json(job.spec))),
     )
+    return Command(operation, _accepted_all)
 
 
 def _accepted_all(reply: Sequence[str]) -> Accepted | JoinedAttempt | NotAccepted:
@@ -226,44 +208,42 @@ def _accepted_all(reply: Sequence[str]) -> Accepted | JoinedAttempt | NotAccepte
     return Accepted(int(created_at), 0, rate=rate_of(rate))
 
 
-def close_group(group: JobGroup, jobs: Sequence[str], *, answered: bool) -> Call[None]:
+def close_group(group: JobGroup, jobs: Sequence[str], *, answered: bool) -> Command[None]:
     """Say that a try was answered, or left: then the next retry of its body joins its jobs."""
-    state = "answered" if answered else "left"
-    return Call("close_group", (group.tries_key,), (" ".join(jobs), state), lambda _: None)
+    operation = operations.CloseGroup(
+        tenant=group.jobs[0].tenant,
+        body=group.body,
+        ids=" ".join(jobs),
+        outcome="answered" if answered else "left",
+    )
+    return Command(operation, lambda _: None)
 
 
-def cancel(job_id: str, *, tenant: str) -> Call[Job | Status | None]:
+def cancel(job_id: str, *, tenant: str) -> Command[Job | Status | None]:
     """Cancel a job; gives it, or the final status that it has, or None where there is none."""
-    return _client_transition("cancel", job_id, tenant)
+    return _client_transition(operations.Cancel(job_id, tenant, uuid.uuid4().hex), job_id)
 
 
 def rerun(
     job_id: str, *, tenant: str, deadline_seconds: int
-) -> Call[Job | Status | NotAccepted | None]:
+) -> Command[Job | Status | NotAccepted | None]:
     """Send a failed or canceled job again; gives it, or the status it has, or why not."""
-    return _client_transition("rerun", job_id, tenant, deadline_seconds * 1000)
+    operation = operations.Rerun(job_id, tenant, uuid.uuid4().hex, deadline_seconds * 1000)
+    return _client_transition(operation, job_id)
 
 
-def delete_job(job_id: str, *, tenant: str) -> Call[Status | bool]:
+def delete_job(job_id: str, *, tenant: str) -> Command[Status | bool]:
     """Forget a final job and its image: True, False where there is none, or the status it has."""
-    mark = f"{PREFIX}forgot:{job_id}"
-    args = (job_id, tenant, state_list(FINAL), uuid.uuid4().hex)
-    return Call("delete_job", (job_key(job_id), mark), args, _deleted)
+    return Command(operations.DeleteJob(job_id, tenant, uuid.uuid4().hex), _deleted)
 
 
 def _deleted(reply: Sequence[str]) -> Status | bool:
     return Status(reply[1]) if reply[0] == "state" else reply[0] == "ok"
 
 
-def _client_transition(name: str, job_id: str, tenant: str, *args: Argument) -> Call[Any]:
-    """Ask for a move from outside; a word of its own makes it safe to send again."""
-    sources = state_list(TRANSITIONS[name].sources)
-    return Call(
-        name,
-        (job_key(job_id),),
-        (job_id, tenant, sources, uuid.uuid4().hex, *args),
-        lambda reply: _client_transition_result(job_id, reply),
-    )
+def _client_transition(operation: Operation, job_id: str) -> Command[Any]:
+    """Ask for a transition from outside; its token makes it safe to send again."""
+    return Command(operation, lambda reply: _client_transition_result(job_id, reply))
 
 
 def _client_transition_result(

@@ -7,25 +7,20 @@ from typing import Any
 
 import redis
 
-from shared.jobs import TRANSITIONS, Status
+from shared.jobs import Status
 from shared.provider_keys import ProviderKey
+from shared.store import keys, operations
 from shared.store.codec import pairs
-from shared.store.command import PREFIX, Argument, Call, state_list
+from shared.store.command import Command
 from shared.store.transitions import Signal
-
-WORKERS_KEY = f"{PREFIX}workers"
-#: since when each living worker lives, and the ids that it held when it last renewed
-HOLDING_KEY = f"{PREFIX}holding"
-SWEEP_KEY = f"{PREFIX}sweep"
 
 
 def renew(
     worker: str, *, queue: str, threads: int, lease_seconds: float, held: Sequence[tuple[str, str]]
-) -> Call[list[str]]:
+) -> Command[list[str]]:
     """Renew the leases of (id, fence) pairs; gives the ids that are no longer held."""
-    flat = [part for member in held for part in member]
-    args: tuple[Argument, ...] = (worker, queue, threads, lease_seconds * 1000, *flat)
-    return Call("renew", (WORKERS_KEY, HOLDING_KEY), args, list)
+    flat = tuple(part for member in held for part in member)
+    return Command(operations.Renew(worker, queue, threads, lease_seconds * 1000, flat), list)
 
 
 def live_threads(client: "redis.Redis") -> dict[str, int]:
@@ -33,16 +28,16 @@ def live_threads(client: "redis.Redis") -> dict[str, int]:
     seconds, micros = client.time()
     now_ms = float(seconds) * 1000 + float(micros) / 1000
     threads: Counter[str] = Counter()
-    for written in client.hgetall(WORKERS_KEY).values():
+    for written in client.hgetall(keys.workers()).values():
         ends, count, queue = str(written).split(" ")
         if float(ends) > now_ms:
             threads[queue] += int(count)
     return dict(threads)
 
 
-def deregister_worker(worker: str) -> Call[None]:
+def deregister_worker(worker: str) -> Command[None]:
     """Say that this worker process is gone for good."""
-    return Call("deregister_worker", (WORKERS_KEY, HOLDING_KEY), (worker,), lambda _: None)
+    return Command(operations.DeregisterWorker(worker), lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +71,10 @@ class SweepResult:
 
 def sweep(
     worker: str, *, lock_seconds: float, lease_seconds: float, most: int
-) -> Call[SweepResult | None]:
+) -> Command[SweepResult | None]:
     """Put right what time has brought; None where another worker is at it."""
-    args = (
-        worker,
-        lock_seconds * 1000,
-        lease_seconds * 1000,
-        most,
-        state_list(TRANSITIONS["expire"].sources),
-    )
-    return Call("sweep", (SWEEP_KEY, WORKERS_KEY, HOLDING_KEY), args, _swept)
+    operation = operations.Sweep(worker, lock_seconds * 1000, lease_seconds * 1000, most)
+    return Command(operation, _swept)
 
 
 def _swept(reply: Sequence[Any]) -> SweepResult | None:
@@ -102,25 +91,25 @@ def _ended(line: str) -> Ended:
     return Ended(model, Status(status), code, int(milliseconds) / 1000)
 
 
-def report_signal(signal: Signal) -> Call[dict[str, str]]:
+def report_signal(signal: Signal) -> Command[dict[str, str]]:
     """Report a signal that no job's move carries; return the gate as it is then."""
-    return Call("report_signal", (f"{PREFIX}gate",), (signal.text,), pairs)
+    return Command(operations.ReportSignal(signal.text), pairs)
 
 
-def register_keys(keys: Sequence[ProviderKey]) -> Call[dict[str, str]]:
+def register_keys(pool: Sequence[ProviderKey]) -> Command[dict[str, str]]:
     """Note which provider keys a worker uses; return the gate as it is then."""
-    each = [part for key in keys for part in (key.id, key.masked, key.team)]
-    return Call("register_keys", (f"{PREFIX}gate",), tuple(each), pairs)
+    each = tuple(part for key in pool for part in (key.id, key.masked, key.team))
+    return Command(operations.RegisterKeys(each), pairs)
 
 
-def delete_expired(*, most: int) -> Call[int]:
+def delete_expired(*, most: int) -> Command[int]:
     """Forget final jobs whose time of keeping is over; gives how many.
 
     Endpoints that are off and were not used for long go with them.
     """
-    return Call("delete_expired", (f"{PREFIX}expiries", f"{PREFIX}endpoint_expiries"), (most,), int)
+    return Command(operations.DeleteExpired(most), int)
 
 
-def object_deletions(deleted: Sequence[str] = (), *, most: int) -> Call[list[str]]:
+def object_deletions(deleted: Sequence[str] = (), *, most: int) -> Command[list[str]]:
     """Give the keys of objects to delete next, after noting those that are `deleted`."""
-    return Call("object_deletions", (f"{PREFIX}object_deletions",), (most, *deleted), list)
+    return Command(operations.ObjectDeletions(most, tuple(deleted)), list)

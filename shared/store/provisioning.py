@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, new_key
 from shared.errors import TenantExists
 from shared.signing import new_webhook_secret
-from shared.store.api_keys import OPERATORS, KeyRejected, add_key
+from shared.store.api_keys import OPERATORS, KeyRejected, add_api_key
 from shared.store.audit import AuditContext
 from shared.store.client import Store
 from shared.store.tenants import NAME, NAME_RULE, Limits, create_tenant
@@ -40,7 +40,7 @@ def provision_tenant(
             f"There is a tenant {name} already; `darkroom keys create {name}` makes another key."
         )
     key = new_key()
-    match store.run(add_key(AuditContext(by, ""), name, key, TENANT_SCOPES)):
+    match store.run(add_api_key(AuditContext(by, ""), name, key, TENANT_SCOPES)):
         case KeyRejected(detail=count):
             raise ValueError(f"The tenant {name} has {count} keys already.")
     return Credentials(name, key.text, existing or secret)
@@ -52,7 +52,7 @@ def open_ops_key(store: Store, *, by: str) -> str:
     Raises StoreError, and ValueError where there are too many.
     """
     key = new_key()
-    match store.run(add_key(AuditContext(by, ""), OPERATORS, key, OPS_SCOPES)):
+    match store.run(add_api_key(AuditContext(by, ""), OPERATORS, key, OPS_SCOPES)):
         case KeyRejected(detail=count):
             raise ValueError(f"There are {count} ops keys already; revoke one first.")
     return key.text

@@ -7,11 +7,10 @@ that one version does not know it leaves alone. It is raised only by what cannot
 import redis
 
 from shared.errors import IncompatibleStore
-from shared.store.command import PREFIX
+from shared.store import keys
 from shared.store.connection import translate
 
-SCHEMA = 3
-SCHEMA_KEY = f"{PREFIX}schema"
+SCHEMA = 4
 
 
 def incompatibility(stored: object) -> str:
@@ -43,9 +42,9 @@ def check_compatible(client: "redis.Redis") -> None:
 
 def _check(client: "redis.Redis", *, is_new: bool) -> None:
     try:
-        stored: object = client.get(SCHEMA_KEY)
+        stored: object = client.get(keys.schema())
         if stored is None and is_new:  # a full Redis refuses SET also where nothing is to be set
-            stored = client.set(SCHEMA_KEY, SCHEMA, nx=True, get=True)
+            stored = client.set(keys.schema(), SCHEMA, nx=True, get=True)
     except (redis.RedisError, OSError) as error:
         raise translate(error, sent=False) from error
     if reason := incompatibility(stored):

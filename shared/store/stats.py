@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import ErrorCode
+from shared.store import operations
 from shared.store.codec import pairs
-from shared.store.command import PREFIX, Call
+from shared.store.command import Command
 from shared.store.functions import HISTORY_STEPS_MS, SAMPLED
-from shared.store.maintenance import HOLDING_KEY, WORKERS_KEY
 
-TOTALS_KEY = f"{PREFIX}totals"
 #: Held members of all workers that are described: more is not read by anybody.
 DESCRIBED = 1000
 
@@ -26,9 +25,9 @@ class Overview:
     failed: Mapping[ErrorCode, int]
 
 
-def read_totals() -> Call[Overview]:
+def read_totals() -> Command[Overview]:
     """Read what else is to be seen at a glance beside `reading.facts`."""
-    return Call("totals", (TOTALS_KEY,), tuple(ErrorCode), _overview, writes=False)
+    return Command(operations.ReadTotals(tuple(ErrorCode)), _overview)
 
 
 def _overview(reply: Sequence[Any]) -> Overview:
@@ -67,15 +66,14 @@ class Sample:
 COUNTED = SAMPLED[:6]
 
 
-def read_history(*, step_ms: int, back_ms: int) -> Call[tuple[Sample, ...]]:
+def read_history(*, step_ms: int, back_ms: int) -> Command[tuple[Sample, ...]]:
     """Read the samples of a step (of HISTORY_STEPS_MS), the oldest first; the last is of now.
 
     Where nobody swept, there are none.
     """
     if step_ms not in HISTORY_STEPS_MS:
         raise ValueError(f"no such step: {step_ms}")
-    key = f"{PREFIX}history:{step_ms}"
-    return Call("read_history", (key,), (back_ms,), _samples, writes=False)
+    return Command(operations.ReadHistory(back_ms, step_ms), _samples)
 
 
 def _samples(reply: Sequence[str]) -> tuple[Sample, ...]:
@@ -127,11 +125,9 @@ class WorkerList:
     untold: tuple[HeldMember, ...]
 
 
-def list_workers() -> Call[WorkerList]:
+def list_workers() -> Command[WorkerList]:
     """Read the living workers and what each does."""
-    return Call(
-        "list_workers", (WORKERS_KEY, HOLDING_KEY), (DESCRIBED,), _worker_list, writes=False
-    )
+    return Command(operations.ListWorkers(DESCRIBED), _worker_list)
 
 
 def _worker_list(reply: Sequence[Any]) -> WorkerList:

@@ -11,13 +11,13 @@ import orjson
 import redis
 
 from shared.api_keys import Scope
+from shared.store import keys, operations
 from shared.store.audit import AuditContext
 from shared.store.codec import pairs
-from shared.store.command import PREFIX, Argument, Call
+from shared.store.command import Command
 from shared.store.connection import translate
+from shared.store.operations import Argument
 
-SIGNING_KEY = f"{PREFIX}signing"
-TENANTS_KEY = f"{PREFIX}tenants"
 #: A name stands in keys of Redis and of the storage, so no separator of either may be in it.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "must have 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit"
@@ -63,15 +63,9 @@ class Tenant:
     running: int
 
 
-def authenticate(key_id: str) -> Call[Principal | None]:
+def authenticate(key_id: str) -> Command[Principal | None]:
     """Look a key up; None where there is none. The secret is compared by who asks."""
-    return Call(
-        "authenticate",
-        (f"{PREFIX}key:{key_id}",),
-        (),
-        lambda reply: _principal(key_id, reply),
-        writes=False,
-    )
+    return Command(operations.Authenticate(key_id), lambda reply: _principal(key_id, reply))
 
 
 def _principal(key_id: str, reply: Sequence[str]) -> Principal | None:
@@ -90,36 +84,40 @@ def _principal(key_id: str, reply: Sequence[str]) -> Principal | None:
 
 def create_tenant(
     audit_context: AuditContext, name: str, limits: Limits, *, webhook_secret: str
-) -> Call[str | None]:
+) -> Command[str | None]:
     """Make a tenant. Gives None, or the webhook secret of the one that has this name."""
-    return Call(
-        "create_tenant",
-        (f"{PREFIX}tenant:{name}", TENANTS_KEY),
-        (*audit_context.args, name, webhook_secret, _json(limits), *_flat(limits, skip_none=True)),
-        lambda reply: reply[1] if reply[0] == "exists" else None,
+    operation = operations.CreateTenant(
+        *audit_context.args,
+        tenant=name,
+        webhook_secret=webhook_secret,
+        detail=_json(limits),
+        limits=_flat(limits, skip_none=True),
     )
+    return Command(operation, lambda reply: reply[1] if reply[0] == "exists" else None)
 
 
 def set_limits(
     tenant: str, audit_context: AuditContext | None = None, /, **limits: float | str | None
-) -> Call[bool]:
+) -> Command[bool]:
     """Set what a tenant may (None: no limit), at once; gives whether there is such a tenant.
 
     Writing to the tenant's hash alone would leave a group that was at its cap out of the queue.
     Without a `deed` no operator asks, nothing is noted, and a tenant that was never made is taken.
     """
     who = audit_context.args if audit_context else ("", "", "")
-    args = (*who, tenant, _json(limits), *_flat(limits))
-    return Call("set_limits", (f"{PREFIX}tenant:{tenant}",), args, lambda reply: reply[0] == "ok")
+    operation = operations.SetLimits(
+        *who, tenant=tenant, detail=_json(limits), limits=_flat(limits)
+    )
+    return Command(operation, lambda reply: reply[0] == "ok")
 
 
 def _json(limits: Limits) -> str:
     return orjson.dumps(dict(limits)).decode()
 
 
-def _flat(limits: Limits, *, skip_none: bool = False) -> list[Argument]:
+def _flat(limits: Limits, *, skip_none: bool = False) -> tuple[Argument, ...]:
     fields = {name: value for name, value in limits.items() if value is not None or not skip_none}
-    return [part for name, value in fields.items() for part in (name, _written(value))]
+    return tuple(part for name, value in fields.items() for part in (name, _written(value)))
 
 
 def _written(value: float | str | bool | None) -> Argument:  # noqa: FBT001  a value, not a switch
@@ -128,18 +126,18 @@ def _written(value: float | str | bool | None) -> Argument:  # noqa: FBT001  a v
     return "" if value is None else value
 
 
-def list_tenants(*, after: str | None = None, limit: int) -> Call[tuple[Tenant, ...]]:
+def list_tenants(*, after: str | None = None, limit: int) -> Command[tuple[Tenant, ...]]:
     """List tenants in the order of their names, those that come after `after`."""
     return _read(f"({after}" if after else "-", "+", limit)
 
 
-def read_tenant(name: str) -> Call[tuple[Tenant, ...]]:
+def read_tenant(name: str) -> Command[tuple[Tenant, ...]]:
     """Read the tenant of this name: one, or none where there is no such tenant."""
     return _read(f"[{name}", f"[{name}", 1)
 
 
-def _read(least: str, most: str, limit: int) -> Call[tuple[Tenant, ...]]:
-    return Call("list_tenants", (TENANTS_KEY,), (least, most, limit), _tenants, writes=False)
+def _read(least: str, most: str, limit: int) -> Command[tuple[Tenant, ...]]:
+    return Command(operations.ListTenants(least, most, limit), _tenants)
 
 
 def _tenants(reply: Sequence[Any]) -> tuple[Tenant, ...]:
@@ -173,8 +171,8 @@ def signing_key(client: "redis.Redis") -> bytes:
     Raises StoreError.
     """
     try:
-        client.set(SIGNING_KEY, new_signing_key(), nx=True)
-        return bytes.fromhex(_text(client.get(SIGNING_KEY)))
+        client.set(keys.signing_key(), new_signing_key(), nx=True)
+        return bytes.fromhex(_text(client.get(keys.signing_key())))
     except (redis.RedisError, OSError) as error:
         raise translate(error, sent=False) from error
 

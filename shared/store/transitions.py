@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.errors import JobError, LostLease
-from shared.jobs import DOUBTFUL, TRANSITIONS, Image, Job, ProviderResult, State
+from shared.jobs import DOUBTFUL, Image, Job, ProviderResult
 from shared.provider_keys import NO_KEY, ProviderKey
+from shared.store import operations
 from shared.store.answers import identities
 from shared.store.codec import answer_json, excerpt_json, image_json, job_of, pairs, request_hash
-from shared.store.command import PREFIX, Argument, Call, job_key, state_list
+from shared.store.command import Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Closed:
 class Signal:
     """What one call taught about the provider or the storage, for all workers.
 
-    The words are those of `dr.apply_signal` in `shared/lua/prelude_gate.lua`.
+    The words are those of `signals.apply` in `shared/lua/lib/signals.lua`.
     """
 
     text: str = "none"
@@ -103,24 +104,19 @@ REGENERATED = Signal("regenerated")
 
 def claim(
     nonce: str, *, lease_seconds: float, keys: Sequence[ProviderKey], isolated: bool = True
-) -> Call[Claim | Closed | None]:
+) -> Command[Claim | Closed | None]:
     """Claim the fairest job; None when there is none.
 
     `isolated` allows a job that lost its worker before: of those, a process does one
     at a time.
     """
-    sources = TRANSITIONS["claim"].sources | TRANSITIONS["resume"].sources
-    return Call(
-        "claim",
-        (f"{PREFIX}claim:{nonce}",),
-        (
-            state_list(sources),
-            lease_seconds * 1000,
-            "1" if isolated else "",
-            *map(_with_team, keys),
-        ),
-        lambda reply: _claimed(reply, keys),
+    operation = operations.Claim(
+        nonce=nonce,
+        lease_ms=lease_seconds * 1000,
+        allow_isolated=isolated,
+        keys=tuple(map(_with_team, keys)),
     )
+    return Command(operation, lambda reply: _claimed(reply, keys))
 
 
 def _with_team(key: ProviderKey) -> str:
@@ -141,41 +137,48 @@ def closed(reply: Sequence[str]) -> Closed | None:
     return Closed(reply[1], int(reply[2]) / 1000) if reply[0] == "closed" else None
 
 
-def start_call(held: Claim) -> Call[None]:
+def start_call(held: Claim) -> Command[None]:
     """Note that the provider is being asked. Raises LostLease, as all moves below do."""
-    if held.job.pending_record:
-        return _move("start_call", held, 0, "")
-    return _move("start_call", held, 1, held.key.id)
-
-
-def record_submitted(held: Claim, record_id: str) -> Call[bool]:
-    """Note the provider's record of a call that it now works on; False for another job's."""
-    sources = state_list(frozenset({State.CALLING}))
-    identity = identities(held.job.id, ProviderResult(record_id, ""))
-    args = (held.job.id, held.fence, sources, record_id, identity)
-    return Call("record_submitted", (job_key(held.job.id),), args, _is_own)
-
-
-def checkpoint(held: Claim, answer: ProviderResult, *, seconds: float) -> Call[bool]:
-    """Keep the provider's answer, which took `seconds`; False where it is another job's."""
-    move = _move(
-        "checkpoint",
-        held,
-        answer_json(answer),
-        answer.record_id or "",
-        f"{seconds:.4f}",
-        answer.object_name,
-        Signal.healthy(held.key).text,
-        identities(held.job.id, answer),
+    is_lookup = held.job.pending_record is not None
+    operation = operations.StartCall(
+        id=held.job.id,
+        fence=held.fence,
+        images=0 if is_lookup else 1,
+        key="" if is_lookup else held.key.id,
     )
-    return Call(move.script, move.keys, move.args, _is_own)
+    return Command(operation, moved)
 
 
-def claim_answer(held: Claim, answer: ProviderResult) -> Call[bool]:
+def record_submitted(held: Claim, record_id: str) -> Command[bool]:
+    """Note the provider's record of a call that it now works on; False for another job's."""
+    operation = operations.RecordSubmitted(
+        id=held.job.id,
+        fence=held.fence,
+        record_id=record_id,
+        identities=identities(held.job.id, ProviderResult(record_id, "")),
+    )
+    return Command(operation, _is_own)
+
+
+def checkpoint(held: Claim, answer: ProviderResult, *, seconds: float) -> Command[bool]:
+    """Keep the provider's answer, which took `seconds`; False where it is another job's."""
+    operation = operations.Checkpoint(
+        id=held.job.id,
+        fence=held.fence,
+        answer=answer_json(answer),
+        record_id=answer.record_id or "",
+        provider_seconds=f"{seconds:.4f}",
+        object_name=answer.object_name,
+        signal=Signal.healthy(held.key).text,
+        identities=identities(held.job.id, answer),
+    )
+    return Command(operation, _is_own)
+
+
+def claim_answer(held: Claim, answer: ProviderResult) -> Command[bool]:
     """Return whether what a look-up gave a paid job is its own, and not another job's."""
-    args = (held.job.id, held.fence, state_list(frozenset({State.FETCHING})))
     identity = identities(held.job.id, answer)
-    return Call("claim_answer", (job_key(held.job.id),), (*args, identity), _is_own)
+    return Command(operations.ClaimAnswer(held.job.id, held.fence, identity), _is_own)
 
 
 def _is_own(reply: str) -> bool:
@@ -183,11 +186,18 @@ def _is_own(reply: str) -> bool:
     return reply != "repeated"
 
 
-def succeed(held: Claim, image: Image, *, download: float, store: float) -> Call[None]:
+def succeed(held: Claim, image: Image, *, download: float, store: float) -> Command[None]:
     """End the job well; `download` and `store` are the seconds that those steps took."""
     # what may be the image of another request is not given to those who ask for this one again
-    identity = "" if DOUBTFUL & set(image.warnings) else request_hash(held.job.spec)
-    return _move("succeed", held, image_json(image), f"{download:.4f}", f"{store:.4f}", identity)
+    operation = operations.Succeed(
+        id=held.job.id,
+        fence=held.fence,
+        image=image_json(image),
+        download_seconds=f"{download:.4f}",
+        store_seconds=f"{store:.4f}",
+        request_hash="" if DOUBTFUL & set(image.warnings) else request_hash(held.job.spec),
+    )
+    return Command(operation, moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,26 +213,27 @@ class Requeue:
     key_failed: bool = False
 
 
-def requeue(held: Claim, error: JobError, outcome: Requeue) -> Call[None]:
+def requeue(held: Claim, error: JobError, outcome: Requeue) -> Command[None]:
     """Queue the job again because of `error`."""
-    return _move(
-        "requeue",
-        held,
-        round(outcome.wait_seconds * 1000),
-        int(outcome.refund_attempt),
-        int(outcome.unknown),
-        int(outcome.regenerate),
-        outcome.signal.text,
-        error.code.value,
-        str(error),
-        excerpt_json(error),
-        held.key.id if outcome.key_failed else "",
+    operation = operations.Requeue(
+        id=held.job.id,
+        fence=held.fence,
+        wait_ms=round(outcome.wait_seconds * 1000),
+        refund_attempt=outcome.refund_attempt,
+        unknown=outcome.unknown,
+        regenerate=outcome.regenerate,
+        signal=outcome.signal.text,
+        code=error.code.value,
+        message=str(error),
+        excerpt=excerpt_json(error),
+        failed_key=held.key.id if outcome.key_failed else "",
     )
+    return Command(operation, moved)
 
 
-def release(held: Claim) -> Call[None]:
+def release(held: Claim) -> Command[None]:
     """Give the job back untouched, with its attempt."""
-    return _move("release", held)
+    return Command(operations.Release(held.job.id, held.fence), moved)
 
 
 def fail(
@@ -232,27 +243,23 @@ def fail(
     unknown: bool = False,
     signal: Signal = NO_SIGNAL,
     discard_answer: bool = False,
-) -> Call[None]:
+) -> Command[None]:
     """End the job because of `error`; `unknown` counts one more unknown outcome.
 
-    `forget_answer`: what the provider sold is of no use, so that a retry has to buy again.
+    `discard_answer`: what the provider sold is of no use, so that a retry has to buy again.
     """
-    return _move(
-        "fail",
-        held,
-        error.code.value,
-        str(error),
-        int(error.retryable),
-        int(unknown),
-        signal.text,
-        excerpt_json(error),
-        int(discard_answer),
+    operation = operations.Fail(
+        id=held.job.id,
+        fence=held.fence,
+        code=error.code.value,
+        message=str(error),
+        retryable=int(error.retryable),
+        unknown=unknown,
+        signal=signal.text,
+        excerpt=excerpt_json(error),
+        discard_answer=discard_answer,
     )
-
-
-def _move(name: str, held: Claim, *args: Argument) -> Call[None]:
-    sources = state_list(TRANSITIONS[name].sources)
-    return Call(name, (job_key(held.job.id),), (held.job.id, held.fence, sources, *args), moved)
+    return Command(operation, moved)
 
 
 def moved(reply: str) -> None:

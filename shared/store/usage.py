@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.store import operations
 from shared.store.codec import pairs
-from shared.store.command import PREFIX, Call
+from shared.store.command import Command
 from shared.store.job_submission import Rate, rate_of
 
 
@@ -55,9 +56,9 @@ class Usage:
     days: tuple[Day, ...]
 
 
-def usage(tenant: str, *, days: int) -> Call[Usage]:
+def read_usage(tenant: str, *, days: int) -> Command[Usage]:
     """Read what a tenant may and has used, over the last `days`, newest first."""
-    return Call("read_usage", (f"{PREFIX}tenant:{tenant}",), (tenant, days), _usage, writes=False)
+    return Command(operations.ReadUsage(tenant, days), _usage)
 
 
 def _usage(reply: Sequence[Any]) -> Usage:

@@ -11,6 +11,7 @@ from functools import partial
 import httpx
 
 from sandbox.wait import wait_until
+from shared.store import keys
 from tests.alerts.alert_stack import THREADS, AlertStack
 from tests.support.cluster import Api, WorkerList
 from tests.support.webhook_receiver import receiver
@@ -63,7 +64,7 @@ def workers_lost(here: AlertStack) -> Iterator[None]:
     here.here.provider.behave(latency_seconds=10)
     here.ask(2 * THREADS)
     wait_until(
-        lambda: int(here.world.client.zcard("{dr}:q:jobs:leases")) == 2 * THREADS,
+        lambda: int(here.world.client.zcard(keys.queue_leases("jobs"))) == 2 * THREADS,
         "each thread at a job",
     )
     with _away(*here.generate):
@@ -96,11 +97,11 @@ def little_memory(here: AlertStack) -> AbstractContextManager[None]:
 @contextmanager
 def sweep_blocked(here: AlertStack) -> Iterator[None]:
     """Let somebody hold the sweep's lock who never sweeps."""
-    here.world.client.hset("{dr}:sweep", mapping={"by": "nobody", "until": 10**15})
+    here.world.client.hset(keys.sweep(), mapping={"by": "nobody", "until": 10**15})
     try:
         yield
     finally:
-        here.world.client.hset("{dr}:sweep", "until", 0)
+        here.world.client.hset(keys.sweep(), "until", 0)
 
 
 @contextmanager
@@ -227,7 +228,7 @@ def hanging_endpoint(here: AlertStack) -> Iterator[None]:
             lambda: here.http.get(batch).json()["status"] == "completed", "the end of a batch"
         )
         wait_until(
-            lambda: int(here.world.client.hget("{dr}:counts", "webhook_pending") or 0) < 100,
+            lambda: int(here.world.client.hget(keys.counts(), "webhook_pending") or 0) < 100,
             "webhooks to be sent",
             seconds=120,
         )

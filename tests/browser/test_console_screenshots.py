@@ -12,6 +12,7 @@ import redis
 from playwright.sync_api import expect
 
 from sandbox.wait import wait_until
+from shared.store import keys
 from shared.store.functions import HISTORY_KEPT, HISTORY_STEPS_MS
 from shared.store.stats import COUNTED
 from tests.browser.console_page import ConsolePage, ask, wait_for
@@ -61,15 +62,15 @@ def seed_history(stack: Up) -> None:
     """Write into Redis what two days would have left there; no test could wait for them."""
     with redis.Redis.from_url(stack.state["redis_url"], decode_responses=True) as client:
         now = int(client.time()[0]) * 1000
-        client.delete(*(f"{{dr}}:history:{step}" for step in HISTORY_STEPS_MS))
+        client.delete(*(keys.history(step) for step in HISTORY_STEPS_MS))
         pipe = client.pipeline(transaction=False)
         for at, told in past(now):
             for step in HISTORY_STEPS_MS:
                 if (now - at) % step == 0 and now - at <= HISTORY_KEPT * step:
-                    pipe.xadd(f"{{dr}}:history:{step}", dict(told), id=f"{at}-0")
+                    pipe.xadd(keys.history(step), dict(told), id=f"{at}-0")
         pipe.execute()
         totals = {_TOTALS.get(name, name): told[name] for name in COUNTED}
-        client.hset("{dr}:totals", mapping=totals)
+        client.hset(keys.totals(), mapping=totals)
 
 
 #: What a sample has under another name than the counters.

@@ -26,4 +26,5 @@ def empty_redis_url(diskless_redis_url: str) -> str:
 def world(empty_redis_url: str) -> Iterator[World]:
     world = World(empty_redis_url)
     yield world
+    assert world.undocumented() == set()
     world.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.store import job_submission
+from shared.store import job_submission, keys
 from tests.support.queue_invariants import assert_true
 from tests.support.store import FAR, World
 
@@ -40,11 +40,11 @@ def test_all_are_queued_in_their_order(world: World) -> None:
 
 
 def test_none_is_queued_where_not_all_have_room(world: World) -> None:
-    world.client.hset("{dr}:tenant:acme", "max_queued", "3")
+    world.client.hset(keys.tenant("acme"), "max_queued", "3")
     ask(world, 2)
     _, answer = ask(world, 2)
     assert answer == job_submission.NotAccepted("tenant_full", "2")
-    assert world.client.zcard("{dr}:jobs:acme") == 2
+    assert world.client.zcard(keys.tenant_jobs("acme")) == 2
     assert isinstance(ask(world, 1)[1], job_submission.Accepted)
 
 
@@ -53,9 +53,9 @@ def test_together_they_are_one_request_and_promise_the_credits_of_all(world: Wor
     asked, answer = ask(world, 3, credits=2.0)
     assert isinstance(answer, job_submission.Accepted)
     assert answer.rate == job_submission.Rate(3, 2, 60)
-    assert world.client.hget("{dr}:reserved_credits", "acme") == "6"
+    assert world.client.hget(keys.reserved_credits(), "acme") == "6"
     world.cancel(asked.jobs[0].id)
-    assert world.client.hget("{dr}:reserved_credits", "acme") == "4"
+    assert world.client.hget(keys.reserved_credits(), "acme") == "4"
     assert_true(world)
 
 
@@ -64,8 +64,8 @@ def test_a_retry_that_joins_costs_nothing(world: World) -> None:
     first, _ = ask(world, credits=2.0)
     end(world, first, answered=False)
     assert ask(world, credits=2.0, is_retry=True)[1] == job_submission.JoinedAttempt(ids_of(first))
-    assert world.client.hget("{dr}:reserved_credits", "acme") == "4"
-    assert world.client.llen("{dr}:rate:acme") == 1
+    assert world.client.hget(keys.reserved_credits(), "acme") == "4"
+    assert world.client.llen(keys.request_times("acme")) == 1
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_all_are_refused_where_the_tenant_has_used_up_its_own(
     assert isinstance(answer, job_submission.NotAccepted)
     assert answer.reason == why
     assert answer.wait_seconds
-    assert world.client.zcard("{dr}:jobs:acme") == 2
+    assert world.client.zcard(keys.tenant_jobs("acme")) == 2
 
 
 def test_a_late_request_makes_nothing(world: World) -> None:
     late = job_submission.accept_group(world.together(2), not_after_ms=1)
     assert world.store.run(late) == job_submission.NotAccepted("late")
-    assert world.client.zcard("{dr}:jobs:acme") == 0
+    assert world.client.zcard(keys.tenant_jobs("acme")) == 0
 
 
 def test_a_first_try_never_joins(world: World) -> None:
@@ -115,9 +115,9 @@ def test_a_retry_joins_what_nobody_has_answered_though_nobody_said_so(world: Wor
 def test_a_retry_of_what_was_refused_has_jobs_of_its_own(world: World) -> None:
     """Others that ask the same are waited for by others."""
     ask(world)
-    world.client.hset("{dr}:tenant:acme", "max_queued", "2")
+    world.client.hset(keys.tenant("acme"), "max_queued", "2")
     assert isinstance(ask(world)[1], job_submission.NotAccepted)
-    world.client.hdel("{dr}:tenant:acme", "max_queued")
+    world.client.hdel(keys.tenant("acme"), "max_queued")
     assert isinstance(ask(world, is_retry=True)[1], job_submission.Accepted)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.jobs import Priority
-from shared.store import job_submission
+from shared.store import job_submission, keys
 from tests.support.store import FAR, World
 
 MINUTE_MS = 60_000
@@ -36,12 +36,12 @@ def everything(world: World) -> dict[str, bytes | None]:
 
 def may(world: World, tenant: str = "acme", **limits: float | str) -> None:
     for name, value in limits.items():
-        world.client.hset(f"{{dr}}:tenant:{tenant}", name, value)
+        world.client.hset(keys.tenant(tenant), name, value)
 
 
 def age(world: World, milliseconds: int, tenant: str = "acme") -> None:
     """Let the requests that were let through lie so much further back."""
-    key = f"{{dr}}:rate:{tenant}"
+    key = keys.request_times(tenant)
     for index, told in enumerate(world.client.lrange(key, 0, -1)):
         world.client.lset(key, index, str(int(told) - milliseconds))
 
@@ -62,7 +62,7 @@ def test_of_many_at_once_exactly_so_many_are_let_through(world: World) -> None:
     let_in = [answer for answer in answers if isinstance(answer, job_submission.Accepted)]
     assert len(let_in) == 40
     assert sorted(one.rate.left for one in let_in if one.rate) == list(range(40))
-    assert world.client.llen("{dr}:rate:acme") == 40
+    assert world.client.llen(keys.request_times("acme")) == 40
 
 
 def test_who_is_too_fast_is_told_when_the_first_of_the_minute_is_over(world: World) -> None:
@@ -86,7 +86,7 @@ def test_what_is_older_than_a_minute_counts_no_more(world: World) -> None:
     assert isinstance(answer, job_submission.Accepted)
     assert answer.rate is not None
     assert answer.rate.left == 1
-    assert world.client.llen("{dr}:rate:acme") == 1
+    assert world.client.llen(keys.request_times("acme")) == 1
 
 
 def test_an_accept_sent_twice_and_a_key_used_twice_are_one_request(world: World) -> None:
@@ -141,9 +141,9 @@ def test_what_a_full_queue_refuses_leaves_nothing(empty_redis_url: str) -> None:
 
 def grow_old(world: World, job_id: str, seconds: int) -> None:
     """Let a queued job have come so much earlier."""
-    created = int(world.client.hget(f"{{dr}}:job:{job_id}", "created") or 0) - seconds * 1000
-    world.client.hset(f"{{dr}}:job:{job_id}", "created", created)
-    world.client.zadd("{dr}:q:jobs:ready:acme:m", {job_id: created}, xx=True)
+    created = int(world.client.hget(keys.job(job_id), "created") or 0) - seconds * 1000
+    world.client.hset(keys.job(job_id), "created", created)
+    world.client.zadd(keys.queue_ready("jobs", "acme", "m"), {job_id: created}, xx=True)
 
 
 def test_a_line_that_is_further_behind_than_the_deadline_takes_no_more(world: World) -> None:
@@ -165,7 +165,7 @@ def test_a_line_that_moves_fast_enough_now_is_not_behind(world: World) -> None:
 
 def test_who_goes_before_the_line_does_not_mind_its_age(world: World) -> None:
     grow_old(world, world.accept(), 200)
-    world.client.hset("{dr}:q:jobs:state", "claimed", FAR)  # others are served
+    world.client.hset(keys.queue_state("jobs"), "claimed", FAR)  # others are served
     assert refused(world, deadline_seconds=100).reason == "behind"
     urgent = ask(world, deadline_seconds=100, priority=Priority.HIGH)
     assert isinstance(urgent, job_submission.Accepted)
@@ -181,7 +181,7 @@ def test_where_nobody_is_served_others_are_not_promised_what_cannot_be(world: Wo
 def test_a_quiet_night_is_nothing_to_be_behind_of(world: World) -> None:
     world.accept()
     world.finish(world.claim())
-    world.client.hset("{dr}:q:jobs:state", "claimed", 1)
+    world.client.hset(keys.queue_state("jobs"), "claimed", 1)
     world.accept("other")
     assert isinstance(ask(world, deadline_seconds=60), job_submission.Accepted)
 
@@ -208,7 +208,7 @@ def test_a_job_that_would_wait_too_long_is_refused_with_the_wait(world: World) -
 
 
 def drain(world: World, *, ended: float, busy_ms: float) -> None:
-    world.client.hset("{dr}:q:jobs:group:acme", "throughput", f"{ended} {busy_ms} {FAR}")
+    world.client.hset(keys.queue_group("jobs", "acme"), "throughput", f"{ended} {busy_ms} {FAR}")
 
 
 def test_where_nothing_is_known_only_the_first_in_line_waits_short_enough(world: World) -> None:
@@ -217,6 +217,6 @@ def test_where_nothing_is_known_only_the_first_in_line_waits_short_enough(world:
 
 
 def test_nobody_waits_short_enough_where_all_is_held(world: World) -> None:
-    world.client.hset("{dr}:gate", "paused:generate", "1")
+    world.client.hset(keys.gate(), "paused:generate", "1")
     assert refused(world, max_wait_seconds=1000).reason == "too_long"
     assert isinstance(ask(world, max_position=0), job_submission.Accepted)

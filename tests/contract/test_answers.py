@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from shared.jobs import ProviderResult, State
-from shared.store import transitions
+from shared.store import keys, transitions
 from shared.store.answers import identities
 from shared.store.functions import ANSWER_PERIOD_MS, ANSWER_PERIODS
 from tests.support.store import World, answer_of
@@ -110,15 +110,15 @@ def test_a_record_belongs_to_the_job_that_it_was_submitted_for(world: World) -> 
 def test_an_answer_is_recognized_as_long_as_its_url_lives_and_then_forgotten(world: World) -> None:
     world_now = int(world.client.time()[0]) * 1000
     keeps(world, calling(world), FIRST)
-    keys = list(world.client.scan_iter("{dr}:answers:*"))
+    found = list(world.client.scan_iter("{dr}:answers:*"))
 
-    assert keys
+    assert found
     period, least = ANSWER_PERIOD_MS, ANSWER_PERIOD_MS * ANSWER_PERIODS
-    for key in keys:
+    for key in found:
         assert least <= int(world.client.pttl(key)) <= least + period
     # one of the earliest period that still counts
     owner, record, _ = identities("job_x", replace(FIRST, record_id="old")).split(" ")
     oldest = world_now // period - ANSWER_PERIODS
     shard = f"{record[0]}{ord(record[1]) % 4}"
-    world.client.hset(f"{{dr}}:answers:{oldest}:{shard}", record, owner)
+    world.client.hset(keys.answers(oldest, shard), record, owner)
     assert keeps(world, calling(world), ProviderResult("old", url("images/third.webp"))) is False

@@ -8,7 +8,7 @@ from shared import signing
 from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, Key, Scope, new_key
 from shared.errors import ErrorCode
 from shared.jobs import JobSpec, Status
-from shared.store import api_keys, bulk, job_queries, tenants, transitions
+from shared.store import api_keys, bulk, job_queries, keys, tenants, transitions
 from shared.store.audit import AuditContext, Entry, read_audit
 from shared.store.job_queries import Filter
 from tests.support.queue_invariants import assert_true
@@ -32,7 +32,7 @@ def add(
     world: World, *, tenant: str = "acme", scopes: Sequence[Scope] = TENANT_SCOPES, **how: int
 ) -> Key:
     key = new_key()
-    made = world.store.run(api_keys.add_key(audit_context(), tenant, key, scopes, **how))  # type: ignore[arg-type]
+    made = world.store.run(api_keys.add_api_key(audit_context(), tenant, key, scopes, **how))  # type: ignore[arg-type]
     assert isinstance(made, api_keys.ApiKeyInfo), made
     return key
 
@@ -40,7 +40,7 @@ def add(
 def rotate(
     world: World, old: Key, *, grace_seconds: float = 60, expires_at: int | None = None
 ) -> api_keys.ApiKeyInfo | api_keys.KeyRejected:
-    call = api_keys.rotate_key(
+    call = api_keys.rotate_api_key(
         audit_context(),
         "acme",
         old.id,
@@ -51,8 +51,8 @@ def rotate(
     return world.store.run(call)
 
 
-def keys(world: World) -> dict[str, api_keys.ApiKeyInfo]:
-    return {key.id: key for key in world.store.run(api_keys.list_keys("acme")) or ()}
+def keys_by_id(world: World) -> dict[str, api_keys.ApiKeyInfo]:
+    return {key.id: key for key in world.store.run(api_keys.list_api_keys("acme")) or ()}
 
 
 def principal_of(world: World, key: Key) -> tenants.Principal:
@@ -125,24 +125,24 @@ def test_a_key_opens_what_its_scopes_say_until_it_is_revoked(world: World) -> No
     key = add(world, scopes=OPS_SCOPES)
     assert principal_of(world, key).scopes == frozenset(OPS_SCOPES)
     assert principal_of(world, key).state is tenants.KeyState.LIVING
-    assert world.store.run(api_keys.revoke_key(audit_context(), "acme", key.id))
+    assert world.store.run(api_keys.revoke_api_key(audit_context(), "acme", key.id))
     assert principal_of(world, key).state is tenants.KeyState.REVOKED
-    assert keys(world)[key.id].revoked_at is not None
-    assert key.secret not in str(world.client.hgetall(f"{{dr}}:key:{key.id}"))
+    assert keys_by_id(world)[key.id].revoked_at is not None
+    assert key.secret not in str(world.client.hgetall(keys.api_key(key.id)))
 
 
 def test_a_key_ends_by_itself_and_is_known_for_a_while(world: World) -> None:
     make(world)
     key = add(world, expires_at=now(world) + 3_600_000)
     assert principal_of(world, key).state is tenants.KeyState.LIVING
-    world.client.hset(f"{{dr}}:key:{key.id}", "expires", now(world) - 1)
+    world.client.hset(keys.api_key(key.id), "expires", now(world) - 1)
     assert principal_of(world, key).state is tenants.KeyState.EXPIRED
-    kept = world.client.pttl(f"{{dr}}:key:{key.id}")
+    kept = world.client.pttl(keys.api_key(key.id))
     assert 30 * DAY_MS < kept < 31 * DAY_MS
-    world.client.delete(f"{{dr}}:key:{key.id}")
+    world.client.delete(keys.api_key(key.id))
     other = add(world)
-    assert list(keys(world)) == [other.id]
-    assert world.client.zrange("{dr}:keys:acme", 0, -1) == [other.id]
+    assert list(keys_by_id(world)) == [other.id]
+    assert world.client.zrange(keys.api_keys("acme"), 0, -1) == [other.id]
 
 
 def test_a_key_that_is_replaced_lives_on_for_the_grace_beside_the_new_one(world: World) -> None:
@@ -153,7 +153,7 @@ def test_a_key_that_is_replaced_lives_on_for_the_grace_beside_the_new_one(world:
     assert made.scopes == (Scope.JOBS_READ,)
     assert made.expires_at is not None
     assert made.expires_at - made.created_at == pytest.approx(DAY_MS, abs=60_000)
-    before = keys(world)[old.id]
+    before = keys_by_id(world)[old.id]
     assert (before.state, before.replaced_by) == (tenants.KeyState.LIVING, made.id)
     assert before.expires_at == made.created_at + 60_000
     assert rotate(world, old) == api_keys.KeyRejected("replaced", made.id)
@@ -167,23 +167,25 @@ def test_no_key_is_made_of_what_is_not_there_or_at_its_end(world: World) -> None
     key = add(world)
     foreign = add(world, tenant="other")
     assert rotate(world, foreign) == api_keys.KeyRejected("unknown")
-    assert not world.store.run(api_keys.revoke_key(audit_context(), "acme", foreign.id))
+    assert not world.store.run(api_keys.revoke_api_key(audit_context(), "acme", foreign.id))
     assert rotate(world, key, expires_at=now(world) - 1) == api_keys.KeyRejected("past")
-    world.store.run(api_keys.revoke_key(audit_context(), "acme", key.id))
+    world.store.run(api_keys.revoke_api_key(audit_context(), "acme", key.id))
     assert rotate(world, key) == api_keys.KeyRejected("dead", "revoked")
 
 
 def add_to_nobody(world: World) -> api_keys.ApiKeyInfo | api_keys.KeyRejected:
-    return world.store.run(api_keys.add_key(audit_context(), "nobody", new_key(), TENANT_SCOPES))
+    return world.store.run(
+        api_keys.add_api_key(audit_context(), "nobody", new_key(), TENANT_SCOPES)
+    )
 
 
 def test_a_tenant_has_no_more_keys_than_can_be_listed(world: World) -> None:
     make(world)
     first = add(world)
     names = {f"k{number}": 0 for number in range(api_keys.MOST_KEYS - 1)}
-    world.client.zadd("{dr}:keys:acme", names)
+    world.client.zadd(keys.api_keys("acme"), names)
     for name in names:
-        world.client.hset(f"{{dr}}:key:{name}", "tenant", "acme")
+        world.client.hset(keys.api_key(name), "tenant", "acme")
     assert rotate(world, first) == api_keys.KeyRejected("many", str(api_keys.MOST_KEYS))
 
 
@@ -265,7 +267,7 @@ def search_from(search: job_queries.Search, before: str | None) -> job_queries.S
 
 
 def move(world: World, action: bulk.Action, ids: list[str]) -> bulk.Moved:
-    call = bulk.move_jobs(
+    call = bulk.bulk_transition(
         audit_context(), action, ids, deadline_seconds=60, query={"status": "failed"}
     )
     first = world.store.run(call)

@@ -8,8 +8,8 @@ import pytest
 from shared.jobs import JobSpec
 from shared.model_catalog import DEFAULT_MODEL
 from shared.serializers import waiting_on
-from shared.store import job_submission, transitions
-from shared.store.usage import Spending, Usage, usage
+from shared.store import job_submission, keys, transitions
+from shared.store.usage import Spending, Usage, read_usage
 from tests.contract.test_admission import ask, everything, may
 from tests.support.store import World
 
@@ -24,7 +24,7 @@ def world(empty_redis_url: str) -> Iterator[World]:
 
 
 def used(world: World, tenant: str = "acme") -> Usage:
-    return world.store.run(usage(tenant, days=90))
+    return world.store.run(read_usage(tenant, days=90))
 
 
 def spent(world: World) -> tuple[float, float]:
@@ -50,7 +50,7 @@ def test_a_job_promises_its_credits_until_it_has_called(world: World) -> None:
     assert spent(world) == (2, 0)
     world.succeed(held)
     assert spent(world) == (2, 0)
-    assert world.client.exists("{dr}:reserved_credits") == 0
+    assert world.client.exists(keys.reserved_credits()) == 0
 
 
 def test_a_call_that_the_provider_refused_is_not_counted(world: World) -> None:
@@ -195,8 +195,8 @@ def turn_the_day(world: World) -> None:
     for key in world.client.scan_iter("[{]dr}:usage:*"):
         start, _, day = str(key).rpartition(":")
         world.client.rename(str(key), f"{start}:{int(day) - 1}")
-    for group in world.client.zrange("{dr}:q:jobs:budget_blocked", 0, -1):
-        world.client.zadd("{dr}:q:jobs:budget_blocked", {str(group): 1})
+    for group in world.client.zrange(keys.queue_budget_blocked("jobs"), 0, -1):
+        world.client.zadd(keys.queue_budget_blocked("jobs"), {str(group): 1})
 
 
 # a budget that holds --------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import pytest
 
 from shared.errors import LostLease
 from shared.jobs import EventType, State
-from shared.store import deliveries, transitions
+from shared.store import deliveries, keys, transitions
 from tests.support.queue_invariants import assert_true
 from tests.support.store import World
 
@@ -38,7 +38,7 @@ def test_each_type_that_was_asked_for_is_owed_once(world: World) -> None:
     world.succeed(held)
     world.succeed(held)
     assert pending_types(world) == ["job.started", "job.succeeded"]
-    assert world.client.hget("{dr}:counts", "webhook_pending") == "2"
+    assert world.client.hget(keys.counts(), "webhook_pending") == "2"
 
 
 @pytest.mark.parametrize("event", ALL)
@@ -105,7 +105,7 @@ def test_a_deadline_and_a_lost_worker_owe_a_failure(world: World) -> None:
 
 
 def test_the_secret_of_the_tenant_comes_with_it(world: World) -> None:
-    world.client.hset("{dr}:tenant:acme", "webhook_secret", "whsec_x")
+    world.client.hset(keys.tenant("acme"), "webhook_secret", "whsec_x")
     accept(world)
     world.claim()
     assert world.delivery().secrets == ("whsec_x",)
@@ -118,9 +118,9 @@ def test_a_settled_delivery_is_settled_once(world: World, word: str) -> None:
     delivery = world.delivery()
     world.settle(delivery, word)
     world.settle(delivery, word)
-    key = f"{{dr}}:delivery:{delivery.id}"
+    key = keys.delivery(delivery.id)
     assert world.client.hget(key, "state") == word
-    assert world.client.hget("{dr}:counts", "webhook_pending") == "0"
+    assert world.client.hget(keys.counts(), "webhook_pending") == "0"
     assert world.client.ttl(key) == -1
     assert len((world.client.hget(key, "log") or "").splitlines()) == 1
     assert world.claim_delivery() is None
@@ -145,7 +145,7 @@ def test_a_retried_delivery_waits_and_comes_back(world: World) -> None:
     world.settle(first, "retry", wait_seconds=3600)
     world.settle(first, "retry", wait_seconds=3600)
     assert world.claim_delivery() is None
-    key = f"{{dr}}:delivery:{first.id}"
+    key = keys.delivery(first.id)
     assert world.client.hget(key, "due")
 
     world.come_due(first.id, "deliveries")
@@ -176,7 +176,7 @@ def test_the_same_claim_gets_the_same_delivery(world: World) -> None:
     world.claim()
     world.claim()
     assert world.delivery(nonce="mine") == world.delivery(nonce="mine")
-    assert world.client.zcard("{dr}:q:deliveries:leases") == 1
+    assert world.client.zcard(keys.queue_leases("deliveries")) == 1
 
 
 def test_one_host_has_so_many_slots_and_keeps_no_other_waiting(empty_redis_url: str) -> None:
@@ -199,7 +199,7 @@ def test_one_host_has_so_many_slots_and_keeps_no_other_waiting(empty_redis_url: 
 def test_deliveries_can_be_paused(world: World) -> None:
     accept(world)
     world.claim()
-    world.client.hset("{dr}:gate", "paused:deliver", "1")
+    world.client.hset(keys.gate(), "paused:deliver", "1")
     assert world.claim_delivery() == transitions.Closed("paused", 1.0)
-    world.client.hdel("{dr}:gate", "paused:deliver")
+    world.client.hdel(keys.gate(), "paused:deliver")
     world.delivery()

@@ -3,12 +3,11 @@
 import itertools
 from typing import Any
 
-import orjson
 import pytest
 
 from shared.errors import LostLease
 from shared.jobs import DeliveryState
-from shared.store import deliveries, delivery_log, maintenance
+from shared.store import deliveries, delivery_log, keys, maintenance
 from tests.contract.test_deliveries import ALL, accept, drain
 from tests.support.queue_invariants import assert_true
 from tests.support.store import World
@@ -84,7 +83,7 @@ def test_deliveries_of_one_moment_are_each_listed_once(
     world: World, wanted: DeliveryState | None
 ) -> None:
     made = {fail_one(world) for _ in range(5)}
-    for key in ("{dr}:deliveries:acme", "{dr}:deliveries:acme:failed"):
+    for key in (keys.deliveries("acme"), keys.failed_deliveries("acme")):
         world.client.zadd(key, dict.fromkeys(made, 1000))
     found: list[str] = []
     page = listed(world, limit=2, state=wanted)
@@ -154,7 +153,7 @@ def test_one_that_waits_for_its_time_is_sent_now(world: World) -> None:
 
 def test_all_that_failed_since_a_time_is_sent_again_in_pieces(world: World) -> None:
     before = fail_one(world)
-    world.client.zadd("{dr}:deliveries:acme:failed", {before: 1000})
+    world.client.zadd(keys.failed_deliveries("acme"), {before: 1000})
     failed = {fail_one(world) for _ in range(5)}
     sent, until = [], None
     for _ in range(3):
@@ -181,7 +180,7 @@ def test_what_a_job_owed_is_forgotten_with_it(world: World, where: str) -> None:
         settle(world, world.delivery(), "gone")
         redelivered = delivery_log.redeliver_failed("acme", since=0, until=None, most=9)
         world.store.run(redelivered)
-        assert world.client.hget("{dr}:counts", "webhook_parked") == "1"
+        assert world.client.hget(keys.counts(), "webhook_parked") == "1"
 
     assert world.delete_job(job_id) is True
 
@@ -195,13 +194,16 @@ def test_what_a_job_owed_is_forgotten_with_it(world: World, where: str) -> None:
     if where == "sending":
         with pytest.raises(LostLease):
             settle(world, held, "delivered")
-    assert world.client.hget("{dr}:q:deliveries:group:example.com", "running") in {None, "0"}
+    assert world.client.hget(keys.queue_group("deliveries", "example.com"), "running") in {
+        None,
+        "0",
+    }
 
 
 def test_deliveries_go_when_the_time_of_their_job_is_over(world: World) -> None:
     job_id = accept(world, ALL)
     world.finish(world.claim())
-    world.client.zadd("{dr}:expiries", {job_id: 1})
+    world.client.zadd(keys.expiries(), {job_id: 1})
     world.store.run(maintenance.delete_expired(most=10))
     assert not world.client.keys("[{]dr}:delivery:*")
     assert_true(world)
@@ -237,7 +239,7 @@ def test_events_of_one_job_are_sent_one_at_a_time(world: World) -> None:
     world.cancel(job_id)
     assert world.claim_delivery() is None
     settle(world, started, "delivered")
-    (canceled,) = world.client.zrange("{dr}:q:deliveries:due", 0, -1)
+    (canceled,) = world.client.zrange(keys.queue_due("deliveries"), 0, -1)
     world.come_due(str(canceled), "deliveries")
     world.sweep()
     assert world.delivery().type == "job.canceled"
@@ -261,8 +263,8 @@ def test_a_test_event_is_sent_before_the_rest_and_leaves_no_trace(world: World) 
     assert redeliver(world, "msg_t") == "missing"
     assert "msg_t" not in {one.id for one in listed(world).entries}
     assert len(world.client.keys("[{]dr}:endpoint:*")) == 1
-    assert 0 < world.client.pttl("{dr}:delivery:msg_t") <= 600_000
-    world.client.delete("{dr}:delivery:msg_t")
+    assert 0 < world.client.pttl(keys.delivery("msg_t")) <= 600_000
+    world.client.delete(keys.delivery("msg_t"))
     assert_true(world)
 
 
@@ -273,35 +275,8 @@ def test_a_test_event_that_nobody_took_in_time_stands_in_nobodys_way(world: Worl
             f"msg_{number}", tenant="acme", host="example.com", webhook=hook, data={}
         )
         world.store.run(call)
-        world.client.delete(f"{{dr}}:delivery:msg_{number}")
+        world.client.delete(keys.delivery(f"msg_{number}"))
     accept(world)
     world.claim()
     assert world.delivery().type == "job.started"
-    assert_true(world)
-
-
-def test_what_is_no_job_can_owe_a_webhook_too_and_is_forgotten(world: World) -> None:
-    def run(words: str, *args: str) -> None:
-        """Run Lua with what every script has in front."""
-        world.client.eval(f"{world.scripts.prelude}\n{words}", 0, *args)
-
-    hook = {"url": "https://example.com/hook", "payload": "slim", "headers": {"X-A": "b"}}
-    told = {"id": "batch_1", "status": "completed"}
-    key = "'{dr}:batch:batch_1'"
-    subject = (
-        f"id='batch_1', tenant='acme', key={key}, hook=ARGV[1], told=ARGV[2], version=3, "
-        "webhook_events='batch.completed', webhook_host='example.com'"
-    )
-    owe = f"dr.add_delivery({{ {subject} }}, 'batch.completed', dr.now())"
-    for _ in range(2):
-        run(owe, orjson.dumps(hook).decode(), orjson.dumps(told).decode())
-    held = world.delivery()
-    assert (held.id, held.type, held.job) == ("msg_1_1_completed", "batch.completed", None)
-    assert (held.webhook, held.data) == (hook, told)
-    settle(world, held, "delivered")
-    (one,) = listed(world).entries
-    assert (one.subject, one.version, one.url) == ("batch_1", 3, hook["url"])
-    run(f"dr.delete_deliveries('batch_1', {key}, dr.now())")
-    world.client.delete("{dr}:batch:batch_1")
-    assert listed(world).entries == ()
     assert_true(world)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.store import deliveries, delivery_log, endpoints, events, maintenance
+from shared.store import deliveries, delivery_log, endpoints, events, keys, maintenance
 from tests.contract.test_bulk import audit, audit_context
 from tests.contract.test_deliveries import accept
 from tests.contract.test_delivery_log import redeliver, settle, state
@@ -37,9 +37,9 @@ def endpoint(world: World, tenant: str = "acme") -> endpoints.Endpoint:
 
 def probe_time(world: World) -> None:
     """Let the time come at which failing endpoints are asked again."""
-    for key in map(str, world.client.zrange("{dr}:endpoint_probes", 0, -1)):
-        world.client.zadd("{dr}:endpoint_probes", {key: 1})
-        world.client.hset(f"{{dr}}:endpoint:{key}", "next", 1)
+    for key in map(str, world.client.zrange(keys.endpoint_probes(), 0, -1)):
+        world.client.zadd(keys.endpoint_probes(), {key: 1})
+        world.client.hset(keys.endpoint(key), "next", 1)
     world.sweep()
 
 
@@ -102,7 +102,7 @@ def test_well_again_it_gets_what_it_missed_the_newest_first(world: World) -> Non
         world.claim_delivery()
     # made at times of their own, as jobs are
     for place, one in enumerate(owed):
-        key = f"{{dr}}:parked:{endpoint(world).id}"
+        key = keys.parked(endpoint(world).id)
         world.client.zadd(key, {one: 1_000_000 * place}, xx=True)
     probe_time(world)
     probe = world.delivery()
@@ -150,7 +150,7 @@ def test_of_a_job_only_the_newest_that_was_missed_is_told(world: World) -> None:
     other = world.claim_delivery()
     assert other is None
     settle(world, held, "delivered")
-    for one in world.client.zrange("{dr}:q:deliveries:due", 0, -1):
+    for one in world.client.zrange(keys.queue_due("deliveries"), 0, -1):
         world.come_due(str(one), "deliveries")
     world.sweep()
     while isinstance(left := world.claim_delivery(), deliveries.Delivery):
@@ -247,7 +247,7 @@ def test_an_endpoint_has_the_error_of_the_last_attempt_that_failed(world: World)
 def test_an_endpoint_that_only_failed_for_days_is_switched_off(world: World) -> None:
     end_jobs(world, 7)
     fail(world, FAILURES - 1)
-    key = f"{{dr}}:endpoint:{endpoint(world).id}"
+    key = keys.endpoint(endpoint(world).id)
     since = int(world.client.hget(key, "since") or 0)
     world.client.hset(key, "since", since - 5 * 86_400_000)
     held = world.delivery()
@@ -256,7 +256,7 @@ def test_an_endpoint_that_only_failed_for_days_is_switched_off(world: World) -> 
     assert feed_events(world) == ["webhook.disabled"]
     probe_time(world)
     assert world.claim_delivery() is None
-    assert world.client.hget("{dr}:counts", "endpoints_disabled") == "1"
+    assert world.client.hget(keys.counts(), "endpoints_disabled") == "1"
     assert_true(world)
 
 
@@ -322,11 +322,11 @@ def test_an_endpoint_that_is_off_is_forgotten_when_it_was_not_used_for_long(worl
     settle(world, world.delivery(), "gone")
     world.delete_job(f"job_{only.split('_')[1]}")
     assert endpoint(world).state == "disabled"
-    world.client.zadd("{dr}:endpoint_expiries", {endpoint(world).id: 1})
+    world.client.zadd(keys.endpoint_expiries(), {endpoint(world).id: 1})
     world.store.run(maintenance.delete_expired(most=9))
     assert world.store.run(endpoints.list_endpoints("acme", limit=9)).endpoints == ()
     assert not world.client.keys("[{]dr}:endpoint*")
-    assert world.client.hget("{dr}:counts", "endpoints_disabled") == "0"
+    assert world.client.hget(keys.counts(), "endpoints_disabled") == "0"
 
 
 # secrets ---------------------------------------------------------------------------------------
@@ -347,11 +347,11 @@ def signing(world: World) -> tuple[str, ...]:
 
 
 def test_while_a_secret_rotates_the_old_ones_sign_along_for_a_day(world: World) -> None:
-    world.client.hset("{dr}:tenant:acme", "webhook_secret", "whsec_a+/=")
+    world.client.hset(keys.tenant("acme"), "webhook_secret", "whsec_a+/=")
     for secret in ("whsec_b", "whsec_c"):
         assert rotate(world, secret)
     assert signing(world) == ("whsec_c", "whsec_b", "whsec_a+/=")
-    world.client.hset("{dr}:tenant:acme", "webhook_old", "whsec_b 1 whsec_a+/= 1")
+    world.client.hset(keys.tenant("acme"), "webhook_old", "whsec_b 1 whsec_a+/= 1")
     assert signing(world) == ("whsec_c",)
     for number in range(9):
         rotate(world, f"whsec_{number}")
@@ -359,7 +359,7 @@ def test_while_a_secret_rotates_the_old_ones_sign_along_for_a_day(world: World) 
 
 
 def test_an_endpoint_may_have_a_secret_of_its_own(world: World) -> None:
-    world.client.hset("{dr}:tenant:acme", "webhook_secret", "whsec_t")
+    world.client.hset(keys.tenant("acme"), "webhook_secret", "whsec_t")
     url = "https://example.com/hook?x=1"
     found = world.store.run(endpoints.ensure_endpoint("acme", url=url, host="example.com"))
     assert found == world.store.run(endpoints.ensure_endpoint("acme", url=url, host="example.com"))

@@ -1,6 +1,6 @@
 """The feed: every change of a status, in order, from wherever one stopped, for seven days."""
 
-from shared.store import events
+from shared.store import events, keys
 from shared.store.events import CURSOR_LAG_MS
 from tests.support.store import World
 
@@ -49,7 +49,7 @@ def test_from_now_on_begins_behind_the_newest(world: World) -> None:
 def test_whoever_keeps_reading_never_has_a_cursor_that_is_too_old(world: World) -> None:
     assert int(read(world).after.split("-")[0]) >= now_ms(world) - CURSOR_LAG_MS - 60_000
     old = f"{now_ms(world) - 6 * 86_400_000}-0"
-    world.client.xadd("{dr}:feed:acme", {"job": "a", "version": 1, "status": "queued"}, id=old)
+    world.client.xadd(keys.feed("acme"), {"job": "a", "version": 1, "status": "queued"}, id=old)
     page = read(world)
     assert [one.id for one in page.events] == [old]
     assert page.after > old
@@ -59,13 +59,13 @@ def test_a_page_that_is_full_goes_on_where_it_ended(world: World) -> None:
     old = f"{now_ms(world) - 6 * 86_400_000}"
     for number in range(3):
         world.client.xadd(
-            "{dr}:feed:acme", {"job": "a", "version": 1, "status": "x"}, id=f"{old}-{number}"
+            keys.feed("acme"), {"job": "a", "version": 1, "status": "x"}, id=f"{old}-{number}"
         )
     assert read(world, most=2).after == f"{old}-1"
 
 
 def test_a_cursor_older_than_a_week_is_refused_and_what_is_older_not_told(world: World) -> None:
     old = f"{now_ms(world) - WEEK_MS - 60_000}-0"
-    world.client.xadd("{dr}:feed:acme", {"job": "a", "version": 1, "status": "queued"}, id=old)
+    world.client.xadd(keys.feed("acme"), {"job": "a", "version": 1, "status": "queued"}, id=old)
     assert world.store.run(events.read_events("acme", after=old, most=9)) is None
     assert read(world).events == ()

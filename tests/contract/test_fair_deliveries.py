@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from shared.store import delivery_log, maintenance
+from shared.store import delivery_log, keys, maintenance
 from shared.store.deliveries import Delivery
 from tests.support.growth import commands
 from tests.support.queue_invariants import assert_true
 from tests.support.store import World
 
-STATE = "{dr}:q:deliveries:state"
+STATE = keys.queue_state("deliveries")
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_tenants_take_turns_at_the_slots_of_one_host(world: World) -> None:
         world.settle(sending.pop(0), "delivered", in_time=True)
         sending += claim_all(world)
         assert len(sending) <= 2
-    ends = world.client.zrange("{dr}:deliveries:", 0, -1)
+    ends = world.client.zrange(keys.deliveries(""), 0, -1)
     assert len(ends) == 12
     assert_true(world)
 
@@ -213,7 +213,7 @@ def test_a_host_that_answers_again_gets_the_rest_at_once(world: World) -> None:
 def test_a_host_is_trusted_for_some_minutes_only(world: World) -> None:
     live(world, 4)
     prove(world, "acme", "a.test", "b.test")
-    key = "{dr}:q:deliveries:answered:acme:a.test"
+    key = keys.host_answered("acme", "a.test")
     assert 0 < world.client.ttl(key) <= 600
     end_jobs(world, "acme", *["a.test"] * 2, *["b.test"] * 2)
     world.client.delete(key)
@@ -287,9 +287,9 @@ def test_a_webhook_that_is_forgotten_leaves_its_place_to_the_next(world: World) 
     (first,) = claim_all(world)
     settle_all(world, [first], in_time=False)
     # the next has the place now, and goes
-    (tag,) = world.client.zrange("{dr}:q:deliveries:tenants", 0, -1)
+    (tag,) = world.client.zrange(keys.delivery_tenants(), 0, -1)
     following = str(tag)[16:]
-    (job,) = world.client.zrange(f"{{dr}}:jobs:{following}", 0, -1)
+    (job,) = world.client.zrange(keys.tenant_jobs(following), 0, -1)
     assert world.delete_job(str(job), tenant=following) is True
     assert current_tenant(world.delivery()) not in {current_tenant(first), following}
     assert_true(world)
@@ -301,7 +301,7 @@ def test_slots_and_threads_of_a_lost_process_are_free_again(world: World) -> Non
     world.delivery(lease_seconds=0)
     assert world.rescue().rescued == ("delivery",)
     assert_true(world)
-    assert world.client.hlen("{dr}:q:deliveries:sending") == 0
+    assert world.client.hlen(keys.sending()) == 0
     assert world.client.hget(STATE, "unproven") == "0"
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from shared.jobs import Priority
-from shared.store import maintenance, transitions
+from shared.store import keys, maintenance, transitions
 from tests.support.queue_invariants import assert_true
 from tests.support.store import World
 
@@ -111,13 +111,13 @@ def test_no_claim_is_empty_while_any_tenant_may_run(world: World) -> None:
             continue
         busy = Counter(one.job.tenant for one in running)
         assert all(
-            busy[tenant] == cap or not world.client.exists(f"{{dr}}:q:jobs:ready:{tenant}:m")
+            busy[tenant] == cap or not world.client.exists(keys.queue_ready("jobs", tenant, "m"))
             for tenant, cap in caps.items()
         )
         if not running:
             break
         world.finish(running.pop(0))
-    assert int(world.client.hget("{dr}:counts", "succeeded") or 0) == 36
+    assert int(world.client.hget(keys.counts(), "succeeded") or 0) == 36
     assert_true(world)
 
 
@@ -165,7 +165,7 @@ def test_priority_and_age_order_a_tenants_own_jobs(world: World) -> None:
 def test_a_low_job_that_is_old_goes_before_a_high_one_that_is_new(world: World) -> None:
     low = world.accept(priority=Priority.LOW)
     # as if it had come 36 minutes ago
-    world.client.zincrby("{dr}:q:jobs:ready:acme:m", -36 * 60_000, low)
+    world.client.zincrby(keys.queue_ready("jobs", "acme", "m"), -36 * 60_000, low)
     world.accept(priority=Priority.HIGH)
     assert world.claim().job.id == low
 
@@ -173,7 +173,7 @@ def test_a_low_job_that_is_old_goes_before_a_high_one_that_is_new(world: World) 
 def test_a_group_is_not_forgotten_while_it_waits(world: World) -> None:
     world.accept()
     world.finish(world.claim())
-    key = "{dr}:q:jobs:group:acme"
+    key = keys.queue_group("jobs", "acme")
     assert 0 < world.client.ttl(key) <= 3600
     world.accept()
     assert world.client.ttl(key) == -1
@@ -195,7 +195,7 @@ def test_permits_are_as_many_as_can_be_claimed_up_to_a_bound(world: World) -> No
     assert world.permits() == 16
     world.store.run(maintenance.renew("w", queue="generate", threads=4, lease_seconds=15, held=[]))
     world.sweep()
-    assert int(world.client.hget("{dr}:q:jobs:state", "bound") or 0) == 2 * 4 + 16
+    assert int(world.client.hget(keys.queue_state("jobs"), "bound") or 0) == 2 * 4 + 16
     assert world.permits() == 24
 
 

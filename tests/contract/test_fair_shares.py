@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from shared.jobs import Priority
-from shared.store import maintenance, transitions
+from shared.store import keys, maintenance, transitions
 from tests.support.queue_invariants import assert_true
 from tests.support.store import World
 
@@ -75,7 +75,7 @@ def test_eight_equal_tenants_get_the_same_however_they_send(world: World) -> Non
 
 @pytest.mark.parametrize("begun", [0, LATE])
 def test_shares_are_weights_at_any_virtual_time(world: World, begun: int) -> None:
-    world.client.hset("{dr}:q:jobs:state", "vt", str(begun))
+    world.client.hset(keys.queue_state("jobs"), "vt", str(begun))
     weights = {"a": 1, "b": 2, "c": 4}
     for tenant, weight in weights.items():
         world.limit(tenant, weight=weight)
@@ -231,6 +231,6 @@ def test_a_low_job_ages_past_those_that_come_half_an_hour_later(world: World) ->
     normal = world.accept()
     assert world.read(low).rank == 1
     # as if it had come 30 minutes and some earlier
-    world.client.zincrby("{dr}:q:jobs:ready:acme:m", -30 * 60_000 - 5_000, low)
+    world.client.zincrby(keys.queue_ready("jobs", "acme", "m"), -30 * 60_000 - 5_000, low)
     assert world.read(normal).rank == 1
     assert [world.claim().job.id for _ in range(2)] == [low, normal]

@@ -16,12 +16,12 @@ from shared.errors import (
 )
 from shared.jobs import JobSpec
 from shared.provider_keys import ProviderKey
-from shared.store import batches, job_queries, job_submission, maintenance, transitions
+from shared.store import batches, job_queries, job_submission, keys, maintenance, transitions
 from shared.store.transitions import Claim, Closed, Signal
 from tests.support.queue_invariants import assert_true, hash_of
 from tests.support.store import World
 
-GATE = "{dr}:gate"
+GATE = keys.gate()
 KEY = ProviderKey("key-a", "key-a", "")
 HEALTHY, FAILED = Signal.healthy(KEY), Signal.failed(KEY)
 #: Holds that stand for one each of what can be held, and the hold as the gate keeps it.
@@ -80,8 +80,8 @@ def test_a_paused_queue_gives_nothing_out_but_says_why(world: World) -> None:
 
 
 def test_a_bought_job_without_a_record_stops_no_claim(world: World) -> None:
-    world.client.zadd("{dr}:q:jobs:paid", {"job_gone": 1})
-    world.client.hincrby("{dr}:q:jobs:state", "claimable", 1)
+    world.client.zadd(keys.queue_paid("jobs"), {"job_gone": 1})
+    world.client.hincrby(keys.queue_state("jobs"), "claimable", 1)
     job_id = world.accept()
     assert world.claim().job.id == job_id
     assert_true(world)
@@ -483,7 +483,7 @@ def test_once_a_minute_one_call_asks_for_a_removed_model_again(world: World) -> 
 
 def test_a_batch_and_a_retry_for_a_removed_model_are_refused_too(world: World) -> None:
     removed(world)
-    failed = str(world.client.zrange("{dr}:jobs::status:failed", 0, -1)[0])
+    failed = str(world.client.zrange(keys.jobs_by("", "status", "failed"), 0, -1)[0])
     again = world.again(failed, tenant="first")
     assert isinstance(again, job_submission.NotAccepted)
     assert again.reason == "model_gone"
@@ -599,9 +599,7 @@ def test_nothing_is_claimed_or_called_after_its_deadline(world: World) -> None:
     world.let_deadline_pass(*late)
     held = world.claim()
     assert held.job.id == soon
-    assert {world.client.hget(f"{{dr}}:job:{one}", "error_code") for one in late} == {
-        "deadline_exceeded"
-    }
+    assert {world.client.hget(keys.job(one), "error_code") for one in late} == {"deadline_exceeded"}
     world.let_deadline_pass(soon)
     for _ in range(2):  # also where the reply was lost
         with pytest.raises(LostLease):
@@ -615,7 +613,7 @@ def test_a_claim_ends_a_bounded_number_of_late_jobs(world: World) -> None:
     world.let_deadline_pass(*[world.accept() for _ in range(50)])
     found = world.try_claim()
     assert found == Closed("passing", 0.0)
-    assert world.client.hget("{dr}:counts", "failed") == "20"
+    assert world.client.hget(keys.counts(), "failed") == "20"
 
 
 HOUR_MS = 3_600_000
@@ -626,12 +624,12 @@ def put_back(world: World) -> None:
     for name, value in hash_of(world, GATE).items():
         if name.startswith(("hold:", "tat:")):
             world.client.hset(GATE, name, f"{float(value) + HOUR_MS:.0f}")
-    for key in ("{dr}:q:jobs:due", "{dr}:q:jobs:leases"):
+    for key in (keys.queue_due("jobs"), keys.queue_leases("jobs")):
         for member in map(str, world.client.zrange(key, 0, -1)):
             world.client.zincrby(key, HOUR_MS, member)
     for name in ("at", "until", "rescue_after"):
-        kept = world.client.hget("{dr}:sweep", name)
-        world.client.hset("{dr}:sweep", name, int(kept or 0) + HOUR_MS)
+        kept = world.client.hget(keys.sweep(), name)
+        world.client.hset(keys.sweep(), name, int(kept or 0) + HOUR_MS)
 
 
 def test_a_clock_that_was_put_back_holds_nothing_up(empty_redis_url: str) -> None:
@@ -645,9 +643,9 @@ def test_a_clock_that_was_put_back_holds_nothing_up(empty_redis_url: str) -> Non
     put_back(world)
 
     assert world.sweep() is not None, "another process sweeps"
-    lease = world.client.zscore("{dr}:q:jobs:leases", leased.job.id) or 0
+    lease = world.client.zscore(keys.queue_leases("jobs"), leased.job.id) or 0
     assert 0 < lease - milliseconds(world) < 16_000
-    due = world.client.zscore("{dr}:q:jobs:due", waits.job.id) or 0
+    due = world.client.zscore(keys.queue_due("jobs"), waits.job.id) or 0
     assert 0 < due - milliseconds(world) < 31_000
     assert 15 < closed(world).seconds < 21, "the time between two sweeps is not known"
     world.client.hdel(GATE, "hold:provider_rate:key:key-a")
@@ -672,7 +670,7 @@ def test_the_requests_of_a_minute_are_free_again_where_the_clock_was_put_back(
     world.accept()
     world.accept()
     assert refused(world).reason == "too_fast"
-    key = "{dr}:rate:acme"
+    key = keys.request_times("acme")
     times = [int(time) + HOUR_MS for time in world.client.lrange(key, 0, -1)]
     world.client.delete(key)
     world.client.rpush(key, *times)

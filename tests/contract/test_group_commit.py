@@ -12,7 +12,7 @@ import pytest
 from sandbox.wait import wait_until
 from shared.errors import OutcomeUnknown, StoreDown
 from shared.jobs import Job, JobSpec
-from shared.store import command, job_queries, job_submission
+from shared.store import command, job_queries, job_submission, keys
 from shared.store.client import Store
 from shared.store.connection import connect_async
 from shared.store.durability import Replicas
@@ -61,7 +61,7 @@ def commit(
     asyncio.run(main())
 
 
-def accept(world: World) -> command.Call[job_submission.Accepted | job_submission.NotAccepted]:
+def accept(world: World) -> command.Command[job_submission.Accepted | job_submission.NotAccepted]:
     return job_submission.accept(world.new_job(), not_after_ms=FAR)
 
 
@@ -77,7 +77,7 @@ def test_what_waits_goes_out_together(world: World) -> None:
     assert stats["cmdstat_fcall"]["calls"] == 2 * MOST
     reads = world.client.info("stats")["total_reads_processed"]
     assert reads < MOST
-    assert world.client.zcard("{dr}:jobs:acme") == 2 * MOST + 1
+    assert world.client.zcard(keys.tenant_jobs("acme")) == 2 * MOST + 1
 
 
 def test_each_caller_gets_its_own_answer(world: World) -> None:
@@ -96,7 +96,7 @@ def test_scripts_that_redis_forgot_are_loaded_again(world: World) -> None:
     async def use(committer: GroupCommitClient) -> None:
         for _ in range(2):
             world.client.function_flush()
-            batch: list[command.Call[object]] = [
+            batch: list[command.Command[object]] = [
                 accept(world),
                 accept(world),
                 job_queries.service_stats(),
@@ -106,7 +106,7 @@ def test_scripts_that_redis_forgot_are_loaded_again(world: World) -> None:
             assert isinstance(answers[2], job_queries.ServiceStats)
 
     commit(world, use)
-    assert world.client.zcard("{dr}:jobs:acme") == 4
+    assert world.client.zcard(keys.tenant_jobs("acme")) == 4
 
 
 def test_a_refused_connection_is_told_at_once(own: RedisServer, in_time: InTime) -> None:
@@ -167,7 +167,7 @@ def test_a_frozen_redis_leaves_a_write_unknown_and_the_next_undone(
 
 async def _one_loop_later(
     committer: GroupCommitClient,
-    call: command.Call[job_submission.Accepted | job_submission.NotAccepted],
+    call: command.Command[job_submission.Accepted | job_submission.NotAccepted],
 ) -> object:
     """Ask when the batch before has gone."""
     while not committer._batch:  # noqa: ASYNC110
@@ -176,7 +176,7 @@ async def _one_loop_later(
 
 
 async def _insist(
-    committer: GroupCommitClient, call: command.Call[job_queries.ServiceStats]
+    committer: GroupCommitClient, call: command.Command[job_queries.ServiceStats]
 ) -> object:
     deadline = time.monotonic() + 30
     while True:
@@ -196,7 +196,7 @@ def test_a_connection_that_was_killed_costs_nobody_an_answer(world: World) -> No
             assert all(isinstance(answer, job_submission.Accepted) for answer in answers)
 
     commit(world, use)
-    assert world.client.zcard("{dr}:jobs:acme") == 55
+    assert world.client.zcard(keys.tenant_jobs("acme")) == 55
 
 
 def test_a_caller_that_goes_away_disturbs_no_other(world: World) -> None:
@@ -257,7 +257,7 @@ def test_a_thread_sends_again_when_its_connection_was_killed(world: World) -> No
     job_id = world.accept()
     world.client.client_kill_filter(_type="normal", skipme=False)
     assert world.claim().job.id == job_id
-    assert world.client.zcard("{dr}:q:jobs:leases") == 1
+    assert world.client.zcard(keys.queue_leases("jobs")) == 1
 
 
 def test_a_thread_loads_the_scripts_that_redis_forgot(world: World) -> None:

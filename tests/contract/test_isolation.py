@@ -4,7 +4,7 @@ import pytest
 
 from shared.errors import ErrorCode
 from shared.jobs import State
-from shared.store import transitions
+from shared.store import keys, transitions
 from tests.support.queue_invariants import assert_true
 from tests.support.store import World
 
@@ -85,7 +85,7 @@ def test_a_bought_job_that_is_set_apart_passes_a_closed_gate(world: World) -> No
     world.accept()
     held = world.checkpoint(world.call(world.claim()))
     lose(world, held)
-    world.client.hset("{dr}:gate", "paused:generate", "1")
+    world.client.hset(keys.gate(), "paused:generate", "1")
     assert isinstance(world.try_claim(isolated=False), transitions.Closed)
     assert world.claim(isolated=True).job.id == held.job.id
 
@@ -95,7 +95,7 @@ def test_a_bought_job_does_not_wait_for_the_gate_behind_one_that_is_not(world: W
     world.accept()
     held = world.checkpoint(world.call(world.claim(isolated=False)))
     lose(world, held)
-    world.client.hset("{dr}:gate", "paused:generate", "1")
+    world.client.hset(keys.gate(), "paused:generate", "1")
     assert world.claim().job.id == held.job.id
     assert isinstance(world.try_claim(), transitions.Closed)
 
@@ -144,14 +144,14 @@ def test_asked_for_again_it_is_one_among_others(world: World) -> None:
 def test_what_an_older_version_moved_on_is_dropped_from_its_place(world: World) -> None:
     job_id = isolate(world)
     other = world.accept()
-    world.client.hset(f"{{dr}}:job:{job_id}", "state", "canceled")
+    world.client.hset(keys.job(job_id), "state", "canceled")
     assert world.claim().job.id == other
-    assert world.client.zcard("{dr}:q:jobs:isolated") == 0
+    assert world.client.zcard(keys.queue_isolated("jobs")) == 0
 
 
 def test_what_an_older_version_canceled_is_claimed_once_when_asked_for_again(world: World) -> None:
     job_id = isolate(world)
-    place, counters = "{dr}:q:jobs:isolated", "{dr}:q:jobs:state"
+    place, counters = keys.queue_isolated("jobs"), keys.queue_state("jobs")
     world.client.copy(place, "left")
     world.cancel(job_id)
     # which knows no such place, and leaves it there

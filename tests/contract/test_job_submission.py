@@ -3,7 +3,7 @@
 import pytest
 
 from shared.jobs import JobSpec, Priority
-from shared.store import job_queries, job_submission
+from shared.store import job_queries, job_submission, keys
 from tests.support.store import FAR, World
 
 
@@ -20,7 +20,7 @@ def test_an_accept_sent_twice_is_one_job_and_one_answer(world: World) -> None:
 
     assert ask(world, job) == first
     assert first == job_submission.Accepted(world.read(job.id).job.created_at, 1)
-    assert world.client.zcard("{dr}:jobs:acme") == 2
+    assert world.client.zcard(keys.tenant_jobs("acme")) == 2
 
 
 def test_a_late_accept_is_refused_and_leaves_nothing(world: World) -> None:
@@ -50,7 +50,7 @@ def test_the_same_key_and_another_body_is_refused(world: World) -> None:
 
 def test_a_key_whose_job_was_deleted_says_so(world: World) -> None:
     first = world.accept(idempotency_key="k", fingerprint="f")
-    world.client.delete(f"{{dr}}:job:{first}")
+    world.client.delete(keys.job(first))
     again = ask(world, world.new_job(idempotency_key="k", fingerprint="f"))
     assert again == job_submission.NotAccepted("gone", first)
 
@@ -88,8 +88,8 @@ def test_odd_names_of_tenants_do_no_harm(world: World, tenant: str) -> None:
     world.finish(world.claim())
     assert world.read(job_id, tenant).job.state == "succeeded"
     world.settle(world.delivery(), "delivered")
-    assert world.client.zcard("{dr}:q:deliveries:leases") == 0
-    assert not world.client.exists(f"{{dr}}:q:deliveries:slots:{host}")
+    assert world.client.zcard(keys.queue_leases("deliveries")) == 0
+    assert not world.client.exists(keys.host_slots(host))
 
 
 def test_many_tags_and_large_numbers_are_kept(world: World) -> None:
@@ -98,8 +98,8 @@ def test_many_tags_and_large_numbers_are_kept(world: World) -> None:
     job = world.claim().job
     assert (job.id, job.spec, job.max_attempts) == (job_id, spec, 2**31)
     assert job.deadline_at == job.created_at + 10**12
-    assert world.client.zscore("{dr}:deadlines", job_id) == job.deadline_at
-    assert world.client.zscore("{dr}:jobs:acme:tag:a:b", job_id) == 0
+    assert world.client.zscore(keys.deadlines(), job_id) == job.deadline_at
+    assert world.client.zscore(keys.jobs_by("acme", "tag", "a:b"), job_id) == 0
 
 
 def test_another_tenants_job_is_neither_read_nor_canceled(world: World) -> None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 
 from shared.errors import LostLease
 from shared.jobs import Job, Priority
-from shared.store import deliveries, delivery_log, endpoints, maintenance, transitions
+from shared.store import deliveries, delivery_log, endpoints, keys, maintenance, transitions
 from tests.support.queue_invariants import assert_true
 from tests.support.store import World
 
@@ -58,9 +58,9 @@ class Queue(RuleBasedStateMachine):
         for delivery in self.sending:
             self.world.settle(delivery, "failed")
         assert_true(self.world)
-        assert self.world.client.zcard("{dr}:q:jobs:leases") == 0
-        assert self.world.client.zcard("{dr}:q:jobs:active:m") == 0
-        assert int(self.world.client.hget("{dr}:q:jobs:state", "claimable") or 0) == 0
+        assert self.world.client.zcard(keys.queue_leases("jobs")) == 0
+        assert self.world.client.zcard(keys.queue_active("jobs", "m")) == 0
+        assert int(self.world.client.hget(keys.queue_state("jobs"), "claimable") or 0) == 0
 
     # what clients and operators do
 
@@ -228,7 +228,7 @@ class Queue(RuleBasedStateMachine):
             for one in world.store.run(endpoints.list_endpoints(group, limit=9)).endpoints:
                 assert world.store.run(endpoints.enable_endpoint(one.id, tenant=group))
         else:
-            name = "{dr}:endpoint_probes" if word == "probe" else "{dr}:q:deliveries:due"
+            name = keys.endpoint_probes() if word == "probe" else keys.queue_due("deliveries")
             for member in map(str, world.client.zrange(name, 0, -1)):
                 world.client.zadd(name, {member: 1})
             world.sweep()
@@ -252,11 +252,11 @@ class Queue(RuleBasedStateMachine):
     def redis_agrees(self) -> None:
         assert_true(self.world)
         client = self.world.client
-        assert set(client.zrange("{dr}:q:jobs:paid", 0, -1)) == self.bought
-        assert set(client.zrange("{dr}:q:jobs:isolated", 0, -1)) == self.isolated
-        assert set(client.zrange("{dr}:q:jobs:due", 0, -1)) == set(self.due)
-        assert set(client.zrange("{dr}:q:jobs:leases", 0, -1)) == set(self.held)
-        ready = [set(client.zrange(f"{{dr}}:q:jobs:ready:{one}:m", 0, -1)) for one in GROUPS]
+        assert set(client.zrange(keys.queue_paid("jobs"), 0, -1)) == self.bought
+        assert set(client.zrange(keys.queue_isolated("jobs"), 0, -1)) == self.isolated
+        assert set(client.zrange(keys.queue_due("jobs"), 0, -1)) == set(self.due)
+        assert set(client.zrange(keys.queue_leases("jobs"), 0, -1)) == set(self.held)
+        ready = [set(client.zrange(keys.queue_ready("jobs", one, "m"), 0, -1)) for one in GROUPS]
         assert set().union(*ready) == self.ready
 
     def _any(self, which: int) -> transitions.Claim:

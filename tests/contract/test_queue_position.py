@@ -4,6 +4,7 @@ import pytest
 
 from shared.jobs import Priority
 from shared.serializers import waiting_on
+from shared.store import keys
 from shared.store.job_queries import Filter, QueuedJob, list_jobs
 from tests.support.store import FAR, World
 
@@ -76,16 +77,16 @@ def test_each_job_that_ends_tells_how_fast_the_queue_goes(world: World) -> None:
 
 def test_what_is_canceled_in_the_queue_tells_nothing_of_its_pace(world: World) -> None:
     world.cancel(world.accept())
-    assert world.client.hget("{dr}:q:jobs:state", "throughput") is None
+    assert world.client.hget(keys.queue_state("jobs"), "throughput") is None
 
 
 def test_a_night_in_which_nothing_was_asked_for_is_not_slow(world: World) -> None:
     first = world.accept()
     came = world.read(first).job.created_at
     drain_before = f"120 60000 {came - 8 * 3_600_000}"
-    world.client.hset("{dr}:q:jobs:group:acme", "throughput", drain_before)
+    world.client.hset(keys.queue_group("jobs", "acme"), "throughput", drain_before)
     world.finish(world.claim())
-    ended, busy, _ = str(world.client.hget("{dr}:q:jobs:group:acme", "throughput")).split()
+    ended, busy, _ = str(world.client.hget(keys.queue_group("jobs", "acme"), "throughput")).split()
     # as fast as it was in the evening, but for the one job of this morning
     assert 1.5 < float(ended) / float(busy) * 1000 < 2.5
 
@@ -95,8 +96,8 @@ def test_a_queue_in_which_nothing_ends_gets_slower(world: World) -> None:
     drain(world, "group:acme", a_second=2)
     quick = eta(world, ids[2])
     came = world.read(ids[2]).job.created_at - 300_000
-    world.client.hset(f"{{dr}}:job:{ids[2]}", "created", came)
-    world.client.hset("{dr}:q:jobs:group:acme", "throughput", f"120 60000 {came}")
+    world.client.hset(keys.job(ids[2]), "created", came)
+    world.client.hset(keys.queue_group("jobs", "acme"), "throughput", f"120 60000 {came}")
     slow = eta(world, ids[2])
     assert quick is not None
     assert slow is not None
@@ -112,7 +113,7 @@ def hold_for_a_minute(world: World, reason: str) -> None:
         "provider_credits": "hold:provider_credits:team:key-a",
         "provider_rate": "hold:provider_rate:key:key-a",
     }
-    world.client.hset("{dr}:gate", fields[reason], (seconds + 60) * 1000)
+    world.client.hset(keys.gate(), fields[reason], (seconds + 60) * 1000)
     world.try_claim()  # only a claim knows the keys
 
 
@@ -127,7 +128,7 @@ def test_nobody_knows_when_a_hold_ends(world: World, hold: str) -> None:
 def test_a_pause_is_told_and_has_no_end_in_sight(world: World) -> None:
     job_id = world.accept()
     drain(world, "group:acme", a_second=2)
-    world.client.hset("{dr}:gate", "paused:generate", "1")
+    world.client.hset(keys.gate(), "paused:generate", "1")
     assert (waiting_on(world.read(job_id)), eta(world, job_id)) == ("paused", None)
 
 
@@ -159,7 +160,7 @@ def test_a_job_that_waits_for_its_next_attempt_says_when_that_is(world: World) -
 def test_what_is_bought_waits_for_nothing_but_its_turn(world: World) -> None:
     job_id = world.accept()
     world.retry(world.checkpoint(world.call(world.claim())))
-    world.client.hset("{dr}:gate", "paused:generate", "1")
+    world.client.hset(keys.gate(), "paused:generate", "1")
     drain(world, "state", a_second=2)
     queued_job = world.read(job_id)
     assert (waiting_on(queued_job), queued_job.rank, queued_job.eta_seconds) == ("queue", 0, 0)

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from shared.jobs import JobSpec
-from shared.store import job_submission
-from shared.store.dry_run import Reusable, reuse
+from shared.store import job_submission, keys
+from shared.store.dry_run import Reusable, find_reusable
 from tests.contract.test_admission import everything, may, refused
 from tests.support.store import FAR, IMAGE, World
 
@@ -14,7 +14,7 @@ COPY = f"{NAME}.webp"
 
 
 def find(world: World, tenant: str = "acme", **how: object) -> Reusable | None:
-    return world.store.run(reuse(world.new_job(tenant, **how), object_name=NAME))
+    return world.store.run(find_reusable(world.new_job(tenant, **how), object_name=NAME))
 
 
 def done(world: World) -> str:
@@ -83,8 +83,8 @@ def test_a_reused_picture_makes_a_job_that_has_succeeded(world: World) -> None:
     assert [change.state for change in queued_job.job.history] == ["succeeded"]
     assert COPY not in world.object_deletions()
     assert world.delivery().type == "job.succeeded"
-    assert world.client.exists("{dr}:reserved_credits") == 0
-    assert world.client.zscore("{dr}:expiries", job.id) == queued_job.job.expires_at
+    assert world.client.exists(keys.reserved_credits()) == 0
+    assert world.client.zscore(keys.expiries(), job.id) == queued_job.job.expires_at
     # the copy lives longest, so it is what is found next
     again = find(world)
     assert again is not None
@@ -96,7 +96,7 @@ def test_a_reused_picture_makes_a_job_that_has_succeeded(world: World) -> None:
 def test_a_copy_that_the_trash_took_makes_no_job(world: World) -> None:
     done(world)
     job = reused(world)
-    world.client.delete("{dr}:object_deletions")
+    world.client.delete(keys.object_deletions())
     before = everything(world)
     answer = world.store.run(job_submission.accept(job, not_after_ms=FAR))
     assert answer == job_submission.NotAccepted("late")

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.jobs import Job, State, Status
-from shared.store import job_queries, job_submission, maintenance, tenants
+from shared.store import job_queries, job_submission, keys, maintenance, tenants
 from tests.contract.test_transitions import reach
 from tests.support.store import IMAGE, World
 
@@ -34,8 +34,8 @@ def test_a_failed_job_sent_again_is_no_longer_listed_by_its_error(world: World) 
     world.again(job_id)
 
     assert not world.client.keys("*jobs:acme:error:*")
-    assert world.client.zscore("{dr}:expiries", job_id) is None
-    assert world.client.zscore("{dr}:deadlines", job_id) is not None
+    assert world.client.zscore(keys.expiries(), job_id) is None
+    assert world.client.zscore(keys.deadlines(), job_id) is not None
 
 
 def test_what_was_bought_is_not_bought_again_by_asking_again(world: World) -> None:
@@ -111,10 +111,10 @@ def test_a_forgotten_job_leaves_nothing_but_its_image_in_the_trash(
     assert world.delete_job(job_id) is True
 
     left = [key for key in world.client.keys("*") if job_id in key]
-    assert left == [f"{{dr}}:forgot:{job_id}"]
+    assert left == [keys.deleted(job_id)]
     named = [key for key in world.client.keys("*") if world.client.type(key) == "zset"]
     assert not any(world.client.zscore(key, job_id) is not None for key in named)
-    assert not any(int(count) for count in world.client.hvals("{dr}:counts"))
+    assert not any(int(count) for count in world.client.hvals(keys.counts()))
     assert (IMAGE.key in world.object_deletions()) == (state is State.SUCCEEDED)
 
 
@@ -149,7 +149,7 @@ def test_a_key_whose_job_was_forgotten_is_gone(world: World) -> None:
 def test_final_jobs_are_forgotten_when_their_time_is_over_and_no_others(world: World) -> None:
     over, kept, waiting = (reach(world, State.SUCCEEDED).job.id for _ in range(3))
     waiting = world.accept()
-    world.client.zadd("{dr}:expiries", {over: 1})
+    world.client.zadd(keys.expiries(), {over: 1})
 
     assert world.store.run(maintenance.delete_expired(most=10)) == 1
 
@@ -159,7 +159,7 @@ def test_final_jobs_are_forgotten_when_their_time_is_over_and_no_others(world: W
 
 
 def test_an_object_leaves_the_trash_only_when_it_is_deleted(world: World) -> None:
-    world.client.zadd("{dr}:object_deletions", {"a": 1, "b": 2, "later": 10**15})
+    world.client.zadd(keys.object_deletions(), {"a": 1, "b": 2, "later": 10**15})
 
     assert world.store.run(maintenance.object_deletions(most=10)) == ["a", "b"]
     assert world.store.run(maintenance.object_deletions(most=10)) == ["a", "b"]

@@ -1,10 +1,10 @@
 """What operators are shown of the service as a whole."""
 
-from shared.store import job_queries
+from shared.store import job_queries, keys
 from shared.store.job_queries import ServiceStats
 from tests.support.store import World
 
-GATE = "{dr}:gate"
+GATE = keys.gate()
 
 
 def facts(world: World) -> ServiceStats:
@@ -54,7 +54,7 @@ def test_those_who_wait_and_the_deepest_backlog_are_counted(world: World) -> Non
 def test_the_age_of_the_last_sweep_grows_until_the_next(world: World) -> None:
     world.sweep()
     fresh = facts(world).sweep_age
-    world.client.hincrby("{dr}:sweep", "at", -60_000)
+    world.client.hincrby(keys.sweep(), "at", -60_000)
 
     assert 0 <= fresh < 60
     assert facts(world).sweep_age >= 60

@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import ErrorCode, ProviderDown
 from shared.jobs import AttemptError, Status
-from shared.store import bulk, delivery_log, job_queries, maintenance, stats, transitions
+from shared.store import bulk, delivery_log, job_queries, keys, maintenance, stats, transitions
 from shared.store.audit import AuditContext
 from shared.store.functions import HISTORY_KEPT, HISTORY_STEPS_MS
 from shared.store.job_queries import Filter
@@ -111,7 +111,7 @@ def test_why_the_gate_was_closed_and_how_old_the_oldest_was_is_kept(world: World
 
 def test_the_history_keeps_to_its_time_however_often_it_is_added_to(world: World) -> None:
     old = world.store.run(job_queries.service_stats()).now_ms - (HISTORY_KEPT + 200) * TEN_SECONDS
-    key = f"{{dr}}:history:{TEN_SECONDS}"
+    key = keys.history(TEN_SECONDS)
     for number in range(400):
         world.client.xadd(key, {"accepted": 1}, id=f"{old + number}-0")
     world.sweep()
@@ -153,10 +153,10 @@ def test_a_worker_that_left_or_died_is_not_told(world: World) -> None:
     assert list_workers(world).workers[0].since == since
     world.store.run(maintenance.deregister_worker("w1/generate"))
     assert [one.name for one in list_workers(world).workers] == ["w2/deliver"]
-    world.client.hset("{dr}:workers", "w2/deliver", "1 4 deliver")
+    world.client.hset(keys.workers(), "w2/deliver", "1 4 deliver")
     assert list_workers(world).workers == ()
     world.sweep()
-    assert world.client.exists("{dr}:holding") == 0
+    assert world.client.exists(keys.worker_leases()) == 0
 
 
 def test_a_delivery_that_is_sent_is_told_of_its_worker(world: World) -> None:
@@ -264,10 +264,10 @@ def test_what_failed_is_counted_and_sent_again_piece_by_piece(
 ) -> None:
     for _ in range(3):
         fail_one(world)
-    count, until = world.store.run(delivery_log.count_failed(tenant, since=0))
+    count, until = world.store.run(delivery_log.count_failed_deliveries(tenant, since=0))
     assert count == 3
     assert again(world, tenant, until) == [2, 1]
-    assert world.store.run(delivery_log.count_failed(tenant, since=0))[0] == 0
+    assert world.store.run(delivery_log.count_failed_deliveries(tenant, since=0))[0] == 0
     assert [one.detail["moved"] for one in audit(world)] == [1, 2]
     assert {one.target for one in audit(world)} == {tenant or "*"}
     assert_true(world)
@@ -276,10 +276,10 @@ def test_what_failed_is_counted_and_sent_again_piece_by_piece(
 def test_what_an_older_version_moved_is_not_sent_again(world: World) -> None:
     moved, gone = fail_one(world), "msg_of_a_job_that_was_forgotten"
     world.store.run(delivery_log.redeliver(moved, tenant="acme"))
-    world.client.zadd("{dr}:deliveries::failed", {moved: 1, gone: 1})
+    world.client.zadd(keys.failed_deliveries(""), {moved: 1, gone: 1})
     piece = delivery_log.redeliver_all(audit_context(), None, since=0, until=9, most=9)
     assert world.store.run(piece) == delivery_log.RedeliveredChunk(looked=2, moved=0)
-    assert world.store.run(delivery_log.count_failed(None, since=0))[0] == 0
+    assert world.store.run(delivery_log.count_failed_deliveries(None, since=0))[0] == 0
 
 
 def again(world: World, tenant: str | None, until: int) -> Sequence[int]:

@@ -5,10 +5,10 @@ import redis
 
 from shared.errors import UnknownOutcome
 from shared.jobs import OnUnknown, State, Status
-from shared.store import maintenance, transitions
+from shared.store import keys, maintenance, transitions
 from shared.store.audit import AuditContext
 from shared.store.batches import cancel_batch
-from shared.store.bulk import move_jobs
+from shared.store.bulk import bulk_transition
 from shared.store.transitions import Closed
 from tests.support.queue_invariants import assert_true
 from tests.support.store import World
@@ -42,7 +42,7 @@ def test_a_job_waits_for_its_next_attempt_and_comes_back(world: World) -> None:
 def test_a_wait_of_nothing_is_no_wait(world: World) -> None:
     world.accept()
     world.retry(world.claim(), wait_seconds=0)
-    assert world.client.zcard("{dr}:q:jobs:due") == 0
+    assert world.client.zcard(keys.queue_due("jobs")) == 0
     assert world.claim().job.due_at is None
 
 
@@ -70,7 +70,7 @@ def test_nothing_is_rescued_until_the_living_had_a_lease_to_say_so(world: World)
         assert swept.rescued == ()
 
     world.client.hset(
-        "{dr}:sweep", "rescue_after", 0
+        keys.sweep(), "rescue_after", 0
     )  # the lease is over, and sweeps never stopped
     assert (swept := world.sweep()) is not None
     assert swept.rescued == ("claimed",)
@@ -81,10 +81,10 @@ def test_an_absence_of_sweeps_is_followed_by_calm(world: World) -> None:
     world.accept()
     world.claim(lease_seconds=0)
     seconds, _ = world.client.time()
-    world.client.hset("{dr}:sweep", "at", (seconds - 6) * 1000)  # more than a third of 15 s
+    world.client.hset(keys.sweep(), "at", (seconds - 6) * 1000)  # more than a third of 15 s
     assert (swept := world.sweep(lease_seconds=15)) is not None
     assert swept.rescued == ()
-    calm = int(world.client.hget("{dr}:sweep", "rescue_after") or 0)
+    calm = int(world.client.hget(keys.sweep(), "rescue_after") or 0)
     assert calm - seconds * 1000 >= 15_000
 
 
@@ -103,7 +103,7 @@ def test_one_worker_sweeps_at_a_time(world: World) -> None:
     assert world.sweep(worker="a") is not None
     assert world.sweep(worker="b") is None
     assert world.sweep(worker="a") is not None
-    world.client.hset("{dr}:sweep", "until", 0)
+    world.client.hset(keys.sweep(), "until", 0)
     assert world.sweep(worker="b") is not None
     assert world.sweep(worker="a") is None
 
@@ -219,7 +219,7 @@ def test_what_ends_outside_of_an_attempt_is_counted_by_the_next_sweep_and_only_b
     world.cancel(running)
     world.cancel(queued)
     world.store.run(
-        move_jobs(AuditContext("me", "r"), "cancel", [chosen], deadline_seconds=60, query={})
+        bulk_transition(AuditContext("me", "r"), "cancel", [chosen], deadline_seconds=60, query={})
     )
     # then
     assert ended(world) == [("m", Status.CANCELED, "")] * 3
@@ -245,10 +245,10 @@ def ended(world: World) -> list[tuple[str, Status, str]]:
 
 
 def test_a_member_without_a_record_stops_no_sweep(world: World) -> None:
-    for key in ("{dr}:q:jobs:due", "{dr}:q:jobs:leases", "{dr}:q:deliveries:due"):
+    for key in (keys.queue_due("jobs"), keys.queue_leases("jobs"), keys.queue_due("deliveries")):
         world.client.zadd(key, {"ghost": 0})
-    world.client.zadd("{dr}:q:deliveries:leases", {"ghost": 0})
-    world.client.zadd("{dr}:deadlines", {"ghost": 0})
+    world.client.zadd(keys.queue_leases("deliveries"), {"ghost": 0})
+    world.client.zadd(keys.deadlines(), {"ghost": 0})
     world.rescue()
     with redis.Redis.from_url(world.settings.redis_url, decode_responses=True) as client:
         left = [key for key in client.scan_iter() if client.type(key) == "zset"]
@@ -258,7 +258,7 @@ def test_a_member_without_a_record_stops_no_sweep(world: World) -> None:
 def test_workers_that_left_or_died_no_longer_count(world: World) -> None:
     def bound() -> int:
         world.sweep()
-        return int(world.client.hget("{dr}:q:jobs:state", "bound") or 0)
+        return int(world.client.hget(keys.queue_state("jobs"), "bound") or 0)
 
     for worker, lease in (("a", 15.0), ("b", 15.0), ("dead", -1.0)):
         world.store.run(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.store import deliveries, job_submission, transitions
+from shared.store import deliveries, job_submission, keys, transitions
 from shared.store.job_submission import Accepted
 from tests.support.store import FAR, World
 
@@ -15,7 +15,7 @@ NOTIFIED: dict[str, Any] = {"webhook": WEBHOOK, "webhook_host": "x.example"}
 
 
 def fields(world: World, job_id: str) -> set[str]:
-    return {str(name) for name in world.client.hkeys(f"{{dr}}:job:{job_id}")}
+    return {str(name) for name in world.client.hkeys(keys.job(job_id))}
 
 
 def test_a_job_keeps_its_trace_through_every_attempt_and_tells_it_with_its_webhook(

@@ -8,15 +8,15 @@ import redis
 
 from shared.errors import LostLease
 from shared.jobs import TRANSITIONS, Job, State
-from shared.store import job_submission, maintenance, transitions
+from shared.store import job_submission, keys, maintenance, transitions
 from shared.store.functions import HISTORY_STEPS_MS
 from tests.support.store import World
 
 #: What a sweep writes whether or not it finds anything.
 _SWEEP_KEYS = {
-    *("{dr}:sweep", "{dr}:deadlines", "{dr}:ended"),
-    *("{dr}:q:jobs:state", "{dr}:q:deliveries:state", "{dr}:q:jobs:lanes"),
-    *(f"{{dr}}:history:{step}" for step in HISTORY_STEPS_MS),
+    *(keys.sweep(), keys.deadlines(), keys.ended()),
+    *(keys.queue_state("jobs"), keys.queue_state("deliveries"), keys.queue_lanes("jobs")),
+    *(keys.history(step) for step in HISTORY_STEPS_MS),
 }
 
 
@@ -88,15 +88,15 @@ def everything(world: World, *, but: set[str]) -> dict[str, object]:
 
 
 def counts(world: World) -> dict[str, int]:
-    found = world.client.hgetall("{dr}:counts")
+    found = world.client.hgetall(keys.counts())
     return {str(name): int(number) for name, number in found.items() if int(number)}
 
 
 def statuses(world: World, job_id: str) -> list[str]:
-    prefix = "{dr}:jobs:acme:status:"
-    keys = [str(key) for key in world.client.keys(prefix.replace("{", "[{]") + "*")]
+    prefix = keys.jobs_by("acme", "status", "")
+    found = [str(key) for key in world.client.keys(prefix.replace("{", "[{]") + "*")]
     return [
-        key.removeprefix(prefix) for key in keys if world.client.zscore(key, job_id) is not None
+        key.removeprefix(prefix) for key in found if world.client.zscore(key, job_id) is not None
     ]
 
 
@@ -106,7 +106,7 @@ def statuses(world: World, job_id: str) -> list[str]:
 def test_a_legal_move_ends_where_the_table_says(world: World, state: State, move: str) -> None:
     held = reach(world, state, bought=move == "resume")
     before = world.read(held.job.id).job
-    woken, fed = world.client.xlen("{dr}:notifications"), world.client.xlen("{dr}:feed:acme")
+    woken, fed = world.client.xlen(keys.notifications()), world.client.xlen(keys.feed("acme"))
 
     assert MOVE[move](world, held)
 
@@ -118,9 +118,9 @@ def test_a_legal_move_ends_where_the_table_says(world: World, state: State, move
     assert after.history[-1].state is after.state
     assert statuses(world, after.id) == [after.state.status.value]
     assert counts(world) == {after.state.status.value: 1}
-    assert world.client.xlen("{dr}:notifications") == woken + 1
+    assert world.client.xlen(keys.notifications()) == woken + 1
     changed = before.state.status is not after.state.status
-    assert world.client.xlen("{dr}:feed:acme") == fed + changed
+    assert world.client.xlen(keys.feed("acme")) == fed + changed
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_legal_move_ends_where_the_table_says(world: World, state: State, move
 )
 def test_an_illegal_move_changes_nothing(world: World, state: State, move: str) -> None:
     held = reach(world, state)
-    but = _SWEEP_KEYS | {f"{{dr}}:job:{held.job.id}"}
+    but = _SWEEP_KEYS | {keys.job(held.job.id)}
     before, job = everything(world, but=but), world.read(held.job.id).job
 
     already = (move, state) in {
@@ -170,7 +170,7 @@ def test_a_claim_sent_twice_gets_the_same_job(world: World) -> None:
     world.accept()
     first = world.claim(nonce="mine")
     assert world.claim(nonce="mine") == first
-    assert world.client.zcard("{dr}:q:jobs:leases") == 1
+    assert world.client.zcard(keys.queue_leases("jobs")) == 1
 
 
 def test_a_claim_sent_again_after_its_job_went_to_another_gets_nothing(world: World) -> None:
@@ -246,7 +246,7 @@ def test_history_stays_within_bounds_and_readable(world: World) -> None:
     job = world.read(job_id).job
     assert job.version == 301
     assert job.history[-1].version == 301
-    assert len(world.client.hget(f"{{dr}}:job:{job_id}", "hist") or "") <= 4000
+    assert len(world.client.hget(keys.job(job_id), "hist") or "") <= 4000
 
 
 def test_the_picture_of_a_job_that_succeeds_is_not_trash_whoever_comes_late(world: World) -> None:

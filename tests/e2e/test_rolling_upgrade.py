@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from sandbox.wait import wait_until
+from shared.store import keys
 from tests.deploy.compose import ROOT
 from tests.support.cluster import Api, Cluster, WorkerList, fleet
 from tests.support.store import World
@@ -111,12 +112,12 @@ class Upgrade:
         wait_until(lambda: self._done() >= before + 5, "more pictures")
 
     def _done(self) -> int:
-        return int(self._world.client.hget("{dr}:counts", "succeeded") or 0)
+        return int(self._world.client.hget(keys.counts(), "succeeded") or 0)
 
 
 def fields(world: World, jobs: list[str]) -> set[tuple[bool, bool]]:
     """Tell which mixtures there are: accepted, and last claimed, by the other version."""
-    found = (world.client.hmget(f"{{dr}}:job:{job}", ACCEPTED, CLAIMED) for job in jobs)
+    found = (world.client.hmget(keys.job(job), ACCEPTED, CLAIMED) for job in jobs)
     return {(accepted is not None, claimed is not None) for accepted, claimed in found}
 
 

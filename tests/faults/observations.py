@@ -12,8 +12,8 @@ import httpx
 from minio import Minio
 
 from shared.jobs import Job, Status
-from shared.store import job_queries
-from shared.store.usage import usage
+from shared.store import job_queries, keys
+from shared.store.usage import read_usage
 from tests.support.store import World
 from tests.support.webhook_receiver import Received
 
@@ -48,7 +48,7 @@ def read_facts(
     tenant = str(state["tenant"])
     with closing(World(state["redis_url"])) as world:
         ids = (
-            list(jobs) if jobs is not None else world.client.zrange(f"{{dr}}:jobs:{tenant}", 0, -1)
+            list(jobs) if jobs is not None else world.client.zrange(keys.tenant_jobs(tenant), 0, -1)
         )
         found = {str(one): world.read(str(one), "").job for one in ids}
         return Facts(
@@ -98,14 +98,14 @@ def _sha256(client: Minio, bucket: str, key: str) -> str:
 
 def _slots(world: World, tenant: str) -> dict[str, float]:
     facts = world.store.run(job_queries.service_stats())
-    running = world.client.hget(f"{{dr}}:q:jobs:group:{tenant}", "running")
+    running = world.client.hget(keys.queue_group("jobs", tenant), "running")
     return {
         "leases": sum(facts.in_flight.values()),
         "running": int(running or 0),
         "waiting": sum(facts.depth.values()),
         "queued": facts.jobs.get("queued", 0),
         "webhooks": facts.webhook_pending,
-        "promised": world.store.run(usage(tenant, days=1)).promised,
+        "promised": world.store.run(read_usage(tenant, days=1)).promised,
     }
 
 

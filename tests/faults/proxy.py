@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-from shared.store.functions import FunctionLibrary, script_names
+from shared.store.functions import FunctionLibrary
+from shared.store.operations import all_operations
 
 #: What happens to a reply: it never comes and the connection closes, it never comes and the
 #: connection stays, it comes late, half of it comes, or a reset comes in its place.
@@ -195,7 +196,7 @@ def end_of(data: bytes, start: int = 0) -> int | None:
 
 def names_by_function(scripts: FunctionLibrary) -> Mapping[str, str]:
     """Give the names of scripts by what the wire calls them."""
-    return {scripts.function(name): name for name in script_names()}
+    return {scripts.function(one.script): one.script for one in all_operations()}
 
 
 @contextmanager

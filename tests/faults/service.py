@@ -17,6 +17,7 @@ from minio import Minio
 from sandbox.wait import wait_until
 from shared.jobs import Job
 from shared.model_catalog import DEFAULT_MODEL
+from shared.store import keys
 from tests.e2e.up import Up, clean_environment, up
 from tests.faults.crash_points import CrashPoints
 from tests.integration.sandbox_client import Client
@@ -134,8 +135,8 @@ class Service:
 
     def slots(self) -> tuple[int, int]:
         """Give how many leases there are, and how many of the tenant's jobs count as running."""
-        running = self.world.client.hget(f"{{dr}}:q:jobs:group:{self.tenant}", "running")
-        return int(self.world.client.zcard("{dr}:q:jobs:leases")), int(running or 0)
+        running = self.world.client.hget(keys.queue_group("jobs", self.tenant), "running")
+        return int(self.world.client.zcard(keys.queue_leases("jobs"))), int(running or 0)
 
     def logged(self, *words: str) -> bool:
         """Tell whether some worker wrote a line with all these words."""

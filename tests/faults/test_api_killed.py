@@ -14,6 +14,7 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared.jobs import State
+from shared.store import keys
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import Service, service
 
@@ -130,4 +131,4 @@ def test_clients_that_repeat_with_their_key_get_one_job_a_key(
 
 
 def all_jobs(here: Service) -> list[str]:
-    return [str(one) for one in here.world.client.zrange(f"{{dr}}:jobs:{here.tenant}", 0, -1)]
+    return [str(one) for one in here.world.client.zrange(keys.tenant_jobs(here.tenant), 0, -1)]

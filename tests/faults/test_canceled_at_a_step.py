@@ -7,6 +7,7 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared.jobs import State
+from shared.store import keys
 from tests.faults.conftest import Audit, Tell
 from tests.faults.crash_points import Trap
 from tests.faults.service import Service, service
@@ -94,9 +95,9 @@ def pause(here: Service, *, wanted: bool) -> None:
     """Let no job begin, or let them begin again."""
     gate = here.world.client
     if wanted:
-        gate.hset("{dr}:gate", "paused:generate", "1")
+        gate.hset(keys.gate(), "paused:generate", "1")
     else:
-        gate.hdel("{dr}:gate", "paused:generate")
+        gate.hdel(keys.gate(), "paused:generate")
 
 
 def brought_to(here: Service, state: str) -> str:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from sandbox.wait import wait_until
+from shared.store import keys
 from tests.conftest import InTime
 from tests.faults.conftest import Tell
 from tests.support.cluster import Cluster, fleet
@@ -20,7 +21,7 @@ THREADS = 16
 #: How far the provider's clock of an arrival may be from Redis', and the way of a call to it.
 CLOCK_SECONDS = 0.25
 HELD_MICROSECONDS = 30_000
-DEADLINES = "{dr}:deadlines"
+DEADLINES = keys.deadlines()
 
 
 @pytest.mark.parametrize("jobs", [2_000, pytest.param(20_000, marks=pytest.mark.long)])
@@ -88,14 +89,14 @@ def _set_deadlines(world: World, *, seconds: float) -> int:
     for start in range(0, len(ids), 1000):
         with world.client.pipeline(transaction=False) as pipe:
             for one in ids[start : start + 1000]:
-                pipe.hset(f"{{dr}}:job:{one}", "deadline", late)
+                pipe.hset(keys.job(one), "deadline", late)
                 pipe.zadd(DEADLINES, {one: late}, xx=True)
             pipe.execute()
     return late
 
 
 def _count(world: World, *statuses: str) -> int:
-    counts = world.client.hmget("{dr}:counts", list(statuses))
+    counts = world.client.hmget(keys.counts(), list(statuses))
     return sum(int(count or 0) for count in counts)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from sandbox.wait import wait_until
+from shared.store import keys
 from tests.faults.conftest import Audit, Tell
 from tests.faults.memory import Growth, growing
 from tests.faults.service import Service, service
@@ -158,12 +159,12 @@ def test_what_keeps_an_image_from_being_fetched_keeps_it_paid_and_leads_nobody_i
         assert (told["status"], told["waiting_on"], told["attempt"]) == ("queued", "image_host", 0)
         # images come from another host: one alone holds no new calls then
         usual = fault in {"slow drip", "HTML"}
-        assert here.world.client.hexists("{dr}:gate", "hold:image_host") is usual
+        assert here.world.client.hexists(keys.gate(), "hold:image_host") is usual
         assert not has_guest(listener)
         assert here.stored(job_id) == []
     assert here.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
     # nobody else waits for that host
-    here.world.client.hdel("{dr}:gate", "hold:image_host", "unfetched", "image_host")
+    here.world.client.hdel(keys.gate(), "hold:image_host", "unfetched", "image_host")
     audit(here, [job_id])
     tell(12, fault, waiting_on="image_host", paid=here.paid(job_id))
 

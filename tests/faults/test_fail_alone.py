@@ -13,6 +13,7 @@ import pytest
 from sandbox.wait import wait_until
 from shared.jobs import Job, State
 from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.store import keys
 from tests.conftest import InTime
 from tests.faults.conftest import Tell
 from tests.support.cluster import Api, Cluster, WorkerList, fleet
@@ -161,7 +162,7 @@ def test_a_model_that_fails_leaves_the_other_its_pace(
         sick = here.ask(40, OTHER_MODEL)
         wait_until(
             lambda: here.world.client.hexists(
-                "{dr}:gate", f"hold:provider_down:model:{OTHER_MODEL}"
+                keys.gate(), f"hold:provider_down:model:{OTHER_MODEL}"
             ),
             "the model to be held",
         )

@@ -13,6 +13,7 @@ from sandbox.devstack.process import LONGEST_WAIT_SECONDS
 from sandbox.wait import wait_until
 from shared.celery_app import QueueName, build_celery, permit
 from shared.jobs import State
+from shared.store import keys
 from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import Service, service
@@ -23,7 +24,7 @@ LIST = "{dr}:celery:generate"
 BACK_SECONDS = 5.0
 #: So that both workers meet one.
 COPIES = {"no JSON": 2}
-PAUSED = ("{dr}:gate", "paused:generate")
+PAUSED = (keys.gate(), "paused:generate")
 
 
 @pytest.fixture(scope="module")

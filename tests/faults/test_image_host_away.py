@@ -7,6 +7,7 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared.jobs import State
+from shared.store import keys
 from tests.faults.conftest import Audit, Tell
 from tests.faults.injection import for_seconds
 from tests.faults.service import Service, service
@@ -29,7 +30,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def is_held(here: Service) -> bool:
-    return bool(here.world.client.hexists("{dr}:gate", "hold:image_host"))
+    return bool(here.world.client.hexists(keys.gate(), "hold:image_host"))
 
 
 @pytest.mark.parametrize(

@@ -24,16 +24,17 @@ from shared.store import (
     endpoints,
     job_queries,
     job_submission,
+    keys,
     maintenance,
     tenants,
     transitions,
 )
 from shared.store.audit import AuditContext, read_audit
 from shared.store.client import Store
-from shared.store.command import Call
-from shared.store.dry_run import reuse
-from shared.store.functions import script_names
-from shared.store.usage import usage
+from shared.store.command import Command
+from shared.store.dry_run import find_reusable
+from shared.store.operations import all_operations
+from shared.store.usage import read_usage
 from tests.faults.conftest import Tell
 from tests.faults.proxy import Action, Proxy, Rule, proxied
 from tests.integration.sandbox_client import Client, steered
@@ -67,7 +68,7 @@ ACTIONS: tuple[Action, ...] = ("drop", "cut", "reset")
 class Stubborn(Store):
     """Asks again until there is an answer, as workers do."""
 
-    def run(self, call: Call[T]) -> T:
+    def run(self, call: Command[T]) -> T:
         for _ in range(5):
             try:
                 return super().run(call)
@@ -130,13 +131,13 @@ def send_again(world: World) -> None:
     world.settle(world.delivery(), "gone")
     world.store.run(endpoints.enable_endpoint(found, tenant=TENANT))
     world.store.run(delivery_log.redeliver_failed(TENANT, since=0, until=None, most=9))
-    world.client.delete("{dr}:delivery:msg_t")
+    world.client.delete(keys.delivery("msg_t"))
 
 
 def reuse_an_image(world: World) -> str:
     """Let a job be made of the picture of one that was done."""
     job = world.new_job(webhook=WEBHOOK, webhook_host="x")
-    found = world.store.run(reuse(job, object_name="t/copy-0"))
+    found = world.store.run(find_reusable(job, object_name="t/copy-0"))
     assert found is not None
     copied = replace(job, reused=found.copy)
     world.store.run(job_submission.accept(copied, not_after_ms=FAR))
@@ -187,7 +188,7 @@ def keep_house(world: World) -> None:
     world.store.run(maintenance.register_keys([held.key]))
     world.store.run(maintenance.deregister_worker("w"))
     world.store.run(maintenance.object_deletions(["gone"], most=10))
-    world.client.zadd("{dr}:expiries", {held.job.id: 1}, xx=True)
+    world.client.zadd(keys.expiries(), {held.job.id: 1}, xx=True)
     world.store.run(maintenance.delete_expired(most=10))
     operate(world)
 
@@ -198,22 +199,22 @@ def operate(world: World) -> None:
     world.store.run(tenants.create_tenant(audit_context(), TENANT, {}, webhook_secret=secret))
     world.store.run(tenants.set_limits(TENANT, audit_context(), weight=3))
     first, second = new_key(), new_key()
-    made = world.store.run(api_keys.add_key(audit_context(), TENANT, first, TENANT_SCOPES))
+    made = world.store.run(api_keys.add_api_key(audit_context(), TENANT, first, TENANT_SCOPES))
     assert isinstance(made, api_keys.ApiKeyInfo), made
     made = world.store.run(
-        api_keys.rotate_key(
+        api_keys.rotate_api_key(
             audit_context(), TENANT, first.id, second, grace_seconds=9, expires_at=None
         )
     )
     assert isinstance(made, api_keys.ApiKeyInfo), made
-    world.store.run(api_keys.use_key(second.id))
-    assert world.store.run(api_keys.revoke_key(audit_context(), TENANT, second.id))
+    world.store.run(api_keys.touch_api_key(second.id))
+    assert world.store.run(api_keys.revoke_api_key(audit_context(), TENANT, second.id))
     world.store.run(bulk.pause(audit_context(), "deliver"))
     world.store.run(bulk.resume(audit_context(), "deliver"))
     spare = world.accept()
     moved = [
         world.store.run(
-            bulk.move_jobs(audit_context(), action, [spare], deadline_seconds=3600, query={})
+            bulk.bulk_transition(audit_context(), action, [spare], deadline_seconds=3600, query={})
         ).moved
         for action in CANCELED_AND_BACK
     ]
@@ -235,7 +236,7 @@ def send_again_for_others(world: World) -> None:
     assert world.store.run(endpoints.enable_any_endpoint(audit_context(), one.endpoint)) == TENANT
     rotated = endpoints.rotate_any_secret(audit_context(), one.endpoint, "whsec_other")
     assert world.store.run(rotated) == TENANT
-    count, until = world.store.run(delivery_log.count_failed(None, since=0))
+    count, until = world.store.run(delivery_log.count_failed_deliveries(None, since=0))
     redone = delivery_log.redeliver_all(audit_context(), None, since=0, until=until, most=50)
     assert world.store.run(redone).moved == count
 
@@ -270,12 +271,12 @@ def outcomes(world: World, ids: list[str]) -> object:
         ],
         facts.jobs,
         len(world.object_deletions()),
-        world.store.run(usage(TENANT, days=1)).days[0].total,
+        world.store.run(read_usage(TENANT, days=1)).days[0].total,
         facts.in_flight,
         facts.depth,
-        world.client.xlen(f"{{dr}}:feed:{TENANT}"),
+        world.client.xlen(keys.feed(TENANT)),
         [(one.action, one.target[:4]) for one in world.store.run(read_audit(limit=50))],
-        sorted(key.state for key in world.store.run(api_keys.list_keys(TENANT)) or ()),
+        sorted(key.state for key in world.store.run(api_keys.list_api_keys(TENANT)) or ()),
         len(world.client.keys("[{]dr}:delivery:*")),
         world.permits(),
         [
@@ -285,7 +286,7 @@ def outcomes(world: World, ids: list[str]) -> object:
         # which of those of one millisecond goes first is left to their ids
         sorted((one.type, one.state) for one in told.entries),
         sum(one.attempt for one in told.entries),
-        len((world.client.hget(f"{{dr}}:tenant:{TENANT}", "webhook_old") or "").split()),
+        len((world.client.hget(keys.tenant(TENANT), "webhook_old") or "").split()),
     )
 
 
@@ -297,7 +298,7 @@ def undisturbed(redis_url: str) -> object:
         return outcomes(world, live_through(world))
 
 
-@pytest.mark.parametrize("script", sorted({*script_names()} - READ_ONLY))
+@pytest.mark.parametrize("script", sorted({one.script for one in all_operations()} - READ_ONLY))
 def test_a_script_whose_reply_is_lost_twice_has_moved_once(
     undisturbed: object, proxy: Proxy, tell: Tell, script: str
 ) -> None:
@@ -375,7 +376,7 @@ def test_a_redis_that_says_nothing_holds_a_thread_no_longer_than_its_timeout(
 
 
 def jobs_of(world: World, tenant: str) -> int:
-    return int(world.client.zcard(f"{{dr}}:jobs:{tenant}"))
+    return int(world.client.zcard(keys.tenant_jobs(tenant)))
 
 
 def test_an_accept_whose_reply_is_lost_once_is_sent_again_unseen(proxy: Proxy, tell: Tell) -> None:

@@ -21,7 +21,7 @@ from sandbox.wait import answers_http, wait_until
 from shared.errors import ErrorCode
 from shared.jobs import Job, State
 from shared.settings import inherited_environment
-from shared.store.functions import MAX_CRASHES
+from shared.store.functions import MAX_WORKER_LOSSES
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import Service, service
 
@@ -117,7 +117,7 @@ def may_fail(job: Job) -> bool:
     """Say whether one of the two rules failed it: a second unknown outcome, a third lost worker."""
     if job.error_code is ErrorCode.PROVIDER_UNKNOWN_OUTCOME:
         return job.unknown_outcomes == MOST_UNKNOWN
-    return job.error_code is ErrorCode.INTERNAL and job.worker_losses >= MAX_CRASHES
+    return job.error_code is ErrorCode.INTERNAL and job.worker_losses >= MAX_WORKER_LOSSES
 
 
 @pytest.mark.timeout(600)

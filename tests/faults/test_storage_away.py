@@ -9,6 +9,7 @@ import pytest
 from sandbox.wait import wait_until
 from shared.errors import ErrorCode
 from shared.jobs import State
+from shared.store import keys
 from tests.faults.conftest import Audit, Tell
 from tests.faults.injection import (
     absent,
@@ -51,7 +52,7 @@ def silent(here: Service) -> AbstractContextManager[object]:
 
 
 def is_held(here: Service) -> bool:
-    return bool(here.world.client.hexists("{dr}:gate", "hold:storage"))
+    return bool(here.world.client.hexists(keys.gate(), "hold:storage"))
 
 
 @pytest.mark.parametrize(

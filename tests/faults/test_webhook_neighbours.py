@@ -16,6 +16,7 @@ import pytest
 from sandbox.wait import wait_until
 from shared.jobs import JobSpec
 from shared.settings import Settings
+from shared.store import keys
 from tests.conftest import InTime
 from tests.faults.conftest import Tell
 from tests.faults.dns_server import Names, names
@@ -41,9 +42,9 @@ class WaitingClients:
 
     def end_jobs(self, each: int, to: Sequence[WebhookReceiver]) -> dict[str, WebhookReceiver]:
         """Let `each` jobs a receiver end, in turns, all before the first is told; gives whose."""
-        self.world.client.hset("{dr}:gate", "paused:deliver", 1)
+        self.world.client.hset(keys.gate(), "paused:deliver", 1)
         owed = {self._queue_delivery(one): one for _ in range(each) for one in to}
-        self.world.client.hdel("{dr}:gate", "paused:deliver")
+        self.world.client.hdel(keys.gate(), "paused:deliver")
         return owed
 
     def _queue_delivery(self, to: WebhookReceiver) -> str:
@@ -65,7 +66,7 @@ class WaitingClients:
 
     def wait_for_end(self, owed: Mapping[str, WebhookReceiver], *, seconds: float) -> None:
         """Wait until nothing is owed; each job must have been told under its one id."""
-        counts, client = "{dr}:counts", self.world.client
+        counts, client = keys.counts(), self.world.client
         wait_until(
             lambda: client.hget(counts, "webhook_pending") == "0", "no debt", seconds=seconds
         )
@@ -74,7 +75,7 @@ class WaitingClients:
             one.verify(SECRET)
             ids.setdefault(one.json["data"]["id"], set()).add(one.id)
         assert ids == {job: {f"msg_{job.removeprefix('job_')}_1_succeeded"} for job in owed}
-        assert client.zcard("{dr}:q:deliveries:leases") == 0
+        assert client.zcard(keys.queue_leases("deliveries")) == 0
 
 
 def received(at: Sequence[WebhookReceiver]) -> list[Received]:
@@ -106,7 +107,7 @@ def _crowd(
     hosts = [f"127.0.1.{number}" for number in range(1, count + 1)]
     settings = {**NEEDED, "webhook_allow_hosts": ",".join(hosts), **changes}
     world = World(redis_url, **settings)
-    world.client.hset("{dr}:tenant:acme", "webhook_secret", SECRET)
+    world.client.hset(keys.tenant("acme"), "webhook_secret", SECRET)
     with ExitStack() as stack:
         stack.callback(world.close)
         receivers = [stack.enter_context(receiver(host)) for host in hosts]
@@ -148,7 +149,7 @@ def cancel_and_notify(world: World, tenant: str, host: str, port: int) -> str:
     webhook = {"url": f"http://{host}:{port}/hook", "events": ["job.canceled"]}
     job = world.accept(tenant, webhook=webhook, webhook_host=host)
     world.cancel(job, tenant)
-    return f"{{dr}}:delivery:msg_{job.removeprefix('job_')}_1_canceled"
+    return keys.delivery(f"msg_{job.removeprefix('job_')}_1_canceled")
 
 
 @contextmanager
@@ -181,7 +182,7 @@ def test_hundreds_of_hosts_of_one_tenant_that_never_answer_delay_no_other_tenant
         serving(silent, host="127.0.1.1") as port,
     ):
         for tenant in ("flood", "plain"):
-            world.client.hset(f"{{dr}}:tenant:{tenant}", "webhook_secret", SECRET)
+            world.client.hset(keys.tenant(tenant), "webhook_secret", SECRET)
         # given
         flood = [cancel_and_notify(world, "flood", host, port) for host in hosts]
         wait_until(lambda: served.asked.total() > 0, "an attempt that hangs")

@@ -18,6 +18,7 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared.settings import Settings
+from shared.store import keys
 from tests.faults.conftest import Audit, Tell
 from tests.faults.dns_server import Names, names
 from tests.faults.service import Service, service
@@ -105,7 +106,7 @@ class Scene:
     jobs: dict[str, str]
 
     def record(self, job_id: str) -> Mapping[str, str]:
-        key = f"{{dr}}:delivery:msg_{job_id.removeprefix('job_')}_1_succeeded"
+        key = keys.delivery(f"msg_{job_id.removeprefix('job_')}_1_succeeded")
         return dict(self.service.world.client.hgetall(key))  # type: ignore[arg-type]  # not asyncio's
 
     def webhooks_of(self, who: str) -> tuple[str, list[dict[str, Any]]]:

@@ -30,7 +30,7 @@ from shared.jobs import ProviderResult  # noqa: E402  see above
 from shared.net.ssrf import resolve  # noqa: E402
 from shared.storage.client import Storage  # noqa: E402
 from shared.store.client import Store  # noqa: E402
-from shared.store.command import Call  # noqa: E402
+from shared.store.command import Command  # noqa: E402
 from shared.store.connection import connect  # noqa: E402
 from shared.store.durability import Replicas  # noqa: E402
 from shared.store.functions import FunctionLibrary  # noqa: E402
@@ -50,7 +50,7 @@ TRAPS = CrashPoints(Path(_ENVIRONMENT["FAULTS_TRAPS"]))
 
 
 class TrappedStore(Store):
-    def run(self, call: Call[T]) -> T:
+    def run(self, call: Command[T]) -> T:
         TRAPS.reach(f"before {call.script}")
         answer = super().run(call)
         # a permit that finds nothing is no claim

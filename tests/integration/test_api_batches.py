@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared.batches import JOBS_MAX
-from shared.store import batches
+from shared.store import batches, keys
 from tests.support.api_server import (
     PROMPT,
     ApiServer,
@@ -56,13 +56,13 @@ def jobs_of(api_server: ApiServer, batch_id: str) -> list[dict[str, Any]]:
 
 def wait_until_laid_out(api_server: ApiServer) -> None:
     redis = api_server.world.client
-    wait_until(lambda: not redis.exists("{dr}:batch_work"), "the batches to be laid out")
+    wait_until(lambda: not redis.exists(keys.batch_work()), "the batches to be laid out")
 
 
 def assert_nothing_is_left(api_server: ApiServer) -> None:
     """Nothing of any batch is in Redis, be it seen or staged."""
     redis = api_server.world.client
-    wait_until(lambda: not redis.exists("{dr}:batch_work"), "the stage to be taken away")
+    wait_until(lambda: not redis.exists(keys.batch_work()), "the stage to be taken away")
     for pattern in ("job:*", "staged:*", "batch:*", "jobs:*", "batches:*", "idem:*"):
         assert redis.keys(f"[{{]dr}}:{pattern}") == []
     assert_true(api_server.world)

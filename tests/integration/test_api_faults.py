@@ -16,7 +16,8 @@ from sandbox.servers import free_port
 from sandbox.subprocesses import Child
 from sandbox.wait import wait_for_http, wait_until
 from shared.settings import Settings
-from shared.store.schema_version import SCHEMA, SCHEMA_KEY
+from shared.store import keys
+from shared.store.schema_version import SCHEMA
 from tests.conftest import InTime
 from tests.support.api_server import PROMPT, ApiServer, problem, served, settings, tenant_at
 from tests.support.servers import RedisServer, redis_server
@@ -124,16 +125,16 @@ def test_a_wait_outlives_a_restart_of_redis(api_server: ApiServer, own: RedisSer
 
 def test_data_that_a_newer_version_has_changed_are_not_added_to(api_server: ApiServer) -> None:
     api_server.create()
-    assert api_server.world.client.get(SCHEMA_KEY) == str(SCHEMA)
+    assert api_server.world.client.get(keys.schema()) == str(SCHEMA)
 
-    api_server.world.client.set(SCHEMA_KEY, SCHEMA + 1)
+    api_server.world.client.set(keys.schema(), SCHEMA + 1)
 
     wait_until(
         lambda: api_server.client.get("/readyz").status_code == 503, "a front door not ready"
     )
     said = problem(api_server.client.post("/v1/jobs", json=PROMPT), 503, "not_ready")["detail"]
     assert "start the newer version" in said
-    api_server.world.client.set(SCHEMA_KEY, SCHEMA)
+    api_server.world.client.set(keys.schema(), SCHEMA)
     wait_until(lambda: accepted(api_server), "jobs to be accepted again")
 
 

@@ -11,7 +11,7 @@ from sandbox.wait import wait_until
 from shared import ids
 from shared.errors import ModelGone
 from shared.model_catalog import DEFAULT_MODEL
-from shared.store import transitions
+from shared.store import keys, transitions
 from tests.support.api_server import (
     PROMPT,
     ApiServer,
@@ -146,7 +146,7 @@ def test_keys_of_two_tenants_have_nothing_to_do_with_each_other(api_server: ApiS
 def test_a_key_whose_job_is_gone_is_told_so(api_server: ApiServer) -> None:
     headers = {"idempotency-key": "order-17"}
     job = api_server.client.post("/v1/jobs", json=PROMPT, headers=headers).json()
-    api_server.world.client.delete(f"{{dr}}:job:{job['id']}")
+    api_server.world.client.delete(keys.job(job["id"]))
     problem(api_server.client.post("/v1/jobs", json=PROMPT, headers=headers), 410, "job_deleted")
 
 
@@ -154,7 +154,7 @@ def test_a_key_whose_job_is_gone_is_told_so(api_server: ApiServer) -> None:
 
 
 def test_a_tenant_at_its_queue_limit_is_told_to_come_again(api_server: ApiServer) -> None:
-    api_server.world.client.hset(f"{{dr}}:tenant:{api_server.tenant}", "max_queued", "2")
+    api_server.world.client.hset(keys.tenant(api_server.tenant), "max_queued", "2")
     api_server.create()
     api_server.create()
     answer = api_server.client.post("/v1/jobs", json=PROMPT)
@@ -180,7 +180,7 @@ UNSAFE = {"input": {"prompt": "p", "disable_safety_checker": True}}
 def test_a_tenant_without_the_right_cannot_switch_the_safety_checker_off(
     api_server: ApiServer,
 ) -> None:
-    api_server.world.client.hset(f"{{dr}}:tenant:{api_server.tenant}", "may_disable_safety", "0")
+    api_server.world.client.hset(keys.tenant(api_server.tenant), "may_disable_safety", "0")
     answer = api_server.client.post("/v1/jobs", json=UNSAFE)
     (fault,) = problem(answer, 422, "invalid_request")["errors"]
     assert fault["pointer"] == "/input/disable_safety_checker"
@@ -442,7 +442,7 @@ def test_a_removed_model_is_refused_at_every_door_until_a_call_of_it_goes_well(
     assert forecast["refusal"]["code"] == "model_unavailable"
     wait_until(lambda: state() == "removed", "the model to be marked")
 
-    api_server.world.client.hset("{dr}:gate", f"gone:{DEFAULT_MODEL}", 1)  # a minute later
+    api_server.world.client.hset(keys.gate(), f"gone:{DEFAULT_MODEL}", 1)  # a minute later
     api_server.create()
     api_server.succeed()
     wait_until(lambda: state() == "available", "the model to be taken back")

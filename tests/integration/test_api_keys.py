@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared.api_keys import OPS_SCOPES, Key, new_key, parse_key
-from shared.store import api_keys
+from shared.store import api_keys, keys
 from shared.store.provisioning import open_ops_key
 from tests.conftest import InTime
 from tests.support.api_server import (
@@ -123,7 +123,7 @@ def test_a_revoked_key_is_told_so_and_only_to_who_has_its_secret(
 
 def test_a_key_that_is_over_is_told_so(api_server: ApiServer, operator: httpx.Client) -> None:
     made = operator.post(keys_of(api_server), json={"expires_at": "2999-01-01T00:00:00Z"}).json()
-    api_server.world.client.hset(f"{{dr}}:key:{made['id']}", "expires", 1)
+    api_server.world.client.hset(keys.api_key(made["id"]), "expires", 1)
     told = problem(answers(api_server, made["key"]), 401, "unauthenticated")
     assert told["detail"].startswith("This key is expired.")
 
@@ -194,8 +194,8 @@ def test_a_good_key_that_was_never_seen_passes_after_many_wrong_ones(
 def test_a_key_of_an_operator_belongs_to_no_tenant(api_server: ApiServer) -> None:
     with closing(World(api_server.world.settings.redis_url)) as world:
         text = open_ops_key(world.store, by="test")
-        listed = world.store.run(api_keys.list_keys(api_keys.OPERATORS)) or ()
-        whose = world.store.run(api_keys.list_keys(api_server.tenant)) or ()
+        listed = world.store.run(api_keys.list_api_keys(api_keys.OPERATORS)) or ()
+        whose = world.store.run(api_keys.list_api_keys(api_server.tenant)) or ()
     key = parse_key(text)
     assert key is not None
     assert {one.id: one.scopes for one in listed}[key.id] == OPS_SCOPES

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from shared.model_catalog import DEFAULT_MODEL
+from shared.store import keys
 from tests.contract.test_admission import everything, may
 from tests.support.api_server import (
     PROMPT,
@@ -58,7 +59,7 @@ def _kept(api_server: ApiServer) -> dict[str, bytes | None]:
     That is when a key was used, and at its first look the version of the data.
     """
     found = everything(api_server.world)
-    later = ("{dr}:key:", "{dr}:schema")
+    later = (keys.api_key(""), keys.schema())
     return {key: value for key, value in found.items() if not key.startswith(later)}
 
 
@@ -73,7 +74,7 @@ def test_of_64_clients_at_once_exactly_the_limit_is_let_through(api_server: ApiS
             wait = int(answer.headers["retry-after"])
             assert 1 <= wait <= 60
             assert answer.headers["ratelimit"] == f'"requests";r=0;t={wait}'
-    assert api_server.world.client.zcard(f"{{dr}}:jobs:{api_server.tenant}") == 100
+    assert api_server.world.client.zcard(keys.tenant_jobs(api_server.tenant)) == 100
 
 
 def test_of_64_clients_at_once_exactly_the_queue_is_filled(api_server: ApiServer) -> None:
@@ -110,7 +111,7 @@ def test_a_replayed_key_is_no_request(api_server: ApiServer) -> None:
 
 def test_a_line_behind_its_deadline_is_ours_to_answer_for(api_server: ApiServer) -> None:
     old = api_server.create()["id"]
-    api_server.world.client.hset(f"{{dr}}:job:{old}", "created", 1)
+    api_server.world.client.hset(keys.job(old), "created", 1)
     api_server.world.client.zadd(f"{{dr}}:q:jobs:ready:{api_server.tenant}", {old: 1})
     with nothing_written(api_server):
         answer = api_server.client.post("/v1/jobs", json=PROMPT)
@@ -121,7 +122,7 @@ def test_a_line_behind_its_deadline_is_ours_to_answer_for(api_server: ApiServer)
 def test_who_would_wait_too_long_is_told_how_long(api_server: ApiServer) -> None:
     for _ in range(3):
         api_server.create()
-    group = f"{{dr}}:q:jobs:group:{api_server.tenant}"
+    group = keys.queue_group("jobs", api_server.tenant)
     api_server.world.client.hset(group, "throughput", f"6 60000 {FAR}")
     for wish in ({"max_position": 2}, {"max_wait_seconds": 20}):
         with nothing_written(api_server):

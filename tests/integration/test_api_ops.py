@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.store import keys
 from tests.support.api_server import ApiServer, pointers, problem
 
 OTHER_MODEL = next(model for model in MODELS if model != DEFAULT_MODEL)
@@ -95,7 +96,7 @@ def test_the_queues_tell_how_they_stand_and_why_the_gate_is_closed(
         "gone:old": now,
     }
     for name, value in fields.items():
-        api_server.world.client.hset("{dr}:gate", name, value)
+        api_server.world.client.hset(keys.gate(), name, value)
     told = operator.get("/ops/v1/queues").json()
     assert [queue["name"] for queue in told["data"]] == ["generate", "deliver"]
     assert [queue["blocked_by"] for queue in told["data"]] == ["storage", None]
@@ -114,7 +115,7 @@ def test_the_queues_tell_how_they_stand_and_why_the_gate_is_closed(
         ("k2", "…2222", "provider_auth"),
     ]
     assert gate["removed_models"] == ["old"]
-    api_server.world.client.hset("{dr}:gate", "probe:provider_down:model:m", 1)
+    api_server.world.client.hset(keys.gate(), "probe:provider_down:model:m", 1)
     holds = operator.get("/ops/v1/queues").json()["gate"]["holds"]
     assert [hold["state"] for hold in holds if hold["scope"] == "model"] == ["probing"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 
 from shared.errors import ProviderDown
-from shared.store import maintenance, transitions
+from shared.store import keys, maintenance, transitions
 from tests.contract.test_delivery_log import settle
 from tests.support.api_server import ApiServer, client_of, pointers, problem
 
@@ -141,7 +141,7 @@ def test_a_job_that_is_part_of_a_trace_tells_which(
     job = api_server.create()
     assert read(operator, f"jobs/{job['id']}")["trace_id"] is None
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    api_server.world.client.hset(f"{{dr}}:job:{job['id']}", "trace", traceparent)
+    api_server.world.client.hset(keys.job(job["id"]), "trace", traceparent)
     told = read(operator, f"jobs/{job['id']}")
     assert told["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
 

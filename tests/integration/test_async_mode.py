@@ -2,7 +2,7 @@
 
 from sandbox.wait import wait_until
 from shared.jobs import OnUnknown, State
-from shared.store import transitions
+from shared.store import keys, transitions
 from tests.integration.conftest import Open
 from tests.support.worker_harness import WorkerHarness, at_work, spec
 from worker.generate import do_next_job
@@ -88,7 +88,7 @@ def test_a_stop_while_a_record_is_waited_for_gives_the_job_back_with_its_record(
     assert (job.state, job.attempt, job.unknown_outcomes) == (State.QUEUED, 0, 0)
     assert job.pending_record is not None
     assert harness.slots() == (0, 0)
-    assert harness.world.client.hget("{dr}:gate", "fails") is None
+    assert harness.world.client.hget(keys.gate(), "fails") is None
 
 
 def test_a_record_is_looked_up_with_the_key_that_it_was_made_with(open_harness: Open) -> None:

@@ -13,6 +13,7 @@ import pytest
 from sandbox.servers import valkey_program
 from sandbox.wait import wait_until
 from shared.jobs import State
+from shared.store import keys
 from shared.store.transitions import Closed
 from tests.support.servers import RedisServer, redis_server
 from tests.support.store import World
@@ -140,7 +141,7 @@ def test_a_restored_redis_has_every_job_and_gives_none_out_before_it_is_resumed(
     for _ in range(2):  # as restored, and as Redis has written it since
         with redis_server(live) as restored, world_of(restored) as world:
             assert states(world, list(before)) == before
-            assert world.client.hget("{dr}:gate", "paused:generate") == "1"
+            assert world.client.hget(keys.gate(), "paused:generate") == "1"
     with redis_server(live) as restored, world_of(restored) as world:
         # what was bought is fetched all the same, and nothing else is begun
         world.lose_lease(next(job for job, state in before.items() if state is State.FETCHING))

@@ -14,7 +14,7 @@ from sandbox.subprocesses import Child
 from sandbox.wait import wait_until
 from shared.batches import JOBS_MAX
 from shared.settings import inherited_environment
-from shared.store import batches
+from shared.store import batches, keys
 from shared.store.connection import connect
 from shared.store.provisioning import provision_tenant
 from tests.conftest import InTime
@@ -88,7 +88,7 @@ def test_ten_thousand_lines_are_taken_within_the_memory_and_in_small_steps(
     grown = psutil.Process(child.pid).memory_info().rss - before
     assert peak_bytes(child.pid) < MEMORY_BYTES
     assert grown < MEMORY_BYTES / 4
-    wait_until(lambda: not redis.exists("{dr}:batch_work"), "the batch to be laid out", seconds=60)
+    wait_until(lambda: not redis.exists(keys.batch_work()), "the batch to be laid out", seconds=60)
     # each script a bounded piece: stages, commit, laying out, and what the API asks every second
     steps = redis.info("commandstats")["cmdstat_fcall"]["calls"]
     assert steps >= JOBS_MAX / batches.CHUNK_JOBS + JOBS_MAX / batches.CHUNK_LAID + 1
@@ -101,9 +101,9 @@ def test_ten_thousand_lines_are_taken_within_the_memory_and_in_small_steps(
     assert [one["pointer"] for one in answer.json()["errors"]] == [f"/line/{JOBS_MAX}/input/prompt"]
     assert peak_bytes(child.pid) < MEMORY_BYTES
     wait_until(
-        lambda: not redis.exists("{dr}:batch_work"), "the stage to be taken away", seconds=60
+        lambda: not redis.exists(keys.batch_work()), "the stage to be taken away", seconds=60
     )
-    assert redis.hget("{dr}:counts", "queued") == str(JOBS_MAX)
+    assert redis.hget(keys.counts(), "queued") == str(JOBS_MAX)
 
 
 def peak_bytes(pid: int) -> int:

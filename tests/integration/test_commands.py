@@ -17,7 +17,7 @@ from shared.api_keys import parse_key
 from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.provider_keys import ProviderKey
 from shared.settings import inherited_environment
-from shared.store import bulk
+from shared.store import bulk, keys
 from shared.store.audit import AuditContext, read_audit
 from shared.store.maintenance import report_signal
 from shared.store.provisioning import provision_tenant
@@ -263,7 +263,7 @@ def test_the_doctor_sees_what_holds_jobs_and_webhooks(doctor: Doctor, empty_redi
         signal = Signal.hold_team(ProviderKey("k", "red", ""), 60, needed=10, has=1)
         world.store.run(report_signal(signal))
         world.store.run(bulk.pause(AuditContext("test", ""), "deliver"))
-        world.client.hset("{dr}:counts", "endpoints_failing", 2)
+        world.client.hset(keys.counts(), "endpoints_failing", 2)
         says = doctor.wrong(*OF_THE_SERVICE)
         world.store.run(bulk.pause(AuditContext("test", ""), "generate"))
         paused = doctor.wrong("queue generate")
@@ -364,12 +364,12 @@ def test_data_of_another_schema_is_neither_read_nor_changed(
     program: Program, empty_redis_url: str
 ) -> None:
     with redis.Redis.from_url(empty_redis_url) as client:
-        client.set("{dr}:schema", 1)
+        client.set(keys.schema(), 1)
         for words in (("tenants", "create", "x"), ("tenants", "list"), ("ops-keys", "create")):
             code, out, wrong = program.run(*words)
             assert (code, out) == (3, "")
             assert "has schema 1" in wrong
-        assert client.keys("*") == [b"{dr}:schema"]
+        assert client.keys("*") == [keys.schema().encode()]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from shared.api_keys import Scope, new_key
 from shared.jobs import Image
 from shared.model_catalog import DEFAULT_MODEL
 from shared.settings import Settings
-from shared.store import api_keys
+from shared.store import api_keys, keys
 from shared.store.audit import AuditContext
 from tests.support.api_server import ApiServer, client_of, served, settings, tenant_at
 from tests.support.lying_storage import flipped, lying_before
@@ -87,7 +87,7 @@ def test_a_client_that_leaves_is_joined_by_its_retry(api_server: ApiServer) -> N
 
 
 def test_a_full_queue_takes_none_of_several_and_may_be_tried_again(api_server: ApiServer) -> None:
-    api_server.world.client.hset(f"{{dr}}:tenant:{api_server.tenant}", "max_queued", "2")
+    api_server.world.client.hset(keys.tenant(api_server.tenant), "max_queued", "2")
     answer = api_server.client.post(IMAGES, json={**BODY, "n": 3})
     assert answer.status_code == 429
     assert answer.json()["error"]["type"] == "rate_limit_error"
@@ -253,7 +253,7 @@ def test_a_key_that_only_reads_is_refused_in_the_dialect(
     key = new_key()
     scopes = [Scope.JOBS_READ]
     api_server.world.store.run(
-        api_keys.add_key(AuditContext("test", ""), api_server.tenant, key, scopes)
+        api_keys.add_api_key(AuditContext("test", ""), api_server.tenant, key, scopes)
     )
     with client_of(api_server.url, key.text) as reader:
         answer = reader.post(path, json=BODY)

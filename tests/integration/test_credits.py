@@ -1,13 +1,13 @@
 """What a worker's calls cost, counted by the provider's own ledger."""
 
 from shared.model_catalog import DEFAULT_MODEL
-from shared.store.usage import Spending, usage
+from shared.store.usage import Spending, read_usage
 from tests.integration.conftest import Open
 from tests.support.worker_harness import WorkerHarness
 
 
 def spent(harness: WorkerHarness) -> Spending:
-    days = harness.world.store.run(usage("acme", days=1)).days
+    days = harness.world.store.run(read_usage("acme", days=1)).days
     return days[0].total if days else Spending(0, 0.0)
 
 

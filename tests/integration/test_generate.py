@@ -16,7 +16,7 @@ from shared.errors import ErrorCode, StoreError
 from shared.jobs import Job, OnUnknown, ProviderResult, State
 from shared.provider_keys import ProviderKey
 from shared.serializers import waiting_on
-from shared.store import command, job_queries, job_submission
+from shared.store import command, job_queries, job_submission, keys
 from shared.store.transitions import Closed
 from tests.integration.conftest import Open
 from tests.integration.loopback import read_request, serving
@@ -320,10 +320,10 @@ def test_an_address_that_has_no_such_endpoint_fails_no_job(open_harness: Open) -
     assert (queued_job.job.state, queued_job.job.attempt) == (State.QUEUED, 0)
     assert queued_job.gate == "provider_down"
     assert "DARKROOM_ONEMIN_BASE_URL" in str(
-        harness.world.client.hget(f"{{dr}}:job:{job_id}", "last_error_message")
+        harness.world.client.hget(keys.job(job_id), "last_error_message")
     )
     # and when
-    harness.world.client.delete("{dr}:gate")
+    harness.world.client.delete(keys.gate())
     # then
     job = harness.finish(job_id)
     assert (job.state, job.attempt, harness.paid()) == (State.SUCCEEDED, 1, 1)
@@ -346,7 +346,7 @@ def test_a_key_that_no_header_can_carry_is_dead_and_fails_no_job(
         ErrorCode.PROVIDER_AUTH,
     )
     assert harness.asked("generate") == []
-    assert key not in str(harness.world.client.hgetall(f"{{dr}}:job:{job_id}"))
+    assert key not in str(harness.world.client.hgetall(keys.job(job_id)))
 
 
 # images that cannot be fetched now -------------------------------------------------------------
@@ -430,7 +430,7 @@ def test_while_the_storage_is_away_the_picture_is_kept_and_not_bought_again(
         queued_job = harness.world.read(job_id)
         assert queued_job.job.last_error_code is ErrorCode.STORAGE_DOWN
         assert queued_job.job.answer is not None
-        assert harness.world.client.hexists("{dr}:gate", "hold:storage")
+        assert harness.world.client.hexists(keys.gate(), "hold:storage")
         # and when
         own.start()
         job = harness.finish(job_id)
@@ -464,7 +464,7 @@ def test_a_storage_that_lies_has_the_picture_stored_again_and_not_bought_again(
         job = harness.job(job_id)
         assert (job.state, job.last_error_code) == (State.QUEUED, ErrorCode.STORAGE_DOWN)
         assert job.answer is not None
-        assert harness.world.client.hexists("{dr}:gate", "hold:storage")
+        assert harness.world.client.hexists(keys.gate(), "hold:storage")
         # and when
         liar.stop_lying()
         job = harness.finish(job_id)
@@ -546,7 +546,7 @@ def test_a_job_at_the_provider_is_not_ended_by_its_deadline(harness: WorkerHarne
     with at_work(harness.context):
         wait_until(calling(harness, job_id), "the call")
         # when
-        harness.world.client.zadd("{dr}:deadlines", {job_id: 1})
+        harness.world.client.zadd(keys.deadlines(), {job_id: 1})
         harness.world.sweep()
         # then
         assert harness.job(job_id).state is State.CALLING
@@ -623,7 +623,7 @@ def test_a_stop_by_force_while_the_provider_works_counts_an_unknown_outcome(
     # and the thread's own late answer is refused
     assert harness.job(job_id).state is State.QUEUED
     assert facts(harness, harness.finish(job_id)) == ("succeeded", None, 2, 2, 1, 0)
-    assert harness.world.client.hget("{dr}:gate", "fails") is None
+    assert harness.world.client.hget(keys.gate(), "fails") is None
 
 
 def test_a_stop_by_force_after_the_checkpoint_gives_the_bought_picture_on(
@@ -652,7 +652,7 @@ class Frozen:
         self.met = threading.Event()
         self.thaw = threading.Event()
 
-    def run(self, call: command.Call[Any]) -> Any:
+    def run(self, call: command.Command[Any]) -> Any:
         if call.script == self.script and not self.thaw.is_set():
             self.met.set()
             raise StoreError("away")
@@ -693,7 +693,7 @@ def test_a_closed_gate_keeps_no_thread_of_a_worker_that_has_another_queue(
 ) -> None:
     # given
     harness.accept()
-    harness.world.client.hset("{dr}:gate", "paused:generate", "1")
+    harness.world.client.hset(keys.gate(), "paused:generate", "1")
     # when
     thread = threading.Thread(target=do_next_job, args=(harness.context,), daemon=True)
     thread.start()
@@ -703,7 +703,7 @@ def test_a_closed_gate_keeps_no_thread_of_a_worker_that_has_another_queue(
 
 def test_a_worker_that_waits_at_the_gate_leaves_at_once(harness: WorkerHarness) -> None:
     # given
-    harness.world.client.hset("{dr}:gate", "paused:generate", "1")
+    harness.world.client.hset(keys.gate(), "paused:generate", "1")
     job_id = harness.accept()
     with at_work(harness.context, threads=4):
         # when
@@ -715,8 +715,8 @@ def test_a_worker_that_waits_at_the_gate_leaves_at_once(harness: WorkerHarness) 
 def rescue(harness: WorkerHarness, job_id: str) -> None:
     """Let the lease of a job run out while its thread works on, and give the job to others."""
     harness.world.sweep()
-    harness.world.client.zadd("{dr}:q:jobs:leases", {job_id: 1})
-    harness.world.client.hset("{dr}:sweep", "rescue_after", "1")
+    harness.world.client.zadd(keys.queue_leases("jobs"), {job_id: 1})
+    harness.world.client.hset(keys.sweep(), "rescue_after", "1")
     harness.world.sweep()
 
 

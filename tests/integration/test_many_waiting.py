@@ -19,6 +19,7 @@ from sandbox.servers import free_port
 from sandbox.subprocesses import Child
 from sandbox.wait import wait_for_http, wait_until
 from shared.model_catalog import DEFAULT_MODEL
+from shared.store import keys
 from shared.store.provisioning import provision_tenant
 from tests.support.api_server import PROMPT
 from tests.support.servers import RedisServer, redis_server
@@ -162,7 +163,7 @@ def test_nobody_who_waits_is_forgotten_nor_kept_by_a_stop(
             wait_for_jobs(place.world, count)
             seen[0] = place.connections()
             record_property("bytes a client", (place.memory() - before) // count)
-            ids = place.world.client.zrange(f"{{dr}}:jobs:{TENANT}", 0, -1)
+            ids = place.world.client.zrange(keys.tenant_jobs(TENANT), 0, -1)
             with ThreadPoolExecutor(8) as threads:
                 list(threads.map(place.world.cancel, ids))
 
@@ -176,7 +177,7 @@ def test_nobody_who_waits_is_forgotten_nor_kept_by_a_stop(
 
 def wait_for_jobs(world: World, count: int) -> None:
     wait_until(
-        lambda: world.client.zcard(f"{{dr}}:jobs:{TENANT}") == count,
+        lambda: world.client.zcard(keys.tenant_jobs(TENANT)) == count,
         f"{count} jobs",
         seconds=60,
     )

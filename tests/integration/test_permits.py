@@ -12,6 +12,7 @@ from sandbox.subprocesses import Child
 from sandbox.wait import wait_until
 from shared.celery_app import KEY_PREFIX, SLOT, QueueName, build_celery, permit
 from shared.settings import inherited_environment
+from shared.store import keys
 from tests.integration.permit_app import RUNS
 from tests.support.store import World
 
@@ -49,7 +50,7 @@ def test_a_worker_runs_each_permit_once(world: World, worker: Child) -> None:
     for _ in range(12):
         job_id = world.accept(webhook=hook, webhook_host="x")
         world.cancel(job_id)  # one permit for the job, one for the delivery
-    pushed = int(world.client.hget("{dr}:q:jobs:state", "permits") or 0)
+    pushed = int(world.client.hget(keys.queue_state("jobs"), "permits") or 0)
     assert pushed >= 13
 
     wait_until(lambda: len(runs(world)) >= pushed, "all permits run", seconds=30)

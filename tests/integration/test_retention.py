@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import StorageDown
 from shared.jobs import State
-from shared.store import job_queries
+from shared.store import job_queries, keys
 from tests.integration.conftest import Open
 from tests.support import lying_storage as lies
 from tests.support.lying_storage import Liar, Lie, Reply, Request, lying_before
@@ -33,7 +33,7 @@ def test_a_forgotten_job_s_picture_is_deleted(harness: WorkerHarness) -> None:
 
 def test_a_job_whose_time_is_over_goes_with_its_picture(harness: WorkerHarness) -> None:
     over, kept = harness.run(), harness.run()
-    harness.world.client.zadd("{dr}:expiries", {over.id: 1})
+    harness.world.client.zadd(keys.expiries(), {over.id: 1})
 
     cleaner(harness).clean()
 

@@ -13,6 +13,7 @@ import pytest
 from sandbox.wait import wait_until
 from shared.jobs import JobSpec
 from shared.settings import Settings
+from shared.store import keys
 from tests.integration.loopback import dripping, read_request, serving, silent
 from tests.support.store import World
 from tests.support.webhook_receiver import WebhookReceiver, receiver
@@ -37,7 +38,7 @@ class Post:
 
     def __init__(self, redis_url: str, **changes: Any) -> None:
         self.world = World(redis_url, **{**QUICK, **changes})
-        self.world.client.hset("{dr}:tenant:acme", "webhook_secret", SECRET)
+        self.world.client.hset(keys.tenant("acme"), "webhook_secret", SECRET)
         self.context = build_context(self.world.settings, self.world.scripts, ["deliver"])
 
     def close(self) -> None:
@@ -46,7 +47,7 @@ class Post:
 
     def counted(self, name: str) -> int:
         """How many of them there are by the service's own counters."""
-        return int(self.world.client.hget("{dr}:counts", name) or 0)
+        return int(self.world.client.hget(keys.counts(), name) or 0)
 
     def end_jobs(self, url: str, *, tenant: str = "acme", **webhook: Any) -> str:
         """Let a job end that asked for a webhook; gives the id of the delivery."""
@@ -57,7 +58,7 @@ class Post:
         return f"msg_{job_id.removeprefix('job_')}_1_succeeded"
 
     def record(self, delivery: str) -> dict[str, str]:
-        return dict(self.world.client.hgetall("{dr}:delivery:" + delivery))  # type: ignore[arg-type]  # not asyncio's
+        return dict(self.world.client.hgetall(keys.delivery("") + delivery))  # type: ignore[arg-type]  # not asyncio's
 
     def attempts(self, delivery: str) -> list[dict[str, Any]]:
         return [orjson.loads(line) for line in self.record(delivery).get("log", "").split("\n")]
@@ -71,7 +72,7 @@ class Post:
             return self.record(delivery)["state"] in {"delivered", "failed"}
 
         wait_until(has_ended, "the end of a delivery")
-        assert self.world.client.zcard("{dr}:q:deliveries:leases") == 0
+        assert self.world.client.zcard(keys.queue_leases("deliveries")) == 0
         return self.record(delivery)["state"]
 
 
@@ -272,7 +273,7 @@ def test_a_receiver_that_was_ill_gets_all_it_missed_and_hurts_no_other(
     often = ",".join(["0", *["0.1"] * 8])
     settings = {**QUICK, "webhook_schedule": often}
     post = Post(empty_redis_url, **settings)
-    post.world.client.hset("{dr}:tenant:other", "webhook_secret", SECRET)
+    post.world.client.hset(keys.tenant("other"), "webhook_secret", SECRET)
     with receiver() as ill:
         ill.status = 500
         ailing = [post.end_jobs(ill.url, tenant="other") for _ in range(40)]

@@ -18,7 +18,8 @@ from sandbox.servers import free_port
 from sandbox.wait import wait_until
 from shared.jobs import State
 from shared.start_commands import worker_command
-from shared.store.schema_version import SCHEMA, SCHEMA_KEY
+from shared.store import keys
+from shared.store.schema_version import SCHEMA
 from tests.integration.sandbox_client import Client, steered
 from tests.support.servers import RedisServer, S3Server, redis_server
 from tests.support.worker_harness import WorkerHarness, settings_for
@@ -119,7 +120,7 @@ def test_a_busy_worker_leaves_permits_for_others(here: Place) -> None:
 
 
 def workers_known(here: Place) -> int:
-    return int(here.world.client.hlen("{dr}:workers"))
+    return int(here.world.client.hlen(keys.workers()))
 
 
 def test_an_idle_worker_stops_at_once_and_is_forgotten(here: Place) -> None:
@@ -155,7 +156,7 @@ def test_a_worker_whose_threads_wait_at_the_gate_stops_soon(
     here: Place, number: signal.Signals
 ) -> None:
     # given
-    here.world.client.hset("{dr}:gate", "paused:generate", "1")
+    here.world.client.hset(keys.gate(), "paused:generate", "1")
     one = here.start(threads=2)
     jobs = here.accept(4)
     # one of the two waits, and the other gives its permits up
@@ -443,7 +444,7 @@ def test_data_that_a_newer_version_has_changed_are_not_touched(
     empty_redis_url: str, tmp_path: Path
 ) -> None:
     with redis.Redis.from_url(empty_redis_url) as client:
-        client.set(SCHEMA_KEY, SCHEMA + 1)
+        client.set(keys.schema(), SCHEMA + 1)
         said = refusal(with_keys(empty_redis_url), tmp_path, code=1)
         client.flushall()
     assert f"The data in this Redis is of schema {SCHEMA + 1}" in said

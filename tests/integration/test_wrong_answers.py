@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 
 from sandbox.wait import wait_until
 from shared.jobs import DOUBTFUL, IMAGE_WARNINGS, Job, OnUnknown, State
+from shared.store import keys
 from shared.store.codec import request_hash
 from tests.integration.conftest import Open
 from tests.support.worker_harness import WorkerHarness, spec
@@ -192,7 +193,7 @@ def test_an_image_of_perhaps_another_request_is_not_reused(
 
     harness.run()
 
-    reused = f"{{dr}}:reuse:acme:{request_hash(spec())}"
+    reused = keys.reuse("acme", request_hash(spec()))
     assert not harness.world.client.exists(reused)
 
 
@@ -206,5 +207,5 @@ def test_what_the_provider_says_is_kept_without_control_characters(harness: Work
     said = [note.excerpt or "" for note in job.attempt_errors]
     assert said
     assert all(text.isprintable() for text in said)
-    whole = harness.world.client.hgetall(f"{{dr}}:job:{job.id}")
+    whole = harness.world.client.hgetall(keys.job(job.id))
     assert "\\u001b[" not in orjson.dumps(whole["error_message"]).decode()

@@ -17,8 +17,8 @@ from sandbox.servers import free_port
 from sandbox.subprocesses import Child
 from sandbox.wait import wait_for_http
 from shared.jobs import JobSpec
-from shared.store import job_queries, job_submission, transitions
-from shared.store.command import Call
+from shared.store import job_queries, job_submission, keys, transitions
+from shared.store.command import Command
 from shared.store.provisioning import provision_tenant
 from tests.support.servers import ACCESS_KEY, SECRET_KEY
 from tests.support.store import FAR, KEYS, World
@@ -74,15 +74,14 @@ def fill(
     return made
 
 
-def run_many(world: World, calls: Sequence[Call[Any]]) -> list[Any]:
+def run_many(world: World, calls: Sequence[Command[Any]]) -> list[Any]:
     """Run calls in one round trip, and give their answers; raises the first error.
 
     The world has run one before: Redis knows the scripts.
     """
     with world.client.pipeline(transaction=False) as pipe:
         for call in calls:
-            keys = (len(call.keys), *call.keys)
-            pipe.execute_command("FCALL", world.scripts.function(call.script), *keys, *call.args)
+            pipe.execute_command("FCALL", world.scripts.function(call.script), 0, *call.args)
         replies = pipe.execute()
     return [call.read(reply) for call, reply in zip(calls, replies, strict=True)]
 
@@ -102,7 +101,7 @@ def finish_all(world: World) -> None:
 def delete_short_lived_keys(world: World) -> None:
     """Delete what does not grow with the jobs: claims for a minute, the last 10,000 wakes."""
     passing = list(world.client.scan_iter("[{]dr}:claim:*", count=1000))
-    world.client.delete("{dr}:notifications", "{dr}:celery:generate", *passing)
+    world.client.delete(keys.notifications(), "{dr}:celery:generate", *passing)
 
 
 def commands(world: World, work: Callable[[], object]) -> dict[str, int]:
@@ -169,11 +168,11 @@ class Backlog:
     def times(self) -> list[Times]:
         return [Times(kind, each) for kind, each in self._times.items()]
 
-    def _accept(self, number: int) -> Call[Any]:
+    def _accept(self, number: int) -> Command[Any]:
         job = self.world.new_job(f"t{number % self.tenants}", spec=usual_spec(number))
         return job_submission.accept(job, not_after_ms=FAR)
 
-    def _timed(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def _timed(self, calls: Sequence[Command[Any]]) -> list[Any]:
         self.world.client.config_resetstat()
         answers = run_many(self.world, calls)
         ran = self.world.client.info("commandstats")["cmdstat_fcall"]

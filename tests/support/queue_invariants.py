@@ -4,6 +4,7 @@ from collections import Counter
 
 from shared.errors import ErrorCode
 from shared.jobs import State, Status
+from shared.store import keys
 from tests.support.store import World
 
 _READY = "ready:"
@@ -111,7 +112,7 @@ def _active(world: World, prefix: str, by_lane: dict[str, set[str]]) -> dict[str
 
 
 def _cap(world: World, group: str) -> float:
-    given = world.client.hget(f"{{dr}}:tenant:{group}", "max_running")
+    given = world.client.hget(keys.tenant(group), "max_running")
     return float(given) if given else float("inf")
 
 
@@ -197,27 +198,27 @@ def _assert_counts(
     statuses = Counter(
         State(record["state"]).status.value for record in [*records.values(), *born.values()]
     )
-    told = {str(name): int(number) for name, number in world.client.hgetall("{dr}:counts").items()}
+    told = {str(name): int(number) for name, number in world.client.hgetall(keys.counts()).items()}
     _assert_delivery_counts(world, told, {*records, *_records(world, "batch:")}, deliveries)
     assert {name: number for name, number in told.items() if number} == dict(statuses)
     unfinished = {key for key, one in records.items() if not State(one["state"]).is_final}
-    assert set(world.client.zrange("{dr}:deadlines", 0, -1)) == unfinished
-    assert set(world.client.zrange("{dr}:expiries", 0, -1)) == set(records) - unfinished
+    assert set(world.client.zrange(keys.deadlines(), 0, -1)) == unfinished
+    assert set(world.client.zrange(keys.expiries(), 0, -1)) == set(records) - unfinished
     per_index: dict[tuple[str, str], set[str]] = {}
     for key, record in {**records, **staged}.items():
         status = State(record["state"]).status.value
         for whose in (record["tenant"], ""):
             per_index.setdefault((whose, status), set()).add(key)
     for (whose, status), members in per_index.items():
-        assert _members(world, f"{{dr}}:jobs:{whose}:status:{status}") == members
+        assert _members(world, keys.jobs_by(whose, "status", status)) == members
     for status in {one.value for one in Status} - {status for _, status in per_index}:
-        assert not _members(world, f"{{dr}}:jobs::status:{status}")
+        assert not _members(world, keys.jobs_by("", "status", status))
     per_code: dict[str, set[str]] = {}
     for key, record in records.items():
         if "error_code" in record:
             per_code.setdefault(record["error_code"], set()).add(key)
     for code in ErrorCode:
-        assert _members(world, f"{{dr}}:jobs::error:{code}") == per_code.get(code, set())
+        assert _members(world, keys.jobs_by("", "error", code)) == per_code.get(code, set())
 
 
 def _assert_delivery_counts(
@@ -239,16 +240,16 @@ def _assert_delivery_counts(
             for key, one in deliveries.items()
             if one["endpoint"] == name and one["state"] == "parked"
         }
-        assert _members(world, f"{{dr}}:parked:{name}") == parked
-        assert name in _members(world, f"{{dr}}:endpoints:{record['tenant']}")
+        assert _members(world, keys.parked(name)) == parked
+        assert name in _members(world, keys.endpoints(record["tenant"]))
         # whatever is parked has somebody who will look after it
         awaited = (
             record.get("off")
             or record.get("probe")
-            or world.client.zscore("{dr}:endpoint_backlogs", name)
+            or world.client.zscore(keys.endpoint_backlogs(), name)
         )
         assert (
-            not parked or awaited or world.client.zscore("{dr}:endpoint_probes", name) is not None
+            not parked or awaited or world.client.zscore(keys.endpoint_probes(), name) is not None
         )
     assert told.pop("webhook_pending", 0) == sum(
         one["state"] in {"pending", "sending", "parked"} for one in deliveries.values()
@@ -263,16 +264,16 @@ def _assert_delivery_counts(
 def _assert_delivery_indexes(world: World, deliveries: dict[str, dict[str, str]]) -> None:
     for tenant in {record["tenant"] for record in deliveries.values()}:
         of_it = {key: one for key, one in deliveries.items() if one["tenant"] == tenant}
-        assert _members(world, f"{{dr}}:deliveries:{tenant}") == set(of_it)
+        assert _members(world, keys.deliveries(tenant)) == set(of_it)
         failed = {key for key, one in of_it.items() if one["state"] == "failed"}
-        assert _members(world, f"{{dr}}:deliveries:{tenant}:failed") == failed
+        assert _members(world, keys.failed_deliveries(tenant)) == failed
     everybodys = {key for key, one in deliveries.items() if one["state"] == "failed"}
-    assert _members(world, "{dr}:deliveries:") == set(deliveries)
-    assert _members(world, "{dr}:deliveries::failed") == everybodys
+    assert _members(world, keys.deliveries("")) == set(deliveries)
+    assert _members(world, keys.failed_deliveries("")) == everybodys
 
 
 def _is_committed(world: World, record: dict[str, str]) -> bool:
-    return bool(world.client.hexists(f"{{dr}}:batch:{record['batch']}", "committed"))
+    return bool(world.client.hexists(keys.batch(record["batch"]), "committed"))
 
 
 def _assert_batches(
@@ -283,7 +284,7 @@ def _assert_batches(
         record["tenant"] for record in staged.values() if not _is_committed(world, record)
     )
     told = {
-        str(key): int(value) for key, value in world.client.hgetall("{dr}:staged_counts").items()
+        str(key): int(value) for key, value in world.client.hgetall(keys.staged_counts()).items()
     }
     assert {tenant: count for tenant, count in told.items() if count} == dict(unborn)
     for batch_id, batch in _records(world, "batch:").items():
@@ -303,5 +304,5 @@ def _members(world: World, key: str) -> set[str]:
 
 def _assert_permits(world: World) -> None:
     for queue, name in (("generate", "jobs"), ("deliver", "deliveries")):
-        bound = int(world.client.hget(f"{{dr}}:q:{name}:state", "bound") or 16)
+        bound = int(world.client.hget(keys.queue_state(name), "bound") or 16)
         assert world.permits(queue) <= bound

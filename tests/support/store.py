@@ -1,8 +1,9 @@
 """A store on a real Valkey, and short ways to put jobs into it."""
 
 import itertools
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from shared.store import (
     deliveries,
     job_queries,
     job_submission,
+    keys,
     maintenance,
     provisioning,
     tenants,
@@ -46,6 +48,16 @@ def answer_of(job_id: str) -> ProviderResult:
 IMAGE = Image("t/2026/01/01/x-1.webp", "image/webp", 1024, 1024, 5, "0" * 64)
 
 
+def _fits(pattern: str, name: str) -> bool:
+    """Say whether a name is one of a pattern with `<parts>`; `[…]` may be left out."""
+    parts = re.split(r"(<\w+>|\[|\])", pattern)
+    words = {"[": "(?:", "]": ")?"}
+    regex = "".join(
+        ".*" if part.startswith("<") else words.get(part, re.escape(part)) for part in parts
+    )
+    return re.fullmatch(regex, name, re.DOTALL) is not None
+
+
 class World:
     """One tenant's view of a store, with the moves of one worker."""
 
@@ -61,6 +73,30 @@ class World:
 
     def close(self) -> None:
         self.store.close()
+
+    def undocumented(self, most: int = 200) -> set[str]:
+        """Give the keys and fields, of so many keys, that `shared.store.keys` does not know."""
+        found = itertools.islice(self.client.scan_iter(f"{keys.PREFIX}*".replace("{", "[{]")), most)
+        return {one for name in found for one in self._undocumented(str(name))}
+
+    def _undocumented(self, name: str) -> Iterator[str]:
+        if name.startswith(f"{keys.PREFIX}celery:"):
+            return
+        kind = str(self.client.type(name))
+        kinds = {"zset": keys.ZSET, "hash": keys.HASH, "string": keys.STRING}
+        fitting = [
+            key for _, key in keys.all_keys() if _fits(key.pattern, name[len(keys.PREFIX) :])
+        ]
+        right = [key for key in fitting if key.type == kinds.get(kind, kind)]
+        if not right:
+            yield f"{name} ({kind})"
+        elif kind == "hash":
+            known = {field for key in right for field in key.fields}
+            if keys.staged in right:
+                known |= {*keys.job.fields}  # a staged job has the fields of a job
+            for field in self.client.hkeys(name):
+                if not any(_fits(one, str(field)) for one in known):
+                    yield f"{name} {field!s}"
 
     def _new_id(self) -> str:
         """Name a job so that those of one millisecond sort in the order they were made."""
@@ -193,10 +229,10 @@ class World:
         return swept
 
     def lose_lease(self, job_id: str, queue: str = "jobs") -> None:
-        self.client.zadd(f"{{dr}}:q:{queue}:leases", {job_id: 0}, xx=True)
+        self.client.zadd(keys.queue_leases(queue), {job_id: 0}, xx=True)
 
     def come_due(self, member: str, queue: str = "jobs") -> None:
-        self.client.zadd(f"{{dr}}:q:{queue}:due", {member: 0}, xx=True)
+        self.client.zadd(keys.queue_due(queue), {member: 0}, xx=True)
 
     def pass_a_millisecond(self) -> None:
         """Wait until Redis' clock shows another one: what comes then came later."""
@@ -211,10 +247,10 @@ class World:
     def let_deadline_pass(self, *job_ids: str) -> None:
         """Write into the records that the deadlines have passed; no sweep sees it yet."""
         for job_id in job_ids:
-            self.client.hset(f"{{dr}}:job:{job_id}", "deadline", 1)
+            self.client.hset(keys.job(job_id), "deadline", 1)
 
     def pass_deadline(self, job_id: str) -> None:
-        self.client.zadd("{dr}:deadlines", {job_id: 0}, xx=True)
+        self.client.zadd(keys.deadlines(), {job_id: 0}, xx=True)
 
     def claim_delivery(
         self, *, nonce: str | None = None, lease_seconds: float = 15
@@ -248,8 +284,8 @@ class World:
 
     def object_deletions(self) -> dict[str, float]:
         """Give what is to be deleted, and from which millisecond on."""
-        keys = [str(key) for key in self.client.zrange("{dr}:object_deletions", 0, -1)]
-        return {key: self.client.zscore("{dr}:object_deletions", key) or 0 for key in keys}
+        found: Any = self.client.zrange(keys.object_deletions(), 0, -1, withscores=True)
+        return {str(name): float(at) for name, at in found}
 
     def sweep(
         self, *, lease_seconds: float = 15, worker: str = "w"
@@ -286,5 +322,5 @@ def open_with_ops_key(store: Store, name: str) -> Opened:
     limits = {"may_disable_safety": True}
     made = provisioning.provision_tenant(store, name, by="test", limits=limits)
     ops = new_key()
-    store.run(api_keys.add_key(AuditContext("test", ""), name, ops, OPS_SCOPES))
+    store.run(api_keys.add_api_key(AuditContext("test", ""), name, ops, OPS_SCOPES))
     return Opened(made.tenant, made.api_key, ops.text, made.webhook_secret)

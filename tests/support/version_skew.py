@@ -16,17 +16,14 @@ ACCEPTED, CLAIMED = "tint", "seen_by"
 
 #: By file: what stands there, and what in its place.
 _CHANGES = {
-    "shared/lua/prelude.lua": [("local dr = {}\n", f"local dr = {{}} -- of {NEXT}\n")],
-    "shared/lua/prelude_jobs_create.lua": [
-        ("'model', asked.model,\n", f"'model', asked.model, '{ACCEPTED}', 'new',\n")
+    "shared/lua/lib/clock.lua": [("local M = {}\n", f"local M = {{}} -- of {NEXT}\n")],
+    "shared/lua/lib/jobs_create.lua": [
+        ("    run = '1',\n    fence", f"    run = '1',\n    {ACCEPTED} = 'new',\n    fence")
     ],
-    "shared/lua/claim.lua": [
+    "shared/lua/operations/claim.lua": [
         (
-            "if first then dr.add_delivery",
-            (
-                f"redis.call('HSET', dr.job_key(id), '{CLAIMED}', '{NEXT}')\n"
-                "if first then dr.add_delivery"
-            ),
+            "if first then outbox.add",
+            (f"redis.call('HSET', keys.job(id), '{CLAIMED}', '{NEXT}')\nif first then outbox.add"),
         )
     ],
     "shared/metrics.py": [('version("darkroom-service")', f'"{NEXT}"')],

@@ -10,6 +10,7 @@ from shared.jobs import Job, JobSpec, OnUnknown
 from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.settings import Settings
 from shared.storage.client import Storage
+from shared.store import keys
 from tests.integration.sandbox_client import Client
 from tests.support.servers import S3Server
 from tests.support.store import World
@@ -91,7 +92,7 @@ class WorkerHarness:
 
         def is_final() -> bool:
             # whatever waits for its next attempt: its time has come
-            self.world.client.zadd("{dr}:q:jobs:due", {job_id: 1}, xx=True)
+            self.world.client.zadd(keys.queue_due("jobs"), {job_id: 1}, xx=True)
             self.world.sweep()
             if not self.job(job_id).state.is_final:
                 do_next_job(self.context)
@@ -131,8 +132,8 @@ class WorkerHarness:
 
     def slots(self) -> tuple[int, int]:
         """Give how many leases there are, and how many of the tenant's jobs count as running."""
-        running = self.world.client.hget("{dr}:q:jobs:group:acme", "running")
-        return int(self.world.client.zcard("{dr}:q:jobs:leases")), int(running or 0)
+        running = self.world.client.hget(keys.queue_group("jobs", "acme"), "running")
+        return int(self.world.client.zcard(keys.queue_leases("jobs"))), int(running or 0)
 
 
 _OF_THE_JOB = frozenset({"tenant", "id", "priority", "deadline_seconds", "webhook_host", "credits"})

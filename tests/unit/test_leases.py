@@ -9,13 +9,13 @@ import pytest
 from sandbox.wait import wait_until
 from shared import metrics
 from shared.errors import LostLease, StoreDown
-from shared.store.command import Call
+from shared.store.command import Command
 from shared.store.maintenance import SweepResult
 from worker.leases import Leases
 from worker.periodic import PeriodicThread
 from worker.sweep import Sweeper
 
-ProviderResult = Callable[[Call[Any]], Any]
+ProviderResult = Callable[[Command[Any]], Any]
 
 
 class Redis:
@@ -23,9 +23,9 @@ class Redis:
 
     def __init__(self, *script: object) -> None:
         self.script = list(script)
-        self.calls: list[Call[Any]] = []
+        self.calls: list[Command[Any]] = []
 
-    def run(self, call: Call[Any]) -> Any:
+    def run(self, call: Command[Any]) -> Any:
         self.calls.append(call)
         told = self.script.pop(0) if self.script else []
         if isinstance(told, Exception):
@@ -49,7 +49,7 @@ def test_what_is_held_is_renewed_with_its_fence_in_one_call() -> None:
     with kept.hold("a", "1"), kept.hold("b", "7"):
         kept.renew()
     (call,) = store.calls
-    assert call.args == ("w", "generate", 4, 15_000, "a", "1", "b", "7")
+    assert call.args == ["w", "generate", 4, 15_000, "a", "1", "b", "7"]
 
 
 def test_what_is_lost_is_marked_and_nothing_else() -> None:

@@ -38,9 +38,9 @@ def test_a_redis_that_tells_little_is_not_suspected() -> None:
         ({"role": "slave"}, "replica"),
         ({"aof_last_write_status": "err"}, "disk"),
         ({"loading": 1}, "loading"),
-        ({"schema": "2"}, "empty Redis"),
-        ({"schema": "4"}, "newer version"),
-        ({"schema": "3.1"}, "newer version"),
+        ({"schema": "3"}, "empty Redis"),
+        ({"schema": "5"}, "newer version"),
+        ({"schema": "4.1"}, "newer version"),
         ({"used_memory": 850}, "memory"),
     ],
 )

@@ -1,0 +1,35 @@
+-- The provider's answers of the last days: no record and no image is given to two jobs. They are kept in 256
+-- shards by the start of the hash, so that most are packed and none is large when it expires; a period is
+-- C.answer_period_ms long and kept until C.answer_periods more have passed.
+local keys, util = ... -- requires
+
+local M = {}
+
+local function answers_key(period, hash)
+  local shard = string.sub(hash, 1, 1) .. string.byte(hash, 2) % 4
+  return keys.answers(util.int(period), shard)
+end
+
+-- Whether an answer has the record or the URL of another job's; if not, it is the job's from now on.
+-- `identities` is as `shared.store.answers.identities` writes it.
+function M.is_repeated(identities, now)
+  local hashes = {}
+  for hash in string.gmatch(identities, '%S+') do
+    hashes[#hashes + 1] = hash
+  end
+  local owner, period = table.remove(hashes, 1), math.floor(now / C.answer_period_ms)
+  for _, hash in ipairs(hashes) do
+    for one = period - C.answer_periods, period do
+      local found = redis.call('HGET', answers_key(one, hash), hash)
+      if found and found ~= owner then return true end
+    end
+  end
+  for _, hash in ipairs(hashes) do
+    local key = answers_key(period, hash)
+    redis.call('HSET', key, hash, owner)
+    redis.call('PEXPIREAT', key, util.int((period + C.answer_periods + 1) * C.answer_period_ms))
+  end
+  return false
+end
+
+return M

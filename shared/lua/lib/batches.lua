@@ -1,0 +1,108 @@
+-- Batches. The jobs of a batch are staged where nobody looks, and the batch is committed by one write to its own
+-- record. From then on each staged job counts as queued; its record, place in the queue, deadline and event are
+-- written in chunks (`advance_batch`), or at once by whoever changes it.
+local events, keys, limits, outbox, queue, util = ... -- requires
+
+local M = {}
+
+-- What is staged of a batch so far: how many jobs, their credits, and the soonest of their deadlines
+-- (ms from the commit) with the priority and model of the job that has it.
+function M.read_stage(key)
+  local known = redis.call('HMGET', key, 'size', 'credits', 'deadline', 'priority', 'model')
+  return {
+    size = tonumber(known[1]) or 0,
+    credits = tonumber(known[2]) or 0,
+    deadline = tonumber(known[3]) or math.huge,
+    priority = known[4] or C.defaults.priority,
+    model = known[5] or '',
+  }
+end
+
+-- What is asked for with a stage, as admission.check wants it: a batch is one request.
+function M.admission_request(tenant, stage, now)
+  return {
+    tenant = tenant,
+    may = limits.load(tenant),
+    now = now,
+    n = stage.size,
+    requests = 1,
+    credits = stage.credits,
+    rank = now + C.priority_offset_ms[stage.priority],
+    deadline = stage.deadline,
+    model = stage.model,
+  }
+end
+
+-- Writes out staged jobs of one tenant whose batches are committed; returns how many there were. Whoever has
+-- read one of them sees no change: only the tenant's feed has news.
+function M.materialize(ids)
+  local deadlines, ranked, tenant, count, last = {}, {}, nil, 0, nil
+  for _, id in ipairs(ids) do
+    local staged, key = keys.staged(id), keys.job(id)
+    local known = redis.call('HMGET', staged, 'batch', 'tenant', 'priority', 'deadline', 'model')
+    local committed = known[1] and redis.call('HGET', keys.batch(known[1]), 'committed')
+    if committed then
+      local deadline = util.int(committed + known[4])
+      redis.call('RENAME', staged, key)
+      redis.call('HSET', key, 'enqueued', committed, 'deadline', deadline)
+      tenant = known[2]
+      events.append(tenant, tonumber(committed), 'job', id, 'version', 1, 'status', 'queued')
+      deadlines[#deadlines + 1], deadlines[#deadlines + 2] = deadline, id
+      local rank = queue.rank({ enqueued = committed, priority = known[3] or C.defaults.priority })
+      local lane = ranked[known[5]] or {}
+      lane[#lane + 1], lane[#lane + 2] = rank, id
+      ranked[known[5]], count, last = lane, count + 1, id
+    end
+  end
+  if not tenant then return 0 end
+  redis.call('ZADD', keys.deadlines, unpack(deadlines))
+  for model, lane in pairs(ranked) do
+    queue.enqueue_all(queue.jobs, tenant, lane, model)
+  end
+  events.notify(last, 1, tenant)
+  return count
+end
+
+-- Counts a change of status of one of its jobs in a batch. The end of the last owes the webhook, in
+-- the same step and once: a job that is sent again later does not end the batch a second time.
+function M.count_transition(id, before, after, now)
+  local key = keys.batch(id)
+  redis.call('HINCRBY', key, before, -1)
+  redis.call('HINCRBY', key, after, 1)
+  if after == 'running' then
+    redis.call('HSETNX', key, 'started', util.int(now))
+  elseif after ~= 'queued' then
+    local left = redis.call('HMGET', key, 'queued', 'running')
+    if left[1] + left[2] > 0 or redis.call('HSETNX', key, 'completed', util.int(now)) == 0 then return end
+    local known = redis.call('HMGET', key, 'tenant', 'webhook_url', 'webhook_host', 'webhook_events')
+    if not known[2] then return end
+    outbox.add({
+      id = id,
+      tenant = known[1],
+      webhook_url = known[2],
+      webhook_host = known[3],
+      webhook_events = known[4],
+      key = key,
+      snapshot = cjson.encode(redis.call('HGETALL', key)),
+    }, 'batch.completed', now)
+  end
+end
+
+-- Whether a queued job's batch was canceled since the job was asked for, and nobody has come to it.
+function M.is_canceled(job)
+  local since = job.batch and redis.call('HGET', keys.batch(job.batch), 'canceling')
+  return since and tonumber(job.enqueued or job.created) <= tonumber(since)
+end
+
+-- Takes a forgotten job out of its batch; the batch goes with its last.
+function M.count_deletion(job, now)
+  local index = keys.jobs_by(job.tenant, 'batch', job.batch)
+  redis.call('ZREM', index, job.id)
+  if redis.call('EXISTS', index) == 1 then return end
+  outbox.delete_for_subject(job.batch, keys.batch(job.batch), now)
+  redis.call('ZREM', keys.batches(job.tenant), job.batch)
+  redis.call('ZREM', keys.batch_work, job.batch)
+  redis.call('DEL', keys.batch(job.batch))
+end
+
+return M

@@ -1,0 +1,96 @@
+-- How endpoints do: after some failed attempts in a row an endpoint is failing and is probed with one delivery at a
+-- time; after long enough it is disabled; when an attempt succeeds, its parked deliveries are sent.
+local endpoints, index, keys, outbox, util = ... -- requires
+
+local M = {}
+
+-- Sent on at once when an endpoint is well again; the sweep and each further success send on more.
+local BACKLOG_CHUNK = 50
+
+-- Sends on what was parked, the newest first.
+local function send_backlog(endpoint, most, now)
+  local popped = redis.call('ZPOPMAX', keys.parked(endpoint), most)
+  for i = 1, #popped, 2 do
+    index.count('webhook_parked', -1)
+    -- all of them now, and among them by age: a week is 0.6 s
+    outbox.enqueue(outbox.load(popped[i]), now, now + math.max(now - popped[i + 1], 0) / 1000000)
+  end
+  if redis.call('ZCARD', keys.parked(endpoint)) > 0 then
+    redis.call('ZADD', keys.endpoint_backlogs, now, endpoint)
+  else
+    redis.call('ZREM', keys.endpoint_backlogs, endpoint)
+  end
+end
+
+-- An attempt failed. After some in a row the endpoint is failing: it is asked one at a time, ever
+-- more rarely; after long enough, or when it said that it is gone, it is switched off. Gives why.
+function M.failed(delivery, gone, now)
+  local endpoint, key = delivery.endpoint, keys.endpoint(delivery.endpoint)
+  local fails = redis.call('HINCRBY', key, 'fails', 1)
+  redis.call('HSETNX', key, 'since', util.int(now))
+  redis.call('HSET', key, 'failed_at', util.int(now))
+  local known = endpoints.health(endpoint)
+  if known.off then return nil end
+  if gone then return endpoints.disable(endpoint, known, 'gone', now) end
+  if fails < C.endpoint_failures then return nil end
+  if now - known.since >= C.endpoint_patience_ms then return endpoints.disable(endpoint, known, 'failing', now) end
+  if known.next and known.probe ~= delivery.id then return nil end
+  if not known.next then
+    index.count('endpoints_failing', 1)
+    endpoints.announce(endpoint, known, 'webhook.failing', now)
+  end
+  -- a quarter of the time that it fails by now: so much later at most is it found well again
+  local wait = math.min(math.max((now - known.since) / 4, 1000), C.endpoint_probe_ms)
+  known.next, known.probe = now + wait, nil
+  redis.call('HSET', key, 'next', util.int(known.next))
+  redis.call('HDEL', key, 'probe')
+  if redis.call('ZCARD', keys.parked(endpoint)) > 0 then endpoints.await_probe(endpoint, known, now) end
+end
+
+-- An attempt went well: the endpoint is well, and gets what it missed.
+function M.recovered(delivery, now)
+  local endpoint = delivery.endpoint
+  redis.call('HSET', keys.endpoint(endpoint), 'ok_at', util.int(now))
+  local known = endpoints.health(endpoint)
+  if known.off then return end
+  if known.fails then endpoints.stop_failing(endpoint, known) end
+  if known.next then endpoints.announce(endpoint, known, 'webhook.recovered', now) end
+  send_backlog(endpoint, BACKLOG_CHUNK, now)
+end
+
+-- Enables an endpoint again, and sends on what it missed.
+function M.enable(endpoint, now)
+  local known = endpoints.health(endpoint)
+  if known.off then
+    redis.call('HDEL', keys.endpoint(endpoint), 'off', 'why', 'fails', 'since')
+    index.count('endpoints_disabled', -1)
+    endpoints.announce(endpoint, known, 'webhook.enabled', now)
+  end
+  endpoints.stop_failing(endpoint, known)
+  send_backlog(endpoint, BACKLOG_CHUNK, now)
+end
+
+-- What time brings to endpoints: a probe of those that fail, more for those that are well again.
+function M.tick(now, most)
+  for _, endpoint in ipairs(redis.call('ZRANGE', keys.endpoint_probes, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)) do
+    redis.call('ZREM', keys.endpoint_probes, endpoint)
+    local known = endpoints.health(endpoint)
+    local oldest = known.next and not known.probe and redis.call('ZPOPMIN', keys.parked(endpoint))[1]
+    if oldest then
+      index.count('webhook_parked', -1)
+      redis.call('HSET', keys.endpoint(endpoint), 'probe', oldest)
+      outbox.enqueue(outbox.load(oldest), now)
+    end
+  end
+  for _, endpoint in ipairs(redis.call('ZRANGE', keys.endpoint_backlogs, 0, 4)) do
+    local known = endpoints.health(endpoint)
+    if known.next or known.off then
+      redis.call('ZREM', keys.endpoint_backlogs, endpoint)
+      endpoints.await_probe(endpoint, known, now)
+    else
+      send_backlog(endpoint, most, now)
+    end
+  end
+end
+
+return M

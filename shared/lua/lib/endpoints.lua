@@ -1,0 +1,98 @@
+-- Endpoints: a tenant's URL without its query, which only correlates. A host's slots are shared by tenants (see
+-- `hosts`); an endpoint is one tenant's alone, so what one does to its URL affects nobody else at the same host.
+local events, index, keys, util = ... -- requires
+
+local M = {}
+
+-- An address without its query, which only correlates, and the query.
+local function split(url)
+  local bare = string.match(url, '^[^?#]*')
+  return bare, string.sub(url, #bare + 1)
+end
+
+function M.id_of(tenant, url) return 'ep_' .. string.sub(redis.sha1hex(tenant .. ' ' .. split(url)), 1, 24) end
+
+-- Records an endpoint if it is new; returns its id and the query of the address.
+function M.ensure(tenant, url, host, now)
+  local bare, query = split(url)
+  local id = M.id_of(tenant, url)
+  local key = keys.endpoint(id)
+  if redis.call('HSETNX', key, 'tenant', tenant) == 1 then
+    redis.call('HSET', key, 'url', bare, 'host', host, 'created', util.int(now))
+    redis.call('ZADD', keys.endpoints(tenant), now, id)
+  end
+  redis.call('ZREM', keys.endpoint_expiries, id)
+  return id, query
+end
+local HEALTH = { 'fails', 'since', 'next', 'probe', 'off', 'pending', 'tenant', 'url' }
+
+-- How an endpoint is. It is failing while `next` (when it is asked again) is set, off while `off` is.
+function M.health(endpoint)
+  local values = redis.call('HMGET', keys.endpoint(endpoint), unpack(HEALTH))
+  local found = {}
+  for i, name in ipairs(HEALTH) do
+    found[name] = values[i] or nil
+  end
+  found.next = tonumber(found.next)
+  return found
+end
+
+function M.await_probe(endpoint, known, now)
+  if known.next and not known.off and not known.probe then
+    redis.call('ZADD', keys.endpoint_probes, 'NX', math.max(known.next, now), endpoint)
+  end
+end
+
+-- Tells a tenant's feed what became of an endpoint, and wakes those who wait for it.
+function M.announce(endpoint, known, kind, now, why)
+  events.append(known.tenant, now, 'type', kind, 'endpoint', endpoint, 'url', known.url, 'why', why or '')
+  events.notify(endpoint, '', known.tenant)
+end
+
+-- Ends the slow asking of a failing endpoint, whatever for.
+function M.stop_failing(endpoint, known)
+  redis.call('HDEL', keys.endpoint(endpoint), 'fails', 'since', 'next', 'probe')
+  if known.next then
+    redis.call('ZREM', keys.endpoint_probes, endpoint)
+    index.count('endpoints_failing', -1)
+  end
+end
+
+function M.disable(endpoint, known, why, now)
+  M.stop_failing(endpoint, known)
+  redis.call('HSET', keys.endpoint(endpoint), 'off', util.int(now), 'why', why)
+  index.count('endpoints_disabled', 1)
+  M.announce(endpoint, known, 'webhook.disabled', now, why)
+  return why
+end
+
+-- Records on the endpoint why its last attempt failed; `attempt` is that attempt as JSON.
+function M.record_error(endpoint, attempt)
+  local made = cjson.decode(attempt)
+  local kept = { status = made.status, code = made.code, error = made.error }
+  redis.call('HSET', keys.endpoint(endpoint), 'last_error', cjson.encode(kept))
+end
+
+function M.delete(endpoint, known)
+  known = known or M.health(endpoint)
+  M.stop_failing(endpoint, known)
+  if known.off then index.count('endpoints_disabled', -1) end
+  redis.call('ZREM', keys.endpoint_backlogs, endpoint)
+  redis.call('ZREM', keys.endpoint_expiries, endpoint)
+  if known.tenant then redis.call('ZREM', keys.endpoints(known.tenant), endpoint) end
+  redis.call('DEL', keys.endpoint(endpoint))
+end
+
+-- Deletes an endpoint that no delivery names any more: at once, unless it has a secret of its own;
+-- later where it is off, so that it stays off.
+function M.release(endpoint, now)
+  local key, known = keys.endpoint(endpoint), M.health(endpoint)
+  if redis.call('HEXISTS', key, 'webhook_secret') == 1 then return end
+  if known.off then
+    redis.call('ZADD', keys.endpoint_expiries, now + C.endpoint_ms, endpoint)
+  else
+    M.delete(endpoint, known)
+  end
+end
+
+return M

@@ -1,0 +1,112 @@
+-- The gate of provider calls: whether a new call may be made now, of which model. What goes wrong with one key or
+-- model holds that key or model alone; the whole queue waits only where nothing can be called. The fields are
+-- described with `gate` in shared/store/keys.py. `record` is the gate as it was read.
+local keys, queue, util = ... -- requires
+
+local M = {}
+
+-- Holds of everything; those of a key, and the one of its team.
+local GLOBAL_HOLDS = { 'storage', 'image_host' }
+
+M.KEY_HOLDS = { 'provider_rate', 'provider_down' }
+
+-- So long after a claim that had no usable key it still counts that there is none: claims that wait
+-- are made again every second.
+local NO_KEY_MS = 5000
+
+-- For how many milliseconds more a hold lasts; nil where there is none. One that ends later than any is set for
+-- was set before the clock was put back.
+function M.held_for(record, name, now)
+  local left = (tonumber(record['hold:' .. name]) or 0) - now
+  return left > 0 and left <= C.hold_most_ms and left or nil
+end
+
+-- What holds all new calls, and for how many milliseconds; '' where nothing does.
+function M.closed(now, record)
+  if record['paused:generate'] then return 'paused', 1000 end
+  for _, reason in ipairs(GLOBAL_HOLDS) do
+    local left = M.held_for(record, reason, now)
+    if left then return reason, left end
+  end
+  return '', 0
+end
+
+-- For how many milliseconds the provider's word that it does not offer a model still counts; nil where it does
+-- not: then one call may ask again.
+function M.gone_for(now, record, model)
+  local since = tonumber(record['gone:' .. model])
+  local left = since and since + C.gone_probe_ms - now
+  return left and left > 0 and left <= C.gone_probe_ms and left or nil
+end
+
+-- What holds new calls of a model, and for how many milliseconds; '' where nothing does.
+function M.model_closed(now, record, model)
+  if record['paused:model:' .. model] then return 'paused', 1000 end
+  local left = M.held_for(record, 'provider_down:model:' .. model, now)
+  if left then return 'provider_down', left end
+  left = M.gone_for(now, record, model)
+  if left then return 'model_unavailable', left end
+  return '', 0
+end
+
+-- Remembers that a claim found no usable key: only who claims knows the keys, and whoever reads a job learns it
+-- here. That a key will be free within the second is no news.
+function M.record_no_key(now, reason, wait)
+  if wait <= 1000 and reason == 'provider_rate' then return end
+  redis.call('HSET', keys.gate, 'no_key', reason .. ' ' .. util.int(now + NO_KEY_MS))
+end
+
+-- Why no new call of a model is made, for whoever reads a job; '' where one may be.
+function M.why_closed(now, model, record)
+  record = record or util.read_hash(keys.gate) or {}
+  local reason = M.closed(now, record)
+  if reason == '' and model then reason = M.model_closed(now, record, model) end
+  if reason ~= '' then return reason end
+  local why, ends = string.match(record.no_key or '', '^(%S+) (%d+)$')
+  local left = (tonumber(ends) or 0) - now
+  return left > 0 and left <= NO_KEY_MS and why or ''
+end
+
+-- Whether a permit would find a job to claim, as far as can be told without the keys: something is paid or isolated,
+-- or a model that may be called has something ready.
+function M.can_claim(now)
+  if redis.call('EXISTS', queue.jobs.paid, queue.jobs.isolated) > 0 then return true end
+  local record = util.read_hash(keys.gate) or {}
+  for _, model in ipairs(redis.call('SMEMBERS', queue.jobs.lanes)) do
+    if M.why_closed(now, model, record) == '' and redis.call('EXISTS', queue.jobs.active .. model) == 1 then
+      return true
+    end
+  end
+  return false
+end
+
+-- Writes what a claim takes of the gate: the key's next time, and for each hold whose time is over that this call
+-- is its probe, for which the rest wait a while.
+function M.charge(now, record, key, model, pool)
+  local writes = {}
+  local function write(name, value)
+    writes[#writes + 1], writes[#writes + 2] = name, value
+  end
+  local function probe(name)
+    if not record['hold:' .. name] then return end
+    write('hold:' .. name, util.int(now + C.probe_ms))
+    write('probe:' .. name, '1')
+  end
+  for _, reason in ipairs(GLOBAL_HOLDS) do
+    probe(reason)
+  end
+  for _, reason in ipairs(M.KEY_HOLDS) do
+    probe(reason .. ':key:' .. key.id)
+  end
+  probe('provider_credits:team:' .. key.team)
+  probe('provider_down:model:' .. model)
+  if record['gone:' .. model] then write('gone:' .. model, util.int(now)) end
+  if record.no_key then redis.call('HDEL', keys.gate, 'no_key') end
+  if C.rate_interval_ms > 0 or pool > 1 then
+    -- not in whole milliseconds: the rest would add up
+    write('tat:' .. key.id, string.format('%.3f', math.max(key.tat, now) + C.rate_interval_ms))
+  end
+  if #writes > 0 then redis.call('HSET', keys.gate, unpack(writes)) end
+end
+
+return M

@@ -1,0 +1,240 @@
+-- The life of a job: its record, its transitions, its end.
+local batches, credits, events, index, keys, limits, outbox, permits, queue, throughput, util = ... -- requires
+
+local M = {}
+
+local STATUS = { claimed = 'running', calling = 'running', fetching = 'running' }
+
+function M.status(state) return STATUS[state] or state end
+local KNOWN = {
+  'tenant',
+  'state',
+  'fence',
+  'version',
+  'run',
+  'attempt',
+  'max_attempts',
+  'created',
+  'priority',
+  'hist',
+  'last',
+  'on_unknown',
+  'answer',
+  'object',
+  'pending',
+  'enqueued',
+  'webhook_events',
+  'webhook_host',
+  'reserved_credits',
+  'batch',
+  'model',
+  'isolated',
+  'started',
+  'deadline',
+  'failed_key',
+}
+
+-- The fields that decide moves, or nil where there is no such job. One of a batch that is not laid
+-- out yet is laid out first: whoever moves a job need not know of that.
+function M.load(id)
+  local values = redis.call('HMGET', keys.job(id), unpack(KNOWN))
+  if not values[1] and batches.materialize({ id }) > 0 then
+    values = redis.call('HMGET', keys.job(id), unpack(KNOWN))
+  end
+  if not values[1] then return nil end
+  local job = { id = id }
+  for i, name in ipairs(KNOWN) do
+    job[name] = values[i] or C.defaults[name]
+  end
+  return job
+end
+
+-- Whether a job is in a state from which it may make this transition.
+function M.may(job, transition) return util.has_word(job.state, C.sources[transition]) end
+
+-- Loads a job for a transition by the worker that holds it by `fence`. Returns the job, or nil and the
+-- word to answer: 'ok' where this very move was made before (its reply was lost), else 'lost'.
+function M.load_fenced(id, fence, transition)
+  local job = M.load(id)
+  if not job then return nil, 'lost' end
+  if job.last == fence .. ' ' .. transition then return nil, 'ok' end
+  if job.fence ~= fence or not M.may(job, transition) then return nil, 'lost' end
+  job.last = fence .. ' ' .. transition
+  return job
+end
+
+-- A job's whole record, laid out or not; nil where there is none, or its batch is not committed.
+function M.read(id)
+  local record = util.read_hash(keys.job(id))
+  if record then return record end
+  record = util.read_hash(keys.staged(id))
+  local committed = record and redis.call('HGET', keys.batch(record.batch), 'committed')
+  if not committed then return nil end
+  record.enqueued, record.deadline = committed, util.int(committed + record.deadline)
+  return record
+end
+
+-- History is for resuming a stream of events: the last 4,000 characters are plenty.
+local function append_history(history, line)
+  local whole = history and history ~= '' and (history .. ';' .. line) or line
+  if #whole <= 4000 then return whole end
+  return string.sub(whole, string.find(whole, ';', #whole - 4000, true) + 1)
+end
+
+-- The one write that changes a job: state, version, history, index, feed, and who waits for it.
+-- `fields` are name, value, name, value of what else changes.
+function M.transition(job, state, now, fields)
+  local key = keys.job(job.id)
+  local before, after = job.state and M.status(job.state), M.status(state)
+  job.version = util.int((tonumber(job.version) or 0) + 1)
+  job.state = state
+  local line = job.version .. ' ' .. util.int(now - job.created) .. ' ' .. state .. ' ' .. job.attempt
+  job.hist = append_history(job.hist, line)
+  if job.last then
+    fields[#fields + 1], fields[#fields + 2] = 'last', job.last
+  end
+  redis.call(
+    'HSET',
+    key,
+    'state',
+    state,
+    'version',
+    job.version,
+    'hist',
+    job.hist,
+    'attempt',
+    job.attempt,
+    unpack(fields)
+  )
+  if before ~= after then
+    if before then
+      index.remove(job, 'status', before)
+      index.count(before, -1)
+    end
+    index.add(job, 'status', after)
+    index.count(after, 1)
+    redis.call('HINCRBY', keys.totals, before and after or after == 'queued' and 'accepted' or 'reused', 1)
+    events.append(job.tenant, now, 'job', job.id, 'version', job.version, 'status', after)
+    if before and job.batch then batches.count_transition(job.batch, before, after, now) end
+  end
+  events.notify(job.id, job.version, before ~= after and job.tenant or '')
+end
+
+-- Records on a job how an attempt went wrong: 'retry', 'held' (the gate does the waiting), 'failed' or
+-- 'lost' (its worker is gone), and what was said (JSON). Call it before the move that ends it.
+function M.record_attempt_error(job, now, outcome, said)
+  local key = keys.job(job.id)
+  local line = table.concat({ job.run, job.attempt, util.int(now - job.created), outcome, said }, ' ')
+  redis.call('HSET', key, 'log', util.append_line(redis.call('HGET', key, 'log'), line, C.notes_kept))
+end
+
+-- More than all ranks are apart, and little enough to be exact.
+local BEFORE_ALL_MS = 10 ^ 14
+
+-- Puts a queued job where it is claimed from.
+function M.make_ready(job)
+  if job.isolated then
+    -- what is paid comes first: else it would wait behind a closed gate for what is not
+    local rank = queue.rank(job) - (job.answer and BEFORE_ALL_MS or 0)
+    queue.enqueue_priority(queue.jobs, queue.jobs.isolated, job.id, rank)
+  elseif job.answer then
+    queue.enqueue_priority(queue.jobs, queue.jobs.paid, job.id, queue.rank(job))
+  else
+    queue.enqueue(queue.jobs, job.tenant, job.id, queue.rank(job), job.model)
+  end
+  permits.push(queue.jobs)
+end
+
+-- Schedules the deletion of whatever may have been stored of a image that will not be the
+-- job's: by a worker that was lost before it could say so, or one that is late.
+function M.schedule_image_deletion(job, now)
+  if not job.object then return end
+  for _, extension in ipairs({ 'webp', 'jpg', 'png' }) do
+    redis.call('ZADD', keys.object_deletions, now + C.object_deletion_delay_ms, job.object .. '.' .. extension)
+  end
+end
+
+-- Ends a job: slot, deadline, expiry, and the webhook it owes.
+function M.finish(job, state, now, fields)
+  if state ~= 'succeeded' then M.schedule_image_deletion(job, now) end
+  if queue.release_lease(queue.jobs, job.tenant, job.id) then throughput.record(job, now) end
+  queue.dequeue(queue.jobs, job.tenant, job.id, job.model)
+  credits.release(job)
+  redis.call('HDEL', keys.job(job.id), 'due')
+  redis.call('ZREM', keys.deadlines, job.id)
+  redis.call('ZADD', keys.expiries, now + C.retention_ms, job.id)
+  util.append(fields, { 'finished', util.int(now), 'expires', util.int(now + C.retention_ms) })
+  M.transition(job, state, now, fields)
+  outbox.add(job, 'job.' .. state, now)
+  permits.push(queue.jobs)
+end
+
+-- Ends a job that went wrong.
+function M.fail(job, now, code, message, retryable)
+  index.add(job, 'error', code)
+  M.finish(job, 'failed', now, { 'error_code', code, 'error_message', message, 'error_retryable', retryable })
+end
+
+-- Records a job that ended outside of a worker's attempt: whoever sweeps next counts it in its metrics.
+-- With no sweep for long, the last 100,000 are counted.
+function M.report_end(job, now, code)
+  local line = table.concat({ job.model, job.state, code, util.int(now - job.created) }, ' ')
+  if redis.call('RPUSH', keys.ended, line) > 100000 then redis.call('LPOP', keys.ended) end
+end
+
+-- Counts a call that was, or may have been, billed; a budget may hold its tenant from now on.
+function M.charge(job, now)
+  credits.charge(job, now)
+  if select(3, limits.for_queue(job.tenant)) then queue.reschedule_group(queue.jobs, job.tenant, false) end
+end
+
+-- Ends a job whose deadline has passed, outside of a worker's attempt.
+function M.expire(job, now)
+  job.last = 'expire'
+  if job.pending then M.charge(job, now) end
+  M.fail(job, now, 'deadline_exceeded', 'The deadline passed before the image was there.', '1')
+  M.report_end(job, now, 'deadline_exceeded')
+end
+
+-- Ends a job that nobody wants any more.
+function M.cancel(job, now)
+  M.finish(job, 'canceled', now, {})
+  M.report_end(job, now, '')
+end
+
+-- Queues a running job again; `wait` is milliseconds, 0 for at once.
+function M.requeue(job, now, wait, fields)
+  queue.release_lease(queue.jobs, job.tenant, job.id)
+  if wait > 0 then
+    redis.call('ZADD', queue.jobs.due, now + wait, job.id)
+    util.append(fields, { 'due', util.int(now + wait) })
+  end
+  M.transition(job, 'queued', now, fields)
+  if wait == 0 then
+    M.make_ready(job)
+  else
+    permits.push(queue.jobs)
+  end
+end
+
+-- Deletes a final job: its record, its place in every index, its deliveries, and its image.
+function M.delete(job, now)
+  local key = keys.job(job.id)
+  outbox.delete_for_subject(job.id, key, now)
+  local known = redis.call('HMGET', key, 'image', 'tags', 'error_code')
+  local status = M.status(job.state)
+  if known[1] then redis.call('ZADD', keys.object_deletions, now, cjson.decode(known[1]).key) end
+  redis.call('ZREM', keys.tenant_jobs(job.tenant), job.id)
+  index.remove(job, 'status', status)
+  if known[3] then index.remove(job, 'error', known[3]) end
+  if job.batch then batches.count_deletion(job, now) end
+  for _, tag in ipairs(util.tags(known[2])) do
+    redis.call('ZREM', keys.jobs_by(job.tenant, 'tag', tag), job.id)
+  end
+  redis.call('ZREM', keys.expiries, job.id)
+  index.count(status, -1)
+  redis.call('DEL', key)
+  events.notify(job.id, 'gone', '')
+end
+
+return M

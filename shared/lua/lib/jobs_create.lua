@@ -1,0 +1,122 @@
+-- New jobs, and further runs of old ones: what admission has to let in.
+local admission, index, jobs, keys, limits, result_cache, util = ... -- requires
+
+local M = {}
+
+-- What is kept as it is asked for, where it is.
+local COPIED = { 'model', 'webhook_url', 'webhook_host', 'webhook_events', 'tags', 'trace', 'reused_from', 'image' }
+
+-- Creates a job that admission let in: record, indexes, deadline, event, place in the queue, permit. `new` has the
+-- arguments of `accept`; of those that it need not have, '' and nil are none. Where an image was copied for it, it
+-- is final at once.
+function M.create(new, now)
+  local id, tenant, deadline = new.id, new.tenant, now + new.deadline_ms
+  local job = { id = id, tenant = tenant, created = now, priority = new.priority, attempt = '0', run = '1' }
+  local record = {
+    tenant = tenant,
+    created = util.int(now),
+    deadline = util.int(deadline),
+    run = '1',
+    fence = '0',
+    max_attempts = new.max_attempts,
+    priority = new.priority,
+    spec = new.spec,
+    on_unknown = new.on_unknown,
+  }
+  for _, name in ipairs(COPIED) do
+    local value = new[name]
+    if value and value ~= '' then
+      record[name], job[name] = value, value
+    end
+  end
+  if not job.reused_from and tonumber(new.credits) > 0 then
+    record.credits, record.reserved_credits = new.credits, new.credits
+  end
+  redis.call('ZADD', keys.tenant_jobs(tenant), 0, id)
+  for _, tag in ipairs(util.tags(job.tags)) do
+    redis.call('ZADD', keys.jobs_by(tenant, 'tag', tag), 0, id)
+  end
+  if job.reused_from then
+    result_cache.put(job, new.request_hash)
+    jobs.finish(job, 'succeeded', now, util.omit_defaults(record))
+    return
+  end
+  redis.call('ZADD', keys.deadlines, deadline, id)
+  jobs.transition(job, 'queued', now, util.omit_defaults(record))
+  jobs.make_ready(job)
+end
+
+-- Sends a failed or canceled job again as its next run. `deadline` is milliseconds from now, `mark`
+-- the word by which this very request is known, `requests` how many of its tenant's this is. Gives
+-- why not, as admission.check does, or nothing; and what was asked for.
+function M.rerun(job, now, deadline, mark, requests)
+  local key = keys.job(job.id)
+  local known = redis.call('HMGET', key, 'error_code', 'unknown', 'regenerated', 'credits')
+  -- the answer of a job that is paid is kept as long as its image may be had: it is fetched, not paid for again
+  local paid = job.answer
+  local ask = {
+    tenant = job.tenant,
+    may = limits.load(job.tenant),
+    now = now,
+    n = 1,
+    requests = requests,
+    model = job.model,
+    credits = not paid and tonumber(known[4]) or 0,
+    free = paid,
+    rank = now + C.priority_offset_ms[job.priority],
+    deadline = deadline,
+  }
+  local fault = admission.check(ask)
+  if fault then return fault, ask end
+  admission.commit(ask)
+  if ask.credits > 0 then redis.call('HSET', key, 'reserved_credits', known[4]) end
+  if known[1] then index.remove(job, 'error', known[1]) end
+  if job.answer then
+    -- under another name: a deletion may be scheduled for what was stored under the old one
+    local answer = cjson.decode(job.answer)
+    answer.object_name = answer.object_name .. '.' .. util.int(job.run + 1)
+    redis.call('HSET', key, 'answer', cjson.encode(answer), 'object', answer.object_name)
+  else
+    redis.call('HDEL', key, 'object')
+  end
+  redis.call(
+    'HDEL',
+    key,
+    'error_code',
+    'error_message',
+    'error_retryable',
+    'last_error_code',
+    'last_error_message',
+    'pending',
+    'started',
+    'claimed',
+    'finished',
+    'expires',
+    'worker_losses',
+    'worker_losses_here',
+    'isolated',
+    'failed_key',
+    't_provider',
+    't_download',
+    't_store'
+  )
+  job.isolated = nil
+  redis.call('ZREM', keys.expiries, job.id)
+  redis.call('ZADD', keys.deadlines, now + deadline, job.id)
+  job.last, job.attempt, job.enqueued = mark, '0', util.int(now)
+  job.run = util.int(job.run + 1)
+  jobs.transition(job, 'queued', now, {
+    'run',
+    job.run,
+    'enqueued',
+    job.enqueued,
+    'deadline',
+    util.int(now + deadline),
+    'spare_calls',
+    util.int((tonumber(known[2]) or 0) + (tonumber(known[3]) or 0)),
+  })
+  jobs.make_ready(job)
+  return nil, ask
+end
+
+return M

@@ -1,0 +1,289 @@
+-- Webhook deliveries: written in the same step as the event they tell of, sent by workers, kept as long as their
+-- subject. One waits in a line to its host (see `hosts`) or is parked with its endpoint.
+local endpoints, hosts, index, keys, permits, queue, util = ... -- requires
+
+local M = {}
+
+local posts = queue.deliveries
+
+-- What is kept of a job with each delivery: what changes. The rest is read from the job itself.
+local CHANGING = {
+  'state',
+  'version',
+  'run',
+  'attempt',
+  'fence',
+  'calls',
+  'unknown',
+  'regenerated',
+  'worker_losses',
+  'deadline',
+  'started',
+  'claimed',
+  'finished',
+  'expires',
+  'due',
+  'error_code',
+  'error_message',
+  'error_retryable',
+  'enqueued',
+  'spare_calls',
+  'last_error_code',
+  'record_id',
+  'pending',
+  'image',
+  't_provider',
+  't_download',
+  't_store',
+}
+local DECIDING = {
+  'subject',
+  'tenant',
+  'host',
+  'endpoint',
+  'type',
+  'state',
+  'attempt',
+  'fence',
+  'created',
+  'version',
+  'key',
+  'forced',
+  'test',
+  'log',
+}
+
+-- A delivery waits so long for another of the same job that is being sent.
+local TURN_MS = 500
+
+-- The fields of a delivery that decide what becomes of it, or nil where there is none.
+function M.load(id)
+  local values = redis.call('HMGET', keys.delivery(id), unpack(DECIDING))
+  if not values[1] then return nil end
+  local delivery = { id = id }
+  for i, name in ipairs(DECIDING) do
+    delivery[name] = values[i] or nil
+  end
+  return delivery
+end
+
+-- The record of what a delivery tells of: a job's, unless it names another.
+local function subject_key(delivery) return delivery.key or keys.job(delivery.subject) end
+
+local function count_pending(delivery, change)
+  if delivery.test then return end
+  index.count('webhook_pending', change)
+  redis.call('HINCRBY', keys.endpoint(delivery.endpoint), 'pending', change)
+end
+
+local function snapshot(key)
+  local values, kept = redis.call('HMGET', key, unpack(CHANGING)), {}
+  for i, name in ipairs(CHANGING) do
+    if values[i] then
+      kept[#kept + 1] = name
+      kept[#kept + 1] = values[i]
+    end
+  end
+  return cjson.encode(kept)
+end
+
+local function message_id(subject, mark) return 'msg_' .. string.match(subject, '^%a+_(.*)$') .. '_' .. mark end
+
+-- The deliveries of a subject, in the order in which they came about.
+function M.for_subject(subject, key)
+  local found = {}
+  for mark in string.gmatch(redis.call('HGET', key, 'deliveries') or '', '%S+') do
+    found[#found + 1] = message_id(subject, mark)
+  end
+  return found
+end
+
+local function park(delivery, known, now)
+  redis.call('HSET', keys.delivery(delivery.id), 'state', 'parked')
+  if redis.call('ZADD', keys.parked(delivery.endpoint), delivery.created, delivery.id) == 1 then
+    index.count('webhook_parked', 1)
+  end
+  endpoints.await_probe(delivery.endpoint, known, now)
+end
+
+function M.enqueue(delivery, now, rank)
+  redis.call('HSET', keys.delivery(delivery.id), 'state', 'pending')
+  hosts.enqueue(delivery, rank or now)
+  permits.push(posts)
+end
+
+-- Puts a delivery that is to be sent where it waits.
+local function route(delivery, now)
+  local known = endpoints.health(delivery.endpoint)
+  if not delivery.forced and (known.off or known.next) then
+    park(delivery, known, now)
+  else
+    M.enqueue(delivery, now)
+  end
+end
+
+-- Writes a delivery if this type was asked for. `subject` has id, tenant, webhook_events, webhook_host,
+-- version and run (nothing: the only one). A job's URL and snapshot are read from its record; another
+-- subject brings `key` (its record), webhook_url and `snapshot` (JSON), and calls delete_for_subject
+-- when it is deleted.
+function M.add(subject, kind, now)
+  if not subject.webhook_events or not util.has_word(kind, subject.webhook_events) then return end
+  local mark = (subject.run or 1) .. '_' .. string.match(kind, '%.(.+)$')
+  local id = message_id(subject.id, mark)
+  local key = keys.delivery(id)
+  if redis.call('EXISTS', key) == 1 then return end
+  local record = subject.key or keys.job(subject.id)
+  local url = subject.webhook_url or redis.call('HGET', record, 'webhook_url')
+  local endpoint, query = endpoints.ensure(subject.tenant, url, subject.webhook_host, now)
+  local fields = {
+    'subject',
+    subject.id,
+    'tenant',
+    subject.tenant,
+    'host',
+    subject.webhook_host,
+    'type',
+    kind,
+    'endpoint',
+    endpoint,
+    'state',
+    'pending',
+    'attempt',
+    0,
+    'fence',
+    0,
+    'created',
+    util.int(now),
+    'version',
+    subject.version or 1,
+    'snapshot',
+    subject.snapshot or snapshot(record),
+  }
+  for name, value in pairs({ key = subject.key, query = query }) do
+    if value ~= '' then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = value
+    end
+  end
+  redis.call('HSET', key, unpack(fields))
+  local owed = redis.call('HGET', record, 'deliveries')
+  redis.call('HSET', record, 'deliveries', owed and (owed .. ' ' .. mark) or mark)
+  redis.call('ZADD', keys.deliveries(subject.tenant), now, id)
+  redis.call('ZADD', keys.deliveries(''), now, id)
+  redis.call('HINCRBY', keys.endpoint(endpoint), 'kept', 1)
+  local delivery = M.load(id)
+  count_pending(delivery, 1)
+  route(delivery, now)
+end
+
+-- Takes a delivery out of wherever it is: its line, its due time, its sender's hands, the park.
+local function unschedule(delivery)
+  hosts.release(delivery)
+  hosts.dequeue(delivery)
+  redis.call('HDEL', keys.delivery(delivery.id), 'due')
+  if redis.call('ZREM', keys.parked(delivery.endpoint), delivery.id) == 1 then index.count('webhook_parked', -1) end
+end
+
+-- One that was to be the probe will not be.
+local function cancel_probe(delivery, now)
+  local known = endpoints.health(delivery.endpoint)
+  if known.probe ~= delivery.id then return end
+  redis.call('HDEL', keys.endpoint(delivery.endpoint), 'probe')
+  known.probe = nil
+  if redis.call('ZCARD', keys.parked(delivery.endpoint)) > 0 then
+    endpoints.await_probe(delivery.endpoint, known, now)
+  end
+end
+
+-- Ends a delivery: 'delivered', 'failed' or 'superseded'.
+function M.finish(delivery, state, now)
+  local key = keys.delivery(delivery.id)
+  redis.call('HSET', key, 'state', state, 'finished', util.int(now))
+  redis.call('HDEL', key, 'forced')
+  count_pending(delivery, -1)
+  if delivery.test then return end
+  if state == 'failed' then
+    redis.call('ZADD', keys.failed_deliveries(delivery.tenant), now, delivery.id)
+    redis.call('ZADD', keys.failed_deliveries(''), now, delivery.id)
+  end
+  cancel_probe(delivery, now)
+end
+
+-- Whether a delivery that was taken may be sent now. One that is not goes where it belongs: it is
+-- superseded where something newer was told, waits its turn where another of the same subject is
+-- being sent, and is parked where its endpoint is off or failing; of a failing endpoint one is sent
+-- as the probe, and whatever is alone keeps to its own schedule, which is slow enough.
+function M.can_send(delivery, now)
+  if delivery.test then return true end
+  local id, subject = delivery.id, subject_key(delivery)
+  local told = redis.call('HMGET', subject, 'sent_version', 'sending_delivery')
+  if not delivery.forced and tonumber(told[1] or 0) > tonumber(delivery.version) then
+    M.finish(delivery, 'superseded', now)
+    return false
+  end
+  if told[2] and told[2] ~= id and redis.call('HGET', keys.delivery(told[2]), 'state') == 'sending' then
+    redis.call('HSET', keys.delivery(id), 'due', util.int(now + TURN_MS))
+    redis.call('ZADD', posts.due, now + TURN_MS, id)
+    return false
+  end
+  local known = endpoints.health(delivery.endpoint)
+  local may_probe = not known.probe and (now >= (known.next or 0) or tonumber(known.pending) <= 1)
+  local its_turn = not known.next or delivery.forced or known.probe == id or may_probe
+  if known.off or not its_turn then
+    park(delivery, known, now)
+    return false
+  end
+  if known.next and not known.probe then
+    redis.call('HSET', keys.endpoint(delivery.endpoint), 'probe', id)
+    redis.call('ZREM', keys.endpoint_probes, delivery.endpoint)
+  end
+  redis.call('HSET', subject, 'sending_delivery', id)
+  return true
+end
+
+-- Sends a delivery again: its schedule begins anew, its attempts go on counting.
+function M.redeliver(delivery, now)
+  local key = keys.delivery(delivery.id)
+  if util.has_word(delivery.state, 'delivered failed superseded') then
+    count_pending(delivery, 1)
+    redis.call('ZREM', keys.failed_deliveries(delivery.tenant), delivery.id)
+    redis.call('ZREM', keys.failed_deliveries(''), delivery.id)
+    redis.call('HDEL', key, 'finished')
+  else
+    unschedule(delivery)
+  end
+  redis.call('HSET', key, 'schedule_base', delivery.attempt)
+  delivery.forced = redis.call('HGET', key, 'forced')
+  route(delivery, now)
+end
+
+-- Records the newest version that a receiver has of a subject.
+function M.mark_sent_version(delivery)
+  local key = subject_key(delivery)
+  local known = tonumber(redis.call('HGET', key, 'sent_version') or 0)
+  if tonumber(delivery.version) > known then redis.call('HSET', key, 'sent_version', delivery.version) end
+end
+
+-- Deletes the deliveries of a subject with it.
+function M.delete_for_subject(subject, key, now)
+  for _, id in ipairs(M.for_subject(subject, key)) do
+    local delivery = M.load(id)
+    if delivery then
+      if util.has_word(delivery.state, 'pending sending parked') then
+        unschedule(delivery)
+        count_pending(delivery, -1)
+      end
+      cancel_probe(delivery, now)
+      for _, whose in ipairs({ delivery.tenant, '' }) do
+        redis.call('ZREM', keys.deliveries(whose), id)
+        redis.call('ZREM', keys.failed_deliveries(whose), id)
+      end
+      redis.call('DEL', keys.delivery(id))
+      if redis.call('HINCRBY', keys.endpoint(delivery.endpoint), 'kept', -1) <= 0 then
+        endpoints.release(delivery.endpoint, now)
+      end
+    end
+  end
+end
+
+return M

@@ -1,0 +1,19 @@
+-- Permits: Celery messages, each of which lets one worker thread claim once.
+local queue = ... -- requires
+
+local M = {}
+
+-- Puts one Celery message on the list if what can be claimed calls for it. Each has ids of its own:
+-- with equal delivery tags a Celery worker would take them for one. One counter serves both queues,
+-- since one worker may consume both. Says whether it did, and whether anything can be claimed.
+function M.push(q)
+  local state = redis.call('HMGET', q.state, 'claimable', 'bound')
+  local claimable = tonumber(state[1]) or 0
+  local wanted = math.min(claimable, tonumber(state[2]) or C.permits_at_start)
+  if redis.call('LLEN', q.list) >= wanted then return false, claimable > 0 end
+  local id = string.format('%s-%012x', C.permit_prefix, redis.call('HINCRBY', queue.jobs.state, 'permits', 1))
+  redis.call('LPUSH', q.list, (string.gsub(q.permit, C.permit_slot, id)))
+  return true, true
+end
+
+return M

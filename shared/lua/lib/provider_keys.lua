@@ -1,0 +1,46 @@
+-- Which provider key makes the next call.
+local gate = ... -- requires
+
+local M = {}
+
+-- What holds a key, and for how many milliseconds; '' where nothing does. `tat` as key_tat has it.
+local function key_closed(now, record, key, tat)
+  if record['dead:' .. key.id] then return 'provider_auth', 1000 end
+  local left = gate.held_for(record, 'provider_credits:team:' .. key.team, now)
+  if left then return 'provider_credits', left end
+  for _, reason in ipairs(gate.KEY_HOLDS) do
+    left = gate.held_for(record, reason .. ':key:' .. key.id, now)
+    if left then return reason, left end
+  end
+  local early = tat - C.rate_burst * C.rate_interval_ms - now
+  if early > 0 then return 'provider_rate', math.ceil(early) end
+  return '', 0
+end
+
+-- When a key may be used next by its rate. One further on than the rate takes it was written before the clock
+-- was put back.
+local function key_tat(now, record, key)
+  local tat = tonumber(record['tat:' .. key.id]) or 0
+  local most = now + (C.rate_burst + 1) * C.rate_interval_ms + 1000
+  return tat <= most and tat or 0
+end
+
+-- The usable key that has rested longest, other than `avoided` where there is another; else nil, why there is
+-- none and for how many milliseconds. `keys` have id and team.
+function M.choose(now, record, keys, avoided)
+  local best, reason, wait
+  for _, key in ipairs(keys) do
+    local tat = key_tat(now, record, key)
+    local why, left = key_closed(now, record, key, tat)
+    if why == '' then
+      local rested = tat + (key.id == avoided and 10 ^ 15 or 0)
+      if not best or rested < best.rested then best = { id = key.id, team = key.team, tat = tat, rested = rested } end
+    elseif not wait or left < wait then
+      reason, wait = why, left
+    end
+  end
+  if best then return best end
+  return nil, reason or 'provider_auth', wait or 1000
+end
+
+return M

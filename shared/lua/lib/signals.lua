@@ -1,0 +1,190 @@
+-- What calls teach about the provider and the storage, applied to the gate: see `apply`. `record` is the gate as it
+-- was read.
+local gate, keys, util = ... -- requires
+
+local M = {}
+
+-- A key that was not used for so long is not in any worker's pool any more.
+local KEY_UNUSED_MS = 3600000
+
+-- Holds new calls until a time. It is never shortened, but by what a probe has found.
+local function hold(record, name, ends, now)
+  local left = gate.held_for(record, name, now)
+  if left and not record['probe:' .. name] and now + left > ends then return end
+  redis.call('HSET', keys.gate, 'hold:' .. name, util.int(ends))
+  redis.call('HDEL', keys.gate, 'probe:' .. name)
+end
+
+-- Opens the circuit of a subject: once for all the calls that were out then, again when a probe fails.
+local function open_circuit(record, subject, now)
+  local name = 'provider_down:' .. subject
+  if gate.held_for(record, name, now) and not record['probe:' .. name] then return end
+  local trips = math.min(redis.call('HINCRBY', keys.gate, 'trips:' .. subject, 1), 6)
+  hold(record, name, now + 500 * 2 ^ trips, now)
+end
+
+-- A call that went well shows that its key and its model are well; but that the key is not too fast any more, or
+-- its team has credits again, only where the call began after the hold did, which the probe alone can have done.
+-- A model that was gone is offered again.
+local function healthy(record, key, model)
+  local fields = {}
+  local function clear(name)
+    if record[name] then fields[#fields + 1] = name end
+  end
+  local function free(name)
+    clear('hold:' .. name)
+    clear('probe:' .. name)
+  end
+  for _, subject in ipairs({ 'key:' .. key.id, 'model:' .. model }) do
+    for _, name in ipairs({ 'fails:', 'with:', 'trips:' }) do
+      clear(name .. subject)
+    end
+    free('provider_down:' .. subject)
+    local budget = tonumber(record['budget:' .. subject])
+    if budget and budget + C.retry_share < C.retry_budget then
+      redis.call('HSET', keys.gate, 'budget:' .. subject, string.format('%.2f', budget + C.retry_share))
+    else
+      clear('budget:' .. subject)
+    end
+  end
+  clear('gone:' .. model)
+  for _, name in ipairs({ 'refused:', 'revived:' }) do
+    if record[name .. key.id] == model then clear(name .. key.id) end
+  end
+  for _, name in ipairs({ 'provider_rate:key:' .. key.id, 'provider_credits:team:' .. key.team }) do
+    if record['probe:' .. name] then free(name) end
+  end
+  if not record['hold:provider_credits:team:' .. key.team] or record['probe:provider_credits:team:' .. key.team] then
+    clear('credits:' .. key.team)
+  end
+  if #fields > 0 then redis.call('HDEL', keys.gate, unpack(fields)) end
+end
+
+-- Counts a failed call against a subject, with what it was made with; says how often it has failed in a row,
+-- with how many different ones, and what is left of its budget.
+local function count_failure(record, subject, other)
+  local fails = redis.call('HINCRBY', keys.gate, 'fails:' .. subject, 1)
+  local budget = math.max((tonumber(record['budget:' .. subject]) or C.retry_budget) - 1, 0)
+  local others = record['with:' .. subject] or ''
+  if not util.has_word(other, others) then others = others == '' and other or others .. ' ' .. other end
+  local _, spaces = string.gsub(others, ' ', '')
+  redis.call('HSET', keys.gate, 'budget:' .. subject, string.format('%.2f', budget), 'with:' .. subject, others)
+  return fails >= C.circuit_failures or budget == 0, spaces + 1
+end
+
+-- Whether there is another usable key beside this one, among those that were used lately.
+local function has_other_key(now, record, key)
+  for name, at in pairs(record) do
+    local id = string.match(name, '^tat:(.*)$')
+    if
+      id
+      and id ~= key.id
+      and now - at < KEY_UNUSED_MS
+      and not record['dead:' .. id]
+      and not gate.held_for(record, 'provider_down:key:' .. id, now)
+    then
+      return true
+    end
+  end
+  return false
+end
+
+-- A call that failed. What opens a circuit is some failures in a row, or failed calls having used up their
+-- budget, which those that go well fill again. Whose circuit: the model's, where it failed with different keys
+-- or there is one only; else the key's, while another key can do its work.
+local function failed(record, key, model, now)
+  local key_subject, model_subject = 'key:' .. key.id, 'model:' .. model
+  local key_fails = count_failure(record, key_subject, model)
+  local model_fails, keys_used = count_failure(record, model_subject, key.id)
+  local other = has_other_key(now, record, key)
+  if keys_used > 1 or not other then
+    if model_fails then open_circuit(record, model_subject, now) end
+  elseif key_fails then
+    open_circuit(record, key_subject, now)
+  end
+end
+
+-- An image that could not be fetched. One job alone holds new calls for a while and once; when others meet the
+-- same, they hold for as long as any of them does. Where images come from another host now, one or two jobs are
+-- an exception, and hold nothing.
+local function unfetched(record, job, now, host)
+  local jobs = record.unfetched or ''
+  local known = util.has_word(job, jobs)
+  local _, count = string.gsub(jobs, '%S+', '')
+  if not known and count < 3 then
+    jobs, count = jobs == '' and job or jobs .. ' ' .. job, count + 1
+  end
+  redis.call('HSET', keys.gate, 'unfetched', jobs, 'image_host', host)
+  local is_exception = count < 3 and record.fetched_host and record.fetched_host ~= host
+  if not is_exception and (not known or count > 1) then hold(record, 'image_host', now + C.image_hold_ms, now) end
+end
+
+-- An image that had to be made again, because its URL was no longer served. Some in a row hold new calls.
+local function regenerated(record, now)
+  local count = redis.call('HINCRBY', keys.gate, 'regenerations', 1)
+  if count >= C.regenerations_most then hold(record, 'image_host', now + C.image_hold_ms, now) end
+end
+
+-- An image was fetched and stored: neither the storage nor an image host holds new calls any more.
+local function stored(record, answer)
+  local host = string.match(answer or '', '"url":"https?://([^/"]+)')
+  if host and record.fetched_host ~= string.lower(host) then
+    redis.call('HSET', keys.gate, 'fetched_host', string.lower(host))
+  end
+  local fields = {}
+  for _, name in ipairs({
+    'hold:storage',
+    'probe:storage',
+    'hold:image_host',
+    'probe:image_host',
+    'unfetched',
+    'image_host',
+    'regenerations',
+  }) do
+    if record[name] then fields[#fields + 1] = name end
+  end
+  if #fields > 0 then redis.call('HDEL', keys.gate, unpack(fields)) end
+end
+
+-- A key that was refused. Where a check has found it alive since, and a call of the same model is refused again,
+-- the key may not call this model: that holds the model, and the key serves others.
+local function refused(record, key, model, now)
+  if model ~= '' and record['revived:' .. key] == model then return open_circuit(record, 'model:' .. model, now) end
+  redis.call('HSET', keys.gate, 'dead:' .. key, util.int(now), 'refused:' .. key, model)
+end
+
+-- Applies a signal: what one call, or one image, taught about the provider or the storage. A signal is words:
+--   healthy <key> <team> | failed <key> <team> | model_removed <key> <team>    what became of a call of the job's model
+--   hold <reason>[:<subject>] <ms> [<credits needed> <credits left>]    the subject `model` is that of the job
+--   key_dead <key> | key_alive <key>    stored | unfetched <host> | regenerated | none
+function M.apply(signal, now, job)
+  local word, a, b, needed, has = string.match(signal, '^(%S+) ?(%S*) ?(%S*) ?(%S*) ?(%S*)$')
+  if word == 'none' then return end
+  local record, model = util.read_hash(keys.gate) or {}, job and job.model or ''
+  local key = { id = a, team = b }
+  if word == 'healthy' then
+    healthy(record, key, model)
+  elseif word == 'failed' then
+    failed(record, key, model, now)
+  elseif word == 'model_removed' then
+    healthy(record, key, model)
+    redis.call('HSET', keys.gate, 'gone:' .. model, util.int(now))
+  elseif word == 'hold' then
+    hold(record, string.match(a, ':model$') and a .. ':' .. model or a, now + b, now)
+    local team = has ~= '' and string.match(a, '^provider_credits:team:(.*)$')
+    if team then redis.call('HSET', keys.gate, 'credits:' .. team, needed .. ' ' .. has) end
+  elseif word == 'key_dead' then
+    refused(record, a, model, now)
+  elseif word == 'key_alive' then
+    redis.call('HDEL', keys.gate, 'dead:' .. a)
+    if record['refused:' .. a] then redis.call('HSET', keys.gate, 'revived:' .. a, record['refused:' .. a]) end
+  elseif word == 'stored' then
+    stored(record, job and job.answer)
+  elseif word == 'unfetched' then
+    unfetched(record, job.id, now, a)
+  elseif word == 'regenerated' then
+    regenerated(record, now)
+  end
+end
+
+return M

@@ -1,0 +1,75 @@
+-- Helpers without a subject of their own.
+local M = {}
+
+-- A whole number as text; Lua's own tostring turns large ones into 1.7e+12.
+function M.int(number) return string.format('%.0f', number) end
+
+-- A flat reply of HGETALL as a table, or nil where there is no such hash.
+function M.read_hash(key)
+  local flat = redis.call('HGETALL', key)
+  if #flat == 0 then return nil end
+  local found = {}
+  for i = 1, #flat, 2 do
+    found[flat[i]] = flat[i + 1]
+  end
+  return found
+end
+
+-- Whether `state` is one of the words in `allowed`, separated by spaces.
+function M.has_word(state, allowed) return string.find(' ' .. allowed .. ' ', ' ' .. state .. ' ', 1, true) ~= nil end
+
+-- Adds a line to a log, of which the newest `most` are kept.
+function M.append_line(log, line, most)
+  if not log then return line end
+  local _, newlines = string.gsub(log, '\n', '\n')
+  if newlines + 1 >= most then log = string.sub(log, string.find(log, '\n', 1, true) + 1) end
+  return log .. '\n' .. line
+end
+
+-- Returns the fields of a new record as name, value, ..., without those that have their default: a million records
+-- are kept.
+function M.omit_defaults(record)
+  local kept = {}
+  for name, value in pairs(record) do
+    if C.defaults[name] ~= value then
+      kept[#kept + 1], kept[#kept + 2] = name, value
+    end
+  end
+  return kept
+end
+
+-- Returns the tags of a record, which keeps them one a line.
+function M.tags(lines)
+  local tags = {}
+  for tag in string.gmatch(lines or '', '[^\n]+') do
+    tags[#tags + 1] = tag
+  end
+  return tags
+end
+
+-- Appends the fields of a hash to a list, as name, value, name, value.
+function M.append_fields(list, hash)
+  for name, value in pairs(hash) do
+    list[#list + 1], list[#list + 2] = name, value
+  end
+  return list
+end
+
+-- Appends values to a list.
+function M.append(list, values)
+  for _, value in ipairs(values) do
+    list[#list + 1] = value
+  end
+  return list
+end
+
+-- Returns the values of a list from a place on.
+function M.slice(list, from)
+  local values = {}
+  for i = from, #list do
+    values[#values + 1] = list[i]
+  end
+  return values
+end
+
+return M

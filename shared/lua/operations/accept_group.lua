@@ -1,0 +1,116 @@
+#!lua
+-- Accepts the jobs of one request, all or none; or finds those that an earlier try of it made.
+-- Returns 'accepted' created rate... | 'joined' id... | 'gone' id | 'reused' id | 'late'
+--       | a refusal of admission.check, rate...
+local args, admission, clock, jobs_create, keys, limits, util = ... -- requires
+local tries, tenant, now = keys.open_groups(args.tenant, args.body), args.tenant, clock.now()
+local id, count = args.jobs[1], #args.jobs / 2 -- `jobs` has an id and a spec of each
+local nonce = keys.group_of(id) -- a retry that is sent twice joins the same jobs
+local refused = keys.refused_groups(args.tenant, args.body)
+local ask = {
+  tenant = tenant,
+  may = limits.load(tenant),
+  now = now,
+  n = count,
+  requests = 1,
+  credits = count * args.credits,
+  rank = now + C.priority_offset_ms[args.priority],
+  deadline = tonumber(args.deadline_ms),
+  model = args.model,
+}
+
+-- Returns the jobs of an earlier try; one that is forgotten makes them `gone`.
+local function join(ids)
+  local reply = { 'joined' }
+  for one in string.gmatch(ids, '%S+') do
+    if redis.call('EXISTS', keys.job(one)) == 0 then return { 'gone', one } end
+    reply[#reply + 1] = one
+  end
+  redis.call('SET', nonce, ids, 'PX', 60000)
+  return reply
+end
+
+-- Records that somebody waits for these jobs now: of several tries the one left longest is joined.
+local function hold(ids)
+  redis.call('ZADD', tries, now, ids)
+  redis.call('PEXPIRE', tries, args.keep_ms)
+end
+
+if redis.call('EXISTS', keys.job(args.jobs[1])) == 1 then
+  return admission.with_rate({ 'accepted', redis.call('HGET', keys.job(args.jobs[1]), 'created') }, ask)
+end
+local before = redis.call('GET', nonce)
+if before then return join(before) end
+
+-- Joins the try that was left longest ago. One that somebody still waits for, as far as is known, is
+-- joined too (its process may be dead), but not by a retry of what was refused.
+local function join_a_try()
+  local first = redis.call('ZRANGE', tries, 0, 0, 'WITHSCORES')
+  while first[1] do
+    if first[2] ~= '0' and (tonumber(redis.call('GET', refused)) or 0) > 0 then
+      redis.call('DECR', refused)
+      return nil
+    end
+    local reply = join(first[1])
+    if reply[1] == 'joined' then
+      hold(first[1])
+      return reply
+    end
+    redis.call('ZREM', tries, first[1])
+    first = redis.call('ZRANGE', tries, 0, 0, 'WITHSCORES')
+  end
+end
+
+-- A retry of what is refused finds nothing of its own to join.
+local function refuse(reply)
+  redis.call('INCR', refused)
+  redis.call('PEXPIRE', refused, args.keep_ms)
+  return reply
+end
+
+if now > tonumber(args.not_after_ms) then return refuse({ 'late' }) end
+if args.fingerprint ~= '' then
+  local known = redis.call('HMGET', keys.idempotency(args.tenant, args.idempotency_key), 'fingerprint', 'job', 'jobs')
+  if known[1] and known[1] ~= args.fingerprint then return { 'reused', known[2] } end
+  if known[1] then return join(known[3]) end
+elseif args.is_retry == '1' then
+  local joined = join_a_try()
+  if joined then return joined end
+end
+
+local fault = admission.check(ask)
+if fault then return refuse(admission.with_rate(fault, ask)) end
+admission.commit(ask)
+local ids = {}
+for i = 1, #args.jobs, 2 do
+  ids[#ids + 1] = args.jobs[i]
+  jobs_create.create({
+    id = args.jobs[i],
+    spec = args.jobs[i + 1],
+    tenant = tenant,
+    deadline_ms = args.deadline_ms,
+    model = args.model,
+    max_attempts = args.max_attempts,
+    priority = args.priority,
+    on_unknown = args.on_unknown,
+    credits = args.credits,
+    trace = args.trace,
+  }, now)
+end
+local all = table.concat(ids, ' ')
+if args.fingerprint ~= '' then
+  redis.call(
+    'HSET',
+    keys.idempotency(args.tenant, args.idempotency_key),
+    'fingerprint',
+    args.fingerprint,
+    'job',
+    id,
+    'jobs',
+    all
+  )
+  redis.call('PEXPIRE', keys.idempotency(args.tenant, args.idempotency_key), C.idempotency_ms)
+else
+  hold(all)
+end
+return admission.with_rate({ 'accepted', util.int(now) }, ask)

@@ -1,0 +1,59 @@
+#!lua
+-- Gives a tenant, or the operators ('@operators'), a new key: with scopes of its own, or in place of an active
+-- key, which then ends after a grace period. Where `expires_ms` is '', a replacement lives as long as the old key
+-- was given.
+-- Returns 'ok' created expires ('' never) scopes label | 'missing' | 'unknown' | 'dead' state
+--       | 'replaced' by | 'past' | 'many' keys
+local args, api_keys, audit, clock, keys, util = ... -- requires
+local before = audit.replay(args)
+if before then return before end
+local tenant, id, now = args.tenant, args.id, clock.now()
+local scopes, label, expires = args.scopes, args.label, tonumber(args.expires_ms)
+if not api_keys.has_keys(tenant) then return { 'missing' } end
+if expires and expires <= now then return { 'past' } end
+for _, known in ipairs(redis.call('ZRANGE', keys.api_keys(args.tenant), 0, -1)) do
+  if redis.call('EXISTS', keys.api_key(known)) == 0 then redis.call('ZREM', keys.api_keys(args.tenant), known) end
+end
+local count = redis.call('ZCARD', keys.api_keys(args.tenant))
+if count >= tonumber(args.max_keys) then return { 'many', util.int(count) } end
+
+if args.replaces ~= '' then
+  local old = util.read_hash(keys.api_key(args.replaces))
+  if not old or old.tenant ~= tenant then return { 'unknown' } end
+  local state = api_keys.state(old, now)
+  if state ~= 'living' then return { 'dead', state } end
+  if old.replaced_by then return { 'replaced', old.replaced_by } end
+  scopes, label = old.scopes, old.label
+  if not expires and old.expires then expires = now + old.expires - old.created end
+  local ends = math.min(tonumber(old.expires) or math.huge, now + args.grace_ms)
+  redis.call('HSET', keys.api_key(args.replaces), 'expires', util.int(ends), 'replaced_by', id)
+  redis.call('PEXPIREAT', keys.api_key(args.replaces), util.int(ends + args.keep_ms))
+end
+redis.call(
+  'HSET',
+  keys.api_key(args.id),
+  'hash',
+  args.hash,
+  'tenant',
+  tenant,
+  'scopes',
+  scopes,
+  'label',
+  label,
+  'created',
+  util.int(now)
+)
+if expires then
+  redis.call('HSET', keys.api_key(args.id), 'expires', util.int(expires))
+  redis.call('PEXPIREAT', keys.api_key(args.id), util.int(expires + args.keep_ms))
+end
+redis.call('ZADD', keys.api_keys(args.tenant), now, id)
+local detail = { key = id, scopes = scopes, label = label }
+detail.replaces = args.replaces ~= '' and args.replaces or nil
+return audit.record(
+  args,
+  args.replaces ~= '' and 'key.rotate' or 'key.create',
+  tenant,
+  cjson.encode(detail),
+  { 'ok', util.int(now), expires and util.int(expires) or '', scopes, label }
+)

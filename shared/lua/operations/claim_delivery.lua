@@ -1,0 +1,76 @@
+#!lua flags=allow-oom
+-- Claims the next delivery of the tenant whose turn it is, to the host whose turn it is there. What may
+-- not be sent now is put where it belongs on the way, so many of them at most.
+-- Returns 'delivery' id fence secrets more ('1': there is another to claim) { fields of the job that do not
+--       change... } { record... }
+--       | 'closed' reason ms | 'empty'
+local args, clock, hosts, keys, outbox, permits, queue, util, webhook_secrets = ... -- requires
+local now = clock.now()
+local LASTING = {
+  'tenant',
+  'model',
+  'spec',
+  'max_attempts',
+  'priority',
+  'on_unknown',
+  'created',
+  'batch',
+  'hist',
+  'trace',
+  'tags',
+  'webhook_url',
+  'webhook_events',
+}
+
+local function lasting(subject)
+  local flat = {}
+  local values = redis.call('HMGET', keys.job(subject), unpack(LASTING))
+  for i, name in ipairs(LASTING) do
+    if values[i] then
+      flat[#flat + 1] = name
+      flat[#flat + 1] = values[i]
+    end
+  end
+  return flat
+end
+
+local function answer(delivery, fence, more)
+  local secrets = webhook_secrets.signing(delivery.tenant, delivery.endpoint, now)
+  return {
+    'delivery',
+    delivery.id,
+    fence,
+    secrets,
+    more and '1' or '',
+    lasting(delivery.subject),
+    redis.call('HGETALL', keys.delivery(delivery.id)),
+  }
+end
+
+local before = redis.call('HMGET', keys.claim(args.nonce), 'delivery', 'fence')
+if before[1] then
+  local delivery = outbox.load(before[1])
+  if delivery and delivery.fence == before[2] then return answer(delivery, before[2], false) end
+  return { 'empty' }
+end
+if redis.call('HEXISTS', keys.gate, 'paused:deliver') == 1 then return { 'closed', 'paused', '1000' } end
+
+for _ = 1, C.claim_scan_limit do
+  local id = hosts.pop()
+  if id == nil then return { 'empty' } end
+  local delivery = id and outbox.load(id)
+  if delivery and outbox.can_send(delivery, now) then
+    local key = keys.delivery(id)
+    local fence = util.int(redis.call('HINCRBY', key, 'fence', 1))
+    redis.call('HINCRBY', key, 'attempt', 1)
+    redis.call('HSET', key, 'state', 'sending')
+    if delivery.test then redis.call('PEXPIRE', key, C.test_ms) end
+    redis.call('ZADD', queue.deliveries.leases, now + tonumber(args.lease_ms), id)
+    redis.call('HSET', keys.claim(args.nonce), 'delivery', id, 'fence', fence)
+    redis.call('PEXPIRE', keys.claim(args.nonce), 60000)
+    local _, more = permits.push(queue.deliveries)
+    return answer(delivery, fence, more)
+  end
+  if id then hosts.release({ id = id }) end
+end
+return { 'closed', 'passing', '0' }

@@ -1,0 +1,6 @@
+#!lua flags=no-writes
+-- Counts the deliveries that failed from a time on.
+-- Returns how many, and up to when (ms)
+local args, clock, keys, util = ... -- requires
+local now = util.int(clock.now())
+return { redis.call('ZCOUNT', keys.failed_deliveries(args.tenant), args.since_ms, now), now }

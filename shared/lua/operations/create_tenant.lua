@@ -1,0 +1,14 @@
+#!lua
+-- Makes a tenant.
+-- Returns 'ok' | 'exists' its webhook secret
+local args, audit, clock, keys, util = ... -- requires
+local before = audit.replay(args)
+if before then return before end
+local secret = redis.call('HGET', keys.tenant(args.tenant), 'webhook_secret')
+if secret then return { 'exists', secret } end
+redis.call('HSET', keys.tenant(args.tenant), 'webhook_secret', args.webhook_secret, 'created', util.int(clock.now()))
+for i = 1, #args.limits, 2 do
+  redis.call('HSET', keys.tenant(args.tenant), args.limits[i], args.limits[i + 1])
+end
+redis.call('ZADD', keys.tenants, 0, args.tenant)
+return audit.record(args, 'tenant.create', args.tenant, args.detail, { 'ok' })

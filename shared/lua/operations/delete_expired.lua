@@ -1,0 +1,19 @@
+#!lua flags=allow-oom
+-- Deletes the final jobs whose time of keeping is over, and schedules their images for deletion; and the
+-- endpoints that are off and were not used for long.
+-- Returns how many jobs were forgotten
+local args, clock, endpoints, jobs, keys = ... -- requires
+local now, forgotten = clock.now(), 0
+for _, id in ipairs(redis.call('ZRANGE', keys.expiries, '-inf', now, 'BYSCORE', 'LIMIT', 0, args.limit)) do
+  local job = jobs.load(id)
+  if job then
+    jobs.delete(job, now)
+    forgotten = forgotten + 1
+  else
+    redis.call('ZREM', keys.expiries, id)
+  end
+end
+for _, id in ipairs(redis.call('ZRANGE', keys.endpoint_expiries, '-inf', now, 'BYSCORE', 'LIMIT', 0, args.limit)) do
+  endpoints.delete(id)
+end
+return forgotten

@@ -1,0 +1,61 @@
+#!lua flags=no-writes
+-- Lists deliveries, the newest first: of a tenant or of all, or of one job.
+-- Returns { time, id to go on below ('' at the end), { id, url, record... }, ... }; of the log only
+--       the last attempt
+local args, keys, outbox, util = ... -- requires
+local index = args.state == 'failed' and keys.failed_deliveries(args.tenant) or keys.deliveries(args.tenant)
+local most, looked = tonumber(args.limit), tonumber(args.scan_limit)
+
+-- The ids to look at, and whether there may be more.
+local function candidates()
+  if args.job_id == '' then
+    local from = args.before_ms ~= '' and args.before_ms or '+inf'
+    local ids = redis.call('ZRANGE', index, from, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, looked)
+    return ids, #ids == looked
+  end
+  local ids = {}
+  if args.tenant == '' or redis.call('HGET', keys.job(args.job_id), 'tenant') == args.tenant then
+    for _, id in ipairs(outbox.for_subject(args.job_id, keys.job(args.job_id))) do
+      table.insert(ids, 1, id)
+    end
+  end
+  return ids, false
+end
+
+local ids, more = candidates()
+local reply = { '', '' }
+-- Of those of one time, what was told before comes again: it is passed over.
+local passed = args.before_ms == ''
+local function is_below(id)
+  if passed then return true end
+  local at = redis.call('ZSCORE', index, id)
+  passed = at and tonumber(at) < tonumber(args.before_ms) or false
+  return passed or id < args.before_id
+end
+
+local function stop_at(id)
+  reply[1], reply[2] = redis.call('ZSCORE', index, id) or '', id
+  return reply
+end
+
+local function fits(record)
+  return (args.state == '' or record.state == args.state) and (args.host == '' or record.host == args.host)
+end
+
+for i, id in ipairs(ids) do
+  local record = is_below(id) and util.read_hash(keys.delivery(id))
+  if record and fits(record) then
+    local url = redis.call('HGET', keys.endpoint(record.endpoint), 'url') or ''
+    local flat = { id, url .. (record.query or '') }
+    record.snapshot, record.webhook = nil, nil
+    record.log = record.log and string.match(record.log, '[^\n]*$')
+    util.append_fields(flat, record)
+    reply[#reply + 1] = flat
+    if #reply == most + 2 then
+      if i < #ids or more then return stop_at(id) end
+      return reply
+    end
+  end
+end
+if more then return stop_at(ids[#ids]) end
+return reply

@@ -1,0 +1,90 @@
+#!lua flags=no-writes
+-- Lists jobs, newest first: walks the smallest of the indexes named, keeps what is in all of them.
+-- Returns { id to go on before ('' at the end), record or id, ... }, a record as { id, rank, reason,
+--       eta, name, value, ... }, of which rank to eta as wait_estimate.position has them
+local args, clock, jobs, util, wait_estimate = ... -- requires
+local some, rest = {}, {}
+for i, index in ipairs(args.indexes) do
+  local kind = i <= tonumber(args.any_count) and some or rest
+  kind[#kind + 1] = index
+end
+
+local walked, size = some, 0
+for _, index in ipairs(some) do
+  size = size + redis.call('ZCARD', index)
+end
+for _, index in ipairs(rest) do
+  local other = redis.call('ZCARD', index)
+  if other < size then
+    walked, size = { index }, other
+  end
+end
+
+local function in_some(id)
+  if walked == some then return true end
+  for _, index in ipairs(some) do
+    if redis.call('ZSCORE', index, id) then return true end
+  end
+  return false
+end
+
+local function in_rest(id)
+  for _, index in ipairs(rest) do
+    if index ~= walked[1] and not redis.call('ZSCORE', index, id) then return false end
+  end
+  return true
+end
+
+local after, before = tonumber(args.created_after), tonumber(args.created_before)
+local function fits(record)
+  local created = tonumber(record.created)
+  return (args.model == '' or record.model == args.model)
+    and (not after or created > after)
+    and (not before or created < before)
+    and (args.tag == '' or string.find('\n' .. (record.tags or '') .. '\n', '\n' .. args.tag .. '\n', 1, true))
+end
+
+local now, wait_states = clock.now(), {}
+local function summary(id, record)
+  if args.records == '' then return id end
+  local flat = { id, wait_estimate.position(id, record, now, wait_states) }
+  util.append_fields(flat, record)
+  return flat
+end
+
+-- The next ids of the indexes walked, in one order.
+local function ids_below(upper, count)
+  local ids = {}
+  for _, index in ipairs(walked) do
+    local found = redis.call('ZRANGE', index, upper, args.lower, 'BYLEX', 'REV', 'LIMIT', 0, count)
+    util.append(ids, found)
+  end
+  if #walked > 1 then table.sort(ids, function(a, b) return a > b end) end
+  for i = #ids, count + 1, -1 do
+    ids[i] = nil
+  end
+  return ids
+end
+
+-- In pieces: what lies behind the page is not read.
+local PIECE = 50
+local most, left, bound = tonumber(args.limit), tonumber(args.scan_limit), args.upper
+local reply = { '' }
+while left > 0 do
+  local count = math.min(math.max(most, PIECE), left)
+  local ids = ids_below(bound, count)
+  for _, id in ipairs(ids) do
+    local record = in_some(id) and in_rest(id) and jobs.read(id)
+    if record and fits(record) then
+      reply[#reply + 1] = summary(id, record)
+      if #reply > most then
+        if #ids_below('(' .. id, 1) > 0 then reply[1] = id end
+        return reply
+      end
+    end
+  end
+  if #ids < count then return reply end
+  left, bound = left - count, '(' .. ids[count]
+end
+reply[1] = string.sub(bound, 2)
+return reply

@@ -1,0 +1,20 @@
+#!lua flags=no-writes
+-- Lists tenants by name, or reads one.
+-- Returns { name, queued, running, field, value, ... } for each
+local args, index, keys, util = ... -- requires
+local reply = {}
+for _, name in ipairs(redis.call('ZRANGE', keys.tenants, args.lower, args.upper, 'BYLEX', 'LIMIT', 0, args.limit)) do
+  local one = {
+    name,
+    index.count_queued(name),
+    redis.call('ZCARD', keys.jobs_by(name, 'status', 'running')),
+  }
+  for field, value in pairs(util.read_hash(keys.tenant(name)) or {}) do
+    if field ~= 'webhook_secret' then
+      one[#one + 1] = field
+      one[#one + 1] = value
+    end
+  end
+  reply[#reply + 1] = one
+end
+return reply

@@ -1,0 +1,36 @@
+#!lua flags=no-writes
+-- Reads what a tenant may, what it uses now, and what it spent by day.
+-- Returns { now, limits (in the order asked for), running, queued, reserved_credits, { rate... },
+--         day, { fields... }, day, ... }, newest first; days without a call are left out
+local args, admission, clock, index, keys, limits, queue, util = ... -- requires
+local tenant, now = args.tenant, clock.now()
+local given = redis.call(
+  'HMGET',
+  keys.tenant(args.tenant),
+  'weight',
+  'max_running',
+  'max_queued',
+  'requests_per_minute',
+  'daily_credits',
+  'budget_action',
+  'may_disable_safety'
+)
+for i = 1, 7 do
+  given[i] = given[i] or ''
+end
+local reply = {
+  util.int(now),
+  given,
+  redis.call('HGET', queue.jobs.group .. tenant, 'running') or '0',
+  index.count_queued(tenant),
+  redis.call('HGET', keys.reserved_credits, tenant) or '0',
+  admission.with_rate({}, { tenant = tenant, now = now, may = limits.load(tenant) }),
+}
+for day = clock.day(now), clock.day(now) - args.days + 1, -1 do
+  local fields = redis.call('HGETALL', keys.usage(tenant, util.int(day)))
+  if #fields > 0 then
+    reply[#reply + 1] = util.int(day * 86400000)
+    reply[#reply + 1] = fields
+  end
+end
+return reply

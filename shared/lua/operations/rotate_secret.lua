@@ -1,0 +1,13 @@
+#!lua flags=allow-oom
+-- Gives a tenant or one of its endpoints a new secret; the one before signs along for a while.
+-- Returns 'ok' | 'missing'
+local args, clock, keys, webhook_secrets = ... -- requires
+local now = clock.now()
+if args.endpoint_id == '' then
+  webhook_secrets.rotate_tenant(keys.tenant(args.tenant), args.secret, now)
+elseif redis.call('HGET', keys.endpoint(args.endpoint_id), 'tenant') ~= args.tenant then
+  return 'missing'
+else
+  webhook_secrets.rotate_endpoint(keys.tenant(args.tenant), args.endpoint_id, args.secret, now)
+end
+return 'ok'

@@ -1,0 +1,41 @@
+#!lua
+-- Owes one signed test event, sent once and kept for minutes; it says nothing of its endpoint.
+-- Returns 'ok'
+local args, clock, endpoints, hosts, keys, outbox, permits, queue, util = ... -- requires
+if redis.call('EXISTS', keys.delivery(args.id)) == 1 then return 'ok' end
+local now = clock.now()
+redis.call(
+  'HSET',
+  keys.delivery(args.id),
+  'subject',
+  '',
+  'tenant',
+  args.tenant,
+  'host',
+  args.host,
+  'type',
+  args.type,
+  'endpoint',
+  endpoints.id_of(args.tenant, args.url),
+  'state',
+  'pending',
+  'attempt',
+  0,
+  'fence',
+  0,
+  'created',
+  util.int(now),
+  'version',
+  1,
+  'test',
+  1,
+  'webhook',
+  args.webhook,
+  'snapshot',
+  args.data
+)
+redis.call('PEXPIRE', keys.delivery(args.id), C.test_ms)
+-- somebody waits for it: before what waits of this tenant by itself
+hosts.enqueue(outbox.load(args.id), now - C.endpoint_probe_ms, true)
+permits.push(queue.deliveries)
+return 'ok'

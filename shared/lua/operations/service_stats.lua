@@ -1,0 +1,41 @@
+#!lua flags=no-writes
+-- Reads what the service as a whole looks like: a handful of counters, whatever the backlog.
+-- Returns now, counts..., and by queue { depth, oldest arrival ('' none), in flight, groups that wait,
+--       most that wait in one of them }, then the gate, why it is closed ('' where it is not), when
+--       was last swept ('' never), and of hosts that have not answered lately how many deliveries are
+--       being sent to them, and how many tenants wait to send to one
+local clock, gate, hosts, keys, queue, stats, util = ... -- requires
+local now = clock.now()
+
+-- How many wait in the fullest of some groups.
+local function deepest(q)
+  local most = 0
+  for _, key in ipairs(queue.next_ready(q, 50)) do
+    most = math.max(most, redis.call('ZCARD', key))
+  end
+  return most
+end
+
+local function depth(q)
+  if q == queue.jobs then
+    return (tonumber(redis.call('HGET', q.state, 'claimable')) or 0) + redis.call('ZCARD', q.due)
+  end
+  local counts = redis.call('HMGET', keys.counts, 'webhook_pending', 'webhook_parked')
+  local waiting = (tonumber(counts[1]) or 0) - (tonumber(counts[2]) or 0) - redis.call('ZCARD', q.leases)
+  return math.max(0, waiting) -- test events are under a lease, and not counted as pending
+end
+
+local function facts(q)
+  return { depth(q), stats.oldest(q, now), redis.call('ZCARD', q.leases), queue.backlogged_groups(q), deepest(q) }
+end
+
+return {
+  util.int(now),
+  redis.call('HGETALL', keys.counts),
+  facts(queue.jobs),
+  facts(queue.deliveries),
+  redis.call('HGETALL', keys.gate),
+  gate.why_closed(now),
+  redis.call('HGET', keys.sweep, 'at') or '',
+  hosts.unproven(),
+}

@@ -1,0 +1,21 @@
+#!lua flags=allow-oom
+-- Sets what a tenant may, and lets its place in the queue follow at once.
+-- Returns 'ok' | 'missing' (to an operator)
+local args, audit, hosts, keys, permits, queue = ... -- requires
+local asked = args.dedup_token ~= ''
+local before = asked and audit.replay(args)
+if before then return before end
+if asked and redis.call('HEXISTS', keys.tenant(args.tenant), 'webhook_secret') == 0 then return { 'missing' } end
+for i = 1, #args.limits, 2 do
+  if args.limits[i + 1] == '' then
+    redis.call('HDEL', keys.tenant(args.tenant), args.limits[i])
+  else
+    redis.call('HSET', keys.tenant(args.tenant), args.limits[i], args.limits[i + 1])
+  end
+end
+queue.reset_group(queue.jobs, args.tenant)
+hosts.reset_tenant(args.tenant)
+-- a cap that opens lets many at once, and who waits for the next sweep leaves threads idle
+while permits.push(queue.jobs) do
+end
+return asked and audit.record(args, 'tenant.set', args.tenant, args.detail, { 'ok' }) or { 'ok' }

@@ -1,0 +1,40 @@
+#!lua flags=allow-oom
+-- Records how one attempt of a delivery went, when the next is due, if any, and what that says of its
+-- endpoint.
+-- Returns 'ok' | 'gone' | 'failing' (the endpoint is switched off now, and why) | 'lost'
+local args, clock, endpoint_health, endpoints, hosts, keys, outbox, permits, queue, util = ... -- requires
+local delivery = outbox.load(args.id)
+if not delivery or delivery.fence ~= args.fence then return 'lost' end
+if delivery.state ~= 'sending' then return 'ok' end
+local now, word = clock.now(), args.outcome
+if args.in_time ~= '' then hosts.record_answer(delivery, args.in_time == '1') end
+hosts.release(delivery)
+
+local switched_off
+if word == 'release' then
+  redis.call('HINCRBY', keys.delivery(args.id), 'attempt', -1)
+  redis.call('HSET', keys.delivery(args.id), 'state', 'pending')
+  hosts.enqueue(delivery, now)
+else
+  redis.call('HSET', keys.delivery(args.id), 'log', util.append_line(delivery.log, args.attempt, C.attempts_kept))
+  if delivery.test then
+    outbox.finish(delivery, word == 'delivered' and word or 'failed', now)
+    redis.call('PEXPIRE', keys.delivery(args.id), C.test_ms)
+    redis.call('XADD', keys.notifications, 'MAXLEN', '~', 10000, '*', 'job', args.id, 'version', '')
+  elseif word == 'delivered' then
+    outbox.mark_sent_version(delivery)
+    endpoint_health.recovered(delivery, now)
+    outbox.finish(delivery, 'delivered', now)
+  else
+    endpoints.record_error(delivery.endpoint, args.attempt)
+    switched_off = endpoint_health.failed(delivery, word == 'gone', now)
+    if word == 'retry' then
+      redis.call('HSET', keys.delivery(args.id), 'state', 'pending', 'due', util.int(now + args.wait_ms))
+      redis.call('ZADD', queue.deliveries.due, now + tonumber(args.wait_ms), args.id)
+    else
+      outbox.finish(delivery, 'failed', now)
+    end
+  end
+end
+permits.push(queue.deliveries)
+return switched_off or 'ok'

@@ -1,0 +1,110 @@
+#!lua
+-- Stages a chunk of a batch: whole records where nobody looks, and their places in the indexes,
+-- which pass over them until the batch is committed. Of each job `jobs` has STRIDE values.
+-- Returns 'ok' | 'lost' | a refusal of admission.check, rate...
+local args, admission, batches, clock, keys, util = ... -- requires
+local STRIDE = 11
+local ID, SPEC, MODEL, PRIORITY, DEADLINE_MS, ON_UNKNOWN, URL, HOST, EVENTS, CREDITS, TAGS =
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local batch, tenant, chunk, now = args.id, args.tenant, tonumber(args.chunk), clock.now()
+local jobs, key = args.jobs, keys.batch(batch)
+local known = redis.call('HMGET', key, 'state', 'chunks')
+local chunks = tonumber(known[2]) or 0
+if chunk > 0 and known[1] ~= 'staged' then return { 'lost' } end -- swept: it took too long
+if chunk < chunks then return { 'ok' } end
+
+local stage, gate = batches.read_stage(key), util.read_hash(keys.gate) or {}
+for i = 1, #jobs, STRIDE do
+  stage.size, stage.credits = stage.size + 1, stage.credits + jobs[i + CREDITS]
+  local deadline, model = tonumber(jobs[i + DEADLINE_MS]), jobs[i + MODEL]
+  if deadline < stage.deadline then
+    stage.deadline, stage.priority, stage.model = deadline, jobs[i + PRIORITY], model
+  end
+  local fault = admission.model_fault({ model = model, n = 1, now = now }, gate)
+  if fault then return admission.with_rate(fault, batches.admission_request(tenant, stage, now)) end
+end
+local ask = batches.admission_request(tenant, stage, now)
+local fault = admission.check(ask)
+if fault then return admission.with_rate(fault, ask) end
+
+local created, members = util.int(now), {}
+for i = 1, #jobs, STRIDE do
+  local id, tags = jobs[i + ID], jobs[i + TAGS]
+  local fields = util.omit_defaults({ priority = jobs[i + PRIORITY], on_unknown = jobs[i + ON_UNKNOWN] })
+  local function add(name, value)
+    if value ~= '' then
+      fields[#fields + 1], fields[#fields + 2] = name, value
+    end
+  end
+  add('webhook_url', jobs[i + URL])
+  add('webhook_host', jobs[i + HOST])
+  add('webhook_events', jobs[i + EVENTS])
+  add('tags', tags)
+  add('trace', args.trace)
+  if tonumber(jobs[i + CREDITS]) > 0 then
+    add('credits', jobs[i + CREDITS])
+    add('reserved_credits', jobs[i + CREDITS])
+  end
+  redis.call(
+    'HSET',
+    keys.staged(id),
+    'tenant',
+    tenant,
+    'created',
+    created,
+    'max_attempts',
+    args.max_attempts,
+    'spec',
+    jobs[i + SPEC],
+    'model',
+    jobs[i + MODEL],
+    'deadline',
+    jobs[i + DEADLINE_MS],
+    'batch',
+    batch,
+    'state',
+    'queued',
+    'version',
+    1,
+    'attempt',
+    0,
+    'hist',
+    '1 0 queued 0',
+    unpack(fields)
+  )
+  for _, tag in ipairs(util.tags(tags)) do
+    redis.call('ZADD', keys.jobs_by(tenant, 'tag', tag), 0, id)
+  end
+  members[#members + 1], members[#members + 2] = 0, id
+end
+for _, jobs_index in ipairs({
+  keys.tenant_jobs(tenant),
+  keys.jobs_by(tenant, 'status', 'queued'),
+  keys.jobs_by('', 'status', 'queued'),
+  keys.jobs_by(tenant, 'batch', batch),
+}) do
+  redis.call('ZADD', jobs_index, unpack(members))
+end
+redis.call(
+  'HSET',
+  key,
+  'tenant',
+  tenant,
+  'state',
+  'staged',
+  'chunks',
+  chunk + 1,
+  'size',
+  stage.size,
+  'credits',
+  stage.credits,
+  'deadline',
+  util.int(stage.deadline),
+  'priority',
+  stage.priority,
+  'model',
+  stage.model
+)
+redis.call('HINCRBY', keys.staged_counts, tenant, #members / 2)
+redis.call('ZADD', keys.batch_work, now + C.stage_ms, batch)
+return { 'ok' }

@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+-- Notes, before a byte is sent, that the provider is being asked. A job whose deadline has passed ends instead.
+-- Returns 'ok' | 'lost'
+local args, clock, jobs, keys = ... -- requires
+local job, word = jobs.load_fenced(args.id, args.fence, 'start_call')
+if not job then return word end
+local now = clock.now()
+if tonumber(job.deadline) <= now then
+  jobs.expire(job, now)
+  return 'lost'
+end
+redis.call('HINCRBY', keys.job(args.id), 'calls', args.images)
+jobs.transition(job, 'calling', now, args.key ~= '' and { 'call_key', args.key } or {})
+return 'ok'

@@ -1,0 +1,215 @@
+#!lua flags=allow-oom
+-- Does what time has brought about, step by step: see the end. How much it touches is bounded by `limit`, so
+-- that Redis is never held for long: where more is left, the reply says so and the sweep is made again at once.
+-- Returns 'other' (another worker sweeps) | 'swept' due 'step ...' of the rescued, model and code of each failed,
+--       permits pushed, 'id ...' of the rescued, 'model status code ms' of each job that ended outside of a worker
+--       since the last sweep, '1' where more is left
+local args, clock, clock_rollback, endpoint_health, gate, hosts, jobs, keys, outbox, permits, queue, stats, util = ... -- requires
+local now, lease, left = clock.now(), tonumber(args.lease_ms), tonumber(args.limit)
+local many = 4 * left -- of what costs a quarter of an ended job
+local due, rescued, rescued_ids, failed = 0, {}, {}, {}
+
+-- Returns whether this worker sweeps now, and before which time no lease counts as expired.
+local function begin()
+  local last = redis.call('HMGET', keys.sweep, 'by', 'until', 'at', 'rescue_after')
+  local lock, at = tonumber(last[2]) or 0, tonumber(last[3])
+  -- a lock that lasts longer than any was taken before the clock was put back
+  if last[1] and last[1] ~= args.worker and lock > now and lock <= now + args.lock_ms then return false end
+  if at and at > now then clock_rollback.apply(at - now) end
+  -- Nobody could renew while Redis was away, or its clock was changed: the living have one full lease to do so.
+  local rescue_after = math.min(tonumber(last[4]) or 0, now + lease)
+  if not at or math.abs(now - at) > lease / 3 then rescue_after = now + lease end
+  redis.call(
+    'HSET',
+    keys.sweep,
+    'by',
+    args.worker,
+    'until',
+    util.int(now + args.lock_ms),
+    'at',
+    util.int(now),
+    'rescue_after',
+    util.int(rescue_after)
+  )
+  return true, rescue_after
+end
+
+-- Returns the members whose time has come. One without a record is dropped: it would stop every sweep to come.
+local function due_members(key, record)
+  local found = {}
+  local ids = redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, left)
+  left = left - #ids
+  for _, id in ipairs(ids) do
+    if redis.call('EXISTS', record(id)) == 1 then
+      found[#found + 1] = id
+    else
+      redis.call('ZREM', key, id)
+    end
+  end
+  return found
+end
+
+-- Counts the threads of the living workers, which bound the permits.
+local function count_threads()
+  local threads = { generate = 0, deliver = 0 }
+  for worker, line in pairs(util.read_hash(keys.workers) or {}) do
+    local ends, count, name = string.match(line, '^(%d+) (%d+) (%a+)$')
+    if tonumber(ends) < now then
+      redis.call('HDEL', keys.workers, worker)
+      redis.call('HDEL', keys.worker_leases, worker)
+    else
+      threads[name] = threads[name] + count
+    end
+  end
+  redis.call('HSET', queue.jobs.state, 'bound', 2 * threads.generate + C.permits_at_start)
+  redis.call('HSET', queue.deliveries.state, 'bound', 2 * threads.deliver + C.permits_at_start)
+  return threads
+end
+
+local function make_due_ready()
+  for _, id in ipairs(due_members(queue.jobs.due, keys.job)) do
+    redis.call('ZREM', queue.jobs.due, id)
+    redis.call('HDEL', keys.job(id), 'due')
+    jobs.make_ready(jobs.load(id))
+    due = due + 1
+  end
+  for _, id in ipairs(due_members(queue.deliveries.due, keys.delivery)) do
+    redis.call('ZREM', queue.deliveries.due, id)
+    redis.call('HDEL', keys.delivery(id), 'due')
+    hosts.enqueue(outbox.load(id), now)
+    due = due + 1
+  end
+end
+
+local function fail(job, code, message, retryable)
+  jobs.fail(job, now, code, message, retryable)
+  jobs.report_end(job, now, code)
+  util.append(failed, { job.model, code })
+end
+
+-- Queues a job again whose worker is gone, or fails it; returns the step at which it was, or 'failed'.
+local function rescue(job)
+  local key = keys.job(job.id)
+  jobs.record_attempt_error(job, now, 'lost', '{}')
+  redis.call('HINCRBY', key, 'worker_losses', 1)
+  local here = redis.call('HINCRBY', key, 'worker_losses_here', 1) -- since it got further
+  -- with a record at the provider the outcome is looked up, and not unknown
+  local calling = job.state == 'calling' and not job.pending
+  if calling then
+    redis.call('HINCRBY', key, 'unknown', 1)
+    jobs.charge(job, now)
+  end
+  local known = redis.call('HMGET', key, 'unknown', 'regenerated', 'spare_calls')
+  local extra = (tonumber(known[1]) or 0) + (tonumber(known[2]) or 0) - (tonumber(known[3]) or 0)
+  if calling and (extra >= 2 or job.on_unknown == 'fail') then
+    fail(
+      job,
+      'provider_unknown_outcome',
+      'The worker was lost while the provider was asked; the image may have been made.',
+      '1'
+    )
+    return 'failed'
+  elseif here >= C.max_worker_losses then
+    fail(job, 'internal', 'Three workers were lost while they did this job.', '0')
+    return 'failed'
+  end
+  local step = job.state
+  job.attempt = util.int(math.max(job.attempt - 1, 0))
+  -- It may be the one that takes its workers down, or the next loss may fail it beside that: neither
+  -- may be beside the other again. With a record at the provider two losses more do no harm.
+  if not job.pending or here + 1 >= C.max_worker_losses then job.isolated = '1' end
+  jobs.requeue(job, now, 0, job.isolated and { 'isolated', job.isolated } or {})
+  return step
+end
+
+local function rescue_expired_leases()
+  for _, id in ipairs(due_members(queue.jobs.leases, keys.job)) do
+    local job = jobs.load(id)
+    job.last = 'rescue'
+    rescued[#rescued + 1], rescued_ids[#rescued_ids + 1] = rescue(job), id
+  end
+  for _, id in ipairs(due_members(queue.deliveries.leases, keys.delivery)) do
+    local delivery = outbox.load(id)
+    hosts.release(delivery)
+    redis.call('HSET', keys.delivery(id), 'state', 'pending')
+    redis.call('HINCRBY', keys.delivery(id), 'fence', 1) -- its lost sender has no more say
+    hosts.enqueue(delivery, now)
+    rescued[#rescued + 1], rescued_ids[#rescued_ids + 1] = 'delivery', id
+  end
+end
+
+local function end_overdue()
+  for _, id in ipairs(due_members(keys.deadlines, keys.job)) do
+    local job = jobs.load(id)
+    if jobs.may(job, 'expire') then
+      jobs.expire(job, now)
+      util.append(failed, { job.model, 'deadline_exceeded' })
+    else
+      redis.call('ZADD', keys.deadlines, now + 1000, id) -- at the provider: look again
+    end
+  end
+end
+
+-- What waits for a model that the provider does not offer any more ends without a call.
+local function fail_removed_models()
+  for _, model in ipairs(redis.call('SMEMBERS', queue.jobs.lanes)) do
+    while left > 0 and gate.gone_for(now, util.read_hash(keys.gate) or {}, model) do
+      local tag = redis.call('ZRANGE', queue.jobs.active .. model, 0, 0)[1]
+      if not tag then break end
+      local ready = queue.ready_key(queue.jobs, string.sub(tag, 17), model)
+      for _, id in ipairs(redis.call('ZRANGE', ready, 0, math.min(left, 50) - 1)) do
+        local job = jobs.load(id)
+        job.last, left = 'expire', left - 1
+        fail(job, 'model_unavailable', 'The provider does not offer this model any more.', '0')
+      end
+    end
+  end
+end
+
+-- A new day: what a budget held is looked at again.
+local function release_budgets()
+  local groups = redis.call('ZRANGE', queue.jobs.budget_blocked, '-inf', now, 'BYSCORE', 'LIMIT', 0, many)
+  for _, group in ipairs(groups) do
+    redis.call('ZREM', queue.jobs.budget_blocked, group)
+    queue.reschedule_group(queue.jobs, group, true)
+  end
+end
+
+local function push_permits()
+  local pushed = 0
+  queue.drop_empty_lanes(queue.jobs)
+  for _, q in ipairs({ queue.jobs, queue.deliveries }) do
+    -- While nothing can be claimed, one thread of each process looks again by itself. One permit is for a
+    -- process that has come since, with other keys perhaps.
+    local most = (q ~= queue.jobs or gate.can_claim(now)) and many or 1
+    for _ = 1, most do
+      if not permits.push(q) then break end
+      pushed = pushed + 1
+    end
+  end
+  return pushed
+end
+
+local is_mine, rescue_after = begin()
+if not is_mine then return { 'other' } end
+stats.record_history(now)
+local threads = count_threads()
+make_due_ready()
+if now >= rescue_after then rescue_expired_leases() end
+end_overdue()
+fail_removed_models()
+endpoint_health.tick(now, many)
+hosts.tick(threads.deliver, many)
+release_budgets()
+local pushed = push_permits()
+local ended = redis.call('LPOP', keys.ended, C.ended_reported) or {}
+return {
+  'swept',
+  due,
+  table.concat(rescued, ' '),
+  failed,
+  pushed,
+  table.concat(rescued_ids, ' '),
+  ended,
+  left <= 0 and '1' or '',
+}

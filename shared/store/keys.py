@@ -1,0 +1,605 @@
+"""Every key that Darkroom has in Redis, once: for Python, for the Lua functions, for `docs/redis.md`.
+
+`keys.job("job_…")` names a key; the Lua functions read the same table as module `keys`, where
+`keys.job(id)` does the same and a key without parts, such as `keys.gate`, is a string. All begin
+with `{dr}:`, a hash tag, so that one database may be shared with what begins otherwise.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+PREFIX: Final = "{dr}:"
+_PART = re.compile(r"<(\w+)>")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of Redis: `pattern` with `<parts>`, its type there, what it holds, and its fields.
+
+    In the name of a field `<…>` stands for what varies, as in `pattern`.
+    """
+
+    pattern: str
+    type: str
+    holds: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the names of the parts that vary, in order."""
+        return tuple(_PART.findall(self.pattern))
+
+    def __call__(self, *parts: object) -> str:
+        """Return the name of the key with these parts; raise ValueError for too few or too many."""
+        if len(parts) != len(self.parts):
+            raise ValueError(f"{self.pattern} has {len(self.parts)} parts, not {len(parts)}")
+        values = iter(parts)
+        return PREFIX + _PART.sub(lambda _: str(next(values)), self.pattern)
+
+
+HASH, ZSET, SET, STRING, LIST, STREAM = "hash", "sorted set", "set", "string", "list", "stream"
+
+# --- jobs -----------------------------------------------------------------------------------------
+
+job = Key(
+    "job:<id>",
+    HASH,
+    "A job. Fields with a default are left out: run 1, fence 0, priority normal, on_unknown retry.",
+    {
+        "tenant": "whose it is",
+        "state": "queued, claimed, calling, fetching, succeeded, failed or canceled",
+        "version": "counts every change; the ETag",
+        "run": "counts from 1; a retry by the client begins the next",
+        "fence": "counts claims; what a worker writes with an older one is refused",
+        "attempt": "attempts of this run",
+        "max_attempts": "attempts that a run may take",
+        "priority": "high, normal or low",
+        "model": "the model that is asked for",
+        "spec": "what was asked for, as JSON: input, metadata, reuse, the webhook's headers and payload",
+        "tags": "tags, one a line",
+        "on_unknown": "retry or fail, where the outcome of a call is unknown",
+        "webhook_url": "where webhooks go",
+        "webhook_host": "the host of that URL",
+        "webhook_events": "the event types that are sent, separated by spaces",
+        "created": "when it was accepted (ms)",
+        "enqueued": "when it was queued for this run, if later than created (ms)",
+        "deadline": "when it is given up (ms)",
+        "started": "when the first attempt of this run began (ms)",
+        "claimed": "when the present attempt began (ms)",
+        "due": "when the next attempt may begin (ms)",
+        "finished": "when it became final (ms)",
+        "expires": "when it is deleted (ms)",
+        "hist": "changes of state: `version ms state attempt`, separated by `;`, at most 4,000 characters",
+        "last": "`fence transition` or `transition token` of the last change, to recognize a repeated one",
+        "log": "failed attempts, one a line: `run attempt ms outcome JSON`",
+        "batch": "the batch that it belongs to",
+        "trace": "the traceparent of the request that made it",
+        "credits": "credits that one call may cost, as estimated",
+        "reserved_credits": "the same while no call was made; counts against a budget",
+        "calls": "calls that may have made an image",
+        "call_key": "the provider key that made the last call",
+        "unknown": "calls whose outcome is unknown",
+        "regenerated": "images made again because the URL was no longer served",
+        "spare_calls": "unknown and regenerated calls of earlier runs",
+        "worker_losses": "workers lost while they held it, in this run",
+        "worker_losses_here": "the same since it last got further; three fail it",
+        "isolated": "1 after a worker was lost: it is claimed one at a time by each process",
+        "failed_key": "the provider key that failed last; another one tries next",
+        "pending": "the provider's record of a call that it works on",
+        "record_id": "the provider's record of the image",
+        "answer": "the provider's answer as JSON, until the image is stored",
+        "object": "what the image's object key begins with, until it is stored",
+        "image": "the stored image as JSON",
+        "reused_from": "the job whose image was copied",
+        "error_code": "why it failed",
+        "error_message": "the same for people",
+        "error_retryable": "1 where a retry may help",
+        "last_error_code": "why the last attempt failed",
+        "last_error_message": "the same for people",
+        "t_provider": "seconds that the provider took",
+        "t_download": "seconds that the download took",
+        "t_store": "seconds that the upload took",
+        "deliveries": "its webhook deliveries, as `run_event`, separated by spaces",
+        "sent_version": "the newest version that a receiver has",
+        "sending_delivery": "the delivery that is being sent, so that its others wait",
+    },
+)
+staged = Key(
+    "staged:<id>",
+    HASH,
+    "A job of a batch that is not committed or not written out yet; `deadline` counts from the commit.",
+)
+tenant_jobs = Key("jobs:<tenant>", ZSET, "The ids of a tenant's jobs; all scores are 0.")
+jobs_by = Key(
+    "jobs:<tenant>:<field>:<value>",
+    ZSET,
+    "An index: ids of jobs by `status`, `error`, `tag` or `batch`; without a tenant, of all tenants.",
+)
+deadlines = Key("deadlines", ZSET, "Deadline (ms) of every job that is not final.")
+expiries = Key("expiries", ZSET, "When each final job is deleted (ms).")
+object_deletions = Key(
+    "object_deletions", ZSET, "Object keys in the storage, by when they may be deleted (ms)."
+)
+deleted = Key("deleted:<id>", STRING, "The token of the request that deleted the job; one minute.")
+claim = Key(
+    "claim:<nonce>",
+    HASH,
+    "What a claim was given, so that the same claim gets it again; one minute.",
+    {
+        "job": "the job",
+        "delivery": "the delivery",
+        "fence": "its fence",
+        "key": "the provider key it may use",
+    },
+)
+group_of = Key(
+    "group:<id>",
+    STRING,
+    "The jobs of a group, by the first, so that a repeated request joins them.",
+)
+idempotency = Key(
+    "idempotency:<tenant>:<key>",
+    HASH,
+    "What an idempotency key made; 24 hours.",
+    {
+        "fingerprint": "hash of the request",
+        "job": "the job or batch",
+        "jobs": "all jobs of a group, separated by spaces",
+    },
+)
+open_groups = Key(
+    "groups:<tenant>:<body>",
+    ZSET,
+    "Groups of equal requests without an answer, by when last waited for.",
+)
+refused_groups = Key(
+    "groups:<tenant>:<body>:refused", STRING, "How many of those were refused and have no jobs."
+)
+reuse = Key("reuse:<tenant>:<request>", STRING, "The last job that succeeded with this request.")
+answers = Key(
+    "answers:<period>:<shard>",
+    HASH,
+    "Who has which answer of the provider; two weeks.",
+    {"<hash>": "hash of a record's id or of an image URL: the hash of the job that has it"},
+)
+ended = Key(
+    "ended", LIST, "Jobs that ended outside of a worker, `model status code ms`, for the metrics."
+)
+
+# --- batches --------------------------------------------------------------------------------------
+
+batch = Key(
+    "batch:<id>",
+    HASH,
+    "A batch.",
+    {
+        "tenant": "whose it is",
+        "state": "staged, committed or dropped",
+        "size": "how many jobs it has",
+        "chunks": "chunks staged so far",
+        "credits": "credits of all staged jobs",
+        "deadline": "the soonest deadline of the staged jobs (ms from the commit)",
+        "priority": "the priority of that job",
+        "model": "the model of that job",
+        "spec": "what was asked for, as JSON",
+        "webhook_url": "where its webhook goes",
+        "webhook_host": "the host of that URL",
+        "webhook_events": "the event types that are sent",
+        "trace": "the traceparent of the request that made it",
+        "committed": "when it was committed (ms)",
+        "started": "when its first job began (ms)",
+        "completed": "when its last job ended (ms)",
+        "cancel": "the token of the request that canceled it",
+        "canceling": "when that was (ms), until all of its jobs have ended",
+        "canceled_at": "when that was (ms)",
+        "at": "the last job that was written out or canceled",
+        "queued": "how many of its jobs are queued",
+        "running": "how many run",
+        "succeeded": "how many succeeded",
+        "failed": "how many failed",
+        "canceled": "how many were canceled",
+        "deliveries": "its webhook deliveries",
+        "sent_version": "the newest version that a receiver has",
+        "sending_delivery": "the delivery that is being sent",
+    },
+)
+batches = Key("batches:<tenant>", ZSET, "The ids of a tenant's batches; all scores are 0.")
+batch_work = Key("batch_work", ZSET, "Batches with work to do, by when any worker may do it (ms).")
+staged_counts = Key(
+    "staged_counts",
+    HASH,
+    "Jobs of a tenant that are staged and not committed.",
+    {"<tenant>": "jobs"},
+)
+
+# --- queues ---------------------------------------------------------------------------------------
+
+queue_state = Key(
+    "q:<queue>:state",
+    HASH,
+    "Counters of a queue (`jobs` or `deliveries`).",
+    {
+        "vt": "virtual time of the fair queue",
+        "seq": "counts start tags",
+        "claimable": "members that can be claimed now",
+        "bound": "permits in the Celery list at most",
+        "claimed": "when something was last claimed (ms)",
+        "throughput": "`ended busy at`: jobs ended and busy milliseconds, both decayed, and when (ms)",
+        "permits": "counts permits",
+        "round": "virtual time of the deliveries",
+        "turn": "counts turns of hosts",
+        "threads": "threads that send webhooks",
+        "unproven": "threads that send to hosts that have not answered lately",
+    },
+)
+queue_lanes = Key("q:<queue>:lanes", SET, "Lanes (models) in which something can be claimed.")
+queue_active = Key(
+    "q:<queue>:active:<lane>", ZSET, "Start tag -> group that has ready members in the lane."
+)
+queue_ready = Key("q:<queue>:ready:<group>:<lane>", ZSET, "Rank -> ready member of a group.")
+queue_group = Key(
+    "q:<queue>:group:<group>",
+    HASH,
+    "A group (tenant) of the fair queue.",
+    {
+        "tag": "its name in `active`, while it can be claimed from",
+        "start": "its start tag",
+        "finish": "virtual time at which its last member ended",
+        "running": "how many of its members are claimed",
+        "throughput": "as in the queue's state",
+        "lane:<lane>": "1 while it has ready members in the lane",
+    },
+)
+queue_paid = Key("q:<queue>:paid", ZSET, "Jobs whose image is paid: claimed before all others.")
+queue_isolated = Key(
+    "q:<queue>:isolated",
+    ZSET,
+    "Jobs that lost their worker: claimed one at a time by each process.",
+)
+queue_leases = Key("q:<queue>:leases", ZSET, "When the lease of each claimed member ends (ms).")
+queue_due = Key("q:<queue>:due", ZSET, "When the next attempt of each waiting member is due (ms).")
+queue_budget_blocked = Key(
+    "q:<queue>:budget_blocked",
+    ZSET,
+    "Groups that a daily budget may hold, by the next midnight (ms).",
+)
+delivery_tenants = Key(
+    "q:deliveries:tenants", ZSET, "Start tag -> tenant of which something may be sent."
+)
+delivery_tenant = Key(
+    "q:deliveries:tenant:<tenant>",
+    HASH,
+    "A tenant in the queue of deliveries.",
+    {
+        "tag": "its name in `tenants`",
+        "finish": "virtual time at which its last delivery ended",
+        "ready": "deliveries in lines that have a turn",
+        "unproven": "threads that send to its unproven hosts",
+    },
+)
+delivery_line = Key(
+    "q:deliveries:line:<tenant>:<host>", ZSET, "Rank -> delivery of a tenant to a host."
+)
+responsive_hosts = Key(
+    "q:deliveries:responsive:<tenant>", ZSET, "Turn -> host that answered lately and has a line."
+)
+unproven_hosts = Key(
+    "q:deliveries:unproven:<tenant>",
+    ZSET,
+    "Turn -> host that has not answered lately and has a line.",
+)
+host_answered = Key(
+    "q:deliveries:answered:<tenant>:<host>", STRING, "There while the host is responsive."
+)
+host_slots = Key("q:deliveries:slots:<host>", STRING, "Slots of the host that are in use.")
+full_host = Key(
+    "q:deliveries:full:<host>", ZSET, "Order -> tenant that waits for a slot of the host."
+)
+crowded = Key(
+    "q:deliveries:crowded",
+    ZSET,
+    "Threads held, then order -> tenant that waits for an unproven thread.",
+)
+sending = Key(
+    "q:deliveries:sending",
+    HASH,
+    "What each delivery that is being sent holds.",
+    {"<delivery>": "`unproven length tenant host`, the last two joined"},
+)
+
+# --- the gate of provider calls -------------------------------------------------------------------
+
+gate = Key(
+    "gate",
+    HASH,
+    "Whether new provider calls may be made. A subject is `key:<id>`, `team:<name>` or `model:<id>`.",
+    {
+        "paused:<what>": "since when `generate`, `deliver` or `model:<id>` is paused (ms)",
+        "hold:<reason>[:<subject>]": "until when no new call is made (ms)",
+        "probe:<reason>[:<subject>]": "1 while the one call is out that tries again",
+        "fails:<subject>": "failed calls in a row",
+        "with:<subject>": "the keys (of a model) or models (of a key) of those",
+        "budget:<subject>": "failed calls that are left before its circuit opens",
+        "trips:<subject>": "times its circuit opened in a row",
+        "tat:<key>": "when the key may be used next by its rate (GCRA, ms)",
+        "key:<key>": "`masked team ms`: a key that workers use, and when one last said so",
+        "dead:<key>": "since when the provider refuses the key (ms)",
+        "refused:<key>": "the model whose call was refused last",
+        "revived:<key>": "the same, once a check found the key alive",
+        "gone:<model>": "when the provider last said that it does not offer the model (ms)",
+        "credits:<team>": "`needed has`: credits that a call needs and the team has",
+        "unfetched": "up to three jobs whose images could not be fetched since one last could",
+        "image_host": "the host that images could not be fetched from",
+        "fetched_host": "the host of the last image that was stored",
+        "regenerations": "images made again in a row",
+        "no_key": "`reason ms`: why the last claim found no usable key, and until when that counts",
+    },
+)
+
+# --- webhooks -------------------------------------------------------------------------------------
+
+delivery = Key(
+    "delivery:<id>",
+    HASH,
+    "A webhook and its attempts.",
+    {
+        "subject": "the job or batch that it is about",
+        "tenant": "whose it is",
+        "host": "the host it goes to",
+        "endpoint": "the endpoint it goes to",
+        "query": "the query of its URL",
+        "type": "the event type",
+        "state": "pending, sending, parked, delivered, failed or superseded",
+        "attempt": "attempts so far",
+        "schedule_base": "attempts before it was last asked for again",
+        "fence": "counts claims",
+        "created": "when the event happened (ms)",
+        "version": "the version of the subject",
+        "snapshot": "what changes of the subject, as JSON",
+        "key": "the subject's record where it is no job",
+        "webhook": "the whole webhook as JSON, of a test event",
+        "test": "1 for a test event",
+        "forced": "1 where somebody asked for it: it is sent though its endpoint fails",
+        "redelivery": "the token of the request that asked for it",
+        "due": "when the next attempt is due (ms)",
+        "finished": "when it was settled (ms)",
+        "log": "attempts as JSON, one a line",
+    },
+)
+deliveries = Key(
+    "deliveries:<tenant>",
+    ZSET,
+    "Deliveries by when the event happened (ms); without a tenant, all.",
+)
+failed_deliveries = Key(
+    "deliveries:<tenant>:failed", ZSET, "Failed deliveries by when they failed (ms)."
+)
+endpoint = Key(
+    "endpoint:<id>",
+    HASH,
+    "A tenant's URL without its query.",
+    {
+        "tenant": "whose it is",
+        "url": "the URL without its query",
+        "host": "its host",
+        "created": "when it was first used (ms)",
+        "kept": "deliveries that are kept",
+        "pending": "deliveries that are not settled",
+        "fails": "failed attempts in a row",
+        "since": "when those began (ms)",
+        "next": "when it is probed next, while it is failing (ms)",
+        "probe": "the delivery that is sent as the probe",
+        "ok_at": "when it last took a webhook (ms)",
+        "failed_at": "when it last failed (ms)",
+        "last_error": "the last failed attempt as JSON",
+        "off": "since when it is disabled (ms)",
+        "why": "why it is disabled: gone or failing",
+        "webhook_secret": "a signing secret of its own",
+        "webhook_old": "secrets that still sign along: `secret ms` each",
+        "webhook_rotated": "when the secret was last changed (ms)",
+    },
+)
+endpoints = Key(
+    "endpoints:<tenant>", ZSET, "A tenant's endpoints by when they were first used (ms)."
+)
+parked = Key("parked:<endpoint>", ZSET, "Deliveries that wait for the endpoint to recover.")
+endpoint_probes = Key(
+    "endpoint_probes", ZSET, "Failing endpoints with parked deliveries, by the next probe (ms)."
+)
+endpoint_backlogs = Key(
+    "endpoint_backlogs", ZSET, "Recovered endpoints that still have parked deliveries."
+)
+endpoint_expiries = Key(
+    "endpoint_expiries", ZSET, "Unused endpoints by when they are deleted (ms)."
+)
+redelivered = Key(
+    "redelivered:<token>",
+    HASH,
+    "What a request to redeliver did; one minute.",
+    {"count": "deliveries", "until": "up to when (ms)"},
+)
+
+# --- tenants, API keys, audit ---------------------------------------------------------------------
+
+tenant = Key(
+    "tenant:<tenant>",
+    HASH,
+    "A tenant and its limits.",
+    {
+        "created": "when it was made (ms)",
+        "weight": "its share of the queue",
+        "max_running": "jobs that may run at once",
+        "max_queued": "jobs that may be queued",
+        "requests_per_minute": "requests that make jobs",
+        "daily_credits": "credits a day (UTC)",
+        "budget_action": "refuse or hold, where those are spent",
+        "may_disable_safety": "1 where its jobs may switch the safety checker off",
+        "webhook_secret": "what signs its webhooks",
+        "webhook_old": "secrets that still sign along",
+        "webhook_rotated": "when the secret was last changed (ms)",
+    },
+)
+tenants = Key("tenants", ZSET, "The names of all tenants; all scores are 0.")
+api_key = Key(
+    "key:<id>",
+    HASH,
+    "An API key, without its secret.",
+    {
+        "hash": "hash of the secret",
+        "tenant": "whose it is, or @operators",
+        "scopes": "what it may do, separated by spaces",
+        "label": "what it is for",
+        "created": "when it was made (ms)",
+        "expires": "when it ends (ms)",
+        "revoked": "when it was revoked (ms)",
+        "used": "when it was last used (ms)",
+        "replaced_by": "the key that replaces it",
+    },
+)
+api_keys = Key("keys:<tenant>", ZSET, "The keys of a tenant by when they were made (ms).")
+request_times = Key(
+    "rate:<tenant>", LIST, "Times of the requests of the last minute (ms), newest first."
+)
+usage = Key(
+    "usage:<tenant>:<day>",
+    HASH,
+    "What a tenant spent on a day since 1970 (UTC); 90 days.",
+    {
+        "calls": "calls that may have been billed",
+        "credits": "their credits, as estimated",
+        "calls:<tag>": "the same by tag; '' for those beyond 100 tags",
+        "credits:<tag>": "the same by tag",
+    },
+)
+reserved_credits = Key(
+    "reserved_credits", HASH, "Credits of jobs that have not called yet.", {"<tenant>": "credits"}
+)
+audit = Key(
+    "audit",
+    STREAM,
+    "Writes of operators.",
+    {
+        "by": "the API key, or `cli:<user>`",
+        "request": "the request's id",
+        "action": "what was done",
+        "target": "to what",
+        "detail": "what changed, as JSON",
+    },
+)
+reply = Key(
+    "replies:<token>",
+    STRING,
+    "The answer to an operator's write, should it come again; one minute.",
+)
+
+# --- events, counters, workers --------------------------------------------------------------------
+
+feed = Key(
+    "feed:<tenant>",
+    STREAM,
+    "A tenant's events of the last seven days.",
+    {
+        "job": "the job that changed",
+        "version": "its version",
+        "status": "its status",
+        "type": "the event of an endpoint",
+        "endpoint": "that endpoint",
+        "url": "its URL",
+        "why": "why it was disabled",
+    },
+)
+notifications = Key(
+    "notifications",
+    STREAM,
+    "What API processes wake waiting clients by; the last 10,000.",
+    {"job": "what changed", "version": "its version, or `gone`", "tenant": "whose feed has news"},
+)
+counts = Key(
+    "counts",
+    HASH,
+    "How many there are now.",
+    {
+        "<status>": "jobs of this status",
+        "webhook_pending": "deliveries that are not settled",
+        "webhook_parked": "deliveries that wait for their endpoint",
+        "endpoints_failing": "endpoints that are failing",
+        "endpoints_disabled": "endpoints that are disabled",
+    },
+)
+totals = Key(
+    "totals",
+    HASH,
+    "How many there ever were.",
+    {
+        "accepted": "jobs accepted",
+        "reused": "jobs that got a copy of an image",
+        "<status>": "times a job came to this status",
+    },
+)
+history = Key(
+    "history:<step_ms>",
+    STREAM,
+    "The counters as they stood, one sample a step.",
+    {"<counter>": "its value"},
+)
+workers = Key(
+    "workers",
+    HASH,
+    "Living worker processes.",
+    {"<worker>": "`ms threads queue`: until when it counts as living"},
+)
+worker_leases = Key(
+    "worker_leases",
+    HASH,
+    "What each worker process held when it last renewed its leases.",
+    {"<worker>": "`ms id id …`, since when it lives first"},
+)
+sweep = Key(
+    "sweep",
+    HASH,
+    "The last sweep.",
+    {
+        "by": "the worker that swept",
+        "until": "until when no other may (ms)",
+        "at": "when it was (ms)",
+        "rescue_after": "before this (ms) no lease counts as expired",
+        "<step_ms>": "the last sample of the history",
+    },
+)
+signing_key = Key("signing", STRING, "The secret that signs image URLs, in hexadecimal.")
+schema = Key("schema", STRING, "The number of this layout.")
+
+
+def all_keys() -> Iterator[tuple[str, Key]]:
+    """Return the name and the key of everything above, in order."""
+    return ((name, value) for name, value in globals().items() if isinstance(value, Key))
+
+
+def reference() -> str:
+    """Return `docs/redis.md`: every key with its type, what it holds, and its fields."""
+    lines = [
+        "# Keys in Redis",
+        "",
+        "Written by `make deploy-files` from `shared/store/keys.py`; do not edit.",
+        "",
+        f"All keys begin with `{PREFIX}`, a hash tag. Celery's own lists are below `{PREFIX}celery:`. Times are",
+        "milliseconds since 1970 by Redis' clock (`ms`). A part in `<…>` varies.",
+    ]
+    for name, key in all_keys():
+        lines += [
+            "",
+            f"## `{PREFIX}{key.pattern}`",
+            "",
+            f"`keys.{name}`, a {key.type}. {key.holds}",
+        ]
+        if key.fields:
+            lines += ["", "| field | |", "|---|---|"]
+            lines += [f"| `{one}` | {text} |" for one, text in key.fields.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

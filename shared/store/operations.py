@@ -1,0 +1,608 @@
+"""The arguments of every Lua function in `shared/lua/operations`, one dataclass each.
+
+The class `ListJobs` holds the arguments of `list_jobs.lua`, which reads them by the same names, as
+`args.limit`: `shared.store.functions` makes that table from the fields here, in their order. None
+and False arrive as '', True as '1', a tuple (always the last field) as a list. Names end in `_ms`
+where a time or a duration is in milliseconds.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+Argument = str | int | float
+
+
+class Operation:
+    """One Lua function and its arguments."""
+
+    script: ClassVar[str]
+    #: the arguments, in order
+    names: ClassVar[tuple[str, ...]] = ()
+    #: whether the last of them is a list
+    has_list: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Name the function after the class, and its arguments after the fields."""
+        super().__init_subclass__()
+        cls.script = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        own = inspect.get_annotations(cls)
+        cls.names = (*cls.__mro__[1].names, *own)  # type: ignore[attr-defined]  # an Operation
+        cls.has_list = any(str(kind).startswith("tuple") for kind in own.values())
+
+    def arguments(self) -> list[Argument]:
+        """Return the arguments as they are sent."""
+        sent: list[Argument] = []
+        for name in self.names:
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                sent.extend(value)
+            elif value is None or value is False:
+                sent.append("")
+            else:
+                sent.append("1" if value is True else value)
+        return sent
+
+
+@dataclass(frozen=True, slots=True)
+class Audited(Operation):
+    """A write of an operator, which the function records; see `shared.store.audit.AuditContext`."""
+
+    dedup_token: str
+    by: str
+    request_id: str
+
+
+def all_operations() -> Iterator[type[Operation]]:
+    """Return every operation, by name."""
+    found = (value for value in globals().values() if isinstance(value, type))
+    operations = [one for one in found if issubclass(one, Operation)]
+    return iter(sorted(set(operations) - {Operation, Audited}, key=lambda one: one.script))
+
+
+@dataclass(frozen=True, slots=True)
+class Accept(Operation):
+    id: str
+    tenant: str
+    not_after_ms: float
+    fingerprint: str
+    deadline_ms: int
+    max_attempts: int
+    priority: str
+    spec: str
+    on_unknown: str
+    webhook_url: str
+    webhook_host: str
+    webhook_events: str
+    model: str
+    credits: float
+    max_position: int | None
+    max_wait_ms: float | None
+    reused_from: str
+    image: str
+    request_hash: str
+    trace: str
+    idempotency_key: str
+    tags: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptGroup(Operation):
+    tenant: str
+    not_after_ms: float
+    fingerprint: str
+    is_retry: bool
+    keep_ms: float
+    deadline_ms: int
+    max_attempts: int
+    priority: str
+    on_unknown: str
+    model: str
+    credits: float
+    trace: str
+    body: str
+    idempotency_key: str
+    jobs: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddApiKey(Audited):
+    tenant: str
+    id: str
+    hash: str
+    scopes: str
+    label: str
+    expires_ms: int | None
+    max_keys: int
+    replaces: str
+    grace_ms: float
+    keep_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceBatch(Operation):
+    id: str
+    max_jobs: int
+    max_ends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate(Operation):
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BulkTransition(Audited):
+    transition: str
+    deadline_ms: int
+    filter: str
+    tenant: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(Operation):
+    id: str
+    tenant: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelBatch(Operation):
+    id: str
+    tenant: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(Operation):
+    id: str
+    fence: str
+    answer: str
+    record_id: str
+    provider_seconds: str
+    object_name: str
+    signal: str
+    identities: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Operation):
+    nonce: str
+    lease_ms: float
+    allow_isolated: bool
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimAnswer(Operation):
+    id: str
+    fence: str
+    identities: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimDelivery(Operation):
+    nonce: str
+    lease_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloseGroup(Operation):
+    tenant: str
+    ids: str
+    outcome: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitBatch(Operation):
+    id: str
+    tenant: str
+    not_after_ms: float
+    fingerprint: str
+    size: int
+    idempotency_key: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CountFailedDeliveries(Operation):
+    tenant: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTenant(Audited):
+    tenant: str
+    webhook_secret: str
+    detail: str
+    limits: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteExpired(Operation):
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob(Operation):
+    id: str
+    tenant: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeregisterWorker(Operation):
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardBatch(Operation):
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun(Operation):
+    tenant: str
+    deadline_ms: int
+    priority: str
+    credits: float
+    max_position: int | None
+    max_wait_ms: float | None
+    request_hash: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnableAnyEndpoint(Audited):
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnableEndpoint(Operation):
+    id: str
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureEndpoint(Operation):
+    tenant: str
+    url: str
+    host: str
+    max_endpoints: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fail(Operation):
+    id: str
+    fence: str
+    code: str
+    message: str
+    retryable: int
+    unknown: bool
+    signal: str
+    excerpt: str
+    discard_answer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FindReusable(Operation):
+    tenant: str
+    request_hash: str
+    object_name: str
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListApiKeys(Operation):
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListBatchJobs(Operation):
+    tenant: str
+    id: str
+    lower: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListBatches(Operation):
+    tenant: str
+    upper: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListDeliveries(Operation):
+    tenant: str
+    job_id: str
+    state: str
+    before_ms: int | None
+    before_id: str
+    limit: int
+    scan_limit: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListEndpoints(Operation):
+    tenant: str
+    id: str
+    before_ms: int | None
+    before_id: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListJobs(Operation):
+    upper: str
+    lower: str
+    limit: int
+    scan_limit: int
+    model: str
+    created_after: int | None
+    created_before: int | None
+    any_count: int
+    tag: str
+    records: bool
+    indexes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListTenants(Operation):
+    lower: str
+    upper: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListWorkers(Operation):
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectDeletions(Operation):
+    limit: int
+    deleted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAudit(Operation):
+    upper: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBatch(Operation):
+    id: str
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDelivery(Operation):
+    id: str
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvents(Operation):
+    tenant: str
+    after: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHistory(Operation):
+    back_ms: int
+    step_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJob(Operation):
+    id: str
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTotals(Operation):
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadUsage(Operation):
+    tenant: str
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadWebhookSecret(Operation):
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSubmitted(Operation):
+    id: str
+    fence: str
+    record_id: str
+    identities: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redeliver(Operation):
+    id: str
+    tenant: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedeliverAll(Audited):
+    tenant: str
+    since_ms: int
+    until_ms: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class RedeliverAny(Audited):
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedeliverFailed(Operation):
+    tenant: str
+    since_ms: int
+    until_ms: int | None
+    limit: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterKeys(Operation):
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Operation):
+    id: str
+    fence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renew(Operation):
+    worker: str
+    queue: str
+    threads: int
+    lease_ms: float
+    held: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSignal(Operation):
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue(Operation):
+    id: str
+    fence: str
+    wait_ms: int
+    refund_attempt: bool
+    unknown: bool
+    regenerate: bool
+    signal: str
+    code: str
+    message: str
+    excerpt: str
+    failed_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun(Operation):
+    id: str
+    tenant: str
+    token: str
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeApiKey(Audited):
+    tenant: str
+    id: str
+    keep_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RotateAnySecret(Audited):
+    id: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class RotateSecret(Operation):
+    tenant: str
+    endpoint_id: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendTest(Operation):
+    id: str
+    tenant: str
+    host: str
+    url: str
+    type: str
+    webhook: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStats(Operation):
+    """No arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetLimits(Audited):
+    tenant: str
+    detail: str
+    limits: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetPaused(Audited):
+    subject: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettleDelivery(Operation):
+    id: str
+    fence: str
+    outcome: str
+    wait_ms: int
+    attempt: str
+    in_time: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageJobs(Operation):
+    id: str
+    tenant: str
+    chunk: int
+    max_attempts: int
+    trace: str
+    jobs: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StartCall(Operation):
+    id: str
+    fence: str
+    images: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed(Operation):
+    id: str
+    fence: str
+    image: str
+    download_seconds: str
+    store_seconds: str
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep(Operation):
+    worker: str
+    lock_ms: float
+    lease_ms: float
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class TouchApiKey(Operation):
+    id: str
