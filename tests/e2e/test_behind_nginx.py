@@ -123,6 +123,7 @@ def test_wrong_keys_are_counted_by_the_client_s_own_address(front: Front) -> Non
 
 
 def test_metrics_are_for_whoever_asks_the_processes(front: Front) -> None:
+    whole(front)
     assert httpx.get(f"{front.url}/metrics").status_code == 404
     assert "darkroom_jobs" in front.apis[0].says("/metrics")
 

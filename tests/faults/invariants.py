@@ -154,8 +154,8 @@ def counted(facts: Facts) -> Line:
         if shown != count:
             faults.append(f"metrics show {shown:g} {status}, there are {count}")
     succeeded = _sum(facts, "darkroom_jobs_finished_total", 'status="succeeded"')
-    if succeeded > facts.everything.get("succeeded", 0):
-        faults.append(f"metrics counted {succeeded:g} succeeded, more than there are")
+    if succeeded > facts.ever_succeeded:
+        faults.append(f"metrics counted {succeeded:g} succeeded, more than ever did")
     asked = _sum(facts, "darkroom_provider_requests_total", "")
     if asked > sum(map(len, facts.asked.values())):
         faults.append(f"metrics counted {asked:g} calls, more than the provider had")

@@ -12,7 +12,7 @@ import httpx
 from minio import Minio
 
 from shared.jobs import Job, Status
-from shared.store import job_queries, keys
+from shared.store import job_queries, keys, stats
 from shared.store.usage import read_usage
 from tests.support.store import World
 from tests.support.webhook_receiver import Received
@@ -35,6 +35,8 @@ class Facts:
     metrics: Mapping[str, float]
     #: jobs in the whole service by status, where `jobs` has only some of them
     everything: Mapping[str, int] = field(default_factory=dict)
+    #: jobs that ever succeeded, deleted ones too
+    ever_succeeded: int = 0
 
 
 def read_facts(
@@ -69,6 +71,7 @@ def read_facts(
                 for k, v in world.store.run(job_queries.service_stats()).jobs.items()
                 if k in set(Status)
             },
+            ever_succeeded=world.store.run(stats.read_totals()).totals["succeeded"],
         )
 
 
