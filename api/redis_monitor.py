@@ -15,6 +15,7 @@ from shared.errors import IncompatibleStore, StoreDown, StoreError, StoreFull
 from shared.logs import log
 from shared.metrics import RedisGauges, ServiceCollector
 from shared.store import keys
+from shared.store.connection import translate
 from shared.store.group_commit import BROKEN, GroupCommitClient
 from shared.store.health import health_problems, is_durable, is_full
 from shared.store.job_queries import ServiceStats, service_stats
@@ -103,7 +104,8 @@ class Watch:
         try:
             await self._poll()
         except (*BROKEN, StoreError) as error:
-            self.reasons = ["Redis is not reachable."]
+            known = isinstance(error, StoreError)
+            self.reasons = [str(error if known else translate(error, sent=False))]
             self._log_change(before, error)
         else:
             self._log_change(before, None)

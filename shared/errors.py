@@ -296,6 +296,7 @@ class DeadlineExceeded(JobError):
     """The job's deadline passed before it was done."""
 
     code = ErrorCode.DEADLINE_EXCEEDED
+    retryable = True
 
 
 class Canceled(JobError):

@@ -99,12 +99,14 @@ def decide(
         if recorded and job.attempt < job.max_attempts:
             return Requeue(_backoff(job.attempt, chance), signal=signal, key_failed=True)
         return _unknown(job, error, signal, chance)
-    if isinstance(error, ImageExpired):
-        if _has_spare_call(job):
-            return Requeue(0, regenerate=True, signal=signal)
-        return Fail(error, signal=signal, discard_answer=True)
+    if isinstance(error, ModelGone):
+        # another key may have the model; where none has, the sweep ends what waits for it
+        return Requeue(0, refund_attempt=True, signal=signal, key_failed=True)
+    if isinstance(error, ImageExpired) and _has_spare_call(job):
+        return Requeue(0, regenerate=True, signal=signal)
     if not error.retryable or _is_last(job, error):
-        return Fail(_named(error), signal=signal, discard_answer=isinstance(error, ImageDamaged))
+        discard = isinstance(error, ImageDamaged | ImageExpired)
+        return Fail(_named(error), signal=signal, discard_answer=discard)
     return Requeue(
         _wait(job, error, chance),
         refund_attempt=not error.costs_attempt,
@@ -175,6 +177,8 @@ def _has_spare_call(job: Job) -> bool:
 
 def _is_last(job: Job, error: JobError) -> bool:
     if isinstance(error, FetchFailed | ImageDamaged) and _fetches(job) >= FETCHES:
+        return True
+    if isinstance(error, ImageExpired):  # it cannot be bought once more
         return True
     if isinstance(error, Internal) and job.last_error_code is error.code:
         return True

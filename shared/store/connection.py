@@ -142,6 +142,8 @@ def translate(error: Exception, *, sent: bool) -> StoreError:
         return StoreFull(text or "Redis cannot write its log to disk.")
     if text:
         return StoreDown(text)
+    if str(error).startswith("DB index is out of range"):
+        return StoreDown("Redis has no database of the number at the end of DARKROOM_REDIS_URL.")
     if isinstance(error, ResponseError):
         return StoreError(f"Redis refused a script: {error}")
     return OutcomeUnknown(_SILENT) if sent else StoreDown("Redis is not reachable.")

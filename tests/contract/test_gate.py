@@ -19,7 +19,7 @@ from shared.provider_keys import ProviderKey
 from shared.store import batches, job_queries, job_submission, keys, maintenance, transitions
 from shared.store.transitions import Claim, Closed, Signal
 from tests.support.queue_invariants import assert_true, hash_of
-from tests.support.store import World
+from tests.support.store import KEYS, World
 
 GATE = keys.gate()
 KEY = ProviderKey("key-a", "key-a", "")
@@ -446,7 +446,70 @@ def refused(world: World, model: str = "m") -> job_submission.NotAccepted:
 def removed(world: World) -> None:
     job_id = world.accept("first", model="old")
     held = next(held for held in iter(world.claim, None) if held.job.id == job_id)
-    world.store.run(transitions.fail(held, ModelGone("no"), signal=Signal.model_removed(held.key)))
+    not_offered(world, held)
+
+
+def not_offered(world: World, held: transitions.Claim) -> None:
+    """Requeue a job as the worker does whose key may not use the model."""
+    again = transitions.Requeue(
+        0, refund_attempt=True, signal=Signal.model_removed(held.key), key_failed=True
+    )
+    world.store.run(transitions.requeue(held, ModelGone("no"), again))
+
+
+def two_keys(world: World) -> list[ProviderKey]:
+    pool = [ProviderKey("one", "team-1", "secret"), ProviderKey("two", "team-2", "secret")]
+    world.store.run(maintenance.register_keys(pool))
+    return pool
+
+
+def test_a_model_that_one_key_lacks_is_called_with_the_other(world: World) -> None:
+    pool = two_keys(world)
+    asked = [world.accept(model="old") for _ in range(3)]
+    first = world.claim(keys=pool)
+    not_offered(world, first)
+
+    held = [world.claim(keys=pool) for _ in asked]
+    assert {one.job.id for one in held} == {*asked}
+    assert {one.key.id for one in held}.isdisjoint({first.key.id})
+    # the key serves other models, and the model is not refused
+    world.accept(model="m")
+    assert world.claim(keys=pool).key.id == first.key.id
+    world.accept(model="old")
+
+
+def test_a_process_whose_keys_all_lack_a_model_leaves_its_jobs_to_others(world: World) -> None:
+    pool = two_keys(world)
+    job_id = world.accept(model="old")
+    held = world.claim(keys=pool)
+    not_offered(world, held)
+
+    own = [key for key in pool if key.id == held.key.id]
+    found = world.try_claim(keys=own)
+    assert isinstance(found, Closed)
+    assert found.reason == "model_unavailable"
+    world.accept(model="m")
+    assert world.claim(keys=own).job.spec.model == "m"
+    assert world.claim(keys=pool).job.id == job_id
+
+
+def test_a_model_is_gone_once_no_key_has_it_and_offered_again_when_one_does(world: World) -> None:
+    pool = two_keys(world)
+    job_id = world.accept(model="old")
+    for _ in pool:
+        not_offered(world, world.claim(keys=pool))
+    assert refused(world, model="old").reason == "model_gone"
+    swept = world.sweep()
+    assert swept is not None
+    assert swept.failed == (("old", "model_unavailable"),)
+    assert world.read(job_id).job.last_error_code is ErrorCode.MODEL_UNAVAILABLE
+
+    for field in ("gone:old", "unoffered:one:old", "unoffered:two:old"):
+        world.client.hset(GATE, field, 1)
+    world.accept(model="old")
+    world.checkpoint(world.call(world.claim(keys=pool)))
+    world.accept(model="old")
+    assert not world.client.hexists(GATE, "gone:old")
 
 
 def test_a_removed_model_is_refused_and_what_waits_for_it_ends_without_a_call(world: World) -> None:
@@ -463,14 +526,16 @@ def test_a_removed_model_is_refused_and_what_waits_for_it_ends_without_a_call(wo
 
     swept = world.sweep()
     assert swept is not None
-    assert swept.failed == (("old", "model_unavailable"),) * 9
+    assert swept.failed == (("old", "model_unavailable"),) * 10
     assert world.claim().job.id == other
     assert_true(world)
 
 
 def test_once_a_minute_one_call_asks_for_a_removed_model_again(world: World) -> None:
     removed(world)
-    world.client.hset(GATE, "gone:old", int(milliseconds(world)) - 61_000)
+    world.sweep()
+    for field in ("gone:old", f"unoffered:{KEYS[0].id}:old"):
+        world.client.hset(GATE, field, int(milliseconds(world)) - 61_000)
     probe, other = world.accept(model="old"), world.accept(model="old")
     held = world.claim()
     assert held.job.id == probe
@@ -483,6 +548,7 @@ def test_once_a_minute_one_call_asks_for_a_removed_model_again(world: World) -> 
 
 def test_a_batch_and_a_retry_for_a_removed_model_are_refused_too(world: World) -> None:
     removed(world)
+    world.sweep()
     failed = str(world.client.zrange(keys.jobs_by("", "status", "failed"), 0, -1)[0])
     again = world.again(failed, tenant="first")
     assert isinstance(again, job_submission.NotAccepted)

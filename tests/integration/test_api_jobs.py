@@ -442,7 +442,8 @@ def test_a_removed_model_is_refused_at_every_door_until_a_call_of_it_goes_well(
     assert forecast["refusal"]["code"] == "model_unavailable"
     wait_until(lambda: state() == "removed", "the model to be marked")
 
-    api_server.world.client.hset(keys.gate(), f"gone:{DEFAULT_MODEL}", 1)  # a minute later
+    for field in (f"gone:{DEFAULT_MODEL}", f"unoffered:{held.key.id}:{DEFAULT_MODEL}"):
+        api_server.world.client.hset(keys.gate(), field, 1)  # a minute later
     api_server.create()
     api_server.succeed()
     wait_until(lambda: state() == "available", "the model to be taken back")

@@ -108,6 +108,15 @@ def test_a_password_that_redis_refuses_is_named_and_not_shown(
     assert "Hunter2" not in wrong
 
 
+def test_a_database_that_redis_has_not_is_named(
+    program: Program, monkeypatch: pytest.MonkeyPatch, empty_redis_url: str
+) -> None:
+    monkeypatch.setenv("DARKROOM_REDIS_URL", f"{empty_redis_url.rsplit('/', 1)[0]}/99")
+    code, out, wrong = program.run("tenants", "list")
+    assert (code, out) == (4, "")
+    assert "Redis has no database of the number at the end of DARKROOM_REDIS_URL." in wrong
+
+
 def test_keys_are_made_listed_replaced_and_revoked(program: Program) -> None:
     program.run_json("tenants", "create", "shop")
     scopes = ("--scopes", "jobs:read", "--label", "reports")

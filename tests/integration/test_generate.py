@@ -142,7 +142,7 @@ Facts = tuple[str, str | None, int, int, int, int]
         ),
         (
             {"fault": "status", "status": 400, "code": "UNSUPPORTED_MODEL"},
-            ("failed", "model_unavailable", 1, 1, 0, 0),
+            ("failed", "model_unavailable", 0, 1, 0, 0),  # no key is left that has it
         ),
         ({"fault": "failure_record"}, ("failed", "provider_rejected", 1, 1, 0, 0)),
         ({"fault": "made_but_522"}, ("succeeded", None, 2, 2, 1, 0)),

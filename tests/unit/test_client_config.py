@@ -120,6 +120,8 @@ def test_blanks_and_a_mark_around_a_key_and_an_address_are_cut(
         (f"http://user:{SECRET}@h", "must have no user, password"),
         (f"http://h?key={SECRET}", "query or fragment"),
         ("http://h#there", "query or fragment"),
+        ("http://h/v1", "ends in /v1: leave that out"),
+        ("http://h/x/v1/", "ends in /v1"),
     ],
 )
 def test_an_address_that_cannot_be_asked_is_refused_without_quoting_it(

@@ -96,7 +96,7 @@ FAILS_ON_UNKNOWN = job(on_unknown=OnUnknown.FAIL)
 TABLE = """
 error            | fresh          | last attempt  | unknown before | anew before   | fail on unknown
 ProviderRejected | fail           | fail          | fail           | fail          | fail
-ModelGone        | fail           | fail          | fail           | fail          | fail
+ModelGone        | again, free    | again, free   | again, free    | again, free   | again, free
 ContentRejected  | fail           | fail          | fail           | fail          | fail
 ProviderAuth     | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderCredits  | again, free    | again, free   | again, free    | again, free   | again, free

@@ -110,7 +110,12 @@ def _checked_url(address: _Setting) -> str:
         raise NotConfigured(
             f"The address {address.source} must have no user, password, query or fragment."
         )
-    return str(url).rstrip("/")
+    bare = str(url).rstrip("/")
+    if re.search("/v1$", bare):
+        raise NotConfigured(
+            f"The address {address.source} ends in /v1: leave that out, the program adds it itself."
+        )
+    return bare
 
 
 def _is_reachable(url: httpx.URL) -> bool:

@@ -15,7 +15,12 @@ end
 function M.apply(by)
   local now = clock.now()
   for name, value in pairs(util.read_hash(keys.gate) or {}) do
-    if string.find(name, '^hold:') or string.find(name, '^tat:') or string.find(name, '^gone:') then
+    if
+      string.find(name, '^hold:')
+      or string.find(name, '^tat:')
+      or string.find(name, '^gone:')
+      or string.find(name, '^unoffered:')
+    then
       redis.call('HSET', keys.gate, name, util.int(math.max(value - by, 0)))
     end
   end

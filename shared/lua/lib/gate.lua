@@ -31,13 +31,19 @@ function M.closed(now, record)
   return '', 0
 end
 
--- For how many milliseconds the provider's word that it does not offer a model still counts; nil where it does
--- not: then one call may ask again.
-function M.gone_for(now, record, model)
-  local since = tonumber(record['gone:' .. model])
-  local left = since and since + C.gone_probe_ms - now
+-- For how many milliseconds more what the provider said at a time is believed; nil where it is not.
+local function probe_wait(now, said_at)
+  local left = said_at and said_at + C.gone_probe_ms - now
   return left and left > 0 and left <= C.gone_probe_ms and left or nil
 end
+
+-- For how many milliseconds the provider's word that it does not offer a model still counts; nil where it does
+-- not: then one call may ask again.
+function M.gone_for(now, record, model) return probe_wait(now, record['gone:' .. model]) end
+
+-- For how many milliseconds the provider's word still counts that it does not offer a model to a key; nil where it
+-- does not.
+function M.unoffered_for(now, record, key, model) return probe_wait(now, record['unoffered:' .. key.id .. ':' .. model]) end
 
 -- What holds new calls of a model, and for how many milliseconds; '' where nothing does.
 function M.model_closed(now, record, model)
@@ -100,7 +106,9 @@ function M.charge(now, record, key, model, pool)
   end
   probe('provider_credits:team:' .. key.team)
   probe('provider_down:model:' .. model)
-  if record['gone:' .. model] then write('gone:' .. model, util.int(now)) end
+  for _, name in ipairs({ 'gone:' .. model, 'unoffered:' .. key.id .. ':' .. model }) do
+    if record[name] then write(name, util.int(now)) end
+  end
   if record.no_key then redis.call('HDEL', keys.gate, 'no_key') end
   if C.rate_interval_ms > 0 or pool > 1 then
     -- not in whole milliseconds: the rest would add up

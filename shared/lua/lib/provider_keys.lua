@@ -26,12 +26,16 @@ local function key_tat(now, record, key)
 end
 
 -- The usable key that has rested longest, other than `avoided` where there is another; else nil, why there is
--- none and for how many milliseconds. `keys` have id and team.
-function M.choose(now, record, keys, avoided)
+-- none and for how many milliseconds. `keys` have id and team; `model` (nil: any) is what the key must offer.
+function M.choose(now, record, keys, model, avoided)
   local best, reason, wait
   for _, key in ipairs(keys) do
     local tat = key_tat(now, record, key)
     local why, left = key_closed(now, record, key, tat)
+    local unoffered = why == '' and model and gate.unoffered_for(now, record, key, model)
+    if unoffered then
+      why, left = 'model_unavailable', unoffered
+    end
     if why == '' then
       local rested = tat + (key.id == avoided and 10 ^ 15 or 0)
       if not best or rested < best.rested then best = { id = key.id, team = key.team, tat = tat, rested = rested } end

@@ -48,6 +48,7 @@ local function healthy(record, key, model)
     end
   end
   clear('gone:' .. model)
+  clear('unoffered:' .. key.id .. ':' .. model)
   for _, name in ipairs({ 'refused:', 'revived:' }) do
     if record[name .. key.id] == model then clear(name .. key.id) end
   end
@@ -146,6 +147,17 @@ local function stored(record, answer)
   if #fields > 0 then redis.call('HDEL', keys.gate, unpack(fields)) end
 end
 
+-- The provider does not offer the model to this key. It is gone where no other key is left that may have it.
+local function model_removed(record, key, model, now)
+  redis.call('HSET', keys.gate, 'unoffered:' .. key.id .. ':' .. model, util.int(now))
+  for name, line in pairs(record) do
+    local id, seen = string.match(name, '^key:(.*)$'), tonumber(string.match(line, ' (%d+)$'))
+    local is_other = id and id ~= key.id and now - seen < KEY_UNUSED_MS and not record['dead:' .. id]
+    if is_other and not gate.unoffered_for(now, record, { id = id }, model) then return end
+  end
+  redis.call('HSET', keys.gate, 'gone:' .. model, util.int(now))
+end
+
 -- A key that was refused. Where a check has found it alive since, and a call of the same model is refused again,
 -- the key may not call this model: that holds the model, and the key serves others.
 local function refused(record, key, model, now)
@@ -168,7 +180,7 @@ function M.apply(signal, now, job)
     failed(record, key, model, now)
   elseif word == 'model_removed' then
     healthy(record, key, model)
-    redis.call('HSET', keys.gate, 'gone:' .. model, util.int(now))
+    model_removed(record, key, model, now)
   elseif word == 'hold' then
     hold(record, string.match(a, ':model$') and a .. ':' .. model or a, now + b, now)
     local team = has ~= '' and string.match(a, '^provider_credits:team:(.*)$')

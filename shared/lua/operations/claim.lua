@@ -26,10 +26,17 @@ for _, line in ipairs(args.keys) do
   pool[#pool + 1] = { id = id, team = team ~= '' and team or id }
 end
 
--- Whether a model may be called; remembers what holds it for the shortest time.
+local usable, no_key, no_key_ms = provider_keys.choose(now, record, pool)
+-- Whether a model may be called, by one of our keys; remembers what holds it for the shortest time.
 local held, held_ms
 local function open(model)
   local reason, left = gate.model_closed(now, record, model)
+  if reason == '' and usable then
+    local offering, why, wait = provider_keys.choose(now, record, pool, model)
+    if not offering then
+      reason, left = why, wait
+    end
+  end
   if reason ~= '' and (not held_ms or left < held_ms) then
     held, held_ms = reason, left
   end
@@ -108,18 +115,17 @@ elseif isolated and isolated.answer then
 else
   local reason, wait = gate.closed(now, record)
   if reason ~= '' then return closed(reason, wait) end
-  key, reason, wait = provider_keys.choose(now, record, pool)
-  if not key then
-    local reply = closed(reason, wait)
-    if reply[1] == 'closed' then gate.record_no_key(now, reason, wait) end
+  if not usable then
+    local reply = closed(no_key, no_key_ms)
+    if reply[1] == 'closed' then gate.record_no_key(now, no_key, no_key_ms) end
     return reply
   end
   local more
   job, more = take(isolated)
   if more then return { 'closed', 'passing', '0' } end
   if not job then return held and closed(held, held_ms) or { 'empty' } end
-  -- where another key can do it, not that with which it failed
-  if job.failed_key == key.id then key = provider_keys.choose(now, record, pool, key.id) end
+  -- one that offers the model, and where another can do it, not that with which the job failed
+  key = provider_keys.choose(now, record, pool, job.model, job.failed_key)
   gate.charge(now, record, key, job.model, #pool)
 end
 

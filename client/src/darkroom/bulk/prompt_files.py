@@ -140,7 +140,8 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
         return _with_integers(row)
     doubled = sorted(row.keys() & within.keys())
     if doubled:
-        raise ValueError(f"`{doubled[0]}` stands both in `input` and beside it")
+        names = ", ".join(f"`{name}`" for name in doubled)
+        raise ValueError(f"{names} given both in `input` and beside it")
     rest = {name: value for name, value in within.items() if name != "prompt"}
     prompt = {"prompt": within["prompt"]} if "prompt" in within else {}
     return {**_with_integers(row), **prompt, "input": _with_integers(rest)}

@@ -41,8 +41,8 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"`{doubled}` stands twice")
+        doubled = dict.fromkeys(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{', '.join(f'`{name}`' for name in doubled)} given more than once")
     return members
 
 

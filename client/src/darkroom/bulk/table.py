@@ -102,7 +102,9 @@ def _column(cell: str) -> str:
 
 def _doubled(names: Sequence[str], line: int) -> list[LineFault]:
     counts = Counter(name for name in names if name)
-    return [LineFault(line, name, "stands twice") for name, count in counts.items() if count > 1]
+    return [
+        LineFault(line, name, "given more than once") for name, count in counts.items() if count > 1
+    ]
 
 
 def _row(number: int, names: Sequence[str], cells: Sequence[str]) -> Row:
