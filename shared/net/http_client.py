@@ -1,21 +1,21 @@
 """The HTTP client for calls to the outside: bounded in total, and not to be sent inside.
 
-httpx on httpcore, whose network backend is ours: see `shared.net.sockets` for the time,
-`shared.net.ssrf` for the guard.
+httpx over the connections of `shared.net.http_pool`, on sockets of ours: see `shared.net.sockets`
+for the time, `shared.net.ssrf` for the guard.
 """
 
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from http.cookiejar import CookieJar
 from importlib.metadata import version
-from typing import Any
 
 import httpcore
 import httpx
 
-from shared.net.http_pool import Pool
+from shared.net.http_pool import PooledTransport
 from shared.net.sockets import is_readable, open_socket, tls_context
 from shared.net.ssrf import AddressGuard, Resolver, resolve
 
@@ -41,18 +41,21 @@ def build_client(
 
     The total is the caller's, by `with deadline(seconds)`. With a guard, a host that leads inside
     raises AddressForbidden out of the request; without, the operator has named the host. `tls`
-    replaces the usual certificates, `look_up` the system's resolver. Of an answer at most
+    replaces the usual certificates, `resolver` the system's. Of an answer at most
     `answer_bytes` are read, headers and framing included; what is longer raises ReadError. No
     redirects, no HTTP/2, no proxy from the environment, no cookies.
     """
-    pool = Pool(
-        tls=tls or tls_context(),
+    context = tls or tls_context()
+    context.set_alpn_protocols(["http/1.1"])
+    transport = PooledTransport(
+        partial(
+            open_stream, tls=context, guard=guard, answer_bytes=answer_bytes, resolver=resolver
+        ),
         most=concurrency,
         keepalive_seconds=keepalive_seconds,
-        backend=BoundedBackend(guard, answer_bytes, resolver),
     )
     return httpx.Client(
-        transport=PooledTransport(pool),
+        transport=transport,
         timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, CONNECT_SECONDS)),
         headers={"User-Agent": USER_AGENT},
         trust_env=False,
@@ -71,39 +74,39 @@ class _NoCookies(CookieJar):
         """Add nothing to a request."""
 
 
-class PooledTransport(httpx.HTTPTransport):
-    """httpx's transport over a pool of ours."""
+def open_stream(
+    origin: httpcore.Origin,
+    timeout: float | None,
+    *,
+    tls: ssl.SSLContext,
+    guard: AddressGuard | None = None,
+    answer_bytes: int | None = None,
+    resolver: Resolver = resolve,
+) -> "BoundedStream":
+    """Connect to an address that the guard lets pass; `timeout` in seconds bounds each step.
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(trust_env=False, verify=False)  # what it would check by is the pool's
-        # httpx has no argument for the pool: its own, still unused, is replaced
-        self._pool = pool
+    Raises AddressForbidden, ConnectTimeout, ConnectError.
+    """
+    host = origin.host.decode("ascii")
+    with _translated(httpcore.ConnectTimeout, httpcore.ConnectError):
+        opened: socket.socket = open_socket(
+            host, origin.port, timeout=timeout, guard=guard, resolver=resolver
+        )
+        if origin.scheme == b"https":
+            # the last dot of a full name is for the resolver: no certificate has it
+            opened = _with_tls(opened, tls, host.rstrip("."), timeout)
+    return BoundedStream(opened, answer_bytes)
 
 
-class BoundedBackend(httpcore.NetworkBackend):
-    """Opens connections that keep the thread's deadline, to addresses that the guard lets pass."""
-
-    def __init__(
-        self, guard: AddressGuard | None, answer_bytes: int | None, resolver: Resolver
-    ) -> None:
-        self._guard = guard
-        self._answer_bytes = answer_bytes
-        self._resolver = resolver
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,  # noqa: ARG002  never asked for by our pool
-        socket_options: Iterable[Any] | None = None,  # noqa: ARG002  the same
-    ) -> httpcore.NetworkStream:
-        """Connect; `timeout` in seconds. Raises AddressForbidden, ConnectTimeout, ConnectError."""
-        with _translated(httpcore.ConnectTimeout, httpcore.ConnectError):
-            opened = open_socket(
-                host, port, timeout=timeout, guard=self._guard, resolver=self._resolver
-            )
-            return BoundedStream(opened, self._answer_bytes)
+def _with_tls(
+    opened: socket.socket, tls: ssl.SSLContext, name: str, timeout: float | None
+) -> ssl.SSLSocket:
+    with contextlib.ExitStack() as undo:
+        undo.callback(opened.close)
+        opened.settimeout(timeout)
+        wrapped = tls.wrap_socket(opened, server_hostname=name)
+        undo.pop_all()
+    return wrapped
 
 
 class BoundedStream(httpcore.NetworkStream):
@@ -144,34 +147,9 @@ class BoundedStream(httpcore.NetworkStream):
         """Close the connection."""
         self._socket.close()
 
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        """Go on under TLS; raises ConnectTimeout, ConnectError."""
-        with _translated(httpcore.ConnectTimeout, httpcore.ConnectError), self._closed_on_failure():
-            self._socket.settimeout(timeout)
-            # the last dot of a full name is for the resolver: no certificate has it
-            named = server_hostname and server_hostname.rstrip(".")
-            wrapped = ssl_context.wrap_socket(self._socket, server_hostname=named)
-        return BoundedStream(wrapped, self._answer_bytes)
-
     def get_extra_info(self, info: str) -> object:
-        """Tell what httpcore asks about: whether TLS is spoken, whether the peer is gone."""
-        if info == "ssl_object":
-            return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
-        if info == "is_readable":
-            return is_readable(self._socket)
-        return None
-
-    @contextlib.contextmanager
-    def _closed_on_failure(self) -> Iterator[None]:
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.close)
-            yield
-            undo.pop_all()
+        """Tell the one thing that httpcore asks about: whether the peer is gone."""
+        return is_readable(self._socket) if info == "is_readable" else None
 
 
 @contextlib.contextmanager

@@ -1,64 +1,75 @@
-"""Connections that rest between requests, found by whom they lead to.
+"""Connections that rest between requests, found by whom they lead to: httpx's transport over them.
 
+Connections and the protocol are httpcore's, which connection a request goes over is decided here.
 httpcore's own pool goes through all of its connections whenever a request begins and again when it
 ends, asks the system about each that rests, and compares each with all: with 64 threads that was a
-quarter of what a worker did. Connections and the protocol stay httpcore's.
+quarter of what a worker did.
 """
 
 import contextlib
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias, cast
 
 import httpcore
+import httpx
 
 _Where: TypeAlias = tuple[bytes, bytes, int]
-_SCHEMES = (b"http", b"https")
+#: Connects to a host; the time is for each step, in seconds.
+OpenStream: TypeAlias = Callable[[httpcore.Origin, float | None], httpcore.NetworkStream]
+
+_SCHEMES = frozenset({"http", "https"})
+#: All that a connection raises, and what it is called to the outside.
+_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
+    httpcore.ConnectTimeout: httpx.ConnectTimeout,
+    httpcore.ConnectError: httpx.ConnectError,
+    httpcore.WriteTimeout: httpx.WriteTimeout,
+    httpcore.WriteError: httpx.WriteError,
+    httpcore.ReadTimeout: httpx.ReadTimeout,
+    httpcore.ReadError: httpx.ReadError,
+    httpcore.LocalProtocolError: httpx.LocalProtocolError,
+    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
+}
 
 
-class Pool(httpcore.ConnectionPool):
-    """A pool for threads that each have one request out at a time. Safe for threads."""
+class PooledTransport(httpx.BaseTransport):
+    """For threads that each have one request out at a time. Safe for threads."""
 
-    def __init__(
-        self,
-        *,
-        tls: ssl.SSLContext,
-        most: int,
-        keepalive_seconds: float,
-        backend: httpcore.NetworkBackend,
-    ) -> None:
-        """Let `most` connections rest, each for `keepalive_seconds`."""
-        super().__init__(
-            ssl_context=tls, keepalive_expiry=keepalive_seconds, network_backend=backend
-        )
+    def __init__(self, open_stream: OpenStream, *, most: int, keepalive_seconds: float) -> None:
+        """Connect by `open_stream`; let `most` connections rest, each for `keepalive_seconds`."""
+        self._open_stream = open_stream
         self._most = most
+        self._keepalive_seconds = keepalive_seconds
         self._lock = threading.Lock()
         #: those that rest, and whom each leads to; who rests longest comes first
-        self._resting: dict[httpcore.ConnectionInterface, _Where] = {}
+        self._resting: dict[httpcore.HTTP11Connection, _Where] = {}
         #: the same by whom they lead to
-        self._leading_to: dict[_Where, list[httpcore.ConnectionInterface]] = {}
+        self._leading_to: dict[_Where, list[httpcore.HTTP11Connection]] = {}
         self._is_closed = False
 
-    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send over the connection that has rested shortest, or over a new one.
 
-        Raises what the connection raises, and UnsupportedProtocol.
+        Raises AddressForbidden and httpx's errors. Of these only ConnectTimeout, ConnectError,
+        LocalProtocolError and UnsupportedProtocol mean that not a byte of the request was sent.
         """
         if request.url.scheme not in _SCHEMES:
-            raise httpcore.UnsupportedProtocol("Only http:// and https:// are spoken.")
-        origin = request.url.origin
+            raise httpx.UnsupportedProtocol("Only http:// and https:// are spoken.")
+        sent = _for_httpcore(request)
+        origin = sent.url.origin
         where = (origin.scheme, origin.host, origin.port)
-        connection = self._idle_connection(where) or self.create_connection(origin)
-        with contextlib.ExitStack() as undo:
+        with _translated(), contextlib.ExitStack() as undo:
+            connection = self._idle_connection(where) or self._connect(
+                origin, request.extensions.get("timeout", {}).get("connect")
+            )
             undo.callback(connection.close)
-            response = connection.handle_request(request)
+            response = connection.handle_request(sent)
             undo.pop_all()
-        return httpcore.Response(
+        return httpx.Response(
             response.status,
             headers=response.headers,
-            content=_Body(response, partial(self._rest, connection, where)),
+            stream=_Body(response, partial(self._rest, connection, where)),
             extensions=response.extensions,
         )
 
@@ -72,7 +83,11 @@ class Pool(httpcore.ConnectionPool):
         for one in resting:
             one.close()
 
-    def _idle_connection(self, where: _Where) -> httpcore.ConnectionInterface | None:
+    def _connect(self, origin: httpcore.Origin, timeout: float | None) -> httpcore.HTTP11Connection:
+        stream = self._open_stream(origin, timeout)
+        return httpcore.HTTP11Connection(origin, stream, self._keepalive_seconds)
+
+    def _idle_connection(self, where: _Where) -> httpcore.HTTP11Connection | None:
         while True:
             with self._lock:
                 if where not in self._leading_to:
@@ -83,7 +98,7 @@ class Pool(httpcore.ConnectionPool):
                 return connection
             connection.close()
 
-    def _rest(self, connection: httpcore.ConnectionInterface, where: _Where) -> None:
+    def _rest(self, connection: httpcore.HTTP11Connection, where: _Where) -> None:
         gone = [connection]
         with self._lock:
             if _may_rest(connection) and not self._is_closed:
@@ -93,7 +108,7 @@ class Pool(httpcore.ConnectionPool):
         for one in gone:
             one.close()
 
-    def _overdue(self) -> Iterator[httpcore.ConnectionInterface]:
+    def _overdue(self) -> Iterator[httpcore.HTTP11Connection]:
         """Take out those that are too many, or have rested too long, or were left."""
         while self._resting:
             longest = next(iter(self._resting))
@@ -102,7 +117,7 @@ class Pool(httpcore.ConnectionPool):
             self._remove(longest)
             yield longest
 
-    def _remove(self, connection: httpcore.ConnectionInterface) -> None:
+    def _remove(self, connection: httpcore.HTTP11Connection) -> None:
         where = self._resting.pop(connection)
         others = self._leading_to[where]
         others.remove(connection)
@@ -110,7 +125,19 @@ class Pool(httpcore.ConnectionPool):
             del self._leading_to[where]
 
 
-def _may_rest(connection: Any) -> bool:  # noqa: ANN401  see below
+def _for_httpcore(request: httpx.Request) -> httpcore.Request:
+    url = request.url
+    return httpcore.Request(
+        request.method,
+        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        headers=request.headers.raw,
+        # the other kind of stream is that of an asynchronous client
+        content=cast("httpx.SyncByteStream", request.stream),
+        extensions=request.extensions,
+    )
+
+
+def _may_rest(connection: httpcore.HTTP11Connection) -> bool:
     """Tell whether an answer was read to its end, and nothing came behind it.
 
     h11 keeps what came behind it and would read it as the answer to the next request.
@@ -118,11 +145,11 @@ def _may_rest(connection: Any) -> bool:  # noqa: ANN401  see below
     if not connection.is_idle():
         return False
     # httpcore has no word for it
-    behind, _ = connection._connection._h11_state.trailing_data  # noqa: SLF001
+    behind, _ = connection._h11_state.trailing_data  # noqa: SLF001
     return not behind
 
 
-class _Body:
+class _Body(httpx.SyncByteStream):
     """The body of an answer, that says when it was read or given up."""
 
     def __init__(self, response: httpcore.Response, done: Callable[[], None]) -> None:
@@ -130,10 +157,19 @@ class _Body:
         self._done: Callable[[], None] | None = done
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._response.iter_stream()
+        with _translated():
+            yield from self._response.iter_stream()
 
     def close(self) -> None:
         done, self._done = self._done, None
         if done:
             self._response.close()
             done()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except tuple(_ERRORS) as error:
+        raise _ERRORS[type(error)](str(error)) from error

@@ -221,6 +221,21 @@ def test_an_unknown_certificate_is_refused_before_anything_is_sent(
         client.get(f"https://localhost:{port}/")
 
 
+def test_an_interim_answer_is_neither_the_answer_nor_lets_it_answer_the_next_request(
+    client: httpx.Client,
+) -> None:
+    def hint(connection: socket.socket, _stopped: Event) -> None:
+        for body in (b"first", b"other"):
+            read_request(connection)
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+            connection.sendall(OK + b"Content-Length: 5\r\n\r\n" + body)
+
+    with serving(hint) as port:
+        answers = [client.get(f"http://127.0.0.1:{port}/") for _ in range(2)]
+
+    assert [answer.content for answer in answers] == [b"first", b"other"]
+
+
 def test_nobody_listening_is_no_connection(client: httpx.Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -3,16 +3,16 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import Event, Thread
 
-import httpcore
+import httpx
 import pytest
 
 from sandbox.wait import wait_until
-from shared.net.http_client import BoundedBackend
-from shared.net.http_pool import Pool
+from shared.net.http_client import open_stream
+from shared.net.http_pool import PooledTransport
 from shared.net.sockets import tls_context
-from shared.net.ssrf import resolve
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -71,21 +71,19 @@ def server() -> Iterator[Server]:
 
 
 @contextmanager
-def pool(most: int = 8, keepalive_seconds: float = 60) -> Iterator[Pool]:
-    backend = BoundedBackend(None, None, resolve)
-    made = Pool(tls=tls_context(), most=most, keepalive_seconds=keepalive_seconds, backend=backend)
+def pool(most: int = 8, keepalive_seconds: float = 60) -> Iterator[PooledTransport]:
+    opened = partial(open_stream, tls=tls_context())
+    made = PooledTransport(opened, most=most, keepalive_seconds=keepalive_seconds)
     yield made
     made.close()
 
 
-def ask(here: Pool, server: Server) -> httpcore.Response:
+def ask(here: PooledTransport, server: Server) -> httpx.Response:
     """Ask, and leave the answer to be read."""
-    url = httpcore.URL(f"http://127.0.0.1:{server.port}/")
-    headers = [(b"Host", b"127.0.0.1")]
-    return here.handle_request(httpcore.Request(b"GET", url, headers=headers))
+    return here.handle_request(httpx.Request("GET", f"http://127.0.0.1:{server.port}/"))
 
 
-def finish(*answers: httpcore.Response) -> None:
+def finish(*answers: httpx.Response) -> None:
     for one in answers:
         assert one.read() == b"ok"
         one.close()
@@ -155,7 +153,7 @@ def test_a_closed_pool_keeps_none_and_takes_none_back(server: Server) -> None:
 
 def test_threads_share_it_without_meeting_on_a_connection(server: Server) -> None:
     go = Event()
-    wrong: list[httpcore.Response] = []
+    wrong: list[httpx.Response] = []
 
     def work() -> None:
         go.wait()
@@ -176,5 +174,5 @@ def test_threads_share_it_without_meeting_on_a_connection(server: Server) -> Non
 
 
 def test_only_http_is_spoken() -> None:
-    with pool() as here, pytest.raises(httpcore.UnsupportedProtocol):
-        here.request(b"GET", "ftp://127.0.0.1/")
+    with pool() as here, pytest.raises(httpx.UnsupportedProtocol):
+        here.handle_request(httpx.Request("GET", "ftp://127.0.0.1/"))
