@@ -1,6 +1,6 @@
 """Runs calls from threads: what the workers use."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
@@ -9,7 +9,6 @@ from shared.errors import OutcomeUnknown, StoreDown
 from shared.store import durability
 from shared.store.command import Command
 from shared.store.connection import is_unknown, translate
-from shared.store.connection_pool import Connections
 from shared.store.durability import Replicas
 from shared.store.functions import LIBRARIES_KEPT, FunctionLibrary
 from shared.store.operations import Argument
@@ -25,7 +24,6 @@ class Store:
     ) -> None:
         """Take a client (of `shared.store.connection`), the scripts, and who must have a write."""
         self._client = client
-        self._connections = Connections(client)
         self._scripts = scripts
         self._replicas = replicas
 
@@ -83,15 +81,16 @@ class Store:
                 raise
 
     def _executed(self, *command: Argument) -> object:
-        (reply,) = self._connections.exchange(command)
-        if isinstance(reply, Exception):
-            raise reply
+        reply: object = self._client.execute_command(*command)
         return reply
 
     def _believed(self, *command: Argument) -> object:
         """Run a write, and wait in the same round trip until the replicas have it."""
-        reply, have = self._connections.exchange(command, self._replicas.wait)
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.execute_command(*command)
+            pipe.execute_command(*self._replicas.wait)
+            reply, have = pipe.execute(raise_on_error=False)
         doubt = reply if isinstance(reply, Exception) else self._replicas.doubt(have)
         if doubt is not None:
             raise doubt
-        return reply
+        return cast("object", reply)

@@ -53,7 +53,7 @@ READ_ONLY = {
         "read_audit",
         "list_api_keys",
         "list_tenants",
-        "totals",
+        "read_totals",
         "read_history",
         "list_workers",
         "count_failed_deliveries",
