@@ -31,9 +31,9 @@ local usable, no_key, no_key_ms = provider_keys.choose(now, record, pool)
 local held, held_ms
 local function open(model)
   local reason, left = gate.model_closed(now, record, model)
-  if reason == '' and usable then
-    local offering, why, wait = provider_keys.choose(now, record, pool, model)
-    if not offering then
+  if reason == '' and usable and gate.unoffered_for(now, record, usable, model) then
+    local other, why, wait = provider_keys.choose(now, record, pool, model)
+    if not other then
       reason, left = why, wait
     end
   end
@@ -124,8 +124,10 @@ else
   job, more = take(isolated)
   if more then return { 'closed', 'passing', '0' } end
   if not job then return held and closed(held, held_ms) or { 'empty' } end
-  -- one that offers the model, and where another can do it, not that with which the job failed
-  key = provider_keys.choose(now, record, pool, job.model, job.failed_key)
+  key = usable
+  if job.failed_key == key.id or gate.unoffered_for(now, record, key, job.model) then
+    key = provider_keys.choose(now, record, pool, job.model, job.failed_key)
+  end
   gate.charge(now, record, key, job.model, #pool)
 end
 
