@@ -159,35 +159,39 @@ class Settings(BaseSettings):
     # Redis: everything that must not be lost
     redis_url: Annotated[
         str,
-        Field(repr=False, description="Redis or Valkey; also sentinel://host:26379/0?master=NAME"),
+        Field(
+            repr=False, description="URL of Redis or Valkey; or sentinel://host:26379/0?master=NAME"
+        ),
     ] = "redis://127.0.0.1:6379/0"
     redis_timeout_seconds: Annotated[
-        Timeout, Field(description="How long one answer of Redis may take")
+        Timeout, Field(description="Seconds to wait for a reply of Redis")
     ] = 1.8  # who asked is told within 2 s that it is silent
     redis_replicas: Annotated[
-        int, Field(ge=0, description="Replicas that must have a write before it is believed")
+        int, Field(ge=0, description="Replicas that must confirm each write; 0 waits for none")
     ] = 0
 
     # the provider
     onemin_api_key: Annotated[
         SecretStr,
         Field(
-            description="1min.ai API key; several, comma-separated, are a pool; "
-            "team:key for those that share credits"
+            description="1min.ai API key; several are separated by commas and used in turn; "
+            "write team:key for keys that share credits"
         ),
     ] = SecretStr("")
-    onemin_base_url: Annotated[str, Field(description="Where 1min.ai answers")] = (
+    onemin_base_url: Annotated[str, Field(description="Base URL of 1min.ai")] = (
         "https://api.1min.ai"
     )
     onemin_auth_header: Annotated[
-        str, Field(description="The header that carries the key; Authorization sends it as Bearer")
+        str,
+        Field(description="Header that carries the key; Authorization sends it as a Bearer token"),
     ] = "API-KEY"
     onemin_async: Annotated[
-        bool, Field(description="Experimental: submit, then poll the provider's record")
+        bool,
+        Field(description="Experimental: submit each call, then poll the provider for its result"),
     ] = False
     onemin_image_hosts: Annotated[
         CommaSeparated,
-        Field(description="Hosts that pictures are fetched from; .name allows sub-domains"),
+        Field(description="Hosts that images may be downloaded from; .name allows subdomains"),
     ] = (
         "s3.us-east-1.amazonaws.com",
         "asset.1min.ai.s3.us-east-1.amazonaws.com",
@@ -195,158 +199,182 @@ class Settings(BaseSettings):
         "asset.1min.ai",
     )
     onemin_allow_private_hosts: Annotated[
-        CommaSeparated, Field(description="Image hosts that may be private or loopback addresses")
+        CommaSeparated, Field(description="Image hosts that may have private or loopback addresses")
     ] = ()
     provider_timeout_seconds: Annotated[
-        Timeout, Field(description="How long one call of the provider may take, in all")
+        Timeout, Field(description="Longest time for one provider call, in seconds")
     ] = 60.0
     provider_rate_per_minute: Annotated[
-        float, Field(ge=0, description="Calls a minute and key, over all workers; 0 is no limit")
+        float,
+        Field(
+            ge=0, description="Provider calls per minute and key, over all workers; 0 is no limit"
+        ),
     ] = 180.0
     credits_per_image: Annotated[
         Prices,
-        Field(description="What one call may cost: model=credits,…; an estimate, nothing is known"),
+        Field(
+            description="Estimated credits per call: model=credits,…; 1min.ai publishes no prices"
+        ),
     ] = {}
     download_timeout_seconds: Annotated[
-        Timeout, Field(description="How long fetching one picture may take, in all")
+        Timeout, Field(description="Longest time for one image download, in seconds")
     ] = 30.0
     image_settle_seconds: Annotated[
         float,
-        Field(ge=0, description="How long a new image may be missing (403, 404) or damaged"),
+        Field(
+            ge=0, description="Seconds for which a new image may be missing (403, 404) or damaged"
+        ),
     ] = 60.0
     image_max_bytes: Annotated[
-        int, Field(gt=0, description="The largest picture that is taken, in bytes")
+        int, Field(gt=0, description="Largest image that is accepted, in bytes")
     ] = 50_000_000
     image_max_pixels: Annotated[
-        int, Field(gt=0, description="The largest picture that is taken, in pixels")
+        int, Field(gt=0, description="Largest image that is accepted, in pixels")
     ] = 40_000_000
 
     # the object storage
     s3_secure: Annotated[
-        bool, Field(description="Whether the storage speaks TLS; https:// in the endpoint says so")
+        bool, Field(description="Use TLS for the storage; an endpoint with https:// does so too")
     ] = False
     s3_endpoint: Annotated[
-        str, Field(description="host:port of the S3-compatible storage, or its http(s):// address")
+        str, Field(description="host:port or http(s):// URL of the S3-compatible storage")
     ] = "127.0.0.1:9000"
     s3_access_key: Annotated[SecretStr, Field(description="S3 access key")] = SecretStr("")
     s3_secret_key: Annotated[SecretStr, Field(description="S3 secret key")] = SecretStr("")
-    s3_bucket: Annotated[str, Field(description="The bucket; it must exist")] = "darkroom"
-    s3_region: Annotated[str, Field(pattern=_REGION, description="The bucket's region")] = (
+    s3_bucket: Annotated[str, Field(description="Bucket for images; it must exist")] = "darkroom"
+    s3_region: Annotated[str, Field(pattern=_REGION, description="Region of the bucket")] = (
         "us-east-1"
     )
     storage_timeout_seconds: Annotated[
-        Timeout, Field(description="How long one storage operation may take, in all")
+        Timeout, Field(description="Longest time for one storage operation, in seconds")
     ] = 20.0
     storage_read_back: Annotated[
         bool,
-        Field(description="Whether each stored image is read back and compared, one GET an image"),
+        Field(description="Read each stored image back and compare it; one more GET per image"),
     ] = False
 
     # the front door
-    public_url: Annotated[str, Field(description="How clients reach this service")] = (
+    public_url: Annotated[str, Field(description="URL at which clients reach this service")] = (
         "http://127.0.0.1:8000"
     )
     max_queue: Annotated[
-        int, Field(gt=0, description="Queued jobs over all tenants; more are refused with 503")
+        int, Field(gt=0, description="Queued jobs of all tenants; further ones get 503")
     ] = 1_000_000
-    max_body_bytes: Annotated[
-        int, Field(gt=0, description="The largest request body, in bytes")
-    ] = 1_000_000
+    max_body_bytes: Annotated[int, Field(gt=0, description="Largest request body, in bytes")] = (
+        1_000_000
+    )
     max_batch_bytes: Annotated[
-        int, Field(gt=0, description="The largest body of a batch, in bytes")
+        int, Field(gt=0, description="Largest request body of a batch, in bytes")
     ] = 32_000_000
     max_held_bytes: Annotated[
         int,
-        Field(gt=0, description="Request bodies that one API process holds at once, in bytes"),
+        Field(gt=0, description="Memory of one API process for request bodies, in bytes"),
     ] = 256_000_000
     max_tenant_held_bytes: Annotated[
-        int, Field(gt=0, description="The same of one tenant; more are refused with 503")
+        int, Field(gt=0, description="The same for one tenant; further requests get 503")
     ] = 64_000_000
     cors_origins: Annotated[
         CommaSeparated,
-        Field(description="Origins whose web pages may use the API: https://app.example,…; or *"),
+        Field(description="Origins of web pages that may use the API: https://app.example,…; or *"),
     ] = ()
 
     # clients that speak another service's dialect
     openai_wait_seconds: Annotated[
-        Timeout, Field(description="How long an OpenAI client's request is held for its images")
+        Timeout,
+        Field(description="Seconds for which a request of an OpenAI client waits for its images"),
     ] = 300.0
     openai_models: Annotated[
         CommaSeparated,
-        Field(description="Names that OpenAI clients may use for models: dall-e-3=OWNER/NAME"),
+        Field(description="Model names for OpenAI clients: dall-e-3=OWNER/NAME,…"),
     ] = ()
 
     auth_failures_per_minute: Annotated[
-        int, Field(gt=0, description="Keys that are none, by address; more are answered with 429")
+        int,
+        Field(
+            gt=0,
+            description="Failed authentications per client IP and minute; further ones get 429",
+        ),
     ] = 20
 
     # the life of a job
     concurrency: Annotated[
-        int, Field(gt=0, le=1000, description="Jobs that one worker process does at once")
+        int, Field(gt=0, le=1000, description="Jobs that one worker process runs at once")
     ] = 64
-    max_attempts: Annotated[
-        int, Field(gt=0, le=50, description="Attempts that a job has before it fails")
-    ] = 5
+    max_attempts: Annotated[int, Field(gt=0, le=50, description="Attempts before a job fails")] = 5
     lease_seconds: Annotated[
         float,
-        Field(ge=1, le=3600, description="A silent worker's jobs are given to others after this"),
+        Field(
+            ge=1,
+            le=3600,
+            description="Seconds after which the jobs of an unresponsive worker go to others",
+        ),
     ] = 15.0
     on_unknown: Annotated[
         Literal["retry", "fail"],
-        Field(description="When a picture may or may not have been made and billed"),
+        Field(description="What to do when a call may or may not have been billed: retry or fail"),
     ] = "retry"
     deadline_seconds: Annotated[
-        Period, Field(description="How long a job may take when it does not say")
+        Period, Field(description="Deadline of a job that names none, in seconds")
     ] = 86_400
     retention_seconds: Annotated[
-        Period, Field(description="How long a final job and its picture are kept")
+        Period, Field(description="Seconds for which a final job and its image are kept")
     ] = 604_800
 
     # webhooks
     webhook_schedule: Annotated[
-        Numbers, Field(description="Seconds to wait before each attempt of a delivery")
+        Numbers, Field(description="Seconds to wait before each delivery attempt")
     ] = (0, 5, 30, 120, 600, 3_600, 10_800, 28_800, 86_400)
     webhook_timeout_seconds: Annotated[
-        Timeout, Field(description="How long one attempt may take, in all")
+        Timeout, Field(description="Longest time for one delivery attempt, in seconds")
     ] = 15.0
     webhook_allow_hosts: Annotated[
-        CommaSeparated, Field(description="Receivers that may be private or loopback addresses")
+        CommaSeparated,
+        Field(description="Webhook hosts that may have private or loopback addresses"),
     ] = ()
     webhook_ports: Annotated[
-        CommaSeparated, Field(description="Ports of all other receivers; also ranges, first-last")
+        CommaSeparated,
+        Field(description="Allowed ports of all other webhook hosts; ranges as first-last"),
     ] = ("80", "443", "1024-65535")
     webhook_max_per_host: Annotated[
-        int, Field(gt=0, description="Deliveries to one host at once, of all tenants")
+        int, Field(gt=0, description="Concurrent deliveries to one host, of all tenants")
     ] = 8
     webhook_disable_after_seconds: Annotated[
-        float, Field(gt=0, description="A receiver that only failed for this long is switched off")
+        float,
+        Field(
+            gt=0, description="Seconds of nothing but failures after which an endpoint is disabled"
+        ),
     ] = 432_000
 
     # what it tells
     log_format: Annotated[
         Literal["auto", "console", "json"],
-        Field(description="auto is console on a terminal and json elsewhere"),
+        Field(description="Log format; auto is console on a terminal and json elsewhere"),
     ] = "auto"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Field(description="What is logged")
+        Literal["debug", "info", "warning", "error"],
+        Field(description="Lowest level that is logged"),
     ] = "info"
     log_prompts: Annotated[
         bool, Field(description="Log the prompt of each job that a worker claims")
     ] = False
     otlp_endpoint: Annotated[
-        str, Field(description="Where traces go, http://collector:4318 say; none are made if empty")
+        str,
+        Field(
+            description="OTLP endpoint for traces, such as http://collector:4318; empty: no tracing"
+        ),
     ] = ""
     otlp_headers: Annotated[
-        SecretStr, Field(description="Headers for that collector: name=value,name=value")
+        SecretStr, Field(description="Headers for the OTLP endpoint: name=value,name=value")
     ] = SecretStr("")
     trace_sample_ratio: Annotated[
-        float, Field(ge=0, le=1, description="The share of the traces begun here that are kept")
+        float,
+        Field(ge=0, le=1, description="Share of the traces started here that are sampled, 0 to 1"),
     ] = 1.0
-    metrics_host: Annotated[str, Field(description="Where a worker's /metrics listens")] = (
+    metrics_host: Annotated[str, Field(description="Address on which a worker serves /metrics")] = (
         "127.0.0.1"
     )
     metrics_port: Annotated[
-        int, Field(ge=0, le=65535, description="A worker's /metrics port; 0 serves none")
+        int, Field(ge=0, le=65535, description="Port on which a worker serves /metrics; 0: none")
     ] = 0
 
     @field_validator("*", mode="before")

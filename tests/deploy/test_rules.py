@@ -179,11 +179,11 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RUNBOOKS.glob("*.md")))
-def test_every_runbook_tells_what_it_means_what_to_look_at_and_what_to_do(name: str) -> None:
+def test_every_runbook_has_meaning_impact_diagnosis_and_action(name: str) -> None:
     text = (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
 
     headings = [line for line in text.splitlines() if line.startswith("#")]
-    assert headings == [f"# {name}", "## What it means", "## Look at", "## Do"]
+    assert headings == [f"# {name}", "## Meaning", "## Impact", "## Diagnosis", "## Action"]
     assert "```console" in text
 
 

@@ -10,7 +10,7 @@ from starlette.routing import Match
 
 from api.routes import ROUTES
 from shared.metrics import RedisGauges, ServiceCollector
-from tests.deploy.compose import services
+from tests.deploy.compose import ROOT, services
 from tests.deploy.test_rules import RUNBOOKS, rules
 
 #: What Prometheus and its client count by themselves.
@@ -60,6 +60,14 @@ def test_every_route_that_a_runbook_asks_exists(command: str) -> None:
 @pytest.mark.parametrize("command", [one for one in _all() if "docker compose" in str(one)])
 def test_every_service_that_a_runbook_names_exists(command: str) -> None:
     assert set(services()) & set(re.findall(r"[\w-]+", command))
+
+
+@pytest.mark.parametrize("command", [one for one in _all() if "kubectl" in str(one)])
+def test_every_deployment_that_a_runbook_names_exists(command: str) -> None:
+    base = (ROOT / "deploy" / "kubernetes" / "base").glob("*.yaml")
+    written = "\n".join(path.read_text("utf-8") for path in base)
+    for name in re.findall(r"deploy[/ ](darkroom-[\w-]+)", command):
+        assert f"name: {name}\n" in written
 
 
 def test_every_metric_of_a_rule_or_a_runbook_exists() -> None:
