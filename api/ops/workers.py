@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
-from starlette.requests import Request
+from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import app_context, current_operator
+from api.context import Context
 from api.ops.tenants import answered
-from api.query import Query
+from api.problems import problems
+from api.routing import tenant_router
+from shared.celery_app import QueueName
+from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.stats import HeldMember, WorkerInfo, list_workers
 
@@ -17,24 +21,61 @@ from shared.store.stats import HeldMember, WorkerInfo, list_workers
 _NAME = re.compile(r"[^@]*@(?P<host>.*):(?P<pid>[0-9]+):[0-9a-f]+/[a-z]+")
 
 
-async def get_workers(request: Request) -> Response:
+router = tenant_router("operators")
+
+
+class Held(TypedDict):
+    """A job or a delivery that a worker holds."""
+
+    id: Annotated[str, Field(description="A job's or a delivery's")]
+    tenant: str
+    step: str
+    attempt: Count
+    since: Time | None
+
+
+class Worker(TypedDict):
+    """A worker process, and what it holds."""
+
+    name: str
+    host: str | None
+    pid: Count | None
+    queue: Annotated[str, Field(json_schema_extra={"enum": [name.value for name in QueueName]})]
+    threads: Count
+    started_at: Time | None
+    lease_until: Time
+    held: list[Held]
+
+
+class WorkerList(TypedDict):
+    """The workers that live."""
+
+    at: Time
+    data: list[Worker]
+    untold: Annotated[list[Held], Field(description="Held, and no worker has said so yet")]
+
+
+@router.get(
+    "/ops/v1/workers",
+    response_model=WorkerList,
+    response_description="All that live",
+    responses=problems(),
+)
+async def get_workers(parts: Context) -> Response:
     """Tell which worker processes live and what each holds, as it last told (every few seconds).
 
     `untold` is held too, and no worker has said so yet: it was claimed a moment ago.
     """
-    await current_operator(request)
-    Query(request).done()
-    found = await app_context(request).committer.run(list_workers())
-    return answered(
-        {
-            "at": rfc3339(found.now_ms),
-            "data": [worker_shown(worker) for worker in found.workers],
-            "untold": _held(found.untold),
-        }
-    )
+    found = await parts.committer.run(list_workers())
+    shown: WorkerList = {
+        "at": rfc3339(found.now_ms),
+        "data": [worker_shown(worker) for worker in found.workers],
+        "untold": _held(found.untold),
+    }
+    return answered(shown)
 
 
-def worker_shown(worker: WorkerInfo) -> dict[str, Any]:
+def worker_shown(worker: WorkerInfo) -> Worker:
     """Write a process; one that is killed is still told until its lease is over."""
     named = _NAME.fullmatch(worker.name)
     return {
@@ -49,7 +90,7 @@ def worker_shown(worker: WorkerInfo) -> dict[str, Any]:
     }
 
 
-def _held(members: Sequence[HeldMember]) -> list[dict[str, Any]]:
+def _held(members: Sequence[HeldMember]) -> list[Held]:
     return [
         {
             "id": member.id,
