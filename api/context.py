@@ -88,9 +88,9 @@ async def app_context(request: Request) -> AppContext:
 Context = Annotated[AppContext, Depends(app_context)]
 
 
-async def current_tenant(request: Request, parts: Context) -> Principal:
+async def current_tenant(request: Request) -> Principal:
     """Return the tenant that asks; raises a Problem where its key lacks the scope of the route."""
-    route = request.scope["route"]
+    route, parts = request.scope["route"], await app_context(request)
     principal = await parts.keyring.principal(
         request.headers.get("authorization"),
         route.scope,

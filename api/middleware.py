@@ -101,6 +101,7 @@ class RequestMiddleware:
         self._app = app
         self.bodies = bodies
         self._dialects = dialects or {}
+        self._own_writer: Writer = partial(answer, prefix=prefix)
         self._tracer = tracer
         self.cors = cors or Cors(())
         self.prefix = prefix.encode()
@@ -136,7 +137,7 @@ class RequestMiddleware:
         for start, writer in self._dialects.items():
             if path.startswith(start):
                 return writer
-        return partial(answer, prefix=self.prefix.decode())
+        return self._own_writer
 
 
 class _Exchange:

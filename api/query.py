@@ -86,13 +86,17 @@ class QueryModel(BaseModel):
 
 def query_problem(error: RequestValidationError, known: Sequence[str]) -> Problem:
     """Name every fault of a query; `known` are the parameters of its route."""
-    names = ", ".join(known) or "none"
     faults = []
     for one in error.errors():
         is_unknown = one["type"] == "extra_forbidden"
-        message = f"is not known here; known: {names}" if is_unknown else _message(one)
+        message = unknown_message(known) if is_unknown else _message(one)
         faults.append(FieldError(pointer(*one["loc"]), message))
     return invalid(faults)
+
+
+def unknown_message(known: Sequence[str]) -> str:
+    """Say that there is no such parameter; `known` are those that there are."""
+    return f"is not known here; known: {', '.join(known) or 'none'}"
 
 
 def _message(error: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ async def get_image(
     checked.
     """
     if not query.is_signed:
-        tenant = (await current_tenant(request, parts)).tenant
+        tenant = (await current_tenant(request)).tenant
     else:
         _check_signature(parts, job_id, query.expires or "", query.signature or "")
         tenant = ""  # the signature names the job: whoever has it may see the picture
