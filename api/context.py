@@ -15,7 +15,6 @@ from api.image_streaming import ImageStreamer
 from api.long_poll import NotificationHub
 from api.middleware import REQUEST_ID, SPAN, TENANT
 from api.redis_monitor import Watch
-from shared.net.ssrf import AddressGuard
 from shared.serializers import View
 from shared.settings import Settings
 from shared.storage.client import Storage
@@ -52,12 +51,6 @@ class AppContext:
     def price_of(self, model: str) -> float | None:
         """Estimate the credits of one call; None where the operator named no price."""
         return self.prices.get(model)
-
-    @property
-    def guard(self) -> AddressGuard:
-        """What judges where a webhook may go."""
-        settings = self.settings
-        return AddressGuard(settings.webhook_allow_hosts, settings.webhook_port_ranges)
 
     async def read(self, job_id: str, tenant: str) -> QueuedJob | None:
         """Read a job of this tenant ('' for any); None where there is none."""

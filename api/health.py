@@ -1,8 +1,11 @@
-"""How the process is: alive, able to take work, and in numbers."""
+"""How the process is: alive, able to take work, and in numbers; what it offers."""
+
+import asyncio
 
 import orjson
 from fastapi import Depends
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from api.context import Context
@@ -36,6 +39,13 @@ async def get_metrics(parts: Context) -> Response:
     """Give this process' metrics, and those of the service as a whole, for Prometheus."""
     text = generate_latest(REGISTRY) + generate_latest(parts.redis_monitor.registry)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def get_document(request: Request) -> Response:
+    """Give the API reference; making it takes too long for the event loop."""
+    document = await asyncio.to_thread(request.app.openapi)
+    return Response(orjson.dumps(document), media_type="application/json")
 
 
 @router.get(

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from api.context import Context
 from api.jobs.validation_errors import FAULTS_MAX, field_errors, pointer_of
 from api.problems import REF, FieldError, Problem, invalid
+from api.webhooks.url_validation import address_guard
 
 M = TypeVar("M", bound=BaseModel)
 Path_ = tuple[str | int, ...]
@@ -100,7 +101,7 @@ class JsonBody(Body, Generic[M]):
         if self.optional and not raw:
             return self._model()
         require_json(request)
-        found = checked(self._model, raw, context=parts.guard)
+        found = checked(self._model, raw, context=address_guard(parts.settings))
         if isinstance(found, list):
             raise invalid(found)
         return found

@@ -11,6 +11,7 @@ from functools import partial
 from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import iter_route_contexts
 from uvicorn.config import STARTUP_FAILURE
 
 from api import events, health, models, usage
@@ -37,7 +38,7 @@ from api.jobs import routes as jobs
 from api.long_poll import NotificationHub
 from api.middleware import PrefixMiddleware, RequestMiddleware
 from api.openapi import document_of
-from api.ops import audit, overview, whoami, workers
+from api.ops import audit, stats
 from api.ops import deliveries as ops_deliveries
 from api.ops import endpoints as ops_endpoints
 from api.ops import jobs as ops_jobs
@@ -77,8 +78,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     *(usage.router, models.router),
     *(images.router, openai_models.router, predictions.router, replicate_models.router),
     health.router,
-    *(ops_tenants.router, ops_keys.router, ops_queues.router, ops_jobs.router, whoami.router),
-    *(overview.router, workers.router, ops_deliveries.router, ops_endpoints.router, audit.router),
+    *(ops_tenants.router, ops_keys.router, ops_queues.router, ops_jobs.router),
+    *(stats.router, ops_deliveries.router, ops_endpoints.router, audit.router),
     pages.router,
 )
 ROUTES: tuple[Route, ...] = tuple(
@@ -102,6 +103,7 @@ def create_app(settings: Settings | None = None, *, has_fast_route: bool = True)
         title="Darkroom",
         version=version("darkroom-service"),
         description="Image generation as a service: ask once, get the image, whatever happens.",
+        openapi_url=None,  # a route of ours gives it
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -194,6 +196,8 @@ def _lifespan(
             stack.push_async_callback(asyncio.to_thread, tracer.close)
             parts = await _open(settings, storage, stack)
             app.state.parts = parts
+            # FastAPI would do this at the first request, which would hold up all others
+            list(iter_route_contexts(app.routes))
             # what is loaded stays: each full collection would stop the loop for 60 to 90 ms
             gc.freeze()
             loop = asyncio.get_running_loop()

@@ -34,12 +34,13 @@ def document_of(app: FastAPI, routes: Iterable[Route], server: str) -> Callable[
 
 def _add_shapes(document: dict[str, Any], routes: Iterable[Route]) -> None:
     """Add bodies, which the routes read themselves, problems, and the inputs of the models."""
-    shapes: dict[str, Any] = {
-        model.__name__: model for route in routes if route.body for model in route.body.models
-    }
+    template = f"{REF}{{model}}"
+    bodies = {model for route in routes if route.body for model in route.body.models}
+    shapes = {model.__name__: model.model_json_schema(ref_template=template) for model in bodies}
+    for name, shape in _PROBLEMS.items():
+        shapes[name] = TypeAdapter(shape).json_schema(ref_template=template)
     named = document["components"]["schemas"]
-    for name, shape in {**shapes, **_PROBLEMS}.items():
-        schema = TypeAdapter(shape).json_schema(ref_template=f"{REF}{{model}}")
+    for name, schema in shapes.items():
         named |= {**schema.pop("$defs", {}), name: schema}
     inputs = {model.input.__name__: model.schema() for model in MODELS.values()}
     named |= inputs

@@ -95,5 +95,6 @@ class JobsBody(BatchOptions):
     ]
 
 
+# the body is read piece by piece; this describes it
 class BatchBody(RootModel[JobsBody | VariationsBody]):
-    """Asks for a batch. It is read piece by piece: this model describes it."""
+    """Asks for a batch."""

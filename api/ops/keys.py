@@ -6,7 +6,7 @@ from fastapi import Depends
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.context import Context, CurrentOperator
+from api.context import Context, CurrentOperator, CurrentTenant
 from api.json_body import JsonBody
 from api.ops.schemas import KeyBody, RotateBody, moment_of
 from api.ops.tenants import answered
@@ -17,6 +17,7 @@ from shared.api_keys import Scope, is_key_id, new_key
 from shared.schemas import Time
 from shared.serializers import rfc3339
 from shared.store.api_keys import (
+    OPERATORS,
     ApiKeyInfo,
     KeyRejected,
     add_key,
@@ -182,3 +183,28 @@ def key_shown(key: ApiKeyInfo) -> Key:
         "last_used_at": rfc3339(key.used_at),
         "replaced_by": key.replaced_by,
     }
+
+
+class Me(TypedDict):
+    """Who asks."""
+
+    key_id: str
+    tenant: str | None
+    scopes: list[Scope]
+
+
+@router.get(
+    "/ops/v1/me",
+    response_model=Me,
+    response_description="What the key is good for",
+    responses=problems(),
+)
+async def get_me(principal: CurrentTenant) -> Response:
+    """Tell what the key that asks opens: a page shows no button that it would be refused."""
+    tenant = None if principal.tenant == OPERATORS else principal.tenant
+    shown: Me = {
+        "key_id": principal.key_id,
+        "tenant": tenant,
+        "scopes": sorted(principal.scopes),
+    }
+    return answered(shown)
