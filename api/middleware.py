@@ -231,7 +231,8 @@ class _Exchange:
         """Answer with a problem; where the answer has begun, it stays unfinished."""
         if self.status:
             # Starlette raises its own error over one that a handler would have answered
-            problem = failure_of(error.__cause__ or error)
+            cause = error.__cause__ if isinstance(error, RuntimeError) else None
+            problem = failure_of(cause or error)
             if problem.code != "internal":
                 _log.warning("answer broken off", reason=problem.detail)
             return

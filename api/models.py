@@ -61,7 +61,6 @@ class ModelList(TypedDict):
     "/v1/models",
     response_model=ModelList,
     response_description="All of them",
-    responses=problems(),
 )
 async def get_models(parts: Context) -> Response:
     """List the models on offer."""

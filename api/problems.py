@@ -178,10 +178,10 @@ class ProblemShape(NamedTuple):
     statuses: Mapping[str, int] = {}
 
 
-_OURS = ProblemShape()
+OURS = ProblemShape()
 
 
-def problems(*codes: str, keyed: bool = True, shape: ProblemShape = _OURS) -> Responses:
+def problems(*codes: str, keyed: bool = True, shape: ProblemShape = OURS) -> Responses:
     """Describe the problems of a route, by status; those of every `keyed` route are among them."""
     by_status: dict[int, list[str]] = {}
     for code in (*(_KEYED if keyed else ()), *codes):

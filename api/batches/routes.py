@@ -214,7 +214,6 @@ class _BatchesQuery(QueryModel):
     BATCHES,
     response_model=schemas.BatchPage,
     response_description="A page, newest first",
-    responses=problems(),
 )
 async def get_batches(
     parts: Context, principal: CurrentTenant, query: Annotated[_BatchesQuery, Query()]

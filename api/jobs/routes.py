@@ -231,7 +231,6 @@ class JobsQuery(QueryModel):
     "/v1/jobs",
     response_model=schemas.JobPage,
     response_description="A page, newest first",
-    responses=problems(),
 )
 async def get_jobs(
     parts: Context, principal: CurrentTenant, query: Annotated[JobsQuery, Query()]

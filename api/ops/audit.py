@@ -10,7 +10,6 @@ from typing_extensions import TypedDict
 
 from api.context import Context
 from api.ops.tenants import answered
-from api.problems import problems
 from api.query import (
     LIMIT_DEFAULT,
     OPTIONAL,
@@ -64,7 +63,6 @@ class _AuditQuery(QueryModel):
     "/ops/v1/audit",
     response_model=AuditPage,
     response_description="A page, newest first",
-    responses=problems(),
 )
 async def get_audit(parts: Context, query: Annotated[_AuditQuery, Query()]) -> Response:
     """List every write of an operator, newest first: who, when, what, to what. Kept: 100,000."""

@@ -77,7 +77,6 @@ class _AnyDeliveriesQuery(DeliveriesQuery):
     "/ops/v1/deliveries",
     response_model=AnyDeliveryPage,
     response_description="A page, newest first",
-    responses=problems(),
 )
 async def get_all_deliveries(
     parts: Context, query: Annotated[_AnyDeliveriesQuery, Query()]

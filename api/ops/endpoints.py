@@ -117,7 +117,6 @@ class _EndpointsQuery(QueryModel):
     "/ops/v1/endpoints",
     response_model=AnyEndpointPage,
     response_description="A page, by tenant and newest first",
-    responses=problems(),
 )
 async def get_all_endpoints(parts: Context, query: Annotated[_EndpointsQuery, Query()]) -> Response:
     """List the webhook endpoints of all tenants, by tenant and the newest first.

@@ -83,7 +83,6 @@ class _AnyJobsQuery(JobsQuery):
     "/ops/v1/jobs",
     response_model=AnyJobPage,
     response_description="A page, newest first",
-    responses=problems(),
 )
 async def get_all_jobs(parts: Context, query: Annotated[_AnyJobsQuery, Query()]) -> Response:
     """List the jobs of all tenants, newest first. A page may be short and still have a cursor.

@@ -197,7 +197,6 @@ class Me(TypedDict):
     "/ops/v1/me",
     response_model=Me,
     response_description="What the key is good for",
-    responses=problems(),
 )
 async def get_me(principal: CurrentTenant) -> Response:
     """Tell what the key that asks opens: a page shows no button that it would be refused."""

@@ -88,7 +88,6 @@ class SwitchedModel(TypedDict):
     "/ops/v1/queues",
     response_model=QueueList,
     response_description="Both, and the gate",
-    responses=problems(),
 )
 async def get_queues(parts: Context) -> Response:
     """Tell how the queues stand, and what the provider's gate is like."""

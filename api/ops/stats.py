@@ -14,7 +14,6 @@ from api.context import AppContext, Context
 from api.ops.queues import Gate, Queue, gate_shown, queue_shown
 from api.ops.tenants import answered
 from api.ops.timeseries import History, Totals, series, step_of, totals_shown
-from api.problems import problems
 from api.query import QueryModel, integer, is_given
 from api.redis_monitor import Watch
 from api.routing import tenant_router
@@ -103,7 +102,6 @@ class Overview(TypedDict):
     "/ops/v1/overview",
     response_model=Overview,
     response_description="How everything stands",
-    responses=problems(),
 )
 async def get_overview(parts: Context) -> Response:
     """Tell how everything stands: jobs, queues, the gate and why it is closed, workers, Redis."""
@@ -179,7 +177,6 @@ class _HistoryQuery(QueryModel):
     "/ops/v1/history",
     response_model=History,
     response_description="How it went",
-    responses=problems(),
 )
 async def get_history(parts: Context, query: Annotated[_HistoryQuery, Query()]) -> Response:
     """Tell how it went, from what the sweep notes: kept for two days, whoever was restarted.
@@ -227,7 +224,6 @@ class WorkerList(TypedDict):
     "/ops/v1/workers",
     response_model=WorkerList,
     response_description="All that live",
-    responses=problems(),
 )
 async def get_workers(parts: Context) -> Response:
     """Tell which worker processes live and what each holds, as it last told (every few seconds).

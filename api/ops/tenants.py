@@ -88,7 +88,6 @@ class _TenantsQuery(QueryModel):
     "/ops/v1/tenants",
     response_model=TenantPage,
     response_description="A page, by name",
-    responses=problems(),
 )
 async def get_tenants(parts: Context, query: Annotated[_TenantsQuery, Query()]) -> Response:
     """List the tenants in the order of their names."""

@@ -43,7 +43,6 @@ router = tenant_router("webhooks")
     "/v1/webhooks/deliveries",
     response_model=DeliveryPage,
     response_description="A page, newest first",
-    responses=problems(),
 )
 async def get_deliveries(
     parts: Context, principal: CurrentTenant, query: Annotated[DeliveriesQuery, Query()]

@@ -41,7 +41,6 @@ router = tenant_router("webhooks")
     "/v1/webhooks/endpoints",
     response_model=EndpointPage,
     response_description="A page, newest first",
-    responses=problems(),
 )
 async def get_endpoints(
     parts: Context, principal: CurrentTenant, query: Annotated[PageQuery, Query()]

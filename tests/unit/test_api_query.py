@@ -159,6 +159,11 @@ def test_a_route_without_parameters_refuses_any() -> None:
     }
 
 
+@pytest.mark.parametrize("written", ["", "&", "&&"])
+def test_an_empty_query_is_none(written: str) -> None:
+    assert served(written, "/bare").status_code == 200
+
+
 def test_what_was_asked_for_and_is_well_written_passes() -> None:
     assert served("status=failed&limit=7").json() == {
         "limit": 7,

@@ -44,7 +44,7 @@ _REFUSALS: Mapping[ErrorCode | None, str] = {
 _log = log(__name__)
 
 
-router = tenant_router("openai")
+router = tenant_router("openai", shape=SHAPE)
 
 
 class OpenAIImage(TypedDict):

@@ -19,7 +19,7 @@ from shared.settings import Settings
 _NAME = re.compile(r"[\w.:/-]{1,100}")
 
 
-router = tenant_router("openai")
+router = tenant_router("openai", shape=SHAPE)
 
 
 class OpenAIModel(TypedDict):
@@ -43,7 +43,6 @@ class OpenAIModelList(TypedDict):
     operation_id="openai_get_models",
     response_model=OpenAIModelList,
     response_description="All of them",
-    responses=problems(shape=SHAPE),
 )
 async def get_models(parts: Context) -> Response:
     """List the models, as OpenAI does."""

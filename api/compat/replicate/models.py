@@ -31,7 +31,7 @@ class ReplicateRoute(Route):
     schemes = frozenset({*BEARER, "token"})
 
 
-router = tenant_router("replicate", route_class=ReplicateRoute)
+router = tenant_router("replicate", route_class=ReplicateRoute, shape=SHAPE)
 
 
 class ReplicateVersion(TypedDict):

@@ -58,7 +58,7 @@ _CREATING: dict[str, Any] = {
     ),
 }
 
-router = tenant_router("replicate", route_class=ReplicateRoute)
+router = tenant_router("replicate", route_class=ReplicateRoute, shape=SHAPE)
 
 
 @router.post(f"{ROOT}/predictions", operation_id="replicate_create_prediction", **_CREATING)
