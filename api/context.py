@@ -1,9 +1,11 @@
 """What the routes work with: built once a process, handed on with the app."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
+from fastapi import Depends
 from starlette.requests import Request
 from structlog.contextvars import bind_contextvars
 
@@ -54,29 +56,39 @@ class AppContext:
         """Read a job of this tenant ('' for any); None where there is none."""
         return await self.committer.run(read_job(job_id, tenant=tenant))
 
+    async def wait_for(
+        self, job_id: str, tenant: str, enough: Callable[[QueuedJob], bool], seconds: float
+    ) -> QueuedJob | None:
+        """Read a job until it is `enough`, `seconds` at most; return how it stands then.
 
-def app_context(request: Request) -> AppContext:
-    """Give the parts of the app that serves this request."""
+        None where there is no such job (any more). Raises StoreError.
+        """
+        ends_at = time.monotonic() + seconds
+        with self.notifications.subscribe(job_id) as subscription:
+            while True:
+                queued_job = await self.read(job_id, tenant)
+                if queued_job is None or enough(queued_job) or self.notifications.closing:
+                    return queued_job
+                if not await subscription.wait_until(ends_at):
+                    return queued_job
+
+
+async def app_context(request: Request) -> AppContext:
+    """Return what the app that serves this request works with."""
     return cast("AppContext", request.scope["app"].state.parts)
 
 
+Context = Annotated[AppContext, Depends(app_context)]
+
+
 async def current_tenant(request: Request) -> Principal:
-    """Give the tenant that asks; raises a Problem where its key lacks the scope of the route."""
-    return await _principal_of(request)
-
-
-async def current_operator(request: Request) -> AuditContext:
-    """Give who operates, and for which request; raises a Problem where the key may not."""
-    principal = await _principal_of(request)
-    return AuditContext(principal.key_id, request.scope[REQUEST_ID])
-
-
-async def _principal_of(request: Request) -> Principal:
-    principal = await app_context(request).keyring.principal(
+    """Return the tenant that asks; raises a Problem where its key lacks the scope of the route."""
+    route, parts = request.scope["route"], await app_context(request)
+    principal = await parts.keyring.principal(
         request.headers.get("authorization"),
-        request.scope["route"].scope,
+        route.scope,
         request.client.host if request.client else "",
-        request.scope["route"].schemes,
+        route.schemes,
     )
     request.scope[TENANT] = principal.tenant
     span_of(request).note(tenant=principal.tenant)
@@ -84,6 +96,22 @@ async def _principal_of(request: Request) -> Principal:
     return principal
 
 
+CurrentTenant = Annotated[Principal, Depends(current_tenant)]
+
+
+async def current_operator(request: Request, principal: CurrentTenant) -> AuditContext:
+    """Return who operates, and for which request."""
+    return AuditContext(principal.key_id, request.scope[REQUEST_ID])
+
+
+CurrentOperator = Annotated[AuditContext, Depends(current_operator)]
+
+
 def span_of(request: Request) -> Span:
     """Give the step of a trace that serves this request."""
     return cast("Span", request.scope[SPAN])
+
+
+def is_final(queued_job: QueuedJob) -> bool:
+    """Return whether a job is final."""
+    return queued_job.job.state.is_final

@@ -2,43 +2,125 @@
 
 import re
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Literal, NotRequired, cast
 
 import orjson
-from starlette.requests import Request
+from fastapi import Query
+from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import AppContext, app_context, current_tenant
-from api.headers import WAIT_SECONDS_MAX
-from api.job_waiting import heard
+from api.context import AppContext, Context, CurrentTenant
 from api.long_poll import tenant_channel
-from api.problems import Problem
-from api.query import Query, decode_cursor, encode_cursor, integer
+from api.problems import Problem, problems
+from api.query import (
+    OPTIONAL,
+    QueryModel,
+    Wait,
+    decode_cursor,
+    encode_cursor,
+    integer,
+    is_given,
+)
+from api.routing import tenant_router
+from shared.jobs import Status
+from shared.schemas import Count, Time, Url
 from shared.serializers import rfc3339
 from shared.store.events import NOW, EventPage, FeedEvent, read_events
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
 _CURSOR = re.compile(r"[0-9]{1,15}-[0-9]{1,19}")
+EventName = Literal[
+    "job.queued",
+    "job.started",
+    "job.succeeded",
+    "job.failed",
+    "job.canceled",
+    "webhook.failing",
+    "webhook.recovered",
+    "webhook.disabled",
+    "webhook.enabled",
+]
 #: What a change of status is called; the types of webhooks where there is one.
-_TYPES = {"queued": "job.queued", "running": "job.started"}
+_TYPES: Mapping[Status, EventName] = {
+    Status.QUEUED: "job.queued",
+    Status.RUNNING: "job.started",
+    Status.SUCCEEDED: "job.succeeded",
+    Status.FAILED: "job.failed",
+    Status.CANCELED: "job.canceled",
+}
+
+router = tenant_router("events")
 
 
-async def get_event_feed(request: Request) -> Response:
+class Event(TypedDict):
+    """A change of a job's status, or of a receiver."""
+
+    type: EventName
+    cursor: Annotated[str, Field(description="Goes on after this one")]
+    at: Time
+    job_id: NotRequired[str]
+    version: NotRequired[Count]
+    status: NotRequired[Status]
+    endpoint_id: NotRequired[str]
+    url: NotRequired[Url]
+    reason: NotRequired[str | None]
+
+
+class Feed(TypedDict):
+    """A part of the feed."""
+
+    data: list[Event]
+    next_cursor: str
+
+
+def read_cursor(written: str) -> str:
+    """Read a cursor, or `now`; raises ValueError for anything else."""
+    if written == "now":
+        return NOW
+    cursor = decode_cursor(written)
+    if not _CURSOR.fullmatch(cursor):
+        raise ValueError("is no cursor of this feed")
+    return cursor
+
+
+class _FeedQuery(QueryModel):
+    after: Annotated[
+        str | None,
+        is_given(read_cursor),
+        OPTIONAL,
+        Field(description="`next_cursor` of the answer before, or `now`"),
+    ] = None
+    limit: Annotated[
+        int,
+        Field(ge=1, le=LIMIT_MAX, description="Entries at once"),
+        is_given(integer(1, LIMIT_MAX)),
+    ] = LIMIT_DEFAULT
+    wait: Annotated[Wait, Field(description="Hold an empty answer for news, in seconds")] = None
+
+
+@router.get(
+    "/v1/events",
+    response_model=Feed,
+    response_description="What changed, oldest first",
+    responses=problems("cursor_expired"),
+)
+async def get_event_feed(
+    parts: Context, principal: CurrentTenant, query: Annotated[_FeedQuery, Query()]
+) -> Response:
     """Read what changed after a cursor: statuses of jobs, and receivers that failed or came back.
 
     Without `after` it begins with the oldest that is kept, seven days ago; `after=now` begins with
     what comes from now on. `next_cursor` is always there: go on with it. `?wait=N` (1 to 60
     seconds) holds an empty answer until there is news.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    query = Query(request)
-    after = query.take("after", read_cursor)
-    limit = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
-    seconds = query.take("wait", integer(1, WAIT_SECONDS_MAX)) or 0
-    query.done()
-    page = await _page(parts, principal.tenant, after, limit, seconds)
-    body = {"data": [_shown(one) for one in page.events], "next_cursor": encode_cursor(page.after)}
+    page = await _page(parts, principal.tenant, query.after, query.limit, query.wait or 0)
+    body: Feed = {
+        "data": [_shown(one) for one in page.events],
+        "next_cursor": encode_cursor(page.after),
+    }
     headers = {"Cache-Control": "private, no-store"}
     return Response(orjson.dumps(body), 200, headers, "application/json")
 
@@ -59,38 +141,28 @@ async def _page(
             if page.events or not seconds or parts.notifications.closing:
                 return page
             after = page.after
-            if not await heard(subscription, ends_at):
+            if not await subscription.wait_until(ends_at):
                 return page
 
 
-def _shown(event: FeedEvent) -> dict[str, Any]:
+def _shown(event: FeedEvent) -> Event:
     fields = event.fields
-    common = {"cursor": encode_cursor(event.id), "at": rfc3339(event.at)}
+    cursor, at = encode_cursor(event.id), rfc3339(event.at)
     if "job" not in fields:
-        names = ("type", "endpoint", "url", "why")
-        kind, endpoint, url, reason = (fields.get(name, "") for name in names)
         return {
-            "type": kind,
-            **common,
-            "endpoint_id": endpoint,
-            "url": url,
-            "reason": reason or None,
+            "type": cast("EventName", fields.get("type", "")),
+            "cursor": cursor,
+            "at": at,
+            "endpoint_id": fields.get("endpoint", ""),
+            "url": fields.get("url", ""),
+            "reason": fields.get("why") or None,
         }
-    status = fields["status"]
+    status = Status(fields["status"])
     return {
-        "type": _TYPES.get(status, f"job.{status}"),
-        **common,
+        "type": _TYPES[status],
+        "cursor": cursor,
+        "at": at,
         "job_id": fields["job"],
         "version": int(fields["version"]),
         "status": status,
     }
-
-
-def read_cursor(written: str) -> str:
-    """Read a cursor, or `now`; raises ValueError for anything else."""
-    if written == "now":
-        return NOW
-    cursor = decode_cursor(written)
-    if not _CURSOR.fullmatch(cursor):
-        raise ValueError("is no cursor of this feed")
-    return cursor

@@ -2,15 +2,54 @@
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import Response
 
 WAIT_SECONDS_MAX = 60
+#: Where a request is marked that wants the head of an answer only.
+IS_HEAD = "darkroom.is_head"
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 _WAIT = re.compile(r'wait(?:\s*=\s*(?:"([^"]*)"|([^\s;"]*)))?\s*(?:;.*)?', re.IGNORECASE)
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.IGNORECASE)
+
+
+_BOUNDS: Mapping[str, Mapping[str, int]] = {"Idempotency_Key": {"maxLength": 255}}
+
+
+def reads_headers(**descriptions: str) -> dict[str, Any]:
+    """Describe the headers of a request that a route reads, by name with `_` for `-`."""
+    parameters = [
+        {
+            "in": "header",
+            "name": name.replace("_", "-"),
+            "description": description,
+            "schema": {"type": "string", **_BOUNDS.get(name, {})},
+        }
+        for name, description in descriptions.items()
+    ]
+    return {"parameters": parameters}
+
+
+def sends_headers(*names: str) -> dict[str, Any]:
+    """Describe the headers of a response."""
+    return {"headers": {name: {"schema": {"type": "string"}} for name in names}}
+
+
+#: What a request that makes a job takes beside its body.
+READS_ACCEPTING = reads_headers(
+    Idempotency_Key="The same key and body make one job, within 24 hours",
+    Prefer="`wait=N`, 1 to 60 seconds",
+    traceparent="Your trace: job and webhooks become part of it",
+)
+RATE_LIMIT = ("RateLimit", "RateLimit-Policy")
+
+
+def is_head(request: Request) -> bool:
+    """Return whether only the head of the answer is wanted: routes see a GET."""
+    return IS_HEAD in request.scope
 
 
 def if_none_match(headers: Headers) -> str | None:

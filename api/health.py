@@ -1,37 +1,61 @@
-"""How the process is: alive, able to take work, and in numbers."""
+"""How the process is: alive, able to take work, and in numbers; what it offers."""
+
+import asyncio
 
 import orjson
+from fastapi import Depends
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
-from api.context import app_context
-from api.problems import KINDS, Problem, not_found
-from api.query import Query
+from api.context import Context
+from api.problems import KINDS, Problem, not_found, problems
+from api.routing import OpenRoute, open_router, refuse_parameters
+
+router = open_router("health", route_class=OpenRoute)
 
 
-async def healthz(request: Request) -> Response:  # noqa: ARG001  every route is given its request
+@router.get("/healthz", response_description="The process lives")
+async def healthz() -> Response:
     """Say that the process lives. Nothing else is asked."""
     return Response(b'{"status":"ok"}', media_type="application/json")
 
 
-async def readyz(request: Request) -> Response:
+@router.get(
+    "/readyz",
+    response_description="It can take work",
+    responses=problems("not_ready", keyed=False),
+)
+async def readyz(parts: Context) -> Response:
     """Say whether the service can take work, and if not, why not."""
-    reasons = app_context(request).redis_monitor.reasons
+    reasons = parts.redis_monitor.reasons
     if reasons:
         raise Problem("not_ready", " ".join(reasons), more={"reasons": reasons})
     return Response(b'{"status":"ready"}', media_type="application/json")
 
 
-async def get_metrics(request: Request) -> Response:
+@router.get("/metrics", response_class=PlainTextResponse, response_description="Prometheus")
+async def get_metrics(parts: Context) -> Response:
     """Give this process' metrics, and those of the service as a whole, for Prometheus."""
-    text = generate_latest(REGISTRY) + generate_latest(app_context(request).redis_monitor.registry)
+    text = generate_latest(REGISTRY) + generate_latest(parts.redis_monitor.registry)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def get_problem(request: Request, code: str) -> Response:
+@router.get("/openapi.json", include_in_schema=False)
+async def get_document(request: Request) -> Response:
+    """Give the API reference; making it takes too long for the event loop."""
+    document = await asyncio.to_thread(request.app.openapi)
+    return Response(orjson.dumps(document), media_type="application/json")
+
+
+@router.get(
+    "/problems/{code}",
+    response_description="What this code means",
+    responses=problems("not_found", "invalid_request", keyed=False),
+    dependencies=[Depends(refuse_parameters)],
+)
+async def get_problem(code: str) -> Response:
     """Explain the `type` of a problem."""
-    Query(request).done()
     kind = KINDS.get(code)
     if kind is None:
         raise not_found("kind of problem")

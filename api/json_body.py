@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from api.context import Context
 from api.jobs.validation_errors import FAULTS_MAX, field_errors, pointer_of
-from api.problems import FieldError, Problem, invalid
+from api.problems import REF, FieldError, Problem, invalid
+from api.webhooks.url_validation import address_guard
 
 M = TypeVar("M", bound=BaseModel)
 Path_ = tuple[str | int, ...]
@@ -59,21 +61,59 @@ def require_media(request: Request, accepted: Mapping[str, str]) -> str:
     return accepted[media_type]
 
 
-async def read_body(
-    request: Request, model: type[M], *, optional: bool = False, context: object = None
-) -> M:
-    """Read and check the body of a request; raises a Problem that names every fault.
+class Body:
+    """A body that a dependency reads, and its description for the API reference."""
 
-    An `optional` one that is empty is one that leaves everything open.
+    def __init__(
+        self,
+        model: type[BaseModel],
+        *,
+        optional: bool = False,
+        examples: Mapping[str, object] | None = None,
+    ) -> None:
+        """Describe a body of JSON; `examples` by name."""
+        self.models: tuple[type[BaseModel], ...] = (model,)
+        self.optional = optional
+        self._examples = {name: {"value": value} for name, value in (examples or {}).items()}
+
+    def described(self) -> dict[str, Any]:
+        """Return the request body as OpenAPI has it."""
+        content: dict[str, Any] = {"schema": {"$ref": f"{REF}{self.models[0].__name__}"}}
+        if self._examples:
+            content["examples"] = self._examples
+        return {"required": not self.optional, "content": {JSON: content}}
+
+
+class JsonBody(Body, Generic[M]):
+    """Reads a body and checks it; raises a Problem that names every fault.
+
+    An `optional` one that is empty leaves everything open.
     """
-    raw = (await request.body()).removeprefix(BOM)
-    if optional and not raw:
-        return model()
-    require_json(request)
-    found = checked(model, raw, context=context)
-    if isinstance(found, list):
-        raise invalid(found)
-    return found
+
+    def __init__(self, model: type[M], *, optional: bool = False) -> None:
+        """Read a body of this model."""
+        super().__init__(model, optional=optional)
+        self._model = model
+
+    async def __call__(self, request: Request, parts: Context) -> M:
+        """Return the body."""
+        raw = (await request.body()).removeprefix(BOM)
+        if self.optional and not raw:
+            return self._model()
+        require_json(request)
+        found = checked(self._model, raw, context=address_guard(parts.settings))
+        if isinstance(found, list):
+            raise invalid(found)
+        return found
+
+
+class RawBody(Body):
+    """Reads a body of JSON as bytes: the route checks it together with what else was sent."""
+
+    async def __call__(self, request: Request) -> bytes:
+        """Return the body as it was sent."""
+        require_json(request)
+        return await request.body()
 
 
 def checked(

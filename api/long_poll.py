@@ -6,6 +6,7 @@ again.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -53,6 +54,15 @@ class Subscription:
         except TimeoutError:
             return False
         self._rung.clear()
+        return True
+
+    async def wait_until(self, ends_at: float) -> bool:
+        """Wait for the next reason to look; False when the time (monotonic, seconds) is over."""
+        left = ends_at - time.monotonic()
+        if left <= 0:
+            return False
+        if not await self.wait(min(left, SAFETY_SECONDS)):
+            return time.monotonic() < ends_at
         return True
 
 

@@ -9,31 +9,47 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import iter_route_contexts
 from uvicorn.config import STARTUP_FAILURE
 
-from api import reference, reference_ops
+from api import events, health, models, usage
 from api.auth import Keyring
 from api.auth_throttle import AuthThrottle
 from api.batch_finalizer import BatchFinalizer
+from api.batches import manifest
+from api.batches import routes as batches
+from api.batches.routes import BATCHES
 from api.bodies import BodyLimits
+from api.compat.openai import images
+from api.compat.openai import models as openai_models
 from api.compat.openai.errors import answer as openai_problem
+from api.compat.replicate import models as replicate_models
+from api.compat.replicate import predictions
 from api.compat.replicate.errors import answer as replicate_problem
-from api.compat.routes import explained
 from api.context import AppContext
 from api.cors import Cors
+from api.errors import add_handlers
 from api.image_streaming import READERS, ImageStreamer
+from api.jobs import events as job_events
+from api.jobs import image
+from api.jobs import routes as jobs
 from api.long_poll import NotificationHub
-from api.middleware import RequestMiddleware
-from api.problems import problem_of
+from api.middleware import PrefixMiddleware, RequestMiddleware
+from api.openapi import document_of
+from api.ops import audit, stats
+from api.ops import deliveries as ops_deliveries
+from api.ops import endpoints as ops_endpoints
+from api.ops import jobs as ops_jobs
+from api.ops import keys as ops_keys
+from api.ops import queues as ops_queues
+from api.ops import tenants as ops_tenants
 from api.redis_monitor import Watch
-from api.routes import BATCHES, ROUTES, begin_metrics
-from api.routing import allowed
+from api.routing import FastRoute, Route
 from api.shutdown import on_stop_signal
+from api.web import pages
+from api.webhooks import deliveries, endpoints, test_event
 from shared import logs, metrics
 from shared.celery_app import build_celery, build_scripts
 from shared.errors import InvalidSettings
@@ -47,113 +63,99 @@ from shared.tracing.spans import Tracer, open_tracer
 #: One for the committer, one for the watch, one for the wake reader, and one to spare while a
 #: broken one is replaced.
 _CONNECTIONS = 8
-_METHOD_NOT_ALLOWED = 405
+_FAILED = 500
 #: The settings that it cannot be without.
 _NEEDED = ("s3_access_key", "s3_secret_key")
 #: What a process ends with that cannot start as it is set, as every command of ours does.
 WRONG_SETTINGS = 2
 #: How problems are told under the paths of other services' dialects.
 _DIALECTS = {"/openai/": openai_problem, "/replicate/": replicate_problem}
+#: Every router, in the order in which their routes are tried.
+ROUTERS: tuple[APIRouter, ...] = (
+    *(jobs.router, job_events.router, image.router),
+    *(batches.router, manifest.router, events.router),
+    *(deliveries.router, test_event.router, endpoints.router),
+    *(usage.router, models.router),
+    *(images.router, openai_models.router, predictions.router, replicate_models.router),
+    health.router,
+    *(ops_tenants.router, ops_keys.router, ops_queues.router, ops_jobs.router),
+    *(stats.router, ops_deliveries.router, ops_endpoints.router, audit.router),
+    pages.router,
+)
+ROUTES: tuple[Route, ...] = tuple(
+    route for router in ROUTERS for route in router.routes if isinstance(route, Route)
+)
+#: What takes new work: the objectives are about these.
+ACCEPTING = (
+    *("/v1/jobs", BATCHES, "/openai/v1/images/generations", "/replicate/v1/predictions"),
+    "/replicate/v1/models/{owner}/{name}/predictions",
+)
 
 
-class DarkroomApi(FastAPI):
-    """The app. Every request passes the edge, and goes the shortest way to its route."""
-
-    def guard(self, settings: Settings, tracer: Tracer) -> None:
-        """Put the edge around everything."""
-        self._prefix = settings.public_prefix
-        #: what begins a path whose prefix no proxy took away; nothing where a route begins so too
-        own = (route.path.startswith(f"{self._prefix}/") for route in ROUTES)
-        self._unstripped = "" if any(own) else f"{self._prefix}/"
-        self._edge = RequestMiddleware(
-            self._dispatch,
-            bodies=BodyLimits(
-                settings.max_body_bytes,
-                larger={BATCHES: settings.max_batch_bytes},
-                held=settings.max_held_bytes,
-                held_of_tenant=settings.max_tenant_held_bytes,
-            ),
-            dialects=_DIALECTS,
-            tracer=tracer,
-            cors=Cors(settings.cors_origins),
-            prefix=self._prefix,
-        )
-        self._short = {
-            (method, route.path): route
-            for route in ROUTES
-            if "{" not in route.path
-            for method in route.accepted
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve whatever comes."""
-        if scope["type"] == "http":
-            scope["app"] = self
-            self._strip(scope)
-            await self._edge(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
-
-    def _strip(self, scope: Scope) -> None:
-        """Take away what stands in front of the path: uvicorn's `--root-path`, or our prefix."""
-        if scope.get("root_path"):
-            scope["path"] = scope["path"].removeprefix(scope["root_path"])
-            scope["root_path"] = ""
-        if self._unstripped and scope["path"].startswith(self._unstripped):
-            scope["path"] = scope["path"][len(self._prefix) :]
-
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Go straight to a route whose path has no parts to be read, else let the router find it.
-
-        FastAPI's own layers are left out: they catch and close what the edge and `Direct` routes
-        catch and close already. So a route that wants dependencies solved would not work here.
-        """
-        route = self._short.get((scope["method"], scope["path"]))
-        if route is None:
-            await self._find(scope, receive, send)
-        else:
-            scope["route"] = route
-            scope["path_params"] = {}
-            await route.app(scope, receive, send)
-
-    async def _find(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self.router(scope, receive, send)
-        except HTTPException as error:
-            problem = problem_of(error)
-            if problem.kind.status == _METHOD_NOT_ALLOWED:
-                problem.headers = {"Allow": allowed(self.routes, scope)}
-            raise explained(problem, scope["path"]) from error
-
-    def openapi(self) -> dict[str, Any]:
-        """Give the OpenAPI document, made once."""
-        if self.openapi_schema is None:
-            document = reference.complete(super().openapi())
-            document["servers"] = [{"url": self._prefix or "/"}]
-            self.openapi_schema = reference_ops.complete_ops(document)
-        return self.openapi_schema
-
-
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, has_fast_route: bool = True) -> FastAPI:
     """Build the app; without `settings` they are read from the environment.
 
-    A wrong or missing setting ends the process with a sentence for each.
+    A wrong or missing setting ends the process with a sentence for each. Without its fast route
+    `POST /v1/jobs` is served as every other route.
     """
     settings, tracer, storage = _checked(settings)
-    app = DarkroomApi(
+    app = FastAPI(
         title="Darkroom",
         version=version("darkroom-service"),
         description="Image generation as a service: ask once, get the image, whatever happens.",
+        openapi_url=None,  # a route of ours gives it
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         # its own would ask of every request what the edge knows already
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(settings, tracer, storage),
+        generate_unique_id_function=lambda route: route.name,
     )
-    app.router.routes.extend(ROUTES)
-    app.guard(settings, tracer)
+    for router in ROUTERS:
+        app.include_router(router)
+    add_handlers(app)
+    if has_fast_route:
+        create = next(route for route in ROUTES if route.endpoint is jobs.create_job)
+        app.add_middleware(FastRoute, route=create, serve=jobs.create_job_fast)
+    _add_middleware(app, settings, tracer)
+    # as FastAPI has it for an app that changes its document
+    app.openapi = document_of(app, ROUTES, settings.public_prefix or "/")  # type: ignore[method-assign]
     return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, tracer: Tracer) -> None:
+    """Put around the app what every request passes; the last that is added comes first."""
+    prefix = settings.public_prefix
+    app.add_middleware(
+        RequestMiddleware,
+        bodies=BodyLimits(
+            settings.max_body_bytes,
+            larger={BATCHES: settings.max_batch_bytes},
+            held=settings.max_held_bytes,
+            held_of_tenant=settings.max_tenant_held_bytes,
+        ),
+        dialects=_DIALECTS,
+        tracer=tracer,
+        cors=Cors(settings.cors_origins),
+        prefix=prefix,
+    )
+    # where a route begins so too, nothing is taken away
+    is_own = any(route.path.startswith(f"{prefix}/") for route in ROUTES)
+    app.add_middleware(PrefixMiddleware, prefix="" if is_own else prefix)
+
+
+def begin_metrics() -> None:
+    """Make the label sets whose first step tells something: a route's success, and its failures.
+
+    Any other comes with its first request: there are too many that may never come.
+    """
+    for route in ROUTES:
+        failures = [status for status in route.responses if int(status) >= _FAILED]
+        for status in (route.status_code or 200, *failures):
+            metrics.HTTP_REQUESTS.labels(route.path_format, min(route.methods or ()), str(status))
+    for path in ACCEPTING:
+        metrics.HTTP_REQUEST_SECONDS.labels(path)
 
 
 def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
@@ -194,6 +196,8 @@ def _lifespan(
             stack.push_async_callback(asyncio.to_thread, tracer.close)
             parts = await _open(settings, storage, stack)
             app.state.parts = parts
+            # FastAPI would do this at the first request, which would hold up all others
+            list(iter_route_contexts(app.routes))
             # what is loaded stays: each full collection would stop the loop for 60 to 90 ms
             gc.freeze()
             loop = asyncio.get_running_loop()

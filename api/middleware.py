@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache, partial
 from math import inf
@@ -16,10 +16,10 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from api.bodies import SMALL_BYTES, BodyLimits
 from api.cors import Cors, Pairs
-from api.problems import Problem, answer, problem_of
+from api.headers import IS_HEAD
+from api.problems import Problem, Writer, answer, failure_of
 from api.server import PACE_BYTES, PACE_SECONDS, TOO_SLOW
 from shared import metrics
-from shared.errors import StoreError
 from shared.logs import log
 from shared.tracing.context import logged, read_traceparent
 from shared.tracing.spans import OFF, Span, Tracer
@@ -31,6 +31,8 @@ REQUEST_ID = "darkroom.request_id"
 #: caller's own where we make none.
 SPAN = "darkroom.span"
 TRACE = "darkroom.trace"
+#: Where what writes problems stands, by the dialect of the path.
+WRITER = "darkroom.writer"
 #: Where the tenant's name stands, once its key was checked.
 TENANT = "darkroom.tenant"
 #: What is asked for again and again by machines is in no trace.
@@ -54,10 +56,27 @@ _READ = _SINGLE | {
 #: serve the next request.
 _REST_BYTES = 64 * 1024
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-#: Writes a problem, with the request's id.
-Writer = Callable[[Problem, str], Response]
-
 _log = log(__name__)
+
+
+class PrefixMiddleware:
+    """Takes away what stands in front of the path: uvicorn's `--root-path`, or our prefix."""
+
+    def __init__(self, app: ASGIApp, *, prefix: str = "") -> None:
+        """Wrap `app`; `prefix` is what begins a path where no proxy took it away."""
+        self._app = app
+        self._prefix = prefix
+        self._unstripped = f"{prefix}/" if prefix else ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            if scope.get("root_path"):
+                scope["path"] = scope["path"].removeprefix(scope["root_path"])
+                scope["root_path"] = ""
+            if self._unstripped and scope["path"].startswith(self._unstripped):
+                scope["path"] = scope["path"].removeprefix(self._prefix)
+        await self._app(scope, receive, send)
 
 
 class RequestMiddleware:
@@ -82,6 +101,7 @@ class RequestMiddleware:
         self._app = app
         self.bodies = bodies
         self._dialects = dialects or {}
+        self._own_writer: Writer = partial(answer, prefix=prefix)
         self._tracer = tracer
         self.cors = cors or Cors(())
         self.prefix = prefix.encode()
@@ -91,6 +111,8 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET", IS_HEAD: True}
         exchange = _Exchange(self, scope, receive, send)
         tracer = OFF if scope["path"] in _UNTRACED else self._tracer
         with tracer.serve(scope["method"], scope[TRACE]) as span:
@@ -102,19 +124,20 @@ class RequestMiddleware:
 
     async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
+            scope[WRITER] = self._writer(scope["path"])
             exchange.check()
             preflight = exchange.preflight()
             await (preflight or self._app)(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             exchange.status = CLIENT_LEFT
         except Exception as error:  # noqa: BLE001  the last resort of every request
-            await exchange.fail(error, self._writer(scope["path"]))
+            await exchange.fail(error)
 
     def _writer(self, path: str) -> Writer:
         for start, writer in self._dialects.items():
             if path.startswith(start):
                 return writer
-        return partial(answer, prefix=self.prefix.decode())
+        return self._own_writer
 
 
 class _Exchange:
@@ -204,18 +227,17 @@ class _Exchange:
         # a client that waits for `100 Continue` may send its body after this answer or not
         return ((b"connection", b"close"),) if is_left else ()
 
-    async def fail(self, error: Exception, write: Writer) -> None:
-        """Answer with a problem by `write`; where the answer has begun, it stays unfinished."""
-        problem = problem_of(error)
-        if isinstance(error, StoreError) or isinstance(error.__cause__, StoreError):
-            metrics.REDIS_ERRORS.inc()
-        request_id = self._scope[REQUEST_ID]
-        if problem.code == "internal":
-            _log.error("request failed", exc_info=error)
-        elif self.status:
-            _log.warning("answer broken off", reason=problem.detail)
-        if not self.status:
-            await write(problem, request_id)(self._scope, self._receive, self.send)
+    async def fail(self, error: Exception) -> None:
+        """Answer with a problem; where the answer has begun, it stays unfinished."""
+        if self.status:
+            # Starlette raises its own error over one that a handler would have answered
+            cause = error.__cause__ if isinstance(error, RuntimeError) else None
+            problem = failure_of(cause or error)
+            if problem.code != "internal":
+                _log.warning("answer broken off", reason=problem.detail)
+            return
+        response = self._scope[WRITER](failure_of(error), self._scope[REQUEST_ID])
+        await response(self._scope, self._receive, self.send)
 
     def end(self) -> None:
         """Let go of the body, and count the request."""
@@ -226,7 +248,7 @@ class _Exchange:
     def _count(self) -> None:
         """Add this request to the metrics, under its route's template."""
         route = getattr(self._scope.get("route"), "path_format", "unmatched")
-        method = self._scope["method"]
+        method = "HEAD" if IS_HEAD in self._scope else self._scope["method"]
         method = method if method in _METHODS else "OTHER"
         status = self.status or CLIENT_LEFT
         requests, seconds = _counted(route, method, status)

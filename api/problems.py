@@ -1,13 +1,16 @@
 """What HTTP says about everything that can go wrong: one table, one shape (RFC 9457)."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 import orjson
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
+from shared import metrics
 from shared.errors import (
     IncompatibleStore,
     ObjectDamaged,
@@ -15,8 +18,11 @@ from shared.errors import (
     OutcomeUnknown,
     StorageDown,
     StoreDown,
+    StoreError,
     StoreFull,
 )
+from shared.logs import log
+from shared.schemas import Count
 
 MEDIA_TYPE = "application/problem+json"
 #: A problem's `type` is this path and its code: it names the kind of problem and can be looked up.
@@ -36,6 +42,13 @@ class FieldError(NamedTuple):
 
     `pointer` is a JSON pointer into the body, or `/query/<name>` or `/header/<name>`.
     """
+
+    pointer: str
+    message: str
+
+
+class FieldErrorBody(TypedDict):
+    """One thing wrong with a request; a JSON pointer into the body, query or headers."""
 
     pointer: str
     message: str
@@ -93,8 +106,10 @@ KINDS: Mapping[str, Kind] = {
     "image_pending": Kind(504, "The image is not finished yet", 1),
 }
 
+_log = log(__name__)
+
 #: Errors that pass through the routes as they are.
-_CODES: Mapping[type[Exception], str] = {
+CODES: Mapping[type[Exception], str] = {
     StoreDown: "redis_down",
     StoreFull: "redis_full",
     IncompatibleStore: "not_ready",
@@ -104,6 +119,19 @@ _CODES: Mapping[type[Exception], str] = {
     ObjectDamaged: "image_damaged",
 }
 
+
+class ProblemBody(TypedDict):
+    """What went wrong (RFC 9457)."""
+
+    type: Annotated[str, Field(json_schema_extra={"format": "uri-reference"})]
+    title: str
+    status: Count
+    detail: str
+    code: Annotated[str, Field(json_schema_extra={"enum": sorted(KINDS)})]
+    request_id: str
+    errors: NotRequired[list[FieldErrorBody]]
+
+
 #: Refusals that the framework raises itself.
 _STATUS_CODES: Mapping[int, str] = {
     404: "not_found",
@@ -112,6 +140,60 @@ _STATUS_CODES: Mapping[int, str] = {
     415: "unsupported_media_type",
     422: "invalid_request",
 }
+
+
+#: What every route with a key can answer.
+_KEYED = (
+    "header_repeated",
+    "unauthenticated",
+    "forbidden",
+    "invalid_request",
+    "redis_down",
+    "internal",
+)
+#: What a body can be answered with before it was read.
+BODY = ("request_too_slow", "body_too_large", "unsupported_media_type", "too_many_uploads")
+#: Why nothing more is queued.
+ADMISSION_ERRORS = (
+    "rate_limited",
+    "tenant_queue_full",
+    "credits_spent",
+    "queue_full",
+    "deadline_unreachable",
+    "redis_full",
+)
+#: Why a job or batch is not accepted.
+NOT_ACCEPTED = ("job_deleted", "idempotency_key_reused", *ADMISSION_ERRORS, "accept_unknown")
+#: Responses by status, as FastAPI takes them.
+Responses = dict[int | str, dict[str, Any]]
+REF = "#/components/schemas/"
+
+
+class ProblemShape(NamedTuple):
+    """How problems are written under some paths, for the API reference."""
+
+    name: str = "Problem"
+    media_type: str = MEDIA_TYPE
+    #: statuses other than those of KINDS
+    statuses: Mapping[str, int] = {}
+
+
+OURS = ProblemShape()
+
+
+def problems(*codes: str, keyed: bool = True, shape: ProblemShape = OURS) -> Responses:
+    """Describe the problems of a route, by status; those of every `keyed` route are among them."""
+    by_status: dict[int, list[str]] = {}
+    for code in (*(_KEYED if keyed else ()), *codes):
+        by_status.setdefault(shape.statuses.get(code, KINDS[code].status), []).append(code)
+    content = {shape.media_type: {"schema": {"$ref": f"{REF}{shape.name}"}}}
+    return {
+        status: {
+            "description": "; ".join(f"`{code}`: {KINDS[code].title}" for code in found),
+            "content": content,
+        }
+        for status, found in sorted(by_status.items())
+    }
 
 
 class Problem(Exception):
@@ -146,6 +228,10 @@ class Problem(Exception):
         return int(retry_after) if retry_after else self.kind.retry_after
 
 
+#: Writes a problem, with the request's id.
+Writer = Callable[[Problem, str], Response]
+
+
 def not_found(what: str = "job") -> Problem:
     """Say that there is none: also where there is one that is another's."""
     return Problem("not_found", f"There is no such {what}.")
@@ -158,16 +244,26 @@ def invalid(faults: Sequence[FieldError]) -> Problem:
     return Problem("invalid_request", detail, errors=faults)
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: BaseException) -> Problem:
     """Translate what a route raised; anything unknown is an error of ours, told without detail."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
         return _refused(error)
-    for kind, code in _CODES.items():
+    for kind, code in CODES.items():
         if isinstance(error, kind):
             return Problem(code, str(error) or KINDS[code].title)
     return Problem("internal", "The log has the trace under this request's id.")
+
+
+def failure_of(error: BaseException) -> Problem:
+    """Translate what a route raised, and record it: Redis' errors are counted, ours are logged."""
+    problem = problem_of(error)
+    if isinstance(error, StoreError) or isinstance(error.__cause__, StoreError):
+        metrics.REDIS_ERRORS.inc()
+    if problem.code == "internal":
+        _log.error("request failed", exc_info=error)
+    return problem
 
 
 def _refused(error: HTTPException) -> Problem:

@@ -1,16 +1,32 @@
-"""Reading the query of an address: unknown and doubled names are refused, every fault is named."""
+"""Models of queries and the types of their fields; cursors."""
 
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
+from fastapi.exceptions import RequestValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import CoreSchema
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from api.problems import FieldError, invalid, pointer
+from api.headers import WAIT_SECONDS_MAX
+from api.problems import FieldError, Problem, invalid, pointer
+from shared.errors import ErrorCode
+from shared.ids import is_job_id
+from shared.jobs import Status
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -25,51 +41,66 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEAP_SECOND = "60"
 _MILLISECOND = timedelta(milliseconds=1)
 TEXT_CHARACTERS = 200
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 200
 
 
-class Query:
-    """The parameters of one request. Ask for each by name, then `done` raises what was wrong."""
+class _Repeated(str):
+    """The value of a parameter that was sent more than once."""
 
-    def __init__(self, request: Request) -> None:
-        """Take the request's query apart."""
-        self._left: dict[str, str] = {}
-        self._names: list[str] = []
-        self._faults: list[FieldError] = []
-        self._twice: set[str] = set()
-        for name, value in request.query_params.multi_items():
-            if name in self._left:
-                self._twice.add(name)
-            self._left[name] = value
+    __slots__ = ()
 
-    def take(self, name: str, read: Reader[T]) -> T | None:
-        """Give a parameter as `read` reads it (ValueError: not usable), None where it is not."""
-        self._names.append(name)
-        written = self._left.pop(name, None)
-        if written is None:
-            return None
-        self._refuse_second(name)
-        try:
-            return read(written)
-        except ValueError as error:
-            self.refuse(name, str(error))
-            return None
 
-    def refuse(self, name: str, message: str) -> None:
-        """Note a fault."""
-        self._faults.append(FieldError(pointer("query", name), message))
+class _StrictParams(QueryParams):
+    """A query in which a parameter that was sent twice can be told from one sent once."""
 
-    def _refuse_second(self, name: str) -> None:
-        if name in self._twice:
-            self.refuse(name, "is given twice")
+    def get(self, key: Any, default: Any = None) -> Any:  # noqa: ANN401  as Starlette has it
+        values = self.getlist(key)
+        return _Repeated(values[-1]) if len(values) > 1 else super().get(key, default)
 
-    def done(self, *, others: bool = False) -> None:
-        """Raise a problem if anything was wrong, or was not asked for; `others` are ignored."""
-        names = ", ".join(self._names) or "none"
-        for name in () if others else self._left:
-            self._refuse_second(name)
-            self.refuse(name, f"is not known here; known: {names}")
-        if self._faults:
-            raise invalid(self._faults)
+
+class StrictRequest(Request):
+    """A request whose query is read strictly by models of parameters."""
+
+    @property
+    def query_params(self) -> QueryParams:
+        """Return the query, in which repeated parameters are marked."""
+        return _StrictParams(self.scope["query_string"])
+
+
+class QueryModel(BaseModel):
+    """The query of a route: unknown and repeated parameters are refused, every fault is named.
+
+    The types of its fields are those below, so that their messages are the same everywhere.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _once(cls, value: object) -> object:
+        if isinstance(value, _Repeated):
+            raise ValueError("is given twice")  # noqa: TRY004  pydantic takes no other
+        return value
+
+
+def query_problem(error: RequestValidationError, known: Sequence[str]) -> Problem:
+    """Name every fault of a query; `known` are the parameters of its route."""
+    faults = []
+    for one in error.errors():
+        is_unknown = one["type"] == "extra_forbidden"
+        message = unknown_message(known) if is_unknown else _message(one)
+        faults.append(FieldError(pointer(*one["loc"]), message))
+    return invalid(faults)
+
+
+def unknown_message(known: Sequence[str]) -> str:
+    """Say that there is no such parameter; `known` are those that there are."""
+    return f"is not known here; known: {', '.join(known) or 'none'}"
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    return str(error["ctx"]["error"]) if error["type"] == "value_error" else str(error["msg"])
 
 
 def integer(least: int, most: int) -> Reader[int]:
@@ -158,3 +189,64 @@ def cursor_of(is_one: Callable[[str], object]) -> Reader[str]:
         return last
 
     return read
+
+
+def is_given(read: Reader[Any]) -> BeforeValidator:
+    """Read what was sent; a default stays as it is."""
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
+
+
+def is_readable(read: Reader[Any]) -> BeforeValidator:
+    """Check that what was sent can be read, and leave it as it is.
+
+    FastAPI takes a tuple, as which some cursors are read, for a parameter that may be repeated.
+    """
+
+    def check(written: str) -> str:
+        read(written)
+        return written
+
+    return is_given(check)
+
+
+class _Optional:
+    """Describes a parameter that need not be sent: None stands for that, and cannot be sent."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        described = handler(schema)
+        given = [one for one in described.pop("anyOf", ()) if one != {"type": "null"}]
+        return {**described, **(given[0] if given else {})}
+
+
+OPTIONAL = _Optional()
+_STRING = WithJsonSchema({"type": "string"})
+_MOMENT_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
+
+Text = Annotated[str | None, is_given(text), OPTIONAL]
+#: Milliseconds since 1970.
+Moment = Annotated[int | None, is_given(milliseconds), _MOMENT_SCHEMA]
+Wait = Annotated[
+    Annotated[int, Field(ge=1, le=WAIT_SECONDS_MAX)] | None,
+    is_given(integer(1, WAIT_SECONDS_MAX)),
+    OPTIONAL,
+]
+Flag = Annotated[bool, is_given(flag), WithJsonSchema({"type": "integer", "enum": [0, 1]})]
+JobCursor = Annotated[
+    str | None,
+    is_given(cursor_of(is_job_id)),
+    _STRING,
+    Field(description="`next_cursor` of the page before"),
+]
+WantedStatus = Annotated[
+    Status | None, is_given(enum_member(Status)), OPTIONAL, Field(description="Only these")
+]
+WantedError = Annotated[
+    ErrorCode | None, is_given(enum_member(ErrorCode)), OPTIONAL, Field(description="Only these")
+]
+Limit = Annotated[
+    int,
+    Field(ge=1, le=LIMIT_MAX, description="Entries on the page"),
+    is_given(integer(1, LIMIT_MAX)),
+]

@@ -1,40 +1,123 @@
 """`GET /v1/usage`: what the caller may, what is used and left, and what was spent by day."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar
 
 import orjson
-from starlette.requests import Request
+from fastapi import Query
+from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from api.admission_errors import rate_headers
-from api.context import app_context, current_tenant
-from api.query import Query, integer
+from api.context import Context, CurrentTenant
+from api.headers import RATE_LIMIT, sends_headers
+from api.problems import problems
+from api.query import QueryModel, integer, is_given
+from api.routing import tenant_router
+from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.functions import USAGE_DAYS
-from shared.store.usage import Day, Limits, Spending, Usage, read_usage
+from shared.store.usage import Day, Spending, read_usage
+from shared.store.usage import Limits as StoredLimits
+from shared.store.usage import Usage as StoredUsage
+
+N = TypeVar("N", int, float)
 
 DAYS_DEFAULT = 30
 _DAY_MS = 86_400_000
 
 
-async def get_usage(request: Request) -> Response:
+router = tenant_router("usage")
+
+
+class Limits(TypedDict):
+    """What a tenant may; null is no limit."""
+
+    weight: float
+    max_running: Count | None
+    max_queued: Count | None
+    requests_per_minute: Count | None
+    daily_credits: float | None
+    budget_action: Literal["refuse", "hold"]
+    may_disable_safety: bool
+
+
+class Used(TypedDict):
+    """Requests of the last minute, credits of today; null where no price is set."""
+
+    running: Count
+    queued: Count
+    requests: Count | None
+    credits: float | None
+    credits_promised: float | None
+
+
+class Left(TypedDict):
+    """What is left of the limits; null where there is none."""
+
+    running: Count | None
+    queued: Count | None
+    requests: Count | None
+    credits: float | None
+
+
+class Spent(TypedDict):
+    """Calls, and the credits that they may have cost."""
+
+    calls: Count
+    credits: float | None
+
+
+class UsageDay(Spent):
+    """One day, UTC; those without a call are left out."""
+
+    date: Annotated[str, Field(json_schema_extra={"format": "date"})]
+    tags: Mapping[str, Spent]
+
+
+class Usage(TypedDict):
+    """Credits are an estimate by the operator's prices; the provider tells no cost."""
+
+    limits: Limits
+    used: Used
+    left: Left
+    requests_reset_seconds: float | None
+    credits_reset_at: Time
+    estimated: Literal[True]
+    days: list[UsageDay]
+
+
+class _UsageQuery(QueryModel):
+    days: Annotated[
+        int,
+        Field(ge=1, le=USAGE_DAYS, description="So many days, today included"),
+        is_given(integer(1, USAGE_DAYS)),
+    ] = DAYS_DEFAULT
+
+
+@router.get(
+    "/v1/usage",
+    response_model=Usage,
+    response_description="What you may and have used",
+    responses={200: sends_headers(*RATE_LIMIT), **problems()},
+)
+async def get_usage(
+    parts: Context, principal: CurrentTenant, query: Annotated[_UsageQuery, Query()]
+) -> Response:
     """Read your limits, what is used and left of them, and credits by day and tag.
 
     Credits are an estimate, by the operator's table of prices: the provider tells no cost. They
     are counted for each call that was, or may have been, billed; days are UTC. Without any price
     they are null: nothing is counted then, and a budget does nothing.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    query = Query(request)
-    days = query.take("days", integer(1, USAGE_DAYS)) or DAYS_DEFAULT
-    query.done()
-    found = await parts.committer.run(read_usage(principal.tenant, days=days))
+    found = await parts.committer.run(read_usage(principal.tenant, days=query.days))
     headers = {"Cache-Control": "private, no-cache", **rate_headers(found.rate)}
     shown = usage_shown(found, priced=bool(parts.prices))
     return Response(orjson.dumps(shown), 200, headers, "application/json")
 
 
-def usage_shown(found: Usage, *, priced: bool) -> dict[str, Any]:
+def usage_shown(found: StoredUsage, *, priced: bool) -> Usage:
     """Write a tenant's usage; the days without a call are left out.
 
     `priced` tells whether the operator set a price for any model.
@@ -65,12 +148,12 @@ def usage_shown(found: Usage, *, priced: bool) -> dict[str, Any]:
     }
 
 
-def _today(found: Usage) -> Spending:
+def _today(found: StoredUsage) -> Spending:
     newest = found.days[0] if found.days else None
     return newest.total if newest and newest.at > found.now_ms - _DAY_MS else Spending(0, 0.0)
 
 
-def _left(limit: float | None, used: float) -> float | None:
+def _left(limit: N | None, used: N) -> N | None:
     return None if limit is None else max(limit - used, 0)
 
 
@@ -79,7 +162,7 @@ def _credits(counted: float, *, priced: bool) -> float | None:
     return counted if priced or counted else None
 
 
-def _limits_shown(limits: Limits) -> dict[str, Any]:
+def _limits_shown(limits: StoredLimits) -> Limits:
     return {
         "weight": limits.weight,
         "max_running": limits.max_running,
@@ -91,9 +174,9 @@ def _limits_shown(limits: Limits) -> dict[str, Any]:
     }
 
 
-def _day_shown(day: Day, *, priced: bool) -> dict[str, Any]:
+def _day_shown(day: Day, *, priced: bool) -> UsageDay:
     return {
-        "date": str(rfc3339(day.at))[:10],
+        "date": rfc3339(day.at)[:10],
         **_spending_shown(day.total, priced=priced),
         "tags": {
             tag: _spending_shown(spending, priced=priced) for tag, spending in day.tags.items()
@@ -101,5 +184,5 @@ def _day_shown(day: Day, *, priced: bool) -> dict[str, Any]:
     }
 
 
-def _spending_shown(spending: Spending, *, priced: bool) -> dict[str, Any]:
+def _spending_shown(spending: Spending, *, priced: bool) -> Spent:
     return {"calls": spending.calls, "credits": _credits(spending.credits, priced=priced)}

@@ -37,7 +37,7 @@ from shared.store.schema_version import check_compatible
 
 T = TypeVar("T")
 B = TypeVar("B", bound=BaseModel)
-Shown = dict[str, Any]
+Shown = Mapping[str, Any]
 
 #: As `darkroom.commands.exits` has them, which the service does not import.
 _USAGE, _REFUSED, _AWAY = 2, 3, 4

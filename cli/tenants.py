@@ -8,6 +8,7 @@ They end with 0; with 2 for wrong words or settings; with 3 where what was asked
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import cyclopts
@@ -197,14 +198,14 @@ def _rotation(grace_seconds: int | None, expires_at: str | None) -> dict[str, ob
     return {name: value for name, value in written.items() if value is not None}
 
 
-def _print_tenant(facts: dict[str, Any], *, json: bool) -> None:
+def _print_tenant(facts: Mapping[str, Any], *, json: bool) -> None:
     """Print a tenant, and on stderr what its operator should know about it."""
     _print(facts if json else {k: v for k, v in facts.items() if k != "warnings"}, json=json)
     for warning in facts["warnings"]:
         sys.stderr.write(f"{warning}\n")
 
 
-def _print(facts: dict[str, Any], *, json: bool) -> None:
+def _print(facts: Mapping[str, Any], *, json: bool) -> None:
     """Print one thing, a line for each of its members."""
     if json:
         _print_json(facts)
@@ -214,7 +215,7 @@ def _print(facts: dict[str, Any], *, json: bool) -> None:
         _print_line(f"{name.replace('_', ' '):<{width}}{_text(value)}")
 
 
-def _table(rows: list[dict[str, Any]], columns: tuple[str, ...], *, json: bool) -> None:
+def _table(rows: list[Mapping[str, Any]], columns: tuple[str, ...], *, json: bool) -> None:
     """Print many things, a line each; JSON has all of their members."""
     if json:
         _print_json({"data": rows})

@@ -7,7 +7,7 @@ in `MOVES`; `docs/architecture.md` draws them and a test compares the two.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from shared.errors import ErrorCode
 
@@ -20,6 +20,10 @@ class Status(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELED = "canceled"
+
+
+#: Where in the attempt a running job is.
+Step = Literal["claimed", "calling", "fetching"]
 
 
 class State(StrEnum):
@@ -52,12 +56,17 @@ class State(StrEnum):
         return Status.RUNNING if self.is_running else Status(self.value)
 
     @property
-    def step(self) -> str | None:
+    def step(self) -> Step | None:
         """Where in the attempt a running job is."""
-        return self.value if self.is_running else None
+        return _STEPS.get(self)
 
 
-RUNNING = frozenset({State.CLAIMED, State.CALLING, State.FETCHING})
+_STEPS: Mapping[State, Step] = {
+    State.CLAIMED: "claimed",
+    State.CALLING: "calling",
+    State.FETCHING: "fetching",
+}
+RUNNING = frozenset(_STEPS)
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED})
 
 

@@ -2,20 +2,20 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 
 from shared.errors import ErrorCode
 from shared.jobs import Job, Status
 from shared.model_catalog import MODELS, Model
+from shared.schemas import Prediction, PredictionStatus
 from shared.serializers import View, rfc3339
 
 #: The `form` of a webhook that tells predictions instead of jobs.
 FORM = "replicate"
 #: Where this dialect lives.
 ROOT = "/replicate/v1"
-_STATUSES: Mapping[Status, str] = {
+_STATUSES: Mapping[Status, PredictionStatus] = {
     Status.QUEUED: "starting",
     Status.RUNNING: "processing",
     Status.SUCCEEDED: "succeeded",
@@ -24,7 +24,7 @@ _STATUSES: Mapping[Status, str] = {
 }
 
 
-def prediction(view: View, job: Job) -> dict[str, Any]:
+def prediction(view: View, job: Job) -> Prediction:
     """Write a job as a prediction; its client refuses one without `model` and `version`."""
     here = f"{view.public_url}{ROOT}/predictions/{job.id}"
     model = MODELS.get(job.spec.model)
@@ -53,7 +53,7 @@ def version_id(model: Model) -> str:
     return hashlib.sha256(written).hexdigest()
 
 
-def _status(job: Job) -> str:
+def _status(job: Job) -> PredictionStatus:
     """Say how it is; a deadline is what `Cancel-After` sets, and its client knows no `aborted`."""
     if job.error_code is ErrorCode.DEADLINE_EXCEEDED:
         return "canceled"

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
+from shared import schemas
 from shared.batches import Batch
 from shared.errors import ErrorCode
-from shared.jobs import Image, Job, State, WaitingOn
+from shared.jobs import Image, Job, State, Status, WaitingOn
 from shared.signing import image_query
 from shared.store.job_queries import QueuedJob
 
@@ -21,6 +22,10 @@ _WAITS_LATER: Mapping[ErrorCode | None, WaitingOn] = {
 }
 
 
+@overload
+def rfc3339(milliseconds: int) -> str: ...
+@overload
+def rfc3339(milliseconds: int | None) -> str | None: ...
 def rfc3339(milliseconds: int | None) -> str | None:
     """Write a time as RFC 3339 in UTC with milliseconds."""
     if milliseconds is None:
@@ -41,12 +46,12 @@ class View:
     public_url: str
     key: bytes
 
-    def job(self, queued_job: QueuedJob) -> dict[str, Any]:
-        """Write a job; the fields and their meaning are those of the API reference."""
+    def job(self, queued_job: QueuedJob) -> schemas.Job:
+        """Write a job."""
         job = queued_job.job
         return {
             "id": job.id,
-            "status": job.state.status.value,
+            "status": job.state.status,
             "step": job.state.step,
             "model": job.spec.model,
             "input": dict(job.spec.input),
@@ -57,7 +62,7 @@ class View:
             "error": _error(job),
             "attempt": job.attempt,
             "max_attempts": job.max_attempts,
-            "priority": job.priority.value,
+            "priority": job.priority,
             "waiting_on": waiting_on(queued_job),
             "position": queued_job.rank,
             "eta_seconds": queued_job.eta_seconds,
@@ -84,7 +89,7 @@ class View:
         query = image_query(self.key, job_id, now_seconds=time.time())
         return f"{self.public_url}/v1/jobs/{job_id}/image?{query}"
 
-    def _image(self, job: Job, image: Image) -> dict[str, Any]:
+    def _image(self, job: Job, image: Image) -> schemas.JobImage:
         return {
             "url": self.image_url(job.id),
             "key": image.key,
@@ -97,16 +102,22 @@ class View:
         }
 
 
-def batch_shown(batch: Batch, now_ms: int) -> dict[str, Any]:
+def batch_shown(batch: Batch, now_ms: int) -> schemas.Batch:
     """Write a batch as it stands at `now_ms`."""
     return {
         "id": batch.id,
-        "status": batch.status.value,
+        "status": batch.status,
         "total": batch.size,
-        "counts": {status.value: count for status, count in batch.counts.items()},
+        "counts": {
+            "queued": batch.counts[Status.QUEUED],
+            "running": batch.counts[Status.RUNNING],
+            "succeeded": batch.counts[Status.SUCCEEDED],
+            "failed": batch.counts[Status.FAILED],
+            "canceled": batch.counts[Status.CANCELED],
+        },
         "progress": round(batch.progress, 4),
         "eta_seconds": batch.eta_seconds(now_ms),
-        "priority": batch.spec.priority.value,
+        "priority": batch.spec.priority,
         "metadata": dict(batch.spec.metadata),
         "tags": list(batch.spec.tags),
         "webhook": webhook_shown(batch.spec.webhook),
@@ -117,7 +128,7 @@ def batch_shown(batch: Batch, now_ms: int) -> dict[str, Any]:
     }
 
 
-def waiting_on(queued_job: QueuedJob) -> str | None:
+def waiting_on(queued_job: QueuedJob) -> WaitingOn | None:
     """Say why a queued job does not run; None for every other."""
     job = queued_job.job
     if job.state is not State.QUEUED:
@@ -127,28 +138,34 @@ def waiting_on(queued_job: QueuedJob) -> str | None:
     return waiting_reason(queued_job.gate)
 
 
-def waiting_reason(gate: str) -> str:
+def waiting_reason(gate: str) -> WaitingOn:
     """Say why what is ready is not claimed, by what closes its way ('' for nothing)."""
     return WaitingOn(gate) if gate in _WAITS else WaitingOn.QUEUE
 
 
-def webhook_shown(webhook: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def webhook_shown(webhook: Mapping[str, Any] | None) -> schemas.WebhookTarget | None:
     """Show where a webhook goes, without the headers it carries: they may be secrets."""
     if webhook is None:
         return None
     return {"url": webhook["url"], "events": list(webhook["events"])}
 
 
-def _error(job: Job) -> dict[str, Any] | None:
+def _error(job: Job) -> schemas.JobError | None:
     if job.error_code is None:
         return None
     return {
-        "code": job.error_code.value,
-        "message": job.error_message,
+        "code": job.error_code,
+        "message": job.error_message or "",
         "retryable": job.error_retryable,
     }
 
 
-def _timings(job: Job) -> dict[str, float | None]:
-    names = ("wait", "provider", "download", "store", "total")
-    return {name: job.timings.get(name) for name in names}
+def _timings(job: Job) -> schemas.Timings:
+    seconds = job.timings.get
+    return {
+        "wait": seconds("wait"),
+        "provider": seconds("provider"),
+        "download": seconds("download"),
+        "store": seconds("store"),
+        "total": seconds("total"),
+    }

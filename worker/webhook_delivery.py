@@ -1,9 +1,9 @@
 """One attempt at one webhook: claim, sign, send, settle."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -24,6 +24,9 @@ from worker.claiming import claim_when_open
 from worker.context import WorkerContext
 from worker.provider.error_parsing import retry_after
 from worker.webhook_client import DeliveryResult, SendError
+
+if TYPE_CHECKING:
+    from shared.schemas import WebhookPayload
 
 _LOG = log(__name__)
 QUEUE = "deliver"
@@ -156,10 +159,11 @@ def message(view: View, delivery: Delivery) -> bytes:
     if delivery.webhook.get("payload") == "slim":
         data = {name: data[name] for name in SLIM_FIELDS if name in data}
     timestamp = rfc3339(delivery.created_at)
-    return orjson.dumps({"type": delivery.type, "timestamp": timestamp, "data": data})
+    payload: WebhookPayload = {"type": delivery.type, "timestamp": timestamp, "data": data}
+    return orjson.dumps(payload)
 
 
-def _payload(view: View, delivery: Delivery) -> dict[str, Any]:
+def _payload(view: View, delivery: Delivery) -> Mapping[str, Any]:
     if delivery.job:
         return view.job(QueuedJob(delivery.job))
     if delivery.batch:

@@ -1,18 +1,22 @@
 """`GET /v1/batches/{id}/manifest`: what was asked and what came, line by line, or as a ZIP."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from fastapi import Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.batches.read import existing
+from api.batches.routes import BATCHES, NDJSON, existing
 from api.batches.zip_stream import ZipStream
-from api.context import AppContext, app_context, current_tenant
-from api.headers import head_of_stream
-from api.query import Query, enum_member
+from api.context import AppContext, Context, CurrentTenant
+from api.headers import head_of_stream, is_head
+from api.problems import problems
+from api.query import QueryModel, enum_member, is_given
+from api.routing import tenant_router
 from shared.jobs import Job
 from shared.store.batches import list_batch_jobs
 from shared.store.job_queries import QueuedJob
@@ -33,26 +37,46 @@ class Form(StrEnum):
     ZIP = "zip"
 
 
-_TYPES = {Form.NDJSON: "application/x-ndjson", Form.ZIP: "application/zip"}
+_TYPES = {Form.NDJSON: NDJSON, Form.ZIP: "application/zip"}
+
+router = tenant_router("batches")
 
 
-async def get_manifest(request: Request, batch_id: str) -> Response:
+class _ManifestQuery(QueryModel):
+    format: Annotated[
+        Form, is_given(enum_member(Form)), Field(description="`zip`: with the pictures")
+    ] = Form.NDJSON
+
+
+@router.get(
+    f"{BATCHES}/{{batch_id}}/manifest",
+    response_class=Response,
+    response_description="One line a job, or a ZIP",
+    responses={
+        200: {"content": {media: {} for media in _TYPES.values()}},
+        **problems("not_found", "storage_down"),
+    },
+)
+async def get_manifest(
+    request: Request,
+    parts: Context,
+    principal: CurrentTenant,
+    batch_id: str,
+    query: Annotated[_ManifestQuery, Query()],
+) -> Response:
     """Tell of each job what was asked and what came, one line a job in the order asked.
 
     With `?format=zip` come the pictures that there are by now, and the manifest as its last entry;
     each line then has `file`, and `missing` where a picture that there was is gone or damaged. Jobs
     that are forgotten have no line.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    query = Query(request)
-    form = query.take("format", enum_member(Form)) or Form.NDJSON
-    query.done()
+    form = query.format
     await existing(parts, batch_id, principal.tenant)
     headers = {
         "Cache-Control": "private, no-store",
         "Content-Disposition": f'attachment; filename="{batch_id}.{form.value}"',
     }
-    if request.method == "HEAD":
+    if is_head(request):
         return head_of_stream(headers, _TYPES[form])
     jobs = _Jobs(parts, batch_id, principal.tenant)
     body = _lines(jobs) if form is Form.NDJSON else _zip(jobs)
@@ -78,7 +102,7 @@ class _Jobs:
 
     def line(self, job: Job, **more: Any) -> bytes:  # noqa: ANN401  JSON
         """Write the line of a job."""
-        shown = self.parts.view.job(QueuedJob(job))
+        shown: Mapping[str, object] = self.parts.view.job(QueuedJob(job))
         line = {name: shown[name] for name in _MEMBERS} | more
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 

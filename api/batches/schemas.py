@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, RootModel, field_validator
 
 from api.jobs.schemas import (
     DEADLINE_SECONDS_MAX,
     PAIRS_MAX,
     TAGS_MAX,
+    JobBody,
     ModelName,
     PairName,
     PairValue,
@@ -79,3 +80,21 @@ class FirstLine(Strict):
     """The first line of an NDJSON body may say what holds for the batch."""
 
     batch: BatchOptions
+
+
+class JobsBody(BatchOptions):
+    """Asks for many jobs: what holds for all of them stands beside."""
+
+    jobs: Annotated[
+        list[JobBody],
+        Field(
+            min_length=1,
+            max_length=JOBS_MAX,
+            description="`fail_fast`, `dry_run` and `reuse` are for a single job only",
+        ),
+    ]
+
+
+# the body is read piece by piece; this describes it
+class BatchBody(RootModel[JobsBody | VariationsBody]):
+    """Asks for a batch."""

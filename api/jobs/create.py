@@ -1,27 +1,23 @@
-"""`POST /v1/jobs`: the 202 means that the job is on disk."""
+"""Accepting a job: the 202 means that it is on disk."""
 
 from collections.abc import Mapping
 from typing import TypeVar
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.admission_errors import rate_headers, refusal
-from api.context import AppContext, app_context, current_tenant, span_of
+from api.context import AppContext, is_final, span_of
 from api.headers import preferred_wait
-from api.job_waiting import is_final, wait_for
-from api.jobs.dry_run import dry_run_response
-from api.jobs.parsing import JobRequestContext, parse_job
-from api.jobs.responses import job_response
-from api.jobs.result_cache import reuse_image
-from api.json_body import require_json
+from api.jobs.parsing import JobRequestContext
 from api.middleware import TRACE
 from api.problems import Problem
-from api.query import Query
 from shared import metrics
 from shared.errors import OutcomeUnknown, StoreError
 from shared.jobs import Job, State, StateChange
 from shared.logs import log
+from shared.serializers import View
 from shared.store.command import Command
 from shared.store.job_queries import QueuedJob
 from shared.store.job_submission import Accepted, NewJob, NotAccepted, accept
@@ -31,25 +27,6 @@ _ACCEPTED = 202
 _REPLAYED = {"Idempotent-Replayed": "true"}
 T = TypeVar("T")
 _log = log(__name__)
-
-
-async def create_job(request: Request) -> Response:
-    """Accept a job.
-
-    With `Prefer: wait=N` (1 to 60 seconds) the answer is held until the job is final. With
-    `dry_run` nothing is accepted, and the answer says what would be.
-    """
-    parts = app_context(request)
-    principal = await current_tenant(request)
-    Query(request).done()
-    require_json(request)
-    context = job_request_context(request, parts, principal)
-    job = parse_job(await request.body(), context)
-    if job.dry_run:
-        return await dry_run_response(parts, job)
-    return await enqueue_new(
-        request, parts, await reuse_image(parts, job) if job.spec.reuse else job
-    )
 
 
 async def enqueue_new(request: Request, parts: AppContext, job: NewJob) -> Response:
@@ -179,7 +156,29 @@ async def until_final(parts: AppContext, queued_job: QueuedJob, seconds: float) 
     if is_final(queued_job):
         return queued_job
     try:
-        later = await wait_for(parts, job.id, job.tenant, is_final, seconds)
+        later = await parts.wait_for(job.id, job.tenant, is_final, seconds)
     except StoreError:
         return queued_job
     return later or queued_job
+
+
+def version_tag(queued_job: QueuedJob) -> str:
+    """Return a job's entity tag: weak, since its position changes without it."""
+    return f'W/"{queued_job.job.version}"'
+
+
+def unchanged(queued_job: QueuedJob) -> Response:
+    """Answer that the client has the job as it is, with what the 200 says of keeping it."""
+    return Response(None, 304, _caching(queued_job))
+
+
+def job_response(
+    view: View, queued_job: QueuedJob, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Write a job with its entity tag."""
+    all_headers = {**_caching(queued_job), **(headers or {})}
+    return Response(orjson.dumps(view.job(queued_job)), status, all_headers, "application/json")
+
+
+def _caching(queued_job: QueuedJob) -> Mapping[str, str]:
+    return {"ETag": version_tag(queued_job), "Cache-Control": "private, no-cache"}

@@ -1,28 +1,56 @@
 """`dry_run: true`: what would become of a job, without its becoming anything."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import orjson
+from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from api.admission_errors import rate_headers, refusal
 from api.context import AppContext
-from api.models import price_shown
-from api.problems import Problem, problem_of
+from api.models import Price, price_shown
+from api.problems import KINDS, Problem, problem_of
 from shared.errors import StoreFull
+from shared.jobs import WaitingOn
+from shared.schemas import Count
 from shared.serializers import waiting_reason
 from shared.store.dry_run import DryRunResult, dry_run
 from shared.store.job_submission import NewJob
+
+
+class Refusal(TypedDict):
+    """The problem that the job would be answered with."""
+
+    code: Annotated[str, Field(json_schema_extra={"enum": sorted(KINDS)})]
+    title: str
+    status: Count
+    detail: str
+    retry_after: Count | None
+
+
+class Estimate(TypedDict):
+    """What would become of a job."""
+
+    dry_run: Literal[True]
+    would_accept: bool
+    refusal: Refusal | None
+    model: str
+    price: Price | None
+    reused_from: str | None
+    waiting_on: WaitingOn | None
+    position: Count | None
+    eta_seconds: float | None
 
 
 async def dry_run_response(parts: AppContext, job: NewJob) -> Response:
     """Answer what a job that was checked would cost, where it would stand, and whether at all."""
     found = await parts.committer.run(dry_run(job))
     problem = _refusal(parts, found)
-    body = {
+    body: Estimate = {
         "dry_run": True,
         "would_accept": problem is None,
-        "refusal": problem and _shown(problem),
+        "refusal": _shown(problem) if problem else None,
         "model": job.spec.model,
         "price": price_shown(0.0 if found.reused_from else parts.price_of(job.spec.model)),
         "reused_from": found.reused_from,
@@ -42,8 +70,14 @@ def _refusal(parts: AppContext, found: DryRunResult) -> Problem | None:
     return refusal(found.refusal) if found.refusal else None
 
 
-def _shown(problem: Problem) -> dict[str, Any]:
+def _shown(problem: Problem) -> Refusal:
     """Write a refusal as a member of an answer."""
-    kind = problem.kind
-    refusal = {"code": problem.code, "title": kind.title, "status": kind.status}
-    return {**refusal, "detail": problem.detail, "retry_after": problem.retry_after, **problem.more}
+    shown: Refusal = {
+        "code": problem.code,
+        "title": problem.kind.title,
+        "status": problem.kind.status,
+        "detail": problem.detail,
+        "retry_after": problem.retry_after,
+    }
+    more: Any = problem.more  # of each kind of problem its own
+    return {**shown, **more}

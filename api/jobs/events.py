@@ -12,11 +12,11 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.context import AppContext, app_context, current_tenant
-from api.headers import head_of_stream
+from api.context import AppContext, Context, CurrentTenant
+from api.headers import head_of_stream, is_head, reads_headers
 from api.long_poll import SAFETY_SECONDS
-from api.problems import FieldError, invalid, not_found
-from api.query import Query
+from api.problems import FieldError, invalid, not_found, problems
+from api.routing import tenant_router
 from shared.errors import StoreError
 from shared.ids import is_job_id
 from shared.jobs import Job, StateChange
@@ -31,21 +31,35 @@ _HEADERS = {
 }
 
 
-async def get_events(request: Request, job_id: str) -> Response:
+router = tenant_router("jobs")
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    response_class=Response,
+    response_description="One event for each change",
+    responses={
+        200: {"content": {"text/event-stream": {}}},
+        204: {"description": "Nothing is left to tell of this final job"},
+        **problems("not_found"),
+    },
+    openapi_extra=reads_headers(Last_Event_ID="Go on after this"),
+)
+async def get_events(
+    request: Request, parts: Context, principal: CurrentTenant, job_id: str
+) -> Response:
     """Follow a job: one event for each change, until it is final.
 
     An event is named for the status where that changed, else `change`. `Last-Event-ID` goes on
     after that version; where nothing is left to tell of a final job, the answer is 204.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
     after = _last_event_id(request.headers.get("last-event-id"))
     queued_job = await parts.read(job_id, principal.tenant) if is_job_id(job_id) else None
     if queued_job is None:
         raise not_found()
     if queued_job.job.state.is_final and queued_job.job.version <= after:
         return Response(None, 204)
-    if request.method == "HEAD":
+    if is_head(request):
         return head_of_stream(_HEADERS, "text/event-stream")
     stream = _Stream(parts, job_id, principal.tenant, after)
     return StreamingResponse(stream.text(), 200, _HEADERS, "text/event-stream")

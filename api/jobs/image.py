@@ -1,15 +1,28 @@
 """`GET /v1/jobs/{id}/image`: the bytes, for a key of the tenant or for a signed address."""
 
 import time
+from typing import Annotated, Any
 
+from fastapi import Query
+from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from api.context import AppContext, app_context, current_tenant
-from api.headers import Range, Unsatisfiable, etag_matches, if_none_match, wanted_range
+from api.context import AppContext, Context, current_tenant
+from api.headers import (
+    Range,
+    Unsatisfiable,
+    etag_matches,
+    if_none_match,
+    is_head,
+    reads_headers,
+    sends_headers,
+    wanted_range,
+)
 from api.image_streaming import Part
-from api.problems import Problem, not_found
-from api.query import Query, flag, text
+from api.problems import Problem, not_found, problems
+from api.query import Flag, QueryModel, Text
+from api.routing import open_router, scope_of
 from shared.ids import is_job_id
 from shared.jobs import Image, Job
 from shared.signing import image_query_holds
@@ -20,30 +33,71 @@ CACHE_SECONDS = 86_400
 PRESIGNED_SECONDS = 3600
 
 
-async def get_image(request: Request, job_id: str) -> Response:
+_PATH = "/v1/jobs/{job_id}/image"
+_PICTURE: dict[str, Any] = {
+    "content": {media: {} for media in ("image/webp", "image/jpeg", "image/png")}
+}
+
+router = open_router("jobs")
+
+
+class _ImageQuery(QueryModel):
+    redirect: Annotated[Flag, Field(description="1: lead to the storage")] = False
+    expires: Annotated[Text, Field(description="Of a signed address")] = None
+    signature: Annotated[Text, Field(description="Of a signed address: no key is needed")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_others(cls, query: dict[str, Any]) -> dict[str, Any]:
+        """Ignore what those who share a signed address add to it."""
+        if "signature" not in query and "expires" not in query:
+            return query
+        return {name: value for name, value in query.items() if name in cls.model_fields}
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the address itself says that its bearer may see the picture."""
+        return self.signature is not None or self.expires is not None
+
+
+@router.get(
+    _PATH,
+    response_class=Response,
+    response_description="The picture",
+    responses={
+        200: {**_PICTURE, **sends_headers("ETag")},
+        206: {"description": "The range", **_PICTURE, **sends_headers("Content-Range")},
+        302: {"description": "Where the storage has it, unchecked (`redirect=1`)"},
+        304: {"description": "It is the one that is known"},
+        **problems(
+            *("signature_invalid", "not_found", "no_image", "image_missing", "image_not_ready"),
+            *("range_not_satisfiable", "image_damaged", "storage_down"),
+        ),
+    },
+    openapi_extra={
+        "security": [{"key": [scope_of("GET", _PATH).value]}, {}],
+        **reads_headers(Range="One range of bytes"),
+    },
+)
+async def get_image(
+    request: Request, parts: Context, job_id: str, query: Annotated[_ImageQuery, Query()]
+) -> Response:
     """Give the picture of a job.
 
     With a key of its tenant, or by the signed address in the job's `image.url`. `?redirect=1`
     leads to an address of the storage itself, valid for an hour; what comes from there is not
     checked.
     """
-    parts = app_context(request)
-    query = Query(request)
-    redirect = query.take("redirect", flag)
-    expires, signature = query.take("expires", text), query.take("signature", text)
-    # those who share an address add parameters of their own to it
-    is_signed = signature is not None or expires is not None
-    query.done(others=is_signed)
-    if not is_signed:
+    if not query.is_signed:
         tenant = (await current_tenant(request)).tenant
     else:
-        _check_signature(parts, job_id, expires or "", signature or "")
+        _check_signature(parts, job_id, query.expires or "", query.signature or "")
         tenant = ""  # the signature names the job: whoever has it may see the picture
     queued_job = await parts.read(job_id, tenant) if is_job_id(job_id) else None
     if queued_job is None:
         raise not_found()
     image = _image(queued_job.job)
-    if redirect:
+    if query.redirect:
         return _redirect(parts, job_id, image)
     return await _bytes(request, parts, job_id, image)
 
@@ -87,7 +141,7 @@ async def _bytes(request: Request, parts: AppContext, job_id: str, image: Image)
         status = 206
         headers["Content-Range"] = f"bytes {part.first}-{part.last}/{image.bytes}"
     wanted = Part(image, part)
-    if request.method == "HEAD":
+    if is_head(request):
         return Response(None, status, {**headers, "content-length": str(wanted.length)})
     return await parts.images.response(wanted, status, headers)
 
@@ -107,7 +161,7 @@ def _headers(job_id: str, image: Image) -> dict[str, str]:
 def _range(request: Request, image: Image) -> Range | None:
     """Read the range that is asked for, if it is of this very picture (`If-Range`)."""
     same = request.headers.get("if-range")
-    if request.method != "GET" or (same is not None and same.strip() != f'"{image.sha256}"'):
+    if is_head(request) or (same is not None and same.strip() != f'"{image.sha256}"'):
         return None
     try:
         return wanted_range(request.headers.get("range"), image.bytes)

@@ -40,8 +40,7 @@ class JobRequestContext:
     @property
     def guard(self) -> AddressGuard:
         """What judges where a webhook may go."""
-        settings = self.settings
-        return AddressGuard(settings.webhook_allow_hosts, settings.webhook_port_ranges)
+        return url_validation.address_guard(self.settings)
 
 
 def parse_job(raw: bytes, context: JobRequestContext) -> NewJob:

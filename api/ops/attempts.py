@@ -1,13 +1,28 @@
 """The attempts at a job: its history, with what was noted of those that went wrong."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Literal
 
-from shared.jobs import AttemptError, Job, State, StateChange
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from shared.errors import ErrorCode
+from shared.jobs import AttemptError, Job, State, StateChange, Status, Step
+from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 
+Outcome = Literal[
+    "running",
+    "succeeded",
+    "failed",
+    "canceled",
+    "retried",
+    "held_back",
+    "released",
+    "worker_lost",
+]
 #: How an attempt ended, by what was noted of it.
-ENDED: Mapping[str, str] = {
+ENDED: Mapping[str, Outcome] = {
     "retry": "retried",
     "held": "held_back",
     "failed": "failed",
@@ -15,13 +30,53 @@ ENDED: Mapping[str, str] = {
 }
 
 
-def timeline(job: Job) -> list[dict[str, Any]]:
+class Change(TypedDict):
+    """A change of a job."""
+
+    version: Count
+    at: Time
+    status: Status
+    step: Step | None
+    attempt: Count
+
+
+class AttemptStep(TypedDict):
+    """When an attempt came to a step."""
+
+    step: Step | None
+    at: Time
+
+
+class Attempt(TypedDict):
+    """One attempt at a job."""
+
+    run: Count
+    number: Count
+    started_at: Time
+    ended_at: Time | None
+    seconds: float | None
+    steps: list[AttemptStep]
+    outcome: Outcome
+    error_code: ErrorCode | None
+    response_excerpt: Annotated[
+        str | None, Field(description="What the provider or the storage said, cut")
+    ]
+
+
+_FINAL: Mapping[State, Outcome] = {
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.CANCELED: "canceled",
+}
+
+
+def timeline(job: Job) -> list[Change]:
     """Write every change of a job that is kept, the oldest first."""
     return [
         {
             "version": change.version,
             "at": rfc3339(change.at),
-            "status": change.state.status.value,
+            "status": change.state.status,
             "step": change.state.step,
             "attempt": change.attempt,
         }
@@ -29,7 +84,7 @@ def timeline(job: Job) -> list[dict[str, Any]]:
     ]
 
 
-def attempts(job: Job) -> list[dict[str, Any]]:
+def attempts(job: Job) -> list[Attempt]:
     """Write the attempts at a job that are kept, the oldest first; the last may be going on."""
     notes = {note.at: note for note in job.attempt_errors}
     return [_shown(run, steps, end, notes) for run, steps, end in _attempt_changes(job)]
@@ -59,7 +114,7 @@ def _first_run(job: Job) -> int:
 
 def _shown(
     run: int, steps: list[StateChange], end: StateChange | None, notes: Mapping[int, AttemptError]
-) -> dict[str, Any]:
+) -> Attempt:
     note = notes.get(end.at) if end else None
     return {
         "run": run,
@@ -69,14 +124,14 @@ def _shown(
         "seconds": (end.at - steps[0].at) / 1000 if end else None,
         "steps": [{"step": one.state.step, "at": rfc3339(one.at)} for one in steps],
         "outcome": _outcome(end, note),
-        "error_code": note.code.value if note and note.code else None,
+        "error_code": note.code if note else None,
         "response_excerpt": note.excerpt if note else None,
     }
 
 
-def _outcome(end: StateChange | None, note: AttemptError | None) -> str:
+def _outcome(end: StateChange | None, note: AttemptError | None) -> Outcome:
     if end is None:
         return "running"
     if note is not None:
         return ENDED[note.outcome]
-    return "released" if end.state is State.QUEUED else end.state.value
+    return _FINAL.get(end.state, "released")

@@ -1,35 +1,82 @@
 """What operators did."""
 
 import re
-from typing import Any
+from typing import Annotated
 
-from starlette.requests import Request
+from fastapi import Query
+from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import app_context, current_operator
-from api.ops.tenants import LIMIT_DEFAULT, LIMIT_MAX, answered
-from api.query import Query, cursor_of, encode_cursor, integer
+from api.context import Context
+from api.ops.tenants import answered
+from api.query import (
+    LIMIT_DEFAULT,
+    OPTIONAL,
+    Limit,
+    QueryModel,
+    cursor_of,
+    encode_cursor,
+    is_given,
+)
+from api.routing import tenant_router
+from shared.schemas import Object, Time
 from shared.serializers import rfc3339
 from shared.store.audit import Entry, read_audit
 
 _ENTRY = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
 
 
-async def get_audit(request: Request) -> Response:
+router = tenant_router("operators")
+
+
+class AuditEntry(TypedDict):
+    """One write of an operator."""
+
+    id: str
+    at: Time
+    by: str
+    action: str
+    target: str
+    detail: Object
+    request_id: str | None
+
+
+class AuditPage(TypedDict):
+    """A page of the audit log."""
+
+    data: list[AuditEntry]
+    next_cursor: str | None
+
+
+class _AuditQuery(QueryModel):
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Annotated[
+        str | None,
+        is_given(cursor_of(_ENTRY.fullmatch)),
+        OPTIONAL,
+        Field(description="`next_cursor` of the page before"),
+    ] = None
+
+
+@router.get(
+    "/ops/v1/audit",
+    response_model=AuditPage,
+    response_description="A page, newest first",
+)
+async def get_audit(parts: Context, query: Annotated[_AuditQuery, Query()]) -> Response:
     """List every write of an operator, newest first: who, when, what, to what. Kept: 100,000."""
-    await current_operator(request)
-    query = Query(request)
-    most = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
-    before = query.take("cursor", cursor_of(_ENTRY.fullmatch))
-    query.done()
-    found = await app_context(request).committer.run(read_audit(before=before, limit=most + 1))
-    page = found[:most]
-    cursor = encode_cursor(page[-1].id) if len(found) > most else None
-    return answered({"data": [entry_shown(entry) for entry in page], "next_cursor": cursor})
+    found = await parts.committer.run(read_audit(before=query.cursor, limit=query.limit + 1))
+    page = found[: query.limit]
+    shown: AuditPage = {
+        "data": [entry_shown(entry) for entry in page],
+        "next_cursor": encode_cursor(page[-1].id) if len(found) > query.limit else None,
+    }
+    return answered(shown)
 
 
-def entry_shown(entry: Entry) -> dict[str, Any]:
-    """Write one deed; `by` is the id of a key, or `cli:` and who ran the program."""
+def entry_shown(entry: Entry) -> AuditEntry:
+    """Write one entry; `by` is the id of a key, or `cli:` and who ran the program."""
     return {
         "id": entry.id,
         "at": rfc3339(entry.at),

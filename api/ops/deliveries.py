@@ -1,28 +1,29 @@
 """The deliveries of all tenants: found, read, and sent again."""
 
-from typing import Any
+from typing import Annotated
 
-from starlette.requests import Request
+from fastapi import Depends, Query
+from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import AppContext, app_context, current_operator
-from api.json_body import read_body
+from api.context import AppContext, Context, CurrentOperator
+from api.json_body import JsonBody
 from api.ops.schemas import RedeliverAllBody
 from api.ops.tenants import answered
-from api.problems import FieldError, Problem, invalid
-from api.query import Query, enum_member, integer, milliseconds, text
+from api.problems import BODY, FieldError, Problem, invalid, problems
+from api.query import Text, milliseconds
+from api.routing import tenant_router
 from api.webhooks.deliveries import (
-    LIMIT_DEFAULT,
-    LIMIT_MAX,
     PIECE,
     REDELIVERED_MAX,
     SCAN_LIMIT,
     existing,
     refuse_unsent,
 )
-from api.webhooks.pagination import decode_delivery_cursor, encode_delivery_cursor
-from api.webhooks.responses import delivery_shown, listed
-from shared.jobs import DeliveryState
+from api.webhooks.responses import Delivery, ListedDelivery, delivery_shown, listed
+from api.webhooks.schemas import DeliveriesQuery, encode_delivery_cursor
+from shared.schemas import Count
 from shared.store.audit import AuditContext
 from shared.store.delivery_log import (
     Entry,
@@ -33,67 +34,132 @@ from shared.store.delivery_log import (
 )
 
 _ACCEPTED = 202
+_ONE = "/ops/v1/deliveries/{delivery_id}"
+
+router = tenant_router("operators")
 
 
-async def get_all_deliveries(request: Request) -> Response:
+class AnyDelivery(Delivery):
+    """A webhook, whose it is and where it goes."""
+
+    tenant: str
+    host: str
+
+
+class AnyListedDelivery(ListedDelivery):
+    """A webhook with its last attempt, whose it is and where it goes."""
+
+    tenant: str
+    host: str
+
+
+class AnyDeliveryPage(TypedDict):
+    """A page of deliveries."""
+
+    data: list[AnyListedDelivery]
+    next_cursor: str | None
+
+
+class RedeliveredAll(TypedDict):
+    """How many fit, and how many are sent again."""
+
+    count: Count
+    more: bool
+    moved: Count
+
+
+class _AnyDeliveriesQuery(DeliveriesQuery):
+    tenant: Annotated[Text, Field(description="Only of this tenant")] = None
+    host: Annotated[Text, Field(description="Only to this host")] = None
+
+
+@router.get(
+    "/ops/v1/deliveries",
+    response_model=AnyDeliveryPage,
+    response_description="A page, newest first",
+)
+async def get_all_deliveries(
+    parts: Context, query: Annotated[_AnyDeliveriesQuery, Query()]
+) -> Response:
     """List the deliveries of all tenants, newest first. A page may be short and have a cursor.
 
     Those with `status=failed` are listed by when they failed.
     """
-    parts, _ = app_context(request), await current_operator(request)
-    query = Query(request)
     call = list_deliveries(
-        query.take("tenant", text) or "",
-        job_id=query.take("job_id", text),
-        state=query.take("status", enum_member(DeliveryState)),
-        host=query.take("host", text),
-        limit=query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT,
-        below=query.take("cursor", decode_delivery_cursor),
+        query.tenant or "",
+        job_id=query.job_id,
+        state=query.status,
+        host=query.host,
+        limit=query.limit,
+        below=query.below,
         scan_limit=SCAN_LIMIT,
     )
-    query.done()
     page = await parts.committer.run(call)
-    data = [{**_whose(entry), **listed(entry)} for entry in page.entries]
-    return answered({"data": data, "next_cursor": encode_delivery_cursor(page.below)})
+    shown: AnyDeliveryPage = {
+        "data": [
+            {"tenant": entry.tenant, "host": entry.host, **listed(entry)} for entry in page.entries
+        ],
+        "next_cursor": encode_delivery_cursor(page.below),
+    }
+    return answered(shown)
 
 
-async def get_any_delivery(request: Request, delivery_id: str) -> Response:
+@router.get(
+    _ONE,
+    response_model=AnyDelivery,
+    response_description="The delivery",
+    responses=problems("not_found"),
+)
+async def get_any_delivery(parts: Context, delivery_id: str) -> Response:
     """Read a delivery with every attempt that is kept: the last twenty."""
-    parts, _ = app_context(request), await current_operator(request)
-    Query(request).done()
     return answered(delivery_detail(await existing(parts, delivery_id, "")))
 
 
-async def redeliver_any_one(request: Request, delivery_id: str) -> Response:
+@router.post(
+    f"{_ONE}/redeliver",
+    status_code=_ACCEPTED,
+    response_model=AnyDelivery,
+    response_description="It is sent again",
+    responses=problems("not_found", "delivery_sending", "endpoint_disabled"),
+)
+async def redeliver_any_one(
+    parts: Context, audit_context: CurrentOperator, delivery_id: str
+) -> Response:
     """Send a delivery again, or at once: with its id, signed by the secret of then."""
-    parts, audit_context = app_context(request), await current_operator(request)
-    Query(request).done()
     await existing(parts, delivery_id, "")
     refuse_unsent(await parts.committer.run(redeliver_any(audit_context, delivery_id)))
     return answered(delivery_detail(await existing(parts, delivery_id, "")), _ACCEPTED)
 
 
-async def redeliver_all_since(request: Request) -> Response:
+@router.post(
+    "/ops/v1/deliveries/redeliver",
+    status_code=_ACCEPTED,
+    response_model=RedeliveredAll,
+    response_description="How many fit, and how many are sent again",
+    responses=problems("count_changed", *BODY),
+)
+async def redeliver_all_since(
+    parts: Context,
+    audit_context: CurrentOperator,
+    body: Annotated[RedeliverAllBody, Depends(JsonBody(RedeliverAllBody))],
+) -> Response:
     """Send again what failed since a time, of one tenant or of all.
 
     First with `dry_run`, which counts; then with that number as `expected_count`. If there are more
     by then, none is sent. Ten thousand at most, those that failed first.
     """
-    parts, audit_context = app_context(request), await current_operator(request)
-    Query(request).done()
-    body = await read_body(request, RedeliverAllBody)
     if not body.dry_run and body.expected_count is None:
         raise invalid([FieldError("/expected_count", "is required: count with `dry_run` first")])
     since = milliseconds(body.since)
     found, until = await parts.committer.run(count_failed_deliveries(body.tenant, since=since))
-    result = {"count": min(found, REDELIVERED_MAX), "more": found > REDELIVERED_MAX}
-    if body.dry_run:
-        return answered({**result, "moved": 0}, _ACCEPTED)
-    if result["count"] > (body.expected_count or 0):
-        detail = f"{found} failed deliveries fit by now; none was sent. Count again."
-        raise Problem("count_changed", detail, more=result)
-    moved = await _redeliver(parts, audit_context, body.tenant, since=since, until=until)
-    return answered({**result, "moved": moved}, _ACCEPTED)
+    count, more = min(found, REDELIVERED_MAX), found > REDELIVERED_MAX
+    moved = 0
+    if not body.dry_run:
+        if count > (body.expected_count or 0):
+            detail = f"{found} failed deliveries fit by now; none was sent. Count again."
+            raise Problem("count_changed", detail, more={"count": count, "more": more})
+        moved = await _redeliver(parts, audit_context, body.tenant, since=since, until=until)
+    return answered(RedeliveredAll(count=count, more=more, moved=moved), _ACCEPTED)
 
 
 async def _redeliver(
@@ -111,10 +177,6 @@ async def _redeliver(
     return moved
 
 
-def delivery_detail(entry: Entry) -> dict[str, Any]:
+def delivery_detail(entry: Entry) -> AnyDelivery:
     """Write a delivery with whose it is, where it goes, and every attempt that is kept."""
-    return {**_whose(entry), **delivery_shown(entry)}
-
-
-def _whose(entry: Entry) -> dict[str, str]:
-    return {"tenant": entry.tenant, "host": entry.host}
+    return {"tenant": entry.tenant, "host": entry.host, **delivery_shown(entry)}

@@ -2,22 +2,35 @@
 
 import re
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from starlette.requests import Request
+from fastapi import Query
+from pydantic import Field, ValidationInfo, field_validator
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import AppContext, app_context, current_operator
+from api.context import AppContext, Context, CurrentOperator
 from api.ops.tenants import answered
-from api.problems import not_found
-from api.query import Query, decode_cursor, encode_cursor, enum_member, integer, text
-from api.webhooks.deliveries import LIMIT_DEFAULT, LIMIT_MAX
+from api.problems import not_found, problems
+from api.query import (
+    LIMIT_DEFAULT,
+    OPTIONAL,
+    Limit,
+    QueryModel,
+    Text,
+    decode_cursor,
+    encode_cursor,
+    enum_member,
+    is_given,
+    is_readable,
+)
+from api.routing import tenant_router
 from api.webhooks.endpoints import existing, secret_shown
-from api.webhooks.responses import endpoint_shown
+from api.webhooks.responses import Endpoint, WebhookSecret, endpoint_shown
 from shared.signing import new_webhook_secret
 from shared.store.delivery_log import Cursor
+from shared.store.endpoints import Endpoint as StoredEndpoint
 from shared.store.endpoints import (
-    Endpoint,
     EndpointState,
     enable_any_endpoint,
     list_endpoints,
@@ -38,53 +51,128 @@ class Spot(NamedTuple):
     below: Cursor | None = None
 
 
-async def get_all_endpoints(request: Request) -> Response:
+_ONE = "/ops/v1/endpoints/{endpoint_id}"
+
+router = tenant_router("operators")
+
+
+class AnyEndpoint(Endpoint):
+    """A receiver of webhooks, and whose it is."""
+
+    tenant: str
+
+
+class AnyEndpointPage(TypedDict):
+    """A page of endpoints."""
+
+    data: list[AnyEndpoint]
+    next_cursor: str | None
+
+
+class AnyEndpointSecret(WebhookSecret):
+    """A secret that was made now, and whose it is."""
+
+    tenant: str
+
+
+def _read_spot(written: str) -> Spot:
+    """Read a cursor; raises ValueError for anything that is none."""
+    found = _SPOT.fullmatch(decode_cursor(written))
+    if not found:
+        raise ValueError("is no cursor of this list")
+    return Spot(found[1], Cursor(int(found[2]), found[3]) if found[3] else None)
+
+
+class _EndpointsQuery(QueryModel):
+    tenant: Annotated[Text, Field(description="Only of this tenant")] = None
+    status: Annotated[
+        EndpointState | None,
+        is_given(enum_member(EndpointState)),
+        OPTIONAL,
+        Field(description="Only these"),
+    ] = None
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Annotated[
+        str | None,
+        is_readable(_read_spot),
+        OPTIONAL,
+        Field(description="`next_cursor` of the page before"),
+    ] = None
+
+    @field_validator("cursor")
+    @classmethod
+    def _of_this_tenant(cls, cursor: str | None, info: ValidationInfo) -> str | None:
+        tenant = info.data.get("tenant")
+        if cursor is not None and tenant not in {None, _read_spot(cursor).tenant}:
+            raise ValueError("is no cursor of this list")
+        return cursor
+
+    @property
+    def start(self) -> Spot:
+        """Where the page begins."""
+        return _read_spot(self.cursor) if self.cursor else Spot(self.tenant or "")
+
+
+@router.get(
+    "/ops/v1/endpoints",
+    response_model=AnyEndpointPage,
+    response_description="A page, by tenant and newest first",
+)
+async def get_all_endpoints(parts: Context, query: Annotated[_EndpointsQuery, Query()]) -> Response:
     """List the webhook endpoints of all tenants, by tenant and the newest first.
 
     A page may be short and have a cursor.
     """
-    parts, _ = app_context(request), await current_operator(request)
-    query = Query(request)
-    tenant = query.take("tenant", text)
-    state = query.take("status", enum_member(EndpointState))
-    limit = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
-    start = query.take("cursor", _read_spot) or Spot(tenant or "")
-    if tenant not in {None, start.tenant}:
-        query.refuse("cursor", "is no cursor of this list")
-    query.done()
-    names = _one(start.tenant) if tenant else _tenants(parts, start)
-    found, spot = await _page(parts, names, start, state=state, limit=limit)
-    data = [{"tenant": name, **endpoint_shown(one)} for name, one in found]
-    return answered({"data": data, "next_cursor": _write_spot(spot)})
+    start = query.start
+    names = _one(start.tenant) if query.tenant else _tenants(parts, start)
+    found, spot = await _page(parts, names, start, state=query.status, limit=query.limit)
+    shown: AnyEndpointPage = {
+        "data": [{"tenant": name, **endpoint_shown(one)} for name, one in found],
+        "next_cursor": _write_spot(spot),
+    }
+    return answered(shown)
 
 
-async def enable_any(request: Request, endpoint_id: str) -> Response:
+@router.post(
+    f"{_ONE}/enable",
+    operation_id="enable_any_endpoint",
+    response_model=AnyEndpoint,
+    response_description="The endpoint, switched on",
+    responses=problems("not_found"),
+)
+async def enable_any(parts: Context, audit_context: CurrentOperator, endpoint_id: str) -> Response:
     """Switch a receiver on, or have a failing one asked at once; it gets what it missed.
 
     Where it is still ill, what is sent to it counts as failed again.
     """
-    parts, audit_context = app_context(request), await current_operator(request)
-    Query(request).done()
     tenant = await parts.committer.run(enable_any_endpoint(audit_context, endpoint_id))
     if tenant is None:
         raise not_found("endpoint")
-    return answered(
-        {"tenant": tenant, **endpoint_shown(await existing(parts, endpoint_id, tenant))}
-    )
+    shown: AnyEndpoint = {
+        "tenant": tenant,
+        **endpoint_shown(await existing(parts, endpoint_id, tenant)),
+    }
+    return answered(shown)
 
 
-async def rotate_any(request: Request, endpoint_id: str) -> Response:
+@router.post(
+    f"{_ONE}/secret/rotate",
+    operation_id="rotate_any_secret",
+    response_model=AnyEndpointSecret,
+    response_description="The new secret",
+    responses=problems("not_found"),
+)
+async def rotate_any(parts: Context, audit_context: CurrentOperator, endpoint_id: str) -> Response:
     """Make a new secret for an endpoint; it is shown now only.
 
     What signed before, its own secret or the tenant's, signs along for 24 hours.
     """
-    parts, audit_context = app_context(request), await current_operator(request)
-    Query(request).done()
     secret = new_webhook_secret()
     tenant = await parts.committer.run(rotate_any_secret(audit_context, endpoint_id, secret))
     if tenant is None:
         raise not_found("endpoint")
-    return answered({"tenant": tenant, **secret_shown(parts, secret)})
+    shown: AnyEndpointSecret = {"tenant": tenant, **secret_shown(parts, secret)}
+    return answered(shown)
 
 
 async def _page(
@@ -94,9 +182,9 @@ async def _page(
     *,
     state: EndpointState | None,
     limit: int,
-) -> tuple[list[tuple[str, Endpoint]], Spot | None]:
+) -> tuple[list[tuple[str, StoredEndpoint]], Spot | None]:
     """Read tenant by tenant until the page is full; returns it and where it ended."""
-    found: list[tuple[str, Endpoint]] = []
+    found: list[tuple[str, StoredEndpoint]] = []
     scanned = 0
     async for name in names:
         below = start.below if name == start.tenant else None
@@ -136,11 +224,3 @@ def _write_spot(spot: Spot | None) -> str | None:
         return None
     at, last = (spot.below.at, spot.below.id) if spot.below else (0, "")
     return encode_cursor(f"{spot.tenant} {at} {last}")
-
-
-def _read_spot(written: str) -> Spot:
-    """Read a cursor; raises ValueError for anything that is none."""
-    found = _SPOT.fullmatch(decode_cursor(written))
-    if not found:
-        raise ValueError("is no cursor of this list")
-    return Spot(found[1], Cursor(int(found[2]), found[3]) if found[3] else None)

@@ -1,26 +1,33 @@
-"""The jobs of all tenants: found by filter, and moved many at once."""
+"""The jobs of all tenants: one with all that is known of it, found by filter, moved in bulk."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated
 
-from starlette.requests import Request
+from fastapi import Depends, Query
+from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import AppContext, app_context, current_operator
-from api.jobs.read import CLOCK_SKEW_MS, LIMIT_DEFAULT, LIMIT_MAX, SCAN_LIMIT, id_bound
-from api.json_body import read_body
+from api.context import AppContext, Context, CurrentOperator
+from api.jobs.routes import CLOCK_SKEW_MS, SCAN_LIMIT, JobsQuery, id_bound, read_job
+from api.json_body import JsonBody
+from api.ops.attempts import Attempt, Change, attempts, timeline
+from api.ops.deliveries import AnyDelivery, delivery_detail
 from api.ops.schemas import BulkBody, FilterBody, moment_of
 from api.ops.tenants import answered
-from api.problems import FieldError, Problem, invalid
-from api.query import Query, cursor_of, encode_cursor, enum_member, integer, milliseconds, text
-from shared.errors import ErrorCode
-from shared.ids import is_job_id
-from shared.jobs import TRANSITIONS, Status
+from api.problems import BODY, FieldError, Problem, invalid, problems
+from api.query import Text, encode_cursor
+from api.routing import tenant_router
+from shared import schemas
+from shared.jobs import TRANSITIONS, Job, Status
+from shared.schemas import Count
 from shared.store.audit import AuditContext
 from shared.store.batches import read_batch
 from shared.store.bulk import Action, bulk_transition, find_ids, find_jobs, search_of
+from shared.store.delivery_log import list_deliveries, read_delivery
 from shared.store.job_queries import Filter, Search
 
 #: Jobs that one request moves at most.
@@ -29,39 +36,108 @@ BULK_MAX = 10_000
 _NOBODY = "-"
 #: Jobs moved in one script: Redis serves nobody else meanwhile.
 CHUNK = 25
+#: Deliveries that are shown with a job, the newest.
+DELIVERIES = 20
+
+router = tenant_router("operators")
 
 
-async def get_all_jobs(request: Request) -> Response:
+class ListedJob(schemas.Job):
+    """A job, and whose it is."""
+
+    tenant: str
+
+
+class AnyJobPage(TypedDict):
+    """A page of jobs."""
+
+    data: list[ListedJob]
+    next_cursor: str | None
+
+
+class AnyJob(ListedJob):
+    """A job with all that is known of it."""
+
+    timeline: list[Change]
+    attempts: list[Attempt]
+    workers_lost: Annotated[Count, Field(description="Workers that were lost while they held it")]
+    trace_id: Annotated[str | None, Field(description="Under which its trace is found")]
+    deliveries: list[AnyDelivery]
+
+
+class Moved(TypedDict):
+    """How many jobs fit, and how many were moved."""
+
+    count: Count
+    more: bool
+    moved: Count
+    refused: Mapping[str, Count]
+
+
+class _AnyJobsQuery(JobsQuery):
+    id: Annotated[Text, Field(description="Only those whose ids begin so")] = None
+    tenant: Annotated[Text, Field(description="Only of this tenant")] = None
+
+
+@router.get(
+    "/ops/v1/jobs",
+    response_model=AnyJobPage,
+    response_description="A page, newest first",
+)
+async def get_all_jobs(parts: Context, query: Annotated[_AnyJobsQuery, Query()]) -> Response:
     """List the jobs of all tenants, newest first. A page may be short and still have a cursor.
 
     `id` may be the beginning of one.
     """
-    parts, _ = app_context(request), await current_operator(request)
-    query = Query(request)
-    begins = query.take("id", text)
-    status = query.take("status", enum_member(Status))
-    tenant = query.take("tenant", text)
-    wanted = Filter(
-        status=status,
-        batch_id=query.take("batch_id", text),
-        tag=query.take("tag", text),
-        model=query.take("model", text),
-        error_code=query.take("error_code", enum_member(ErrorCode)),
-        created_after=query.take("created_after", milliseconds),
-        created_before=query.take("created_before", milliseconds),
-    )
-    limit = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
-    before = query.take("cursor", cursor_of(is_job_id))
-    query.done()
-    among = (status,) if status else tuple(Status)
-    tenant = await _whose(parts, tenant, wanted.batch_id)
-    search = _named(_search(tenant, wanted, among, limit=limit), begins)
-    search = replace(search, before=before)
+    among = (query.status,) if query.status else tuple(Status)
+    tenant = await _whose(parts, query.tenant, query.batch_id)
+    search = _named(_search(tenant, query.filter(), among, limit=query.limit), query.id)
+    search = replace(search, before=query.cursor)
     page = await parts.committer.run(find_jobs(search))
     view = parts.view
-    jobs = [{"tenant": one.job.tenant, **view.job(one)} for one in page.jobs]
-    cursor = encode_cursor(page.before) if page.before else None
-    return answered({"data": jobs, "next_cursor": cursor})
+    shown: AnyJobPage = {
+        "data": [{"tenant": one.job.tenant, **view.job(one)} for one in page.jobs],
+        "next_cursor": encode_cursor(page.before) if page.before else None,
+    }
+    return answered(shown)
+
+
+@router.get(
+    "/ops/v1/jobs/{job_id}",
+    response_model=AnyJob,
+    response_description="The job",
+    responses=problems("not_found"),
+)
+async def get_any_job(parts: Context, job_id: str) -> Response:
+    """Read a job with its timeline, every attempt at it, and what was told of it to whom.
+
+    Its picture is at `image.url`: that address is signed and needs no key.
+    """
+    queued_job = await read_job(parts, job_id, "")
+    job = queued_job.job
+    shown: AnyJob = {
+        "tenant": job.tenant,
+        **parts.view.job(queued_job),
+        "timeline": timeline(job),
+        "attempts": attempts(job),
+        "workers_lost": job.worker_losses,
+        "trace_id": _trace_id(job),
+        "deliveries": await _deliveries(parts, job.id),
+    }
+    return answered(shown)
+
+
+def _trace_id(job: Job) -> str | None:
+    """Return the id of the trace that a job is part of, as its traceparent has it."""
+    return job.trace.split("-")[1] if job.trace else None
+
+
+async def _deliveries(parts: AppContext, job_id: str) -> list[AnyDelivery]:
+    """Return what was told of a job, newest first, with every attempt that is kept."""
+    run = parts.committer.run
+    page = await run(list_deliveries("", job_id=job_id, limit=DELIVERIES, scan_limit=DELIVERIES))
+    found = await asyncio.gather(*(run(read_delivery(one.id, tenant="")) for one in page.entries))
+    return [delivery_detail(entry) for entry in found if entry is not None]
 
 
 def _search(tenant: str | None, wanted: Filter, among: Collection[Status], *, limit: int) -> Search:
@@ -93,7 +169,16 @@ async def _whose(parts: AppContext, tenant: str | None, batch_id: str | None) ->
     return state.batch.tenant if state else _NOBODY
 
 
-async def retry_jobs(request: Request) -> Response:
+_Bulk = Annotated[BulkBody, Depends(JsonBody(BulkBody))]
+
+
+@router.post(
+    "/ops/v1/jobs/retry",
+    response_model=Moved,
+    response_description="How many fit, and how many were moved",
+    responses=problems("count_changed", "redis_full", *BODY),
+)
+async def retry_jobs(parts: Context, audit_context: CurrentOperator, body: _Bulk) -> Response:
     """Send failed or canceled jobs of a filter again: failed ones unless it says otherwise.
 
     A job that it names by its whole `id` is sent again either way.
@@ -101,19 +186,28 @@ async def retry_jobs(request: Request) -> Response:
     First with `dry_run`, which counts them; then with that number as `expected_count`. If there are
     more by then, none is moved. At most 10,000, the newest first, are counted or moved at once.
     """
-    app_context(request).redis_monitor.ensure_capacity()
-    return await _bulk(request, "rerun", (Status.FAILED,))
+    parts.redis_monitor.ensure_capacity()
+    return await _move_all(parts, audit_context, body, "rerun", (Status.FAILED,))
 
 
-async def cancel_jobs(request: Request) -> Response:
+@router.post(
+    "/ops/v1/jobs/cancel",
+    response_model=Moved,
+    response_description="How many fit, and how many were moved",
+    responses=problems("count_changed", "redis_full", *BODY),
+)
+async def cancel_jobs(parts: Context, audit_context: CurrentOperator, body: _Bulk) -> Response:
     """Cancel the queued and running jobs of a filter; counted first, as with retry."""
-    return await _bulk(request, "cancel", (Status.QUEUED, Status.RUNNING))
+    return await _move_all(parts, audit_context, body, "cancel", (Status.QUEUED, Status.RUNNING))
 
 
-async def _bulk(request: Request, action: Action, among: tuple[Status, ...]) -> Response:
-    parts, audit_context = app_context(request), await current_operator(request)
-    Query(request).done()
-    body = await read_body(request, BulkBody)
+async def _move_all(
+    parts: AppContext,
+    audit_context: AuditContext,
+    body: BulkBody,
+    action: Action,
+    among: tuple[Status, ...],
+) -> Response:
     _check(body, action)
     filter_body = body.filter
     if filter_body.id is not None:  # one that was named is meant, however it ended
@@ -122,12 +216,12 @@ async def _bulk(request: Request, action: Action, among: tuple[Status, ...]) -> 
     tenant = await _whose(parts, filter_body.tenant, filter_body.batch_id)
     search = _named(_search(tenant, _filter(filter_body), among, limit=SCAN_LIMIT), filter_body.id)
     ids, more = await _ids(parts, search)
-    result: dict[str, Any] = {"count": len(ids), "more": more}
+    result: Moved = {"count": len(ids), "more": more, "moved": 0, "refused": {}}
     if body.dry_run:
-        return answered({**result, "moved": 0, "refused": {}})
+        return answered(result)
     if len(ids) > (body.expected_count or 0):
         detail = f"{len(ids)} jobs fit by now; none was moved. Count again."
-        raise Problem("count_changed", detail, more=result)
+        raise Problem("count_changed", detail, more={"count": len(ids), "more": more})
     moved, refused = await _move(parts, audit_context, action, ids, filter_body)
     return answered({**result, "moved": moved, "refused": refused})
 

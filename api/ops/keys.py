@@ -1,19 +1,23 @@
 """The keys of tenants, as operators make and end them."""
 
-from typing import Any
+from typing import Annotated
 
-from starlette.requests import Request
+from fastapi import Depends
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import app_context, current_operator
-from api.json_body import read_body
+from api.context import Context, CurrentOperator, CurrentTenant
+from api.json_body import JsonBody
 from api.ops.schemas import KeyBody, RotateBody, moment_of
 from api.ops.tenants import answered
-from api.problems import FieldError, Problem, invalid, not_found
-from api.query import Query
-from shared.api_keys import Key, is_key_id, new_key
+from api.problems import BODY, FieldError, Problem, invalid, not_found, problems
+from api.routing import tenant_router
+from shared.api_keys import Key as NewSecret
+from shared.api_keys import Scope, is_key_id, new_key
+from shared.schemas import Time
 from shared.serializers import rfc3339
 from shared.store.api_keys import (
+    OPERATORS,
     ApiKeyInfo,
     KeyRejected,
     add_api_key,
@@ -21,26 +25,71 @@ from shared.store.api_keys import (
     revoke_api_key,
     rotate_api_key,
 )
-from shared.store.tenants import NAME
+from shared.store.tenants import NAME, KeyState
+
+_KEYS = "/ops/v1/tenants/{tenant}/keys"
+
+router = tenant_router("operators")
 
 
-async def get_keys(request: Request, tenant: str) -> Response:
+class Key(TypedDict):
+    """A key without its secret."""
+
+    id: str
+    prefix: str
+    state: KeyState
+    scopes: list[Scope]
+    label: str
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+    last_used_at: Time | None
+    replaced_by: str | None
+
+
+class NewKey(Key):
+    """A key that was made now, with its secret."""
+
+    key: str
+
+
+class KeyList(TypedDict):
+    """The keys of a tenant."""
+
+    data: list[Key]
+
+
+@router.get(
+    _KEYS,
+    response_model=KeyList,
+    response_description="All of them",
+    responses=problems("not_found"),
+)
+async def get_keys(parts: Context, tenant: str) -> Response:
     """List a tenant's keys, the oldest first, with those that ended in the last 30 days."""
-    await current_operator(request)
-    Query(request).done()
     keys = None
     if NAME.fullmatch(tenant):
-        keys = await app_context(request).committer.run(list_api_keys(tenant))
+        keys = await parts.committer.run(list_api_keys(tenant))
     if keys is None:
         raise not_found("tenant")
-    return answered({"data": [key_shown(key) for key in keys]})
+    shown: KeyList = {"data": [key_shown(key) for key in keys]}
+    return answered(shown)
 
 
-async def post_key(request: Request, tenant: str) -> Response:
+@router.post(
+    _KEYS,
+    status_code=201,
+    response_model=NewKey,
+    response_description="The key, shown once",
+    responses=problems("not_found", "too_many_keys", "redis_full", *BODY),
+)
+async def post_key(
+    parts: Context,
+    audit_context: CurrentOperator,
+    tenant: str,
+    body: Annotated[KeyBody, Depends(JsonBody(KeyBody))],
+) -> Response:
     """Give a tenant a key. It is shown now and never again."""
-    parts, audit_context = app_context(request), await current_operator(request)
-    Query(request).done()
-    body = await read_body(request, KeyBody)
     key, ends = new_key(), moment_of(body.expires_at)
     if not NAME.fullmatch(tenant):
         raise not_found("tenant")
@@ -48,11 +97,24 @@ async def post_key(request: Request, tenant: str) -> Response:
     return _made(key, await parts.committer.run(call))
 
 
-async def rotate(request: Request, tenant: str, key_id: str) -> Response:
+@router.post(
+    f"{_KEYS}/{{key_id}}/rotate",
+    operation_id="rotate_key",
+    status_code=201,
+    response_model=NewKey,
+    response_description="The key, shown once",
+    responses=problems(
+        *("not_found", "too_many_keys", "key_inactive", "key_replaced", "redis_full"), *BODY
+    ),
+)
+async def rotate(
+    parts: Context,
+    audit_context: CurrentOperator,
+    tenant: str,
+    key_id: str,
+    body: Annotated[RotateBody, Depends(JsonBody(RotateBody, optional=True))],
+) -> Response:
     """Give a tenant a key in the place of another, with its scopes; both live for the grace."""
-    parts, audit_context = app_context(request), await current_operator(request)
-    Query(request).done()
-    body = await read_body(request, RotateBody, optional=True)
     _check(tenant, key_id)
     key, ends = new_key(), moment_of(body.expires_at)
     call = rotate_api_key(
@@ -61,10 +123,16 @@ async def rotate(request: Request, tenant: str, key_id: str) -> Response:
     return _made(key, await parts.committer.run(call))
 
 
-async def delete_key(request: Request, tenant: str, key_id: str) -> Response:
+@router.delete(
+    f"{_KEYS}/{{key_id}}",
+    status_code=204,
+    response_description="It is gone",
+    responses=problems("not_found"),
+)
+async def delete_key(
+    parts: Context, audit_context: CurrentOperator, tenant: str, key_id: str
+) -> Response:
     """Revoke a key: within five seconds it opens nothing anywhere."""
-    parts, audit_context = app_context(request), await current_operator(request)
-    Query(request).done()
     _check(tenant, key_id)
     if not await parts.committer.run(revoke_api_key(audit_context, tenant, key_id)):
         raise not_found("key")
@@ -76,9 +144,10 @@ def _check(tenant: str, key_id: str) -> None:
         raise not_found("key")
 
 
-def _made(key: Key, made: ApiKeyInfo | KeyRejected) -> Response:
+def _made(key: NewSecret, made: ApiKeyInfo | KeyRejected) -> Response:
     if isinstance(made, ApiKeyInfo):
-        return answered({**key_shown(made), "key": key.text}, 201)
+        shown: NewKey = {**key_shown(made), "key": key.text}
+        return answered(shown, 201)
     raise refusal(made)
 
 
@@ -100,13 +169,13 @@ def refusal(refused: KeyRejected) -> Problem:
     return Problem("too_many_keys", detail)
 
 
-def key_shown(key: ApiKeyInfo) -> dict[str, Any]:
+def key_shown(key: ApiKeyInfo) -> Key:
     """Write a key without its secret."""
     return {
         "id": key.id,
         "prefix": f"dk_{key.id}_",
-        "state": key.state.value,
-        "scopes": [scope.value for scope in key.scopes],
+        "state": key.state,
+        "scopes": list(key.scopes),
         "label": key.label,
         "created_at": rfc3339(key.created_at),
         "expires_at": rfc3339(key.expires_at),
@@ -114,3 +183,27 @@ def key_shown(key: ApiKeyInfo) -> dict[str, Any]:
         "last_used_at": rfc3339(key.used_at),
         "replaced_by": key.replaced_by,
     }
+
+
+class Me(TypedDict):
+    """Who asks."""
+
+    key_id: str
+    tenant: str | None
+    scopes: list[Scope]
+
+
+@router.get(
+    "/ops/v1/me",
+    response_model=Me,
+    response_description="What the key is good for",
+)
+async def get_me(principal: CurrentTenant) -> Response:
+    """Tell what the key that asks opens: a page shows no button that it would be refused."""
+    tenant = None if principal.tenant == OPERATORS else principal.tenant
+    shown: Me = {
+        "key_id": principal.key_id,
+        "tenant": tenant,
+        "scopes": sorted(principal.scopes),
+    }
+    return answered(shown)

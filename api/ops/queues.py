@@ -1,73 +1,170 @@
 """The queues: how they stand, why they are held, and the switch of each."""
 
-from typing import Any
+from typing import Annotated, Literal
 
-from starlette.requests import Request
+from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import AppContext, app_context, current_operator
+from api.context import AppContext, Context, CurrentOperator
 from api.ops.tenants import answered
-from api.problems import not_found
-from api.query import Query
+from api.problems import not_found, problems
+from api.routing import tenant_router
 from shared.celery_app import QueueName
 from shared.model_catalog import MODELS
+from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.bulk import pause, pause_model, resume, resume_model
 from shared.store.job_queries import Hold, KeyState, ServiceStats, service_stats
 
+_MODEL = "/ops/v1/models/{owner}/{name}"
 
-async def get_queues(request: Request) -> Response:
+router = tenant_router("operators")
+
+
+class Queue(TypedDict):
+    """How a queue stands."""
+
+    name: QueueName
+    depth: Count
+    oldest_age_seconds: float
+    in_flight: Count
+    paused: bool
+    paused_at: Time | None
+    blocked_by: str | None
+
+
+class GateHold(TypedDict):
+    """A pause of new provider calls."""
+
+    reason: str
+    scope: Annotated[str, Field(json_schema_extra={"enum": ["all", "key", "team", "model"]})]
+    subject: Annotated[str | None, Field(description="Which key, team or model")]
+    state: Annotated[
+        Literal["active", "probing", "over"],
+        Field(description="over: the next call tries whether all is well again"),
+    ]
+    until: Time
+    failures_in_a_row: Count
+    credits_needed: float | None
+    credits_left: float | None
+    image_host: str | None
+
+
+class ProviderKey(TypedDict):
+    """A key of the provider."""
+
+    id: str
+    masked: Annotated[str | None, Field(description="The end of the key")]
+    team: Annotated[str, Field(description="Keys of one team share its credits")]
+    dead_since: Time | None
+    held_by: Annotated[str | None, Field(description="Why the key is not used")]
+
+
+class Gate(TypedDict):
+    """What decides whether the provider is called."""
+
+    holds: list[GateHold]
+    keys: list[ProviderKey]
+    removed_models: list[str]
+    paused_models: list[str]
+
+
+class QueueList(TypedDict):
+    """The queues, and the provider's gate."""
+
+    data: list[Queue]
+    gate: Gate
+
+
+class SwitchedModel(TypedDict):
+    """A model, and whether its calls are paused."""
+
+    id: str
+    paused: bool
+
+
+@router.get(
+    "/ops/v1/queues",
+    response_model=QueueList,
+    response_description="Both, and the gate",
+)
+async def get_queues(parts: Context) -> Response:
     """Tell how the queues stand, and what the provider's gate is like."""
-    await current_operator(request)
-    Query(request).done()
-    now = await app_context(request).committer.run(service_stats())
-    return answered(
-        {"data": [queue_shown(now, name) for name in QueueName], "gate": gate_shown(now)}
-    )
+    now = await parts.committer.run(service_stats())
+    shown: QueueList = {
+        "data": [queue_shown(now, name) for name in QueueName],
+        "gate": gate_shown(now),
+    }
+    return answered(shown)
 
 
-async def pause_queue(request: Request, queue: str) -> Response:
+@router.post(
+    "/ops/v1/queues/{queue}/pause",
+    response_model=Queue,
+    response_description="The queue",
+    responses=problems("not_found"),
+)
+async def pause_queue(parts: Context, audit_context: CurrentOperator, queue: str) -> Response:
     """Give nothing new out of a queue; what is begun goes on. Deadlines count all the same."""
-    parts, audit_context = app_context(request), await current_operator(request)
-    name = _existing_queue(request, queue)
+    name = _existing_queue(queue)
     await parts.committer.run(pause(audit_context, name.value))
     return await _answer(parts, name)
 
 
-async def resume_queue(request: Request, queue: str) -> Response:
+@router.post(
+    "/ops/v1/queues/{queue}/resume",
+    response_model=Queue,
+    response_description="The queue",
+    responses=problems("not_found"),
+)
+async def resume_queue(parts: Context, audit_context: CurrentOperator, queue: str) -> Response:
     """Let a queue go on."""
-    parts, audit_context = app_context(request), await current_operator(request)
-    name = _existing_queue(request, queue)
+    name = _existing_queue(queue)
     await parts.committer.run(resume(audit_context, name.value))
     return await _answer(parts, name)
 
 
-async def pause_one_model(request: Request, owner: str, name: str) -> Response:
+@router.post(
+    f"{_MODEL}/pause",
+    operation_id="pause_model",
+    response_model=SwitchedModel,
+    response_description="The model",
+    responses=problems("not_found"),
+)
+async def pause_one_model(
+    parts: Context, audit_context: CurrentOperator, owner: str, name: str
+) -> Response:
     """Make no new call of a model; jobs for it are accepted and wait. Deadlines count."""
-    parts, audit_context = app_context(request), await current_operator(request)
-    model = _existing_model(request, owner, name)
+    model = _existing_model(owner, name)
     await parts.committer.run(pause_model(audit_context, model))
-    return answered({"id": model, "paused": True})
+    return answered(SwitchedModel(id=model, paused=True))
 
 
-async def resume_one_model(request: Request, owner: str, name: str) -> Response:
+@router.post(
+    f"{_MODEL}/resume",
+    operation_id="resume_model",
+    response_model=SwitchedModel,
+    response_description="The model",
+    responses=problems("not_found"),
+)
+async def resume_one_model(
+    parts: Context, audit_context: CurrentOperator, owner: str, name: str
+) -> Response:
     """Let the calls of a model go on."""
-    parts, audit_context = app_context(request), await current_operator(request)
-    model = _existing_model(request, owner, name)
+    model = _existing_model(owner, name)
     await parts.committer.run(resume_model(audit_context, model))
-    return answered({"id": model, "paused": False})
+    return answered(SwitchedModel(id=model, paused=False))
 
 
-def _existing_model(request: Request, owner: str, name: str) -> str:
-    Query(request).done()
+def _existing_model(owner: str, name: str) -> str:
     model = f"{owner}/{name}"
     if model not in MODELS:
         raise not_found("model")
     return model
 
 
-def _existing_queue(request: Request, queue: str) -> QueueName:
-    Query(request).done()
+def _existing_queue(queue: str) -> QueueName:
     if queue not in set(QueueName):
         raise not_found("queue")
     return QueueName(queue)
@@ -77,12 +174,12 @@ async def _answer(parts: AppContext, name: QueueName) -> Response:
     return answered(queue_shown(await parts.committer.run(service_stats()), name))
 
 
-def queue_shown(now: ServiceStats, name: QueueName) -> dict[str, Any]:
+def queue_shown(now: ServiceStats, name: QueueName) -> Queue:
     """Write how a queue stands; `blocked_by` says why nothing new is given out of it."""
     paused = now.paused.get(name.value)
     blocked_by = now.closed if name is QueueName.GENERATE else "paused" if paused else ""
     return {
-        "name": name.value,
+        "name": name,
         "depth": now.depth[name],
         "oldest_age_seconds": now.oldest_age[name],
         "in_flight": now.in_flight[name],
@@ -92,7 +189,7 @@ def queue_shown(now: ServiceStats, name: QueueName) -> dict[str, Any]:
     }
 
 
-def gate_shown(now: ServiceStats) -> dict[str, Any]:
+def gate_shown(now: ServiceStats) -> Gate:
     """Write the provider's gate: what is held, why and until when; the keys and models seen."""
     return {
         "holds": [_hold_shown(hold, now) for hold in now.holds],
@@ -102,7 +199,7 @@ def gate_shown(now: ServiceStats) -> dict[str, Any]:
     }
 
 
-def _hold_shown(hold: Hold, now: ServiceStats) -> dict[str, Any]:
+def _hold_shown(hold: Hold, now: ServiceStats) -> GateHold:
     return {
         "reason": hold.reason,
         "scope": hold.kind or "all",
@@ -116,7 +213,7 @@ def _hold_shown(hold: Hold, now: ServiceStats) -> dict[str, Any]:
     }
 
 
-def _key_shown(key_id: str, key: KeyState, now: ServiceStats) -> dict[str, Any]:
+def _key_shown(key_id: str, key: KeyState, now: ServiceStats) -> ProviderKey:
     """Write a key; `held_by` says why it is not used ('' where it is)."""
     held = [
         hold.reason

@@ -1,58 +1,122 @@
 """Tenants, as operators make and limit them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Literal, cast
 
 import orjson
-from starlette.requests import Request
+from fastapi import Depends, Query
+from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import AppContext, app_context, current_operator
-from api.json_body import read_body
+from api.context import AppContext, Context, CurrentOperator
+from api.headers import sends_headers
+from api.json_body import JsonBody
 from api.ops.schemas import LimitsBody, TenantBody
-from api.problems import FieldError, Problem, invalid, not_found
-from api.query import Query, cursor_of, encode_cursor, integer
+from api.problems import BODY, FieldError, Problem, invalid, not_found, problems
+from api.query import (
+    LIMIT_DEFAULT,
+    OPTIONAL,
+    Limit,
+    QueryModel,
+    cursor_of,
+    encode_cursor,
+    is_given,
+)
+from api.routing import tenant_router
 from shared.model_catalog import MODELS
+from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.signing import new_webhook_secret
 from shared.store.provisioning import FIRST_LIMITS
 from shared.store.tenants import (
     NAME,
-    Tenant,
     create_tenant,
     list_tenants,
     read_tenant,
     set_limits,
 )
+from shared.store.tenants import Tenant as StoredTenant
 
-LIMIT_DEFAULT = 50
-LIMIT_MAX = 200
+_TENANT = "/ops/v1/tenants/{tenant}"
+BudgetAction = Literal["hold", "refuse"]
+
+router = tenant_router("operators")
 
 
-async def get_tenants(request: Request) -> Response:
+class Tenant(TypedDict):
+    """A tenant: what it may, and how many of its jobs wait and run."""
+
+    name: str
+    weight: float
+    max_running: Count | None
+    max_queued: Count | None
+    requests_per_minute: Count | None
+    daily_credits: float | None
+    budget_action: BudgetAction | None
+    may_disable_safety: bool
+    created_at: Time | None
+    queued: Count
+    running: Count
+    warnings: list[str]
+
+
+class NewTenant(Tenant):
+    """A tenant that was made now."""
+
+    webhook_secret: str
+
+
+class TenantPage(TypedDict):
+    """A page of tenants."""
+
+    data: list[Tenant]
+    next_cursor: str | None
+
+
+class _TenantsQuery(QueryModel):
+    limit: Limit = LIMIT_DEFAULT
+    cursor: Annotated[
+        str | None,
+        is_given(cursor_of(NAME.fullmatch)),
+        OPTIONAL,
+        Field(description="`next_cursor` of the page before"),
+    ] = None
+
+
+@router.get(
+    "/ops/v1/tenants",
+    response_model=TenantPage,
+    response_description="A page, by name",
+)
+async def get_tenants(parts: Context, query: Annotated[_TenantsQuery, Query()]) -> Response:
     """List the tenants in the order of their names."""
-    await current_operator(request)
-    query = Query(request)
-    most = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
-    after = query.take("cursor", cursor_of(NAME.fullmatch))
-    query.done()
-    parts = app_context(request)
-    found = await parts.committer.run(list_tenants(after=after, limit=most + 1))
-    page = found[:most]
-    is_more = len(found) > most
-    return answered(
-        {
-            "data": [tenant_shown(tenant, parts.prices) for tenant in page],
-            "next_cursor": encode_cursor(page[-1].name) if is_more else None,
-        }
-    )
+    found = await parts.committer.run(list_tenants(after=query.cursor, limit=query.limit + 1))
+    page = found[: query.limit]
+    is_more = len(found) > query.limit
+    shown: TenantPage = {
+        "data": [tenant_shown(tenant, parts.prices) for tenant in page],
+        "next_cursor": encode_cursor(page[-1].name) if is_more else None,
+    }
+    return answered(shown)
 
 
-async def post_tenant(request: Request) -> Response:
+@router.post(
+    "/ops/v1/tenants",
+    status_code=201,
+    response_model=NewTenant,
+    response_description="The tenant and its webhook secret",
+    responses={
+        201: sends_headers("Location"),
+        **problems("tenant_exists", "redis_full", *BODY),
+    },
+)
+async def post_tenant(
+    parts: Context,
+    audit_context: CurrentOperator,
+    body: Annotated[TenantBody, Depends(JsonBody(TenantBody))],
+) -> Response:
     """Make a tenant. Its webhook secret is shown now and never again; keys are made apart."""
-    parts, audit_context = app_context(request), await current_operator(request)
-    Query(request).done()
-    body = await read_body(request, TenantBody)
     secret = new_webhook_secret()
     limits = {**FIRST_LIMITS, **body.changes()}
     if await parts.committer.run(
@@ -61,23 +125,35 @@ async def post_tenant(request: Request) -> Response:
         detail = f"There is a tenant {body.name}; PATCH changes what it may."
         raise Problem("tenant_exists", detail)
     made = tenant_shown(await existing(parts, body.name), parts.prices)
-    shown = {**made, "webhook_secret": secret}
+    shown: NewTenant = {**made, "webhook_secret": secret}
     return answered(shown, 201, {"Location": f"/ops/v1/tenants/{body.name}"})
 
 
-async def get_tenant(request: Request, tenant: str) -> Response:
+@router.get(
+    _TENANT,
+    response_model=Tenant,
+    response_description="The tenant",
+    responses=problems("not_found"),
+)
+async def get_tenant(parts: Context, tenant: str) -> Response:
     """Read what a tenant may, and how many of its jobs wait and run."""
-    await current_operator(request)
-    Query(request).done()
-    parts = app_context(request)
     return answered(tenant_shown(await existing(parts, tenant), parts.prices))
 
 
-async def patch_tenant(request: Request, tenant: str) -> Response:
+@router.patch(
+    _TENANT,
+    response_model=Tenant,
+    response_description="The tenant",
+    responses=problems("not_found", *BODY),
+)
+async def patch_tenant(
+    parts: Context,
+    audit_context: CurrentOperator,
+    tenant: str,
+    body: Annotated[LimitsBody, Depends(JsonBody(LimitsBody))],
+) -> Response:
     """Change what a tenant may, at once: null takes a limit away, what is not named stays."""
-    parts, audit_context = app_context(request), await current_operator(request)
-    Query(request).done()
-    changes = (await read_body(request, LimitsBody)).changes()
+    changes = body.changes()
     if not changes:
         raise invalid([FieldError("", "names nothing to change")])
     if not NAME.fullmatch(tenant) or not await parts.committer.run(
@@ -87,7 +163,7 @@ async def patch_tenant(request: Request, tenant: str) -> Response:
     return answered(tenant_shown(await existing(parts, tenant), parts.prices))
 
 
-async def existing(parts: AppContext, name: str) -> Tenant:
+async def existing(parts: AppContext, name: str) -> StoredTenant:
     """Read a tenant; raises a Problem where there is none."""
     found = await parts.committer.run(read_tenant(name)) if NAME.fullmatch(name) else ()
     if not found:
@@ -95,7 +171,7 @@ async def existing(parts: AppContext, name: str) -> Tenant:
     return found[0]
 
 
-def tenant_shown(tenant: Tenant, prices: Mapping[str, float]) -> dict[str, Any]:
+def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float]) -> Tenant:
     """Write a tenant; `prices` are the credits that a call of a model may cost."""
     return {
         "name": tenant.name,
@@ -104,7 +180,7 @@ def tenant_shown(tenant: Tenant, prices: Mapping[str, float]) -> dict[str, Any]:
         "max_queued": tenant.max_queued,
         "requests_per_minute": tenant.requests_per_minute,
         "daily_credits": tenant.daily_credits,
-        "budget_action": tenant.budget_action,
+        "budget_action": cast("BudgetAction | None", tenant.budget_action),
         "may_disable_safety": tenant.may_disable_safety,
         "created_at": rfc3339(tenant.created_at),
         "queued": tenant.queued,
@@ -113,7 +189,7 @@ def tenant_shown(tenant: Tenant, prices: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def budget_warnings(tenant: Tenant, prices: Mapping[str, float]) -> list[str]:
+def budget_warnings(tenant: StoredTenant, prices: Mapping[str, float]) -> list[str]:
     """Name what a tenant's budget does not count, because it has no price."""
     unpriced = [name for name in MODELS if name not in prices]
     if tenant.daily_credits is None or not unpriced:
@@ -127,7 +203,7 @@ def budget_warnings(tenant: Tenant, prices: Mapping[str, float]) -> list[str]:
 
 
 def answered(
-    body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+    body: Mapping[str, object], status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
     """Answer an operator: nothing of it is for a cache."""
     all_headers = {"Cache-Control": "no-store", **(headers or {})}

@@ -1,11 +1,66 @@
 """From the counters as they stood to what happened in each step of time. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+from typing_extensions import TypedDict
+
+from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.functions import HISTORY_KEPT, HISTORY_STEPS_MS
-from shared.store.stats import COUNTED, Sample
+from shared.store.stats import Sample
+
+
+class Totals(TypedDict):
+    """What came of jobs: `started` counts attempts, `again` how often one was queued once more."""
+
+    accepted: Count
+    started: Count
+    again: Count
+    succeeded: Count
+    failed: Count
+    canceled: Count
+
+
+class TotalsSince(Totals):
+    """What happened since the first note."""
+
+    since: Time
+
+
+Counts = list[Count | None]
+
+
+class Points(TypedDict):
+    """A column for each number, with an entry for each step.
+
+    An entry is null where nobody noted it. Counts are of the step that ends at `at`.
+    """
+
+    at: list[Time]
+    accepted: Counts
+    started: Counts
+    again: Counts
+    succeeded: Counts
+    failed: Counts
+    canceled: Counts
+    waiting: Counts
+    running: Counts
+    webhooks: Counts
+    oldest_age_seconds: list[float | None]
+    blocked_by: list[str | None]
+
+
+#: `from` is a keyword of Python.
+History = TypedDict(
+    "History",
+    {
+        "from": Time,
+        "to": Time,
+        "step_seconds": Count,
+        "points": Points,
+        "totals": TotalsSince,
+    },
+)
 
 
 def step_of(minutes: int) -> int:
@@ -16,7 +71,7 @@ def step_of(minutes: int) -> int:
     raise ValueError("more than is kept")
 
 
-def series(samples: Sequence[Sample], *, step_ms: int, back_ms: int) -> dict[str, Any]:
+def series(samples: Sequence[Sample], *, step_ms: int, back_ms: int) -> History:
     """Write a column for each number, with an entry for each step up to the last sample, of now.
 
     The sample of a step is taken at its beginning, so what happened in the step before is the
@@ -26,27 +81,32 @@ def series(samples: Sequence[Sample], *, step_ms: int, back_ms: int) -> dict[str
     first = (now.at - back_ms) // step_ms + 1
     by_slot = {sample.at // step_ms: sample for sample in earlier}
     slots = range(first, now.at // step_ms + 1)
-    columns: dict[str, list[Any]] = {"at": [rfc3339(slot * step_ms) for slot in slots]}
-    for name in COUNTED:
-        columns[name] = [_change(by_slot.get(slot - 1), by_slot.get(slot), name) for slot in slots]
-    for name, read in _GAUGES.items():
-        columns[name] = [read(by_slot[slot]) if slot in by_slot else None for slot in slots]
+
+    def changes(name: str) -> Counts:
+        return [_change(by_slot.get(slot - 1), by_slot.get(slot), name) for slot in slots]
+
+    noted = [by_slot.get(slot) for slot in slots]
+    points: Points = {
+        "at": [rfc3339(slot * step_ms) for slot in slots],
+        "accepted": changes("accepted"),
+        "started": changes("started"),
+        "again": changes("again"),
+        "succeeded": changes("succeeded"),
+        "failed": changes("failed"),
+        "canceled": changes("canceled"),
+        "waiting": [one.waiting if one else None for one in noted],
+        "running": [one.running if one else None for one in noted],
+        "webhooks": [one.webhooks if one else None for one in noted],
+        "oldest_age_seconds": [one.oldest / 1000 if one else None for one in noted],
+        "blocked_by": [one.closed if one else None for one in noted],
+    }
     return {
         "from": rfc3339(first * step_ms),
         "to": rfc3339(now.at),
         "step_seconds": step_ms // 1000,
-        "points": columns,
+        "points": points,
         "totals": _totals(earlier, now),
     }
-
-
-_GAUGES: Mapping[str, Callable[[Sample], Any]] = {
-    "waiting": lambda sample: sample.waiting,
-    "running": lambda sample: sample.running,
-    "webhooks": lambda sample: sample.webhooks,
-    "oldest_age_seconds": lambda sample: sample.oldest / 1000,
-    "blocked_by": lambda sample: sample.closed,
-}
 
 
 def _change(before: Sample | None, after: Sample | None, name: str) -> int | None:
@@ -56,8 +116,20 @@ def _change(before: Sample | None, after: Sample | None, name: str) -> int | Non
     return change if change >= 0 else None  # counted anew: the data was lost
 
 
-def _totals(samples: Sequence[Sample], now: Sample) -> dict[str, Any]:
+def _totals(samples: Sequence[Sample], now: Sample) -> TotalsSince:
     """Write what happened since the first sample, gaps and all."""
     since = samples[0] if samples else now
-    counts = {name: max(now.counts[name] - since.counts[name], 0) for name in COUNTED}
-    return {"since": rfc3339(since.at), **counts}
+    counts = {name: max(count - since.counts[name], 0) for name, count in now.counts.items()}
+    return {"since": rfc3339(since.at), **totals_shown(counts)}
+
+
+def totals_shown(counts: Mapping[str, int]) -> Totals:
+    """Write the counters of jobs."""
+    return {
+        "accepted": counts["accepted"],
+        "started": counts["started"],
+        "again": counts["again"],
+        "succeeded": counts["succeeded"],
+        "failed": counts["failed"],
+        "canceled": counts["canceled"],
+    }

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import orjson
+from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.context import app_context
+from api.context import AppContext, Context
 from api.headers import etag_matches, if_none_match
 from api.models import model_described
 from api.problems import not_found
-from api.query import Query
-from api.routing import Direct, Endpoint
+from api.routing import OpenRoute, open_router, refuse_parameters
 from api.web.static_files import PREFIX, File, StaticBundle
 from shared.model_catalog import MODELS
 
@@ -42,11 +41,6 @@ SAFETY: Mapping[str, str] = {
 }
 _FOR_EVER = "public, max-age=31536000, immutable"
 _REVALIDATE = "no-cache"
-#: The pages are for people: the API reference does not tell of them.
-_DOCS: Mapping[str, Any] = {
-    "include_in_schema": False,
-    "responses": {status: {"description": ""} for status in (200, 304)},
-}
 #: Each page by its address.
 _PAGES: Mapping[str, str] = {
     "/": "playground.html",
@@ -63,24 +57,31 @@ def _read(prefix: str) -> StaticBundle:
     return StaticBundle.read(prefix, written={"models.json": _MODELS})
 
 
-def _bundle(request: Request) -> StaticBundle:
-    return _read(app_context(request).settings.public_prefix)
+def _bundle(parts: AppContext) -> StaticBundle:
+    return _read(parts.settings.public_prefix)
 
 
-def _page(name: str) -> Endpoint:
-    async def show(request: Request) -> Response:
-        return _answer(request, _bundle(request).files[name], _REVALIDATE)
-
-    return show
+router = open_router("pages", route_class=OpenRoute, include_in_schema=False)
 
 
-async def get_file(request: Request, build_hash: str, name: str) -> Response:
+def _add_page(path: str, name: str) -> None:
+    async def show(request: Request, parts: Context) -> Response:
+        return _answer(request, _bundle(parts).files[name], _REVALIDATE)
+
+    router.add_api_route(path, show, methods=["GET"], name=name)
+
+
+for _path, _name in _PAGES.items():
+    _add_page(_path, _name)
+
+
+@router.get(f"{PREFIX}/{{build_hash}}/{{name:path}}", dependencies=[Depends(refuse_parameters)])
+async def get_file(request: Request, parts: Context, build_hash: str, name: str) -> Response:
     """Give a script, a style or a drawing of the pages.
 
     A page of another version, open while this one was brought up, gets what there is now.
     """
-    Query(request).done()
-    bundle = _bundle(request)
+    bundle = _bundle(parts)
     file = bundle.files.get(name)
     if file is None or name.endswith(".html"):
         raise not_found("file")
@@ -98,9 +99,3 @@ def _answer(request: Request, file: File, cache_control: str) -> Response:
     if etags is not None and etag_matches(etags, file.etag.strip('"')):
         return Response(None, 304, headers)
     return Response(file.body, 200, headers)
-
-
-PAGE_ROUTES: tuple[Direct, ...] = (
-    *(Direct("GET", path, _page(name), docs=_DOCS) for path, name in _PAGES.items()),
-    Direct("GET", f"{PREFIX}/{{build_hash}}/{{name:path}}", get_file, docs=_DOCS),
-)

@@ -1,17 +1,25 @@
 """The ledger: what was told to whom, every attempt at it, and sending again."""
 
 import re
+from typing import Annotated
 
-from starlette.requests import Request
+from fastapi import Depends, Query
 from starlette.responses import Response
 
-from api.context import AppContext, app_context, current_tenant
-from api.problems import Problem, not_found
-from api.query import Query, enum_member, integer, milliseconds, text
-from api.webhooks.pagination import decode_delivery_cursor, encode_delivery_cursor
-from api.webhooks.responses import delivery_shown, json_response, listed
-from api.webhooks.schemas import RedeliverBody, read_body
-from shared.jobs import DeliveryState
+from api.context import AppContext, Context, CurrentTenant
+from api.json_body import JsonBody
+from api.problems import BODY, Problem, not_found, problems
+from api.query import milliseconds
+from api.routing import tenant_router
+from api.webhooks.responses import (
+    Delivery,
+    DeliveryPage,
+    Redelivered,
+    delivery_shown,
+    json_response,
+    listed,
+)
+from api.webhooks.schemas import DeliveriesQuery, RedeliverBody, encode_delivery_cursor
 from shared.store.delivery_log import (
     Entry,
     list_deliveries,
@@ -20,8 +28,6 @@ from shared.store.delivery_log import (
     redeliver_failed,
 )
 
-LIMIT_DEFAULT = 50
-LIMIT_MAX = 200
 #: Records that one request may look at; a filter that finds little gives a short page.
 SCAN_LIMIT = 1000
 #: Deliveries that one script sends again, and one request at most.
@@ -30,47 +36,61 @@ REDELIVERED_MAX = 10_000
 _ID = re.compile(r"msg_[a-z0-9_]{1,76}")
 _ACCEPTED = 202
 
+router = tenant_router("webhooks")
 
-async def get_deliveries(request: Request) -> Response:
+
+@router.get(
+    "/v1/webhooks/deliveries",
+    response_model=DeliveryPage,
+    response_description="A page, newest first",
+)
+async def get_deliveries(
+    parts: Context, principal: CurrentTenant, query: Annotated[DeliveriesQuery, Query()]
+) -> Response:
     """List deliveries, the newest first. A page may be short and still have a cursor to go on with.
 
     Those with `status=failed` are listed by when they failed.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    query = Query(request)
-    job_id = query.take("job_id", text)
-    state = query.take("status", enum_member(DeliveryState))
-    limit = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
-    below = query.take("cursor", decode_delivery_cursor)
-    query.done()
     page = await parts.committer.run(
         list_deliveries(
             principal.tenant,
-            job_id=job_id,
-            state=state,
-            below=below,
-            limit=limit,
+            job_id=query.job_id,
+            state=query.status,
+            below=query.below,
+            limit=query.limit,
             scan_limit=SCAN_LIMIT,
         )
     )
-    data = [listed(entry) for entry in page.entries]
-    return json_response({"data": data, "next_cursor": encode_delivery_cursor(page.below)})
+    shown: DeliveryPage = {
+        "data": [listed(entry) for entry in page.entries],
+        "next_cursor": encode_delivery_cursor(page.below),
+    }
+    return json_response(shown)
 
 
-async def get_delivery(request: Request, delivery_id: str) -> Response:
+@router.get(
+    "/v1/webhooks/deliveries/{delivery_id}",
+    response_model=Delivery,
+    response_description="The delivery",
+    responses=problems("not_found"),
+)
+async def get_delivery(parts: Context, principal: CurrentTenant, delivery_id: str) -> Response:
     """Read a delivery with every attempt that is kept: the last twenty."""
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
     return json_response(delivery_shown(await existing(parts, delivery_id, principal.tenant)))
 
 
-async def redeliver_one(request: Request, delivery_id: str) -> Response:
+@router.post(
+    "/v1/webhooks/deliveries/{delivery_id}/redeliver",
+    status_code=_ACCEPTED,
+    response_model=Delivery,
+    response_description="It is sent again",
+    responses=problems("not_found", "delivery_sending", "endpoint_disabled", "outcome_unknown"),
+)
+async def redeliver_one(parts: Context, principal: CurrentTenant, delivery_id: str) -> Response:
     """Send a delivery again, or at once: with its id, signed by the secret of then.
 
     Also one that was delivered, or that something newer has replaced.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
     await existing(parts, delivery_id, principal.tenant)
     refuse_unsent(await parts.committer.run(redeliver(delivery_id, tenant=principal.tenant)))
     entry = await existing(parts, delivery_id, principal.tenant)
@@ -87,16 +107,25 @@ def refuse_unsent(result: str) -> None:
         raise not_found("delivery")
 
 
-async def redeliver_since(request: Request) -> Response:
+@router.post(
+    "/v1/webhooks/redeliver",
+    status_code=_ACCEPTED,
+    response_model=Redelivered,
+    response_description="So many are sent again",
+    responses=problems(*BODY, "outcome_unknown"),
+)
+async def redeliver_since(
+    parts: Context,
+    principal: CurrentTenant,
+    body: Annotated[RedeliverBody, Depends(JsonBody(RedeliverBody))],
+) -> Response:
     """Send again what failed since a time; what something newer has replaced is not sent.
 
     Ten thousand at most: `more` tells whether to ask again.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
-    body = await read_body(request, RedeliverBody)
     count, more = await _redeliver(parts, principal.tenant, milliseconds(body.since))
-    return json_response({"count": count, "more": more}, _ACCEPTED)
+    shown: Redelivered = {"count": count, "more": more}
+    return json_response(shown, _ACCEPTED)
 
 
 async def _redeliver(parts: AppContext, tenant: str, since: int) -> tuple[int, bool]:

@@ -1,59 +1,86 @@
 """Receivers: how each is, switching one on again, and the secrets that sign."""
 
 import re
+from typing import Annotated
 
-from starlette.requests import Request
+from fastapi import Depends, Query
 from starlette.responses import Response
 
-from api.context import AppContext, app_context, current_tenant
-from api.problems import Problem, not_found
-from api.query import Query, integer
-from api.webhooks.deliveries import LIMIT_DEFAULT, LIMIT_MAX
-from api.webhooks.pagination import decode_delivery_cursor, encode_delivery_cursor
-from api.webhooks.responses import endpoint_shown, json_response
-from api.webhooks.schemas import EndpointBody, read_body
+from api.context import AppContext, Context, CurrentTenant
+from api.json_body import JsonBody
+from api.problems import BODY, Problem, not_found, problems
+from api.routing import tenant_router
+from api.webhooks.responses import (
+    Endpoint,
+    EndpointPage,
+    WebhookSecret,
+    endpoint_shown,
+    json_response,
+)
+from api.webhooks.schemas import EndpointBody, PageQuery, encode_delivery_cursor
 from api.webhooks.url_validation import delivery_host
 from shared.serializers import rfc3339
 from shared.signing import DAY_SECONDS, new_webhook_secret
 from shared.store.endpoints import (
     ENDPOINTS_MAX,
-    Endpoint,
     enable_endpoint,
     ensure_endpoint,
     list_endpoints,
     read_endpoint,
     rotate_secret,
 )
+from shared.store.endpoints import Endpoint as StoredEndpoint
 
 _ID = re.compile(r"ep_[0-9a-f]{24}")
+_ONE = "/v1/webhooks/endpoints/{endpoint_id}"
+
+router = tenant_router("webhooks")
 
 
-async def get_endpoints(request: Request) -> Response:
+@router.get(
+    "/v1/webhooks/endpoints",
+    response_model=EndpointPage,
+    response_description="A page, newest first",
+)
+async def get_endpoints(
+    parts: Context, principal: CurrentTenant, query: Annotated[PageQuery, Query()]
+) -> Response:
     """List the receivers that deliveries were owed to, the newest first.
 
     One is an address without its query: that is for telling calls apart, not receivers.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    query = Query(request)
-    limit = query.take("limit", integer(1, LIMIT_MAX)) or LIMIT_DEFAULT
-    below = query.take("cursor", decode_delivery_cursor)
-    query.done()
-    page = await parts.committer.run(list_endpoints(principal.tenant, before=below, limit=limit))
-    data = [endpoint_shown(one) for one in page.endpoints]
-    return json_response({"data": data, "next_cursor": encode_delivery_cursor(page.before)})
+    call = list_endpoints(principal.tenant, before=query.below, limit=query.limit)
+    page = await parts.committer.run(call)
+    shown: EndpointPage = {
+        "data": [endpoint_shown(one) for one in page.endpoints],
+        "next_cursor": encode_delivery_cursor(page.before),
+    }
+    return json_response(shown)
 
 
-async def get_endpoint(request: Request, endpoint_id: str) -> Response:
+@router.get(
+    _ONE,
+    response_model=Endpoint,
+    response_description="The endpoint",
+    responses=problems("not_found"),
+)
+async def get_endpoint(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
     """Read how a receiver is."""
-    parts, tenant = await _caller(request, endpoint_id)
-    return json_response(endpoint_shown(await existing(parts, endpoint_id, tenant)))
+    return json_response(endpoint_shown(await existing(parts, endpoint_id, principal.tenant)))
 
 
-async def create_endpoint(request: Request) -> Response:
+@router.post(
+    "/v1/webhooks/endpoints",
+    response_model=Endpoint,
+    response_description="The endpoint",
+    responses=problems(*BODY, "too_many_endpoints", "redis_full", "outcome_unknown"),
+)
+async def create_endpoint(
+    parts: Context,
+    principal: CurrentTenant,
+    body: Annotated[EndpointBody, Depends(JsonBody(EndpointBody))],
+) -> Response:
     """Take down a receiver before anything is owed to it, or find it: to give it a secret."""
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
-    body = await read_body(request, EndpointBody)
     call = ensure_endpoint(principal.tenant, url=body.url, host=delivery_host(body.url))
     found = await parts.committer.run(call)
     if found is None:
@@ -61,40 +88,66 @@ async def create_endpoint(request: Request) -> Response:
     return json_response(endpoint_shown(await existing(parts, found, principal.tenant)))
 
 
-async def enable(request: Request, endpoint_id: str) -> Response:
+@router.post(
+    f"{_ONE}/enable",
+    operation_id="enable_endpoint",
+    response_model=Endpoint,
+    response_description="The endpoint, switched on",
+    responses=problems("not_found", "outcome_unknown"),
+)
+async def enable(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
     """Switch a receiver on, or have a failing one asked at once; it gets what it missed.
 
     The newest comes first; of a job, what something newer has replaced is not sent.
     """
-    parts, tenant = await _caller(request, endpoint_id)
-    if not await parts.committer.run(enable_endpoint(endpoint_id, tenant=tenant)):
+    _check_id(endpoint_id)
+    if not await parts.committer.run(enable_endpoint(endpoint_id, tenant=principal.tenant)):
         raise not_found("endpoint")
-    return json_response(endpoint_shown(await existing(parts, endpoint_id, tenant)))
+    return json_response(endpoint_shown(await existing(parts, endpoint_id, principal.tenant)))
 
 
-async def rotate_tenant(request: Request) -> Response:
+@router.post(
+    "/v1/webhooks/secret/rotate",
+    operation_id="rotate_secret",
+    response_model=WebhookSecret,
+    response_description="The new secret, shown now only",
+    responses=problems("outcome_unknown"),
+)
+async def rotate_tenant(parts: Context, principal: CurrentTenant) -> Response:
     """Make a new secret for all receivers without one of their own; it is shown now only.
 
     The one before signs along for 24 hours.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
     return await _rotate(parts, principal.tenant, None)
 
 
-async def rotate_endpoint(request: Request, endpoint_id: str) -> Response:
+@router.post(
+    f"{_ONE}/secret/rotate",
+    operation_id="rotate_endpoint_secret",
+    response_model=WebhookSecret,
+    response_description="The new secret, shown now only",
+    responses=problems("not_found", "outcome_unknown"),
+)
+async def rotate_endpoint(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
     """Make a new secret for one receiver, its first or its next; it is shown now only.
 
     The one that signed before, its own or the tenant's, signs along for 24 hours.
     """
-    parts, tenant = await _caller(request, endpoint_id)
-    return await _rotate(parts, tenant, endpoint_id)
+    _check_id(endpoint_id)
+    return await _rotate(parts, principal.tenant, endpoint_id)
 
 
-async def drop_secret(request: Request, endpoint_id: str) -> Response:
+@router.delete(
+    f"{_ONE}/secret",
+    status_code=204,
+    response_description="The tenant's secret signs",
+    responses=problems("not_found", "outcome_unknown"),
+)
+async def drop_secret(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
     """Leave a receiver without a secret of its own: the tenant's signs, its own along for 24 h."""
-    parts, tenant = await _caller(request, endpoint_id)
-    if not await parts.committer.run(rotate_secret(tenant, "", endpoint_id=endpoint_id)):
+    _check_id(endpoint_id)
+    call = rotate_secret(principal.tenant, "", endpoint_id=endpoint_id)
+    if not await parts.committer.run(call):
         raise not_found("endpoint")
     return Response(status_code=204)
 
@@ -107,23 +160,21 @@ async def _rotate(parts: AppContext, tenant: str, endpoint_id: str | None) -> Re
     return json_response(shown)
 
 
-def secret_shown(parts: AppContext, secret: str) -> dict[str, str | None]:
+def secret_shown(parts: AppContext, secret: str) -> WebhookSecret:
     """Write a secret that was made now, and until when the one before signs along."""
     ends = rfc3339(int(parts.redis_monitor.now_ms()) + DAY_SECONDS * 1000)
     return {"secret": secret, "previous_signs_until": ends}
 
 
-async def _caller(request: Request, endpoint_id: str) -> tuple[AppContext, str]:
-    """Give the parts and the tenant that asks; what is no id of an endpoint is not asked about."""
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
+def _check_id(endpoint_id: str) -> None:
+    """Check an id: what is none is not asked about."""
     if not _ID.fullmatch(endpoint_id):
         raise not_found("endpoint")
-    return parts, principal.tenant
 
 
-async def existing(parts: AppContext, endpoint_id: str, tenant: str) -> Endpoint:
+async def existing(parts: AppContext, endpoint_id: str, tenant: str) -> StoredEndpoint:
     """Read a receiver of this tenant; raises the Problem `not_found` where there is none."""
+    _check_id(endpoint_id)
     endpoint = await parts.committer.run(read_endpoint(endpoint_id, tenant=tenant))
     if endpoint is None:
         raise not_found("endpoint")

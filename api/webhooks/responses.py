@@ -1,14 +1,129 @@
 """Deliveries and endpoints as JSON."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import orjson
+from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
+from shared.jobs import DeliveryState
+from shared.schemas import Count, Time, Url
 from shared.serializers import rfc3339
 from shared.store.delivery_log import Entry
-from shared.store.endpoints import Endpoint
+from shared.store.endpoints import Endpoint as StoredEndpoint
+from shared.store.endpoints import EndpointState
+
+DeliveryErrorCode = Literal[
+    "status",
+    "gone",
+    "timeout",
+    "unreachable",
+    "broken",
+    "address_forbidden",
+    "address_invalid",
+    "internal",
+]
+
+
+class DeliveryError(TypedDict):
+    """Why an attempt failed."""
+
+    code: DeliveryErrorCode
+    message: str
+
+
+class DeliveryAttempt(TypedDict):
+    """One attempt at a delivery."""
+
+    number: Count
+    at: Time
+    seconds: float
+    status: Count | None
+    error: DeliveryError | None
+    answer: Annotated[str, Field(description="The first 1,024 bytes")]
+
+
+class ListedDelivery(TypedDict):
+    """One webhook, with its last attempt."""
+
+    id: Annotated[str, Field(description="The `webhook-id`")]
+    type: str
+    status: DeliveryState
+    job_id: str | None
+    batch_id: str | None
+    version: Count
+    endpoint_id: str
+    url: Url
+    attempt: Count
+    created_at: Time
+    next_attempt_at: Time | None
+    finished_at: Time | None
+    last_attempt: DeliveryAttempt | None
+
+
+class Delivery(ListedDelivery):
+    """One webhook."""
+
+    attempts: list[DeliveryAttempt]
+
+
+class DeliveryPage(TypedDict):
+    """A page of deliveries."""
+
+    data: list[ListedDelivery]
+    next_cursor: str | None
+
+
+class EndpointError(TypedDict):
+    """Why the last attempt that failed did so."""
+
+    status: Count | None
+    code: str
+    message: str
+
+
+class Endpoint(TypedDict):
+    """One receiver of webhooks."""
+
+    id: str
+    url: Annotated[Url, Field(description="Without its query")]
+    status: EndpointState
+    created_at: Time
+    pending: Annotated[Count, Field(description="Deliveries that are not settled")]
+    parked: Annotated[Count, Field(description="Of these, those that wait for it to be well")]
+    failures: Annotated[Count, Field(description="Failed attempts in a row")]
+    failing_since: Time | None
+    next_probe_at: Time | None
+    last_success_at: Time | None
+    last_failure_at: Time | None
+    last_error: EndpointError | None
+    disabled_at: Time | None
+    disabled_reason: Annotated[str, Field(json_schema_extra={"enum": ["gone", "failing"]})] | None
+    has_own_secret: bool
+    secret_rotated_at: Time | None
+
+
+class EndpointPage(TypedDict):
+    """A page of endpoints."""
+
+    data: list[Endpoint]
+    next_cursor: str | None
+
+
+class WebhookSecret(TypedDict):
+    """A secret that was made now."""
+
+    secret: str
+    previous_signs_until: Time
+
+
+class Redelivered(TypedDict):
+    """How many are sent again."""
+
+    count: Count
+    more: bool
 
 
 def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
@@ -17,13 +132,13 @@ def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, headers, "application/json")
 
 
-def listed(entry: Entry) -> dict[str, Any]:
+def listed(entry: Entry) -> ListedDelivery:
     """Write a delivery with its last attempt."""
     kind = entry.type.partition(".")[0]
     return {
         "id": entry.id,
         "type": entry.type,
-        "status": entry.state.value,
+        "status": entry.state,
         "job_id": entry.subject if kind == "job" else None,
         "batch_id": entry.subject if kind == "batch" else None,
         "version": entry.version,
@@ -37,12 +152,12 @@ def listed(entry: Entry) -> dict[str, Any]:
     }
 
 
-def delivery_shown(entry: Entry) -> dict[str, Any]:
+def delivery_shown(entry: Entry) -> Delivery:
     """Write a delivery with every attempt that is kept."""
     return {**listed(entry), "attempts": [attempt_shown(one) for one in entry.attempts]}
 
 
-def attempt_shown(attempt: Mapping[str, Any]) -> dict[str, Any]:
+def attempt_shown(attempt: Mapping[str, Any]) -> DeliveryAttempt:
     """Write one attempt, as the worker noted it."""
     code = attempt["code"]
     return {
@@ -55,13 +170,13 @@ def attempt_shown(attempt: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _error_shown(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _error_shown(error: Mapping[str, Any] | None) -> EndpointError | None:
     if error is None:
         return None
     return {"status": error["status"], **_fault_shown(error["code"], error["error"])}
 
 
-def _fault_shown(code: str, message: str) -> dict[str, str]:
+def _fault_shown(code: DeliveryErrorCode, message: str) -> DeliveryError:
     return {"code": code, "message": message or _ADVICE[code]}
 
 
@@ -71,7 +186,7 @@ _ADVICE = {
 }
 
 
-def endpoint_shown(endpoint: Endpoint) -> dict[str, Any]:
+def endpoint_shown(endpoint: StoredEndpoint) -> Endpoint:
     """Write an endpoint; its secret is not shown again."""
     return {
         "id": endpoint.id,

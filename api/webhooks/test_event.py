@@ -4,19 +4,23 @@ The front door itself connects to nobody: who asks learns no more than a webhook
 """
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from starlette.requests import Request
+from fastapi import Depends
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import AppContext, app_context, current_tenant
-from api.job_waiting import heard
-from api.query import Query
-from api.webhooks.responses import attempt_shown, json_response
-from api.webhooks.schemas import TestBody, read_body
+from api.context import AppContext, Context, CurrentTenant
+from api.json_body import JsonBody
+from api.problems import BODY, problems
+from api.routing import tenant_router
+from api.webhooks.responses import DeliveryAttempt, attempt_shown, json_response
+from api.webhooks.schemas import TestBody
 from api.webhooks.url_validation import delivery_host, to_stored
 from shared import ids
 from shared.jobs import DeliveryState
+from shared.schemas import Url
 from shared.store.delivery_log import Entry, read_delivery, send_test
 
 #: Added to what one attempt may take: for the worker to come to it.
@@ -24,14 +28,42 @@ QUEUE_SECONDS = 5.0
 _OPEN = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 
 
-async def send_test_event(request: Request) -> Response:
+router = tenant_router("webhooks")
+
+
+class SentRequest(TypedDict):
+    """Exactly what was sent."""
+
+    method: str
+    url: Url
+    headers: Mapping[str, str]
+    body: str
+
+
+class TestEvent(TypedDict):
+    """A test event, and what came of it."""
+
+    id: str
+    status: DeliveryState
+    request: SentRequest | None
+    attempt: DeliveryAttempt | None
+
+
+@router.post(
+    "/v1/webhooks/test",
+    response_model=TestEvent,
+    response_description="What was sent, and what came of it",
+    responses=problems(*BODY, "redis_full", "outcome_unknown"),
+)
+async def send_test_event(
+    parts: Context,
+    principal: CurrentTenant,
+    body: Annotated[TestBody, Depends(JsonBody(TestBody))],
+) -> Response:
     """Send one signed test event, `webhook.test`, and show the exact request and what came of it.
 
     Where no worker came to it in time, the status is `pending`; read the delivery later.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
-    body = await read_body(request, TestBody)
     webhook = to_stored({**body.model_dump(mode="json"), "events": []})
     delivery_id = ids.message_id()
     data = {"id": delivery_id, "status": "test", "version": 1, "run": 1, "metadata": {}}
@@ -45,7 +77,7 @@ async def send_test_event(request: Request) -> Response:
             entry = await _read(parts, delivery_id, principal.tenant)
             if entry is None or entry.state not in _OPEN or parts.notifications.closing:
                 break
-            if not await heard(subscription, ends_at):
+            if not await subscription.wait_until(ends_at):
                 break
     return json_response(_shown(delivery_id, body.url, entry))
 
@@ -54,12 +86,15 @@ async def _read(parts: AppContext, delivery_id: str, tenant: str) -> Entry | Non
     return await parts.committer.run(read_delivery(delivery_id, tenant=tenant))
 
 
-def _shown(delivery_id: str, url: str, entry: Entry | None) -> dict[str, Any]:
+def _shown(delivery_id: str, url: str, entry: Entry | None) -> TestEvent:
     attempt = entry.attempts[-1] if entry and entry.attempts else None
-    request = attempt and {"method": "POST", "url": url, **attempt["request"]}
+    sent: Mapping[str, Any] = attempt["request"] if attempt else {}
+    request: SentRequest | None = None
+    if sent:
+        request = {"method": "POST", "url": url, "headers": sent["headers"], "body": sent["body"]}
     return {
         "id": delivery_id,
-        "status": (entry.state if entry else DeliveryState.PENDING).value,
+        "status": entry.state if entry else DeliveryState.PENDING,
         "request": request,
         "attempt": attempt_shown(attempt) if attempt else None,
     }

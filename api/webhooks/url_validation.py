@@ -14,6 +14,7 @@ import httpx
 import idna
 
 from shared.net.ssrf import AddressGuard, blocked_reason
+from shared.settings import Settings
 
 URL_CHARACTERS = 2048
 HEADERS_NAME_CHARACTERS = 100
@@ -37,6 +38,11 @@ _OWN_HEADERS = frozenset(
     }
 )
 _OWN_PREFIXES = ("webhook-", "svix-", "content-")
+
+
+def address_guard(settings: Settings) -> AddressGuard:
+    """Return what judges where a webhook may go."""
+    return AddressGuard(settings.webhook_allow_hosts, settings.webhook_port_ranges)
 
 
 def check_url(url: str, *, guard: AddressGuard) -> str:

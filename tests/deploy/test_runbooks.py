@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 from starlette.routing import Match
 
-from api.routes import ROUTES
+from api.main import ROUTES
 from shared.metrics import RedisGauges, ServiceCollector
 from tests.deploy.compose import ROOT, services
 from tests.deploy.test_rules import RUNBOOKS, rules

@@ -78,6 +78,10 @@ def url(redis_url: str) -> Iterator[str]:
         yield url
 
 
+#: `POST /v1/jobs` as FastAPI serves it, and the shorter way: a test of both must pass on either.
+both_ways = pytest.fixture(scope="module", params=[True, False], ids=["fast", "ordinary"])
+
+
 @pytest.fixture
 def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
     with tenant_at(url, empty_redis_url) as api_server:

@@ -1,5 +1,6 @@
 """A job over HTTP: asked for, read, listed, waited for, canceled."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -12,6 +13,7 @@ from shared import ids
 from shared.errors import ModelGone
 from shared.model_catalog import DEFAULT_MODEL
 from shared.store import keys, transitions
+from tests.integration.conftest import both_ways
 from tests.support.api_server import (
     PROMPT,
     ApiServer,
@@ -25,6 +27,12 @@ from tests.support.api_server import (
 from tests.support.bad_bodies import BAD_BODIES
 
 JSON = {"content-type": "application/json"}
+
+
+@both_ways
+def url(redis_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    with served(settings(redis_url), has_fast_route=request.param) as url:
+        yield url
 
 
 def test_an_accepted_job_is_shown_with_every_parameter(api_server: ApiServer) -> None:

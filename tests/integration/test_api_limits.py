@@ -11,6 +11,7 @@ import pytest
 from shared.model_catalog import DEFAULT_MODEL
 from shared.store import keys
 from tests.contract.test_admission import everything, may
+from tests.integration.conftest import both_ways
 from tests.support.api_server import (
     PROMPT,
     ApiServer,
@@ -26,9 +27,10 @@ CLIENTS = 64
 FAR = 10**15
 
 
-@pytest.fixture(scope="module")
-def url(redis_url: str) -> Iterator[str]:
-    with served(settings(redis_url, credits_per_image=f"{DEFAULT_MODEL}=1.5")) as url:
+@both_ways
+def url(redis_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    chosen = settings(redis_url, credits_per_image=f"{DEFAULT_MODEL}=1.5")
+    with served(chosen, has_fast_route=request.param) as url:
         yield url
 
 

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.bodies import BodyLimits
+from api.main import ROUTES
 from api.middleware import RequestMiddleware
-from api.routes import ROUTES
 from api.server import HEAD_BYTES, LimitedHttpProtocol
 from tests.support.api_server import PROMPT, ApiServer, problem, served, settings, tenant_at
 

@@ -67,12 +67,13 @@ def served(
     port: int = 0,
     *,
     wire: type[LimitedHttpProtocol] = LimitedHttpProtocol,
+    has_fast_route: bool = True,
     **options: Any,
 ) -> Iterator[str]:
     """Serve the app; gives its address. `options` are uvicorn's own."""
     port = port or free_port()
     config = uvicorn.Config(
-        create_app(chosen),
+        create_app(chosen, has_fast_route=has_fast_route),
         host="127.0.0.1",
         port=port,
         http=wire,

@@ -1,26 +1,67 @@
 """Queries are read strictly, and cursors hide what they are made of."""
 
-import pytest
-from starlette.requests import Request
+import asyncio
+from typing import Annotated
 
-from api.problems import Problem
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI, Query
+from starlette.responses import Response
+
+from api.bodies import BodyLimits
+from api.errors import add_handlers
+from api.middleware import RequestMiddleware
 from api.query import (
-    Query,
+    QueryModel,
+    Text,
+    WantedStatus,
     cursor_of,
     encode_cursor,
-    enum_member,
     integer,
+    is_given,
     milliseconds,
-    text,
 )
+from api.routing import Route
 from shared import ids
-from shared.jobs import Status
 
 read_cursor = cursor_of(ids.is_job_id)
 
 
-def query(written: str) -> Query:
-    return Query(Request({"type": "http", "query_string": written.encode(), "headers": []}))
+class Wanted(QueryModel):
+    limit: Annotated[int, is_given(integer(1, 9))] = 5
+    status: WantedStatus = None
+    tag: Text = None
+    cursor: Text = None
+
+
+def served(written: str, path: str = "/wanted") -> httpx.Response:
+    """Answer a query by a route that says what it has read of it."""
+    app = FastAPI()
+    router = APIRouter(route_class=Route)
+
+    @router.get("/wanted")
+    async def wanted(query: Annotated[Wanted, Query()]) -> Response:
+        return Response(query.model_dump_json())
+
+    @router.get("/bare")
+    async def bare() -> Response:
+        return Response()
+
+    app.include_router(router)
+    add_handlers(app)
+    app.add_middleware(RequestMiddleware, bodies=BodyLimits(0))
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.get(f"{path}?{written}")
+
+    return asyncio.run(ask())
+
+
+def faults(answer: httpx.Response) -> dict[str, str]:
+    assert answer.status_code == 422, answer.text
+    return {fault["pointer"]: fault["message"] for fault in answer.json()["errors"]}
 
 
 def test_a_cursor_leads_back_to_where_it_was_made() -> None:
@@ -103,19 +144,30 @@ def test_what_is_no_number_of_the_range_is_refused(written: str) -> None:
 
 
 def test_every_fault_of_a_query_is_named_at_once() -> None:
-    asked = query("limit=x&status=done&tag=&status=queued&sort=up")
-    asked.take("limit", integer(1, 9))
-    asked.take("status", enum_member(Status))
-    asked.take("tag", text)
-    with pytest.raises(Problem) as caught:
-        asked.done()
-    places = [fault.pointer for fault in caught.value.errors]
-    assert places == ["/query/limit", "/query/status", "/query/tag", "/query/sort"]
+    found = faults(served("limit=x&status=done&tag=&status=queued&sort=up"))
+    assert found == {
+        "/query/limit": "must be a whole number from 1 to 9",
+        "/query/status": "is given twice",
+        "/query/tag": "must have 1 to 200 characters",
+        "/query/sort": "is not known here; known: limit, status, tag, cursor",
+    }
+
+
+def test_a_route_without_parameters_refuses_any() -> None:
+    assert faults(served("sort=up&sort=up", "/bare")) == {
+        "/query/sort": "is not known here; known: none"
+    }
+
+
+@pytest.mark.parametrize("written", ["", "&", "&&"])
+def test_an_empty_query_is_none(written: str) -> None:
+    assert served(written, "/bare").status_code == 200
 
 
 def test_what_was_asked_for_and_is_well_written_passes() -> None:
-    asked = query("status=failed&limit=7")
-    assert asked.take("status", enum_member(Status)) is Status.FAILED
-    assert asked.take("limit", integer(1, 9)) == 7
-    assert asked.take("cursor", text) is None
-    asked.done()
+    assert served("status=failed&limit=7").json() == {
+        "limit": 7,
+        "status": "failed",
+        "tag": None,
+        "cursor": None,
+    }

@@ -3,7 +3,7 @@
 import pytest
 
 from api.auth_throttle import REMEMBER_ADDRESSES, AuthThrottle
-from api.routes import ROUTES
+from api.main import ROUTES
 from api.routing import scope_of
 from shared.api_keys import Scope
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.ops.timeseries import series, step_of
+from api.ops.timeseries import History, series, step_of
 from shared.store.stats import COUNTED, Sample
 
 STEP = 10_000
@@ -23,7 +23,7 @@ def sample(slot: float, count: int, **changes: Any) -> Sample:
     return Sample(**{**series_of, **changes})
 
 
-def series_of(*samples: Sample, steps: int = 5) -> dict[str, Any]:
+def series_of(*samples: Sample, steps: int = 5) -> History:
     return series(samples, step_ms=STEP, back_ms=steps * STEP)
 
 

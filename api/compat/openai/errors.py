@@ -5,8 +5,9 @@ from typing import Any
 
 import orjson
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.problems import Problem
+from api.problems import Problem, ProblemShape
 
 _BAD_REQUEST = 400
 #: Where OpenAI answers with another status than Darkroom does.
@@ -14,6 +15,7 @@ _STATUSES: Mapping[str, int] = {
     "invalid_request": _BAD_REQUEST,
     "idempotency_key_reused": _BAD_REQUEST,
 }
+SHAPE = ProblemShape("OpenAIError", "application/json", _STATUSES)
 #: OpenAI's own words, where clients may look for them; else the code is ours.
 _CODES: Mapping[str, str] = {
     "unauthenticated": "invalid_api_key",
@@ -32,6 +34,21 @@ _TYPES: Mapping[int, str] = {
     429: "rate_limit_error",
 }
 _SERVER_ERROR = 500
+
+
+class OpenAIErrorDetail(TypedDict):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class OpenAIError(TypedDict):
+    """A problem as OpenAI's clients read it."""
+
+    error: OpenAIErrorDetail
 
 
 def answer(problem: Problem, request_id: str) -> Response:

@@ -3,26 +3,32 @@
 import asyncio
 import base64
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import orjson
+from fastapi import Depends, Query
+from pydantic import Field
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from api.admission_errors import rate_headers, refusal
 from api.compat.client_disconnect import run_until_disconnect
+from api.compat.openai.errors import SHAPE
 from api.compat.openai.parsing import ImagesRequest, parse_request
 from api.compat.openai.schemas import ImagesBody
-from api.context import AppContext, app_context, current_tenant
-from api.job_waiting import is_final, wait_for
+from api.context import AppContext, Context, CurrentTenant, is_final
+from api.headers import reads_headers
 from api.jobs.create import job_request_context, not_after_ms, submit
-from api.json_body import require_json
-from api.problems import Problem
-from api.query import Query, text
+from api.json_body import RawBody
+from api.problems import BODY, NOT_ACCEPTED, Problem, problems
+from api.query import QueryModel, Text
+from api.routing import tenant_router
 from shared import metrics
 from shared.errors import ErrorCode, StoreError
 from shared.jobs import Image, Job, Status
 from shared.logs import log
+from shared.schemas import Url
 from shared.store.job_submission import Accepted, JobGroup, NotAccepted, accept_group, close_group
 from shared.store.tenants import Principal
 
@@ -38,20 +44,64 @@ _REFUSALS: Mapping[ErrorCode | None, str] = {
 _log = log(__name__)
 
 
-async def create_images(request: Request) -> Response:
+router = tenant_router("openai", shape=SHAPE)
+
+
+class OpenAIImage(TypedDict):
+    """An image: its address, or its bytes in base64."""
+
+    url: NotRequired[Url]
+    b64_json: NotRequired[str]
+
+
+class Images(TypedDict):
+    """The images that were asked for."""
+
+    created: int
+    data: list[OpenAIImage]
+    output_format: str
+    size: str
+
+
+class _ImagesQuery(QueryModel):
+    # Open WebUI sends it where it is set
+    api_version: Annotated[
+        Text, Field(alias="api-version", description="Taken, and changes nothing")
+    ] = None
+
+
+@router.post(
+    "/openai/v1/images/generations",
+    operation_id="openai_create_images",
+    response_model=Images,
+    response_description="All images that were asked for",
+    responses=problems(
+        *("content_rejected", "image_rejected", "image_missing", "image_failed", "image_damaged"),
+        *("image_pending", "storage_down", "model_unavailable"),
+        *BODY,
+        *NOT_ACCEPTED,
+        shape=SHAPE,
+    ),
+    openapi_extra=reads_headers(
+        Idempotency_Key="The same key and body make the same jobs, within 24 hours",
+        x_stainless_retry_count="The client's own count",
+    ),
+)
+async def create_images(
+    request: Request,
+    parts: Context,
+    principal: CurrentTenant,
+    _: Annotated[_ImagesQuery, Query()],
+    raw: Annotated[bytes, Depends(RawBody(ImagesBody))],
+) -> Response:
     """Make 1 to 10 images and give them once all are there, as OpenAI's Images API does.
 
     A retry that the client makes by itself (`x-stainless-retry-count`) gets the images of the try
     before it, whose jobs go on when the client leaves.
     """
-    parts, principal = app_context(request), await current_tenant(request)
-    query = Query(request)
-    query.take("api-version", text)  # Open WebUI sends it where it is set
-    query.done()
-    require_json(request)
     context = job_request_context(request, parts, principal)
     is_retry = request.headers.get(_RETRY_COUNT, "0") != "0"
-    images_request = parse_request(await request.body(), context, is_retry=is_retry)
+    images_request = parse_request(raw, context, is_retry=is_retry)
     if await request.is_disconnected():  # its retry may be accepted already: one is enough
         raise ClientDisconnect
     jobs, headers = await _accept(request, parts, images_request.together)
@@ -116,7 +166,7 @@ async def _end_try(
 
 async def _made(parts: AppContext, tenant: str, body: ImagesBody, jobs: Sequence[str]) -> Response:
     seconds = parts.settings.openai_wait_seconds
-    waits = [wait_for(parts, job_id, tenant, is_final, seconds) for job_id in jobs]
+    waits = [parts.wait_for(job_id, tenant, is_final, seconds) for job_id in jobs]
     queued_jobs = await asyncio.gather(*waits)
     found = [queued_job.job for queued_job in queued_jobs if queued_job]
     more = {"job_ids": list(jobs)}
@@ -152,12 +202,13 @@ def _reason(job: Job) -> str:
 async def _shown(parts: AppContext, body: ImagesBody, jobs: Sequence[Job]) -> Response:
     """Write the images in the order of their seeds."""
     images = [job.image for job in jobs if job.image]
+    data: list[OpenAIImage]
     if body.as_url:
         data = [{"url": parts.view.image_url(job.id)} for job in jobs]
     else:
         data = [{"b64_json": one} for one in await asyncio.gather(*_encoded(parts, images))]
     first = images[0]
-    answer = {
+    answer: Images = {
         "created": jobs[0].created_at // 1000,
         "data": data,
         "output_format": first.content_type.removeprefix("image/"),

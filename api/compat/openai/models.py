@@ -1,15 +1,17 @@
 """`/openai/v1/models`: what can be asked for, by our names and the operator's aliases."""
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Literal
 
 import orjson
-from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.context import app_context, current_tenant
-from api.problems import Problem
-from api.query import Query
+from api.compat.openai.errors import SHAPE
+from api.context import Context
+from api.problems import Problem, problems
+from api.routing import tenant_router
 from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.settings import Settings
 
@@ -17,22 +19,53 @@ from shared.settings import Settings
 _NAME = re.compile(r"[\w.:/-]{1,100}")
 
 
-async def get_models(request: Request) -> Response:
+router = tenant_router("openai", shape=SHAPE)
+
+
+class OpenAIModel(TypedDict):
+    """A model, as OpenAI shows it."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class OpenAIModelList(TypedDict):
+    """The models, as OpenAI shows them."""
+
+    object: Literal["list"]
+    data: list[OpenAIModel]
+
+
+@router.get(
+    "/openai/v1/models",
+    operation_id="openai_get_models",
+    response_model=OpenAIModelList,
+    response_description="All of them",
+)
+async def get_models(parts: Context) -> Response:
     """List the models, as OpenAI does."""
-    await current_tenant(request)
-    Query(request).done()
-    named = _names(app_context(request).settings)
-    return _json({"object": "list", "data": [_shown(name, named[name]) for name in named]})
+    named = _names(parts.settings)
+    shown: OpenAIModelList = {
+        "object": "list",
+        "data": [_shown(name, named[name]) for name in named],
+    }
+    return _json(shown)
 
 
-async def get_model(request: Request, model_id: str) -> Response:
+@router.get(
+    "/openai/v1/models/{model_id:path}",
+    operation_id="openai_get_model",
+    response_model=OpenAIModel,
+    response_description="The model",
+    responses=problems("not_found", shape=SHAPE),
+)
+async def get_model(parts: Context, model_id: str) -> Response:
     """Read one model, as OpenAI shows it."""
-    await current_tenant(request)
-    Query(request).done()
-    named = _names(app_context(request).settings)
+    named = _names(parts.settings)
     if model_id not in named:
-        settings = app_context(request).settings
-        raise Problem("not_found", f"The model {unknown_model(model_id, settings)}")
+        raise Problem("not_found", f"The model {unknown_model(model_id, parts.settings)}")
     return _json(_shown(model_id, named[model_id]))
 
 
@@ -50,10 +83,10 @@ def _names(settings: Settings) -> dict[str, str]:
     return {**{name: name for name in MODELS}, **settings.openai_aliases}
 
 
-def _shown(name: str, model: str) -> dict[str, Any]:
+def _shown(name: str, model: str) -> OpenAIModel:
     # when a model was made is not known; clients want a number
     return {"id": name, "object": "model", "created": 0, "owned_by": model.partition("/")[0]}
 
 
-def _json(body: dict[str, Any]) -> Response:
+def _json(body: Mapping[str, object]) -> Response:
     return Response(orjson.dumps(body), media_type="application/json")

@@ -3,21 +3,31 @@
 Whatever else is sent (`seed`, `aspect_ratio`, …) is a parameter of the model, and checked there.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from api.compat.size import Shape, shape_of
 from api.jobs.schemas import Strict
-from shared.model_catalog import INTEGER
+from shared.model_catalog import INTEGER, MODELS
 
 N_MAX = 10
 USER_CHARACTERS = 512
 Formats = Literal["png", "webp", "jpeg"]
 
 
+def _add_parameters(schema: dict[str, Any]) -> None:
+    """Describe the parameters of the models beside OpenAI's own members."""
+    for model in MODELS.values():
+        parameters = model.schema()
+        schema["properties"] = {**parameters["properties"], **schema["properties"]}
+        schema["required"] = parameters["required"]
+
+
 class ImagesBody(Strict):
     """Asks for images; null is the same as nothing."""
+
+    model_config = ConfigDict(json_schema_extra=_add_parameters)
 
     model: Annotated[str | None, Field(description="One of `GET /openai/v1/models`")] = None
     n: Annotated[

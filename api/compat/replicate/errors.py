@@ -1,11 +1,32 @@
 """Problems as Replicate's clients read them: `type`, `title`, `status`, `detail` (RFC 7807)."""
 
-from typing import Any
+from typing import Any, NotRequired
 
 import orjson
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
-from api.problems import MEDIA_TYPE, TYPE_PREFIX, FieldError, Problem
+from api.problems import MEDIA_TYPE, TYPE_PREFIX, FieldError, Problem, ProblemShape
+
+SHAPE = ProblemShape("ReplicateError")
+
+
+class InvalidField(TypedDict):
+    """One thing wrong with a request."""
+
+    type: str
+    field: str
+    description: str
+
+
+class ReplicateError(TypedDict):
+    """A problem as Replicate's clients read it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    invalid_fields: NotRequired[list[InvalidField]]
 
 
 def answer(problem: Problem, request_id: str) -> Response:
@@ -34,7 +55,7 @@ def _detail(problem: Problem) -> str:
     return "\n".join(f"- {_name(one)} {one.message}" for one in problem.errors)
 
 
-def _field(fault: FieldError) -> dict[str, str]:
+def _field(fault: FieldError) -> InvalidField:
     return {"type": "invalid", "field": _name(fault), "description": fault.message}
 
 

@@ -1,17 +1,21 @@
 """`/replicate/v1/models`: what can be asked for, and who asks, as Replicate's clients see it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
+from api.auth import BEARER
+from api.compat.replicate.errors import SHAPE
 from api.compat.replicate.parsing import DEFAULTS
-from api.context import app_context, current_tenant
-from api.problems import Problem, not_found
-from api.query import Query
+from api.context import Context, CurrentTenant
+from api.problems import Problem, not_found, problems
+from api.routing import Route, tenant_router
 from shared.model_catalog import MODELS, Model
-from shared.replicate_schema import version_id
+from shared.replicate_schema import ROOT, version_id
+from shared.schemas import Object, Time
 from shared.store.endpoints import read_webhook_secret
 
 #: When a version was made is not known; clients want a time.
@@ -21,54 +25,151 @@ _COG_VERSION = "1.0.0"
 _OUTPUT = {"type": "array", "items": {"type": "string", "format": "uri"}, "title": "Output"}
 
 
-async def get_models(request: Request) -> Response:
+class ReplicateRoute(Route):
+    """A route of Replicate's: older clients and much of its documentation have `Token`."""
+
+    schemes = frozenset({*BEARER, "token"})
+
+
+router = tenant_router("replicate", route_class=ReplicateRoute, shape=SHAPE)
+
+
+class ReplicateVersion(TypedDict):
+    """A version of a model."""
+
+    id: str
+    created_at: Time
+    cog_version: str
+    openapi_schema: Object
+
+
+class ReplicateModel(TypedDict):
+    """A model with its version."""
+
+    url: str
+    owner: str
+    name: str
+    description: str
+    visibility: str
+    github_url: str | None
+    paper_url: str | None
+    license_url: str | None
+    run_count: int
+    cover_image_url: str | None
+    default_example: Object | None
+    latest_version: ReplicateVersion
+
+
+class ReplicateAccount(TypedDict):
+    """Who asks."""
+
+    type: str
+    username: str
+    name: str
+    github_url: str | None
+
+
+class ReplicateSecret(TypedDict):
+    """What signs webhooks."""
+
+    key: str
+
+
+class ReplicatePage(TypedDict):
+    """A page, as Replicate has it."""
+
+    previous: str | None
+    next: str | None
+    results: Sequence[Mapping[str, Any]]
+
+
+_MODEL = f"{ROOT}/models/{{owner}}/{{name}}"
+READ = problems("not_found", shape=SHAPE)
+
+
+@router.get(
+    f"{ROOT}/models",
+    operation_id="replicate_get_models",
+    response_model=ReplicatePage,
+    response_description="A page",
+    responses=READ,
+)
+async def get_models(parts: Context) -> Response:
     """List the models."""
-    await _caller(request)
-    base = app_context(request).settings.public_url
-    return _page([_model(model, base) for model in MODELS.values()])
+    return _page([_model(model, parts.settings.public_url) for model in MODELS.values()])
 
 
-async def get_model(request: Request, owner: str, name: str) -> Response:
+@router.get(
+    _MODEL,
+    operation_id="replicate_get_model",
+    response_model=ReplicateModel,
+    response_description="The model",
+    responses=READ,
+)
+async def get_model(parts: Context, owner: str, name: str) -> Response:
     """Read one model with its version."""
-    await _caller(request)
-    return _json(_model(_found(owner, name), app_context(request).settings.public_url))
+    return _json(_model(_found(owner, name), parts.settings.public_url))
 
 
-async def get_versions(request: Request, owner: str, name: str) -> Response:
+@router.get(
+    f"{_MODEL}/versions",
+    operation_id="replicate_get_versions",
+    response_model=ReplicatePage,
+    response_description="A page",
+    responses=READ,
+)
+async def get_versions(owner: str, name: str) -> Response:
     """List the versions of a model: the one that is on offer."""
-    await _caller(request)
     return _page([_version(_found(owner, name))])
 
 
-async def get_version(request: Request, owner: str, name: str, version: str) -> Response:
+@router.get(
+    f"{_MODEL}/versions/{{version}}",
+    operation_id="replicate_get_version",
+    response_model=ReplicateVersion,
+    response_description="The version",
+    responses=READ,
+)
+async def get_version(owner: str, name: str, version: str) -> Response:
     """Read a version of a model."""
-    await _caller(request)
     model = _found(owner, name)
     if version != version_id(model):
         raise not_found("version")
     return _json(_version(model))
 
 
-async def get_account(request: Request) -> Response:
+@router.get(
+    f"{ROOT}/account",
+    operation_id="replicate_get_account",
+    response_model=ReplicateAccount,
+    response_description="The tenant",
+    responses=READ,
+)
+async def get_account(principal: CurrentTenant) -> Response:
     """Say who asks: the tenant."""
-    tenant = await _caller(request)
-    named = {"type": "organization", "username": tenant, "name": tenant, "github_url": None}
-    return _json(named)
+    tenant = principal.tenant
+    shown: ReplicateAccount = {
+        "type": "organization",
+        "username": tenant,
+        "name": tenant,
+        "github_url": None,
+    }
+    return _json(shown)
 
 
-async def get_webhook_secret(request: Request) -> Response:
+@router.get(
+    f"{ROOT}/webhooks/default/secret",
+    operation_id="replicate_get_webhook_secret",
+    response_model=ReplicateSecret,
+    response_description="The secret",
+    responses=READ,
+)
+async def get_webhook_secret(parts: Context, principal: CurrentTenant) -> Response:
     """Give what signs the tenant's webhooks, for the client's own way to verify them."""
-    tenant = await _caller(request)
-    secret = await app_context(request).committer.run(read_webhook_secret(tenant))
+    secret = await parts.committer.run(read_webhook_secret(principal.tenant))
     if not secret:
         raise not_found("secret")
-    return _json({"key": secret})
-
-
-async def _caller(request: Request) -> str:
-    principal = await current_tenant(request)
-    Query(request).done()
-    return principal.tenant
+    return _json(ReplicateSecret(key=secret))
 
 
 def _found(owner: str, name: str) -> Model:
@@ -83,7 +184,7 @@ def unknown_model() -> Problem:
     return Problem("not_found", f"There is no such model here; there are: {', '.join(MODELS)}.")
 
 
-def _model(model: Model, base: str) -> dict[str, Any]:
+def _model(model: Model, base: str) -> ReplicateModel:
     owner, _, name = model.id.partition("/")
     return {
         "url": f"{base}/v1/models/{model.id}",
@@ -101,7 +202,7 @@ def _model(model: Model, base: str) -> dict[str, Any]:
     }
 
 
-def _version(model: Model) -> dict[str, Any]:
+def _version(model: Model) -> ReplicateVersion:
     schema = model.schema()
     for name, value in DEFAULTS.items():
         schema["properties"][name] = {**schema["properties"][name], "default": value}
@@ -118,10 +219,10 @@ def _version(model: Model) -> dict[str, Any]:
     }
 
 
-def _page(results: list[dict[str, Any]]) -> Response:
-    return _json({"previous": None, "next": None, "results": results})
+def _page(results: Sequence[Mapping[str, Any]]) -> Response:
+    return _json(ReplicatePage(previous=None, next=None, results=results))
 
 
-def _json(body: dict[str, Any]) -> Response:
+def _json(body: Mapping[str, object]) -> Response:
     headers = {"Cache-Control": "private, no-cache"}
     return Response(orjson.dumps(body), 200, headers, "application/json")

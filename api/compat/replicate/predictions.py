@@ -1,58 +1,100 @@
 """`/replicate/v1/predictions`: asks for jobs and shows them as predictions."""
 
 import base64
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import orjson
+from fastapi import Depends, Query
+from pydantic import Field
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.compat.replicate.models import unknown_model
+from api.compat.replicate.errors import SHAPE
+from api.compat.replicate.models import READ, ReplicatePage, ReplicateRoute, unknown_model
 from api.compat.replicate.parsing import new_prediction
-from api.context import AppContext, app_context, current_tenant
-from api.headers import preferred_wait
-from api.job_waiting import is_final
+from api.compat.replicate.schemas import PredictionBody
+from api.context import AppContext, Context, CurrentTenant, is_final
+from api.headers import preferred_wait, reads_headers
 from api.jobs.create import enqueue, job_request_context, until_final
-from api.jobs.read import CLOCK_SKEW_MS, SCAN_LIMIT, id_bound, read_job
-from api.json_body import require_json
-from api.problems import not_found
-from api.query import Query, cursor_of, encode_cursor, milliseconds
+from api.jobs.routes import CLOCK_SKEW_MS, SCAN_LIMIT, id_bound, read_job
+from api.json_body import RawBody
+from api.problems import BODY, NOT_ACCEPTED, not_found, problems
+from api.query import JobCursor, Moment, QueryModel, encode_cursor
+from api.routing import tenant_router
 from shared.errors import DarkroomError
 from shared.ids import is_job_id
 from shared.jobs import Job
 from shared.model_catalog import MODELS
 from shared.replicate_schema import ROOT, prediction
+from shared.schemas import Prediction
 from shared.store.job_queries import Filter, Page, QueuedJob, list_jobs
 from shared.store.job_submission import cancel
+from shared.store.tenants import Principal
 
 _PAGE = 100
 _CREATED = 201
 _ACCEPTED = 202
 
 
-async def create_prediction(request: Request) -> Response:
+_ONE = f"{ROOT}/predictions/{{prediction_id}}"
+_READ_IMAGE = problems("not_found", "image_damaged", "storage_down", shape=SHAPE)
+_Raw = Annotated[bytes, Depends(RawBody(PredictionBody))]
+_CREATING: dict[str, Any] = {
+    "status_code": _CREATED,
+    "response_model": Prediction,
+    "response_description": "Accepted, or final where the answer was held",
+    "responses": {
+        202: {"description": "Not final after the wait", "model": Prediction},
+        **problems(
+            *("not_found", "model_unavailable", "image_damaged"), *BODY, *NOT_ACCEPTED, shape=SHAPE
+        ),
+    },
+    "openapi_extra": reads_headers(
+        Idempotency_Key="The same key and body make the same jobs, within 24 hours",
+        Prefer="`wait` (60 s) or `wait=N`, 1 to 60 seconds",
+        Cancel_After="Canceled after this: `90`, `90s`, `1h30m`",
+    ),
+}
+
+router = tenant_router("replicate", route_class=ReplicateRoute, shape=SHAPE)
+
+
+@router.post(f"{ROOT}/predictions", operation_id="replicate_create_prediction", **_CREATING)
+async def create_prediction(
+    request: Request, parts: Context, principal: CurrentTenant, raw: _Raw
+) -> Response:
     """Accept a job of the model that `version` names.
 
     With `Prefer: wait` (60 s) or `wait=N` (1 to 60) the answer is held until the job is final.
     """
-    return await _create(request, None)
+    return await _create(request, parts, principal, raw)
 
 
-async def create_model_prediction(request: Request, owner: str, name: str) -> Response:
+@router.post(
+    f"{ROOT}/models/{{owner}}/{{name}}/predictions",
+    operation_id="replicate_create_model_prediction",
+    **_CREATING,
+)
+async def create_model_prediction(
+    request: Request, parts: Context, principal: CurrentTenant, raw: _Raw, owner: str, name: str
+) -> Response:
     """Accept a job of this model; waits as `POST /predictions` does."""
-    return await _create(request, f"{owner}/{name}")
+    return await _create(request, parts, principal, raw, f"{owner}/{name}")
 
 
-async def _create(request: Request, model: str | None) -> Response:
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
-    require_json(request)
+async def _create(
+    request: Request,
+    parts: AppContext,
+    principal: Principal,
+    raw: bytes,
+    model: str | None = None,
+) -> Response:
     if model is not None and model not in MODELS:
         raise unknown_model()
     context = job_request_context(request, parts, principal)
     cancel_after = request.headers.get("cancel-after")
-    raw = await request.body()
     job = new_prediction(raw, context, model=model, cancel_after=cancel_after)
     queued_job, headers = await enqueue(request, parts, job)
     response = await _made(request, parts, queued_job)
@@ -74,24 +116,36 @@ async def _made(request: Request, parts: AppContext, queued_job: QueuedJob) -> R
     return _response(_begun(parts, queued_job.job), _ACCEPTED)
 
 
-def _begun(parts: AppContext, job: Job) -> dict[str, Any]:
+def _begun(parts: AppContext, job: Job) -> Prediction:
     """Write a prediction whose client must ask again: it takes all but `starting` for finished."""
     found = prediction(parts.view, job)
     return {**found, "status": "starting", "output": None, "completed_at": None, "metrics": {}}
 
 
-async def get_prediction(request: Request, prediction_id: str) -> Response:
+@router.get(
+    _ONE,
+    operation_id="replicate_get_prediction",
+    response_model=Prediction,
+    response_description="The prediction",
+    responses=_READ_IMAGE,
+)
+async def get_prediction(parts: Context, principal: CurrentTenant, prediction_id: str) -> Response:
     """Read a prediction: any job of the tenant, however it was asked for."""
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
     queued_job = await read_job(parts, prediction_id, principal.tenant)
     return _response(await _prediction(parts, queued_job.job))
 
 
-async def cancel_prediction(request: Request, prediction_id: str) -> Response:
+@router.post(
+    f"{_ONE}/cancel",
+    operation_id="replicate_cancel_prediction",
+    response_model=Prediction,
+    response_description="The prediction",
+    responses=_READ_IMAGE,
+)
+async def cancel_prediction(
+    parts: Context, principal: CurrentTenant, prediction_id: str
+) -> Response:
     """Cancel a prediction; one that is final is given as it is."""
-    parts, principal = app_context(request), await current_tenant(request)
-    Query(request).done()
     if not is_job_id(prediction_id):
         raise not_found("prediction")
     found = await parts.committer.run(cancel(prediction_id, tenant=principal.tenant))
@@ -101,18 +155,31 @@ async def cancel_prediction(request: Request, prediction_id: str) -> Response:
     return _response(await _prediction(parts, queued_job.job))
 
 
-async def get_predictions(request: Request) -> Response:
+class _PredictionsQuery(QueryModel):
+    created_after: Annotated[Moment, Field(description="Later than this")] = None
+    created_before: Annotated[Moment, Field(description="Earlier than this")] = None
+    cursor: Annotated[JobCursor, Field(description="Of `next`")] = None
+
+
+@router.get(
+    f"{ROOT}/predictions",
+    operation_id="replicate_get_predictions",
+    response_model=ReplicatePage,
+    response_description="A page, newest first",
+    responses=READ,
+)
+async def get_predictions(
+    request: Request,
+    parts: Context,
+    principal: CurrentTenant,
+    query: Annotated[_PredictionsQuery, Query()],
+) -> Response:
     """List predictions, newest first, a hundred a page; `next` is the address of the next."""
-    parts, principal = app_context(request), await current_tenant(request)
-    query = Query(request)
-    after = query.take("created_after", milliseconds)
-    before = query.take("created_before", milliseconds)
-    cursor = query.take("cursor", cursor_of(is_job_id))
-    query.done()
+    after, before = query.created_after, query.created_before
     call = list_jobs(
         principal.tenant,
         Filter(created_after=after, created_before=before),
-        before=cursor,
+        before=query.cursor,
         oldest=id_bound(after, -CLOCK_SKEW_MS),
         newest=id_bound(before, CLOCK_SKEW_MS),
         limit=_PAGE,
@@ -129,10 +196,10 @@ def _page(request: Request, parts: AppContext, page: Page) -> Response:
         query = str(QueryParams([*bounds, ("cursor", encode_cursor(page.before))]))
         following = f"{parts.settings.public_url}{ROOT}/predictions?{query}"
     found = [prediction(parts.view, queued_job.job) for queued_job in page.jobs]
-    return _response({"previous": None, "next": following, "results": found})
+    return _response(ReplicatePage(previous=None, next=following, results=found))
 
 
-async def _prediction(parts: AppContext, job: Job) -> dict[str, Any]:
+async def _prediction(parts: AppContext, job: Job) -> Prediction:
     """Write a prediction whose output its client takes for a file.
 
     It takes `https:` and `data:` addresses only: where the service is reached without TLS the
@@ -146,6 +213,6 @@ async def _prediction(parts: AppContext, job: Job) -> dict[str, Any]:
     return found
 
 
-def _response(body: dict[str, Any], status: int = 200) -> Response:
+def _response(body: Mapping[str, object], status: int = 200) -> Response:
     headers = {"Cache-Control": "private, no-cache"}
     return Response(orjson.dumps(body), status, headers, "application/json")

@@ -91,7 +91,7 @@ class Job(Generic[I_co]):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    deadline_at: datetime | None
+    deadline_at: datetime
     expires_at: datetime | None
     timings: Mapping[str, float | None]
     raw: Raw = field(repr=False)
@@ -237,7 +237,7 @@ class Queue:
 
     name: str
     depth: int
-    oldest_age_seconds: float | None
+    oldest_age_seconds: float
     in_flight: int
     paused: bool
     paused_at: datetime | None

@@ -1,0 +1,113 @@
+"""Reading the body of `POST /v1/batches` job by job, as it comes."""
+
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from pydantic import BaseModel
+from pydantic_core import from_json
+from starlette.requests import Request
+
+from api.batches.json_parser import JsonBatchParser
+from api.batches.ndjson_parser import NdjsonParser, Unreadable
+from api.batches.schemas import BatchOptions, FirstLine, VariationsBody
+from api.batches.staging import BatchStager, Path_
+from api.jobs.parsing import check_input, seeds_from
+from api.jobs.schemas import JobBody
+from api.json_body import checked
+from api.problems import FieldError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_jobs(request: Request, intake: BatchStager, *, is_ndjson: bool) -> None:
+    """Take in the whole body; where it cannot be read on, what is known by then is told."""
+    try:
+        await (_lines if is_ndjson else _document)(request, intake)
+    except Unreadable as error:
+        intake.refuse([error.fault])
+
+
+async def _lines(request: Request, intake: BatchStager) -> None:
+    """Take one job a line; a first line may say what holds for the batch."""
+    is_first = True
+    async for number, line in _numbered(request, intake.context.settings.max_body_bytes):
+        if not (is_first and _options_line(intake, number, line)):
+            await intake.add_body(line, ("line", number))
+        is_first = False
+
+
+async def _numbered(request: Request, most_bytes: int) -> AsyncIterator[tuple[int, bytes]]:
+    lines = NdjsonParser(most_bytes=most_bytes)
+    async for part in request.stream():
+        for one in lines.feed(part):
+            yield one
+    for one in lines.close():
+        yield one
+
+
+def _options_line(intake: BatchStager, number: int, line: bytes) -> bool:
+    """Read what holds for the batch, if that is what the line is; tells whether it is."""
+    try:
+        found = from_json(line)
+    except ValueError:
+        return False
+    if not isinstance(found, dict) or "batch" not in found:
+        return False
+    first = _checked(FirstLine, line, intake, ("line", number))
+    if first:
+        intake.options = first.batch
+        intake.update_fingerprint(line)
+    return True
+
+
+async def _document(request: Request, intake: BatchStager) -> None:
+    """Take the entries of `jobs`, or the variations, once all of the body is there."""
+    with JsonBatchParser(most_bytes=intake.context.settings.max_body_bytes) as document:
+        async for part in request.stream():
+            document.feed(part)
+        document.close()
+        await _members(document, intake)
+
+
+async def _members(document: JsonBatchParser, intake: BatchStager) -> None:
+    if document.jobs is None and document.names & {"input", "variations"}:
+        await _variations(document.members, intake)
+        return
+    options = _checked(BatchOptions, document.members, intake)
+    if options:
+        intake.options = options
+        intake.update_fingerprint(document.members)
+    if document.jobs is None:
+        intake.refuse([FieldError("/jobs", "is required, or `input` with `variations`")])
+    for number, job in enumerate(document.jobs or ()):
+        await intake.add_body(job, ("jobs", number))
+
+
+async def _variations(raw: bytes, intake: BatchStager) -> None:
+    """Take one input many times, each with another seed."""
+    body = _checked(VariationsBody, raw, intake)
+    if body is None:
+        return
+    intake.options = body
+    intake.update_fingerprint(raw)
+    found = check_input(body.model, body.input, intake.context.principal)
+    if isinstance(found, list):
+        intake.refuse(found)
+        return
+    try:
+        seeds = seeds_from(found["seed"], body.variations)
+    except ValueError as error:
+        intake.refuse([FieldError("/variations", str(error))])
+        return
+    job = JobBody(model=body.model, input=found, on_unknown=body.on_unknown)
+    for seed in seeds:
+        await intake.add(job, {**found, "seed": seed}, len(raw))
+
+
+def _checked(model: type[M], raw: bytes, intake: BatchStager, path: Path_ = ()) -> M | None:
+    """Check what holds for the batch; notes every fault."""
+    found = checked(model, raw, *path, context=intake.context.guard)
+    if isinstance(found, list):
+        intake.refuse(found)
+        return None
+    return found

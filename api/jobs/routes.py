@@ -1,0 +1,387 @@
+"""The routes of jobs: create, read, list, cancel, retry, reproduce, delete."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Depends, Query
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.admission_errors import refusal
+from api.context import AppContext, Context, CurrentTenant, app_context, current_tenant
+from api.headers import (
+    RATE_LIMIT,
+    READS_ACCEPTING,
+    etag_matches,
+    if_none_match,
+    reads_headers,
+    sends_headers,
+)
+from api.jobs.create import (
+    enqueue_new,
+    idempotency_key,
+    job_request_context,
+    job_response,
+    unchanged,
+)
+from api.jobs.dry_run import Estimate, dry_run_response
+from api.jobs.parsing import fingerprint, key_faults, parse_job, safety_faults
+from api.jobs.result_cache import reuse_image
+from api.jobs.schemas import JobBody
+from api.json_body import RawBody
+from api.middleware import TRACE
+from api.problems import (
+    ADMISSION_ERRORS,
+    BODY,
+    NOT_ACCEPTED,
+    Problem,
+    invalid,
+    not_found,
+    problems,
+)
+from api.query import (
+    LIMIT_DEFAULT,
+    JobCursor,
+    Limit,
+    Moment,
+    QueryModel,
+    Text,
+    Wait,
+    WantedError,
+    WantedStatus,
+    encode_cursor,
+)
+from api.routing import tenant_router
+from api.webhooks import url_validation
+from shared import schemas
+from shared.ids import JOB_PREFIX, is_job_id, time_letters
+from shared.ids import job_id as new_id
+from shared.jobs import Job, Status
+from shared.logs import log
+from shared.model_catalog import DEFAULT_MODEL
+from shared.store import job_submission
+from shared.store.command import Command
+from shared.store.job_queries import Filter, Page, QueuedJob, list_jobs
+from shared.store.job_submission import NewJob, NotAccepted
+from shared.store.tenants import Principal
+
+#: Records that one request may look at; a filter that finds little gives a short page.
+SCAN_LIMIT = 1000
+#: A job's id is made by this host's clock and `created_at` by that of Redis: how far apart they
+#: may be for `created_after` and `created_before` still to find it.
+CLOCK_SKEW_MS = 2000
+_PROMPT = "A sleek electric sports car on an empty highway at night, cinematic lighting"
+EXAMPLES = {
+    "sports car": {
+        "model": DEFAULT_MODEL,
+        "input": {
+            "prompt": _PROMPT,
+            "aspect_ratio": "16:9",
+            "num_inference_steps": 4,
+            "go_fast": True,
+            "megapixels": "1",
+            "output_format": "webp",
+            "output_quality": 80,
+        },
+    },
+    "only a prompt": {"input": {"prompt": "A lighthouse at dawn"}},
+}
+_ACCEPTED: dict[str, Any] = sends_headers("Location", "Idempotent-Replayed", *RATE_LIMIT)
+_FINAL: dict[str, Any] = {
+    "description": "Final, where `Prefer: wait` was sent",
+    "model": schemas.Job,
+    **sends_headers("Preference-Applied"),
+}
+_FINAL_OR_ESTIMATE: dict[str, Any] = {
+    "description": "Final, where `Prefer: wait` was sent; or what would be, where `dry_run` was",
+    "model": schemas.Job | Estimate,
+    **sends_headers("Preference-Applied", *RATE_LIMIT),
+}
+_READ_BODY = RawBody(JobBody, examples=EXAMPLES)
+_log = log(__name__)
+
+router = tenant_router("jobs")
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=202,
+    response_model=schemas.Job,
+    response_description="Accepted, and on disk",
+    responses={
+        202: _ACCEPTED,
+        200: _FINAL_OR_ESTIMATE,
+        **problems(*BODY, *NOT_ACCEPTED, "wait_limit_exceeded"),
+    },
+    openapi_extra=READS_ACCEPTING,
+)
+async def create_job(
+    request: Request,
+    parts: Context,
+    principal: CurrentTenant,
+    raw: Annotated[bytes, Depends(_READ_BODY)],
+) -> Response:
+    """Accept a job.
+
+    With `Prefer: wait=N` (1 to 60 seconds) the answer is held until the job is final. With
+    `dry_run` nothing is accepted, and the answer says what would be.
+    """
+    job = parse_job(raw, job_request_context(request, parts, principal))
+    if job.dry_run:
+        return await dry_run_response(parts, job)
+    return await enqueue_new(
+        request, parts, await reuse_image(parts, job) if job.spec.reuse else job
+    )
+
+
+async def create_job_fast(request: Request) -> Response:
+    """Do what the route does, and resolve its dependencies by hand."""
+    parts = await app_context(request)
+    principal = await current_tenant(request)
+    return await create_job(request, parts, principal, await _READ_BODY(request))
+
+
+class _JobQuery(QueryModel):
+    wait: Annotated[Wait, Field(description="Hold the answer for a change, in seconds")] = None
+
+
+@router.get(
+    "/v1/jobs/{job_id}",
+    response_model=schemas.Job,
+    response_description="The job",
+    responses={
+        200: sends_headers("ETag"),
+        304: {"description": "It has not changed"},
+        **problems("not_found"),
+    },
+    openapi_extra=reads_headers(If_None_Match="The `ETag` that is known"),
+)
+async def get_job(
+    request: Request,
+    parts: Context,
+    principal: CurrentTenant,
+    job_id: str,
+    query: Annotated[_JobQuery, Query()],
+) -> Response:
+    """Read a job.
+
+    `?wait=N` (1 to 60 seconds) holds the answer until the job is another than `If-None-Match`
+    names. Without that header it is held until the job changes, and a final one is given at once.
+    """
+    etags = if_none_match(request.headers)
+    queued_job = await read_job(parts, job_id, principal.tenant)
+    if query.wait is not None and _is_held(queued_job, etags):
+        seen = queued_job.job.version
+
+        def changed(now: QueuedJob) -> bool:
+            return now.job.version != seen
+
+        queued_job = _existing(await parts.wait_for(job_id, principal.tenant, changed, query.wait))
+    if etags is not None and etag_matches(etags, str(queued_job.job.version)):
+        return unchanged(queued_job)
+    return job_response(parts.view, queued_job)
+
+
+def _is_held(queued_job: QueuedJob, etags: str | None) -> bool:
+    if etags is None:
+        return not queued_job.job.state.is_final
+    # `*` names every version: no change would make it another
+    return etags.strip() != "*" and etag_matches(etags, str(queued_job.job.version))
+
+
+async def read_job(parts: AppContext, job_id: str, tenant: str) -> QueuedJob:
+    """Read a job; raises a Problem where there is none. What is no id is not asked about."""
+    return _existing(await parts.read(job_id, tenant) if is_job_id(job_id) else None)
+
+
+def _existing(queued_job: QueuedJob | None) -> QueuedJob:
+    if queued_job is None:
+        raise not_found()
+    return queued_job
+
+
+class JobsQuery(QueryModel):
+    """Which jobs to list."""
+
+    status: WantedStatus = None
+    batch_id: Annotated[Text, Field(description="Only of this batch")] = None
+    tag: Annotated[Text, Field(description="Only with this tag")] = None
+    model: Annotated[Text, Field(description="Only of this model")] = None
+    error_code: WantedError = None
+    created_after: Annotated[Moment, Field(description="Later than this")] = None
+    created_before: Annotated[Moment, Field(description="Earlier than this")] = None
+    limit: Annotated[Limit, Field(description="Jobs on the page")] = LIMIT_DEFAULT
+    cursor: JobCursor = None
+
+    def filter(self) -> Filter:
+        """Return what the jobs have in common."""
+        return Filter(
+            status=self.status,
+            batch_id=self.batch_id,
+            tag=self.tag,
+            model=self.model,
+            error_code=self.error_code,
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+@router.get(
+    "/v1/jobs",
+    response_model=schemas.JobPage,
+    response_description="A page, newest first",
+)
+async def get_jobs(
+    parts: Context, principal: CurrentTenant, query: Annotated[JobsQuery, Query()]
+) -> Response:
+    """List jobs, newest first. A page may be short and still have a cursor to go on with."""
+    call = list_jobs(
+        principal.tenant,
+        query.filter(),
+        before=query.cursor,
+        oldest=id_bound(query.created_after, -CLOCK_SKEW_MS),
+        newest=id_bound(query.created_before, CLOCK_SKEW_MS),
+        limit=query.limit,
+        scan_limit=SCAN_LIMIT,
+    )
+    return _page(parts, await parts.committer.run(call))
+
+
+def _page(parts: AppContext, page: Page) -> Response:
+    view = parts.view
+    body: schemas.JobPage = {
+        "data": [view.job(queued_job) for queued_job in page.jobs],
+        "next_cursor": encode_cursor(page.before) if page.before else None,
+    }
+    headers = {"Cache-Control": "private, no-cache"}
+    return Response(orjson.dumps(body), 200, headers, "application/json")
+
+
+def id_bound(milliseconds: int | None, shift: int) -> str | None:
+    """Return the id that a job of that time would begin with."""
+    if milliseconds is None:
+        return None
+    return JOB_PREFIX + time_letters(max(milliseconds + shift, 0))
+
+
+@router.post(
+    "/v1/jobs/{job_id}/cancel",
+    response_model=schemas.Job,
+    response_description="The job, canceled",
+    responses=problems("not_found", "job_final"),
+)
+async def cancel_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:
+    """Cancel a job: a queued one at once and for nothing, a running one by dropping its result."""
+    _check_id(job_id)
+    return await _changed(
+        parts, job_submission.cancel(job_id, tenant=principal.tenant), "job canceled"
+    )
+
+
+@router.post(
+    "/v1/jobs/{job_id}/retry",
+    response_model=schemas.Job,
+    response_description="The job, queued",
+    responses=problems("not_found", "job_final", "job_not_final", *ADMISSION_ERRORS),
+)
+async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:
+    """Run a failed or canceled job again, as the same job: `run` counts it.
+
+    What was bought for it and not found wanting is not bought again.
+    """
+    _check_id(job_id)
+    parts.redis_monitor.ensure_capacity()
+    if not principal.may_disable_safety:
+        _check_safety((await read_job(parts, job_id, principal.tenant)).job, principal)
+    seconds = parts.settings.deadline_seconds
+    call = job_submission.rerun(job_id, tenant=principal.tenant, deadline_seconds=seconds)
+    return await _changed(parts, call, "job sent again")
+
+
+@router.post(
+    "/v1/jobs/{job_id}/reproduce",
+    status_code=202,
+    response_model=schemas.Job,
+    response_description="Accepted, and on disk",
+    responses={202: _ACCEPTED, 200: _FINAL, **problems("not_found", *NOT_ACCEPTED)},
+    openapi_extra=READS_ACCEPTING,
+)
+async def reproduce_job(
+    request: Request, parts: Context, principal: CurrentTenant, job_id: str
+) -> Response:
+    """Make the image of a job again: a new job with the same input, seed, webhook and tags.
+
+    Takes `Idempotency-Key` and `Prefer: wait=N` as a new job does.
+    """
+    _check_id(job_id)
+    key = idempotency_key(request)
+    if faults := key_faults(key):
+        raise invalid(faults)
+    job = (await read_job(parts, job_id, principal.tenant)).job
+    _check_safety(job, principal)
+    webhook = job.spec.webhook
+    new = NewJob(
+        id=new_id(),
+        tenant=principal.tenant,
+        spec=job.spec,
+        priority=job.priority,
+        deadline_seconds=parts.settings.deadline_seconds,
+        max_attempts=parts.settings.max_attempts,
+        idempotency_key=key,
+        fingerprint=fingerprint(f'["reproduce","{job_id}"]'.encode()) if key else "",
+        webhook_host=url_validation.delivery_host(webhook["url"]) if webhook else "",
+        credits=parts.price_of(job.spec.model) or 0.0,
+        trace=request.scope[TRACE],
+    )
+    return await enqueue_new(request, parts, new)
+
+
+@router.delete(
+    "/v1/jobs/{job_id}",
+    status_code=204,
+    response_description="It is gone",
+    responses=problems("not_found", "job_not_final"),
+)
+async def delete_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:
+    """Forget a final job and its image, now."""
+    _check_id(job_id)
+    found = await parts.committer.run(job_submission.delete_job(job_id, tenant=principal.tenant))
+    if isinstance(found, Status):
+        raise _wrong_state(found)
+    if not found:
+        raise not_found()
+    _log.info("job forgotten", job_id=job_id)
+    return Response(status_code=204)
+
+
+def _check_safety(job: Job, principal: Principal) -> None:
+    """Check that a job which was accepted before may still run without the safety checker."""
+    if faults := safety_faults(job.spec.input, principal):
+        raise invalid(faults)
+
+
+def _check_id(job_id: str) -> None:
+    """Check an id: what is none is not asked about."""
+    if not is_job_id(job_id):
+        raise not_found()
+
+
+async def _changed(
+    parts: AppContext, call: Command[Job | Status | NotAccepted | None], audit_action: str
+) -> Response:
+    """Make a move that a client asked for, which the log calls `audit_action`; return the job."""
+    found = await parts.committer.run(call)
+    if isinstance(found, Job):
+        _log.info(audit_action, job_id=found.id)
+        return job_response(parts.view, QueuedJob(found))
+    if isinstance(found, NotAccepted):
+        raise refusal(found)
+    raise _wrong_state(found) if found else not_found()
+
+
+def _wrong_state(status: Status) -> Problem:
+    more = {"job_status": status.value}
+    if status in {Status.QUEUED, Status.RUNNING}:
+        return Problem("job_not_final", f"The job is {status.value}; cancel it first.", more=more)
+    return Problem("job_final", f"The job is {status.value} and stays so.", more=more)

@@ -1,0 +1,59 @@
+"""The OpenAPI document, as FastAPI makes it, with the shapes that it cannot know of."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import TypeAdapter
+
+from api.compat.openai.errors import OpenAIError
+from api.compat.replicate.errors import ReplicateError
+from api.problems import REF, ProblemBody
+from api.routing import Route
+from shared.model_catalog import MODELS
+
+#: The shapes of problems: FastAPI knows no model of a response that is not plain JSON.
+_PROBLEMS = {"Problem": ProblemBody, "OpenAIError": OpenAIError, "ReplicateError": ReplicateError}
+_VALIDATION = ("HTTPValidationError", "ValidationError")
+
+
+def document_of(app: FastAPI, routes: Iterable[Route], server: str) -> Callable[[], dict[str, Any]]:
+    """Return what makes the document of an app, once."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = describe()
+            document["servers"] = [{"url": server}]
+            _add_shapes(document, routes)
+            _drop_framework_errors(document)
+        return app.openapi_schema or {}
+
+    return openapi
+
+
+def _add_shapes(document: dict[str, Any], routes: Iterable[Route]) -> None:
+    """Add bodies, which the routes read themselves, problems, and the inputs of the models."""
+    template = f"{REF}{{model}}"
+    bodies = {model for route in routes if route.body for model in route.body.models}
+    shapes = {model.__name__: model.model_json_schema(ref_template=template) for model in bodies}
+    for name, shape in _PROBLEMS.items():
+        shapes[name] = TypeAdapter(shape).json_schema(ref_template=template)
+    named = document["components"]["schemas"]
+    for name, schema in shapes.items():
+        named |= {**schema.pop("$defs", {}), name: schema}
+    inputs = {model.input.__name__: model.schema() for model in MODELS.values()}
+    named |= inputs
+    refs = [{"$ref": f"{REF}{name}"} for name in inputs]
+    named["JobBody"]["properties"]["input"] = {"anyOf": refs}
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+
+
+def _drop_framework_errors(document: dict[str, Any]) -> None:
+    """Leave out the framework's own shape of a fault; no route of ours answers with it."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if _VALIDATION[0] in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for name in _VALIDATION:
+        document["components"]["schemas"].pop(name, None)

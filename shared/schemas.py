@@ -1,0 +1,191 @@
+"""The JSON of the API and of webhooks: each shape once.
+
+mypy checks them where they are built, FastAPI describes them in the API reference. Times are RFC
+3339 in UTC, durations are seconds.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field
+
+# pydantic reads no other before Python 3.12
+from typing_extensions import TypedDict
+
+from shared.batches import BatchStatus
+from shared.errors import ErrorCode
+from shared.jobs import IMAGE_WARNINGS, Priority, Status, Step, WaitingOn
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
+Count = Annotated[int, Field(ge=0)]
+#: A JSON object whose members differ from model to model, or from case to case.
+Object = dict[str, Any]
+
+
+class JobImage(TypedDict):
+    """Where the picture is, and what it is."""
+
+    url: Url
+    key: str
+    content_type: str
+    width: Count
+    height: Count
+    bytes: Count
+    sha256: str
+    warnings: list[Annotated[str, Field(json_schema_extra={"enum": list(IMAGE_WARNINGS)})]]
+
+
+class JobError(TypedDict):
+    """Why a job failed."""
+
+    code: ErrorCode
+    message: str
+    retryable: bool
+
+
+class WebhookTarget(TypedDict):
+    """Where a webhook goes; its headers are not shown again."""
+
+    url: Url
+    events: list[str]
+
+
+class Timings(TypedDict):
+    """Seconds by step."""
+
+    wait: float | None
+    provider: float | None
+    download: float | None
+    store: float | None
+    total: float | None
+
+
+class ProviderCalls(TypedDict):
+    """What a job took at the provider."""
+
+    record_id: str | None
+    calls: Count
+    unknown_outcomes: Count
+    regenerated: Count
+
+
+class Job(TypedDict):
+    """A job as it stands."""
+
+    id: str
+    status: Status
+    step: Step | None
+    model: str
+    input: Annotated[Object, Field(description="Every parameter, defaults and the seed included")]
+    image: JobImage | None
+    version: Annotated[Count, Field(description="Rises with every change")]
+    run: Count
+    reused_from: str | None
+    error: JobError | None
+    attempt: Count
+    max_attempts: Count
+    priority: Priority
+    waiting_on: Annotated[WaitingOn | None, Field(description="Why it is not running")]
+    position: Annotated[Count | None, Field(description="Jobs of yours that are before it")]
+    eta_seconds: Annotated[
+        float | None,
+        Field(description="When it is begun, by the drain of your queue; null where not known"),
+    ]
+    batch_id: str | None
+    metadata: Mapping[str, str]
+    tags: list[str]
+    webhook: WebhookTarget | None
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+    deadline_at: Time
+    expires_at: Time | None
+    timings: Timings
+    provider: ProviderCalls
+
+
+class JobPage(TypedDict):
+    """A page of jobs."""
+
+    data: list[Job]
+    next_cursor: str | None
+
+
+class BatchCounts(TypedDict):
+    """Its jobs by status."""
+
+    queued: Count
+    running: Count
+    succeeded: Count
+    failed: Count
+    canceled: Count
+
+
+class Batch(TypedDict):
+    """A batch as it stands."""
+
+    id: str
+    status: BatchStatus
+    total: Count
+    counts: BatchCounts
+    progress: Annotated[float, Field(description="The part that is final, from 0 to 1")]
+    eta_seconds: Annotated[
+        float | None,
+        Field(
+            description="Until the last is final, from its own pace; null before any is",
+        ),
+    ]
+    priority: Priority
+    metadata: Mapping[str, str]
+    tags: list[str]
+    webhook: WebhookTarget | None
+    created_at: Time
+    started_at: Time | None
+    canceled_at: Time | None
+    completed_at: Time | None
+
+
+class BatchPage(TypedDict):
+    """A page of batches."""
+
+    data: list[Batch]
+    next_cursor: str | None
+
+
+class WebhookPayload(TypedDict):
+    """The body of a webhook, as Standard Webhooks has it; `data` is the subject as it was."""
+
+    type: str
+    timestamp: Time
+    data: Mapping[str, Any]
+
+
+class PredictionUrls(TypedDict):
+    """Where a prediction is read and canceled."""
+
+    get: str
+    cancel: str
+
+
+PredictionStatus = Literal["starting", "processing", "succeeded", "failed", "canceled"]
+
+
+class Prediction(TypedDict):
+    """A job as Replicate's clients read it."""
+
+    id: str
+    model: str
+    version: str
+    status: PredictionStatus
+    input: Object
+    output: list[str] | None
+    logs: NotRequired[str]
+    error: str | None
+    source: NotRequired[str]
+    data_removed: NotRequired[bool]
+    created_at: Time
+    started_at: NotRequired[Time | None]
+    completed_at: NotRequired[Time | None]
+    metrics: NotRequired[Mapping[str, float]]
+    urls: PredictionUrls
