@@ -32,8 +32,6 @@ DarkroomError
    ├─ FetchFailed          image_invalid             fetched again
    ├─ ImageDamaged         image_invalid             fetched again, made again by a retry
    ├─ StorageDown          storage_down              stored later, holds new calls
-   ├─ DeadlineExceeded     deadline_exceeded
-   ├─ Canceled             canceled
    └─ Internal             internal                  a defect of ours
 
 `code` and `retryable` answer the two questions that callers have. What HTTP says about an error
@@ -290,19 +288,6 @@ class StorageDown(JobError):
     code = ErrorCode.STORAGE_DOWN
     retryable = True
     costs_attempt = False
-
-
-class DeadlineExceeded(JobError):
-    """The job's deadline passed before it was done."""
-
-    code = ErrorCode.DEADLINE_EXCEEDED
-    retryable = True
-
-
-class Canceled(JobError):
-    """The job was canceled while somebody worked on it."""
-
-    code = ErrorCode.CANCELED
 
 
 class Internal(JobError):

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import (
-    Canceled,
     ContentRejected,
-    DeadlineExceeded,
     EndpointMissing,
     ErrorCode,
     FetchFailed,
@@ -60,8 +58,6 @@ KINDS = (
     FetchFailed,
     ImageDamaged,
     StorageDown,
-    DeadlineExceeded,
-    Canceled,
     Internal,
 )
 
@@ -113,8 +109,6 @@ ImageTooLarge    | fail           | fail          | fail           | fail       
 FetchFailed      | again          | fail          | again          | again         | again
 ImageDamaged     | again          | fail          | again          | again         | again
 StorageDown      | again, free    | again, free   | again, free    | again, free   | again, free
-DeadlineExceeded | fail           | fail          | fail           | fail          | fail
-Canceled         | fail           | fail          | fail           | fail          | fail
 Internal         | again          | fail          | again          | again         | again
 """
 
