@@ -43,7 +43,7 @@ async def get_metrics(parts: Context) -> Response:
 
 @router.get("/openapi.json", include_in_schema=False)
 async def get_document(request: Request) -> Response:
-    """Give the API reference; making it takes too long for the event loop."""
+    """Return the API reference. Building it takes too long for the event loop."""
     document = await asyncio.to_thread(request.app.openapi)
     return Response(orjson.dumps(document), media_type="application/json")
 

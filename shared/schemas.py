@@ -112,8 +112,8 @@ class JobPage(TypedDict):
     next_cursor: str | None
 
 
-class BatchCounts(TypedDict):
-    """Its jobs by status."""
+class StatusCounts(TypedDict):
+    """Jobs by status."""
 
     queued: Count
     running: Count
@@ -128,7 +128,7 @@ class Batch(TypedDict):
     id: str
     status: BatchStatus
     total: Count
-    counts: BatchCounts
+    counts: StatusCounts
     progress: Annotated[float, Field(description="The part that is final, from 0 to 1")]
     eta_seconds: Annotated[
         float | None,

@@ -108,13 +108,7 @@ def batch_shown(batch: Batch, now_ms: int) -> schemas.Batch:
         "id": batch.id,
         "status": batch.status,
         "total": batch.size,
-        "counts": {
-            "queued": batch.counts[Status.QUEUED],
-            "running": batch.counts[Status.RUNNING],
-            "succeeded": batch.counts[Status.SUCCEEDED],
-            "failed": batch.counts[Status.FAILED],
-            "canceled": batch.counts[Status.CANCELED],
-        },
+        "counts": counts_shown(batch.counts),
         "progress": round(batch.progress, 4),
         "eta_seconds": batch.eta_seconds(now_ms),
         "priority": batch.spec.priority,
@@ -125,6 +119,17 @@ def batch_shown(batch: Batch, now_ms: int) -> schemas.Batch:
         "started_at": rfc3339(batch.started_at),
         "canceled_at": rfc3339(batch.canceled_at),
         "completed_at": rfc3339(batch.completed_at),
+    }
+
+
+def counts_shown(counts: Mapping[Status, int] | Mapping[str, int]) -> schemas.StatusCounts:
+    """Write how many jobs there are by status."""
+    return {
+        "queued": counts.get(Status.QUEUED, 0),
+        "running": counts.get(Status.RUNNING, 0),
+        "succeeded": counts.get(Status.SUCCEEDED, 0),
+        "failed": counts.get(Status.FAILED, 0),
+        "canceled": counts.get(Status.CANCELED, 0),
     }
 
 

@@ -18,9 +18,8 @@ from api.query import QueryModel, integer, is_given
 from api.redis_monitor import Watch
 from api.routing import tenant_router
 from shared.celery_app import QueueName
-from shared.jobs import Status
-from shared.schemas import Count, Time
-from shared.serializers import rfc3339
+from shared.schemas import Count, StatusCounts, Time
+from shared.serializers import counts_shown, rfc3339
 from shared.store.job_queries import ServiceStats, service_stats
 from shared.store.stats import HeldMember, WorkerInfo, list_workers, read_history, read_totals
 
@@ -31,16 +30,6 @@ _NAME = re.compile(r"[^@]*@(?P<host>.*):(?P<pid>[0-9]+):[0-9a-f]+/[a-z]+")
 
 
 router = tenant_router("operators")
-
-
-class JobCounts(TypedDict):
-    """Jobs that are kept, by status."""
-
-    queued: Count
-    running: Count
-    succeeded: Count
-    failed: Count
-    canceled: Count
 
 
 class OverviewGate(Gate):
@@ -85,7 +74,7 @@ class Overview(TypedDict):
     """How everything stands."""
 
     at: Time
-    jobs: JobCounts
+    jobs: Annotated[StatusCounts, Field(description="Jobs that are kept, by status")]
     totals: Annotated[Totals, Field(description="What ever came of jobs, forgotten ones too")]
     failed_by_code: Annotated[
         Mapping[str, Count], Field(description="Failed jobs that are kept, by error code")
@@ -111,7 +100,7 @@ async def get_overview(parts: Context) -> Response:
     )
     shown: Overview = {
         "at": rfc3339(now.now_ms),
-        "jobs": _jobs(now),
+        "jobs": counts_shown(now.jobs),
         "totals": totals_shown(more.totals),
         "failed_by_code": {code.value: n for code, n in more.failed.items() if n},
         "queues": [queue_shown(now, name) for name in QueueName],
@@ -125,16 +114,6 @@ async def get_overview(parts: Context) -> Response:
         "redis": redis_shown(parts.redis_monitor),
     }
     return answered(shown)
-
-
-def _jobs(now: ServiceStats) -> JobCounts:
-    return {
-        "queued": now.jobs.get(Status.QUEUED, 0),
-        "running": now.jobs.get(Status.RUNNING, 0),
-        "succeeded": now.jobs.get(Status.SUCCEEDED, 0),
-        "failed": now.jobs.get(Status.FAILED, 0),
-        "canceled": now.jobs.get(Status.CANCELED, 0),
-    }
 
 
 def _rate(parts: AppContext) -> float | None:
