@@ -81,13 +81,14 @@ screenshots: setup ## make the pictures of the web pages in docs/screenshots ane
 bench: setup .venv-peers/.ready .venv-arq/.ready ## measure beside peers, write docs/benchmarks.md (15 minutes; ONLY=accept for one row)
 	@$(BIN)/python -m bench --only "$(ONLY)" $(ARGS)
 
-check: setup ## formatter, linter, types, import contracts, spelling, names, what is in deploy/
+check: setup ## formatter, linter, types, import contracts, spelling, names, prose, what is in deploy/
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/codespell
 	@$(BIN)/python -m tests.support.names
+	@$(BIN)/python -m tests.support.prose
 	@$(BIN)/python -m tests.support.formatters biome check --error-on-warnings api/web
 	@$(BIN)/python -m tests.support.formatters stylua --check
 	@$(BIN)/python -m tests.support.formatters luacheck
