@@ -21,26 +21,27 @@ def up(
     concurrency: int | None = None,
     demo: bool = True,
 ) -> None:
-    """Start the whole service on this machine, without Docker, until Ctrl-C.
+    """Run the whole service on this machine, without Docker, until Ctrl-C.
 
-    Starts a Valkey, an S3 server, the API, the workers and, without a key for 1min.ai, a provider
-    that answers locally; makes one picture to show that all of it works. Whatever dies is started
-    again. What runs where stands in DIR/stack.json.
+    Starts Valkey, an S3 server, the API, the workers and, without a key for 1min.ai, the
+    sandbox; then generates one image to show that everything works. Processes that exit are
+    restarted. DIR/stack.json lists what runs where.
 
     Parameters
     ----------
     port
-        Where the API listens; 8000, or a free port when that one is taken.
+        Port of the API; default: 8000, or a free port if 8000 is taken.
     data
-        The directory that keeps everything: data, keys, logs, pictures.
+        Directory for data, keys, logs and images.
     provider
-        Who makes the pictures: 1min.ai when DARKROOM_ONEMIN_API_KEY is set, else the sandbox.
+        Where images are generated; default: 1min.ai if DARKROOM_ONEMIN_API_KEY is set, else the
+        sandbox.
     workers
-        How many processes generate.
+        Generate workers to run.
     concurrency
-        How many jobs one of them does at once; DARKROOM_CONCURRENCY, or 64.
+        Jobs that one worker runs at once; default: DARKROOM_CONCURRENCY, or 64.
     demo
-        Make one picture at the start and show its life.
+        Generate one image at the start and print its states.
 
     """
     from sandbox.devstack.plan import StackOptions  # noqa: PLC0415  0.5 s that `--help` need not wait for
@@ -79,14 +80,13 @@ def sandbox(
     host
         The address to listen on; the default is reachable from this machine only.
     latency
-        Seconds that making one picture takes.
+        Seconds that one image takes.
     url_lifetime
-        Seconds that the address of a picture is good for.
+        Seconds for which an image URL is valid.
     keys
-        The API keys that are good, separated by commas; without, any key is.
+        Valid API keys, separated by commas; default: any key.
     image_port
-        Where pictures are served, beside the API; 0 takes any free port, without it they are
-        served on the port of the API.
+        Port for images; 0 takes any free port; default: the port of the API.
 
     """
     from sandbox.provider import server  # noqa: PLC0415  a web server that `--help` needs not

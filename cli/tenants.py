@@ -13,14 +13,15 @@ from typing import Annotated, Any
 
 import cyclopts
 
-tenants = cyclopts.App(help="Who may ask for images.")
-keys = cyclopts.App(help="The keys of tenants: each opens its own tenant's jobs.")
-ops_keys = cyclopts.App(help="The keys of operators: each opens all tenants, `/ops` and `/ops/v1`.")
+tenants = cyclopts.App(help="Manage tenants and their limits.")
+keys = cyclopts.App(help="Manage the API keys of tenants.")
+ops_keys = cyclopts.App(help="Manage the keys of operators, which grant access to all tenants.")
 
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON.")]
-Limit = Annotated[str | None, cyclopts.Parameter(help="A number, or `none` to take it away.")]
+Limit = Annotated[str | None, cyclopts.Parameter(help="A number, or `none` to remove the limit.")]
 Grace = Annotated[
-    int | None, cyclopts.Parameter(help="How long the old one lives on; a day if not said.")
+    int | None,
+    cyclopts.Parameter(help="Seconds for which the old key still works; default: one day."),
 ]
 _KEY_COLUMNS = ("id", "state", "scopes", "label", "created_at", "expires_at", "last_used_at")
 Moment = Annotated[str | None, cyclopts.Parameter(help="A time such as 2027-01-31T12:00:00Z.")]
@@ -28,9 +29,9 @@ Moment = Annotated[str | None, cyclopts.Parameter(help="A time such as 2027-01-3
 
 @tenants.command
 def create(name: str, *, json: Json = False) -> None:
-    """Create a tenant with a key that opens its own jobs and nothing else.
+    """Create a tenant with an API key for its own jobs.
 
-    Key and webhook secret are shown now and never again.
+    The key and the webhook secret are shown only once.
     """
     # late, here as below: a command that is not asked for should cost the program nothing
     from cli import admin  # noqa: PLC0415
@@ -40,7 +41,7 @@ def create(name: str, *, json: Json = False) -> None:
 
 @tenants.command(name="list")
 def list_tenants(*, json: Json = False) -> None:
-    """List the tenants: what they may, and how many of their jobs wait and run."""
+    """List the tenants with their limits and their queued and running jobs."""
     from cli import admin  # noqa: PLC0415
 
     columns = ("name", "weight", "max_running", "max_queued", "queued", "running")
@@ -49,7 +50,7 @@ def list_tenants(*, json: Json = False) -> None:
 
 @tenants.command
 def show(name: str, *, json: Json = False) -> None:
-    """Show what a tenant may."""
+    """Show the limits of a tenant."""
     from cli import admin  # noqa: PLC0415
 
     _print_tenant(admin.show_tenant(name), json=json)
@@ -65,12 +66,12 @@ def set_limits(  # noqa: PLR0913  one option a limit
     requests_per_minute: Limit = None,
     daily_credits: Limit = None,
     budget_action: Annotated[
-        str | None, cyclopts.Parameter(help="hold or refuse, once the credits are spent.")
+        str | None, cyclopts.Parameter(help="hold or refuse jobs once the credits are used up.")
     ] = None,
     may_disable_safety: bool | None = None,
     json: Json = False,
 ) -> None:
-    """Change what a tenant may, at once. What is not named stays."""
+    """Change limits of a tenant; they apply at once. Limits that are not named stay."""
     from cli import admin  # noqa: PLC0415
 
     written = {
@@ -94,14 +95,14 @@ def create_key(
         list[str] | None,
         cyclopts.Parameter(
             consume_multiple=True,
-            help="jobs:write and jobs:read unless named.",
+            help="Default: jobs:write and jobs:read.",
         ),
     ] = None,
     label: str = "",
     expires_at: Moment = None,
     json: Json = False,
 ) -> None:
-    """Give a tenant a key. It is shown now and never again."""
+    """Create an API key of a tenant. It is shown only once."""
     from cli import admin  # noqa: PLC0415
 
     _print(admin.create_key(tenant, _key(scopes, label, expires_at)), json=json)
@@ -124,7 +125,7 @@ def rotate_key(
     expires_at: Moment = None,
     json: Json = False,
 ) -> None:
-    """Give a tenant a key in the place of another, with its scopes; both live for the grace."""
+    """Replace an API key by a new one with its scopes; the old one works for the grace period."""
     from cli import admin  # noqa: PLC0415
 
     _print(admin.rotate_key(tenant, key_id, _rotation(grace_seconds, expires_at)), json=json)

@@ -21,7 +21,7 @@ def doctor(
     stack: Path | None = None,
     json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False,
 ) -> int:
-    """Look at Redis, the storage, the provider, the clocks, the workers, the queues and the API.
+    """Check settings, Redis, storage, provider, clocks, workers, queues and the API.
 
     Where something is wrong it says what to do, and ends with 1. Nothing is paid for: the
     provider is asked about a record that does not exist, the storage gets one small object that

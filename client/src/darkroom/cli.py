@@ -21,8 +21,8 @@ from darkroom.errors import DarkroomError
 
 _OWN = (generate, jobs, batches, webhooks, queue, mcp)
 _EXITS = (
-    "Ends with 0 done, 1 it did not end well (a job failed), 2 wrong words or input, "
-    "3 refused, 4 the service is away, 130 Ctrl-C."
+    "Exit codes: 0 success, 1 a job failed or a problem was found, 2 usage error, 3 refused, "
+    "4 service unreachable, 130 interrupted."
 )
 
 
@@ -30,7 +30,7 @@ def build() -> cyclopts.App:
     """Build the program: its own commands and those that installed packages bring."""
     app = cyclopts.App(
         name="darkroom",
-        help="Images from 1min.ai, kept, fair and told.",
+        help="Generate images through a Darkroom service, and run one.",
         help_epilogue=_EXITS,
         version=partial(version, "darkroom-client"),
         suppress_keyboard_interrupt=False,

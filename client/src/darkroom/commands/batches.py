@@ -8,7 +8,7 @@ from darkroom.commands.connection import HERE, Limit, Where
 from darkroom.commands.exits import DONE
 from darkroom.commands.output import show_facts, show_rows
 
-batches = App(name="batches", help="Find and stop batches.")
+batches = App(name="batches", help="List, read and cancel batches.")
 
 _COLUMNS = ("id", "status", "total", "progress", "eta_seconds", "created_at", "tags")
 

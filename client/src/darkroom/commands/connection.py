@@ -28,10 +28,11 @@ class Where:
     """Which service, and how to answer."""
 
     url: Annotated[
-        str | None, Parameter(help="Where it answers; else DARKROOM_URL, or a running stack's.")
+        str | None, Parameter(help="URL of the service; default: DARKROOM_URL, or a running stack.")
     ] = field(default=None, repr=False)
     key: Annotated[
-        str | None, Parameter(help="The key; else DARKROOM_API_KEY (DARKROOM_OPS_KEY for queues).")
+        str | None,
+        Parameter(help="API key; default: DARKROOM_API_KEY (DARKROOM_OPS_KEY for queues)."),
     ] = field(default=None, repr=False)
     json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False
 

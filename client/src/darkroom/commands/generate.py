@@ -42,10 +42,16 @@ class GenerateOptions:
     go_fast: bool | None = None
     megapixels: Annotated[str | None, Parameter(help="0.25, 1")] = None
     disable_safety_checker: bool | None = None
-    seed: Annotated[int | None, Parameter(help="The same makes the same picture again.")] = None
+    seed: Annotated[
+        int | None, Parameter(help="The same seed and input generate the same image again.")
+    ] = None
     priority: Literal["high", "normal", "low"] | None = None
-    deadline_seconds: Annotated[int | None, Parameter(help="Fail what is not done by then.")] = None
-    tag: Annotated[list[str] | None, Parameter(help="To find the jobs by; may be repeated.")] = None
+    deadline_seconds: Annotated[
+        int | None, Parameter(help="Deadline in seconds; a job that is not done by then fails.")
+    ] = None
+    tag: Annotated[
+        list[str] | None, Parameter(help="Tag for finding the jobs; may be repeated.")
+    ] = None
 
     def options(self) -> dict[str, Any]:
         """Give what was said, in the words of JobOptions."""
@@ -67,7 +73,7 @@ def generate(
     generate_options: GenerateOptions = PLAIN,
     where: Where = HERE,
 ) -> int:
-    """Have pictures made and write them to files; each file is printed as soon as it is there.
+    """Generate images and write them to files; print each file name as soon as the file is written.
 
     With --from a whole file of prompts becomes a folder. It may be stopped at any time: the same
     command goes on where it was, and asks and pays for nothing twice.
@@ -75,16 +81,16 @@ def generate(
     Parameters
     ----------
     prompt
-        What the picture shows.
+        What the image should show.
     from_
         A file of prompts: .txt (one a line), .csv or .tsv (with a column `prompt`, others are
         parameters) or .jsonl (objects with `prompt` and parameters).
     variations
-        How many of each prompt, each with another seed.
+        Images for each prompt, each with another seed.
     out
-        The folder they go to, or for one picture its file.
+        Folder for the images, or the file for a single image.
     retry_failed
-        With --from: send those again that failed in an earlier run.
+        With --from: retry the jobs that failed in an earlier run.
 
     """
     if (prompt is None) == (from_ is None):

@@ -13,7 +13,7 @@ from darkroom.commands.output import print_notice, show_facts, show_json, show_l
 from darkroom.errors import JobFailed
 from darkroom.images import Image
 
-jobs = App(name="jobs", help="Find, follow and stop jobs.")
+jobs = App(name="jobs", help="List, follow, save, cancel and retry jobs.")
 
 _COLUMNS = ("id", "status", "waiting_on", "attempt", "created_at", "prompt", "error")
 _PROMPT_LETTERS = 40
@@ -40,7 +40,7 @@ def list_jobs(
 
 @jobs.command
 def show(job_id: str, *, where: Where = HERE) -> int:
-    """Show one job with everything that is known of it."""
+    """Show one job in full."""
     with where.client() as client:
         show_facts(client.jobs.get(job_id).raw, as_json=where.json)
     return DONE
@@ -48,7 +48,7 @@ def show(job_id: str, *, where: Where = HERE) -> int:
 
 @jobs.command
 def watch(job_id: str, *, where: Where = HERE) -> int:
-    """Follow a job, a line for each change, until it is final. Ends with 1 unless it succeeded."""
+    """Follow a job until it is final, one line per change. Exit with 1 unless it succeeded."""
     status = ""
     with where.client() as client:
         for job in client.jobs.watch(job_id):
@@ -59,7 +59,7 @@ def watch(job_id: str, *, where: Where = HERE) -> int:
 
 @jobs.command
 def save(job_id: str, *, out: Path = Path(), where: Where = HERE) -> int:
-    """Wait for a job and write its picture to a folder or a file."""
+    """Wait for a job and write its image to a folder or a file."""
     with where.client() as client:
         job = client.wait(job_id)
         if job.image is None:
@@ -70,7 +70,7 @@ def save(job_id: str, *, out: Path = Path(), where: Where = HERE) -> int:
 
 @jobs.command
 def cancel(job_id: str, *more: str, where: Where = HERE) -> int:
-    """Cancel jobs: what is queued costs nothing, the result of what runs is dropped."""
+    """Cancel jobs. Queued jobs cost nothing; the result of a running job is discarded."""
     with where.client() as client:
         for one in (job_id, *more):
             _print_job(client.jobs.cancel(one), as_json=where.json)
@@ -79,7 +79,7 @@ def cancel(job_id: str, *more: str, where: Where = HERE) -> int:
 
 @jobs.command
 def retry(job_id: str, *more: str, where: Where = HERE) -> int:
-    """Send failed or canceled jobs again."""
+    """Retry failed or canceled jobs."""
     with where.client() as client:
         for one in (job_id, *more):
             _print_job(client.jobs.retry(one), as_json=where.json)

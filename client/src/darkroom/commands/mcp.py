@@ -8,7 +8,7 @@ from darkroom.errors import UsageError
 
 
 def mcp(*, where: Where = HERE) -> int:
-    """Serve `generate_image` and `get_image_job` to a program that speaks MCP, over stdio.
+    """Serve the MCP tools `generate_image` and `get_image_job` over stdio.
 
     Such a program starts this by itself: give it `darkroom mcp` as the command, and DARKROOM_URL
     and DARKROOM_API_KEY as its environment. Needs `pip install 'darkroom-client[mcp]'`.

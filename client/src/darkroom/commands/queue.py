@@ -8,7 +8,7 @@ from darkroom.commands.connection import HERE, Where
 from darkroom.commands.exits import DONE
 from darkroom.commands.output import show_rows
 
-queue = App(name="queue", help="Hold the queues and let them go; needs an ops key.")
+queue = App(name="queue", help="Pause and resume the queues; needs an ops key.")
 
 #: Those who make the images, and those who tell of them.
 Name = Literal["generate", "deliver"]

@@ -11,7 +11,7 @@ from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.output import show_facts, show_json, show_line, show_rows
 from darkroom.errors import UsageError
 
-webhooks = App(name="webhooks", help="Whether receivers get what they are told.")
+webhooks = App(name="webhooks", help="Inspect webhook deliveries and endpoints, and redeliver.")
 
 endpoints = App(name="endpoints", help="The URLs that webhooks are sent to.")
 webhooks.command(endpoints)
