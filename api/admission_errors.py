@@ -52,14 +52,17 @@ def refusal(answer: NotAccepted) -> Problem:
 
 #: By the idempotency key: what became of the job or batch it made.
 _REASONS: Mapping[str, tuple[str, str]] = {
-    "reused": ("idempotency_key_reused", "This idempotency key came with another body before."),
+    "reused": (
+        "idempotency_key_reused",
+        "The idempotency key was used with a different request before.",
+    ),
     "gone": ("job_deleted", "The {what} that this idempotency key made was deleted."),
 }
 
 
 def _late() -> Problem:
     """Say that Redis took longer to come to it than the client is told to wait."""
-    return Problem("redis_down", "Redis did not answer in time; nothing was accepted.")
+    return Problem("redis_down", "Redis did not respond in time. Nothing was accepted.")
 
 
 def _retry_after(answer: NotAccepted) -> dict[str, str]:
@@ -72,16 +75,18 @@ def _retry_after(answer: NotAccepted) -> dict[str, str]:
 
 
 def _too_fast(answer: NotAccepted) -> Problem:
-    return Problem("rate_limited", f"You may ask for work {answer.detail} times a minute.")
+    return Problem(
+        "rate_limited", f"The tenant may send {answer.detail} requests per minute that create jobs."
+    )
 
 
 def _tenant_full(answer: NotAccepted) -> Problem:
-    return Problem("tenant_queue_full", f"{answer.detail} of your jobs are queued.")
+    return Problem("tenant_queue_full", f"The tenant already has {answer.detail} queued jobs.")
 
 
 def _budget_spent(answer: NotAccepted) -> Problem:
     used, budget = answer.detail.split()
-    text = f"{used} of your {budget} credits of today are spent or promised (an estimate)."
+    text = f"{used} of {budget} daily credits are used or reserved (an estimate)."
     policy = (int(float(budget)), DAY_SECONDS)
     return Problem(
         "credits_spent", text, headers=_rate_header("credits", policy, 0, answer.wait_seconds or 0)
@@ -89,31 +94,33 @@ def _budget_spent(answer: NotAccepted) -> Problem:
 
 
 def _full(answer: NotAccepted) -> Problem:
-    return Problem("queue_full", f"{answer.detail} jobs are queued.")
+    return Problem("queue_full", f"The service already has {answer.detail} queued jobs.")
 
 
 def _model_gone(answer: NotAccepted) -> Problem:
     return Problem(
         "model_unavailable",
-        f"The provider does not offer the model {answer.detail} any more. `GET /v1/models` lists "
-        "those that it does.",
+        f"The provider no longer offers the model {answer.detail}. `GET /v1/models` lists the "
+        "available models.",
     )
 
 
 def _lost(_: NotAccepted) -> Problem:
-    return Problem("request_too_slow", "Parts of it came too far apart; nothing was accepted.")
+    return Problem(
+        "request_too_slow", "The parts of the batch arrived too far apart. Nothing was accepted."
+    )
 
 
 def _behind(answer: NotAccepted) -> Problem:
     late = round(int(answer.detail) / 1000)
-    text = f"The queue is {late} seconds behind, longer than the deadline allows."
+    text = f"The queue is {late} seconds behind, which is more than the deadline allows."
     return Problem("deadline_unreachable", text)
 
 
 def _too_long(answer: NotAccepted) -> Problem:
     position, eta = int(answer.detail), answer.wait_seconds
-    wait = "no end of it in sight" if eta is None else f"about {eta:.0f} seconds to wait"
-    text = f"{position} of your jobs would be before it, with {wait}: not what `fail_fast` allows."
+    wait = "an unknown wait" if eta is None else f"a wait of about {eta:.0f} seconds"
+    text = f"The job would be at position {position} with {wait}, more than `fail_fast` allows."
     return Problem("wait_limit_exceeded", text, more={"position": position, "eta_seconds": eta})
 
 

@@ -69,10 +69,10 @@ class Keyring:
         if principal.state is not KeyState.LIVING:
             self._proven.pop(key, None)
             self._failures.note(address)
-            raise _unauthenticated(f"This key is {principal.state.value}.")
+            raise _unauthenticated(f"The API key is {principal.state.value}.")
         self._note_use(key)
         if scope not in principal.scopes:
-            detail = f"This takes the scope {scope.value}, which this key does not have."
+            detail = f"This request needs the scope {scope.value}, which the API key does not have."
             raise Problem("forbidden", detail, more={"scope": scope.value})
         return principal
 
@@ -153,7 +153,7 @@ def _unauthenticated(reason: str = "") -> Problem:
 
     What became of a key is told only to whoever has its secret.
     """
-    advice = "Send `Authorization: Bearer dk_…` with a key that is in use."
+    advice = "Send `Authorization: Bearer dk_…` with a valid API key."
     return Problem(
         "unauthenticated",
         f"{reason} {advice}".strip(),

@@ -30,7 +30,10 @@ class AuthThrottle:
         wait = self._paid_at.get(_network(address), 0) - _MINUTE + self._interval - self._clock()
         if wait <= 0:
             return None
-        detail = "Too many keys from your address were none. Check the one that you send."
+        detail = (
+            "Too many requests from your IP address used an invalid API key. "
+            "Check the key you are sending."
+        )
         return Problem("auth_rate_limited", detail, headers={"Retry-After": str(math.ceil(wait))})
 
     def note(self, address: str) -> None:

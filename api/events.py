@@ -135,8 +135,8 @@ async def _page(
             if page is None:
                 raise Problem(
                     "cursor_expired",
-                    "What came after this cursor is no longer all kept. Begin without `after`, "
-                    "and read the jobs that you know of.",
+                    "Events after this cursor have expired. Start without `after`, "
+                    "and read the jobs you know.",
                 )
             if page.events or not seconds or parts.notifications.closing:
                 return page

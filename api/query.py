@@ -96,7 +96,7 @@ def query_problem(error: RequestValidationError, known: Sequence[str]) -> Proble
 
 def unknown_message(known: Sequence[str]) -> str:
     """Say that there is no such parameter; `known` are those that there are."""
-    return f"is not known here; known: {', '.join(known) or 'none'}"
+    return f"is unknown; known: {', '.join(known) or 'none'}"
 
 
 def _message(error: Mapping[str, Any]) -> str:

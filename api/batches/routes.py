@@ -145,7 +145,7 @@ async def _commit(request: Request, parts: AppContext, intake: BatchStager) -> R
     except OutcomeUnknown as error:
         raise Problem(
             "accept_unknown",
-            "The job store did not answer in time. Read the batch to see whether it is there.",
+            "The job store did not respond in time. Read the batch to see whether it exists.",
             headers={"Location": _location(new.id)},
             more={"batch_id": new.id},
         ) from error
@@ -247,7 +247,7 @@ async def cancel(parts: Context, principal: CurrentTenant, batch_id: str) -> Res
     if found == "missing":
         raise not_found("batch")
     if found == "state":
-        raise Problem("batch_final", "Every job of the batch is final and stays so.")
+        raise Problem("batch_final", "All jobs of the batch are final.")
     # a small batch is canceled whole before it is answered
     await parts.committer.run(advance_batch(batch_id))
     parts.batch_finalizer.schedule(batch_id)

@@ -76,7 +76,7 @@ async def submit(request: Request, parts: AppContext, call: Command[T], job_id: 
     except OutcomeUnknown as error:
         raise Problem(
             "accept_unknown",
-            "The job store did not answer in time. Read the job to see whether it is there.",
+            "The job store did not respond in time. Read the job to see whether it exists.",
             headers={"Location": f"/v1/jobs/{job_id}"},
             more={"job_id": job_id},
         ) from error

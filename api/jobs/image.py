@@ -107,7 +107,7 @@ def _check_signature(parts: AppContext, job_id: str, expires: str, signature: st
     if not image_query_holds(
         key, job_id, expires=expires, signature=signature, now_seconds=time.time()
     ):
-        raise Problem("signature_invalid", "Read the job again for an address that holds.")
+        raise Problem("signature_invalid", "Read the job again to get a valid URL.")
 
 
 def _image(job: Job) -> Image:

@@ -100,7 +100,11 @@ def _check_reuse(parameters: dict[str, Any], *, reuse: object) -> list[FieldErro
     """Check that what is to be looked for is named whole: a seed that is chosen finds nothing."""
     if reuse is not True or parameters.get("seed") is not None:
         return []
-    return [FieldError("/input/seed", "is required with `reuse`: no other names a stored picture")]
+    return [
+        FieldError(
+            "/input/seed", "is required with `reuse`, because only a seed identifies a stored image"
+        )
+    ]
 
 
 def _check_unread(raw: bytes, principal: Principal) -> list[FieldError]:

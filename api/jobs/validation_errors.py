@@ -90,7 +90,7 @@ def _plain(value: object) -> str:
 def _unknown(path: tuple[str | int, ...], model: type[BaseModel]) -> str:
     fields = _model_at(model, path[:-1]).model_fields
     close = difflib.get_close_matches(str(path[-1])[:_LOCATION_CHARACTERS], fields, n=1)
-    return f"is not known here; did you mean {close[0]}?" if close else "is not known here"
+    return f"is unknown; did you mean {close[0]}?" if close else "is unknown"
 
 
 def _model_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel]:

@@ -161,7 +161,7 @@ def refusal(refused: KeyRejected) -> Problem:
         case "past":
             return invalid([FieldError("/expires_at", "must be in the future")])
         case "dead":
-            return Problem("key_inactive", f"This key is {refused.detail}; make a new one.")
+            return Problem("key_inactive", f"The API key is {refused.detail}. Create a new one.")
         case "replaced":
             detail = f"The key {refused.detail} is in its place; rotate that one."
             return Problem("key_replaced", detail, more={"replaced_by": refused.detail})

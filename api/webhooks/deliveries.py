@@ -100,9 +100,11 @@ async def redeliver_one(parts: Context, principal: CurrentTenant, delivery_id: s
 def refuse_unsent(result: str) -> None:
     """Raise the Problem for which a delivery is not sent again, if there is one."""
     if result == "sending":
-        raise Problem("delivery_sending", "It is being sent now; see what comes of it first.")
+        raise Problem(
+            "delivery_sending", "The delivery is being sent. Wait for its result, then try again."
+        )
     if result == "off":
-        raise Problem("endpoint_disabled", "Its endpoint is switched off; enable that first.")
+        raise Problem("endpoint_disabled", "The endpoint is disabled. Enable it first.")
     if result == "missing":
         raise not_found("delivery")
 

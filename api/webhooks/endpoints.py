@@ -84,7 +84,7 @@ async def create_endpoint(
     call = ensure_endpoint(principal.tenant, url=body.url, host=delivery_host(body.url))
     found = await parts.committer.run(call)
     if found is None:
-        raise Problem("too_many_endpoints", f"You have {ENDPOINTS_MAX:,} endpoints or more.")
+        raise Problem("too_many_endpoints", f"The tenant has {ENDPOINTS_MAX:,} endpoints or more.")
     return json_response(endpoint_shown(await existing(parts, found, principal.tenant)))
 
 

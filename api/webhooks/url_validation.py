@@ -20,7 +20,7 @@ URL_CHARACTERS = 2048
 HEADERS_NAME_CHARACTERS = 100
 HEADERS_VALUE_CHARACTERS = 1000
 _PORTS = {"http": 80, "https": 443}
-_UNREADABLE = "is not an address that can be read"
+_UNREADABLE = "is not a valid URL"
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 #: What no address has, and what `urlsplit` would take out in silence.
 _NEVER = re.compile(r"[\x00-\x20\x7f\\]")
@@ -84,7 +84,7 @@ def _with_ascii_host(url: str) -> str:
     try:
         written = idna.encode(host, uts46=True).decode()
     except idna.IDNAError as error:
-        raise ValueError(f"names a host that no domain can have: {error}") from None
+        raise ValueError(f"has a host that no domain can have: {error}") from None
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(host, written, 1)))
 
 
@@ -108,9 +108,9 @@ def _split(url: str) -> SplitResult:
 
 def _check_host(host: str) -> None:
     if not host:
-        raise ValueError("names no host")
+        raise ValueError("must contain a host name")
     if "%" in host:
-        raise ValueError("names a host with a zone or an escape, which none outside has")
+        raise ValueError("must not contain % in its host")
     address = _address(host)
     reason = blocked_reason(address) if address else _host_name_problem(host)
     if reason:
@@ -122,7 +122,7 @@ def _host_name_problem(host: str) -> str | None:
     if name == "localhost" or name.endswith(".localhost"):
         return "leads to an address that is loopback"
     if not _HOST_NAME.fullmatch(host) or ".." in host or _NUMERIC_END.search(host):
-        return "names a host that cannot be"
+        return "has a host that cannot exist"
     return None
 
 
@@ -149,7 +149,7 @@ def delivery_host(url: str) -> str:
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Check headers that are to be sent along; raises ValueError."""
     if len({name.lower() for name in headers}) < len(headers):
-        raise ValueError("names a header twice")
+        raise ValueError("contains a header twice")
     for name, value in headers.items():
         _check_header(name, value)
     return dict(headers)

@@ -71,8 +71,8 @@ def test_an_unknown_model_is_named_with_the_faults_of_the_envelope() -> None:
 
 def test_a_misspelt_option_is_told_with_the_one_that_was_meant() -> None:
     found = faults({"input": {"prompt": "p", "aspect_ration": "1:1"}, "prioity": "low"})
-    assert found["/input/aspect_ration"] == "is not known here; did you mean aspect_ratio?"
-    assert found["/prioity"] == "is not known here; did you mean priority?"
+    assert found["/input/aspect_ration"] == "is unknown; did you mean aspect_ratio?"
+    assert found["/prioity"] == "is unknown; did you mean priority?"
 
 
 def test_a_choice_is_told_in_words() -> None:

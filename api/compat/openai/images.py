@@ -171,13 +171,13 @@ async def _made(parts: AppContext, tenant: str, body: ImagesBody, jobs: Sequence
     found = [queued_job.job for queued_job in queued_jobs if queued_job]
     more = {"job_ids": list(jobs)}
     if len(found) < len(jobs):
-        raise Problem("image_failed", "A job was deleted before its image was given.", more=more)
+        raise Problem("image_failed", "A job was deleted before its image was returned.", more=more)
     if unfinished := [job.id for job in found if not job.state.is_final]:
         raise Problem(
             "image_pending",
             f"{len(unfinished)} of {len(jobs)} images are not finished yet. "
-            "Their jobs go on: a retry of this request waits for them, and GET /v1/jobs/{id} tells "
-            f"of them: {', '.join(unfinished)}.",
+            "Their jobs continue. Retry this request to wait for them, or read them with "
+            f"GET /v1/jobs/{{id}}: {', '.join(unfinished)}.",
             more=more,
         )
     if failed := [job for job in found if job.image is None]:

@@ -181,7 +181,7 @@ def _found(owner: str, name: str) -> Model:
 
 def unknown_model() -> Problem:
     """Say which models there are."""
-    return Problem("not_found", f"There is no such model here; there are: {', '.join(MODELS)}.")
+    return Problem("not_found", f"There is no such model. Available models: {', '.join(MODELS)}.")
 
 
 def _model(model: Model, base: str) -> ReplicateModel:
