@@ -110,10 +110,10 @@ def create_app(settings: Settings | None = None, *, has_fast_route: bool = True)
         # its own would ask of every request what the edge knows already
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(settings, tracer, storage),
-        generate_unique_id_function=lambda route: route.name,
     )
+    # flat: a router that is included is matched once more for each request
     for router in ROUTERS:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)
     add_handlers(app)
     if has_fast_route:
         create = next(route for route in ROUTES if route.endpoint is jobs.create_job)

@@ -122,12 +122,18 @@ def tenant_router(
         route_class=route_class,
         dependencies=[Depends(current_tenant)],
         responses=problems(shape=shape),
+        generate_unique_id_function=_operation_id,
     )
 
 
 def open_router(tag: str, **options: Any) -> APIRouter:  # noqa: ANN401  FastAPI's own
     """Return a router whose routes ask for no key, unless one does itself."""
-    return APIRouter(tags=[tag], **{"route_class": Route, **options})
+    ours = {"route_class": Route, "generate_unique_id_function": _operation_id}
+    return APIRouter(tags=[tag], **{**ours, **options})
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
 
 
 def scope_of(method: str, path: str) -> api_keys.Scope:
