@@ -19,7 +19,7 @@ FOLDERS = ("api", "bench", "cli", "client", "deploy", "sandbox", "shared", "test
 _SKIPPED = frozenset({"node_modules", "__pycache__"})
 _CODE = re.compile(r"`([a-z]+)`")
 _METRIC = re.compile(r'"(darkroom_[a-z_]+)"')
-_KEY = re.compile(r"\{dr\}:([a-z_:]+)")
+_KEY_PATTERN = re.compile(r'\bKey\(\s*"([^"]+)"')
 _LUA_FUNCTION = re.compile(r"\bfunction ([\w.]+)")
 _JS_NAME = re.compile(r"\b(?:function|class) (\w+)")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -56,7 +56,7 @@ def _sources(root: Path) -> Iterator[Path]:
 
 
 def _in_python(text: str) -> Iterator[str]:
-    yield from _METRIC.findall(text)
+    yield from (*_METRIC.findall(text), *_KEY_PATTERN.findall(text))
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not (
             node.name.startswith("test_")
@@ -65,7 +65,7 @@ def _in_python(text: str) -> Iterator[str]:
 
 
 def _in_lua(text: str) -> Iterable[str]:
-    return [*_LUA_FUNCTION.findall(text), *_KEY.findall(text)]
+    return _LUA_FUNCTION.findall(text)
 
 
 def _in_javascript(text: str) -> Iterable[str]:

@@ -31,8 +31,8 @@ def test_a_name_in_any_form_is_split_into_words(name: str) -> None:
         ("api/a.py", "class Picture: ...", "Picture"),
         ("worker/a.py", "async def picture(): ...", "picture"),
         ("shared/a.py", f'X = Counter("{METRIC}", "")', METRIC),
-        ("shared/lua/a.lua", "function dr.picture() end", "dr.picture"),
-        ("shared/lua/a.lua", "redis.call('GET', '{dr}:pictures')", "pictures"),
+        ("shared/a.py", 'x = Key("picture:<id>", HASH, "")', "picture:<id>"),
+        ("shared/lua/a.lua", "function M.picture() end", "M.picture"),
         ("api/web/files/a.js", "export function pictureOf() {}", "pictureOf"),
     ],
 )
