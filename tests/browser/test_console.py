@@ -381,7 +381,9 @@ def test_whoever_has_no_operators_key_is_told_what_is_needed(visit: Session, key
     page.get_by_role("main").get_by_role("button", name="Enter an operator's key").click()
     page.get_by_role("dialog").get_by_label("API key").fill(key)
     page.get_by_role("dialog").get_by_role("button", name="Use this key").click()
-    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("This key may not")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text(
+        "lacks the required scope"
+    )
 
 
 def test_it_is_worked_by_keyboard_and_every_view_has_an_address(console_page: ConsolePage) -> None:

@@ -116,7 +116,7 @@ def test_a_revoked_key_is_told_so_and_only_to_who_has_its_secret(
     )
     in_time(time.monotonic() - began, 5)
     told = problem(answers(api_server, made["key"]), 401, "unauthenticated")
-    assert told["detail"].startswith("This key is revoked.")
+    assert told["detail"].startswith("The API key is revoked.")
     guessed = Key(made["id"], new_key().secret).text
     assert "revoked" not in problem(answers(api_server, guessed), 401, "unauthenticated")["detail"]
 
@@ -125,7 +125,7 @@ def test_a_key_that_is_over_is_told_so(api_server: ApiServer, operator: httpx.Cl
     made = operator.post(keys_of(api_server), json={"expires_at": "2999-01-01T00:00:00Z"}).json()
     api_server.world.client.hset(keys.api_key(made["id"]), "expires", 1)
     told = problem(answers(api_server, made["key"]), 401, "unauthenticated")
-    assert told["detail"].startswith("This key is expired.")
+    assert told["detail"].startswith("The API key is expired.")
 
 
 @pytest.mark.parametrize(
