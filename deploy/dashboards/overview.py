@@ -1,4 +1,4 @@
-"""Whether clients get what they ask for."""
+"""The overview dashboard."""
 
 from deploy.panels import Dashboard, Panel, Query, Row, one, quantiles, rate
 
@@ -7,28 +7,28 @@ _FAILURES = 'status=~"5.."'
 OVERVIEW = Dashboard(
     "darkroom-overview",
     "Darkroom: overview",
-    "Whether clients get what they ask for, and if not, where it stops.",
+    "Objectives, flow of jobs, and errors of the API.",
     [
         Row(
-            "What was promised",
+            "Objectives",
             [
                 Panel(
-                    "Budget left",
-                    "Share of the errors that each objective allows over three days which is not "
-                    "used yet. Below 0 the objective is missed.",
+                    "Error budget left",
+                    "Unused share of the errors that each objective allows in three days. "
+                    "Below 0 the objective is missed.",
                     one("darkroom:slo_budget_left:ratio3d", "{{slo}}"),
                     "percentunit",
                     "stat",
                 ),
                 Panel(
-                    "Errors against the objectives",
-                    "Share of events that were not as promised, over an hour.",
+                    "Error rate by objective",
+                    "Share of events in the last hour that missed the objective.",
                     one("darkroom:slo_errors:ratio1h", "{{slo}}"),
                     "percentunit",
                 ),
                 Panel(
-                    "Alerts that fire",
-                    "By severity. Each has a runbook.",
+                    "Firing alerts",
+                    "By severity. Each alert has a runbook.",
                     one(
                         'sum by (severity) (ALERTS{alertname=~"Darkroom.*",alertstate="firing"}) '
                         "or vector(0)",
@@ -39,12 +39,12 @@ OVERVIEW = Dashboard(
             ],
         ),
         Row(
-            "The way of jobs",
+            "Jobs",
             [
                 Panel(
-                    "Funnel",
-                    "Jobs a second: accepted, begun, and how they ended. In the long run all lines "
-                    "but the failures lie on each other.",
+                    "Job flow",
+                    "Jobs per second: accepted, started, and ended by status. Over time all lines "
+                    "except failures should match.",
                     [
                         Query(rate("darkroom_jobs_accepted_total"), "accepted"),
                         Query(rate("darkroom_job_wait_seconds_count"), "begun"),
@@ -60,8 +60,8 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Failed jobs by cause",
-                    "Jobs a second that failed. content_rejected and invalid_input are the "
-                    "askers' own.",
+                    "Failed jobs per second. content_rejected and invalid_input are caused by the "
+                    "request.",
                     one(
                         rate("darkroom_jobs_finished_total", "error_code", only='status="failed"'),
                         "{{error_code}}",
@@ -70,18 +70,18 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Waiting",
-                    "Jobs and deliveries that wait, by queue.",
+                    "Waiting jobs and deliveries, by queue.",
                     one("max by (queue) (darkroom_queue_depth)", "{{queue}}"),
                 ),
                 Panel(
-                    "Oldest that waits",
-                    "How long ago what has waited longest came. It pages at 10 minutes.",
+                    "Age of the oldest entry",
+                    "Waiting time of the oldest entry. Pages at 10 minutes.",
                     one("max by (queue) (darkroom_queue_oldest_age_seconds)", "{{queue}}"),
                     "s",
                 ),
                 Panel(
-                    "Why nothing is asked",
-                    "1 while no new call of the provider is made, by reason.",
+                    "Holds of provider calls",
+                    "1 while no new provider call is made, by reason.",
                     one(
                         "max by (reason, scope) (darkroom_provider_hold)", "{{reason}} ({{scope}})"
                     ),
@@ -89,17 +89,17 @@ OVERVIEW = Dashboard(
             ],
         ),
         Row(
-            "The front door",
+            "API",
             [
                 Panel(
                     "Requests by route",
-                    "Requests a second that were answered.",
+                    "Responses per second.",
                     one(rate("darkroom_http_requests_total", "route") + " > 0", "{{route}}"),
                     "reqps",
                 ),
                 Panel(
                     "Errors by route",
-                    "Share of the answers that were 5xx. 0 is usual.",
+                    "Share of 5xx responses. Normally 0.",
                     one(
                         f"{rate('darkroom_http_requests_total', 'route', only=_FAILURES)} / "
                         f"({rate('darkroom_http_requests_total', 'route')} > 0)",
@@ -109,8 +109,8 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Duration by route",
-                    "What 95 of 100 answers stay below. Routes that wait for a job are as slow as "
-                    "they were asked to be.",
+                    "95th percentile. Routes that wait for a job take as long as the request "
+                    "asked for.",
                     one(
                         "histogram_quantile(0.95, "
                         f"{rate('darkroom_http_request_seconds_bucket', 'le', 'route')}) > 0",

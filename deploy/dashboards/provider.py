@@ -1,30 +1,30 @@
-"""How 1min.ai and the storage answer."""
+"""The dashboard of the provider and the storage."""
 
 from deploy.panels import Dashboard, Panel, Query, Row, one, quantiles, rate, share
 
 PROVIDER = Dashboard(
     "darkroom-provider",
     "Darkroom: provider and storage",
-    "How 1min.ai and the object storage answer, and what is done about it.",
+    "Calls to 1min.ai, holds, and storage operations.",
     [
         Row(
             "1min.ai",
             [
                 Panel(
                     "Calls by outcome",
-                    "Calls a second. Anything but ok is explained by its error code.",
+                    "Calls per second. Outcomes other than ok are error codes.",
                     one(rate("darkroom_provider_requests_total", "outcome"), "{{outcome}}"),
                     "ops",
                 ),
                 Panel(
                     "Duration of a call",
-                    "From sending to the whole answer.",
+                    "From the request to the complete response.",
                     quantiles("darkroom_provider_request_seconds"),
                     "s",
                 ),
                 Panel(
-                    "Share of calls that went well",
-                    "The circuit opens when failed calls have used up their budget.",
+                    "Successful calls",
+                    "The circuit breaker opens when failed calls have used up their budget.",
                     one(
                         share(
                             rate("darkroom_provider_requests_total", only='outcome="ok"'),
@@ -36,7 +36,7 @@ PROVIDER = Dashboard(
                 ),
                 Panel(
                     "Gate",
-                    "1 while no new call is made, by reason; circuit is 1 while it is open.",
+                    "1 while no new call is made, by reason. circuit: a circuit breaker is open.",
                     [
                         Query(
                             "max by (reason, scope) (darkroom_provider_hold)",
@@ -47,8 +47,8 @@ PROVIDER = Dashboard(
                 ),
                 Panel(
                     "Credits",
-                    "Told by the provider while there are too few: what a call needs and what is "
-                    "left; 0 while all is well.",
+                    "Reported by the provider while there are too few: what a call needs and what "
+                    "is left. Otherwise 0.",
                     [
                         Query("max(darkroom_provider_credits_needed)", "needed for a call"),
                         Query("max(darkroom_provider_credits_left)", "left"),
@@ -56,9 +56,9 @@ PROVIDER = Dashboard(
                     ],
                 ),
                 Panel(
-                    "Dead keys and unknown outcomes",
-                    "Keys that are refused, and calls in an hour that may or may not have been "
-                    "billed.",
+                    "Rejected keys and unknown outcomes",
+                    "Rejected provider keys, and calls in the last hour that may have been billed "
+                    "without a result.",
                     [
                         Query("max(darkroom_provider_dead_keys)", "dead keys"),
                         Query(
@@ -70,23 +70,23 @@ PROVIDER = Dashboard(
             ],
         ),
         Row(
-            "Pictures and storage",
+            "Images and storage",
             [
                 Panel(
-                    "Size of pictures",
-                    "Bytes of what was stored.",
+                    "Image size",
+                    "Bytes of stored images.",
                     quantiles("darkroom_image_bytes"),
                     "bytes",
                 ),
                 Panel(
                     "Storage operations",
-                    "Operations a second.",
+                    "Operations per second.",
                     one(rate("darkroom_storage_seconds_count", "operation"), "{{operation}}"),
                     "ops",
                 ),
                 Panel(
                     "Duration of storage operations",
-                    "What 95 of 100 stay below.",
+                    "95th percentile.",
                     one(
                         "histogram_quantile(0.95, "
                         f"{rate('darkroom_storage_seconds_bucket', 'le', 'operation')})",
@@ -96,19 +96,19 @@ PROVIDER = Dashboard(
                 ),
                 Panel(
                     "Storage errors",
-                    "Failed operations a second. 0 is usual.",
+                    "Failed operations per second. Normally 0.",
                     one(rate("darkroom_storage_errors_total", "operation"), "{{operation}}"),
                     "ops",
                 ),
                 Panel(
                     "Attempts by outcome",
-                    "Attempts at jobs a second; retried are those that will be tried again.",
+                    "Attempts per second. retried: the job is attempted again.",
                     one(rate("darkroom_job_attempts_total", "outcome"), "{{outcome}}"),
                     "ops",
                 ),
                 Panel(
                     "Duration of an attempt",
-                    "From claimed to its outcome: the provider, the download and the storage.",
+                    "From the claim to the outcome: provider, download and storage.",
                     quantiles("darkroom_job_run_seconds"),
                     "s",
                 ),

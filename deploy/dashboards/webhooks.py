@@ -1,58 +1,58 @@
-"""Whether those who wait for word are told."""
+"""The webhooks dashboard."""
 
 from deploy.panels import Dashboard, Panel, Query, Row, one, quantiles, rate, share
 
 WEBHOOKS = Dashboard(
     "darkroom-webhooks",
     "Darkroom: webhooks",
-    "Whether those who wait for word are told.",
+    "Webhook deliveries, endpoints and backlog.",
     [
         Row(
             "Deliveries",
             [
                 Panel(
                     "Attempts by outcome",
-                    "Attempts a second; retried are sent again on schedule.",
+                    "Attempts per second. retried: the next attempt is scheduled.",
                     one(rate("darkroom_webhook_attempts_total", "outcome"), "{{outcome}}"),
                     "ops",
                 ),
                 Panel(
-                    "Share of attempts that were taken",
-                    "How many of the attempts got a 2xx.",
+                    "Successful attempts",
+                    "Share of attempts that got a 2xx.",
                     one(
                         share(
                             rate("darkroom_webhook_attempts_total", only='outcome="delivered"'),
                             rate("darkroom_webhook_attempts_total"),
                         ),
-                        "taken",
+                        "successful",
                     ),
                     "percentunit",
                 ),
                 Panel(
-                    "From owed to delivered",
-                    "The objective is 99 % within 60 s.",
+                    "Time to delivery",
+                    "From the event to the delivery. The objective is 99 % within 60 s.",
                     quantiles("darkroom_webhook_delivery_seconds"),
                     "s",
                 ),
                 Panel(
-                    "Not settled",
-                    "Deliveries that are owed, those between two attempts included.",
+                    "Pending deliveries",
+                    "Deliveries that are not settled, including those between two attempts.",
                     one("max(darkroom_webhook_pending)", "pending"),
                 ),
                 Panel(
-                    "Oldest that could be sent",
-                    "How long ago the longest waiting delivery came whose time has come.",
+                    "Age of the oldest ready delivery",
+                    "Waiting time of the oldest delivery that is due.",
                     one('max(darkroom_queue_oldest_age_seconds{queue="deliver"})', "oldest"),
                     "s",
                 ),
                 Panel(
-                    "Receivers",
-                    "Tenants of whom something may be sent, the most that waits for one host, what "
-                    "is being sent now, and how much of it to hosts that have not answered lately.",
+                    "Endpoints",
+                    "Tenants with ready deliveries, the longest line to one host, deliveries in "
+                    "progress, and those to hosts that have not answered lately.",
                     [
                         Query(
                             'max(darkroom_queue_backlogged_groups{queue="deliver"})',
-                            "tenants that wait",
+                            "tenants waiting",
                         ),
                         Query('max(darkroom_queue_largest_group{queue="deliver"})', "most for one"),
                         Query('max(darkroom_in_flight{queue="deliver"})', "being sent"),
@@ -60,9 +60,9 @@ WEBHOOKS = Dashboard(
                     ],
                 ),
                 Panel(
-                    "Receivers that are not well",
-                    "failing: slowed down. disabled: switched off, and gets nothing until it is "
-                    "switched on.",
+                    "Unhealthy endpoints",
+                    "failing: probed with one delivery at a time. disabled: gets nothing until it "
+                    "is enabled.",
                     one("max by (state) (darkroom_webhook_endpoints)", "{{state}}"),
                 ),
                 Panel(

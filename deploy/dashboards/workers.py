@@ -1,4 +1,4 @@
-"""What the service runs on."""
+"""The dashboard of processes and Redis."""
 
 from deploy.panels import Dashboard, Panel, Query, Row, one, quantiles, rate
 
@@ -7,30 +7,30 @@ _JOBS = 'job=~"darkroom-.*"'
 WORKERS = Dashboard(
     "darkroom-workers",
     "Darkroom: workers and Redis",
-    "What the service runs on.",
+    "Processes, sweep and Redis.",
     [
         Row(
             "Processes",
             [
                 Panel(
-                    "Processes that answer",
-                    "By kind.",
+                    "Running processes",
+                    "By kind of process.",
                     one(f"sum by (job) (up{{{_JOBS}}})", "{{job}}"),
                 ),
                 Panel(
-                    "At work",
-                    "Jobs and deliveries under a lease. As many as there are threads: add workers.",
+                    "In progress",
+                    "Jobs and deliveries under a lease. If all threads are busy, add workers.",
                     one("max by (queue) (darkroom_in_flight)", "{{queue}}"),
                 ),
                 Panel(
                     "Versions",
-                    "What runs where. Two at once is right while an upgrade goes on.",
+                    "Version of each process. Two versions at once are normal during an upgrade.",
                     one(f"count by (version, job) (darkroom_build_info{{{_JOBS}}})", ""),
                     "none",
                     "table",
                 ),
                 Panel(
-                    "Processor",
+                    "CPU",
                     "Cores in use, by kind of process.",
                     one(
                         rate("process_cpu_seconds_total", "job", only=_JOBS),
@@ -39,7 +39,7 @@ WORKERS = Dashboard(
                 ),
                 Panel(
                     "Memory",
-                    "The largest process of each kind.",
+                    "Largest process of each kind.",
                     one(
                         f"max by (job) (process_resident_memory_bytes{{{_JOBS}}})",
                         "{{job}}",
@@ -48,23 +48,23 @@ WORKERS = Dashboard(
                 ),
                 Panel(
                     "Open files",
-                    "The most of one process of each kind; connections count.",
+                    "Highest number in one process of each kind, including connections.",
                     one(f"max by (job) (process_open_fds{{{_JOBS}}})", "{{job}}"),
                 ),
             ],
         ),
         Row(
-            "What is put right",
+            "Sweep",
             [
                 Panel(
                     "Last sweep",
-                    "Seconds since some worker swept; under a second is usual, 30 pages.",
+                    "Seconds since the last sweep. Normally below 1; pages at 30.",
                     one("max(darkroom_sweep_age_seconds)", "age"),
                     "s",
                 ),
                 Panel(
                     "Rescued",
-                    "Jobs and deliveries a second that were taken from workers that were gone.",
+                    "Jobs and deliveries of lost workers that were rescued, per second.",
                     one(rate("darkroom_rescued_jobs_total", "reason"), "{{reason}}"),
                     "ops",
                 ),
@@ -75,15 +75,15 @@ WORKERS = Dashboard(
             [
                 Panel(
                     "Ready and durable",
-                    "1 is well: an API process can take work, and Redis keeps what it answers.",
+                    "1: an API process is ready, and Redis keeps acknowledged writes.",
                     [
                         Query("max(darkroom_ready)", "ready"),
                         Query("min(darkroom_redis_durable)", "durable"),
                     ],
                 ),
                 Panel(
-                    "Memory of Redis",
-                    "At 85 % of the limit nothing more is accepted.",
+                    "Redis memory",
+                    "At 85 % of the limit no more jobs are accepted.",
                     [
                         Query("max(darkroom_redis_memory_bytes)", "used"),
                         Query("max(darkroom_redis_memory_limit_bytes)", "limit"),
@@ -91,14 +91,14 @@ WORKERS = Dashboard(
                     "bytes",
                 ),
                 Panel(
-                    "Accepting",
-                    "From a valid request to a job on disk. The objective is 99 % within 250 ms.",
+                    "Time to accept",
+                    "From a valid request to the job on disk. The objective is 99 % within 250 ms.",
                     quantiles("darkroom_accept_seconds"),
                     "s",
                 ),
                 Panel(
-                    "Errors of Redis",
-                    "Requests a second that failed because Redis did not answer well.",
+                    "Redis errors",
+                    "Requests per second that failed because of Redis.",
                     one(rate("darkroom_redis_errors_total"), "errors"),
                     "ops",
                 ),
