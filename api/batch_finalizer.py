@@ -50,7 +50,9 @@ class BatchFinalizer:
         try:
             await self._committer.run(discard_batch(batch_id))
         except StoreError as error:
-            _LOG.info("stage is left to the sweep", batch_id=batch_id, cause=type(error).__name__)
+            _LOG.info(
+                "batch stage left to the sweep", batch_id=batch_id, cause=type(error).__name__
+            )
         else:
             await self._finalize(batch_id)
 
@@ -59,4 +61,4 @@ class BatchFinalizer:
             while await self._committer.run(advance_batch(batch_id)) is BatchWork.MORE:
                 pass
         except StoreError as error:
-            _LOG.info("batch is left to the sweep", batch_id=batch_id, cause=type(error).__name__)
+            _LOG.info("batch left to the sweep", batch_id=batch_id, cause=type(error).__name__)

@@ -125,7 +125,7 @@ class NotificationHub:
             try:
                 await self._read_on()
             except (*BROKEN, StoreDown) as error:
-                _log.info("wake reader starts anew", cause=type(error).__name__)
+                _log.info("notification reader restarted", cause=type(error).__name__)
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _read_on(self) -> None:

@@ -234,7 +234,7 @@ class _Exchange:
             cause = error.__cause__ if isinstance(error, RuntimeError) else None
             problem = failure_of(cause or error)
             if problem.code != "internal":
-                _log.warning("answer broken off", reason=problem.detail)
+                _log.warning("response aborted", reason=problem.detail)
             return
         response = self._scope[WRITER](failure_of(error), self._scope[REQUEST_ID])
         await response(self._scope, self._receive, self.send)

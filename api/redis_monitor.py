@@ -114,7 +114,7 @@ class Watch:
     def _log_change(self, before: list[str], error: Exception | None) -> None:
         if self.reasons != before:
             cause = type(error).__name__ if error else None
-            _log.info("fitness of Redis changed", reasons=self.reasons, cause=cause)
+            _log.info("redis health changed", reasons=self.reasons, cause=cause)
 
     async def _poll(self) -> None:
         seconds, microseconds = await self._client.time()

@@ -62,6 +62,6 @@ def _claim_until_answered(
             return context.store.run(call)
         except StoreError as error:
             metrics.REDIS_ERRORS.inc()
-            _LOG.warning("redis did not answer a claim", error=str(error))
+            _LOG.warning("claim not answered", error=str(error))
         if context.stopping.wait(PATIENCE_SECONDS):
             return None

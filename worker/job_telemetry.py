@@ -52,13 +52,13 @@ def attempt_failed(job: Job, error: JobError, outcome: Requeue | Fail, *, second
 def repeated_answer() -> None:
     """Tell that the provider answered with the record or the URL of another job."""
     metrics.PROVIDER_REPEATED_ANSWERS.inc()
-    _LOG.warning("provider repeated the answer of another job")
+    _LOG.warning("provider answer repeated")
 
 
 def lost() -> None:
     """Tell that the job was canceled, expired or given to another meanwhile."""
     metrics.JOB_ATTEMPTS.labels("lost").inc()
-    _LOG.info("job lost to another or canceled")
+    _LOG.info("job lost")
 
 
 def released() -> None:
@@ -69,7 +69,7 @@ def released() -> None:
 
 def broken() -> None:
     """Tell, with the trace, that our own code failed."""
-    _LOG.exception("job met a defect of Darkroom; please report the trace")
+    _LOG.exception("job failed on a defect of Darkroom; please report the trace")
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def storage(operation: str) -> Iterator[None]:
 def not_deleted(objects: int) -> None:
     """Tell that the storage refuses to delete some objects; they are tried again."""
     metrics.STORAGE_ERRORS.labels("delete").inc()
-    _LOG.warning("the storage refuses to delete objects", objects=objects)
+    _LOG.warning("object deletion refused", objects=objects)
 
 
 def _finished(job: Job, status: str, code: str, seconds: float) -> None:

@@ -30,7 +30,7 @@ class KeyProbe:
         for key in self._context.keys:
             if f"{_DEAD}{key.id}" in gate and self._lives(key):
                 self._context.store.run(maintenance.report_signal(Signal.key_alive(key.id)))
-                _LOG.warning("provider key is alive again", key_id=key.id, key=key.masked)
+                _LOG.warning("provider key recovered", key_id=key.id, key=key.masked)
 
     def _lives(self, key: ProviderKey) -> bool:
         try:

@@ -118,9 +118,9 @@ class Leases:
         except StoreError as error:
             # no rescue follows an absence of Redis at once: there is time to come back
             metrics.REDIS_ERRORS.inc()
-            _LOG.warning("leases not renewed", queue=self._queue, error=str(error))
+            _LOG.warning("lease renewal failed", queue=self._queue, error=str(error))
         except Exception:  # noqa: BLE001  were this thread to end, every lease would
-            _LOG.exception("leases not renewed: a defect of Darkroom; please report the trace")
+            _LOG.exception("lease renewal failed: a defect of Darkroom; please report the trace")
         else:
             return True
         return False

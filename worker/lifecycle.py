@@ -145,7 +145,7 @@ class WorkerLifecycle:
         context.stopping.set()
         seconds = self._settings.provider_timeout_seconds + GRACE_SECONDS
         _after(seconds, lambda: _force_exit(context))
-        _LOG.info("worker stops", held=len(_held(context)), grace_seconds=seconds)
+        _LOG.info("worker stopping", held=len(_held(context)), grace_seconds=seconds)
 
     def end(self) -> None:
         """Close everything: no thread holds anything any more."""
@@ -157,7 +157,7 @@ class WorkerLifecycle:
             leases.stop()
         _deregister(self._context)
         self._context.tracer.close()
-        _LOG.info("worker ended")
+        _LOG.info("worker stopped")
 
 
 def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
@@ -212,7 +212,7 @@ def _force_exit(context: WorkerContext) -> None:
     try:
         release_all(context)
         _deregister(context)
-        _LOG.warning("worker left before all was done: the grace is over")
+        _LOG.warning("worker stopped before its jobs finished: the grace period is over")
         context.tracer.close()
     finally:
         os._exit(0)
@@ -226,7 +226,7 @@ def release_all(context: WorkerContext) -> None:
                 held.release()
         except Exception as error:  # noqa: BLE001  one that cannot be given back must not keep the rest
             # the sweep will find it when its lease is over
-            _LOG.warning("not given back", member=held.member, error=type(error).__name__)
+            _LOG.warning("job release failed", member=held.member, error=type(error).__name__)
 
 
 def _held(context: WorkerContext) -> list[Held]:
@@ -238,4 +238,4 @@ def _deregister(context: WorkerContext) -> None:
         for leases in context.leases.values():
             leases.leave()
     except StoreError as error:
-        _LOG.info("redis was not told that the worker left", error=str(error))
+        _LOG.info("worker deregistration failed", error=str(error))

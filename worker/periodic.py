@@ -47,5 +47,5 @@ class PeriodicThread:
         except StorageDown as error:
             _LOG.warning(f"{self._name} did not reach the storage; tried again", error=str(error))
         except Exception:  # noqa: BLE001  see above
-            _LOG.exception(f"{self._name} met a defect of Darkroom; please report the trace")
+            _LOG.exception(f"{self._name} failed on a defect of Darkroom; please report the trace")
         return False

@@ -91,7 +91,7 @@ def _attempt(context: WorkerContext, delivery: Delivery, span: Span) -> None:
         body = message(context.view, delivery)
         sent = _send(context, delivery, body, began_at, span.traceparent or delivery.trace)
     except Exception:  # noqa: BLE001  a defect of ours must leave an outcome too
-        _LOG.exception("delivery met a defect of Darkroom; please report the trace")
+        _LOG.exception("delivery failed on a defect of Darkroom; please report the trace")
         sent = DeliveryResult(
             None, 0, code=SendError.INTERNAL, error="Darkroom does not know why it failed."
         )
@@ -119,12 +119,12 @@ def _attempt(context: WorkerContext, delivery: Delivery, span: Span) -> None:
             )
         )
     except LostLease:
-        _LOG.info("delivery lost to another")
+        _LOG.info("delivery lost")
         return
     _note(delivery, sent, outcome, wait)
     if switched_off:
         metrics.WEBHOOK_ENDPOINTS_DISABLED.labels(switched_off).inc()
-        _LOG.warning("webhook endpoint switched off", reason=switched_off)
+        _LOG.warning("webhook endpoint disabled", reason=switched_off)
 
 
 def _trace(span: Span, sent: DeliveryResult, outcome: str) -> None:

@@ -33,6 +33,6 @@ async def reuse_image(parts: AppContext, job: NewJob) -> NewJob:
         async with asyncio.timeout(COPY_SECONDS):
             await parts.images.copy(found.image, found.copy.image.key, job.id)
     except (StorageDown, ObjectMissing, ObjectDamaged, TimeoutError) as error:
-        _log.warning("picture not reused", source=found.copy.source, cause=type(error).__name__)
+        _log.warning("image not reused", source=found.copy.source, cause=type(error).__name__)
         return job
     return replace(job, reused=found.copy)

@@ -351,7 +351,7 @@ async def delete_job(parts: Context, principal: CurrentTenant, job_id: str) -> R
         raise _wrong_state(found)
     if not found:
         raise not_found()
-    _log.info("job forgotten", job_id=job_id)
+    _log.info("job deleted", job_id=job_id)
     return Response(status_code=204)
 
 

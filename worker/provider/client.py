@@ -245,7 +245,7 @@ class OneMin:
         if left <= seconds:
             return False
         if self._pause(seconds):
-            raise Stopped("The worker stops; the record can be looked up by another.")
+            raise Stopped("The worker stopping; the record can be looked up by another.")
         return True
 
     def _request(

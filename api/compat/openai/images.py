@@ -146,7 +146,7 @@ async def _answer(
         is_answered = problem.kind.retry_after is None
         raise
     except ClientDisconnect:
-        _log.info("client left; its jobs go on", job_ids=list(jobs))
+        _log.info("client disconnected", job_ids=list(jobs))
         raise
     else:
         is_answered = True
@@ -161,7 +161,7 @@ async def _end_try(
     try:
         await parts.committer.run(close_group(together, jobs, answered=answered))
     except StoreError:
-        _log.info("end of a try not noted", answered=answered)
+        _log.info("group not closed", answered=answered)
 
 
 async def _made(parts: AppContext, tenant: str, body: ImagesBody, jobs: Sequence[str]) -> Response:
