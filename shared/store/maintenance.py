@@ -55,7 +55,7 @@ class SweepResult:
     """What one sweep put right.
 
     `rescued` has the step at which each lost job was, `ids` their ids, `failed` model and error
-    code of each job that a deadline or a lost worker stopped; `ended` has these too, and what was
+    code of each job that a deadline or a lost worker ended; `ended` has these too, and what was
     canceled.
     """
 
