@@ -1,4 +1,4 @@
-"""Sends and copies stored pictures, each checked by its size and SHA-256.
+"""Sends and copies stored images, each checked by its size and SHA-256.
 
 The storage is asked in threads, and always given its connection back.
 """
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 _log = log(__name__)
 
-#: A picture up to this size is fetched whole before the first byte is sent: a slow client then
+#: An image up to this size is fetched whole before the first byte is sent: a slow client then
 #: holds no connection to the storage.
 BUFFERED_BYTES = 2 * 1024 * 1024
-#: Larger pictures under way at once; more wait their turn.
+#: Larger images under way at once; more wait their turn.
 STREAMS = 8
 #: Threads that read the storage, and connections to it.
 READERS = 16
@@ -52,7 +52,7 @@ class Part(NamedTuple):
 
 
 class ImageStreamer:
-    """Opens pictures for sending."""
+    """Opens images for sending."""
 
     def __init__(self, storage: ObjectStore, threads: Executor) -> None:
         """Take the storage, and the threads that may wait for it."""
@@ -93,7 +93,7 @@ class ImageStreamer:
             await self._in_thread(partial(self._put, source, key, job_id, data))
 
     def release(self) -> None:
-        """Let the next large picture begin."""
+        """Let the next large image begin."""
         self._streams.release()
 
     async def next_chunk(self, chunks: Iterator[bytes], key: str) -> bytes:
@@ -149,7 +149,7 @@ def _counted(operation: str, key: str) -> Iterator[None]:
 
 
 class Streaming(Response):
-    """A large picture on its way, one chunk in memory at a time."""
+    """A large image on its way, one chunk in memory at a time."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture of some queries. `description` tells what is good and what is not."""
+    """An image of some queries. `description` tells what is good and what is not."""
 
     title: str
     description: str

@@ -147,7 +147,7 @@ class ModelGone(JobError):
 
 
 class ContentRejected(JobError):
-    """The provider's safety rules refuse the prompt or the picture."""
+    """The provider's safety rules refuse the prompt or the image."""
 
     code = ErrorCode.CONTENT_REJECTED
 
@@ -216,12 +216,12 @@ class UnknownOutcome(JobError):
 
     code = ErrorCode.PROVIDER_UNKNOWN_OUTCOME
     retryable = True
-    #: The provider's record, where the answer named one but no picture. '' where it did not.
+    #: The provider's record, where the answer named one but no image. '' where it did not.
     record_id: str = ""
 
 
 class ImageExpired(JobError):
-    """The provider's address of the picture is no longer served."""
+    """The provider's address of the image is no longer served."""
 
     code = ErrorCode.IMAGE_EXPIRED
     retryable = True
@@ -257,13 +257,13 @@ class ImageHostForbidden(ImageHostDown):
 
 
 class ImageInvalid(JobError):
-    """What came is not a picture."""
+    """What came is not an image."""
 
     code = ErrorCode.IMAGE_INVALID
 
 
 class ImageTooLarge(JobError):
-    """The picture is over the cap of bytes or pixels."""
+    """The image is over the cap of bytes or pixels."""
 
     code = ErrorCode.IMAGE_TOO_LARGE
 
@@ -283,7 +283,7 @@ class ImageDamaged(JobError):
 
 
 class StorageDown(JobError):
-    """The object storage does not take the picture now."""
+    """The object storage does not take the image now."""
 
     code = ErrorCode.STORAGE_DOWN
     retryable = True

@@ -34,7 +34,7 @@ class State(StrEnum):
     CLAIMED = "claimed"
     #: the request is, or may be, at the provider
     CALLING = "calling"
-    #: the provider's answer is kept; the picture is fetched, verified and stored
+    #: the provider's answer is kept; the image is fetched, verified and stored
     FETCHING = "fetching"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -79,7 +79,7 @@ class Transition(NamedTuple):
 
 TRANSITIONS: Mapping[str, Transition] = {
     "claim": Transition(frozenset({State.QUEUED}), State.CLAIMED),
-    # a job whose picture is bought already goes straight on to fetching it
+    # a job whose image is bought already goes straight on to fetching it
     "resume": Transition(frozenset({State.QUEUED}), State.FETCHING),
     "start_call": Transition(frozenset({State.CLAIMED}), State.CALLING),
     "checkpoint": Transition(frozenset({State.CALLING}), State.FETCHING),
@@ -116,7 +116,7 @@ PRIORITY_OFFSET_MS: Mapping[Priority, int] = {
 
 
 class OnUnknown(StrEnum):
-    """What to do when the provider may or may not have made the picture."""
+    """What to do when the provider may or may not have made the image."""
 
     RETRY = "retry"
     FAIL = "fail"
@@ -183,7 +183,7 @@ class ProviderResult:
     """What the provider sold us: kept before anything is fetched, so that nothing is paid twice.
 
     `url` is the provider's `temporaryUrl` (a bearer secret, never logged whole); `object_name` is
-    where the picture goes, without its extension; `warnings` say where the provider's record
+    where the image goes, without its extension; `warnings` say where the provider's record
     differs from what was asked for.
     """
 
@@ -201,7 +201,7 @@ DOUBTFUL = frozenset({"prompt", "seed", "model"})
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A stored picture. `bytes` counts the object, `sha256` is in hexadecimal.
+    """A stored image. `bytes` counts the object, `sha256` is in hexadecimal.
 
     `warnings` are of `IMAGE_WARNINGS`.
     """

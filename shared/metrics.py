@@ -43,7 +43,7 @@ _HOLDS = (
 _UNWELL = ("failing", "disabled")
 _FINAL = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED)
 
-#: Around the objectives: sub-second pictures, and what is slower by orders of magnitude.
+#: Around the objectives: sub-second images, and what is slower by orders of magnitude.
 SECONDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1800)
 FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BYTES = tuple(2**power for power in range(12, 27, 2))
@@ -87,7 +87,7 @@ PROVIDER_REPEATED_ANSWERS = Counter(
 IMAGE_WARNINGS_FOUND = Counter(
     "darkroom_image_warnings", "Images that differ from what was asked for", ("warning",)
 )
-IMAGE_BYTES = Histogram("darkroom_image_bytes", "Size of stored pictures", buckets=BYTES)
+IMAGE_BYTES = Histogram("darkroom_image_bytes", "Size of stored images", buckets=BYTES)
 STORAGE_SECONDS = Histogram(
     "darkroom_storage_seconds", "One storage operation", ("operation",), buckets=FAST_SECONDS
 )

@@ -101,14 +101,14 @@ MODELS: Mapping[str, Model] = MappingProxyType(
             Model(
                 id="black-forest-labs/flux-2-klein-4b",
                 name="FLUX.2 Klein 4B",
-                description="4-step distilled, the most pictures a second.",
+                description="4-step distilled, the most images a second.",
                 input=KleinInput,
             ),
         )
     }
 )
 
-#: Width over height by ratio, for checking a picture against what was asked.
+#: Width over height by ratio, for checking an image against what was asked.
 RATIOS: Mapping[str, float] = MappingProxyType(
     {
         ratio: int(ratio.split(":")[0]) / int(ratio.split(":")[1])

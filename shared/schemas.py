@@ -24,7 +24,7 @@ Object = dict[str, Any]
 
 
 class JobImage(TypedDict):
-    """Where the picture is, and what it is."""
+    """Where the image is, and what it is."""
 
     url: Url
     key: str

@@ -3,7 +3,7 @@
 claim → calling → ask the provider → checkpoint its answer → download → verify → store → succeed
 
 `calling` is written before a byte is sent, so a sweep knows which lost workers may have bought a
-picture. The checkpoint is written before anything is fetched: from then on the job is resumed at
+image. The checkpoint is written before anything is fetched: from then on the job is resumed at
 the download, by whichever worker, and nothing is paid for twice.
 """
 
@@ -156,7 +156,7 @@ class Attempt:
         job_telemetry.lost()
 
     def _produce_image(self) -> tuple[Image, float, float]:
-        """Take the job to a stored picture; give it with the seconds of download and store."""
+        """Take the job to a stored image; give it with the seconds of download and store."""
         answer = self.claim.job.answer or self._request_image()
         self.held.check()
         began = time.monotonic()
@@ -217,7 +217,7 @@ class Attempt:
         return None
 
     def _request_image(self) -> ProviderResult:
-        """Ask the provider for the picture, and keep its answer before anything else is done."""
+        """Ask the provider for the image, and keep its answer before anything else is done."""
         # before the note is sent: from then on, a stop cannot know how far this thread came
         self.held.release = self._leave_unknown
         self.context.run_until_acknowledged(transitions.start_call(self.claim))
@@ -269,7 +269,7 @@ class Attempt:
         self.held.release = self._release
 
     def _store(self, answer: ProviderResult, data: bytes, inspected: InspectedImage) -> Image:
-        """Put the picture into the storage under its true type."""
+        """Put the image into the storage under its true type."""
         sha256, job_id = hashlib.sha256(data).hexdigest(), self.claim.job.id
         key, kind = f"{answer.object_name}.{inspected.extension}", inspected.content_type
         with (
@@ -345,7 +345,7 @@ class Attempt:
             self._leave_unknown()
 
     def _leave_unknown(self) -> None:
-        """Leave while the provider is at work: it may make and bill the picture all the same."""
+        """Leave while the provider is at work: it may make and bill the image all the same."""
         error = UnknownOutcome("The worker had to stop before the provider answered.")
         outcome = self._decide(error)
         # that we stop says nothing about the provider

@@ -1,4 +1,4 @@
-"""Fetching a picture from the provider's `temporaryUrl`, which is an outsider's word.
+"""Fetching an image from the provider's `temporaryUrl`, which is an outsider's word.
 
 Only allowed hosts, never an address inside, bounded in bytes and in total time.
 """
@@ -34,7 +34,7 @@ _RETRY_AFTER_MAX_SECONDS = 45.0
 
 
 class Downloader:
-    """Fetches pictures. Safe for threads."""
+    """Fetches images. Safe for threads."""
 
     def __init__(
         self,
@@ -107,10 +107,10 @@ class Downloader:
             # as in DNS and in the settings, xn--; the other form is read to see that it is one
             host = address.host and address.raw_host.decode("ascii")
         except (httpx.InvalidURL, UnicodeError) as error:  # the latter is idna's
-            raise ImageInvalid("The provider's address of the picture is not one.") from error
+            raise ImageInvalid("The provider's address of the image is not one.") from error
         port = address.port or _DEFAULT_PORTS.get(address.scheme)
         if port is None or not host:
-            raise ImageInvalid("The provider's address of the picture is not a plain web address.")
+            raise ImageInvalid("The provider's address of the image is not a plain web address.")
         if address.userinfo:
             raise ImageHostForbidden(
                 f"The URL of the image, at {_host_of(address)}, has a user name in it. Images are "
@@ -172,7 +172,7 @@ class Downloader:
         return b"".join(chunks)
 
     def _too_large(self) -> ImageTooLarge:
-        return ImageTooLarge(f"The picture is larger than {self._max_bytes:,} bytes.")
+        return ImageTooLarge(f"The image is larger than {self._max_bytes:,} bytes.")
 
 
 def _refusal(response: httpx.Response, host: str) -> JobError:

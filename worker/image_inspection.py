@@ -1,9 +1,9 @@
-"""Looking at the picture that was bought, before it is stored.
+"""Looking at the image that was bought, before it is stored.
 
 The header is always read; the whole is decoded only where something is suspicious, because
 decoding costs more than all the rest. Of a plain WebP the header is read here: Pillow sets aside 8
 bytes a pixel before it reads one, 1.0 ms of the 11 ms that a job costs (docs/decisions.md). A paid
-picture is never thrown away because it differs from what was asked: that is a warning.
+image is never thrown away because it differs from what was asked: that is a warning.
 """
 
 from collections.abc import Mapping
@@ -29,9 +29,9 @@ _SHORTEST_FRAME_BYTES = 10
 _VP8L_SIGNATURE = 0x2F
 _VP8_START_CODE = b"\x9d\x01\x2a"
 _VP8_PROFILES = range(4)
-#: Fewer bytes a pixel than any real picture seen; even a flat JPEG has some 0.016.
+#: Fewer bytes a pixel than any real image seen; even a flat JPEG has some 0.016.
 SUSPICIOUS_BYTES_PER_PIXEL = 0.03
-#: The most by which the values of one channel differ in a picture that shows nothing.
+#: The most by which the values of one channel differ in an image that shows nothing.
 FLAT_SPREAD = 2
 
 
@@ -55,7 +55,7 @@ _FORMATS: Mapping[str, str] = {"MPO": "JPEG"}
 
 @dataclass(frozen=True, slots=True)
 class InspectedImage:
-    """What a picture really is; `warnings` are of `format`, `ratio`, `size`, `flat`."""
+    """What an image really is; `warnings` are of `format`, `ratio`, `size`, `flat`."""
 
     content_type: str
     extension: str
@@ -67,7 +67,7 @@ class InspectedImage:
 def inspect(data: bytes, model_input: Mapping[str, Any], *, max_pixels: int) -> InspectedImage:
     """Tell what `data` is and where it differs from the model's input `asked`.
 
-    Raises ImageDamaged where it is no whole picture (fetched again, it may be), ImageTooLarge over
+    Raises ImageDamaged where it is no whole image (fetched again, it may be), ImageTooLarge over
     `max_pixels`.
     """
     canvas = _webp_canvas(data)
@@ -95,20 +95,20 @@ def _opened(data: bytes) -> Image.Image:
     except UnidentifiedImageError:
         raise ImageDamaged(_what_else(data)) from None
     except Exception as error:  # Pillow raises what its parsers stumble over, of any class
-        raise ImageDamaged("The picture cannot be read: it is damaged.") from error
+        raise ImageDamaged("The image cannot be read: it is damaged.") from error
 
 
 def _what_else(data: bytes) -> str:
     start = data[:100].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "A web page came in place of the picture."
+        return "A web page came in place of the image."
     return "What came is neither WebP nor JPEG nor PNG."
 
 
 def _refuse_too_many(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
-        raise ImageTooLarge(f"The picture has {width} x {height} pixels, over {max_pixels:,}.")
+        raise ImageTooLarge(f"The image has {width} x {height} pixels, over {max_pixels:,}.")
 
 
 def _webp_canvas(data: bytes) -> tuple[int, int]:
@@ -191,7 +191,7 @@ def _decoded_warnings(image: Image.Image) -> tuple[str, ...]:
     try:
         bands = image.convert("RGB").split()
     except Exception as error:  # as on opening
-        raise ImageDamaged("The picture cannot be decoded: it is cut short or damaged.") from error
+        raise ImageDamaged("The image cannot be decoded: it is cut short or damaged.") from error
     return ("flat",) if all(_spread(band) <= FLAT_SPREAD for band in bands) else ()
 
 

@@ -186,7 +186,7 @@ def _is_last(job: Job, error: JobError) -> bool:
 
 
 def _fetches(job: Job) -> int:
-    """Count the attempts, this one too, that have fetched the picture last bought.
+    """Count the attempts, this one too, that have fetched the image last bought.
 
     One that was given back (the storage was away, a worker stopped) keeps its number and so does
     not count again.

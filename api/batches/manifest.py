@@ -44,7 +44,7 @@ router = tenant_router("batches")
 
 class _ManifestQuery(QueryModel):
     format: Annotated[
-        Form, is_given(enum_member(Form)), Field(description="`zip`: with the pictures")
+        Form, is_given(enum_member(Form)), Field(description="`zip`: with the images")
     ] = Form.NDJSON
 
 
@@ -66,8 +66,8 @@ async def get_manifest(
 ) -> Response:
     """Tell of each job what was asked and what came, one line a job in the order asked.
 
-    With `?format=zip` come the pictures that there are by now, and the manifest as its last entry;
-    each line then has `file`, and `missing` where a picture that there was is gone or damaged. Jobs
+    With `?format=zip` come the images that there are by now, and the manifest as its last entry;
+    each line then has `file`, and `missing` where an image that there was is gone or damaged. Jobs
     that are forgotten have no line.
     """
     form = query.format
@@ -113,7 +113,7 @@ async def _lines(jobs: _Jobs) -> AsyncIterator[bytes]:
 
 
 async def _zip(jobs: _Jobs) -> AsyncIterator[bytes]:
-    """Send the pictures, then tell which: only then is it known."""
+    """Send the images, then tell which: only then is it known."""
     with ZipStream(jobs.parts.images) as archive:
         async for page in jobs.pages():
             async for chunk in archive.images(page):

@@ -1,4 +1,4 @@
-"""A ZIP of pictures on its way: stored, not deflated, since pictures are compressed already.
+"""A ZIP of images on its way: stored, not deflated, since images are compressed already.
 
 Each entry has its size and its CRC before its bytes, not after them: readers that go from the first
 byte to the last, such as Java's ZipInputStream, take stored entries in no other form.
@@ -17,7 +17,7 @@ from api.jobs.image import file_name
 from shared.errors import ObjectDamaged, ObjectMissing
 from shared.jobs import Image, Job
 
-#: Pictures that are fetched at once: as many as this, and one more byte than that.
+#: Images that are fetched at once: as many as this, and one more byte than that.
 AT_ONCE = 8
 AT_ONCE_BYTES = 8 * 1024 * 1024
 #: Up to this size an entry waits for its end in memory, else on disk.
@@ -31,10 +31,10 @@ class _Wanted(NamedTuple):
 
 
 class ZipStream:
-    """Adds one picture after another; those gone or damaged are noted, and break nothing."""
+    """Adds one image after another; those gone or damaged are noted, and break nothing."""
 
     def __init__(self, images: ImageStreamer) -> None:
-        """Take what reads pictures."""
+        """Take what reads images."""
         self._images = images
         self._files: dict[str, str] = {}
         self._missing: dict[str, str] = {}
@@ -56,14 +56,14 @@ class ZipStream:
         self._written.close()
 
     async def images(self, jobs: Sequence[Job]) -> AsyncIterator[bytes]:
-        """Give the bytes of the ZIP that the pictures of these jobs make; raises StorageDown."""
+        """Give the bytes of the ZIP that the images of these jobs make; raises StorageDown."""
         for group in _groups([_Wanted(job.id, job.image) for job in jobs if job.image]):
             for wanted, data in zip(group, await self._fetch(group), strict=True):
                 for chunk in self._add(wanted, data):
                     yield chunk
 
     def of(self, job: Job) -> dict[str, Any]:
-        """Say which file has the picture of a job, and why none has."""
+        """Say which file has the image of a job, and why none has."""
         return {"file": self._files.get(job.id), "missing": self._missing.get(job.id)}
 
     def begin(self, name: str) -> IO[bytes]:

@@ -22,7 +22,7 @@ DOUBLED = "is told by size already: send one of them"
 
 
 class Shape(NamedTuple):
-    """The shape of a picture, in the words of the models."""
+    """The shape of an image, in the words of the models."""
 
     aspect_ratio: str
     megapixels: str

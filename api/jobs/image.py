@@ -27,7 +27,7 @@ from shared.ids import is_job_id
 from shared.jobs import Image, Job
 from shared.signing import image_query_holds
 
-#: A picture never changes under its address.
+#: An image never changes under its address.
 CACHE_SECONDS = 86_400
 #: How long the storage's own address holds.
 PRESIGNED_SECONDS = 3600
@@ -56,14 +56,14 @@ class _ImageQuery(QueryModel):
 
     @property
     def is_signed(self) -> bool:
-        """Whether the address itself says that its bearer may see the picture."""
+        """Whether the address itself says that its bearer may see the image."""
         return self.signature is not None or self.expires is not None
 
 
 @router.get(
     _PATH,
     response_class=Response,
-    response_description="The picture",
+    response_description="The image",
     responses={
         200: {**_PICTURE, **sends_headers("ETag")},
         206: {"description": "The range", **_PICTURE, **sends_headers("Content-Range")},
@@ -82,7 +82,7 @@ class _ImageQuery(QueryModel):
 async def get_image(
     request: Request, parts: Context, job_id: str, query: Annotated[_ImageQuery, Query()]
 ) -> Response:
-    """Give the picture of a job.
+    """Give the image of a job.
 
     With a key of its tenant, or by the signed address in the job's `image.url`. `?redirect=1`
     leads to an address of the storage itself, valid for an hour; what comes from there is not
@@ -92,7 +92,7 @@ async def get_image(
         tenant = (await current_tenant(request)).tenant
     else:
         _check_signature(parts, job_id, query.expires or "", query.signature or "")
-        tenant = ""  # the signature names the job: whoever has it may see the picture
+        tenant = ""  # the signature names the job: whoever has it may see the image
     queued_job = await parts.read(job_id, tenant) if is_job_id(job_id) else None
     if queued_job is None:
         raise not_found()
@@ -159,7 +159,7 @@ def _headers(job_id: str, image: Image) -> dict[str, str]:
 
 
 def _range(request: Request, image: Image) -> Range | None:
-    """Read the range that is asked for, if it is of this very picture (`If-Range`)."""
+    """Read the range that is asked for, if it is of this very image (`If-Range`)."""
     same = request.headers.get("if-range")
     if is_head(request) or (same is not None and same.strip() != f'"{image.sha256}"'):
         return None
@@ -172,5 +172,5 @@ def _range(request: Request, image: Image) -> Range | None:
 
 
 def file_name(job_id: str, image: Image) -> str:
-    """Name the picture for whoever saves it."""
+    """Name the image for whoever saves it."""
     return f"{job_id}.{image.key.rpartition('.')[2]}"

@@ -1,4 +1,4 @@
-"""`reuse: true`: the stored picture of an identical request, as a copy of the new job's own.
+"""`reuse: true`: the stored image of an identical request, as a copy of the new job's own.
 
 The order makes it safe: the copy's name lies in the trash before the copy is made, and the accept
 takes it out in the step that makes the job. Whoever is lost in between leaves nothing behind, and
@@ -22,7 +22,7 @@ _log = log(__name__)
 
 
 async def reuse_image(parts: AppContext, job: NewJob) -> NewJob:
-    """Give the job with a copy of an identical request's picture, or as it is where none is had."""
+    """Give the job with a copy of an identical request's image, or as it is where none is had."""
     now = int(parts.redis_monitor.now_ms())
     # a paid call's object is named from 1
     name = object_name(job.tenant, job.id, created_at_ms=now, call=0)

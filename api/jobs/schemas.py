@@ -129,11 +129,11 @@ class JobBody(Strict):
     ] = None
     on_unknown: Annotated[
         OnUnknown | None,
-        Field(description="When the picture may or may not have been made and billed"),
+        Field(description="When the image may or may not have been made and billed"),
     ] = None
     reuse: Annotated[
         bool,
-        Field(description="Take the stored picture of an identical request; needs `input.seed`"),
+        Field(description="Take the stored image of an identical request; needs `input.seed`"),
     ] = False
     fail_fast: Annotated[
         FailFast | None, Field(description="Refuse it rather than let it wait longer than this")

@@ -111,7 +111,7 @@ async def get_all_jobs(parts: Context, query: Annotated[_AnyJobsQuery, Query()])
 async def get_any_job(parts: Context, job_id: str) -> Response:
     """Read a job with its timeline, every attempt at it, and what was told of it to whom.
 
-    Its picture is at `image.url`: that address is signed and needs no key.
+    Its image is at `image.url`: that address is signed and needs no key.
     """
     queued_job = await read_job(parts, job_id, "")
     job = queued_job.job

@@ -16,7 +16,7 @@ from api.routing import OpenRoute, open_router, refuse_parameters
 from api.web.static_files import PREFIX, File, StaticBundle
 from shared.model_catalog import MODELS
 
-#: Scripts and styles from files of ours only, pictures from the API or made by the page itself, and
+#: Scripts and styles from files of ours only, images from the API or made by the page itself, and
 #: no text is ever read as HTML.
 _POLICY = (
     "default-src 'none'",

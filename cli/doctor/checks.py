@@ -79,7 +79,7 @@ def _redis(client: "redis.Redis") -> Iterator[Finding]:
         yield Finding("redis", well=False, message=sentence, advice=advice)
     if not wrong:
         hidden = "" if reported else " It hides appendfsync: see yourself that it is `always`."
-        yield Finding("redis", well=True, message=f"It keeps what it is given.{hidden}")
+        yield Finding("redis", well=True, message=f"Writes are durable.{hidden}")
 
 
 def _redis_clock(client: "redis.Redis") -> Iterator[Finding]:
@@ -151,7 +151,7 @@ def _provider(settings: Settings) -> Iterator[Finding]:
             message = f"{name} could not be asked about ({error})."
             yield Finding("provider", well=False, message=message, advice=_PROVIDER)
         else:
-            yield Finding("provider", well=True, message=f"{name} is alive.")
+            yield Finding("provider", well=True, message=f"{name} works.")
     provider.close()
 
 

@@ -1,4 +1,4 @@
-"""One picture, end to end, the way a client asks for it: plain HTTP, nothing of ours."""
+"""One image, end to end, the way a client asks for it: plain HTTP, nothing of ours."""
 
 import http.client
 import json
@@ -23,12 +23,12 @@ _SUCCESS = range(200, 300)
 
 
 class DemoFailed(DarkroomError):
-    """The picture did not come; the text says where it ended."""
+    """The image did not come; the text says where it ended."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Asks the API at `api` for one picture and tells each step by `say`."""
+    """Asks the API at `api` for one image and tells each step by `say`."""
 
     api: str
     key: str

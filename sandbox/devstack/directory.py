@@ -1,4 +1,4 @@
-"""What the stack keeps in its directory: data, ports, keys, logs, pictures, and what runs now.
+"""What the stack keeps in its directory: data, ports, keys, logs, images, and what runs now.
 
 DIR/redis, DIR/s3        the data of the two servers
 DIR/ports.json           where everything listened last time

@@ -111,7 +111,7 @@ class Plan:
 
     @property
     def provider(self) -> Provider:
-        """Who makes the pictures: the one asked for, else 1min.ai where there is a key for it."""
+        """Who makes the images: the one asked for, else 1min.ai where there is a key for it."""
         return self.options.provider or ("1min" if self.settings.onemin_keys else "sandbox")
 
     @property
@@ -138,7 +138,7 @@ class Plan:
 
     @property
     def bucket_folder(self) -> Path:
-        """The folder that is the bucket; it must exist before the first picture is stored."""
+        """The folder that is the bucket; it must exist before the first image is stored."""
         return self.options.data / "s3" / self.settings.s3_bucket
 
     @property

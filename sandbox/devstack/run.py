@@ -156,7 +156,7 @@ class _Stack:
         self._supervisor.start(services(self._plan))
         self._keys = await asyncio.to_thread(self._find_keys)
         await self._supervisor.wait_until_serving("api")
-        # The picture is asked for as soon as it can be: the workers come up meanwhile.
+        # The image is asked for as soon as it can be: the workers come up meanwhile.
         demo = asyncio.create_task(self._show(self._keys))
         await self._supervisor.wait_until_serving()
         await demo

@@ -1,1 +1,1 @@
-"""A 1min.ai that answers locally: real pictures, and every fault of the real one on request."""
+"""A 1min.ai that answers locally: real images, and every fault of the real one on request."""

@@ -50,8 +50,8 @@ def create_app(
 ) -> Starlette:
     """Build one provider, with a ledger and a behaviour of its own.
 
-    Pictures are addressed under `base_url`, or where the caller asked when it is None. `keys` are
-    the good API keys; None is any that is not empty; `image_port` is where pictures are served
+    Images are addressed under `base_url`, or where the caller asked when it is None. `keys` are
+    the good API keys; None is any that is not empty; `image_port` is where images are served
     beside the main port. The faults of the connection itself (`drop`, `truncated`, `wrong_length`)
     need `sandbox.provider.server` around it.
     """

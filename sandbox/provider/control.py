@@ -65,7 +65,7 @@ async def show_calls(request: Request) -> Response:
 
 
 async def clear_calls(request: Request) -> Response:
-    """Forget what was received; the records and their pictures stay."""
+    """Forget what was received; the records and their images stay."""
     state_of(request).call_log.clear()
     return Response(status_code=204)
 

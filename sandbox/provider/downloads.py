@@ -1,4 +1,4 @@
-"""`GET /assets/…`: the picture of a record, or the fault that its generate call chose."""
+"""`GET /assets/…`: the image of a record, or the fault that its generate call chose."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -82,7 +82,7 @@ def _image(encoded: bytes, image: RenderedImage) -> Response:
 
 @singledispatch
 async def serve(_step: faults.StepBody, image: RenderedImage, image_cache: ImageCache) -> Response:
-    """Answer a download as its step says; with the picture, if it says nothing of downloads."""
+    """Answer a download as its step says; with the image, if it says nothing of downloads."""
     return _image(await image_cache.take(image), image)
 
 
@@ -132,7 +132,7 @@ async def _huge(step: faults.Huge, image: RenderedImage, image_cache: ImageCache
 
 
 async def _padded(encoded: bytes, count: int) -> AsyncIterator[bytes]:
-    """Give the picture and then zeros, `count` bytes in all."""
+    """Give the image and then zeros, `count` bytes in all."""
     yield encoded[:count]
     left = count - len(encoded)
     while left > 0:

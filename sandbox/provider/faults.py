@@ -1,6 +1,6 @@
 """Every step that a script can hold: what one generate call, and its downloads, will meet.
 
-A step is `"ok"` or an object whose `fault` names it. `paid` tells whether the call made a picture
+A step is `"ok"` or an object whose `fault` names it. `paid` tells whether the call made an image
 that the team is billed for; the steps of a download always have.
 """
 
@@ -20,7 +20,7 @@ class StepBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    #: Whether the call made, and billed, a picture where the step has no `paid` of its own.
+    #: Whether the call made, and billed, an image where the step has no `paid` of its own.
     makes: ClassVar[bool] = True
 
     latency_seconds: Seconds | None = None
@@ -32,7 +32,7 @@ class StepBody(BaseModel):
 
     @property
     def is_paid(self) -> bool:
-        """Whether the call made a picture that is billed."""
+        """Whether the call made an image that is billed."""
         return bool(getattr(self, "paid", self.makes))
 
 
@@ -67,7 +67,7 @@ class MisleadingBusy(StepBody):
 
 
 class MadeBut522(StepBody):
-    """Make and bill the picture, then lose the reply to the gateway's page."""
+    """Make and bill the image, then lose the reply to the gateway's page."""
 
     fault: Literal["made_but_522"]
     status: Literal[504, 520, 522, 524] = 522
@@ -166,13 +166,13 @@ class Echo(StepBody):
 
 
 class RepeatRecord(StepBody):
-    """Show the record id of the call before, beside an address of the right picture."""
+    """Show the record id of the call before, beside an address of the right image."""
 
     fault: Literal["repeat_record"]
 
 
 class RepeatUrl(StepBody):
-    """Give an address of the picture of the call before."""
+    """Give an address of the image of the call before."""
 
     fault: Literal["repeat_url"]
 
@@ -217,7 +217,7 @@ class Html(DownloadStep):
 
 
 class Huge(DownloadStep):
-    """Send the picture and then zeros up to `bytes`; `declare` tells the length before."""
+    """Send the image and then zeros up to `bytes`; `declare` tells the length before."""
 
     fault: Literal["huge"]
     bytes: Bytes = 200_000_000
@@ -246,7 +246,7 @@ class Black(DownloadStep):
 
 
 class WrongSize(DownloadStep):
-    """Send a picture of another size; half of each side where `width` or `height` is missing."""
+    """Send an image of another size; half of each side where `width` or `height` is missing."""
 
     fault: Literal["wrong_size"]
     width: Side | None = None

@@ -1,6 +1,6 @@
 """`POST /api/features`: check, take a step of the script, write it down, and answer as it says.
 
-A request that is refused for its key or its content takes no step. What makes no picture answers at
+A request that is refused for its key or its content takes no step. What makes no image answers at
 once; the rest after the latency.
 """
 

@@ -1,4 +1,4 @@
-"""The pictures that were drawn lately, so that fetching one again costs nothing."""
+"""The images that were drawn lately, so that fetching one again costs nothing."""
 
 import asyncio
 from collections import OrderedDict
@@ -9,16 +9,16 @@ MAX_BYTES = 32_000_000
 
 
 class ImageCache:
-    """Draws pictures beside the event loop and keeps the latest."""
+    """Draws images beside the event loop and keeps the latest."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        """Keep encoded pictures of up to `kept_bytes` together."""
+        """Keep encoded images of up to `kept_bytes` together."""
         self._max_bytes = max_bytes
         self._held_bytes = 0
         self._images: OrderedDict[RenderedImage, bytes] = OrderedDict()
 
     async def take(self, image: RenderedImage) -> bytes:
-        """Give the encoded picture."""
+        """Give the encoded image."""
         found = self._images.get(image)
         if found is None:
             found = await asyncio.to_thread(image.encode)

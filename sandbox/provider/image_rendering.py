@@ -1,7 +1,7 @@
-"""Real pictures, drawn from a prompt and a seed: a sky, a sun and layers of hills.
+"""Real images, drawn from a prompt and a seed: a sky, a sun and layers of hills.
 
 The same prompt, seed, size, format and quality give the same bytes, and another seed gives another
-picture. One of 1 megapixel costs 20 to 40 ms of CPU as webp, nearly all of it the encoder's.
+image. One of 1 megapixel costs 20 to 40 ms of CPU as webp, nearly all of it the encoder's.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def size_of(ratio: str, megapixels: str) -> Size:
 
 @dataclass(frozen=True, slots=True)
 class RenderedImage:
-    """What decides a picture's bytes. `size` in pixels, `quality` 0 to 100 (png has none)."""
+    """What decides an image's bytes. `size` in pixels, `quality` 0 to 100 (png has none)."""
 
     prompt: str
     seed: float
@@ -74,7 +74,7 @@ class RenderedImage:
 
     def _draw(self) -> Image.Image:
         digest = hashlib.sha256(f"{self.seed!r}\n{self.prompt}".encode(errors="replace")).digest()
-        chance = random.Random(digest)  # noqa: S311  a picture, not a secret
+        chance = random.Random(digest)  # noqa: S311  an image, not a secret
         above, horizon, hills = chance.choice(PALETTES)
         image = _sky(self.size, _near(above, chance), _near(horizon, chance), chance)
         _draw_sun(image, _mix(horizon, (255, 255, 255), 0.6), chance)

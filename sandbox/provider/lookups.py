@@ -12,7 +12,7 @@ from sandbox.provider.state import state_of
 from sandbox.provider.validation import FEATURE
 from shared.model_catalog import MODELS
 
-#: An estimate of what one picture costs, in the provider's credits.
+#: An estimate of what one image costs, in the provider's credits.
 CREDITS_PER_IMAGE = 105
 
 

@@ -24,7 +24,7 @@ from sandbox.provider.image_rendering import Format, RenderedImage, size_of
 from sandbox.provider.validation import FEATURE, GenerateRequest
 from shared.model_catalog import CHOSEN_SEED_MAX, MODELS
 
-#: Beyond it the oldest are forgotten; their pictures then answer 404.
+#: Beyond it the oldest are forgotten; their images then answer 404.
 MAX_RECORDS = 200_000
 SLUG_CHARACTERS = 40
 
@@ -41,7 +41,7 @@ class Record:
     #: the record of the call before, which a step can repeat
     earlier: "Record | None" = None
     created_at: str = field(default_factory=now)
-    #: addresses given of its picture, and downloads of it that met its fault
+    #: addresses given of its image, and downloads of it that met its fault
     issued: int = 0
     faulted: int = 0
 
@@ -59,7 +59,7 @@ class Record:
 
     @property
     def addressed(self) -> "Record":
-        """The record whose picture the replies give the address of."""
+        """The record whose image the replies give the address of."""
         return self.earlier if self.earlier and isinstance(self.step, RepeatUrl) else self
 
     @property
@@ -69,7 +69,7 @@ class Record:
 
     @property
     def age_seconds(self) -> float:
-        """Seconds since its picture was made."""
+        """Seconds since its image was made."""
         return time.monotonic() - self.ready_at
 
     @property
@@ -79,7 +79,7 @@ class Record:
 
     @property
     def image(self) -> RenderedImage:
-        """The picture that was ordered."""
+        """The image that was ordered."""
         request = MODELS[self.order.model].defaults() | dict(self.order.prompt_object)
         return RenderedImage(
             prompt=request["prompt"],
@@ -91,7 +91,7 @@ class Record:
 
     @property
     def path(self) -> str:
-        """The storage key of its picture; it ends in the record's id."""
+        """The storage key of its image; it ends in the record's id."""
         stamp = re.sub(r"\D", "_", self.created_at.removesuffix("Z"))
         slug = re.sub(r"[^a-z0-9]+", "_", str(self.order.prompt_object["prompt"]).lower())
         slug = slug[:SLUG_CHARACTERS].strip("_") or "image"
@@ -144,7 +144,7 @@ class Records:
         """Make the record of an order; a seed is chosen where none was sent."""
         seed = order.prompt_object.get("seed")
         if seed is None:
-            seed = random.randint(0, CHOSEN_SEED_MAX)  # noqa: S311  a picture, not a secret
+            seed = random.randint(0, CHOSEN_SEED_MAX)  # noqa: S311  an image, not a secret
         ready_at, earlier = _ready_at(step, latency_seconds), self._repeated_by(step)
         record = Record(str(uuid.uuid4()), order, seed, step, ready_at, earlier)
         self._by_id[record.id] = record
@@ -164,7 +164,7 @@ class Records:
         return self._by_id.get(record_id)
 
     def at_path(self, path: str) -> Record | None:
-        """Find the record whose picture has this storage key."""
+        """Find the record whose image has this storage key."""
         ending = re.search(r"_([0-9a-f]{32})\.\w+$", path)
         record = self.find(str(uuid.UUID(ending[1]))) if ending else None
         return record if record is not None and record.path == path else None

@@ -93,7 +93,7 @@ async def _json_of(count: int) -> AsyncIterator[bytes]:
 
 
 def record_reply(record: Record, status: str, state: State, request: Request) -> dict[str, Any]:
-    """Write the reply that carries a record, with an address of its picture once it is made."""
+    """Write the reply that carries a record, with an address of its image once it is made."""
     if status != "SUCCESS":
         return {"aiRecord": record.shown(status, None)}
     withheld = record.withholds_url

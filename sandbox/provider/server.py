@@ -18,7 +18,7 @@ from sandbox.provider.listening import BACKLOG, ImagePort, listening
 class Options:
     """How a provider is run. Port 0 is any free one; see `create_app` for the rest.
 
-    With `image_port` the pictures are served there, beside the API.
+    With `image_port` the images are served there, beside the API.
     """
 
     host: str = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""The signed addresses that pictures are fetched by, each good for a while."""
+"""The signed addresses that images are fetched by, each good for a while."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ class Addresses:
     lifetime: float
 
     def sign(self, base_url: str, path: str, issue: int) -> str:
-        """Give the address of a picture at `base_url`; `issue` counts those given of it."""
+        """Give the address of an image at `base_url`; `issue` counts those given of it."""
         expires = f"{time.time() + self.lifetime:.3f}"
         signature = self._signature(path, expires, str(issue))
         return (

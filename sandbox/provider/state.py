@@ -15,7 +15,7 @@ from sandbox.provider.signed_urls import Addresses
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The parts of one provider. `base_url` None: pictures are served where the caller asked.
+    """The parts of one provider. `base_url` None: images are served where the caller asked.
 
     They are served on the port of the image host, where it has one of its own.
     """
@@ -30,7 +30,7 @@ class State:
     base_url: str | None = None
 
     def address_of(self, record: Record, request: Request) -> str:
-        """Give one more address of a record's picture."""
+        """Give one more address of a record's image."""
         base_url = self.base_url or self.images.url_beside(request.base_url)
         addressed = record.addressed
         address = self.addresses.sign(base_url.rstrip("/"), addressed.path, addressed.issued)

@@ -36,7 +36,7 @@ _BUCKET_IS_THERE = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 
 
 def object_name(tenant: str, job_id: str, *, created_at_ms: int, call: int) -> str:
-    """Name the object of a job's picture, without its extension.
+    """Name the object of a job's image, without its extension.
 
     The same for the same call, so that a resumed upload writes the same bytes over. `created_at_ms`
     is the job's, in milliseconds since 1970; `call` counts its calls of the provider.

@@ -187,7 +187,7 @@ def answer_json(answer: ProviderResult) -> str:
 
 
 def image_json(image: Image) -> str:
-    """Write a stored picture."""
+    """Write a stored image."""
     return orjson.dumps(image).decode()
 
 
@@ -216,7 +216,7 @@ def _answer(text: str | None) -> ProviderResult | None:
 
 
 def image_of(text: str) -> Image:
-    """Read a stored picture."""
+    """Read a stored image."""
     parts = orjson.loads(text)
     return Image(**{**parts, "warnings": tuple(parts["warnings"])})
 

@@ -1,4 +1,4 @@
-"""What would become of a job, and whether its picture is there already."""
+"""What would become of a job, and whether its image is there already."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from shared.store.job_submission import (
 class DryRunResult:
     """How a job would stand, or why it would be refused; the rest as in `reading.Standing`.
 
-    `reused_from` is the job whose picture it would get, so that it would not be queued at all.
+    `reused_from` is the job whose image it would get, so that it would not be queued at all.
     """
 
     refusal: NotAccepted | None
@@ -57,14 +57,14 @@ def _dry_run_result(reply: Sequence[str]) -> DryRunResult:
 
 @dataclass(frozen=True, slots=True)
 class Reusable:
-    """The picture `image` of an identical request, and what a copy of it for a job would be."""
+    """The image `image` of an identical request, and what a copy of it for a job would be."""
 
     image: Image
     copy: Reused
 
 
 def find_reusable(job: NewJob, *, object_name: str) -> Command[Reusable | None]:
-    """Find the picture of an identical request, and set the name of a copy aside; None: none.
+    """Find the image of an identical request, and set the name of a copy aside; None: none.
 
     Where no job comes to own the copy it is deleted after a while, whatever becomes of who asked.
     """

@@ -53,7 +53,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """A picture that was copied for a new job from the job `source`."""
+    """An image that was copied for a new job from the job `source`."""
 
     source: str
     image: Image

@@ -203,7 +203,7 @@ def test_what_the_provider_says_is_kept_without_control_characters(harness: Work
 
     job = harness.run()
 
-    assert job.error_message == "1min.ai could not make this picture: The prompt is bad"
+    assert job.error_message == "1min.ai could not make this image: The prompt is bad"
     said = [note.excerpt or "" for note in job.attempt_errors]
     assert said
     assert all(text.isprintable() for text in said)

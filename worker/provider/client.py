@@ -53,7 +53,7 @@ class Stopped(DarkroomError):
 
 
 class Provider(Protocol):
-    """What the life of a job needs of whoever makes the pictures."""
+    """What the life of a job needs of whoever makes the images."""
 
     def generate(
         self,
@@ -63,7 +63,7 @@ class Provider(Protocol):
         key: str,
         on_submitted: Callable[[str], None] | None = None,
     ) -> ProviderResult:
-        """Have one picture made, and perhaps pay for it; see `OneMin.generate`."""
+        """Have one image made, and perhaps pay for it; see `OneMin.generate`."""
         ...
 
     def look_up(
@@ -128,11 +128,11 @@ class OneMin:
         key: str,
         on_submitted: Callable[[str], None] | None = None,
     ) -> ProviderResult:
-        """Ask for one picture and wait for it.
+        """Ask for one image and wait for it.
 
         `on_submitted` gets the record's id as soon as the provider works on it: from then on the
         call must be settled by `look_up`, never repeated. Raises a JobError: UnknownOutcome where
-        the picture may have been made and billed, ProviderTimeout where the record is still
+        the image may have been made and billed, ProviderTimeout where the record is still
         unfinished when the total time ends. Raises Stopped where the process stops meanwhile.
         """
         request = Request(model, prompt_object)
@@ -188,11 +188,11 @@ class OneMin:
         except httpx.HTTPError as error:
             raise UnknownOutcome(
                 f"1min.ai was asked, but its answer did not come ({_kind(error)}): "
-                "the picture may have been made."
+                "the image may have been made."
             ) from error
 
     def _read(self, reply: Reply, key: str, request: Request) -> ProviderResult | Unfinished:
-        """Read what a request came to; a record that names no picture is looked at, for free."""
+        """Read what a request came to; a record that names no image is looked at, for free."""
         try:
             return _judged(read_answer, reply, key, request)
         except UnknownOutcome as error:
@@ -215,7 +215,7 @@ class OneMin:
         return _judged(read_record, reply, key, request)
 
     def _settle(self, record_id: str, key: str, request: Request) -> ProviderResult:
-        """Follow a call that was taken: whatever fails now, a picture may have been made."""
+        """Follow a call that was taken: whatever fails now, an image may have been made."""
         try:
             answer = self._follow(record_id, key, request)
         except (ProviderAuth, ProviderBusy, ProviderDown) as error:
@@ -228,7 +228,7 @@ class OneMin:
 
     def _follow(self, record_id: str, key: str, request: Request | None) -> ProviderResult | None:
         while True:
-            trouble: JobError = ProviderTimeout("1min.ai did not finish the picture in time.")
+            trouble: JobError = ProviderTimeout("1min.ai did not finish the image in time.")
             try:
                 found = self._poll_record(record_id, key, request)
             except (ProviderBusy, ProviderDown) as error:

@@ -2,7 +2,7 @@
 
 The provider's document shows only success; the rest was gathered from public clients and their
 captured replies, and anything of it may change. So a reply is read loosely and judged carefully:
-the question behind every row is whether a picture may have been made and billed.
+the question behind every row is whether an image may have been made and billed.
 """
 
 import re
@@ -81,7 +81,7 @@ def read_record(reply: Reply, request: Request | None = None) -> ProviderResult 
     """Read the reply to a look-up; None where the provider knows no such record.
 
     Raises ProviderRejected or ContentRejected for a record that failed, UnknownOutcome for a
-    success without a picture; ProviderAuth, ProviderBusy or ProviderDown where the look-up itself
+    success without an image; ProviderAuth, ProviderBusy or ProviderDown where the look-up itself
     failed, which tells nothing about the record.
     """
     if not reply.is_success:
@@ -130,9 +130,9 @@ def _read_record(
         return ProviderResult(record_id, url, warnings=warnings)
     if record_id and status and status not in DONE:
         return Unfinished(record_id)
-    # A success was announced, so a picture may well have been made and billed: we only cannot
+    # A success was announced, so an image may well have been made and billed: we only cannot
     # find it. Asking again as if nothing had happened could pay twice without counting it.
-    error = UnknownOutcome("1min.ai reported success, but its reply names no picture.")
+    error = UnknownOutcome("1min.ai reported success, but its reply names no image.")
     error.record_id = record_id or ""
     raise error
 
@@ -150,7 +150,7 @@ def _failed(record: Mapping[str, Any]) -> JobError:
     inside = body.get("errorMessage") if isinstance(body, dict) else None
     message = text(inside or record.get("errorMessage") or record.get("message"))
     kind = ContentRejected if _SAFETY.search(message.lower()) else ProviderRejected
-    return kind(_sentence("1min.ai could not make this picture", message))
+    return kind(_sentence("1min.ai could not make this image", message))
 
 
 # The table. The first row that applies decides. ------------------------------------------------
@@ -216,7 +216,7 @@ ROWS: tuple[Row, ...] = (
         lambda r: r.status >= 500,  # noqa: PLR2004
         lambda r: UnknownOutcome(
             f"The connection to 1min.ai was given up on the way (status {r.status}): "
-            "the picture may have been made."
+            "the image may have been made."
         ),
     ),
     # nobody has looked at the request: a redirect, or a path that nobody serves

@@ -1,4 +1,4 @@
-"""`POST /openai/v1/images/generations`: asks for jobs, waits for all, gives the pictures."""
+"""`POST /openai/v1/images/generations`: asks for jobs, waits for all, gives the images."""
 
 import asyncio
 import base64

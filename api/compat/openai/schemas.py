@@ -96,5 +96,5 @@ class ImagesBody(Strict):
 
     @property
     def as_url(self) -> bool:
-        """Whether addresses are wanted rather than the pictures themselves."""
+        """Whether addresses are wanted rather than the images themselves."""
         return self.response_format == "url"

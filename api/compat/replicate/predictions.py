@@ -203,7 +203,7 @@ async def _prediction(parts: AppContext, job: Job) -> Prediction:
     """Write a prediction whose output its client takes for a file.
 
     It takes `https:` and `data:` addresses only: where the service is reached without TLS the
-    picture itself is in the answer. Raises StorageDown, ObjectMissing, ObjectDamaged.
+    image itself is in the answer. Raises StorageDown, ObjectMissing, ObjectDamaged.
     """
     found = prediction(parts.view, job)
     if job.image and not parts.view.public_url.startswith("https:"):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-#: Extensions that say what is in a picture, so that a wrong one would lie.
+#: Extensions that say what is in an image, so that a wrong one would lie.
 _IMAGE_EXTENSIONS = frozenset({".webp", ".jpg", ".jpeg", ".png", ".gif", ".avif"})
 
 #: How the name of a file begins that is not whole yet.
@@ -12,7 +12,7 @@ DRAFT = ".darkroom-"
 
 
 def image_path(wanted: Path, *, name: str, extension: str) -> Path:
-    """Say where a picture goes: a folder gets `name`, and the extension is what the bytes are."""
+    """Say where an image goes: a folder gets `name`, and the extension is what the bytes are."""
     if wanted.is_dir():
         return wanted / f"{name}{extension}"
     suffix = wanted.suffix.lower()

@@ -15,35 +15,35 @@ Bytes = bytes  # inside the classes below the name means the method
 
 @dataclass(frozen=True)
 class Image(ImageFacts):
-    """A stored picture, as `Client` gives it."""
+    """A stored image, as `Client` gives it."""
 
     fetch: Callable[[ImageFacts], Bytes] = field(repr=False, compare=False)
 
     def bytes(self) -> Bytes:
-        """Fetch the picture. Raises ImageBroken, NotFound (it was deleted) or Unavailable."""
+        """Fetch the image. Raises ImageBroken, NotFound (it was deleted) or Unavailable."""
         return self.fetch(self)
 
     def save(self, path: str | Path = ".") -> Path:
-        """Write the picture to a file, whole or not at all, and give where it is.
+        """Write the image to a file, whole or not at all, and give where it is.
 
         A folder gets a file named for the job. The extension is what the bytes are: `x.png` becomes
-        `x.webp` where the picture is WebP. An older file is replaced. Raises also OSError.
+        `x.webp` where the image is WebP. An older file is replaced. Raises also OSError.
         """
         return _save(self, path, self.bytes())
 
 
 @dataclass(frozen=True)
 class AsyncImage(ImageFacts):
-    """A stored picture, as `AsyncClient` gives it."""
+    """A stored image, as `AsyncClient` gives it."""
 
     fetch: Callable[[ImageFacts], Awaitable[Bytes]] = field(repr=False, compare=False)
 
     async def bytes(self) -> Bytes:
-        """Fetch the picture; see `Image.bytes`."""
+        """Fetch the image; see `Image.bytes`."""
         return await self.fetch(self)
 
     async def save(self, path: str | Path = ".") -> Path:
-        """Write the picture to a file; see `Image.save`."""
+        """Write the image to a file; see `Image.save`."""
         return _save(self, path, await self.bytes())
 
 

@@ -24,24 +24,24 @@ from darkroom.async_client import AsyncClient, Job
 from darkroom.errors import DarkroomError, StillRunning
 from darkroom.images import AsyncImage
 
-#: The longer side of a preview in pixels: enough to judge a picture by, some 20 KB.
+#: The longer side of a preview in pixels: enough to judge an image by, some 20 KB.
 PREVIEW_PIXELS = 512
 _PREVIEW_QUALITY = 70
 _WAIT_SECONDS = 55
 _INSTRUCTIONS = (
-    "Makes images. A result has a small preview and a link to the picture itself, which needs no "
-    "key and holds for a day. The same input with the same seed makes the same picture."
+    "Makes images. A result has a small preview and a link to the image itself, which needs no "
+    "key and holds for a day. The same input with the same seed makes the same image."
 )
 
 
 class ImageJob(BaseModel):
-    """A job as the tools tell it; without a picture until `status` is `succeeded`."""
+    """A job as the tools tell it; without an image until `status` is `succeeded`."""
 
     job_id: str
     status: Literal["queued", "running", "succeeded", "failed", "canceled"]
     prompt: str
-    seed: int | None = Field(description="Asking with it again makes the same picture")
-    url: str | None = Field(description="The picture; needs no key")
+    seed: int | None = Field(description="Asking with it again makes the same image")
+    url: str | None = Field(description="The image; needs no key")
     content_type: str | None
     width: int | None
     height: int | None
@@ -90,7 +90,7 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
     """Build the server of both tools, which ask by `client`."""
 
     async def generate_image(
-        prompt: Annotated[str, Field(description="What the picture shows")],
+        prompt: Annotated[str, Field(description="What the image shows")],
         aspect_ratio: Literal["1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4"] = "1:1",
         output_format: Literal["webp", "jpg", "png"] = "webp",
         megapixels: Literal["0.25", "1"] = "1",
@@ -164,7 +164,7 @@ def _link(image: AsyncImage) -> ResourceLink:
         uri=image.url,
         mime_type=image.content_type,
         size=image.size_bytes,
-        description=f"The picture, {image.width} x {image.height}",
+        description=f"The image, {image.width} x {image.height}",
     )
 
 

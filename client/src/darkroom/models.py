@@ -31,7 +31,7 @@ def _read(name: str, value: Any) -> Any:  # noqa: ANN401  JSON
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """A stored picture. `url` is signed and needs no key; it holds for at least a day.
+    """A stored image. `url` is signed and needs no key; it holds for at least a day.
 
     `warnings` names what differs from what was asked: size, ratio, format, flat; by the provider's
     own record prompt, seed, model; `record` where that record is odd.

@@ -34,7 +34,7 @@ class JobOptions(TypedDict, total=False):
     (1 to 4), `go_fast`, `megapixels` ("0.25" or "1"), `disable_safety_checker`, `seed` (the same
     makes the same image again). `input` holds parameters that this client does not know yet.
 
-    Of the job: `deadline_seconds` (it fails if not done by then), `on_unknown` (when the picture
+    Of the job: `deadline_seconds` (it fails if not done by then), `on_unknown` (when the image
     may or may not have been made and billed), `reuse`, `fail_fast`, `metadata` and `tags` (yours),
     `webhook` (`{"url": …, "events": […]}`). `idempotency_key`: asking again with the same key and
     the same words asks for nothing new; without one the client makes its own for each call.

@@ -1,1 +1,1 @@
-"""A file of prompts made into a folder of pictures: stopped anywhere, it goes on where it was."""
+"""A file of prompts made into a folder of images: stopped anywhere, it goes on where it was."""

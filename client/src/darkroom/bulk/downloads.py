@@ -1,4 +1,4 @@
-"""Saves the pictures of a batch as they come, a few at a time."""
+"""Saves the images of a batch as they come, a few at a time."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,15 +9,15 @@ from darkroom.async_client import AsyncClient, Job
 from darkroom.models import ImageFacts, Raw
 from darkroom.models import Job as AnyJob
 
-#: Pictures that are fetched at once.
+#: Images that are fetched at once.
 AT_ONCE = 8
 
 
 class Report(Protocol):
-    """Is told what becomes of each picture."""
+    """Is told what becomes of each image."""
 
     def saved(self, file: Path, job: AnyJob[ImageFacts]) -> None:
-        """Hear that a picture is on disk."""
+        """Hear that an image is on disk."""
         ...
 
     def failed(self, job: AnyJob[ImageFacts]) -> None:
@@ -33,7 +33,7 @@ async def save_batch(
     *,
     only: Callable[[Raw], bool] | None = None,
 ) -> None:
-    """Save the pictures of a batch until all of its jobs are final.
+    """Save the images of a batch until all of its jobs are final.
 
     `path_of` says where one goes, without the extension; `only` which lines of the manifest are
     wanted. Raises the first DarkroomError or OSError that stops it.

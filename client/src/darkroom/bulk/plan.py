@@ -1,4 +1,4 @@
-"""What a folder is to have: an entry for each picture, the same for the same line each time."""
+"""What a folder is to have: an entry for each image, the same for the same line each time."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ _SLUG_LETTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture that is wanted.
+    """One image that is wanted.
 
     `id` is made of what is asked and of how often the file asked for the same before, so that it
     stays the same when other lines come or go.

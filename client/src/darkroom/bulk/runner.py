@@ -1,4 +1,4 @@
-"""Fills a folder with the pictures of its entries, asking for each once."""
+"""Fills a folder with the images of its entries, asking for each once."""
 
 import json
 import time
@@ -57,7 +57,7 @@ class Filling:
                 raise _by_line(error, piece) from None
 
     def wanted(self, entries: Iterable[Entry]) -> dict[str, str]:
-        """Give the file name of each entry whose picture is not in the folder yet."""
+        """Give the file name of each entry whose image is not in the folder yet."""
         there = {file.stem for file in self.folder.iterdir() if not file.name.startswith(".")}
         names = self.journal.names
         return {one.id: names[one.id] for one in entries if names[one.id] not in there}
@@ -82,7 +82,7 @@ class Filling:
                 )
             except NotFound:
                 raise NotFound(
-                    f"{batch_id} or a picture of it is forgotten by the service, and missing in "
+                    f"{batch_id} or an image of it is forgotten by the service, and missing in "
                     f"{self.folder}. Another folder would have it made, and paid, again."
                 ) from None
 

@@ -18,7 +18,7 @@ Limit = Annotated[int, Parameter(help="How many at most.", validator=Number(gte=
 
 _GROUP = Group("Service", sort_key=9)
 
-#: A person waits some two seconds for a service that is away; a folder of pictures half a minute.
+#: A person waits some two seconds for a service that is away; a folder of images half a minute.
 _PERSONS = RetryPolicy(retries=3)
 
 

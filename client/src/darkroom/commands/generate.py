@@ -1,4 +1,4 @@
-"""`darkroom generate`: one picture, or a folder of them."""
+"""`darkroom generate`: one image, or a folder of them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ from darkroom.errors import JobFailed, UsageError
 from darkroom.files import DRAFT
 from darkroom.options import job_body
 
-_GROUP = Group("Picture", sort_key=5)
+_GROUP = Group("Image", sort_key=5)
 Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000))]
 
 
 @Parameter(name="*", group=_GROUP)
 @dataclass(frozen=True)
 class GenerateOptions:
-    """How the pictures are to be; a line of a file may say otherwise. The service has defaults."""
+    """How the images are to be; a line of a file may say otherwise. The service has defaults."""
 
     model: str | None = None
     aspect_ratio: Annotated[str | None, Parameter(help="1:1, 16:9, 9:16, 3:2, 2:3, 4:5, 5:4")] = (
@@ -106,7 +106,7 @@ def generate(
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder that pictures will go to, before any is paid for; raises BadWords."""
+    """Make a folder that images will go to, before any is paid for; raises BadWords."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=folder, prefix=DRAFT):
@@ -166,5 +166,5 @@ async def _fill(out: Path, entries: Sequence[Entry], where: Where, *, retry_fail
                     raise
     missing = filling.wanted(entries)
     if missing:
-        print_notice(f"{len(missing)} of {len(entries)} pictures are not there.")
+        print_notice(f"{len(missing)} of {len(entries)} images are not there.")
     return FAILED if missing else DONE

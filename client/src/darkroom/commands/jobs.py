@@ -102,12 +102,12 @@ def _row(raw: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
 
 
 def saved(image: Image, out: Path) -> Path:
-    """Save a picture; where that cannot be done, say first how to have it elsewhere."""
+    """Save an image; where that cannot be done, say first how to have it elsewhere."""
     try:
         return image.save(out)
     except OSError:
         print_notice(
-            f"The picture is kept: `darkroom jobs save {image.job_id} --out PLACE` writes it."
+            f"The image is kept: `darkroom jobs save {image.job_id} --out PLACE` writes it."
         )
         raise
 

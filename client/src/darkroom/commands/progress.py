@@ -25,14 +25,14 @@ _STEP = 0.1
 
 
 class _Rate(ProgressColumn):
-    """Pictures a second, of late."""
+    """Images a second, of late."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
 class Bar:
-    """Counts pictures on stderr, and prints each file on stdout."""
+    """Counts images on stderr, and prints each file on stdout."""
 
     def __init__(self, total: int, *, done: int = 0, as_json: bool = False) -> None:
         """Begin at `done` of `total`: those were there already."""
@@ -44,14 +44,14 @@ class Bar:
         self._bar: Progress | None = None
         if sys.stderr and sys.stderr.isatty():
             columns = (
-                TextColumn("pictures"),
+                TextColumn("images"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 _Rate(),
                 TimeRemainingColumn(),
             )
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task("pictures", total=total, completed=done)
+            self._task = self._bar.add_task("images", total=total, completed=done)
 
     def saved(self, file: Path, job: Job[ImageFacts]) -> None:
         """Print the file. Where that fails images are saved all the same: they are paid."""
@@ -71,10 +71,10 @@ class Bar:
             show_line(str(file))
 
     def failed(self, job: Job[ImageFacts]) -> None:
-        """Say why there is no picture."""
+        """Say why there is no image."""
         self.failures += 1
         reason = f"{job.error.code}: {job.error.message}" if job.error else job.status
-        print_notice(f"{job.id} has no picture ({reason})")
+        print_notice(f"{job.id} has no image ({reason})")
         self._count()
 
     def _count(self) -> None:
@@ -83,7 +83,7 @@ class Bar:
             self._bar.advance(self._task)
         elif self._total > 1 and self._has_changed():
             self._shown_at = self._done / self._total
-            print_notice(f"{self._done} of {self._total} pictures")
+            print_notice(f"{self._done} of {self._total} images")
 
     def _has_changed(self) -> bool:
         return self._done == self._total or self._done / self._total >= self._shown_at + _STEP
