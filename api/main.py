@@ -176,7 +176,7 @@ def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
 
 
 def _refuse_workers() -> None:
-    """Raise BadSettings in one of several worker processes behind one port.
+    """Raise InvalidSettings in one of several worker processes behind one port.
 
     Each counts for itself, and `/metrics` would show those of another one each time.
     """

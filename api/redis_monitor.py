@@ -87,7 +87,7 @@ class Watch:
         return self._signing_key
 
     def ensure_capacity(self) -> None:
-        """Raise StoreFull or StoreUnfit where nothing more is to be accepted."""
+        """Raise StoreFull or IncompatibleStore where nothing more is to be accepted."""
         if self._unfit:
             raise IncompatibleStore(self._unfit)
         if self._full:

@@ -1,13 +1,13 @@
 """Everything that can go wrong, as one tree.
 
 DarkroomError
-├─ BadSettings                               the start is refused
+├─ InvalidSettings                               the start is refused
 ├─ TenantExists                              the name of a new tenant is taken
 ├─ StoreError                                what Redis did to us
 │  ├─ StoreDown                              not reachable, or it did not answer in time
 │  ├─ StoreFull                              at its memory limit, or its disk is
-│  ├─ OutcomeLost                            sent, but the reply never came
-│  └─ StoreUnfit                             it would lose or evict what it is given
+│  ├─ OutcomeUnknown                            sent, but the reply never came
+│  └─ IncompatibleStore                             it would lose or evict what it is given
 ├─ LostLease                                 another holds the job now: stop quietly
 ├─ AddressForbidden                          an outsider's address would lead us inside
 ├─ ObjectMissing                             the storage has no such object

@@ -1,7 +1,7 @@
 """The life of a job: its states, the moves between them, and its record. No I/O here.
 
 The scripts in `shared/lua` are told from which states a move may start, so the rules stand once,
-in `MOVES`; `docs/architecture.md` draws them and a test compares the two.
+in `TRANSITIONS`; `docs/architecture.md` draws them and a test compares the two.
 """
 
 from collections.abc import Mapping

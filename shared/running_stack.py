@@ -16,7 +16,7 @@ def load_operator_settings(stack: Path | None = None) -> Settings:
     """Read the settings for a command that is run by hand.
 
     `stack` goes before the environment. Without it the environment counts where it names a Redis,
-    else the stack of DARKROOM_STACK, else one that runs in this folder. Raises BadSettings.
+    else the stack of DARKROOM_STACK, else one that runs in this folder. Raises InvalidSettings.
     """
     found = stack or _stack_here()
     return load_settings(**_settings_of(found) if found else {})

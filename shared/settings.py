@@ -562,7 +562,7 @@ class Settings(BaseSettings):
 def load_settings(*needed: str, **values: object) -> Settings:
     """Read the settings from the environment; `given` goes before it, `needed` must have a value.
 
-    Raises BadSettings with one sentence per mistake.
+    Raises InvalidSettings with one sentence per mistake.
     """
     try:
         settings = Settings(**values)  # type: ignore[arg-type]  # checked by the model, at run time
@@ -615,7 +615,7 @@ def misspelt() -> dict[str, str]:
 
 
 def require(settings: Settings, *names: str) -> None:
-    """Check that each named setting has a value; raises BadSettings with a sentence for each."""
+    """Check that each named setting has a value; raise InvalidSettings with a sentence for each."""
     faults = missing(settings, *names)
     if faults:
         raise InvalidSettings("\n".join(faults))

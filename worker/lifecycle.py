@@ -54,7 +54,10 @@ SPARE_CONNECTIONS = 8
 def build_context(
     settings: Settings, scripts: FunctionLibrary, queues: Sequence[str]
 ) -> WorkerContext:
-    """Build what the threads share; raises BadSettings, and StoreError where Redis is not there."""
+    """Build what the threads share.
+
+    Raise InvalidSettings, and StoreError where Redis cannot be reached.
+    """
     client = connect(settings, connections=settings.concurrency + SPARE_CONNECTIONS)
     schema_version.ensure_compatible(client)
     store = Store(client, scripts, Replicas.from_settings(settings))
@@ -120,7 +123,7 @@ class WorkerLifecycle:
     def begin(self, queues: Sequence[str], threads: int) -> None:
         """Open everything, and begin to renew leases and to sweep.
 
-        Raises BadSettings and StoreError, with a sentence for the operator.
+        Raises InvalidSettings and StoreError, with a sentence for the operator.
         """
         settings = self._settings.model_copy(update={"concurrency": threads})
         context = self._open_context(settings, self._scripts, queues)

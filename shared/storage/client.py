@@ -124,7 +124,7 @@ class Storage:
     def from_settings(cls, settings: Settings, *, concurrency: int | None = None) -> Self:
         """Build the storage that the settings describe, for their `concurrency` or another.
 
-        Raises BadSettings for what the client refuses: it knows which hosts of AWS are S3.
+        Raises InvalidSettings for what the client refuses: it knows which hosts of AWS are S3.
         """
         bucket = Bucket(
             endpoint=settings.s3_endpoint,

@@ -31,7 +31,7 @@ class Store:
         """Run a call and give what its answer means.
 
         A connection that broke is tried again once, on a new one: every call can be sent twice.
-        Raises StoreDown, OutcomeLost, StoreFull, StoreError, and what the call itself raises.
+        Raises StoreDown, OutcomeUnknown, StoreFull, StoreError, and what the call itself raises.
         """
         try:
             return call.read(self._send(call))

@@ -100,7 +100,7 @@ class GroupCommitClient:
     async def run(self, call: Command[T]) -> T:
         """Run a call and give what its answer means.
 
-        Raises StoreDown (nothing was done), OutcomeLost (a write was sent, and no answer came in
+        Raises StoreDown (nothing was done), OutcomeUnknown (a write was sent, and no answer came in
         time), StoreFull, StoreError, and what the call itself raises.
         """
         began = time.perf_counter()
