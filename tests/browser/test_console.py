@@ -39,7 +39,7 @@ def test_a_queue_is_paused_it_is_told_why_jobs_wait_and_it_goes_on(
     console_page: ConsolePage, tenant: tuple[str, httpx.Client]
 ) -> None:
     _, client = tenant
-    expect(console_page.page.get_by_text("Everything flows")).to_be_visible()
+    expect(console_page.page.get_by_text("Everything works")).to_be_visible()
     console_page.button("Pause images").click()
     console_page.answer("Pause")
     expect(console_page.page.get_by_text("Paused by an operator")).to_be_visible()
@@ -53,7 +53,7 @@ def test_a_queue_is_paused_it_is_told_why_jobs_wait_and_it_goes_on(
     console_page.go("#/now", "Now")
     console_page.button("Resume images").first.click()
     console_page.answer("Resume")
-    expect(console_page.page.get_by_text("Everything flows")).to_be_visible()
+    expect(console_page.page.get_by_text("Everything works")).to_be_visible()
 
     wait_for(client, job_id, "succeeded")
     actions = [entry["action"] for entry in console_page.read("audit?limit=2")["data"]]
@@ -104,13 +104,13 @@ def find_late(console_page: ConsolePage, name: str, wanted: str) -> None:
 def retry_late(console_page: ConsolePage, name: str) -> None:
     """Send again all that were late, once it is seen how many they are."""
     console_page.go(f"#/jobs?tenant={name}&status=failed", "Jobs")
-    console_page.button("Retry all that fit…").click()
+    console_page.button("Retry all matching…").click()
     expect(console_page.dialog).to_contain_text(f"{LATE} failed jobs")
     assert console_page.read(f"jobs?tenant={name}&status=failed&limit=1")["data"], (
         "moved before the yes"
     )
     console_page.answer(f"Retry {LATE} jobs")
-    expect(console_page.page.get_by_text(f"{LATE} jobs sent again")).to_be_visible()
+    expect(console_page.page.get_by_text(f"{LATE} jobs queued again")).to_be_visible()
     expect(console_page.page.get_by_text("No job fits")).to_be_visible()
 
 
@@ -143,7 +143,7 @@ def test_a_job_tells_what_the_provider_said_and_is_sent_again_to_a_picture(
         console_page.go(f"#/jobs/{job_id}", job_id)
         console_page.status("failed")
         expect(page.get_by_text("status 503:")).to_be_visible()
-        expect(page.get_by_text("Tried again")).to_be_visible()
+        expect(page.get_by_text("Retried")).to_be_visible()
         expect(page.get_by_text("job.failed").first).to_be_visible()
         expect(page.get_by_text("The same request would fail again")).to_be_visible()
         expect(page.locator(".notice.bad")).not_to_contain_text("ry again")
@@ -193,8 +193,8 @@ def test_a_key_that_may_only_read_sees_all_and_changes_nothing(
     main = page.get_by_role("main")
     for place, words in (
         ("now", ["Pause images", "Pause webhooks"]),
-        ("jobs", ["Retry all that fit…", "Cancel all that fit…"]),
-        ("deliveries", ["Redeliver what failed…"]),
+        ("jobs", ["Retry all matching…", "Cancel all matching…"]),
+        ("deliveries", ["Redeliver failed…"]),
         ("endpoints", ["Rotate secret"]),
         ("tenants", ["New tenant…"]),
         (f"tenants/{name}", ["New key…"]),
@@ -204,7 +204,7 @@ def test_a_key_that_may_only_read_sees_all_and_changes_nothing(
             button = main.get_by_role("button", name=one).first
             expect(button).to_be_disabled()
             expect(button).to_have_attribute(
-                "title", "This key may only read: it has ops:read, and this needs ops:write."
+                "title", "This key is read-only: this action needs the scope ops:write."
             )
     expect(main.get_by_role("button", name="Save")).to_have_count(0)
 
@@ -215,26 +215,26 @@ def make_tenant(console_page: ConsolePage, name: str) -> None:
     console_page.go("#/tenants", "Tenants")
     console_page.button("New tenant…").click()
     console_page.dialog.get_by_label("Name").fill("a:b")
-    console_page.answer("Make the tenant")
+    console_page.answer("Create tenant")
     expect(console_page.dialog.get_by_role("alert")).to_contain_text("name: must have 1 to 64")
     console_page.dialog.get_by_label("Name").fill(name)
-    console_page.dialog.get_by_label("Jobs at once").fill("3")
-    console_page.answer("Make the tenant")
+    console_page.dialog.get_by_label("Concurrent jobs").fill("3")
+    console_page.answer("Create tenant")
     expect(console_page.dialog.get_by_role("region", name="the webhook secret")).to_contain_text(
         "whsec_"
     )
-    console_page.answer("I have kept it")
+    console_page.answer("I have saved it")
     expect(console_page.page.get_by_role("heading", level=1, name=name)).to_be_visible()
-    expect(console_page.page.get_by_label("Jobs at once")).to_have_value("3")
+    expect(console_page.page.get_by_label("Concurrent jobs")).to_have_value("3")
 
 
 def make_key(console_page: ConsolePage) -> str:
     """Make a key for the tenant that is shown; gives its secret, which is shown once."""
     console_page.button("New key…").click()
-    console_page.dialog.get_by_label("Whose it is").fill("website")
-    console_page.answer("Make the key")
+    console_page.dialog.get_by_label("Label").fill("website")
+    console_page.answer("Create key")
     secret = console_page.dialog.get_by_role("region", name="the key").inner_text()
-    console_page.answer("I have kept it")
+    console_page.answer("I have saved it")
     expect(console_page.page.get_by_text(secret)).to_have_count(0)
     expect(console_page.row("website")).to_contain_text("living")
     return secret
@@ -250,12 +250,12 @@ def test_a_tenant_and_a_key_are_made_and_the_key_opens_until_it_is_revoked(
 
     with client_of(stack.state["api"], secret) as client:
         assert client.get("/v1/usage").json()["limits"]["max_running"] == 3
-        console_page.page.get_by_label("Jobs at once").fill("4")
+        console_page.page.get_by_label("Concurrent jobs").fill("4")
         console_page.button("Save").click()
-        expect(console_page.page.get_by_text("Saved, and it counts from now on")).to_be_visible()
+        expect(console_page.page.get_by_text("Saved. It applies from now on")).to_be_visible()
         assert console_page.read(f"tenants/{name}")["max_running"] == 4
         console_page.row("website").get_by_role("button", name="Revoke").click()
-        console_page.answer("Revoke it")
+        console_page.answer("Revoke")
         expect(console_page.row("website")).to_contain_text("revoked")
         wait_until(lambda: client.get("/v1/usage").status_code == 401, "the key to open nothing")
 
@@ -279,9 +279,9 @@ def test_a_delivery_that_was_not_taken_is_sent_again(
         expect(console_page.row("job.succeeded")).to_contain_text("delivered")
         assert len({one.id for one in hook.received}) == 1
         assert len(hook.received) == 2
-    console_page.button("Redeliver what failed…").click()
-    console_page.answer("Count them")
-    expect(console_page.dialog).to_contain_text("Nothing failed since then.")
+    console_page.button("Redeliver failed…").click()
+    console_page.answer("Count")
+    expect(console_page.dialog).to_contain_text("No delivery failed since then.")
 
 
 def test_a_receiver_that_is_off_is_switched_on(
@@ -299,10 +299,12 @@ def test_a_receiver_that_is_off_is_switched_on(
         expect(console_page.row("job.succeeded")).to_contain_text("parked")
         hook.status = 200
         console_page.row("job.succeeded").get_by_role("button", name="job.succeeded").click()
-        console_page.answer("Switch its receiver on")
-        expect(console_page.dialog.last).to_contain_text(f"gets all that {name} waits to tell it")
+        console_page.answer("Enable the endpoint")
+        expect(console_page.dialog.last).to_contain_text(
+            f"including every pending delivery of {name}"
+        )
         console_page.visit.check_access()
-        console_page.answer("Switch it on")
+        console_page.answer("Enable")
         wait_until(lambda: len(hook.received) == 2, "what it missed")
 
 
@@ -330,7 +332,7 @@ def test_an_endpoint_is_found_with_its_error_enabled_and_given_another_secret(
         switch_off(console_page, client, hook, name)
         console_page.go("#/endpoints", "Endpoints")
         console_page.page.get_by_label("Status", exact=True).select_option("disabled")
-        for words in (hook.url, "disabled", "it answered 410", "Status 410", "1 parked"):
+        for words in (hook.url, "disabled", "responded 410 Gone", "Status 410", "1 parked"):
             expect(row).to_contain_text(words)
         console_page.visit.check_access()
         row.get_by_role("button", name="Enable").click()
@@ -342,7 +344,7 @@ def test_an_endpoint_is_found_with_its_error_enabled_and_given_another_secret(
     console_page.answer("Rotate")
     secret = console_page.dialog.get_by_role("region", name="the webhook secret")
     expect(secret).to_contain_text("whsec_")
-    console_page.answer("I have kept it")
+    console_page.answer("I have saved it")
 
 
 def test_the_workers_are_told_with_what_each_holds(
@@ -361,9 +363,9 @@ def test_the_workers_are_told_with_what_each_holds(
 def test_a_service_that_is_away_is_said_in_words_and_comes_back(console_page: ConsolePage) -> None:
     page = console_page.page
     page.context.set_offline(True)
-    page.get_by_role("button", name="Ask again now").click()
+    page.get_by_role("button", name="Refresh now").click()
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
-    expect(page.get_by_text("What is shown below was so at")).to_be_visible()
+    expect(page.get_by_text("The data below is from")).to_be_visible()
     expect(page.get_by_role("link", name="Accepted")).to_be_visible()
     page.context.set_offline(False)
     expect(page.get_by_role("alert")).to_have_count(0)
@@ -375,10 +377,10 @@ def test_a_service_that_is_away_is_said_in_words_and_comes_back(console_page: Co
 def test_whoever_has_no_operators_key_is_told_what_is_needed(visit: Session, key: str) -> None:
     visit.expected = {403}
     page = visit.open("/ops#/audit")
-    expect(page.get_by_text("This page needs an operator's key")).to_be_visible()
-    expect(page.get_by_text(".darkroom/stack.json has one as ops_key")).to_be_visible()
+    expect(page.get_by_text("This page needs an operator key")).to_be_visible()
+    expect(page.get_by_text(".darkroom/stack.json contains one as ops_key")).to_be_visible()
     visit.check_access()
-    page.get_by_role("main").get_by_role("button", name="Enter an operator's key").click()
+    page.get_by_role("main").get_by_role("button", name="Enter an operator key").click()
     page.get_by_role("dialog").get_by_label("API key").fill(key)
     page.get_by_role("dialog").get_by_role("button", name="Use this key").click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text(
@@ -401,7 +403,7 @@ def test_it_is_worked_by_keyboard_and_every_view_has_an_address(console_page: Co
         page.goto(f"{console_page.visit.address}/ops#/workers")
         expect(page.get_by_role("heading", level=1, name="Workers")).to_be_visible()
         page.goto(f"{console_page.visit.address}/ops#/{nowhere}")
-        expect(page.get_by_text("There is no such view")).to_be_visible()
+        expect(page.get_by_text("Page not found")).to_be_visible()
     page.get_by_role("link", name="Skip to the content").press("Enter")
     page.reload()
     expect(page.get_by_role("heading", name="The last hours")).to_be_visible()
@@ -414,6 +416,4 @@ def test_it_is_worked_by_keyboard_and_every_view_has_an_address(console_page: Co
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".reading").first).to_contain_text("Accepted")
     page.get_by_role("button", name="Live").click()
-    expect(page.get_by_role("button", name="Live is off")).to_have_attribute(
-        "aria-pressed", "false"
-    )
+    expect(page.get_by_role("button", name="Live: off")).to_have_attribute("aria-pressed", "false")

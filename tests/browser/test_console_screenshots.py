@@ -143,7 +143,7 @@ def test_jobs(visit: Session, stack: Up, busy: httpx.Client) -> None:
         shoot(console_page.page, "console-jobs")
         console_page.go("#/jobs?tenant=shop&status=failed", "Jobs")
         expect(console_page.rows).to_have_count(3)
-        console_page.button("Retry all that fit…").click()
+        console_page.button("Retry all matching…").click()
         expect(console_page.dialog.get_by_role("button", name="Retry 3 jobs")).to_be_visible()
         shoot(console_page.page, "console-retry")
 
@@ -172,7 +172,7 @@ def test_deliveries_and_workers(
         console_page.go("#/workers", "Workers")
         expect(console_page.rows).to_have_count(len(jobs))
         wait_until(lambda: not console_page.read("workers")["untold"], "the workers to tell")
-        expect(console_page.page.get_by_text("Begun a moment ago")).to_have_count(0)
+        expect(console_page.page.get_by_text("Just started")).to_have_count(0)
         shoot(console_page.page, "console-workers")
         for job_id in jobs:
             busy.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()

@@ -19,7 +19,7 @@ def test_without_a_key_there_is_an_example_and_a_form(
 ) -> None:
     visit.page.set_viewport_size({"width": width, "height": height})
     page = visit.open("/")
-    expect(page.get_by_text("Try it here, then take the code")).to_be_visible()
+    expect(page.get_by_text("Try it here, then copy the code")).to_be_visible()
     bench = Bench(visit)
     expect(bench.prompt).not_to_have_value("")
     expect(bench.output).to_contain_text(bench.prompt.input_value())
@@ -39,7 +39,7 @@ def test_the_key_is_asked_for_at_run_and_the_request_goes_on(
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("API key").fill("not a key")
     page.keyboard.press("Enter")
-    expect(dialog.get_by_role("alert")).to_contain_text("This is no key")
+    expect(dialog.get_by_role("alert")).to_contain_text("Invalid key")
     dialog.get_by_label("API key").fill("dk_nobody_has")
     expect(dialog.get_by_role("alert")).to_have_count(0)
     page.keyboard.press("Enter")

@@ -33,7 +33,7 @@ def test_a_wrong_key_is_refused_in_words_and_not_kept(visit: Session) -> None:
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("API key").fill("not a key")
     dialog.get_by_role("button", name="Use this key").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("This is no key")
+    expect(dialog.get_by_role("alert")).to_contain_text("Invalid key")
     dialog.get_by_label("API key").fill("dk_nobody_0000")
     dialog.get_by_role("button", name="Use this key").click()
     expect(dialog.get_by_role("alert")).to_contain_text("Authentication is required")

@@ -63,7 +63,7 @@ def test_a_picture_is_asked_for_watched_and_seen_with_its_numbers(
 
     life = bench.output.get_by_role("listitem").filter(has_not=page.locator(".tile"))
     expect(life.first).to_contain_text("Accepted")
-    expect(life.last).to_contain_text("The image is there")
+    expect(life.last).to_contain_text("The image is ready")
     job = bench.job()
     image = job["image"]
     assert job["input"]["aspect_ratio"] == "16:9"
@@ -106,7 +106,7 @@ def test_a_failure_that_may_pass_can_be_tried_again(bench: Bench, stack: Up, key
         wait_until(lambda: client.get(f"/v1/jobs/{job}").json()["error"], "the deadline to pass")
     bench.tile("Too late").first.click()
     dialog = bench.page.get_by_role("dialog")
-    expect(dialog.get_by_role("alert")).to_contain_text("Trying again may help.")
+    expect(dialog.get_by_role("alert")).to_contain_text("Retrying may help.")
     dialog.get_by_role("button", name="Try again").click()
     bench.wait_for("Succeeded")
 
@@ -165,7 +165,7 @@ def test_the_request_can_be_written_as_json(bench: Bench, visit: Session) -> Non
     page.get_by_role("tab", name="JSON").first.click()
     text = page.get_by_label("Request", exact=True)
     text.fill('{"input": {"prompt": "By hand", "megapixels": "0.25"}, "priority": "high",}')
-    expect(page.get_by_role("alert")).to_contain_text("This is not JSON yet")
+    expect(page.get_by_role("alert")).to_contain_text("Invalid JSON")
     text.fill('{"input": {"prompt": "By hand", "megapixels": "0.25"}, "priority": "high"}')
     page.keyboard.press("Control+Enter")
     bench.wait_for("Succeeded")
@@ -225,11 +225,11 @@ def test_a_text_that_is_too_long_stays_as_it_is_and_is_not_sent(
     bench.prompt.fill(long)
     expect(bench.prompt).to_have_value(long)
     expect(page.get_by_text("12,000 / 10,000")).to_be_visible()
-    fault = page.get_by_text("2,000 too many: at most 10,000 characters.")
+    fault = page.get_by_text("2,000 characters too many: the limit is 10,000.")
     expect(fault).to_be_visible()
     visit.check_access()
     page.get_by_role("button", name="Run").click()
-    expect(page.get_by_role("alert")).to_contain_text("This is not sent")
+    expect(page.get_by_role("alert")).to_contain_text("Not sent")
     expect(bench.prompt).to_be_focused()
     assert "POST" not in asked
 
@@ -243,8 +243,8 @@ def test_a_number_that_is_none_is_not_left_out_in_silence(bench: Bench) -> None:
     page.get_by_label("Seed", exact=True).press_sequentially("1e")
     page.get_by_label("Variations", exact=True).fill("99")
     page.get_by_role("button", name="Run").click()
-    expect(page.get_by_text("This is not a number.")).to_be_visible()
-    expect(page.get_by_text("This must be a whole number from 1 to 16.")).to_be_visible()
+    expect(page.get_by_text("Enter a number.")).to_be_visible()
+    expect(page.get_by_text("Enter an integer from 1 to 16.")).to_be_visible()
     expect(bench.output).to_contain_text("No image yet")
 
 
@@ -289,7 +289,7 @@ def test_the_gallery_finds_by_tag_and_status_page_by_page(
 
     bench.gallery.get_by_label("Status").select_option("failed")
 
-    expect(bench.gallery).to_contain_text("Nothing fits")
+    expect(bench.gallery).to_contain_text("No matches")
 
 
 def test_a_job_of_the_gallery_can_be_reused_reproduced_and_deleted(
@@ -319,7 +319,7 @@ def test_a_job_of_the_gallery_can_be_reused_reproduced_and_deleted(
     expect(bench.tiles).to_have_count(2)
 
     bench.output.get_by_role("button", name="Delete").click()
-    page.get_by_role("button", name="Delete it").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(bench.tiles).to_have_count(1)
     expect(bench.output).to_contain_text("No image yet")
 

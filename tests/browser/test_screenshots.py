@@ -84,7 +84,7 @@ def test_gallery(visit: Session, key: str, provider: Client, stack: Up) -> None:
     visit.wait_for("[...document.querySelectorAll('.gallery img')].every((one) => one.complete)")
     shoot(bench.page, "playground-gallery")
     bench.tiles.first.click()
-    expect(bench.page.get_by_role("dialog")).to_contain_text("The image is there")
+    expect(bench.page.get_by_role("dialog")).to_contain_text("The image is ready")
     shoot(bench.page, "playground-details")
 
 
@@ -101,7 +101,7 @@ def test_phone(visit: Session, key: str, provider: Client) -> None:
 
 def test_welcome(visit: Session) -> None:
     page = visit.open("/")
-    expect(page.get_by_text("Try it here, then take the code")).to_be_visible()
+    expect(page.get_by_text("Try it here, then copy the code")).to_be_visible()
     shoot(page, "playground-welcome")
 
 

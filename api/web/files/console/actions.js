@@ -4,7 +4,7 @@ import { openDialog } from "../shared/dialog.js";
 import { el, fill } from "../shared/dom.js";
 import { toast, trouble } from "../shared/notices.js";
 
-const ONLY_READS = "This key may only read: it has ops:read, and this needs ops:write.";
+const ONLY_READS = "This key is read-only: this action needs the scope ops:write.";
 
 /** A button that changes something; without the right to, it stands there and says why not. */
 export function actionButton(may, words, act, { kind = "", drawing = "", title = "" } = {}) {
@@ -21,7 +21,7 @@ export function ask(heading, words, verb, act, done, { kind = "main" } = {}) {
     let result = null;
     const said = el("div", {});
     const yes = button(verb, perform, { kind });
-    const no = button("No, leave it", () => dialog.close());
+    const no = button("Back", () => dialog.close());
     const dialog = openDialog(
       heading,
       [el("div", { class: "stack tight" }, words), said, el("div", { class: "row" }, yes, no)],

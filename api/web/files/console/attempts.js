@@ -4,9 +4,9 @@ import { count, moment, seconds, title } from "../shared/format.js";
 import { card, endBadge, when } from "./formatters.js";
 
 export function attemptsCard({ attempts, provider, workers_lost }) {
-  const about = `${count(provider.calls, "call")} to the provider${provider.unknown_outcomes ? `, ${provider.unknown_outcomes} with an outcome nobody knows` : ""}${provider.regenerated ? ", made again once" : ""}${workers_lost ? `, ${count(workers_lost, "worker")} lost` : ""}`;
+  const about = `${count(provider.calls, "call")} to the provider${provider.unknown_outcomes ? `, ${provider.unknown_outcomes} with an unknown outcome` : ""}${provider.regenerated ? ", generated once more" : ""}${workers_lost ? `, ${count(workers_lost, "worker")} lost` : ""}`;
   if (!attempts.length)
-    return card("Attempts", null, el("p", { class: "soft" }, "No worker has begun it."));
+    return card("Attempts", null, el("p", { class: "soft" }, "No worker has started it."));
   const runs = new Set(attempts.map(({ run }) => run)).size > 1;
   return card(
     "Attempts",
@@ -41,7 +41,7 @@ function attempt(one, runs) {
           dir: "auto",
           tabindex: 0,
           role: "region",
-          "aria-label": "What was said",
+          "aria-label": "Response",
         },
         one.response_excerpt,
       ),

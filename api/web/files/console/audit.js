@@ -15,14 +15,14 @@ export function audit({ client, place }) {
     at: { query: place.query },
     limit: 200,
     list: {
-      caption: "What operators did, the newest first",
+      caption: "Operator actions, newest first",
       columns: COLUMNS,
       row,
       path: "audit",
       fold,
       nothing: nothingFound(
-        "write of an operator",
-        "Whatever is changed here or by the program “darkroom” is noted, and by whom.",
+        "operator action",
+        "Every change made here or with the command “darkroom” is recorded, with the operator who made it.",
         "audit",
       ),
     },
@@ -52,7 +52,7 @@ function fold(entries) {
 }
 
 function row(entry) {
-  const by = entry.by.startsWith("cli:") ? `${entry.by.slice(4)}, by the program` : entry.by;
+  const by = entry.by.startsWith("cli:") ? `${entry.by.slice(4)}, with the command` : entry.by;
   return [
     el("time", { datetime: entry.at, class: "when" }, moment(entry.at)),
     el("span", { class: "mono long" }, by),

@@ -7,29 +7,29 @@ import { loading, note, toast, trouble } from "../shared/notices.js";
 
 const VERBS = {
   retry: {
-    head: "Retry the jobs that fit",
+    head: "Retry the matching jobs",
     verb: "Retry",
-    done: "sent again",
+    done: "queued again",
     kind: "main",
     what: "failed",
-    other: "Only failed jobs are sent again, unless the filter says “canceled”.",
+    other: "Only failed jobs are retried, unless the filter is “canceled”.",
   },
   cancel: {
-    head: "Cancel the jobs that fit",
+    head: "Cancel the matching jobs",
     verb: "Cancel",
     done: "canceled",
     kind: "bad",
     what: "queued or running",
-    other: "What is running is dropped, and may be billed.",
+    other: "The results of running jobs are discarded, and the provider may bill their calls.",
   },
 };
 const WHY = {
-  state: "were not in a state for it any more",
-  gone: "were forgotten meanwhile",
-  tenant_full: "did not fit into their tenant's queue limit",
-  spent: "are of tenants whose credits of today are spent",
-  full: "did not fit into the queue",
-  behind: "could not be done before their deadline",
+  state: "had changed their status",
+  gone: "had been deleted",
+  tenant_full: "exceeded their tenant's queue limit",
+  spent: "belong to tenants whose daily credits are spent",
+  full: "exceeded the queue limit",
+  behind: "could not finish before their deadline",
 };
 
 /** Counts what fits the filter in a dialog, and moves it when the reader says so; gives whether. */
@@ -57,7 +57,11 @@ export function moveMany(client, name, query) {
       if (!many)
         return fill(
           inside,
-          note("wait", el("strong", {}, `No ${what} job fits`), el("p", {}, filterWords(filter))),
+          note(
+            "wait",
+            el("strong", {}, `No ${what} job matches`),
+            el("p", {}, filterWords(filter)),
+          ),
           row(),
         );
       const yes = button(`${verb} ${count(many, "job")}`, () => perform(many, yes), { kind });
@@ -67,11 +71,10 @@ export function moveMany(client, name, query) {
           "p",
           {},
           el("strong", { class: "large" }, count(many, `${filter.status ?? what} job`)),
-          ` ${many === 1 ? "fits" : "fit"}: ${filterWords(filter)}.`,
+          ` ${many === 1 ? "matches" : "match"}: ${filterWords(filter)}.`,
         ),
-        more &&
-          note("wait", "There are more: ten thousand at most are moved at once, the newest first."),
-        el("p", { class: "soft" }, `${other} If more fit by then, none is moved.`),
+        more && note("wait", "There are more: at most 10,000 are processed at once, newest first."),
+        el("p", { class: "soft" }, `${other} If more jobs match by then, nothing is changed.`),
         row(yes),
       );
       if (kind === "main") yes.focus();
@@ -122,7 +125,7 @@ export function moveMany(client, name, query) {
         "div",
         { class: "row" },
         buttons,
-        button(buttons.length ? "No, leave them" : "Close", () => dialog.close()),
+        button(buttons.length ? "Back" : "Close", () => dialog.close()),
       );
     }
   });

@@ -179,7 +179,7 @@ export class Chart {
       ({ name, label }) =>
         `${label} ${this.#words(this.#data.values[name].findLast((value) => value !== null) ?? 0)}`,
     );
-    return `${this.#heading}: ${lasts.join(", ")} at last; the scale ends at ${this.#words(most)}. Arrow keys read the values.`;
+    return `${this.#heading}: ${lasts.join(", ")} latest; the scale ends at ${this.#words(most)}. Use the arrow keys to read the values.`;
   }
 
   #point(event) {

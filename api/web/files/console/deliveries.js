@@ -24,17 +24,17 @@ const COLUMNS = [
   "Host",
   "About",
   "Attempts",
-  "Last answer",
-  "Came about",
+  "Last response",
+  "Created",
   "Again",
 ];
 
 export function deliveries({ client, may, live, place }) {
   const at = { query: place.query };
   const again = () => redeliverSince(client, at.query.tenant).then((done) => done && live.now());
-  const tools = actionButton(may, "Redeliver what failed…", again, {
+  const tools = actionButton(may, "Redeliver failed…", again, {
     drawing: "send",
-    title: "Counts them first",
+    title: "Shows how many first",
   });
 
   function row(one) {
@@ -78,13 +78,13 @@ export function deliveries({ client, may, live, place }) {
     tools,
     filter: filterForm("deliveries", FIELDS),
     list: {
-      caption: "Deliveries, the newest first",
+      caption: "Deliveries, newest first",
       columns: COLUMNS,
       row,
       path: "deliveries",
       nothing: nothingFound(
         "delivery",
-        "They come about when a job asks for a webhook.",
+        "A delivery is created for each event of a job that names a webhook URL.",
         "deliveries",
       ),
     },

@@ -54,8 +54,8 @@ export function redeliverButton({ client, delivery, ...at }) {
 
 /** A button that switches on the receiver for which a delivery waits. */
 function enableButton({ client, delivery, ...at }) {
-  return changing(at, "Switch its receiver on", () => enable(client, delivery), {
-    title: "Also has one that fails asked at once",
+  return changing(at, "Enable the endpoint", () => enable(client, delivery), {
+    title: "Also retries a failing endpoint at once",
   });
 }
 
@@ -65,36 +65,44 @@ function changing({ may, live }, words, act, how) {
 
 function enable(client, { endpoint_id: id, tenant, host, url }) {
   const words = [
-    el("p", {}, `${host} is asked again, at once, and gets all that ${tenant} waits to tell it.`),
+    el(
+      "p",
+      {},
+      `Darkroom sends to ${host} again at once, including every pending delivery of ${tenant}.`,
+    ),
     el("p", { class: "soft small-text" }, el("code", { class: "long" }, url)),
   ];
   return ask(
-    "Switch this receiver on?",
+    "Enable this endpoint?",
     words,
-    "Switch it on",
+    "Enable",
     () => client.post(`/ops/v1/endpoints/${id}/enable`),
-    () => "It is asked again",
+    () => "Endpoint enabled",
   );
 }
 
 function redeliver(client, { id, type, host, status }) {
   const words = [
-    el("p", {}, `${type} goes to ${host} again, at once, with its id and the secret of then.`),
+    el(
+      "p",
+      {},
+      `${type} is sent to ${host} again at once, with the same id and the original signing secret.`,
+    ),
     status === "delivered" &&
-      el("p", { class: "soft" }, "It was delivered: the receiver gets it twice."),
+      el("p", { class: "soft" }, "It was delivered before: the receiver gets it twice."),
   ].filter(Boolean);
   return ask(
     "Send this again?",
     words,
     "Redeliver",
     () => client.post(`/ops/v1/deliveries/${id}/redeliver`),
-    () => "It is sent again",
+    () => "Delivery queued again",
   );
 }
 
 function attemptsOf({ attempts, last_attempt }) {
   const all = attempts ?? (last_attempt ? [last_attempt] : []);
-  if (!all.length) return el("p", { class: "soft small-text" }, "Not tried yet.");
+  if (!all.length) return el("p", { class: "soft small-text" }, "No attempt yet.");
   return el(
     "ol",
     { class: "attempts" },
@@ -118,7 +126,7 @@ function attemptsOf({ attempts, last_attempt }) {
               dir: "auto",
               tabindex: 0,
               role: "region",
-              "aria-label": "The answer",
+              "aria-label": "The response",
             },
             one.answer,
           ),

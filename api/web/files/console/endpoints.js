@@ -36,24 +36,36 @@ export function endpoints({ client, may, live, place }) {
 
   async function enable(one) {
     const told = [
-      el("p", {}, `It is asked again, at once, and gets all that ${one.tenant} waits to tell it.`),
+      el(
+        "p",
+        {},
+        `Darkroom sends to it again at once, including every pending delivery of ${one.tenant}.`,
+      ),
       urlOf(one),
     ];
     const act = () => client.post(`/ops/v1/endpoints/${one.id}/enable`);
-    if (await ask("Enable this endpoint?", told, "Enable", act, () => "It is asked again"))
+    if (await ask("Enable this endpoint?", told, "Enable", act, () => "Endpoint enabled"))
       live.now();
   }
 
   async function rotate(one) {
     const told = [
-      el("p", {}, "A new secret signs from now on; what signs now signs along for 24 hours."),
-      el("p", {}, `Give it to ${one.tenant} by then: without it nothing can be verified.`),
+      el(
+        "p",
+        {},
+        "A new secret signs from now on. The current one signs as well for another 24 hours.",
+      ),
+      el(
+        "p",
+        {},
+        `Give the new secret to ${one.tenant} within that time: after it, only the new signature is sent.`,
+      ),
       urlOf(one),
     ];
     const act = () => client.post(`/ops/v1/endpoints/${one.id}/secret/rotate`);
-    const made = await ask("Rotate the secret?", told, "Rotate", act, () => "A new secret is made");
+    const made = await ask("Rotate the secret?", told, "Rotate", act, () => "Secret rotated");
     if (!made) return;
-    const shownOnce = `It signs until ${one.tenant} or you rotate it. It is shown now, and never again.`;
+    const shownOnce = `It signs until ${one.tenant} or you rotate it. It is shown only now.`;
     await showSecret("The new secret", shownOnce, made.secret, "the webhook secret");
     live.now();
   }
@@ -64,13 +76,13 @@ export function endpoints({ client, may, live, place }) {
     at: { query: place.query },
     filter: filterForm("endpoints", FIELDS),
     list: {
-      caption: "Webhook endpoints, by tenant and the newest first",
+      caption: "Webhook endpoints, by tenant, newest first",
       columns: COLUMNS,
       row,
       path: "endpoints",
       nothing: nothingFound(
         "endpoint",
-        "They come about when a job asks for a webhook.",
+        "An endpoint is created when a job names a new webhook URL.",
         "endpoints",
       ),
     },
@@ -84,7 +96,7 @@ function urlOf({ url }) {
 /** The status, and since when it is so. */
 function statusOf({ status, failing_since: failing, disabled_at: disabled, disabled_reason: why }) {
   const since = status === "disabled" ? disabled : status === "failing" ? failing : null;
-  const reason = why && { gone: "it answered 410", failing: "it failed for days" }[why];
+  const reason = why && { gone: "responded 410 Gone", failing: "failed for days" }[why];
   return el(
     "span",
     { class: "state" },

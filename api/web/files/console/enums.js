@@ -30,8 +30,8 @@ export const DELIVERY_STATUSES = [
 ];
 export const ENDPOINT_STATUSES = ["healthy", "failing", "disabled"];
 export const SCOPES = {
-  "jobs:write": "Ask for images, cancel, retry",
-  "jobs:read": "See its own jobs and images",
-  "ops:read": "See everything of all tenants",
-  "ops:write": "Do everything that this page does",
+  "jobs:write": "Create, cancel and retry jobs",
+  "jobs:read": "Read the tenant's jobs and images",
+  "ops:read": "Read all data of all tenants",
+  "ops:write": "Make every change this console offers",
 };

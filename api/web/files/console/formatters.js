@@ -24,9 +24,9 @@ const ENDS = {
   succeeded: ["good", "Succeeded"],
   failed: ["bad", "Failed"],
   canceled: ["", "Canceled"],
-  retried: ["wait", "Tried again"],
-  held_back: ["wait", "Held back"],
-  released: ["", "Given back"],
+  retried: ["wait", "Retried"],
+  held_back: ["wait", "On hold"],
+  released: ["", "Returned"],
   worker_lost: ["bad", "Worker lost"],
 };
 /** Why a queued job is not running, for people. */
@@ -34,12 +34,12 @@ export const WAITS = {
   queue: "for its turn",
   retry: "for its next attempt",
   tenant_limit: "for its tenant's limit",
-  provider_rate: "for the provider's rate",
-  provider_down: "for the provider to be back",
+  provider_rate: "for the provider's rate limit",
+  provider_down: "for the provider to recover",
   provider_credits: "for credits",
-  provider_auth: "for a provider key that works",
+  provider_auth: "for a valid provider key",
   storage: "for the storage",
-  image_host: "for the host of the images",
+  image_host: "for the image host",
   paused: "paused",
 };
 

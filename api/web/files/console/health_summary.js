@@ -7,31 +7,31 @@ import { link } from "./router.js";
 export const REASONS = {
   paused: [
     "Paused by an operator",
-    "Nothing new is begun until somebody resumes the queue. Deadlines count all the same.",
+    "No new jobs start until somebody resumes the queue. Deadlines still apply.",
   ],
   storage: [
-    "The storage is away",
-    "No image is bought that could not be kept; paid ones wait to be stored. Check the storage and its keys.",
+    "The storage is unavailable",
+    "No new provider calls are made, and images already paid for wait to be stored. Check the storage and its access keys.",
   ],
   image_host: [
-    "Images cannot be fetched",
-    "Nothing new is bought; paid images are fetched as soon as their host answers. Check whether the workers reach it, and DARKROOM_ONEMIN_IMAGE_HOSTS.",
+    "Images cannot be downloaded",
+    "No new provider calls are made, and images already paid for are downloaded when their host responds. Check that the workers can reach it, and DARKROOM_ONEMIN_IMAGE_HOSTS.",
   ],
   provider_credits: [
     "The provider's credits are spent",
-    "One call tries again every half minute. Add credits at 1min.ai.",
+    "A test call is made every 30 seconds. Add credits at 1min.ai.",
   ],
   provider_down: [
-    "Calls of the provider fail",
-    "The circuit is open: one call at a time tries whether it is back, and no job fails meanwhile.",
+    "Provider calls fail",
+    "The circuit breaker is open: one test call at a time checks whether the provider is back. Jobs wait until then.",
   ],
   provider_rate: [
-    "The provider asked us to slow down",
-    "New calls go on by themselves when its time is over.",
+    "The provider's rate limit is reached",
+    "Calls resume when the time named by the provider is over.",
   ],
   provider_auth: [
     "No provider key works",
-    "Every key was refused. Give the workers a working one (DARKROOM_ONEMIN_API_KEY); dead ones are checked every 15 s.",
+    "The provider rejected every key. Set a valid one in DARKROOM_ONEMIN_API_KEY; rejected keys are checked again every 15 s.",
   ],
 };
 
@@ -76,14 +76,14 @@ export function verdictBox({ kind, head, words }, tools) {
 
 export const FLOWS = {
   kind: "good",
-  head: "Everything flows",
-  words: "Nothing is held, and the workers keep up.",
+  head: "Everything works",
+  words: "Nothing is on hold, and the workers keep up.",
 };
 
 function redis(now) {
   return now.redis.faults.map((fault) => ({
     kind: "bad",
-    head: "Redis is not fit for jobs",
+    head: "Redis is not configured safely",
     words: fault,
   }));
 }
@@ -92,9 +92,9 @@ function workers(now) {
   const waiting = now.jobs.queued;
   if (now.workers.generate.processes > 0) return [];
   const words = waiting
-    ? `${count(waiting, "job waits", "jobs wait")} and nobody takes them. Start a worker.`
-    : "Nothing would be done with a new job. Start a worker.";
-  return [{ kind: "bad", head: "No worker makes images", words }];
+    ? `${count(waiting, "job waits", "jobs wait")} and no worker takes them. Start one.`
+    : "New jobs would wait. Start a worker.";
+  return [{ kind: "bad", head: "No worker generates images", words }];
 }
 
 function gate(now) {
@@ -120,21 +120,22 @@ function parts(now) {
     .filter(({ scope, state, reason }) => scope !== "all" && state !== "over" && reason !== closed)
     .map((hold) => ({
       kind: "wait",
-      head: `Held: ${holdSubject(hold, keys)}`,
-      words: `${REASONS[hold.reason]?.[0] ?? hold.reason}. The others go on; one call tries again at ${moment(hold.until)}.`,
+      head: `On hold: ${holdSubject(hold, keys)}`,
+      words: `${REASONS[hold.reason]?.[0] ?? hold.reason}. Other calls are not affected; a test call is made at ${moment(hold.until)}.`,
     }));
   const dead = keys
     .filter((key) => key.dead_since && closed !== "provider_auth")
     .map((key) => ({
       kind: "wait",
-      head: `The provider refuses key ${keyName(key)}`,
+      head: `The provider rejects key ${keyName(key)}`,
       words:
-        "The other keys go on. Replace it in DARKROOM_ONEMIN_API_KEY; it is checked every 15 s.",
+        "The other keys are still used. Replace it in DARKROOM_ONEMIN_API_KEY; it is checked again every 15 s.",
     }));
   const removed = removed_models.map((model) => ({
     kind: "wait",
     head: `The provider no longer offers ${model}`,
-    words: "Jobs for it are refused with model_unavailable, but for one a minute that asks again.",
+    words:
+      "Jobs for it are refused with model_unavailable, except for one a minute that checks again.",
   }));
   return [...held, ...dead, ...removed];
 }
@@ -146,7 +147,7 @@ function deliver(now) {
     found.push({
       kind: "wait",
       head: "Webhooks are paused by an operator",
-      words: `Since ${moment(queue.paused_at)}. Nothing is told to anybody.`,
+      words: `Since ${moment(queue.paused_at)}. No webhooks are sent.`,
       queue: "deliver",
     });
   if (now.workers.deliver.processes === 0)
@@ -164,12 +165,12 @@ function deliver(now) {
     );
     found.push({
       kind: "wait",
-      head: `${count(failing, "receiver")} of webhooks ${failing === 1 ? "does" : "do"} not take them`,
+      head: `${count(failing, "webhook endpoint")} ${failing === 1 ? "does" : "do"} not accept deliveries`,
       words: el(
         "span",
         {},
         parked,
-        " for them. A failing one is asked again, ever more rarely; a disabled one is not until it is enabled. Nobody else is held up.",
+        " for them. Failing endpoints are retried with growing delays; disabled ones must be enabled. Other endpoints are not affected.",
       ),
     });
   }
@@ -181,8 +182,8 @@ function sweep(now) {
   return [
     {
       kind: "bad",
-      head: "Nobody sweeps",
-      words: `For ${seconds(now.sweep_age_seconds)} nobody has looked after retries, deadlines and lost workers.`,
+      head: "The sweep does not run",
+      words: `Retries, deadlines and lost workers have not been handled for ${seconds(now.sweep_age_seconds)}. Check the logs of the workers, which run it.`,
     },
   ];
 }
@@ -193,12 +194,12 @@ function backlog(now) {
   const limits = now.jobs.queued - queue.depth;
   const more =
     limits > 0
-      ? ` ${count(limits, "of them waits", "of them wait")} for a tenant's own limit, or to be laid out.`
+      ? ` ${count(limits, "of them waits", "of them wait")} for a tenant's limit, or as part of a batch that is still being queued.`
       : "";
   return [
     {
       kind: "wait",
-      head: `The oldest has waited ${seconds(queue.oldest_age_seconds)}`,
+      head: `The oldest job has waited ${seconds(queue.oldest_age_seconds)}`,
       words: el(
         "span",
         {},
@@ -207,7 +208,7 @@ function backlog(now) {
           { href: link("jobs", { status: "queued" }) },
           count(now.jobs.queued, "job waits", "jobs wait"),
         ),
-        ` for ${count(now.workers.generate.threads, "thread")}.${more}`,
+        ` for ${count(now.workers.generate.threads, "worker thread")}.${more}`,
       ),
     },
   ];

@@ -18,26 +18,26 @@ const MOVES = {
   retry: {
     head: "Retry this job?",
     verb: "Retry",
-    moved: "The job is sent again",
+    moved: "Job queued again",
     kind: "main",
     words: ({ error }) => [
       error && !error.retryable && el("p", {}, retryWords(error)),
       el(
         "p",
         {},
-        "The same job is done again, as its next run. What was bought already is not bought again.",
+        "The same job runs again. An image that is already paid for is not paid for twice.",
       ),
     ],
   },
   cancel: {
     head: "Cancel this job?",
-    verb: "Cancel it",
-    moved: "The job is canceled",
+    verb: "Cancel job",
+    moved: "Job canceled",
     kind: "bad",
     words: ({ status }) =>
       status === "running"
-        ? "It is running: what comes of it is dropped, and the call may be billed."
-        : "It is not begun, and will not be billed.",
+        ? "It is running: its result is discarded, and the provider may bill the call."
+        : "It has not started and is not billed.",
   },
 };
 
@@ -93,9 +93,9 @@ export function job({ client, may, live, place }) {
       found.waiting_on &&
         note(
           "wait",
-          el("strong", {}, `It waits ${WAITS[found.waiting_on]}`),
+          el("strong", {}, `Waiting ${WAITS[found.waiting_on]}`),
           found.eta_seconds !== null &&
-            el("p", {}, `Begun in about ${seconds(found.eta_seconds)}.`),
+            el("p", {}, `Starts in about ${seconds(found.eta_seconds)}.`),
         ),
     );
     renderImage(found);
@@ -131,8 +131,7 @@ export function job({ client, may, live, place }) {
     const key = image?.sha256 ?? status;
     if (key === drawn) return;
     drawn = key;
-    if (!image)
-      return fill(frame, empty("image", FINAL.has(status) ? "It has no image" : "No image yet"));
+    if (!image) return fill(frame, empty("image", FINAL.has(status) ? "No image" : "No image yet"));
     // its signed address, at the host that this page came from
     const address = at(`/v1/jobs/${id}/image${new URL(image.url, location.href).search}`);
     const img = el("img", {
@@ -143,7 +142,7 @@ export function job({ client, may, live, place }) {
       height: image.height,
     });
     img.addEventListener("error", () =>
-      fill(frame, note("bad", "The storage does not give this image now.")),
+      fill(frame, note("bad", "The storage cannot deliver this image right now.")),
     );
     fill(
       frame,
@@ -154,13 +153,13 @@ export function job({ client, may, live, place }) {
         `${image.content_type}, ${image.width} × ${image.height}, ${bytes(image.bytes)}`,
       ),
       image.warnings.length > 0 &&
-        note("wait", `It differs from what was asked: ${image.warnings.join(", ")}`),
+        note("wait", `It differs from the request: ${image.warnings.join(", ")}`),
     );
   }
 
   function deliveriesCard(found) {
     if (!found.webhook)
-      return card("Webhooks", null, el("p", { class: "soft" }, "The job asks for none."));
+      return card("Webhooks", null, el("p", { class: "soft" }, "The job has no webhook."));
     const all = found.deliveries.map((one) =>
       deliveryCard({ client, may, live, delivery: one, inJob: true }),
     );
@@ -169,7 +168,7 @@ export function job({ client, may, live, place }) {
       el(
         "a",
         { class: "small-text", href: link("deliveries", { job_id: found.id }) },
-        "In the list",
+        "Show in the list",
       ),
       el(
         "p",
@@ -180,7 +179,7 @@ export function job({ client, may, live, place }) {
       ),
       all.length
         ? el("div", { class: "stack tight" }, all)
-        : el("p", { class: "soft" }, "Nothing was owed yet."),
+        : el("p", { class: "soft" }, "No deliveries yet."),
     );
   }
 
@@ -205,9 +204,9 @@ function aboutCard(found) {
       ["Started", found.started_at && moment(found.started_at)],
       ["Finished", found.finished_at && moment(found.finished_at)],
       ["Total", timings.total !== null && seconds(timings.total)],
-      ["Of this", took.join(", ")],
+      ["Steps", took.join(", ")],
       ["Deadline", !FINAL.has(found.status) && moment(found.deadline_at)],
-      ["Kept until", found.expires_at && moment(found.expires_at)],
+      ["Deleted at", found.expires_at && moment(found.expires_at)],
       [
         "Batch",
         found.batch_id &&
@@ -254,5 +253,5 @@ function inputCard({ input }) {
 
 function notMoved({ refused }) {
   const why = Object.keys(refused).join(", ");
-  return `Nothing was moved: ${why || "it is in another state by now"}`;
+  return `| "it is in another state by now"}|Nothing changed: ${why || "the job is in another state by now"}|| "it is in another state by now"}`;
 }

@@ -29,14 +29,14 @@ export function jobs({ client, may, live, place }) {
   const tools = el(
     "div",
     { class: "row" },
-    actionButton(may, "Retry all that fit…", act("retry"), {
+    actionButton(may, "Retry all matching…", act("retry"), {
       drawing: "again",
-      title: "Counts them first",
+      title: "Shows how many first",
     }),
-    actionButton(may, "Cancel all that fit…", act("cancel"), {
+    actionButton(may, "Cancel all matching…", act("cancel"), {
       drawing: "stop",
       kind: "bad",
-      title: "Counts them first",
+      title: "Shows how many first",
     }),
   );
   return listView({
@@ -47,11 +47,11 @@ export function jobs({ client, may, live, place }) {
     filter: filterForm("jobs", FIELDS),
     beside: statusLinks(client),
     list: {
-      caption: "Jobs, the newest first",
+      caption: "Jobs, newest first",
       columns: COLUMNS,
       row,
       path: "jobs",
-      nothing: nothingFound("job", "They come as soon as a tenant asks for an image.", "jobs"),
+      nothing: nothingFound("job", "Jobs appear here when a tenant creates one.", "jobs"),
     },
   });
 }

@@ -4,15 +4,15 @@ import { el, fill } from "../shared/dom.js";
 import { trouble } from "../shared/notices.js";
 
 const NUMBERS = [
-  ["weight", "Weight", "Its share of the slots beside others", 1],
-  ["max_running", "Jobs at once", "Empty: as many as there are slots"],
-  ["max_queued", "Jobs that may wait", "Empty: no limit of its own"],
-  ["requests_per_minute", "Jobs asked for a minute", "Empty: no limit"],
-  ["daily_credits", "Credits a day", "By estimate, for each day of UTC. Empty: no budget"],
+  ["weight", "Weight", "Share of the slots, relative to other tenants", 1],
+  ["max_running", "Concurrent jobs", "Empty: limited by the number of slots only"],
+  ["max_queued", "Queued jobs", "Empty: no limit for this tenant"],
+  ["requests_per_minute", "Jobs created per minute", "Empty: no limit"],
+  ["daily_credits", "Credits per day", "Estimated, per UTC day. Empty: no budget"],
 ];
 const ACTIONS = [
-  ["", "As usual: refuse new jobs"],
-  ["hold", "Hold its jobs until midnight"],
+  ["", "Default: refuse new jobs"],
+  ["hold", "Hold its jobs until midnight UTC"],
   ["refuse", "Refuse new jobs"],
 ];
 
@@ -50,7 +50,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
   ]);
   const action = entry(
     "budget_action",
-    "Once the credits are spent",
+    "When the credits are spent",
     "",
     el(
       "select",
@@ -77,7 +77,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       numbers.map(([, one]) => one.node),
       action.node,
     ),
-    el("label", { class: "switch" }, safety, "May switch the safety checker off"),
+    el("label", { class: "switch" }, safety, "May disable the safety checker"),
     said,
     button && el("div", { class: "row" }, button),
   );

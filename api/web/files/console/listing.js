@@ -68,7 +68,10 @@ export class Listing {
       ),
     );
     const nothing = page.next_cursor
-      ? note("wait", "Nothing that fits among the newest of many. Older ones may be further on.")
+      ? note(
+          "wait",
+          "No match among the newest entries. Older ones may match: go to the next page.",
+        )
       : this.#nothing(isFiltered);
     fill(this.#frame, page.data.length ? this.#table : nothing);
     this.#drawFoot(page, cursor, filter);
@@ -125,8 +128,8 @@ export function nothingFound(what, about, path) {
     isFiltered
       ? empty(
           "search",
-          `No ${what} fits`,
-          el("p", {}, "Take something out of the filter, or look at all of them."),
+          `No ${what} matches`,
+          el("p", {}, "Remove a filter, or show all."),
           el("a", { class: "button small", href: link(path) }, "Show all"),
         )
       : empty("clock", `No ${what} yet`, el("p", {}, about));

@@ -7,9 +7,9 @@ import { Shell } from "./shell.js";
 
 const enterKey = () =>
   askForKey(operatorKey, {
-    heading: "An operator's key",
+    heading: "Operator key",
     words:
-      "A key with ops:read, and with ops:write to change anything. It stays in this tab until you close it.",
+      "A key with the scope ops:read, and ops:write to make changes. The browser forgets it when you close this tab.",
     check: (client) => client.get("/ops/v1/me"),
   });
 

@@ -21,7 +21,7 @@ export function now({ client, may, live, place }) {
   const charts = chartsOf();
   const range = el(
     "div",
-    { class: "choices", role: "group", "aria-label": "How far back" },
+    { class: "choices", role: "group", "aria-label": "Time range" },
     HOURS.map((one) =>
       el(
         "a",
@@ -52,7 +52,7 @@ export function now({ client, may, live, place }) {
       el(
         "p",
         { class: "soft small-text" },
-        "Shaded: no new calls were made. Gaps: nobody noted anything, as while Redis or every worker was away.",
+        "Shaded: no new provider calls. Gaps: no data, for example while Redis or every worker was down.",
       ),
     ),
     below,
@@ -95,8 +95,8 @@ export function now({ client, may, live, place }) {
 
   function turn(name, verb) {
     const words = {
-      Pause: `No more ${QUEUES[name].toLowerCase()} are begun until somebody resumes them. What is running goes on, and deadlines count.`,
-      Resume: `The ${QUEUES[name].toLowerCase()} that wait are begun again at once.`,
+      Pause: `No new ${QUEUES[name].toLowerCase()} start until somebody resumes them. Running ones continue, and deadlines still apply.`,
+      Resume: `Waiting ${QUEUES[name].toLowerCase()} start again at once.`,
     }[verb];
     return ask(
       `${verb} ${QUEUES[name].toLowerCase()}?`,

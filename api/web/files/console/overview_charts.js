@@ -57,8 +57,8 @@ export function chartsOf() {
     chart(
       "Retries and webhooks",
       [
-        { name: "again", label: "Retries a minute", tone: "bad" },
-        { name: "webhooks", label: "Webhooks owed", tone: "busy" },
+        { name: "again", label: "Retries per minute", tone: "bad" },
+        { name: "webhooks", label: "Pending webhooks", tone: "busy" },
       ],
       rate,
       (told, name) => (name === "again" ? perMinute(told, name) : told.points[name]),

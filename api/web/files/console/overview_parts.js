@@ -14,7 +14,7 @@ export function tilesOf(seen, told, hours) {
     tile(
       "Waiting",
       number(seen.jobs.queued),
-      queue.depth ? `the oldest for ${seconds(queue.oldest_age_seconds)}` : "nobody waits",
+      queue.depth ? `the oldest for ${seconds(queue.oldest_age_seconds)}` : "no job waits",
       link("jobs", { status: "queued" }),
       seen.jobs.queued ? "wait" : "",
     ),
@@ -36,12 +36,12 @@ export function tilesOf(seen, told, hours) {
     tile(
       "Failed",
       number(told.totals.failed),
-      `${span}, ${number(seen.jobs.failed)} kept`,
+      `${span}, ${number(seen.jobs.failed)} stored`,
       link("jobs", { status: "failed" }),
       told.totals.failed ? "bad" : "",
     ),
     tile(
-      "Webhooks owed",
+      "Pending webhooks",
       number(seen.webhooks.pending),
       seen.webhooks.parked ? `${number(seen.webhooks.parked)} parked` : "none parked",
       link("deliveries"),
@@ -85,7 +85,7 @@ export function gateCard(seen) {
         "Rate",
         gate.rate_per_minute
           ? `${number(gate.rate_per_minute)} a minute for each key`
-          : "No limit of ours",
+          : "No limit set",
       ],
     ]),
   );
@@ -94,8 +94,8 @@ export function gateCard(seen) {
 function holdState({ state, until, failures_in_a_row, credits_needed, credits_left }) {
   const times = {
     active: `until ${moment(until)}`,
-    probing: "one call is trying it",
-    over: "the next call tries it",
+    probing: "a test call is running",
+    over: "the next call is a test",
   };
   const failed = failures_in_a_row ? `${number(failures_in_a_row)} failed in a row` : "";
   const credits =
@@ -110,7 +110,7 @@ function keyTeam({ id, team }) {
 }
 
 function keyState({ dead_since, held_by }) {
-  if (dead_since) return el("span", {}, "refused ", when(dead_since));
+  if (dead_since) return el("span", {}, "rejected ", when(dead_since));
   return held_by ? `held: ${REASONS[held_by]?.[0] ?? held_by}` : "in use";
 }
 
@@ -121,10 +121,10 @@ export function failuresCard(seen) {
     codes.length > 0 &&
     el("a", { class: "button small", href: link("jobs", { status: "failed" }) }, "All failed jobs");
   if (!codes.length)
-    return card("Failed jobs that are kept", tools, el("p", { class: "soft" }, "None."));
+    return card("Failed jobs still stored", tools, el("p", { class: "soft" }, "None."));
   const most = codes[0][1];
   return card(
-    "Failed jobs that are kept",
+    "Failed jobs still stored",
     tools,
     el(
       "ul",
@@ -146,7 +146,7 @@ export function failuresCard(seen) {
 export function partsCard(seen) {
   const { redis, workers } = seen;
   return card(
-    "What it stands on",
+    "Infrastructure",
     null,
     facts([
       [
@@ -166,15 +166,15 @@ export function partsCard(seen) {
       [
         "Redis durability",
         redis.durable
-          ? "Every write is on disk before it is answered"
-          : el("strong", {}, "May lose what it acknowledged"),
+          ? "Every write is on disk before it is acknowledged"
+          : el("strong", {}, "May lose acknowledged writes"),
       ],
       ["Last sweep", `${seconds(seen.sweep_age_seconds)} ago`],
-      ["Receivers failing", number(seen.webhooks.endpoints_failing)],
-      ["Receivers switched off", number(seen.webhooks.endpoints_disabled)],
-      ["Ever accepted", number(seen.totals.accepted)],
+      ["Failing endpoints", number(seen.webhooks.endpoints_failing)],
+      ["Disabled endpoints", number(seen.webhooks.endpoints_disabled)],
+      ["Jobs accepted, ever", number(seen.totals.accepted)],
       [
-        "Ever attempted",
+        "Attempts, ever",
         `${number(seen.totals.started)}, ${number(seen.totals.again)} queued again`,
       ],
     ]),

@@ -28,16 +28,20 @@ export function redeliverSince(client, tenant = "") {
     { class: "stack", onsubmit: countThem, oninput: () => fill(said) },
     el("div", { class: "filters" }, field("Failed since", since), field("Tenant", whose)),
     said,
-    el("div", { class: "row" }, el("button", { class: "button", type: "submit" }, "Count them")),
+    el("div", { class: "row" }, el("button", { class: "button", type: "submit" }, "Count")),
   );
   const { promise, resolve } = Promise.withResolvers();
   let isSent = false;
-  const dialog = openDialog("Redeliver what failed", form, { closed: () => resolve(isSent) });
+  const dialog = openDialog("Redeliver failed deliveries", form, { closed: () => resolve(isSent) });
   return promise;
 
   async function countThem(event) {
     event.preventDefault();
-    if (!since.value) return fill(said, trouble({ title: "No time", message: "Say since when." }));
+    if (!since.value)
+      return fill(
+        said,
+        trouble({ title: "Time missing", message: "Enter a time in “Failed since”." }),
+      );
     const asked = { since: new Date(since.value).toISOString() };
     if (whose.value.trim()) asked.tenant = whose.value.trim();
     fill(said, loading("Counting…"));
@@ -47,13 +51,12 @@ export function redeliverSince(client, tenant = "") {
   }
 
   function offer(asked, told) {
-    if (!told.count) return fill(said, note("good", "Nothing failed since then."));
+    if (!told.count) return fill(said, note("good", "No delivery failed since then."));
     const many = count(told.count, "delivery", "deliveries");
     const whom = asked.tenant ?? "all tenants";
     const words = ` failed since ${moment(asked.since)}, of ${whom}.`;
     const yes = button(`Redeliver ${many}`, () => send(asked, told.count), { kind: "main" });
-    const more =
-      told.more && note("wait", "There are more: ten thousand at most are sent at once.");
+    const more = told.more && note("wait", "There are more: at most 10,000 are sent at once.");
     const sentence = el("p", {}, el("strong", {}, many), words);
     fill(
       said,
@@ -62,7 +65,7 @@ export function redeliverSince(client, tenant = "") {
   }
 
   async function send(asked, expected_count) {
-    fill(said, loading("Sending them again…"));
+    fill(said, loading("Sending…"));
     await withNotice(async () => {
       const { moved } = await client.post(PATH, { ...asked, expected_count });
       isSent = true;

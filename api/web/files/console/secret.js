@@ -8,7 +8,7 @@ import { note } from "../shared/notices.js";
 /** Shows a secret until the reader says that it is kept. */
 export function showSecret(heading, words, secret, what) {
   return new Promise((kept) => {
-    const done = button("I have kept it", () => dialog.close(), { kind: "main" });
+    const done = button("I have saved it", () => dialog.close(), { kind: "main" });
     const dialog = openDialog(
       heading,
       [

@@ -59,7 +59,7 @@ export class Shell {
     this.#live.stop();
     this.#me = this.#view = null;
     if (!this.#key.value) return this.#ask();
-    fill(this.#main, loading("Asking what this key may…"));
+    fill(this.#main, loading("Checking what this key may do…"));
     try {
       this.#me = await this.#client.get("/ops/v1/me");
     } catch (error) {
@@ -79,16 +79,16 @@ export class Shell {
     const about = el(
       "p",
       {},
-      "See why anything waits, find any job, send again, pause, and give keys.",
+      "See why jobs wait, find and retry jobs, redeliver webhooks, pause queues, and manage keys.",
     );
     fill(
       this.#main,
       el("h1", { class: "unseen" }, "Operations"),
       empty(
         "key",
-        "This page needs an operator's key",
+        "This page needs an operator key",
         about,
-        button("Enter an operator's key", this.#enterKey, { kind: "main" }),
+        button("Enter an operator key", this.#enterKey, { kind: "main" }),
         el(
           "p",
           { class: "small-text" },
@@ -96,11 +96,11 @@ export class Shell {
           el("code", {}, "make up"),
           " runs, ",
           el("code", {}, ".darkroom/stack.json"),
-          " has one as ",
+          " contains one as ",
           el("code", {}, "ops_key"),
-          "; elsewhere ",
+          "; otherwise, ",
           el("code", {}, "darkroom ops-keys create"),
-          " makes one.",
+          " creates one.",
         ),
       ),
     );
@@ -132,7 +132,7 @@ export class Shell {
     this.#name = name;
     this.#view.isNew = true;
     fill(this.#said);
-    fill(this.#outlet, loading(`Asking for ${this.#view.heading.toLowerCase()}…`));
+    fill(this.#outlet, loading(`Loading ${this.#view.heading.toLowerCase()}…`));
     if (wasOpen) this.#main.focus({ preventScroll: false });
     if (wasOpen) scrollTo(0, 0);
   }
@@ -147,14 +147,12 @@ export class Shell {
     if (signal.aborted) return;
     view.since = new Date().toISOString();
     fill(this.#said);
-    this.#decode_cursor(view);
+    this.#display(view);
   }
 
   #failed(view, error) {
     const again = button("Try again", () => this.#live.now());
-    const old = view.since
-      ? el("p", {}, `What is shown below was so at ${moment(view.since)}.`)
-      : null;
+    const old = view.since ? el("p", {}, `The data below is from ${moment(view.since)}.`) : null;
     fill(
       this.#said,
       trouble(error, el("div", { class: "stack tight" }, old, el("div", { class: "row" }, again))),
@@ -162,7 +160,7 @@ export class Shell {
     if (view.isNew) fill(this.#outlet);
   }
 
-  #decode_cursor(view) {
+  #display(view) {
     if (!view.isNew) return;
     view.isNew = false;
     fill(this.#outlet, view.node);
@@ -178,12 +176,12 @@ export class Shell {
       el("a", { href: link(view), "aria-current": view === here ? "page" : null }, words),
     );
     const { isOn } = this.#live;
-    const live = button(isOn ? "Live" : "Live is off", () => this.#live.turn(!isOn), {
+    const live = button(isOn ? "Live" : "Live: off", () => this.#live.turn(!isOn), {
       kind: "small",
       drawing: isOn ? "pause" : "play",
       "aria-pressed": isOn,
     });
-    const again = iconButton("again", "Ask again now", () => this.#live.now(), { kind: "small" });
+    const again = iconButton("again", "Refresh now", () => this.#live.now(), { kind: "small" });
     fill(
       this.#bar,
       el("nav", { "aria-label": "Operations" }, names),
@@ -193,7 +191,7 @@ export class Shell {
         !this.#may &&
           el(
             "span",
-            { class: "badge wait", title: "The key has ops:read, and not ops:write" },
+            { class: "badge wait", title: "The key has the scope ops:read but not ops:write" },
             "Read only",
           ),
         live,
@@ -206,8 +204,8 @@ export class Shell {
 function nowhere() {
   const node = note(
     "wait",
-    el("strong", {}, "There is no such view"),
-    el("a", { href: link("now") }, "Go to what is now"),
+    el("strong", {}, "Page not found"),
+    el("a", { href: link("now") }, "Go to the overview"),
   );
-  return { heading: "Nowhere", node, load: async () => {} };
+  return { heading: "Not found", node, load: async () => {} };
 }

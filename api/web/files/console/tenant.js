@@ -13,7 +13,7 @@ import { showSecret } from "./secret.js";
 
 const KIND = { living: "good", revoked: "", expired: "" };
 const KEY_COLUMNS = ["Key", "State", "Scopes", "Last used", "Ends", "Change"];
-const SHOWN_ONCE = "It is shown now, and never again.";
+const SHOWN_ONCE = "It is shown only now.";
 
 export function tenant({ client, may, live, place }) {
   const name = place.rest[0];
@@ -35,7 +35,7 @@ export function tenant({ client, may, live, place }) {
     counts,
     warnings,
     card("Keys", make, keys),
-    card("What it may", null, limits),
+    card("Limits", null, limits),
   );
   let isDrawn = false;
 
@@ -71,14 +71,15 @@ export function tenant({ client, may, live, place }) {
           may,
           verb: "Save",
           save: (body) => client.ask("PATCH", path, { body }),
-          saved: () => toast("Saved, and it counts from now on"),
+          saved: () => toast("Saved. It applies from now on"),
         }),
       );
     isDrawn = true;
   }
 
   function keyTable(all) {
-    if (!all.length) return el("p", { class: "soft" }, "It has no keys: nobody can ask for it.");
+    if (!all.length)
+      return el("p", { class: "soft" }, "It has no keys: no client can send requests for it.");
     return cardTable("Keys", KEY_COLUMNS, all.map(keyRow));
   }
 
@@ -122,7 +123,7 @@ export function tenant({ client, may, live, place }) {
       el(
         "fieldset",
         { class: "stack tight" },
-        el("legend", { class: "label" }, "What it opens"),
+        el("legend", { class: "label" }, "Scopes"),
         scopes.map(([scope, input, about]) =>
           el(
             "label",
@@ -133,17 +134,12 @@ export function tenant({ client, may, live, place }) {
           ),
         ),
       ),
-      el(
-        "div",
-        { class: "filters" },
-        field("Whose it is", label),
-        field("Ends (empty: never)", ends),
-      ),
+      el("div", { class: "filters" }, field("Label", label), field("Expires (empty: never)", ends)),
       said,
       el(
         "div",
         { class: "row" },
-        el("button", { class: "button main", type: "submit" }, "Make the key"),
+        el("button", { class: "button main", type: "submit" }, "Create key"),
       ),
     );
     const dialog = openDialog(`New key for ${name}`, form);
@@ -158,7 +154,7 @@ export function tenant({ client, may, live, place }) {
       try {
         const made = await client.post(`${path}/keys`, body);
         dialog.close();
-        await showSecret("The key is made", SHOWN_ONCE, made.key, "the key");
+        await showSecret("Key created", SHOWN_ONCE, made.key, "the key");
         live.now();
       } catch (error) {
         fill(said, trouble(error));
@@ -169,10 +165,10 @@ export function tenant({ client, may, live, place }) {
   async function rotate(key) {
     const made = await ask(
       "Replace this key?",
-      "A new key with the same scopes is made. The old one opens for a day longer.",
+      "A new key with the same scopes is created. The old one stays valid for one more day.",
       "Rotate",
       () => client.post(`${path}/keys/${key.id}/rotate`),
-      () => "A new key is made",
+      () => "Key rotated",
     );
     if (!made) return;
     await showSecret("The new key", SHOWN_ONCE, made.key, "the key");
@@ -180,14 +176,14 @@ export function tenant({ client, may, live, place }) {
   }
 
   async function revoke(key) {
-    const told = `Within five seconds ${key.id} opens nothing anywhere. This cannot be taken back.`;
+    const told = `${key.id} stops working everywhere within five seconds. This cannot be undone.`;
     if (
       await ask(
         "Revoke this key?",
         told,
-        "Revoke it",
+        "Revoke",
         () => client.ask("DELETE", `${path}/keys/${key.id}`),
-        () => "The key is revoked",
+        () => "Key revoked",
         { kind: "bad" },
       )
     )

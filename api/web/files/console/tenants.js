@@ -15,10 +15,10 @@ const COLUMNS = [
   "Queued",
   "Running",
   "Weight",
-  "At once",
+  "Concurrent",
   "Queue",
   "Per minute",
-  "Credits a day",
+  "Credits per day",
   "Made",
 ];
 
@@ -28,7 +28,7 @@ export function tenants({ client, may, place }) {
   function create() {
     const form = limitsForm({
       named: true,
-      verb: "Make the tenant",
+      verb: "Create tenant",
       save: (body) => client.post("/ops/v1/tenants", body),
       saved,
     });
@@ -37,8 +37,8 @@ export function tenants({ client, may, place }) {
     async function saved(tenant) {
       dialog.close();
       await showSecret(
-        "The tenant is made",
-        "Its webhook secret signs what it is told. It is shown now, and never again.",
+        "Tenant created",
+        "This secret signs the webhooks of the tenant. It is shown only now.",
         tenant.webhook_secret,
         "the webhook secret",
       );
@@ -58,7 +58,7 @@ export function tenants({ client, may, place }) {
       path: "tenants",
       nothing: nothingFound(
         "tenant",
-        "Make the first one: a program needs a tenant's key.",
+        "Create one: clients need the API key of a tenant.",
         "tenants",
       ),
     },

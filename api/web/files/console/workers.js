@@ -5,7 +5,7 @@ import { empty, note } from "../shared/notices.js";
 import { cardTable, jobLink, tenantLink, when } from "./formatters.js";
 import { preserveFocus } from "./listing.js";
 
-const QUEUES = { generate: "makes images", deliver: "sends webhooks" };
+const QUEUES = { generate: "generates images", deliver: "sends webhooks" };
 
 export function workers({ client }) {
   const list = el("div", { class: "stack" });
@@ -20,7 +20,7 @@ export function workers({ client }) {
     fill(
       sum,
       told.data.length
-        ? `${count(told.data.length, "process", "processes")}, ${count(threads, "thread")}, ${number(held)} at work. Each tells what it holds every few seconds.`
+        ? `${count(told.data.length, "process", "processes")}, ${count(threads, "thread")}, ${number(held)} busy. Each reports its jobs every few seconds.`
         : "",
     );
     const cards = told.data.map((one) => workerCard(one, at));
@@ -39,7 +39,7 @@ export function workers({ client }) {
 function nobody() {
   return empty(
     "warning",
-    "No worker lives",
+    "No workers",
     el(
       "p",
       {},
@@ -65,7 +65,7 @@ function workerCard(one, at) {
     el(
       "p",
       { class: "row small-text soft" },
-      `${one.held.length} of ${count(one.threads, "thread")} at work, started `,
+      `${one.held.length} of ${count(one.threads, "thread")} busy, started `,
       when(one.started_at),
     ),
     el("meter", {
@@ -73,7 +73,7 @@ function workerCard(one, at) {
       min: 0,
       max: one.threads,
       value: one.held.length,
-      "aria-label": `${one.held.length} of ${one.threads} threads at work`,
+      "aria-label": `${one.held.length} of ${one.threads} threads busy`,
     }),
     one.held.length > 0 && heldTable(one.held, at),
   );
@@ -83,10 +83,10 @@ function untoldCard(untold, at) {
   return el(
     "section",
     { class: "card" },
-    el("header", {}, el("h2", { class: "grow" }, "Begun a moment ago")),
+    el("header", {}, el("h2", { class: "grow" }, "Just started")),
     note(
       "",
-      "No worker has told of these yet: each does so every few seconds. One that stays here has lost its worker, and is rescued when its lease is over.",
+      "No worker has reported these yet; each worker reports every few seconds. A job that stays here has lost its worker, and is requeued when its lease expires.",
     ),
     heldTable(untold, at),
   );
@@ -100,5 +100,5 @@ function heldTable(held, at) {
     String(one.attempt),
     one.since ? seconds(Math.max(at - Date.parse(one.since), 0) / 1000) : "–",
   ]);
-  return cardTable("What it holds", ["Holds", "Step", "Tenant", "Attempt", "For"], rows);
+  return cardTable("Jobs of this worker", ["Job", "Step", "Tenant", "Attempt", "For"], rows);
 }

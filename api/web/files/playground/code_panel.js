@@ -1,4 +1,4 @@
-// "Take the code": the request that is on the page, in every way of asking.
+// The code panel: the request on the page, as code for each client.
 import { SERVICE } from "../shared/address.js";
 import { codeBlock } from "../shared/code.js";
 import { openDialog } from "../shared/dialog.js";
@@ -14,7 +14,7 @@ export class CodePanel {
       const panel = el("div", { class: "stack tight" }, block.node, words);
       return { name, label, panel, put: (request) => block.set(write(request)) };
     });
-    const { bar, panels } = tabs("Ways of asking", this.ways);
+    const { bar, panels } = tabs("Clients", this.ways);
     this.node = el("div", { class: "stack tight code-panel" }, bar, panels);
   }
 
@@ -28,6 +28,6 @@ export class CodePanel {
 export function openCode({ model, input, tags }) {
   const panel = new CodePanel();
   panel.show({ model, input, ...(tags.length && { tags }) });
-  const words = el("p", { class: "soft" }, "With its seed: the same image again.");
-  openDialog("The code of this image", [words, panel.node], { wide: true });
+  const words = el("p", { class: "soft" }, "With its seed, so it generates the same image again.");
+  openDialog("Code for this image", [words, panel.node], { wide: true });
 }

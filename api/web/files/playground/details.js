@@ -23,7 +23,7 @@ export function openDetails(client, job, deeds) {
     { name: "job", label: "Job", panel: whole },
     { name: "json", label: "JSON", panel: el("div", {}, view.json.node) },
   ]);
-  return openDialog("An image of yours", [bar, panels], {
+  return openDialog("Image", [bar, panels], {
     wide: true,
     closed: () => view.close(),
   });

@@ -12,19 +12,19 @@ export function estimateText(told, variations) {
   const words = [
     costWords(told, variations),
     queueWords(told),
-    told.reused_from && `It would be a copy of ${told.reused_from}.`,
+    told.reused_from && `It would reuse the image of ${told.reused_from}.`,
   ];
   const head = el("strong", {}, "It would be accepted");
   return note("good", head, el("p", {}, words.filter(Boolean).join(" ")));
 }
 
 function costWords({ price }, variations) {
-  if (!price) return "The operator has named no price.";
-  return `It costs about ${number(price.credits * variations)} credits, by the operator's table of prices.`;
+  if (!price) return "The operator has not set prices.";
+  return `It costs about ${number(price.credits * variations)} credits, according to the operator's price table.`;
 }
 
 function queueWords({ position, eta_seconds: eta }) {
   const begin =
-    eta === null ? "when it is begun cannot be told now" : `begun in about ${seconds(eta)}`;
-  return `${number(position ?? 0)} of yours before it, ${begin}.`;
+    eta === null ? "the start cannot be estimated now" : `starts in about ${seconds(eta)}`;
+  return `${number(position ?? 0)} of your jobs ahead of it, ${begin}.`;
 }

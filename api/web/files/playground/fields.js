@@ -32,7 +32,7 @@ export function fieldOf(shape, changed) {
 /** What the browser gives as empty, though something is written there. */
 function notANumber(node) {
   const isBad = [...node.querySelectorAll("input")].some(({ validity }) => validity.badInput);
-  return isBad ? "This is not a number." : "";
+  return isBad ? "Enter a number." : "";
 }
 
 /** Where what is wrong with a field is said. */
@@ -88,7 +88,8 @@ function counterOf(input, most) {
     // the API counts characters, and not the halves of which JavaScript makes some of them
     const length = Array.from(input.value).length;
     const over = length - most;
-    counter.fault = over > 0 ? `${number(over)} too many: at most ${number(most)} characters.` : "";
+    counter.fault =
+      over > 0 ? `${number(over)} characters too many: the limit is ${number(most)}.` : "";
     node.textContent = `${number(length)} / ${number(most)}`;
     node.classList.toggle("over", over > 0);
   }

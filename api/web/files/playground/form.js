@@ -105,7 +105,7 @@ export class Form {
 
   get #variationsFault() {
     const isGood = this.variations.value && this.variations.checkValidity();
-    return isGood ? "" : `This must be a whole number from 1 to ${VARIATIONS_MOST}.`;
+    return isGood ? "" : `Enter an integer from 1 to ${VARIATIONS_MOST}.`;
   }
 
   #takeTags() {
@@ -114,7 +114,7 @@ export class Form {
   }
 
   #variationsField() {
-    const about = `So many images, up to ${VARIATIONS_MOST}, each with a seed of its own; a locked seed counts up.`;
+    const about = `Number of images, up to ${VARIATIONS_MOST}, each with its own seed. A locked seed is increased by one for each.`;
     const row = field("Variations", this.variations, { about });
     row.classList.add("sideways");
     row.append(this.fault);
@@ -123,7 +123,7 @@ export class Form {
 
   #tagsField() {
     return field("Tags", this.tags, {
-      about: "Yours, to find the images by; with commas between.",
+      about: "Labels to find the images by, separated by commas.",
     });
   }
 }

@@ -26,7 +26,7 @@ export class Gallery {
     this.list = el("ul", { class: "gallery" });
     this.said = el("div", { role: "status" });
     this.more = button("Show more", () => this.#next(), { hidden: true });
-    const words = "There is more that is new: show it";
+    const words = "Show new images";
     this.fresh = button(words, () => this.load(), {
       kind: "small",
       drawing: "again",
@@ -56,7 +56,7 @@ export class Gallery {
     this.#cursor = null;
     this.fresh.hidden = true;
     this.more.hidden = true;
-    if (!this.#jobs.size) fill(this.said, loading("Reading your images…"));
+    if (!this.#jobs.size) fill(this.said, loading("Loading your images…"));
     await this.#read(new Map());
   }
 
@@ -145,15 +145,11 @@ export class Gallery {
       return empty(
         "search",
         "Nothing found so far",
-        el("p", {}, "There are older ones that were not looked at yet."),
+        el("p", {}, "Older images have not been searched yet."),
       );
     return isFiltered
-      ? empty("search", "Nothing fits", el("p", {}, "Other filters may find something."))
-      : empty(
-          "image",
-          "Nothing here yet",
-          el("p", {}, "Every image that is made with your key will stand here."),
-        );
+      ? empty("search", "No matches", el("p", {}, "Try other filters."))
+      : empty("image", "No images yet", el("p", {}, "Images generated with your key appear here."));
   }
 
   async #news(ids) {

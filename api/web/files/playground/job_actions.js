@@ -36,18 +36,18 @@ export class JobActions {
   }
 
   async retry(job) {
-    const now = await this.#ask(job, "retry", "It is tried again");
+    const now = await this.#ask(job, "retry", "Job queued again");
     if (now) this.bench.show(now);
   }
 
   async reproduce(job) {
-    const now = await this.#ask(job, "reproduce", "Asked for again, with the same seed");
+    const now = await this.#ask(job, "reproduce", "New job with the same seed");
     if (now) this.bench.show(now);
   }
 
   async remove(job) {
-    const words = "Its record and its image are forgotten at once and cannot be had back.";
-    if (!(await confirmed("Delete this job?", words, "Delete it"))) return;
+    const words = "Its record and its image are deleted at once. This cannot be undone.";
+    if (!(await confirmed("Delete this job?", words, "Delete"))) return;
     try {
       await this.client.ask("DELETE", `/v1/jobs/${job.id}`);
       this.bench.gone(job);

@@ -10,33 +10,33 @@ const STATES = {
 };
 
 const STEPS = {
-  claimed: "A worker has taken it",
-  calling: "The provider makes the image",
-  fetching: "The image is fetched, checked and stored",
+  claimed: "A worker took the job",
+  calling: "The provider generates the image",
+  fetching: "The image is downloaded, checked and stored",
 };
 
 const WAITING = {
-  queue: "It waits for its turn",
-  retry: "It waits for its next attempt",
-  tenant_limit: "As many of your jobs run as may run at once",
-  provider_rate: "The provider takes no more calls just now",
-  provider_down: "The provider is down; it is asked again by itself",
-  provider_credits: "The account with the provider has no credits left",
-  storage: "The image is bought, and stored as soon as the storage is back",
-  image_host: "The host of the images cannot be reached; paid images are fetched when it is back",
-  provider_auth: "The service has no provider key that works",
+  queue: "Waiting for its turn",
+  retry: "Waiting for its next attempt",
+  tenant_limit: "Waiting: your limit of concurrent jobs is reached",
+  provider_rate: "Waiting: the provider's rate limit is reached",
+  provider_down: "The provider is down; Darkroom retries automatically",
+  provider_credits: "The provider account has no credits left",
+  storage: "The storage is unavailable; Darkroom retries automatically",
+  image_host: "The image host cannot be reached; paid images are downloaded when it is back",
+  provider_auth: "The service has no valid provider key",
   paused: "An operator has paused the queue",
 };
 
 const WARNINGS = {
-  size: "another size than was asked for",
-  ratio: "another ratio than was asked for",
-  format: "another format than was asked for",
-  flat: "nearly one colour: it may be a refused prompt",
-  prompt: "the provider names another prompt",
-  seed: "the provider names another seed",
-  model: "the provider names another model",
-  record: "the provider's record is odd",
+  size: "the size differs from the request",
+  ratio: "the aspect ratio differs from the request",
+  format: "the format differs from the request",
+  flat: "nearly a single colour: the provider may have refused the prompt",
+  prompt: "the provider reports a different prompt",
+  seed: "the provider reports a different seed",
+  model: "the provider reports a different model",
+  record: "the provider's record is inconsistent",
 };
 
 export const STATUSES = Object.keys(STATES);
@@ -50,20 +50,18 @@ export function statusWords(status) {
 export function changeWords({ status, step, attempt }, isFirst) {
   const again = attempt > 1 ? ` (attempt ${attempt})` : "";
   if (status === "running") return (STEPS[step] ?? "It runs") + again;
-  if (status === "queued")
-    return isFirst ? "Accepted: it is on disk, and in the queue" : "Back in the queue";
+  if (status === "queued") return isFirst ? "Accepted: stored on disk and queued" : "Queued again";
   return (
-    { succeeded: "The image is there", failed: "It failed", canceled: "It was canceled" }[status] ??
-    status
+    { succeeded: "The image is ready", failed: "Failed", canceled: "Canceled" }[status] ?? status
   );
 }
 
 /** Why a job waits, where it stands and when it is begun; "" for one that does not wait. */
 export function waitingWords({ status, waiting_on, position, eta_seconds }) {
   if (status !== "queued") return "";
-  const why = WAITING[waiting_on] ?? "It waits";
-  const place = position ? `${count(position, "job")} of yours before it` : "";
-  const when = eta_seconds === null ? "" : `begun in about ${seconds(eta_seconds)}`;
+  const why = WAITING[waiting_on] ?? "Waiting";
+  const place = position ? `${count(position, "job")} of your jobs ahead` : "";
+  const when = eta_seconds === null ? "" : `starts in about ${seconds(eta_seconds)}`;
   return `${[why, place, when].filter(Boolean).join("; ")}.`;
 }
 

@@ -27,7 +27,7 @@ export class JobView {
     this.bar = el("div", {
       class: "row deeds",
       role: "group",
-      "aria-label": "What can be done with it",
+      "aria-label": "Actions",
     });
     this.json = codeBlock("the job as JSON", "", { wrap: true });
     this.life = lifeOf(client, job, { signal: this.stop.signal, changed: () => this.refresh() });
@@ -73,7 +73,7 @@ export class JobView {
       job.error &&
         job.status === "failed" &&
         trouble(
-          { title: "It failed", message: job.error.message, faults: [] },
+          { title: "Failed", message: job.error.message, faults: [] },
           el("p", { class: "small-text" }, retryWords(job.error)),
         ),
     );

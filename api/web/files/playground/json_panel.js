@@ -18,7 +18,7 @@ export class JsonPanel {
       about: [
         "The body of ",
         el("code", {}, "POST /v1/jobs"),
-        ". Everything that it takes can stand here: ",
+        ". Every field that it accepts can be used here: ",
         el("code", {}, "priority, webhook, metadata, deadline_seconds, reuse"),
         "…",
       ],
@@ -59,8 +59,8 @@ function parsed(text) {
   try {
     const body = JSON.parse(text);
     const isObject = body && typeof body === "object" && !Array.isArray(body);
-    return isObject ? [body, ""] : [null, "This must be one JSON object."];
+    return isObject ? [body, ""] : [null, "Enter one JSON object."];
   } catch (error) {
-    return [null, `This is not JSON yet: ${error.message}.`];
+    return [null, `Invalid JSON: ${error.message}.`];
   }
 }

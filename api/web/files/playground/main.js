@@ -30,11 +30,11 @@ function enterKey() {
   askForKey(tenantKey, {
     heading: "Your key",
     words: [
-      "A tenant's key, as an operator gave it to you. It stays in this tab until you close it, and goes to this server only. While ",
+      "The API key of your tenant, as your operator gave it to you. The browser sends it to this server only, and forgets it when you close this tab. While ",
       el("code", {}, "make up"),
       " runs, ",
       el("code", {}, ".darkroom/stack.json"),
-      " has one as ",
+      " contains one as ",
       el("code", {}, "api_key"),
       ".",
     ],
@@ -65,7 +65,7 @@ async function begin() {
   bench?.close();
   bench = null;
   const hasKey = tenantKey.value !== "";
-  show(loading("Reading what can be asked for…"));
+  show(loading("Loading the parameters…"));
   try {
     const { data: models } = await client.get(hasKey ? "/v1/models" : PUBLIC_MODELS);
     if (turn !== begun) return;
@@ -93,11 +93,11 @@ function welcome() {
   return el(
     "div",
     { class: "welcome" },
-    el("strong", {}, "Try it here, then take the code"),
+    el("strong", {}, "Try it here, then copy the code"),
     el(
       "p",
       { class: "soft" },
-      "Write what the image should show and press Run; the Code tab has the very request as curl, Python, JavaScript or for a client that you already use. Your key is asked for when you run it.",
+      "Describe the image and press Run. The Code tab shows the same request for curl, Python, JavaScript, and the clients of OpenAI and Replicate. Running it needs a key.",
     ),
     el("div", { class: "row" }, button("Enter your key", enterKey, { kind: "small" })),
   );

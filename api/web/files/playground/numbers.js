@@ -35,7 +35,7 @@ function factsOf(job) {
         `${provider.calls}, of which ${provider.unknown_outcomes} with unknown outcome`,
     ],
     ["SHA-256", image && taken(image.sha256, "SHA-256", `${image.sha256.slice(0, 16)}…`)],
-    ["Job", taken(job.id, "Id of the job")],
+    ["Job", taken(job.id, "Job id")],
     ["Batch", job.batch_id && taken(job.batch_id, "Id of the batch")],
     ["Model", job.model],
     ["Priority", job.priority !== "normal" && job.priority],
@@ -49,8 +49,8 @@ function factsOf(job) {
         ),
     ],
     ["Metadata", metadataOf(job.metadata)],
-    ["Asked for", when(job.created_at)],
-    ["Kept until", job.expires_at && when(job.expires_at)],
+    ["Requested", when(job.created_at)],
+    ["Deleted at", job.expires_at && when(job.expires_at)],
   ];
 }
 

@@ -26,7 +26,7 @@ export class Output {
     this.stage = el("div", { class: "stage" }, nothingYet());
     this.heard = el("p", { class: "unseen", role: "status" });
     this.strip = el("ul", { class: "strip", "aria-label": "The variations", hidden: true });
-    this.json = el("div", {}, el("p", { class: "soft" }, "The job will stand here as JSON."));
+    this.json = el("div", {}, el("p", { class: "soft" }, "The job appears here as JSON."));
     this.node = this.#build();
     feed.addEventListener("news", ({ detail }) => this.#news(detail));
   }
@@ -50,7 +50,7 @@ export class Output {
 
   /** Has images made and shows what becomes of them. */
   async run(body, variations) {
-    this.#begin(loading("Asking for it…"));
+    this.#begin(loading("Sending the request…"));
     const { signal } = this.#stop;
     const waiting = (error) => fill(this.stage, this.#notYet(error));
     try {
@@ -64,7 +64,7 @@ export class Output {
 
   /** Shows a job that is there already. */
   show(job) {
-    this.#begin(loading("Reading the job…"));
+    this.#begin(loading("Loading the job…"));
     this.#take([job]);
   }
 
@@ -97,15 +97,17 @@ export class Output {
   }
 
   #notYet(error) {
-    const words = `${error.message} It is asked again by itself, and made only once.`;
+    const words = `${error.message} The page retries automatically, and the job is created only once.`;
     this.heard.textContent = words;
     const giveUp = () =>
-      this.#begin(note("", "Given up. If it was accepted after all, it is in the gallery."));
+      this.#begin(
+        note("", "Stopped. If the job was accepted after all, it appears in the gallery."),
+      );
     return note(
       "wait",
       el("strong", {}, "Not accepted yet"),
       el("p", {}, words),
-      button("Give up", giveUp, { kind: "small" }),
+      button("Stop retrying", giveUp, { kind: "small" }),
     );
   }
 
@@ -164,7 +166,7 @@ export class Output {
 }
 
 function nothingYet() {
-  const words = "Press Run: it appears here as it is made, with all its numbers.";
+  const words = "Press Run. The image and its details appear here.";
   return el(
     "div",
     { class: "stack tight" },

@@ -40,7 +40,7 @@ export class RequestPanel {
     const all = error.faults ?? [];
     const homeless = this.form.showFaults(all);
     const faults = this.form.isShown ? homeless : all;
-    const marked = faults.length < all.length ? " What is wrong is marked in the form." : "";
+    const marked = faults.length < all.length ? " The faults are marked in the form." : "";
     fill(this.said, trouble({ ...error, message: error.message + marked, faults }));
     if (!this.node.contains(document.activeElement)) this.said.scrollIntoView({ block: "nearest" });
   }
@@ -110,12 +110,12 @@ export class RequestPanel {
     this.#clear();
     this.form.mark();
     if (!this.json.isFit) {
-      const words = "The JSON cannot be read yet. Put it right, or go on in the form.";
-      fill(this.said, trouble({ title: "This is not sent", message: words }));
+      const words = "The JSON is invalid. Correct it, or use the form.";
+      fill(this.said, trouble({ title: "Not sent", message: words }));
       return false;
     }
     const { faults } = this.form;
-    if (faults.length) this.refused({ title: "This is not sent", message: "", faults });
+    if (faults.length) this.refused({ title: "Not sent", message: "", faults });
     else if (this.needKey) this.needKey(name);
     return !faults.length && !this.needKey;
   }

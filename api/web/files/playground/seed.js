@@ -22,7 +22,7 @@ export class SeedField {
     this.lock = button("", () => this.#turn());
     const vary = button("New", () => this.#choose(), {
       drawing: "dice",
-      title: "Another seed, and keep it",
+      title: "New seed, locked",
     });
     this.node = field(shape.title, this.input, { about: shape.about });
     const row = el("div", { class: "row seed" }, this.lock, vary);

@@ -1,4 +1,4 @@
-// The same request in six ways of asking. Pure.
+// The same request as code for six clients. Pure.
 import { javascript, python, shell } from "../shared/quoting.js";
 
 /** What stands in place of the key. */
@@ -15,7 +15,7 @@ export const WAYS = [
   {
     name: "python",
     label: "Python",
-    about: "Darkroom's own client: it waits, tries again where that helps, and never buys twice.",
+    about: "Darkroom's client library: it waits, retries where that helps, and never pays twice.",
     write: pythonClient,
   },
   {
@@ -27,19 +27,19 @@ export const WAYS = [
   {
     name: "darkroom",
     label: "darkroom",
-    about: "The program: the image lands in a file.",
+    about: "The command-line program: it saves the image to a file.",
     write: program,
   },
   {
     name: "openai",
     label: "OpenAI",
-    about: "OpenAI's own client for Python, with another address.",
+    about: "OpenAI's Python client with the URL of Darkroom.",
     write: openai,
   },
   {
     name: "replicate",
     label: "Replicate",
-    about: "Replicate's own client for Python, with another address.",
+    about: "Replicate's Python client with the URL of Darkroom.",
     write: replicate,
   },
 ];
@@ -170,7 +170,7 @@ Path("image.${body.input.output_format ?? "jpg"}").write_bytes(output[0].read())
 `;
   const note =
     variations > 1
-      ? `# asks for one image; for ${variations} run it so often${seeds ? ", each with another seed" : ""}\n`
+      ? `# requests one image: run it ${variations} times${seeds ? ", each with another seed" : ""}\n`
       : "";
   return `import os
 from pathlib import Path

@@ -69,7 +69,7 @@ export class Bench {
     closeDialogs();
     this.parameters.take(body);
     this.request.focus();
-    toast("The parameters are in the form");
+    toast("Parameters copied to the form");
   }
 
   /** Asks for images. */

@@ -15,7 +15,7 @@ export async function showAnswer(answer, place, remember) {
   if (kind.includes("zip")) return showFile(await answer.blob(), body);
   if (kind.includes("event-stream")) return showStream(answer, body);
   const text = await answer.text();
-  if (!text) return fill(body, el("p", { class: "soft" }, "Nothing more is said."));
+  if (!text) return fill(body, el("p", { class: "soft" }, "The response has no body."));
   const block = codeBlock("the answer", shown(text, kind, remember), { wrap: true });
   return fill(body, block.node);
 }
@@ -48,7 +48,7 @@ function shown(text, kind, remember) {
 function showImage(blob, body) {
   const image = el("img", {
     src: URL.createObjectURL(blob),
-    alt: "The image that was answered",
+    alt: "The image in the response",
     class: "answered",
     onload: () => URL.revokeObjectURL(image.src),
   });

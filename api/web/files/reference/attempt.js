@@ -33,7 +33,7 @@ export class Attempt {
 
   #build() {
     const { method, path } = this.operation;
-    const warning = el("span", { class: "soft small-text" }, "It is done for real.");
+    const warning = el("span", { class: "soft small-text" }, "This sends a real request.");
     return el(
       "form",
       {

@@ -6,15 +6,15 @@ import { el } from "../shared/dom.js";
 import { prose } from "./text.js";
 
 const RULES =
-  "Times are RFC 3339 in UTC, durations are seconds. Whatever goes wrong is told as a problem (RFC 9457): `code` is stable, and `errors` names every fault of a request at once. An unknown field is refused.";
+  "Times are RFC 3339 in UTC, durations are seconds. Errors are problem documents (RFC 9457): `code` is stable, and `errors` lists every fault of a request at once. Unknown fields are refused.";
 const TRIED =
-  " (OpenAPI 3.1). What is tried here is done for real, with the key of this tab. What operators may do needs theirs: ";
+  " (OpenAPI 3.1). “Run it” sends real requests with the key of this tab. Operator routes need an operator key: ";
 
 /** The head of the reference; `enterOperatorKey` opens the dialog for that key. */
 export function introductionOf({ info }, enterOperatorKey) {
   const about = `${info.description} Version ${info.version}, at \`${SERVICE}\`.`;
   const link = el("a", { href: at("/openapi.json") }, "/openapi.json");
-  const enter = button("Enter an operator's key", enterOperatorKey, { kind: "small" });
+  const enter = button("Enter an operator key", enterOperatorKey, { kind: "small" });
   return el(
     "section",
     { class: "card stack" },

@@ -22,21 +22,22 @@ begin();
 function enterKey() {
   askForKey(tenantKey, {
     heading: "Your key",
-    words: "A tenant's key, for “Run it”. It stays in this tab until you close it.",
+    words:
+      "The API key of your tenant, for “Run it”. The browser forgets it when you close this tab.",
     check: (trial) => trial.get("/v1/models"),
   });
 }
 
 function enterOperatorKey() {
   askForKey(operatorKey, {
-    heading: "An operator's key",
-    words: "A key with the scopes of operators. It stays in this tab until you close it.",
+    heading: "Operator key",
+    words: "A key with operator scopes. The browser forgets it when you close this tab.",
     check: (trial) => trial.get("/ops/v1/queues"),
   });
 }
 
 async function begin() {
-  fill(main, loading("Reading the reference…"));
+  fill(main, loading("Loading the reference…"));
   try {
     show(await tenant.get("/openapi.json"));
   } catch (error) {

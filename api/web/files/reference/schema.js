@@ -36,7 +36,7 @@ function memberOf(document, name, schema, isRequired) {
   const value =
     whole.default === undefined || whole.default === null
       ? ""
-      : `, ${JSON.stringify(whole.default)} unless told`;
+      : `, ${JSON.stringify(whole.default)} by default`;
   return [
     el(
       "dt",

@@ -5,7 +5,7 @@ import { connection } from "./connection.js";
 /** The API answered that it will not (RFC 9457). */
 export class Refused extends Error {
   constructor(status, problem, retryAfter) {
-    super(problem.detail || problem.title || `The answer was ${status}.`);
+    super(problem.detail || problem.title || `The response status was ${status}.`);
     this.status = status;
     this.code = problem.code ?? "unknown";
     this.title = problem.title ?? "";
@@ -20,7 +20,10 @@ export class Refused extends Error {
 /** Nobody answered: no network, or no service. */
 export class Away extends Error {
   constructor(cause) {
-    super("Darkroom cannot be reached. Is the service up, and this device online?", { cause });
+    super(
+      "Darkroom cannot be reached. Check that the service is running and this device is online.",
+      { cause },
+    );
     this.code = "away";
     this.retryAfter = 2;
     this.faults = [];

@@ -11,7 +11,7 @@ export async function copy(text, what) {
     else copyOldWay(text);
     toast(`${what} copied`);
   } catch {
-    toast("The browser did not let it be copied: select the text and copy it by hand.");
+    toast("The browser blocked copying. Select the text and copy it yourself.");
   }
 }
 

@@ -30,7 +30,7 @@ export function confirmed(heading, words, act) {
       said = true;
       dialog.close();
     };
-    const no = button("No, leave it", () => dialog.close());
+    const no = button("Back", () => dialog.close());
     const buttons = el("div", { class: "row" }, button(act, agree, { kind: "bad" }), no);
     const dialog = openDialog(heading, [el("p", {}, words), buttons], {
       closed: () => answer(said),

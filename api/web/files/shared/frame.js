@@ -74,5 +74,5 @@ function showConnection(banner) {
   const { trouble } = connection;
   banner.hidden = trouble === null;
   if (trouble)
-    fill(banner, icon("warning"), el("span", {}, `${trouble.message} Asking again by itself…`));
+    fill(banner, icon("warning"), el("span", {}, `${trouble.message} Retrying automatically…`));
 }

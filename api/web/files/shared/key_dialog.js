@@ -30,7 +30,7 @@ class KeyDialog {
   }
 
   open(heading, words, closed) {
-    const forget = button("Forget the present one", () => this.keep(""), {
+    const forget = button("Remove the current key", () => this.keep(""), {
       hidden: !this.key.value,
     });
     const form = el(
@@ -48,7 +48,7 @@ class KeyDialog {
     event.preventDefault();
     const value = this.input.value.trim();
     const fault = faultOf(value);
-    if (fault) this.refuse({ title: "This is no key", message: fault });
+    if (fault) this.refuse({ title: "Invalid key", message: fault });
     else this.attempt(value);
   }
 

@@ -5,7 +5,7 @@ import { icon } from "./icons.js";
 
 /** Words for an error: what is wrong, every fault, and what to do. `act` is a button for it. */
 export function trouble(error, act = null) {
-  const again = error.retryAfter ? ` Trying again may help in ${seconds(error.retryAfter)}.` : "";
+  const again = error.retryAfter ? ` Retry in ${seconds(error.retryAfter)}.` : "";
   return el(
     "div",
     { class: "notice bad", role: "alert" },

@@ -3,6 +3,6 @@
 /** Says what `retryable` of a job's error means. */
 export function retryWords({ retryable }) {
   return retryable
-    ? "Trying again may help."
+    ? "Retrying may help."
     : "The same request would fail again: change it before you send it.";
 }
