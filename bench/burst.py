@@ -38,7 +38,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """What came of a burst: when each picture was stored, and what it took."""
+    """What came of a burst: when each image was stored, and what it took."""
 
     times: list[float]
     cpu_seconds: float
@@ -46,14 +46,14 @@ class Burst:
 
     @property
     def rate(self) -> float:
-        """Pictures a second, but for the first and the last fifth."""
+        """Images a second, but for the first and the last fifth."""
         return steady_rate(self.times)
 
 
 def burst(
     door: Target, beside: Service, provider: Provider, count: int, **changes: object
 ) -> Burst:
-    """Ask for so many pictures at once and wait for all; checks that each was made once."""
+    """Ask for so many images at once and wait for all; checks that each was made once."""
     provider.delete_records()
     began, cpu, done = time.time(), cpu_seconds(door.pids), door.done()
     body = json.dumps({"input": {**INPUT, **changes}}).encode()

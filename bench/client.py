@@ -1,4 +1,4 @@
-"""Asking for one picture at a time, and knowing when."""
+"""Asking for one image at a time, and knowing when."""
 
 import http.client
 import itertools
@@ -39,7 +39,7 @@ class Client:
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def ask(self, *, wait_seconds: int = 0, **changes: object) -> Asked:
-        """Ask for a picture; `wait_seconds` prefers to wait for it."""
+        """Ask for an image; `wait_seconds` prefers to wait for it."""
         body = json.dumps({"input": {**INPUT, **changes}}).encode()
         headers = {**self._headers, "Idempotency-Key": str(next(_NUMBERS))}
         if wait_seconds:

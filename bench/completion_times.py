@@ -1,4 +1,4 @@
-"""When pictures were stored: read from the storage's own files afterwards, so it costs nothing."""
+"""When images were stored: read from the storage's own files afterwards, so it costs nothing."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def _times(folder: Path) -> Iterator[float]:
 
 
 def steady_rate(times: list[float]) -> float:
-    """Give the pictures a second between the first and the last fifth: neither start nor end."""
+    """Give the images a second between the first and the last fifth: neither start nor end."""
     fifth = len(times) // 5
     middle = times[fifth:-fifth]
     return (len(middle) - 1) / (middle[-1] - middle[0])

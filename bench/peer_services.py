@@ -1,4 +1,4 @@
-"""Peers that make pictures: who they ask, where they store, and how their workers are started."""
+"""Peers that make images: who they ask, where they store, and how their workers are started."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,7 +22,7 @@ WORKERS: Mapping[str, tuple[Path, tuple[str, ...], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ImagePeer:
-    """A peer that makes pictures: its Redis, its front door and its worker."""
+    """A peer that makes images: its Redis, its front door and its worker."""
 
     peer: Peer
     url: str

@@ -7,12 +7,12 @@ from bench import plots, table
 from bench.results import Row
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-#: What people wrote about the figures, kept when they are measured anew.
+#: Starts the handwritten part of the page, which is kept.
 _WORDS = "<!-- words -->"
 
 
 def write(facts: Mapping[str, str], rows: Sequence[Row], *, minutes: float) -> None:
-    """Write the page anew; what stands under the mark is left as it was."""
+    """Write the page; keep what follows the mark."""
     old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     words = old.partition(_WORDS)[2].strip()
     for drawing in (drawing for row in rows for drawing in row.curves):
@@ -36,11 +36,11 @@ def _measured(facts: Mapping[str, str], rows: Sequence[Row], minutes: float) -> 
     )
 
 
-_PAGE = """# How fast, beside others
+_PAGE = """# Benchmarks
 
-Written by `make bench` ({minutes:.0f} minutes); `make bench ONLY=accept` runs one row. Contenders
-take turns on one machine, so the ratio of one round is what counts, and the range over the rounds
-tells what it is worth; the figures beside it are of this machine on that day.
+Written by `make bench` ({minutes:.0f} minutes); `make bench ONLY=accept` runs one row. The
+contenders take turns on one machine, so the ratio of a round is what counts; its range over the
+rounds shows how reliable it is. The absolute figures belong to this machine on that day.
 
 | | |
 |---|---|
@@ -48,15 +48,15 @@ tells what it is worth; the figures beside it are of this machine on that day.
 
 {table}
 
-What went in came out, in every run:
+Each run also checks its result:
 
 {checked}
 
-Told beside:
+Notes:
 
 {notes}
 
-What work costs as it grows:
+How costs grow with the load:
 
 {drawings}
 """

@@ -81,10 +81,10 @@ class Provider:
         self.url = url
         self._http = httpx.Client(base_url=url, timeout=60)
 
-    def behave(self, latency_seconds: float, *, picture_bytes: int = 0) -> None:
-        """Answer each call after so long; make each picture so large, if that is said."""
-        padded = {"fault": "huge", "bytes": picture_bytes, "declare": True}
-        body = {"latency_seconds": latency_seconds, "default": padded if picture_bytes else "ok"}
+    def behave(self, latency_seconds: float, *, image_bytes: int = 0) -> None:
+        """Answer each call after so long; make each image so large, if that is said."""
+        padded = {"fault": "huge", "bytes": image_bytes, "declare": True}
+        body = {"latency_seconds": latency_seconds, "default": padded if image_bytes else "ok"}
         self._http.put("/_sandbox/behavior", json=body).raise_for_status()
 
     def calls(self, kind: str) -> list[dict[str, Any]]:

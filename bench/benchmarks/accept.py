@@ -18,7 +18,7 @@ from bench.run import Run
 from bench.service import Service, service
 
 NUMBER = 1
-TITLE = "accepts a second of `POST /v1/jobs`"
+TITLE = "jobs accepted per second by `POST /v1/jobs`"
 CONNECTIONS = (32, 128)
 SECONDS = 3.0
 #: The open load under which latency is told: what the slowest peer can bear too.

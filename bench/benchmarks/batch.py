@@ -47,7 +47,7 @@ def measure(run: Run) -> Row:
             ("until all can be claimed", "ready", None),
         )
     ]
-    return Row(NUMBER, TITLE, lines, "10,000 more can be claimed after each request")
+    return Row(NUMBER, TITLE, lines, "10,000 more jobs can be claimed after each request")
 
 
 def _measure(url: str, path: str, key: str, count: Count) -> Mapping[str, float]:

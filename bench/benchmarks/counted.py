@@ -6,7 +6,7 @@ from tests.support.budget import PERMIT, cost_of_a_job
 from tests.support.servers import redis_server, s3_server
 
 NUMBER = 6
-TITLE = "counted for one job, as `make test` does"
+TITLE = "operations per job, counted as in `make test`"
 #: The stock stack with the same state: FastAPI's record and Celery's messages, results and acks.
 STOCK_COMMANDS = 32.0
 

@@ -1,4 +1,4 @@
-"""Row 5: CPU for a job in all processes that are one's own, with pictures of 450 kB."""
+"""Row 5: CPU for a job in all processes that are one's own, with images of 450 kB."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -13,9 +13,9 @@ from bench.run import Run
 from bench.service import Provider, Service, provider_of, service
 
 NUMBER = 5
-TITLE = "CPU for a job: front door, worker and Redis; a picture of 450 kB, no latency"
+TITLE = "CPU per job in API, worker and Redis; images of 450 kB, no provider latency"
 JOBS = 500
-PICTURE_BYTES = 450_000
+IMAGE_BYTES = 450_000
 OURS, BARE, STOCK = "Darkroom", "POST, GET, PUT in a loop", "stock Celery"
 
 
@@ -26,7 +26,7 @@ def measure(run: Run) -> Row:
         ours = stack.enter_context(service(run.directory / "ours", *names))
         provider = provider_of(ours)
         stack.callback(provider.close)
-        provider.behave(0, picture_bytes=PICTURE_BYTES)
+        provider.behave(0, image_bytes=IMAGE_BYTES)
         stock = stack.enter_context(
             targets.theirs(run.directory / "celery", "celery", ours, stock="1")
         )

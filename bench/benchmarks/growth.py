@@ -16,7 +16,7 @@ from tests.support.servers import redis_server
 from tests.support.store import World
 
 NUMBER = 8
-TITLE = "what grows with the queue"
+TITLE = "costs with a growing queue"
 SMALL = 1_000
 SIZES = (10_000, 100_000, 1_000_000)
 TENANTS = 1_000
@@ -55,7 +55,7 @@ def measure(run: Run) -> Row:
     lines.append(
         Line(NUMBER, "Redis a queued job", "bytes", used_up, Goal(2000, 1200, at_most=True))
     )
-    checked = "a million are queued at the end"
+    checked = "a million jobs are queued at the end"
     return Row(NUMBER, TITLE, lines, checked, curves=_drawn(growth, claims))
 
 

@@ -16,7 +16,7 @@ from bench.service import Provider, Service, provider_of, service
 from sandbox.wait import wait_until
 
 NUMBER = 2
-TITLE = "accepted until the provider is called, idle"
+TITLE = "time from accepting a job to calling the provider, idle service"
 JOBS = 60
 PAUSE_SECONDS = 0.05
 OURS, BRPOP = "Darkroom", "BRPOP consumer"
@@ -26,7 +26,7 @@ _CUT_MS = 0.5
 
 
 def measure(run: Run) -> Row:
-    """Ask every 50 ms for one picture, and find in the provider's ledger when it was called."""
+    """Ask every 50 ms for one image, and find in the provider's ledger when it was called."""
     with ExitStack() as stack:
         names = ("api", "generate-1", "provider")
         ours = stack.enter_context(service(run.directory / "ours", *names))
@@ -68,7 +68,7 @@ def _measure(client: Client, beside: Service, provider: Provider) -> Mapping[str
     accepted = {}
     for number in pace(JOBS, PAUSE_SECONDS):
         accepted[number] = client.ask(seed=number).accepted_at
-    wait_until(lambda: beside.stored() == stored + JOBS, "all pictures")
+    wait_until(lambda: beside.stored() == stored + JOBS, "all images")
     calls = provider.calls("generate")
     must_equal(len(calls), JOBS, "calls of the provider")
     must_equal({call["outcome"] for call in calls}, {"ok"}, "their outcomes")

@@ -1,4 +1,4 @@
-"""Row 10: from `darkroom up` to the first picture on disk, in a new place."""
+"""Row 10: from time from `darkroom up` to the first image on disk, in a new place."""
 
 import re
 import sys
@@ -12,17 +12,15 @@ from sandbox.subprocesses import Child
 from sandbox.wait import wait_until
 
 NUMBER = 10
-TITLE = "`darkroom up` to the first picture on disk"
+TITLE = "time from `darkroom up` to the first image on disk"
 OURS = "Darkroom"
 
 
 def measure(run: Run) -> Row:
     """Start it in an empty directory, each time another."""
     rounds = run.interleave({OURS: lambda: _measure(_new(run.directory))})
-    line = Line(
-        NUMBER, "to the first picture", "s", rounds.of(OURS, "s"), Goal(5, 2.5, at_most=True)
-    )
-    return Row(NUMBER, TITLE, [line], "the picture is on disk")
+    line = Line(NUMBER, "to the first image", "s", rounds.of(OURS, "s"), Goal(5, 2.5, at_most=True))
+    return Row(NUMBER, TITLE, [line], "the image is on disk")
 
 
 def _new(directory: Path) -> Path:
@@ -36,10 +34,10 @@ def _measure(place: Path) -> Mapping[str, float]:
     log = place / "log"
     began = time.perf_counter()
     with Child([program, "up", "--data", str(place / "data")], log, grace_seconds=30) as child:
-        wait_until(lambda: _is_saved(log) or not child.alive, "a picture", seconds=60)
+        wait_until(lambda: _is_saved(log) or not child.alive, "an image", seconds=60)
         took = time.perf_counter() - began
-    image_peer = list((place / "data" / "pictures").iterdir())
-    must_equal(len(image_peer), 1, "pictures on disk")
+    images = list((place / "data" / "images").iterdir())
+    must_equal(len(images), 1, "images on disk")
     return {"s": took}
 
 

@@ -12,7 +12,7 @@ from bench.run import Run
 from bench.service import Provider, Service, provider_of, service
 
 NUMBER = 4
-TITLE = "jobs a second at 500 ms of the provider, and memory for each in flight"
+TITLE = "jobs per second with a provider latency of 500 ms, and memory per job in flight"
 LATENCY_SECONDS = 0.5
 AT_ONCE = 64
 #: Processes of prefork; it grows with memory, so its rate is reckoned for as much as ours takes.

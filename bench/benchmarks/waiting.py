@@ -17,7 +17,7 @@ from bench.run import Run
 from bench.service import Provider, Service, provider_of, service
 
 NUMBER = 3
-TITLE = "time to the waiting client beyond the provider's and the storage's"
+TITLE = "time until a waiting client has its answer, without provider and storage"
 LATENCY_SECONDS = 0.3
 #: Half of what the stock stack does with its processes: 8 of 0.3 s and some, 22 jobs a second.
 PROCESSES = 8
@@ -25,12 +25,12 @@ RATE = 10.0
 JOBS = 60
 OURS, SECOND, OFTEN = "Darkroom", "stock Celery, polled each 1 s", "stock Celery, polled each 50 ms"
 
-#: Asks for one picture and comes back when it is there.
+#: Asks for one image and comes back when it is there.
 Wait = Callable[[Client], None]
 
 
 def measure(run: Run) -> Row:
-    """Ask ten times a second, and wait each time for the picture."""
+    """Ask ten times a second, and wait each time for the image."""
     with ExitStack() as stack:
         names = ("api", "generate-1", "provider")
         ours = stack.enter_context(service(run.directory / "ours", *names))
@@ -66,7 +66,7 @@ def measure(run: Run) -> Row:
         for figure in ("p50", "p99")
         for name, goal in goals.items()
     ]
-    notes = [f"asked {RATE:g} times a second, whatever the answers do; the provider takes 300 ms"]
+    notes = [f"{RATE:g} requests per second at fixed times; the provider takes 300 ms"]
     return Row(NUMBER, TITLE, lines, "each job is one paid call and one object", notes)
 
 

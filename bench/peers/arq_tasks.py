@@ -1,10 +1,10 @@
-"""arq's side: the function that makes a picture, and the worker's settings."""
+"""arq's side: the function that makes an image, and the worker's settings."""
 
 from typing import Any, ClassVar
 
 from arq.connections import RedisSettings
 from asked import REDIS_URL, Asked
-from picture_async import Maker
+from image_async import Maker
 
 
 async def begin(ctx: dict[str, Any]) -> None:
@@ -13,7 +13,7 @@ async def begin(ctx: dict[str, Any]) -> None:
 
 
 async def generate(ctx: dict[str, Any], job_id: str) -> None:
-    """Have one picture made and stored."""
+    """Have one image made and stored."""
     store, key = ctx["redis"], f"job:{job_id}"
     asked = Asked.model_validate_json(await store.hget(key, "request"))
     await store.hset(key, "status", "running")

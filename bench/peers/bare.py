@@ -7,15 +7,15 @@ import json
 import sys
 import time
 
-import picture
+import image
 from asked import Asked
 
 asked = Asked.model_validate_json(sys.stdin.read())
-picture.make("bare-warm", asked)  # connections are opened
+image.make("bare-warm", asked)  # connections are opened
 took = []
 began = time.process_time()
 for number in range(int(sys.argv[1])):
     at = time.perf_counter()
-    picture.make(f"bare-{number}", asked)
+    image.make(f"bare-{number}", asked)
     took.append(time.perf_counter() - at)
 print(json.dumps({"cpu": time.process_time() - began, "seconds": took}))

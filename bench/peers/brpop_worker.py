@@ -1,6 +1,6 @@
 """The plainest consumer there is: BRPOP, do it, again. What it loses on a crash is lost."""
 
-import picture
+import image
 import redis
 from asked import REDIS_URL, Asked
 
@@ -10,5 +10,5 @@ while True:
     key = f"job:{job_id}"
     asked = Asked.model_validate_json(store.hget(key, "request"))
     store.hset(key, "status", "running")
-    name = picture.make(job_id, asked)
+    name = image.make(job_id, asked)
     store.hset(key, mapping={"status": "succeeded", "image": name})

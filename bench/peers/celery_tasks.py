@@ -1,4 +1,4 @@
-"""Celery's side: the app and the task that makes a picture.
+"""Celery's side: the app and the task that makes an image.
 
 STOCK=1 is the tutorial: a result backend, and new clients for each task. Without it, what the
 documentation advises for many short tasks on the network: no results, clients shared by all tasks.
@@ -6,7 +6,7 @@ documentation advises for many short tasks on the network: no results, clients s
 
 import os
 
-import picture
+import image
 import redis
 from asked import REDIS_URL, Asked
 from celery import Celery
@@ -20,10 +20,10 @@ store = redis.Redis.from_url(REDIS_URL, decode_responses=True, max_connections=2
 
 @app.task(name="generate")
 def generate(job_id: str) -> None:
-    """Have one picture made and stored."""
+    """Have one image made and stored."""
     key = f"job:{job_id}"
     asked = Asked.model_validate_json(str(store.hget(key, "request")))
     store.hset(key, "status", "running")
-    make = picture.make_with_new_clients if STOCK else picture.make
+    make = image.make_with_new_clients if STOCK else image.make
     name = make(job_id, asked)
     store.hset(key, mapping={"status": "succeeded", "image": name})

@@ -31,7 +31,7 @@ class Input(BaseModel):
 
 
 class Asked(BaseModel):
-    """The body of a request for a picture."""
+    """The body of a request for an image."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""One POST to the provider, one GET of the picture, one PUT into the storage: blocking clients."""
+"""One POST to the provider, one GET of the image, one PUT into the storage: blocking clients."""
 
 import io
 import os
@@ -13,12 +13,12 @@ BUCKET = os.environ.get("S3_BUCKET", "darkroom")
 
 
 def make(job_id: str, asked: Asked) -> str:
-    """Make a picture with clients that all tasks of the process share; gives its name."""
+    """Make an image with clients that all tasks of the process share; gives its name."""
     return _make(job_id, asked, _http(), _storage())
 
 
 def make_with_new_clients(job_id: str, asked: Asked) -> str:
-    """Make a picture as tutorials do, with clients of its own; gives its name."""
+    """Make an image as tutorials do, with clients of its own; gives its name."""
     with httpx.Client(timeout=60) as http:
         return _make(job_id, asked, http, _new_storage())
 

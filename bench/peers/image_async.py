@@ -1,4 +1,4 @@
-"""One POST to the provider, one GET of the picture, one PUT into the storage, from asyncio.
+"""One POST to the provider, one GET of the image, one PUT into the storage, from asyncio.
 
 The blocking storage client goes to a thread, as there is no asyncio one by the same makers.
 """
@@ -16,7 +16,7 @@ BUCKET = os.environ.get("S3_BUCKET", "darkroom")
 
 
 class Maker:
-    """Makes pictures with clients that all tasks share."""
+    """Makes images with clients that all tasks share."""
 
     def __init__(self) -> None:
         """Open the clients, in the event loop that will use them."""

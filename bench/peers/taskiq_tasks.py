@@ -1,10 +1,10 @@
-"""taskiq's side: a broker on a list in Redis, and the task that makes a picture."""
+"""taskiq's side: a broker on a list in Redis, and the task that makes an image."""
 
 from typing import Annotated
 
 import redis.asyncio
 from asked import REDIS_URL, Asked
-from picture_async import Maker
+from image_async import Maker
 from taskiq import Context, TaskiqDepends, TaskiqEvents, TaskiqState
 from taskiq_redis import ListQueueBroker
 
@@ -21,7 +21,7 @@ async def begin(state: TaskiqState) -> None:
 
 @broker.task(task_name="generate")
 async def generate(job_id: str, context: Annotated[Context, TaskiqDepends()]) -> None:
-    """Have one picture made and stored."""
+    """Have one image made and stored."""
     store, maker, key = context.state.store, context.state.maker, f"job:{job_id}"
     asked = Asked.model_validate_json(await store.hget(key, "request"))
     await store.hset(key, "status", "running")
