@@ -11,6 +11,8 @@ from tests.support.servers import RedisServer, S3Server, redis_server, s3_server
 
 #: What the logs of this run gave away.
 LEAKS = pytest.StashKey[list[str]]()
+#: The most characters of a parameter in the id of a test.
+ID_CHARACTERS = 60
 #: Checks seconds measured against the most they may be.
 InTime = Callable[[float, float], None]
 
@@ -21,6 +23,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="hold measured seconds against their limits: for a machine that does nothing else",
     )
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shorten the ids of long values: pytest passes the id of a test to every child process.
+
+    Linux refuses an environment variable of more than 128 KiB.
+    """
+    if isinstance(val, str | bytes) and len(val) > ID_CHARACTERS:
+        return f"{val[:ID_CHARACTERS]!a}…{len(val)}"
+    return None
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

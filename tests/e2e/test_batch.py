@@ -72,7 +72,7 @@ def test_a_batch_runs_is_told_once_and_comes_back_as_a_zip(
 
 
 def check_images(client: httpx.Client, address: str) -> None:
-    """See that every picture is in the ZIP, and every line in the order asked for."""
+    """See that every image is in the ZIP, and every line in the order asked for."""
     lines = [json.loads(line) for line in client.get(f"{address}/manifest").text.splitlines()]
     assert [line["input"]["seed"] for line in lines] == list(range(JOBS))
     answer = client.get(f"{address}/manifest", params={"format": "zip"})
@@ -83,5 +83,5 @@ def check_images(client: httpx.Client, address: str) -> None:
             assert (same["id"], same["missing"]) == (line["id"], None)
             data = archive.read(same["file"])
             assert len(data) == line["image"]["bytes"]
-            with Image.open(io.BytesIO(data)) as picture:
-                assert picture.size == (line["image"]["width"], line["image"]["height"])
+            with Image.open(io.BytesIO(data)) as image:
+                assert image.size == (line["image"]["width"], line["image"]["height"])

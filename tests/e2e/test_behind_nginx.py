@@ -16,7 +16,7 @@ from sandbox.wait import wait_for_http, wait_until
 from shared.model_catalog import MODELS
 from tests.e2e.test_main_job import EVENTS, fault_of, mixed_inputs
 from tests.support import nginx
-from tests.support.cluster import Api, Cluster, WorkerList, fleet
+from tests.support.cluster import Api, Cluster, WorkerProcess, fleet
 from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 pytestmark = pytest.mark.xdist_group("nginx")
@@ -33,8 +33,8 @@ class Front:
     here: Cluster
     url: str
     apis: list[Api]
-    generate: list[WorkerList]
-    deliver: WorkerList
+    generate: list[WorkerProcess]
+    deliver: WorkerProcess
     logs: Path
 
     def client(self, **options: Any) -> httpx.Client:
@@ -75,20 +75,20 @@ def test_events_pass_as_they_come(front: Front) -> None:
 
 
 def status_of(front: Front, job_id: str) -> str:
-    with front.here.client(front.apis[0].url) as http:
+    with front.client() as http:
         return str(http.get(f"/v1/jobs/{job_id}").json()["status"])
 
 
-def test_a_picture_is_served_by_its_address_which_no_log_has(front: Front) -> None:
+def test_an_image_is_served_by_its_address_which_no_log_has(front: Front) -> None:
     front.here.provider.behave()
     body = {"input": {"prompt": "Addresses", "megapixels": "0.25"}}
     with front.client() as http:
         job = http.post("/v1/jobs", json=body, headers={"Prefer": "wait=30"}).json()
 
-    image_of = httpx.get(job["image"]["url"])
+    image = httpx.get(job["image"]["url"])
 
     assert job["image"]["url"].startswith(front.url)
-    assert image_of.headers["content-type"] == "image/webp"
+    assert image.headers["content-type"] == "image/webp"
     said = (front.logs / "access.log").read_text()
     assert f"GET /v1/jobs/{job['id']}/image" in said
     assert "?" not in said
@@ -134,9 +134,9 @@ def whole(front: Front) -> None:
         if not api.child.alive:
             api.child.start()
             wait_for_http(f"{api.url}/readyz", status=200)
-    for list_workers in front.generate:
-        if not list_workers.child.alive:
-            list_workers.child.start()
+    for worker in front.generate:
+        if not worker.child.alive:
+            worker.child.start()
 
 
 def run_until_acknowledged(
@@ -158,10 +158,10 @@ def run_until_acknowledged(
     return answers[0]
 
 
-def image_of(
+def image(
     http: httpx.Client, hook: WebhookReceiver, model: str, asked: dict[str, Any]
 ) -> dict[str, Any]:
-    """Ask for a picture and wait for it; gives the job."""
+    """Ask for an image and wait for it; gives the job."""
     body = {"model": model, "input": asked, "webhook": {"url": hook.url, "events": EVENTS}}
     key = {"Idempotency-Key": f"{hook.url} {asked['seed']}".replace(" ", "#")}
     made = run_until_acknowledged(http, "POST", "/v1/jobs", json=body, headers=key)
@@ -188,7 +188,7 @@ def test_mixed_jobs_are_all_made_while_an_api_and_a_worker_are_lost_for_good(
     with receiver() as hook, front.client() as http, ThreadPoolExecutor(CLIENTS) as pool:
         # when
         asking = [
-            pool.submit(image_of, http, hook, model, asked)
+            pool.submit(image, http, hook, model, asked)
             for model, asked in zip(itertools.cycle(MODELS), inputs, strict=False)
         ]
         wait_until(
@@ -198,7 +198,7 @@ def test_mixed_jobs_are_all_made_while_an_api_and_a_worker_are_lost_for_good(
         front.generate[0].child.kill()
         jobs = [one.result() for one in asking]
         # then
-        alive: list[Api | WorkerList] = [front.apis[1], *front.generate[1:], front.deliver]
+        alive: list[Api | WorkerProcess] = [front.apis[1], *front.generate[1:], front.deliver]
         lines = front.here.settled([job["id"] for job in jobs], hook.received, *alive)
         ids = [one.id for one in hook.received]
     figures: dict[str, dict[str, Any]] = {line.name[:2]: dict(line.figures) for line in lines}

@@ -149,7 +149,7 @@ def _as_on_loopback(machine: Machine) -> None:
         path.write_text(ours)
 
 
-def test_every_service_becomes_healthy_and_makes_a_picture(machine: Machine) -> None:
+def test_every_service_becomes_healthy_and_makes_an_image(machine: Machine) -> None:
     for name in SERVING:
         wait_until(lambda name=name: machine.check_health(name) == 0, f"health of {name}")  # type: ignore[misc]
 
@@ -163,7 +163,7 @@ def test_every_service_becomes_healthy_and_makes_a_picture(machine: Machine) -> 
             "/v1/jobs", json=asked, headers={"Prefer": "wait=30"}
         ).json()
         wait_until(
-            lambda: http.get(f"/v1/jobs/{job['id']}").json()["status"] == "succeeded", "a picture"
+            lambda: http.get(f"/v1/jobs/{job['id']}").json()["status"] == "succeeded", "an image"
         )
         image = http.get(f"/v1/jobs/{job['id']}/image")
 

@@ -140,8 +140,8 @@ def test_the_example_is_stored_as_told(stack: Up, example: Example) -> None:
     stored = s3.get_object(bucket, image["key"]).read()
     assert hashlib.sha256(stored).hexdigest() == image["sha256"]
     assert image["warnings"] == []
-    with Image.open(io.BytesIO(stored)) as picture:
-        assert (picture.format, picture.size) == ("WEBP", (image["width"], image["height"]))
+    with Image.open(io.BytesIO(stored)) as opened:
+        assert (opened.format, opened.size) == ("WEBP", (image["width"], image["height"]))
 
 
 def test_the_example_is_polled_and_its_bytes_served_by_the_signed_address(
@@ -175,7 +175,7 @@ def mixed_inputs(jobs: int) -> list[dict[str, Any]]:
     kinds = list(itertools.product(RATIOS, PILLOW_NAMES, ("0.25", "1")))
     return [
         {
-            "prompt": f"Mixed picture number {number}",
+            "prompt": f"Mixed image number {number}",
             "aspect_ratio": ratio,
             "output_format": extension,
             "megapixels": megapixels,
@@ -249,14 +249,14 @@ def final(client: httpx.Client, job_id: str) -> dict[str, Any]:
 
 
 def fault_of(s3: Minio, bucket: str, asked: dict[str, Any], job: dict[str, Any]) -> str | None:
-    """Say what is wrong with a stored picture, if anything."""
+    """Say what is wrong with a stored image, if anything."""
     told = job["image"]
     data = s3.get_object(bucket, told["key"]).read()
-    with Image.open(io.BytesIO(data)) as picture:
-        picture.load()
-        width, height = picture.size
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        width, height = image.size
         faults = {
-            "format": picture.format != PILLOW_NAMES[asked["output_format"]],
+            "format": image.format != PILLOW_NAMES[asked["output_format"]],
             "type": told["content_type"] != CONTENT_TYPES[asked["output_format"]],
             "size told": (told["width"], told["height"]) != (width, height),
             "ratio": abs(width / height / RATIOS[asked["aspect_ratio"]] - 1) > 0.025,

@@ -39,7 +39,7 @@ def _targets(stack: Up) -> dict[str, list[str]]:
 
 @contextmanager
 def _asked(stack: Up, hook: WebhookReceiver) -> Iterator[None]:
-    """Ask for a picture again and again, while the block lasts, in good ways and in bad."""
+    """Ask for an image again and again, while the block lasts, in good ways and in bad."""
     stop = threading.Event()
     headers = {"Authorization": f"Bearer {stack.state['api_key']}"}
     good = {

@@ -13,7 +13,7 @@ import pytest
 from sandbox.wait import wait_until
 from shared.store import keys
 from tests.deploy.compose import ROOT
-from tests.support.cluster import Api, Cluster, WorkerList, fleet
+from tests.support.cluster import Api, Cluster, WorkerProcess, fleet
 from tests.support.store import World
 from tests.support.version_skew import ACCEPTED, CLAIMED, NEXT, next_version
 from tests.support.webhook_receiver import WebhookReceiver, receiver
@@ -25,7 +25,7 @@ EVENTS = ["job.succeeded", "job.failed", "job.canceled"]
 
 
 class Load:
-    """Clients that ask for one picture after another, of whichever address takes the job."""
+    """Clients that ask for one image after another, of whichever address takes the job."""
 
     def __init__(self, here: Cluster, hook: WebhookReceiver) -> None:
         self._here = here
@@ -43,7 +43,7 @@ class Load:
 
     def _one(self, http: httpx.Client, key: str) -> str:
         body = {
-            "input": {"prompt": f"Upgrade picture {key}", "seed": 7, "megapixels": "0.25"},
+            "input": {"prompt": f"Upgrade image {key}", "seed": 7, "megapixels": "0.25"},
             "webhook": {"url": self._hook.url, "events": EVENTS},
         }
         headers = {"Idempotency-Key": f"load-{key}", "Prefer": "wait=10"}
@@ -96,7 +96,7 @@ class Upgrade:
         old.child.stop()
         return new
 
-    def worker(self, old: WorkerList, tree: Path, *, is_lost: bool = False) -> WorkerList:
+    def worker(self, old: WorkerProcess, tree: Path, *, is_lost: bool = False) -> WorkerProcess:
         new = self._here.worker(old.queue, tree)
         self._wait_for_more()
         if is_lost:
@@ -109,7 +109,7 @@ class Upgrade:
     def _wait_for_more(self) -> None:
         """Wait until some more jobs have succeeded."""
         before = self._done()
-        wait_until(lambda: self._done() >= before + 5, "more pictures")
+        wait_until(lambda: self._done() >= before + 5, "more images")
 
     def _done(self) -> int:
         return int(self._world.client.hget(keys.counts(), "succeeded") or 0)
@@ -139,11 +139,11 @@ class Service:
     """What runs now."""
 
     api: Api
-    generate: list[WorkerList]
-    deliver: WorkerList
+    generate: list[WorkerProcess]
+    deliver: WorkerProcess
 
     @property
-    def all(self) -> list[Api | WorkerList]:
+    def all(self) -> list[Api | WorkerProcess]:
         return [self.api, self.deliver, *self.generate]
 
 

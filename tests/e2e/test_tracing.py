@@ -156,7 +156,7 @@ def test_no_prompt_key_or_signature_is_in_any_trace(here: Service, seen: Collect
     everything = b"".join(seen.bodies)
 
     assert job_id.encode() in everything
-    for secret in (b"picture", str(here.state["api_key"]).encode(), b"X-Signature", b"whsec_"):
+    for secret in (b"image", str(here.state["api_key"]).encode(), b"X-Signature", b"whsec_"):
         assert secret not in everything
 
 

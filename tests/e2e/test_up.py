@@ -182,18 +182,18 @@ def test_it_ends_with_0_and_leaves_nothing_and_comes_back_with_the_same_keys(
 ) -> None:
     with up(tmp_path / "data") as first:
         before, pids = first.state, first.pids
-        pictures = first.data / "pictures"
-        wait_until(lambda: any(pictures.glob("*.webp")), "the picture", seconds=START_SECONDS)
+        images = first.data / "images"
+        wait_until(lambda: any(images.glob("*.webp")), "the image", seconds=START_SECONDS)
         [call] = asked_of_the_provider(before)
         assert first.child.stop() == 0, first.child.said()
         assert gone(pids)
         assert not (first.data / "stack.json").exists()
-        [picture] = pictures.iterdir()
-        with Image.open(picture) as image:
+        [saved] = images.iterdir()
+        with Image.open(saved) as image:
             image.load()
             assert image.format == "WEBP"
             said = (
-                f"saved {picture}: image/webp, {image.width} × {image.height}, seed {call['seed']},"  # noqa: RUF001  a size
+                f"saved {saved}: image/webp, {image.width} × {image.height}, seed {call['seed']},"  # noqa: RUF001  a size
             )
             assert image.width / image.height == pytest.approx(16 / 9, rel=0.02)
         assert said in first.child.log.read_text()

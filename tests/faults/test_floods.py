@@ -27,10 +27,10 @@ SLOTS = WORKERS * THREADS
 LATENCY_SECONDS = 0.6
 #: Single jobs sent into each flood, and calls seen after the last.
 SINGLES, CALLS = 5, 4 * SLOTS
-#: The part of all slots' time that the provider must be at work for while there is a backlog, where
-#: the machine is free and where sixteen programs share its processors. The rest is the way from one
-#: job to the next: fetch, store, claim.
-WORKED, WORKED_LEAST = 0.85, 0.5
+#: The share of all slots' time that the provider must be at work while there is a backlog, where
+#: `--timed` says that the machine is free. The rest is the way from one job to the next: download,
+#: upload, claim.
+WORKED = 0.85
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def worked(flood: Flood) -> float:
 
 
 def send_one(here: Service, tenant: str) -> Job:
-    """Ask for one picture as a tenant that never asked before; gives its job once it is claimed."""
+    """Ask for one image as a tenant that never asked before; gives its job once it is claimed."""
     key = provision_tenant(here.world.store, tenant, by="test").api_key
     told = {"Authorization": f"Bearer {key}"}
     made = here.http.post("/v1/jobs", json=here.body(word="single"), headers=told)
@@ -143,9 +143,9 @@ def survive(here: Service, flood: Flood, in_time: InTime) -> tuple[list[str], di
     # by Redis' word none waits for a third; a thread can be late between its claim and its call
     assert max(claims) <= 2, (claims, slots)
     assert sorted(slots)[SINGLES // 2] <= 2, (claims, slots)
-    assert part >= WORKED_LEAST, (part, claims, slots)
-    in_time(WORKED, part)  # where the machine is free
-    assert most <= SLOTS
+    # more than one worker's slots were busy at once; how long they were depends on the machine
+    assert THREADS < most <= SLOTS, (most, part)
+    in_time(WORKED, part)
     return singles, {
         "slots before it": slots,
         "provider at work": f"{part:.0%} of all slots' time",
