@@ -32,7 +32,7 @@ $(UV):
 
 setup: .venv/.ready ## install everything from the lock file into .venv
 
-up: setup ## start the whole service here, make one picture, stay up until Ctrl-C (ARGS="--port 8000 …")
+up: setup ## start the whole service here, make one image, stay up until Ctrl-C (ARGS="--port 8000 …")
 	@exec $(BIN)/darkroom up $(ARGS)
 
 test: setup ## run the tests, against real parts; slow forms have targets of their own (ARGS="tests/unit -k name")
@@ -69,7 +69,7 @@ alerts: setup ## cause the fault of every alert on a running service, and print 
 growth: setup ## what a call costs with a million jobs queued, and a job of Redis' memory (10 minutes)
 	@$(BIN)/pytest -m long tests/contract/test_growth.py $(ARGS)
 
-screenshots: setup ## make the pictures of the web pages in docs/screenshots anew
+screenshots: setup ## take the screenshots of the web pages in docs/screenshots
 	@$(BIN)/pytest -q -m screenshots tests/browser $(ARGS)
 
 # The peers have environments of their own: nobody who runs Darkroom needs them.

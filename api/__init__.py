@@ -1,1 +1,1 @@
-"""The front door: accepts jobs over HTTP and answers for them."""
+"""The HTTP API: accepts jobs, and answers questions about them."""

@@ -1,7 +1,7 @@
-"""Why nothing was queued, as a problem; and how much of a tenant's rate is left, as headers.
+"""Problems for refused jobs, and the rate-limit headers of a tenant.
 
-`RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10: a quota `q`
-in a window of `w` seconds, of which `r` remain, and more of it in `t` seconds.
+`RateLimit` and `RateLimit-Policy` follow draft-ietf-httpapi-ratelimit-headers-10: quota `q` in a
+window of `w` seconds, of which `r` remain, and `t` seconds until more is available.
 """
 
 import math
@@ -13,12 +13,12 @@ from shared.store.job_submission import NotAccepted, Rate
 
 MINUTE_SECONDS = 60
 DAY_SECONDS = 86_400
-#: Nobody is told to stay away for longer because of a queue; a day's budget ends at midnight.
+#: No client is told to wait longer than this for a queue; a daily budget resets at midnight UTC.
 RETRY_AFTER_MOST_SECONDS = 600
 
 
 def rate_headers(rate: Rate | None) -> dict[str, str]:
-    """Tell what is left of a tenant's requests a minute; nothing where it has no limit."""
+    """Return the rate-limit headers of a tenant; none if it has no request limit."""
     if rate is None:
         return {}
     return _rate_header("requests", (rate.limit, MINUTE_SECONDS), rate.left, rate.reset_seconds)
@@ -33,7 +33,7 @@ def _rate_header(name: str, policy: tuple[int, int], left: int, seconds: float) 
 
 
 def refusal(answer: NotAccepted) -> Problem:
-    """Say why nothing was queued, and when to ask again."""
+    """Return the problem for a refused job, with the time after which to retry."""
     reason = _REASONS.get(answer.reason)
     if reason is not None:
         code, text = reason
@@ -50,7 +50,7 @@ def refusal(answer: NotAccepted) -> Problem:
     return problem
 
 
-#: By the idempotency key: what became of the job or batch it made.
+#: Results by idempotency key: the job or batch that it created.
 _REASONS: Mapping[str, tuple[str, str]] = {
     "reused": (
         "idempotency_key_reused",
@@ -61,13 +61,13 @@ _REASONS: Mapping[str, tuple[str, str]] = {
 
 
 def _late() -> Problem:
-    """Say that Redis took longer to come to it than the client is told to wait."""
+    """Return the problem for a request that Redis reached after its time limit."""
     return Problem("redis_down", "Redis did not respond in time. Nothing was accepted.")
 
 
 def _retry_after(answer: NotAccepted) -> dict[str, str]:
     if answer.wait_seconds is None:
-        return {}  # what the table of problems says
+        return {}  # the text in the table of problems
     seconds = max(math.ceil(answer.wait_seconds), 1)
     if answer.reason not in {"budget_spent", "too_fast"}:
         seconds = min(seconds, RETRY_AFTER_MOST_SECONDS)

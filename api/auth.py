@@ -1,4 +1,4 @@
-"""Who asks: API keys, looked up in Redis and remembered for a few seconds."""
+"""Authentication: API keys, looked up in Redis and cached for a few seconds."""
 
 import asyncio
 import hashlib
@@ -15,16 +15,15 @@ from shared.store.api_keys import touch_api_key
 from shared.store.group_commit import GroupCommitClient
 from shared.store.tenants import KeyState, Principal, authenticate
 
-#: How long a key is believed, and disbelieved, without asking again: a revoked one opens nothing
-#: after this.
+#: How long a lookup is cached, successful or not: a revoked key stops working after this time.
 REMEMBER_SECONDS = 3.0
-#: Keys remembered at once; strangers can make up any number of them.
+#: The maximum number of cached keys; strangers can invent any number of them.
 REMEMBER_KEYS = 10_000
-#: That a key was used is noted no more often than this.
+#: The use of a key is recorded at most this often.
 NOTE_SECONDS = 60.0
-#: The scheme of `Authorization` that a key is sent by, in small letters.
+#: The authentication scheme of `Authorization`, in lower case.
 BEARER = frozenset({"bearer"})
-#: Keys looked up at once for addresses that failed too often; the others wait.
+#: Concurrent lookups for addresses with too many failures; further ones wait.
 SUSPECT_LOOKUPS = 4
 _NO_PRINCIPAL = hashlib.sha256(b"").hexdigest()
 
@@ -35,14 +34,14 @@ class _CachedKey(NamedTuple):
 
 
 class Keyring:
-    """Answers whose a key is. Concurrent questions about one key are one question to Redis."""
+    """Look up the holders of keys. Concurrent lookups of one key share one call to Redis."""
 
     def __init__(self, committer: GroupCommitClient, failures: AuthThrottle) -> None:
-        """Remember nothing yet."""
+        """Start with an empty cache."""
         self._committer = committer
         self._failures = failures
         self._cached: OrderedDict[str, _CachedKey] = OrderedDict()
-        #: keys that opened something here, the latest last: by whole text, when that was noted
+        #: the keys that were accepted here, latest last: full key, and when its use was recorded
         self._proven: OrderedDict[Key, float] = OrderedDict()
         self._notes: set[asyncio.Task[None]] = set()
         self._suspects = asyncio.Semaphore(SUSPECT_LOOKUPS)
@@ -54,10 +53,10 @@ class Keyring:
         address: str,
         schemes: Collection[str] = BEARER,
     ) -> Principal:
-        """Give the holder of a key that has this scope; raises a Problem for every other.
+        """Return the holder of a key that has this scope; raise a Problem otherwise.
 
-        A key that opens something always passes. An address that failed too often is told so
-        instead of why, and its keys that are not known here wait for their turn to be looked up.
+        A valid key always passes. An address with too many failures gets that as the reason, and
+        its unknown keys wait for their turn to be looked up.
         """
         if not authorization:
             raise _unauthenticated()
@@ -77,7 +76,7 @@ class Keyring:
         return principal
 
     async def _found(self, key: Key | None, address: str) -> Principal | None:
-        """Return the holder of a key; raises a Problem for an address that failed too often."""
+        """Return the holder of a key; raise a Problem for an address with too many failures."""
         excess = self._failures.excess(address) if key not in self._proven else None
         if excess is None:
             return await self._matching(key)
@@ -88,11 +87,11 @@ class Keyring:
         return principal
 
     async def _matching(self, key: Key | None) -> Principal | None:
-        """Give the holder of the key with this very secret."""
+        """Return the holder of the key, compared by its secret."""
         if key is None:
             return None
         principal = await self._find(key.id)
-        # an unknown key is compared too, so that it takes as long as a wrong one
+        # compare unknown keys too, so that they take as long as wrong ones
         return (
             principal if key.matches(principal.key_hash if principal else _NO_PRINCIPAL) else None
         )
@@ -103,7 +102,7 @@ class Keyring:
             cached = self._read_key(key_id)
         if cached.principal.done():
             return cached.principal.result()
-        # the task is shared: who leaves must not cancel it for the others
+        # the task is shared: a client that leaves must not cancel it for the others
         return await asyncio.shield(cached.principal)
 
     def _read_key(self, key_id: str) -> _CachedKey:
@@ -117,14 +116,14 @@ class Keyring:
         return cached
 
     def _drop_failure(self, key_id: str, task: "asyncio.Task[Principal | None]") -> None:
-        """Ask again next time where no answer came."""
+        """Forget a lookup that got no answer, so that the next request asks again."""
         if task.cancelled() or isinstance(task.exception(), StoreError):
             cached = self._cached.get(key_id)
             if cached is not None and cached.principal is task:
                 del self._cached[key_id]
 
     def _note_use(self, key: Key) -> None:
-        """Note that a key was used, once a minute; nobody waits for it."""
+        """Record the use of a key, once a minute, without waiting for it."""
         now = time.monotonic()
         if now < self._proven.get(key, -NOTE_SECONDS) + NOTE_SECONDS:
             return
@@ -140,7 +139,7 @@ class Keyring:
         try:
             await self._committer.run(touch_api_key(key_id))
         except StoreError:
-            return  # the next use, a minute on, is noted again
+            return  # the next use, a minute later, is recorded again
 
 
 def _key(authorization: str, schemes: Collection[str]) -> Key | None:
@@ -149,9 +148,9 @@ def _key(authorization: str, schemes: Collection[str]) -> Key | None:
 
 
 def _unauthenticated(reason: str = "") -> Problem:
-    """Say the same whether a key is missing, mistyped, unknown or wrong.
+    """Return the same problem for a missing, malformed, unknown or wrong key.
 
-    What became of a key is told only to whoever has its secret.
+    Only the holder of the secret learns that a key was revoked or has expired.
     """
     advice = "Send `Authorization: Bearer dk_…` with a valid API key."
     return Problem(

@@ -1,4 +1,4 @@
-"""Ending a task for good."""
+"""Cancellation of background tasks."""
 
 import asyncio
 from typing import Any
@@ -7,9 +7,9 @@ _REPEAT_SECONDS = 0.1
 
 
 async def end(task: "asyncio.Task[Any] | None") -> None:
-    """Cancel a task until it is over, and forget what came of it.
+    """Cancel a task until it ends, and discard its result.
 
-    Once is not enough: redis-py swallows a cancellation that comes just as a reply does.
+    One cancellation is not enough: redis-py swallows one that arrives together with a reply.
     """
     if task is None:
         return
@@ -17,4 +17,4 @@ async def end(task: "asyncio.Task[Any] | None") -> None:
         task.cancel()
         await asyncio.wait([task], timeout=_REPEAT_SECONDS)
     if not task.cancelled():
-        task.exception()  # asked for, so that nobody complains that it never was
+        task.exception()  # retrieve the exception, so that asyncio does not report it

@@ -1,6 +1,6 @@
-"""Does, behind the answer, what follows from committing, canceling or giving up a batch.
+"""Work that follows the commit, cancellation or discarding of a batch, after the response.
 
-Whatever is not done here, because Redis or this process went away, a worker's sweep does.
+If Redis or this process fails, the sweep of a worker does it.
 """
 
 import asyncio
@@ -17,28 +17,28 @@ _LOG = log(__name__)
 
 
 class BatchFinalizer:
-    """Tends batches in the background, one chunk at a time each."""
+    """Process batches in the background, one chunk at a time each."""
 
     def __init__(self, committer: GroupCommitClient) -> None:
-        """Take what runs the calls."""
+        """Take the store that runs the scripts."""
         self._committer = committer
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        """Begin when asked to."""
+        """Start accepting work."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Leave what is not done to the sweep."""
+        """Stop, leaving unfinished work to the sweep."""
         for task in tuple(self._tasks):
             await end(task)
 
     def schedule(self, batch_id: str) -> None:
-        """Do what is to be done about a batch, soon."""
+        """Process a batch soon."""
         self._begin(self._finalize(batch_id))
 
     def discard(self, batch_id: str) -> None:
-        """Take a stage away, soon; a batch that was committed stays."""
+        """Discard a staged batch soon; a batch that was committed stays."""
         self._begin(self._discard(batch_id))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

@@ -1,16 +1,16 @@
-"""How large request bodies may be: one alone, and all that this process holds at once."""
+"""Limits of request bodies: of each one, and of all that this process holds at once."""
 
 from collections import Counter
 from collections.abc import Mapping
 
 from api.problems import Problem
 
-#: A request with no more than this is never refused for what others hold.
+#: A request of at most this size is never refused because of other requests.
 SMALL_BYTES = 64 * 1024
 
 
 class BodyLimits:
-    """Counts the bytes of bodies that are not small, to the end of their requests."""
+    """Count the bytes of larger bodies until their requests end."""
 
     def __init__(
         self,
@@ -20,9 +20,9 @@ class BodyLimits:
         held: int | None = None,
         held_of_tenant: int | None = None,
     ) -> None:
-        """Allow bodies of `largest` bytes; `larger` has another limit for some paths.
+        """Allow bodies of `largest` bytes; `larger` gives other limits for some paths.
 
-        `held` bytes may be held in all, `held_of_tenant` of one tenant.
+        `held` is the limit for all bodies together, `held_of_tenant` for those of one tenant.
         """
         self._largest = largest
         self._larger = larger or {}
@@ -32,23 +32,23 @@ class BodyLimits:
         self._held_of: Counter[str] = Counter()
 
     def largest(self, path: str) -> int:
-        """Return how many bytes a body may have at this path."""
+        """Return the size limit of a path, in bytes."""
         return self._larger.get(path, self._largest)
 
     def add(self, size: int, tenant: str) -> None:
-        """Count `size` bytes more."""
+        """Count `size` more bytes."""
         self._held += size
         self._held_of[tenant] += size
 
     def remove(self, size: int, tenant: str) -> None:
-        """Count `size` bytes less."""
+        """Count `size` fewer bytes."""
         self._held -= size
         self._held_of[tenant] -= size
         if not self._held_of[tenant]:
             del self._held_of[tenant]
 
     def check(self, tenant: str) -> None:
-        """Raise a Problem if more is held than may be."""
+        """Raise a Problem if a limit is exceeded."""
         if self._held_of[tenant] > self._most_of_tenant:
             raise _too_many("Your request bodies", self._most_of_tenant)
         if self._held > self._most:

@@ -1,4 +1,4 @@
-"""What the routes work with: built once a process, handed on with the app."""
+"""The dependencies of the routes: built once per process and stored in the app."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from shared.tracing.spans import Span
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """One process' connections and what it remembers."""
+    """The connections and caches of a process."""
 
     settings: Settings
     committer: GroupCommitClient
@@ -40,28 +40,28 @@ class AppContext:
 
     @property
     def view(self) -> View:
-        """What writes jobs; raises StoreDown before the signing secret was ever read."""
+        """The writer of jobs; raise StoreDown until the signing secret has been read."""
         return View(self.settings.public_url, self.redis_monitor.signing_key())
 
     @property
     def prices(self) -> Mapping[str, float]:
-        """What one call of a model may cost, in credits, where the operator named a price."""
+        """The estimated credits of a call by model, where the operator set a price."""
         return self.settings.credits_per_image
 
     def price_of(self, model: str) -> float | None:
-        """Estimate the credits of one call; None where the operator named no price."""
+        """Return the estimated credits of a call; None without a price."""
         return self.prices.get(model)
 
     async def read(self, job_id: str, tenant: str) -> QueuedJob | None:
-        """Read a job of this tenant ('' for any); None where there is none."""
+        """Read a job of this tenant ('' for any); return None if there is none."""
         return await self.committer.run(read_job(job_id, tenant=tenant))
 
     async def wait_for(
         self, job_id: str, tenant: str, enough: Callable[[QueuedJob], bool], seconds: float
     ) -> QueuedJob | None:
-        """Read a job until it is `enough`, `seconds` at most; return how it stands then.
+        """Wait up to `seconds` until the job is `enough`; return its state then.
 
-        None where there is no such job (any more). Raises StoreError.
+        Return None if the job does not exist (any more). Raise StoreError.
         """
         ends_at = time.monotonic() + seconds
         with self.notifications.subscribe(job_id) as subscription:
@@ -74,7 +74,7 @@ class AppContext:
 
 
 async def app_context(request: Request) -> AppContext:
-    """Return what the app that serves this request works with."""
+    """Return the context of the app that serves this request."""
     return cast("AppContext", request.scope["app"].state.parts)
 
 
@@ -82,7 +82,7 @@ Context = Annotated[AppContext, Depends(app_context)]
 
 
 async def current_tenant(request: Request) -> Principal:
-    """Return the tenant that asks; raises a Problem where its key lacks the scope of the route."""
+    """Return the calling tenant; raise a Problem if its key lacks the scope of the route."""
     route, parts = request.scope["route"], await app_context(request)
     principal = await parts.keyring.principal(
         request.headers.get("authorization"),
@@ -100,7 +100,7 @@ CurrentTenant = Annotated[Principal, Depends(current_tenant)]
 
 
 async def current_operator(request: Request, principal: CurrentTenant) -> AuditContext:
-    """Return who operates, and for which request."""
+    """Return the calling operator, with the request for the audit."""
     return AuditContext(principal.key_id, request.scope[REQUEST_ID])
 
 
@@ -108,7 +108,7 @@ CurrentOperator = Annotated[AuditContext, Depends(current_operator)]
 
 
 def span_of(request: Request) -> Span:
-    """Give the step of a trace that serves this request."""
+    """Return the trace span of this request."""
     return cast("Span", request.scope[SPAN])
 
 

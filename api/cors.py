@@ -1,4 +1,4 @@
-"""Which web pages of other origins may read answers (CORS, as the Fetch standard has it)."""
+"""Cross-origin access to responses (CORS, Fetch standard)."""
 
 from collections.abc import Collection, Sequence
 
@@ -8,10 +8,10 @@ from starlette.types import Scope
 Pairs = Sequence[tuple[bytes, bytes]]
 
 ANY = "*"
-#: How long a browser remembers what it may send; Chromium takes no more.
+#: How long browsers may cache a preflight response; Chromium's maximum.
 _PREFLIGHT_SECONDS = 7200
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-#: What scripts may read beside the few headers that they always may.
+#: Response headers that scripts may read besides the safelisted ones.
 _EXPOSED = (
     *("Accept-Ranges", "Allow", "Content-Disposition", "Content-Range", "ETag"),
     *("Idempotent-Replayed", "Location", "Preference-Applied", "RateLimit", "RateLimit-Policy"),
@@ -24,15 +24,15 @@ _VARY_PREFLIGHT = "Access-Control-Request-Method, Access-Control-Request-Headers
 
 
 class Cors:
-    """Answers for the origins of a list; a signed image may be read by any."""
+    """CORS headers for a list of origins; signed images are readable from any origin."""
 
     def __init__(self, origins: Collection[str]) -> None:
-        """Allow these origins, as browsers write them, or `*` for any."""
+        """Allow these origins, as browsers send them, or `*` for any."""
         self._origins = frozenset(origin.encode() for origin in origins)
         self._is_any = ANY in origins
 
     def headers(self, scope: Scope, origin: bytes | None) -> Pairs:
-        """Return what to add to an answer for a request from `origin` (None: it names none)."""
+        """Return the headers to add to the response to a request from `origin` (None if absent)."""
         if self._is_any or _is_signed_image(scope):
             return _ALLOW_ANY
         if origin in self._origins:
@@ -42,9 +42,9 @@ class Cors:
     def preflight(
         self, scope: Scope, origin: bytes | None, wanted: bytes | None
     ) -> Response | None:
-        """Answer a browser that asks whether it may send; None for everything else.
+        """Respond to a preflight request; return None for any other request.
 
-        `wanted` are the headers that it would send.
+        `wanted` are the headers the browser wants to send.
         """
         is_allowed = self._is_any or origin in self._origins or _is_signed_image(scope)
         if scope["method"] != "OPTIONS" or origin is None or not is_allowed:

@@ -1,4 +1,4 @@
-"""Exception handlers: whatever a route raises, and paths that no route has, as problems."""
+"""Exception handlers that turn errors, and unknown paths and methods, into problems."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -15,7 +15,7 @@ from api.problems import CODES, Problem, failure_of, problem_of
 from api.query import query_problem
 
 _METHOD_NOT_ALLOWED = 405
-#: What is said where a dialect has an operation that Darkroom has not.
+#: The text for operations of another API that Darkroom does not offer.
 _OFFERED: Mapping[str, str] = {
     "/openai/": (
         "Darkroom generates images from prompts only: POST /openai/v1/images/generations, and "
@@ -30,7 +30,7 @@ _OFFERED: Mapping[str, str] = {
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answer errors with problems; any other is left to the middleware, the last resort."""
+    """Register the exception handlers; the middleware handles everything else as a last resort."""
     kinds: tuple[type[Exception], ...] = (Problem, *CODES)
     for kind in kinds:
         app.add_exception_handler(kind, _answer)
@@ -44,13 +44,13 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
-    """Answer a query that does not fit its route."""
+    """Respond to an invalid query."""
     found = cast("RequestValidationError", error)
     return await _answer(request, query_problem(found, request.scope["route"].parameters))
 
 
 async def _answer_unmatched(request: Request, error: Exception) -> Response:
-    """Answer what the router refuses: an unknown path or method."""
+    """Respond to an unknown path or method."""
     problem = problem_of(error)
     if problem.kind.status == _METHOD_NOT_ALLOWED:
         problem.headers = {"Allow": _allowed(request)}
@@ -58,9 +58,9 @@ async def _answer_unmatched(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """Return the methods that a path knows, as `Allow` names them.
+    """Return the methods of a path for `Allow`.
 
-    Where a path is named as it is, those count that name it, and not those with a part to be read.
+    If a route names the path literally, only such routes count, not those with path parameters.
     """
     path = request.scope["path"]
     fit = [one for one in iter_route_contexts(request.app.routes) if one.path_regex.match(path)]
@@ -70,7 +70,7 @@ def _allowed(request: Request) -> str:
 
 
 def explained(problem: Problem, path: str) -> Problem:
-    """Add to a problem of routing what a dialect offers, where the path is one of a dialect."""
+    """Add to a routing problem what another API offers, if the path belongs to it."""
     offered = next((offered for start, offered in _OFFERED.items() if path.startswith(start)), "")
     if offered:
         is_unknown = problem.code == "not_found"

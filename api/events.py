@@ -1,4 +1,4 @@
-"""`GET /v1/events`: the caller's feed of changes, for whoever lost a webhook."""
+"""`GET /v1/events`: the tenant's feed of changes, for clients that missed webhooks."""
 
 import re
 import time
@@ -43,7 +43,7 @@ EventName = Literal[
     "webhook.disabled",
     "webhook.enabled",
 ]
-#: What a change of status is called; the types of webhooks where there is one.
+#: The event names of status changes; webhook types where they exist.
 _TYPES: Mapping[Status, EventName] = {
     Status.QUEUED: "job.queued",
     Status.RUNNING: "job.started",
@@ -56,7 +56,7 @@ router = tenant_router("events")
 
 
 class Event(TypedDict):
-    """A change of a job's status, or of a receiver."""
+    """A change of a job's status, or of a webhook endpoint."""
 
     type: EventName
     cursor: Annotated[str, Field(description="Goes on after this one")]
@@ -70,14 +70,14 @@ class Event(TypedDict):
 
 
 class Feed(TypedDict):
-    """A part of the feed."""
+    """A page of the feed."""
 
     data: list[Event]
     next_cursor: str
 
 
 def read_cursor(written: str) -> str:
-    """Read a cursor, or `now`; raises ValueError for anything else."""
+    """Parse a cursor, or `now`; raise ValueError otherwise."""
     if written == "now":
         return NOW
     cursor = decode_cursor(written)
@@ -110,11 +110,11 @@ class _FeedQuery(QueryModel):
 async def get_event_feed(
     parts: Context, principal: CurrentTenant, query: Annotated[_FeedQuery, Query()]
 ) -> Response:
-    """Read what changed after a cursor: statuses of jobs, and receivers that failed or came back.
+    """Read the changes after a cursor: job statuses, and endpoints that failed or recovered.
 
-    Without `after` it begins with the oldest that is kept, seven days ago; `after=now` begins with
-    what comes from now on. `next_cursor` is always there: go on with it. `?wait=N` (1 to 60
-    seconds) holds an empty answer until there is news.
+    Without `after`, the feed starts with the oldest stored change, up to seven days ago;
+    `after=now` starts with the next change. `next_cursor` is always present: use it for the next
+    request. `?wait=N` (1 to 60 seconds) holds an empty response until there is a change.
     """
     page = await _page(parts, principal.tenant, query.after, query.limit, query.wait or 0)
     body: Feed = {

@@ -1,4 +1,4 @@
-"""What the headers of a request ask for: conditions, preferences, ranges; and what answers say."""
+"""Request headers (conditions, preferences, ranges) and response headers."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 WAIT_SECONDS_MAX = 60
-#: Where a request is marked that wants the head of an answer only.
+#: The scope entry that marks a HEAD request.
 IS_HEAD = "darkroom.is_head"
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 _WAIT = re.compile(r'wait(?:\s*=\s*(?:"([^"]*)"|([^\s;"]*)))?\s*(?:;.*)?', re.IGNORECASE)
@@ -20,7 +20,7 @@ _BOUNDS: Mapping[str, Mapping[str, int]] = {"Idempotency_Key": {"maxLength": 255
 
 
 def reads_headers(**descriptions: str) -> dict[str, Any]:
-    """Describe the headers of a request that a route reads, by name with `_` for `-`."""
+    """Declare the request headers a route reads, by name with `_` for `-`."""
     parameters = [
         {
             "in": "header",
@@ -34,11 +34,11 @@ def reads_headers(**descriptions: str) -> dict[str, Any]:
 
 
 def sends_headers(*names: str) -> dict[str, Any]:
-    """Describe the headers of a response."""
+    """Declare the headers of a response."""
     return {"headers": {name: {"schema": {"type": "string"}} for name in names}}
 
 
-#: What a request that makes a job takes beside its body.
+#: The headers of every request that creates a job.
 READS_ACCEPTING = reads_headers(
     Idempotency_Key="The same key and body make one job, within 24 hours",
     Prefer="`wait=N`, 1 to 60 seconds",
@@ -48,31 +48,31 @@ RATE_LIMIT = ("RateLimit", "RateLimit-Policy")
 
 
 def is_head(request: Request) -> bool:
-    """Return whether only the head of the answer is wanted: routes see a GET."""
+    """Return whether this is a HEAD request; the routes handle it as GET."""
     return IS_HEAD in request.scope
 
 
 def if_none_match(headers: Headers) -> str | None:
-    """Return what `If-None-Match` names, in all of its lines; None where there is none."""
+    """Return all values of `If-None-Match`; None if absent."""
     return ", ".join(headers.getlist("if-none-match")) or None
 
 
 def head_of_stream(headers: Mapping[str, str], media_type: str) -> Response:
-    """Answer a HEAD whose GET has a body of unknown length: it names none (RFC 9110, 8.6)."""
+    """Respond to HEAD for a body of unknown length, without Content-Length (RFC 9110, 8.6)."""
     response = Response(None, 200, headers, media_type)
     del response.headers["content-length"]
     return response
 
 
 def etag_matches(written: str, opaque: str) -> bool:
-    """Tell whether an `If-None-Match` names this entity tag (compared weakly), or is `*`."""
+    """Return whether `If-None-Match` matches this entity tag (weak comparison) or is `*`."""
     return written.strip() == "*" or opaque in _ETAG.findall(written)
 
 
 def preferred_wait(headers: Headers) -> int | None:
-    """Give the seconds of `Prefer: wait=N` (1 to 60; `wait` alone is 60).
+    """Return the seconds of `Prefer: wait=N` (1 to 60; a plain `wait` means 60).
 
-    What cannot be used is ignored, and of several the first counts (RFC 7240).
+    Invalid values are ignored, and of several the first counts (RFC 7240).
     """
     for preference in ",".join(headers.getlist("prefer")).split(","):
         found = _WAIT.fullmatch(preference.strip())
@@ -93,14 +93,14 @@ def _seconds(written: str) -> int | None:
 
 
 class Range(NamedTuple):
-    """A part of a body: bytes `first` to `last`, both counted from 0 and inclusive."""
+    """A byte range: `first` to `last`, from 0, inclusive."""
 
     first: int
     last: int
 
     @property
     def length(self) -> int:
-        """How many bytes."""
+        """The number of bytes."""
         return self.last - self.first + 1
 
 
@@ -109,10 +109,9 @@ class Unsatisfiable(Exception):
 
 
 def wanted_range(written: str | None, size: int) -> Range | None:
-    """Read a `Range` of a body of `size` bytes; None for the whole.
+    """Parse `Range` for a body of `size` bytes; return None for the whole body.
 
-    Several ranges, and what is no range of bytes, are answered with the whole (RFC 9110, 14.2).
-    Raises Unsatisfiable.
+    Several ranges and malformed ones select the whole body (RFC 9110, 14.2). Raise Unsatisfiable.
     """
     found = _RANGE.fullmatch(written or "")
     if not found or found.groups() == ("", ""):

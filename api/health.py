@@ -1,4 +1,4 @@
-"""How the process is: alive, able to take work, and in numbers; what it offers."""
+"""Health, readiness, metrics, the OpenAPI document, and descriptions of problems."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ router = open_router("health", route_class=OpenRoute)
 
 @router.get("/healthz", response_description="The process lives")
 async def healthz() -> Response:
-    """Say that the process lives. Nothing else is asked."""
+    """Return that the process is alive; nothing else is checked."""
     return Response(b'{"status":"ok"}', media_type="application/json")
 
 
@@ -27,7 +27,7 @@ async def healthz() -> Response:
     responses=problems("not_ready", keyed=False),
 )
 async def readyz(parts: Context) -> Response:
-    """Say whether the service can take work, and if not, why not."""
+    """Return whether the service accepts jobs, and if not, why."""
     reasons = parts.redis_monitor.reasons
     if reasons:
         raise Problem("not_ready", " ".join(reasons), more={"reasons": reasons})
@@ -36,14 +36,14 @@ async def readyz(parts: Context) -> Response:
 
 @router.get("/metrics", response_class=PlainTextResponse, response_description="Prometheus")
 async def get_metrics(parts: Context) -> Response:
-    """Give this process' metrics, and those of the service as a whole, for Prometheus."""
+    """Return the metrics of this process and of the service, for Prometheus."""
     text = generate_latest(REGISTRY) + generate_latest(parts.redis_monitor.registry)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @router.get("/openapi.json", include_in_schema=False)
 async def get_document(request: Request) -> Response:
-    """Return the API reference. Building it takes too long for the event loop."""
+    """Return the OpenAPI document, built in a thread because it would block the event loop."""
     document = await asyncio.to_thread(request.app.openapi)
     return Response(orjson.dumps(document), media_type="application/json")
 
@@ -55,7 +55,7 @@ async def get_document(request: Request) -> Response:
     dependencies=[Depends(refuse_parameters)],
 )
 async def get_problem(code: str) -> Response:
-    """Explain the `type` of a problem."""
+    """Describe the `type` of a problem."""
     kind = KINDS.get(code)
     if kind is None:
         raise not_found("kind of problem")

@@ -1,6 +1,6 @@
-"""Sends and copies stored images, each checked by its size and SHA-256.
+"""Send and copy stored images, each verified by size and SHA-256.
 
-The storage is asked in threads, and always given its connection back.
+The storage is read in threads; its connections are always released.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ T = TypeVar("T")
 
 _log = log(__name__)
 
-#: An image up to this size is fetched whole before the first byte is sent: a slow client then
-#: holds no connection to the storage.
+#: An image up to this size is read completely before sending, so that a slow client holds no
+#: storage connection.
 BUFFERED_BYTES = 2 * 1024 * 1024
-#: Larger images under way at once; more wait their turn.
+#: Larger images sent at once; further ones wait.
 STREAMS = 8
 #: Threads that read the storage, and connections to it.
 READERS = 16
 
 
 class Part(NamedTuple):
-    """What to send of an image: the whole, or a range."""
+    """The part of an image to send: all of it, or a range."""
 
     image: Image
     range: Range | None
@@ -47,24 +47,24 @@ class Part(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many bytes."""
+        """The number of bytes."""
         return self.range.length if self.range else self.image.bytes
 
 
 class ImageStreamer:
-    """Opens images for sending."""
+    """Open images for sending."""
 
     def __init__(self, storage: ObjectStore, threads: Executor) -> None:
-        """Take the storage, and the threads that may wait for it."""
+        """Take the storage, and the threads that may block on it."""
         self._storage = storage
         self._threads = threads
         self._streams = asyncio.Semaphore(STREAMS)
 
     async def response(self, part: Part, status: int, headers: dict[str, str]) -> Response:
-        """Return a response with these bytes; raises StorageDown, ObjectMissing, ObjectDamaged.
+        """Return a response with these bytes; raise StorageDown, ObjectMissing, ObjectDamaged.
 
-        A range, too, is sent after all of a small image was checked. Of a larger one the last piece
-        is held back until then, and not sent where the image is damaged.
+        A small image is verified before any byte, also of a range, is sent. Of a larger one, the
+        last chunk is held back until it is verified, and not sent if the image is damaged.
         """
         if part.image.bytes <= BUFFERED_BYTES:
             data = await self.whole(part.image)
@@ -78,34 +78,34 @@ class ImageStreamer:
         return Streaming(opened, part, self, status, headers)
 
     async def whole(self, image: Image) -> bytes:
-        """Return all of an image; raises StorageDown, ObjectMissing, ObjectDamaged."""
+        """Return the bytes of an image; raise StorageDown, ObjectMissing, ObjectDamaged."""
         async with self._turn(image):
             return await self._in_thread(partial(self._whole, image))
 
     async def copy(self, source: Image, key: str, job_id: str) -> None:
-        """Store an image again, as that of another job; raises as `whole`.
+        """Copy an image to another job; raise like `whole`.
 
-        The bytes pass through here, so that a damaged image, or a copy that the storage only
-        claims to have made, does not become the image of a job.
+        The bytes pass through this process, so that neither a damaged image nor a failed copy by
+        the storage becomes the image of a job.
         """
         async with self._turn(source):
             data = await self._in_thread(partial(self._whole, source))
             await self._in_thread(partial(self._put, source, key, job_id, data))
 
     def release(self) -> None:
-        """Let the next large image begin."""
+        """Allow the next large image."""
         self._streams.release()
 
     async def next_chunk(self, chunks: Iterator[bytes], key: str) -> bytes:
-        """Read on in an object; nothing at the end."""
+        """Read the next chunk of an object; empty at the end."""
         return await self._in_thread(partial(self._next, chunks, key))
 
     async def close(self, opened: StoredObject) -> None:
-        """Give the connection back, also when who asked is gone."""
+        """Release the connection, also after a disconnect."""
         await asyncio.shield(self._in_thread(opened.close))
 
     def _turn(self, image: Image) -> AbstractAsyncContextManager[None]:
-        """Let only so many large images be in memory at once."""
+        """Limit the large images in memory."""
         return nullcontext() if image.bytes <= BUFFERED_BYTES else self._streams
 
     def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
@@ -120,7 +120,7 @@ class ImageStreamer:
             return next(chunks, b"")
 
     def _whole(self, image: Image) -> bytes:
-        """Read an image; once more where it came damaged, since it may have been so on its way."""
+        """Read an image; retry once if it is damaged, because the damage may be in transit."""
         try:
             return self._read(image)
         except ObjectDamaged:
@@ -138,7 +138,7 @@ class ImageStreamer:
 
 @contextmanager
 def _counted(operation: str, key: str) -> Iterator[None]:
-    """Count an operation of the storage that fails, and log which object is damaged."""
+    """Count a failed storage operation, and log which object is damaged."""
     try:
         yield
     except DarkroomError as error:
@@ -149,7 +149,7 @@ def _counted(operation: str, key: str) -> Iterator[None]:
 
 
 class Streaming(Response):
-    """A large image on its way, one chunk in memory at a time."""
+    """A large image being sent, one chunk in memory at a time."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class Streaming(Response):
         status: int,
         headers: dict[str, str],
     ) -> None:
-        """Take an object that was opened: sending it, or failing to, closes it."""
+        """Take an open object; it is closed after sending or failing."""
         super().__init__(None, status, {**headers, "content-length": str(part.length)})
         self._opened = opened
         self._key = part.image.key
@@ -173,7 +173,7 @@ class Streaming(Response):
         self._images = images
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI
-        """Send until the end, or until the client is gone."""
+        """Send until the end, or until the client disconnects."""
         gone = asyncio.create_task(_disconnected(receive))
         try:
             await self._send_all(send, gone)
@@ -183,7 +183,7 @@ class Streaming(Response):
             await self._images.close(self._opened)
 
     async def _send_all(self, send: Send, gone: "asyncio.Task[None]") -> None:
-        # what is wrong with the first piece can still be answered with a problem
+        # a fault in the first chunk can still become a problem response
         chunk = await self._images.next_chunk(self._chunks, self._key)
         await send(
             {

@@ -1,4 +1,4 @@
-"""Reading JSON bodies: a value that cannot be read is named by its place, as any other fault is."""
+"""Parse JSON bodies; an unreadable value is reported with its path, like any other fault."""
 
 import json
 import re
@@ -20,28 +20,28 @@ Path_ = tuple[str | int, ...]
 JSON = "application/json"
 _JSON_ONLY = {JSON: JSON}
 _PLAIN = "identity"
-#: RFC 8259 8.1 lets a reader ignore it.
+#: RFC 8259 section 8.1 allows a reader to ignore it.
 BOM = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _NO_TEXT = "is not valid Unicode: it has half of a surrogate pair, or bytes that are not UTF-8"
 _TOO_LARGE = "is too large"
-#: Stands for an integer with more digits than Python reads.
+#: Replaces integers with more digits than Python parses.
 _HUGE = object()
-#: How far a body that cannot be read is searched: no valid one has more values.
+#: How many values of an unreadable body are searched; no valid body has more.
 _MEMBERS_SEARCHED = 1000
 _VALUES_SEARCHED = 10_000
 
 
 def require_json(request: Request) -> None:
-    """Refuse a body that is said to be anything but plain JSON, or nothing."""
+    """Refuse a body whose media type is neither JSON nor absent."""
     require_media(request, _JSON_ONLY)
 
 
 def require_media(request: Request, accepted: Mapping[str, str]) -> str:
-    """Return the type of the body; one that is not taken here, or is compressed, is refused.
+    """Return the media type of the body; refuse unsupported and compressed ones.
 
-    `taken` has the type for each name that it goes by.
+    `taken` maps accepted names to types.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in accepted:
@@ -62,7 +62,7 @@ def require_media(request: Request, accepted: Mapping[str, str]) -> str:
 
 
 class Body:
-    """A body that a dependency reads, and its description for the API reference."""
+    """A body that a dependency reads, with its description for the OpenAPI document."""
 
     def __init__(
         self,
@@ -71,13 +71,13 @@ class Body:
         optional: bool = False,
         examples: Mapping[str, object] | None = None,
     ) -> None:
-        """Describe a body of JSON; `examples` by name."""
+        """Describe a JSON body; `examples` by name."""
         self.models: tuple[type[BaseModel], ...] = (model,)
         self.optional = optional
         self._examples = {name: {"value": value} for name, value in (examples or {}).items()}
 
     def described(self) -> dict[str, Any]:
-        """Return the request body as OpenAPI has it."""
+        """Return the request body for the OpenAPI document."""
         content: dict[str, Any] = {"schema": {"$ref": f"{REF}{self.models[0].__name__}"}}
         if self._examples:
             content["examples"] = self._examples
@@ -85,9 +85,9 @@ class Body:
 
 
 class JsonBody(Body, Generic[M]):
-    """Reads a body and checks it; raises a Problem that names every fault.
+    """Read and validate a body; raise a Problem that names every fault.
 
-    An `optional` one that is empty leaves everything open.
+    An empty `optional` body means all defaults.
     """
 
     def __init__(self, model: type[M], *, optional: bool = False) -> None:
@@ -108,10 +108,10 @@ class JsonBody(Body, Generic[M]):
 
 
 class RawBody(Body):
-    """Reads a body of JSON as bytes: the route checks it together with what else was sent."""
+    """Read a JSON body as bytes; the route validates it together with the headers."""
 
     async def __call__(self, request: Request) -> bytes:
-        """Return the body as it was sent."""
+        """Return the body as sent."""
         require_json(request)
         return await request.body()
 
@@ -119,9 +119,9 @@ class RawBody(Body):
 def checked(
     model: type[M], raw: bytes, *under: str | int, context: object = None
 ) -> M | list[FieldError]:
-    """Check JSON against a model; return what it says, or every fault.
+    """Validate JSON against a model; return the value, or all faults.
 
-    `under` is where the JSON stands in the request.
+    `under` is the path of the JSON in the request.
     """
     try:
         return model.model_validate_json(raw, context=context)
@@ -133,16 +133,16 @@ def checked(
 
 
 def encoding_fault(raw: bytes | bytearray, *under: str | int) -> FieldError | None:
-    """Return what is wrong with a text that begins as UTF-16 or UTF-32 does."""
+    """Return the fault of a text that starts like UTF-16 or UTF-32."""
     if raw[:2] in _UTF16_MARKS or b"\0" in raw[:2]:
         return FieldError(pointer_of(*under), "must be encoded in UTF-8, and looks like UTF-16")
     return None
 
 
 def unreadable(raw: bytes, reason: str, *under: str | int) -> list[FieldError]:
-    """Return why JSON cannot be read: the values at fault, or else the parser's own `reason`.
+    """Return why JSON cannot be parsed: the values at fault, or else the parser's own `reason`.
 
-    Parsers stop at an integer that is too long and at text that is not Unicode, and name a column.
+    Parsers stop at long integers and at text that is not Unicode, and report only a column.
     """
     if fault := encoding_fault(raw, *under):
         return [fault]
@@ -167,7 +167,7 @@ def _integer(digits: str) -> object:
 
 
 def _unusable(value: object) -> Iterator[tuple[Path_, str]]:
-    """Find the values that nothing can take, in the order of the text."""
+    """Find the unreadable values, in the order of the text."""
     left: list[tuple[Path_, object]] = [((), value)]
     for _ in range(_VALUES_SEARCHED):
         if not left:

@@ -1,8 +1,7 @@
-"""Wakes whoever waits for a job, a test event or a feed: one reader of Redis' stream for all.
+"""Wake requests that wait for a job, a test event or a feed: one reader of Redis' stream for all.
 
-First register, then read the job, then wait: nothing that happens in between is missed. After a gap
-(a reconnect, a time in which nobody waited, a reader left behind) every waiter is woken and reads
-again.
+Subscribe first, then read the job, then wait: no change in between is missed. After a gap (a
+reconnect, a pause without waiters, a slow reader) every waiter is woken and reads again.
 """
 
 import asyncio
@@ -21,8 +20,8 @@ from shared.store import keys
 from shared.store.group_commit import BROKEN
 
 NOTIFICATIONS_KEY = keys.notifications()
-#: A waiter that hears nothing looks by itself after this long. Not sooner: with 2,000 that wait,
-#: looking each 5 s was more work than all that they waited for.
+#: A waiter without a notification reads again after this time. It is not shorter, because with
+#: 2,000 waiters, reading every 5 s cost more than everything they waited for.
 SAFETY_SECONDS = 20.0
 _PAUSE_SECONDS = 0.2
 #: Entries read at once; the stream keeps ten times as many.
@@ -32,12 +31,12 @@ _log = log(__name__)
 
 
 def tenant_channel(tenant: str) -> str:
-    """Name what rings when a tenant's feed has news; no id of anything else looks like it."""
+    """Return the channel of a tenant's feed; it cannot collide with ids."""
     return f"tenant {tenant}"
 
 
 class Subscription:
-    """What one waiter listens to."""
+    """The subscription of one waiter."""
 
     def __init__(self) -> None:
         self._rung = asyncio.Event()
@@ -47,7 +46,7 @@ class Subscription:
         self._rung.set()
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until it rings, `seconds` at most; tells whether it rang."""
+        """Wait up to `seconds` for a notification; return whether one came."""
         try:
             async with asyncio.timeout(seconds):
                 await self._rung.wait()
@@ -57,7 +56,7 @@ class Subscription:
         return True
 
     async def wait_until(self, ends_at: float) -> bool:
-        """Wait for the next reason to look; False when the time (monotonic, seconds) is over."""
+        """Wait for the next reason to read again; return False after the deadline (monotonic)."""
         left = ends_at - time.monotonic()
         if left <= 0:
             return False
@@ -67,10 +66,10 @@ class Subscription:
 
 
 class NotificationHub:
-    """Reads the stream while anybody waits, and rings the bells of what changed."""
+    """Read the stream while anybody waits, and notify the waiters of what changed."""
 
     def __init__(self, pool: ConnectionPool, *, block_seconds: float) -> None:
-        """Take a pool with a connection to spare whose timeout is above `block_seconds`."""
+        """Take a pool with a spare connection whose timeout exceeds `block_seconds`."""
         self._client = redis.asyncio.Redis(connection_pool=pool)
         self._block_ms = max(int(block_seconds * 1000), 1)
         self._subscriptions: dict[str, set[Subscription]] = {}
@@ -79,23 +78,23 @@ class NotificationHub:
         self.closing = False
 
     async def __aenter__(self) -> Self:
-        """Start to read when somebody waits."""
+        """Start; reading begins with the first waiter."""
         self._task = asyncio.create_task(self._serve(), name="wake")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Wake everybody and stop."""
+        """Wake every waiter and stop."""
         self.close()
         await end(self._task)
 
     def close(self) -> None:
-        """Wake everybody for good: the process is leaving."""
+        """Wake every waiter for good, because the process stops."""
         self.closing = True
         self._notify_all()
 
     @contextmanager
     def subscribe(self, name: str) -> Iterator[Subscription]:
-        """Listen, while the block lasts, for a job or a delivery by its id, or for a tenant."""
+        """Subscribe, within the block, to a job or delivery by id, or to a tenant."""
         subscription = Subscription()
         if self.closing:
             subscription.notify()
@@ -108,7 +107,7 @@ class NotificationHub:
 
     @property
     def waiting(self) -> int:
-        """How many listen now."""
+        """The number of waiters."""
         return sum(len(subscriptions) for subscriptions in self._subscriptions.values())
 
     def _unsubscribe(self, name: str, subscription: Subscription) -> None:
@@ -139,11 +138,11 @@ class NotificationHub:
             for _, entries in streams or ():
                 last = entries[-1][0]
                 self._notify(entries)
-                if len(entries) == _ENTRIES:  # so far behind, others may have been cut off unread
+                if len(entries) == _ENTRIES:  # others may have been trimmed unread
                     self._notify_all()
 
     async def _newest(self) -> str:
-        """Give the id of the newest entry; everything after it will be read."""
+        """Return the id of the newest entry; everything after it will be read."""
         entries: Any = await self._client.xrevrange(NOTIFICATIONS_KEY, count=1)
         return str(entries[0][0]) if entries else "0"
 

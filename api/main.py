@@ -60,17 +60,17 @@ from shared.store.durability import Replicas
 from shared.store.group_commit import GroupCommitClient
 from shared.tracing.spans import Tracer, open_tracer
 
-#: One for the committer, one for the watch, one for the wake reader, and one to spare while a
-#: broken one is replaced.
+#: One connection for the committer, one for the monitor, one for the notification reader, and a
+#: spare for replacing a broken one.
 _CONNECTIONS = 8
 _FAILED = 500
-#: The settings that it cannot be without.
+#: The required settings.
 _NEEDED = ("s3_access_key", "s3_secret_key")
-#: What a process ends with that cannot start as it is set, as every command of ours does.
+#: The exit code for invalid settings, as of every command.
 WRONG_SETTINGS = 2
-#: How problems are told under the paths of other services' dialects.
+#: The form of problems below the paths of other services' APIs.
 _DIALECTS = {"/openai/": openai_problem, "/replicate/": replicate_problem}
-#: Every router, in the order in which their routes are tried.
+#: All routers, in matching order.
 ROUTERS: tuple[APIRouter, ...] = (
     *(jobs.router, job_events.router, image.router),
     *(batches.router, manifest.router, events.router),
@@ -85,7 +85,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 ROUTES: tuple[Route, ...] = tuple(
     route for router in ROUTERS for route in router.routes if isinstance(route, Route)
 )
-#: What takes new work: the objectives are about these.
+#: Routes that create jobs, for the service-level objectives.
 ACCEPTING = (
     *("/v1/jobs", BATCHES, "/openai/v1/images/generations", "/replicate/v1/predictions"),
     "/replicate/v1/models/{owner}/{name}/predictions",
@@ -95,23 +95,23 @@ ACCEPTING = (
 def create_app(settings: Settings | None = None, *, has_fast_route: bool = True) -> FastAPI:
     """Build the app; without `settings` they are read from the environment.
 
-    A wrong or missing setting ends the process with a sentence for each. Without its fast route
-    `POST /v1/jobs` is served as every other route.
+    Invalid or missing settings end the process with a sentence for each. With `fast_route` off,
+    `POST /v1/jobs` is served like every other route.
     """
     settings, tracer, storage = _checked(settings)
     app = FastAPI(
         title="Darkroom",
         version=version("darkroom-service"),
         description="Image generation as a service: ask once, get the image, whatever happens.",
-        openapi_url=None,  # a route of ours gives it
+        openapi_url=None,  # one of our own routes serves it
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        # its own would ask of every request what the edge knows already
+        # it would check on every request what the middleware already knows
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(settings, tracer, storage),
     )
-    # flat: a router that is included is matched once more for each request
+    # flat: an included router would be matched once more for each request
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
     add_handlers(app)
@@ -119,13 +119,13 @@ def create_app(settings: Settings | None = None, *, has_fast_route: bool = True)
         create = next(route for route in ROUTES if route.endpoint is jobs.create_job)
         app.add_middleware(FastRoute, route=create, serve=jobs.create_job_fast)
     _add_middleware(app, settings, tracer)
-    # as FastAPI has it for an app that changes its document
+    # as FastAPI documents for apps that change their OpenAPI document
     app.openapi = document_of(app, ROUTES, settings.public_prefix or "/")  # type: ignore[method-assign]
     return app
 
 
 def _add_middleware(app: FastAPI, settings: Settings, tracer: Tracer) -> None:
-    """Put around the app what every request passes; the last that is added comes first."""
+    """Add the middleware; the one added last is outermost."""
     prefix = settings.public_prefix
     app.add_middleware(
         RequestMiddleware,
@@ -140,15 +140,15 @@ def _add_middleware(app: FastAPI, settings: Settings, tracer: Tracer) -> None:
         cors=Cors(settings.cors_origins),
         prefix=prefix,
     )
-    # where a route begins so too, nothing is taken away
+    # if a route starts with the prefix, nothing is stripped
     is_own = any(route.path.startswith(f"{prefix}/") for route in ROUTES)
     app.add_middleware(PrefixMiddleware, prefix="" if is_own else prefix)
 
 
 def begin_metrics() -> None:
-    """Make the label sets whose first step tells something: a route's success, and its failures.
+    """Create the label sets whose first increment matters: a route's success, and its failures.
 
-    Any other comes with its first request: there are too many that may never come.
+    All others appear with their first request, because too many would never be used.
     """
     for route in ROUTES:
         failures = [status for status in route.responses if int(status) >= _FAILED]
@@ -167,10 +167,10 @@ def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
         _refuse_workers()
     except InvalidSettings as error:
         sys.stderr.write(f"The API cannot start.\n{error}\n")
-        # by which uvicorn's supervisor of several workers knows that starting again is in vain
+        # uvicorn's supervisor of several workers then knows that a restart is in vain
         is_one_of_several = multiprocessing.parent_process() is not None
         sys.exit(STARTUP_FAILURE if is_one_of_several else WRONG_SETTINGS)
-    if settings is None:  # who brings settings has set up logging too
+    if settings is None:  # a caller that passes settings has set up logging
         logs.configure(checked)
     return checked, tracer, storage
 
@@ -178,7 +178,7 @@ def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
 def _refuse_workers() -> None:
     """Raise InvalidSettings in one of several worker processes behind one port.
 
-    Each counts for itself, and `/metrics` would show those of another one each time.
+    Each process counts for itself, so `/metrics` would show another one each time.
     """
     if multiprocessing.parent_process() is not None and "--reload" not in sys.argv:
         raise InvalidSettings(
@@ -196,9 +196,9 @@ def _lifespan(
             stack.push_async_callback(asyncio.to_thread, tracer.close)
             parts = await _open(settings, storage, stack)
             app.state.parts = parts
-            # FastAPI would do this at the first request, which would hold up all others
+            # FastAPI would do this at the first request and delay all others
             list(iter_route_contexts(app.routes))
-            # what is loaded stays: each full collection would stop the loop for 60 to 90 ms
+            # loaded modules stay: a full collection would stop the loop for 60 to 90 ms
             gc.freeze()
             loop = asyncio.get_running_loop()
             with on_stop_signal(partial(loop.call_soon_threadsafe, parts.notifications.close)):
@@ -208,7 +208,7 @@ def _lifespan(
 
 
 async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> AppContext:
-    """Open what the routes work with; Redis may be away and come later."""
+    """Open the routes' dependencies; Redis may become available later."""
     metrics.begin()
     begin_metrics()
     pool = connect_async(settings, connections=_CONNECTIONS)

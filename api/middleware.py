@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its headers, its body's limits, its last resort."""
+"""Middleware around every request: id, headers, body limits, and the last-resort error handler."""
 
 import re
 import secrets
@@ -25,51 +25,50 @@ from shared.tracing.context import logged, read_traceparent
 from shared.tracing.spans import OFF, Span, Tracer
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-#: Where the request's id stands in the scope.
+#: The scope entry of the request id.
 REQUEST_ID = "darkroom.request_id"
-#: Where the step of a trace stands that serves the request, and the trace that it belongs to: the
-#: caller's own where we make none.
+#: The scope entry of the request's span and its trace; without tracing, those of the caller.
 SPAN = "darkroom.span"
 TRACE = "darkroom.trace"
-#: Where what writes problems stands, by the dialect of the path.
+#: The scope entry of the problem writer, which depends on the API of the path.
 WRITER = "darkroom.writer"
-#: Where the tenant's name stands, once its key was checked.
+#: The scope entry of the tenant's name, once its key is checked.
 TENANT = "darkroom.tenant"
-#: What is asked for again and again by machines is in no trace.
+#: Paths polled by machines are not traced.
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
-#: nginx' word for a client that left before its answer; it is counted, never sent.
+#: nginx' status for a client that disconnected before the response; it is counted, never sent.
 CLIENT_LEFT = 499
 _FAILED = 500
-#: What stands in a request once: of two that differ, no choice is right (RFC 9110, 5.3).
+#: Headers that may appear only once: with two different values, no choice is right (RFC 9110, 5.3).
 _SINGLE = frozenset(
     {
         *(b"authorization", b"content-length", b"content-type", b"host", b"if-range"),
         *(b"last-event-id", b"origin", b"range", b"x-stainless-retry-count"),
     }
 )
-#: What is read here of a request's headers.
+#: The request headers read here.
 _READ = _SINGLE | {
     *(b"access-control-request-headers", b"access-control-request-method", b"expect"),
     *(b"traceparent", b"transfer-encoding", b"x-request-id"),
 }
-#: The rest of a body that is read and thrown away behind an answer, so that the connection can
-#: serve the next request.
+#: The largest rest of a body that is read and discarded after a response, so that the connection
+#: can be reused.
 _REST_BYTES = 64 * 1024
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _log = log(__name__)
 
 
 class PrefixMiddleware:
-    """Takes away what stands in front of the path: uvicorn's `--root-path`, or our prefix."""
+    """Strip the path prefix: uvicorn's `--root-path`, or our own."""
 
     def __init__(self, app: ASGIApp, *, prefix: str = "") -> None:
-        """Wrap `app`; `prefix` is what begins a path where no proxy took it away."""
+        """Wrap `app`; `prefix` is stripped from paths unless a proxy already stripped it."""
         self._app = app
         self._prefix = prefix
         self._unstripped = f"{prefix}/" if prefix else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle a request."""
         if scope["type"] == "http":
             if scope.get("root_path"):
                 scope["path"] = scope["path"].removeprefix(scope["root_path"])
@@ -80,7 +79,7 @@ class PrefixMiddleware:
 
 
 class RequestMiddleware:
-    """Plain ASGI middleware; whatever is wrong inside leaves as a problem."""
+    """Plain ASGI middleware; every error inside becomes a problem response."""
 
     def __init__(
         self,
@@ -92,11 +91,10 @@ class RequestMiddleware:
         cors: Cors | None = None,
         prefix: str = "",
     ) -> None:
-        """Wrap `app`; a body over the limit of its path is refused before more of it is read.
+        """Wrap `app`; refuse a body over the limit of its path without reading the rest.
 
-        `dialects` has what writes problems under each beginning of a path that has its own way.
-        `prefix` is what a proxy takes from the front of
-        each path: it is put in front of a `Location` again.
+        `dialects` maps path prefixes to their problem writers. `prefix` is the path prefix a proxy
+        strips; it is prepended to `Location` headers.
         """
         self._app = app
         self.bodies = bodies
@@ -107,7 +105,7 @@ class RequestMiddleware:
         self.prefix = prefix.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -141,7 +139,7 @@ class RequestMiddleware:
 
 
 class _Exchange:
-    """One request and its answer, as they pass by."""
+    """One request and its response."""
 
     def __init__(self, edge: RequestMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
         self._edge = edge
@@ -161,15 +159,15 @@ class _Exchange:
         scope[REQUEST_ID] = self._id.decode()
 
     def begin(self, span: Span) -> None:
-        """Let all that is told of this request name it."""
+        """Bind the request id to the logs of this request."""
         self._scope[SPAN] = self._span = span
         trace = self._scope[TRACE] = span.traceparent or self._scope[TRACE]
-        # a task of its own has a context of its own, but for what a pipelining client sent before
+        # a task has its own context, except for what a pipelining client sent before
         clear_contextvars()
         bind_contextvars(request_id=self._scope[REQUEST_ID], **logged(trace))
 
     def check(self) -> None:
-        """Refuse what says itself that it is too large, or says two things at once."""
+        """Refuse a declared size over the limit, and contradicting headers."""
         for name in self._repeated and self._repeated & _SINGLE:
             text = f"The header {name.decode('latin-1')} was sent twice. Send it once."
             raise Problem("header_repeated", text)
@@ -177,14 +175,14 @@ class _Exchange:
             raise self._too_large()
 
     def preflight(self) -> Response | None:
-        """Answer a browser that asks whether it may send; None for every other request."""
+        """Respond to a CORS preflight; return None for every other request."""
         if b"access-control-request-method" not in self._headers:
             return None
         wanted = self._headers.get(b"access-control-request-headers")
         return self._edge.cors.preflight(self._scope, self._headers.get(b"origin"), wanted)
 
     async def receive(self) -> Message:
-        """Hand on the next part of the body; whatever was said of its length, it is counted."""
+        """Pass on the next part of the body; count it, whatever its declared length."""
         message = await self._receive()
         size = len(message.get("body", b""))
         if not message.get("more_body"):
@@ -210,7 +208,7 @@ class _Exchange:
             self._edge.bodies.check(self._tenant)
 
     async def send(self, message: Message) -> None:
-        """Hand on the answer, with the request's id."""
+        """Pass on the response, with the request id."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             origins = self._edge.cors.headers(self._scope, self._headers.get(b"origin"))
@@ -222,13 +220,13 @@ class _Exchange:
         await self._send(message)
 
     def _ending(self) -> Pairs:
-        """Say that the connection ends, where more of the body is left than is read in passing."""
+        """Close the connection if more of the body is left than is worth reading."""
         is_left = self._rest > _REST_BYTES or (self._rest and b"expect" in self._headers)
-        # a client that waits for `100 Continue` may send its body after this answer or not
+        # a client that waits for `100 Continue` may send its body after this response or not
         return ((b"connection", b"close"),) if is_left else ()
 
     async def fail(self, error: Exception) -> None:
-        """Answer with a problem; where the answer has begun, it stays unfinished."""
+        """Respond with a problem; if the response has begun, it stays incomplete."""
         if self.status:
             # Starlette raises its own error over one that a handler would have answered
             cause = error.__cause__ if isinstance(error, RuntimeError) else None
@@ -240,7 +238,7 @@ class _Exchange:
         await response(self._scope, self._receive, self.send)
 
     def end(self) -> None:
-        """Let go of the body, and count the request."""
+        """Release the body's bytes, and count the request."""
         if self._held_bytes:
             self._edge.bodies.remove(self._held_bytes, self._tenant)
         self._count()
@@ -266,7 +264,7 @@ class _Exchange:
         return Problem("body_too_large", text)
 
     def _too_slow(self) -> Problem:
-        self._rest = inf  # not waited for, however little it is
+        self._rest = inf  # not waited for, however small it is
         text = (
             f"Each {PACE_SECONDS:.0f} seconds of a body have to bring {PACE_BYTES:,} bytes of it."
         )
@@ -275,7 +273,7 @@ class _Exchange:
 
 @cache
 def _counted(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
-    """Give the metrics of one kind of answer: finding them costs more than counting."""
+    """Return the metrics of one kind of response, cached because the lookup is expensive."""
     return (
         metrics.HTTP_REQUESTS.labels(route, method, str(status)),
         metrics.HTTP_REQUEST_SECONDS.labels(route),
@@ -283,7 +281,7 @@ def _counted(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
 
 
 def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], AbstractSet[bytes]]:
-    """Return the first value of each header that is read here, and which came again."""
+    """Return the first value of each header that is read here, and those that came twice."""
     pairs = [pair for pair in headers if pair[0] in _READ]
     found = dict(reversed(pairs))
     if len(found) == len(pairs):
@@ -293,7 +291,7 @@ def _read(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], A
 
 
 def _length(headers: Mapping[bytes, bytes]) -> float:
-    """Return how many bytes the body will have; without end where nothing says so."""
+    """Return the declared length of the body; infinite if undeclared."""
     if b"transfer-encoding" in headers:
         return inf
     length = headers.get(b"content-length", b"")
@@ -301,20 +299,20 @@ def _length(headers: Mapping[bytes, bytes]) -> float:
 
 
 def _named(headers: Mapping[bytes, bytes]) -> bytes:
-    """Return the request's id: the caller's own if that is sane."""
+    """Return the request id: the caller's own if it is valid."""
     request_id = headers.get(b"x-request-id", b"")
     return request_id if _SANE_ID.fullmatch(request_id) else secrets.token_hex(12).encode()
 
 
 def _traced(headers: Mapping[bytes, bytes], repeated: AbstractSet[bytes]) -> str | None:
-    """Return the trace that the request is part of, if it names one."""
+    """Return the trace that the request names."""
     if b"traceparent" not in headers or b"traceparent" in repeated:
         return None
     return read_traceparent(headers[b"traceparent"].decode("latin-1"))
 
 
 def _moved(headers: Iterable[tuple[bytes, bytes]], prefix: bytes) -> list[tuple[bytes, bytes]]:
-    """Put the prefix in front of a `Location` on this host."""
+    """Prepend the prefix to a `Location` on this host."""
     return [
         (name, prefix + value if name == b"location" and value.startswith(b"/") else value)
         for name, value in headers

@@ -1,4 +1,4 @@
-"""`/v1/models`: what can be asked for."""
+"""`/v1/models`: the offered models."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -21,14 +21,14 @@ ModelState = Literal["available", "failing", "removed", "disabled"]
 
 
 class Price(TypedDict):
-    """What one call may cost."""
+    """The cost of one call."""
 
     credits: float
     estimated: Literal[True]
 
 
 class ModelDescription(TypedDict):
-    """What is public of a model: the same for everybody, and for as long as the API runs."""
+    """The public description of a model: the same for everybody while the API runs."""
 
     id: str
     name: str
@@ -38,7 +38,7 @@ class ModelDescription(TypedDict):
 
 
 class Model(ModelDescription):
-    """What can be asked for."""
+    """A model."""
 
     state: Annotated[
         ModelState,
@@ -52,7 +52,7 @@ class Model(ModelDescription):
 
 
 class ModelList(TypedDict):
-    """The models on offer."""
+    """The offered models."""
 
     data: list[Model]
 
@@ -63,7 +63,7 @@ class ModelList(TypedDict):
     response_description="All of them",
 )
 async def get_models(parts: Context) -> Response:
-    """List the models on offer."""
+    """List the offered models."""
     shown: ModelList = {"data": [model_shown(model, parts) for model in MODELS.values()]}
     return _json(shown)
 
@@ -75,7 +75,7 @@ async def get_models(parts: Context) -> Response:
     responses=problems("not_found"),
 )
 async def get_model(parts: Context, owner: str, name: str) -> Response:
-    """Read one model: the JSON Schema of its input and the defaults."""
+    """Read one model: the JSON Schema of its input, and its defaults."""
     model = MODELS.get(f"{owner}/{name}")
     if model is None:
         raise not_found("model")
@@ -83,12 +83,12 @@ async def get_model(parts: Context, owner: str, name: str) -> Response:
 
 
 def price_shown(credits_each: float | None) -> Price | None:
-    """Write what one call may cost; the provider tells no cost, so it is always an estimate."""
+    """Write the cost of a call; always an estimate, because the provider does not tell it."""
     return None if credits_each is None else {"credits": credits_each, "estimated": True}
 
 
 def model_shown(model: CatalogModel, parts: AppContext) -> Model:
-    """Write a model, with its price as the operator estimates it."""
+    """Write a model with its estimated price."""
     return {
         **model_described(model),
         "state": _state(model, parts),
@@ -97,7 +97,7 @@ def model_shown(model: CatalogModel, parts: AppContext) -> Model:
 
 
 def model_described(model: CatalogModel) -> ModelDescription:
-    """Write what is public of a model."""
+    """Write the public description of a model."""
     return {
         "id": model.id,
         "name": model.name,
@@ -108,7 +108,7 @@ def model_described(model: CatalogModel) -> ModelDescription:
 
 
 def _state(model: CatalogModel, parts: AppContext) -> ModelState:
-    """Return what is known of the model: whether it is offered, and whether its calls fail."""
+    """Return the state of the model: whether it is offered, and whether its calls fail."""
     service = parts.redis_monitor.service
     if service is None:
         return "available"

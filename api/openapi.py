@@ -1,4 +1,4 @@
-"""The OpenAPI document, as FastAPI makes it, with the shapes that it cannot know of."""
+"""FastAPI's OpenAPI document, with the shapes that FastAPI cannot know."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,13 +12,13 @@ from api.problems import REF, ProblemBody
 from api.routing import Route
 from shared.model_catalog import MODELS
 
-#: The shapes of problems: FastAPI knows no model of a response that is not plain JSON.
+#: The shapes of problems: FastAPI takes no model for responses other than plain JSON.
 _PROBLEMS = {"Problem": ProblemBody, "OpenAIError": OpenAIError, "ReplicateError": ReplicateError}
 _VALIDATION = ("HTTPValidationError", "ValidationError")
 
 
 def document_of(app: FastAPI, routes: Iterable[Route], server: str) -> Callable[[], dict[str, Any]]:
-    """Return what makes the document of an app, once."""
+    """Return a function that builds the document of an app once."""
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _add_shapes(document: dict[str, Any], routes: Iterable[Route]) -> None:
 
 
 def _drop_framework_errors(document: dict[str, Any]) -> None:
-    """Leave out the framework's own shape of a fault; no route of ours answers with it."""
+    """Remove the framework's own error shape, which no route returns."""
     for operations in document["paths"].values():
         for operation in operations.values():
             if _VALIDATION[0] in str(operation["responses"].get("422")):

@@ -1,4 +1,4 @@
-"""What HTTP says about everything that can go wrong: one table, one shape (RFC 9457)."""
+"""Problems (RFC 9457): one table of all errors, and one shape."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ TYPE_PREFIX = "/problems/"
 
 
 class Kind(NamedTuple):
-    """One kind of problem; `retry_after` in seconds, where trying again later may help."""
+    """A kind of problem; `retry_after` in seconds, if a later retry may succeed."""
 
     status: int
     title: str
@@ -38,7 +38,7 @@ class Kind(NamedTuple):
 
 
 class FieldError(NamedTuple):
-    """One thing wrong with a request.
+    """A fault of a request.
 
     `pointer` is a JSON pointer into the body, or `/query/<name>` or `/header/<name>`.
     """
@@ -48,7 +48,7 @@ class FieldError(NamedTuple):
 
 
 class FieldErrorBody(TypedDict):
-    """One thing wrong with a request; a JSON pointer into the body, query or headers."""
+    """A fault of a request; a JSON pointer into the body, query or headers."""
 
     pointer: str
     message: str
@@ -110,7 +110,7 @@ KINDS: Mapping[str, Kind] = {
 
 _log = log(__name__)
 
-#: Errors that pass through the routes as they are.
+#: Errors that pass through the routes unchanged.
 CODES: Mapping[type[Exception], str] = {
     StoreDown: "redis_down",
     StoreFull: "redis_full",
@@ -123,7 +123,7 @@ CODES: Mapping[type[Exception], str] = {
 
 
 class ProblemBody(TypedDict):
-    """What went wrong (RFC 9457)."""
+    """An error (RFC 9457)."""
 
     type: Annotated[str, Field(json_schema_extra={"format": "uri-reference"})]
     title: str
@@ -134,7 +134,7 @@ class ProblemBody(TypedDict):
     errors: NotRequired[list[FieldErrorBody]]
 
 
-#: Refusals that the framework raises itself.
+#: Errors that the framework raises itself.
 _STATUS_CODES: Mapping[int, str] = {
     404: "not_found",
     405: "method_not_allowed",
@@ -144,7 +144,7 @@ _STATUS_CODES: Mapping[int, str] = {
 }
 
 
-#: What every route with a key can answer.
+#: The problems of every route that requires a key.
 _KEYED = (
     "header_repeated",
     "unauthenticated",
@@ -153,9 +153,9 @@ _KEYED = (
     "redis_down",
     "internal",
 )
-#: What a body can be answered with before it was read.
+#: The problems of a body before it is read.
 BODY = ("request_too_slow", "body_too_large", "unsupported_media_type", "too_many_uploads")
-#: Why nothing more is queued.
+#: The problems of a full queue.
 ADMISSION_ERRORS = (
     "rate_limited",
     "tenant_queue_full",
@@ -164,7 +164,7 @@ ADMISSION_ERRORS = (
     "deadline_unreachable",
     "redis_full",
 )
-#: Why a job or batch is not accepted.
+#: The problems of creating a job or batch.
 NOT_ACCEPTED = ("job_deleted", "idempotency_key_reused", *ADMISSION_ERRORS, "accept_unknown")
 #: Responses by status, as FastAPI takes them.
 Responses = dict[int | str, dict[str, Any]]
@@ -172,7 +172,7 @@ REF = "#/components/schemas/"
 
 
 class ProblemShape(NamedTuple):
-    """How problems are written under some paths, for the API reference."""
+    """The shape of problems below some paths, for the OpenAPI document."""
 
     name: str = "Problem"
     media_type: str = MEDIA_TYPE
@@ -184,7 +184,7 @@ OURS = ProblemShape()
 
 
 def problems(*codes: str, keyed: bool = True, shape: ProblemShape = OURS) -> Responses:
-    """Describe the problems of a route, by status; those of every `keyed` route are among them."""
+    """Describe the problems of a route by status; those of every `keyed` route are included."""
     by_status: dict[int, list[str]] = {}
     for code in (*(_KEYED if keyed else ()), *codes):
         by_status.setdefault(shape.statuses.get(code, KINDS[code].status), []).append(code)
@@ -199,7 +199,7 @@ def problems(*codes: str, keyed: bool = True, shape: ProblemShape = OURS) -> Res
 
 
 class Problem(Exception):
-    """An answer that is not the one hoped for; `code` is one of KINDS."""
+    """A refused or failed request; `code` is one of KINDS."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Say what happened; `more` are further members of the body."""
+        """Take the detail; `more` are further members of the body."""
         super().__init__(detail)
         self.code = code
         self.detail = detail
@@ -220,34 +220,34 @@ class Problem(Exception):
 
     @property
     def kind(self) -> Kind:
-        """The line of the table."""
+        """The entry of the table."""
         return KINDS[self.code]
 
     @property
     def retry_after(self) -> int | None:
-        """Seconds after which trying again may help; None where it never does."""
+        """Seconds after which a retry may succeed; None if it cannot."""
         retry_after = self.headers.get("Retry-After")
         return int(retry_after) if retry_after else self.kind.retry_after
 
 
-#: Writes a problem, with the request's id.
+#: Writes a problem, with the request id.
 Writer = Callable[[Problem, str], Response]
 
 
 def not_found(what: str = "job") -> Problem:
-    """Say that there is none: also where there is one that is another's."""
+    """Return the problem `not_found`, also for what belongs to another tenant."""
     return Problem("not_found", f"There is no such {what}.")
 
 
 def invalid(faults: Sequence[FieldError]) -> Problem:
-    """Name every fault of a request at once."""
+    """Return the problem that names every fault of a request."""
     count = len(faults)
     detail = "One fault was found." if count == 1 else f"{count} faults were found."
     return Problem("invalid_request", detail, errors=faults)
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Translate what a route raised; anything unknown is an error of ours, told without detail."""
+    """Translate an exception of a route; an unknown one becomes `internal`, without details."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
@@ -259,7 +259,7 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def failure_of(error: BaseException) -> Problem:
-    """Translate what a route raised, and record it: Redis' errors are counted, ours are logged."""
+    """Translate an exception of a route and record it: count Redis errors, log our own."""
     problem = problem_of(error)
     if isinstance(error, StoreError) or isinstance(error.__cause__, StoreError):
         metrics.REDIS_ERRORS.inc()
@@ -274,7 +274,7 @@ def _refused(error: HTTPException) -> Problem:
 
 
 def answer(problem: Problem, request_id: str, *, prefix: str = "") -> Response:
-    """Write a problem as a response; `prefix` is in front of every path from outside."""
+    """Write a problem as a response; `prefix` precedes every path as seen from outside."""
     kind = problem.kind
     body: dict[str, Any] = {
         "type": f"{prefix}{TYPE_PREFIX}{problem.code}",
@@ -299,5 +299,5 @@ def pointer(*steps: str | int) -> str:
 
 
 def _escaped(step: str) -> str:
-    # control characters and halves of surrogate pairs come from outside and must not break a line
+    # control characters and lone surrogates from outside must not break a line
     return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", "?", step).replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,4 @@
-"""Models of queries and the types of their fields; cursors."""
+"""Query models, the types of their fields, and cursors."""
 
 import base64
 import binascii
@@ -32,7 +32,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 Reader = Callable[[str], T]
 
-#: A time of RFC 3339: its date and time to the minute, its seconds, and its offset.
+#: An RFC 3339 time: date and time to the minute, seconds, and offset.
 _MOMENT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2})"
     r"(?::([0-9]{2})(?:\.([0-9]{1,30}))?)?([Zz]|[+ -][0-9]{2}:[0-9]{2})"
@@ -52,7 +52,7 @@ class _Repeated(str):
 
 
 class _StrictParams(QueryParams):
-    """A query in which a parameter that was sent twice can be told from one sent once."""
+    """Query parameters that mark those sent twice."""
 
     def get(self, key: Any, default: Any = None) -> Any:  # noqa: ANN401  as Starlette has it
         values = self.getlist(key)
@@ -60,18 +60,18 @@ class _StrictParams(QueryParams):
 
 
 class StrictRequest(Request):
-    """A request whose query is read strictly by models of parameters."""
+    """A request whose query is validated strictly."""
 
     @property
     def query_params(self) -> QueryParams:
-        """Return the query, in which repeated parameters are marked."""
+        """Return the query, with repeated parameters marked."""
         return _StrictParams(self.scope["query_string"])
 
 
 class QueryModel(BaseModel):
-    """The query of a route: unknown and repeated parameters are refused, every fault is named.
+    """The query of a route: unknown and repeated parameters are refused, and every fault is named.
 
-    The types of its fields are those below, so that their messages are the same everywhere.
+    Its fields use the types below, so that messages are the same everywhere.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,7 +85,7 @@ class QueryModel(BaseModel):
 
 
 def query_problem(error: RequestValidationError, known: Sequence[str]) -> Problem:
-    """Name every fault of a query; `known` are the parameters of its route."""
+    """Return the problem of an invalid query; `known` are the parameters of its route."""
     faults = []
     for one in error.errors():
         is_unknown = one["type"] == "extra_forbidden"
@@ -95,7 +95,7 @@ def query_problem(error: RequestValidationError, known: Sequence[str]) -> Proble
 
 
 def unknown_message(known: Sequence[str]) -> str:
-    """Say that there is no such parameter; `known` are those that there are."""
+    """Return the message for an unknown parameter; `known` are the valid ones."""
     return f"is unknown; known: {', '.join(known) or 'none'}"
 
 
@@ -104,7 +104,7 @@ def _message(error: Mapping[str, Any]) -> str:
 
 
 def integer(least: int, most: int) -> Reader[int]:
-    """Read a whole number of a range."""
+    """Parse an integer within a range."""
 
     def read(written: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", written) or not least <= int(written) <= most:
@@ -115,7 +115,7 @@ def integer(least: int, most: int) -> Reader[int]:
 
 
 def enum_member(members: type[E]) -> Reader[E]:
-    """Read one word of a closed list."""
+    """Parse a value of an enumeration."""
 
     def read(written: str) -> E:
         try:
@@ -128,16 +128,16 @@ def enum_member(members: type[E]) -> Reader[E]:
 
 
 def text(written: str) -> str:
-    """Read any text that is not empty nor very long."""
+    """Parse a text that is neither empty nor too long."""
     if not 0 < len(written) <= TEXT_CHARACTERS:
         raise ValueError(f"must have 1 to {TEXT_CHARACTERS} characters")
     return written
 
 
 def milliseconds(written: str) -> int:
-    """Read an RFC 3339 time as milliseconds since 1970; finer digits are cut.
+    """Parse an RFC 3339 time to milliseconds since 1970; finer digits are cut.
 
-    A `+` that became a space is taken, and so is a leap second, as the second before it.
+    A `+` decoded as a space is accepted, and a leap second counts as the second before it.
     """
     found = _MOMENT.fullmatch(written)
     try:
@@ -159,12 +159,12 @@ def _milliseconds(minute: str, seconds: str | None, fraction: str | None, offset
 
 
 def encode_cursor(cursor: str) -> str:
-    """Write where a page ended as a cursor, so that nobody builds on what it is."""
+    """Encode where a page ended as an opaque cursor."""
     return base64.urlsafe_b64encode(cursor.encode()).rstrip(b"=").decode()
 
 
 def decode_cursor(written: str) -> str:
-    """Read a cursor; gives no text for what is none."""
+    """Decode a cursor; return empty text if it is malformed."""
     padded = written + "=" * (-len(written) % 4)
     try:
         return base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
@@ -173,14 +173,14 @@ def decode_cursor(written: str) -> str:
 
 
 def flag(written: str) -> bool:
-    """Read 1 or 0."""
+    """Parse 1 or 0."""
     if written not in {"0", "1"}:
         raise ValueError("must be 1 or 0")
     return written == "1"
 
 
 def cursor_of(is_one: Callable[[str], object]) -> Reader[str]:
-    """Read a cursor of a list whose pages end in what `is_one` knows."""
+    """Parse a cursor of a list whose pages end in what `is_one` accepts."""
 
     def read(written: str) -> str:
         last = decode_cursor(written)
@@ -192,14 +192,14 @@ def cursor_of(is_one: Callable[[str], object]) -> Reader[str]:
 
 
 def is_given(read: Reader[Any]) -> BeforeValidator:
-    """Read what was sent; a default stays as it is."""
+    """Parse what was sent; a default stays as it is."""
     return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
 
 
 def is_readable(read: Reader[Any]) -> BeforeValidator:
-    """Check that what was sent can be read, and leave it as it is.
+    """Check that a value can be parsed, and leave it unchanged.
 
-    FastAPI takes a tuple, as which some cursors are read, for a parameter that may be repeated.
+    FastAPI would take a tuple, the type of some cursors, for a parameter that may be repeated.
     """
 
     def check(written: str) -> str:
@@ -210,7 +210,7 @@ def is_readable(read: Reader[Any]) -> BeforeValidator:
 
 
 class _Optional:
-    """Describes a parameter that need not be sent: None stands for that, and cannot be sent."""
+    """Describes an optional parameter: None means absent and cannot be sent."""
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler

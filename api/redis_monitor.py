@@ -1,4 +1,4 @@
-"""Looks at Redis once a second: its clock, whether it is fit, and what the service looks like."""
+"""Check Redis once a second: its clock, its health, and the state of the service."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ _log = log(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RedisState:
-    """What a Redis told: bytes used and allowed (0: no limit), and whether it keeps everything."""
+    """The state of Redis: bytes used and allowed (0: no limit), and whether writes are durable."""
 
     used: int = 0
     limit: int = 0
@@ -39,10 +39,10 @@ class RedisState:
 
 
 class Watch:
-    """What this process knows of its Redis, a second old at most."""
+    """What this process knows of its Redis, at most one second old."""
 
     def __init__(self, pool: ConnectionPool, committer: GroupCommitClient) -> None:
-        """Take a pool with a connection to spare, and the committer for the counters."""
+        """Take a pool with a spare connection, and the committer for its counters."""
         self._client = redis.asyncio.Redis(connection_pool=pool)
         self._committer = committer
         self._task: asyncio.Task[None] | None = None
@@ -52,28 +52,28 @@ class Watch:
         self._unfit = ""
         self.reasons = ["Redis was not reached yet."]
         self.redis = RedisState()
-        #: what the service looked like when it was last looked at, None before
+        #: the state of the service at the last check, None before
         self.service: ServiceStats | None = None
         self._collector = ServiceCollector()
-        #: the gauges of the whole service, apart from what this process counts itself
+        #: the gauges of the whole service, apart from the counters of this process
         self.registry = CollectorRegistry()
         self.registry.register(self._collector)
         self._gauges = RedisGauges(self.registry)
 
     async def __aenter__(self) -> Self:
-        """Look once, whatever comes of it, and go on looking."""
+        """Check once, whatever the result, and keep checking."""
         await self._try()
         self._task = asyncio.create_task(self._go_on(), name="watch")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop looking."""
+        """Stop checking."""
         await end(self._task)
 
     def now_ms(self) -> float:
-        """Estimate Redis' clock, in milliseconds since 1970; never ahead but by drift.
+        """Estimate Redis' clock, in milliseconds since 1970; ahead only by drift.
 
-        Raises StoreDown where it was never read.
+        Raise StoreDown if it was never read.
         """
         if self._anchor is None:
             raise StoreDown("Redis is not reachable.")
@@ -81,13 +81,13 @@ class Watch:
         return server_ms + (time.monotonic() - at) * 1000
 
     def signing_key(self) -> bytes:
-        """Give the secret that signs image addresses; raises StoreDown where it was never read."""
+        """Return the secret that signs image URLs; raise StoreDown if it was never read."""
         if self._signing_key is None:
             raise StoreDown("Redis is not reachable.")
         return self._signing_key
 
     def ensure_capacity(self) -> None:
-        """Raise StoreFull or IncompatibleStore where nothing more is to be accepted."""
+        """Raise StoreFull or IncompatibleStore if no more jobs may be accepted."""
         if self._unfit:
             raise IncompatibleStore(self._unfit)
         if self._full:
@@ -99,7 +99,7 @@ class Watch:
             await self._try()
 
     async def _try(self) -> None:
-        """Look, and note what was seen; a Redis that is away is told once."""
+        """Check, and record the result; log once when Redis becomes unavailable."""
         before = self.reasons
         try:
             await self._poll()
@@ -136,7 +136,7 @@ class Watch:
         self._collector.facts = self.service
 
     async def _appendfsync(self) -> str:
-        """Read what INFO does not tell; '' where CONFIG is hidden."""
+        """Read a setting that INFO does not report; '' if CONFIG is disabled."""
         try:
             server_ms = await self._client.config_get("appendfsync")
         except ResponseError:
@@ -147,8 +147,8 @@ class Watch:
         return bytes.fromhex(await self._read_or_create(keys.signing_key(), new_signing_key()))
 
     async def _read_or_create(self, key: str, first: str) -> str:
-        """Read what is kept; the first process that asks keeps `first`."""
+        """Read a stored value; the first process to ask stores `first`."""
         value: object = await self._client.get(key)
-        if value is None:  # a full Redis refuses SET also where there is nothing to set
+        if value is None:  # a full Redis refuses SET even if there is nothing to set
             value = await self._client.set(key, first, nx=True, get=True)
         return first if value is None else str(value)

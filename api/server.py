@@ -1,10 +1,10 @@
-"""How requests come in from the socket: uvicorn's HTTP/1.1, but with limits, and as RFC 9110 asks.
+"""uvicorn's HTTP/1.1 protocol, with limits, and conforming to RFC 9110.
 
-uvicorn buffers whatever comes before or behind a request's body, from any client, for any length of
-time. It waits without end for a head, a body, or a client that does not read its answer. It closes
-an idle connection after 5 s, which is as long as many clients keep theirs: their next request and
-our end would cross. It drops the body of a request that offers to upgrade the protocol, and resets
-a connection whose client still sends.
+uvicorn buffers what precedes or follows a request's body, without limit. It waits without limit for
+a head, a body, or a client that does not read its response. It closes an idle connection after 5 s,
+as long as many clients keep theirs, so that their next request and the close can cross. It drops
+the body of a request that offers a protocol upgrade, and resets a connection whose client is still
+sending.
 """
 
 from asyncio import TimerHandle, Transport
@@ -15,24 +15,24 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-#: The most bytes that the head of a request (its line and its headers) may have, and what follows a
-#: body in chunks (headers again), give or take what is read from the socket at once.
+#: The maximum size of a request head (request line and headers) and of trailers, give or take one
+#: read from the socket.
 HEAD_BYTES = 64 * 1024
-#: How long an idle connection is kept at least: longer than clients (httpx 5 s), proxies and load
-#: balancers (nginx and AWS 60 s) keep theirs, so that they are the ones that close it.
+#: The minimum keep-alive time: longer than that of clients (httpx 5 s), proxies and load balancers
+#: (nginx and AWS 60 s), so that they close connections first.
 IDLE_SECONDS = 75
-#: How long a head may take to come, and the first one to begin: nginx' own limit.
+#: The time limit for a head, and for the first one to begin: nginx' default.
 HEAD_SECONDS = 60.0
-#: While a body is read, each so many seconds have to bring at least so many bytes of it.
+#: Body rate limit: within each period of this length, at least this many bytes must arrive.
 PACE_SECONDS = 10.0
 PACE_BYTES = 5_000
-#: How often that is measured before a body is cut off: after ten minutes in all.
+#: How often this is measured before a body is cut off: after ten minutes in total.
 BODY_PACES = 60
-#: The same for what is read and thrown away behind an answer that did not wait for the body.
+#: The same for a body that is discarded after an early response.
 LINGER_PACES = 3
-#: How long a client may take none of the answer that waits for it: nginx' own limit.
+#: How long a client may read nothing of its response: nginx' default.
 STALL_SECONDS = 60.0
-#: Stands in the scope of a request whose body comes too slowly.
+#: The scope entry of a request whose body arrives too slowly.
 TOO_SLOW = "darkroom.body_too_slow"
 
 _VERSION_WITHOUT_CHUNKS = "1.0"
@@ -57,14 +57,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _received_bytes = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # uvicorn's own
-        """Begin; uvicorn's `--timeout-keep-alive` may only make the patience longer."""
+        """Start; uvicorn's `--timeout-keep-alive` can only extend the time."""
         self._lingering = LingeringTransport(transport, self._begin_to_linger)
         super().connection_made(cast("Transport", self._lingering))
         self.timeout_keep_alive = max(self.timeout_keep_alive, IDLE_SECONDS)
         self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; nothing is waited for any more."""
+        """Stop all timers."""
         for timer in (self._head_timer, self._pace_timer, self._stall_timer):
             if timer is not None:
                 timer.cancel()
@@ -72,13 +72,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """End with the process; the rest of a body that was answered is not waited for."""
+        """Stop with the process, without waiting for the rest of an answered body."""
         if self.cycle is not None and self.cycle.response_complete:
             self._is_in_body = False
         super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; end the connection where it leads no further for too long."""
+        """Handle received data; close the connection if it makes no progress for too long."""
         self._received_bytes += len(data)
         if self._lingering.lingers:
             return
@@ -93,7 +93,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._watch()
 
     def _parse(self, data: bytes) -> bytes:
-        """Parse what came; returns what has to be parsed again."""
+        """Parse data; return what must be parsed again."""
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -105,46 +105,46 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         return b""
 
     def _without_offer(self) -> bytes:
-        """Write the head again without its offer to upgrade (RFC 9110, 7.8), for a new parser.
+        """Rewrite the head without its upgrade offer (RFC 9110, 7.8), for a new parser.
 
-        The old one takes what follows such a head for another protocol.
+        The old parser would treat what follows as another protocol.
         """
         request_line = (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = [b"%s %s HTTP/%s" % request_line]
         lines += [b"%s: %s" % pair for pair in self.headers if pair[0] != b"upgrade"]
         self._is_offer = False
         self.parser = HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _should_upgrade(self) -> bool:
         return False
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request; what else the client sends is not waited for."""
+        """Refuse what is not a request, without waiting for further data."""
         self._is_in_body = True
         super().send_400_response(msg)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; blanks around its value are not part of it (RFC 9110, 5.5)."""
-        # called for every header: uvicorn's own, and not by way of it
+        """Handle a header; whitespace around its value is not part of it (RFC 9110, 5.5)."""
+        # called for every header: does what uvicorn's own does, without calling it
         name, value = name.lower(), value.strip(b" \t")
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Start the timer of a head."""
         super().on_message_begin()
         self._is_in_head = True
 
     def on_headers_complete(self) -> None:
-        """Count anew: what follows is the body."""
+        """Start the timer of the body."""
         self._is_further = True
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._is_offer = True
             return
-        if self.expect_100_continue:  # which HTTP/1.0 does not know
+        if self.expect_100_continue:  # which HTTP/1.0 does not have
             self.expect_100_continue = self.parser.get_http_version() != _VERSION_WITHOUT_CHUNKS
         self._is_in_head = False
         self._is_in_body = True
@@ -152,12 +152,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Count anew: bodies are counted where they are read."""
+        """Reset the count: bodies are counted where they are read."""
         super().on_body(body)
         self._is_further = True
 
     def on_message_complete(self) -> None:
-        """Count anew: what follows is the next request."""
+        """Reset the count for the next request."""
         self._is_further = True
         if not self._is_offer:
             self._is_in_body = False
@@ -169,24 +169,24 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
-        """Begin to watch a client that does not take its answer."""
+        """Start the timer of a client that does not read its response."""
         super().pause_writing()
         self._watch_stall()
 
     def resume_writing(self) -> None:
-        """Cease to watch it."""
+        """Stop that timer."""
         super().resume_writing()
         if self._stall_timer is not None:
             self._stall_timer.cancel()
 
     def _watch(self) -> None:
-        """Begin to wait for what is due next, or cease to: most come whole, and cost nothing."""
+        """Start or stop a timer for the next event; most requests arrive whole and need none."""
         if self._is_in_head or self._head_timer is not None:
             self._watch_head()
         if self._is_in_body or self._pace_timer is not None:
             self._watch_pace()
         elif self._is_idle() and self.timeout_keep_alive_task is None:
-            # what came was the rest of a body that nobody waited for, or no request
+            # this was the rest of a discarded body, or not a request
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -206,7 +206,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._head_timer = None
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
-        else:  # begun while the answer before it still goes out
+        else:  # it began while the previous response was being sent
             self._watch_head()
 
     def _watch_pace(self) -> None:
@@ -218,7 +218,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._pace_timer = None
 
     def _check_pace(self, before: int) -> None:
-        """Cut off a body that comes too slowly; one that we do not read now has all its time."""
+        """Cut off a body that arrives too slowly; while it is not read here, it has no limit."""
         self._pace_timer = None
         if not self.flow.read_paused:
             self._paces += 1
@@ -228,7 +228,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._watch_pace()
 
     def _cut_off(self) -> None:
-        """End the connection; a request that was not answered yet is, where its body is read."""
+        """Close the connection; an unanswered request is answered where its body is read."""
         if self._lingering.lingers or self.cycle.response_started:
             self._lingering.abort()
         else:
@@ -237,9 +237,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
 
     def _begin_to_linger(self) -> bool:
-        """Go on reading if a body is under way: a reset would take the answer away (RFC 9112, 9.6).
+        """Continue reading if a body is arriving, because a reset would discard the response.
 
-        Returns whether that is so.
+        Return whether that is so (RFC 9112, 9.6).
         """
         if not self._is_in_body:
             return False
@@ -262,41 +262,41 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
 
 class LingeringTransport:
-    """A connection whose `close` lets the client send on for a while, where it has to.
+    """A transport whose `close` lets the client finish sending, if necessary.
 
     To uvicorn it is closing from then on. A second `close` ends it.
     """
 
     def __init__(self, transport: Transport, begin_to_linger: Callable[[], bool]) -> None:
-        """Wrap `transport`; `begin_to_linger` tells whether `close` has to wait."""
+        """Wrap `transport`; `begin_to_linger` returns whether `close` must wait."""
         self._transport = transport
         self._begin_to_linger = begin_to_linger
         self.write: Callable[[bytes], object] = transport.write
         self.lingers = False
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the transport has
-        """Be the transport in all else."""
+        """Delegate everything else to the transport."""
         return getattr(self._transport, name)
 
     def is_closing(self) -> bool:
-        """Return whether nothing more is to be sent."""
+        """Return whether nothing more may be sent."""
         return self.lingers or self._transport.is_closing()
 
     def close(self) -> None:
-        """Send no more; where the client still sends, read on for a while."""
+        """Stop sending; while the client still sends, continue reading for a while."""
         if not self.is_closing() and self._begin_to_linger():
             self.lingers = True
-            self.write = _drop  # an answer that was under way meanwhile
+            self.write = _drop  # a response that was being written
         else:
             self._transport.close()
 
 
 def _drop(_: bytes) -> None:
-    """Send nothing."""
+    """Discard data."""
 
 
 def _until_close(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
-    """Let answers of unknown length end with the connection: HTTP/1.0 knows no chunks."""
+    """End responses of unknown length with the connection: HTTP/1.0 has no chunks."""
     is_unknown = False
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
@@ -306,7 +306,7 @@ def _until_close(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
                 names = {name.lower() for name, _ in message["headers"]}
                 is_unknown = b"content-length" not in names
                 cycle.chunked_encoding = False if is_unknown else None
-            elif is_unknown:  # uvicorn then finds as many bytes as it expects
+            elif is_unknown:  # uvicorn then counts as many bytes as it expects
                 cycle.expected_content_length = len(message.get("body", b""))
             await send(message)
 

@@ -1,7 +1,7 @@
-"""Hearing of the end before it comes.
+"""React to stop signals early.
 
-The server waits for open requests before it ends the app's lifespan, and held requests wait for
-news: somebody has to tell them when the signal comes.
+The server waits for open requests before it ends the app's lifespan, and long-polling requests wait
+for news: they must be woken when the signal arrives.
 """
 
 import signal
@@ -15,10 +15,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def on_stop_signal(callback: Callable[[], object]) -> Iterator[None]:
-    """Call `tell` when the process is asked to stop, and then whoever was to hear it before.
+    """Call `tell` when the process is asked to stop, then the previous handler.
 
-    Only the main thread hears signals: elsewhere nothing is done. `tell` runs inside a signal
-    handler, so it must only hand on.
+    Signals reach only the main thread; elsewhere this does nothing. `tell` runs inside a signal
+    handler, so it must return at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""`GET /v1/usage`: what the caller may, what is used and left, and what was spent by day."""
+"""`GET /v1/usage`: limits, what is used and left of them, and credits by day."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
@@ -32,7 +32,7 @@ router = tenant_router("usage")
 
 
 class Limits(TypedDict):
-    """What a tenant may; null is no limit."""
+    """The limits of a tenant; null means no limit."""
 
     weight: float
     max_running: Count | None
@@ -44,7 +44,7 @@ class Limits(TypedDict):
 
 
 class Used(TypedDict):
-    """Requests of the last minute, credits of today; null where no price is set."""
+    """Requests of the last minute and credits of today; null if no price is set."""
 
     running: Count
     queued: Count
@@ -54,7 +54,7 @@ class Used(TypedDict):
 
 
 class Left(TypedDict):
-    """What is left of the limits; null where there is none."""
+    """What is left of the limits; null if there is none."""
 
     running: Count | None
     queued: Count | None
@@ -63,21 +63,21 @@ class Left(TypedDict):
 
 
 class Spent(TypedDict):
-    """Calls, and the credits that they may have cost."""
+    """Calls, and their estimated credits."""
 
     calls: Count
     credits: float | None
 
 
 class UsageDay(Spent):
-    """One day, UTC; those without a call are left out."""
+    """One day, UTC; days without a call are left out."""
 
     date: Annotated[str, Field(json_schema_extra={"format": "date"})]
     tags: Mapping[str, Spent]
 
 
 class Usage(TypedDict):
-    """Credits are an estimate by the operator's prices; the provider tells no cost."""
+    """Credits are an estimate by the operator's prices; the provider does not report costs."""
 
     limits: Limits
     used: Used
@@ -107,9 +107,9 @@ async def get_usage(
 ) -> Response:
     """Read your limits, what is used and left of them, and credits by day and tag.
 
-    Credits are an estimate, by the operator's table of prices: the provider tells no cost. They
-    are counted for each call that was, or may have been, billed; days are UTC. Without any price
-    they are null: nothing is counted then, and a budget does nothing.
+    Credits are an estimate by the operator's price table, because the provider does not report
+    costs. Each call that was or may have been billed is counted; days are UTC. Without any price
+    they are null: nothing is counted, and a budget has no effect.
     """
     found = await parts.committer.run(read_usage(principal.tenant, days=query.days))
     headers = {"Cache-Control": "private, no-cache", **rate_headers(found.rate)}
@@ -118,13 +118,13 @@ async def get_usage(
 
 
 def usage_shown(found: StoredUsage, *, priced: bool) -> Usage:
-    """Write a tenant's usage; the days without a call are left out.
+    """Write a tenant's usage; days without a call are left out.
 
-    `priced` tells whether the operator set a price for any model.
+    `priced` is whether the operator set a price for any model.
     """
     limits, today = found.limits, _today(found)
     requests = found.rate.limit - found.rate.left if found.rate else None
-    # a budget that refuses counts what is promised as spent
+    # a budget that refuses jobs counts promised credits as spent
     gone = today.credits + (0 if limits.budget_holds else found.promised)
     return {
         "limits": _limits_shown(limits),
@@ -158,7 +158,7 @@ def _left(limit: N | None, used: N) -> N | None:
 
 
 def _credits(counted: float, *, priced: bool) -> float | None:
-    """Return what was counted; None where nothing could be, which is not the same as nothing."""
+    """Return what was counted; None if nothing could be, which differs from zero."""
     return counted if priced or counted else None
 
 

@@ -1,1 +1,1 @@
-"""The commands that the service adds to the `darkroom` program."""
+"""The commands of the service in the `darkroom` program."""

@@ -1,8 +1,8 @@
-"""Tenants and keys from the command line: the same calls as over HTTP, on a Redis of its own.
+"""Tenants and keys from the command line: the operations of the operator API, directly on Redis.
 
-Each function gives what the HTTP route would answer with. A fault ends the program with a sentence:
-with 2 for wrong words and settings, with 3 where what was asked for cannot be, with 4 where Redis
-is away.
+Each function returns what the HTTP route would. A fault ends the program with a sentence: exit code
+2 for invalid arguments and settings, 3 if the request cannot be fulfilled, 4 if Redis is
+unavailable.
 """
 
 import getpass
@@ -39,7 +39,7 @@ T = TypeVar("T")
 B = TypeVar("B", bound=BaseModel)
 Shown = Mapping[str, Any]
 
-#: As `darkroom.commands.exits` has them, which the service does not import.
+#: The same as in `darkroom.commands.exits`, which the service does not import.
 _USAGE, _REFUSED, _AWAY = 2, 3, 4
 #: Tenants read at once.
 _PAGE = 500
@@ -47,7 +47,7 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class AdminSession:
-    """A store, who writes to it, and what a call of a model costs as far as is known here."""
+    """The store, the operator, and the known cost of a call by model."""
 
     store: Store
     by: str
@@ -59,18 +59,18 @@ class AdminSession:
 
     @property
     def audit_context(self) -> AuditContext:
-        """Return who writes, for the audit log."""
+        """Return the operator for the audit log."""
         return AuditContext(self.by, "")
 
 
 def create_tenant(name: str) -> Shown:
-    """Make a tenant; gives its first key and its webhook secret."""
+    """Create a tenant; return its first key and its webhook secret."""
     with _session() as session:
         return asdict(provisioning.provision_tenant(session.store, name, by=session.by))
 
 
 def list_tenants() -> list[Shown]:
-    """Give all tenants, by name."""
+    """Return all tenants, by name."""
     found: list[store_tenants.Tenant] = []
     with _session() as session:
         while True:
@@ -82,13 +82,13 @@ def list_tenants() -> list[Shown]:
 
 
 def show_tenant(name: str) -> Shown:
-    """Give a tenant."""
+    """Return a tenant."""
     with _session() as session:
         return _tenant(session, name)
 
 
 def set_limits(name: str, written: Mapping[str, object]) -> Shown:
-    """Change what a tenant may, from words as they stand on the command line; gives it."""
+    """Change the limits of a tenant, given as command-line words; return the tenant."""
     options = _checked(
         {limit: _value(value_text) for limit, value_text in written.items()}, LimitsBody
     ).changes()
@@ -111,7 +111,7 @@ def list_api_keys(tenant: str | None) -> list[Shown]:
 
 
 def create_key(tenant: str | None, options: Mapping[str, object]) -> Shown:
-    """Create a key for a tenant, or for operators; returns it with its text."""
+    """Create a key for a tenant, or for operators; return it with its secret."""
     body, key = _checked(options, KeyBody if tenant is not None else OpsKeyBody), new_key()
     principal, ends = _principal(tenant), moment_of(body.expires_at)
     with _session() as session:
@@ -122,7 +122,7 @@ def create_key(tenant: str | None, options: Mapping[str, object]) -> Shown:
 
 
 def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -> Shown:
-    """Create a key in the place of another; returns it with its text."""
+    """Create a key that replaces another; return it with its secret."""
     body, key = _checked(options, RotateBody), new_key()
     principal = _principal(tenant)
     ends, grace = moment_of(body.expires_at), body.grace_seconds
@@ -134,7 +134,7 @@ def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -
 
 
 def revoke_api_key(tenant: str | None, key_id: str) -> Shown:
-    """Revoke a key of a tenant or of operators; returns its id."""
+    """Revoke a key of a tenant or of operators; return its id."""
     principal = _principal(tenant)
     with _session() as session:
         if not session.run(api_keys.revoke_api_key(session.audit_context, principal, key_id)):
@@ -144,7 +144,7 @@ def revoke_api_key(tenant: str | None, key_id: str) -> Shown:
 
 
 def _principal(tenant: str | None) -> str:
-    """Name whose keys are meant: a tenant's, or with None those of operators."""
+    """Return the owner of the keys: a tenant, or the operators for None."""
     if tenant is None:
         return api_keys.OPERATORS
     if not store_tenants.NAME.fullmatch(tenant):
@@ -154,14 +154,14 @@ def _principal(tenant: str | None) -> str:
 
 @contextmanager
 def _session() -> Iterator[AdminSession]:
-    """Reach the Redis of the settings; whatever is wrong with it ends the program in a sentence."""
+    """Connect to the Redis of the settings; on failure end the program with a sentence."""
     try:
         settings = load_operator_settings()
         scripts = build_scripts(settings, build_celery(settings))
         client = connect(settings, connections=1)
         check_compatible(client)
         store = Store(client, scripts)
-        store.run(service_stats())  # fails before anything is written if Redis is away
+        store.run(service_stats())  # fails before anything is written if Redis is unavailable
         yield AdminSession(store, f"cli:{_user()}", settings.credits_per_image)
         store.close()
     except TenantExists as error:
@@ -182,7 +182,7 @@ def _user() -> str:
 
 
 def _value(value_text: object) -> object:
-    """Read a word as the JSON that it would be in a body; `none` is null."""
+    """Parse a word as JSON; `none` is null."""
     if value_text == "none":
         return None
     try:
@@ -192,8 +192,8 @@ def _value(value_text: object) -> object:
 
 
 def _checked(options: Mapping[str, object], model: type[B]) -> B:
-    """Check options as the body of a request is checked."""
-    # json escapes what the command line has of bytes that are not UTF-8
+    """Validate options like the body of a request."""
+    # json escapes bytes of the command line that are not UTF-8
     found = checked(model, json.dumps(dict(options)).encode())
     if isinstance(found, list):
         _end(_options(found), _USAGE)
@@ -201,7 +201,7 @@ def _checked(options: Mapping[str, object], model: type[B]) -> B:
 
 
 def _options(faults: Sequence[FieldError]) -> str:
-    """Name the options at fault, a line each."""
+    """Return a line for each invalid option."""
     names = (fault.pointer.split("/")[1].replace("_", "-") for fault in faults)
     return "\n".join(
         f"--{name} {fault.message}." for name, fault in zip(names, faults, strict=True)

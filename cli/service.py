@@ -10,19 +10,19 @@ from cyclopts import Parameter
 from cyclopts.types import UInt16
 from cyclopts.validators import Number
 
-#: As `darkroom.commands.exits` has it, which the service does not import.
+#: The same as in `darkroom.commands.exits`, which the service does not import.
 _USAGE = 2
 
 
 def _proxies(_: object, value: str | None) -> None:
-    """Raise ValueError for what is neither `*` nor addresses or networks."""
+    """Raise ValueError for anything but `*` or addresses and networks."""
     for part in (value or "*").split(","):
         if part.strip() != "*":
             ip_network(part.strip())
 
 
 def _plain(_: object, value: str) -> None:
-    """Raise ValueError for a name that Celery would read as something else."""
+    """Raise ValueError for a name that Celery would interpret differently."""
     if not all(one.isascii() and (one.isalnum() or one in "-_.") for one in value):
         raise ValueError("has letters, digits, hyphens, underscores and dots")
 
@@ -78,7 +78,7 @@ def worker(
 
 
 def _check_free(host: str, port: int) -> None:
-    """End the program where nothing can listen there: uvicorn would only log it, and exit 3."""
+    """Exit if the address is in use: uvicorn would only log it, and exit with 3."""
     try:
         found = socket.getaddrinfo(
             host or " ", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -93,5 +93,5 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _become(command: list[str]) -> None:
-    """Replace this process: signals and the exit code are those of uvicorn and Celery."""
+    """Replace this process, so that signals and the exit code are those of uvicorn and Celery."""
     os.execv(command[0], command)  # noqa: S606  no shell is wanted

@@ -1,4 +1,4 @@
-"""The commands that the service adds to the `darkroom` program; each imports what it needs late."""
+"""The commands `darkroom up` and `darkroom sandbox`; each imports what it needs late."""
 
 import sys
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""What the service adds to the `darkroom` program: tenants, their keys, and those of operators.
+"""The commands for tenants, their keys, and operator keys.
 
-These speak with the Redis of DARKROOM_REDIS_URL (or of a running stack) itself, so they work before
-anything else runs; whatever they change is in the audit, by `cli:<user>`.
+They connect to the Redis of DARKROOM_REDIS_URL (or of a running stack) directly, so they work
+before anything else runs; every change is in the audit log, by `cli:<user>`.
 
-They end with 0; with 2 for wrong words or settings; with 3 where what was asked for cannot be; with
-4 where Redis is away. What is wrong stands on stderr.
+Exit codes: 0; 2 for invalid arguments or settings; 3 if the request cannot be fulfilled; 4 if Redis
+is unavailable. Errors are printed on stderr.
 """
 
 import sys
@@ -33,7 +33,7 @@ def create(name: str, *, json: Json = False) -> None:
 
     The key and the webhook secret are shown only once.
     """
-    # late, here as below: a command that is not asked for should cost the program nothing
+    # imported late, here as below, so that other commands start fast
     from cli import admin  # noqa: PLC0415
 
     _print(admin.create_tenant(name), json=json)
@@ -133,7 +133,7 @@ def rotate_key(
 
 @keys.command(name="revoke")
 def revoke_api_key(tenant: str, key_id: str, *, json: Json = False) -> None:
-    """Revoke a key: within five seconds it opens nothing anywhere."""
+    """Revoke a key: it stops working everywhere within five seconds."""
     from cli import admin  # noqa: PLC0415
 
     _print(admin.revoke_api_key(tenant, key_id), json=json)
@@ -153,7 +153,7 @@ def create_ops_key(
     expires_at: Moment = None,
     json: Json = False,
 ) -> None:
-    """Create a key for an operator. It is shown now and never again."""
+    """Create an operator key. It is shown only once."""
     from cli import admin  # noqa: PLC0415
 
     _print(admin.create_key(None, _key(scopes, label, expires_at)), json=json)
@@ -161,7 +161,7 @@ def create_ops_key(
 
 @ops_keys.command(name="list")
 def list_ops_keys(*, json: Json = False) -> None:
-    """List the keys of operators, with those that ended in the last 30 days."""
+    """List the operator keys, with those that ended in the last 30 days."""
     from cli import admin  # noqa: PLC0415
 
     _table(admin.list_api_keys(None), _KEY_COLUMNS, json=json)
@@ -175,7 +175,7 @@ def rotate_ops_key(
     expires_at: Moment = None,
     json: Json = False,
 ) -> None:
-    """Create a key in the place of another, with its scopes; both live for the grace."""
+    """Replace an operator key by a new one with its scopes; both work for the grace period."""
     from cli import admin  # noqa: PLC0415
 
     _print(admin.rotate_key(None, key_id, _rotation(grace_seconds, expires_at)), json=json)
@@ -183,7 +183,7 @@ def rotate_ops_key(
 
 @ops_keys.command(name="revoke")
 def revoke_ops_key(key_id: str, *, json: Json = False) -> None:
-    """Revoke a key: within five seconds it opens nothing anywhere."""
+    """Revoke a key: it stops working everywhere within five seconds."""
     from cli import admin  # noqa: PLC0415
 
     _print(admin.revoke_api_key(None, key_id), json=json)
@@ -200,14 +200,14 @@ def _rotation(grace_seconds: int | None, expires_at: str | None) -> dict[str, ob
 
 
 def _print_tenant(facts: Mapping[str, Any], *, json: bool) -> None:
-    """Print a tenant, and on stderr what its operator should know about it."""
+    """Print a tenant, and warnings for its operator on stderr."""
     _print(facts if json else {k: v for k, v in facts.items() if k != "warnings"}, json=json)
     for warning in facts["warnings"]:
         sys.stderr.write(f"{warning}\n")
 
 
 def _print(facts: Mapping[str, Any], *, json: bool) -> None:
-    """Print one thing, a line for each of its members."""
+    """Print an object, one line per member."""
     if json:
         _print_json(facts)
         return
@@ -217,7 +217,7 @@ def _print(facts: Mapping[str, Any], *, json: bool) -> None:
 
 
 def _table(rows: list[Mapping[str, Any]], columns: tuple[str, ...], *, json: bool) -> None:
-    """Print many things, a line each; JSON has all of their members."""
+    """Print several objects, one line each; JSON has all of their members."""
     if json:
         _print_json({"data": rows})
         return

@@ -1,1 +1,1 @@
-"""What runs Darkroom for real. The Python in it writes files that stay beside it."""
+"""Deployment files. The Python code here generates some of them."""

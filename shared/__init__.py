@@ -1,1 +1,1 @@
-"""What both doors agree on."""
+"""Code shared by API and workers."""

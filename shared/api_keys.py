@@ -1,8 +1,8 @@
-"""API keys: `dk_<id>_<secret><checksum>`. Only a hash of the secret is ever kept.
+"""API keys: `dk_<id>_<secret><checksum>`. Only a hash of the secret is stored.
 
-The checksum (CRC-32, as GitHub's tokens have one) lets a scanner or a front door tell a mistyped
-key from a wrong one without asking anybody. The secret has 160 random bits, so its hash needs no
-salt and no slowness.
+The checksum (CRC-32, as in GitHub's tokens) lets scanners and the API recognise a mistyped key
+without a lookup. The secret has 160 random bits, so its hash needs neither a salt nor a slow
+function.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _KEY = re.compile(rf"dk_([{ALPHABET}]{{{_ID_LETTERS}}})_([{ALPHABET}]{{32}})([0-
 
 
 class Scope(StrEnum):
-    """What a key opens: a tenant's own jobs, or the operator's side of all tenants."""
+    """What a key may do: use a tenant's own jobs, or operate the service."""
 
     JOBS_WRITE = "jobs:write"
     JOBS_READ = "jobs:read"
@@ -28,13 +28,13 @@ class Scope(StrEnum):
     OPS_WRITE = "ops:write"
 
 
-#: What a tenant's programs need, and what its operator needs.
+#: The default scopes of a tenant's keys, and of operator keys.
 TENANT_SCOPES = (Scope.JOBS_WRITE, Scope.JOBS_READ)
 OPS_SCOPES = (Scope.OPS_READ, Scope.OPS_WRITE)
 
 
 class Key(NamedTuple):
-    """A key in its parts."""
+    """The parts of a key."""
 
     id: str
     secret: str
@@ -46,21 +46,21 @@ class Key(NamedTuple):
 
     @property
     def hash(self) -> str:
-        """What is kept of it."""
+        """The stored hash."""
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
     def matches(self, stored_hash: str) -> bool:
-        """Compare with the hash that was kept, in constant time."""
+        """Compare with the stored hash, in constant time."""
         return hmac.compare_digest(self.hash, stored_hash)
 
 
 def new_key() -> Key:
-    """Make a key that nobody has."""
+    """Create a random key."""
     return Key(_random(_ID_LETTERS), _random(32))
 
 
 def parse_key(text: str) -> Key | None:
-    """Read a key; None where it is none, or was mistyped."""
+    """Parse a key; return None if it is malformed or mistyped."""
     found = _KEY.fullmatch(text)
     if not found or found[3] != _checksum(found[1], found[2]):
         return None
@@ -68,7 +68,7 @@ def parse_key(text: str) -> Key | None:
 
 
 def is_key_id(text: str) -> bool:
-    """Tell whether this could be the id of a key."""
+    """Return whether this could be the id of a key."""
     return len(text) == _ID_LETTERS and set(text) <= set(ALPHABET)
 
 

@@ -1,4 +1,4 @@
-"""A batch: many jobs asked for in one request. No I/O here."""
+"""Batches: many jobs created in one request. No I/O here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,32 +7,32 @@ from typing import Any
 
 from shared.jobs import Priority, Status
 
-#: The most jobs of one batch.
+#: The maximum number of jobs in a batch.
 JOBS_MAX = 10_000
 
 
 class BatchStatus(StrEnum):
-    """What a client sees."""
+    """The status that clients see."""
 
     QUEUED = "queued"
     RUNNING = "running"
-    #: its jobs are being ended, and none of them is begun any more
+    #: its jobs are being canceled, and none starts any more
     CANCELING = "canceling"
-    #: every job is final, whichever way
+    #: every job is final
     COMPLETED = "completed"
 
 
 class BatchEvent(StrEnum):
-    """What the webhook of a batch can tell."""
+    """The webhook events of a batch."""
 
     COMPLETED = "batch.completed"
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSpec:
-    """What was asked for, beside the jobs.
+    """What was requested, besides the jobs.
 
-    `webhook` is as in `shared.jobs.Spec`. `tags` stand on each job too, `metadata` does not.
+    `webhook` is as in `shared.jobs.Spec`. `tags` are also on each job, `metadata` is not.
     """
 
     priority: Priority = Priority.LOW
@@ -43,10 +43,10 @@ class BatchSpec:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch as the store keeps it. Times ending in `_at` are milliseconds of Redis' clock.
+    """A batch as stored. Times ending in `_at` are milliseconds of Redis' clock.
 
-    `counts` has the number of its jobs by status, those that are forgotten by now included.
-    `completed_at` is when all of them were final for the first time.
+    `counts` is the number of its jobs by status, including those deleted since. `completed_at` is
+    when all of them were final for the first time.
     """
 
     id: str
@@ -59,17 +59,17 @@ class Batch:
     canceled_at: int | None = None
     completed_at: int | None = None
     is_canceling: bool = False
-    #: a traceparent, where the request was part of a trace
+    #: a traceparent, if the request was part of a trace
     trace: str | None = None
 
     @property
     def left(self) -> int:
-        """How many jobs are not final."""
+        """The number of jobs that are not final."""
         return self.counts[Status.QUEUED] + self.counts[Status.RUNNING]
 
     @property
     def status(self) -> BatchStatus:
-        """The word the client sees."""
+        """The status that clients see."""
         if not self.left:
             return BatchStatus.COMPLETED
         if self.is_canceling:
@@ -79,7 +79,7 @@ class Batch:
 
     @property
     def progress(self) -> float:
-        """The part of its jobs that is final, from 0 to 1."""
+        """The share of final jobs, from 0 to 1."""
         return (self.size - self.left) / self.size
 
     def eta_seconds(self, now_ms: int) -> float | None:

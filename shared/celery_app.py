@@ -1,8 +1,8 @@
-"""The Celery app, the names of its queues and tasks, and the permits that the scripts push.
+"""The Celery app, its queues and tasks, and the permits that the Lua functions push.
 
-A message on a queue is a permit to do one job, not a particular one: it carries no arguments, so a
-lost, doubled or late message is harmless. Celery itself makes the message, once per process, as a
-template for the scripts; each copy gets fresh ids.
+A message in a queue is a permit to claim some job, not a certain one. It has no arguments, so a
+lost, duplicated or late message is harmless. Celery creates one message per process as a template
+for the Lua functions; each copy gets its own ids.
 """
 
 import base64
@@ -20,11 +20,11 @@ from shared.store.connection import read_sentinel
 from shared.store.functions import FunctionLibrary, Permit
 from shared.store.keys import PREFIX
 
-#: kombu puts this before each of its keys, so that all of Darkroom's begin alike.
+#: kombu's prefix for its keys, the same as of all of Darkroom's keys.
 KEY_PREFIX = f"{PREFIX}celery:"
-#: Stands in a template wherever a message's own id belongs.
+#: The placeholder for a message's own id in a template.
 SLOT = "PERMITID"
-#: A connection that is silent for so long is asked whether it lives.
+#: Connections idle for this long are health-checked.
 HEALTH_SECONDS = 10
 
 
@@ -36,7 +36,7 @@ class QueueName(StrEnum):
 
 
 def build_celery(settings: Settings) -> Celery:
-    """Build the Celery app; nothing is connected yet."""
+    """Build the Celery app, without connecting."""
     app = Celery("darkroom", set_as_current=False)
     url, transport = broker(settings)
     app.conf.update(
@@ -44,7 +44,7 @@ def build_celery(settings: Settings) -> Celery:
         broker_transport_options=transport,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        # a permit is not worth acknowledging: the sweep makes good what is lost
+        # a permit needs no acknowledgement: the sweep replaces lost ones
         task_queues=[Queue(name.value, no_ack=True) for name in QueueName],
         task_default_queue=QueueName.GENERATE.value,
         task_acks_late=False,
@@ -64,7 +64,7 @@ def build_celery(settings: Settings) -> Celery:
 
 
 def broker(settings: Settings) -> tuple[str, dict[str, Any]]:
-    """Give kombu's URL and transport options for the Redis of the settings."""
+    """Return kombu's URL and transport options for the Redis of the settings."""
     options: dict[str, Any] = {
         "global_keyprefix": KEY_PREFIX,
         "socket_connect_timeout": settings.redis_timeout_seconds,
@@ -77,7 +77,7 @@ def broker(settings: Settings) -> tuple[str, dict[str, Any]]:
 
 
 def _sentinels(url: str, options: dict[str, Any]) -> str:
-    """Give kombu an address a sentinel; the rest it wants to be told apart."""
+    """Return kombu's form of the sentinels: their URLs, and their options."""
     named = read_sentinel(url)
     options["master_name"] = named.master
     options["sentinel_kwargs"] = named.options
@@ -90,16 +90,16 @@ def _sentinels(url: str, options: dict[str, Any]) -> str:
 
 
 def _verified(url: str) -> str:
-    """Have the certificate checked, as redis-py does by itself: kombu takes any, unless told."""
+    """Require certificate verification, redis-py's default; kombu's default is none."""
     if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:
         return url
     return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required&ssl_check_hostname=true"
 
 
 def permit(app: Celery, name: QueueName) -> Permit:
-    """Let Celery make the message of a task without arguments, with slots for its ids."""
+    """Create a message of a task without arguments, with slots for its ids."""
     message = app.amqp.as_task_v2(SLOT, name.value, (), {}, argsrepr="()", kwargsrepr="{}")
-    # the same text from every process: the scripts carry it, and the server keeps each text
+    # the same text from every process, because the server stores each distinct library
     headers = {**message.headers, "origin": "darkroom"}
     payload = {
         "body": base64.b64encode(json.dumps(message.body).encode()).decode(),
@@ -119,7 +119,7 @@ def permit(app: Celery, name: QueueName) -> Permit:
 
 
 def build_scripts(settings: Settings, app: Celery) -> FunctionLibrary:
-    """Build the scripts with this app's permits in them."""
+    """Build the function library with this app's permits."""
     return FunctionLibrary(
         settings, generate=permit(app, QueueName.GENERATE), deliver=permit(app, QueueName.DELIVER)
     )

@@ -1,15 +1,15 @@
-"""Everything that can go wrong, as one tree.
+"""The tree of all errors.
 
 DarkroomError
-├─ InvalidSettings                               the start is refused
+├─ InvalidSettings                           the process refuses to start
 ├─ TenantExists                              the name of a new tenant is taken
-├─ StoreError                                what Redis did to us
-│  ├─ StoreDown                              not reachable, or it did not answer in time
-│  ├─ StoreFull                              at its memory limit, or its disk is
-│  ├─ OutcomeUnknown                            sent, but the reply never came
-│  └─ IncompatibleStore                             it would lose or evict what it is given
-├─ LostLease                                 another holds the job now: stop quietly
-├─ AddressForbidden                          an outsider's address would lead us inside
+├─ StoreError                                Redis could not execute an operation
+│  ├─ StoreDown                              unreachable, or no response in time
+│  ├─ StoreFull                              its memory limit or its disk is full
+│  ├─ OutcomeUnknown                         sent, but the reply never arrived
+│  └─ IncompatibleStore                      it would lose or evict data
+├─ LostLease                                 another worker holds the job: stop silently
+├─ AddressForbidden                          an outsider's host has a private address
 ├─ ObjectMissing                             the storage has no such object
 ├─ ObjectDamaged                             the storage has other bytes than were stored
 └─ JobError                                  ends or delays a job, and is shown on it
@@ -23,19 +23,18 @@ DarkroomError
    ├─ EndpointMissing      provider_down             holds the model, costs no attempt
    ├─ ProviderTimeout      provider_timeout          retried
    ├─ UnknownOutcome       provider_unknown_outcome  retried once, if the job allows it
-   ├─ ImageExpired         image_expired             made again once
-   ├─ ImageNotReady        image_expired             fetched later, free
-   ├─ ImageHostDown        image_expired             fetched later, free, holds new calls
-   ├─ ImageHostForbidden   image_expired             the same, until a setting is right
+   ├─ ImageExpired         image_expired             generated again once
+   ├─ ImageNotReady        image_expired             downloaded later, free
+   ├─ ImageHostDown        image_expired             downloaded later, free, holds new calls
+   ├─ ImageHostForbidden   image_expired             the same, until a setting is corrected
    ├─ ImageInvalid         image_invalid
    ├─ ImageTooLarge        image_too_large
-   ├─ FetchFailed          image_invalid             fetched again
-   ├─ ImageDamaged         image_invalid             fetched again, made again by a retry
+   ├─ FetchFailed          image_invalid             downloaded again
+   ├─ ImageDamaged         image_invalid             downloaded again, generated again by a retry
    ├─ StorageDown          storage_down              stored later, holds new calls
-   └─ Internal             internal                  a defect of ours
+   └─ Internal             internal                  a defect in Darkroom
 
-`code` and `retryable` answer the two questions that callers have. What HTTP says about an error
-stands in one table of the API.
+`code` and `retryable` are what callers need. `api.problems` maps errors to HTTP.
 """
 
 from enum import StrEnum
@@ -43,12 +42,12 @@ from typing import ClassVar
 
 from shared.printable import printable
 
-#: A message kept on a job is cut to this many characters: outsiders write part of it.
+#: Messages stored on a job are cut to this many characters, because outsiders write part of them.
 MESSAGE_CHARACTERS = 1000
 
 
 class ErrorCode(StrEnum):
-    """The closed list of codes that a job's `error` can carry."""
+    """The codes of a job's `error`."""
 
     INVALID_INPUT = "invalid_input"
     PROVIDER_REJECTED = "provider_rejected"
@@ -70,23 +69,23 @@ class ErrorCode(StrEnum):
 
 
 class DarkroomError(Exception):
-    """Anything Darkroom raises on purpose."""
+    """The base class of Darkroom's own errors."""
 
 
 class InvalidSettings(DarkroomError):
-    """The environment cannot be worked with; the text has one sentence per mistake."""
+    """The settings are invalid; the text has one sentence per fault."""
 
 
 class TenantExists(DarkroomError):
-    """There is a tenant of this name; nothing was changed."""
+    """A tenant of this name exists; nothing was changed."""
 
 
 class StoreError(DarkroomError):
-    """Redis could not do what it was asked."""
+    """Redis could not execute an operation."""
 
 
 class StoreDown(StoreError):
-    """Redis is not reachable, or did not answer in time, and has done nothing."""
+    """Redis is unreachable or did not respond in time, and has executed nothing."""
 
 
 class StoreFull(StoreError):
@@ -94,66 +93,66 @@ class StoreFull(StoreError):
 
 
 class OutcomeUnknown(StoreError):
-    """The script was sent and its reply never came: it may or may not have run."""
+    """The script was sent and its reply never arrived: it may or may not have run."""
 
 
 class IncompatibleStore(StoreError):
-    """This Redis would lose or evict what it is given, or cannot run the scripts."""
+    """This Redis would lose or evict data, or cannot run the scripts."""
 
 
 class LostLease(DarkroomError):
-    """The job is another's now, or final: whoever gets this stops quietly."""
+    """The job belongs to another worker now, or is final: stop silently."""
 
 
 class AddressForbidden(DarkroomError):
-    """An outsider named a host whose address is private or otherwise not for the public."""
+    """A host named by an outsider resolves to a private or otherwise non-public address."""
 
 
 class ObjectMissing(DarkroomError):
-    """The object storage answers, and has no object under this key."""
+    """The object storage has no object with this key."""
 
 
 class ObjectDamaged(DarkroomError):
-    """The object storage sends other bytes than were stored under this key."""
+    """The object storage returns other bytes than were stored under this key."""
 
 
 class JobError(DarkroomError):
     """Ends or delays one job, and is shown on it."""
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
-    #: Whether trying again may help.
+    #: Whether a retry may succeed.
     retryable: ClassVar[bool] = False
     #: Whether this attempt counts against the job's `max_attempts`.
     costs_attempt: ClassVar[bool] = True
-    #: What whoever failed us answered, cut, without secrets: for operators. '' where nothing came.
+    #: The response of the failing service for operators, cut and without secrets; '' if none.
     evidence: str = ""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        """Keep `message` (shown to clients, cut) and the seconds we were asked to wait."""
+        """Take `message` (shown to clients, cut) and the seconds that the service asked to wait."""
         super().__init__(printable(message)[:MESSAGE_CHARACTERS])
         self.retry_after = retry_after
 
 
 class ProviderRejected(JobError):
-    """The provider will not make this image, however often it is asked."""
+    """The provider rejects the request, and would reject it again."""
 
     code = ErrorCode.PROVIDER_REJECTED
 
 
 class ModelGone(JobError):
-    """The provider does not offer the model any more."""
+    """The provider no longer offers the model."""
 
     code = ErrorCode.MODEL_UNAVAILABLE
 
 
 class ContentRejected(JobError):
-    """The provider's safety rules refuse the prompt or the image."""
+    """The provider's safety rules reject the prompt or the image."""
 
     code = ErrorCode.CONTENT_REJECTED
 
 
 class ProviderAuth(JobError):
-    """The key that was used is dead."""
+    """The provider rejects the key."""
 
     code = ErrorCode.PROVIDER_AUTH
     retryable = True
@@ -161,7 +160,7 @@ class ProviderAuth(JobError):
 
 
 class ProviderCredits(JobError):
-    """The team is out of credits; `needed` and `has` count them where the provider told."""
+    """The team has no credits; `needed` and `has` count them if the provider tells."""
 
     code = ErrorCode.PROVIDER_CREDITS
     retryable = True
@@ -175,14 +174,14 @@ class ProviderCredits(JobError):
         needed: float | None = None,
         has: float | None = None,
     ) -> None:
-        """Keep the message, and the credits that one call needs and that the team has."""
+        """Take the message, the credits that a call needs, and those that the team has."""
         super().__init__(message, retry_after=retry_after)
         self.needed = needed
         self.has = has
 
 
 class ProviderBusy(JobError):
-    """Too fast for the provider; it made and billed nothing."""
+    """The provider's rate limit; it generated and billed nothing."""
 
     code = ErrorCode.PROVIDER_BUSY
     retryable = True
@@ -190,14 +189,14 @@ class ProviderBusy(JobError):
 
 
 class ProviderDown(JobError):
-    """The provider failed, or the request never arrived; nothing was made."""
+    """The provider failed, or the request never arrived; nothing was generated."""
 
     code = ErrorCode.PROVIDER_DOWN
     retryable = True
 
 
 class EndpointMissing(JobError):
-    """The provider's address is not that of its API, which says nothing about the job."""
+    """The provider's URL is not that of its API, which says nothing about the job."""
 
     code = ErrorCode.PROVIDER_DOWN
     retryable = True
@@ -205,30 +204,30 @@ class EndpointMissing(JobError):
 
 
 class ProviderTimeout(JobError):
-    """The provider did not finish within the time it is given, and said so by its record."""
+    """The provider did not finish within the time limit, according to its record."""
 
     code = ErrorCode.PROVIDER_TIMEOUT
     retryable = True
 
 
 class UnknownOutcome(JobError):
-    """The request was sent and no answer came: the image may have been made and billed."""
+    """The request was sent and no response came: the image may have been generated and billed."""
 
     code = ErrorCode.PROVIDER_UNKNOWN_OUTCOME
     retryable = True
-    #: The provider's record, where the answer named one but no image. '' where it did not.
+    #: The provider's record, if the response named one but no image; otherwise ''.
     record_id: str = ""
 
 
 class ImageExpired(JobError):
-    """The provider's address of the image is no longer served."""
+    """The provider's URL of the image is no longer served."""
 
     code = ErrorCode.IMAGE_EXPIRED
     retryable = True
 
 
 class ImageNotReady(JobError):
-    """The image's URL is seconds old and not served yet, as by a storage that is not consistent."""
+    """The image's URL is seconds old and not served yet, as by eventually consistent storage."""
 
     code = ErrorCode.IMAGE_EXPIRED
     retryable = True
@@ -236,10 +235,10 @@ class ImageNotReady(JobError):
 
 
 class ImageHostDown(JobError):
-    """The host of the image cannot be reached, or does not serve anything now.
+    """The image host is unreachable or serves nothing at the moment.
 
-    The image is paid: it is fetched later, until its URL expires or the job's deadline passes.
-    `host` is the host's name, and its port where that is not the usual one.
+    The image is paid for: it is downloaded later, until its URL expires or the job's deadline
+    passes. `host` is the name of the host, with its port if it is not the default.
     """
 
     code = ErrorCode.IMAGE_EXPIRED
@@ -247,43 +246,43 @@ class ImageHostDown(JobError):
     costs_attempt = False
 
     def __init__(self, message: str, *, host: str, retry_after: float | None = None) -> None:
-        """Keep the message, the host, and the seconds that it asked us to wait."""
+        """Take the message, the host, and the seconds that it asked to wait."""
         super().__init__(message, retry_after=retry_after)
         self.host = host
 
 
 class ImageHostForbidden(ImageHostDown):
-    """The settings do not allow fetching images from this host."""
+    """The settings do not allow downloads from this image host."""
 
 
 class ImageInvalid(JobError):
-    """What came is not an image."""
+    """The downloaded bytes are not an image."""
 
     code = ErrorCode.IMAGE_INVALID
 
 
 class ImageTooLarge(JobError):
-    """The image is over the cap of bytes or pixels."""
+    """The image exceeds the limit of bytes or pixels."""
 
     code = ErrorCode.IMAGE_TOO_LARGE
 
 
 class FetchFailed(JobError):
-    """The image did not come over whole; it is fetched again, never made again."""
+    """The download was incomplete; it is repeated, and the image is not generated again."""
 
     code = ErrorCode.IMAGE_INVALID
     retryable = True
 
 
 class ImageDamaged(JobError):
-    """What came is not a whole image; it is fetched again, and made again if it stays so."""
+    """The image is damaged; it is downloaded again, and generated again if it stays damaged."""
 
     code = ErrorCode.IMAGE_INVALID
     retryable = True
 
 
 class StorageDown(JobError):
-    """The object storage does not take the image now."""
+    """The object storage does not accept the image at the moment."""
 
     code = ErrorCode.STORAGE_DOWN
     retryable = True
@@ -291,7 +290,7 @@ class StorageDown(JobError):
 
 
 class Internal(JobError):
-    """A defect of ours; the log has the trace under the job's id."""
+    """A defect in Darkroom; the log has the traceback under the job's id."""
 
     code = ErrorCode.INTERNAL
     retryable = True

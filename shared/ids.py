@@ -1,4 +1,4 @@
-"""Names for new things: sortable by when they were made, and not to be guessed."""
+"""Ids that sort by creation time and cannot be guessed."""
 
 import secrets
 import threading
@@ -14,16 +14,16 @@ BATCH_PREFIX = "batch_"
 
 
 class Ulids:
-    """Makes ULIDs that sort in the order of their making, also within one millisecond."""
+    """Generate ULIDs that sort in order of creation, even within a millisecond."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = 0
 
     def next(self) -> str:
-        """Make one: ten letters of the time in milliseconds, sixteen of chance."""
+        """Return a new one: ten characters of time in milliseconds, sixteen random ones."""
         now = time.time_ns() // 1_000_000
-        # the top bit stays clear, so that counting up never runs over into the time
+        # the top bit stays clear, so that increments never overflow into the time
         fresh = now << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS - 1)
         with self._lock:
             self._last = max(fresh, self._last + 1)
@@ -34,32 +34,32 @@ _ULIDS = Ulids()
 
 
 def job_id() -> str:
-    """Make a job's id: `job_` and a ULID, whose first ten letters are the time in milliseconds."""
+    """Return a new job id: `job_` and a ULID, which starts with ten characters of time."""
     return JOB_PREFIX + _ULIDS.next()
 
 
 def batch_id() -> str:
-    """Make a batch's id: `batch_` and a ULID."""
+    """Return a new batch id: `batch_` and a ULID."""
     return BATCH_PREFIX + _ULIDS.next()
 
 
 def message_id() -> str:
-    """Make the id of a message that tells of no job."""
+    """Return a new id for a message that is not about a job."""
     return f"msg_{_ULIDS.next()}"
 
 
 def time_letters(milliseconds: int) -> str:
-    """Write a time (since 1970) as the first ten letters of a ULID: text sorts as time does."""
+    """Encode a time (ms since 1970) as the first ten characters of a ULID; they sort like times."""
     return _letters(milliseconds, _TIME_LETTERS)
 
 
 def is_job_id(text: str) -> bool:
-    """Tell whether this could be the id of a job."""
+    """Return whether this could be a job id."""
     return _is_id(text, JOB_PREFIX)
 
 
 def is_batch_id(text: str) -> bool:
-    """Tell whether this could be the id of a batch."""
+    """Return whether this could be a batch id."""
     return _is_id(text, BATCH_PREFIX)
 
 
@@ -72,7 +72,7 @@ def _is_id(text: str, prefix: str) -> bool:
     )
 
 
-#: Two letters at a time are twice as fast, and every count of letters here is even.
+#: Two characters at a time are twice as fast, and all lengths here are even.
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 
 

@@ -1,7 +1,7 @@
-"""The life of a job: its states, the moves between them, and its record. No I/O here.
+"""The states of a job, the transitions between them, and its record. No I/O here.
 
-The scripts in `shared/lua` are told from which states a move may start, so the rules stand once,
-in `TRANSITIONS`; `docs/architecture.md` draws them and a test compares the two.
+The Lua functions receive the states from which a transition may start, so the rules exist once, in
+`TRANSITIONS`; `docs/architecture.md` draws them, and a test compares both.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from shared.errors import ErrorCode
 
 
 class Status(StrEnum):
-    """What a client sees."""
+    """The status that clients see."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -22,19 +22,19 @@ class Status(StrEnum):
     CANCELED = "canceled"
 
 
-#: Where in the attempt a running job is.
+#: The step of a running attempt.
 Step = Literal["claimed", "calling", "fetching"]
 
 
 class State(StrEnum):
-    """Where a job is. The three running states are the steps of one attempt."""
+    """The state of a job. The three running states are the steps of one attempt."""
 
     QUEUED = "queued"
-    #: a worker holds it; the provider has not been asked
+    #: a worker holds the job; the provider has not been called
     CLAIMED = "claimed"
     #: the request is, or may be, at the provider
     CALLING = "calling"
-    #: the provider's answer is kept; the image is fetched, verified and stored
+    #: the provider's answer is stored; the image is being downloaded, verified and stored
     FETCHING = "fetching"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -47,17 +47,17 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the job stays as it is unless somebody asks for it again."""
+        """Whether the job stays as it is unless a client retries it."""
         return self in FINAL
 
     @property
     def status(self) -> Status:
-        """The word the client sees."""
+        """The status that clients see."""
         return Status.RUNNING if self.is_running else Status(self.value)
 
     @property
     def step(self) -> Step | None:
-        """Where in the attempt a running job is."""
+        """The step of a running attempt."""
         return _STEPS.get(self)
 
 
@@ -71,7 +71,7 @@ FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED})
 
 
 class Transition(NamedTuple):
-    """From which states a move may start, and where it ends."""
+    """The states from which a transition may start, and the state in which it ends."""
 
     sources: frozenset[State]
     target: State
@@ -79,35 +79,36 @@ class Transition(NamedTuple):
 
 TRANSITIONS: Mapping[str, Transition] = {
     "claim": Transition(frozenset({State.QUEUED}), State.CLAIMED),
-    # a job whose image is bought already goes straight on to fetching it
+    # a job whose image is already paid for goes straight to the download
     "resume": Transition(frozenset({State.QUEUED}), State.FETCHING),
     "start_call": Transition(frozenset({State.CLAIMED}), State.CALLING),
     "checkpoint": Transition(frozenset({State.CALLING}), State.FETCHING),
     "succeed": Transition(frozenset({State.FETCHING}), State.SUCCEEDED),
     "requeue": Transition(RUNNING, State.QUEUED),
-    # given back untouched, with its attempt: a shutdown
+    # returned with its attempt on shutdown
     "release": Transition(RUNNING, State.QUEUED),
-    # its worker is gone: the sweep gives it to another
+    # its worker is lost: the sweep requeues it
     "rescue": Transition(RUNNING, State.QUEUED),
     "fail": Transition(RUNNING, State.FAILED),
-    # the deadline, for what is not at the provider
+    # the deadline, for jobs that are not at the provider
     "expire": Transition(frozenset({State.QUEUED, State.CLAIMED, State.FETCHING}), State.FAILED),
     "cancel": Transition(RUNNING | {State.QUEUED}, State.CANCELED),
-    # somebody asks for the same job once more: its next run
+    # a client retries the job: its next run
     "rerun": Transition(frozenset({State.FAILED, State.CANCELED}), State.QUEUED),
 }
 
 
 class Priority(StrEnum):
-    """How soon within the tenant's own queue."""
+    """How soon a job runs within the tenant's own queue."""
 
     HIGH = "high"
     NORMAL = "normal"
     LOW = "low"
 
 
-#: Milliseconds added to a job's arrival to make its rank: priority and aging in one number. A high
-#: job goes before what came up to five minutes earlier, a low one lets half an hour of others pass.
+#: Milliseconds added to a job's arrival for its rank, which combines priority and aging. A high job
+#: goes before jobs that came up to five minutes earlier, a low one after those of the next half
+#: hour.
 PRIORITY_OFFSET_MS: Mapping[Priority, int] = {
     Priority.HIGH: -5 * 60_000,
     Priority.NORMAL: 0,
@@ -116,7 +117,7 @@ PRIORITY_OFFSET_MS: Mapping[Priority, int] = {
 
 
 class OnUnknown(StrEnum):
-    """What to do when the provider may or may not have made the image."""
+    """What to do when the provider may or may not have generated the image."""
 
     RETRY = "retry"
     FAIL = "fail"
@@ -138,7 +139,7 @@ class WaitingOn(StrEnum):
 
 
 class EventType(StrEnum):
-    """What a webhook can tell."""
+    """The webhook events of a job."""
 
     JOB_STARTED = "job.started"
     JOB_SUCCEEDED = "job.succeeded"
@@ -147,26 +148,26 @@ class EventType(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where a webhook is."""
+    """The state of a delivery."""
 
-    #: in its host's line, or waiting for its next attempt
+    #: in its host's queue, or waiting for its next attempt
     PENDING = "pending"
     SENDING = "sending"
-    #: waiting for its endpoint to be well, or to be switched on
+    #: waiting for its endpoint to recover or to be enabled
     PARKED = "parked"
     DELIVERED = "delivered"
     FAILED = "failed"
-    #: not sent: the receiver has something newer of the same job
+    #: not sent, because a newer event of the same job was delivered
     SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What was asked for, as accepted: it never changes.
+    """What was requested, as accepted: it never changes.
 
-    `input` has the model's parameters with every default filled in and the seed pinned. `webhook`
-    is `{"url", "events", "headers"?, "payload"?, "form"?}` or None; `form` is the dialect it tells
-    in, if not Darkroom's own.
+    `input` holds the model's parameters with all defaults and the seed. `webhook` is `{"url",
+    "events", "headers"?, "payload"?, "form"?}` or None; `form` is the API whose format it uses, if
+    not Darkroom's own.
     """
 
     model: str
@@ -180,11 +181,11 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True)
 class ProviderResult:
-    """What the provider sold us: kept before anything is fetched, so that nothing is paid twice.
+    """The provider's answer: stored before the download, so that nothing is paid for twice.
 
-    `url` is the provider's `temporaryUrl` (a bearer secret, never logged whole); `object_name` is
-    where the image goes, without its extension; `warnings` say where the provider's record
-    differs from what was asked for.
+    `url` is the provider's `temporaryUrl` (a bearer secret, never logged in full); `object_name` is
+    the name of the stored image without extension; `warnings` say how the provider's record differs
+    from the request.
     """
 
     record_id: str | None
@@ -193,7 +194,7 @@ class ProviderResult:
     warnings: tuple[str, ...] = ()
 
 
-#: How an image can differ from what was asked for: by the provider's record, then in itself.
+#: How an image can differ from the request: by the provider's record, then in itself.
 IMAGE_WARNINGS = ("prompt", "seed", "model", "record", "size", "ratio", "format", "flat")
 #: With one of these, it may be the image of another request.
 DOUBTFUL = frozenset({"prompt", "seed", "model"})
@@ -201,7 +202,7 @@ DOUBTFUL = frozenset({"prompt", "seed", "model"})
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A stored image. `bytes` counts the object, `sha256` is in hexadecimal.
+    """A stored image. `bytes` is the size of the object, `sha256` is hexadecimal.
 
     `warnings` are of `IMAGE_WARNINGS`.
     """
@@ -217,7 +218,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """One line of a job's history. `version` is its id, `at` is in milliseconds since 1970."""
+    """An entry of a job's history. `version` is its id, `at` is in milliseconds since 1970."""
 
     version: int
     at: int
@@ -227,10 +228,10 @@ class StateChange:
 
 @dataclass(frozen=True, slots=True)
 class AttemptError:
-    """How one attempt went wrong. `at` is in milliseconds since 1970.
+    """How an attempt failed. `at` is in milliseconds since 1970.
 
-    `outcome`: `retry`, `held` (given back: the gate does the waiting), `failed`, `lost` (its worker
-    is gone). `said` is what was answered to us, cut, or what we made of it.
+    `outcome`: `retry`, `held` (returned: the gate does the waiting), `failed`, `lost` (its worker
+    was lost). `said` is the response, cut, or our own description.
     """
 
     run: int
@@ -243,15 +244,15 @@ class AttemptError:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as the store keeps it. Times ending in `_at` are milliseconds since 1970, Redis time.
+    """A job as stored. Times ending in `_at` are milliseconds since 1970, Redis time.
 
-    `timings` holds seconds by step. `fence` rises with each claim: a write that carries an older
-    one is refused. `due_at` is set while the job waits for its next attempt, because of
-    `last_error_code`. `pending_record` names the provider's record of a call that is not settled
-    yet; `call_key` is the id of the provider key that made the last call, whose team the record
-    belongs to. `enqueued_at` is when its present run was requested, if that is not its first;
-    `spare_calls_used` counts the unknown outcomes and regenerations of earlier runs. `trace` is a
-    W3C traceparent, where the request for the job was part of a trace.
+    `timings` holds seconds by step. `fence` increases with each claim: a write with an older one is
+    refused. `due_at` is set while the job waits for its next attempt, because of `last_error_code`.
+    `pending_record` names the provider's record of an unsettled call; `call_key` is the id of the
+    provider key of the last call, whose team owns the record. `enqueued_at` is when its current run
+    was requested, if that is not its first; `spare_calls_used` counts the unknown outcomes and
+    regenerations of earlier runs. `trace` is a W3C traceparent, if the request for the job was part
+    of a trace.
     """
 
     id: str
@@ -282,7 +283,7 @@ class Job:
     enqueued_at: int | None = None
     spare_calls_used: int = 0
     last_error_code: ErrorCode | None = None
-    #: the newest of what went wrong, oldest first
+    #: the latest failures, oldest first
     attempt_errors: tuple[AttemptError, ...] = ()
     reused_from: str | None = None
     record_id: str | None = None

@@ -1,7 +1,7 @@
-"""Logs: one event a line, a fixed phrase and facts as fields; for people or as JSON.
+"""Structured logs: one event per line, a fixed phrase with fields, as text or as JSON.
 
-Whatever is logged passes `without_secrets`: the query of an address (signatures), anything that
-looks like one of our keys, and what a terminal would obey never reach a line.
+`without_secrets` filters every line: queries of URLs (signatures), anything like our keys, and
+terminal control sequences are removed.
 """
 
 import logging
@@ -20,11 +20,11 @@ _QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]+", re.IGNORECASE)
 _SECRETS = re.compile(
     r"\b(dk_[0-9a-z]{4})[0-9a-z]*_[0-9a-z]+|(whsec_|signature=)[A-Za-z0-9+/=_-]+|(://)[^/\s]+@"
 )
-#: One of these is in every text that either of them finds something in.
+#: Every text in which either pattern matches contains one of these.
 _MARKS = ("://", "dk_", "whsec_", "signature=")
-#: Fields that structlog fills with several lines.
+#: Fields to which structlog adds several lines.
 _TRACES = frozenset({"exception", "stack"})
-#: Libraries that say too much at the level of the rest; httpx logs each address with its query.
+#: Libraries that log too much at the general level; httpx logs URLs with their queries.
 _QUIET = (
     "httpx",
     "httpcore",
@@ -32,46 +32,46 @@ _QUIET = (
     "kombu",
     "asyncio",
     "PIL",
-    # a line for each permit tells nothing: the job's own lines do
+    # a line per permit says nothing; the lines of the job do
     "celery.worker.strategy",
     "celery.app.trace",
     "celery.redirected",
 )
 
-#: What uvicorn says of each request, and of each step of one at `--log-level trace`.
+#: uvicorn's messages for each request, and for each step of one at `--log-level trace`.
 _REQUESTS = ("uvicorn.access", "uvicorn.asgi")
-#: They say the same each second: while Redis is full, with a trace (our own lines say it too), and
-#: while the collector of traces is away.
+#: Loggers that repeat the same each second: while Redis is full, with a traceback (our own lines
+#: report that too), and while the trace collector is unavailable.
 _REPEATS = ("kombu.transport.redis", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
 
 class WithoutQuery(logging.Filter):
-    """Takes the query out of uvicorn's lines for each request: that of an image opens it."""
+    """Remove the query from uvicorn's request lines, because that of an image grants access."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the line, and let it pass."""
+        """Change the record, and let it pass."""
         if isinstance(record.args, tuple):
             record.args = tuple(map(_without_query, record.args))
         return True
 
 
 def _without_query(fact: object) -> object:
-    """Cut the query off a path, or out of an ASGI scope."""
+    """Remove the query from a path or an ASGI scope."""
     if isinstance(fact, str):
         return fact.partition("?")[0]
     return {**fact, "query_string": b""} if isinstance(fact, Mapping) else fact
 
 
 class Once(logging.Filter):
-    """Lets each message of a logger pass once, without its trace."""
+    """Let each message of a logger pass once, without its traceback."""
 
     def __init__(self) -> None:
-        """Begin with nothing said."""
+        """Start with no messages seen."""
         super().__init__()
         self._seen: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the message is new, and take its trace away."""
+        """Return whether the message is new, and remove its traceback."""
         is_new = str(record.msg) not in self._seen
         self._seen.add(str(record.msg))
         record.exc_info = None
@@ -81,7 +81,10 @@ class Once(logging.Filter):
 def without_secrets(
     _: object, __: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Take secrets and control characters out of every text of a line; only traces have lines."""
+    """Remove secrets and control characters from the texts of an event.
+
+    Only tracebacks keep their line breaks.
+    """
     for name, value in event.items():
         event[name] = _without(value, lines=name in _TRACES)
     return event
@@ -98,9 +101,9 @@ def _without(value: object, *, lines: bool = False) -> object:
 
 
 def cut_secrets(text: str) -> str:
-    """Take queries of addresses, keys and passwords out of a text."""
+    """Remove queries of URLs, keys and passwords from a text."""
     if not any(mark in text for mark in _MARKS):
-        return text  # nearly all are: the rest costs more than all else of a line
+        return text  # nearly all are: the rest costs more than everything else of a line
     return _SECRETS.sub(_cut, _QUERY.sub(r"\1?…", text))
 
 
@@ -111,7 +114,7 @@ def _cut(found: re.Match[str]) -> str:
 
 
 def configure(settings: Settings) -> None:
-    """Send our own lines and those of all libraries through one formatter to stderr."""
+    """Send the lines of Darkroom and of all libraries through one formatter to stderr."""
     human = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )
@@ -129,7 +132,7 @@ def configure(settings: Settings) -> None:
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
-        # structlog's own looks through the stack for who calls: half of what a line costs
+        # structlog's own inspects the stack for the caller: half the cost of a line
         logger_factory=logging.getLogger,
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -145,9 +148,9 @@ def configure(settings: Settings) -> None:
 
 
 def _configure_libraries() -> None:
-    """Send the lines of the libraries' own loggers through the root logger, without repeats."""
+    """Send the libraries' own loggers through the root logger, without repeats."""
     for name in ("uvicorn", "uvicorn.error", *_REQUESTS):
-        # it has given these a form of its own before it loads the app; without one they are off
+        # uvicorn configures these before it loads the app; without that they are off
         own = logging.getLogger(name)
         if own.handlers:
             own.handlers, own.propagate = [], True
@@ -175,6 +178,6 @@ def _last(*, human: bool) -> list[Processor]:
 
 
 def log(name: str) -> structlog.stdlib.BoundLogger:
-    """Give the logger of a module."""
+    """Return the logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger

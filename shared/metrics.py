@@ -1,10 +1,10 @@
-"""Every metric, once.
+"""All Prometheus metrics.
 
 Prefix `darkroom_`, base units, closed label sets: never an id, URL or prompt.
 
-A label set that is known from the start exists from the start with value 0, so that the first
-failure is a step and not a gap. Counters and histograms are each process's own; the gauges of the
-whole service come from `ServiceCollector`, which the API registers.
+Label sets known in advance exist from the start with value 0, so that the first failure is an
+increase and not a gap. Counters and histograms belong to each process; the gauges of the whole
+service come from `ServiceCollector`, which the API registers.
 """
 
 import platform
@@ -27,7 +27,7 @@ from shared.errors import ErrorCode
 from shared.jobs import IMAGE_WARNINGS, Priority, Status
 from shared.model_catalog import MODELS
 
-# when each was made is a series more for each, which nobody reads
+# creation times would be one more series for each, which nobody reads
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _QUEUES = ("generate", "deliver")
@@ -43,7 +43,7 @@ _HOLDS = (
 _UNWELL = ("failing", "disabled")
 _FINAL = (Status.SUCCEEDED, Status.FAILED, Status.CANCELED)
 
-#: Around the objectives: sub-second images, and what is slower by orders of magnitude.
+#: Buckets around the objectives: images below a second, and values slower by orders of magnitude.
 SECONDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1800)
 FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 BYTES = tuple(2**power for power in range(12, 27, 2))
@@ -112,7 +112,7 @@ RESCUE_REASONS = ("claimed", "calling", "fetching", "failed", "delivery")
 
 
 def begin() -> None:
-    """Make every label set that is known from the start, with value 0."""
+    """Create every label set known in advance, with value 0."""
     for model in MODELS:
         for priority in Priority:
             JOBS_ACCEPTED.labels(model, priority.value)
@@ -138,11 +138,11 @@ def _begin(metric: Counter | Histogram, values: Iterable[str]) -> None:
 
 
 class CreditsHold(Protocol):
-    """A team that is out of credits, with what the provider told, None where it did not."""
+    """A team without credits, with the numbers of the provider; None if unknown."""
 
     @property
     def credits_needed(self) -> float | None:
-        """Credits that one call needs."""
+        """Credits that a call needs."""
         ...
 
     @property
@@ -152,7 +152,7 @@ class CreditsHold(Protocol):
 
 
 class Facts(Protocol):
-    """What the service as a whole looks like now; read from Redis once a second by the API."""
+    """The state of the whole service, read from Redis once a second by the API."""
 
     @property
     def jobs(self) -> Mapping[str, int]:
@@ -161,12 +161,12 @@ class Facts(Protocol):
 
     @property
     def depth(self) -> Mapping[str, int]:
-        """By queue: members that could be claimed or wait for their time."""
+        """By queue: members that are ready or wait for their time."""
         ...
 
     @property
     def oldest_age(self) -> Mapping[str, float]:
-        """By queue: seconds since the oldest ready member came."""
+        """By queue: seconds since the oldest ready member was queued."""
         ...
 
     @property
@@ -176,32 +176,32 @@ class Facts(Protocol):
 
     @property
     def backlogged_groups(self) -> Mapping[str, int]:
-        """By queue: tenants of whom something can be claimed."""
+        """By queue: tenants with claimable members."""
         ...
 
     @property
     def largest_group(self) -> Mapping[str, int]:
-        """By queue: the most that waits for one tenant, or one of its hosts, of the next 50."""
+        """By queue: the most waiting members of one tenant, or host, among the next 50."""
         ...
 
     @property
     def full_holds(self) -> Collection[str]:
-        """Reasons for which no new call of the provider is made at all."""
+        """Reasons for which no provider call is made at all."""
         ...
 
     @property
     def partial_holds(self) -> Collection[str]:
-        """Reasons for which no new call is made with some key, or of some model."""
+        """Reasons for which no call is made with some key, or of some model."""
         ...
 
     @property
     def dead_keys(self) -> int:
-        """Keys that the provider refused, and that are not asked with."""
+        """Keys that the provider rejected, and that are not used."""
         ...
 
     @property
     def sweep_age(self) -> float:
-        """Seconds since some worker swept; 0 where none ever did."""
+        """Seconds since a worker ran the sweep; 0 if none ever did."""
         ...
 
     @property
@@ -211,40 +211,40 @@ class Facts(Protocol):
 
     @property
     def webhook_parked(self) -> int:
-        """Of these, how many wait for their endpoint to be well or to be switched on."""
+        """Of these, how many wait for their endpoint to recover or to be enabled."""
         ...
 
     @property
     def webhook_unproven(self) -> int:
-        """Deliveries that are being sent to hosts that have not answered in time lately."""
+        """Deliveries being sent to hosts that have not responded in time lately."""
         ...
 
     @property
     def webhook_tenants_waiting(self) -> int:
-        """Tenants that wait for one of the threads that such hosts share."""
+        """Tenants waiting for one of the threads that such hosts share."""
         ...
 
     @property
     def webhook_endpoints(self) -> Mapping[str, int]:
-        """Endpoints by state, of those that are not healthy."""
+        """Endpoints by state, except healthy ones."""
         ...
 
     @property
     def circuit(self) -> int:
-        """0 closed (all well), 1 open: of some key or model no calls are made."""
+        """0 closed (normal), 1 open: no calls with some key or of some model."""
         ...
 
     @property
     def without_credits(self) -> Sequence[CreditsHold]:
-        """The teams that are out of credits."""
+        """The teams without credits."""
         ...
 
 
 class RedisGauges:
-    """What an API process thinks of its Redis; in a registry of the API's own."""
+    """The health of Redis as an API process sees it; in a registry of the API's own."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Begin with the worst: nothing was seen yet."""
+        """Start with the worst values: nothing was checked yet."""
         self.ready = Gauge("darkroom_ready", "1 while work can be taken", registry=registry)
         self.durable = Gauge(
             "darkroom_redis_durable", "1 while Redis keeps what it answers", registry=registry
@@ -258,14 +258,14 @@ class RedisGauges:
 
 
 class ServiceCollector(Collector):
-    """Gauges of the whole service, from facts that somebody else keeps fresh."""
+    """Gauges of the whole service, from facts that others keep up to date."""
 
     def __init__(self) -> None:
-        """Know nothing yet: zeros."""
+        """Start with zeros."""
         self.facts: Facts | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Give the gauges."""
+        """Return the gauges."""
         facts = self.facts
         jobs = {status.value: facts.jobs.get(status, 0) if facts else 0 for status in Status}
         yield _gauge("darkroom_jobs", "Jobs kept, by status", "status", jobs)
@@ -327,7 +327,7 @@ def _holds(facts: Facts | None) -> GaugeMetricFamily:
 
 
 def _credits(teams: Sequence[CreditsHold]) -> Iterator[GaugeMetricFamily]:
-    """Yield what is known of the teams without credits: of several, the sums."""
+    """Yield what is known of the teams without credits; for several, the sums."""
     needed, left = (
         sum(getattr(team, name) or 0.0 for team in teams)
         for name in ("credits_needed", "credits_left")

@@ -1,8 +1,8 @@
-"""What may be asked for: every model, its parameters, types, ranges and defaults.
+"""The catalog of models with their parameters, types, ranges and defaults.
 
 A new model is an entry here and nothing else: validation, defaults, the JSON Schema and the
-playground's form all read it. The source of each number is the provider's own document of
-FLUX.2 Klein 9B; Klein 4B takes the same `promptObject`.
+playground's form read it. The source of each number is the provider's own document of FLUX.2 Klein
+9B; Klein 4B takes the same `promptObject`.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 PROMPT_CHARACTERS = 10_000
-#: The largest whole number that every JSON reader keeps exact (2^53 - 1).
+#: The largest integer that every JSON parser represents exactly (2^53 - 1).
 SEED_MAX = 9_007_199_254_740_991
-#: A seed that Darkroom chooses fits 31 bits, which every sampler takes.
+#: Seeds chosen by Darkroom fit 31 bits, which every sampler accepts.
 CHOSEN_SEED_MAX = 2_147_483_647
 
 
@@ -23,7 +23,7 @@ def _integer(value: object) -> object:
     return int(value) if type(value) is float and value.is_integer() else value
 
 
-#: JSON Schema's integer: 7.0 and 7e0 are 7. Most languages have one kind of number and write it so.
+#: JSON Schema's integer: 7.0 and 7e0 equal 7, because most languages have one number type.
 INTEGER = BeforeValidator(_integer)
 
 
@@ -66,7 +66,7 @@ class KleinInput(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model on offer. Its `id` is the provider's name for it."""
+    """A model. Its `id` is the provider's name for it."""
 
     id: str
     name: str
@@ -74,11 +74,11 @@ class Model:
     input: type[BaseModel]
 
     def schema(self) -> dict[str, Any]:
-        """Give the JSON Schema (draft 2020-12) of the input."""
+        """Return the JSON Schema (draft 2020-12) of the input."""
         return self.input.model_json_schema()
 
     def defaults(self) -> dict[str, Any]:
-        """Give the value of every parameter that need not be sent; the seed has none."""
+        """Return the default of every optional parameter; the seed has none."""
         return {
             name: info.default
             for name, info in self.input.model_fields.items()
@@ -108,7 +108,7 @@ MODELS: Mapping[str, Model] = MappingProxyType(
     }
 )
 
-#: Width over height by ratio, for checking an image against what was asked.
+#: Width divided by height by ratio, for checking an image against the request.
 RATIOS: Mapping[str, float] = MappingProxyType(
     {
         ratio: int(ratio.split(":")[0]) / int(ratio.split(":")[1])
@@ -118,9 +118,9 @@ RATIOS: Mapping[str, float] = MappingProxyType(
 
 
 def read_prices(written: str) -> dict[str, str]:
-    """Read `model=credits,…`, the numbers as they stand; raises ValueError for what is no model.
+    """Parse `model=credits,…`, the numbers as written; raise ValueError for an unknown model.
 
-    Nothing that is public says what a model costs, so there are no prices by default.
+    The provider publishes no prices, so there are none by default.
     """
     found = {}
     for part in filter(None, (part.strip() for part in written.split(","))):

@@ -1,7 +1,7 @@
-"""Texts that others wrote, without what a terminal would obey.
+"""Remove terminal control sequences from text written by others.
 
-Whatever the provider, the image host, the storage or a webhook endpoint says is passed through here
-before it is kept, shown or logged.
+Everything that the provider, the image host, the storage or a webhook endpoint sends passes through
+here before it is stored, shown or logged.
 """
 
 import re
@@ -14,7 +14,7 @@ _SEQUENCES = re.compile(
 )
 _BREAKS = re.compile("[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
 _BREAKS_BUT_LINES = re.compile("[\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
-#: C0, DEL, C1, the controls of bidirectional text, and halves of a surrogate pair.
+#: C0, DEL, C1, the controls of bidirectional text, and lone surrogates.
 _CONTROLS = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -24,7 +24,7 @@ _NOT_ASCII_PRINTABLE = re.compile(r"[^!-~]")
 def printable(text: str, *, lines: bool = False) -> str:
     """Return `text` without escape sequences, control characters and lone surrogates.
 
-    Breaks become one space; with `lines`, newlines and tabs stay.
+    Line breaks become one space; with `lines`, newlines and tabs stay.
     """
     if text.isprintable():
         return text

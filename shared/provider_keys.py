@@ -1,17 +1,17 @@
-"""The pool of 1min.ai API keys: what each is known by, and which of them share credits."""
+"""The pool of 1min.ai API keys: their ids, and which share credits."""
 
 import hashlib
 import re
 from dataclasses import dataclass, field
 
 _TEAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-#: Characters of a key that operators are shown.
+#: How many characters of a key operators see.
 _SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderKey:
-    """One API key. `id` names it in Redis, metrics and logs; `team` names whose credits it uses."""
+    """An API key. `id` names it in Redis, metrics and logs; `team` names whose credits it uses."""
 
     id: str
     team: str
@@ -19,7 +19,7 @@ class ProviderKey:
 
     @property
     def masked(self) -> str:
-        """The end of the key, by which an operator knows it."""
+        """The end of the key, by which operators recognise it."""
         return f"…{self.secret[-_SHOWN:]}" if len(self.secret) > 2 * _SHOWN else "…"
 
 
@@ -27,9 +27,9 @@ NO_KEY = ProviderKey("", "", "")
 
 
 def read_key(written: str) -> ProviderKey:
-    """Read `key`, or `team:key` for keys that share the credits of one team.
+    """Parse `key`, or `team:key` for keys that share the credits of a team.
 
-    A key without a team has credits of its own. Raises ValueError, without the key.
+    A key without a team has credits of its own. Raise ValueError, without the key.
     """
     team, separator, secret = (part.strip() for part in written.rpartition(":"))
     if not secret or (separator and not _TEAM.fullmatch(team)):

@@ -1,4 +1,4 @@
-"""A job as Replicate's clients see it: a prediction, in answers and in webhooks."""
+"""A job in Replicate's form, a prediction, for responses and webhooks."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from shared.model_catalog import MODELS, Model
 from shared.schemas import Prediction, PredictionStatus
 from shared.serializers import View, rfc3339
 
-#: The `form` of a webhook that tells predictions instead of jobs.
+#: The `form` of webhooks that send predictions instead of jobs.
 FORM = "replicate"
-#: Where this dialect lives.
+#: The path prefix of Replicate's API.
 ROOT = "/replicate/v1"
 _STATUSES: Mapping[Status, PredictionStatus] = {
     Status.QUEUED: "starting",
@@ -25,7 +25,7 @@ _STATUSES: Mapping[Status, PredictionStatus] = {
 
 
 def prediction(view: View, job: Job) -> Prediction:
-    """Write a job as a prediction; its client refuses one without `model` and `version`."""
+    """Write a job as a prediction; Replicate's client requires `model` and `version`."""
     here = f"{view.public_url}{ROOT}/predictions/{job.id}"
     model = MODELS.get(job.spec.model)
     return {
@@ -48,13 +48,13 @@ def prediction(view: View, job: Job) -> Prediction:
 
 
 def version_id(model: Model) -> str:
-    """Name what a model takes today: 64 hexadecimal digits, others when its parameters change."""
+    """Return the version of a model: 64 hexadecimal digits that change with its parameters."""
     written = orjson.dumps([model.id, model.schema()], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(written).hexdigest()
 
 
 def _status(job: Job) -> PredictionStatus:
-    """Say how it is; a deadline is what `Cancel-After` sets, and its client knows no `aborted`."""
+    """Return the status; `Cancel-After` sets the deadline, and the client knows no `aborted`."""
     if job.error_code is ErrorCode.DEADLINE_EXCEEDED:
         return "canceled"
     return _STATUSES[job.state.status]
@@ -67,7 +67,7 @@ def _error(job: Job) -> str | None:
 
 
 def _metrics(job: Job) -> dict[str, float]:
-    """Seconds at the provider and in all, once they are known."""
+    """Seconds at the provider and in total, once they are known."""
     if not job.state.is_final:
         return {}
     steps = [job.timings.get(step, 0.0) for step in ("provider", "download", "store")]

@@ -1,4 +1,4 @@
-"""The settings of a stack that `darkroom up` runs on this machine, as its stack.json names them."""
+"""The settings of a stack started by `darkroom up` on this machine, from its stack.json."""
 
 import json
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ from typing import Any
 from shared.errors import InvalidSettings
 from shared.settings import PREFIX, Settings, inherited_environment, load_settings
 
-#: Where `darkroom up` writes it unless told otherwise.
+#: Where `darkroom up` writes it by default.
 STACK = Path(".darkroom/stack.json")
 
 
 def load_operator_settings(stack: Path | None = None) -> Settings:
-    """Read the settings for a command that is run by hand.
+    """Load the settings of a command run by an operator.
 
-    `stack` goes before the environment. Without it the environment counts where it names a Redis,
-    else the stack of DARKROOM_STACK, else one that runs in this folder. Raises InvalidSettings.
+    `stack` takes precedence over the environment. Without it, the environment is used if it names a
+    Redis, else the stack of DARKROOM_STACK, else one running in this folder. Raise InvalidSettings.
     """
     found = stack or _stack_here()
     return load_settings(**_settings_of(found) if found else {})
@@ -43,7 +43,7 @@ def _settings_of(path: Path) -> dict[str, Any]:
 
 
 def _read(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a stack on this machine; any key opens its sandbox."""
+    """Return the settings of a stack on this machine; its sandbox accepts any key."""
     s3 = manifest["s3"]
     settings = {
         "redis_url": manifest["redis_url"],

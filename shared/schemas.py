@@ -1,6 +1,6 @@
-"""The JSON of the API and of webhooks: each shape once.
+"""The shapes of all JSON of the API and of webhooks.
 
-mypy checks them where they are built, FastAPI describes them in the API reference. Times are RFC
+mypy checks them where they are built, FastAPI describes them in the OpenAPI document. Times are RFC
 3339 in UTC, durations are seconds.
 """
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 
-# pydantic reads no other before Python 3.12
+# pydantic accepts no other before Python 3.12
 from typing_extensions import TypedDict
 
 from shared.batches import BatchStatus
@@ -19,12 +19,12 @@ from shared.jobs import IMAGE_WARNINGS, Priority, Status, Step, WaitingOn
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
 Count = Annotated[int, Field(ge=0)]
-#: A JSON object whose members differ from model to model, or from case to case.
+#: A JSON object whose members differ by model or case.
 Object = dict[str, Any]
 
 
 class JobImage(TypedDict):
-    """Where the image is, and what it is."""
+    """The image and its URL."""
 
     url: Url
     key: str
@@ -45,7 +45,7 @@ class JobError(TypedDict):
 
 
 class WebhookTarget(TypedDict):
-    """Where a webhook goes; its headers are not shown again."""
+    """The webhook of a job; its headers are not returned."""
 
     url: Url
     events: list[str]
@@ -62,7 +62,7 @@ class Timings(TypedDict):
 
 
 class ProviderCalls(TypedDict):
-    """What a job took at the provider."""
+    """The provider calls of a job."""
 
     record_id: str | None
     calls: Count
@@ -71,7 +71,7 @@ class ProviderCalls(TypedDict):
 
 
 class Job(TypedDict):
-    """A job as it stands."""
+    """A job."""
 
     id: str
     status: Status
@@ -123,7 +123,7 @@ class StatusCounts(TypedDict):
 
 
 class Batch(TypedDict):
-    """A batch as it stands."""
+    """A batch."""
 
     id: str
     status: BatchStatus
@@ -154,7 +154,7 @@ class BatchPage(TypedDict):
 
 
 class WebhookPayload(TypedDict):
-    """The body of a webhook, as Standard Webhooks has it; `data` is the subject as it was."""
+    """The body of a webhook in the form of Standard Webhooks; `data` is the subject at the time."""
 
     type: str
     timestamp: Time
@@ -162,7 +162,7 @@ class WebhookPayload(TypedDict):
 
 
 class PredictionUrls(TypedDict):
-    """Where a prediction is read and canceled."""
+    """The URLs to read and cancel a prediction."""
 
     get: str
     cancel: str
@@ -172,7 +172,7 @@ PredictionStatus = Literal["starting", "processing", "succeeded", "failed", "can
 
 
 class Prediction(TypedDict):
-    """A job as Replicate's clients read it."""
+    """A job in Replicate's form."""
 
     id: str
     model: str

@@ -1,4 +1,4 @@
-"""A job as the world sees it: the JSON of the API and of webhooks, in one place."""
+"""The JSON of jobs and batches for the API and webhooks."""
 
 import time
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from shared.signing import image_query
 from shared.store.job_queries import QueuedJob
 
 _WAITS = {reason.value for reason in WaitingOn}
-#: What a job with a time for its next attempt waits for, by what went wrong; all others just retry.
+#: What a job that waits for its next attempt waits on, by error code; all others just retry.
 _WAITS_LATER: Mapping[ErrorCode | None, WaitingOn] = {
     ErrorCode.STORAGE_DOWN: WaitingOn.STORAGE,
     ErrorCode.IMAGE_EXPIRED: WaitingOn.IMAGE_HOST,
@@ -35,13 +35,13 @@ def rfc3339(milliseconds: int | None) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _second(seconds: int) -> str:
-    """Write a time to the second; most of those that are written lie close to each other."""
+    """Write a time to the second, cached because most times written are close together."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Writes jobs; `public_url` is how clients reach the service, `key` signs image addresses."""
+    """Write jobs; `public_url` is the URL of the service for clients, `key` signs image URLs."""
 
     public_url: str
     key: bytes
@@ -85,7 +85,7 @@ class View:
         }
 
     def image_url(self, job_id: str) -> str:
-        """Give the signed address of a job's image."""
+        """Return the signed URL of a job's image."""
         query = image_query(self.key, job_id, now_seconds=time.time())
         return f"{self.public_url}/v1/jobs/{job_id}/image?{query}"
 
@@ -103,7 +103,7 @@ class View:
 
 
 def batch_shown(batch: Batch, now_ms: int) -> schemas.Batch:
-    """Write a batch as it stands at `now_ms`."""
+    """Write a batch as of `now_ms`."""
     return {
         "id": batch.id,
         "status": batch.status,
@@ -134,7 +134,7 @@ def counts_shown(counts: Mapping[Status, int] | Mapping[str, int]) -> schemas.St
 
 
 def waiting_on(queued_job: QueuedJob) -> WaitingOn | None:
-    """Say why a queued job does not run; None for every other."""
+    """Return why a queued job does not run; None for every other job."""
     job = queued_job.job
     if job.state is not State.QUEUED:
         return None
@@ -144,12 +144,12 @@ def waiting_on(queued_job: QueuedJob) -> WaitingOn | None:
 
 
 def waiting_reason(gate: str) -> WaitingOn:
-    """Say why what is ready is not claimed, by what closes its way ('' for nothing)."""
+    """Return why ready jobs are not claimed, by what holds them ('' for nothing)."""
     return WaitingOn(gate) if gate in _WAITS else WaitingOn.QUEUE
 
 
 def webhook_shown(webhook: Mapping[str, Any] | None) -> schemas.WebhookTarget | None:
-    """Show where a webhook goes, without the headers it carries: they may be secrets."""
+    """Write a webhook without its headers, which may be secrets."""
     if webhook is None:
         return None
     return {"url": webhook["url"], "events": list(webhook["events"])}

@@ -1,7 +1,7 @@
-"""What may be written into a setting: hosts, addresses, keys. Each check returns the plain form.
+"""Validation of setting values: hosts, URLs, keys. Each check returns the normalised value.
 
-What is wrong is a ValueError whose text fits behind "is not usable:". The text never repeats a
-value that may hold a password or a key.
+Faults are ValueErrors whose text follows "is not usable:". The text never repeats a value that may
+contain a password or a key.
 """
 
 import ipaddress
@@ -10,18 +10,18 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
-#: Where files and terminals put it, a byte order mark is part of the text.
+#: Editors and terminals may add a byte order mark to a value.
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 PORT_MAX = 65_535
 
-#: A host name. Docker's names may have underscores.
+#: A host name. Docker's names may contain underscores.
 _NAME = re.compile(
     r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 )
 _NAME_CHARACTERS = 253
 _PORT = re.compile(r"[0-9]{1,5}")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
-#: A header's name (RFC 9110, 5.6.2).
+#: The name of a header (RFC 9110, 5.6.2).
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -29,7 +29,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _IPV6 = "an IPv6 address is written in brackets, with a port as [::1]:6379"
 
 REDIS_SCHEMES = ("redis", "rediss", "sentinel")
-#: What the address of a Redis may say about TLS: redis-py and kombu understand both.
+#: The TLS options in the URL of a Redis that both redis-py and kombu understand.
 _TLS_OPTIONS = frozenset(
     {
         "ssl_ca_certs",
@@ -49,19 +49,19 @@ _ENCODE = (
 
 
 class HostPort(NamedTuple):
-    """A host as it is written, IPv6 without its brackets, and a port where one is given."""
+    """A host as written, IPv6 without brackets, and its port if given."""
 
     host: str
     port: int | None
 
 
 def trimmed(text: str) -> str:
-    """Cut blanks, line ends and byte order marks from both ends."""
+    """Remove blanks, line ends and byte order marks from both ends."""
     return text.strip().strip(BOM).strip()
 
 
 def plain(text: str) -> str:
-    """Trim a value; raises ValueError where quotation marks came along, as with `--env-file`."""
+    """Trim a value; raise ValueError for surrounding quotation marks, as with `--env-file`."""
     value = trimmed(text)
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         raise ValueError("it stands in quotation marks, which would be part of it: remove them")
@@ -69,7 +69,7 @@ def plain(text: str) -> str:
 
 
 def host_port(text: str, *, bare_ipv6: bool = False) -> HostPort:
-    """Read `host`, `host:port` or `[IPv6]:port`; lower case, no last dot.
+    """Parse `host`, `host:port` or `[IPv6]:port`; lower case, without a trailing dot.
 
     `bare_ipv6` allows an IPv6 address without brackets, which then has no port.
     """
@@ -82,7 +82,7 @@ def host_port(text: str, *, bare_ipv6: bool = False) -> HostPort:
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """Split a host from its port; the port is None where there is no colon for one."""
+    """Split a host from its port; the port is None without a colon for one."""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or ":" not in host or (rest and not rest.startswith(":")):
@@ -117,14 +117,14 @@ def _ip_address(text: str, otherwise: str) -> str:
 
 
 def joined(host: str, port: int | None) -> str:
-    """Write a host and its port as one text; IPv6 has brackets where there is a port."""
+    """Write a host and its port as one text; IPv6 with brackets if there is a port."""
     if port is None:
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def host_list(entries: Iterable[str]) -> tuple[str, ...]:
-    """Check a list of hosts: `host`, `.name` for all below a name, either with `:port`."""
+    """Validate a list of hosts: `host`, `.name` for all names below it, either with `:port`."""
     found, faults = [], []
     for entry in entries:
         try:
@@ -154,7 +154,7 @@ def _entry(entry: str) -> str:
 
 
 def _host_of_url(entry: str) -> str:
-    """Name the host of a URL, with a port that is not its scheme's own."""
+    """Return the host of a URL, with a port that is not the default of its scheme."""
     try:
         parts = urlsplit(entry)
         host, port = host_port(parts.netloc.rpartition("@")[2])
@@ -165,12 +165,12 @@ def _host_of_url(entry: str) -> str:
 
 
 def _quoted(entry: str) -> str:
-    """Quote a word of a list, but nothing that may be a password."""
+    """Quote a word of a list, unless it may be a password."""
     return "one of them" if "@" in entry else f"`{ascii(entry[:100])[1:-1]}`"
 
 
 def only_host(text: str) -> str:
-    """Check one host that stands alone."""
+    """Validate a single host."""
     host, port = host_port(text, bare_ipv6=True)
     if port is not None:
         raise ValueError("it needs a host without a port")
@@ -178,9 +178,9 @@ def only_host(text: str) -> str:
 
 
 def web_address(text: str, *, without: str = "") -> str:
-    """Check an http or https URL without user, query and fragment; no slash at the end.
+    """Validate an http or https URL without user, query and fragment; no trailing slash.
 
-    `without` is a path that the service adds by itself, cut where a whole address was copied.
+    `without` is a path that the service adds itself; it is removed from a full URL.
     """
     parts = _web_parts(text)
     if parts.query or parts.fragment or text.endswith(("?", "#")):
@@ -190,7 +190,7 @@ def web_address(text: str, *, without: str = "") -> str:
 
 
 def _netloc(host: str, port: int | None) -> str:
-    """Write host and port as they stand in a URL, where IPv6 always has brackets."""
+    """Write host and port for a URL, where IPv6 always has brackets."""
     return f"[{host}]" if ":" in host and port is None else joined(host, port)
 
 
@@ -213,7 +213,7 @@ def _split_url(text: str) -> SplitResult:
 
 
 def tls_of(text: str) -> bool | None:
-    """Tell whether an address asks for TLS; None where it does not say."""
+    """Return whether a URL asks for TLS; None if it does not say."""
     return {"https": True, "http": False}.get(
         text.partition("://")[0].lower() if "://" in text else ""
     )
@@ -231,14 +231,14 @@ def storage_address(text: str) -> str:
 
 
 def header_name(text: str) -> str:
-    """Check the name of a header."""
+    """Validate the name of a header."""
     if not _TOKEN.fullmatch(text):
         raise ValueError("it needs the name of a header, such as API-KEY")
     return text
 
 
 def header_values(pairs: Mapping[str, str]) -> None:
-    """Check headers that are sent as they stand."""
+    """Validate headers that are sent unchanged."""
     for name, value in pairs.items():
         if not _TOKEN.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(
@@ -247,7 +247,7 @@ def header_values(pairs: Mapping[str, str]) -> None:
 
 
 def check_keys(keys: Iterable[str]) -> None:
-    """Check keys that are sent in a header."""
+    """Validate keys that are sent in a header."""
     if not all(_VISIBLE.fullmatch(key) for key in keys if key):
         raise ValueError(
             "it has a character that is not visible ASCII (a curly quote, a blank, a line end), "
@@ -256,9 +256,9 @@ def check_keys(keys: Iterable[str]) -> None:
 
 
 def redis_address(text: str) -> str:
-    """Check the address of a Redis; user and password come back %-encoded.
+    """Validate the URL of a Redis; user and password are returned %-encoded.
 
-    redis-py and kombu read an address each in its own way where it is not written by the rules.
+    redis-py and kombu parse malformed URLs differently.
     """
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
@@ -278,7 +278,7 @@ def redis_address(text: str) -> str:
 
 
 def _encoded(credentials: str) -> str:
-    """Encode user and password, so that every library reads the same in them."""
+    """Encode user and password, so that every library parses them alike."""
     user, colon, password = (
         quote(unquote(part), safe="") if part != ":" else part
         for part in credentials.partition(":")

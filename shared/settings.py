@@ -1,8 +1,8 @@
-"""Every setting of Darkroom, read from the environment in one place.
+"""All settings, read from the environment.
 
-The prefix is `DARKROOM_`; each setting can also be given as `…_FILE`, the path of a file that
-holds the value (for secrets mounted by an orchestrator). Only the entry modules call
-`load_settings` and hand the result on.
+The prefix is `DARKROOM_`; each setting can also be given as `…_FILE`, the path of a file that holds
+the value (for secrets mounted by an orchestrator). Only the entry modules call `load_settings` and
+pass the result on.
 """
 
 import os
@@ -38,7 +38,7 @@ from shared.model_catalog import MODELS, read_prices
 from shared.provider_keys import ProviderKey, read_key
 
 PREFIX = "DARKROOM_"
-#: From this share of like characters on (0 to 1) a name is taken for another, misspelt.
+#: Names at least this similar (0 to 1) are taken for misspelt settings.
 _ALIKE = 0.9
 
 #: Settings that had other names before 0.1.0.
@@ -51,38 +51,38 @@ _RENAMED = {
 #: The longest wait before an attempt of a delivery: a year.
 WAIT_SECONDS_MAX = 31_536_000
 
-#: What storages take for a bucket; the embedded one makes a folder of this name.
+#: Valid bucket names; the embedded storage creates a folder with this name.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 #: A port, or the first and the last of a range.
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
-#: What S3 clients take for a region.
+#: Valid region names of S3 clients.
 _REGION = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$"
 
-#: What 1min.ai documents as the address to send requests to; the base is what stands before it.
+#: The URL that 1min.ai documents for requests; the base URL is the part before it.
 _ONEMIN_PATH = "/api/features"
 _OTLP_PATH = "/v1/traces"
 
-#: How long one thing may take, in seconds: what is far beyond this cannot be waited for.
+#: Time limits in seconds; the maximum is far beyond any useful wait.
 Timeout = Annotated[float, Field(gt=0, le=86_400)]
-#: How long something is kept or waited for, in whole seconds: ten years at most.
+#: Retention and waiting times in whole seconds: ten years at most.
 Period = Annotated[int, Field(gt=0, le=315_360_000)]
-#: What a browser sends as `Origin`: the scheme, the host in ASCII, and a port.
+#: An `Origin` header: the scheme, the host in ASCII, and a port.
 _ORIGIN = re.compile(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _USUAL_PORTS = {"http": 80, "https": 443}
 
-#: A setting written as words separated by commas.
+#: A list of words separated by commas.
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
-#: A setting written as name=number, separated by commas.
+#: A list of name=number separated by commas.
 Price = Annotated[float, Field(ge=0)]
 Prices = Annotated[Mapping[str, Price], NoDecode]
-#: A setting written as numbers separated by commas.
+#: A list of numbers separated by commas.
 Numbers = Annotated[tuple[float, ...], NoDecode]
 
 
 class FileSource(EnvSettingsSource):
-    """Reads `DARKROOM_X_FILE` where `DARKROOM_X` itself is not set."""
+    """Read `DARKROOM_X_FILE` if `DARKROOM_X` itself is not set."""
 
     def __call__(self) -> dict[str, Any]:
         """Return the content of every file named in the environment."""
@@ -96,7 +96,7 @@ class FileSource(EnvSettingsSource):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Stands for a file that cannot be read, so that it is named with all other mistakes."""
+    """Stands for an unreadable file, so that it is reported with all other faults."""
 
     reason: str
 
@@ -129,7 +129,7 @@ def _port_range(entry: str) -> range:
 
 
 def _origin(entry: str) -> str:
-    """Return an origin as browsers write it: in small letters, without the scheme's own port."""
+    """Return an origin as browsers write it: lower case, without the default port."""
     if entry == "*":
         return entry
     found = _ORIGIN.fullmatch(entry.lower())
@@ -146,7 +146,7 @@ def _origin(entry: str) -> str:
 
 
 class Settings(BaseSettings):
-    """The settings; each field's description is its line in `.env.example`."""
+    """The settings; each field's description is its comment in `.env.example`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -165,7 +165,7 @@ class Settings(BaseSettings):
     ] = "redis://127.0.0.1:6379/0"
     redis_timeout_seconds: Annotated[
         Timeout, Field(description="Seconds to wait for a reply of Redis")
-    ] = 1.8  # who asked is told within 2 s that it is silent
+    ] = 1.8  # clients learn within 2 s that it does not respond
     redis_replicas: Annotated[
         int, Field(ge=0, description="Replicas that must confirm each write; 0 waits for none")
     ] = 0
@@ -253,7 +253,7 @@ class Settings(BaseSettings):
         Field(description="Read each stored image back and compare it; one more GET per image"),
     ] = False
 
-    # the front door
+    # the API
     public_url: Annotated[str, Field(description="URL at which clients reach this service")] = (
         "http://127.0.0.1:8000"
     )
@@ -278,7 +278,7 @@ class Settings(BaseSettings):
         Field(description="Origins of web pages that may use the API: https://app.example,…; or *"),
     ] = ()
 
-    # clients that speak another service's dialect
+    # clients of other services' APIs
     openai_wait_seconds: Annotated[
         Timeout,
         Field(description="Seconds for which a request of an OpenAI client waits for its images"),
@@ -345,7 +345,7 @@ class Settings(BaseSettings):
         ),
     ] = 432_000
 
-    # what it tells
+    # logs, metrics and traces
     log_format: Annotated[
         Literal["auto", "console", "json"],
         Field(description="Log format; auto is console on a terminal and json elsewhere"),
@@ -380,7 +380,7 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _trimmed(cls, value: object) -> object:
-        """Cut what editors and terminals leave around a value."""
+        """Remove what editors and terminals add around a value."""
         if isinstance(value, Unreadable):
             raise ValueError(value.reason)  # noqa: TRY004  pydantic reports ValueError
         return setting_values.plain(value) if isinstance(value, str) else value
@@ -498,7 +498,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _tls_of_the_endpoint(cls, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Let the scheme of the storage's address say whether it speaks TLS."""
+        """Derive TLS from the scheme of the storage URL, if it has one."""
         endpoint = data.get("s3_endpoint")
         secure = None
         if isinstance(endpoint, str):
@@ -521,7 +521,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def public_prefix(self) -> str:
-        """The path in front of every other where a proxy takes it away; often empty."""
+        """The path prefix that a proxy strips; often empty."""
         return urlsplit(self.public_url).path
 
     @property
@@ -532,18 +532,18 @@ class Settings(BaseSettings):
 
     @property
     def otlp_header_values(self) -> dict[str, str]:
-        """The headers for the collector of traces."""
+        """The headers for the trace collector."""
         return _named_values(self.otlp_headers.get_secret_value())
 
     @property
     def openai_aliases(self) -> dict[str, str]:
-        """The model behind each further name that OpenAI clients may use."""
+        """The model of each alias that OpenAI clients may use."""
         named = (entry.partition("=") for entry in self.openai_models)
         return {name: model for name, _, model in named}
 
     @cached_property
     def webhook_port_ranges(self) -> tuple[range, ...]:
-        """The ports that receivers may have."""
+        """The ports that webhook endpoints may have."""
         return tuple(map(_port_range, self.webhook_ports))
 
     @classmethod
@@ -555,14 +555,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the name is the library's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read what was passed in, then the environment, then the files that it names."""
+        """Read arguments first, then the environment, then the files that it names."""
         return init_settings, env_settings, FileSource(settings_cls)
 
 
 def load_settings(*needed: str, **values: object) -> Settings:
-    """Read the settings from the environment; `given` goes before it, `needed` must have a value.
+    """Read the settings from the environment; `values` take precedence, `needed` must be set.
 
-    Raises InvalidSettings with one sentence per mistake.
+    Raise InvalidSettings with one sentence per fault.
     """
     try:
         settings = Settings(**values)  # type: ignore[arg-type]  # checked by the model, at run time
@@ -575,7 +575,7 @@ def load_settings(*needed: str, **values: object) -> Settings:
 
 
 def _is_set(name: str, values: Mapping[str, object]) -> bool:
-    """Tell whether a setting has a value, right or wrong."""
+    """Return whether a setting has a value, valid or not."""
     variable, environment = f"{PREFIX}{name.upper()}", inherited_environment()
     found = (values.get(name), environment.get(variable), environment.get(f"{variable}_FILE"))
     return any(found)
@@ -591,10 +591,10 @@ def _sentence(fault: Mapping[str, Any]) -> str:
 
 
 def misspelt() -> dict[str, str]:
-    """Give names in the environment that are no setting, each with the setting that it looks like.
+    """Return environment variables that are not settings, each with the setting it resembles.
 
-    What looks like none is not ours to judge: programs that ask Darkroom have names of their own,
-    and Kubernetes adds some for each service.
+    Others are ignored: client programs have variables of their own, and Kubernetes adds some for
+    each service.
     """
     names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     names |= {f"{name}_FILE" for name in names}
@@ -615,14 +615,14 @@ def misspelt() -> dict[str, str]:
 
 
 def require(settings: Settings, *names: str) -> None:
-    """Check that each named setting has a value; raise InvalidSettings with a sentence for each."""
+    """Check that each named setting is set; raise InvalidSettings with a sentence for each."""
     faults = missing(settings, *names)
     if faults:
         raise InvalidSettings("\n".join(faults))
 
 
 def missing(settings: Settings, *names: str) -> list[str]:
-    """Give a sentence for each of the named settings that has no value."""
+    """Return a sentence for each of the named settings that is not set."""
     without = [name for name in names if not _has_value(getattr(settings, name))]
     return [_absence(name) for name in without]
 
@@ -632,12 +632,12 @@ def _has_value(value: object) -> bool:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Give the environment of this process, for whoever starts others and hands it on."""
+    """Return the environment of this process, for starting others."""
     return dict(os.environ)  # noqa: TID251  the one reader
 
 
 def example() -> str:
-    """Write `.env.example`: every setting with its line of explanation and its default."""
+    """Write `.env.example`: every setting with its description and its default."""
     entries = [
         f"# {info.description}\n# {PREFIX}{name.upper()}={_written(info.default)}\n"
         for name, info in Settings.model_fields.items()

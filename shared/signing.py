@@ -1,4 +1,4 @@
-"""What Darkroom signs: webhooks (Standard Webhooks 1.0) and the addresses of images."""
+"""Signatures of webhooks (Standard Webhooks 1.0) and of image URLs."""
 
 import base64
 import hashlib
@@ -12,12 +12,12 @@ from standardwebhooks import Webhook
 DAY_SECONDS = 86_400
 
 
-#: Random bytes in a secret; Standard Webhooks asks for 24 to 64.
+#: Random bytes of a secret; Standard Webhooks requires 24 to 64.
 WEBHOOK_SECRET_BYTES = 32
 
 
 def new_webhook_secret() -> str:
-    """Make a secret that nobody has: `whsec_…`."""
+    """Create a random secret: `whsec_…`."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(WEBHOOK_SECRET_BYTES)).decode()
 
 
@@ -26,7 +26,7 @@ def webhook_headers(
 ) -> dict[str, str]:
     """Sign a webhook with each secret (`whsec_…`); `at` is the time of this attempt (aware, UTC).
 
-    A receiver takes it by any of the signatures: so one secret replaces another without a gap.
+    A receiver accepts any of the signatures, so a secret can be replaced without a gap.
     """
     signatures = [Webhook(secret).sign(message_id, at, body) for secret in signing]
     return {
@@ -37,9 +37,9 @@ def webhook_headers(
 
 
 def image_query(key: bytes, job_id: str, *, now_seconds: float) -> str:
-    """Sign an image's address, valid for one to two days from now.
+    """Sign an image URL, valid for one to two days from now.
 
-    The end is rounded to the day (UTC), so that the address stays the same and can be cached.
+    The expiry is rounded to the day (UTC), so that the URL stays the same and can be cached.
     """
     ends = (int(now_seconds) // DAY_SECONDS + 2) * DAY_SECONDS
     return f"expires={ends}&signature={_image_signature(key, job_id, ends)}"
@@ -48,7 +48,7 @@ def image_query(key: bytes, job_id: str, *, now_seconds: float) -> str:
 def image_query_holds(
     key: bytes, job_id: str, *, expires: str, signature: str, now_seconds: float
 ) -> bool:
-    """Tell whether an address was signed by us for this image and is not over."""
+    """Return whether a URL has our valid, unexpired signature for this image."""
     if not expires.isascii() or not expires.isdigit() or int(expires) < now_seconds:
         return False
     right = _image_signature(key, job_id, int(expires))
@@ -61,5 +61,5 @@ def _image_signature(key: bytes, job_id: str, ends: int) -> str:
 
 
 def now_utc() -> datetime:
-    """Give the time by this host's clock."""
+    """Return the time of this host's clock."""
     return datetime.now(UTC)

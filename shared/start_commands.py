@@ -1,17 +1,17 @@
-"""The command lines of the service's processes: each flag that they need stands here once."""
+"""The command lines of the service's processes, with all flags they need."""
 
 import sys
 from collections.abc import Mapping
 
-#: Seconds that the API gives to requests in progress when it stops.
+#: How many seconds the API waits for running requests when it stops.
 API_GRACE_SECONDS = 5
 
 
 def api_command(**options: str | int) -> list[str]:
     """Return the command of an API process; `options` are further ones of uvicorn (`port=8000`).
 
-    uvicorn's own limits on headers, idle connections and slow bodies are too few: `api.server` has
-    them. The API logs its requests itself.
+    `api.server` adds limits on headers, idle connections and slow bodies that uvicorn lacks. The
+    API logs its requests itself.
     """
     given = {
         "http": "api.server:LimitedHttpProtocol",
@@ -26,8 +26,8 @@ def worker_command(
 ) -> list[str]:
     """Return the command of a worker process for one queue.
 
-    Without `threads` the setting `concurrency` counts, which the Celery app has. Workers send
-    each other nothing: what they need to know is in Redis.
+    Without `threads`, the setting `concurrency` applies, which the Celery app has. Workers exchange
+    no messages: everything they need to know is in Redis.
     """
     flags = {"pool": "threads", "queues": queue, "hostname": f"{name or queue}@%h"}
     count = {} if threads is None else {"concurrency": threads}

@@ -1,1 +1,1 @@
-"""The back room: does the jobs, one Celery permit at a time."""
+"""The workers: run jobs and deliveries, one Celery permit at a time."""

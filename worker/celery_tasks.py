@@ -1,6 +1,6 @@
-"""What Celery is told: the two tasks, and the signals that open and close the process.
+"""The two Celery tasks, and the signals that start and stop a worker process.
 
-Celery consumes, runs threads and stops softly; whose job is done is decided in Redis.
+Celery consumes messages, runs threads and handles graceful stops; Redis decides which job runs.
 """
 
 import signal
@@ -23,15 +23,15 @@ from worker.generate import do_next_job
 from worker.lifecycle import OpenContext, WorkerLifecycle, build_context
 from worker.webhook_delivery import do_next_delivery
 
-#: What a thread does in a row before Celery gives it the next message.
+#: How long a thread continues by itself before Celery gives it the next message.
 MAX_JOBS_PER_PERMIT = 16
 
 
 def run_while_available(do_next: Callable[[WorkerContext], bool], context: WorkerContext) -> None:
-    """Do what a permit allows, and while there is more, more of it.
+    """Run what a permit allows, and continue while more is available.
 
-    Celery's way from one message to the next costs as much as all of ours for a job. It is gone
-    now and then all the same, so that a process that serves both queues serves both.
+    Celery's overhead per message costs as much as the rest of a job. The thread still returns to
+    Celery now and then, so that a process with both queues serves both.
     """
     for _ in range(MAX_JOBS_PER_PERMIT):
         if not do_next(context):
@@ -39,15 +39,15 @@ def run_while_available(do_next: Callable[[WorkerContext], bool], context: Worke
 
 
 class Permit(Request):
-    """A message that is gone once it is taken: Celery would ask Redis to forget it once more."""
+    """A message that is gone once it is received, without acknowledgement."""
 
     def acknowledge(self) -> None:
-        """Acknowledge nothing, which spares a round trip a job."""
+        """Do nothing, which saves a round trip per job."""
         self.acknowledged = True
 
 
 def build(settings: Settings, open_context: OpenContext = build_context) -> Celery:
-    """Build the app with its two tasks and the signals that open and close the process."""
+    """Build the app with its two tasks and the signals that start and stop the process."""
     app = build_celery(settings)
     lifecycle = WorkerLifecycle(settings, build_scripts(settings, app), open_context)
 
@@ -80,7 +80,7 @@ def build(settings: Settings, open_context: OpenContext = build_context) -> Cele
 
 
 def _begin(lifecycle: WorkerLifecycle, worker: Any) -> None:  # noqa: ANN401  Celery's worker has no type
-    """Open the room; Celery would log and survive any other exception than SystemExit here."""
+    """Start the worker; of all exceptions, Celery passes on only SystemExit here."""
     try:
         if not issubclass(worker.pool_cls, TaskPool):
             raise InvalidSettings("Darkroom's worker runs on threads: start it with -P threads.")
@@ -90,17 +90,17 @@ def _begin(lifecycle: WorkerLifecycle, worker: Any) -> None:  # noqa: ANN401  Ce
 
 
 def _stopping(lifecycle: WorkerLifecycle) -> type[bootsteps.StartStopStep]:
-    """Make the step that stops the room first, however Celery comes to stop.
+    """Create the step that stops our threads first, however Celery stops.
 
-    It stops by itself too, without any signal: when its Redis turned into a replica, or sent what
-    it cannot read. Then it waits for its threads, and those that wait for the gate must be told.
+    Celery also stops without a signal: when its Redis became a replica, or sent what it cannot
+    read. Then it waits for its threads, and those that wait for the gate must be woken.
     """
 
     class Stopping(bootsteps.StartStopStep):
         requires = ("celery.worker.components:Pool",)
 
         def start(self, parent: object) -> None:  # noqa: ARG002  as Celery has it
-            # Celery's "cold" stop wants to kill tasks, and fails: threads cannot be killed
+            # Celery's "cold" stop tries to kill tasks, and fails, because threads cannot be killed
             for number in (signal.SIGINT, signal.SIGQUIT):
                 signal.signal(number, signal.getsignal(signal.SIGTERM))
 
@@ -111,14 +111,14 @@ def _stopping(lifecycle: WorkerLifecycle) -> type[bootsteps.StartStopStep]:
 
 
 def _refusal(error: DarkroomError) -> SystemExit:
-    """Say why the worker cannot start; exit with 2 for settings, 4 where Redis is away, else 1."""
+    """Return why the worker cannot start; exit with 2 for settings, 4 without Redis, else 1."""
     sys.stderr.write(f"The worker cannot start.\n{error}\n")
     codes = {InvalidSettings: 2, StoreDown: 4}
     return SystemExit(next((code for kind, code in codes.items() if isinstance(error, kind)), 1))
 
 
 def worker_settings() -> Settings:
-    """Read what a worker cannot be without; leaves with a sentence for the operator."""
+    """Load the required settings; exit with a sentence for the operator if any is missing."""
     try:
         return load_settings("onemin_api_key", "s3_access_key", "s3_secret_key")
     except InvalidSettings as error:

@@ -1,4 +1,4 @@
-"""A worker thread's way to its next member: through the gate, holding nothing while it waits."""
+"""Claim the next member of a queue, waiting while the gate is closed, without holding anything."""
 
 import uuid
 from collections.abc import Callable
@@ -15,23 +15,23 @@ T = TypeVar("T")
 _LOG = log(__name__)
 
 
-#: While the gate is closed, one thread of a process asks again this often, in seconds: what is
-#: held is a key or a model most often, and work for another may come at any time.
+#: While the gate is closed, one thread of a process retries at this interval, in seconds: usually a
+#: key or a model is held, and work for another may arrive at any time.
 GATE_POLL_SECONDS = 0.25
 
 
 def claim_when_open(
     context: WorkerContext, queue: str, build: Callable[[str], Command[T | Closed | None]]
 ) -> T | None:
-    """Claim with the call that `build` makes of a nonce, waiting while the gate is closed.
+    """Claim with the command that `build` makes of a nonce, waiting while the gate is closed.
 
-    Returns None when there is nothing to do, when the process is asked to stop, or when another
-    thread of it waits already: one asks again and again, and the others are free for the permit of
-    whatever can be claimed next. Where the process serves another queue too, the thread waits once:
-    the sweep replaces its permit.
+    Return None if there is nothing to do, if the process stops, or if another thread of it is
+    already waiting: one retries, and the others are free for the permits of what can be claimed
+    next. If the process also serves another queue, the thread waits once: the sweep replaces its
+    permit.
     """
     found: T | Closed | None = Closed("", 0)
-    # a gate that is closed for no time at all: the claim ended jobs on its way, and there is more
+    # the gate is closed for zero seconds: the claim ended jobs on its way, and there are more
     while isinstance(found, Closed) and not found.seconds:
         if context.stopping.is_set():
             return None
@@ -56,7 +56,7 @@ def claim_when_open(
 def _claim_until_answered(
     context: WorkerContext, call: Command[T | Closed | None]
 ) -> T | Closed | None:
-    """Ask until Redis answers: the same nonce gets the same member, so none is left behind."""
+    """Retry until Redis replies: the same nonce gets the same member, so none is lost."""
     while True:
         try:
             return context.store.run(call)

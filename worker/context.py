@@ -1,4 +1,4 @@
-"""What the threads of one worker process share: its settings, connections and leases."""
+"""What the threads of a worker process share: settings, connections and leases."""
 
 import threading
 import time
@@ -25,13 +25,13 @@ from worker.webhook_client import WebhookClient
 T = TypeVar("T")
 _LOG = log(__name__)
 
-#: An absent Redis is looked at again after this long at most, in seconds.
+#: The longest interval between attempts to reach Redis, in seconds.
 PATIENCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """One worker process; `keys` are the provider's keys that its threads may use."""
+    """A worker process; `keys` are the provider keys its threads may use."""
 
     settings: Settings
     store: Store
@@ -45,30 +45,30 @@ class WorkerContext:
     #: by queue, for those that this process serves
     leases: Mapping[str, Leases]
     tracer: Tracer = OFF
-    #: held while this process does a job that was lost with its worker before
+    #: held while this process runs a job that lost a worker before
     isolation_lock: threading.Lock = field(default_factory=threading.Lock)
-    #: by queue: held by the one thread of this process that looks whether the gate has opened
+    #: by queue: held by the one thread of this process that waits for the gate
     gate_turns: Mapping[str, threading.Lock] = field(
         default_factory=lambda: {queue: threading.Lock() for queue in QueueName}
     )
-    #: when this process began, by the monotonic clock
+    #: when this process started, on the monotonic clock
     began: float = field(default_factory=time.monotonic)
-    #: set when the process is asked to stop: nothing new is begun
+    #: set when the process is asked to stop: nothing new starts
     stopping: threading.Event = field(default_factory=threading.Event)
 
     @property
     def is_past_first_lease(self) -> bool:
         """Whether this process has lived for a lease.
 
-        One that has just begun may be about to die, as those before it did; what was lost with them
-        waits for one that has shown to live.
+        A new process may be about to crash like those before it; jobs lost with them wait for one
+        that has proved stable.
         """
         return time.monotonic() - self.began >= self.settings.lease_seconds
 
     def run_until_acknowledged(self, call: Command[T]) -> T:
-        """Run a call until Redis answers: what was bought must not be forgotten.
+        """Run a command until Redis replies: paid images must not be forgotten.
 
-        Raises what the call itself raises (LostLease).
+        Raise what the command raises (LostLease).
         """
         wait = 0.05
         while True:

@@ -1,10 +1,10 @@
-"""The life of one job, from claim to outcome.
+"""Run one job, from claim to outcome.
 
-claim → calling → ask the provider → checkpoint its answer → download → verify → store → succeed
+claim → start_call → call the provider → checkpoint its answer → download → verify → store → succeed
 
-`calling` is written before a byte is sent, so a sweep knows which lost workers may have bought a
-image. The checkpoint is written before anything is fetched: from then on the job is resumed at
-the download, by whichever worker, and nothing is paid for twice.
+`start_call` is recorded before a byte is sent, so the sweep knows which lost workers may have paid
+for an image. The checkpoint is recorded before the download: from then on any worker resumes the
+job at the download, and nothing is paid for twice.
 """
 
 import hashlib
@@ -48,11 +48,11 @@ QUEUE = "generate"
 
 
 def do_next_job(context: WorkerContext) -> bool:
-    """Do one job, whichever is next; return at once when there is none.
+    """Run the next job; return at once if there is none.
 
-    Tells whether another could have been claimed beside it.
+    Return whether another could have been claimed.
     """
-    # before the claim: where this process does not serve the queue, nothing may be taken from it
+    # before the claim: if this process does not serve the queue, nothing may be taken from it
     leases = context.leases[QUEUE]
     with ExitStack() as turn:
         isolated = context.is_past_first_lease and context.isolation_lock.acquire(blocking=False)
@@ -68,7 +68,7 @@ def do_next_job(context: WorkerContext) -> bool:
 
 
 def _claim(context: WorkerContext, *, isolated: bool) -> tuple[Claim | None, int]:
-    """Claim a job, and tell when it was asked for, in milliseconds since 1970."""
+    """Claim a job; also return when this was requested, in milliseconds since 1970."""
     lease, keys = context.settings.lease_seconds, context.keys
     claim_sent_at = 0
 
@@ -81,7 +81,7 @@ def _claim(context: WorkerContext, *, isolated: bool) -> tuple[Claim | None, int
 
 
 def _attempt(context: WorkerContext, leases: Leases, claim: Claim, claim_sent_at: int) -> None:
-    """Attempt the job that was claimed, under its lease and in its own log context."""
+    """Run an attempt of the claimed job, under its lease and in its own log context."""
     job = claim.job
     with (
         structlog.contextvars.bound_contextvars(
@@ -94,7 +94,7 @@ def _attempt(context: WorkerContext, leases: Leases, claim: Claim, claim_sent_at
 
 
 def _traced(tracer: Tracer, job: Job, claim_sent_at: int) -> AbstractContextManager[Span]:
-    """Tell how long the job waited and was claimed; give the step that is the attempt."""
+    """Record the time the job was queued and claimed; return the span of the attempt."""
     if job.trace is None:
         return NOTHING
     attributes: dict[str, Fact] = {
@@ -116,18 +116,18 @@ def _now_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at one job, by the thread that holds it."""
+    """One attempt of a job, by the thread that holds it."""
 
     context: WorkerContext
     claim: Claim
     held: Held
     span: Span
     began: float = field(default_factory=time.monotonic)
-    #: set when the provider has a record of the call: its outcome can be looked up
+    #: set when the provider has a record of the call, so that its outcome can be looked up
     recorded: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Compute what becomes of the attempt, then write it down."""
+        """Run the attempt, decide what follows, and record it."""
         self.held.release = self._release
         job_telemetry.claimed(self.claim.job, with_prompt=self.context.settings.log_prompts)
         if self.claim.job.pending_record is not None:
@@ -156,7 +156,7 @@ class Attempt:
         job_telemetry.lost()
 
     def _produce_image(self) -> tuple[Image, float, float]:
-        """Take the job to a stored image; give it with the seconds of download and store."""
+        """Produce the stored image; return it with the seconds of download and store."""
         answer = self.claim.job.answer or self._request_image()
         self.held.check()
         began = time.monotonic()
@@ -168,9 +168,9 @@ class Attempt:
         return image, fetched - began, time.monotonic() - fetched
 
     def _fetch(self, answer: ProviderResult) -> tuple[bytes, InspectedImage]:
-        """Fetch the image and inspect it.
+        """Download and inspect the image.
 
-        Raises ImageNotReady where what came, or did not, may come right soon: the answer is new.
+        Raise ImageNotReady if the URL is new and may soon serve the image.
         """
         try:
             return self._fetch_any(answer)
@@ -182,7 +182,7 @@ class Attempt:
             raise
 
     def _fetch_any(self, answer: ProviderResult) -> tuple[bytes, InspectedImage]:
-        """Fetch the image; where its URL is not served, look for another in the record."""
+        """Download the image; if its URL is not served, look for another in the record."""
         try:
             return self._fetch_from(answer.url)
         except ImageExpired:
@@ -207,7 +207,7 @@ class Attempt:
         return self.context.provider.look_up(record_id, key=key.secret, request=request, wait=wait)
 
     def _look_up_own(self, record_id: str | None) -> ProviderResult | None:
-        """Look up a paid call, once; None also where what is found is another job's."""
+        """Look up a paid call, once; also None if what is found belongs to another job."""
         found = self._look_up(record_id, wait=False)
         if found is None or self.context.run_until_acknowledged(
             transitions.claim_answer(self.claim, found)
@@ -217,8 +217,8 @@ class Attempt:
         return None
 
     def _request_image(self) -> ProviderResult:
-        """Ask the provider for the image, and keep its answer before anything else is done."""
-        # before the note is sent: from then on, a stop cannot know how far this thread came
+        """Request the image from the provider, and store its answer before anything else."""
+        # before the record is sent: from then on, a stop cannot know how far this thread came
         self.held.release = self._leave_unknown
         self.context.run_until_acknowledged(transitions.start_call(self.claim))
         began = time.monotonic()
@@ -234,7 +234,7 @@ class Attempt:
         return answer
 
     def _repeated(self) -> UnknownOutcome:
-        """Count an answer that is another job's; no look-up can settle this call any more."""
+        """Record an answer that belongs to another job; no look-up can settle this call now."""
         job_telemetry.repeated_answer()
         self.recorded.clear()
         return UnknownOutcome(
@@ -244,7 +244,7 @@ class Attempt:
 
     def _call_provider(self) -> ProviderResult:
         job, key = self.claim.job, self.claim.key
-        # 1min.ai is not told of the trace: what it has to do with others is not its business
+        # 1min.ai gets no trace context: it is not part of the traced system
         with (
             metrics.PROVIDER_REQUEST_SECONDS.time(),
             self.span.step("provider", kind=Kind.CLIENT, model=job.spec.model),
@@ -269,7 +269,7 @@ class Attempt:
         self.held.release = self._release
 
     def _store(self, answer: ProviderResult, data: bytes, inspected: InspectedImage) -> Image:
-        """Put the image into the storage under its true type."""
+        """Upload the image with its real type."""
         sha256, job_id = hashlib.sha256(data).hexdigest(), self.claim.job.id
         key, kind = f"{answer.object_name}.{inspected.extension}", inspected.content_type
         with (
@@ -288,7 +288,7 @@ class Attempt:
         )
 
     def _release_for_stop(self) -> None:
-        """Give the job back at a stop: the record that was waited for is noted in it."""
+        """Return the job on a stop; the record it waited for is stored in it."""
         try:
             self.context.run_until_acknowledged(transitions.release(self.claim))
         except LostLease:
@@ -298,7 +298,7 @@ class Attempt:
             job_telemetry.released()
 
     def _settle(self, error: JobError) -> None:
-        """Write down what becomes of an attempt that went wrong."""
+        """Record the outcome of a failed attempt."""
         outcome = self._decide(error)
         try:
             with self.span.step("finish"):
@@ -329,15 +329,15 @@ class Attempt:
             self.claim.job, error, outcome, seconds=time.monotonic() - self.began
         )
 
-    # What a stop by force does with the job, once, without insisting: see `worker.lifecycle`.
+    # How a forced stop leaves the job, with a single attempt: see `worker.lifecycle`.
 
     def _release(self) -> None:
-        """Give the job back with its attempt: nothing was sent, or all that was sold is kept."""
+        """Return the job with its attempt: nothing was sent, or the answer is stored."""
         self.context.store.run(transitions.release(self.claim))
         job_telemetry.released()
 
     def _leave_paid(self, checkpoint: Command[bool]) -> None:
-        """Leave with an answer that Redis has not taken yet: keep it first."""
+        """Leave with an answer that is not stored yet: store it first."""
         if self.context.store.run(checkpoint):
             self._release()
         else:
@@ -345,10 +345,10 @@ class Attempt:
             self._leave_unknown()
 
     def _leave_unknown(self) -> None:
-        """Leave while the provider is at work: it may make and bill the image all the same."""
+        """Leave while the provider is working: it may still generate and bill the image."""
         error = UnknownOutcome("The worker had to stop before the provider answered.")
         outcome = self._decide(error)
-        # that we stop says nothing about the provider
+        # our stop says nothing about the provider
         outcome = replace(outcome, signal=transitions.NO_SIGNAL)
         self.context.store.run(self._move(error, outcome))
         self._log_outcome(error, outcome)

@@ -1,6 +1,6 @@
-"""Fetching an image from the provider's `temporaryUrl`, which is an outsider's word.
+"""Download images from the provider's `temporaryUrl`, which is not trusted.
 
-Only allowed hosts, never an address inside, bounded in bytes and in total time.
+Only allowed hosts, no private addresses, with limits on bytes and total time.
 """
 
 import re
@@ -26,15 +26,15 @@ from shared.settings import Settings
 from worker.provider.error_parsing import retry_after
 
 GONE = frozenset({403, 404, 410})
-#: How a web page or an error of a storage begins; no image does.
+#: How web pages and storage errors begin; no image does.
 _PAGE = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-#: However long a host asks us to wait, in seconds, it is asked again before new calls go on.
+#: The longest wait that a host may ask for, in seconds, before new calls continue.
 _RETRY_AFTER_MAX_SECONDS = 45.0
 
 
 class Downloader:
-    """Fetches images. Safe for threads."""
+    """Downloads images. Thread-safe."""
 
     def __init__(
         self,
@@ -45,9 +45,10 @@ class Downloader:
         timeout_seconds: float,
         max_bytes: int,
     ) -> None:
-        """Use `client`, whose guard knows `allow_private` too; those hosts need not speak TLS.
+        """Use `client`, whose guard also knows `allow_private`; those hosts may lack TLS.
 
-        Entries of both lists are read by `names_host`; `timeout_seconds` is the total of a fetch.
+        `host_matches` reads the entries of both lists; `timeout_seconds` is the total of a
+        download.
         """
         self._client = client
         self._allowed_hosts = allowed_hosts
@@ -57,7 +58,7 @@ class Downloader:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Build the downloader that the settings describe, with a connection for each thread."""
+        """Build the downloader of the settings, with a connection for each thread."""
         return cls(
             build_client(
                 concurrency=settings.concurrency,
@@ -71,12 +72,11 @@ class Downloader:
         )
 
     def fetch(self, url: str) -> bytes:
-        """Return the bytes behind `url`, whatever they are.
+        """Return the bytes at `url`, whatever they are.
 
-        Raises ImageHostForbidden for a host that the settings do not allow, ImageHostDown where
-        it cannot be reached or answers with something else than an image, ImageExpired where it
-        does not serve this URL, ImageInvalid for an address that is none, ImageTooLarge, and
-        FetchFailed where what came may be better the next time.
+        Raise ImageHostForbidden for a host that the settings do not allow, ImageHostDown if it is
+        unreachable or returns something other than an image, ImageExpired if it does not serve this
+        URL, ImageInvalid for an invalid URL, ImageTooLarge, and FetchFailed if a retry may succeed.
         """
         address = self._permitted(url)
         try:
@@ -89,7 +89,7 @@ class Downloader:
         except httpx.TimeoutException as error:
             raise _away(address, error) from error
         except httpx.HTTPError as error:
-            # the class and never the text, which may hold the address with its signature
+            # the class and never the text, which may contain the URL with its signature
             raise FetchFailed(
                 f"The image did not come over whole ({type(error).__name__})."
             ) from error
@@ -104,7 +104,7 @@ class Downloader:
     def _permitted(self, url: str) -> httpx.URL:
         try:
             address = httpx.URL("".join(url.split()))
-            # as in DNS and in the settings, xn--; the other form is read to see that it is one
+            # in the form of DNS and the settings, xn--; converted back to check it
             host = address.host and address.raw_host.decode("ascii")
         except (httpx.InvalidURL, UnicodeError) as error:  # the latter is idna's
             raise ImageInvalid("The provider's address of the image is not one.") from error
@@ -132,7 +132,7 @@ class Downloader:
         return address
 
     def _read(self, address: httpx.URL) -> bytes:
-        # a bomb in a few compressed bytes cannot be sent to who takes no compression
+        # without accepted compression, no host can send a decompression bomb
         request = self._client.build_request(
             "GET", address, headers={"Accept": "image/*", "Accept-Encoding": "identity"}
         )
@@ -176,7 +176,7 @@ class Downloader:
 
 
 def _refusal(response: httpx.Response, host: str) -> JobError:
-    """Return what a status other than 200 means."""
+    """Return the error for a status other than 200."""
     status = response.status_code
     if status in GONE:
         return ImageExpired(f"The URL of the image is not served (status {status}).")
@@ -195,7 +195,7 @@ def _no_image(what: str, host: str) -> ImageHostDown:
 
 
 def _away(address: httpx.URL, error: httpx.HTTPError) -> ImageHostDown:
-    """Say that nothing was served; the class of the error alone, for its text may hold the URL."""
+    """Return the error for no response, with the class only: the text may contain the URL."""
     return ImageHostDown(
         f"The host of the image, {_host_of(address)}, cannot be reached or is too slow "
         f"({type(error).__name__}).",
@@ -204,6 +204,6 @@ def _away(address: httpx.URL, error: httpx.HTTPError) -> ImageHostDown:
 
 
 def _host_of(address: httpx.URL) -> str:
-    """Return the host, cut, with its port where that is not the usual one of https."""
+    """Return the host, cut, with its port if it is not the default of https."""
     port = "" if address.port is None else f":{address.port}"
     return f"{address.host[:100]}{port}"

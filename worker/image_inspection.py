@@ -1,9 +1,9 @@
-"""Looking at the image that was bought, before it is stored.
+"""Inspect an image before it is stored.
 
-The header is always read; the whole is decoded only where something is suspicious, because
-decoding costs more than all the rest. Of a plain WebP the header is read here: Pillow sets aside 8
-bytes a pixel before it reads one, 1.0 ms of the 11 ms that a job costs (docs/decisions.md). A paid
-image is never thrown away because it differs from what was asked: that is a warning.
+The header is always read; the image is decoded only if something is suspicious, because decoding
+costs more than everything else. The header of a plain WebP is read here: Pillow allocates 8 bytes a
+pixel before it reads one, 1.0 ms of the 11 ms that a job costs (docs/decisions.md). A paid image is
+never discarded because it differs from the request: that is a warning.
 """
 
 from collections.abc import Mapping
@@ -16,28 +16,28 @@ from PIL import Image, UnidentifiedImageError
 from shared.errors import ImageDamaged, ImageTooLarge
 from shared.model_catalog import RATIOS
 
-# The cap on pixels is ours and is checked on the header, before anything is decoded. Pillow's own
-# would be a warning on stderr, and switching that off for one thread alone is not possible.
+# Our limit of pixels is checked on the header, before decoding. Pillow's own would be a warning on
+# stderr, and it cannot be disabled for one thread only.
 Image.MAX_IMAGE_PIXELS = None
 
 RATIO_TOLERANCE = 0.025
 SIZE_TOLERANCE = 0.15
 MEGAPIXEL = 1024 * 1024
-#: Of a WebP: what is read of its head, the fewest bytes of a frame, what each kind of frame has.
+#: WebP: how much of its header is read, the minimum size of a frame, and the frame signatures.
 _WEBP_HEAD_BYTES = 30
 _SHORTEST_FRAME_BYTES = 10
 _VP8L_SIGNATURE = 0x2F
 _VP8_START_CODE = b"\x9d\x01\x2a"
 _VP8_PROFILES = range(4)
-#: Fewer bytes a pixel than any real image seen; even a flat JPEG has some 0.016.
+#: Fewer bytes per pixel than any real image seen; even a flat JPEG has about 0.016.
 SUSPICIOUS_BYTES_PER_PIXEL = 0.03
-#: The most by which the values of one channel differ in an image that shows nothing.
+#: The largest difference of the values of one channel in a blank image.
 FLAT_SPREAD = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A format that is taken: what it is called, by whom."""
+    """An accepted format and its names."""
 
     content_type: str
     extension: str
@@ -49,7 +49,7 @@ KINDS: Mapping[str, Kind] = {
     "JPEG": Kind("image/jpeg", "jpg"),
     "PNG": Kind("image/png", "png"),
 }
-#: Pillow gives a JPEG with several frames (MPO) a name of its own.
+#: Pillow has its own name for a JPEG with several frames (MPO).
 _FORMATS: Mapping[str, str] = {"MPO": "JPEG"}
 
 
@@ -65,10 +65,10 @@ class InspectedImage:
 
 
 def inspect(data: bytes, model_input: Mapping[str, Any], *, max_pixels: int) -> InspectedImage:
-    """Tell what `data` is and where it differs from the model's input `asked`.
+    """Return what `data` is and how it differs from the model's input `asked`.
 
-    Raises ImageDamaged where it is no whole image (fetched again, it may be), ImageTooLarge over
-    `max_pixels`.
+    Raise ImageDamaged if it is not a complete image (it may be downloaded again), ImageTooLarge
+    over `max_pixels`.
     """
     canvas = _webp_canvas(data)
     _refuse_too_many(canvas, max_pixels)
@@ -94,7 +94,7 @@ def _opened(data: bytes) -> Image.Image:
         return Image.open(BytesIO(data), formats=list(KINDS))
     except UnidentifiedImageError:
         raise ImageDamaged(_what_else(data)) from None
-    except Exception as error:  # Pillow raises what its parsers stumble over, of any class
+    except Exception as error:  # Pillow's parsers raise exceptions of any class
         raise ImageDamaged("The image cannot be read: it is damaged.") from error
 
 
@@ -112,7 +112,7 @@ def _refuse_too_many(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _webp_canvas(data: bytes) -> tuple[int, int]:
-    """Read the size of a WebP; (0, 0) for anything else.
+    """Return the size of a WebP; (0, 0) for anything else.
 
     Source: the WebP container specification and RFC 6386.
     """
@@ -131,14 +131,15 @@ def _webp_canvas(data: bytes) -> tuple[int, int]:
 
 
 def _is_plain_webp(data: bytes) -> bool:
-    """Tell whether this is one frame without extensions, with a head that a decoder would take.
+    """Return whether this is a single frame without extensions and with a decodable header.
 
-    Asks what libwebp asks before it decodes (RFC 6386, 9.1; the specification of lossless WebP).
+    Checks what libwebp checks before it decodes (RFC 6386, 9.1; the specification of lossless
+    WebP).
     """
     if 0 in _webp_canvas(data):
         return False
     file_length, chunk = _little(data[4:8]) + 8, _little(data[16:20])
-    # the ten bytes that are read here are the frame's own, and not what follows the file
+    # the ten bytes read here are the frame's own, and not what follows the file
     if 20 + chunk + chunk % 2 != file_length or chunk < _SHORTEST_FRAME_BYTES:
         return False
     if data[12:16] == b"VP8L":
@@ -176,7 +177,7 @@ def _is_off(found: float, wanted: float | None, tolerance: float) -> bool:
 
 
 def _is_cut(data: bytes, kind: Kind) -> bool:
-    """Tell whether the end is missing; encoders may append zeros, so they are looked past."""
+    """Return whether the end is missing; trailing zeros, which encoders may append, are ignored."""
     if kind.extension == "webp":
         return len(data) < _little(data[4:8]) + 8
     end = data[-1024:].rstrip(b"\0")

@@ -1,4 +1,4 @@
-"""What is told of a job's attempts: one line in the log and the metrics, in the same words."""
+"""Logs and metrics of a job's attempts, with the same words."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from shared.store.transitions import Requeue
 from worker.retry_policy import Fail
 
 _LOG = log(__name__)
-#: What the provider says of a prompt may repeat it, and prompts stay out of the logs.
+#: The provider's message may repeat the prompt, and prompts stay out of the logs.
 _QUOTES_PROMPT = (ContentRejected, ProviderRejected)
 
 
 def claimed(job: Job, *, with_prompt: bool) -> None:
-    """Tell that an attempt begins; prompts are told only where the operator wants them to be."""
+    """Report the start of an attempt; prompts are logged only if the operator wants that."""
     if job.started_at is not None and job.claimed_at == job.started_at:
         metrics.JOB_WAIT_SECONDS.observe((job.started_at - job.created_at) / 1000)
     fields = {"prompt": job.spec.input.get("prompt")} if with_prompt else {}
@@ -24,7 +24,7 @@ def claimed(job: Job, *, with_prompt: bool) -> None:
 
 
 def succeeded(job: Job, image: Image, *, seconds: float) -> None:
-    """Tell that the job is done, after `seconds` of this attempt."""
+    """Report a job that succeeded, after `seconds` of this attempt."""
     metrics.JOB_ATTEMPTS.labels("succeeded").inc()
     metrics.IMAGE_BYTES.observe(image.bytes)
     for warning in image.warnings:
@@ -34,7 +34,7 @@ def succeeded(job: Job, image: Image, *, seconds: float) -> None:
 
 
 def attempt_failed(job: Job, error: JobError, outcome: Requeue | Fail, *, seconds: float) -> None:
-    """Tell what went wrong in an attempt of `seconds`, and what becomes of the job."""
+    """Report a failed attempt of `seconds`, and what follows."""
     if outcome.unknown:
         metrics.PROVIDER_UNKNOWN_OUTCOMES.inc()
     fields: dict[str, object] = {"error_code": error.code.value, "seconds": round(seconds, 3)}
@@ -50,25 +50,25 @@ def attempt_failed(job: Job, error: JobError, outcome: Requeue | Fail, *, second
 
 
 def repeated_answer() -> None:
-    """Tell that the provider answered with the record or the URL of another job."""
+    """Report that the provider answered with the record or the URL of another job."""
     metrics.PROVIDER_REPEATED_ANSWERS.inc()
     _LOG.warning("provider answer repeated")
 
 
 def lost() -> None:
-    """Tell that the job was canceled, expired or given to another meanwhile."""
+    """Report that the job was canceled, expired or claimed by another worker meanwhile."""
     metrics.JOB_ATTEMPTS.labels("lost").inc()
     _LOG.info("job lost")
 
 
 def released() -> None:
-    """Tell that the job was given back with its attempt."""
+    """Report that the job was returned with its attempt."""
     metrics.JOB_ATTEMPTS.labels("released").inc()
     _LOG.info("job released")
 
 
 def broken() -> None:
-    """Tell, with the trace, that our own code failed."""
+    """Report an exception in our own code, with its traceback."""
     _LOG.exception("job failed on a defect of Darkroom; please report the trace")
 
 
@@ -84,13 +84,13 @@ def storage(operation: str) -> Iterator[None]:
 
 
 def not_deleted(objects: int) -> None:
-    """Tell that the storage refuses to delete some objects; they are tried again."""
+    """Report objects that the storage refuses to delete; they are retried."""
     metrics.STORAGE_ERRORS.labels("delete").inc()
     _LOG.warning("object deletion refused", objects=objects)
 
 
 def _finished(job: Job, status: str, code: str, seconds: float) -> None:
-    """Count a final job; the times are Redis' to the claim and this process' own since."""
+    """Count a final job; its time is Redis' up to the claim and this process' own from then on."""
     metrics.JOBS_FINISHED.labels(job.spec.model, status, code).inc()
     metrics.JOB_RUN_SECONDS.observe(seconds)
     waited = ((job.claimed_at or job.created_at) - job.created_at) / 1000

@@ -1,6 +1,6 @@
-"""Takes provider keys into use again that were found dead: a proxy's 403 kills no key for good.
+"""Reinstate rejected provider keys that work again: a proxy's 403 disables no key for ever.
 
-The check is free: the record of an id that nobody has, which a good key may ask for.
+The check is free: it reads the record of an id that nobody has, which a valid key may do.
 """
 
 from shared.errors import JobError
@@ -18,14 +18,14 @@ _DEAD = "dead:"
 
 
 class KeyProbe:
-    """Asks about the dead ones among this process' keys."""
+    """Check the rejected ones among this process' keys."""
 
     def __init__(self, context: WorkerContext) -> None:
         """Take the keys, the provider and the store."""
         self._context = context
 
     def revive(self) -> None:
-        """Register this process' keys, and ask about each dead one once; raises StoreError."""
+        """Register this process' keys, and check each rejected one once; raise StoreError."""
         gate = self._context.store.run(maintenance.register_keys(self._context.keys))
         for key in self._context.keys:
             if f"{_DEAD}{key.id}" in gate and self._lives(key):

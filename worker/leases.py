@@ -1,7 +1,7 @@
-"""What the threads of this process hold, and the thread that says so to Redis.
+"""The leases of this process, and the thread that renews them.
 
-Every third of the lease one call renews all of it. It runs on a thread of its own until the last
-member is let go, never on Celery's timer, which stops at SIGTERM while tasks go on.
+Every third of the lease, one call renews all of them. It runs on its own thread until the last
+member is released, not on Celery's timer, which stops at SIGTERM while tasks continue.
 """
 
 import threading
@@ -18,18 +18,18 @@ _LOG = log(__name__)
 
 
 class Held:
-    """One member under a lease; `lost` is set when it is no longer ours."""
+    """A member under a lease; `lost` is set when it is no longer ours."""
 
     def __init__(self, member: str, fence: str) -> None:
-        """Name the member and the fence it was claimed with."""
+        """Take the member and the fence of its claim."""
         self.member = member
         self.fence = fence
-        #: how to give it back when the process must leave before it is done
+        #: how to return it when the process must exit before it is done
         self.release: Callable[[], None] | None = None
         self._lost = threading.Event()
 
     def lose(self) -> None:
-        """Note that another holds it, or that it is final."""
+        """Record that another worker holds it, or that it is final."""
         self._lost.set()
 
     def check(self) -> None:
@@ -39,12 +39,12 @@ class Held:
 
 
 class Leases:
-    """The members that one queue's threads hold in this process."""
+    """The members that the threads of one queue hold in this process."""
 
     def __init__(
         self, store: Store, *, worker: str, queue: str, threads: int, lease_seconds: float
     ) -> None:
-        """Say who holds (`worker`), for which queue, and with how many threads."""
+        """Take the holder (`worker`), the queue, and the number of threads."""
         self._store = store
         self._worker = worker
         self._queue = queue
@@ -56,27 +56,27 @@ class Leases:
         self._thread = threading.Thread(target=self._run, name=f"leases-{queue}", daemon=True)
 
     def start(self) -> None:
-        """Register this process and begin to renew."""
+        """Register this process and start renewing."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop renewing: call it when nothing is held any more."""
+        """Stop renewing, once nothing is held any more."""
         self._stop.set()
         self._thread.join()
 
     def leave(self) -> None:
-        """Say that this process is gone for good: its threads no longer count."""
+        """Record that this process has stopped: its threads no longer count."""
         self._store.run(maintenance.deregister_worker(self._worker))
 
     @contextmanager
     def hold(self, member: str, fence: str) -> Iterator[Held]:
-        """Keep a member's lease alive for as long as the block runs."""
+        """Renew a member's lease while the block runs."""
         held = Held(member, fence)
         with self._lock:
             before = self._held.get(member)
             self._held[member] = held
         if before is not None:
-            # a thread of ours lost it without knowing, and another has claimed it anew
+            # a thread lost it without knowing, and another thread has claimed it again
             before.lose()
         try:
             yield held
@@ -86,7 +86,7 @@ class Leases:
                     del self._held[member]
 
     def all(self) -> list[Held]:
-        """Give everything that is held now."""
+        """Return everything that is held now."""
         with self._lock:
             return list(self._held.values())
 
@@ -116,10 +116,10 @@ class Leases:
         try:
             self.renew()
         except StoreError as error:
-            # no rescue follows an absence of Redis at once: there is time to come back
+            # the sweep does not requeue right after an outage of Redis: there is time to reconnect
             metrics.REDIS_ERRORS.inc()
             _LOG.warning("lease renewal failed", queue=self._queue, error=str(error))
-        except Exception:  # noqa: BLE001  were this thread to end, every lease would
+        except Exception:  # noqa: BLE001  all leases end with this thread
             _LOG.exception("lease renewal failed: a defect of Darkroom; please report the trace")
         else:
             return True

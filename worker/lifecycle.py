@@ -1,7 +1,7 @@
-"""The life of one worker process: what is opened at the start, and how it ends in time.
+"""Start and stop of a worker process.
 
-A stop (SIGTERM) lets the threads finish what they hold, for the provider's timeout and ten seconds.
-What is then still held is given back, and the process leaves by `os._exit`: Celery's threads pool
+On SIGTERM the threads finish what they hold, within the provider's timeout and ten seconds. What is
+still held then is returned, and the process exits with `os._exit`, because Celery's thread pool
 would wait for ever.
 """
 
@@ -41,13 +41,13 @@ from worker.sweep import Sweeper
 from worker.webhook_client import WebhookClient
 
 _LOG = log(__name__)
-#: Added to the provider's timeout: for the download, the storage and the last writes.
+#: Added to the provider's timeout: for download, storage and the last writes.
 GRACE_SECONDS = 10.0
-#: What webhooks' receivers allow a clock to be off; storages allow 15 minutes.
+#: How far webhook receivers allow a clock to be off; storages allow 15 minutes.
 CLOCK_SECONDS = 300.0
-#: What giving back may take at the very end, whatever Redis does.
+#: The time for returning jobs at the very end, whatever Redis does.
 FORCE_EXIT_SECONDS = 3.0
-#: Connections beyond one a thread: leases, sweep, and the last words of a stop.
+#: Connections besides one per thread: leases, sweep, and the last writes of a stop.
 SPARE_CONNECTIONS = 8
 
 
@@ -93,12 +93,12 @@ def build_context(
     )
 
 
-#: Opens what the threads share, from the settings, the scripts and the queues served.
+#: Builds the shared context from the settings, the functions and the queues.
 OpenContext = Callable[[Settings, FunctionLibrary, Sequence[str]], WorkerContext]
 
 
 class WorkerLifecycle:
-    """Opens the room when the process knows its queues, and closes it when the threads are done."""
+    """Start when the process knows its queues; stop when its threads are done."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class WorkerLifecycle:
         scripts: FunctionLibrary,
         open_context: OpenContext = build_context,
     ) -> None:
-        """Keep what the room will be built of, and by whom."""
+        """Take what the context is built from."""
         self._settings = settings
         self._scripts = scripts
         self._open_context = open_context
@@ -115,15 +115,15 @@ class WorkerLifecycle:
 
     @property
     def context(self) -> WorkerContext:
-        """What the tasks work with."""
+        """The context of the tasks."""
         if self._context is None:
             raise RuntimeError("The worker has not begun.")
         return self._context
 
     def begin(self, queues: Sequence[str], threads: int) -> None:
-        """Open everything, and begin to renew leases and to sweep.
+        """Build the context, and start renewing leases and sweeping.
 
-        Raises InvalidSettings and StoreError, with a sentence for the operator.
+        Raise InvalidSettings and StoreError, with a sentence for the operator.
         """
         settings = self._settings.model_copy(update={"concurrency": threads})
         context = self._open_context(settings, self._scripts, queues)
@@ -136,12 +136,12 @@ class WorkerLifecycle:
         for loop in self._loops:
             loop.start()
         self._context = context
-        # what is loaded stays: each full collection would stop all threads for 60 to 90 ms
+        # loaded modules stay: a full collection would stop all threads for 60 to 90 ms
         gc.freeze()
         _LOG.info("worker ready", queues=list(queues), threads=threads, worker=context.worker)
 
     def stop(self) -> None:
-        """Begin nothing new; leave by force when the grace is over. A second call does nothing."""
+        """Start nothing new; exit by force after the grace period. A second call does nothing."""
         context = self._context
         if context is None or context.stopping.is_set():
             return
@@ -151,7 +151,7 @@ class WorkerLifecycle:
         _LOG.info("worker stopping", held=len(_held(context)), grace_seconds=seconds)
 
     def end(self) -> None:
-        """Close everything: no thread holds anything any more."""
+        """Close everything; no thread holds anything any more."""
         if self._context is None:
             return
         for loop in self._loops:
@@ -192,7 +192,7 @@ def _serve_metrics(settings: Settings) -> None:
 
 
 def _compare_clocks(context: WorkerContext) -> None:
-    """Tell of a clock that is off: nothing here goes by it, but what is signed by it is refused."""
+    """Report a wrong clock: nothing here depends on it, but its signatures are refused."""
     off = time.time() - context.store.run(job_queries.service_stats()).now_ms / 1000
     if abs(off) > CLOCK_SECONDS:
         _LOG.error(
@@ -210,7 +210,7 @@ def _after(seconds: float, act: Callable[[], object]) -> None:
 
 
 def _force_exit(context: WorkerContext) -> None:
-    """Give back what is held, as far as Redis lets us in a few seconds, and end the process."""
+    """Return what is held, as far as Redis allows in a few seconds, and exit."""
     _after(FORCE_EXIT_SECONDS, lambda: os._exit(0))
     try:
         release_all(context)
@@ -222,13 +222,13 @@ def _force_exit(context: WorkerContext) -> None:
 
 
 def release_all(context: WorkerContext) -> None:
-    """Give back whatever the threads of this process still hold; none of it is waited for."""
+    """Return whatever the threads of this process still hold, without waiting for them."""
     for held in _held(context):
         try:
             if held.release is not None:
                 held.release()
-        except Exception as error:  # noqa: BLE001  one that cannot be given back must not keep the rest
-            # the sweep will find it when its lease is over
+        except Exception as error:  # noqa: BLE001  one that fails must not stop the rest
+            # the sweep requeues it when its lease expires
             _LOG.warning("job release failed", member=held.member, error=type(error).__name__)
 
 

@@ -1,4 +1,4 @@
-"""A thread that does one thing again and again for as long as the process lives."""
+"""A thread that repeats an action as long as the process lives."""
 
 import threading
 from collections.abc import Callable
@@ -11,13 +11,13 @@ _LOG = log(__name__)
 
 
 class PeriodicThread:
-    """Calls `act` every `interval_seconds`, at once again where it gives True.
+    """Call `act` every `interval_seconds`, and again at once if it returns True.
 
-    No error ends it: were it to end, what it does would never be done again.
+    No error ends the thread, because nothing would restart it.
     """
 
     def __init__(self, name: str, interval_seconds: float, act: Callable[[], object]) -> None:
-        """Name the loop for the log."""
+        """Take the name for the log."""
         self._name = name
         self._interval = interval_seconds
         self._act = act
@@ -25,11 +25,11 @@ class PeriodicThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop, after what is going on."""
+        """Stop after the current action."""
         self._stop.set()
         self._thread.join()
 

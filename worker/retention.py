@@ -1,8 +1,8 @@
-"""The thread that throws away: jobs whose time of keeping is over, and objects nobody owns.
+"""The cleanup thread: jobs past their retention, and objects without an owner.
 
-A job is forgotten in one step that puts its image into the trash; an object leaves the trash only
-when the storage said that it is gone. So nothing is left behind, whenever the process dies. Every
-worker process may do this at once: deleting twice does no harm.
+A job is deleted in one step that puts its image into the trash; an object leaves the trash only
+once the storage has deleted it. So nothing is left behind, whenever the process stops. All worker
+processes may do this at once: deleting twice does no harm.
 """
 
 import random
@@ -18,22 +18,22 @@ from worker import job_telemetry
 _LOG = log(__name__)
 
 INTERVAL_SECONDS = 1.0
-#: Jobs forgotten in one script, so that Redis is never held for long.
+#: Jobs deleted in one script, so that Redis is never blocked for long.
 MOST_JOBS = 100
-#: Objects deleted in one request; S3 takes up to a thousand.
+#: Objects deleted in one request; S3 accepts up to a thousand.
 MOST_OBJECTS = 500
 
 
 class RetentionCleaner:
-    """Throws away, a lot at a time."""
+    """Delete in batches."""
 
     def __init__(self, store: Store, storage: ObjectStore) -> None:
-        """Take the two places where things are kept."""
+        """Take the store and the storage."""
         self._store = store
         self._storage = storage
 
     def clean(self) -> bool:
-        """Throw away one lot; tells whether there may be more."""
+        """Delete one batch; return whether there may be more."""
         forgotten = self._store.run(maintenance.delete_expired(most=MOST_JOBS))
         deleted = self._delete_objects()
         if forgotten or deleted:
@@ -49,11 +49,11 @@ class RetentionCleaner:
         return len(gone)
 
     def _delete(self, keys: Sequence[str]) -> Sequence[str]:
-        """Delete objects, and return those that are gone; one of them is looked for afterwards."""
+        """Delete objects, and return those that are gone; one of them is checked afterwards."""
         with job_telemetry.storage("delete"):
             left = frozenset(self._storage.delete(keys))
             gone = [key for key in keys if key not in left]
-            if gone and self._storage.is_there(random.choice(gone)):  # noqa: S311  no secret
+            if gone and self._storage.is_there(random.choice(gone)):  # noqa: S311  not a secret
                 raise StorageDown("The storage still has what it says it deleted.")
         if left:
             job_telemetry.not_deleted(len(left))

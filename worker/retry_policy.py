@@ -1,7 +1,7 @@
-"""What becomes of an attempt that went wrong: a value, computed here, acted on in `generate`.
+"""Decide what follows a failed attempt: a value, computed here, executed in `generate`.
 
-Paid calls of a job are at most 1 + unknown outcomes + regenerated, and those two together are at
-most one: so never more than two, whatever happens.
+The paid calls of a job are at most 1 + unknown outcomes + regenerations, and those two together are
+at most one: so never more than two.
 """
 
 import random
@@ -36,43 +36,43 @@ from shared.jobs import Job, OnUnknown, State, StateChange
 from shared.provider_keys import ProviderKey
 from shared.store.transitions import NO_SIGNAL, REGENERATED, Requeue, Signal
 
-#: Returns a number from 0 to 1 each time.
+#: Returns a random number from 0 to 1.
 Chance = Callable[[], float]
 
 #: Waits before the next attempt double from the first to the last of these, in seconds.
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 60.0
-#: Even the luckiest waits this long.
+#: The minimum wait.
 BACKOFF_LEAST_SECONDS = 0.05
-#: How long a key is held when the provider says "too fast" without saying for how long. A
-#: random part of it is added, to this and to what the provider says.
+#: How long a key is held after a rate-limit reply without a time. Random jitter is added, to this
+#: and to what the provider asks for.
 BUSY_SECONDS = 1.0
 #: How often a team without credits is probed.
 CREDITS_PROBE_SECONDS = 30.0
-#: How long a model is held whose calls find no such endpoint at the provider's address.
+#: How long a model is held whose calls find no endpoint at the provider's URL.
 ENDPOINT_HOLD_SECONDS = 30.0
-#: How long no new image is bought after the storage failed; what is paid is stored later.
-#: Above the time that an attempt at a dead storage takes, else the hold would run out meanwhile;
-#: the first image that is stored ends it.
+#: How long no new image is bought after the storage failed; paid ones are stored later. It exceeds
+#: the time of an upload attempt to a dead storage, so that the hold does not expire meanwhile; the
+#: first stored image ends it.
 STORAGE_HOLD_SECONDS = 30.0
 STORAGE_RETRY_SECONDS = 5.0
-#: A paid image whose host is away is fetched later, after waits that double up to this: half of
-#: `IMAGE_HOLD_MS` (`shared.store.functions`), so that those that wait keep new calls held.
+#: A paid image whose host is unavailable is downloaded later, after waits that double up to this:
+#: half of `IMAGE_HOLD_MS` (`shared.store.functions`), so that the waiting jobs keep new calls held.
 IMAGE_LATER_MOST_SECONDS = 30.0
-#: Fetches of an image that is not served yet, after which that holds new calls.
+#: Downloads of an image that is not served yet, after which new calls are held.
 NOT_READY_FETCHES = 3
-#: An image that does not come over whole is fetched this often before it counts as invalid.
+#: An image whose download is incomplete is downloaded this often before it counts as invalid.
 FETCHES = 3
-#: What asked-for waits are cut to; "0" would have us ask again and again without a pause.
+#: Limits of the waits that others ask for; "0" would mean retrying without a pause.
 HOLD_LEAST_SECONDS = 0.5
 RETRY_AFTER_MOST_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The job ends, because of `error`.
+    """The job fails because of `error`.
 
-    `forget_answer`: the provider's answer is of no use, so that a retry has to buy again.
+    `forget_answer`: the provider's answer is useless, so that a retry pays again.
     """
 
     error: JobError
@@ -89,10 +89,10 @@ def decide(
     recorded: bool = False,
     chance: Chance = random.random,
 ) -> Requeue | Fail:
-    """Return what becomes of `job` (as it was claimed) after `error`; `key` is the key it used.
+    """Return what follows for `job` (as claimed) after `error`; `key` is the key it used.
 
-    `recorded`: the provider has a record of the call, so what became of it can be looked up.
-    `chance` spreads the waits: it returns a number from 0 to 1 each time.
+    `recorded`: the provider has a record of the call, so its outcome can be looked up. `chance`
+    spreads the waits: it returns a random number from 0 to 1.
     """
     signal = signal_for(job, error, key=key, chance=chance)
     if isinstance(error, UnknownOutcome | ProviderTimeout):
@@ -100,7 +100,7 @@ def decide(
             return Requeue(_backoff(job.attempt, chance), signal=signal, key_failed=True)
         return _unknown(job, error, signal, chance)
     if isinstance(error, ModelGone):
-        # another key may have the model; where none has, the sweep ends what waits for it
+        # another key may offer the model; if none does, the sweep fails the waiting jobs
         return Requeue(0, refund_attempt=True, signal=signal, key_failed=True)
     if isinstance(error, ImageExpired) and _has_spare_call(job):
         return Requeue(0, regenerate=True, signal=signal)
@@ -118,9 +118,9 @@ def decide(
 def signal_for(
     job: Job, error: JobError, *, key: ProviderKey, chance: Chance = random.random
 ) -> Signal:
-    """Return what an error taught about the provider, its keys and models, or the storage."""
+    """Return what an error revealed about the provider, its keys and models, or the storage."""
     if isinstance(error, ProviderBusy):
-        # others were told to wait as long; what the provider named stays the least
+        # others wait as long; what the provider named is the minimum
         return Signal.hold_key(key, _retry_wait(error, BUSY_SECONDS) + BUSY_SECONDS * chance())
     if isinstance(error, ImageNotReady) and _tries_to_fetch(job) >= NOT_READY_FETCHES:
         return Signal.unfetched("")
@@ -144,9 +144,9 @@ _SIGNALS: Mapping[type[JobError], Callable[[Any, ProviderKey], Signal]] = {
     EndpointMissing: lambda _, __: Signal.hold_model(ENDPOINT_HOLD_SECONDS),
     ProviderDown: lambda _, key: Signal.failed(key),
     UnknownOutcome: lambda _, key: Signal.failed(key),
-    # still being made when its time was over: it may be billed as well
+    # still running at the time limit: it may be billed as well
     ProviderTimeout: lambda _, key: Signal.failed(key),
-    # it answered, and understood what it was asked
+    # it responded, and understood the request
     ProviderRejected: lambda _, key: Signal.healthy(key),
     ContentRejected: lambda _, key: Signal.healthy(key),
     ModelGone: lambda _, key: Signal.model_removed(key),
@@ -157,7 +157,7 @@ _SIGNALS: Mapping[type[JobError], Callable[[Any, ProviderKey], Signal]] = {
 
 
 def _retry_wait(error: JobError, seconds: float) -> float:
-    """Return how long to hold: what was asked for, within bounds, or else `seconds`."""
+    """Return how long to hold: what was asked for, within limits, or else `seconds`."""
     seconds_ = error.retry_after if error.retry_after is not None else seconds
     return min(max(seconds_, HOLD_LEAST_SECONDS), RETRY_AFTER_MOST_SECONDS)
 
@@ -178,7 +178,7 @@ def _has_spare_call(job: Job) -> bool:
 def _is_last(job: Job, error: JobError) -> bool:
     if isinstance(error, FetchFailed | ImageDamaged) and _fetches(job) >= FETCHES:
         return True
-    if isinstance(error, ImageExpired):  # it cannot be bought once more
+    if isinstance(error, ImageExpired):  # it must not be bought again
         return True
     if isinstance(error, Internal) and job.last_error_code is error.code:
         return True
@@ -186,9 +186,9 @@ def _is_last(job: Job, error: JobError) -> bool:
 
 
 def _fetches(job: Job) -> int:
-    """Count the attempts, this one too, that have fetched the image last bought.
+    """Count the attempts, including this one, that downloaded the last paid image.
 
-    One that was given back (the storage was away, a worker stopped) keeps its number and so does
+    An attempt that was returned (storage unavailable, worker stopped) keeps its number and so does
     not count again.
     """
     since = [change.attempt for change in _since_paid(job) if change.state is State.FETCHING]
@@ -196,12 +196,12 @@ def _fetches(job: Job) -> int:
 
 
 def _tries_to_fetch(job: Job) -> int:
-    """Count how often the image last bought was tried to be fetched, this time too."""
+    """Count the downloads of the last paid image, including this one."""
     return max(sum(change.state is State.FETCHING for change in _since_paid(job)), 1)
 
 
 def answer_age_seconds(job: Job) -> float:
-    """Return how long the provider's answer was kept already when `job` was claimed."""
+    """Return how long the provider's answer was already stored when `job` was claimed."""
     fetches = [change.at for change in _since_paid(job) if change.state is State.FETCHING]
     return ((job.claimed_at or 0) - min(fetches)) / 1000 if fetches else 0.0
 
@@ -217,12 +217,12 @@ def _begins(state: State) -> bool:
 
 
 def _named(error: JobError) -> JobError:
-    """Call an image that never came over whole what it is in the end: not an image."""
+    """Return the final error for an image that never arrived complete: ImageInvalid."""
     return ImageInvalid(str(error)) if isinstance(error, FetchFailed | ImageDamaged) else error
 
 
 def _wait(job: Job, error: JobError, chance: Chance) -> float:
-    """Give the seconds to the next attempt: 0 where the gate does the waiting."""
+    """Return the seconds to the next attempt: 0 if the gate does the waiting."""
     if isinstance(error, ProviderBusy | ProviderCredits | ProviderAuth | EndpointMissing):
         return 0
     if isinstance(error, ImageHostForbidden):
@@ -235,8 +235,8 @@ def _wait(job: Job, error: JobError, chance: Chance) -> float:
 
 
 def _fetch_later(job: Job, chance: Chance) -> float:
-    """Return the seconds to the next fetch of a paid image: doubling, half of it at random."""
-    # the doubling is bounded before it overflows: a host may be away for days
+    """Return the seconds to the next download of a paid image: doubling, half of it random."""
+    # limited before it overflows: a host may be unavailable for days
     most = min(2.0 ** min(_tries_to_fetch(job) - 1, 10), IMAGE_LATER_MOST_SECONDS)
     return most * (0.5 + chance() / 2)
 

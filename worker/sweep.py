@@ -1,8 +1,8 @@
-"""The thread that puts right what time has brought; one process at a time does it, by a short lock.
+"""The sweep thread; a short lock lets one process at a time run it.
 
-What it does is in `shared/lua/operations/sweep.lua`: due attempts become ready, expired leases are
-rescued, deadlines end what is not at the provider, and missing permits are pushed. Beside that it
-advances the batches that nobody else does: see `advance_batch.lua`.
+Its steps are in `shared/lua/operations/sweep.lua`: due attempts become ready, jobs with expired
+leases are requeued, deadlines end jobs that are not at the provider, and missing permits are
+pushed. It also continues batches whose process stopped: see `advance_batch.lua`.
 """
 
 import time
@@ -18,30 +18,30 @@ from shared.store.maintenance import SweepResult
 
 _LOG = log(__name__)
 
-#: Due attempts wait this long at most beyond their time, in seconds.
+#: Due attempts start at most this late, in seconds.
 INTERVAL_SECONDS = 0.5
-#: How many members one sweep touches, so that Redis is never held for long: an ended job takes 0.1
-#: to 0.3 ms. How many sweeps are made in a row while more is left: 20,000 deadlines of one instant
+#: How many members one sweep touches, so that Redis is never blocked for long: ending a job takes
+#: 0.1 to 0.3 ms. And how many sweeps run in a row while more is left: 20,000 simultaneous deadlines
 #: end within seconds, and other commands are served between two sweeps.
 MOST = 50
 SWEEPS_IN_A_ROW = 400
-#: Chunks of batches that one sweep tends.
+#: Chunks of batches that one sweep processes.
 CHUNKS = 20
 
 
 class Sweeper:
-    """Sweeps, as often as `interval_seconds` says."""
+    """Run the sweep every `interval_seconds`."""
 
     def __init__(self, store: Store, *, worker: str, lease_seconds: float) -> None:
-        """Say who sweeps, and how long leases are."""
+        """Take the name of the worker, and the length of leases."""
         self._store = store
         self._worker = worker
         self._lease_seconds = lease_seconds
-        #: well under a third of the lease: a longer gap counts as an absence of Redis
+        #: well below a third of the lease: a longer gap counts as an outage of Redis
         self.interval_seconds = min(INTERVAL_SECONDS, lease_seconds / 6)
 
     def sweep(self) -> None:
-        """Sweep, unless another process does, until nothing is left; record what was put right."""
+        """Sweep, unless another process does, until nothing is left; record the results."""
         for _ in range(SWEEPS_IN_A_ROW):
             swept = self._sweep_once()
             if swept is None:
@@ -66,7 +66,7 @@ class Sweeper:
         )
 
     def _advance_batches(self) -> None:
-        """Do what whoever committed, canceled or gave up a batch has left undone."""
+        """Continue batches whose commit, cancellation or discarding is unfinished."""
         for _ in range(CHUNKS):
             if self._store.run(advance_batch()) is BatchWork.IDLE:
                 return
@@ -79,6 +79,6 @@ def _count(swept: SweepResult) -> None:
         metrics.JOBS_FINISHED.labels(one.model, one.status.value, one.error_code).inc()
         metrics.JOB_TOTAL_SECONDS.labels(one.status.value).observe(one.seconds)
     codes = [code for _, code in swept.failed]
-    # a worker that was lost while it asked the provider: the call is counted on the job too
+    # a worker lost during its provider call: the call is counted on the job too
     unknown = swept.rescued.count("calling") + codes.count(ErrorCode.PROVIDER_UNKNOWN_OUTCOME)
     metrics.PROVIDER_UNKNOWN_OUTCOMES.inc(unknown)

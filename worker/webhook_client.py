@@ -1,4 +1,4 @@
-"""Sends one webhook: signed, bounded in time and bytes, and never to an address inside."""
+"""Send one webhook: signed, limited in time and bytes, and never to a private address."""
 
 import contextlib
 import time
@@ -16,15 +16,15 @@ from shared.net.timeouts import deadline
 from shared.printable import printable
 from shared.settings import Settings
 
-#: What is read of a receiver's answer, and what is kept of it, in bytes.
+#: How much of a response is read, and how much of it is kept, in bytes.
 READ_BYTES = 64 * 1024
 EXCERPT_BYTES = 1024
 
 
 class SendError(StrEnum):
-    """The closed list of reasons why an attempt got no 2xx."""
+    """Why an attempt got no 2xx."""
 
-    #: an answer came, and was another
+    #: another status
     STATUS = "status"
     #: 410: the receiver wants no more
     GONE = "gone"
@@ -32,7 +32,7 @@ class SendError(StrEnum):
     UNREACHABLE = "unreachable"
     ADDRESS_FORBIDDEN = "address_forbidden"
     ADDRESS_INVALID = "address_invalid"
-    #: the connection ended, or what came was no HTTP
+    #: the connection ended, or the response was not HTTP
     BROKEN = "broken"
     #: a defect of ours
     INTERNAL = "internal"
@@ -40,9 +40,9 @@ class SendError(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """How one attempt went. `status` is None where no answer came; `error` then says why.
+    """The result of one attempt. `status` is None without a response; `error` then says why.
 
-    `headers` are those that were sent, the client's own included, where a request was made.
+    `headers` are those that were sent, including the client's own, if a request was sent.
     """
 
     status: int | None
@@ -55,7 +55,7 @@ class DeliveryResult:
 
     @property
     def is_delivered(self) -> bool:
-        """Whether the receiver took it: any 2xx."""
+        """Whether the receiver accepted it: any 2xx."""
         return self.code is None
 
     @property
@@ -70,22 +70,22 @@ class _Answer(NamedTuple):
     retry_after: str | None
 
 
-#: So many connections to receivers may rest, or as many as there are threads: there are more hosts
-#: than threads, and a new connection costs as much as sending.
+#: The number of idle connections, or that of threads if larger: there are more hosts than threads,
+#: and a new connection costs as much as sending.
 MAX_IDLE_CONNECTIONS = 256
 
 
 class WebhookClient:
-    """Posts webhooks over pooled connections. Safe for threads."""
+    """Posts webhooks over pooled connections. Thread-safe."""
 
     def __init__(self, client: httpx.Client, *, timeout_seconds: float) -> None:
-        """Use `client`, which has the address guard; one attempt takes `timeout_seconds` in all."""
+        """Use `client`, which has the address guard; an attempt takes at most `timeout_seconds`."""
         self._client = client
         self._timeout = timeout_seconds
 
     @classmethod
     def from_settings(cls, settings: Settings, resolver: Resolver = resolve) -> Self:
-        """Build the sender that the settings describe; `look_up` is asked for hosts' addresses."""
+        """Build the client of the settings; `look_up` resolves hosts."""
         timeout = settings.webhook_timeout_seconds
         client = build_client(
             concurrency=max(settings.concurrency, MAX_IDLE_CONNECTIONS),
@@ -97,7 +97,7 @@ class WebhookClient:
         return cls(client, timeout_seconds=timeout)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> DeliveryResult:
-        """Send and give what came of it; nothing is raised for what a receiver does."""
+        """Send, and return the result; nothing is raised for what a receiver does."""
         began = time.monotonic()
         request: httpx.Request | None = None
         try:
@@ -135,7 +135,7 @@ class WebhookClient:
 
 def _start_of(response: httpx.Response) -> bytes:
     body_start = bytearray()
-    # the status is the receiver's word; what it goes on to say is for the ledger alone
+    # the status is the receiver's answer; the body is only for the delivery log
     with contextlib.suppress(httpx.HTTPError):
         for piece in response.iter_raw():
             body_start += piece
@@ -156,6 +156,6 @@ def _send_error(error: Exception) -> tuple[SendError, str]:
     if isinstance(error, httpx.ConnectError):
         return SendError.UNREACHABLE, "The receiver could not be reached."
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
-        # UnicodeError is idna's word for a host name that cannot be
+        # UnicodeError is idna's error for an impossible host name
         return SendError.ADDRESS_INVALID, "The address cannot be sent to."
     return SendError.BROKEN, f"The exchange broke: {type(error).__name__}."

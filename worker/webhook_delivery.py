@@ -1,4 +1,4 @@
-"""One attempt at one webhook: claim, sign, send, settle."""
+"""One attempt of a webhook delivery: claim, sign, send, settle."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
 
 _LOG = log(__name__)
 QUEUE = "deliver"
-#: Gives a number from 0 to 1 each time.
+#: Returns a random number from 0 to 1.
 Chance = Callable[[], float]
-#: Waits are spread by this part of themselves, either way, so that receivers are not met by waves.
+#: Waits vary by this share, either way, so that receivers are not met by waves.
 JITTER = 0.1
-#: A receiver's own wish is followed up to this many seconds.
+#: The longest wait that a receiver may ask for, in seconds.
 RETRY_AFTER_MOST_SECONDS = 3_600.0
-#: A host that answers within this part of an attempt's time keeps no other waiting.
+#: A host that responds within this share of an attempt's time delays no others.
 IN_TIME = 0.2
-#: What a slim body has of its subject.
+#: The subject's members in a slim body.
 SLIM_FIELDS = ("id", "status", "version", "run", "counts", "metadata")
-#: The names by which attempts are counted.
+#: The outcomes by which attempts are counted.
 _COUNTED = {"retry": "retried", "gone": "failed"}
 
 
 def do_next_delivery(context: WorkerContext) -> bool:
-    """Make one attempt at a delivery, whichever is next; return at once when there is none.
+    """Attempt the next delivery; return at once if there is none.
 
-    Tells whether another could have been claimed beside it.
+    Return whether another could have been claimed.
     """
     lease = context.settings.lease_seconds
-    # before the claim: where this process does not serve the queue, nothing may be taken from it
+    # before the claim: if this process does not serve the queue, nothing may be taken from it
     leases = context.leases[QUEUE]
     delivery = claim_when_open(
         context, QUEUE, lambda nonce: deliveries.claim_delivery(nonce, lease_seconds=lease)
@@ -70,7 +70,7 @@ def do_next_delivery(context: WorkerContext) -> bool:
 
 
 def _named(delivery: Delivery) -> dict[str, str | int]:
-    """Give what each line and each step says of a delivery."""
+    """Return the log and span fields of a delivery."""
     named: dict[str, str | int] = {"webhook_id": delivery.id, "attempt": delivery.attempt}
     if delivery.batch:
         return {**named, "batch_id": delivery.batch.id, "tenant": delivery.batch.tenant}
@@ -148,10 +148,10 @@ def _send(
 
 
 def message(view: View, delivery: Delivery) -> bytes:
-    """Write the body: `{"type", "timestamp", "data"}`, the subject as it was when this came about.
+    """Write the body: `{"type", "timestamp", "data"}`, the subject as of the event.
 
-    A slim one names the subject and how it stands. Whoever asked in Replicate's dialect is told the
-    prediction, as Replicate does.
+    A slim one has only id and status of the subject. A job created through Replicate's API is sent
+    as a prediction, as Replicate does.
     """
     if delivery.job and delivery.webhook.get("form") == FORM:
         return orjson.dumps(prediction(view, delivery.job))
@@ -174,7 +174,7 @@ def _payload(view: View, delivery: Delivery) -> Mapping[str, Any]:
 def outcome_of(
     sent: DeliveryResult, delivery: Delivery, settings: Settings, *, chance: Chance = random.random
 ) -> tuple[str, float]:
-    """Say what an attempt leads to, and the seconds to wait before the next."""
+    """Return the outcome of an attempt, and the seconds to wait before the next."""
     if sent.is_delivered:
         return "delivered", 0.0
     if sent.is_gone:
@@ -187,14 +187,14 @@ def outcome_of(
 
 
 def is_in_time(sent: DeliveryResult, settings: Settings) -> bool:
-    """Say whether an answer came, of whatever status, and soon enough to hold a thread shortly."""
+    """Return whether any response came, soon enough not to occupy a thread for long."""
     return sent.status is not None and sent.seconds <= IN_TIME * settings.webhook_timeout_seconds
 
 
 def next_wait(
     schedule: Sequence[float], attempt: int, *, chance: Chance = random.random
 ) -> float | None:
-    """Give the seconds, with jitter, before the attempt after this one; None after the last."""
+    """Return the seconds, with jitter, before the attempt after this one; None after the last."""
     if attempt >= len(schedule):
         return None
     return schedule[attempt] * (1 + JITTER * (2 * chance() - 1))

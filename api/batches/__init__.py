@@ -1,1 +1,1 @@
-"""Batches: many jobs asked for in one request, and everything that can be asked about them."""
+"""Batches: many jobs in one request."""

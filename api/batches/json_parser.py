@@ -1,7 +1,7 @@
-"""Takes one JSON object apart as it comes: the entries of its `jobs`, and the rest.
+"""Split a JSON object incrementally into the entries of `jobs` and its other members.
 
-Values are cut out and not read: each is checked later as the body of a single job would be, in the
-very text that was sent.
+Values are cut out without being parsed: each is later checked like the body of a single job, in
+exactly the text that was sent.
 """
 
 import re
@@ -19,7 +19,7 @@ from shared.batches import JOBS_MAX
 _BLANK = b" \t\r\n"
 _JOBS = "jobs"
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
-#: What is passed over at once: up to the marks that matter at a depth, or to the end of a string.
+#: Skips text up to the next relevant character of a nesting level, or up to the end of a string.
 _TOP = re.compile(rb'(?:[^"{}\[\],:]++|' + _STRING + rb")*+", re.DOTALL)
 _DEEP = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+", re.DOTALL)
 _IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -28,29 +28,29 @@ _CLOSED_WRONGLY = "a list or an object is closed by the wrong bracket"
 
 
 class JsonBatchParser:
-    """Cuts one JSON object into the entries of `jobs` and its other members.
+    """Split one JSON object into the entries of `jobs` and its other members.
 
-    What holds for all jobs may stand behind them, so that they wait for the end of the body.
+    Options of the batch may follow `jobs`, so the entries are kept until the end of the body.
     """
 
     def __init__(self, *, most_bytes: int) -> None:
-        """Refuse an entry or a member of more than `most_bytes`, as a line of NDJSON is."""
+        """Refuse entries and members over `most_bytes`, the limit of an NDJSON line."""
         self.names: set[str] = set()
         self.jobs: Spool | None = None
         self._most_bytes = most_bytes
         self._members: list[bytes] = []
-        #: what was read of the name, the value or the entry that has not ended
+        #: the text of the current name, value or entry
         self._text = bytearray()
         self._name: str | None = None
         self._depth = 0
         self._is_in_jobs = False
         self._is_in_string = False
-        #: whether the last part ended in a backslash
+        #: whether the last part ended with a backslash
         self._is_escaped = False
         self._is_begun = self._is_over = False
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Return the parser."""
         return self
 
     def __exit__(
@@ -59,17 +59,17 @@ class JsonBatchParser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of the jobs."""
+        """Release the stored jobs."""
         if self.jobs is not None:
             self.jobs.close()
 
     @property
     def members(self) -> bytes:
-        """The object of all members but `jobs`; their values are not read yet."""
+        """The object of all members except `jobs`, with unparsed values."""
         return b"{" + b",".join(self._members) + b"}"
 
     def feed(self, part: bytes) -> None:
-        """Read on; raises Unreadable."""
+        """Parse the next part of the body; raise Unreadable."""
         begin, at = 0, self._end_of_string(part, 0) if self._is_in_string else 0
         while at < len(part):
             at = _past(_TOP if self._depth <= self._cut_depth else _DEEP, part, at) + 1
@@ -84,7 +84,7 @@ class JsonBatchParser:
         check_length(self._text, self._most_bytes, *self._path)
 
     def _end_of_string(self, part: bytes, at: int) -> int:
-        """Return where the string ends that `at` is in, or the end of the part."""
+        """Return the end of the string that contains `at`, or the end of the part."""
         if not part:
             return 0
         at = _past(_IN_STRING, part, at + self._is_escaped)
@@ -94,14 +94,14 @@ class JsonBatchParser:
         return len(part) if self._is_in_string else at + 1
 
     def close(self) -> None:
-        """Find the end; raises Unreadable where there is none."""
+        """Check that the object is complete; raise Unreadable if it is not."""
         if not self._is_over:
             raise _broken("it has no end") if self._is_begun else self._no_object()
         if not self._is_blank:
             raise _broken(_GOES_ON)
 
     def _divides(self, mark: bytes) -> bool:
-        """Follow the nesting; return whether the mark stands at the depth that is cut at."""
+        """Track the nesting; return whether the character stands at the cutting depth."""
         if mark in b"}]":
             self._depth -= 1
         divides = self._depth <= self._cut_depth
@@ -110,7 +110,7 @@ class JsonBatchParser:
         return divides
 
     def _consume(self, mark: bytes) -> None:
-        """Take a mark at such a depth, and the text before it."""
+        """Handle a character at the cutting depth, and the text before it."""
         if not self._is_begun or self._is_over:
             self._begin(mark)
         elif self._is_in_jobs:
@@ -159,7 +159,7 @@ class JsonBatchParser:
             self._end_jobs()
         elif self._name is not None:
             self._members.append(bytes(self._text))
-        elif not is_last or self.names or not self._is_blank:  # all but {}
+        elif not is_last or self.names or not self._is_blank:  # anything except {}
             raise _broken("a member has no name or no value")
         self._name = None
         self._text.clear()
@@ -198,7 +198,7 @@ class JsonBatchParser:
 
     @property
     def _cut_depth(self) -> int:
-        """The depth at which values are cut out."""
+        """The nesting depth at which values are cut out."""
         return 2 if self._is_in_jobs else 1
 
     @property
@@ -207,7 +207,7 @@ class JsonBatchParser:
 
     @property
     def _path(self) -> tuple[str | int, ...]:
-        """Where the text stands that is being read."""
+        """The path of the value being read."""
         if self._is_in_jobs:
             return (_JOBS, len(self.jobs or ()))
         return () if self._name is None else (self._name[:100],)

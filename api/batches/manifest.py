@@ -1,4 +1,4 @@
-"""`GET /v1/batches/{id}/manifest`: what was asked and what came, line by line, or as a ZIP."""
+"""`GET /v1/batches/{id}/manifest`: requests and results of a batch, as NDJSON or as a ZIP."""
 
 from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
@@ -21,7 +21,7 @@ from shared.jobs import Job
 from shared.store.batches import list_batch_jobs
 from shared.store.job_queries import QueuedJob
 
-#: Jobs that are read in one script.
+#: Jobs read in one script.
 PAGE = 100
 NAME = "manifest.ndjson"
 _MEMBERS = (
@@ -31,7 +31,7 @@ _MEMBERS = (
 
 
 class Form(StrEnum):
-    """How a manifest is given."""
+    """The format of a manifest."""
 
     NDJSON = "ndjson"
     ZIP = "zip"
@@ -64,11 +64,11 @@ async def get_manifest(
     batch_id: str,
     query: Annotated[_ManifestQuery, Query()],
 ) -> Response:
-    """Tell of each job what was asked and what came, one line a job in the order asked.
+    """Return the input and the result of each job, one line per job in the order of the request.
 
-    With `?format=zip` come the images that there are by now, and the manifest as its last entry;
-    each line then has `file`, and `missing` where an image that there was is gone or damaged. Jobs
-    that are forgotten have no line.
+    With `?format=zip`, return the images available so far, with the manifest as the last entry. Its
+    lines then have `file`, and `missing` if an image was deleted or is damaged. Deleted jobs have
+    no line.
     """
     form = query.format
     await existing(parts, batch_id, principal.tenant)
@@ -84,7 +84,7 @@ async def get_manifest(
 
 
 class _Jobs:
-    """The jobs of a batch in the order asked for, a page at a time; may be read again."""
+    """The jobs of a batch in the order of the request, read page by page; can be iterated again."""
 
     def __init__(self, parts: AppContext, batch_id: str, tenant: str) -> None:
         self.parts = parts
@@ -101,7 +101,7 @@ class _Jobs:
                 return
 
     def line(self, job: Job, **more: Any) -> bytes:  # noqa: ANN401  JSON
-        """Write the line of a job."""
+        """Format the line of a job."""
         shown: Mapping[str, object] = self.parts.view.job(QueuedJob(job))
         line = {name: shown[name] for name in _MEMBERS} | more
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
@@ -113,7 +113,7 @@ async def _lines(jobs: _Jobs) -> AsyncIterator[bytes]:
 
 
 async def _zip(jobs: _Jobs) -> AsyncIterator[bytes]:
-    """Send the images, then tell which: only then is it known."""
+    """Send the images, then the manifest: only then is it known which images were sent."""
     with ZipStream(jobs.parts.images) as archive:
         async for page in jobs.pages():
             async for chunk in archive.images(page):

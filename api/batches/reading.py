@@ -1,4 +1,4 @@
-"""Reading the body of `POST /v1/batches` job by job, as it comes."""
+"""Read the body of `POST /v1/batches` job by job as it arrives."""
 
 from collections.abc import AsyncIterator
 from typing import TypeVar
@@ -20,7 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 async def read_jobs(request: Request, intake: BatchStager, *, is_ndjson: bool) -> None:
-    """Take in the whole body; where it cannot be read on, what is known by then is told."""
+    """Read the whole body; if it cannot be parsed further, report the faults found until then."""
     try:
         await (_lines if is_ndjson else _document)(request, intake)
     except Unreadable as error:
@@ -28,7 +28,7 @@ async def read_jobs(request: Request, intake: BatchStager, *, is_ndjson: bool) -
 
 
 async def _lines(request: Request, intake: BatchStager) -> None:
-    """Take one job a line; a first line may say what holds for the batch."""
+    """Read one job per line; the first line may hold options of the batch."""
     is_first = True
     async for number, line in _numbered(request, intake.context.settings.max_body_bytes):
         if not (is_first and _options_line(intake, number, line)):
@@ -46,7 +46,7 @@ async def _numbered(request: Request, most_bytes: int) -> AsyncIterator[tuple[in
 
 
 def _options_line(intake: BatchStager, number: int, line: bytes) -> bool:
-    """Read what holds for the batch, if that is what the line is; tells whether it is."""
+    """Read the line if it holds options of the batch; return whether it does."""
     try:
         found = from_json(line)
     except ValueError:
@@ -61,7 +61,7 @@ def _options_line(intake: BatchStager, number: int, line: bytes) -> bool:
 
 
 async def _document(request: Request, intake: BatchStager) -> None:
-    """Take the entries of `jobs`, or the variations, once all of the body is there."""
+    """Read the entries of `jobs`, or the variations, once the whole body has arrived."""
     with JsonBatchParser(most_bytes=intake.context.settings.max_body_bytes) as document:
         async for part in request.stream():
             document.feed(part)
@@ -84,7 +84,7 @@ async def _members(document: JsonBatchParser, intake: BatchStager) -> None:
 
 
 async def _variations(raw: bytes, intake: BatchStager) -> None:
-    """Take one input many times, each with another seed."""
+    """Expand one input into many jobs, each with another seed."""
     body = _checked(VariationsBody, raw, intake)
     if body is None:
         return
@@ -105,7 +105,7 @@ async def _variations(raw: bytes, intake: BatchStager) -> None:
 
 
 def _checked(model: type[M], raw: bytes, intake: BatchStager, path: Path_ = ()) -> M | None:
-    """Check what holds for the batch; notes every fault."""
+    """Validate the options of the batch; record every fault."""
     found = checked(model, raw, *path, context=intake.context.guard)
     if isinstance(found, list):
         intake.refuse(found)

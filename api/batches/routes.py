@@ -48,10 +48,10 @@ from shared.store.batches import (
 )
 from shared.store.job_submission import NotAccepted
 
-#: Where bodies may be larger than anywhere else.
+#: Paths that allow larger bodies.
 BATCHES = "/v1/batches"
 NDJSON = "application/x-ndjson"
-#: NDJSON has no registered type; these are the names that programs send.
+#: NDJSON has no registered media type; clients send these.
 _MEDIA = {
     JSON: JSON,
     **{
@@ -74,7 +74,7 @@ router = tenant_router("batches")
 
 
 class _BatchBody(Body):
-    """The body of a batch, which is read as it comes: the dependency returns its media type."""
+    """The body of a batch, which is read as a stream: the dependency returns its media type."""
 
     def __init__(self) -> None:
         examples = {
@@ -85,11 +85,11 @@ class _BatchBody(Body):
         self.models = (BatchBody, FirstLine)
 
     async def __call__(self, request: Request) -> str:
-        """Return what kind of body it is."""
+        """Return the media type of the body."""
         return require_media(request, _MEDIA)
 
     def described(self) -> dict[str, Any]:
-        """Return the request body as OpenAPI has it."""
+        """Return the request body for the OpenAPI document."""
         body = super().described()
         body["content"][NDJSON] = {"schema": {"type": "string", "description": _LINES}}
         return body
@@ -114,11 +114,11 @@ async def create_batch(
     principal: CurrentTenant,
     media: Annotated[str, Depends(_BatchBody())],
 ) -> Response:
-    """Accept many jobs at once: all of them, or none.
+    """Create many jobs at once: all of them, or none.
 
     The body is `{"jobs": [...]}`, or `{"input": {...}, "variations": 8}`, or, as
-    `application/x-ndjson`, one job a line; up to 10,000. What holds for the whole batch stands
-    beside `jobs` or `input`, or in a first line `{"batch": {...}}`.
+    `application/x-ndjson`, one job per line; up to 10,000. Options of the whole batch stand next to
+    `jobs` or `input`, or in a first line `{"batch": {...}}`.
     """
     parts.redis_monitor.ensure_capacity()
     context = job_request_context(request, parts, principal)
@@ -129,7 +129,7 @@ async def create_batch(
         await read_jobs(request, intake, is_ndjson=media == NDJSON)
         return await _commit(request, parts, intake)
     except BaseException:
-        # a client that went away counts too; what was committed meanwhile stays
+        # also when the client disconnects; a committed batch stays
         intake.discard()
         raise
 
@@ -160,17 +160,17 @@ async def _commit(request: Request, parts: AppContext, intake: BatchStager) -> R
 
 
 async def _replayed(parts: AppContext, new: NewBatch, answer: NotAccepted) -> BatchState:
-    """Return the batch that this idempotency key made before; raises a Problem for a refusal."""
+    """Return the batch that this idempotency key created; raise a Problem for a refusal."""
     if answer.reason == "replayed":
         state = await parts.committer.run(read_batch(answer.detail, tenant=new.tenant))
         if state:
             return state
-        answer = NotAccepted("gone", answer.detail)  # forgotten in between
+        answer = NotAccepted("gone", answer.detail)  # deleted in between
     raise refusal(answer)
 
 
 def _new(new: NewBatch, answer: Committed) -> Batch:
-    """Return how the batch stands, from what is known."""
+    """Return the state of a new batch without reading it again."""
     counts = dict.fromkeys(Status, 0) | {Status.QUEUED: new.size}
     return Batch(new.id, new.tenant, new.spec, new.size, counts, answer.created_at)
 
@@ -196,7 +196,7 @@ def _location(batch_id: str) -> str:
     responses=problems("not_found"),
 )
 async def get_batch(parts: Context, principal: CurrentTenant, batch_id: str) -> Response:
-    """Read a batch: how many of its jobs are where, and when the last will probably be done."""
+    """Read a batch: the number of its jobs in each status, and when the last should finish."""
     return _response(await existing(parts, batch_id, principal.tenant))
 
 
@@ -237,9 +237,9 @@ async def get_batches(
     responses=problems("not_found", "batch_final"),
 )
 async def cancel(parts: Context, principal: CurrentTenant, batch_id: str) -> Response:
-    """Cancel a batch: from now on none of its jobs is begun; they end one after another.
+    """Cancel a batch: none of its jobs starts any more, and they end one after another.
 
-    What runs is dropped, what is final stays as it is.
+    The results of running jobs are discarded; final jobs stay as they are.
     """
     found = "missing"
     if is_batch_id(batch_id):
@@ -248,14 +248,14 @@ async def cancel(parts: Context, principal: CurrentTenant, batch_id: str) -> Res
         raise not_found("batch")
     if found == "state":
         raise Problem("batch_final", "All jobs of the batch are final.")
-    # a small batch is canceled whole before it is answered
+    # a small batch is canceled completely before the response
     await parts.committer.run(advance_batch(batch_id))
     parts.batch_finalizer.schedule(batch_id)
     return _response(await existing(parts, batch_id, principal.tenant))
 
 
 async def existing(parts: AppContext, batch_id: str, tenant: str) -> BatchState:
-    """Read a batch; raises a Problem where there is none. What is no id is not asked about."""
+    """Read a batch; raise a Problem if there is none. Malformed ids are not looked up."""
     state = None
     if is_batch_id(batch_id):
         state = await parts.committer.run(read_batch(batch_id, tenant=tenant))

@@ -1,4 +1,4 @@
-"""What a batch is asked for with, beside its jobs, as pydantic checks it."""
+"""The options of a batch, besides its jobs, as pydantic models."""
 
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ from shared.model_catalog import DEFAULT_MODEL, INTEGER
 
 
 class BatchWebhook(WebhookTarget):
-    """Where to tell that every job of the batch is final. Of each job its own webhook tells."""
+    """The webhook for the end of the batch. The end of a job is sent to the job's own webhook."""
 
     events: Annotated[tuple[BatchEvent, ...], Field(description="What to tell of")] = tuple(
         BatchEvent
@@ -38,7 +38,7 @@ class BatchWebhook(WebhookTarget):
 
 
 class BatchOptions(Strict):
-    """What holds for the batch as a whole."""
+    """Options of the batch as a whole."""
 
     webhook: Annotated[
         BatchWebhook | None, Field(description="Told once, when every job is final")
@@ -64,7 +64,7 @@ class BatchOptions(Strict):
 
 
 class VariationsBody(BatchOptions):
-    """Asks for one input many times over, each with a seed of its own."""
+    """Requests one input several times, each with its own seed."""
 
     model: ModelName = DEFAULT_MODEL
     input: Annotated[dict[str, Any], Field(description="The model's parameters")]
@@ -77,13 +77,13 @@ class VariationsBody(BatchOptions):
 
 
 class FirstLine(Strict):
-    """The first line of an NDJSON body may say what holds for the batch."""
+    """The optional first line of an NDJSON body, with options of the batch."""
 
     batch: BatchOptions
 
 
 class JobsBody(BatchOptions):
-    """Asks for many jobs: what holds for all of them stands beside."""
+    """Requests many jobs, with options for all of them."""
 
     jobs: Annotated[
         list[JobBody],
@@ -95,6 +95,6 @@ class JobsBody(BatchOptions):
     ]
 
 
-# the body is read piece by piece; this describes it
+# the body is parsed incrementally; this model describes it
 class BatchBody(RootModel[JobsBody | VariationsBody]):
-    """Asks for a batch."""
+    """Creates a batch."""

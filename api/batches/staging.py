@@ -1,4 +1,4 @@
-"""The jobs of one request on their way into a batch: checked as they come, staged in chunks."""
+"""Jobs of one request on their way into a batch: validated as they arrive, staged in chunks."""
 
 import asyncio
 import hashlib
@@ -22,26 +22,26 @@ from shared.errors import OutcomeUnknown, StoreDown
 from shared.store.batches import CHUNK_JOBS, NewBatch, stage_jobs
 from shared.store.job_submission import NewJob, NotAccepted
 
-#: A chunk is sent before it has more bytes of bodies than this, however few jobs it has.
+#: A chunk is sent before its bodies exceed this size, however few jobs it has.
 CHUNK_BYTES = 256 * 1024
-#: What decides whether one job is queued at all, or how: a batch is queued as a whole.
+#: Job options that decide whether or how a job is queued; a batch is queued as a whole.
 _ALONE = ("fail_fast", "dry_run", "reuse")
 
 Path_ = Sequence[str | int]
 
 
 class BatchStager:
-    """Takes one job after another. While one chunk is at Redis the next is checked."""
+    """Stage one job after another; validate the next chunk while Redis processes one."""
 
     def __init__(self, parts: AppContext, context: JobRequestContext) -> None:
-        """Take jobs for whoever is `asking`; nothing is staged yet."""
+        """Take jobs for the tenant `asking`; nothing is staged yet."""
         self.batch_id = ids.batch_id()
         self.options = BatchOptions()
         self._parts = parts
         self.context = replace(context, idempotency_key=None)
         self._key = context.idempotency_key
         self._digest = hashlib.sha256()
-        #: how many jobs there are by model and priority
+        #: number of jobs by model and priority
         self.by_kind: Counter[tuple[str, str]] = Counter()
         self._chunk: list[NewJob] = []
         self._bytes = 0
@@ -52,7 +52,7 @@ class BatchStager:
         self.size = 0
 
     def refuse(self, faults: Sequence[FieldError]) -> None:
-        """Note what is wrong; nothing more is staged, and what was staged is taken away."""
+        """Record a fault; stop staging and discard what was staged."""
         if not self._faults:
             self._chunk.clear()
             self.discard()
@@ -61,15 +61,15 @@ class BatchStager:
         self._unlisted += len(faults[free:])
 
     def discard(self) -> None:
-        """Take away whatever was staged, soon."""
+        """Discard everything staged, soon."""
         if self._chunks:
             self._parts.batch_finalizer.discard(self.batch_id)
 
     async def add_body(self, raw: bytes, path: Path_) -> None:
-        """Check one job, and stage it with its neighbours if it can be.
+        """Validate one job, and stage it if possible.
 
-        `place` is where it stands in the request. A fault is noted and told at the end; raises
-        Unreadable for one job too many, and a Problem where there is no room.
+        `place` is its position in the request. Faults are recorded and reported at the end. Raise
+        Unreadable for one job too many, and a Problem if the queue has no room.
         """
         if self.size == JOBS_MAX:
             raise Unreadable(too_many(pointer(*path[:1])))
@@ -84,7 +84,7 @@ class BatchStager:
         await self.add(*found, len(raw))
 
     async def add(self, body: JobBody, complete: dict[str, Any], size_bytes: int) -> None:
-        """Stage a job that was checked, of a body of so many bytes, with its neighbours."""
+        """Stage a validated job whose body has the given size."""
         self.size += 1
         self._buffer(self._job(body, complete))
         self._bytes += size_bytes
@@ -92,12 +92,12 @@ class BatchStager:
             await self._send()
 
     def update_fingerprint(self, raw: bytes) -> None:
-        """Let a part of the body tell in what this request differs from others of its key."""
+        """Add a part of the body to the fingerprint, to detect other requests with its key."""
         if self._key:
             self._digest.update(fingerprint(raw).encode())
 
     async def finish(self) -> NewBatch:
-        """Wait until all is staged; gives the batch, to be committed. Raises a Problem."""
+        """Wait until everything is staged; return the batch to commit. Raise a Problem."""
         if not self.size and not self._faults:
             self.refuse([FieldError("", "asks for no job")])
         if self._faults:
@@ -123,7 +123,7 @@ class BatchStager:
         )
 
     def _all(self) -> Problem:
-        """Name the faults, and how many more there are."""
+        """List the faults, and how many more there are."""
         problem = invalid(self._faults)
         if self._unlisted:
             listed, count = len(self._faults), len(self._faults) + self._unlisted
@@ -157,7 +157,7 @@ class BatchStager:
         self.by_kind[job.spec.model, job.priority.value] += 1
 
     async def _send(self) -> None:
-        """Send a chunk on its way, once the one before is staged."""
+        """Send a chunk, once the previous one is staged."""
         await self._staged()
         self._parts.redis_monitor.ensure_capacity()
         call = stage_jobs(
@@ -178,7 +178,7 @@ class BatchStager:
         try:
             found = await self._staging
         except OutcomeUnknown as error:
-            # whatever became of it: it is never committed
+            # whatever happened to it, it will never be committed
             raise StoreDown("Redis did not answer in time; nothing was accepted.") from error
         finally:
             self._staging = None
@@ -187,7 +187,7 @@ class BatchStager:
 
 
 def _hear(staging: "asyncio.Task[Any]") -> None:
-    """Hear what became of it, also where nobody asks any more."""
+    """Read the result, also if nobody waits for it any more."""
     if not staging.cancelled():
         staging.exception()
 

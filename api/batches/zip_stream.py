@@ -1,7 +1,7 @@
-"""A ZIP of images on its way: stored, not deflated, since images are compressed already.
+"""Stream a ZIP of images: stored, not deflated, because images are already compressed.
 
-Each entry has its size and its CRC before its bytes, not after them: readers that go from the first
-byte to the last, such as Java's ZipInputStream, take stored entries in no other form.
+The size and CRC of each entry precede its data: streaming readers such as Java's ZipInputStream
+accept stored entries in no other form.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from api.jobs.image import file_name
 from shared.errors import ObjectDamaged, ObjectMissing
 from shared.jobs import Image, Job
 
-#: Images that are fetched at once: as many as this, and one more byte than that.
+#: Images fetched at once: at most this number, and this many bytes.
 AT_ONCE = 8
 AT_ONCE_BYTES = 8 * 1024 * 1024
-#: Up to this size an entry waits for its end in memory, else on disk.
+#: Up to this size, an entry is buffered in memory, otherwise on disk.
 _ENTRY_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 
@@ -31,10 +31,10 @@ class _Wanted(NamedTuple):
 
 
 class ZipStream:
-    """Adds one image after another; those gone or damaged are noted, and break nothing."""
+    """Add images one after another; missing and damaged ones are recorded and skipped."""
 
     def __init__(self, images: ImageStreamer) -> None:
-        """Take what reads images."""
+        """Take the reader of images."""
         self._images = images
         self._files: dict[str, str] = {}
         self._missing: dict[str, str] = {}
@@ -42,7 +42,7 @@ class ZipStream:
         self._zip = ZipFile(self._written, "w")
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Return the stream."""
         return self
 
     def __exit__(
@@ -51,27 +51,27 @@ class ZipStream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of what was not sent."""
-        self._zip.close()  # else its finalizer would write to what is closed
+        """Release what was not sent."""
+        self._zip.close()  # otherwise its finalizer would write to a closed file
         self._written.close()
 
     async def images(self, jobs: Sequence[Job]) -> AsyncIterator[bytes]:
-        """Give the bytes of the ZIP that the images of these jobs make; raises StorageDown."""
+        """Yield the bytes of the ZIP for the images of these jobs; raise StorageDown."""
         for group in _groups([_Wanted(job.id, job.image) for job in jobs if job.image]):
             for wanted, data in zip(group, await self._fetch(group), strict=True):
                 for chunk in self._add(wanted, data):
                     yield chunk
 
     def of(self, job: Job) -> dict[str, Any]:
-        """Say which file has the image of a job, and why none has."""
+        """Return the file name of a job's image, or why there is none."""
         return {"file": self._files.get(job.id), "missing": self._missing.get(job.id)}
 
     def begin(self, name: str) -> IO[bytes]:
-        """Open the last entry, under this name, for writing; it is to be closed before the end."""
+        """Open the last entry, with this name, for writing; it must be closed before the end."""
         return self._zip.open(_entry(name), "w")
 
     def end(self) -> Iterator[bytes]:
-        """Give the rest of the ZIP: the last entry and the directory."""
+        """Return the rest of the ZIP: the last entry and the directory."""
         self._zip.close()
         yield from self._written.drain()
 
@@ -79,7 +79,7 @@ class ZipStream:
         return await asyncio.gather(*(self._read_image(wanted.image) for wanted in group))
 
     async def _read_image(self, image: Image) -> bytes | str:
-        """Return the bytes, or why there are none."""
+        """Return the bytes of an image, or why it is missing."""
         try:
             return await self._images.whole(image)
         except ObjectMissing:
@@ -98,10 +98,10 @@ class ZipStream:
 
 
 class _Buffer:
-    """A file that is sent while it is written.
+    """A file that is sent while it is being written.
 
-    The part since `take` was last called can be sought in and written over: so an entry's size and
-    CRC get into its header once they are known.
+    The part written since the last `take` can be overwritten, so that the size and CRC of an entry
+    can be filled into its header.
     """
 
     def __init__(self) -> None:
@@ -118,10 +118,10 @@ class _Buffer:
         return self._part.write(data)
 
     def flush(self) -> None:
-        """There is nothing to wait for."""
+        """Do nothing; ZipFile calls this."""
 
     def drain(self) -> Iterator[bytes]:
-        """Yield what was written since the last time; from then on it cannot be sought in."""
+        """Return what was written since the last call; it cannot be changed any more."""
         with self._part as part:
             self._sent += part.tell()
             self._part = _part()
@@ -133,7 +133,7 @@ class _Buffer:
 
 
 def _part() -> IO[bytes]:
-    return tempfile.SpooledTemporaryFile(_ENTRY_BYTES)  # closed by who takes it
+    return tempfile.SpooledTemporaryFile(_ENTRY_BYTES)  # the caller closes it
 
 
 def _entry(name: str) -> ZipInfo:
@@ -141,7 +141,7 @@ def _entry(name: str) -> ZipInfo:
 
 
 def _groups(wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
-    """Put together what is fetched at once."""
+    """Group the jobs whose images are fetched together."""
     group: list[_Wanted] = []
     size = 0
     for one in wanted:

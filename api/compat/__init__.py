@@ -1,1 +1,1 @@
-"""Other services' ways of asking, over the same jobs: they translate, and keep nothing."""
+"""Translations of other services' APIs to jobs; they store nothing themselves."""

@@ -1,4 +1,4 @@
-"""Working for a client only while it is there."""
+"""Run work only as long as the client is connected."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 async def run_until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do what is left after the body was read; raises ClientDisconnect when the client leaves."""
+    """Run a coroutine after the body was read; raise ClientDisconnect if the client disconnects."""
     working = asyncio.create_task(work)
     leaving = asyncio.create_task(_left(request))
     try:

@@ -1,4 +1,4 @@
-"""Which ratio and megapixels come nearest to a size in pixels. Pure."""
+"""Find the aspect ratio and megapixels closest to a size in pixels. Pure."""
 
 import math
 import re
@@ -7,33 +7,33 @@ from typing import NamedTuple
 
 from shared.model_catalog import RATIOS
 
-#: Megapixels on offer, as the models call them, in pixels.
+#: Pixels of the offered megapixels.
 _AREAS = {"0.25": 512 * 512, "1": 1024 * 1024}
-#: A ratio may differ from the nearest on offer by this factor.
+#: The largest factor by which a ratio may differ from the closest one offered.
 _RATIO_OFF = 1.125
-#: More pixels than are made are asked for up to this factor; fewer down to 256 x 256.
+#: Sizes up to this factor above the largest are accepted; the smallest is 256 x 256.
 _LARGER_BY = 2
 _AREA_LEAST = 256 * 256
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 
-#: Why a parameter that `size` decides is refused beside it.
+#: Why a parameter is refused together with `size`.
 DOUBLED = "is told by size already: send one of them"
 
 
 class Shape(NamedTuple):
-    """The shape of an image, in the words of the models."""
+    """An image shape in the models' parameters."""
 
     aspect_ratio: str
     megapixels: str
 
     def in_both(self, members: Container[str]) -> list[str]:
-        """Return which of its parts are given by their own names too."""
+        """Return its parts that were also sent by their own names."""
         return [name for name in self._fields if name in members]
 
 
 def shape_of(size: object) -> Shape | None:
-    """Read `WxH`; None for `auto`. Raises ValueError for what is no size, or far from all."""
+    """Parse `WxH`; return None for `auto`. Raise ValueError for malformed or unsupported sizes."""
     if size == "auto":
         return None
     found = _SIZE.fullmatch(size) if isinstance(size, str) else None

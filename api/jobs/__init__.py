@@ -1,1 +1,1 @@
-"""Jobs: asking for one, and everything that can be asked about it."""
+"""Jobs: creation and everything that can be read or changed."""

@@ -1,4 +1,4 @@
-"""Accepting a job: the 202 means that it is on disk."""
+"""Create a job: the 202 means that it is on disk."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -30,7 +30,7 @@ _log = log(__name__)
 
 
 async def enqueue_new(request: Request, parts: AppContext, job: NewJob) -> Response:
-    """Accept a job that was checked, and answer with it."""
+    """Create a validated job and respond with it."""
     queued_job, headers = await enqueue(request, parts, job)
     return await _answer(request, parts, queued_job, headers)
 
@@ -38,7 +38,7 @@ async def enqueue_new(request: Request, parts: AppContext, job: NewJob) -> Respo
 async def enqueue(
     request: Request, parts: AppContext, job: NewJob
 ) -> tuple[QueuedJob, Mapping[str, str]]:
-    """Accept a job that was checked; gives it, new or its key's from before, and what is told."""
+    """Create a validated job; return it, or the one of its idempotency key, and the headers."""
     call = accept(job, not_after_ms=not_after_ms(parts))
     answer = await submit(request, parts, call, job.id)
     if isinstance(answer, Accepted):
@@ -51,25 +51,25 @@ async def enqueue(
 def job_request_context(
     request: Request, parts: AppContext, principal: Principal
 ) -> JobRequestContext:
-    """Say who asks for a job by this request, and what decides whether it may."""
+    """Return the request context that decides whether the job may be created."""
     trace = request.scope[TRACE]
     return JobRequestContext(principal, parts.settings, idempotency_key(request), trace)
 
 
 def idempotency_key(request: Request) -> str | None:
-    """Give the key; several are one that cannot be, so that none of them is silently ignored."""
+    """Return the idempotency key; several become an invalid one, so that none is ignored."""
     keys = request.headers.getlist("idempotency-key")
     return ", ".join(keys) if keys else None
 
 
 def not_after_ms(parts: AppContext) -> float:
-    """Give the time after which nothing may be accepted any more; raises where there is no room."""
+    """Return the time after which the job must not be accepted; raise if there is no capacity."""
     parts.redis_monitor.ensure_capacity()
     return parts.redis_monitor.now_ms() + parts.settings.redis_timeout_seconds * 1000
 
 
 async def submit(request: Request, parts: AppContext, call: Command[T], job_id: str) -> T:
-    """Accept; a lost answer is a Problem that names the (first) job."""
+    """Queue the job; a lost reply is a Problem with the id of the (first) job."""
     try:
         with span_of(request).step("accept", job_id=job_id):
             return await parts.committer.run(call)
@@ -83,7 +83,7 @@ async def submit(request: Request, parts: AppContext, call: Command[T], job_id: 
 
 
 async def _existing(parts: AppContext, job: NewJob, answer: NotAccepted) -> QueuedJob:
-    """Give the job that this idempotency key made before; raises a Problem for other refusals."""
+    """Return the job that this idempotency key created; raise a Problem for other refusals."""
     if answer.reason == "replayed":
         queued_job = await parts.read(answer.detail, job.tenant)
         if queued_job:
@@ -93,7 +93,7 @@ async def _existing(parts: AppContext, job: NewJob, answer: NotAccepted) -> Queu
 
 
 async def _queued_job(parts: AppContext, job: NewJob, answer: Accepted) -> QueuedJob:
-    """Say how an accepted job stands."""
+    """Return the state of an accepted job."""
     queued_job = _accepted_job(job, answer)
     if job.reused is None:
         return queued_job
@@ -101,12 +101,12 @@ async def _queued_job(parts: AppContext, job: NewJob, answer: Accepted) -> Queue
     metrics.JOB_TOTAL_SECONDS.labels("succeeded").observe(0)
     try:
         return await parts.read(job.id, job.tenant) or queued_job
-    except StoreError:  # it is accepted all the same
+    except StoreError:  # the job is accepted all the same
         return queued_job
 
 
 def _accepted_job(job: NewJob, answer: Accepted) -> QueuedJob:
-    """Say how a queued job stands, from what is known: asking again would tell nothing more."""
+    """Return the state of a queued job from what is known, without reading it again."""
     at = answer.created_at
     return QueuedJob(
         Job(
@@ -138,7 +138,7 @@ def _accepted_job(job: NewJob, answer: Accepted) -> QueuedJob:
 async def _answer(
     request: Request, parts: AppContext, queued_job: QueuedJob, headers: Mapping[str, str]
 ) -> Response:
-    """Answer with the job: at once, or when it is final if the client prefers to wait."""
+    """Respond with the job: at once, or when it is final if the client prefers to wait."""
     seconds = preferred_wait(request.headers)
     all_headers = {**headers, "Location": f"/v1/jobs/{queued_job.job.id}"}
     if seconds is None:
@@ -151,7 +151,7 @@ async def _answer(
 
 
 async def until_final(parts: AppContext, queued_job: QueuedJob, seconds: float) -> QueuedJob:
-    """Wait for the end of a job. Whatever happens meanwhile, it is accepted and that is told."""
+    """Wait for a job to end. Errors meanwhile are ignored, because the job is accepted."""
     job = queued_job.job
     if is_final(queued_job):
         return queued_job
@@ -163,19 +163,19 @@ async def until_final(parts: AppContext, queued_job: QueuedJob, seconds: float) 
 
 
 def version_tag(queued_job: QueuedJob) -> str:
-    """Return a job's entity tag: weak, since its position changes without it."""
+    """Return the entity tag of a job: weak, because its position changes without it."""
     return f'W/"{queued_job.job.version}"'
 
 
 def unchanged(queued_job: QueuedJob) -> Response:
-    """Answer that the client has the job as it is, with what the 200 says of keeping it."""
+    """Respond 304, with the caching headers of the 200."""
     return Response(None, 304, _caching(queued_job))
 
 
 def job_response(
     view: View, queued_job: QueuedJob, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Write a job with its entity tag."""
+    """Respond with a job and its entity tag."""
     all_headers = {**_caching(queued_job), **(headers or {})}
     return Response(orjson.dumps(view.job(queued_job)), status, all_headers, "application/json")
 

@@ -1,4 +1,4 @@
-"""`dry_run: true`: what would become of a job, without its becoming anything."""
+"""`dry_run: true`: estimate a job without creating it."""
 
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ from shared.store.job_submission import NewJob
 
 
 class Refusal(TypedDict):
-    """The problem that the job would be answered with."""
+    """The problem that the job would be refused with."""
 
     code: Annotated[str, Field(json_schema_extra={"enum": sorted(KINDS)})]
     title: str
@@ -30,7 +30,7 @@ class Refusal(TypedDict):
 
 
 class Estimate(TypedDict):
-    """What would become of a job."""
+    """The estimate of a job."""
 
     dry_run: Literal[True]
     would_accept: bool
@@ -44,7 +44,7 @@ class Estimate(TypedDict):
 
 
 async def dry_run_response(parts: AppContext, job: NewJob) -> Response:
-    """Answer what a job that was checked would cost, where it would stand, and whether at all."""
+    """Respond with cost, queue position and acceptance of a validated job."""
     found = await parts.committer.run(dry_run(job))
     problem = _refusal(parts, found)
     body: Estimate = {
@@ -71,7 +71,7 @@ def _refusal(parts: AppContext, found: DryRunResult) -> Problem | None:
 
 
 def _shown(problem: Problem) -> Refusal:
-    """Write a refusal as a member of an answer."""
+    """Write a refusal as a member of the response."""
     shown: Refusal = {
         "code": problem.code,
         "title": problem.kind.title,
@@ -79,5 +79,5 @@ def _shown(problem: Problem) -> Refusal:
         "detail": problem.detail,
         "retry_after": problem.retry_after,
     }
-    more: Any = problem.more  # of each kind of problem its own
+    more: Any = problem.more  # the members specific to a kind of problem
     return {**shown, **more}

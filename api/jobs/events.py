@@ -1,7 +1,6 @@
-"""`GET /v1/jobs/{id}/events`: the job's history as server-sent events, from wherever one stopped.
+"""`GET /v1/jobs/{id}/events`: the history of a job as server-sent events, resumable.
 
-What is sent comes from the history that the job keeps, never from the wake-up itself: nothing is
-lost by a reconnect, of the client or of ours.
+Events come from the stored history, never from the notification itself, so no reconnect loses any.
 """
 
 import re
@@ -23,11 +22,11 @@ from shared.jobs import Job, StateChange
 from shared.serializers import rfc3339
 
 COMMENT_SECONDS = 15.0
-#: What a client waits before it comes again, in milliseconds.
+#: The client's reconnect delay, in milliseconds.
 _RETRY_MS = 1000
 _HEADERS = {
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx would keep the events until they fill a buffer
+    "X-Accel-Buffering": "no",  # nginx would otherwise buffer the events
 }
 
 
@@ -48,10 +47,10 @@ router = tenant_router("jobs")
 async def get_events(
     request: Request, parts: Context, principal: CurrentTenant, job_id: str
 ) -> Response:
-    """Follow a job: one event for each change, until it is final.
+    """Follow a job: one event per change, until it is final.
 
-    An event is named for the status where that changed, else `change`. `Last-Event-ID` goes on
-    after that version; where nothing is left to tell of a final job, the answer is 204.
+    An event is named after the new status, or `change` if the status stayed. `Last-Event-ID`
+    resumes after that version; if a final job has no further events, the response is 204.
     """
     after = _last_event_id(request.headers.get("last-event-id"))
     queued_job = await parts.read(job_id, principal.tenant) if is_job_id(job_id) else None
@@ -76,7 +75,7 @@ def _last_event_id(written: str | None) -> int:
 
 
 class _Stream:
-    """One client's place in one job's history."""
+    """The position of one client in the history of a job."""
 
     def __init__(self, parts: AppContext, job_id: str, tenant: str, after: int) -> None:
         self._parts = parts
@@ -86,7 +85,7 @@ class _Stream:
         self._is_over = False
 
     async def text(self) -> AsyncIterator[bytes]:
-        """Give what is to be sent, until the final event, the job's end or that of the process."""
+        """Yield the text to send, until the final event, or the end of the job or the process."""
         yield f"retry: {_RETRY_MS}\n\n".encode()
         sent_at = time.monotonic()
         with self._parts.notifications.subscribe(self._job_id) as subscription:
@@ -105,7 +104,7 @@ class _Stream:
         try:
             queued_job = await self._parts.read(self._job_id, self._tenant)
         except StoreError:
-            return b""  # Redis is away: the stream stays open, and goes on where it was
+            return b""  # Redis is unavailable: keep the stream open, and resume later
         if queued_job is None:
             self._is_over = True
             return b""

@@ -1,4 +1,4 @@
-"""`GET /v1/jobs/{id}/image`: the bytes, for a key of the tenant or for a signed address."""
+"""`GET /v1/jobs/{id}/image`: the image, for a key of the tenant or a signed URL."""
 
 import time
 from typing import Annotated, Any
@@ -27,14 +27,14 @@ from shared.ids import is_job_id
 from shared.jobs import Image, Job
 from shared.signing import image_query_holds
 
-#: An image never changes under its address.
+#: The image at a URL never changes.
 CACHE_SECONDS = 86_400
-#: How long the storage's own address holds.
+#: How long the storage's own URL is valid.
 PRESIGNED_SECONDS = 3600
 
 
 _PATH = "/v1/jobs/{job_id}/image"
-_PICTURE: dict[str, Any] = {
+_IMAGE: dict[str, Any] = {
     "content": {media: {} for media in ("image/webp", "image/jpeg", "image/png")}
 }
 
@@ -49,14 +49,14 @@ class _ImageQuery(QueryModel):
     @model_validator(mode="before")
     @classmethod
     def _ignore_others(cls, query: dict[str, Any]) -> dict[str, Any]:
-        """Ignore what those who share a signed address add to it."""
+        """Ignore parameters that others add to a signed URL."""
         if "signature" not in query and "expires" not in query:
             return query
         return {name: value for name, value in query.items() if name in cls.model_fields}
 
     @property
     def is_signed(self) -> bool:
-        """Whether the address itself says that its bearer may see the image."""
+        """Return whether the URL itself grants access to the image."""
         return self.signature is not None or self.expires is not None
 
 
@@ -65,8 +65,8 @@ class _ImageQuery(QueryModel):
     response_class=Response,
     response_description="The image",
     responses={
-        200: {**_PICTURE, **sends_headers("ETag")},
-        206: {"description": "The range", **_PICTURE, **sends_headers("Content-Range")},
+        200: {**_IMAGE, **sends_headers("ETag")},
+        206: {"description": "The range", **_IMAGE, **sends_headers("Content-Range")},
         302: {"description": "Where the storage has it, unchecked (`redirect=1`)"},
         304: {"description": "It is the one that is known"},
         **problems(
@@ -82,17 +82,16 @@ class _ImageQuery(QueryModel):
 async def get_image(
     request: Request, parts: Context, job_id: str, query: Annotated[_ImageQuery, Query()]
 ) -> Response:
-    """Give the image of a job.
+    """Return the image of a job.
 
-    With a key of its tenant, or by the signed address in the job's `image.url`. `?redirect=1`
-    leads to an address of the storage itself, valid for an hour; what comes from there is not
-    checked.
+    Requires a key of its tenant, or the signed URL in the job's `image.url`. `?redirect=1`
+    redirects to a URL of the storage itself, valid for an hour; images from there are not verified.
     """
     if not query.is_signed:
         tenant = (await current_tenant(request)).tenant
     else:
         _check_signature(parts, job_id, query.expires or "", query.signature or "")
-        tenant = ""  # the signature names the job: whoever has it may see the image
+        tenant = ""  # the signature covers the job: the URL grants access to its image
     queued_job = await parts.read(job_id, tenant) if is_job_id(job_id) else None
     if queued_job is None:
         raise not_found()
@@ -159,7 +158,7 @@ def _headers(job_id: str, image: Image) -> dict[str, str]:
 
 
 def _range(request: Request, image: Image) -> Range | None:
-    """Read the range that is asked for, if it is of this very image (`If-Range`)."""
+    """Parse the requested range, if it is of this image (`If-Range`)."""
     same = request.headers.get("if-range")
     if is_head(request) or (same is not None and same.strip() != f'"{image.sha256}"'):
         return None
@@ -172,5 +171,5 @@ def _range(request: Request, image: Image) -> Range | None:
 
 
 def file_name(job_id: str, image: Image) -> str:
-    """Name the image for whoever saves it."""
+    """Return the file name for saving the image."""
     return f"{job_id}.{image.key.rpartition('.')[2]}"

@@ -1,4 +1,4 @@
-"""From the raw body of a request to a job that can be accepted, or to every fault it has."""
+"""Parse the raw body of a request into a job, or into all of its faults."""
 
 import hashlib
 import re
@@ -29,22 +29,22 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class JobRequestContext:
-    """What decides, beside the body, whether a job may be asked for."""
+    """What decides, besides the body, whether a job may be created."""
 
     principal: Principal
     settings: Settings
     idempotency_key: str | None = None
-    #: the trace that the request is part of
+    #: the trace of the request
     trace: str | None = None
 
     @property
     def guard(self) -> AddressGuard:
-        """What judges where a webhook may go."""
+        """The guard that checks webhook addresses."""
         return url_validation.address_guard(self.settings)
 
 
 def parse_job(raw: bytes, context: JobRequestContext) -> NewJob:
-    """Check a body and fill in what it leaves open; raises a Problem that names every fault."""
+    """Validate a body and fill in its defaults; raise a Problem that names every fault."""
     raw = raw.removeprefix(BOM)
     faults = key_faults(context.idempotency_key)
     found = validate_job(raw, context)
@@ -59,7 +59,7 @@ def parse_job(raw: bytes, context: JobRequestContext) -> NewJob:
 def validate_job(
     raw: bytes, context: JobRequestContext
 ) -> tuple[JobBody, dict[str, Any]] | list[FieldError]:
-    """Check a body; gives it and its input, or every fault it has."""
+    """Validate a body; return it and its input, or all faults."""
     body = checked(JobBody, raw, context=context.guard)
     if isinstance(body, list):
         return [*body, *_check_unread(raw, context.principal)]
@@ -75,7 +75,7 @@ def validate_job(
 def check_input(
     name: str, parameters: dict[str, Any], principal: Principal
 ) -> dict[str, Any] | list[FieldError]:
-    """Check the input of a model; gives it with the defaults filled in, or every fault it has."""
+    """Validate the input of a model; return it with its defaults, or all faults."""
     faults = safety_faults(parameters, principal)
     model = MODELS[name].input
     try:
@@ -86,7 +86,7 @@ def check_input(
 
 
 def safety_faults(parameters: Mapping[str, Any], principal: Principal) -> list[FieldError]:
-    """Check that a tenant may switch the safety checker off where an input does."""
+    """Check that the tenant may disable the safety checker, if the input does."""
     if parameters.get("disable_safety_checker") is not True or principal.may_disable_safety:
         return []
     message = (
@@ -97,7 +97,7 @@ def safety_faults(parameters: Mapping[str, Any], principal: Principal) -> list[F
 
 
 def _check_reuse(parameters: dict[str, Any], *, reuse: object) -> list[FieldError]:
-    """Check that what is to be looked for is named whole: a seed that is chosen finds nothing."""
+    """Check that `reuse` has a seed: with a random seed it would find nothing."""
     if reuse is not True or parameters.get("seed") is not None:
         return []
     return [
@@ -108,7 +108,7 @@ def _check_reuse(parameters: dict[str, Any], *, reuse: object) -> list[FieldErro
 
 
 def _check_unread(raw: bytes, principal: Principal) -> list[FieldError]:
-    """Check the input of a body whose envelope is wrong already, as far as it can be read."""
+    """Validate the input of an invalid body, as far as it can be read."""
     try:
         body = from_json(raw)
     except ValueError:
@@ -124,14 +124,14 @@ def _check_unread(raw: bytes, principal: Principal) -> list[FieldError]:
 
 
 def key_faults(key: str | None) -> list[FieldError]:
-    """Check an idempotency key."""
+    """Validate an idempotency key."""
     if key is None or _KEY.fullmatch(key):
         return []
     return [FieldError("/header/Idempotency-Key", "must have 1 to 255 visible ASCII characters")]
 
 
 def seeds_from(first: int | None, count: int) -> Sequence[int]:
-    """Return so many different seeds: from `first` on, or by chance; raises ValueError."""
+    """Return different seeds: from `first` on, or random ones; raise ValueError."""
     if first is None:
         return secrets.SystemRandom().sample(range(CHOSEN_SEED_MAX + 1), count)
     if first + count - 1 > SEED_MAX:
@@ -142,9 +142,9 @@ def seeds_from(first: int | None, count: int) -> Sequence[int]:
 def build_job(
     body: JobBody, complete: dict[str, Any], context: JobRequestContext, mark: str = ""
 ) -> NewJob:
-    """Make a job of a body and its input that were checked; `mark` is its fingerprint.
+    """Build a job from a validated body and input; `mark` is its fingerprint.
 
-    A seed that is not given is chosen here.
+    A missing seed is chosen here.
     """
     settings = context.settings
     if complete["seed"] is None:
@@ -176,16 +176,16 @@ def build_job(
 
 
 def stored_webhook(webhook: BaseModel | None) -> dict[str, Any] | None:
-    """Give what is kept of a webhook."""
+    """Return the stored form of a webhook."""
     return url_validation.to_stored(webhook.model_dump(mode="json")) if webhook else None
 
 
 def fingerprint(raw: bytes) -> str:
-    """Give the same for the same JSON, however it is spaced and ordered; the body must be valid.
+    """Return a hash that is equal for equal JSON, whatever its spacing and order.
 
-    Taken of what was sent, not of what it means, so that a later version with more defaults still
-    knows a body again.
+    The body must be valid. The hash covers what was sent, without defaults, so that a later version
+    with more defaults computes the same.
     """
-    # read as the check reads it: orjson refuses a NaN even where a later member replaces it
+    # parsed like the validation does: orjson refuses a NaN even if a later member replaces it
     canonical = orjson.dumps(from_json(raw), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(canonical).hexdigest()

@@ -1,8 +1,8 @@
-"""`reuse: true`: the stored image of an identical request, as a copy of the new job's own.
+"""`reuse: true`: the stored image of an identical request, copied for the new job.
 
-The order makes it safe: the copy's name lies in the trash before the copy is made, and the accept
-takes it out in the step that makes the job. Whoever is lost in between leaves nothing behind, and
-a source that is deleted meanwhile fails the copy. Then the job is an ordinary one, and paid.
+The order makes this safe: the name of the copy is put in the trash before copying, and the accept
+removes it in the step that creates the job. A crash in between leaves nothing behind; if the source
+is deleted meanwhile, the copy fails, and the job runs as an ordinary, paid one.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from shared.storage.client import object_name
 from shared.store.dry_run import find_reusable
 from shared.store.job_submission import NewJob
 
-#: A storage that takes longer to copy is not waited for; the trash takes what it copies later.
+#: A storage that copies slower than this is not waited for; the trash deletes a late copy.
 COPY_SECONDS = 5.0
 
 _log = log(__name__)
 
 
 async def reuse_image(parts: AppContext, job: NewJob) -> NewJob:
-    """Give the job with a copy of an identical request's image, or as it is where none is had."""
+    """Return the job with a copy of an identical request's image, or unchanged if there is none."""
     now = int(parts.redis_monitor.now_ms())
-    # a paid call's object is named from 1
+    # objects of paid calls are numbered from 1
     name = object_name(job.tenant, job.id, created_at_ms=now, call=0)
     found = await parts.committer.run(find_reusable(job, object_name=name))
     if found is None:

@@ -66,10 +66,10 @@ from shared.store.job_queries import Filter, Page, QueuedJob, list_jobs
 from shared.store.job_submission import NewJob, NotAccepted
 from shared.store.tenants import Principal
 
-#: Records that one request may look at; a filter that finds little gives a short page.
+#: Records one request may scan; a selective filter gives a short page.
 SCAN_LIMIT = 1000
-#: A job's id is made by this host's clock and `created_at` by that of Redis: how far apart they
-#: may be for `created_after` and `created_before` still to find it.
+#: The id of a job has this host's clock, `created_at` has that of Redis: the difference that
+#: `created_after` and `created_before` tolerate.
 CLOCK_SKEW_MS = 2000
 _PROMPT = "A sleek electric sports car on an empty highway at night, cinematic lighting"
 EXAMPLES = {
@@ -122,10 +122,10 @@ async def create_job(
     principal: CurrentTenant,
     raw: Annotated[bytes, Depends(_READ_BODY)],
 ) -> Response:
-    """Accept a job.
+    """Create a job.
 
-    With `Prefer: wait=N` (1 to 60 seconds) the answer is held until the job is final. With
-    `dry_run` nothing is accepted, and the answer says what would be.
+    With `Prefer: wait=N` (1 to 60 seconds), the response is held until the job is final. With
+    `dry_run`, no job is created, and the response is an estimate.
     """
     job = parse_job(raw, job_request_context(request, parts, principal))
     if job.dry_run:
@@ -136,7 +136,7 @@ async def create_job(
 
 
 async def create_job_fast(request: Request) -> Response:
-    """Do what the route does, and resolve its dependencies by hand."""
+    """Handle the route without FastAPI's dependency resolution."""
     parts = await app_context(request)
     principal = await current_tenant(request)
     return await create_job(request, parts, principal, await _READ_BODY(request))
@@ -166,8 +166,8 @@ async def get_job(
 ) -> Response:
     """Read a job.
 
-    `?wait=N` (1 to 60 seconds) holds the answer until the job is another than `If-None-Match`
-    names. Without that header it is held until the job changes, and a final one is given at once.
+    `?wait=N` (1 to 60 seconds) holds the response until the job differs from `If-None-Match`.
+    Without that header it is held until the job changes; a final job is returned at once.
     """
     etags = if_none_match(request.headers)
     queued_job = await read_job(parts, job_id, principal.tenant)
@@ -186,12 +186,12 @@ async def get_job(
 def _is_held(queued_job: QueuedJob, etags: str | None) -> bool:
     if etags is None:
         return not queued_job.job.state.is_final
-    # `*` names every version: no change would make it another
+    # `*` matches every version: no change would end the wait
     return etags.strip() != "*" and etag_matches(etags, str(queued_job.job.version))
 
 
 async def read_job(parts: AppContext, job_id: str, tenant: str) -> QueuedJob:
-    """Read a job; raises a Problem where there is none. What is no id is not asked about."""
+    """Read a job; raise a Problem if there is none. Malformed ids are not looked up."""
     return _existing(await parts.read(job_id, tenant) if is_job_id(job_id) else None)
 
 
@@ -202,7 +202,7 @@ def _existing(queued_job: QueuedJob | None) -> QueuedJob:
 
 
 class JobsQuery(QueryModel):
-    """Which jobs to list."""
+    """The filter of a list of jobs."""
 
     status: WantedStatus = None
     batch_id: Annotated[Text, Field(description="Only of this batch")] = None
@@ -215,7 +215,7 @@ class JobsQuery(QueryModel):
     cursor: JobCursor = None
 
     def filter(self) -> Filter:
-        """Return what the jobs have in common."""
+        """Return the filter for the store."""
         return Filter(
             status=self.status,
             batch_id=self.batch_id,
@@ -235,7 +235,7 @@ class JobsQuery(QueryModel):
 async def get_jobs(
     parts: Context, principal: CurrentTenant, query: Annotated[JobsQuery, Query()]
 ) -> Response:
-    """List jobs, newest first. A page may be short and still have a cursor to go on with."""
+    """List jobs, newest first. A page may be short and still have a cursor for the next one."""
     call = list_jobs(
         principal.tenant,
         query.filter(),
@@ -259,7 +259,7 @@ def _page(parts: AppContext, page: Page) -> Response:
 
 
 def id_bound(milliseconds: int | None, shift: int) -> str | None:
-    """Return the id that a job of that time would begin with."""
+    """Return the prefix of ids of jobs created at that time."""
     if milliseconds is None:
         return None
     return JOB_PREFIX + time_letters(max(milliseconds + shift, 0))
@@ -272,7 +272,7 @@ def id_bound(milliseconds: int | None, shift: int) -> str | None:
     responses=problems("not_found", "job_final"),
 )
 async def cancel_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:
-    """Cancel a job: a queued one at once and for nothing, a running one by dropping its result."""
+    """Cancel a job: a queued one ends at once and is free; a running one's result is discarded."""
     _check_id(job_id)
     return await _changed(
         parts, job_submission.cancel(job_id, tenant=principal.tenant), "job canceled"
@@ -286,9 +286,9 @@ async def cancel_job(parts: Context, principal: CurrentTenant, job_id: str) -> R
     responses=problems("not_found", "job_final", "job_not_final", *ADMISSION_ERRORS),
 )
 async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:
-    """Run a failed or canceled job again, as the same job: `run` counts it.
+    """Run a failed or canceled job again, as the same job; `run` is increased.
 
-    What was bought for it and not found wanting is not bought again.
+    An image that is already paid for is not paid for again, unless it was rejected.
     """
     _check_id(job_id)
     parts.redis_monitor.ensure_capacity()
@@ -310,9 +310,9 @@ async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Re
 async def reproduce_job(
     request: Request, parts: Context, principal: CurrentTenant, job_id: str
 ) -> Response:
-    """Make the image of a job again: a new job with the same input, seed, webhook and tags.
+    """Create a new job with the same input, seed, webhook and tags.
 
-    Takes `Idempotency-Key` and `Prefer: wait=N` as a new job does.
+    Accepts `Idempotency-Key` and `Prefer: wait=N`, like a new job.
     """
     _check_id(job_id)
     key = idempotency_key(request)
@@ -344,7 +344,7 @@ async def reproduce_job(
     responses=problems("not_found", "job_not_final"),
 )
 async def delete_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:
-    """Forget a final job and its image, now."""
+    """Delete a final job and its image at once."""
     _check_id(job_id)
     found = await parts.committer.run(job_submission.delete_job(job_id, tenant=principal.tenant))
     if isinstance(found, Status):
@@ -356,13 +356,13 @@ async def delete_job(parts: Context, principal: CurrentTenant, job_id: str) -> R
 
 
 def _check_safety(job: Job, principal: Principal) -> None:
-    """Check that a job which was accepted before may still run without the safety checker."""
+    """Check that an existing job may still run without the safety checker."""
     if faults := safety_faults(job.spec.input, principal):
         raise invalid(faults)
 
 
 def _check_id(job_id: str) -> None:
-    """Check an id: what is none is not asked about."""
+    """Check an id; malformed ids are not looked up."""
     if not is_job_id(job_id):
         raise not_found()
 
@@ -370,7 +370,7 @@ def _check_id(job_id: str) -> None:
 async def _changed(
     parts: AppContext, call: Command[Job | Status | NotAccepted | None], audit_action: str
 ) -> Response:
-    """Make a move that a client asked for, which the log calls `audit_action`; return the job."""
+    """Apply a change requested by a client, logged as `audit_action`; return the job."""
     found = await parts.committer.run(call)
     if isinstance(found, Job):
         _log.info(audit_action, job_id=found.id)

@@ -1,4 +1,4 @@
-"""The body of `POST /v1/jobs`, as pydantic checks it: strictly, and nothing unknown."""
+"""The body of `POST /v1/jobs` as pydantic models: strict, and without unknown members."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -20,14 +20,14 @@ from shared.model_catalog import DEFAULT_MODEL, INTEGER, MODELS
 from shared.net.ssrf import AddressGuard
 
 DEADLINE_SECONDS_MAX = 30 * 86_400
-#: What a client may name as the most it will wait for: any number that means something.
+#: The largest credit limit a client may send.
 WAIT_MOST = 10**9
 PAIRS_MAX = 50
 TAGS_MAX = 10
-#: What a webhook tells of unless it says otherwise: that the job is final.
+#: The default events of a webhook: the end of the job.
 DEFAULT_EVENTS = (EventType.JOB_SUCCEEDED, EventType.JOB_FAILED, EventType.JOB_CANCELED)
 
-#: Text without control characters: tags are written into addresses and terminals.
+#: Text without control characters: tags appear in URLs and terminals.
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 PairName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 PairValue = Annotated[str, StringConstraints(max_length=512)]
@@ -51,13 +51,13 @@ ModelName = Annotated[str, AfterValidator(_offered), Field(description="One of `
 
 
 class Strict(BaseModel):
-    """Nothing is converted and nothing is ignored."""
+    """No conversions, and no unknown members."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class WebhookTarget(Strict):
-    """Where to tell, and how."""
+    """Where and how to send a webhook."""
 
     url: Annotated[str, Field(description="http or https, at most 2,048 characters")]
     headers: Annotated[
@@ -71,7 +71,7 @@ class WebhookTarget(Strict):
     @field_validator("url")
     @classmethod
     def _url(cls, value: str, info: ValidationInfo) -> str:
-        """Check the address; the context is the guard."""
+        """Validate the URL; the context holds the guard."""
         return check_url(value, guard=info.context or AddressGuard())
 
     @field_validator("headers")
@@ -81,7 +81,7 @@ class WebhookTarget(Strict):
 
 
 class Webhook(WebhookTarget):
-    """Where to tell what becomes of the job."""
+    """The webhook of a job."""
 
     events: Annotated[tuple[EventType, ...], Field(description="What to tell of")] = DEFAULT_EVENTS
 
@@ -94,7 +94,7 @@ class Webhook(WebhookTarget):
 
 
 class FailFast(Strict):
-    """When not to queue at all."""
+    """Conditions under which not to queue at all."""
 
     max_position: Annotated[
         int | None,
@@ -114,7 +114,7 @@ class FailFast(Strict):
 
 
 class JobBody(Strict):
-    """Asks for one image."""
+    """Requests one image."""
 
     model: ModelName = DEFAULT_MODEL
     input: Annotated[dict[str, Any], Field(description="The model's parameters")]
@@ -155,7 +155,7 @@ class JobBody(Strict):
 
 
 def distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Give a list that names nothing twice; raises ValueError for another."""
+    """Return a list without duplicates; raise ValueError if it has any."""
     if len(set(value)) < len(value):
         raise ValueError("names something twice")
     return value

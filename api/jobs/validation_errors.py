@@ -1,4 +1,4 @@
-"""What is wrong with a body: every fault at once, by JSON pointer, in words for people."""
+"""All faults of a body at once, by JSON pointer, in plain words."""
 
 import difflib
 import re
@@ -10,11 +10,11 @@ from pydantic import BaseModel, ValidationError
 
 from api.problems import FieldError, pointer
 
-#: More are not told: nobody reads them, and a hostile body could ask for a million.
+#: Further faults are not reported: nobody reads them, and a hostile body could cause a million.
 FAULTS_MAX = 100
 _LOCATION_CHARACTERS = 100
 
-#: By the type of pydantic's error; the braces are filled from its context.
+#: Messages by pydantic's error type; the braces are filled from the error's context.
 _MESSAGES: Mapping[str, str] = {
     "missing": "is required",
     "string_type": "must be text",
@@ -47,12 +47,12 @@ _PATTERNS: Mapping[str, str] = {
 def field_errors(
     error: ValidationError, model: type[BaseModel], *under: str | int
 ) -> list[FieldError]:
-    """Translate pydantic's errors; `under` is where the checked value stands in the body."""
+    """Translate pydantic's errors; `under` is the path of the validated value in the body."""
     return [_fault(one, model, under) for one in error.errors(include_url=False)[:FAULTS_MAX]]
 
 
 def pointer_of(*steps: str | int) -> str:
-    """Return the JSON pointer of a value, with names that are too long cut."""
+    """Return the JSON pointer of a value; long names are cut."""
     return pointer(*(str(step)[:_LOCATION_CHARACTERS] for step in steps))
 
 
@@ -83,7 +83,7 @@ def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
 
 
 def _plain(value: object) -> str:
-    """Write a bound or a list of words without quotes."""
+    """Format a bound or a list of words without quotes."""
     return re.sub(r"'([^']*)'", r"\1", str(value)).replace(" or ", ", ")
 
 
@@ -94,7 +94,7 @@ def _unknown(path: tuple[str | int, ...], model: type[BaseModel]) -> str:
 
 
 def _model_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel]:
-    """Find the model of an object within the body."""
+    """Return the model of an object within the body."""
     for step in path:
         annotation = model.model_fields[str(step)].annotation
         within = (annotation, *get_args(annotation))

@@ -1,1 +1,1 @@
-"""The operator's side: tenants and keys, queues, the jobs of all, and what was done."""
+"""The operator API: tenants and keys, queues, jobs of all tenants, audit."""

@@ -1,4 +1,4 @@
-"""The attempts at a job: its history, with what was noted of those that went wrong."""
+"""The attempts of a job, from its history and the recorded failures."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ Outcome = Literal[
     "released",
     "worker_lost",
 ]
-#: How an attempt ended, by what was noted of it.
+#: How an attempt ended, by its recorded outcome.
 ENDED: Mapping[str, Outcome] = {
     "retry": "retried",
     "held": "held_back",
@@ -41,14 +41,14 @@ class Change(TypedDict):
 
 
 class AttemptStep(TypedDict):
-    """When an attempt came to a step."""
+    """When an attempt reached a step."""
 
     step: Step | None
     at: Time
 
 
 class Attempt(TypedDict):
-    """One attempt at a job."""
+    """One attempt of a job."""
 
     run: Count
     number: Count
@@ -71,7 +71,7 @@ _FINAL: Mapping[State, Outcome] = {
 
 
 def timeline(job: Job) -> list[Change]:
-    """Write every change of a job that is kept, the oldest first."""
+    """Write the stored changes of a job, oldest first."""
     return [
         {
             "version": change.version,
@@ -85,13 +85,13 @@ def timeline(job: Job) -> list[Change]:
 
 
 def attempts(job: Job) -> list[Attempt]:
-    """Write the attempts at a job that are kept, the oldest first; the last may be going on."""
+    """Write the stored attempts of a job, oldest first; the last may still be running."""
     notes = {note.at: note for note in job.attempt_errors}
     return [_shown(run, steps, end, notes) for run, steps, end in _attempt_changes(job)]
 
 
 def _attempt_changes(job: Job) -> Iterator[tuple[int, list[StateChange], StateChange | None]]:
-    """Give each attempt with its run: the running states it went through, and what ended it."""
+    """Return each attempt with its run: its running states, and what ended it."""
     run, was_final, steps = _first_run(job), False, list[StateChange]()
     for change in job.history:
         if change.state.is_running:
@@ -107,7 +107,7 @@ def _attempt_changes(job: Job) -> Iterator[tuple[int, list[StateChange], StateCh
 
 
 def _first_run(job: Job) -> int:
-    """Give the run with which the history begins: of many changes only the last are kept."""
+    """Return the run with which the history begins: only the latest changes are stored."""
     last = job.history[-1].state.is_final
     return job.run - sum(change.state.is_final for change in job.history) + last
 

@@ -1,4 +1,4 @@
-"""What operators did."""
+"""The audit log of operator actions."""
 
 import re
 from typing import Annotated
@@ -31,7 +31,7 @@ router = tenant_router("operators")
 
 
 class AuditEntry(TypedDict):
-    """One write of an operator."""
+    """One operator action."""
 
     id: str
     at: Time
@@ -65,7 +65,7 @@ class _AuditQuery(QueryModel):
     response_description="A page, newest first",
 )
 async def get_audit(parts: Context, query: Annotated[_AuditQuery, Query()]) -> Response:
-    """List every write of an operator, newest first: who, when, what, to what. Kept: 100,000."""
+    """List operator actions, newest first: who, when, what. The last 100,000 are kept."""
     found = await parts.committer.run(read_audit(before=query.cursor, limit=query.limit + 1))
     page = found[: query.limit]
     shown: AuditPage = {
@@ -76,7 +76,7 @@ async def get_audit(parts: Context, query: Annotated[_AuditQuery, Query()]) -> R
 
 
 def entry_shown(entry: Entry) -> AuditEntry:
-    """Write one entry; `by` is the id of a key, or `cli:` and who ran the program."""
+    """Write one entry; `by` is the id of a key, or `cli:` and the user of the command."""
     return {
         "id": entry.id,
         "at": rfc3339(entry.at),

@@ -1,4 +1,4 @@
-"""The deliveries of all tenants: found, read, and sent again."""
+"""The webhook deliveries of all tenants: list, read, redeliver."""
 
 from typing import Annotated
 
@@ -40,14 +40,14 @@ router = tenant_router("operators")
 
 
 class AnyDelivery(Delivery):
-    """A webhook, whose it is and where it goes."""
+    """A delivery with its tenant and endpoint."""
 
     tenant: str
     host: str
 
 
 class AnyListedDelivery(ListedDelivery):
-    """A webhook with its last attempt, whose it is and where it goes."""
+    """A delivery with its last attempt, tenant and endpoint."""
 
     tenant: str
     host: str
@@ -61,7 +61,7 @@ class AnyDeliveryPage(TypedDict):
 
 
 class RedeliveredAll(TypedDict):
-    """How many fit, and how many are sent again."""
+    """How many deliveries match, and how many are sent again."""
 
     count: Count
     more: bool
@@ -83,7 +83,7 @@ async def get_all_deliveries(
 ) -> Response:
     """List the deliveries of all tenants, newest first. A page may be short and have a cursor.
 
-    Those with `status=failed` are listed by when they failed.
+    With `status=failed`, deliveries are ordered by when they failed.
     """
     call = list_deliveries(
         query.tenant or "",
@@ -111,7 +111,7 @@ async def get_all_deliveries(
     responses=problems("not_found"),
 )
 async def get_any_delivery(parts: Context, delivery_id: str) -> Response:
-    """Read a delivery with every attempt that is kept: the last twenty."""
+    """Read a delivery with its stored attempts: the last twenty."""
     return answered(delivery_detail(await existing(parts, delivery_id, "")))
 
 
@@ -125,7 +125,7 @@ async def get_any_delivery(parts: Context, delivery_id: str) -> Response:
 async def redeliver_any_one(
     parts: Context, audit_context: CurrentOperator, delivery_id: str
 ) -> Response:
-    """Send a delivery again, or at once: with its id, signed by the secret of then."""
+    """Send a delivery again, or now: with the same id, signed with the original secret."""
     await existing(parts, delivery_id, "")
     refuse_unsent(await parts.committer.run(redeliver_any(audit_context, delivery_id)))
     return answered(delivery_detail(await existing(parts, delivery_id, "")), _ACCEPTED)
@@ -145,8 +145,8 @@ async def redeliver_all_since(
 ) -> Response:
     """Send again what failed since a time, of one tenant or of all.
 
-    First with `dry_run`, which counts; then with that number as `expected_count`. If there are more
-    by then, none is sent. Ten thousand at most, those that failed first.
+    First send `dry_run`, which counts; then send that number as `expected_count`. If more match by
+    then, nothing is sent. At most 10,000 are sent, the earliest failures first.
     """
     if not body.dry_run and body.expected_count is None:
         raise invalid([FieldError("/expected_count", "is required: count with `dry_run` first")])
@@ -165,7 +165,7 @@ async def redeliver_all_since(
 async def _redeliver(
     parts: AppContext, audit_context: AuditContext, tenant: str | None, *, since: int, until: int
 ) -> int:
-    """Send again piece by piece, each a deed of its own, so that Redis is never held for long."""
+    """Redeliver in steps, each a script of its own, so that Redis is never blocked for long."""
     looked = moved = 0
     while looked < REDELIVERED_MAX:
         step = AuditContext(audit_context.by, audit_context.request_id)
@@ -178,5 +178,5 @@ async def _redeliver(
 
 
 def delivery_detail(entry: Entry) -> AnyDelivery:
-    """Write a delivery with whose it is, where it goes, and every attempt that is kept."""
+    """Write a delivery with its tenant, endpoint and stored attempts."""
     return {"tenant": entry.tenant, "host": entry.host, **delivery_shown(entry)}

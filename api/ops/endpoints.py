@@ -38,7 +38,7 @@ from shared.store.endpoints import (
 )
 from shared.store.tenants import list_tenants
 
-#: Pages of single tenants that one request reads at most.
+#: Tenants whose endpoints one request reads at most.
 SCAN_LIMIT = 50
 _TENANTS_AT_ONCE = 50
 _SPOT = re.compile(r"(\S{1,64}) ([0-9]{1,15}) ([a-z0-9_]{0,80})")
@@ -57,7 +57,7 @@ router = tenant_router("operators")
 
 
 class AnyEndpoint(Endpoint):
-    """A receiver of webhooks, and whose it is."""
+    """A webhook endpoint with its tenant."""
 
     tenant: str
 
@@ -70,13 +70,13 @@ class AnyEndpointPage(TypedDict):
 
 
 class AnyEndpointSecret(WebhookSecret):
-    """A secret that was made now, and whose it is."""
+    """A new secret, with the tenant of its endpoint."""
 
     tenant: str
 
 
 def _read_spot(written: str) -> Spot:
-    """Read a cursor; raises ValueError for anything that is none."""
+    """Parse a cursor; raise ValueError if it is malformed."""
     found = _SPOT.fullmatch(decode_cursor(written))
     if not found:
         raise ValueError("is no cursor of this list")
@@ -109,7 +109,7 @@ class _EndpointsQuery(QueryModel):
 
     @property
     def start(self) -> Spot:
-        """Where the page begins."""
+        """The start of the page."""
         return _read_spot(self.cursor) if self.cursor else Spot(self.tenant or "")
 
 
@@ -119,7 +119,7 @@ class _EndpointsQuery(QueryModel):
     response_description="A page, by tenant and newest first",
 )
 async def get_all_endpoints(parts: Context, query: Annotated[_EndpointsQuery, Query()]) -> Response:
-    """List the webhook endpoints of all tenants, by tenant and the newest first.
+    """List the webhook endpoints of all tenants, by tenant, newest first.
 
     A page may be short and have a cursor.
     """
@@ -141,9 +141,9 @@ async def get_all_endpoints(parts: Context, query: Annotated[_EndpointsQuery, Qu
     responses=problems("not_found"),
 )
 async def enable_any(parts: Context, audit_context: CurrentOperator, endpoint_id: str) -> Response:
-    """Switch a receiver on, or have a failing one asked at once; it gets what it missed.
+    """Enable an endpoint, or retry a failing one at once; its pending deliveries are sent.
 
-    Where it is still ill, what is sent to it counts as failed again.
+    If it still fails, deliveries to it count as failed again.
     """
     tenant = await parts.committer.run(enable_any_endpoint(audit_context, endpoint_id))
     if tenant is None:
@@ -163,9 +163,9 @@ async def enable_any(parts: Context, audit_context: CurrentOperator, endpoint_id
     responses=problems("not_found"),
 )
 async def rotate_any(parts: Context, audit_context: CurrentOperator, endpoint_id: str) -> Response:
-    """Make a new secret for an endpoint; it is shown now only.
+    """Create a new secret for an endpoint; it is shown only in this response.
 
-    What signed before, its own secret or the tenant's, signs along for 24 hours.
+    The previous secret, its own or the tenant's, also signs for another 24 hours.
     """
     secret = new_webhook_secret()
     tenant = await parts.committer.run(rotate_any_secret(audit_context, endpoint_id, secret))
@@ -183,7 +183,7 @@ async def _page(
     state: EndpointState | None,
     limit: int,
 ) -> tuple[list[tuple[str, StoredEndpoint]], Spot | None]:
-    """Read tenant by tenant until the page is full; returns it and where it ended."""
+    """Read tenant by tenant until the page is full; return it and where it ended."""
     found: list[tuple[str, StoredEndpoint]] = []
     scanned = 0
     async for name in names:
@@ -209,7 +209,7 @@ async def _one(name: str) -> AsyncIterator[str]:
 
 
 async def _tenants(parts: AppContext, start: Spot) -> AsyncIterator[str]:
-    """Yield the names of all tenants in their order, from that of `start` on."""
+    """Yield the names of all tenants in order, starting at `start`."""
     name = start.tenant
     if name:
         yield name

@@ -1,4 +1,4 @@
-"""The jobs of all tenants: one with all that is known of it, found by filter, moved in bulk."""
+"""The jobs of all tenants: read in full, search, retry and cancel in bulk."""
 
 import asyncio
 from collections import Counter
@@ -30,20 +30,20 @@ from shared.store.bulk import Action, bulk_transition, find_ids, find_jobs, sear
 from shared.store.delivery_log import list_deliveries, read_delivery
 from shared.store.job_queries import Filter, Search
 
-#: Jobs that one request moves at most.
+#: Jobs that one request changes at most.
 BULK_MAX = 10_000
-#: No tenant's name: nothing is found of a batch that is not there.
+#: Not a valid tenant name: finds nothing for a batch that does not exist.
 _NOBODY = "-"
-#: Jobs moved in one script: Redis serves nobody else meanwhile.
+#: Jobs changed in one script, during which Redis serves nobody else.
 CHUNK = 25
-#: Deliveries that are shown with a job, the newest.
+#: Deliveries shown with a job, newest first.
 DELIVERIES = 20
 
 router = tenant_router("operators")
 
 
 class ListedJob(schemas.Job):
-    """A job, and whose it is."""
+    """A job with its tenant."""
 
     tenant: str
 
@@ -56,7 +56,7 @@ class AnyJobPage(TypedDict):
 
 
 class AnyJob(ListedJob):
-    """A job with all that is known of it."""
+    """A job with everything known about it."""
 
     timeline: list[Change]
     attempts: list[Attempt]
@@ -66,7 +66,7 @@ class AnyJob(ListedJob):
 
 
 class Moved(TypedDict):
-    """How many jobs fit, and how many were moved."""
+    """How many jobs match, and how many were changed."""
 
     count: Count
     more: bool
@@ -87,7 +87,7 @@ class _AnyJobsQuery(JobsQuery):
 async def get_all_jobs(parts: Context, query: Annotated[_AnyJobsQuery, Query()]) -> Response:
     """List the jobs of all tenants, newest first. A page may be short and still have a cursor.
 
-    `id` may be the beginning of one.
+    `id` may be a prefix.
     """
     among = (query.status,) if query.status else tuple(Status)
     tenant = await _whose(parts, query.tenant, query.batch_id)
@@ -109,9 +109,9 @@ async def get_all_jobs(parts: Context, query: Annotated[_AnyJobsQuery, Query()])
     responses=problems("not_found"),
 )
 async def get_any_job(parts: Context, job_id: str) -> Response:
-    """Read a job with its timeline, every attempt at it, and what was told of it to whom.
+    """Read a job with its timeline, attempts and webhook deliveries.
 
-    Its image is at `image.url`: that address is signed and needs no key.
+    Its image is at `image.url`: that URL is signed and needs no key.
     """
     queued_job = await read_job(parts, job_id, "")
     job = queued_job.job
@@ -128,12 +128,12 @@ async def get_any_job(parts: Context, job_id: str) -> Response:
 
 
 def _trace_id(job: Job) -> str | None:
-    """Return the id of the trace that a job is part of, as its traceparent has it."""
+    """Return the trace id from a job's traceparent."""
     return job.trace.split("-")[1] if job.trace else None
 
 
 async def _deliveries(parts: AppContext, job_id: str) -> list[AnyDelivery]:
-    """Return what was told of a job, newest first, with every attempt that is kept."""
+    """Return the deliveries of a job, newest first, with their stored attempts."""
     run = parts.committer.run
     page = await run(list_deliveries("", job_id=job_id, limit=DELIVERIES, scan_limit=DELIVERIES))
     found = await asyncio.gather(*(run(read_delivery(one.id, tenant="")) for one in page.entries))
@@ -150,19 +150,19 @@ def _search(tenant: str | None, wanted: Filter, among: Collection[Status], *, li
 
 
 def _named(search: Search, begins: str | None) -> Search:
-    """Look only at jobs whose ids begin so."""
+    """Restrict the search to ids with this prefix."""
     if begins is None:
         return search
     return replace(
         search,
         oldest=max(begins, search.oldest or ""),
-        # no id has a letter beyond this one
+        # no id contains a character beyond this one
         newest=min(f"{begins}~", search.newest or "~"),
     )
 
 
 async def _whose(parts: AppContext, tenant: str | None, batch_id: str | None) -> str | None:
-    """Give the tenant to look at: whose the batch is, where one is named."""
+    """Return the tenant to search: that of the batch, if one is named."""
     if batch_id is None or tenant is not None:
         return tenant
     state = await parts.committer.run(read_batch(batch_id, tenant="*"))
@@ -179,12 +179,12 @@ _Bulk = Annotated[BulkBody, Depends(JsonBody(BulkBody))]
     responses=problems("count_changed", "redis_full", *BODY),
 )
 async def retry_jobs(parts: Context, audit_context: CurrentOperator, body: _Bulk) -> Response:
-    """Send failed or canceled jobs of a filter again: failed ones unless it says otherwise.
+    """Run the failed or canceled jobs of a filter again; by default failed ones.
 
-    A job that it names by its whole `id` is sent again either way.
+    A job named by its whole `id` is retried in either status.
 
-    First with `dry_run`, which counts them; then with that number as `expected_count`. If there are
-    more by then, none is moved. At most 10,000, the newest first, are counted or moved at once.
+    First send `dry_run`, which counts; then send that number as `expected_count`. If more match by
+    then, nothing changes. At most 10,000 are counted or changed at once, newest first.
     """
     parts.redis_monitor.ensure_capacity()
     return await _move_all(parts, audit_context, body, "rerun", (Status.FAILED,))
@@ -197,7 +197,7 @@ async def retry_jobs(parts: Context, audit_context: CurrentOperator, body: _Bulk
     responses=problems("count_changed", "redis_full", *BODY),
 )
 async def cancel_jobs(parts: Context, audit_context: CurrentOperator, body: _Bulk) -> Response:
-    """Cancel the queued and running jobs of a filter; counted first, as with retry."""
+    """Cancel the queued and running jobs of a filter; counted first, like retry."""
     return await _move_all(parts, audit_context, body, "cancel", (Status.QUEUED, Status.RUNNING))
 
 
@@ -210,7 +210,7 @@ async def _move_all(
 ) -> Response:
     _check(body, action)
     filter_body = body.filter
-    if filter_body.id is not None:  # one that was named is meant, however it ended
+    if filter_body.id is not None:  # a job named by id is meant, however it ended
         among = tuple({state.status for state in TRANSITIONS[action].sources})
     among = (filter_body.status,) if filter_body.status else among
     tenant = await _whose(parts, filter_body.tenant, filter_body.batch_id)
@@ -227,7 +227,7 @@ async def _move_all(
 
 
 def _check(body: BulkBody, action: Action) -> None:
-    """Refuse what the shape of the body alone allows."""
+    """Refuse combinations that the schema allows."""
     faults = []
     allowed = sorted({state.status.value for state in TRANSITIONS[action].sources})
     status = body.filter.status
@@ -251,7 +251,7 @@ def _filter(filter_body: FilterBody) -> Filter:
 
 
 async def _ids(parts: AppContext, search: Search) -> tuple[list[str], bool]:
-    """Give the ids of jobs that fit, and whether there are more than may be moved at once."""
+    """Return the ids of matching jobs, and whether more match than may be changed at once."""
     ids: list[str] = []
     before: str | None = None
     while len(ids) <= BULK_MAX:
@@ -270,7 +270,7 @@ async def _move(
     ids: list[str],
     filter_body: FilterBody,
 ) -> tuple[int, Mapping[str, int]]:
-    """Move jobs chunk by chunk, each a deed of its own."""
+    """Change jobs chunk by chunk, each in a script of its own."""
     filter_json = filter_body.model_dump(mode="json", exclude_none=True)
     moved, refused = 0, Counter[str]()
     for start in range(0, len(ids), CHUNK):

@@ -1,4 +1,4 @@
-"""The keys of tenants, as operators make and end them."""
+"""The API keys of tenants."""
 
 from typing import Annotated
 
@@ -48,7 +48,7 @@ class Key(TypedDict):
 
 
 class NewKey(Key):
-    """A key that was made now, with its secret."""
+    """A new key with its secret."""
 
     key: str
 
@@ -66,7 +66,7 @@ class KeyList(TypedDict):
     responses=problems("not_found"),
 )
 async def get_keys(parts: Context, tenant: str) -> Response:
-    """List a tenant's keys, the oldest first, with those that ended in the last 30 days."""
+    """List a tenant's keys, oldest first, with those that ended in the last 30 days."""
     keys = None
     if NAME.fullmatch(tenant):
         keys = await parts.committer.run(list_api_keys(tenant))
@@ -89,7 +89,7 @@ async def post_key(
     tenant: str,
     body: Annotated[KeyBody, Depends(JsonBody(KeyBody))],
 ) -> Response:
-    """Give a tenant a key. It is shown now and never again."""
+    """Create a key for a tenant. It is shown only in this response."""
     key, ends = new_key(), moment_of(body.expires_at)
     if not NAME.fullmatch(tenant):
         raise not_found("tenant")
@@ -114,7 +114,7 @@ async def rotate(
     key_id: str,
     body: Annotated[RotateBody, Depends(JsonBody(RotateBody, optional=True))],
 ) -> Response:
-    """Give a tenant a key in the place of another, with its scopes; both live for the grace."""
+    """Create a key that replaces another, with its scopes; both are valid for the grace period."""
     _check(tenant, key_id)
     key, ends = new_key(), moment_of(body.expires_at)
     call = rotate_api_key(
@@ -132,7 +132,7 @@ async def rotate(
 async def delete_key(
     parts: Context, audit_context: CurrentOperator, tenant: str, key_id: str
 ) -> Response:
-    """Revoke a key: within five seconds it opens nothing anywhere."""
+    """Revoke a key: it stops working everywhere within five seconds."""
     _check(tenant, key_id)
     if not await parts.committer.run(revoke_api_key(audit_context, tenant, key_id)):
         raise not_found("key")
@@ -152,7 +152,7 @@ def _made(key: NewSecret, made: ApiKeyInfo | KeyRejected) -> Response:
 
 
 def refusal(refused: KeyRejected) -> Problem:
-    """Say why no key was made."""
+    """Return why no key was created."""
     match refused.reason:
         case "missing":
             return not_found("tenant")
@@ -186,7 +186,7 @@ def key_shown(key: ApiKeyInfo) -> Key:
 
 
 class Me(TypedDict):
-    """Who asks."""
+    """The caller."""
 
     key_id: str
     tenant: str | None
@@ -199,7 +199,7 @@ class Me(TypedDict):
     response_description="What the key is good for",
 )
 async def get_me(principal: CurrentTenant) -> Response:
-    """Tell what the key that asks opens: a page shows no button that it would be refused."""
+    """Return the scopes of the calling key, so that a page can hide what it may not do."""
     tenant = None if principal.tenant == OPERATORS else principal.tenant
     shown: Me = {
         "key_id": principal.key_id,

@@ -1,4 +1,4 @@
-"""The queues: how they stand, why they are held, and the switch of each."""
+"""The queues and the provider's gate: state, holds, pause and resume."""
 
 from typing import Annotated, Literal
 
@@ -23,7 +23,7 @@ router = tenant_router("operators")
 
 
 class Queue(TypedDict):
-    """How a queue stands."""
+    """The state of a queue."""
 
     name: QueueName
     depth: Count
@@ -35,7 +35,7 @@ class Queue(TypedDict):
 
 
 class GateHold(TypedDict):
-    """A pause of new provider calls."""
+    """A hold of new provider calls."""
 
     reason: str
     scope: Annotated[str, Field(json_schema_extra={"enum": ["all", "key", "team", "model"]})]
@@ -52,7 +52,7 @@ class GateHold(TypedDict):
 
 
 class ProviderKey(TypedDict):
-    """A key of the provider."""
+    """A provider key."""
 
     id: str
     masked: Annotated[str | None, Field(description="The end of the key")]
@@ -90,7 +90,7 @@ class SwitchedModel(TypedDict):
     response_description="Both, and the gate",
 )
 async def get_queues(parts: Context) -> Response:
-    """Tell how the queues stand, and what the provider's gate is like."""
+    """Return the state of the queues and of the provider's gate."""
     now = await parts.committer.run(service_stats())
     shown: QueueList = {
         "data": [queue_shown(now, name) for name in QueueName],
@@ -106,7 +106,7 @@ async def get_queues(parts: Context) -> Response:
     responses=problems("not_found"),
 )
 async def pause_queue(parts: Context, audit_context: CurrentOperator, queue: str) -> Response:
-    """Give nothing new out of a queue; what is begun goes on. Deadlines count all the same."""
+    """Pause a queue: nothing new starts, running work continues. Deadlines still apply."""
     name = _existing_queue(queue)
     await parts.committer.run(pause(audit_context, name.value))
     return await _answer(parts, name)
@@ -119,7 +119,7 @@ async def pause_queue(parts: Context, audit_context: CurrentOperator, queue: str
     responses=problems("not_found"),
 )
 async def resume_queue(parts: Context, audit_context: CurrentOperator, queue: str) -> Response:
-    """Let a queue go on."""
+    """Resume a queue."""
     name = _existing_queue(queue)
     await parts.committer.run(resume(audit_context, name.value))
     return await _answer(parts, name)
@@ -135,7 +135,7 @@ async def resume_queue(parts: Context, audit_context: CurrentOperator, queue: st
 async def pause_one_model(
     parts: Context, audit_context: CurrentOperator, owner: str, name: str
 ) -> Response:
-    """Make no new call of a model; jobs for it are accepted and wait. Deadlines count."""
+    """Pause a model: no new calls; jobs for it are accepted and wait. Deadlines still apply."""
     model = _existing_model(owner, name)
     await parts.committer.run(pause_model(audit_context, model))
     return answered(SwitchedModel(id=model, paused=True))
@@ -151,7 +151,7 @@ async def pause_one_model(
 async def resume_one_model(
     parts: Context, audit_context: CurrentOperator, owner: str, name: str
 ) -> Response:
-    """Let the calls of a model go on."""
+    """Resume a model."""
     model = _existing_model(owner, name)
     await parts.committer.run(resume_model(audit_context, model))
     return answered(SwitchedModel(id=model, paused=False))
@@ -175,7 +175,7 @@ async def _answer(parts: AppContext, name: QueueName) -> Response:
 
 
 def queue_shown(now: ServiceStats, name: QueueName) -> Queue:
-    """Write how a queue stands; `blocked_by` says why nothing new is given out of it."""
+    """Write the state of a queue; `blocked_by` is why nothing new starts."""
     paused = now.paused.get(name.value)
     blocked_by = now.closed if name is QueueName.GENERATE else "paused" if paused else ""
     return {
@@ -190,7 +190,7 @@ def queue_shown(now: ServiceStats, name: QueueName) -> Queue:
 
 
 def gate_shown(now: ServiceStats) -> Gate:
-    """Write the provider's gate: what is held, why and until when; the keys and models seen."""
+    """Write the provider's gate: holds with reason and end, keys and models."""
     return {
         "holds": [_hold_shown(hold, now) for hold in now.holds],
         "keys": [_key_shown(key_id, key, now) for key_id, key in now.keys.items()],
@@ -214,7 +214,7 @@ def _hold_shown(hold: Hold, now: ServiceStats) -> GateHold:
 
 
 def _key_shown(key_id: str, key: KeyState, now: ServiceStats) -> ProviderKey:
-    """Write a key; `held_by` says why it is not used ('' where it is)."""
+    """Write a key; `held_by` is why it is not used ('' if it is)."""
     held = [
         hold.reason
         for hold in now.holds

@@ -1,4 +1,4 @@
-"""The bodies of the operator's requests, checked as strictly as a job's."""
+"""The bodies of operator requests, validated as strictly as those of jobs."""
 
 from typing import Annotated, Literal
 
@@ -24,7 +24,7 @@ _JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_PREFIX}[{ALPHABET}]{{2
 
 
 class LimitsBody(Strict):
-    """What a tenant may; null is no limit, or for the weight 1."""
+    """The limits of a tenant; null means no limit, or 1 for the weight."""
 
     weight: Annotated[
         float | None, Field(ge=0.001, le=1_000_000, description="Its share of the slots")
@@ -43,13 +43,13 @@ class LimitsBody(Strict):
     ] = False
 
     def changes(self) -> dict[str, float | str | bool | None]:
-        """Give the members that were sent."""
+        """Return the members that were sent."""
         names = [name for name in LimitsBody.model_fields if name in self.model_fields_set]
         return {name: getattr(self, name) for name in names}
 
 
 class TenantBody(LimitsBody):
-    """Asks for a tenant."""
+    """Creates a tenant."""
 
     name: Annotated[str, Field(description="1 to 64 of A-Z a-z 0-9 . _ -")]
 
@@ -62,7 +62,7 @@ class TenantBody(LimitsBody):
 
 
 class RotateBody(Strict):
-    """Asks for a key in the place of another."""
+    """Replaces a key."""
 
     grace_seconds: Annotated[
         int,
@@ -73,7 +73,7 @@ class RotateBody(Strict):
 
 
 class KeyBody(Strict):
-    """Asks for a key."""
+    """Creates a key."""
 
     scopes: Annotated[tuple[Scope, ...], Field(description="What it opens")] = TENANT_SCOPES
     expires_at: Moment | None = None
@@ -88,7 +88,7 @@ class KeyBody(Strict):
 
 
 class OpsKeyBody(KeyBody):
-    """Asks for a key of an operator, which opens nothing of a tenant's own."""
+    """Creates an operator key, which has no access to a tenant's own routes."""
 
     scopes: Annotated[tuple[Scope, ...], Field(description="What it opens")] = OPS_SCOPES
 
@@ -101,7 +101,7 @@ class OpsKeyBody(KeyBody):
 
 
 class FilterBody(Strict):
-    """Which jobs: all that have each mark given."""
+    """Which jobs: all that match every given member."""
 
     id: _JobId | None = None
     status: Status | None = None
@@ -115,7 +115,7 @@ class FilterBody(Strict):
 
 
 class BulkBody(Strict):
-    """Asks for a move of many jobs: counted first, then confirmed."""
+    """Changes many jobs: counted first, then confirmed."""
 
     filter: FilterBody
     dry_run: Annotated[bool, Field(description="Only count them")] = False
@@ -127,7 +127,7 @@ class BulkBody(Strict):
 
 
 class RedeliverAllBody(Strict):
-    """Asks for everything that failed to be sent again: counted first, then confirmed."""
+    """Redelivers everything that failed: counted first, then confirmed."""
 
     since: Annotated[Moment, Field(description="What failed from then on")]
     tenant: _Text | None = None
@@ -140,5 +140,5 @@ class RedeliverAllBody(Strict):
 
 
 def moment_of(value: str | None) -> int | None:
-    """Give a checked time in milliseconds."""
+    """Return a validated time in milliseconds."""
     return None if value is None else milliseconds(value)

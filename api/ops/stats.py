@@ -1,4 +1,4 @@
-"""What operators watch: how everything stands, how it went, and what each worker does."""
+"""What operators watch: the current state, the history, and the workers."""
 
 import asyncio
 import re
@@ -33,13 +33,13 @@ router = tenant_router("operators")
 
 
 class OverviewGate(Gate):
-    """What decides whether the provider is called, and how often it may be."""
+    """The provider's gate, and its rate limit."""
 
     rate_per_minute: float | None
 
 
 class Webhooks(TypedDict):
-    """How many webhooks are owed, and how their receivers are."""
+    """Pending webhooks, and the state of their endpoints."""
 
     pending: Count
     parked: Count
@@ -48,7 +48,7 @@ class Webhooks(TypedDict):
 
 
 class Threads(TypedDict):
-    """How many worker processes serve a queue, with how many threads."""
+    """The worker processes of a queue, and their threads."""
 
     processes: Count
     threads: Count
@@ -71,7 +71,7 @@ class RedisHealth(TypedDict):
 
 
 class Overview(TypedDict):
-    """How everything stands."""
+    """The state of the service."""
 
     at: Time
     jobs: Annotated[StatusCounts, Field(description="Jobs that are kept, by status")]
@@ -93,7 +93,7 @@ class Overview(TypedDict):
     response_description="How everything stands",
 )
 async def get_overview(parts: Context) -> Response:
-    """Tell how everything stands: jobs, queues, the gate and why it is closed, workers, Redis."""
+    """Return the state of the service: jobs, queues, the gate, workers, Redis."""
     run = parts.committer.run
     now, more, workers = await asyncio.gather(
         run(service_stats()), run(read_totals()), run(list_workers())
@@ -135,7 +135,7 @@ def _threads(workers: Sequence[WorkerInfo], name: QueueName) -> Threads:
 
 
 def redis_shown(redis_monitor: Watch) -> RedisHealth:
-    """Write what this process knows of its Redis, a second old at most."""
+    """Write what this process knows of its Redis, at most one second old."""
     return {
         "used_bytes": redis_monitor.redis.used,
         "limit_bytes": redis_monitor.redis.limit or None,
@@ -158,9 +158,9 @@ class _HistoryQuery(QueryModel):
     response_description="How it went",
 )
 async def get_history(parts: Context, query: Annotated[_HistoryQuery, Query()]) -> Response:
-    """Tell how it went, from what the sweep notes: kept for two days, whoever was restarted.
+    """Return the history recorded by the sweep, kept for two days across restarts.
 
-    Counts are of the step that ends at `at`. Where nobody noted anything, all is null: a gap.
+    Counts are of the step that ends at `at`. If nothing was recorded, all values are null: a gap.
     """
     step_ms, back_ms = step_of(query.minutes), query.minutes * 60_000
     call = read_history(step_ms=step_ms, back_ms=back_ms + step_ms)
@@ -192,7 +192,7 @@ class Worker(TypedDict):
 
 
 class WorkerList(TypedDict):
-    """The workers that live."""
+    """The running workers."""
 
     at: Time
     data: list[Worker]
@@ -205,9 +205,9 @@ class WorkerList(TypedDict):
     response_description="All that live",
 )
 async def get_workers(parts: Context) -> Response:
-    """Tell which worker processes live and what each holds, as it last told (every few seconds).
+    """Return the running worker processes and what each holds, as reported every few seconds.
 
-    `untold` is held too, and no worker has said so yet: it was claimed a moment ago.
+    `untold` are held too, but no worker has reported them yet: they were claimed a moment ago.
     """
     found = await parts.committer.run(list_workers())
     shown: WorkerList = {
@@ -219,7 +219,7 @@ async def get_workers(parts: Context) -> Response:
 
 
 def worker_shown(worker: WorkerInfo) -> Worker:
-    """Write a process; one that is killed is still told until its lease is over."""
+    """Write a process; a killed one is listed until its lease expires."""
     named = _NAME.fullmatch(worker.name)
     return {
         "name": worker.name,

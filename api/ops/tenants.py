@@ -1,4 +1,4 @@
-"""Tenants, as operators make and limit them."""
+"""Tenants: create, read, limit."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, cast
@@ -45,7 +45,7 @@ router = tenant_router("operators")
 
 
 class Tenant(TypedDict):
-    """A tenant: what it may, and how many of its jobs wait and run."""
+    """A tenant: its limits, and how many of its jobs are queued and running."""
 
     name: str
     weight: float
@@ -62,7 +62,7 @@ class Tenant(TypedDict):
 
 
 class NewTenant(Tenant):
-    """A tenant that was made now."""
+    """A new tenant."""
 
     webhook_secret: str
 
@@ -90,7 +90,7 @@ class _TenantsQuery(QueryModel):
     response_description="A page, by name",
 )
 async def get_tenants(parts: Context, query: Annotated[_TenantsQuery, Query()]) -> Response:
-    """List the tenants in the order of their names."""
+    """List the tenants by name."""
     found = await parts.committer.run(list_tenants(after=query.cursor, limit=query.limit + 1))
     page = found[: query.limit]
     is_more = len(found) > query.limit
@@ -116,7 +116,7 @@ async def post_tenant(
     audit_context: CurrentOperator,
     body: Annotated[TenantBody, Depends(JsonBody(TenantBody))],
 ) -> Response:
-    """Make a tenant. Its webhook secret is shown now and never again; keys are made apart."""
+    """Create a tenant, without keys. Its webhook secret is shown only in this response."""
     secret = new_webhook_secret()
     limits = {**FIRST_LIMITS, **body.changes()}
     if await parts.committer.run(
@@ -136,7 +136,7 @@ async def post_tenant(
     responses=problems("not_found"),
 )
 async def get_tenant(parts: Context, tenant: str) -> Response:
-    """Read what a tenant may, and how many of its jobs wait and run."""
+    """Read the limits of a tenant, and how many of its jobs are queued and running."""
     return answered(tenant_shown(await existing(parts, tenant), parts.prices))
 
 
@@ -152,7 +152,7 @@ async def patch_tenant(
     tenant: str,
     body: Annotated[LimitsBody, Depends(JsonBody(LimitsBody))],
 ) -> Response:
-    """Change what a tenant may, at once: null takes a limit away, what is not named stays."""
+    """Change the limits of a tenant at once: null removes a limit, missing members stay."""
     changes = body.changes()
     if not changes:
         raise invalid([FieldError("", "names nothing to change")])
@@ -164,7 +164,7 @@ async def patch_tenant(
 
 
 async def existing(parts: AppContext, name: str) -> StoredTenant:
-    """Read a tenant; raises a Problem where there is none."""
+    """Read a tenant; raise a Problem if there is none."""
     found = await parts.committer.run(read_tenant(name)) if NAME.fullmatch(name) else ()
     if not found:
         raise not_found("tenant")
@@ -172,7 +172,7 @@ async def existing(parts: AppContext, name: str) -> StoredTenant:
 
 
 def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float]) -> Tenant:
-    """Write a tenant; `prices` are the credits that a call of a model may cost."""
+    """Write a tenant; `prices` are the credits of a call by model."""
     return {
         "name": tenant.name,
         "weight": tenant.weight,
@@ -190,7 +190,7 @@ def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float]) -> Tenant:
 
 
 def budget_warnings(tenant: StoredTenant, prices: Mapping[str, float]) -> list[str]:
-    """Name what a tenant's budget does not count, because it has no price."""
+    """Name what a tenant's budget does not count because it has no price."""
     unpriced = [name for name in MODELS if name not in prices]
     if tenant.daily_credits is None or not unpriced:
         return []
@@ -205,6 +205,6 @@ def budget_warnings(tenant: StoredTenant, prices: Mapping[str, float]) -> list[s
 def answered(
     body: Mapping[str, object], status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """Answer an operator: nothing of it is for a cache."""
+    """Respond to an operator, without caching."""
     all_headers = {"Cache-Control": "no-store", **(headers or {})}
     return Response(orjson.dumps(body), status, all_headers, "application/json")

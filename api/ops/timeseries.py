@@ -1,4 +1,4 @@
-"""From the counters as they stood to what happened in each step of time. Pure."""
+"""Turn samples of counters into values per time step. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from shared.store.stats import Sample
 
 
 class Totals(TypedDict):
-    """What came of jobs: `started` counts attempts, `again` how often one was queued once more."""
+    """Totals of jobs: `started` counts attempts, `again` counts how often one was queued again."""
 
     accepted: Count
     started: Count
@@ -22,7 +22,7 @@ class Totals(TypedDict):
 
 
 class TotalsSince(Totals):
-    """What happened since the first note."""
+    """What happened since the first sample."""
 
     since: Time
 
@@ -33,7 +33,7 @@ Counts = list[Count | None]
 class Points(TypedDict):
     """A column for each number, with an entry for each step.
 
-    An entry is null where nobody noted it. Counts are of the step that ends at `at`.
+    An entry is null if it was not recorded. Counts are of the step that ends at `at`.
     """
 
     at: list[Time]
@@ -64,7 +64,7 @@ History = TypedDict(
 
 
 def step_of(minutes: int) -> int:
-    """Give the finest step (milliseconds) of which so many minutes are kept."""
+    """Return the finest step (milliseconds) that is kept for so many minutes."""
     for step_ms in HISTORY_STEPS_MS:
         if minutes * 60_000 <= step_ms * HISTORY_KEPT:
             return step_ms
@@ -74,8 +74,8 @@ def step_of(minutes: int) -> int:
 def series(samples: Sequence[Sample], *, step_ms: int, back_ms: int) -> History:
     """Write a column for each number, with an entry for each step up to the last sample, of now.
 
-    The sample of a step is taken at its beginning, so what happened in the step before is the
-    difference to that one's sample; where one of the two is missing, nobody knows.
+    A step is sampled at its beginning, so the count of the previous step is the difference to its
+    sample; without one of the two samples it is unknown.
     """
     *earlier, now = samples
     first = (now.at - back_ms) // step_ms + 1
@@ -113,11 +113,11 @@ def _change(before: Sample | None, after: Sample | None, name: str) -> int | Non
     if before is None or after is None:
         return None
     change = after.counts[name] - before.counts[name]
-    return change if change >= 0 else None  # counted anew: the data was lost
+    return change if change >= 0 else None  # the counter restarted, because data was lost
 
 
 def _totals(samples: Sequence[Sample], now: Sample) -> TotalsSince:
-    """Write what happened since the first sample, gaps and all."""
+    """Write what happened since the first sample, including gaps."""
     since = samples[0] if samples else now
     counts = {name: max(count - since.counts[name], 0) for name, count in now.counts.items()}
     return {"since": rfc3339(since.at), **totals_shown(counts)}

@@ -1,4 +1,4 @@
-"""The web pages: static files that stand in `files/` as browsers get them, and nothing else.
+"""The web pages: static files in `files/`, sent to browsers as they are.
 
-They are clients of the public API: no page has a state on the server, nor data of its own.
+They are clients of the public API and have neither state nor data on the server.
 """

@@ -1,4 +1,4 @@
-"""The pages as responses: no key, no state, and a policy under which nothing foreign runs."""
+"""The pages as responses: no key, no state, and a policy that blocks foreign code."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -16,8 +16,8 @@ from api.routing import OpenRoute, open_router, refuse_parameters
 from api.web.static_files import PREFIX, File, StaticBundle
 from shared.model_catalog import MODELS
 
-#: Scripts and styles from files of ours only, images from the API or made by the page itself, and
-#: no text is ever read as HTML.
+#: Scripts and styles only from our own files, images from the API or the page itself; no text is
+#: parsed as HTML.
 _POLICY = (
     "default-src 'none'",
     "script-src 'self'",
@@ -30,7 +30,7 @@ _POLICY = (
     "require-trusted-types-for 'script'",
     "trusted-types 'none'",
 )
-#: What a browser is told with every page and file.
+#: The headers of every page and file.
 SAFETY: Mapping[str, str] = {
     "Content-Security-Policy": "; ".join(_POLICY),
     "X-Content-Type-Options": "nosniff",
@@ -41,14 +41,14 @@ SAFETY: Mapping[str, str] = {
 }
 _FOR_EVER = "public, max-age=31536000, immutable"
 _REVALIDATE = "no-cache"
-#: Each page by its address.
+#: Each page by its path.
 _PAGES: Mapping[str, str] = {
     "/": "playground.html",
     "/docs": "reference.html",
     "/ops": "console.html",
 }
-#: The playground's form needs the models before its visitor has a key. What a key opens beside is
-#: left out: the price and the state.
+#: The playground's form needs the models before its visitor enters a key. What requires a key,
+#: price and state, is left out.
 _MODELS = orjson.dumps({"data": [model_described(model) for model in MODELS.values()]})
 
 
@@ -77,9 +77,9 @@ for _path, _name in _PAGES.items():
 
 @router.get(f"{PREFIX}/{{build_hash}}/{{name:path}}", dependencies=[Depends(refuse_parameters)])
 async def get_file(request: Request, parts: Context, build_hash: str, name: str) -> Response:
-    """Give a script, a style or a drawing of the pages.
+    """Return a script, style or icon of the pages.
 
-    A page of another version, open while this one was brought up, gets what there is now.
+    A page of another version that is still open gets the current file.
     """
     bundle = _bundle(parts)
     file = bundle.files.get(name)

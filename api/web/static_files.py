@@ -1,4 +1,4 @@
-"""The files of the pages, read once a process, each with its type and its entity tag."""
+"""The files of the pages, read once per process, with types and entity tags."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILES = Path(__file__).with_name("files")
-#: Where files other than the pages themselves are found, below an edition.
+#: The path below which all files except the pages are found, followed by an edition.
 PREFIX = "/pages"
-#: What a page writes where the address of its files begins.
+#: The placeholder for the path of the files in a page.
 _FILES_PREFIX = b"{files}"
 _TYPES: Mapping[str, str] = {
     ".html": "text/html; charset=utf-8",
@@ -31,10 +31,10 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class StaticBundle:
-    """Every file by its path below `files/`.
+    """All files by their path below `files/`.
 
-    `edition` is a hash of them all. It stands in the addresses of all but the pages, so that a
-    browser can keep what it has for ever, and never mixes the files of two versions.
+    `edition` is a hash of all files. It is part of every path except those of the pages, so that
+    browsers can cache files for ever without mixing two versions.
     """
 
     build_hash: str
@@ -48,9 +48,9 @@ class StaticBundle:
         *,
         written: Mapping[str, bytes] | None = None,
     ) -> "StaticBundle":
-        """Read a folder and add files `written` by the program, each by its path.
+        """Read a folder and add generated files (`written`), each by its path.
 
-        The pages among them learn where their files are, `prefix` in front.
+        The pages get the path of their files, with `prefix`.
         """
         found = {
             path.relative_to(folder).as_posix(): path.read_bytes()

@@ -1,1 +1,1 @@
-"""Webhooks as their owner sees them: deliveries, receivers, secrets, and a test event."""
+"""Webhooks for tenants: deliveries, endpoints, secrets, and a test event."""

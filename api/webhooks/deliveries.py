@@ -1,4 +1,4 @@
-"""The ledger: what was told to whom, every attempt at it, and sending again."""
+"""Webhook deliveries: list, read with attempts, redeliver."""
 
 import re
 from typing import Annotated
@@ -28,9 +28,9 @@ from shared.store.delivery_log import (
     redeliver_failed,
 )
 
-#: Records that one request may look at; a filter that finds little gives a short page.
+#: Records one request may scan; a selective filter gives a short page.
 SCAN_LIMIT = 1000
-#: Deliveries that one script sends again, and one request at most.
+#: Deliveries redelivered by one script, and by one request at most.
 PIECE = 200
 REDELIVERED_MAX = 10_000
 _ID = re.compile(r"msg_[a-z0-9_]{1,76}")
@@ -47,9 +47,9 @@ router = tenant_router("webhooks")
 async def get_deliveries(
     parts: Context, principal: CurrentTenant, query: Annotated[DeliveriesQuery, Query()]
 ) -> Response:
-    """List deliveries, the newest first. A page may be short and still have a cursor to go on with.
+    """List deliveries, newest first. A page may be short and still have a cursor for the next one.
 
-    Those with `status=failed` are listed by when they failed.
+    With `status=failed`, deliveries are ordered by when they failed.
     """
     page = await parts.committer.run(
         list_deliveries(
@@ -75,7 +75,7 @@ async def get_deliveries(
     responses=problems("not_found"),
 )
 async def get_delivery(parts: Context, principal: CurrentTenant, delivery_id: str) -> Response:
-    """Read a delivery with every attempt that is kept: the last twenty."""
+    """Read a delivery with its stored attempts: the last twenty."""
     return json_response(delivery_shown(await existing(parts, delivery_id, principal.tenant)))
 
 
@@ -87,9 +87,9 @@ async def get_delivery(parts: Context, principal: CurrentTenant, delivery_id: st
     responses=problems("not_found", "delivery_sending", "endpoint_disabled", "outcome_unknown"),
 )
 async def redeliver_one(parts: Context, principal: CurrentTenant, delivery_id: str) -> Response:
-    """Send a delivery again, or at once: with its id, signed by the secret of then.
+    """Send a delivery again, or now: with the same id, signed with the original secret.
 
-    Also one that was delivered, or that something newer has replaced.
+    This includes deliveries that succeeded or were superseded.
     """
     await existing(parts, delivery_id, principal.tenant)
     refuse_unsent(await parts.committer.run(redeliver(delivery_id, tenant=principal.tenant)))
@@ -121,9 +121,9 @@ async def redeliver_since(
     principal: CurrentTenant,
     body: Annotated[RedeliverBody, Depends(JsonBody(RedeliverBody))],
 ) -> Response:
-    """Send again what failed since a time; what something newer has replaced is not sent.
+    """Send again what failed since a time, except superseded deliveries.
 
-    Ten thousand at most: `more` tells whether to ask again.
+    At most 10,000: `more` says whether to repeat the request.
     """
     count, more = await _redeliver(parts, principal.tenant, milliseconds(body.since))
     shown: Redelivered = {"count": count, "more": more}
@@ -131,7 +131,7 @@ async def redeliver_since(
 
 
 async def _redeliver(parts: AppContext, tenant: str, since: int) -> tuple[int, bool]:
-    """Send again piece by piece, so that Redis is never held for long."""
+    """Redeliver in steps, so that Redis is never blocked for long."""
     total, until = 0, None
     while total < REDELIVERED_MAX:
         piece = await parts.committer.run(
@@ -144,9 +144,9 @@ async def _redeliver(parts: AppContext, tenant: str, since: int) -> tuple[int, b
 
 
 async def existing(parts: AppContext, delivery_id: str, tenant: str) -> Entry:
-    """Read a delivery of a tenant ('' any); raises a Problem where there is none.
+    """Read a delivery of a tenant ('' for any); raise a Problem if there is none.
 
-    What is no id is not asked about.
+    Malformed ids are not looked up.
     """
     entry = None
     if _ID.fullmatch(delivery_id):

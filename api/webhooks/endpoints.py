@@ -1,4 +1,4 @@
-"""Receivers: how each is, switching one on again, and the secrets that sign."""
+"""Webhook endpoints: state, enabling, and signing secrets."""
 
 import re
 from typing import Annotated
@@ -45,9 +45,9 @@ router = tenant_router("webhooks")
 async def get_endpoints(
     parts: Context, principal: CurrentTenant, query: Annotated[PageQuery, Query()]
 ) -> Response:
-    """List the receivers that deliveries were owed to, the newest first.
+    """List the endpoints that deliveries were sent to, newest first.
 
-    One is an address without its query: that is for telling calls apart, not receivers.
+    An endpoint is a URL without its query, which distinguishes calls, not receivers.
     """
     call = list_endpoints(principal.tenant, before=query.below, limit=query.limit)
     page = await parts.committer.run(call)
@@ -65,7 +65,7 @@ async def get_endpoints(
     responses=problems("not_found"),
 )
 async def get_endpoint(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
-    """Read how a receiver is."""
+    """Read an endpoint."""
     return json_response(endpoint_shown(await existing(parts, endpoint_id, principal.tenant)))
 
 
@@ -80,7 +80,7 @@ async def create_endpoint(
     principal: CurrentTenant,
     body: Annotated[EndpointBody, Depends(JsonBody(EndpointBody))],
 ) -> Response:
-    """Take down a receiver before anything is owed to it, or find it: to give it a secret."""
+    """Register an endpoint before its first delivery, or return it: to give it a secret."""
     call = ensure_endpoint(principal.tenant, url=body.url, host=delivery_host(body.url))
     found = await parts.committer.run(call)
     if found is None:
@@ -96,9 +96,9 @@ async def create_endpoint(
     responses=problems("not_found", "outcome_unknown"),
 )
 async def enable(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
-    """Switch a receiver on, or have a failing one asked at once; it gets what it missed.
+    """Enable an endpoint, or retry a failing one at once; its pending deliveries are sent.
 
-    The newest comes first; of a job, what something newer has replaced is not sent.
+    The newest is sent first; superseded deliveries of a job are skipped.
     """
     _check_id(endpoint_id)
     if not await parts.committer.run(enable_endpoint(endpoint_id, tenant=principal.tenant)):
@@ -114,9 +114,9 @@ async def enable(parts: Context, principal: CurrentTenant, endpoint_id: str) -> 
     responses=problems("outcome_unknown"),
 )
 async def rotate_tenant(parts: Context, principal: CurrentTenant) -> Response:
-    """Make a new secret for all receivers without one of their own; it is shown now only.
+    """Create a new secret for all endpoints without their own; it is shown only in this response.
 
-    The one before signs along for 24 hours.
+    The previous one also signs for another 24 hours.
     """
     return await _rotate(parts, principal.tenant, None)
 
@@ -129,9 +129,9 @@ async def rotate_tenant(parts: Context, principal: CurrentTenant) -> Response:
     responses=problems("not_found", "outcome_unknown"),
 )
 async def rotate_endpoint(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
-    """Make a new secret for one receiver, its first or its next; it is shown now only.
+    """Create a secret for one endpoint, its first or its next; it is shown only in this response.
 
-    The one that signed before, its own or the tenant's, signs along for 24 hours.
+    The previous one, its own or the tenant's, also signs for another 24 hours.
     """
     _check_id(endpoint_id)
     return await _rotate(parts, principal.tenant, endpoint_id)
@@ -144,7 +144,7 @@ async def rotate_endpoint(parts: Context, principal: CurrentTenant, endpoint_id:
     responses=problems("not_found", "outcome_unknown"),
 )
 async def drop_secret(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
-    """Leave a receiver without a secret of its own: the tenant's signs, its own along for 24 h."""
+    """Remove the endpoint's own secret: the tenant's signs, and its own for another 24 hours."""
     _check_id(endpoint_id)
     call = rotate_secret(principal.tenant, "", endpoint_id=endpoint_id)
     if not await parts.committer.run(call):
@@ -161,19 +161,19 @@ async def _rotate(parts: AppContext, tenant: str, endpoint_id: str | None) -> Re
 
 
 def secret_shown(parts: AppContext, secret: str) -> WebhookSecret:
-    """Write a secret that was made now, and until when the one before signs along."""
+    """Write a new secret, and until when the previous one also signs."""
     ends = rfc3339(int(parts.redis_monitor.now_ms()) + DAY_SECONDS * 1000)
     return {"secret": secret, "previous_signs_until": ends}
 
 
 def _check_id(endpoint_id: str) -> None:
-    """Check an id: what is none is not asked about."""
+    """Check an id; malformed ids are not looked up."""
     if not _ID.fullmatch(endpoint_id):
         raise not_found("endpoint")
 
 
 async def existing(parts: AppContext, endpoint_id: str, tenant: str) -> StoredEndpoint:
-    """Read a receiver of this tenant; raises the Problem `not_found` where there is none."""
+    """Read an endpoint of this tenant; raise the Problem `not_found` if there is none."""
     _check_id(endpoint_id)
     endpoint = await parts.committer.run(read_endpoint(endpoint_id, tenant=tenant))
     if endpoint is None:

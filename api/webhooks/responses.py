@@ -35,7 +35,7 @@ class DeliveryError(TypedDict):
 
 
 class DeliveryAttempt(TypedDict):
-    """One attempt at a delivery."""
+    """One attempt of a delivery."""
 
     number: Count
     at: Time
@@ -46,7 +46,7 @@ class DeliveryAttempt(TypedDict):
 
 
 class ListedDelivery(TypedDict):
-    """One webhook, with its last attempt."""
+    """A webhook delivery with its last attempt."""
 
     id: Annotated[str, Field(description="The `webhook-id`")]
     type: str
@@ -64,7 +64,7 @@ class ListedDelivery(TypedDict):
 
 
 class Delivery(ListedDelivery):
-    """One webhook."""
+    """A webhook delivery."""
 
     attempts: list[DeliveryAttempt]
 
@@ -77,7 +77,7 @@ class DeliveryPage(TypedDict):
 
 
 class EndpointError(TypedDict):
-    """Why the last attempt that failed did so."""
+    """Why the last failed attempt failed."""
 
     status: Count | None
     code: str
@@ -85,7 +85,7 @@ class EndpointError(TypedDict):
 
 
 class Endpoint(TypedDict):
-    """One receiver of webhooks."""
+    """A webhook endpoint."""
 
     id: str
     url: Annotated[Url, Field(description="Without its query")]
@@ -113,21 +113,21 @@ class EndpointPage(TypedDict):
 
 
 class WebhookSecret(TypedDict):
-    """A secret that was made now."""
+    """A new secret."""
 
     secret: str
     previous_signs_until: Time
 
 
 class Redelivered(TypedDict):
-    """How many are sent again."""
+    """How many deliveries are sent again."""
 
     count: Count
     more: bool
 
 
 def json_response(body: Mapping[str, Any], status: int = 200) -> Response:
-    """Write an answer that is its owner's alone."""
+    """Write a response that must not be cached."""
     headers = {"Cache-Control": "private, no-store"}
     return Response(orjson.dumps(body), status, headers, "application/json")
 
@@ -153,12 +153,12 @@ def listed(entry: Entry) -> ListedDelivery:
 
 
 def delivery_shown(entry: Entry) -> Delivery:
-    """Write a delivery with every attempt that is kept."""
+    """Write a delivery with its stored attempts."""
     return {**listed(entry), "attempts": [attempt_shown(one) for one in entry.attempts]}
 
 
 def attempt_shown(attempt: Mapping[str, Any]) -> DeliveryAttempt:
-    """Write one attempt, as the worker noted it."""
+    """Write one attempt, as the worker recorded it."""
     code = attempt["code"]
     return {
         "number": attempt["number"],
@@ -187,7 +187,7 @@ _ADVICE = {
 
 
 def endpoint_shown(endpoint: StoredEndpoint) -> Endpoint:
-    """Write an endpoint; its secret is not shown again."""
+    """Write an endpoint, without its secret."""
     return {
         "id": endpoint.id,
         "url": endpoint.url,

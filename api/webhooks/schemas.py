@@ -1,4 +1,4 @@
-"""The bodies and queries of requests about webhooks, as pydantic checks them; cursors."""
+"""The bodies, queries and cursors of webhook routes."""
 
 import re
 from typing import Annotated
@@ -27,13 +27,13 @@ _CURSOR = re.compile(r"([0-9]{1,15}) ([a-z0-9_]{1,80})")
 
 
 class RedeliverBody(Strict):
-    """Asks for everything that failed to be sent again."""
+    """Redelivers everything that failed."""
 
     since: Annotated[Moment, Field(description="What failed from then on, RFC 3339")]
 
 
 class EndpointBody(Strict):
-    """Names a receiver."""
+    """Names an endpoint."""
 
     url: Annotated[str, Field(description="http or https; its query does not count")]
 
@@ -44,18 +44,18 @@ class EndpointBody(Strict):
 
 
 class TestBody(WebhookTarget):
-    """Asks for one test event, signed and sent as any other."""
+    """Requests one test event, signed and sent like any other."""
 
-    __test__ = False  # pytest takes every class of this name for one of its own
+    __test__ = False  # pytest would collect every class with this name
 
 
 def encode_delivery_cursor(cursor: Cursor | None) -> str | None:
-    """Write where a page of deliveries or endpoints ended as a cursor; None at the end."""
+    """Encode where a page of deliveries or endpoints ended; None at the end."""
     return encode_cursor(f"{cursor.at} {cursor.id}") if cursor else None
 
 
 def decode_delivery_cursor(written: str) -> Cursor:
-    """Read a cursor; raises ValueError for anything that is none."""
+    """Decode a cursor; raise ValueError if it is malformed."""
     found = _CURSOR.fullmatch(decode_cursor(written))
     if not found:
         raise ValueError("is no cursor of this list")
@@ -75,12 +75,12 @@ class PageQuery(QueryModel):
 
     @property
     def below(self) -> Cursor | None:
-        """Where the page before ended."""
+        """Where the previous page ended."""
         return None if self.cursor is None else decode_delivery_cursor(self.cursor)
 
 
 class DeliveriesQuery(PageQuery):
-    """Which deliveries to list."""
+    """The filter of a list of deliveries."""
 
     job_id: Annotated[Text, Field(description="Only of this job")] = None
     status: Annotated[

@@ -1,6 +1,6 @@
-"""One test event: sent by a worker, through the same guard as any other, while the client waits.
+"""Test events: sent by a worker through the same guard as any webhook, while the client waits.
 
-The front door itself connects to nobody: who asks learns no more than a webhook would tell.
+The API itself connects to no endpoint, so the caller learns no more than a webhook would reveal.
 """
 
 import time
@@ -23,7 +23,7 @@ from shared.jobs import DeliveryState
 from shared.schemas import Url
 from shared.store.delivery_log import Entry, read_delivery, send_test
 
-#: Added to what one attempt may take: for the worker to come to it.
+#: Added to the time limit of an attempt, for the worker to pick it up.
 QUEUE_SECONDS = 5.0
 _OPEN = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 
@@ -32,7 +32,7 @@ router = tenant_router("webhooks")
 
 
 class SentRequest(TypedDict):
-    """Exactly what was sent."""
+    """The request exactly as sent."""
 
     method: str
     url: Url
@@ -41,7 +41,7 @@ class SentRequest(TypedDict):
 
 
 class TestEvent(TypedDict):
-    """A test event, and what came of it."""
+    """A test event and its result."""
 
     id: str
     status: DeliveryState
@@ -60,9 +60,9 @@ async def send_test_event(
     principal: CurrentTenant,
     body: Annotated[TestBody, Depends(JsonBody(TestBody))],
 ) -> Response:
-    """Send one signed test event, `webhook.test`, and show the exact request and what came of it.
+    """Send one signed test event, `webhook.test`; return the exact request and its result.
 
-    Where no worker came to it in time, the status is `pending`; read the delivery later.
+    If no worker picks it up in time, the status is `pending`; read the delivery later.
     """
     webhook = to_stored({**body.model_dump(mode="json"), "events": []})
     delivery_id = ids.message_id()

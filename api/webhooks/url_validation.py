@@ -1,6 +1,6 @@
-"""Where a webhook may go and what it may carry, as far as that is known when a job is accepted.
+"""Validate the URL and headers of a webhook when a job is created.
 
-The address that is connected to is judged again at each delivery.
+The address it resolves to is checked again at each delivery.
 """
 
 import ipaddress
@@ -22,14 +22,14 @@ HEADERS_VALUE_CHARACTERS = 1000
 _PORTS = {"http": 80, "https": 443}
 _UNREADABLE = "is not a valid URL"
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
-#: What no address has, and what `urlsplit` would take out in silence.
+#: Characters that no URL contains, and that `urlsplit` would drop silently.
 _NEVER = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
-#: A host whose last label is a number is an IPv4 address to every resolver, however it is written.
+#: Resolvers treat a host whose last label is a number as an IPv4 address, in any notation.
 _NUMERIC_END = re.compile(r"(^|\.)(0[xX][0-9a-fA-F]*|[0-9]+)\.?$")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?|")
-#: What the delivery itself sets, and what belongs to the connection.
+#: Headers set by the delivery itself, and those of the connection.
 _OWN_HEADERS = frozenset(
     {
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization"),
@@ -41,14 +41,14 @@ _OWN_PREFIXES = ("webhook-", "svix-", "content-")
 
 
 def address_guard(settings: Settings) -> AddressGuard:
-    """Return what judges where a webhook may go."""
+    """Return the guard that checks webhook addresses."""
     return AddressGuard(settings.webhook_allow_hosts, settings.webhook_port_ranges)
 
 
 def check_url(url: str, *, guard: AddressGuard) -> str:
-    """Check what an address says of itself, as `guard` will again; raises ValueError.
+    """Validate a URL as far as possible without resolving it; raise ValueError.
 
-    Returns it as it is called: a host that is not ASCII is written as DNS has it (xn--…).
+    Return the URL to call: a host that is not ASCII becomes its DNS form (xn--…).
     """
     if len(url) > URL_CHARACTERS:
         raise ValueError(f"has more than {URL_CHARACTERS:,} characters")
@@ -71,7 +71,7 @@ def check_url(url: str, *, guard: AddressGuard) -> str:
 
 
 def _with_ascii_host(url: str) -> str:
-    """Write a host of other characters as DNS has it; raises ValueError for one that it cannot."""
+    """Convert the host to its DNS form; raise ValueError if that is impossible."""
     if url.isascii():
         return url
     try:
@@ -92,7 +92,7 @@ def _split(url: str) -> SplitResult:
     try:
         parts, read = urlsplit(url), httpx.URL(url)
         usual = _PORTS.get(parts.scheme)
-        # what sends to it later must read the same: [2606::1]443 is read in two ways, xn--a in none
+        # the sender must parse it alike: [2606::1]443 is ambiguous, xn--a is invalid
         is_plain = (
             read.host is not None
             and parts.port != 0
@@ -127,27 +127,27 @@ def _host_name_problem(host: str) -> str | None:
 
 
 def _address(host: str) -> str | None:
-    """Give the IP address that a host is, in whatever notation; None for a name."""
+    """Return the IP address a host denotes, in any notation; None for a name."""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
         pass
     if not _NUMERIC_END.search(host):
         return None
-    try:  # 127.1, 0x7f000001 and the like, as a resolver reads them
+    try:  # 127.1, 0x7f000001 and the like, as resolvers read them
         return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
     except OSError:
         return None
 
 
 def delivery_host(url: str) -> str:
-    """Give the host by which deliveries queue: one for all spellings of an address."""
+    """Return the host that deliveries are queued by: the same for all spellings of an address."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     return _address(host) or host
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Check headers that are to be sent along; raises ValueError."""
+    """Validate headers to be sent; raise ValueError."""
     if len({name.lower() for name in headers}) < len(headers):
         raise ValueError("contains a header twice")
     for name, value in headers.items():
@@ -168,7 +168,7 @@ def _check_header(name: str, value: str) -> None:
 
 
 def to_stored(webhook: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep of a webhook what differs from the usual."""
+    """Return the parts of a webhook that differ from the defaults."""
     found = {"url": webhook["url"], "events": list(webhook["events"])}
     if webhook["headers"]:
         found["headers"] = dict(webhook["headers"])

@@ -1,1 +1,1 @@
-"""Looks at everything that the service stands on, as an operator would, and says what to do."""
+"""`darkroom doctor`: check everything the service depends on, and say what to fix."""

@@ -1,4 +1,4 @@
-"""One check for each thing that the service stands on; each gives what it found."""
+"""One check for each thing the service depends on; each yields its findings."""
 
 import hashlib
 import time
@@ -29,7 +29,7 @@ _SECONDS = 5.0
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Make every check; what is away does not stop the others."""
+    """Run every check; one that fails does not stop the others."""
     yield from _names()
     with connect(settings, connections=1) as client:
         yield from guarded("redis", _REDIS, lambda: _redis(client))
@@ -44,19 +44,22 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from guarded("api", _API, lambda: _api(settings))
 
 
-_REDIS = "Start it, or set DARKROOM_REDIS_URL to where it is."
+_REDIS = "Start Redis, or set DARKROOM_REDIS_URL to its address."
 _STORAGE = (
     "Check DARKROOM_S3_ENDPOINT, …_S3_BUCKET (it must exist), …_S3_ACCESS_KEY and …_S3_SECRET_KEY, "
-    "and that this key may put, get and delete."
+    "and that this access key may put, get and delete objects."
 )
-_API = "Start it, or set DARKROOM_PUBLIC_URL to where clients reach it."
-_CLOCK = "Set this machine's clock, or that of {}: signatures of another time are refused."
+_API = "Start the API, or set DARKROOM_PUBLIC_URL to the URL that clients use."
+_CLOCK = "Correct the clock of this machine or of {}: signatures with a wrong time are refused."
 
 
 def _names() -> Iterator[Finding]:
     for name, meant in misspelt().items():
         yield Finding(
-            "settings", well=False, message=f"{name} is no setting.", advice=f"Write {meant}."
+            "settings",
+            well=False,
+            message=f"{name} is not a setting.",
+            advice=f"Did you mean {meant}?",
         )
 
 
@@ -68,17 +71,19 @@ def _redis(client: "redis.Redis") -> Iterator[Finding]:
     try:
         facts["appendfsync"] = client.config_get("appendfsync").get("appendfsync", "")
     except redis.ResponseError:
-        reported = False  # managed services hide it
+        reported = False  # managed services disable CONFIG
     facts["schema"] = client.get(keys.schema())
     wrong = health_problems(facts)
     for sentence in wrong:
         is_schema = sentence == incompatibility(facts["schema"])
         advice = (
-            "See Upgrades in docs/operating.md." if is_schema else "Its settings, then a restart."
+            "See Upgrades in docs/operating.md."
+            if is_schema
+            else "Correct the settings of Redis, then restart it."
         )
         yield Finding("redis", well=False, message=sentence, advice=advice)
     if not wrong:
-        hidden = "" if reported else " It hides appendfsync: see yourself that it is `always`."
+        hidden = "" if reported else " It does not report appendfsync: check that it is `always`."
         yield Finding("redis", well=True, message=f"Writes are durable.{hidden}")
 
 
@@ -113,7 +118,11 @@ def _storage(settings: Settings) -> Iterator[Finding]:
     except ObjectMissing:
         gone = True
     well = came == data and gone
-    message = "A probe was put, read and deleted." if well else "A probe came back otherwise."
+    message = (
+        "A test object was written, read and deleted."
+        if well
+        else "A test object was not read back as written."
+    )
     yield Finding("storage", well=well, message=message, advice=_STORAGE)
 
 
@@ -130,40 +139,40 @@ def _clock(whose: str, reported: float) -> Finding:
     return Finding(
         f"clock of {whose}",
         well=abs(off) <= CLOCK_SECONDS,
-        message=f"This machine is {abs(off):.1f} s {'ahead' if off > 0 else 'behind'}.",
+        message=f"This machine's clock is {abs(off):.1f} s {'ahead' if off > 0 else 'behind'}.",
         advice=_CLOCK.format(whose),
     )
 
 
 def _provider(settings: Settings) -> Iterator[Finding]:
-    """Ask, for free, about each key."""
+    """Check each key with a request that costs nothing."""
     if not settings.onemin_keys:
-        yield Finding("provider", well=False, message="There is no key.", advice=_KEY)
+        yield Finding("provider", well=False, message="No provider key is set.", advice=_KEY)
     provider = OneMin.from_settings(settings)
     for key in settings.onemin_keys:
         name = f"Key {key.id} ({key.masked})"
         try:
             provider.check_key(key.secret)
         except ProviderAuth as error:
-            message = f"{name} is dead ({error})."
+            message = f"{name} is rejected ({error})."
             yield Finding("provider", well=False, message=message, advice=_KEY)
         except JobError as error:
-            message = f"{name} could not be asked about ({error})."
+            message = f"{name} could not be checked ({error})."
             yield Finding("provider", well=False, message=message, advice=_PROVIDER)
         else:
             yield Finding("provider", well=True, message=f"{name} works.")
     provider.close()
 
 
-_KEY = "Put a living key of 1min.ai into DARKROOM_ONEMIN_API_KEY."
-_PROVIDER = "See that this machine reaches DARKROOM_ONEMIN_BASE_URL; the provider may be down."
+_KEY = "Set a valid key of 1min.ai in DARKROOM_ONEMIN_API_KEY."
+_PROVIDER = "Check that this machine can reach DARKROOM_ONEMIN_BASE_URL; the provider may be down."
 
 
 def _api(settings: Settings) -> Iterator[Finding]:
     answer = httpx.get(f"{settings.public_url}/readyz", timeout=_SECONDS)
     if answer.is_success:
-        yield Finding("api", well=True, message=f"It is ready at {settings.public_url}.")
+        yield Finding("api", well=True, message=f"Ready at {settings.public_url}.")
         return
     detail = answer.json().get("detail") if "json" in answer.headers.get("content-type", "") else ""
-    message = f"{settings.public_url} answers {answer.status_code}. {detail}".rstrip()
+    message = f"{settings.public_url} responds with status {answer.status_code}. {detail}".rstrip()
     yield Finding("api", well=False, message=message, advice=_API)

@@ -1,4 +1,4 @@
-"""`darkroom doctor`: what the service adds to the program for whoever runs it."""
+"""`darkroom doctor`, the command."""
 
 import json as text
 import sys
@@ -23,15 +23,15 @@ def doctor(
 ) -> int:
     """Check settings, Redis, storage, provider, clocks, workers, queues and the API.
 
-    Where something is wrong it says what to do, and ends with 1. Nothing is paid for: the
-    provider is asked about a record that does not exist, the storage gets one small object that
-    is deleted again. What is looked at is what the DARKROOM_… variables name; where they name no
-    Redis, the stack of DARKROOM_STACK, or the one that runs in this folder.
+    For each fault it prints what to do; the exit code is then 1. Nothing is paid for: the provider
+    is asked for a record that does not exist, and one small object is written to the storage and
+    deleted. It checks the service named by the DARKROOM_… variables; if they name no Redis, the
+    stack of DARKROOM_STACK, or the one running in this folder.
 
     Parameters
     ----------
     stack
-        The stack.json of a running `darkroom up`: look at that, whatever the variables say.
+        The stack.json of a running `darkroom up`: check that stack and ignore the variables.
 
     """
     from cli.doctor.checks import examine  # noqa: PLC0415  half a second that `--help` need not wait for

@@ -1,4 +1,4 @@
-"""What one check found, and how a check that fails becomes a finding too."""
+"""The result of one check, also of a check that raises."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; `advice` says what to do where it is not `well`."""
+    """The result of one check; `advice` says what to do if it is not `well`."""
 
     check: str
     well: bool
@@ -18,8 +18,8 @@ Check = Callable[[], Iterator[Finding]]
 
 
 def guarded(name: str, advice: str, check: Check) -> Iterator[Finding]:
-    """Make a check; whatever it raises is a finding, and the next check is made all the same."""
+    """Run a check and yield its findings; an exception becomes a finding."""
     try:
         yield from check()
-    except Exception as error:  # noqa: BLE001  who is ill is examined to the end
+    except Exception as error:  # noqa: BLE001  the other checks still run
         yield Finding(name, well=False, message=str(error) or type(error).__name__, advice=advice)

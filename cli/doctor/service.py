@@ -1,4 +1,4 @@
-"""What the service says of itself: its queues, the provider's gate, receivers and budgets."""
+"""Checks of the service's state: queues, holds of provider calls, webhook endpoints, budgets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,21 +11,21 @@ from shared.store.client import Store
 from shared.store.job_queries import ServiceStats, service_stats
 from shared.store.tenants import Tenant, list_tenants
 
-#: As old as the alert DarkroomQueueOld has it.
+#: The threshold of the alert DarkroomQueueOld.
 OLD_SECONDS = 600
 #: Tenants read at once.
 _PAGE = 500
 
 _GATE: Mapping[str, str] = {
-    "paused": "`darkroom queue resume` lets it go on.",
-    "storage": "See the storage and its keys; what is paid for is stored when it is back.",
+    "paused": "Run `darkroom queue resume` to continue.",
+    "storage": "Check the storage and its access keys; paid images are stored when it is back.",
     "image_host": "Check whether the workers reach the host, and DARKROOM_ONEMIN_IMAGE_HOSTS.",
-    "provider_credits": "Add credits at 1min.ai; it is asked again every half minute.",
-    "provider_auth": "Give the workers a living key of 1min.ai (DARKROOM_ONEMIN_API_KEY).",
-    "provider_down": "1min.ai fails: one call at a time tries whether it is back.",
-    "provider_rate": "1min.ai asked to slow down: it goes on by itself.",
+    "provider_credits": "Add credits at 1min.ai; a test call is made every 30 seconds.",
+    "provider_auth": "Set a valid key of 1min.ai in DARKROOM_ONEMIN_API_KEY of the workers.",
+    "provider_down": "Calls to 1min.ai fail: one test call at a time checks whether it is back.",
+    "provider_rate": "The rate limit of 1min.ai is reached: calls resume by themselves.",
 }
-_ADVICE = "`/ops` says why, and what to do."
+_ADVICE = "The console at `/ops` shows why, and what to do."
 
 
 def examine_service(store: Store, prices: Mapping[str, float]) -> Iterator[Finding]:
@@ -43,47 +43,50 @@ def _queue(now: ServiceStats, name: QueueName) -> Finding:
     check, age = f"queue {name.value}", shown["oldest_age_seconds"]
     if shown["paused"]:
         message, advice = (
-            f"It is paused since {shown['paused_at']}.",
-            f"`darkroom queue resume {name}`",
+            f"Paused since {shown['paused_at']}.",
+            f"Run `darkroom queue resume {name}` to continue.",
         )
     elif shown["blocked_by"]:
         message, advice = (
-            f"It is held: {shown['blocked_by']}.",
+            f"On hold: {shown['blocked_by']}.",
             _GATE.get(shown["blocked_by"], _ADVICE),
         )
     else:
-        message, advice = f"{shown['depth']} wait, the oldest for {age:.0f} s.", _ADVICE
+        message, advice = f"Depth {shown['depth']}, the oldest has waited {age:.0f} s.", _ADVICE
     well = not (shown["paused"] or shown["blocked_by"]) and age <= OLD_SECONDS
     return Finding(check, well=well, message=message, advice=advice)
 
 
 def _gate(now: ServiceStats) -> Iterator[Finding]:
-    """Name what keeps calls from the provider, also where no job waits for one."""
+    """Name everything that stops provider calls, even if no job waits for one."""
     shown = gate_shown(now)
     found = [
         (
-            f"{_subject(hold)} held: {hold['reason']}{_more(hold)}.",
+            f"{_subject(hold)} on hold: {hold['reason']}{_more(hold)}.",
             _GATE.get(hold["reason"], _ADVICE),
         )
         for hold in shown["holds"]
     ]
     found += [
-        (f"The provider refuses key {key['masked'] or key['id']}.", _GATE["provider_auth"])
+        (f"The provider rejects key {key['masked'] or key['id']}.", _GATE["provider_auth"])
         for key in shown["keys"]
         if key["dead_since"]
     ]
     found += [
-        (f"The provider does not offer {model} any more.", "Have clients ask for another model.")
+        (f"The provider no longer offers {model}.", "Clients must use another model.")
         for model in shown["removed_models"]
     ]
     found += [
-        (f"The model {model} is paused.", "An operator paused it; `/ops` has who and when.")
+        (
+            f"The model {model} is paused.",
+            "An operator paused it; the audit at `/ops` shows who and when.",
+        )
         for model in shown["paused_models"]
     ]
     for message, advice in found:
         yield Finding("gate", well=False, message=message, advice=advice)
     if not found:
-        yield Finding("gate", well=True, message="No hold of provider calls.")
+        yield Finding("gate", well=True, message="Provider calls are not on hold.")
 
 
 def _subject(hold: Mapping[str, Any]) -> str:
@@ -93,17 +96,15 @@ def _subject(hold: Mapping[str, Any]) -> str:
 
 
 def _more(hold: Mapping[str, Any]) -> str:
-    """Return what is known beside the reason: the credits, the host, the failures."""
-    known_gates = []
+    """Return the details of a hold: credits, image host, failures in a row."""
+    details = []
     if hold["credits_needed"] is not None:
-        known_gates.append(
-            f"needs {hold['credits_needed']:g} credits, has {hold['credits_left']:g}"
-        )
+        details.append(f"needs {hold['credits_needed']:g} credits, has {hold['credits_left']:g}")
     if hold["image_host"]:
-        known_gates.append(f"images at {hold['image_host']}")
+        details.append(f"images at {hold['image_host']}")
     if hold["failures_in_a_row"]:
-        known_gates.append(f"{hold['failures_in_a_row']} calls failed in a row")
-    return f" ({'; '.join(known_gates)})" if known_gates else ""
+        details.append(f"{hold['failures_in_a_row']} calls failed in a row")
+    return f" ({'; '.join(details)})" if details else ""
 
 
 def _endpoints(now: ServiceStats) -> Finding:
@@ -111,9 +112,9 @@ def _endpoints(now: ServiceStats) -> Finding:
     return Finding(
         "webhooks",
         well=not (failing or disabled),
-        message=f"{failing} endpoints fail, {disabled} are disabled; "
+        message=f"{failing} endpoints are failing, {disabled} are disabled; "
         f"{now.webhook_parked} deliveries wait for them.",
-        advice="`/ops` has their deliveries; an endpoint that is mended is switched on there.",
+        advice="See their deliveries in the console at `/ops`; enable repaired endpoints there.",
     )
 
 
@@ -124,7 +125,7 @@ def _budgets(store: Store, prices: Mapping[str, float]) -> Iterator[Finding]:
                 "budgets",
                 well=False,
                 message=f"Tenant {tenant.name}: {warning}",
-                advice="Set DARKROOM_CREDITS_PER_IMAGE for the API, or take the budget away: "
+                advice="Set DARKROOM_CREDITS_PER_IMAGE for the API, or remove the budget: "
                 f"`darkroom tenants set {tenant.name} --daily-credits none`",
             )
 

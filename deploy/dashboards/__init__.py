@@ -1,4 +1,4 @@
-"""The dashboards: `python -m deploy.dashboards` writes them for Grafana."""
+"""The Grafana dashboards: `python -m deploy.dashboards` writes them."""
 
 from pathlib import Path
 
@@ -22,5 +22,5 @@ ALL = {
 
 
 def text(dashboard: Dashboard) -> bytes:
-    """Give a dashboard's whole file."""
+    """Return the file of a dashboard."""
     return orjson.dumps(dashboard.json(), option=orjson.OPT_INDENT_2) + b"\n"

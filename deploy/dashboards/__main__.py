@@ -1,4 +1,4 @@
-"""Writes the dashboards' files."""
+"""Write the files of the dashboards."""
 
 from deploy.dashboards import ALL, FOLDER, text
 

@@ -1,4 +1,4 @@
-"""The dashboard of the provider and the storage."""
+"""The dashboard of provider and storage."""
 
 from deploy.panels import Dashboard, Panel, Query, Row, one, quantiles, rate, share
 

@@ -1,4 +1,4 @@
-"""Whether everybody is served."""
+"""The tenants dashboard."""
 
 from deploy.panels import Dashboard, Panel, Query, Row, one, quantiles, rate
 

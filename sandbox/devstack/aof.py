@@ -1,10 +1,10 @@
-"""Valkey's append-only file after a power loss: its end may be torn, zeros or garbage.
+"""Repair Valkey's append-only file after a power loss: its end may be torn, zeros or garbage.
 
-With `appendfsync always` Valkey answers only when a command is on the disk, so a write that the
-power loss interrupted lies behind everything that was acknowledged: at the end of the last file.
-That end is cut, after a copy was made. Nothing is cut while whole commands follow the damage: they
-may have been acknowledged. Valkey itself refuses to start with zeros or garbage, and cuts all that
-follows a damaged length without a word.
+With `appendfsync always`, Valkey replies only when a command is on disk, so an interrupted write
+follows everything acknowledged: at the end of the last file. That end is cut, after a copy was
+saved. Nothing is cut while whole commands follow the damage, because they may have been
+acknowledged. Valkey itself refuses to start with zeros or garbage, and silently cuts everything
+after a damaged length.
 """
 
 import os
@@ -39,12 +39,12 @@ _CHECKED = re.compile(r"\[offset (\d+)\] Checksum OK")
 
 
 class DamagedLog(DarkroomError):
-    """The append-only file is damaged in a way that is not repaired here; it was not changed."""
+    """The append-only file has damage that is not repaired here; it was not changed."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What was taken from the end of a file, and where the file as it was is kept."""
+    """What was cut from a file, and where its copy is."""
 
     file: Path
     copy: Path
@@ -60,21 +60,21 @@ class Cut:
 
 
 class Extent(NamedTuple):
-    """How far a file can be read."""
+    """How far a file is readable."""
 
     #: Where the last whole command or transaction ends.
     complete: int
-    #: Where reading stopped: the end of the file, or the first byte that fits no command.
+    #: Where reading stopped: the end of the file, or the first byte of no valid command.
     read: int
 
 
 def repair(directory: Path, server: Path) -> Cut | None:
     """Make the append-only file in `directory` readable for `server`; return what was cut.
 
-    Raises DamagedLog where more than the end of the last file is damaged, or no copy can be kept.
+    Raise DamagedLog if more than the end of the last file is damaged, or no copy can be saved.
     """
     files = _files(directory / FOLDER)
-    # a list of commands may be empty, a snapshot has a beginning and an end at least
+    # a list of commands may be empty, a snapshot has at least a beginning and an end
     filled = [path for path in files if path.suffix == ".rdb" or path.stat().st_size]
     last = filled.pop() if filled and filled[-1].suffix == ".aof" else None
     for path in filled:
@@ -83,7 +83,7 @@ def repair(directory: Path, server: Path) -> Cut | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files that the manifest names, in the order in which Valkey reads them."""
+    """Return the files of the manifest, in the order in which Valkey reads them."""
     manifest = folder / MANIFEST
     try:
         lines = manifest.read_text(encoding="utf-8").splitlines()
@@ -103,14 +103,14 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _check_new(folder: Path) -> None:
-    """Raise DamagedLog if there is data in a folder without manifest: Valkey would start empty."""
+    """Raise DamagedLog if there is data but no manifest: Valkey would start empty."""
     for path in sorted(folder.glob("appendonly.aof.*")):
         if path.stat().st_size > (EMPTY_RDB_BYTES if path.suffix == ".rdb" else 0):
             raise _damaged(path, f"holds data, but {MANIFEST} beside it is missing")
 
 
 def _check(path: Path, server: Path) -> None:
-    """Raise DamagedLog unless the whole file can be read."""
+    """Raise DamagedLog unless the whole file is readable."""
     if path.suffix == ".rdb":
         _check_rdb(path, server)
     elif not _passes(path, server) and _extent(path).complete < path.stat().st_size:
@@ -118,7 +118,7 @@ def _check(path: Path, server: Path) -> None:
 
 
 def _check_rdb(path: Path, server: Path) -> None:
-    """Let Valkey check its snapshot: all of it, up to the checksum at its end."""
+    """Let Valkey check its snapshot, including the checksum at its end."""
     checked = _tool("check-rdb", path, server)
     found = _CHECKED.search(checked.stdout)
     if checked.returncode or not found or int(found[1]) != path.stat().st_size:
@@ -141,7 +141,7 @@ def _repair_end(path: Path, directory: Path, server: Path) -> Cut | None:
 
 
 def _passes(path: Path, server: Path) -> bool:
-    """Let Valkey check a file, which is quick; False where it must be looked at here.
+    """Let Valkey check a file, which is fast; return False if it must be examined here.
 
     It takes a last line without an end for an annotation.
     """
@@ -150,7 +150,7 @@ def _passes(path: Path, server: Path) -> bool:
 
 
 def _tool(name: str, path: Path, server: Path) -> subprocess.CompletedProcess[str]:
-    """Run one of Valkey's checks: the server does them when it is called by their names."""
+    """Run one of Valkey's checkers: the server runs them when called by their names."""
     called = server.name.replace("server", name)
     return subprocess.run(
         [called, path],
@@ -175,7 +175,7 @@ def _extent(path: Path) -> Extent:
 
 
 def _read(data: mmap) -> Extent:
-    """Read commands, whole transactions and annotations up to the first that is none."""
+    """Read commands, whole transactions and annotations up to the first invalid one."""
     at, complete, in_transaction = 0, 0, False
     while at < len(data):
         annotation = _ANNOTATION.match(data, at)
@@ -190,7 +190,7 @@ def _read(data: mmap) -> Extent:
 
 
 def _command_end(data: mmap, at: int) -> int | None:
-    """Return where the command at `at` ends, or None where there is no whole one."""
+    """Return where the command at `at` ends, or None if it is incomplete."""
     count = _COUNT.match(data, at)
     if not count:
         return None
@@ -206,13 +206,13 @@ def _command_end(data: mmap, at: int) -> int | None:
 
 
 def _next_command(data: mmap, after: int) -> int | None:
-    """Return where the first whole command at or behind `after` begins, if there is one."""
+    """Return where the first whole command at or after `after` begins, if there is one."""
     beginnings = (one.start() for one in _BEGINNING.finditer(data, after))
     return next((at for at in beginnings if _command_end(data, at)), None)
 
 
 def _cut(path: Path, at: int, directory: Path) -> Cut:
-    """Cut the file at `at` once a copy of it is on the disk. Raises DamagedLog."""
+    """Cut the file at `at` once a copy is on disk. Raise DamagedLog."""
     copy = directory / f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
     before = path.stat().st_size
     try:

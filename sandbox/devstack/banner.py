@@ -1,4 +1,4 @@
-"""Every address of the stack, as people read it."""
+"""The URLs of the stack, printed at its start."""
 
 import shlex
 from urllib.parse import urlencode
@@ -8,10 +8,10 @@ from sandbox.devstack.state import FILE
 
 
 def lines(plan: Plan, api_key: str) -> list[str]:
-    """Return one line for each address.
+    """Return one line for each URL.
 
-    That of the playground carries the local tenant's key in its fragment, which no server is sent:
-    it opens what is on this machine only. Other keys are not printed, since terminals are recorded.
+    The playground's contains the local tenant's key in its fragment, which browsers do not send: it
+    grants access to this machine only. Other keys are not printed, because terminals are recorded.
     The last line is for other terminals: with it every command finds this stack.
     """
     named = {

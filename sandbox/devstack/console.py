@@ -1,4 +1,4 @@
-"""What the stack and its processes say: to the terminal, and each to a file of its own."""
+"""Output of the stack and its processes: to the terminal, and to a file for each."""
 
 import json
 import sys
@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-#: A log is moved to NAME.log.1 when it passes this many bytes.
+#: A log is moved to NAME.log.1 when it exceeds this many bytes.
 LOG_BYTES = 20_000_000
-#: How many last lines of a process are kept, to be shown when it fails.
+#: How many last lines of a process are shown when it fails.
 LAST_LINES = 20
 _NAME_WIDTH = 11
 
 
 class Screen:
-    """Where people and collectors read: readable on a terminal (`console`), else JSON lines."""
+    """The terminal (`console`), or a stream of JSON lines."""
 
     def __init__(self, *, console: bool, stream: TextIO = sys.stderr) -> None:
         self.console = console
@@ -32,7 +32,7 @@ class Screen:
             self._write(_as_json(line, level="info", name=name))
 
     def log(self, event: str, *, level: str = "info", name: str = "stack") -> None:
-        """Say what the stack itself did, or met in the process `name`."""
+        """Log an event of the stack, or about the process `name`."""
         self._write(
             f"{name:<{_NAME_WIDTH}} {event}"
             if self.console
@@ -44,7 +44,7 @@ class Screen:
             try:
                 print(line, file=self._stream, flush=True)
             except (OSError, ValueError):
-                # Nobody reads any more: the stack goes on, its files have everything.
+                # Nobody reads any more: the stack continues, and its files contain everything.
                 self._heard = False
 
 
@@ -58,7 +58,7 @@ class Log:
     """The output of one process, over all its restarts."""
 
     def __init__(self, path: Path, name: str, screen: Screen | None) -> None:
-        """Write to `path`, and line by line to `screen` when there is one."""
+        """Write to `path`, and line by line to `screen` if given."""
         self.last: deque[str] = deque(maxlen=LAST_LINES)
         self._path = path
         self._name = name
@@ -67,14 +67,14 @@ class Log:
         self._rest = b""
 
     def add(self, output: bytes) -> None:
-        """Take what the process wrote, in pieces of any size."""
+        """Add output of the process, in chunks of any size."""
         self._buffer(output)
         *lines, self._rest = (self._rest + output).split(b"\n")
         for line in lines:
             self._write_line(line)
 
     def end(self) -> None:
-        """Tell the last line, if its newline never came."""
+        """Pass on the last line, if its newline never came."""
         if self._rest:
             self._write_line(self._rest)
         self._rest = b""
@@ -94,7 +94,7 @@ class Log:
                 self._file = self._open()
             self._file.write(output)
         except OSError:
-            # The disk is full: the service matters more than its log.
+            # The disk is full: the service is more important than its log.
             return
 
     def _write_line(self, line: bytes) -> None:

@@ -1,4 +1,4 @@
-"""One image, end to end, the way a client asks for it: plain HTTP, nothing of ours."""
+"""Generate one image end to end like a client: plain HTTP, without our client library."""
 
 import http.client
 import json
@@ -16,19 +16,19 @@ INPUT = {
     "aspect_ratio": "16:9",
     "output_format": "webp",
 }
-#: How long one answer, or the silence between two events, may take, in seconds.
+#: The time limit of a response, and of the silence between two events, in seconds.
 PATIENCE_SECONDS = 90.0
 _FINAL = ("succeeded", "failed", "canceled")
 _SUCCESS = range(200, 300)
 
 
 class DemoFailed(DarkroomError):
-    """The image did not come; the text says where it ended."""
+    """No image was generated; the text says where it stopped."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Asks the API at `api` for one image and tells each step by `say`."""
+    """Generate one image with the API at `api`; `say` prints each step."""
 
     api: str
     key: str
@@ -37,7 +37,7 @@ class Demo:
     started: float = field(default_factory=time.monotonic)
 
     def run(self) -> Path:
-        """Ask, watch, fetch and save; give the file. Raises DemoFailed."""
+        """Create, follow, download and save; return the file. Raise DemoFailed."""
         try:
             return self._make()
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -69,7 +69,7 @@ class Demo:
         return path
 
     def _changes(self, job_id: str) -> Iterator[Mapping[str, Any]]:
-        """Give the job as it was after each change, until it is final."""
+        """Yield the job after each change, until it is final."""
         with self._open("GET", f"/v1/jobs/{job_id}/events") as answer:
             for line in answer:
                 if line.startswith(b"data:"):

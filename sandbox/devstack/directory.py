@@ -7,7 +7,7 @@ DIR/stack.json           what runs now, for scripts (0600); there only while the
 DIR/lock                 held while a stack runs here
 DIR/running.json         who holds it, and where that one answers
 DIR/redis/reserve        room on the disk to be given up in need
-DIR/logs, DIR/pictures
+DIR/logs, DIR/images
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 from shared.errors import DarkroomError
 
-FOLDERS = ("redis", "s3", "logs", "pictures")
+FOLDERS = ("redis", "s3", "logs", "images")
 
 
 class AlreadyRuns(DarkroomError):
@@ -29,15 +29,15 @@ class AlreadyRuns(DarkroomError):
 
 
 class BadDirectory(DarkroomError):
-    """The directory cannot be used, or what it keeps cannot be read."""
+    """The directory is unusable, or its files are unreadable."""
 
 
 class DamagedFile(BadDirectory):
-    """A file of the directory is not what a stack wrote, as after a power loss."""
+    """A file of the directory is damaged, as after a power loss."""
 
 
 def prepare(path: Path) -> Path:
-    """Make the directory, closed to others, and its folders; give its absolute path."""
+    """Create the directory, private to the user, and its folders; return its absolute path."""
     try:
         path = path.expanduser().resolve()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,9 +52,9 @@ def prepare(path: Path) -> Path:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the directory for this process; the system lets go of it however the process ends.
+    """Lock the directory for this process; the system unlocks it however the process ends.
 
-    Raises AlreadyRuns naming the pid and the address of whoever holds it, and BadDirectory.
+    Raise AlreadyRuns with the pid and the URL of the other stack, and BadDirectory.
     """
     with _opened(directory / "lock") as file:
         try:
@@ -82,14 +82,14 @@ def _who_runs(directory: Path) -> str:
 
 
 def note_address(directory: Path, api: str) -> None:
-    """Tell a later start where this stack answers; for whoever holds the lock."""
+    """Record where this stack listens, while holding the lock."""
     write_json(directory / "running.json", {"pid": os.getpid(), "api": api})
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read one file of the directory; one that is missing is empty.
+    """Read a file of the directory; a missing one is empty.
 
-    Raises DamagedFile, and BadDirectory where it cannot be opened.
+    Raise DamagedFile, and BadDirectory if it cannot be opened.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -105,7 +105,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def recall(path: Path) -> dict[str, Any]:
-    """Read one file that a start can do without: one that cannot be read is empty."""
+    """Read an optional file; an unreadable one is empty."""
     try:
         return read_json(path)
     except BadDirectory:
@@ -119,9 +119,9 @@ def set_aside(path: Path) -> Path:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write one file of the directory, whole or not at all, readable by its owner only.
+    """Write a file of the directory atomically, readable by its owner only.
 
-    It outlasts a power loss. Raises BadDirectory.
+    It survives a power loss. Raise BadDirectory.
     """
     beside = path.with_name(f".{path.name}.new")
     try:
@@ -149,7 +149,7 @@ def _not_written(path: Path, error: OSError) -> BadDirectory:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the names in a folder, are on disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

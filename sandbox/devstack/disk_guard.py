@@ -1,10 +1,10 @@
-"""Room on the disk: what the stack does before and when there is none left.
+"""Handle low disk space.
 
-With `appendfsync always` Valkey ends at the first write that finds the disk full, and again at the
-first write after each start. So while room is short no new job is accepted: `maxmemory` is set so
-low that Valkey refuses whatever may be refused, while jobs that were accepted go on. And a reserve
-file, given up when almost nothing is left, lets those come to their end. It lies beside Valkey's
-data: either of the two servers may have been given a disk of its own.
+With `appendfsync always`, Valkey exits at the first write on a full disk, and again at the first
+write after each start. So while space is low no new job is accepted: `maxmemory` is set so low that
+Valkey refuses everything refusable, while accepted jobs continue. And a reserve file, deleted when
+almost nothing is left, lets those finish. It lies next to Valkey's data, because either of the two
+servers may have a disk of its own.
 """
 
 import asyncio
@@ -21,40 +21,40 @@ from sandbox.servers import MAXMEMORY
 from sandbox.wait import POLL_INTERVAL_SECONDS
 
 RESERVE_BYTES = 64 * 2**20
-#: With less than this free, no new job is accepted …
+#: With less free space than this, no new job is accepted …
 SHORT_BYTES = 64 * 2**20
 #: … until there is this much.
 ENOUGH_BYTES = 2 * SHORT_BYTES
-#: With less than this free, the reserve is given up.
+#: With less free space than this, the reserve is deleted.
 LAST_BYTES = 8 * 2**20
 CHECK_INTERVAL_SECONDS = 1.0
-#: So little that Valkey is over it with nothing in it.
+#: Below the memory use of an empty Valkey.
 NO_MEMORY = "1"
 
 
 class Verdict(NamedTuple):
-    """What to do about the room that is left."""
+    """What to do at the current free space."""
 
-    #: Whether no new job may be accepted.
+    #: Whether new jobs are refused.
     short: bool
-    #: Whether the reserve file should be there.
+    #: Whether the reserve file should exist.
     reserve: bool
 
 
 def judge(free: int, before: Verdict) -> Verdict:
-    """Judge `free` bytes; two thresholds each, so that the answer does not flicker."""
+    """Judge `free` bytes; two thresholds each, so that the result does not flicker."""
     short = free < (ENOUGH_BYTES if before.short else SHORT_BYTES)
     reserve = free >= (LAST_BYTES if before.reserve else RESERVE_BYTES + ENOUGH_BYTES)
     return Verdict(short, reserve)
 
 
 def least_free(data: Path) -> int:
-    """Give the bytes free where there are fewest: for Valkey, or for the S3 server."""
+    """Return the free bytes of the fuller disk, Valkey's or the S3 server's."""
     return min(shutil.disk_usage(data / server).free for server in ("redis", "s3"))
 
 
 class DiskGuard:
-    """Watches the disks of the servers in `data`, for the Valkey on `redis_port`."""
+    """Watch the disks of the servers in `data`, for the Valkey on `redis_port`."""
 
     def __init__(
         self,
@@ -72,25 +72,25 @@ class DiskGuard:
         self._verdict = Verdict(short=False, reserve=self._reserve.exists())
 
     async def watch(self) -> None:
-        """Look every second, for ever."""
+        """Check every second, for ever."""
         while True:
-            with suppress(OSError):  # the disk does not say: look again
+            with suppress(OSError):  # the disk reports nothing: check again
                 await asyncio.to_thread(self.check)
             await asyncio.sleep(CHECK_INTERVAL_SECONDS)
 
     def redis_options(self) -> Sequence[str]:
-        """Give more options for a Valkey that starts now: where room is short, its limit.
+        """Return further options for a Valkey that starts now: its limit, if space is low.
 
-        It has forgotten the one that was set, and would take jobs until the next look.
+        It has forgotten the previous limit, and would accept jobs until the next check.
         """
-        with suppress(OSError):  # the disk does not say: `check` asks again
+        with suppress(OSError):  # the disk reports nothing: `check` tries again
             if judge(self._free_bytes(self._data), self._verdict).short:
                 self._restored = False
                 return ("--maxmemory", NO_MEMORY)
         return ()
 
     def check(self) -> None:
-        """Look once, and do what is needed."""
+        """Check once, and act."""
         before, free = self._verdict, self._free_bytes(self._data)
         verdict = judge(free, before)
         if verdict.reserve != before.reserve:
@@ -101,7 +101,7 @@ class DiskGuard:
         self._verdict = verdict
 
     def _hold(self, wanted: bool) -> bool:  # noqa: FBT001  its name is the question
-        """Make the reserve or give it up; give whether it is there now."""
+        """Create or delete the reserve; return whether it exists now."""
         if not wanted:
             self._reserve.unlink(missing_ok=True)
             return False
@@ -124,7 +124,7 @@ class DiskGuard:
             self._screen.log(f"{megabytes}: new jobs are accepted again", name="disk")
 
     def _limit(self, *, short: bool) -> None:
-        # While it is short each time anew: there may have been room when Valkey was started again.
+        # Repeated while space is low: Valkey may have been restarted.
         if short:
             self._restored = False
             set_maxmemory(self._redis_port, NO_MEMORY)
@@ -133,13 +133,13 @@ class DiskGuard:
 
 
 def _allocate(file: int) -> None:
-    """Take the blocks now: a file with holes would keep no room."""
+    """Allocate the blocks now: a sparse file would reserve nothing."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, RESERVE_BYTES)
 
 
 def set_maxmemory(port: int, value: str) -> bool:
-    """Set the limit of the Valkey on 127.0.0.1:`port`; False where it does not answer."""
+    """Set the limit of the Valkey on 127.0.0.1:`port`; return False without a response."""
     try:
         with socket.create_connection(("127.0.0.1", port), POLL_INTERVAL_SECONDS) as connection:
             connection.sendall(f"CONFIG SET maxmemory {value}\r\n".encode())

@@ -1,4 +1,4 @@
-"""The keys of the stack, made once and kept in its directory, so that clients keep working."""
+"""The keys of the stack, created once and stored in its directory, so that clients keep working."""
 
 import secrets
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ TENANT = "local"
 
 @dataclass(frozen=True)
 class TenantKeys:
-    """What the first tenant's programs and its operator need."""
+    """The keys of the first tenant and of its operator."""
 
     tenant: str
     api_key: str
@@ -22,9 +22,9 @@ class TenantKeys:
 
 
 def set_damaged_aside(directory: Path) -> Path | None:
-    """Rename a file of keys that cannot be read, so that a start makes new ones.
+    """Rename an unreadable file of keys, so that a start creates new ones.
 
-    Return its new name, or None where there is nothing wrong with it.
+    Return its new name, or None if it is readable.
     """
     try:
         stored = read_json(directory / FILE)
@@ -37,7 +37,7 @@ def set_damaged_aside(directory: Path) -> Path | None:
 
 
 def s3_keys(directory: Path) -> S3Keys:
-    """Give the keys of the S3 server; made at the first start. Raises BadDirectory."""
+    """Return the keys of the S3 server, created at the first start. Raise BadDirectory."""
     stored = read_json(directory / FILE)
     if "s3" not in stored:
         # As long as AWS makes them: rclone refuses shorter ones.
@@ -48,7 +48,7 @@ def s3_keys(directory: Path) -> S3Keys:
 
 
 def tenant_keys(directory: Path) -> TenantKeys | None:
-    """Give the first tenant's keys, if it was opened already. Raises BadDirectory."""
+    """Return the first tenant's keys, if it exists already. Raise BadDirectory."""
     stored = read_json(directory / FILE).get("tenant")
     return (
         TenantKeys(**_read_keys(directory, stored, TenantKeys.__match_args__)) if stored else None
@@ -56,7 +56,7 @@ def tenant_keys(directory: Path) -> TenantKeys | None:
 
 
 def save_tenant_keys(directory: Path, keys: TenantKeys) -> None:
-    """Keep the first tenant's keys for later starts in the same directory."""
+    """Store the first tenant's keys for later starts in the same directory."""
     write_json(directory / FILE, {**read_json(directory / FILE), "tenant": asdict(keys)})
 
 

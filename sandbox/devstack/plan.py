@@ -1,4 +1,4 @@
-"""Which processes make up the stack, as values: nothing here starts, reads or writes anything."""
+"""The processes of the stack, as values: nothing here starts, reads or writes anything."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,22 +12,22 @@ from shared.settings import Settings
 from shared.start_commands import api_command, worker_command
 
 LOOPBACK = "127.0.0.1"
-#: What the sandbox provider is sent for a key: never the real one, should it be set.
+#: The key for the sandbox provider: never the real one, even if it is set.
 SANDBOX_KEY = "sandbox"
-#: Seconds beyond the provider's timeout that a worker has to end: 10 are its own grace, after which
-#: it leaves by itself, and must not be killed while it gives its jobs back.
+#: Seconds beyond the provider's timeout that a worker has to stop: 10 are its own grace, after
+#: which it exits by itself; it must not be killed while it returns its jobs.
 WORKER_GRACE_SECONDS = 15.0
-#: Seconds that requests in flight have when the API ends; event streams would hold it for ever.
+#: Seconds for running requests when the API stops; event streams would hold it for ever.
 API_GRACE_SECONDS = 3
 
-#: One's own machine, or a container: that the user may be root there is no news in each log.
+#: On a developer's machine or in a container, running as root needs no warning in each log.
 _QUIET = ("-W", "ignore:You're running the worker with superuser privileges")
 
 Provider = Literal["sandbox", "1min"]
 
 
 class Kind(StrEnum):
-    """What a process is, as `stack.json` names it."""
+    """The kind of a process, as `stack.json` names it."""
 
     API = "api"
     WORKER = "worker"
@@ -36,13 +36,13 @@ class Kind(StrEnum):
     REDIS = "redis"
 
 
-#: The order of stopping: whoever asks ends before whoever answers.
+#: The order of stopping: clients before their servers.
 STOPPING = (Kind.API, Kind.WORKER, Kind.PROVIDER, Kind.S3, Kind.REDIS)
 
 
 @dataclass(frozen=True)
 class ReadinessProbe:
-    """How a process shows that it serves: `url` answers, PING for redis://, else by HTTP."""
+    """How a process shows that it is ready: PING for redis://, else `url` by HTTP."""
 
     url: str
     status: int | None = None
@@ -57,16 +57,16 @@ class ProcessSpec:
     command: tuple[str, ...]
     ready: ReadinessProbe
     environment: Mapping[str, str] = field(default_factory=dict)
-    #: More words of the command, found anew at each start.
+    #: Further arguments, computed at each start.
     at_start: Callable[[], Sequence[str]] = tuple
-    #: Whether its output is for the terminal too, or only for its file.
+    #: Whether its output goes to the terminal too, or only to its file.
     loud: bool = True
     grace_seconds: float = 10.0
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where everything listens on loopback; `metrics` has one for each worker, deliver last."""
+    """The loopback ports; `metrics` has one for each worker, deliver last."""
 
     api: int
     redis: int
@@ -77,7 +77,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class StackOptions:
-    """What the command line asked for; None leaves the choice to the stack."""
+    """The command line's options; None leaves the choice to the stack."""
 
     data: Path
     port: int | None = None
@@ -85,7 +85,7 @@ class StackOptions:
     workers: int = 1
     concurrency: int | None = None
     demo: bool = True
-    #: The module whose Celery app the workers run.
+    #: The module of the workers' Celery app.
     worker_app: str = "worker.app"
 
 
@@ -99,65 +99,65 @@ class S3Keys:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is known before anything runs."""
+    """Everything known before anything runs."""
 
     options: StackOptions
     ports: Ports
     keys: S3Keys
     settings: Settings
-    #: The environment of whoever started the stack.
+    #: The environment of the caller.
     inherited: Mapping[str, str]
     console: bool
 
     @property
     def provider(self) -> Provider:
-        """Who makes the images: the one asked for, else 1min.ai where there is a key for it."""
+        """The provider: the requested one, else 1min.ai if there is a key for it."""
         return self.options.provider or ("1min" if self.settings.onemin_keys else "sandbox")
 
     @property
     def api_url(self) -> str:
-        """Where the API answers on this machine."""
+        """The URL of the API on this machine."""
         return f"http://{LOOPBACK}:{self.ports.api}"
 
     @property
     def redis_url(self) -> str:
-        """Where the embedded Valkey answers."""
+        """The URL of the embedded Valkey."""
         return f"redis://{LOOPBACK}:{self.ports.redis}/0"
 
     @property
     def provider_url(self) -> str:
-        """Where the provider answers: the sandbox's address, or what the settings say."""
+        """The URL of the provider: the sandbox's, or that of the settings."""
         if self.provider == "sandbox":
             return f"http://{LOOPBACK}:{self.ports.provider}"
         return self.settings.onemin_base_url
 
     @property
     def s3_endpoint(self) -> str:
-        """Where the embedded S3 server answers, as host:port."""
+        """The embedded S3 server, as host:port."""
         return f"{LOOPBACK}:{self.ports.s3}"
 
     @property
     def bucket_folder(self) -> Path:
-        """The folder that is the bucket; it must exist before the first image is stored."""
+        """The folder of the bucket; it must exist before the first image is stored."""
         return self.options.data / "s3" / self.settings.s3_bucket
 
     @property
     def unused(self) -> list[str]:
-        """What the user set that means nothing here, since the stack runs its own servers."""
+        """User settings that are ignored, because the stack runs its own servers."""
         own = ("DARKROOM_REDIS_URL", "DARKROOM_S3_ENDPOINT")
         return [name for name in own if {name, f"{name}_FILE"} & self.inherited.keys()]
 
     @property
     def metrics_urls(self) -> list[str]:
-        """Every address that Prometheus may ask."""
+        """All metrics URLs for Prometheus."""
         workers = [f"http://{LOOPBACK}:{port}/metrics" for port in self.ports.metrics]
         return [f"{self.api_url}/metrics", *workers]
 
 
 def servers(plan: Plan, redis_options: Callable[[], Sequence[str]] = tuple) -> list[ProcessSpec]:
-    """Give what must answer before anything else is started: Valkey and the S3 server.
+    """Return what must be ready before everything else: Valkey and the S3 server.
 
-    `redis_options` is asked at each start of Valkey.
+    `redis_options` is called at each start of Valkey.
     """
     redis = ProcessSpec(
         name="redis",
@@ -179,7 +179,7 @@ def servers(plan: Plan, redis_options: Callable[[], Sequence[str]] = tuple) -> l
 
 
 def services(plan: Plan) -> list[ProcessSpec]:
-    """Give what is Darkroom itself, and the sandbox provider where it is used."""
+    """Return the processes of Darkroom, and the sandbox provider if it is used."""
     generate = [_worker(plan, f"generate-{n}", "generate", n - 1) for n in _numbers(plan)]
     deliver = _worker(plan, "deliver", "deliver", plan.options.workers)
     provider = [_provider(plan)] if plan.provider == "sandbox" else []
@@ -234,10 +234,10 @@ def _provider(plan: Plan) -> ProcessSpec:
 
 
 def environment(plan: Plan) -> dict[str, str]:
-    """Give what every process of Darkroom gets.
+    """Return the environment of all processes of Darkroom.
 
-    What the user set goes before the defaults of the stack, and the addresses of what the stack
-    itself runs go before both.
+    The user's settings override the defaults of the stack, and the addresses of what the stack
+    itself runs override both.
     """
     return {**_defaults(plan), **plan.inherited, **_sandbox(plan), **_own(plan)}
 

@@ -1,4 +1,4 @@
-"""Where the stack listens: the same ports as last time where they are free, else others."""
+"""The ports of the stack: the same as last time if they are free, else others."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ NUMBERS = range(1, 65536)
 
 
 class PortTaken(DarkroomError):
-    """The port that was asked for cannot be had."""
+    """The requested port is not available."""
 
 
 def choose(
@@ -22,7 +22,7 @@ def choose(
     workers: int,
     usable: Callable[[int], bool] = reserve,
 ) -> Ports:
-    """Choose every port. Raises PortTaken when the one `asked` for is not free.
+    """Choose all ports. Raise PortTaken if the `asked` one is not free.
 
     Stacks that start at the same time choose different ones. Another program may still take one
     before a server listens on it: then they are chosen again.

@@ -1,4 +1,4 @@
-"""Keeping one process: started, watched, started again when it dies, stopped in the end."""
+"""Supervise one process: start it, watch it, restart it when it exits, stop it."""
 
 import asyncio
 import signal
@@ -14,28 +14,28 @@ from sandbox.subprocesses import with_parent_death_signal
 from sandbox.wait import PAUSE_SECONDS, answers_http, answers_ping
 from shared.errors import DarkroomError
 
-#: Waits before a process is started again, in seconds: doubled with each death in a row.
+#: Delays before a restart, in seconds: doubled with each consecutive exit.
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
-#: Deaths before it ever served, after which it is given up.
+#: Exits before it was ever ready, after which it is given up.
 HOPELESS_DEATHS = 5
-#: One that has served this long starts again at once: its deaths are no row.
+#: After this long in service, it is restarted at once.
 STEADY_SECONDS = 3.0
 _PIECE_BYTES = 65536
 
 
 class CrashLoop(DarkroomError):
-    """A process never came up; the text has its last lines."""
+    """A process never became ready; the text has its last lines."""
 
 
 class PortLost(DarkroomError):
-    """Another program took the port of a process before that one could listen on it."""
+    """Another program took the port of a process before it could listen."""
 
 
 class Keeper:
-    """Keeps one part of the stack, on an event loop that runs in the main thread.
+    """Supervise one process, on an event loop in the main thread.
 
-    `serving` is set while the process serves. `on_serving` is called each time it begins to.
+    `serving` is set while the process is ready. `on_serving` is called each time it becomes ready.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class Keeper:
         self._stopping = asyncio.Event()
         self._served_at: float | None = None
         self._deaths = 0
-        #: Ends after `stop`, or with KeepsDying when the process never serves.
+        #: Ends after `stop`, or with CrashLoop if the process never becomes ready.
         self.supervision = asyncio.create_task(self._supervise(), name=part.name)
 
     @property
     def pid(self) -> int:
-        """The pid of the process that runs, or ran last; 0 before the first."""
+        """The pid of the current or last process; 0 before the first."""
         return self._process.pid if self._process else 0
 
     async def stop(self) -> None:
-        """Ask the process to end, and kill it when its grace is over."""
+        """Ask the process to stop, and kill it after its grace period."""
         self._stopping.set()
-        # A frozen one could not obey.
+        # A frozen one could not react.
         self._send(signal.SIGTERM, signal.SIGCONT)
         await asyncio.wait({self.supervision}, timeout=self.part.grace_seconds)
         if not self.supervision.done():
@@ -71,7 +71,7 @@ class Keeper:
             await asyncio.wait({self.supervision})
 
     def kill(self) -> None:
-        """Kill the process at once, for good."""
+        """Kill the process at once, without a restart."""
         self._stopping.set()
         self._send(signal.SIGKILL)
 
@@ -104,19 +104,19 @@ class Keeper:
             stdout=PIPE,
             stderr=STDOUT,
             env=dict(self.part.environment),
-            # Ctrl-C on the terminal is for the stack alone, which stops its parts in order.
+            # Ctrl-C on the terminal is for the stack alone, which stops its processes in order.
             start_new_session=True,
         )
         return self._process
 
     async def _attend(self, process: Process) -> int:
-        """Read what the process says and look whether it serves; give its exit code."""
+        """Read the output of the process and check its readiness; return its exit code."""
         reading = asyncio.create_task(self._read(process))
         looking = asyncio.create_task(self._check())
         code = await process.wait()
         looking.cancel()
         self.serving.clear()
-        # Somebody else may hold its pipe still: what is in it now is enough.
+        # A child of it may keep its pipe open: what is in it now is enough.
         await asyncio.wait({reading}, timeout=1)
         reading.cancel()
         return code
@@ -127,7 +127,7 @@ class Keeper:
         self.log.end()
 
     async def _check(self) -> None:
-        while not await asyncio.to_thread(serves, self.part.ready, self.pid):  # noqa: ASYNC110  another's fact
+        while not await asyncio.to_thread(serves, self.part.ready, self.pid):  # noqa: ASYNC110  no event tells it
             await asyncio.sleep(PAUSE_SECONDS)
         self._served_at = asyncio.get_running_loop().time()
         self.serving.set()
@@ -147,7 +147,7 @@ class Keeper:
             await asyncio.wait_for(self._stopping.wait(), wait)
 
     def _count_death(self) -> float:
-        """Count one more, and give the seconds to wait before the next start."""
+        """Count one more exit, and return the seconds to wait before the next start."""
         now = asyncio.get_running_loop().time()
         if self._served_at is not None and now - self._served_at > STEADY_SECONDS:
             self._deaths = 0
@@ -155,7 +155,7 @@ class Keeper:
         return min(FIRST_WAIT_SECONDS * 2.0 ** (self._deaths - 1), LONGEST_WAIT_SECONDS)
 
     def _raise_lost_port(self) -> None:
-        """Raise PortLost where somebody else listens: no other start would go better."""
+        """Raise PortLost if another program listens: no further start would succeed."""
         port = urlsplit(self.part.ready.url).port or 0
         if not is_free(port):
             raise PortLost(
@@ -178,7 +178,7 @@ def _ended(code: int) -> str:
 
 
 def serves(sign: ReadinessProbe, pid: int) -> bool:
-    """Look once whether the process `pid`, and not a stranger on its port, gives this sign."""
+    """Check once whether the process `pid`, and no other on its port, is ready."""
     parts = urlsplit(sign.url)
     port = parts.port or 0
     answers = answers_ping(port) if parts.scheme == "redis" else answers_http(sign.url, sign.status)
@@ -186,7 +186,7 @@ def serves(sign: ReadinessProbe, pid: int) -> bool:
 
 
 def _listens(pid: int, port: int) -> bool:
-    import psutil  # noqa: PLC0415  only once something answers
+    import psutil  # noqa: PLC0415  only once something responds
 
     try:
         connections = psutil.Process(pid).net_connections("tcp")

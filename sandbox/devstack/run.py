@@ -1,4 +1,4 @@
-"""`darkroom up`: the stack from its start to its end."""
+"""`darkroom up`: run the stack from start to stop."""
 
 import asyncio
 import signal
@@ -22,33 +22,33 @@ from shared.errors import InvalidSettings
 from shared.settings import Settings, inherited_environment, load_settings, missing
 
 PORTS_FILE = "ports.json"
-#: The exit code of whoever was interrupted and did not wait for a clean end.
+#: The exit code after a second interrupt, without a clean stop.
 INTERRUPTED = 130
-#: How long to wait before `stack.json` is tried again, in seconds.
+#: The delay before writing `stack.json` is retried, in seconds.
 RETRY_SECONDS = 1.0
 #: How often the ports are chosen before the start is given up.
 PORT_CHOICES = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-#: Opens the first tenant in the Redis at an address, and gives its keys.
+#: Creates the first tenant in the Redis at a URL, and returns its keys.
 OpenTenant = Callable[[str], TenantKeys]
 
 
 class ChoosePorts(Protocol):
-    """Something that chooses every port of a stack, as `ports.choose` does."""
+    """Chooses all ports of a stack, like `ports.choose`."""
 
     def __call__(
         self, remembered: Mapping[str, Any], *, requested: int | None, workers: int
     ) -> Ports:
-        """Choose ports that are free now. Raises PortTaken."""
+        """Choose ports that are free now. Raise PortTaken."""
 
 
 def run(
     options: StackOptions, provision_tenant: OpenTenant, choose: ChoosePorts = ports.choose
 ) -> int:
-    """Run the stack until it is told to stop, and give the exit code.
+    """Run the stack until it is told to stop, and return the exit code.
 
-    Raises DarkroomError with a sentence for the operator when it cannot start or go on.
+    Raise DarkroomError with a sentence for the operator if it cannot start or continue.
     """
     options = replace(options, data=directory.prepare(options.data))
     with directory.locked(options.data):
@@ -67,7 +67,7 @@ def run(
 
 
 def _run_once(plan: Plan, provision_tenant: OpenTenant, screen: Screen) -> int:
-    """Run the stack as planned. Raises PortLost where a port of the plan was taken meanwhile."""
+    """Run the stack as planned. Raise PortLost if a planned port was taken meanwhile."""
     data = plan.options.data
     directory.note_address(data, plan.api_url)
     directory.write_json(data / PORTS_FILE, asdict(plan.ports))
@@ -124,7 +124,7 @@ class _Stack:
         self._killed = False
 
     async def live(self) -> int:
-        """Start, stay, and stop; give the exit code."""
+        """Start, run, and stop; return the exit code."""
         for number in _SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._obey)
         lifetime = asyncio.create_task(self._start_and_stay())
@@ -156,7 +156,7 @@ class _Stack:
         self._supervisor.start(services(self._plan))
         self._keys = await asyncio.to_thread(self._find_keys)
         await self._supervisor.wait_until_serving("api")
-        # The image is asked for as soon as it can be: the workers come up meanwhile.
+        # The image is requested as early as possible, while the workers start.
         demo = asyncio.create_task(self._show(self._keys))
         await self._supervisor.wait_until_serving()
         await demo
@@ -167,7 +167,7 @@ class _Stack:
         await asyncio.gather(self._supervisor.failed(), self._disk_guard.watch(), self._tidy())
 
     def _prepare_redis(self) -> Sequence[str]:
-        """Make Valkey's data readable before each of its starts; return more options for it."""
+        """Make Valkey's data readable before each of its starts; return further options for it."""
         cut = aof.repair(self._plan.options.data / "redis", valkey_program())
         if cut:
             self._screen.log(str(cut), level="warning", name="redis")
@@ -180,7 +180,7 @@ class _Stack:
 
     async def _tidy(self) -> None:
         folder = self._plan.bucket_folder
-        with suppress(OSError):  # what cannot be removed now is looked at again next time
+        with suppress(OSError):  # what cannot be deleted now is checked again next time
             await _in_thread(lambda: s3_cleanup.remove(folder))
 
     def _find_keys(self) -> TenantKeys:
@@ -193,7 +193,7 @@ class _Stack:
     async def _show(self, tenant: TenantKeys) -> None:
         if not self._plan.options.demo:
             return
-        images = self._plan.options.data / "pictures"
+        images = self._plan.options.data / "images"
         demo = Demo(self._plan.api_url, tenant.api_key, images, print_line=_print)
         try:
             await _in_thread(demo.run)
@@ -205,17 +205,17 @@ class _Stack:
             content = state.describe(self._plan, self._keys, self._supervisor)
             try:
                 directory.write_json(self._plan.options.data / state.FILE, content)
-            except directory.BadDirectory:  # the disk is full: what it says now must be true later
+            except directory.BadDirectory:  # the disk is full: stack.json must become true later
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._write_state)
 
 
 def _print(*lines: str) -> None:
-    with suppress(OSError):  # `darkroom up | head`: the stack goes on without a reader
+    with suppress(OSError):  # `darkroom up | head`: the stack continues without a reader
         print(*lines, sep="\n", flush=True)  # noqa: T201  what the user of a terminal came for
 
 
 async def _in_thread(work: Callable[[], object]) -> None:
-    """Do blocking work in a thread that the end of the program does not wait for."""
+    """Run blocking work in a thread that the exit of the program does not wait for."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
@@ -231,7 +231,7 @@ async def _in_thread(work: Callable[[], object]) -> None:
         error: Exception | None = None
         try:
             work()
-        except Exception as fault:  # noqa: BLE001  handed to whoever waits
+        except Exception as fault:  # noqa: BLE001  passed to the waiting task
             error = fault
         with suppress(RuntimeError):  # the loop has ended: nobody waits any more
             loop.call_soon_threadsafe(settle, error)

@@ -1,18 +1,18 @@
-"""What a killed S3 server leaves behind: uploads that were never acknowledged."""
+"""Delete unacknowledged uploads that a killed S3 server leaves behind."""
 
 import time
 from pathlib import Path
 
-#: The names that rclone gives to uploads in progress; it hides them, and never removes them.
+#: rclone's names of unfinished uploads; it hides them, and never deletes them.
 PATTERN = ".rclone_temp_*"
 #: Longer than any upload takes, in seconds.
 AGE_SECONDS = 3600.0
 
 
 def remove(folder: Path, *, age_seconds: float = AGE_SECONDS) -> int:
-    """Remove unfinished uploads below `folder` that nothing was written to for `age_seconds`.
+    """Delete unfinished uploads below `folder` that were not written to for `age_seconds`.
 
-    Gives how many there were. A file that somebody else removes meanwhile does no harm.
+    Return how many there were. Files deleted by others meanwhile are ignored.
     """
     oldest = time.time() - age_seconds
     old = [path for path in folder.rglob(PATTERN) if _written_at(path) < oldest]

@@ -1,4 +1,4 @@
-"""`stack.json`: what runs now, where, and with which keys, for scripts."""
+"""`stack.json`: the running processes, their addresses and keys, for scripts."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ FILE = "stack.json"
 
 
 def describe(plan: Plan, keys: TenantKeys, supervisor: Supervisor) -> dict[str, Any]:
-    """Give the content of `stack.json`, with the keys in it."""
+    """Return the content of `stack.json`, including the keys."""
     return {
         "api": plan.api_url,
         "api_key": keys.api_key,
@@ -31,7 +31,7 @@ def describe(plan: Plan, keys: TenantKeys, supervisor: Supervisor) -> dict[str, 
 
 
 def _pids(supervisor: Supervisor) -> dict[str, Any]:
-    """Give a list where there may be several, a number or null where there is one or none."""
+    """Return a list for kinds with several processes, else a number or null."""
     several = {kind.value: supervisor.pids(kind) for kind in (Kind.API, Kind.WORKER)}
     single = {
         kind.value: next(iter(supervisor.pids(kind)), None)

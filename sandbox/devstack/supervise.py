@@ -1,4 +1,4 @@
-"""Keeping all parts of the stack together: started, complete, stopped in order."""
+"""Supervise all processes of the stack: start, readiness, ordered stop."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -8,14 +8,14 @@ from sandbox.devstack.console import Log, Screen
 from sandbox.devstack.plan import STOPPING, Kind, ProcessSpec
 from sandbox.devstack.process import CrashLoop, Keeper
 
-#: How long all parts together may take to serve, in seconds.
+#: The time limit for all processes to become ready, in seconds.
 START_SECONDS = 60.0
 
 
 class Supervisor:
-    """Runs parts until it is told to stop; for one event loop in the main thread.
+    """Run the processes until told to stop; for one event loop in the main thread.
 
-    `on_change` is called each time a part begins to serve: the first time, and as a new process.
+    `on_change` is called each time a process becomes ready, the first time and after restarts.
     """
 
     def __init__(self, logs: Path, screen: Screen, on_change: Callable[[], None]) -> None:
@@ -25,7 +25,7 @@ class Supervisor:
         self._on_change = on_change
 
     def start(self, parts: Iterable[ProcessSpec]) -> None:
-        """Start every part at once; they are started again whenever they die."""
+        """Start all processes; they are restarted whenever they exit."""
         for part in parts:
             log = Log(
                 self._logs / f"{part.name}.log", part.name, self._screen if part.loud else None
@@ -33,7 +33,7 @@ class Supervisor:
             self.keepers.append(Keeper(part, log, self._screen, self._note_serving))
 
     async def wait_until_serving(self, *names: str) -> None:
-        """Wait until all parts, or those named, serve; raises KeepsDying if one never does."""
+        """Wait until all or the named processes are ready; raise CrashLoop if one never is."""
         chosen = [keeper for keeper in self.keepers if not names or keeper.part.name in names]
         serving = asyncio.create_task(_all_serving(chosen))
         failing = {keeper.supervision for keeper in self.keepers}
@@ -48,14 +48,14 @@ class Supervisor:
             serving.cancel()
 
     async def failed(self) -> None:
-        """Wait until a part is given up, and raise its KeepsDying."""
+        """Wait until a process is given up, and raise its CrashLoop."""
         await asyncio.wait(
             {keeper.supervision for keeper in self.keepers}, return_when=asyncio.FIRST_COMPLETED
         )
         self._raise_failure()
 
     async def stop(self) -> None:
-        """Stop everything: whoever asks before whoever answers, equals together."""
+        """Stop everything: clients before their servers, each kind together."""
         for kind in STOPPING:
             of_kind = [keeper for keeper in self.keepers if keeper.part.kind is kind]
             await asyncio.gather(*(keeper.stop() for keeper in of_kind))
@@ -68,12 +68,12 @@ class Supervisor:
             keeper.kill()
 
     def pids(self, kind: Kind) -> list[int]:
-        """Give the pids of all processes of a kind, in the order of the plan."""
+        """Return the pids of all processes of a kind, in the order of the plan."""
         return [keeper.pid for keeper in self.keepers if keeper.part.kind is kind]
 
     @property
     def complete(self) -> bool:
-        """Whether every part serves now."""
+        """Whether all processes are ready."""
         return all(keeper.serving.is_set() for keeper in self.keepers)
 
     def _note_serving(self, _: Keeper) -> None:

@@ -1,13 +1,13 @@
-"""The first tenant of a new stack, and the key of its operator."""
+"""The first tenant of a new stack, and its operator key."""
 
 from sandbox.devstack.keys import TENANT, TenantKeys
 
-#: Who the audit log says it was.
+#: The operator's name in the audit log.
 _BY = "darkroom up"
 
 
 def open_local_tenant(redis_url: str, *, may_disable_safety: bool = True) -> TenantKeys:
-    """Open the tenant in the Redis at `redis_url`; its keys and an ops key are shown only once."""
+    """Create the tenant in the Redis at `redis_url`; return its keys and an operator key."""
     # 0.5 s that only a first start needs
     from shared.celery_app import build_celery, build_scripts  # noqa: PLC0415
     from shared.settings import Settings  # noqa: PLC0415

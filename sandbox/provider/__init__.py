@@ -1,1 +1,1 @@
-"""A 1min.ai that answers locally: real images, and every fault of the real one on request."""
+"""A local 1min.ai: real images, and every fault of the real one on request."""

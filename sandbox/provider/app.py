@@ -48,12 +48,12 @@ def create_app(
     keys: Iterable[str] | None = None,
     image_port: ImagePort | None = None,
 ) -> Starlette:
-    """Build one provider, with a ledger and a behaviour of its own.
+    """Build a provider with its own call log and behaviour.
 
-    Images are addressed under `base_url`, or where the caller asked when it is None. `keys` are
-    the good API keys; None is any that is not empty; `image_port` is where images are served
-    beside the main port. The faults of the connection itself (`drop`, `truncated`, `wrong_length`)
-    need `sandbox.provider.server` around it.
+    Image URLs start with `base_url`, or with the caller's URL if it is None. `keys` are the valid
+    API keys, None means any that is not empty; `image_port` serves images besides the main port.
+    Connection faults (`drop`, `truncated`, `wrong_length`) need `sandbox.provider.server` around
+    it.
     """
     app = Starlette(routes=ROUTES, exception_handlers={ClientDisconnect: _left})
     app.state.provider = State(
@@ -70,5 +70,5 @@ def create_app(
 
 
 async def _left(_request: Request, _error: Exception) -> Response:
-    """Answer nobody: the client left in the middle of its request."""
+    """Respond to nobody: the client disconnected during its request."""
     return Response(status_code=400)

@@ -1,7 +1,6 @@
-"""What the provider will do next: a latency, a script of steps, and what comes after them.
+"""The provider's next replies: a latency, a script of steps, and the default after them.
 
-One behaviour is general. Beside it stand those that are limited to calls with one API key, for one
-model, or both.
+One behaviour is general. Others are limited to calls with one API key, for one model, or both.
 """
 
 from collections import deque
@@ -18,10 +17,10 @@ Limits = tuple[str | None, str | None]
 
 
 class BehaviorBody(BaseModel):
-    """The body of `PUT /_sandbox/behavior`. What is left out goes back to how the server began.
+    """The body of `PUT /_sandbox/behavior`. Missing members return to the initial behaviour.
 
-    With `key` or `model` it holds for calls with that API key, for that model, and replaces only
-    an earlier one with the same limits; without `latency_seconds` it then has the general one.
+    With `key` or `model` it applies to calls with that API key or for that model, and replaces only
+    an earlier one with the same limits; without `latency_seconds` it has the general one.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -34,16 +33,16 @@ class BehaviorBody(BaseModel):
 
 
 class BadBody(ValueError):
-    """A body of a `/_sandbox` address that cannot be used; `faults` names each of them."""
+    """An invalid body of a `/_sandbox` route; `faults` names each fault."""
 
     def __init__(self, error: ValidationError) -> None:
-        """Keep (pointer, message) of each fault; the pointer is a JSON pointer into the body."""
+        """Take (pointer, message) of each fault; the pointer is a JSON pointer into the body."""
         super().__init__("the body cannot be used")
         self.faults = [(_pointer(fault["loc"]), fault["msg"]) for fault in error.errors()]
 
 
 def _pointer(path: tuple[int | str, ...]) -> str:
-    """Write where a fault is, without the name of the step that pydantic puts after its place."""
+    """Write the path of a fault, without the step's name that pydantic appends."""
     step = {"script": 2, "default": 1}.get(str(path[0]) if path else "")
     parts = [part for number, part in enumerate(path) if number != step]
     return "".join(f"/{part}" for part in parts)
@@ -51,7 +50,7 @@ def _pointer(path: tuple[int | str, ...]) -> str:
 
 @dataclass(slots=True)
 class Plan:
-    """The steps that are left for some calls; `latency_seconds` None is the general latency."""
+    """The remaining steps for some calls; `latency_seconds` None is the general latency."""
 
     latency_seconds: float | None = None
     script: deque[StepBody] = field(default_factory=deque)
@@ -62,7 +61,7 @@ class Plan:
         return self.script.popleft() if self.script else self.default
 
     def shown(self) -> dict[str, Any]:
-        """Return the plan as JSON, with what is left of the script."""
+        """Return the plan as JSON, with the rest of the script."""
         return {
             "latency_seconds": self.latency_seconds,
             "script": [written(step) for step in self.script],
@@ -71,20 +70,20 @@ class Plan:
 
 
 class Behavior:
-    """The plans in force. Each generate call that passes the checks takes a step of one of them."""
+    """The active plans. Each valid generate call takes a step of one of them."""
 
     def __init__(self, latency_seconds: float) -> None:
-        """Begin with "ok" for every call, each after `latency_seconds`."""
+        """Start with "ok" for every call, each after `latency_seconds`."""
         self._usual_latency = latency_seconds
         self.reset()
 
     def reset(self) -> None:
-        """Go back to how the server began, without limited behaviours."""
+        """Return to the initial behaviour, without limited ones."""
         self._general = Plan(self._usual_latency)
         self._limited: dict[Limits, Plan] = {}
 
     def replace(self, body: bytes) -> None:
-        """Take another behaviour from JSON; raises BadBody and changes nothing if it is wrong."""
+        """Set a behaviour from JSON; raise BadBody and change nothing if it is invalid."""
         try:
             new = BehaviorBody.model_validate_json(body)
         except ValidationError as error:
@@ -100,8 +99,8 @@ class Behavior:
     def take(self, key: str | None = None, model: str | None = None) -> tuple[StepBody, float]:
         """Return the next step for a call with this key and model, and its latency in seconds.
 
-        The most specific behaviour decides: that of the key and the model, of the key, of the
-        model, the general one.
+        The most specific behaviour applies: that of key and model, of the key, of the model, the
+        general one.
         """
         limits: tuple[Limits, ...] = ((key, model), (key, None), (None, model))
         found = (self._limited[one] for one in limits if one in self._limited)
@@ -111,7 +110,7 @@ class Behavior:
         return step, next(seconds for seconds in latencies if seconds is not None)
 
     def shown(self) -> dict[str, Any]:
-        """Return the behaviour as JSON, with what is left of each script."""
+        """Return the behaviour as JSON, with the rest of each script."""
         limited = [
             {"key": key, "model": model} | plan.shown()
             for (key, model), plan in self._limited.items()

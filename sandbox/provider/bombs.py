@@ -1,4 +1,4 @@
-"""Small answers that unpack to enormous ones: valid to the last byte, made without the memory."""
+"""Decompression bombs: valid small replies that expand to enormous ones, built in little memory."""
 
 import functools
 import struct
@@ -11,7 +11,7 @@ BITS_PER_BYTE = 8
 
 @functools.lru_cache(maxsize=4)
 def gzip_of_zeros(count: int) -> bytes:
-    """Give a gzip stream (RFC 1952) that unpacks to `count` zero bytes; about a thousandth."""
+    """Return a gzip stream (RFC 1952) that expands to `count` zero bytes, about a thousandfold."""
     header = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
     trailer = struct.pack("<II", _crc_of_zeros(count), count % 2**32)
     return header + _deflated_zeros(count) + trailer
@@ -19,7 +19,7 @@ def gzip_of_zeros(count: int) -> bytes:
 
 @functools.lru_cache(maxsize=4)
 def png_of_pixels(width: int, height: int) -> bytes:
-    """Give a valid black-and-white png, all black, of `width` by `height` pixels."""
+    """Return a valid black-and-white png, all black, of `width` by `height` pixels."""
     row = 1 + (width + BITS_PER_BYTE - 1) // BITS_PER_BYTE
     return b"".join(
         (
@@ -32,7 +32,7 @@ def png_of_pixels(width: int, height: int) -> bytes:
 
 
 def _deflated_zeros(count: int) -> bytes:
-    """Deflate one block and repeat it: after a full flush, each stands for itself."""
+    """Deflate one block and repeat it: after a full flush, each is independent."""
     blocks, rest = divmod(count, len(BLOCK))
     first = zlib.compressobj(9, zlib.DEFLATED, RAW_DEFLATE)
     block = first.compress(BLOCK) + first.flush(zlib.Z_FULL_FLUSH)

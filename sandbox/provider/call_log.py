@@ -1,11 +1,11 @@
-"""The ledger of everything received, in order of arrival, and of what was paid for."""
+"""The log of all received calls, in order of arrival, and of which were charged."""
 
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-#: A day's load test fits; beyond it the oldest are forgotten.
+#: Enough for a day's load test; beyond it the oldest are dropped.
 MAX_CALLS = 1_000_000
 KEY_CHARACTERS = 4
 
@@ -13,7 +13,7 @@ Kind = Literal["generate", "download", "result"]
 
 
 class RequestedImage(NamedTuple):
-    """What a call was about. The seed is the one used, where a record was made."""
+    """The image of a call. The seed is the one used, if a record was created."""
 
     prompt: str | None = None
     seed: float | None = None
@@ -25,7 +25,7 @@ NOTHING = RequestedImage()
 
 @dataclass(slots=True)
 class Call:
-    """One call received. `outcome` is "ok", the step's fault, or the status of a refusal.
+    """A received call. `outcome` is "ok", the step's fault, or the status of a refusal.
 
     `key` is the last four characters of the API key.
     """
@@ -41,12 +41,12 @@ class Call:
     record_id: str | None
 
     def shown(self) -> dict[str, Any]:
-        """Show it, field by field."""
+        """Return it as JSON."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 class CallLog:
-    """Keeps the calls in memory."""
+    """Keep the calls in memory."""
 
     def __init__(self, max_kept: int = MAX_CALLS) -> None:
         """Keep the latest `kept` calls."""
@@ -62,19 +62,19 @@ class CallLog:
         paid: bool = False,
         record_id: str | None = None,
     ) -> None:
-        """Write down a call that has just arrived, with the end of its API key."""
+        """Record a call that has just arrived, with the end of its API key."""
         masked = key[-KEY_CHARACTERS:] if key else None
         self._calls.append(Call(kind, now(), *request, masked, outcome, paid, record_id))
 
     def clear(self) -> None:
-        """Forget every call."""
+        """Delete all calls."""
         self._calls.clear()
 
     def shown(self) -> list[dict[str, Any]]:
-        """Show every call, the oldest first."""
+        """Return all calls, oldest first."""
         return [call.shown() for call in self._calls]
 
 
 def now() -> str:
-    """Give the time in RFC 3339, UTC, with milliseconds."""
+    """Return the time in RFC 3339, UTC, with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

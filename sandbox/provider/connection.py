@@ -1,8 +1,8 @@
-"""Faults of the connection itself: closed without a word, cut short, or saying too much.
+"""Faults of the connection itself: closed without a response, cut short, or sending too much.
 
-ASGI cannot express them, so the protocol hands its transport on in the scope's extensions. Each
-answer here ends by waiting until the connection is gone: to uvicorn that is an ordinary end, and
-nothing is logged.
+ASGI cannot express them, so the protocol passes its transport in the scope's extensions. Each
+response here ends by waiting until the connection is closed: to uvicorn that is an ordinary end,
+and nothing is logged.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 EXTENSION = "darkroom.connection"
-#: On, and no time for what is unsent: closing then sends RST and not FIN.
+#: SO_LINGER with no time: close sends RST and not FIN.
 LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
 
 
 class OpenProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 that lets the application reach the transport of its request."""
+    """uvicorn's HTTP/1.1 protocol, which gives the application access to the transport."""
 
     def on_message_begin(self) -> None:
         """Add the transport to the scope of each request."""
@@ -38,23 +38,23 @@ def _transport(scope: Scope) -> asyncio.Transport:
 
 
 async def gone(receive: Receive) -> None:
-    """Wait until the client, or the server, has closed the connection."""
+    """Wait until the client or the server has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def pause(receive: Receive, seconds: float) -> None:
-    """Wait so many seconds, or until the connection is gone."""
+    """Wait a number of seconds, or until the connection is closed."""
     if seconds > 0:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(gone(receive), seconds)
 
 
 class Dropped(Response):
-    """Closes the connection without a reply; `reset` by a TCP reset."""
+    """Close the connection without a reply; `reset` with a TCP reset."""
 
     def __init__(self, *, reset: bool = False) -> None:
-        """Choose how to close."""
+        """Take how to close."""
         super().__init__()
         self.reset = reset
 
@@ -69,7 +69,7 @@ class Dropped(Response):
 
 
 class Silent(Response):
-    """Answers nothing and leaves the connection open until the client closes it."""
+    """Send nothing and keep the connection open until the client closes it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Wait."""
@@ -77,18 +77,18 @@ class Silent(Response):
 
 
 class Misdeclared(Response):
-    """Declares one length and sends another, then closes the connection."""
+    """Declare one length and send another, then close the connection."""
 
     def __init__(self, content: bytes, declared: int, headers: Mapping[str, str]) -> None:
-        """Send all of `content` under a `Content-Length` of `declared`."""
-        # so that no client asks again on a connection that is about to end
+        """Send all of `content` with a `Content-Length` of `declared`."""
+        # so that no client reuses a connection that is about to close
         all_headers = {**headers, "Content-Length": str(declared), "Connection": "close"}
         super().__init__(headers=all_headers)
         self.content = content
         self.declared = declared
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send, past uvicorn's own count where it is too much."""
+        """Send, bypassing uvicorn's own count if it is too much."""
         transport = _transport(scope)
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)

@@ -1,4 +1,4 @@
-"""The addresses for whoever tests against the provider: `/_sandbox/…` and `/healthz`."""
+"""The control routes for tests: `/_sandbox/…` and `/healthz`."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,12 +9,12 @@ from sandbox.provider.state import state_of
 
 
 async def show_behavior(request: Request) -> Response:
-    """Show what will happen next."""
+    """Return the behaviour."""
     return json_response(state_of(request).behavior.shown())
 
 
 async def put_behavior(request: Request) -> Response:
-    """Replace what will happen next."""
+    """Set the behaviour."""
     behavior = state_of(request).behavior
     try:
         behavior.replace(await request.body())
@@ -24,18 +24,18 @@ async def put_behavior(request: Request) -> Response:
 
 
 async def reset_behavior(request: Request) -> Response:
-    """Go back to how the server began."""
+    """Reset the behaviour."""
     state_of(request).behavior.reset()
     return Response(status_code=204)
 
 
 async def show_images(request: Request) -> Response:
-    """Show how the image host fares, and its port if it has one of its own."""
+    """Return the state of the image host, and its port if it has its own."""
     return json_response(state_of(request).images.shown())
 
 
 async def put_images(request: Request) -> Response:
-    """Choose how the image host fares."""
+    """Set the state of the image host."""
     images = state_of(request).images
     try:
         await images.replace(await request.body())
@@ -45,12 +45,12 @@ async def put_images(request: Request) -> Response:
 
 
 async def show_keys(request: Request) -> Response:
-    """Show the good keys; null is any."""
+    """Return the valid keys; null means any."""
     return json_response(state_of(request).keys.shown())
 
 
 async def put_keys(request: Request) -> Response:
-    """Replace the good keys."""
+    """Set the valid keys."""
     keys = state_of(request).keys
     try:
         keys.replace(await request.body())
@@ -60,18 +60,18 @@ async def put_keys(request: Request) -> Response:
 
 
 async def show_calls(request: Request) -> Response:
-    """Show everything received, in order."""
+    """Return all received calls, in order."""
     return json_response({"calls": state_of(request).call_log.shown()})
 
 
 async def clear_calls(request: Request) -> Response:
-    """Forget what was received; the records and their images stay."""
+    """Delete the log of calls; records and their images stay."""
     state_of(request).call_log.clear()
     return Response(status_code=204)
 
 
 async def healthy(_request: Request) -> Response:
-    """Say that the process lives."""
+    """Return that the process is alive."""
     return json_response({"status": "ok"})
 
 

@@ -1,4 +1,4 @@
-"""`GET /assets/…`: the image of a record, or the fault that its generate call chose."""
+"""`GET /assets/…`: the image of a record, or the fault of its step."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ ZEROS = bytes(65_536)
 
 
 async def download(request: Request) -> Response:
-    """Answer one download."""
+    """Respond to a download."""
     state = state_of(request)
     path = request.path_params["path"]
     record = state.records.at_path(path)
@@ -38,7 +38,7 @@ async def download(request: Request) -> Response:
 
 
 def _refusal(record: Record | None, path: str, request: Request) -> str | None:
-    """Give the outcome of an address that is not served."""
+    """Return the outcome of a URL that is not served."""
     verdict = state_of(request).addresses.judge(path, request.query_params)
     if verdict != "ok":
         return "403" if verdict == "tampered" else "url_expired"
@@ -48,14 +48,14 @@ def _refusal(record: Record | None, path: str, request: Request) -> str | None:
 
 
 def _away(fault: str) -> Response:
-    """Answer as the whole image host does while it fails."""
+    """Respond like the whole image host while it fails."""
     if fault == "hang":
         return Silent()
     return Dropped(reset=True) if fault == "refuse" else _storage_error(int(fault))
 
 
 def _fault(record: Record, request: Request) -> faults.StepBody:
-    """Give the step that this download meets; an expired address is only the first one given."""
+    """Return the step for this download; only the first URL of a record can be expired."""
     is_first = request.query_params.get("X-Issue") == "0"
     if isinstance(record.step, faults.UrlExpired) and not is_first:
         return faults.Ok()
@@ -70,7 +70,7 @@ def _note(state: State, record: Record | None, outcome: str) -> None:
 
 
 def _storage_error(status: int) -> Response:
-    """Refuse as an S3 storage does."""
+    """Refuse like an S3 storage."""
     code = {403: "AccessDenied", 404: "NoSuchKey"}.get(status, "InternalError")
     page = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'
     return Response(page, status, media_type="application/xml")
@@ -82,7 +82,7 @@ def _image(encoded: bytes, image: RenderedImage) -> Response:
 
 @singledispatch
 async def serve(_step: faults.StepBody, image: RenderedImage, image_cache: ImageCache) -> Response:
-    """Answer a download as its step says; with the image, if it says nothing of downloads."""
+    """Respond to a download according to its step; with the image by default."""
     return _image(await image_cache.take(image), image)
 
 
@@ -132,7 +132,7 @@ async def _huge(step: faults.Huge, image: RenderedImage, image_cache: ImageCache
 
 
 async def _padded(encoded: bytes, count: int) -> AsyncIterator[bytes]:
-    """Give the image and then zeros, `count` bytes in all."""
+    """Return the image and then zeros, `count` bytes in total."""
     yield encoded[:count]
     left = count - len(encoded)
     while left > 0:

@@ -1,7 +1,7 @@
-"""The provider's ways of saying no, in its own words and shapes.
+"""Error replies of the provider, in its own words and shapes.
 
-Errors are `{"errorCode", "message", "details"?}`, where `details` is a JSON *string*; what its
-gateway says is HTML.
+Errors are `{"errorCode", "message", "details"?}`, where `details` is a JSON *string*; those of its
+gateway are HTML.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from sandbox.provider.faults import Status
 
-#: Statuses that come from the gateway before the provider, as a page.
+#: Statuses that come from the gateway in front of the provider, as a page.
 GATEWAY_STATUSES = frozenset({504, 520, 521, 522, 523, 524})
 
-#: Code and sentence by status, where a step does not give its own.
+#: Code and message by status, if a step does not set its own.
 USUAL: Mapping[int, tuple[str, str]] = {
     400: ("UNKNOWN_ERROR", "Something went wrong. Please try again later."),
     401: ("UNAUTHORIZED", "The api key is not active"),
@@ -37,7 +37,7 @@ BUSY_MESSAGE = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error answer. `headers` are beside the content type."""
+    """An error response. `headers` are those besides the content type."""
 
     status: int
     code: str
@@ -56,7 +56,7 @@ class Refusal:
 def json_response(
     body: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer with JSON."""
+    """Respond with JSON."""
     return Response(orjson.dumps(body), status, headers, "application/json")
 
 
@@ -73,17 +73,17 @@ def missing_fields(model: str, faults: Sequence[tuple[str, str]]) -> Refusal:
 
 
 def dead_key() -> Refusal:
-    """Refuse a key that is missing or not good."""
+    """Refuse a missing or invalid key."""
     return Refusal(401, *USUAL[401])
 
 
 def no_credits(required: int, available: int) -> str:
-    """Say what is missing, as the real one does: both numbers stand in the sentence."""
+    """Report missing credits like the real one: the sentence contains both numbers."""
     return f"The feature requires {required} credits, but the Team only has {available} credits"
 
 
 def refused(step: Status) -> Response:
-    """Refuse as a step says, in the usual words where it gives none."""
+    """Refuse according to a step, with the default message if it sets none."""
     headers = {} if step.retry_after is None else {"Retry-After": _wait(step.retry_after)}
     if step.status in GATEWAY_STATUSES:
         return gateway_page(step.status, headers)
@@ -97,7 +97,7 @@ def refused(step: Status) -> Response:
 
 
 def _wait(retry_after: float | str) -> str:
-    """Write `Retry-After`: seconds without needless zeros, or the date as it was given."""
+    """Write `Retry-After`: seconds without trailing zeros, or the given date."""
     return retry_after if isinstance(retry_after, str) else f"{retry_after:g}"
 
 
@@ -108,7 +108,7 @@ def _written(details: object) -> str | None:
 
 
 def busy(status: int | None, message: str) -> Refusal:
-    """Refuse as the model's own host did: its status and sentence hide in `details`, if at all."""
+    """Refuse like the model's own host: its status and message are hidden in `details`."""
     details = None
     if status is not None:
         inner = {"response": {"status": status, "data": {"message": message}}}
@@ -117,7 +117,7 @@ def busy(status: int | None, message: str) -> Refusal:
 
 
 def gateway_page(status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with the page of the gateway before the provider."""
+    """Respond with the page of the gateway."""
     reason = {504: "Gateway time-out", 522: "Connection timed out", 524: "A timeout occurred"}
     title = f"api.1min.ai | {status}: {reason.get(status, 'Web server error')}"
     page = (

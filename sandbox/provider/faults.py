@@ -1,7 +1,7 @@
-"""Every step that a script can hold: what one generate call, and its downloads, will meet.
+"""All steps of a script: what one generate call, and its downloads, will get.
 
-A step is `"ok"` or an object whose `fault` names it. `paid` tells whether the call made an image
-that the team is billed for; the steps of a download always have.
+A step is `"ok"` or an object whose `fault` names it. `paid` is whether the call generated an image
+that is billed; the steps of a download always have.
 """
 
 from collections.abc import Mapping
@@ -16,34 +16,34 @@ HttpStatus = Annotated[int, Field(ge=200, le=599)]
 
 
 class StepBody(BaseModel):
-    """What every step may say. `latency_seconds` goes before the general one, for this call."""
+    """Members of every step. `latency_seconds` overrides the general one, for this call."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    #: Whether the call made, and billed, an image where the step has no `paid` of its own.
+    #: Whether the call generated and billed an image, if the step has no `paid` of its own.
     makes: ClassVar[bool] = True
 
     latency_seconds: Seconds | None = None
 
     @property
     def name(self) -> str:
-        """The word for it, as in `fault`."""
+        """Its name, as in `fault`."""
         return str(getattr(self, "fault", ""))
 
     @property
     def is_paid(self) -> bool:
-        """Whether the call made an image that is billed."""
+        """Whether the call generated an image that is billed."""
         return bool(getattr(self, "paid", self.makes))
 
 
 class Ok(StepBody):
-    """Nothing goes wrong."""
+    """No fault."""
 
     fault: Literal["ok"] = "ok"
 
 
 class Status(StepBody):
-    """Refuse with an HTTP status; `code`, `message` and `details` replace the usual ones."""
+    """Refuse with an HTTP status; `code`, `message` and `details` replace the default ones."""
 
     makes = False
     fault: Literal["status"]
@@ -57,7 +57,7 @@ class Status(StepBody):
 
 
 class MisleadingBusy(StepBody):
-    """Say "busy" over what the model's host said: `status` and `message` inside `details`."""
+    """Report "busy" with the model host's reply: `status` and `message` inside `details`."""
 
     makes = False
     fault: Literal["misleading_busy"]
@@ -67,14 +67,14 @@ class MisleadingBusy(StepBody):
 
 
 class MadeBut522(StepBody):
-    """Make and bill the image, then lose the reply to the gateway's page."""
+    """Generate and bill the image, then lose the reply to the gateway's page."""
 
     fault: Literal["made_but_522"]
     status: Literal[504, 520, 522, 524] = 522
 
 
 class Hang(StepBody):
-    """Say nothing for `seconds`, then answer well; unpaid: then answer with the 504 page."""
+    """Stay silent for `seconds`, then reply normally; unpaid: then reply with the 504 page."""
 
     fault: Literal["hang"]
     seconds: Seconds = 30
@@ -90,21 +90,21 @@ class Drop(StepBody):
 
 
 class Malformed(StepBody):
-    """Answer 200 with JSON that is cut in the middle."""
+    """Reply 200 with JSON that is cut in the middle."""
 
     fault: Literal["malformed"]
     paid: bool = True
 
 
 class Empty(StepBody):
-    """Answer 200 with no body."""
+    """Reply 200 without a body."""
 
     fault: Literal["empty"]
     paid: bool = True
 
 
 class HugeReply(StepBody):
-    """Answer 200 with JSON of this many bytes, streamed."""
+    """Reply 200 with JSON of this many bytes, streamed."""
 
     fault: Literal["huge_reply"]
     bytes: Bytes = 100_000_000
@@ -112,7 +112,7 @@ class HugeReply(StepBody):
 
 
 class FailureRecord(StepBody):
-    """Answer 200 with a record that failed."""
+    """Reply 200 with a failed record."""
 
     makes = False
     fault: Literal["failure_record"]
@@ -121,21 +121,21 @@ class FailureRecord(StepBody):
 
 
 class MissingUrl(StepBody):
-    """Answer with a good record that lacks `temporaryUrl`: the first `times` of it, or always."""
+    """Reply with a successful record without `temporaryUrl`: the first `times` times, or always."""
 
     fault: Literal["missing_url"]
     times: Annotated[int, Field(ge=1)] | None = None
 
 
 class Stuck(StepBody):
-    """Leave the record at PROCESSING for `seconds` (for ever without), synchronous calls too."""
+    """Keep the record at PROCESSING for `seconds` (for ever without), synchronous calls too."""
 
     fault: Literal["stuck"]
     seconds: Seconds | None = None
 
 
 class Url(StepBody):
-    """Give another `temporaryUrl`: this `url`, or ours on another `host`, or ours at the `top`."""
+    """Return another `temporaryUrl`: this `url`, ours on another `host`, or ours at the `top`."""
 
     fault: Literal["url"]
     url: str | None = None
@@ -166,13 +166,13 @@ class Echo(StepBody):
 
 
 class RepeatRecord(StepBody):
-    """Show the record id of the call before, beside an address of the right image."""
+    """Show the record id of the previous call, with the URL of the right image."""
 
     fault: Literal["repeat_record"]
 
 
 class RepeatUrl(StepBody):
-    """Give an address of the image of the call before."""
+    """Return the URL of the previous call's image."""
 
     fault: Literal["repeat_url"]
 
@@ -184,40 +184,40 @@ class DownloadStep(StepBody):
 
 
 class UrlExpired(DownloadStep):
-    """The first address given has expired (403); a fresh look-up of the record gives a good one."""
+    """The first URL has expired (403); a new look-up of the record returns a valid one."""
 
     fault: Literal["url_expired"]
 
 
 class DownloadStatus(DownloadStep):
-    """The storage answers with a status and its XML."""
+    """The storage responds with a status and its XML."""
 
     fault: Literal["download_status"]
     status: Annotated[int, Field(ge=400, le=599)] = 404
 
 
 class Truncated(DownloadStep):
-    """Promise the whole length, send `bytes` (half without), close."""
+    """Declare the whole length, send `bytes` (half by default), close."""
 
     fault: Literal["truncated"]
     bytes: Bytes | None = None
 
 
 class WrongLength(DownloadStep):
-    """Declare `declared` bytes (half without), send all of them."""
+    """Declare `declared` bytes (half by default), send all of them."""
 
     fault: Literal["wrong_length"]
     declared: Bytes | None = None
 
 
 class Html(DownloadStep):
-    """Answer 200 with a page."""
+    """Respond 200 with an HTML page."""
 
     fault: Literal["html"]
 
 
 class Huge(DownloadStep):
-    """Send the image and then zeros up to `bytes`; `declare` tells the length before."""
+    """Send the image and then zeros up to `bytes`; `declare` announces the length."""
 
     fault: Literal["huge"]
     bytes: Bytes = 200_000_000
@@ -225,7 +225,7 @@ class Huge(DownloadStep):
 
 
 class SlowDrip(DownloadStep):
-    """Send `bytes` each `seconds`."""
+    """Send `bytes` every `seconds`."""
 
     fault: Literal["slow_drip"]
     bytes: Annotated[int, Field(ge=1)] = 1
@@ -233,7 +233,7 @@ class SlowDrip(DownloadStep):
 
 
 class WrongFormat(DownloadStep):
-    """Send another format: `format`, or png (jpg where png was asked for)."""
+    """Send another format: `format`, or png (jpg if png was requested)."""
 
     fault: Literal["wrong_format"]
     format: Literal["webp", "jpg", "png"] | None = None
@@ -246,7 +246,7 @@ class Black(DownloadStep):
 
 
 class WrongSize(DownloadStep):
-    """Send an image of another size; half of each side where `width` or `height` is missing."""
+    """Send an image of another size; half of each side without `width` or `height`."""
 
     fault: Literal["wrong_size"]
     width: Side | None = None
@@ -254,14 +254,14 @@ class WrongSize(DownloadStep):
 
 
 class GzipBomb(DownloadStep):
-    """Send a few kilobytes, `Content-Encoding: gzip`, that unpack to `bytes` of zeros."""
+    """Send a few kilobytes, `Content-Encoding: gzip`, that expand to `bytes` of zeros."""
 
     fault: Literal["gzip_bomb"]
     bytes: Annotated[int, Field(ge=1, le=10_000_000_000)] = 500_000_000
 
 
 class PixelBomb(DownloadStep):
-    """Send a small, valid png of so many pixels."""
+    """Send a small, valid png of this many pixels."""
 
     fault: Literal["pixel_bomb"]
     width: Annotated[int, Field(ge=1, le=200_000)] = 60_000
@@ -316,6 +316,6 @@ Step = Annotated[
 
 
 def written(step: StepBody) -> str | dict[str, Any]:
-    """Write a step as it was sent: `"ok"`, or the object without what was left out."""
+    """Write a step as it was sent: `"ok"`, or the object without missing members."""
     body = {"fault": step.name} | step.model_dump(exclude_unset=True)
     return "ok" if body == {"fault": "ok"} else body

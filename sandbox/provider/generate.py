@@ -1,7 +1,7 @@
-"""`POST /api/features`: check, take a step of the script, write it down, and answer as it says.
+"""`POST /api/features`: validate, take a step of the script, log the call, and reply.
 
-A request that is refused for its key or its content takes no step. What makes no image answers at
-once; the rest after the latency.
+A request that is refused for its key or its content takes no step. Steps without an image reply at
+once; the others after the latency.
 """
 
 from starlette.requests import Request
@@ -17,7 +17,7 @@ from sandbox.provider.validation import GenerateRequest, check
 
 
 async def generate(request: Request) -> Response:
-    """Answer one generate call."""
+    """Respond to a generate call."""
     state = state_of(request)
     body = await request.body()
     if not state.keys.admit(request.headers):
@@ -37,7 +37,7 @@ def _refuse(request: Request, refusal: Refusal) -> Response:
 
 
 def _sell(request: Request, state: State, order: GenerateRequest) -> AcceptedCall:
-    """Take the next step, make the record that it leaves, and write the call down."""
+    """Take the next step, create its record, and log the call."""
     key = carried(request.headers)
     step, latency_seconds = state.behavior.take(key, order.model)
     leaves_record = step.is_paid or isinstance(step, faults.FailureRecord)

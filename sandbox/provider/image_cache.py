@@ -1,4 +1,4 @@
-"""The images that were drawn lately, so that fetching one again costs nothing."""
+"""A cache of rendered images, so that repeated downloads cost nothing."""
 
 import asyncio
 from collections import OrderedDict
@@ -9,16 +9,16 @@ MAX_BYTES = 32_000_000
 
 
 class ImageCache:
-    """Draws images beside the event loop and keeps the latest."""
+    """Render images outside of the event loop and keep the latest."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        """Keep encoded images of up to `kept_bytes` together."""
+        """Keep encoded images of up to `kept_bytes` in total."""
         self._max_bytes = max_bytes
         self._held_bytes = 0
         self._images: OrderedDict[RenderedImage, bytes] = OrderedDict()
 
     async def take(self, image: RenderedImage) -> bytes:
-        """Give the encoded image."""
+        """Return the encoded image."""
         found = self._images.get(image)
         if found is None:
             found = await asyncio.to_thread(image.encode)
@@ -26,7 +26,7 @@ class ImageCache:
         return found
 
     def _store(self, image: RenderedImage, encoded: bytes) -> None:
-        if image in self._images:  # drawn twice at once: the bytes are the same
+        if image in self._images:  # rendered twice at once: the bytes are the same
             return
         self._images[image] = encoded
         self._held_bytes += len(encoded)

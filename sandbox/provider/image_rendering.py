@@ -1,4 +1,4 @@
-"""Real images, drawn from a prompt and a seed: a sky, a sun and layers of hills.
+"""Real images, rendered from a prompt and a seed: a sky, a sun and layers of hills.
 
 The same prompt, seed, size, format and quality give the same bytes, and another seed gives another
 image. One of 1 megapixel costs 20 to 40 ms of CPU as webp, nearly all of it the encoder's.
@@ -36,7 +36,7 @@ SIZES: Mapping[str, Size] = MappingProxyType(
     }
 )
 
-#: Sky above, sky at the horizon, hills: colours that go together.
+#: Colours of sky, horizon and hills that match.
 PALETTES: tuple[tuple[Colour, Colour, Colour], ...] = (
     ((38, 70, 128), (246, 178, 122), (52, 38, 84)),
     ((16, 62, 84), (164, 222, 206), (12, 74, 82)),
@@ -51,14 +51,14 @@ HILL_POINTS = 9
 
 
 def size_of(ratio: str, megapixels: str) -> Size:
-    """Give width and height in pixels for a ratio such as `16:9` and `"1"` or `"0.25"`."""
+    """Return width and height in pixels for a ratio such as `16:9` and `"1"` or `"0.25"`."""
     width, height = SIZES[ratio]
     return (width, height) if megapixels == "1" else (width // 2, height // 2)
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedImage:
-    """What decides an image's bytes. `size` in pixels, `quality` 0 to 100 (png has none)."""
+    """What determines an image's bytes. `size` in pixels, `quality` 0 to 100 (png has none)."""
 
     prompt: str
     seed: float
@@ -68,7 +68,7 @@ class RenderedImage:
     flat: bool = False
 
     def encode(self) -> bytes:
-        """Draw and encode it."""
+        """Render and encode it."""
         image = Image.new("RGB", self.size) if self.flat else self._draw()
         return _encode(image, self.format, self.quality)
 
@@ -95,13 +95,13 @@ def _encode(image: Image.Image, kind: Format, quality: int) -> bytes:
 
 
 def _sky(size: Size, above: Colour, horizon: Colour, chance: random.Random) -> Image.Image:
-    """Enlarge a few pixels: a gradient from above to the horizon, uneven as clouds make it."""
+    """Enlarge a few pixels: a gradient from top to horizon, uneven like clouds."""
     columns, rows = 5, 4
     grid = Image.new("RGB", (columns, rows))
     for row in range(rows):
         for column in range(columns):
             grid.putpixel((column, row), _near(_mix(above, horizon, row / (rows - 1)), chance))
-    # smooth at half the size, then doubled: the eye sees no difference, the CPU a tenth
+    # smooth at half the size, then doubled: it looks the same for a tenth of the CPU
     half = (max(1, size[0] // 2), max(1, size[1] // 2))
     return grid.resize(half, Image.Resampling.BICUBIC).resize(size, Image.Resampling.NEAREST)
 
@@ -128,7 +128,7 @@ def _draw_hills(image: Image.Image, colours: tuple[Colour, Colour], chance: rand
 
 
 def _mix(first: Colour, second: Colour, share: float) -> Colour:
-    """Go from the first colour to the second by `share`, 0 to 1."""
+    """Mix two colours; `share` of the second, 0 to 1."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 

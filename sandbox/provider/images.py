@@ -1,6 +1,6 @@
-"""The host that serves the images: how it fares as a whole, and a port of its own.
+"""The image host: its state as a whole, and its own port.
 
-`PUT /_sandbox/images` chooses it, beside the faults that a script gives to single downloads.
+`PUT /_sandbox/images` sets it, besides the faults that a script sets for single downloads.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from sandbox.provider.listening import ImagePort
 
 
 class ImagesBody(BaseModel):
-    """The body of `PUT /_sandbox/images`; `{}` makes the host well again.
+    """The body of `PUT /_sandbox/images`; `{}` restores the host.
 
     `refuse` closes the port of the image host, and its connections; without such a port each
-    connection is reset. `missing_seconds`: an image answers 404 until it is so old, as in a storage
-    that is not yet consistent. After `until_seconds` all is well again.
+    connection is reset. `missing_seconds`: an image responds 404 until it is this old, like
+    eventually consistent storage. After `until_seconds` the host is restored.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -31,17 +31,17 @@ class ImagesBody(BaseModel):
 
 
 class ImageHost:
-    """What the body chosen last does to every download."""
+    """The state of the image host, for all downloads."""
 
     def __init__(self, port: ImagePort | None = None) -> None:
-        """Serve on `port` too, if there is one."""
+        """Also serve on `port`, if given."""
         self._port = port
         self._chosen = ImagesBody()
         self._recovery: asyncio.Task[None] | None = None
 
     @property
     def fault(self) -> str | None:
-        """What every download meets: "refuse", "hang" or a status; None while all is well."""
+        """The fault of all downloads: "refuse", "hang" or a status; None normally."""
         if self._chosen.state == "status":
             return str(self._chosen.status)
         return None if self._chosen.state == "ok" else self._chosen.state
@@ -51,11 +51,11 @@ class ImageHost:
         return age_seconds < self._chosen.missing_seconds
 
     def url_beside(self, api: URL) -> str:
-        """Return the address of the host, where a client reaches the API at `api`."""
+        """Return the URL of the host, for a client that reaches the API at `api`."""
         return str(api if self._port is None else api.replace(port=self._port.number))
 
     async def replace(self, body: bytes) -> None:
-        """Take another state from JSON; raises BadBody and changes nothing if it is wrong."""
+        """Set the state from JSON; raise BadBody and change nothing if it is invalid."""
         try:
             new = ImagesBody.model_validate_json(body)
         except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Which API keys are good, and how a request carries one."""
+"""The valid API keys, and how a request carries one."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,7 +8,7 @@ from sandbox.provider.behavior import BadBody
 
 
 class KeysBody(BaseModel):
-    """The body of `PUT /_sandbox/keys`; null makes any key good that is not empty."""
+    """The body of `PUT /_sandbox/keys`; null makes any key valid that is not empty."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -16,19 +16,19 @@ class KeysBody(BaseModel):
 
 
 class Keys:
-    """The good keys, or any."""
+    """The valid keys, or any."""
 
     def __init__(self, good: Iterable[str] | None = None) -> None:
-        """Take the good keys; None for any that is not empty."""
+        """Take the valid keys; None for any that is not empty."""
         self._good = None if good is None else frozenset(good)
 
     def admit(self, headers: Mapping[str, str]) -> bool:
-        """Tell whether a request's headers carry a good key."""
+        """Return whether a request's headers carry a valid key."""
         key = carried(headers)
         return bool(key) and (self._good is None or key in self._good)
 
     def replace(self, body: bytes) -> None:
-        """Take other keys from JSON; raises BadBody and changes nothing if it is wrong."""
+        """Set the keys from JSON; raise BadBody and change nothing if it is invalid."""
         try:
             good = KeysBody.model_validate_json(body).good
         except ValidationError as error:
@@ -36,12 +36,12 @@ class Keys:
         self._good = None if good is None else frozenset(good)
 
     def shown(self) -> dict[str, list[str] | None]:
-        """Show the good keys, sorted."""
+        """Return the valid keys, sorted."""
         return {"good": None if self._good is None else sorted(self._good)}
 
 
 def carried(headers: Mapping[str, str]) -> str:
-    """Give the key of a request: `API-KEY`, or `Authorization: Bearer`; empty without one."""
+    """Return the key of a request: `API-KEY`, or `Authorization: Bearer`; empty without one."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     return headers.get("api-key", "").strip() or bearer

@@ -1,4 +1,4 @@
-"""The ports that the provider listens on."""
+"""The listening ports of the provider."""
 
 import asyncio
 import socket
@@ -9,13 +9,13 @@ HIGHEST_PORT = 65_535
 
 
 class PortTaken(OSError):
-    """The port cannot be listened on; the text is a sentence for the operator."""
+    """The port is not available; the text is a sentence for the operator."""
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """Return a socket that has the port but does not listen yet; 0 is any free port.
+    """Return a socket bound to the port but not listening yet; 0 is any free port.
 
-    Raises PortTaken.
+    Raise PortTaken.
     """
     if not 0 <= port <= HIGHEST_PORT:
         raise PortTaken(_refusal(host, port, f"a port is 0 to {HIGHEST_PORT}"))
@@ -30,9 +30,9 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens: a client that is told the address can connect at once.
+    """Return a listening socket, so that clients can connect as soon as they know the URL.
 
-    Raises PortTaken.
+    Raise PortTaken.
     """
     made = bound(host, port)
     try:
@@ -48,13 +48,13 @@ def _refusal(host: str, port: int, reason: str) -> str:
 
 
 class ImagePort:
-    """The port of the image host, which can be closed and opened while the API goes on.
+    """The port of the image host, which can be closed and reopened while the API runs.
 
     A closed port stays bound: connections are refused, and no other process can take it.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        """Bind the port, 0 for any free one. Raises PortTaken."""
+        """Bind the port, 0 for any free one. Raise PortTaken."""
         self._host = host
         self._socket = listening(host, port)
         self.number: int = self._socket.getsockname()[1]
@@ -65,12 +65,12 @@ class ImagePort:
     async def serve(
         self, protocol: Callable[[], asyncio.Protocol], cut: Callable[[int], None]
     ) -> None:
-        """Open the port. `protocol` handles a connection; `cut` ends all those to a port."""
+        """Open the port. `protocol` handles a connection; `cut` closes all those to a port."""
         self._protocol, self._cut = protocol, cut
         await self.open()
 
     async def open(self) -> None:
-        """Take connections."""
+        """Accept connections."""
         if self._server is None and self._protocol is not None:
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(
@@ -78,7 +78,7 @@ class ImagePort:
             )
 
     def close(self) -> None:
-        """Refuse connections and cut those there are."""
+        """Refuse connections and close existing ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -86,5 +86,5 @@ class ImagePort:
             self._cut(self.number)
 
     def release(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self._socket.close()

@@ -1,4 +1,4 @@
-"""`GET /api/results/{uuid}` and `GET /models`: what can be looked up."""
+"""`GET /api/results/{uuid}` and `GET /models`: look-ups."""
 
 import uuid
 
@@ -12,12 +12,12 @@ from sandbox.provider.state import state_of
 from sandbox.provider.validation import FEATURE
 from shared.model_catalog import MODELS
 
-#: An estimate of what one image costs, in the provider's credits.
+#: The approximate cost of one image, in the provider's credits.
 CREDITS_PER_IMAGE = 105
 
 
 async def result(request: Request) -> Response:
-    """Answer the look-up of a record; for an id that is not known the record is null."""
+    """Respond to the look-up of a record; an unknown id has a null record."""
     state = state_of(request)
     key = carried(request.headers)
     if not state.keys.admit(request.headers):
@@ -37,7 +37,7 @@ async def result(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """List the models of a feature; no key is asked for."""
+    """List the models of a feature, without a key."""
     wanted = request.query_params.get("feature", FEATURE)
     listed = [_entry(name, model.name) for name, model in MODELS.items()]
     shown = listed if wanted == FEATURE else []

@@ -1,4 +1,4 @@
-"""The provider's records: what was ordered, when it is done, and what its downloads will meet."""
+"""The provider's records: the request, when it is done, and the fault of its downloads."""
 
 import math
 import random
@@ -24,30 +24,30 @@ from sandbox.provider.image_rendering import Format, RenderedImage, size_of
 from sandbox.provider.validation import FEATURE, GenerateRequest
 from shared.model_catalog import CHOSEN_SEED_MAX, MODELS
 
-#: Beyond it the oldest are forgotten; their images then answer 404.
+#: Beyond it the oldest are dropped; their images then respond 404.
 MAX_RECORDS = 200_000
 SLUG_CHARACTERS = 40
 
 
 @dataclass(slots=True)
 class Record:
-    """One generate call that left a record. `ready_at` is on the monotonic clock, in seconds."""
+    """A generate call that created a record. `ready_at` is on the monotonic clock, in seconds."""
 
     id: str
     order: GenerateRequest
     seed: float
     step: StepBody
     ready_at: float
-    #: the record of the call before, which a step can repeat
+    #: the record of the previous call, which a step can repeat
     earlier: "Record | None" = None
     created_at: str = field(default_factory=now)
-    #: addresses given of its image, and downloads of it that met its fault
+    #: the URLs issued for its image, and the downloads of it that met its fault
     issued: int = 0
     faulted: int = 0
 
     @property
     def request(self) -> RequestedImage:
-        """What the ledger shows of it."""
+        """Its entry in the call log."""
         return self.order.request._replace(seed=self.seed)
 
     @property
@@ -59,27 +59,27 @@ class Record:
 
     @property
     def addressed(self) -> "Record":
-        """The record whose image the replies give the address of."""
+        """The record whose image the replies link to."""
         return self.earlier if self.earlier and isinstance(self.step, RepeatUrl) else self
 
     @property
     def status(self) -> str:
-        """PROCESSING until it is ready, then SUCCESS or what a failure is called."""
+        """PROCESSING until it is ready, then SUCCESS or the word for a failure."""
         return "PROCESSING" if time.monotonic() < self.ready_at else self.final_status
 
     @property
     def age_seconds(self) -> float:
-        """Seconds since its image was made."""
+        """Seconds since its image was generated."""
         return time.monotonic() - self.ready_at
 
     @property
     def final_status(self) -> str:
-        """What it ends as."""
+        """Its final status."""
         return self.step.status if isinstance(self.step, FailureRecord) else "SUCCESS"
 
     @property
     def image(self) -> RenderedImage:
-        """The image that was ordered."""
+        """The requested image."""
         request = MODELS[self.order.model].defaults() | dict(self.order.prompt_object)
         return RenderedImage(
             prompt=request["prompt"],
@@ -91,7 +91,7 @@ class Record:
 
     @property
     def path(self) -> str:
-        """The storage key of its image; it ends in the record's id."""
+        """The storage key of its image, which ends with the record's id."""
         stamp = re.sub(r"\D", "_", self.created_at.removesuffix("Z"))
         slug = re.sub(r"[^a-z0-9]+", "_", str(self.order.prompt_object["prompt"]).lower())
         slug = slug[:SLUG_CHARACTERS].strip("_") or "image"
@@ -100,13 +100,13 @@ class Record:
 
     @property
     def withholds_url(self) -> bool:
-        """Whether the next look at it shows no `temporaryUrl`."""
+        """Whether the next look-up shows no `temporaryUrl`."""
         if not isinstance(self.step, MissingUrl):
             return False
         return self.step.times is None or self.issued < self.step.times
 
     def download_fault(self) -> DownloadStep | None:
-        """Give the fault that one more download meets, and count it."""
+        """Return the fault of one more download, and count it."""
         step = self.step
         if not isinstance(step, DownloadStep) or self.faulted >= (step.times or math.inf):
             return None
@@ -114,7 +114,7 @@ class Record:
         return step
 
     def shown(self, status: str, url: str | None) -> dict[str, Any]:
-        """Show it in the seed's shape."""
+        """Return it in the shape of the provider's document."""
         echo = self.step if isinstance(self.step, Echo) else Echo(fault="echo")
         paths = [self.addressed.path] * (echo.results if status == "SUCCESS" else 0)
         detail: dict[str, Any] = {"promptObject": echo.prompt_object(self.order.prompt_object)}
@@ -133,7 +133,7 @@ class Record:
 
 
 class Records:
-    """Keeps the latest records in memory."""
+    """Keep the latest records in memory."""
 
     def __init__(self, max_kept: int = MAX_RECORDS) -> None:
         """Keep the latest `kept` records."""
@@ -141,7 +141,7 @@ class Records:
         self._by_id: OrderedDict[str, Record] = OrderedDict()
 
     def make(self, order: GenerateRequest, step: StepBody, latency_seconds: float) -> Record:
-        """Make the record of an order; a seed is chosen where none was sent."""
+        """Create the record of a request; choose a seed if none was sent."""
         seed = order.prompt_object.get("seed")
         if seed is None:
             seed = random.randint(0, CHOSEN_SEED_MAX)  # noqa: S311  an image, not a secret

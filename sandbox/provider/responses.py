@@ -1,4 +1,4 @@
-"""How each step answers a generate call; those without an answer of their own answer well."""
+"""The reply of each step to a generate call; normally a successful record."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ CHUNK_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class AcceptedCall:
-    """One accepted call: its step, and the record that it left, if it left one."""
+    """An accepted call: its step, and its record, if it has one."""
 
     request: Request
     state: State
@@ -33,7 +33,7 @@ class AcceptedCall:
 
 @singledispatch
 async def answer(step: faults.StepBody, sale: AcceptedCall) -> Response:
-    """Answer a call as its step says; well, if it says nothing of the reply."""
+    """Reply to a call according to its step; successfully by default."""
     if sale.record is None:
         raise AssertionError(f"{step.name} makes nothing, so it needs an answer of its own")
     unfinished = sale.order.is_async or isinstance(step, faults.Stuck)
@@ -82,7 +82,7 @@ async def _huge(step: faults.HugeReply, _sale: AcceptedCall) -> Response:
 
 
 async def _json_of(count: int) -> AsyncIterator[bytes]:
-    """Give one JSON object of `count` bytes, and never more than a chunk of it at once."""
+    """Yield one JSON object of `count` bytes, a chunk at a time."""
     opening, closing = b'{"aiRecord":"', b'"}'
     yield opening
     left = count - len(opening) - len(closing)
@@ -93,7 +93,7 @@ async def _json_of(count: int) -> AsyncIterator[bytes]:
 
 
 def record_reply(record: Record, status: str, state: State, request: Request) -> dict[str, Any]:
-    """Write the reply that carries a record, with an address of its image once it is made."""
+    """Write the reply with a record, including an image URL once it is ready."""
     if status != "SUCCESS":
         return {"aiRecord": record.shown(status, None)}
     withheld = record.withholds_url

@@ -1,4 +1,4 @@
-"""Runs the provider on a port of this machine."""
+"""Run the provider on a port of this machine."""
 
 import asyncio
 import contextlib
@@ -16,9 +16,9 @@ from sandbox.provider.listening import BACKLOG, ImagePort, listening
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a provider is run. Port 0 is any free one; see `create_app` for the rest.
+    """Options of a provider. Port 0 is any free one; see `create_app` for the rest.
 
-    With `image_port` the images are served there, beside the API.
+    With `image_port`, images are served there, besides the API.
     """
 
     host: str = "127.0.0.1"
@@ -31,7 +31,7 @@ class Options:
 
 
 class Server(uvicorn.Server):
-    """A uvicorn that listens on the image port too, and does not wait for hanging calls."""
+    """A uvicorn server that also listens on the image port, and does not wait for hanging calls."""
 
     def __init__(self, config: uvicorn.Config, images: ImagePort | None) -> None:
         """Serve `config`, on the port of `images` too."""
@@ -48,14 +48,14 @@ class Server(uvicorn.Server):
         return OpenProtocol(self.config, self.server_state, self.lifespan.state)
 
     def _cut(self, port: int | None = None) -> None:
-        """Cut every connection, or those to one port."""
+        """Close all connections, or those to one port."""
         for connection in list(self.server_state.connections):
             transport = connection.transport
             if transport is not None and port in {None, transport.get_extra_info("sockname")[1]}:
                 transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Cut every connection, then stop."""
+        """Close all connections, then stop."""
         if self._images is not None:
             self._images.close()
         self._cut()
@@ -63,9 +63,9 @@ class Server(uvicorn.Server):
 
 
 def serve(options: Options, announce: Callable[[str], None] = lambda _url: None) -> None:
-    """Serve until interrupted; `announce` is told the address as soon as it takes connections.
+    """Serve until interrupted; `announce` gets the URL once connections are accepted.
 
-    Raises PortTaken.
+    Raise PortTaken.
     """
     with _served(options) as (listener, server):
         announce(_url_of(listener))
@@ -75,9 +75,9 @@ def serve(options: Options, announce: Callable[[str], None] = lambda _url: None)
 
 @contextlib.contextmanager
 def running(options: Options | None = None) -> Iterator[str]:
-    """Serve in a thread while the block runs, on a free port if none is given; gives the address.
+    """Serve in a thread during the block, on a free port by default; return the URL.
 
-    Raises PortTaken.
+    Raise PortTaken.
     """
     options = options or Options(port=0, latency_seconds=0)
     with _served(options) as (listener, server):
@@ -124,7 +124,7 @@ def _server(options: Options, images: ImagePort | None) -> Server:
         access_log=False,
         backlog=BACKLOG,
         server_header=False,
-        # a client's pool outlives many pauses between its calls
+        # a client's pool must survive many pauses between calls
         timeout_keep_alive=60,
     )
     return Server(config, images)

@@ -1,4 +1,4 @@
-"""The signed addresses that images are fetched by, each good for a while."""
+"""Signed image URLs with an expiry."""
 
 import hashlib
 import hmac
@@ -12,13 +12,13 @@ Verdict = Literal["ok", "expired", "tampered"]
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Signs and checks addresses. `lifetime` is in seconds; `secret` is the HMAC key."""
+    """Sign and check URLs. `lifetime` is in seconds; `secret` is the HMAC key."""
 
     secret: bytes
     lifetime: float
 
     def sign(self, base_url: str, path: str, issue: int) -> str:
-        """Give the address of an image at `base_url`; `issue` counts those given of it."""
+        """Return the URL of an image at `base_url`; `issue` counts those issued of it."""
         expires = f"{time.time() + self.lifetime:.3f}"
         signature = self._signature(path, expires, str(issue))
         return (
@@ -26,7 +26,7 @@ class Addresses:
         )
 
     def judge(self, path: str, query: Mapping[str, str]) -> Verdict:
-        """Tell whether an address may be served."""
+        """Return whether a URL may be served."""
         expires, issue = query.get("X-Expires", ""), query.get("X-Issue", "")
         wanted = self._signature(path, expires, issue)
         if not hmac.compare_digest(wanted.encode(), query.get("X-Signature", "").encode()):

@@ -1,4 +1,4 @@
-"""What the addresses of one provider share."""
+"""The state shared by the routes of a provider."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ from sandbox.provider.signed_urls import Addresses
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The parts of one provider. `base_url` None: images are served where the caller asked.
+    """The parts of a provider. `base_url` None: image URLs start with the caller's URL.
 
-    They are served on the port of the image host, where it has one of its own.
+    They are served on the port of the image host, if it has one of its own.
     """
 
     behavior: Behavior
@@ -30,7 +30,7 @@ class State:
     base_url: str | None = None
 
     def address_of(self, record: Record, request: Request) -> str:
-        """Give one more address of a record's image."""
+        """Issue another URL of a record's image."""
         base_url = self.base_url or self.images.url_beside(request.base_url)
         addressed = record.addressed
         address = self.addresses.sign(base_url.rstrip("/"), addressed.path, addressed.issued)
@@ -39,6 +39,6 @@ class State:
 
 
 def state_of(request: Request) -> State:
-    """Give the state of the provider that a request is for."""
+    """Return the state of the provider that a request is for."""
     state: State = request.app.state.provider
     return state

@@ -1,7 +1,7 @@
-"""The request checks of `POST /api/features`, as the seed document gives them.
+"""Validation of `POST /api/features`, following the provider's document.
 
-What is sent must have the documented types and ranges; fields of `promptObject` that the model
-does not know are accepted and ignored, as the real one does.
+Members must have the documented types and ranges; unknown members of `promptObject` are accepted
+and ignored, as by the real one.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ FEATURE = "IMAGE_GENERATOR"
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """A request that passed. `prompt_object` is as it was sent; `is_async` asks for a record id."""
+    """A valid request. `prompt_object` is as sent; `is_async` requests a record id."""
 
     model: str
     prompt_object: Mapping[str, Any]
@@ -28,18 +28,18 @@ class GenerateRequest:
 
     @property
     def request(self) -> RequestedImage:
-        """What the ledger shows of it."""
+        """Its entry in the call log."""
         return RequestedImage(
             self.prompt_object["prompt"], self.prompt_object.get("seed"), self.model
         )
 
 
-#: What a field must be, in words, when its value is not that; None when it is.
+#: What a field must be, in words, if its value is invalid; otherwise None.
 Check = Callable[[object], str | None]
 
 
 def check(body: bytes, content_type: str) -> GenerateRequest | Refusal:
-    """Check a whole request; a refusal names every fault at once."""
+    """Validate a request; a refusal names every fault at once."""
     sent = _read(body, content_type)
     if sent is None:
         return Refusal(400, "UNKNOWN_ERROR", "The body is not a JSON object.")
@@ -55,7 +55,7 @@ def check(body: bytes, content_type: str) -> GenerateRequest | Refusal:
 
 
 def _read(body: bytes, content_type: str) -> dict[str, Any] | None:
-    """Read the body; one that is not declared as JSON counts as empty, as the real one's parser."""
+    """Parse the body; without a JSON media type it counts as empty, as for the real parser."""
     if not content_type.lower().startswith("application/json"):
         return {}
     try:
@@ -70,7 +70,7 @@ def _prompt_faults(prompt_object: object) -> list[tuple[str, str]]:
 
 
 def _faults(sent: Mapping[str, Any], checks: Mapping[str, Check]) -> list[tuple[str, str]]:
-    """Give (field, message) for each field that is missing though required, or is wrong."""
+    """Return (field, message) for each missing or invalid field."""
     found: list[tuple[str, str]] = []
     for name, verdict_on in checks.items():
         if name in sent:

@@ -1,1 +1,1 @@
-"""Connections to the outside: bounded in total, and never to an address inside."""
+"""Outgoing connections: with total time limits, and guarded against private addresses (SSRF)."""

@@ -1,7 +1,7 @@
-"""The HTTP client for calls to the outside: bounded in total, and not to be sent inside.
+"""The HTTP client for outgoing calls, with total time limits and an SSRF guard.
 
-httpx over the connections of `shared.net.http_pool`, on sockets of ours: see `shared.net.sockets`
-for the time, `shared.net.ssrf` for the guard.
+httpx over the connections of `shared.net.http_pool`, on our own sockets: see `shared.net.sockets`
+for the time limits, `shared.net.ssrf` for the guard.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from shared.net.sockets import is_readable, open_socket, tls_context
 from shared.net.ssrf import AddressGuard, Resolver, resolve
 
 USER_AGENT = f"darkroom/{version('darkroom-service')}"
-#: Just below the minute after which common load balancers close an idle connection: one that is
-#: closed under a request that was just sent looks like a call of unknown outcome.
+#: Just below the 60 s after which common load balancers close an idle connection: a connection
+#: closed right after a request was sent looks like a call with an unknown outcome.
 KEEPALIVE_SECONDS = 55.0
-#: A host that takes longer than this to take a connection is as good as away.
+#: A host that takes longer to accept a connection counts as unreachable.
 CONNECT_SECONDS = 10.0
 
 
@@ -39,10 +39,10 @@ def build_client(
 ) -> httpx.Client:
     """Build a client for `concurrency` threads; each operation may take `timeout_seconds`.
 
-    The total is the caller's, by `with deadline(seconds)`. With a guard, a host that leads inside
-    raises AddressForbidden out of the request; without, the operator has named the host. `tls`
-    replaces the usual certificates, `resolver` the system's. Of an answer at most
-    `answer_bytes` are read, headers and framing included; what is longer raises ReadError. No
+    The caller sets the total time with `deadline(seconds)`. With a guard, a host that resolves to a
+    private address raises AddressForbidden; without, the operator configured the host. `tls`
+    replaces the default certificates, `resolver` the system's resolver. Of a response, at most
+    `answer_bytes` are read, including headers and framing; a longer one raises ReadError. No
     redirects, no HTTP/2, no proxy from the environment, no cookies.
     """
     context = tls or tls_context()
@@ -65,13 +65,13 @@ def build_client(
 
 
 class _NoCookies(CookieJar):
-    """Keeps none: what one host sets would be told to others under the same name."""
+    """Store no cookies: those of one host would be sent to others under the same name."""
 
     def extract_cookies(self, response: object, request: object) -> None:
-        """Take nothing from an answer."""
+        """Ignore the cookies of a response."""
 
     def add_cookie_header(self, request: object) -> None:
-        """Add nothing to a request."""
+        """Add no cookies to a request."""
 
 
 def open_stream(
@@ -83,9 +83,9 @@ def open_stream(
     answer_bytes: int | None = None,
     resolver: Resolver = resolve,
 ) -> "BoundedStream":
-    """Connect to an address that the guard lets pass; `timeout` in seconds bounds each step.
+    """Connect to an address that the guard allows; `timeout` in seconds limits each step.
 
-    Raises AddressForbidden, ConnectTimeout, ConnectError.
+    Raise AddressForbidden, ConnectTimeout, ConnectError.
     """
     host = origin.host.decode("ascii")
     with _translated(httpcore.ConnectTimeout, httpcore.ConnectError):
@@ -93,7 +93,7 @@ def open_stream(
             host, origin.port, timeout=timeout, guard=guard, resolver=resolver
         )
         if origin.scheme == b"https":
-            # the last dot of a full name is for the resolver: no certificate has it
+            # the trailing dot of a full name is for the resolver; certificates do not have it
             opened = _with_tls(opened, tls, host.rstrip("."), timeout)
     return BoundedStream(opened, answer_bytes)
 
@@ -110,10 +110,10 @@ def _with_tls(
 
 
 class BoundedStream(httpcore.NetworkStream):
-    """One connection, for httpcore; each operation keeps the thread's deadline.
+    """A connection for httpcore; each operation keeps the thread's deadline.
 
-    After each request at most `answer_bytes` are read: neither headers that go on and on (each
-    interim answer may have new ones) nor the framing of chunks are counted by anyone else.
+    After each request at most `answer_bytes` are read: nobody else limits endless headers (each
+    interim response may have new ones) or the framing of chunks.
     """
 
     def __init__(self, opened: socket.socket, answer_bytes: int | None) -> None:
@@ -122,7 +122,7 @@ class BoundedStream(httpcore.NetworkStream):
         self._left = answer_bytes
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read some bytes, none at the end; raises ReadTimeout, ReadError."""
+        """Read some bytes, none at the end; raise ReadTimeout, ReadError."""
         if self._left is not None:
             max_bytes = min(max_bytes, self._left)
             if not max_bytes:
@@ -135,9 +135,9 @@ class BoundedStream(httpcore.NetworkStream):
         return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all of `buffer`; raises WriteTimeout, WriteError."""
+        """Write all of `buffer`; raise WriteTimeout, WriteError."""
         self._left = self._answer_bytes
-        if not buffer:  # the end of a body whose length was told
+        if not buffer:  # the end of a body with a declared length
             return
         with _translated(httpcore.WriteTimeout, httpcore.WriteError):
             self._socket.settimeout(timeout)
@@ -148,7 +148,7 @@ class BoundedStream(httpcore.NetworkStream):
         self._socket.close()
 
     def get_extra_info(self, info: str) -> object:
-        """Tell the one thing that httpcore asks about: whether the peer is gone."""
+        """Return the only information httpcore asks for: whether the peer closed the connection."""
         return is_readable(self._socket) if info == "is_readable" else None
 
 

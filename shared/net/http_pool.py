@@ -1,9 +1,9 @@
-"""Connections that rest between requests, found by whom they lead to: httpx's transport over them.
+"""A connection pool as an httpx transport, with idle connections indexed by their host.
 
-Connections and the protocol are httpcore's, which connection a request goes over is decided here.
-httpcore's own pool goes through all of its connections whenever a request begins and again when it
-ends, asks the system about each that rests, and compares each with all: with 64 threads that was a
-quarter of what a worker did.
+Connections and protocol are httpcore's; this module decides which connection a request uses.
+httpcore's own pool scans all of its connections at the beginning and the end of each request, polls
+each idle one, and compares each with all: with 64 threads that was a quarter of a worker's CPU
+time.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ import httpcore
 import httpx
 
 _Where: TypeAlias = tuple[bytes, bytes, int]
-#: Connects to a host; the time is for each step, in seconds.
+#: Connects to a host; the time limits each step, in seconds.
 OpenStream: TypeAlias = Callable[[httpcore.Origin, float | None], httpcore.NetworkStream]
 
 _SCHEMES = frozenset({"http", "https"})
-#: All that a connection raises, and what it is called to the outside.
+#: Everything a connection raises, and the httpx error for it.
 _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
     httpcore.ConnectTimeout: httpx.ConnectTimeout,
     httpcore.ConnectError: httpx.ConnectError,
@@ -34,25 +34,25 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 
 
 class PooledTransport(httpx.BaseTransport):
-    """For threads that each have one request out at a time. Safe for threads."""
+    """A pool for threads that each send one request at a time. Thread-safe."""
 
     def __init__(self, open_stream: OpenStream, *, most: int, keepalive_seconds: float) -> None:
-        """Connect by `open_stream`; let `most` connections rest, each for `keepalive_seconds`."""
+        """Connect by `open_stream`; keep `most` idle connections, each for `keepalive_seconds`."""
         self._open_stream = open_stream
         self._most = most
         self._keepalive_seconds = keepalive_seconds
         self._lock = threading.Lock()
-        #: those that rest, and whom each leads to; who rests longest comes first
+        #: the idle connections with their hosts, longest idle first
         self._resting: dict[httpcore.HTTP11Connection, _Where] = {}
-        #: the same by whom they lead to
+        #: the same, indexed by host
         self._leading_to: dict[_Where, list[httpcore.HTTP11Connection]] = {}
         self._is_closed = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send over the connection that has rested shortest, or over a new one.
+        """Send over the most recently used idle connection, or over a new one.
 
-        Raises AddressForbidden and httpx's errors. Of these only ConnectTimeout, ConnectError,
-        LocalProtocolError and UnsupportedProtocol mean that not a byte of the request was sent.
+        Raise AddressForbidden and httpx's errors. Of these only ConnectTimeout, ConnectError,
+        LocalProtocolError and UnsupportedProtocol mean that no byte of the request was sent.
         """
         if request.url.scheme not in _SCHEMES:
             raise httpx.UnsupportedProtocol("Only http:// and https:// are spoken.")
@@ -74,7 +74,7 @@ class PooledTransport(httpx.BaseTransport):
         )
 
     def close(self) -> None:
-        """Close all that rest; what is out is closed when it comes back."""
+        """Close all idle connections; those in use close when they return."""
         with self._lock:
             self._is_closed = True
             resting = list(self._resting)
@@ -109,7 +109,7 @@ class PooledTransport(httpx.BaseTransport):
             one.close()
 
     def _overdue(self) -> Iterator[httpcore.HTTP11Connection]:
-        """Take out those that are too many, or have rested too long, or were left."""
+        """Remove the connections that are too many, idle for too long, or closed by their peer."""
         while self._resting:
             longest = next(iter(self._resting))
             if len(self._resting) <= self._most and not longest.has_expired():
@@ -131,26 +131,26 @@ def _for_httpcore(request: httpx.Request) -> httpcore.Request:
         request.method,
         httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
         headers=request.headers.raw,
-        # the other kind of stream is that of an asynchronous client
+        # the other kind of stream is that of an async client
         content=cast("httpx.SyncByteStream", request.stream),
         extensions=request.extensions,
     )
 
 
 def _may_rest(connection: httpcore.HTTP11Connection) -> bool:
-    """Tell whether an answer was read to its end, and nothing came behind it.
+    """Return whether a response was read to its end, with nothing after it.
 
-    h11 keeps what came behind it and would read it as the answer to the next request.
+    h11 would keep what followed and read it as the response to the next request.
     """
     if not connection.is_idle():
         return False
-    # httpcore has no word for it
+    # httpcore has no public way
     behind, _ = connection._h11_state.trailing_data  # noqa: SLF001
     return not behind
 
 
 class _Body(httpx.SyncByteStream):
-    """The body of an answer, that says when it was read or given up."""
+    """The body of a response, which reports when it was read or abandoned."""
 
     def __init__(self, response: httpcore.Response, done: Callable[[], None]) -> None:
         self._response = response

@@ -1,8 +1,8 @@
-"""Sockets that keep the thread's deadline: the one place where the network is waited for.
+"""Sockets that keep the thread's deadline: the only place that waits for the network.
 
-Each operation is bounded by the smaller of the socket's own timeout and what is left of
-`shared.net.timeouts`. Python bounds one C call as a whole (a handshake, a TLS record that drips in,
-a `sendall`), so bounding every call bounds the sum.
+Each operation is limited by the smaller of the socket's own timeout and the rest of
+`shared.net.timeouts`. Python limits one C call as a whole (a handshake, a slow TLS record, a
+`sendall`), so limiting every call limits the sum.
 """
 
 import contextlib
@@ -22,92 +22,92 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 
-#: So much later than a deadline that is more than a second away may an operation end.
+#: An operation may end this much after a deadline that is more than a second away.
 STEP_SECONDS = 1 / 16
 
 
 class _Bounded(socket.socket):
-    """What both kinds of socket share; `settimeout` says the longest that one operation may take.
+    """Common part of both kinds of socket; `settimeout` sets the limit of each operation.
 
-    Raises TimeoutError where the deadline or the own timeout ends.
+    Raise TimeoutError when the deadline or the socket's own timeout ends.
     """
 
     _own_timeout: float | None = None
 
     def settimeout(self, value: float | None, /) -> None:
-        """Set the own timeout of each operation, in seconds; None is no limit."""
-        # not told to the system here: each operation tells it what it may take
+        """Set the timeout of each operation, in seconds; None means no limit."""
+        # not passed to the system here: each operation sets what it may take
         self._own_timeout = value
 
     def gettimeout(self) -> float | None:
-        """Give the own timeout."""
+        """Return the socket's own timeout."""
         return self._own_timeout
 
     def _bound(self) -> None:
-        # the system is told only what is new to it: that costs as much as the operation itself
+        # set only when it changes, because that costs as much as the operation itself
         wanted = _stepped(within(self._own_timeout))
         if wanted != super().gettimeout():
             super().settimeout(wanted)
 
     def connect(self, address: Any, /) -> None:  # noqa: ANN401  as the standard library has it
-        """Connect, bounded."""
+        """Connect within the limit."""
         self._bound()
         super().connect(address)
 
     def recv(self, *args: int) -> bytes:
-        """Receive, bounded."""
+        """Receive within the limit."""
         self._bound()
         return super().recv(*args)
 
     def recv_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
     ) -> int:
-        """Receive into a buffer, bounded."""
+        """Receive into a buffer within the limit."""
         self._bound()
-        # 0 is "as much as fits" to both kinds
+        # 0 means "as much as fits" to both kinds
         return super().recv_into(buffer, nbytes or 0, flags)
 
     def send(self, data: "ReadableBuffer", *args: int) -> int:
-        """Send some, bounded."""
+        """Send some bytes within the limit."""
         self._bound()
         return super().send(data, *args)
 
     def sendall(self, data: "ReadableBuffer", *args: int) -> None:
-        """Send all, bounded."""
+        """Send everything within the limit."""
         self._bound()
         super().sendall(data, *args)
 
 
 def _stepped(seconds: float | None) -> float | None:
-    """Round up to full steps, where one is less than a sixteenth of it."""
+    """Round up to full steps, if one is less than a sixteenth of the value."""
     if seconds is None or seconds < 1:
         return seconds
     return math.ceil(seconds / STEP_SECONDS) * STEP_SECONDS
 
 
 class BoundedSocket(_Bounded):
-    """A plain socket whose every operation keeps the deadline."""
+    """A plain socket whose operations keep the deadline."""
 
 
 class BoundedTLSSocket(_Bounded, ssl.SSLSocket):
-    """The same under TLS; `tls_context` makes `wrap_socket` give these."""
+    """The same under TLS; `tls_context` makes `wrap_socket` return these."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002  the library's way
-        """Agree on keys, bounded."""
+        """Negotiate keys within the limit."""
         self._bound()
         super().do_handshake(block)
 
 
 def tls_context() -> ssl.SSLContext:
-    """Give a context that checks certificates and makes bounded sockets.
+    """Return a context that verifies certificates and creates these sockets.
 
-    Trusted are the public authorities, or those of `SSL_CERT_FILE` where an operator sets it.
+    It trusts the public authorities, or those of `SSL_CERT_FILE`.
     """
     return bounded(httpx.create_ssl_context())
 
 
 def bounded(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Let a context make bounded sockets."""
+    """Make a context create these sockets."""
     context.sslsocket_class = BoundedTLSSocket
     return context
 
@@ -120,9 +120,9 @@ def open_socket(
     guard: AddressGuard | None = None,
     resolver: Resolver = resolve,
 ) -> BoundedSocket:
-    """Look `host` up once, judge all its addresses, connect to the first that answers.
+    """Resolve `host` once, check all its addresses, and connect to the first that responds.
 
-    `timeout` in seconds bounds each step; without a guard any address will do. Raises
+    `timeout` in seconds limits each step; without a guard any address is allowed. Raise
     AddressForbidden, TimeoutError, OSError.
     """
     endpoints = resolver(host, port, timeout)
@@ -153,10 +153,10 @@ def _connected(endpoint: Endpoint, timeout: float | None) -> BoundedSocket:
 
 
 def is_readable(opened: socket.socket) -> bool:
-    """Tell whether a read would return at once: an idle connection is of no use then."""
+    """Return whether a read would return at once, which makes an idle connection unusable."""
     if opened.fileno() < 0:
         return True
-    # the rest of a TLS record is not the system's to tell of
+    # the system does not know about data left of a TLS record
     if isinstance(opened, ssl.SSLSocket) and opened.pending():
         return True
     # poll, because select cannot watch descriptors above 1023

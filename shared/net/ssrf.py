@@ -1,8 +1,8 @@
-"""Which addresses may be connected to: what an outsider names must not lead inside.
+"""Which addresses may be connected to: hosts named by outsiders must not lead to private networks.
 
-Judged is the address that is then connected to, never the name alone: between two look-ups a name
-can change what it means. Ranges: the IANA special-purpose registries, as `ipaddress` knows them,
-and what the running Python may not know yet.
+The address actually connected to is checked, never only the name, because a name can resolve
+differently the next time. Ranges: the IANA special-purpose registries, as `ipaddress` knows them,
+and those the running Python may not know yet.
 """
 
 import ipaddress
@@ -20,12 +20,12 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
-#: Not for the public whatever `is_global` of this Python says, with the reason.
+#: Not public whatever `is_global` of this Python says, with the reason.
 BLOCKED_RANGES = tuple(
     (ipaddress.ip_network(written), reason)
     for written, reason in (
         ("100.64.0.0/10", "shared by a carrier's customers"),
-        # public by number, but in Azure the host under each machine, with its metadata
+        # a public number, but in Azure the host of each machine, with its metadata
         ("168.63.129.16/32", "a cloud's own"),
         ("192.0.0.0/24", "for protocols"),
         ("192.31.196.0/24", "a name server's anycast"),
@@ -49,10 +49,10 @@ BLOCKED_RANGES = tuple(
 
 
 class Endpoint(NamedTuple):
-    """One address of a host, ready to be connected to."""
+    """One address of a host."""
 
     family: socket.AddressFamily
-    #: what `socket.connect` takes: (address, port) or (address, port, flow, scope)
+    #: the argument of `socket.connect`: (address, port) or (address, port, flow, scope)
     sockaddr: tuple[Any, ...]
 
     @property
@@ -62,10 +62,10 @@ class Endpoint(NamedTuple):
 
 
 def blocked_reason(address: str) -> str | None:
-    """Tell why an outsider may not send us to `address` (an IP address); None if they may.
+    """Return why outsiders may not name `address` (an IP address); None if they may.
 
-    IPv4 inside IPv6 (mapped, and NAT64's well-known prefix) is judged as the IPv4 address that is
-    reached in the end; 6to4 and Teredo go through strangers' relays and are refused whole.
+    IPv4 inside IPv6 (mapped, and NAT64's well-known prefix) is checked as the IPv4 address that is
+    finally reached; 6to4 and Teredo use unknown relays and are refused entirely.
     """
     judged = _unwrapped(ipaddress.ip_address(address))
     for network, reason in BLOCKED_RANGES:
@@ -88,7 +88,7 @@ def _kind_of_address(address: IPAddress) -> str | None:
     kinds = {
         "unspecified": address.is_unspecified,
         "loopback": address.is_loopback,
-        # 169.254.169.254, where clouds keep their credentials, is one of these
+        # includes 169.254.169.254, where clouds serve credentials
         "link-local": address.is_link_local,
         # `is_global` is true of many multicast addresses
         "multicast": address.is_multicast,
@@ -100,10 +100,10 @@ def _kind_of_address(address: IPAddress) -> str | None:
 
 
 def host_matches(entries: Collection[str], host: str, port: int) -> bool:
-    """Tell whether a list of allowed hosts names this one.
+    """Return whether a list of allowed hosts contains this one.
 
-    An entry is a host, `.name` for all below a name, or one of these with `:port`; without a port
-    it stands for all of them. IPv6 addresses with a port are written `[::1]:9000`.
+    An entry is a host, `.name` for everything below a name, or one of these with `:port`; without a
+    port it means all ports. IPv6 addresses with a port are written `[::1]:9000`.
     """
     wanted = _plain(host)
     return any(_matches(entry, wanted, port) for entry in entries)
@@ -129,40 +129,40 @@ def _split_port(entry: str) -> tuple[str, int | None]:
 
 
 def _is_own(endpoint: Endpoint) -> bool:
-    """Tell whether an address is this machine's: behind its firewall, whatever its number.
+    """Return whether an address is this machine's own: behind its firewall, whatever its number.
 
-    The kernel says from which address it would go there; connecting a UDP socket sends nothing.
+    The kernel tells from which address it would connect; connecting a UDP socket sends nothing.
     """
     with socket.socket(endpoint.family, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(endpoint.sockaddr)
-        except OSError:  # there is no way there at all
+        except OSError:  # no route there at all
             return False
         return bool(probe.getsockname()[0] == endpoint.address)
 
 
 @dataclass(frozen=True, slots=True)
 class AddressGuard:
-    """Refuses to be sent inside, but for the hosts that the operator allows by name.
+    """Refuse private addresses, except for hosts that the operator allows by name.
 
-    All others are reached at `ports` only.
+    All others are reachable only at `ports`.
     """
 
     allow_private: tuple[str, ...] = ()
     ports: tuple[range, ...] = (range(1, 65_536),)
 
     def trusts(self, host: str, port: int) -> bool:
-        """Tell whether the operator allows this host by name, wherever it leads."""
+        """Return whether the operator allows this host by name, wherever it leads."""
         return host_matches(self.allow_private, host, port)
 
     def opens(self, port: int) -> bool:
-        """Tell whether outsiders may name this port."""
+        """Return whether outsiders may name this port."""
         return any(port in allowed for allowed in self.ports)
 
     def judge(self, host: str, port: int, endpoints: Collection[Endpoint]) -> None:
-        """Check the port and every address of `host`; raises AddressForbidden for any bad one.
+        """Check the port and every address of `host`; raise AddressForbidden if any is forbidden.
 
-        Every one, because which of them would be taken is the resolver's choice, not ours.
+        All are checked, because the resolver decides which one is used.
         """
         if self.trusts(host, port):
             return
@@ -176,16 +176,16 @@ class AddressGuard:
                 raise AddressForbidden(f"{host} leads to an address that is {reason}.")
 
 
-#: Looks a host up: (host, port, timeout in seconds); raises OSError, TimeoutError.
+#: Resolves a host: (host, port, timeout in seconds); raises OSError, TimeoutError.
 Resolver = Callable[[str, int, float | None], tuple[Endpoint, ...]]
 
 
 def resolve(host: str, port: int, timeout: float | None) -> tuple[Endpoint, ...]:
-    """Look a host up, once; raises OSError if it has no address, TimeoutError if it takes too long.
+    """Resolve a host once; raise OSError if it has no address, TimeoutError if it takes too long.
 
-    `timeout` in seconds; the thread's deadline holds too. The system's resolver cannot be bounded,
-    so it runs on a thread of its own, which a slow one outlives until the system gives up
-    (`resolv.conf`: usually 5 s, twice, a server).
+    `timeout` in seconds; the thread's deadline also applies. The system's resolver has no time
+    limit, so it runs on a thread of its own, which continues until the system gives up
+    (`resolv.conf`: usually 5 s, twice, per server).
     """
     if _is_address(host):
         return _resolve_now(host, port)
@@ -205,13 +205,13 @@ def _is_address(host: str) -> bool:
 def _settle(found: Future[tuple[Endpoint, ...]], host: str, port: int) -> None:
     try:
         found.set_result(_resolve_now(host, port))
-    except Exception as error:  # noqa: BLE001  it is raised again where the result is asked for
+    except Exception as error:  # noqa: BLE001  raised again where the result is read
         found.set_exception(error)
 
 
 def _resolve_now(host: str, port: int) -> tuple[Endpoint, ...]:
     try:
         answers = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    except (UnicodeError, OverflowError) as error:  # the latter for a port of many digits
+    except (UnicodeError, OverflowError) as error:  # the latter for a port with many digits
         raise OSError(f"{host} is not a name that can be looked up") from error
     return tuple(Endpoint(family, sockaddr) for family, _, _, _, sockaddr in answers)

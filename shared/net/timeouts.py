@@ -1,8 +1,8 @@
-"""A total time limit for whatever blocking network work a thread does.
+"""A total time limit for all blocking network operations of a thread.
 
-Neither httpx nor urllib3 has one: their timeouts bound one read, so a peer that drips a byte now
-and then holds a request for ever. Here the limit belongs to the thread, and every socket operation
-(`shared.net.sockets`) asks how much of it is left.
+Neither httpx nor urllib3 has one: their timeouts limit one read, so a peer that sends a byte now
+and then can hold a request for ever. Here the limit belongs to the thread, and every socket
+operation (`shared.net.sockets`) asks how much of it is left.
 """
 
 import time
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-#: When the current block has to be over, on the monotonic clock; None is never.
+#: The end of the current block on the monotonic clock; None means no limit.
 _ends_at: ContextVar[float | None] = ContextVar("darkroom_deadline", default=None)
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Bound all network work of this thread inside the block to `seconds` in total.
+    """Limit all network operations of this thread inside the block to `seconds` in total.
 
-    Blocks nest; the earlier end wins. Nothing is interrupted by itself: the socket operation that
-    runs into the end raises TimeoutError, which each client library turns into its own.
-    Not to be held across the `yield` of a generator, where it would bound the consumer.
+    Blocks nest; the earlier end applies. Nothing is interrupted: the socket operation that reaches
+    the end raises TimeoutError, which each client library translates. Do not hold it across the
+    `yield` of a generator, where it would limit the consumer.
     """
     outer = _ends_at.get()
     inner = time.monotonic() + seconds
@@ -32,15 +32,15 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def remaining() -> float | None:
-    """Give the seconds left of this thread's deadline (0 or less: over), None where it has none."""
+    """Return the seconds left of this thread's deadline (0 or less: over); None without one."""
     ends_at = _ends_at.get()
     return None if ends_at is None else ends_at - time.monotonic()
 
 
 def within(own: float | None) -> float | None:
-    """Give the time an operation may take: its `own` timeout or what is left, the smaller.
+    """Return the time an operation may take: its `own` timeout or what is left, the smaller.
 
-    Both in seconds, None for no limit. Raises TimeoutError where nothing is left.
+    Both in seconds, None for no limit. Raise TimeoutError if nothing is left.
     """
     left = remaining()
     if left is None:

@@ -1,4 +1,4 @@
-"""What an answer of the storage proves about the bytes that it holds."""
+"""Verify the checksums in responses of the storage."""
 
 import base64
 import hashlib
@@ -12,10 +12,10 @@ _CHECKSUM = "x-amz-checksum-sha256"
 
 
 def proves(headers: Mapping[str, str], data: bytes, *, sha256: str) -> bool | None:
-    """Tell whether an answer to PUT or HEAD states the checksums of `data`.
+    """Return whether the response to a PUT or HEAD states the checksums of `data`.
 
-    False where a checksum is another's, None where the answer states none. `sha256` is that of
-    `data` (hexadecimal).
+    False if a checksum differs, None if the response states none. `sha256` is that of `data`
+    (hexadecimal).
     """
     claims = []
     if md5 := md5_of(headers):
@@ -26,10 +26,10 @@ def proves(headers: Mapping[str, str], data: bytes, *, sha256: str) -> bool | No
 
 
 def md5_of(headers: Mapping[str, str]) -> str | None:
-    """Return the MD5 that the ETag states, in small letters; None where it is no MD5.
+    """Return the MD5 that the ETag states, in lower case; None if it is not an MD5.
 
-    It is none for an object made of parts, and where the storage encrypts with keys of a service
-    or of the customer: the ETag looks the same then.
+    It is not for multipart objects, and where the storage encrypts with keys of a service or of the
+    customer, although the ETag looks the same then.
     """
     if headers.get(_ENCRYPTION, "AES256") != "AES256" or _CUSTOMER_KEY in headers:
         return None
@@ -38,6 +38,6 @@ def md5_of(headers: Mapping[str, str]) -> str | None:
 
 
 def _sha256_of(headers: Mapping[str, str]) -> bytes | None:
-    """Return the SHA-256 of the whole object; that of an object made of parts ends in `-N`."""
+    """Return the SHA-256 of the whole object; that of a multipart object ends in `-N`."""
     stated = headers.get(_CHECKSUM, "")
     return base64.b64decode(stated) if stated and "-" not in stated else None

@@ -1,8 +1,8 @@
 """The object storage: any server that speaks S3, through the minio client.
 
-Every vendor error ends here, as StorageDown, ObjectMissing or ObjectDamaged. Each operation has a
-total time. A status of 200 alone proves nothing: the checksums that the storage answers to a write
-are compared with those of what was sent, and what is read with those kept from then.
+Every vendor error becomes StorageDown, ObjectMissing or ObjectDamaged. Each operation has a total
+time limit. A status of 200 alone proves nothing: the checksums in the response to a write are
+compared with those of the data, and data read is compared with the stored checksums.
 """
 
 import ssl
@@ -26,7 +26,7 @@ from shared.storage.checksums import proves
 from shared.storage.http_pool import build_pool
 from shared.storage.stored_object import StoredObject, verified
 
-#: Below this the client makes several parts of an object, each a request.
+#: Above this size the client would upload several parts, each a request.
 _PART_BYTES_MIN = 5 * 1024 * 1024
 
 _NO_KEY = frozenset({"NoSuchKey", "NoSuchObject"})
@@ -36,32 +36,32 @@ _BUCKET_IS_THERE = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 
 
 def object_name(tenant: str, job_id: str, *, created_at_ms: int, call: int) -> str:
-    """Name the object of a job's image, without its extension.
+    """Return the name of a job's image without its extension.
 
-    The same for the same call, so that a resumed upload writes the same bytes over. `created_at_ms`
-    is the job's, in milliseconds since 1970; `call` counts its calls of the provider.
+    It is the same for the same call, so that a resumed upload overwrites the same bytes.
+    `created_at_ms` is the job's, in milliseconds since 1970; `call` counts its provider calls.
     """
     day = datetime.fromtimestamp(created_at_ms / 1000, UTC)
     return f"{tenant}/{day:%Y/%m/%d}/{job_id}-{call}"
 
 
 class ObjectStore(Protocol):
-    """What the rooms need of the storage. Everything raises StorageDown."""
+    """The storage operations that others use. All of them raise StorageDown."""
 
     def put(self, key: str, data: bytes, *, content_type: str, sha256: str, job_id: str) -> None:
-        """Write an object, over an older one, and check that the storage has it."""
+        """Write or overwrite an object, and check that the storage has it."""
         ...
 
     def read(self, key: str) -> StoredObject:
-        """Open an object; raises ObjectMissing."""
+        """Open an object; raise ObjectMissing."""
         ...
 
     def read_all(self, key: str, *, size: int, sha256: str) -> bytes:
-        """Return all of an object; raises ObjectMissing, ObjectDamaged."""
+        """Return all of an object; raise ObjectMissing, ObjectDamaged."""
         ...
 
     def presign(self, key: str, *, seconds: int, content_type: str, filename: str) -> str:
-        """Give an address from which anybody can read the object for so long."""
+        """Return a URL that grants anybody read access to the object for a time."""
         ...
 
     def delete(self, keys: Iterable[str]) -> Sequence[str]:
@@ -69,17 +69,17 @@ class ObjectStore(Protocol):
         ...
 
     def is_there(self, key: str) -> bool:
-        """Tell whether the storage has an object."""
+        """Return whether the storage has an object."""
         ...
 
     def check(self) -> None:
-        """See that the bucket can be reached."""
+        """Check that the bucket can be reached."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where a bucket is and how it is opened; `endpoint` is host:port, `secure` speaks TLS."""
+    """A bucket and its credentials; `endpoint` is host:port, `secure` means TLS."""
 
     endpoint: str
     name: str
@@ -90,7 +90,7 @@ class Bucket:
 
 
 class Storage:
-    """One bucket. Safe for threads."""
+    """One bucket. Thread-safe."""
 
     def __init__(
         self,
@@ -101,10 +101,10 @@ class Storage:
         read_back: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Use `bucket` from up to `concurrency` threads at once; nothing is connected yet.
+        """Use `bucket` from up to `concurrency` threads; do not connect yet.
 
-        `timeout_seconds` is the total of one operation; `read_back` reads what was written and
-        compares it; `tls` replaces the usual certificates.
+        `timeout_seconds` is the total limit of one operation; `read_back` reads what was written
+        and compares it; `tls` replaces the default certificates.
         """
         self._bucket = bucket.name
         self._read_back = read_back
@@ -122,9 +122,9 @@ class Storage:
 
     @classmethod
     def from_settings(cls, settings: Settings, *, concurrency: int | None = None) -> Self:
-        """Build the storage that the settings describe, for their `concurrency` or another.
+        """Build the storage of the settings, for their `concurrency` or another.
 
-        Raises InvalidSettings for what the client refuses: it knows which hosts of AWS are S3.
+        Raise InvalidSettings for what the client refuses: it knows which hosts of AWS are S3.
         """
         bucket = Bucket(
             endpoint=settings.s3_endpoint,
@@ -145,13 +145,12 @@ class Storage:
             raise InvalidSettings(f"DARKROOM_S3_ENDPOINT is not usable: {error}.") from None
 
     def put(self, key: str, data: bytes, *, content_type: str, sha256: str, job_id: str) -> None:
-        """Write an object, over an older one: one PUT request and no other.
+        """Write or overwrite an object with a single PUT request.
 
-        Raises StorageDown also where the answer's ETag is not the MD5 of `data`. One that is no MD5
-        costs a HEAD request for the length; `read_back` costs a GET of all that was written.
+        Raise StorageDown also if the response's ETag is not the MD5 of `data`. An ETag that is not
+        an MD5 costs a HEAD request for the length; `read_back` costs a GET of everything written.
 
-        `sha256` (hexadecimal) and `job_id` go along as metadata, a courtesy: not every server
-        keeps them.
+        `sha256` (hexadecimal) and `job_id` are sent as metadata, which not every server keeps.
         """
         with self._step():
             written = self._client.put_object(
@@ -171,10 +170,9 @@ class Storage:
     def _is_stored(
         self, key: str, data: bytes, sha256: str, response_headers: Mapping[str, str]
     ) -> bool:
-        """Tell whether the storage has `data`, by the headers that it answered to the PUT.
+        """Return whether the storage has `data`, by the headers of its response to the PUT.
 
-        Where they state no checksum it is asked for the length, and for the checksums that it may
-        state then.
+        If they state no checksum, ask for the length, and for the checksums that a HEAD may state.
         """
         proven = proves(response_headers, data, sha256=sha256)
         if proven is not None:
@@ -184,14 +182,14 @@ class Storage:
         return found.size == len(data) and not differs
 
     def _compare(self, key: str, data: bytes, sha256: str) -> None:
-        """Read an object and raise StorageDown where it is not there whole."""
+        """Read an object and raise StorageDown if it is not complete."""
         try:
             self.read_all(key, size=len(data), sha256=sha256)
         except (ObjectMissing, ObjectDamaged) as error:
             raise StorageDown("The storage does not have what it was sent.") from error
 
     def read(self, key: str) -> StoredObject:
-        """Open an object; raises ObjectMissing.
+        """Open an object; raise ObjectMissing.
 
         The result holds a connection: use it in a `with`, or iterate it to the end.
         """
@@ -205,17 +203,17 @@ class Storage:
         return StoredObject(response, timeout_seconds=self._timeout_seconds)
 
     def read_all(self, key: str, *, size: int, sha256: str) -> bytes:
-        """Return all of an object, whose size and SHA-256 (hexadecimal) are known.
+        """Return all of an object whose size and SHA-256 (hexadecimal) are known.
 
-        Raises ObjectMissing, and ObjectDamaged where it is not what was stored.
+        Raise ObjectMissing, and ObjectDamaged if it is not what was stored.
         """
         with self.read(key) as opened:
             return b"".join(verified(opened, size=size, sha256=sha256))
 
     def presign(self, key: str, *, seconds: int, content_type: str, filename: str) -> str:
-        """Give an address from which anybody can read the object for `seconds` (7 days at most).
+        """Return a URL that grants anybody read access for `seconds` (7 days at most).
 
-        Made here, without a request; whether the object exists is not asked.
+        It is computed without a request; the object may not exist.
         """
         return self._client.presigned_get_object(
             self._bucket,
@@ -228,9 +226,10 @@ class Storage:
         )
 
     def delete(self, keys: Iterable[str]) -> Sequence[str]:
-        """Delete objects, a thousand by request; what is not there is deleted already.
+        """Delete objects, a thousand per request; missing ones count as deleted.
 
-        Returns those that the storage refuses to delete, such as locked ones; the others are gone.
+        Return those that the storage refuses to delete, such as locked ones; the others are
+        deleted.
         """
         wanted = list(keys)
         lots = (wanted[start : start + 1000] for start in range(0, len(wanted), 1000))
@@ -245,10 +244,10 @@ class Storage:
         return [failure.name for failure in failures if failure.name]
 
     def is_there(self, key: str) -> bool:
-        """Tell whether the storage has an object.
+        """Return whether the storage has an object.
 
-        A storage that refuses the question counts as one that has not: without the right to list a
-        bucket, what is missing is refused.
+        A storage that refuses the question counts as not having it: without the right to list a
+        bucket, a missing object is refused.
         """
         with self._step():
             try:
@@ -258,14 +257,14 @@ class Storage:
         return True
 
     def check(self) -> None:
-        """See that the bucket can be reached; raises StorageDown with a sentence that tells why."""
+        """Check that the bucket can be reached; raise StorageDown with the reason."""
         with self._step():
             exists = self._client.bucket_exists(self._bucket)
         if not exists:
             raise StorageDown(f"The storage has no bucket {self._bucket}.")
 
     def ensure_bucket(self) -> None:
-        """Make the bucket unless it is there."""
+        """Create the bucket unless it exists."""
         with self._step():
             try:
                 self._client.make_bucket(self._bucket)

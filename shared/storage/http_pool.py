@@ -1,7 +1,7 @@
-"""urllib3's connections, made to keep the thread's deadline: the minio client runs on them.
+"""urllib3 connections that keep the thread's deadline, for the minio client.
 
-urllib3 has timeouts a read, none in total, and with `block=True` it waits for a free connection
-without any. Both end here with `shared.net.timeouts`.
+urllib3's timeouts limit one read, not the total, and with `block=True` it waits for a free
+connection without limit. `shared.net.timeouts` limits both here.
 """
 
 import re
@@ -20,7 +20,7 @@ from shared.net.timeouts import within
 
 #: The body of an S3 error.
 _ERROR = re.compile(rb"\s*(?:<\?xml[^>]*>)?\s*<(?:\w+:)?Error[\s>]")
-#: A storage that takes longer than this to take a connection is as good as away.
+#: A storage that takes longer to accept a connection counts as unreachable.
 CONNECT_SECONDS = 5.0
 
 
@@ -51,12 +51,12 @@ class _BoundedTLSConnection(HTTPSConnection):
 
 
 def _as_expected(response: BaseHTTPResponse, *, is_read: bool) -> BaseHTTPResponse:
-    """Let an error look like one to the minio client; `is_read` where the body is there already."""
+    """Make an error readable for the minio client; `is_read` if the body was read already."""
     if is_read and response.status == HTTPStatus.OK and _ERROR.match(response.data):
-        # S3 may find out that a write failed after it has sent the status
+        # S3 may notice that a write failed after sending the status
         response.status = HTTPStatus.INTERNAL_SERVER_ERROR
         response.headers["content-type"] = "application/xml"
-    # rclone calls its errors text/xml, and the client then reads no code out of them
+    # rclone labels its errors text/xml, and the client then finds no code in them
     named = response.headers.get("content-type", "")
     if response.status >= HTTPStatus.BAD_REQUEST and named.startswith("text/xml"):
         response.headers["content-type"] = "application/xml"
@@ -67,8 +67,8 @@ class _BoundedPool(HTTPConnectionPool):
     ConnectionCls = _BoundedConnection
 
     def urlopen(self, method: str, url: str, **given: Any) -> BaseHTTPResponse:  # type: ignore[override]  # noqa: ANN401
-        """Send one request; waiting for a free connection is bounded too."""
-        wait: Any = within(None)  # declared as whole seconds; any number will do
+        """Send one request; waiting for a free connection is limited too."""
+        wait: Any = within(None)  # declared as whole seconds; any number works
         answer = super().urlopen(method, url, **given, pool_timeout=wait)
         return _as_expected(answer, is_read=given.get("preload_content", True))
 
@@ -77,7 +77,7 @@ class _BoundedTLSPool(HTTPSConnectionPool):
     ConnectionCls = _BoundedTLSConnection
 
     def urlopen(self, method: str, url: str, **given: Any) -> BaseHTTPResponse:  # type: ignore[override]  # noqa: ANN401
-        """Send one request; waiting for a free connection is bounded too."""
+        """Send one request; waiting for a free connection is limited too."""
         wait: Any = within(None)  # as above
         answer = super().urlopen(method, url, **given, pool_timeout=wait)
         return _as_expected(answer, is_read=given.get("preload_content", True))
@@ -88,8 +88,8 @@ def build_pool(
 ) -> PoolManager:
     """Build a pool for `concurrency` threads; each socket operation may take `timeout_seconds`.
 
-    No retries and no redirects: trying again is a move of the job, not of a library. `tls` replaces
-    the usual certificates.
+    No retries and no redirects: the job is retried, not the library call. `tls` replaces the
+    default certificates.
     """
     manager = PoolManager(
         maxsize=concurrency,

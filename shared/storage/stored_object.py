@@ -1,4 +1,4 @@
-"""An object of the storage that is being read."""
+"""An object of the storage being read."""
 
 import hashlib
 import threading
@@ -17,12 +17,13 @@ CHUNK_BYTES = 64 * 1024
 
 
 class StoredObject:
-    """The bytes of an object, once, in chunks; gives its connection back at the end or on close.
+    """The bytes of an object, once, in chunks; the connection is released at the end or on close.
 
-    The time waited for the storage is bounded in total; that of a slow reader is not counted.
+    The time spent waiting for the storage is limited in total; that of a slow reader is not
+    counted.
 
-    May be closed from any thread and more than once: an iteration that was left closes too, in
-    whichever thread lets go of it last, and a connection given back twice serves two at once.
+    It may be closed from any thread and repeatedly: an abandoned iteration closes too, in whichever
+    thread drops it last, and a connection released twice would serve two at once.
     """
 
     def __init__(self, response: BaseHTTPResponse, *, timeout_seconds: float) -> None:
@@ -30,7 +31,7 @@ class StoredObject:
         self._left_seconds = timeout_seconds
         self._is_read = False
         self._is_closed = False
-        self._turn = threading.RLock()  # a finalizer may come in the very thread that holds it
+        self._turn = threading.RLock()  # a finalizer may run in the very thread that holds it
 
     def __iter__(self) -> Iterator[bytes]:
         with self:
@@ -50,9 +51,9 @@ class StoredObject:
         self.close()
 
     def close(self) -> None:
-        """Give the connection back, once: to the pool where all was read, else closed.
+        """Release the connection once: to the pool if everything was read, else close it.
 
-        Waits for a read that is under way.
+        Wait for a read in progress.
         """
         with self._turn:
             if self._is_closed:
@@ -84,10 +85,10 @@ class StoredObject:
 def verified(
     chunks: Iterable[bytes], *, size: int, sha256: str, first: int = 0, stop: int | None = None
 ) -> Iterator[bytes]:
-    """Yield the bytes of an object from `first` to before `stop`, checking the whole of it.
+    """Yield the bytes of an object from `first` to before `stop`, verifying all of it.
 
-    The last piece is yielded only once all `size` bytes were read and have this SHA-256
-    (hexadecimal). Raises ObjectDamaged otherwise, before more than `size` bytes are yielded.
+    The last chunk is yielded only after all `size` bytes were read and match this SHA-256
+    (hexadecimal). Raise ObjectDamaged otherwise, before more than `size` bytes are yielded.
     """
     stop = size if stop is None else stop
     digest, seen, held = hashlib.sha256(), 0, b""

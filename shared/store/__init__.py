@@ -1,1 +1,1 @@
-"""The store: the only place that knows Redis' keys. Every move of a job is one Lua script."""
+"""The store: the only code that knows Redis' keys. Each transition of a job is one Lua function."""

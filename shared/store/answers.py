@@ -1,4 +1,4 @@
-"""By what an answer of the provider is recognized, should it be given to a second job."""
+"""Hashes that recognise a provider answer if it is given to a second job."""
 
 import base64
 import hashlib
@@ -8,18 +8,18 @@ from urllib.parse import unquote, urlsplit
 
 from shared.jobs import ProviderResult
 
-#: Bytes of a hash that are kept: of a record or URL, where a collision would refuse a paid image,
-#: and of the job that it belongs to.
+#: How many bytes of a hash are kept: of a record or URL, where a collision would refuse a paid
+#: image, and of its job.
 _HASH_BYTES = 9
 _OWNER_BYTES = 6
 _IMAGE_NAMES = (".webp", ".jpg", ".jpeg", ".png")
 _S3_WITH_BUCKET_IN_PATH = re.compile(r"s3[.-][\w.-]*amazonaws\.com\b", re.IGNORECASE)
-#: So long a last segment of a path names one object, even without an extension.
+#: From this length on, the last segment of a path names one object, even without an extension.
 _NAME_CHARACTERS = 16
 
 
 def identities(job_id: str, answer: ProviderResult) -> str:
-    """Return the hashes that `dr.is_repeated` reads: of the job, the record's id and the URL."""
+    """Return the hashes that `answers.is_repeated` reads: of the job, the record id and the URL."""
     return " ".join((_hash(job_id, _OWNER_BYTES), *(_hash(one) for one in _named(answer))))
 
 
@@ -31,10 +31,10 @@ def _named(answer: ProviderResult) -> Iterator[str]:
 
 
 def _object_of(url: str) -> str:
-    """Return what a URL names: its path, for its query is only a signature.
+    """Return the object that a URL names: its path, because the query is only a signature.
 
-    S3 serves one object under two hosts, with the bucket in the path or in the host. Where the path
-    does not look like that of one object, the query may name it, and stays.
+    S3 serves one object under two hosts, with the bucket in the path or in the host. If the path
+    does not look like that of one object, the query may name it, and is kept.
     """
     parts = urlsplit(url)
     path = unquote(parts.path)

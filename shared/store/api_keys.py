@@ -1,4 +1,4 @@
-"""A tenant's keys: made, listed, replaced, revoked."""
+"""The API keys of tenants: create, list, rotate, revoke."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from shared.store.codec import pairs
 from shared.store.command import Command
 from shared.store.tenants import KeyState
 
-#: A key that ended is still known for so long, so that whoever has it is told what became of it.
+#: An ended key is remembered this long, so that its holder learns what happened to it.
 INACTIVE_KEY_MS = 30 * 86_400_000
-#: Holds the keys of operators, which belong to no tenant; no tenant can have this name.
+#: Owns the keys of operators, which belong to no tenant; no tenant can have this name.
 OPERATORS = "@operators"
-#: Keys that a tenant may have, with those that ended lately.
+#: Maximum number of keys of a tenant, including those that ended lately.
 MOST_KEYS = 500
-#: How long a key that was replaced lives on unless it is said otherwise.
+#: How long a replaced key stays valid by default.
 GRACE_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyInfo:
-    """A key without its secret; times in milliseconds, `used_at` to the minute or so."""
+    """A key without its secret; times in milliseconds, `used_at` to about a minute."""
 
     id: str
     state: KeyState
@@ -38,10 +38,10 @@ class ApiKeyInfo:
 
 @dataclass(frozen=True, slots=True)
 class KeyRejected:
-    """No key was made. `why` is one of the words of `add_api_key.lua`.
+    """No key was created. `why` is one of the words of `add_api_key.lua`.
 
     `missing`: no such tenant; `unknown`: no such key; `dead`: it is revoked or expired (`detail`);
-    `replaced`: by the key `detail` already; `past`: it would have ended before it began; `many`:
+    `replaced`: already, by the key `detail`; `past`: it would expire before it starts; `many`:
     there are `detail` keys already.
     """
 
@@ -58,7 +58,7 @@ def add_api_key(
     label: str = "",
     expires_at: int | None = None,
 ) -> Command[ApiKeyInfo | KeyRejected]:
-    """Give a tenant a new key that ends at `expires_at` (milliseconds), or never."""
+    """Create a key for a tenant that expires at `expires_at` (milliseconds), or never."""
     operation = operations.AddApiKey(
         *audit_context.args,
         tenant=tenant,
@@ -84,10 +84,10 @@ def rotate_api_key(
     grace_seconds: float,
     expires_at: int | None,
 ) -> Command[ApiKeyInfo | KeyRejected]:
-    """Give a tenant a new key in the place of a living one, which ends `grace_seconds` on.
+    """Create a key that replaces a valid one, which expires after `grace_seconds`.
 
-    The new one has the scopes and the label of the old one, and lives as long as that one was given
-    where `expires_at` (milliseconds) does not say otherwise.
+    The new one has the scopes and the label of the old one, and the same lifetime unless
+    `expires_at` (milliseconds) says otherwise.
     """
     operation = operations.AddApiKey(
         *audit_context.args,
@@ -119,18 +119,18 @@ def _scopes(written: str) -> tuple[Scope, ...]:
 
 
 def revoke_api_key(audit_context: AuditContext, tenant: str, key_id: str) -> Command[bool]:
-    """End a key at once; gives whether the tenant has such a key."""
+    """Revoke a key at once; return whether the tenant has such a key."""
     operation = operations.RevokeApiKey(*audit_context.args, tenant, key_id, INACTIVE_KEY_MS)
     return Command(operation, lambda reply: reply[0] == "ok")
 
 
 def touch_api_key(key_id: str) -> Command[None]:
-    """Note that a key was used."""
+    """Record the use of a key."""
     return Command(operations.TouchApiKey(key_id), lambda _: None)
 
 
 def list_api_keys(tenant: str) -> Command[tuple[ApiKeyInfo, ...] | None]:
-    """List the keys of a tenant or of OPERATORS, the oldest first; None without such a tenant."""
+    """List the keys of a tenant or of OPERATORS, oldest first; None if there is no such tenant."""
     return Command(operations.ListApiKeys(tenant), _listed)
 
 

@@ -1,4 +1,4 @@
-"""What operators do: who, for which request, and the record of it."""
+"""The audit log of operator actions."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,9 @@ from shared.store.command import Command
 
 @dataclass(frozen=True, slots=True)
 class AuditContext:
-    """One write of an operator: by whom (a key's id, or `cli:<user>`) and for which request.
+    """Who acts (a key's id, or `cli:<user>`), and in which request.
 
-    The operation that makes the write records it in the same step; `dedup_token` makes it safe to
-    send again.
+    The operation records it in the same step as the change; `dedup_token` makes it safe to repeat.
     """
 
     by: str
@@ -26,13 +25,13 @@ class AuditContext:
 
     @property
     def args(self) -> tuple[str, str, str]:
-        """Return the first three arguments of an operation that writes for an operator."""
+        """Return the first three arguments of an audited operation."""
         return (self.dedup_token, self.by, self.request_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One write that was made: `at` in milliseconds since 1970, `detail` what it changed."""
+    """One recorded action: `at` in milliseconds since 1970, `detail` is what changed."""
 
     id: str
     at: int
@@ -44,7 +43,7 @@ class Entry:
 
 
 def read_audit(*, before: str | None = None, limit: int) -> Command[tuple[Entry, ...]]:
-    """Read what operators did, newest first, older than the entry `before`."""
+    """Read the operator actions, newest first, older than the entry `before`."""
     bound = f"({before}" if before else "+"
     return Command(operations.ReadAudit(bound, limit), _entries)
 

@@ -1,7 +1,7 @@
-"""Batches: staged where nobody looks, committed in one step, then laid out in chunks.
+"""Batches: staged invisibly, committed in one step, then queued in chunks.
 
-Each is safe to send again: a chunk of a stage by its number, a commit by the batch, a cancel by a
-word of its own; the rest does what is still to be done.
+Each operation is safe to repeat: a chunk by its number, a commit by the batch, a cancellation by
+its own token; the rest does what is still to be done.
 """
 
 import uuid
@@ -26,15 +26,15 @@ from shared.store.command import Command
 from shared.store.job_submission import NewJob, NotAccepted, Rate, not_accepted, rate_of
 from shared.store.operations import Argument
 
-#: Jobs in one script that stages them, lays them out, and ends them: each holds Redis for less than
-#: 10 ms on a slow core (27, 40 and 190 µs a job were measured on one).
+#: Jobs that one script stages, queues or cancels: each blocks Redis for less than 10 ms on a slow
+#: core (27, 40 and 190 µs per job were measured).
 CHUNK_JOBS = 250
 CHUNK_LAID = 100
 CHUNK_ENDS = 50
 
 
 class BatchWork(StrEnum):
-    """What became of one step of tending: there is more to do, or no more, or nothing was due."""
+    """The result of one step of batch work: more to do, done, or nothing was due."""
 
     MORE = "more"
     DONE = "done"
@@ -43,7 +43,7 @@ class BatchWork(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The batch is on disk, with all of its jobs. `created_at` is in milliseconds."""
+    """The batch is on disk with all of its jobs. `created_at` is in milliseconds."""
 
     created_at: int
     rate: Rate | None = None
@@ -51,7 +51,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class BatchState:
-    """A batch, and Redis' time (milliseconds) at which it was so."""
+    """A batch, and the Redis time (milliseconds) at which it was read."""
 
     batch: Batch
     now_ms: int
@@ -59,7 +59,7 @@ class BatchState:
 
 @dataclass(frozen=True, slots=True)
 class BatchPage:
-    """A page of batches, newest first. `before` is the id to go on from, None at the end."""
+    """A page of batches, newest first. `before` is the id to continue from, None at the end."""
 
     batches: tuple[BatchState, ...]
     before: str | None
@@ -68,9 +68,9 @@ class BatchPage:
 def stage_jobs(
     batch_id: str, *, tenant: str, number: int, jobs: Sequence[NewJob]
 ) -> Command[NotAccepted | None]:
-    """Stage a chunk, numbered from 0, of CHUNK_JOBS jobs at most; nobody sees them yet.
+    """Stage a chunk of at most CHUNK_JOBS jobs, numbered from 0; it stays invisible.
 
-    Gives None, or why not: a word of `accept`, or `lost` where the stage was swept meanwhile.
+    Return None, or why not: a word of `accept`, or `lost` if the stage was swept.
     """
     first = jobs[0]
     operation = operations.StageJobs(
@@ -104,7 +104,7 @@ def _staged(job: NewJob) -> tuple[Argument, ...]:
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """A batch to be committed. `fingerprint` and `idempotency_key` come together or not at all."""
+    """A batch to commit. `fingerprint` and `idempotency_key` are both set or both absent."""
 
     id: str
     tenant: str
@@ -117,9 +117,10 @@ class NewBatch:
 
 
 def commit_batch(batch: NewBatch, *, not_after_ms: float) -> Command[Committed | NotAccepted]:
-    """Make a staged batch real unless Redis' clock is past `not_after_ms`.
+    """Commit a staged batch unless Redis' clock is past `not_after_ms`.
 
-    What is refused stays staged: give it up. Beside the words of `accept` there is `lost`.
+    A refused batch stays staged and must be discarded. The refusals are the words of `accept`, and
+    `lost`.
     """
     webhook = webhook_fields(batch.spec.webhook)
     fields = {
@@ -149,24 +150,24 @@ def _committed(reply: Sequence[str]) -> Committed | NotAccepted:
 
 
 def discard_batch(batch_id: str) -> Command[bool]:
-    """Give a stage up; tells whether there is something to take away by `tend`."""
+    """Discard a stage; return whether `tend` has something to remove."""
     return Command(operations.DiscardBatch(batch_id), bool)
 
 
 def advance_batch(
     batch_id: str = "", *, most: int = CHUNK_LAID, most_ends: int = CHUNK_ENDS
 ) -> Command[BatchWork]:
-    """Do the next chunk of what is to be done about a batch, or about whichever is due."""
+    """Process the next chunk of a batch, or of whichever batch is due."""
     return Command(operations.AdvanceBatch(batch_id, most, most_ends), BatchWork)
 
 
 def cancel_batch(batch_id: str, *, tenant: str) -> Command[str]:
-    """Cancel a batch: `ok` (none of its jobs is begun any more), `missing`, `state` (all final)."""
+    """Cancel a batch: `ok` (none of its jobs starts any more), `missing`, `state` (all final)."""
     return Command(operations.CancelBatch(batch_id, tenant, uuid.uuid4().hex), str)
 
 
 def read_batch(batch_id: str, *, tenant: str) -> Command[BatchState | None]:
-    """Read a batch of this tenant ('*' any); None where there is none."""
+    """Read a batch of this tenant ('*' for any); None if there is none."""
 
     def read(reply: Sequence[str]) -> BatchState | None:
         return _state(reply[0], batch_id, reply[1:]) if reply else None
@@ -191,7 +192,10 @@ def list_batches(tenant: str, *, before: str | None, limit: int) -> Command[Batc
 def list_batch_jobs(
     batch_id: str, *, tenant: str, after: str | None, most: int
 ) -> Command[tuple[tuple[Job, ...], str | None]]:
-    """Read jobs of a batch in the order asked for; also the id to go on after, None at the end."""
+    """Read jobs of a batch in the order of the request, from `after` on.
+
+    Also return the id to continue from, None at the end.
+    """
 
     def read(reply: Sequence[Sequence[str]]) -> tuple[tuple[Job, ...], str | None]:
         jobs = tuple(job_of(record[0], pairs(record[1:])) for record in reply if len(record) > 1)

@@ -1,4 +1,4 @@
-"""What operators do with queues, and with the jobs of all tenants."""
+"""Operator actions on queues, models, and jobs of all tenants."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from shared.store.command import Command
 from shared.store.job_queries import Filter, Page, Search, page_of
 
 Action = Literal["rerun", "cancel"]
-#: The filter of an operator, as it was written: what is given of tenant, status, tag, ...
+#: The filter of an operator as sent: the given members of tenant, status, tag, ...
 Query_ = Mapping[str, str]
 
 
 def pause(audit_context: AuditContext, queue: str) -> Command[None]:
-    """Give nothing new out of a queue (`generate` or `deliver`); what is held goes on."""
+    """Pause a queue (`generate` or `deliver`): nothing new starts, running work continues."""
     return set_paused(audit_context, queue, "pause")
 
 
 def resume(audit_context: AuditContext, queue: str) -> Command[None]:
-    """Let a queue go on."""
+    """Resume a queue."""
     return set_paused(audit_context, queue, "resume")
 
 
 def pause_model(audit_context: AuditContext, model: str) -> Command[None]:
-    """Make no new call of a model; jobs for it are accepted and wait."""
+    """Pause a model: no new calls; jobs for it are accepted and wait."""
     return set_paused(audit_context, f"model:{model}", "pause")
 
 
 def resume_model(audit_context: AuditContext, model: str) -> Command[None]:
-    """Let the calls of a model go on."""
+    """Resume a model."""
     return set_paused(audit_context, f"model:{model}", "resume")
 
 
@@ -47,10 +47,10 @@ def set_paused(
 def search_of(
     tenant: str | None, wanted: Filter, among: Collection[Status], *, limit: int, scan_limit: int
 ) -> Search:
-    """Say which indexes to walk for jobs of a tenant, or of all, that are `among` these.
+    """Return the indexes to search for jobs of a tenant, or of all, that are `among` these.
 
-    Statuses and error codes have indexes over all tenants; a tag has one within a tenant only, and
-    is read from the records else. A batch is its tenant's: it needs a `tenant`.
+    Statuses and error codes have indexes over all tenants; a tag has one within a tenant only,
+    otherwise the records are read. A batch belongs to a tenant, so it needs `tenant`.
     """
     whose = tenant or ""
     everything = tenant and len(among) == len(Status)
@@ -72,14 +72,14 @@ def find_jobs(search: Search) -> Command[Page]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Ids of jobs, newest first. `before` is the id to go on from, None at the end."""
+    """Ids of jobs, newest first. `before` is the id to continue from, None at the end."""
 
     ids: tuple[str, ...]
     before: str | None
 
 
 def find_ids(search: Search) -> Command[Found]:
-    """Find jobs, newest first, and give their ids alone."""
+    """Find the ids of jobs, newest first."""
     return Command(search.operation(records=False), _found)
 
 
@@ -89,7 +89,7 @@ def _found(reply: Sequence[str]) -> Found:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of some jobs: how many were moved, and why how many were not."""
+    """The result of a bulk change: how many jobs changed, and why others did not."""
 
     moved: int
     refused: Mapping[str, int]
@@ -103,7 +103,7 @@ def bulk_transition(
     deadline_seconds: int,
     query: Query_,
 ) -> Command[Moved]:
-    """Send jobs again or cancel them, whosesoever they are; what was `asked` is noted with it."""
+    """Retry or cancel jobs of any tenant; the filter `asked` is recorded in the audit."""
     operation = operations.BulkTransition(
         *audit_context.args,
         transition=action,

@@ -1,4 +1,4 @@
-"""Runs calls from threads: what the workers use."""
+"""Run commands from threads: the workers' client."""
 
 from typing import Any, TypeVar, cast
 
@@ -17,21 +17,21 @@ T = TypeVar("T")
 
 
 class Store:
-    """Runs calls, one round trip each, over as many connections as threads run one at a time."""
+    """Run commands, one round trip each, with one connection per running thread."""
 
     def __init__(
         self, client: "redis.Redis", scripts: FunctionLibrary, replicas: Replicas = durability.NONE
     ) -> None:
-        """Take a client (of `shared.store.connection`), the scripts, and who must have a write."""
+        """Take a client of `shared.store.connection`, the functions, and required replicas."""
         self._client = client
         self._scripts = scripts
         self._replicas = replicas
 
     def run(self, call: Command[T]) -> T:
-        """Run a call and give what its answer means.
+        """Run a command and return its result.
 
-        A connection that broke is tried again once, on a new one: every call can be sent twice.
-        Raises StoreDown, OutcomeUnknown, StoreFull, StoreError, and what the call itself raises.
+        A broken connection is retried once on a new one, because every command is safe to repeat.
+        Raise StoreDown, OutcomeUnknown, StoreFull, StoreError, and what the command raises.
         """
         try:
             return call.read(self._send(call))
@@ -60,7 +60,7 @@ class Store:
             raise translate(error, sent=writes) from error
 
     def _load(self) -> bool:
-        """Load the library; False where Redis is too full to take it."""
+        """Load the library; return False if Redis is too full for it."""
         try:
             self._executed("FUNCTION", "LOAD", "REPLACE", self._scripts.text)
         except OutOfMemoryError:

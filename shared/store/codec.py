@@ -1,4 +1,4 @@
-"""From Redis' hashes to values, and the JSON inside them. Times are milliseconds since 1970."""
+"""Convert Redis hashes to values, and the JSON inside them. Times are milliseconds since 1970."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ from shared.jobs import (
     Status,
 )
 
-#: What is understood where a job's record does not say it.
+#: Defaults of fields that a job's record omits.
 DEFAULTS: Mapping[str, str] = {
     "run": "1",
     "fence": "0",
@@ -33,17 +33,17 @@ DEFAULTS: Mapping[str, str] = {
 
 
 def pairs(flat: Sequence[str]) -> dict[str, str]:
-    """Make a dictionary of name, value, name, value."""
+    """Return a dictionary of name, value, name, value."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def seconds_or_none(milliseconds: str | int) -> float | None:
-    """Read a time as scripts tell it: in milliseconds, below 0 where it is not known."""
+    """Convert a time from a script, in milliseconds; negative means unknown."""
     return int(milliseconds) / 1000 if int(milliseconds) >= 0 else None
 
 
 def spec_json(spec: JobSpec) -> str:
-    """Write what was asked for; what stands in fields of its own is left out."""
+    """Write the spec, without what has fields of its own."""
     parts: dict[str, Any] = {"input": dict(spec.input)}
     if webhook := webhook_fields(spec.webhook).rest:
         parts["webhook"] = webhook
@@ -55,23 +55,23 @@ def spec_json(spec: JobSpec) -> str:
 
 
 class WebhookFields(NamedTuple):
-    """A webhook as a record keeps it: what the Lua functions read in fields of its own."""
+    """A webhook in a record: what the Lua functions read has fields of its own."""
 
     url: str
     #: event types, separated by spaces
     events: str
-    #: what is kept in the spec: headers, payload
+    #: what is stored in the spec: headers, payload
     rest: dict[str, Any]
 
 
 def webhook_fields(webhook: Mapping[str, Any] | None) -> WebhookFields:
-    """Take a webhook apart; '' where there is none."""
+    """Split a webhook into fields; '' if there is none."""
     parts = dict(webhook or {})
     return WebhookFields(parts.pop("url", ""), " ".join(parts.pop("events", ())), parts)
 
 
 def tags_text(tags: Sequence[str]) -> str:
-    """Write tags as a record keeps them: one a line, for none has a line break."""
+    """Write tags for a record: one per line, because none contains a line break."""
     return "\n".join(tags)
 
 
@@ -82,17 +82,17 @@ def _webhook(record: Mapping[str, str], rest: Mapping[str, Any]) -> dict[str, An
 
 
 def request_hash(spec: JobSpec) -> str:
-    """Give what identical requests have in common: a hash of the model and its whole input."""
+    """Return a hash of the model and its whole input, equal for identical requests."""
     canonical = orjson.dumps([spec.model, dict(spec.input)], option=orjson.OPT_SORT_KEYS)
     return base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()[:18]).decode()
 
 
-#: What is a time only once it has happened.
+#: Fields that are times only once something has happened.
 _TIMES = ("enqueued", "started", "claimed", "finished", "expires", "due")
 
 
 def job_of(job_id: str, record: Mapping[str, str]) -> Job:
-    """Read a job's hash."""
+    """Parse a job's hash."""
     record = {**DEFAULTS, **record}
     return Job(
         id=job_id,
@@ -133,18 +133,18 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
     )
 
 
-#: What is kept of one attempt that went wrong, in bytes: ten of them leave a record in one piece.
+#: Bytes kept of one failed attempt: ten of them still fit a compact record.
 EXCERPT_BYTES = 300
 
 
 def excerpt_json(error: JobError) -> str:
-    """Write what is kept of a failed attempt: what was answered, or what we made of it."""
+    """Write what is kept of a failed attempt: the response, or our description of it."""
     text = (error.evidence or str(error)).encode()[:EXCERPT_BYTES].decode(errors="ignore")
     return orjson.dumps({"code": error.code.value, "said": text}).decode()
 
 
 def batch_json(spec: BatchSpec) -> str:
-    """Write what was asked for of a batch."""
+    """Write the spec of a batch."""
     parts: dict[str, Any] = {"priority": spec.priority.value}
     if webhook := webhook_fields(spec.webhook).rest:
         parts["webhook"] = webhook
@@ -156,7 +156,7 @@ def batch_json(spec: BatchSpec) -> str:
 
 
 def batch_of(batch_id: str, record: Mapping[str, str]) -> Batch:
-    """Read a batch's hash."""
+    """Parse a batch's hash."""
     parts = orjson.loads(record["spec"])
     return Batch(
         id=batch_id,
@@ -179,7 +179,7 @@ def batch_of(batch_id: str, record: Mapping[str, str]) -> Batch:
 
 
 def answer_json(answer: ProviderResult) -> str:
-    """Write the provider's answer; without warnings, in the form that older workers read too."""
+    """Write the provider's answer; without warnings, in the form that older workers also read."""
     parts = asdict(answer)
     if not answer.warnings:
         del parts["warnings"]
@@ -216,13 +216,13 @@ def _answer(text: str | None) -> ProviderResult | None:
 
 
 def image_of(text: str) -> Image:
-    """Read a stored image."""
+    """Parse a stored image."""
     parts = orjson.loads(text)
     return Image(**{**parts, "warnings": tuple(parts["warnings"])})
 
 
 def _timings(record: Mapping[str, str]) -> dict[str, float]:
-    """Seconds by step, as far as the job has come."""
+    """Return seconds by step, as far as the job has come."""
     found = {
         step: float(record[f"t_{step}"])
         for step in ("provider", "download", "store")

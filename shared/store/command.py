@@ -1,9 +1,9 @@
-"""An operation on the store as a value: its arguments, and how to read its reply.
+"""A store operation as a value: its arguments, and how to read its reply.
 
 Building a command does nothing. `shared.store.client.Store` (threads) and
 `shared.store.group_commit.GroupCommitClient` (asyncio, many in one round trip) send it. All are
-safe to send again after a lost reply: accept by its job id, a claim by its nonce, a worker's
-transition by (job, fence, transition), a client's by a token of its own.
+safe to repeat after a lost reply: accept by its job id, a claim by its nonce, a worker's transition
+by (job, fence, transition), a client's by its own token.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[T_co]):
-    """One operation to run. `read` makes the result of the reply, and raises what it refuses."""
+    """One operation to run. `read` turns the reply into the result, and raises refusals."""
 
     operation: Operation
     read: Callable[[Any], T_co]
@@ -29,5 +29,5 @@ class Command(Generic[T_co]):
 
     @property
     def args(self) -> list[Argument]:
-        """Return what the Lua function is called with."""
+        """Return the arguments of the Lua function."""
         return self.operation.arguments()

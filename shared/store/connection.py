@@ -1,6 +1,6 @@
-"""Connections to Redis, and what its errors mean to us.
+"""Connections to Redis, and the translation of its errors.
 
-redis-py's own retries are off: what may be sent again is known here, not there.
+redis-py's own retries are off, because this package knows what may be repeated.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ SENTINEL_PORT = 26379
 
 
 def connect(settings: Settings, *, connections: int) -> "redis.Redis":
-    """Build a client for threads; `connections` is the most it opens."""
+    """Build a client for threads; it opens at most `connections`."""
     options = {**_options(settings), "retry": Retry(NoBackoff(), 0), "max_connections": connections}
     if not settings.redis_url.startswith("sentinel://"):
         return redis.Redis.from_url(settings.redis_url, **options)
@@ -44,7 +44,7 @@ def connect(settings: Settings, *, connections: int) -> "redis.Redis":
 
 
 def connect_async(settings: Settings, *, connections: int) -> redis.asyncio.ConnectionPool:
-    """Build a pool for asyncio; `connections` is the most it opens."""
+    """Build a pool for asyncio; it opens at most `connections`."""
     options = {
         **_options(settings),
         "retry": AsyncRetry(NoBackoff(), 0),
@@ -60,10 +60,10 @@ def connect_async(settings: Settings, *, connections: int) -> redis.asyncio.Conn
 
 
 class _SentinelPool(redis.asyncio.sentinel.SentinelConnectionPool):
-    """A pool that closes its connections to Sentinel too, which redis-py leaves open."""
+    """A pool that also closes its connections to Sentinel, which redis-py leaves open."""
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002  as redis-py has it
-        """Close what is open; whoever goes on using the pool gets new ones."""
+        """Close the connections; continued use opens new ones."""
         await super().disconnect(inuse_connections)
         for one in self.sentinel_manager.sentinels:
             await one.aclose()
@@ -81,7 +81,7 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class SentinelConfig:
-    """A primary as Sentinel knows it: who is asked for it, its name, and what opens both."""
+    """A primary behind Sentinel: the sentinels, its name, and both sets of credentials."""
 
     hosts: list[tuple[str, int]]
     master: str
@@ -92,19 +92,19 @@ class SentinelConfig:
 
     @property
     def primary(self) -> dict[str, Any]:
-        """What the connection to the primary is told."""
+        """Connection options of the primary."""
         return {"db": self.database, "username": self.username, "password": self.password}
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the connections to the sentinels are told."""
+        """Connection options of the sentinels."""
         return {"password": self.sentinel_password} if self.sentinel_password else {}
 
 
 def read_sentinel(url: str) -> SentinelConfig:
-    """Read `sentinel://[user]:[password]@host:port,host:port/0?master=NAME&sentinel_password=…`.
+    """Parse `sentinel://[user]:[password]@host:port,host:port/0?master=NAME&sentinel_password=…`.
 
-    User and password are the primary's; those of an address are written as in any (%-encoded).
+    User and password are the primary's, %-encoded as in any URL.
     """
     parts = urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
@@ -131,12 +131,12 @@ def _host(written: str) -> tuple[str, int]:
 
 
 def is_unknown(error: Exception) -> bool:
-    """Tell whether Redis does not know the function that was called: nothing was done."""
+    """Return whether Redis does not know the called function: nothing was executed."""
     return isinstance(error, ResponseError) and str(error) == "Function not found"
 
 
 def translate(error: Exception, *, sent: bool) -> StoreError:
-    """Say what an error of redis-py means; `sent` tells whether the command may have run."""
+    """Translate an error of redis-py; `sent` is whether the command may have run."""
     text = next((text for kind, text in _REFUSALS.items() if isinstance(error, kind)), None)
     if isinstance(error, OutOfMemoryError) or str(error).startswith("MISCONF"):
         return StoreFull(text or "Redis cannot write its log to disk.")

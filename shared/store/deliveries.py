@@ -1,4 +1,4 @@
-"""What a worker does with a webhook that is owed."""
+"""Claim and settle webhook deliveries: the workers' operations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,18 +14,18 @@ from shared.store.codec import batch_of, job_of, pairs
 from shared.store.command import Command
 from shared.store.transitions import Closed, closed, moved
 
-#: The type of the event that a client sends to try a receiver.
+#: The event type of a test.
 TEST_TYPE = "webhook.test"
 _SWITCHED_OFF = frozenset({"gone", "failing"})
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A webhook to be sent now.
+    """A webhook to send now.
 
-    `attempt` counts from 1 over all attempts, `round_attempt` since it was last asked for;
-    `secrets` are those that sign, the present one first; `webhook` is `{"url", "headers"?,
-    "payload"?}`. It tells of `job` or `batch`, as that was when this was owed, or else of `data`.
+    `attempt` counts from 1 over all attempts, `round_attempt` since it was last requested;
+    `secrets` are the signing secrets, the current one first; `webhook` is `{"url", "headers"?,
+    "payload"?}`. Its subject is `job` or `batch`, as of the event, or else `data`.
     """
 
     id: str
@@ -39,23 +39,23 @@ class Delivery:
     job: Job | None = None
     batch: Batch | None = None
     data: Mapping[str, Any] | None = None
-    #: whether there was another to be claimed
+    #: whether there was another to claim
     more: bool = field(default=False, compare=False)
 
     @property
     def trace(self) -> str | None:
-        """The traceparent of what it tells of."""
+        """The traceparent of its subject."""
         snapshot = self.job or self.batch
         return snapshot.trace if snapshot else None
 
     @property
     def is_test(self) -> bool:
-        """Whether somebody waits to see what comes of it: it is sent once."""
+        """Whether it is a test event, sent once while a client waits."""
         return self.type == TEST_TYPE
 
 
 def claim_delivery(nonce: str, *, lease_seconds: float) -> Command[Delivery | Closed | None]:
-    """Claim the next delivery; None when there is none."""
+    """Claim the next delivery; None if there is none."""
     return Command(operations.ClaimDelivery(nonce, lease_seconds * 1000), _delivery)
 
 
@@ -86,7 +86,7 @@ def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
 
 
 def _job_then(job_id: str, lasting: Mapping[str, str], then: Mapping[str, str]) -> Job:
-    """Put together a job as it was: its history is cut where it was then."""
+    """Reconstruct a job as of an event: its history is cut at that time."""
     job = job_of(job_id, {**lasting, **then})
     return replace(
         job, history=tuple(change for change in job.history if change.version <= job.version)
@@ -108,11 +108,11 @@ def settle_delivery(
     attempt: Mapping[str, Any] | None = None,
     in_time: bool | None = None,
 ) -> Command[str | None]:
-    """Note how an attempt went: `delivered`, `failed`, `gone`, `retry` (after a wait) or `release`.
+    """Record how an attempt ended: `delivered`, `failed`, `gone`, `retry` (later) or `release`.
 
-    `in_time` says whether the host answered in a time that keeps no other waiting (None: unknown).
+    `in_time` is whether the host responded fast enough not to delay others (None: unknown).
 
-    Gives why its endpoint is switched off, where it now is. Raises LostLease.
+    Return why its endpoint was disabled, if it was. Raise LostLease.
     """
     operation = operations.SettleDelivery(
         id=delivery.id,

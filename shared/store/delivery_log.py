@@ -1,4 +1,4 @@
-"""The ledger of deliveries: what was told to whom, every attempt at it, and sending again."""
+"""The log of deliveries: list, read with attempts, redeliver."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from shared.store.deliveries import TEST_TYPE
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One delivery as it is kept. Times are milliseconds since 1970; `subject` is what it tells of.
+    """A delivery as stored. Times are milliseconds since 1970; `subject` is its job or batch.
 
-    `attempts` has what the worker noted of each, the oldest first; of a listed one the last alone.
+    `attempts` is what the worker recorded of each, oldest first; in lists only the last.
     """
 
     id: str
@@ -48,14 +48,14 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPage:
-    """A page of deliveries, newest first; `below` is where to go on, None at the end."""
+    """A page of deliveries, newest first; `below` is where to continue, None at the end."""
 
     entries: tuple[Entry, ...]
     below: Cursor | None
 
 
 def read_delivery(delivery_id: str, *, tenant: str) -> Command[Entry | None]:
-    """Read a delivery of this tenant ('' any) with every attempt kept; None where there is none."""
+    """Read a delivery of this tenant ('' for any) with its stored attempts; None if missing."""
 
     def read(reply: Sequence[str]) -> Entry | None:
         return _entry(delivery_id, reply[0], pairs(reply[1:])) if reply else None
@@ -73,9 +73,9 @@ def list_deliveries(
     limit: int,
     scan_limit: int,
 ) -> Command[DeliveryPage]:
-    """List deliveries of a tenant ('' all), newest first, looking at `look` records at most.
+    """List deliveries of a tenant ('' for all), newest first, scanning at most `look` records.
 
-    Those that failed are listed by when they did; those of one job are given at once.
+    Failed ones are ordered by when they failed; those of one job are returned at once.
     """
     operation = operations.ListDeliveries(
         tenant=tenant,
@@ -118,13 +118,13 @@ def _entry(delivery_id: str, url: str, record: Mapping[str, str]) -> Entry:
 
 
 def redeliver(delivery_id: str, *, tenant: str) -> Command[str]:
-    """Send a delivery again: `ok`, `missing`, `sending` (now), or `off` (its endpoint is)."""
+    """Redeliver: `ok`, `missing`, `sending` (now), or `off` (its endpoint is disabled)."""
     return Command(operations.Redeliver(delivery_id, tenant, uuid.uuid4().hex), str)
 
 
 @dataclass(frozen=True, slots=True)
 class Redelivered:
-    """How many deliveries are sent again, of those that had failed up to a time (milliseconds)."""
+    """How many deliveries are sent again, of those that failed up to a time (milliseconds)."""
 
     count: int
     until: int
@@ -133,7 +133,7 @@ class Redelivered:
 def redeliver_failed(
     tenant: str, *, since: int, until: int | None, most: int
 ) -> Command[Redelivered]:
-    """Send again a piece of what failed from `since` to `upto` (None: now), in milliseconds."""
+    """Redeliver a chunk of what failed from `since` to `upto` (None: now), in milliseconds."""
     operation = operations.RedeliverFailed(
         tenant=tenant, since_ms=since, until_ms=until, limit=most, token=uuid.uuid4().hex
     )
@@ -141,19 +141,19 @@ def redeliver_failed(
 
 
 def redeliver_any(audit_context: AuditContext, delivery_id: str) -> Command[str]:
-    """Send a delivery again for an operator; gives what `redeliver` gives."""
+    """Redeliver for an operator; return what `redeliver` returns."""
     return Command(operations.RedeliverAny(*audit_context.args, delivery_id), str)
 
 
 def count_failed_deliveries(tenant: str | None, *, since: int) -> Command[tuple[int, int]]:
-    """Count what failed from `since` on, of a tenant or of all; gives also up to when (ms)."""
+    """Count what failed from `since` on, of a tenant or of all; also return until when (ms)."""
     operation = operations.CountFailedDeliveries(tenant or "", since)
     return Command(operation, lambda reply: (int(reply[0]), int(reply[1])))
 
 
 @dataclass(frozen=True, slots=True)
 class RedeliveredChunk:
-    """How many deliveries were looked at, and how many of them are sent again."""
+    """How many deliveries were scanned, and how many of them are sent again."""
 
     looked: int
     moved: int
@@ -162,7 +162,7 @@ class RedeliveredChunk:
 def redeliver_all(
     audit_context: AuditContext, tenant: str | None, *, since: int, until: int, most: int
 ) -> Command[RedeliveredChunk]:
-    """Send again a piece of what failed, of a tenant or of all: fewer than `most` are the last."""
+    """Redeliver a chunk of what failed, of a tenant or of all: fewer than `most` are the last."""
     operation = operations.RedeliverAll(
         *audit_context.args, tenant=tenant or "", since_ms=since, until_ms=until, limit=most
     )
@@ -177,7 +177,7 @@ def send_test(
     webhook: Mapping[str, Any],
     data: Mapping[str, Any],
 ) -> Command[None]:
-    """Owe a test event: sent once, by a worker, and kept for minutes under its id."""
+    """Queue a test event: sent once, by a worker, and kept for minutes under its id."""
     operation = operations.SendTest(
         id=delivery_id,
         tenant=tenant,

@@ -1,4 +1,4 @@
-"""What would become of a job, and whether its image is there already."""
+"""Estimate a job, and find a reusable image for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +19,9 @@ from shared.store.job_submission import (
 
 @dataclass(frozen=True, slots=True)
 class DryRunResult:
-    """How a job would stand, or why it would be refused; the rest as in `reading.Standing`.
+    """How a job would be queued, or why it would be refused; the rest as in `reading.Standing`.
 
-    `reused_from` is the job whose image it would get, so that it would not be queued at all.
+    `reused_from` is the job whose image it would get, without being queued.
     """
 
     refusal: NotAccepted | None
@@ -33,7 +33,7 @@ class DryRunResult:
 
 
 def dry_run(job: NewJob) -> Command[DryRunResult]:
-    """Ask what would become of a job; nothing is written, and no request counted."""
+    """Estimate a job; nothing is written, and no request is counted."""
     operation = operations.DryRun(
         tenant=job.tenant,
         deadline_ms=job.deadline_seconds * 1000,
@@ -57,16 +57,16 @@ def _dry_run_result(reply: Sequence[str]) -> DryRunResult:
 
 @dataclass(frozen=True, slots=True)
 class Reusable:
-    """The image `image` of an identical request, and what a copy of it for a job would be."""
+    """The image `image` of an identical request, and the name for a job's copy of it."""
 
     image: Image
     copy: Reused
 
 
 def find_reusable(job: NewJob, *, object_name: str) -> Command[Reusable | None]:
-    """Find the image of an identical request, and set the name of a copy aside; None: none.
+    """Find the image of an identical request, and reserve the name of a copy; None if missing.
 
-    Where no job comes to own the copy it is deleted after a while, whatever becomes of who asked.
+    Unless a job comes to own the copy, it is deleted later, whatever happens to this process.
     """
     operation = operations.FindReusable(
         tenant=job.tenant,

@@ -1,4 +1,4 @@
-"""Receivers of webhooks: a tenant's addresses, how they are, and the secrets that sign for them."""
+"""Webhook endpoints: their state, and their signing secrets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from shared.store.codec import pairs
 from shared.store.command import Command
 from shared.store.delivery_log import Cursor
 
-#: Endpoints that a tenant has, above which it can take down no more by itself.
+#: Maximum number of endpoints that a tenant may register itself.
 ENDPOINTS_MAX = 100_000
 
 
 class EndpointState(StrEnum):
-    """How an endpoint takes what it is sent."""
+    """The health of an endpoint."""
 
     HEALTHY = "healthy"
     FAILING = "failing"
@@ -27,12 +27,12 @@ class EndpointState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address of a tenant, without its query. Times are milliseconds since 1970.
+    """A URL of a tenant, without its query. Times are milliseconds since 1970.
 
-    `failures` counts those in a row, `failing_since` is when they began; `next_probe_at` is set
-    while it is asked one at a time; `disabled_at` and `disabled_why` (`gone`, `failing`) while it
-    is off. `pending` counts what is not settled, `parked` what of it waits for the endpoint.
-    `last_error` is of the last attempt that failed: its `status`, `code` and `error`.
+    `failures` counts consecutive ones, `failing_since` is when they began; `next_probe_at` is set
+    while it gets one delivery at a time; `disabled_at` and `disabled_why` (`gone`, `failing`) while
+    it is disabled. `pending` counts unsettled deliveries, `parked` those of them that wait for the
+    endpoint. `last_error` is of the last failed attempt: its `status`, `code` and `error`.
     """
 
     id: str
@@ -53,7 +53,7 @@ class Endpoint:
 
     @property
     def state(self) -> EndpointState:
-        """One word for how it is."""
+        """Its state in one word."""
         if self.disabled_at is not None:
             return EndpointState.DISABLED
         if self.next_probe_at is not None:
@@ -63,7 +63,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointPage:
-    """A page of endpoints, newest first; `below` is where to go on, None at the end."""
+    """A page of endpoints, newest first; `below` is where to continue, None at the end."""
 
     endpoints: tuple[Endpoint, ...]
     before: Cursor | None
@@ -72,7 +72,7 @@ class EndpointPage:
 def list_endpoints(
     tenant: str, *, before: Cursor | None = None, limit: int
 ) -> Command[EndpointPage]:
-    """List a tenant's endpoints, the newest first."""
+    """List a tenant's endpoints, newest first."""
     operation = operations.ListEndpoints(
         tenant=tenant,
         id="",
@@ -84,24 +84,24 @@ def list_endpoints(
 
 
 def read_endpoint(endpoint_id: str, *, tenant: str) -> Command[Endpoint | None]:
-    """Read an endpoint of this tenant; None where there is none."""
+    """Read an endpoint of this tenant; None if there is none."""
     operation = operations.ListEndpoints(tenant, endpoint_id, None, "", 1)
     return Command(operation, lambda reply: next(iter(_page(reply).endpoints), None))
 
 
 def ensure_endpoint(tenant: str, *, url: str, host: str) -> Command[str | None]:
-    """Take down an endpoint, or find it; gives its id, None where there are too many."""
+    """Register or find an endpoint; return its id, None if there are too many."""
     operation = operations.EnsureEndpoint(tenant, url, host, ENDPOINTS_MAX)
     return Command(operation, lambda reply: None if reply == "full" else str(reply))
 
 
 def enable_endpoint(endpoint_id: str, *, tenant: str) -> Command[bool]:
-    """Switch an endpoint on; it gets what it missed. False where there is none."""
+    """Enable an endpoint; its pending deliveries are sent. False if there is none."""
     return Command(operations.EnableEndpoint(endpoint_id, tenant), _is_ok)
 
 
 def enable_any_endpoint(audit_context: AuditContext, endpoint_id: str) -> Command[str | None]:
-    """Switch an endpoint on for an operator; gives whose it is, None where there is none."""
+    """Enable an endpoint for an operator; return its tenant, None if there is none."""
     operation = operations.EnableAnyEndpoint(*audit_context.args, endpoint_id)
     return Command(operation, lambda reply: reply or None)
 
@@ -109,23 +109,23 @@ def enable_any_endpoint(audit_context: AuditContext, endpoint_id: str) -> Comman
 def rotate_any_secret(
     audit_context: AuditContext, endpoint_id: str, secret: str
 ) -> Command[str | None]:
-    """Give an endpoint this secret for an operator; returns its tenant, None where there is none.
+    """Set the secret of an endpoint for an operator; return its tenant, None if there is none.
 
-    What signed before, its own secret or the tenant's, signs along for a day.
+    The previous secret, its own or the tenant's, also signs for a day.
     """
     operation = operations.RotateAnySecret(*audit_context.args, endpoint_id, secret)
     return Command(operation, lambda reply: reply or None)
 
 
 def read_webhook_secret(tenant: str) -> Command[str]:
-    """Read what signs a tenant's webhooks (`whsec_…`) now; '' where there is no such tenant."""
+    """Read the current signing secret of a tenant (`whsec_…`); '' if there is no such tenant."""
     return Command(operations.ReadWebhookSecret(tenant), lambda reply: reply or "")
 
 
 def rotate_secret(tenant: str, secret: str, *, endpoint_id: str | None = None) -> Command[bool]:
-    """Give a tenant, or one of its endpoints, this secret; the one before signs along for a day.
+    """Set the secret of a tenant or endpoint; the previous one also signs for a day.
 
-    An empty secret leaves an endpoint without one of its own. False where there is no endpoint.
+    An empty secret removes that of an endpoint. False if there is no endpoint.
     """
     return Command(operations.RotateSecret(tenant, endpoint_id or "", secret), _is_ok)
 

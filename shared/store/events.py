@@ -1,4 +1,4 @@
-"""A tenant's feed of changes: what happened to its jobs and its receivers, for seven days."""
+"""A tenant's feed of changes of its jobs and endpoints, kept for seven days."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from shared.store import operations
 from shared.store.codec import pairs
 from shared.store.command import Command
 
-#: Where a client that has read everything stands is never further back than this, in milliseconds:
-#: so that whoever keeps reading never comes with a cursor that is too old, and no step of Redis'
-#: clock back can hide an entry.
+#: The cursor of a client that has read everything never lags further behind, in milliseconds: so
+#: that regular readers never hold an expired cursor, and no backward step of Redis' clock can hide
+#: an entry.
 CURSOR_LAG_MS = 86_400_000
 
-#: In the place of a place: what comes from now on.
+#: A cursor for what comes from now on.
 NOW = "$"
 
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """One entry. `id` is its place, `at` is in milliseconds since 1970."""
+    """One entry. `id` is its position, `at` is in milliseconds since 1970."""
 
     id: str
     at: int
@@ -28,16 +28,16 @@ class FeedEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """What comes after a place, and the place to go on from."""
+    """What follows a cursor, and the next cursor."""
 
     events: tuple[FeedEvent, ...]
     after: str
 
 
 def read_events(tenant: str, *, after: str | None, most: int) -> Command[EventPage | None]:
-    """Read the feed after a place; None where that is too old.
+    """Read the feed after a cursor; None if it has expired.
 
-    Without a place from the oldest that is kept; NOW gives the place of the newest and no news.
+    Without a cursor, start with the oldest entry; NOW returns the newest cursor and no entries.
     """
     operation = operations.ReadEvents(tenant, after or "", most)
     return Command(operation, lambda reply: _page(reply, after, most))

@@ -1,14 +1,14 @@
-"""The Lua functions: modules in `shared/lua/lib`, one operation a file in `shared/lua/operations`.
+"""The Lua functions: modules in `shared/lua/lib`, an operation per file in `shared/lua/operations`.
 
-All of them are one function library of the server, which runs through it once, when it is loaded:
-as scripts each call would make every function anew, which costs as much as the operation. Processes
-with the same settings and version have the same text, and so the same names, which end in a digest
-of it; others have others, so that two versions can run at once.
+All of them form one function library of the server, which runs the text once, when it is loaded: as
+scripts, each call would create every function again, which costs as much as the operation.
+Processes with the same settings and version have the same text, and so the same function names,
+which end in a digest of it; others have others, so that two versions can run at once.
 
-A file says what it uses in its first statement, `local keys, queue = ... -- requires`, and sees
-nothing else: each module is a function of its own that gets the modules it names. Three things come
-from Python: the constants `C`, the module `keys` (`shared.store.keys`), and the table `args` of an
-operation (`shared.store.operations`).
+A file names its modules in its first statement, `local keys, queue = ... -- requires`, and sees
+nothing else: each module is a function of its own that receives the modules it names. Three things
+come from Python: the constants `C`, the module `keys` (`shared.store.keys`), and the table `args`
+of an operation (`shared.store.operations`).
 """
 
 import hashlib
@@ -25,81 +25,81 @@ from shared.settings import Settings
 from shared.store import keys, operations
 from shared.store.codec import DEFAULTS
 
-#: How many libraries of ours a server keeps: those of other versions and settings are taken away,
-#: and loaded again by whoever still wants them.
+#: How many of our libraries a server keeps: older ones are removed, and loaded again by processes
+#: that still use them.
 LIBRARIES_KEPT = 8
 _LIBRARY = "darkroom_"
-#: Permits in the list while no worker has told its threads: enough to start with, few to waste.
+#: Permits in the list before any worker reported its threads: enough to start, few to waste.
 PERMITS_AT_START = 16
 #: Consecutive failed calls, over all workers, after which the circuit opens.
 CIRCUIT_FAILURES = 5
-#: Failed calls that are had without opening the circuit, and what one good call earns of them: in
-#: the long run at most a fifth of all calls fail before the circuit opens.
+#: The failure budget, and what one successful call earns: in the long run at most a fifth of all
+#: calls fail before the circuit opens.
 RETRY_BUDGET = 20
 RETRY_SHARE = 0.25
-#: While one probe is out, the rest wait this long for what it finds.
+#: While a probe call is out, the others wait this long for its result.
 PROBE_MS = 5_000
-#: No hold of new calls lasts longer: what a provider may ask for, and the random part of a second.
+#: The longest hold of new calls: what a provider may ask for, plus random jitter below a second.
 HOLD_MOST_MS = 602_000
-#: A provider key that no worker has used for so long is forgotten.
+#: A provider key that no worker has used for this long is forgotten.
 KEY_KEPT_MS = 86_400_000
-#: How often one call asks again for a model that the provider said it does not offer.
+#: How often a call checks a model that the provider does not offer.
 GONE_PROBE_MS = 60_000
-#: How long new calls are held when an image cannot be fetched: longer than a paid job waits to
-#: fetch it again, so that those that wait, which cost nothing, are the probes.
+#: How long new calls are held when an image cannot be downloaded: longer than a paid job waits to
+#: download it again, so that those free downloads are the probes.
 IMAGE_HOLD_MS = 60_000
-#: Images made again in a row, because their URLs were no longer served, that hold new calls.
+#: Consecutive regenerations because of expired URLs that hold new calls.
 REGENERATIONS_MOST = 3
-#: The events feed and idempotency keys are kept this long.
+#: How long the event feed and idempotency keys are kept.
 FEED_MS = 7 * 86_400_000
 IDEMPOTENCY_MS = 86_400_000
-#: The provider's answers are recognized as long as their URLs live: for so many whole periods, and
-#: the present one.
+#: The provider's answers are recognised as long as their URLs live: for this many whole periods,
+#: and the current one.
 ANSWER_PERIOD_MS = 7 * 86_400_000
 ANSWER_PERIODS = 1
-#: What was spent on a day is kept this long.
+#: How long daily spending is kept.
 USAGE_DAYS = 90
-#: What operators did is kept, but for the oldest beyond so many writes.
+#: The number of operator actions kept in the audit.
 AUDIT_ENTRIES = 100_000
-#: What may have been stored in vain is deleted after this long: no late upload comes after it.
+#: Objects that may have been stored in vain are deleted after this time: no late upload follows.
 OBJECT_DELETION_DELAY_MS = 600_000
-#: A stage to which nothing was added for so long was left behind.
+#: A stage without additions for this long is abandoned.
 STAGE_MS = 120_000
-#: Whoever committed, canceled or gave up a batch does what follows from that; when nothing was done
-#: for so long, the sweep does it.
+#: The process that committed, canceled or discarded a batch continues it; after this long without
+#: progress, the sweep does.
 BATCH_WORK_DELAY_MS = 3_000
-#: A job whose workers were lost this often is failed, not tried for ever.
+#: A job that lost its worker this often is failed, not retried for ever.
 MAX_WORKER_LOSSES = 3
-#: Failed attempts in a row after which an endpoint is asked one at a time, and how rarely at most:
-#: whatever is well again gets its webhooks within minutes.
+#: Consecutive failures after which an endpoint gets one delivery at a time, and the longest
+#: interval of these: a recovered endpoint gets its webhooks within minutes.
 ENDPOINT_FAILURES = 5
 ENDPOINT_PROBE_MS = 600_000
-#: An endpoint that is off, or was never used, is remembered this long after its last delivery.
+#: A disabled or unused endpoint is remembered this long after its last delivery.
 ENDPOINT_MS = 30 * 86_400_000
-#: A secret that was replaced signs along for this long; so many of them at most.
+#: How long a replaced secret also signs, and how many of them at most.
 SECRET_MS = 86_400_000
 SECRETS_KEPT = 4
-#: Attempts that a delivery keeps: more than any schedule has, and redeliveries.
+#: Attempts kept of a delivery: more than any schedule has, and redeliveries.
 ATTEMPTS_KEPT = 20
-#: Notes of attempts that went wrong, kept on a job: so small that its record stays in one piece.
+#: Failed attempts kept on a job: few enough for a compact record.
 NOTES_KEPT = 10
-#: What is kept of the last hours: so many samples, one every so many milliseconds.
+#: The history: the number of samples kept at each interval, in milliseconds.
 HISTORY_KEPT = 720
 HISTORY_STEPS_MS = (10_000, 60_000, 300_000)
-#: What a sample has: how many ever came, then how many are there, and why the gate is closed.
+#: The fields of a sample: totals, then current numbers, and why the gate is closed.
 SAMPLED = (
     *("accepted", "started", "again", "succeeded", "failed", "canceled"),
     *("waiting", "running", "webhooks", "oldest", "closed"),
 )
-#: A test event and what came of it are kept this long.
+#: How long a test event and its result are kept.
 TEST_MS = 600_000
-#: A host that answered in time is trusted to do so again for this long.
+#: How long a host that responded in time is trusted to do so again.
 RESPONSIVE_MS = 600_000
-#: Deliveries that one claim passes over at most, and jobs that it ends on its way, so that Redis is
-#: never held for long.
+#: Deliveries that a claim skips at most, and jobs that it ends on its way, so that Redis is never
+#: blocked for long.
 CLAIM_SCAN_LIMIT = 32
 CLAIM_ENDS = 20
-#: Jobs that ended outside of a worker's attempt, of which one sweep tells.
+#: How many jobs that ended outside of an attempt one sweep reports.
 ENDED_REPORTED = 2_000
 
 
@@ -107,7 +107,7 @@ ENDED_REPORTED = 2_000
 class Permit:
     """A Celery message that permits one claim, and the list it goes to.
 
-    `template` is the whole message with `slot` wherever an id of its own belongs.
+    `template` is the whole message with `slot` in place of its ids.
     """
 
     list_key: str
@@ -116,15 +116,15 @@ class Permit:
 
 
 class FunctionLibrary:
-    """The library of one process: its text, and what its functions are called."""
+    """The library of one process: its text, and the names of its functions."""
 
-    #: What Redis' list of our libraries is asked for by.
+    #: Finds our libraries on the server.
     PATTERN = f"{_LIBRARY}*"
 
     def __init__(self, settings: Settings, generate: Permit, deliver: Permit) -> None:
-        """Put the text together from the settings and the two kinds of permit."""
+        """Build the text from the settings and both kinds of permit."""
         constants = f"local C = {_lua(_constants(settings, generate, deliver))}"
-        #: what every operation has in front
+        #: the beginning of every operation
         self.prelude = f"{constants}\n{_modules()}"
         self._operations = {one.script: _operation(one) for one in operations.all_operations()}
         body = "\n".join((self.prelude, *map(_registration, self._operations.values())))
@@ -134,7 +134,7 @@ class FunctionLibrary:
         self.text = f"#!lua name={self.library_name}\n{body.replace(_SUFFIX, self._suffix)}"
 
     def function(self, name: str) -> str:
-        """Return the name by which the server knows an operation; raise KeyError for none."""
+        """Return the server's name of an operation; raise KeyError for an unknown one."""
         return f"{self._operations[name].name}{self._suffix}"
 
     def writes(self, name: str) -> bool:
@@ -142,9 +142,9 @@ class FunctionLibrary:
         return "no-writes" not in self._operations[name].flags
 
     def standalone(self, name: str) -> str:
-        """Return the text of one operation as a script, for a server without the library.
+        """Return one operation as a script, for a server without the library.
 
-        A full Redis takes no library, but still runs what makes room.
+        A full Redis accepts no library, but still runs what makes room.
         """
         operation = self._operations[name]
         flags = f" flags={','.join(operation.flags)}" if operation.flags else ""
@@ -158,7 +158,7 @@ class _Function:
     text: str
 
 
-#: Stands in the text where the digest of the text belongs.
+#: The placeholder for the digest of the text.
 _SUFFIX = "_@"
 #: The first statement of a file.
 _REQUIRES = re.compile(r"^local ([\w, ]+) = \.\.\. -- requires$", re.MULTILINE)
@@ -182,7 +182,7 @@ def required(text: str) -> tuple[str, ...]:
 
 @cache
 def _modules() -> str:
-    """Return all modules, each behind those it requires; raise ValueError for a wrong wall."""
+    """Return all modules, each after those it requires; raise ValueError for a wrong one."""
     texts = _files("lib")
     needs = {name: required(text) for name, text in texts.items()}
     for name, needed in needs.items():
@@ -217,7 +217,7 @@ def _keys_module() -> str:
 
 
 def _operation(operation: type[operations.Operation]) -> _Function:
-    """Read the file of an operation, with its arguments put in."""
+    """Read the file of an operation, and insert its arguments."""
     name = operation.script
     first, _, text = _read_operation(name).partition("\n")
     values = {one: f"ARGV[{at}]" for at, one in enumerate(operation.names, 1)}
@@ -246,7 +246,7 @@ def _words(states: frozenset[State]) -> str:
     return " ".join(sorted(state.value for state in states))
 
 
-#: What is the same for every service.
+#: Constants that do not depend on settings.
 _FIXED: Mapping[str, object] = {
     "permits_at_start": PERMITS_AT_START,
     "endpoint_failures": ENDPOINT_FAILURES,
@@ -307,7 +307,7 @@ def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping
         "max_queue": settings.max_queue,
         "retention_ms": settings.retention_seconds * 1000,
         "credits_most": max(settings.credits_per_image.values(), default=0),
-        # a burst and the rate behind it together stay within the rate in any minute
+        # a burst and the rate after it together stay within the rate in any minute
         "rate_burst": burst,
         "rate_interval_ms": 60_000 / (rate - burst) if rate else 0,
     }
@@ -320,6 +320,6 @@ def _lua(value: object) -> str:
     if isinstance(value, tuple):
         return "{ " + ", ".join(map(_lua, value)) + " }"
     if isinstance(value, str):
-        level = "=" * 4  # deep enough: JSON never holds ]====]
+        level = "=" * 4  # deep enough: JSON never contains ]====]
         return f"[{level}[{value}]{level}]"
     return repr(value)

@@ -1,7 +1,7 @@
-"""Runs calls from asyncio: all that are waiting go out in one write, and Redis fsyncs them once.
+"""Run commands from asyncio: all that wait are sent in one write, and Redis syncs them once.
 
-While one batch is at Redis the next gathers, so the cost of a round trip and of a sync to disk is
-shared by as many requests as there are (group commit). One connection does more than a pool.
+While Redis processes one group, the next one gathers, so concurrent requests share the cost of a
+round trip and of a sync to disk (group commit). One connection achieves more than a pool.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ from shared.store.functions import FunctionLibrary
 
 T = TypeVar("T")
 
-#: Calls in one batch: more would keep Redis from others for too long at once.
+#: Commands in one group: more would block Redis for others too long.
 MOST = 128
-#: What a broken or refused connection looks like, and a reply that cannot be read.
+#: A broken or refused connection, or an unreadable reply.
 BROKEN = (RedisError, OSError, UnicodeError)
-#: What a call raises that has no form as bytes.
+#: What a command raises that cannot be encoded.
 UNWRITABLE = (UnicodeEncodeError, TypeError)
-#: What is told to who asked without being translated first.
+#: Errors that the caller gets without translation.
 _AS_IT_IS = (*UNWRITABLE, StoreError)
-#: What a connection looks like that the server closed some time ago.
+#: A connection that the server closed some time ago.
 CLOSED = (ConnectionBroken, ConnectionError)
 
 
@@ -57,7 +57,7 @@ class _Waiting(Generic[T]):
 
 
 class GroupCommitClient:
-    """Runs calls over one connection, in batches."""
+    """Run commands over one connection, in groups."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class GroupCommitClient:
         timeout_seconds: float,
         replicas: Replicas = durability.NONE,
     ) -> None:
-        """Take a pool; `timeout_seconds` bounds each call from when it is asked to its answer.
+        """Take a pool; `timeout_seconds` limits each command from its call to its reply.
 
-        A write is believed when so many `replicas` have it.
+        A write succeeds when this many `replicas` have it.
         """
         self._replicas = replicas
         self._pool = pool
@@ -82,7 +82,7 @@ class GroupCommitClient:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Start to serve."""
+        """Start."""
         self._task = asyncio.create_task(self._serve(), name="committer")
         return self
 
@@ -98,10 +98,10 @@ class GroupCommitClient:
             one.settle(ConnectionBroken("closed"))
 
     async def run(self, call: Command[T]) -> T:
-        """Run a call and give what its answer means.
+        """Run a command and return its result.
 
-        Raises StoreDown (nothing was done), OutcomeUnknown (a write was sent, and no answer came in
-        time), StoreFull, StoreError, and what the call itself raises.
+        Raise StoreDown (nothing was executed), OutcomeUnknown (a write was sent, and no reply came
+        in time), StoreFull, StoreError, and what the command raises.
         """
         began = time.perf_counter()
         waiting: _Waiting[T] = _Waiting(
@@ -142,9 +142,9 @@ class GroupCommitClient:
                 one.settle(error)
 
     async def _commit_over_any(self, batch: Sequence[_Waiting[Any]]) -> None:
-        """Commit; send again what was sent over a connection that had long been closed.
+        """Send a group; repeat it if the connection had long been closed.
 
-        Every call can be sent twice.
+        Every command is safe to repeat.
         """
         was_open = self._connection is not None
         try:
@@ -158,7 +158,7 @@ class GroupCommitClient:
 
     async def _connected(self) -> AbstractConnection:
         if self._connection is not None and _is_closed(self._connection):
-            # known before anything is sent: whoever asks now is told that nothing was done
+            # known before anything is sent: current callers learn that nothing was executed
             await self._drop()
         if self._connection is None:
             self._connection = await self._pool.get_connection()
@@ -173,7 +173,7 @@ class GroupCommitClient:
     async def _exchange(
         self, connection: AbstractConnection, batch: Sequence[_Waiting[Any]]
     ) -> None:
-        """Send a batch and settle what comes; load the scripts where the server has them not."""
+        """Send a group and settle its replies; load the library if the server does not have it."""
         unknown = await self._run_one(connection, batch)
         if unknown:
             is_loaded = await self._load(connection)
@@ -187,9 +187,9 @@ class GroupCommitClient:
         *,
         alone: bool = False,
     ) -> list[_Waiting[Any]]:
-        """Send a batch, settle each call as its reply comes; give those that were not known.
+        """Send a group, settle each command on its reply; return those with unknown functions.
 
-        `alone` sends each with its script, for a Redis that took no library.
+        `alone` sends each with its script, for a Redis that accepted no library.
         """
         packed = [(one, self._packed(one, alone=alone)) for one in batch]
         sent = [(one, command) for one, command in packed if command]
@@ -214,7 +214,7 @@ class GroupCommitClient:
         return unknown
 
     async def _load(self, connection: AbstractConnection) -> bool:
-        """Load the library; False where Redis is too full to take it."""
+        """Load the library; return False if Redis is too full for it."""
         command: Any = ("FUNCTION", "LOAD", "REPLACE", self._scripts.text)
         await connection.send_packed_command([hiredis.pack_command(command)])
         reply = await _reply(connection)
@@ -225,16 +225,16 @@ class GroupCommitClient:
         return True
 
     def _packed(self, waiting: _Waiting[Any], *, alone: bool) -> bytes:
-        """Write a call as bytes; one that cannot be written fails alone, not with its batch."""
+        """Encode a command; one that cannot be encoded fails alone, not with its group."""
         call, scripts = waiting.call, self._scripts
         name = call.script
         command_words = (
             ("EVAL", scripts.standalone(name)) if alone else ("FCALL", scripts.function(name))
         )
         try:
-            # its stubs know commands of one word only
+            # its stubs know only commands of one word
             command: Any = (*command_words, 0, *call.args)
-            # redis-py packs in Python, which is half of what a call costs
+            # redis-py packs in Python, which is half the cost of a command
             packed: bytes = hiredis.pack_command(command)
         except UNWRITABLE as error:
             waiting.settle(error)
@@ -243,16 +243,16 @@ class GroupCommitClient:
 
 
 def _is_closed(connection: AbstractConnection) -> bool:
-    """Tell whether the other side has closed, or broken, the connection already."""
+    """Return whether the peer has closed or broken the connection."""
     reader: asyncio.StreamReader | None = getattr(connection, "_reader", None)
     return reader is not None and (reader.at_eof() or reader.exception() is not None)
 
 
 async def _reply(connection: AbstractConnection) -> object:
-    """Give the next reply; an error of one command is a value, so that the others are read too."""
+    """Return the next reply; an error of one command is a value, so that others are read too."""
     try:
         return await connection.read_response()
     except ReadOnlyError:
-        raise  # a replica: what takes writes must be looked for anew
+        raise  # a replica: the new primary must be looked up
     except ResponseError as error:
         return error

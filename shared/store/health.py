@@ -1,20 +1,20 @@
-"""Whether a Redis can be trusted with jobs, from what it says of itself. Pure."""
+"""Whether a Redis is safe for jobs, from what it reports. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from shared.store.schema_version import incompatibility
 
-#: Accepting stops at this part of maxmemory: what is accepted already needs room to be finished.
+#: Accepting stops at this share of maxmemory: accepted jobs need room to finish.
 ACCEPT_MEMORY_SHARE = 0.85
 
 
 def health_problems(facts: Mapping[str, Any]) -> list[str]:
-    """Give a sentence for each reason why this Redis must not be given jobs; none if it is fit.
+    """Return a sentence for each reason why this Redis is unsafe for jobs; none if it is safe.
 
-    `facts` is what INFO says (memory, persistence, replication, cluster), and `appendfsync` where
-    CONFIG may be asked: managed services hide it; and `schema`, that of the data. What is not told
-    is not held against it.
+    `facts` is the output of INFO (memory, persistence, replication, cluster), `appendfsync` if
+    CONFIG is available (managed services disable it), and `schema`, that of the data. Missing facts
+    count as good.
     """
     checks = (
         *_durability_problems(facts),
@@ -28,7 +28,7 @@ def health_problems(facts: Mapping[str, Any]) -> list[str]:
 
 
 def is_durable(facts: Mapping[str, Any]) -> bool:
-    """Tell whether this Redis keeps what it acknowledges, as far as it tells."""
+    """Return whether this Redis keeps what it acknowledges, as far as it reports."""
     return not any(applies for applies, _ in _durability_problems(facts))
 
 
@@ -49,7 +49,7 @@ def _durability_problems(facts: Mapping[str, Any]) -> tuple[tuple[bool, str], ..
 
 
 def is_full(facts: Mapping[str, Any]) -> bool:
-    """Tell whether so much of the memory is used that nothing more is to be accepted."""
+    """Return whether too much memory is used to accept more jobs."""
     limit = int(facts.get("maxmemory", 0))
     return limit > 0 and int(facts.get("used_memory", 0)) >= limit * ACCEPT_MEMORY_SHARE
 

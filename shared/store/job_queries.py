@@ -1,4 +1,4 @@
-"""Reading jobs, and what the service as a whole looks like."""
+"""Read jobs, and the state of the whole service."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from shared.store.command import Command
 class QueuedJob:
     """A job and why it waits.
 
-    `rank` counts from 0 in its own queue (None where it is not ready), `gate` is why it is not
-    claimed: a word of the gate, `tenant_limit`, or '' where it only waits for its turn.
-    `eta_seconds` is when it will be, as far as can be told.
+    `rank` counts from 0 in its own queue (None if it is not ready), `gate` is why it is not
+    claimed: a word of the gate, `tenant_limit`, or '' if it only waits for its turn. `eta_seconds`
+    is the estimated time to its start, if it can be estimated.
     """
 
     job: Job
@@ -27,7 +27,7 @@ class QueuedJob:
 
 
 def read_job(job_id: str, *, tenant: str) -> Command[QueuedJob | None]:
-    """Read a job of this tenant; None where there is none."""
+    """Read a job of this tenant; None if there is none."""
     return Command(operations.ReadJob(job_id, tenant), lambda reply: _queued_job(job_id, reply))
 
 
@@ -55,7 +55,7 @@ class Filter:
     created_before: int | None = None
 
     def indexes(self, tenant: str) -> list[str]:
-        """Name the indexes that a job must be in."""
+        """Return the indexes that must contain a job."""
         chosen = {
             "status": self.status,
             "batch": self.batch_id,
@@ -68,9 +68,9 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of jobs and how they stand, newest first.
+    """A page of jobs with their queue positions, newest first.
 
-    `before` is the id to go on from, None at the end.
+    `before` is the id to continue from, None at the end.
     """
 
     jobs: tuple[QueuedJob, ...]
@@ -87,10 +87,10 @@ def list_jobs(
     limit: int,
     scan_limit: int,
 ) -> Command[Page]:
-    """List jobs, newest first, looking at `look` records at most.
+    """List jobs, newest first, scanning at most `look` records.
 
-    Only ids below `before` and `newest` and not below `oldest` are looked at; each may be the
-    beginning of an id.
+    Only ids below `before` and `newest` and not below `oldest` are scanned; each may be the prefix
+    of an id.
     """
     search = Search(
         some=wanted.indexes(tenant)[:1],
@@ -107,9 +107,9 @@ def list_jobs(
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A walk over indexes: a job must be in one of `some` and in each of `rest`.
+    """A search over indexes: a job must be in one of `some` and in each of `rest`.
 
-    `tag` is one that no index stands for. The other members are those of `list_jobs`.
+    `tag` is one without an index. The other members are those of `list_jobs`.
     """
 
     some: Sequence[str]
@@ -123,7 +123,7 @@ class Search:
     tag: str | None = None
 
     def operation(self, *, records: bool) -> operations.ListJobs:
-        """Return the operation that makes this walk, for whole records or for ids alone."""
+        """Return the operation of this search, for whole records or for ids alone."""
         bounds = [bound for bound in (self.before, self.newest) if bound]
         return operations.ListJobs(
             upper=f"({min(bounds)}" if bounds else "+",
@@ -148,11 +148,11 @@ def page_of(reply: Sequence[Any]) -> Page:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Hold:
-    """A pause of new provider calls: all of them, or those of one key, team or model.
+    """A hold of new provider calls: of all, or of one key, team or model.
 
-    `kind` is `key`, `team`, `model`, or '' for all; `subject` names which. One whose time is over
-    ends with the call that tries again (`is_probing`). `failures` counts failed calls in a row;
-    credits are as the provider told, None where it did not.
+    `kind` is `key`, `team`, `model`, or '' for all; `subject` names which. An expired one ends with
+    the probe call (`is_probing`). `failures` counts consecutive failed calls; credits are as the
+    provider told, None if it did not.
     """
 
     reason: str
@@ -168,7 +168,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """A provider key in use; `masked` is its end ('' not known), `team` whose credits it uses."""
+    """A provider key in use; `masked` is its end ('' if unknown), `team` owns its credits."""
 
     masked: str
     team: str
@@ -177,7 +177,7 @@ class KeyState:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStats:
-    """What the service as a whole looks like; ages in seconds. Fits `shared.metrics.Facts`."""
+    """The state of the whole service; ages in seconds. Compatible with `shared.metrics.Facts`."""
 
     now_ms: int
     jobs: Mapping[str, int]
@@ -189,25 +189,25 @@ class ServiceStats:
     webhook_pending: int
     holds: tuple[Hold, ...]
     keys: Mapping[str, KeyState]
-    #: models that the provider said it does not offer, when last asked; and models that are paused
+    #: models that the provider did not offer when last asked; and paused models
     gone_models: frozenset[str]
     paused_models: Mapping[str, int]
     sweep_age: float
     webhook_parked: int
-    #: deliveries being sent to hosts that have not answered lately, and tenants that wait for them
+    #: deliveries being sent to hosts that have not responded lately, and tenants that wait for them
     webhook_unproven: int
     webhook_tenants_waiting: int
     webhook_endpoints: Mapping[str, int]
-    #: the host that images could not be fetched from ('' none)
+    #: the host that images could not be downloaded from ('' if none)
     image_host: str
     #: since when each queue is paused
     paused: Mapping[str, int]
-    #: why no new call is made at all ('' where one may be); `paused` before all else
+    #: why no new call is made at all ('' if calls are made); `paused` takes precedence
     closed: str
 
     @property
     def dead_keys(self) -> int:
-        """Count the keys that the provider refused."""
+        """Count the keys that the provider rejected."""
         return sum(key.dead_since is not None for key in self.keys.values())
 
     @property
@@ -217,7 +217,7 @@ class ServiceStats:
 
     @property
     def without_credits(self) -> tuple[Hold, ...]:
-        """The teams that are out of credits, until a call goes well again."""
+        """The teams without credits, until a call succeeds."""
         return tuple(hold for hold in self.holds if hold.reason == "provider_credits")
 
     @property
@@ -285,7 +285,7 @@ def _named(gate: Mapping[str, str], kind: str) -> dict[str, str]:
 
 
 def _holds(gate: Mapping[str, str], now: int) -> Iterator[Hold]:
-    """Read the holds; `hold:<reason>[:<subject>:<id>]` has the time at which each ends."""
+    """Read the holds; `hold:<reason>[:<subject>:<id>]` is the time at which each ends."""
     for name, ends in _named(gate, "hold").items():
         reason, _, subject = name.partition(":")
         kind, _, subject_id = subject.partition(":")
@@ -304,7 +304,7 @@ def _holds(gate: Mapping[str, str], now: int) -> Iterator[Hold]:
 
 
 def _keys(gate: Mapping[str, str]) -> dict[str, KeyState]:
-    """Read the keys that workers registered, and those that were refused."""
+    """Read the keys that workers registered, and those that were rejected."""
     dead = _named(gate, "dead")
     provider_keys = {key_id: line.split(" ") for key_id, line in _named(gate, "key").items()}
     return {

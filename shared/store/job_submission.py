@@ -1,4 +1,4 @@
-"""What clients ask for: a new job, and what becomes of one that exists."""
+"""Clients' operations on jobs: create, cancel, retry, delete."""
 
 import uuid
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from shared.store.operations import Operation
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be accepted. `fingerprint` and `idempotency_key` come together or not at all."""
+    """A job to create. `fingerprint` and `idempotency_key` are both set or both absent."""
 
     id: str
     tenant: str
@@ -34,15 +34,15 @@ class NewJob:
     idempotency_key: str | None = None
     fingerprint: str = ""
     webhook_host: str = ""
-    #: what one call for it may cost, estimated
+    #: the estimated credits of one call
     credits: float = 0.0
-    #: refuse rather than queue it behind more than so many, or for longer
+    #: refuse instead of queueing behind more jobs, or for longer, than this
     max_position: int | None = None
     max_wait_seconds: float | None = None
-    #: only ask what would become of it: see `dry_run`
+    #: estimate only: see `dry_run`
     dry_run: bool = False
     reused: "Reused | None" = None
-    #: a traceparent: what becomes of the job is told below it
+    #: a traceparent: the job's spans are below it
     trace: str | None = None
 
     @property
@@ -61,7 +61,7 @@ class Reused:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What is left of a tenant's requests of one minute, and the seconds until more is."""
+    """What is left of a tenant's requests per minute, and the seconds until more is."""
 
     limit: int
     left: int
@@ -138,13 +138,13 @@ def _accepted(reply: Sequence[str]) -> Accepted | NotAccepted:
 
 
 def not_accepted(reply: Sequence[str]) -> NotAccepted:
-    """Read a refusal: a word and a detail, and for some the wait and the tenant's rate."""
+    """Parse a refusal: a word and a detail, and for some the wait and the tenant's rate."""
     reason, detail, wait, *rate = (*reply, "", "")[: max(len(reply), 3)]
     return NotAccepted(reason, detail, float(wait) / 1000 if wait else None, rate_of(rate))
 
 
 def rate_of(fields: Sequence[str]) -> Rate | None:
-    """Read what scripts tell of a tenant's rate; nothing or '' where it has no limit."""
+    """Parse a tenant's rate; nothing or '' if it has no limit."""
     if not fields or not fields[0]:
         return None
     limit, left, reset = (int(part) for part in fields)
@@ -153,11 +153,11 @@ def rate_of(fields: Sequence[str]) -> Rate | None:
 
 @dataclass(frozen=True, slots=True)
 class JobGroup:
-    """The jobs of one request, accepted all or none; they differ by id and input alone.
+    """The jobs of one request, accepted all or none; they differ only in id and input.
 
-    `body` names what was asked for: a retry of the same body joins the jobs of an earlier try that
-    was not answered yet, within `keep_seconds`. With an idempotency key (of the first job) every
-    request with that key gets the same jobs.
+    `body` identifies the request: a retry of the same body joins the jobs of an earlier, unanswered
+    attempt within `keep_seconds`. With an idempotency key (of the first job) every request with
+    that key gets the same jobs.
     """
 
     jobs: tuple[NewJob, ...]
@@ -168,7 +168,7 @@ class JobGroup:
 
 @dataclass(frozen=True, slots=True)
 class JoinedAttempt:
-    """An earlier try of the same request made these jobs; nothing was written."""
+    """An earlier attempt of the same request created these jobs; nothing was written."""
 
     jobs: tuple[str, ...]
 
@@ -176,7 +176,7 @@ class JoinedAttempt:
 def accept_group(
     group: JobGroup, *, not_after_ms: float
 ) -> Command[Accepted | JoinedAttempt | NotAccepted]:
-    """Accept all jobs of a request unless Redis' clock is past `not_after_ms`; or join a try."""
+    """Accept all jobs of a request unless Redis' clock is past `not_after_ms`; or join one."""
     first = group.jobs[0]
     operation = operations.AcceptGroup(
         tenant=first.tenant,
@@ -209,7 +209,7 @@ def _accepted_all(reply: Sequence[str]) -> Accepted | JoinedAttempt | NotAccepte
 
 
 def close_group(group: JobGroup, jobs: Sequence[str], *, answered: bool) -> Command[None]:
-    """Say that a try was answered, or left: then the next retry of its body joins its jobs."""
+    """Record that a request was answered or abandoned: the next retry joins its jobs."""
     operation = operations.CloseGroup(
         tenant=group.jobs[0].tenant,
         body=group.body,
@@ -220,20 +220,20 @@ def close_group(group: JobGroup, jobs: Sequence[str], *, answered: bool) -> Comm
 
 
 def cancel(job_id: str, *, tenant: str) -> Command[Job | Status | None]:
-    """Cancel a job; gives it, or the final status that it has, or None where there is none."""
+    """Cancel a job; return it, or its final status, or None if there is none."""
     return _client_transition(operations.Cancel(job_id, tenant, uuid.uuid4().hex), job_id)
 
 
 def rerun(
     job_id: str, *, tenant: str, deadline_seconds: int
 ) -> Command[Job | Status | NotAccepted | None]:
-    """Send a failed or canceled job again; gives it, or the status it has, or why not."""
+    """Retry a failed or canceled job; return it, or its status, or why not."""
     operation = operations.Rerun(job_id, tenant, uuid.uuid4().hex, deadline_seconds * 1000)
     return _client_transition(operation, job_id)
 
 
 def delete_job(job_id: str, *, tenant: str) -> Command[Status | bool]:
-    """Forget a final job and its image: True, False where there is none, or the status it has."""
+    """Delete a final job and its image: True, False if there is none, or its status."""
     return Command(operations.DeleteJob(job_id, tenant, uuid.uuid4().hex), _deleted)
 
 
@@ -242,7 +242,7 @@ def _deleted(reply: Sequence[str]) -> Status | bool:
 
 
 def _client_transition(operation: Operation, job_id: str) -> Command[Any]:
-    """Ask for a transition from outside; its token makes it safe to send again."""
+    """Apply a client's transition; its token makes it safe to repeat."""
     return Command(operation, lambda reply: _client_transition_result(job_id, reply))
 
 

@@ -1,8 +1,8 @@
-"""Every key that Darkroom has in Redis, once: for Python, for the Lua functions, for `docs/redis.md`.
+"""All keys of Darkroom in Redis: for Python, for the Lua functions, for `docs/redis.md`.
 
-`keys.job("job_…")` names a key; the Lua functions read the same table as module `keys`, where
-`keys.job(id)` does the same and a key without parts, such as `keys.gate`, is a string. All begin
-with `{dr}:`, a hash tag, so that one database may be shared with what begins otherwise.
+`keys.job("job_…")` returns a key; the Lua functions read the same table as module `keys`, where
+`keys.job(id)` does the same and a key without parts, such as `keys.gate`, is a string. All start
+with `{dr}:`, a hash tag, so that a database may be shared with other prefixes.
 """
 
 import re
@@ -17,9 +17,9 @@ _PART = re.compile(r"<(\w+)>")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of Redis: `pattern` with `<parts>`, its type there, what it holds, and its fields.
+    """A key of Redis: `pattern` with `<parts>`, its type, its content, and its fields.
 
-    In the name of a field `<…>` stands for what varies, as in `pattern`.
+    In field names, `<…>` marks the variable part, as in `pattern`.
     """
 
     pattern: str
@@ -29,7 +29,7 @@ class Key:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Return the names of the parts that vary, in order."""
+        """Return the names of the variable parts, in order."""
         return tuple(_PART.findall(self.pattern))
 
     def __call__(self, *parts: object) -> str:
@@ -580,7 +580,7 @@ def all_keys() -> Iterator[tuple[str, Key]]:
 
 
 def reference() -> str:
-    """Return `docs/redis.md`: every key with its type, what it holds, and its fields."""
+    """Return `docs/redis.md`: every key with its type, content, and fields."""
     lines = [
         "# Keys in Redis",
         "",

@@ -1,4 +1,4 @@
-"""What keeps the store in order: leases, sweeps, signals, and what is thrown away."""
+"""Maintenance of the store: leases, sweep, signals, and cleanup."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from shared.store.transitions import Signal
 def renew(
     worker: str, *, queue: str, threads: int, lease_seconds: float, held: Sequence[tuple[str, str]]
 ) -> Command[list[str]]:
-    """Renew the leases of (id, fence) pairs; gives the ids that are no longer held."""
+    """Renew the leases of (id, fence) pairs; return the ids that are no longer held."""
     flat = tuple(part for member in held for part in member)
     return Command(operations.Renew(worker, queue, threads, lease_seconds * 1000, flat), list)
 
 
 def live_threads(client: "redis.Redis") -> dict[str, int]:
-    """Count the threads of living workers by queue, for whoever looks from outside."""
+    """Count the threads of running workers by queue."""
     seconds, micros = client.time()
     now_ms = float(seconds) * 1000 + float(micros) / 1000
     threads: Counter[str] = Counter()
@@ -36,13 +36,13 @@ def live_threads(client: "redis.Redis") -> dict[str, int]:
 
 
 def deregister_worker(worker: str) -> Command[None]:
-    """Say that this worker process is gone for good."""
+    """Record that this worker process has stopped."""
     return Command(operations.DeregisterWorker(worker), lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that became final outside of a worker's attempt, after `seconds` in all."""
+    """A job that ended outside of a worker's attempt, after `seconds` in total."""
 
     model: str
     status: Status
@@ -52,11 +52,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What one sweep put right.
+    """The result of one sweep.
 
-    `rescued` has the step at which each lost job was, `ids` their ids, `failed` model and error
-    code of each job that a deadline or a lost worker ended; `ended` has these too, and what was
-    canceled.
+    `rescued` has the step of each lost job, `ids` their ids, `failed` model and error code of each
+    job that a deadline or a lost worker ended; `ended` includes these, and canceled jobs.
     """
 
     due: int
@@ -65,14 +64,14 @@ class SweepResult:
     permits: int
     ids: tuple[str, ...] = ()
     ended: tuple[Ended, ...] = ()
-    #: whether more was left than one sweep may touch
+    #: whether more was left than one sweep may process
     more: bool = False
 
 
 def sweep(
     worker: str, *, lock_seconds: float, lease_seconds: float, most: int
 ) -> Command[SweepResult | None]:
-    """Put right what time has brought; None where another worker is at it."""
+    """Run the sweep; return None if another worker is running it."""
     operation = operations.Sweep(worker, lock_seconds * 1000, lease_seconds * 1000, most)
     return Command(operation, _swept)
 
@@ -92,24 +91,24 @@ def _ended(line: str) -> Ended:
 
 
 def report_signal(signal: Signal) -> Command[dict[str, str]]:
-    """Report a signal that no job's move carries; return the gate as it is then."""
+    """Report a signal outside of a job's transition; return the gate afterwards."""
     return Command(operations.ReportSignal(signal.text), pairs)
 
 
 def register_keys(pool: Sequence[ProviderKey]) -> Command[dict[str, str]]:
-    """Note which provider keys a worker uses; return the gate as it is then."""
+    """Register the provider keys of a worker; return the gate."""
     each = tuple(part for key in pool for part in (key.id, key.masked, key.team))
     return Command(operations.RegisterKeys(each), pairs)
 
 
 def delete_expired(*, most: int) -> Command[int]:
-    """Forget final jobs whose time of keeping is over; gives how many.
+    """Delete final jobs after their retention; return how many.
 
-    Endpoints that are off and were not used for long go with them.
+    Long unused, disabled endpoints are deleted with them.
     """
     return Command(operations.DeleteExpired(most), int)
 
 
 def object_deletions(deleted: Sequence[str] = (), *, most: int) -> Command[list[str]]:
-    """Give the keys of objects to delete next, after noting those that are `deleted`."""
+    """Return the keys of objects to delete next, after recording those that are `deleted`."""
     return Command(operations.ObjectDeletions(most, tuple(deleted)), list)

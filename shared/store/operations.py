@@ -1,9 +1,9 @@
 """The arguments of every Lua function in `shared/lua/operations`, one dataclass each.
 
 The class `ListJobs` holds the arguments of `list_jobs.lua`, which reads them by the same names, as
-`args.limit`: `shared.store.functions` makes that table from the fields here, in their order. None
+`args.limit`: `shared.store.functions` builds that table from the fields here, in their order. None
 and False arrive as '', True as '1', a tuple (always the last field) as a list. Names end in `_ms`
-where a time or a duration is in milliseconds.
+for times and durations in milliseconds.
 """
 
 import inspect
@@ -25,7 +25,7 @@ class Operation:
     has_list: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
-        """Name the function after the class, and its arguments after the fields."""
+        """Derive the function's name from the class, and its arguments from the fields."""
         super().__init_subclass__()
         cls.script = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         own = inspect.get_annotations(cls)
@@ -48,7 +48,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Audited(Operation):
-    """A write of an operator, which the function records; see `shared.store.audit.AuditContext`."""
+    """An audited operation of an operator; see `shared.store.audit.AuditContext`."""
 
     dedup_token: str
     by: str

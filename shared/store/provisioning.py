@@ -1,4 +1,4 @@
-"""A tenant with all it needs to begin: its name, its first key, its webhook secret."""
+"""Create a tenant with its first key and its webhook secret."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from shared.store.audit import AuditContext
 from shared.store.client import Store
 from shared.store.tenants import NAME, NAME_RULE, Limits, create_tenant
 
-#: What a new tenant may where nothing else is said.
+#: The default limits of a new tenant.
 FIRST_LIMITS: Limits = {"may_disable_safety": False}
 
 
@@ -28,8 +28,8 @@ def provision_tenant(
 ) -> Credentials:
     """Create a tenant with a key for its own jobs; with `join` an existing one gets the key.
 
-    Raises StoreError, TenantExists (nothing is changed then), and ValueError for a name that cannot
-    stand in a key or a tenant that has too many keys.
+    Raise StoreError, TenantExists (without changes), and ValueError for an invalid name or a tenant
+    that has too many keys.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"A tenant's name {NAME_RULE}.")
@@ -47,9 +47,9 @@ def provision_tenant(
 
 
 def open_ops_key(store: Store, *, by: str) -> str:
-    """Create a key that reads and writes all that operators may; returns its text.
+    """Create an operator key with all scopes; return the key.
 
-    Raises StoreError, and ValueError where there are too many.
+    Raise StoreError, and ValueError if there are too many.
     """
     key = new_key()
     match store.run(add_api_key(AuditContext(by, ""), OPERATORS, key, OPS_SCOPES)):

@@ -1,7 +1,7 @@
-"""The number that guards what is in Redis: code does not touch what a later version has changed.
+"""The schema version of the data in Redis, which keeps older code from newer data.
 
-Versions run side by side as long as the number stays: a key never changes its meaning, and a field
-that one version does not know it leaves alone. It is raised only by what cannot be done so.
+Versions run side by side as long as the number stays: a key never changes its meaning, and code
+ignores fields that it does not know. Only other changes increase the number.
 """
 
 import redis
@@ -14,7 +14,7 @@ SCHEMA = 4
 
 
 def incompatibility(stored: object) -> str:
-    """Return why data of the schema `stored` (None: of none yet) is not for this code, or ''."""
+    """Return why data of the schema `stored` (None: no data) is unusable for this code, or ''."""
     if stored is None or str(stored) == str(SCHEMA):
         return ""
     if str(stored).isdecimal() and int(str(stored)) < SCHEMA:
@@ -23,7 +23,7 @@ def incompatibility(stored: object) -> str:
             "version of Darkroom that wrote it finish its jobs, then start with an empty Redis "
             "(for `darkroom up`, another --data folder)."
         )
-    # what is not a number can only be a later version's
+    # only a later version stores something else
     return (
         f"The data in this Redis is of schema {stored}, and this version knows {SCHEMA}: "
         "start the newer version of Darkroom that wrote it."
@@ -31,19 +31,19 @@ def incompatibility(stored: object) -> str:
 
 
 def ensure_compatible(client: "redis.Redis") -> None:
-    """Note the schema in a new Redis; raise IncompatibleStore for another, and StoreError."""
+    """Store the schema in a new Redis; raise IncompatibleStore for another, and StoreError."""
     _check(client, is_new=True)
 
 
 def check_compatible(client: "redis.Redis") -> None:
-    """Raise IncompatibleStore where Redis has data of another schema, and StoreError."""
+    """Raise IncompatibleStore if Redis has data of another schema, and StoreError."""
     _check(client, is_new=False)
 
 
 def _check(client: "redis.Redis", *, is_new: bool) -> None:
     try:
         stored: object = client.get(keys.schema())
-        if stored is None and is_new:  # a full Redis refuses SET also where nothing is to be set
+        if stored is None and is_new:  # a full Redis refuses SET even if nothing is set
             stored = client.set(keys.schema(), SCHEMA, nx=True, get=True)
     except (redis.RedisError, OSError) as error:
         raise translate(error, sent=False) from error

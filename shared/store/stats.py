@@ -1,4 +1,4 @@
-"""What operators watch: what came of jobs so far and lately, and what each worker does."""
+"""Totals and history of jobs, and the running workers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from shared.store.codec import pairs
 from shared.store.command import Command
 from shared.store.functions import HISTORY_STEPS_MS, SAMPLED
 
-#: Held members of all workers that are described: more is not read by anybody.
+#: Maximum number of held members listed over all workers.
 DESCRIBED = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What ever came of jobs, forgotten ones too, and the failed ones that are kept, by code.
+    """Totals of jobs, including deleted ones, and the stored failed jobs by code.
 
-    `started` counts attempts; `again` how often a job was queued once more.
+    `started` counts attempts; `again` how often a job was queued again.
     """
 
     totals: Mapping[str, int]
@@ -26,7 +26,7 @@ class Overview:
 
 
 def read_totals() -> Command[Overview]:
-    """Read what else is to be seen at a glance beside `reading.facts`."""
+    """Read the totals for the overview, besides `reading.facts`."""
     return Command(operations.ReadTotals(tuple(ErrorCode)), _overview)
 
 
@@ -47,11 +47,11 @@ def _overview(reply: Sequence[Any]) -> Overview:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The counters as they stood at a time (milliseconds).
+    """The counters at a time (milliseconds).
 
-    `counts` has how many jobs were ever accepted, started, queued again, succeeded, failed and
-    canceled; `waiting`, `running` and `webhooks` are what there was just then, `oldest` what the
-    oldest had waited (milliseconds), `closed` why no new call was made.
+    `counts` is how many jobs were ever accepted, started, queued again, succeeded, failed and
+    canceled; `waiting`, `running` and `webhooks` are current numbers, `oldest` the age of the
+    oldest (milliseconds), `closed` why no new call was made.
     """
 
     at: int
@@ -67,9 +67,9 @@ COUNTED = SAMPLED[:6]
 
 
 def read_history(*, step_ms: int, back_ms: int) -> Command[tuple[Sample, ...]]:
-    """Read the samples of a step (of HISTORY_STEPS_MS), the oldest first; the last is of now.
+    """Read the samples of a step (of HISTORY_STEPS_MS), oldest first; the last is of now.
 
-    Where nobody swept, there are none.
+    There are none for times without a sweep.
     """
     if step_ms not in HISTORY_STEPS_MS:
         raise ValueError(f"no such step: {step_ms}")
@@ -95,7 +95,7 @@ def _sample(at: str, *values: str) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class HeldMember:
-    """A job or a delivery that a worker holds; `since` (milliseconds) is known of jobs."""
+    """A job or a delivery that a worker holds; `since` (milliseconds) is known for jobs."""
 
     id: str
     state: str
@@ -106,7 +106,7 @@ class HeldMember:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A living worker process on one queue, as it told when it last renewed its leases."""
+    """A running worker process of one queue, as reported with its last lease renewal."""
 
     name: str
     queue: str
@@ -118,7 +118,7 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class WorkerList:
-    """All living workers, and what is held without that any has told of it yet."""
+    """All running workers, and what is held without a worker having reported it yet."""
 
     now_ms: int
     workers: tuple[WorkerInfo, ...]
@@ -126,7 +126,7 @@ class WorkerList:
 
 
 def list_workers() -> Command[WorkerList]:
-    """Read the living workers and what each does."""
+    """Read the running workers and what each holds."""
     return Command(operations.ListWorkers(DESCRIBED), _worker_list)
 
 

@@ -1,4 +1,4 @@
-"""Tenants and whose a key is: who may ask, how much, and what signs their webhooks."""
+"""Tenants, their limits and secrets, and the lookup of API keys."""
 
 import re
 import secrets
@@ -18,16 +18,16 @@ from shared.store.command import Command
 from shared.store.connection import translate
 from shared.store.operations import Argument
 
-#: A name stands in keys of Redis and of the storage, so no separator of either may be in it.
+#: A tenant's name is part of keys in Redis and of object names, so it excludes their separators.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "must have 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit"
 
-#: What a tenant may, by name; None takes a limit away.
+#: The limits of a tenant, by name; None removes a limit.
 Limits = Mapping[str, float | str | bool | None]
 
 
 class KeyState(StrEnum):
-    """Whether a key opens anything."""
+    """Whether a key is valid."""
 
     LIVING = "living"
     REVOKED = "revoked"
@@ -36,7 +36,7 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a key belongs to: what the front door knows of a caller."""
+    """The holder of a key, as the API sees the caller."""
 
     key_id: str
     key_hash: str
@@ -48,7 +48,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant as operators see it; None where a limit is not set. `created_at` in milliseconds."""
+    """A tenant as operators see it; None if a limit is not set. `created_at` in milliseconds."""
 
     name: str
     weight: float
@@ -64,7 +64,7 @@ class Tenant:
 
 
 def authenticate(key_id: str) -> Command[Principal | None]:
-    """Look a key up; None where there is none. The secret is compared by who asks."""
+    """Look a key up; None if there is none. The caller compares the secret."""
     return Command(operations.Authenticate(key_id), lambda reply: _principal(key_id, reply))
 
 
@@ -85,7 +85,7 @@ def _principal(key_id: str, reply: Sequence[str]) -> Principal | None:
 def create_tenant(
     audit_context: AuditContext, name: str, limits: Limits, *, webhook_secret: str
 ) -> Command[str | None]:
-    """Make a tenant. Gives None, or the webhook secret of the one that has this name."""
+    """Create a tenant. Return None, or the webhook secret of the tenant that has this name."""
     operation = operations.CreateTenant(
         *audit_context.args,
         tenant=name,
@@ -99,10 +99,10 @@ def create_tenant(
 def set_limits(
     tenant: str, audit_context: AuditContext | None = None, /, **limits: float | str | None
 ) -> Command[bool]:
-    """Set what a tenant may (None: no limit), at once; gives whether there is such a tenant.
+    """Set limits of a tenant (None: no limit) at once; return whether there is such a tenant.
 
-    Writing to the tenant's hash alone would leave a group that was at its cap out of the queue.
-    Without a `deed` no operator asks, nothing is noted, and a tenant that was never made is taken.
+    Writing the tenant's hash alone would leave a group that was at its limit out of the queue.
+    Without `audit_context`, nothing is recorded, and a tenant that was never created is accepted.
     """
     who = audit_context.args if audit_context else ("", "", "")
     operation = operations.SetLimits(
@@ -127,12 +127,12 @@ def _written(value: float | str | bool | None) -> Argument:  # noqa: FBT001  a v
 
 
 def list_tenants(*, after: str | None = None, limit: int) -> Command[tuple[Tenant, ...]]:
-    """List tenants in the order of their names, those that come after `after`."""
+    """List tenants by name, those after `after`."""
     return _read(f"({after}" if after else "-", "+", limit)
 
 
 def read_tenant(name: str) -> Command[tuple[Tenant, ...]]:
-    """Read the tenant of this name: one, or none where there is no such tenant."""
+    """Read the tenant of this name: one, or none if there is no such tenant."""
     return _read(f"[{name}", f"[{name}", 1)
 
 
@@ -166,9 +166,9 @@ def _tenant(name: str, queued: int, running: int, record: Mapping[str, str]) -> 
 
 
 def signing_key(client: "redis.Redis") -> bytes:
-    """Give the secret that signs image addresses; the first process that asks makes it.
+    """Return the secret that signs image URLs; the first process to ask creates it.
 
-    Raises StoreError.
+    Raise StoreError.
     """
     try:
         client.set(keys.signing_key(), new_signing_key(), nx=True)
@@ -178,7 +178,7 @@ def signing_key(client: "redis.Redis") -> bytes:
 
 
 def new_signing_key() -> str:
-    """Make a secret to sign image addresses with, as it is kept: 32 bytes in hexadecimal."""
+    """Create a secret for signing image URLs, in its stored form: 32 bytes in hexadecimal."""
     return secrets.token_hex(32)
 
 

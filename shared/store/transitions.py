@@ -1,4 +1,4 @@
-"""What a worker does with a job: claim it, move it on, and report what that taught."""
+"""Workers' operations on jobs: claim, transitions, and signals about the provider."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,11 +18,11 @@ class Claim:
 
     job: Job
     fence: str
-    #: NO_KEY where the job needs none: its image is paid already
+    #: NO_KEY if the job needs none, because its image is already paid for
     key: ProviderKey
-    #: whether there was another to be claimed
+    #: whether there was another to claim
     more: bool = field(default=False, compare=False)
-    #: whether the job was lost with its worker: of those, a process does one at a time
+    #: whether the job lost a worker before: a process runs one of those at a time
     isolated: bool = False
 
 
@@ -36,7 +36,7 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What one call taught about the provider or the storage, for all workers.
+    """What one call revealed about the provider or the storage, for all workers.
 
     The words are those of `signals.apply` in `shared/lua/lib/signals.lua`.
     """
@@ -45,29 +45,29 @@ class Signal:
 
     @classmethod
     def healthy(cls, key: ProviderKey) -> "Signal":
-        """Report a call that the provider answered as it should."""
+        """Report a call that the provider answered as expected."""
         return cls(f"healthy {key.id} {key.team}")
 
     @classmethod
     def failed(cls, key: ProviderKey) -> "Signal":
-        """Report a call that failed: it counts against the key, or against the job's model."""
+        """Report a failed call: it counts against the key, or against the job's model."""
         return cls(f"failed {key.id} {key.team}")
 
     @classmethod
     def model_removed(cls, key: ProviderKey) -> "Signal":
-        """Report that the provider answers, and does not offer the job's model."""
+        """Report that the provider does not offer the job's model."""
         return cls(f"model_removed {key.id} {key.team}")
 
     @classmethod
     def hold_key(cls, key: ProviderKey, seconds: float) -> "Signal":
-        """Hold one key, which was too fast."""
+        """Hold one key, which reached its rate limit."""
         return cls(f"hold provider_rate:key:{key.id} {seconds * 1000:.0f}")
 
     @classmethod
     def hold_team(
         cls, key: ProviderKey, seconds: float, *, needed: float | None, has: float | None
     ) -> "Signal":
-        """Hold the keys of a team that is out of credits; note what one call needs, if known."""
+        """Hold the keys of a team without credits; record what one call needs, if known."""
         amounts = "" if needed is None or has is None else f" {needed:g} {has:g}"
         return cls(f"hold provider_credits:team:{key.team} {seconds * 1000:.0f}{amounts}")
 
@@ -78,37 +78,36 @@ class Signal:
 
     @classmethod
     def hold_storage(cls, seconds: float) -> "Signal":
-        """Hold all new calls: what they buy could not be stored."""
+        """Hold all new calls, because their images could not be stored."""
         return cls(f"hold storage {seconds * 1000:.0f}")
 
     @classmethod
     def unfetched(cls, host: str) -> "Signal":
-        """Report that the job's image could not be fetched from this host."""
+        """Report that the job's image could not be downloaded from this host."""
         return cls(f"unfetched {host}")
 
     @classmethod
     def key_dead(cls, key_id: str) -> "Signal":
-        """Take a key out of use."""
+        """Stop using a key."""
         return cls(f"key_dead {key_id}")
 
     @classmethod
     def key_alive(cls, key_id: str) -> "Signal":
-        """Take a key into use again."""
+        """Use a key again."""
         return cls(f"key_alive {key_id}")
 
 
 NO_SIGNAL = Signal()
-#: the job's image has to be made again, because its URL is no longer served
+#: the job's image must be generated again, because its URL is no longer served
 REGENERATED = Signal("regenerated")
 
 
 def claim(
     nonce: str, *, lease_seconds: float, keys: Sequence[ProviderKey], isolated: bool = True
 ) -> Command[Claim | Closed | None]:
-    """Claim the fairest job; None when there is none.
+    """Claim the fairest job; None if there is none.
 
-    `isolated` allows a job that lost its worker before: of those, a process does one
-    at a time.
+    `isolated` allows a job that lost a worker before: a process runs one of those at a time.
     """
     operation = operations.Claim(
         nonce=nonce,
@@ -133,12 +132,12 @@ def _claimed(reply: Sequence[str], keys: Sequence[ProviderKey]) -> Claim | Close
 
 
 def closed(reply: Sequence[str]) -> Closed | None:
-    """Read the answer of a claim that got nothing."""
+    """Parse the reply of a claim without a job."""
     return Closed(reply[1], int(reply[2]) / 1000) if reply[0] == "closed" else None
 
 
 def start_call(held: Claim) -> Command[None]:
-    """Note that the provider is being asked. Raises LostLease, as all moves below do."""
+    """Record that the provider is being called. Raise LostLease, like all transitions below."""
     is_lookup = held.job.pending_record is not None
     operation = operations.StartCall(
         id=held.job.id,
@@ -150,7 +149,7 @@ def start_call(held: Claim) -> Command[None]:
 
 
 def record_submitted(held: Claim, record_id: str) -> Command[bool]:
-    """Note the provider's record of a call that it now works on; False for another job's."""
+    """Record the provider's record of a running call; return False if it belongs to another job."""
     operation = operations.RecordSubmitted(
         id=held.job.id,
         fence=held.fence,
@@ -161,7 +160,7 @@ def record_submitted(held: Claim, record_id: str) -> Command[bool]:
 
 
 def checkpoint(held: Claim, answer: ProviderResult, *, seconds: float) -> Command[bool]:
-    """Keep the provider's answer, which took `seconds`; False where it is another job's."""
+    """Store the provider's answer, which took `seconds`; False if it belongs to another job."""
     operation = operations.Checkpoint(
         id=held.job.id,
         fence=held.fence,
@@ -176,7 +175,7 @@ def checkpoint(held: Claim, answer: ProviderResult, *, seconds: float) -> Comman
 
 
 def claim_answer(held: Claim, answer: ProviderResult) -> Command[bool]:
-    """Return whether what a look-up gave a paid job is its own, and not another job's."""
+    """Return whether a looked-up answer belongs to this paid job, and not to another."""
     identity = identities(held.job.id, answer)
     return Command(operations.ClaimAnswer(held.job.id, held.fence, identity), _is_own)
 
@@ -187,8 +186,8 @@ def _is_own(reply: str) -> bool:
 
 
 def succeed(held: Claim, image: Image, *, download: float, store: float) -> Command[None]:
-    """End the job well; `download` and `store` are the seconds that those steps took."""
-    # what may be the image of another request is not given to those who ask for this one again
+    """End the job successfully; `download` and `store` are the seconds of those steps."""
+    # an image that may belong to another request is not reused
     operation = operations.Succeed(
         id=held.job.id,
         fence=held.fence,
@@ -202,14 +201,14 @@ def succeed(held: Claim, image: Image, *, download: float, store: float) -> Comm
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """How a job is to be tried again: when, and what the attempt counts as."""
+    """How to retry a job: when, and whether the attempt counts."""
 
     wait_seconds: float
     refund_attempt: bool = False
     unknown: bool = False
     regenerate: bool = False
     signal: Signal = NO_SIGNAL
-    #: whether another key should try next, where there is one
+    #: whether to prefer another key for the next attempt
     key_failed: bool = False
 
 
@@ -232,7 +231,7 @@ def requeue(held: Claim, error: JobError, outcome: Requeue) -> Command[None]:
 
 
 def release(held: Claim) -> Command[None]:
-    """Give the job back untouched, with its attempt."""
+    """Return the job with its attempt."""
     return Command(operations.Release(held.job.id, held.fence), moved)
 
 
@@ -244,9 +243,9 @@ def fail(
     signal: Signal = NO_SIGNAL,
     discard_answer: bool = False,
 ) -> Command[None]:
-    """End the job because of `error`; `unknown` counts one more unknown outcome.
+    """Fail the job because of `error`; `unknown` counts one more unknown outcome.
 
-    `discard_answer`: what the provider sold is of no use, so that a retry has to buy again.
+    `discard_answer`: the provider's answer is useless, so that a retry pays again.
     """
     operation = operations.Fail(
         id=held.job.id,
@@ -263,6 +262,6 @@ def fail(
 
 
 def moved(reply: str) -> None:
-    """Read the answer of a move; raises LostLease."""
+    """Parse the reply of a transition; raise LostLease."""
     if reply == "lost":
         raise LostLease

@@ -1,4 +1,4 @@
-"""What a tenant may, what it uses now, and what it spent by day."""
+"""A tenant's limits, current use, and daily spending."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from shared.store.job_submission import Rate, rate_of
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a tenant may; None is no limit. `budget_holds`: a spent budget holds what is queued."""
+    """The limits of a tenant; None means none. `budget_holds`: a spent budget holds queued jobs."""
 
     weight: float
     max_running: int | None
@@ -25,7 +25,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Calls that may have been billed, and their credits as estimated."""
+    """Calls that may have been billed, and their estimated credits."""
 
     calls: int
     credits: float
@@ -33,9 +33,9 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What was spent on one day (from `at`, milliseconds since 1970, UTC), in all and by tag.
+    """Spending of one day (from `at`, milliseconds since 1970, UTC), in total and by tag.
 
-    The tag `''` is all those that came when a day had too many of them.
+    The tag `''` sums up those that arrived when the day had too many.
     """
 
     at: int
@@ -45,7 +45,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A tenant at one moment, `now_ms`; `promised` are credits of jobs that have not called yet."""
+    """A tenant at `now_ms`; `promised` are credits of jobs that have not called yet."""
 
     now_ms: int
     limits: Limits
@@ -57,7 +57,7 @@ class Usage:
 
 
 def read_usage(tenant: str, *, days: int) -> Command[Usage]:
-    """Read what a tenant may and has used, over the last `days`, newest first."""
+    """Read the limits and use of a tenant over the last `days`, newest first."""
     return Command(operations.ReadUsage(tenant, days), _usage)
 
 

@@ -1,1 +1,1 @@
-"""One trace from a request to its webhook; off, and free, unless an operator asks for it."""
+"""Traces from a request to its webhook; off by default, at no cost."""

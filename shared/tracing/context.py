@@ -1,4 +1,4 @@
-"""Which trace something belongs to, as W3C's Trace Context writes it. Pure."""
+"""W3C Trace Context. Pure."""
 
 import re
 
@@ -8,7 +8,7 @@ _WRITTEN = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2}
 
 
 def read_traceparent(written: str) -> str | None:
-    """Give a `traceparent` header as version 00 writes it; None where it is none."""
+    """Parse a `traceparent` header to the form of version 00; None if it is malformed."""
     found = _WRITTEN.fullmatch(written.strip())
     if found is None:
         return None
@@ -19,5 +19,5 @@ def read_traceparent(written: str) -> str | None:
 
 
 def logged(traceparent: str | None) -> dict[str, str]:
-    """Give what the lines of a log tell of the trace that they belong to."""
+    """Return the log fields of a trace."""
     return {"trace_id": traceparent[3:35]} if traceparent else {}

@@ -1,4 +1,4 @@
-"""Sends spans in batches over OTLP/HTTP, by OpenTelemetry's SDK; loaded where it is asked for."""
+"""Send spans in batches over OTLP/HTTP with OpenTelemetry's SDK; loaded on demand."""
 
 import os
 import socket
@@ -17,16 +17,16 @@ from opentelemetry.trace import Tracer
 
 from shared.settings import Settings
 
-#: What is not sent yet is lost with a process that is killed.
+#: Unsent spans are lost if a process is killed.
 SEND_AFTER_MS = 1000
-#: A collector that is away takes so long for each batch, and holds up the end of a process so long.
+#: The time limit per batch, which also delays the exit of a process if the collector is down.
 SEND_SECONDS = 3.0
 
 
 def open_otlp(settings: Settings, process: str) -> tuple[Tracer, Callable[[], None]]:
-    """Open what sends the spans of this process to the collector of the settings.
+    """Open the exporter to the collector of the settings.
 
-    The second of both sends what is not sent yet; where that takes too long it is lost.
+    The second result flushes unsent spans; after its time limit they are lost.
     """
     attributes = {
         "service.name": f"darkroom-{process}",

@@ -1,7 +1,7 @@
-"""What is told of a trace, by OpenTelemetry's API: to a collector, or to nobody.
+"""Spans through OpenTelemetry's API, sent to a collector or discarded.
 
-A span is one step of the way. Which trace it belongs to is handed on as a `traceparent`, in the
-signature: through Redis, and from thread to thread, nothing else could carry it.
+A span is one step. Its trace is passed on explicitly as a `traceparent`: nothing else could carry
+it through Redis and between threads.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ Fact = str | int | float | bool
 #: Which side of an exchange a span shows.
 Kind = SpanKind
 
-#: Facts that OpenTelemetry has names for; all others are Darkroom's own.
+#: Attributes that OpenTelemetry names; all others are Darkroom's own.
 _NAMES = {
     "method": "http.request.method",
     "route": "http.route",
@@ -28,21 +28,21 @@ _NAMES = {
 }
 _HEADER = "traceparent"
 _FORMAT = TraceContextTextMapPropagator()
-#: Nothing is taken from what a thread happens to be in.
+#: No implicit context of a thread is used.
 _ALONE = Context()
 
 
 class Span:
-    """One step of a trace, while it lasts. Whatever is raised in it is noted by its name."""
+    """One step of a trace while it runs. Exceptions in it are recorded by their name."""
 
     def __init__(self, tracer: trace.Tracer, span: trace.Span) -> None:
-        """Show `span`, whose steps `tracer` begins."""
+        """Wrap `span`, whose children `tracer` creates."""
         self._tracer = tracer
         self._span = span
 
     @property
     def traceparent(self) -> str | None:
-        """What makes something else, elsewhere, a child of this step; None where nobody is told."""
+        """The parent for spans elsewhere; None if tracing is off."""
         if not self._span.is_recording():
             return None
         carrier: dict[str, str] = {}
@@ -52,44 +52,44 @@ class Span:
     def step(
         self, name: str, *, kind: Kind = Kind.INTERNAL, **facts: Fact
     ) -> "AbstractContextManager[Span]":
-        """Begin a step of this step."""
+        """Start a child span."""
         if not self._span.is_recording():
             return NOTHING
         above = trace.set_span_in_context(self._span, _ALONE)
         return _lasting(self._tracer, self._tracer.start_span(name, above, kind, _named(facts)))
 
     def rename(self, name: str) -> None:
-        """Call it otherwise than at its beginning."""
+        """Change the name."""
         self._span.update_name(name)
 
     def note(self, **facts: Fact) -> None:
-        """Add what is known by now: never a prompt, a key, or the query of an address."""
+        """Add an attribute: never a prompt, a key, or the query of a URL."""
         self._span.set_attributes(_named(facts))
 
     def fail(self, reason: str) -> None:
-        """Note that it went wrong, by an error's code or name."""
+        """Record a failure by an error's code or name."""
         self._span.set_attribute("error.type", reason)
         self._span.set_status(StatusCode.ERROR)
 
 
 class Tracer:
-    """Where spans go."""
+    """Creates spans."""
 
     def __init__(self, tracer: trace.Tracer, close: Callable[[], None] = lambda: None) -> None:
-        """Begin spans of `tracer`; `close` sends what is not sent yet."""
+        """Create spans with `tracer`; `close` flushes unsent ones."""
         self._tracer = tracer
-        #: Send what is not sent yet, for a few seconds at most.
+        #: Flush unsent spans, for a few seconds at most.
         self.close = close
 
     def serve(self, name: str, caller: str | None) -> AbstractContextManager[Span]:
-        """Begin to serve a request, below the caller's `traceparent` or a trace of its own."""
+        """Start the span of a request, below the caller's `traceparent` or in a new trace."""
         above = _context(caller) if caller else _ALONE
         return _lasting(self._tracer, self._tracer.start_span(name, above, Kind.SERVER))
 
     def follow(
         self, name: str, parent: str | None, *, kind: Kind, **facts: Fact
     ) -> AbstractContextManager[Span]:
-        """Go on with what was queued under `parent`; nobody is told where that is None."""
+        """Continue the trace of a queued job below `parent`; do nothing if that is None."""
         if parent is None:
             return NOTHING
         span = self._tracer.start_span(name, _context(parent), kind, _named(facts))
@@ -98,7 +98,7 @@ class Tracer:
     def past(
         self, name: str, parent: str | None, *, began_ms: int, ended_ms: int, **facts: Fact
     ) -> None:
-        """Tell a step that is over already; times are milliseconds since 1970."""
+        """Record a step that is over; times are milliseconds since 1970."""
         if parent is None:
             return
         span = self._tracer.start_span(
@@ -107,16 +107,16 @@ class Tracer:
         span.end(max(began_ms, ended_ms) * 1_000_000)
 
 
-#: Tells nobody, at the cost of a call.
+#: Discards spans at the cost of a call.
 OFF = Tracer(trace.NoOpTracer())
-#: A step that nobody sees; one serves for all.
+#: The shared span of a disabled tracer.
 NOTHING: AbstractContextManager[Span] = nullcontext(Span(trace.NoOpTracer(), trace.INVALID_SPAN))
 
 
 def open_tracer(settings: Settings, process: str) -> Tracer:
-    """Open what tells of this kind of `process`; OFF unless the settings name a collector.
+    """Open the tracer for this kind of `process`; OFF unless the settings name a collector.
 
-    Raises InvalidSettings where OpenTelemetry's SDK is not installed.
+    Raise InvalidSettings if OpenTelemetry's SDK is not installed.
     """
     if not settings.otlp_endpoint:
         return OFF
@@ -136,7 +136,7 @@ def _lasting(tracer: trace.Tracer, span: trace.Span) -> AbstractContextManager[S
 
 @contextmanager
 def _ended(step: Span, span: trace.Span) -> Iterator[Span]:
-    """Let a span last as long as the block; of what is raised only the name is told."""
+    """Keep a span open for the block; record only the name of an exception."""
     try:
         yield step
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""A service that runs, is asked for pictures all the time, and is watched by Prometheus."""
+"""A service that runs, is asked for images all the time, and is watched by Prometheus."""
 
 import itertools
 import threading
@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.cluster import Api, Cluster, WorkerList, fleet
+from tests.support.cluster import Api, Cluster, WorkerProcess, fleet
 from tests.support.prometheus_server import Prometheus, prometheus, quicker
 from tests.support.store import World
 from tests.support.webhook_receiver import WebhookReceiver, receiver
@@ -40,8 +40,8 @@ class AlertStack:
 
     here: Cluster
     api: Api
-    generate: Sequence[WorkerList]
-    deliver: WorkerList
+    generate: Sequence[WorkerProcess]
+    deliver: WorkerProcess
     hook: WebhookReceiver
     seen: Prometheus
     world: World
@@ -50,12 +50,12 @@ class AlertStack:
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def body(self, url: str = "", **fields: Any) -> dict[str, Any]:
-        asked = {"prompt": f"Alert picture {next(self.numbers)}", "megapixels": "0.25"}
+        asked = {"prompt": f"Alert image {next(self.numbers)}", "megapixels": "0.25"}
         webhook = {"url": url or self.hook.url, "events": ["job.succeeded", "job.canceled"]}
         return {"input": asked, "webhook": webhook, **fields}
 
     def ask(self, count: int, url: str = "", **fields: Any) -> list[str]:
-        """Ask for so many pictures; gives the jobs."""
+        """Ask for so many images; gives the jobs."""
         made = [self.http.post("/v1/jobs", json=self.body(url, **fields)) for _ in range(count)]
         assert {answer.status_code for answer in made} == {202}
         return [str(answer.json()["id"]) for answer in made]
@@ -65,7 +65,7 @@ class AlertStack:
 def alert_stack(where: Path) -> Iterator[AlertStack]:
     """Run it all until the block ends."""
     with fleet(where / "fleet") as here, receiver() as hook:
-        # above the longest that a picture is made to take here
+        # above the longest that an image is made to take here
         here.changes["provider_timeout_seconds"] = 20
         api, deliver = here.api(), here.worker("deliver", threads=THREADS)
         generate = [here.worker("generate", threads=THREADS) for _ in range(2)]
@@ -89,7 +89,7 @@ def alert_stack(where: Path) -> Iterator[AlertStack]:
 
 @contextmanager
 def _asked(here: AlertStack) -> Iterator[None]:
-    """Ask for a picture now and then, whatever comes of it."""
+    """Ask for an image now and then, whatever comes of it."""
     stop = threading.Event()
 
     def ask() -> None:

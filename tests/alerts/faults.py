@@ -13,13 +13,13 @@ import httpx
 from sandbox.wait import wait_until
 from shared.store import keys
 from tests.alerts.alert_stack import THREADS, AlertStack
-from tests.support.cluster import Api, WorkerList
+from tests.support.cluster import Api, WorkerProcess
 from tests.support.webhook_receiver import receiver
 
 FieldError = Callable[[AlertStack], AbstractContextManager[None]]
 #: A webhook that came later than this was not delivered in time.
 LATE_SECONDS = 61.0
-SLOW_PICTURE_SECONDS = 10.5
+SLOW_IMAGE_SECONDS = 10.5
 SLOW_REDIS_SECONDS = 0.4
 
 
@@ -36,7 +36,7 @@ class Case:
 
 
 @contextmanager
-def _away(*lost: Api | WorkerList) -> Iterator[None]:
+def _away(*lost: Api | WorkerProcess) -> Iterator[None]:
     for one in lost:
         one.child.kill()
     try:
@@ -124,7 +124,7 @@ def unknown_outcomes(here: AlertStack) -> AbstractContextManager[None]:
 
 
 def slow_images(here: AlertStack) -> AbstractContextManager[None]:
-    return _provider(here, latency_seconds=SLOW_PICTURE_SECONDS)
+    return _provider(here, latency_seconds=SLOW_IMAGE_SECONDS)
 
 
 @contextmanager
@@ -254,7 +254,7 @@ PAGE, TICKET, BOTH = ("page",), ("ticket",), ("page", "ticket")
 
 #: What is measured as a share of all goes first: while nearly nothing was good yet.
 OBJECTIVES = (
-    Case("DarkroomTimeToImage", "pictures take 10.5 s", slow_images, BOTH, seconds=180),
+    Case("DarkroomTimeToImage", "images take 10.5 s", slow_images, BOTH, seconds=180),
     Case(
         "DarkroomWebhookDelivery",
         "a receiver takes them after 61 s",

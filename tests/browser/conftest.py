@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def provider(stack: Up) -> Iterator[Client]:
-    """Give the provider behind the service: it makes pictures at once, and does as it is told."""
+    """Give the provider behind the service: it makes images at once, and does as it is told."""
     with steered(stack.state["provider_url"]) as provider:
         yield provider
 

@@ -79,7 +79,7 @@ def a_tenant(stack: Up) -> Iterator[tuple[str, httpx.Client]]:
 
 
 def ask(client: httpx.Client, **body: Any) -> str:
-    """Ask for a small picture; gives the job's id."""
+    """Ask for a small image; gives the job's id."""
     asked = {"input": {"prompt": PROMPT, "megapixels": "0.25"}, **body}
     answer = client.post("/v1/jobs", json=asked).raise_for_status()
     return str(answer.json()["id"])

@@ -61,7 +61,7 @@ class Bench:
         return job
 
     def wait_for_image(self) -> None:
-        """Wait until the picture itself is on the screen."""
+        """Wait until the image itself is on the screen."""
         expect(self.output.locator(".figure img")).to_be_visible()
         self.visit.wait_for("document.querySelector('.output .figure img')?.naturalWidth > 0")
 

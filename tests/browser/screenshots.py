@@ -1,4 +1,4 @@
-"""Pictures of the pages for the documentation: `make screenshots`."""
+"""Images of the pages for the documentation: `make screenshots`."""
 
 import io
 from pathlib import Path
@@ -14,5 +14,5 @@ def shoot(page: Page, name: str) -> None:
     """Keep what is on the screen as `docs/screenshots/NAME.webp`."""
     page.mouse.move(0, 0)
     FOLDER.mkdir(exist_ok=True)
-    with Image.open(io.BytesIO(page.screenshot())) as picture:
-        picture.save(FOLDER / f"{name}.webp", quality=_QUALITY, method=6)
+    with Image.open(io.BytesIO(page.screenshot())) as image:
+        image.save(FOLDER / f"{name}.webp", quality=_QUALITY, method=6)

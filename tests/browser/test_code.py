@@ -56,7 +56,7 @@ def ran(code: str, way: str, key: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_curl_line_of_a_picture_makes_the_same_picture(
+def test_the_curl_line_of_an_image_makes_the_same_image(
     visit: Session, key: str, provider: Client, tmp_path: Path
 ) -> None:
     bench = Bench.open(visit, key)

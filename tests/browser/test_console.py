@@ -111,7 +111,7 @@ def retry_late(console_page: ConsolePage, name: str) -> None:
     )
     console_page.answer(f"Retry {LATE} jobs")
     expect(console_page.page.get_by_text(f"{LATE} jobs queued again")).to_be_visible()
-    expect(console_page.page.get_by_text("No job fits")).to_be_visible()
+    expect(console_page.page.get_by_text("No job matches")).to_be_visible()
 
 
 def test_a_failed_job_is_found_among_10_000_and_200_are_sent_again(
@@ -131,7 +131,7 @@ def test_a_failed_job_is_found_among_10_000_and_200_are_sent_again(
     expect(console_page.row("jobs.cancel").first).to_contain_text(f"moved {MANY}")
 
 
-def test_a_job_tells_what_the_provider_said_and_is_sent_again_to_a_picture(
+def test_a_job_tells_what_the_provider_said_and_is_sent_again_to_an_image(
     console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:
     name, client = tenant

@@ -52,7 +52,7 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_picture_is_asked_for_watched_and_seen_with_its_numbers(
+def test_an_image_is_asked_for_watched_and_seen_with_its_numbers(
     bench: Bench, visit: Session
 ) -> None:
     page = bench.page
@@ -345,7 +345,7 @@ def test_a_link_carries_the_parameters(visit: Session, key: str) -> None:
     expect(page.get_by_label("Tags")).to_have_value("a, b")
 
 
-def test_a_picture_can_be_had_by_keyboard_alone(visit: Session, key: str, provider: Client) -> None:
+def test_an_image_can_be_had_by_keyboard_alone(visit: Session, key: str, provider: Client) -> None:
     bench = Bench.open(visit, key)
     page = bench.page
     expect(bench.prompt).to_be_focused()

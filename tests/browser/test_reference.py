@@ -49,14 +49,14 @@ def test_an_example_runs_and_its_job_is_known_to_the_next(
     assert told["status"] == "queued"
     visit.check_access()
 
-    picture = opened(visit, "get_image")
+    image = opened(visit, "get_image")
 
-    expect(picture.get_by_role("textbox", name="job_id")).to_have_value(told["id"])
+    expect(image.get_by_role("textbox", name="job_id")).to_have_value(told["id"])
     events = opened(visit, "get_events")
     events.get_by_role("button", name="Run it").click()
     expect(events.get_by_role("region", name="the events")).to_contain_text("succeeded")
-    picture.get_by_role("button", name="Run it").click()
-    expect(picture.get_by_role("img")).to_be_visible()
+    image.get_by_role("button", name="Run it").click()
+    expect(image.get_by_role("img")).to_be_visible()
 
 
 def test_a_refusal_is_shown_as_it_comes(visit: Session) -> None:

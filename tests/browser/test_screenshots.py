@@ -1,4 +1,4 @@
-"""The main states of the pages, as pictures; made when asked for, and looked at by people."""
+"""The main states of the pages, as screenshots, taken on demand and reviewed by people."""
 
 import httpx
 import pytest

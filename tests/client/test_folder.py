@@ -32,8 +32,8 @@ def check_whole(folder: Path, count: int) -> None:
     assert [int(file.name[:4]) for file in files] == list(range(1, count + 1))
     assert files[0].name == "0001-boat-0-at-sea.webp"
     for file in files:
-        with Image.open(file) as picture:
-            picture.load()
+        with Image.open(file) as image:
+            image.load()
     left = {path.name for path in folder.iterdir()} - {file.name for file in files}
     assert left == {".darkroom.jsonl"}
 
@@ -66,7 +66,7 @@ def kill_and_finish(
                     (out / ".darkroom.jsonl").exists()  # type: ignore[misc]
                     and len(saved_images(out)) >= least
                 ),
-                f"{least} pictures",
+                f"{least} images",
                 seconds=count,
             )
             os.kill(program.pid, signal.SIGKILL)
@@ -88,7 +88,7 @@ def test_killed_again_and_again_it_repeats_nothing_and_pays_for_nothing_twice(
 
 
 @pytest.mark.long
-def test_a_thousand_prompts_killed_half_way_are_a_thousand_pictures_and_calls(
+def test_a_thousand_prompts_killed_half_way_are_a_thousand_images_and_calls(
     environment: dict[str, str], run: Run, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     kill_and_finish(environment, run, sandbox, tmp_path, 1000)

@@ -26,11 +26,11 @@ def test_the_examples_of_the_readme_run(at_home: Path, sandbox: Sandbox) -> None
         exec(compile(example, str(README), "exec"), known)  # noqa: S102  the very text of the page
     saved = {path.name for path in at_home.iterdir()}
     assert {"lighthouse.webp", "pier.png", "harbour.webp", "gull.webp", "crab.webp"} <= saved
-    for picture in at_home.iterdir():
-        with Image.open(picture) as opened:
+    for image in at_home.iterdir():
+        with Image.open(image) as opened:
             opened.verify()
             extension = "jpg" if opened.format == "JPEG" else str(opened.format).lower()
-            assert picture.suffix == f".{extension}"
+            assert image.suffix == f".{extension}"
 
 
 def test_the_same_key_and_words_ask_for_one_job(client: darkroom.Client) -> None:

@@ -49,8 +49,8 @@ def test_the_tools_give_a_preview_a_link_and_the_facts(
     assert (facts["status"], facts["seed"], facts["prompt"]) == ("succeeded", 7, "A pier")
     preview, link, _ = made.content
     assert isinstance(preview, ImageContent)
-    with Image.open(io.BytesIO(base64.b64decode(preview.data))) as picture:
-        assert max(picture.size) == 512
+    with Image.open(io.BytesIO(base64.b64decode(preview.data))) as image:
+        assert max(image.size) == 512
     assert isinstance(link, ResourceLink)
     assert httpx.get(str(link.uri)).headers["content-type"] == facts["content_type"]
     assert read.structured_content == facts

@@ -24,8 +24,8 @@ def test_one_prompt_becomes_a_file_whose_name_alone_is_printed(
     ended = run("generate", "A pier", "--aspect-ratio", "16:9", "--out", "pier.png")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == "pier.webp\n"  # that is what the bytes are
-    with Image.open(tmp_path / "pier.webp") as picture:
-        assert picture.width > picture.height
+    with Image.open(tmp_path / "pier.webp") as image:
+        assert image.width > image.height
     assert sandbox.paid() == paid + 1
 
 
@@ -46,7 +46,7 @@ def test_json_is_what_a_program_reads(run: Run, tmp_path: Path) -> None:
     assert (again.returncode, "succeeded" in again.stderr) == (3, True)
 
 
-def test_a_picture_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is_kept(
+def test_an_image_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is_kept(
     run: Run, tmp_path: Path
 ) -> None:
     made = json.loads(run("generate", "A quay", "--out", "new/quay.webp", "--json").stdout)
@@ -291,5 +291,5 @@ def test_the_doctor_finds_a_running_stack_well_and_a_wrong_one_not(run: Run, sta
     assert ill.returncode == 1
     wrong = [line for line in ill.stdout.splitlines() if line.startswith("WRONG")]
     assert {line.split()[1] for line in wrong} == {"settings:", "storage:", "provider:", "api:"}
-    assert "DARKROOM_LEASE_SECOND is no setting." in ill.stdout
+    assert "DARKROOM_LEASE_SECOND is not a setting." in ill.stdout
     assert "DARKROOM_LEASE_SECONDS" in ill.stdout

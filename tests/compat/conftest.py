@@ -20,7 +20,7 @@ class Place:
     provider: Client
 
     def wait_for_calls(self, count: int) -> None:
-        """Wait until the provider was asked for so many pictures."""
+        """Wait until the provider was asked for so many images."""
         wait_until(lambda: len(self.asked()) >= count, f"{count} calls of the provider")
 
     def asked(self) -> list[str]:

@@ -18,7 +18,7 @@ from tests.compat.conftest import Place
 pytestmark = pytest.mark.xdist_group("dialects")
 
 PROMPT = "A cute baby sea otter"
-#: Many tests ask for small pictures, which are made sooner.
+#: Many tests ask for small images, which are made sooner.
 SMALL = "512x512"
 
 
@@ -84,9 +84,7 @@ def test_an_image_comes_by_its_address(client: openai.OpenAI, place: Place) -> N
     assert newest["input"]["output_quality"] == 50
 
 
-def test_three_images_are_three_pictures_of_different_seeds(
-    client: openai.OpenAI, place: Place
-) -> None:
+def test_three_images_have_different_seeds(client: openai.OpenAI, place: Place) -> None:
     answer = client.images.generate(
         model="dall-e-3", prompt=PROMPT, n=3, extra_body={"seed": 5, "megapixels": "0.25"}
     )
@@ -218,7 +216,7 @@ def test_a_client_that_times_out_buys_once(place: Place) -> None:
     assert place.paid() == 1
 
 
-def test_two_that_ask_the_same_have_a_picture_each(client: openai.OpenAI, place: Place) -> None:
+def test_two_that_ask_the_same_have_an_image_each(client: openai.OpenAI, place: Place) -> None:
     with ThreadPoolExecutor(4) as threads:
         asked = [
             threads.submit(client.images.generate, prompt=PROMPT, size="512x512") for _ in range(4)

@@ -20,7 +20,7 @@ def test_the_package_does_what_its_documentation_shows(place: Place) -> None:
     told = json.loads(node.run(HERE / "images.mjs", json.dumps(service)))
 
     assert told["starts"] == ["89504e47", "89504e47"]
-    assert told["picture"] == "image/png"
+    assert told["image"] == "image/png"
     assert DEFAULT_MODEL in told["models"]
     assert told["size"] == {"kind": "BadRequestError", "status": 400, "param": "size"}
     assert told["key"]["kind"] == "AuthenticationError"

@@ -1,4 +1,4 @@
-"""The picture of an identical request: found, copied under a name of its own, and owned at once."""
+"""The image of an identical request: found, copied under a name of its own, and owned at once."""
 
 from dataclasses import replace
 
@@ -67,7 +67,7 @@ def reused(world: World) -> job_submission.NewJob:
     )
 
 
-def test_a_reused_picture_makes_a_job_that_has_succeeded(world: World) -> None:
+def test_a_reused_image_makes_a_job_that_has_succeeded(world: World) -> None:
     source = done(world)
     world.accept()
     job = reused(world)

@@ -153,7 +153,7 @@ def test_a_second_unknown_outcome_is_the_end(world: World) -> None:
     assert (job.state, job.unknown_outcomes, job.calls) == (State.FAILED, 2, 2)
 
 
-def test_a_picture_made_again_leaves_no_room_for_an_unknown_outcome(world: World) -> None:
+def test_an_image_made_again_leaves_no_room_for_an_unknown_outcome(world: World) -> None:
     world.accept()
     world.retry(world.checkpoint(world.call(world.claim())), regenerate=True)
     assert crash(world, calling=True).failed == (("m", "provider_unknown_outcome"),)

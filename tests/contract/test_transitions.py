@@ -231,7 +231,7 @@ def test_an_attempt_is_given_back_by_release_and_spent_by_retry(world: World) ->
     assert world.claim().job.attempt == 2
 
 
-def test_a_picture_to_be_made_again_is_bought_again(world: World) -> None:
+def test_an_image_to_be_made_again_is_bought_again(world: World) -> None:
     world.accept()
     held = world.checkpoint(world.call(world.claim()))
     world.retry(held, regenerate=True)
@@ -249,7 +249,7 @@ def test_history_stays_within_bounds_and_readable(world: World) -> None:
     assert len(world.client.hget(keys.job(job_id), "hist") or "") <= 4000
 
 
-def test_the_picture_of_a_job_that_succeeds_is_not_trash_whoever_comes_late(world: World) -> None:
+def test_the_image_of_a_job_that_succeeds_is_not_trash_whoever_comes_late(world: World) -> None:
     world.accept()
     late = world.checkpoint(world.call(world.claim(lease_seconds=0)))
     world.rescue()

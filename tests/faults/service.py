@@ -71,7 +71,7 @@ class Service:
     def body(self, *, word: str = "", **fields: Any) -> dict[str, Any]:
         """Write what to ask for; no two prompts are alike."""
         asked = {
-            "prompt": f"Fault {word} picture {next(self._numbers)} of {os.getpid()}",
+            "prompt": f"Fault {word} image {next(self._numbers)} of {os.getpid()}",
             "seed": 7,
         }
         webhook = {"url": self.hook.url, "events": EVENTS}
@@ -109,7 +109,7 @@ class Service:
         return [self.job(one) for one in jobs]
 
     def outcome(self, job_id: str) -> tuple[str, str | None, int, int]:
-        """Wait for the end; gives state, error code, attempts, and pictures paid for."""
+        """Wait for the end; gives state, error code, attempts, and images paid for."""
         (job,) = self.wait_for_end([job_id])
         return job.state.value, job.error_code, job.attempt, self.paid(job_id)
 

@@ -96,7 +96,7 @@ def test_a_worker_killed_while_it_polls_pays_for_no_further_call(
 def test_a_worker_that_stops_while_it_polls_leaves_at_once_and_loses_no_attempt(
     here: Service, audit: Audit, tell: Tell, in_time: InTime
 ) -> None:
-    # given pictures that take far longer than a stop should
+    # given images that take far longer than a stop should
     here.wait_until_whole()
     here.provider.behave(latency_seconds=6)
     before = polls(here)

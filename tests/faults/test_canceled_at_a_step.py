@@ -145,7 +145,7 @@ def test_each_wish_in_each_state_is_answered_as_promised_and_holds_no_slot(
     tell(16, f"wishes to a job that is {state}", **answers)
 
 
-def test_a_final_job_that_is_deleted_is_gone_and_its_picture_with_it(
+def test_a_final_job_that_is_deleted_is_gone_and_its_image_with_it(
     here: Service, audit: Audit, tell: Tell
 ) -> None:
     # the last of this service: its metrics count what is no longer there

@@ -33,7 +33,7 @@ def test_nothing_is_bought_after_a_deadline_that_thousands_share(
         of.provider.behave(latency_seconds=0.3)
         with httpx.Client(base_url=of.api().url, headers=_as_operator(of), timeout=90) as http:
             _queue(http, of, jobs)
-            list_workers = of.worker("generate", threads=THREADS)
+            worker = of.worker("generate", threads=THREADS)
             wait_until(lambda: world.client.zcard(DEADLINES) == jobs, "all queued", seconds=60)
             late = _set_deadlines(world, seconds=5)
             world.client.config_set("slowlog-log-slower-than", HELD_MICROSECONDS)
@@ -51,7 +51,7 @@ def test_nothing_is_bought_after_a_deadline_that_thousands_share(
         assert max(at) <= late / 1000 + CLOCK_SECONDS, "bought after the deadline"
         failed = _count(world, "failed")
         assert failed + _count(world, "succeeded") == jobs
-        wait_until(lambda: _reported(list_workers.metrics) == failed, "the metrics to have all")
+        wait_until(lambda: _reported(worker.metrics) == failed, "the metrics to have all")
         in_time(took, 10)
         in_time(held, HELD_MICROSECONDS + 1)
         figures = {"jobs": jobs, "bought": len(at), "all_final_after": took}

@@ -1,4 +1,4 @@
-"""Row 12: what comes in place of the picture, or where it is to be fetched from.
+"""Row 12: what comes in place of the image, or where it is to be fetched from.
 
 Each fault has a job of its own, and all of a fault's downloads meet it unless it says `times`.
 """
@@ -21,9 +21,9 @@ THREADS = 4
 IMAGE_BYTES = 5_000_000
 DOWNLOAD_SECONDS = 2
 #: What a worker may grow by while all its threads meet bombs: a hundredth of what they would unpack
-#: to. A thread holds a picture twice when it joins the pieces.
+#: to. A thread holds an image twice when it joins the pieces.
 GROWTH_BYTES = 2 * THREADS * IMAGE_BYTES + 40_000_000
-#: A redirect leads to this address, where somebody listens; so does a picture's own.
+#: A redirect leads to this address, where somebody listens; so does an image's own.
 INSIDE = "127.0.0.2"
 
 Step = Mapping[str, object]
@@ -43,7 +43,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-# what is no picture ---------------------------------------------------------------------------
+# what is no image ---------------------------------------------------------------------------
 
 
 @dataclass
@@ -57,7 +57,7 @@ class WaitingClients:
 
 
 def steps(port: int) -> dict[str, Step]:
-    """Give what never becomes a picture; `port` is where nobody may come."""
+    """Give what never becomes an image; `port` is where nobody may come."""
     inside = f"http://{INSIDE}:{port}/latest"
     return {
         "truncated": {"fault": "truncated"},
@@ -76,7 +76,7 @@ def waiting_steps(port: int) -> Mapping[str, Step]:
     return {
         "slow drip": {"fault": "slow_drip", "bytes": 10, "seconds": 0.2},
         "HTML": {"fault": "html"},
-        "host not allowed": {"fault": "url", "host": "pictures.example.com"},
+        "host not allowed": {"fault": "url", "host": "images.example.com"},
         "private address": {"fault": "url", "url": f"{inside}4.webp"},
         "private address, IPv6": {"fault": "url", "url": f"http://[::ffff:{INSIDE}]:{port}/6.webp"},
     }
@@ -106,7 +106,7 @@ def has_guest(listener: socket.socket) -> bool:
 
 @pytest.fixture(scope="module")
 def crowd(here: Service) -> WaitingClients:
-    # the first picture brings the worker to its usual size
+    # the first image brings the worker to its usual size
     here.wait_for_end([here.create()])
     pid = here.pid("generate-1")
     with socket.create_server((INSIDE, 0)) as listener, growing(pid) as growth:
@@ -118,7 +118,7 @@ def crowd(here: Service) -> WaitingClients:
 
 
 @pytest.mark.parametrize("fault", MEANT)
-def test_what_is_no_picture_ends_the_job_with_its_reason_and_publishes_nothing(
+def test_what_is_no_image_ends_the_job_with_its_reason_and_publishes_nothing(
     here: Service, crowd: WaitingClients, audit: Audit, tell: Tell, fault: str
 ) -> None:
     job_id = crowd.jobs[fault]
@@ -169,7 +169,7 @@ def test_what_keeps_an_image_from_being_fetched_keeps_it_paid_and_leads_nobody_i
     tell(12, fault, waiting_on="image_host", paid=here.paid(job_id))
 
 
-# what becomes a picture in the end ------------------------------------------------------------
+# what becomes an image in the end ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_download_that_fails_is_made_again_and_paid_for_only_where_it_has_to_b
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_picture_that_differs_is_published_with_a_warning(
+def test_an_image_that_differs_is_published_with_a_warning(
     here: Service, audit: Audit, tell: Tell, fault: str, step: Step, warning: str
 ) -> None:
     job_id = here.create_meeting(step)

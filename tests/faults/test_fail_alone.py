@@ -16,7 +16,7 @@ from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.store import keys
 from tests.conftest import InTime
 from tests.faults.conftest import Tell
-from tests.support.cluster import Api, Cluster, WorkerList, fleet
+from tests.support.cluster import Api, Cluster, WorkerProcess, fleet
 from tests.support.store import World
 
 pytestmark = pytest.mark.xdist_group("faults-2")
@@ -34,9 +34,9 @@ MEASURED = 40
 class Shop:
     """A running service, a tenant of it, and what the provider saw."""
 
-    def __init__(self, of: Cluster, api: Api, list_workers: WorkerList) -> None:
+    def __init__(self, of: Cluster, api: Api, worker: WorkerProcess) -> None:
         self.fleet = of
-        self.alive = (api, list_workers)
+        self.alive = (api, worker)
         self.world = World(of.redis.url)
         self.http = of.client(api.url)
         self._numbers = itertools.count()

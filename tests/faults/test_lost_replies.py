@@ -135,7 +135,7 @@ def send_again(world: World) -> None:
 
 
 def reuse_an_image(world: World) -> str:
-    """Let a job be made of the picture of one that was done."""
+    """Let a job be made of the image of one that was done."""
     job = world.new_job(webhook=WEBHOOK, webhook_host="x")
     found = world.store.run(find_reusable(job, object_name="t/copy-0"))
     assert found is not None

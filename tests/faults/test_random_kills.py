@@ -5,8 +5,8 @@ killed each second without regard, hardly any would come to serve (tried: 100 jo
 five minutes). So the next of those that serve is killed when a second is over and some job has
 ended since; the line that is printed tells how often that was.
 
-Where a call is one request, whoever is killed in it twice fails: the second picture was the last
-that may be paid for. Where calls have records (`DARKROOM_ONEMIN_ASYNC`), all come to their picture.
+Where a call is one request, whoever is killed in it twice fails: the second image was the last
+that may be paid for. Where calls have records (`DARKROOM_ONEMIN_ASYNC`), all come to their image.
 """
 
 import random

@@ -52,7 +52,7 @@ def test_a_clock_that_steps_holds_nothing_up_and_pays_for_nothing_twice(
 ) -> None:
     # given calls that take longer than a lease, and jobs that wait
     here.provider.behave(latency_seconds=2 * LEASE_SECONDS)
-    api, list_workers = here.api(), here.worker("generate", threads=4)
+    api, worker = here.api(), here.worker("generate", threads=4)
     with here.client(api.url) as http:
         jobs = [_ask(http, number) for number in range(12)]
         _wait_for_calls(here, 4)
@@ -73,7 +73,7 @@ def test_a_clock_that_steps_holds_nothing_up_and_pays_for_nothing_twice(
         }
         assert sum(call["paid"] for call in _calls(here)) == len(jobs)
         world.close()
-        here.settled(jobs, [], api, list_workers)
+        here.settled(jobs, [], api, worker)
     tell(25, f"Redis' clock steps by {seconds} s", jobs=len(jobs), next_call_after=resumed)
 
 

@@ -57,7 +57,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     quick = {"DARKROOM_PROVIDER_TIMEOUT_SECONDS": str(PROVIDER_SECONDS)}
     where = tmp_path_factory.mktemp("replies")
     with service(where, workers=1, concurrency=4, **quick) as running:
-        # the first picture brings the worker to its usual size
+        # the first image brings the worker to its usual size
         running.wait_for_end([running.create()])
         yield running
 

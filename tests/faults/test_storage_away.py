@@ -123,7 +123,7 @@ def goes_on_otherwise(here: Service, jobs: list[str]) -> str:
     return canceled
 
 
-def test_a_slow_storage_delays_pictures_and_costs_nothing(
+def test_a_slow_storage_delays_images_and_costs_nothing(
     here: Service, audit: Audit, tell: Tell
 ) -> None:
     # given

@@ -1,7 +1,7 @@
 """Row 10: the clock of a worker is an hour off.
 
 An S3 storage refuses what it signs (RequestTimeTooSkewed), so another worker has to store what it
-bought; with every clock wrong, pictures wait after their checkpoint until the clocks are right.
+bought; with every clock wrong, images wait after their checkpoint until the clocks are right.
 """
 
 import time

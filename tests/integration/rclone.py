@@ -18,7 +18,7 @@ SECRET_KEY = "s" * 40
 RCLONE = Path(sys.executable).parent / "rclone"
 
 
-def bucket(port: int, *, name: str = "pictures", secret_key: str = SECRET_KEY) -> Bucket:
+def bucket(port: int, *, name: str = "images", secret_key: str = SECRET_KEY) -> Bucket:
     return Bucket(f"127.0.0.1:{port}", name, ACCESS_KEY, secret_key)
 
 

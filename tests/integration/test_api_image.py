@@ -1,4 +1,4 @@
-"""The picture of a job: whole, in part, known already, damaged; by key, signature or redirect."""
+"""The image of a job: whole, in part, known already, damaged; by key, signature or redirect."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
 
 
 def store_image(api_server: ApiServer, s3: S3Server, body: bytes) -> tuple[str, Image]:
-    """Make a job whose picture has these bytes."""
+    """Make a job whose image has these bytes."""
     job = api_server.create()
     sha256 = hashlib.sha256(body).hexdigest()
     key = f"{api_server.tenant}/2026/01/01/{job['id']}-1.webp"
@@ -110,14 +110,14 @@ def test_a_range_is_given(
     assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(body)}"
 
 
-def test_a_range_outside_the_picture_is_refused(api_server: ApiServer, s3: S3Server) -> None:
+def test_a_range_outside_the_image_is_refused(api_server: ApiServer, s3: S3Server) -> None:
     job_id, _ = store_image(api_server, s3, SMALL)
     answer = api_server.client.get(path(job_id), headers={"range": f"bytes={len(SMALL)}-"})
     problem(answer, 416, "range_not_satisfiable")
     assert answer.headers["content-range"] == f"bytes */{len(SMALL)}"
 
 
-def test_a_range_of_another_picture_gives_the_whole(api_server: ApiServer, s3: S3Server) -> None:
+def test_a_range_of_another_image_gives_the_whole(api_server: ApiServer, s3: S3Server) -> None:
     job_id, image = store_image(api_server, s3, SMALL)
     headers = {"range": "bytes=0-9", "if-range": '"other"'}
     assert api_server.client.get(path(job_id), headers=headers).status_code == 200
@@ -125,7 +125,7 @@ def test_a_range_of_another_picture_gives_the_whole(api_server: ApiServer, s3: S
     assert api_server.client.get(path(job_id), headers=headers).status_code == 206
 
 
-def test_a_known_picture_is_not_sent_again(api_server: ApiServer, s3: S3Server) -> None:
+def test_a_known_image_is_not_sent_again(api_server: ApiServer, s3: S3Server) -> None:
     job_id, image = store_image(api_server, s3, SMALL)
     answer = api_server.client.get(path(job_id), headers={"if-none-match": f'"{image.sha256}"'})
     assert answer.status_code == 304
@@ -150,14 +150,14 @@ def test_a_redirect_leads_to_the_storage(api_server: ApiServer, s3: S3Server) ->
     assert httpx.get(answer.headers["location"]).content == SMALL
 
 
-def test_a_job_without_a_picture_says_whether_one_may_come(api_server: ApiServer) -> None:
+def test_a_job_without_an_image_says_whether_one_may_come(api_server: ApiServer) -> None:
     job = api_server.create()
     problem(api_server.client.get(path(job["id"])), 409, "image_not_ready")
     api_server.client.post(f"/v1/jobs/{job['id']}/cancel")
     problem(api_server.client.get(path(job["id"])), 404, "no_image")
 
 
-def test_a_picture_that_the_storage_lost_is_not_there(api_server: ApiServer, s3: S3Server) -> None:
+def test_an_image_that_the_storage_lost_is_not_there(api_server: ApiServer, s3: S3Server) -> None:
     job = api_server.create()
     api_server.succeed(Image("nobody/has/it.webp", "image/webp", 1, 1, 10, "0" * 64))
     problem(api_server.client.get(path(job["id"])), 404, "image_missing")
@@ -211,7 +211,7 @@ def lied_to(lied_to_url: str, empty_redis_url: str, liar: Liar) -> Iterator[ApiS
 
 @BY_DAMAGE
 @pytest.mark.parametrize("headers", [{}, {"range": "bytes=0-9"}], ids=["whole", "range"])
-def test_a_damaged_picture_is_not_given(
+def test_a_damaged_image_is_not_given(
     lied_to: ApiServer, s3: S3Server, liar: Liar, lie: Lie, headers: dict[str, str]
 ) -> None:
     job_id, _ = store_image(lied_to, s3, SMALL)
@@ -225,7 +225,7 @@ def test_a_damaged_picture_is_not_given(
     assert len(liar.requests) == 2
 
 
-def test_a_picture_that_was_damaged_on_its_way_is_read_once_more(
+def test_an_image_that_was_damaged_on_its_way_is_read_once_more(
     lied_to: ApiServer, s3: S3Server, liar: Liar
 ) -> None:
     job_id, _ = store_image(lied_to, s3, SMALL)
@@ -238,7 +238,7 @@ def test_a_picture_that_was_damaged_on_its_way_is_read_once_more(
 
 @BY_DAMAGE
 @pytest.mark.parametrize("headers", [{}, {"range": "bytes=5000-"}], ids=["whole", "range"])
-def test_a_large_picture_that_is_damaged_never_comes_to_its_end(
+def test_a_large_image_that_is_damaged_never_comes_to_its_end(
     lied_to: ApiServer, s3: S3Server, liar: Liar, lie: Lie, headers: dict[str, str]
 ) -> None:
     job_id, _ = store_image(lied_to, s3, LARGE)
@@ -250,7 +250,7 @@ def test_a_large_picture_that_is_damaged_never_comes_to_its_end(
 
 
 @BY_DAMAGE
-def test_a_short_range_of_a_large_picture_is_given_after_all_of_it_was_checked(
+def test_a_short_range_of_a_large_image_is_given_after_all_of_it_was_checked(
     lied_to: ApiServer, s3: S3Server, liar: Liar, lie: Lie
 ) -> None:
     job_id, _ = store_image(lied_to, s3, LARGE)

@@ -1,4 +1,4 @@
-"""`reuse: true` over HTTP: the stored picture of an identical request, copied, for nothing."""
+"""`reuse: true` over HTTP: the stored image of an identical request, copied, for nothing."""
 
 import hashlib
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def api_server(empty_redis_url: str, s3: S3Server) -> Iterator[ApiServer]:
 
 
 def make(api_server: ApiServer, s3: S3Server | None) -> str:
-    """Let a picture be made and stored, as a worker does; gives the job."""
+    """Let an image be made and stored, as a worker does; gives the job."""
     job_id = str(api_server.create(**SAME)["id"])
     key = f"{api_server.tenant}/{job_id}-1.webp"
     if s3:
@@ -47,7 +47,7 @@ def keys(s3: S3Server, api_server: ApiServer) -> set[str]:
     return {str(entry.object_name) for entry in found}
 
 
-def test_an_identical_request_has_the_stored_picture_at_once(
+def test_an_identical_request_has_the_stored_image_at_once(
     api_server: ApiServer, s3: S3Server
 ) -> None:
     source = make(api_server, s3)
@@ -67,7 +67,7 @@ def test_an_identical_request_has_the_stored_picture_at_once(
     assert (waited.status_code, waited.json()["reused_from"]) == (200, job["id"])
 
 
-def test_without_reuse_the_picture_is_made_again(api_server: ApiServer, s3: S3Server) -> None:
+def test_without_reuse_the_image_is_made_again(api_server: ApiServer, s3: S3Server) -> None:
     make(api_server, s3)
     assert api_server.create(**SAME)["status"] == "queued"
 
@@ -79,7 +79,7 @@ def test_a_dry_run_says_that_it_would_cost_nothing(api_server: ApiServer, s3: S3
     assert len(keys(s3, api_server)) == 1
 
 
-def test_where_the_object_is_gone_the_picture_is_made_again(
+def test_where_the_object_is_gone_the_image_is_made_again(
     api_server: ApiServer, s3: S3Server
 ) -> None:
     make(api_server, None)
@@ -89,7 +89,7 @@ def test_where_the_object_is_gone_the_picture_is_made_again(
     assert [key.split("-")[-1] for key in api_server.world.object_deletions()] == ["0.webp"]
 
 
-def test_where_the_storage_is_away_the_picture_is_made_again(empty_redis_url: str) -> None:
+def test_where_the_storage_is_away_the_image_is_made_again(empty_redis_url: str) -> None:
     with opened(empty_redis_url, "127.0.0.1:1") as api_server:
         make(api_server, None)
         assert api_server.create(**SAME, reuse=True)["status"] == "queued"
@@ -105,7 +105,7 @@ def test_where_the_storage_is_away_the_picture_is_made_again(empty_redis_url: st
         ("PUT", lies.error_in_a_200),
     ],
 )
-def test_where_the_storage_lies_the_picture_is_made_again(
+def test_where_the_storage_lies_the_image_is_made_again(
     empty_redis_url: str, s3: S3Server, method: str, lie: Lie
 ) -> None:
     with lying_before(s3) as liar, opened(empty_redis_url, liar.server.endpoint) as api_server:
@@ -129,7 +129,7 @@ def test_a_key_sent_twice_copies_once(api_server: ApiServer, s3: S3Server) -> No
     assert api_server.world.object_deletions() == {}
 
 
-def test_another_tenants_picture_is_not_reused(api_server: ApiServer, s3: S3Server) -> None:
+def test_another_tenants_image_is_not_reused(api_server: ApiServer, s3: S3Server) -> None:
     make(api_server, s3)
     with tenant_at(api_server.url, f"{api_server.world.settings.redis_url}") as other:
         assert (

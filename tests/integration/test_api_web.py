@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageStat
 from sandbox.provider.image_rendering import RenderedImage
 from tests.support.api_server import ApiServer, problem
 
-#: That of the example: of its first seeds the one whose picture fits the prompt best.
+#: That of the example: of its first seeds the one whose image fits the prompt best.
 EXAMPLE_SEED = 26
 
 

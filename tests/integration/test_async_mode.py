@@ -59,7 +59,7 @@ def test_a_record_that_the_provider_does_not_know_means_that_nothing_was_made(
     assert harness.paid() == 1
 
 
-def test_a_picture_that_is_not_ready_in_time_is_looked_up_again_and_not_bought_again(
+def test_an_image_that_is_not_ready_in_time_is_looked_up_again_and_not_bought_again(
     open_harness: Open,
 ) -> None:
     harness = open_harness(onemin_async=True, provider_timeout_seconds=0.8)
@@ -75,7 +75,7 @@ def test_a_picture_that_is_not_ready_in_time_is_looked_up_again_and_not_bought_a
 def test_a_stop_while_a_record_is_waited_for_gives_the_job_back_with_its_record(
     open_harness: Open,
 ) -> None:
-    # given a picture that takes longer than the thread is waited for
+    # given an image that takes longer than the thread is waited for
     harness = open_harness(onemin_async=True, provider_timeout_seconds=60)
     harness.provider.behave({"fault": "stuck", "seconds": 30})
     job_id = harness.accept()

@@ -34,7 +34,7 @@ def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
 
 
 def put(s3: S3Server, name: str, data: bytes, *, told: int | None = None) -> Image:
-    """Store a picture; the record tells of `told` bytes."""
+    """Store an image; the record tells of `told` bytes."""
     s3.client().put_object(s3.bucket, name, io.BytesIO(data), len(data))
     digest = hashlib.sha256(data).hexdigest()
     return Image(name, "image/webp", 8, 8, told or len(data), digest)
@@ -57,7 +57,7 @@ def test_a_manifest_has_a_line_for_each_job_in_the_order_asked_for(
     api_server: ApiServer, s3: S3Server
 ) -> None:
     batch_id = batch_of(api_server, 120)
-    api_server.succeed(put(s3, "t/a.webp", b"a picture"))
+    api_server.succeed(put(s3, "t/a.webp", b"an image"))
     api_server.world.fail(api_server.world.claim())
 
     told = manifest(api_server, batch_id)
@@ -73,7 +73,7 @@ def test_a_manifest_has_a_line_for_each_job_in_the_order_asked_for(
     assert set(told[0]) <= set(job)
 
 
-def test_a_zip_has_the_pictures_and_tells_of_those_that_are_gone(
+def test_a_zip_has_the_images_and_tells_of_those_that_are_gone(
     api_server: ApiServer, s3: S3Server
 ) -> None:
     # given
@@ -128,14 +128,14 @@ def read_forward(data: bytes) -> dict[str, bytes]:
 
 def test_a_zip_is_readable_as_a_stream(api_server: ApiServer, s3: S3Server) -> None:
     batch_id = batch_of(api_server, 4)
-    pictures = [b"first", bytes(range(256)) * 40_000, b"third"]
-    for number, data in enumerate(pictures):
+    images = [b"first", bytes(range(256)) * 40_000, b"third"]
+    for number, data in enumerate(images):
         api_server.succeed(put(s3, f"t/stream-{number}.webp", data))
 
     answer = api_server.client.get(f"/v1/batches/{batch_id}/manifest", params={"format": "zip"})
 
     *found, last = read_forward(answer.content).items()
-    assert [data for _, data in found] == pictures
+    assert [data for _, data in found] == images
     assert last[0] == "manifest.ndjson"
     assert len(last[1].splitlines()) == 4
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -149,7 +149,7 @@ def test_a_zip_lacks_what_the_storage_sends_damaged(empty_redis_url: str, s3: S3
         with served(chosen) as url, tenant_at(url, empty_redis_url) as api_server:
             batch_id = batch_of(api_server, 2)
             for number in range(2):
-                api_server.succeed(put(s3, f"t/damaged-{number}.webp", b"a picture"))
+                api_server.succeed(put(s3, f"t/damaged-{number}.webp", b"an image"))
             liar.lie("GET", lies.flipped)
             answer = api_server.client.get(
                 f"/v1/batches/{batch_id}/manifest", params={"format": "zip"}

@@ -277,12 +277,12 @@ def test_the_doctor_sees_what_holds_jobs_and_webhooks(doctor: Doctor, empty_redi
         world.store.run(bulk.pause(AuditContext("test", ""), "generate"))
         paused = doctor.wrong("queue generate")
 
-    assert says[0].startswith("It is paused since ")
+    assert says[0].startswith("Paused since ")
     assert says[1:] == [
-        "Team red is held: provider_credits (needs 10 credits, has 1).",
-        "2 endpoints fail, 0 are disabled; 0 deliveries wait for them.",
+        "Team red is on hold: provider_credits (needs 10 credits, has 1).",
+        "2 endpoints are failing, 0 are disabled; 0 deliveries wait for them.",
     ]
-    assert paused[0].startswith("It is paused since ")
+    assert paused[0].startswith("Paused since ")
 
 
 def test_the_doctor_sees_a_budget_without_a_price(

@@ -117,11 +117,11 @@ def lied_to(empty_redis_url: str, s3: S3Server) -> Iterator[ApiServer]:
 
 
 def stored_image(api_server: ApiServer, s3: S3Server) -> Image:
-    picture = b"a picture" * 100
+    image = b"an image" * 100
     key = f"{api_server.tenant}/damaged.webp"
-    s3.client().put_object(s3.bucket, key, io.BytesIO(picture), len(picture))
-    sha256 = hashlib.sha256(picture).hexdigest()
-    return Image(key, "image/webp", 512, 512, len(picture), sha256)
+    s3.client().put_object(s3.bucket, key, io.BytesIO(image), len(image))
+    sha256 = hashlib.sha256(image).hexdigest()
+    return Image(key, "image/webp", 512, 512, len(image), sha256)
 
 
 def test_a_damaged_image_is_in_no_answer_to_openai_s_clients(
@@ -336,20 +336,20 @@ def tls_api(
 
 def test_files_come_over_tls_from_the_service_itself(tls_api: ApiServer, s3: S3Server) -> None:
     """The client sends its token to the address of a file, and follows no redirect."""
-    api_server, picture = tls_api, b"a picture" * 100
+    api_server, image = tls_api, b"an image" * 100
     client = Client(
         api_token=api_server.credentials.api_key, base_url=f"{api_server.url}/replicate"
     )
     made = client.models.predictions.create(model=DEFAULT_MODEL, input={"prompt": "x"})
     key = f"{api_server.tenant}/{made.id}.jpg"
-    s3.client().put_object(s3.bucket, key, io.BytesIO(picture), len(picture))
-    sha256 = hashlib.sha256(picture).hexdigest()
-    api_server.succeed(Image(key, "image/jpeg", 512, 512, len(picture), sha256))
+    s3.client().put_object(s3.bucket, key, io.BytesIO(image), len(image))
+    sha256 = hashlib.sha256(image).hexdigest()
+    api_server.succeed(Image(key, "image/jpeg", 512, 512, len(image), sha256))
 
     made.wait()
     output = transform_output(made.output, client)
 
     assert output[0].url.startswith(f"{api_server.url}/v1/jobs/{made.id}/image?")
-    assert output[0].read() == picture
-    assert b"".join(output[0]) == picture
+    assert output[0].read() == image
+    assert b"".join(output[0]) == image
     client._client.close()

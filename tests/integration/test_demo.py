@@ -68,7 +68,7 @@ def api(known: dict[str, tuple[int, str, bytes]]) -> Iterator[str]:
             thread.join()
 
 
-def test_a_picture_is_saved_and_each_step_told(tmp_path: Path) -> None:
+def test_an_image_is_saved_and_each_step_told(tmp_path: Path) -> None:
     said: list[str] = []
     with api(answers(JOB)) as url:
         path = Demo(url, "dk_key", tmp_path, said.append).run()

@@ -23,7 +23,7 @@ from tests.faults.dns_server import look_up_at, names
 from tests.integration.loopback import OK, Script, answering, dripping, serving, silent
 from worker.image_download import Downloader
 
-PICTURE = b"RIFF and so on" * 10
+IMAGE = b"RIFF and so on" * 10
 HERE = ("127.0.0.1",)
 
 
@@ -55,9 +55,9 @@ def sent(body: bytes, status: str = "200 OK", **headers: str) -> Script:
     return answering("\r\n".join([*lines, "", ""]).encode() + body)
 
 
-def test_a_picture_comes_over_whole() -> None:
-    with serving(sent(PICTURE)) as port, downloader() as pictures:
-        assert pictures.fetch(f"http://127.0.0.1:{port}/a.webp?sig=1") == PICTURE
+def test_an_image_comes_over_whole() -> None:
+    with serving(sent(IMAGE)) as port, downloader() as images:
+        assert images.fetch(f"http://127.0.0.1:{port}/a.webp?sig=1") == IMAGE
 
 
 def test_an_international_name_is_allowed_in_the_form_that_dns_has() -> None:
@@ -67,10 +67,10 @@ def test_an_international_name_is_allowed_in_the_form_that_dns_has() -> None:
         return resolve("127.0.0.1", port, timeout)
 
     with (
-        serving(sent(PICTURE)) as port,
-        downloader(allowed=name, allow_private=name, look_up=here) as pictures,
+        serving(sent(IMAGE)) as port,
+        downloader(allowed=name, allow_private=name, look_up=here) as images,
     ):
-        assert pictures.fetch(f"http://bücher.example:{port}/a.webp") == PICTURE
+        assert images.fetch(f"http://bücher.example:{port}/a.webp") == IMAGE
 
 
 def chunked(count: int) -> bytes:
@@ -108,8 +108,8 @@ def chunked(count: int) -> bytes:
     ],
 )
 def test_each_way_to_fail_is_told_apart(script: Script, meant: type[JobError]) -> None:
-    with serving(script) as port, downloader() as pictures, pytest.raises(JobError) as caught:
-        pictures.fetch(f"http://127.0.0.1:{port}/a.webp?X-Amz-Signature=secret")
+    with serving(script) as port, downloader() as images, pytest.raises(JobError) as caught:
+        images.fetch(f"http://127.0.0.1:{port}/a.webp?X-Amz-Signature=secret")
 
     assert type(caught.value) is meant
     assert "secret" not in str(caught.value)
@@ -121,22 +121,22 @@ def test_each_way_to_fail_is_told_apart(script: Script, meant: type[JobError]) -
     ids=["silence", "headers", "body"],
 )
 def test_a_slow_host_is_left_when_the_total_is_over(script: Script) -> None:
-    with serving(script) as port, downloader(timeout_seconds=0.5) as pictures:
+    with serving(script) as port, downloader(timeout_seconds=0.5) as images:
         started_at = time.monotonic()
         with pytest.raises(ImageHostDown):
-            pictures.fetch(f"http://127.0.0.1:{port}/a.webp")
+            images.fetch(f"http://127.0.0.1:{port}/a.webp")
 
         assert time.monotonic() - started_at < 10
 
 
-def test_an_endless_picture_takes_no_more_memory_than_the_cap() -> None:
-    with serving(answering(chunked(5000))) as port, downloader() as pictures:
+def test_an_endless_image_takes_no_more_memory_than_the_cap() -> None:
+    with serving(answering(chunked(5000))) as port, downloader() as images:
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
             tracemalloc.reset_peak()
             with pytest.raises(ImageTooLarge):
-                pictures.fetch(f"http://127.0.0.1:{port}/a.webp")
+                images.fetch(f"http://127.0.0.1:{port}/a.webp")
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -155,19 +155,19 @@ def test_an_endless_picture_takes_no_more_memory_than_the_cap() -> None:
         ("file:///etc/passwd", "not a plain web address"),
         ("https://[::1", "is not one"),
         ("https://xn--a/a.webp", "is not one"),
-        ("http://pictures.example/a.webp", "not https"),
+        ("http://images.example/a.webp", "not https"),
         ("https://localhost:{port}/a.webp", "leads to an address that is loopback"),
     ],
 )
 def test_an_address_that_is_not_allowed_is_never_connected_to(url: str, sentence: str) -> None:
     reached = Event()
-    allowed = (*HERE, "localhost", "pictures.example")
+    allowed = (*HERE, "localhost", "images.example")
     with (
         serving(lambda *_: reached.set()) as port,
-        downloader(allowed=allowed) as pictures,
+        downloader(allowed=allowed) as images,
         pytest.raises((ImageInvalid, ImageHostForbidden), match=re.escape(sentence)),
     ):
-        pictures.fetch(url.format(port=port))
+        images.fetch(url.format(port=port))
 
     assert not reached.is_set()
 
@@ -199,12 +199,12 @@ def test_an_allowed_name_that_leads_inside_is_looked_up_once_and_not_connected_t
             allow_private=(),
             timeout_seconds=1,
             look_up=look_up_at(served.port),
-        ) as pictures,
+        ) as images,
     ):
         faults = []
         for _ in answers:
             with pytest.raises(JobError) as caught:
-                pictures.fetch(f"https://asset.test:{port}/a.webp")
+                images.fetch(f"https://asset.test:{port}/a.webp")
             faults.append(caught.type)
         assert served.asked["asset.test"] == len(answers)
     assert faults[-1] is ImageHostForbidden

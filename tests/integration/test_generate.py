@@ -48,7 +48,7 @@ def facts(harness: WorkerHarness, job: Job) -> tuple[str, str | None, int, int, 
 # what goes well -------------------------------------------------------------------------------
 
 
-def test_a_job_becomes_a_picture_in_the_storage(harness: WorkerHarness) -> None:
+def test_a_job_becomes_an_image_in_the_storage(harness: WorkerHarness) -> None:
     # when
     job = harness.run()
     # then
@@ -153,7 +153,7 @@ Facts = tuple[str, str | None, int, int, int, int]
         ({"fault": "empty"}, ("succeeded", None, 2, 2, 1, 0)),
         ({"fault": "huge_reply", "bytes": 3_000_000}, ("succeeded", None, 2, 2, 1, 0)),
         ({"fault": "missing_url"}, ("succeeded", None, 2, 2, 1, 0)),
-        # a look at its record names the picture, for free
+        # a look at its record names the image, for free
         ({"fault": "missing_url", "times": 1}, ("succeeded", None, 1, 1, 0, 0)),
         ({"fault": "url", "place": "top"}, ("succeeded", None, 1, 1, 0, 0)),
         # the provider's record tells another address, for free
@@ -197,7 +197,7 @@ def test_each_fault_of_the_provider_has_its_outcome(
     ],
     ids=str,
 )
-def test_a_picture_that_differs_is_stored_as_what_it_is(
+def test_an_image_that_differs_is_stored_as_what_it_is(
     harness: WorkerHarness, step: FieldError, meant: str, warnings: tuple[str, ...]
 ) -> None:
     # given
@@ -227,7 +227,7 @@ def test_an_unknown_outcome_ends_a_job_that_asked_for_it(harness: WorkerHarness)
     assert facts(harness, job) == ("failed", "provider_unknown_outcome", 1, 1, 1, 0)
 
 
-def test_a_picture_that_expires_twice_is_not_made_a_third_time(harness: WorkerHarness) -> None:
+def test_an_image_that_expires_twice_is_not_made_a_third_time(harness: WorkerHarness) -> None:
     harness.provider.behave(default={"fault": "download_status"})
     job = harness.run()
     assert facts(harness, job) == ("failed", "image_expired", 2, 2, 0, 1)
@@ -260,7 +260,7 @@ def test_a_download_that_drips_is_left_in_time_and_fetched_again(open_harness: O
     assert harness.asked("download") == ["slow_drip", "ok"]
 
 
-def test_troubles_before_the_picture_was_bought_leave_all_its_fetches(
+def test_troubles_before_the_image_was_bought_leave_all_its_fetches(
     harness: WorkerHarness,
 ) -> None:
     # given
@@ -416,7 +416,7 @@ def test_a_retry_of_a_job_whose_image_may_still_be_had_fetches_and_does_not_buy(
 # what the storage does wrong ------------------------------------------------------------------
 
 
-def test_while_the_storage_is_away_the_picture_is_kept_and_not_bought_again(
+def test_while_the_storage_is_away_the_image_is_kept_and_not_bought_again(
     open_harness: Open, tmp_path: Path
 ) -> None:
     with s3_server(tmp_path) as own:
@@ -450,7 +450,7 @@ def test_while_the_storage_is_away_the_picture_is_kept_and_not_bought_again(
         lies.error_in_a_200,
     ],
 )
-def test_a_storage_that_lies_has_the_picture_stored_again_and_not_bought_again(
+def test_a_storage_that_lies_has_the_image_stored_again_and_not_bought_again(
     open_harness: Open, s3: S3Server, lie: Lie
 ) -> None:
     with lying_before(s3) as liar:
@@ -474,7 +474,7 @@ def test_a_storage_that_lies_has_the_picture_stored_again_and_not_bought_again(
         assert hashlib.sha256(harness.stored(job.image.key)).hexdigest() == job.image.sha256
 
 
-def test_a_picture_is_read_back_where_the_operator_asks_for_it(
+def test_an_image_is_read_back_where_the_operator_asks_for_it(
     open_harness: Open, s3: S3Server
 ) -> None:
     with lying_before(s3) as liar:
@@ -495,7 +495,7 @@ def calling(harness: WorkerHarness, job_id: str) -> Callable[[], bool]:
     return lambda: harness.job(job_id).state is State.CALLING and bool(harness.provider.calls())
 
 
-def test_a_job_canceled_while_the_provider_works_drops_the_late_picture(
+def test_a_job_canceled_while_the_provider_works_drops_the_late_image(
     harness: WorkerHarness,
 ) -> None:
     # given
@@ -626,7 +626,7 @@ def test_a_stop_by_force_while_the_provider_works_counts_an_unknown_outcome(
     assert harness.world.client.hget(keys.gate(), "fails") is None
 
 
-def test_a_stop_by_force_after_the_checkpoint_gives_the_bought_picture_on(
+def test_a_stop_by_force_after_the_checkpoint_gives_the_bought_image_on(
     harness: WorkerHarness,
 ) -> None:
     # given
@@ -721,7 +721,7 @@ def rescue(harness: WorkerHarness, job_id: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_late_picture_of_a_lost_lease_does_not_take_the_good_one_along(
+def test_the_late_image_of_a_lost_lease_does_not_take_the_good_one_along(
     harness: WorkerHarness,
 ) -> None:
     # given a thread that downloads slowly, and loses its lease meanwhile

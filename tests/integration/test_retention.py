@@ -19,7 +19,7 @@ def cleaner(harness: WorkerHarness) -> RetentionCleaner:
     return RetentionCleaner(harness.world.store, harness.context.storage)
 
 
-def test_a_forgotten_job_s_picture_is_deleted(harness: WorkerHarness) -> None:
+def test_a_forgotten_job_s_image_is_deleted(harness: WorkerHarness) -> None:
     job = harness.run()
     assert job.image is not None
     assert harness.is_stored(job.image.key)
@@ -31,7 +31,7 @@ def test_a_forgotten_job_s_picture_is_deleted(harness: WorkerHarness) -> None:
     assert harness.world.object_deletions() == {}
 
 
-def test_a_job_whose_time_is_over_goes_with_its_picture(harness: WorkerHarness) -> None:
+def test_a_job_whose_time_is_over_goes_with_its_image(harness: WorkerHarness) -> None:
     over, kept = harness.run(), harness.run()
     harness.world.client.zadd(keys.expiries(), {over.id: 1})
 

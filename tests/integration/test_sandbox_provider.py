@@ -49,7 +49,7 @@ def test_a_call_is_answered_in_the_seeds_shape(client: Client) -> None:
     assert record["temporaryUrl"].startswith(f"{client.url}/assets/{path}?X-Expires=")
 
 
-def test_the_picture_is_what_was_asked_for(client: Client) -> None:
+def test_the_image_is_what_was_asked_for(client: Client) -> None:
     answer = client.fetch(output_format="jpg", megapixels="1", aspect_ratio="4:5")
 
     assert answer.headers["content-type"] == "image/jpeg"
@@ -57,7 +57,7 @@ def test_the_picture_is_what_was_asked_for(client: Client) -> None:
     assert (image.format, image.size) == ("JPEG", (896, 1120))
 
 
-def test_the_same_input_gives_the_same_picture_again(client: Client) -> None:
+def test_the_same_input_gives_the_same_image_again(client: Client) -> None:
     first, again, other = client.fetch(), client.fetch(), client.fetch(seed=8)
 
     assert first.content == again.content != other.content

@@ -97,7 +97,7 @@ def test_busy_hides_what_really_happened(client: Client) -> None:
     assert "details" not in bare.json()
 
 
-def test_a_picture_can_be_made_and_the_reply_lost_at_the_gateway(client: Client) -> None:
+def test_an_image_can_be_made_and_the_reply_lost_at_the_gateway(client: Client) -> None:
     client.behave({"fault": "made_but_522"})
 
     answer = client.generate()

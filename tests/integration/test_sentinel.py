@@ -116,17 +116,17 @@ def test_the_api_and_a_worker_follow_a_failover(
         told = settings_for(s3, provider.url, redis_url=both.url, provider_rate_per_minute=0)
         serving = stack.enter_context(served(settings(both.url)))
         api_server = stack.enter_context(tenant_at(serving, both.url))
-        list_workers = Worker(
+        worker = Worker(
             worker_command("generate"), tmp_path / "worker.log", environment=environment(told)
         )
-        stack.enter_context(list_workers)
-        list_workers.wait_until_ready()
-        _produce_image(api_server, list_workers)
+        stack.enter_context(worker)
+        worker.wait_until_ready()
+        _produce_image(api_server, worker)
 
         both.fail_over(password)
         wait_until(lambda: api_server.client.get("/readyz").is_success, "a ready API")
 
-        _produce_image(api_server, list_workers)
+        _produce_image(api_server, worker)
 
 
 def test_a_connection_that_is_kept_follows_a_failover(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def _writes(client: redis.Redis) -> bool:
         return False
 
 
-def _produce_image(api_server: ApiServer, list_workers: Worker) -> None:
-    """Ask for a picture, and wait until it is there; a worker that ended is started again."""
+def _produce_image(api_server: ApiServer, worker: Worker) -> None:
+    """Ask for an image, and wait until it is there; a worker that ended is started again."""
     accepted: list[str] = []
 
     def is_accepted() -> bool:
@@ -155,10 +155,10 @@ def _produce_image(api_server: ApiServer, list_workers: Worker) -> None:
         return answer.status_code == ACCEPTED
 
     def is_there() -> bool:
-        if not list_workers.alive:
-            list_workers.start()
+        if not worker.alive:
+            worker.start()
         answer = api_server.client.get(f"/v1/jobs/{accepted[-1]}")
         return answer.is_success and answer.json()["status"] == "succeeded"
 
     wait_until(is_accepted, "a job that is accepted")
-    wait_until(is_there, "a picture", seconds=60)
+    wait_until(is_there, "an image", seconds=60)

@@ -78,12 +78,12 @@ def test_a_valkey_neither_evicts_nor_forgets(valkey: RedisServer) -> None:
 def test_an_object_can_be_read_at_once_and_outlives_kill_9(tmp_path: Path) -> None:
     body = bytes(range(256)) * 4000
     with s3_server(tmp_path) as server:
-        put(server, "tenant/2026/picture.webp", body)
+        put(server, "tenant/2026/image.webp", body)
         server.child.kill()
         server.start()
-        assert get(server, "tenant/2026/picture.webp") == body
-        put(server, "tenant/2026/picture.webp", b"anew")
-        assert get(server, "tenant/2026/picture.webp") == b"anew"
+        assert get(server, "tenant/2026/image.webp") == body
+        put(server, "tenant/2026/image.webp", b"anew")
+        assert get(server, "tenant/2026/image.webp") == b"anew"
 
 
 def test_the_keys_of_the_s3_server_are_on_no_command_line(s3: S3Server) -> None:

@@ -44,7 +44,7 @@ def content(storage: ObjectStore, key: str = KEY) -> bytes:
 
 
 @pytest.mark.parametrize("size", [300_000, 12_000_000])
-def test_storing_a_picture_is_one_put_and_nothing_else(port: int, size: int) -> None:
+def test_storing_an_image_is_one_put_and_nothing_else(port: int, size: int) -> None:
     requests: list[str] = []
     data = DATA * (size // len(DATA))
 
@@ -53,7 +53,7 @@ def test_storing_a_picture_is_one_put_and_nothing_else(port: int, size: int) -> 
         put(storage, data=data)
         storage.close()
 
-    assert requests == [f"PUT /pictures/{KEY}"]
+    assert requests == [f"PUT /images/{KEY}"]
 
 
 def test_what_was_stored_is_read_back(storage: Storage) -> None:
@@ -92,7 +92,7 @@ def test_an_object_that_is_not_there_is_missing(storage: Storage) -> None:
         storage.read("acme/never.webp")
 
 
-def test_a_signed_address_serves_the_picture_under_its_name(storage: Storage) -> None:
+def test_a_signed_address_serves_the_image_under_its_name(storage: Storage) -> None:
     put(storage)
 
     url = storage.presign(KEY, seconds=60, content_type="image/webp", filename="heron.webp")
@@ -197,7 +197,7 @@ def test_a_storage_under_tls_that_drips_is_left_too(
 ) -> None:
     ours, theirs = certificates
     with serving(dripping(OK, b"X-Drip: 1\r\n"), tls=theirs) as port:
-        place = Bucket(f"localhost:{port}", "pictures", ACCESS_KEY, "s" * 40, secure=True)
+        place = Bucket(f"localhost:{port}", "images", ACCESS_KEY, "s" * 40, secure=True)
         storage = Storage(place, concurrency=1, timeout_seconds=0.5, tls=ours)
         started_at = time.monotonic()
 

@@ -56,7 +56,7 @@ class Api:
 
 
 @dataclass
-class WorkerList:
+class WorkerProcess:
     """A worker process and where its metrics are."""
 
     child: Worker
@@ -90,7 +90,7 @@ class Cluster:
         wait_for_http(f"{url}/readyz", status=200)
         return Api(child, url)
 
-    def worker(self, queue: str, tree: Path = ROOT, *, threads: int = 8) -> WorkerList:
+    def worker(self, queue: str, tree: Path = ROOT, *, threads: int = 8) -> WorkerProcess:
         """Start a worker process of the code in `tree`; it takes permits when this returns."""
         port = free_port()
         told = self._environment(tree, metrics_port=port)
@@ -98,9 +98,9 @@ class Cluster:
         child = Worker(words, self._log(queue), environment=told, grace_seconds=30, home=tree)
         self._stack.enter_context(child)
         child.wait_until_ready()
-        return WorkerList(child, queue, f"http://127.0.0.1:{port}/metrics")
+        return WorkerProcess(child, queue, f"http://127.0.0.1:{port}/metrics")
 
-    def state(self, *processes: Api | WorkerList) -> dict[str, Any]:
+    def state(self, *processes: Api | WorkerProcess) -> dict[str, Any]:
         """Tell what stack.json would of a stack of which these processes are alive."""
         s3 = self.s3
         return {
@@ -118,7 +118,7 @@ class Cluster:
         }
 
     def settled(
-        self, jobs: Sequence[str], received: Sequence[Received], *alive: Api | WorkerList
+        self, jobs: Sequence[str], received: Sequence[Received], *alive: Api | WorkerProcess
     ) -> list[Line]:
         """Wait until the ledgers agree with the seven invariants; fails with what does not hold."""
         lines: list[Line] = []

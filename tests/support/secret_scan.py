@@ -15,7 +15,7 @@ _SECRETS = {
     "a signed address": re.compile(rb"X-(?:Amz-)?Signature=[0-9a-f]", re.IGNORECASE),
     "a storage secret": re.compile(rb"darkroom-tests-secret-key"),
     "a prompt": re.compile(
-        rb"Fault \w* ?picture \d+ of|A lighthouse|Lighthouse \d|Mixed picture number|Boat \d"
+        rb"Fault \w* ?image \d+ of|A lighthouse|Lighthouse \d|Mixed image number|Boat \d"
         rb"|A sleek electric sports car|An astronaut riding|A gull|A crab|a heron"
     ),
 }

@@ -1,4 +1,4 @@
-"""Files: of prompts, of pictures, and the journal of a folder."""
+"""Files: of prompts, of images, and the journal of a folder."""
 
 import json
 import re

@@ -25,14 +25,14 @@ def encoded(image: Image.Image, extension: str, **options: Any) -> bytes:
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-def test_a_picture_as_asked_has_no_warnings(extension: str) -> None:
+def test_an_image_as_asked_has_no_warnings(extension: str) -> None:
     data = encoded(noise((512, 512)), extension)
 
-    picture = inspect(data, {**ASKED, "output_format": extension}, max_pixels=CAP)
+    image = inspect(data, {**ASKED, "output_format": extension}, max_pixels=CAP)
 
-    assert (picture.extension, picture.width, picture.height) == (extension, 512, 512)
-    assert picture.content_type == f"image/{'jpeg' if extension == 'jpg' else extension}"
-    assert picture.warnings == ()
+    assert (image.extension, image.width, image.height) == (extension, 512, 512)
+    assert image.content_type == f"image/{'jpeg' if extension == 'jpg' else extension}"
+    assert image.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -52,15 +52,15 @@ def test_what_differs_from_what_was_asked_is_a_warning(
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-def test_a_picture_of_one_colour_is_flat(extension: str) -> None:
+def test_an_image_of_one_colour_is_flat(extension: str) -> None:
     data = encoded(Image.new("RGB", (512, 512), (9, 9, 9)), extension)
 
-    picture = inspect(data, {**ASKED, "output_format": extension}, max_pixels=CAP)
+    image = inspect(data, {**ASKED, "output_format": extension}, max_pixels=CAP)
 
-    assert picture.warnings == ("flat",)
+    assert image.warnings == ("flat",)
 
 
-def test_a_picture_with_little_in_it_is_not_flat() -> None:
+def test_an_image_with_little_in_it_is_not_flat() -> None:
     image = Image.new("RGB", (512, 512), (9, 9, 9))
     image.paste((200, 10, 10), (100, 100, 200, 200))
 
@@ -69,7 +69,7 @@ def test_a_picture_with_little_in_it_is_not_flat() -> None:
 
 @pytest.mark.parametrize("extension", FORMATS)
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
-def test_a_picture_cut_short_is_fetched_again(extension: str, share: float) -> None:
+def test_an_image_cut_short_is_fetched_again(extension: str, share: float) -> None:
     data = encoded(noise((512, 512)), extension)
 
     with pytest.raises(ImageDamaged):
@@ -90,7 +90,7 @@ def test_a_picture_cut_short_is_fetched_again(extension: str, share: float) -> N
     ],
     ids=["empty", "html", "xml", "gif", "png", "short webp", "odd webp", "jpeg"],
 )
-def test_what_is_no_picture_is_fetched_again(data: bytes) -> None:
+def test_what_is_no_image_is_fetched_again(data: bytes) -> None:
     with pytest.raises(ImageDamaged):
         inspect(data, ASKED, max_pixels=CAP)
 
@@ -125,12 +125,12 @@ def test_a_png_without_its_last_chunk_that_decodes_is_kept() -> None:
 def test_a_webp_is_what_pillow_says_it_is(options: dict[str, Any]) -> None:
     for size in ((512, 512), (1344, 768), (63, 1000), (1, 1)):
         data = encoded(noise(size), "webp", **options)
-        with Image.open(BytesIO(data)) as image:
-            assert image.size == size
+        with Image.open(BytesIO(data)) as opened:
+            assert opened.size == size
 
-        picture = inspect(data, {}, max_pixels=CAP)
+        image = inspect(data, {}, max_pixels=CAP)
 
-        assert (picture.extension, picture.width, picture.height) == ("webp", *size)
+        assert (image.extension, image.width, image.height) == ("webp", *size)
 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}])
@@ -142,15 +142,15 @@ def test_a_webp_with_a_damaged_head_is_no_better_than_pillow_finds_it(
     for value in range(256):
         data[at] = value
         try:
-            with Image.open(BytesIO(data)) as image:
-                size: tuple[int, int] | None = image.size
+            with Image.open(BytesIO(data)) as opened:
+                size: tuple[int, int] | None = opened.size
         except Exception:  # noqa: BLE001  of whatever class Pillow raises
             size = None
         try:
-            picture = inspect(bytes(data), {}, max_pixels=CAP)
+            image = inspect(bytes(data), {}, max_pixels=CAP)
         except (ImageDamaged, ImageTooLarge):
             continue
-        assert size == (picture.width, picture.height), value
+        assert size == (image.width, image.height), value
 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}])

@@ -224,7 +224,7 @@ def test_a_stop_ends_the_wait_for_a_record_at_once() -> None:
         asked.look_up("b2c3", key=KEY)
 
 
-def test_a_look_up_finds_the_picture_or_that_there_is_none() -> None:
+def test_a_look_up_finds_the_image_or_that_there_is_none() -> None:
     assert provider(in_turn(record_reply("SUCCESS"))).look_up("b2c3", key=KEY) == ProviderResult(
         "b2c3", URL
     )

@@ -238,7 +238,7 @@ def test_where_the_gate_waits_the_job_does_not(kind: type[JobError]) -> None:
     assert set(waits(kind("", retry_after=9), 3)) == {0}
 
 
-def test_a_picture_is_fetched_three_times_however_often_the_provider_was_down_before() -> None:
+def test_an_image_is_fetched_three_times_however_often_the_provider_was_down_before() -> None:
     bought = {"answer": ProviderResult("r", "https://x"), "state": State.FETCHING}
     before = ((State.CLAIMED, 1), (State.CALLING, 1), (State.QUEUED, 1), (State.CALLING, 2))
     first = history(*before, (State.FETCHING, 2), (State.QUEUED, 2))
@@ -262,7 +262,7 @@ def test_a_fetch_whose_attempt_was_given_back_is_not_counted_twice() -> None:
     assert word(decide(claimed, FetchFailed("cut"), key=KEY)) == "again"
 
 
-def test_a_picture_that_never_came_over_whole_is_called_invalid() -> None:
+def test_an_image_that_never_came_over_whole_is_called_invalid() -> None:
     outcome = decide(LAST, FetchFailed("It was cut."), key=KEY)
     assert isinstance(outcome, Fail)
     assert (outcome.error.code, str(outcome.error)) == (ErrorCode.IMAGE_INVALID, "It was cut.")

@@ -13,8 +13,8 @@ from shared.model_catalog import RATIOS
 SMALL = RenderedImage("A lighthouse at dawn", 7, size_of("16:9", "0.25"), "webp", 80)
 
 
-def opened(picture: RenderedImage) -> Image.Image:
-    return Image.open(io.BytesIO(picture.encode()))
+def opened(image: RenderedImage) -> Image.Image:
+    return Image.open(io.BytesIO(image.encode()))
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
@@ -28,7 +28,7 @@ def test_a_size_fits_its_ratio_and_megapixels(ratio: str, megapixels: str, pixel
 
 
 @pytest.mark.parametrize("kind", get_args(Format))
-def test_a_picture_has_the_format_and_size_asked_for(kind: Format) -> None:
+def test_an_image_has_the_format_and_size_asked_for(kind: Format) -> None:
     image = opened(replace(SMALL, format=kind))
 
     assert image.size == (672, 384)
@@ -37,19 +37,19 @@ def test_a_picture_has_the_format_and_size_asked_for(kind: Format) -> None:
 
 @pytest.mark.parametrize("kind", get_args(Format))
 def test_the_same_input_gives_the_same_bytes(kind: Format) -> None:
-    picture = replace(SMALL, format=kind)
+    image = replace(SMALL, format=kind)
 
-    assert picture.encode() == picture.encode()
+    assert image.encode() == image.encode()
 
 
-def test_another_seed_or_prompt_gives_another_picture() -> None:
-    pictures = {
+def test_another_seed_or_prompt_gives_another_image() -> None:
+    images = {
         SMALL.encode(),
         replace(SMALL, seed=8).encode(),
         replace(SMALL, prompt="Another").encode(),
     }
 
-    assert len(pictures) == 3
+    assert len(images) == 3
 
 
 @pytest.mark.parametrize("kind", ["webp", "jpg"])
@@ -59,12 +59,12 @@ def test_quality_decides_the_weight(kind: Format) -> None:
     assert weights[0] < weights[1] / 2
 
 
-def test_a_picture_is_not_flat_unless_it_is_meant_to_be() -> None:
+def test_an_image_is_not_flat_unless_it_is_meant_to_be() -> None:
     assert len(opened(SMALL).convert("RGB").getcolors(maxcolors=2**24) or []) > 100
     assert opened(replace(SMALL, flat=True)).convert("RGB").getextrema() == ((0, 0),) * 3
 
 
-def test_a_prompt_that_is_no_clean_text_still_gives_a_picture() -> None:
+def test_a_prompt_that_is_no_clean_text_still_gives_an_image() -> None:
     assert replace(SMALL, prompt="\ud800 \x00").encode()
 
 
@@ -76,7 +76,7 @@ def test_a_gzip_bomb_unpacks_to_exactly_what_it_promises(count: int) -> None:
     assert len(bomb) < 10_000
 
 
-def test_a_pixel_bomb_is_a_valid_picture() -> None:
+def test_a_pixel_bomb_is_a_valid_image() -> None:
     image = Image.open(io.BytesIO(png_of_pixels(5000, 4001)))
 
     assert image.size == (5000, 4001)

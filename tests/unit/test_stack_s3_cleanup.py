@@ -9,13 +9,13 @@ from sandbox.devstack.s3_cleanup import AGE_SECONDS, remove
 def test_only_old_unfinished_uploads_are_removed(tmp_path: Path) -> None:
     folder = tmp_path / "tenant" / "2026"
     folder.mkdir(parents=True)
-    names = (".rclone_temp_put_old", ".rclone_temp_put_new", "picture.webp")
-    old, new, picture = (folder / name for name in names)
-    for path in (old, new, picture):
+    names = (".rclone_temp_put_old", ".rclone_temp_put_new", "image.webp")
+    old, new, image = (folder / name for name in names)
+    for path in (old, new, image):
         path.touch()
-    for path in (old, picture):
+    for path in (old, image):
         before = path.stat().st_mtime - AGE_SECONDS - 1
         os.utime(path, (before, before))
 
     assert remove(tmp_path) == 1
-    assert sorted(path.name for path in folder.iterdir()) == [new.name, picture.name]
+    assert sorted(path.name for path in folder.iterdir()) == [new.name, image.name]

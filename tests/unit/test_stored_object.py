@@ -60,7 +60,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 def test_two_threads_that_close_give_the_connection_back_once(threads: ThreadPoolExecutor) -> None:
     pool = Pool(lambda: threads.submit(stored.close).result(SECONDS))
-    stored = opened(pool, io.BytesIO(b"picture"))
+    stored = opened(pool, io.BytesIO(b"image"))
     stored.close()
     assert pool.released == 1
 

@@ -1,4 +1,4 @@
-"""1min.ai over HTTP: generate an image, look up a record. `responses` reads the replies."""
+"""The HTTP client of 1min.ai: generate an image, look up a record. `responses` reads replies."""
 
 import contextlib
 import re
@@ -29,16 +29,16 @@ from worker.provider.error_parsing import Reply, excerpt
 from worker.provider.responses import Unfinished, read_answer, read_record
 
 T = TypeVar("T")
-#: Far more than any reply that was seen; what is longer is cut and then cannot be read.
+#: Far more than any reply seen; a longer one is cut and then unreadable.
 REPLY_BYTES_MAX = 1_000_000
 POLL_SECONDS = 0.5
-#: A record that never exists: looking it up costs nothing and tells whether a key is alive.
+#: The id of a record that never exists: looking it up is free and shows whether a key is valid.
 NO_RECORD = "00000000-0000-0000-0000-000000000000"
 
-#: What a key may consist of: the visible characters of ASCII.
+#: The characters of a key: visible ASCII.
 _SENDABLE = re.compile(r"[!-~]+")
 
-#: What httpx raises before the first byte of the request has left.
+#: What httpx raises before the first byte of a request is sent.
 NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -49,11 +49,11 @@ NEVER_SENT = (
 
 
 class Stopped(DarkroomError):
-    """The process stops while it waits for a record, which any other can look up."""
+    """The process stops while it waits for a record, which any other process can look up."""
 
 
 class Provider(Protocol):
-    """What the life of a job needs of whoever makes the images."""
+    """The provider as jobs need it."""
 
     def generate(
         self,
@@ -63,22 +63,22 @@ class Provider(Protocol):
         key: str,
         on_submitted: Callable[[str], None] | None = None,
     ) -> ProviderResult:
-        """Have one image made, and perhaps pay for it; see `OneMin.generate`."""
+        """Generate an image, which may be billed; see `OneMin.generate`."""
         ...
 
     def look_up(
         self, record_id: str, *, key: str, request: Request | None = None, wait: bool = True
     ) -> ProviderResult | None:
-        """Find what became of an earlier call, for free; see `OneMin.look_up`."""
+        """Look up an earlier call, for free; see `OneMin.look_up`."""
         ...
 
     def check_key(self, key: str) -> None:
-        """Ask, for free, whether a key is alive; raises ProviderAuth if not."""
+        """Check a key, for free; raise ProviderAuth if it is rejected."""
         ...
 
 
 class OneMin:
-    """1min.ai's API. Safe for threads; `key` is chosen anew for each call."""
+    """The API of 1min.ai. Thread-safe; each call has its own `key`."""
 
     def __init__(
         self,
@@ -90,10 +90,10 @@ class OneMin:
         asynchronous: bool = False,
         pause: Callable[[float], bool] | None = None,
     ) -> None:
-        """Use `client` (of `shared.net.http_client`); a call takes `timeout_seconds` in total.
+        """Use `client` (of `shared.net.http_client`); a call takes at most `timeout_seconds`.
 
-        `asynchronous` (experimental) submits and polls; `pause` waits so many seconds between, and
-        gives True, at once, where the process stops.
+        `asynchronous` (experimental) submits and polls; `pause` waits between polls, and returns
+        True at once if the process stops.
         """
         self._client = client
         self._base_url = base_url
@@ -104,7 +104,7 @@ class OneMin:
 
     @classmethod
     def from_settings(cls, settings: Settings, stopping: threading.Event | None = None) -> Self:
-        """Build the provider that the settings describe, with a connection for each thread.
+        """Build the provider of the settings, with a connection for each thread.
 
         `stopping` is set when the process is asked to stop.
         """
@@ -128,12 +128,12 @@ class OneMin:
         key: str,
         on_submitted: Callable[[str], None] | None = None,
     ) -> ProviderResult:
-        """Ask for one image and wait for it.
+        """Request one image and wait for it.
 
         `on_submitted` gets the record's id as soon as the provider works on it: from then on the
-        call must be settled by `look_up`, never repeated. Raises a JobError: UnknownOutcome where
-        the image may have been made and billed, ProviderTimeout where the record is still
-        unfinished when the total time ends. Raises Stopped where the process stops meanwhile.
+        call must be settled by `look_up`, never repeated. Raise a JobError: UnknownOutcome if the
+        image may have been generated and billed, ProviderTimeout if the record is still unfinished
+        at the time limit. Raise Stopped if the process stops meanwhile.
         """
         request = Request(model, prompt_object)
         with deadline(self._timeout_seconds):
@@ -147,16 +147,15 @@ class OneMin:
     def look_up(
         self, record_id: str, *, key: str, request: Request | None = None, wait: bool = True
     ) -> ProviderResult | None:
-        """Find what became of an earlier call, waiting while the provider still works on it.
+        """Look up the result of an earlier call, waiting while the provider still works on it.
 
-        Where the record differs from `request`, the answer has warnings. Without `wait` it asks
+        If the record differs from `request`, the answer has warnings. Without `wait`, look only
         once.
 
-        None: the provider knows no such record, so nothing was made; or it is not finished, and
-        `wait` was not asked for. Raises ProviderRejected or
-        ContentRejected for a record that failed, ProviderTimeout for one that is not finished in
-        time, ProviderAuth, ProviderBusy or ProviderDown where the look-up itself failed, Stopped
-        where the process stops while the record is waited for.
+        Return None if the provider knows no such record, so nothing was generated, or if it is
+        unfinished without `wait`. Raise ProviderRejected or ContentRejected for a failed record,
+        ProviderTimeout for one unfinished at the time limit, ProviderAuth, ProviderBusy or
+        ProviderDown if the look-up itself failed, Stopped if the process stops meanwhile.
         """
         with deadline(self._timeout_seconds):
             if wait:
@@ -165,7 +164,7 @@ class OneMin:
             return found if isinstance(found, ProviderResult) else None
 
     def check_key(self, key: str) -> None:
-        """Ask, for free, whether a key is alive; raises ProviderAuth if not."""
+        """Check a key, for free; raise ProviderAuth if it is rejected."""
         self.look_up(NO_RECORD, key=key)
 
     def close(self) -> None:
@@ -192,7 +191,7 @@ class OneMin:
             ) from error
 
     def _read(self, reply: Reply, key: str, request: Request) -> ProviderResult | Unfinished:
-        """Read what a request came to; a record that names no image is looked at, for free."""
+        """Read the reply to a request; a record that names no image is looked up, for free."""
         try:
             return _judged(read_answer, reply, key, request)
         except UnknownOutcome as error:
@@ -215,7 +214,7 @@ class OneMin:
         return _judged(read_record, reply, key, request)
 
     def _settle(self, record_id: str, key: str, request: Request) -> ProviderResult:
-        """Follow a call that was taken: whatever fails now, an image may have been made."""
+        """Follow an accepted call: whatever fails now, an image may have been generated."""
         try:
             answer = self._follow(record_id, key, request)
         except (ProviderAuth, ProviderBusy, ProviderDown) as error:
@@ -240,7 +239,7 @@ class OneMin:
                 raise trouble
 
     def _rest(self, seconds: float) -> bool:
-        """Pause between two looks; False where no time is left for another."""
+        """Pause between two polls; return False if there is no time left for another."""
         left = remaining() or 0.0
         if left <= seconds:
             return False
@@ -276,10 +275,10 @@ class OneMin:
 def _judged(
     read: Callable[[Reply, Request | None], T], reply: Reply, key: str, request: Request | None
 ) -> T:
-    """Read a reply; what it raises carries what operators are shown of it."""
+    """Read a reply; its errors carry an excerpt for operators."""
     with contextlib.suppress(JobError):
         return read(reply, request)
-    # it may repeat the key, and clients see what a refusal or a failed record says
+    # it may repeat the key, and clients see the messages of refusals and failed records
     masked = replace(reply, body=reply.body.replace(key.encode(), b"***")) if key else reply
     try:
         return read(masked, request)
@@ -298,5 +297,5 @@ def _capped(response: httpx.Response) -> bytes:
 
 
 def _kind(error: httpx.HTTPError) -> str:
-    # the class and never the text, which may hold an address or a header
+    # the class and never the text, which may contain a URL or a header
     return type(error).__name__

@@ -1,6 +1,6 @@
-"""Comparing what the provider's record says was made with what was asked for.
+"""Compare the provider's record with the request.
 
-Lenient: what a record does not say is no difference, and neither is another way to write the same.
+Lenient: what a record omits is no difference, nor is another notation of the same value.
 """
 
 import unicodedata
@@ -16,7 +16,7 @@ FEATURE = "IMAGE_GENERATOR"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked for: a model, and its `promptObject`."""
+    """The request: a model, and its `promptObject`."""
 
     model: str
     prompt_object: Mapping[str, Any]
@@ -49,14 +49,14 @@ def _differs(requested: object, echoed: object, form: Callable[[object], object]
 
 
 def _normalized_text(value: object) -> object:
-    """Return a text in one form: composed characters, single blanks."""
+    """Normalise a text: composed characters, single spaces."""
     if not isinstance(value, str):
         return value
     return " ".join(unicodedata.normalize("NFC", text(value)).split())
 
 
 def _number(value: object) -> object:
-    """Return a number in one form, also one that is written as text."""
+    """Normalise a number, also one written as text."""
     try:
         return int(str(value))
     except ValueError:
@@ -68,7 +68,7 @@ def _number(value: object) -> object:
 
 
 def _is_other_model(requested: str, echoed: object) -> bool:
-    """Compare models; a name may come without its vendor."""
+    """Compare models; a name may lack its vendor."""
     if echoed is None:
         return False
     name = text(echoed).strip().lower()
@@ -76,7 +76,7 @@ def _is_other_model(requested: str, echoed: object) -> bool:
 
 
 def _is_odd(record: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
-    """Return whether a record names several results, another feature, or itself oddly."""
+    """Return whether a record has several results, another feature, or an unexpected id."""
     results = loose(detail.get("resultObject"))
     record_id, feature = record.get("uuid"), record.get("type")
     return (

@@ -1,6 +1,6 @@
-"""Taking an error reply of 1min.ai apart: lenient, because its shapes are known by hearsay only.
+"""Parse error replies of 1min.ai: leniently, because their shapes are not documented.
 
-Nothing here judges; what a refusal means stands in the table of `worker.provider.responses`.
+Nothing here judges; `worker.provider.responses` has the table of what refusals mean.
 """
 
 import json
@@ -15,18 +15,18 @@ import orjson
 
 from shared.printable import printable
 
-#: Of the provider's own words, this many characters are shown.
+#: How many characters of the provider's own message are shown.
 QUOTED_CHARACTERS = 300
-#: What of a body is looked at for operators; of what is found there, the beginning and the end.
+#: How much of a body is searched for operators, and how much of it they see.
 _EVIDENCE_BYTES = 65_536
 _EVIDENCE_HEAD, _EVIDENCE_TAIL = 160, 120
-#: However long the provider asks us to wait, we look again after this many seconds.
+#: The longest wait that the provider may ask for, in seconds.
 RETRY_AFTER_SECONDS_MAX = 600.0
 
-#: What JSON may write otherwise of that by which the query of an address is known.
+#: What JSON may escape of the characters that start the query of a URL.
 _ESCAPED = {"\\/": "/", "\\u002f": "/", "\\u002F": "/", "\\u003f": "?", "\\u003F": "?"}
-#: What the provider advises about a repetition: whether one may help is told by `retryable` alone.
-#: "Try again with another prompt" stays: it names a change.
+#: The provider's advice to retry, which is removed because `retryable` says that. "Try again with
+#: another prompt" stays, because it names a change.
 _ADVICE = re.compile(
     r"""[\s,;:-]{0,3}\b(?:(?:and|or|so|but)\s+)?
     (?:(?:please|kindly|you\ (?:can|may|could|should))\s+)*
@@ -40,7 +40,7 @@ _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: `headers` by lower-case name, `body` cut at the cap of the reader."""
+    """A reply: `headers` by lower-case name, `body` cut at the limit of the reader."""
 
     status: int
     headers: Mapping[str, str]
@@ -48,15 +48,15 @@ class Reply:
 
     @property
     def is_success(self) -> bool:
-        """Whether the provider took the request."""
+        """Whether the provider accepted the request."""
         return 200 <= self.status < 300  # noqa: PLR2004  the statuses of success
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error reply, taken apart: `code` in capitals, `message` as shown, `words` for matching.
+    """A parsed error reply: `code` in capitals, `message` as shown, `words` for matching.
 
-    `inner_status` is the HTTP status that a "busy" message hides in its details.
+    `inner_status` is the HTTP status that a "busy" message contains in its details.
     """
 
     status: int
@@ -68,7 +68,7 @@ class Refusal:
 
 
 def parse_error(reply: Reply) -> Refusal:
-    """Read an error reply as far as it can be read; HTML and noise leave only the status."""
+    """Parse an error reply as far as possible; HTML and noise leave only the status."""
     fields = parsed(reply.body)
     error = fields.get("error")
     fields = {**fields, **error} if isinstance(error, dict) else fields
@@ -115,7 +115,7 @@ def _fields(details: object) -> str:
 
 
 def loose(value: object) -> object:
-    """Read what may be JSON inside a string."""
+    """Parse what may be JSON inside a string."""
     if not isinstance(value, str):
         return value
     try:
@@ -125,7 +125,7 @@ def loose(value: object) -> object:
 
 
 def parsed(body: bytes) -> dict[str, Any]:
-    """Read a JSON object; anything else is an empty one.
+    """Parse a JSON object; anything else is an empty one.
 
     Characters that JSON forbids do not make a paid answer unreadable.
     """
@@ -137,10 +137,10 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 
 def _leniently(body: bytes) -> object:
-    """Read JSON that is written in a way that RFC 8259 does not allow.
+    """Parse JSON that violates RFC 8259.
 
-    With a byte order mark, in UTF-16, with raw control characters, lone surrogates, bad UTF-8,
-    integers of thousands of digits, or something behind it.
+    With a byte order mark, in UTF-16, with raw control characters, lone surrogates, invalid UTF-8,
+    integers of thousands of digits, or trailing data.
     """
     try:
         written = body.decode(json.detect_encoding(body), "replace").replace("\0", "")
@@ -149,7 +149,7 @@ def _leniently(body: bytes) -> object:
         return None
 
 
-#: Python refuses to read longer integers; none that is used here has more than 20 digits.
+#: Python refuses to parse longer integers; none used here has more than 20 digits.
 _DIGITS_MAX = 4000
 _DECODER = json.JSONDecoder(
     strict=False, parse_int=lambda digits: int(digits) if len(digits) < _DIGITS_MAX else 0
@@ -159,7 +159,7 @@ _DECODER = json.JSONDecoder(
 def retry_after(
     written: str | None, *, now: datetime, most: float = RETRY_AFTER_SECONDS_MAX
 ) -> float | None:
-    """Read a Retry-After header, seconds or a date, as seconds from `now`; at most `most`."""
+    """Parse a Retry-After header, seconds or a date, as seconds from `now`; at most `most`."""
     if written is None:
         return None
     seconds = number(written.strip())
@@ -171,13 +171,13 @@ def retry_after(
 def _seconds_until(written: str, now: datetime) -> float | None:
     try:
         moment = parsedate_to_datetime(written)
-    except (ValueError, OverflowError):  # the latter for a year of many digits
+    except (ValueError, OverflowError):  # the latter for a year with many digits
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp()
 
 
 def number(written: str) -> float | None:
-    """Read a number that may have thousands separators; None if it is none."""
+    """Parse a number that may have thousands separators; None if it is malformed."""
     digits = written.replace(",", "").rstrip(".")
     return float(digits) if re.fullmatch(r"\d{1,12}(\.\d{1,6})?", digits) else None
 
@@ -192,11 +192,11 @@ def text(value: object) -> str:
 
 
 def excerpt(reply: Reply, *, secret: str) -> str:
-    """Cut a reply to what operators are shown of it: its status, and both ends of its body.
+    """Cut a reply to what operators see of it: its status, and both ends of its body.
 
     A failed record repeats the whole prompt before it says what went wrong.
     """
-    # before anything is looked for in it: a control character could hide what must be cut
+    # before anything is searched: a control character could hide what must be removed
     body = printable(reply.body[:_EVIDENCE_BYTES].decode(errors="replace"))
     for escaped, plain in _ESCAPED.items():
         body = body.replace(escaped, plain)
@@ -207,9 +207,9 @@ def excerpt(reply: Reply, *, secret: str) -> str:
 
 
 def quote(theirs: str) -> str:
-    """Cut what the provider wrote to what may be shown.
+    """Cut the provider's message to what may be shown.
 
-    One line, without the query of an address and without advice to try again.
+    One line, without the query of a URL and without advice to retry.
     """
     line = _without_advice(_one_line(theirs))
     return line if len(line) <= QUOTED_CHARACTERS else f"{line[: QUOTED_CHARACTERS - 1]}…"

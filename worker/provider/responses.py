@@ -1,8 +1,8 @@
-"""What a reply of 1min.ai means: pure, one table for errors, lenient about shapes.
+"""What the replies of 1min.ai mean: pure, one table for errors, lenient about shapes.
 
-The provider's document shows only success; the rest was gathered from public clients and their
-captured replies, and anything of it may change. So a reply is read loosely and judged carefully:
-the question behind every row is whether an image may have been made and billed.
+The provider documents only success; the rest comes from public clients and captured replies, and
+may change. So replies are parsed leniently and judged carefully: the question behind every row is
+whether an image may have been generated and billed.
 """
 
 import re
@@ -36,7 +36,7 @@ from worker.provider.error_parsing import (
     text,
 )
 
-#: Longer than any signed address or record id that was seen.
+#: Longer than any signed URL or record id seen.
 URL_CHARACTERS_MAX = 8192
 RECORD_ID_CHARACTERS_MAX = 200
 
@@ -50,39 +50,39 @@ _CREDITS = re.compile(r"requires\s+([\d.,]+)\s+credits.*?\bhas\s+([\d.,]+)\s+cre
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """The provider took the request and still works on it under this record."""
+    """The provider accepted the request and is still working on this record."""
 
     record_id: str
 
 
 class Row(NamedTuple):
-    """A line of the table: what a refusal looks like, and what it means."""
+    """A row of the table: how a refusal is recognised, and what it means."""
 
     applies: Callable[[Refusal], bool]
     means: Callable[[Refusal], JobError]
 
 
 def read_answer(reply: Reply, request: Request | None = None) -> ProviderResult | Unfinished:
-    """Read the reply to a request for an image; raises the JobError that anything else means.
+    """Parse the reply to a request for an image; raise the JobError for anything else.
 
-    Where the record differs from `request`, the answer has warnings.
+    If the record differs from `request`, the answer has warnings.
     """
     if not reply.is_success:
         raise refused(reply)
     body: Mapping[str, Any] = parsed(reply.body)
     if not body:
-        # the request went through: see the end of `_read_record`
+        # the request was accepted: see the end of `_read_record`
         raise UnknownOutcome("1min.ai reported success, but its reply cannot be read.")
     body = _unwrapped(body)
     return _read_record(_object(body.get("aiRecord")) or {}, body, request)
 
 
 def read_record(reply: Reply, request: Request | None = None) -> ProviderResult | Unfinished | None:
-    """Read the reply to a look-up; None where the provider knows no such record.
+    """Parse the reply to a look-up; None if the provider knows no such record.
 
-    Raises ProviderRejected or ContentRejected for a record that failed, UnknownOutcome for a
-    success without an image; ProviderAuth, ProviderBusy or ProviderDown where the look-up itself
-    failed, which tells nothing about the record.
+    Raise ProviderRejected or ContentRejected for a failed record, UnknownOutcome for a success
+    without an image; ProviderAuth, ProviderBusy or ProviderDown if the look-up itself failed, which
+    says nothing about the record.
     """
     if not reply.is_success:
         raise _lookup_error(refused(reply))
@@ -96,13 +96,13 @@ def read_record(reply: Reply, request: Request | None = None) -> ProviderResult 
 
 
 def _unwrapped(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the object that has the record, where it is in a `data` of its own."""
+    """Return the object that holds the record, which may be nested in `data`."""
     data = body.get("data")
     return data if "aiRecord" not in body and isinstance(data, dict) else body
 
 
 def _object(value: object) -> Mapping[str, Any] | None:
-    """Read an object that may be JSON inside a string, or the only one of a list."""
+    """Parse an object that may be JSON inside a string, or the only one of a list."""
     read = _only(loose(value))
     return read if isinstance(read, dict) else None
 
@@ -130,8 +130,8 @@ def _read_record(
         return ProviderResult(record_id, url, warnings=warnings)
     if record_id and status and status not in DONE:
         return Unfinished(record_id)
-    # A success was announced, so an image may well have been made and billed: we only cannot
-    # find it. Asking again as if nothing had happened could pay twice without counting it.
+    # The reply announces success, so an image may have been generated and billed, but it cannot be
+    # found. Repeating the request could pay twice without counting it.
     error = UnknownOutcome("1min.ai reported success, but its reply names no image.")
     error.record_id = record_id or ""
     raise error
@@ -153,7 +153,7 @@ def _failed(record: Mapping[str, Any]) -> JobError:
     return kind(_sentence("1min.ai could not make this image", message))
 
 
-# The table. The first row that applies decides. ------------------------------------------------
+# The table. The first matching row applies. -----------------------------------------------------
 
 
 def _inside(refusal: Refusal) -> int:
@@ -165,7 +165,7 @@ def _is_busy(refusal: Refusal) -> bool:
 
 
 def _is_inner_refusal(refusal: Refusal) -> bool:
-    # 429 inside is the model's host being busy, which passes
+    # 429 inside means that the model's host is busy, which passes
     return _is_busy(refusal) and 400 <= _inside(refusal) < 500 and _inside(refusal) != 429  # noqa: PLR2004
 
 
@@ -206,12 +206,12 @@ ROWS: tuple[Row, ...] = (
         _error_of(ProviderRejected, "1min.ai does not accept the input"),
     ),
     Row(lambda r: r.status == 429, _error_of(ProviderBusy, "1min.ai asks us to slow down")),  # noqa: PLR2004
-    # 408: it never got the whole request. 521, 523, 525, 526, 530: its front door never reached it.
+    # 408: it never got the whole request. 521, 523, 525, 526, 530: its edge never reached it.
     Row(
         lambda r: r.status in {408, 500, 502, 503, 521, 523, 525, 526, 530},
         _error_of(ProviderDown, "1min.ai failed"),
     ),
-    # 504, 520, 522, 524, and what we do not know: somebody in front gave up waiting for an answer
+    # 504, 520, 522, 524, and unknown ones: something in between stopped waiting for a response
     Row(
         lambda r: r.status >= 500,  # noqa: PLR2004
         lambda r: UnknownOutcome(
@@ -219,7 +219,7 @@ ROWS: tuple[Row, ...] = (
             "the image may have been made."
         ),
     ),
-    # nobody has looked at the request: a redirect, or a path that nobody serves
+    # nobody processed the request: a redirect, or a path that does not exist
     Row(
         lambda r: r.status < 400 or r.status in {404, 405},  # noqa: PLR2004
         lambda r: EndpointMissing(
@@ -236,7 +236,7 @@ ROWS: tuple[Row, ...] = (
 
 
 def refused(reply: Reply) -> JobError:
-    """Give what a reply other than success means."""
+    """Return the error for a reply other than success."""
     refusal = parse_error(reply)
     return next(row.means(refusal) for row in ROWS if row.applies(refusal))
 

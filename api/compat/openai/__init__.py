@@ -1,1 +1,1 @@
-"""The OpenAI Images API, for clients that speak it already."""
+"""The OpenAI Images API."""

@@ -1,4 +1,4 @@
-"""Problems as OpenAI's clients read them: `{"error": {"message", "type", "param", "code"}}`."""
+"""Problems in OpenAI's form: `{"error": {"message", "type", "param", "code"}}`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from typing_extensions import TypedDict
 from api.problems import Problem, ProblemShape
 
 _BAD_REQUEST = 400
-#: Where OpenAI answers with another status than Darkroom does.
+#: Statuses that OpenAI uses where Darkroom uses another.
 _STATUSES: Mapping[str, int] = {
     "invalid_request": _BAD_REQUEST,
     "idempotency_key_reused": _BAD_REQUEST,
 }
 SHAPE = ProblemShape("OpenAIError", "application/json", _STATUSES)
-#: OpenAI's own words, where clients may look for them; else the code is ours.
+#: OpenAI's own codes, which clients may check; otherwise the code is Darkroom's.
 _CODES: Mapping[str, str] = {
     "unauthenticated": "invalid_api_key",
     "content_rejected": "moderation_blocked",
@@ -25,7 +25,7 @@ _CODES: Mapping[str, str] = {
     "auth_rate_limited": "rate_limit_exceeded",
     "credits_spent": "insufficient_quota",
 }
-#: What a client's own retries, seconds apart, cannot outlast.
+#: Conditions that outlast the client's own retries, which are seconds apart.
 _LASTING = frozenset({"credits_spent"})
 _TYPES: Mapping[int, str] = {
     401: "authentication_error",
@@ -37,7 +37,7 @@ _SERVER_ERROR = 500
 
 
 class OpenAIErrorDetail(TypedDict):
-    """What went wrong."""
+    """The details of an error."""
 
     message: str
     type: str
@@ -46,13 +46,13 @@ class OpenAIErrorDetail(TypedDict):
 
 
 class OpenAIError(TypedDict):
-    """A problem as OpenAI's clients read it."""
+    """An error as OpenAI returns it."""
 
     error: OpenAIErrorDetail
 
 
 def answer(problem: Problem, request_id: str) -> Response:
-    """Write a problem; where trying again cannot help it says so: the clients try by themselves."""
+    """Write a problem; if a retry cannot help, tell the client not to retry by itself."""
     kind = problem.kind
     status = _STATUSES.get(problem.code, kind.status)
     error: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""`POST /openai/v1/images/generations`: asks for jobs, waits for all, gives the images."""
+"""`POST /openai/v1/images/generations`: create jobs, wait for all, return the images."""
 
 import asyncio
 import base64
@@ -32,9 +32,9 @@ from shared.schemas import Url
 from shared.store.job_submission import Accepted, JobGroup, NotAccepted, accept_group, close_group
 from shared.store.tenants import Principal
 
-#: Their clients count their own retries; they send no idempotency key.
+#: The clients send the number of their retry, but no idempotency key.
 _RETRY_COUNT = "x-stainless-retry-count"
-#: What the caller alone can change; every other failure is the service's.
+#: Failures only the caller can fix; all others are the service's.
 _REFUSALS: Mapping[ErrorCode | None, str] = {
     ErrorCode.CONTENT_REJECTED: "content_rejected",
     ErrorCode.PROVIDER_REJECTED: "image_rejected",
@@ -48,14 +48,14 @@ router = tenant_router("openai", shape=SHAPE)
 
 
 class OpenAIImage(TypedDict):
-    """An image: its address, or its bytes in base64."""
+    """An image: its URL, or its bytes in base64."""
 
     url: NotRequired[Url]
     b64_json: NotRequired[str]
 
 
 class Images(TypedDict):
-    """The images that were asked for."""
+    """The requested images."""
 
     created: int
     data: list[OpenAIImage]
@@ -64,7 +64,7 @@ class Images(TypedDict):
 
 
 class _ImagesQuery(QueryModel):
-    # Open WebUI sends it where it is set
+    # Open WebUI sends it if configured
     api_version: Annotated[
         Text, Field(alias="api-version", description="Taken, and changes nothing")
     ] = None
@@ -94,15 +94,15 @@ async def create_images(
     _: Annotated[_ImagesQuery, Query()],
     raw: Annotated[bytes, Depends(RawBody(ImagesBody))],
 ) -> Response:
-    """Make 1 to 10 images and give them once all are there, as OpenAI's Images API does.
+    """Generate 1 to 10 images and return them when all are ready, like OpenAI's Images API.
 
-    A retry that the client makes by itself (`x-stainless-retry-count`) gets the images of the try
-    before it, whose jobs go on when the client leaves.
+    If the client retries by itself (`x-stainless-retry-count`), the retry returns the images of the
+    first attempt, whose jobs continue after a disconnect.
     """
     context = job_request_context(request, parts, principal)
     is_retry = request.headers.get(_RETRY_COUNT, "0") != "0"
     images_request = parse_request(raw, context, is_retry=is_retry)
-    if await request.is_disconnected():  # its retry may be accepted already: one is enough
+    if await request.is_disconnected():  # its retry takes over
         raise ClientDisconnect
     jobs, headers = await _accept(request, parts, images_request.together)
     response = await _answer(request, parts, principal, images_request, jobs)
@@ -113,7 +113,7 @@ async def create_images(
 async def _accept(
     request: Request, parts: AppContext, together: JobGroup
 ) -> tuple[Sequence[str], Mapping[str, str]]:
-    """Give the ids of the jobs, new ones or those of an earlier try, and what is told of them."""
+    """Return the job ids, new or of an earlier attempt, and the headers."""
     first = together.jobs[0]
     call = accept_group(together, not_after_ms=not_after_ms(parts))
     answer = await submit(request, parts, call, first.id)
@@ -135,14 +135,14 @@ async def _answer(
     images_request: ImagesRequest,
     jobs: Sequence[str],
 ) -> Response:
-    """Wait and answer; whatever ends the wait, the next retry knows whether to join these jobs."""
+    """Wait and respond; record for the next retry whether to join these jobs."""
     is_answered = False
     try:
         response = await run_until_disconnect(
             request, _made(parts, principal.tenant, images_request.body, jobs)
         )
     except Problem as problem:
-        # one that may be tried again is: then these very jobs are what the retry waits for
+        # if a retry may succeed, it waits for these same jobs
         is_answered = problem.kind.retry_after is None
         raise
     except ClientDisconnect:
@@ -186,7 +186,7 @@ async def _made(parts: AppContext, tenant: str, body: ImagesBody, jobs: Sequence
 
 
 def _failed(failed: Sequence[Job], count: int, more: dict[str, Any]) -> Problem:
-    """Say why there is no answer: an image that was made all the same stays with its job."""
+    """Return why there is no response; images that succeeded stay with their jobs."""
     reasons = "; ".join(f"{job.id}: {_reason(job)}" for job in failed)
     codes = {_REFUSALS.get(job.error_code, "image_failed") for job in failed}
     code = codes.pop() if len(codes) == 1 else "image_failed"

@@ -1,4 +1,4 @@
-"""`/openai/v1/models`: what can be asked for, by our names and the operator's aliases."""
+"""`/openai/v1/models`: the models, by Darkroom's names and the operator's aliases."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from api.routing import tenant_router
 from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.settings import Settings
 
-#: A name that can be written in a setting and in a sentence.
+#: Names that can stand in a setting and in a sentence.
 _NAME = re.compile(r"[\w.:/-]{1,100}")
 
 
@@ -23,7 +23,7 @@ router = tenant_router("openai", shape=SHAPE)
 
 
 class OpenAIModel(TypedDict):
-    """A model, as OpenAI shows it."""
+    """A model in OpenAI's form."""
 
     id: str
     object: Literal["model"]
@@ -32,7 +32,7 @@ class OpenAIModel(TypedDict):
 
 
 class OpenAIModelList(TypedDict):
-    """The models, as OpenAI shows them."""
+    """The models in OpenAI's form."""
 
     object: Literal["list"]
     data: list[OpenAIModel]
@@ -45,7 +45,7 @@ class OpenAIModelList(TypedDict):
     response_description="All of them",
 )
 async def get_models(parts: Context) -> Response:
-    """List the models, as OpenAI does."""
+    """List the models, in OpenAI's form."""
     named = _names(parts.settings)
     shown: OpenAIModelList = {
         "object": "list",
@@ -62,7 +62,7 @@ async def get_models(parts: Context) -> Response:
     responses=problems("not_found", shape=SHAPE),
 )
 async def get_model(parts: Context, model_id: str) -> Response:
-    """Read one model, as OpenAI shows it."""
+    """Read one model, in OpenAI's form."""
     named = _names(parts.settings)
     if model_id not in named:
         raise Problem("not_found", f"The model {unknown_model(model_id, parts.settings)}")
@@ -70,7 +70,7 @@ async def get_model(parts: Context, model_id: str) -> Response:
 
 
 def unknown_model(name: str, settings: Settings) -> str:
-    """Say which models there are, and how the operator adds a name that a program insists on."""
+    """Return the problem for an unknown model: the known ones, and how operators add an alias."""
     alias = name if _NAME.fullmatch(name) else "NAME"
     return (
         f"is not offered here. Use one of {', '.join(_names(settings))}, or send none; the "
@@ -79,12 +79,12 @@ def unknown_model(name: str, settings: Settings) -> str:
 
 
 def _names(settings: Settings) -> dict[str, str]:
-    """Give the model behind each name."""
+    """Map each name to its model."""
     return {**{name: name for name in MODELS}, **settings.openai_aliases}
 
 
 def _shown(name: str, model: str) -> OpenAIModel:
-    # when a model was made is not known; clients want a number
+    # the creation date of a model is unknown, but clients expect a number
     return {"id": name, "object": "model", "created": 0, "owned_by": model.partition("/")[0]}
 
 

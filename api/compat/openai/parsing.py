@@ -1,4 +1,4 @@
-"""From the body that an OpenAI client sends to the jobs that it asks for."""
+"""Parse the body of an OpenAI client into jobs."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -25,25 +25,25 @@ from api.problems import FieldError, invalid
 from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.store.job_submission import JobGroup
 
-#: What this dialect makes where nothing is said: what OpenAI makes.
+#: Defaults of this API where they are OpenAI's.
 _FORMAT = "png"
 _QUALITY = 100
-#: Our words for their formats, where they differ.
+#: Darkroom's names of OpenAI's formats, where they differ.
 _FORMATS = {"jpeg": "jpg"}
-#: A retry of the same body joins an earlier try for as long as a client with its usual limits (two
-#: retries, 600 s each) can come again.
+#: How long a retry of the same body joins the first attempt: as long as a client with default
+#: settings (two retries, 600 s each) can retry.
 GROUP_SECONDS = 1860
 
 
 class ImagesRequest(NamedTuple):
-    """What was asked for, and the jobs that it takes."""
+    """A validated request and its jobs."""
 
     body: ImagesBody
     together: JobGroup
 
 
 def parse_request(raw: bytes, context: JobRequestContext, *, is_retry: bool) -> ImagesRequest:
-    """Check a body and make its jobs; raises a Problem that names every fault."""
+    """Validate a body and build its jobs; raise a Problem that names every fault."""
     raw = raw.removeprefix(BOM)
     members = _members(raw)
     own = {name: members.pop(name) for name in list(members) if name in ImagesBody.model_fields}
@@ -52,7 +52,7 @@ def parse_request(raw: bytes, context: JobRequestContext, *, is_retry: bool) -> 
         body = ImagesBody.model_validate(own)
     except ValidationError as error:
         faults += field_errors(error, ImagesBody)
-        # what is the model's is checked all the same, so that every fault is named at once
+        # check the model's parameters too, so that every fault is named at once
         body = ImagesBody()
     model = context.settings.openai_aliases.get(body.model or "", body.model or DEFAULT_MODEL)
     if model not in MODELS:
@@ -81,7 +81,7 @@ def _members(raw: bytes) -> dict[str, Any]:
 def _parameters(
     body: ImagesBody, members: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[FieldError]]:
-    """Give the model's parameters, sent by their names here or by OpenAI's; and what is doubled."""
+    """Collect the model's parameters, sent by either name; also return those sent twice."""
     made = body.output_format or _FORMAT
     theirs: dict[str, Any] = {
         "output_format": _FORMATS.get(made, made),
@@ -96,7 +96,7 @@ def _parameters(
 
 
 def _inputs(complete: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """Return an input for each image, all with different seeds."""
+    """Return one input per image, all with different seeds."""
     try:
         seeds = seeds_from(complete["seed"], count)
     except ValueError as error:

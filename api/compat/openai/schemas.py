@@ -1,6 +1,6 @@
-"""The body of OpenAI's `images/generations`: its own members, checked strictly.
+"""The body of OpenAI's `images/generations`, strictly validated.
 
-Whatever else is sent (`seed`, `aspect_ratio`, …) is a parameter of the model, and checked there.
+Any other member (`seed`, `aspect_ratio`, …) is a parameter of the model and validated there.
 """
 
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ Formats = Literal["png", "webp", "jpeg"]
 
 
 def _add_parameters(schema: dict[str, Any]) -> None:
-    """Describe the parameters of the models beside OpenAI's own members."""
+    """Add the models' parameters to the schema of OpenAI's members."""
     for model in MODELS.values():
         parameters = model.schema()
         schema["properties"] = {**parameters["properties"], **schema["properties"]}
@@ -25,7 +25,7 @@ def _add_parameters(schema: dict[str, Any]) -> None:
 
 
 class ImagesBody(Strict):
-    """Asks for images; null is the same as nothing."""
+    """Requests images; null counts as absent."""
 
     model_config = ConfigDict(json_schema_extra=_add_parameters)
 
@@ -86,15 +86,15 @@ class ImagesBody(Strict):
 
     @property
     def shape(self) -> Shape | None:
-        """What `size` asks for; None for what the model usually makes."""
+        """The shape that `size` requests, or None for the model's default."""
         return shape_of(self.size) if self.size else None
 
     @property
     def count(self) -> int:
-        """How many images."""
+        """The number of images."""
         return self.n or 1
 
     @property
     def as_url(self) -> bool:
-        """Whether addresses are wanted rather than the images themselves."""
+        """Whether to return URLs instead of image data."""
         return self.response_format == "url"

@@ -1,1 +1,1 @@
-"""Replicate's predictions API, for clients that speak it already."""
+"""Replicate's predictions API."""

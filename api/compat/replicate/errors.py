@@ -1,4 +1,4 @@
-"""Problems as Replicate's clients read them: `type`, `title`, `status`, `detail` (RFC 7807)."""
+"""Problems in Replicate's form: `type`, `title`, `status`, `detail` (RFC 7807)."""
 
 from typing import Any, NotRequired
 
@@ -12,7 +12,7 @@ SHAPE = ProblemShape("ReplicateError")
 
 
 class InvalidField(TypedDict):
-    """One thing wrong with a request."""
+    """A fault of a request."""
 
     type: str
     field: str
@@ -20,7 +20,7 @@ class InvalidField(TypedDict):
 
 
 class ReplicateError(TypedDict):
-    """A problem as Replicate's clients read it."""
+    """A problem as Replicate returns it."""
 
     type: str
     title: str
@@ -30,7 +30,7 @@ class ReplicateError(TypedDict):
 
 
 def answer(problem: Problem, request_id: str) -> Response:
-    """Write a problem; the detail names every fault, since its client shows nothing else."""
+    """Write a problem; its detail names every fault, because the client shows nothing else."""
     kind = problem.kind
     body: dict[str, Any] = {
         "type": f"{TYPE_PREFIX}{problem.code}",

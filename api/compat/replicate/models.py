@@ -1,4 +1,4 @@
-"""`/replicate/v1/models`: what can be asked for, and who asks, as Replicate's clients see it."""
+"""`/replicate/v1/models` and `account`, in Replicate's form."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,15 +18,15 @@ from shared.replicate_schema import ROOT, version_id
 from shared.schemas import Object, Time
 from shared.store.endpoints import read_webhook_secret
 
-#: When a version was made is not known; clients want a time.
+#: The creation date of a version is unknown, but clients expect a time.
 _CREATED_AT = "2026-01-01T00:00:00.000Z"
-#: What Replicate's packager is called here: nothing was packaged by it.
+#: The `cog_version`: the models were not packaged with Cog.
 _COG_VERSION = "1.0.0"
 _OUTPUT = {"type": "array", "items": {"type": "string", "format": "uri"}, "title": "Output"}
 
 
 class ReplicateRoute(Route):
-    """A route of Replicate's: older clients and much of its documentation have `Token`."""
+    """A Replicate route, which also accepts the scheme `Token` of older clients."""
 
     schemes = frozenset({*BEARER, "token"})
 
@@ -61,7 +61,7 @@ class ReplicateModel(TypedDict):
 
 
 class ReplicateAccount(TypedDict):
-    """Who asks."""
+    """The account of the caller."""
 
     type: str
     username: str
@@ -70,13 +70,13 @@ class ReplicateAccount(TypedDict):
 
 
 class ReplicateSecret(TypedDict):
-    """What signs webhooks."""
+    """The webhook signing secret."""
 
     key: str
 
 
 class ReplicatePage(TypedDict):
-    """A page, as Replicate has it."""
+    """A page in Replicate's form."""
 
     previous: str | None
     next: str | None
@@ -119,7 +119,7 @@ async def get_model(parts: Context, owner: str, name: str) -> Response:
     responses=READ,
 )
 async def get_versions(owner: str, name: str) -> Response:
-    """List the versions of a model: the one that is on offer."""
+    """List the versions of a model: the current one."""
     return _page([_version(_found(owner, name))])
 
 
@@ -146,7 +146,7 @@ async def get_version(owner: str, name: str, version: str) -> Response:
     responses=READ,
 )
 async def get_account(principal: CurrentTenant) -> Response:
-    """Say who asks: the tenant."""
+    """Return the account of the caller: its tenant."""
     tenant = principal.tenant
     shown: ReplicateAccount = {
         "type": "organization",
@@ -165,7 +165,7 @@ async def get_account(principal: CurrentTenant) -> Response:
     responses=READ,
 )
 async def get_webhook_secret(parts: Context, principal: CurrentTenant) -> Response:
-    """Give what signs the tenant's webhooks, for the client's own way to verify them."""
+    """Return the secret that signs the tenant's webhooks, for the client's webhook validation."""
     secret = await parts.committer.run(read_webhook_secret(principal.tenant))
     if not secret:
         raise not_found("secret")
@@ -180,7 +180,7 @@ def _found(owner: str, name: str) -> Model:
 
 
 def unknown_model() -> Problem:
-    """Say which models there are."""
+    """Return the problem for an unknown model, with the known ones."""
     return Problem("not_found", f"There is no such model. Available models: {', '.join(MODELS)}.")
 
 

@@ -1,4 +1,4 @@
-"""From the body that a Replicate client sends to the job that it asks for."""
+"""Parse the body of a Replicate client into a job."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,11 +18,11 @@ from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.replicate_schema import FORM, version_id
 from shared.store.job_submission import NewJob
 
-#: What Replicate's page of FLUX.2 Klein gives as defaults, where they are other than ours.
+#: Defaults of Replicate's FLUX.2 Klein page, where they differ from Darkroom's.
 DEFAULTS: Mapping[str, Any] = {"output_format": "jpg", "output_quality": 95, "go_fast": False}
-#: Their names for our parameters.
+#: Replicate's names of Darkroom's parameters.
 NAMES: Mapping[str, str] = {"output_megapixels": "megapixels"}
-#: Parameters of other models, and the values by which programs ask for nothing.
+#: Parameters of other models, with the values that ask for nothing.
 _NOTHING: Mapping[str, Any] = {
     "num_outputs": 1,
     "num_images": 1,
@@ -32,7 +32,7 @@ _NOTHING: Mapping[str, Any] = {
     "negative_prompt": "",
     "prompt_upsampling": False,
 }
-#: Why other values of them are refused.
+#: Why other values of these parameters are refused.
 _REASONS: Mapping[str, str] = {
     **dict.fromkeys(
         ("image", "images", "input_image", "input_images", "mask"),
@@ -52,10 +52,10 @@ _DURATION = re.compile(
 def new_prediction(
     raw: bytes, context: JobRequestContext, *, model: str | None, cancel_after: str | None
 ) -> NewJob:
-    """Check a body and make its job; raises a Problem that names every fault.
+    """Validate a body and build its job; raise a Problem that names every fault.
 
-    `model` is that of the address, None where the body's `version` has to name it; `cancel_after`
-    is the header of that name.
+    `model` comes from the path; if it is None, the body's `version` names it. `cancel_after` is the
+    header `Cancel-After`.
     """
     raw = raw.removeprefix(BOM)
     faults = key_faults(context.idempotency_key)
@@ -86,7 +86,7 @@ _VERSION = "must name a model (owner/name), one of its versions, or both (owner/
 
 
 def _model(version: str | None) -> str | None:
-    """Give the model that a version names, if it is on offer."""
+    """Return the model that a version names, if it is offered."""
     name, _, wanted = (version or "").rpartition(":")
     for model in MODELS.values():
         current = version_id(model)
@@ -96,9 +96,9 @@ def _model(version: str | None) -> str | None:
 
 
 def _parameters(members: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:
-    """Give the model's parameters under our names, and what cannot be had.
+    """Return the model's parameters by Darkroom's names, and those not supported.
 
-    A null is the same as nothing.
+    Null counts as absent.
     """
     named: dict[str, Any] = {}
     faults = []
@@ -119,11 +119,11 @@ def _parameters(members: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldE
 def _is_default(name: str, value: object) -> bool:
     if name not in _NOTHING or value != _NOTHING[name]:
         return False
-    return isinstance(value, bool) is isinstance(_NOTHING[name], bool)  # to Python true is 1
+    return isinstance(value, bool) is isinstance(_NOTHING[name], bool)  # in Python, true equals 1
 
 
 def _shape(named: dict[str, Any]) -> tuple[dict[str, str], list[FieldError]]:
-    """Take `size` out of the parameters; return what it means for ours."""
+    """Remove `size` from the parameters; return Darkroom's parameters for it."""
     size = named.pop("size", "auto")
     try:
         shape = shape_of(size)
@@ -135,7 +135,7 @@ def _shape(named: dict[str, Any]) -> tuple[dict[str, str], list[FieldError]]:
 
 
 def _theirs(pointer: str, members: Iterable[str]) -> str:
-    """Name a parameter as the client did."""
+    """Return Replicate's name of a parameter."""
     names = {
         f"/input/{ours}": f"/input/{theirs}" for theirs, ours in NAMES.items() if theirs in members
     }
@@ -145,7 +145,7 @@ def _theirs(pointer: str, members: Iterable[str]) -> str:
 def _envelope(
     body: PredictionBody, model: str, seconds: int | None, context: JobRequestContext
 ) -> tuple[JobBody | None, list[FieldError]]:
-    """Write the body as Darkroom's own."""
+    """Build the body of a Darkroom job."""
     webhook = {"url": body.webhook, "events": body.events} if body.webhook is not None else None
     written = {"model": model, "input": body.input, "webhook": webhook, "deadline_seconds": seconds}
     try:
@@ -156,7 +156,7 @@ def _envelope(
 
 
 def _deadline(written: str | None) -> tuple[int | None, list[FieldError]]:
-    """Read `Cancel-After`, such as 30, 30s, 5m or 1h30m45s."""
+    """Parse `Cancel-After`, such as 30, 30s, 5m or 1h30m45s."""
     if written is None:
         return None, []
     found = _DURATION.fullmatch(written.strip())

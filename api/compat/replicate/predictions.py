@@ -1,4 +1,4 @@
-"""`/replicate/v1/predictions`: asks for jobs and shows them as predictions."""
+"""`/replicate/v1/predictions`: create jobs and return them as predictions."""
 
 import base64
 from collections.abc import Mapping
@@ -65,9 +65,9 @@ router = tenant_router("replicate", route_class=ReplicateRoute, shape=SHAPE)
 async def create_prediction(
     request: Request, parts: Context, principal: CurrentTenant, raw: _Raw
 ) -> Response:
-    """Accept a job of the model that `version` names.
+    """Create a job of the model that `version` names.
 
-    With `Prefer: wait` (60 s) or `wait=N` (1 to 60) the answer is held until the job is final.
+    With `Prefer: wait` (60 s) or `wait=N` (1 to 60), the response is held until the job is final.
     """
     return await _create(request, parts, principal, raw)
 
@@ -80,7 +80,7 @@ async def create_prediction(
 async def create_model_prediction(
     request: Request, parts: Context, principal: CurrentTenant, raw: _Raw, owner: str, name: str
 ) -> Response:
-    """Accept a job of this model; waits as `POST /predictions` does."""
+    """Create a job of this model; waits like `POST /predictions`."""
     return await _create(request, parts, principal, raw, f"{owner}/{name}")
 
 
@@ -103,7 +103,7 @@ async def _create(
 
 
 async def _made(request: Request, parts: AppContext, queued_job: QueuedJob) -> Response:
-    """Answer with what was made: at once, or when it is final if the client prefers to wait."""
+    """Respond with the prediction: at once, or when it is final if the client prefers to wait."""
     seconds = preferred_wait(request.headers)
     if seconds is None:
         return _response(_begun(parts, queued_job.job), _CREATED)
@@ -112,12 +112,12 @@ async def _made(request: Request, parts: AppContext, queued_job: QueuedJob) -> R
         try:
             return _response(await _prediction(parts, queued_job.job), _CREATED)
         except DarkroomError:
-            pass  # the storage is away: the client asks again, and its GET is tried again
+            pass  # the storage is unavailable: the client polls, and its GET is retried
     return _response(_begun(parts, queued_job.job), _ACCEPTED)
 
 
 def _begun(parts: AppContext, job: Job) -> Prediction:
-    """Write a prediction whose client must ask again: it takes all but `starting` for finished."""
+    """Write a prediction with status `starting`: the client takes every other one for finished."""
     found = prediction(parts.view, job)
     return {**found, "status": "starting", "output": None, "completed_at": None, "metrics": {}}
 
@@ -130,7 +130,7 @@ def _begun(parts: AppContext, job: Job) -> Prediction:
     responses=_READ_IMAGE,
 )
 async def get_prediction(parts: Context, principal: CurrentTenant, prediction_id: str) -> Response:
-    """Read a prediction: any job of the tenant, however it was asked for."""
+    """Read a prediction: any job of the tenant, whichever API created it."""
     queued_job = await read_job(parts, prediction_id, principal.tenant)
     return _response(await _prediction(parts, queued_job.job))
 
@@ -145,7 +145,7 @@ async def get_prediction(parts: Context, principal: CurrentTenant, prediction_id
 async def cancel_prediction(
     parts: Context, principal: CurrentTenant, prediction_id: str
 ) -> Response:
-    """Cancel a prediction; one that is final is given as it is."""
+    """Cancel a prediction; a final one is returned unchanged."""
     if not is_job_id(prediction_id):
         raise not_found("prediction")
     found = await parts.committer.run(cancel(prediction_id, tenant=principal.tenant))
@@ -174,7 +174,7 @@ async def get_predictions(
     principal: CurrentTenant,
     query: Annotated[_PredictionsQuery, Query()],
 ) -> Response:
-    """List predictions, newest first, a hundred a page; `next` is the address of the next."""
+    """List predictions, newest first, a hundred per page; `next` is the URL of the next page."""
     after, before = query.created_after, query.created_before
     call = list_jobs(
         principal.tenant,
@@ -200,10 +200,10 @@ def _page(request: Request, parts: AppContext, page: Page) -> Response:
 
 
 async def _prediction(parts: AppContext, job: Job) -> Prediction:
-    """Write a prediction whose output its client takes for a file.
+    """Write a prediction whose output Replicate's client accepts as a file.
 
-    It takes `https:` and `data:` addresses only: where the service is reached without TLS the
-    image itself is in the answer. Raises StorageDown, ObjectMissing, ObjectDamaged.
+    The client accepts only `https:` and `data:` URLs: without TLS, the image itself is in the
+    response. Raise StorageDown, ObjectMissing, ObjectDamaged.
     """
     found = prediction(parts.view, job)
     if job.image and not parts.view.public_url.startswith("https:"):

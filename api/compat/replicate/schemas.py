@@ -1,4 +1,4 @@
-"""The body of Replicate's `predictions`, as pydantic checks it."""
+"""The body of Replicate's `predictions`, as pydantic models."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from shared.jobs import EventType
 
 
 class PredictionEvent(StrEnum):
-    """What a Replicate client can have told by webhook."""
+    """The events of a Replicate webhook."""
 
     START = "start"
     OUTPUT = "output"
@@ -18,7 +18,7 @@ class PredictionEvent(StrEnum):
     COMPLETED = "completed"
 
 
-#: Ours for each of theirs. Output and logs are there when the job is done, not before.
+#: Darkroom's events for each of Replicate's. Output and logs exist only when the job is done.
 EVENTS = {
     PredictionEvent.START: (EventType.JOB_STARTED,),
     PredictionEvent.OUTPUT: (EventType.JOB_SUCCEEDED,),
@@ -32,7 +32,7 @@ EVENTS = {
 
 
 class PredictionBody(Strict):
-    """Asks for one image."""
+    """Requests one image."""
 
     version: Annotated[
         str | None, Field(description="A model, one of its versions, or `model:version`")
@@ -46,6 +46,6 @@ class PredictionBody(Strict):
 
     @property
     def events(self) -> tuple[EventType, ...]:
-        """What the webhook tells, in our words."""
+        """Darkroom's events for the requested ones."""
         wanted = self.webhook_events_filter or tuple(PredictionEvent)
         return tuple(dict.fromkeys(ours for theirs in wanted for ours in EVENTS[theirs]))

@@ -1,4 +1,4 @@
-"""Images from a Darkroom: `darkroom.generate("A lighthouse at dawn").save("lighthouse.webp")`."""
+"""The Python client of Darkroom: `darkroom.generate("A lighthouse").save("lighthouse.webp")`."""
 
 import atexit
 from functools import lru_cache
@@ -66,9 +66,9 @@ __all__ = [
 def generate(
     prompt: str, *, timeout_seconds: float | None = None, **options: Unpack[JobOptions]
 ) -> Image:
-    """Have an image made and wait for it, by DARKROOM_URL and DARKROOM_API_KEY.
+    """Generate an image and wait for it, with DARKROOM_URL and DARKROOM_API_KEY.
 
-    See `Client.generate`; whoever wants more than that keeps a Client.
+    See `Client.generate`; for anything more, use a Client.
     """
     client = _client(load_config())
     return client.generate(prompt, timeout_seconds=timeout_seconds, **options)
@@ -76,7 +76,7 @@ def generate(
 
 @lru_cache(maxsize=4)
 def _client(config: ServiceConfig) -> Client:
-    """Keep one client for each service, since an image is fetched after it was made."""
+    """Return a cached client per service, because the image is downloaded afterwards."""
     client = Client(config.url, config.key)
     atexit.register(client.close)
     return client

@@ -1,4 +1,4 @@
-"""The asynchronous client: `darkroom.client` word for word, on an event loop."""
+"""The asyncio client: `darkroom.client` with `await`."""
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -32,9 +32,9 @@ Job: TypeAlias = AnyJob[AsyncImage]
 
 
 class AsyncClient:
-    """Asks a Darkroom for images; see `darkroom.Client`, which takes the same arguments.
+    """The asyncio client of Darkroom; see `darkroom.Client`, which has the same arguments.
 
-    Best closed by `async with`. For one event loop; many calls at once share `connections`.
+    Close it with `async with`. For one event loop; concurrent calls share `connections`.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Jobs:
 
 
 class Batches:
-    """Many jobs at once."""
+    """Batches of jobs."""
 
     def __init__(self, sender: AsyncSender, can: Operations[AsyncImage]) -> None:
         self._sender = sender
@@ -166,7 +166,7 @@ class Batches:
         *,
         prompt: str | None = None,
         variations: int | None = None,
-        input: Mapping[str, Any] | None = None,  # noqa: A002  the API's word
+        input: Mapping[str, Any] | None = None,  # noqa: A002  the name in the API
         **options: Unpack[BatchOptions],
     ) -> Batch:
         """See `darkroom.client.Batches.create`."""
@@ -197,7 +197,7 @@ class Batches:
 
 
 class Webhooks:
-    """What was told to whom. To check a webhook that you received: `darkroom.webhooks.verify`."""
+    """Webhook deliveries. To verify a received webhook, use `darkroom.webhooks.verify`."""
 
     def __init__(self, sender: AsyncSender, can: Operations[AsyncImage]) -> None:
         self._sender = sender
@@ -229,7 +229,7 @@ class Webhooks:
 
 
 class Endpoints:
-    """The endpoints that your webhooks are sent to."""
+    """The endpoints of your webhooks."""
 
     def __init__(self, sender: AsyncSender, can: Operations[AsyncImage]) -> None:
         self._sender = sender
@@ -249,7 +249,7 @@ class Endpoints:
 
 
 class Queues:
-    """The queues, for operators: all of this needs an ops key."""
+    """The queues, for operators: requires an operator key."""
 
     def __init__(self, sender: AsyncSender, can: Operations[AsyncImage]) -> None:
         self._sender = sender

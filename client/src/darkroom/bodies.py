@@ -1,4 +1,4 @@
-"""Bodies of requests as JSON; what JSON cannot carry is named by its place."""
+"""JSON request bodies; values that JSON cannot represent are reported by their path."""
 
 import json
 import math
@@ -7,14 +7,14 @@ from typing import Any
 
 from darkroom.errors import Fault, InvalidInput
 
-#: Deeper than this nothing that the service takes is nested.
+#: The service accepts no deeper nesting.
 _DEPTH_MAX = 100
-#: The numbers that parsers of JSON read exactly as integers.
+#: The range of integers that JSON parsers represent exactly.
 _INTEGER_MIN, _INTEGER_END = -(2**63), 2**64
 
 
 def write_body(body: object) -> bytes:
-    """Write a body; raises InvalidInput that names every fault by its JSON pointer."""
+    """Write a body; raise InvalidInput, which names every fault by its JSON pointer."""
     faults = list(faults_in(body))
     if faults:
         raise InvalidInput.of(faults)
@@ -23,7 +23,7 @@ def write_body(body: object) -> bytes:
 
 
 def faults_in(value: object, pointer: str = "", depth: int = 0) -> Iterator[Fault]:
-    """Yield what in a value cannot be sent: NaN, infinities, half characters, strange types."""
+    """Yield what cannot be sent of a value: NaN, infinities, lone surrogates, unknown types."""
     message = _wrong(value) if depth <= _DEPTH_MAX else "is nested too deeply"
     if message:
         yield Fault(pointer, message)
@@ -39,8 +39,8 @@ def faults_in(value: object, pointer: str = "", depth: int = 0) -> Iterator[Faul
             yield from faults_in(member, f"{pointer}/{index}", depth + 1)
 
 
-def _wrong(value: Any) -> str | None:  # noqa: ANN401  whatever a caller hands in
-    """Say what is wrong with a value by itself."""
+def _wrong(value: Any) -> str | None:  # noqa: ANN401  whatever a caller passes
+    """Return what is wrong with a single value."""
     match value:
         case bool() | None | Mapping() | list() | tuple():
             return None

@@ -1,4 +1,4 @@
-"""The `darkroom` program. The service, where it is installed, adds its own commands to it."""
+"""The `darkroom` program. Where the service is installed, it adds its own commands."""
 
 import sys
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _EXITS = (
 
 
 def build() -> cyclopts.App:
-    """Build the program: its own commands and those that installed packages bring."""
+    """Build the program: its own commands and those of installed packages."""
     app = cyclopts.App(
         name="darkroom",
         help="Generate images through a Darkroom service, and run one.",
@@ -43,9 +43,9 @@ def build() -> cyclopts.App:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the program with these words; `darkroom.commands.exits` tells what it ends with.
+    """Run the program with these arguments; `darkroom.commands.exits` lists the exit codes.
 
-    Without words it takes those that were typed.
+    Without arguments, use those of the process.
     """
     prepare_output()
     try:
@@ -53,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             arguments, exit_on_error=False, result_action="return_int_as_exit_code_else_zero"
         )
     except cyclopts.CycloptsError:
-        code = exits.USAGE  # it has said what is wrong
+        code = exits.USAGE  # it has printed the fault
     except DarkroomError as error:
         print_notice(sentence_of(error))
         code = exits.exit_code(error)
     except BrokenPipeError:
-        code = exits.DONE  # whoever read the results has enough
-    except OSError as error:  # of files: what the network does is a DarkroomError
+        code = exits.DONE  # the reader of the results closed the pipe
+    except OSError as error:  # of files: network errors are DarkroomErrors
         print_notice(f"{error.filename or 'The disk'}: {error.strerror or error}.")
         code = exits.FAILED
     except KeyboardInterrupt:

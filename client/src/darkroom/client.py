@@ -1,4 +1,4 @@
-"""The synchronous client. Every rule stands in `darkroom.operations`; here it is only named."""
+"""The blocking client. All logic is in `darkroom.operations`."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,15 +32,15 @@ Job: TypeAlias = AnyJob[Image]
 
 
 class Client:
-    """Asks a Darkroom for images; safe for threads, and best closed by `with`.
+    """The client of Darkroom. Thread-safe; close it with `with`.
 
-    `url` and `key` are read from DARKROOM_URL and DARKROOM_API_KEY where they are not given, else
-    from the stack.json of a running `darkroom up` (`stack` names one). Raises NotConfigured.
+    Without `url` and `key`, DARKROOM_URL and DARKROOM_API_KEY are used, else the stack.json of a
+    running `darkroom up` (`stack` names one). Raise NotConfigured.
 
     Every call may raise InvalidInput, Unauthorized, NotFound, Conflict, RateLimited or Unavailable
     (see `darkroom.errors`). Temporary failures are retried by `retry_policy`, and every job is sent
-    with an idempotency key, so that nothing is paid for twice. `timeout_seconds` is how
-    long the service may be silent where it does not hold its answer on purpose.
+    with an idempotency key, so that nothing is paid for twice. `timeout_seconds` is how long the
+    service may stay silent, unless it holds a response on purpose.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Client:
     def generate(
         self, prompt: str, *, timeout_seconds: float | None = None, **options: Unpack[JobOptions]
     ) -> Image:
-        """Have an image made and wait for it.
+        """Generate an image and wait for it.
 
-        Raises JobFailed where there will be none, and StillRunning when `timeout_seconds` are over
-        (without, the job's own deadline ends it). `options` are those of JobOptions.
+        Raise JobFailed if there will be none, and StillRunning after `timeout_seconds` (by default,
+        only the job's own deadline ends it). `options` are those of JobOptions.
         """
         ends_at = _ends_at(timeout_seconds)
         held = HELD_SECONDS if timeout_seconds is None else max(1, int(timeout_seconds))
@@ -78,18 +78,18 @@ class Client:
         return _image(job if job.is_final else self._final(job, timeout_seconds, ends_at))
 
     def submit(self, prompt: str, **options: Unpack[JobOptions]) -> Job:
-        """Ask for an image and return at once; the job is safe on the service's disk."""
+        """Create a job and return at once; the job is safe on the service's disk."""
         return self._sender.run(self._can.submit(prompt, options))
 
     def wait(self, job: Job | str, *, timeout_seconds: float | None = None) -> Job:
-        """Wait until a job is final and give it, however it ended; raises StillRunning.
+        """Wait until a job is final and return it, however it ended; raise StillRunning.
 
-        The service holds the answer until something changes: this does not poll.
+        The service holds the response until something changes: this does not poll.
         """
         return self._final(job, timeout_seconds, _ends_at(timeout_seconds))
 
     def models(self) -> list[Model]:
-        """Read what can be asked for."""
+        """Read the offered models."""
         return self._sender.run(self._can.models())
 
     def usage(self, *, days: int = 30) -> Usage:
@@ -97,11 +97,11 @@ class Client:
         return self._sender.run(self._can.usage(days))
 
     def events(self, after: str | None = None, *, follow: bool = False) -> Iterator[Event]:
-        """Give the changes of all your jobs after a cursor, the oldest first.
+        """Yield the changes of all your jobs after a cursor, oldest first.
 
-        Without `after` from the oldest that is kept (seven days), with "now" what comes from now
-        on. With `follow` it goes on for ever, waiting for news. Raises NotFound for a cursor that
-        is too old.
+        Without `after`, start with the oldest stored change (seven days ago), with "now" with the
+        next one. With `follow`, wait for further changes for ever. Raise NotFound for an expired
+        cursor.
         """
         return self._sender.each(self._can.events(after, follow=follow))
 
@@ -143,36 +143,36 @@ class Jobs:
         self._can = can
 
     def get(self, job_id: str) -> Job:
-        """Read a job; raises NotFound."""
+        """Read a job; raise NotFound."""
         return self._sender.run(self._can.get_job(job_id))
 
     def list(self, **wanted: Unpack[JobFilter]) -> Iterator[Job]:
-        """Give the jobs that fit, newest first; pages are read as they are needed."""
+        """Yield the matching jobs, newest first; pages are read on demand."""
         return self._sender.each(self._can.list_jobs(wanted))
 
     def watch(self, job_id: str) -> Iterator[Job]:
-        """Give a job now and at each change, until it is final. This does not poll."""
+        """Yield a job now and at each change, until it is final. This does not poll."""
         return self._sender.each(self._can.watch(job_id))
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a job: a queued one costs nothing; raises Conflict for one that is final."""
+        """Cancel a job: a queued one costs nothing; raise Conflict for a final one."""
         return self._sender.run(self._can.cancel_job(job_id))
 
     def retry(self, job_id: str) -> Job:
-        """Send a failed or canceled job again, as the same job; raises Conflict for others."""
+        """Retry a failed or canceled job, as the same job; raise Conflict for others."""
         return self._sender.run(self._can.retry_job(job_id))
 
     def reproduce(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
-        """Ask for the same image as a new job: the same input and the same seed."""
+        """Create a new job for the same image: the same input and the same seed."""
         return self._sender.run(self._can.reproduce(job_id, idempotency_key))
 
     def delete(self, job_id: str) -> None:
-        """Forget a final job and its image, now; raises Conflict for one that is not final."""
+        """Delete a final job and its image; raise Conflict for one that is not final."""
         self._sender.run(self._can.delete_job(job_id))
 
 
 class Batches:
-    """Many jobs at once."""
+    """Batches of jobs."""
 
     def __init__(self, sender: Transport, can: Operations[Image]) -> None:
         self._sender = sender
@@ -184,13 +184,13 @@ class Batches:
         *,
         prompt: str | None = None,
         variations: int | None = None,
-        input: Mapping[str, Any] | None = None,  # noqa: A002  the API's word
+        input: Mapping[str, Any] | None = None,  # noqa: A002  the name in the API
         **options: Unpack[BatchOptions],
     ) -> Batch:
-        """Ask for up to 10,000 images; all are accepted, or none.
+        """Create up to 10,000 jobs; all are accepted, or none.
 
-        Either `jobs`, each a prompt or a mapping with `prompt` and what JobOptions has, or one
-        `prompt` with `variations`, so many seeds of it (`input` holds its parameters). Raises
+        Pass either `jobs`, each a prompt or a mapping with `prompt` and members of JobOptions, or
+        one `prompt` with `variations`, the number of seeds (`input` holds its parameters). Raise
         InvalidInput with the faults of every job, and ValueError for neither or both.
         """
         body = batch_body(jobs, prompt, variations, {"input": input or {}})
@@ -201,27 +201,27 @@ class Batches:
         return self._sender.run(self._can.get_batch(batch_id))
 
     def list(self) -> Iterator[Batch]:
-        """Give your batches, newest first."""
+        """Yield your batches, newest first."""
         return self._sender.each(self._can.list_batches())
 
     def cancel(self, batch_id: str) -> Batch:
-        """Cancel what of a batch is not final; raises Conflict where all of it is."""
+        """Cancel the jobs of a batch that are not final; raise Conflict if all are."""
         return self._sender.run(self._can.cancel_batch(batch_id))
 
     def results(self, batch_id: str, *, only: Callable[[Raw], bool] | None = None) -> Iterator[Job]:
-        """Give the jobs of a batch as they become final, each once. This does not poll.
+        """Yield the jobs of a batch as they become final, each once. This does not poll.
 
-        `only` says of a line of the manifest whether its job is wanted.
+        `only` selects jobs by their line of the manifest.
         """
         return self._sender.each(self._can.results(batch_id, only))
 
     def manifest(self, batch_id: str) -> Sequence[Raw]:
-        """Read what was asked and what came, job by job, in the order asked."""
+        """Read requests and results, job by job, in the order of the request."""
         return self._sender.run(self._can.manifest(batch_id))
 
 
 class Webhooks:
-    """What was told to whom. To check a webhook that you received: `darkroom.webhooks.verify`."""
+    """Webhook deliveries. To verify a received webhook, use `darkroom.webhooks.verify`."""
 
     def __init__(self, sender: Transport, can: Operations[Image]) -> None:
         self._sender = sender
@@ -229,7 +229,7 @@ class Webhooks:
         self.endpoints = Endpoints(sender, can)
 
     def list(self, *, job_id: str | None = None, status: str | None = None) -> Iterator[Delivery]:
-        """Give the deliveries, newest first."""
+        """Yield the deliveries, newest first."""
         return self._sender.each(self._can.deliveries({"job_id": job_id, "status": status}))
 
     def get(self, delivery_id: str) -> Delivery:
@@ -237,59 +237,59 @@ class Webhooks:
         return self._sender.run(self._can.delivery(delivery_id))
 
     def redeliver(self, delivery_id: str) -> Delivery:
-        """Send one again, with its id."""
+        """Send a delivery again, with its id."""
         return self._sender.run(self._can.redeliver(delivery_id))
 
     def redeliver_since(self, since: str) -> Raw:
-        """Send again all that failed since a time (RFC 3339); gives `count` and `more`."""
+        """Send again everything that failed since a time (RFC 3339); return `count` and `more`."""
         return self._sender.run(self._can.post("/v1/webhooks/redeliver", {"since": since}))
 
     def test(self, body: Mapping[str, Any]) -> Raw:
-        """Have one signed test event sent (`{"url": …}`); gives the request and the outcome."""
+        """Send a signed test event to `{"url": …}`; return the request and its result."""
         steps = self._can.post("/v1/webhooks/test", body, held_seconds=HELD_SECONDS)
         return self._sender.run(steps)
 
 
 class Endpoints:
-    """The endpoints that your webhooks are sent to."""
+    """The endpoints of your webhooks."""
 
     def __init__(self, sender: Transport, can: Operations[Image]) -> None:
         self._sender = sender
         self._can = can
 
     def list(self) -> Iterator[Endpoint]:
-        """Give the endpoints, newest first."""
+        """Yield the endpoints, newest first."""
         return self._sender.each(self._can.endpoints())
 
     def enable(self, endpoint_id: str) -> Endpoint:
-        """Enable an endpoint, or have a failing one tried at once; it is sent what it missed."""
+        """Enable an endpoint, or retry a failing one at once; pending deliveries are sent."""
         return self._sender.run(self._can.enable_endpoint(endpoint_id))
 
     def rotate(self, endpoint_id: str) -> Raw:
-        """Make a new secret for an endpoint: `secret`, shown now only.
+        """Create a new secret for an endpoint; it is shown only in this response.
 
-        The one before signs too, until `previous_signs_until`.
+        The previous one also signs until `previous_signs_until`.
         """
         return self._sender.run(self._can.rotate_secret(endpoint_id))
 
 
 class Queues:
-    """The queues, for operators: all of this needs an ops key."""
+    """The queues, for operators: requires an operator key."""
 
     def __init__(self, sender: Transport, can: Operations[Image]) -> None:
         self._sender = sender
         self._can = can
 
     def list(self) -> Sequence[Queue]:
-        """Read how they stand."""
+        """Read the state of the queues."""
         return self._sender.run(self._can.queues())
 
     def pause(self, name: str) -> Queue:
-        """Give nothing new out of a queue (`generate` or `deliver`); what is begun goes on."""
+        """Pause a queue (`generate` or `deliver`): nothing new starts, running work continues."""
         return self._sender.run(self._can.hold_queue(name, "pause"))
 
     def resume(self, name: str) -> Queue:
-        """Let a queue go on."""
+        """Resume a queue."""
         return self._sender.run(self._can.hold_queue(name, "resume"))
 
 

@@ -1,7 +1,6 @@
-"""Which service is spoken with: its address and a key, from the environment or a running stack.
+"""The URL and key of the service, from the environment or a running stack.
 
-What is wrong with an address or a key is said without quoting it: it may be the other one, or have
-a password in it.
+Errors about a URL or a key do not quote it: they may have been confused, or contain a password.
 """
 
 import json
@@ -16,14 +15,14 @@ import httpx
 
 from darkroom.errors import NotConfigured
 
-#: What `darkroom up` writes beside its data: its address and its keys.
+#: The file that `darkroom up` writes, with its URL and keys.
 STACK = Path(".darkroom/stack.json")
 _HELP = (
     "Set DARKROOM_URL and DARKROOM_API_KEY, or DARKROOM_STACK to the stack.json that "
     f"`darkroom up` wrote; {STACK} is read where it is found."
 )
 _BYTE_ORDER_MARK = "\ufeff"
-#: What may follow `Bearer` in a header (RFC 6750, 2.1).
+#: The characters after `Bearer` in a header (RFC 6750, 2.1).
 _KEY_LETTERS = r"[A-Za-z0-9._~+/=-]"
 _LABEL = "[A-Za-z0-9_-]{1,63}"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
@@ -32,14 +31,14 @@ _PORT_MAX = 65_535
 
 @dataclass(frozen=True, slots=True)
 class ServiceConfig:
-    """Where the service answers, and the key that opens it."""
+    """The URL of the service, and a key."""
 
     url: str
     key: str = field(repr=False)
 
 
 class _Setting(NamedTuple):
-    """A value and where it was found, in words for people."""
+    """A value and where it was found, in words."""
 
     value: str
     source: str
@@ -48,9 +47,9 @@ class _Setting(NamedTuple):
 def load_config(
     url: str | None = None, key: str | None = None, *, kind: str = "api"
 ) -> ServiceConfig:
-    """Find the service: what is given goes first, then the environment, then a running stack.
+    """Find the service: arguments first, then the environment, then a running stack.
 
-    `kind` is the key that is wanted, `api` or `ops`. Raises NotConfigured.
+    `kind` is the kind of key, `api` or `ops`. Raise NotConfigured.
     """
     key_name = f"DARKROOM_{kind.upper()}_KEY"
     address = _setting(url, "that was given") or _environment("DARKROOM_URL")
@@ -66,13 +65,13 @@ def load_config(
 
 
 def stack_config(path: str | Path) -> ServiceConfig:
-    """Read the service of a stack.json; raises NotConfigured."""
+    """Read the service from a stack.json; raise NotConfigured."""
     stack = _read(Path(path))
     return load_config(stack.get("api"), stack.get("api_key"))
 
 
 def _setting(value: object, source: str) -> _Setting | None:
-    """Cut the blanks around a value; None for one that has nothing else."""
+    """Trim a value; return None for an empty one."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -92,7 +91,7 @@ def _checked_key(key: _Setting) -> str:
 
 
 def _checked_url(address: _Setting) -> str:
-    """Give the address as httpx writes it, without a slash at its end."""
+    """Return the URL as httpx writes it, without a trailing slash."""
     if not re.match("https?://", address.value, re.IGNORECASE):
         raise NotConfigured(
             f"The address {address.source} does not begin with http:// or https://."
@@ -119,13 +118,13 @@ def _checked_url(address: _Setting) -> str:
 
 
 def _is_reachable(url: httpx.URL) -> bool:
-    """Say whether the host can be looked up, and the port connected to."""
+    """Return whether the host resolves and the port accepts connections."""
     is_port = url.port is None or 0 < url.port <= _PORT_MAX
     return is_port and _HOST.fullmatch(url.raw_host.decode("ascii", "replace")) is not None
 
 
 def _stack() -> tuple[Mapping[str, Any], str]:
-    """Read the stack.json that is named, or the one that is here; gives also where it is."""
+    """Read the named stack.json, or the one in this folder; also return its path."""
     named = _environment("DARKROOM_STACK")
     if named:
         return _read(Path(named.value)), f"in {named.value}"
@@ -146,5 +145,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _environment(name: str) -> _Setting | None:
-    value = os.environ.get(name)  # noqa: TID251  the client's one reader: it knows no settings
+    value = os.environ.get(name)  # noqa: TID251  the client has no settings
     return _setting(value, f"in {name}")

@@ -1,21 +1,21 @@
-"""Everything that can go wrong for a caller, as one tree.
+"""The tree of all errors.
 
 DarkroomError
-├─ NotConfigured      no address or no key is known
-├─ BadWords           what was typed, or a file of prompts, cannot be read (the program only)
+├─ NotConfigured      the URL or the key is missing
+├─ UsageError         invalid arguments, or an invalid file of prompts (the program only)
 ├─ InvalidInput       the request was refused; `faults` names everything that is wrong with it
-├─ Unauthorized       the key is none, or may not do that
-├─ NotFound           there is no such thing, or no more
-├─ Conflict           it cannot be done as things stand (the job is final, say)
-├─ RateLimited        too much at once; `retry_after` in seconds. Was tried again already
-├─ Unavailable        the service is away or cannot take work now. Was tried again already
-│  └─ AcceptUnknown   nobody knows whether it was accepted; `made` is the id to read
+├─ Unauthorized       the key is invalid or lacks permission
+├─ NotFound           not found, or deleted
+├─ Conflict           impossible in the current state (such as a final job)
+├─ RateLimited        too many requests; `retry_after` in seconds. Was retried already
+├─ Unavailable        the service is unavailable. Was retried already
+│  └─ AcceptUnknown   the job may or may not have been accepted; `made` is the path to read
 ├─ JobFailed          the job ended without an image; `job`, `error_code`, `retryable`
-├─ StillRunning       the time to wait is over and the job goes on; `job`
-├─ ImageBroken        the bytes that came are not those that were stored
+├─ StillRunning       the wait timed out and the job continues; `job`
+├─ ImageBroken        the received bytes are not the stored ones
 └─ WebhookInvalid     not signed by this secret, or too old
 
-`code` is the service's own word for what happened, where it said one.
+`code` is the service's own code of the problem, if it sent one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,34 +28,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a request; `pointer` is a JSON pointer into it."""
+    """A fault of a request; `pointer` is a JSON pointer into it."""
 
     pointer: str
     message: str
 
 
 class DarkroomError(Exception):
-    """Anything this client raises on purpose; the text is a sentence for people."""
+    """The base class of this client's errors; the text is a sentence."""
 
     def __init__(
         self, message: str, *, code: str | None = None, request_id: str | None = None
     ) -> None:
-        """Keep what was said; `request_id` finds the request in the service's log."""
+        """Take the message; `request_id` finds the request in the service's log."""
         super().__init__(message)
         self.code = code
         self.request_id = request_id
 
 
 class NotConfigured(DarkroomError):
-    """No address or no key is known."""
+    """The URL or the key is missing."""
 
 
 class UsageError(DarkroomError):
-    """What was typed, or a file of prompts, cannot be read."""
+    """The arguments, or a file of prompts, are invalid."""
 
 
 class InvalidInput(DarkroomError):
-    """The service refused the request; sending it again cannot help."""
+    """The service refused the request; repeating it cannot help."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class InvalidInput(DarkroomError):
         request_id: str | None = None,
         faults: Sequence[Fault] = (),
     ) -> None:
-        """Keep every fault that was named."""
+        """Take all faults."""
         super().__init__(message, code=code, request_id=request_id)
         self.faults = tuple(faults)
 
@@ -76,19 +76,19 @@ class InvalidInput(DarkroomError):
 
 
 class Unauthorized(DarkroomError):
-    """The key is none, or may not do that."""
+    """The key is invalid or lacks permission."""
 
 
 class NotFound(DarkroomError):
-    """There is no such thing, or no more."""
+    """Not found, or deleted."""
 
 
 class Conflict(DarkroomError):
-    """It cannot be done as things stand."""
+    """Impossible in the current state."""
 
 
 class Unavailable(DarkroomError):
-    """The service is away, or cannot take work now; `retry_after` in seconds where it said so."""
+    """The service is unavailable; `retry_after` in seconds if it said so."""
 
     def __init__(
         self,
@@ -98,17 +98,17 @@ class Unavailable(DarkroomError):
         request_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Keep when to ask again."""
+        """Take the time after which to retry."""
         super().__init__(message, code=code, request_id=request_id)
         self.retry_after = retry_after
 
 
 class RateLimited(Unavailable):
-    """Too much at once, or too much is queued."""
+    """Too many requests, or too many queued jobs."""
 
 
 class AcceptUnknown(Unavailable):
-    """The service does not know whether it accepted; reading `made` (a path) tells."""
+    """The service does not know whether it accepted the job; reading `made` (a path) tells."""
 
     def __init__(
         self,
@@ -119,16 +119,16 @@ class AcceptUnknown(Unavailable):
         request_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Keep where the truth can be read."""
+        """Take the path to read."""
         super().__init__(message, code=code, request_id=request_id, retry_after=retry_after)
         self.made = made
 
 
 class JobFailed(DarkroomError):
-    """The job failed or was canceled: it has no image. `code` is that of the job's error."""
+    """The job failed or was canceled. `code` is that of the job's error."""
 
     def __init__(self, job: "Job[Any]") -> None:
-        """Tell why, in the service's words."""
+        """Take the service's message."""
         error = job.error
         message = f"{job.id} {job.status}: {error.message}" if error else f"{job.id} {job.status}."
         super().__init__(message, code=error.code if error else job.status)
@@ -138,20 +138,20 @@ class JobFailed(DarkroomError):
 
 
 class StillRunning(DarkroomError):
-    """The time to wait is over; the job goes on and can be waited for again."""
+    """The wait timed out; the job continues and can be waited for again."""
 
     def __init__(self, job: "Job[Any]", seconds: float) -> None:
-        """Tell how the job stands."""
+        """Take the state of the job."""
         super().__init__(f"{job.id} is still {job.status} after {seconds:g} s.")
         self.job = job
 
 
 class ImageBroken(DarkroomError):
-    """The bytes that came are not those that were stored."""
+    """The received bytes are not the stored ones."""
 
 
 class WebhookInvalid(DarkroomError):
-    """Not signed by this secret, or more than five minutes old: do not believe it."""
+    """Not signed by this secret, or more than five minutes old: do not trust it."""
 
 
 _UNPROCESSABLE = frozenset({400, 405, 413, 415, 416, 422})
@@ -162,7 +162,7 @@ _TOO_MANY = 429
 
 
 def error_of(status: int, problem: Mapping[str, Any], retry_after: float | None) -> DarkroomError:
-    """Translate a refusal (RFC 9457); whatever is missing in it is made up for."""
+    """Translate a problem (RFC 9457); missing members get defaults."""
     code, request_id = problem.get("code"), problem.get("request_id")
     message = str(problem.get("detail") or problem.get("title") or f"HTTP status {status}")
     fields: dict[str, Any] = {"code": code, "request_id": request_id}

@@ -1,18 +1,18 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes."""
 
 import os
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-#: Extensions that say what is in an image, so that a wrong one would lie.
+#: Image extensions, of which a wrong one would be misleading.
 _IMAGE_EXTENSIONS = frozenset({".webp", ".jpg", ".jpeg", ".png", ".gif", ".avif"})
 
-#: How the name of a file begins that is not whole yet.
+#: The prefix of incomplete files.
 DRAFT = ".darkroom-"
 
 
 def image_path(wanted: Path, *, name: str, extension: str) -> Path:
-    """Say where an image goes: a folder gets `name`, and the extension is what the bytes are."""
+    """Return the path of an image: in a folder it is `name`, and the extension fits the bytes."""
     if wanted.is_dir():
         return wanted / f"{name}{extension}"
     suffix = wanted.suffix.lower()
@@ -24,7 +24,7 @@ def image_path(wanted: Path, *, name: str, extension: str) -> Path:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file beside its place and move it there; raises OSError."""
+    """Write a temporary file and rename it; raise OSError."""
     with NamedTemporaryFile(dir=path.parent, prefix=DRAFT, delete=False) as draft:
         try:
             draft.write(data)
@@ -38,7 +38,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _umask() -> int:
-    """Read the process' umask; there is no way to read it but to set it."""
+    """Return the process' umask, which can only be read by setting it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

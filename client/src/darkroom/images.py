@@ -1,4 +1,4 @@
-"""Images that can be fetched and saved, for both kinds of client."""
+"""Images that can be downloaded and saved, for both clients."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -15,31 +15,31 @@ Bytes = bytes  # inside the classes below the name means the method
 
 @dataclass(frozen=True)
 class Image(ImageFacts):
-    """A stored image, as `Client` gives it."""
+    """A stored image, as returned by `Client`."""
 
     fetch: Callable[[ImageFacts], Bytes] = field(repr=False, compare=False)
 
     def bytes(self) -> Bytes:
-        """Fetch the image. Raises ImageBroken, NotFound (it was deleted) or Unavailable."""
+        """Download the image. Raise ImageBroken, NotFound (deleted) or Unavailable."""
         return self.fetch(self)
 
     def save(self, path: str | Path = ".") -> Path:
-        """Write the image to a file, whole or not at all, and give where it is.
+        """Write the image to a file atomically, and return its path.
 
-        A folder gets a file named for the job. The extension is what the bytes are: `x.png` becomes
-        `x.webp` where the image is WebP. An older file is replaced. Raises also OSError.
+        In a folder, the file is named after the job. The extension fits the bytes: `x.png` becomes
+        `x.webp` if the image is WebP. An existing file is replaced. Raise OSError, too.
         """
         return _save(self, path, self.bytes())
 
 
 @dataclass(frozen=True)
 class AsyncImage(ImageFacts):
-    """A stored image, as `AsyncClient` gives it."""
+    """A stored image, as returned by `AsyncClient`."""
 
     fetch: Callable[[ImageFacts], Awaitable[Bytes]] = field(repr=False, compare=False)
 
     async def bytes(self) -> Bytes:
-        """Fetch the image; see `Image.bytes`."""
+        """Download the image; see `Image.bytes`."""
         return await self.fetch(self)
 
     async def save(self, path: str | Path = ".") -> Path:
@@ -48,12 +48,12 @@ class AsyncImage(ImageFacts):
 
 
 def facts_of(image: ImageFacts) -> dict[str, Any]:
-    """Give the fields that every kind of image has."""
+    """Return the fields of both kinds of images."""
     return {one.name: getattr(image, one.name) for one in fields(ImageFacts)}
 
 
 def checked(image: ImageFacts, data: Bytes) -> Bytes:
-    """Give the bytes if they are those of this image; raises ImageBroken."""
+    """Return the bytes if they are those of this image; raise ImageBroken."""
     if image.sha256 and hashlib.sha256(data).hexdigest() != image.sha256:
         raise ImageBroken(f"The image of {image.job_id} came with {len(data):,} wrong bytes.")
     return data

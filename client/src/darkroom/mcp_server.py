@@ -1,4 +1,4 @@
-"""What a language model can do with a Darkroom: two tools of the Model Context Protocol."""
+"""Two Model Context Protocol tools with which a language model generates images."""
 
 import base64
 import io
@@ -17,36 +17,36 @@ from mcp.types import (
     TextContent,
     ToolAnnotations,
 )
-from PIL import Image as Pictures
+from PIL import Image as PillowImage
 from pydantic import BaseModel, BeforeValidator, Field
 
 from darkroom.async_client import AsyncClient, Job
 from darkroom.errors import DarkroomError, StillRunning
 from darkroom.images import AsyncImage
 
-#: The longer side of a preview in pixels: enough to judge an image by, some 20 KB.
+#: The longer side of a preview in pixels: enough to judge an image, about 20 KB.
 PREVIEW_PIXELS = 512
 _PREVIEW_QUALITY = 70
 _WAIT_SECONDS = 55
 _INSTRUCTIONS = (
-    "Makes images. A result has a small preview and a link to the image itself, which needs no "
-    "key and holds for a day. The same input with the same seed makes the same image."
+    "Generates images. A result contains a small preview and a link to the full image; the link "
+    "needs no key and is valid for a day. The same input and seed generate the same image."
 )
 
 
 class ImageJob(BaseModel):
-    """A job as the tools tell it; without an image until `status` is `succeeded`."""
+    """A job as the tools return it; there is no image until `status` is `succeeded`."""
 
     job_id: str
     status: Literal["queued", "running", "succeeded", "failed", "canceled"]
     prompt: str
-    seed: int | None = Field(description="Asking with it again makes the same image")
-    url: str | None = Field(description="The image; needs no key")
+    seed: int | None = Field(description="Reuse it to generate the same image again")
+    url: str | None = Field(description="URL of the image; needs no key")
     content_type: str | None
     width: int | None
     height: int | None
     bytes: int | None
-    warnings: list[str] = Field(description="What differs from what was asked")
+    warnings: list[str] = Field(description="How the image differs from the request")
     waiting_on: str | None
     eta_seconds: float | None
     error_code: str | None
@@ -63,14 +63,16 @@ def _no_boolean(value: object) -> object:
 
 
 Integer = Annotated[int, BeforeValidator(_no_boolean)]
-Wait = Annotated[Integer, Field(ge=1, le=_WAIT_SECONDS, description="Seconds to wait at most")]
+Wait = Annotated[
+    Integer, Field(ge=1, le=_WAIT_SECONDS, description="Maximum number of seconds to wait")
+]
 
 
 class _Tool(Tool):
-    """A tool that refuses unknown parameters: an image that ignores one is paid for as well."""
+    """A tool that refuses unknown parameters: an image that ignores one would still be paid for."""
 
     async def run(self, arguments: dict[str, Any], *context: Any, **options: Any) -> Any:  # noqa: ANN401  as the base class
-        """Run the tool; raises a ToolError that names its parameters where there is another."""
+        """Run the tool; raise ToolError, listing the known parameters, for an unknown one."""
         properties = self.parameters["properties"]
         if unknown := sorted(arguments.keys() - properties.keys()):
             raise ToolError(
@@ -87,21 +89,21 @@ def _tool(fn: Callable[..., Any], **hints: bool) -> Tool:
 
 
 def build_server(client: AsyncClient) -> MCPServer[Any]:
-    """Build the server of both tools, which ask by `client`."""
+    """Build the server with both tools, which send their requests with `client`."""
 
     async def generate_image(
-        prompt: Annotated[str, Field(description="What the image shows")],
+        prompt: Annotated[str, Field(description="What the image should show")],
         aspect_ratio: Literal["1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4"] = "1:1",
         output_format: Literal["webp", "jpg", "png"] = "webp",
         megapixels: Literal["0.25", "1"] = "1",
         seed: Annotated[
-            Integer | None, Field(ge=0, description="Chosen where none is named")
+            Integer | None, Field(ge=0, description="Chosen at random by default")
         ] = None,
         wait_seconds: Wait = _WAIT_SECONDS,
     ) -> Result:
-        """Make an image, which costs credits, and wait for it.
+        """Generate an image and wait for it. This costs credits.
 
-        Where it takes longer the result has a job_id: ask get_image_job for the rest.
+        If it takes longer than wait_seconds, call get_image_job with the returned job_id.
         """
         options: dict[str, Any] = {
             "aspect_ratio": aspect_ratio,
@@ -116,7 +118,7 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
             raise ToolError(str(error)) from error
 
     async def get_image_job(job_id: str, wait_seconds: Wait = 1) -> Result:
-        """See how an image that was asked for stands, and have it if it is there."""
+        """Get the status of an image job, and the image once it is ready."""
         try:
             return await _result(await _final(client, job_id, wait_seconds))
         except DarkroomError as error:
@@ -130,7 +132,7 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
 
 
 async def _final(client: AsyncClient, job_id: str, seconds: int) -> Job:
-    """Wait for a job, for so long; gives it as it stands then."""
+    """Wait up to `seconds` for a job to end; return its state by then."""
     try:
         return await client.wait(job_id, timeout_seconds=seconds)
     except StillRunning as running:
@@ -149,7 +151,7 @@ async def _result(job: Job) -> CallToolResult:
 
 
 async def _preview(image: AsyncImage) -> ImageContent:
-    with Pictures.open(io.BytesIO(await image.bytes())) as opened:
+    with PillowImage.open(io.BytesIO(await image.bytes())) as opened:
         opened.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
         written = io.BytesIO()
         opened.convert("RGB").save(written, "JPEG", quality=_PREVIEW_QUALITY)
@@ -175,8 +177,8 @@ def _sentence(job: Job) -> str:
         return f"{job.id} failed: {job.error.message} ({job.error.code})"
     if job.is_final:
         return f"{job.id} was canceled."
-    waits = f", waits for {job.waiting_on}" if job.waiting_on else ""
-    return f"{job.id} is {job.status}{waits}. Ask get_image_job for it later."
+    waits = f", waiting on {job.waiting_on}" if job.waiting_on else ""
+    return f"{job.id} is {job.status}{waits}. Call get_image_job later."
 
 
 def _image_job(job: Job) -> ImageJob:

@@ -1,7 +1,6 @@
-"""What the service tells, as values. Fields of a newer service stay readable in `raw`.
+"""Responses as values. Fields of newer services stay available in `raw`.
 
-Times are aware datetimes in UTC, durations are seconds, sizes are bytes. What the service does not
-tell is None.
+Times are aware datetimes in UTC, durations are seconds, sizes are bytes. Missing fields are None.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ Raw = Mapping[str, Any]
 
 
 def from_json(kind: Callable[..., V], raw: Raw, **more: Any) -> V:  # noqa: ANN401  JSON
-    """Make a value of the fields that it knows; times are read, everything stays in `raw`."""
+    """Build a value from its known fields; times are parsed, everything stays in `raw`."""
     names = (one.name for one in fields(kind))  # type: ignore[arg-type]  # all are dataclasses
     known = {name: _read(name, raw.get(name)) for name in names}
     return kind(**{**known, **more, "raw": raw})
@@ -31,10 +30,10 @@ def _read(name: str, value: Any) -> Any:  # noqa: ANN401  JSON
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """A stored image. `url` is signed and needs no key; it holds for at least a day.
+    """A stored image. `url` is signed, needs no key, and is valid for at least a day.
 
-    `warnings` names what differs from what was asked: size, ratio, format, flat; by the provider's
-    own record prompt, seed, model; `record` where that record is odd.
+    `warnings` names differences from the request: size, ratio, format, flat; by the provider's
+    record prompt, seed, model; `record` if that record is inconsistent.
     """
 
     job_id: str
@@ -67,7 +66,7 @@ class JobError:
 
 @dataclass(frozen=True)
 class Job(Generic[I_co]):
-    """A job as it stands; the API reference tells what each field means."""
+    """A job; the API reference describes the fields."""
 
     id: str
     status: Status
@@ -98,12 +97,12 @@ class Job(Generic[I_co]):
 
     @property
     def is_final(self) -> bool:
-        """Whether it will not change any more, unless it is sent again."""
+        """Whether it stays as it is unless it is retried."""
         return self.status in FINAL
 
 
 def job_of(raw: Raw, bind: Callable[[ImageFacts], I_co]) -> Job[I_co]:
-    """Read a job; `bind` makes its image one that can be fetched."""
+    """Parse a job; `bind` makes its image downloadable."""
     image, error = raw.get("image"), raw.get("error")
     job: Job[I_co] = from_json(
         Job,
@@ -122,7 +121,7 @@ def _image(job: Raw, raw: Raw) -> ImageFacts:
 
 @dataclass(frozen=True)
 class Batch:
-    """Many jobs that were asked for at once. `progress` goes from 0 to 1; `counts` by status."""
+    """A batch of jobs. `progress` goes from 0 to 1; `counts` by status."""
 
     id: str
     status: str
@@ -149,7 +148,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Model:
-    """What can be asked for: the JSON Schema of the input, and its defaults."""
+    """A model: the JSON Schema of its input, and its defaults."""
 
     id: str
     name: str
@@ -163,7 +162,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Usage:
-    """What you may, what is used and left of it, and credits by day (an estimate)."""
+    """Your limits, what is used and left of them, and credits by day (an estimate)."""
 
     limits: Mapping[str, Any]
     used: Mapping[str, Any]
@@ -175,7 +174,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Event:
-    """One change of the feed; `cursor` goes on after it."""
+    """A change in the feed; `cursor` continues after it."""
 
     type: str
     cursor: str
@@ -188,7 +187,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One webhook and what became of it; `attempts` only where one is read by its id."""
+    """A webhook delivery; `attempts` only if it is read by its id."""
 
     id: str
     type: str
@@ -207,10 +206,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The URL, without its query, that deliveries are sent to, and how it answers.
+    """A URL, without its query, that deliveries are sent to, and its state.
 
-    `pending` counts deliveries that will be sent, `parked` those that wait until it is enabled;
-    `failures` those in a row.
+    `pending` counts deliveries to be sent, `parked` those that wait until it is enabled; `failures`
+    consecutive ones.
     """
 
     id: str
@@ -233,7 +232,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Queue:
-    """How a queue stands, for operators; `blocked_by` is why no new job is started."""
+    """The state of a queue, for operators; `blocked_by` is why nothing new starts."""
 
     name: str
     depth: int

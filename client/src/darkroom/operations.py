@@ -1,4 +1,4 @@
-"""What a client can do, each as a generator of requests; see `darkroom.protocol`."""
+"""The operations of the clients, each a generator of requests; see `darkroom.protocol`."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from darkroom.options import job_body, key_header
 from darkroom.protocol import Item, Request, Steps, Stream
 from darkroom.retries import RetryPolicy, json_of, send_with_retries
 
-#: The longest that the service holds an answer.
+#: The longest time that the service holds a response.
 HELD_SECONDS = 60
 PAGE = 200
 _UNCHANGED = 304
@@ -35,7 +35,7 @@ _PAGE_MEMBERS = ("data", "next_cursor")
 
 
 class Operations(Generic[I_co]):
-    """Builds requests and reads answers; `bind` makes an image one that can be fetched."""
+    """Build requests and parse responses; `bind` makes an image downloadable."""
 
     def __init__(self, bind: Callable[[ImageFacts], I_co], retry_policy: RetryPolicy) -> None:
         self._bind = bind
@@ -46,7 +46,7 @@ class Operations(Generic[I_co]):
     def submit(
         self, prompt: str, options: Mapping[str, Any], *, held_seconds: int = 0
     ) -> Steps[Job[I_co]]:
-        """Ask for an image; the answer is held until the job is final, for so long at most."""
+        """Create a job; the response is held until the job is final, up to a time."""
         prefer = {"Prefer": f"wait={held_seconds}"} if held_seconds else {}
         raw = yield from self._accepted(
             Request(
@@ -60,7 +60,7 @@ class Operations(Generic[I_co]):
         return self._job(raw)
 
     def reproduce(self, job_id: str, idempotency_key: str | None) -> Steps[Job[I_co]]:
-        """Ask for the image of a job once more: a new job, the same input and seed."""
+        """Create a job for the same image: the same input and seed."""
         headers = key_header({"idempotency_key": idempotency_key})
         path = f"{_job_path(job_id)}/reproduce"
         return self._job((yield from self._accepted(Request("POST", path, headers=headers))))
@@ -74,21 +74,21 @@ class Operations(Generic[I_co]):
         return (yield from self._move(job_id, "cancel", done=frozenset({"canceled"})))
 
     def retry_job(self, job_id: str) -> Steps[Job[I_co]]:
-        """Send a job again."""
+        """Retry a job."""
         return (yield from self._move(job_id, "retry", done=frozenset({"queued", "running"})))
 
     def delete_job(self, job_id: str) -> Steps[None]:
-        """Forget a job and its image."""
+        """Delete a job and its image."""
         yield from send_with_retries(Request("DELETE", _job_path(job_id)), self._retry_policy)
 
     def list_jobs(self, wanted: Mapping[str, Any]) -> Stream[Job[I_co]]:
-        """Give the jobs that fit, newest first."""
+        """Yield the matching jobs, newest first."""
         yield from self._pages("/v1/jobs", wanted, self._job)
 
     def watch(self, job_id: str, ends_at: float | None = None) -> Stream[Job[I_co]]:
-        """Give a job at once and at each change, until it is final or the time is over.
+        """Yield a job at once and at each change, until it is final or the time is over.
 
-        `ends_at` is in monotonic seconds. The service holds each answer until there is a change.
+        `ends_at` is in monotonic seconds. The service holds each response until there is a change.
         """
         etag, left = "", float(HELD_SECONDS)
         while True:
@@ -107,7 +107,7 @@ class Operations(Generic[I_co]):
                     return
 
     def image_bytes(self, image: ImageFacts) -> Steps[bytes]:
-        """Fetch the bytes of an image, and see that they are those that were stored."""
+        """Download an image, and verify that the bytes are the stored ones."""
         path = f"{_job_path(image.job_id)}/image"
         answer = yield from send_with_retries(Request("GET", path), self._retry_policy)
         return checked(image, answer.content)
@@ -115,7 +115,7 @@ class Operations(Generic[I_co]):
     # batches
 
     def create_batch(self, body: Mapping[str, Any], options: Mapping[str, Any]) -> Steps[Batch]:
-        """Ask for many images at once."""
+        """Create a batch."""
         chosen = {name: value for name, value in options.items() if value is not None}
         chosen.pop("idempotency_key", None)
         request = Request(
@@ -128,28 +128,28 @@ class Operations(Generic[I_co]):
         return from_json(Batch, (yield from self._read(_batch_path(batch_id), "id")))
 
     def list_batches(self) -> Stream[Batch]:
-        """Give the batches, newest first."""
+        """Yield the batches, newest first."""
         yield from self._pages("/v1/batches", {}, lambda raw: from_json(Batch, raw))
 
     def cancel_batch(self, batch_id: str) -> Steps[Batch]:
-        """Cancel what of a batch is not final."""
+        """Cancel the jobs of a batch that are not final."""
         path = f"{_batch_path(batch_id)}/cancel"
         answer = yield from send_with_retries(Request("POST", path), self._retry_policy)
         return from_json(Batch, json_of(answer, "id"))
 
     def manifest(self, batch_id: str) -> Steps[list[Raw]]:
-        """Read what was asked and what came, a line for each job that is kept, in their order."""
+        """Read requests and results, a line for each stored job, in order."""
         path = f"{_batch_path(batch_id)}/manifest"
         answer = yield from send_with_retries(Request("GET", path), self._retry_policy)
         return [json.loads(line) for line in answer.content.split(b"\n") if line.strip()]
 
     def results(self, batch_id: str, only: Callable[[Raw], bool] | None) -> Stream[Job[I_co]]:
-        """Give the jobs of a batch as they become final; those that are so already come first.
+        """Yield the jobs of a batch as they become final, starting with those that are.
 
-        `only` says of a line of the manifest whether its job is wanted. One request waits for news
-        of all of them; each job is read once.
+        `only` selects jobs by their line of the manifest. One request waits for changes of all of
+        them; each job is read once.
         """
-        # the place in the feed is taken first, so that nothing is missed in between
+        # the cursor of the feed is read first, so that no change in between is missed
         cursor = (yield from self._feed("now", held_seconds=0))["next_cursor"]
         lines = yield from self.manifest(batch_id)
         pending = {line["id"]: line["status"] for line in lines if not only or only(line)}
@@ -163,21 +163,21 @@ class Operations(Generic[I_co]):
                 cursor = page["next_cursor"]
                 ready = [event["job_id"] for event in page["data"] if event.get("status") in FINAL]
 
-    # what else there is
+    # other resources
 
     def models(self) -> Steps[list[Model]]:
-        """Read what can be asked for."""
+        """Read the offered models."""
         raw = yield from self._read("/v1/models", "data")
         return [from_json(Model, model) for model in raw["data"]]
 
     def usage(self, days: int) -> Steps[Usage]:
-        """Read what is used and left."""
+        """Read the limits, and what is used and left of them."""
         return from_json(
             Usage, (yield from self._read("/v1/usage", "limits", query={"days": days}))
         )
 
     def events(self, after: str | None, *, follow: bool) -> Stream[Event]:
-        """Give the changes of the feed; without end where they are followed."""
+        """Yield the changes of the feed, for ever with `follow`."""
         while True:
             page = yield from self._feed(after, held_seconds=HELD_SECONDS if follow else 0)
             for event in page["data"]:
@@ -187,64 +187,64 @@ class Operations(Generic[I_co]):
             after = page["next_cursor"]
 
     def deliveries(self, wanted: Mapping[str, Any]) -> Stream[Delivery]:
-        """Give the webhooks that were or will be sent, newest first."""
+        """Yield the deliveries, newest first."""
         path = "/v1/webhooks/deliveries"
         yield from self._pages(path, wanted, lambda raw: from_json(Delivery, raw))
 
     def delivery(self, delivery_id: str) -> Steps[Delivery]:
-        """Read one webhook with its attempts."""
+        """Read a delivery with its attempts."""
         return from_json(Delivery, (yield from self._read(_delivery_path(delivery_id), "id")))
 
     def redeliver(self, delivery_id: str) -> Steps[Delivery]:
-        """Send one webhook again."""
+        """Send a delivery again."""
         path = f"{_delivery_path(delivery_id)}/redeliver"
         return from_json(Delivery, (yield from self._posted(path)))
 
     def endpoints(self) -> Stream[Endpoint]:
-        """Give the endpoints that deliveries went to, newest first."""
+        """Yield the endpoints, newest first."""
         yield from self._pages("/v1/webhooks/endpoints", {}, lambda raw: from_json(Endpoint, raw))
 
     def enable_endpoint(self, endpoint_id: str) -> Steps[Endpoint]:
-        """Enable an endpoint; it is sent what it missed."""
+        """Enable an endpoint; its pending deliveries are sent."""
         path = f"{_endpoint_path(endpoint_id)}/enable"
         return from_json(Endpoint, (yield from self._posted(path)))
 
     def rotate_secret(self, endpoint_id: str) -> Steps[Raw]:
-        """Make a new secret for an endpoint; a request whose answer was lost is not repeated."""
+        """Create a new secret for an endpoint; do not repeat a request whose response was lost."""
         path = f"{_endpoint_path(endpoint_id)}/secret/rotate"
-        request = Request("POST", path, idempotent=False)  # each one would make another secret
+        request = Request("POST", path, idempotent=False)  # each one would create another secret
         return json_of((yield from send_with_retries(request, self._retry_policy)))
 
     def post(self, path: str, body: Any, *, held_seconds: float = 0) -> Steps[Raw]:  # noqa: ANN401
-        """Send something that does no harm when it is sent twice, and read the answer."""
+        """Send a request that is safe to repeat, and read the response."""
         request = Request("POST", path, body=body, held_seconds=held_seconds)
         return json_of((yield from send_with_retries(request, self._retry_policy)))
 
     def queues(self) -> Steps[list[Queue]]:
-        """Read how the queues stand, with an ops key."""
+        """Read the state of the queues, with an operator key."""
         raw = yield from self._read("/ops/v1/queues", "data")
         return [from_json(Queue, queue) for queue in raw["data"]]
 
     def hold_queue(self, name: str, verb: str) -> Steps[Queue]:
-        """Pause or resume a queue, with an ops key."""
+        """Pause or resume a queue, with an operator key."""
         path = f"/ops/v1/queues/{_step(name)}/{verb}"
         return from_json(Queue, (yield from self._posted(path)))
 
-    # how
+    # helpers
 
     def _job(self, raw: Raw) -> Job[I_co]:
         return job_of(raw, self._bind)
 
     def _read(self, path: str, *members: str, query: Mapping[str, Any] | None = None) -> Steps[Raw]:
-        """Read something that has at least these members."""
+        """Read an object that has at least these members."""
         request = Request("GET", path, query or {})
         return json_of((yield from send_with_retries(request, self._retry_policy)), *members)
 
     def _accepted(self, request: Request) -> Steps[Raw]:
-        """Have something accepted under its idempotency key.
+        """Create something with its idempotency key.
 
-        Where the service does not know whether it did, what it would have made is read: if that is
-        there it was accepted, and if not the same words are sent under the same key.
+        If the service does not know whether it did, read the resource: if it exists it was
+        accepted, and if not the same request is sent with the same key.
         """
         for _ in range(self._retry_policy.retries):
             try:
@@ -259,11 +259,11 @@ class Operations(Generic[I_co]):
         return json_of((yield from send_with_retries(request, self._retry_policy)), "id")
 
     def _posted(self, path: str) -> Steps[Raw]:
-        """Have something changed, twice as well as once, and read how it is then."""
+        """Apply a change that is safe to repeat, and read the result."""
         return json_of((yield from send_with_retries(Request("POST", path), self._retry_policy)))
 
     def _move(self, job_id: str, verb: str, *, done: frozenset[str]) -> Steps[Job[I_co]]:
-        """Move a job; a refusal is none where the move is made (perhaps by us, unanswered)."""
+        """Change a job; ignore a refusal if the job is already in that state (perhaps by us)."""
         try:
             request = Request("POST", f"{_job_path(job_id)}/{verb}")
             answer = yield from send_with_retries(request, self._retry_policy)
@@ -288,7 +288,7 @@ class Operations(Generic[I_co]):
     def _pages(
         self, path: str, wanted: Mapping[str, Any], read: Callable[[Raw], Any]
     ) -> Stream[Any]:
-        """Give what a list has, page after page."""
+        """Yield the entries of a list, page after page."""
         query = {"limit": PAGE, **_without_none(wanted)}
         while True:
             page = yield from self._read(path, *_PAGE_MEMBERS, query=query)
@@ -320,5 +320,5 @@ def _endpoint_path(endpoint_id: str) -> str:
 
 
 def _step(text: str) -> str:
-    """Write a step of a path; what is not Unicode is the id of nothing, and stays so."""
+    """Encode a path segment; one that is not Unicode is the id of nothing, and stays so."""
     return quote(text, safe="", errors="replace")

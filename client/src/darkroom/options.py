@@ -1,4 +1,4 @@
-"""What can be said about a job or a batch, in the words of the API, and the bodies made of it."""
+"""The options of jobs and batches, and the bodies made of them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,17 +7,17 @@ from uuid import uuid4
 
 from darkroom.errors import Fault, InvalidInput
 
-#: What holds whole numbers, what true or false, and what an object.
+#: Parameters that hold integers, booleans, and objects.
 INTEGERS = frozenset({"output_quality", "num_inference_steps", "seed", "deadline_seconds"})
 YES_NO = frozenset({"go_fast", "disable_safety_checker", "reuse"})
 OBJECTS = frozenset({"input", "webhook", "fail_fast", "metadata"})
 
-#: Options of the program that have another name than what they set.
+#: Options of the program whose name differs from what they set.
 _OPTIONS = {"tags": "tag", "payload": "slim", "headers": "header", "batch_id": "batch"}
 
-#: What an idempotency key may be.
+#: Valid idempotency keys.
 _VISIBLE = re.compile(r"[!-~]{1,255}")
-#: These stand beside `input` in a job; everything else is a parameter of the model.
+#: Members of a job next to `input`; everything else is a parameter of the model.
 _ENVELOPE = frozenset(
     {
         *("model", "webhook", "priority", "deadline_seconds", "on_unknown", "reuse", "fail_fast"),
@@ -27,17 +27,17 @@ _ENVELOPE = frozenset(
 
 
 class JobOptions(TypedDict, total=False):
-    """How an image is to be made; whatever is left out has the service's default.
+    """The options of a job; missing ones have the service's defaults.
 
     Parameters of the model: `aspect_ratio` ("1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4"),
-    `output_format` ("webp", "jpg", "png"), `output_quality` (0 to 100), `num_inference_steps`
-    (1 to 4), `go_fast`, `megapixels` ("0.25" or "1"), `disable_safety_checker`, `seed` (the same
-    makes the same image again). `input` holds parameters that this client does not know yet.
+    `output_format` ("webp", "jpg", "png"), `output_quality` (0 to 100), `num_inference_steps` (1 to
+    4), `go_fast`, `megapixels` ("0.25" or "1"), `disable_safety_checker`, `seed` (the same seed
+    generates the same image). `input` holds parameters that this client does not know yet.
 
-    Of the job: `deadline_seconds` (it fails if not done by then), `on_unknown` (when the image
-    may or may not have been made and billed), `reuse`, `fail_fast`, `metadata` and `tags` (yours),
-    `webhook` (`{"url": …, "events": […]}`). `idempotency_key`: asking again with the same key and
-    the same words asks for nothing new; without one the client makes its own for each call.
+    Of the job: `deadline_seconds` (it fails if not done by then), `on_unknown` (if the image may or
+    may not have been generated and billed), `reuse`, `fail_fast`, `metadata` and `tags` (yours),
+    `webhook` (`{"url": …, "events": […]}`). `idempotency_key`: a repeated request with the same key
+    creates nothing new; by default the client generates one for each call.
     """
 
     model: str
@@ -62,7 +62,7 @@ class JobOptions(TypedDict, total=False):
 
 
 class BatchOptions(TypedDict, total=False):
-    """What holds for a batch as a whole; jobs may name another priority, deadline and tags."""
+    """The options of a batch; jobs may override priority, deadline and tags."""
 
     webhook: Mapping[str, Any]
     priority: Literal["high", "normal", "low"]
@@ -73,7 +73,7 @@ class BatchOptions(TypedDict, total=False):
 
 
 class JobFilter(TypedDict, total=False):
-    """Which jobs to list; times are RFC 3339."""
+    """The filter of a list of jobs; times are RFC 3339."""
 
     status: Literal["queued", "running", "succeeded", "failed", "canceled"]
     batch_id: str
@@ -85,9 +85,9 @@ class JobFilter(TypedDict, total=False):
 
 
 def job_body(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the body of a job: what belongs beside the input, and the input.
+    """Build the body of a job: its input, and what stands next to it.
 
-    Raises InvalidInput for an input that is no object.
+    Raise InvalidInput for an input that is not an object.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
     more = chosen.pop("input", {})
@@ -104,10 +104,10 @@ def batch_body(
     variations: int | None,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write the body of a batch; raises ValueError unless it is jobs, or a prompt with variations.
+    """Build the body of a batch; raise ValueError unless it is jobs, or a prompt with variations.
 
-    Each of `jobs` is a prompt, or a mapping with `prompt` and what else JobOptions has, or one with
-    `input` as the API writes it.
+    Each of `jobs` is a prompt, or a mapping with `prompt` and members of JobOptions, or one with
+    `input` as in the API.
     """
     if jobs is not None and prompt is None and variations is None:
         return {"jobs": [_entry(job) for job in jobs]}
@@ -126,14 +126,14 @@ def _entry(job: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def option_of(name: str) -> str:
-    """Give the option of the program that a parameter is set by."""
+    """Return the option of the program for a parameter."""
     return f"--{_OPTIONS.get(name, name).replace('_', '-')}"
 
 
 def key_header(options: Mapping[str, Any]) -> dict[str, str]:
-    """Give the idempotency key: the caller's without blanks around it, or a new one.
+    """Return the idempotency key: the trimmed one of the caller, or a new one.
 
-    Raises InvalidInput for one that a header cannot carry.
+    Raise InvalidInput for one that a header cannot carry.
     """
     key = options.get("idempotency_key") or f"py-{uuid4().hex}"
     bare = key.strip() if isinstance(key, str) else ""

@@ -1,9 +1,9 @@
-"""What goes to the service and what comes back, as values: no connection is opened here.
+"""Requests and responses as values: no connection is opened here.
 
-An operation is a generator (`Steps`): it yields each Request that it wants sent and is given the
-Reply; what it returns is the result. So every rule of the client stands once, and the synchronous
-and the asynchronous sender only send. An operation that gives many results (`Stream`) yields each
-of them as `Item`, between its requests.
+An operation is a generator (`Steps`): it yields each Request to send and receives the Reply; what
+it returns is the result. So all logic of the client exists once, and the blocking and the asyncio
+transport only send. An operation with several results (`Stream`) yields each of them as `Item`,
+between its requests.
 """
 
 from collections.abc import Generator, Mapping
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request.
+    """A request.
 
-    `held_seconds` is how long the service may hold its answer on purpose; `after_seconds` is how
-    long to pause before it is sent. `again` says that sending it twice is as good as once.
+    `held_seconds` is how long the service may hold its response on purpose; `after_seconds` is how
+    long to wait before sending. `again` is whether it is safe to repeat.
     """
 
     method: str
@@ -35,9 +35,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the service answered; header names are found in any case. `at` is seconds, monotonic.
+    """A response; header names are case-insensitive. `at` is seconds, monotonic.
 
-    `source` says who was asked, and through which proxy.
+    `source` is the URL asked, and the proxy.
     """
 
     status: int
@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Why no answer came. `sent`: the service may have read the request all the same."""
+    """Why no response came. `sent`: the service may have read the request."""
 
     reason: str
     sent: bool
@@ -58,7 +58,7 @@ class NoAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Item(Generic[T]):
-    """One result of several."""
+    """One of several results."""
 
     value: T
 

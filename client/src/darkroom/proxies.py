@@ -1,7 +1,7 @@
-"""Which proxy a service is asked through: what HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name.
+"""The proxy of a service, from HTTP_PROXY, HTTPS_PROXY and ALL_PROXY.
 
-httpx would read them too, but it sends loopback addresses to a proxy, and does not say which proxy
-a request went to.
+httpx reads these too, but it sends loopback addresses to a proxy, and does not tell which proxy a
+request used.
 """
 
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ class Proxy:
     variable: str
 
     def __str__(self) -> str:
-        """Name it, without its user and password."""
+        """Return its URL without user and password."""
         return f"the proxy {self.server.url} ({self.variable})"
 
 
 def find_proxy(url: httpx.URL) -> Proxy | None:
-    """Return the proxy for a service; None where it is asked directly, as on this machine.
+    """Return the proxy for a service; None for a direct connection, as on this machine.
 
-    A proxy that cannot be used is refused on this machine too. Raises NotConfigured.
+    An unusable proxy is refused even for this machine. Raise NotConfigured.
     """
     if proxy_bypass(url.netloc.decode("ascii")):
         return None
@@ -43,7 +43,7 @@ def find_proxy(url: httpx.URL) -> Proxy | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine."""
+    """Return whether a host is this machine."""
     name = host.rstrip(".").lower()
     try:
         return ip_address(name).is_loopback

@@ -1,4 +1,4 @@
-"""When to ask again, and for how long: the one rule about retries."""
+"""When to retry, and for how long."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,17 +14,17 @@ from darkroom.errors import DarkroomError, Unavailable, error_of
 from darkroom.protocol import Answer, Reply, Request, Steps
 
 _REFUSED = 400
-#: Too many requests, and service unavailable: a proxy's 502 or 504 may come after the deed.
+#: Too many requests, and service unavailable: a proxy's 502 or 504 may follow an executed request.
 _NOT_DONE = frozenset({429, 503})
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how long to try.
+    """How often and how long to retry.
 
-    The n-th pause is a random part of `first_seconds` · 2^n ("full jitter"), `most_seconds` at
-    most, after what `Retry-After` asks for. Asked to wait for longer than `longest_seconds`, the
-    client gives up at once. `dice` gives numbers from 0 to 1.
+    The n-th pause is a random part of `first_seconds` · 2^n ("full jitter"), at most
+    `most_seconds`, after the time of `Retry-After`. If that exceeds `longest_seconds`, the client
+    gives up at once. `dice` returns random numbers from 0 to 1.
     """
 
     retries: int = 6
@@ -34,7 +34,7 @@ class RetryPolicy:
     dice: Callable[[], float] = SystemRandom().random
 
     def pause(self, attempt: int, retry_after: float | None) -> float:
-        """Give the seconds to wait after this attempt, counted from 0."""
+        """Return the seconds to wait after this attempt, counted from 0."""
         ceiling = min(self.most_seconds, self.first_seconds * 2.0**attempt)
         return (retry_after or 0.0) + self.dice() * ceiling
 
@@ -42,8 +42,8 @@ class RetryPolicy:
 def send_with_retries(request: Request, retry_policy: RetryPolicy) -> Steps[Answer]:
     """Send a request until it is answered.
 
-    Asks again on 429, on 503 and other trouble of the service, and when no answer came, if that
-    does no harm. Raises the DarkroomError of the last answer.
+    Retry on 429, on 503 and other failures of the service, and without a response, if the request
+    is safe to repeat. Raise the DarkroomError of the last response.
     """
     pause = request.after_seconds
     for attempt in range(retry_policy.retries + 1):
@@ -61,7 +61,7 @@ def send_with_retries(request: Request, retry_policy: RetryPolicy) -> Steps[Answ
 
 
 def refusal(reply: Reply) -> DarkroomError | None:
-    """Give the error that a reply is; None for a good answer."""
+    """Return the error of a reply; None for a successful one."""
     if not isinstance(reply, Answer):
         return Unavailable(reply.reason)
     if reply.status < _REFUSED:
@@ -74,7 +74,7 @@ def refusal(reply: Reply) -> DarkroomError | None:
 
 def _answered(reply: Reply) -> Answer:
     if not isinstance(reply, Answer):
-        raise TypeError(reply)  # the caller has looked
+        raise TypeError(reply)  # the caller handles it
     return reply
 
 
@@ -83,12 +83,12 @@ def _may_repeat(request: Request, reply: Reply, error: DarkroomError) -> bool:
         return False
     if not isinstance(reply, Answer):
         return request.idempotent or not reply.sent
-    # what is refused in these words has done nothing
+    # a refusal with these codes has changed nothing
     return request.idempotent or (reply.status in _NOT_DONE and error.code != "outcome_unknown")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read `Retry-After` (RFC 9110, 10.2.3: seconds or a date) as seconds from now."""
+    """Parse `Retry-After` (RFC 9110, 10.2.3: seconds or a date) as seconds from now."""
     header = headers.get("retry-after", "").strip()
     if header.isascii() and header.isdigit():
         return float(header)
@@ -104,7 +104,7 @@ def _problem(answer: Answer) -> dict[str, Any]:
     try:
         header = json.loads(answer.content)
     except (ValueError, RecursionError):
-        return {}  # a proxy's page, say
+        return {}  # a proxy's page, for example
     return header if isinstance(header, dict) else {}
 
 
@@ -114,9 +114,9 @@ def _not_darkrooms(answer: Answer) -> str:
 
 
 def json_of(answer: Answer, *members: str) -> dict[str, Any]:
-    """Read an answer that has these members.
+    """Parse a response that has these members.
 
-    Raises Unavailable for what is no such JSON object: something else answered.
+    Raise Unavailable for anything else, because it did not come from the service.
     """
     try:
         header = json.loads(answer.content)

@@ -1,4 +1,4 @@
-"""The two senders: they send what an operation yields and hand back the reply. No rule is here."""
+"""The two transports: they send the requests of an operation and return the replies."""
 
 import asyncio
 import ssl
@@ -15,12 +15,12 @@ from darkroom.errors import InvalidInput, NotConfigured
 from darkroom.protocol import Answer, Item, NoAnswer, Reply, Request, Steps, Stream, T
 from darkroom.proxies import Proxy, find_proxy
 
-#: What httpx raises before the first byte of a request has left.
+#: What httpx raises before the first byte of a request is sent.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class Transport:
-    """Sends one request after the other, blocking."""
+    """Send one request after the other, blocking."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Transport:
         timeout_seconds: float,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Build the connections; raises NotConfigured where the environment does not allow it."""
+        """Build the connections; raise NotConfigured for an unusable environment."""
         proxy = None if transport else find_proxy(httpx.URL(config.url))
         self._source = _source(config, proxy)
         self._timeout_seconds = timeout_seconds
@@ -50,7 +50,7 @@ class Transport:
             return cast("T", end.value)
 
     def each(self, stream: Stream[T]) -> Iterator[T]:
-        """Run an operation of many results, as far as they are asked for."""
+        """Run an operation with several results, on demand."""
         reply: Reply | None = None
         while True:
             try:
@@ -78,7 +78,7 @@ class Transport:
 
 
 class AsyncSender:
-    """Sends one request after the other, on an event loop."""
+    """Send one request after the other, on an event loop."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class AsyncSender:
         timeout_seconds: float,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Build the connections; raises NotConfigured where the environment does not allow it."""
+        """Build the connections; raise NotConfigured for an unusable environment."""
         proxy = None if transport else find_proxy(httpx.URL(config.url))
         self._source = _source(config, proxy)
         self._timeout_seconds = timeout_seconds
@@ -108,7 +108,7 @@ class AsyncSender:
             return cast("T", end.value)
 
     async def each(self, stream: Stream[T]) -> AsyncIterator[T]:
-        """Run an operation of many results, as far as they are asked for."""
+        """Run an operation with several results, on demand."""
         reply: Reply | None = None
         while True:
             try:
@@ -140,14 +140,14 @@ def _headers(config: ServiceConfig) -> dict[str, str]:
 
 
 def _options(connections: int, proxy: Proxy | None) -> dict[str, Any]:
-    """Give what both kinds of transport are built with."""
+    """Return the options of both transports."""
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     return {"limits": limits, "proxy": proxy and proxy.server}
 
 
 @contextmanager
 def _readable_certificates() -> Iterator[None]:
-    """Raise NotConfigured for files of TLS that the environment names and that cannot be used."""
+    """Raise NotConfigured for unusable certificate files named in the environment."""
     try:
         yield
     except OSError as error:
@@ -163,7 +163,7 @@ def _source(config: ServiceConfig, proxy: Proxy | None) -> str:
 
 
 def _spelled(request: Request, timeout_seconds: float) -> dict[str, Any]:
-    """Give the words of a request to httpx; raises InvalidInput for what cannot be written."""
+    """Convert a request for httpx; raise InvalidInput for what cannot be encoded."""
     faults = list(faults_in(request.query, "/query"))
     if faults:
         raise InvalidInput.of(faults)
@@ -190,8 +190,8 @@ def _no_answer(source: str, error: httpx.HTTPError) -> NoAnswer:
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """Say what happened, without the headers that errors of the protocol quote."""
+    """Describe an error, without the headers that protocol errors quote."""
     if isinstance(error, httpx.ProtocolError):
         return "the connection was closed, or what answers there does not speak HTTP"
-    # the class says what happened in one word; the text of some is empty
+    # the class describes the error in one word; some have an empty text
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""For receivers: whether a webhook is Darkroom's, and what it says."""
+"""Verify received webhooks."""
 
 import json
 from collections.abc import Mapping
@@ -12,8 +12,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 from darkroom.errors import WebhookInvalid
 from darkroom.models import ImageFacts, Job, Raw, from_json, job_of
 
-#: What the check raises, also for an empty secret; the last two for what is signed and yet another
-#: program's.
+#: What verification raises, also for an empty secret; the last two for payloads of other programs.
 _NOT_DARKROOMS = (
     WebhookVerificationError,
     EmptyWebhookSecretError,
@@ -25,7 +24,7 @@ _NOT_DARKROOMS = (
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """What a webhook says. `id` is the same over all attempts: keep it to know what you had."""
+    """A webhook event. `id` is the same for all attempts: store it to detect duplicates."""
 
     id: str
     type: str
@@ -40,11 +39,11 @@ class WebhookEvent:
 
 
 def verify(body: bytes | str, headers: Mapping[str, str], secret: str) -> WebhookEvent:
-    """Check a webhook and read it.
+    """Verify a webhook and parse it.
 
-    `body` is exactly what was received, `headers` have their names in any case, `secret` is the
-    tenant's or the endpoint's `whsec_…`. Raises WebhookInvalid for what is not signed by it, and
-    for what was signed more than five minutes ago or ahead.
+    `body` is exactly what was received, `headers` have case-insensitive names, `secret` is the
+    tenant's or the endpoint's `whsec_…`. Raise WebhookInvalid for a wrong signature, or one more
+    than five minutes old or in the future.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     try:

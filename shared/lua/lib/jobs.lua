@@ -145,7 +145,7 @@ function M.make_ready(job)
   permits.push(queue.jobs)
 end
 
--- Schedules the deletion of whatever may have been stored of a image that will not be the
+-- Schedules the deletion of whatever may have been stored of an image that will not be the
 -- job's: by a worker that was lost before it could say so, or one that is late.
 function M.schedule_image_deletion(job, now)
   if not job.object then return end

@@ -18,7 +18,7 @@ const refused = async (call) => {
 
 const encoded = await client.images.generate({ prompt, size, n: 2, quality: "low" });
 const linked = await client.images.generate({ prompt, size, response_format: "url", seed: 7 });
-const picture = await fetch(linked.data[0].url);
+const image = await fetch(linked.data[0].url);
 const models = [];
 for await (const model of client.models.list()) models.push(model.id);
 const stranger = new OpenAI({ ...service, apiKey: "sk-wrong" });
@@ -26,7 +26,7 @@ const stranger = new OpenAI({ ...service, apiKey: "sk-wrong" });
 console.log(
   JSON.stringify({
     starts: encoded.data.map((one) => Buffer.from(one.b64_json, "base64").toString("hex", 0, 4)),
-    picture: picture.headers.get("content-type"),
+    image: image.headers.get("content-type"),
     models,
     size: await refused(() => client.images.generate({ prompt, size: "huge" })),
     key: await refused(() => stranger.images.generate({ prompt })),

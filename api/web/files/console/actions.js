@@ -1,4 +1,4 @@
-// Doing something: only with a key that may, asked for first, and told afterwards.
+// Buttons for changes: disabled without the scope, confirmed in a dialog, followed by a message.
 import { button } from "../shared/controls.js";
 import { openDialog } from "../shared/dialog.js";
 import { el, fill } from "../shared/dom.js";
@@ -6,25 +6,25 @@ import { toast, trouble } from "../shared/notices.js";
 
 const ONLY_READS = "This key is read-only: this action needs the scope ops:write.";
 
-/** A button that changes something; without the right to, it stands there and says why not. */
+/** A button that changes something; disabled, with the reason as its tooltip, for a read-only key. */
 export function actionButton(may, words, act, { kind = "", drawing = "", title = "" } = {}) {
-  const told = may ? title : ONLY_READS;
-  return button(words, act, { kind: `small ${kind}`, drawing, disabled: !may, title: told });
+  const tooltip = may ? title : ONLY_READS;
+  return button(words, act, { kind: `small ${kind}`, drawing, disabled: !may, title: tooltip });
 }
 
 /**
- * Asks, does `act()` and says `done(answer)`; what goes wrong is told in the dialog, which stays.
- * Gives the answer, or null where it was not done.
+ * Ask for confirmation, run `act()` and show `done(answer)`. An error stays in the open dialog.
+ * Resolve to the answer, or to null if the reader closed the dialog.
  */
 export function ask(heading, words, verb, act, done, { kind = "main" } = {}) {
   return new Promise((answer) => {
     let result = null;
-    const said = el("div", {});
+    const notices = el("div", {});
     const yes = button(verb, perform, { kind });
     const no = button("Back", () => dialog.close());
     const dialog = openDialog(
       heading,
-      [el("div", { class: "stack tight" }, words), said, el("div", { class: "row" }, yes, no)],
+      [el("div", { class: "stack tight" }, words), notices, el("div", { class: "row" }, yes, no)],
       { closed: () => answer(result) },
     );
     no.focus();
@@ -36,7 +36,7 @@ export function ask(heading, words, verb, act, done, { kind = "main" } = {}) {
         dialog.close();
         toast(done(result));
       } catch (error) {
-        fill(said, trouble(error));
+        fill(notices, trouble(error));
         yes.disabled = false;
         yes.focus();
       }

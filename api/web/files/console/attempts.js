@@ -1,4 +1,4 @@
-// Every attempt at a job, and every change of it.
+// The attempts of a job, and its timeline.
 import { el } from "../shared/dom.js";
 import { count, moment, seconds, title } from "../shared/format.js";
 import { card, endBadge, when } from "./formatters.js";
@@ -37,7 +37,7 @@ function attempt(one, runs) {
       el(
         "pre",
         {
-          class: "said wrap",
+          class: "response wrap",
           dir: "auto",
           tabindex: 0,
           role: "region",

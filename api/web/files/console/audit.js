@@ -1,4 +1,4 @@
-// What operators did: who, when, to what, and for which request.
+// The audit log: who changed what, when, and in which request.
 import { el } from "../shared/dom.js";
 import { moment, title } from "../shared/format.js";
 import { jobLink, tenantLink, words } from "./formatters.js";
@@ -29,7 +29,7 @@ export function audit({ client, place }) {
   });
 }
 
-/** A move of many jobs is noted in steps: one line for those of one request. */
+/** Merge the steps of one bulk operation into one row. */
 function fold(entries) {
   const lines = [];
   for (const entry of entries) {

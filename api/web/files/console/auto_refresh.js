@@ -1,8 +1,8 @@
-// Asking again every few seconds: not while nobody looks, nor while a dialog is being read.
+// Refresh every few seconds, except in a hidden tab and while a dialog is open.
 import { connection } from "../shared/connection.js";
 
 export class Live extends EventTarget {
-  /** Whether the reader lets it ask again by itself. */
+  /** Whether automatic refresh is on. */
   isOn = true;
   #act = null;
   #every = () => 0;
@@ -15,7 +15,7 @@ export class Live extends EventTarget {
     connection.addEventListener("back", () => this.#due());
   }
 
-  /** Calls `act(signal)` now, and then every `seconds()`; what went on before is given up. */
+  /** Call `act(signal)` now and then every `seconds()`; abort the previous schedule. */
   follow(act, seconds) {
     this.stop();
     this.#act = act;
@@ -29,7 +29,7 @@ export class Live extends EventTarget {
     this.#act = null;
   }
 
-  /** Asks at once. */
+  /** Refresh now. */
   async now() {
     clearTimeout(this.#timer);
     this.#asking?.abort();
@@ -42,7 +42,7 @@ export class Live extends EventTarget {
     }
   }
 
-  /** Lets it go on by itself, or not. */
+  /** Turn automatic refresh on or off. */
   turn(isOn) {
     this.isOn = isOn;
     this.dispatchEvent(new Event("change"));

@@ -1,4 +1,4 @@
-// Many jobs at once: counted first, and moved only if no more fit by then.
+// Bulk retry and cancel: count the matching jobs first; change nothing if more match later.
 import { button } from "../shared/controls.js";
 import { openDialog } from "../shared/dialog.js";
 import { el, fill } from "../shared/dom.js";
@@ -32,7 +32,7 @@ const WHY = {
   behind: "could not finish before their deadline",
 };
 
-/** Counts what fits the filter in a dialog, and moves it when the reader says so; gives whether. */
+/** Count the jobs that match the filter, then change them on confirmation; resolve to whether any changed. */
 export function moveMany(client, name, query) {
   const { head, verb, done, kind, what, other } = VERBS[name];
   const filter = Object.fromEntries(
@@ -46,8 +46,8 @@ export function moveMany(client, name, query) {
 
     async function counting() {
       try {
-        const told = await client.post(`/ops/v1/jobs/${name}`, { filter, dry_run: true });
-        offer(told);
+        const result = await client.post(`/ops/v1/jobs/${name}`, { filter, dry_run: true });
+        offer(result);
       } catch (error) {
         fill(inside, trouble(error), row());
       }
@@ -84,9 +84,9 @@ export function moveMany(client, name, query) {
       yes.disabled = true;
       fill(yes, `${verb}…`);
       try {
-        const told = await client.post(`/ops/v1/jobs/${name}`, { filter, expected_count: many });
+        const result = await client.post(`/ops/v1/jobs/${name}`, { filter, expected_count: many });
         moved = true;
-        tell(told);
+        tell(result);
       } catch (error) {
         fill(
           inside,
@@ -101,19 +101,19 @@ export function moveMany(client, name, query) {
       }
     }
 
-    function tell(told) {
-      const refused = Object.entries(told.refused).map(([why, many]) =>
+    function tell(result) {
+      const refused = Object.entries(result.refused).map(([why, many]) =>
         el("li", {}, `${number(many)} ${WHY[why] ?? title(why).toLowerCase()}`),
       );
       if (!refused.length) {
         dialog.close();
-        return toast(`${count(told.moved, "job")} ${done}`);
+        return toast(`${count(result.moved, "job")} ${done}`);
       }
       fill(
         inside,
         note(
           "wait",
-          el("strong", {}, `${count(told.moved, "job")} ${done}`),
+          el("strong", {}, `${count(result.moved, "job")} ${done}`),
           el("ul", {}, refused),
         ),
         row(),

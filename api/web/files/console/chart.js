@@ -1,8 +1,8 @@
-// NdjsonParser over time, drawn as SVG: gaps where nothing is known, and a reading at the pointer.
+// Time series drawn as SVG, with gaps for missing data and the values at the pointer.
 import { el, fill, freshId, svg } from "../shared/dom.js";
 import { moment } from "../shared/format.js";
 
-/** The field that is drawn in; it is stretched to whatever room there is. */
+/** The size of the drawing area; it is stretched to the available space. */
 const WIDTH = 600;
 const HEIGHT = 140;
 const CLOCK = new Intl.DateTimeFormat("en", {
@@ -19,9 +19,9 @@ const DAY = new Intl.DateTimeFormat("en", {
 const TICKS = 4;
 
 /**
- * A chart with a heading. `lines` are `{name, label, tone}`; `show({at, values, closed})` draws anew:
- * `at` times, `values` a column for each name with null for gaps, `closed` why the gate was closed.
- * `words` writes a number, `round` says where the scale ends.
+ * A chart with a heading. `lines` are `{name, label, tone}`. `show({at, values, closed})` redraws it:
+ * `at` are times, `values` a column for each name with null for gaps, `closed` why the gate was closed.
+ * `words` formats a number, `round` rounds up the end of the scale.
  */
 export class Chart {
   #heading;
@@ -115,7 +115,7 @@ export class Chart {
     return svg("path", { d: path, class: `line ${tone}`, "vector-effect": "non-scaling-stroke" });
   }
 
-  /** The times in which no new call was made. */
+  /** The periods without new provider calls. */
   #bands() {
     const { closed } = this.#data;
     const half = WIDTH / Math.max(closed.length - 1, 1) / 2;
@@ -194,7 +194,7 @@ export class Chart {
     this.#read((this.#index ?? this.#data.at.length) + step);
   }
 
-  /** Tells the values at a place, or those of now. */
+  /** Show the values at an index, or the latest ones. */
   #read(index) {
     const there = index !== null && this.#data !== null;
     this.#index = there ? Math.min(Math.max(index, 0), this.#data.at.length - 1) : null;
@@ -206,28 +206,28 @@ export class Chart {
     const x = this.#x(this.#index);
     this.#cursor.setAttribute("x1", x);
     this.#cursor.setAttribute("x2", x);
-    const told = this.#lines.map(
+    const readings = this.#lines.map(
       ({ name, label }) =>
         `${label} ${values[name][this.#index] === null ? "not known" : this.#words(values[name][this.#index])}`,
     );
     fill(
       this.#reading,
-      `${moment(at[this.#index])}: ${told.join(" · ")}${closed[this.#index] ? ` · no new calls (${closed[this.#index].replaceAll("_", " ")})` : ""}`,
+      `${moment(at[this.#index])}: ${readings.join(" · ")}${closed[this.#index] ? ` · no new calls (${closed[this.#index].replaceAll("_", " ")})` : ""}`,
     );
   }
 }
 
-/** What a scale of seconds may end at, in seconds: then whole days. */
+/** Round ends of a time scale, in seconds; beyond these, whole days. */
 const TIMES = [
   0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800,
 ];
 
-/** A round length of time that is not below the value. */
+/** Round a duration up. */
 export function niceTime(value) {
   return TIMES.find((time) => time >= value) ?? Math.ceil(value / 86_400) * 86_400;
 }
 
-/** A round number that is not below the value. */
+/** Round a number up. */
 function nice(value) {
   if (value <= 0) return 1;
   const size = 10 ** Math.floor(Math.log10(value));

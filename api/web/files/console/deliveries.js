@@ -1,4 +1,4 @@
-// Every webhook that was owed, to whomever: found, read, and sent again.
+// The webhook deliveries of all tenants: search, read, redeliver.
 import { openDialog } from "../shared/dialog.js";
 import { el, fill } from "../shared/dom.js";
 import { loading, trouble } from "../shared/notices.js";

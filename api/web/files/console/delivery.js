@@ -1,4 +1,4 @@
-// One delivery: what was told, every attempt at telling it, and telling it again.
+// One webhook delivery: its payload, its attempts, and redelivery.
 import { el } from "../shared/dom.js";
 import { seconds } from "../shared/format.js";
 import { actionButton, ask } from "./actions.js";
@@ -47,12 +47,12 @@ export function deliveryCard({ client, may, live, delivery, inJob = false }) {
   );
 }
 
-/** A button that has a delivery sent again. */
+/** A button that redelivers a webhook. */
 export function redeliverButton({ client, delivery, ...at }) {
   return changing(at, "Redeliver", () => redeliver(client, delivery), { drawing: "send" });
 }
 
-/** A button that switches on the receiver for which a delivery waits. */
+/** A button that enables the endpoint of a parked delivery. */
 function enableButton({ client, delivery, ...at }) {
   return changing(at, "Enable the endpoint", () => enable(client, delivery), {
     title: "Also retries a failing endpoint at once",
@@ -122,7 +122,7 @@ function attemptsOf({ attempts, last_attempt }) {
           el(
             "pre",
             {
-              class: "said wrap",
+              class: "response wrap",
               dir: "auto",
               tabindex: 0,
               role: "region",

@@ -1,4 +1,4 @@
-// The webhook endpoints of all tenants: which take what they are sent, and which do not.
+// The webhook endpoints of all tenants: which accept deliveries and which fail.
 import { el } from "../shared/dom.js";
 import { count, moment } from "../shared/format.js";
 import { actionButton, ask } from "./actions.js";
@@ -35,7 +35,7 @@ export function endpoints({ client, may, live, place }) {
   }
 
   async function enable(one) {
-    const told = [
+    const words = [
       el(
         "p",
         {},
@@ -44,12 +44,12 @@ export function endpoints({ client, may, live, place }) {
       urlOf(one),
     ];
     const act = () => client.post(`/ops/v1/endpoints/${one.id}/enable`);
-    if (await ask("Enable this endpoint?", told, "Enable", act, () => "Endpoint enabled"))
+    if (await ask("Enable this endpoint?", words, "Enable", act, () => "Endpoint enabled"))
       live.now();
   }
 
   async function rotate(one) {
-    const told = [
+    const words = [
       el(
         "p",
         {},
@@ -63,7 +63,7 @@ export function endpoints({ client, may, live, place }) {
       urlOf(one),
     ];
     const act = () => client.post(`/ops/v1/endpoints/${one.id}/secret/rotate`);
-    const made = await ask("Rotate the secret?", told, "Rotate", act, () => "Secret rotated");
+    const made = await ask("Rotate the secret?", words, "Rotate", act, () => "Secret rotated");
     if (!made) return;
     const shownOnce = `It signs until ${one.tenant} or you rotate it. It is shown only now.`;
     await showSecret("The new secret", shownOnce, made.secret, "the webhook secret");
@@ -93,7 +93,7 @@ function urlOf({ url }) {
   return el("p", { class: "soft small-text" }, el("code", { class: "long" }, url));
 }
 
-/** The status, and since when it is so. */
+/** The status, and since when. */
 function statusOf({ status, failing_since: failing, disabled_at: disabled, disabled_reason: why }) {
   const since = status === "disabled" ? disabled : status === "failing" ? failing : null;
   const reason = why && { gone: "responded 410 Gone", failing: "failed for days" }[why];

@@ -1,4 +1,4 @@
-// The closed lists of the contract.
+// Enumerations of the API.
 
 export const STATUSES = ["queued", "running", "succeeded", "failed", "canceled"];
 export const ERROR_CODES = [

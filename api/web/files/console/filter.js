@@ -1,12 +1,12 @@
-// A filter over a list: what is chosen goes into the address at once.
+// A filter for a list; each choice goes into the URL at once.
 import { field } from "../shared/controls.js";
 import { el, freshId } from "../shared/dom.js";
 import { title } from "../shared/format.js";
 import { go } from "./router.js";
 
 /**
- * Makes a form of `fields`: `{name, label, kind: "choice" | "text" | "time", choices, about, list}`;
- * those with `more` stand folded away unless they are in use. `fits(query)` shows another query.
+ * Make a form of `fields`: `{name, label, kind: "choice" | "text" | "time", choices, about, list}`;
+ * fields with `more` are folded away unless in use. `fits(query)` shows another query.
  */
 export function filterForm(path, fields) {
   const inputs = new Map(fields.map((one) => [one.name, inputOf(one)]));
@@ -91,7 +91,7 @@ function write({ kind }, input, value) {
   input.value = kind === "time" ? localTime(value) : value;
 }
 
-/** A time of the API as the browser's own field wants it: without a zone, in the reader's. */
+/** Convert an API time for a datetime-local input: local time, without a zone. */
 export function localTime(value) {
   const at = new Date(value);
   if (!value || Number.isNaN(at.valueOf())) return "";

@@ -1,4 +1,4 @@
-// How the same things are shown wherever they are shown.
+// Shared formatting of jobs, deliveries, times and tables.
 import { el } from "../shared/dom.js";
 import { ago, moment } from "../shared/format.js";
 import { link } from "./router.js";
@@ -29,7 +29,7 @@ const ENDS = {
   released: ["", "Returned"],
   worker_lost: ["bad", "Worker lost"],
 };
-/** Why a queued job is not running, for people. */
+/** Why a queued job waits, in words. */
 export const WAITS = {
   queue: "for its turn",
   retry: "for its next attempt",
@@ -43,7 +43,7 @@ export const WAITS = {
   paused: "paused",
 };
 
-/** A job's status, with the step where it runs and the reason where it waits. */
+/** A job's status, with its step if it runs, or the reason if it waits. */
 export function jobBadge(job) {
   const more =
     job.step ?? (job.waiting_on && job.waiting_on !== "queue" ? WAITS[job.waiting_on] : "");
@@ -68,7 +68,7 @@ export function endBadge(outcome) {
   return el("span", { class: `badge ${kind}` }, words);
 }
 
-/** A time as people say it, with the exact one to be seen by pointing at it; `otherwise` for none. */
+/** A relative time with the exact time as its tooltip; `otherwise` if there is none. */
 export function when(at, otherwise = "–") {
   return at
     ? el("time", { datetime: at, title: moment(at), class: "when" }, ago(at))
@@ -83,12 +83,12 @@ export function tenantLink(name) {
   return el("a", { class: "long", href: link(`tenants/${encodeURIComponent(name)}`) }, name);
 }
 
-/** Text of outsiders, of any length, language and direction. */
+/** Text from outside, of any length, language and direction. */
 export function words(text) {
   return el("span", { class: "long", dir: "auto" }, text);
 }
 
-/** A table inside a card: `rows` are lists of cells. In a narrow place each row is a list. */
+/** A table in a card; `rows` are lists of cells. On narrow screens each row becomes a list. */
 export function cardTable(label, columns, rows) {
   const head = columns.map((one) => el("th", { scope: "col" }, one));
   return el(
@@ -107,13 +107,13 @@ export function cardTable(label, columns, rows) {
   );
 }
 
-/** A row whose cells know their columns, for where a table is shown as a list. */
+/** A row whose cells carry their column names, for the list layout. */
 export function tableRow(columns, cells) {
   const all = cells.map((cell, at) => el("td", { data: { label: columns[at] } }, cell));
   return el("tr", {}, all);
 }
 
-/** Facts as pairs; those without a value are left out. */
+/** A list of name and value pairs; pairs without a value are left out. */
 export function facts(pairs) {
   const there = pairs.filter(
     ([, value]) => value !== null && value !== undefined && value !== "" && value !== false,
@@ -125,7 +125,7 @@ export function facts(pairs) {
   );
 }
 
-/** A heading over a card. */
+/** A heading for a card. */
 export function card(heading, tools, ...children) {
   return el(
     "section",

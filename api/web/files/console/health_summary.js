@@ -1,9 +1,9 @@
-// What an operator wants to know first, in words: does it flow, and if not, why and what to do.
+// A summary of the service's health: what stops jobs, why, and what to do.
 import { el } from "../shared/dom.js";
 import { count, moment, seconds } from "../shared/format.js";
 import { link } from "./router.js";
 
-/** Why no new call is made, of all or of some key or model: what it means, and what to do. */
+/** Reasons for a hold of provider calls: a heading and what to do. */
 export const REASONS = {
   paused: [
     "Paused by an operator",
@@ -35,7 +35,7 @@ export const REASONS = {
   ],
 };
 
-/** What a hold is about: all calls, or those of one key, team or model. */
+/** The scope of a hold: all calls, or one key, team or model. */
 export function holdSubject(hold, keys) {
   if (hold.scope === "all") return hold.image_host ? `all calls (${hold.image_host})` : "all calls";
   const key = hold.scope === "key" && keys.find((one) => one.id === hold.subject);
@@ -43,14 +43,14 @@ export function holdSubject(hold, keys) {
   return `${hold.scope} ${hold.subject}`;
 }
 
-/** How a provider key is shown: its end and its id. */
+/** A provider key as its masked end and its id. */
 export function keyName({ id, masked }) {
   return masked ? `${masked} (${id})` : id;
 }
 const SWEEP_LATE_SECONDS = 30;
 const OLD_SECONDS = 60;
 
-/** Gives `{kind, head, words}` for each thing that keeps jobs waiting, the worst first. */
+/** Return `{kind, head, words}` for each problem, the worst first. */
 export function verdicts(now) {
   return [
     ...redis(now),
@@ -63,7 +63,7 @@ export function verdicts(now) {
   ];
 }
 
-/** One thing in a box. */
+/** A box for one problem. */
 export function verdictBox({ kind, head, words }, tools) {
   return el(
     "div",
@@ -112,7 +112,7 @@ function gate(now) {
   ];
 }
 
-/** What holds a key or a model while the others go on. */
+/** Holds of a key or a model that leave the others working. */
 function parts(now) {
   const { holds, keys, removed_models } = now.gate;
   const closed = now.queues.find((one) => one.name === "generate").blocked_by;

@@ -1,4 +1,4 @@
-// One job: where it stands, every attempt at it, what was told of it, its image, and what to do.
+// One job: its state, attempts, timeline, deliveries, image, and actions.
 import { at } from "../shared/address.js";
 import { codeBlock } from "../shared/code.js";
 import { el, fill } from "../shared/dom.js";
@@ -13,7 +13,7 @@ import { link } from "./router.js";
 
 const FINAL = new Set(["succeeded", "failed", "canceled"]);
 
-/** What can be done with a job, and what it means. */
+/** The actions on a job, with their dialog texts. */
 const MOVES = {
   retry: {
     head: "Retry this job?",
@@ -57,7 +57,7 @@ export function job({ client, may, live, place }) {
 
   async function load(signal) {
     const found = await client.get(`/ops/v1/jobs/${encodeURIComponent(id)}`, {}, { signal });
-    // whoever reads or selects something is not disturbed while nothing changes
+    // redraw only on change, so that reading and selecting are not disturbed
     const state = JSON.stringify([
       found.version,
       found.waiting_on,
@@ -123,7 +123,7 @@ export function job({ client, may, live, place }) {
     const { head: heading, verb, moved, kind, words } = MOVES[name];
     const act = () =>
       client.post(`/ops/v1/jobs/${name}`, { filter: { id: found.id }, expected_count: 1 });
-    const done = (told) => (told.moved ? moved : notMoved(told));
+    const done = (result) => (result.moved ? moved : notMoved(result));
     if (await ask(heading, words(found), verb, act, done, { kind })) live.now();
   }
 
@@ -132,7 +132,7 @@ export function job({ client, may, live, place }) {
     if (key === drawn) return;
     drawn = key;
     if (!image) return fill(frame, empty("image", FINAL.has(status) ? "No image" : "No image yet"));
-    // its signed address, at the host that this page came from
+    // the signed URL, on the host that served this page
     const address = at(`/v1/jobs/${id}/image${new URL(image.url, location.href).search}`);
     const img = el("img", {
       class: "image",
@@ -242,7 +242,7 @@ function metadataOf(metadata) {
 }
 
 function inputCard({ input }) {
-  const prompt = { class: "said wrap", dir: "auto", tabindex: 0, role: "region" };
+  const prompt = { class: "response wrap", dir: "auto", tabindex: 0, role: "region" };
   return card(
     "Input",
     null,

@@ -1,4 +1,4 @@
-// The jobs of all tenants: found, and moved many at once.
+// The jobs of all tenants: search and bulk actions.
 import { el } from "../shared/dom.js";
 import { count, seconds, title } from "../shared/format.js";
 import { actionButton } from "./actions.js";
@@ -71,7 +71,7 @@ function row(job) {
   ];
 }
 
-/** Enough of an id to tell it from others on a page: its end. */
+/** Shorten an id to its distinctive end. */
 function shortId(id) {
   return `…${id.slice(-10)}`;
 }

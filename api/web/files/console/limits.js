@@ -1,4 +1,4 @@
-// What a tenant may, as a form: for a new one, and to change it.
+// The form for a tenant's limits, for new and existing tenants.
 import { field } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { trouble } from "../shared/notices.js";
@@ -16,9 +16,9 @@ const ACTIONS = [
   ["refuse", "Refuse new jobs"],
 ];
 
-/** `save(body)` sends it, `saved(answer)` goes on. With `tenant` its values stand there. */
+/** `save(body)` sends the form, `saved(answer)` continues. `tenant` gives the initial values. */
 export function limitsForm({ tenant = null, named = false, may = true, verb, save, saved }) {
-  const said = el("div", {});
+  const notices = el("div", {});
   const name =
     named &&
     entry(
@@ -69,7 +69,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
   const button = may && el("button", { class: "button main", type: "submit" }, verb);
   const form = el(
     "form",
-    { class: "stack", novalidate: true, onsubmit: submit, oninput: () => fill(said) },
+    { class: "stack", novalidate: true, onsubmit: submit, oninput: () => fill(notices) },
     name?.node,
     el(
       "div",
@@ -78,7 +78,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       action.node,
     ),
     el("label", { class: "switch" }, safety, "May disable the safety checker"),
-    said,
+    notices,
     button && el("div", { class: "row" }, button),
   );
 
@@ -87,23 +87,23 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
     button.disabled = true;
     try {
       const answer = await save(body());
-      fill(said);
+      fill(notices);
       saved(answer);
     } catch (error) {
-      fill(said, trouble(error));
+      fill(notices, trouble(error));
     } finally {
       button.disabled = false;
     }
   }
 
   function body() {
-    const told = Object.fromEntries(
+    const values = Object.fromEntries(
       numbers.map(([key, { input }]) => [key, input.value === "" ? null : Number(input.value)]),
     );
-    // what is left to the service is not named for a new tenant
+    // for a new tenant, leave out what the service decides
     const given = tenant
-      ? told
-      : Object.fromEntries(Object.entries(told).filter(([, value]) => value !== null));
+      ? values
+      : Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
     const budget = action.input.value || (tenant ? null : undefined);
     return {
       ...(name && { name: name.input.value.trim() }),

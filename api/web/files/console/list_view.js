@@ -1,10 +1,10 @@
-// The view of a list: a heading with what can be done, a filter, and the pages.
+// A list page: heading, tools, filter and the listing.
 import { el } from "../shared/dom.js";
 import { Listing } from "./listing.js";
 
 /**
- * `at.query` is what the address says now; `list` is what `Listing` wants, `tools` stand beside the
- * heading, `filter` above the list, and `beside` is asked with it: `{node, load(signal, query)}`.
+ * `at.query` is the query of the URL; `list` holds the options of `Listing`, `tools` stand next to
+ * the heading, `filter` above the list; `beside`, `{node, load(signal, query)}`, loads with it.
  */
 export function listView(parts) {
   const { heading, client, at, list, tools, filter, beside, limit = 50 } = parts;

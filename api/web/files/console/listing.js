@@ -1,4 +1,4 @@
-// A list that is read page by page: the page is in the address, so it can be sent to somebody.
+// A paginated list; the page is in the URL, so that it can be shared.
 import { el, fill } from "../shared/dom.js";
 import { count } from "../shared/format.js";
 import { icon } from "../shared/icons.js";
@@ -6,17 +6,17 @@ import { empty, note } from "../shared/notices.js";
 import { tableRow } from "./formatters.js";
 import { link } from "./router.js";
 
-/** A filter that finds little gives short pages: so many are asked for before the reader is asked. */
+/** A selective filter gives short pages: read up to this many before asking the reader to go on. */
 const PAGES_AT_ONCE = 8;
-/** How often a list is asked for again; one that takes several looks at many jobs is asked rarely. */
+/** Refresh intervals; a list that scans many jobs is refreshed less often. */
 const SECONDS = 3;
 const SECONDS_RARELY = 30;
 const ENOUGH = 25;
 
 /**
- * `columns` are words; `row(one)` gives the cells of one; `nothing(isFiltered)` what stands where
- * there is none; `path` the view's, for the way to the next page; `fold(all)` makes one line of
- * those that belong together.
+ * `columns` are headings, `row(one)` returns the cells of an entry, `nothing(isFiltered)` the content
+ * of an empty list; `path` is the path of the view, for the next page; `fold(all)` merges
+ * entries that belong together into one row.
  */
 export class Listing {
   #columns;
@@ -29,7 +29,7 @@ export class Listing {
   #frame = el("div", { class: "table-frame" });
   #table;
   node;
-  /** How soon it is to be read again. */
+  /** Seconds until the next refresh. */
   seconds = SECONDS;
 
   constructor({ caption, columns, row, nothing, path, fold = (all) => all }) {
@@ -56,7 +56,7 @@ export class Listing {
     this.node = el("div", { class: "stack tight" }, this.#frame, this.#foot);
   }
 
-  /** Reads a page by `ask(cursor)` and shows it; `query` is that of the place. */
+  /** Load a page with `ask(cursor)` and show it; `query` is the query of the URL. */
   async load(ask, query) {
     const { cursor = "", ...filter } = query;
     const page = await this.#gather(ask, cursor);
@@ -115,14 +115,14 @@ export class Listing {
   }
 }
 
-/** Does what replaces the children of a node, and gives the focus back to what has the same name. */
+/** Run `act`, which replaces children of a node, then restore the focus by element name. */
 export function preserveFocus(node, act) {
   const name = node.contains(document.activeElement) ? document.activeElement.dataset.keep : null;
   act();
   if (name) node.querySelector(`[data-keep="${CSS.escape(name)}"]`)?.focus();
 }
 
-/** An empty list in words, with a way out of the filter. */
+/** The text of an empty list, with a link that removes the filter. */
 export function nothingFound(what, about, path) {
   return (isFiltered) =>
     isFiltered

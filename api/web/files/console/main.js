@@ -1,4 +1,4 @@
-// The operations console: a client of `/ops/v1`, with an operator's key that stays in this tab.
+// The operations console: a client of `/ops/v1`. The operator key stays in this tab.
 import { Client } from "../shared/api.js";
 import { frame } from "../shared/frame.js";
 import { operatorKey } from "../shared/key.js";

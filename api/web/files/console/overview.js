@@ -1,4 +1,4 @@
-// How it stands now, why anything waits, and how it went in the last hours.
+// The overview: current state, problems, and the last hours.
 import { el, fill } from "../shared/dom.js";
 import { moment, number, seconds, title } from "../shared/format.js";
 import { actionButton, ask } from "./actions.js";
@@ -10,12 +10,12 @@ import { link } from "./router.js";
 
 const HOURS = [1, 6, 24, 48];
 const QUEUES = { generate: "Images", deliver: "Webhooks" };
-/** The history of a long time changes slowly. */
+/** A long history changes slowly. */
 const HISTORY_EVERY_MS = 10_000;
 
 export function now({ client, may, live, place }) {
   const hours = HOURS.includes(Number(place.query.hours)) ? Number(place.query.hours) : 1;
-  const said = el("div", { class: "stack tight" });
+  const notices = el("div", { class: "stack tight" });
   const tiles = el("div", { class: "tiles" });
   const below = el("div", { class: "columns" });
   const charts = chartsOf();
@@ -38,7 +38,7 @@ export function now({ client, may, live, place }) {
     "div",
     { class: "stack" },
     el("h1", { class: "unseen" }, "Now"),
-    said,
+    notices,
     tiles,
     el(
       "section",
@@ -62,25 +62,25 @@ export function now({ client, may, live, place }) {
 
   async function load(signal) {
     const isDue = Date.now() - askedAt > HISTORY_EVERY_MS;
-    const [seen, told] = await Promise.all([
+    const [now, past] = await Promise.all([
       client.get("/ops/v1/overview", {}, { signal }),
       isDue ? client.get("/ops/v1/history", { minutes: hours * 60 }, { signal }) : history,
     ]);
     if (isDue) askedAt = Date.now();
-    history = told;
-    const found = verdicts(seen);
+    history = past;
+    const found = verdicts(now);
     fill(
-      said,
+      notices,
       (found.length ? found : [FLOWS]).map((one) =>
         verdictBox(one, one.queue && el("div", { class: "row" }, switchOf(one.queue, true))),
       ),
     );
-    fill(tiles, tilesOf(seen, told, hours));
-    for (const { chart, read } of charts) chart.show(read(told));
+    fill(tiles, tilesOf(now, past, hours));
+    for (const { chart, read } of charts) chart.show(read(past));
     fill(
       below,
-      el("div", { class: "stack" }, queuesCard(seen), failuresCard(seen)),
-      el("div", { class: "stack" }, gateCard(seen), partsCard(seen)),
+      el("div", { class: "stack" }, queuesCard(now), failuresCard(now)),
+      el("div", { class: "stack" }, gateCard(now), partsCard(now)),
     );
   }
 
@@ -108,14 +108,14 @@ export function now({ client, may, live, place }) {
     );
   }
 
-  function queuesCard(seen) {
+  function queuesCard(now) {
     return card(
       "Queues",
       null,
       el(
         "ul",
         { class: "queues" },
-        seen.queues.map((queue) =>
+        now.queues.map((queue) =>
           el(
             "li",
             {},

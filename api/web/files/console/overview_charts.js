@@ -1,8 +1,8 @@
-// The charts of the last hours.
+// The charts of the overview.
 import { number, seconds } from "../shared/format.js";
 import { Chart, niceTime } from "./chart.js";
 
-/** What happened in the minute before each point: short steps alone would only show noise. */
+/** Sum each minute before a point: shorter steps would show noise. */
 function perMinute({ points, step_seconds }, name) {
   const column = points[name];
   const steps = Math.max(Math.round(60 / step_seconds), 1);
@@ -15,18 +15,18 @@ function perMinute({ points, step_seconds }, name) {
   });
 }
 
-/** Gives `{chart, read}` for each: `read(told)` makes of a history what the chart shows. */
+/** Return `{chart, read}` for each chart; `read(history)` extracts what it shows. */
 export function chartsOf() {
   const chart = (heading, lines, words, read, round) => ({
     chart: new Chart({ heading, lines, words, round }),
-    read: (told) => ({
-      at: told.points.at.map((at) => Date.parse(at)),
-      closed: told.points.blocked_by,
-      values: Object.fromEntries(lines.map(({ name }) => [name, read(told, name)])),
+    read: (history) => ({
+      at: history.points.at.map((at) => Date.parse(at)),
+      closed: history.points.blocked_by,
+      values: Object.fromEntries(lines.map(({ name }) => [name, read(history, name)])),
     }),
   });
   const rate = (value) => number(Math.round(value * 10) / 10);
-  const plain = (told, name) => told.points[name];
+  const plain = (history, name) => history.points[name];
   return [
     chart(
       "Jobs per minute",
@@ -61,7 +61,7 @@ export function chartsOf() {
         { name: "webhooks", label: "Pending webhooks", tone: "busy" },
       ],
       rate,
-      (told, name) => (name === "again" ? perMinute(told, name) : told.points[name]),
+      (history, name) => (name === "again" ? perMinute(history, name) : history.points[name]),
     ),
   ];
 }

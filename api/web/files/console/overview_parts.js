@@ -1,51 +1,51 @@
-// What an operator sees of now: the numbers on top, and the cards below the charts.
+// The numbers and cards of the overview.
 import { el } from "../shared/dom.js";
 import { bytes, count, moment, number, seconds, title } from "../shared/format.js";
 import { card, facts, when } from "./formatters.js";
 import { holdSubject, keyName, REASONS } from "./health_summary.js";
 import { link } from "./router.js";
 
-/** The numbers on top, each the way to what it counts. */
-export function tilesOf(seen, told, hours) {
-  const queue = seen.queues.find((one) => one.name === "generate");
+/** The tiles on top, each a link to the list that it counts. */
+export function tilesOf(now, past, hours) {
+  const queue = now.queues.find((one) => one.name === "generate");
   const span = hours === 1 ? "in the last hour" : `in the last ${hours} hours`;
-  const created_after = told.totals.since;
+  const created_after = past.totals.since;
   return [
     tile(
       "Waiting",
-      number(seen.jobs.queued),
+      number(now.jobs.queued),
       queue.depth ? `the oldest for ${seconds(queue.oldest_age_seconds)}` : "no job waits",
       link("jobs", { status: "queued" }),
-      seen.jobs.queued ? "wait" : "",
+      now.jobs.queued ? "wait" : "",
     ),
     tile(
       "In flight",
       number(queue.in_flight),
-      `of ${count(seen.workers.generate.threads, "thread")}`,
+      `of ${count(now.workers.generate.threads, "thread")}`,
       link("workers"),
       "busy",
     ),
-    tile("Accepted", number(told.totals.accepted), span, link("jobs", { created_after })),
+    tile("Accepted", number(past.totals.accepted), span, link("jobs", { created_after })),
     tile(
       "Succeeded",
-      number(told.totals.succeeded),
+      number(past.totals.succeeded),
       span,
       link("jobs", { status: "succeeded" }),
       "good",
     ),
     tile(
       "Failed",
-      number(told.totals.failed),
-      `${span}, ${number(seen.jobs.failed)} stored`,
+      number(past.totals.failed),
+      `${span}, ${number(now.jobs.failed)} stored`,
       link("jobs", { status: "failed" }),
-      told.totals.failed ? "bad" : "",
+      past.totals.failed ? "bad" : "",
     ),
     tile(
       "Pending webhooks",
-      number(seen.webhooks.pending),
-      seen.webhooks.parked ? `${number(seen.webhooks.parked)} parked` : "none parked",
+      number(now.webhooks.pending),
+      now.webhooks.parked ? `${number(now.webhooks.parked)} parked` : "none parked",
       link("deliveries"),
-      seen.webhooks.endpoints_failing ? "bad" : "",
+      now.webhooks.endpoints_failing ? "bad" : "",
     ),
   ];
 }
@@ -60,9 +60,9 @@ function tile(name, value, about, href, tone = "") {
   );
 }
 
-/** The provider: what is held and why, and the keys. */
-export function gateCard(seen) {
-  const { gate } = seen;
+/** The provider: holds, their reasons, and the keys. */
+export function gateCard(now) {
+  const { gate } = now;
   const holds = gate.holds.map((hold) =>
     el(
       "li",
@@ -78,7 +78,7 @@ export function gateCard(seen) {
     null,
     facts([
       ["Held", holds.length ? el("ul", {}, holds) : "Nothing"],
-      ["Keys", keys.length ? el("ul", {}, keys) : "None seen yet: no worker has started"],
+      ["Keys", keys.length ? el("ul", {}, keys) : "None now yet: no worker has started"],
       ["Models removed", gate.removed_models.join(", ") || "None"],
       ["Models paused", gate.paused_models.join(", ") || "None"],
       [
@@ -114,9 +114,9 @@ function keyState({ dead_since, held_by }) {
   return held_by ? `held: ${REASONS[held_by]?.[0] ?? held_by}` : "in use";
 }
 
-/** The failed jobs that are kept, by code. */
-export function failuresCard(seen) {
-  const codes = Object.entries(seen.failed_by_code).sort(([, one], [, other]) => other - one);
+/** Failed jobs still stored, by error code. */
+export function failuresCard(now) {
+  const codes = Object.entries(now.failed_by_code).sort(([, one], [, other]) => other - one);
   const tools =
     codes.length > 0 &&
     el("a", { class: "button small", href: link("jobs", { status: "failed" }) }, "All failed jobs");
@@ -142,9 +142,9 @@ export function failuresCard(seen) {
   );
 }
 
-/** Workers, Redis, the sweep, receivers. */
-export function partsCard(seen) {
-  const { redis, workers } = seen;
+/** Workers, Redis, sweep and webhook endpoints. */
+export function partsCard(now) {
+  const { redis, workers } = now;
   return card(
     "Infrastructure",
     null,
@@ -169,14 +169,11 @@ export function partsCard(seen) {
           ? "Every write is on disk before it is acknowledged"
           : el("strong", {}, "May lose acknowledged writes"),
       ],
-      ["Last sweep", `${seconds(seen.sweep_age_seconds)} ago`],
-      ["Failing endpoints", number(seen.webhooks.endpoints_failing)],
-      ["Disabled endpoints", number(seen.webhooks.endpoints_disabled)],
-      ["Jobs accepted, ever", number(seen.totals.accepted)],
-      [
-        "Attempts, ever",
-        `${number(seen.totals.started)}, ${number(seen.totals.again)} queued again`,
-      ],
+      ["Last sweep", `${seconds(now.sweep_age_seconds)} ago`],
+      ["Failing endpoints", number(now.webhooks.endpoints_failing)],
+      ["Disabled endpoints", number(now.webhooks.endpoints_disabled)],
+      ["Jobs accepted, ever", number(now.totals.accepted)],
+      ["Attempts, ever", `${number(now.totals.started)}, ${number(now.totals.again)} queued again`],
     ]),
   );
 }

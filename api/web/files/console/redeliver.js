@@ -1,4 +1,4 @@
-// Everything that failed since a time, told again: counted first.
+// Redeliver everything that failed since a time, counted first.
 import { button, field } from "../shared/controls.js";
 import { openDialog } from "../shared/dialog.js";
 import { el, fill } from "../shared/dom.js";
@@ -9,7 +9,7 @@ import { localTime } from "./filter.js";
 const PATH = "/ops/v1/deliveries/redeliver";
 const AN_HOUR_MS = 3_600_000;
 
-/** Asks since when and whose, counts, and sends again; gives whether anything was sent. */
+/** Ask for time and tenant, count, and redeliver; resolve to whether anything was sent. */
 export function redeliverSince(client, tenant = "") {
   const since = el("input", {
     type: "datetime-local",
@@ -22,12 +22,12 @@ export function redeliverSince(client, tenant = "") {
     placeholder: "all tenants",
     autocomplete: "off",
   });
-  const said = el("div", {});
+  const notices = el("div", {});
   const form = el(
     "form",
-    { class: "stack", onsubmit: countThem, oninput: () => fill(said) },
+    { class: "stack", onsubmit: countThem, oninput: () => fill(notices) },
     el("div", { class: "filters" }, field("Failed since", since), field("Tenant", whose)),
-    said,
+    notices,
     el("div", { class: "row" }, el("button", { class: "button", type: "submit" }, "Count")),
   );
   const { promise, resolve } = Promise.withResolvers();
@@ -39,35 +39,35 @@ export function redeliverSince(client, tenant = "") {
     event.preventDefault();
     if (!since.value)
       return fill(
-        said,
+        notices,
         trouble({ title: "Time missing", message: "Enter a time in “Failed since”." }),
       );
-    const asked = { since: new Date(since.value).toISOString() };
-    if (whose.value.trim()) asked.tenant = whose.value.trim();
-    fill(said, loading("Counting…"));
+    const filter = { since: new Date(since.value).toISOString() };
+    if (whose.value.trim()) filter.tenant = whose.value.trim();
+    fill(notices, loading("Counting…"));
     await withNotice(async () =>
-      offer(asked, await client.post(PATH, { ...asked, dry_run: true })),
+      offer(filter, await client.post(PATH, { ...filter, dry_run: true })),
     );
   }
 
-  function offer(asked, told) {
-    if (!told.count) return fill(said, note("good", "No delivery failed since then."));
-    const many = count(told.count, "delivery", "deliveries");
-    const whom = asked.tenant ?? "all tenants";
-    const words = ` failed since ${moment(asked.since)}, of ${whom}.`;
-    const yes = button(`Redeliver ${many}`, () => send(asked, told.count), { kind: "main" });
-    const more = told.more && note("wait", "There are more: at most 10,000 are sent at once.");
+  function offer(filter, found) {
+    if (!found.count) return fill(notices, note("good", "No delivery failed since then."));
+    const many = count(found.count, "delivery", "deliveries");
+    const whom = filter.tenant ?? "all tenants";
+    const words = ` failed since ${moment(filter.since)}, of ${whom}.`;
+    const yes = button(`Redeliver ${many}`, () => send(filter, found.count), { kind: "main" });
+    const more = found.more && note("wait", "There are more: at most 10,000 are sent at once.");
     const sentence = el("p", {}, el("strong", {}, many), words);
     fill(
-      said,
+      notices,
       el("div", { class: "stack tight" }, sentence, more, el("div", { class: "row" }, yes)),
     );
   }
 
-  async function send(asked, expected_count) {
-    fill(said, loading("Sending…"));
+  async function send(filter, expected_count) {
+    fill(notices, loading("Sending…"));
     await withNotice(async () => {
-      const { moved } = await client.post(PATH, { ...asked, expected_count });
+      const { moved } = await client.post(PATH, { ...filter, expected_count });
       isSent = true;
       dialog.close();
       toast(`${count(moved, "delivery", "deliveries")} sent again`);
@@ -78,7 +78,7 @@ export function redeliverSince(client, tenant = "") {
     try {
       await act();
     } catch (error) {
-      fill(said, trouble(error));
+      fill(notices, trouble(error));
     }
   }
 }

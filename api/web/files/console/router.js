@@ -1,6 +1,6 @@
-// Where one is in the console, as the fragment of the address: "#/jobs/job_x?status=failed".
+// The place in the console as the URL fragment: "#/jobs/job_x?status=failed".
 
-/** Takes the fragment apart: `{view, rest, query}`; null for one that is not ours ("#main"). */
+/** Parse the fragment to `{view, rest, query}`; null for fragments that are not places ("#main"). */
 export function placeOf(hash) {
   if (hash && !hash.startsWith("#/")) return null;
   const [path, query = ""] = hash.replace(/^#\//, "").split("?");
@@ -12,11 +12,11 @@ function decoded(part) {
   try {
     return decodeURIComponent(part);
   } catch {
-    return part; // whoever typed it is told that there is no such thing
+    return part; // the view reports it as unknown
   }
 }
 
-/** Writes a place: `link("jobs", {status: "failed"})`, `link("jobs/job_x")`. Empty values are left out. */
+/** Build a fragment: `link("jobs", {status: "failed"})`, `link("jobs/job_x")`. Empty values are left out. */
 export function link(path, query = {}) {
   const pairs = Object.entries(query).filter(
     ([, value]) => value !== "" && value !== null && value !== undefined,
@@ -24,7 +24,7 @@ export function link(path, query = {}) {
   return `#/${path}${pairs.length ? `?${new URLSearchParams(pairs)}` : ""}`;
 }
 
-/** Goes somewhere. */
+/** Navigate to a place. */
 export function go(path, query) {
   location.hash = link(path, query);
 }

@@ -5,7 +5,7 @@ import { openDialog } from "../shared/dialog.js";
 import { el } from "../shared/dom.js";
 import { note } from "../shared/notices.js";
 
-/** Shows a secret until the reader says that it is kept. */
+/** Show a secret until the reader confirms having saved it. */
 export function showSecret(heading, words, secret, what) {
   return new Promise((kept) => {
     const done = button("I have saved it", () => dialog.close(), { kind: "main" });

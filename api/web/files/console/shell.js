@@ -1,4 +1,4 @@
-// What stands around every view: the way to the others, whether it is live, and what the key may.
+// The frame around every view: navigation, auto-refresh, and the rights of the key.
 import { button, iconButton } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { moment } from "../shared/format.js";
@@ -16,7 +16,7 @@ import { tenants } from "./tenants.js";
 import { workers } from "./workers.js";
 
 const VIEWS = { now, jobs, deliveries, endpoints, tenants, workers, audit };
-/** Views of one thing, by the list that it is in. */
+/** Detail views, by the list they belong to. */
 const ONE = { jobs: job, tenants: tenant };
 const NAMES = {
   now: "Now",
@@ -29,8 +29,8 @@ const NAMES = {
 };
 
 /**
- * A view is a function of `{client, may, live, place}` that gives `{heading, node, load, seconds}`:
- * `load(signal)` asks and shows; `turn(query)`, where there is one, goes on to another query.
+ * A view is a function of `{client, may, live, place}` that returns `{heading, node, load, seconds}`:
+ * `load(signal)` fetches and shows its data; the optional `turn(query)` changes its query.
  */
 export class Shell {
   #client;
@@ -39,7 +39,7 @@ export class Shell {
   #main;
   #live = new Live();
   #outlet = el("div", { class: "stack outlet" });
-  #said = el("div", { class: "trouble" });
+  #notices = el("div", { class: "trouble" });
   #bar = el("div", { class: "bar" });
   #me = null;
   #view = null;
@@ -54,7 +54,7 @@ export class Shell {
     this.#live.addEventListener("change", () => this.#drawBar());
   }
 
-  /** Begins anew with the key there is now. */
+  /** Start over with the current key. */
   async begin() {
     this.#live.stop();
     this.#me = this.#view = null;
@@ -71,7 +71,7 @@ export class Shell {
       );
       return fill(this.#main, trouble(error, other));
     }
-    fill(this.#main, this.#bar, this.#said, this.#outlet);
+    fill(this.#main, this.#bar, this.#notices, this.#outlet);
     this.#show();
   }
 
@@ -109,10 +109,10 @@ export class Shell {
 
   #show() {
     const place = placeOf(location.hash);
-    // "#main" is the way past the head, and no view
+    // "#main" is the skip link and not a view
     if (!place) return this.#view ? null : go("now");
     const kinds = place.rest.length ? ONE : VIEWS;
-    // what every object has is no view
+    // members that every object inherits are not views
     const kind = Object.hasOwn(kinds, place.view) ? kinds[place.view] : nowhere;
     const name = [place.view, ...place.rest].join("/");
     if (this.#view?.turn && name === this.#name) this.#view.turn(place.query);
@@ -131,7 +131,7 @@ export class Shell {
     this.#view = kind({ client: this.#client, may: this.#may, live: this.#live, place });
     this.#name = name;
     this.#view.isNew = true;
-    fill(this.#said);
+    fill(this.#notices);
     fill(this.#outlet, loading(`Loading ${this.#view.heading.toLowerCase()}…`));
     if (wasOpen) this.#main.focus({ preventScroll: false });
     if (wasOpen) scrollTo(0, 0);
@@ -146,7 +146,7 @@ export class Shell {
     }
     if (signal.aborted) return;
     view.since = new Date().toISOString();
-    fill(this.#said);
+    fill(this.#notices);
     this.#display(view);
   }
 
@@ -154,7 +154,7 @@ export class Shell {
     const again = button("Try again", () => this.#live.now());
     const old = view.since ? el("p", {}, `The data below is from ${moment(view.since)}.`) : null;
     fill(
-      this.#said,
+      this.#notices,
       trouble(error, el("div", { class: "stack tight" }, old, el("div", { class: "row" }, again))),
     );
     if (view.isNew) fill(this.#outlet);

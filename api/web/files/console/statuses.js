@@ -1,11 +1,11 @@
-// The jobs there are by status, each the way to its list.
+// Links to the jobs of each status.
 import { el, fill } from "../shared/dom.js";
 import { number, title } from "../shared/format.js";
 import { STATUSES } from "./enums.js";
 import { preserveFocus } from "./listing.js";
 import { link } from "./router.js";
 
-/** Links to each status within the filter; with how many there are, where nothing else is chosen. */
+/** Links to each status within the filter; with counts if nothing else is filtered. */
 export function statusLinks(client) {
   const node = el("nav", { class: "choices", "aria-label": "Jobs by status" });
 

@@ -1,4 +1,4 @@
-// One tenant: what it may, its keys, and the way to its jobs.
+// One tenant: its limits, its keys, and links to its jobs.
 import { field } from "../shared/controls.js";
 import { openDialog } from "../shared/dialog.js";
 import { el, fill } from "../shared/dom.js";
@@ -54,7 +54,7 @@ export function tenant({ client, may, live, place }) {
         ),
       ),
       el("a", { href: link("jobs", { tenant: name }) }, "All its jobs"),
-      el("a", { href: link("deliveries", { tenant: name }) }, "What it was told"),
+      el("a", { href: link("deliveries", { tenant: name }) }, "Its deliveries"),
       el("a", { href: link("endpoints", { tenant: name }) }, "Its endpoints"),
     );
     fill(
@@ -62,7 +62,7 @@ export function tenant({ client, may, live, place }) {
       found.warnings.map((words) => el("p", { class: "notice" }, words)),
     );
     fill(keys, keyTable(held.data));
-    // a form that is being filled in is left alone
+    // do not redraw a form while it is being filled in
     if (!isDrawn)
       fill(
         limits,
@@ -104,7 +104,7 @@ export function tenant({ client, may, live, place }) {
   }
 
   function create() {
-    const said = el("div", {});
+    const notices = el("div", {});
     const scopes = Object.entries(SCOPES).map(([scope, about]) => [
       scope,
       el("input", {
@@ -119,7 +119,7 @@ export function tenant({ client, may, live, place }) {
     const ends = el("input", { type: "datetime-local" });
     const form = el(
       "form",
-      { class: "stack", onsubmit: submit, oninput: () => fill(said) },
+      { class: "stack", onsubmit: submit, oninput: () => fill(notices) },
       el(
         "fieldset",
         { class: "stack tight" },
@@ -135,7 +135,7 @@ export function tenant({ client, may, live, place }) {
         ),
       ),
       el("div", { class: "filters" }, field("Label", label), field("Expires (empty: never)", ends)),
-      said,
+      notices,
       el(
         "div",
         { class: "row" },
@@ -157,7 +157,7 @@ export function tenant({ client, may, live, place }) {
         await showSecret("Key created", SHOWN_ONCE, made.key, "the key");
         live.now();
       } catch (error) {
-        fill(said, trouble(error));
+        fill(notices, trouble(error));
       }
     }
   }
@@ -176,11 +176,11 @@ export function tenant({ client, may, live, place }) {
   }
 
   async function revoke(key) {
-    const told = `${key.id} stops working everywhere within five seconds. This cannot be undone.`;
+    const warning = `${key.id} stops working everywhere within five seconds. This cannot be undone.`;
     if (
       await ask(
         "Revoke this key?",
-        told,
+        warning,
         "Revoke",
         () => client.ask("DELETE", `${path}/keys/${key.id}`),
         () => "Key revoked",

@@ -1,4 +1,4 @@
-// Who asks, what each may, and how much of each waits.
+// The tenants with their limits and queued jobs.
 import { openDialog } from "../shared/dialog.js";
 import { el } from "../shared/dom.js";
 import { number } from "../shared/format.js";

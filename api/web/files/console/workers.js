@@ -1,4 +1,4 @@
-// The worker processes that live, and what each does at this moment.
+// The running worker processes and the jobs each holds.
 import { el, fill } from "../shared/dom.js";
 import { count, number, seconds } from "../shared/format.js";
 import { empty, note } from "../shared/notices.js";
@@ -13,22 +13,22 @@ export function workers({ client }) {
   const node = el("div", { class: "stack" }, el("h1", {}, "Workers"), sum, list);
 
   async function load(signal) {
-    const told = await client.get("/ops/v1/workers", {}, { signal });
-    const at = Date.parse(told.at);
-    const threads = told.data.reduce((all, one) => all + one.threads, 0);
-    const held = told.data.reduce((all, one) => all + one.held.length, 0) + told.untold.length;
+    const listed = await client.get("/ops/v1/workers", {}, { signal });
+    const at = Date.parse(listed.at);
+    const threads = listed.data.reduce((all, one) => all + one.threads, 0);
+    const held = listed.data.reduce((all, one) => all + one.held.length, 0) + listed.untold.length;
     fill(
       sum,
-      told.data.length
-        ? `${count(told.data.length, "process", "processes")}, ${count(threads, "thread")}, ${number(held)} busy. Each reports its jobs every few seconds.`
+      listed.data.length
+        ? `${count(listed.data.length, "process", "processes")}, ${count(threads, "thread")}, ${number(held)} busy. Each reports its jobs every few seconds.`
         : "",
     );
-    const cards = told.data.map((one) => workerCard(one, at));
+    const cards = listed.data.map((one) => workerCard(one, at));
     preserveFocus(list, () =>
       fill(
         list,
         cards.length ? cards : nobody(),
-        told.untold.length > 0 && untoldCard(told.untold, at),
+        listed.untold.length > 0 && untoldCard(listed.untold, at),
       ),
     );
   }

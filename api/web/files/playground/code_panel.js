@@ -18,13 +18,13 @@ export class CodePanel {
     this.node = el("div", { class: "stack tight code-panel" }, bar, panels);
   }
 
-  /** Writes the code of a request. */
+  /** Show the code of a request. */
   show(body, variations = 1) {
     for (const { put } of this.ways) put({ body, variations, url: SERVICE });
   }
 }
 
-/** Opens the code that makes an image that is there, the same again. */
+/** Open a dialog with the code that generates an existing image again. */
 export function openCode({ model, input, tags }) {
   const panel = new CodePanel();
   panel.show({ model, input, ...(tags.length && { tags }) });

@@ -1,12 +1,12 @@
-// One job of the gallery, in a dialog.
+// A dialog with one job of the gallery.
 import { openDialog } from "../shared/dialog.js";
 import { el } from "../shared/dom.js";
 import { tabs } from "../shared/tabs.js";
 import { JobView } from "./job_view.js";
 
-/** Opens a job; gives the dialog. */
-export function openDetails(client, job, deeds) {
-  const view = new JobView(client, job, deeds);
+/** Open a job; return the dialog. */
+export function openDetails(client, job, actions) {
+  const view = new JobView(client, job, actions);
   const { figure, state } = view.parts;
   const prompt = el(
     "p",

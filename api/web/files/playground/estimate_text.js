@@ -1,18 +1,18 @@
-// What would become of a request, in words.
+// The result of an estimate, in words.
 import { el } from "../shared/dom.js";
 import { number, seconds } from "../shared/format.js";
 import { note } from "../shared/notices.js";
 
-/** Tells the answer to a `dry_run`. */
-export function estimateText(told, variations) {
-  if (!told.would_accept) {
+/** Describe the response to a `dry_run`. */
+export function estimateText(estimate, variations) {
+  if (!estimate.would_accept) {
     const head = el("strong", {}, "It would be refused now");
-    return note("wait", head, el("p", {}, told.refusal.detail));
+    return note("wait", head, el("p", {}, estimate.refusal.detail));
   }
   const words = [
-    costWords(told, variations),
-    queueWords(told),
-    told.reused_from && `It would reuse the image of ${told.reused_from}.`,
+    costWords(estimate, variations),
+    queueWords(estimate),
+    estimate.reused_from && `It would reuse the image of ${estimate.reused_from}.`,
   ];
   const head = el("strong", {}, "It would be accepted");
   return note("good", head, el("p", {}, words.filter(Boolean).join(" ")));

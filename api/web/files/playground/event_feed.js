@@ -1,11 +1,11 @@
-// News of all the caller's jobs, held open by one request whatever their number.
+// Changes of all jobs of the tenant, long-polled with a single request.
 import { Refused } from "../shared/api.js";
 import { connection } from "../shared/connection.js";
 
 const HELD_SECONDS = 25;
 const PAUSE_MS = 1500;
 
-/** Dispatches `news` with the ids of jobs that changed, and `gap` where some may have been missed. */
+/** Dispatches `news` with the ids of changed jobs, and `gap` if some may have been missed. */
 export class Feed extends EventTarget {
   #client;
   #stop = null;
@@ -15,7 +15,7 @@ export class Feed extends EventTarget {
     this.#client = client;
   }
 
-  /** Begins with what comes from now on; a former following ends. */
+  /** Start following from now on; stop the previous run. */
   start() {
     this.stop();
     this.#stop = new AbortController();
@@ -31,7 +31,7 @@ export class Feed extends EventTarget {
     let after = "now";
     while (!signal.aborted) {
       try {
-        // the first answer comes at once: it only tells where "now" is
+        // the first response returns at once and gives the cursor for "now"
         const wait = after === "now" ? "" : HELD_SECONDS;
         const page = await this.#client.get("/v1/events", { after, wait }, { signal });
         after = page.next_cursor;
@@ -55,7 +55,7 @@ export class Feed extends EventTarget {
   }
 }
 
-/** A page that nobody looks at asks for nothing; its cursor waits. */
+/** Wait while the tab is hidden; the cursor stays valid. */
 function untilSeen() {
   if (!document.hidden) return null;
   return new Promise((go) => {

@@ -1,19 +1,19 @@
-// What a visitor sees first: a request, and the image that the sandbox's provider made of it.
+// The example a visitor sees first: a request, and the image the sandbox generated from it.
 import { el } from "../shared/dom.js";
 
 const PROMPT = "A pale sun above layers of dusty hills, red evening sky";
-const PICTURE = { src: new URL("example.webp", import.meta.url), width: 512, height: 512 };
+const IMAGE = { src: new URL("example.webp", import.meta.url), width: 512, height: 512 };
 
-/** The request: all but the prompt as the model has it by default. */
+/** The example request; everything but the prompt has the model's defaults. */
 export const EXAMPLE = { input: { prompt: PROMPT } };
 
-/** The image, with the words it was made of. */
+/** The image with its prompt. */
 export function exampleFigure() {
   const words = `An example: “${PROMPT}”`;
   return el(
     "figure",
     { class: "example" },
-    el("img", { ...PICTURE, alt: "", decoding: "async" }),
+    el("img", { ...IMAGE, alt: "", decoding: "async" }),
     el("figcaption", { class: "soft small-text" }, words),
   );
 }

@@ -1,4 +1,4 @@
-// One control for each kind of parameter. Each has `node`, `read()`, which gives the value or
+// A control for each type of parameter, with `node`, `read()`, which returns the value or
 // undefined for "not sent", and `write(value)`.
 import { field } from "../shared/controls.js";
 import { el, freshId } from "../shared/dom.js";
@@ -19,7 +19,7 @@ const MAKERS = {
   json: jsonField,
 };
 
-/** Makes the control of a parameter; `changed` is called when the reader changed it. */
+/** Make the control of a parameter; `changed` is called when the reader changes it. */
 export function fieldOf(shape, changed) {
   const made = MAKERS[shape.kind](shape, changed);
   const fault = faultLine();
@@ -29,18 +29,18 @@ export function fieldOf(shape, changed) {
   return Object.assign(made, { shape, showFault, faultNow });
 }
 
-/** What the browser gives as empty, though something is written there. */
+/** Whether the browser reports an empty value although something is typed. */
 function notANumber(node) {
   const isBad = [...node.querySelectorAll("input")].some(({ validity }) => validity.badInput);
   return isBad ? "Enter a number." : "";
 }
 
-/** Where what is wrong with a field is said. */
+/** The place for a field's fault. */
 export function faultLine() {
   return el("p", { class: "fault", id: freshId("fault"), "aria-live": "polite", hidden: true });
 }
 
-/** Says what is wrong with a control; "" for nothing. */
+/** Show the fault of a control; "" removes it. */
 export function markField(input, fault, words) {
   fault.hidden = !words;
   fault.textContent = words;
@@ -79,13 +79,13 @@ function textField(shape, oninput) {
   };
 }
 
-/** How long a text is, beside its label. A longer one stays as it is, for its writer to shorten. */
+/** A character counter next to the label. A text that is too long is not cut. */
 function counterOf(input, most) {
   const node = el("span", { class: "counter small-text" });
   const counter = { node, fault: "", count };
 
   function count() {
-    // the API counts characters, and not the halves of which JavaScript makes some of them
+    // count code points, as the API does, not UTF-16 units
     const length = Array.from(input.value).length;
     const over = length - most;
     counter.fault =
@@ -164,7 +164,7 @@ function numberField(shape, oninput) {
   };
 }
 
-/** What no other control fits is written as JSON; what is no JSON is sent as the text it is. */
+/** A JSON text field for schemas without a control of their own; invalid JSON is sent as text. */
 function jsonField(shape, oninput) {
   const input = el("textarea", {
     rows: 2,

@@ -1,4 +1,4 @@
-// The form: made from the model's JSON Schema, so that a new model needs no change here.
+// The form, built from the model's JSON Schema, so that a new model needs no change here.
 import { field } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { faultLine, fieldOf, markField } from "./fields.js";
@@ -8,7 +8,7 @@ export class Form {
   #fields = [];
   #model = null;
 
-  /** Shows `parameters`, and changes them as the reader fills it in. */
+  /** Show `parameters`, and change them as the reader types. */
   constructor(parameters) {
     this.parameters = parameters;
     this.place = el("div", { class: "stack" });
@@ -45,14 +45,14 @@ export class Form {
     this.mark();
   }
 
-  /** What is seen to be wrong before the request is sent, as the API writes faults. */
+  /** Faults found before sending, in the form of the API's faults. */
   get faults() {
     const found = this.#fields.map((one) => [`/input/${one.shape.name}`, one.faultNow()]);
     const all = [...found, ["/variations", this.#variationsFault]];
     return all.filter(([, message]) => message).map(([pointer, message]) => ({ pointer, message }));
   }
 
-  /** Shows faults at their fields; gives those that have none. */
+  /** Show faults at their fields; return those without a field. */
   mark(faults = this.faults) {
     const homeless = new Set(faults);
     const ownOf = (pointer) => {
@@ -65,19 +65,19 @@ export class Form {
     return [...homeless];
   }
 
-  /** Marks the faults of a refused request and goes to the first; gives those that have no field. */
+  /** Show the faults of a refused request and focus the first; return those without a field. */
   showFaults(faults) {
     const homeless = this.mark(faults);
     this.node.querySelector("[aria-invalid]")?.focus();
     return homeless;
   }
 
-  /** Whether the reader sees it. */
+  /** Whether the form is visible. */
   get isShown() {
     return this.node.closest("[hidden]") === null;
   }
 
-  /** Notes the seed of the last image: to lock is to keep it. */
+  /** Remember the seed of the last image, for the lock button. */
   noteSeed(seed) {
     for (const one of this.#fields) one.note?.(seed);
   }
@@ -128,7 +128,7 @@ export class Form {
   }
 }
 
-/** Which model is asked. */
+/** The field that selects the model. */
 export function modelField(parameters) {
   const options = parameters.models.map((one) => el("option", { value: one.id }, one.name));
   const select = el("select", { onchange: () => choose(parameters, select.value) }, options);
@@ -142,7 +142,7 @@ export function modelField(parameters) {
   return node;
 }
 
-/** Takes over what the other model knows too. */
+/** Keep the values that the newly selected model also has. */
 function choose(parameters, model) {
   const { properties } = parameters.models.find(({ id }) => id === model).input_schema;
   const known = Object.entries(parameters.input).filter(([name]) => name in properties);

@@ -1,4 +1,4 @@
-// The caller's jobs, newest first, page by page, and kept up to date while one looks.
+// The tenant's jobs, newest first, page by page, kept up to date.
 import { button } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { count } from "../shared/format.js";
@@ -7,9 +7,9 @@ import { Filters, fits } from "./gallery_filters.js";
 import { tileOf } from "./tile.js";
 
 const PAGE = 24;
-/** A filter that finds little gives short pages: so many are read at once to fill one. */
+/** A selective filter gives short pages: read up to this many to fill one. */
 const PAGES_AT_ONCE = 5;
-/** News of more jobs than this are not read one by one. */
+/** With more changed jobs than this, reload instead of reading each. */
 const NEWS_MOST = 24;
 
 export class Gallery {
@@ -24,7 +24,7 @@ export class Gallery {
     this.open = open;
     this.filters = new Filters(models, () => this.#filter());
     this.list = el("ul", { class: "gallery" });
-    this.said = el("div", { role: "status" });
+    this.notices = el("div", { role: "status" });
     this.more = button("Show more", () => this.#next(), { hidden: true });
     const words = "Show new images";
     this.fresh = button(words, () => this.load(), {
@@ -44,11 +44,11 @@ export class Gallery {
       "section",
       { class: "card", "aria-labelledby": head.id },
       el("header", {}, head, this.fresh),
-      el("div", { class: "stack" }, this.filters.node, this.list, this.said, more),
+      el("div", { class: "stack" }, this.filters.node, this.list, this.notices, more),
     );
   }
 
-  /** Reads the first page anew. */
+  /** Load the first page. */
   async load() {
     this.#stop.abort();
     this.#stop = new AbortController();
@@ -56,7 +56,7 @@ export class Gallery {
     this.#cursor = null;
     this.fresh.hidden = true;
     this.more.hidden = true;
-    if (!this.#jobs.size) fill(this.said, loading("Loading your images…"));
+    if (!this.#jobs.size) fill(this.notices, loading("Loading your images…"));
     await this.#read(new Map());
   }
 
@@ -65,7 +65,7 @@ export class Gallery {
     if (isOther) this.load();
   }
 
-  /** Takes a job out that is gone. */
+  /** Remove a deleted job. */
   forget(id) {
     this.#jobs.delete(id);
     this.#draw();
@@ -98,7 +98,7 @@ export class Gallery {
       this.#draw();
     } catch (error) {
       const again = button("Try again", () => this.load(), { kind: "small" });
-      if (!signal.aborted) fill(this.said, trouble(error, again));
+      if (!signal.aborted) fill(this.notices, trouble(error, again));
     }
   }
 
@@ -107,7 +107,7 @@ export class Gallery {
       [...this.list.children].map((item) => [item.firstChild.dataset.job, item]),
     );
     const items = [...this.#jobs.values()].map((job) => this.#itemOf(job, shown.get(job.id)));
-    // a tile that stays is left where it is, and with it the focus
+    // keep existing tiles in place, and with them the focus
     for (const [at, item] of items.entries()) {
       const there = this.list.children[at] ?? null;
       if (there !== item) this.list.insertBefore(item, there);
@@ -115,7 +115,7 @@ export class Gallery {
     while (this.list.children.length > items.length) this.list.lastChild.remove();
     this.more.hidden = !this.#cursor;
     fill(
-      this.said,
+      this.notices,
       items.length
         ? el(
             "p",

@@ -1,4 +1,4 @@
-// Which of the caller's jobs the gallery shows.
+// The filters of the gallery.
 import { field } from "../shared/controls.js";
 import { el, later } from "../shared/dom.js";
 import { STATUSES, statusWords } from "./job_text.js";
@@ -15,7 +15,7 @@ const SINCE = [
 ];
 
 export class Filters {
-  /** `changed` is called when another set of jobs is wanted. */
+  /** `changed` is called when the filter changes. */
   constructor(models, changed) {
     const statuses = STATUSES.map((word) => [word, statusWords(word)[0]]);
     const names = models.map(({ id, name }) => [id, name]);
@@ -35,7 +35,7 @@ export class Filters {
     this.node = this.#build();
   }
 
-  /** What `GET /v1/jobs` is to be asked with. */
+  /** The query for `GET /v1/jobs`. */
   get query() {
     const isBetween = this.since.value === BETWEEN;
     return {
@@ -72,7 +72,7 @@ export class Filters {
   }
 }
 
-/** Tells whether a job is one that a query asks for. */
+/** Return whether a job matches a query. */
 export function fits(job, { status, model, tag, created_after: after, created_before: before }) {
   return (
     (!status || job.status === status) &&

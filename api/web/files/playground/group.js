@@ -1,4 +1,4 @@
-// A parameter that is chosen from a few.
+// Radio buttons for a parameter with few values.
 import { el, freshId } from "../shared/dom.js";
 
 /** A group of radio buttons with its legend. */

@@ -1,23 +1,23 @@
-// The image of a job, or what stands in its place.
+// The image of a job, or its placeholder.
 import { at } from "../shared/address.js";
 import { el } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { statusWords } from "./job_text.js";
 
 /**
- * The address of a job's image at this very server: `image.url` may name the service as others reach
- * it. Its signature opens it, so that a browser loads and keeps it like any other.
+ * The URL of a job's image on this server: `image.url` may name another host. Its signature replaces
+ * the key, so that the browser can load and cache it.
  */
 export function addressOf(job) {
   return at(`/v1/jobs/${job.id}/image${new URL(job.image.url, location.href).search}`);
 }
 
-/** What a reader who does not see the image is told. */
+/** The alternative text of the image. */
 export function altOf(job) {
   return String(job.input.prompt ?? "An image");
 }
 
-/** An image that takes its place before it is loaded. */
+/** An image that reserves its space before it loads. */
 export function imageOf(job, { lazy = false } = {}) {
   const { width, height } = job.image;
   return el("img", {
@@ -30,7 +30,7 @@ export function imageOf(job, { lazy = false } = {}) {
   });
 }
 
-/** What stands where no image is: its shape, and the state in a word. */
+/** The placeholder: the shape of the image, and the job's state. */
 export function placeholderOf(job) {
   const [wide, high] = String(job.input.aspect_ratio ?? "1:1")
     .split(":")
@@ -48,7 +48,7 @@ export function placeholderOf(job) {
   );
 }
 
-/** The state of a job: a word with a colour. */
+/** The state of a job as a badge. */
 export function badgeOf({ status }) {
   const [words, kind] = statusWords(status);
   return el("span", { class: `badge ${kind}` }, words);

@@ -1,4 +1,4 @@
-// What can be done with a job, and what is said of it.
+// The actions on a job, and their messages.
 import { SERVICE } from "../shared/address.js";
 import { copy } from "../shared/code.js";
 import { confirmed } from "../shared/dialog.js";
@@ -6,20 +6,20 @@ import { toast } from "../shared/notices.js";
 import { openCode } from "./code_panel.js";
 import { linkOf } from "./parameters.js";
 
-/** Each deed takes a job, and the view of it. */
+/** Each action takes a job and its view. */
 export class JobActions {
-  /** `bench` is asked to `use` parameters, `run` a body or `show` a job, and told what is `gone`. */
-  constructor(client, bench) {
+  /** `workspace` must `use` parameters, `run` a body, `show` a job, and remove a job that is `gone`. */
+  constructor(client, workspace) {
     this.client = client;
-    this.bench = bench;
+    this.workspace = workspace;
   }
 
   use(job) {
-    this.bench.use(bodyOf(job));
+    this.workspace.use(bodyOf(job));
   }
 
   vary(job) {
-    this.bench.run(bodyOf(job, { withSeed: false }));
+    this.workspace.run(bodyOf(job, { withSeed: false }));
   }
 
   code(job) {
@@ -37,12 +37,12 @@ export class JobActions {
 
   async retry(job) {
     const now = await this.#ask(job, "retry", "Job queued again");
-    if (now) this.bench.show(now);
+    if (now) this.workspace.show(now);
   }
 
   async reproduce(job) {
     const now = await this.#ask(job, "reproduce", "New job with the same seed");
-    if (now) this.bench.show(now);
+    if (now) this.workspace.show(now);
   }
 
   async remove(job) {
@@ -50,7 +50,7 @@ export class JobActions {
     if (!(await confirmed("Delete this job?", words, "Delete"))) return;
     try {
       await this.client.ask("DELETE", `/v1/jobs/${job.id}`);
-      this.bench.gone(job);
+      this.workspace.gone(job);
       toast("Deleted");
     } catch (error) {
       toast(error.message);
@@ -69,7 +69,7 @@ export class JobActions {
   }
 }
 
-/** The request that makes an image like this one. */
+/** The request that generates an image like this one. */
 function bodyOf({ model, input, tags }, { withSeed = true } = {}) {
   const { seed, ...others } = input;
   return { model, input: withSeed ? { ...others, seed } : others, tags };

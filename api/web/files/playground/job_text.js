@@ -1,4 +1,4 @@
-// What the words of the API mean, for whoever looks at a job.
+// States, steps and warnings of the API in words.
 import { count, seconds } from "../shared/format.js";
 
 const STATES = {
@@ -41,12 +41,12 @@ const WARNINGS = {
 
 export const STATUSES = Object.keys(STATES);
 
-/** ("queued") → ["Queued", "wait"]: a word, and the kind of badge. */
+/** ("queued") → ["Queued", "wait"]: the text and kind of a badge. */
 export function statusWords(status) {
   return STATES[status] ?? [status, ""];
 }
 
-/** What happens at a change of a job, as its events tell it. */
+/** Describe an event of a job. */
 export function changeWords({ status, step, attempt }, isFirst) {
   const again = attempt > 1 ? ` (attempt ${attempt})` : "";
   if (status === "running") return (STEPS[step] ?? "It runs") + again;
@@ -56,7 +56,7 @@ export function changeWords({ status, step, attempt }, isFirst) {
   );
 }
 
-/** Why a job waits, where it stands and when it is begun; "" for one that does not wait. */
+/** Why a job waits, its position and its estimated start; "" if it does not wait. */
 export function waitingWords({ status, waiting_on, position, eta_seconds }) {
   if (status !== "queued") return "";
   const why = WAITING[waiting_on] ?? "Waiting";

@@ -1,4 +1,4 @@
-// One job in full: its image, its life, its numbers, and what can be done with it.
+// One job in full: image, timeline, details, and actions.
 import { codeBlock } from "../shared/code.js";
 import { button } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
@@ -11,21 +11,21 @@ import { isFinal, waitingWords } from "./job_text.js";
 import { numbersOf } from "./numbers.js";
 import { lifeOf } from "./timeline.js";
 
-/** How often a job that is not final is read beside its events, in milliseconds. */
+/** How often to poll a job that is not final, besides its events, in milliseconds. */
 const PLACE_MS = 2000;
 
 export class JobView {
-  /** `deeds` are what the buttons do, `changed(job)` is called whenever the job is another. */
-  constructor(client, job, deeds, changed = () => {}) {
+  /** `actions` handle the buttons; `changed(job)` is called whenever the job changes. */
+  constructor(client, job, actions, changed = () => {}) {
     this.client = client;
-    this.deeds = deeds;
+    this.actions = actions;
     this.changed = changed;
     this.stop = new AbortController();
     this.parts = Object.fromEntries(
-      ["figure", "state", "said", "numbers"].map((name) => [name, el("div", { class: name })]),
+      ["figure", "state", "notices", "numbers"].map((name) => [name, el("div", { class: name })]),
     );
     this.bar = el("div", {
-      class: "row deeds",
+      class: "row actions",
       role: "group",
       "aria-label": "Actions",
     });
@@ -39,15 +39,19 @@ export class JobView {
 
   /** Everything but the image, which may stand elsewhere. */
   get facts() {
-    return [this.parts.said, this.bar, el("div", { class: "told" }, this.life, this.parts.numbers)];
+    return [
+      this.parts.notices,
+      this.bar,
+      el("div", { class: "job-facts" }, this.life, this.parts.numbers),
+    ];
   }
 
-  /** Ends the following. */
+  /** Stop following the job. */
   close() {
     this.stop.abort();
   }
 
-  /** Reads the job anew. */
+  /** Read the job again. */
   async refresh() {
     try {
       const job = await this.client.get(
@@ -69,7 +73,7 @@ export class JobView {
       fill(this.parts.figure, job.image ? imageOf(job) : placeholderOf(job));
     if (isNew) this.#showDeeds();
     fill(
-      this.parts.said,
+      this.parts.notices,
       job.error &&
         job.status === "failed" &&
         trouble(
@@ -86,7 +90,7 @@ export class JobView {
 
   #gone(error) {
     this.close();
-    fill(this.parts.said, trouble(error));
+    fill(this.parts.notices, trouble(error));
     fill(this.bar);
   }
 
@@ -105,7 +109,7 @@ export class JobView {
     fill(this.parts.state, badgeOf(job), time, el("span", { class: "soft" }, waitingWords(job)));
   }
 
-  /** The place in the queue moves without an event, and a reading after an event may have failed. */
+  /** Poll: the position changes without an event, and a read after an event may fail. */
   #keepPlace() {
     const timer = setInterval(() => {
       if (isFinal(this.job)) clearInterval(timer);
@@ -129,14 +133,14 @@ export class JobView {
     if (name === "download") return downloadOf(this.job, icon(drawing), words);
     const act = async ({ currentTarget }) => {
       currentTarget.disabled = true;
-      await this.deeds[name](this.job, this);
+      await this.actions[name](this.job, this);
       currentTarget.disabled = false;
     };
     return button(words, act, { kind: `small ${kind}`, drawing });
   }
 }
 
-/** What can be done with a job as it is: [deed, drawing, words, kind]. */
+/** The actions for the job's state: [action, icon, label, kind]. */
 function actionsFor({ status, error }) {
   const always = [
     ["use", "pencil", "Use parameters"],

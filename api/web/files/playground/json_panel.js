@@ -1,9 +1,9 @@
-// The request as JSON, to be read and written by hand.
+// The request as editable JSON.
 import { field } from "../shared/controls.js";
 import { el } from "../shared/dom.js";
 
 export class JsonPanel {
-  /** Shows `parameters`; what is written well goes into them, what is not is said. */
+  /** Show `parameters`; valid edits update them, invalid ones show a fault. */
   constructor(parameters) {
     this.parameters = parameters;
     this.fault = el("p", { class: "fault", role: "alert", hidden: true });
@@ -28,7 +28,7 @@ export class JsonPanel {
     this.#show();
   }
 
-  /** Whether what is written can be sent. */
+  /** Whether the text can be sent. */
   get isFit() {
     return this.fault.hidden;
   }

@@ -1,4 +1,4 @@
-// The playground: a client of the public API, and nothing else.
+// The playground, a client of the public API.
 import { Client } from "../shared/api.js";
 import { connection } from "../shared/connection.js";
 import { button } from "../shared/controls.js";
@@ -7,23 +7,23 @@ import { frame } from "../shared/frame.js";
 import { tenantKey } from "../shared/key.js";
 import { askForKey } from "../shared/key_dialog.js";
 import { loading, trouble } from "../shared/notices.js";
-import { Bench } from "./workspace.js";
+import { Workspace } from "./workspace.js";
 
-/** The models as everybody may see them, for whoever has no key yet. */
+/** The public list of models, for readers without a key. */
 const PUBLIC_MODELS = new URL("../models.json", import.meta.url).pathname;
 const main = document.querySelector("#main");
 const client = new Client(tenantKey);
-let bench = null;
-/** What is in the form of a bench that is no more. */
+let workspace = null;
+/** The form's content of a closed workspace. */
 let draft = null;
-/** What was pressed before there was a key: a method of the request's panel. */
+/** The method of the request panel to call once a key is entered. */
 let pressed = null;
 let begun = 0;
-// before the frame, which may keep a key of the same link
+// before the frame, which may store a key from the same link
 addEventListener("hashchange", takeLink);
 frame({ key: tenantKey, enterKey });
 tenantKey.addEventListener("change", begin);
-connection.addEventListener("back", () => bench ?? begin());
+connection.addEventListener("back", () => workspace ?? begin());
 begin();
 
 function enterKey() {
@@ -51,32 +51,32 @@ function needKey(name) {
 }
 
 function takeLink() {
-  if (bench) bench.takeLink();
+  if (workspace) workspace.takeLink();
   else draft = null;
 }
 
-/** Begins anew, as whoever has the key; what was asked for stays in the form. */
+/** Start over with the current key; the content of the form stays. */
 async function begin() {
   begun += 1;
   const turn = begun;
   const next = pressed;
   pressed = null;
-  draft = bench?.asked ?? draft;
-  bench?.close();
-  bench = null;
+  draft = workspace?.draft ?? draft;
+  workspace?.close();
+  workspace = null;
   const hasKey = tenantKey.value !== "";
   show(loading("Loading the parameters…"));
   try {
     const { data: models } = await client.get(hasKey ? "/v1/models" : PUBLIC_MODELS);
     if (turn !== begun) return;
-    bench = new Bench(client, models, { draft, needKey: hasKey ? null : needKey });
+    workspace = new Workspace(client, models, { draft, needKey: hasKey ? null : needKey });
   } catch (error) {
     if (turn === begun) show(trouble(error, wayOut()));
     return;
   }
-  show(hasKey ? null : welcome(), bench.nodes);
-  bench.begin();
-  if (next) bench.request[next]();
+  show(hasKey ? null : welcome(), workspace.nodes);
+  workspace.begin();
+  if (next) workspace.request[next]();
 }
 
 function show(...nodes) {

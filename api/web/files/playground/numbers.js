@@ -1,4 +1,4 @@
-// What is known of a job, in numbers.
+// The details of a job.
 import { copy } from "../shared/code.js";
 import { iconButton } from "../shared/controls.js";
 import { el } from "../shared/dom.js";
@@ -7,7 +7,7 @@ import { warningWords } from "./job_text.js";
 
 const TIMES = { wait: "waited", provider: "provider", download: "download", store: "stored" };
 
-/** Gives the list of facts of a job. */
+/** Return the details of a job as a list. */
 export function numbersOf(job) {
   return el(
     "dl",
@@ -75,7 +75,7 @@ function when(at) {
   return el("time", { datetime: at, title: moment(at) }, ago(at));
 }
 
-/** A value with a button that copies it. */
+/** A value with a copy button. */
 function taken(value, what, shown = value) {
   if (!value) return null;
   const take = iconButton("copy", `Copy ${what}`, () => copy(value, what), { kind: "quiet tiny" });

@@ -1,4 +1,4 @@
-// What came of the last press of the button: one job in full, and beside it the others of its batch.
+// The result of the last request: one job in full, with the other jobs of its batch.
 import { button } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { count } from "../shared/format.js";
@@ -12,19 +12,19 @@ import { tileOf } from "./tile.js";
 
 export class Output {
   #client;
-  #deeds;
+  #actions;
   #jobs = [];
   #view = null;
   #stop = new AbortController();
 
-  /** `seen(job)` is called with every job whose image is there, `refused(error)` says why none is made. */
-  constructor(client, feed, deeds, { seen, refused }) {
+  /** `seen(job)` is called for every job with an image, `refused(error)` if the request is refused. */
+  constructor(client, feed, actions, { seen, refused }) {
     this.#client = client;
-    this.#deeds = deeds;
+    this.#actions = actions;
     this.seen = seen;
     this.refused = refused;
     this.stage = el("div", { class: "stage" }, nothingYet());
-    this.heard = el("p", { class: "unseen", role: "status" });
+    this.announcer = el("p", { class: "unseen", role: "status" });
     this.strip = el("ul", { class: "strip", "aria-label": "The variations", hidden: true });
     this.json = el("div", {}, el("p", { class: "soft" }, "The job appears here as JSON."));
     this.node = this.#build();
@@ -44,11 +44,11 @@ export class Output {
       el("header", {}, head),
       bar,
       panels,
-      this.heard,
+      this.announcer,
     );
   }
 
-  /** Has images made and shows what becomes of them. */
+  /** Create jobs and follow them. */
   async run(body, variations) {
     this.#begin(loading("Sending the request…"));
     const { signal } = this.#stop;
@@ -62,18 +62,18 @@ export class Output {
     }
   }
 
-  /** Shows a job that is there already. */
+  /** Show an existing job. */
   show(job) {
     this.#begin(loading("Loading the job…"));
     this.#take([job]);
   }
 
-  /** Tells whether a job is among those that are shown. */
+  /** Return whether a job is shown here. */
   isAbout({ id }) {
     return this.#jobs.some((job) => job.id === id);
   }
 
-  /** Forgets what is shown. */
+  /** Clear the output. */
   clear() {
     this.#begin(nothingYet());
   }
@@ -89,7 +89,7 @@ export class Output {
     this.#comeIntoSight();
   }
 
-  /** On a phone the output lies below the form. */
+  /** On phones the output is below the form: scroll to it. */
   #comeIntoSight() {
     const { top } = this.node.getBoundingClientRect();
     if (top > innerHeight / 2 || top < -innerHeight / 2)
@@ -98,7 +98,7 @@ export class Output {
 
   #notYet(error) {
     const words = `${error.message} The page retries automatically, and the job is created only once.`;
-    this.heard.textContent = words;
+    this.announcer.textContent = words;
     const giveUp = () =>
       this.#begin(
         note("", "Stopped. If the job was accepted after all, it appears in the gallery."),
@@ -119,7 +119,7 @@ export class Output {
 
   #look(job) {
     this.#view?.close();
-    this.#view = new JobView(this.#client, job, this.#deeds, (now) => this.#changed(now));
+    this.#view = new JobView(this.#client, job, this.#actions, (now) => this.#changed(now));
     const { figure, state } = this.#view.parts;
     fill(this.stage, figure, this.strip, state, this.#view.facts);
     fill(this.json, this.#view.json.node);
@@ -130,7 +130,7 @@ export class Output {
     this.#jobs = this.#jobs.map((one) => (one.id === job.id ? job : one));
     if (job.status === "succeeded") this.seen(job);
     if (job.id === this.#view?.job.id)
-      this.heard.textContent = `The job: ${statusWords(job.status)[0]}. ${waitingWords(job)}`;
+      this.announcer.textContent = `The job: ${statusWords(job.status)[0]}. ${waitingWords(job)}`;
     this.#drawStrip();
   }
 

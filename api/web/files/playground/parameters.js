@@ -1,7 +1,7 @@
-// What is asked for, as one value that the form, the JSON, the code and the link all show.
+// The request as one value, shared by form, JSON, code and link.
 import { readText, shapesOf } from "./schema_types.js";
 
-/** The most images of one press of the button. */
+/** The maximum number of images of one request. */
 export const VARIATIONS_MOST = 16;
 
 export class Parameters extends EventTarget {
@@ -18,7 +18,7 @@ export class Parameters extends EventTarget {
     return this.#models;
   }
 
-  /** The chosen model, as the API describes it; the first where it has none of that name. */
+  /** The selected model as the API describes it; the first one if the name is unknown. */
   get model() {
     return this.#models.find(({ id }) => id === this.modelId) ?? this.#models[0];
   }
@@ -33,7 +33,7 @@ export class Parameters extends EventTarget {
     return { model: this.modelId, input: this.input, ...tags, ...this.more };
   }
 
-  /** Takes a whole body over; what it leaves out is as the model has it by default. `by` is told on. */
+  /** Replace the whole body; missing values become the defaults. `by` is passed on to listeners. */
   take(
     { model = this.modelId, input = {}, tags = [], ...more },
     { variations = this.variations ?? 1, by = null } = {},
@@ -46,7 +46,7 @@ export class Parameters extends EventTarget {
     this.#tell(by);
   }
 
-  /** Changes some of it. */
+  /** Change some values. */
   change(parts, by = null) {
     Object.assign(this, parts);
     this.#tell(by);
@@ -67,7 +67,7 @@ function clamp(variations) {
   return Math.min(Math.max(Math.trunc(Number(variations)) || 1, 1), VARIATIONS_MOST);
 }
 
-/** Writes parameters as the part of an address behind `#`, which no server ever sees. */
+/** Write parameters as a URL fragment, which browsers do not send to servers. */
 export function linkOf({ model, input, tags }, variations = 1) {
   const words = new URLSearchParams({ model });
   for (const [name, value] of Object.entries(input))
@@ -77,7 +77,7 @@ export function linkOf({ model, input, tags }, variations = 1) {
   return `#${words}`;
 }
 
-/** Reads such a part; gives what `take` takes, or null where it says nothing. */
+/** Parse such a fragment; return what `take` accepts, or null if it holds no parameters. */
 export function readLink(hash, models) {
   const words = new URLSearchParams(hash.replace(/^#/, ""));
   const model = models.find(({ id }) => id === words.get("model")) ?? models[0];

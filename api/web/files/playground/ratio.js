@@ -1,4 +1,4 @@
-// Aspect ratios as shapes to click.
+// Aspect ratios as clickable shapes.
 import { el, freshId, svg } from "../shared/dom.js";
 import { groupOf } from "./group.js";
 

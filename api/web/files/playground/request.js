@@ -1,4 +1,4 @@
-// The left half of the page: what is asked for, as a form, as JSON and as code, and the button.
+// The left half of the page: the request as form, JSON and code, and its buttons.
 import { SERVICE } from "../shared/address.js";
 import { copy } from "../shared/code.js";
 import { button, iconButton } from "../shared/controls.js";
@@ -17,8 +17,8 @@ export class RequestPanel {
   #estimates = 0;
 
   /**
-   * `run(body, variations)` is called by the button. Without a key `needKey(name)` is, with the
-   * method that is to be called once there is one.
+   * `run(body, variations)` sends the request. Without a key, `needKey(name)` is called with the
+   * method to call once there is one.
    */
   constructor(client, parameters, { run, needKey = null }) {
     this.client = client;
@@ -28,24 +28,25 @@ export class RequestPanel {
     this.form = new Form(parameters);
     this.json = new JsonPanel(parameters);
     this.code = new CodePanel();
-    this.said = el("div", { class: "answer", "aria-live": "polite" });
+    this.notices = el("div", { class: "answer", "aria-live": "polite" });
     this.price = el("p", { class: "soft small-text" });
     this.node = this.#build();
     parameters.addEventListener("change", () => this.#show());
     this.#show();
   }
 
-  /** Says why a request was refused: at the fields where they are seen, the rest by the buttons. */
+  /** Show why a request was refused: at the visible fields, and the rest next to the buttons. */
   refused(error) {
     const all = error.faults ?? [];
     const homeless = this.form.showFaults(all);
     const faults = this.form.isShown ? homeless : all;
     const marked = faults.length < all.length ? " The faults are marked in the form." : "";
-    fill(this.said, trouble({ ...error, message: error.message + marked, faults }));
-    if (!this.node.contains(document.activeElement)) this.said.scrollIntoView({ block: "nearest" });
+    fill(this.notices, trouble({ ...error, message: error.message + marked, faults }));
+    if (!this.node.contains(document.activeElement))
+      this.notices.scrollIntoView({ block: "nearest" });
   }
 
-  /** Goes to the first field; `select` lets the next word typed replace what is there. */
+  /** Focus the first field; `select` also selects its text. */
   focus({ select = false } = {}) {
     const first = this.form.node.querySelector("textarea, input");
     first?.focus();
@@ -70,7 +71,7 @@ export class RequestPanel {
       },
       el("header", {}, head, this.price),
       el("div", { class: "stack" }, modelField(this.parameters), bar, panels),
-      el("div", { class: "press" }, this.said, el("div", { class: "row" }, this.#buttons())),
+      el("div", { class: "press" }, this.notices, el("div", { class: "row" }, this.#buttons())),
     );
   }
 
@@ -88,22 +89,22 @@ export class RequestPanel {
     this.submit();
   }
 
-  /** Has what is asked for made, unless something is seen to be wrong with it. */
+  /** Send the request unless a fault is visible. */
   submit() {
     if (this.#isFit("submit")) this.run(this.parameters.body, this.parameters.variations);
   }
 
-  /** Asks what it would cost, and shows the answer until the request is another. */
+  /** Request an estimate, and show it until the request changes. */
   async estimate() {
     if (!this.#isFit("estimate")) return;
     const { body, variations } = this.parameters;
     this.#estimates += 1;
     const number = this.#estimates;
-    fill(this.said, loading("Estimating…"));
+    fill(this.notices, loading("Estimating…"));
     const answer = await requestEstimate(this.client, body).catch((error) => error);
     if (number !== this.#estimates) return;
     if (answer instanceof Error) this.refused(answer);
-    else fill(this.said, estimateText(answer, variations));
+    else fill(this.notices, estimateText(answer, variations));
   }
 
   #isFit(name) {
@@ -111,7 +112,7 @@ export class RequestPanel {
     this.form.mark();
     if (!this.json.isFit) {
       const words = "The JSON is invalid. Correct it, or use the form.";
-      fill(this.said, trouble({ title: "Not sent", message: words }));
+      fill(this.notices, trouble({ title: "Not sent", message: words }));
       return false;
     }
     const { faults } = this.form;
@@ -120,10 +121,10 @@ export class RequestPanel {
     return !faults.length && !this.needKey;
   }
 
-  /** Takes back what was said: it was about another request. */
+  /** Remove messages about the previous request. */
   #clear() {
     this.#estimates += 1;
-    fill(this.said);
+    fill(this.notices);
   }
 
   #copyLink() {

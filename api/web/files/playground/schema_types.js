@@ -1,11 +1,11 @@
-// What a parameter of a model is, read from the JSON Schema of its input. Pure.
+// The type of each model parameter, read from the JSON Schema. Pure.
 
 const RATIO = /^\d+:\d+$/;
-/** A range of more steps than this is typed, not slid. */
+/** A range with more steps than this gets a text field instead of a slider. */
 const SLIDE_MOST = 1000;
 const LONG_TEXT = 200;
 
-/** Gives the parameters of a model in the schema's order, each as `shapeOf` has it. */
+/** Return the parameters of a model in the order of the schema, each as `shapeOf` returns it. */
 export function shapesOf(schema) {
   const required = new Set(schema.required ?? []);
   return Object.entries(schema.properties ?? {}).map(([name, one]) =>
@@ -64,7 +64,7 @@ function kindOfNumber({ minimum, maximum, type }) {
   return type === "integer" && span <= SLIDE_MOST ? "slider" : "number";
 }
 
-/** Reads what an address or a field has as text; gives undefined for what cannot be. */
+/** Convert text of a URL or a field; undefined if it does not fit the type. */
 export function readText(shape, text) {
   if (["text", "long", "ratio", "choice"].includes(shape.kind)) {
     return (

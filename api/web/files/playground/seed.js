@@ -1,9 +1,9 @@
-// The seed: open, the service chooses another for each image; locked, it is the one that is shown.
+// The seed field: unlocked, the service picks a seed for each image; locked, it uses the one shown.
 import { button, field } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 
-/** Fits 31 bits, as the seeds that the service chooses. */
+/** 31 bits, like the seeds the service picks. */
 const CHOSEN_MOST = 2 ** 31;
 
 export class SeedField {
@@ -41,7 +41,7 @@ export class SeedField {
     this.#show();
   }
 
-  /** Notes the seed of the last image: to lock is to keep it. */
+  /** Remember the seed of the last image, for the lock button. */
   note(seed) {
     this.#last = seed;
     this.#show();

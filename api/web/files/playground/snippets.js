@@ -1,10 +1,10 @@
 // The same request as code for six clients. Pure.
 import { javascript, python, shell } from "../shared/quoting.js";
 
-/** What stands in place of the key. */
+/** The environment variable that holds the key. */
 const VARIABLE = "DARKROOM_API_KEY";
 
-/** Every way, in order: its name, what it says before use, and `write({body, variations, url})`. */
+/** The clients in order: name, note, and `write({body, variations, url})`. */
 export const WAYS = [
   {
     name: "curl",
@@ -85,7 +85,7 @@ function pythonClient({ body, variations, url }) {
 
 function script({ body, variations, url }) {
   const many = variations > 1;
-  const asked = many ? batchBody(body, variations) : body;
+  const sent = many ? batchBody(body, variations) : body;
   const wait = many ? "" : '        "Prefer": "wait=60",\n';
   return `const answer = await fetch("${url}/v1/${many ? "batches" : "jobs"}", {
     method: "POST",
@@ -93,7 +93,7 @@ function script({ body, variations, url }) {
         "Authorization": \`Bearer \${process.env.${VARIABLE}}\`,
         "Content-Type": "application/json",
 ${wait}    },
-    body: JSON.stringify(${javascript(asked, 4)}),
+    body: JSON.stringify(${javascript(sent, 4)}),
 });
 const ${many ? "batch" : "job"} = await answer.json();
 if (!answer.ok) throw new Error(${many ? "batch" : "job"}.detail);
@@ -106,7 +106,7 @@ function program({ body, variations, url }) {
   const { tags = [], ...rest } = options;
   const words = Object.entries(rest).map(([name, value]) => flag(name, value));
   const all = [
-    // a prompt that looks like an option is none
+    // `--` keeps a prompt that looks like an option from being one
     prompt.startsWith("-") ? `--prompt=${shell(prompt)}` : shell(prompt),
     ...words,
     ...tags.map((tag) => `--tag ${shell(tag)}`),
@@ -123,7 +123,7 @@ function flag(name, value) {
   return `--${words} ${shell(typeof value === "string" ? value : JSON.stringify(value))}`;
 }
 
-/** Its own names for the format and the number; all else goes as the extra body. */
+/** OpenAI's own names for format and number; everything else goes into the extra body. */
 function openai({ body, variations, url }) {
   const {
     prompt,
@@ -188,7 +188,7 @@ function batchBody(body, variations) {
   return { priority: "normal", ...body, variations };
 }
 
-/** The body's parts as the keywords of Darkroom's own client. */
+/** Split a body into the arguments of Darkroom's Python client. */
 function optionsOf(body) {
   const {
     input: { prompt, ...input },

@@ -1,12 +1,12 @@
-// Asking for images, once: whatever happens on the way, a repeated request makes no second job.
+// Create jobs exactly once: retries reuse the idempotency key.
 import { isPassing } from "../shared/api.js";
 
-/** What passes by itself, of the reasons that a request is refused for. */
+/** Reasons for refusal that pass by themselves. */
 const PASSING = new Set(["away", "redis_down", "not_ready", "accept_unknown", "outcome_unknown"]);
 
 /**
- * Has a body accepted `variations` times; gives the jobs. While nobody can take it, it is sent again
- * under the same idempotency key, and `waiting(error)` is told each time.
+ * Create `variations` jobs of a body; return them. While the service cannot accept them, retry
+ * under the same idempotency key, calling `waiting(error)` each time.
  */
 export async function accept(client, body, variations, { signal, waiting }) {
   const headers = { "Idempotency-Key": freshKey() };
@@ -29,7 +29,7 @@ export async function accept(client, body, variations, { signal, waiting }) {
   return data.toSorted((one, other) => (one.id < other.id ? -1 : 1));
 }
 
-/** Asks what would become of a body, without its becoming anything. */
+/** Request an estimate for a body, without creating a job. */
 export function requestEstimate(client, body) {
   return client.post("/v1/jobs", { ...body, dry_run: true });
 }
@@ -60,7 +60,7 @@ function pause(milliseconds, signal) {
   });
 }
 
-/** 128 random bits; `crypto.randomUUID` is only there on secure origins. */
+/** 128 random bits; `crypto.randomUUID` exists only on secure origins. */
 function freshKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
     byte.toString(16).padStart(2, "0"),

@@ -1,9 +1,9 @@
-// A job as a small image that opens it.
+// A job as a thumbnail that opens it.
 import { el } from "../shared/dom.js";
 import { ago } from "../shared/format.js";
 import { badgeOf, imageOf, placeholderOf } from "./image_view.js";
 
-/** A button; `chosen` is true or false where it is one of several to choose from. */
+/** A button; `chosen` is true or false if it is one of several to choose from. */
 export function tileOf(job, { open, chosen = null, captioned = false }) {
   const prompt = String(job.input.prompt ?? "");
   return el(

@@ -1,12 +1,12 @@
-// The life of one job, line by line, as it happens or as it happened.
+// The timeline of a job, live or recorded.
 import { el, fill } from "../shared/dom.js";
 import { followEvents } from "../shared/events.js";
 import { seconds } from "../shared/format.js";
 import { changeWords, isFinal } from "./job_text.js";
 
 /**
- * Follows a job from its beginning until it is final or `signal` says stop. `changed(event)` is called at each
- * change; gives the node that shows them.
+ * Follow a job from its creation until it is final or `signal` aborts. Call `changed(event)` at each
+ * event; return the node that shows them.
  */
 export function lifeOf(client, job, { signal, changed = () => {} }) {
   const list = el("ol", { class: "life" });

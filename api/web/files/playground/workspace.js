@@ -1,4 +1,4 @@
-// The playground of one key: the request, what comes of it, and the gallery, which know each other here.
+// The playground for one key: connects the request, its output, and the gallery.
 import { connection } from "../shared/connection.js";
 import { el } from "../shared/dom.js";
 import { toast } from "../shared/notices.js";
@@ -11,21 +11,22 @@ import { Output } from "./output.js";
 import { Parameters, readLink } from "./parameters.js";
 import { RequestPanel } from "./request.js";
 
-export class Bench {
+export class Workspace {
   #stop = new AbortController();
+  #previous;
 
   /**
-   * `draft` is what was asked for at another bench. Without a key `needKey(name)` is called for what
-   * needs one.
+   * `draft` is the form's content of the previous workspace. Without a key, `needKey(name)` is called
+   * for actions that need one.
    */
   constructor(client, models, { draft = null, needKey = null } = {}) {
     this.models = models;
-    this.draft = draft;
+    this.#previous = draft;
     this.hasKey = needKey === null;
     this.feed = new Feed(client);
     this.parameters = new Parameters(models);
-    this.deeds = new JobActions(client, this);
-    this.output = new Output(client, this.feed, this.deeds, {
+    this.actions = new JobActions(client, this);
+    this.output = new Output(client, this.feed, this.actions, {
       seen: (job) => this.request.form.noteSeed(job.input.seed),
       refused: (error) => this.request.refused(error),
     });
@@ -34,13 +35,13 @@ export class Bench {
       needKey,
     });
     this.gallery = new Gallery(client, this.feed, models, (job) =>
-      openDetails(client, job, this.deeds),
+      openDetails(client, job, this.actions),
     );
-    const both = el("div", { class: "bench" }, this.request.node, this.output.node);
+    const both = el("div", { class: "workspace" }, this.request.node, this.output.node);
     this.nodes = this.hasKey ? [both, this.gallery.node] : [both];
   }
 
-  /** Begins, once the nodes are on the page. */
+  /** Start, once the nodes are on the page. */
   begin() {
     const { signal } = this.#stop;
     this.request.focus({ select: this.#takeFirst() });
@@ -50,13 +51,13 @@ export class Bench {
     this.gallery.load();
   }
 
-  /** What is in the form now, for another bench to begin with. */
-  get asked() {
+  /** The content of the form, for the next workspace. */
+  get draft() {
     const { body, variations } = this.parameters;
     return { body, variations };
   }
 
-  /** Leaves nothing running. */
+  /** Stop all requests. */
   close() {
     this.#stop.abort();
     this.feed.stop();
@@ -64,7 +65,7 @@ export class Bench {
     closeDialogs();
   }
 
-  /** Puts parameters into the form. */
+  /** Put parameters into the form. */
   use(body) {
     closeDialogs();
     this.parameters.take(body);
@@ -72,35 +73,35 @@ export class Bench {
     toast("Parameters copied to the form");
   }
 
-  /** Asks for images. */
+  /** Create jobs. */
   run(body) {
     closeDialogs();
     this.output.run(body, this.parameters.variations);
   }
 
-  /** Shows a job that was asked for. */
+  /** Show an existing job. */
   show(job) {
     closeDialogs();
     this.output.show(job);
   }
 
-  /** Forgets a job that is no more. */
+  /** Remove a deleted job. */
   gone(job) {
     closeDialogs();
     this.gallery.forget(job.id);
     if (this.output.isAbout(job)) this.output.clear();
   }
 
-  /** Puts the parameters of the address into the form; gives whether it has any. */
+  /** Put the parameters of the URL into the form; return whether there are any. */
   takeLink() {
-    const told = readLink(location.hash, this.models);
-    if (told) this.#take(told);
-    return told !== null;
+    const linked = readLink(location.hash, this.models);
+    if (linked) this.#take(linked);
+    return linked !== null;
   }
 
-  /** Puts something into a new form; gives whether it is the example. */
+  /** Fill a new form; return whether with the example. */
   #takeFirst() {
-    if (this.draft) this.#take(this.draft);
+    if (this.#previous) this.#take(this.#previous);
     else if (!this.takeLink()) {
       this.parameters.take(EXAMPLE);
       return true;

@@ -1,12 +1,12 @@
-// An answer as it came: its status, its headers, and its body as what it is.
+// A response: status, headers, and the body by its type.
 import { codeBlock } from "../shared/code.js";
 import { el, fill } from "../shared/dom.js";
 import { bytes } from "../shared/format.js";
 
-/** More of a text than this is cut off on the page. */
+/** Longer texts are cut off. */
 const SHOWN_MOST = 200_000;
 
-/** Shows an answer in `place`, an endless one as it comes; `remember` is given what is JSON. */
+/** Show a response in `place`, streams as they arrive; pass JSON to `remember`. */
 export async function showAnswer(answer, place, remember) {
   const kind = answer.headers.get("content-type") ?? "";
   const body = el("div", {});

@@ -1,4 +1,4 @@
-// "Run it": one operation, with what the reader fills in, asked for real.
+// The form that runs an operation.
 import { codeBlock } from "../shared/code.js";
 import { button } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
@@ -14,8 +14,8 @@ export class Attempt {
   #stop = new AbortController();
 
   /**
-   * Makes the form of an operation. `reader` has the `client` for it, the `document`, what is
-   * `remembered` for a path, and `remember(data)` for what an answer tells.
+   * Make the form of an operation. `reader` holds the `client`, the `document`, the values
+   * `remembered` for paths, and `remember(data)` for responses.
    */
   constructor(operation, reader) {
     this.operation = operation;
@@ -24,7 +24,7 @@ export class Attempt {
     this.inputs = operation.parameters.map((one) => new ParameterField(one, reader, changed));
     this.body = operation.bodies.length ? new BodyField(operation.bodies, changed) : null;
     this.line = codeBlock("curl line", "", { wrap: true });
-    this.told = el("div", { "aria-live": "polite" });
+    this.response = el("div", { "aria-live": "polite" });
     this.run = button("Run it", null, { type: "submit", kind: "main", drawing: "play" });
     this.halt = button("Stop", () => this.#stop.abort(), { drawing: "stop", hidden: true });
     this.node = this.#build();
@@ -46,11 +46,11 @@ export class Attempt {
       this.body?.node,
       this.line.node,
       el("div", { class: "row" }, this.run, this.halt, WRITES.has(method) && warning),
-      this.told,
+      this.response,
     );
   }
 
-  /** What is asked, as it is filled in now. */
+  /** The request as currently filled in. */
   get request() {
     const { path } = this.operation;
     const named = this.#valuesIn("path");
@@ -82,9 +82,9 @@ export class Attempt {
       const { signal } = this.#stop;
       const { client, remember } = this.reader;
       const answer = await client.send(this.operation.method, path, { ...options, signal });
-      await showAnswer(answer, this.told, remember);
+      await showAnswer(answer, this.response, remember);
     } catch (error) {
-      if (error.name !== "AbortError") fill(this.told, trouble(error));
+      if (error.name !== "AbortError") fill(this.response, trouble(error));
     }
     this.#busy(false);
   }

@@ -1,4 +1,4 @@
-// The body of a request that is to be run, begun from an example.
+// The body of a request, initialised from an example.
 import { field } from "../shared/controls.js";
 import { el } from "../shared/dom.js";
 
@@ -54,7 +54,7 @@ function waysOf(media, examples, isOneOfMany) {
   }));
 }
 
-/** Of what is no JSON the document has no example. */
+/** The document has no examples of bodies that are not JSON. */
 function textOf(media, value) {
   if (media.includes("ndjson")) return '{"input": {"prompt": "A lighthouse at dawn"}}\n';
   return JSON.stringify(value, null, 2);

@@ -1,11 +1,11 @@
-// The operations by tag: the list at the side, the sections, and finding one.
+// The operations by tag: navigation, sections, and search.
 import { el } from "../shared/dom.js";
 import { title } from "../shared/format.js";
 
-/** Names that are not written as they sound. */
+/** Tags with a spelling of their own. */
 const NAMES = { openai: "OpenAI" };
 
-/** The list of tags; `tags` are `{tag, operations, entries}`, the entries as they stand on the page. */
+/** The list of tags; `tags` are `{tag, operations, entries}` with the entries on the page. */
 export function contentsOf(tags) {
   const search = el("input", {
     type: "search",
@@ -41,7 +41,7 @@ function nameOf(tag) {
   return NAMES[tag] ?? title(tag);
 }
 
-/** Leaves on the page what has every word. */
+/** Show only the operations that contain every word. */
 function find(tags, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   for (const { operations, entries } of tags) {

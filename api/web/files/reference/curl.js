@@ -1,8 +1,8 @@
-// A request as a line of curl. Pure.
+// A request as a curl command. Pure.
 import { SERVICE } from "../shared/address.js";
 import { shell } from "../shared/quoting.js";
 
-/** Writes a request to an operation; the key stays a variable. */
+/** Write a request as a curl command; the key stays a variable. */
 export function curlOf({ method, scopes }, { path, query, headers, body }) {
   const address = new URL(SERVICE + path);
   for (const [name, value] of Object.entries(query)) address.searchParams.set(name, value);
@@ -17,7 +17,7 @@ export function curlOf({ method, scopes }, { path, query, headers, body }) {
   return lines.filter(Boolean).join(" \\\n  ");
 }
 
-/** A part of a path that is not filled in yet is shown by its name. */
+/** Show an empty path parameter by its name. */
 function readable(address) {
   return address.href.replaceAll("%7B", "{").replaceAll("%7D", "}");
 }

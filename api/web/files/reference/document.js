@@ -1,9 +1,9 @@
-// The OpenAPI document, read for people. Pure.
+// Read the OpenAPI document. Pure.
 
 const METHODS = new Set(["get", "post", "put", "patch", "delete"]);
 const DEPTH_MOST = 6;
 
-/** Gives the operations by tag, in the document's order: [[tag, [operation, …]], …]. */
+/** Return the operations by tag, in the document's order: [[tag, [operation, …]], …]. */
 export function operationsByTag(document) {
   const tags = new Map();
   for (const operation of operationsOf(document)) {
@@ -52,7 +52,7 @@ function bodyOf(document, media, { schema, examples = {} }) {
   };
 }
 
-/** Follows a reference; gives the schema itself where it is none. */
+/** Resolve a reference; return the schema itself if it is none. */
 export function resolved(document, schema) {
   if (!schema?.$ref) return schema ?? {};
   return (
@@ -63,16 +63,16 @@ export function resolved(document, schema) {
   );
 }
 
-/** The name that a schema is referred to by; "" for one without. */
+/** The name of a referenced schema; "" if it has none. */
 export function nameOf(schema) {
   return schema?.$ref?.split("/").at(-1) ?? "";
 }
 
-/** Makes a value that a schema describes: of an object only what is required. */
+/** Build an example value of a schema; objects get only required members. */
 export function exampleOf(document, schema, depth = 0) {
   const whole = resolved(document, schema);
-  const told = whole.default ?? whole.const ?? whole.examples?.[0] ?? whole.enum?.[0];
-  if (told !== undefined) return told;
+  const given = whole.default ?? whole.const ?? whole.examples?.[0] ?? whole.enum?.[0];
+  if (given !== undefined) return given;
   const ways = whole.anyOf ?? whole.oneOf ?? whole.allOf;
   if (ways) return exampleOf(document, ways[0], depth + 1);
   if (depth > DEPTH_MOST) return null;
@@ -98,7 +98,7 @@ function typeOf({ type, properties }) {
   return type ?? (properties ? "object" : "string");
 }
 
-/** What values a schema takes, in words: "integer, 1 to 4", "one of webp, jpg, png", "list of Job". */
+/** Describe the values of a schema: "integer, 1 to 4", "one of webp, jpg, png", "list of Job". */
 export function typeWords(document, schema) {
   const name = nameOf(schema);
   const whole = resolved(document, schema);

@@ -1,4 +1,4 @@
-// What holds for every operation.
+// The introduction: rules that hold for every operation.
 import { at, SERVICE } from "../shared/address.js";
 import { codeBlock } from "../shared/code.js";
 import { button } from "../shared/controls.js";
@@ -10,7 +10,7 @@ const RULES =
 const TRIED =
   " (OpenAPI 3.1). “Run it” sends real requests with the key of this tab. Operator routes need an operator key: ";
 
-/** The head of the reference; `enterOperatorKey` opens the dialog for that key. */
+/** The head of the reference; `enterOperatorKey` opens the dialog for the operator key. */
 export function introductionOf({ info }, enterOperatorKey) {
   const about = `${info.description} Version ${info.version}, at \`${SERVICE}\`.`;
   const link = el("a", { href: at("/openapi.json") }, "/openapi.json");

@@ -1,6 +1,6 @@
-// What an answer told, for the path of the next request.
+// Ids from responses, to fill in the paths of later requests.
 
-/** Which parameter of a path an id of a kind fills. */
+/** The path parameter that each kind of id fills. */
 const KINDS = {
   job: ["job_id", "prediction_id"],
   batch: ["batch_id"],
@@ -8,7 +8,7 @@ const KINDS = {
   ep: ["endpoint_id"],
 };
 
-/** Gives {remembered(name), remember(data)}: the newest id of each kind, and the model on offer. */
+/** Return {remembered(name), remember(data)}: the latest id of each kind, and the model. */
 export function remembering(document) {
   const model = document.components?.schemas?.JobBody?.properties?.model?.default ?? "";
   const [owner = "", name = ""] = model.split("/");

@@ -1,4 +1,4 @@
-// The API reference, from the service's own OpenAPI document.
+// The API reference, built from the service's OpenAPI document.
 import { Client } from "../shared/api.js";
 import { button } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
@@ -63,7 +63,7 @@ function show(document) {
   addEventListener("hashchange", openNamed);
 }
 
-/** Opens what the address names. */
+/** Open the operation named by the URL. */
 function openNamed() {
   const named = document.getElementById(location.hash.slice(1));
   if (!named) return;

@@ -1,11 +1,11 @@
-// One operation: what it takes, what it answers, and a way to run it.
+// One operation: parameters, responses, and a form that runs it.
 import { el } from "../shared/dom.js";
 import { Attempt } from "./attempt.js";
 import { typeWords } from "./document.js";
 import { opened, schemaOf } from "./schema.js";
 import { prose } from "./text.js";
 
-/** Gives a closed entry; what is inside is made once it is opened. */
+/** Return a collapsed entry; its content is built when it is opened. */
 export function operationOf(operation, reader) {
   const { id, method, path, brief } = operation;
   const entry = el(

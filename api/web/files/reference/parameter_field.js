@@ -1,4 +1,4 @@
-// One parameter of a request that is to be run.
+// One parameter of a request.
 import { el, freshId } from "../shared/dom.js";
 import { typeWords } from "./document.js";
 

@@ -1,9 +1,9 @@
-// A schema as a list of its members; what is inside a member opens where it is asked for.
+// A schema as a list of its members; nested members expand on demand.
 import { el } from "../shared/dom.js";
 import { nameOf, resolved, typeWords } from "./document.js";
 import { prose } from "./text.js";
 
-/** Shows a schema; what a shape is made of is only written once it is opened. */
+/** Show a schema; nested shapes are built when opened. */
 export function schemaOf(document, schema) {
   const shape = membersOf(document, schema);
   if (!shape) return el("p", { class: "small-text" }, typeWords(document, schema));
@@ -17,7 +17,7 @@ export function schemaOf(document, schema) {
   );
 }
 
-/** The object that a schema comes down to, through lists and choices; null where there is none. */
+/** The object schema behind lists and choices; null if there is none. */
 function membersOf(document, schema) {
   const whole = resolved(document, schema);
   if (whole.properties) return whole;
@@ -55,7 +55,7 @@ function memberOf(document, name, schema, isRequired) {
   ];
 }
 
-/** A part that is made when it is first opened. */
+/** A part that is built when first opened. */
 export function opened(words, make) {
   const details = el("details", {}, el("summary", {}, words));
   details.addEventListener("toggle", () => details.append(make()), { once: true });

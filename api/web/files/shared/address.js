@@ -1,15 +1,15 @@
-// Where the service is: a proxy may put it below a path of its own.
+// URLs of the service; a proxy may serve it below a path prefix.
 
-/** What stands in front of each path of the service, as this file's own address tells it. */
+/** The path prefix, derived from this module's own URL. */
 const PREFIX = new URL(import.meta.url).pathname.replace(/\/pages\/.*$/, "");
 
-/** The address of the service, as others reach it. */
+/** The base URL of the service, as clients use it. */
 export const SERVICE = location.origin + PREFIX;
 
-/** The path of the service in the address of this page. */
+/** The path within the service of the current page. */
 export const PATH = location.pathname.slice(PREFIX.length) || "/";
 
-/** Where a path of the service is found from here. */
+/** Build a URL from a path of the service. */
 export function at(path) {
   return PREFIX + path;
 }

@@ -1,8 +1,8 @@
-// The one way to the API: every answer is data, or says in words what went wrong.
+// The API client: each call returns data or throws an error with a message for the reader.
 import { at } from "./address.js";
 import { connection } from "./connection.js";
 
-/** The API answered that it will not (RFC 9457). */
+/** The API refused the request (RFC 9457). */
 export class Refused extends Error {
   constructor(status, problem, retryAfter) {
     super(problem.detail || problem.title || `The response status was ${status}.`);
@@ -12,12 +12,12 @@ export class Refused extends Error {
     this.faults = problem.errors ?? [];
     this.requestId = problem.request_id ?? "";
     this.problem = problem;
-    /** Seconds after which asking again may help; null where it never does. */
+    /** Seconds after which a retry may succeed; null if it cannot. */
     this.retryAfter = retryAfter;
   }
 }
 
-/** Nobody answered: no network, or no service. */
+/** No response: the network or the service is down. */
 export class Away extends Error {
   constructor(cause) {
     super(
@@ -30,7 +30,7 @@ export class Away extends Error {
   }
 }
 
-/** Tells whether the very same request may go well later. */
+/** Return whether the same request may succeed later. */
 export function isPassing(error) {
   return error instanceof Away || (error instanceof Refused && error.status === 503);
 }
@@ -43,27 +43,27 @@ export class Client {
     this.#key = key;
   }
 
-  /** Asks; gives `{status, headers, data}`. Raises Refused or Away, or what `signal` raises. */
+  /** Send a request; return `{status, headers, data}`. Throw Refused, Away, or the abort reason. */
   async ask(method, path, { query, body, headers, signal } = {}) {
     const answer = await this.open(method, path, { query, body, headers, signal });
     const data = await bodyOf(answer);
     return { status: answer.status, headers: answer.headers, data };
   }
 
-  /** Asks, and gives the response as it comes, for whoever reads it as a stream. */
+  /** Send a request; return the response unread, for streams. Throw like `request`. */
   async open(method, path, options) {
     const answer = await this.send(method, path, options);
     if (answer.ok || answer.status === 304) return answer;
     throw refused(answer, await bodyOf(answer));
   }
 
-  /** Asks, and gives the response whatever it says. Raises Away. */
+  /** Send a request; return the response whatever its status. Throw Away. */
   send(method, path, { query, body, headers, signal } = {}) {
-    const told = { ...headers };
-    if (this.#key.value) told.Authorization = `Bearer ${this.#key.value}`;
-    if (body !== undefined) told["Content-Type"] ??= "application/json";
+    const sent = { ...headers };
+    if (this.#key.value) sent.Authorization = `Bearer ${this.#key.value}`;
+    if (body !== undefined) sent["Content-Type"] ??= "application/json";
     const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
-    return send(withQuery(path, query), { method, headers: told, body: text, signal });
+    return send(withQuery(path, query), { method, headers: sent, body: text, signal });
   }
 
   async get(path, query, options) {
@@ -109,7 +109,7 @@ function refused(answer, data) {
   return error;
 }
 
-/** Adds what is not empty of `query` to a path. */
+/** Append the values of `query` that are not empty to a path. */
 export function withQuery(path, query = {}) {
   const pairs = Object.entries(query).filter(
     ([, value]) => value !== "" && value !== null && value !== undefined,

@@ -1,12 +1,12 @@
-// Text to be taken away, with a button that takes it.
+// Code blocks with a copy button.
 import { iconButton } from "./controls.js";
 import { el, fill } from "./dom.js";
 import { toast } from "./notices.js";
 
-/** Copies; says so. */
+/** Copy text to the clipboard and show a message. */
 export async function copy(text, what) {
   try {
-    // pages that came without TLS have no clipboard but the old one
+    // pages without TLS have only the old clipboard API
     if (navigator.clipboard) await navigator.clipboard.writeText(text);
     else copyOldWay(text);
     toast(`${what} copied`);
@@ -26,7 +26,7 @@ function copyOldWay(text) {
   if (!isDone) throw new Error("not copied");
 }
 
-/** A block of code. `what` names it for the button; `set` of the result changes its text. */
+/** A code block. `what` names it on the button; the returned `set` replaces its text. */
 export function codeBlock(what, text = "", { wrap = false } = {}) {
   const inside = el("code", {}, text);
   const take = iconButton("copy", `Copy ${what}`, () => copy(inside.textContent, what), {

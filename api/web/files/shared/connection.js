@@ -1,21 +1,21 @@
-// Whether the service answers: noticed by whoever asks, and asked about until it does again.
+// Whether the service responds: updated by every request, polled while it does not.
 
 import { at } from "./address.js";
 
 const ASK_AGAIN_MS = 2000;
 
 class Connection extends EventTarget {
-  /** Why the service is away; null while it is not. */
+  /** Why the service is unavailable; null while it is available. */
   trouble = null;
   #timer = 0;
 
-  /** Notes that the service cannot be reached, or cannot work. */
+  /** Record that the service is unreachable or not ready. */
   lost(error) {
     if (this.trouble?.message !== error.message) this.#tell(error);
     if (!this.#timer) this.#timer = setTimeout(() => this.#ask(), ASK_AGAIN_MS);
   }
 
-  /** Notes that somebody answered; whether the service can work is another question. */
+  /** Record a response; whether the service is ready is another question. */
   answered() {
     if (this.trouble?.code === "away") this.#askNow();
   }

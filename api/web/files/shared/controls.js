@@ -1,10 +1,10 @@
-// Buttons and labelled fields, as every page has them.
+// Buttons and labelled fields of all pages.
 import { el, freshId } from "./dom.js";
 import { icon } from "./icons.js";
 
 /**
- * A button. `kind` is its classes beside "button" ("main", "bad", "small", …), `drawing` an icon before
- * the words; all else are attributes.
+ * A button. `kind` holds its CSS classes besides "button" ("main", "bad", "small", …), `drawing` an icon
+ * before the text; everything else becomes an attribute.
  */
 export function button(words, act, { kind = "", drawing = null, ...attributes } = {}) {
   return el(
@@ -15,7 +15,7 @@ export function button(words, act, { kind = "", drawing = null, ...attributes } 
   );
 }
 
-/** A button that is only a drawing; `label` is what it says to whoever does not see it. */
+/** A button with only an icon; `label` is its accessible name. */
 export function iconButton(drawing, label, act, { kind = "", ...attributes } = {}) {
   return button("", act, {
     kind: `only ${kind}`,
@@ -26,17 +26,17 @@ export function iconButton(drawing, label, act, { kind = "", ...attributes } = {
   });
 }
 
-/** A control under its label; `about` explains it, `beside` stands at the label's side. */
+/** A labelled control; `about` is its description, `beside` stands next to the label. */
 export function field(label, control, { about = "", beside = null } = {}) {
   control.id ||= freshId("field");
-  const told = about && el("p", { class: "about", id: `${control.id}-about` }, about);
-  if (told) control.setAttribute("aria-describedby", told.id);
+  const description = about && el("p", { class: "about", id: `${control.id}-about` }, about);
+  if (description) control.setAttribute("aria-describedby", description.id);
   const words = el("label", { for: control.id, class: "label" }, label);
   return el(
     "div",
     { class: "field" },
     beside ? el("div", { class: "row apart" }, words, beside) : words,
     control,
-    told,
+    description,
   );
 }

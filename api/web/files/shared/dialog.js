@@ -1,8 +1,8 @@
-// Dialogs of the browser's own kind: it keeps the focus inside and closes by Escape.
+// Native dialogs, which keep the focus inside and close on Escape.
 import { button, iconButton } from "./controls.js";
 import { el, freshId } from "./dom.js";
 
-/** Opens a dialog with a heading; gives it. It is gone once closed, and `closed` is called. */
+/** Open a dialog with a heading and return it. On close it is removed and `closed` is called. */
 export function openDialog(heading, children, { wide = false, closed = () => {} } = {}) {
   const id = freshId("dialog");
   const close = iconButton("close", "Close", () => dialog.close(), { kind: "quiet" });
@@ -22,18 +22,18 @@ export function openDialog(heading, children, { wide = false, closed = () => {} 
   return dialog;
 }
 
-/** Asks before something that cannot be taken back; gives true or false. */
+/** Ask for confirmation of something irreversible; resolve to true or false. */
 export function confirmed(heading, words, act) {
   return new Promise((answer) => {
-    let said = false;
+    let confirmed = false;
     const agree = () => {
-      said = true;
+      confirmed = true;
       dialog.close();
     };
     const no = button("Back", () => dialog.close());
     const buttons = el("div", { class: "row" }, button(act, agree, { kind: "bad" }), no);
     const dialog = openDialog(heading, [el("p", {}, words), buttons], {
-      closed: () => answer(said),
+      closed: () => answer(confirmed),
     });
     no.focus();
   });

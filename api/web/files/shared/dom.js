@@ -1,7 +1,7 @@
-// Elements made in code. Text is always text: nothing here reads a string as HTML.
+// Create elements. Strings become text nodes; nothing here parses HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
-/** What is set on the object, since the attribute means only its first value. */
+/** Set as properties, because the attributes hold only the initial value. */
 const PROPERTIES = new Set([
   "value",
   "checked",
@@ -13,15 +13,15 @@ const PROPERTIES = new Set([
 ]);
 
 /**
- * Makes an element: `el("p", {class: "soft", onclick: act}, "Hello ", name)`.
- * `on…` listens, `style` takes an object, `data` fills the dataset; null and false are left out,
- * among the children too.
+ * Create an element: `el("p", {class: "soft", onclick: act}, "Hello ", name)`.
+ * `on…` adds a listener, `style` takes an object, `data` fills the dataset; null and false are
+ * left out, also among the children.
  */
 export function el(name, attributes = {}, ...children) {
   return dress(document.createElement(name), attributes, children);
 }
 
-/** Makes an element of a drawing. */
+/** Create an SVG element. */
 export function svg(name, attributes = {}, ...children) {
   return dress(document.createElementNS(SVG, name), attributes, children);
 }
@@ -48,7 +48,7 @@ function setAttribute(node, name, value) {
   else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
 }
 
-/** Puts other children into a node. */
+/** Replace the children of a node. */
 export function fill(node, ...children) {
   node.replaceChildren(...children.flat(Infinity).filter(isThere));
   return node;
@@ -56,13 +56,13 @@ export function fill(node, ...children) {
 
 let made = 0;
 
-/** Gives an id that no other element has. */
+/** Return a unique element id. */
 export function freshId(word = "x") {
   made += 1;
   return `${word}-${made}`;
 }
 
-/** Calls `act` once the calls have stopped for so long. */
+/** Debounce: call `act` once no call came for the given time. */
 export function later(milliseconds, act) {
   let timer = 0;
   return (...given) => {

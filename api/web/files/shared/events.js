@@ -1,8 +1,8 @@
-// Server-sent events by fetch: EventSource cannot send a key.
+// Server-sent events over fetch, because EventSource cannot send an API key.
 
 /**
- * Gives `{id, event, data}` one by one as they come, until the server ends the stream.
- * `lastId` goes on after that event. Raises what the client raises.
+ * Yield `{id, event, data}` until the server ends the stream. `lastId` resumes after that event.
+ * Throw what the client throws.
  */
 export async function* eventsOf(client, path, { lastId = "", signal } = {}) {
   const headers = { Accept: "text/event-stream", ...(lastId && { "Last-Event-ID": lastId }) };
@@ -21,8 +21,8 @@ export async function* eventsOf(client, path, { lastId = "", signal } = {}) {
 }
 
 /**
- * Calls `tell` with each event, whatever happens to the connection: after a break it goes on behind
- * the last that came. It ends where the stream ended with an event of which `isOver` is true.
+ * Call `tell` with each event and reconnect after errors, resuming after the last event received.
+ * End when the stream ends after an event for which `isOver` is true.
  */
 export async function followEvents(client, path, { tell, isOver, signal, pauseMs = 1000 }) {
   let last = null;

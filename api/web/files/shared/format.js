@@ -1,4 +1,4 @@
-// Numbers, sizes, durations and times as people read them.
+// Formatting of numbers, sizes, durations and times.
 
 const WHOLE = new Intl.NumberFormat("en");
 const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
@@ -41,7 +41,7 @@ function pair(value, large, largeWord, small, smallWord) {
   return `${Math.floor(value / large)} ${largeWord}${rest ? ` ${rest} ${smallWord}` : ""}`;
 }
 
-/** A time of the API as "just now", "5 minutes ago", "in 2 hours"; "–" for null. */
+/** An API time as "just now", "5 minutes ago", "in 2 hours"; "–" for null. */
 export function ago(at, now = Date.now()) {
   if (!at) return "–";
   const away = (Date.parse(at) - now) / 1000;
@@ -51,7 +51,7 @@ export function ago(at, now = Date.now()) {
   return away > 30 ? `in ${Math.round(away)} s` : "just now";
 }
 
-/** A time of the API in full, in the reader's zone; "–" for null. */
+/** An API time in full, in the local time zone; "–" for null. */
 export function moment(at) {
   return at ? MOMENT.format(new Date(at)) : "–";
 }

@@ -1,4 +1,4 @@
-// What stands around every page: its head, the way to the others, the key, and whether anybody answers.
+// The frame of every page: header, navigation, API key, and connection state.
 import { at, PATH } from "./address.js";
 import { connection } from "./connection.js";
 import { button } from "./controls.js";
@@ -13,8 +13,8 @@ const PAGES = [
 ];
 
 /**
- * Puts the frame around `<main id="main">`. `key` is the page's Key, `enterKey` opens its dialog. A key
- * that came with a link is kept at once, and at each further link that is opened in the page.
+ * Put the frame around `<main id="main">`. `key` is the page's Key, `enterKey` opens its dialog. A key
+ * in the URL fragment is stored at once, also when such a link is opened later.
  */
 export function frame({ key, enterKey }) {
   const banner = el("div", { class: "banner", role: "status", hidden: true });
@@ -61,7 +61,7 @@ function keyButton(key, enterKey) {
     const label = key.value ? `API key ${key.hint}, change` : "Enter key";
     const kind = key.value ? "words mono" : "words";
     fill(control, icon("key"), el("span", { class: kind }, key.value ? key.hint : label));
-    // on a phone only the drawing is seen
+    // phones show only the icon
     control.title = label;
     control.setAttribute("aria-label", label);
   };

@@ -1,4 +1,4 @@
-// Drawings of a few strokes on a field of 24 by 24.
+// Line icons on a grid of 24 by 24.
 import { svg } from "./dom.js";
 
 const STROKES = {
@@ -37,7 +37,7 @@ const STROKES = {
   clock: ["M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0-18", "M12 7v5l3.5 2"],
 };
 
-/** Draws one, to stand beside a word; it says nothing of its own. */
+/** Draw an icon next to text; it is hidden from screen readers. */
 export function icon(name) {
   const strokes = STROKES[name].map((d) => svg("path", { d }));
   return svg(

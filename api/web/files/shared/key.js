@@ -1,13 +1,13 @@
-// The key that opens the API: kept in this tab's session, and nowhere else.
+// The API key of this tab, kept in its session storage only.
 
-/** Where `key_init.js` leaves the key of a link. */
+/** The session storage entry where `key_init.js` leaves the key of a link. */
 const LINKED = "darkroom.linked_key";
 const SHAPE = /^dk_[A-Za-z0-9]+_[A-Za-z0-9_-]+$/;
 
 export class Key extends EventTarget {
   #name;
 
-  /** `name` is where the session keeps it. */
+  /** `name` is the session storage entry. */
   constructor(name) {
     super();
     this.#name = name;
@@ -17,14 +17,14 @@ export class Key extends EventTarget {
     return sessionStorage.getItem(this.#name) ?? "";
   }
 
-  /** Keeps another, or forgets it (""), and tells by a `change` event. */
+  /** Store another key, or remove it (""); dispatch `change`. */
   set(value) {
     if (value) sessionStorage.setItem(this.#name, value);
     else sessionStorage.removeItem(this.#name);
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Keeps the key that came with a link, where one did; gives what is wrong with it, "" for nothing. */
+  /** Store the key that came with a link; return the fault found in it, or "". */
   takeLinked() {
     const value = sessionStorage.getItem(LINKED)?.trim();
     if (value === undefined) return "";
@@ -34,19 +34,19 @@ export class Key extends EventTarget {
     return fault;
   }
 
-  /** What may be shown of it. */
+  /** The part of the key that may be shown. */
   get hint() {
     const [, id] = this.value.split("_");
     return id ? `dk_${id.slice(0, 6)}…` : "";
   }
 }
 
-/** Says what is wrong with a key before anybody is asked; "" where nothing is. */
+/** Check the form of a key before any request; return the fault, or "". */
 export function faultOf(value) {
   if (!value) return "Enter a key.";
   return SHAPE.test(value) ? "" : "A key looks like dk_…_…: two parts after dk, and no spaces.";
 }
 
-/** The key of a tenant, and that of an operator. */
+/** The keys of a tenant and of an operator. */
 export const tenantKey = new Key("darkroom.key");
 export const operatorKey = new Key("darkroom.ops_key");

@@ -1,4 +1,4 @@
-// Asking for a key, trying it, and forgetting it.
+// The dialog for entering, checking and removing a key.
 import { Client } from "./api.js";
 import { button, field } from "./controls.js";
 import { openDialog } from "./dialog.js";
@@ -7,8 +7,8 @@ import { faultOf } from "./key.js";
 import { trouble } from "./notices.js";
 
 /**
- * Asks for a key, and keeps it once `check(client)` was content with it: a client that has it
- * already. `heading` and `words` say what the key is for; `closed` is called at the end.
+ * Ask for a key and store it once `check(client)`, called with a client that uses it, succeeds.
+ * `heading` and `words` explain what the key is for; `closed` is called at the end.
  */
 export function askForKey(key, { heading, words, check, closed }) {
   new KeyDialog(key, check).open(heading, words, closed);
@@ -18,7 +18,7 @@ class KeyDialog {
   constructor(key, check) {
     this.key = key;
     this.check = check;
-    this.said = el("div", {});
+    this.notices = el("div", {});
     this.input = el("input", {
       type: "password",
       autocomplete: "off",
@@ -37,7 +37,7 @@ class KeyDialog {
       "form",
       { class: "stack", novalidate: true, onsubmit: (event) => this.submit(event) },
       field("API key", this.input, { about: words }),
-      this.said,
+      this.notices,
       el("div", { class: "row" }, this.use, forget),
     );
     this.dialog = openDialog(heading, form, { closed });
@@ -70,12 +70,12 @@ class KeyDialog {
   }
 
   clear() {
-    fill(this.said);
+    fill(this.notices);
     this.input.removeAttribute("aria-invalid");
   }
 
   refuse(error) {
-    fill(this.said, trouble(error));
+    fill(this.notices, trouble(error));
     this.input.setAttribute("aria-invalid", "true");
     this.input.focus();
   }

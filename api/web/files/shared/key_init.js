@@ -1,6 +1,6 @@
-// Takes the key out of a link ("#key=dk_…") before anything else is fetched, and out of the address
-// bar with it. It waits in the session until `Key.takeLinked` has looked at it. Not a module: a
-// module would run only after all that it imports.
+// Take the key out of a link ("#key=dk_…") before anything else is fetched, and remove it from the address
+// bar. It stays in session storage until `Key.takeLinked` checks it. Not a module, because a
+// module would run only after all its imports.
 (() => {
   const take = () => {
     const words = new URLSearchParams(location.hash.slice(1));
@@ -12,7 +12,7 @@
     history.replaceState(history.state, "", location.pathname + location.search + rest);
     sessionStorage.setItem("darkroom.linked_key", value);
   };
-  // a link that is pasted into a page that is open loads nothing anew
+  // a link pasted into an open page does not reload it
   addEventListener("hashchange", take);
   take();
 })();

@@ -1,9 +1,9 @@
-// What is said to the reader: faults in full, short news, and nothing there.
+// Messages: errors with their faults, notes, toasts, and empty states.
 import { el, fill } from "./dom.js";
 import { seconds } from "./format.js";
 import { icon } from "./icons.js";
 
-/** Words for an error: what is wrong, every fault, and what to do. `act` is a button for it. */
+/** An error: what is wrong, every fault, and what to do. `act` is a button. */
 export function trouble(error, act = null) {
   const again = error.retryAfter ? ` Retry in ${seconds(error.retryAfter)}.` : "";
   return el(
@@ -29,17 +29,17 @@ export function faultWords({ pointer, message }) {
   return place ? `${place}: ${message}` : message;
 }
 
-/** A note that is no error: `kind` is "", "wait", "good" or "bad". */
+/** A note that is not an error: `kind` is "", "wait", "good" or "bad". */
 export function note(kind, ...children) {
   return el("div", { class: `notice ${kind}` }, children);
 }
 
-/** What stands where nothing is yet. */
+/** The placeholder of an empty page or list. */
 export function empty(drawing, head, ...children) {
   return el("div", { class: "empty" }, icon(drawing), el("strong", {}, head), children);
 }
 
-/** What stands where something is on its way. */
+/** The placeholder while something loads. */
 export function loading(words) {
   return el("p", { class: "row soft", role: "status" }, el("span", { class: "spinner" }), words);
 }
@@ -47,9 +47,9 @@ export function loading(words) {
 const SHOWN_MS = 5000;
 const toasts = el("div", { class: "toasts", role: "status" });
 
-/** Says something in passing. */
+/** Show a message for a few seconds. */
 export function toast(words) {
-  // whatever lies under an open dialog is neither seen nor heard
+  // an open dialog hides what lies below it, so the message goes into the dialog
   const place = document.querySelector("dialog[open]") ?? document.body;
   if (toasts.parentNode !== place) place.append(toasts);
   const one = el("div", { class: "toast" }, words);

@@ -1,11 +1,11 @@
-// Text as the languages write it, so that whatever a prompt says it stays text. Pure.
+// Quote text for shell, Python and JavaScript, so that no prompt can become code. Pure.
 
-/** For a POSIX shell. */
+/** Quote for a POSIX shell. */
 export function shell(text) {
   return /^[A-Za-z0-9_/:=.,@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** A value of JSON as Python; long objects over several lines. */
+/** Write a JSON value as Python; long objects over several lines. */
 export function python(value, indent = 0) {
   if (value === null) return "None";
   if (value === true) return "True";
@@ -15,7 +15,7 @@ export function python(value, indent = 0) {
   return composed(value, indent, python, pythonText);
 }
 
-/** A value of JSON as JavaScript. */
+/** Write a JSON value as JavaScript. */
 export function javascript(value, indent = 0) {
   if (value === null || typeof value !== "object") return scriptText(value);
   return composed(value, indent, javascript, (name) =>
@@ -33,7 +33,7 @@ function composed(value, indent, write, writeName) {
   return `${open}\n${items.map((item) => `${pad}${item},\n`).join("")}${" ".repeat(indent)}${close}`;
 }
 
-/** JSON's escapes are Python's too, but for characters beyond 16 bits, which JSON leaves as they are. */
+/** Python reads JSON escapes, except the surrogate pairs of characters beyond 16 bits. */
 function pythonText(text) {
   return JSON.stringify(text).replaceAll("\u007f", "\\x7f");
 }

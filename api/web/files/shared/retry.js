@@ -1,6 +1,6 @@
-// Whether a failed job is worth a retry: one statement, the same on every page.
+// Whether a failed job is worth a retry, in the same words on every page.
 
-/** Says what `retryable` of a job's error means. */
+/** Explain `retryable` of a job's error. */
 export function retryWords({ retryable }) {
   return retryable
     ? "Retrying may help."

@@ -1,11 +1,11 @@
-// Tabs as the ARIA practices have them: arrows move, only the chosen one is in the order of Tab.
+// Tabs after the ARIA practices: arrow keys move, only the selected tab is in the tab order.
 import { el, freshId } from "./dom.js";
 
 const MOVES = { ArrowRight: 1, ArrowLeft: -1 };
 
 /**
- * Makes tabs of `[{name, label, panel}]`; gives {bar, panels, choose(name)}. `chosen(name)` is called
- * when the reader chooses another.
+ * Make tabs of `[{name, label, panel}]`; return {bar, panels, choose(name)}. `chosen(name)` is called
+ * when the reader selects another.
  */
 export function tabs(label, all, chosen = () => {}) {
   return new Tabs(label, all, chosen);

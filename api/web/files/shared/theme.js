@@ -1,4 +1,4 @@
-// The switch between light and dark; `theme_init.js` does what it says before anything is drawn.
+// The switch between light and dark; `theme_init.js` applies it before the first paint.
 import { iconButton } from "./controls.js";
 import { fill } from "./dom.js";
 import { icon } from "./icons.js";
@@ -6,7 +6,7 @@ import { icon } from "./icons.js";
 const NAME = "darkroom.theme";
 const root = document.documentElement;
 
-/** A button that turns the page dark, or light. */
+/** A button that switches between light and dark. */
 export function themeSwitch() {
   const control = iconButton("sun", "Light page", turn, { kind: "quiet" });
   const show = () => {
@@ -25,7 +25,7 @@ function turn() {
   try {
     localStorage.setItem(NAME, next);
   } catch {
-    // where nothing can be kept, nothing is
+    // without storage the choice lasts until the page closes
   }
   root.dataset.theme = next;
 }

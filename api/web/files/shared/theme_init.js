@@ -1,4 +1,4 @@
-// Runs before anything is drawn, so that a dark page never flashes white: not a module.
+// Runs before the first paint, so that a dark page does not flash white; therefore not a module.
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const set = () => {
@@ -6,7 +6,7 @@
     try {
       chosen = localStorage.getItem("darkroom.theme");
     } catch {
-      // storage may be closed; then the system decides
+      // storage may be blocked; then the system setting decides
     }
     document.documentElement.dataset.theme = chosen ?? (dark.matches ? "dark" : "light");
   };

@@ -1,1 +1,1 @@
-"""A file of prompts made into a folder of images: stopped anywhere, it goes on where it was."""
+"""Generate a folder of images from a file of prompts; an interrupted run resumes."""

@@ -1,4 +1,4 @@
-"""Saves the images of a batch as they come, a few at a time."""
+"""Save the images of a batch as they finish, a few at a time."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,19 +9,19 @@ from darkroom.async_client import AsyncClient, Job
 from darkroom.models import ImageFacts, Raw
 from darkroom.models import Job as AnyJob
 
-#: Images that are fetched at once.
+#: Concurrent downloads.
 AT_ONCE = 8
 
 
 class Report(Protocol):
-    """Is told what becomes of each image."""
+    """Receives the result of each image."""
 
     def saved(self, file: Path, job: AnyJob[ImageFacts]) -> None:
-        """Hear that an image is on disk."""
+        """Report an image that is on disk."""
         ...
 
     def failed(self, job: AnyJob[ImageFacts]) -> None:
-        """Hear that a job ended without one."""
+        """Report a job that ended without an image."""
         ...
 
 
@@ -35,8 +35,8 @@ async def save_batch(
 ) -> None:
     """Save the images of a batch until all of its jobs are final.
 
-    `path_of` says where one goes, without the extension; `only` which lines of the manifest are
-    wanted. Raises the first DarkroomError or OSError that stops it.
+    `path_of` returns the path of an image without its extension; `only` selects lines of the
+    manifest. Raise the first DarkroomError or OSError that stops it.
     """
     slots = asyncio.Semaphore(AT_ONCE)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a file of prompts: every fault, by its line and column."""
+"""Faults of a file of prompts, by line and column."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from darkroom.errors import UsageError
 
-#: More are only counted.
+#: Further faults are only counted.
 _SHOWN = 20
 _LINES_SHOWN = 5
 
 
 class LineFault(NamedTuple):
-    """One thing wrong; `name` is that of a column or member, empty for the line as a whole."""
+    """A fault; `name` is that of a column or member, empty for the whole line."""
 
     line: int
     name: str
@@ -21,13 +21,13 @@ class LineFault(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of prompts, and what stands before a name in its faults (`column`, say)."""
+    """A file of prompts, and the word before a name in its faults (such as `column`)."""
 
     file: str = ""
     kind: str = ""
 
     def sentence(self, lines: Sequence[int], name: str, message: str) -> str:
-        """Say what is wrong in these lines."""
+        """Describe the faults of these lines."""
         numbers = ", ".join(map(str, lines[:_LINES_SHOWN]))
         more = f" and {len(lines) - _LINES_SHOWN:,} more" if len(lines) > _LINES_SHOWN else ""
         where = f"{'line' if len(lines) == 1 else 'lines'} {numbers}{more}"
@@ -36,12 +36,12 @@ class Source:
         return f"{named}: {message}."
 
 
-#: That of lines which are in no file.
+#: The source of lines that come from no file.
 UNNAMED = Source()
 
 
 def refuse(source: Source, faults: Iterable[LineFault], others: Iterable[str] = ()) -> UsageError:
-    """Build the error that names every fault; `others` are sentences about no line."""
+    """Return the error that names every fault; `others` are sentences about no line."""
     lines: dict[tuple[str, str], list[int]] = {}
     for fault in faults:
         lines.setdefault((fault.name, fault.message), []).append(fault.line)

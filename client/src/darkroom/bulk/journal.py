@@ -1,7 +1,7 @@
-"""What a folder knows of its own making: a file of JSON lines that only grows.
+"""The journal of a folder: an append-only file of JSON lines.
 
-Before anything is sent its words and its idempotency key are on disk. So whatever is killed when,
-the next run sends the same words under the same key, or finds the batch that came of them.
+A request and its idempotency key are on disk before it is sent. So after a crash at any time, the
+next run sends the same request with the same key, or finds the batch it created.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ FILE = ".darkroom.jsonl"
 
 @dataclass
 class RequestedImage:
-    """One batch as it was or will be sent; `names` are the files by entry, without extension."""
+    """A batch as it was or will be sent; `names` are the files by entry, without extension."""
 
     key: str
     at: float
@@ -37,29 +37,29 @@ class RequestedImage:
 
 @dataclass
 class Journal:
-    """What was asked for, by idempotency key."""
+    """The requests, by idempotency key."""
 
     file: BinaryIO
     requested: dict[str, RequestedImage] = field(default_factory=dict)
 
     @property
     def names(self) -> dict[str, str]:
-        """The name of the file of each entry that was asked for."""
+        """The file name of each requested entry."""
         return {entry: name for one in self.requested.values() for entry, name in one.names.items()}
 
     def record_requested(self, entries: Sequence[Entry]) -> None:
-        """Note what will be sent next, and under which key."""
+        """Record what will be sent next, and with which key."""
         first = len(self.names) + 1
         names = {one.id: f"{number:04d}-{one.slug}" for number, one in enumerate(entries, first)}
         jobs = [_marked(one) for one in entries]
         self._add({"key": f"cli-{uuid4().hex}", "at": time.time(), "jobs": jobs, "names": names})
 
     def accepted(self, key: str, batch: str) -> None:
-        """Note which batch came of a key."""
+        """Record the batch that a key created."""
         self._add({"key": key, "batch": batch})
 
     def refused(self, key: str) -> None:
-        """Note that nothing came of a key, nor ever will."""
+        """Record that a key created nothing and never will."""
         self._add({"key": key, "refused": True})
 
     def _add(self, record: Mapping[str, Any]) -> None:
@@ -69,7 +69,7 @@ class Journal:
         self.learn(record)
 
     def learn(self, record: Mapping[str, Any]) -> None:
-        """Take one record in."""
+        """Apply one record."""
         key = record["key"]
         if "jobs" in record:
             self.requested[key] = RequestedImage(key, record["at"], record["jobs"], record["names"])
@@ -81,7 +81,7 @@ class Journal:
 
 @contextmanager
 def open_journal(folder: Path) -> Iterator[Journal]:
-    """Open the journal of a folder, for this process alone; raises BadWords."""
+    """Open the journal of a folder, exclusively; raise UsageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / FILE).open("a+b")
@@ -98,10 +98,10 @@ def open_journal(folder: Path) -> Iterator[Journal]:
 
 
 def _read(file: BinaryIO) -> Journal:
-    """Read what is whole; raises BadWords where more than the end is damaged.
+    """Read the valid lines; raise UsageError if more than the end is damaged.
 
-    Each record is on disk before anything comes of it. So what is torn at the end, by a killed
-    writer or a loss of power, was never acted upon.
+    Each record is on disk before it takes effect. So an end torn by a killed process or a power
+    loss never took effect.
     """
     journal = Journal(file)
     file.seek(0)
@@ -118,7 +118,7 @@ def _read(file: BinaryIO) -> Journal:
 
 
 def _learned(journal: Journal, line: bytes) -> bool:
-    """Take a record in; false for one that is damaged."""
+    """Apply a record; return false for a damaged one."""
     record = _record(line)
     if record is None:
         return False
@@ -130,7 +130,7 @@ def _learned(journal: Journal, line: bytes) -> bool:
 
 
 def _record(line: bytes) -> Mapping[str, Any] | None:
-    """Read one line; None where it is not a whole record."""
+    """Parse one line; None if it is not a complete record."""
     try:
         record = json.loads(line) if line.endswith(b"\n") else None
     except (ValueError, RecursionError):
@@ -139,5 +139,5 @@ def _record(line: bytes) -> Mapping[str, Any] | None:
 
 
 def _marked(entry: Entry) -> dict[str, Any]:
-    """Give the job of an entry, which says whose it is."""
+    """Return the job of an entry, tagged with the entry."""
     return {**entry.body, "metadata": {**entry.body.get("metadata", {}), "entry": entry.id}}

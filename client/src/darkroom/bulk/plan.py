@@ -1,4 +1,4 @@
-"""What a folder is to have: an entry for each image, the same for the same line each time."""
+"""The images of a folder: one entry for each, the same for the same line every time."""
 
 import hashlib
 import json
@@ -16,10 +16,10 @@ _SLUG_LETTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image that is wanted.
+    """A requested image.
 
-    `id` is made of what is asked and of how often the file asked for the same before, so that it
-    stays the same when other lines come or go.
+    `id` is derived from the request and from how often the file repeats it, so that it stays the
+    same when other lines are added or removed.
     """
 
     id: str
@@ -28,22 +28,22 @@ class Entry:
 
     @property
     def slug(self) -> str:
-        """A few letters of the prompt, for the name of a file."""
+        """Return a short form of the prompt for file names."""
         slug = re.sub(r"[\W_]+", "-", str(self.body["input"]["prompt"]).lower())
         files = sys.getfilesystemencoding()
         slug = slug.encode(files, "ignore").decode(files).strip("-")
-        return slug[:_SLUG_LETTERS].rstrip("-") or "picture"
+        return slug[:_SLUG_LETTERS].rstrip("-") or "image"
 
 
 def entries_of(lines: Iterable[Line], variations: int) -> Iterator[Entry]:
-    """Give an entry for each variation of each line; a `seed` is that of the first, then + 1."""
+    """Return an entry for each variation of each line; a `seed` is that of the first, then + 1."""
     seen: Counter[str] = Counter()
     for line in lines:
         for step in range(variations):
             body = _varied(line.body, step)
             requested = json.dumps(body, sort_keys=True, ensure_ascii=False)
             seen[requested] += 1
-            # half characters are refused when it is sent
+            # lone surrogates are refused when the request is sent
             identity_bytes = f"{seen[requested]} {requested}".encode(errors="surrogatepass")
             digest = hashlib.sha256(identity_bytes).hexdigest()
             yield Entry(digest[:32], line, body)
@@ -52,5 +52,5 @@ def entries_of(lines: Iterable[Line], variations: int) -> Iterator[Entry]:
 def _varied(body: Mapping[str, Any], step: int) -> Mapping[str, Any]:
     seed = body["input"].get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool):
-        return body  # the service says what is wrong with it
+        return body  # the service reports the fault
     return {**body, "input": {**body["input"], "seed": seed + step}}

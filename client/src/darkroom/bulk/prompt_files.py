@@ -1,4 +1,4 @@
-"""A file of prompts, read: what each line asks for."""
+"""Read files of prompts."""
 
 import codecs
 import io
@@ -15,7 +15,7 @@ from darkroom.bulk.table import read_table
 from darkroom.errors import UsageError
 from darkroom.options import INTEGERS, OBJECTS, job_body
 
-#: UTF-32 first: its mark begins with that of UTF-16.
+#: UTF-32 first: its byte order mark starts with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -31,9 +31,9 @@ _ENCODINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one line asks for; `number` counts the lines of its file from 1, `body` is a job's.
+    """The request of one line; `number` counts the lines of its file from 1, `body` is a job's.
 
-    `given` names what the line does not say itself: it stands in the options of the program.
+    `given` names what comes from the options of the command instead.
     """
 
     number: int
@@ -43,11 +43,11 @@ class Line:
 
 
 def read_lines(path: Path, defaults: Mapping[str, Any]) -> list[Line]:
-    """Read a file of prompts by its extension; `given` holds for lines that say nothing else.
+    """Read a file of prompts by its extension; `given` are defaults for all lines.
 
-    `.txt` has a prompt a line; `.csv` a first line that names the columns, `prompt` and parameters;
-    `.jsonl` an object a line, with `prompt` and what else `darkroom.JobOptions` has. Blank lines
-    are passed over. Raises BadWords, which names every fault by its line.
+    `.txt` has a prompt per line; `.csv` a header line with the columns, `prompt` and parameters;
+    `.jsonl` an object per line, with `prompt` and the other members of `darkroom.JobOptions`. Blank
+    lines are skipped. Raise UsageError, which names every fault by its line.
     """
     if path.suffix.lower() not in _READERS:
         raise UsageError(f"{path.name}: prompts are read from {', '.join(_READERS)}.")
@@ -70,7 +70,7 @@ def read_lines(path: Path, defaults: Mapping[str, Any]) -> list[Line]:
 
 
 def _text(path: Path) -> str:
-    """Read a file as Unicode; raises BadWords."""
+    """Read a file as Unicode; raise UsageError."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -89,7 +89,7 @@ def _text(path: Path) -> str:
 
 
 def _faults(row: Row) -> Iterator[LineFault]:
-    """Yield what is wrong with the values of a row, whatever kind of file it is from."""
+    """Yield the faults of a row's values, for all kinds of files."""
     if row.values is None:
         return
     for fault in faults_in(row.values):
@@ -105,7 +105,7 @@ def _faults(row: Row) -> Iterator[LineFault]:
 
 
 def _names(row: Row) -> set[str]:
-    """Give the parameters that a row names, beside its input or in it."""
+    """Return the parameters that a row names, next to its input or in it."""
     values = row.values or {}
     return {*values, *(values.get("input") or {})}
 
@@ -124,16 +124,16 @@ def _objects(text: str) -> Iterator[Row]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank; only LF, CRLF and CR end one."""
+    """Yield the lines that are not blank; lines end with LF, CRLF or CR only."""
     for number, line in enumerate(io.StringIO(text, newline=None), 1):
         if line.strip():
             yield number, line.rstrip("\n")
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Write an object as JobOptions has it; it may be written as the API has a job.
+    """Convert an object to the form of JobOptions; it may have the form of an API job.
 
-    Raises ValueError.
+    Raise ValueError.
     """
     within = row.get("input")
     if not isinstance(within, dict):
@@ -148,7 +148,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_integers(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Write 7.0 as 7, where a whole number is meant."""
+    """Convert 7.0 to 7 for integer parameters."""
     return {
         name: int(value)
         if name in INTEGERS and isinstance(value, float) and value.is_integer()
@@ -157,7 +157,7 @@ def _with_integers(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-#: How each kind of file is read, and what its values are called in a fault.
+#: The reader of each kind of file, and the word for its values in faults.
 _READERS: Mapping[str, tuple[Callable[[str], Iterator[Row]], str]] = {
     ".txt": (_prompts, ""),
     ".csv": (read_table, "column"),

@@ -1,4 +1,4 @@
-"""A row of a file of prompts as it is written, before it is checked as a whole."""
+"""A row of a file of prompts, before validation."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from darkroom.bulk.faults import LineFault
 
-#: Integers with more digits are not read: no parameter is as large, and reading them takes long.
+#: Longer integers are not parsed: no parameter is that large, and parsing takes long.
 _DIGITS_MAX = 30
 
 
 class Row(NamedTuple):
-    """What one line says, and what is wrong with it; lines are counted from 1.
+    """The content of a line, and its faults; lines are counted from 1.
 
-    `values` is None where the line could not be read at all.
+    `values` is None if the line could not be parsed.
     """
 
     number: int
@@ -22,9 +22,9 @@ class Row(NamedTuple):
 
 
 def read_json(text: str) -> dict[str, Any]:
-    """Read a JSON object; raises ValueError that says what is wrong.
+    """Parse a JSON object; raise ValueError with the fault.
 
-    NaN and infinities are read, so that they can be named by their place.
+    NaN and infinities are parsed, so that they can be reported with their path.
     """
     try:
         value = json.loads(text, object_pairs_hook=_members, parse_int=_integer)
@@ -33,7 +33,7 @@ def read_json(text: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     if not isinstance(value, dict):
-        raise ValueError("must be a JSON object")  # noqa: TRY004  what was written, not a type
+        raise ValueError("must be a JSON object")  # noqa: TRY004  a fault of the text, not of a type
     return value
 
 

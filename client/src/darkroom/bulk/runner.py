@@ -1,4 +1,4 @@
-"""Fills a folder with the images of its entries, asking for each once."""
+"""Generate the images of a folder, requesting each once."""
 
 import json
 import time
@@ -17,12 +17,12 @@ from darkroom.errors import InvalidInput, NotFound, UsageError
 from darkroom.models import Batch, Raw
 from darkroom.options import option_of
 
-#: What the service takes in one request, with room to spare.
+#: What the service accepts in one request, with a margin.
 JOBS_MOST = 10_000
 BYTES_MOST = 16_000_000
-#: The service knows an idempotency key for a day; later the batch itself is looked for.
+#: The service remembers idempotency keys for a day; after that the batch itself is searched.
 KEY_LIVES_SECONDS = 23 * 3600
-#: How far this machine's clock may be from the service's.
+#: How far this machine's clock may differ from the service's.
 CLOCK_SKEW_SECONDS = 600
 
 
@@ -35,13 +35,13 @@ class Filling:
     journal: Journal
 
     async def record_requested(self, entries: Sequence[Entry]) -> None:
-        """Have everything accepted that was not yet.
+        """Create the jobs that do not exist yet.
 
-        Raises BadWords that names the lines; of such a request nothing is made.
+        Raise UsageError with the lines at fault; such a request creates nothing.
         """
         for requested in list(self.journal.requested.values()):
             if requested.batch is None:
-                # what of a refused one is still wanted is asked for below, and refused by its line
+                # what is still wanted of a refused one is requested below, and refused by its line
                 with suppress(InvalidInput):
                     await self._send(requested)
         known_names = self.journal.names
@@ -57,20 +57,20 @@ class Filling:
                 raise _by_line(error, piece) from None
 
     def wanted(self, entries: Iterable[Entry]) -> dict[str, str]:
-        """Give the file name of each entry whose image is not in the folder yet."""
+        """Return the file name of each entry whose image is not in the folder yet."""
         there = {file.stem for file in self.folder.iterdir() if not file.name.startswith(".")}
         names = self.journal.names
         return {one.id: names[one.id] for one in entries if names[one.id] not in there}
 
     async def retry_failed(self, wanted: Mapping[str, str]) -> None:
-        """Send those again that failed or were canceled."""
+        """Retry the jobs that failed or were canceled."""
         for batch_id in self._batches(wanted):
             for line in await self.client.batches.manifest(batch_id):
                 if _entry(line) in wanted and line["status"] in {"failed", "canceled"}:
                     await self.client.jobs.retry(line["id"])
 
     async def save(self, wanted: Mapping[str, str], report: Report) -> None:
-        """Save what is wanted, as it comes."""
+        """Save the missing images as they finish."""
 
         def path_of(job: Job) -> Path:
             return self.folder / wanted[job.metadata["entry"]]
@@ -105,7 +105,7 @@ class Filling:
         self.journal.accepted(requested.key, batch.id)
 
     async def _find(self, requested: RequestedImage) -> Batch | None:
-        """Look for the batch that came of a key which the service may not know any more."""
+        """Find the batch created by a key that the service may have forgotten."""
         async for batch in self.client.batches.list():
             if batch.metadata.get("run") == requested.key:
                 return batch
@@ -119,11 +119,11 @@ def _entry(line: Raw) -> str | None:
 
 
 def _pieces(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """Cut what is new into requests that the service takes."""
+    """Split new entries into requests that the service accepts."""
     piece: list[Entry] = []
     size = 0
     for one in entries:
-        length = len(json.dumps(one.body)) + 200  # what marks it, too
+        length = len(json.dumps(one.body)) + 200  # including the tag that marks it
         if piece and (len(piece) == JOBS_MOST or size + length > BYTES_MOST):
             yield piece
             piece, size = [], 0
@@ -134,9 +134,9 @@ def _pieces(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
 
 
 def _by_line(error: InvalidInput, piece: Sequence[Entry]) -> UsageError | InvalidInput:
-    """Say in which lines of the file the faults are, in the place of entries of a batch.
+    """Report faults by the lines of the file, instead of the entries of the batch.
 
-    What a line has from the options of the program is named as an option.
+    Faults in command options are reported as options.
     """
     faults: list[LineFault] = []
     options: list[str] = []

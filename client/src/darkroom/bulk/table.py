@@ -1,4 +1,4 @@
-"""A table of prompts (CSV), read: which separator it has, its columns, its cells."""
+"""Read CSV tables of prompts: separator, columns, cells."""
 
 import csv
 import io
@@ -12,19 +12,19 @@ from darkroom.options import INTEGERS, OBJECTS, YES_NO, JobOptions
 
 #: Tried in this order: the first that makes `prompt` a column is the separator.
 _SEPARATORS = ",;\t|"
-#: The first line by which Excel is told the separator.
+#: The line that tells Excel the separator.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 _COLUMNS = frozenset({"prompt", *JobOptions.__annotations__})
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-#: Letters of a line that are quoted.
+#: How many characters of a line are quoted.
 _SHOWN = 80
 
 _Record = tuple[int, list[str]]
 
 
 def read_table(text: str) -> Iterator[Row]:
-    """Yield the rows of a table; what cannot be taken apart ends it with a fault."""
+    """Yield the rows of a table; an unparsable one ends it with a fault."""
     separator_line = _SEPARATOR_LINE.match(text)
     separators = separator_line[1] if separator_line else _SEPARATORS
     body, before = (text[separator_line.end() :], 1) if separator_line else (text, 0)
@@ -42,7 +42,7 @@ def read_table(text: str) -> Iterator[Row]:
 
 
 class _Broken(Exception):
-    """The table cannot be read on."""
+    """The rest of the table cannot be parsed."""
 
     def __init__(self, fault: LineFault) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class _Broken(Exception):
 
 
 def _open(text: str, before: int, separators: str) -> tuple[Iterator[_Record], list[str]]:
-    """Give the records behind the line of names, and the names; raises _Broken."""
+    """Return the records after the header, and its names; raise _Broken."""
     for separator in separators:
         records = _records(text, separator, before)
         header = _first(records)
@@ -62,7 +62,7 @@ def _open(text: str, before: int, separators: str) -> tuple[Iterator[_Record], l
 
 
 def _first(records: Iterator[_Record]) -> list[str]:
-    """Give the first record that is not blank; none where another separator is the right one."""
+    """Return the first record that is not blank; none if another separator is right."""
     try:
         return next((cells for _, cells in records if any(cell.strip() for cell in cells)), [])
     except _Broken:
@@ -70,9 +70,9 @@ def _first(records: Iterator[_Record]) -> list[str]:
 
 
 def _records(text: str, separator: str, before: int) -> Iterator[_Record]:
-    """Yield the records, each with the number of its last line; raises _Broken.
+    """Yield the records, each with the number of its last line; raise _Broken.
 
-    Only LF, CRLF and CR end a line.
+    Lines end with LF, CRLF or CR only.
     """
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
@@ -95,7 +95,7 @@ def _broken(error: csv.Error) -> str:
 
 
 def _column(cell: str) -> str:
-    """Give the name of a column: those that are known in any case, others as they are written."""
+    """Return the name of a column: known ones in any case, others as written."""
     plain = re.sub(r"[\s-]+", "_", cell.strip().lower())
     return plain if plain in _COLUMNS else cell.strip()
 
@@ -126,7 +126,7 @@ def _row(number: int, names: Sequence[str], cells: Sequence[str]) -> Row:
 
 
 def _typed(name: str, cell: str) -> object:
-    """Read a cell as what its column holds; raises ValueError."""
+    """Convert a cell to the type of its column; raise ValueError."""
     if name in YES_NO:
         if cell.lower() not in _BOOLEANS:
             raise ValueError("must be true or false")

@@ -1,1 +1,1 @@
-"""The commands of the `darkroom` program, each in the words of the client."""
+"""The commands of the `darkroom` program."""

@@ -1,4 +1,4 @@
-"""`darkroom batches`: many jobs that were asked for at once."""
+"""`darkroom batches`: batches of jobs."""
 
 from itertools import islice
 
@@ -15,7 +15,7 @@ _COLUMNS = ("id", "status", "total", "progress", "eta_seconds", "created_at", "t
 
 @batches.command(name="list")
 def list_batches(*, limit: Limit = 50, where: Where = HERE) -> int:
-    """List batches, the newest first."""
+    """List batches, newest first."""
     with where.client() as client:
         found = [batch.raw for batch in islice(client.batches.list(), limit)]
     show_rows(found, _COLUMNS, as_json=where.json)
@@ -24,7 +24,7 @@ def list_batches(*, limit: Limit = 50, where: Where = HERE) -> int:
 
 @batches.command
 def show(batch_id: str, *, where: Where = HERE) -> int:
-    """Show one batch: how many of its jobs wait, run and ended how."""
+    """Show a batch: how many of its jobs are in each status."""
     with where.client() as client:
         show_facts(client.batches.get(batch_id).raw, as_json=where.json)
     return DONE
@@ -32,7 +32,7 @@ def show(batch_id: str, *, where: Where = HERE) -> int:
 
 @batches.command
 def cancel(batch_id: str, *, where: Where = HERE) -> int:
-    """Cancel what of a batch is not final."""
+    """Cancel the jobs of a batch that are not final."""
     with where.client() as client:
         show_facts(client.batches.cancel(batch_id).raw, as_json=where.json)
     return DONE

@@ -1,4 +1,4 @@
-"""Which service a command speaks with, as flags that every command has."""
+"""The connection flags that every command has."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from darkroom.client import Client
 from darkroom.config import ServiceConfig, load_config
 from darkroom.retries import RetryPolicy
 
-#: Of a list, how much is shown.
+#: How many entries of a list are shown.
 Limit = Annotated[int, Parameter(help="How many at most.", validator=Number(gte=1))]
 
 _GROUP = Group("Service", sort_key=9)
 
-#: A person waits some two seconds for a service that is away; a folder of images half a minute.
+#: A command waits about two seconds for an unavailable service; a folder of images half a minute.
 _PERSONS = RetryPolicy(retries=3)
 
 
 @Parameter(name="*", group=_GROUP)
 @dataclass(frozen=True)
 class Where:
-    """Which service, and how to answer."""
+    """The service to use, and the output format."""
 
     url: Annotated[
         str | None, Parameter(help="URL of the service; default: DARKROOM_URL, or a running stack.")
@@ -37,7 +37,7 @@ class Where:
     json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False
 
     def config(self, kind: str = "api") -> ServiceConfig:
-        """Find the service; raises NotConfigured."""
+        """Find the service; raise NotConfigured."""
         return load_config(self.url, self.key, kind=kind)
 
     @contextmanager
@@ -48,10 +48,10 @@ class Where:
             yield client
 
     def async_client(self) -> AsyncClient:
-        """Build a client for many calls at once."""
+        """Build an asyncio client for concurrent calls."""
         config = self.config()
         return AsyncClient(config.url, config.key)
 
 
-#: What a command has that was given no flags of this kind.
+#: The defaults without such flags.
 HERE = Where()

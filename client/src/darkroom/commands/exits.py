@@ -1,12 +1,12 @@
-"""What the program ends with: the one place where its exit codes stand.
+"""The exit codes of the program.
 
-| code | says |
+| code | meaning |
 |---|---|
-| 0 | done |
-| 1 | done, and not well: a job failed, a webhook was not taken, a check found fault |
-| 2 | the words or the input are wrong; nothing was asked for |
-| 3 | refused: the key may not, there is no such thing, or it cannot be as things stand |
-| 4 | the service is away or cannot take work now; the same command may work later |
+| 0 | success |
+| 1 | partial failure: a job failed, a webhook was not accepted, a check found a fault |
+| 2 | invalid arguments or input; nothing was requested |
+| 3 | refused: missing permission, not found, or impossible in the current state |
+| 4 | the service is unavailable; the same command may work later |
 | 130 | Ctrl-C |
 """
 
@@ -31,7 +31,7 @@ INTERRUPTED = 130
 
 
 def exit_code(error: DarkroomError) -> int:
-    """Give the code that an error ends the program with."""
+    """Return the exit code for an error."""
     kinds: tuple[tuple[int, tuple[type[DarkroomError], ...]], ...] = (
         (USAGE, (UsageError, InvalidInput, NotConfigured)),
         (REFUSED, (Unauthorized, NotFound, Conflict)),

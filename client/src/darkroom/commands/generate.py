@@ -30,7 +30,7 @@ Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000))
 @Parameter(name="*", group=_GROUP)
 @dataclass(frozen=True)
 class GenerateOptions:
-    """How the images are to be; a line of a file may say otherwise. The service has defaults."""
+    """Options of all images; a line of a file can override them. The service has defaults."""
 
     model: str | None = None
     aspect_ratio: Annotated[str | None, Parameter(help="1:1, 16:9, 9:16, 3:2, 2:3, 4:5, 5:4")] = (
@@ -54,7 +54,7 @@ class GenerateOptions:
     ] = None
 
     def options(self) -> dict[str, Any]:
-        """Give what was said, in the words of JobOptions."""
+        """Return the given options, named as in JobOptions."""
         options = {name: value for name, value in asdict(self).items() if value is not None}
         tags = options.pop("tag", None)
         return {**options, "tags": tags} if tags else options
@@ -106,7 +106,7 @@ def generate(
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder that images will go to, before any is paid for; raises BadWords."""
+    """Create the folder for the images before any is paid for; raise UsageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=folder, prefix=DRAFT):
@@ -134,7 +134,7 @@ def _one(prompt: str, options: dict[str, Any], out: Path, where: Where) -> int:
 
 
 async def _several(entries: Sequence[Entry], out: Path, where: Where) -> int:
-    """Make variations of one prompt, as a person waits for them."""
+    """Generate variations of one prompt, with progress on the terminal."""
     async with where.async_client() as client:
         batch = await client.batches.create([one.body for one in entries], priority="normal")
         slug = entries[0].slug

@@ -29,7 +29,7 @@ def list_jobs(
     limit: Limit = 50,
     where: Where = HERE,
 ) -> int:
-    """List jobs, the newest first."""
+    """List jobs, newest first."""
     filters = {"status": status, "tag": tag, "batch_id": batch, "error_code": error_code}
     wanted: Any = {name: value for name, value in filters.items() if value is not None}
     with where.client() as client:
@@ -102,7 +102,7 @@ def _row(raw: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
 
 
 def saved(image: Image, out: Path) -> Path:
-    """Save an image; where that cannot be done, say first how to have it elsewhere."""
+    """Save an image; if that fails, first print how to download it otherwise."""
     try:
         return image.save(out)
     except OSError:
@@ -113,7 +113,7 @@ def saved(image: Image, out: Path) -> Path:
 
 
 def job_goes_on(job_id: str) -> None:
-    """Say what can be done about a job that is no longer waited for."""
+    """Print how to follow a job that is no longer waited for."""
     print_notice(
         f"{job_id} goes on: `darkroom jobs save {job_id}` or `darkroom jobs cancel {job_id}`."
     )

@@ -10,14 +10,15 @@ from darkroom.errors import UsageError
 def mcp(*, where: Where = HERE) -> int:
     """Serve the MCP tools `generate_image` and `get_image_job` over stdio.
 
-    Such a program starts this by itself: give it `darkroom mcp` as the command, and DARKROOM_URL
-    and DARKROOM_API_KEY as its environment. Needs `pip install 'darkroom-client[mcp]'`.
+    MCP clients start this command themselves: configure `darkroom mcp` as the command, with
+    DARKROOM_URL and DARKROOM_API_KEY in its environment.
+    Needs `pip install 'darkroom-client[mcp]'`.
     """
     try:
         from darkroom.mcp_server import serve  # noqa: PLC0415  an extra, and half a second
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"{error.name} is missing: pip install 'darkroom-client[mcp]' brings what this needs."
+            f"{error.name} is missing: pip install 'darkroom-client[mcp]' installs it."
         ) from None
     asyncio.run(serve(where.async_client()))
     return DONE

@@ -1,4 +1,4 @@
-"""How results are printed. They alone go to stdout; all else that is said goes to stderr."""
+"""Printing of results to stdout; everything else goes to stderr."""
 
 import codecs
 import io
@@ -10,14 +10,14 @@ from typing import Any, TextIO
 
 
 def prepare_output() -> None:
-    """Have what the encoding of the terminal cannot write escaped: no result may fail for that."""
+    """Escape what the terminal's encoding cannot represent, so that no result is lost."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def print_notice(sentence: str) -> None:
-    """Tell people something that is no result, where anybody listens."""
+    """Print a message for people on stderr, if it is open."""
     try:
         _write(sys.stderr, "".join(map(_shown, sentence)))
     except OSError:
@@ -25,7 +25,7 @@ def print_notice(sentence: str) -> None:
 
 
 def show_line(line: str) -> None:
-    """Print one line of a result, at once; raises OSError where it cannot be written."""
+    """Print one line of a result, flushed; raise OSError if that fails."""
     try:
         _write(sys.stdout, line)
     except OSError:
@@ -34,29 +34,29 @@ def show_line(line: str) -> None:
 
 
 def _write(stream: TextIO | None, line: str) -> None:
-    if stream is not None:  # it is where the program was started with it closed
+    if stream is not None:  # None if the program was started with a closed stdout
         stream.write(f"{line}\n")
         stream.flush()
 
 
 def _discard(stream: TextIO) -> None:
-    """Send the rest of a stream nowhere, so that the end of the process does not fail on it."""
+    """Redirect a stream to nowhere, so that the exit of the process does not fail on it."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
     except OSError:
-        return  # it is no file
+        return  # not a file
 
 
 def show_json(value: object, *, indent: int | None = 2) -> None:
-    """Print a result as JSON, which has escapes of its own for what cannot be written."""
+    """Print a result as JSON, which escapes what cannot be printed."""
     encoding = codecs.lookup((sys.stdout and sys.stdout.encoding) or "utf-8").name
     show_line(json.dumps(value, ensure_ascii=encoding != "utf-8", indent=indent))
 
 
 def show_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print one thing: a line for each of its members, or all of it as JSON."""
+    """Print one object: a line per member, or JSON."""
     if as_json:
         show_json(facts)
         return
@@ -66,7 +66,7 @@ def show_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print many things: a table of these columns, or everything as JSON."""
+    """Print several objects: a table of these columns, or JSON."""
     found = list(rows)
     if as_json:
         show_json({"data": found})
@@ -92,5 +92,5 @@ def _text(value: object) -> str:
 
 
 def _shown(char: str) -> str:
-    """Give a character as it is printed: what others wrote must not steer a terminal."""
+    """Return a printable form of a character: text of others must not control the terminal."""
     return char if char.isprintable() or char == "\n" else "?"

@@ -1,4 +1,4 @@
-"""How far it is: a bar where a person looks, a line now and then where none does."""
+"""Progress: a bar on a terminal, otherwise occasional lines."""
 
 import sys
 from pathlib import Path
@@ -20,22 +20,22 @@ from rich.text import Text
 from darkroom.commands.output import print_notice, show_json, show_line
 from darkroom.models import ImageFacts, Job
 
-#: Where no bar can be drawn, this part of the whole is worth a line.
+#: Without a terminal, print a line each time this share is done.
 _STEP = 0.1
 
 
 class _Rate(ProgressColumn):
-    """Images a second, of late."""
+    """Recent images per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
 class Bar:
-    """Counts images on stderr, and prints each file on stdout."""
+    """Count images on stderr, and print each file on stdout."""
 
     def __init__(self, total: int, *, done: int = 0, as_json: bool = False) -> None:
-        """Begin at `done` of `total`: those were there already."""
+        """Start at `done` of `total`, the images that exist already."""
         self.failures = 0
         self._total = total
         self._done = done
@@ -54,11 +54,11 @@ class Bar:
             self._task = self._bar.add_task("images", total=total, completed=done)
 
     def saved(self, file: Path, job: Job[ImageFacts]) -> None:
-        """Print the file. Where that fails images are saved all the same: they are paid."""
+        """Print the file. If that fails, saving continues, because the images are paid for."""
         try:
             self._print(file, job)
         except OSError as error:
-            if not isinstance(error, BrokenPipeError):  # whoever read the results has enough
+            if not isinstance(error, BrokenPipeError):  # the reader of the results closed the pipe
                 print_notice(f"{file} is saved; the result cannot be printed ({error.strerror}).")
         self._count()
 
@@ -71,7 +71,7 @@ class Bar:
             show_line(str(file))
 
     def failed(self, job: Job[ImageFacts]) -> None:
-        """Say why there is no image."""
+        """Print why there is no image."""
         self.failures += 1
         reason = f"{job.error.code}: {job.error.message}" if job.error else job.status
         print_notice(f"{job.id} has no image ({reason})")

@@ -1,4 +1,4 @@
-"""`darkroom queue`: for operators, with an ops key."""
+"""`darkroom queue`: for operators, with an operator key."""
 
 from typing import Literal
 
@@ -10,14 +10,14 @@ from darkroom.commands.output import show_rows
 
 queue = App(name="queue", help="Pause and resume the queues; needs an ops key.")
 
-#: Those who make the images, and those who tell of them.
+#: Image generation, and webhook delivery.
 Name = Literal["generate", "deliver"]
 _COLUMNS = ("name", "depth", "oldest_age_seconds", "in_flight", "paused", "blocked_by")
 
 
 @queue.command
 def status(*, where: Where = HERE) -> int:
-    """Show how the queues stand, and why nothing is given out of one."""
+    """Show the state of the queues, and why one is on hold."""
     with where.client("ops") as client:
         found = [one.raw for one in client.queues.list()]
     show_rows(found, _COLUMNS, as_json=where.json)
@@ -26,7 +26,7 @@ def status(*, where: Where = HERE) -> int:
 
 @queue.command
 def pause(name: Name = "generate", *, where: Where = HERE) -> int:
-    """Give nothing new out of a queue; what is begun goes on. Deadlines count all the same."""
+    """Pause a queue: nothing new starts, running work continues. Deadlines still apply."""
     with where.client("ops") as client:
         show_rows([client.queues.pause(name).raw], _COLUMNS, as_json=where.json)
     return DONE
@@ -34,7 +34,7 @@ def pause(name: Name = "generate", *, where: Where = HERE) -> int:
 
 @queue.command
 def resume(name: Name = "generate", *, where: Where = HERE) -> int:
-    """Let a queue go on."""
+    """Resume a queue."""
     with where.client("ops") as client:
         show_rows([client.queues.resume(name).raw], _COLUMNS, as_json=where.json)
     return DONE

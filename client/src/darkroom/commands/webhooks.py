@@ -1,4 +1,4 @@
-"""`darkroom webhooks`: what was told to whom."""
+"""`darkroom webhooks`: deliveries and endpoints."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -30,7 +30,7 @@ def list_deliveries(
     limit: Limit = 50,
     where: Where = HERE,
 ) -> int:
-    """List deliveries, the newest first."""
+    """List deliveries, newest first."""
     with where.client() as client:
         found = client.webhooks.list(job_id=job, status=status)
         rows = [delivery.raw for delivery in islice(found, limit)]
@@ -40,7 +40,7 @@ def list_deliveries(
 
 @webhooks.command
 def show(delivery_id: str, *, where: Where = HERE) -> int:
-    """Show one delivery with its attempts."""
+    """Show a delivery with its attempts."""
     with where.client() as client:
         delivery = client.webhooks.get(delivery_id).raw
     if where.json:
@@ -68,7 +68,7 @@ def redeliver(
     ] = None,
     where: Where = HERE,
 ) -> int:
-    """Send one delivery again, or all that failed since a time."""
+    """Send one delivery again, or everything that failed since a time."""
     with where.client() as client:
         if delivery_id and not since:
             show_facts(client.webhooks.redeliver(delivery_id).raw, as_json=where.json)
@@ -87,9 +87,9 @@ def send_test(
     header: Annotated[list[str] | None, Parameter(help="`Name: value`, sent along.")] = None,
     where: Where = HERE,
 ) -> int:
-    """Have the service send one signed test event to URL, and show request and outcome.
+    """Send a signed test event to URL; show the request and its result.
 
-    Ends with 1 unless the receiver answered with 2xx.
+    Exit with 1 unless the receiver responded with 2xx.
     """
     headers = dict(_pair(written) for written in header or ())
     body = {"url": url, "payload": "slim" if slim else "full", "headers": headers}
@@ -104,7 +104,7 @@ def send_test(
 
 @endpoints.command(name="list")
 def list_endpoints(*, limit: Limit = 50, where: Where = HERE) -> int:
-    """List endpoints, the newest first."""
+    """List endpoints, newest first."""
     with where.client() as client:
         rows = [endpoint.raw for endpoint in islice(client.webhooks.endpoints.list(), limit)]
     show_rows(rows, _ENDPOINTS, as_json=where.json)
@@ -113,7 +113,7 @@ def list_endpoints(*, limit: Limit = 50, where: Where = HERE) -> int:
 
 @endpoints.command
 def enable(endpoint_id: str, *, where: Where = HERE) -> int:
-    """Enable an endpoint, or try a failing one at once; it is sent what it missed."""
+    """Enable an endpoint, or retry a failing one at once; pending deliveries are sent."""
     with where.client() as client:
         show_facts(client.webhooks.endpoints.enable(endpoint_id).raw, as_json=where.json)
     return DONE
@@ -121,7 +121,7 @@ def enable(endpoint_id: str, *, where: Where = HERE) -> int:
 
 @endpoints.command
 def rotate(endpoint_id: str, *, where: Where = HERE) -> int:
-    """Make a new secret for an endpoint and show it, now only; the one before signs along."""
+    """Create a new secret for an endpoint and show it; the previous one also signs for a day."""
     with where.client() as client:
         show_facts(client.webhooks.endpoints.rotate(endpoint_id), as_json=where.json)
     return DONE
@@ -135,7 +135,7 @@ def _pair(written: str) -> tuple[str, str]:
 
 
 def _history_lines(raw: Mapping[str, Any]) -> Iterator[str]:
-    """Write the request as it went out, and what came back."""
+    """Format the request as sent, and the response."""
     request, attempt = raw["request"], raw["attempt"]
     if request is None or attempt is None:
         yield f"{raw['id']} waits: no worker came to it yet (is one for `deliver` running?)"

@@ -1,15 +1,15 @@
-"""Errors in the words of the program: its options, where the client names members and headers."""
+"""Error messages that name the program's options instead of JSON members and headers."""
 
 from darkroom.errors import DarkroomError, Fault, InvalidInput, Unauthorized
 from darkroom.options import option_of
 
-#: What is given without an option's name.
+#: Arguments without an option name.
 _PLAIN = {"prompt": "PROMPT", "url": "URL"}
 _UNAUTHENTICATED = "unauthenticated"
 
 
 def sentence_of(error: DarkroomError) -> str:
-    """Say what went wrong, and which option is to be changed."""
+    """Describe an error, and the option to change."""
     if isinstance(error, InvalidInput) and error.faults:
         return "; ".join(dict.fromkeys(map(_fault, error.faults))) + "."
     if isinstance(error, Unauthorized) and error.code == _UNAUTHENTICATED:
@@ -22,9 +22,9 @@ def sentence_of(error: DarkroomError) -> str:
 
 
 def _fault(fault: Fault) -> str:
-    """Name the option of a fault in place of its JSON pointer; deeper steps stay behind it."""
+    """Replace the JSON pointer of a fault by its option; deeper steps follow it."""
     steps = [step for step in fault.pointer.split("/") if step]
-    if steps[:1] == ["jobs"]:  # variations: all have the options of the one prompt
+    if steps[:1] == ["jobs"]:  # variations: all share the options of the one prompt
         steps = steps[2:]
     if steps[:1] in (["input"], ["query"]):
         steps = steps[1:]
