@@ -1,13 +1,12 @@
--- Whether a new job is let in: the tenant's limits, the service's, and what the client itself asked for. Nothing
--- here takes longer the more jobs there are than O(log n).
+-- Decide whether a new job is accepted: by the tenant's limits, the service's, and what the client asked for.
+-- Everything here takes at most O(log n) time in the number of jobs.
 local clock, credits, gate, index, keys, queue, rate_limit, throughput, util, wait_estimate = ... -- requires
 
 local M = {}
 
--- How far the line is behind what a deadline allows, in milliseconds, or nil. A job is not taken
--- when the first of its own line has waited longer, for one of the same priority, than its deadline
--- is away, and the throughput does not tell that it goes faster now; nor when something could be claimed
--- and nobody has claimed anything for so long.
+-- Return by how many milliseconds the queue is too late for a deadline, or nil. A job is refused if the first job of
+-- its own queue and priority has waited longer than the time to its deadline, and the throughput does not show that
+-- the queue is faster now. It is also refused if a job could be claimed but none was claimed for that long.
 local function behind(ask, position, wait_state)
   if position > 0 then
     local first = redis.call('ZRANGE', queue.ready_key(queue.jobs, ask.tenant, ask.model), 0, 0, 'WITHSCORES')
@@ -25,14 +24,14 @@ local function behind(ask, position, wait_state)
   return still > ask.deadline and still or nil
 end
 
--- How long until throughput has made room for `n`, in milliseconds: '' where that is not known.
+-- Return in how many milliseconds the throughput makes room for `n` jobs; '' if unknown.
 local function ms_until_served(seen, now, n)
   local rate = throughput.rate(seen, now, now)
   return rate and util.int(math.ceil(n / rate)) or ''
 end
 
--- Whether a client would rather be refused than wait so long. Where nothing was seen to end yet,
--- only the first in line is sure to wait no longer; where all is held, nobody is.
+-- Return whether the client prefers a refusal to this wait. While the throughput is unknown, only the first in the
+-- queue is sure to wait no longer; while everything is on hold, no job is.
 local function too_long(ask, position, wait_state)
   if ask.max_position and position > ask.max_position then return true end
   if not ask.max_wait then return false end
@@ -41,7 +40,7 @@ local function too_long(ask, position, wait_state)
   return wait_state.held or position > 0
 end
 
--- What the tenant itself has used up.
+-- Return the tenant's own limit that is used up.
 local function tenant_fault(ask, wait_state)
   local may, tenant, now = ask.may, ask.tenant, ask.now
   local wait = may.requests and rate_limit.wait_ms(tenant, now, may.requests, ask.requests)
@@ -58,19 +57,18 @@ local function tenant_fault(ask, wait_state)
   end
 end
 
--- Refuses what would call a model that the provider does not offer, until one call may ask again.
+-- Refuse a job of a model that the provider does not offer, until one call may try again.
 function M.model_fault(ask, record)
   local left = ask.model and ask.n > 0 and not ask.free and gate.gone_for(ask.now, record, ask.model)
   return left and { 'model_gone', ask.model, util.int(left) }
 end
 
--- Why `n` more jobs may not be queued: nothing where they may, else a word, a detail, and for how
--- many milliseconds not ('' not known). Whoever queues asks this, and writes nothing if it answers.
--- `ask`: tenant, may (of limits.load), model (of the first), now, n (0: nothing is to be queued), requests (that ask
--- for them), credits (of all together), free (they call nobody, so no budget stops them), rank (of the first),
--- deadline (ms), and as wished max_position and max_wait (ms).
--- Also gives the position and the ETA (ms, nil not known) that the first of them would have, and the
--- wait_state of wait_estimate.wait_state.
+-- Return why `n` more jobs may not be queued: nothing if they may, else an error code, a detail, and the milliseconds
+-- until a retry ('' unknown). Every operation that queues calls this, and writes nothing if it returns a code. `ask`:
+-- tenant, may (from limits.load), model (of the first), now, n (0: nothing is to be queued), requests (that ask for
+-- them), credits (of all together), free (the jobs make no call, so no budget applies), rank (of the first), deadline
+-- (ms), and the client's max_position and max_wait (ms). Also return the position and the ETA (ms, nil unknown) of
+-- the first job, and its state from wait_estimate.wait_state.
 function M.check(ask)
   local wait_state = wait_estimate.wait_state(ask.tenant, ask.now, ask.may, ask.model)
   local position = wait_estimate.position_of_new(ask, wait_state)
@@ -92,13 +90,13 @@ function M.check(ask)
   return fault, position, eta, wait_state
 end
 
--- Records what was let in: the requests, and the credits that are reserved.
+-- Record what was accepted: the requests, and the credits that are reserved.
 function M.commit(ask)
   credits.reserve(ask.tenant, ask.credits)
   if ask.may.requests then rate_limit.record(ask.tenant, ask.now, ask.requests) end
 end
 
--- A reply with what is left of the tenant's rate behind it.
+-- Return a reply that ends with the tenant's remaining rate.
 function M.with_rate(reply, ask)
   return util.append(reply, { rate_limit.describe(ask.tenant, ask.now, ask.may.requests) })
 end

@@ -1,6 +1,6 @@
--- The provider's answers of the last days: no record and no image is given to two jobs. They are kept in 256
--- shards by the start of the hash, so that most are packed and none is large when it expires; a period is
--- C.answer_period_ms long and kept until C.answer_periods more have passed.
+-- The provider's answers of the last days: no record and no image is given to two jobs. They are stored in 256 shards
+-- by the start of the hash, so that most are listpacks and none is large when it expires. A period is
+-- C.answer_period_ms long and is kept for C.answer_periods more.
 local keys, util = ... -- requires
 
 local M = {}
@@ -10,8 +10,8 @@ local function answers_key(period, hash)
   return keys.answers(util.int(period), shard)
 end
 
--- Whether an answer has the record or the URL of another job's; if not, it is the job's from now on.
--- `identities` is as `shared.store.answers.identities` writes it.
+-- Return whether an answer has the record or the URL of another job; if not, assign them to this job. `identities` is
+-- as `shared.store.answers.identities` writes it.
 function M.is_repeated(identities, now)
   local hashes = {}
   for hash in string.gmatch(identities, '%S+') do

@@ -3,13 +3,13 @@ local keys = ... -- requires
 
 local M = {}
 
--- Whether a key opens anything: 'living', 'revoked' or 'expired'.
+-- Return the state of a key: 'living', 'revoked' or 'expired'.
 function M.state(key, now)
   if key.revoked then return 'revoked' end
   return key.expires and tonumber(key.expires) <= now and 'expired' or 'living'
 end
 
--- Whether keys may belong to this holder: a tenant that there is, or the operators.
+-- Return whether this holder can have keys: an existing tenant, or the operators.
 function M.has_keys(holder)
   return holder == '@operators' or redis.call('HEXISTS', keys.tenant(holder), 'webhook_secret') == 1
 end

@@ -1,15 +1,15 @@
--- Writes of operators. `args` are the arguments of an audited operation: dedup_token, by, request_id.
+-- The audit log of operators' writes. `args` are the arguments of an audited operation: dedup_token, by, request_id.
 local keys = ... -- requires
 
 local M = {}
 
--- What this request was answered before, where it is sent again, else nil. `args` are the script's.
+-- Return the first reply to this request if it was sent before, else nil. `args` are the operation's.
 function M.replay(args)
   local said = redis.call('GET', keys.reply(args.dedup_token))
   return said and cjson.decode(said)
 end
 
--- Records a write, with what it changed as JSON, and keeps its answer should it be sent again.
+-- Record a write and its changes as JSON, and keep its reply for a repetition of the request.
 function M.record(args, action, target, detail, reply)
   redis.call(
     'XADD',

@@ -1,12 +1,12 @@
--- Batches. The jobs of a batch are staged where nobody looks, and the batch is committed by one write to its own
--- record. From then on each staged job counts as queued; its record, place in the queue, deadline and event are
--- written in chunks (`advance_batch`), or at once by whoever changes it.
+-- Batches. The jobs of a batch are staged under keys that no other operation reads, and one write to the batch's
+-- record commits all of them. From then on each staged job counts as queued. `advance_batch` writes its record, place
+-- in the queue, deadline and event in chunks; an operation that changes a job writes them first.
 local events, keys, limits, outbox, queue, util = ... -- requires
 
 local M = {}
 
--- What is staged of a batch so far: how many jobs, their credits, and the soonest of their deadlines
--- (ms from the commit) with the priority and model of the job that has it.
+-- Return what is staged of a batch so far: the number of jobs, their credits, and the earliest of their deadlines (ms
+-- from the commit) with the priority and model of its job.
 function M.read_stage(key)
   local known = redis.call('HMGET', key, 'size', 'credits', 'deadline', 'priority', 'model')
   return {
@@ -18,7 +18,7 @@ function M.read_stage(key)
   }
 end
 
--- What is asked for with a stage, as admission.check wants it: a batch is one request.
+-- Return the arguments of admission.check for a stage: a batch counts as one request.
 function M.admission_request(tenant, stage, now)
   return {
     tenant = tenant,
@@ -33,8 +33,8 @@ function M.admission_request(tenant, stage, now)
   }
 end
 
--- Writes out staged jobs of one tenant whose batches are committed; returns how many there were. Whoever has
--- read one of them sees no change: only the tenant's feed has news.
+-- Write out staged jobs of one tenant whose batches are committed; return how many there were. A client that has read
+-- one of them sees no change; only the tenant's event feed gets new entries.
 function M.materialize(ids)
   local deadlines, ranked, tenant, count, last = {}, {}, nil, 0, nil
   for _, id in ipairs(ids) do
@@ -63,8 +63,8 @@ function M.materialize(ids)
   return count
 end
 
--- Counts a change of status of one of its jobs in a batch. The end of the last owes the webhook, in
--- the same step and once: a job that is sent again later does not end the batch a second time.
+-- Count a change of a job's status in its batch. The end of the last job creates the batch's webhook, in the same
+-- step and once: a job that is retried later does not end the batch a second time.
 function M.count_transition(id, before, after, now)
   local key = keys.batch(id)
   redis.call('HINCRBY', key, before, -1)
@@ -88,13 +88,13 @@ function M.count_transition(id, before, after, now)
   end
 end
 
--- Whether a queued job's batch was canceled since the job was asked for, and nobody has come to it.
+-- Return whether a queued job's batch was canceled after the job was created, and the job is not canceled yet.
 function M.is_canceled(job)
   local since = job.batch and redis.call('HGET', keys.batch(job.batch), 'canceling')
   return since and tonumber(job.enqueued or job.created) <= tonumber(since)
 end
 
--- Takes a forgotten job out of its batch; the batch goes with its last.
+-- Remove a deleted job from its batch; the batch is deleted with its last job.
 function M.count_deletion(job, now)
   local index = keys.jobs_by(job.tenant, 'batch', job.batch)
   redis.call('ZREM', index, job.id)

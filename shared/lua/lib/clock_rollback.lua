@@ -1,9 +1,9 @@
--- Redis' clock was put back: what was to happen at a time happens as long after now as it would have.
+-- Correct times after Redis' clock was set back: what was due at a time is due as long after now as before.
 local clock, keys, queue, util = ... -- requires
 
 local M = {}
 
--- Moves all scores of a sorted set that lie in the future back by so many milliseconds.
+-- Move all future scores of a sorted set back by `by` milliseconds.
 local function shift(key, by, now)
   local later = redis.call('ZRANGE', key, '(' .. util.int(now), '+inf', 'BYSCORE', 'WITHSCORES')
   for i = 1, #later, 2 do
@@ -11,7 +11,7 @@ local function shift(key, by, now)
   end
 end
 
--- Moves all that is kept of the future, but deadlines and retention, back by so many milliseconds.
+-- Move all future times back by `by` milliseconds, except deadlines and retention.
 function M.apply(by)
   local now = clock.now()
   for name, value in pairs(util.read_hash(keys.gate) or {}) do

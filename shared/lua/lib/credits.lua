@@ -1,10 +1,10 @@
--- Credits, as estimated: reserved for jobs that have not called yet, charged by calls that may have been billed. A
--- day is Redis' own, in UTC.
+-- Credits, as estimated: reserved for jobs that have not called the provider yet, charged by calls that may have been
+-- billed. A day is Redis' own, in UTC.
 local clock, keys, util = ... -- requires
 
 local M = {}
 
--- Tags of one day that are counted apart; more are counted as one, ''.
+-- Tags of one day that are counted separately; further tags are counted together, as ''.
 local TAGS_MOST = 100
 
 M.EPSILON = 0.000001 -- sums of fractions of credits are never quite exact
@@ -15,14 +15,14 @@ end
 
 function M.reserved(tenant) return tonumber(redis.call('HGET', keys.reserved_credits, tenant)) or 0 end
 
--- Sets credits aside for jobs; a refusing budget counts them as if they were spent.
+-- Reserve credits for jobs; a budget counts reserved credits as spent.
 function M.reserve(tenant, credits)
   if credits == 0 then return end
   local left = tonumber(redis.call('HINCRBYFLOAT', keys.reserved_credits, tenant, credits))
   if left < M.EPSILON then redis.call('HDEL', keys.reserved_credits, tenant) end
 end
 
--- Releases what was reserved for a job that will not call for it.
+-- Release the credits reserved for a job that will make no call.
 function M.release(job)
   if not job.reserved_credits then return end
   M.reserve(job.tenant, -job.reserved_credits)
@@ -35,7 +35,7 @@ local function count_call(key, tag, credits)
   if credits > 0 then redis.call('HINCRBYFLOAT', key, tag and 'credits:' .. tag or 'credits', credits) end
 end
 
--- Counts a call that was, or may have been, billed: for the tenant, its day, and the job's tags.
+-- Count a call that was, or may have been, billed: for the tenant, its day, and the job's tags.
 function M.charge(job, now)
   M.release(job)
   local known = redis.call('HMGET', keys.job(job.id), 'credits', 'tags')
@@ -43,15 +43,15 @@ function M.charge(job, now)
   count_call(key, nil, credits)
   for _, tag in ipairs(util.tags(known[2])) do
     local counted = redis.call('HEXISTS', key, 'calls:' .. tag) == 1
-    -- two fields for each tag and two for all
+    -- two fields for each tag and two for the total
     if not counted and redis.call('HLEN', key) >= 2 * TAGS_MOST + 2 then tag = '' end
     count_call(key, tag, credits)
   end
   redis.call('PEXPIRE', key, C.usage_ms)
 end
 
--- Whether one more running job might go beyond a budget that holds. Each that runs counts as the
--- dearest there is until it ends, so the budget is never passed, whatever is called at once.
+-- Return whether one more running job might exceed a budget. Each running job counts as the most expensive one until
+-- it ends, so concurrent calls never exceed the budget.
 function M.is_over_budget(group, running, budget, now)
   if not budget then return false end
   return M.used_today(group, now) + (running + 1) * C.credits_most > budget + M.EPSILON

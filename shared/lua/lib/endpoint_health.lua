@@ -1,13 +1,13 @@
--- How endpoints do: after some failed attempts in a row an endpoint is failing and is probed with one delivery at a
--- time; after long enough it is disabled; when an attempt succeeds, its parked deliveries are sent.
+-- The health of endpoints. After some failed attempts in a row an endpoint is failing and is probed with one delivery
+-- at a time. After long enough it is disabled. When an attempt succeeds, its parked deliveries are sent.
 local endpoints, index, keys, outbox, util = ... -- requires
 
 local M = {}
 
--- Sent on at once when an endpoint is well again; the sweep and each further success send on more.
+-- Deliveries sent at once when an endpoint recovers; the sweep and each further success send more.
 local BACKLOG_CHUNK = 50
 
--- Sends on what was parked, the newest first.
+-- Send parked deliveries, the newest first.
 local function send_backlog(endpoint, most, now)
   local popped = redis.call('ZPOPMAX', keys.parked(endpoint), most)
   for i = 1, #popped, 2 do
@@ -22,8 +22,8 @@ local function send_backlog(endpoint, most, now)
   end
 end
 
--- An attempt failed. After some in a row the endpoint is failing: it is asked one at a time, ever
--- more rarely; after long enough, or when it said that it is gone, it is switched off. Gives why.
+-- Record a failed attempt. After some in a row the endpoint is failing and is probed ever more rarely. It is disabled
+-- after long enough, or when it returned 410. Return why.
 function M.failed(delivery, gone, now)
   local endpoint, key = delivery.endpoint, keys.endpoint(delivery.endpoint)
   local fails = redis.call('HINCRBY', key, 'fails', 1)
@@ -39,7 +39,7 @@ function M.failed(delivery, gone, now)
     index.count('endpoints_failing', 1)
     endpoints.announce(endpoint, known, 'webhook.failing', now)
   end
-  -- a quarter of the time that it fails by now: so much later at most is it found well again
+  -- a quarter of the time for which it has been failing, so its recovery is noticed that much later at most
   local wait = math.min(math.max((now - known.since) / 4, 1000), C.endpoint_probe_ms)
   known.next, known.probe = now + wait, nil
   redis.call('HSET', key, 'next', util.int(known.next))
@@ -47,7 +47,7 @@ function M.failed(delivery, gone, now)
   if redis.call('ZCARD', keys.parked(endpoint)) > 0 then endpoints.await_probe(endpoint, known, now) end
 end
 
--- An attempt went well: the endpoint is well, and gets what it missed.
+-- Record a successful attempt: the endpoint is healthy, and its parked deliveries are sent.
 function M.recovered(delivery, now)
   local endpoint = delivery.endpoint
   redis.call('HSET', keys.endpoint(endpoint), 'ok_at', util.int(now))
@@ -58,7 +58,7 @@ function M.recovered(delivery, now)
   send_backlog(endpoint, BACKLOG_CHUNK, now)
 end
 
--- Enables an endpoint again, and sends on what it missed.
+-- Enable an endpoint again, and send its parked deliveries.
 function M.enable(endpoint, now)
   local known = endpoints.health(endpoint)
   if known.off then
@@ -70,7 +70,7 @@ function M.enable(endpoint, now)
   send_backlog(endpoint, BACKLOG_CHUNK, now)
 end
 
--- What time brings to endpoints: a probe of those that fail, more for those that are well again.
+-- Do what is due for endpoints: probe failing ones, and send more parked deliveries of recovered ones.
 function M.tick(now, most)
   for _, endpoint in ipairs(redis.call('ZRANGE', keys.endpoint_probes, '-inf', now, 'BYSCORE', 'LIMIT', 0, most)) do
     redis.call('ZREM', keys.endpoint_probes, endpoint)

@@ -1,10 +1,10 @@
--- Endpoints: a tenant's URL without its query, which only correlates. A host's slots are shared by tenants (see
--- `hosts`); an endpoint is one tenant's alone, so what one does to its URL affects nobody else at the same host.
+-- Endpoints: a tenant's URL without its query. Tenants share a host's slots (see `hosts`), but an endpoint belongs to
+-- one tenant, so what a tenant does to its URL affects no other tenant at the same host.
 local events, index, keys, util = ... -- requires
 
 local M = {}
 
--- An address without its query, which only correlates, and the query.
+-- Return a URL without its query, and the query, which only correlates requests.
 local function split(url)
   local bare = string.match(url, '^[^?#]*')
   return bare, string.sub(url, #bare + 1)
@@ -12,7 +12,7 @@ end
 
 function M.id_of(tenant, url) return 'ep_' .. string.sub(redis.sha1hex(tenant .. ' ' .. split(url)), 1, 24) end
 
--- Records an endpoint if it is new; returns its id and the query of the address.
+-- Record an endpoint if it is new; return its id and the query of the URL.
 function M.ensure(tenant, url, host, now)
   local bare, query = split(url)
   local id = M.id_of(tenant, url)
@@ -26,7 +26,8 @@ function M.ensure(tenant, url, host, now)
 end
 local HEALTH = { 'fails', 'since', 'next', 'probe', 'off', 'pending', 'tenant', 'url' }
 
--- How an endpoint is. It is failing while `next` (when it is asked again) is set, off while `off` is.
+-- Return an endpoint's state. It is failing while `next` (the time of the next probe) is set, disabled while `off`
+-- is.
 function M.health(endpoint)
   local values = redis.call('HMGET', keys.endpoint(endpoint), unpack(HEALTH))
   local found = {}
@@ -43,13 +44,13 @@ function M.await_probe(endpoint, known, now)
   end
 end
 
--- Tells a tenant's feed what became of an endpoint, and wakes those who wait for it.
+-- Append an endpoint's change of state to its tenant's feed, and wake the clients that wait for it.
 function M.announce(endpoint, known, kind, now, why)
   events.append(known.tenant, now, 'type', kind, 'endpoint', endpoint, 'url', known.url, 'why', why or '')
   events.notify(endpoint, '', known.tenant)
 end
 
--- Ends the slow asking of a failing endpoint, whatever for.
+-- End the probing of a failing endpoint, for whatever reason.
 function M.stop_failing(endpoint, known)
   redis.call('HDEL', keys.endpoint(endpoint), 'fails', 'since', 'next', 'probe')
   if known.next then
@@ -66,7 +67,7 @@ function M.disable(endpoint, known, why, now)
   return why
 end
 
--- Records on the endpoint why its last attempt failed; `attempt` is that attempt as JSON.
+-- Record on the endpoint why its last attempt failed; `attempt` is that attempt as JSON.
 function M.record_error(endpoint, attempt)
   local made = cjson.decode(attempt)
   local kept = { status = made.status, code = made.code, error = made.error }
@@ -83,8 +84,8 @@ function M.delete(endpoint, known)
   redis.call('DEL', keys.endpoint(endpoint))
 end
 
--- Deletes an endpoint that no delivery names any more: at once, unless it has a secret of its own;
--- later where it is off, so that it stays off.
+-- Delete an endpoint that no delivery names any more: at once, unless it has a secret of its own. A disabled one is
+-- deleted later, so that it stays disabled.
 function M.release(endpoint, now)
   local key, known = keys.endpoint(endpoint), M.health(endpoint)
   if redis.call('HEXISTS', key, 'webhook_secret') == 1 then return end

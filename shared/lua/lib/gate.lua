@@ -1,27 +1,26 @@
--- The gate of provider calls: whether a new call may be made now, of which model. What goes wrong with one key or
--- model holds that key or model alone; the whole queue waits only where nothing can be called. The fields are
--- described with `gate` in shared/store/keys.py. `record` is the gate as it was read.
+-- The gate of provider calls: whether a new call may be made now, and of which model. What fails with one key or
+-- model holds only that key or model; the whole queue waits only while no call can be made. shared/store/keys.py
+-- describes the fields of `gate`. `record` is the gate as it was read.
 local keys, queue, util = ... -- requires
 
 local M = {}
 
--- Holds of everything; those of a key, and the one of its team.
+-- Holds of everything; holds of a key, and the one of its team.
 local GLOBAL_HOLDS = { 'storage', 'image_host' }
 
 M.KEY_HOLDS = { 'provider_rate', 'provider_down' }
 
--- So long after a claim that had no usable key it still counts that there is none: claims that wait
--- are made again every second.
+-- How long a claim without a usable key counts for others; waiting claims are repeated every second.
 local NO_KEY_MS = 5000
 
--- For how many milliseconds more a hold lasts; nil where there is none. One that ends later than any is set for
--- was set before the clock was put back.
+-- Return the milliseconds left of a hold; nil if there is none. A hold that ends later than any can last was set
+-- before the clock was set back.
 function M.held_for(record, name, now)
   local left = (tonumber(record['hold:' .. name]) or 0) - now
   return left > 0 and left <= C.hold_most_ms and left or nil
 end
 
--- What holds all new calls, and for how many milliseconds; '' where nothing does.
+-- Return what holds all new calls, and the milliseconds left; '' if nothing does.
 function M.closed(now, record)
   if record['paused:generate'] then return 'paused', 1000 end
   for _, reason in ipairs(GLOBAL_HOLDS) do
@@ -31,21 +30,21 @@ function M.closed(now, record)
   return '', 0
 end
 
--- For how many milliseconds more what the provider said at a time is believed; nil where it is not.
+-- Return for how many more milliseconds the provider's statement of that time counts; nil if it no longer does.
 local function probe_wait(now, said_at)
   local left = said_at and said_at + C.gone_probe_ms - now
   return left and left > 0 and left <= C.gone_probe_ms and left or nil
 end
 
--- For how many milliseconds the provider's word that it does not offer a model still counts; nil where it does
--- not: then one call may ask again.
+-- Return for how many milliseconds the provider's statement that it does not offer a model still counts; nil if it
+-- does not: then one call may try again.
 function M.gone_for(now, record, model) return probe_wait(now, record['gone:' .. model]) end
 
--- For how many milliseconds the provider's word still counts that it does not offer a model to a key; nil where it
--- does not.
+-- Return for how many milliseconds the provider's statement that it does not offer a model to a key still counts; nil
+-- if it does not.
 function M.unoffered_for(now, record, key, model) return probe_wait(now, record['unoffered:' .. key.id .. ':' .. model]) end
 
--- What holds new calls of a model, and for how many milliseconds; '' where nothing does.
+-- Return what holds new calls of a model, and the milliseconds left; '' if nothing does.
 function M.model_closed(now, record, model)
   if record['paused:model:' .. model] then return 'paused', 1000 end
   local left = M.held_for(record, 'provider_down:model:' .. model, now)
@@ -55,14 +54,14 @@ function M.model_closed(now, record, model)
   return '', 0
 end
 
--- Remembers that a claim found no usable key: only who claims knows the keys, and whoever reads a job learns it
--- here. That a key will be free within the second is no news.
+-- Record that a claim found no usable key: only a claim knows the keys, and the operations that read a job learn it
+-- here. A key that is free within the second is not recorded.
 function M.record_no_key(now, reason, wait)
   if wait <= 1000 and reason == 'provider_rate' then return end
   redis.call('HSET', keys.gate, 'no_key', reason .. ' ' .. util.int(now + NO_KEY_MS))
 end
 
--- Why no new call of a model is made, for whoever reads a job; '' where one may be.
+-- Return why no new call of a model is made, for the operations that read a job; '' if one may be made.
 function M.why_closed(now, model, record)
   record = record or util.read_hash(keys.gate) or {}
   local reason = M.closed(now, record)
@@ -73,8 +72,8 @@ function M.why_closed(now, model, record)
   return left > 0 and left <= NO_KEY_MS and why or ''
 end
 
--- Whether a permit would find a job to claim, as far as can be told without the keys: something is paid or isolated,
--- or a model that may be called has something ready.
+-- Return whether a permit would find a job to claim, as far as is known without the keys: a job is paid or isolated,
+-- or a model that may be called has ready jobs.
 function M.can_claim(now)
   if redis.call('EXISTS', queue.jobs.paid, queue.jobs.isolated) > 0 then return true end
   local record = util.read_hash(keys.gate) or {}
@@ -86,8 +85,8 @@ function M.can_claim(now)
   return false
 end
 
--- Writes what a claim takes of the gate: the key's next time, and for each hold whose time is over that this call
--- is its probe, for which the rest wait a while.
+-- Record a claim in the gate: the key's next time, and that this call is the probe of each hold whose time is over,
+-- for which other calls wait.
 function M.charge(now, record, key, model, pool)
   local writes = {}
   local function write(name, value)
@@ -111,7 +110,7 @@ function M.charge(now, record, key, model, pool)
   end
   if record.no_key then redis.call('HDEL', keys.gate, 'no_key') end
   if C.rate_interval_ms > 0 or pool > 1 then
-    -- not in whole milliseconds: the rest would add up
+    -- not in whole milliseconds: the rounding errors would add up
     write('tat:' .. key.id, string.format('%.3f', math.max(key.tat, now) + C.rate_interval_ms))
   end
   if #writes > 0 then redis.call('HSET', keys.gate, unpack(writes)) end

@@ -1,15 +1,16 @@
 -- Which delivery is sent next. Tenants share by weight (start-time fair queueing), the hosts of one tenant take
--- turns, and tenants of one host take turns at its slots. A tenant's host is responsive for some minutes after it
--- answered in time. All others, new ones too, are unproven and together hold at most half of the threads, so that
--- hosts which keep everybody waiting leave the other half free; of their half a tenant takes no more than it leaves
--- free, so that the next one finds room. A delivery waits in its tenant's line to its host, or in q.due.
+-- turns, and the tenants of one host take turns at its slots. A tenant's host is responsive for some minutes after it
+-- responded in time. All other hosts, new ones too, are unproven. Together they hold at most half of the threads, so
+-- hosts that do not respond leave the other half free. Of the unproven half, a tenant takes at most as many threads
+-- as it leaves free, so that the next tenant finds some. A delivery waits in its tenant's line to its host, or in
+-- q.due.
 local keys, limits, queue, util = ... -- requires
 
 local M = {}
 
 local q = queue.deliveries
 
--- More than there will be turns; times the threads of a service it is exact.
+-- More than the number of turns; multiplied by the threads of a service it is still exact.
 local TURNS = 2 ^ 40
 
 local function next_turn() return redis.call('HINCRBY', q.state, 'turn', 1) end
@@ -18,7 +19,7 @@ local function is_responsive(tenant, host) return redis.call('EXISTS', keys.host
 
 local function free_slots(host) return C.max_per_host - (tonumber(redis.call('GET', keys.host_slots(host))) or 0) end
 
--- How many more threads unproven hosts may hold. Where no worker has told its threads, any number.
+-- Return how many more threads unproven hosts may hold: any number while no worker has reported its threads.
 local function free_threads()
   local known = redis.call('HMGET', q.state, 'threads', 'unproven')
   local threads = tonumber(known[1]) or 0
@@ -26,7 +27,7 @@ local function free_threads()
   return math.max(1, math.floor(threads / 2)) - (tonumber(known[2]) or 0)
 end
 
--- Whether a tenant that holds so many threads for unproven hosts may take one more.
+-- Return whether a tenant that holds `held` threads for unproven hosts may take one more.
 local function has_free_thread(held) return held < free_threads() end
 
 local function unschedule(tenant, tag, ready)
@@ -44,15 +45,15 @@ local function schedule(tenant, finish, ready, newly)
   redis.call('HINCRBY', q.state, 'claimable', ready)
 end
 
--- Puts a tenant among those who wait for an unproven host's thread: who holds least comes first, then
--- who has waited longest.
+-- Put a tenant among those that wait for an unproven host's thread: the one that holds the fewest first, then the one
+-- that has waited longest.
 local function defer_tenant(tenant, held)
   local before = redis.call('ZSCORE', keys.crowded, tenant)
   local order = before and before % TURNS or next_turn()
   redis.call('ZADD', keys.crowded, util.int(held * TURNS + order), tenant)
 end
 
--- Makes a tenant's place agree with the facts, as queue.reschedule_group does a group's.
+-- Update a tenant's place from its current state, as queue.reschedule_group does for a group.
 local function reschedule_tenant(tenant, newly)
   local key = keys.delivery_tenant(tenant)
   local known = redis.call('HMGET', key, 'tag', 'finish', 'ready', 'unproven')
@@ -77,7 +78,7 @@ local function reschedule_tenant(tenant, newly)
   end
 end
 
--- Lets the first of those who wait for an unproven host's thread have one, if one is free for it.
+-- Give the first tenant that waits for an unproven host's thread one, if one is free for it.
 local function relieve()
   local first = redis.call('ZRANGE', keys.crowded, 0, 0, 'WITHSCORES')
   local can = first[1] and has_free_thread(math.floor(first[2] / TURNS))
@@ -92,7 +93,7 @@ local function count_ready(tenant, change)
   end
 end
 
--- Gives a line a turn, or lets it wait for a slot of its host. The tenant must be placed then.
+-- Give a line a turn, or let it wait for a slot of its host. The tenant must be placed afterwards.
 local function open(tenant, host, first)
   local size = redis.call('ZCARD', keys.delivery_line(tenant, host))
   if size == 0 then return end
@@ -106,20 +107,20 @@ local function open(tenant, host, first)
   count_ready(tenant, size)
 end
 
--- Takes a line's turn away, and `size` deliveries with it. The tenant must be placed then.
+-- Take a line's turn away, and `size` deliveries with it. The tenant must be placed afterwards.
 local function close(tenant, host, size)
   redis.call('ZREM', keys.responsive_hosts(tenant), host)
   redis.call('ZREM', keys.unproven_hosts(tenant), host)
   count_ready(tenant, -size)
 end
 
--- Lets a line that has a turn wait for a slot of its host.
+-- Let a line that has a turn wait for a slot of its host.
 local function await_slot(tenant, host)
   close(tenant, host, redis.call('ZCARD', keys.delivery_line(tenant, host)))
   redis.call('ZADD', keys.full_host(host), next_turn(), tenant)
 end
 
--- Gives a turn to as many lines as their host has free slots.
+-- Give a turn to as many lines as their host has free slots.
 local function admit(host, free)
   if free <= 0 then return end
   local waiting = redis.call('ZPOPMIN', keys.full_host(host), free)
@@ -129,7 +130,7 @@ local function admit(host, free)
   end
 end
 
--- Makes a delivery ready in its tenant's line to its host; `first`: the line is the tenant's next.
+-- Make a delivery ready in its tenant's line to its host; `first`: the line is the tenant's next.
 function M.enqueue(delivery, rank, first)
   local tenant, host = delivery.tenant, delivery.host
   local line = keys.delivery_line(tenant, host)
@@ -146,7 +147,7 @@ function M.enqueue(delivery, rank, first)
   end
 end
 
--- Takes a delivery that is not being sent out of wherever it waits to be sent.
+-- Remove a delivery that is not being sent from wherever it waits to be sent.
 function M.dequeue(delivery)
   local tenant, host = delivery.tenant, delivery.host
   local line = keys.delivery_line(tenant, host)
@@ -166,8 +167,8 @@ function M.dequeue(delivery)
   end
 end
 
--- The host whose turn it is among a tenant's, where its line has its turn, and whether it is unproven;
--- nil where none may be sent to.
+-- Return the next host of a tenant, where its line has its turn, and whether it is unproven; nil if none may be sent
+-- to.
 local function next_host(tenant)
   local turns = keys.responsive_hosts(tenant)
   local first = redis.call('ZRANGE', turns, 0, 0, 'WITHSCORES')
@@ -182,14 +183,14 @@ local function next_host(tenant)
   if not host then return nil end
   if is_responsive(tenant, host) then return host, turns, false end
   if turns == keys.unproven_hosts(tenant) then return host, turns, true end
-  -- it was responsive when its line had its turn, and is no more
+  -- it was responsive when its line got its turn, and no longer is
   redis.call('ZREM', turns, host)
   redis.call('ZADD', keys.unproven_hosts(tenant), first[2], host)
   return nil
 end
 
--- Takes the first delivery of a line for a thread, and counts what it holds. The rest of the line goes
--- to the end of the turns, or waits for a slot.
+-- Take the first delivery of a line for a thread, and count the lease. The rest of the line goes to the end of the
+-- turns, or waits for a slot.
 local function take(tenant, host, turns, is_unproven)
   local line = keys.delivery_line(tenant, host)
   local id = redis.call('ZPOPMIN', line)[1]
@@ -212,7 +213,7 @@ local function take(tenant, host, turns, is_unproven)
   return id
 end
 
--- Lets a tenant pay one unit over its weight.
+-- Charge a tenant one unit, divided by its weight.
 local function charge(tenant, tag, start)
   local finish = util.int(start + queue.cost((limits.for_queue(tenant))))
   local later = queue.new_start_tag(q, tenant, false)
@@ -222,8 +223,8 @@ local function charge(tenant, tag, start)
   redis.call('HSET', q.state, 'round', util.int(start))
 end
 
--- Takes the fairest delivery. Returns nil where nothing may be sent, false where the first that was looked
--- at may not: the next look finds another.
+-- Take the fairest delivery. Return nil if nothing may be sent, false if the first one examined may not be: the next
+-- call finds another.
 function M.pop()
   local first = redis.call('ZRANGE', keys.delivery_tenants, 0, 0, 'WITHSCORES')
   if not first[1] then return nil end
@@ -240,18 +241,18 @@ function M.pop()
   return id
 end
 
--- Whether it is for an unproven host, whose tenant and which host: what a delivery being sent holds.
+-- Return whether a delivery in flight counts as one for an unproven host, with its tenant and host.
 local function threads_of(id)
   local mark, length, names = string.match(redis.call('HGET', keys.sending, id) or '', '^(%d) (%d+) (.*)$')
   if not mark then return nil end
   return mark == '1', string.sub(names, 1, tonumber(length)), string.sub(names, length + 1)
 end
 
--- Gives back the lease, the slot and the thread that a delivery holds, if any.
+-- Release the lease, the slot and the thread that a delivery holds, if any.
 function M.release(delivery)
   local is_unproven, tenant, host = threads_of(delivery.id)
   redis.call('ZREM', q.leases, delivery.id)
-  if is_unproven == nil then return end -- nobody claimed it
+  if is_unproven == nil then return end -- no worker claimed it
   redis.call('HDEL', keys.sending, delivery.id)
   local used = redis.call('DECR', keys.host_slots(host))
   if used <= 0 then redis.call('DEL', keys.host_slots(host)) end
@@ -264,7 +265,7 @@ function M.release(delivery)
   if is_unproven then relieve() end
 end
 
--- Records whether a host answered in time. What one tenant learns there counts for itself alone.
+-- Record whether a host responded in time. What one tenant learns counts for that tenant alone.
 function M.record_answer(delivery, in_time)
   local tenant, host = delivery.tenant, delivery.host
   if not in_time then
@@ -279,7 +280,7 @@ function M.record_answer(delivery, in_time)
   reschedule_tenant(tenant, true)
 end
 
--- Places a tenant whose weight was changed: it counts from now on.
+-- Place a tenant whose weight was changed, so that the new weight counts from now on.
 function M.reset_tenant(tenant)
   local known = redis.call('HMGET', keys.delivery_tenant(tenant), 'tag', 'ready')
   if not known[1] then return end
@@ -287,7 +288,7 @@ function M.reset_tenant(tenant)
   reschedule_tenant(tenant, true)
 end
 
--- What the sweep puts right: threads that came or went, so many turns at most.
+-- Correct places in the sweep after threads came or went, at most `limit` turns.
 function M.tick(threads, most)
   redis.call('HSET', q.state, 'threads', threads)
   for _ = 1, most do
@@ -295,15 +296,15 @@ function M.tick(threads, most)
   end
 end
 
--- How many deliveries are being sent to unproven hosts, and how many tenants wait to send to one.
+-- Return how many deliveries are being sent to unproven hosts, and how many tenants wait to send to one.
 function M.unproven()
   return { tonumber(redis.call('HGET', q.state, 'unproven')) or 0, redis.call('ZCARD', keys.crowded) }
 end
 
--- How many tenants have something that may be sent.
+-- Return how many tenants have a delivery that may be sent.
 function q.backlogged_groups() return redis.call('ZCARD', keys.delivery_tenants) end
 
--- The next lines of the tenants that are next, so many of them, as keys.
+-- Return the next lines of the next tenants, at most `most` of them, as keys.
 function q.next_ready(most)
   local found = {}
   for _, tag in ipairs(redis.call('ZRANGE', keys.delivery_tenants, 0, most - 1)) do

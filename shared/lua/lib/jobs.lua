@@ -34,8 +34,8 @@ local KNOWN = {
   'failed_key',
 }
 
--- The fields that decide moves, or nil where there is no such job. One of a batch that is not laid
--- out yet is laid out first: whoever moves a job need not know of that.
+-- Return the fields that decide transitions, or nil if there is no such job. A job of a batch whose record is still
+-- staged is written out first, so that callers need not know about staging.
 function M.load(id)
   local values = redis.call('HMGET', keys.job(id), unpack(KNOWN))
   if not values[1] and batches.materialize({ id }) > 0 then
@@ -49,11 +49,11 @@ function M.load(id)
   return job
 end
 
--- Whether a job is in a state from which it may make this transition.
+-- Return whether a job is in a state from which it may make this transition.
 function M.may(job, transition) return util.has_word(job.state, C.sources[transition]) end
 
--- Loads a job for a transition by the worker that holds it by `fence`. Returns the job, or nil and the
--- word to answer: 'ok' where this very move was made before (its reply was lost), else 'lost'.
+-- Load a job for a transition by the worker that holds it by `fence`. Return the job, or nil and the reply: 'ok' if
+-- this transition was made before (its reply was lost), else 'lost'.
 function M.load_fenced(id, fence, transition)
   local job = M.load(id)
   if not job then return nil, 'lost' end
@@ -63,7 +63,7 @@ function M.load_fenced(id, fence, transition)
   return job
 end
 
--- A job's whole record, laid out or not; nil where there is none, or its batch is not committed.
+-- Return a job's whole record, staged or not; nil if there is none, or its batch is not committed.
 function M.read(id)
   local record = util.read_hash(keys.job(id))
   if record then return record end
@@ -74,15 +74,15 @@ function M.read(id)
   return record
 end
 
--- History is for resuming a stream of events: the last 4,000 characters are plenty.
+-- The history serves to resume a stream of events: the last 4,000 characters are enough.
 local function append_history(history, line)
   local whole = history and history ~= '' and (history .. ';' .. line) or line
   if #whole <= 4000 then return whole end
   return string.sub(whole, string.find(whole, ';', #whole - 4000, true) + 1)
 end
 
--- The one write that changes a job: state, version, history, index, feed, and who waits for it.
--- `fields` are name, value, name, value of what else changes.
+-- Make the one write that changes a job: state, version, history, index, feed, and wake-up. `fields` are further
+-- changes, as name, value, name, value.
 function M.transition(job, state, now, fields)
   local key = keys.job(job.id)
   local before, after = job.state and M.status(job.state), M.status(state)
@@ -120,21 +120,21 @@ function M.transition(job, state, now, fields)
   events.notify(job.id, job.version, before ~= after and job.tenant or '')
 end
 
--- Records on a job how an attempt went wrong: 'retry', 'held' (the gate does the waiting), 'failed' or
--- 'lost' (its worker is gone), and what was said (JSON). Call it before the move that ends it.
+-- Record on a job how an attempt failed: 'retry', 'held' (the gate waits), 'failed' or 'lost' (its worker is gone),
+-- and the error as JSON. Call it before the transition that ends the attempt.
 function M.record_attempt_error(job, now, outcome, said)
   local key = keys.job(job.id)
   local line = table.concat({ job.run, job.attempt, util.int(now - job.created), outcome, said }, ' ')
   redis.call('HSET', key, 'log', util.append_line(redis.call('HGET', key, 'log'), line, C.notes_kept))
 end
 
--- More than all ranks are apart, and little enough to be exact.
+-- More than the difference of any two ranks, and small enough to be exact.
 local BEFORE_ALL_MS = 10 ^ 14
 
--- Puts a queued job where it is claimed from.
+-- Put a queued job in the place from which it is claimed.
 function M.make_ready(job)
   if job.isolated then
-    -- what is paid comes first: else it would wait behind a closed gate for what is not
+    -- paid jobs come first: otherwise they would wait at a closed gate behind unpaid ones
     local rank = queue.rank(job) - (job.answer and BEFORE_ALL_MS or 0)
     queue.enqueue_priority(queue.jobs, queue.jobs.isolated, job.id, rank)
   elseif job.answer then
@@ -145,8 +145,7 @@ function M.make_ready(job)
   permits.push(queue.jobs)
 end
 
--- Schedules the deletion of whatever may have been stored of an image that will not be the
--- job's: by a worker that was lost before it could say so, or one that is late.
+-- Schedule the deletion of whatever a lost or late worker may have stored for an image that the job will not have.
 function M.schedule_image_deletion(job, now)
   if not job.object then return end
   for _, extension in ipairs({ 'webp', 'jpg', 'png' }) do
@@ -154,7 +153,7 @@ function M.schedule_image_deletion(job, now)
   end
 end
 
--- Ends a job: slot, deadline, expiry, and the webhook it owes.
+-- End a job: slot, deadline, expiry, and its webhook.
 function M.finish(job, state, now, fields)
   if state ~= 'succeeded' then M.schedule_image_deletion(job, now) end
   if queue.release_lease(queue.jobs, job.tenant, job.id) then throughput.record(job, now) end
@@ -169,26 +168,26 @@ function M.finish(job, state, now, fields)
   permits.push(queue.jobs)
 end
 
--- Ends a job that went wrong.
+-- End a job with an error.
 function M.fail(job, now, code, message, retryable)
   index.add(job, 'error', code)
   M.finish(job, 'failed', now, { 'error_code', code, 'error_message', message, 'error_retryable', retryable })
 end
 
--- Records a job that ended outside of a worker's attempt: whoever sweeps next counts it in its metrics.
--- With no sweep for long, the last 100,000 are counted.
+-- Record a job that ended outside of a worker's attempt, for the metrics of the next sweep. Without a sweep, the last
+-- 100,000 are kept.
 function M.report_end(job, now, code)
   local line = table.concat({ job.model, job.state, code, util.int(now - job.created) }, ' ')
   if redis.call('RPUSH', keys.ended, line) > 100000 then redis.call('LPOP', keys.ended) end
 end
 
--- Counts a call that was, or may have been, billed; a budget may hold its tenant from now on.
+-- Count a call that was, or may have been, billed; a budget may hold its tenant from now on.
 function M.charge(job, now)
   credits.charge(job, now)
   if select(3, limits.for_queue(job.tenant)) then queue.reschedule_group(queue.jobs, job.tenant, false) end
 end
 
--- Ends a job whose deadline has passed, outside of a worker's attempt.
+-- End a job whose deadline has passed, outside of a worker's attempt.
 function M.expire(job, now)
   job.last = 'expire'
   if job.pending then M.charge(job, now) end
@@ -196,13 +195,13 @@ function M.expire(job, now)
   M.report_end(job, now, 'deadline_exceeded')
 end
 
--- Ends a job that nobody wants any more.
+-- Cancel a job.
 function M.cancel(job, now)
   M.finish(job, 'canceled', now, {})
   M.report_end(job, now, '')
 end
 
--- Queues a running job again; `wait` is milliseconds, 0 for at once.
+-- Queue a running job again; `wait` is milliseconds, 0 for at once.
 function M.requeue(job, now, wait, fields)
   queue.release_lease(queue.jobs, job.tenant, job.id)
   if wait > 0 then
@@ -217,7 +216,7 @@ function M.requeue(job, now, wait, fields)
   end
 end
 
--- Deletes a final job: its record, its place in every index, its deliveries, and its image.
+-- Delete a final job: its record, its index entries, its deliveries, and its image.
 function M.delete(job, now)
   local key = keys.job(job.id)
   outbox.delete_for_subject(job.id, key, now)

@@ -1,14 +1,13 @@
--- New jobs, and further runs of old ones: what admission has to let in.
+-- New jobs, and further runs of old ones, after admission.
 local admission, index, jobs, keys, limits, result_cache, util = ... -- requires
 
 local M = {}
 
--- What is kept as it is asked for, where it is.
+-- Fields that are stored as they were sent, if present.
 local COPIED = { 'model', 'webhook_url', 'webhook_host', 'webhook_events', 'tags', 'trace', 'reused_from', 'image' }
 
--- Creates a job that admission let in: record, indexes, deadline, event, place in the queue, permit. `new` has the
--- arguments of `accept`; of those that it need not have, '' and nil are none. Where an image was copied for it, it
--- is final at once.
+-- Create a job that admission accepted: record, indexes, deadline, event, place in the queue, permit. `new` has the
+-- arguments of `accept`; optional ones are '' or nil. A job with a copied image is final at once.
 function M.create(new, now)
   local id, tenant, deadline = new.id, new.tenant, now + new.deadline_ms
   local job = { id = id, tenant = tenant, created = now, priority = new.priority, attempt = '0', run = '1' }
@@ -46,13 +45,14 @@ function M.create(new, now)
   jobs.make_ready(job)
 end
 
--- Sends a failed or canceled job again as its next run. `deadline` is milliseconds from now, `mark`
--- the word by which this very request is known, `requests` how many of its tenant's this is. Gives
--- why not, as admission.check does, or nothing; and what was asked for.
+-- Queue a failed or canceled job again as its next run. `deadline` is milliseconds from now, `mark` identifies this
+-- request, `requests` is its number among the tenant's requests. Return why not, as admission.check does, or nothing;
+-- and the arguments of the check.
 function M.rerun(job, now, deadline, mark, requests)
   local key = keys.job(job.id)
   local known = redis.call('HMGET', key, 'error_code', 'unknown', 'regenerated', 'credits')
-  -- the answer of a job that is paid is kept as long as its image may be had: it is fetched, not paid for again
+  -- the answer of a paid job is kept as long as its image can be downloaded: the retry downloads and does not pay
+  -- again
   local paid = job.answer
   local ask = {
     tenant = job.tenant,
@@ -72,7 +72,7 @@ function M.rerun(job, now, deadline, mark, requests)
   if ask.credits > 0 then redis.call('HSET', key, 'reserved_credits', known[4]) end
   if known[1] then index.remove(job, 'error', known[1]) end
   if job.answer then
-    -- under another name: a deletion may be scheduled for what was stored under the old one
+    -- under another name: a deletion of the object under the old name may be scheduled
     local answer = cjson.decode(job.answer)
     answer.object_name = answer.object_name .. '.' .. util.int(job.run + 1)
     redis.call('HSET', key, 'answer', cjson.encode(answer), 'object', answer.object_name)

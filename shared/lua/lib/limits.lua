@@ -1,12 +1,12 @@
--- What a tenant may.
+-- The limits of a tenant.
 local keys = ... -- requires
 
 local M = {}
 
--- Weight and cap of a tenant, and the credits of a day that hold a tenant (nil
--- none do). A weight of nothing would stop the virtual time, one without end would be lost in its
--- rounding: a year of 100 jobs a second at the least weight takes it to 2^61, where it is exact to
--- 512. (NaN loses every comparison: the bounds come first.)
+-- Return a tenant's weight and cap, and the daily credits of its budget (nil: no budget). A weight of zero would stop
+-- the virtual time, and an unlimited one would be lost in rounding: a year of 100 jobs a second at the smallest
+-- weight takes virtual time to 2^61, where it is exact to 512. (NaN fails every comparison, so the bounds come
+-- first.)
 local LEAST, MOST = 0.001, 1000
 
 function M.for_queue(group)
@@ -15,7 +15,7 @@ function M.for_queue(group)
   return weight, tonumber(given[2]) or math.huge, given[4] == 'hold' and tonumber(given[3]) or nil
 end
 
--- What a tenant may have, of what is asked for; `running` and `budget` as wait_estimate.wait_state wants them.
+-- Return the requested limits of a tenant; `running` and `budget` are arguments of wait_estimate.wait_state.
 function M.load(tenant)
   local given = redis.call(
     'HMGET',

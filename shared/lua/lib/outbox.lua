@@ -1,12 +1,12 @@
--- Webhook deliveries: written in the same step as the event they tell of, sent by workers, kept as long as their
--- subject. One waits in a line to its host (see `hosts`) or is parked with its endpoint.
+-- Webhook deliveries: written in the same step as their event, sent by workers, kept as long as their subject. A
+-- delivery waits in a line to its host (see `hosts`) or is parked with its endpoint.
 local endpoints, hosts, index, keys, permits, queue, util = ... -- requires
 
 local M = {}
 
 local posts = queue.deliveries
 
--- What is kept of a job with each delivery: what changes. The rest is read from the job itself.
+-- The fields of a job that are stored with each delivery, because they change. The rest is read from the job itself.
 local CHANGING = {
   'state',
   'version',
@@ -53,10 +53,10 @@ local DECIDING = {
   'log',
 }
 
--- A delivery waits so long for another of the same job that is being sent.
+-- How long a delivery waits for another one of the same job that is being sent.
 local TURN_MS = 500
 
--- The fields of a delivery that decide what becomes of it, or nil where there is none.
+-- Return the fields of a delivery that decide its transitions, or nil if there is none.
 function M.load(id)
   local values = redis.call('HMGET', keys.delivery(id), unpack(DECIDING))
   if not values[1] then return nil end
@@ -67,7 +67,7 @@ function M.load(id)
   return delivery
 end
 
--- The record of what a delivery tells of: a job's, unless it names another.
+-- Return the record of a delivery's subject: a job's, unless it names another.
 local function subject_key(delivery) return delivery.key or keys.job(delivery.subject) end
 
 local function count_pending(delivery, change)
@@ -89,7 +89,7 @@ end
 
 local function message_id(subject, mark) return 'msg_' .. string.match(subject, '^%a+_(.*)$') .. '_' .. mark end
 
--- The deliveries of a subject, in the order in which they came about.
+-- Return the deliveries of a subject, in the order of their events.
 function M.for_subject(subject, key)
   local found = {}
   for mark in string.gmatch(redis.call('HGET', key, 'deliveries') or '', '%S+') do
@@ -112,7 +112,7 @@ function M.enqueue(delivery, now, rank)
   permits.push(posts)
 end
 
--- Puts a delivery that is to be sent where it waits.
+-- Put a delivery that is to be sent in the place where it waits.
 local function route(delivery, now)
   local known = endpoints.health(delivery.endpoint)
   if not delivery.forced and (known.off or known.next) then
@@ -122,10 +122,9 @@ local function route(delivery, now)
   end
 end
 
--- Writes a delivery if this type was asked for. `subject` has id, tenant, webhook_events, webhook_host,
--- version and run (nothing: the only one). A job's URL and snapshot are read from its record; another
--- subject brings `key` (its record), webhook_url and `snapshot` (JSON), and calls delete_for_subject
--- when it is deleted.
+-- Create a delivery if this event type was requested. `subject` has id, tenant, webhook_events, webhook_host, version
+-- and run (absent: the only one). A job's URL and snapshot are read from its record. Another subject brings `key`
+-- (its record), webhook_url and `snapshot` (JSON), and calls delete_for_subject when it is deleted.
 function M.add(subject, kind, now)
   if not subject.webhook_events or not util.has_word(kind, subject.webhook_events) then return end
   local mark = (subject.run or 1) .. '_' .. string.match(kind, '%.(.+)$')
@@ -176,7 +175,7 @@ function M.add(subject, kind, now)
   route(delivery, now)
 end
 
--- Takes a delivery out of wherever it is: its line, its due time, its sender's hands, the park.
+-- Remove a delivery from wherever it is: its line, its due time, its sender's lease, the parked ones.
 local function unschedule(delivery)
   hosts.release(delivery)
   hosts.dequeue(delivery)
@@ -184,7 +183,7 @@ local function unschedule(delivery)
   if redis.call('ZREM', keys.parked(delivery.endpoint), delivery.id) == 1 then index.count('webhook_parked', -1) end
 end
 
--- One that was to be the probe will not be.
+-- the delivery chosen as the probe is not sent
 local function cancel_probe(delivery, now)
   local known = endpoints.health(delivery.endpoint)
   if known.probe ~= delivery.id then return end
@@ -195,7 +194,7 @@ local function cancel_probe(delivery, now)
   end
 end
 
--- Ends a delivery: 'delivered', 'failed' or 'superseded'.
+-- End a delivery: 'delivered', 'failed' or 'superseded'.
 function M.finish(delivery, state, now)
   local key = keys.delivery(delivery.id)
   redis.call('HSET', key, 'state', state, 'finished', util.int(now))
@@ -209,10 +208,10 @@ function M.finish(delivery, state, now)
   cancel_probe(delivery, now)
 end
 
--- Whether a delivery that was taken may be sent now. One that is not goes where it belongs: it is
--- superseded where something newer was told, waits its turn where another of the same subject is
--- being sent, and is parked where its endpoint is off or failing; of a failing endpoint one is sent
--- as the probe, and whatever is alone keeps to its own schedule, which is slow enough.
+-- Return whether a claimed delivery may be sent now. If not, move it: it is superseded if a newer event was
+-- delivered, waits while another one of the same subject is being sent, and is parked while its endpoint is disabled
+-- or failing. A failing endpoint gets one delivery as its probe. A delivery that is alone keeps its own schedule,
+-- which is slow enough.
 function M.can_send(delivery, now)
   if delivery.test then return true end
   local id, subject = delivery.id, subject_key(delivery)
@@ -241,7 +240,7 @@ function M.can_send(delivery, now)
   return true
 end
 
--- Sends a delivery again: its schedule begins anew, its attempts go on counting.
+-- Send a delivery again: its schedule starts anew, while its attempts are counted on.
 function M.redeliver(delivery, now)
   local key = keys.delivery(delivery.id)
   if util.has_word(delivery.state, 'delivered failed superseded') then
@@ -257,14 +256,14 @@ function M.redeliver(delivery, now)
   route(delivery, now)
 end
 
--- Records the newest version that a receiver has of a subject.
+-- Record the newest version of a subject that its receiver has.
 function M.mark_sent_version(delivery)
   local key = subject_key(delivery)
   local known = tonumber(redis.call('HGET', key, 'sent_version') or 0)
   if tonumber(delivery.version) > known then redis.call('HSET', key, 'sent_version', delivery.version) end
 end
 
--- Deletes the deliveries of a subject with it.
+-- Delete the deliveries of a subject.
 function M.delete_for_subject(subject, key, now)
   for _, id in ipairs(M.for_subject(subject, key)) do
     local delivery = M.load(id)

@@ -3,9 +3,9 @@ local queue = ... -- requires
 
 local M = {}
 
--- Puts one Celery message on the list if what can be claimed calls for it. Each has ids of its own:
--- with equal delivery tags a Celery worker would take them for one. One counter serves both queues,
--- since one worker may consume both. Says whether it did, and whether anything can be claimed.
+-- Add one Celery message to the list if the claimable jobs need it. Each has ids of its own, because a Celery worker
+-- takes messages with equal delivery tags for one. One counter serves both queues, since one worker may consume both.
+-- Return whether a message was added, and whether anything can be claimed.
 function M.push(q)
   local state = redis.call('HMGET', q.state, 'claimable', 'bound')
   local claimable = tonumber(state[1]) or 0

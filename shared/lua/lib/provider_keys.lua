@@ -1,9 +1,9 @@
--- Which provider key makes the next call.
+-- The choice of the provider key for the next call.
 local gate = ... -- requires
 
 local M = {}
 
--- What holds a key, and for how many milliseconds; '' where nothing does. `tat` as key_tat has it.
+-- Return what holds a key, and the milliseconds left; '' if nothing does. `tat` is as key_tat returns it.
 local function key_closed(now, record, key, tat)
   if record['dead:' .. key.id] then return 'provider_auth', 1000 end
   local left = gate.held_for(record, 'provider_credits:team:' .. key.team, now)
@@ -17,16 +17,16 @@ local function key_closed(now, record, key, tat)
   return '', 0
 end
 
--- When a key may be used next by its rate. One further on than the rate takes it was written before the clock
--- was put back.
+-- Return when the rate permits a key's next call. A time further away than the rate allows was written before the
+-- clock was set back.
 local function key_tat(now, record, key)
   local tat = tonumber(record['tat:' .. key.id]) or 0
   local most = now + (C.rate_burst + 1) * C.rate_interval_ms + 1000
   return tat <= most and tat or 0
 end
 
--- The usable key that has rested longest, other than `avoided` where there is another; else nil, why there is
--- none and for how many milliseconds. `keys` have id and team; `model` (nil: any) is what the key must offer.
+-- Return the usable key that has rested longest, other than `avoided` if there is another; else nil, why there is
+-- none, and for how many milliseconds. `keys` have id and team; `model` (nil: any) is what the key must offer.
 function M.choose(now, record, keys, model, avoided)
   local best, reason, wait
   for _, key in ipairs(keys) do

@@ -1,7 +1,7 @@
--- The fair queue: start-time fair queueing over groups (tenants). Within a group the ready members of a lane (jobs of
--- one model) are one sorted set, so that a model that is held does not stand in the way of the others. Before all
--- groups come `paid` members, which need no provider, and `isolated` ones, which lost their worker and are claimed
--- one at a time by each process. The keys are described in shared/store/keys.py.
+-- The fair queue: start-time fair queueing over groups (tenants). Within a group, the ready members of a lane (jobs
+-- of one model) are one sorted set, so that a held model does not block the others. `paid` members, which need no
+-- provider, come before all groups, and so do `isolated` ones, which lost their worker and are claimed one at a time
+-- by each process. shared/store/keys.py describes the keys.
 local clock, credits, keys, limits, util = ... -- requires
 
 local M = {}
@@ -9,7 +9,7 @@ local M = {}
 -- What one member costs a group, in virtual time.
 function M.cost(weight) return math.floor(1000000 / weight) end
 
--- `record` names the record of a member, `list` is the Celery queue that `permit` messages go to.
+-- `record` is the prefix of a member's record, `list` is the Celery queue that gets `permit` messages.
 local function new_queue(name, record, list, permit)
   return {
     name = name,
@@ -23,7 +23,7 @@ local function new_queue(name, record, list, permit)
     paid = keys.queue_paid(name),
     isolated = keys.queue_isolated(name),
     budget_blocked = keys.queue_budget_blocked(name),
-    -- what begins the names of the keys of lanes and groups
+    -- the prefix of the keys of lanes and groups
     active = keys.queue_active(name, ''),
     group = keys.queue_group(name, ''),
   }
@@ -32,15 +32,16 @@ end
 M.jobs = new_queue('jobs', keys.job, C.generate_list, C.generate_permit)
 M.deliveries = new_queue('deliveries', keys.delivery, C.deliver_list, C.deliver_permit)
 
--- The ready members of one lane of a group.
+-- Return the key of the ready members of one lane of a group.
 function M.ready_key(q, group, lane) return keys.queue_ready(q.name, group, lane or '') end
 
--- A job's place within its tenant's queue: arrival and priority in one number.
+-- Return a job's place within its tenant's queue: arrival and priority in one number.
 function M.rank(job) return (job.enqueued or job.created) + C.priority_offset_ms[job.priority] end
 
 local function count_claimable(q, members) redis.call('HINCRBY', q.state, 'claimable', members) end
 
--- The lanes in which a group has ready members, with how many, and how many in all. `known` is the group's hash.
+-- Return the lanes in which a group has ready members, the number in each, and the total. `known` is the group's
+-- hash.
 local function lanes_of(q, group, known)
   local lanes, ready = {}, 0
   for name in pairs(known) do
@@ -56,7 +57,7 @@ local function lanes_of(q, group, known)
   return lanes, ready
 end
 
--- Takes a group with so many ready members out of those that can be chosen.
+-- Remove a group with `ready` ready members from those that can be chosen.
 local function unschedule(q, group, tag, lanes, ready)
   for lane in pairs(lanes) do
     redis.call('ZREM', q.active .. lane, tag)
@@ -65,12 +66,12 @@ local function unschedule(q, group, tag, lanes, ready)
   redis.call('HDEL', q.group .. group, 'tag', 'start')
 end
 
--- When a group that its budget holds is to be looked at again: the next day, by the sweep.
+-- Return when to check a group again that its budget holds: the next day, by the sweep.
 local function hold_group(q, group, now)
   redis.call('ZADD', q.budget_blocked, (clock.day(now) + 1) * clock.DAY_MS, group)
 end
 
--- Whether one more of a group may run: it is below its cap, and no budget holds it.
+-- Return whether one more member of a group may run: it is below its cap, and no budget holds it.
 local function may_run(q, group, running, cap, budget)
   if running >= cap then return false end
   if not budget then return true end
@@ -86,18 +87,18 @@ function M.has_slot(q, group)
   return may_run(q, group, running, cap, budget)
 end
 
--- A group's name in the active set. Of equal start tags each is taken once before any comes again;
--- the newly active go first, the last that came before those that wait already: so also behind fifty
--- that came just now, of which none had its first turn. The rest go in order.
+-- Return a group's name in the active set. Of equal start tags, each is taken once before any is taken again. Newly
+-- active groups come first, and of those the last to arrive first. Otherwise a single job would wait behind fifty
+-- groups that just arrived and have not had their first turn. The others follow in order.
 function M.new_start_tag(q, group, newly)
   local seq = redis.call('HINCRBY', q.state, 'seq', 1)
   local place = newly and 999999999999999 - seq or seq
   return (newly and '0' or '1') .. string.format('%015.0f', place) .. group
 end
 
--- Gives a group its turn, in all its lanes. It starts where its last member ended, but not before the virtual time
--- `vt`: an idle group gains no credit; nor further on than one member takes it, which it would where its weight has
--- been raised.
+-- Give a group its turn, in all its lanes. It starts where its last member ended, but not before the virtual time
+-- `vt`, so an idle group gains no credit. It starts no further on than the cost of one member, so a raised weight
+-- counts at once.
 local function set_turn(q, group, known, lanes, weight, vt, newly)
   local start = util.int(math.min(math.max(vt, tonumber(known.finish) or 0), vt + M.cost(weight)))
   local tag = M.new_start_tag(q, group, newly)
@@ -108,8 +109,8 @@ local function set_turn(q, group, known, lanes, weight, vt, newly)
   redis.call('HSET', q.group .. group, 'tag', tag, 'start', start)
 end
 
--- Makes a group's place agree with the facts: it can be chosen if it has ready members, is below its
--- cap, and no budget holds it. A group with nothing to do is forgotten an hour on, and never before.
+-- Update a group's place from its current state: it can be chosen if it has ready members, is below its cap, and no
+-- budget holds it. A group without members is deleted an hour later, never earlier.
 function M.reschedule_group(q, group, newly)
   local key = q.group .. group
   local known = util.read_hash(key) or {}
@@ -130,15 +131,15 @@ function M.reschedule_group(q, group, newly)
   end
 end
 
--- Places a group whose weight or cap was changed: both count from now on, also for what it had to
--- wait for by the old ones.
+-- Place a group whose weight or cap was changed: both count from now on, also for members that waited under the old
+-- ones.
 function M.reset_group(q, group)
   local known = util.read_hash(q.group .. group) or {}
   if known.tag then unschedule(q, group, known.tag, lanes_of(q, group, known)) end
   M.reschedule_group(q, group, true)
 end
 
--- Makes members ready in a lane of their group: `ranked` is rank, member, rank, member.
+-- Make members ready in a lane of their group: `ranked` is rank, member, rank, member.
 function M.enqueue_all(q, group, ranked, lane)
   lane = lane or ''
   local ready, key = M.ready_key(q, group, lane), q.group .. group
@@ -161,19 +162,19 @@ end
 
 function M.enqueue(q, group, member, rank, lane) M.enqueue_all(q, group, { rank, member }, lane) end
 
--- Makes a member ready in a place before all groups: q.paid or q.isolated.
+-- Make a member ready in a place before all groups: q.paid or q.isolated.
 function M.enqueue_priority(q, place, member, rank)
   if redis.call('ZADD', place, rank, member) == 1 then count_claimable(q, 1) end
 end
 
--- Takes a member out of a place before all groups; returns whether it was there.
+-- Remove a member from a place before all groups; return whether it was there.
 function M.remove_priority(q, place, member)
   if redis.call('ZREM', place, member) == 0 then return false end
   count_claimable(q, -1)
   return true
 end
 
--- Takes a member that is not running out of wherever it waits.
+-- Remove a member that is not running from wherever it waits.
 function M.dequeue(q, group, member, lane)
   redis.call('ZREM', q.due, member)
   if M.remove_priority(q, q.paid, member) or M.remove_priority(q, q.isolated, member) then return end
@@ -183,39 +184,39 @@ function M.dequeue(q, group, member, lane)
   end
 end
 
--- Counts one more running member of a group.
+-- Count one more running member of a group.
 function M.acquire_slot(q, group)
   redis.call('HINCRBY', q.group .. group, 'running', 1)
   M.reschedule_group(q, group, false)
 end
 
--- Counts one running member of a group less.
+-- Count one running member of a group less.
 function M.release_slot(q, group)
   redis.call('HINCRBY', q.group .. group, 'running', -1)
   M.reschedule_group(q, group, false)
 end
 
--- Gives a running member's slot back to its group; returns whether it had one.
+-- Return a running member's slot to its group; return whether it had one.
 function M.release_lease(q, group, member)
   if redis.call('ZREM', q.leases, member) == 0 then return false end
   M.release_slot(q, group)
   return true
 end
 
--- The rank of the first of a group's lane.
+-- Return the rank of the first member of a group's lane.
 local function first_rank(q, turn)
   local first = redis.call('ZRANGE', M.ready_key(q, turn.group, turn.lane), 0, 0, 'WITHSCORES')
   return tonumber(first[2])
 end
 
--- Whether one turn comes before another: it starts earlier; of one group, what has waited longest does.
+-- Return whether one turn comes before another: the one that starts earlier or, within a group, has waited longest.
 local function comes_before(q, one, other)
   if one.start ~= other.start then return one.start < other.start end
   if one.tag ~= other.tag then return one.tag < other.tag end
   return first_rank(q, one) < first_rank(q, other)
 end
 
--- The group whose turn it is, over the lanes for which `open` (nil: all are) says yes.
+-- Return the group whose turn it is, over the lanes for which `open` (nil: all are) returns true.
 function M.next_turn(q, open)
   local found
   for _, lane in ipairs(redis.call('SMEMBERS', q.lanes)) do
@@ -228,8 +229,8 @@ function M.next_turn(q, open)
   return found
 end
 
--- Takes the fairest ready member of the lanes for which `open` (nil: all are) says yes, and returns its group
--- too, or nil. The group pays one unit over its weight. One that waited in a closed lane has saved nothing up.
+-- Take the fairest ready member of the lanes for which `open` (nil: all are) returns true; return it and its group,
+-- or nil. The group is charged one unit, divided by its weight. Waiting in a closed lane earns no credit.
 function M.pop_fairest(q, now, open)
   local turn = M.next_turn(q, open)
   if not turn then return nil end
@@ -255,14 +256,14 @@ function M.pop_fairest(q, now, open)
   return member, group
 end
 
--- Takes away the lanes in which nothing can be claimed.
+-- Remove the lanes in which nothing can be claimed.
 function M.drop_empty_lanes(q)
   for _, lane in ipairs(redis.call('SMEMBERS', q.lanes)) do
     if redis.call('EXISTS', q.active .. lane) == 0 then redis.call('SREM', q.lanes, lane) end
   end
 end
 
--- How many groups have something that can be claimed; one with ready members in several lanes counts in each.
+-- Return how many groups have a member that can be claimed; a group with several lanes counts in each.
 function M.backlogged_groups(q)
   if q.backlogged_groups then return q.backlogged_groups() end
   local groups = 0
@@ -272,7 +273,7 @@ function M.backlogged_groups(q)
   return groups
 end
 
--- The ready members of the groups that are next, so many of each lane, as keys.
+-- Return the ready members of the next groups, at most `most` of each lane, as keys.
 function M.next_ready(q, most)
   if q.next_ready then return q.next_ready(most) end
   local found = {}

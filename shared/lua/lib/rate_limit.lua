@@ -1,10 +1,10 @@
--- Requests of the last minute: the times of those that were let in, newest first.
+-- Requests of the last minute: the times of the accepted ones, newest first.
 local clock, keys, util = ... -- requires
 
 local M = {}
 
--- How many of the times kept lie within the last minute: none where the newest was noted before the clock was put
--- back.
+-- Return how many of the stored times are within the last minute: none if the newest was recorded before the clock
+-- was set back.
 local function recent(key, now)
   if (tonumber(redis.call('LINDEX', key, 0)) or 0) > now + 1000 then return 0 end
   local low, high = 0, redis.call('LLEN', key)
@@ -19,7 +19,7 @@ local function recent(key, now)
   return low
 end
 
--- For how many milliseconds a tenant must wait before `n` more requests; nil where it need not.
+-- Return for how many milliseconds a tenant must wait before `n` more requests; nil if it need not.
 function M.wait_ms(tenant, now, limit, n)
   local key = keys.request_times(tenant)
   if recent(key, now) + n <= limit then return nil end
@@ -27,8 +27,8 @@ function M.wait_ms(tenant, now, limit, n)
   return math.max(leaves + clock.MINUTE_MS - now, 1)
 end
 
--- What a tenant's rate looks like: limit, what is left of it, and milliseconds until more is left;
--- nothing where it has no limit.
+-- Return the state of a tenant's rate: the limit, what is left of it, and the milliseconds until more is left;
+-- nothing if it has no limit.
 function M.describe(tenant, now, limit)
   if not limit then return '', '', '' end
   local key = keys.request_times(tenant)
@@ -37,7 +37,7 @@ function M.describe(tenant, now, limit)
   return util.int(limit), util.int(math.max(limit - used, 0)), util.int(oldest)
 end
 
--- Records so many requests.
+-- Record `n` requests.
 function M.record(tenant, now, requests)
   if requests == 0 then return end
   local key = keys.request_times(tenant)

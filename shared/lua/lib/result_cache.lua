@@ -3,10 +3,10 @@ local keys = ... -- requires
 
 local M = {}
 
--- Remembers a job by its request, for as long as it is kept.
+-- Record a job under its request, for as long as it is kept.
 function M.put(job, request) redis.call('SET', keys.reuse(job.tenant, request), job.id, 'PX', C.retention_ms) end
 
--- The job of an identical request that still has its image, and the image; nil where none has.
+-- Return the job of an identical request that still has its image, and the image; nil if there is none.
 function M.find(tenant, request)
   local id = redis.call('GET', keys.reuse(tenant, request))
   if not id then return nil end

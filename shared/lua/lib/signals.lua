@@ -1,13 +1,13 @@
--- What calls teach about the provider and the storage, applied to the gate: see `apply`. `record` is the gate as it
+-- Update the gate from the results of calls to the provider and to storage: see `apply`. `record` is the gate as it
 -- was read.
 local gate, keys, util = ... -- requires
 
 local M = {}
 
--- A key that was not used for so long is not in any worker's pool any more.
+-- A key that was not used for this long is in no worker's pool any more.
 local KEY_UNUSED_MS = 3600000
 
--- Holds new calls until a time. It is never shortened, but by what a probe has found.
+-- Hold new calls until a time. Only the result of a probe shortens a hold.
 local function hold(record, name, ends, now)
   local left = gate.held_for(record, name, now)
   if left and not record['probe:' .. name] and now + left > ends then return end
@@ -15,7 +15,7 @@ local function hold(record, name, ends, now)
   redis.call('HDEL', keys.gate, 'probe:' .. name)
 end
 
--- Opens the circuit of a subject: once for all the calls that were out then, again when a probe fails.
+-- Open the circuit of a subject: once for all calls that were in flight then, and again when a probe fails.
 local function open_circuit(record, subject, now)
   local name = 'provider_down:' .. subject
   if gate.held_for(record, name, now) and not record['probe:' .. name] then return end
@@ -23,9 +23,9 @@ local function open_circuit(record, subject, now)
   hold(record, name, now + 500 * 2 ^ trips, now)
 end
 
--- A call that went well shows that its key and its model are well; but that the key is not too fast any more, or
--- its team has credits again, only where the call began after the hold did, which the probe alone can have done.
--- A model that was gone is offered again.
+-- Record a successful call, which shows that its key and its model work. It lifts a rate limit of the key or a lack
+-- of credits of its team only if the call began after that hold did, which only a probe can have done. A model that
+-- was gone is offered again.
 local function healthy(record, key, model)
   local fields = {}
   local function clear(name)
@@ -61,8 +61,8 @@ local function healthy(record, key, model)
   if #fields > 0 then redis.call('HDEL', keys.gate, unpack(fields)) end
 end
 
--- Counts a failed call against a subject, with what it was made with; says how often it has failed in a row,
--- with how many different ones, and what is left of its budget.
+-- Count a failed call of a subject, and what it was made with; return how often it failed in a row, with how many
+-- different ones, and what is left of its budget.
 local function count_failure(record, subject, other)
   local fails = redis.call('HINCRBY', keys.gate, 'fails:' .. subject, 1)
   local budget = math.max((tonumber(record['budget:' .. subject]) or C.retry_budget) - 1, 0)
@@ -73,7 +73,7 @@ local function count_failure(record, subject, other)
   return fails >= C.circuit_failures or budget == 0, spaces + 1
 end
 
--- Whether there is another usable key beside this one, among those that were used lately.
+-- Return whether there is another usable key, among those used lately.
 local function has_other_key(now, record, key)
   for name, at in pairs(record) do
     local id = string.match(name, '^tat:(.*)$')
@@ -90,9 +90,9 @@ local function has_other_key(now, record, key)
   return false
 end
 
--- A call that failed. What opens a circuit is some failures in a row, or failed calls having used up their
--- budget, which those that go well fill again. Whose circuit: the model's, where it failed with different keys
--- or there is one only; else the key's, while another key can do its work.
+-- Record a failed call. Some failures in a row open a circuit, and so does a failure budget that is used up;
+-- successful calls refill it. It is the model's circuit if the model failed with different keys or there is only one
+-- key; else it is the key's, while another key can do its work.
 local function failed(record, key, model, now)
   local key_subject, model_subject = 'key:' .. key.id, 'model:' .. model
   local key_fails = count_failure(record, key_subject, model)
@@ -105,9 +105,9 @@ local function failed(record, key, model, now)
   end
 end
 
--- An image that could not be fetched. One job alone holds new calls for a while and once; when others meet the
--- same, they hold for as long as any of them does. Where images come from another host now, one or two jobs are
--- an exception, and hold nothing.
+-- Record an image that could not be downloaded. One job alone holds new calls once, for a while; when others fail at
+-- the same host, they hold calls as long as any of them waits. If images now come from another host, one or two jobs
+-- are an exception and hold nothing.
 local function unfetched(record, job, now, host)
   local jobs = record.unfetched or ''
   local known = util.has_word(job, jobs)
@@ -120,13 +120,13 @@ local function unfetched(record, job, now, host)
   if not is_exception and (not known or count > 1) then hold(record, 'image_host', now + C.image_hold_ms, now) end
 end
 
--- An image that had to be made again, because its URL was no longer served. Some in a row hold new calls.
+-- Record an image that had to be generated again, because its URL was no longer served. Some in a row hold new calls.
 local function regenerated(record, now)
   local count = redis.call('HINCRBY', keys.gate, 'regenerations', 1)
   if count >= C.regenerations_most then hold(record, 'image_host', now + C.image_hold_ms, now) end
 end
 
--- An image was fetched and stored: neither the storage nor an image host holds new calls any more.
+-- Record an image that was downloaded and stored: neither storage nor an image host holds new calls any more.
 local function stored(record, answer)
   local host = string.match(answer or '', '"url":"https?://([^/"]+)')
   if host and record.fetched_host ~= string.lower(host) then
@@ -147,7 +147,8 @@ local function stored(record, answer)
   if #fields > 0 then redis.call('HDEL', keys.gate, unpack(fields)) end
 end
 
--- The provider does not offer the model to this key. It is gone where no other key is left that may have it.
+-- Record that the provider does not offer the model to this key. The model is gone if no other key is left that may
+-- have it.
 local function model_removed(record, key, model, now)
   redis.call('HSET', keys.gate, 'unoffered:' .. key.id .. ':' .. model, util.int(now))
   for name, line in pairs(record) do
@@ -158,14 +159,14 @@ local function model_removed(record, key, model, now)
   redis.call('HSET', keys.gate, 'gone:' .. model, util.int(now))
 end
 
--- A key that was refused. Where a check has found it alive since, and a call of the same model is refused again,
--- the key may not call this model: that holds the model, and the key serves others.
+-- Record a key that was refused. If a check has found it working since, and a call of the same model is refused
+-- again, the key may not call this model. That holds the model, and the key serves others.
 local function refused(record, key, model, now)
   if model ~= '' and record['revived:' .. key] == model then return open_circuit(record, 'model:' .. model, now) end
   redis.call('HSET', keys.gate, 'dead:' .. key, util.int(now), 'refused:' .. key, model)
 end
 
--- Applies a signal: what one call, or one image, taught about the provider or the storage. A signal is words:
+-- Apply a signal: the result of one call, or one image, for the provider or for storage. A signal is a line of words:
 --   healthy <key> <team> | failed <key> <team> | model_removed <key> <team>    what became of a call of the job's model
 --   hold <reason>[:<subject>] <ms> [<credits needed> <credits left>]    the subject `model` is that of the job
 --   key_dead <key> | key_alive <key>    stored | unfetched <host> | regenerated | none

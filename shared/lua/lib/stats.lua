@@ -1,10 +1,10 @@
--- What operators see of the service as a whole.
+-- The service as a whole, as operators see it.
 local gate, keys, queue, util = ... -- requires
 
 local M = {}
 
--- How long the oldest has waited of those that are next, in milliseconds ('' none waits): over all
--- groups up to 50, then over some of them.
+-- Return how long the oldest of the next jobs has waited, in milliseconds ('' none waits): over all groups up to 50,
+-- then over some of them.
 function M.oldest(q, now)
   local found
   local function look(key)
@@ -21,7 +21,7 @@ function M.oldest(q, now)
 end
 local SEEN = { 'accepted', 'reused', 'queued', 'running', 'succeeded', 'failed', 'canceled' }
 
--- The counters as they stand, as name, value, ...: those of C.sampled, in that order.
+-- Return the current counters as name, value, ...: those of C.sampled, in that order.
 function M.sample(now)
   local known, total = redis.call('HMGET', keys.totals, unpack(SEEN)), {}
   for i, name in ipairs(SEEN) do
@@ -49,7 +49,8 @@ function M.sample(now)
   return flat
 end
 
--- Records the counters in the history of each step: the first sweep of a step does. Where none swept, none is there.
+-- Record the counters in the history of each resolution, by the first sweep of an interval. An interval without a
+-- sweep has no sample.
 function M.record_history(now)
   local seen, sample = redis.call('HMGET', keys.sweep, unpack(C.history_steps)), nil
   for i, step in ipairs(C.history_steps) do

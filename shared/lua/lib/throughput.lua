@@ -1,20 +1,21 @@
--- How fast a queue goes, measured at each job that ends. After a minute a measurement counts a third; only time in
--- which something waited passes.
+-- The throughput of a queue, measured at each job that ends. After a minute, a measurement counts a third; only time
+-- in which a job waited passes.
 local queue = ... -- requires
 
 local M = {}
 
--- What was seen so long ago counts a third; only time in which something waited passes.
+-- After this time a measurement counts a third; only time in which a job waited passes.
 local DRAIN_MS = 60000
 
--- Jobs ended and busy milliseconds, both decayed, and when that was: '' where nothing was seen yet.
+-- Return the ended jobs and the busy milliseconds, both decayed, and the time of that: '' if nothing was measured
+-- yet.
 local function parse(text)
   local ended, busy, at = string.match(text or '', '^(%S+) (%S+) (%S+)$')
   return tonumber(ended), tonumber(busy), tonumber(at)
 end
 
--- Jobs a millisecond, for one that waits `since`; nil where nothing is known. What is asked long
--- after the last end counts the time in between: a queue that stands still gets slower and slower.
+-- Return jobs per millisecond, for a job that has waited since `since`; nil if unknown. Time since the last end
+-- counts, so a queue that stands still gets slower and slower.
 function M.rate(text, now, since)
   local ended, busy, at = parse(text)
   if not ended then return nil end
@@ -35,8 +36,8 @@ local function update(key, now, since)
   )
 end
 
--- Records that a job ended which a worker held: for its tenant and for all. The time before it came
--- is left out, so that an idle night is no slow one.
+-- Record the end of a job that a worker held, for its tenant and for all. The time before it arrived is left out, so
+-- that an idle night does not count as slow.
 function M.record(job, now)
   local since = tonumber(job.enqueued or job.created)
   update(queue.jobs.group .. job.tenant, now, since)

@@ -1,10 +1,10 @@
--- Helpers without a subject of their own.
+-- General helpers.
 local M = {}
 
--- A whole number as text; Lua's own tostring turns large ones into 1.7e+12.
+-- Return a whole number as text; Lua's own tostring turns large ones into 1.7e+12.
 function M.int(number) return string.format('%.0f', number) end
 
--- A flat reply of HGETALL as a table, or nil where there is no such hash.
+-- Return a flat reply of HGETALL as a table, or nil if there is no such hash.
 function M.read_hash(key)
   local flat = redis.call('HGETALL', key)
   if #flat == 0 then return nil end
@@ -15,10 +15,10 @@ function M.read_hash(key)
   return found
 end
 
--- Whether `state` is one of the words in `allowed`, separated by spaces.
+-- Return whether `state` is one of the words in `allowed`, separated by spaces.
 function M.has_word(state, allowed) return string.find(' ' .. allowed .. ' ', ' ' .. state .. ' ', 1, true) ~= nil end
 
--- Adds a line to a log, of which the newest `most` are kept.
+-- Append a line to a log, of which the newest `most` are kept.
 function M.append_line(log, line, most)
   if not log then return line end
   local _, newlines = string.gsub(log, '\n', '\n')
@@ -26,8 +26,8 @@ function M.append_line(log, line, most)
   return log .. '\n' .. line
 end
 
--- Returns the fields of a new record as name, value, ..., without those that have their default: a million records
--- are kept.
+-- Return the fields of a new record as name, value, ..., without those that have their default, to save memory in a
+-- million records.
 function M.omit_defaults(record)
   local kept = {}
   for name, value in pairs(record) do
@@ -38,7 +38,7 @@ function M.omit_defaults(record)
   return kept
 end
 
--- Returns the tags of a record, which keeps them one a line.
+-- Return the tags of a record, which stores one per line.
 function M.tags(lines)
   local tags = {}
   for tag in string.gmatch(lines or '', '[^\n]+') do
@@ -47,7 +47,7 @@ function M.tags(lines)
   return tags
 end
 
--- Appends the fields of a hash to a list, as name, value, name, value.
+-- Append the fields of a hash to a list, as name, value, name, value.
 function M.append_fields(list, hash)
   for name, value in pairs(hash) do
     list[#list + 1], list[#list + 2] = name, value
@@ -55,7 +55,7 @@ function M.append_fields(list, hash)
   return list
 end
 
--- Appends values to a list.
+-- Append values to a list.
 function M.append(list, values)
   for _, value in ipairs(values) do
     list[#list + 1] = value
@@ -63,7 +63,7 @@ function M.append(list, values)
   return list
 end
 
--- Returns the values of a list from a place on.
+-- Return the values of a list from a position on.
 function M.slice(list, from)
   local values = {}
   for i = from, #list do

@@ -1,11 +1,11 @@
--- Where a job stands in its queue, why it waits, and for how long.
+-- A job's position in its queue, why it waits, and for how long.
 local credits, gate, keys, limits, queue, throughput, util = ... -- requires
 
 local M = {}
 
--- Returns what stands before all new calls of a tenant and a model: `reason` ('' nothing), whether it is `held` with
--- no end in sight, the `throughput` to reckon with (the tenant's own, else an equal share of everybody's), and the
--- `gate` and the tenant's `group` as they are kept.
+-- Return what comes before all new calls of a tenant and a model: `reason` ('' nothing), whether it is `held` for an
+-- unknown time, the `throughput` to use (the tenant's own, else an equal share of the total), and the `gate` and the
+-- tenant's `group` as they are stored.
 function M.wait_state(tenant, now, may, model)
   local known, record = util.read_hash(queue.jobs.group .. tenant) or {}, util.read_hash(keys.gate) or {}
   local running = tonumber(known.running) or 0
@@ -16,7 +16,7 @@ function M.wait_state(tenant, now, may, model)
   return { reason = reason, held = held, throughput = known.throughput, gate = record, group = known }
 end
 
--- How many ready jobs of a tenant come before this rank, of models other than this one that are not held.
+-- Return how many ready jobs of a tenant come before this rank, of other models that are not held.
 local function before_in_others(tenant, model, rank, now, wait_state)
   local before = 0
   for name in pairs(wait_state.group) do
@@ -28,13 +28,13 @@ local function before_in_others(tenant, model, rank, now, wait_state)
   return before
 end
 
--- How many ready jobs of a tenant come before a new one of this model and rank.
+-- Return how many ready jobs of a tenant come before a new one of this model and rank.
 function M.position_of_new(ask, wait_state)
   local own = redis.call('ZCOUNT', queue.ready_key(queue.jobs, ask.tenant, ask.model), '-inf', ask.rank)
   return own + before_in_others(ask.tenant, ask.model, ask.rank, ask.now, wait_state)
 end
 
--- How many ready jobs come before this one; nil where it is not ready itself.
+-- Return how many ready jobs come before this one; nil if it is not ready itself.
 local function position_of(id, job, now, wait_state)
   if job.isolated then return redis.call('ZRANK', queue.jobs.isolated, id) end
   if job.answer then return redis.call('ZRANK', queue.jobs.paid, id) end
@@ -43,7 +43,7 @@ local function position_of(id, job, now, wait_state)
   return rank and redis.call('ZRANK', ready, id) + before_in_others(job.tenant, job.model, '(' .. rank, now, wait_state)
 end
 
--- In how many milliseconds a member of this rank is claimed, as far as can be told; else nil.
+-- Return in how many milliseconds a member of this rank is claimed, estimated; nil if unknown.
 function M.eta(wait_state, rank, now, since)
   if wait_state.held then return nil end
   local rate = throughput.rate(wait_state.throughput, now, since)
@@ -54,14 +54,14 @@ function M.eta(wait_state, rank, now, since)
   return rate and math.floor(rank / rate)
 end
 
--- Where a job stands: its rank (-1: not ready), why it is not claimed ('' but for its turn), and in
--- how many milliseconds it will be (-1: not known). `wait_states` keeps what is known of tenants and models.
+-- Return a job's rank (-1: not ready), why it is not claimed ('': it only waits for its turn), and in how many
+-- milliseconds it will be (-1: unknown). `wait_states` caches the state by tenant and model.
 function M.position(id, job, now, wait_states)
   if job.state ~= 'queued' then return -1, '', -1 end
   if job.due then return -1, '', math.max(job.due - now, 0) end
   local since = tonumber(job.enqueued or job.created)
   local wait_state
-  if job.answer then -- the record is not asked, nor the tenant's limits
+  if job.answer then -- neither the record nor the tenant's limits matter
     wait_state = { reason = '', throughput = redis.call('HGET', queue.jobs.state, 'throughput') }
   else
     local whose = job.tenant .. ' ' .. job.model

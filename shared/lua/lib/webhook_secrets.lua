@@ -1,9 +1,9 @@
--- Signing secrets: an endpoint's own, else its tenant's; replaced ones sign along for a while.
+-- Signing secrets: an endpoint's own, else its tenant's. Replaced ones keep signing for a while.
 local keys, util = ... -- requires
 
 local M = {}
 
--- The secrets that one record has: the present one (or nil), and those before it that still sign.
+-- Return the secrets of one record: the present one (or nil), and the earlier ones that still sign.
 local function secrets_of(key, now)
   local known = redis.call('HMGET', key, 'webhook_secret', 'webhook_old')
   local old = {}
@@ -13,7 +13,7 @@ local function secrets_of(key, now)
   return known[1], old
 end
 
--- Everything that signs for an endpoint, the present secret first, separated by spaces.
+-- Return all secrets that sign for an endpoint, the present one first, separated by spaces.
 function M.signing(tenant, endpoint, now)
   local found, seen = {}, {}
   local function add(secret)
@@ -35,7 +35,7 @@ function M.signing(tenant, endpoint, now)
   return table.concat(found, ' ')
 end
 
--- Puts a secret ('' for none) in the place of another, which signs along for a while.
+-- Replace a secret by another ('' for none); the old one keeps signing for a while.
 local function rotate(key, before, secret, now)
   local kept = {}
   if before then kept[1] = before .. ' ' .. util.int(now + C.secret_ms) end
@@ -53,13 +53,13 @@ local function rotate(key, before, secret, now)
   redis.call('HSET', key, 'webhook_old', table.concat(kept, ' '), 'webhook_rotated', util.int(now))
 end
 
--- Gives a tenant another secret; the same again changes nothing.
+-- Set a tenant's secret; the same secret again changes nothing.
 function M.rotate_tenant(key, secret, now)
   local before = redis.call('HGET', key, 'webhook_secret')
   if before ~= secret then rotate(key, before or nil, secret, now) end
 end
 
--- Gives an endpoint another secret of its own, '' for none; the same again changes nothing.
+-- Set an endpoint's own secret, '' for none; the same secret again changes nothing.
 function M.rotate_endpoint(tenant_key, endpoint, secret, now)
   local key = keys.endpoint(endpoint)
   local own = redis.call('HGET', key, 'webhook_secret') or ''

@@ -1,5 +1,5 @@
 #!lua
--- Accepts a job: record, place in the queue, idempotency, index, event and permit in one step.
+-- Accept a job: record, place in the queue, idempotency, index, event and permit in one step.
 -- Returns 'accepted' created rank reason eta (ms, -1 not known) rate... | 'replayed' id | 'gone' id
 --       | 'reused' id | 'late' | a refusal of admission.check, rate...
 local args, admission, clock, jobs_create, keys, limits, util, wait_estimate = ... -- requires
@@ -37,7 +37,7 @@ if idempotency then
 end
 local fault, position, _, wait_state = admission.check(ask)
 if fault then return admission.with_rate(fault, ask) end
--- the copy is the job's from now on; where it is being deleted already, the request came too late
+-- the copy belongs to the job from now on; if it is being deleted already, the request came too late
 if reused and redis.call('ZREM', keys.object_deletions, cjson.decode(args.image).key) == 0 then return { 'late' } end
 admission.commit(ask)
 jobs_create.create(args, now)

@@ -1,5 +1,5 @@
 #!lua
--- Accepts the jobs of one request, all or none; or finds those that an earlier try of it made.
+-- Accept the jobs of one request, all or none; or find those that an earlier attempt of it created.
 -- Returns 'accepted' created rate... | 'joined' id... | 'gone' id | 'reused' id | 'late'
 --       | a refusal of admission.check, rate...
 local args, admission, clock, jobs_create, keys, limits, util = ... -- requires
@@ -19,7 +19,8 @@ local ask = {
   model = args.model,
 }
 
--- Returns the jobs of an earlier try; one that is forgotten makes them `gone`.
+-- Return the jobs of an earlier attempt; a deleted one makes them `gone`.
+-- Return the jobs of an earlier attempt; a deleted one makes them `gone`.
 local function join(ids)
   local reply = { 'joined' }
   for one in string.gmatch(ids, '%S+') do
@@ -30,7 +31,7 @@ local function join(ids)
   return reply
 end
 
--- Records that somebody waits for these jobs now: of several tries the one left longest is joined.
+-- Record that a client waits for these jobs now: of several attempts, the one abandoned first is joined.
 local function hold(ids)
   redis.call('ZADD', tries, now, ids)
   redis.call('PEXPIRE', tries, args.keep_ms)
@@ -42,8 +43,8 @@ end
 local before = redis.call('GET', nonce)
 if before then return join(before) end
 
--- Joins the try that was left longest ago. One that somebody still waits for, as far as is known, is
--- joined too (its process may be dead), but not by a retry of what was refused.
+-- Join the attempt that was abandoned first. One whose client still waits, as far as is known, is joined too (its
+-- process may be dead), but not by a retry of a refused request.
 local function join_a_try()
   local first = redis.call('ZRANGE', tries, 0, 0, 'WITHSCORES')
   while first[1] do
@@ -61,7 +62,7 @@ local function join_a_try()
   end
 end
 
--- A retry of what is refused finds nothing of its own to join.
+-- A retry of a refused request finds no jobs of its own to join.
 local function refuse(reply)
   redis.call('INCR', refused)
   redis.call('PEXPIRE', refused, args.keep_ms)

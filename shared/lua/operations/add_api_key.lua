@@ -1,6 +1,6 @@
 #!lua
--- Gives a tenant, or the operators ('@operators'), a new key: with scopes of its own, or in place of an active
--- key, which then ends after a grace period. Where `expires_ms` is '', a replacement lives as long as the old key
+-- Add a key to a tenant, or to the operators ('@operators'): with scopes of its own, or as the replacement of an
+-- active key, which then ends after a grace period. If `expires_ms` is '', a replacement lives as long as the old key
 -- was given.
 -- Returns 'ok' created expires ('' never) scopes label | 'missing' | 'unknown' | 'dead' state
 --       | 'replaced' by | 'past' | 'many' keys

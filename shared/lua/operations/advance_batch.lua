@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Does the next chunk of what is to be done about a batch, one of: lay out its jobs after the commit,
--- end them after a cancel, take away a stage that was given up or left behind.
+-- Do the next chunk of a batch's work, one of: write out its jobs after the commit, end them after a cancel, delete a
+-- stage that was discarded or abandoned.
 -- Returns 'more' | 'done' | 'idle'
 local args, batches, clock, index, jobs, keys, permits, queue, util = ... -- requires
 local now, id = clock.now(), args.id

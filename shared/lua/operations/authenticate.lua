@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- Reads an API key and the tenant it belongs to.
--- Returns {} where there is no such key, else { 'state', 'living' | 'revoked' | 'expired',
+-- Read an API key and the tenant it belongs to.
+-- Returns {} if there is no such key, else { 'state', 'living' | 'revoked' | 'expired',
 --       fields of the key..., 'tenant.' fields... }
 local args, api_keys, clock, keys, util = ... -- requires
 local key = util.read_hash(keys.api_key(args.id))

@@ -1,5 +1,5 @@
 #!lua
--- Sends some jobs again, or cancels them: those that an operator was shown.
+-- Retry or cancel the jobs that an operator was shown.
 -- Returns how many were moved, then why, how many, ... of those that were not
 local args, audit, clock, jobs, jobs_create, util = ... -- requires
 local before = audit.replay(args)
@@ -7,7 +7,7 @@ if before then return before end
 local now, mark, refused = clock.now(), 'bulk ' .. args.dedup_token, {}
 local moved, is_rerun = 0, args.transition == 'rerun'
 
--- Moves one job; returns a word where it could not be.
+-- Change one job; return a code if it could not be changed.
 local function move(id)
   local job = jobs.load(id)
   if not job then return 'gone' end

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Cancels a job: at once, also while a worker holds it, whose later writes are then refused.
+-- Cancel a job, at once even while a worker holds it, whose later writes are then refused.
 -- Returns 'ok' record... | 'missing' | 'state' status
 local args, clock, jobs, keys, util = ... -- requires
 local job = jobs.load(args.id)

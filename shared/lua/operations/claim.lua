@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Claims the fairest job for one worker thread: first what is paid already, then, where this process
--- does none such, what is isolated; then the next, of the models that may be called, of the tenant whose turn it
--- is, with the usable key that has rested longest. Jobs that are over by now end here on the way.
+-- Claim the fairest job for one worker thread. A paid job comes first, then, if this process runs none, an isolated
+-- one. Then comes the next job of a model that may be called and of the tenant whose turn it is, with the usable key
+-- that has rested longest. Jobs that are already over are ended on the way.
 -- Returns 'job' id fence key more ('1': there is another to claim) record... | 'closed' reason ms | 'empty'
 local args, batches, clock, gate, jobs, keys, outbox, permits, provider_keys, queue, util = ... -- requires
 local now = clock.now()
@@ -27,7 +27,7 @@ for _, line in ipairs(args.keys) do
 end
 
 local usable, no_key, no_key_ms = provider_keys.choose(now, record, pool)
--- Whether a model may be called, by one of our keys; remembers what holds it for the shortest time.
+-- Return whether a model may be called with one of our keys; remember what holds it for the shortest time.
 local held, held_ms
 local function open(model)
   local reason, left = gate.model_closed(now, record, model)
@@ -43,14 +43,14 @@ local function open(model)
   return reason == ''
 end
 
--- Takes a job out of a place before all tenants.
+-- Remove a job from a place before all tenants.
 local function take_priority(place, job)
   queue.remove_priority(queue.jobs, place, job.id)
   queue.acquire_slot(queue.jobs, job.tenant)
   return job
 end
 
--- The first that is paid. One without a record is dropped: it would stop every claim to come.
+-- Return the first paid job. One without a record is dropped, because it would stop every later claim.
 local function first_paid()
   local id = redis.call('ZRANGE', queue.jobs.paid, 0, 0)[1]
   local job = id and jobs.load(id)
@@ -58,13 +58,13 @@ local function first_paid()
   return job
 end
 
--- The first that is isolated, if this process may have it now. Those that their tenant's limits or their model
--- stop let the others pass.
+-- Return the first isolated job, if this process may have it now. Jobs held by their tenant's limits or their model
+-- are skipped.
 local function first_isolated()
   if args.allow_isolated ~= '1' then return nil end
   for _, id in ipairs(redis.call('ZRANGE', queue.jobs.isolated, 0, 19)) do
     local job = jobs.load(id)
-    if not (job and job.state == 'queued' and job.isolated) then -- moved on by who knows no such place
+    if not (job and job.state == 'queued' and job.isolated) then -- moved by an older version, which does not know this place
       queue.remove_priority(queue.jobs, queue.jobs.isolated, id)
     elseif job.answer or queue.has_slot(queue.jobs, job.tenant) and open(job.model) then
       return job
@@ -74,7 +74,7 @@ local function first_isolated()
   end
 end
 
--- Ends a job that is not to be called any more: its batch is being canceled, or its deadline has passed.
+-- End a job that will not be called any more: its batch is being canceled, or its deadline has passed.
 local function is_over(job)
   local late = tonumber(job.deadline) <= now
   if not late and not batches.is_canceled(job) then return false end
@@ -87,8 +87,8 @@ local function is_over(job)
   return true
 end
 
--- The next job for the provider, the isolated one before all others, and whether it is worth asking again where
--- there is none: so many that are over are ended at a time.
+-- Return the next job for the provider, an isolated one first, and whether a further call may find one: the number of
+-- over jobs ended in one call is limited.
 local function take(isolated)
   for _ = 1, C.claim_ends do
     local id = not isolated and queue.pop_fairest(queue.jobs, now, open)
@@ -100,7 +100,7 @@ local function take(isolated)
   return nil, true
 end
 
--- Says why nothing is claimed, while something waits that could be.
+-- Return why nothing is claimed, while a job waits.
 local function closed(reason, wait)
   local waiting = tonumber(redis.call('HGET', queue.jobs.state, 'claimable')) or 0
   return waiting > 0 and { 'closed', reason, util.int(wait) } or { 'empty' }

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Sees that what a look-up gave a paid job is the job's own, before it is fetched.
+-- Check that the answer of a look-up belongs to this paid job, before its image is downloaded.
 -- Returns 'ok' | 'repeated' (the record or the URL of another job) | 'lost'
 local args, answers, clock, keys = ... -- requires
 local known = redis.call('HMGET', keys.job(args.id), 'fence', 'state')

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Claims the next delivery of the tenant whose turn it is, to the host whose turn it is there. What may
--- not be sent now is put where it belongs on the way, so many of them at most.
+-- Claim the next delivery of the tenant whose turn it is, to the host whose turn it is there. Deliveries that may not
+-- be sent now are moved where they belong, a limited number per call.
 -- Returns 'delivery' id fence secrets more ('1': there is another to claim) { fields of the job that do not
 --       change... } { record... }
 --       | 'closed' reason ms | 'empty'

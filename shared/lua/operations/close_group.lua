@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Records how a try that waited for its jobs ended.
+-- Record how a request that waited for its jobs ended.
 local args, keys = ... -- requires
 if args.outcome == 'answered' then
   redis.call('ZREM', keys.open_groups(args.tenant, args.body), args.ids)

@@ -1,5 +1,5 @@
 #!lua
--- Commits a staged batch: one write makes all of its jobs real, however many there are.
+-- Commit a staged batch: one write makes all of its jobs real, however many there are.
 -- Returns 'committed' now rate... | 'replayed' id | 'gone' id | 'reused' id | 'late' | 'lost'
 --       | a refusal of admission.check, rate...
 local args, admission, batches, clock, keys, util = ... -- requires

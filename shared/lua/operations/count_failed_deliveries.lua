@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Counts the deliveries that failed from a time on.
+-- Count the deliveries that failed since a time.
 -- Returns how many, and up to when (ms)
 local args, clock, keys, util = ... -- requires
 local now = util.int(clock.now())

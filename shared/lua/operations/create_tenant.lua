@@ -1,5 +1,5 @@
 #!lua
--- Makes a tenant.
+-- Create a tenant.
 -- Returns 'ok' | 'exists' its webhook secret
 local args, audit, clock, keys, util = ... -- requires
 local before = audit.replay(args)

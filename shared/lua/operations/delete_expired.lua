@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Deletes the final jobs whose time of keeping is over, and schedules their images for deletion; and the
--- endpoints that are off and were not used for long.
--- Returns how many jobs were forgotten
+-- Delete the final jobs whose retention has ended, and schedule their images for deletion. Delete disabled endpoints
+-- that were not used for a long time.
+-- Returns how many jobs were deleted
 local args, clock, endpoints, jobs, keys = ... -- requires
 local now, forgotten = clock.now(), 0
 for _, id in ipairs(redis.call('ZRANGE', keys.expiries, '-inf', now, 'BYSCORE', 'LIMIT', 0, args.limit)) do

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Deletes a final job and schedules its image for deletion.
+-- Delete a final job and schedule its image for deletion.
 -- Returns 'ok' | 'missing' | 'state' status
 local args, clock, jobs, keys, util = ... -- requires
 local job = jobs.load(args.id)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Says that a worker process is gone for good: its threads no longer count.
+-- Remove a worker process that has ended: its threads no longer count.
 local args, keys = ... -- requires
 redis.call('HDEL', keys.worker_leases, args.worker)
 return redis.call('HDEL', keys.workers, args.worker)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Discards a staged batch: it can no longer be committed, and is deleted in chunks (`advance_batch`).
--- Returns 1 if it is to be taken away, 0 where there is no such stage
+-- Discard a staged batch: it can no longer be committed, and is deleted in chunks (`advance_batch`).
+-- Returns 1 if it will be deleted, 0 if there is no such stage
 local args, clock, keys = ... -- requires
 if redis.call('HGET', keys.batch(args.id), 'state') ~= 'staged' then return 0 end
 redis.call('HSET', keys.batch(args.id), 'state', 'dropped')

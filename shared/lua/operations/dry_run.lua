@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Says what would become of a job, and writes nothing.
+-- Return what would become of a job, and write nothing.
 -- Returns { refusal ('' none), detail, wait, position, eta (ms, -1 not known), reason,
 --         id of the job whose image would be reused ('' none), rate... }
 local args, admission, clock, limits, result_cache = ... -- requires

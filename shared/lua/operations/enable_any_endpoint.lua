@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Enables an endpoint for an operator, whosesoever it is, as `enable_endpoint` does.
--- Returns its tenant; '' where there is no such endpoint
+-- Enable an endpoint of any tenant for an operator, as `enable_endpoint` does.
+-- Returns its tenant; '' if there is no such endpoint
 local args, audit, clock, endpoint_health, keys = ... -- requires
 local before = audit.replay(args)
 if before then return before[1] end

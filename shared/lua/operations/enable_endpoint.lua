@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Enables an endpoint, or lets a failing one be asked at once; it gets what it missed.
+-- Enable an endpoint, or probe a failing one at once; its parked deliveries are sent.
 -- Returns 'ok' | 'missing'
 local args, clock, endpoint_health, keys = ... -- requires
 if redis.call('HGET', keys.endpoint(args.id), 'tenant') ~= args.tenant then return 'missing' end

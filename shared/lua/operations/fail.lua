@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Ends a job that cannot be done.
+-- End a job with an error.
 -- Returns 'ok' | 'lost'
 local args, clock, jobs, keys, signals = ... -- requires
 local job, word = jobs.load_fenced(args.id, args.fence, 'fail')

@@ -1,7 +1,8 @@
 #!lua
--- Finds the image of an identical request, and schedules the deletion of the object key that it is to be copied to:
--- so a copy that no job comes to own is deleted, whatever fails; the accept that makes the job cancels the deletion.
--- Returns {} where there is none or the accept will be refused or replayed, else { id, image (JSON),
+-- Find the image of an identical request, and schedule the deletion of the object key to which it will be copied. A
+-- copy that no job comes to own is then deleted, whatever fails; the accept that creates the job cancels the
+-- deletion.
+-- Returns {} if there is none or the accept will be refused or replayed, else { id, image (JSON),
 --       key of the copy }
 local args, admission, clock, keys, limits, result_cache = ... -- requires
 local tenant, now = args.tenant, clock.now()

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- Lists the keys of a tenant, or of the operators ('@operators'), the oldest first, with those that
--- ended lately.
+-- List the keys of a tenant, or of the operators ('@operators'), the oldest first, including those that ended
+-- recently.
 -- Returns 'missing' | 'ok' { id, 'state', state, field, value, ... } for each
 local args, api_keys, clock, keys, util = ... -- requires
 if not api_keys.has_keys(args.tenant) then return { 'missing' } end

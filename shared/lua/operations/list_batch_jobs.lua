@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads jobs of a batch in the order in which they were asked for.
+-- Read jobs of a batch in the order of its entries.
 -- Returns { { id, record... }, ... }
 local args, jobs, keys, util = ... -- requires
 local reply = {}

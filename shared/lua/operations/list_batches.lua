@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Lists the batches of a tenant, newest first.
+-- List the batches of a tenant, newest first.
 -- Returns { now, { id, record... }, ... }
 local args, clock, keys, util = ... -- requires
 local reply = { util.int(clock.now()) }

@@ -1,12 +1,12 @@
 #!lua flags=no-writes
--- Lists deliveries, the newest first: of a tenant or of all, or of one job.
+-- List deliveries, newest first: of a tenant, of all tenants, or of one job.
 -- Returns { time, id to go on below ('' at the end), { id, url, record... }, ... }; of the log only
 --       the last attempt
 local args, keys, outbox, util = ... -- requires
 local index = args.state == 'failed' and keys.failed_deliveries(args.tenant) or keys.deliveries(args.tenant)
 local most, looked = tonumber(args.limit), tonumber(args.scan_limit)
 
--- The ids to look at, and whether there may be more.
+-- Return the candidate ids, and whether there may be more.
 local function candidates()
   if args.job_id == '' then
     local from = args.before_ms ~= '' and args.before_ms or '+inf'
@@ -24,7 +24,7 @@ end
 
 local ids, more = candidates()
 local reply = { '', '' }
--- Of those of one time, what was told before comes again: it is passed over.
+-- Deliveries with the time of the last page's end come again; those already returned are skipped.
 local passed = args.before_ms == ''
 local function is_below(id)
   if passed then return true end

@@ -1,12 +1,12 @@
 #!lua flags=no-writes
--- Lists a tenant's endpoints, the newest first, or reads one.
+-- List a tenant's endpoints, newest first, or read one.
 -- Returns { time, id to go on below ('' at the end), { id, parked, record... }, ... }
 local args, keys, util = ... -- requires
 local most, reply = tonumber(args.limit), { '', '' }
 local ids = { args.id }
 if args.id == '' then
   local from = args.before_ms ~= '' and args.before_ms or '+inf'
-  -- those of one time come again: few, since each is a new address
+  -- endpoints with the time of the last page's end come again: few, since each is a new URL
   ids = redis.call('ZRANGE', keys.endpoints(args.tenant), from, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, most + 200)
 end
 for i, id in ipairs(ids) do

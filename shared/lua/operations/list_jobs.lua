@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Lists jobs, newest first: walks the smallest of the indexes named, keeps what is in all of them.
+-- List jobs, newest first: walk the smallest of the named indexes, and keep what is in all of them.
 -- Returns { id to go on before ('' at the end), record or id, ... }, a record as { id, rank, reason,
 --       eta, name, value, ... }, of which rank to eta as wait_estimate.position has them
 local args, clock, jobs, util, wait_estimate = ... -- requires
@@ -52,7 +52,7 @@ local function summary(id, record)
   return flat
 end
 
--- The next ids of the indexes walked, in one order.
+-- Return the next ids of the walked indexes, in one order.
 local function ids_below(upper, count)
   local ids = {}
   for _, index in ipairs(walked) do
@@ -66,7 +66,7 @@ local function ids_below(upper, count)
   return ids
 end
 
--- In pieces: what lies behind the page is not read.
+-- Read in chunks, so that little beyond the page is read.
 local PIECE = 50
 local most, left, bound = tonumber(args.limit), tonumber(args.scan_limit), args.upper
 local reply = { '' }

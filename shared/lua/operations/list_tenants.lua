@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Lists tenants by name, or reads one.
+-- List tenants by name, or read one.
 -- Returns { name, queued, running, field, value, ... } for each
 local args, index, keys, util = ... -- requires
 local reply = {}

@@ -1,13 +1,13 @@
 #!lua flags=no-writes
--- Reads the living worker processes and what each holds, as they told when they last renewed.
+-- Read the living worker processes and what each holds, as of their last renewal.
 -- Returns now, { name, renewed until, threads, queue, since, held... } for each, and { held... } of those
---       that nobody has told of yet; held: { id, state, tenant, since, attempt }
+--       that no worker has reported yet; held: { id, state, tenant, since, attempt }
 local args, clock, keys, queue, util = ... -- requires
 local now, left, told = clock.now(), tonumber(args.limit), {}
 local JOB = { 'state', 'tenant', 'claimed', 'attempt' }
 local DELIVERY = { 'state', 'tenant', 'host', 'attempt' } -- since when it is sent is not kept
 
--- What is known of a held member; nil where it is held no more.
+-- Return what is known of a held member; nil if it is no longer held.
 local function described(q, id)
   if left <= 0 or not redis.call('ZSCORE', q.leases, id) then return nil end
   local is_job = q == queue.jobs

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Records which objects were deleted, and returns what is to be deleted next. What is not recorded is returned
--- again: an object key leaves the set only when the storage confirmed its deletion.
+-- Record which objects were deleted, and return the next ones to delete. An object key leaves the set only when
+-- storage confirmed its deletion, so others are returned again.
 -- Returns object keys
 local args, clock, keys = ... -- requires
 for _, key in ipairs(args.deleted) do

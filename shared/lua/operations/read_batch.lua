@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- Reads one batch that is committed.
--- Returns {} where there is no such batch of this tenant, else { now, record... }
+-- Read one committed batch.
+-- Returns {} if there is no such batch of this tenant, else { now, record... }
 local args, clock, keys, util = ... -- requires
 local batch = util.read_hash(keys.batch(args.id))
 if not batch or not batch.committed then return {} end

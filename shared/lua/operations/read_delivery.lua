@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- Reads one delivery with its endpoint's address.
--- Returns {} where there is none of this tenant, else { url, record... }
+-- Read one delivery with its endpoint's URL.
+-- Returns {} if there is none of this tenant, else { url, record... }
 local args, keys, util = ... -- requires
 local record = util.read_hash(keys.delivery(args.id))
 if not record or (args.tenant ~= '' and record.tenant ~= args.tenant) then return {} end

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads a tenant's feed of changes from a place on.
+-- Read a tenant's event feed from a position on.
 -- Returns { now, { id, { field, value... } }, ... } | { now, 'expired' } | { now, 'at', id }
 local args, clock, keys, util = ... -- requires
 local now = clock.now()

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads the counters as they stood in the last hours, the oldest first, and as they stand.
+-- Read the counters of the last hours, oldest first, and the current ones.
 -- Returns 'ms value value ...' for each sample, in the order of C.sampled; the last is of now
 local args, clock, keys, stats, util = ... -- requires
 local now, lines = clock.now(), {}

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- Reads one job, and what is needed to say why it waits.
--- Returns {} where there is no such job of this tenant, else { rank, reason, eta, record... }, the
+-- Read one job, and what is needed to say why it waits.
+-- Returns {} if there is no such job of this tenant, else { rank, reason, eta, record... }, the
 --       first three as wait_estimate.position has them
 local args, clock, jobs, util, wait_estimate = ... -- requires
 local job = jobs.read(args.id)

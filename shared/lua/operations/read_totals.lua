@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads what else operators see at a glance: what ever came of jobs, and the failed ones by code.
+-- Read the other totals of the operators' overview: outcomes of all jobs ever, and failed jobs by code.
 -- Returns { name, value, ... } of the first, { how many failed jobs are kept with each code }
 local args, keys = ... -- requires
 local failed = {}

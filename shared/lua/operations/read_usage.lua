@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads what a tenant may, what it uses now, and what it spent by day.
+-- Read a tenant's limits, what it uses now, and what it spent by day.
 -- Returns { now, limits (in the order asked for), running, queued, reserved_credits, { rate... },
 --         day, { fields... }, day, ... }, newest first; days without a call are left out
 local args, admission, clock, index, keys, limits, queue, util = ... -- requires

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads what signs a tenant's webhooks.
--- Returns the secret, or false where there is no such tenant
+-- Read the secrets that sign a tenant's webhooks.
+-- Returns the secret, or false if there is no such tenant
 local args, keys = ... -- requires
 return redis.call('HGET', keys.tenant(args.tenant), 'webhook_secret')

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Records that the provider works on a job under a record of its own: from now on the outcome is
--- looked up there, and never unknown.
--- Returns 'ok' | 'repeated' (nothing is noted: it is the record of another job) | 'lost'
+-- Record that the provider processes a job under a record of its own: from now on the outcome is looked up there, and
+-- never unknown.
+-- Returns 'ok' | 'repeated' (nothing is recorded: it is the record of another job) | 'lost'
 local args, answers, clock, keys = ... -- requires
 local known = redis.call('HMGET', keys.job(args.id), 'fence', 'state', 'pending')
 if known[1] ~= args.fence or known[2] ~= 'calling' then return 'lost' end
@@ -10,7 +10,6 @@ if answers.is_repeated(args.identities, clock.now()) then
   return 'repeated'
 end
 redis.call('HSET', keys.job(args.id), 'pending', args.record_id, 'record_id', args.record_id)
--- as at the checkpoint; but one record in place of another, which the provider has forgotten, is no
--- step further, and would never end
+-- as at the checkpoint; but a record that replaces a lost one is no progress, and such a job would never end
 if not known[3] then redis.call('HDEL', keys.job(args.id), 'worker_losses_here', 'isolated') end
 return 'ok'

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Sends one delivery again, or one that waits now: with its id, and the secret of then.
+-- Send one delivery again, or a waiting one now: with its id, and the secret of that time.
 -- Returns 'ok' | 'missing' | 'sending' | 'off'
 local args, clock, keys, outbox = ... -- requires
 local delivery = outbox.load(args.id)

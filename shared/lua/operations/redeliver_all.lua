@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Sends again what failed from a time on, for an operator: a piece of it.
+-- Send the deliveries of all tenants that failed since a time again, for an operator: one chunk.
 -- Returns how many were looked at (fewer than `most` are the last), and how many are sent again
 local args, audit, clock, keys, outbox = ... -- requires
 local before = audit.replay(args)
@@ -21,7 +21,7 @@ for _, id in ipairs(ids) do
     outbox.redeliver(delivery, now)
     moved = moved + 1
   else
-    -- a process of an older version moved it, which knows the tenant's index alone
+    -- a process of an older version ended it, which knows the tenant's index alone
     redis.call('ZREM', keys.failed_deliveries(''), id)
   end
 end

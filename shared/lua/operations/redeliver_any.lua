@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Sends one delivery again for an operator, whosesoever it is: with its id, and the secret of then.
+-- Send one delivery of any tenant again for an operator: with its id, and the secret of that time.
 -- Returns 'ok' | 'missing' | 'sending' | 'off'
 local args, audit, clock, keys, outbox = ... -- requires
 local before = audit.replay(args)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Sends again what failed for a tenant from a time on: a piece of it.
+-- Send a tenant's deliveries that failed since a time again: one chunk.
 -- Returns { how many, up to when (ms) }; fewer than `most` are the last
 local args, clock, keys, outbox, util = ... -- requires
 local done = redis.call('HMGET', keys.redelivered(args.token), 'count', 'until')

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Records which provider keys a worker uses, so that operators see them; forgets those that none has used for a day.
+-- Record which provider keys a worker uses, so that operators see them; delete those that were not used for a day.
 -- Returns the gate as it is then: name, value, ...
 local args, clock, keys, util = ... -- requires
 local now = clock.now()

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Gives a job back untouched, with its attempt: its worker shuts down.
+-- Return a job unchanged to the queue, with its attempt, because its worker shuts down.
 -- Returns 'ok' | 'lost'
 local args, clock, jobs, util = ... -- requires
 local job, word = jobs.load_fenced(args.id, args.fence, 'release')

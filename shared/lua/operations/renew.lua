@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Renews the leases of all that one worker process really holds, and says that the process lives.
+-- Renew the leases that one worker process really holds, and record that the process lives.
 -- Returns the ids of those that are no longer its own
 local args, clock, keys, queue, util = ... -- requires
 local now, lost = clock.now(), {}
 local ends = now + tonumber(args.lease_ms)
 local is_new = redis.call('HSET', keys.workers, args.worker, util.int(ends) .. ' ' .. args.threads .. ' ' .. args.queue)
   == 1
--- the sweep counts them again; until then unproven hosts shall not hold all of them
+-- the sweep counts the threads again; until then unproven hosts must not hold all of them
 if is_new and args.queue == 'deliver' then redis.call('HINCRBY', queue.deliveries.state, 'threads', args.threads) end
 local since = string.match(redis.call('HGET', keys.worker_leases, args.worker) or '', '^%d+') or util.int(now)
 local held = { since }

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Applies a signal to the gate that no job's transition carries.
+-- Apply a signal to the gate that belongs to no job's transition.
 -- Returns the gate as it is then: name, value, ...
 local args, clock, keys, signals = ... -- requires
 signals.apply(args.signal, clock.now())

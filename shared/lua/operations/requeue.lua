@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Queues a job again after something went wrong with this attempt.
+-- Queue a job again after its attempt failed.
 -- Returns 'ok' | 'lost'
 local args, clock, jobs, keys, signals, util = ... -- requires
 local job, word = jobs.load_fenced(args.id, args.fence, 'requeue')

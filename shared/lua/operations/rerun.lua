@@ -1,5 +1,5 @@
 #!lua
--- Sends a failed or canceled job again, as the same job: its next run.
+-- Queue a failed or canceled job again, as the same job: its next run.
 -- Returns 'ok' record... | 'missing' | 'state' status | a refusal of admission.check, rate...
 local args, admission, clock, jobs, jobs_create, keys, util = ... -- requires
 local job = jobs.load(args.id)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Ends a key at once; its record stays for a while, so that whoever has it is told.
+-- Revoke a key at once. Its record stays for a while, so that its holder learns that it was revoked.
 -- Returns 'ok' | 'unknown'
 local args, audit, clock, keys, util = ... -- requires
 local before = audit.replay(args)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Gives an endpoint a new secret of its own for an operator, whosesoever it is.
--- Returns its tenant; '' where there is no such endpoint
+-- Create a new secret for an endpoint of any tenant, for an operator.
+-- Returns its tenant; '' if there is no such endpoint
 local args, audit, clock, keys, webhook_secrets = ... -- requires
 local before = audit.replay(args)
 if before then return before[1] end

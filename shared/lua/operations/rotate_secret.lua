@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Gives a tenant or one of its endpoints a new secret; the one before signs along for a while.
+-- Set a new secret of a tenant or of one of its endpoints; the old one keeps signing for a while.
 -- Returns 'ok' | 'missing'
 local args, clock, keys, webhook_secrets = ... -- requires
 local now = clock.now()

@@ -1,5 +1,5 @@
 #!lua
--- Owes one signed test event, sent once and kept for minutes; it says nothing of its endpoint.
+-- Create one signed test delivery, sent once and kept for minutes; it does not affect its endpoint's health.
 -- Returns 'ok'
 local args, clock, endpoints, hosts, keys, outbox, permits, queue, util = ... -- requires
 if redis.call('EXISTS', keys.delivery(args.id)) == 1 then return 'ok' end
@@ -35,7 +35,7 @@ redis.call(
   args.data
 )
 redis.call('PEXPIRE', keys.delivery(args.id), C.test_ms)
--- somebody waits for it: before what waits of this tenant by itself
+-- a person waits for it: it goes before the tenant's other deliveries
 hosts.enqueue(outbox.load(args.id), now - C.endpoint_probe_ms, true)
 permits.push(queue.deliveries)
 return 'ok'

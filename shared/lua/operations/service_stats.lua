@@ -1,13 +1,13 @@
 #!lua flags=no-writes
--- Reads what the service as a whole looks like: a handful of counters, whatever the backlog.
+-- Read the state of the service as a whole: a few counters, whatever the backlog.
 -- Returns now, counts..., and by queue { depth, oldest arrival ('' none), in flight, groups that wait,
 --       most that wait in one of them }, then the gate, why it is closed ('' where it is not), when
---       was last swept ('' never), and of hosts that have not answered lately how many deliveries are
+--       was last swept ('' never), and for hosts that have not responded recently how many deliveries are
 --       being sent to them, and how many tenants wait to send to one
 local clock, gate, hosts, keys, queue, stats, util = ... -- requires
 local now = clock.now()
 
--- How many wait in the fullest of some groups.
+-- Return how many members wait in the fullest of some groups.
 local function deepest(q)
   local most = 0
   for _, key in ipairs(queue.next_ready(q, 50)) do

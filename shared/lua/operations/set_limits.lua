@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Sets what a tenant may, and lets its place in the queue follow at once.
+-- Set a tenant's limits, and update its place in the queue at once.
 -- Returns 'ok' | 'missing' (to an operator)
 local args, audit, hosts, keys, permits, queue = ... -- requires
 local asked = args.dedup_token ~= ''
@@ -15,7 +15,7 @@ for i = 1, #args.limits, 2 do
 end
 queue.reset_group(queue.jobs, args.tenant)
 hosts.reset_tenant(args.tenant)
--- a cap that opens lets many at once, and who waits for the next sweep leaves threads idle
+-- a raised cap opens many slots at once; to wait for the next sweep would leave threads idle
 while permits.push(queue.jobs) do
 end
 return asked and audit.record(args, 'tenant.set', args.tenant, args.detail, { 'ok' }) or { 'ok' }

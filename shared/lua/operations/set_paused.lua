@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Pauses a queue or the calls of a model, or lets them go on. Who holds something goes on with it either way.
+-- Pause or resume a queue or the calls of a model. Jobs that a worker already holds continue in both cases.
 -- Returns 'ok'
 local args, audit, clock, keys, permits, queue, util = ... -- requires
 local before = audit.replay(args)

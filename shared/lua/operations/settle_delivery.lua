@@ -1,6 +1,5 @@
 #!lua flags=allow-oom
--- Records how one attempt of a delivery went, when the next is due, if any, and what that says of its
--- endpoint.
+-- Record the result of one attempt of a delivery, when the next is due, if any, and what it says about its endpoint.
 -- Returns 'ok' | 'gone' | 'failing' (the endpoint is switched off now, and why) | 'lost'
 local args, clock, endpoint_health, endpoints, hosts, keys, outbox, permits, queue, util = ... -- requires
 local delivery = outbox.load(args.id)

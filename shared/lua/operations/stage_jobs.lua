@@ -1,6 +1,6 @@
 #!lua
--- Stages a chunk of a batch: whole records where nobody looks, and their places in the indexes,
--- which pass over them until the batch is committed. Of each job `jobs` has STRIDE values.
+-- Stage a chunk of a batch: whole records under keys that nothing else reads, and their index entries, which lists
+-- skip until the batch is committed. `jobs` has STRIDE values per job.
 -- Returns 'ok' | 'lost' | a refusal of admission.check, rate...
 local args, admission, batches, clock, keys, util = ... -- requires
 local STRIDE = 11

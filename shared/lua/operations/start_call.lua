@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Notes, before a byte is sent, that the provider is being asked. A job whose deadline has passed ends instead.
+-- Record, before a byte is sent, that a call to the provider begins. A job whose deadline has passed ends instead.
 -- Returns 'ok' | 'lost'
 local args, clock, jobs, keys = ... -- requires
 local job, word = jobs.load_fenced(args.id, args.fence, 'start_call')

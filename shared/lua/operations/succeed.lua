@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Ends a job well: its image is stored.
+-- End a job whose image is stored.
 -- Returns 'ok' | 'lost'
 local args, clock, jobs, keys, result_cache, signals = ... -- requires
 local job, word = jobs.load_fenced(args.id, args.fence, 'succeed')
@@ -7,7 +7,7 @@ if not job then return word end
 local now = clock.now()
 signals.apply('stored', now, job)
 if args.request_hash ~= '' then result_cache.put(job, args.request_hash) end
--- the URL in the answer is a secret that nobody needs any more
+-- the URL in the answer is a secret that is no longer needed
 redis.call('HDEL', keys.job(args.id), 'answer', 'object', 'call_key')
 jobs.finish(
   job,

@@ -1,22 +1,22 @@
 #!lua flags=allow-oom
--- Does what time has brought about, step by step: see the end. How much it touches is bounded by `limit`, so
--- that Redis is never held for long: where more is left, the reply says so and the sweep is made again at once.
+-- Do what has become due, step by step: see the end. `limit` bounds the work, so that Redis is never blocked for
+-- long: if more is left, the reply says so and the sweep runs again at once.
 -- Returns 'other' (another worker sweeps) | 'swept' due 'step ...' of the rescued, model and code of each failed,
 --       permits pushed, 'id ...' of the rescued, 'model status code ms' of each job that ended outside of a worker
 --       since the last sweep, '1' where more is left
 local args, clock, clock_rollback, endpoint_health, gate, hosts, jobs, keys, outbox, permits, queue, stats, util = ... -- requires
 local now, lease, left = clock.now(), tonumber(args.lease_ms), tonumber(args.limit)
-local many = 4 * left -- of what costs a quarter of an ended job
+local many = 4 * left -- each costs a quarter of an ended job
 local due, rescued, rescued_ids, failed = 0, {}, {}, {}
 
 -- Returns whether this worker sweeps now, and before which time no lease counts as expired.
 local function begin()
   local last = redis.call('HMGET', keys.sweep, 'by', 'until', 'at', 'rescue_after')
   local lock, at = tonumber(last[2]) or 0, tonumber(last[3])
-  -- a lock that lasts longer than any was taken before the clock was put back
+  -- a lock that lasts longer than any can was taken before the clock was set back
   if last[1] and last[1] ~= args.worker and lock > now and lock <= now + args.lock_ms then return false end
   if at and at > now then clock_rollback.apply(at - now) end
-  -- Nobody could renew while Redis was away, or its clock was changed: the living have one full lease to do so.
+  -- No worker could renew while Redis was down, or its clock was changed: living workers get one full lease to do so.
   local rescue_after = math.min(tonumber(last[4]) or 0, now + lease)
   if not at or math.abs(now - at) > lease / 3 then rescue_after = now + lease end
   redis.call(
@@ -34,7 +34,7 @@ local function begin()
   return true, rescue_after
 end
 
--- Returns the members whose time has come. One without a record is dropped: it would stop every sweep to come.
+-- Return the members that are due. One without a record is dropped, because it would stop every later sweep.
 local function due_members(key, record)
   local found = {}
   local ids = redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, left)
@@ -49,7 +49,7 @@ local function due_members(key, record)
   return found
 end
 
--- Counts the threads of the living workers, which bound the permits.
+-- Count the threads of the living workers, which bound the permits.
 local function count_threads()
   local threads = { generate = 0, deliver = 0 }
   for worker, line in pairs(util.read_hash(keys.workers) or {}) do
@@ -87,13 +87,13 @@ local function fail(job, code, message, retryable)
   util.append(failed, { job.model, code })
 end
 
--- Queues a job again whose worker is gone, or fails it; returns the step at which it was, or 'failed'.
+-- Queue a job again whose worker is gone, or fail it; return its step, or 'failed'.
 local function rescue(job)
   local key = keys.job(job.id)
   jobs.record_attempt_error(job, now, 'lost', '{}')
   redis.call('HINCRBY', key, 'worker_losses', 1)
   local here = redis.call('HINCRBY', key, 'worker_losses_here', 1) -- since it got further
-  -- with a record at the provider the outcome is looked up, and not unknown
+  -- with a record at the provider the outcome is looked up, and is not unknown
   local calling = job.state == 'calling' and not job.pending
   if calling then
     redis.call('HINCRBY', key, 'unknown', 1)
@@ -115,8 +115,8 @@ local function rescue(job)
   end
   local step = job.state
   job.attempt = util.int(math.max(job.attempt - 1, 0))
-  -- It may be the one that takes its workers down, or the next loss may fail it beside that: neither
-  -- may be beside the other again. With a record at the provider two losses more do no harm.
+  -- The job may be what kills its workers, or one more loss may fail it: neither may run beside the other again. With
+  -- a record at the provider two more losses do no harm.
   if not job.pending or here + 1 >= C.max_worker_losses then job.isolated = '1' end
   jobs.requeue(job, now, 0, job.isolated and { 'isolated', job.isolated } or {})
   return step
@@ -132,7 +132,7 @@ local function rescue_expired_leases()
     local delivery = outbox.load(id)
     hosts.release(delivery)
     redis.call('HSET', keys.delivery(id), 'state', 'pending')
-    redis.call('HINCRBY', keys.delivery(id), 'fence', 1) -- its lost sender has no more say
+    redis.call('HINCRBY', keys.delivery(id), 'fence', 1) -- its lost sender may not settle it any more
     hosts.enqueue(delivery, now)
     rescued[#rescued + 1], rescued_ids[#rescued_ids + 1] = 'delivery', id
   end
@@ -150,7 +150,7 @@ local function end_overdue()
   end
 end
 
--- What waits for a model that the provider does not offer any more ends without a call.
+-- Jobs that wait for a model which the provider no longer offers end without a call.
 local function fail_removed_models()
   for _, model in ipairs(redis.call('SMEMBERS', queue.jobs.lanes)) do
     while left > 0 and gate.gone_for(now, util.read_hash(keys.gate) or {}, model) do
@@ -166,7 +166,7 @@ local function fail_removed_models()
   end
 end
 
--- A new day: what a budget held is looked at again.
+-- On a new day, check the groups that a budget held.
 local function release_budgets()
   local groups = redis.call('ZRANGE', queue.jobs.budget_blocked, '-inf', now, 'BYSCORE', 'LIMIT', 0, many)
   for _, group in ipairs(groups) do
@@ -179,8 +179,8 @@ local function push_permits()
   local pushed = 0
   queue.drop_empty_lanes(queue.jobs)
   for _, q in ipairs({ queue.jobs, queue.deliveries }) do
-    -- While nothing can be claimed, one thread of each process looks again by itself. One permit is for a
-    -- process that has come since, with other keys perhaps.
+    -- While nothing can be claimed, one thread of each process checks again by itself. One permit is for a process
+    -- that has started since, perhaps with other keys.
     local most = (q ~= queue.jobs or gate.can_claim(now)) and many or 1
     for _ = 1, most do
       if not permits.push(q) then break end
