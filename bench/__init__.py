@@ -1,1 +1,1 @@
-"""What `make bench` measures, beside peers that do the same job their usual way."""
+"""The benchmarks of `make bench`: Darkroom beside peers that do the same job their usual way."""

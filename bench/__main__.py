@@ -30,7 +30,7 @@ ROUNDS = 3
 
 
 def main(words: Sequence[str]) -> int:
-    """Measure what was asked for; gives the exit code."""
+    """Measure the requested rows; return the exit code."""
     asked = _read(words)
     names = asked.only.split(",") if asked.only else ROWS
     began = time.monotonic()

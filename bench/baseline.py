@@ -1,4 +1,4 @@
-"""The bare sequence, run beside a service: what an image costs without any queue."""
+"""The bare sequence, run beside a service: the cost of an image without any queue."""
 
 import json
 import subprocess
@@ -16,14 +16,14 @@ from bench.service import Service
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """What one image took: CPU seconds in the mean, and seconds in the middle."""
+    """The cost of one image: mean CPU seconds and median seconds."""
 
     cpu_seconds: float
     seconds: float
 
 
 def bare(directory: Path, beside: Service, count: int, **changes: object) -> Bare:
-    """Make so many images, one after the other, by the provider and storage of `beside`."""
+    """Make `count` images, one after the other, with the provider and storage of `beside`."""
     asked = json.dumps({"input": {**INPUT, **changes}})
     with peer(directory, **settings_of(beside)) as running:
         command = [str(PEERS / "bin" / "python"), str(PROGRAMS / "bare.py"), str(count)]

@@ -1,4 +1,4 @@
-"""A burst of jobs through a front door, and what was used until the last of them was stored."""
+"""A burst of jobs through an API, and the resources used until the last image is stored."""
 
 import json
 import time
@@ -19,7 +19,7 @@ POLL_INTERVAL_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where jobs are asked for, and the processes that then work."""
+    """The API that creates jobs, and the processes that run them."""
 
     url: str
     path: str
@@ -32,13 +32,13 @@ class Target:
 
     @property
     def pids(self) -> list[int]:
-        """All processes that work for a job here."""
+        """Return the ids of all processes that work on a job here."""
         return [self.worker, *self.others]
 
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """What came of a burst: when each image was stored, and what it took."""
+    """The result of a burst: when each image was stored, and the resources used."""
 
     times: list[float]
     cpu_seconds: float
@@ -46,14 +46,14 @@ class Burst:
 
     @property
     def rate(self) -> float:
-        """Images a second, but for the first and the last fifth."""
+        """Images per second, without the first and the last fifth."""
         return steady_rate(self.times)
 
 
 def burst(
     door: Target, beside: Service, provider: Provider, count: int, **changes: object
 ) -> Burst:
-    """Ask for so many images at once and wait for all; checks that each was made once."""
+    """Create `count` jobs at once and wait for all; check that each image was made once."""
     provider.delete_records()
     began, cpu, done = time.time(), cpu_seconds(door.pids), door.done()
     body = json.dumps({"input": {**INPUT, **changes}}).encode()

@@ -1,4 +1,4 @@
-"""What a claim costs Redis with more tenants, and with more webhooks that wait."""
+"""A claim's cost in Redis with more tenants, and with more waiting webhooks."""
 
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -20,12 +20,12 @@ _NONCES = count()
 
 
 def by_tenants(world: World, tenants: Sequence[int]) -> list[Point]:
-    """Give microseconds of a claim among 10,000 jobs of so many tenants."""
+    """Return the microseconds of a claim among 10,000 jobs, by the number of tenants."""
     return [(size, _fresh(world, _queued(size), _claim)) for size in tenants]
 
 
 def by_deliveries(world: World, waiting: Sequence[int]) -> list[Point]:
-    """Give microseconds of a delivery's claim where so many wait, for 50 hosts."""
+    """Return the microseconds of a delivery's claim for 50 hosts, by the number waiting."""
     return [(size, _fresh(world, _with_deliveries(size), _claim_delivery)) for size in waiting]
 
 

@@ -1,4 +1,4 @@
-"""Asking for one image at a time, and knowing when."""
+"""A client that creates one job at a time and records when."""
 
 import http.client
 import itertools
@@ -22,7 +22,7 @@ INPUT: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A job that was accepted: its answer, and when it was asked for and accepted, in seconds."""
+    """An accepted job: the response, and when it was requested and accepted, in seconds."""
 
     body: Mapping[str, Any]
     asked_at: float
@@ -30,16 +30,16 @@ class Asked:
 
 
 class Client:
-    """One connection to a front door, with the key of whoever asks."""
+    """One connection to an API, with the client's key."""
 
     def __init__(self, url: str, path: str, key: str) -> None:
-        """Ask at `url`; jobs are asked for by POST to `path`."""
+        """Connect to `url`; create jobs by POST to `path`."""
         self._http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         self._path = path
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def ask(self, *, wait_seconds: int = 0, **changes: object) -> Asked:
-        """Ask for an image; `wait_seconds` prefers to wait for it."""
+        """Create a job; `wait_seconds` asks the API to wait for its image."""
         body = json.dumps({"input": {**INPUT, **changes}}).encode()
         headers = {**self._headers, "Idempotency-Key": str(next(_NUMBERS))}
         if wait_seconds:
@@ -71,7 +71,7 @@ class Client:
 
 
 def pace(count: int, seconds: float) -> "itertools.takewhile[int]":
-    """Count at a steady pace, sleeping until each number is due."""
+    """Count at a steady rate, sleeping until each number is due."""
     began = time.perf_counter()
 
     def due(number: int) -> bool:

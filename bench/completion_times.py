@@ -1,4 +1,4 @@
-"""When images were stored: read from the storage's own files afterwards, so it costs nothing."""
+"""When images were stored, read from the storage's files after the run."""
 
 import os
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def stored_at(folder: Path, *, since: float) -> list[float]:
-    """Give the times, in seconds since 1970, at which objects were stored since then, in order."""
+    """Return the times, in seconds since 1970, of the objects stored since `since`, in order."""
     return sorted(at for at in _times(folder) if at >= since)
 
 
@@ -17,7 +17,7 @@ def _times(folder: Path) -> Iterator[float]:
 
 
 def steady_rate(times: list[float]) -> float:
-    """Give the images a second between the first and the last fifth: neither start nor end."""
+    """Return the images per second between the first and the last fifth, without start and end."""
     fifth = len(times) // 5
     middle = times[fifth:-fifth]
     return (len(middle) - 1) / (middle[-1] - middle[0])

@@ -1,7 +1,8 @@
-"""Load over HTTP/1.1 from one event loop, cheap enough to share two cores with what it asks.
+"""Load over HTTP/1.1 from one event loop, cheap enough to share two cores with the server.
 
-Closed: so many connections, each asks again as soon as it was answered; for throughput. Open: asked
-at set times, whatever the answers do; for latency, which is counted from when it was to be asked.
+Closed loop, for throughput: each connection sends its next request as soon as it has a response.
+Open loop, for latency: requests are due at fixed times, whatever the responses do, and latency
+counts from the time at which a request was due.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ NextRequest = Callable[[], bytes]
 
 @dataclass
 class Outcome:
-    """What came of a load: the answers by status, their seconds, and how long it took."""
+    """The result of a load: the responses by status, their seconds, and the duration."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -34,16 +35,16 @@ class Outcome:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Responses per second."""
         return len(self.seconds) / self.took
 
     def percentile(self, percent: int) -> float:
-        """Give the seconds within which so many of a hundred were answered."""
+        """Return the seconds within which `percent` per cent of the requests were answered."""
         return quantiles(self.seconds, n=100, method="inclusive")[percent - 1]
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: one request at a time."""
+    """One connection, with one request at a time."""
 
     def __init__(self, on_answer: "Callable[[_Connection, int], None]") -> None:
         self._on_answer = on_answer
@@ -56,7 +57,7 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def ask(self, request: bytes, due: float) -> None:
-        """Send a request that was due at this time of the clock."""
+        """Send a request that was due at `due`."""
         self.due = due
         self._transport.write(request)
 
@@ -83,7 +84,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Load:
-    """The connections of one load, and what came of it."""
+    """The connections of one load, and its results."""
 
     def __init__(self, url: str, requests: NextRequest) -> None:
         parts = urlsplit(url)
@@ -95,7 +96,7 @@ class _Load:
         self.connections: list[_Connection] = []
 
     async def run(self, count: int, begin: Callable[[], Awaitable[None]]) -> Outcome:
-        """Open so many connections, begin, and wait until all that was asked is answered."""
+        """Open the connections, begin, and wait until all requests are answered."""
         loop = asyncio.get_running_loop()
         for _ in range(count):
             _, connection = await loop.create_connection(
@@ -116,7 +117,7 @@ class _Load:
         connection.ask(self._requests(), due)
 
     def free(self, connection: _Connection, now: float) -> None:
-        """Do something with a connection that was answered."""
+        """Use a connection that has its response."""
         raise NotImplementedError
 
     def _answered(self, connection: _Connection, status: int) -> None:
@@ -131,7 +132,7 @@ class _Load:
             self._finished.set()
 
     def is_over(self, now: float) -> bool:
-        """Tell whether nothing more will be asked."""
+        """Return whether no further request will be sent."""
         raise NotImplementedError
 
 
@@ -187,7 +188,7 @@ class _Open(_Load):
 
 
 def closed(url: str, requests: NextRequest, *, connections: int, seconds: float) -> Outcome:
-    """Ask over so many connections at once, for so many seconds; every answer is waited for."""
+    """Send requests over `connections` connections for `seconds`; wait for every response."""
 
     async def run() -> Outcome:
         loading = _Closed(url, requests, seconds)
@@ -197,7 +198,7 @@ def closed(url: str, requests: NextRequest, *, connections: int, seconds: float)
 
 
 def opened(url: str, requests: NextRequest, *, rate: float, count: int, most: int = 64) -> Outcome:
-    """Ask `count` times, `rate` a second, over up to `most` connections."""
+    """Send `count` requests, `rate` per second, over up to `most` connections."""
 
     async def run() -> Outcome:
         loading = _Open(url, requests, rate, count)

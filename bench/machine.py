@@ -1,4 +1,4 @@
-"""The machine and the versions that the figures are of."""
+"""The machine and the versions to which the figures belong."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ _PEERS = {PEERS: ("celery", "gevent", "redis", "taskiq", "taskiq-redis"), ARQ: (
 
 
 def describe() -> Mapping[str, str]:
-    """Tell processor, memory, system and the versions of all that takes part."""
+    """Return processor, memory, system and the versions of all participants."""
     ours = ", ".join(f"{name} {version(name)}" for name in _OURS)
     return {
         "processor": f"{os.cpu_count()} of {_processor()}",

@@ -1,4 +1,4 @@
-"""Where the peers' programs and environments are, and how they are started."""
+"""The peers' programs and environments, and how to start them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ class Peer:
 
     @contextmanager
     def front(self, module: str, place: Path) -> Iterator[tuple[str, Child]]:
-        """Serve the FastAPI app of a module by one uvicorn process; gives its address too."""
+        """Serve a module's FastAPI app by one uvicorn process; yield its URL too."""
         port = free_port()
         words = ("uvicorn", f"{module}:app", "--port", str(port), "--no-access-log")
         quiet = ("--log-level", "warning", "--app-dir", PROGRAMS.as_posix())
@@ -57,7 +57,7 @@ class Peer:
 
 @contextmanager
 def peer(directory: Path, **told: object) -> Iterator[Peer]:
-    """Give a peer a Redis that fsyncs each write, as ours does; `told`: its programs' settings."""
+    """Start a peer on a Redis that fsyncs each write, as ours does; `told`: its settings."""
     with redis_server(directory / "redis") as server:
         inherited = inherited_environment()
         environment = {

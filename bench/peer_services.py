@@ -1,4 +1,4 @@
-"""Peers that make images: who they ask, where they store, and how their workers are started."""
+"""Peers that make images: their provider and storage, and how to start their workers."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,7 +22,7 @@ WORKERS: Mapping[str, tuple[Path, tuple[str, ...], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ImagePeer:
-    """A peer that makes images: its Redis, its front door and its worker."""
+    """A peer that makes images: its Redis, its API and its worker."""
 
     peer: Peer
     url: str
@@ -31,7 +31,7 @@ class ImagePeer:
 
 
 def settings_of(beside: Service) -> Mapping[str, str]:
-    """Give the settings that name the provider and the storage of a service."""
+    """Return the settings that name the provider and the storage of a service."""
     plan = beside.plan
     return {
         "provider_url": plan.provider_url,

@@ -1,6 +1,6 @@
-"""Drawings of costs as plain SVG: work across by powers of ten, cost up from nothing.
+"""Plots of costs as plain SVG: work on a logarithmic x axis, cost on a y axis from zero.
 
-Small and the same for the same figures, so that a change of the page shows what changed.
+The files are small and equal for equal figures, so a diff of the page shows what changed.
 """
 
 import math
@@ -16,7 +16,7 @@ _COLOURS = ("#b3261e", "#1b5e9b", "#2e7d32", "#8e5bb5", "#8a6d00")
 
 
 def draw(curves: Curves) -> str:
-    """Draw the lines; gives the SVG document."""
+    """Draw the lines; return the SVG document."""
     return "\n".join((*_frame(curves), *_lines(curves), "</svg>", ""))
 
 
@@ -54,7 +54,7 @@ def _lines(curves: Curves) -> Iterator[str]:
 
 
 def _spaced(y: float, others: list[float]) -> float:
-    """Move a name down until it stands on no other."""
+    """Move a label down until it overlaps no other."""
     while any(abs(y - other) < 14 for other in others):
         y += 2
     return y
@@ -82,7 +82,7 @@ class _Scale:
 
 
 def _round_up(value: float) -> float:
-    """Give the next of 1, 2, 4, 8 times a power of ten: it has quarters that read well."""
+    """Return the next of 1, 2, 4, 8 times a power of ten, whose quarters read well."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 4, 8, 10) if step * power >= value)
 

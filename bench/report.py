@@ -1,4 +1,4 @@
-"""`docs/benchmarks.md`, written from what was measured."""
+"""Write `docs/benchmarks.md` from the measurements."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ _WORDS = "<!-- words -->"
 
 
 def write(facts: Mapping[str, str], rows: Sequence[Row], *, minutes: float) -> None:
-    """Write the page; keep what follows the mark."""
+    """Write the page; keep everything after the mark."""
     old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     words = old.partition(_WORDS)[2].strip()
     for drawing in (drawing for row in rows for drawing in row.curves):

@@ -1,4 +1,4 @@
-"""What a row of the table is: figures of ours, of a peer, and how they compare."""
+"""A row of the table: our figures, a peer's, and their ratio."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Compare = Callable[[float, float], float]
 
 
 def times(ours: float, theirs: float) -> float:
-    """Say how many times theirs ours is: for what should be much, and for shares of a cost."""
+    """Return theirs ÷ ours, for figures that should be high, and for shares of a cost."""
     return ours / theirs
 
 
@@ -22,7 +22,7 @@ def less(ours: float, theirs: float) -> float:
 
 
 class Verdict(StrEnum):
-    """How far a ratio came."""
+    """How a ratio compares with its goal."""
 
     AIM = "aim"
     FLOOR = "at least"
@@ -33,9 +33,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The least a ratio must be and the aim beyond it; `at_most` turns both round.
+    """The least a ratio must be, and the aim beyond it; `at_most` reverses both.
 
-    None where nothing of the kind is asked.
+    None if there is no such requirement.
     """
 
     floor: float | None
@@ -58,10 +58,10 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table: `ours` beside `theirs`, a figure a round each.
+    """One line of the table: `ours` beside `theirs`, one figure per round.
 
-    Without a peer (`theirs` empty) the goal is held against our figure itself; without a goal the
-    line only tells.
+    Without a peer (`theirs` empty) the goal applies to our figure itself. Without a goal the line
+    only informs.
     """
 
     row: int
@@ -75,14 +75,14 @@ class Line:
 
     @property
     def ratios(self) -> list[float]:
-        """The ratio of each round; figures of ours where there is no peer."""
+        """Return the ratio of each round; our figures if there is no peer."""
         if not self.theirs:
             return list(self.ours)
         return [self.compare(*pair) for pair in zip(self.ours, self.theirs, strict=True)]
 
     @property
     def ratio(self) -> float:
-        """The ratio in the middle of all rounds."""
+        """Return the median ratio of all rounds."""
         return median(self.ratios)
 
     @property
@@ -93,7 +93,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one row found: its lines, what was checked, and what is told beside."""
+    """The result of one row: its lines, the checks, and further notes."""
 
     number: int
     title: str
@@ -105,10 +105,10 @@ class Row:
 
 
 class Unequal(Exception):
-    """What came out is not what went in: the figures of such a run mean nothing."""
+    """The output does not match the input, so the run's figures mean nothing."""
 
 
 def must_equal(found: object, expected: object, what: str) -> None:
-    """Raise Unequal unless both are the same."""
+    """Raise Unequal unless both are equal."""
     if found != expected:
         raise Unequal(f"{what}: {found} were found where {expected} were expected.")

@@ -1,4 +1,4 @@
-"""What a row is given: a place for its servers' data, how many rounds, and whom to tell."""
+"""The arguments of a row: a directory for its servers' data, rounds, and a reporter."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A cost as work grows: points to be drawn."""
+"""A cost as work grows: the points of a plot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """One drawing: lines by name, over how much work there is. `file` is its name in `docs/`."""
+    """One plot: lines by name, over the amount of work. `file` is its name in `docs/`."""
 
     file: str
     title: str

@@ -1,4 +1,4 @@
-"""Darkroom as `darkroom up` starts it, from the stack's own plan, for as long as a block runs."""
+"""Darkroom as `darkroom up` starts it, from the stack's own plan, while a block runs."""
 
 import os
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _APP = "api.main:create_app"
 
 @dataclass(frozen=True)
 class Service:
-    """A running service: where it is, and what its processes cost."""
+    """A running service: where it is, and the resources of its processes."""
 
     plan: Plan
     children: dict[str, Child]
@@ -36,24 +36,24 @@ class Service:
 
     @property
     def url(self) -> str:
-        """Where the API answers."""
+        """Return the API's URL."""
         return self.plan.api_url
 
     @property
     def authorization(self) -> dict[str, str]:
-        """The header that every request needs."""
+        """Return the header that every request needs."""
         return {"Authorization": f"Bearer {self.api_key}"}
 
     def pids(self, *kinds: Kind) -> list[int]:
-        """Give the processes of some kinds."""
+        """Return the process ids of some kinds."""
         return [child.pid for name, child in self.children.items() if self.kinds[name] in kinds]
 
     def cpu(self, *kinds: Kind) -> float:
-        """Give the seconds of CPU that the processes of some kinds have used."""
+        """Return the CPU seconds that the processes of some kinds have used."""
         return cpu_seconds(self.pids(*kinds))
 
     def memory(self, *kinds: Kind) -> int:
-        """Give the bytes of memory that the processes of some kinds hold."""
+        """Return the bytes of memory that the processes of some kinds hold."""
         return memory_bytes(self.pids(*kinds))
 
     def count(self, status: str) -> int:
@@ -69,7 +69,7 @@ class Service:
         return sum(len(files) for _, _, files in os.walk(self.plan.bucket_folder))
 
     def wait_for(self, status: str, count: int, *, seconds: float = 120) -> None:
-        """Wait until so many jobs have a status."""
+        """Wait until `count` jobs have a status."""
         wait_until(lambda: self.count(status) >= count, f"{count} jobs {status}", seconds=seconds)
 
 
@@ -82,18 +82,18 @@ class Provider:
         self._http = httpx.Client(base_url=url, timeout=60)
 
     def behave(self, latency_seconds: float, *, image_bytes: int = 0) -> None:
-        """Answer each call after so long; make each image so large, if that is said."""
+        """Set the latency of each call, and the size of each image if given."""
         padded = {"fault": "huge", "bytes": image_bytes, "declare": True}
         body = {"latency_seconds": latency_seconds, "default": padded if image_bytes else "ok"}
         self._http.put("/_sandbox/behavior", json=body).raise_for_status()
 
     def calls(self, kind: str) -> list[dict[str, Any]]:
-        """Give the calls of a kind, in order."""
+        """Return the calls of a kind, in order."""
         found = self._http.get("/_sandbox/calls").raise_for_status().json()["calls"]
         return [call for call in found if call["kind"] == kind]
 
     def delete_records(self) -> None:
-        """Forget all calls."""
+        """Delete the ledger of calls."""
         self._http.delete("/_sandbox/calls").raise_for_status()
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Provider:
 
 
 def provider_of(service: Service) -> Provider:
-    """Give the controls of the provider that this service asks."""
+    """Return the controls of the provider that this service calls."""
     return Provider(service.plan.provider_url)
 
 
@@ -115,9 +115,9 @@ def service(
     app: str = _APP,
     **settings: object,
 ) -> Iterator[Service]:
-    """Run the parts of these names (api, generate-1, deliver, provider) on servers of their own.
+    """Run these programs (api, generate-1, deliver, provider) on servers of their own.
 
-    `app` is what makes the API's app.
+    `app` is the factory of the API's app.
     """
     plan = _plan(place, workers, concurrency, settings)
     parts = [*servers(plan), *(part for part in services(plan) if part.name in names)]

@@ -1,4 +1,4 @@
-"""The front door before a store that answers at once: what the route itself costs.
+"""The API on a store that answers at once: the cost of the route itself.
 
 Served like the real one: `uvicorn --factory bench.stub_store:create_app`.
 """
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Instant:
-    """Says of every job that it is accepted; asks Redis for all else."""
+    """A store that accepts every job at once, and sends all other calls to Redis."""
 
     def __init__(self, committer: GroupCommitClient) -> None:
         """Take what asks Redis."""
@@ -35,7 +35,7 @@ class Instant:
 
 
 def create_app() -> FastAPI:
-    """Build the app around the store that answers at once."""
+    """Build the app on the store that answers at once."""
     app = main.create_app()
     opened = app.router.lifespan_context
 

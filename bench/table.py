@@ -1,4 +1,4 @@
-"""The table, for a terminal and for a page: one line a comparison."""
+"""The table, for a terminal and for a page: one line per comparison."""
 
 from collections.abc import Iterable, Sequence
 from statistics import median
@@ -17,7 +17,7 @@ _SAID = {
 
 
 def cells(line: Line) -> Sequence[str]:
-    """Write a line as its cells."""
+    """Return a line's cells."""
     ratios = line.ratios
     return (
         str(line.row),
@@ -34,13 +34,13 @@ def cells(line: Line) -> Sequence[str]:
 
 
 def markdown(lines: Iterable[Line]) -> str:
-    """Write the table for a page."""
+    """Return the table as Markdown."""
     rows = [HEAD, tuple("---" for _ in HEAD), *(cells(line) for line in lines)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def plain(lines: Iterable[Line]) -> str:
-    """Write the table for a terminal."""
+    """Return the table for a terminal."""
     rows = [HEAD, *(tuple(cell.replace("*", "") for cell in cells(line)) for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     return "\n".join(

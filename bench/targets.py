@@ -1,4 +1,4 @@
-"""The doors of Darkroom and of its peers, for bursts."""
+"""Darkroom and its peers as targets of bursts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ return done
 
 
 def ours(running: Service) -> Target:
-    """Give Darkroom's own door."""
+    """Return Darkroom as a target."""
     (worker,) = running.pids(Kind.WORKER)
     others = running.pids(Kind.API, Kind.REDIS)
     done = partial(running.count, "succeeded")
@@ -34,7 +34,7 @@ def ours(running: Service) -> Target:
 def theirs(
     directory: Path, kind: str, beside: Service, *words: str, **told: object
 ) -> Iterator[Target]:
-    """Run a peer, and give its door."""
+    """Run a peer, and yield it as a target."""
     with (
         image_peer(directory, kind, beside, *words, **told) as running,
         running.peer.client() as client,

@@ -1,4 +1,4 @@
-"""What processes use of the machine."""
+"""The resources that processes use."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,14 +6,14 @@ import psutil
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Give the seconds of CPU that processes and all below them have used so far."""
+    """Return the CPU seconds that processes and their children have used so far."""
     return sum(
         times.user + times.system for times in (one.cpu_times() for one in _with_children(pids))
     )
 
 
 def memory_bytes(pids: Iterable[int]) -> int:
-    """Give the memory that processes and all below them hold; what is shared is split."""
+    """Return the memory that processes and their children hold; shared memory is split."""
     return sum(int(one.memory_full_info().pss) for one in _with_children(pids))
 
 

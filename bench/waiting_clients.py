@@ -20,7 +20,7 @@ _FINAL = (b'"status":"succeeded"', b'"status":"canceled"')
 
 @dataclass(frozen=True, slots=True)
 class WaitingClients:
-    """How a crowd is made: where it asks, and what each client sends, and how often."""
+    """A crowd: the server, the request of each client, and its interval."""
 
     url: str
     requests: Sequence[bytes]
@@ -71,10 +71,10 @@ def wait_in_crowd(
     rate: float,
     when_all_wait: Callable[[], None],
 ) -> list[float]:
-    """Let all wait, then finish the jobs of the first `count`, `rate` a second.
+    """Let all clients wait, then finish the jobs of the first `count`, `rate` per second.
 
-    Gives the seconds from each end to its client's knowing; raises Unequal where one that was not
-    finished was told so. `when_all_wait` is called before and must come back when they do.
+    Return the seconds from each end to its client's response. Raise Unequal if a client got the end
+    of a job that was not finished. `when_all_wait` is called first and must return while all wait.
     """
     return uvloop.run(_wait_in_crowd(crowd, finish, count, rate, when_all_wait))
 

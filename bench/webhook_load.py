@@ -1,4 +1,4 @@
-"""Owing webhooks: by jobs that end in Darkroom, and by `delay()` of a Celery task."""
+"""Create webhooks: by jobs that end in Darkroom, and by `delay()` of a Celery task."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +26,10 @@ _BODY = orjson.dumps({"type": "job.canceled", "data": dict(usual_spec(0).input)}
 
 @dataclass(frozen=True)
 class WebhookLoad:
-    """A way to owe webhooks.
+    """A way to create webhooks.
 
-    `stopped` lets none be delivered in its block, `worker` runs what delivers them; `prepare` takes
-    their addresses and gives what owes each.
+    In the block of `stopped` none is delivered, and `worker` runs the deliverer. `prepare` takes
+    the URLs and returns a function that creates each webhook.
     """
 
     stopped: Callable[[], AbstractContextManager[object]]
@@ -57,7 +57,7 @@ def _paused(running: Service) -> Iterator[None]:
 
 
 def _prepare_jobs(running: Service, urls: Sequence[str]) -> list[Callable[[], object]]:
-    """Queue a job for each, which is then canceled: its end is what is told."""
+    """Queue a job for each URL; canceling it sends the webhook of its end."""
     world = running.world
     jobs = [
         world.new_job(TENANT, spec=_spec(number, url), webhook_host=url.split("/")[2].split(":")[0])
@@ -74,7 +74,7 @@ def _spec(number: int, url: str) -> JobSpec:
 
 @contextmanager
 def by_celery(place: Path, at_once: int) -> Iterator[WebhookLoad]:
-    """Give a Celery with its Redis."""
+    """Run a Celery with its Redis."""
     with peer(place) as running:
         command = [str(PEERS / "bin" / "python"), str(PROGRAMS / "owe_hooks.py")]
         with Popen(command, stdin=PIPE, env=dict(running.environment), text=True) as owing:

@@ -1,4 +1,4 @@
-"""Receivers of webhooks on addresses of their own: some answer at once, some never.
+"""Webhook receivers on addresses of their own: some respond at once, some never.
 
 All of 127.0.0.0/8 is this machine, so each receiver can be another host.
 """
@@ -22,7 +22,7 @@ _TAKEN = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class WebhookReceivers:
-    """What came to the receivers that answer: by number, the times at which it came."""
+    """The webhooks that the responding receivers got: by number, the times of their arrival."""
 
     def __init__(self, healthy: Sequence[str], hanging: Sequence[str]) -> None:
         """Name the hosts."""
@@ -32,11 +32,11 @@ class WebhookReceivers:
         self.came: dict[int, list[float]] = defaultdict(list)
 
     def url(self, host: str, number: int) -> str:
-        """Give the address for one webhook; all of one host are one endpoint."""
+        """Return the URL of one webhook; all URLs of one host are one endpoint."""
         return f"http://{host}:{self.port}/hook?n={number}"
 
     def note(self, number: int) -> None:
-        """Note that one came."""
+        """Record an arrival."""
         self.came[number].append(time.time())
 
 

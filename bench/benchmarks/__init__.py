@@ -1,1 +1,1 @@
-"""One module a row of the table."""
+"""One module per row of the table."""

@@ -1,4 +1,4 @@
-"""Row 1: accepts a second, each on disk when it is answered."""
+"""Row 1: accepted jobs per second, each on disk before the response."""
 
 import json
 from collections import Counter
@@ -50,7 +50,7 @@ Count = Callable[[], Mapping[str, int]]
 
 
 def measure(run: Run) -> Row:
-    """Ask all contenders in turn, over 32 and 128 connections, and then at a steady pace."""
+    """Load all contenders in turn, over 32 and 128 connections, and then at a steady rate."""
     with ExitStack() as stack:
         contenders = {
             OURS: stack.enter_context(_darkroom(run.directory / "ours")),

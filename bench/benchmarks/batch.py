@@ -26,7 +26,7 @@ Count = Callable[[], int]
 
 
 def measure(run: Run) -> Row:
-    """Send the same 10,000 to both."""
+    """Send the same 10,000 entries to both."""
     with ExitStack() as stack:
         ours = stack.enter_context(service(run.directory / "ours", "api"))
         running = stack.enter_context(peer(run.directory / "celery"))

@@ -1,4 +1,4 @@
-"""Row 6: what a job costs in round trips, commands, bytes, requests and connections: counted."""
+"""Row 6: round trips, commands, bytes, requests and connections per job, counted."""
 
 from bench.results import Goal, Line, Row, must_equal
 from bench.run import Run

@@ -1,4 +1,4 @@
-"""Row 5: CPU for a job in all processes that are one's own, with images of 450 kB."""
+"""Row 5: CPU per job in all of Darkroom's processes, with images of 450 kB."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ OURS, BARE, STOCK = "Darkroom", "POST, GET, PUT in a loop", "stock Celery"
 
 
 def measure(run: Run) -> Row:
-    """Fill the queue and count the CPU until all is done."""
+    """Fill the queue and sum the CPU time until all jobs are done."""
     with ExitStack() as stack:
         names = ("api", "generate-1", "provider")
         ours = stack.enter_context(service(run.directory / "ours", *names))

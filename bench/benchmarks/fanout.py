@@ -39,7 +39,7 @@ _QUIET = 0.1
 
 @dataclass(frozen=True)
 class Target:
-    """A front door: its processes, how jobs are made, what a client asks, how a job ends."""
+    """A system under test: its processes, and how jobs are created, waited for and ended."""
 
     url: str
     api: int
@@ -53,7 +53,7 @@ class Target:
 
 
 def measure(run: Run) -> Row:
-    """Let three crowds wait in turn."""
+    """Let three crowds of clients wait in turn."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with ExitStack() as stack:
@@ -184,7 +184,7 @@ def _measure(place: Target, clients: int) -> Mapping[str, float]:
 
 
 def _settle(place: Target) -> None:
-    """Wait until the process only waits; one that is polled never does, and has asked all round."""
+    """Wait until the process only waits; one that is polled has then answered every client."""
     if place.every:
         time.sleep(place.every)
         return

@@ -1,4 +1,4 @@
-"""Row 8: what a call costs Redis, and a job of its memory, as the queue grows to a million."""
+"""Row 8: a call's cost in Redis, and a job's memory, as the queue grows to a million."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,7 +28,7 @@ _SHOWN = {"accept": "accept", "claim": "claim", "read": "read", "list": "list of
 
 @dataclass(frozen=True)
 class Growth:
-    """The ratio of each kind of call at the largest queue, by size too, and bytes of a job."""
+    """The ratio of each kind of call at the largest queue, ratios by size, and bytes per job."""
 
     at_last: Mapping[str, Sequence[float]]
     by_size: Mapping[str, Sequence[Point]]
@@ -36,7 +36,7 @@ class Growth:
 
 
 def measure(run: Run) -> Row:
-    """Let a queue grow beside one that stays small, and compare what the same calls take."""
+    """Let a queue grow beside a small one, and compare the time of the same calls."""
     with ExitStack() as stack:
         few = stack.enter_context(_diskless(run.directory / "few"))
         many = stack.enter_context(_diskless(run.directory / "many"))
@@ -78,7 +78,7 @@ def _grow(run: Run, few: World, many: World) -> Growth:
 
 
 def _thirds(values: Sequence[float]) -> list[float]:
-    """Give the middle of each third of the rounds: as other rows have three."""
+    """Return the median of each third of the rounds, because other rows have three rounds."""
     third = len(values) // 3
     return [median(values[start : start + third]) for start in range(0, 3 * third, third)]
 
@@ -96,7 +96,7 @@ def _drawn(growth: Growth, claims: Mapping[str, Sequence[Point]]) -> list[Curves
 
 @contextmanager
 def _diskless(place: Path) -> Iterator[World]:
-    """Give a world on a Redis that keeps nothing and has no limit: disks are not what grows."""
+    """Return a world on a Redis without persistence and memory limit: no disk is measured."""
     with redis_server(place, "--appendonly", "no", "--maxmemory", "0") as server:
         world = World(server.url, max_queue=10**9)
         yield world
@@ -104,7 +104,7 @@ def _diskless(place: Path) -> Iterator[World]:
 
 
 def _compared(small: Backlog, large: Backlog) -> Mapping[str, Sequence[float]]:
-    """Let both take turns; gives the ratio of each kind of call, round by round."""
+    """Let both take turns; return the ratio of each kind of call, round by round."""
     before = {one.kind: len(one.each) for one in large.times()}
     for _ in range(ROUNDS):
         small.round()

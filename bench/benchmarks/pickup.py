@@ -1,4 +1,4 @@
-"""Row 2: from accepted to the provider's being called, where nothing else is to be done."""
+"""Row 2: seconds from the accept to the provider call, with an idle queue."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -26,7 +26,7 @@ _CUT_MS = 0.5
 
 
 def measure(run: Run) -> Row:
-    """Ask every 50 ms for one image, and find in the provider's ledger when it was called."""
+    """Create a job every 50 ms, and read in the provider's ledger when it was called."""
     with ExitStack() as stack:
         names = ("api", "generate-1", "provider")
         ours = stack.enter_context(service(run.directory / "ours", *names))

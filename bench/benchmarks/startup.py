@@ -1,4 +1,4 @@
-"""Row 10: from time from `darkroom up` to the first image on disk, in a new place."""
+"""Row 10: seconds from `darkroom up` to the first image on disk, in an empty directory."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ OURS = "Darkroom"
 
 
 def measure(run: Run) -> Row:
-    """Start it in an empty directory, each time another."""
+    """Start the stack in an empty directory, a new one each time."""
     rounds = run.interleave({OURS: lambda: _measure(_new(run.directory))})
     line = Line(NUMBER, "to the first image", "s", rounds.of(OURS, "s"), Goal(5, 2.5, at_most=True))
     return Row(NUMBER, TITLE, [line], "the image is on disk")

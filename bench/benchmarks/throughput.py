@@ -1,4 +1,4 @@
-"""Row 4: jobs a second where each waits half a second for the provider, and memory for each."""
+"""Row 4: jobs per second with a provider that takes half a second, and memory per job."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -26,7 +26,7 @@ _GOALS = {PREFORK: Goal(3, None), GEVENT: Goal(1, None), TASKIQ: Goal(1, None)}
 
 
 def measure(run: Run) -> Row:
-    """Fill the queue and measure the steady part of what comes out."""
+    """Fill the queue and measure the steady part of the throughput."""
     with ExitStack() as stack:
         names = ("api", "generate-1", "provider")
         ours = stack.enter_context(service(run.directory / "ours", *names, concurrency=AT_ONCE))

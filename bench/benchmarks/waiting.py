@@ -1,4 +1,4 @@
-"""Row 3: what the client waits beyond the provider and the storage, at half load."""
+"""Row 3: the client's wait beyond the provider and the storage, at half load."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ Wait = Callable[[Client], None]
 
 
 def measure(run: Run) -> Row:
-    """Ask ten times a second, and wait each time for the image."""
+    """Create ten jobs a second, and wait for each image."""
     with ExitStack() as stack:
         names = ("api", "generate-1", "provider")
         ours = stack.enter_context(service(run.directory / "ours", *names))

@@ -1,4 +1,4 @@
-"""Row 11: webhooks a second, and what the healthy wait while a tenth of all hosts hang."""
+"""Row 11: webhooks per second, and the delay of healthy hosts while a tenth of all hosts hang."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ Way = Callable[[Path], AbstractContextManager[WebhookLoad]]
 
 
 def measure(run: Run) -> Row:
-    """Owe many at once; then some each second, first with all hosts well, then with two not."""
+    """Create many webhooks at once; then some per second, without and with two hanging hosts."""
     with receiving(HEALTHY, HANGING) as receivers:
         ways: Mapping[str, Way] = {
             OURS: partial(by_darkroom, at_once=AT_ONCE, hosts=(*HEALTHY, *HANGING)),
@@ -61,7 +61,7 @@ def measure(run: Run) -> Row:
 
 
 def _measure(directory: Path, way: Way, receivers: WebhookReceivers) -> Mapping[str, float]:
-    """Measure all three on a Redis of its own: nothing of an earlier round hangs in it."""
+    """Measure all three on a Redis of its own, so that nothing of an earlier round is in flight."""
     numbers = [next(_NUMBERS) for _ in range(MANY)]
     with way(directory / str(numbers[0])) as owing:
         send_one = owing.prepare([_url(receivers, number, HEALTHY) for number in numbers])
@@ -81,7 +81,7 @@ def _url(receivers: WebhookReceivers, number: int, hosts: Sequence[str]) -> str:
 
 
 def _paced(owing: WebhookLoad, receivers: WebhookReceivers, hosts: Sequence[str]) -> float:
-    """Owe some each second; gives the seconds within which 99 of 100 healthy ones came."""
+    """Create webhooks at a rate; return the 99th percentile of healthy hosts' delays (seconds)."""
     numbers = [next(_NUMBERS) for _ in range(PACED)]
     send_one = owing.prepare([_url(receivers, number, hosts) for number in numbers])
     owed = {}

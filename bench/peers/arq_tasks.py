@@ -13,7 +13,7 @@ async def begin(ctx: dict[str, Any]) -> None:
 
 
 async def generate(ctx: dict[str, Any], job_id: str) -> None:
-    """Have one image made and stored."""
+    """Make and store one image."""
     store, key = ctx["redis"], f"job:{job_id}"
     asked = Asked.model_validate_json(await store.hget(key, "request"))
     await store.hset(key, "status", "running")
@@ -22,7 +22,7 @@ async def generate(ctx: dict[str, Any], job_id: str) -> None:
 
 
 class WorkerSettings:
-    """What `arq arq_tasks.WorkerSettings` runs: all else as arq has it."""
+    """The settings of `arq arq_tasks.WorkerSettings`; everything else is arq's default."""
 
     functions: ClassVar = [generate]
     on_startup = begin

@@ -1,6 +1,6 @@
 """The bare sequence in a loop: one POST, one GET, one PUT with the libraries that Darkroom uses.
 
-`bare.py COUNT` prints the CPU seconds that the process used for them, and the seconds of each.
+`bare.py COUNT` prints the process's CPU seconds, and the seconds of each sequence.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The route alone: the same checks and the same answer, and nothing is kept."""
+"""The route alone: the same checks and the same response, without a store."""
 
 import uuid
 
@@ -10,12 +10,12 @@ app = FastAPI()
 
 @app.get("/health")
 async def health() -> dict[str, str]:
-    """Say that the process lives."""
+    """Report that the process is alive."""
     return {"status": "ok"}
 
 
 @app.post("/jobs", status_code=202, dependencies=[Depends(check_key)])
 async def create(asked: Asked, idempotency_key: IdempotencyKey) -> Job:  # noqa: ARG001  checked
-    """Answer at once."""
+    """Respond at once."""
     job_id = uuid.uuid4().hex
     return Job(id=job_id, status="queued", input=asked.input, metadata=asked.metadata)

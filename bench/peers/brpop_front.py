@@ -12,7 +12,7 @@ store = redis.asyncio.Redis.from_url(REDIS_URL, decode_responses=True, max_conne
 
 @app.get("/health")
 async def health() -> dict[str, str]:
-    """Say that the process lives."""
+    """Report that the process is alive."""
     return {"status": "ok"}
 
 

@@ -1,4 +1,4 @@
-"""The plainest consumer there is: BRPOP, do it, again. What it loses on a crash is lost."""
+"""The simplest consumer: BRPOP, process, repeat. A crash loses the job in hand."""
 
 import image
 import redis

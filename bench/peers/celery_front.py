@@ -13,7 +13,7 @@ store = redis.Redis.from_url(REDIS_URL, decode_responses=True, max_connections=2
 
 @app.get("/health")
 def health() -> dict[str, str]:
-    """Say that the process lives."""
+    """Report that the process is alive."""
     return {"status": "ok"}
 
 
@@ -31,7 +31,7 @@ def create(asked: Asked, idempotency_key: IdempotencyKey) -> Job:
 
 @app.post("/batches", status_code=202, dependencies=[Depends(check_key)])
 def create_many(batch: Batch) -> list[str]:
-    """Accept many jobs: the records in one pipeline, then a `delay()` each."""
+    """Accept many jobs: the records in one pipeline, then one `delay()` each."""
     ids = [uuid.uuid4().hex for _ in batch.jobs]
     with store.pipeline(transaction=False) as pipe:
         for job_id, asked in zip(ids, batch.jobs, strict=True):
@@ -44,7 +44,7 @@ def create_many(batch: Batch) -> list[str]:
 
 @app.get("/jobs/{job_id}", dependencies=[Depends(check_key)])
 def read(job_id: str) -> Job:
-    """Tell how a job stands."""
+    """Return a job's state."""
     found = store.hgetall(f"job:{job_id}")
     if not found:
         raise HTTPException(404, "no such job")

@@ -1,7 +1,8 @@
 """Celery's side: the app and the task that makes an image.
 
-STOCK=1 is the tutorial: a result backend, and new clients for each task. Without it, what the
-documentation advises for many short tasks on the network: no results, clients shared by all tasks.
+STOCK=1 is the tutorial's way: a result backend, and new clients for each task. Without it, the task
+follows the documentation's advice for many short tasks over the network: no results, and clients
+shared by all tasks.
 """
 
 import os
@@ -20,7 +21,7 @@ store = redis.Redis.from_url(REDIS_URL, decode_responses=True, max_connections=2
 
 @app.task(name="generate")
 def generate(job_id: str) -> None:
-    """Have one image made and stored."""
+    """Make and store one image."""
     key = f"job:{job_id}"
     asked = Asked.model_validate_json(str(store.hget(key, "request")))
     store.hset(key, "status", "running")

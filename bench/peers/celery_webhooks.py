@@ -1,4 +1,4 @@
-"""Webhooks as one Celery task on one queue, tried again by `autoretry_for`."""
+"""Webhooks as one Celery task on one queue, retried by `autoretry_for`."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What a client asks for, checked by pydantic as FastAPI's tutorial has it."""
+"""The request body, validated by pydantic as in FastAPI's tutorial."""
 
 import os
 import secrets
@@ -50,7 +50,7 @@ class Batch(BaseModel):
 
 
 class Job(BaseModel):
-    """What a client is told of its job."""
+    """The job in a response."""
 
     id: str
     status: str
@@ -60,7 +60,7 @@ class Job(BaseModel):
 
 
 def check_key(authorization: Annotated[str, Header()] = "") -> None:
-    """Let nobody in without the key."""
+    """Reject a request without the key."""
     if not secrets.compare_digest(authorization.encode(), f"Bearer {API_KEY}".encode()):
         raise HTTPException(401, "no such key")
 

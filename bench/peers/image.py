@@ -13,12 +13,12 @@ BUCKET = os.environ.get("S3_BUCKET", "darkroom")
 
 
 def make(job_id: str, asked: Asked) -> str:
-    """Make an image with clients that all tasks of the process share; gives its name."""
+    """Make an image with clients that all tasks of the process share; return its name."""
     return _make(job_id, asked, _http(), _storage())
 
 
 def make_with_new_clients(job_id: str, asked: Asked) -> str:
-    """Make an image as tutorials do, with clients of its own; gives its name."""
+    """Make an image as tutorials do, with clients of its own; return its name."""
     with httpx.Client(timeout=60) as http:
         return _make(job_id, asked, http, _new_storage())
 

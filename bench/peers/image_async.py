@@ -1,6 +1,6 @@
-"""One POST to the provider, one GET of the image, one PUT into the storage, from asyncio.
+"""One POST to the provider, one GET of the image, one PUT into the storage, with asyncio.
 
-The blocking storage client goes to a thread, as there is no asyncio one by the same makers.
+The blocking storage client runs on a thread, because its makers offer none for asyncio.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Maker:
         )
 
     async def make(self, job_id: str, asked: Asked) -> str:
-        """Make one; gives its name."""
+        """Make one image; return its name."""
         body = {
             "type": "IMAGE_GENERATOR",
             "model": asked.model,

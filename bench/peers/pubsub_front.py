@@ -1,4 +1,4 @@
-"""FastAPI before jobs that end elsewhere: each client that waits subscribes to its own channel."""
+"""FastAPI for jobs that end elsewhere: each waiting client subscribes to its own channel."""
 
 import redis.asyncio
 from asked import REDIS_URL, Job, check_key
@@ -10,13 +10,13 @@ store = redis.asyncio.Redis.from_url(REDIS_URL, decode_responses=True, max_conne
 
 @app.get("/health")
 async def health() -> dict[str, str]:
-    """Say that the process lives."""
+    """Report that the process is alive."""
     return {"status": "ok"}
 
 
 @app.get("/jobs/{job_id}", dependencies=[Depends(check_key)])
 async def read(job_id: str) -> Job:
-    """Tell how a job stands."""
+    """Return a job's state."""
     return Job(id=job_id, status=await store.hget(f"job:{job_id}", "status"))
 
 

@@ -1,4 +1,4 @@
-"""Owes webhooks by `delay()`: reads lines of URL and body, and owes each as it comes."""
+"""Create webhooks by `delay()`: read lines of URL and body, and queue each."""
 
 import sys
 

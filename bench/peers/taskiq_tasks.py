@@ -21,7 +21,7 @@ async def begin(state: TaskiqState) -> None:
 
 @broker.task(task_name="generate")
 async def generate(job_id: str, context: Annotated[Context, TaskiqDepends()]) -> None:
-    """Have one image made and stored."""
+    """Make and store one image."""
     store, maker, key = context.state.store, context.state.maker, f"job:{job_id}"
     asked = Asked.model_validate_json(await store.hget(key, "request"))
     await store.hset(key, "status", "running")
