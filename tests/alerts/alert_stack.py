@@ -25,7 +25,7 @@ ASK_EVERY_SECONDS = 0.3
 
 
 def quick(file: str, rules: dict[str, Any]) -> dict[str, Any]:
-    """Give the rules of a file as they are judged here."""
+    """Return the rules of a file as they are judged here."""
     changed = quicker(rules, FACTORS[file])
     for group in changed["groups"]:
         for rule in group["rules"]:
@@ -55,7 +55,7 @@ class AlertStack:
         return {"input": asked, "webhook": webhook, **fields}
 
     def ask(self, count: int, url: str = "", **fields: Any) -> list[str]:
-        """Ask for so many images; gives the jobs."""
+        """Ask for so many images; return the jobs."""
         made = [self.http.post("/v1/jobs", json=self.body(url, **fields)) for _ in range(count)]
         assert {answer.status_code for answer in made} == {202}
         return [str(answer.json()["id"]) for answer in made]

@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def provider(stack: Up) -> Iterator[Client]:
-    """Give the provider behind the service: it makes images at once, and does as it is told."""
+    """Return the provider behind the service: it makes images at once, and does as it is told."""
     with steered(stack.state["provider_url"]) as provider:
         yield provider
 
@@ -48,7 +48,7 @@ def key(stack: Up) -> str:
 
 @pytest.fixture
 def visit(stack: Up, browser: Browser) -> Iterator[Session]:
-    """Give a browser without a past, and hold at its end what must hold of every visit."""
+    """Return a browser without a past, and hold at its end what must hold of every visit."""
     size: ViewportSize = {"width": 1280, "height": 900}
     with browser.new_context(viewport=size, reduced_motion="reduce") as context:
         context.set_default_timeout(PATIENCE_MS)

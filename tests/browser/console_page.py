@@ -69,7 +69,7 @@ class ConsolePage:
 
 @contextmanager
 def a_tenant(stack: Up) -> Iterator[tuple[str, httpx.Client]]:
-    """Make a tenant that no other test uses; gives its name and a client with its key."""
+    """Make a tenant that no other test uses; return its name and a client with its key."""
     name = f"tenant-{uuid.uuid4().hex[:8]}"
     with client_of(stack.state["api"], stack.state["ops_key"]) as operator:
         operator.post("/ops/v1/tenants", json={"name": name}).raise_for_status()
@@ -79,7 +79,7 @@ def a_tenant(stack: Up) -> Iterator[tuple[str, httpx.Client]]:
 
 
 def ask(client: httpx.Client, **body: Any) -> str:
-    """Ask for a small image; gives the job's id."""
+    """Ask for a small image; return the job's id."""
     asked = {"input": {"prompt": PROMPT, "megapixels": "0.25"}, **body}
     answer = client.post("/v1/jobs", json=asked).raise_for_status()
     return str(answer.json()["id"])

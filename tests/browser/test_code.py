@@ -35,7 +35,7 @@ def code_of(page: Page, way: str) -> str:
 
 
 def ran(code: str, way: str, key: str, folder: Path) -> str:
-    """Run code in a folder with the key in the environment; gives what it printed."""
+    """Run code in a folder with the key in the environment; return what it printed."""
     program, name = RUN[way]
     (folder / name).write_text(code)
     environment = {

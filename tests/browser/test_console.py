@@ -61,7 +61,7 @@ def test_a_queue_is_paused_it_is_told_why_jobs_wait_and_it_goes_on(
 
 
 def many_jobs(console_page: ConsolePage, client: httpx.Client) -> str:
-    """Let 10,000 jobs wait behind a paused queue, 200 of which are late; gives one that is."""
+    """Let 10,000 jobs wait behind a paused queue, 200 of which are late; return one that is."""
     console_page.operator.post("/ops/v1/queues/generate/pause").raise_for_status()
     few = {"prompt": "p", "megapixels": "0.25"}
     late = client.post(
@@ -229,7 +229,7 @@ def make_tenant(console_page: ConsolePage, name: str) -> None:
 
 
 def make_key(console_page: ConsolePage) -> str:
-    """Make a key for the tenant that is shown; gives its secret, which is shown once."""
+    """Make a key for the tenant that is shown; return its secret, which is shown once."""
     console_page.button("New key…").click()
     console_page.dialog.get_by_label("Label").fill("website")
     console_page.answer("Create key")

@@ -38,7 +38,7 @@ OUTAGES = ((0.52, 0.41), (9.0, 8.2), (31.5, 30.9))
 
 
 def past(now: int) -> Iterator[tuple[int, dict[str, int | str]]]:
-    """Give what two days of work would have counted: time by time, and the counters then."""
+    """Return what two days of work would have counted: time by time, and the counters then."""
     chance, waiting = random.Random(7), 0
     names = ("accepted", "started", "again", "succeeded", "failed", "canceled")
     counts = dict.fromkeys(names, 0)

@@ -35,7 +35,7 @@ def cut_off(page: Page) -> list[str]:
 
 @pytest.fixture(scope="module")
 def crowded(stack: Up) -> tuple[str, str]:
-    """Make a tenant whose every text is as long as it may be; gives its name and that of a job."""
+    """Make a tenant whose every text is as long as it may be; return its name and that of a job."""
     name = f"{uuid.uuid4().hex}-{'n' * 31}"
     with client_of(stack.state["api"], stack.state["ops_key"]) as operator:
         operator.post("/ops/v1/tenants", json={"name": name}).raise_for_status()

@@ -28,7 +28,7 @@ def bench(visit: Session, key: str, provider: Client) -> Bench:
 
 @pytest.fixture
 def tag() -> str:
-    """Give a tag that no other test uses: the gallery is the whole tenant's."""
+    """Return a tag that no other test uses: the gallery is the whole tenant's."""
     return f"tag-{uuid.uuid4().hex[:8]}"
 
 

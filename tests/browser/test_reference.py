@@ -22,7 +22,7 @@ def opened(visit: Session, operation: str) -> Locator:
 
 
 def ran(entry: Locator) -> Locator:
-    """Run what was opened; gives its answer."""
+    """Run what was opened; return its answer."""
     entry.get_by_role("button", name="Run it").click()
     expect(entry.locator(".attempt .badge")).to_be_visible()
     return entry.get_by_role("region", name="the answer")

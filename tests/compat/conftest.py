@@ -24,7 +24,7 @@ class Place:
         wait_until(lambda: len(self.asked()) >= count, f"{count} calls of the provider")
 
     def asked(self) -> list[str]:
-        """Give the prompts that the provider was asked for."""
+        """Return the prompts that the provider was asked for."""
         calls = self.provider.calls()
         return [call["prompt"] for call in calls if call["kind"] == "generate"]
 

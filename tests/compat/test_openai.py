@@ -34,7 +34,7 @@ def image_of(encoded: str | None) -> Image.Image:
 
 
 def jobs(place: Place) -> list[dict[str, Any]]:
-    """Give the tenant's jobs, newest first, as Darkroom itself shows them."""
+    """Return the tenant's jobs, newest first, as Darkroom itself shows them."""
     headers = {"Authorization": f"Bearer {place.key}"}
     page = httpx.get(f"{place.api}/v1/jobs", headers=headers, params={"limit": 200}).json()
     return list(page["data"])

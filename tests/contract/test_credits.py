@@ -28,7 +28,7 @@ def used(world: World, tenant: str = "acme") -> Usage:
 
 
 def spent(world: World) -> tuple[float, float]:
-    """Give what was spent in all, and what is promised."""
+    """Return what was spent in all, and what is promised."""
     found = used(world)
     return sum(day.total.credits for day in found.days), found.promised
 

@@ -22,7 +22,7 @@ def settle(world: World, held: deliveries.Delivery, word: str, **attempt: Any) -
 
 
 def fail_one(world: World) -> str:
-    """Let one job end and its delivery fail, each at an endpoint of its own; gives its id."""
+    """Let one job end and its delivery fail, each at an endpoint of its own; return its id."""
     world.cancel(accept(world, ["job.canceled"], host=f"{next(_HOSTS)}.example"))
     held = world.delivery()
     settle(world, held, "failed")

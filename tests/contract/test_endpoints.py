@@ -15,7 +15,7 @@ FAILURES = 5
 
 
 def end_jobs(world: World, count: int = 1, tenant: str = "acme", **how: Any) -> list[str]:
-    """Let jobs end; gives the ids of what is owed, in order."""
+    """Let jobs end; return the ids of what is owed, in order."""
     found = []
     for _ in range(count):
         job_id = accept(world, ["job.canceled"], tenant=tenant, **how)

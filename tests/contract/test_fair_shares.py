@@ -18,7 +18,7 @@ LATE = 2**60
 
 
 def jain(shares: Iterable[int]) -> float:
-    """Give Jain's index of fairness: 1 where all have the same, 1/n where one has everything."""
+    """Return Jain's index of fairness: 1 where all have the same, 1/n where one has everything."""
     given = list(shares)
     return sum(given) ** 2 / (len(given) * sum(one * one for one in given))
 

@@ -61,7 +61,7 @@ def test_the_commands_of_a_call_are_as_many_at_20_000_jobs_and_500_tenants_as_at
 
 
 def bytes_a_job(world: World, *, jobs: int, tenants: int) -> tuple[float, float]:
-    """Give the bytes that Redis needs for a queued job, and for one that is done."""
+    """Return the bytes that Redis needs for a queued job, and for one that is done."""
     empty = used(world)
     fill(world, jobs, tenants)
     delete_short_lived_keys(world)

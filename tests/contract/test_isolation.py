@@ -15,7 +15,7 @@ def lose(world: World, held: transitions.Claim) -> None:
 
 
 def isolate(world: World, tenant: str = "acme") -> str:
-    """Lose a job at the provider; gives its id."""
+    """Lose a job at the provider; return its id."""
     job_id = world.accept(tenant)
     held = world.claim(isolated=False)
     assert held.job.id == job_id

@@ -16,7 +16,7 @@ _VARIABLE = re.compile(r"\$\$|\$\{(?P<name>[A-Z0-9_]+)(?::-(?P<default>[^}]*))?\
 
 
 def read(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Give the file as plain values, with the variables that the caller's environment has."""
+    """Return the file as plain values, with the variables that the caller's environment has."""
     told = environment or {}
 
     def fill(found: re.Match[str]) -> str:

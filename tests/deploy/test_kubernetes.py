@@ -36,7 +36,7 @@ def _kustomizations() -> list[Path]:
 
 
 def _named(path: Path) -> set[Path]:
-    """Give every file and folder that a kustomization names."""
+    """Return every file and folder that a kustomization names."""
     told = yaml.safe_load(path.read_text("utf-8"))
     patches = [patch["path"] for patch in told.get("patches", ()) if "path" in patch]
     names = [*told.get("resources", ()), *told.get("components", ()), *patches]

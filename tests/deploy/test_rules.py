@@ -19,7 +19,7 @@ RUNBOOKS = ROOT / "deploy" / "runbooks"
 
 
 def rules() -> list[dict[str, Any]]:
-    """Give every rule of every file."""
+    """Return every rule of every file."""
     groups = [
         group
         for path in sorted(RULES.glob("*.yml"))
@@ -142,7 +142,7 @@ def _group(cases: list[Case], *, firing: bool) -> dict[str, Any]:
 
 
 def _is_of(case: Case, rule: dict[str, Any]) -> bool:
-    """Tell whether a rule fires in a case; what pages for an objective opens a ticket too."""
+    """Return whether a rule fires in a case; what pages for an objective opens a ticket too."""
     same = rule["alert"] == case.alert and rule["labels"].get("queue") in {
         None,
         case.labels.get("queue"),

@@ -32,7 +32,7 @@ def _all() -> list[object]:
 
 
 def _known() -> set[str]:
-    """Give the names of every metric of ours."""
+    """Return the names of every metric of ours."""
     own = CollectorRegistry()
     RedisGauges(own)
     own.register(ServiceCollector())

@@ -161,7 +161,7 @@ def run_until_acknowledged(
 def image(
     http: httpx.Client, hook: WebhookReceiver, model: str, asked: dict[str, Any]
 ) -> dict[str, Any]:
-    """Ask for an image and wait for it; gives the job."""
+    """Ask for an image and wait for it; return the job."""
     body = {"model": model, "input": asked, "webhook": {"url": hook.url, "events": EVENTS}}
     key = {"Idempotency-Key": f"{hook.url} {asked['seed']}".replace(" ", "#")}
     made = run_until_acknowledged(http, "POST", "/v1/jobs", json=body, headers=key)

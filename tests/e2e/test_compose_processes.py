@@ -41,7 +41,7 @@ class Machine:
         return self.where / "keys"
 
     def here(self, name: str, word: str) -> str:
-        """Give a word of a service's command or environment as it has to be here."""
+        """Return a word of a service's command or environment as it has to be here."""
         provider, own = self.ports["provider"], self.ports.get(name, 0)
         moved = {
             "redis:6379": f"127.0.0.1:{self.redis}",
@@ -126,7 +126,7 @@ _S3_KEYS = ("access", "secret")
 
 
 def _redis(where: Path, port: int) -> Child:
-    """Give the Redis as compose starts it, at home here."""
+    """Return the Redis as compose starts it, at home here."""
     (where / "redis").mkdir()
     program, *options = services()["redis"]["command"]
     assert program == "valkey-server"

@@ -80,7 +80,7 @@ def storage(stack: Up) -> tuple[Minio, str]:
 
 
 def metrics(stack: Up) -> dict[str, float]:
-    """Give the sum of each sample over all processes."""
+    """Return the sum of each sample over all processes."""
     total: dict[str, float] = defaultdict(float)
     for url in stack.state["metrics"]:
         for line in httpx.get(url).text.splitlines():
@@ -170,7 +170,7 @@ def test_the_example_is_counted(example: Example, name: str) -> None:
 
 
 def mixed_inputs(jobs: int) -> list[dict[str, Any]]:
-    """Give every ratio, format and size, with qualities and steps spread over them."""
+    """Return every ratio, format and size, with qualities and steps spread over them."""
     dice = random.Random(7)
     kinds = list(itertools.product(RATIOS, PILLOW_NAMES, ("0.25", "1")))
     return [

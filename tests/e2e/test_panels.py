@@ -65,7 +65,7 @@ def _asked(stack: Up, hook: WebhookReceiver) -> Iterator[None]:
 
 
 def _scaling() -> list[str]:
-    """Give the queries by which KEDA scales the workers."""
+    """Return the queries by which KEDA scales the workers."""
     file = ROOT / "deploy" / "kubernetes" / "components" / "keda" / "scaledobject.yaml"
     scaled = yaml.safe_load_all(file.read_text(encoding="utf-8"))
     return [one["spec"]["triggers"][0]["metadata"]["query"] for one in scaled]

@@ -55,7 +55,7 @@ def named(spans: list[Seen]) -> dict[str, Seen]:
 
 
 def lines(data: Path, **facts: object) -> list[dict[str, Any]]:
-    """Give the lines of all logs that say these facts."""
+    """Return the lines of all logs that say these facts."""
     texts = [path.read_text(errors="replace") for path in (data / "logs").glob("*.log")]
     read = [json.loads(line) for text in texts for line in text.splitlines() if line[:1] == "{"]
     return [line for line in read if facts.items() <= line.items()]

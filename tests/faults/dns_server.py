@@ -87,7 +87,7 @@ def names(answers: Mapping[str, Sequence[Sequence[str]]]) -> Iterator[Names]:
 
 
 def look_up_at(port: int) -> Resolver:
-    """Give what asks the server at `port` for names; addresses are read as ever."""
+    """Return what asks the server at `port` for names; addresses are read as ever."""
     numbers = itertools.count(1)
 
     def look_up(host: str, wanted_port: int, timeout: float | None) -> tuple[Endpoint, ...]:

@@ -193,7 +193,7 @@ def _served(here: Service, directory: Path, port: int, *keys: str) -> Iterator[S
 
 
 def pid_of(here: Service, name: str) -> int:
-    """Give the process of a server, as the stack wrote it down when it last came up."""
+    """Return the process of a server, as the stack wrote it down when it last came up."""
     return as_list(here.up.state["pids"][name])[0]
 
 
@@ -221,7 +221,7 @@ def for_seconds(seconds: float, act: Callable[[], object]) -> None:
 
 
 class Refusals:
-    """What the front door says while it cannot accept: how many times, and the slowest answer."""
+    """What the API says while it cannot accept: how many times, and the slowest answer."""
 
     def __init__(self, here: Service) -> None:
         """Take the service to ask."""
@@ -230,7 +230,7 @@ class Refusals:
         self.slowest = self.slowest_health = 0.0
 
     def ask(self) -> httpx.Response:
-        """Ask for a job, which must be refused, and whether the front door lives."""
+        """Ask for a job, which must be refused, and whether the API lives."""
         answer = self._here.http.post("/v1/jobs", json=self._here.body())
         assert answer.status_code == 503, answer.text
         assert int(answer.headers["retry-after"]) > 0

@@ -59,7 +59,7 @@ def final(facts: Facts) -> Line:
 
 
 def _lateness(job: Job) -> int:
-    """Give how many milliseconds after its time a job ended; 0 or less is in time."""
+    """Return how many milliseconds after its time a job ended; 0 or less is in time."""
     was_claimed = job.claimed_at is not None and job.claimed_at <= job.deadline_at
     spare = SWEEP_MS + (ATTEMPT_MS if was_claimed else 0)
     return (job.finished_at or 0) - job.deadline_at - spare

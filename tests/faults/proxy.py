@@ -81,7 +81,7 @@ class Proxy:
             pipe.close(reset=True)
 
     def strike(self, script: str, reply: bytes) -> Rule | None:
-        """Give the rule that this reply falls under, and count it."""
+        """Return the rule that this reply falls under, and count it."""
         if reply.startswith(b"-ERR Function not found"):  # the script has not run yet
             return None
         with self._lock:
@@ -178,7 +178,7 @@ class _Pipe:
 
 
 def end_of(data: bytes, start: int = 0) -> int | None:
-    """Give where the RESP 2 value at `start` ends; None where it is not whole yet."""
+    """Return where the RESP 2 value at `start` ends; None where it is not whole yet."""
     line = data.find(b"\r\n", start)
     if line < 0:
         return None
@@ -195,7 +195,7 @@ def end_of(data: bytes, start: int = 0) -> int | None:
 
 
 def names_by_function(scripts: FunctionLibrary) -> Mapping[str, str]:
-    """Give the names of scripts by what the wire calls them."""
+    """Return the names of scripts by what the wire calls them."""
     return {scripts.function(one.script): one.script for one in all_operations()}
 
 

@@ -109,7 +109,7 @@ class Service:
         return [self.job(one) for one in jobs]
 
     def outcome(self, job_id: str) -> tuple[str, str | None, int, int]:
-        """Wait for the end; gives state, error code, attempts, and images paid for."""
+        """Wait for the end; return state, error code, attempts, and images paid for."""
         (job,) = self.wait_for_end([job_id])
         return job.state.value, job.error_code, job.attempt, self.paid(job_id)
 
@@ -125,7 +125,7 @@ class Service:
     # what the others know
 
     def calls(self, jobs: Iterable[str]) -> list[dict[str, Any]]:
-        """Give the provider's generate calls for these jobs."""
+        """Return the provider's generate calls for these jobs."""
         prompts = {self.job(one).spec.input["prompt"] for one in jobs}
         calls = self.provider.calls()
         return [one for one in calls if one["kind"] == "generate" and one["prompt"] in prompts]
@@ -134,12 +134,12 @@ class Service:
         return sum(call["paid"] for call in self.calls([job_id]))
 
     def slots(self) -> tuple[int, int]:
-        """Give how many leases there are, and how many of the tenant's jobs count as running."""
+        """Return how many leases there are, and how many of the tenant's jobs count as running."""
         running = self.world.client.hget(keys.queue_group("jobs", self.tenant), "running")
         return int(self.world.client.zcard(keys.queue_leases("jobs"))), int(running or 0)
 
     def logged(self, *words: str) -> bool:
-        """Tell whether some worker wrote a line with all these words."""
+        """Return whether some worker wrote a line with all these words."""
         logs = (self.data / "logs").glob("*.log")
         lines = (line for path in logs for line in path.read_text(errors="replace").splitlines())
         return any(all(word in line for word in words) for line in lines)
@@ -147,7 +147,7 @@ class Service:
     # processes
 
     def pid(self, name: str) -> int | None:
-        """Give the process of a part: generate-N, deliver, api, provider, redis or s3."""
+        """Return the process of a part: generate-N, deliver, api, provider, redis or s3."""
         for process in psutil.Process(self.up.child.pid).children():
             try:
                 if _is_part(name, process.cmdline()):
@@ -157,7 +157,7 @@ class Service:
         return None
 
     def send(self, name: str, number: signal.Signals) -> int | None:
-        """Send a part a signal, if it runs; gives its pid."""
+        """Send a part a signal, if it runs; return its pid."""
         pid = self.pid(name)
         if pid is not None:
             os.kill(pid, number)
@@ -180,7 +180,7 @@ class Service:
     # storage
 
     def stored(self, job_id: str) -> list[str]:
-        """Give the keys of all that is stored of a job."""
+        """Return the keys of all that is stored of a job."""
         client, bucket = self.storage()
         keys = (str(one.object_name) for one in client.list_objects(bucket, recursive=True))
         return [key for key in keys if job_id in key]

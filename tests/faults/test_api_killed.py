@@ -49,7 +49,7 @@ class WaitingClients:
         return self._tries
 
     def post(self, number: int) -> tuple[int, str]:
-        """Post until there is a job; gives the key's number and the job's id."""
+        """Post until there is a job; return the key's number and the job's id."""
         key = number % KEYS
         headers = {"Idempotency-Key": f"crowd-{id(self)}-{key}"}
         found: list[str] = []

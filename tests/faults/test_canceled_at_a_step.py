@@ -101,7 +101,7 @@ def pause(here: Service, *, wanted: bool) -> None:
 
 
 def brought_to(here: Service, state: str) -> str:
-    """Give a job in this state; where it is queued or canceled, the queue is paused."""
+    """Return a job in this state; where it is queued or canceled, the queue is paused."""
     pause(here, wanted=state in PAUSED)
     if state == "running":
         return here.create_meeting({"fault": "ok", "latency_seconds": 1})

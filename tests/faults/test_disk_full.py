@@ -51,7 +51,7 @@ class Client:
         self.refused = 0
 
     def ask(self) -> bool:
-        """Ask for a job; tells whether it was accepted. Whatever else is said, it is 503."""
+        """Ask for a job; report whether it was accepted. Whatever else is said, it is 503."""
         answer = self._here.http.post("/v1/jobs", json=self._here.body())
         if answer.status_code == 202:
             self.accepted.append(str(answer.json()["id"]))
@@ -64,7 +64,7 @@ class Client:
 
 
 def at_the_provider(here: Service) -> list[str]:
-    """Give jobs that all are at the provider, or were: there is a thread for each.
+    """Return jobs that all are at the provider, or were: there is a thread for each.
 
     A worker that has to connect again while Redis takes no write of kombu's ends, and comes back
     when there is room: what was not claimed by then waits so long.
@@ -75,7 +75,7 @@ def at_the_provider(here: Service) -> list[str]:
 
 
 def are_final(here: Service, jobs: list[str]) -> bool:
-    """Tell whether all have ended, as far as there is a Redis to say so."""
+    """Return whether all have ended, as far as there is a Redis to say so."""
     try:
         return all(here.job(one).state.is_final for one in jobs)
     except StoreError:

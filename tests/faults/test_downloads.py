@@ -57,7 +57,7 @@ class WaitingClients:
 
 
 def steps(port: int) -> dict[str, Step]:
-    """Give what never becomes an image; `port` is where nobody may come."""
+    """Return what never becomes an image; `port` is where nobody may come."""
     inside = f"http://{INSIDE}:{port}/latest"
     return {
         "truncated": {"fault": "truncated"},
@@ -71,7 +71,7 @@ def steps(port: int) -> dict[str, Step]:
 
 
 def waiting_steps(port: int) -> Mapping[str, Step]:
-    """Give what keeps a paid image from being fetched, by what a user of the table calls it."""
+    """Return what keeps a paid image from being fetched, by what a user of the table calls it."""
     inside = f"http://{INSIDE}:{port}/"
     return {
         "slow drip": {"fault": "slow_drip", "bytes": 10, "seconds": 0.2},
@@ -95,7 +95,7 @@ MEANT: Mapping[str, tuple[str, int]] = {
 
 
 def has_guest(listener: socket.socket) -> bool:
-    """Tell whether somebody has connected."""
+    """Return whether somebody has connected."""
     listener.settimeout(0)
     try:
         listener.accept()[0].close()
@@ -131,7 +131,7 @@ def test_what_is_no_image_ends_the_job_with_its_reason_and_publishes_nothing(
 
 
 def fetches(here: Service, job_id: str) -> list[str]:
-    """Give the outcomes of the provider's downloads for a job."""
+    """Return the outcomes of the provider's downloads for a job."""
     prompt = here.job(job_id).spec.input["prompt"]
     calls = (one for one in here.provider.calls() if one["prompt"] == prompt)
     return [one["outcome"] for one in calls if one["kind"] == "download"]

@@ -71,7 +71,7 @@ class Flood:
             )
 
     def calls(self) -> list[dict[str, Any]]:
-        """Give the provider's generate calls since the flood came, the first first."""
+        """Return the provider's generate calls since the flood came, the first first."""
         calls = self.service.provider.calls()[self.before :]
         return [call for call in calls if call["kind"] == "generate"]
 
@@ -103,13 +103,13 @@ def claims_before(flood: Flood, job: Job) -> int:
 
 
 def most_at_once(flood: Flood) -> int:
-    """Give the most calls that the provider had in work at once."""
+    """Return the most calls that the provider had in work at once."""
     began = [datetime.fromisoformat(call["at"]).timestamp() for call in flood.calls()]
     return max(sum(at <= now < at + LATENCY_SECONDS for at in began) for now in began)
 
 
 def worked(flood: Flood) -> float:
-    """Give the part of all slots' time that the provider was at work for, by its own ledger.
+    """Return the part of all slots' time that the provider was at work for, by its own ledger.
 
     From the call that filled the last slot on, to the last call.
     """
@@ -120,7 +120,7 @@ def worked(flood: Flood) -> float:
 
 
 def send_one(here: Service, tenant: str) -> Job:
-    """Ask for one image as a tenant that never asked before; gives its job once it is claimed."""
+    """Ask for one image as a tenant that never asked before; return its job once it is claimed."""
     key = provision_tenant(here.world.store, tenant, by="test").api_key
     told = {"Authorization": f"Bearer {key}"}
     made = here.http.post("/v1/jobs", json=here.body(word="single"), headers=told)
@@ -130,7 +130,7 @@ def send_one(here: Service, tenant: str) -> Job:
 
 
 def survive(here: Service, flood: Flood, in_time: InTime) -> tuple[list[str], dict[str, object]]:
-    """Send single jobs into a flood; gives them, and what was seen."""
+    """Send single jobs into a flood; return them, and what was seen."""
     wait_until(lambda: len(flood.calls()) >= SLOTS, "a flood at work", seconds=30)
     singles, slots, claims = [], [], []
     for number in range(SINGLES):

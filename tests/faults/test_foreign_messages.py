@@ -35,7 +35,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def message(here: Service) -> dict[str, Any]:
-    """Give a permit as the scripts push it."""
+    """Return a permit as the scripts push it."""
     kept = permit(build_celery(here.world.settings), QueueName.GENERATE)
     made: dict[str, Any] = json.loads(kept.template.replace(kept.slot, "0" * 36))
     return made

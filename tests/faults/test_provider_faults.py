@@ -55,7 +55,7 @@ def wait_until_held(here: Service, jobs: list[str], reason: str, *, seconds: flo
 
 
 def keeps_the_rate(here: Service, jobs: list[str]) -> bool:
-    """Tell whether in no stretch of time more calls came than its burst and its length allow."""
+    """Return whether in no stretch of time more calls came than its burst and its length allow."""
     times = [datetime.fromisoformat(one["at"]).timestamp() for one in here.calls(jobs)]
     return all(
         end - first + 1

@@ -82,14 +82,14 @@ def kill_one(here: Service, dice: random.Random) -> bool:
 
 
 def metrics_of(here: Service) -> dict[str, str]:
-    """Give where each worker tells its metrics; the front door comes first, `deliver` last."""
+    """Return where each worker tells its metrics; the API comes first, `deliver` last."""
     return dict(zip(NAMES, here.state["metrics"][1:], strict=False))
 
 
 def check(
     here: Service, audit: Audit, tell: Tell, what: str, *, seed: int, count: int
 ) -> list[Job]:
-    """Let so many jobs survive and hold the ledgers together; gives those that failed."""
+    """Let so many jobs survive and hold the ledgers together; return those that failed."""
     began = time.monotonic()
     jobs, kills = survive(here, seed, count, seconds=3 * count)
     took = time.monotonic() - began

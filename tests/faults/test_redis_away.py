@@ -44,7 +44,7 @@ def accepts(here: Service) -> bool:
 
 
 def resumed(here: Service, jobs: list[str], *, since: float) -> float:
-    """Wait until all is done, and another job too; gives the seconds since Redis was back."""
+    """Wait until all is done, and another job too; return the seconds since Redis was back."""
     wait_until(lambda: accepts(here), "jobs to be accepted again")
     here.wait_for_end([*jobs, here.create()])
     return time.monotonic() - since

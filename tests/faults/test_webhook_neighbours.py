@@ -41,7 +41,7 @@ class WaitingClients:
     receivers: Sequence[WebhookReceiver]
 
     def end_jobs(self, each: int, to: Sequence[WebhookReceiver]) -> dict[str, WebhookReceiver]:
-        """Let `each` jobs a receiver end, in turns, all before the first is told; gives whose."""
+        """Let `each` jobs a receiver end, in turns, all before the first is told; return whose."""
         self.world.client.hset(keys.gate(), "paused:deliver", 1)
         owed = {self._queue_delivery(one): one for _ in range(each) for one in to}
         self.world.client.hdel(keys.gate(), "paused:deliver")
@@ -83,7 +83,7 @@ def received(at: Sequence[WebhookReceiver]) -> list[Received]:
 
 
 def lasted(at: Sequence[WebhookReceiver]) -> float:
-    """Give the seconds from the first to the last webhook."""
+    """Return the seconds from the first to the last webhook."""
     times = [one.at for one in received(at)]
     return max(times) - min(times)
 
@@ -145,7 +145,7 @@ def test_a_hanging_receiver_holds_its_slots_and_no_one_else(
 
 
 def cancel_and_notify(world: World, tenant: str, host: str, port: int) -> str:
-    """Let a job of the tenant end, and owe its webhook; gives the delivery's key."""
+    """Let a job of the tenant end, and owe its webhook; return the delivery's key."""
     webhook = {"url": f"http://{host}:{port}/hook", "events": ["job.canceled"]}
     job = world.accept(tenant, webhook=webhook, webhook_host=host)
     world.cancel(job, tenant)

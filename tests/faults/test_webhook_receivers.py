@@ -110,7 +110,7 @@ class Scene:
         return dict(self.service.world.client.hgetall(key))  # type: ignore[arg-type]  # not asyncio's
 
     def webhooks_of(self, who: str) -> tuple[str, list[dict[str, Any]]]:
-        """Wait for the end of the webhook to `who`; gives how it ended, and each attempt."""
+        """Wait for the end of the webhook to `who`; return how it ended, and each attempt."""
         job = self.jobs[who]
         ended = {"delivered", "failed"}
         wait_until(

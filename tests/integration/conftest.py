@@ -96,6 +96,6 @@ def operator(api_server: ApiServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def other(api_server: ApiServer) -> Iterator[ApiServer]:
-    """Another tenant at the same front door."""
+    """Another tenant at the same API."""
     with tenant_at(api_server.url, api_server.world.settings.redis_url) as other:
         yield other

@@ -15,7 +15,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 def serving(
     script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> Iterator[int]:
-    """Run `script(connection, stopped)` for each connection; gives the port."""
+    """Run `script(connection, stopped)` for each connection; return the port."""
     stopped = threading.Event()
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server((host, 0)))

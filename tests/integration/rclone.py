@@ -24,7 +24,7 @@ def bucket(port: int, *, name: str = "images", secret_key: str = SECRET_KEY) -> 
 
 @contextmanager
 def running_rclone(directory: Path) -> Iterator[int]:
-    """Serve `directory` by S3; gives the port once it answers."""
+    """Serve `directory` by S3; return the port once it answers."""
     port = free_port()
     log = directory.parent / "rclone.log"
     command = [str(RCLONE), "serve", "s3", "--config", "/dev/null", "--vfs-cache-mode", "off"]
@@ -54,7 +54,7 @@ def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def counting(port: int, requests: list[str]) -> Iterator[int]:
-    """Pass everything on to `port`, noting each request line; gives the port to use instead."""
+    """Pass everything on to `port`, noting each request line; return the port to use instead."""
 
     def script(client: socket.socket, stopped: Event) -> None:
         client.settimeout(0.2)

@@ -70,7 +70,7 @@ class Client:
 
 @contextlib.contextmanager
 def steered(url: str) -> Iterator[Client]:
-    """Give a client of a provider that has neither a past nor faults to come."""
+    """Return a client of a provider that has neither a past nor faults to come."""
     client = Client(url)
     client.http.delete("/_sandbox/behavior").raise_for_status()
     client.behave()

@@ -49,7 +49,7 @@ def accepted(answer: httpx.Response) -> dict[str, Any]:
 
 
 def jobs_of(api_server: ApiServer, batch_id: str) -> list[dict[str, Any]]:
-    """Give the jobs in the order asked for."""
+    """Return the jobs in the order asked for."""
     page = api_server.client.get("/v1/jobs", params={"batch_id": batch_id, "limit": 200}).json()
     return list(reversed(page["data"]))
 

@@ -1,4 +1,4 @@
-"""Redis away, frozen, unfit or back again: the front door says so in time, and stays open."""
+"""Redis away, frozen, unfit or back again: the API says so in time, and stays open."""
 
 import signal
 import subprocess

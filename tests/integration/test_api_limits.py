@@ -56,7 +56,7 @@ def nothing_written(api_server: ApiServer) -> Iterator[None]:
 
 
 def _kept(api_server: ApiServer) -> dict[str, bytes | None]:
-    """Give all that is kept, but for what a front door notes a little later.
+    """Return all that is kept, but for what a API notes a little later.
 
     That is when a key was used, and at its first look the version of the data.
     """

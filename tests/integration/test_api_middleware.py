@@ -34,7 +34,7 @@ def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
 
 
 def dialed(url: str) -> socket.socket:
-    """Connect to a served front door, with a deadline for each read."""
+    """Connect to a served API, with a deadline for each read."""
     where = urlsplit(url)
     return socket.create_connection((where.hostname or "", where.port or 0), timeout=20)
 

@@ -190,7 +190,7 @@ def test_one_job_is_canceled_and_sent_again_by_its_id(
 
 
 def fail_a_delivery(api_server: ApiServer) -> str:
-    """Let a delivery of a canceled job fail; gives its id."""
+    """Let a delivery of a canceled job fail; return its id."""
     job = api_server.create(webhook=WEBHOOK)
     api_server.client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
     held = api_server.world.delivery(nonce=job["id"])

@@ -21,7 +21,7 @@ WIRE = ("--http", "api.server:LimitedHttpProtocol")
 
 @contextmanager
 def started(redis_url: str, log: Path, *flags: str, **more: str) -> Iterator[tuple[Child, str]]:
-    """Start the API on a port of its own; gives its process and its address."""
+    """Start the API on a port of its own; return its process and its address."""
     port = free_port()
     environment = {
         "DARKROOM_REDIS_URL": redis_url,

@@ -33,7 +33,7 @@ def api_server(empty_redis_url: str, s3: S3Server) -> Iterator[ApiServer]:
 
 
 def make(api_server: ApiServer, s3: S3Server | None) -> str:
-    """Let an image be made and stored, as a worker does; gives the job."""
+    """Let an image be made and stored, as a worker does; return the job."""
     job_id = str(api_server.create(**SAME)["id"])
     key = f"{api_server.tenant}/{job_id}-1.webp"
     if s3:

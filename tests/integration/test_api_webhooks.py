@@ -38,7 +38,7 @@ def inbox() -> Iterator[WebhookReceiver]:
 
 
 def end_jobs(api_server: ApiServer, url: str, **webhook: Any) -> str:
-    """Let a job be canceled whose webhook goes to `url`; gives the job's id."""
+    """Let a job be canceled whose webhook goes to `url`; return the job's id."""
     job = api_server.create(webhook={"url": url, **webhook})
     assert api_server.client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
     return str(job["id"])

@@ -283,7 +283,7 @@ def test_a_body_behind_its_answer_ends_too(hasty: ApiServer, length: int) -> Non
 
 
 def drip(opened: socket.socket) -> bytes:
-    """Send a byte now and then until the server ends the connection; gives what it said."""
+    """Send a byte now and then until the server ends the connection; return what it said."""
     opened.settimeout(0.05)
     said, deadline = b"", time.monotonic() + 20
     while time.monotonic() < deadline:

@@ -36,7 +36,7 @@ def old(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def fill(world: World) -> dict[str, State]:
-    """Put jobs of several states into a Redis; gives each with its state."""
+    """Put jobs of several states into a Redis; return each with its state."""
     jobs = [world.accept(webhook=WEBHOOK, webhook_host="x.example") for _ in range(4)]
     world.finish(world.claim())
     world.checkpoint(world.call(world.claim()))

@@ -107,7 +107,7 @@ def test_ten_thousand_lines_are_taken_within_the_memory_and_in_small_steps(
 
 
 def peak_bytes(pid: int) -> int:
-    """Give the most memory that a process ever had resident; what it has now but on Linux."""
+    """Return the most memory that a process ever had resident; what it has now but on Linux."""
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
         return int(psutil.Process(pid).memory_info().rss)

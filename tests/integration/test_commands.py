@@ -58,7 +58,7 @@ class Program:
         self._capsys = capsys
 
     def run(self, *words: str) -> tuple[int, str, str]:
-        """Give the exit code, and what was written to stdout and stderr."""
+        """Return the exit code, and what was written to stdout and stderr."""
         try:
             build()(words)
         except SystemExit as ended:

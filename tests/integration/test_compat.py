@@ -33,7 +33,7 @@ PUBLIC_URL = Settings().public_url
 
 @pytest.fixture(scope="module")
 def hasty(redis_url: str) -> Iterator[str]:
-    """A front door that holds no OpenAI client for longer than a moment."""
+    """A API that holds no OpenAI client for longer than a moment."""
     with served(settings(redis_url, openai_wait_seconds=0.2)) as url:
         yield url
 
@@ -108,7 +108,7 @@ def test_a_deleted_job_is_told(impatient_api: ApiServer) -> None:
 
 @pytest.fixture
 def lied_to(empty_redis_url: str, s3: S3Server) -> Iterator[ApiServer]:
-    """A front door whose storage damages what it sends."""
+    """A API whose storage damages what it sends."""
     with lying_before(s3) as liar:
         liar.lie("GET", flipped)
         chosen = settings(empty_redis_url, s3_endpoint=liar.server.endpoint)
@@ -318,7 +318,7 @@ def test_pages_follow_each_other(api_server: ApiServer) -> None:
 def tls_api(
     empty_redis_url: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ApiServer]:
-    """A front door behind TLS, whose authority this process trusts while the test runs."""
+    """A API behind TLS, whose authority this process trusts while the test runs."""
     authority, port = trustme.CA(), free_port()
     issued = authority.issue_cert("localhost")
     trusted, own = tmp_path / "authority.pem", tmp_path / "own.pem"

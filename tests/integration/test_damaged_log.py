@@ -37,7 +37,7 @@ TAILS = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give the data of a Valkey that was stopped."""
+    """Return the data of a Valkey that was stopped."""
     with (
         redis_server(tmp_path / "redis", "--appendfsync", "no") as server,
         redis.Redis.from_url(server.url) as client,
@@ -59,7 +59,7 @@ def base_of(folder: Path) -> Path:
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    """Give the content of every file of the data."""
+    """Return the content of every file of the data."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")

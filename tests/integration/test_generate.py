@@ -29,7 +29,7 @@ from worker.lifecycle import release_all
 
 
 def facts(harness: WorkerHarness, job: Job) -> tuple[str, str | None, int, int, int, int]:
-    """Give status, error, attempt, calls, unknown outcomes, regenerated."""
+    """Return status, error, attempt, calls, unknown outcomes, regenerated."""
     assert job.calls == len(harness.asked("generate"))
     assert harness.paid() <= 1 + job.unknown_outcomes + job.regenerated
     assert job.calls <= 2 or harness.paid() <= 2

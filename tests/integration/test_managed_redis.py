@@ -20,7 +20,7 @@ PASSWORD = "rented-word"
 
 @contextmanager
 def tls_before(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """Speak TLS before a server on loopback; gives the port."""
+    """Speak TLS before a server on loopback; return the port."""
     with create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:

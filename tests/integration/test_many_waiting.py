@@ -49,7 +49,7 @@ class Hall:
         return sum(client["addr"] in ours for client in clients)
 
     def memory(self) -> int:
-        """Give what the process holds of the machine's memory, in bytes."""
+        """Return what the process holds of the machine's memory, in bytes."""
         return int(psutil.Process(self.child.pid).memory_info().rss)
 
 

@@ -19,7 +19,7 @@ TOLD = [route for route in ROUTES if route.include_in_schema]
 
 
 def accepted(route: Route) -> list[str]:
-    """Give the methods that a route answers: a GET answers HEAD too."""
+    """Return the methods that a route answers: a GET answers HEAD too."""
     methods = set(route.methods or ())
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
@@ -49,7 +49,7 @@ OPERATED = [
 
 
 def ids_of(owner: ApiServer) -> dict[str, str]:
-    """Give a name of theirs for each name in a path; a route with another fails here."""
+    """Return a name of theirs for each name in a path; a route with another fails here."""
     webhook = {"url": "https://example.com/secret-hook", "events": ["job.canceled"]}
     marks = {"tags": ["secret-tag"], "metadata": {"secret": "secret-pair"}}
     told = owner.create(webhook=webhook)

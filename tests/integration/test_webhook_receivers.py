@@ -68,7 +68,7 @@ def sent(redis_url: str) -> Message:
 
 
 def signed_by(message: Message, *secrets: str) -> Message:
-    """Give the message as it is sent while one secret takes the place of another."""
+    """Return the message as it is sent while one secret takes the place of another."""
     number = message.headers["webhook-id"]
     signed = webhook_headers(secrets, message_id=number, at=now_utc(), body=message.body)
     return Message(message.body, {**message.headers, **signed})
@@ -144,7 +144,7 @@ def test_the_page_has_one_program_for_each_language() -> None:
 
 @contextmanager
 def running(language: str, directory: Path) -> Iterator[tuple[str, Child]]:
-    """Run the page's program; gives its address, and the process."""
+    """Run the page's program; return its address, and the process."""
     (directory / "node_modules").symlink_to(node.PACKAGES)
     program, ending = {"python": (sys.executable, "py"), "js": (node.NODE, "mjs")}[language]
     script, port = directory / f"hook.{ending}", free_port()

@@ -50,7 +50,7 @@ class Post:
         return int(self.world.client.hget(keys.counts(), name) or 0)
 
     def end_jobs(self, url: str, *, tenant: str = "acme", **webhook: Any) -> str:
-        """Let a job end that asked for a webhook; gives the id of the delivery."""
+        """Let a job end that asked for a webhook; return the id of the delivery."""
         told = {"url": url, "events": ["job.succeeded"], **webhook}
         spec = JobSpec("m", INPUT, webhook=told)
         job_id = self.world.accept(tenant, spec=spec, webhook_host="127.0.0.1")
@@ -64,7 +64,7 @@ class Post:
         return [orjson.loads(line) for line in self.record(delivery).get("log", "").split("\n")]
 
     def settle(self, delivery: str) -> str:
-        """Send until the delivery has ended; gives how."""
+        """Send until the delivery has ended; return how."""
 
         def has_ended() -> bool:
             self.world.sweep()

@@ -270,7 +270,7 @@ def test_a_job_that_outlasts_its_lease_is_not_rescued_while_its_worker_lives(her
 
 
 def outlive_redis(own: RedisServer, here: Place, one: Worker) -> int:
-    """Kill and restart Redis while jobs run; gives how often the worker had to be restarted."""
+    """Kill and restart Redis while jobs run; return how often the worker had to be restarted."""
     jobs = here.accept(4)
     here.wait_for_calls(4)
     own.child.kill()
@@ -383,7 +383,7 @@ def refusal(
     pool: str = "threads",
     code: int = 2,
 ) -> str:
-    """Start a worker that must end by itself with `code` (2 for settings); gives what it said."""
+    """Start a worker that must end by itself with `code` (2 for settings); return what it said."""
     ended = subprocess.run(
         [*worker_command(queue), f"--pool={pool}"],
         env=environment(settings),

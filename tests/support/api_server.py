@@ -1,4 +1,4 @@
-"""The front door served for real, by uvicorn on a port of its own, in a thread."""
+"""The API served for real, by uvicorn on a port of its own, in a thread."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ PROMPT = {"input": {"prompt": "A lighthouse at dawn"}}
 
 @dataclass(frozen=True)
 class ApiServer:
-    """A served front door, a client with a tenant's key, and the store behind it."""
+    """A served API, a client with a tenant's key, and the store behind it."""
 
     url: str
     client: httpx.Client
@@ -70,7 +70,7 @@ def served(
     has_fast_route: bool = True,
     **options: Any,
 ) -> Iterator[str]:
-    """Serve the app; gives its address. `options` are uvicorn's own."""
+    """Serve the app; return its address. `options` are uvicorn's own."""
     port = port or free_port()
     config = uvicorn.Config(
         create_app(chosen, has_fast_route=has_fast_route),
@@ -96,7 +96,7 @@ def served(
 
 @contextmanager
 def tenant_at(url: str, redis_url: str) -> Iterator[ApiServer]:
-    """Make a new tenant at a served front door."""
+    """Make a new tenant at a served API."""
     tenant = f"tenant-{ids.job_id()[-8:]}"
     world = World(redis_url)
     credentials = open_with_ops_key(world.store, tenant)
@@ -110,7 +110,7 @@ def client_of(url: str, key: str) -> httpx.Client:
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Check that an answer is this problem, whole; gives it."""
+    """Check that an answer is this problem, whole; return it."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body = dict(answer.json())

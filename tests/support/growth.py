@@ -60,7 +60,7 @@ def fill(
     spec: Callable[[int], JobSpec] = usual_spec,
     host: Callable[[int], str] = lambda _: "",
 ) -> list[tuple[str, str]]:
-    """Queue so many jobs, spread over tenants, in few round trips; gives (job, tenant) of each."""
+    """Queue so many jobs, spread over tenants, in few round trips; return (job, tenant) of each."""
     world.store.run(job_queries.service_stats())  # Redis knows the scripts from here on
     made = []
     numbers = iter(range(jobs))
@@ -87,7 +87,7 @@ def run_many(world: World, calls: Sequence[Command[Any]]) -> list[Any]:
 
 
 def used(world: World) -> int:
-    """Give the bytes that Redis uses, but for what it keeps of its clients."""
+    """Return the bytes that Redis uses, but for what it keeps of its clients."""
     told = world.client.info("memory")
     return int(told["used_memory"]) - int(told["mem_clients_normal"])
 
@@ -222,7 +222,7 @@ class Callers:
 
 @contextmanager
 def api_process(world: World, log: Path) -> Iterator[str]:
-    """Serve a world's Redis by an API process; gives its address."""
+    """Serve a world's Redis by an API process; return its address."""
     port = free_port()
     told = {
         "redis_url": world.settings.redis_url,

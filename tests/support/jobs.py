@@ -31,7 +31,7 @@ def job(*, on_unknown: OnUnknown = OnUnknown.RETRY, **changes: Any) -> Job:
 
 
 def history(*states: tuple[State, int]) -> tuple[StateChange, ...]:
-    """Give a history of (state, attempt), a second isolated."""
+    """Return a history of (state, attempt), a second isolated."""
     return tuple(
         StateChange(number, 1_700_000_000_000 + 1000 * number, state, attempt)
         for number, (state, attempt) in enumerate(states, 1)

@@ -36,7 +36,7 @@ def find() -> Path:
 
 
 def configured(where: Path, port: int, upstream: Sequence[str]) -> str:
-    """Give the configuration with the addresses and logs that it has here."""
+    """Return the configuration with the addresses and logs that it has here."""
     text = CONFIG.read_text(encoding="utf-8")
     servers = re.findall(r"^ *server (127\.0\.0\.1:\d+) ", text, re.MULTILINE)
     for theirs, ours in zip(servers, upstream, strict=True):
@@ -47,7 +47,7 @@ def configured(where: Path, port: int, upstream: Sequence[str]) -> str:
 
 
 def written(where: Path, port: int, upstream: Sequence[str]) -> Path:
-    """Write all that it reads into the folder `where`; gives that."""
+    """Write all that it reads into the folder `where`; return that."""
     where.mkdir()
     user = "user root;" if os.geteuid() == 0 else ""
     (where / "darkroom.conf").write_text(configured(where, port, upstream))
@@ -61,7 +61,7 @@ def command(where: Path) -> list[str]:
 
 @contextmanager
 def nginx(where: Path, port: int, upstream: Sequence[str]) -> Iterator[Path]:
-    """Run it at `port` before `upstream` (host:port of each); gives the folder of its logs."""
+    """Run it at `port` before `upstream` (host:port of each); return the folder of its logs."""
     told = command(written(where, port, upstream))
     with Child(told, where / "out.log", environment={}):
         wait_for_http(f"http://127.0.0.1:{port}/healthz", status=200)

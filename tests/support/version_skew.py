@@ -32,7 +32,7 @@ _CHANGES = {
 
 
 def next_version(tree: Path) -> Path:
-    """Write the other version into the folder `tree`; gives it."""
+    """Write the other version into the folder `tree`; return it."""
     for context in ("api", "shared", "worker"):
         shutil.copytree(
             ROOT / context, tree / context, ignore=shutil.ignore_patterns("__pycache__")

@@ -135,7 +135,7 @@ def receiver(host: str = "127.0.0.1") -> Iterator[WebhookReceiver]:
 
 
 def main(file: Path) -> None:
-    """Receive until standard input ends or the process is stopped; tells its address first."""
+    """Receive until standard input ends or the process is stopped; report its address first."""
     with receiver() as kept:
         kept.file = file
         file.touch()

@@ -38,7 +38,7 @@ def spec(
 
 
 def settings_for(s3: S3Server, provider_url: str, **changes: Any) -> dict[str, Any]:
-    """Give the settings of a worker on loopback, by name."""
+    """Return the settings of a worker on loopback, by name."""
     return {
         "onemin_api_key": "k",
         "onemin_base_url": provider_url,
@@ -115,7 +115,7 @@ class WorkerHarness:
         return sum(call["paid"] for call in self.provider.calls())
 
     def asked(self, kind: str) -> list[str]:
-        """Give the outcomes of the provider's calls of a kind, in order."""
+        """Return the outcomes of the provider's calls of a kind, in order."""
         return [outcome for found, outcome, _ in self.provider.outcomes() if found == kind]
 
     def stored(self, key: str) -> bytes:
@@ -131,7 +131,7 @@ class WorkerHarness:
         return any(entry.object_name == key for entry in found)
 
     def slots(self) -> tuple[int, int]:
-        """Give how many leases there are, and how many of the tenant's jobs count as running."""
+        """Return how many leases there are, and how many of the tenant's jobs count as running."""
         running = self.world.client.hget(keys.queue_group("jobs", "acme"), "running")
         return int(self.world.client.zcard(keys.queue_leases("jobs"))), int(running or 0)
 

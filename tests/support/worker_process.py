@@ -15,7 +15,7 @@ SECRETS = ("A lighthouse at dawn", "X-Signature", "darkroom-tests-secret-key", "
 
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Give the environment that says these settings, and no others."""
+    """Return the environment that says these settings, and no others."""
     kept = {
         name: value
         for name, value in inherited_environment().items()
@@ -32,7 +32,7 @@ class Worker(Child):
         wait_until(self._is_ready, "a worker that takes permits", seconds=20)
 
     def wait_for_end(self, seconds: float) -> int:
-        """Wait until it has ended by itself; gives its exit code."""
+        """Wait until it has ended by itself; return its exit code."""
         wait_until(lambda: not self.alive, "the end of a worker", seconds=seconds)
         return self._process().wait()
 

@@ -44,7 +44,7 @@ def problem(status: int, code: str, retry: int | None = None, **more: Any) -> An
 
 
 def play(steps: Any, replies: Script) -> tuple[list[Request], list[Any], Any]:
-    """Send the replies in; gives the requests, what was found on the way, and the result."""
+    """Send the replies in; return the requests, what was found on the way, and the result."""
     sent: list[Request] = []
     found: list[Any] = []
     given: Reply | None = None

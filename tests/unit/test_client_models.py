@@ -38,7 +38,7 @@ def schemas() -> Mapping[str, Any]:
 
 
 def known(kind: type[Any], shape: str) -> dict[str, bool]:
-    """Give the members that a class reads of a shape, each with whether it may be None."""
+    """Return the members that a class reads of a shape, each with whether it may be None."""
     own = OWN.get(shape, {})
     hints = get_type_hints(kind)
     names = {one.name: own.get(one.name, one.name) for one in fields(kind) if one.name != "raw"}
@@ -46,7 +46,7 @@ def known(kind: type[Any], shape: str) -> dict[str, bool]:
 
 
 def may_be_none(shape: Mapping[str, Any], name: str) -> bool:
-    """Tell whether an answer may leave a member out, or have null there."""
+    """Return whether an answer may leave a member out, or have null there."""
     ways = shape["properties"][name].get("anyOf", ())
     return name not in shape["required"] or {"type": "null"} in ways
 

@@ -16,7 +16,7 @@ OPERATIONS = {path.stem: path.read_text() for path in (LUA / "operations").glob(
 
 
 def code(text: str) -> str:
-    """Give what is not a comment."""
+    """Return what is not a comment."""
     return re.sub(r"--.*", "", text)
 
 

@@ -135,7 +135,7 @@ def test_secrets_do_not_show_in_the_settings_text() -> None:
 
 
 def refusal(name: str, value: str) -> str:
-    """Give the sentence with which a value is refused."""
+    """Return the sentence with which a value is refused."""
     with pytest.raises(InvalidSettings) as raised:
         load_settings(**{name: value})
     sentence = str(raised.value)
