@@ -97,6 +97,29 @@ def _attempt(context: WorkerContext, delivery: Delivery, span: Span) -> None:
         )
     outcome, wait = outcome_of(sent, delivery, context.settings)
     _trace(span, sent, outcome)
+    try:
+        switched_off = context.run_until_acknowledged(
+            deliveries.settle_delivery(
+                delivery,
+                outcome,
+                wait_seconds=wait,
+                attempt=_record(delivery, sent, began_at, body),
+                in_time=is_in_time(sent, context.settings),
+            )
+        )
+    except LostLease:
+        _LOG.info("delivery lost")
+        return
+    _note(delivery, sent, outcome, wait)
+    if switched_off:
+        metrics.WEBHOOK_ENDPOINTS_DISABLED.labels(switched_off).inc()
+        _LOG.warning("webhook endpoint disabled", reason=switched_off)
+
+
+def _record(
+    delivery: Delivery, sent: DeliveryResult, began_at: datetime, body: bytes
+) -> dict[str, Any]:
+    """Return the attempt as `GET /v1/webhooks/deliveries/{id}` shows it."""
     record: dict[str, Any] = {
         "number": delivery.attempt,
         "at": rfc3339(int(began_at.timestamp() * 1000)),
@@ -108,23 +131,7 @@ def _attempt(context: WorkerContext, delivery: Delivery, span: Span) -> None:
     }
     if delivery.is_test:
         record["request"] = {"headers": dict(sent.headers), "body": body.decode()}
-    try:
-        switched_off = context.run_until_acknowledged(
-            deliveries.settle_delivery(
-                delivery,
-                outcome,
-                wait_seconds=wait,
-                attempt=record,
-                in_time=is_in_time(sent, context.settings),
-            )
-        )
-    except LostLease:
-        _LOG.info("delivery lost")
-        return
-    _note(delivery, sent, outcome, wait)
-    if switched_off:
-        metrics.WEBHOOK_ENDPOINTS_DISABLED.labels(switched_off).inc()
-        _LOG.warning("webhook endpoint disabled", reason=switched_off)
+    return record
 
 
 def _trace(span: Span, sent: DeliveryResult, outcome: str) -> None:
