@@ -26,6 +26,7 @@ from shared.api_keys import Key, new_key
 from shared.celery_app import build_celery, build_scripts
 from shared.errors import IncompatibleStore, InvalidSettings, StoreError, TenantExists
 from shared.running_stack import load_operator_settings
+from shared.settings import Settings
 from shared.store import api_keys, provisioning
 from shared.store import tenants as store_tenants
 from shared.store.audit import AuditContext
@@ -40,18 +41,18 @@ B = TypeVar("B", bound=BaseModel)
 Shown = Mapping[str, Any]
 
 #: The same as in `darkroom.commands.exits`, which the service does not import.
-_USAGE, _REFUSED, _AWAY = 2, 3, 4
+USAGE, REFUSED, AWAY = 2, 3, 4
 #: Tenants read at once.
 _PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class AdminSession:
-    """The store, the operator, and the known cost of a call by model."""
+    """The store, the operator, and the settings."""
 
     store: Store
     by: str
-    prices: Mapping[str, float]
+    settings: Settings
 
     def run(self, call: Command[T]) -> T:
         """Run a command on the store."""
@@ -65,25 +66,31 @@ class AdminSession:
 
 def create_tenant(name: str) -> Shown:
     """Create a tenant; return its first key and its webhook secret."""
-    with _session() as session:
+    with open_session() as session:
         return asdict(provisioning.provision_tenant(session.store, name, by=session.by))
 
 
 def list_tenants() -> list[Shown]:
     """Return all tenants, by name."""
+    with open_session() as session:
+        prices = session.settings.credits_per_image
+        return [tenant_shown(tenant, prices) for tenant in all_tenants(session)]
+
+
+def all_tenants(session: AdminSession) -> list[store_tenants.Tenant]:
+    """Read all tenants, by name."""
     found: list[store_tenants.Tenant] = []
-    with _session() as session:
-        while True:
-            after = found[-1].name if found else None
-            page = session.run(store_tenants.list_tenants(after=after, limit=_PAGE))
-            found += page
-            if len(page) < _PAGE:
-                return [tenant_shown(tenant, session.prices) for tenant in found]
+    while True:
+        after = found[-1].name if found else None
+        page = session.run(store_tenants.list_tenants(after=after, limit=_PAGE))
+        found += page
+        if len(page) < _PAGE:
+            return found
 
 
 def show_tenant(name: str) -> Shown:
     """Return a tenant."""
-    with _session() as session:
+    with open_session() as session:
         return _tenant(session, name)
 
 
@@ -93,20 +100,20 @@ def set_limits(name: str, written: Mapping[str, object]) -> Shown:
         {limit: _value(value_text) for limit, value_text in written.items()}, LimitsBody
     ).changes()
     if not options:
-        _end("Name what to change, such as --weight 2.", _USAGE)
-    with _session() as session:
+        end("Name what to change, such as --weight 2.", USAGE)
+    with open_session() as session:
         if not session.run(store_tenants.set_limits(name, session.audit_context, **options)):
-            _end(f"There is no tenant {name}.")
+            end(f"There is no tenant {name}.")
         return _tenant(session, name)
 
 
 def list_api_keys(tenant: str | None) -> list[Shown]:
     """Return the keys of a tenant, or those of operators."""
     principal = _principal(tenant)
-    with _session() as session:
+    with open_session() as session:
         found = session.run(api_keys.list_api_keys(principal))
     if found is None:
-        _end(f"There is no tenant {tenant}.")
+        end(f"There is no tenant {tenant}.")
     return [key_shown(key) for key in found]
 
 
@@ -114,7 +121,7 @@ def create_key(tenant: str | None, options: Mapping[str, object]) -> Shown:
     """Create a key for a tenant, or for operators; return it with its secret."""
     body, key = _checked(options, KeyBody if tenant is not None else OpsKeyBody), new_key()
     principal, ends = _principal(tenant), moment_of(body.expires_at)
-    with _session() as session:
+    with open_session() as session:
         call = api_keys.add_api_key(
             session.audit_context, principal, key, body.scopes, label=body.label, expires_at=ends
         )
@@ -126,7 +133,7 @@ def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -
     body, key = _checked(options, RotateBody), new_key()
     principal = _principal(tenant)
     ends, grace = moment_of(body.expires_at), body.grace_seconds
-    with _session() as session:
+    with open_session() as session:
         call = api_keys.rotate_api_key(
             session.audit_context, principal, key_id, key, grace_seconds=grace, expires_at=ends
         )
@@ -136,10 +143,10 @@ def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -
 def revoke_api_key(tenant: str | None, key_id: str) -> Shown:
     """Revoke a key of a tenant or of operators; return its id."""
     principal = _principal(tenant)
-    with _session() as session:
+    with open_session() as session:
         if not session.run(api_keys.revoke_api_key(session.audit_context, principal, key_id)):
             whose = "There is no ops key" if tenant is None else f"The tenant {tenant} has no key"
-            _end(f"{whose} {key_id}.")
+            end(f"{whose} {key_id}.")
     return {"revoked": key_id}
 
 
@@ -148,12 +155,12 @@ def _principal(tenant: str | None) -> str:
     if tenant is None:
         return api_keys.OPERATORS
     if not store_tenants.NAME.fullmatch(tenant):
-        _end(f"There is no tenant {tenant}.")
+        end(f"There is no tenant {tenant}.")
     return tenant
 
 
 @contextmanager
-def _session() -> Iterator[AdminSession]:
+def open_session() -> Iterator[AdminSession]:
     """Connect to the Redis of the settings; on failure end the program with a sentence."""
     try:
         settings = load_operator_settings()
@@ -162,16 +169,16 @@ def _session() -> Iterator[AdminSession]:
         check_compatible(client)
         store = Store(client, scripts)
         store.run(service_stats())  # fails before anything is written if Redis is unavailable
-        yield AdminSession(store, f"cli:{_user()}", settings.credits_per_image)
+        yield AdminSession(store, f"cli:{_user()}", settings)
         store.close()
     except TenantExists as error:
-        _end(str(error))
+        end(str(error))
     except (ValueError, InvalidSettings) as error:
-        _end(str(error), _USAGE)
+        end(str(error), USAGE)
     except IncompatibleStore as error:
-        _end(str(error))
+        end(str(error))
     except StoreError as error:
-        _end(f"Redis did not do it: {error} Check DARKROOM_REDIS_URL.", _AWAY)
+        end(f"Redis did not do it: {error} Check DARKROOM_REDIS_URL.", AWAY)
 
 
 def _user() -> str:
@@ -196,7 +203,7 @@ def _checked(options: Mapping[str, object], model: type[B]) -> B:
     # json escapes bytes of the command line that are not UTF-8
     found = checked(model, json.dumps(dict(options)).encode())
     if isinstance(found, list):
-        _end(_options(found), _USAGE)
+        end(_options(found), USAGE)
     return found
 
 
@@ -211,19 +218,20 @@ def _options(faults: Sequence[FieldError]) -> str:
 def _tenant(session: AdminSession, name: str) -> Shown:
     found = session.run(store_tenants.read_tenant(name))
     if not found:
-        _end(f"There is no tenant {name}.")
-    return tenant_shown(found[0], session.prices)
+        end(f"There is no tenant {name}.")
+    return tenant_shown(found[0], session.settings.credits_per_image)
 
 
 def _made(key: Key, made: api_keys.ApiKeyInfo | api_keys.KeyRejected) -> Shown:
     if isinstance(made, api_keys.KeyRejected):
         problem = refusal(made)
         if problem.errors:
-            _end(_options(problem.errors), _USAGE)
-        _end(problem.detail)
+            end(_options(problem.errors), USAGE)
+        end(problem.detail)
     return {**key_shown(made), "key": key.text}
 
 
-def _end(sentence: str, code: int = _REFUSED) -> NoReturn:
+def end(sentence: str, code: int = REFUSED) -> NoReturn:
+    """Print why nothing was done, and exit."""
     sys.stderr.write(f"{sentence}\n")
     sys.exit(code)

@@ -8,7 +8,8 @@ is unavailable. Errors are printed on stderr.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
@@ -18,6 +19,10 @@ keys = cyclopts.App(help="Manage the API keys of tenants.")
 ops_keys = cyclopts.App(help="Manage the keys of operators, which grant access to all tenants.")
 
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON.")]
+Passphrase = Annotated[
+    Path | None,
+    cyclopts.Parameter(help="A file with the passphrase that seals the webhook secrets."),
+]
 Limit = Annotated[str | None, cyclopts.Parameter(help="A number, or `none` to remove the limit.")]
 Grace = Annotated[
     int | None,
@@ -85,6 +90,47 @@ def set_limits(  # noqa: PLR0913  one option a limit
     }
     options = {limit: value for limit, value in written.items() if value is not None}
     _print_tenant(admin.set_limits(name, options), json=json)
+
+
+@tenants.command
+def export(*, passphrase_file: Passphrase = None) -> None:
+    """Print all tenants as a file for `apply`: limits, hashes of valid keys, and operator keys.
+
+    Webhook secrets are left out unless a passphrase seals them.
+    """
+    from cli.tenant_backup import export_tenants  # noqa: PLC0415
+
+    sys.stdout.write(export_tenants(passphrase_file))
+
+
+@tenants.command
+def apply(
+    file: Annotated[Path, cyclopts.Parameter(help="A file of `darkroom tenants export`.")],
+    *,
+    passphrase_file: Passphrase = None,
+    secrets: Annotated[
+        bool, cyclopts.Parameter(help="--no-secrets leaves webhook secrets as they are.")
+    ] = True,
+    dry_run: Annotated[
+        bool, cyclopts.Parameter(negative="", help="Print the changes and make none.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Create or change tenants and keys so that they are as FILE says.
+
+    Limits that FILE does not name are removed. Tenants, keys and endpoints that FILE does not name
+    stay. Clients keep their keys. A new tenant without a webhook secret gets one, shown only once.
+    If a part cannot be applied, nothing is changed.
+    """
+    from cli.tenant_backup import apply_file  # noqa: PLC0415
+
+    rows, created = apply_file(file, passphrase_file, with_secrets=secrets, dry_run=dry_run)
+    if json:
+        _print_json({"data": rows, "webhook_secrets": created})
+        return
+    _table(rows, tuple(rows[0]), json=False)
+    for tenant, secret in created.items():
+        _print_line(f"new webhook secret of {tenant}: {secret}")
 
 
 @keys.command(name="create")
@@ -216,7 +262,7 @@ def _print(facts: Mapping[str, Any], *, json: bool) -> None:
         _print_line(f"{name.replace('_', ' '):<{width}}{_text(value)}")
 
 
-def _table(rows: list[Mapping[str, Any]], columns: tuple[str, ...], *, json: bool) -> None:
+def _table(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], *, json: bool) -> None:
     """Print several objects, one line each; JSON has all of their members."""
     if json:
         _print_json({"data": rows})
@@ -233,7 +279,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return " ".join(value)
+        return " ".join(value) or "-"
     return "-" if value is None or value == "" else str(value)
 
 

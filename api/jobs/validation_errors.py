@@ -96,7 +96,9 @@ def _unknown(path: tuple[str | int, ...], model: type[BaseModel]) -> str:
 def _model_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel]:
     """Return the model of an object within the body."""
     for step in path:
-        annotation = model.model_fields[str(step)].annotation
+        if isinstance(step, int):
+            continue  # an entry of a list, whose annotation names the entries' model
+        annotation = model.model_fields[step].annotation
         within = (annotation, *get_args(annotation))
         model = next(one for one in within if isclass(one) and issubclass(one, BaseModel))
     return model

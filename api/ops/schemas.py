@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from api.jobs.schemas import Moment, Strict
 from api.query import milliseconds
@@ -21,6 +21,17 @@ _Count = Annotated[int | None, Field(ge=0, le=LARGEST), INTEGER]
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Label = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_PREFIX}[{ALPHABET}]{{26}}$")]
+
+
+def _check_name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(NAME_RULE)
+    return value
+
+
+TenantName = Annotated[
+    str, AfterValidator(_check_name), Field(description="1 to 64 of A-Z a-z 0-9 . _ -")
+]
 
 
 class LimitsBody(Strict):
@@ -51,14 +62,7 @@ class LimitsBody(Strict):
 class TenantBody(LimitsBody):
     """Creates a tenant."""
 
-    name: Annotated[str, Field(description="1 to 64 of A-Z a-z 0-9 . _ -")]
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, value: str) -> str:
-        if not NAME.fullmatch(value):
-            raise ValueError(NAME_RULE)
-        return value
+    name: TenantName
 
 
 class RotateBody(Strict):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.api_keys import Key, Scope
 from shared.store import operations
@@ -49,10 +49,17 @@ class KeyRejected:
     detail: str = ""
 
 
+class StoredKey(NamedTuple):
+    """A key as it is stored, without its secret."""
+
+    id: str
+    hash: str
+
+
 def add_api_key(
     audit_context: AuditContext,
     tenant: str,
-    key: Key,
+    key: Key | StoredKey,
     scopes: Sequence[Scope],
     *,
     label: str = "",

@@ -117,9 +117,10 @@ def rotate_any_secret(
     return Command(operation, lambda reply: reply or None)
 
 
-def read_webhook_secret(tenant: str) -> Command[str]:
-    """Read the current signing secret of a tenant (`whsec_…`); '' if there is no such tenant."""
-    return Command(operations.ReadWebhookSecret(tenant), lambda reply: reply or "")
+def read_webhook_secret(tenant: str, *, endpoint_id: str | None = None) -> Command[str]:
+    """Read the current signing secret (`whsec_…`) of a tenant, or an endpoint's own; '' if none."""
+    operation = operations.ReadWebhookSecret(tenant, endpoint_id or "")
+    return Command(operation, lambda reply: reply or "")
 
 
 def rotate_secret(tenant: str, secret: str, *, endpoint_id: str | None = None) -> Command[bool]:

@@ -421,6 +421,7 @@ class ReadUsage(Operation):
 @dataclass(frozen=True, slots=True)
 class ReadWebhookSecret(Operation):
     tenant: str
+    endpoint_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,4 @@
+import json
 import shutil
 import ssl
 import subprocess
@@ -7,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from darkroom.cli import build
 from sandbox.provider.server import Options, running
 from shared.net.sockets import bounded
 from tests.integration.sandbox_client import Client, steered
@@ -99,3 +101,33 @@ def other(api_server: ApiServer) -> Iterator[ApiServer]:
     """Another tenant at the same API."""
     with tenant_at(api_server.url, api_server.world.settings.redis_url) as other:
         yield other
+
+
+class Program:
+    """The program without a process of its own: starting one costs more than what it does."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def run(self, *words: str) -> tuple[int, str, str]:
+        """Return the exit code, and what was written to stdout and stderr."""
+        try:
+            build()(words)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        else:
+            code = 0
+        return (code, *self._capsys.readouterr())
+
+    def run_json(self, *words: str) -> Any:
+        code, out, wrong = self.run(*words, "--json")
+        assert code == 0, wrong
+        return json.loads(out)
+
+
+@pytest.fixture
+def program(
+    empty_redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Program:
+    monkeypatch.setenv("DARKROOM_REDIS_URL", empty_redis_url)
+    return Program(capsys)

@@ -7,12 +7,10 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 
-from darkroom.cli import build
 from shared.api_keys import parse_key
 from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.provider_keys import ProviderKey
@@ -24,6 +22,7 @@ from shared.store.provisioning import provision_tenant
 from shared.store.tenants import authenticate
 from shared.store.transitions import Signal
 from tests.contract.test_admission import everything
+from tests.integration.conftest import Program
 from tests.support.store import World
 
 DARKROOM = Path(sys.executable).with_name("darkroom")
@@ -49,36 +48,6 @@ def test_a_tenant_is_made_with_keys_that_open(empty_redis_url: str) -> None:
     assert holder is not None
     assert (holder.tenant, key.matches(holder.key_hash)) == ("shop", True)
     world.close()
-
-
-class Program:
-    """The program without a process of its own: starting one costs more than what it does."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def run(self, *words: str) -> tuple[int, str, str]:
-        """Return the exit code, and what was written to stdout and stderr."""
-        try:
-            build()(words)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        else:
-            code = 0
-        return (code, *self._capsys.readouterr())
-
-    def run_json(self, *words: str) -> Any:
-        code, out, wrong = self.run(*words, "--json")
-        assert code == 0, wrong
-        return json.loads(out)
-
-
-@pytest.fixture
-def program(
-    empty_redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Program:
-    monkeypatch.setenv("DARKROOM_REDIS_URL", empty_redis_url)
-    return Program(capsys)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,291 @@
+"""`darkroom tenants export` and `apply`: write all tenants to a file, and restore them from it.
+
+Apply compares the file with Redis first and changes nothing if a part cannot be applied. It adds
+and changes, and removes only limits; so it can be repeated, also after it was interrupted.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from api.ops.schemas import LimitsBody, moment_of
+from api.webhooks.url_validation import address_guard, delivery_host
+from cli.admin import USAGE, AdminSession, all_tenants, end, open_session
+from cli.tenant_file import (
+    EndpointEntry,
+    InvalidTenantFile,
+    KeyEntry,
+    OpsKeyEntry,
+    Seal,
+    TenantEntry,
+    TenantFile,
+    new_seal,
+    read_file,
+    read_passphrase,
+    write_file,
+)
+from shared.serializers import rfc3339
+from shared.signing import new_webhook_secret
+from shared.store import api_keys, endpoints, tenants
+from shared.store.provisioning import FIRST_LIMITS
+from shared.store.tenants import KeyState
+
+#: Endpoints read at once.
+_PAGE = 200
+
+Limits = dict[str, float | str | bool | None]
+_Key = KeyEntry | OpsKeyEntry
+
+
+def export_tenants(passphrase_file: Path | None) -> str:
+    """Return the file of all tenants, with webhook secrets only if there is a passphrase."""
+    try:
+        seal = new_seal(read_passphrase(passphrase_file)) if passphrase_file else None
+    except InvalidTenantFile as error:
+        end(str(error), USAGE)
+    with open_session() as session:
+        facts: dict[str, Any] = {"version": 1, "exported_at": _now()}
+        if seal:
+            facts["salt"] = seal.salt
+        facts["tenants"] = [_exported(session, one, seal) for one in all_tenants(session)]
+        facts["ops_keys"] = list(_exported_keys(session, api_keys.OPERATORS))
+    return write_file(facts)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _limits(tenant: tenants.Tenant) -> Limits:
+    """Return a tenant's limits, all of them."""
+    return {name: getattr(tenant, name) for name in LimitsBody.model_fields}
+
+
+def _wanted_limits(body: LimitsBody) -> Limits:
+    """Return the limits of an entry, all of them; a tenant without a weight has 1."""
+    limits: Limits = body.model_dump()
+    return limits | {"weight": 1.0 if body.weight is None else body.weight}
+
+
+_NO_LIMITS = _wanted_limits(LimitsBody())
+
+
+def _exported(session: AdminSession, tenant: tenants.Tenant, seal: Seal | None) -> dict[str, Any]:
+    name = tenant.name
+    limits = {limit: v for limit, v in _limits(tenant).items() if v != _NO_LIMITS[limit]}
+    facts: dict[str, Any] = {"name": name, "limits": limits}
+    facts["keys"] = list(_exported_keys(session, name))
+    if seal:
+        facts["webhook_secret"] = seal.seal(session.run(endpoints.read_webhook_secret(name)))
+        own = _own_secrets(session, name)
+        facts["webhook_endpoints"] = [
+            {"url": url, "secret": seal.seal(secret)} for url, secret in own
+        ]
+    return facts
+
+
+def _exported_keys(session: AdminSession, holder: str) -> Iterator[dict[str, Any]]:
+    """Yield the valid keys of a tenant or of the operators."""
+    for key in session.run(api_keys.list_api_keys(holder)) or ():
+        principal = session.run(tenants.authenticate(key.id))
+        if key.state is not KeyState.LIVING or principal is None:
+            continue
+        facts: dict[str, Any] = {"id": key.id, "hash": principal.key_hash}
+        facts["scopes"] = [scope.value for scope in key.scopes]
+        if key.label:
+            facts["label"] = key.label
+        if key.expires_at is not None:
+            facts["expires_at"] = rfc3339(key.expires_at)
+        yield facts
+
+
+def _own_secrets(session: AdminSession, tenant: str) -> Iterator[tuple[str, str]]:
+    """Yield URL and secret of each endpoint that has a secret of its own."""
+    before = None
+    while True:
+        page = session.run(endpoints.list_endpoints(tenant, before=before, limit=_PAGE))
+        for one in page.endpoints:
+            if one.has_secret:
+                call = endpoints.read_webhook_secret(tenant, endpoint_id=one.id)
+                yield one.url, session.run(call)
+        before = page.before
+        if before is None:
+            return
+
+
+@dataclass(slots=True)
+class Change:
+    """What apply does to one tenant, or to the operators' keys."""
+
+    #: a tenant, or OPERATORS
+    holder: str
+    creates: bool = False
+    #: limits to set; None removes one
+    limits: Limits = field(default_factory=dict)
+    keys: tuple[_Key, ...] = ()
+    #: the webhook secret to set; '' keeps the present one
+    secret: str = ""
+    endpoints: tuple[EndpointEntry, ...] = ()
+    #: ids of valid keys in Redis that the file does not have
+    other_keys: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Return the change as the command prints it."""
+        changes = self.limits or self.keys or self.secret or self.endpoints
+        return {
+            "tenant": self.holder,
+            "change": "created" if self.creates else "changed" if changes else "unchanged",
+            "limits": [f"{n}={'none' if v is None else v}" for n, v in self.limits.items()],
+            "keys_added": [key.id for key in self.keys],
+            "keys_only_in_redis": list(self.other_keys),
+            "webhook_secret": "set" if self.secret else "new" if self.creates else "kept",
+            "endpoint_secrets": len(self.endpoints),
+        }
+
+
+def apply_file(
+    path: Path, passphrase_file: Path | None, *, with_secrets: bool, dry_run: bool
+) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+    """Apply a file; return a row per tenant, and the webhook secrets created, by tenant.
+
+    With `dry_run`, change nothing and return the rows alone.
+    """
+    with open_session() as session:
+        try:
+            file = read_file(path, address_guard(session.settings))
+            entries = _opened(file, passphrase_file, path, with_secrets=with_secrets)
+        except InvalidTenantFile as error:
+            end(str(error), USAGE)
+        changes, conflicts = _compare(session, entries, file.ops_keys)
+        if conflicts:
+            end("\n".join([*conflicts, "Nothing was changed."]))
+        created = {
+            change.holder: new_webhook_secret()
+            for change in changes
+            if change.creates and not change.secret
+        }
+        if dry_run:
+            created = {}
+        else:
+            for change in changes:
+                _apply(session, change, created.get(change.holder, ""))
+    return [change.shown for change in changes], created
+
+
+def _opened(
+    file: TenantFile, passphrase_file: Path | None, path: Path, *, with_secrets: bool
+) -> list[TenantEntry]:
+    """Return the tenants with their secrets opened, or without any."""
+    if not with_secrets:
+        bare = {"webhook_secret": None, "webhook_endpoints": ()}
+        return [tenant.model_copy(update=bare) for tenant in file.tenants]
+    if file.salt is None:
+        return list(file.tenants)
+    if passphrase_file is None:
+        raise InvalidTenantFile(
+            f"{path} has sealed webhook secrets: name the file of the passphrase with "
+            "--passphrase-file, or leave the secrets out with --no-secrets."
+        )
+    seal = Seal(read_passphrase(passphrase_file), file.salt)
+
+    def opened(tenant: TenantEntry) -> TenantEntry:
+        own = tuple(
+            one.model_copy(update={"secret": seal.open(one.secret)})
+            for one in tenant.webhook_endpoints
+        )
+        secret = tenant.webhook_secret and seal.open(tenant.webhook_secret)
+        return tenant.model_copy(update={"webhook_secret": secret, "webhook_endpoints": own})
+
+    return [opened(tenant) for tenant in file.tenants]
+
+
+def _compare(
+    session: AdminSession, entries: Sequence[TenantEntry], ops_keys: Sequence[_Key]
+) -> tuple[list[Change], list[str]]:
+    """Return what has to change, and a sentence for each part that cannot be applied."""
+    present = {tenant.name: tenant for tenant in all_tenants(session)}
+    changes = [_tenant_change(session, one, present.get(one.name)) for one in entries]
+    changes.append(Change(api_keys.OPERATORS))
+    conflicts: list[str] = []
+    for change, keys in zip(changes, [*(one.keys for one in entries), ops_keys], strict=True):
+        conflicts += _compare_keys(session, change, keys)
+    return changes, conflicts
+
+
+def _tenant_change(
+    session: AdminSession, entry: TenantEntry, present: tenants.Tenant | None
+) -> Change:
+    wanted, secret = _wanted_limits(entry.limits), entry.webhook_secret or ""
+    if present is None:
+        limits = {n: v for n, v in wanted.items() if v != _NO_LIMITS[n]}
+        own = entry.webhook_endpoints
+        return Change(entry.name, creates=True, limits=limits, secret=secret, endpoints=own)
+    now = _limits(present)
+    if secret == session.run(endpoints.read_webhook_secret(entry.name)):
+        secret = ""
+    known = dict(_own_secrets(session, entry.name)) if entry.webhook_endpoints else {}
+    return Change(
+        entry.name,
+        limits={name: value for name, value in wanted.items() if value != now[name]},
+        secret=secret,
+        endpoints=tuple(one for one in entry.webhook_endpoints if known.get(one.url) != one.secret),
+    )
+
+
+def _compare_keys(session: AdminSession, change: Change, wanted: Sequence[_Key]) -> Iterator[str]:
+    """Set the keys that the change adds; yield a sentence for each that cannot be added."""
+    listed = session.run(api_keys.list_api_keys(change.holder)) or ()
+    named, now = {key.id for key in wanted}, datetime.now(UTC).timestamp() * 1000
+    change.other_keys = tuple(
+        key.id for key in listed if key.state is KeyState.LIVING and key.id not in named
+    )
+    adds = []
+    for key in wanted:
+        known = session.run(tenants.authenticate(key.id))
+        ends = moment_of(key.expires_at)
+        if known is None:
+            if ends is None or ends > now:
+                adds.append(key)
+        elif known.tenant != change.holder:
+            yield f"The key {key.id} of {change.holder} belongs to {known.tenant}."
+        elif known.key_hash != key.hash:
+            yield f"The key {key.id} of {change.holder} has another secret than in the file."
+    change.keys = tuple(adds)
+    if len(listed) + len(adds) > api_keys.MOST_KEYS:
+        yield f"{change.holder} would have more than {api_keys.MOST_KEYS} keys."
+
+
+def _apply(session: AdminSession, change: Change, new_secret: str) -> None:
+    """Make a change. Each step is safe to repeat; `new_secret` is of a tenant without one."""
+    holder = change.holder
+    if change.creates:
+        limits = {**FIRST_LIMITS, **change.limits}
+        secret = change.secret or new_secret
+        session.run(
+            tenants.create_tenant(session.audit_context, holder, limits, webhook_secret=secret)
+        )
+    else:
+        if change.limits:
+            session.run(tenants.set_limits(holder, session.audit_context, **change.limits))
+        if change.secret:
+            session.run(endpoints.rotate_secret(holder, change.secret))
+    for key in change.keys:
+        session.run(
+            api_keys.add_api_key(
+                session.audit_context,
+                holder,
+                api_keys.StoredKey(key.id, key.hash),
+                key.scopes,
+                label=key.label,
+                expires_at=moment_of(key.expires_at),
+            )
+        )
+    for one in change.endpoints:
+        host = delivery_host(one.url)
+        endpoint = session.run(endpoints.ensure_endpoint(holder, url=one.url, host=host))
+        if endpoint is None:
+            end(f"{holder} has {endpoints.ENDPOINTS_MAX:,} endpoints; {one.url} was not added.")
+        session.run(endpoints.rotate_any_secret(session.audit_context, endpoint, one.secret))
