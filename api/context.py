@@ -41,7 +41,7 @@ class AppContext:
     @property
     def view(self) -> View:
         """The writer of jobs; raise StoreDown until the signing secret has been read."""
-        return View(self.settings.public_url, self.redis_monitor.signing_key())
+        return View(self.settings.public_url, self.redis_monitor.signer)
 
     @property
     def prices(self) -> Mapping[str, float]:

@@ -54,6 +54,7 @@ from shared import logs, metrics
 from shared.celery_app import build_celery, build_scripts
 from shared.errors import InvalidSettings
 from shared.settings import Settings, load_settings, require
+from shared.signing import ImageUrlSigner
 from shared.storage.client import Storage
 from shared.store.connection import connect_async
 from shared.store.durability import Replicas
@@ -95,7 +96,7 @@ ACCEPTING = (
 def create_app(settings: Settings | None = None, *, has_fast_route: bool = True) -> FastAPI:
     """Build the app; without `settings` they are read from the environment.
 
-    Invalid or missing settings end the process with a sentence for each. With `fast_route` off,
+    Invalid or missing settings end the process with a sentence for each. With `has_fast_route` off,
     `POST /v1/jobs` is served like every other route.
     """
     settings, tracer, storage = _checked(settings)
@@ -220,7 +221,9 @@ async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> 
         GroupCommitClient(pool, scripts, timeout_seconds=timeout, replicas=replicas)
     )
     batch_finalizer = await stack.enter_async_context(BatchFinalizer(committer))
-    redis_monitor = await stack.enter_async_context(Watch(pool, committer))
+    redis_monitor = await stack.enter_async_context(
+        Watch(pool, committer, ImageUrlSigner(settings.image_url_seconds))
+    )
     notifications = await stack.enter_async_context(
         NotificationHub(pool, block_seconds=min(1.0, timeout / 2))
     )

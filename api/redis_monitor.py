@@ -14,15 +14,18 @@ from api.background import end
 from shared.errors import IncompatibleStore, StoreDown, StoreError, StoreFull
 from shared.logs import log
 from shared.metrics import RedisGauges, ServiceCollector
+from shared.signing import ImageUrlSigner
 from shared.store import keys
 from shared.store.connection import translate
 from shared.store.group_commit import BROKEN, GroupCommitClient
 from shared.store.health import health_problems, is_durable, is_full
+from shared.store.image_urls import new_signing_key, read_signing_keys
 from shared.store.job_queries import ServiceStats, service_stats
 from shared.store.schema_version import SCHEMA, incompatibility
-from shared.store.tenants import new_signing_key
 
 POLL_INTERVAL_SECONDS = 1.0
+#: How often the secrets of image URLs are read again: a rotation reaches every process within it.
+SIGNING_KEYS_SECONDS = 3.0
 _SECTIONS = ("memory", "persistence", "replication", "cluster")
 
 
@@ -41,13 +44,16 @@ class RedisState:
 class Watch:
     """What this process knows of its Redis, at most one second old."""
 
-    def __init__(self, pool: ConnectionPool, committer: GroupCommitClient) -> None:
-        """Take a pool with a spare connection, and the committer for its counters."""
+    def __init__(
+        self, pool: ConnectionPool, committer: GroupCommitClient, signer: ImageUrlSigner
+    ) -> None:
+        """Take a pool with a spare connection, and what it keeps up to date."""
         self._client = redis.asyncio.Redis(connection_pool=pool)
         self._committer = committer
         self._task: asyncio.Task[None] | None = None
         self._anchor: tuple[float, float] | None = None
-        self._signing_key: bytes | None = None
+        self._signer = signer
+        self._keys_read_at = 0.0
         self._full = False
         self._unfit = ""
         self.reasons = ["Redis was not reached yet."]
@@ -80,11 +86,12 @@ class Watch:
         server_ms, at = self._anchor
         return server_ms + (time.monotonic() - at) * 1000
 
-    def signing_key(self) -> bytes:
-        """Return the secret that signs image URLs; raise StoreDown if it was never read."""
-        if self._signing_key is None:
+    @property
+    def signer(self) -> ImageUrlSigner:
+        """The signer of image URLs; raise StoreDown if its secrets were never read."""
+        if not self._signer.keys:
             raise StoreDown("Redis is not reachable.")
-        return self._signing_key
+        return self._signer
 
     def ensure_capacity(self) -> None:
         """Raise StoreFull or IncompatibleStore if no more jobs may be accepted."""
@@ -130,8 +137,8 @@ class Watch:
         self._gauges.memory.set(used)
         self._gauges.limit.set(limit)
         self.reasons = health_problems(facts)
-        if self._signing_key is None:
-            self._signing_key = await self._read_signing_key()
+        if time.monotonic() >= self._keys_read_at + SIGNING_KEYS_SECONDS or not self._signer.keys:
+            await self._read_signing_keys()
         self.service = await self._committer.run(service_stats())
         self._collector.facts = self.service
 
@@ -143,8 +150,12 @@ class Watch:
             return ""
         return str(server_ms.get("appendfsync", ""))
 
-    async def _read_signing_key(self) -> bytes:
-        return bytes.fromhex(await self._read_or_create(keys.signing_key(), new_signing_key()))
+    async def _read_signing_keys(self) -> None:
+        # a Redis that lost its data gets this process's secret, so that image URLs keep working
+        current = self._signer.keys[0].hex() if self._signer.keys else new_signing_key()
+        await self._read_or_create(keys.signing_key(), current)
+        self._signer.keys = await self._committer.run(read_signing_keys())
+        self._keys_read_at = time.monotonic()
 
     async def _read_or_create(self, key: str, first: str) -> str:
         """Read a stored value; the first process to ask stores `first`."""

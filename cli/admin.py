@@ -26,6 +26,7 @@ from shared.api_keys import Key, new_key
 from shared.celery_app import build_celery, build_scripts
 from shared.errors import IncompatibleStore, InvalidSettings, StoreError, TenantExists
 from shared.running_stack import load_operator_settings
+from shared.serializers import rfc3339
 from shared.settings import Settings
 from shared.store import api_keys, provisioning
 from shared.store import tenants as store_tenants
@@ -33,6 +34,7 @@ from shared.store.audit import AuditContext
 from shared.store.client import Store
 from shared.store.command import Command
 from shared.store.connection import connect
+from shared.store.image_urls import rotate_signing_key
 from shared.store.job_queries import service_stats
 from shared.store.schema_version import check_compatible
 
@@ -42,6 +44,8 @@ Shown = Mapping[str, Any]
 
 #: The same as in `darkroom.commands.exits`, which the service does not import.
 USAGE, REFUSED, AWAY = 2, 3, 4
+#: A year.
+_OVERLAP_MAX = 31_536_000
 #: Tenants read at once.
 _PAGE = 500
 
@@ -148,6 +152,16 @@ def revoke_api_key(tenant: str | None, key_id: str) -> Shown:
             whose = "There is no ops key" if tenant is None else f"The tenant {tenant} has no key"
             end(f"{whose} {key_id}.")
     return {"revoked": key_id}
+
+
+def rotate_image_urls(overlap_seconds: int) -> Shown:
+    """Replace the key that signs image URLs; return until when earlier URLs are valid."""
+    if not 0 <= overlap_seconds <= _OVERLAP_MAX:
+        end(f"--overlap-seconds must be 0 to {_OVERLAP_MAX}.", USAGE)
+    with open_session() as session:
+        session.run(rotate_signing_key(session.audit_context, overlap_seconds=overlap_seconds))
+        now_ms = session.run(service_stats()).now_ms
+    return {"earlier_urls_valid_until": rfc3339(int(now_ms) + overlap_seconds * 1000)}
 
 
 def _principal(tenant: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The commands for tenants, their keys, and operator keys.
+"""The commands for tenants, their keys, operator keys, and image URLs.
 
 They connect to the Redis of DARKROOM_REDIS_URL (or of a running stack) directly, so they work
 before anything else runs; every change is in the audit log, by `cli:<user>`.
@@ -16,6 +16,7 @@ import cyclopts
 
 tenants = cyclopts.App(help="Manage tenants and their limits.")
 keys = cyclopts.App(help="Manage the API keys of tenants.")
+image_urls = cyclopts.App(help="Revoke the signed URLs of images.")
 ops_keys = cyclopts.App(help="Manage the keys of operators, which grant access to all tenants.")
 
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON.")]
@@ -233,6 +234,18 @@ def revoke_ops_key(key_id: str, *, json: Json = False) -> None:
     from cli import admin  # noqa: PLC0415
 
     _print(admin.revoke_api_key(None, key_id), json=json)
+
+
+@image_urls.command(name="rotate")
+def rotate_image_urls(*, overlap_seconds: int = 604_800, json: Json = False) -> None:
+    """Replace the key that signs the image URLs of all tenants.
+
+    Earlier URLs stay valid for the overlap, by default 7 days; 0 revokes all of them, everywhere
+    within five seconds. A job shows its new URL at once.
+    """
+    from cli import admin  # noqa: PLC0415
+
+    _print(admin.rotate_image_urls(overlap_seconds), json=json)
 
 
 def _key(scopes: list[str] | None, label: str, expires_at: str | None) -> dict[str, object]:

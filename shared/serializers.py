@@ -11,7 +11,7 @@ from shared import schemas
 from shared.batches import Batch
 from shared.errors import ErrorCode
 from shared.jobs import Image, Job, State, Status, WaitingOn
-from shared.signing import image_query
+from shared.signing import ImageUrlSigner
 from shared.store.job_queries import QueuedJob
 
 _WAITS = {reason.value for reason in WaitingOn}
@@ -41,10 +41,10 @@ def _second(seconds: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Write jobs; `public_url` is the URL of the service for clients, `key` signs image URLs."""
+    """Write jobs; `public_url` is the URL of the service for clients."""
 
     public_url: str
-    key: bytes
+    signer: ImageUrlSigner
 
     def job(self, queued_job: QueuedJob) -> schemas.Job:
         """Write a job."""
@@ -86,7 +86,7 @@ class View:
 
     def image_url(self, job_id: str) -> str:
         """Return the signed URL of a job's image."""
-        query = image_query(self.key, job_id, now_seconds=time.time())
+        query = self.signer.query(job_id, now_seconds=time.time())
         return f"{self.public_url}/v1/jobs/{job_id}/image?{query}"
 
     def _image(self, job: Job, image: Image) -> schemas.JobImage:

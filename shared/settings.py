@@ -257,6 +257,15 @@ class Settings(BaseSettings):
     public_url: Annotated[str, Field(description="URL at which clients reach this service")] = (
         "http://127.0.0.1:8000"
     )
+    image_url_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=31_536_000,
+            description="Seconds for which an image URL is valid at least, and twice that at most; "
+            "0: as long as the image is kept",
+        ),
+    ] = 0
     max_queue: Annotated[
         int, Field(gt=0, description="Queued jobs of all tenants; further ones get 503")
     ] = 1_000_000

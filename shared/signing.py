@@ -5,12 +5,10 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
-
-DAY_SECONDS = 86_400
-
 
 #: Random bytes of a secret; Standard Webhooks requires 24 to 64.
 WEBHOOK_SECRET_BYTES = 32
@@ -36,27 +34,47 @@ def webhook_headers(
     }
 
 
-def image_query(key: bytes, job_id: str, *, now_seconds: float) -> str:
-    """Sign an image URL, valid for one to two days from now.
+@dataclass(slots=True)
+class ImageUrlSigner:
+    """Sign image URLs, and check their signatures.
 
-    The expiry is rounded to the day (UTC), so that the URL stays the same and can be cached.
+    `keys` are the current secret and earlier ones that still open URLs; `seconds` is how long a URL
+    is valid at least, 0 for as long as the image is kept.
     """
-    ends = (int(now_seconds) // DAY_SECONDS + 2) * DAY_SECONDS
-    return f"expires={ends}&signature={_image_signature(key, job_id, ends)}"
+
+    seconds: int = 0
+    keys: tuple[bytes, ...] = ()
+
+    def query(self, job_id: str, *, now_seconds: float) -> str:
+        """Return the query of a job's image URL.
+
+        The expiry is rounded up by up to `seconds`, so that the URL stays the same for a while and
+        can be cached.
+        """
+        if not self.seconds:
+            return f"signature={_image_signature(self.keys[0], job_id, '')}"
+        ends = str((int(now_seconds) // self.seconds + 2) * self.seconds)
+        return f"expires={ends}&signature={_image_signature(self.keys[0], job_id, ends)}"
+
+    def holds(self, job_id: str, *, expires: str, signature: str, now_seconds: float) -> bool:
+        """Return whether a URL has a valid, unexpired signature for this image.
+
+        `expires` is '' for a URL that does not expire.
+        """
+        if expires and (not expires.isascii() or not expires.isdigit()):
+            return False
+        if expires and int(expires) < now_seconds:
+            return False
+        sent = signature.encode()
+        return any(
+            hmac.compare_digest(_image_signature(key, job_id, expires).encode(), sent)
+            for key in self.keys
+        )
 
 
-def image_query_holds(
-    key: bytes, job_id: str, *, expires: str, signature: str, now_seconds: float
-) -> bool:
-    """Return whether a URL has our valid, unexpired signature for this image."""
-    if not expires.isascii() or not expires.isdigit() or int(expires) < now_seconds:
-        return False
-    right = _image_signature(key, job_id, int(expires))
-    return hmac.compare_digest(right.encode(), signature.encode())
-
-
-def _image_signature(key: bytes, job_id: str, ends: int) -> str:
-    digest = hmac.digest(key, f"image {job_id} {ends}".encode(), hashlib.sha256)
+def _image_signature(key: bytes, job_id: str, ends: str) -> str:
+    text = f"image {job_id} {ends}" if ends else f"image {job_id}"
+    digest = hmac.digest(key, text.encode(), hashlib.sha256)
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 

@@ -21,13 +21,14 @@ from shared.errors import InvalidSettings, StoreError
 from shared.logs import log
 from shared.serializers import View
 from shared.settings import Settings
+from shared.signing import ImageUrlSigner
 from shared.storage.client import Storage
 from shared.store import job_queries, schema_version
 from shared.store.client import Store
 from shared.store.connection import connect
 from shared.store.durability import Replicas
 from shared.store.functions import FunctionLibrary
-from shared.store.tenants import signing_key
+from shared.store.image_urls import create_signing_key, read_signing_keys
 from shared.tracing.spans import open_tracer
 from worker import key_probe, retention
 from worker.context import WorkerContext
@@ -45,6 +46,8 @@ _LOG = log(__name__)
 GRACE_SECONDS = 10.0
 #: How far webhook receivers allow a clock to be off; storages allow 15 minutes.
 CLOCK_SECONDS = 300.0
+#: How often the secrets of image URLs are read again: a rotation reaches every process within it.
+SIGNING_KEYS_SECONDS = 3.0
 #: The time for returning jobs at the very end, whatever Redis does.
 FORCE_EXIT_SECONDS = 3.0
 #: Connections besides one per thread: leases, sweep, and the last writes of a stop.
@@ -66,6 +69,8 @@ def build_context(
         raise InvalidSettings(
             f"None of {', '.join(queues)} is a queue: use -Q generate or -Q deliver."
         )
+    create_signing_key(client)
+    signer = ImageUrlSigner(settings.image_url_seconds, store.run(read_signing_keys()))
     stopping = threading.Event()
     worker = f"{'+'.join(served)}@{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     return WorkerContext(
@@ -75,7 +80,7 @@ def build_context(
         provider=OneMin.from_settings(settings, stopping),
         downloader=Downloader.from_settings(settings),
         sender=WebhookClient.from_settings(settings),
-        view=View(settings.public_url, signing_key(client)),
+        view=View(settings.public_url, signer),
         keys=settings.onemin_keys,
         worker=worker,
         leases={
@@ -174,8 +179,13 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
             retention.INTERVAL_SECONDS,
             RetentionCleaner(context.store, context.storage).clean,
         ),
+        PeriodicThread("image urls", SIGNING_KEYS_SECONDS, lambda: _read_signing_keys(context)),
         PeriodicThread("revive", key_probe.INTERVAL_SECONDS, KeyProbe(context).revive),
     )
+
+
+def _read_signing_keys(context: WorkerContext) -> None:
+    context.view.signer.keys = context.store.run(read_signing_keys())
 
 
 def _serve_metrics(settings: Settings) -> None:

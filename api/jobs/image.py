@@ -25,9 +25,8 @@ from api.query import Flag, QueryModel, Text
 from api.routing import open_router, scope_of
 from shared.ids import is_job_id
 from shared.jobs import Image, Job
-from shared.signing import image_query_holds
 
-#: The image at a URL never changes.
+#: The image at a URL never changes, but it can be deleted, and its URL revoked.
 CACHE_SECONDS = 86_400
 #: How long the storage's own URL is valid.
 PRESIGNED_SECONDS = 3600
@@ -42,9 +41,11 @@ router = open_router("jobs")
 
 
 class _ImageQuery(QueryModel):
-    redirect: Annotated[Flag, Field(description="1: lead to the storage")] = False
-    expires: Annotated[Text, Field(description="Of a signed address")] = None
-    signature: Annotated[Text, Field(description="Of a signed address: no key is needed")] = None
+    redirect: Annotated[Flag, Field(description="1: redirect to the storage")] = False
+    expires: Annotated[Text, Field(description="Expiry of a signed URL")] = None
+    signature: Annotated[
+        Text, Field(description="Signature of a signed URL; it replaces the key")
+    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -98,14 +99,12 @@ async def get_image(
     image = _image(queued_job.job)
     if query.redirect:
         return _redirect(parts, job_id, image)
-    return await _bytes(request, parts, job_id, image)
+    return await _bytes(request, parts, job_id, image, _cache_control(query))
 
 
 def _check_signature(parts: AppContext, job_id: str, expires: str, signature: str) -> None:
-    key = parts.redis_monitor.signing_key()
-    if not image_query_holds(
-        key, job_id, expires=expires, signature=signature, now_seconds=time.time()
-    ):
+    signer = parts.redis_monitor.signer
+    if not signer.holds(job_id, expires=expires, signature=signature, now_seconds=time.time()):
         raise Problem("signature_invalid", "Read the job again to get a valid URL.")
 
 
@@ -128,8 +127,10 @@ def _redirect(parts: AppContext, job_id: str, image: Image) -> Response:
     return RedirectResponse(address, 302, {"Cache-Control": "no-store"})
 
 
-async def _bytes(request: Request, parts: AppContext, job_id: str, image: Image) -> Response:
-    headers = _headers(job_id, image)
+async def _bytes(
+    request: Request, parts: AppContext, job_id: str, image: Image, cache_control: str
+) -> Response:
+    headers = {**_headers(job_id, image), "Cache-Control": cache_control}
     etags = if_none_match(request.headers)
     if etags is not None and etag_matches(etags, image.sha256):
         return Response(None, 304, headers)
@@ -145,11 +146,19 @@ async def _bytes(request: Request, parts: AppContext, job_id: str, image: Image)
     return await parts.images.response(wanted, status, headers)
 
 
+def _cache_control(query: _ImageQuery) -> str:
+    """Let shared caches keep what a signed URL opens, no longer than the URL is valid."""
+    seconds = CACHE_SECONDS
+    if query.expires:
+        seconds = min(seconds, max(int(query.expires) - int(time.time()), 0))
+    scope = "public" if query.is_signed else "private"
+    return f"{scope}, max-age={seconds}, immutable"
+
+
 def _headers(job_id: str, image: Image) -> dict[str, str]:
     return {
         "ETag": f'"{image.sha256}"',
         "Accept-Ranges": "bytes",
-        "Cache-Control": f"private, max-age={CACHE_SECONDS}, immutable",
         "Content-Disposition": f'inline; filename="{file_name(job_id, image)}"',
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",

@@ -20,7 +20,7 @@ from api.webhooks.responses import (
 from api.webhooks.schemas import EndpointBody, PageQuery, encode_delivery_cursor
 from api.webhooks.url_validation import delivery_host
 from shared.serializers import rfc3339
-from shared.signing import DAY_SECONDS, new_webhook_secret
+from shared.signing import new_webhook_secret
 from shared.store.endpoints import (
     ENDPOINTS_MAX,
     enable_endpoint,
@@ -30,6 +30,7 @@ from shared.store.endpoints import (
     rotate_secret,
 )
 from shared.store.endpoints import Endpoint as StoredEndpoint
+from shared.store.functions import SECRET_MS
 
 _ID = re.compile(r"ep_[0-9a-f]{24}")
 _ONE = "/v1/webhooks/endpoints/{endpoint_id}"
@@ -92,7 +93,7 @@ async def create_endpoint(
     f"{_ONE}/enable",
     operation_id="enable_endpoint",
     response_model=Endpoint,
-    response_description="The endpoint, switched on",
+    response_description="The endpoint, enabled",
     responses=problems("not_found", "outcome_unknown"),
 )
 async def enable(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
@@ -162,7 +163,7 @@ async def _rotate(parts: AppContext, tenant: str, endpoint_id: str | None) -> Re
 
 def secret_shown(parts: AppContext, secret: str) -> WebhookSecret:
     """Write a new secret, and until when the previous one also signs."""
-    ends = rfc3339(int(parts.redis_monitor.now_ms()) + DAY_SECONDS * 1000)
+    ends = rfc3339(int(parts.redis_monitor.now_ms()) + SECRET_MS)
     return {"secret": secret, "previous_signs_until": ends}
 
 

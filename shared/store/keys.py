@@ -78,7 +78,7 @@ job = Key(
         "batch": "the batch that it belongs to",
         "trace": "the traceparent of the request that made it",
         "credits": "credits that one call may cost, as estimated",
-        "reserved_credits": "the same while no call was made; counts against a budget",
+        "reserved_credits": "credits reserved until the first call; they count against a budget",
         "calls": "calls that may have made an image",
         "call_key": "the provider key that made the last call",
         "unknown": "calls whose outcome is unknown",
@@ -319,13 +319,13 @@ gate = Key(
     {
         "paused:<what>": "since when `generate`, `deliver` or `model:<id>` is paused (ms)",
         "hold:<reason>[:<subject>]": "until when no new call is made (ms)",
-        "probe:<reason>[:<subject>]": "1 while the one call is out that tries again",
+        "probe:<reason>[:<subject>]": "1 while a probe call is in progress",
         "fails:<subject>": "failed calls in a row",
         "with:<subject>": "the keys (of a model) or models (of a key) of those",
         "budget:<subject>": "failed calls that are left before its circuit opens",
         "trips:<subject>": "times its circuit opened in a row",
         "tat:<key>": "when the key may be used next by its rate (GCRA, ms)",
-        "key:<key>": "`masked team ms`: a key that workers use, and when one last said so",
+        "key:<key>": "`masked team ms`: a key that workers use, and when one last registered it",
         "dead:<key>": "since when the provider refuses the key (ms)",
         "refused:<key>": "the model whose call was refused last",
         "revived:<key>": "the same, once a check found the key alive",
@@ -363,7 +363,7 @@ delivery = Key(
         "key": "the subject's record where it is no job",
         "webhook": "the whole webhook as JSON, of a test event",
         "test": "1 for a test event",
-        "forced": "1 where somebody asked for it: it is sent though its endpoint fails",
+        "forced": "1 if it was requested: it is sent even if its endpoint is failing",
         "redelivery": "the token of the request that asked for it",
         "due": "when the next attempt is due (ms)",
         "finished": "when it was settled (ms)",
@@ -399,7 +399,7 @@ endpoint = Key(
         "off": "since when it is disabled (ms)",
         "why": "why it is disabled: gone or failing",
         "webhook_secret": "a signing secret of its own",
-        "webhook_old": "secrets that still sign along: `secret ms` each",
+        "webhook_old": "previous secrets that also sign: `secret ms` each",
         "webhook_rotated": "when the secret was last changed (ms)",
     },
 )
@@ -439,7 +439,7 @@ tenant = Key(
         "budget_action": "refuse or hold, where those are spent",
         "may_disable_safety": "1 where its jobs may switch the safety checker off",
         "webhook_secret": "what signs its webhooks",
-        "webhook_old": "secrets that still sign along",
+        "webhook_old": "previous secrets that also sign",
         "webhook_rotated": "when the secret was last changed (ms)",
     },
 )
@@ -516,7 +516,11 @@ notifications = Key(
     "notifications",
     STREAM,
     "What API processes wake waiting clients by; the last 10,000.",
-    {"job": "what changed", "version": "its version, or `gone`", "tenant": "whose feed has news"},
+    {
+        "job": "what changed",
+        "version": "its version, or `gone`",
+        "tenant": "whose feed has new events",
+    },
 )
 counts = Key(
     "counts",
@@ -556,7 +560,7 @@ worker_leases = Key(
     "worker_leases",
     HASH,
     "What each worker process held when it last renewed its leases.",
-    {"<worker>": "`ms id id …`, since when it lives first"},
+    {"<worker>": "`started_ms id id …`"},
 )
 sweep = Key(
     "sweep",
@@ -571,6 +575,9 @@ sweep = Key(
     },
 )
 signing_key = Key("signing", STRING, "The secret that signs image URLs, in hexadecimal.")
+old_signing_keys = Key(
+    "signing:old", ZSET, "Ends (ms) -> earlier secret that still opens image URLs, in hexadecimal."
+)
 schema = Key("schema", STRING, "The number of this layout.")
 
 

@@ -408,6 +408,11 @@ class ReadJob(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadSigningKeys(Operation):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
 class ReadTotals(Operation):
     codes: tuple[str, ...]
 
@@ -527,6 +532,12 @@ class RotateSecret(Operation):
     tenant: str
     endpoint_id: str
     secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class RotateSigningKey(Audited):
+    key: str
+    overlap_ms: int
 
 
 @dataclass(frozen=True, slots=True)

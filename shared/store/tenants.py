@@ -1,21 +1,18 @@
 """Tenants, their limits and secrets, and the lookup of API keys."""
 
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import orjson
-import redis
 
 from shared.api_keys import Scope
-from shared.store import keys, operations
+from shared.store import operations
 from shared.store.audit import AuditContext
 from shared.store.codec import pairs
 from shared.store.command import Command
-from shared.store.connection import translate
 from shared.store.operations import Argument
 
 #: A tenant's name is part of keys in Redis and of object names, so it excludes their separators.
@@ -163,24 +160,3 @@ def _tenant(name: str, queued: int, running: int, record: Mapping[str, str]) -> 
         queued=queued,
         running=running,
     )
-
-
-def signing_key(client: "redis.Redis") -> bytes:
-    """Return the secret that signs image URLs; the first process to ask creates it.
-
-    Raise StoreError.
-    """
-    try:
-        client.set(keys.signing_key(), new_signing_key(), nx=True)
-        return bytes.fromhex(_text(client.get(keys.signing_key())))
-    except (redis.RedisError, OSError) as error:
-        raise translate(error, sent=False) from error
-
-
-def new_signing_key() -> str:
-    """Create a secret for signing image URLs, in its stored form: 32 bytes in hexadecimal."""
-    return secrets.token_hex(32)
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -10,7 +10,11 @@ import httpx
 import pytest
 
 from api.image_streaming import STREAMS
+from sandbox.wait import wait_until
 from shared.jobs import Image
+from shared.signing import ImageUrlSigner
+from shared.store.audit import AuditContext
+from shared.store.image_urls import read_signing_keys, rotate_signing_key
 from tests.support import lying_storage as lies
 from tests.support.api_server import ApiServer, problem, served, settings, tenant_at
 from tests.support.lying_storage import Liar, Lie, lying_before
@@ -75,18 +79,74 @@ def test_the_address_on_the_job_needs_no_key(api_server: ApiServer, s3: S3Server
 def test_an_address_that_was_changed_opens_nothing(api_server: ApiServer, s3: S3Server) -> None:
     job_id, _ = store_image(api_server, s3, SMALL)
     other_id, _ = store_image(api_server, s3, SMALL)
-    query = urlsplit(api_server.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"]).query
-    expires = query.partition("&")[0]
-    past = f"expires={int(time.time()) - 10}&{query.partition('&')[2]}"
+    query = urlsplit(url_of(api_server, job_id)).query
     for address in (
         f"{path(other_id)}?{query}",
         f"{path(job_id)}?{query}x",
-        f"{path(job_id)}?{past}",
-        f"{path(job_id)}?{expires}",
+        f"{path(job_id)}?expires={int(time.time()) + 1000}&{query}",
         f"{path(job_id)}?signature=x",
     ):
         problem(httpx.get(f"{api_server.url}{address}"), 403, "signature_invalid")
     problem(httpx.get(f"{api_server.url}{path(job_id)}"), 401, "unauthenticated")
+
+
+def url_of(api_server: ApiServer, job_id: str) -> str:
+    """Return the path and the query of the image's URL, as the job shows them."""
+    parts = urlsplit(api_server.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"])
+    return f"{parts.path}?{parts.query}"
+
+
+def test_a_url_that_does_not_expire_may_be_kept_by_shared_caches(
+    api_server: ApiServer, s3: S3Server
+) -> None:
+    job_id, _ = store_image(api_server, s3, SMALL)
+    url = url_of(api_server, job_id)
+    assert "expires" not in url
+    opened = httpx.get(f"{api_server.url}{url}")
+    assert opened.headers["cache-control"] == "public, max-age=86400, immutable"
+    with_key = api_server.client.get(path(job_id))
+    assert with_key.headers["cache-control"] == "private, max-age=86400, immutable"
+
+
+def test_a_url_expires_where_the_operator_wants_it_to(empty_redis_url: str, s3: S3Server) -> None:
+    chosen = settings(empty_redis_url, s3_endpoint=s3.endpoint, image_url_seconds=3600)
+    with served(chosen) as url, tenant_at(url, empty_redis_url) as api_server:
+        job_id, _ = store_image(api_server, s3, SMALL)
+        signed = url_of(api_server, job_id)
+        assert signed == url_of(api_server, job_id)
+        expires = int(signed.partition("expires=")[2].partition("&")[0])
+        assert expires - time.time() + 1 >= 3600
+        assert expires - time.time() <= 7200
+
+        opened = httpx.get(f"{url}{signed}")
+
+        assert opened.content == SMALL
+        assert "max-age=7200" not in opened.headers["cache-control"]
+        signer = ImageUrlSigner(1, api_server.world.store.run(read_signing_keys()))
+        past = signer.query(job_id, now_seconds=time.time() - 100)
+        problem(httpx.get(f"{url}{path(job_id)}?{past}"), 403, "signature_invalid")
+
+
+def test_a_rotated_key_opens_earlier_urls_for_the_overlap_and_no_longer(
+    api_server: ApiServer, s3: S3Server
+) -> None:
+    job_id, _ = store_image(api_server, s3, SMALL)
+    run = api_server.world.store.run
+    wait_until(lambda: run(read_signing_keys()) != (), "the key of the API in an empty Redis")
+    first = url_of(api_server, job_id)
+
+    def status(url: str) -> int:
+        return httpx.get(f"{api_server.url}{url}").status_code
+
+    run(rotate_signing_key(AuditContext("test", ""), overlap_seconds=60))
+    wait_until(lambda: url_of(api_server, job_id) != first, "the new URL")
+    second = url_of(api_server, job_id)
+    assert (status(first), status(second)) == (200, 200)
+
+    run(rotate_signing_key(AuditContext("test", ""), overlap_seconds=0))
+    wait_until(lambda: status(second) == 403, "the end of the second URL")
+    assert status(first) == 403
+    assert status(url_of(api_server, job_id)) == 200
 
 
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])

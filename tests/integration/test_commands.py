@@ -17,6 +17,7 @@ from shared.provider_keys import ProviderKey
 from shared.settings import inherited_environment
 from shared.store import bulk, keys
 from shared.store.audit import AuditContext, read_audit
+from shared.store.image_urls import create_signing_key, read_signing_keys
 from shared.store.maintenance import report_signal
 from shared.store.provisioning import provision_tenant
 from shared.store.tenants import authenticate
@@ -378,3 +379,25 @@ def test_a_port_that_is_taken_is_named(program: Program) -> None:
         2,
         f"The API cannot listen on 127.0.0.1 port {port}: Address already in use.\n",
     )
+
+
+def test_image_urls_are_revoked_with_and_without_an_overlap(
+    program: Program, empty_redis_url: str
+) -> None:
+    with closing(World(empty_redis_url)) as world:
+        create_signing_key(world.client)
+        (first,) = world.store.run(read_signing_keys())
+
+        program.run_json("image-urls", "rotate", "--overlap-seconds", "60")
+        second, *earlier = world.store.run(read_signing_keys())
+        assert earlier == [first]
+        program.run_json("image-urls", "rotate")
+        third, *earlier = world.store.run(read_signing_keys())
+        assert set(earlier) == {first, second}
+        program.run_json("image-urls", "rotate", "--overlap-seconds", "0")
+
+        (last,) = world.store.run(read_signing_keys())
+        assert last not in (first, second, third)
+        assert program.run("image-urls", "rotate", "--overlap-seconds", "-1")[0] == 2
+        entries = world.store.run(read_audit(limit=10))
+        assert [entry.action for entry in entries] == ["image_urls.rotate"] * 3

@@ -18,10 +18,11 @@ from shared.model_catalog import DEFAULT_MODEL, SEED_MAX
 from shared.replicate_schema import prediction
 from shared.serializers import View
 from shared.settings import Settings, load_settings
+from shared.signing import ImageUrlSigner
 from shared.store.tenants import Principal
 from tests.support.jobs import job
 
-VIEW = View("https://darkroom.test", b"k" * 32)
+VIEW = View("https://darkroom.test", ImageUrlSigner(keys=(b"k" * 32,)))
 PRINCIPAL = Principal("id", "hash", frozenset(TENANT_SCOPES), "acme", may_disable_safety=False)
 ASKING = JobRequestContext(PRINCIPAL, Settings())
 

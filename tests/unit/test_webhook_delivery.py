@@ -14,14 +14,14 @@ from standardwebhooks import Webhook
 from shared.jobs import Image, State
 from shared.serializers import View
 from shared.settings import Settings
-from shared.signing import new_webhook_secret, now_utc, webhook_headers
+from shared.signing import ImageUrlSigner, new_webhook_secret, now_utc, webhook_headers
 from shared.store.deliveries import Delivery
 from tests.support.jobs import JOB_ID, job
 from worker.webhook_client import DeliveryResult, SendError
 from worker.webhook_delivery import JITTER, is_in_time, message, next_wait, outcome_of
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-VIEW = View("https://darkroom.test", b"k" * 32)
+VIEW = View("https://darkroom.test", ImageUrlSigner(keys=(b"k" * 32,)))
 SCHEDULE = (0.0, 5.0, 30.0)
 IMAGE = Image("acme/x.webp", "image/webp", 672, 384, 9000, "ab" * 32)
 

@@ -1,0 +1,18 @@
+#!lua
+-- Replace the secret that signs image URLs. The old one stays valid for a while; without an overlap, no earlier one
+-- does.
+-- Returns 'ok'
+local args, audit, clock, keys = ... -- requires
+local before = audit.replay(args)
+if before then return before[1] end
+local now, overlap = clock.now(), tonumber(args.overlap_ms)
+local old = redis.call('GET', keys.signing_key)
+if overlap == 0 then
+  redis.call('DEL', keys.old_signing_keys)
+else
+  redis.call('ZREMRANGEBYSCORE', keys.old_signing_keys, '-inf', now)
+  if old then redis.call('ZADD', keys.old_signing_keys, now + overlap, old) end
+end
+redis.call('SET', keys.signing_key, args.key)
+local detail = cjson.encode({ overlap_seconds = overlap / 1000 })
+return audit.record(args, 'image_urls.rotate', 'image_urls', detail, { 'ok' })[1]
