@@ -41,7 +41,7 @@ def require_json(request: Request) -> None:
 def require_media(request: Request, accepted: Mapping[str, str]) -> str:
     """Return the media type of the body; refuse unsupported and compressed ones.
 
-    `taken` maps accepted names to types.
+    `accepted` maps accepted names to types.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in accepted:

@@ -15,9 +15,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def on_stop_signal(callback: Callable[[], object]) -> Iterator[None]:
-    """Call `tell` when the process is asked to stop, then the previous handler.
+    """Call `callback` when the process is asked to stop, then the previous handler.
 
-    Signals reach only the main thread; elsewhere this does nothing. `tell` runs inside a signal
+    Signals reach only the main thread; elsewhere this does nothing. `callback` runs inside a signal
     handler, so it must return at once.
     """
     if threading.current_thread() is not threading.main_thread():

@@ -34,7 +34,7 @@ def first_start(
 ) -> str:
     """Write what is missing into `directory`; return a sentence for the user.
 
-    Raise OSError if the directory is not writable, and what `open_tenant` raises.
+    Raise OSError if the directory is not writable, and what `provision_tenant` raises.
     """
     # as long as AWS makes them: some servers refuse shorter ones
     _write_once(directory / "s3_access_key", lambda: secrets.token_hex(10).upper())

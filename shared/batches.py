@@ -32,7 +32,7 @@ class BatchEvent(StrEnum):
 class BatchSpec:
     """What was requested, besides the jobs.
 
-    `webhook` is as in `shared.jobs.Spec`. `tags` are also on each job, `metadata` is not.
+    `webhook` is as in `shared.jobs.JobSpec`. `tags` are also on each job, `metadata` is not.
     """
 
     priority: Priority = Priority.LOW

@@ -1,6 +1,6 @@
 """The Celery app, its queues and tasks, and the permits that the Lua functions push.
 
-A message in a queue is a permit to claim some job, not a certain one. It has no arguments, so a
+A message in a queue is a permit for one claim; it names no job. It has no arguments, so a
 lost, duplicated or late message is harmless. Celery creates one message per process as a template
 for the Lua functions; each copy gets its own ids.
 """

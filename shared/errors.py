@@ -16,8 +16,8 @@ DarkroomError
    ├─ ProviderRejected     provider_rejected
    ├─ ModelGone            model_unavailable         marks the model
    ├─ ContentRejected      content_rejected
-   ├─ ProviderAuth         provider_auth             holds the queue
-   ├─ ProviderCredits      provider_credits          holds the queue
+   ├─ ProviderAuth         provider_auth             stops the use of the key
+   ├─ ProviderCredits      provider_credits          holds the keys of the team
    ├─ ProviderBusy         provider_busy             retried, costs no attempt
    ├─ ProviderDown         provider_down             retried, with another key if there is one
    ├─ EndpointMissing      provider_down             holds the model, costs no attempt

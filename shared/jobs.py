@@ -231,7 +231,7 @@ class AttemptError:
     """How an attempt failed. `at` is in milliseconds since 1970.
 
     `outcome`: `retry`, `held` (returned: the gate does the waiting), `failed`, `lost` (its worker
-    was lost). `said` is the response, cut, or our own description.
+    was lost). `excerpt` is the response, cut, or our own description.
     """
 
     run: int

@@ -90,7 +90,7 @@ class Job(TypedDict):
     position: Annotated[Count | None, Field(description="Jobs of yours that are before it")]
     eta_seconds: Annotated[
         float | None,
-        Field(description="When it is begun, by the drain of your queue; null where not known"),
+        Field(description="Estimated seconds until the job starts; null if unknown"),
     ]
     batch_id: str | None
     metadata: Mapping[str, str]

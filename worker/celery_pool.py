@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Threads(ThreadPoolExecutor):
-    """A pool that calls `tell` on the thread whenever one finishes."""
+    """A pool that calls `on_idle` on the thread whenever one finishes."""
 
     def __init__(self, count: int, on_idle: Callable[[], object]) -> None:
         """Run `count` threads at most."""
@@ -24,7 +24,7 @@ class Threads(ThreadPoolExecutor):
         self._on_idle = on_idle
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run on a thread; the callbacks, including Celery's own, run before `tell`."""
+        """Run on a thread; the callbacks, including Celery's own, run before `on_idle`."""
         future = super().submit(fn, *args, **kwargs)
         future.add_done_callback(lambda _: self._on_idle())
         return future

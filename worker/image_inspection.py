@@ -65,7 +65,7 @@ class InspectedImage:
 
 
 def inspect(data: bytes, model_input: Mapping[str, Any], *, max_pixels: int) -> InspectedImage:
-    """Return what `data` is and how it differs from the model's input `asked`.
+    """Return what `data` is and how it differs from `model_input`.
 
     Raise ImageDamaged if it is not a complete image (it may be downloaded again), ImageTooLarge
     over `max_pixels`.

@@ -1,6 +1,6 @@
 """The cleanup thread: jobs past their retention, and objects without an owner.
 
-A job is deleted in one step that puts its image into the trash; an object leaves the trash only
+A job is deleted in one step that schedules its image for deletion; a key leaves the schedule only
 once the storage has deleted it. So nothing is left behind, whenever the process stops. All worker
 processes may do this at once: deleting twice does no harm.
 """

@@ -72,7 +72,7 @@ RETRY_AFTER_MOST_SECONDS = 600.0
 class Fail:
     """The job fails because of `error`.
 
-    `forget_answer`: the provider's answer is useless, so that a retry pays again.
+    `discard_answer`: the provider's answer is useless, so that a retry pays again.
     """
 
     error: JobError

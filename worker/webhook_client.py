@@ -85,7 +85,7 @@ class WebhookClient:
 
     @classmethod
     def from_settings(cls, settings: Settings, resolver: Resolver = resolve) -> Self:
-        """Build the client of the settings; `look_up` resolves hosts."""
+        """Build the client of the settings; `resolver` resolves hosts."""
         timeout = settings.webhook_timeout_seconds
         client = build_client(
             concurrency=max(settings.concurrency, MAX_IDLE_CONNECTIONS),

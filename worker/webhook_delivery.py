@@ -157,8 +157,8 @@ def _send(
 def message(view: View, delivery: Delivery) -> bytes:
     """Write the body: `{"type", "timestamp", "data"}`, the subject as of the event.
 
-    A slim one has only id and status of the subject. A job created through Replicate's API is sent
-    as a prediction, as Replicate does.
+    A slim one has only id, status, version, run and metadata of the subject. A job created through
+    Replicate's API is sent as a prediction, as Replicate does.
     """
     if delivery.job and delivery.webhook.get("form") == FORM:
         return orjson.dumps(prediction(view, delivery.job))

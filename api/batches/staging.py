@@ -34,7 +34,7 @@ class BatchStager:
     """Stage one job after another; validate the next chunk while Redis processes one."""
 
     def __init__(self, parts: AppContext, context: JobRequestContext) -> None:
-        """Take jobs for the tenant `asking`; nothing is staged yet."""
+        """Take jobs for the tenant of `context.principal`; nothing is staged yet."""
         self.batch_id = ids.batch_id()
         self.options = BatchOptions()
         self._parts = parts
@@ -68,7 +68,7 @@ class BatchStager:
     async def add_body(self, raw: bytes, path: Path_) -> None:
         """Validate one job, and stage it if possible.
 
-        `place` is its position in the request. Faults are recorded and reported at the end. Raise
+        `path` is its position in the request. Faults are recorded and reported at the end. Raise
         Unreadable for one job too many, and a Problem if the queue has no room.
         """
         if self.size == JOBS_MAX:

@@ -100,7 +100,7 @@ class ZipStream:
 class _Buffer:
     """A file that is sent while it is being written.
 
-    The part written since the last `take` can be overwritten, so that the size and CRC of an entry
+    The part written since the last `drain` can be overwritten, so that the size and CRC of an entry
     can be filled into its header.
     """
 

@@ -39,7 +39,7 @@ router = tenant_router("jobs")
     response_description="One event for each change",
     responses={
         200: {"content": {"text/event-stream": {}}},
-        204: {"description": "Nothing is left to tell of this final job"},
+        204: {"description": "The job is final and has no further events"},
         **problems("not_found"),
     },
     openapi_extra=reads_headers(Last_Event_ID="Go on after this"),

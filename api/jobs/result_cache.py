@@ -1,6 +1,6 @@
 """`reuse: true`: the stored image of an identical request, copied for the new job.
 
-The order makes this safe: the name of the copy is put in the trash before copying, and the accept
+The order makes this safe: the deletion of the copy is scheduled before copying, and the accept
 removes it in the step that creates the job. A crash in between leaves nothing behind; if the source
 is deleted meanwhile, the copy fails, and the job runs as an ordinary, paid one.
 """
@@ -15,7 +15,7 @@ from shared.storage.client import object_name
 from shared.store.dry_run import find_reusable
 from shared.store.job_submission import NewJob
 
-#: A storage that copies slower than this is not waited for; the trash deletes a late copy.
+#: A storage that copies slower than this is not waited for; a late copy is deleted as scheduled.
 COPY_SECONDS = 5.0
 
 _log = log(__name__)

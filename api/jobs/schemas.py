@@ -20,7 +20,7 @@ from shared.model_catalog import DEFAULT_MODEL, INTEGER, MODELS
 from shared.net.ssrf import AddressGuard
 
 DEADLINE_SECONDS_MAX = 30 * 86_400
-#: The largest credit limit a client may send.
+#: The largest value of either `fail_fast` limit.
 WAIT_MOST = 10**9
 PAIRS_MAX = 50
 TAGS_MAX = 10
@@ -65,7 +65,8 @@ class WebhookTarget(Strict):
         Field(max_length=20, description="Sent along; not shown on the job again"),
     ] = {}
     payload: Annotated[
-        Literal["full", "slim"], Field(description="The whole job, or its id and status")
+        Literal["full", "slim"],
+        Field(description="The whole job, or only its id, status, version, run and metadata"),
     ] = "full"
 
     @field_validator("url")
@@ -83,7 +84,7 @@ class WebhookTarget(Strict):
 class Webhook(WebhookTarget):
     """The webhook of a job."""
 
-    events: Annotated[tuple[EventType, ...], Field(description="What to tell of")] = DEFAULT_EVENTS
+    events: Annotated[tuple[EventType, ...], Field(description="Events to send")] = DEFAULT_EVENTS
 
     @field_validator("events")
     @classmethod
@@ -98,12 +99,17 @@ class FailFast(Strict):
 
     max_position: Annotated[
         int | None,
-        Field(ge=0, le=WAIT_MOST, description="Jobs of yours before it, at most"),
+        Field(ge=0, le=WAIT_MOST, description="Maximum number of your jobs ahead of it"),
         INTEGER,
     ] = None
     max_wait_seconds: Annotated[
         float | None,
-        Field(ge=0, le=WAIT_MOST, allow_inf_nan=False, description="In the queue, as expected"),
+        Field(
+            ge=0,
+            le=WAIT_MOST,
+            allow_inf_nan=False,
+            description="Maximum estimated wait in the queue",
+        ),
     ] = None
 
     @model_validator(mode="after")
@@ -142,10 +148,11 @@ class JobBody(Strict):
         bool, Field(description="Say what it would cost and when it would be done; queue nothing")
     ] = False
     metadata: Annotated[
-        dict[PairName, PairValue], Field(max_length=PAIRS_MAX, description="Yours, shown again")
+        dict[PairName, PairValue],
+        Field(max_length=PAIRS_MAX, description="Your own data, returned with the job"),
     ] = {}
     tags: Annotated[
-        tuple[Tag, ...], Field(max_length=TAGS_MAX, description="Yours, to list jobs by")
+        tuple[Tag, ...], Field(max_length=TAGS_MAX, description="Your own labels, for filtering")
     ] = ()
 
     @field_validator("tags")

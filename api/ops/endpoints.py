@@ -137,7 +137,7 @@ async def get_all_endpoints(parts: Context, query: Annotated[_EndpointsQuery, Qu
     f"{_ONE}/enable",
     operation_id="enable_any_endpoint",
     response_model=AnyEndpoint,
-    response_description="The endpoint, switched on",
+    response_description="The endpoint, enabled",
     responses=problems("not_found"),
 )
 async def enable_any(parts: Context, audit_context: CurrentOperator, endpoint_id: str) -> Response:

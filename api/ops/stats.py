@@ -75,7 +75,7 @@ class Overview(TypedDict):
 
     at: Time
     jobs: Annotated[StatusCounts, Field(description="Jobs that are kept, by status")]
-    totals: Annotated[Totals, Field(description="What ever came of jobs, forgotten ones too")]
+    totals: Annotated[Totals, Field(description="Totals over all jobs, including deleted ones")]
     failed_by_code: Annotated[
         Mapping[str, Count], Field(description="Failed jobs that are kept, by error code")
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILES = Path(__file__).with_name("files")
-#: The path below which all files except the pages are found, followed by an edition.
+#: The path below which all files except the pages are found, followed by a version.
 PREFIX = "/pages"
 #: The placeholder for the path of the files in a page.
 _FILES_PREFIX = b"{files}"
@@ -33,7 +33,7 @@ class File:
 class StaticBundle:
     """All files by their path below `files/`.
 
-    `edition` is a hash of all files. It is part of every path except those of the pages, so that
+    `version` is a hash of all files. It is part of every path except those of the pages, so that
     browsers can cache files for ever without mixing two versions.
     """
 

@@ -28,7 +28,7 @@ class DemoFailed(DarkroomError):
 
 @dataclass(frozen=True)
 class Demo:
-    """Generate one image with the API at `api`; `say` prints each step."""
+    """Generate one image with the API at `api`; `print_line` prints each step."""
 
     api: str
     key: str

@@ -22,7 +22,7 @@ def choose(
     workers: int,
     usable: Callable[[int], bool] = reserve,
 ) -> Ports:
-    """Choose all ports. Raise PortTaken if the `asked` one is not free.
+    """Choose all ports. Raise PortTaken if the `requested` one is not free.
 
     Stacks that start at the same time choose different ones. Another program may still take one
     before a server listens on it: then they are chosen again.

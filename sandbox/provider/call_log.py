@@ -49,7 +49,7 @@ class CallLog:
     """Keep the calls in memory."""
 
     def __init__(self, max_kept: int = MAX_CALLS) -> None:
-        """Keep the latest `kept` calls."""
+        """Keep the latest `max_kept` calls."""
         self._calls: deque[Call] = deque(maxlen=max_kept)
 
     def note(

@@ -12,7 +12,7 @@ class ImageCache:
     """Render images outside of the event loop and keep the latest."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        """Keep encoded images of up to `kept_bytes` in total."""
+        """Keep encoded images of up to `max_bytes` in total."""
         self._max_bytes = max_bytes
         self._held_bytes = 0
         self._images: OrderedDict[RenderedImage, bytes] = OrderedDict()

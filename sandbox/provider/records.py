@@ -136,7 +136,7 @@ class Records:
     """Keep the latest records in memory."""
 
     def __init__(self, max_kept: int = MAX_RECORDS) -> None:
-        """Keep the latest `kept` records."""
+        """Keep the latest `max_kept` records."""
         self._kept = max_kept
         self._by_id: OrderedDict[str, Record] = OrderedDict()
 

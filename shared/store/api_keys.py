@@ -38,7 +38,7 @@ class ApiKeyInfo:
 
 @dataclass(frozen=True, slots=True)
 class KeyRejected:
-    """No key was created. `why` is one of the words of `add_api_key.lua`.
+    """No key was created. `reason` is one of the words of `add_api_key.lua`.
 
     `missing`: no such tenant; `unknown`: no such key; `dead`: it is revoked or expired (`detail`);
     `replaced`: already, by the key `detail`; `past`: it would expire before it starts; `many`:

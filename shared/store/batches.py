@@ -150,7 +150,7 @@ def _committed(reply: Sequence[str]) -> Committed | NotAccepted:
 
 
 def discard_batch(batch_id: str) -> Command[bool]:
-    """Discard a stage; return whether `tend` has something to remove."""
+    """Discard a stage; return whether `advance_batch` has something to remove."""
     return Command(operations.DiscardBatch(batch_id), bool)
 
 

@@ -103,7 +103,7 @@ def bulk_transition(
     deadline_seconds: int,
     query: Query_,
 ) -> Command[Moved]:
-    """Retry or cancel jobs of any tenant; the filter `asked` is recorded in the audit."""
+    """Retry or cancel jobs of any tenant; the filter `query` is recorded in the audit."""
     operation = operations.BulkTransition(
         *audit_context.args,
         transition=action,

@@ -73,7 +73,7 @@ def list_deliveries(
     limit: int,
     scan_limit: int,
 ) -> Command[DeliveryPage]:
-    """List deliveries of a tenant ('' for all), newest first, scanning at most `look` records.
+    """List deliveries of a tenant ('' for all), newest first; scan at most `scan_limit` records.
 
     Failed ones are ordered by when they failed; those of one job are returned at once.
     """
@@ -133,7 +133,7 @@ class Redelivered:
 def redeliver_failed(
     tenant: str, *, since: int, until: int | None, most: int
 ) -> Command[Redelivered]:
-    """Redeliver a chunk of what failed from `since` to `upto` (None: now), in milliseconds."""
+    """Redeliver a chunk of what failed from `since` to `until` (None: now), in milliseconds."""
     operation = operations.RedeliverFailed(
         tenant=tenant, since_ms=since, until_ms=until, limit=most, token=uuid.uuid4().hex
     )

@@ -19,7 +19,7 @@ from shared.store.job_submission import (
 
 @dataclass(frozen=True, slots=True)
 class DryRunResult:
-    """How a job would be queued, or why it would be refused; the rest as in `reading.Standing`.
+    """How a job would be queued, or why it would be refused; the rest as in `QueuedJob`.
 
     `reused_from` is the job whose image it would get, without being queued.
     """

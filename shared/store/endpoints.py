@@ -30,9 +30,9 @@ class Endpoint:
     """A URL of a tenant, without its query. Times are milliseconds since 1970.
 
     `failures` counts consecutive ones, `failing_since` is when they began; `next_probe_at` is set
-    while it gets one delivery at a time; `disabled_at` and `disabled_why` (`gone`, `failing`) while
-    it is disabled. `pending` counts unsettled deliveries, `parked` those of them that wait for the
-    endpoint. `last_error` is of the last failed attempt: its `status`, `code` and `error`.
+    while it gets one delivery at a time; `disabled_at` and `disabled_reason` (`gone`, `failing`)
+    while it is disabled. `pending` counts unsettled deliveries, `parked` those of them that wait
+    for the endpoint. `last_error` is of the last failed attempt: its `status`, `code` and `error`.
     """
 
     id: str
@@ -63,7 +63,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointPage:
-    """A page of endpoints, newest first; `below` is where to continue, None at the end."""
+    """A page of endpoints, newest first; `before` is where to continue, None at the end."""
 
     endpoints: tuple[Endpoint, ...]
     before: Cursor | None

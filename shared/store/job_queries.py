@@ -87,7 +87,7 @@ def list_jobs(
     limit: int,
     scan_limit: int,
 ) -> Command[Page]:
-    """List jobs, newest first, scanning at most `look` records.
+    """List jobs, newest first, scanning at most `scan_limit` records.
 
     Only ids below `before` and `newest` and not below `oldest` are scanned; each may be the prefix
     of an id.

@@ -70,7 +70,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The job is on disk. `created_at` is in milliseconds; the rest as in `reading.Standing`."""
+    """The job is on disk. `created_at` is in milliseconds; the rest as in `QueuedJob`."""
 
     created_at: int
     rank: int
@@ -83,15 +83,16 @@ class Accepted:
 class NotAccepted:
     """Nothing was written, and why: one of these words.
 
-    - `replayed`, `gone`, `reused` tell the job of the idempotency key in `detail`;
-    - `late` says that the script ran after its time;
-    - `model_gone` names the model that the provider does not offer in `detail`;
-    - the tenant's own doing: `too_fast` (its requests a minute), `tenant_full` (its jobs queued),
-      `spent` (its credits of today, spent and promised, and its budget);
-    - ours: `full` (all jobs queued), `behind` (milliseconds by which the line is);
-    - as was wished: `too_long` (the position it would have).
+    - `replayed`, `gone`, `reused`: `detail` is the job of the idempotency key;
+    - `late`: the function ran after its time limit; `lost`: the stage of a batch was swept;
+    - `model_gone`: `detail` is the model that the provider does not offer;
+    - limits of the tenant: `too_fast` (requests a minute), `tenant_full` (queued jobs),
+      `budget_spent` (the credits used or reserved today, and the budget);
+    - limits of the service: `full` (queued jobs of all tenants), `behind` (the queue's delay in
+      milliseconds);
+    - `too_long`: `fail_fast` cannot be met; `detail` is the position.
 
-    `wait_seconds` is when asking again may help (for `too_long`: the wait expected), if known.
+    `wait_seconds` is when a retry may succeed (for `too_long`: the expected wait), if known.
     """
 
     reason: str
@@ -156,7 +157,7 @@ class JobGroup:
     """The jobs of one request, accepted all or none; they differ only in id and input.
 
     `body` identifies the request: a retry of the same body joins the jobs of an earlier, unanswered
-    attempt within `keep_seconds`. With an idempotency key (of the first job) every request with
+    attempt within `group_seconds`. With an idempotency key (of the first job) every request with
     that key gets the same jobs.
     """
 

@@ -18,7 +18,7 @@ from tests.faults.clock import shift_clock
 def _shift_mine(told: str) -> None:
     for entry in filter(None, told.split(",")):
         name, _, seconds = entry.partition("=")
-        if any(word.startswith(f"{name}@") for word in sys.argv):
+        if any(word.startswith(f"--hostname={name}@") for word in sys.argv):
             shift_clock(float(seconds))
 
 

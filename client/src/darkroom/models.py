@@ -30,7 +30,7 @@ def _read(name: str, value: Any) -> Any:  # noqa: ANN401  JSON
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """A stored image. `url` is signed, needs no key, and is valid for at least a day.
+    """A stored image. `url` is signed, needs no key, and works while it is kept.
 
     `warnings` names differences from the request: size, ratio, format, flat; by the provider's
     record prompt, seed, model; `record` if that record is inconsistent.

@@ -20,7 +20,7 @@ class Request:
     """A request.
 
     `held_seconds` is how long the service may hold its response on purpose; `after_seconds` is how
-    long to wait before sending. `again` is whether it is safe to repeat.
+    long to wait before sending. `idempotent` is whether it is safe to repeat.
     """
 
     method: str

@@ -10,7 +10,7 @@ local GLOBAL_HOLDS = { 'storage', 'image_host' }
 
 M.KEY_HOLDS = { 'provider_rate', 'provider_down' }
 
--- How long a claim without a usable key counts for others; waiting claims are repeated every second.
+-- How long a claim without a usable key counts for others; a waiting thread repeats its claim every quarter second.
 local NO_KEY_MS = 5000
 
 -- Return the milliseconds left of a hold; nil if there is none. A hold that ends later than any can last was set

@@ -288,7 +288,7 @@ function M.reset_tenant(tenant)
   reschedule_tenant(tenant, true)
 end
 
--- Correct places in the sweep after threads came or went, at most `limit` turns.
+-- Correct places in the sweep after threads came or went, at most `most` turns.
 function M.tick(threads, most)
   redis.call('HSET', q.state, 'threads', threads)
   for _ = 1, most do

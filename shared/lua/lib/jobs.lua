@@ -187,7 +187,7 @@ function M.charge(job, now)
   if select(3, limits.for_queue(job.tenant)) then queue.reschedule_group(queue.jobs, job.tenant, false) end
 end
 
--- End a job whose deadline has passed, outside of a worker's attempt.
+-- End a job whose deadline has passed, unless the provider is being called.
 function M.expire(job, now)
   job.last = 'expire'
   if job.pending then M.charge(job, now) end

@@ -37,7 +37,7 @@ function M.describe(tenant, now, limit)
   return util.int(limit), util.int(math.max(limit - used, 0)), util.int(oldest)
 end
 
--- Record `n` requests.
+-- Record requests.
 function M.record(tenant, now, requests)
   if requests == 0 then return end
   local key = keys.request_times(tenant)

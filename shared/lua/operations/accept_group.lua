@@ -20,7 +20,6 @@ local ask = {
 }
 
 -- Return the jobs of an earlier attempt; a deleted one makes them `gone`.
--- Return the jobs of an earlier attempt; a deleted one makes them `gone`.
 local function join(ids)
   local reply = { 'joined' }
   for one in string.gmatch(ids, '%S+') do

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Send the deliveries of all tenants that failed since a time again, for an operator: one chunk.
--- Returns how many were looked at (fewer than `most` are the last), and how many are sent again
+-- Returns how many were looked at (fewer than `args.limit` are the last), and how many are sent again
 local args, audit, clock, keys, outbox = ... -- requires
 local before = audit.replay(args)
 if before then return before end

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Send a tenant's deliveries that failed since a time again: one chunk.
--- Returns { how many, up to when (ms) }; fewer than `most` are the last
+-- Returns { how many, up to when (ms) }; fewer than `args.limit` are the last
 local args, clock, keys, outbox, util = ... -- requires
 local done = redis.call('HMGET', keys.redelivered(args.token), 'count', 'until')
 if done[1] then return { tonumber(done[1]), done[2] } end

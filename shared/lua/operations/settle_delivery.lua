@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Record the result of one attempt of a delivery, when the next is due, if any, and what it says about its endpoint.
--- Returns 'ok' | 'gone' | 'failing' (the endpoint is switched off now, and why) | 'lost'
+-- Returns 'ok' | 'gone' | 'failing' (the endpoint is disabled now, and why) | 'lost'
 local args, clock, endpoint_health, endpoints, hosts, keys, outbox, permits, queue, util = ... -- requires
 local delivery = outbox.load(args.id)
 if not delivery or delivery.fence ~= args.fence then return 'lost' end

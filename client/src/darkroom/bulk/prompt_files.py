@@ -33,7 +33,7 @@ _ENCODINGS = (
 class Line:
     """The request of one line; `number` counts the lines of its file from 1, `body` is a job's.
 
-    `given` names what comes from the options of the command instead.
+    `defaults` names what comes from the options of the command instead.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Line:
 
 
 def read_lines(path: Path, defaults: Mapping[str, Any]) -> list[Line]:
-    """Read a file of prompts by its extension; `given` are defaults for all lines.
+    """Read a file of prompts by its extension; `defaults` are for all lines.
 
     `.txt` has a prompt per line; `.csv` a header line with the columns, `prompt` and parameters;
     `.jsonl` an object per line, with `prompt` and the other members of `darkroom.JobOptions`. Blank
