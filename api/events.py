@@ -82,7 +82,7 @@ def read_cursor(written: str) -> str:
         return NOW
     cursor = decode_cursor(written)
     if not _CURSOR.fullmatch(cursor):
-        raise ValueError("is no cursor of this feed")
+        raise ValueError("is not a valid cursor of this feed")
     return cursor
 
 

@@ -146,7 +146,7 @@ def unreadable(raw: bytes, reason: str, *under: str | int) -> list[FieldError]:
     """
     if fault := encoding_fault(raw, *under):
         return [fault]
-    unreadable_body = [FieldError(pointer_of(*under), f"is not JSON that can be read: {reason}")]
+    unreadable_body = [FieldError(pointer_of(*under), f"is not valid JSON: {reason}")]
     try:
         text = raw.decode(errors="surrogateescape")
         value = json.loads(text, parse_int=_integer)

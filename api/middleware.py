@@ -260,7 +260,7 @@ class _Exchange:
             self._span.fail(str(status))
 
     def _too_large(self) -> Problem:
-        text = f"The largest body that is taken here has {self._max_body_bytes:,} bytes."
+        text = f"The request body may have at most {self._max_body_bytes:,} bytes."
         return Problem("body_too_large", text)
 
     def _too_slow(self) -> Problem:

@@ -242,7 +242,7 @@ def not_found(what: str = "job") -> Problem:
 def invalid(faults: Sequence[FieldError]) -> Problem:
     """Return the problem that names every fault of a request."""
     count = len(faults)
-    detail = "One fault was found." if count == 1 else f"{count} faults were found."
+    detail = "The request has one error." if count == 1 else f"The request has {count} errors."
     return Problem("invalid_request", detail, errors=faults)
 
 

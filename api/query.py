@@ -185,7 +185,7 @@ def cursor_of(is_one: Callable[[str], object]) -> Reader[str]:
     def read(written: str) -> str:
         last = decode_cursor(written)
         if not is_one(last):
-            raise ValueError("is no cursor of this list")
+            raise ValueError("is not a valid cursor of this list")
         return last
 
     return read

@@ -192,7 +192,7 @@ def open_session() -> Iterator[AdminSession]:
     except IncompatibleStore as error:
         end(str(error))
     except StoreError as error:
-        end(f"Redis did not do it: {error} Check DARKROOM_REDIS_URL.", AWAY)
+        end(f"The command failed: {error} Check DARKROOM_REDIS_URL.", AWAY)
 
 
 def _user() -> str:

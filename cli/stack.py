@@ -106,5 +106,5 @@ def _listed(text: str) -> list[str]:
 
 
 def _announce(url: str) -> None:
-    sys.stdout.write(f"Sandbox provider at {url} (behaviour: {url}/_sandbox/behavior)\n")
+    sys.stdout.write(f"Sandbox provider at {url} (behavior: {url}/_sandbox/behavior)\n")
     sys.stdout.flush()

@@ -142,8 +142,8 @@ def _alert(objective: Objective, severity: str) -> dict[str, Any]:
         "annotations": {
             "summary": f"Too few {objective.objective}",
             "description": (
-                f"{objective.percent:g} % of {objective.objective}: that is the objective. Over "
-                f"the last {first.long} or longer {{{{ $value | humanizePercentage }}}} were not; "
+                f"Objective: {objective.percent:g} % of {objective.objective}. Over the last "
+                f"{first.long} or longer, {{{{ $value | humanizePercentage }}}} were not; at most "
                 f"{objective.budget:.4g} of all may be."
             ),
             "runbook_url": f"{RUNBOOKS}/{objective.alert}.md",

@@ -222,7 +222,9 @@ class Settings(BaseSettings):
     image_settle_seconds: Annotated[
         float,
         Field(
-            ge=0, description="Seconds for which a new image may be missing (403, 404) or damaged"
+            ge=0,
+            description="Seconds after the answer during which a missing (403, 404) or damaged "
+            "image is downloaded again",
         ),
     ] = 60.0
     image_max_bytes: Annotated[
@@ -350,7 +352,7 @@ class Settings(BaseSettings):
     webhook_disable_after_seconds: Annotated[
         float,
         Field(
-            gt=0, description="Seconds of nothing but failures after which an endpoint is disabled"
+            gt=0, description="Seconds without a success after which a failing endpoint is disabled"
         ),
     ] = 432_000
 

@@ -223,7 +223,7 @@ def _past(pattern: re.Pattern[bytes], part: bytes, at: int) -> int:
 
 
 def _broken(reason: str) -> Unreadable:
-    return Unreadable(FieldError("", f"is not JSON that can be read: {reason}"))
+    return Unreadable(FieldError("", f"is not valid JSON: {reason}"))
 
 
 def _no_list() -> Unreadable:

@@ -99,7 +99,7 @@ class BatchStager:
     async def finish(self) -> NewBatch:
         """Wait until everything is staged; return the batch to commit. Raise a Problem."""
         if not self.size and not self._faults:
-            self.refuse([FieldError("", "asks for no job")])
+            self.refuse([FieldError("", "contains no jobs")])
         if self._faults:
             raise self._all()
         if self._chunk:
@@ -127,7 +127,7 @@ class BatchStager:
         problem = invalid(self._faults)
         if self._unlisted:
             listed, count = len(self._faults), len(self._faults) + self._unlisted
-            problem.detail = f"{count:,} faults were found, of which the first {listed} are told."
+            problem.detail = f"The request has {count:,} errors; the first {listed} are listed."
             problem.more = {"errors_left_out": self._unlisted}
         return problem
 

@@ -47,7 +47,7 @@ def _ratio(wanted: float) -> str:
     nearest = min(RATIOS, key=lambda name: abs(math.log(RATIOS[name] / wanted)))
     off = RATIOS[nearest] / wanted
     if max(off, 1 / off) > _RATIO_OFF:
-        raise ValueError(f"has a ratio far from all that are made: {', '.join(RATIOS)}")
+        raise ValueError(f"must have an aspect ratio close to one of: {', '.join(RATIOS)}")
     return nearest
 
 
@@ -55,7 +55,7 @@ def _megapixels(area: int) -> str:
     largest = max(_AREAS.values())
     if not _AREA_LEAST <= area <= largest * _LARGER_BY:
         raise ValueError(
-            f"must have {_AREA_LEAST:,} to {largest * _LARGER_BY:,} pixels in all; about a quarter "
-            "of a megapixel or one are made"
+            f"must have {_AREA_LEAST:,} to {largest * _LARGER_BY:,} pixels; images have about "
+            "0.25 or 1 megapixel"
         )
     return min(_AREAS, key=lambda name: abs(math.log(_AREAS[name] / area)))

@@ -384,4 +384,5 @@ def _wrong_state(status: Status) -> Problem:
     more = {"job_status": status.value}
     if status in {Status.QUEUED, Status.RUNNING}:
         return Problem("job_not_final", f"The job is {status.value}; cancel it first.", more=more)
-    return Problem("job_final", f"The job is {status.value} and cannot change any more.", more=more)
+    detail = f"The job is {status.value}, which is final, so this is not possible."
+    return Problem("job_final", detail, more=more)

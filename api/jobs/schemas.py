@@ -40,7 +40,7 @@ def _check_moment(value: str) -> str:
 
 def _offered(value: str) -> str:
     if value not in MODELS:
-        raise ValueError(f"is not on offer; there are: {', '.join(MODELS)}")
+        raise ValueError(f"is not available; available models: {', '.join(MODELS)}")
     return value
 
 

@@ -79,7 +79,7 @@ def _read_spot(written: str) -> Spot:
     """Parse a cursor; raise ValueError if it is malformed."""
     found = _SPOT.fullmatch(decode_cursor(written))
     if not found:
-        raise ValueError("is no cursor of this list")
+        raise ValueError("is not a valid cursor of this list")
     return Spot(found[1], Cursor(int(found[2]), found[3]) if found[3] else None)
 
 
@@ -104,7 +104,7 @@ class _EndpointsQuery(QueryModel):
     def _of_this_tenant(cls, cursor: str | None, info: ValidationInfo) -> str | None:
         tenant = info.data.get("tenant")
         if cursor is not None and tenant not in {None, _read_spot(cursor).tenant}:
-            raise ValueError("is no cursor of this list")
+            raise ValueError("is not a valid cursor of this list")
         return cursor
 
     @property

@@ -58,7 +58,7 @@ def decode_delivery_cursor(written: str) -> Cursor:
     """Decode a cursor; raise ValueError if it is malformed."""
     found = _CURSOR.fullmatch(decode_cursor(written))
     if not found:
-        raise ValueError("is no cursor of this list")
+        raise ValueError("is not a valid cursor of this list")
     return Cursor(int(found[1]), found[2])
 
 

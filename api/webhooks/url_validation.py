@@ -114,13 +114,13 @@ def _check_host(host: str) -> None:
     address = _address(host)
     reason = blocked_reason(address) if address else _host_name_problem(host)
     if reason:
-        raise ValueError(f"leads to an address that is {reason}" if address else reason)
+        raise ValueError(f"resolves to an address that is {reason}" if address else reason)
 
 
 def _host_name_problem(host: str) -> str | None:
     name = host.rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
-        return "leads to an address that is loopback"
+        return "resolves to an address that is loopback"
     if not _HOST_NAME.fullmatch(host) or ".." in host or _NUMERIC_END.search(host):
         return "has a host that cannot exist"
     return None

@@ -86,7 +86,7 @@ def _gate(now: ServiceStats) -> Iterator[Finding]:
     for message, advice in found:
         yield Finding("gate", well=False, message=message, advice=advice)
     if not found:
-        yield Finding("gate", well=True, message="Provider calls are not on hold.")
+        yield Finding("gate", well=True, message="No hold of provider calls.")
 
 
 def _subject(hold: Mapping[str, Any]) -> str:

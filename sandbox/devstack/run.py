@@ -143,7 +143,9 @@ class _Stack:
             self._killed = True
             self._supervisor.kill()
             return
-        self._screen.log("stopping, when the jobs in flight are done; once more kills at once")
+        self._screen.log(
+            "stopping after the running jobs are done; press Ctrl-C again to stop at once"
+        )
         self._stop_requested.set()
 
     async def _start_and_stay(self) -> None:

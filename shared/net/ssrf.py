@@ -173,7 +173,7 @@ class AddressGuard:
             if reason is None and _is_own(endpoint):
                 reason = "this machine's own"
             if reason is not None:
-                raise AddressForbidden(f"{host} leads to an address that is {reason}.")
+                raise AddressForbidden(f"{host} resolves to an address that is {reason}.")
 
 
 #: Resolves a host: (host, port, timeout in seconds); raises OSError, TimeoutError.

@@ -139,7 +139,7 @@ def translate(error: Exception, *, sent: bool) -> StoreError:
     """Translate an error of redis-py; `sent` is whether the command may have run."""
     text = next((text for kind, text in _REFUSALS.items() if isinstance(error, kind)), None)
     if isinstance(error, OutOfMemoryError) or str(error).startswith("MISCONF"):
-        return StoreFull(text or "Redis cannot write its log to disk.")
+        return StoreFull(text or "Redis cannot write its append-only file.")
     if text:
         return StoreDown(text)
     if str(error).startswith("DB index is out of range"):

@@ -36,14 +36,17 @@ def _durability_problems(facts: Mapping[str, Any]) -> tuple[tuple[bool, str], ..
     policy = str(facts.get("maxmemory_policy", "noeviction"))
     return (
         (policy != "noeviction", f"Redis evicts keys when full ({policy}): set noeviction."),
-        (not _flag(facts, "aof_enabled", 1), "Redis keeps no log: set appendonly yes."),
+        (
+            not _flag(facts, "aof_enabled", 1),
+            "Redis keeps no append-only file: set appendonly yes.",
+        ),
         (
             facts.get("appendfsync", "") not in {"", "always"},
             "Redis would lose its last writes when it dies: set appendfsync always.",
         ),
         (
             facts.get("aof_last_write_status", "ok") != "ok",
-            "Redis could not write its log the last time: its disk may be full.",
+            "Redis could not write its append-only file the last time: its disk may be full.",
         ),
     )
 

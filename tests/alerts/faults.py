@@ -16,7 +16,7 @@ from tests.alerts.alert_stack import THREADS, AlertStack
 from tests.support.cluster import Api, WorkerProcess
 from tests.support.webhook_receiver import receiver
 
-FieldError = Callable[[AlertStack], AbstractContextManager[None]]
+Fault = Callable[[AlertStack], AbstractContextManager[None]]
 #: A webhook that came later than this was not delivered in time.
 LATE_SECONDS = 61.0
 SLOW_IMAGE_SECONDS = 10.5
@@ -29,7 +29,7 @@ class Case:
 
     alert: str
     what: str
-    fault: FieldError
+    fault: Fault
     severities: Sequence[str]
     labels: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 60
@@ -95,13 +95,16 @@ def little_memory(here: AlertStack) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def sweep_blocked(here: AlertStack) -> Iterator[None]:
-    """Let somebody hold the sweep's lock who never sweeps."""
-    here.world.client.hset(keys.sweep(), mapping={"by": "nobody", "until": 10**15})
+def workers_frozen(here: AlertStack) -> Iterator[None]:
+    """Freeze every worker, so that none sweeps."""
+    workers = (*here.generate, here.deliver)
+    for worker in workers:
+        worker.child.send(signal.SIGSTOP)
     try:
         yield
     finally:
-        here.world.client.hset(keys.sweep(), "until", 0)
+        for worker in workers:
+            worker.child.send(signal.SIGCONT)
 
 
 @contextmanager
@@ -115,8 +118,23 @@ def _provider(
         here.here.provider.behave()
 
 
-def _answering(status: int) -> FieldError:
+def _answering(status: int) -> Fault:
     return partial(_provider, default={"fault": "status", "status": status})
+
+
+@contextmanager
+def keys_rejected(here: AlertStack) -> Iterator[None]:
+    """Let the provider know none of our keys, neither for calls nor for the free check."""
+
+    def accept(good: list[str] | None) -> None:
+        url = f"{here.here.provider.url}/_sandbox/keys"
+        httpx.put(url, json={"good": good}).raise_for_status()
+
+    accept(["another"])
+    try:
+        yield
+    finally:
+        accept(None)
 
 
 def unknown_outcomes(here: AlertStack) -> AbstractContextManager[None]:
@@ -271,7 +289,7 @@ SYMPTOMS = (
     Case("DarkroomWorkersDown", "both killed", generate_away, PAGE, {"queue": "generate"}),
     Case("DarkroomWorkersDown", "killed", deliver_away, PAGE, {"queue": "deliver"}),
     Case("DarkroomNotReady", "maxmemory-policy allkeys-lru", evicting, PAGE),
-    Case("DarkroomSweepNotRunning", "its lock held by nobody", sweep_blocked, PAGE),
+    Case("DarkroomSweepNotRunning", "all workers frozen", workers_frozen, PAGE),
     Case("DarkroomWorkersLost", "workers killed with 16 jobs", workers_lost, TICKET),
     Case("DarkroomRedisNotDurable", "appendonly no", no_log, PAGE),
     Case("DarkroomRedisMemoryHigh", "maxmemory at 133 % of what is used", little_memory, TICKET),
@@ -279,7 +297,7 @@ SYMPTOMS = (
     Case("DarkroomQueuePaused", "paused by an operator", paused, TICKET, seconds=120),
     Case("DarkroomProviderCircuitOpen", "1min.ai answers 500", _answering(500), PAGE),
     Case("DarkroomProviderCreditsGone", "1min.ai answers 406", _answering(406), PAGE),
-    Case("DarkroomProviderKeysDead", "1min.ai answers 401", _answering(401), TICKET),
+    Case("DarkroomProviderKeysDead", "1min.ai knows no key of ours", keys_rejected, TICKET),
     Case("DarkroomUnknownOutcomes", "1min.ai makes it and answers 522", unknown_outcomes, TICKET),
     Case("DarkroomStorageAway", "the storage killed", storage_away, PAGE),
     Case("DarkroomImageHostAway", "the image host refuses connections", image_host_away, PAGE),

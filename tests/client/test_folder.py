@@ -169,7 +169,7 @@ def test_what_failed_is_said_and_tried_again_when_asked_for(
     sandbox.behave(default={"fault": "status", "status": 400})
     ended = run("generate", "--from", source, "--out", out)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert "2 of 2 images are not there." in ended.stderr
+    assert "2 of 2 images could not be generated." in ended.stderr
     sandbox.behave(latency_seconds=0.02)
     assert run("generate", "--from", source, "--out", out).returncode == 1
     ended = run("generate", "--from", source, "--out", out, "--retry-failed")

@@ -61,7 +61,7 @@ def test_an_image_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is_
 @pytest.mark.parametrize(
     ("words", "variables", "code", "says"),
     [
-        (("generate",), {}, 2, "Say either a prompt or --from FILE."),
+        (("generate",), {}, 2, "Give either a prompt or --from FILE."),
         (("generate", "x", "--no-such"), {}, 2, "--no-such"),
         (("generate", "x", "--seed", "-1"), {}, 2, "--seed must be at least 0."),
         (("generate", "--from", "none.csv"), {}, 2, "none.csv cannot be read (No such file"),
@@ -257,7 +257,7 @@ def test_deliveries_are_found_shown_and_sent_again(
         assert first.endswith("The receiver answered with another status than 2xx.")
         assert (second.split()[0], second.split()[3]) == ("2", "200")
     wrong = run("webhooks", "redeliver")
-    assert (wrong.returncode, wrong.stderr) == (2, "Say either one delivery or --since.\n")
+    assert (wrong.returncode, wrong.stderr) == (2, "Give either one delivery or --since.\n")
 
 
 def test_an_operator_holds_a_queue_and_lets_it_go(run: Run) -> None:

@@ -135,7 +135,7 @@ def test_cancel_after_is_the_deadline_of_the_job(place: Place, written: str, sec
     ("given", "words"),
     [
         ({"output_megapixels": "4"}, "input.output_megapixels must be one of: 0.25, 1"),
-        ({"images": ["https://x/y.png"]}, "input.images is not offered"),
+        ({"images": ["https://x/y.png"]}, "input.images is not supported"),
         ({"guidance": 4}, "input.guidance is unknown"),
         ({"megapixels": "1"}, "is given twice"),
         ({"prompt": ""}, "input.prompt"),

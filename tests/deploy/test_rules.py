@@ -191,7 +191,9 @@ def test_every_alert_tells_its_severity_and_what_it_saw() -> None:
     for one in alerts():
         assert one["labels"]["severity"] in {"page", "ticket"}
         assert set(one["annotations"]) == {"summary", "description", "runbook_url"}
-        assert re.search(r"\$value|\b0 processes", one["annotations"]["description"])
+        # a rule that compares with 0 or 1 sees a state, which its description names
+        sees_state = re.search(r"(==|>|<|!=) [01]$", one["expr"].strip())
+        assert sees_state or re.search(r"\$value|\b0 processes", one["annotations"]["description"])
 
 
 def test_whatever_silences_another_alert_names_alerts_that_exist() -> None:

@@ -213,7 +213,7 @@ def test_a_name_that_leads_inside_is_never_connected_to(
     # then: judged anew and looked up once each time, and none of it reached anyone
     assert (state, statuses(attempts)) == ("failed", [None] * len(SCHEDULE))
     assert scene.names.asked[name] == len(SCHEDULE)
-    refused = [attempt for attempt in attempts if "leads to an address" in attempt["error"]]
+    refused = [attempt for attempt in attempts if "resolves to an address" in attempt["error"]]
     # the first answer of the name that turns is a public one, to which there is no way
     assert len(refused) == len(SCHEDULE) - (name == "turns.test")
     assert scene.inside == []

@@ -54,7 +54,7 @@ def test_a_tenant_is_made_with_keys_that_open(empty_redis_url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "exit_code", "sentence"),
     [
-        ("redis://127.0.0.1:9/0", 4, "Redis did not do it: Redis is not reachable. Check DARKROOM"),
+        ("redis://127.0.0.1:9/0", 4, "The command failed: Redis is not reachable. Check DARKROOM"),
         ("http://127.0.0.1", 2, "DARKROOM_REDIS_URL is not usable"),
     ],
 )

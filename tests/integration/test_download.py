@@ -156,7 +156,7 @@ def test_an_endless_image_takes_no_more_memory_than_the_cap() -> None:
         ("https://[::1", "is not one"),
         ("https://xn--a/a.webp", "is not one"),
         ("http://images.example/a.webp", "not https"),
-        ("https://localhost:{port}/a.webp", "leads to an address that is loopback"),
+        ("https://localhost:{port}/a.webp", "resolves to an address that is loopback"),
     ],
 )
 def test_an_address_that_is_not_allowed_is_never_connected_to(url: str, sentence: str) -> None:

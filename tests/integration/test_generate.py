@@ -119,7 +119,7 @@ def test_with_nothing_to_do_a_permit_ends_at_once(harness: WorkerHarness) -> Non
 
 # what the provider does wrong -----------------------------------------------------------------
 
-FieldError = Mapping[str, object]
+SandboxFault = Mapping[str, object]
 Facts = tuple[str, str | None, int, int, int, int]
 
 
@@ -176,7 +176,7 @@ Facts = tuple[str, str | None, int, int, int, int]
     ids=str,
 )
 def test_each_fault_of_the_provider_has_its_outcome(
-    harness: WorkerHarness, step: FieldError, meant: Facts
+    harness: WorkerHarness, step: SandboxFault, meant: Facts
 ) -> None:
     # given
     harness.provider.behave(step)
@@ -198,7 +198,7 @@ def test_each_fault_of_the_provider_has_its_outcome(
     ids=str,
 )
 def test_an_image_that_differs_is_stored_as_what_it_is(
-    harness: WorkerHarness, step: FieldError, meant: str, warnings: tuple[str, ...]
+    harness: WorkerHarness, step: SandboxFault, meant: str, warnings: tuple[str, ...]
 ) -> None:
     # given
     harness.provider.behave(step)

@@ -154,7 +154,7 @@ def test_loopback_is_refused_unless_it_is_allowed_by_name(
     assert post.settle(delivery) == "failed"
     assert inbox.received == []
     assert {attempt["error"] for attempt in post.attempts(delivery)} == {
-        "127.0.0.1 leads to an address that is loopback."
+        "127.0.0.1 resolves to an address that is loopback."
     }
     post.close()
 

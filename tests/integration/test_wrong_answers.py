@@ -15,7 +15,7 @@ from tests.support.worker_harness import WorkerHarness, spec
 from worker.generate import do_next_job
 
 REPEATED = [{"fault": "repeat_record"}, {"fault": "repeat_url"}]
-FieldError = Mapping[str, object]
+SandboxFault = Mapping[str, object]
 
 
 def counted(name: str, **labels: str) -> float:
@@ -56,7 +56,7 @@ def sha256_of(job: Job) -> str:
 
 @pytest.mark.parametrize("fault", REPEATED)
 def test_the_answer_of_another_tenant_s_job_is_not_given_out(
-    harness: WorkerHarness, fault: FieldError
+    harness: WorkerHarness, fault: SandboxFault
 ) -> None:
     harness.provider.behave("ok", fault, "ok")
     before = counted("provider_repeated_answers")
@@ -72,7 +72,7 @@ def test_the_answer_of_another_tenant_s_job_is_not_given_out(
 
 @pytest.mark.parametrize("fault", REPEATED)
 def test_a_job_that_gets_another_s_answer_twice_fails_without_an_image(
-    harness: WorkerHarness, fault: FieldError
+    harness: WorkerHarness, fault: SandboxFault
 ) -> None:
     harness.provider.behave("ok", default=fault)
     run_of(harness, "first", prompt="A harbour")
@@ -97,7 +97,7 @@ def test_another_s_answer_ends_a_job_that_asked_to_fail_on_an_unknown_outcome(
 
 @pytest.mark.parametrize("fault", REPEATED)
 def test_another_s_answer_is_not_looked_up_again_and_again(
-    open_harness: Open, fault: FieldError
+    open_harness: Open, fault: SandboxFault
 ) -> None:
     harness = open_harness(onemin_async=True)
     harness.provider.behave("ok", fault, "ok")

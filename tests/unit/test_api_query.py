@@ -84,7 +84,7 @@ def test_a_cursor_leads_back_to_where_it_was_made() -> None:
     ],
 )
 def test_what_is_no_cursor_is_refused(written: str) -> None:
-    with pytest.raises(ValueError, match="no cursor"):
+    with pytest.raises(ValueError, match="not a valid cursor"):
         read_cursor(written)
 
 

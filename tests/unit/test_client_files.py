@@ -53,7 +53,7 @@ def test_objects_may_be_written_as_the_api_has_them(tmp_path: Path) -> None:
     [
         ("p.xls", "x", "p.xls: prompts are read from .txt, .csv"),
         ("p.txt", "\n \n", "has no prompt in it"),
-        ("p.csv", "seed\n7\n", "one of them `prompt`"),
+        ("p.csv", "seed\n7\n", "including `prompt`"),
         ("p.csv", "prompt,seed\na,1.5\n", "p.csv, line 2, column `seed`: must be a whole number."),
         (
             "p.csv",

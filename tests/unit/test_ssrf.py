@@ -85,7 +85,7 @@ def endpoint(address: str) -> Endpoint:
 def test_one_bad_address_among_good_ones_condemns_the_host() -> None:
     guard = AddressGuard()
 
-    with pytest.raises(AddressForbidden, match=r"evil\.example leads to an address"):
+    with pytest.raises(AddressForbidden, match=r"evil\.example resolves to an address"):
         guard.judge("evil.example", 443, [endpoint("8.8.8.8"), endpoint("10.0.0.1")])
 
 

@@ -81,7 +81,7 @@ class ImagesBody(Strict):
     @classmethod
     def _not_offered(cls, value: object) -> object:
         if value:
-            raise ValueError("is not offered: ask without it, and the whole image comes at once")
+            raise ValueError("is not supported; omit it to get the whole image in one response")
         return value
 
     @property

@@ -36,7 +36,7 @@ _NOTHING: Mapping[str, Any] = {
 _REASONS: Mapping[str, str] = {
     **dict.fromkeys(
         ("image", "images", "input_image", "input_images", "mask"),
-        "is not offered: a prompt is all that is taken",
+        "is not supported; only a prompt is accepted as input",
     ),
     **dict.fromkeys(
         ("num_outputs", "num_images", "number_of_images"),

@@ -19,7 +19,7 @@ from darkroom.errors import NotConfigured
 STACK = Path(".darkroom/stack.json")
 _HELP = (
     "Set DARKROOM_URL and DARKROOM_API_KEY, or DARKROOM_STACK to the stack.json that "
-    f"`darkroom up` wrote; {STACK} is read where it is found."
+    f"`darkroom up` wrote; {STACK} in the current folder is also read."
 )
 _BYTE_ORDER_MARK = "\ufeff"
 #: The characters after `Bearer` in a header (RFC 6750, 2.1).
@@ -59,8 +59,8 @@ def load_config(
         address = address or _setting(stack.get("api"), source)
         secret = secret or _setting(stack.get(f"{kind}_key"), source)
     if not address or not secret:
-        missing = "address" if not address else f"{kind} key"
-        raise NotConfigured(f"No {missing} of a Darkroom is known. {_HELP}")
+        missing = "URL" if not address else f"{kind} key"
+        raise NotConfigured(f"No {missing} is configured. {_HELP}")
     return ServiceConfig(_checked_url(address), _checked_key(secret))
 
 

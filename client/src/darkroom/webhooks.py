@@ -50,7 +50,7 @@ def verify(body: bytes | str, headers: Mapping[str, str], secret: str) -> Webhoo
         Webhook(secret).verify(body, lower)
         return _event(lower["webhook-id"], json.loads(body))
     except _NOT_DARKROOMS as error:
-        raise WebhookInvalid(f"This is no webhook of Darkroom's: {error}.") from None
+        raise WebhookInvalid(f"The webhook is not valid: {error}.") from None
 
 
 def _event(message_id: str, raw: dict[str, Any]) -> WebhookEvent:

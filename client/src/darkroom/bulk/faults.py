@@ -33,7 +33,7 @@ class Source:
         where = f"{'line' if len(lines) == 1 else 'lines'} {numbers}{more}"
         column = f"{self.kind} `{name}`".strip() if name and self.kind else name
         named = ", ".join(filter(None, (self.file, where, column)))
-        return f"{named}: {message}."
+        return f"{named}: {message}" if message.endswith("?") else f"{named}: {message}."
 
 
 #: The source of lines that come from no file.

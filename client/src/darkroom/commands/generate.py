@@ -75,8 +75,8 @@ def generate(
 ) -> int:
     """Generate images and write them to files; print each file name as soon as the file is written.
 
-    With --from a whole file of prompts becomes a folder. It may be stopped at any time: the same
-    command goes on where it was, and asks and pays for nothing twice.
+    With --from, generate an image for each prompt in a file and write them to a folder. After an
+    interruption, the same command continues where it stopped and pays for no image twice.
 
     Parameters
     ----------
@@ -88,13 +88,13 @@ def generate(
     variations
         Images for each prompt, each with another seed.
     out
-        Folder for the images, or the file for a single image.
+        Folder for the images, or the file for a single image; the extension follows its format.
     retry_failed
         With --from: retry the jobs that failed in an earlier run.
 
     """
     if (prompt is None) == (from_ is None):
-        raise UsageError("Say either a prompt or --from FILE.")
+        raise UsageError("Give either a prompt or --from FILE.")
     if from_ is not None:
         entries = list(entries_of(read_lines(from_, generate_options.options()), variations))
         return asyncio.run(_fill(out, entries, where, retry_failed=retry_failed))
@@ -166,5 +166,5 @@ async def _fill(out: Path, entries: Sequence[Entry], where: Where, *, retry_fail
                     raise
     missing = filling.wanted(entries)
     if missing:
-        print_notice(f"{len(missing)} of {len(entries)} images are not there.")
+        print_notice(f"{len(missing)} of {len(entries)} images could not be generated.")
     return FAILED if missing else DONE

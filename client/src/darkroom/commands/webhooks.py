@@ -75,7 +75,7 @@ def redeliver(
         elif since and not delivery_id:
             show_facts(client.webhooks.redeliver_since(since), as_json=where.json)
         else:
-            raise UsageError("Say either one delivery or --since.")
+            raise UsageError("Give either one delivery or --since.")
     return DONE
 
 
