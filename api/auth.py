@@ -59,12 +59,12 @@ class Keyring:
         its unknown keys wait for their turn to be looked up.
         """
         if not authorization:
-            raise _unauthenticated()
+            raise _unauthenticated("No API key was sent.")
         key = _key(authorization, schemes)
         principal = await self._found(key, address)
         if key is None or principal is None:
             self._failures.note(address)
-            raise _unauthenticated()
+            raise _unauthenticated("The API key is not valid.")
         if principal.state is not KeyState.LIVING:
             self._proven.pop(key, None)
             self._failures.note(address)
@@ -147,14 +147,14 @@ def _key(authorization: str, schemes: Collection[str]) -> Key | None:
     return parse_key(text.strip()) if scheme.lower() in schemes else None
 
 
-def _unauthenticated(reason: str = "") -> Problem:
-    """Return the same problem for a missing, malformed, unknown or wrong key.
+def _unauthenticated(reason: str) -> Problem:
+    """Return the problem; `reason` is the same for a malformed, unknown or wrong key.
 
     Only the holder of the secret learns that a key was revoked or has expired.
     """
     advice = "Send `Authorization: Bearer dk_…` with a valid API key."
     return Problem(
         "unauthenticated",
-        f"{reason} {advice}".strip(),
+        f"{reason} {advice}",
         headers={"WWW-Authenticate": 'Bearer realm="darkroom"'},
     )

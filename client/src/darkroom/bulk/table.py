@@ -57,7 +57,8 @@ def _open(text: str, before: int, separators: str) -> tuple[Iterator[_Record], l
         if "prompt" in map(_column, header):
             return records, header
     line = text.lstrip().partition("\n")[0].strip()[:_SHOWN]
-    message = f"the first line must name the columns, including `prompt`; it is {line!r}"
+    found = f"it is {line!r}" if line else "the file is empty"
+    message = f"the first line must name the columns, including `prompt`; {found}"
     raise _Broken(LineFault(before + 1, "", message))
 
 

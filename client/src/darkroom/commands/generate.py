@@ -98,6 +98,8 @@ def generate(
     if from_ is not None:
         entries = list(entries_of(read_lines(from_, generate_options.options()), variations))
         return asyncio.run(_fill(out, entries, where, retry_failed=retry_failed))
+    if retry_failed:
+        raise UsageError("--retry-failed needs --from FILE.")
     if variations > 1:
         line = Line(1, job_body(prompt or "", generate_options.options()))
         _make_folder(out)
@@ -158,6 +160,8 @@ async def _fill(out: Path, entries: Sequence[Entry], where: Where, *, retry_fail
             if retry_failed:
                 await filling.retry_failed(wanted)
             done = len(entries) - len(wanted)
+            if not wanted:
+                print_notice(f"All {len(entries)} images are in {out} already.")
             with Bar(len(entries), done=done, as_json=where.json) as bar:
                 try:
                     await filling.save(wanted, bar)

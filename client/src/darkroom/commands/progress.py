@@ -83,7 +83,8 @@ class Bar:
             self._bar.advance(self._task)
         elif self._total > 1 and self._has_changed():
             self._shown_at = self._done / self._total
-            print_notice(f"{self._done} of {self._total} images")
+            failed = f" ({self.failures} failed)" if self.failures else ""
+            print_notice(f"{self._done} of {self._total} done{failed}")
 
     def _has_changed(self) -> bool:
         return self._done == self._total or self._done / self._total >= self._shown_at + _STEP

@@ -81,18 +81,19 @@ def redeliver(
 
 @webhooks.command(name="test")
 def send_test(
-    url: str,
+    receiver_url: str,
+    /,
     *,
     slim: Annotated[bool, Parameter(negative="", help="Only its id and status.")] = False,
     header: Annotated[list[str] | None, Parameter(help="`Name: value`, sent along.")] = None,
     where: Where = HERE,
 ) -> int:
-    """Send a signed test event to URL; show the request and its result.
+    """Send a signed test event to RECEIVER_URL; show the request and its result.
 
     Exit with 1 unless the receiver responded with 2xx.
     """
     headers = dict(_pair(written) for written in header or ())
-    body = {"url": url, "payload": "slim" if slim else "full", "headers": headers}
+    body = {"url": receiver_url, "payload": "slim" if slim else "full", "headers": headers}
     with where.client() as client:
         raw = client.webhooks.test(body)
     if where.json:

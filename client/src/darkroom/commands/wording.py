@@ -15,7 +15,7 @@ def sentence_of(error: DarkroomError) -> str:
     if isinstance(error, Unauthorized) and error.code == _UNAUTHENTICATED:
         reason = str(error).partition("Send `Authorization")[0]
         return (
-            f"{reason}The API key is not valid. Pass a valid one (dk_...) with --key or "
+            f"{reason}Pass a valid key (dk_...) with --key or "
             "DARKROOM_API_KEY (DARKROOM_OPS_KEY for queues)."
         )
     return str(error)
