@@ -33,6 +33,7 @@ from shared.store.audit import AuditContext, read_audit
 from shared.store.client import Store
 from shared.store.command import Command
 from shared.store.dry_run import find_reusable
+from shared.store.image_urls import read_signing_keys, rotate_signing_key
 from shared.store.operations import all_operations
 from shared.store.usage import read_usage
 from tests.faults.conftest import Tell
@@ -61,6 +62,7 @@ READ_ONLY = {
     *("authenticate", "dry_run", "service_stats", "list_jobs", "read_job", "read_usage"),
     *("read_batch", "list_batches", "list_batch_jobs"),
     *("read_events", "list_deliveries", "list_endpoints", "read_delivery", "read_webhook_secret"),
+    "read_signing_keys",
 }
 ACTIONS: tuple[Action, ...] = ("drop", "cut", "reset")
 
@@ -211,6 +213,8 @@ def operate(world: World) -> None:
     assert world.store.run(api_keys.revoke_api_key(audit_context(), TENANT, second.id))
     world.store.run(bulk.pause(audit_context(), "deliver"))
     world.store.run(bulk.resume(audit_context(), "deliver"))
+    for _ in range(2):
+        world.store.run(rotate_signing_key(audit_context(), overlap_seconds=60))
     spare = world.accept()
     moved = [
         world.store.run(
@@ -271,6 +275,7 @@ def outcomes(world: World, ids: list[str]) -> object:
         ],
         facts.jobs,
         len(world.object_deletions()),
+        len(world.store.run(read_signing_keys())),
         world.store.run(read_usage(TENANT, days=1)).days[0].total,
         facts.in_flight,
         facts.depth,
