@@ -24,7 +24,13 @@ from api.ops.tenants import tenant_shown
 from api.problems import FieldError
 from shared.api_keys import Key, new_key
 from shared.celery_app import build_celery, build_scripts
-from shared.errors import IncompatibleStore, InvalidSettings, StoreError, TenantExists
+from shared.errors import (
+    IncompatibleStore,
+    InvalidSettings,
+    StoreError,
+    StoreFull,
+    TenantExists,
+)
 from shared.running_stack import load_operator_settings
 from shared.serializers import rfc3339
 from shared.settings import Settings
@@ -34,6 +40,7 @@ from shared.store.audit import AuditContext
 from shared.store.client import Store
 from shared.store.command import Command
 from shared.store.connection import connect
+from shared.store.durability import Replicas
 from shared.store.image_urls import rotate_signing_key
 from shared.store.job_queries import service_stats
 from shared.store.schema_version import check_compatible
@@ -181,7 +188,7 @@ def open_session() -> Iterator[AdminSession]:
         scripts = build_scripts(settings, build_celery(settings))
         client = connect(settings, connections=1)
         check_compatible(client)
-        store = Store(client, scripts)
+        store = Store(client, scripts, Replicas.from_settings(settings))
         store.run(service_stats())  # fails before anything is written if Redis is unavailable
         yield AdminSession(store, f"cli:{_user()}", settings)
         store.close()
@@ -191,6 +198,8 @@ def open_session() -> Iterator[AdminSession]:
         end(str(error), USAGE)
     except IncompatibleStore as error:
         end(str(error))
+    except StoreFull as error:
+        end(f"The command failed: {error} Free memory, then run it again.", AWAY)
     except StoreError as error:
         end(f"The command failed: {error} Check DARKROOM_REDIS_URL.", AWAY)
 

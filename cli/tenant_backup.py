@@ -4,14 +4,14 @@ Apply compares the file with Redis first and changes nothing if a part cannot be
 and changes, and removes only limits; so it can be repeated, also after it was interrupted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from api.ops.schemas import LimitsBody, moment_of
-from api.webhooks.url_validation import address_guard, delivery_host
+from api.webhooks.url_validation import delivery_host
 from cli.admin import USAGE, AdminSession, all_tenants, end, open_session
 from cli.tenant_file import (
     EndpointEntry,
@@ -21,6 +21,7 @@ from cli.tenant_file import (
     Seal,
     TenantEntry,
     TenantFile,
+    is_sealed,
     new_seal,
     read_file,
     read_passphrase,
@@ -49,7 +50,10 @@ def export_tenants(passphrase_file: Path | None) -> str:
         facts: dict[str, Any] = {"version": 1, "exported_at": _now()}
         if seal:
             facts["salt"] = seal.salt
-        facts["tenants"] = [_exported(session, one, seal) for one in all_tenants(session)]
+        found = all_tenants(session)
+        if not found:
+            end("There is no tenant to export.")
+        facts["tenants"] = [_exported(session, one, seal) for one in found]
         facts["ops_keys"] = list(_exported_keys(session, api_keys.OPERATORS))
     return write_file(facts)
 
@@ -130,6 +134,8 @@ class Change:
     endpoints: tuple[EndpointEntry, ...] = ()
     #: ids of valid keys in Redis that the file does not have
     other_keys: tuple[str, ...] = ()
+    #: ids of keys that are otherwise in the file than in Redis, or revoked there
+    differing_keys: tuple[str, ...] = ()
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -141,38 +147,37 @@ class Change:
             "limits": [f"{n}={'none' if v is None else v}" for n, v in self.limits.items()],
             "keys_added": [key.id for key in self.keys],
             "keys_only_in_redis": list(self.other_keys),
+            "keys_differ": list(self.differing_keys),
             "webhook_secret": "set" if self.secret else "new" if self.creates else "kept",
             "endpoint_secrets": len(self.endpoints),
         }
 
 
 def apply_file(
-    path: Path, passphrase_file: Path | None, *, with_secrets: bool, dry_run: bool
-) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
-    """Apply a file; return a row per tenant, and the webhook secrets created, by tenant.
+    path: Path,
+    passphrase_file: Path | None,
+    *,
+    with_secrets: bool,
+    dry_run: bool,
+    created: MutableMapping[str, str],
+) -> list[Mapping[str, Any]]:
+    """Apply a file; return a row per tenant. With `dry_run`, change nothing.
 
-    With `dry_run`, change nothing and return the rows alone.
+    `created` gets the webhook secret of each new tenant as soon as Redis has it: the caller must
+    show them even if this ends early.
     """
     with open_session() as session:
         try:
-            file = read_file(path, address_guard(session.settings))
+            file = read_file(path)
             entries = _opened(file, passphrase_file, path, with_secrets=with_secrets)
         except InvalidTenantFile as error:
             end(str(error), USAGE)
         changes, conflicts = _compare(session, entries, file.ops_keys)
         if conflicts:
             end("\n".join([*conflicts, "Nothing was changed."]))
-        created = {
-            change.holder: new_webhook_secret()
-            for change in changes
-            if change.creates and not change.secret
-        }
-        if dry_run:
-            created = {}
-        else:
-            for change in changes:
-                _apply(session, change, created.get(change.holder, ""))
-    return [change.shown for change in changes], created
+        for change in () if dry_run else changes:
+            _apply(session, change, created)
+    return [change.shown for change in changes]
 
 
 def _opened(
@@ -183,6 +188,8 @@ def _opened(
         bare = {"webhook_secret": None, "webhook_endpoints": ()}
         return [tenant.model_copy(update=bare) for tenant in file.tenants]
     if file.salt is None:
+        if any(is_sealed(secret) for secret in file.secrets):
+            raise InvalidTenantFile(f"{path} has sealed secrets and no `salt` to open them with.")
         return list(file.tenants)
     if passphrase_file is None:
         raise InvalidTenantFile(
@@ -242,7 +249,7 @@ def _compare_keys(session: AdminSession, change: Change, wanted: Sequence[_Key])
     change.other_keys = tuple(
         key.id for key in listed if key.state is KeyState.LIVING and key.id not in named
     )
-    adds = []
+    adds, differing = [], []
     for key in wanted:
         known = session.run(tenants.authenticate(key.id))
         ends = moment_of(key.expires_at)
@@ -253,27 +260,49 @@ def _compare_keys(session: AdminSession, change: Change, wanted: Sequence[_Key])
             yield f"The key {key.id} of {change.holder} belongs to {known.tenant}."
         elif known.key_hash != key.hash:
             yield f"The key {key.id} of {change.holder} has another secret than in the file."
-    change.keys = tuple(adds)
+        elif not any(_is_same(one, key) for one in listed):
+            differing.append(key.id)
+    change.keys, change.differing_keys = tuple(adds), tuple(differing)
     if len(listed) + len(adds) > api_keys.MOST_KEYS:
         yield f"{change.holder} would have more than {api_keys.MOST_KEYS} keys."
 
 
-def _apply(session: AdminSession, change: Change, new_secret: str) -> None:
-    """Make a change. Each step is safe to repeat; `new_secret` is of a tenant without one."""
+def _is_same(present: api_keys.ApiKeyInfo, wanted: _Key) -> bool:
+    """Return whether a key in Redis is valid and as in the file."""
+    return (
+        present.id == wanted.id
+        and present.state is KeyState.LIVING
+        and set(present.scopes) == set(wanted.scopes)
+        and present.label == wanted.label
+        and present.expires_at == moment_of(wanted.expires_at)
+    )
+
+
+def _create(session: AdminSession, change: Change, created: MutableMapping[str, str]) -> None:
+    limits = {**FIRST_LIMITS, **change.limits}
+    secret = change.secret or new_webhook_secret()
+    call = tenants.create_tenant(
+        session.audit_context, change.holder, limits, webhook_secret=secret
+    )
+    if session.run(call):
+        end(f"The tenant {change.holder} was created in the meantime; run the command again.")
+    if not change.secret:
+        created[change.holder] = secret
+
+
+def _apply(session: AdminSession, change: Change, created: MutableMapping[str, str]) -> None:
+    """Make a change; each step is safe to repeat."""
     holder = change.holder
     if change.creates:
-        limits = {**FIRST_LIMITS, **change.limits}
-        secret = change.secret or new_secret
-        session.run(
-            tenants.create_tenant(session.audit_context, holder, limits, webhook_secret=secret)
-        )
+        _create(session, change, created)
     else:
         if change.limits:
             session.run(tenants.set_limits(holder, session.audit_context, **change.limits))
         if change.secret:
-            session.run(endpoints.rotate_secret(holder, change.secret))
+            call = endpoints.rotate_tenant_secret(session.audit_context, holder, change.secret)
+            session.run(call)
     for key in change.keys:
-        session.run(
+        made = session.run(
             api_keys.add_api_key(
                 session.audit_context,
                 holder,
@@ -283,6 +312,8 @@ def _apply(session: AdminSession, change: Change, new_secret: str) -> None:
                 expires_at=moment_of(key.expires_at),
             )
         )
+        if isinstance(made, api_keys.KeyRejected) and made.reason != "past":
+            end(f"The key {key.id} of {holder} was not added ({made.reason}); run it again.")
     for one in change.endpoints:
         host = delivery_host(one.url)
         endpoint = session.run(endpoints.ensure_endpoint(holder, url=one.url, host=host))

@@ -94,14 +94,26 @@ def set_limits(  # noqa: PLR0913  one option a limit
 
 
 @tenants.command
-def export(*, passphrase_file: Passphrase = None) -> None:
-    """Print all tenants as a file for `apply`: limits, hashes of valid keys, and operator keys.
+def export(
+    *,
+    passphrase_file: Passphrase = None,
+    output: Annotated[
+        Path | None,
+        cyclopts.Parameter(help="The file to write, whole or not at all; default: stdout."),
+    ] = None,
+) -> None:
+    """Write all tenants to a file for `apply`: limits, hashes of valid keys, and operator keys.
 
     Webhook secrets are left out unless a passphrase seals them.
     """
     from cli.tenant_backup import export_tenants  # noqa: PLC0415
+    from cli.tenant_file import replace_file  # noqa: PLC0415
 
-    sys.stdout.write(export_tenants(passphrase_file))
+    text = export_tenants(passphrase_file)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        replace_file(output, text)
 
 
 @tenants.command
@@ -120,18 +132,26 @@ def apply(
     """Create or change tenants and keys so that they are as FILE says.
 
     Limits that FILE does not name are removed. Tenants, keys and endpoints that FILE does not name
-    stay. Clients keep their keys. A new tenant without a webhook secret gets one, shown only once.
-    If a part cannot be applied, nothing is changed.
+    stay, and so do keys that differ. Clients keep their keys. A new tenant without a webhook
+    secret gets one, shown only once. If FILE conflicts with Redis, nothing is changed; after an
+    interruption, run it again.
     """
     from cli.tenant_backup import apply_file  # noqa: PLC0415
 
-    rows, created = apply_file(file, passphrase_file, with_secrets=secrets, dry_run=dry_run)
+    created: dict[str, str] = {}
+    rows = None
+    try:
+        rows = apply_file(
+            file, passphrase_file, with_secrets=secrets, dry_run=dry_run, created=created
+        )
+    finally:
+        if rows is None or not json:
+            if rows:
+                _table(rows, tuple(rows[0]), json=False)
+            for tenant, secret in created.items():
+                _print_line(f"new webhook secret of {tenant}: {secret}")
     if json:
         _print_json({"data": rows, "webhook_secrets": created})
-        return
-    _table(rows, tuple(rows[0]), json=False)
-    for tenant, secret in created.items():
-        _print_line(f"new webhook secret of {tenant}: {secret}")
 
 
 @keys.command(name="create")

@@ -185,7 +185,9 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
 
 
 def _read_signing_keys(context: WorkerContext) -> None:
-    context.view.signer.keys = context.store.run(read_signing_keys())
+    signer = context.view.signer
+    # an empty Redis gets the secret back from an API process
+    signer.keys = context.store.run(read_signing_keys()) or signer.keys
 
 
 def _serve_metrics(settings: Settings) -> None:

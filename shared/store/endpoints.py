@@ -131,6 +131,15 @@ def rotate_secret(tenant: str, secret: str, *, endpoint_id: str | None = None) -
     return Command(operations.RotateSecret(tenant, endpoint_id or "", secret), _is_ok)
 
 
+def rotate_tenant_secret(audit_context: AuditContext, tenant: str, secret: str) -> Command[bool]:
+    """Set a tenant's secret for an operator; the previous one also signs for a day.
+
+    False if there is no such tenant.
+    """
+    operation = operations.RotateTenantSecret(*audit_context.args, tenant, secret)
+    return Command(operation, _is_ok)
+
+
 def _is_ok(reply: str) -> bool:
     return reply == "ok"
 

@@ -13,7 +13,9 @@ from shared.store.connection import translate
 def create_signing_key(client: "redis.Redis") -> None:
     """Create the first secret, unless there is one; raise StoreError."""
     try:
-        client.set(keys.signing_key(), new_signing_key(), nx=True)
+        # a full Redis refuses SET even if there is nothing to set
+        if client.get(keys.signing_key()) is None:
+            client.set(keys.signing_key(), new_signing_key(), nx=True)
     except (redis.RedisError, OSError) as error:
         raise translate(error, sent=False) from error
 

@@ -541,6 +541,12 @@ class RotateSigningKey(Audited):
 
 
 @dataclass(frozen=True, slots=True)
+class RotateTenantSecret(Audited):
+    tenant: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
 class SendTest(Operation):
     id: str
     tenant: str

@@ -213,6 +213,7 @@ def operate(world: World) -> None:
     assert world.store.run(api_keys.revoke_api_key(audit_context(), TENANT, second.id))
     world.store.run(bulk.pause(audit_context(), "deliver"))
     world.store.run(bulk.resume(audit_context(), "deliver"))
+    assert world.store.run(endpoints.rotate_tenant_secret(audit_context(), TENANT, "whsec_ops"))
     for _ in range(2):
         world.store.run(rotate_signing_key(audit_context(), overlap_seconds=60))
     spare = world.accept()

@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -394,10 +395,13 @@ def test_image_urls_are_revoked_with_and_without_an_overlap(
         program.run_json("image-urls", "rotate")
         third, *earlier = world.store.run(read_signing_keys())
         assert set(earlier) == {first, second}
+        program.run_json("image-urls", "rotate", "--overlap-seconds", "60")
+        late = world.client.zcount(keys.old_signing_keys(), time.time() * 1000 + 61_000, "+inf")
+        assert late == 0
         program.run_json("image-urls", "rotate", "--overlap-seconds", "0")
 
         (last,) = world.store.run(read_signing_keys())
         assert last not in (first, second, third)
         assert program.run("image-urls", "rotate", "--overlap-seconds", "-1")[0] == 2
         entries = world.store.run(read_audit(limit=10))
-        assert [entry.action for entry in entries] == ["image_urls.rotate"] * 3
+        assert [entry.action for entry in entries] == ["image_urls.rotate"] * 4

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ from sandbox.wait import wait_until
 from shared.api_keys import new_key, parse_key
 from shared.settings import inherited_environment
 from shared.store import endpoints, keys
+from shared.store.api_keys import list_api_keys
 from shared.store.audit import AuditContext, read_audit
 from shared.store.tenants import authenticate
 from tests.integration.conftest import Program
@@ -166,6 +168,56 @@ def test_limits_follow_the_file_and_nothing_else_goes(
     assert world.store.run(endpoints.read_webhook_secret("shop")) == held["secret"]
 
 
+def test_keys_that_differ_are_named_and_stay(
+    program: Program, world: World, tmp_path: Path
+) -> None:
+    held = customers(program, world)
+    path = tmp_path / "tenants.yaml"
+    facts = yaml.safe_load(exported(program, path))
+    by_name = {tenant["name"]: tenant for tenant in facts["tenants"]}
+    first, second = by_name["shop"]["keys"]
+    first["scopes"] = ["jobs:read"]
+    del second["expires_at"]
+    (other,) = by_name["other"]["keys"]
+    program.run_json("keys", "revoke", "other", other["id"])
+    path.write_text(yaml.safe_dump(facts))
+
+    rows = {row["tenant"]: row for row in program.run_json("tenants", "apply", str(path))["data"]}
+
+    assert rows["shop"]["keys_differ"] == [first["id"], second["id"]]
+    assert rows["other"]["keys_differ"] == [other["id"]]
+    assert opens(world, held["shop"]) == ("shop", ["jobs:read", "jobs:write"])
+    assert world.store.run(list_api_keys("other"))[0].state == "revoked"  # type: ignore[index]
+
+
+def test_the_file_is_written_whole_and_for_its_owner(program: Program, tmp_path: Path) -> None:
+    path = tmp_path / "tenants.yaml"
+    assert program.run("tenants", "export", "--output", str(path))[0] == 3
+    assert not path.exists()
+    program.run_json("tenants", "create", "shop")
+    assert program.run("tenants", "export", "--output", str(path)) == (0, "", "")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one["name"] for one in yaml.safe_load(path.read_text())["tenants"]] == ["shop"]
+    code, _, wrong = program.run("tenants", "export", "--output", str(tmp_path / "no" / "file"))
+    assert (code, wrong.endswith("cannot be written: No such file or directory.\n")) == (2, True)
+
+
+def test_a_redis_that_is_full_is_named_and_keeps_what_was_created(
+    program: Program, world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "tenants.yaml"
+    path.write_text("version: 1\ntenants: [{name: a}]\n")
+    world.client.config_set("maxmemory", 1)
+    try:
+        code, out, wrong = program.run("tenants", "apply", str(path))
+        assert (code, out) == (4, "")
+        assert "Free memory, then run it again." in wrong
+        assert program.run("image-urls", "rotate", "--overlap-seconds", "0")[0] == 0
+    finally:
+        world.client.config_set("maxmemory", 0)
+    assert set(program.run_json("tenants", "apply", str(path))["webhook_secrets"]) == {"a"}
+
+
 def test_a_key_of_somebody_else_stops_all(program: Program, world: World, tmp_path: Path) -> None:
     held = customers(program, world)
     path = tmp_path / "tenants.yaml"
@@ -193,6 +245,7 @@ def test_a_key_of_somebody_else_stops_all(program: Program, world: World, tmp_pa
 HASH = "a" * 64
 KEY = f"{{id: abcdefghjkmn, hash: {HASH}, scopes: ['jobs:read']}}"
 DAY = f"{{id: abcdefghjkmn, hash: {HASH}, expires_at: 2027-01-31}}"
+TWICE = ", ".join(f"{{url: 'https://x.example/a?{n}', secret: {OWN}}}" for n in (1, 2))
 FTP = f"{{url: 'ftp://x', secret: {OWN}}}"
 
 
@@ -216,6 +269,28 @@ FTP = f"{{url: 'ftp://x', secret: {OWN}}}"
         ("version: 1\ntenants: [{name: a, limits: {weight: -1}}]", ["weight must be at least"]),
         ("version: 1\ntenants: [{name: a}, {name: a}]", ["the tenant a is there 2 times"]),
         (
+            f"version: 1\ntenants: [{{name: a, webhook_endpoints: [{TWICE}]}}]",
+            ["the endpoint https://x.example/a of a is there 2 times"],
+        ),
+        (
+            "version: 1\ntenants: [{name: a, webhook_secret: whsec_========================}]",
+            ["/tenants/0/webhook_secret must be `whsec_`"],
+        ),
+        (
+            "version: 1\ntenants: [{name: a, webhook_secret: 'sealed:gAAA'}]",
+            ["has sealed secrets and no `salt`"],
+        ),
+        ("version: 1\ntenants: &a [*a]", ["has a value or a name that cannot be read"]),
+        (
+            "version: 1\nexported_at: 2027-02-30\ntenants: []",
+            ["has a value or a name that cannot be read"],
+        ),
+        ("version: 1\n2027-02-03: 1\ntenants: []", ["has a value or a name that cannot be read"]),
+        (
+            "version: 1\ntenants: !!int whsec_topsecret",
+            ["has a value or a name that cannot be read"],
+        ),
+        (
             f"version: 1\ntenants: [{{name: a, keys: [{KEY}]}}, {{name: b, keys: [{KEY}]}}]",
             ["the key abcdefghjkmn is there 2 times"],
         ),
@@ -225,7 +300,7 @@ FTP = f"{{url: 'ftp://x', secret: {OWN}}}"
         ),
         (
             "version: 1\ntenants: [{name: a, webhook_secret: short}]",
-            ["/tenants/0/webhook_secret has the wrong form"],
+            ["/tenants/0/webhook_secret must be `whsec_` and the base64 of 24 to 64 bytes"],
         ),
         (
             f"version: 1\ntenants: [{{name: a, webhook_endpoints: [{FTP}]}}]",

@@ -9,6 +9,8 @@ local before = audit.replay(args)
 if before then return before end
 local tenant, id, now = args.tenant, args.id, clock.now()
 local scopes, label, expires = args.scopes, args.label, tonumber(args.expires_ms)
+-- the end of year 9999, the last that RFC 3339 can write
+local last = 253402300799999
 if not api_keys.has_keys(tenant) then return { 'missing' } end
 if expires and expires <= now then return { 'past' } end
 for _, known in ipairs(redis.call('ZRANGE', keys.api_keys(args.tenant), 0, -1)) do
@@ -24,7 +26,7 @@ if args.replaces ~= '' then
   if state ~= 'living' then return { 'dead', state } end
   if old.replaced_by then return { 'replaced', old.replaced_by } end
   scopes, label = old.scopes, old.label
-  if not expires and old.expires then expires = now + old.expires - old.created end
+  if not expires and old.expires then expires = math.min(now + old.expires - old.created, last) end
   local ends = math.min(tonumber(old.expires) or math.huge, now + args.grace_ms)
   redis.call('HSET', keys.api_key(args.replaces), 'expires', util.int(ends), 'replaced_by', id)
   redis.call('PEXPIREAT', keys.api_key(args.replaces), util.int(ends + args.keep_ms))

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Replace the secret that signs image URLs. The old one stays valid for a while; without an overlap, no earlier one
 -- does.
 -- Returns 'ok'
@@ -12,6 +12,10 @@ if overlap == 0 then
 else
   redis.call('ZREMRANGEBYSCORE', keys.old_signing_keys, '-inf', now)
   if old then redis.call('ZADD', keys.old_signing_keys, now + overlap, old) end
+  -- keys of earlier rotations end no later
+  for _, earlier in ipairs(redis.call('ZRANGE', keys.old_signing_keys, 0, -1)) do
+    redis.call('ZADD', keys.old_signing_keys, 'LT', now + overlap, earlier)
+  end
 end
 redis.call('SET', keys.signing_key, args.key)
 local detail = cjson.encode({ overlap_seconds = overlap / 1000 })
