@@ -91,8 +91,9 @@ def _exported(session: AdminSession, tenant: tenants.Tenant, seal: Seal | None) 
 
 
 def _exported_keys(session: AdminSession, holder: str) -> Iterator[dict[str, Any]]:
-    """Yield the valid keys of a tenant or of the operators."""
-    for key in session.run(api_keys.list_api_keys(holder)) or ():
+    """Yield the valid keys of a tenant or of the operators, by id: equal files have equal text."""
+    listed = session.run(api_keys.list_api_keys(holder)) or ()
+    for key in sorted(listed, key=lambda one: one.id):
         principal = session.run(tenants.authenticate(key.id))
         if key.state is not KeyState.LIVING or principal is None:
             continue
