@@ -13,7 +13,7 @@ from shared.store.job_submission import NotAccepted, Rate
 
 MINUTE_SECONDS = 60
 DAY_SECONDS = 86_400
-#: No client is told to wait longer than this for a queue; a daily budget resets at midnight UTC.
+#: The longest `Retry-After` for a queue; a daily budget resets at midnight UTC.
 RETRY_AFTER_MOST_SECONDS = 600
 
 

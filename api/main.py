@@ -112,7 +112,7 @@ def create_app(settings: Settings | None = None, *, has_fast_route: bool = True)
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan(settings, tracer, storage),
     )
-    # flat: an included router would be matched once more for each request
+    # flat: an included router would be matched a second time for each request
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
     add_handlers(app)

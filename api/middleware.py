@@ -226,7 +226,7 @@ class _Exchange:
         return ((b"connection", b"close"),) if is_left else ()
 
     async def fail(self, error: Exception) -> None:
-        """Respond with a problem; if the response has begun, it stays incomplete."""
+        """Respond with a problem; if the response has started, it stays incomplete."""
         if self.status:
             # Starlette raises its own error over one that a handler would have answered
             cause = error.__cause__ if isinstance(error, RuntimeError) else None

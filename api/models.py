@@ -83,7 +83,7 @@ async def get_model(parts: Context, owner: str, name: str) -> Response:
 
 
 def price_shown(credits_each: float | None) -> Price | None:
-    """Write the cost of a call; always an estimate, because the provider does not tell it."""
+    """Write the cost of a call; always an estimate, because the provider does not publish it."""
     return None if credits_each is None else {"credits": credits_each, "estimated": True}
 
 

@@ -19,13 +19,11 @@ from shared.store import keys
 from shared.store.connection import translate
 from shared.store.group_commit import BROKEN, GroupCommitClient
 from shared.store.health import health_problems, is_durable, is_full
-from shared.store.image_urls import new_signing_key, read_signing_keys
+from shared.store.image_urls import REFRESH_SECONDS, new_signing_key, read_signing_keys
 from shared.store.job_queries import ServiceStats, service_stats
 from shared.store.schema_version import SCHEMA, incompatibility
 
 POLL_INTERVAL_SECONDS = 1.0
-#: How often the secrets of image URLs are read again: a rotation reaches every process within it.
-SIGNING_KEYS_SECONDS = 3.0
 _SECTIONS = ("memory", "persistence", "replication", "cluster")
 
 
@@ -137,7 +135,7 @@ class Watch:
         self._gauges.memory.set(used)
         self._gauges.limit.set(limit)
         self.reasons = health_problems(facts)
-        if time.monotonic() >= self._keys_read_at + SIGNING_KEYS_SECONDS or not self._signer.keys:
+        if time.monotonic() >= self._keys_read_at + REFRESH_SECONDS or not self._signer.keys:
             await self._read_signing_keys()
         self.service = await self._committer.run(service_stats())
         self._collector.facts = self.service

@@ -137,7 +137,7 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def scope_of(method: str, path: str) -> api_keys.Scope:
-    """Return the scope of a route, by a rule, so that none is forgotten.
+    """Return the scope of a route, by a rule, so that no route is without one.
 
     A key that may only read learns no secrets.
     """

@@ -25,6 +25,7 @@ from cli.tenant_file import (
     new_seal,
     read_file,
     read_passphrase,
+    replace_file,
     write_file,
 )
 from shared.serializers import rfc3339
@@ -40,8 +41,11 @@ Limits = dict[str, float | str | bool | None]
 _Key = KeyEntry | OpsKeyEntry
 
 
-def export_tenants(passphrase_file: Path | None) -> str:
-    """Return the file of all tenants, with webhook secrets only if there is a passphrase."""
+def export_tenants(passphrase_file: Path | None, output: Path | None) -> str:
+    """Write the file of all tenants, with webhook secrets only if there is a passphrase.
+
+    Return its text where no file is named, else ''.
+    """
     try:
         seal = new_seal(read_passphrase(passphrase_file)) if passphrase_file else None
     except InvalidTenantFile as error:
@@ -55,7 +59,14 @@ def export_tenants(passphrase_file: Path | None) -> str:
             end("There is no tenant to export.")
         facts["tenants"] = [_exported(session, one, seal) for one in found]
         facts["ops_keys"] = list(_exported_keys(session, api_keys.OPERATORS))
-    return write_file(facts)
+    text = write_file(facts)
+    if output is None:
+        return text
+    try:
+        replace_file(output, text)
+    except OSError as error:
+        end(f"{output} cannot be written: {error.strerror}.", USAGE)
+    return ""
 
 
 def _now() -> str:

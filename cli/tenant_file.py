@@ -8,7 +8,6 @@ key that scrypt derives from the passphrase and the file's salt.
 import base64
 import json
 import secrets
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from pydantic import AfterValidator, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, StringConstraints, field_validator
 
 from api.jobs.schemas import Moment, Strict
 from api.json_body import checked
@@ -40,7 +39,7 @@ _Salt = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 def _check_secret(value: str) -> str:
     """Validate a secret as Standard Webhooks defines it, or a sealed one."""
-    if value.startswith(_SEALED):
+    if is_sealed(value):
         return value
     try:
         size = len(base64.b64decode(value.removeprefix("whsec_"), validate=True))
@@ -109,7 +108,7 @@ class TenantFile(Strict):
     exported_at: Moment | None = None
     salt: _Salt | None = None
     tenants: tuple[TenantEntry, ...]
-    ops_keys: tuple[OpsKeyEntry, ...] = Field(default=())
+    ops_keys: tuple[OpsKeyEntry, ...] = ()
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -165,15 +164,11 @@ def read_passphrase(path: Path) -> bytes:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file, readable by its owner only, whole or not at all; on failure end the program."""
+    """Write a file, readable by its owner only, whole or not at all; raise OSError."""
     draft = path.with_name(f".{path.name}.draft")
-    try:
-        draft.touch(0o600)
-        draft.write_text(text, "utf-8")
-        draft.replace(path)
-    except OSError as error:
-        sys.stderr.write(f"{path} cannot be written: {error.strerror}.\n")
-        sys.exit(2)
+    draft.touch(0o600)
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
 
 
 def write_file(facts: Mapping[str, Any]) -> str:

@@ -107,13 +107,8 @@ def export(
     Webhook secrets are left out unless a passphrase seals them.
     """
     from cli.tenant_backup import export_tenants  # noqa: PLC0415
-    from cli.tenant_file import replace_file  # noqa: PLC0415
 
-    text = export_tenants(passphrase_file)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        replace_file(output, text)
+    sys.stdout.write(export_tenants(passphrase_file, output))
 
 
 @tenants.command

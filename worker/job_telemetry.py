@@ -56,7 +56,7 @@ def repeated_answer() -> None:
 
 
 def lost() -> None:
-    """Report that the job was canceled, expired or claimed by another worker meanwhile."""
+    """Report that the job was canceled, expired or claimed by another worker in the meantime."""
     metrics.JOB_ATTEMPTS.labels("lost").inc()
     _LOG.info("job lost")
 

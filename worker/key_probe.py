@@ -1,4 +1,4 @@
-"""Reinstate rejected provider keys that work again: a proxy's 403 disables no key for ever.
+"""Reinstate rejected provider keys that work again: a proxy's 403 disables no key forever.
 
 The check is free: it reads the record of an id that nobody has, which a valid key may do.
 """

@@ -2,7 +2,7 @@
 
 On SIGTERM the threads finish what they hold, within the provider's timeout and ten seconds. What is
 still held then is returned, and the process exits with `os._exit`, because Celery's thread pool
-would wait for ever.
+would wait forever.
 """
 
 import gc
@@ -23,12 +23,11 @@ from shared.serializers import View
 from shared.settings import Settings
 from shared.signing import ImageUrlSigner
 from shared.storage.client import Storage
-from shared.store import job_queries, schema_version
+from shared.store import image_urls, job_queries, schema_version
 from shared.store.client import Store
 from shared.store.connection import connect
 from shared.store.durability import Replicas
 from shared.store.functions import FunctionLibrary
-from shared.store.image_urls import create_signing_key, read_signing_keys
 from shared.tracing.spans import open_tracer
 from worker import key_probe, retention
 from worker.context import WorkerContext
@@ -46,8 +45,6 @@ _LOG = log(__name__)
 GRACE_SECONDS = 10.0
 #: How far webhook receivers allow a clock to be off; storages allow 15 minutes.
 CLOCK_SECONDS = 300.0
-#: How often the secrets of image URLs are read again: a rotation reaches every process within it.
-SIGNING_KEYS_SECONDS = 3.0
 #: The time for returning jobs at the very end, whatever Redis does.
 FORCE_EXIT_SECONDS = 3.0
 #: Connections besides one per thread: leases, sweep, and the last writes of a stop.
@@ -69,8 +66,9 @@ def build_context(
         raise InvalidSettings(
             f"None of {', '.join(queues)} is a queue: use -Q generate or -Q deliver."
         )
-    create_signing_key(client)
-    signer = ImageUrlSigner(settings.image_url_seconds, store.run(read_signing_keys()))
+    image_urls.create_signing_key(client)
+    signing_keys = store.run(image_urls.read_signing_keys())
+    signer = ImageUrlSigner(settings.image_url_seconds, signing_keys)
     stopping = threading.Event()
     worker = f"{'+'.join(served)}@{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     return WorkerContext(
@@ -83,19 +81,25 @@ def build_context(
         view=View(settings.public_url, signer),
         keys=settings.onemin_keys,
         worker=worker,
-        leases={
-            queue: Leases(
-                store,
-                worker=f"{worker}/{queue}",
-                queue=queue,
-                threads=settings.concurrency,
-                lease_seconds=settings.lease_seconds,
-            )
-            for queue in served
-        },
+        leases=_leases(settings, store, worker, served),
         tracer=open_tracer(settings, "worker"),
         stopping=stopping,
     )
+
+
+def _leases(
+    settings: Settings, store: Store, worker: str, queues: Sequence[str]
+) -> dict[str, Leases]:
+    return {
+        queue: Leases(
+            store,
+            worker=f"{worker}/{queue}",
+            queue=queue,
+            threads=settings.concurrency,
+            lease_seconds=settings.lease_seconds,
+        )
+        for queue in queues
+    }
 
 
 #: Builds the shared context from the settings, the functions and the queues.
@@ -179,7 +183,9 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
             retention.INTERVAL_SECONDS,
             RetentionCleaner(context.store, context.storage).clean,
         ),
-        PeriodicThread("image urls", SIGNING_KEYS_SECONDS, lambda: _read_signing_keys(context)),
+        PeriodicThread(
+            "image urls", image_urls.REFRESH_SECONDS, lambda: _read_signing_keys(context)
+        ),
         PeriodicThread("revive", key_probe.INTERVAL_SECONDS, KeyProbe(context).revive),
     )
 
@@ -187,7 +193,7 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
 def _read_signing_keys(context: WorkerContext) -> None:
     signer = context.view.signer
     # an empty Redis gets the secret back from an API process
-    signer.keys = context.store.run(read_signing_keys()) or signer.keys
+    signer.keys = context.store.run(image_urls.read_signing_keys()) or signer.keys
 
 
 def _serve_metrics(settings: Settings) -> None:

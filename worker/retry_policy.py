@@ -51,9 +51,9 @@ BUSY_SECONDS = 1.0
 CREDITS_PROBE_SECONDS = 30.0
 #: How long a model is held whose calls find no endpoint at the provider's URL.
 ENDPOINT_HOLD_SECONDS = 30.0
-#: How long no new image is bought after the storage failed; paid ones are stored later. It exceeds
-#: the time of an upload attempt to a dead storage, so that the hold does not expire meanwhile; the
-#: first stored image ends it.
+#: How long no new image is paid for after the storage failed; paid ones are stored later. It
+#: exceeds the time of an upload attempt to a dead storage, so that the hold does not expire until
+#: then; the first stored image ends it.
 STORAGE_HOLD_SECONDS = 30.0
 STORAGE_RETRY_SECONDS = 5.0
 #: A paid image whose host is unavailable is downloaded later, after waits that double up to this:
@@ -178,7 +178,7 @@ def _has_spare_call(job: Job) -> bool:
 def _is_last(job: Job, error: JobError) -> bool:
     if isinstance(error, FetchFailed | ImageDamaged) and _fetches(job) >= FETCHES:
         return True
-    if isinstance(error, ImageExpired):  # it must not be bought again
+    if isinstance(error, ImageExpired):  # it must not be paid for again
         return True
     if isinstance(error, Internal) and job.last_error_code is error.code:
         return True

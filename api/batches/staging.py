@@ -187,7 +187,7 @@ class BatchStager:
 
 
 def _hear(staging: "asyncio.Task[Any]") -> None:
-    """Read the result, also if nobody waits for it any more."""
+    """Read the result, even if no client waits for it any more."""
     if not staging.cancelled():
         staging.exception()
 

@@ -151,7 +151,7 @@ async def _answer(
 
 
 async def until_final(parts: AppContext, queued_job: QueuedJob, seconds: float) -> QueuedJob:
-    """Wait for a job to end. Errors meanwhile are ignored, because the job is accepted."""
+    """Wait for a job to end. Errors until then are ignored, because the job is accepted."""
     job = queued_job.job
     if is_final(queued_job):
         return queued_job

@@ -2,7 +2,7 @@
 
 The order makes this safe: the deletion of the copy is scheduled before copying, and the accept
 removes it in the step that creates the job. A crash in between leaves nothing behind; if the source
-is deleted meanwhile, the copy fails, and the job runs as an ordinary, paid one.
+is deleted in the meantime, the copy fails, and the job runs as an ordinary, paid one.
 """
 
 import asyncio

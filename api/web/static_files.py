@@ -34,7 +34,7 @@ class StaticBundle:
     """All files by their path below `files/`.
 
     `version` is a hash of all files. It is part of every path except those of the pages, so that
-    browsers can cache files for ever without mixing two versions.
+    browsers can cache files forever without mixing two versions.
     """
 
     build_hash: str

@@ -72,7 +72,7 @@ class DiskGuard:
         self._verdict = Verdict(short=False, reserve=self._reserve.exists())
 
     async def watch(self) -> None:
-        """Check every second, for ever."""
+        """Check every second, forever."""
         while True:
             with suppress(OSError):  # the disk reports nothing: check again
                 await asyncio.to_thread(self.check)

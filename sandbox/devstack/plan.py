@@ -17,7 +17,7 @@ SANDBOX_KEY = "sandbox"
 #: Seconds beyond the provider's timeout that a worker has to stop: 10 are its own grace, after
 #: which it exits by itself; it must not be killed while it returns its jobs.
 WORKER_GRACE_SECONDS = 15.0
-#: Seconds for running requests when the API stops; event streams would hold it for ever.
+#: Seconds for running requests when the API stops; event streams would hold it forever.
 API_GRACE_SECONDS = 3
 
 #: On a developer's machine or in a container, running as root needs no warning in each log.

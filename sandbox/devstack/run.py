@@ -46,7 +46,7 @@ class ChoosePorts(Protocol):
 def run(
     options: StackOptions, provision_tenant: OpenTenant, choose: ChoosePorts = ports.choose
 ) -> int:
-    """Run the stack until it is told to stop, and return the exit code.
+    """Run the stack until it is asked to stop, and return the exit code.
 
     Raise DarkroomError with a sentence for the operator if it cannot start or continue.
     """
@@ -67,7 +67,7 @@ def run(
 
 
 def _run_once(plan: Plan, provision_tenant: OpenTenant, screen: Screen) -> int:
-    """Run the stack as planned. Raise PortLost if a planned port was taken meanwhile."""
+    """Run the stack as planned. Raise PortLost if a planned port was taken in the meantime."""
     data = plan.options.data
     directory.note_address(data, plan.api_url)
     directory.write_json(data / PORTS_FILE, asdict(plan.ports))

@@ -12,7 +12,7 @@ AGE_SECONDS = 3600.0
 def remove(folder: Path, *, age_seconds: float = AGE_SECONDS) -> int:
     """Delete unfinished uploads below `folder` that were not written to for `age_seconds`.
 
-    Return how many there were. Files deleted by others meanwhile are ignored.
+    Return how many there were. Files deleted by others in the meantime are ignored.
     """
     oldest = time.time() - age_seconds
     old = [path for path in folder.rglob(PATTERN) if _written_at(path) < oldest]

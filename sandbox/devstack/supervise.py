@@ -13,7 +13,7 @@ START_SECONDS = 60.0
 
 
 class Supervisor:
-    """Run the processes until told to stop; for one event loop in the main thread.
+    """Run the processes until asked to stop; for one event loop in the main thread.
 
     `on_change` is called each time a process becomes ready, the first time and after restarts.
     """

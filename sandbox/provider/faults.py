@@ -128,7 +128,7 @@ class MissingUrl(StepBody):
 
 
 class Stuck(StepBody):
-    """Keep the record at PROCESSING for `seconds` (for ever without), synchronous calls too."""
+    """Keep the record at PROCESSING for `seconds` (forever without), synchronous calls too."""
 
     fault: Literal["stuck"]
     seconds: Seconds | None = None

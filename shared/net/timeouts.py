@@ -1,7 +1,7 @@
 """A total time limit for all blocking network operations of a thread.
 
 Neither httpx nor urllib3 has one: their timeouts limit one read, so a peer that sends a byte now
-and then can hold a request for ever. Here the limit belongs to the thread, and every socket
+and then can hold a request forever. Here the limit belongs to the thread, and every socket
 operation (`shared.net.sockets`) asks how much of it is left.
 """
 

@@ -68,7 +68,7 @@ STAGE_MS = 120_000
 #: The process that committed, canceled or discarded a batch continues it; after this long without
 #: progress, the sweep does.
 BATCH_WORK_DELAY_MS = 3_000
-#: A job that lost its worker this often is failed, not retried for ever.
+#: A job that lost its worker this often is failed, not retried forever.
 MAX_WORKER_LOSSES = 3
 #: Consecutive failures after which an endpoint gets one delivery at a time, and the longest
 #: interval of these: a recovered endpoint gets its webhooks within minutes.
@@ -182,8 +182,11 @@ def required(text: str) -> tuple[str, ...]:
 
 @cache
 def _modules() -> str:
-    """Return all modules, each after those it requires; raise ValueError for a wrong one."""
-    texts = _files("lib")
+    return ordered_modules(_files("lib"))
+
+
+def ordered_modules(texts: Mapping[str, str]) -> str:
+    """Return modules, each after those it requires; raise ValueError for a wrong one."""
     needs = {name: required(text) for name, text in texts.items()}
     for name, needed in needs.items():
         if unknown := set(needed) - {*texts, _KEYS}:

@@ -9,6 +9,9 @@ from shared.store.audit import AuditContext
 from shared.store.command import Command
 from shared.store.connection import translate
 
+#: How often each process reads the secrets again: a rotation reaches every process within it.
+REFRESH_SECONDS = 3.0
+
 
 def create_signing_key(client: "redis.Redis") -> None:
     """Create the first secret, unless there is one; raise StoreError."""

@@ -152,7 +152,7 @@ class Hold:
 
     `kind` is `key`, `team`, `model`, or '' for all; `subject` names which. An expired one ends with
     the probe call (`is_probing`). `failures` counts consecutive failed calls; credits are as the
-    provider told, None if it did not.
+    provider reported, None if it did not.
     """
 
     reason: str

@@ -1,7 +1,6 @@
 """The Lua functions agree with Python: arguments, keys, names, walls."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -75,26 +74,19 @@ def test_what_a_module_offers_is_used_outside_of_it() -> None:
             assert re.search(rf"\b{name}\.{offered}\b", rest), f"{name}.{offered}"
 
 
-def walled(monkeypatch: pytest.MonkeyPatch, texts: Mapping[str, str]) -> str:
-    monkeypatch.setattr(functions, "_files", lambda _: texts)
-    return str(functions._modules.__wrapped__())
-
-
-def test_modules_that_require_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_that_require_each_other_are_refused() -> None:
     texts = {"a": "local b = ... -- requires\n", "b": "local a = ... -- requires\n"}
     with pytest.raises(ValueError, match=r"require each other: (a -> b -> a|b -> a -> b)"):
-        walled(monkeypatch, texts)
+        functions.ordered_modules(texts)
 
 
-def test_a_module_that_requires_what_is_not_there_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_module_that_requires_what_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match=r"lib/a\.lua requires c: not there"):
-        walled(monkeypatch, {"a": "local c = ... -- requires\n"})
+        functions.ordered_modules({"a": "local c = ... -- requires\n"})
 
 
-def test_a_module_comes_behind_what_it_requires(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = walled(monkeypatch, {"a": "local b = ... -- requires\n", "b": "return {}"})
+def test_a_module_comes_behind_what_it_requires() -> None:
+    text = functions.ordered_modules({"a": "local b = ... -- requires\n", "b": "return {}"})
     assert text.index("local m_b = ") < text.index("local m_a = ")
 
 

@@ -133,7 +133,7 @@ class OneMin:
         `on_submitted` gets the record's id as soon as the provider works on it: from then on the
         call must be settled by `look_up`, never repeated. Raise a JobError: UnknownOutcome if the
         image may have been generated and billed, ProviderTimeout if the record is still unfinished
-        at the time limit. Raise Stopped if the process stops meanwhile.
+        at the time limit. Raise Stopped if the process stops in the meantime.
         """
         request = Request(model, prompt_object)
         with deadline(self._timeout_seconds):
@@ -155,7 +155,7 @@ class OneMin:
         Return None if the provider knows no such record, so nothing was generated, or if it is
         unfinished without `wait`. Raise ProviderRejected or ContentRejected for a failed record,
         ProviderTimeout for one unfinished at the time limit, ProviderAuth, ProviderBusy or
-        ProviderDown if the look-up itself failed, Stopped if the process stops meanwhile.
+        ProviderDown if the look-up itself failed, Stopped if the process stops in the meantime.
         """
         with deadline(self._timeout_seconds):
             if wait:

@@ -100,7 +100,7 @@ class Client:
         """Yield the changes of all your jobs after a cursor, oldest first.
 
         Without `after`, start with the oldest stored change (seven days ago), with "now" with the
-        next one. With `follow`, wait for further changes for ever. Raise NotFound for an expired
+        next one. With `follow`, wait for further changes forever. Raise NotFound for an expired
         cursor.
         """
         return self._sender.each(self._can.events(after, follow=follow))

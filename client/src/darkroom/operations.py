@@ -177,7 +177,7 @@ class Operations(Generic[I_co]):
         )
 
     def events(self, after: str | None, *, follow: bool) -> Stream[Event]:
-        """Yield the changes of the feed, for ever with `follow`."""
+        """Yield the changes of the feed, forever with `follow`."""
         while True:
             page = yield from self._feed(after, held_seconds=HELD_SECONDS if follow else 0)
             for event in page["data"]:

@@ -7,7 +7,7 @@ import { link } from "./router.js";
 export const REASONS = {
   paused: [
     "Paused by an operator",
-    "No new jobs start until somebody resumes the queue. Deadlines still apply.",
+    "No new jobs start until an operator resumes the queue. Deadlines still apply.",
   ],
   storage: [
     "The storage is unavailable",

@@ -95,7 +95,7 @@ export function now({ client, may, live, place }) {
 
   function turn(name, verb) {
     const words = {
-      Pause: `No new ${QUEUES[name].toLowerCase()} start until somebody resumes them. Running ones continue, and deadlines still apply.`,
+      Pause: `No new ${QUEUES[name].toLowerCase()} start until an operator resumes them. Running ones continue, and deadlines still apply.`,
       Resume: `Waiting ${QUEUES[name].toLowerCase()} start again at once.`,
     }[verb];
     return ask(
