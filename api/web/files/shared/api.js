@@ -1,6 +1,6 @@
 // The API client: each call returns data or throws an error with a message for the reader.
 import { at } from "./address.js";
-import { connection } from "./connection.js";
+import { Away, connection } from "./connection.js";
 
 /** The API refused the request (RFC 9457). */
 export class Refused extends Error {
@@ -14,19 +14,6 @@ export class Refused extends Error {
     this.problem = problem;
     /** Seconds after which a retry may succeed; null if it cannot. */
     this.retryAfter = retryAfter;
-  }
-}
-
-/** No response: the network or the service is down. */
-export class Away extends Error {
-  constructor(cause) {
-    super(
-      "Darkroom cannot be reached. Check that the service is running and this device is online.",
-      { cause },
-    );
-    this.code = "away";
-    this.retryAfter = 2;
-    this.faults = [];
   }
 }
 

@@ -4,6 +4,22 @@ import { at } from "./address.js";
 
 const ASK_AGAIN_MS = 2000;
 
+/** No response: this device is offline, or the network or the service is down. */
+export class Away extends Error {
+  code = "away";
+  retryAfter = 2;
+  faults = [];
+
+  constructor(cause) {
+    super(
+      navigator.onLine
+        ? "Darkroom cannot be reached. Check that the service is running and the network works."
+        : "This device is offline.",
+      { cause },
+    );
+  }
+}
+
 class Connection extends EventTarget {
   /** Why the service is unavailable; null while it is available. */
   trouble = null;
@@ -17,10 +33,7 @@ class Connection extends EventTarget {
 
   /** Record a response; whether the service is ready is another question. */
   answered() {
-    if (this.trouble?.code === "away") this.#askNow();
-  }
-
-  #askNow() {
+    if (this.trouble?.code !== "away") return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#ask(), 0);
   }
@@ -31,8 +44,8 @@ class Connection extends EventTarget {
       const answer = await fetch(at("/readyz"), { cache: "no-store", credentials: "omit" });
       if (answer.ok) return this.#tell(null);
       this.lost({ code: "not_ready", message: (await answer.json()).detail });
-    } catch {
-      this.lost(this.trouble);
+    } catch (error) {
+      this.lost(new Away(error));
     }
   }
 
@@ -45,6 +58,5 @@ class Connection extends EventTarget {
 }
 
 export const connection = new Connection();
-addEventListener("offline", () =>
-  connection.lost({ code: "away", message: "This device is offline." }),
-);
+addEventListener("offline", () => connection.lost(new Away()));
+addEventListener("online", () => connection.answered());
