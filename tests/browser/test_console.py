@@ -364,7 +364,7 @@ def test_a_service_that_is_away_is_said_in_words_and_comes_back(console_page: Co
     page = console_page.page
     page.context.set_offline(True)
     page.get_by_role("button", name="Refresh now").click()
-    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    expect(page.get_by_role("alert")).to_contain_text("This device is offline")
     expect(page.get_by_text("The data below is from")).to_be_visible()
     expect(page.get_by_role("link", name="Accepted")).to_be_visible()
     page.context.set_offline(False)

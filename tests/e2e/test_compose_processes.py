@@ -217,3 +217,5 @@ def test_a_stopped_service_ends_by_itself_within_its_grace(machine: Machine) -> 
         assert child.stop() != -signal.SIGKILL
         assert "Traceback" not in child.said(100)
         child.start()
+        # it reads its settings from files that other tests write
+        wait_until(lambda name=name: machine.check_health(name) == 0, f"health of {name}")  # type: ignore[misc]
