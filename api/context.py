@@ -14,13 +14,14 @@ from api.batch_finalizer import BatchFinalizer
 from api.image_streaming import ImageStreamer
 from api.long_poll import NotificationHub
 from api.middleware import REQUEST_ID, SPAN, TENANT
+from api.records import Records
 from api.redis_monitor import Watch
 from shared.serializers import View
 from shared.settings import Settings
 from shared.storage.client import Storage
 from shared.store.audit import AuditContext
 from shared.store.group_commit import GroupCommitClient
-from shared.store.job_queries import QueuedJob, read_job
+from shared.store.job_queries import QueuedJob
 from shared.store.tenants import Principal
 from shared.tracing.spans import Span
 
@@ -37,6 +38,7 @@ class AppContext:
     keyring: Keyring
     storage: Storage
     images: ImageStreamer
+    records: Records
 
     @property
     def view(self) -> View:
@@ -54,14 +56,14 @@ class AppContext:
 
     async def read(self, job_id: str, tenant: str) -> QueuedJob | None:
         """Read a job of this tenant ('' for any); return None if there is none."""
-        return await self.committer.run(read_job(job_id, tenant=tenant))
+        return await self.records.job(job_id, tenant)
 
     async def wait_for(
         self, job_id: str, tenant: str, enough: Callable[[QueuedJob], bool], seconds: float
     ) -> QueuedJob | None:
         """Wait up to `seconds` until the job is `enough`; return its state then.
 
-        Return None if the job does not exist (any more). Raise StoreError.
+        Return None if the job does not exist (any more). Raise StoreError, HistoryDown.
         """
         ends_at = time.monotonic() + seconds
         with self.notifications.subscribe(job_id) as subscription:

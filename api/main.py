@@ -4,9 +4,14 @@ import asyncio
 import gc
 import multiprocessing
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from functools import partial
 from importlib.metadata import version
 
@@ -45,6 +50,8 @@ from api.ops import jobs as ops_jobs
 from api.ops import keys as ops_keys
 from api.ops import queues as ops_queues
 from api.ops import tenants as ops_tenants
+from api.records import READERS as HISTORY_READERS
+from api.records import Records
 from api.redis_monitor import Watch
 from api.routing import FastRoute, Route
 from api.shutdown import on_stop_signal
@@ -53,6 +60,8 @@ from api.webhooks import deliveries, endpoints, test_event
 from shared import logs, metrics
 from shared.celery_app import build_celery, build_scripts
 from shared.errors import InvalidSettings
+from shared.history.database import open_database
+from shared.history.reader import HistoryReader
 from shared.settings import Settings, load_settings, require
 from shared.signing import ImageUrlSigner
 from shared.storage.client import Storage
@@ -229,6 +238,7 @@ async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> 
     )
     stack.callback(storage.close)
     threads = stack.enter_context(ThreadPoolExecutor(READERS, "storage"))
+    history = stack.enter_context(_open_history(settings, committer, redis_monitor))
     return AppContext(
         settings=settings,
         committer=committer,
@@ -238,4 +248,20 @@ async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> 
         keyring=Keyring(committer, AuthThrottle(settings.auth_failures_per_minute)),
         storage=storage,
         images=ImageStreamer(storage, threads),
+        records=history,
     )
+
+
+@contextmanager
+def _open_history(
+    settings: Settings, committer: GroupCommitClient, redis_monitor: Watch
+) -> Iterator[Records]:
+    """Open the history, if there is one; its database may become available later."""
+    database = open_database(settings, connections=HISTORY_READERS)
+    with ThreadPoolExecutor(HISTORY_READERS, "history") as threads:
+        reader = HistoryReader(database) if database else None
+        try:
+            yield Records(committer, reader, threads, redis_monitor.now_ms)
+        finally:
+            if database:
+                database.close()

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from shared import metrics
 from shared.errors import (
+    HistoryDown,
     IncompatibleStore,
     ObjectDamaged,
     ObjectMissing,
@@ -62,6 +63,7 @@ KINDS: Mapping[str, Kind] = {
     "forbidden": Kind(403, "The API key lacks the required scope"),
     "signature_invalid": Kind(403, "The signature of the URL is invalid or has expired"),
     "not_found": Kind(404, "Not found"),
+    "image_deleted": Kind(410, "The image was deleted when its retention ended"),
     "no_image": Kind(404, "The job has no image"),
     "image_missing": Kind(404, "The image is no longer in the storage"),
     "method_not_allowed": Kind(405, "Method not allowed"),
@@ -104,6 +106,7 @@ KINDS: Mapping[str, Kind] = {
     "redis_full": Kind(503, "The job store is full", 10),
     "outcome_unknown": Kind(503, "The outcome of the request is unknown", 1),
     "accept_unknown": Kind(503, "The job may or may not have been accepted", 1),
+    "history_unavailable": Kind(503, "The history is unreachable", 5),
     "storage_down": Kind(503, "The image storage is unreachable", 5),
     "image_pending": Kind(504, "The image is not finished yet", 1),
 }
@@ -116,6 +119,7 @@ CODES: Mapping[type[Exception], str] = {
     StoreFull: "redis_full",
     IncompatibleStore: "not_ready",
     OutcomeUnknown: "outcome_unknown",
+    HistoryDown: "history_unavailable",
     StorageDown: "storage_down",
     ObjectMissing: "image_missing",
     ObjectDamaged: "image_damaged",

@@ -8,6 +8,7 @@ DarkroomError
 │  ├─ StoreFull                              its memory limit or its disk is full
 │  ├─ OutcomeUnknown                         sent, but the reply never arrived
 │  └─ IncompatibleStore                      it would lose or evict data
+├─ HistoryDown                               the database of archived jobs did not respond
 ├─ LostLease                                 another worker holds the job: stop silently
 ├─ AddressForbidden                          an outsider's host has a private address
 ├─ ObjectMissing                             the storage has no such object
@@ -98,6 +99,10 @@ class OutcomeUnknown(StoreError):
 
 class IncompatibleStore(StoreError):
     """This Redis would lose or evict data, or cannot run the scripts."""
+
+
+class HistoryDown(DarkroomError):
+    """The database of the history is unreachable, or did not respond in time."""
 
 
 class LostLease(DarkroomError):

@@ -274,6 +274,8 @@ class Job:
     started_at: int | None = None
     finished_at: int | None = None
     expires_at: int | None = None
+    image_expires_at: int | None = None
+    image_deleted_at: int | None = None
     due_at: int | None = None
     claimed_at: int | None = None
     batch_id: str | None = None

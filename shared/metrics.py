@@ -101,6 +101,8 @@ WEBHOOK_ENDPOINTS_DISABLED = Counter(
 )
 RESCUED_JOBS = Counter("darkroom_rescued_jobs", "Taken from workers that are gone", ("reason",))
 REDIS_ERRORS = Counter("darkroom_redis_errors", "Calls that Redis did not answer well")
+ARCHIVED_JOBS = Counter("darkroom_archived_jobs", "Jobs that moved to the history")
+HISTORY_ERRORS = Counter("darkroom_history_errors", "Calls that the history did not answer well")
 LAST_SWEEP = Gauge("darkroom_last_sweep_timestamp_seconds", "When this process last swept")
 BUILD = Info("darkroom_build", "What runs here")
 
@@ -205,6 +207,11 @@ class Facts(Protocol):
         ...
 
     @property
+    def history_age(self) -> float:
+        """Seconds for which a final job could not move to the history; 0 if none waits."""
+        ...
+
+    @property
     def webhook_pending(self) -> int:
         """Deliveries that are not settled."""
         ...
@@ -286,6 +293,10 @@ class ServiceCollector(Collector):
         yield GaugeMetricFamily("darkroom_provider_dead_keys", "Keys that were refused", dead)
         age = facts.sweep_age if facts else 0
         yield GaugeMetricFamily("darkroom_sweep_age_seconds", "Since the last sweep", age)
+        behind = facts.history_age if facts else 0
+        yield GaugeMetricFamily(
+            "darkroom_history_age_seconds", "For which a job could not move to the history", behind
+        )
         yield from _webhooks(facts)
         circuit = facts.circuit if facts else 0
         yield GaugeMetricFamily("darkroom_provider_circuit_state", "1 while it is open", circuit)

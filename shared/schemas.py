@@ -34,6 +34,10 @@ class JobImage(TypedDict):
     bytes: Count
     sha256: str
     warnings: list[Annotated[str, Field(json_schema_extra={"enum": list(IMAGE_WARNINGS)})]]
+    expires_at: Annotated[Time | None, Field(description="When it is deleted; null: never")]
+    deleted_at: Annotated[
+        Time | None, Field(description="When it was deleted; its job is kept, its URL answers 410")
+    ]
 
 
 class JobError(TypedDict):

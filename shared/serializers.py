@@ -99,6 +99,8 @@ class View:
             "bytes": image.bytes,
             "sha256": image.sha256,
             "warnings": list(image.warnings),
+            "expires_at": rfc3339(job.image_expires_at or job.expires_at),
+            "deleted_at": rfc3339(job.image_deleted_at),
         }
 
 
@@ -134,7 +136,7 @@ def counts_shown(counts: Mapping[Status, int] | Mapping[str, int]) -> schemas.St
 
 
 def waiting_on(queued_job: QueuedJob) -> WaitingOn | None:
-    """Return why a queued job does not run; None for every other job."""
+    """Return why a queued job does not run; None forevery other job."""
     job = queued_job.job
     if job.state is not State.QUEUED:
         return None

@@ -277,6 +277,26 @@ def redis_address(text: str) -> str:
     return f"{scheme}://{opens}{written}{_database(path)}{options}"
 
 
+def database_address(text: str) -> str:
+    """Validate the URL of a database: `postgresql://…`, or `sqlite:///` and an absolute path."""
+    scheme, separator, rest = text.partition("://")
+    scheme = {"postgres": "postgresql"}.get(scheme.lower(), scheme.lower())
+    if not separator or scheme not in {"postgresql", "sqlite"}:
+        raise ValueError("must begin with postgresql:// or sqlite:///")
+    if scheme == "sqlite":
+        if not rest.startswith("//") or rest.strip("/") == "":
+            raise ValueError(
+                "needs the absolute path of a file: sqlite:////var/lib/darkroom/history.db"
+            )
+        return f"sqlite://{rest}"
+    if not _VISIBLE.fullmatch(rest) or "#" in rest:
+        raise ValueError(_ENCODE)
+    authority, _, name = rest.partition("?")[0].partition("/")
+    if not authority.rpartition("@")[2] or not name:
+        raise ValueError("needs a host and the name of a database: postgresql://host/name")
+    return f"{scheme}://{rest}"
+
+
 def _encoded(credentials: str) -> str:
     """Encode user and password, so that every library parses them alike."""
     user, colon, password = (

@@ -44,6 +44,7 @@ _ALIKE = 0.9
 #: Settings that had other names before 0.1.0.
 _RENAMED = {
     "TRACE_SHARE": "TRACE_SAMPLE_RATIO",
+    "RETENTION_SECONDS": "RECORD_RETENTION_SECONDS",
     "WEBHOOK_HOST_SLOTS": "WEBHOOK_MAX_PER_HOST",
     "WEBHOOK_DISABLE_SECONDS": "WEBHOOK_DISABLE_AFTER_SECONDS",
 }
@@ -68,6 +69,10 @@ _OTLP_PATH = "/v1/traces"
 Timeout = Annotated[float, Field(gt=0, le=86_400)]
 #: Retention and waiting times in whole seconds: ten years at most.
 Period = Annotated[int, Field(gt=0, le=315_360_000)]
+#: The same, where 0 means forever.
+Retention = Annotated[int, Field(ge=0, le=315_360_000)]
+#: How long a final job is kept in Redis where there is no history, unless a setting says.
+_KEPT_WITHOUT_HISTORY_SECONDS = 604_800
 #: An `Origin` header: the scheme, the host in ASCII, and a port.
 _ORIGIN = re.compile(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _USUAL_PORTS = {"http": 80, "https": 443}
@@ -327,9 +332,41 @@ class Settings(BaseSettings):
     deadline_seconds: Annotated[
         Period, Field(description="Deadline of a job that names none, in seconds")
     ] = 86_400
-    retention_seconds: Annotated[
-        Period, Field(description="Seconds for which a final job and its image are kept")
-    ] = 604_800
+
+    # the history: final jobs, in SQL
+    history_url: Annotated[
+        str,
+        Field(
+            repr=False,
+            description="Database that final jobs move to: postgresql://user:password@host/name, "
+            "or sqlite:////absolute/path on one machine; empty: none",
+        ),
+    ] = ""
+    history_timeout_seconds: Annotated[
+        Timeout, Field(description="Longest time for one query of the history, in seconds")
+    ] = 5.0
+    archive_after_seconds: Annotated[
+        Period,
+        Field(
+            ge=60,
+            description="Seconds after which a final job moves to the history, when its webhooks "
+            "are settled",
+        ),
+    ] = 86_400
+    record_retention_seconds: Annotated[
+        Retention,
+        Field(
+            description="Seconds for which a final job is kept; 0: forever, or without a history "
+            "for seven days"
+        ),
+    ] = 0
+    image_retention_seconds: Annotated[
+        Retention,
+        Field(
+            description="Seconds for which an image is kept, if its job is kept longer; 0: as long "
+            "as the job; needs a history"
+        ),
+    ] = 0
 
     # webhooks
     webhook_schedule: Annotated[
@@ -529,6 +566,37 @@ class Settings(BaseSettings):
     @classmethod
     def _redis_address(cls, value: str) -> str:
         return setting_values.redis_address(value)
+
+    @field_validator("history_url")
+    @classmethod
+    def _history_address(cls, value: str) -> str:
+        return setting_values.database_address(value) if value else value
+
+    @field_validator("image_retention_seconds")
+    @classmethod
+    def _needs_history(cls, value: int, about: ValidationInfo) -> int:
+        if value and not about.data.get("history_url"):
+            raise ValueError(
+                f"needs a history: set {PREFIX}HISTORY_URL, or {PREFIX}RECORD_RETENTION_SECONDS "
+                "instead, after which a job and its image are both deleted"
+            )
+        return value
+
+    @property
+    def record_seconds(self) -> int:
+        """How long a final job is kept, in seconds; 0 is forever."""
+        without = 0 if self.history_url else _KEPT_WITHOUT_HISTORY_SECONDS
+        return self.record_retention_seconds or without
+
+    @property
+    def seconds_until_archived(self) -> int:
+        """How long a final job stays in Redis before it moves to the history; 0: no history."""
+        limits = (
+            self.archive_after_seconds,
+            self.record_retention_seconds,
+            self.image_retention_seconds,
+        )
+        return min(filter(None, limits)) if self.history_url else 0
 
     @cached_property
     def public_prefix(self) -> str:

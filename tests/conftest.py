@@ -1,11 +1,13 @@
 """What many tests ask for by name; every server is one per test process."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.secret_scan import leaks
 from tests.support.servers import RedisServer, S3Server, redis_server, s3_server
 
@@ -79,6 +81,21 @@ def empty_redis_url(redis_url: str) -> str:
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
     return redis_url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def history_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database for the history: a file, then a server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'history.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create("history")
 
 
 @pytest.fixture(scope="session")

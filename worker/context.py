@@ -9,6 +9,7 @@ from typing import TypeVar
 from shared import metrics
 from shared.celery_app import QueueName
 from shared.errors import StoreError
+from shared.history.database import Database
 from shared.logs import log
 from shared.provider_keys import ProviderKey
 from shared.serializers import View
@@ -45,6 +46,8 @@ class WorkerContext:
     #: by queue, for those that this process serves
     leases: Mapping[str, Leases]
     tracer: Tracer = OFF
+    #: of the history; None if there is none
+    history: Database | None = None
     #: held while this process runs a job that lost a worker before
     isolation_lock: threading.Lock = field(default_factory=threading.Lock)
     #: by queue: held by the one thread of this process that waits for the gate

@@ -11,13 +11,16 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import start_http_server
 
 from shared import metrics
 from shared.celery_app import QueueName
 from shared.errors import InvalidSettings, StoreError
+from shared.history.database import open_database
+from shared.history.records import Retention
+from shared.history.writer import HistoryWriter
 from shared.logs import log
 from shared.serializers import View
 from shared.settings import Settings
@@ -29,7 +32,8 @@ from shared.store.connection import connect
 from shared.store.durability import Replicas
 from shared.store.functions import FunctionLibrary
 from shared.tracing.spans import open_tracer
-from worker import key_probe, retention
+from worker import archiver, key_probe, retention
+from worker.archiver import Archiver
 from worker.context import WorkerContext
 from worker.image_download import Downloader
 from worker.key_probe import KeyProbe
@@ -49,6 +53,8 @@ CLOCK_SECONDS = 300.0
 FORCE_EXIT_SECONDS = 3.0
 #: Connections besides one per thread: leases, sweep, and the last writes of a stop.
 SPARE_CONNECTIONS = 8
+#: Connections to the history: only the archiver uses one.
+HISTORY_CONNECTIONS = 1
 
 
 def build_context(
@@ -83,6 +89,7 @@ def build_context(
         worker=worker,
         leases=_leases(settings, store, worker, served),
         tracer=open_tracer(settings, "worker"),
+        history=open_database(settings, connections=HISTORY_CONNECTIONS),
         stopping=stopping,
     )
 
@@ -168,6 +175,8 @@ class WorkerLifecycle:
         for leases in self._context.leases.values():
             leases.stop()
         _deregister(self._context)
+        if self._context.history:
+            self._context.history.close()
         self._context.tracer.close()
         _LOG.info("worker stopped")
 
@@ -177,6 +186,7 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
         context.store, worker=context.worker, lease_seconds=context.settings.lease_seconds
     )
     return (
+        *_archiving(context),
         PeriodicThread("sweep", sweeper.interval_seconds, sweeper.sweep),
         PeriodicThread(
             "clean",
@@ -188,6 +198,16 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
         ),
         PeriodicThread("revive", key_probe.INTERVAL_SECONDS, KeyProbe(context).revive),
     )
+
+
+def _archiving(context: WorkerContext) -> Iterator[PeriodicThread]:
+    if context.history is None:
+        return
+    settings = context.settings
+    kept = Retention(settings.record_retention_seconds, settings.image_retention_seconds)
+    writer = HistoryWriter(context.history, kept)
+    archive = Archiver(context.store, writer, context.worker).archive
+    yield PeriodicThread("archive", archiver.INTERVAL_SECONDS, archive)
 
 
 def _read_signing_keys(context: WorkerContext) -> None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from shared import metrics
-from shared.errors import StorageDown, StoreError
+from shared.errors import HistoryDown, StorageDown, StoreError
 from shared.logs import log
 
 _LOG = log(__name__)
@@ -44,6 +44,11 @@ class PeriodicThread:
         except StoreError as error:
             metrics.REDIS_ERRORS.inc()
             _LOG.warning(f"{self._name} did not reach redis; tried again", error=str(error))
+        except HistoryDown as error:
+            _LOG.warning(
+                f"{self._name} did not reach the history; jobs stay in Redis until it is back",
+                error=str(error),
+            )
         except StorageDown as error:
             _LOG.warning(f"{self._name} did not reach the storage; tried again", error=str(error))
         except Exception:  # noqa: BLE001  see above

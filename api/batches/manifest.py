@@ -18,7 +18,6 @@ from api.problems import problems
 from api.query import QueryModel, enum_member, is_given
 from api.routing import tenant_router
 from shared.jobs import Job
-from shared.store.batches import list_batch_jobs
 from shared.store.job_queries import QueuedJob
 
 #: Jobs read in one script.
@@ -94,8 +93,9 @@ class _Jobs:
     async def pages(self) -> AsyncIterator[tuple[Job, ...]]:
         after = None
         while True:
-            call = list_batch_jobs(self._batch_id, tenant=self._tenant, after=after, most=PAGE)
-            jobs, after = await self.parts.committer.run(call)
+            jobs, after = await self.parts.records.batch_jobs(
+                self._batch_id, tenant=self._tenant, after=after, most=PAGE
+            )
             yield jobs
             if after is None:
                 return

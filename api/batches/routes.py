@@ -43,8 +43,6 @@ from shared.store.batches import (
     advance_batch,
     cancel_batch,
     commit_batch,
-    list_batches,
-    read_batch,
 )
 from shared.store.job_submission import NotAccepted
 
@@ -162,7 +160,7 @@ async def _commit(request: Request, parts: AppContext, intake: BatchStager) -> R
 async def _replayed(parts: AppContext, new: NewBatch, answer: NotAccepted) -> BatchState:
     """Return the batch that this idempotency key created; raise a Problem for a refusal."""
     if answer.reason == "replayed":
-        state = await parts.committer.run(read_batch(answer.detail, tenant=new.tenant))
+        state = await parts.records.batch(answer.detail, new.tenant)
         if state:
             return state
         answer = NotAccepted("gone", answer.detail)  # deleted in between
@@ -219,8 +217,7 @@ async def get_batches(
     parts: Context, principal: CurrentTenant, query: Annotated[_BatchesQuery, Query()]
 ) -> Response:
     """List batches, newest first."""
-    call = list_batches(principal.tenant, before=query.cursor, limit=query.limit)
-    page = await parts.committer.run(call)
+    page = await parts.records.batches(principal.tenant, before=query.cursor, limit=query.limit)
     body: schemas.BatchPage = {
         "data": [batch_shown(one.batch, one.now_ms) for one in page.batches],
         "next_cursor": encode_cursor(page.before) if page.before else None,
@@ -245,7 +242,8 @@ async def cancel(parts: Context, principal: CurrentTenant, batch_id: str) -> Res
     if is_batch_id(batch_id):
         found = await parts.committer.run(cancel_batch(batch_id, tenant=principal.tenant))
     if found == "missing":
-        raise not_found("batch")
+        await existing(parts, batch_id, principal.tenant)
+        found = "state"  # it is archived, and so are its jobs
     if found == "state":
         raise Problem("batch_final", "All jobs of the batch are final.")
     # a small batch is canceled completely before the response
@@ -258,7 +256,7 @@ async def existing(parts: AppContext, batch_id: str, tenant: str) -> BatchState:
     """Read a batch; raise a Problem if there is none. Malformed ids are not looked up."""
     state = None
     if is_batch_id(batch_id):
-        state = await parts.committer.run(read_batch(batch_id, tenant=tenant))
+        state = await parts.records.batch(batch_id, tenant)
     if state is None:
         raise not_found("batch")
     return state

@@ -14,7 +14,7 @@ from api.jobs.parsing import JobRequestContext
 from api.middleware import TRACE
 from api.problems import Problem
 from shared import metrics
-from shared.errors import OutcomeUnknown, StoreError
+from shared.errors import HistoryDown, OutcomeUnknown, StoreError
 from shared.jobs import Job, State, StateChange
 from shared.logs import log
 from shared.serializers import View
@@ -101,7 +101,7 @@ async def _queued_job(parts: AppContext, job: NewJob, answer: Accepted) -> Queue
     metrics.JOB_TOTAL_SECONDS.labels("succeeded").observe(0)
     try:
         return await parts.read(job.id, job.tenant) or queued_job
-    except StoreError:  # the job is accepted all the same
+    except (StoreError, HistoryDown):  # the job is accepted all the same
         return queued_job
 
 
@@ -157,7 +157,7 @@ async def until_final(parts: AppContext, queued_job: QueuedJob, seconds: float) 
         return queued_job
     try:
         later = await parts.wait_for(job.id, job.tenant, is_final, seconds)
-    except StoreError:
+    except (StoreError, HistoryDown):
         return queued_job
     return later or queued_job
 

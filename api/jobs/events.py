@@ -16,7 +16,7 @@ from api.headers import head_of_stream, is_head, reads_headers
 from api.long_poll import SAFETY_SECONDS
 from api.problems import FieldError, invalid, not_found, problems
 from api.routing import tenant_router
-from shared.errors import StoreError
+from shared.errors import HistoryDown, StoreError
 from shared.ids import is_job_id
 from shared.jobs import Job, StateChange
 from shared.serializers import rfc3339
@@ -103,8 +103,8 @@ class _Stream:
     async def _next_events(self) -> bytes:
         try:
             queued_job = await self._parts.read(self._job_id, self._tenant)
-        except StoreError:
-            return b""  # Redis is unavailable: keep the stream open, and resume later
+        except (StoreError, HistoryDown):
+            return b""  # it is unavailable: keep the stream open, and resume later
         if queued_job is None:
             self._is_over = True
             return b""

@@ -25,6 +25,7 @@ from api.query import Flag, QueryModel, Text
 from api.routing import open_router, scope_of
 from shared.ids import is_job_id
 from shared.jobs import Image, Job
+from shared.serializers import rfc3339
 
 #: The image at a URL never changes, but it can be deleted, and its URL revoked.
 CACHE_SECONDS = 86_400
@@ -71,7 +72,8 @@ class _ImageQuery(QueryModel):
         302: {"description": "Where the storage has it, unchecked (`redirect=1`)"},
         304: {"description": "It is the one that is known"},
         **problems(
-            *("signature_invalid", "not_found", "no_image", "image_missing", "image_not_ready"),
+            *("signature_invalid", "not_found", "no_image", "image_missing", "image_deleted"),
+            *("image_not_ready", "history_unavailable"),
             *("range_not_satisfiable", "image_damaged", "storage_down"),
         ),
     },
@@ -109,6 +111,9 @@ def _check_signature(parts: AppContext, job_id: str, expires: str, signature: st
 
 
 def _image(job: Job) -> Image:
+    if job.image_deleted_at:
+        at = rfc3339(job.image_deleted_at)
+        raise Problem("image_deleted", f"The image was deleted at {at}; its job is kept.")
     if job.image:
         return job.image
     status = job.state.status.value

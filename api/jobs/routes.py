@@ -52,25 +52,21 @@ from api.query import (
     WantedStatus,
     encode_cursor,
 )
+from api.records import JobSearch
 from api.routing import tenant_router
 from api.webhooks import url_validation
 from shared import schemas
-from shared.ids import JOB_PREFIX, is_job_id, time_letters
+from shared.ids import is_job_id
 from shared.ids import job_id as new_id
 from shared.jobs import Job, Status
 from shared.logs import log
 from shared.model_catalog import DEFAULT_MODEL
 from shared.store import job_submission
 from shared.store.command import Command
-from shared.store.job_queries import Filter, Page, QueuedJob, list_jobs
+from shared.store.job_queries import Filter, Page, QueuedJob
 from shared.store.job_submission import NewJob, NotAccepted
 from shared.store.tenants import Principal
 
-#: Records one request may scan; a selective filter gives a short page.
-SCAN_LIMIT = 1000
-#: The id of a job has this host's clock, `created_at` has that of Redis: the difference that
-#: `created_after` and `created_before` tolerate.
-CLOCK_SKEW_MS = 2000
 _PROMPT = "A sleek electric sports car on an empty highway at night, cinematic lighting"
 EXAMPLES = {
     "sports car": {
@@ -236,16 +232,8 @@ async def get_jobs(
     parts: Context, principal: CurrentTenant, query: Annotated[JobsQuery, Query()]
 ) -> Response:
     """List jobs, newest first. A page may be short and still have a cursor for the next one."""
-    call = list_jobs(
-        principal.tenant,
-        query.filter(),
-        before=query.cursor,
-        oldest=id_bound(query.created_after, -CLOCK_SKEW_MS),
-        newest=id_bound(query.created_before, CLOCK_SKEW_MS),
-        limit=query.limit,
-        scan_limit=SCAN_LIMIT,
-    )
-    return _page(parts, await parts.committer.run(call))
+    search = JobSearch(principal.tenant, query.filter(), query.limit, before=query.cursor)
+    return _page(parts, await parts.records.jobs(search))
 
 
 def _page(parts: AppContext, page: Page) -> Response:
@@ -258,13 +246,6 @@ def _page(parts: AppContext, page: Page) -> Response:
     return Response(orjson.dumps(body), 200, headers, "application/json")
 
 
-def id_bound(milliseconds: int | None, shift: int) -> str | None:
-    """Return the prefix of ids of jobs created at that time."""
-    if milliseconds is None:
-        return None
-    return JOB_PREFIX + time_letters(max(milliseconds + shift, 0))
-
-
 @router.post(
     "/v1/jobs/{job_id}/cancel",
     response_model=schemas.Job,
@@ -274,9 +255,10 @@ def id_bound(milliseconds: int | None, shift: int) -> str | None:
 async def cancel_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:
     """Cancel a job: a queued one ends at once and is free; a running one's result is discarded."""
     _check_id(job_id)
-    return await _changed(
-        parts, job_submission.cancel(job_id, tenant=principal.tenant), "job canceled"
-    )
+    found = await parts.committer.run(job_submission.cancel(job_id, tenant=principal.tenant))
+    if found is None and (job := await parts.read(job_id, principal.tenant)):
+        found = job.job.state.status  # it is archived, and so final
+    return _changed(parts, found, "job canceled")
 
 
 @router.post(
@@ -295,8 +277,14 @@ async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Re
     if not principal.may_disable_safety:
         _check_safety((await read_job(parts, job_id, principal.tenant)).job, principal)
     seconds = parts.settings.deadline_seconds
-    call = job_submission.rerun(job_id, tenant=principal.tenant, deadline_seconds=seconds)
-    return await _changed(parts, call, "job sent again")
+
+    def rerun() -> Command[Job | Status | NotAccepted | None]:
+        return job_submission.rerun(job_id, tenant=principal.tenant, deadline_seconds=seconds)
+
+    found = await parts.committer.run(rerun())
+    if found is None and await parts.records.bring_back(job_id, principal.tenant):
+        found = await parts.committer.run(rerun())
+    return _changed(parts, found, "job sent again")
 
 
 @router.post(
@@ -346,10 +334,11 @@ async def reproduce_job(
 async def delete_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:
     """Delete a final job and its image at once."""
     _check_id(job_id)
-    found = await parts.committer.run(job_submission.delete_job(job_id, tenant=principal.tenant))
+    call = job_submission.delete_job(job_id, tenant=principal.tenant)
+    found = await parts.committer.run(call)
     if isinstance(found, Status):
         raise _wrong_state(found)
-    if not found:
+    if not found and not await parts.records.delete(job_id, principal.tenant):
         raise not_found()
     _log.info("job deleted", job_id=job_id)
     return Response(status_code=204)
@@ -367,11 +356,10 @@ def _check_id(job_id: str) -> None:
         raise not_found()
 
 
-async def _changed(
-    parts: AppContext, call: Command[Job | Status | NotAccepted | None], audit_action: str
+def _changed(
+    parts: AppContext, found: Job | Status | NotAccepted | None, audit_action: str
 ) -> Response:
-    """Apply a change requested by a client, logged as `audit_action`; return the job."""
-    found = await parts.committer.run(call)
+    """Return the job that a client changed, logged as `audit_action`."""
     if isinstance(found, Job):
         _log.info(audit_action, job_id=found.id)
         return job_response(parts.view, QueuedJob(found))

@@ -17,7 +17,6 @@ from api.routing import tenant_router
 from api.webhooks.deliveries import (
     PIECE,
     REDELIVERED_MAX,
-    SCAN_LIMIT,
     existing,
     refuse_unsent,
 )
@@ -28,7 +27,6 @@ from shared.store.audit import AuditContext
 from shared.store.delivery_log import (
     Entry,
     count_failed_deliveries,
-    list_deliveries,
     redeliver_all,
     redeliver_any,
 )
@@ -85,16 +83,14 @@ async def get_all_deliveries(
 
     With `status=failed`, deliveries are ordered by when they failed.
     """
-    call = list_deliveries(
+    page = await parts.records.deliveries(
         query.tenant or "",
         job_id=query.job_id,
         state=query.status,
         host=query.host,
         limit=query.limit,
         below=query.below,
-        scan_limit=SCAN_LIMIT,
     )
-    page = await parts.committer.run(call)
     shown: AnyDeliveryPage = {
         "data": [
             {"tenant": entry.tenant, "host": entry.host, **listed(entry)} for entry in page.entries
@@ -126,7 +122,8 @@ async def redeliver_any_one(
     parts: Context, audit_context: CurrentOperator, delivery_id: str
 ) -> Response:
     """Send a delivery again, or now: with the same id, signed with the original secret."""
-    await existing(parts, delivery_id, "")
+    entry = await existing(parts, delivery_id, "")
+    await parts.records.bring_back_subject(entry.subject, entry.tenant)
     refuse_unsent(await parts.committer.run(redeliver_any(audit_context, delivery_id)))
     return answered(delivery_detail(await existing(parts, delivery_id, "")), _ACCEPTED)
 
@@ -151,6 +148,7 @@ async def redeliver_all_since(
     if not body.dry_run and body.expected_count is None:
         raise invalid([FieldError("/expected_count", "is required: count with `dry_run` first")])
     since = milliseconds(body.since)
+    await parts.records.bring_back_failed(body.tenant or "", since=since, most=REDELIVERED_MAX)
     found, until = await parts.committer.run(count_failed_deliveries(body.tenant, since=since))
     count, more = min(found, REDELIVERED_MAX), found > REDELIVERED_MAX
     moved = 0

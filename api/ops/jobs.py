@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.context import AppContext, Context, CurrentOperator
-from api.jobs.routes import CLOCK_SKEW_MS, SCAN_LIMIT, JobsQuery, id_bound, read_job
+from api.jobs.routes import JobsQuery, read_job
 from api.json_body import JsonBody
 from api.ops.attempts import Attempt, Change, attempts, timeline
 from api.ops.deliveries import AnyDelivery, delivery_detail
@@ -20,15 +20,14 @@ from api.ops.schemas import BulkBody, FilterBody, moment_of
 from api.ops.tenants import answered
 from api.problems import BODY, FieldError, Problem, invalid, problems
 from api.query import Text, encode_cursor
+from api.records import SCAN_LIMIT, JobSearch
 from api.routing import tenant_router
 from shared import schemas
 from shared.jobs import TRANSITIONS, Job, Status
 from shared.schemas import Count
 from shared.store.audit import AuditContext
-from shared.store.batches import read_batch
-from shared.store.bulk import Action, bulk_transition, find_ids, find_jobs, search_of
-from shared.store.delivery_log import list_deliveries, read_delivery
-from shared.store.job_queries import Filter, Search
+from shared.store.bulk import Action, bulk_transition
+from shared.store.job_queries import Filter
 
 #: Jobs that one request changes at most.
 BULK_MAX = 10_000
@@ -91,9 +90,10 @@ async def get_all_jobs(parts: Context, query: Annotated[_AnyJobsQuery, Query()])
     """
     among = (query.status,) if query.status else tuple(Status)
     tenant = await _whose(parts, query.tenant, query.batch_id)
-    search = _named(_search(tenant, query.filter(), among, limit=query.limit), query.id)
-    search = replace(search, before=query.cursor)
-    page = await parts.committer.run(find_jobs(search))
+    search = JobSearch(
+        tenant, query.filter(), query.limit, before=query.cursor, prefix=query.id, among=among
+    )
+    page = await parts.records.jobs(search)
     view = parts.view
     shown: AnyJobPage = {
         "data": [{"tenant": one.job.tenant, **view.job(one)} for one in page.jobs],
@@ -134,38 +134,17 @@ def _trace_id(job: Job) -> str | None:
 
 async def _deliveries(parts: AppContext, job_id: str) -> list[AnyDelivery]:
     """Return the deliveries of a job, newest first, with their stored attempts."""
-    run = parts.committer.run
-    page = await run(list_deliveries("", job_id=job_id, limit=DELIVERIES, scan_limit=DELIVERIES))
-    found = await asyncio.gather(*(run(read_delivery(one.id, tenant="")) for one in page.entries))
+    records = parts.records
+    page = await records.deliveries("", job_id=job_id, limit=DELIVERIES)
+    found = await asyncio.gather(*(records.delivery(one.id, "") for one in page.entries))
     return [delivery_detail(entry) for entry in found if entry is not None]
-
-
-def _search(tenant: str | None, wanted: Filter, among: Collection[Status], *, limit: int) -> Search:
-    search = search_of(tenant, wanted, among, limit=limit, scan_limit=SCAN_LIMIT)
-    return replace(
-        search,
-        oldest=id_bound(wanted.created_after, -CLOCK_SKEW_MS),
-        newest=id_bound(wanted.created_before, CLOCK_SKEW_MS),
-    )
-
-
-def _named(search: Search, begins: str | None) -> Search:
-    """Restrict the search to ids with this prefix."""
-    if begins is None:
-        return search
-    return replace(
-        search,
-        oldest=max(begins, search.oldest or ""),
-        # no id contains a character beyond this one
-        newest=min(f"{begins}~", search.newest or "~"),
-    )
 
 
 async def _whose(parts: AppContext, tenant: str | None, batch_id: str | None) -> str | None:
     """Return the tenant to search: that of the batch, if one is named."""
     if batch_id is None or tenant is not None:
         return tenant
-    state = await parts.committer.run(read_batch(batch_id, tenant="*"))
+    state = await parts.records.batch(batch_id, "*")
     return state.batch.tenant if state else _NOBODY
 
 
@@ -214,7 +193,7 @@ async def _move_all(
         among = tuple({state.status for state in TRANSITIONS[action].sources})
     among = (filter_body.status,) if filter_body.status else among
     tenant = await _whose(parts, filter_body.tenant, filter_body.batch_id)
-    search = _named(_search(tenant, _filter(filter_body), among, limit=SCAN_LIMIT), filter_body.id)
+    search = JobSearch(tenant, _filter(filter_body), SCAN_LIMIT, prefix=filter_body.id, among=among)
     ids, more = await _ids(parts, search)
     result: Moved = {"count": len(ids), "more": more, "moved": 0, "refused": {}}
     if body.dry_run:
@@ -250,12 +229,12 @@ def _filter(filter_body: FilterBody) -> Filter:
     )
 
 
-async def _ids(parts: AppContext, search: Search) -> tuple[list[str], bool]:
+async def _ids(parts: AppContext, search: JobSearch) -> tuple[list[str], bool]:
     """Return the ids of matching jobs, and whether more match than may be changed at once."""
     ids: list[str] = []
     before: str | None = None
     while len(ids) <= BULK_MAX:
-        found = await parts.committer.run(find_ids(replace(search, before=before)))
+        found = await parts.records.job_ids(replace(search, before=before))
         ids += found.ids
         before = found.before
         if before is None:
@@ -274,10 +253,13 @@ async def _move(
     filter_json = filter_body.model_dump(mode="json", exclude_none=True)
     moved, refused = 0, Counter[str]()
     for start in range(0, len(ids), CHUNK):
+        chunk = ids[start : start + CHUNK]
+        if action == "rerun":
+            await parts.records.bring_back_all(chunk)
         call = bulk_transition(
             AuditContext(audit_context.by, audit_context.request_id),
             action,
-            ids[start : start + CHUNK],
+            chunk,
             deadline_seconds=parts.settings.deadline_seconds,
             query=filter_json,
         )

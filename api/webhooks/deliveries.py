@@ -22,14 +22,10 @@ from api.webhooks.responses import (
 from api.webhooks.schemas import DeliveriesQuery, RedeliverBody, encode_delivery_cursor
 from shared.store.delivery_log import (
     Entry,
-    list_deliveries,
-    read_delivery,
     redeliver,
     redeliver_failed,
 )
 
-#: Records one request may scan; a selective filter gives a short page.
-SCAN_LIMIT = 1000
 #: Deliveries redelivered by one script, and by one request at most.
 PIECE = 200
 REDELIVERED_MAX = 10_000
@@ -51,15 +47,12 @@ async def get_deliveries(
 
     With `status=failed`, deliveries are ordered by when they failed.
     """
-    page = await parts.committer.run(
-        list_deliveries(
-            principal.tenant,
-            job_id=query.job_id,
-            state=query.status,
-            below=query.below,
-            limit=query.limit,
-            scan_limit=SCAN_LIMIT,
-        )
+    page = await parts.records.deliveries(
+        principal.tenant,
+        job_id=query.job_id,
+        state=query.status,
+        below=query.below,
+        limit=query.limit,
     )
     shown: DeliveryPage = {
         "data": [listed(entry) for entry in page.entries],
@@ -91,7 +84,8 @@ async def redeliver_one(parts: Context, principal: CurrentTenant, delivery_id: s
 
     This includes deliveries that succeeded or were superseded.
     """
-    await existing(parts, delivery_id, principal.tenant)
+    entry = await existing(parts, delivery_id, principal.tenant)
+    await parts.records.bring_back_subject(entry.subject, principal.tenant)
     refuse_unsent(await parts.committer.run(redeliver(delivery_id, tenant=principal.tenant)))
     entry = await existing(parts, delivery_id, principal.tenant)
     return json_response(delivery_shown(entry), _ACCEPTED)
@@ -132,6 +126,7 @@ async def redeliver_since(
 
 async def _redeliver(parts: AppContext, tenant: str, since: int) -> tuple[int, bool]:
     """Redeliver in steps, so that Redis is never blocked for long."""
+    await parts.records.bring_back_failed(tenant, since=since, most=REDELIVERED_MAX)
     total, until = 0, None
     while total < REDELIVERED_MAX:
         piece = await parts.committer.run(
@@ -150,7 +145,7 @@ async def existing(parts: AppContext, delivery_id: str, tenant: str) -> Entry:
     """
     entry = None
     if _ID.fullmatch(delivery_id):
-        entry = await parts.committer.run(read_delivery(delivery_id, tenant=tenant))
+        entry = await parts.records.delivery(delivery_id, tenant)
     if entry is None:
         raise not_found("delivery")
     return entry

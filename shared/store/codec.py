@@ -88,7 +88,10 @@ def request_hash(spec: JobSpec) -> str:
 
 
 #: Fields that are times only once something has happened.
-_TIMES = ("enqueued", "started", "claimed", "finished", "expires", "due")
+_TIMES = (
+    *("enqueued", "started", "claimed", "finished", "due"),
+    *("expires", "image_expires", "image_deleted"),
+)
 
 
 def job_of(job_id: str, record: Mapping[str, str]) -> Job:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from shared.store.operations import Argument, Operation
 
 T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,10 @@ class Command(Generic[T_co]):
 
     operation: Operation
     read: Callable[[Any], T_co]
+
+    def then(self, convert: Callable[[T_co], U]) -> "Command[U]":
+        """Return this command with its result converted."""
+        return Command(self.operation, lambda reply: convert(self.read(reply)))
 
     @property
     def script(self) -> str:

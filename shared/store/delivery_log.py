@@ -38,7 +38,7 @@ class Entry:
     attempts: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Cursor:
     """Where a page ended: a time in milliseconds, and an id among those of that time."""
 
@@ -58,7 +58,7 @@ def read_delivery(delivery_id: str, *, tenant: str) -> Command[Entry | None]:
     """Read a delivery of this tenant ('' for any) with its stored attempts; None if missing."""
 
     def read(reply: Sequence[str]) -> Entry | None:
-        return _entry(delivery_id, reply[0], pairs(reply[1:])) if reply else None
+        return entry_of(delivery_id, reply[0], pairs(reply[1:])) if reply else None
 
     return Command(operations.ReadDelivery(delivery_id, tenant), read)
 
@@ -92,11 +92,12 @@ def list_deliveries(
 
 def _page(reply: Sequence[Any]) -> DeliveryPage:
     at, last, *records = reply
-    entries = tuple(_entry(record[0], record[1], pairs(record[2:])) for record in records)
+    entries = tuple(entry_of(record[0], record[1], pairs(record[2:])) for record in records)
     return DeliveryPage(entries, Cursor(int(float(at)), last) if at else None)
 
 
-def _entry(delivery_id: str, url: str, record: Mapping[str, str]) -> Entry:
+def entry_of(delivery_id: str, url: str, record: Mapping[str, str]) -> Entry:
+    """Parse a delivery's hash; `url` is the whole URL it goes to."""
     due, finished = record.get("due"), record.get("finished")
     log = record.get("log")
     return Entry(

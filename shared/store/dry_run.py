@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from shared.jobs import Image
 from shared.store import operations
-from shared.store.codec import image_of, request_hash, seconds_or_none
+from shared.store.codec import image_json, image_of, request_hash, seconds_or_none
 from shared.store.command import Command
 from shared.store.job_submission import (
     NewJob,
@@ -56,6 +56,14 @@ def _dry_run_result(reply: Sequence[str]) -> DryRunResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ReuseSource:
+    """An archived job with an image of the same request."""
+
+    job_id: str
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
 class Reusable:
     """The image `image` of an identical request, and the name for a job's copy of it."""
 
@@ -63,16 +71,21 @@ class Reusable:
     copy: Reused
 
 
-def find_reusable(job: NewJob, *, object_name: str) -> Command[Reusable | None]:
+def find_reusable(
+    job: NewJob, *, object_name: str, archived: ReuseSource | None = None
+) -> Command[Reusable | None]:
     """Find the image of an identical request, and reserve the name of a copy; None if missing.
 
-    Unless a job comes to own the copy, it is deleted later, whatever happens to this process.
+    `archived` is one of the history, used if Redis has none. Unless a job comes to own the copy, it
+    is deleted later, whatever happens to this process.
     """
     operation = operations.FindReusable(
         tenant=job.tenant,
         request_hash=request_hash(job.spec),
         object_name=object_name,
         idempotency_key=(job.idempotency_key or "") if job.fingerprint else "",
+        archived_id=archived.job_id if archived else "",
+        archived_image=image_json(archived.image) if archived else "",
     )
     return Command(operation, _reusable)
 

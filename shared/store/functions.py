@@ -63,6 +63,13 @@ USAGE_DAYS = 90
 AUDIT_ENTRIES = 100_000
 #: Objects that may have been stored in vain are deleted after this time: no late upload follows.
 OBJECT_DELETION_DELAY_MS = 600_000
+#: A deleted job is deleted in the history after this time: until then reads are told that it is
+#: deleted, and none that began before the deletion is still going on.
+HISTORY_DELETION_DELAY_MS = 15_000
+#: When a job is looked at again that may not move to the history yet.
+ARCHIVE_RETRY_MS = 600_000
+#: How long a webhook that waits for its endpoint keeps its job out of the history.
+PARKED_KEPT_MS = 7 * 86_400_000
 #: A stage without additions for this long is abandoned.
 STAGE_MS = 120_000
 #: The process that committed, canceled or discarded a batch continues it; after this long without
@@ -271,6 +278,9 @@ _FIXED: Mapping[str, object] = {
     "answer_period_ms": ANSWER_PERIOD_MS,
     "answer_periods": ANSWER_PERIODS,
     "object_deletion_delay_ms": OBJECT_DELETION_DELAY_MS,
+    "history_deletion_delay_ms": HISTORY_DELETION_DELAY_MS,
+    "archive_retry_ms": ARCHIVE_RETRY_MS,
+    "parked_kept_ms": PARKED_KEPT_MS,
     "stage_ms": STAGE_MS,
     "batch_work_delay_ms": BATCH_WORK_DELAY_MS,
     "audit_entries": AUDIT_ENTRIES,
@@ -308,7 +318,9 @@ def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping
         "max_per_host": settings.webhook_max_per_host,
         "endpoint_patience_ms": round(settings.webhook_disable_after_seconds * 1000),
         "max_queue": settings.max_queue,
-        "retention_ms": settings.retention_seconds * 1000,
+        "archive_after_ms": settings.seconds_until_archived * 1000,
+        "retention_ms": settings.record_seconds * 1000,
+        "image_retention_ms": settings.image_retention_seconds * 1000,
         "credits_most": max(settings.credits_per_image.values(), default=0),
         # a burst and the rate after it together stay within the rate in any minute
         "rate_burst": burst,

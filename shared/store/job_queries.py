@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.errors import ErrorCode
 from shared.jobs import Job, Status
-from shared.store import keys, operations
+from shared.store import operations
 from shared.store.codec import job_of, pairs, seconds_or_none
 from shared.store.command import Command
 
@@ -27,7 +27,7 @@ class QueuedJob:
 
 
 def read_job(job_id: str, *, tenant: str) -> Command[QueuedJob | None]:
-    """Read a job of this tenant; None if there is none."""
+    """Read a job of this tenant in Redis; None if there is none."""
     return Command(operations.ReadJob(job_id, tenant), lambda reply: _queued_job(job_id, reply))
 
 
@@ -54,17 +54,6 @@ class Filter:
     created_after: int | None = None
     created_before: int | None = None
 
-    def indexes(self, tenant: str) -> list[str]:
-        """Return the indexes that must contain a job."""
-        chosen = {
-            "status": self.status,
-            "batch": self.batch_id,
-            "tag": self.tag,
-            "error": self.error_code,
-        }
-        named = [keys.jobs_by(tenant, name, value) for name, value in chosen.items() if value]
-        return named or [keys.tenant_jobs(tenant)]
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -77,39 +66,12 @@ class Page:
     before: str | None
 
 
-def list_jobs(
-    tenant: str,
-    wanted: Filter,
-    *,
-    before: str | None = None,
-    oldest: str | None = None,
-    newest: str | None = None,
-    limit: int,
-    scan_limit: int,
-) -> Command[Page]:
-    """List jobs, newest first, scanning at most `scan_limit` records.
-
-    Only ids below `before` and `newest` and not below `oldest` are scanned; each may be the prefix
-    of an id.
-    """
-    search = Search(
-        some=wanted.indexes(tenant)[:1],
-        rest=wanted.indexes(tenant)[1:],
-        wanted=wanted,
-        before=before,
-        oldest=oldest,
-        newest=newest,
-        limit=limit,
-        scan_limit=scan_limit,
-    )
-    return Command(search.operation(records=True), page_of)
-
-
 @dataclass(frozen=True, slots=True)
 class Search:
     """A search over indexes: a job must be in one of `some` and in each of `rest`.
 
-    `tag` is one without an index. The other members are those of `list_jobs`.
+    Only ids below `before` and `newest` and not below `oldest` are scanned, at most `scan_limit`;
+    each may be the prefix of an id. `tag` is one without an index.
     """
 
     some: Sequence[str]
@@ -122,10 +84,10 @@ class Search:
     newest: str | None = None
     tag: str | None = None
 
-    def operation(self, *, records: bool) -> operations.ListJobs:
+    def operation(self, *, records: bool) -> operations.FindJobs:
         """Return the operation of this search, for whole records or for ids alone."""
         bounds = [bound for bound in (self.before, self.newest) if bound]
-        return operations.ListJobs(
+        return operations.FindJobs(
             upper=f"({min(bounds)}" if bounds else "+",
             lower=f"[{self.oldest}" if self.oldest else "-",
             limit=self.limit,
@@ -204,6 +166,8 @@ class ServiceStats:
     paused: Mapping[str, int]
     #: why no new call is made at all ('' if calls are made); `paused` takes precedence
     closed: str
+    #: since when a final job could not move to the history
+    history_age: float
 
     @property
     def dead_keys(self) -> int:
@@ -238,7 +202,7 @@ def service_stats() -> Command[ServiceStats]:
 
 
 def _facts(reply: Sequence[Any]) -> ServiceStats:
-    now, counts, jobs, deliveries, flat, closed, swept, unproven = reply
+    now, counts, jobs, deliveries, flat, closed, swept, unproven, archive_due = reply
     gate = pairs(flat)
     numbers = {name: int(value) for name, value in pairs(counts).items()}
     queues = {"generate": jobs, "deliver": deliveries}
@@ -272,6 +236,7 @@ def _facts(reply: Sequence[Any]) -> ServiceStats:
         image_host=gate.get("image_host", ""),
         paused={name: since for name, since in paused.items() if not name.startswith("model:")},
         closed=closed,
+        history_age=(int(now) - float(archive_due)) / 1000 if archive_due else 0.0,
     )
 
 

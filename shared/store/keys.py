@@ -71,7 +71,9 @@ job = Key(
         "claimed": "when the present attempt began (ms)",
         "due": "when the next attempt may begin (ms)",
         "finished": "when it became final (ms)",
-        "expires": "when it is deleted (ms)",
+        "expires": "when it is deleted (ms); absent: never",
+        "image_expires": "when its image is deleted, if that is earlier (ms)",
+        "image_deleted": "when its image was deleted (ms)",
         "hist": "changes of state: `version ms state attempt`, separated by `;`, at most 4,000 characters",
         "last": "`fence transition` or `transition token` of the last change, to recognize a repeated one",
         "log": "failed attempts, one a line: `run attempt ms outcome JSON`",
@@ -105,6 +107,7 @@ job = Key(
         "deliveries": "its webhook deliveries, as `run_event`, separated by spaces",
         "sent_version": "the newest version that a receiver has",
         "sending_delivery": "the delivery that is being sent, so that its others wait",
+        "archived": "1 where the history may have a copy",
     },
 )
 staged = Key(
@@ -119,7 +122,16 @@ jobs_by = Key(
     "An index: ids of jobs by `status`, `error`, `tag` or `batch`; without a tenant, of all tenants.",
 )
 deadlines = Key("deadlines", ZSET, "Deadline (ms) of every job that is not final.")
-expiries = Key("expiries", ZSET, "When each final job is deleted (ms).")
+expiries = Key("expiries", ZSET, "When each final job is deleted (ms), where there is no history.")
+archive_due = Key("archive_due", ZSET, "When each final job moves to the history (ms).")
+archiver = Key(
+    "archiver", STRING, "The worker process that moves jobs to the history, while it does so."
+)
+history_deletions = Key(
+    "history_deletions",
+    ZSET,
+    "Deleted jobs that the history may still have, by when they are deleted there (ms).",
+)
 object_deletions = Key(
     "object_deletions", ZSET, "Object keys in the storage, by when they may be deleted (ms)."
 )

@@ -1,6 +1,6 @@
 """The arguments of every Lua function in `shared/lua/operations`, one dataclass each.
 
-The class `ListJobs` holds the arguments of `list_jobs.lua`, which reads them by the same names, as
+The class `FindJobs` holds the arguments of `find_jobs.lua`, which reads them by the same names, as
 `args.limit`: `shared.store.functions` builds that table from the fields here, in their order. None
 and False arrive as '', True as '1', a tuple (always the last field) as a list. Names end in `_ms`
 for times and durations in milliseconds.
@@ -223,6 +223,13 @@ class CreateTenant(Audited):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteArchived(Operation):
+    id: str
+    not_after_ms: float
+    objects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteExpired(Operation):
     limit: int
 
@@ -289,11 +296,39 @@ class Fail(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class FindJobs(Operation):
+    upper: str
+    lower: str
+    limit: int
+    scan_limit: int
+    model: str
+    created_after: int | None
+    created_before: int | None
+    any_count: int
+    tag: str
+    records: bool
+    indexes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FindReusable(Operation):
     tenant: str
     request_hash: str
     object_name: str
     idempotency_key: str
+    archived_id: str
+    archived_image: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindSuperseded(Operation):
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryDeletions(Operation):
+    limit: int
+    deleted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,21 +373,6 @@ class ListEndpoints(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class ListJobs(Operation):
-    upper: str
-    lower: str
-    limit: int
-    scan_limit: int
-    model: str
-    created_after: int | None
-    created_before: int | None
-    any_count: int
-    tag: str
-    records: bool
-    indexes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ListTenants(Operation):
     lower: str
     upper: str
@@ -361,6 +381,14 @@ class ListTenants(Operation):
 
 @dataclass(frozen=True, slots=True)
 class ListWorkers(Operation):
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextArchivable(Operation):
+    worker: str
+    lock_ms: float
+    lease_ms: float
     limit: int
 
 
@@ -478,6 +506,11 @@ class Release(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveArchived(Operation):
+    versions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Renew(Operation):
     worker: str
     queue: str
@@ -515,6 +548,13 @@ class Rerun(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreJob(Operation):
+    id: str
+    not_after_ms: float
+    parts: str
+
+
+@dataclass(frozen=True, slots=True)
 class RevokeApiKey(Audited):
     tenant: str
     id: str
@@ -544,6 +584,11 @@ class RotateSigningKey(Audited):
 class RotateTenantSecret(Audited):
     tenant: str
     secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleObjectDeletions(Operation):
+    objects: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

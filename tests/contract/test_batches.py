@@ -14,7 +14,7 @@ from shared.store.batches import BatchWork
 from shared.store.bulk import bulk_transition, find_ids, search_of
 from shared.store.usage import read_usage
 from tests.support.queue_invariants import assert_true
-from tests.support.store import FAR, World
+from tests.support.store import FAR, World, list_jobs
 from worker.sweep import Sweeper
 
 WEBHOOK = {"url": "https://x.example/", "events": ["batch.completed"]}
@@ -32,7 +32,7 @@ def named(made: Sequence[job_submission.NewJob]) -> list[str]:
 
 
 def listed(world: World, *, tenant: str = "acme", **wanted: Any) -> list[str]:
-    call = job_queries.list_jobs(tenant, job_queries.Filter(**wanted), limit=200, scan_limit=1000)
+    call = list_jobs(tenant, job_queries.Filter(**wanted), limit=200, scan_limit=1000)
     return [one.job.id for one in world.store.run(call).jobs]
 
 

@@ -20,7 +20,7 @@ from tests.support.growth import (
     usual_spec,
 )
 from tests.support.servers import redis_server
-from tests.support.store import World
+from tests.support.store import World, list_jobs
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def per_call(world: World) -> dict[str, dict[str, int]]:
     world.claim()  # the scripts are known from here on
     new, held = world.new_job("t0", spec=usual_spec(0)), []
     job_id = world.accept("t0")
-    page = job_queries.list_jobs("t0", job_queries.Filter(), limit=5, scan_limit=1000)
+    page = list_jobs("t0", job_queries.Filter(), limit=5, scan_limit=1000)
     world.store.run(page)
     world.read(job_id, "t0")
     return {

@@ -7,9 +7,9 @@ import pytest
 
 from shared.ids import JOB_PREFIX, time_letters
 from shared.jobs import JobSpec, Status
-from shared.store.job_queries import Filter, Page, list_jobs
+from shared.store.job_queries import Filter, Page
 from shared.store.job_submission import cancel
-from tests.support.store import World
+from tests.support.store import World, list_jobs
 
 START = 1_700_000_000_000
 

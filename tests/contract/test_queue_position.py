@@ -5,8 +5,8 @@ import pytest
 from shared.jobs import Priority
 from shared.serializers import waiting_on
 from shared.store import keys
-from shared.store.job_queries import Filter, QueuedJob, list_jobs
-from tests.support.store import FAR, World
+from shared.store.job_queries import Filter, QueuedJob
+from tests.support.store import FAR, World, list_jobs
 
 
 def drain(world: World, key: str, *, a_second: float) -> None:

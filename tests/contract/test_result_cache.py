@@ -48,7 +48,7 @@ def test_what_is_queued_failed_or_forgotten_has_nothing_to_reuse(world: World) -
 def test_what_is_remembered_is_forgotten_with_the_job(world: World) -> None:
     done(world)
     (key,) = world.client.keys("[{]dr}:reuse:*")
-    retention_ms = world.settings.retention_seconds * 1000
+    retention_ms = world.settings.record_seconds * 1000
     assert retention_ms - 60_000 < world.client.pttl(key) <= retention_ms
 
 

@@ -59,7 +59,7 @@ READ_ONLY = {
         "list_workers",
         "count_failed_deliveries",
     ),
-    *("authenticate", "dry_run", "service_stats", "list_jobs", "read_job", "read_usage"),
+    *("authenticate", "dry_run", "service_stats", "find_jobs", "read_job", "read_usage"),
     *("read_batch", "list_batches", "list_batch_jobs"),
     *("read_events", "list_deliveries", "list_endpoints", "read_delivery", "read_webhook_secret"),
     "read_signing_keys",

@@ -21,7 +21,7 @@ from shared.store import job_queries, job_submission, keys, transitions
 from shared.store.command import Command
 from shared.store.provisioning import provision_tenant
 from tests.support.servers import ACCESS_KEY, SECRET_KEY
-from tests.support.store import FAR, KEYS, World
+from tests.support.store import FAR, KEYS, World, list_jobs
 from tests.support.worker_process import environment
 
 T = TypeVar("T")
@@ -155,10 +155,7 @@ class Backlog:
         self._timed([self._accept(number) for number in numbers])
         self._timed([job_queries.read_job(job_id, tenant=tenant) for job_id, tenant in some])
         self._timed(
-            [
-                job_queries.list_jobs(one, job_queries.Filter(), limit=50, scan_limit=1000)
-                for _, one in some[:4]
-            ]
+            [list_jobs(one, job_queries.Filter(), limit=50, scan_limit=1000) for _, one in some[:4]]
         )
         nonces = [f"round-{number}" for number in numbers]
         held = self._timed([transitions.claim(one, lease_seconds=60, keys=KEYS) for one in nonces])

@@ -4,7 +4,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
@@ -31,9 +31,12 @@ from shared.store import (
     transitions,
 )
 from shared.store.audit import AuditContext
+from shared.store.bulk import find_jobs, search_of
 from shared.store.client import Store
+from shared.store.command import Command
 from shared.store.connection import connect
 from shared.store.durability import Replicas
+from shared.store.job_queries import Filter, Page
 
 FAR = 10**15
 KEYS = (ProviderKey("key-a", "key-a", ""),)
@@ -56,6 +59,16 @@ def _fits(pattern: str, name: str) -> bool:
         ".*" if part.startswith("<") else words.get(part, re.escape(part)) for part in parts
     )
     return re.fullmatch(regex, name, re.DOTALL) is not None
+
+
+def list_jobs(
+    tenant: str, wanted: Filter | None = None, *, limit: int, scan_limit: int, **bounds: str | None
+) -> Command[Page]:
+    """List a tenant's jobs, newest first, within bounds of `Search`."""
+    wanted = wanted or Filter()
+    among = (wanted.status,) if wanted.status else tuple(Status)
+    search = search_of(tenant, wanted, among, limit=limit, scan_limit=scan_limit)
+    return find_jobs(replace(search, **bounds))  # type: ignore[arg-type]  # its bounds are text
 
 
 class World:
@@ -109,6 +122,8 @@ class World:
             input={"prompt": "p", "seed": 7},
             webhook=changes.pop("webhook", None),
             on_unknown=changes.pop("on_unknown", OnUnknown.RETRY),
+            metadata=changes.pop("metadata", {}),
+            tags=changes.pop("tags", ()),
         )
         return job_submission.NewJob(
             id=changes.pop("id", self._new_id()),

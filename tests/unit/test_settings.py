@@ -437,7 +437,7 @@ def test_an_address_of_redis_that_cannot_be_read_is_refused_without_its_password
         ("redis_timeout_seconds", "inf"),
         ("provider_timeout_seconds", "nan"),
         ("webhook_timeout_seconds", "1e300"),
-        ("retention_seconds", "999999999999999999999"),
+        ("record_retention_seconds", "999999999999999999999"),
         ("webhook_schedule", "0,inf"),
         ("webhook_schedule", "0,1e12"),
         ("provider_rate_per_minute", "nan"),

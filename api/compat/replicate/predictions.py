@@ -18,10 +18,11 @@ from api.compat.replicate.schemas import PredictionBody
 from api.context import AppContext, Context, CurrentTenant, is_final
 from api.headers import preferred_wait, reads_headers
 from api.jobs.create import enqueue, job_request_context, until_final
-from api.jobs.routes import CLOCK_SKEW_MS, SCAN_LIMIT, id_bound, read_job
+from api.jobs.routes import read_job
 from api.json_body import RawBody
 from api.problems import BODY, NOT_ACCEPTED, not_found, problems
 from api.query import JobCursor, Moment, QueryModel, encode_cursor
+from api.records import JobSearch
 from api.routing import tenant_router
 from shared.errors import DarkroomError
 from shared.ids import is_job_id
@@ -29,7 +30,7 @@ from shared.jobs import Job
 from shared.model_catalog import MODELS
 from shared.replicate_schema import ROOT, prediction
 from shared.schemas import Prediction
-from shared.store.job_queries import Filter, Page, QueuedJob, list_jobs
+from shared.store.job_queries import Filter, Page, QueuedJob
 from shared.store.job_submission import cancel
 from shared.store.tenants import Principal
 
@@ -176,16 +177,9 @@ async def get_predictions(
 ) -> Response:
     """List predictions, newest first, a hundred per page; `next` is the URL of the next page."""
     after, before = query.created_after, query.created_before
-    call = list_jobs(
-        principal.tenant,
-        Filter(created_after=after, created_before=before),
-        before=query.cursor,
-        oldest=id_bound(after, -CLOCK_SKEW_MS),
-        newest=id_bound(before, CLOCK_SKEW_MS),
-        limit=_PAGE,
-        scan_limit=SCAN_LIMIT,
-    )
-    return _page(request, parts, await parts.committer.run(call))
+    wanted = Filter(created_after=after, created_before=before)
+    search = JobSearch(principal.tenant, wanted, _PAGE, before=query.cursor)
+    return _page(request, parts, await parts.records.jobs(search))
 
 
 def _page(request: Request, parts: AppContext, page: Page) -> Response:

@@ -94,7 +94,16 @@ function M.is_canceled(job)
   return since and tonumber(job.enqueued or job.created) <= tonumber(since)
 end
 
--- Remove a deleted job from its batch; the batch is deleted with its last job.
+-- Write the record of a batch back that the history had, unless it is there, and one of its jobs.
+function M.restore(id, record, job)
+  if redis.call('EXISTS', keys.batch(id)) == 0 then
+    redis.call('HSET', keys.batch(id), unpack(util.append_fields({}, record)))
+    redis.call('ZADD', keys.batches(record.tenant), 0, id)
+  end
+  redis.call('ZADD', keys.jobs_by(record.tenant, 'batch', id), 0, job)
+end
+
+-- Remove a job that leaves Redis from its batch; the batch leaves with its last job.
 function M.count_deletion(job, now)
   local index = keys.jobs_by(job.tenant, 'batch', job.batch)
   redis.call('ZREM', index, job.id)

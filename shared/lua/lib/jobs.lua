@@ -153,7 +153,24 @@ function M.schedule_image_deletion(job, now)
   end
 end
 
--- End a job: slot, deadline, expiry, and its webhook.
+-- Schedule what becomes of a final job: it moves to the history, or is deleted where there is none.
+function M.schedule_archiving(id, now)
+  if C.archive_after_ms > 0 then
+    redis.call('ZADD', keys.archive_due, now + C.archive_after_ms, id)
+  else
+    redis.call('ZADD', keys.expiries, now + C.retention_ms, id)
+  end
+end
+
+function M.unschedule_archiving(id)
+  redis.call('ZREM', keys.expiries, id)
+  redis.call('ZREM', keys.archive_due, id)
+end
+
+-- Return whether a job is live, or may be in the history.
+function M.may_exist(id) return C.archive_after_ms > 0 or redis.call('EXISTS', keys.job(id)) == 1 end
+
+-- End a job: slot, deadline, what becomes of it, and its webhook.
 function M.finish(job, state, now, fields)
   if state ~= 'succeeded' then M.schedule_image_deletion(job, now) end
   if queue.release_lease(queue.jobs, job.tenant, job.id) then throughput.record(job, now) end
@@ -161,8 +178,10 @@ function M.finish(job, state, now, fields)
   credits.release(job)
   redis.call('HDEL', keys.job(job.id), 'due')
   redis.call('ZREM', keys.deadlines, job.id)
-  redis.call('ZADD', keys.expiries, now + C.retention_ms, job.id)
-  util.append(fields, { 'finished', util.int(now), 'expires', util.int(now + C.retention_ms) })
+  M.schedule_archiving(job.id, now)
+  util.append(fields, { 'finished', util.int(now) })
+  if C.retention_ms > 0 then util.append(fields, { 'expires', util.int(now + C.retention_ms) }) end
+  if C.image_retention_ms > 0 then util.append(fields, { 'image_expires', util.int(now + C.image_retention_ms) }) end
   M.transition(job, state, now, fields)
   outbox.add(job, 'job.' .. state, now)
   permits.push(queue.jobs)
@@ -216,23 +235,30 @@ function M.requeue(job, now, wait, fields)
   end
 end
 
--- Delete a final job: its record, its index entries, its deliveries, and its image.
-function M.delete(job, now)
+-- Remove a final job from Redis: its record, its index entries, its deliveries.
+function M.remove(job, now)
   local key = keys.job(job.id)
   outbox.delete_for_subject(job.id, key, now)
-  local known = redis.call('HMGET', key, 'image', 'tags', 'error_code')
+  local known = redis.call('HMGET', key, 'tags', 'error_code')
   local status = M.status(job.state)
-  if known[1] then redis.call('ZADD', keys.object_deletions, now, cjson.decode(known[1]).key) end
   redis.call('ZREM', keys.tenant_jobs(job.tenant), job.id)
   index.remove(job, 'status', status)
-  if known[3] then index.remove(job, 'error', known[3]) end
+  if known[2] then index.remove(job, 'error', known[2]) end
   if job.batch then batches.count_deletion(job, now) end
-  for _, tag in ipairs(util.tags(known[2])) do
+  for _, tag in ipairs(util.tags(known[1])) do
     redis.call('ZREM', keys.jobs_by(job.tenant, 'tag', tag), job.id)
   end
-  redis.call('ZREM', keys.expiries, job.id)
+  M.unschedule_archiving(job.id)
   index.count(status, -1)
   redis.call('DEL', key)
+end
+
+-- Delete a final job, with its image and any copy in the history.
+function M.delete(job, now)
+  local known = redis.call('HMGET', keys.job(job.id), 'image', 'archived')
+  if known[1] then redis.call('ZADD', keys.object_deletions, now, cjson.decode(known[1]).key) end
+  if known[2] then redis.call('ZADD', keys.history_deletions, now + C.history_deletion_delay_ms, job.id) end
+  M.remove(job, now)
   events.notify(job.id, 'gone', '')
 end
 

@@ -92,6 +92,8 @@ function M.rerun(job, now, deadline, mark, requests)
     'claimed',
     'finished',
     'expires',
+    'image_expires',
+    'image_deleted',
     'worker_losses',
     'worker_losses_here',
     'isolated',
@@ -101,7 +103,7 @@ function M.rerun(job, now, deadline, mark, requests)
     't_store'
   )
   job.isolated = nil
-  redis.call('ZREM', keys.expiries, job.id)
+  jobs.unschedule_archiving(job.id)
   redis.call('ZADD', keys.deadlines, now + deadline, job.id)
   job.last, job.attempt, job.enqueued = mark, '0', util.int(now)
   job.run = util.int(job.run + 1)

@@ -240,6 +240,12 @@ function M.can_send(delivery, now)
   return true
 end
 
+-- Fail a parked delivery.
+function M.fail_parked(delivery, now)
+  unschedule(delivery)
+  M.finish(delivery, 'failed', now)
+end
+
 -- Send a delivery again: its schedule starts anew, while its attempts are counted on.
 function M.redeliver(delivery, now)
   local key = keys.delivery(delivery.id)
@@ -261,6 +267,18 @@ function M.mark_sent_version(delivery)
   local key = subject_key(delivery)
   local known = tonumber(redis.call('HGET', key, 'sent_version') or 0)
   if tonumber(delivery.version) > known then redis.call('HSET', key, 'sent_version', delivery.version) end
+end
+
+-- Write a delivery back that the history had, settled as it was; `url` is that of its endpoint.
+function M.restore(id, url, record, now)
+  if redis.call('EXISTS', keys.delivery(id)) == 1 then return end
+  redis.call('HSET', keys.delivery(id), unpack(util.append_fields({}, record)))
+  local endpoint = endpoints.ensure(record.tenant, url, record.host, now)
+  redis.call('HINCRBY', keys.endpoint(endpoint), 'kept', 1)
+  for _, whose in ipairs({ record.tenant, '' }) do
+    redis.call('ZADD', keys.deliveries(whose), record.created, id)
+    if record.state == 'failed' then redis.call('ZADD', keys.failed_deliveries(whose), record.finished, id) end
+  end
 end
 
 -- Delete the deliveries of a subject.

@@ -2,7 +2,7 @@
 -- Accept a job: record, place in the queue, idempotency, index, event and permit in one step.
 -- Returns 'accepted' created rank reason eta (ms, -1 not known) rate... | 'replayed' id | 'gone' id
 --       | 'reused' id | 'late' | a refusal of admission.check, rate...
-local args, admission, clock, jobs_create, keys, limits, util, wait_estimate = ... -- requires
+local args, admission, clock, jobs, jobs_create, keys, limits, util, wait_estimate = ... -- requires
 local now, job_key = clock.now(), keys.job(args.id)
 local idempotency = args.fingerprint ~= '' and keys.idempotency(args.tenant, args.idempotency_key)
 local reused = args.reused_from ~= ''
@@ -32,7 +32,7 @@ if now > tonumber(args.not_after_ms) then return { 'late' } end
 if idempotency then
   local known = redis.call('HMGET', idempotency, 'fingerprint', 'job')
   if known[1] and known[1] ~= args.fingerprint then return { 'reused', known[2] } end
-  if known[1] and redis.call('EXISTS', keys.job(known[2])) == 0 then return { 'gone', known[2] } end
+  if known[1] and not jobs.may_exist(known[2]) then return { 'gone', known[2] } end
   if known[1] then return { 'replayed', known[2] } end
 end
 local fault, position, _, wait_state = admission.check(ask)

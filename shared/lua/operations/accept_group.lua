@@ -2,7 +2,7 @@
 -- Accept the jobs of one request, all or none; or find those that an earlier attempt of it created.
 -- Returns 'accepted' created rate... | 'joined' id... | 'gone' id | 'reused' id | 'late'
 --       | a refusal of admission.check, rate...
-local args, admission, clock, jobs_create, keys, limits, util = ... -- requires
+local args, admission, clock, jobs, jobs_create, keys, limits, util = ... -- requires
 local tries, tenant, now = keys.open_groups(args.tenant, args.body), args.tenant, clock.now()
 local id, count = args.jobs[1], #args.jobs / 2 -- `jobs` has an id and a spec of each
 local nonce = keys.group_of(id) -- a retry that is sent twice joins the same jobs
@@ -23,7 +23,7 @@ local ask = {
 local function join(ids)
   local reply = { 'joined' }
   for one in string.gmatch(ids, '%S+') do
-    if redis.call('EXISTS', keys.job(one)) == 0 then return { 'gone', one } end
+    if not jobs.may_exist(one) then return { 'gone', one } end
     reply[#reply + 1] = one
   end
   redis.call('SET', nonce, ids, 'PX', 60000)

@@ -13,6 +13,9 @@ then
   return {}
 end
 local source, image = result_cache.find(tenant, args.request_hash)
+if not source and args.archived_id ~= '' then
+  source, image = args.archived_id, args.archived_image
+end
 if not source then return {} end
 local ask = {
   tenant = tenant,

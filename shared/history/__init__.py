@@ -1,0 +1,1 @@
+"""The history: final jobs, their batches and webhook deliveries, in SQL."""

@@ -1,0 +1,160 @@
+"""The connection to the history's database: PostgreSQL, or SQLite on one machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from shared.errors import HistoryDown, InvalidSettings
+from shared.settings import Settings
+
+#: The number of the advisory lock under which one process migrates a PostgreSQL.
+_MIGRATION_LOCK = 0x6461726B
+_UNREACHABLE = (OperationalError, InterfaceError, InternalError, PoolTimeout)
+
+
+def open_database(settings: Settings, *, connections: int) -> "Database | None":
+    """Return the database of the history; None if there is no history."""
+    if not settings.history_url:
+        return None
+    return Database(
+        settings.history_url,
+        timeout_seconds=settings.history_timeout_seconds,
+        connections=connections,
+    )
+
+
+class Database:
+    """An engine; the first use migrates the schema, so a process starts without the database."""
+
+    def __init__(self, url: str, *, timeout_seconds: float, connections: int) -> None:
+        """Take the validated URL of the settings. Raise InvalidSettings if it cannot be parsed."""
+        self.engine = _engine(url, timeout_seconds, connections)
+        self._is_migrated = False
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file of this machine."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that reads. Raise HistoryDown."""
+        with self._open() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction that writes, and commit it. Raise HistoryDown."""
+        with self._open(writes=True) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _open(self, *, writes: bool = False) -> Iterator[Connection]:
+        try:
+            self._migrate()
+            with self.engine.connect() as connection:
+                connection.execution_options(writes=writes)
+                with connection.begin():
+                    yield connection
+        except _UNREACHABLE as error:
+            raise HistoryDown(_reason(error)) from error
+
+    def _migrate(self) -> None:
+        """Bring the schema to this version, unless another process has done so."""
+        if self._is_migrated:
+            return
+        with self.engine.connect() as connection:
+            connection.execution_options(writes=True)
+            with connection.begin():
+                if not self.is_sqlite:
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+                upgrade(connection)
+        self._is_migrated = True
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Migrate the schema within the open transaction. Raise HistoryDown if it is a later one."""
+    config = _config(connection)
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = ScriptDirectory.from_config(config)
+    if current and current not in {script.revision for script in known.walk_revisions()}:
+        raise HistoryDown(
+            f"Its schema {current} is of a later version of Darkroom; start that version, "
+            "or downgrade the schema with it first."
+        )
+    if current != known.get_current_head() or revision != "head":
+        command.upgrade(config, revision)
+
+
+def downgrade(connection: Connection, revision: str) -> None:
+    """Migrate the schema back within the open transaction."""
+    command.downgrade(_config(connection), revision)
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", "shared.history:migrations")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _reason(error: DBAPIError | PoolTimeout) -> str:
+    """Return what the driver said, on one line: it names no password."""
+    said = str(error.orig if isinstance(error, DBAPIError) else error)
+    return " ".join(said.split()) or type(error).__name__
+
+
+def _engine(url: str, timeout_seconds: float, connections: int) -> Engine:
+    try:
+        address = make_url(url)
+    except ValueError as error:
+        raise InvalidSettings(f"DARKROOM_HISTORY_URL is not usable: {error}.") from error
+    if address.get_backend_name() == "sqlite":
+        return _sqlite(url, timeout_seconds)
+    milliseconds = round(timeout_seconds * 1000)
+    return create_engine(
+        address.set(drivername="postgresql+psycopg"),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=timeout_seconds,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": max(2, round(timeout_seconds)),
+            "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
+            "tcp_user_timeout": milliseconds,
+            "application_name": "darkroom",
+        },
+    )
+
+
+def _sqlite(url: str, timeout_seconds: float) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": timeout_seconds})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:  # noqa: ANN401  the driver's
+        # transactions begin where `begin` says so, not where the driver guesses
+        connection.isolation_level = None
+        # readers and the writer do not wait for each other; each commit is on disk
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # a transaction that first reads and then writes would fail while another writes
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

@@ -1,0 +1,13 @@
+"""Run the migrations on the connection that `shared.history.database` passes."""
+
+from alembic import context
+
+from shared.history.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,234 @@
+"""Queries of the history."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Boolean, ColumnElement, Select, and_, literal, literal_column, or_, select
+
+from shared.batches import Batch
+from shared.history.database import Database
+from shared.history.records import entry_from, job_from, record_of
+from shared.history.tables import FAILED, UNSUCCESSFUL, batches, deliveries, job_tags, jobs
+from shared.jobs import DeliveryState, Image, Job, Status
+from shared.store.archive import StoredDelivery, StoredRecord
+from shared.store.codec import batch_of
+from shared.store.delivery_log import Cursor, Entry
+from shared.store.dry_run import ReuseSource
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which archived jobs to list, newest first; times in milliseconds, exclusive.
+
+    `tenant` is '' for all. Ids are below `before`, below `newest`, and not below `oldest`.
+    """
+
+    tenant: str
+    statuses: frozenset[Status] = frozenset(Status)
+    batch_id: str | None = None
+    tag: str | None = None
+    model: str | None = None
+    error_code: str | None = None
+    created_after: int | None = None
+    created_before: int | None = None
+    before: str | None = None
+    oldest: str | None = None
+    newest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which archived deliveries to list, newest first, or by when they failed.
+
+    `tenant` is '' for all; `below` is where the page before ended.
+    """
+
+    tenant: str
+    job_id: str | None = None
+    state: DeliveryState | None = None
+    host: str | None = None
+    below: Cursor | None = None
+
+
+class HistoryReader:
+    """Read archived jobs, batches and deliveries. Every method raises HistoryDown."""
+
+    def __init__(self, database: Database) -> None:
+        """Take the database."""
+        self._database = database
+
+    def _rows(self, wanted: Select[Any]) -> list[dict[str, Any]]:
+        with self._database.reading() as connection:
+            return [dict(row) for row in connection.execute(wanted).mappings()]
+
+    def job(self, job_id: str, tenant: str) -> Job | None:
+        """Read a job of this tenant ('' for any)."""
+        rows = self._rows(select(jobs).where(jobs.c.id == job_id, *_of(jobs.c.tenant, tenant)))
+        return job_from(rows[0]) if rows else None
+
+    def stored_job(
+        self, job_id: str, tenant: str
+    ) -> tuple[StoredRecord, StoredRecord | None] | None:
+        """Read the record of a job with its deliveries, and that of its batch."""
+        rows = self._rows(select(jobs).where(jobs.c.id == job_id, *_of(jobs.c.tenant, tenant)))
+        if not rows:
+            return None
+        job = StoredRecord(job_id, record_of(rows[0]), self._deliveries_of(job_id))
+        batch_id = rows[0]["batch"]
+        found = self._rows(select(batches).where(batches.c.id == batch_id)) if batch_id else ()
+        if not found:
+            return job, None
+        record = orjson.loads(found[0]["record"])
+        return job, StoredRecord(batch_id, record, self._deliveries_of(batch_id))
+
+    def _deliveries_of(self, subject: str) -> tuple[StoredDelivery, ...]:
+        rows = self._rows(select(deliveries).where(deliveries.c.subject == subject))
+        return tuple(
+            StoredDelivery(row["id"], row["url"], orjson.loads(row["record"])) for row in rows
+        )
+
+    def any_job_of(self, batch_id: str) -> str | None:
+        """Return the id of a job of a batch."""
+        rows = self._rows(select(jobs.c.id).where(jobs.c.batch == batch_id).limit(1))
+        return rows[0]["id"] if rows else None
+
+    def jobs(self, wanted: JobFilter, limit: int) -> list[Job]:
+        """List jobs, newest first."""
+        chosen = select(jobs).where(*_conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
+        return [job_from(row) for row in self._rows(chosen)]
+
+    def job_ids(self, wanted: JobFilter, limit: int) -> list[str]:
+        """List the ids of jobs, newest first."""
+        chosen = (
+            select(jobs.c.id).where(*_conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
+        )
+        return [row["id"] for row in self._rows(chosen)]
+
+    def batch_jobs(self, batch_id: str, after: str | None, limit: int) -> list[Job]:
+        """Read jobs of a batch in the order of the request, after an id."""
+        chosen = select(jobs).where(jobs.c.batch == batch_id)
+        if after:
+            chosen = chosen.where(jobs.c.id > after)
+        return [job_from(row) for row in self._rows(chosen.order_by(jobs.c.id).limit(limit))]
+
+    def reusable(self, tenant: str, request: str) -> ReuseSource | None:
+        """Find the newest image of a request, by its hash."""
+        chosen = (
+            select(jobs)
+            .where(jobs.c.tenant == tenant, jobs.c.request_hash == request)
+            .order_by(jobs.c.id.desc())
+            .limit(1)
+        )
+        for row in self._rows(chosen):
+            image: Image | None = job_from(row).image
+            if image:
+                return ReuseSource(row["id"], image)
+        return None
+
+    def batch(self, batch_id: str, tenant: str) -> Batch | None:
+        """Read a batch of this tenant ('' for any)."""
+        chosen = select(batches).where(batches.c.id == batch_id, *_of(batches.c.tenant, tenant))
+        return next(map(_batch, self._rows(chosen)), None)
+
+    def batches(self, tenant: str, before: str | None, limit: int) -> list[Batch]:
+        """List the batches of a tenant, newest first."""
+        chosen = select(batches).where(batches.c.tenant == tenant)
+        if before:
+            chosen = chosen.where(batches.c.id < before)
+        return [*map(_batch, self._rows(chosen.order_by(batches.c.id.desc()).limit(limit)))]
+
+    def delivery(self, delivery_id: str, tenant: str) -> Entry | None:
+        """Read a delivery of this tenant ('' for any) with its attempts."""
+        chosen = select(deliveries).where(
+            deliveries.c.id == delivery_id, *_of(deliveries.c.tenant, tenant)
+        )
+        return next((entry_from(row, whole=True) for row in self._rows(chosen)), None)
+
+    def deliveries(self, wanted: DeliveryFilter, limit: int) -> list[Entry]:
+        """List deliveries, newest first; failed ones by when they failed."""
+        order = deliveries.c.created
+        conditions = _of(deliveries.c.tenant, wanted.tenant)
+        if wanted.state is DeliveryState.FAILED and not wanted.job_id:
+            order = deliveries.c.finished
+            conditions.append(literal_column(FAILED, Boolean()))
+        elif wanted.state:
+            conditions.append(deliveries.c.state == wanted.state.value)
+        if wanted.job_id:
+            conditions.append(deliveries.c.subject == wanted.job_id)
+        if wanted.host:
+            conditions.append(deliveries.c.host == wanted.host)
+        if wanted.below:
+            same_time = and_(order == wanted.below.at, deliveries.c.id < wanted.below.id)
+            conditions.append(or_(order < wanted.below.at, same_time))
+        chosen = (
+            select(deliveries)
+            .where(*conditions)
+            .order_by(order.desc(), deliveries.c.id.desc())
+            .limit(limit)
+        )
+        return [entry_from(row, whole=False) for row in self._rows(chosen)]
+
+    def failed_subjects(
+        self, tenant: str, *, since: int, after: Cursor | None, limit: int
+    ) -> list[tuple[str, Cursor]]:
+        """List what the deliveries are about that failed since a time, the earliest first.
+
+        Each is a job or batch, with the position to continue after.
+        """
+        finished, name = deliveries.c.finished, deliveries.c.id
+        conditions = [*_of(deliveries.c.tenant, tenant), literal_column(FAILED, Boolean())]
+        conditions.append(finished >= since)
+        if after:
+            conditions.append(or_(finished > after.at, and_(finished == after.at, name > after.id)))
+        chosen = (
+            select(name, finished, deliveries.c.subject)
+            .where(*conditions)
+            .order_by(finished, name)
+            .limit(limit)
+        )
+        return [(row["subject"], Cursor(row["finished"], row["id"])) for row in self._rows(chosen)]
+
+
+def _of(column: ColumnElement[str], tenant: str) -> list[ColumnElement[bool]]:
+    return [column == tenant] if tenant else []
+
+
+def _batch(row: dict[str, Any]) -> Batch:
+    return batch_of(row["id"], orjson.loads(row["record"]))
+
+
+def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
+    conditions = _of(jobs.c.tenant, wanted.tenant)
+    if not wanted.statuses >= {Status.SUCCEEDED, Status.FAILED, Status.CANCELED}:
+        # written as constants, so that the planner recognises the partial indexes
+        names = [literal(one.value, literal_execute=True) for one in sorted(wanted.statuses)]
+        conditions.append(jobs.c.status.in_(names))
+        if Status.SUCCEEDED not in wanted.statuses:
+            conditions.append(literal_column(UNSUCCESSFUL, Boolean()))
+    for column, value in (
+        (jobs.c.batch, wanted.batch_id),
+        (jobs.c.model, wanted.model),
+        (jobs.c.error_code, wanted.error_code),
+    ):
+        if value:
+            conditions.append(column == value)
+    conditions += _bounds(wanted)
+    if wanted.tag:
+        tagged = select(job_tags.c.job).where(job_tags.c.tag == wanted.tag)
+        tagged = tagged.where(*_of(job_tags.c.tenant, wanted.tenant))
+        conditions.append(jobs.c.id.in_(tagged))
+    return conditions
+
+
+def _bounds(wanted: JobFilter) -> list[ColumnElement[bool]]:
+    bounds: list[ColumnElement[bool]] = []
+    if highest := [bound for bound in (wanted.before, wanted.newest) if bound]:
+        bounds.append(jobs.c.id < min(highest))
+    if wanted.oldest:
+        bounds.append(jobs.c.id >= wanted.oldest)
+    if wanted.created_after is not None:
+        bounds.append(jobs.c.created > wanted.created_after)
+    if wanted.created_before is not None:
+        bounds.append(jobs.c.created < wanted.created_before)
+    return bounds

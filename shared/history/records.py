@@ -1,0 +1,108 @@
+"""Rows of the history: written from records of Redis, and read back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from shared.jobs import DOUBTFUL, Job
+from shared.store.archive import StoredRecord
+from shared.store.codec import job_of, request_hash
+from shared.store.delivery_log import Entry, entry_of
+
+#: Fields of a live job's record that say nothing about an archived one.
+_LIVE_ONLY = frozenset({"archived", "sending_delivery"})
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long records and images are kept after their jobs end, in seconds; 0 is forever."""
+
+    record_seconds: int
+    image_seconds: int
+
+
+def job_row(stored: StoredRecord, retention: Retention) -> dict[str, Any]:
+    """Return the row of a job; its retention begins at its end."""
+    record = {name: value for name, value in stored.record.items() if name not in _LIVE_ONLY}
+    job = job_of(stored.id, record)
+    finished = int(record["finished"])
+    has_image = job.image is not None and job.image_deleted_at is None
+    reusable = (
+        job.image if has_image and job.image and not DOUBTFUL & {*job.image.warnings} else None
+    )
+    image_ends = finished + retention.image_seconds * 1000
+    return {
+        "id": job.id,
+        "tenant": job.tenant,
+        "status": job.state.value,
+        "model": job.spec.model,
+        "version": job.version,
+        "created": job.created_at,
+        "finished": finished,
+        "expires": finished + retention.record_seconds * 1000 if retention.record_seconds else None,
+        "image_expires": image_ends if retention.image_seconds and has_image else None,
+        "image_deleted": job.image_deleted_at,
+        "object": job.image.key if has_image and job.image else None,
+        "batch": job.batch_id,
+        "error_code": job.error_code,
+        "request_hash": request_hash(job.spec) if reusable else None,
+        "record": orjson.dumps(record).decode(),
+    }
+
+
+def tag_rows(stored: StoredRecord) -> list[dict[str, str]]:
+    """Return a row for each tag of a job."""
+    tags = stored.record.get("tags", "").split("\n")
+    return [
+        {"tag": tag, "tenant": stored.record["tenant"], "job": stored.id}
+        for tag in dict.fromkeys(filter(None, tags))
+    ]
+
+
+def batch_row(stored: StoredRecord) -> dict[str, str]:
+    """Return the row of a batch."""
+    record = orjson.dumps(stored.record).decode()
+    return {"id": stored.id, "tenant": stored.record["tenant"], "record": record}
+
+
+def delivery_rows(stored: StoredRecord) -> list[dict[str, Any]]:
+    """Return the rows of the deliveries of a job or batch."""
+    return [
+        {
+            "id": one.id,
+            "subject": stored.id,
+            "tenant": one.record["tenant"],
+            "host": one.record["host"],
+            "state": one.record["state"],
+            "created": int(one.record["created"]),
+            "finished": int(one.record["finished"]),
+            "url": one.url,
+            "record": orjson.dumps(one.record).decode(),
+        }
+        for one in stored.deliveries
+    ]
+
+
+def record_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the record of a job's row as Redis has it, with the present times of its retention."""
+    record: dict[str, str] = orjson.loads(row["record"])
+    record.pop("expires", None)
+    for field in ("expires", "image_expires", "image_deleted"):
+        if row[field] is not None:
+            record[field] = str(row[field])
+    return record
+
+
+def job_from(row: Mapping[str, Any]) -> Job:
+    """Return the job of a row."""
+    return job_of(row["id"], record_of(row))
+
+
+def entry_from(row: Mapping[str, Any], *, whole: bool) -> Entry:
+    """Return the delivery of a row: with all its attempts, or only the last."""
+    record: dict[str, str] = orjson.loads(row["record"])
+    if not whole and "log" in record:
+        record["log"] = record["log"].rpartition("\n")[2]
+    return entry_of(row["id"], row["url"] + record.get("query", ""), record)

@@ -1,0 +1,150 @@
+"""What the archiver writes: jobs that leave Redis, and what is deleted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, exists, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from shared.history.database import Database
+from shared.history.records import Retention, batch_row, delivery_rows, job_row, tag_rows
+from shared.history.tables import archiver, batches, deliveries, job_tags, jobs
+from shared.store.archive import StoredRecord
+
+
+class NotTheArchiver(Exception):
+    """Another process became the archiver: what this one wanted to write may be outdated."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredImage:
+    """An archived job whose image is past its retention."""
+
+    job_id: str
+    object_key: str
+
+
+class HistoryWriter:
+    """The one process that writes the history, for as long as no other became it.
+
+    Each write checks that, in its own transaction: a process that slept too long changes nothing.
+    """
+
+    def __init__(self, database: Database, retention: Retention) -> None:
+        """Take the database, and how long things are kept."""
+        self._database = database
+        self._retention = retention
+        self._term: int | None = None
+
+    def check(self) -> None:
+        """Check that the database responds. Raise HistoryDown."""
+        with self._database.reading() as connection:
+            connection.execute(select(archiver.c.term))
+
+    def begin(self) -> None:
+        """Become the archiver, and end the term of the previous one. Raise HistoryDown."""
+        with self._database.writing() as connection:
+            known = connection.execute(select(archiver.c.term)).scalar()
+            term = (known or 0) + 1
+            self._upsert(connection, archiver, [{"one": 1, "term": term}])
+        self._term = term
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether this process became the archiver and met no other since."""
+        return self._term is not None
+
+    def write(self, found: Sequence[StoredRecord], found_batches: Sequence[StoredRecord]) -> None:
+        """Write jobs and batches with their deliveries. Raise HistoryDown, NotTheArchiver."""
+        subjects = (*found, *found_batches)
+        with self._database.writing() as connection:
+            self._check(connection)
+            rows = [job_row(job, self._retention) for job in found]
+            self._upsert(connection, jobs, rows)
+            self._upsert(connection, batches, [batch_row(one) for one in found_batches])
+            tags = [row for job in found for row in tag_rows(job)]
+            self._upsert(connection, job_tags, tags)
+            sent = [row for subject in subjects for row in delivery_rows(subject)]
+            self._upsert(connection, deliveries, sent)
+
+    def delete(self, job_ids: Sequence[str]) -> None:
+        """Delete jobs with their deliveries, and batches without jobs. Raise as `write`."""
+        with self._database.writing() as connection:
+            self._check(connection)
+            _delete(connection, job_ids)
+
+    def expired_jobs(self, now_ms: int, most: int) -> list[tuple[str, str | None]]:
+        """Return the ids and object keys of jobs past their retention. Raise HistoryDown."""
+        wanted = select(jobs.c.id, jobs.c.object).where(jobs.c.expires <= now_ms).limit(most)
+        with self._database.reading() as connection:
+            return [(row.id, row.object) for row in connection.execute(wanted)]
+
+    def expired_images(self, now_ms: int, most: int) -> list[ExpiredImage]:
+        """Return images past their retention. Raise HistoryDown."""
+        wanted = (
+            select(jobs.c.id, jobs.c.object)
+            .where(jobs.c.image_expires <= now_ms, jobs.c.object.is_not(None))
+            .limit(most)
+        )
+        with self._database.reading() as connection:
+            return [ExpiredImage(row.id, row.object) for row in connection.execute(wanted)]
+
+    def record_deleted_images(self, job_ids: Sequence[str], now_ms: int) -> None:
+        """Record that the images of these jobs are deleted. Raise as `write`."""
+        changed: Mapping[str, Any] = {
+            "object": None,
+            "image_expires": None,
+            "image_deleted": now_ms,
+            "request_hash": None,
+        }
+        with self._database.writing() as connection:
+            self._check(connection)
+            connection.execute(update(jobs).where(jobs.c.id.in_(job_ids)).values(changed))
+
+    def _check(self, connection: Connection) -> None:
+        """Lock the term, and raise NotTheArchiver if it is another's."""
+        mine = update(archiver).where(archiver.c.term == self._term).values(term=self._term)
+        if connection.execute(mine).rowcount != 1:
+            self._term = None
+            raise NotTheArchiver
+
+    def _upsert(
+        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        if not rows:
+            return
+        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        statement = insert(table)
+        key = [column.name for column in table.primary_key]
+        others = {
+            column.name: statement.excluded[column.name]
+            for column in table.columns
+            if column.name not in key
+        }
+        statement = (
+            statement.on_conflict_do_update(index_elements=key, set_=others)
+            if others
+            else statement.on_conflict_do_nothing(index_elements=key)
+        )
+        connection.execute(statement, [dict(row) for row in rows])
+
+
+def _delete(connection: Connection, job_ids: Sequence[str]) -> None:
+    of_them = jobs.c.id.in_(job_ids)
+    found = connection.execute(
+        select(jobs.c.batch).where(of_them, jobs.c.batch.is_not(None)).distinct()
+    )
+    concerned = [row.batch for row in found]
+    connection.execute(delete(job_tags).where(job_tags.c.job.in_(job_ids)))
+    connection.execute(delete(deliveries).where(deliveries.c.subject.in_(job_ids)))
+    connection.execute(delete(jobs).where(of_them))
+    if not concerned:
+        return
+    has_jobs = exists().where(jobs.c.batch == batches.c.id)
+    empty = connection.execute(
+        select(batches.c.id).where(batches.c.id.in_(concerned), ~has_jobs)
+    ).scalars()
+    gone = list(empty)
+    connection.execute(delete(deliveries).where(deliveries.c.subject.in_(gone)))
+    connection.execute(delete(batches).where(batches.c.id.in_(gone)))

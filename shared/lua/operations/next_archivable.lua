@@ -1,0 +1,42 @@
+#!lua flags=allow-oom
+-- Return final jobs that are to move to the history; one worker process at a time gets any. They come again, should
+-- that process stop before it has moved them.
+-- Returns { 'other' } | { 'ok', now, how many were looked at, { job... }, { batch... } }, each as archive.describe has
+--       it
+local args, archive, clock, jobs, keys, util = ... -- requires
+local now = clock.now()
+local owner = redis.call('GET', keys.archiver)
+if owner and owner ~= args.worker then return { 'other' } end
+redis.call('SET', keys.archiver, args.worker, 'PX', util.int(args.lock_ms))
+
+local function due(key, count)
+  if count == 0 then return {} end
+  return redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, count)
+end
+
+local found, batches_found, seen, looked = {}, {}, {}, 0
+local function take(id)
+  local job = jobs.load(id)
+  redis.call('ZREM', keys.expiries, id) -- written by a version without a history
+  if not job then
+    redis.call('ZREM', keys.archive_due, id)
+  elseif not archive.may_leave(job, now) then
+    redis.call('ZADD', keys.archive_due, now + C.archive_retry_ms, id)
+  else
+    redis.call('ZADD', keys.archive_due, now + tonumber(args.lease_ms), id)
+    redis.call('HSET', keys.job(id), 'archived', 1)
+    found[#found + 1] = archive.describe(id, keys.job(id))
+    if job.batch and not seen[job.batch] then
+      seen[job.batch] = true
+      batches_found[#batches_found + 1] = archive.describe(job.batch, keys.batch(job.batch))
+    end
+  end
+end
+
+for _, key in ipairs({ keys.archive_due, keys.expiries }) do
+  for _, id in ipairs(due(key, args.limit - looked)) do
+    looked = looked + 1
+    take(id)
+  end
+end
+return { 'ok', util.int(now), looked, found, batches_found }
