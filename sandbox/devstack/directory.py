@@ -1,6 +1,7 @@
 """What the stack keeps in its directory: data, ports, keys, logs, images, and what runs now.
 
 DIR/redis, DIR/s3        the data of the two servers
+DIR/history              the database of the history
 DIR/ports.json           where everything listened last time
 DIR/keys.json            the keys of the S3 server and of the first tenant (0600)
 DIR/stack.json           what runs now, for scripts (0600); there only while the stack is ready
@@ -21,7 +22,7 @@ from typing import Any, TextIO
 
 from shared.errors import DarkroomError
 
-FOLDERS = ("redis", "s3", "logs", "images")
+FOLDERS = ("redis", "s3", "history", "logs", "images")
 
 
 class AlreadyRuns(DarkroomError):

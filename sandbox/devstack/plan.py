@@ -142,6 +142,11 @@ class Plan:
         return self.options.data / "s3" / self.settings.s3_bucket
 
     @property
+    def history_url(self) -> str:
+        """The database of the history: that of the settings, or a file of this machine."""
+        return self.settings.history_url or f"sqlite:///{self.options.data / 'history/history.db'}"
+
+    @property
     def unused(self) -> list[str]:
         """User settings that are ignored, because the stack runs its own servers."""
         own = ("DARKROOM_REDIS_URL", "DARKROOM_S3_ENDPOINT")
@@ -267,6 +272,7 @@ def _sandbox(plan: Plan) -> dict[str, str]:
 def _own(plan: Plan) -> dict[str, str]:
     own = {
         "DARKROOM_REDIS_URL": plan.redis_url,
+        "DARKROOM_HISTORY_URL": plan.history_url,
         "DARKROOM_S3_ENDPOINT": plan.s3_endpoint,
         "DARKROOM_S3_ACCESS_KEY": plan.keys.access_key,
         "DARKROOM_S3_SECRET_KEY": plan.keys.secret_key,

@@ -1,14 +1,27 @@
 """Final jobs between Redis and the history, on real databases: always in at least one of them."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import update
 
-from shared.jobs import Job
-from shared.store import job_queries, keys
-from tests.support.history import HistoryWorld
-from tests.support.store import World
+from shared.errors import HistoryDown
+from shared.history.database import downgrade, upgrade
+from shared.history.reader import DeliveryFilter, HistoryReader
+from shared.history.records import Retention, job_row
+from shared.history.tables import jobs, metadata
+from shared.history.writer import NotTheArchiver
+from shared.jobs import Job, State
+from shared.store import archive, deliveries, job_queries, job_submission, keys, maintenance
+from shared.store.archive import StoredRecord
+from shared.store.codec import request_hash
+from tests.support.history import HistoryWorld, database_at
+from tests.support.postgres import PostgresServer
+from tests.support.store import FAR, World
 
 WEBHOOK = {"url": "https://hooks.example/a?x=1", "events": ["job.succeeded", "job.failed"]}
 
@@ -52,3 +65,447 @@ def test_a_job_that_is_not_final_stays(history: HistoryWorld) -> None:
     history.archive()
     assert history.is_live(job_id)
     assert not history.is_archived(job_id)
+
+
+def test_every_state_moves_with_its_error_attempts_and_tags(history: HistoryWorld) -> None:
+    world = history.world
+    failed = world.accept(tags=("t",))
+    world.fail(world.claim())
+    canceled = world.accept()
+    world.cancel(canceled)
+    before = [live(world, one) for one in (failed, canceled)]
+
+    history.archive()
+
+    assert [history.reader.job(one, "acme") for one in (failed, canceled)] == before
+    assert before[0] is not None
+    assert before[0].error_code == "provider_rejected"
+    counts = world.client.hgetall(keys.counts())
+    assert {counts.get(one, "0") for one in ("failed", "canceled", "succeeded")} == {"0"}
+    assert not world.client.exists(keys.tenant_jobs("acme"), keys.jobs_by("acme", "tag", "t"))
+    assert not world.client.exists(keys.jobs_by("", "error", "provider_rejected"))
+
+
+def test_a_job_waits_until_its_webhooks_are_settled(history: HistoryWorld) -> None:
+    job_id = finished(history.world, webhook=WEBHOOK, webhook_host="hooks.example")
+    history.archive()
+    assert history.is_live(job_id)
+
+    held = history.world.delivery()
+    history.world.store.run(deliveries.settle_delivery(held, "delivered", attempt={"status": 204}))
+    history.archive()
+
+    assert not history.is_live(job_id)
+    assert not history.world.client.exists(keys.delivery(held.id), keys.deliveries("acme"))
+    entry = history.reader.delivery(held.id, "acme")
+    assert entry is not None
+    assert (entry.state, entry.subject, entry.url) == ("delivered", job_id, WEBHOOK["url"])
+    assert [attempt["status"] for attempt in entry.attempts] == [204]
+
+
+def test_a_webhook_parked_for_a_week_fails_and_keeps_its_job_no_longer(
+    history: HistoryWorld,
+) -> None:
+    world = history.world
+    gone = finished(world, webhook=WEBHOOK, webhook_host="hooks.example")
+    world.store.run(deliveries.settle_delivery(world.delivery(), "gone", attempt={"status": 410}))
+    parked = finished(world, webhook=WEBHOOK, webhook_host="hooks.example")
+    (delivery,) = world.client.zrange(keys.parked(_endpoint(world)), 0, -1)
+
+    history.archive()
+    assert not history.is_live(gone)
+    assert history.is_live(parked)
+
+    week = 7 * 86_400_000
+    created = int(str(world.client.hget(keys.delivery(str(delivery)), "created")))
+    world.client.hset(keys.delivery(str(delivery)), "created", created - week)
+    history.archive()
+
+    assert not history.is_live(parked)
+    entry = history.reader.delivery(str(delivery), "acme")
+    assert entry is not None
+    assert entry.state == "failed"
+    counts = world.client.hgetall(keys.counts())
+    assert (counts["webhook_pending"], counts["webhook_parked"]) == ("0", "0")
+
+
+def _endpoint(world: World) -> str:
+    (endpoint,) = world.client.zrange(keys.endpoints("acme"), 0, -1)
+    return str(endpoint)
+
+
+def test_a_batch_moves_with_its_jobs_and_only_when_all_are_final(history: HistoryWorld) -> None:
+    world = history.world
+    first, second = world.new_job(), world.new_job()
+    batch_id = world.batch(first, second)
+    world.finish(world.claim())
+    history.archive()
+    assert history.is_live(first.id)
+
+    world.finish(world.claim())
+    before = world.batch_state(batch_id)
+    history.archive()
+
+    assert before is not None
+    assert history.reader.batch(batch_id, "acme") == before.batch
+    assert not world.client.exists(keys.batch(batch_id), keys.batches("acme"))
+    found = history.reader.batch_jobs(batch_id, None, 10)
+    assert [job.id for job in found] == [first.id, second.id]
+
+
+def test_what_was_written_and_not_removed_is_written_again(history: HistoryWorld) -> None:
+    """The process stops between the commit and the removal."""
+    job_id = finished(history.world)
+    found = _handed_out(history)
+    history.archiver.writer.write(found, [])
+    assert history.is_live(job_id)
+    assert history.is_archived(job_id)
+
+    history.archive()
+
+    assert not history.is_live(job_id)
+    assert history.is_archived(job_id)
+
+
+def test_a_retry_between_commit_and_removal_wins(history: HistoryWorld) -> None:
+    job_id = history.world.accept()
+    history.world.fail(history.world.claim())
+    found = _handed_out(history)
+    history.archiver.writer.write(found, [])
+    _retry(history.world, job_id)
+
+    assert history.world.store.run(archive.remove_archived(found)) == 0
+    history.archive()
+    assert history.is_live(job_id)
+
+    history.world.finish(history.world.claim())
+    history.archive()
+    archived = history.reader.job(job_id, "acme")
+    assert archived is not None
+    assert (archived.state, archived.run) == (State.SUCCEEDED, 2)
+
+
+def test_a_delete_between_commit_and_removal_deletes_both(history: HistoryWorld) -> None:
+    job_id = finished(history.world)
+    found = _handed_out(history)
+    history.archiver.writer.write(found, [])
+
+    history.world.delete_job(job_id)
+    assert superseded(history, job_id)
+    assert history.world.store.run(archive.remove_archived(found)) == 0
+    history.archive()
+
+    assert not history.is_archived(job_id)
+    assert not superseded(history, job_id)
+
+
+def test_an_archiver_that_slept_writes_nothing(history: HistoryWorld) -> None:
+    job_id = finished(history.world)
+    slow = history.archiver
+    assert not slow.archive()
+    history.come_due()
+    found = _handed_out(history)
+    history.world.client.delete(keys.archiver())
+
+    history.archiver = history.new_archiver("worker-2")
+    history.archive()
+    history.world.store.run(archive.delete_archived(job_id, [], not_after_ms=FAR))
+    history.archive()
+    assert not history.is_archived(job_id)
+
+    with pytest.raises(NotTheArchiver):
+        slow.writer.write(found, [])
+    assert not history.is_archived(job_id)
+
+
+def test_only_one_process_archives_and_another_takes_over(history: HistoryWorld) -> None:
+    other = history.new_archiver("worker-2")
+    history.archive()
+    job_id = finished(history.world)
+    history.come_due()
+    assert not other.archive()
+    assert history.is_live(job_id)
+
+    history.world.client.delete(keys.archiver())  # as after the lock's time
+    assert not other.archive()
+    assert not history.is_live(job_id)
+
+
+def test_a_failed_job_comes_back_as_it_was(history: HistoryWorld) -> None:
+    world = history.world
+    job_id = world.accept(tags=("t",), webhook=WEBHOOK, webhook_host="hooks.example")
+    world.fail(world.claim())
+    held = world.delivery()
+    world.store.run(deliveries.settle_delivery(held, "failed", attempt={"status": 500}))
+    before = live(world, job_id)
+    history.archive()
+
+    assert restore(history, job_id) == "ok"
+    assert live(world, job_id) == before
+    assert superseded(history, job_id)
+    assert world.client.zscore(keys.failed_deliveries("acme"), held.id) is not None
+    assert world.client.zcard(keys.jobs_by("acme", "tag", "t")) == 1
+    assert world.client.hget(keys.counts(), "failed") == "1"
+    assert restore(history, job_id) == "ok"
+    assert world.client.hget(keys.counts(), "failed") == "1"
+
+
+def test_a_job_that_came_back_runs_and_moves_again_with_all_its_deliveries(
+    history: HistoryWorld,
+) -> None:
+    world = history.world
+    job_id = world.accept(webhook=WEBHOOK, webhook_host="hooks.example")
+    world.fail(world.claim())
+    held = world.delivery()
+    world.store.run(deliveries.settle_delivery(held, "failed", attempt={"status": 500}))
+    history.archive()
+    assert restore(history, job_id) == "ok"
+
+    _retry(world, job_id)
+    world.finish(world.claim())
+    told = world.delivery()
+    world.store.run(deliveries.settle_delivery(told, "delivered", attempt={"status": 200}))
+    history.archive()
+
+    archived = history.reader.job(job_id, "acme")
+    assert archived is not None
+    assert (archived.run, archived.state) == (2, State.SUCCEEDED)
+    states = {one.id: one.state for one in history.reader.deliveries(DeliveryFilter("acme"), 9)}
+    assert states == {held.id: "failed", told.id: "delivered"}
+    assert world.client.hget(keys.endpoint(_any_endpoint(world)), "kept") in {None, "0"}
+
+
+def _any_endpoint(world: World) -> str:
+    found = world.client.zrange(keys.endpoints("acme"), 0, -1)
+    return str(found[0]) if found else ""
+
+
+def test_a_job_of_a_batch_comes_back_with_its_batch(history: HistoryWorld) -> None:
+    world = history.world
+    first, second = world.new_job(), world.new_job()
+    batch_id = world.batch(first, second)
+    world.finish(world.claim())
+    world.fail(world.claim())
+    history.archive()
+
+    assert restore(history, second.id) == "ok"
+    _retry(world, second.id)
+    state = world.batch_state(batch_id)
+    assert state is not None
+    assert {one.value: count for one, count in state.batch.counts.items() if count} == {
+        "succeeded": 1,
+        "queued": 1,
+    }
+    world.finish(world.claim())
+    history.archive()
+
+    batch = history.reader.batch(batch_id, "acme")
+    assert batch is not None
+    assert {one.value: count for one, count in batch.counts.items() if count} == {"succeeded": 2}
+    assert not world.client.exists(keys.batch(batch_id))
+
+
+def test_a_restoration_that_comes_too_late_is_refused(history: HistoryWorld) -> None:
+    job_id = finished(history.world)
+    history.archive()
+    stored = history.reader.stored_job(job_id, "acme")
+    assert stored is not None
+    assert history.world.store.run(archive.restore_job(*stored, not_after_ms=1)) == "late"
+    assert history.world.store.run(archive.delete_archived(job_id, [], not_after_ms=1)) == "late"
+    assert not history.is_live(job_id)
+
+
+def test_a_deleted_job_cannot_come_back(history: HistoryWorld) -> None:
+    job_id = finished(history.world)
+    history.archive()
+    stored = history.reader.stored_job(job_id, "acme")
+    assert stored is not None
+
+    call = archive.delete_archived(job_id, ["t/image.webp"], not_after_ms=FAR)
+    assert history.world.store.run(call) == "ok"
+    assert history.world.store.run(call) == "ok"
+    assert history.world.store.run(archive.restore_job(*stored, not_after_ms=FAR)) == "missing"
+    assert "t/image.webp" in history.world.object_deletions()
+
+    history.archive()
+    assert not history.is_archived(job_id)
+
+
+def test_the_last_deleted_job_takes_its_batch_along(history: HistoryWorld) -> None:
+    world = history.world
+    first, second = world.new_job(), world.new_job()
+    batch_id = world.batch(first, second)
+    for _ in range(2):
+        world.finish(world.claim())
+    history.archive()
+
+    for job_id in (first.id, second.id):
+        assert history.reader.batch(batch_id, "acme") is not None
+        world.store.run(archive.delete_archived(job_id, [], not_after_ms=FAR))
+        history.archive()
+
+    assert history.reader.batch(batch_id, "acme") is None
+
+
+def test_records_and_images_are_kept_as_long_as_the_settings_say(
+    empty_redis_url: str, history_url: str
+) -> None:
+    history = HistoryWorld(empty_redis_url, history_url, image_retention_seconds=3600)
+    world = history.world
+    job_id = finished(world)
+    image = live(world, job_id)
+    assert image is not None
+    assert image.finished_at is not None
+    assert image.image_expires_at == image.finished_at + 3_600_000
+    history.archive()
+    assert history.reader.job(job_id, "acme") == image
+
+    _set(history, job_id, image_expires=1)
+    history.end_retention()
+    archived = history.reader.job(job_id, "acme")
+    assert archived is not None
+    assert archived.image_deleted_at is not None
+    assert image.image is not None
+    assert image.image.key in world.object_deletions()
+    assert history.reader.reusable("acme", request_hash(image.spec)) is None
+
+    _set(history, job_id, expires=1)
+    history.end_retention()
+    assert not history.is_archived(job_id)
+    history.close()
+
+
+def test_a_setting_counts_from_the_end_of_the_job(history: HistoryWorld) -> None:
+    job_id = finished(history.world)
+    history.archive()
+    stored = history.reader.stored_job(job_id, "acme")
+    assert stored is not None
+    row = job_row(stored[0], Retention(record_seconds=3600, image_seconds=60))
+    assert row["expires"] == row["finished"] + 3_600_000
+    assert row["image_expires"] == row["finished"] + 60_000
+
+
+def test_jobs_of_a_version_without_a_history_move_when_they_would_have_expired(
+    history: HistoryWorld,
+) -> None:
+    job_id = finished(history.world)
+    client = history.world.client
+    client.zrem(keys.archive_due(), job_id)
+    client.zadd(keys.expiries(), {job_id: 1})
+    client.hset(keys.job(job_id), "expires", 5)
+
+    history.archive()
+
+    archived = history.reader.job(job_id, "acme")
+    assert archived is not None
+    assert archived.expires_at is None
+    assert not client.exists(keys.expiries())
+
+
+def test_without_a_history_a_job_is_deleted_as_before(
+    empty_redis_url: str, history: HistoryWorld
+) -> None:
+    job_id = finished(history.world)
+    without = World(empty_redis_url)
+    assert without.store.run(maintenance.delete_expired(most=10)) == 0
+    due = without.client.zscore(keys.expiries(), job_id)
+    finished_at = float(str(without.client.hget(keys.job(job_id), "finished")))
+    assert due == finished_at + 7 * 86_400_000
+    without.client.zadd(keys.expiries(), {job_id: 1})
+    assert without.store.run(maintenance.delete_expired(most=10)) == 1
+    without.close()
+
+
+def test_with_a_history_nothing_is_deleted_by_the_clean_up(history: HistoryWorld) -> None:
+    job_id = finished(history.world)
+    history.come_due()
+    assert history.world.store.run(maintenance.delete_expired(most=10)) == 0
+    assert history.is_live(job_id)
+
+
+def test_a_history_that_is_away_leaves_everything_in_redis(
+    empty_redis_url: str, postgres: PostgresServer
+) -> None:
+    history = HistoryWorld(empty_redis_url, postgres.create("away"))
+    first = finished(history.world)
+    history.archive()
+    second = finished(history.world)
+    history.come_due()
+    postgres.child.kill()
+    try:
+        with pytest.raises(HistoryDown):
+            history.archiver.archive()
+        assert history.is_live(second)
+        stats = history.world.store.run(job_queries.service_stats())
+        assert stats.history_age > 0
+    finally:
+        postgres.start()
+
+    history.world.client.delete(keys.archiver())
+    history.archiver = history.new_archiver("worker-2")
+    history.archive()
+    assert not history.is_live(second)
+    assert history.is_archived(first)
+    history.close()
+
+
+def test_two_processes_bring_a_new_database_to_its_schema_at_once(history_url: str) -> None:
+    databases = [database_at(history_url) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(lambda one: HistoryReader(one).job("job_x", ""), databases)
+        assert [*found] == [None] * 4
+    for database in databases:
+        database.close()
+
+
+def test_the_migrations_make_the_tables_that_the_code_names(history_url: str) -> None:
+    database = database_at(history_url)
+    with database.writing() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, metadata) == []
+        downgrade(connection, "base")
+        upgrade(connection)
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    database.close()
+
+
+def test_a_schema_of_a_later_version_is_refused_with_a_sentence(history_url: str) -> None:
+    database = database_at(history_url)
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    other = database_at(history_url)
+    with pytest.raises(HistoryDown, match="later version of Darkroom"), other.reading():
+        pass
+    database.close()
+    other.close()
+
+
+def _handed_out(history: HistoryWorld) -> tuple[StoredRecord, ...]:
+    """Return what the archiver would write next."""
+    history.come_due()
+    if not history.archiver.writer.has_begun:
+        history.archiver.writer.begin()
+    call = archive.next_archivable("worker-1", lock_seconds=20, lease_seconds=60, most=10)
+    found = history.world.store.run(call)
+    assert found is not None
+    return found.jobs
+
+
+def _retry(world: World, job_id: str) -> None:
+    call = job_submission.rerun(job_id, tenant="acme", deadline_seconds=3600)
+    assert isinstance(world.store.run(call), Job)
+
+
+def restore(history: HistoryWorld, job_id: str) -> str:
+    stored = history.reader.stored_job(job_id, "acme")
+    assert stored is not None
+    return history.world.store.run(archive.restore_job(*stored, not_after_ms=FAR))
+
+
+def superseded(history: HistoryWorld, job_id: str) -> bool:
+    return job_id in history.world.store.run(archive.find_superseded([job_id]))
+
+
+def _set(history: HistoryWorld, job_id: str, **columns: int) -> None:
+    with history.database.writing() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(columns))
