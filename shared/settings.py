@@ -71,6 +71,9 @@ Timeout = Annotated[float, Field(gt=0, le=86_400)]
 Period = Annotated[int, Field(gt=0, le=315_360_000)]
 #: The same, where 0 means forever.
 Retention = Annotated[int, Field(ge=0, le=315_360_000)]
+#: A final job stays in Redis at least this long: longer than the time within which a decision that
+#: is based on the history must reach Redis (`shared.store.archive.DECIDE_MS`).
+ARCHIVE_SECONDS_MIN = 15
 #: How long a final job is kept in Redis where there is no history, unless a setting says.
 _KEPT_WITHOUT_HISTORY_SECONDS = 604_800
 #: An `Origin` header: the scheme, the host in ASCII, and a port.
@@ -348,7 +351,7 @@ class Settings(BaseSettings):
     archive_after_seconds: Annotated[
         Period,
         Field(
-            ge=60,
+            ge=ARCHIVE_SECONDS_MIN,
             description="Seconds after which a final job moves to the history, when its webhooks "
             "are settled",
         ),
@@ -596,7 +599,7 @@ class Settings(BaseSettings):
             self.record_retention_seconds,
             self.image_retention_seconds,
         )
-        return min(filter(None, limits)) if self.history_url else 0
+        return max(min(filter(None, limits)), ARCHIVE_SECONDS_MIN) if self.history_url else 0
 
     @cached_property
     def public_prefix(self) -> str:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ROWS = {str(number) for number in range(1, 29)} | {"7a"}
+ROWS = {str(number) for number in range(1, 30)} | {"7a"}
 ENTRY = re.compile(r"\| (\d+a?) \| [^|]+ \| ([^|]+) \|")
 FILE = re.compile(r"`([\w./]+\.py)`(?: \(([^)]*)\))?")
 TELLS = re.compile(r"\btell\(\s*\"?(\d+a?)\"?,")
