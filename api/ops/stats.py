@@ -21,7 +21,7 @@ from shared.celery_app import QueueName
 from shared.schemas import Count, StatusCounts, Time
 from shared.serializers import counts_shown, rfc3339
 from shared.store.job_queries import ServiceStats, service_stats
-from shared.store.stats import HeldMember, WorkerInfo, list_workers, read_history, read_totals
+from shared.store.stats import HeldMember, WorkerInfo, list_workers, read_samples, read_totals
 
 MINUTES_DEFAULT = 60
 MINUTES_MAX = 48 * 60
@@ -163,7 +163,7 @@ async def get_history(parts: Context, query: Annotated[_HistoryQuery, Query()]) 
     Counts are of the step that ends at `at`. If nothing was recorded, all values are null: a gap.
     """
     step_ms, back_ms = step_of(query.minutes), query.minutes * 60_000
-    call = read_history(step_ms=step_ms, back_ms=back_ms + step_ms)
+    call = read_samples(step_ms=step_ms, back_ms=back_ms + step_ms)
     samples = await parts.committer.run(call)
     return answered(series(samples, step_ms=step_ms, back_ms=back_ms))
 

@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
-from shared.store.functions import HISTORY_KEPT, HISTORY_STEPS_MS
+from shared.store.functions import SAMPLES_KEPT, SAMPLE_STEPS_MS
 from shared.store.stats import Sample
 
 
@@ -65,8 +65,8 @@ History = TypedDict(
 
 def step_of(minutes: int) -> int:
     """Return the finest step (milliseconds) that is kept for so many minutes."""
-    for step_ms in HISTORY_STEPS_MS:
-        if minutes * 60_000 <= step_ms * HISTORY_KEPT:
+    for step_ms in SAMPLE_STEPS_MS:
+        if minutes * 60_000 <= step_ms * SAMPLES_KEPT:
             return step_ms
     raise ValueError("more than is kept")
 

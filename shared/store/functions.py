@@ -90,9 +90,9 @@ SECRETS_KEPT = 4
 ATTEMPTS_KEPT = 20
 #: Failed attempts kept on a job: few enough for a compact record.
 NOTES_KEPT = 10
-#: The history: the number of samples kept at each interval, in milliseconds.
-HISTORY_KEPT = 720
-HISTORY_STEPS_MS = (10_000, 60_000, 300_000)
+#: Samples of the counters: the number kept at each interval, in milliseconds.
+SAMPLES_KEPT = 720
+SAMPLE_STEPS_MS = (10_000, 60_000, 300_000)
 #: The fields of a sample: totals, then current numbers, and why the gate is closed.
 SAMPLED = (
     *("accepted", "started", "again", "succeeded", "failed", "canceled"),
@@ -266,8 +266,8 @@ _FIXED: Mapping[str, object] = {
     "secrets_kept": SECRETS_KEPT,
     "attempts_kept": ATTEMPTS_KEPT,
     "notes_kept": NOTES_KEPT,
-    "history_kept": HISTORY_KEPT,
-    "history_steps": HISTORY_STEPS_MS,
+    "samples_kept": SAMPLES_KEPT,
+    "sample_steps": SAMPLE_STEPS_MS,
     "sampled": SAMPLED,
     "test_ms": TEST_MS,
     "claim_scan_limit": CLAIM_SCAN_LIMIT,

@@ -556,8 +556,8 @@ totals = Key(
         "<status>": "times a job came to this status",
     },
 )
-history = Key(
-    "history:<step_ms>",
+samples = Key(
+    "samples:<step_ms>",
     STREAM,
     "The counters as they stood, one sample a step.",
     {"<counter>": "its value"},
@@ -583,7 +583,7 @@ sweep = Key(
         "until": "until when no other may (ms)",
         "at": "when it was (ms)",
         "rescue_after": "before this (ms) no lease counts as expired",
-        "<step_ms>": "the last sample of the history",
+        "<step_ms>": "the last sample at this interval",
     },
 )
 signing_key = Key("signing", STRING, "The secret that signs image URLs, in hexadecimal.")

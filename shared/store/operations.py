@@ -424,7 +424,7 @@ class ReadEvents(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class ReadHistory(Operation):
+class ReadSamples(Operation):
     back_ms: int
     step_ms: int
 

@@ -8,7 +8,7 @@ from shared.errors import ErrorCode
 from shared.store import operations
 from shared.store.codec import pairs
 from shared.store.command import Command
-from shared.store.functions import HISTORY_STEPS_MS, SAMPLED
+from shared.store.functions import SAMPLE_STEPS_MS, SAMPLED
 
 #: Maximum number of held members listed over all workers.
 DESCRIBED = 1000
@@ -66,14 +66,14 @@ class Sample:
 COUNTED = SAMPLED[:6]
 
 
-def read_history(*, step_ms: int, back_ms: int) -> Command[tuple[Sample, ...]]:
-    """Read the samples of a step (of HISTORY_STEPS_MS), oldest first; the last is of now.
+def read_samples(*, step_ms: int, back_ms: int) -> Command[tuple[Sample, ...]]:
+    """Read the samples of a step (of SAMPLE_STEPS_MS), oldest first; the last is of now.
 
     There are none for times without a sweep.
     """
-    if step_ms not in HISTORY_STEPS_MS:
+    if step_ms not in SAMPLE_STEPS_MS:
         raise ValueError(f"no such step: {step_ms}")
-    return Command(operations.ReadHistory(back_ms, step_ms), _samples)
+    return Command(operations.ReadSamples(back_ms, step_ms), _samples)
 
 
 def _samples(reply: Sequence[str]) -> tuple[Sample, ...]:

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from sandbox.wait import wait_until
 from shared.store import keys
-from shared.store.functions import HISTORY_KEPT, HISTORY_STEPS_MS
+from shared.store.functions import SAMPLES_KEPT, SAMPLE_STEPS_MS
 from shared.store.stats import COUNTED
 from tests.browser.console_page import ConsolePage, ask, wait_for
 from tests.browser.screenshots import shoot
@@ -32,7 +32,7 @@ PROMPTS = (
     "A fox crossing a frozen river",
     "The old library at night, rain on the windows",
 )
-STEP = HISTORY_STEPS_MS[0]
+STEP = SAMPLE_STEPS_MS[0]
 #: An outage of the provider, in hours before now.
 OUTAGES = ((0.52, 0.41), (9.0, 8.2), (31.5, 30.9))
 
@@ -42,7 +42,7 @@ def past(now: int) -> Iterator[tuple[int, dict[str, int | str]]]:
     chance, waiting = random.Random(7), 0
     names = ("accepted", "started", "again", "succeeded", "failed", "canceled")
     counts = dict.fromkeys(names, 0)
-    for number in range(HISTORY_KEPT * HISTORY_STEPS_MS[-1] // STEP, 1, -1):
+    for number in range(SAMPLES_KEPT * SAMPLE_STEPS_MS[-1] // STEP, 1, -1):
         hours = number * STEP / 3_600_000
         closed = any(start > hours > end for start, end in OUTAGES)
         usual = 5 + 3 * math.sin((hours + 3) / 24 * 2 * math.pi)
@@ -62,12 +62,12 @@ def seed_history(stack: Up) -> None:
     """Write into Redis what two days would have left there; no test could wait for them."""
     with redis.Redis.from_url(stack.state["redis_url"], decode_responses=True) as client:
         now = int(client.time()[0]) * 1000
-        client.delete(*(keys.history(step) for step in HISTORY_STEPS_MS))
+        client.delete(*(keys.samples(step) for step in SAMPLE_STEPS_MS))
         pipe = client.pipeline(transaction=False)
         for at, told in past(now):
-            for step in HISTORY_STEPS_MS:
-                if (now - at) % step == 0 and now - at <= HISTORY_KEPT * step:
-                    pipe.xadd(keys.history(step), dict(told), id=f"{at}-0")
+            for step in SAMPLE_STEPS_MS:
+                if (now - at) % step == 0 and now - at <= SAMPLES_KEPT * step:
+                    pipe.xadd(keys.samples(step), dict(told), id=f"{at}-0")
         pipe.execute()
         totals = {_TOTALS.get(name, name): told[name] for name in COUNTED}
         client.hset(keys.totals(), mapping=totals)

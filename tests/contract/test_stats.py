@@ -8,7 +8,7 @@ from shared.errors import ErrorCode, ProviderDown
 from shared.jobs import AttemptError, Status
 from shared.store import bulk, delivery_log, job_queries, keys, maintenance, stats, transitions
 from shared.store.audit import AuditContext
-from shared.store.functions import HISTORY_KEPT, HISTORY_STEPS_MS
+from shared.store.functions import SAMPLES_KEPT, SAMPLE_STEPS_MS
 from shared.store.job_queries import Filter
 from shared.store.stats import Sample, WorkerList
 from tests.contract.test_bulk import audit, audit_context
@@ -17,7 +17,7 @@ from tests.contract.test_delivery_log import fail_one
 from tests.support.queue_invariants import assert_true
 from tests.support.store import World
 
-TEN_SECONDS, _, FIVE_MINUTES = HISTORY_STEPS_MS
+TEN_SECONDS, _, FIVE_MINUTES = SAMPLE_STEPS_MS
 HOUR_MS = 3_600_000
 
 
@@ -26,7 +26,7 @@ def seen(world: World) -> stats.Overview:
 
 
 def history(world: World, step_ms: int = TEN_SECONDS) -> tuple[Sample, ...]:
-    return world.store.run(stats.read_history(step_ms=step_ms, back_ms=HOUR_MS))
+    return world.store.run(stats.read_samples(step_ms=step_ms, back_ms=HOUR_MS))
 
 
 def list_workers(world: World) -> WorkerList:
@@ -95,7 +95,7 @@ def test_one_sweep_of_each_step_keeps_the_counters_and_the_last_sample_is_of_now
     assert first.counts["accepted"] == 1
     assert (first.waiting, first.running, first.closed) == (1, 0, None)
     assert (now.counts["accepted"], now.counts["failed"], now.waiting) == (2, 1, 1)
-    assert all(len(history(world, step)) == 2 for step in HISTORY_STEPS_MS)
+    assert all(len(history(world, step)) == 2 for step in SAMPLE_STEPS_MS)
 
 
 def test_why_the_gate_was_closed_and_how_old_the_oldest_was_is_kept(world: World) -> None:
@@ -110,8 +110,8 @@ def test_why_the_gate_was_closed_and_how_old_the_oldest_was_is_kept(world: World
 
 
 def test_the_history_keeps_to_its_time_however_often_it_is_added_to(world: World) -> None:
-    old = world.store.run(job_queries.service_stats()).now_ms - (HISTORY_KEPT + 200) * TEN_SECONDS
-    key = keys.history(TEN_SECONDS)
+    old = world.store.run(job_queries.service_stats()).now_ms - (SAMPLES_KEPT + 200) * TEN_SECONDS
+    key = keys.samples(TEN_SECONDS)
     for number in range(400):
         world.client.xadd(key, {"accepted": 1}, id=f"{old + number}-0")
     world.sweep()

@@ -9,14 +9,14 @@ import redis
 from shared.errors import LostLease
 from shared.jobs import TRANSITIONS, Job, State
 from shared.store import job_submission, keys, maintenance, transitions
-from shared.store.functions import HISTORY_STEPS_MS
+from shared.store.functions import SAMPLE_STEPS_MS
 from tests.support.store import World
 
 #: What a sweep writes whether or not it finds anything.
 _SWEEP_KEYS = {
     *(keys.sweep(), keys.deadlines(), keys.ended()),
     *(keys.queue_state("jobs"), keys.queue_state("deliveries"), keys.queue_lanes("jobs")),
-    *(keys.history(step) for step in HISTORY_STEPS_MS),
+    *(keys.samples(step) for step in SAMPLE_STEPS_MS),
 }
 
 

@@ -55,7 +55,7 @@ READ_ONLY = {
         "list_api_keys",
         "list_tenants",
         "read_totals",
-        "read_history",
+        "read_samples",
         "list_workers",
         "count_failed_deliveries",
     ),

@@ -49,16 +49,16 @@ function M.sample(now)
   return flat
 end
 
--- Record the counters in the history of each resolution, by the first sweep of an interval. An interval without a
+-- Record the counters in the samples of each interval, by the first sweep of an interval. An interval without a
 -- sweep has no sample.
-function M.record_history(now)
-  local seen, sample = redis.call('HMGET', keys.sweep, unpack(C.history_steps)), nil
-  for i, step in ipairs(C.history_steps) do
+function M.record_samples(now)
+  local seen, sample = redis.call('HMGET', keys.sweep, unpack(C.sample_steps)), nil
+  for i, step in ipairs(C.sample_steps) do
     local slot = util.int(math.floor(now / step))
     if seen[i] ~= slot then
       sample = sample or M.sample(now)
       redis.call('HSET', keys.sweep, step, slot)
-      redis.call('XADD', keys.history(step), 'MINID', '~', util.int(now - C.history_kept * step), '*', unpack(sample))
+      redis.call('XADD', keys.samples(step), 'MINID', '~', util.int(now - C.samples_kept * step), '*', unpack(sample))
     end
   end
 end

@@ -192,7 +192,7 @@ end
 
 local is_mine, rescue_after = begin()
 if not is_mine then return { 'other' } end
-stats.record_history(now)
+stats.record_samples(now)
 local threads = count_threads()
 make_due_ready()
 if now >= rescue_after then rescue_expired_leases() end

@@ -12,7 +12,7 @@ local function line(at, flat)
   lines[#lines + 1] = table.concat(words, ' ')
 end
 
-for _, entry in ipairs(redis.call('XRANGE', keys.history(args.step_ms), util.int(now - args.back_ms), '+')) do
+for _, entry in ipairs(redis.call('XRANGE', keys.samples(args.step_ms), util.int(now - args.back_ms), '+')) do
   line(string.match(entry[1], '^%d+'), entry[2])
 end
 line(util.int(now), stats.sample(now))
