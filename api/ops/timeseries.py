@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
-from shared.store.functions import SAMPLES_KEPT, SAMPLE_STEPS_MS
+from shared.store.functions import SAMPLE_STEPS_MS, SAMPLES_KEPT
 from shared.store.stats import Sample
 
 

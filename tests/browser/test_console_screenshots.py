@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from sandbox.wait import wait_until
 from shared.store import keys
-from shared.store.functions import SAMPLES_KEPT, SAMPLE_STEPS_MS
+from shared.store.functions import SAMPLE_STEPS_MS, SAMPLES_KEPT
 from shared.store.stats import COUNTED
 from tests.browser.console_page import ConsolePage, ask, wait_for
 from tests.browser.screenshots import shoot

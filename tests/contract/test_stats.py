@@ -8,7 +8,7 @@ from shared.errors import ErrorCode, ProviderDown
 from shared.jobs import AttemptError, Status
 from shared.store import bulk, delivery_log, job_queries, keys, maintenance, stats, transitions
 from shared.store.audit import AuditContext
-from shared.store.functions import SAMPLES_KEPT, SAMPLE_STEPS_MS
+from shared.store.functions import SAMPLE_STEPS_MS, SAMPLES_KEPT
 from shared.store.job_queries import Filter
 from shared.store.stats import Sample, WorkerList
 from tests.contract.test_bulk import audit, audit_context
