@@ -19,7 +19,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 from uvicorn.config import STARTUP_FAILURE
 
-from api import events, health, models, usage
+from api import erasures, events, health, models, usage
 from api.auth import Keyring
 from api.auth_throttle import AuthThrottle
 from api.batch_finalizer import BatchFinalizer
@@ -82,14 +82,20 @@ WRONG_SETTINGS = 2
 _DIALECTS = {"/openai/": openai_problem, "/replicate/": replicate_problem}
 #: All routers, in matching order.
 ROUTERS: tuple[APIRouter, ...] = (
-    *(jobs.router, job_events.router, image.router),
+    *(erasures.tenant_routes, jobs.router, job_events.router, image.router),
     *(batches.router, manifest.router, events.router),
     *(deliveries.router, test_event.router, endpoints.router),
     *(usage.router, models.router),
     *(images.router, openai_models.router, predictions.router, replicate_models.router),
     health.router,
     *(ops_tenants.router, ops_keys.router, ops_queues.router, ops_jobs.router),
-    *(stats.router, ops_deliveries.router, ops_endpoints.router, audit.router),
+    *(
+        erasures.operator_routes,
+        stats.router,
+        ops_deliveries.router,
+        ops_endpoints.router,
+        audit.router,
+    ),
     pages.router,
 )
 ROUTES: tuple[Route, ...] = tuple(

@@ -5,15 +5,16 @@ have any more, the history has. What both have counts as Redis has it.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from shared.errors import HistoryDown
-from shared.history.reader import DeliveryFilter, HistoryReader, JobFilter
-from shared.ids import JOB_PREFIX, time_letters
-from shared.jobs import DeliveryState, Job, Status
+from shared.history.reader import DeliveryFilter, HistoryReader
+from shared.history.search import SCAN_LIMIT, JobSearch
+from shared.ids import JOB_PREFIX
+from shared.jobs import DeliveryState, Job
 from shared.store import archive
 from shared.store.archive import DECIDE_MS
 from shared.store.batches import (
@@ -23,7 +24,7 @@ from shared.store.batches import (
     list_batches,
     read_batch,
 )
-from shared.store.bulk import Found, find_ids, find_jobs, search_of
+from shared.store.bulk import Found, find_ids, find_jobs
 from shared.store.command import Command
 from shared.store.delivery_log import (
     Cursor,
@@ -34,13 +35,8 @@ from shared.store.delivery_log import (
 )
 from shared.store.dry_run import ReuseSource
 from shared.store.group_commit import GroupCommitClient
-from shared.store.job_queries import Filter, Page, QueuedJob, Search, read_job
+from shared.store.job_queries import Page, QueuedJob, read_job
 
-#: Records that one request scans in Redis; a selective filter gives a short page.
-SCAN_LIMIT = 1000
-#: The id of a job has the API's clock, `created_at` has that of Redis: the difference that
-#: `created_after` and `created_before` tolerate.
-CLOCK_SKEW_MS = 2000
 #: How often a list is read again because jobs left the history meanwhile, or a decision is made
 #: again because Redis was reached too late.
 _TRIES = 3
@@ -48,77 +44,10 @@ _TRIES = 3
 READERS = 4
 #: Archived deliveries whose jobs are brought back between two reads of the history.
 _PIECE = 200
-_FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED})
 
 T = TypeVar("T")
 E = TypeVar("E")
 P = ParamSpec("P")
-
-
-@dataclass(frozen=True, slots=True)
-class JobSearch:
-    """Which jobs to list, newest first: of a tenant (None: of all), in one of `among`.
-
-    Ids are below `before` and begin with `prefix`.
-    """
-
-    tenant: str | None
-    wanted: Filter
-    limit: int
-    before: str | None = None
-    prefix: str | None = None
-    among: Collection[Status] = tuple(Status)
-
-    @property
-    def _statuses(self) -> Collection[Status]:
-        return (self.wanted.status,) if self.wanted.status else self.among
-
-    @property
-    def oldest(self) -> str | None:
-        """The lowest id, or how it begins."""
-        bounds = (_id_bound(self.wanted.created_after, -CLOCK_SKEW_MS), self.prefix)
-        return max(filter(None, bounds), default=None)
-
-    @property
-    def newest(self) -> str | None:
-        """The id below which all are, or how it begins."""
-        # no id contains a character beyond this one
-        ends = f"{self.prefix}~" if self.prefix else None
-        bounds = (_id_bound(self.wanted.created_before, CLOCK_SKEW_MS), ends)
-        return min(filter(None, bounds), default=None)
-
-    def live(self) -> Search:
-        """Return the search in Redis."""
-        found = search_of(
-            self.tenant, self.wanted, self._statuses, limit=self.limit, scan_limit=SCAN_LIMIT
-        )
-        return replace(found, before=self.before, oldest=self.oldest, newest=self.newest)
-
-    def archived(self) -> JobFilter | None:
-        """Return the search in the history; None if it can have none of these jobs."""
-        statuses = frozenset(self._statuses) & _FINAL
-        if not statuses:
-            return None
-        return JobFilter(
-            tenant=self.tenant or "",
-            statuses=statuses,
-            batch_id=self.wanted.batch_id,
-            tag=self.wanted.tag,
-            model=self.wanted.model,
-            error_code=self.wanted.error_code,
-            created_after=self.wanted.created_after,
-            created_before=self.wanted.created_before,
-            before=self.before,
-            oldest=self.oldest,
-            newest=self.newest,
-        )
-
-
-def _id_bound(milliseconds: int | None, shift: int) -> str | None:
-    """Return the prefix of ids of jobs created at that time."""
-    if milliseconds is None:
-        return None
-    return JOB_PREFIX + time_letters(max(milliseconds + shift, 0))
 
 
 class Records:

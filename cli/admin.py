@@ -17,9 +17,10 @@ from typing import Any, NoReturn, TypeVar
 import orjson
 from pydantic import BaseModel
 
+from api.jobs.schemas import moment_of
 from api.json_body import checked
 from api.ops.keys import key_shown, refusal
-from api.ops.schemas import KeyBody, LimitsBody, OpsKeyBody, RotateBody, moment_of
+from api.ops.schemas import KeyBody, LimitsBody, OpsKeyBody, RotateBody
 from api.ops.tenants import tenant_shown
 from api.problems import FieldError
 from shared.api_keys import Key, new_key

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from api.ops.schemas import LimitsBody, moment_of
+from api.jobs.schemas import moment_of
+from api.ops.schemas import LimitsBody
 from api.webhooks.url_validation import delivery_host
 from cli.admin import USAGE, AdminSession, all_tenants, end, open_session
 from cli.tenant_file import (

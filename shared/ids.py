@@ -11,6 +11,7 @@ _RANDOM_LETTERS = 16
 _RANDOM_BITS = 80
 JOB_PREFIX = "job_"
 BATCH_PREFIX = "batch_"
+ERASURE_PREFIX = "erasure_"
 
 
 class Ulids:

@@ -19,6 +19,7 @@ from shared import metrics
 from shared.celery_app import QueueName
 from shared.errors import InvalidSettings, StoreError
 from shared.history.database import open_database
+from shared.history.reader import HistoryReader
 from shared.history.records import Retention
 from shared.history.writer import HistoryWriter
 from shared.logs import log
@@ -32,9 +33,10 @@ from shared.store.connection import connect
 from shared.store.durability import Replicas
 from shared.store.functions import FunctionLibrary
 from shared.tracing.spans import open_tracer
-from worker import archiver, key_probe, retention
+from worker import archiver, eraser, key_probe, retention
 from worker.archiver import Archiver
 from worker.context import WorkerContext
+from worker.eraser import Eraser
 from worker.image_download import Downloader
 from worker.key_probe import KeyProbe
 from worker.leases import Held, Leases
@@ -53,8 +55,8 @@ CLOCK_SECONDS = 300.0
 FORCE_EXIT_SECONDS = 3.0
 #: Connections besides one per thread: leases, sweep, and the last writes of a stop.
 SPARE_CONNECTIONS = 8
-#: Connections to the history: only the archiver uses one.
-HISTORY_CONNECTIONS = 1
+#: Connections to the history: for the archiver and the eraser.
+HISTORY_CONNECTIONS = 2
 
 
 def build_context(
@@ -187,6 +189,7 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
     )
     return (
         *_archiving(context),
+        _erasing(context),
         PeriodicThread("sweep", sweeper.interval_seconds, sweeper.sweep),
         PeriodicThread(
             "clean",
@@ -208,6 +211,12 @@ def _archiving(context: WorkerContext) -> Iterator[PeriodicThread]:
     writer = HistoryWriter(context.history, kept)
     archive = Archiver(context.store, writer, context.worker).archive
     yield PeriodicThread("archive", archiver.INTERVAL_SECONDS, archive)
+
+
+def _erasing(context: WorkerContext) -> PeriodicThread:
+    reader = HistoryReader(context.history) if context.history else None
+    erase = Eraser(context.store, reader, context.store.now_ms).erase
+    return PeriodicThread("erase", eraser.INTERVAL_SECONDS, erase)
 
 
 def _read_signing_keys(context: WorkerContext) -> None:

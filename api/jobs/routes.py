@@ -52,10 +52,10 @@ from api.query import (
     WantedStatus,
     encode_cursor,
 )
-from api.records import JobSearch
 from api.routing import tenant_router
 from api.webhooks import url_validation
 from shared import schemas
+from shared.history.search import JobSearch
 from shared.ids import is_job_id
 from shared.ids import job_id as new_id
 from shared.jobs import Job, Status

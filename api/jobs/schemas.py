@@ -15,9 +15,11 @@ from pydantic import (
 
 from api.query import milliseconds
 from api.webhooks.url_validation import check_headers, check_url
-from shared.jobs import EventType, OnUnknown, Priority
+from shared.errors import ErrorCode
+from shared.jobs import EventType, OnUnknown, Priority, Status
 from shared.model_catalog import DEFAULT_MODEL, INTEGER, MODELS
 from shared.net.ssrf import AddressGuard
+from shared.store.job_queries import Filter
 
 DEADLINE_SECONDS_MAX = 30 * 86_400
 #: The largest value of either `fail_fast` limit.
@@ -54,6 +56,38 @@ class Strict(BaseModel):
     """No conversions, and no unknown members."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+def moment_of(value: str | None) -> int | None:
+    """Return a time of a body in milliseconds since 1970."""
+    return milliseconds(value) if value else None
+
+
+FilterText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class JobFilterBody(Strict):
+    """Which jobs: all that match every given member."""
+
+    status: Status | None = None
+    error_code: ErrorCode | None = None
+    batch_id: FilterText | None = None
+    tag: FilterText | None = None
+    model: FilterText | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+    def filter(self) -> Filter:
+        """Return the filter for the store."""
+        return Filter(
+            status=self.status,
+            batch_id=self.batch_id,
+            tag=self.tag,
+            model=self.model,
+            error_code=self.error_code,
+            created_after=moment_of(self.created_after),
+            created_before=moment_of(self.created_before),
+        )
 
 
 class WebhookTarget(Strict):

@@ -16,18 +16,17 @@ from api.jobs.routes import JobsQuery, read_job
 from api.json_body import JsonBody
 from api.ops.attempts import Attempt, Change, attempts, timeline
 from api.ops.deliveries import AnyDelivery, delivery_detail
-from api.ops.schemas import BulkBody, FilterBody, moment_of
+from api.ops.schemas import BulkBody, FilterBody
 from api.ops.tenants import answered
 from api.problems import BODY, FieldError, Problem, invalid, problems
 from api.query import Text, encode_cursor
-from api.records import SCAN_LIMIT, JobSearch
 from api.routing import tenant_router
 from shared import schemas
+from shared.history.search import JobSearch
 from shared.jobs import TRANSITIONS, Job, Status
 from shared.schemas import Count
 from shared.store.audit import AuditContext
 from shared.store.bulk import Action, bulk_transition
-from shared.store.job_queries import Filter
 
 #: Jobs that one request changes at most.
 BULK_MAX = 10_000
@@ -193,7 +192,7 @@ async def _move_all(
         among = tuple({state.status for state in TRANSITIONS[action].sources})
     among = (filter_body.status,) if filter_body.status else among
     tenant = await _whose(parts, filter_body.tenant, filter_body.batch_id)
-    search = JobSearch(tenant, _filter(filter_body), SCAN_LIMIT, prefix=filter_body.id, among=among)
+    search = JobSearch(tenant, filter_body.filter(), prefix=filter_body.id, among=among)
     ids, more = await _ids(parts, search)
     result: Moved = {"count": len(ids), "more": more, "moved": 0, "refused": {}}
     if body.dry_run:
@@ -216,17 +215,6 @@ def _check(body: BulkBody, action: Action) -> None:
         faults.append(FieldError("/expected_count", "is required: count with `dry_run` first"))
     if faults:
         raise invalid(faults)
-
-
-def _filter(filter_body: FilterBody) -> Filter:
-    return Filter(
-        batch_id=filter_body.batch_id,
-        tag=filter_body.tag,
-        model=filter_body.model,
-        error_code=filter_body.error_code,
-        created_after=moment_of(filter_body.created_after),
-        created_before=moment_of(filter_body.created_before),
-    )
 
 
 async def _ids(parts: AppContext, search: JobSearch) -> tuple[list[str], bool]:

@@ -7,8 +7,9 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.context import Context, CurrentOperator, CurrentTenant
+from api.jobs.schemas import moment_of
 from api.json_body import JsonBody
-from api.ops.schemas import KeyBody, RotateBody, moment_of
+from api.ops.schemas import KeyBody, RotateBody
 from api.ops.tenants import answered
 from api.problems import BODY, FieldError, Problem, invalid, not_found, problems
 from api.routing import tenant_router

@@ -4,12 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
-from api.jobs.schemas import Moment, Strict
-from api.query import milliseconds
+from api.jobs.schemas import FilterText, JobFilterBody, Moment, Strict
 from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, Scope
-from shared.errors import ErrorCode
 from shared.ids import ALPHABET, JOB_PREFIX
-from shared.jobs import Status
 from shared.model_catalog import INTEGER
 from shared.store.api_keys import GRACE_SECONDS
 from shared.store.tenants import NAME, NAME_RULE
@@ -18,7 +15,6 @@ LARGEST = 1_000_000_000
 GRACE_SECONDS_MAX = 30 * 86_400
 
 _Count = Annotated[int | None, Field(ge=0, le=LARGEST), INTEGER]
-_Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Label = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_PREFIX}[{ALPHABET}]{{26}}$")]
 
@@ -104,18 +100,11 @@ class OpsKeyBody(KeyBody):
         return value
 
 
-class FilterBody(Strict):
-    """Which jobs: all that match every given member."""
+class FilterBody(JobFilterBody):
+    """Which jobs of all tenants: all that match every given member."""
 
     id: _JobId | None = None
-    status: Status | None = None
-    error_code: ErrorCode | None = None
-    tenant: _Text | None = None
-    batch_id: _Text | None = None
-    tag: _Text | None = None
-    model: _Text | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
+    tenant: FilterText | None = None
 
 
 class BulkBody(Strict):
@@ -134,15 +123,10 @@ class RedeliverAllBody(Strict):
     """Redelivers everything that failed: counted first, then confirmed."""
 
     since: Annotated[Moment, Field(description="What failed from then on")]
-    tenant: _Text | None = None
+    tenant: FilterText | None = None
     dry_run: Annotated[bool, Field(description="Only count them")] = False
     expected_count: Annotated[
         int | None,
         Field(ge=0, description="What was counted: if there are more, none is sent"),
         INTEGER,
     ] = None
-
-
-def moment_of(value: str | None) -> int | None:
-    """Return a validated time in milliseconds."""
-    return None if value is None else milliseconds(value)

@@ -105,6 +105,12 @@ class HistoryReader:
         )
         return [row["id"] for row in self._rows(chosen)]
 
+    def images(self, wanted: JobFilter, limit: int) -> list[tuple[str, str | None]]:
+        """List the ids of jobs and the object keys of their images, newest first."""
+        chosen = select(jobs.c.id, jobs.c.object).where(*_conditions(wanted))
+        rows = self._rows(chosen.order_by(jobs.c.id.desc()).limit(limit))
+        return [(row["id"], row["object"]) for row in rows]
+
     def batch_jobs(self, batch_id: str, after: str | None, limit: int) -> list[Job]:
         """Read jobs of a batch in the order of the request, after an id."""
         chosen = select(jobs).where(jobs.c.batch == batch_id)

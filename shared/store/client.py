@@ -1,5 +1,6 @@
 """Run commands from threads: the workers' client."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import redis
@@ -11,6 +12,7 @@ from shared.store.command import Command
 from shared.store.connection import is_unknown, translate
 from shared.store.durability import Replicas
 from shared.store.functions import LIBRARIES_KEPT, FunctionLibrary
+from shared.store.keys import PREFIX
 from shared.store.operations import Argument
 
 T = TypeVar("T")
@@ -37,6 +39,23 @@ class Store:
             return call.read(self._send(call))
         except (StoreDown, OutcomeUnknown):
             return call.read(self._send(call))
+
+    def now_ms(self) -> float:
+        """Return Redis' clock, in milliseconds since 1970. Raise StoreError."""
+        try:
+            seconds, micros = self._client.time()
+        except (RedisError, OSError) as error:
+            raise translate(error, sent=False) from error
+        return float(seconds) * 1000 + float(micros) / 1000
+
+    def delete_keys(self, matches: Callable[[str], object]) -> None:
+        """Delete all keys whose names match. Raise StoreError."""
+        try:
+            for found in self._client.scan_iter(f"{PREFIX}*".replace("{", "[{]"), count=1000):
+                if matches(str(found)):
+                    self._client.unlink(found)
+        except (RedisError, OSError) as error:
+            raise translate(error, sent=True) from error
 
     def close(self) -> None:
         """Close all connections."""

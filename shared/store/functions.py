@@ -66,6 +66,11 @@ OBJECT_DELETION_DELAY_MS = 600_000
 #: A deleted job is deleted in the history after this time: until then reads are told that it is
 #: deleted, and none that began before the deletion is still going on.
 HISTORY_DELETION_DELAY_MS = 15_000
+#: How long an erasure is kept after its end.
+ERASURE_KEPT_MS = 30 * 86_400_000
+#: A tenant's deletion begins after this time: until then API processes may accept a deleted key,
+#: which they cache for 3 s (`api.auth`), and finish the requests that it allowed.
+KEY_CACHE_MS = 10_000
 #: When a job is looked at again that may not move to the history yet.
 ARCHIVE_RETRY_MS = 600_000
 #: How long a webhook that waits for its endpoint keeps its job out of the history.
@@ -280,6 +285,8 @@ _FIXED: Mapping[str, object] = {
     "object_deletion_delay_ms": OBJECT_DELETION_DELAY_MS,
     "history_deletion_delay_ms": HISTORY_DELETION_DELAY_MS,
     "archive_retry_ms": ARCHIVE_RETRY_MS,
+    "erasure_kept_ms": ERASURE_KEPT_MS,
+    "key_cache_ms": KEY_CACHE_MS,
     "parked_kept_ms": PARKED_KEPT_MS,
     "stage_ms": STAGE_MS,
     "batch_work_delay_ms": BATCH_WORK_DELAY_MS,

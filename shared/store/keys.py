@@ -135,6 +135,23 @@ history_deletions = Key(
 object_deletions = Key(
     "object_deletions", ZSET, "Object keys in the storage, by when they may be deleted (ms)."
 )
+erasure = Key(
+    "erasure:<id>",
+    HASH,
+    "A deletion of many jobs, or of a tenant with everything it has; 30 days after its end.",
+    {
+        "tenant": "whose jobs; absent: of all tenants",
+        "filter": "which jobs, as JSON",
+        "is_tenant": "1 where the tenant itself is deleted",
+        "found": "how many jobs there were",
+        "deleted": "how many are deleted so far",
+        "created": "when it was requested (ms)",
+        "finished": "when it was done (ms)",
+    },
+)
+erasures = Key(
+    "erasures", ZSET, "Erasures that are not done, by when any worker may continue them (ms)."
+)
 deleted = Key("deleted:<id>", STRING, "The token of the request that deleted the job; one minute.")
 claim = Key(
     "claim:<nonce>",

@@ -134,6 +134,30 @@ class Authenticate(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class BeginAnyErasure(Audited):
+    id: str
+    tenant: str
+    filter: str
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginErasure(Operation):
+    id: str
+    tenant: str
+    filter: str
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginTenantErasure(Audited):
+    id: str
+    tenant: str
+    filter: str
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
 class BulkTransition(Audited):
     transition: str
     deadline_ms: int
@@ -239,6 +263,11 @@ class DeleteJob(Operation):
     id: str
     tenant: str
     token: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTenant(Operation):
+    tenant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +422,11 @@ class NextArchivable(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class NextErasure(Operation):
+    lease_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectDeletions(Operation):
     limit: int
     deleted: tuple[str, ...]
@@ -412,6 +446,12 @@ class ReadBatch(Operation):
 
 @dataclass(frozen=True, slots=True)
 class ReadDelivery(Operation):
+    id: str
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadErasure(Operation):
     id: str
     tenant: str
 
@@ -517,6 +557,14 @@ class Renew(Operation):
     threads: int
     lease_ms: float
     held: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportErasure(Operation):
+    id: str
+    deleted: int
+    is_done: bool
+    lease_ms: float
 
 
 @dataclass(frozen=True, slots=True)

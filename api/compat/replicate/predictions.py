@@ -22,9 +22,9 @@ from api.jobs.routes import read_job
 from api.json_body import RawBody
 from api.problems import BODY, NOT_ACCEPTED, not_found, problems
 from api.query import JobCursor, Moment, QueryModel, encode_cursor
-from api.records import JobSearch
 from api.routing import tenant_router
 from shared.errors import DarkroomError
+from shared.history.search import JobSearch
 from shared.ids import is_job_id
 from shared.jobs import Job
 from shared.model_catalog import MODELS

@@ -1,0 +1,9 @@
+#!lua
+-- Record an operator's request to delete many jobs, of a tenant or of all.
+-- Returns 'ok'
+local args, audit, erasures = ... -- requires
+local before = audit.replay(args)
+if before then return before[1] end
+erasures.create(args, false, 0)
+local detail = '{"filter":' .. args.filter .. ',"found":' .. args.found .. ',"erasure":"' .. args.id .. '"}'
+return audit.record(args, 'jobs.delete', args.tenant ~= '' and args.tenant or '*', detail, { 'ok' })[1]

@@ -1,0 +1,17 @@
+#!lua flags=allow-oom
+-- Delete what is left of a tenant in keys that it shares with others, after its jobs are gone.
+-- Returns 'ok' | 'busy' (it has jobs)
+local args, endpoints, hosts, keys, queue = ... -- requires
+local tenant = args.tenant
+if redis.call('EXISTS', keys.tenant_jobs(tenant)) == 1 then return 'busy' end
+for _, endpoint in ipairs(redis.call('ZRANGE', keys.endpoints(tenant), 0, -1)) do
+  endpoints.delete(endpoint)
+end
+redis.call('HDEL', keys.reserved_credits, tenant)
+redis.call('HDEL', keys.staged_counts, tenant)
+redis.call('ZREM', queue.jobs.budget_blocked, tenant)
+redis.call('DEL', keys.tenant(tenant))
+queue.reset_group(queue.jobs, tenant)
+hosts.reset_tenant(tenant)
+redis.call('ZREM', keys.tenants, tenant)
+return 'ok'

@@ -1,0 +1,160 @@
+"""Erasures: deletions of many jobs, or of a whole tenant, which a worker carries out."""
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from shared.errors import ErrorCode
+from shared.ids import ERASURE_PREFIX
+from shared.jobs import Status
+from shared.store import keys, operations
+from shared.store.audit import AuditContext
+from shared.store.codec import pairs
+from shared.store.command import Command
+from shared.store.job_queries import Filter
+
+#: Keys of a tenant that stay: how much it spent, without what for.
+_ID = re.compile(rf"{ERASURE_PREFIX}[0-9a-f]{{32}}")
+_KEPT = frozenset({"usage", "ledger"})
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A deletion of the final jobs that a filter matches; times in milliseconds since 1970.
+
+    `tenant` is None for jobs of all tenants. With `is_tenant`, the tenant is deleted with all it
+    has. `found` counts the jobs at the time of the request.
+    """
+
+    id: str
+    tenant: str | None
+    wanted: Filter
+    prefix: str | None
+    is_tenant: bool
+    found: int
+    deleted: int
+    created_at: int
+    finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewErasure:
+    """A requested deletion of the jobs that are `wanted` and whose ids begin with `prefix`."""
+
+    id: str
+    tenant: str | None
+    wanted: Filter
+    found: int
+    prefix: str | None = None
+
+    @property
+    def filter_json(self) -> str:
+        """The filter, as stored and as recorded in the audit."""
+        given = {name: value for name, value in asdict(self.wanted).items() if value is not None}
+        if self.prefix:
+            given["id"] = self.prefix
+        return orjson.dumps(given).decode()
+
+
+def begin_erasure(new: NewErasure) -> Command[None]:
+    """Record a tenant's request to delete jobs."""
+    operation = operations.BeginErasure(new.id, new.tenant or "", new.filter_json, new.found)
+    return Command(operation, lambda _: None)
+
+
+def begin_any_erasure(audit_context: AuditContext, new: NewErasure) -> Command[None]:
+    """Record an operator's request to delete jobs."""
+    operation = operations.BeginAnyErasure(
+        *audit_context.args, new.id, new.tenant or "", new.filter_json, new.found
+    )
+    return Command(operation, lambda _: None)
+
+
+def begin_tenant_erasure(audit_context: AuditContext, new: NewErasure) -> Command[bool]:
+    """Delete a tenant's API keys now and record the rest; return whether there is such a tenant."""
+    operation = operations.BeginTenantErasure(
+        *audit_context.args, new.id, new.tenant or "", new.filter_json, new.found
+    )
+    return Command(operation, lambda reply: str(reply) == "ok")
+
+
+def read_erasure(erasure_id: str, *, tenant: str) -> Command[Erasure | None]:
+    """Read an erasure of this tenant ('' for any); None if there is none."""
+
+    def read(reply: Sequence[str]) -> Erasure | None:
+        return _erasure(erasure_id, pairs(reply)) if reply else None
+
+    return Command(operations.ReadErasure(erasure_id, tenant), read)
+
+
+def next_erasure(*, lease_seconds: float) -> Command[Erasure | None]:
+    """Claim an erasure to carry out; None if none is due."""
+
+    def read(reply: Sequence[str]) -> Erasure | None:
+        return _erasure(reply[0], pairs(reply[1:])) if reply else None
+
+    return Command(operations.NextErasure(lease_seconds * 1000), read)
+
+
+def report_erasure(
+    erasure_id: str, *, deleted: int, is_done: bool = False, lease_seconds: float = 0
+) -> Command[None]:
+    """Record that `deleted` more jobs are deleted, and whether that was all."""
+    operation = operations.ReportErasure(erasure_id, deleted, is_done, lease_seconds * 1000)
+    return Command(operation, lambda _: None)
+
+
+def delete_tenant(tenant: str) -> Command[bool]:
+    """Delete what a tenant has in shared keys; return False while it still has jobs."""
+    return Command(operations.DeleteTenant(tenant), lambda reply: str(reply) == "ok")
+
+
+def is_erasure_id(text: str) -> bool:
+    """Return whether this could be the id of an erasure."""
+    return _ID.fullmatch(text) is not None
+
+
+def new_erasure_id() -> str:
+    """Return a new id."""
+    return ERASURE_PREFIX + uuid.uuid4().hex
+
+
+def keys_of_tenant(tenant: str) -> re.Pattern[str]:
+    """Return what the names of all keys match that belong to this tenant alone."""
+    return re.compile("|".join(_patterns(re.escape(tenant))), re.DOTALL)
+
+
+def _patterns(tenant: str) -> Iterator[str]:
+    for name, key in keys.all_keys():
+        whose = next((part for part in ("tenant", "group") if part in key.parts), None)
+        if whose is None or name in _KEPT:
+            continue
+        parts = (tenant if part == whose else ".+" for part in key.parts)
+        written = re.split(r"<\w+>", key.pattern)
+        yield re.escape(keys.PREFIX) + "".join(
+            re.escape(text) + next(parts, "") for text in written
+        )
+
+
+def _erasure(erasure_id: str, record: Mapping[str, str]) -> Erasure:
+    given: dict[str, Any] = orjson.loads(record["filter"])
+    prefix = given.pop("id", None)
+    if "status" in given:
+        given["status"] = Status(given["status"])
+    if "error_code" in given:
+        given["error_code"] = ErrorCode(given["error_code"])
+    return Erasure(
+        id=erasure_id,
+        tenant=record.get("tenant"),
+        wanted=Filter(**given),
+        prefix=prefix,
+        is_tenant="is_tenant" in record,
+        found=int(record["found"]),
+        deleted=int(record["deleted"]),
+        created_at=int(record["created"]),
+        finished_at=int(record["finished"]) if "finished" in record else None,
+    )

@@ -1,0 +1,166 @@
+"""Many jobs deleted at once: counted, confirmed, carried out by a worker, and nothing left."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from shared.store import erasures, job_queries, keys
+from shared.store.erasures import keys_of_tenant
+from tests.support.api_server import PROMPT, ApiServer, problem, served, settings, tenant_at
+from tests.support.history import HistoryWorld
+from worker.eraser import Eraser
+
+WEBHOOK = {"url": "https://hooks.example/secret-path", "events": ["job.canceled"]}
+
+
+@dataclass
+class Here:
+    """A served API with a history, two tenants, and the threads of a worker."""
+
+    api: ApiServer
+    other: ApiServer
+    history: HistoryWorld
+
+    def finish(self, server: ApiServer, **body: Any) -> str:
+        job_id = str(server.create(**body)["id"])
+        server.client.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
+        return job_id
+
+    def erase(self) -> None:
+        world = self.history.world
+        for name in world.client.zrange(keys.erasures(), 0, -1):
+            world.client.zadd(keys.erasures(), {str(name): 1})
+        eraser = Eraser(world.store, self.history.reader, world.store.now_ms)
+        while eraser.erase():
+            pass
+
+    def operate(self, method: str, path: str, **sent: Any) -> Any:
+        headers = {"authorization": f"Bearer {self.api.credentials.ops_key}"}
+        return self.api.client.request(method, path, headers=headers, **sent)
+
+
+@pytest.fixture
+def here(empty_redis_url: str, history_url: str) -> Iterator[Here]:
+    chosen = settings(empty_redis_url, history_url=history_url)
+    with (
+        served(chosen) as url,
+        tenant_at(url, empty_redis_url, history_url=history_url) as api,
+        tenant_at(url, empty_redis_url, history_url=history_url) as other,
+    ):
+        history = HistoryWorld(empty_redis_url, history_url)
+        yield Here(api, other, history)
+        history.close()
+
+
+def test_jobs_are_counted_confirmed_and_deleted_wherever_they_are(here: Here) -> None:
+    archived = [here.finish(here.api, tags=["old"]) for _ in range(3)]
+    here.history.archive()
+    live = [here.finish(here.api, tags=["old"]) for _ in range(2)]
+    kept = here.finish(here.api, tags=["new"])
+    queued = here.api.create(tags=["old"])["id"]
+    others = here.finish(here.other, tags=["old"])
+
+    counted = here.api.client.post(
+        "/v1/jobs/delete", json={"filter": {"tag": "old"}, "dry_run": True}
+    )
+    assert counted.json() == {"count": 5, "more": False}
+    asked = {"filter": {"tag": "old"}, "expected_count": 5}
+    answer = here.api.client.post("/v1/jobs/delete", json=asked)
+    assert answer.status_code == 202
+    erasure = answer.json()
+    assert (erasure["status"], erasure["count"], erasure["deleted"]) == ("running", 5, 0)
+    later = here.finish(here.api, tags=["old"])
+
+    here.erase()
+
+    done = here.api.client.get(answer.headers["location"]).json()
+    assert (done["status"], done["deleted"]) == ("done", 5)
+    for job_id in (*archived, *live):
+        assert here.api.client.get(f"/v1/jobs/{job_id}").status_code == 404
+    listed = {job["id"] for job in here.api.client.get("/v1/jobs").json()["data"]}
+    assert listed == {kept, queued, later}
+    assert here.other.client.get(f"/v1/jobs/{others}").status_code == 200
+    assert here.other.client.get(f"/v1/erasures/{erasure['id']}").status_code == 404
+    here.history.archive()
+    assert [one for one in archived if here.history.is_archived(one)] == []
+
+
+def test_what_was_not_counted_is_not_deleted(here: Here) -> None:
+    here.finish(here.api)
+    here.finish(here.api)
+    wrong = here.api.client.post("/v1/jobs/delete", json={"filter": {}, "expected_count": 1})
+    assert problem(wrong, 409, "count_changed")["count"] == 2
+    missing = here.api.client.post("/v1/jobs/delete", json={"filter": {"status": "queued"}})
+    found = problem(missing, 422, "invalid_request")["errors"]
+    assert [fault["pointer"] for fault in found] == ["/filter/status", "/expected_count"]
+    unknown = here.api.client.post("/v1/jobs/delete", json={"filter": {"taag": "x"}})
+    problem(unknown, 422, "invalid_request")
+    assert here.history.world.client.zcard(keys.erasures()) == 0
+
+
+def test_an_erasure_goes_on_where_another_process_stopped(here: Here) -> None:
+    jobs = [here.finish(here.api) for _ in range(4)]
+    here.history.archive()
+    asked = {"filter": {}, "expected_count": 4}
+    location = here.api.client.post("/v1/jobs/delete", json=asked).headers["location"]
+    world = here.history.world
+    first = world.store.run(erasures.next_erasure(lease_seconds=60))
+    assert first is not None
+    assert world.store.run(erasures.next_erasure(lease_seconds=60)) is None
+    here.api.client.delete(f"/v1/jobs/{jobs[0]}").raise_for_status()
+
+    here.erase()
+    here.erase()
+
+    done = here.api.client.get(location).json()
+    assert (done["status"], done["deleted"]) == ("done", 3)
+    assert here.api.client.get("/v1/jobs").json()["data"] == []
+
+
+def test_an_operator_deletes_jobs_of_all_tenants(here: Here) -> None:
+    mine, theirs = here.finish(here.api), here.finish(here.other)
+    here.history.archive()
+    body = {"filter": {"status": "canceled"}, "dry_run": True}
+    assert here.operate("POST", "/ops/v1/jobs/delete", json=body).json()["count"] == 2
+    body = {"filter": {"status": "canceled"}, "expected_count": 2}
+    answer = here.operate("POST", "/ops/v1/jobs/delete", json=body)
+    here.erase()
+
+    assert here.operate("GET", answer.headers["location"]).json()["deleted"] == 2
+    assert here.api.client.get(f"/v1/jobs/{mine}").status_code == 404
+    assert here.other.client.get(f"/v1/jobs/{theirs}").status_code == 404
+    audit = here.operate("GET", "/ops/v1/audit").json()["data"][0]
+    assert (audit["action"], audit["target"]) == ("jobs.delete", "*")
+
+
+def test_of_a_deleted_tenant_nothing_is_left(here: Here) -> None:
+    tenant, world = here.api.tenant, here.history.world
+    here.finish(here.api, webhook=WEBHOOK, tags=["t"])
+    here.history.archive()
+    here.finish(here.api, tags=["t"])
+    here.api.create()
+    batch = {"jobs": [{"input": {"prompt": "Private prompt"}}] * 3}
+    here.api.client.post("/v1/batches", json=batch).raise_for_status()
+    here.api.client.post("/v1/jobs", json=PROMPT, headers={"Idempotency-Key": "k"})
+    kept = here.finish(here.other, tags=["t"])
+
+    answer = here.operate("DELETE", f"/ops/v1/tenants/{tenant}")
+    assert answer.status_code == 202, answer.text
+    here.erase()
+
+    assert here.operate("GET", answer.headers["location"]).json()["status"] == "done"
+    problem(here.operate("GET", f"/ops/v1/tenants/{tenant}"), 404, "not_found")
+    problem(here.operate("DELETE", f"/ops/v1/tenants/{tenant}"), 404, "not_found")
+    here.history.archive()
+    left = {str(name) for name in world.client.scan_iter("*")}
+    assert [name for name in left if keys_of_tenant(tenant).fullmatch(name)] == []
+    assert {name.split(":")[1] for name in left if tenant in name} <= {"usage"}
+    with here.history.database.reading() as connection:
+        for table in ("jobs", "batches", "deliveries", "job_tags"):
+            found = connection.exec_driver_sql(f"SELECT tenant FROM {table}")  # noqa: S608
+            assert tenant not in {row[0] for row in found}
+    assert here.other.client.get(f"/v1/jobs/{kept}").status_code == 200
+    facts = world.store.run(job_queries.service_stats())
+    assert (facts.depth["generate"], facts.in_flight["generate"]) == (0, 0)

@@ -1,0 +1,117 @@
+"""The eraser thread: deletes many jobs, or a whole tenant, step by step.
+
+An erasure is a record in Redis with a lease. Jobs that are deleted no longer match, so whoever
+continues it after a crash begins at the start and finds what is left.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from shared.history.reader import HistoryReader
+from shared.history.search import FINAL_STATUSES, JobSearch
+from shared.jobs import Status
+from shared.logs import log
+from shared.store import archive, erasures, job_submission
+from shared.store.archive import DECIDE_MS
+from shared.store.bulk import find_ids
+from shared.store.client import Store
+from shared.store.erasures import Erasure
+
+_LOG = log(__name__)
+
+INTERVAL_SECONDS = 1.0
+#: Another process continues an erasure this long after its last progress.
+LEASE_SECONDS = 60.0
+#: Jobs between two records of the progress.
+CHUNK = 100
+_NOT_FINAL = (Status.QUEUED, Status.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Eraser:
+    """Carry out erasures; `now_ms` is Redis' clock."""
+
+    store: Store
+    history: HistoryReader | None
+    now_ms: Callable[[], float]
+
+    def erase(self) -> bool:
+        """Carry out the next erasure; return whether there was one. Raise HistoryDown."""
+        erasure = self.store.run(erasures.next_erasure(lease_seconds=LEASE_SECONDS))
+        if erasure is None:
+            return False
+        if erasure.is_tenant and erasure.tenant:
+            self._cancel_all(erasure)
+        wanted = erasure.wanted
+        created_before = min(wanted.created_before or erasure.created_at, erasure.created_at)
+        if not erasure.is_tenant:
+            # jobs that are created later are not meant
+            wanted = replace(wanted, created_before=created_before)
+        search = JobSearch(
+            erasure.tenant, wanted, CHUNK, prefix=erasure.prefix, among=tuple(FINAL_STATUSES)
+        )
+        self._delete_live(erasure, search)
+        self._delete_archived(erasure, search)
+        if erasure.is_tenant and erasure.tenant and not self._delete_tenant(erasure.tenant):
+            return False  # it comes again after its lease
+        self._report(erasure, 0, is_done=True)
+        _LOG.info("erasure finished", erasure_id=erasure.id, is_tenant=erasure.is_tenant)
+        return True
+
+    def _report(self, erasure: Erasure, deleted: int, *, is_done: bool = False) -> None:
+        self.store.run(
+            erasures.report_erasure(
+                erasure.id, deleted=deleted, is_done=is_done, lease_seconds=LEASE_SECONDS
+            )
+        )
+
+    def _cancel_all(self, erasure: Erasure) -> None:
+        tenant = erasure.tenant or ""
+        search = JobSearch(tenant, erasure.wanted, CHUNK, among=_NOT_FINAL)
+        for ids in self._live_ids(search):
+            for job_id in ids:
+                self.store.run(job_submission.cancel(job_id, tenant=tenant))
+            self._report(erasure, 0)
+
+    def _live_ids(self, search: JobSearch) -> "list[tuple[str, ...]]":
+        """Return all ids in chunks."""
+        chunks, before = [], None
+        while True:
+            found = self.store.run(find_ids(replace(search, before=before).live()))
+            chunks.append(found.ids)
+            before = found.before
+            if before is None:
+                return chunks
+
+    def _delete_live(self, erasure: Erasure, search: JobSearch) -> None:
+        for ids in self._live_ids(search):
+            deleted = 0
+            for job_id in ids:
+                answer = self.store.run(
+                    job_submission.delete_job(job_id, tenant=erasure.tenant or "")
+                )
+                deleted += answer is True
+            self._report(erasure, deleted)
+
+    def _delete_archived(self, erasure: Erasure, search: JobSearch) -> None:
+        wanted = search.archived()
+        while self.history is not None and wanted is not None:
+            not_after_ms = self.now_ms() + DECIDE_MS
+            found = self.history.images(wanted, CHUNK)
+            hidden = self.store.run(archive.find_superseded([job_id for job_id, _ in found]))
+            deleted = 0
+            for job_id, key in found:
+                if job_id not in hidden:
+                    objects = [key] if key else []
+                    call = archive.delete_archived(job_id, objects, not_after_ms=not_after_ms)
+                    deleted += self.store.run(call) == "ok"
+            self._report(erasure, deleted)
+            if len(found) < CHUNK:
+                return
+            wanted = replace(wanted, before=found[-1][0])
+
+    def _delete_tenant(self, tenant: str) -> bool:
+        if not self.store.run(erasures.delete_tenant(tenant)):
+            return False
+        self.store.delete_keys(erasures.keys_of_tenant(tenant).fullmatch)
+        return True
