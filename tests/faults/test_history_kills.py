@@ -116,9 +116,10 @@ def survive(tmp_path: Path, tell: Tell, *, seconds: float, seed: int) -> None:
         here.provider.behave(latency_seconds=0.1)
         client, ends = Client(here), time.monotonic() + seconds
         with ThreadPoolExecutor(2) as threads:
-            for creating in [threads.submit(client.create_until, ends) for _ in range(2)]:
-                killed = harm(here, postgres, random.Random(seed), ends)
-                creating.result()
+            creating = [threads.submit(client.create_until, ends) for _ in range(2)]
+            killed = harm(here, postgres, random.Random(seed), ends)
+            for one in creating:
+                one.result()
         here.wait_until_whole()
         jobs = client.accepted
         wait_until(lambda: all_archived(here, jobs), "the history", seconds=DONE_SECONDS)
