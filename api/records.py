@@ -77,18 +77,20 @@ class Records:
         return await self._run(archive.find_superseded(ids))
 
     async def _one(
-        self, live: Command[T | None], archived: Callable[[HistoryReader], T | None], subject: str
+        self,
+        live: Command[T | None],
+        archived: Callable[[HistoryReader], T | None],
+        subject: Callable[[T], str],
     ) -> T | None:
-        """Read one record of a job or batch."""
-        for _ in range(_TRIES):
-            found = await self._run(live)
-            if found is not None or self._history is None:
-                return found
-            old = await self._query(archived, self._history)
-            if old is None or not await self._superseded([subject]):
-                return old
-            # it is in Redis again, or deleted
-        return None
+        """Read one record; `subject` is the job or batch that decides where it is."""
+        found = await self._run(live)
+        if found is not None or self._history is None:
+            return found
+        old = await self._query(archived, self._history)
+        if old is None or not await self._superseded([subject(old)]):
+            return old
+        # it is in Redis again, or deleted
+        return await self._run(live)
 
     async def job(self, job_id: str, tenant: str) -> QueuedJob | None:
         """Read a job of this tenant ('' for any); return None if there is none."""
@@ -97,7 +99,7 @@ class Records:
             job = history.job(job_id, tenant)
             return QueuedJob(job) if job else None
 
-        return await self._one(read_job(job_id, tenant=tenant), archived, job_id)
+        return await self._one(read_job(job_id, tenant=tenant), archived, lambda one: one.job.id)
 
     async def _list(self, reads: "_Reads[T, E]", limit: int) -> "_Listed[T, E]":
         """Merge a page of both; a page may be short and still have a next one.
@@ -154,7 +156,8 @@ class Records:
             batch = history.batch(batch_id, "" if tenant == "*" else tenant)
             return BatchState(batch, int(self._now_ms())) if batch else None
 
-        return await self._one(read_batch(batch_id, tenant=tenant), archived, batch_id)
+        live = read_batch(batch_id, tenant=tenant)
+        return await self._one(live, archived, lambda one: one.batch.id)
 
     async def batches(self, tenant: str, *, before: str | None, limit: int) -> BatchPage:
         """List the batches of a tenant, newest first."""
@@ -190,14 +193,11 @@ class Records:
 
     async def delivery(self, delivery_id: str, tenant: str) -> Entry | None:
         """Read a delivery of this tenant ('' for any) with its attempts."""
-        for _ in range(_TRIES):
-            found = await self._run(read_delivery(delivery_id, tenant=tenant))
-            if found is not None or self._history is None:
-                return found
-            old = await self._query(self._history.delivery, delivery_id, tenant)
-            if old is None or not await self._superseded([old.subject]):
-                return old
-        return None
+        return await self._one(
+            read_delivery(delivery_id, tenant=tenant),
+            lambda history: history.delivery(delivery_id, tenant),
+            lambda entry: entry.subject,
+        )
 
     async def deliveries(
         self,
