@@ -1,6 +1,8 @@
 """Row 29: the history moves jobs while its database, Redis, workers and the API are killed."""
 
+import os
 import random
+import signal
 import time
 import uuid
 from collections import Counter
@@ -16,6 +18,7 @@ import pytest
 from sandbox.wait import wait_until
 from shared.settings import ARCHIVE_SECONDS_MIN
 from tests.faults.conftest import Tell
+from tests.faults.injection import pid_of
 from tests.faults.service import Service, service
 from tests.support.postgres import PostgresServer, postgres_server
 
@@ -89,10 +92,21 @@ def harm(here: Service, postgres: PostgresServer, dice: random.Random, ends: flo
             pass_by(AWAY_SECONDS)
             postgres.start()
             killed[victim] += 1
+        elif victim == "redis":
+            killed[victim] += kill_redis(here)
         elif here.kill(victim):
             killed[victim.partition("-")[0]] += 1
         pass_by(1)
     return killed
+
+
+def kill_redis(here: Service) -> bool:
+    """Kill Redis, unless it is starting; return whether it was killed."""
+    try:
+        os.kill(pid_of(here, "redis"), signal.SIGKILL)
+    except (OSError, LookupError, ValueError):
+        return False
+    return True
 
 
 def all_archived(here: Service, jobs: list[str]) -> bool:

@@ -1,0 +1,265 @@
+"""What moving many jobs to the history costs, and what a query of many rows takes."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Select
+
+from shared.history.database import Database
+from shared.history.reader import DeliveryFilter, HistoryReader, JobFilter
+from shared.history.records import Retention
+from shared.history.writer import HistoryWriter
+from shared.ids import JOB_PREFIX, time_letters
+from shared.jobs import DeliveryState, Status
+from shared.settings import inherited_environment
+from shared.store import job_submission, keys
+from shared.store.archive import StoredRecord
+from tests.support.growth import delete_short_lived_keys, fill, run_many, used, usual_spec
+from tests.support.history import HistoryWorld, database_at
+from tests.support.servers import redis_server
+from tests.support.store import World
+
+#: Jobs that move, rows that are queried; `make growth` may be asked for more.
+JOBS = int(inherited_environment().get("HISTORY_JOBS", "20000"))
+ROWS = int(inherited_environment().get("HISTORY_ROWS", "200000"))
+TENANTS, MODELS, TAGS = 50, 4, 100
+STEP_MS = 1000
+START_MS = 1_700_000_000_000
+_ERRORS = ("provider_down", "deadline_exceeded", "content_rejected")
+
+
+def job_record(number: int) -> StoredRecord:
+    """Write the record of a final job: 97 of 100 succeeded."""
+    created = START_MS + number * STEP_MS
+    state = {0: "failed", 1: "failed", 2: "canceled"}.get(number % 100, "succeeded")
+    job_id = f"{JOB_PREFIX}{time_letters(created)}{number:016d}"
+    record = {
+        "tenant": f"t{number % TENANTS}",
+        "state": state,
+        "version": "6",
+        "attempt": "1",
+        "max_attempts": "5",
+        "model": f"m{number % MODELS}",
+        "spec": _spec(number),
+        "tags": f"tag-{number % TAGS}",
+        "created": str(created),
+        "deadline": str(created + 86_400_000),
+        "started": str(created + 100),
+        "finished": str(created + 2000),
+        "hist": "1 0 queued 0;2 100 claimed 1;3 110 calling 1;4 1200 fetching 1;6 2000 "
+        + state
+        + " 1",
+        "calls": "1",
+    }
+    if state == "failed":
+        record |= {"error_code": _ERRORS[number % 3], "error_message": "It failed."}
+    if state == "succeeded":
+        record["image"] = (
+            f'{{"key":"t/2026/01/01/{job_id}-1.webp","content_type":"image/webp","width":1024,'
+            f'"height":1024,"bytes":450000,"sha256":"{number:064x}","warnings":[]}}'
+        )
+    return StoredRecord(job_id, record)
+
+
+def _spec(number: int) -> str:
+    return (
+        f'{{"input":{{"prompt":"{usual_spec(number).input["prompt"]}","aspect_ratio":"1:1",'
+        '"output_format":"webp","output_quality":80,"num_inference_steps":4,"go_fast":true,'
+        f'"megapixels":"1","disable_safety_checker":false,"seed":{number}}}}}'
+    )
+
+
+def write_rows(database: Database, count: int) -> None:
+    writer = HistoryWriter(database, Retention(0, 0))
+    writer.begin()
+    numbers = iter(range(count))
+    while chunk := [job_record(number) for number in itertools.islice(numbers, 500)]:
+        writer.write(chunk, [])
+
+
+def queries(reader: HistoryReader, rows: int) -> dict[str, Callable[[], object]]:
+    """Return each kind of read, as the API makes it."""
+    middle = job_record(rows // 2)
+    day = START_MS + rows * STEP_MS // 2
+
+    def page(**wanted: Any) -> Callable[[], object]:
+        return lambda: reader.jobs(JobFilter("t7", **wanted), 50)
+
+    def page_of_all(**wanted: Any) -> Callable[[], object]:
+        return lambda: reader.jobs(JobFilter("", **wanted), 50)
+
+    return {
+        "get": lambda: reader.job(middle.id, middle.record["tenant"]),
+        "first page": page(),
+        "deep page": page(before=middle.id),
+        "by status": page(statuses=frozenset({Status.FAILED})),
+        "by error code": page(error_code="content_rejected"),
+        "by tag": page(tag="tag-7"),
+        "by model": page(model="m3"),
+        "by time": page(created_after=day, created_before=day + 86_400_000),
+        "by batch": page(batch_id="batch_none"),
+        "all: first page": page_of_all(),
+        "all: by status": page_of_all(statuses=frozenset({Status.CANCELED})),
+        "all: by error code": page_of_all(error_code="provider_down"),
+        "all: by tag": page_of_all(tag="tag-7"),
+        "deliveries": lambda: reader.deliveries(DeliveryFilter("t7"), 50),
+        "failed deliveries": lambda: reader.deliveries(
+            DeliveryFilter("t7", state=DeliveryState.FAILED), 50
+        ),
+        "reuse": lambda: reader.reusable("t7", "no such request"),
+    }
+
+
+class Explained(HistoryReader):
+    """A reader that keeps how the database would answer."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.plans: list[str] = []
+
+    def _rows(self, wanted: Select[Any]) -> list[dict[str, Any]]:
+        with self._database.reading() as connection:
+            self.plans.append(_plan(connection, wanted, self._database.is_sqlite))
+        return super()._rows(wanted)
+
+
+def _plan(connection: Connection, wanted: Select[Any], is_sqlite: bool) -> str:  # noqa: FBT001
+    compiled = wanted.compile(connection, compile_kwargs={"render_postcompile": True})
+    if not is_sqlite:
+        # a table this small would be read whole
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    explain = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN "
+    parameters: Any = (
+        compiled.params
+        if not is_sqlite
+        else tuple(compiled.params[name] for name in compiled.positiontup or ())
+    )
+    rows = connection.exec_driver_sql(explain + str(compiled), parameters)
+    return "\n".join(str(row[-1]) for row in rows)
+
+
+def test_each_read_uses_an_index(history_url: str) -> None:
+    database = database_at(history_url)
+    write_rows(database, 1000)
+    reader = Explained(database)
+    for kind, read in queries(reader, 1000).items():
+        reader.plans.clear()
+        read()
+        for plan in reader.plans:
+            whole = [line for line in plan.splitlines() if _reads_whole(line)]
+            assert whole == [], f"{kind}: {plan}"
+    database.close()
+
+
+def _reads_whole(line: str) -> bool:
+    """Return whether a step reads a table and not an index; SQLite walks one by `SCAN … USING`."""
+    return "Seq Scan" in line or (line.startswith("SCAN") and "USING" not in line)
+
+
+@pytest.fixture
+def history(tmp_path: Path, history_url: str) -> Iterator[HistoryWorld]:
+    with redis_server(tmp_path / "valkey", "--maxmemory", "0") as server:
+        history = HistoryWorld(server.url, history_url, max_queue=10**9)
+        yield history
+        history.close()
+
+
+def accepting(world: World, stop: threading.Event) -> list[float]:
+    """Accept a job every 5 ms until told to stop; return how long each took, in milliseconds."""
+    took = []
+    while not stop.wait(0.005):
+        began = time.perf_counter()
+        world.accept("accepting")
+        took.append((time.perf_counter() - began) * 1000)
+    return took
+
+
+def measured(world: World, work: Callable[[], None]) -> list[float]:
+    """Return the times of accepts while `work` is done."""
+    stop, took = threading.Event(), list[float]()
+    thread = threading.Thread(target=lambda: took.extend(accepting(world, stop)))
+    thread.start()
+    try:
+        work()
+    finally:
+        stop.set()
+        thread.join()
+    return took
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_jobs_move_at_a_steady_pace_and_accepting_goes_on(
+    history: HistoryWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = history.world
+    empty = used(world)
+    _finish(world, JOBS)
+    full, due = used(world), world.client.zcard(keys.archive_due())
+    alone = measured(world, lambda: time.sleep(3))
+    for job_id in world.client.zrange(keys.archive_due(), 0, -1):
+        world.client.zadd(keys.archive_due(), {str(job_id): 1})
+    began = time.monotonic()
+
+    def move() -> None:
+        while history.archiver.archive():
+            pass
+
+    beside = measured(world, move)
+    seconds = time.monotonic() - began
+    delete_short_lived_keys(world)
+    with history.database.reading() as connection:
+        rows = connection.exec_driver_sql("SELECT count(*) FROM jobs").scalar()
+    assert rows == due == JOBS
+    left = used(world)
+    with capsys.disabled():
+        kind = "SQLite" if history.database.is_sqlite else "PostgreSQL"
+        print(  # noqa: T201
+            f"\n{kind}: {JOBS} jobs in {seconds:.0f} s, {JOBS / seconds:.0f} jobs/s; Redis "
+            f"{empty / 1e6:.1f} MB empty, {full / 1e6:.1f} MB before, {left / 1e6:.1f} MB after; "
+            f"accept p50 {median(alone):.1f} ms, p99 {_p99(alone):.1f} ms alone, "
+            f"{median(beside):.1f} ms and {_p99(beside):.1f} ms beside"
+        )
+
+
+def _finish(world: World, count: int) -> None:
+    """Make so many canceled jobs, in few round trips."""
+    made = fill(world, count, 100)
+    for start in range(0, len(made), 500):
+        chunk = made[start : start + 500]
+        run_many(world, [job_submission.cancel(one, tenant=whose) for one, whose in chunk])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_a_query_of_many_rows(history_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    database = database_at(history_url)
+    began = time.monotonic()
+    write_rows(database, ROWS)
+    seconds = time.monotonic() - began
+    with database.writing() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    reader = HistoryReader(database)
+    lines = [f"{'SQLite' if database.is_sqlite else 'PostgreSQL'}, {ROWS} rows in {seconds:.0f} s"]
+    for kind, read in queries(reader, ROWS).items():
+        took = []
+        for _ in range(200):
+            at = time.perf_counter()
+            read()
+            took.append((time.perf_counter() - at) * 1000)
+        lines.append(f"{kind:<20}{median(took):>9.2f} ms p50{_p99(took):>9.2f} ms p99")
+    with capsys.disabled():
+        print("\n" + "\n".join(lines))  # noqa: T201
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM jobs").scalar() == ROWS
+    database.close()
+
+
+def _p99(times: list[float]) -> float:
+    return quantiles(times, n=100)[98]
