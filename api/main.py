@@ -267,7 +267,13 @@ def _open_history(
     with ThreadPoolExecutor(HISTORY_READERS, "history") as threads:
         reader = HistoryReader(database) if database else None
         try:
-            yield Records(committer, reader, threads, redis_monitor.now_ms)
+            yield Records(
+                committer,
+                reader,
+                threads,
+                redis_monitor.now_ms,
+                timeout_seconds=settings.history_timeout_seconds,
+            )
         finally:
             if database:
                 database.close()

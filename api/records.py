@@ -59,17 +59,27 @@ class Records:
         history: HistoryReader | None,
         threads: ThreadPoolExecutor,
         now_ms: Callable[[], float],
+        *,
+        timeout_seconds: float,
     ) -> None:
         """Take the history, if there is one, and how to estimate Redis' clock."""
+        self._timeout_seconds = timeout_seconds
         self._run = committer.run
         self._history = history
         self._threads = threads
         self._now_ms = now_ms
 
     async def _query(self, query: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a query of the history in a thread."""
+        """Run a query of the history in a thread, and do not wait for it longer than the timeout.
+
+        The driver itself would wait forever for a server that is frozen.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: query(*args, **kwargs))
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await loop.run_in_executor(self._threads, lambda: query(*args, **kwargs))
+        except TimeoutError as error:
+            raise HistoryDown(f"It did not respond in {self._timeout_seconds:g} s.") from error
 
     async def _superseded(self, ids: Sequence[str]) -> frozenset[str]:
         if not ids:

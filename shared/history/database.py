@@ -134,7 +134,9 @@ def _engine(url: str, timeout_seconds: float, connections: int) -> Engine:
         connect_args={
             "connect_timeout": max(2, round(timeout_seconds)),
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
+            # a host that vanished is noticed within half a minute
             "tcp_user_timeout": milliseconds,
+            **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3},
             "application_name": "darkroom",
         },
     )
