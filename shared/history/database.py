@@ -2,18 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import Connection, Engine, create_engine, event, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.errors import HistoryDown, InvalidSettings
+from shared.history.tables import archiver
 from shared.settings import Settings
 
 #: The number of the advisory lock under which one process migrates a PostgreSQL.
@@ -30,6 +39,14 @@ def open_database(settings: Settings, *, connections: int) -> "Database | None":
         timeout_seconds=settings.history_timeout_seconds,
         connections=connections,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The revision of the schema (None: not created yet), and the one of this version."""
+
+    current: str | None
+    wanted: str | None
 
 
 class Database:
@@ -57,19 +74,35 @@ class Database:
         with self._open(writes=True) as connection:
             yield connection
 
+    def check(self) -> Schema:
+        """Check that the database can be written; return its schema, which is not migrated.
+
+        Raise HistoryDown, also if the schema is of a later version. Change nothing.
+        """
+        with self._open(writes=True, migrates=False) as connection:
+            schema = read_schema(connection)
+            if schema.current:
+                connection.execute(update(archiver).values(term=archiver.c.term))
+        return schema
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 
     @contextmanager
-    def _open(self, *, writes: bool = False) -> Iterator[Connection]:
+    def _open(self, *, writes: bool = False, migrates: bool = True) -> Iterator[Connection]:
         try:
-            self._migrate()
+            if migrates:
+                self._migrate()
             with self.engine.connect() as connection:
                 connection.execution_options(writes=writes)
                 with connection.begin():
                     yield connection
         except _UNREACHABLE as error:
+            raise HistoryDown(_reason(error)) from error
+        except ProgrammingError as error:
+            if not isinstance(error.orig, InsufficientPrivilege):
+                raise
             raise HistoryDown(_reason(error)) from error
 
     def _migrate(self) -> None:
@@ -87,16 +120,21 @@ class Database:
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Migrate the schema within the open transaction. Raise HistoryDown if it is a later one."""
-    config = _config(connection)
+    schema = read_schema(connection)
+    if schema.current != schema.wanted or revision != "head":
+        command.upgrade(_config(connection), revision)
+
+
+def read_schema(connection: Connection) -> Schema:
+    """Return the revision of the schema. Raise HistoryDown if it is of a later version."""
     current = MigrationContext.configure(connection).get_current_revision()
-    known = ScriptDirectory.from_config(config)
+    known = ScriptDirectory.from_config(_config(connection))
     if current and current not in {script.revision for script in known.walk_revisions()}:
         raise HistoryDown(
             f"Its schema {current} is of a later version of Darkroom; start that version, "
             "or downgrade the schema with it first."
         )
-    if current != known.get_current_head() or revision != "head":
-        command.upgrade(config, revision)
+    return Schema(current, known.get_current_head())
 
 
 def downgrade(connection: Connection, revision: str) -> None:
