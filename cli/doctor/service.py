@@ -126,7 +126,7 @@ def _archiving(now: ServiceStats) -> Iterator[Finding]:
         yield Finding(
             "history",
             well=False,
-            message=f"A final job has waited {now.history_age:.0f} s to move to it.",
+            message=f"For {now.history_age:.0f} s it has been failing, or final jobs have waited.",
             advice="See the runbook DarkroomHistoryBehind in deploy/runbooks.",
         )
 

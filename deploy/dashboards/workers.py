@@ -108,9 +108,9 @@ WORKERS = Dashboard(
             "History",
             [
                 Panel(
-                    "Waiting for the history",
-                    "Seconds for which a final job could not move to the history. Normally below "
-                    "5; opens a ticket at 15 minutes.",
+                    "History behind",
+                    "Seconds for which the history has been failing or a final job has waited for "
+                    "it. Normally below 5; opens a ticket at 15 minutes.",
                     one("max(darkroom_history_age_seconds)", "age"),
                     "s",
                 ),

@@ -399,6 +399,11 @@ class ObjectDeletions(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordHistoryFailure(Operation):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
 class ReadAudit(Operation):
     upper: str
     limit: int
