@@ -31,7 +31,6 @@ from shared.store.erasures import (
     new_erasure_id,
     read_erasure,
 )
-from shared.store.job_queries import Filter
 from shared.store.tenants import NAME
 
 #: Jobs that are counted at most; all that match are deleted nevertheless.
@@ -108,7 +107,7 @@ async def delete_jobs(
     if isinstance(counted, Response):
         return counted
     await parts.committer.run(begin_erasure(counted))
-    return await _accepted(parts, counted, f"/v1/erasures/{counted.id}")
+    return await _accepted(parts, counted.id, "/v1/erasures")
 
 
 @tenant_routes.get(
@@ -140,7 +139,7 @@ async def delete_any_jobs(
     if isinstance(counted, Response):
         return counted
     await parts.committer.run(begin_any_erasure(audit_context, counted))
-    return await _accepted(parts, counted, f"/ops/v1/erasures/{counted.id}")
+    return await _accepted(parts, counted.id, "/ops/v1/erasures")
 
 
 @operator_routes.delete(
@@ -156,12 +155,12 @@ async def delete_tenant(parts: Context, audit_context: CurrentOperator, tenant: 
     Its keys are deleted at once. Queued and running jobs are canceled. What it spent by day stays,
     as does the audit.
     """
-    new = NewErasure(new_erasure_id(), tenant, Filter(), found=0)
+    erasure_id = new_erasure_id()
     if not NAME.fullmatch(tenant) or not await parts.committer.run(
-        begin_tenant_erasure(audit_context, new)
+        begin_tenant_erasure(audit_context, erasure_id, tenant)
     ):
         raise not_found("tenant")
-    return await _accepted(parts, new, f"/ops/v1/erasures/{new.id}")
+    return await _accepted(parts, erasure_id, "/ops/v1/erasures")
 
 
 @operator_routes.get(
@@ -216,8 +215,9 @@ async def _count(parts: AppContext, search: JobSearch) -> tuple[int, bool]:
     return COUNT_MAX, True
 
 
-async def _accepted(parts: AppContext, new: NewErasure, location: str) -> Response:
-    return _response(await _existing(parts, new.id, ""), _ACCEPTED, {"Location": location})
+async def _accepted(parts: AppContext, erasure_id: str, below: str) -> Response:
+    headers = {"Location": f"{below}/{erasure_id}"}
+    return _response(await _existing(parts, erasure_id, ""), _ACCEPTED, headers)
 
 
 async def _existing(parts: AppContext, erasure_id: str, tenant: str) -> Erasure:

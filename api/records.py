@@ -322,7 +322,8 @@ class Records:
 _PIECE = 200
 
 
-@dataclass(frozen=True, slots=True)
+# without slots: Python 3.11 cannot construct a frozen generic class with slots by `_Reads[…](…)`
+@dataclass(frozen=True)
 class _Reads(Generic[T, E]):
     """How to read a page of both.
 

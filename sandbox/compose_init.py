@@ -1,4 +1,4 @@
-"""Create what a first start on Docker needs: storage keys, a tenant, the provider's URL.
+"""Create what a first start on Docker needs: keys, a password, a tenant, the provider's URL.
 
 `python -m sandbox.compose_init` is the `init` service of docker-compose.yml. It writes each value
 to a file in a volume that the other services read (`DARKROOM_…_FILE`). A second run keeps existing
@@ -25,6 +25,8 @@ from shared.settings import Settings, load_settings
 #: The name of the sandbox provider in docker-compose.yml, and its URL.
 SANDBOX_HOST = "provider"
 SANDBOX_URL = f"http://{SANDBOX_HOST}:8081"
+#: The address of the history's database in docker-compose.yml.
+HISTORY_URL = "postgresql://darkroom:{password}@postgres:5432/darkroom"
 #: Readable only by the service's user and root.
 _MODE = 0o400
 
@@ -39,6 +41,8 @@ def first_start(
     # as long as AWS makes them: some servers refuse shorter ones
     _write_once(directory / "s3_access_key", lambda: secrets.token_hex(10).upper())
     _write_once(directory / "s3_secret_key", lambda: secrets.token_hex(20))
+    password = _write_once(directory / "postgres_password", lambda: secrets.token_hex(20))
+    _write(directory / "history_url", HISTORY_URL.format(password=password))
     for name, value in _provider(settings).items():
         _write(directory / name, value)
     if not _is_complete(directory / "api_key"):
@@ -68,9 +72,11 @@ def _provider(settings: Settings) -> Mapping[str, str]:
     }
 
 
-def _write_once(path: Path, make: Callable[[], str]) -> None:
+def _write_once(path: Path, make: Callable[[], str]) -> str:
+    """Write a file unless it is complete; return its content."""
     if not _is_complete(path):
         _write(path, make())
+    return path.read_text(encoding="utf-8")
 
 
 def _is_complete(path: Path) -> bool:

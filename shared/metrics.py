@@ -207,8 +207,8 @@ class Facts(Protocol):
         ...
 
     @property
-    def history_age(self) -> float:
-        """Seconds for which a final job could not move to the history; 0 if none waits."""
+    def history_lag(self) -> float:
+        """Seconds for which the history has been failing, or a final job could not move to it."""
         ...
 
     @property
@@ -293,9 +293,9 @@ class ServiceCollector(Collector):
         yield GaugeMetricFamily("darkroom_provider_dead_keys", "Keys that were refused", dead)
         age = facts.sweep_age if facts else 0
         yield GaugeMetricFamily("darkroom_sweep_age_seconds", "Since the last sweep", age)
-        behind = facts.history_age if facts else 0
+        behind = facts.history_lag if facts else 0
         yield GaugeMetricFamily(
-            "darkroom_history_age_seconds", "For which a job could not move to the history", behind
+            "darkroom_history_lag_seconds", "For which the history fails or is behind", behind
         )
         yield from _webhooks(facts)
         circuit = facts.circuit if facts else 0

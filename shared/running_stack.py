@@ -47,6 +47,7 @@ def _read(manifest: Mapping[str, Any]) -> dict[str, Any]:
     s3 = manifest["s3"]
     settings = {
         "redis_url": manifest["redis_url"],
+        "history_url": manifest.get("history_url") or "",
         "public_url": manifest["api"],
         "s3_endpoint": s3["endpoint"],
         "s3_bucket": s3["bucket"],

@@ -57,6 +57,7 @@ class Archiver:
             metrics.HISTORY_ERRORS.inc()
             # this process may be the only one that cannot reach it: let another take the lock
             self._resting_until = time.monotonic() + LOCK_SECONDS
+            self.store.run(archive.record_history_failure())
             raise
 
     def _is_ours(self) -> bool:

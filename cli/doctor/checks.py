@@ -3,7 +3,9 @@
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -12,7 +14,8 @@ import redis
 from cli.doctor.finding import Finding, guarded
 from cli.doctor.service import examine_service
 from shared.celery_app import QueueName, build_celery, build_scripts
-from shared.errors import JobError, ObjectMissing, ProviderAuth
+from shared.errors import HistoryDown, JobError, ObjectMissing, ProviderAuth
+from shared.history.database import Database, open_database
 from shared.settings import Settings, misspelt
 from shared.storage.client import Storage
 from shared.store import keys
@@ -38,6 +41,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         store = Store(client, build_scripts(settings, build_celery(settings)))
         prices = settings.credits_per_image
         yield from guarded("service", _REDIS, lambda: examine_service(store, prices))
+    yield from guarded("history", _HISTORY, lambda: _history(settings))
     yield from guarded("storage", _STORAGE, lambda: _storage(settings))
     yield from guarded("clock of storage", _STORAGE, lambda: _storage_clock(settings))
     yield from guarded("provider", _KEY, lambda: _provider(settings))
@@ -45,6 +49,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 _REDIS = "Start Redis, or set DARKROOM_REDIS_URL to its address."
+_HISTORY = (
+    "Start the database, or correct DARKROOM_HISTORY_URL; its user must own the database or may "
+    "create tables in it. Final jobs stay in Redis until it can be written."
+)
 _STORAGE = (
     "Check DARKROOM_S3_ENDPOINT, …_S3_BUCKET (it must exist), …_S3_ACCESS_KEY and …_S3_SECRET_KEY, "
     "and that this access key may put, get and delete objects."
@@ -102,6 +110,49 @@ def _workers(client: "redis.Redis") -> Iterator[Finding]:
             message=f"{threads} threads serve the queue {queue.value}.",
             advice=f"Start one: darkroom worker {queue.value}",
         )
+
+
+def _history(settings: Settings) -> Iterator[Finding]:
+    """Check the database without creating or migrating it."""
+    database = open_database(settings, connections=1)
+    if database is None:
+        days = settings.record_seconds / 86_400
+        message = f"There is none: final jobs are deleted after {days:g} days."
+        yield Finding("history", well=True, message=message)
+        return
+    with closing(database):
+        yield _history_file(database) or _history_schema(database)
+
+
+def _history_file(database: Database) -> Finding | None:
+    """Return what is missing of an SQLite database: opening it would create the file."""
+    path = Path(database.engine.url.database or "")
+    if not database.is_sqlite or path.is_file():
+        return None
+    if not path.parent.is_dir():
+        message = f"The folder {path.parent} does not exist."
+        advice = "Create it; the user of the API and the workers must own it."
+    else:
+        message = f"The file {path} does not exist yet."
+        advice = "Start a worker: it creates the file."
+    return Finding("history", well=False, message=message, advice=advice)
+
+
+def _history_schema(database: Database) -> Finding:
+    try:
+        schema = database.check()
+    except HistoryDown as error:
+        return Finding("history", well=False, message=str(error), advice=_HISTORY)
+    if schema.current == schema.wanted:
+        message = f"It can be written; its schema is {schema.current}."
+        return Finding("history", well=True, message=message)
+    found = f"Its schema is {schema.current}" if schema.current else "It has no schema yet"
+    return Finding(
+        "history",
+        well=False,
+        message=f"{found}; this version needs {schema.wanted}.",
+        advice="Start a worker of this version: it migrates the schema.",
+    )
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ def doctor(
     stack: Path | None = None,
     json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False,
 ) -> int:
-    """Check settings, Redis, storage, provider, clocks, workers, queues and the API.
+    """Check settings, Redis, history, storage, provider, clocks, workers, queues and the API.
 
     For each fault it prints what to do; the exit code is then 1. Nothing is paid for: the provider
     is asked for a record that does not exist, and one small object is written to the storage and

@@ -1,4 +1,4 @@
-"""Checks of the service's state: queues, holds of provider calls, webhook endpoints, budgets."""
+"""Checks of the service's state: queues, holds of provider calls, endpoints, archiving, budgets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,6 +13,8 @@ from shared.store.tenants import Tenant, list_tenants
 
 #: The threshold of the alert DarkroomQueueOld.
 OLD_SECONDS = 600
+#: The threshold of the alert DarkroomHistoryBehind.
+BEHIND_SECONDS = 900
 #: Tenants read at once.
 _PAGE = 500
 
@@ -35,6 +37,7 @@ def examine_service(store: Store, prices: Mapping[str, float]) -> Iterator[Findi
         yield _queue(now, name)
     yield from _gate(now)
     yield _endpoints(now)
+    yield from _archiving(now)
     yield from _budgets(store, prices)
 
 
@@ -116,6 +119,16 @@ def _endpoints(now: ServiceStats) -> Finding:
         f"{now.webhook_parked} deliveries wait for them.",
         advice="See their deliveries in the console at `/ops`; enable repaired endpoints there.",
     )
+
+
+def _archiving(now: ServiceStats) -> Iterator[Finding]:
+    if now.history_lag > BEHIND_SECONDS:
+        yield Finding(
+            "history",
+            well=False,
+            message=f"For {now.history_lag:.0f} s it has been failing, or final jobs have waited.",
+            advice="See the runbook DarkroomHistoryBehind in deploy/runbooks.",
+        )
 
 
 def _budgets(store: Store, prices: Mapping[str, float]) -> Iterator[Finding]:

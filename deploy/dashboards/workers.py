@@ -1,4 +1,4 @@
-"""The dashboard of processes and Redis."""
+"""The dashboard of processes, Redis and the history."""
 
 from deploy.panels import Dashboard, Panel, Query, Row, one, quantiles, rate
 
@@ -7,7 +7,7 @@ _JOBS = 'job=~"darkroom-.*"'
 WORKERS = Dashboard(
     "darkroom-workers",
     "Darkroom: workers and Redis",
-    "Processes, sweep and Redis.",
+    "Processes, sweep, Redis and history.",
     [
         Row(
             "Processes",
@@ -100,6 +100,30 @@ WORKERS = Dashboard(
                     "Redis errors",
                     "Requests per second that failed because of Redis.",
                     one(rate("darkroom_redis_errors_total"), "errors"),
+                    "ops",
+                ),
+            ],
+        ),
+        Row(
+            "History",
+            [
+                Panel(
+                    "History behind",
+                    "Seconds for which the history has been failing or a final job has waited for "
+                    "it. Normally below 5; opens a ticket at 15 minutes.",
+                    one("max(darkroom_history_lag_seconds)", "age"),
+                    "s",
+                ),
+                Panel(
+                    "Archived jobs",
+                    "Jobs per second that moved from Redis to the history.",
+                    one(rate("darkroom_archived_jobs_total"), "jobs"),
+                    "ops",
+                ),
+                Panel(
+                    "History errors",
+                    "Failures of the database per second, as the archiver sees them. Normally 0.",
+                    one(rate("darkroom_history_errors_total"), "errors"),
                     "ops",
                 ),
             ],

@@ -1,24 +1,40 @@
 """The connection to the history's database: PostgreSQL, or SQLite on one machine."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import Connection, Engine, create_engine, event, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.errors import HistoryDown, InvalidSettings
+from shared.history.tables import archiver
 from shared.settings import Settings
 
 #: The number of the advisory lock under which one process migrates a PostgreSQL.
 _MIGRATION_LOCK = 0x6461726B
-_UNREACHABLE = (OperationalError, InterfaceError, InternalError, PoolTimeout)
+_UNREACHABLE = (
+    *(OperationalError, InterfaceError, InternalError, PoolTimeout),
+    sqlite3.OperationalError,
+)
+#: Between two attempts to switch a file to WAL.
+_PAUSE_SECONDS = 0.02
 
 
 def open_database(settings: Settings, *, connections: int) -> "Database | None":
@@ -30,6 +46,14 @@ def open_database(settings: Settings, *, connections: int) -> "Database | None":
         timeout_seconds=settings.history_timeout_seconds,
         connections=connections,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The revision of the schema (None: not created yet), and the one of this version."""
+
+    current: str | None
+    wanted: str | None
 
 
 class Database:
@@ -57,19 +81,35 @@ class Database:
         with self._open(writes=True) as connection:
             yield connection
 
+    def check(self) -> Schema:
+        """Check that the database can be written; return its schema, which is not migrated.
+
+        Raise HistoryDown, also if the schema is of a later version. Change nothing.
+        """
+        with self._open(writes=True, migrates=False) as connection:
+            schema = read_schema(connection)
+            if schema.current:
+                connection.execute(update(archiver).values(term=archiver.c.term))
+        return schema
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 
     @contextmanager
-    def _open(self, *, writes: bool = False) -> Iterator[Connection]:
+    def _open(self, *, writes: bool = False, migrates: bool = True) -> Iterator[Connection]:
         try:
-            self._migrate()
+            if migrates:
+                self._migrate()
             with self.engine.connect() as connection:
                 connection.execution_options(writes=writes)
                 with connection.begin():
                     yield connection
         except _UNREACHABLE as error:
+            raise HistoryDown(_reason(error)) from error
+        except ProgrammingError as error:
+            if not isinstance(error.orig, InsufficientPrivilege):
+                raise
             raise HistoryDown(_reason(error)) from error
 
     def _migrate(self) -> None:
@@ -87,16 +127,21 @@ class Database:
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Migrate the schema within the open transaction. Raise HistoryDown if it is a later one."""
-    config = _config(connection)
+    schema = read_schema(connection)
+    if schema.current != schema.wanted or revision != "head":
+        command.upgrade(_config(connection), revision)
+
+
+def read_schema(connection: Connection) -> Schema:
+    """Return the revision of the schema. Raise HistoryDown if it is of a later version."""
     current = MigrationContext.configure(connection).get_current_revision()
-    known = ScriptDirectory.from_config(config)
+    known = ScriptDirectory.from_config(_config(connection))
     if current and current not in {script.revision for script in known.walk_revisions()}:
         raise HistoryDown(
             f"Its schema {current} is of a later version of Darkroom; start that version, "
             "or downgrade the schema with it first."
         )
-    if current != known.get_current_head() or revision != "head":
-        command.upgrade(config, revision)
+    return Schema(current, known.get_current_head())
 
 
 def downgrade(connection: Connection, revision: str) -> None:
@@ -111,7 +156,7 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-def _reason(error: DBAPIError | PoolTimeout) -> str:
+def _reason(error: Exception) -> str:
     """Return what the driver said, on one line: it names no password."""
     said = str(error.orig if isinstance(error, DBAPIError) else error)
     return " ".join(said.split()) or type(error).__name__
@@ -136,7 +181,9 @@ def _engine(url: str, timeout_seconds: float, connections: int) -> Engine:
             "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
             # a host that vanished is noticed within half a minute
             "tcp_user_timeout": milliseconds,
-            **{"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3},
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
             "application_name": "darkroom",
         },
     )
@@ -150,7 +197,7 @@ def _sqlite(url: str, timeout_seconds: float) -> Engine:
         # transactions begin where `begin` says so, not where the driver guesses
         connection.isolation_level = None
         # readers and the writer do not wait for each other; each commit is on disk
-        connection.execute("PRAGMA journal_mode=WAL")
+        _use_write_ahead_log(connection, timeout_seconds)
         connection.execute("PRAGMA synchronous=FULL")
 
     @event.listens_for(engine, "begin")
@@ -160,3 +207,17 @@ def _sqlite(url: str, timeout_seconds: float) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, timeout_seconds: float) -> None:
+    """Switch a new file to WAL; SQLite refuses this at once while another process does the same."""
+    ends = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return

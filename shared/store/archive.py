@@ -83,6 +83,11 @@ def remove_archived(jobs: Sequence[StoredRecord]) -> Command[int]:
     return Command(operations.RemoveArchived(versions), int)
 
 
+def record_history_failure() -> Command[None]:
+    """Record that the history is unreachable or refuses writes, until a job moves or none waits."""
+    return Command(operations.RecordHistoryFailure(), lambda _: None)
+
+
 def restore_job(
     job: StoredRecord, batch: StoredRecord | None, *, not_after_ms: float
 ) -> Command[str]:

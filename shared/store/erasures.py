@@ -74,11 +74,11 @@ def begin_any_erasure(audit_context: AuditContext, new: NewErasure) -> Command[N
     return Command(operation, lambda _: None)
 
 
-def begin_tenant_erasure(audit_context: AuditContext, new: NewErasure) -> Command[bool]:
+def begin_tenant_erasure(
+    audit_context: AuditContext, erasure_id: str, tenant: str
+) -> Command[bool]:
     """Delete a tenant's API keys now and record the rest; return whether there is such a tenant."""
-    operation = operations.BeginTenantErasure(
-        *audit_context.args, new.id, new.tenant or "", new.filter_json, new.found
-    )
+    operation = operations.BeginTenantErasure(*audit_context.args, erasure_id, tenant)
     return Command(operation, lambda reply: str(reply) == "ok")
 
 

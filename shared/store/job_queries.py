@@ -166,8 +166,8 @@ class ServiceStats:
     paused: Mapping[str, int]
     #: why no new call is made at all ('' if calls are made); `paused` takes precedence
     closed: str
-    #: since when a final job could not move to the history
-    history_age: float
+    #: seconds for which the history has been failing, or a final job could not move to it
+    history_lag: float
 
     @property
     def dead_keys(self) -> int:
@@ -202,7 +202,7 @@ def service_stats() -> Command[ServiceStats]:
 
 
 def _facts(reply: Sequence[Any]) -> ServiceStats:
-    now, counts, jobs, deliveries, flat, closed, swept, unproven, archive_due = reply
+    now, counts, jobs, deliveries, flat, closed, swept, unproven, *behind = reply
     gate = pairs(flat)
     numbers = {name: int(value) for name, value in pairs(counts).items()}
     queues = {"generate": jobs, "deliver": deliveries}
@@ -236,7 +236,9 @@ def _facts(reply: Sequence[Any]) -> ServiceStats:
         image_host=gate.get("image_host", ""),
         paused={name: since for name, since in paused.items() if not name.startswith("model:")},
         closed=closed,
-        history_age=(int(now) - float(archive_due)) / 1000 if archive_due else 0.0,
+        history_lag=max((int(now) - float(since)) / 1000 for since in behind if since)
+        if any(behind)
+        else 0.0,
     )
 
 

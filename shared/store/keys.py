@@ -127,6 +127,9 @@ archive_due = Key("archive_due", ZSET, "When each final job moves to the history
 archiver = Key(
     "archiver", STRING, "The worker process that moves jobs to the history, while it does so."
 )
+history_failing = Key(
+    "history_failing", STRING, "Since when (ms) the history has refused what the archiver does."
+)
 history_deletions = Key(
     "history_deletions",
     ZSET,

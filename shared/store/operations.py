@@ -153,8 +153,6 @@ class BeginErasure(Operation):
 class BeginTenantErasure(Audited):
     id: str
     tenant: str
-    filter: str
-    found: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +428,11 @@ class NextErasure(Operation):
 class ObjectDeletions(Operation):
     limit: int
     deleted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHistoryFailure(Operation):
+    pass
 
 
 @dataclass(frozen=True, slots=True)

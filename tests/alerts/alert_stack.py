@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +11,20 @@ from typing import Any
 import httpx
 
 from tests.support.cluster import Api, Cluster, WorkerProcess, fleet
+from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.prometheus_server import Prometheus, prometheus, quicker
 from tests.support.store import World
 from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 #: By what the windows and `for` of each file are divided.
 FACTORS = {"alerts.yml": 60, "objectives.yml": 180}
-#: The one alert whose threshold is a time that nobody waits for: its expression here, and there.
-QUEUE_OLD = ("> 600", "> 10")
+#: Alerts whose threshold is a time that nobody waits for: in their expression there, and here.
+THRESHOLDS: Mapping[str, tuple[str, str]] = {
+    "DarkroomQueueOld": ("> 600", "> 10"),
+    "DarkroomHistoryBehind": ("> 900", "> 15"),
+}
+#: After this time final jobs move to the history; the setting allows no less.
+ARCHIVE_AFTER_SECONDS = 60
 EVERY = "500ms"
 THREADS = 8
 ASK_EVERY_SECONDS = 0.3
@@ -29,9 +35,15 @@ def quick(file: str, rules: dict[str, Any]) -> dict[str, Any]:
     changed = quicker(rules, FACTORS[file])
     for group in changed["groups"]:
         for rule in group["rules"]:
-            if rule.get("alert") == "DarkroomQueueOld":
-                rule["expr"] = rule["expr"].replace(*QUEUE_OLD)
+            rule["expr"] = shown_sooner(rule)
     return changed
+
+
+def shown_sooner(rule: Mapping[str, Any]) -> str:
+    """Return the expression of a rule with its threshold here."""
+    expr = str(rule["expr"])
+    known = THRESHOLDS.get(rule.get("alert", ""))
+    return expr.replace(*known) if known else expr
 
 
 @dataclass
@@ -43,6 +55,7 @@ class AlertStack:
     generate: Sequence[WorkerProcess]
     deliver: WorkerProcess
     hook: WebhookReceiver
+    history: PostgresServer
     seen: Prometheus
     world: World
     http: httpx.Client
@@ -64,9 +77,11 @@ class AlertStack:
 @contextmanager
 def alert_stack(where: Path) -> Iterator[AlertStack]:
     """Run it all until the block ends."""
-    with fleet(where / "fleet") as here, receiver() as hook:
+    with fleet(where / "fleet") as here, receiver() as hook, postgres_server() as history:
         # above the longest that an image is made to take here
         here.changes["provider_timeout_seconds"] = 20
+        here.changes["history_url"] = history.create("history")
+        here.changes["archive_after_seconds"] = ARCHIVE_AFTER_SECONDS
         api, deliver = here.api(), here.worker("deliver", threads=THREADS)
         generate = [here.worker("generate", threads=THREADS) for _ in range(2)]
         targets = {
@@ -81,7 +96,9 @@ def alert_stack(where: Path) -> Iterator[AlertStack]:
             here.client(api.url) as http,
             httpx.Client(base_url=api.url, headers=ops, timeout=30) as operator,
         ):
-            made = AlertStack(here, api, generate, deliver, hook, seen, world, http, operator)
+            made = AlertStack(
+                here, api, generate, deliver, hook, history, seen, world, http, operator
+            )
             with _asked(made):
                 yield made
         world.close()

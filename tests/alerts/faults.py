@@ -171,6 +171,15 @@ def storage_away(here: AlertStack) -> Iterator[None]:
 
 
 @contextmanager
+def history_away(here: AlertStack) -> Iterator[None]:
+    here.history.child.kill()
+    try:
+        yield
+    finally:
+        here.history.start()
+
+
+@contextmanager
 def image_host_away(here: AlertStack) -> Iterator[None]:
     here.here.provider.images(state="refuse")
     try:
@@ -302,6 +311,7 @@ SYMPTOMS = (
     Case("DarkroomStorageAway", "the storage killed", storage_away, PAGE),
     Case("DarkroomImageHostAway", "the image host refuses connections", image_host_away, PAGE),
     Case("DarkroomStorageErrors", "the storage killed", storage_away, TICKET),
+    Case("DarkroomHistoryBehind", "PostgreSQL killed", history_away, TICKET, seconds=180),
     Case("DarkroomWebhookBacklog", "1,100 owed to one that hangs", hanging_endpoint, TICKET),
     Case("DarkroomWebhookEndpointsOff", "12 receivers answer 410", endpoints_gone, TICKET),
     Case("DarkroomWebhookFailures", "12 receivers answer 410", endpoints_gone, TICKET),

@@ -1,7 +1,8 @@
 """Each alert is made to fire by its fault on a service that runs, and ends with it.
 
 Prometheus judges the rules of deploy/ with all their windows and `for` divided by a number (see
-`ground.FACTORS`), and one threshold that is a time (`ground.QUEUE_OLD`); the rest is as it is.
+`alert_stack.FACTORS`), and thresholds that are a time (`alert_stack.THRESHOLDS`); the rest is as it
+is.
 """
 
 import re
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from sandbox.wait import wait_until
-from tests.alerts.alert_stack import QUEUE_OLD, AlertStack, alert_stack, quick
+from tests.alerts.alert_stack import AlertStack, alert_stack, quick, shown_sooner
 from tests.alerts.faults import CASES, OBJECTIVES, SYMPTOMS, Case
 from tests.support.prometheus_server import rule_files
 
@@ -138,8 +139,6 @@ def test_the_rules_that_are_tried_differ_by_their_times_alone() -> None:
         return re.sub(r"\[\d+[smhd]\]", "[]", expr)
 
     for written, tried in zip(rules(quicker=False), rules(quicker=True), strict=True):
-        expected = without_times(written["expr"])
-        if written.get("alert") == "DarkroomQueueOld":
-            expected = expected.replace(*QUEUE_OLD)
+        expected = without_times(shown_sooner(written))
         assert without_times(tried["expr"]) == expected
         assert {**tried, "expr": "", "for": ""} == {**written, "expr": "", "for": ""}

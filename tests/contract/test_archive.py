@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import update
 
+from sandbox.wait import wait_until
 from shared.errors import HistoryDown
 from shared.history.database import downgrade, upgrade
 from shared.history.reader import DeliveryFilter, HistoryReader
@@ -437,7 +440,7 @@ def test_a_history_that_is_away_leaves_everything_in_redis(
             history.archiver.archive()
         assert history.is_live(second)
         stats = history.world.store.run(job_queries.service_stats())
-        assert stats.history_age > 0
+        assert stats.history_lag > 0
     finally:
         postgres.start()
 
@@ -478,6 +481,57 @@ def test_a_schema_of_a_later_version_is_refused_with_a_sentence(history_url: str
         pass
     database.close()
     other.close()
+
+
+def age(history: HistoryWorld) -> float:
+    """Return for how many seconds the history is behind, as the alert sees it."""
+    return history.world.store.run(job_queries.service_stats()).history_lag
+
+
+def test_a_history_that_refuses_writes_is_behind_until_a_job_moves(
+    empty_redis_url: str, postgres: PostgresServer
+) -> None:
+    with closing(HistoryWorld(empty_redis_url, postgres.create("history"))) as history:
+        history.archive()
+        assert age(history) == 0
+        job_id = finished(history.world)
+        history.come_due()
+        # it can be read, so the job is read from Redis before the write fails
+        may_write(history, postgres, "off")
+        with pytest.raises(HistoryDown):
+            history.archiver.archive()
+        again = history.new_archiver("worker-1")
+        wait_until(lambda: age(history) > 0.1, "the history to be behind")
+        assert not history.is_archived(job_id)
+        may_write(history, postgres, "on")
+        history.come_due()
+        again.archive()
+        assert age(history) == 0
+        assert history.is_archived(job_id)
+
+
+def may_write(history: HistoryWorld, postgres: PostgresServer, value: str) -> None:
+    """Switch writing `on` or `off`, as the failover to a replica does."""
+    read_only = {"on": "off", "off": "on"}[value]
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(
+            f"ALTER DATABASE history SET default_transaction_read_only = {read_only}"
+        )
+    history.database.close()  # the setting is that of new connections
+
+
+def test_a_history_that_is_away_is_behind_though_no_job_waits(
+    empty_redis_url: str, postgres: PostgresServer
+) -> None:
+    with closing(HistoryWorld(empty_redis_url, postgres.create("history"))) as history:
+        with (
+            closing(database_at("postgresql://127.0.0.1:9/history")) as away,
+            pytest.raises(HistoryDown),
+        ):
+            history.new_archiver("worker-1", away).archive()
+        wait_until(lambda: age(history) > 0.1, "the history to be behind")
+        history.archive()
+        assert age(history) == 0
 
 
 def _handed_out(history: HistoryWorld) -> tuple[StoredRecord, ...]:

@@ -205,6 +205,13 @@ CASES = (
         "10%",
     ),
     Case(
+        "DarkroomHistoryBehind",
+        "ticket",
+        {"darkroom_history_lag_seconds": "0+60x60"},
+        {"darkroom_history_lag_seconds": "900x60"},
+        "30m 0s",
+    ),
+    Case(
         "DarkroomWebhookBacklog",
         "ticket",
         {"darkroom_webhook_pending": "1500x60"},

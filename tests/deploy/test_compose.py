@@ -9,12 +9,17 @@ import kubernetes_validate
 import pytest
 import yaml
 from compose_spec import PyCompose
+from sqlalchemy.engine import make_url
 
+from sandbox.compose_init import first_start
+from sandbox.devstack.keys import TenantKeys
 from shared.settings import PREFIX, Settings
 from tests.deploy.compose import FILE, OURS, ROOT, read, services
 from worker.lifecycle import GRACE_SECONDS
 
-SECRETS = ("S3_ACCESS_KEY", "S3_SECRET_KEY", "ONEMIN_API_KEY")
+SECRETS = ("S3_ACCESS_KEY", "S3_SECRET_KEY", "ONEMIN_API_KEY", "HISTORY_URL")
+#: What a start waits for, where that is not its health: the service runs without the history.
+CONDITIONS = {"init": "service_completed_successfully", "postgres": "service_started"}
 
 
 def test_the_compose_file_follows_the_specification() -> None:
@@ -68,10 +73,7 @@ def test_whoever_is_waited_for_is_waited_for_until_it_is_well(name: str) -> None
         other: how["condition"] for other, how in services()[name].get("depends_on", {}).items()
     }
 
-    assert all(
-        condition == ("service_completed_successfully" if other == "init" else "service_healthy")
-        for other, condition in conditions.items()
-    )
+    assert conditions == {other: CONDITIONS.get(other, "service_healthy") for other in conditions}
 
 
 @pytest.mark.parametrize("sandbox", ["0", "1"])
@@ -166,6 +168,27 @@ def test_the_storage_gets_the_keys_that_the_first_start_made(tmp_path: Path) -> 
     ran = subprocess.run(words, capture_output=True, text=True, check=True, env={})
 
     assert ran.stdout.split() == ["ACCESS", "SECRET", *service["command"]]
+
+
+def test_the_history_gets_the_password_that_is_in_its_url(tmp_path: Path) -> None:
+    def tenant(_: str) -> TenantKeys:
+        return TenantKeys(tenant="local", api_key="a", ops_key="o", webhook_secret="w")
+
+    # an installation of a version without a history
+    for name in ("s3_access_key", "s3_secret_key", "api_key"):
+        (tmp_path / name).write_text("there before")
+    first_start(tmp_path, Settings(), tenant)
+    password = (tmp_path / "postgres_password").read_text()
+    first_start(tmp_path, Settings(), tenant)
+
+    url = make_url((tmp_path / "history_url").read_text())
+    service = services()["postgres"]
+    given = service["environment"]
+    assert given["POSTGRES_PASSWORD_FILE"] == "/run/darkroom/postgres_password"
+    assert (url.username, url.database) == (given["POSTGRES_USER"], given["POSTGRES_DB"])
+    assert (url.host, url.port, url.password) == ("postgres", 5432, password)
+    assert "ports" not in service
+    assert (tmp_path / "api_key").read_text() == "there before"
 
 
 def test_hadolint_has_nothing_against_the_dockerfile() -> None:

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
 
 from deploy import cluster
 from shared.settings import PREFIX, Settings
@@ -180,6 +182,26 @@ def test_a_pod_reads_its_secrets_from_files_that_are_mounted(name: str) -> None:
     known = {one.removeprefix(PREFIX).removesuffix("_FILE").lower() for one in given}
     assert read == mounted
     assert known <= set(Settings.model_fields)
+
+
+def test_every_process_may_reach_the_history() -> None:
+    policy = _base("networkpolicy", "NetworkPolicy")
+    open_ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+    [secret] = [one for one in _build("sandbox") if one["kind"] == "Secret"]
+    given = {name: b64decode(text).decode() for name, text in secret["data"].items()}
+    [server] = [
+        one["spec"]["template"]["spec"]["containers"][0]
+        for one in _build("sandbox")
+        if one["metadata"]["name"] == "postgres" and one["kind"] == "StatefulSet"
+    ]
+    created = {one["name"]: one.get("value") for one in server["env"]}
+
+    url = make_url(given["history_url"])
+    assert policy["spec"]["podSelector"]["matchLabels"] == {"app.kubernetes.io/part-of": "darkroom"}
+    assert url.port in open_ports
+    assert url.password == given["postgres_password"]
+    assert (url.username, url.database) == (created["POSTGRES_USER"], created["POSTGRES_DB"])
+    assert server["image"] == services()["postgres"]["image"]
 
 
 def test_a_worker_may_end_before_it_is_killed() -> None:

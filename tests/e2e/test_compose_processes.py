@@ -1,7 +1,8 @@
 """Every process of ours in docker-compose.yml, with its command and environment, on this machine.
 
-What stands in for the containers: a Valkey with compose's own command, rclone as the S3 server, and
-files and ports of this machine in place of those inside the containers.
+What stands in for the containers: a Valkey with compose's own command, rclone as the S3 server, a
+PostgreSQL from a wheel, and files and ports of this machine in place of those inside the
+containers.
 """
 
 import signal
@@ -14,13 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
+import redis
+from sqlalchemy.engine import URL, make_url
 
 from sandbox.servers import free_port, s3_command, s3_environment, valkey_program
 from sandbox.subprocesses import Child
 from sandbox.wait import wait_for_http, wait_for_redis, wait_until
+from shared.store import keys
 from tests.deploy.compose import services
 from tests.e2e.up import clean_environment
+from tests.support.postgres import PostgresServer, postgres_server
 
 _BIN = Path(sys.executable).parent
 SERVING = ("provider", "api", "worker-generate", "worker-deliver")
@@ -33,6 +39,7 @@ class Machine:
     where: Path
     redis: int
     s3: int
+    postgres: PostgresServer
     ports: Mapping[str, int]
     children: dict[str, Child] = field(default_factory=dict)
 
@@ -105,11 +112,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         port = free_port()
         stack.enter_context(_redis(where, port))
         wait_for_redis(port)
-        made = Machine(where, port, free_port(), {name: free_port() for name in SERVING})
+        postgres = stack.enter_context(postgres_server())
+        ports = {name: free_port() for name in SERVING}
+        made = Machine(where, port, free_port(), postgres, ports)
         made.keys.mkdir()
         (where / "onemin.key").write_text("")
         first = made.run("init")
         assert first.returncode == 0, first.stderr
+        _create_history(made)
         _as_on_loopback(made)
         (where / "s3" / "darkroom").mkdir(parents=True)
         access, secret = ((made.keys / f"s3_{name}_key").read_text() for name in _S3_KEYS)
@@ -135,10 +145,23 @@ def _redis(where: Path, port: int) -> Child:
     return Child(command, where / "redis.log", environment={})
 
 
+def _create_history(machine: Machine) -> None:
+    """Create what the image of PostgreSQL creates at its first start."""
+    created = services()["postgres"]["environment"]
+    password = (machine.keys / "postgres_password").read_text()
+    with psycopg.connect(machine.postgres.url(), autocommit=True) as connection:
+        role, database = created["POSTGRES_USER"], created["POSTGRES_DB"]
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        connection.execute(f"CREATE DATABASE {database} OWNER {role}")
+
+
 def _as_on_loopback(machine: Machine) -> None:
-    """Name the sandbox by the address that it has here."""
+    """Name the sandbox and the history by the addresses that they have here."""
     here = f"http://127.0.0.1:{machine.ports['provider']}"
+    history = make_url((machine.keys / "history_url").read_text())
+    own = history.set(host="127.0.0.1", port=machine.postgres.port)
     for name, theirs, ours in (
+        ("history_url", _shown(history), _shown(own)),
         ("onemin_base_url", "http://provider:8081", here),
         ("onemin_image_hosts", "provider", "127.0.0.1"),
         ("onemin_allow_private_hosts", "provider", "127.0.0.1"),
@@ -149,25 +172,52 @@ def _as_on_loopback(machine: Machine) -> None:
         path.write_text(ours)
 
 
+def _shown(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
+
+
 def test_every_service_becomes_healthy_and_makes_an_image(machine: Machine) -> None:
     for name in SERVING:
         wait_until(lambda name=name: machine.check_health(name) == 0, f"health of {name}")  # type: ignore[misc]
 
-    headers = {"Authorization": f"Bearer {(machine.keys / 'api_key').read_text()}"}
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{machine.ports['api']}", headers=headers, timeout=60
-    ) as http:
-        wait_until(lambda: http.get("/readyz").status_code == 200, "a ready API")
-        asked = {"input": {"prompt": "A lighthouse at dawn", "megapixels": "0.25"}}
-        job: dict[str, Any] = http.post(
-            "/v1/jobs", json=asked, headers={"Prefer": "wait=30"}
-        ).json()
-        wait_until(
-            lambda: http.get(f"/v1/jobs/{job['id']}").json()["status"] == "succeeded", "an image"
-        )
-        image = http.get(f"/v1/jobs/{job['id']}/image")
+    with client(machine) as http:
+        job_id = generate(http)
+        image = http.get(f"/v1/jobs/{job_id}/image")
 
     assert image.headers["content-type"] == "image/webp"
+
+
+def test_a_final_job_moves_to_the_history_and_is_still_there(machine: Machine) -> None:
+    with client(machine) as http, redis.Redis(port=machine.redis) as store:
+        job_id = generate(http)
+        before = http.get(f"/v1/jobs/{job_id}").json()
+        store.zadd(keys.archive_due(), {job_id: 1})
+        wait_until(lambda: not store.exists(keys.job(job_id)), "the job to leave Redis")
+        after = http.get(f"/v1/jobs/{job_id}").json()
+        image = http.get(f"/v1/jobs/{job_id}/image")
+
+    history = (machine.keys / "history_url").read_text()
+    with psycopg.connect(history) as connection:
+        found = connection.execute("SELECT id FROM jobs WHERE id = %s", (job_id,)).fetchall()
+    assert found == [(job_id,)]
+    assert after == before
+    assert image.headers["content-type"] == "image/webp"
+
+
+def client(machine: Machine) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {(machine.keys / 'api_key').read_text()}"}
+    url = f"http://127.0.0.1:{machine.ports['api']}"
+    return httpx.Client(base_url=url, headers=headers, timeout=60)
+
+
+def generate(http: httpx.Client) -> str:
+    """Have an image generated; return its job."""
+    wait_until(lambda: http.get("/readyz").status_code == 200, "a ready API")
+    asked = {"input": {"prompt": "A lighthouse at dawn", "megapixels": "0.25"}}
+    job: dict[str, Any] = http.post("/v1/jobs", json=asked, headers={"Prefer": "wait=30"}).json()
+    path = f"/v1/jobs/{job['id']}"
+    wait_until(lambda: http.get(path).json()["status"] == "succeeded", "an image")
+    return str(job["id"])
 
 
 @pytest.fixture
@@ -184,7 +234,7 @@ def real_key(machine: Machine) -> Iterator[str]:
 def test_a_second_start_keeps_the_keys_and_another_key_changes_the_provider(
     machine: Machine, real_key: str
 ) -> None:
-    names = ("s3_access_key", "s3_secret_key", "api_key", "ops_key")
+    names = ("s3_access_key", "s3_secret_key", "postgres_password", "api_key", "ops_key")
     before = {name: (machine.keys / name).read_text() for name in names}
 
     again = machine.run("init")

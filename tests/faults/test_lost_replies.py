@@ -18,6 +18,7 @@ from shared.errors import OutcomeUnknown, StoreDown
 from shared.jobs import State
 from shared.store import (
     api_keys,
+    archive,
     batches,
     bulk,
     delivery_log,
@@ -210,6 +211,7 @@ def operate(world: World) -> None:
     )
     assert isinstance(made, api_keys.ApiKeyInfo), made
     world.store.run(api_keys.touch_api_key(second.id))
+    world.store.run(archive.record_history_failure())
     assert world.store.run(api_keys.revoke_api_key(audit_context(), TENANT, second.id))
     world.store.run(bulk.pause(audit_context(), "deliver"))
     world.store.run(bulk.resume(audit_context(), "deliver"))

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -9,10 +10,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
+from sqlalchemy import insert, update
+from sqlalchemy.engine import make_url
 
 from shared.api_keys import parse_key
+from shared.history.tables import archiver
 from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.provider_keys import ProviderKey
 from shared.settings import inherited_environment
@@ -25,6 +30,8 @@ from shared.store.tenants import authenticate
 from shared.store.transitions import Signal
 from tests.contract.test_admission import everything
 from tests.integration.conftest import Program
+from tests.support.history import database_at
+from tests.support.postgres import PostgresServer
 from tests.support.store import World
 
 DARKROOM = Path(sys.executable).with_name("darkroom")
@@ -269,12 +276,115 @@ def test_the_doctor_sees_a_budget_without_a_price(
     assert doctor.wrong("budgets") == []
 
 
+def test_the_doctor_checks_the_history_and_creates_nothing(
+    doctor: Doctor, history_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert doctor.wrong("history") == []
+    monkeypatch.setenv("DARKROOM_HISTORY_URL", history_url)
+    path = make_url(history_url).database
+    empty = {
+        "sqlite": f"The file {path} does not exist yet.",
+        "postgresql": "It has no schema yet; this version needs 0001.",
+    }
+
+    for _ in range(2):
+        assert doctor.wrong("history") == [empty[make_url(history_url).get_backend_name()]]
+    with closing(database_at(history_url)) as database, database.writing():
+        pass  # migrates the schema
+    assert doctor.wrong("history") == []
+
+
+@pytest.fixture
+def migrated_url(history_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A history with its schema, which the commands use."""
+    monkeypatch.setenv("DARKROOM_HISTORY_URL", history_url)
+    monkeypatch.setenv("DARKROOM_HISTORY_TIMEOUT_SECONDS", "1")
+    with closing(database_at(history_url)) as database, database.writing():
+        pass
+    return history_url
+
+
+def test_the_doctor_sees_a_history_that_is_locked_or_of_a_later_version(
+    doctor: Doctor, migrated_url: str
+) -> None:
+    with closing(database_at(migrated_url)) as database:
+        with database.writing() as connection:
+            connection.execute(insert(archiver).values(one=1, term=1))
+        with database.writing() as connection:
+            connection.execute(update(archiver).values(term=2))
+            (locked,) = doctor.wrong("history")
+        with database.writing() as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    (later,) = doctor.wrong("history")
+
+    assert re.search("locked|timeout", locked)
+    assert later.startswith("Its schema 9999 is of a later version of Darkroom;")
+
+
+def test_the_doctor_sees_a_postgresql_that_may_not_be_written(
+    doctor: Doctor, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.create("history")
+    monkeypatch.setenv("DARKROOM_HISTORY_URL", url)
+    with closing(database_at(url)) as database, database.writing():
+        pass
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS reader")
+        connection.execute("CREATE ROLE reader LOGIN IN ROLE pg_read_all_data")
+        monkeypatch.setenv("DARKROOM_HISTORY_URL", url.replace("postgres@", "reader@"))
+        refused = doctor.wrong("history")
+        connection.execute("ALTER DATABASE history SET default_transaction_read_only = on")
+    monkeypatch.setenv("DARKROOM_HISTORY_URL", url)
+    read_only = doctor.wrong("history")
+    monkeypatch.setenv("DARKROOM_HISTORY_URL", "postgresql://u:Hunter2secret@127.0.0.1:9/history")
+    (away,) = doctor.wrong("history")
+
+    assert refused == ["permission denied for table archiver"]
+    assert read_only == ["cannot execute UPDATE in a read-only transaction"]
+    assert "port 9 failed" in away
+    assert "Hunter2" not in away
+
+
+def test_the_doctor_sees_a_path_of_the_history_that_cannot_be(
+    doctor: Doctor, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_HISTORY_URL", f"sqlite:///{tmp_path}/away/history.db")
+    assert doctor.wrong("history") == [f"The folder {tmp_path}/away does not exist."]
+    monkeypatch.setenv("DARKROOM_HISTORY_URL", "sqlite:///history.db")
+    code, _, wrong = program.run("doctor")
+    assert code == 2
+    assert "needs the absolute path of a file" in wrong
+
+
+def test_the_doctor_sees_jobs_that_do_not_move_to_the_history(
+    doctor: Doctor, empty_redis_url: str
+) -> None:
+    with closing(World(empty_redis_url)) as world:
+        now = time.time() * 1000
+        world.client.zadd(keys.archive_due(), {"job_waits": now - 899_000})
+        assert doctor.wrong("history") == []
+        world.client.zadd(keys.archive_due(), {"job_waits": now - 1_000_000})
+        (behind,) = doctor.wrong("history")
+
+    assert re.fullmatch(r"For 10\d\d s it has been failing, or final jobs .*", behind)
+
+
 def test_the_doctor_looks_at_everything_whatever_is_away(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DARKROOM_REDIS_URL", "redis://:w%40rd@127.0.0.1:9/0")
-    away = ("redis", "clock of redis", "workers", "service", "storage", "provider", "api")
-    assert len(doctor.wrong(*away, "clock of storage")) == 8
+    monkeypatch.setenv("DARKROOM_HISTORY_URL", "postgresql://127.0.0.1:9/history")
+    away = (
+        "redis",
+        "clock of redis",
+        "workers",
+        "service",
+        "history",
+        "storage",
+        "provider",
+        "api",
+    )
+    assert len(doctor.wrong(*away, "clock of storage")) == 9
 
 
 def stack_at(path: Path, redis_url: str) -> Path:

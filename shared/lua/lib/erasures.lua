@@ -3,14 +3,15 @@ local clock, keys, util = ... -- requires
 
 local M = {}
 
--- Record an erasure, to begin after `delay` milliseconds; one that is recorded already stays as it is.
-function M.create(args, is_tenant, delay)
-  local key, now = keys.erasure(args.id), clock.now()
+-- Record an erasure, to begin after `delay` milliseconds; one that is recorded already stays as it is. `new` has id,
+-- tenant ('' for all), filter, found, and is_tenant where the tenant itself is deleted.
+function M.create(new, delay)
+  local key, now = keys.erasure(new.id), clock.now()
   if redis.call('HSETNX', key, 'created', util.int(now)) == 0 then return end
-  redis.call('HSET', key, 'filter', args.filter, 'found', args.found, 'deleted', 0)
-  if args.tenant ~= '' then redis.call('HSET', key, 'tenant', args.tenant) end
-  if is_tenant then redis.call('HSET', key, 'is_tenant', 1) end
-  redis.call('ZADD', keys.erasures, now + delay, args.id)
+  redis.call('HSET', key, 'filter', new.filter, 'found', new.found, 'deleted', 0)
+  if new.tenant ~= '' then redis.call('HSET', key, 'tenant', new.tenant) end
+  if new.is_tenant then redis.call('HSET', key, 'is_tenant', 1) end
+  redis.call('ZADD', keys.erasures, now + delay, new.id)
 end
 
 return M

@@ -1,5 +1,5 @@
 #!lua
 -- Record a tenant's request to delete many jobs.
 local args, erasures = ... -- requires
-erasures.create(args, false, 0)
+erasures.create({ id = args.id, tenant = args.tenant, filter = args.filter, found = args.found }, 0)
 return 'ok'

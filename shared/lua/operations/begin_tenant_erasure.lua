@@ -10,6 +10,6 @@ for _, id in ipairs(redis.call('ZRANGE', keys.api_keys(args.tenant), 0, -1)) do
   redis.call('DEL', keys.api_key(id))
 end
 redis.call('DEL', keys.api_keys(args.tenant))
-erasures.create(args, true, C.key_cache_ms)
+erasures.create({ id = args.id, tenant = args.tenant, filter = '{}', found = 0, is_tenant = 1 }, C.key_cache_ms)
 local detail = '{"erasure":"' .. args.id .. '"}'
 return audit.record(args, 'tenant.delete', args.tenant, detail, { 'ok' })[1]

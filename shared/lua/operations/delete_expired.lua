@@ -5,6 +5,7 @@
 local args, clock, endpoints, jobs, keys = ... -- requires
 local now, forgotten = clock.now(), 0
 local has_history = C.archive_after_ms > 0
+if not has_history then redis.call('DEL', keys.history_failing) end
 
 -- jobs of a time when there was a history
 for _, id in ipairs(has_history and {} or redis.call('ZRANGE', keys.archive_due, 0, args.limit - 1)) do

@@ -9,6 +9,11 @@ local owner = redis.call('GET', keys.archiver)
 if owner and owner ~= args.worker then return { 'other' } end
 redis.call('SET', keys.archiver, args.worker, 'PX', util.int(args.lock_ms))
 
+-- jobs that were read and could not be written are due within the lease
+if tonumber(args.limit) > 0 and redis.call('ZCOUNT', keys.archive_due, '-inf', now + tonumber(args.lease_ms)) == 0 then
+  redis.call('DEL', keys.history_failing)
+end
+
 local function due(key, count)
   if count == 0 then return {} end
   return redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, count)

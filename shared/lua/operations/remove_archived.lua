@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Remove jobs from Redis that the history has: those that are still as it has them.
 -- Returns how many were removed
-local args, archive, clock, jobs = ... -- requires
+local args, archive, clock, jobs, keys = ... -- requires
 local now, removed = clock.now(), 0
 for i = 1, #args.versions, 2 do
   local job = jobs.load(args.versions[i])
@@ -10,4 +10,5 @@ for i = 1, #args.versions, 2 do
     removed = removed + 1
   end
 end
+redis.call('DEL', keys.history_failing)
 return removed

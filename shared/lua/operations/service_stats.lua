@@ -3,8 +3,8 @@
 -- Returns now, counts..., and by queue { depth, oldest arrival ('' none), in flight, groups that wait,
 --       most that wait in one of them }, then the gate, why it is closed ('' where it is not), when
 --       was last swept ('' never), for hosts that have not responded recently how many deliveries are
---       being sent to them and how many tenants wait to send to one, and since when the history is behind
---       ('' where it is not)
+--       being sent to them and how many tenants wait to send to one, since when the first
+--       job waits for the history ('' none), and since when the history has been failing ('' where it is not)
 local clock, gate, hosts, keys, queue, stats, util = ... -- requires
 local now = clock.now()
 
@@ -40,4 +40,5 @@ return {
   redis.call('HGET', keys.sweep, 'at') or '',
   hosts.unproven(),
   redis.call('ZRANGE', keys.archive_due, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')[2] or '',
+  redis.call('GET', keys.history_failing) or '',
 }
