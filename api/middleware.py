@@ -175,7 +175,7 @@ class _Exchange:
             raise self._too_large()
 
     def preflight(self) -> Response | None:
-        """Respond to a CORS preflight; return None forevery other request."""
+        """Respond to a CORS preflight; return None for every other request."""
         if b"access-control-request-method" not in self._headers:
             return None
         wanted = self._headers.get(b"access-control-request-headers")

@@ -28,7 +28,7 @@ class Price(TypedDict):
 
 
 class ModelDescription(TypedDict):
-    """The public description of a model: the same foreverybody while the API runs."""
+    """The public description of a model: the same for everybody while the API runs."""
 
     id: str
     name: str

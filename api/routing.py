@@ -44,7 +44,7 @@ class Route(APIRoute):
         dependencies: Sequence[Dependency] | None = None,
         **options: Any,  # noqa: ANN401  FastAPI's own, of which there are thirty
     ) -> None:
-        """Add what holds forevery route to what FastAPI reads from the signature."""
+        """Add what holds for every route to what FastAPI reads from the signature."""
         needed = list(dependencies or ())
         if not _query_names(get_dependant(path=path, call=endpoint)):
             needed.append(Depends(refuse_parameters))

@@ -127,7 +127,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Handle a header; whitespace around its value is not part of it (RFC 9110, 5.5)."""
-        # called forevery header: does what uvicorn's own does, without calling it
+        # called for every header: does what uvicorn's own does, without calling it
         name, value = name.lower(), value.strip(b" \t")
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True

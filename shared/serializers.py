@@ -136,7 +136,7 @@ def counts_shown(counts: Mapping[Status, int] | Mapping[str, int]) -> schemas.St
 
 
 def waiting_on(queued_job: QueuedJob) -> WaitingOn | None:
-    """Return why a queued job does not run; None forevery other job."""
+    """Return why a queued job does not run; None for every other job."""
     job = queued_job.job
     if job.state is not State.QUEUED:
         return None

@@ -102,7 +102,7 @@ def _kind_of_address(address: IPAddress) -> str | None:
 def host_matches(entries: Collection[str], host: str, port: int) -> bool:
     """Return whether a list of allowed hosts contains this one.
 
-    An entry is a host, `.name` foreverything below a name, or one of these with `:port`; without a
+    An entry is a host, `.name` for everything below a name, or one of these with `:port`; without a
     port it means all ports. IPv6 addresses with a port are written `[::1]:9000`.
     """
     wanted = _plain(host)

@@ -17,7 +17,7 @@ export class Output {
   #view = null;
   #stop = new AbortController();
 
-  /** `seen(job)` is called forevery job with an image, `refused(error)` if the request is refused. */
+  /** `seen(job)` is called for every job with an image, `refused(error)` if the request is refused. */
   constructor(client, feed, actions, { seen, refused }) {
     this.#client = client;
     this.#actions = actions;

@@ -1,4 +1,4 @@
-// The introduction: rules that hold forevery operation.
+// The introduction: rules that hold for every operation.
 import { at, SERVICE } from "../shared/address.js";
 import { codeBlock } from "../shared/code.js";
 import { button } from "../shared/controls.js";
