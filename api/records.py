@@ -41,7 +41,7 @@ SCAN_LIMIT = 1000
 #: The id of a job has the API's clock, `created_at` has that of Redis: the difference that
 #: `created_after` and `created_before` tolerate.
 CLOCK_SKEW_MS = 2000
-#: How often a list is read again because jobs left the history meanwhile, or a decision is made
+#: How often a record is read again because it left the history meanwhile, or a decision is made
 #: again because Redis was reached too late.
 _TRIES = 3
 #: Threads, and so connections, that one API process uses for the history.
@@ -173,27 +173,28 @@ class Records:
     async def _list(self, reads: "_Reads[T, E]", limit: int) -> "_Listed[T, E]":
         """Merge a page of both; a page may be short and still have a next one.
 
-        What left the history between the reads would be in neither: then both are read again.
+        Redis is read a second time if something came back to it between the reads: it would be in
+        neither.
         """
-        hidden: frozenset[str] | None = None
-        for _ in range(_TRIES):
-            live, end = await self._run(reads.live)
-            if self._history is None or reads.archived is None:
-                return _Listed(tuple(live), end)
-            found = await self._query(reads.archived, self._history)
-            superseded = await self._superseded([*{reads.subject(one) for one in found}])
-            unseen = superseded - {reads.subject(one) for one in live}
-            if not unseen or unseen == hidden:
-                break
-            hidden = unseen
+        live, end = await self._run(reads.live)
+        if self._history is None or reads.archived is None:
+            return _Listed(tuple(live), end)
+        found = await self._query(reads.archived, self._history)
+        superseded = await self._superseded([*{reads.subject(one) for one in found}])
         old = [one for one in found if reads.subject(one) not in superseded]
-        old_end = reads.position(found[-1]) if len(found) > limit else None
-        return _merged([*live, *old], reads, limit, (end, old_end))
+        ends = [end, reads.position(found[-1]) if len(found) > limit else None]
+        later: Sequence[T] = ()
+        if superseded - {reads.subject(one) for one in live}:
+            later, later_end = await self._run(reads.live)
+            ends.append(later_end)
+        # what left Redis between the reads is in both, and what came back may have changed
+        items = {reads.position(one): one for one in (*old, *live, *later)}
+        return _merged([*items.values()], reads, limit, ends)
 
     async def jobs(self, search: JobSearch) -> Page:
         """List jobs; a page may be short and still have a next one."""
         wanted = search.archived()
-        reads = _Reads[QueuedJob, str](
+        reads: _Reads[QueuedJob, str] = _Reads(
             live=find_jobs(search.live()).then(lambda page: (page.jobs, page.before)),
             archived=(lambda history: [*map(QueuedJob, history.jobs(wanted, search.limit + 1))])
             if wanted
@@ -207,7 +208,7 @@ class Records:
     async def job_ids(self, search: JobSearch) -> Found:
         """List the ids of jobs."""
         wanted = search.archived()
-        reads = _Reads[str, str](
+        reads: _Reads[str, str] = _Reads(
             live=find_ids(search.live()).then(lambda found: (found.ids, found.before)),
             archived=(lambda history: history.job_ids(wanted, search.limit + 1))
             if wanted
@@ -234,7 +235,7 @@ class Records:
             now = int(self._now_ms())
             return [BatchState(one, now) for one in history.batches(tenant, before, limit + 1)]
 
-        reads = _Reads[BatchState, str](
+        reads: _Reads[BatchState, str] = _Reads(
             live=list_batches(tenant, before=before, limit=limit).then(
                 lambda page: (page.batches, page.before)
             ),
@@ -249,7 +250,7 @@ class Records:
         self, batch_id: str, *, tenant: str, after: str | None, most: int
     ) -> tuple[tuple[Job, ...], str | None]:
         """Read jobs of a batch in the order of the request, and the id to continue after."""
-        reads = _Reads[Job, str](
+        reads: _Reads[Job, str] = _Reads(
             live=list_batch_jobs(batch_id, tenant=tenant, after=after, most=most),
             archived=lambda history: history.batch_jobs(batch_id, after, most + 1),
             position=lambda job: job.id,
@@ -297,7 +298,7 @@ class Records:
             limit=limit,
             scan_limit=SCAN_LIMIT,
         )
-        reads = _Reads[Entry, Cursor](
+        reads: _Reads[Entry, Cursor] = _Reads(
             live=live.then(lambda page: (page.entries, page.below)),
             archived=lambda history: history.deliveries(wanted, limit + 1),
             position=position,
@@ -328,10 +329,15 @@ class Records:
         raise HistoryDown("It responds too slowly for a job to be brought back.")
 
     async def bring_back_subject(self, subject: str, tenant: str) -> bool:
-        """Write the job or batch of a delivery back to Redis."""
+        """Write the job or batch of a delivery back to Redis, unless it is there."""
+        if await self._superseded([subject]):
+            return True
         if subject.startswith(JOB_PREFIX) or self._history is None:
             return await self.bring_back(subject, tenant)
-        job_id = await self._query(self._history.any_job_of, subject)
+        of_it = JobFilter(tenant, batch_id=subject)
+        job_ids = await self._query(self._history.job_ids, of_it, _PIECE)
+        deleted = await self._superseded(job_ids)
+        job_id = next((one for one in job_ids if one not in deleted), None)
         return job_id is not None and await self.bring_back(job_id, tenant)
 
     async def bring_back_all(self, job_ids: Sequence[str]) -> None:
@@ -380,9 +386,6 @@ class Records:
         raise HistoryDown("It responds too slowly for a job to be deleted.")
 
 
-_PIECE = 200
-
-
 @dataclass(frozen=True, slots=True)
 class _Reads(Generic[T, E]):
     """How to read a page of both.
@@ -408,7 +411,7 @@ class _Listed(Generic[T, E]):
 
 
 def _merged(
-    items: Sequence[T], reads: _Reads[T, E], limit: int, ends: tuple[E | None, E | None]
+    items: Sequence[T], reads: _Reads[T, E], limit: int, ends: Sequence[E | None]
 ) -> _Listed[T, E]:
     """Merge the items of both; `ends` are where each read stopped, None if there is no more.
 
