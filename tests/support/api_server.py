@@ -95,10 +95,10 @@ def served(
 
 
 @contextmanager
-def tenant_at(url: str, redis_url: str) -> Iterator[ApiServer]:
-    """Make a new tenant at a served API."""
-    tenant = f"tenant-{ids.job_id()[-8:]}"
-    world = World(redis_url)
+def tenant_at(url: str, redis_url: str, *, tenant: str = "", **changes: Any) -> Iterator[ApiServer]:
+    """Make a new tenant at a served API; `changes` are settings of its store."""
+    tenant = tenant or f"tenant-{ids.job_id()[-8:]}"
+    world = World(redis_url, **changes)
     credentials = open_with_ops_key(world.store, tenant)
     with client_of(url, credentials.api_key) as client:
         yield ApiServer(url, client, credentials, world, tenant)
