@@ -312,7 +312,11 @@ class Records:
         if self._history is None:
             return None
         found = await self._query(self._history.reusable, tenant, request)
-        return found if found and not await self._superseded([found.job_id]) else None
+        if found and await self._superseded([found.job_id]):
+            # it was brought back to Redis, and a job that succeeded keeps its image; or deleted
+            is_live = await self._run(read_job(found.job_id, tenant=tenant)) is not None
+            return found if is_live else None
+        return found
 
     async def bring_back(self, job_id: str, tenant: str) -> bool:
         """Write an archived job back to Redis, so that it can change; return whether it exists."""
