@@ -1,5 +1,6 @@
 """An archived job over HTTP: everything that works on a final job in Redis works on it."""
 
+import base64
 import io
 import json
 import zipfile
@@ -325,14 +326,17 @@ def test_an_archived_image_is_reused(service: HistoryService) -> None:
     source = service.end(**SAME)
     service.archive()
     estimate = service.client.post("/v1/jobs", json={**SAME, "reuse": True, "dry_run": True})
-    assert estimate.json()["reused_from"] in {source, None}
+    assert estimate.json()["reused_from"] == source
+    assert estimate.json()["price"]["credits"] == 0
     job = service.client.post("/v1/jobs", json={**SAME, "reuse": True}).json()
     assert (job["status"], job["reused_from"]) == ("succeeded", source)
     service.archive()
     assert service.client.delete(f"/v1/jobs/{source}").status_code == 204
     service.clean()
     assert service.client.get(f"/v1/jobs/{job['id']}/image").content == BYTES
-    # the copy is reused in its turn, and a deleted image is not
+    # the copy is reused in its turn, also when it was brought back, and a deleted image is not
+    service.restore(job["id"])
+    service.history.world.client.delete(*service.history.world.client.keys("[{]dr}:reuse:*"))
     again = service.client.post("/v1/jobs", json={**SAME, "reuse": True}).json()
     assert again["reused_from"] == job["id"]
     for job_id in (job["id"], again["id"]):
@@ -376,6 +380,27 @@ def test_an_idempotency_key_returns_its_archived_batch(service: HistoryService) 
     assert (replayed.status_code, replayed.json()["id"]) == (202, first["id"])
     assert replayed.headers["idempotent-replayed"] == "true"
     assert replayed.json()["counts"]["canceled"] == 2
+
+
+def test_a_retry_of_openai_s_client_joins_an_archived_job(
+    empty_redis_url: str, history_url: str, s3: S3Server
+) -> None:
+    with history_service(empty_redis_url, history_url, s3, openai_wait_seconds=0.2) as service:
+
+        def ask_openai(retries: int) -> httpx.Response:
+            body = {"prompt": "A pier", "size": "512x512", "response_format": "b64_json"}
+            headers = {"x-stainless-retry-count": str(retries)}
+            return service.client.post("/openai/v1/images/generations", json=body, headers=headers)
+
+        late = ask_openai(0)
+        assert late.status_code == 504
+        (job_id,) = late.json()["error"]["job_ids"]
+        service.end_next("succeeded", job_id)
+        service.archive()
+        joined = ask_openai(1)
+        assert joined.status_code == 200
+        assert base64.b64decode(joined.json()["data"][0]["b64_json"]) == BYTES
+        assert listed(service.client) == [job_id]
 
 
 # deleting ----------------------------------------------------------------------------------------

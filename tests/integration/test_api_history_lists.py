@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.model_catalog import DEFAULT_MODEL, MODELS
 from tests.integration.test_api_history import REPLICATE, ended_batch
-from tests.support.api_server import tenant_at
+from tests.support.api_server import problem, tenant_at
 from tests.support.history_service import HistoryService, history_service, listed
 from tests.support.servers import S3Server
 
@@ -218,3 +218,50 @@ def predictions(service: HistoryService) -> list[dict[str, Any]]:
         found += page["results"]
         path = page["next"] and page["next"][page["next"].index("/replicate") :]
     return found
+
+
+def retry_all(service: HistoryService, **body: Any) -> dict[str, Any]:
+    answer = service.operator.post("/ops/v1/jobs/retry", json=body)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_archived_failed_jobs_are_counted_and_retried_in_bulk(service: HistoryService) -> None:
+    failed = [service.end("failed", tags=["a"]) for _ in range(30)]
+    others = [service.end("failed"), service.end("canceled", tags=["a"]), service.end(tags=["a"])]
+    deleted = service.end("failed", tags=["a"])
+    service.archive(*failed[::2], *others, deleted)
+    assert service.client.delete(f"/v1/jobs/{deleted}").status_code == 204
+    tagged = {"filter": {"tenant": "acme", "tag": "a"}}
+    counted = {"count": 30, "more": False, "moved": 0, "refused": {}}
+    assert retry_all(service, **tagged, dry_run=True) == counted
+    # counting brings nothing back
+    assert all(service.is_only_archived(job_id) for job_id in failed[::2])
+    fewer = service.operator.post("/ops/v1/jobs/retry", json={**tagged, "expected_count": 29})
+    assert problem(fewer, 409, "count_changed")["count"] == 30
+    assert all(service.is_only_archived(job_id) for job_id in failed[::2])
+
+    assert retry_all(service, **tagged, expected_count=30) == {**counted, "moved": 30}
+
+    assert listed(service.client, status="queued") == failed[::-1]
+    assert listed(service.client, tag="a", limit=7) == [*others[:0:-1], *failed[::-1]]
+    assert all(service.is_only_archived(job_id) for job_id in others)
+    for _ in failed:
+        service.history.world.fail(service.history.world.claim())
+    service.archive()
+    assert all(service.is_only_archived(job_id) for job_id in failed)
+    assert {service.job(job_id)["run"] for job_id in failed} == {2}
+    assert listed(service.client, status="failed") == [others[0], *failed[::-1]]
+
+
+def test_an_archived_job_named_by_its_id_is_retried_in_either_status(
+    service: HistoryService,
+) -> None:
+    canceled, succeeded = service.end("canceled"), service.end()
+    service.archive()
+    for job_id, count in ((canceled, 1), (succeeded, 0)):
+        named = {"filter": {"id": job_id}}
+        assert retry_all(service, **named, dry_run=True)["count"] == count
+        assert retry_all(service, **named, expected_count=1)["moved"] == count
+    assert service.job(canceled)["status"] == "queued"
+    assert service.is_only_archived(succeeded)
