@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from shared.errors import HistoryDown
-from shared.history.reader import DeliveryFilter, HistoryReader
+from shared.history.reader import DeliveryFilter, HistoryReader, JobFilter
 from shared.history.search import SCAN_LIMIT, JobSearch
 from shared.ids import JOB_PREFIX
 from shared.jobs import DeliveryState, Job
@@ -37,7 +37,7 @@ from shared.store.dry_run import ReuseSource
 from shared.store.group_commit import GroupCommitClient
 from shared.store.job_queries import Page, QueuedJob, read_job
 
-#: How often a list is read again because jobs left the history meanwhile, or a decision is made
+#: How often a record is read again because it left the history meanwhile, or a decision is made
 #: again because Redis was reached too late.
 _TRIES = 3
 #: Threads, and so connections, that one API process uses for the history.
@@ -114,22 +114,23 @@ class Records:
     async def _list(self, reads: "_Reads[T, E]", limit: int) -> "_Listed[T, E]":
         """Merge a page of both; a page may be short and still have a next one.
 
-        What left the history between the reads would be in neither: then both are read again.
+        Redis is read a second time if something came back to it between the reads: it would be in
+        neither.
         """
-        hidden: frozenset[str] | None = None
-        for _ in range(_TRIES):
-            live, end = await self._run(reads.live)
-            if self._history is None or reads.archived is None:
-                return _Listed(tuple(live), end)
-            found = await self._query(reads.archived, self._history)
-            superseded = await self._superseded([*{reads.subject(one) for one in found}])
-            unseen = superseded - {reads.subject(one) for one in live}
-            if not unseen or unseen == hidden:
-                break
-            hidden = unseen
+        live, end = await self._run(reads.live)
+        if self._history is None or reads.archived is None:
+            return _Listed(tuple(live), end)
+        found = await self._query(reads.archived, self._history)
+        superseded = await self._superseded([*{reads.subject(one) for one in found}])
         old = [one for one in found if reads.subject(one) not in superseded]
-        old_end = reads.position(found[-1]) if len(found) > limit else None
-        return _merged([*live, *old], reads, limit, (end, old_end))
+        ends = [end, reads.position(found[-1]) if len(found) > limit else None]
+        later: Sequence[T] = ()
+        if superseded - {reads.subject(one) for one in live}:
+            later, later_end = await self._run(reads.live)
+            ends.append(later_end)
+        # what left Redis between the reads is in both, and what came back may have changed
+        items = {reads.position(one): one for one in (*old, *live, *later)}
+        return _merged([*items.values()], reads, limit, ends)
 
     async def jobs(self, search: JobSearch) -> Page:
         """List jobs; a page may be short and still have a next one."""
@@ -250,7 +251,11 @@ class Records:
         if self._history is None:
             return None
         found = await self._query(self._history.reusable, tenant, request)
-        return found if found and not await self._superseded([found.job_id]) else None
+        if found and await self._superseded([found.job_id]):
+            # it was brought back to Redis, and a job that succeeded keeps its image; or deleted
+            is_live = await self._run(read_job(found.job_id, tenant=tenant)) is not None
+            return found if is_live else None
+        return found
 
     async def bring_back(self, job_id: str, tenant: str) -> bool:
         """Write an archived job back to Redis, so that it can change; return whether it exists."""
@@ -267,10 +272,15 @@ class Records:
         raise HistoryDown("It responds too slowly for a job to be brought back.")
 
     async def bring_back_subject(self, subject: str, tenant: str) -> bool:
-        """Write the job or batch of a delivery back to Redis."""
+        """Write the job or batch of a delivery back to Redis, unless it is there."""
+        if await self._superseded([subject]):
+            return True
         if subject.startswith(JOB_PREFIX) or self._history is None:
             return await self.bring_back(subject, tenant)
-        job_id = await self._query(self._history.any_job_of, subject)
+        of_it = JobFilter(tenant, batch_id=subject)
+        job_ids = await self._query(self._history.job_ids, of_it, _PIECE)
+        deleted = await self._superseded(job_ids)
+        job_id = next((one for one in job_ids if one not in deleted), None)
         return job_id is not None and await self.bring_back(job_id, tenant)
 
     async def bring_back_all(self, job_ids: Sequence[str]) -> None:
@@ -319,11 +329,7 @@ class Records:
         raise HistoryDown("It responds too slowly for a job to be deleted.")
 
 
-_PIECE = 200
-
-
-# without slots: Python 3.11 cannot construct a frozen generic class with slots by `_Reads[…](…)`
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Reads(Generic[T, E]):
     """How to read a page of both.
 
@@ -348,7 +354,7 @@ class _Listed(Generic[T, E]):
 
 
 def _merged(
-    items: Sequence[T], reads: _Reads[T, E], limit: int, ends: tuple[E | None, E | None]
+    items: Sequence[T], reads: _Reads[T, E], limit: int, ends: Sequence[E | None]
 ) -> _Listed[T, E]:
     """Merge the items of both; `ends` are where each read stopped, None if there is no more.
 

@@ -28,17 +28,18 @@ def prediction(view: View, job: Job) -> Prediction:
     """Write a job as a prediction; Replicate's client requires `model` and `version`."""
     here = f"{view.public_url}{ROOT}/predictions/{job.id}"
     model = MODELS.get(job.spec.model)
+    has_image = job.image is not None and job.image_deleted_at is None
     return {
         "id": job.id,
         "model": job.spec.model,
         "version": version_id(model) if model else "hidden",
         "status": _status(job),
         "input": dict(job.spec.input),
-        "output": [view.image_url(job.id)] if job.image else None,
+        "output": [view.image_url(job.id)] if has_image else None,
         "logs": f"Using seed: {job.spec.input['seed']}\n",
         "error": _error(job),
         "source": "api",
-        "data_removed": False,
+        "data_removed": job.image_deleted_at is not None,
         "created_at": rfc3339(job.created_at),
         "started_at": rfc3339(job.started_at),
         "completed_at": rfc3339(job.finished_at),

@@ -78,6 +78,7 @@ async def get_manifest(
     if is_head(request):
         return head_of_stream(headers, _TYPES[form])
     jobs = _Jobs(parts, batch_id, principal.tenant)
+    await jobs.check()
     body = _lines(jobs) if form is Form.NDJSON else _zip(jobs)
     return StreamingResponse(body, 200, headers, _TYPES[form])
 
@@ -90,15 +91,22 @@ class _Jobs:
         self._batch_id = batch_id
         self._tenant = tenant
 
+    async def check(self) -> None:
+        """Raise StoreError or HistoryDown while the response can still have a status."""
+        await self._page(None, 1)
+
     async def pages(self) -> AsyncIterator[tuple[Job, ...]]:
         after = None
         while True:
-            jobs, after = await self.parts.records.batch_jobs(
-                self._batch_id, tenant=self._tenant, after=after, most=PAGE
-            )
+            jobs, after = await self._page(after, PAGE)
             yield jobs
             if after is None:
                 return
+
+    async def _page(self, after: str | None, most: int) -> tuple[tuple[Job, ...], str | None]:
+        return await self.parts.records.batch_jobs(
+            self._batch_id, tenant=self._tenant, after=after, most=most
+        )
 
     def line(self, job: Job, **more: Any) -> bytes:  # noqa: ANN401  JSON
         """Format the line of a job."""

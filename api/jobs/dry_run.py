@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from api.admission_errors import rate_headers, refusal
 from api.context import AppContext
+from api.jobs.result_cache import archived_image
 from api.models import Price, price_shown
 from api.problems import KINDS, Problem, problem_of
 from shared.errors import StoreFull
@@ -46,6 +47,8 @@ class Estimate(TypedDict):
 async def dry_run_response(parts: AppContext, job: NewJob) -> Response:
     """Respond with cost, queue position and acceptance of a validated job."""
     found = await parts.committer.run(dry_run(job))
+    if job.spec.reuse and not found.reused_from and (archived := await archived_image(parts, job)):
+        found = await parts.committer.run(dry_run(job, archived=archived))
     problem = _refusal(parts, found)
     body: Estimate = {
         "dry_run": True,

@@ -22,7 +22,7 @@ COPY_SECONDS = 5.0
 _log = log(__name__)
 
 
-async def _archived(parts: AppContext, job: NewJob) -> ReuseSource | None:
+async def archived_image(parts: AppContext, job: NewJob) -> ReuseSource | None:
     """Find an archived image; without the history, the job runs as an ordinary one."""
     try:
         return await parts.records.reusable(job.tenant, request_hash(job.spec))
@@ -37,7 +37,7 @@ async def reuse_image(parts: AppContext, job: NewJob) -> NewJob:
     # objects of paid calls are numbered from 1
     name = object_name(job.tenant, job.id, created_at_ms=now, call=0)
     found = await parts.committer.run(find_reusable(job, object_name=name))
-    if found is None and (archived := await _archived(parts, job)):
+    if found is None and (archived := await archived_image(parts, job)):
         found = await parts.committer.run(find_reusable(job, object_name=name, archived=archived))
     if found is None:
         return job

@@ -88,11 +88,6 @@ class HistoryReader:
             StoredDelivery(row["id"], row["url"], orjson.loads(row["record"])) for row in rows
         )
 
-    def any_job_of(self, batch_id: str) -> str | None:
-        """Return the id of a job of a batch."""
-        rows = self._rows(select(jobs.c.id).where(jobs.c.batch == batch_id).limit(1))
-        return rows[0]["id"] if rows else None
-
     def jobs(self, wanted: JobFilter, limit: int) -> list[Job]:
         """List jobs, newest first."""
         chosen = select(jobs).where(*_conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)

@@ -52,6 +52,13 @@ def job_row(stored: StoredRecord, retention: Retention) -> dict[str, Any]:
     }
 
 
+def next_version(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a job with its version counted up."""
+    record: dict[str, str] = orjson.loads(row["record"])
+    record["version"] = str(row["version"] + 1)
+    return {**row, "version": row["version"] + 1, "record": orjson.dumps(record).decode()}
+
+
 def tag_rows(stored: StoredRecord) -> list[dict[str, str]]:
     """Return a row for each tag of a job."""
     tags = stored.record.get("tags", "").split("\n")

@@ -8,7 +8,14 @@ from sqlalchemy import Connection, Table, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.history.database import Database
-from shared.history.records import Retention, batch_row, delivery_rows, job_row, tag_rows
+from shared.history.records import (
+    Retention,
+    batch_row,
+    delivery_rows,
+    job_row,
+    next_version,
+    tag_rows,
+)
 from shared.history.tables import archiver, batches, deliveries, job_tags, jobs
 from shared.store.archive import StoredRecord
 
@@ -91,8 +98,11 @@ class HistoryWriter:
             return [ExpiredImage(row.id, row.object) for row in connection.execute(wanted)]
 
     def record_deleted_images(self, job_ids: Sequence[str], now_ms: int) -> None:
-        """Record that the images of these jobs are deleted. Raise as `write`."""
-        changed: Mapping[str, Any] = {
+        """Record that the images of these jobs are deleted: a change, and so a new version.
+
+        Raise as `write`.
+        """
+        gone = {
             "object": None,
             "image_expires": None,
             "image_deleted": now_ms,
@@ -100,7 +110,8 @@ class HistoryWriter:
         }
         with self._database.writing() as connection:
             self._check(connection)
-            connection.execute(update(jobs).where(jobs.c.id.in_(job_ids)).values(changed))
+            found = connection.execute(select(jobs).where(jobs.c.id.in_(job_ids))).mappings()
+            self._upsert(connection, jobs, [next_version({**row, **gone}) for row in found.all()])
 
     def _check(self, connection: Connection) -> None:
         """Lock the term, and raise NotTheArchiver if it is another's."""

@@ -18,6 +18,14 @@ from shared.store.job_submission import (
 
 
 @dataclass(frozen=True, slots=True)
+class ReuseSource:
+    """An archived job with an image of the same request."""
+
+    job_id: str
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
 class DryRunResult:
     """How a job would be queued, or why it would be refused; the rest as in `QueuedJob`.
 
@@ -32,8 +40,11 @@ class DryRunResult:
     rate: Rate | None
 
 
-def dry_run(job: NewJob) -> Command[DryRunResult]:
-    """Estimate a job; nothing is written, and no request is counted."""
+def dry_run(job: NewJob, *, archived: ReuseSource | None = None) -> Command[DryRunResult]:
+    """Estimate a job; nothing is written, and no request is counted.
+
+    `archived` is a job of the history whose image it would get, if Redis has none.
+    """
     operation = operations.DryRun(
         tenant=job.tenant,
         deadline_ms=job.deadline_seconds * 1000,
@@ -42,6 +53,7 @@ def dry_run(job: NewJob) -> Command[DryRunResult]:
         max_position=job.max_position,
         max_wait_ms=job.max_wait_ms,
         request_hash=request_hash(job.spec) if job.spec.reuse else "",
+        archived_id=archived.job_id if archived else "",
         model=job.spec.model,
     )
     return Command(operation, _dry_run_result)
@@ -53,14 +65,6 @@ def _dry_run_result(reply: Sequence[str]) -> DryRunResult:
     return DryRunResult(
         refused, int(rank), seconds_or_none(eta), gate, source or None, rate_of(rate)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class ReuseSource:
-    """An archived job with an image of the same request."""
-
-    job_id: str
-    image: Image
 
 
 @dataclass(frozen=True, slots=True)

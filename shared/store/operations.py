@@ -287,6 +287,7 @@ class DryRun(Operation):
     max_position: int | None
     max_wait_ms: float | None
     request_hash: str
+    archived_id: str
     model: str
 
 

@@ -95,9 +95,9 @@ def served(
 
 
 @contextmanager
-def tenant_at(url: str, redis_url: str, **changes: Any) -> Iterator[ApiServer]:
-    """Make a new tenant at a served API; `changes` are the settings of the store behind it."""
-    tenant = f"tenant-{ids.job_id()[-8:]}"
+def tenant_at(url: str, redis_url: str, *, tenant: str = "", **changes: Any) -> Iterator[ApiServer]:
+    """Make a new tenant at a served API; `changes` are settings of its store."""
+    tenant = tenant or f"tenant-{ids.job_id()[-8:]}"
     world = World(redis_url, **changes)
     credentials = open_with_ops_key(world.store, tenant)
     with client_of(url, credentials.api_key) as client:

@@ -167,8 +167,8 @@ function M.unschedule_archiving(id)
   redis.call('ZREM', keys.archive_due, id)
 end
 
--- Return whether a job is live, or may be in the history.
-function M.may_exist(id) return C.archive_after_ms > 0 or redis.call('EXISTS', keys.job(id)) == 1 end
+-- Return whether the job or batch at a key is live, or may be in the history.
+function M.may_exist(key) return C.archive_after_ms > 0 or redis.call('EXISTS', key) == 1 end
 
 -- End a job: slot, deadline, what becomes of it, and its webhook.
 function M.finish(job, state, now, fields)

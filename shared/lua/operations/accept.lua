@@ -32,7 +32,7 @@ if now > tonumber(args.not_after_ms) then return { 'late' } end
 if idempotency then
   local known = redis.call('HMGET', idempotency, 'fingerprint', 'job')
   if known[1] and known[1] ~= args.fingerprint then return { 'reused', known[2] } end
-  if known[1] and not jobs.may_exist(known[2]) then return { 'gone', known[2] } end
+  if known[1] and not jobs.may_exist(keys.job(known[2])) then return { 'gone', known[2] } end
   if known[1] then return { 'replayed', known[2] } end
 end
 local fault, position, _, wait_state = admission.check(ask)

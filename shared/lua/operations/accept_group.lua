@@ -23,7 +23,7 @@ local ask = {
 local function join(ids)
   local reply = { 'joined' }
   for one in string.gmatch(ids, '%S+') do
-    if not jobs.may_exist(one) then return { 'gone', one } end
+    if not jobs.may_exist(keys.job(one)) then return { 'gone', one } end
     reply[#reply + 1] = one
   end
   redis.call('SET', nonce, ids, 'PX', 60000)

@@ -2,7 +2,7 @@
 -- Commit a staged batch: one write makes all of its jobs real, however many there are.
 -- Returns 'committed' now rate... | 'replayed' id | 'gone' id | 'reused' id | 'late' | 'lost'
 --       | a refusal of admission.check, rate...
-local args, admission, batches, clock, keys, util = ... -- requires
+local args, admission, batches, clock, jobs, keys, util = ... -- requires
 local batch, tenant, size, now = args.id, args.tenant, tonumber(args.size), clock.now()
 local stage = batches.read_stage(keys.batch(args.id))
 local ask = batches.admission_request(tenant, stage, now)
@@ -12,7 +12,7 @@ if now > tonumber(args.not_after_ms) then return { 'late' } end
 if args.fingerprint ~= '' then
   local before = redis.call('HMGET', keys.idempotency(args.tenant, args.idempotency_key), 'fingerprint', 'job')
   if before[1] and before[1] ~= args.fingerprint then return { 'reused', before[2] } end
-  if before[1] and redis.call('EXISTS', keys.batch(before[2])) == 0 then return { 'gone', before[2] } end
+  if before[1] and not jobs.may_exist(keys.batch(before[2])) then return { 'gone', before[2] } end
   if before[1] then return { 'replayed', before[2] } end
 end
 if known[2] ~= 'staged' or stage.size ~= size then return { 'lost' } end

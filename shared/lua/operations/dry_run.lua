@@ -5,6 +5,7 @@
 local args, admission, clock, limits, result_cache = ... -- requires
 local tenant, now = args.tenant, clock.now()
 local source = args.request_hash ~= '' and result_cache.find(tenant, args.request_hash)
+if not source and args.archived_id ~= '' then source = args.archived_id end
 local ask = {
   tenant = tenant,
   may = limits.load(tenant),
