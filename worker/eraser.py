@@ -50,20 +50,26 @@ class Eraser:
         search = JobSearch(
             erasure.tenant, wanted, CHUNK, prefix=erasure.prefix, among=tuple(FINAL_STATUSES)
         )
-        self._delete_live(erasure, search)
-        self._delete_archived(erasure, search)
+        erasure = self._delete_live(erasure, search)
+        erasure = self._delete_archived(erasure, search)
         if erasure.is_tenant and erasure.tenant and not self._delete_tenant(erasure.tenant):
             return False  # it comes again after its lease
-        self._report(erasure, 0, is_done=True)
+        self._report(erasure, is_done=True)
         _LOG.info("erasure finished", erasure_id=erasure.id, is_tenant=erasure.is_tenant)
         return True
 
-    def _report(self, erasure: Erasure, deleted: int, *, is_done: bool = False) -> None:
+    def _report(self, erasure: Erasure, more: int = 0, *, is_done: bool = False) -> Erasure:
+        """Record progress and renew the lease; return the erasure with its new count."""
+        erasure = replace(erasure, deleted=erasure.deleted + more)
         self.store.run(
             erasures.report_erasure(
-                erasure.id, deleted=deleted, is_done=is_done, lease_seconds=LEASE_SECONDS
+                erasure.id,
+                deleted=erasure.deleted,
+                is_done=is_done,
+                lease_seconds=LEASE_SECONDS,
             )
         )
+        return erasure
 
     def _cancel_all(self, erasure: Erasure) -> None:
         tenant = erasure.tenant or ""
@@ -71,7 +77,7 @@ class Eraser:
         for ids in self._live_ids(search):
             for job_id in ids:
                 self.store.run(job_submission.cancel(job_id, tenant=tenant))
-            self._report(erasure, 0)
+            self._report(erasure)
 
     def _live_ids(self, search: JobSearch) -> "list[tuple[str, ...]]":
         """Return all ids in chunks."""
@@ -83,7 +89,7 @@ class Eraser:
             if before is None:
                 return chunks
 
-    def _delete_live(self, erasure: Erasure, search: JobSearch) -> None:
+    def _delete_live(self, erasure: Erasure, search: JobSearch) -> Erasure:
         for ids in self._live_ids(search):
             deleted = 0
             for job_id in ids:
@@ -91,9 +97,10 @@ class Eraser:
                     job_submission.delete_job(job_id, tenant=erasure.tenant or "")
                 )
                 deleted += answer is True
-            self._report(erasure, deleted)
+            erasure = self._report(erasure, deleted)
+        return erasure
 
-    def _delete_archived(self, erasure: Erasure, search: JobSearch) -> None:
+    def _delete_archived(self, erasure: Erasure, search: JobSearch) -> Erasure:
         wanted = search.archived()
         while self.history is not None and wanted is not None:
             not_after_ms = self.now_ms() + DECIDE_MS
@@ -105,10 +112,11 @@ class Eraser:
                     objects = [key] if key else []
                     call = archive.delete_archived(job_id, objects, not_after_ms=not_after_ms)
                     deleted += self.store.run(call) == "ok"
-            self._report(erasure, deleted)
+            erasure = self._report(erasure, deleted)
             if len(found) < CHUNK:
-                return
+                break
             wanted = replace(wanted, before=found[-1][0])
+        return erasure
 
     def _delete_tenant(self, tenant: str) -> bool:
         if not self.store.run(erasures.delete_tenant(tenant)):

@@ -103,7 +103,7 @@ def next_erasure(*, lease_seconds: float) -> Command[Erasure | None]:
 def report_erasure(
     erasure_id: str, *, deleted: int, is_done: bool = False, lease_seconds: float = 0
 ) -> Command[None]:
-    """Record that `deleted` more jobs are deleted, and whether that was all."""
+    """Record that `deleted` jobs are deleted so far, and whether that was all."""
     operation = operations.ReportErasure(erasure_id, deleted, is_done, lease_seconds * 1000)
     return Command(operation, lambda _: None)
 

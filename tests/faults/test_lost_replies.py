@@ -23,6 +23,7 @@ from shared.store import (
     bulk,
     delivery_log,
     endpoints,
+    erasures,
     job_queries,
     job_submission,
     keys,
@@ -35,6 +36,7 @@ from shared.store.client import Store
 from shared.store.command import Command
 from shared.store.dry_run import find_reusable
 from shared.store.image_urls import read_signing_keys, rotate_signing_key
+from shared.store.job_queries import Filter
 from shared.store.operations import all_operations
 from shared.store.usage import read_usage
 from tests.faults.conftest import Tell
@@ -63,7 +65,7 @@ READ_ONLY = {
     *("authenticate", "dry_run", "service_stats", "find_jobs", "read_job", "read_usage"),
     *("read_batch", "list_batches", "list_batch_jobs"),
     *("read_events", "list_deliveries", "list_endpoints", "read_delivery", "read_webhook_secret"),
-    "read_signing_keys",
+    *("read_signing_keys", "find_superseded", "read_erasure"),
 }
 ACTIONS: tuple[Action, ...] = ("drop", "cut", "reset")
 
@@ -113,6 +115,7 @@ def live_through(world: World) -> list[str]:
     ids += ask_together(world)
     keep_house(world)
     ids += live_through_batches(world)
+    ids.append(archive_and_erase(world))
     return ids
 
 
@@ -174,6 +177,44 @@ def live_through_batches(world: World) -> list[str]:
             world.store.run(batches.discard_batch(batch_id))
         world.advance_batch(batch_id, most=2, most_ends=2)
     return [job.id for job in jobs]
+
+
+def archive_and_erase(world: World) -> str:
+    """Let one job move to a history and come back, and another be deleted there."""
+    moved, deleted = (world.accept() for _ in range(2))
+    for job_id in (moved, deleted):
+        world.cancel(job_id)
+        world.client.zadd(keys.archive_due(), {job_id: 1})
+    call = archive.next_archivable("w", lock_seconds=60, lease_seconds=0, most=10)
+    found = world.store.run(call)
+    assert found is not None
+    world.store.run(archive.remove_archived(found.jobs))
+    stored = next(job for job in found.jobs if job.id == moved)
+    assert world.store.run(archive.restore_job(stored, None, not_after_ms=FAR)) == "ok"
+    assert world.store.run(archive.delete_archived(deleted, ["x"], not_after_ms=FAR)) == "ok"
+    world.store.run(archive.history_deletions([deleted], most=10))
+    world.store.run(archive.schedule_object_deletions(["y"]))
+    erase(world)
+    return moved
+
+
+def erase(world: World) -> None:
+    """Let jobs be deleted by a filter, and a tenant with everything."""
+    new = erasures.NewErasure(erasures.new_erasure_id(), TENANT, Filter(tag="none"), 0)
+    world.store.run(erasures.begin_erasure(new))
+    claimed = world.store.run(erasures.next_erasure(lease_seconds=0))
+    assert claimed is not None
+    world.store.run(erasures.report_erasure(claimed.id, deleted=3, is_done=True))
+    done = world.store.run(erasures.read_erasure(claimed.id, tenant=TENANT))
+    assert done is not None
+    assert done.deleted == 3
+    other = replace(new, id=erasures.new_erasure_id())
+    world.store.run(erasures.begin_any_erasure(audit_context(), other))
+    secret = signing.new_webhook_secret()
+    world.store.run(tenants.create_tenant(audit_context(), "leaving", {}, webhook_secret=secret))
+    begin = erasures.begin_tenant_erasure(audit_context(), erasures.new_erasure_id(), "leaving")
+    assert world.store.run(begin)
+    assert world.store.run(erasures.delete_tenant("leaving"))
 
 
 def keep_house(world: World) -> None:

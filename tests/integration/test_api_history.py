@@ -538,6 +538,18 @@ def test_an_image_past_its_retention_is_deleted_and_its_job_kept(
         assert service.client.head(f"/v1/jobs/{job_id}/image").status_code == 410
         assert listed(service.client, status="succeeded") == [kept, job_id]
         assert service.client.get(f"/v1/jobs/{kept}/image").content == BYTES
+
+
+def test_a_job_without_its_image_is_repeated_and_not_reused(
+    empty_redis_url: str, history_url: str, s3: S3Server
+) -> None:
+    with history_service(
+        empty_redis_url, history_url, s3, image_retention_seconds=86_400
+    ) as service:
+        job_id = service.end(**SAME)
+        service.archive()
+        end_retention(service, "image_expires", job_id)
+
         assert service.api.create(**SAME, reuse=True)["reused_from"] is None
         assert service.client.post(f"/v1/jobs/{job_id}/reproduce").status_code == 202
         prediction = service.client.get(f"{REPLICATE}/{job_id}")

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Record the progress of an erasure and renew its lease, or record its end.
+-- Record how many jobs an erasure has deleted so far and renew its lease, or record its end.
 local args, clock, keys, util = ... -- requires
 local key, now = keys.erasure(args.id), clock.now()
-redis.call('HINCRBY', key, 'deleted', args.deleted)
+redis.call('HSET', key, 'deleted', args.deleted)
 if args.is_done == '' then
   redis.call('ZADD', keys.erasures, 'XX', now + tonumber(args.lease_ms), args.id)
 else
