@@ -14,6 +14,7 @@ from api.batch_finalizer import BatchFinalizer
 from api.image_streaming import ImageStreamer
 from api.long_poll import NotificationHub
 from api.middleware import REQUEST_ID, SPAN, TENANT
+from api.previews import Previews
 from api.records import Records
 from api.redis_monitor import Watch
 from shared.serializers import View
@@ -38,6 +39,7 @@ class AppContext:
     keyring: Keyring
     storage: Storage
     images: ImageStreamer
+    previews: Previews
     records: Records
 
     @property
