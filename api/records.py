@@ -193,7 +193,7 @@ class Records:
     async def jobs(self, search: JobSearch) -> Page:
         """List jobs; a page may be short and still have a next one."""
         wanted = search.archived()
-        reads = _Reads[QueuedJob, str](
+        reads: _Reads[QueuedJob, str] = _Reads(
             live=find_jobs(search.live()).then(lambda page: (page.jobs, page.before)),
             archived=(lambda history: [*map(QueuedJob, history.jobs(wanted, search.limit + 1))])
             if wanted
@@ -207,7 +207,7 @@ class Records:
     async def job_ids(self, search: JobSearch) -> Found:
         """List the ids of jobs."""
         wanted = search.archived()
-        reads = _Reads[str, str](
+        reads: _Reads[str, str] = _Reads(
             live=find_ids(search.live()).then(lambda found: (found.ids, found.before)),
             archived=(lambda history: history.job_ids(wanted, search.limit + 1))
             if wanted
@@ -234,7 +234,7 @@ class Records:
             now = int(self._now_ms())
             return [BatchState(one, now) for one in history.batches(tenant, before, limit + 1)]
 
-        reads = _Reads[BatchState, str](
+        reads: _Reads[BatchState, str] = _Reads(
             live=list_batches(tenant, before=before, limit=limit).then(
                 lambda page: (page.batches, page.before)
             ),
@@ -249,7 +249,7 @@ class Records:
         self, batch_id: str, *, tenant: str, after: str | None, most: int
     ) -> tuple[tuple[Job, ...], str | None]:
         """Read jobs of a batch in the order of the request, and the id to continue after."""
-        reads = _Reads[Job, str](
+        reads: _Reads[Job, str] = _Reads(
             live=list_batch_jobs(batch_id, tenant=tenant, after=after, most=most),
             archived=lambda history: history.batch_jobs(batch_id, after, most + 1),
             position=lambda job: job.id,
@@ -297,7 +297,7 @@ class Records:
             limit=limit,
             scan_limit=SCAN_LIMIT,
         )
-        reads = _Reads[Entry, Cursor](
+        reads: _Reads[Entry, Cursor] = _Reads(
             live=live.then(lambda page: (page.entries, page.below)),
             archived=lambda history: history.deliveries(wanted, limit + 1),
             position=position,
