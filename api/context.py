@@ -45,7 +45,8 @@ class AppContext:
     @property
     def view(self) -> View:
         """The writer of jobs; raise StoreDown until the signing secret has been read."""
-        return View(self.settings.public_url, self.redis_monitor.signer)
+        settings = self.settings
+        return View(settings.public_url, self.redis_monitor.signer, settings.image_base_url)
 
     @property
     def prices(self) -> Mapping[str, float]:

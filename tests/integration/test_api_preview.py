@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from random import Random
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,11 +16,14 @@ from minio.error import InvalidResponseError, S3Error
 from PIL import Image as Pillow
 
 from api.previews import MAKERS
+from sandbox.servers import free_port
 from sandbox.wait import wait_until
+from shared.image_files import webp_canvas
 from shared.jobs import Image
 from shared.storage.client import Storage, preview_key
 from shared.store import job_submission
 from tests.support import lying_storage as lies
+from tests.support import nginx
 from tests.support.api_server import (
     ApiServer,
     client_of,
@@ -171,6 +175,47 @@ def test_a_signed_url_opens_the_preview_for_shared_caches(
     problem(httpx.get(f"{address}x&size=preview"), 403, "signature_invalid")
     problem(httpx.get(f"{api_server.url}{path(job_id)}"), 401, "unauthenticated")
     assert pointers(httpx.get(f"{address}&size=large")) == {"/query/size"}
+
+
+def test_a_cdn_keeps_what_signed_urls_open_and_nothing_else(
+    api_server: ApiServer, job: tuple[str, Image], tmp_path: Path
+) -> None:
+    nginx.find()  # skips before anything is started
+    job_id, image = job
+    parts = urlsplit(api_server.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"])
+    signed, port = f"{parts.path}?{parts.query}", free_port()
+    with (
+        nginx.cdn(tmp_path / "cdn", port, urlsplit(api_server.url).netloc),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+
+        def get(path: str, **headers: str) -> tuple[httpx.Response, str]:
+            answer = client.get(path, headers=headers)
+            return answer, answer.headers["x-cache"]
+
+        for url, size in ((signed, SIZE), (f"{signed}&size=preview", (512, 293))):
+            first, missed = get(url)
+            second, hit = get(url, Origin="https://app.example")
+            assert (missed, hit) == ("MISS", "HIT")
+            assert first.content == second.content
+            assert webp_canvas(second.content) == size
+            assert second.headers["etag"] == first.headers["etag"]
+            assert second.headers["access-control-allow-origin"] == "*"
+            known, hit = get(url, **{"If-None-Match": first.headers["etag"]})
+            assert (known.status_code, hit) == (304, "HIT")
+        part, hit = get(signed, Range="bytes=5-9", **{"If-Range": f'"{image.sha256}"'})
+        assert (part.status_code, part.content, hit) == (206, WHOLE[5:10], "HIT")
+
+        key = {"Authorization": f"Bearer {api_server.credentials.api_key}"}
+        for url, status, headers in (
+            (f"{signed}x", 403, {}),
+            (parts.path, 200, key),
+            (path(job_id), 200, key),
+            (f"{signed}&size=preview&redirect=1", 302, {}),
+        ):
+            for _ in range(2):
+                answer, cache = get(url, **headers)
+                assert (answer.status_code, cache) == (status, "MISS")
 
 
 def test_another_size_is_refused_with_the_sizes_that_there_are(
