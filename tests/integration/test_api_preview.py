@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from urllib.parse import parse_qs, urlsplit
@@ -14,10 +15,12 @@ import httpx
 import pytest
 from minio.error import InvalidResponseError, S3Error
 from PIL import Image as Pillow
+from sqlalchemy import update
 
 from api.previews import MAKERS
 from sandbox.servers import free_port
 from sandbox.wait import wait_until
+from shared.history.tables import jobs
 from shared.image_files import webp_canvas
 from shared.jobs import Image
 from shared.storage.client import Storage, preview_key
@@ -33,6 +36,7 @@ from tests.support.api_server import (
     settings,
     tenant_at,
 )
+from tests.support.history import HistoryWorld
 from tests.support.lying_storage import Liar, Reply, Request, lying_before
 from tests.support.servers import S3Server
 from worker.retention import RetentionCleaner
@@ -353,18 +357,18 @@ def test_requests_for_one_preview_at_once_make_it_once(
 def test_only_two_previews_are_made_at_once(
     api_server: ApiServer, s3: S3Server, liar: Liar
 ) -> None:
-    jobs = [store_image(api_server, s3, WHOLE)[0] for _ in range(MAKERS + 3)]
+    ids = [store_image(api_server, s3, WHOLE)[0] for _ in range(MAKERS + 3)]
     held = Held()
     liar.lie("PUT", held)
     liar.requests.clear()
-    with ThreadPoolExecutor(len(jobs)) as threads:
-        asked = [threads.submit(api_server.client.get, path(job_id)) for job_id in jobs]
-        wait_until(lambda: methods(liar).count("GET P") == len(jobs), "all to be looked for")
+    with ThreadPoolExecutor(len(ids)) as threads:
+        asked = [threads.submit(api_server.client.get, path(job_id)) for job_id in ids]
+        wait_until(lambda: methods(liar).count("GET P") == len(ids), "all to be looked for")
         wait_until(lambda: methods(liar).count("PUT P") == MAKERS, "two to be made")
         assert methods(liar).count("GET") == MAKERS
         held.release()
-        assert [one.result().status_code for one in asked] == [200] * len(jobs)
-    assert methods(liar).count("PUT P") == len(jobs)
+        assert [one.result().status_code for one in asked] == [200] * len(ids)
+    assert methods(liar).count("PUT P") == len(ids)
 
 
 def test_two_processes_may_make_a_preview_at_once(
@@ -398,6 +402,35 @@ def test_whoever_deletes_the_job_deletes_image_and_preview(
     assert stored(s3, image.key) is None
     assert stored(s3, preview_key(image.key)) is None
     assert api_server.world.object_deletions() == {}
+
+
+def test_a_preview_goes_with_its_image_where_the_record_is_kept(
+    empty_redis_url: str, s3: S3Server, tmp_path: Path
+) -> None:
+    kept = {"history_url": f"sqlite:///{tmp_path}/history.db", "image_retention_seconds": 3600}
+    chosen = settings(empty_redis_url, s3_endpoint=s3.endpoint, **kept)
+    with ExitStack() as stack:
+        api_server = stack.enter_context(
+            tenant_at(stack.enter_context(served(chosen)), empty_redis_url)
+        )
+        history = HistoryWorld(empty_redis_url, chosen.history_url, image_retention_seconds=3600)
+        stack.callback(history.close)
+        api_server = replace(api_server, world=history.world)
+        job_id, image = store_image(api_server, s3, WHOLE)
+        history.archive()
+        assert not history.is_live(job_id)
+        assert opened(api_server.client.get(path(job_id)).content).size == (512, 293)
+        assert stored(s3, preview_key(image.key))
+
+        with history.database.writing() as connection:
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(image_expires=1))
+        history.end_retention()
+        clean(api_server, s3)
+
+        problem(api_server.client.get(path(job_id)), 410, "image_deleted")
+        assert api_server.client.head(path(job_id)).status_code == 410
+    assert stored(s3, image.key) is None
+    assert stored(s3, preview_key(image.key)) is None
 
 
 def test_a_preview_made_while_its_image_is_deleted_does_not_stay(
