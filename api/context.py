@@ -14,6 +14,7 @@ from api.batch_finalizer import BatchFinalizer
 from api.image_streaming import ImageStreamer
 from api.long_poll import NotificationHub
 from api.middleware import REQUEST_ID, SPAN, TENANT
+from api.previews import Previews
 from api.records import Records
 from api.redis_monitor import Watch
 from shared.serializers import View
@@ -38,12 +39,14 @@ class AppContext:
     keyring: Keyring
     storage: Storage
     images: ImageStreamer
+    previews: Previews
     records: Records
 
     @property
     def view(self) -> View:
         """The writer of jobs; raise StoreDown until the signing secret has been read."""
-        return View(self.settings.public_url, self.redis_monitor.signer)
+        settings = self.settings
+        return View(settings.public_url, self.redis_monitor.signer, settings.image_base_url)
 
     @property
     def prices(self) -> Mapping[str, float]:

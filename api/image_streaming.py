@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -71,7 +72,7 @@ class ImageStreamer:
             return Response(data[part.first : part.first + part.length], status, headers)
         await self._streams.acquire()
         try:
-            opened = await self._in_thread(partial(self._open, part.image.key))
+            opened = await self.in_thread(partial(self._open, part.image.key))
         except BaseException:
             self._streams.release()
             raise
@@ -80,7 +81,7 @@ class ImageStreamer:
     async def whole(self, image: Image) -> bytes:
         """Return the bytes of an image; raise StorageDown, ObjectMissing, ObjectDamaged."""
         async with self._turn(image):
-            return await self._in_thread(partial(self._whole, image))
+            return await self.in_thread(partial(self._whole, image))
 
     async def copy(self, source: Image, key: str, job_id: str) -> None:
         """Copy an image to another job; raise like `whole`.
@@ -89,8 +90,23 @@ class ImageStreamer:
         the storage becomes the image of a job.
         """
         async with self._turn(source):
-            data = await self._in_thread(partial(self._whole, source))
-            await self._in_thread(partial(self._put, source, key, job_id, data))
+            data = await self.in_thread(partial(self._whole, source))
+            await self.put(replace(source, key=key), data, job_id)
+
+    async def put(self, image: Image, data: bytes, job_id: str) -> None:
+        """Write or overwrite an object; raise StorageDown."""
+        await self.in_thread(partial(self._put, image, data, job_id))
+
+    async def find(self, key: str) -> bytes | None:
+        """Return a small object whose checksum is not known; None if there is none.
+
+        Raise StorageDown, and ObjectDamaged if it is not what the storage says.
+        """
+        return await self.in_thread(partial(self._find, key))
+
+    def in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        """Run what blocks in a thread."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def release(self) -> None:
         """Allow the next large image."""
@@ -98,18 +114,15 @@ class ImageStreamer:
 
     async def next_chunk(self, chunks: Iterator[bytes], key: str) -> bytes:
         """Read the next chunk of an object; empty at the end."""
-        return await self._in_thread(partial(self._next, chunks, key))
+        return await self.in_thread(partial(self._next, chunks, key))
 
     async def close(self, opened: StoredObject) -> None:
         """Release the connection, also after a disconnect."""
-        await asyncio.shield(self._in_thread(opened.close))
+        await asyncio.shield(self.in_thread(opened.close))
 
     def _turn(self, image: Image) -> AbstractAsyncContextManager[None]:
         """Limit the large images in memory."""
         return nullcontext() if image.bytes <= BUFFERED_BYTES else self._streams
-
-    def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _open(self, key: str) -> StoredObject:
         with metrics.STORAGE_SECONDS.labels("read").time(), _counted("read", key):
@@ -130,8 +143,12 @@ class ImageStreamer:
         with metrics.STORAGE_SECONDS.labels("read").time(), _counted("read", image.key):
             return self._storage.read_all(image.key, size=image.bytes, sha256=image.sha256)
 
-    def _put(self, image: Image, key: str, job_id: str, data: bytes) -> None:
-        kind, sha256 = image.content_type, image.sha256
+    def _find(self, key: str) -> bytes | None:
+        with metrics.STORAGE_SECONDS.labels("read").time(), _counted("read", key):
+            return self._storage.find(key, max_bytes=BUFFERED_BYTES)
+
+    def _put(self, image: Image, data: bytes, job_id: str) -> None:
+        key, kind, sha256 = image.key, image.content_type, image.sha256
         with metrics.STORAGE_SECONDS.labels("put").time(), _counted("put", key):
             self._storage.put(key, data, content_type=kind, sha256=sha256, job_id=job_id)
 

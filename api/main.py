@@ -50,6 +50,7 @@ from api.ops import jobs as ops_jobs
 from api.ops import keys as ops_keys
 from api.ops import queues as ops_queues
 from api.ops import tenants as ops_tenants
+from api.previews import Previews
 from api.records import READERS as HISTORY_READERS
 from api.records import Records
 from api.redis_monitor import Watch
@@ -244,7 +245,8 @@ async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> 
     )
     stack.callback(storage.close)
     threads = stack.enter_context(ThreadPoolExecutor(READERS, "storage"))
-    history = stack.enter_context(_open_history(settings, committer, redis_monitor))
+    records = stack.enter_context(_open_history(settings, committer, redis_monitor))
+    streamer = ImageStreamer(storage, threads)
     return AppContext(
         settings=settings,
         committer=committer,
@@ -253,8 +255,9 @@ async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> 
         notifications=notifications,
         keyring=Keyring(committer, AuthThrottle(settings.auth_failures_per_minute)),
         storage=storage,
-        images=ImageStreamer(storage, threads),
-        records=history,
+        images=streamer,
+        previews=Previews(streamer, records, committer, max_pixels=settings.image_max_pixels),
+        records=records,
     )
 
 

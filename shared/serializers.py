@@ -41,10 +41,15 @@ def _second(seconds: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Write jobs; `public_url` is the URL of the service for clients."""
+    """Write jobs.
+
+    `public_url` is the URL of the service for clients; `image_base_url` that of a CDN in front of
+    it, if there is one.
+    """
 
     public_url: str
     signer: ImageUrlSigner
+    image_base_url: str = ""
 
     def job(self, queued_job: QueuedJob) -> schemas.Job:
         """Write a job."""
@@ -86,8 +91,9 @@ class View:
 
     def image_url(self, job_id: str) -> str:
         """Return the signed URL of a job's image."""
+        base = self.image_base_url or self.public_url
         query = self.signer.query(job_id, now_seconds=time.time())
-        return f"{self.public_url}/v1/jobs/{job_id}/image?{query}"
+        return f"{base}/v1/jobs/{job_id}/image?{query}"
 
     def _image(self, job: Job, image: Image) -> schemas.JobImage:
         return {

@@ -202,6 +202,8 @@ def _web_parts(text: str) -> SplitResult:
         raise ValueError("must begin with http:// or https://")
     if "@" in parts.netloc:
         raise ValueError("it must not have a user or a password")
+    if "{" in text or "}" in text:
+        raise ValueError("it must not have a placeholder in { }")
     return parts
 
 

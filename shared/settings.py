@@ -267,6 +267,13 @@ class Settings(BaseSettings):
     public_url: Annotated[str, Field(description="URL at which clients reach this service")] = (
         "http://127.0.0.1:8000"
     )
+    image_base_url: Annotated[
+        str,
+        Field(
+            description="URL with which image URLs begin if a CDN is in front of this service: "
+            "https://cdn.example.com; empty: DARKROOM_PUBLIC_URL"
+        ),
+    ] = ""
     image_url_seconds: Annotated[
         int,
         Field(
@@ -502,10 +509,10 @@ class Settings(BaseSettings):
             raise ValueError("it needs at least one host: no image could be fetched")
         return setting_values.host_list(value)
 
-    @field_validator("onemin_base_url", "public_url", "otlp_endpoint")
+    @field_validator("onemin_base_url", "public_url", "image_base_url", "otlp_endpoint")
     @classmethod
     def _address(cls, value: str, about: ValidationInfo) -> str:
-        if about.field_name == "otlp_endpoint" and not value:
+        if about.field_name in {"image_base_url", "otlp_endpoint"} and not value:
             return value
         path = {"onemin_base_url": _ONEMIN_PATH, "otlp_endpoint": _OTLP_PATH}
         return setting_values.web_address(value, without=path.get(str(about.field_name), ""))

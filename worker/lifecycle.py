@@ -86,7 +86,7 @@ def build_context(
         provider=OneMin.from_settings(settings, stopping),
         downloader=Downloader.from_settings(settings),
         sender=WebhookClient.from_settings(settings),
-        view=View(settings.public_url, signer),
+        view=View(settings.public_url, signer, settings.image_base_url),
         keys=settings.onemin_keys,
         worker=worker,
         leases=_leases(settings, store, worker, served),

@@ -7,10 +7,11 @@ processes may do this at once: deleting twice does no harm.
 
 import random
 from collections.abc import Sequence
+from itertools import chain
 
 from shared.errors import StorageDown
 from shared.logs import log
-from shared.storage.client import ObjectStore
+from shared.storage.client import ObjectStore, with_preview
 from shared.store import maintenance
 from shared.store.client import Store
 from worker import job_telemetry
@@ -20,7 +21,7 @@ _LOG = log(__name__)
 INTERVAL_SECONDS = 1.0
 #: Jobs deleted in one script, so that Redis is never blocked for long.
 MOST_JOBS = 100
-#: Objects deleted in one request; S3 accepts up to a thousand.
+#: Images deleted in one request, each with its preview; S3 accepts up to a thousand objects.
 MOST_OBJECTS = 500
 
 
@@ -49,10 +50,13 @@ class RetentionCleaner:
         return len(gone)
 
     def _delete(self, keys: Sequence[str]) -> Sequence[str]:
-        """Delete objects, and return those that are gone; one of them is checked afterwards."""
+        """Delete images with their previews, and return those that are gone.
+
+        One of them is checked afterwards.
+        """
         with job_telemetry.storage("delete"):
-            left = frozenset(self._storage.delete(keys))
-            gone = [key for key in keys if key not in left]
+            left = frozenset(self._storage.delete(chain.from_iterable(map(with_preview, keys))))
+            gone = [key for key in keys if left.isdisjoint(with_preview(key))]
             if gone and self._storage.is_there(random.choice(gone)):  # noqa: S311  not a secret
                 raise StorageDown("The storage still has what it says it deleted.")
         if left:

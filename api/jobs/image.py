@@ -1,6 +1,7 @@
 """`GET /v1/jobs/{id}/image`: the image, for a key of the tenant or a signed URL."""
 
 import time
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -13,6 +14,7 @@ from api.headers import (
     Range,
     Unsatisfiable,
     etag_matches,
+    head_of_stream,
     if_none_match,
     is_head,
     reads_headers,
@@ -21,11 +23,13 @@ from api.headers import (
 )
 from api.image_streaming import Part
 from api.problems import Problem, not_found, problems
-from api.query import Flag, QueryModel, Text
+from api.query import OPTIONAL, Flag, QueryModel, Text, enum_member, is_given
 from api.routing import open_router, scope_of
 from shared.ids import is_job_id
+from shared.image_files import PREVIEW, PREVIEW_SIDE
 from shared.jobs import Image, Job
 from shared.serializers import rfc3339
+from shared.storage.client import preview_key
 
 #: The image at a URL never changes, but it can be deleted, and its URL revoked.
 CACHE_SECONDS = 86_400
@@ -41,7 +45,20 @@ _IMAGE: dict[str, Any] = {
 router = open_router("jobs")
 
 
+class _Size(StrEnum):
+    PREVIEW = "preview"
+
+
 class _ImageQuery(QueryModel):
+    size: Annotated[
+        _Size | None,
+        is_given(enum_member(_Size)),
+        OPTIONAL,
+        Field(
+            description=f"A WebP whose longest side has at most {PREVIEW_SIDE} pixels; "
+            "`Range` is ignored"
+        ),
+    ] = None
     redirect: Annotated[Flag, Field(description="1: redirect to the storage")] = False
     expires: Annotated[Text, Field(description="Expiry of a signed URL")] = None
     signature: Annotated[
@@ -89,6 +106,7 @@ async def get_image(
 
     Requires a key of its tenant, or the signed URL in the job's `image.url`. `?redirect=1`
     redirects to a URL of the storage itself, valid for an hour; images from there are not verified.
+    `?size=preview` returns a small WebP instead, which is made on its first request and stored.
     """
     if not query.is_signed:
         tenant = (await current_tenant(request)).tenant
@@ -99,8 +117,10 @@ async def get_image(
     if queued_job is None:
         raise not_found()
     image = _image(queued_job.job)
+    if query.size is _Size.PREVIEW:
+        return await _preview(request, parts, job_id, image, query)
     if query.redirect:
-        return _redirect(parts, job_id, image)
+        return _redirect(parts, image.key, image.content_type, file_name(job_id, image))
     return await _bytes(request, parts, job_id, image, _cache_control(query))
 
 
@@ -122,20 +142,41 @@ def _image(job: Job) -> Image:
     raise Problem("image_not_ready", f"The job is {status}.", headers={"Retry-After": "1"})
 
 
-def _redirect(parts: AppContext, job_id: str, image: Image) -> Response:
+def _redirect(parts: AppContext, key: str, content_type: str, filename: str) -> Response:
     address = parts.storage.presign(
-        image.key,
-        seconds=PRESIGNED_SECONDS,
-        content_type=image.content_type,
-        filename=file_name(job_id, image),
+        key, seconds=PRESIGNED_SECONDS, content_type=content_type, filename=filename
     )
     return RedirectResponse(address, 302, {"Cache-Control": "no-store"})
+
+
+async def _preview(
+    request: Request, parts: AppContext, job_id: str, image: Image, query: _ImageQuery
+) -> Response:
+    """Return the preview of an image; a 304 and HEAD need no request to the storage."""
+    filename = f"{job_id}.preview.{PREVIEW.extension}"
+    if query.redirect:
+        await parts.previews.get(image, job_id)
+        return _redirect(parts, preview_key(image.key), PREVIEW.content_type, filename)
+    etag = f"{image.sha256}-preview"
+    headers = {
+        # weak: other versions of the encoder may have made the same preview in other bytes
+        **_headers(f'W/"{etag}"', filename, ranges="none"),
+        "Cache-Control": _cache_control(query),
+    }
+    etags = if_none_match(request.headers)
+    if etags is not None and etag_matches(etags, etag):
+        return Response(None, 304, headers)
+    if is_head(request):
+        return head_of_stream(headers, PREVIEW.content_type)
+    data = await parts.previews.get(image, job_id)
+    return Response(data, 200, headers, PREVIEW.content_type)
 
 
 async def _bytes(
     request: Request, parts: AppContext, job_id: str, image: Image, cache_control: str
 ) -> Response:
-    headers = {**_headers(job_id, image), "Cache-Control": cache_control}
+    headers = _headers(f'"{image.sha256}"', file_name(job_id, image), ranges="bytes")
+    headers["Cache-Control"] = cache_control
     etags = if_none_match(request.headers)
     if etags is not None and etag_matches(etags, image.sha256):
         return Response(None, 304, headers)
@@ -160,11 +201,11 @@ def _cache_control(query: _ImageQuery) -> str:
     return f"{scope}, max-age={seconds}, immutable"
 
 
-def _headers(job_id: str, image: Image) -> dict[str, str]:
+def _headers(etag: str, filename: str, *, ranges: str) -> dict[str, str]:
     return {
-        "ETag": f'"{image.sha256}"',
-        "Accept-Ranges": "bytes",
-        "Content-Disposition": f'inline; filename="{file_name(job_id, image)}"',
+        "ETag": etag,
+        "Accept-Ranges": ranges,
+        "Content-Disposition": f'inline; filename="{filename}"',
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Cross-Origin-Resource-Policy": "cross-origin",

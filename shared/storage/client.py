@@ -5,8 +5,9 @@ time limit. A status of 200 alone proves nothing: the checksums in the response 
 compared with those of the data, and data read is compared with the stored checksums.
 """
 
+import hashlib
 import ssl
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,8 +32,13 @@ _PART_BYTES_MIN = 5 * 1024 * 1024
 
 _NO_KEY = frozenset({"NoSuchKey", "NoSuchObject"})
 _NO_BUCKET = frozenset({"NoSuchBucket"})
+#: What a storage answers for a missing object where the bucket may not be listed.
+_REFUSED = frozenset({"AccessDenied"})
 _NO_ACCESS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 _BUCKET_IS_THERE = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
+#: Metadata of every object that Darkroom writes.
+_SHA256 = "sha256"
+_PREVIEW_SUFFIX = ".preview.webp"
 
 
 def object_name(tenant: str, job_id: str, *, created_at_ms: int, call: int) -> str:
@@ -43,6 +49,16 @@ def object_name(tenant: str, job_id: str, *, created_at_ms: int, call: int) -> s
     """
     day = datetime.fromtimestamp(created_at_ms / 1000, UTC)
     return f"{tenant}/{day:%Y/%m/%d}/{job_id}-{call}"
+
+
+def preview_key(image_key: str) -> str:
+    """Return the key of an image's preview."""
+    return f"{image_key}{_PREVIEW_SUFFIX}"
+
+
+def with_preview(key: str) -> tuple[str, ...]:
+    """Return an image's key and that of its preview; for a preview's key only that."""
+    return (key,) if key.endswith(_PREVIEW_SUFFIX) else (key, preview_key(key))
 
 
 class ObjectStore(Protocol):
@@ -58,6 +74,10 @@ class ObjectStore(Protocol):
 
     def read_all(self, key: str, *, size: int, sha256: str) -> bytes:
         """Return all of an object; raise ObjectMissing, ObjectDamaged."""
+        ...
+
+    def find(self, key: str, *, max_bytes: int) -> bytes | None:
+        """Return a small object whose checksum is not known; None if there is none."""
         ...
 
     def presign(self, key: str, *, seconds: int, content_type: str, filename: str) -> str:
@@ -159,7 +179,7 @@ class Storage:
                 BytesIO(data),
                 len(data),
                 content_type=content_type,
-                metadata={"sha256": sha256, "job-id": job_id},
+                metadata={_SHA256: sha256, "job-id": job_id},
                 part_size=max(len(data), _PART_BYTES_MIN),
             )
             if not self._is_stored(key, data, sha256, written.http_headers):
@@ -193,11 +213,15 @@ class Storage:
 
         The result holds a connection: use it in a `with`, or iterate it to the end.
         """
+        return self._read(key, _NO_KEY)
+
+    def _read(self, key: str, missing: Collection[str]) -> StoredObject:
+        """Open an object; `missing` are the errors that mean that there is none."""
         with self._step():
             try:
                 response = self._client.get_object(self._bucket, key)
             except S3Error as error:
-                if error.code in _NO_KEY:
+                if error.code in missing:
                     raise ObjectMissing("The storage has no such object.") from error
                 raise
         return StoredObject(response, timeout_seconds=self._timeout_seconds)
@@ -209,6 +233,24 @@ class Storage:
         """
         with self.read(key) as opened:
             return b"".join(verified(opened, size=size, sha256=sha256))
+
+    def find(self, key: str, *, max_bytes: int) -> bytes | None:
+        """Return all of a small object whose checksum is not known; None if there is none.
+
+        Raise ObjectDamaged over `max_bytes`, and if the response states the checksums of other
+        bytes. As for `is_there`, a storage that refuses the request has no such object.
+        """
+        try:
+            opened = self._read(key, _NO_KEY | _REFUSED)
+        except ObjectMissing:
+            return None
+        with opened:
+            data = b"".join(_at_most(opened, max_bytes))
+        sha256 = hashlib.sha256(data).hexdigest()
+        stated = opened.headers.get(f"x-amz-meta-{_SHA256}", sha256)
+        if stated != sha256 or proves(opened.headers, data, sha256=sha256) is False:
+            raise ObjectDamaged("The storage sent other bytes than were stored.")
+        return data
 
     def presign(self, key: str, *, seconds: int, content_type: str, filename: str) -> str:
         """Return a URL that grants anybody read access for `seconds` (7 days at most).
@@ -302,6 +344,16 @@ class Storage:
         if error.code in _NO_ACCESS:
             return StorageDown(f"The storage refuses our credentials ({error.code}).")
         return StorageDown(f"The storage refuses the request ({error.code}).")
+
+
+def _at_most(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    """Yield chunks; raise ObjectDamaged over `max_bytes` in total."""
+    total = 0
+    for chunk in chunks:
+        total += len(chunk)
+        if total > max_bytes:
+            raise ObjectDamaged(f"The storage sent more than {max_bytes:,} bytes.")
+        yield chunk
 
 
 def _answered(error: ServerError | InvalidResponseError) -> str:

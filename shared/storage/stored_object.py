@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -32,6 +32,11 @@ class StoredObject:
         self._is_read = False
         self._is_closed = False
         self._turn = threading.RLock()  # a finalizer may run in the very thread that holds it
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the response; their names are compared without case."""
+        return self._response.headers
 
     def __iter__(self) -> Iterator[bytes]:
         with self:

@@ -1,5 +1,6 @@
 """The operations console: why anything waits, any job among many, and doing something about it."""
 
+import re
 import uuid
 from collections.abc import Iterator
 
@@ -153,6 +154,7 @@ def test_a_job_tells_what_the_provider_said_and_is_sent_again_to_an_image(
         console_page.status("succeeded")
     expect(page.get_by_text("Run 2, attempt 1")).to_be_visible()
     console_page.visit.wait_for("document.querySelector('img.image')?.naturalWidth > 0")
+    expect(page.locator("img.image")).to_have_attribute("src", re.compile("size=preview"))
     page.get_by_role("link", name="red").click()
     expect(console_page.row(job_id[-10:])).to_contain_text("succeeded")
     assert f"tenant={name}" in page.url

@@ -118,10 +118,18 @@ def test_variations_are_made_at_once_and_each_can_be_looked_at(bench: Bench) -> 
     expect(tiles).to_have_count(4)
     expect(tiles.locator("img")).to_have_count(4)
     first = bench.job()
+    for tile in tiles.locator("img").all():
+        expect(tile).to_have_attribute("src", re.compile("size=preview"))
+    shown = (
+        "[...document.querySelectorAll('.strip .tile img')].every((one) => one.naturalWidth > 0)"
+    )
+    bench.visit.wait_for(shown)
 
     tiles.nth(2).click()
     bench.wait_for_image()
 
+    whole = bench.output.locator(".figure img")
+    expect(whole).not_to_have_attribute("src", re.compile("size=preview"))
     assert bench.job()["input"]["seed"] != first["input"]["seed"]
     assert bench.job()["batch_id"] == first["batch_id"]
 

@@ -158,6 +158,21 @@ def test_a_rotated_key_opens_earlier_urls_for_the_overlap_and_no_longer(
     assert status(url_of(api_server, job_id)) == 200
 
 
+def test_image_urls_lead_to_a_cdn_where_there_is_one(empty_redis_url: str, s3: S3Server) -> None:
+    base = "https://cdn.example/darkroom"
+    chosen = settings(empty_redis_url, s3_endpoint=s3.endpoint, image_base_url=f"{base}/")
+    with served(chosen) as url, tenant_at(url, empty_redis_url) as api_server:
+        job_id, _ = store_image(api_server, s3, SMALL)
+
+        written = api_server.client.get(f"/v1/jobs/{job_id}").json()["image"]["url"]
+        predicted = api_server.client.get(f"/replicate/v1/predictions/{job_id}").json()
+
+        assert written.startswith(f"{base}/v1/jobs/{job_id}/image?signature=")
+        assert httpx.get(written.replace(base, url)).content == SMALL
+        assert predicted["output"] == [written]
+        assert predicted["urls"]["get"].startswith(f"{chosen.public_url}/replicate/v1/")
+
+
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize(
     ("written", "part"),

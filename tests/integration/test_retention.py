@@ -6,6 +6,7 @@ import pytest
 
 from shared.errors import StorageDown
 from shared.jobs import State
+from shared.storage.client import preview_key
 from shared.store import job_queries, keys
 from tests.integration.conftest import Open
 from tests.support import lying_storage as lies
@@ -111,3 +112,33 @@ def test_an_object_that_may_not_be_deleted_keeps_no_other_in_the_trash(
     cleaner(harness).clean()
 
     assert set(harness.world.object_deletions()) == {key}
+
+
+def test_an_image_stays_scheduled_until_its_preview_is_deleted_too(
+    open_harness: Open, liar: Liar
+) -> None:
+    harness = open_harness(s3=liar.server)
+    job = harness.run()
+    assert job.image is not None
+    preview = preview_key(job.image.key)
+    storage = harness.context.storage
+    storage.put(preview, b"small", content_type="image/webp", sha256="0" * 64, job_id=job.id)
+
+    def refusing(request: Request, s3: S3Server) -> Reply:
+        assert request.body.count(b"<Key>") == 2
+        error = f"<Error><Key>{preview}</Key><Code>AccessDenied</Code></Error>".encode()
+        s3.client().remove_object(s3.bucket, job.image.key if job.image else "")
+        return Reply(
+            200, {"Content-Type": "application/xml"}, b"<DeleteResult>%b</DeleteResult>" % error
+        )
+
+    harness.world.delete_job(job.id)
+    liar.lie("POST", refusing, times=1)
+
+    cleaner(harness).clean()
+    assert set(harness.world.object_deletions()) == {job.image.key}
+    assert harness.is_stored(preview)
+
+    cleaner(harness).clean()
+    assert not harness.is_stored(preview)
+    assert harness.world.object_deletions() == {}

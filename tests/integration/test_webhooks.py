@@ -112,6 +112,16 @@ def test_a_webhook_arrives_signed_once(post: Post, inbox: WebhookReceiver) -> No
     assert attempt["status"] == 200
 
 
+def test_a_webhook_names_the_image_at_the_cdn(empty_redis_url: str, inbox: WebhookReceiver) -> None:
+    post = Post(empty_redis_url, image_base_url="https://cdn.test")
+    try:
+        assert post.settle(post.end_jobs(inbox.url)) == "delivered"
+    finally:
+        post.close()
+    image = inbox.received[0].verify(SECRET)["data"]["image"]
+    assert image["url"].startswith("https://cdn.test/v1/jobs/job_")
+
+
 def test_after_an_error_the_same_message_comes_again(post: Post, inbox: WebhookReceiver) -> None:
     # given
     inbox.script = [500, 429]

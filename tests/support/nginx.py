@@ -49,10 +49,42 @@ def configured(where: Path, port: int, upstream: Sequence[str]) -> str:
 def written(where: Path, port: int, upstream: Sequence[str]) -> Path:
     """Write all that it reads into the folder `where`; return that."""
     where.mkdir()
-    user = "user root;" if os.geteuid() == 0 else ""
     (where / "darkroom.conf").write_text(configured(where, port, upstream))
-    (where / "nginx.conf").write_text(_AROUND.format(where=where, user=user))
+    _write_main(where)
     return where
+
+
+def _write_main(where: Path) -> None:
+    user = "user root;" if os.geteuid() == 0 else ""
+    (where / "nginx.conf").write_text(_AROUND.format(where=where, user=user))
+
+
+#: A cache as a CDN has it: by URL with its query, for as long as `Cache-Control` allows.
+_CDN = """
+proxy_cache_path {where}/cache keys_zone=images:1m;
+server {{
+    listen 127.0.0.1:{port};
+    access_log off;
+    location / {{
+        proxy_pass http://{upstream};
+        proxy_http_version 1.1;
+        proxy_cache images;
+        add_header X-Cache $upstream_cache_status always;
+    }}
+}}
+"""
+
+
+@contextmanager
+def cdn(where: Path, port: int, upstream: str) -> Iterator[None]:
+    """Run a cache at `port` before `upstream` (host:port); `X-Cache` says HIT or MISS."""
+    where.mkdir()
+    written = _CDN.format(where=where, port=port, upstream=upstream)
+    (where / "darkroom.conf").write_text(written)
+    _write_main(where)
+    with Child(command(where), where / "out.log", environment={}):
+        wait_for_http(f"http://127.0.0.1:{port}/healthz", status=200)
+        yield
 
 
 def command(where: Path) -> list[str]:

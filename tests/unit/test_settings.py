@@ -299,7 +299,9 @@ def test_the_collector_may_be_named_by_its_whole_address() -> None:
     assert settings.otlp_endpoint == "http://collector:4318"
 
 
-@pytest.mark.parametrize("name", ["onemin_base_url", "public_url", "otlp_endpoint"])
+@pytest.mark.parametrize(
+    "name", ["onemin_base_url", "public_url", "image_base_url", "otlp_endpoint"]
+)
 @pytest.mark.parametrize(
     ("value", "why"),
     [
@@ -316,6 +318,7 @@ def test_the_collector_may_be_named_by_its_whole_address() -> None:
         ("https://api.example#", "no `?` and no `#`"),
         ("https://user:Hunter2secret@api.example", "a user or a password"),
         ("https://api example", "without blanks"),
+        ("https://api.example/{key}", "must not have a placeholder in { }"),
         ("https://api.\u200bexample", "visible ASCII"),
     ],
 )

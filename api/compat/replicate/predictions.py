@@ -200,7 +200,8 @@ async def _prediction(parts: AppContext, job: Job) -> Prediction:
     response. Raise StorageDown, ObjectMissing, ObjectDamaged.
     """
     found = prediction(parts.view, job)
-    if found["output"] and job.image and not parts.view.public_url.startswith("https:"):
+    has_no_tls = not parts.view.image_url(job.id).startswith("https:")
+    if found["output"] and job.image and has_no_tls:
         data = await parts.images.whole(job.image)
         written = base64.b64encode(data).decode()
         found["output"] = [f"data:{job.image.content_type};base64,{written}"]

@@ -1,5 +1,5 @@
 // One job: its state, attempts, timeline, deliveries, image, and actions.
-import { at } from "../shared/address.js";
+import { imageAddress } from "../shared/address.js";
 import { codeBlock } from "../shared/code.js";
 import { el, fill } from "../shared/dom.js";
 import { bytes, moment, seconds, title } from "../shared/format.js";
@@ -127,16 +127,15 @@ export function job({ client, may, live, place }) {
     if (await ask(heading, words(found), verb, act, done, { kind })) live.now();
   }
 
-  function renderImage({ image, status, input }) {
+  function renderImage(found) {
+    const { image, status, input } = found;
     const key = image?.sha256 ?? status;
     if (key === drawn) return;
     drawn = key;
     if (!image) return fill(frame, empty("image", FINAL.has(status) ? "No image" : "No image yet"));
-    // the signed URL, on the host that served this page
-    const address = at(`/v1/jobs/${id}/image${new URL(image.url, location.href).search}`);
     const img = el("img", {
       class: "image",
-      src: address,
+      src: imageAddress(found, { preview: true }),
       alt: input.prompt,
       width: image.width,
       height: image.height,
@@ -146,7 +145,7 @@ export function job({ client, may, live, place }) {
     );
     fill(
       frame,
-      el("a", { href: address, target: "_blank", rel: "noopener" }, img),
+      el("a", { href: imageAddress(found), target: "_blank", rel: "noopener" }, img),
       el(
         "p",
         { class: "soft small-text" },

@@ -1,27 +1,19 @@
 // The image of a job, or its placeholder.
-import { at } from "../shared/address.js";
+import { imageAddress } from "../shared/address.js";
 import { el } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
 import { statusWords } from "./job_text.js";
-
-/**
- * The URL of a job's image on this server: `image.url` may name another host. Its signature replaces
- * the key, so that the browser can load and cache it.
- */
-export function addressOf(job) {
-  return at(`/v1/jobs/${job.id}/image${new URL(job.image.url, location.href).search}`);
-}
 
 /** The alternative text of the image. */
 export function altOf(job) {
   return String(job.input.prompt ?? "An image");
 }
 
-/** An image that reserves its space before it loads. */
-export function imageOf(job, { lazy = false } = {}) {
+/** An image, or its preview, that reserves its space before it loads. */
+export function imageOf(job, { lazy = false, preview = false } = {}) {
   const { width, height } = job.image;
   return el("img", {
-    src: addressOf(job),
+    src: imageAddress(job, { preview }),
     alt: altOf(job),
     width,
     height,

@@ -1,4 +1,5 @@
 // One job in full: image, timeline, details, and actions.
+import { imageAddress } from "../shared/address.js";
 import { codeBlock } from "../shared/code.js";
 import { button } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
@@ -6,7 +7,7 @@ import { seconds } from "../shared/format.js";
 import { icon } from "../shared/icons.js";
 import { trouble } from "../shared/notices.js";
 import { retryWords } from "../shared/retry.js";
-import { addressOf, badgeOf, imageOf, placeholderOf } from "./image_view.js";
+import { badgeOf, imageOf, placeholderOf } from "./image_view.js";
 import { isFinal, waitingWords } from "./job_text.js";
 import { numbersOf } from "./numbers.js";
 import { lifeOf } from "./timeline.js";
@@ -162,5 +163,5 @@ function actionsFor({ status, error }) {
 
 function downloadOf(job, ...inside) {
   const download = `${job.id}.${job.image.key.split(".").at(-1)}`;
-  return el("a", { class: "button small", href: addressOf(job), download }, inside);
+  return el("a", { class: "button small", href: imageAddress(job), download }, inside);
 }

@@ -24,7 +24,7 @@ export function tileOf(job, { open, chosen = null, captioned = false }) {
 }
 
 function small(job) {
-  const image = imageOf(job, { lazy: true });
+  const image = imageOf(job, { lazy: true, preview: true });
   image.alt = ""; // the caption says it
   return image;
 }

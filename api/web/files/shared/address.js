@@ -13,3 +13,12 @@ export const PATH = location.pathname.slice(PREFIX.length) || "/";
 export function at(path) {
   return PREFIX + path;
 }
+
+/**
+ * The URL of a job's image, or of its preview, on this server: `image.url` may name another host. Its
+ * signature replaces the key, so that the browser can load and cache it.
+ */
+export function imageAddress({ id, image }, { preview = false } = {}) {
+  const query = new URL(image.url, location.href).search;
+  return at(`/v1/jobs/${id}/image${query}${preview ? "&size=preview" : ""}`);
+}
