@@ -210,15 +210,18 @@ class HistoryReader:
         `by` are columns of the table; each sum comes with its values of them.
         """
         columns = [usage.c[name] for name in by]
-        sums = [func.sum(column) for column in (usage.c.jobs, usage.c.calls, usage.c.credits)]
+        sums = [func.sum(usage.c[name]).label(name) for name in _SUMS]
         chosen = select(*columns, *sums).where(usage.c.day.between(first, last))
         chosen = chosen.where(*_of(usage.c.tenant, tenant)).group_by(*columns)
-        with self._database.reading() as connection:
-            # without columns there is one row, of nulls if there is nothing to sum up
-            return [
-                (tuple(row[: len(by)]), Sums(*(int(one or 0) for one in row[len(by) :])))
-                for row in connection.execute(chosen)
-            ]
+        # without columns there is one row, of nulls if there is nothing to sum up
+        return [
+            (tuple(row[name] for name in by), Sums(*(int(row[name] or 0) for name in _SUMS)))
+            for row in self._rows(chosen)
+        ]
+
+
+#: Columns of usage, in the order of `Sums`.
+_SUMS = ("jobs", "calls", "credits")
 
 
 def _of(column: ColumnElement[str], tenant: str) -> list[ColumnElement[bool]]:
