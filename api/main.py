@@ -50,6 +50,7 @@ from api.ops import jobs as ops_jobs
 from api.ops import keys as ops_keys
 from api.ops import queues as ops_queues
 from api.ops import tenants as ops_tenants
+from api.ops import usage as ops_usage
 from api.previews import Previews
 from api.records import READERS as HISTORY_READERS
 from api.records import Records
@@ -90,13 +91,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     *(images.router, openai_models.router, predictions.router, replicate_models.router),
     health.router,
     *(ops_tenants.router, ops_keys.router, ops_queues.router, ops_jobs.router),
-    *(
-        erasures.operator_routes,
-        stats.router,
-        ops_deliveries.router,
-        ops_endpoints.router,
-        audit.router,
-    ),
+    *(stats.router, ops_deliveries.router, ops_endpoints.router, ops_usage.router),
+    *(erasures.operator_routes, audit.router),
     pages.router,
 )
 ROUTES: tuple[Route, ...] = tuple(

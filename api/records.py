@@ -36,6 +36,7 @@ from shared.store.delivery_log import (
 from shared.store.dry_run import ReuseSource
 from shared.store.group_commit import GroupCommitClient
 from shared.store.job_queries import Page, QueuedJob, read_job
+from shared.store.run_counts import Sums, UsageColumn, list_run_counts, read_run_counts, usage_value
 
 #: How often a record is read again because it left the history meanwhile, or a decision is made
 #: again because Redis was reached too late.
@@ -44,6 +45,8 @@ _TRIES = 3
 READERS = 4
 #: Archived deliveries whose jobs are brought back between two reads of the history.
 _PIECE = 200
+#: Run counts of a tenant and day that one script reads.
+_PIECE_OF_DAYS = 10
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -245,6 +248,41 @@ class Records:
         )
         listed = await self._list(reads, limit)
         return DeliveryPage(listed.items, listed.end)
+
+    @property
+    def now_ms(self) -> float:
+        """Redis' clock, as estimated."""
+        return self._now_ms()
+
+    @property
+    def has_history(self) -> bool:
+        """Whether there is a history."""
+        return self._history is not None
+
+    async def usage(
+        self, tenant: str, *, first: int, last: int, by: Sequence[UsageColumn]
+    ) -> dict[tuple[str | int, ...], Sums]:
+        """Sum up the usage of a tenant ('' for all) from one day to another, both included.
+
+        Each day is read from Redis if it has the whole day, else from the history.
+        """
+        found: dict[tuple[str | int, ...], Sums] = {}
+        listed = await self._run(list_run_counts(tenant, first=first, last=last))
+        for start in range(0, len(listed.names), _PIECE_OF_DAYS):
+            piece = listed.names[start : start + _PIECE_OF_DAYS]
+            for kind, sums in await self._run(read_run_counts(piece)):
+                if kind.day >= listed.first_day:
+                    values = tuple(usage_value(kind, column) for column in by)
+                    found.setdefault(values, Sums()).add(sums)
+        if self._history is not None and first < listed.first_day:
+            until = min(last, listed.first_day - 1)
+            columns = [column.value for column in by]
+            query = self._history.usage
+            for values, sums in await self._query(
+                query, tenant, first=first, last=until, by=columns
+            ):
+                found.setdefault(values, Sums()).add(sums)
+        return found
 
     async def reusable(self, tenant: str, request: str) -> ReuseSource | None:
         """Find an archived image of the same request."""

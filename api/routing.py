@@ -156,7 +156,8 @@ def _query_names(dependant: Dependant) -> tuple[str, ...]:
 def _names(annotation: object) -> Iterator[str]:
     """Yield the names of a parameter model; each query is read by one."""
     if isclass(annotation) and issubclass(annotation, QueryModel):
-        yield from annotation.model_fields
+        for name, field in annotation.model_fields.items():
+            yield field.alias or name
 
 
 def _calls(dependant: Dependant) -> Iterator[object]:

@@ -1,4 +1,4 @@
-"""`GET /v1/usage`: limits, what is used and left of them, and credits by day."""
+"""`GET /v1/usage`: limits, what is used and left of them, and credits by day; or a report."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
@@ -6,15 +6,24 @@ from typing import Annotated, Literal, TypeVar
 import orjson
 from fastapi import Query
 from pydantic import Field
+from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.admission_errors import rate_headers
 from api.context import Context, CurrentTenant
 from api.headers import RATE_LIMIT, sends_headers
-from api.problems import problems
-from api.query import QueryModel, integer, is_given
+from api.problems import FieldError, invalid, problems
+from api.query import integer, is_given
 from api.routing import tenant_router
+from api.usage_report import (
+    CSV,
+    ReportQuery,
+    Span,
+    UsageReport,
+    read_report,
+    respond,
+)
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.functions import USAGE_DAYS
@@ -88,29 +97,50 @@ class Usage(TypedDict):
     days: list[UsageDay]
 
 
-class _UsageQuery(QueryModel):
+class _UsageQuery(ReportQuery):
     days: Annotated[
         int,
-        Field(ge=1, le=USAGE_DAYS, description="So many days, today included"),
+        Field(ge=1, le=USAGE_DAYS, description="So many days, today included; not of a report"),
         is_given(integer(1, USAGE_DAYS)),
     ] = DAYS_DEFAULT
+
+    @property
+    def wants_report(self) -> bool:
+        """Whether any parameter of a report is given."""
+        return bool(self.model_fields_set & ReportQuery.model_fields.keys())
 
 
 @router.get(
     "/v1/usage",
-    response_model=Usage,
-    response_description="What you may and have used",
-    responses={200: sends_headers(*RATE_LIMIT), **problems()},
+    response_model=Usage | UsageReport,
+    response_description="What you may and have used; or a report, with any of its parameters",
+    responses={
+        200: {**sends_headers(*RATE_LIMIT), "content": {CSV: {}}},
+        **problems("history_unavailable"),
+    },
 )
 async def get_usage(
-    parts: Context, principal: CurrentTenant, query: Annotated[_UsageQuery, Query()]
+    request: Request,
+    parts: Context,
+    principal: CurrentTenant,
+    query: Annotated[_UsageQuery, Query()],
 ) -> Response:
     """Read your limits, what is used and left of them, and credits by day and tag.
+
+    With any of `from`, `to` and `group_by`, read a report of the jobs that ended on these days
+    (UTC): each run of a job counts once, with its calls, by what it was when it ended. The rows add
+    up to the total. `tag` groups by the whole set of tags. At most 400 days. `Accept: text/csv`
+    returns the rows as CSV, without the total.
 
     Credits are an estimate by the operator's price table, because the provider does not report
     costs. Each call that was or may have been billed is counted; days are UTC. Without any price
     they are null: nothing is counted, and a budget has no effect.
     """
+    if query.wants_report:
+        if "days" in query.model_fields_set:
+            raise invalid([FieldError("/query/days", "is not a parameter of a report")])
+        span = Span(parts, query)
+        return respond(request.headers, await read_report(parts, span, principal.tenant))
     found = await parts.committer.run(read_usage(principal.tenant, days=query.days))
     headers = {"Cache-Control": "private, no-cache", **rate_headers(found.rate)}
     shown = usage_shown(found, priced=bool(parts.prices))

@@ -12,7 +12,7 @@ from shared import metrics
 from shared.errors import HistoryDown
 from shared.history.writer import HistoryWriter, NotTheArchiver
 from shared.logs import log
-from shared.store import archive
+from shared.store import archive, run_counts
 from shared.store.archive import Archivable, StoredRecord
 from shared.store.client import Store
 
@@ -29,8 +29,10 @@ CHUNK = 100
 CHUNKS = 5
 #: Jobs deleted in the history in one transaction.
 MOST_DELETED = 500
-#: How often images and records past their retention are looked for.
+#: How often images and records past their retention are looked for, and usage to write.
 RETENTION_SECONDS = 60.0
+#: Days of tenants whose usage is read by one script and written in one transaction.
+MOST_DAYS = 5
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Archiver:
     #: on the monotonic clock
     _resting_until: float = field(default=0.0, init=False)
     _next_retention: float = field(default=0.0, init=False)
+    _next_usage: float = field(default=0.0, init=False)
 
     def archive(self) -> bool:
         """Archive the next jobs; return whether there may be more. Raise HistoryDown."""
@@ -75,7 +78,7 @@ class Archiver:
             self.writer.begin()
         # jobs that are read from Redis are not read again for a minute
         self.writer.check()
-        more = self._delete()
+        more = self._delete() | self._write_usage()
         return self._move() or self._end_retention() or more
 
     def _delete(self) -> bool:
@@ -120,6 +123,20 @@ class Archiver:
         more = self._expire_records(found.now_ms) | self._expire_images(found.now_ms)
         if not more:
             self._next_retention = time.monotonic() + RETENTION_SECONDS
+        return more
+
+    def _write_usage(self) -> bool:
+        """Write the usage of days that are over; a crash in between writes it again."""
+        if time.monotonic() < self._next_usage:
+            return False
+        found = self.store.run(run_counts.unwritten_run_counts(most=MOST_DAYS))
+        if found.names:
+            self.writer.write_usage(found.rows)
+            self.store.run(run_counts.record_written_run_counts(found.names))
+            _LOG.info("usage written", days=len(found.names), rows=len(found.rows))
+        more = len(found.names) == MOST_DAYS
+        if not more:
+            self._next_usage = time.monotonic() + RETENTION_SECONDS
         return more
 
     def _expire_records(self, now_ms: int) -> bool:

@@ -167,6 +167,7 @@ def build_job(
         idempotency_key=context.idempotency_key,
         fingerprint=mark,
         trace=context.trace,
+        api_key=context.principal.key_id,
         webhook_host=url_validation.delivery_host(body.webhook.url) if body.webhook else "",
         credits=settings.credits_per_image.get(body.model, 0.0),
         max_position=body.fail_fast.max_position if body.fail_fast else None,

@@ -321,6 +321,7 @@ async def reproduce_job(
         webhook_host=url_validation.delivery_host(webhook["url"]) if webhook else "",
         credits=parts.price_of(job.spec.model) or 0.0,
         trace=request.scope[TRACE],
+        api_key=principal.key_id,
     )
     return await enqueue_new(request, parts, new)
 

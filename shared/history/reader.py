@@ -1,20 +1,32 @@
 """Queries of the history."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Boolean, ColumnElement, Select, and_, literal, literal_column, or_, select
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Select,
+    and_,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
 
 from shared.batches import Batch
 from shared.history.database import Database
 from shared.history.records import entry_from, job_from, record_of
-from shared.history.tables import FAILED, UNSUCCESSFUL, batches, deliveries, job_tags, jobs
+from shared.history.tables import FAILED, UNSUCCESSFUL, batches, deliveries, job_tags, jobs, usage
 from shared.jobs import DeliveryState, Image, Job, Status
 from shared.store.archive import StoredDelivery, StoredRecord
 from shared.store.codec import batch_of
 from shared.store.delivery_log import Cursor, Entry
 from shared.store.dry_run import ReuseSource
+from shared.store.run_counts import Sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +201,27 @@ class HistoryReader:
             .limit(limit)
         )
         return [(row["subject"], Cursor(row["finished"], row["id"])) for row in self._rows(chosen)]
+
+    def usage(
+        self, tenant: str, *, first: int, last: int, by: Sequence[str]
+    ) -> list[tuple[tuple[str | int, ...], Sums]]:
+        """Sum up the usage of a tenant ('' for all) from one day to another, both included.
+
+        `by` are columns of the table; each sum comes with its values of them.
+        """
+        columns = [usage.c[name] for name in by]
+        sums = [func.sum(usage.c[name]).label(name) for name in _SUMS]
+        chosen = select(*columns, *sums).where(usage.c.day.between(first, last))
+        chosen = chosen.where(*_of(usage.c.tenant, tenant)).group_by(*columns)
+        # without columns there is one row, of nulls if there is nothing to sum up
+        return [
+            (tuple(row[name] for name in by), Sums(*(int(row[name] or 0) for name in _SUMS)))
+            for row in self._rows(chosen)
+        ]
+
+
+#: Columns of usage, in the order of `Sums`.
+_SUMS = ("jobs", "calls", "credits")
 
 
 def _of(column: ColumnElement[str], tenant: str) -> list[ColumnElement[bool]]:

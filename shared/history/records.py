@@ -8,8 +8,9 @@ import orjson
 
 from shared.jobs import DOUBTFUL, Job
 from shared.store.archive import StoredRecord
-from shared.store.codec import job_of, request_hash
+from shared.store.codec import job_of, request_hash, tags_text
 from shared.store.delivery_log import Entry, entry_of
+from shared.store.run_counts import Kind, Sums
 
 #: Fields of a live job's record that say nothing about an archived one.
 _LIVE_ONLY = frozenset({"archived", "sending_delivery"})
@@ -90,6 +91,21 @@ def delivery_rows(stored: StoredRecord) -> list[dict[str, Any]]:
         }
         for one in stored.deliveries
     ]
+
+
+def usage_row(kind: Kind, sums: Sums) -> dict[str, Any]:
+    """Return the row of one kind of ended runs."""
+    return {
+        "tenant": kind.tenant,
+        "day": kind.day,
+        "status": kind.status,
+        "model": kind.model,
+        "key": kind.key,
+        "tags": tags_text(kind.tags),
+        "jobs": sums.jobs,
+        "calls": sums.calls,
+        "credits": sums.credit_parts,
+    }
 
 
 def record_of(row: Mapping[str, Any]) -> dict[str, str]:

@@ -98,6 +98,22 @@ deliveries = Table(
     _partial("deliveries_of_all_failed", "finished", "id", where=FAILED),
 )
 
+#: Counts of ended runs of a tenant and a day (since 1970, UTC): see `shared.store.run_counts`.
+usage = Table(
+    "usage",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("status", Bytewise, primary_key=True),
+    Column("model", Bytewise, primary_key=True),
+    Column("key", Bytewise, primary_key=True, comment="the id of the API key; '' if not known"),
+    Column("tags", Bytewise, primary_key=True, comment="sorted, one a line"),
+    Column("jobs", BigInteger, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("credits", BigInteger, nullable=False, comment="in millionths, as estimated"),
+    Index("usage_by_day", "day"),
+)
+
 #: One row: how often a process became the archiver. A write of an earlier one is refused.
 archiver = Table(
     "archiver",

@@ -15,9 +15,11 @@ from shared.history.records import (
     job_row,
     next_version,
     tag_rows,
+    usage_row,
 )
-from shared.history.tables import archiver, batches, deliveries, job_tags, jobs
+from shared.history.tables import archiver, batches, deliveries, job_tags, jobs, usage
 from shared.store.archive import StoredRecord
+from shared.store.run_counts import Kind, Sums
 
 
 class NotTheArchiver(Exception):
@@ -74,6 +76,12 @@ class HistoryWriter:
             self._upsert(connection, job_tags, tags)
             sent = [row for subject in subjects for row in delivery_rows(subject)]
             self._upsert(connection, deliveries, sent)
+
+    def write_usage(self, counts: Sequence[tuple[Kind, Sums]]) -> None:
+        """Write whole days of run counts; replace what was written before. Raise as `write`."""
+        with self._database.writing() as connection:
+            self._check(connection)
+            self._upsert(connection, usage, [usage_row(kind, sums) for kind, sums in counts])
 
     def delete(self, job_ids: Sequence[str]) -> None:
         """Delete jobs with their deliveries, and batches without jobs. Raise as `write`."""

@@ -79,6 +79,7 @@ def stage_jobs(
         chunk=number,
         max_attempts=first.max_attempts,
         trace=first.trace or "",
+        api_key=first.api_key or "",
         jobs=tuple(part for job in jobs for part in _staged(job)),
     )
     return Command(operation, lambda reply: None if reply[0] == "ok" else not_accepted(reply))

@@ -19,7 +19,7 @@ from shared.store.job_queries import Filter
 
 #: Keys of a tenant that stay: how much it spent, without what for.
 _ID = re.compile(rf"{ERASURE_PREFIX}[0-9a-f]{{32}}")
-_KEPT = frozenset({"usage", "ledger"})
+_KEPT = frozenset({"usage", "run_counts"})
 
 
 @dataclass(frozen=True, slots=True)

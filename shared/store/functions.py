@@ -59,6 +59,15 @@ ANSWER_PERIOD_MS = 7 * 86_400_000
 ANSWER_PERIODS = 1
 #: How long daily spending is kept.
 USAGE_DAYS = 90
+#: How long the counts of ended runs are kept in Redis; the history keeps them forever.
+RUN_COUNTS_DAYS = 100
+#: How many combinations of status, model, API key and tags a tenant has on one day.
+RUN_COMBINATIONS = 1_000
+#: PostgreSQL indexes at most 2,704 bytes of a row.
+RUN_TAGS_BYTES = 2_000
+#: Credits of runs are counted in whole units of this many decimals, so that sums are exact.
+CREDIT_DIGITS = 6
+CREDIT_PARTS: int = 10**CREDIT_DIGITS
 #: The number of operator actions kept in the audit.
 AUDIT_ENTRIES = 100_000
 #: Objects that may have been stored in vain are deleted after this time: no late upload follows.
@@ -294,6 +303,11 @@ _FIXED: Mapping[str, object] = {
     "feed_ms": FEED_MS,
     "idempotency_ms": IDEMPOTENCY_MS,
     "usage_ms": USAGE_DAYS * 86_400_000,
+    "run_counts_days": RUN_COUNTS_DAYS,
+    "run_counts_ms": RUN_COUNTS_DAYS * 86_400_000,
+    "run_combinations": RUN_COMBINATIONS,
+    "run_tags_bytes": RUN_TAGS_BYTES,
+    "credit_parts": CREDIT_PARTS,
     "probe_ms": PROBE_MS,
     "hold_most_ms": HOLD_MOST_MS,
     "key_kept_ms": KEY_KEPT_MS,

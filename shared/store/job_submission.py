@@ -44,6 +44,8 @@ class NewJob:
     reused: "Reused | None" = None
     #: a traceparent: the job's spans are below it
     trace: str | None = None
+    #: the id of the API key that creates it
+    api_key: str | None = None
 
     @property
     def max_wait_ms(self) -> float | None:
@@ -127,6 +129,7 @@ def accept(job: NewJob, *, not_after_ms: float) -> Command[Accepted | NotAccepte
         trace=job.trace or "",
         idempotency_key=job.idempotency_key or "",
         tags=tags_text(job.spec.tags),
+        api_key=job.api_key or "",
     )
     return Command(operation, _accepted)
 
@@ -194,6 +197,7 @@ def accept_group(
         trace=first.trace or "",
         body=group.body,
         idempotency_key=first.idempotency_key or "",
+        api_key=first.api_key or "",
         jobs=tuple(part for job in group.jobs for part in (job.id, spec_json(job.spec))),
     )
     return Command(operation, _accepted_all)

@@ -79,9 +79,11 @@ job = Key(
         "log": "failed attempts, one a line: `run attempt ms outcome JSON`",
         "batch": "the batch that it belongs to",
         "trace": "the traceparent of the request that made it",
+        "api_key": "the id of the API key that made it",
         "credits": "credits that one call may cost, as estimated",
         "reserved_credits": "credits reserved until the first call; they count against a budget",
         "calls": "calls that may have made an image",
+        "charged": "calls of this run that were or may have been billed",
         "call_key": "the provider key that made the last call",
         "unknown": "calls whose outcome is unknown",
         "regenerated": "images made again because the URL was no longer served",
@@ -506,6 +508,22 @@ usage = Key(
         "calls:<tag>": "the same by tag; '' for those beyond 100 tags",
         "credits:<tag>": "the same by tag",
     },
+)
+run_counts = Key(
+    "run_counts:<tenant>:<day>",
+    HASH,
+    "Runs of a tenant's jobs that ended on a day since 1970 (UTC); 100 days.",
+    {
+        "<status> <model> <api_key> <tags>": "`jobs calls credits`: ends of runs, their calls that may "
+        "have been billed, and the estimated credits of these in millionths. The key is `-` if it is not "
+        "known; tags are sorted, one a line; `(other)` for those beyond 1,000 combinations or 2,000 bytes",
+        "combinations": "how many of these fields there are",
+    },
+)
+counted_days = Key(
+    "counted_days",
+    ZSET,
+    "`day tenant` of all run counts, by the day; by the negative day once the history has them.",
 )
 reserved_credits = Key(
     "reserved_credits", HASH, "Credits of jobs that have not called yet.", {"<tenant>": "credits"}

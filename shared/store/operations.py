@@ -86,6 +86,7 @@ class Accept(Operation):
     trace: str
     idempotency_key: str
     tags: str
+    api_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ class AcceptGroup(Operation):
     trace: str
     body: str
     idempotency_key: str
+    api_key: str
     jobs: tuple[Argument, ...]
 
 
@@ -401,6 +403,13 @@ class ListEndpoints(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class ListRunCounts(Operation):
+    tenant: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class ListTenants(Operation):
     lower: str
     upper: str
@@ -480,6 +489,11 @@ class ReadJob(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadRunCounts(Operation):
+    counted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReadSigningKeys(Operation):
     pass
 
@@ -507,6 +521,11 @@ class RecordSubmitted(Operation):
     fence: str
     record_id: str
     identities: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordWrittenRunCounts(Operation):
+    counted: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -689,6 +708,7 @@ class StageJobs(Operation):
     chunk: int
     max_attempts: int
     trace: str
+    api_key: str
     jobs: tuple[Argument, ...]
 
 
@@ -721,3 +741,9 @@ class Sweep(Operation):
 @dataclass(frozen=True, slots=True)
 class TouchApiKey(Operation):
     id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnwrittenRunCounts(Operation):
+    settle_ms: int
+    limit: int

@@ -390,9 +390,39 @@ def test_whoever_has_no_operators_key_is_told_what_is_needed(visit: Session, key
     )
 
 
+def test_usage_is_charted_grouped_and_saved_as_csv(
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, client = tenant
+    for tags in (["a", "b"], ["a", "b"], []):
+        wait_for(client, ask(client, tags=tags), "succeeded")
+    page = console_page.page
+    console_page.go(f"#/usage?tenant={name}", "Usage")
+    expect(console_page.rows).to_have_count(2)
+    expect(console_page.row("Total")).to_contain_text("3")
+    expect(page.get_by_role("img", name="By day: Jobs 3, Calls 3 in total")).to_be_visible()
+    assert page.locator("svg.chart .bar").count() == 2
+    console_page.visit.check_access()
+
+    page.get_by_label("Tags", exact=True).check()
+    page.get_by_label("Day", exact=True).uncheck()
+    expect(console_page.row("a, b")).to_contain_text("2")
+    expect(console_page.rows).to_have_count(3)
+    with page.expect_download() as download:
+        console_page.button("Download CSV").click()
+    assert download.value.suggested_filename.startswith("usage-")
+    lines = download.value.path().read_text().splitlines()
+    assert lines[0] == "tags,jobs,calls,credits"
+    assert '"a, b",2,2,0.000000' in lines
+
+    page.get_by_role("textbox", name="Month", exact=True).fill("2020-02")
+    expect(page.get_by_label("To, included", exact=True)).to_have_value("2020-02-29")
+    assert f"tenant={name}&group_by=tag" in page.url
+
+
 def test_it_is_worked_by_keyboard_and_every_view_has_an_address(console_page: ConsolePage) -> None:
     page = console_page.page
-    for name in ("Jobs", "Deliveries", "Endpoints", "Tenants", "Workers", "Audit"):
+    for name in ("Jobs", "Deliveries", "Endpoints", "Tenants", "Usage", "Workers", "Audit"):
         link = page.get_by_role("navigation", name="Operations").get_by_role("link", name=name)
         link.focus()
         page.keyboard.press("Enter")

@@ -79,6 +79,7 @@ def test_every_view_of_the_console_is_whole(
         "endpoints": "Endpoints",
         "tenants": "Tenants",
         f"tenants/{name}": name,
+        "usage?group_by=day,month,tenant,model,key,tag,status": "Usage",
         "workers": "Workers",
         "audit": "Audit",
     }

@@ -80,6 +80,14 @@ def test_what_there_is_and_what_is_used(client: darkroom.Client) -> None:
     model = client.models()[0]
     assert "prompt" in model.input_schema["properties"]
     assert client.usage().limits["weight"] > 0
+    client.generate("Counted", tags=["report"])
+    report = client.usage_report(group_by=["tag", "status"])
+    (row,) = [row for row in report.data if row["tags"] == ["report"]]
+    assert (row["status"], row["jobs"], row["calls"]) == ("succeeded", 1, 1)
+    assert sum(row["jobs"] for row in report.data) == report.total["jobs"]
+    assert report.first <= report.last
+    text = client.usage_csv(report.first, report.last.isoformat(), group_by=["tag"])
+    assert text.startswith("tags,jobs,calls,credits\r\n")
 
 
 def test_the_feed_tells_what_came_after_a_cursor(client: darkroom.Client) -> None:

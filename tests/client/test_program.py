@@ -260,6 +260,20 @@ def test_deliveries_are_found_shown_and_sent_again(
     assert (wrong.returncode, wrong.stderr) == (2, "Give either one delivery or --since.\n")
 
 
+def test_usage_is_a_table_json_or_csv(run: Run) -> None:
+    run("generate", "A pier", "--out", "counted.png")
+    table = run("usage").stdout.splitlines()
+    assert table[0].split() == ["day", "jobs", "calls", "credits"]
+    assert table[-1].split()[0] == "total"
+    found = json.loads(run("usage", "--group-by", "month,status", "--json").stdout)
+    assert sum(row["jobs"] for row in found["data"]) == found["total"]["jobs"] > 0
+    text = run("usage", "--from", found["from"], "--to", found["to"], "--csv").stdout
+    assert text.startswith("day,jobs,calls,credits\r\n")
+    wrong = run("usage", "--from", "yesterday")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "must be a date such as" in wrong.stderr
+
+
 def test_an_operator_holds_a_queue_and_lets_it_go(run: Run) -> None:
     assert "paused" in run("queue", "pause").stdout
     status = json.loads(run("queue", "status", "--json").stdout)["data"]

@@ -22,8 +22,10 @@ from shared.jobs import Job, State
 from shared.store import archive, deliveries, job_queries, job_submission, keys, maintenance
 from shared.store.archive import StoredRecord
 from shared.store.codec import request_hash
+from shared.store.run_counts import Kind, Sums, UsageColumn
 from tests.support.history import HistoryWorld, database_at
 from tests.support.postgres import PostgresServer
+from tests.support.run_counts import LAST, counted, let_days_pass
 from tests.support.store import FAR, World
 
 WEBHOOK = {"url": "https://hooks.example/a?x=1", "events": ["job.succeeded", "job.failed"]}
@@ -532,6 +534,73 @@ def test_a_history_that_is_away_is_behind_though_no_job_waits(
         wait_until(lambda: age(history) > 0.1, "the history to be behind")
         history.archive()
         assert age(history) == 0
+
+
+# usage ----------------------------------------------------------------------------------------
+
+
+def usage(history: HistoryWorld, tenant: str = "acme") -> dict[Kind, Sums]:
+    """Return what the history has, as Redis would."""
+    by = [column.value for column in UsageColumn]
+    found = history.reader.usage(tenant, first=0, last=LAST, by=by)
+    rows: list[tuple[dict[str, Any], Sums]] = [
+        (dict(zip(by, values, strict=True)), sums) for values, sums in found
+    ]
+    return {
+        Kind(**{**row, "tags": tuple(filter(None, row["tags"].split("\n")))}): sums
+        for row, sums in rows
+    }
+
+
+def test_the_usage_of_a_day_is_written_once_it_is_over(history: HistoryWorld) -> None:
+    world = history.world
+    finished(world, tags=("b", "a"), api_key="k1", credits=0.1)
+    world.accept("other")
+    world.fail(world.claim())
+    history.write_usage()
+    assert usage(history) == {}
+
+    let_days_pass(world.client)
+    before = counted(world)
+    history.write_usage()
+
+    assert usage(history) == before
+    assert [*before.values()] == [Sums(1, 1, 100_000)]
+    assert [*usage(history, "other").values()] == [Sums(1, 0, 0)]
+    assert counted(world) == before, "it leaves Redis only by its expiry"
+    assert history.reader.usage("", first=0, last=LAST, by=[]) == [((), Sums(2, 1, 100_000))]
+
+
+def test_usage_that_was_written_and_not_recorded_is_written_again(history: HistoryWorld) -> None:
+    finished(history.world)
+    let_days_pass(history.world.client)
+    before = counted(history.world)
+    for _ in range(2):
+        history.archiver.writer.begin()
+        history.archiver.writer.write_usage([*before.items()])
+    history.write_usage()
+    history.write_usage()
+    assert usage(history) == before
+
+
+def test_usage_of_many_days_and_tags_of_any_length_is_written(history: HistoryWorld) -> None:
+    for day in range(12):
+        finished(history.world, tags=tuple(f"{n}{day:x<62}" for n in range(10)))
+        let_days_pass(history.world.client)
+    history.write_usage()
+    assert usage(history) == counted(history.world)
+    assert len(usage(history)) == 12
+
+
+def test_a_process_that_lost_its_turn_writes_no_usage(history: HistoryWorld) -> None:
+    finished(history.world)
+    let_days_pass(history.world.client)
+    first = history.archiver
+    first.writer.begin()
+    history.new_archiver("worker-2").writer.begin()
+    with pytest.raises(NotTheArchiver):
+        first.writer.write_usage([*counted(history.world).items()])
+    assert usage(history) == {}
 
 
 def _handed_out(history: HistoryWorld) -> tuple[StoredRecord, ...]:

@@ -113,6 +113,8 @@ def queries(reader: HistoryReader, rows: int) -> dict[str, Callable[[], object]]
             DeliveryFilter("t7", state=DeliveryState.FAILED), 50
         ),
         "reuse": lambda: reader.reusable("t7", "no such request"),
+        "usage": lambda: reader.usage("t7", first=1, last=400, by=["day", "tags"]),
+        "all: usage": lambda: reader.usage("", first=1, last=31, by=["tenant", "day"]),
     }
 
 

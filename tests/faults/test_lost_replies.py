@@ -28,6 +28,7 @@ from shared.store import (
     job_submission,
     keys,
     maintenance,
+    run_counts,
     tenants,
     transitions,
 )
@@ -44,6 +45,7 @@ from tests.faults.proxy import Action, Proxy, Rule, proxied
 from tests.integration.sandbox_client import Client, steered
 from tests.support.api_server import PROMPT, problem, served, settings, tenant_at
 from tests.support.queue_invariants import assert_true
+from tests.support.run_counts import LAST, counted
 from tests.support.servers import S3Server
 from tests.support.store import FAR, World, answer_of
 from tests.support.worker_harness import WorkerHarness
@@ -66,6 +68,7 @@ READ_ONLY = {
     *("read_batch", "list_batches", "list_batch_jobs"),
     *("read_events", "list_deliveries", "list_endpoints", "read_delivery", "read_webhook_secret"),
     *("read_signing_keys", "find_superseded", "read_erasure"),
+    *("list_run_counts", "read_run_counts", "unwritten_run_counts"),
 }
 ACTIONS: tuple[Action, ...] = ("drop", "cut", "reset")
 
@@ -234,7 +237,14 @@ def keep_house(world: World) -> None:
     world.store.run(maintenance.object_deletions(["gone"], most=10))
     world.client.zadd(keys.expiries(), {held.job.id: 1}, xx=True)
     world.store.run(maintenance.delete_expired(most=10))
+    write_usage(world)
     operate(world)
+
+
+def write_usage(world: World) -> None:
+    """Record that the history has what was counted, as the archiver does for days that are over."""
+    listed = world.store.run(run_counts.list_run_counts(TENANT, first=0, last=LAST))
+    world.store.run(run_counts.record_written_run_counts(listed.names))
 
 
 def operate(world: World) -> None:
@@ -321,6 +331,7 @@ def outcomes(world: World, ids: list[str]) -> object:
         len(world.object_deletions()),
         len(world.store.run(read_signing_keys())),
         world.store.run(read_usage(TENANT, days=1)).days[0].total,
+        sorted((kind.status, sums.jobs, sums.calls) for kind, sums in counted(world).items()),
         facts.in_flight,
         facts.depth,
         world.client.xlen(keys.feed(TENANT)),

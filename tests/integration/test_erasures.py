@@ -156,7 +156,7 @@ def test_of_a_deleted_tenant_nothing_is_left(here: Here) -> None:
     here.history.archive()
     left = {str(name) for name in world.client.scan_iter("*")}
     assert [name for name in left if keys_of_tenant(tenant).fullmatch(name)] == []
-    assert {name.split(":")[1] for name in left if tenant in name} <= {"usage"}
+    assert {name.split(":")[1] for name in left if tenant in name} <= {"usage", "run_counts"}
     with here.history.database.reading() as connection:
         for table in ("jobs", "batches", "deliveries", "job_tags"):
             found = connection.exec_driver_sql(f"SELECT tenant FROM {table}")  # noqa: S608

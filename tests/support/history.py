@@ -48,6 +48,11 @@ class HistoryWorld:
         while self.archiver.archive():
             pass
 
+    def write_usage(self) -> None:
+        """Write the usage of days that are over, as if the archiver had not looked for long."""
+        self.archiver._next_usage = 0
+        self.archive()
+
     def end_retention(self) -> None:
         """Delete what is past its retention, as if the archiver had not looked for long."""
         self.archiver._next_retention = 0

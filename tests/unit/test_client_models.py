@@ -14,6 +14,7 @@ from tests.support.api_server import settings
 #: What the client adds to a shape, or knows of it by another name.
 OWN: Mapping[str, Mapping[str, str | None]] = {
     "JobImage": {"job_id": None, "seed": None, "size_bytes": "bytes"},
+    "UsageReport": {"first": "from", "last": "to"},
 }
 #: The shapes by the client's classes.
 SHAPES: Mapping[type[Any], tuple[str, ...]] = {
@@ -23,6 +24,7 @@ SHAPES: Mapping[type[Any], tuple[str, ...]] = {
     models.Batch: ("Batch",),
     models.Model: ("Model",),
     models.Usage: ("Usage",),
+    models.UsageReport: ("UsageReport",),
     models.Event: ("Event",),
     models.Delivery: ("Delivery", "ListedDelivery"),
     models.Endpoint: ("Endpoint",),

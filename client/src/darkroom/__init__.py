@@ -24,7 +24,7 @@ from darkroom.errors import (
     WebhookInvalid,
 )
 from darkroom.images import AsyncImage, Image
-from darkroom.models import Batch, Delivery, Endpoint, Event, Job, Model, Queue, Usage
+from darkroom.models import Batch, Delivery, Endpoint, Event, Job, Model, Queue, Usage, UsageReport
 from darkroom.options import BatchOptions, JobFilter, JobOptions
 from darkroom.retries import RetryPolicy
 
@@ -57,6 +57,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "Usage",
+    "UsageReport",
     "WebhookInvalid",
     "generate",
     "webhooks",

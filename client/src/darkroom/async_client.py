@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, Unpack
@@ -21,10 +22,11 @@ from darkroom.models import (
     Queue,
     Raw,
     Usage,
+    UsageReport,
 )
 from darkroom.models import Job as AnyJob
 from darkroom.operations import HELD_SECONDS, Operations
-from darkroom.options import BatchOptions, JobFilter, JobOptions, batch_body
+from darkroom.options import BatchOptions, JobFilter, JobOptions, batch_body, usage_query
 from darkroom.retries import RetryPolicy
 from darkroom.transport import AsyncSender
 
@@ -82,6 +84,26 @@ class AsyncClient:
     async def usage(self, *, days: int = 30) -> Usage:
         """See `darkroom.client.Client.usage`."""
         return await self._sender.run(self._can.usage(days))
+
+    async def usage_report(
+        self,
+        first: date | str | None = None,
+        last: date | str | None = None,
+        *,
+        group_by: Sequence[str] = ("day",),
+    ) -> UsageReport:
+        """See `darkroom.client.Client.usage_report`."""
+        return await self._sender.run(self._can.usage_report(usage_query(first, last, group_by)))
+
+    async def usage_csv(
+        self,
+        first: date | str | None = None,
+        last: date | str | None = None,
+        *,
+        group_by: Sequence[str] = ("day",),
+    ) -> str:
+        """See `darkroom.client.Client.usage_csv`."""
+        return await self._sender.run(self._can.usage_csv(usage_query(first, last, group_by)))
 
     def events(self, after: str | None = None, *, follow: bool = False) -> AsyncIterator[Event]:
         """See `darkroom.client.Client.events`."""

@@ -15,11 +15,12 @@ from darkroom.commands.jobs import jobs
 from darkroom.commands.mcp import mcp
 from darkroom.commands.output import prepare_output, print_notice
 from darkroom.commands.queue import queue
+from darkroom.commands.usage import usage
 from darkroom.commands.webhooks import webhooks
 from darkroom.commands.wording import sentence_of
 from darkroom.errors import DarkroomError
 
-_OWN = (generate, jobs, batches, webhooks, queue, mcp)
+_OWN = (generate, jobs, batches, webhooks, usage, queue, mcp)
 _EXITS = (
     "Exit codes: 0 success, 1 a job failed or a problem was found, 2 usage error, 3 refused, "
     "4 service unreachable, 130 interrupted."

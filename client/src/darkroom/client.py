@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, Unpack
@@ -21,10 +22,11 @@ from darkroom.models import (
     Queue,
     Raw,
     Usage,
+    UsageReport,
 )
 from darkroom.models import Job as AnyJob
 from darkroom.operations import HELD_SECONDS, Operations
-from darkroom.options import BatchOptions, JobFilter, JobOptions, batch_body
+from darkroom.options import BatchOptions, JobFilter, JobOptions, batch_body, usage_query
 from darkroom.retries import RetryPolicy
 from darkroom.transport import Transport
 
@@ -95,6 +97,30 @@ class Client:
     def usage(self, *, days: int = 30) -> Usage:
         """Read your limits, what is used and left of them, and credits by day."""
         return self._sender.run(self._can.usage(days))
+
+    def usage_report(
+        self,
+        first: date | str | None = None,
+        last: date | str | None = None,
+        *,
+        group_by: Sequence[str] = ("day",),
+    ) -> UsageReport:
+        """Read what ended on these days (UTC), both included; default: the present month.
+
+        `group_by`: any of day, month, model, key, tag (the whole set of tags), status. Each run of
+        a job counts once, with the calls that were or may have been billed.
+        """
+        return self._sender.run(self._can.usage_report(usage_query(first, last, group_by)))
+
+    def usage_csv(
+        self,
+        first: date | str | None = None,
+        last: date | str | None = None,
+        *,
+        group_by: Sequence[str] = ("day",),
+    ) -> str:
+        """Read the rows of `usage_report` as CSV with a header row."""
+        return self._sender.run(self._can.usage_csv(usage_query(first, last, group_by)))
 
     def events(self, after: str | None = None, *, follow: bool = False) -> Iterator[Event]:
         """Yield the changes of all your jobs after a cursor, oldest first.

@@ -5,7 +5,7 @@ Times are aware datetimes in UTC, durations are seconds, sizes are bytes. Missin
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Generic, Literal, TypeVar
 
 I_co = TypeVar("I_co", bound="ImageFacts", covariant=True)
@@ -169,6 +169,22 @@ class Usage:
     left: Mapping[str, Any]
     estimated: bool
     days: list[Mapping[str, Any]]
+    raw: Raw = field(repr=False)
+
+
+@dataclass(frozen=True)
+class UsageReport:
+    """Usage of some days (UTC), both included; the rows of `data` add up to `total`.
+
+    A row has what the report is grouped by, and as `total` jobs, calls and credits (an estimate).
+    """
+
+    first: date
+    last: date
+    group_by: list[str]
+    data: list[Mapping[str, Any]]
+    total: Mapping[str, Any]
+    estimated: bool
     raw: Raw = field(repr=False)
 
 

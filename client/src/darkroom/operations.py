@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any, Generic
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from darkroom.models import (
     Queue,
     Raw,
     Usage,
+    UsageReport,
     from_json,
     job_of,
 )
@@ -175,6 +177,19 @@ class Operations(Generic[I_co]):
         return from_json(
             Usage, (yield from self._read("/v1/usage", "limits", query={"days": days}))
         )
+
+    def usage_report(self, wanted: Mapping[str, str]) -> Steps[UsageReport]:
+        """Read the usage of some days, grouped."""
+        members = ("from", "to", "group_by", "data", "total")
+        raw = yield from self._read("/v1/usage", *members, query=wanted)
+        first, last = date.fromisoformat(raw["from"]), date.fromisoformat(raw["to"])
+        return from_json(UsageReport, raw, first=first, last=last)
+
+    def usage_csv(self, wanted: Mapping[str, str]) -> Steps[str]:
+        """Read the same as CSV."""
+        request = Request("GET", "/v1/usage", wanted, headers={"Accept": "text/csv"})
+        answer = yield from send_with_retries(request, self._retry_policy)
+        return answer.content.decode()
 
     def events(self, after: str | None, *, follow: bool) -> Stream[Event]:
         """Yield the changes of the feed, forever with `follow`."""

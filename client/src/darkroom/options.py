@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Literal, TypedDict
 from uuid import uuid4
 
@@ -82,6 +83,15 @@ class JobFilter(TypedDict, total=False):
     error_code: str
     created_after: str
     created_before: str
+
+
+def usage_query(
+    first: date | str | None, last: date | str | None, group_by: Sequence[str]
+) -> dict[str, str]:
+    """Build the query of a usage report."""
+    span = {"from": first, "to": last}
+    days = {name: str(day) for name, day in span.items() if day is not None}
+    return {**days, "group_by": ",".join(group_by)}
 
 
 def job_body(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:

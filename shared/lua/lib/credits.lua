@@ -35,13 +35,13 @@ local function count_call(key, tag, credits)
   if credits > 0 then redis.call('HINCRBYFLOAT', key, tag and 'credits:' .. tag or 'credits', credits) end
 end
 
--- Count a call that was, or may have been, billed: for the tenant, its day, and the job's tags.
+-- Count a call that was, or may have been, billed: for the run, the tenant, its day, and the job's tags.
 function M.charge(job, now)
   M.release(job)
-  local known = redis.call('HMGET', keys.job(job.id), 'credits', 'tags')
-  local key, credits = keys.usage(job.tenant, util.int(clock.day(now))), tonumber(known[1]) or 0
+  job.charged = redis.call('HINCRBY', keys.job(job.id), 'charged', 1)
+  local key, credits = keys.usage(job.tenant, util.int(clock.day(now))), tonumber(job.credits) or 0
   count_call(key, nil, credits)
-  for _, tag in ipairs(util.tags(known[2])) do
+  for _, tag in ipairs(util.tags(job.tags)) do
     local counted = redis.call('HEXISTS', key, 'calls:' .. tag) == 1
     -- two fields for each tag and two for the total
     if not counted and redis.call('HLEN', key) >= 2 * TAGS_MOST + 2 then tag = '' end

@@ -1,5 +1,5 @@
 -- The life of a job: its record, its transitions, its end.
-local batches, credits, events, index, keys, limits, outbox, permits, queue, throughput, util = ... -- requires
+local batches, credits, events, index, keys, limits, outbox, permits, queue, run_counts, throughput, util = ... -- requires
 
 local M = {}
 
@@ -32,6 +32,10 @@ local KNOWN = {
   'started',
   'deadline',
   'failed_key',
+  'api_key',
+  'tags',
+  'credits',
+  'charged',
 }
 
 -- Return the fields that decide transitions, or nil if there is no such job. A job of a batch whose record is still
@@ -170,7 +174,7 @@ end
 -- Return whether the job or batch at a key is live, or may be in the history.
 function M.may_exist(key) return C.archive_after_ms > 0 or redis.call('EXISTS', key) == 1 end
 
--- End a job: slot, deadline, what becomes of it, and its webhook.
+-- End a job: slot, deadline, what becomes of it, its counts, and its webhook.
 function M.finish(job, state, now, fields)
   if state ~= 'succeeded' then M.schedule_image_deletion(job, now) end
   if queue.release_lease(queue.jobs, job.tenant, job.id) then throughput.record(job, now) end
@@ -183,6 +187,7 @@ function M.finish(job, state, now, fields)
   if C.retention_ms > 0 then util.append(fields, { 'expires', util.int(now + C.retention_ms) }) end
   if C.image_retention_ms > 0 then util.append(fields, { 'image_expires', util.int(now + C.image_retention_ms) }) end
   M.transition(job, state, now, fields)
+  run_counts.add(job, now)
   outbox.add(job, 'job.' .. state, now)
   permits.push(queue.jobs)
 end
@@ -214,8 +219,9 @@ function M.expire(job, now)
   M.report_end(job, now, 'deadline_exceeded')
 end
 
--- Cancel a job.
+-- Cancel a job; a call that the provider is working on may be billed.
 function M.cancel(job, now)
+  if job.state == 'calling' or job.pending then M.charge(job, now) end
   M.finish(job, 'canceled', now, {})
   M.report_end(job, now, '')
 end

@@ -4,7 +4,17 @@ local admission, index, jobs, keys, limits, result_cache, util = ... -- requires
 local M = {}
 
 -- Fields that are stored as they were sent, if present.
-local COPIED = { 'model', 'webhook_url', 'webhook_host', 'webhook_events', 'tags', 'trace', 'reused_from', 'image' }
+local COPIED = {
+  'model',
+  'api_key',
+  'webhook_url',
+  'webhook_host',
+  'webhook_events',
+  'tags',
+  'trace',
+  'reused_from',
+  'image',
+}
 
 -- Create a job that admission accepted: record, indexes, deadline, event, place in the queue, permit. `new` has the
 -- arguments of `accept`; optional ones are '' or nil. A job with a copied image is final at once.
@@ -98,11 +108,12 @@ function M.rerun(job, now, deadline, mark, requests)
     'worker_losses_here',
     'isolated',
     'failed_key',
+    'charged',
     't_provider',
     't_download',
     't_store'
   )
-  job.isolated = nil
+  job.isolated, job.charged = nil, nil
   jobs.unschedule_archiving(job.id)
   redis.call('ZADD', keys.deadlines, now + deadline, job.id)
   job.last, job.attempt, job.enqueued = mark, '0', util.int(now)

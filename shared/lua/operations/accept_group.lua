@@ -95,6 +95,7 @@ for i = 1, #args.jobs, 2 do
     on_unknown = args.on_unknown,
     credits = args.credits,
     trace = args.trace,
+    api_key = args.api_key,
   }, now)
 end
 local all = table.concat(ids, ' ')

@@ -8,8 +8,6 @@ local mark = 'cancel ' .. args.token
 if job.last ~= mark then
   if not jobs.may(job, 'cancel') then return { 'state', jobs.status(job.state) } end
   job.last = mark
-  local now = clock.now()
-  if job.state == 'calling' or job.pending then jobs.charge(job, now) end -- it may be billed
-  jobs.cancel(job, now)
+  jobs.cancel(job, clock.now())
 end
 return util.append({ 'ok' }, redis.call('HGETALL', keys.job(args.id)))

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Where there is no history, delete the final jobs whose retention has ended, and schedule their images for deletion.
--- Delete disabled endpoints that were not used for a long time.
+-- Delete disabled endpoints that were not used for a long time, and the index of run counts that have expired.
 -- Returns how many jobs were deleted
-local args, clock, endpoints, jobs, keys = ... -- requires
+local args, clock, endpoints, jobs, keys, run_counts = ... -- requires
 local now, forgotten = clock.now(), 0
 local has_history = C.archive_after_ms > 0
 if not has_history then redis.call('DEL', keys.history_failing) end
@@ -26,4 +26,5 @@ end
 for _, id in ipairs(redis.call('ZRANGE', keys.endpoint_expiries, '-inf', now, 'BYSCORE', 'LIMIT', 0, args.limit)) do
   endpoints.delete(id)
 end
+run_counts.delete_expired(now)
 return forgotten

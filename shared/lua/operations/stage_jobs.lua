@@ -41,6 +41,7 @@ for i = 1, #jobs, STRIDE do
   add('webhook_events', jobs[i + EVENTS])
   add('tags', tags)
   add('trace', args.trace)
+  add('api_key', args.api_key)
   if tonumber(jobs[i + CREDITS]) > 0 then
     add('credits', jobs[i + CREDITS])
     add('reserved_credits', jobs[i + CREDITS])

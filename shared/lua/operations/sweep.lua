@@ -110,6 +110,7 @@ local function rescue(job)
     )
     return 'failed'
   elseif here >= C.max_worker_losses then
+    if job.pending then jobs.charge(job, now) end
     fail(job, 'internal', 'Three workers were lost while they did this job.', '0')
     return 'failed'
   end

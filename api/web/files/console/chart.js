@@ -1,4 +1,4 @@
-// Time series drawn as SVG, with gaps for missing data and the values at the pointer.
+// Time series drawn as SVG, as lines or bars, with gaps for missing data and the values at the pointer.
 import { el, fill, freshId, svg } from "../shared/dom.js";
 import { moment } from "../shared/format.js";
 
@@ -21,13 +21,17 @@ const TICKS = 4;
 /**
  * A chart with a heading. `lines` are `{name, label, tone}`. `show({at, values, closed})` redraws it:
  * `at` are times, `values` a column for each name with null for gaps, `closed` why the gate was closed.
- * `words` formats a number, `round` rounds up the end of the scale.
+ * `words` formats a number, `round` rounds up the end of the scale. With `bars` every value is a bar, and the
+ * legend has the sum instead of the latest value; `time` and `tick` format a time there and on the axis.
  */
 export class Chart {
   #heading;
   #lines;
   #words;
   #round;
+  #bars;
+  #time;
+  #tick;
   #drawing;
   #legend = el("ul", { class: "legend" });
   #reading = el("p", { class: "reading small-text", hidden: true });
@@ -38,8 +42,11 @@ export class Chart {
   #index = null;
   node;
 
-  constructor({ heading, lines, words, round = nice }) {
+  constructor({ heading, lines, words, round = nice, bars = false, time = moment, tick = null }) {
     this.#round = round;
+    this.#bars = bars;
+    this.#time = time;
+    this.#tick = tick;
     this.#heading = heading;
     this.#lines = lines;
     this.#words = words;
@@ -78,7 +85,9 @@ export class Chart {
       this.#drawing,
       this.#bands(),
       this.#grid(),
-      this.#lines.map((line) => this.#line(line, most)),
+      this.#lines.map((line, at) =>
+        this.#bars ? this.#barsOf(line, at, most) : this.#line(line, most),
+      ),
       this.#cursor,
     );
     fill(this.#most, this.#words(most));
@@ -99,7 +108,27 @@ export class Chart {
   }
 
   #x(index) {
-    return (index / Math.max(this.#data.at.length - 1, 1)) * WIDTH;
+    const { length } = this.#data.at;
+    if (this.#bars) return ((index + 0.5) / length) * WIDTH;
+    return (index / Math.max(length - 1, 1)) * WIDTH;
+  }
+
+  /** The bars of one line; those of several stand side by side. */
+  #barsOf({ name, tone }, at, most) {
+    const slot = WIDTH / this.#data.at.length;
+    const width = (slot * 0.8) / this.#lines.length;
+    return this.#data.values[name].map((value, index) => {
+      const height = ((value ?? 0) / most) * (HEIGHT - 6);
+      const x = index * slot + slot * 0.1 + at * width;
+      return value && svg("rect", { class: `bar ${tone}`, x, y: HEIGHT - height, width, height });
+    });
+  }
+
+  /** The number of a line for its legend. */
+  #summary(name) {
+    const known = this.#data.values[name].filter((value) => value !== null);
+    if (!known.length) return null;
+    return this.#bars ? known.reduce((all, one) => all + one, 0) : known.at(-1);
   }
 
   #line({ name, tone }, most) {
@@ -151,7 +180,7 @@ export class Chart {
   }
 
   #entry({ name, label, tone }) {
-    const last = this.#data.values[name].findLast((value) => value !== null) ?? null;
+    const last = this.#summary(name);
     return el(
       "li",
       {},
@@ -164,27 +193,30 @@ export class Chart {
   #drawTimes() {
     const { at } = this.#data;
     const isLong = at.at(-1) - at[0] > 18 * 3600 * 1000;
+    const tick = this.#tick ?? ((time) => (isLong ? DAY : CLOCK).format(time));
+    const last = this.#bars ? Math.min(TICKS, at.length - 1) : TICKS;
     const marks = Array.from(
-      { length: TICKS + 1 },
-      (_, index) => at[Math.round((index / TICKS) * (at.length - 1))],
+      { length: last + 1 },
+      (_, index) => at[Math.round((index / Math.max(last, 1)) * (at.length - 1))],
     );
     fill(
       this.#times,
-      marks.map((time) => el("span", {}, (isLong ? DAY : CLOCK).format(time))),
+      marks.map((time) => el("span", {}, tick(time))),
     );
   }
 
   #spoken(most) {
-    const lasts = this.#lines.map(
-      ({ name, label }) =>
-        `${label} ${this.#words(this.#data.values[name].findLast((value) => value !== null) ?? 0)}`,
+    const numbers = this.#lines.map(
+      ({ name, label }) => `${label} ${this.#words(this.#summary(name) ?? 0)}`,
     );
-    return `${this.#heading}: ${lasts.join(", ")} latest; the scale ends at ${this.#words(most)}. Use the arrow keys to read the values.`;
+    return `${this.#heading}: ${numbers.join(", ")} ${this.#bars ? "in total" : "latest"}; the scale ends at ${this.#words(most)}. Use the arrow keys to read the values.`;
   }
 
   #point(event) {
     const box = this.#drawing.getBoundingClientRect();
-    this.#read(Math.round(((event.clientX - box.left) / box.width) * (this.#data.at.length - 1)));
+    const share = (event.clientX - box.left) / box.width;
+    const { length } = this.#data.at;
+    this.#read(this.#bars ? Math.floor(share * length) : Math.round(share * (length - 1)));
   }
 
   #step(event) {
@@ -212,7 +244,7 @@ export class Chart {
     );
     fill(
       this.#reading,
-      `${moment(at[this.#index])}: ${readings.join(" · ")}${closed[this.#index] ? ` · no new calls (${closed[this.#index].replaceAll("_", " ")})` : ""}`,
+      `${this.#time(at[this.#index])}: ${readings.join(" · ")}${closed[this.#index] ? ` · no new calls (${closed[this.#index].replaceAll("_", " ")})` : ""}`,
     );
   }
 }

@@ -13,9 +13,10 @@ import { now } from "./overview.js";
 import { go, link, placeOf } from "./router.js";
 import { tenant } from "./tenant.js";
 import { tenants } from "./tenants.js";
+import { usage } from "./usage.js";
 import { workers } from "./workers.js";
 
-const VIEWS = { now, jobs, deliveries, endpoints, tenants, workers, audit };
+const VIEWS = { now, jobs, deliveries, endpoints, tenants, usage, workers, audit };
 /** Detail views, by the list they belong to. */
 const ONE = { jobs: job, tenants: tenant };
 const NAMES = {
@@ -24,6 +25,7 @@ const NAMES = {
   deliveries: "Deliveries",
   endpoints: "Endpoints",
   tenants: "Tenants",
+  usage: "Usage",
   workers: "Workers",
   audit: "Audit",
 };

@@ -1,0 +1,7 @@
+#!lua flags=no-writes
+-- Read the next run counts of days that are over and not in the history yet.
+-- Returns { { 'day tenant', ... }, { { field, value, ... }, ... } }
+local args, clock, keys, run_counts, util = ... -- requires
+local last = clock.day(clock.now() - args.settle_ms) - 1
+local names = redis.call('ZRANGE', keys.counted_days, 0, util.int(last), 'BYSCORE', 'LIMIT', 0, args.limit)
+return { names, run_counts.read(names) }
