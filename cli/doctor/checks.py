@@ -15,6 +15,7 @@ from cli.doctor.finding import Finding, guarded
 from cli.doctor.service import examine_service
 from shared.celery_app import QueueName, build_celery, build_scripts
 from shared.errors import HistoryDown, JobError, ObjectMissing, ProviderAuth
+from shared.history import schema
 from shared.history.database import Database, open_database
 from shared.settings import Settings, misspelt
 from shared.storage.client import Storage
@@ -140,17 +141,18 @@ def _history_file(database: Database) -> Finding | None:
 
 def _history_schema(database: Database) -> Finding:
     try:
-        schema = database.check()
+        with database.examining() as connection:
+            found = schema.check(connection)
     except HistoryDown as error:
         return Finding("history", well=False, message=str(error), advice=_HISTORY)
-    if schema.current == schema.wanted:
-        message = f"It can be written; its schema is {schema.current}."
+    if found.current == found.wanted:
+        message = f"It can be written; its schema is {found.current}."
         return Finding("history", well=True, message=message)
-    found = f"Its schema is {schema.current}" if schema.current else "It has no schema yet"
+    present = f"Its schema is {found.current}" if found.current else "It has no schema yet"
     return Finding(
         "history",
         well=False,
-        message=f"{found}; this version needs {schema.wanted}.",
+        message=f"{present}; this version needs {found.wanted}.",
         advice="Start a worker of this version: it migrates the schema.",
     )
 

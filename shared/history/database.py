@@ -4,15 +4,9 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from psycopg.errors import InsufficientPrivilege
-from sqlalchemy import Connection, Engine, create_engine, event, update
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     DBAPIError,
@@ -24,7 +18,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.errors import HistoryDown, InvalidSettings
-from shared.history.tables import archiver
+from shared.history.tables import REVISION, alembic_version
 from shared.settings import Settings
 
 #: The number of the advisory lock under which one process migrates a PostgreSQL.
@@ -33,6 +27,8 @@ _UNREACHABLE = (
     *(OperationalError, InterfaceError, InternalError, PoolTimeout),
     sqlite3.OperationalError,
 )
+#: PostgreSQL's code for a user that may not do this.
+_INSUFFICIENT_PRIVILEGE = "42501"
 #: Between two attempts to switch a file to WAL.
 _PAUSE_SECONDS = 0.02
 
@@ -46,14 +42,6 @@ def open_database(settings: Settings, *, connections: int) -> "Database | None":
         timeout_seconds=settings.history_timeout_seconds,
         connections=connections,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The revision of the schema (None: not created yet), and the one of this version."""
-
-    current: str | None
-    wanted: str | None
 
 
 class Database:
@@ -81,16 +69,11 @@ class Database:
         with self._open(writes=True) as connection:
             yield connection
 
-    def check(self) -> Schema:
-        """Check that the database can be written; return its schema, which is not migrated.
-
-        Raise HistoryDown, also if the schema is of a later version. Change nothing.
-        """
+    @contextmanager
+    def examining(self) -> Iterator[Connection]:
+        """Open a transaction that may write, without migrating the schema. Raise HistoryDown."""
         with self._open(writes=True, migrates=False) as connection:
-            schema = read_schema(connection)
-            if schema.current:
-                connection.execute(update(archiver).values(term=archiver.c.term))
-        return schema
+            yield connection
 
     def close(self) -> None:
         """Close every connection."""
@@ -108,7 +91,7 @@ class Database:
         except _UNREACHABLE as error:
             raise HistoryDown(_reason(error)) from error
         except ProgrammingError as error:
-            if not isinstance(error.orig, InsufficientPrivilege):
+            if getattr(error.orig, "sqlstate", "") != _INSUFFICIENT_PRIVILEGE:
                 raise
             raise HistoryDown(_reason(error)) from error
 
@@ -119,41 +102,23 @@ class Database:
         with self.engine.connect() as connection:
             connection.execution_options(writes=True)
             with connection.begin():
-                if not self.is_sqlite:
-                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-                upgrade(connection)
+                if not self._has_schema(connection):
+                    self._upgrade(connection)
         self._is_migrated = True
 
+    def _has_schema(self, connection: Connection) -> bool:
+        if not inspect(connection).has_table(alembic_version.name):
+            return False
+        return connection.execute(select(alembic_version)).scalar() == REVISION
 
-def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Migrate the schema within the open transaction. Raise HistoryDown if it is a later one."""
-    schema = read_schema(connection)
-    if schema.current != schema.wanted or revision != "head":
-        command.upgrade(_config(connection), revision)
+    def _upgrade(self, connection: Connection) -> None:
+        from shared.history import schema  # noqa: PLC0415  Alembic takes 0.3 s to load
 
-
-def read_schema(connection: Connection) -> Schema:
-    """Return the revision of the schema. Raise HistoryDown if it is of a later version."""
-    current = MigrationContext.configure(connection).get_current_revision()
-    known = ScriptDirectory.from_config(_config(connection))
-    if current and current not in {script.revision for script in known.walk_revisions()}:
-        raise HistoryDown(
-            f"Its schema {current} is of a later version of Darkroom; start that version, "
-            "or downgrade the schema with it first."
-        )
-    return Schema(current, known.get_current_head())
-
-
-def downgrade(connection: Connection, revision: str) -> None:
-    """Migrate the schema back within the open transaction."""
-    command.downgrade(_config(connection), revision)
-
-
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", "shared.history:migrations")
-    config.attributes["connection"] = connection
-    return config
+        if not self.is_sqlite:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+            # to change a large table takes longer than any query may
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        schema.upgrade(connection)
 
 
 def _reason(error: Exception) -> str:

@@ -17,6 +17,10 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+#: The revision of these tables: the last one of `migrations/versions`.
+REVISION = "0002"
+#: Where Alembic stores the revision of the database.
+alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text))
 
 #: Text that PostgreSQL compares byte by byte, as SQLite does.
 Bytewise = Text().with_variant(Text(collation="C"), "postgresql")

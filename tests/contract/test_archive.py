@@ -13,10 +13,10 @@ from sqlalchemy import update
 
 from sandbox.wait import wait_until
 from shared.errors import HistoryDown
-from shared.history.database import downgrade, upgrade
 from shared.history.reader import DeliveryFilter, HistoryReader
 from shared.history.records import Retention, job_row
-from shared.history.tables import jobs, metadata
+from shared.history.schema import downgrade, read_schema, upgrade
+from shared.history.tables import REVISION, jobs, metadata
 from shared.history.writer import NotTheArchiver
 from shared.jobs import Job, State
 from shared.store import archive, deliveries, job_queries, job_submission, keys, maintenance
@@ -471,6 +471,7 @@ def test_the_migrations_make_the_tables_that_the_code_names(history_url: str) ->
         downgrade(connection, "base")
         upgrade(connection)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert read_schema(connection).wanted == REVISION
     database.close()
 
 

@@ -1,4 +1,4 @@
-"""Run the migrations on the connection that `shared.history.database` passes."""
+"""Run the migrations on the connection that `shared.history.schema` passes."""
 
 from alembic import context
 
