@@ -8,7 +8,9 @@ import pytest
 from shared.errors import LostLease
 from shared.jobs import JobSpec
 from shared.store import job_submission, keys, transitions
+from shared.store.audit import AuditContext
 from shared.store.batches import cancel_batch
+from shared.store.bulk import bulk_transition
 from shared.store.functions import RUN_COMBINATIONS
 from shared.store.maintenance import delete_expired
 from shared.store.run_counts import Sums, list_run_counts
@@ -146,6 +148,15 @@ def test_a_canceled_batch_charges_what_its_jobs_were_calling(world: World) -> No
     world.store.run(cancel_batch(batch_id, tenant="acme"))
     world.advance_batch(batch_id)
     assert by_status(world) == {"canceled": (3, 1, 0.1)}
+
+
+def test_a_bulk_cancel_charges_what_a_job_was_calling(world: World) -> None:
+    job_id = accept(world)
+    world.call(world.claim())
+    operator = AuditContext("op_1", "request-1")
+    call = bulk_transition(operator, "cancel", [job_id], deadline_seconds=60, query={})
+    assert world.store.run(call).moved == 1
+    assert by_status(world) == {"canceled": (1, 1, 0.1)}
 
 
 def test_a_job_counts_on_the_day_of_its_end(world: World) -> None:
