@@ -94,7 +94,7 @@ class Eraser:
             deleted = 0
             for job_id in ids:
                 answer = self.store.run(
-                    job_submission.delete_job(job_id, tenant=erasure.tenant or "")
+                    job_submission.delete_job(job_id, tenant=erasure.tenant or "*")
                 )
                 deleted += answer is True
             erasure = self._report(erasure, deleted)

@@ -238,7 +238,10 @@ def rerun(
 
 
 def delete_job(job_id: str, *, tenant: str) -> Command[Status | bool]:
-    """Delete a final job and its image: True, False if there is none, or its status."""
+    """Delete a final job of a tenant ("*" for any) and its image.
+
+    Return True, False if there is none, or its status.
+    """
     return Command(operations.DeleteJob(job_id, tenant, uuid.uuid4().hex), _deleted)
 
 

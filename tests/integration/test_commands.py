@@ -17,7 +17,7 @@ from sqlalchemy import insert, update
 from sqlalchemy.engine import make_url
 
 from shared.api_keys import parse_key
-from shared.history.tables import archiver
+from shared.history.tables import REVISION, archiver
 from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.provider_keys import ProviderKey
 from shared.settings import inherited_environment
@@ -284,7 +284,7 @@ def test_the_doctor_checks_the_history_and_creates_nothing(
     path = make_url(history_url).database
     empty = {
         "sqlite": f"The file {path} does not exist yet.",
-        "postgresql": "It has no schema yet; this version needs 0001.",
+        "postgresql": f"It has no schema yet; this version needs {REVISION}.",
     }
 
     for _ in range(2):

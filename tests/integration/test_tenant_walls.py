@@ -56,11 +56,13 @@ def ids_of(owner: ApiServer) -> dict[str, str]:
     owner.client.post(f"/v1/jobs/{told['id']}/cancel")
     delivery = owner.client.get("/v1/webhooks/deliveries").json()["data"][0]
     job_id = owner.create(**marks)["id"]
+    none = {"filter": {"tag": "no-such-tag"}, "expected_count": 0}
     return {
         "job_id": job_id,
         "prediction_id": job_id,
         "delivery_id": delivery["id"],
         "endpoint_id": delivery["endpoint_id"],
+        "erasure_id": owner.client.post("/v1/jobs/delete", json=none).json()["id"],
         "batch_id": owner.client.post("/v1/batches", json={"jobs": [PROMPT], **marks}).json()["id"],
     }
 
