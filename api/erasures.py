@@ -229,10 +229,9 @@ async def _existing(parts: AppContext, erasure_id: str, tenant: str) -> Erasure:
     return found
 
 
-def _response(
-    erasure: Erasure, status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    shown: ErasureShown = {
+def erasure_shown(erasure: Erasure) -> ErasureShown:
+    """Write an erasure."""
+    return {
         "id": erasure.id,
         "status": "done" if erasure.finished_at else "running",
         "count": erasure.found,
@@ -240,5 +239,10 @@ def _response(
         "created_at": rfc3339(erasure.created_at),
         "finished_at": rfc3339(erasure.finished_at),
     }
+
+
+def _response(
+    erasure: Erasure, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
     all_headers = {"Cache-Control": "no-store", **(headers or {})}
-    return Response(orjson.dumps(shown), status, all_headers, "application/json")
+    return Response(orjson.dumps(erasure_shown(erasure)), status, all_headers, "application/json")

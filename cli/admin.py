@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 import orjson
 from pydantic import BaseModel
 
+from api.erasures import erasure_shown
 from api.jobs.schemas import moment_of
 from api.json_body import checked
 from api.ops.keys import key_shown, refusal
@@ -35,7 +36,7 @@ from shared.errors import (
 from shared.running_stack import load_operator_settings
 from shared.serializers import rfc3339
 from shared.settings import Settings
-from shared.store import api_keys, provisioning
+from shared.store import api_keys, erasures, provisioning
 from shared.store import tenants as store_tenants
 from shared.store.audit import AuditContext
 from shared.store.client import Store
@@ -117,6 +118,31 @@ def set_limits(name: str, written: Mapping[str, object]) -> Shown:
         if not session.run(store_tenants.set_limits(name, session.audit_context, **options)):
             end(f"There is no tenant {name}.")
         return _tenant(session, name)
+
+
+def delete_tenant(name: str, confirm: str | None) -> Shown:
+    """Begin to delete a tenant with everything it has; return the erasure."""
+    if confirm != name:
+        end(
+            f"This deletes the jobs, images, keys and history of {name}, and cannot be undone. "
+            f"To do it, add --confirm {name}",
+            USAGE,
+        )
+    erasure_id = erasures.new_erasure_id()
+    with open_session() as session:
+        if not session.run(erasures.begin_tenant_erasure(session.audit_context, erasure_id, name)):
+            end(f"There is no tenant {name}.")
+        found = session.run(erasures.read_erasure(erasure_id, tenant=""))
+    return dict(erasure_shown(found)) if found else {"id": erasure_id}
+
+
+def erasure(erasure_id: str) -> Shown:
+    """Return the progress of an erasure."""
+    with open_session() as session:
+        found = session.run(erasures.read_erasure(erasure_id, tenant=""))
+    if found is None:
+        end(f"There is no erasure {erasure_id}; it is kept for 30 days.")
+    return dict(erasure_shown(found))
 
 
 def list_api_keys(tenant: str | None) -> list[Shown]:

@@ -94,6 +94,26 @@ def set_limits(  # noqa: PLR0913  one option a limit
 
 
 @tenants.command
+def delete(name: str, *, confirm: str | None = None, json: Json = False) -> None:
+    """Delete a tenant with its keys, jobs, images, deliveries and history.
+
+    Its keys stop working within five seconds; a worker deletes the rest. `--confirm` repeats the
+    name. What it spent by day stays.
+    """
+    from cli import admin  # noqa: PLC0415
+
+    _print(admin.delete_tenant(name, confirm), json=json)
+
+
+@tenants.command
+def erasure(erasure_id: str, *, json: Json = False) -> None:
+    """Show the progress of a deletion, by the `id` that `delete` printed."""
+    from cli import admin  # noqa: PLC0415
+
+    _print(admin.erasure(erasure_id), json=json)
+
+
+@tenants.command
 def export(
     *,
     passphrase_file: Passphrase = None,

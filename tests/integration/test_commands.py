@@ -33,6 +33,7 @@ from tests.integration.conftest import Program
 from tests.support.history import database_at
 from tests.support.postgres import PostgresServer
 from tests.support.store import World
+from worker.eraser import Eraser
 
 DARKROOM = Path(sys.executable).with_name("darkroom")
 
@@ -134,6 +135,21 @@ def test_what_the_program_changed_is_in_the_audit(program: Program, empty_redis_
     assert entries[0].detail == {"weight": 2.0}
 
 
+def test_a_tenant_is_deleted_once_its_name_is_repeated(
+    program: Program, empty_redis_url: str
+) -> None:
+    program.run_json("tenants", "create", "shop")
+    key = program.run_json("keys", "list", "shop")["data"][0]["id"]
+    begun = program.run_json("tenants", "delete", "shop", "--confirm", "shop")
+    assert (begun["status"], begun["deleted"]) == ("running", 0)
+    with closing(World(empty_redis_url)) as world:
+        assert not world.client.exists(keys.api_key(key))
+        world.client.zadd(keys.erasures(), {begun["id"]: 1})
+        assert Eraser(world.store, None, world.store.now_ms).erase()
+    assert program.run("tenants", "show", "shop")[0] == 3  # it also reads what the worker logged
+    assert program.run_json("tenants", "erasure", begun["id"])["status"] == "done"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -142,6 +158,9 @@ def test_what_the_program_changed_is_in_the_audit(program: Program, empty_redis_
         ("tenants show a:b", "There is no tenant a:b."),
         ("tenants show nobody", "There is no tenant nobody."),
         ("tenants set nobody --weight 2", "There is no tenant nobody."),
+        ("tenants delete nobody --confirm nobody", "There is no tenant nobody."),
+        ("tenants delete shop", "This deletes the jobs, images, keys and history of shop"),
+        ("tenants erasure erasure_1", "There is no erasure erasure_1; it is kept for 30 days."),
         ("tenants set shop", "Name what to change, such as --weight 2."),
         ("tenants set shop --weight much", "--weight must be a number."),
         ("keys list nobody", "There is no tenant nobody."),
