@@ -289,7 +289,7 @@ def test_the_doctor_finds_a_running_stack_well_and_a_wrong_one_not(run: Run, sta
     found = json.loads(well.stdout)
     assert (well.returncode, found["well"]) == (0, True), found
     assert {finding["check"] for finding in found["findings"]} == {
-        *("redis", "storage", "provider", "workers", "api"),
+        *("redis", "history", "storage", "provider", "workers", "api"),
         *("clock of redis", "clock of storage", "queue generate", "queue deliver"),
         *("gate", "webhooks"),
     }

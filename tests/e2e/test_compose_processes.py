@@ -212,6 +212,7 @@ def client(machine: Machine) -> httpx.Client:
 
 def generate(http: httpx.Client) -> str:
     """Have an image generated; return its job."""
+    wait_for_http(str(http.base_url.join("/healthz")))
     wait_until(lambda: http.get("/readyz").status_code == 200, "a ready API")
     asked = {"input": {"prompt": "A lighthouse at dawn", "megapixels": "0.25"}}
     job: dict[str, Any] = http.post("/v1/jobs", json=asked, headers={"Prefer": "wait=30"}).json()
