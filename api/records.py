@@ -8,11 +8,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from shared.errors import HistoryDown
-from shared.history.reader import DeliveryFilter, HistoryReader, JobFilter
-from shared.history.search import SCAN_LIMIT, JobSearch
+from shared.history.search import SCAN_LIMIT, DeliveryFilter, JobFilter, JobSearch
 from shared.ids import JOB_PREFIX
 from shared.jobs import DeliveryState, Job
 from shared.store import archive
@@ -38,6 +37,9 @@ from shared.store.group_commit import GroupCommitClient
 from shared.store.job_queries import Page, QueuedJob, read_job
 from shared.store.run_counts import Sums, UsageColumn, list_run_counts, read_run_counts, usage_value
 
+if TYPE_CHECKING:  # it loads SQLAlchemy, which commands that read the API's modules do not need
+    from shared.history.reader import HistoryReader
+
 #: How often a record is read again because it left the history meanwhile, or a decision is made
 #: again because Redis was reached too late.
 _TRIES = 3
@@ -59,7 +61,7 @@ class Records:
     def __init__(
         self,
         committer: GroupCommitClient,
-        history: HistoryReader | None,
+        history: "HistoryReader | None",
         threads: ThreadPoolExecutor,
         now_ms: Callable[[], float],
         *,
@@ -92,7 +94,7 @@ class Records:
     async def _one(
         self,
         live: Command[T | None],
-        archived: Callable[[HistoryReader], T | None],
+        archived: "Callable[[HistoryReader], T | None]",
         subject: Callable[[T], str],
     ) -> T | None:
         """Read one record; `subject` is the job or batch that decides where it is."""
@@ -108,7 +110,7 @@ class Records:
     async def job(self, job_id: str, tenant: str) -> QueuedJob | None:
         """Read a job of this tenant ('' for any); return None if there is none."""
 
-        def archived(history: HistoryReader) -> QueuedJob | None:
+        def archived(history: "HistoryReader") -> QueuedJob | None:
             job = history.job(job_id, tenant)
             return QueuedJob(job) if job else None
 
@@ -166,7 +168,7 @@ class Records:
     async def batch(self, batch_id: str, tenant: str) -> BatchState | None:
         """Read a batch of this tenant ('*' for any); return None if there is none."""
 
-        def archived(history: HistoryReader) -> BatchState | None:
+        def archived(history: "HistoryReader") -> BatchState | None:
             batch = history.batch(batch_id, "" if tenant == "*" else tenant)
             return BatchState(batch, int(self._now_ms())) if batch else None
 
@@ -176,7 +178,7 @@ class Records:
     async def batches(self, tenant: str, *, before: str | None, limit: int) -> BatchPage:
         """List the batches of a tenant, newest first."""
 
-        def archived(history: HistoryReader) -> list[BatchState]:
+        def archived(history: "HistoryReader") -> list[BatchState]:
             now = int(self._now_ms())
             return [BatchState(one, now) for one in history.batches(tenant, before, limit + 1)]
 
@@ -377,7 +379,7 @@ class _Reads(Generic[T, E]):
     """
 
     live: Command[tuple[Sequence[T], E | None]]
-    archived: Callable[[HistoryReader], list[T]] | None
+    archived: "Callable[[HistoryReader], list[T]] | None"
     position: Callable[[T], E]
     subject: Callable[[T], str]
     newest_first: bool = True

@@ -1,7 +1,6 @@
 """Queries of the history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -20,6 +19,7 @@ from sqlalchemy import (
 from shared.batches import Batch
 from shared.history.database import Database
 from shared.history.records import entry_from, job_from, record_of
+from shared.history.search import DeliveryFilter, JobFilter
 from shared.history.tables import FAILED, UNSUCCESSFUL, batches, deliveries, job_tags, jobs, usage
 from shared.jobs import DeliveryState, Image, Job, Status
 from shared.store.archive import StoredDelivery, StoredRecord
@@ -27,40 +27,6 @@ from shared.store.codec import batch_of
 from shared.store.delivery_log import Cursor, Entry
 from shared.store.dry_run import ReuseSource
 from shared.store.run_counts import Sums
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which archived jobs to list, newest first; times in milliseconds, exclusive.
-
-    `tenant` is '' for all. Ids are below `before`, below `newest`, and not below `oldest`.
-    """
-
-    tenant: str
-    statuses: frozenset[Status] = frozenset(Status)
-    batch_id: str | None = None
-    tag: str | None = None
-    model: str | None = None
-    error_code: str | None = None
-    created_after: int | None = None
-    created_before: int | None = None
-    before: str | None = None
-    oldest: str | None = None
-    newest: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryFilter:
-    """Which archived deliveries to list, newest first, or by when they failed.
-
-    `tenant` is '' for all; `below` is where the page before ended.
-    """
-
-    tenant: str
-    job_id: str | None = None
-    state: DeliveryState | None = None
-    host: str | None = None
-    below: Cursor | None = None
 
 
 class HistoryReader:

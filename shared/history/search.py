@@ -1,12 +1,15 @@
-"""Which jobs to list, as Redis and the history are asked for them."""
+"""Which jobs and deliveries to list, as Redis and the history are asked for them.
+
+Nothing here loads SQLAlchemy, so that commands start fast.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from shared.history.reader import JobFilter
 from shared.ids import JOB_PREFIX, time_letters
-from shared.jobs import Status
+from shared.jobs import DeliveryState, Status
 from shared.store.bulk import search_of
+from shared.store.delivery_log import Cursor
 from shared.store.job_queries import Filter, Search
 
 #: Records that one request scans in Redis; a selective filter gives a short page.
@@ -16,6 +19,40 @@ SCAN_LIMIT = 1000
 CLOCK_SKEW_MS = 2000
 #: What the history can have.
 FINAL_STATUSES = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED})
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which archived jobs to list, newest first; times in milliseconds, exclusive.
+
+    `tenant` is '' for all. Ids are below `before`, below `newest`, and not below `oldest`.
+    """
+
+    tenant: str
+    statuses: frozenset[Status] = frozenset(Status)
+    batch_id: str | None = None
+    tag: str | None = None
+    model: str | None = None
+    error_code: str | None = None
+    created_after: int | None = None
+    created_before: int | None = None
+    before: str | None = None
+    oldest: str | None = None
+    newest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which archived deliveries to list, newest first, or by when they failed.
+
+    `tenant` is '' for all; `below` is where the page before ended.
+    """
+
+    tenant: str
+    job_id: str | None = None
+    state: DeliveryState | None = None
+    host: str | None = None
+    below: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True)

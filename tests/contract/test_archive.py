@@ -13,9 +13,10 @@ from sqlalchemy import update
 
 from sandbox.wait import wait_until
 from shared.errors import HistoryDown
-from shared.history.reader import DeliveryFilter, HistoryReader
+from shared.history.reader import HistoryReader
 from shared.history.records import Retention, job_row
 from shared.history.schema import downgrade, read_schema, upgrade
+from shared.history.search import DeliveryFilter
 from shared.history.tables import REVISION, jobs, metadata
 from shared.history.writer import NotTheArchiver
 from shared.jobs import Job, State

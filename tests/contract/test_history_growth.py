@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Connection, Select
 
 from shared.history.database import Database
-from shared.history.reader import DeliveryFilter, HistoryReader, JobFilter
+from shared.history.reader import HistoryReader
 from shared.history.records import Retention
+from shared.history.search import DeliveryFilter, JobFilter
 from shared.history.writer import HistoryWriter
 from shared.ids import JOB_PREFIX, time_letters
 from shared.jobs import DeliveryState, Status
