@@ -26,6 +26,7 @@ _MARKS = ("://", "dk_", "whsec_", "signature=")
 _TRACES = frozenset({"exception", "stack"})
 #: Libraries that log too much at the general level; httpx logs URLs with their queries.
 _QUIET = (
+    "alembic",
     "httpx",
     "httpcore",
     "urllib3",

@@ -22,6 +22,7 @@ def lines(plan: Plan, api_key: str) -> list[str]:
         "provider": f"{plan.provider_url} ({plan.provider})",
         "S3": f"http://{plan.s3_endpoint}/{plan.settings.s3_bucket}",
         "Redis": f"redis://{LOOPBACK}:{plan.ports.redis}/0",
+        "history": plan.history_shown,
         "metrics": " ".join(plan.metrics_urls),
         "logs": str(plan.options.data / "logs"),
         "keys": f"{plan.options.data / FILE} (api_key, ops_key, …)",

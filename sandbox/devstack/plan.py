@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from sandbox.servers import s3_command, s3_environment, valkey_command
 from shared.settings import Settings
@@ -145,6 +146,12 @@ class Plan:
     def history_url(self) -> str:
         """The database of the history: that of the settings, or a file of this machine."""
         return self.settings.history_url or f"sqlite:///{self.options.data / 'history/history.db'}"
+
+    @property
+    def history_shown(self) -> str:
+        """The same without a password."""
+        parts = urlsplit(self.history_url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     @property
     def unused(self) -> list[str]:

@@ -18,6 +18,7 @@ def describe(plan: Plan, keys: TenantKeys, supervisor: Supervisor) -> dict[str, 
         "webhook_secret": keys.webhook_secret,
         "tenant": keys.tenant,
         "redis_url": plan.redis_url,
+        "history_url": plan.history_url,
         "provider_url": plan.provider_url,
         "s3": {
             "endpoint": plan.s3_endpoint,

@@ -31,11 +31,16 @@ def check(connection: Connection) -> Schema:
     return schema
 
 
-def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Migrate the schema within the open transaction. Raise HistoryDown if it is a later one."""
+def upgrade(connection: Connection) -> bool:
+    """Migrate the schema within the open transaction; return whether there was anything to do.
+
+    Raise HistoryDown if the schema is of a later version.
+    """
     schema = read_schema(connection)
-    if schema.current != schema.wanted or revision != "head":
-        command.upgrade(_config(connection), revision)
+    if schema.current == schema.wanted:
+        return False
+    command.upgrade(_config(connection), "head")
+    return True
 
 
 def read_schema(connection: Connection) -> Schema:
