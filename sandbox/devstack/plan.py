@@ -1,12 +1,12 @@
 """The processes of the stack, as values: nothing here starts, reads or writes anything."""
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from sandbox.servers import s3_command, s3_environment, valkey_command
 from shared.settings import Settings
@@ -149,9 +149,8 @@ class Plan:
 
     @property
     def history_shown(self) -> str:
-        """The same without a password."""
-        parts = urlsplit(self.history_url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        """The same without user and password."""
+        return re.sub(r"^(postgresql://)[^/]*@", r"\1", self.history_url)
 
     @property
     def unused(self) -> list[str]:

@@ -46,12 +46,15 @@ def test_a_stack_is_servers_api_workers_and_the_sandbox_provider() -> None:
 
 def test_the_history_is_a_file_of_the_stack_unless_a_setting_names_a_database() -> None:
     own = plan_for(StackOptions(Path("/srv/data")))
-    other = plan_for(settings=Settings(history_url="postgresql://db.example/darkroom"))
+    address = "postgresql://darkroom:secret@db.example/darkroom"
+    other = plan_for(settings=Settings(history_url=address))
+    assert own.history_shown == own.history_url
+    assert other.history_shown == "postgresql://db.example/darkroom"
     for name in ("api", "generate-1", "deliver"):
         environment = part(own, name).environment
         assert environment["DARKROOM_HISTORY_URL"] == "sqlite:////srv/data/history/history.db"
         environment = part(other, name).environment
-        assert environment["DARKROOM_HISTORY_URL"] == "postgresql://db.example/darkroom"
+        assert environment["DARKROOM_HISTORY_URL"] == address
 
 
 def test_with_a_key_of_1min_there_is_no_sandbox_provider() -> None:
