@@ -19,10 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.errors import HistoryDown, InvalidSettings
 from shared.history.tables import REVISION, alembic_version
-from shared.logs import log
 from shared.settings import Settings
-
-_LOG = log(__name__)
 
 #: The number of the advisory lock under which one process migrates a PostgreSQL.
 _MIGRATION_LOCK = 0x6461726B
@@ -121,8 +118,7 @@ class Database:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             # to change a large table takes longer than any query may
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        if schema.upgrade(connection):
-            _LOG.info("history schema migrated", revision=REVISION)
+        schema.upgrade(connection)
 
 
 def _reason(error: Exception) -> str:

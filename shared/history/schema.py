@@ -31,16 +31,11 @@ def check(connection: Connection) -> Schema:
     return schema
 
 
-def upgrade(connection: Connection) -> bool:
-    """Migrate the schema within the open transaction; return whether there was anything to do.
-
-    Raise HistoryDown if the schema is of a later version.
-    """
+def upgrade(connection: Connection) -> None:
+    """Migrate the schema within the open transaction. Raise HistoryDown if it is a later one."""
     schema = read_schema(connection)
-    if schema.current == schema.wanted:
-        return False
-    command.upgrade(_config(connection), "head")
-    return True
+    if schema.current != schema.wanted:
+        command.upgrade(_config(connection), "head")
 
 
 def read_schema(connection: Connection) -> Schema:
