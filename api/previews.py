@@ -44,7 +44,7 @@ class Previews:
         self._tasks: dict[str, asyncio.Task[bytes]] = {}
 
     async def get(self, image: Image, job_id: str) -> bytes:
-        """Return the preview of a job's image. All requests that want it meanwhile share one task.
+        """Return the preview of a job's image. Concurrent requests for it share one task.
 
         Raise StorageDown, ObjectMissing, ObjectDamaged (also where the image cannot be decoded),
         StoreError and HistoryDown.

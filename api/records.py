@@ -40,8 +40,8 @@ from shared.store.run_counts import Sums, UsageColumn, list_run_counts, read_run
 if TYPE_CHECKING:  # it loads SQLAlchemy, which commands that read the API's modules do not need
     from shared.history.reader import HistoryReader
 
-#: How often a record is read again because it left the history meanwhile, or a decision is made
-#: again because Redis was reached too late.
+#: How often a decision that is based on the history is made again because Redis was reached too
+#: late.
 _TRIES = 3
 #: Threads, and so connections, that one API process uses for the history.
 READERS = 4

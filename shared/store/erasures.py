@@ -17,8 +17,8 @@ from shared.store.codec import pairs
 from shared.store.command import Command
 from shared.store.job_queries import Filter
 
-#: Keys of a tenant that stay: how much it spent, without what for.
 _ID = re.compile(rf"{ERASURE_PREFIX}[0-9a-f]{{32}}")
+#: Keys of a tenant that stay: its usage by day, with its tags.
 _KEPT = frozenset({"usage", "run_counts"})
 
 

@@ -72,8 +72,8 @@ CREDIT_PARTS: int = 10**CREDIT_DIGITS
 AUDIT_ENTRIES = 100_000
 #: Objects that may have been stored in vain are deleted after this time: no late upload follows.
 OBJECT_DELETION_DELAY_MS = 600_000
-#: A deleted job is deleted in the history after this time: until then reads are told that it is
-#: deleted, and none that began before the deletion is still going on.
+#: A deleted job is deleted in the history after this time. Until then Redis records the deletion;
+#: by then every read that began before it has ended.
 HISTORY_DELETION_DELAY_MS = 15_000
 #: How long an erasure is kept after its end.
 ERASURE_KEPT_MS = 30 * 86_400_000

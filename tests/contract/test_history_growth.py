@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Select
 
+from sandbox.wait import wait_until
 from shared.history.database import Database
 from shared.history.reader import HistoryReader
 from shared.history.records import Retention
@@ -29,6 +30,8 @@ from tests.support.store import World
 #: Jobs that move, rows that are queried; `make growth` may be asked for more.
 JOBS = int(inherited_environment().get("HISTORY_JOBS", "20000"))
 ROWS = int(inherited_environment().get("HISTORY_ROWS", "200000"))
+#: Accepts that are measured while nothing moves.
+ACCEPTS = 500
 TENANTS, MODELS, TAGS = 50, 4, 100
 STEP_MS = 1000
 START_MS = 1_700_000_000_000
@@ -173,23 +176,21 @@ def history(tmp_path: Path, history_url: str) -> Iterator[HistoryWorld]:
         history.close()
 
 
-def accepting(world: World, stop: threading.Event) -> list[float]:
-    """Accept a job every 5 ms until told to stop; return how long each took, in milliseconds."""
-    took = []
+def accepting(world: World, took: list[float], stop: threading.Event) -> None:
+    """Accept a job every 5 ms until `stop` is set; add how long each took, in milliseconds."""
     while not stop.wait(0.005):
         began = time.perf_counter()
         world.accept("accepting")
         took.append((time.perf_counter() - began) * 1000)
-    return took
 
 
-def measured(world: World, work: Callable[[], None]) -> list[float]:
-    """Return the times of accepts while `work` is done."""
+def measured(world: World, work: Callable[[list[float]], None]) -> list[float]:
+    """Return the times of accepts while `work`, which is given them, is done."""
     stop, took = threading.Event(), list[float]()
-    thread = threading.Thread(target=lambda: took.extend(accepting(world, stop)))
+    thread = threading.Thread(target=accepting, args=(world, took, stop))
     thread.start()
     try:
-        work()
+        work(took)
     finally:
         stop.set()
         thread.join()
@@ -205,12 +206,12 @@ def test_jobs_move_at_a_steady_pace_and_accepting_goes_on(
     empty = used(world)
     _finish(world, JOBS)
     full, due = used(world), world.client.zcard(keys.archive_due())
-    alone = measured(world, lambda: time.sleep(3))
+    alone = measured(world, lambda took: wait_until(lambda: len(took) >= ACCEPTS, "accepts"))
     for job_id in world.client.zrange(keys.archive_due(), 0, -1):
         world.client.zadd(keys.archive_due(), {str(job_id): 1})
     began = time.monotonic()
 
-    def move() -> None:
+    def move(_: list[float]) -> None:
         while history.archiver.archive():
             pass
 
