@@ -53,10 +53,15 @@ class HistoryWriter:
 
     def begin(self) -> None:
         """Become the archiver, and end the term of the previous one. Raise HistoryDown."""
+        # counted up by the database itself: two processes that begin at once get different terms
+        begin = (
+            self._insert(archiver)
+            .values(one=1, term=1)
+            .on_conflict_do_update(index_elements=["one"], set_={"term": archiver.c.term + 1})
+            .returning(archiver.c.term)
+        )
         with self._database.writing() as connection:
-            known = connection.execute(select(archiver.c.term)).scalar()
-            term = (known or 0) + 1
-            self._upsert(connection, archiver, [{"one": 1, "term": term}])
+            term = connection.execute(begin).scalar_one()
         self._term = term
 
     @property
@@ -128,13 +133,15 @@ class HistoryWriter:
             self._term = None
             raise NotTheArchiver
 
+    def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        return (sqlite.insert if self._database.is_sqlite else postgresql.insert)(table)
+
     def _upsert(
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
     ) -> None:
         if not rows:
             return
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        statement = insert(table)
+        statement = self._insert(table)
         key = [column.name for column in table.primary_key]
         others = {
             column.name: statement.excluded[column.name]

@@ -18,7 +18,7 @@ from shared.history.records import Retention, job_row
 from shared.history.schema import downgrade, read_schema, upgrade
 from shared.history.search import DeliveryFilter
 from shared.history.tables import REVISION, jobs, metadata
-from shared.history.writer import NotTheArchiver
+from shared.history.writer import HistoryWriter, NotTheArchiver
 from shared.jobs import Job, State
 from shared.store import archive, deliveries, job_queries, job_submission, keys, maintenance
 from shared.store.archive import StoredRecord
@@ -222,6 +222,23 @@ def test_an_archiver_that_slept_writes_nothing(history: HistoryWorld) -> None:
     with pytest.raises(NotTheArchiver):
         slow.writer.write(found, [])
     assert not history.is_archived(job_id)
+
+
+def test_processes_that_begin_at_once_get_different_terms(history: HistoryWorld) -> None:
+    writers = [HistoryWriter(history.database, Retention(0, 0)) for _ in range(8)]
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(writer.begin) for writer in writers]:
+            done.result()
+
+    assert sorted(writer._term or 0 for writer in writers) == [*range(1, 9)]
+    may_write = []
+    for writer in writers:
+        try:
+            writer.write([], [])
+        except NotTheArchiver:
+            continue
+        may_write.append(writer)
+    assert [writer._term for writer in may_write] == [8]
 
 
 def test_only_one_process_archives_and_another_takes_over(history: HistoryWorld) -> None:
