@@ -14,6 +14,7 @@ from contextlib import (
 )
 from functools import partial
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
@@ -62,8 +63,7 @@ from api.webhooks import deliveries, endpoints, test_event
 from shared import logs, metrics
 from shared.celery_app import build_celery, build_scripts
 from shared.errors import InvalidSettings
-from shared.history.database import open_database
-from shared.history.reader import HistoryReader
+from shared.history import open_database
 from shared.settings import Settings, load_settings, require
 from shared.signing import ImageUrlSigner
 from shared.storage.client import Storage
@@ -71,6 +71,10 @@ from shared.store.connection import connect_async
 from shared.store.durability import Replicas
 from shared.store.group_commit import GroupCommitClient
 from shared.tracing.spans import Tracer, open_tracer
+
+if TYPE_CHECKING:
+    from shared.history.database import Database
+    from shared.history.reader import HistoryReader
 
 #: One connection for the committer, one for the monitor, one for the notification reader, and a
 #: spare for replacing a broken one.
@@ -264,11 +268,10 @@ def _open_history(
     """Open the history, if there is one; its database may become available later."""
     database = open_database(settings, connections=HISTORY_READERS)
     with ThreadPoolExecutor(HISTORY_READERS, "history") as threads:
-        reader = HistoryReader(database) if database else None
         try:
             yield Records(
                 committer,
-                reader,
+                _reader(database) if database else None,
                 threads,
                 redis_monitor.now_ms,
                 timeout_seconds=settings.history_timeout_seconds,
@@ -276,3 +279,9 @@ def _open_history(
         finally:
             if database:
                 database.close()
+
+
+def _reader(database: "Database") -> "HistoryReader":
+    from shared.history.reader import HistoryReader  # noqa: PLC0415  SQLAlchemy takes 0.3 s to load
+
+    return HistoryReader(database)

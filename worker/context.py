@@ -4,12 +4,11 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shared import metrics
 from shared.celery_app import QueueName
 from shared.errors import StoreError
-from shared.history.database import Database
 from shared.logs import log
 from shared.provider_keys import ProviderKey
 from shared.serializers import View
@@ -22,6 +21,9 @@ from worker.image_download import Downloader
 from worker.leases import Leases
 from worker.provider.client import Provider
 from worker.webhook_client import WebhookClient
+
+if TYPE_CHECKING:
+    from shared.history.database import Database
 
 T = TypeVar("T")
 _LOG = log(__name__)
@@ -47,7 +49,7 @@ class WorkerContext:
     leases: Mapping[str, Leases]
     tracer: Tracer = OFF
     #: of the history; None if there is none
-    history: Database | None = None
+    history: "Database | None" = None
     #: held while this process runs a job that lost a worker before
     isolation_lock: threading.Lock = field(default_factory=threading.Lock)
     #: by queue: held by the one thread of this process that waits for the gate

@@ -6,8 +6,8 @@ continues it after a crash begins at the start and finds what is left.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from shared.history.reader import HistoryReader
 from shared.history.search import FINAL_STATUSES, JobSearch
 from shared.jobs import Status
 from shared.logs import log
@@ -16,6 +16,9 @@ from shared.store.archive import DECIDE_MS
 from shared.store.bulk import find_ids
 from shared.store.client import Store
 from shared.store.erasures import Erasure
+
+if TYPE_CHECKING:
+    from shared.history.reader import HistoryReader
 
 _LOG = log(__name__)
 
@@ -32,7 +35,7 @@ class Eraser:
     """Carry out erasures; `now_ms` is Redis' clock."""
 
     store: Store
-    history: HistoryReader | None
+    history: "HistoryReader | None"
     now_ms: Callable[[], float]
 
     def erase(self) -> bool:

@@ -18,10 +18,8 @@ from prometheus_client import start_http_server
 from shared import metrics
 from shared.celery_app import QueueName
 from shared.errors import InvalidSettings, StoreError
-from shared.history.database import open_database
-from shared.history.reader import HistoryReader
+from shared.history import open_database
 from shared.history.records import Retention
-from shared.history.writer import HistoryWriter
 from shared.logs import log
 from shared.serializers import View
 from shared.settings import Settings
@@ -33,8 +31,7 @@ from shared.store.connection import connect
 from shared.store.durability import Replicas
 from shared.store.functions import FunctionLibrary
 from shared.tracing.spans import open_tracer
-from worker import archiver, eraser, key_probe, retention
-from worker.archiver import Archiver
+from worker import eraser, key_probe, retention
 from worker.context import WorkerContext
 from worker.eraser import Eraser
 from worker.image_download import Downloader
@@ -206,15 +203,22 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
 def _archiving(context: WorkerContext) -> Iterator[PeriodicThread]:
     if context.history is None:
         return
+    from shared.history.writer import HistoryWriter  # noqa: PLC0415  SQLAlchemy takes 0.3 s to load
+    from worker.archiver import INTERVAL_SECONDS, Archiver  # noqa: PLC0415  the same
+
     settings = context.settings
     kept = Retention(settings.record_retention_seconds, settings.image_retention_seconds)
     writer = HistoryWriter(context.history, kept)
     archive = Archiver(context.store, writer, context.worker).archive
-    yield PeriodicThread("archive", archiver.INTERVAL_SECONDS, archive)
+    yield PeriodicThread("archive", INTERVAL_SECONDS, archive)
 
 
 def _erasing(context: WorkerContext) -> PeriodicThread:
-    reader = HistoryReader(context.history) if context.history else None
+    reader = None
+    if context.history:
+        from shared.history.reader import HistoryReader  # noqa: PLC0415  as above
+
+        reader = HistoryReader(context.history)
     erase = Eraser(context.store, reader, context.store.now_ms).erase
     return PeriodicThread("erase", eraser.INTERVAL_SECONDS, erase)
 

@@ -15,8 +15,8 @@ from cli.doctor.finding import Finding, guarded
 from cli.doctor.service import examine_service
 from shared.celery_app import QueueName, build_celery, build_scripts
 from shared.errors import HistoryDown, JobError, ObjectMissing, ProviderAuth
-from shared.history import schema
-from shared.history.database import Database, open_database
+from shared.history import open_database, schema
+from shared.history.database import Database
 from shared.settings import Settings, misspelt
 from shared.storage.client import Storage
 from shared.store import keys

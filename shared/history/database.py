@@ -19,7 +19,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.errors import HistoryDown, InvalidSettings
 from shared.history.tables import REVISION, alembic_version
-from shared.settings import Settings
 
 #: The number of the advisory lock under which one process migrates a PostgreSQL.
 _MIGRATION_LOCK = 0x6461726B
@@ -31,17 +30,6 @@ _UNREACHABLE = (
 _INSUFFICIENT_PRIVILEGE = "42501"
 #: Between two attempts to switch a file to WAL.
 _PAUSE_SECONDS = 0.02
-
-
-def open_database(settings: Settings, *, connections: int) -> "Database | None":
-    """Return the database of the history; None if there is no history."""
-    if not settings.history_url:
-        return None
-    return Database(
-        settings.history_url,
-        timeout_seconds=settings.history_timeout_seconds,
-        connections=connections,
-    )
 
 
 class Database:

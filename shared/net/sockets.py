@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 from collections.abc import Collection
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -98,8 +99,9 @@ class BoundedTLSSocket(_Bounded, ssl.SSLSocket):
         super().do_handshake(block)
 
 
+@cache
 def tls_context() -> ssl.SSLContext:
-    """Return a context that verifies certificates and creates these sockets.
+    """Return the one context that verifies certificates and creates these sockets.
 
     It trusts the public authorities, or those of `SSL_CERT_FILE`.
     """
