@@ -14,6 +14,7 @@ from tests.support.cluster import Api, Cluster, WorkerProcess, fleet
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.prometheus_server import Prometheus, prometheus, quicker
 from tests.support.store import World
+from tests.support.tls import TLS
 from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 #: By what the windows and `for` of each file are divided.
@@ -94,7 +95,7 @@ def alert_stack(where: Path) -> Iterator[AlertStack]:
         with (
             prometheus(where / "prometheus", targets, every=EVERY, change=quick) as seen,
             here.client(api.url) as http,
-            httpx.Client(base_url=api.url, headers=ops, timeout=30) as operator,
+            httpx.Client(base_url=api.url, headers=ops, timeout=30, verify=TLS) as operator,
         ):
             made = AlertStack(
                 here, api, generate, deliver, hook, history, seen, world, http, operator

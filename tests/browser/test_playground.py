@@ -17,6 +17,7 @@ from tests.browser.session import Session
 from tests.e2e.up import Up
 from tests.integration.sandbox_client import Client
 from tests.support.api_server import client_of
+from tests.support.tls import TLS
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -35,7 +36,7 @@ def tag() -> str:
 @contextmanager
 def paused(stack: Up) -> Iterator[None]:
     head = {"authorization": f"Bearer {stack.state['ops_key']}"}
-    with httpx.Client(base_url=stack.state["api"], headers=head) as operator:
+    with httpx.Client(base_url=stack.state["api"], headers=head, verify=TLS) as operator:
         operator.post("/ops/v1/queues/generate/pause").raise_for_status()
         try:
             yield
@@ -282,7 +283,7 @@ def test_the_gallery_finds_by_tag_and_status_page_by_page(
 ) -> None:
     head = {"authorization": f"Bearer {key}"}
     wanted = {"input": {"prompt": "Many", "megapixels": "0.25"}, "variations": 30, "tags": [tag]}
-    with httpx.Client(base_url=stack.state["api"], headers=head) as client:
+    with httpx.Client(base_url=stack.state["api"], headers=head, verify=TLS) as client:
         batch = client.post("/v1/batches", json=wanted).json()["id"]
         where = f"/v1/batches/{batch}"
         wait_until(lambda: client.get(where).json()["counts"]["succeeded"] == 30, "the batch")

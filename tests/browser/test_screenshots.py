@@ -10,6 +10,7 @@ from tests.browser.session import Session
 from tests.browser.test_playground import paused
 from tests.e2e.up import Up
 from tests.integration.sandbox_client import Client
+from tests.support.tls import TLS
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.screenshots]
 
@@ -72,7 +73,7 @@ def test_code(visit: Session, key: str, provider: Client) -> None:
 
 def test_gallery(visit: Session, key: str, provider: Client, stack: Up) -> None:
     head = {"authorization": f"Bearer {key}", "prefer": "wait=30"}
-    with httpx.Client(base_url=stack.state["api"], headers=head, timeout=40) as client:
+    with httpx.Client(base_url=stack.state["api"], headers=head, timeout=40, verify=TLS) as client:
         for prompt in PROMPTS:
             body = {"input": {"prompt": prompt, "aspect_ratio": "4:5"}, "tags": ["spring"]}
             client.post("/v1/jobs", json=body).raise_for_status()

@@ -11,6 +11,7 @@ import darkroom
 from darkroom.cli import main
 from shared.settings import inherited_environment
 from tests.e2e.up import Up, clean_environment, up
+from tests.support.tls import TLS
 
 
 class Ended(NamedTuple):
@@ -80,7 +81,7 @@ class Sandbox:
     """What the provider was asked, and how it behaves."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url)
+        self._client = httpx.Client(base_url=url, verify=TLS)
 
     def paid(self) -> int:
         """Count the calls that were billed."""

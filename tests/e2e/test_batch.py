@@ -12,6 +12,7 @@ from PIL import Image
 
 from sandbox.wait import wait_until
 from tests.e2e.up import Up, up
+from tests.support.tls import TLS
 from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 JOBS = 20
@@ -27,7 +28,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 @pytest.fixture
 def client(stack: Up) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {stack.state['api_key']}"}
-    with httpx.Client(base_url=stack.state["api"], headers=headers, timeout=60) as client:
+    with httpx.Client(
+        base_url=stack.state["api"], headers=headers, timeout=60, verify=TLS
+    ) as client:
         yield client
 
 

@@ -27,6 +27,7 @@ from shared.store import keys
 from tests.deploy.compose import services
 from tests.e2e.up import clean_environment
 from tests.support.postgres import PostgresServer, postgres_server
+from tests.support.tls import TLS
 
 _BIN = Path(sys.executable).parent
 SERVING = ("provider", "api", "worker-generate", "worker-deliver")
@@ -207,7 +208,7 @@ def test_a_final_job_moves_to_the_history_and_is_still_there(machine: Machine) -
 def client(machine: Machine) -> httpx.Client:
     headers = {"Authorization": f"Bearer {(machine.keys / 'api_key').read_text()}"}
     url = f"http://127.0.0.1:{machine.ports['api']}"
-    return httpx.Client(base_url=url, headers=headers, timeout=60)
+    return httpx.Client(base_url=url, headers=headers, timeout=60, verify=TLS)
 
 
 def generate(http: httpx.Client) -> str:

@@ -19,6 +19,7 @@ from PIL import Image
 from sandbox.wait import wait_until
 from shared.model_catalog import DEFAULT_MODEL, MODELS, RATIOS
 from tests.e2e.up import Up, up
+from tests.support.tls import TLS
 from tests.support.webhook_receiver import Received, WebhookReceiver, receiver
 
 pytestmark = pytest.mark.xdist_group("main")
@@ -58,7 +59,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def client(stack: Up) -> Iterator[httpx.Client]:
     state = stack.state
     headers = {"Authorization": f"Bearer {state['api_key']}"}
-    with httpx.Client(base_url=state["api"], headers=headers, timeout=90) as client:
+    with httpx.Client(base_url=state["api"], headers=headers, timeout=90, verify=TLS) as client:
         yield client
 
 

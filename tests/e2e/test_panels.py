@@ -15,6 +15,7 @@ from tests.deploy.prometheus import program
 from tests.e2e.up import Up, up
 from tests.integration.sandbox_client import Client
 from tests.support.prometheus_server import prometheus
+from tests.support.tls import TLS
 from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 FAULTS = (
@@ -48,7 +49,9 @@ def _asked(stack: Up, hook: WebhookReceiver) -> Iterator[None]:
     }
 
     def ask() -> None:
-        with httpx.Client(base_url=stack.state["api"], headers=headers, timeout=30) as http:
+        with httpx.Client(
+            base_url=stack.state["api"], headers=headers, timeout=30, verify=TLS
+        ) as http:
             while not stop.wait(0.2):
                 with suppress(httpx.HTTPError):
                     job = http.post("/v1/jobs", json=good, headers={"Prefer": "wait=2"}).json()

@@ -15,6 +15,7 @@ from shared.jobs import Job, Status
 from shared.store import job_queries, keys, stats
 from shared.store.usage import read_usage
 from tests.support.store import World
+from tests.support.tls import TLS
 from tests.support.webhook_receiver import Received
 
 
@@ -77,7 +78,7 @@ def read_facts(
 
 def _asked(url: str) -> dict[str, list[Mapping[str, Any]]]:
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for call in httpx.get(f"{url}/_sandbox/calls", timeout=30).json()["calls"]:
+    for call in httpx.get(f"{url}/_sandbox/calls", timeout=30, verify=TLS).json()["calls"]:
         if call["kind"] == "generate":
             found.setdefault(str(call["prompt"]), []).append(call)
     return found
@@ -121,7 +122,7 @@ def _metrics(urls: Iterable[str]) -> dict[str, float]:
 
 def _samples(urls: Iterable[str]) -> Iterator[tuple[str, float]]:
     for url in urls:
-        for line in httpx.get(url, timeout=10).text.splitlines():
+        for line in httpx.get(url, timeout=10, verify=TLS).text.splitlines():
             if not line.startswith("#"):
                 name, _, value = line.rpartition(" ")
                 yield name, float(value)

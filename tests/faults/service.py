@@ -22,6 +22,7 @@ from tests.e2e.up import Up, clean_environment, up
 from tests.faults.crash_points import CrashPoints
 from tests.integration.sandbox_client import Client
 from tests.support.store import World
+from tests.support.tls import TLS
 from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,9 @@ class Service:
         self.world = World(self.state["redis_url"])
         self.provider = Client(self.state["provider_url"])
         headers = {"Authorization": f"Bearer {self.state['api_key']}"}
-        self.http = httpx.Client(base_url=self.state["api"], headers=headers, timeout=30)
+        self.http = httpx.Client(
+            base_url=self.state["api"], headers=headers, timeout=30, verify=TLS
+        )
         self._numbers = itertools.count()
 
     @property
@@ -171,7 +174,7 @@ class Service:
 
         def serves() -> bool:
             try:
-                return all(httpx.get(url).is_success for url in self.state["metrics"])
+                return all(httpx.get(url, verify=TLS).is_success for url in self.state["metrics"])
             except httpx.HTTPError:
                 return False
 

@@ -17,6 +17,7 @@ from shared.jobs import State
 from shared.store import keys
 from tests.faults.conftest import Audit, Tell
 from tests.faults.service import Service, service
+from tests.support.tls import TLS
 
 pytestmark = pytest.mark.xdist_group("faults-1")
 
@@ -82,6 +83,7 @@ def connections(here: Service) -> httpx.Client:
         headers={"Authorization": f"Bearer {here.state['api_key']}"},
         timeout=10,
         limits=httpx.Limits(max_connections=CLIENTS),
+        verify=TLS,
     )
 
 

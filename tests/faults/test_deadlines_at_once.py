@@ -14,6 +14,7 @@ from tests.conftest import InTime
 from tests.faults.conftest import Tell
 from tests.support.cluster import Cluster, fleet
 from tests.support.store import World
+from tests.support.tls import TLS
 
 pytestmark = pytest.mark.xdist_group("faults-1")
 
@@ -31,7 +32,9 @@ def test_nothing_is_bought_after_a_deadline_that_thousands_share(
     with fleet(tmp_path) as of, closing(World(of.redis.url)) as world:
         # given
         of.provider.behave(latency_seconds=0.3)
-        with httpx.Client(base_url=of.api().url, headers=_as_operator(of), timeout=90) as http:
+        with httpx.Client(
+            base_url=of.api().url, headers=_as_operator(of), timeout=90, verify=TLS
+        ) as http:
             _queue(http, of, jobs)
             worker = of.worker("generate", threads=THREADS)
             wait_until(lambda: world.client.zcard(DEADLINES) == jobs, "all queued", seconds=60)

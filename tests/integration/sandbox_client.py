@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.tls import TLS
+
 PROMPT_OBJECT: dict[str, Any] = {
     "prompt": "A lighthouse at dawn",
     "aspect_ratio": "16:9",
@@ -19,7 +21,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.http = httpx.Client(base_url=url, headers={"API-KEY": "k"}, timeout=10)
+        self.http = httpx.Client(base_url=url, headers={"API-KEY": "k"}, timeout=10, verify=TLS)
 
     def behave(self, *script: object, default: object = "ok", latency_seconds: float = 0) -> None:
         body = {"latency_seconds": latency_seconds, "script": script, "default": default}

@@ -39,6 +39,7 @@ from tests.support.api_server import (
 from tests.support.history import HistoryWorld
 from tests.support.lying_storage import Liar, Reply, Request, lying_before
 from tests.support.servers import S3Server
+from tests.support.tls import TLS
 from worker.retention import RetentionCleaner
 
 SIZE = (1344, 768)
@@ -190,7 +191,7 @@ def test_a_cdn_keeps_what_signed_urls_open_and_nothing_else(
     signed, port = f"{parts.path}?{parts.query}", free_port()
     with (
         nginx.cdn(tmp_path / "cdn", port, urlsplit(api_server.url).netloc),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", verify=TLS) as client,
     ):
 
         def get(path: str, **headers: str) -> tuple[httpx.Response, str]:

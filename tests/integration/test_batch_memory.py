@@ -21,6 +21,7 @@ from tests.conftest import InTime
 from tests.support.api_server import settings
 from tests.support.servers import ACCESS_KEY, BUCKET, SECRET_KEY
 from tests.support.store import World
+from tests.support.tls import TLS
 
 pytestmark = pytest.mark.long
 MEMORY_BYTES = 200_000_000
@@ -55,7 +56,7 @@ def api(empty_redis_url: str, tmp_path: Path) -> Iterator[tuple[Child, httpx.Cli
     address = f"http://127.0.0.1:{port}"
     with (
         Child(command, tmp_path / "api.log", environment=environment) as child,
-        httpx.Client(base_url=address, headers=headers, timeout=100) as client,
+        httpx.Client(base_url=address, headers=headers, timeout=100, verify=TLS) as client,
     ):
         wait_until(lambda: is_open(client), "the API to open", seconds=60)
         yield child, client

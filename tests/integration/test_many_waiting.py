@@ -24,6 +24,7 @@ from shared.store.provisioning import provision_tenant
 from tests.support.api_server import PROMPT
 from tests.support.servers import RedisServer, redis_server
 from tests.support.store import World
+from tests.support.tls import TLS
 from tests.support.worker_process import environment
 
 #: One for scripts, one that looks once a second, one that reads the stream, one to spare.
@@ -130,7 +131,7 @@ async def all_answers(place: Hall, count: int, end: Callable[[], None]) -> Count
     headers = {"Authorization": f"Bearer {place.key}"}
     timeout = httpx.Timeout(100, connect=60)
     async with httpx.AsyncClient(
-        base_url=place.url, headers=headers, limits=limits, timeout=timeout
+        base_url=place.url, headers=headers, limits=limits, timeout=timeout, verify=TLS
     ) as client:
         waiting = [asyncio.create_task(FACES[i % 4](client)) for i in range(count)]
         await asyncio.to_thread(end)
@@ -140,7 +141,7 @@ async def all_answers(place: Hall, count: int, end: Callable[[], None]) -> Count
 async def answers_at_a_stop(place: Hall, waiting: int, before: int) -> Counter[int]:
     """Let some wait, stop the process, and count what they were answered."""
     headers = {"Authorization": f"Bearer {place.key}", "Prefer": "wait=60"}
-    async with httpx.AsyncClient(headers=headers, timeout=60) as client:
+    async with httpx.AsyncClient(headers=headers, timeout=60, verify=TLS) as client:
         asked = [
             asyncio.create_task(client.post(f"{place.url}/v1/jobs", json=PROMPT))
             for _ in range(waiting)

@@ -14,6 +14,7 @@ from shared.errors import ObjectMissing, StorageDown
 from shared.storage.client import Bucket, ObjectStore, Storage, object_name
 from tests.integration.loopback import OK, Script, answering, dripping, serving, silent
 from tests.integration.rclone import ACCESS_KEY, bucket, counting, running_rclone
+from tests.support.tls import TLS
 
 DATA = random.Random(2).randbytes(300_000)
 KEY = "acme/2026/03/27/job-1.webp"
@@ -97,7 +98,7 @@ def test_a_signed_address_serves_the_image_under_its_name(storage: Storage) -> N
 
     url = storage.presign(KEY, seconds=60, content_type="image/webp", filename="heron.webp")
 
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, verify=TLS) as client:
         got = client.get(url)
         tampered = client.get(url.replace("heron", "crane"))
     assert got.content == DATA

@@ -23,6 +23,7 @@ from tests.faults.invariants import Line, check_invariants, field_errors
 from tests.faults.observations import read_facts
 from tests.integration.sandbox_client import Client
 from tests.support.servers import RedisServer, S3Server, redis_server, s3_server
+from tests.support.tls import TLS
 from tests.support.webhook_receiver import Received
 from tests.support.worker_process import Worker, environment
 
@@ -52,7 +53,7 @@ class Api:
         return f"{self.url}/metrics"
 
     def says(self, path: str) -> str:
-        return httpx.get(f"{self.url}{path}", timeout=5).text
+        return httpx.get(f"{self.url}{path}", timeout=5, verify=TLS).text
 
 
 @dataclass
@@ -137,7 +138,7 @@ class Cluster:
 
     def client(self, url: str, **options: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.keys.api_key}"}
-        return httpx.Client(base_url=url, headers=headers, timeout=90, **options)
+        return httpx.Client(base_url=url, headers=headers, timeout=90, verify=TLS, **options)
 
     def _log(self, name: str) -> Path:
         self._count += 1

@@ -22,6 +22,7 @@ from shared.store.command import Command
 from shared.store.provisioning import provision_tenant
 from tests.support.servers import ACCESS_KEY, SECRET_KEY
 from tests.support.store import FAR, KEYS, World, list_jobs
+from tests.support.tls import TLS
 from tests.support.worker_process import environment
 
 T = TypeVar("T")
@@ -184,7 +185,9 @@ class Callers:
     def __init__(self, backlog: Backlog, url: str) -> None:
         self._world = backlog.world
         self._clients = {
-            f"t{number}": httpx.Client(base_url=url, headers=self._opened(f"t{number}"), timeout=30)
+            f"t{number}": httpx.Client(
+                base_url=url, headers=self._opened(f"t{number}"), timeout=30, verify=TLS
+            )
             for number in range(min(backlog.tenants, 4))
         }
         self._mine = [one for one in backlog.jobs if one[1] in self._clients]

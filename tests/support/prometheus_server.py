@@ -16,6 +16,7 @@ from sandbox.subprocesses import Child
 from sandbox.wait import wait_for_http
 from tests.deploy.compose import ROOT
 from tests.deploy.prometheus import program
+from tests.support.tls import TLS
 
 #: The window of rates in panels here, where everything is scraped each second.
 RATE = "10s"
@@ -58,7 +59,7 @@ class Prometheus:
     """A server that is asked."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=10)
+        self._http = httpx.Client(base_url=url, timeout=10, verify=TLS)
 
     def shows(self, expr: str) -> bool:
         """Return whether an expression gives a number now."""
