@@ -27,6 +27,8 @@ from api.problems import FieldError, Problem, invalid, pointer
 from shared.errors import ErrorCode
 from shared.ids import is_job_id
 from shared.jobs import Status
+from shared.model_catalog import SEED_MAX
+from shared.words import words
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -41,6 +43,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEAP_SECOND = "60"
 _MILLISECOND = timedelta(milliseconds=1)
 TEXT_CHARACTERS = 200
+#: What one search may ask for: words of the prompt, and pairs of metadata.
+WANTED_WORDS_MAX = 20
+WANTED_PAIRS_MAX = 10
+METADATA_NAME_CHARACTERS = 64
+METADATA_VALUE_CHARACTERS = 512
+#: How the parameters begin that name a pair of metadata.
+METADATA_PREFIX = "metadata."
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
 
@@ -90,8 +99,15 @@ def query_problem(error: RequestValidationError, known: Sequence[str]) -> Proble
     for one in error.errors():
         is_unknown = one["type"] == "extra_forbidden"
         message = unknown_message(known) if is_unknown else _message(one)
-        faults.append(FieldError(pointer(*one["loc"]), message))
+        faults.append(FieldError(pointer(*_parameter(*one["loc"])), message))
     return invalid(faults)
+
+
+def _parameter(place: str, *names: str) -> tuple[str, ...]:
+    """Return where a fault is: a pair of metadata is a parameter of its own."""
+    if len(names) > 1 and f"{names[0]}." == METADATA_PREFIX:
+        return place, f"{METADATA_PREFIX}{names[1]}"
+    return (place, *names)
 
 
 def unknown_message(known: Sequence[str]) -> str:
@@ -107,7 +123,7 @@ def integer(least: int, most: int) -> Reader[int]:
     """Parse an integer within a range."""
 
     def read(written: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", written) or not least <= int(written) <= most:
+        if not re.fullmatch(r"[0-9]{1,16}", written) or not least <= int(written) <= most:
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(written)
 
@@ -125,6 +141,46 @@ def enum_member(members: type[E]) -> Reader[E]:
             raise ValueError(f"must be one of: {names}") from None
 
     return read
+
+
+def query_words(written: str) -> str:
+    """Check that a text has words to search for, and not too many; return it unchanged."""
+    if not 0 < len(words(text(written))) <= WANTED_WORDS_MAX:
+        raise ValueError(f"must have 1 to {WANTED_WORDS_MAX} words of letters or digits")
+    return written
+
+
+def metadata_name(written: str) -> str:
+    """Parse the name of a pair of metadata."""
+    if not 0 < len(written) <= METADATA_NAME_CHARACTERS:
+        raise ValueError(f"must name 1 to {METADATA_NAME_CHARACTERS} characters after `metadata.`")
+    return written
+
+
+def metadata_value(written: str | Sequence[str]) -> str:
+    """Parse the value of a pair of metadata: a list is one that was sent more than once."""
+    if not isinstance(written, str):
+        raise ValueError("is given twice")  # noqa: TRY004  pydantic takes no other
+    if len(written) > METADATA_VALUE_CHARACTERS:
+        raise ValueError(f"must have at most {METADATA_VALUE_CHARACTERS} characters")
+    return written
+
+
+def metadata_pairs(given: object) -> object:
+    """Refuse a parameter `metadata` without a name, and too many pairs."""
+    if not isinstance(given, Mapping):
+        raise ValueError("must be written as `metadata.<name>=<value>`")  # noqa: TRY004
+    if len(given) > WANTED_PAIRS_MAX:
+        raise ValueError(f"must have at most {WANTED_PAIRS_MAX} pairs")
+    return given
+
+
+def with_metadata(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect the parameters `metadata.<name>` of a query in one member."""
+    pairs = {name: value for name, value in given.items() if name.startswith(METADATA_PREFIX)}
+    others = {name: value for name, value in given.items() if name not in pairs}
+    own = {name.removeprefix(METADATA_PREFIX): value for name, value in pairs.items()}
+    return {"metadata": own, **others} if own else others
 
 
 def text(written: str) -> str:
@@ -227,6 +283,40 @@ _MOMENT_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
 Text = Annotated[str | None, is_given(text), OPTIONAL]
 #: Milliseconds since 1970.
 Moment = Annotated[int | None, is_given(milliseconds), _MOMENT_SCHEMA]
+Seed = Annotated[
+    Annotated[int, Field(ge=0, le=SEED_MAX)] | None,
+    is_given(integer(0, SEED_MAX)),
+    OPTIONAL,
+    Field(description="Only with this seed"),
+]
+Words = Annotated[
+    str | None,
+    is_given(query_words),
+    OPTIONAL,
+    Field(description="Only with all these words in the prompt, in any order and case"),
+]
+_PAIRS_SCHEMA = WithJsonSchema(
+    {
+        "type": "object",
+        "patternProperties": {
+            rf"^metadata\..{{1,{METADATA_NAME_CHARACTERS}}}$": {
+                "type": "string",
+                "maxLength": METADATA_VALUE_CHARACTERS,
+            }
+        },
+        "additionalProperties": False,
+        "maxProperties": WANTED_PAIRS_MAX,
+    }
+)
+Pairs = Annotated[
+    dict[
+        Annotated[str, BeforeValidator(metadata_name)],
+        Annotated[str, BeforeValidator(metadata_value)],
+    ],
+    BeforeValidator(metadata_pairs),
+    _PAIRS_SCHEMA,
+    Field(description="Only with these pairs, each written as `metadata.<name>=<value>`"),
+]
 Wait = Annotated[
     Annotated[int, Field(ge=1, le=WAIT_SECONDS_MAX)] | None,
     is_given(integer(1, WAIT_SECONDS_MAX)),

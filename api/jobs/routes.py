@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Depends, Query
-from pydantic import Field
+from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -45,12 +45,16 @@ from api.query import (
     JobCursor,
     Limit,
     Moment,
+    Pairs,
     QueryModel,
+    Seed,
     Text,
     Wait,
     WantedError,
     WantedStatus,
+    Words,
     encode_cursor,
+    with_metadata,
 )
 from api.routing import tenant_router
 from api.webhooks import url_validation
@@ -66,6 +70,7 @@ from shared.store.command import Command
 from shared.store.job_queries import Filter, Page, QueuedJob
 from shared.store.job_submission import NewJob, NotAccepted
 from shared.store.tenants import Principal
+from shared.words import words
 
 _PROMPT = "A sleek electric sports car on an empty highway at night, cinematic lighting"
 EXAMPLES = {
@@ -207,8 +212,16 @@ class JobsQuery(QueryModel):
     error_code: WantedError = None
     created_after: Annotated[Moment, Field(description="Later than this")] = None
     created_before: Annotated[Moment, Field(description="Earlier than this")] = None
+    metadata: Pairs = Field({})
+    seed: Seed = None
+    q: Words = None
     limit: Annotated[Limit, Field(description="Jobs on the page")] = LIMIT_DEFAULT
     cursor: JobCursor = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _metadata(cls, given: Any) -> Any:  # noqa: ANN401  as pydantic has it
+        return with_metadata(given)
 
     def filter(self) -> Filter:
         """Return the filter for the store."""
@@ -220,6 +233,9 @@ class JobsQuery(QueryModel):
             error_code=self.error_code,
             created_after=self.created_after,
             created_before=self.created_before,
+            metadata=self.metadata,
+            seed=self.seed,
+            words=words(self.q or ""),
         )
 
 

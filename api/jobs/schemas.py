@@ -13,13 +13,20 @@ from pydantic import (
     model_validator,
 )
 
-from api.query import milliseconds
+from api.query import (
+    METADATA_NAME_CHARACTERS,
+    METADATA_VALUE_CHARACTERS,
+    WANTED_PAIRS_MAX,
+    milliseconds,
+    query_words,
+)
 from api.webhooks.url_validation import check_headers, check_url
 from shared.errors import ErrorCode
 from shared.jobs import EventType, OnUnknown, Priority, Status
-from shared.model_catalog import DEFAULT_MODEL, INTEGER, MODELS
+from shared.model_catalog import DEFAULT_MODEL, INTEGER, MODELS, SEED_MAX
 from shared.net.ssrf import AddressGuard
 from shared.store.job_queries import Filter
+from shared.words import words
 
 DEADLINE_SECONDS_MAX = 30 * 86_400
 #: The largest value of either `fail_fast` limit.
@@ -31,8 +38,8 @@ DEFAULT_EVENTS = (EventType.JOB_SUCCEEDED, EventType.JOB_FAILED, EventType.JOB_C
 
 #: Text without control characters: tags appear in URLs and terminals.
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
-PairName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-PairValue = Annotated[str, StringConstraints(max_length=512)]
+PairName = Annotated[str, StringConstraints(min_length=1, max_length=METADATA_NAME_CHARACTERS)]
+PairValue = Annotated[str, StringConstraints(max_length=METADATA_VALUE_CHARACTERS)]
 
 
 def _check_moment(value: str) -> str:
@@ -76,6 +83,15 @@ class JobFilterBody(Strict):
     model: FilterText | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
+    metadata: Annotated[
+        dict[PairName, PairValue] | None,
+        Field(min_length=1, max_length=WANTED_PAIRS_MAX, description="With all these pairs"),
+    ] = None
+    seed: Annotated[int | None, Field(ge=0, le=SEED_MAX), INTEGER] = None
+    q: Annotated[
+        Annotated[str, AfterValidator(query_words)] | None,
+        Field(description="With all these words in the prompt, in any order and case"),
+    ] = None
 
     def filter(self) -> Filter:
         """Return the filter for the store."""
@@ -87,6 +103,9 @@ class JobFilterBody(Strict):
             error_code=self.error_code,
             created_after=moment_of(self.created_after),
             created_before=moment_of(self.created_before),
+            metadata=self.metadata or {},
+            seed=self.seed,
+            words=words(self.q or ""),
         )
 
 

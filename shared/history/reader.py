@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
+    exists,
     func,
     literal,
     literal_column,
@@ -18,9 +19,9 @@ from sqlalchemy import (
 
 from shared.batches import Batch
 from shared.history.database import Database
-from shared.history.records import entry_from, job_from, record_of
+from shared.history.records import entry_from, job_from, restored_record_of
 from shared.history.search import DeliveryFilter, JobFilter
-from shared.history.tables import FAILED, UNSUCCESSFUL, batches, deliveries, job_tags, jobs, usage
+from shared.history.tables import FAILED, UNSUCCESSFUL, batches, deliveries, job_terms, jobs, usage
 from shared.jobs import DeliveryState, Image, Job, Status
 from shared.store.archive import StoredDelivery, StoredRecord
 from shared.store.codec import batch_of
@@ -52,7 +53,7 @@ class HistoryReader:
         rows = self._rows(select(jobs).where(jobs.c.id == job_id, *_of(jobs.c.tenant, tenant)))
         if not rows:
             return None
-        job = StoredRecord(job_id, record_of(rows[0]), self._deliveries_of(job_id))
+        job = StoredRecord(job_id, restored_record_of(rows[0]), self._deliveries_of(job_id))
         batch_id = rows[0]["batch"]
         found = self._rows(select(batches).where(batches.c.id == batch_id)) if batch_id else ()
         if not found:
@@ -68,21 +69,56 @@ class HistoryReader:
 
     def jobs(self, wanted: JobFilter, limit: int) -> list[Job]:
         """List jobs, newest first."""
-        chosen = select(jobs).where(*_conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
-        return [job_from(row) for row in self._rows(chosen)]
+        return [job_from(row) for row in self._found(wanted, limit, *jobs.c)]
 
     def job_ids(self, wanted: JobFilter, limit: int) -> list[str]:
         """List the ids of jobs, newest first."""
-        chosen = (
-            select(jobs.c.id).where(*_conditions(wanted)).order_by(jobs.c.id.desc()).limit(limit)
-        )
-        return [row["id"] for row in self._rows(chosen)]
+        return [row["id"] for row in self._found(wanted, limit, jobs.c.id)]
 
     def images(self, wanted: JobFilter, limit: int) -> list[tuple[str, str | None]]:
         """List the ids of jobs and the object keys of their images, newest first."""
-        chosen = select(jobs.c.id, jobs.c.object).where(*_conditions(wanted))
-        rows = self._rows(chosen.order_by(jobs.c.id.desc()).limit(limit))
+        rows = self._found(wanted, limit, jobs.c.id, jobs.c.object)
         return [(row["id"], row["object"]) for row in rows]
+
+    def _found(
+        self, wanted: JobFilter, limit: int, *columns: ColumnElement[Any]
+    ) -> list[dict[str, Any]]:
+        """Read columns of the matching jobs, newest first."""
+        first, rest = self._driving_term(wanted)
+        ids: ColumnElement[str] = job_terms.c.job if first else jobs.c.id
+        chosen = select(*columns).where(*_conditions(wanted), *_bounds(wanted, ids))
+        if first:
+            chosen = chosen.join_from(job_terms, jobs, job_terms.c.job == jobs.c.id).where(
+                job_terms.c.term == first, *_of(job_terms.c.tenant, wanted.tenant)
+            )
+        if not first or not self._database.is_sqlite:
+            # SQLite would read all jobs of the tenant, instead of those of the term, and sort them
+            chosen = chosen.where(*_of(jobs.c.tenant, wanted.tenant))
+        chosen = chosen.where(*(_has_term(term) for term in rest))
+        return self._rows(chosen.order_by(ids.desc()).limit(limit))
+
+    def _driving_term(self, wanted: JobFilter) -> tuple[str | None, tuple[str, ...]]:
+        """Choose the term whose jobs are read in order, and return the terms to check for each.
+
+        It is the rarest one. A common term of all tenants drives no query, because its jobs would
+        have to be sorted: then all jobs are read in order, many of which have it.
+        """
+        if not wanted.terms or (wanted.tenant and len(wanted.terms) == 1):
+            return next(iter(wanted.terms), None), ()
+        counts = [
+            select(func.count()).select_from(
+                select(job_terms.c.job)
+                .where(job_terms.c.term == term, *_of(job_terms.c.tenant, wanted.tenant))
+                .limit(COUNTED)
+                .subquery()
+            )
+            for term in wanted.terms
+        ]
+        (found,) = self._rows(select(*(one.scalar_subquery() for one in counts)))
+        least, first = min(zip(found.values(), wanted.terms, strict=True))
+        if least >= COUNTED and not wanted.tenant:
+            return None, wanted.terms
+        return first, tuple(term for term in wanted.terms if term != first)
 
     def batch_jobs(self, batch_id: str, after: str | None, limit: int) -> list[Job]:
         """Read jobs of a batch in the order of the request, after an id."""
@@ -187,6 +223,8 @@ class HistoryReader:
 
 
 #: Columns of usage, in the order of `Sums`.
+#: Jobs of a term that are counted at most, to find the rarest of several.
+COUNTED = 5_000
 _SUMS = ("jobs", "calls", "credits")
 
 
@@ -199,7 +237,8 @@ def _batch(row: dict[str, Any]) -> Batch:
 
 
 def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
-    conditions = _of(jobs.c.tenant, wanted.tenant)
+    """Return the conditions on jobs, except for their tenant, terms and age."""
+    conditions: list[ColumnElement[bool]] = []
     if not wanted.statuses >= {Status.SUCCEEDED, Status.FAILED, Status.CANCELED}:
         # written as constants, so that the planner recognises the partial indexes
         names = [literal(one.value, literal_execute=True) for one in sorted(wanted.statuses)]
@@ -213,20 +252,24 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
     ):
         if value:
             conditions.append(column == value)
-    conditions += _bounds(wanted)
-    if wanted.tag:
-        tagged = select(job_tags.c.job).where(job_tags.c.tag == wanted.tag)
-        tagged = tagged.where(*_of(job_tags.c.tenant, wanted.tenant))
-        conditions.append(jobs.c.id.in_(tagged))
     return conditions
 
 
-def _bounds(wanted: JobFilter) -> list[ColumnElement[bool]]:
+def _has_term(term: str) -> ColumnElement[bool]:
+    """Return whether a job has a term, looked up by its whole key."""
+    terms = job_terms.alias()
+    key = (terms.c.term == term, terms.c.tenant == jobs.c.tenant, terms.c.job == jobs.c.id)
+    # the offset keeps PostgreSQL from turning this into a join, whose size it underestimates
+    return exists(select(terms.c.job).where(*key).offset(0))
+
+
+def _bounds(wanted: JobFilter, ids: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    """Return the conditions on time and on `ids`, the column by which the query is ordered."""
     bounds: list[ColumnElement[bool]] = []
     if highest := [bound for bound in (wanted.before, wanted.newest) if bound]:
-        bounds.append(jobs.c.id < min(highest))
+        bounds.append(ids < min(highest))
     if wanted.oldest:
-        bounds.append(jobs.c.id >= wanted.oldest)
+        bounds.append(ids >= wanted.oldest)
     if wanted.created_after is not None:
         bounds.append(jobs.c.created > wanted.created_after)
     if wanted.created_before is not None:

@@ -6,14 +6,15 @@ from typing import Any
 
 import orjson
 
+from shared.history.terms import terms_of_record
 from shared.jobs import DOUBTFUL, Job
 from shared.store.archive import StoredRecord
-from shared.store.codec import job_of, request_hash, tags_text
+from shared.store.codec import job_of, prompt_words, request_hash, spec_of, tags_text
 from shared.store.delivery_log import Entry, entry_of
 from shared.store.run_counts import Kind, Sums
 
 #: Fields of a live job's record that say nothing about an archived one.
-_LIVE_ONLY = frozenset({"archived", "sending_delivery"})
+_LIVE_ONLY = frozenset({"archived", "sending_delivery", "words"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,10 @@ def next_version(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "version": row["version"] + 1, "record": orjson.dumps(record).decode()}
 
 
-def tag_rows(stored: StoredRecord) -> list[dict[str, str]]:
-    """Return a row for each tag of a job."""
-    tags = stored.record.get("tags", "").split("\n")
-    return [
-        {"tag": tag, "tenant": stored.record["tenant"], "job": stored.id}
-        for tag in dict.fromkeys(filter(None, tags))
-    ]
+def term_rows(job_id: str, record: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return a row for each term of a job."""
+    tenant = record["tenant"]
+    return [{"term": term, "tenant": tenant, "job": job_id} for term in terms_of_record(record)]
 
 
 def batch_row(stored: StoredRecord) -> dict[str, str]:
@@ -109,13 +107,20 @@ def usage_row(kind: Kind, sums: Sums) -> dict[str, Any]:
 
 
 def record_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the record of a job's row as Redis has it, with the present times of its retention."""
+    """Return the record of a job's row, with the present times of its retention."""
     record: dict[str, str] = orjson.loads(row["record"])
     record.pop("expires", None)
     for field in ("expires", "image_expires", "image_deleted"):
         if row[field] is not None:
             record[field] = str(row[field])
     return record
+
+
+def restored_record_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the record of a job's row to write back to Redis."""
+    record = record_of(row)
+    words = prompt_words(spec_of(record))
+    return {**record, "words": words} if words else record
 
 
 def job_from(row: Mapping[str, Any]) -> Job:

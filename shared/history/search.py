@@ -6,6 +6,7 @@ Nothing here loads SQLAlchemy, so that commands start fast.
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from shared.history.terms import terms
 from shared.ids import JOB_PREFIX, time_letters
 from shared.jobs import DeliveryState, Status
 from shared.store.bulk import search_of
@@ -25,13 +26,14 @@ FINAL_STATUSES = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED})
 class JobFilter:
     """Which archived jobs to list, newest first; times in milliseconds, exclusive.
 
-    `tenant` is '' for all. Ids are below `before`, below `newest`, and not below `oldest`.
+    `tenant` is '' for all. Jobs have all `terms` (see `shared.history.terms`). Ids are below
+    `before`, below `newest`, and not below `oldest`.
     """
 
     tenant: str
     statuses: frozenset[Status] = frozenset(Status)
     batch_id: str | None = None
-    tag: str | None = None
+    terms: tuple[str, ...] = ()
     model: str | None = None
     error_code: str | None = None
     created_after: int | None = None
@@ -103,7 +105,12 @@ class JobSearch:
             tenant=self.tenant or "",
             statuses=statuses,
             batch_id=self.wanted.batch_id,
-            tag=self.wanted.tag,
+            terms=terms(
+                tags=filter(None, [self.wanted.tag]),
+                metadata=self.wanted.metadata,
+                seed=self.wanted.seed,
+                prompt_words=self.wanted.words,
+            ),
             model=self.wanted.model,
             error_code=self.wanted.error_code,
             created_after=self.wanted.created_after,

@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 #: The revision of these tables: the last one of `migrations/versions`.
-REVISION = "0002"
+REVISION = "0003"
 #: Where Alembic stores the revision of the database.
 alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text))
 
@@ -63,13 +63,15 @@ jobs = Table(
     _partial("jobs_by_image_expiry", "image_expires", where="image_expires IS NOT NULL"),
 )
 
-job_tags = Table(
-    "job_tags",
+#: What each job is found by exactly: see `shared.history.terms`. A job's own rows are found by the
+#: terms of its record, so they need no index by job.
+job_terms = Table(
+    "job_terms",
     metadata,
-    Column("tag", Bytewise, primary_key=True),
+    Column("term", Bytewise, primary_key=True),
     Column("tenant", Bytewise, primary_key=True),
     Column("job", Bytewise, primary_key=True),
-    Index("job_tags_by_job", "job"),
+    sqlite_with_rowid=False,
 )
 
 batches = Table(

@@ -4,7 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, exists, select, update
+import orjson
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.history.database import Database
@@ -14,10 +26,10 @@ from shared.history.records import (
     delivery_rows,
     job_row,
     next_version,
-    tag_rows,
+    term_rows,
     usage_row,
 )
-from shared.history.tables import archiver, batches, deliveries, job_tags, jobs, usage
+from shared.history.tables import archiver, batches, deliveries, job_terms, jobs, usage
 from shared.store.archive import StoredRecord
 from shared.store.run_counts import Kind, Sums
 
@@ -77,8 +89,8 @@ class HistoryWriter:
             rows = [job_row(job, self._retention) for job in found]
             self._upsert(connection, jobs, rows)
             self._upsert(connection, batches, [batch_row(one) for one in found_batches])
-            tags = [row for job in found for row in tag_rows(job)]
-            self._upsert(connection, job_tags, tags)
+            terms = [row for job in found for row in term_rows(job.id, job.record)]
+            self._insert_terms(connection, terms)
             sent = [row for subject in subjects for row in delivery_rows(subject)]
             self._upsert(connection, deliveries, sent)
 
@@ -136,6 +148,19 @@ class HistoryWriter:
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         return (sqlite.insert if self._database.is_sqlite else postgresql.insert)(table)
 
+    def _insert_terms(self, connection: Connection, rows: Sequence[Mapping[str, str]]) -> None:
+        """Insert the terms of jobs; in the order of their index, which touches fewer pages."""
+        ordered = sorted(rows, key=lambda row: [*row.values()])
+        if self._database.is_sqlite or not rows:
+            self._upsert(connection, job_terms, ordered)
+            return
+        # one array for each column: rows of their own take the client four times as long
+        columns = [column.name for column in job_terms.c]
+        arrays = {name: [row[name] for row in ordered] for name in columns}
+        unnested = select(*(func.unnest(bindparam(name, type_=ARRAY(Text()))) for name in columns))
+        statement = postgresql.insert(job_terms).from_select(columns, unnested)
+        connection.execute(statement.on_conflict_do_nothing(), arrays)
+
     def _upsert(
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
     ) -> None:
@@ -162,7 +187,7 @@ def _delete(connection: Connection, job_ids: Sequence[str]) -> None:
         select(jobs.c.batch).where(of_them, jobs.c.batch.is_not(None)).distinct()
     )
     concerned = [row.batch for row in found]
-    connection.execute(delete(job_tags).where(job_tags.c.job.in_(job_ids)))
+    _delete_terms(connection, job_ids)
     connection.execute(delete(deliveries).where(deliveries.c.subject.in_(job_ids)))
     connection.execute(delete(jobs).where(of_them))
     if not concerned:
@@ -174,3 +199,13 @@ def _delete(connection: Connection, job_ids: Sequence[str]) -> None:
     gone = list(empty)
     connection.execute(delete(deliveries).where(deliveries.c.subject.in_(gone)))
     connection.execute(delete(batches).where(batches.c.id.in_(gone)))
+
+
+def _delete_terms(connection: Connection, job_ids: Sequence[str]) -> None:
+    """Delete the terms of jobs, whose rows still exist: each by its whole key."""
+    found = connection.execute(select(jobs.c.id, jobs.c.record).where(jobs.c.id.in_(job_ids)))
+    keys = [key for row in found for key in term_rows(row.id, orjson.loads(row.record))]
+    if keys:
+        same = [column == bindparam(f"its_{column.name}") for column in job_terms.primary_key]
+        values = [{f"its_{name}": value for name, value in key.items()} for key in keys]
+        connection.execute(delete(job_terms).where(*same), values)

@@ -18,6 +18,7 @@ from shared.store.codec import (
     batch_of,
     job_of,
     pairs,
+    prompt_words,
     spec_json,
     tags_text,
     webhook_fields,
@@ -100,6 +101,7 @@ def _staged(job: NewJob) -> tuple[Argument, ...]:
         webhook.events,
         job.credits,
         tags_text(spec.tags),
+        prompt_words(spec),
     )
 
 

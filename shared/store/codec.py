@@ -22,6 +22,7 @@ from shared.jobs import (
     StateChange,
     Status,
 )
+from shared.words import words_text
 
 #: Defaults of fields that a job's record omits.
 DEFAULTS: Mapping[str, str] = {
@@ -75,6 +76,11 @@ def tags_text(tags: Sequence[str]) -> str:
     return "\n".join(tags)
 
 
+def prompt_words(spec: JobSpec) -> str:
+    """Return the words of a prompt as a record stores them."""
+    return words_text(spec.input.get("prompt", ""))
+
+
 def _webhook(record: Mapping[str, str], rest: Mapping[str, Any]) -> dict[str, Any] | None:
     if "webhook_url" not in record:
         return None
@@ -100,7 +106,7 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
     return Job(
         id=job_id,
         tenant=record["tenant"],
-        spec=_spec(record),
+        spec=spec_of(record),
         state=State(record["state"]),
         version=int(record["version"]),
         run=int(record["run"]),
@@ -198,13 +204,14 @@ def _number(record: Mapping[str, str], name: str) -> int | None:
     return int(record[name]) if name in record else None
 
 
-def _spec(record: Mapping[str, str]) -> JobSpec:
+def spec_of(record: Mapping[str, str]) -> JobSpec:
+    """Parse what was asked for."""
     parts = orjson.loads(record["spec"])
     return JobSpec(
         model=record["model"],
         input=parts["input"],
         webhook=_webhook(record, parts.get("webhook", {})),
-        on_unknown=OnUnknown(record["on_unknown"]),
+        on_unknown=OnUnknown(record.get("on_unknown", DEFAULTS["on_unknown"])),
         metadata=parts.get("metadata", {}),
         tags=tuple(record["tags"].split("\n")) if "tags" in record else (),
         reuse=parts.get("reuse", False),

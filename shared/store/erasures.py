@@ -54,7 +54,11 @@ class NewErasure:
     @property
     def filter_json(self) -> str:
         """The filter, as stored and as recorded in the audit."""
-        given = {name: value for name, value in asdict(self.wanted).items() if value is not None}
+        given = {
+            name: value
+            for name, value in asdict(self.wanted).items()
+            if value not in (None, (), {})
+        }
         if self.prefix:
             given["id"] = self.prefix
         return orjson.dumps(given).decode()
@@ -147,6 +151,7 @@ def _erasure(erasure_id: str, record: Mapping[str, str]) -> Erasure:
         given["status"] = Status(given["status"])
     if "error_code" in given:
         given["error_code"] = ErrorCode(given["error_code"])
+    given["words"] = tuple(given.get("words", ()))
     return Erasure(
         id=erasure_id,
         tenant=record.get("tenant"),

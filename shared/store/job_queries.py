@@ -1,8 +1,10 @@
 """Read jobs, and the state of the whole service."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from shared.errors import ErrorCode
 from shared.jobs import Job, Status
@@ -44,7 +46,10 @@ def _stands(job_id: str, rank: int, gate: str, eta: int, *record: str) -> Queued
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which jobs to list; times in milliseconds, exclusive."""
+    """Which jobs to list; times in milliseconds, exclusive.
+
+    A job has all pairs of `metadata`, and its prompt all `words` (see `shared.words`).
+    """
 
     status: Status | None = None
     batch_id: str | None = None
@@ -53,6 +58,9 @@ class Filter:
     error_code: ErrorCode | None = None
     created_after: int | None = None
     created_before: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,9 @@ class Search:
             created_before=self.wanted.created_before,
             any_count=len(self.some),
             tag=self.tag or "",
+            metadata=orjson.dumps(dict(self.wanted.metadata)).decode(),
+            seed=self.wanted.seed,
+            words=" ".join(self.wanted.words),
             records=records,
             indexes=(*self.some, *self.rest),
         )

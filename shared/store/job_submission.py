@@ -11,6 +11,7 @@ from shared.store.codec import (
     image_json,
     job_of,
     pairs,
+    prompt_words,
     request_hash,
     seconds_or_none,
     spec_json,
@@ -129,6 +130,7 @@ def accept(job: NewJob, *, not_after_ms: float) -> Command[Accepted | NotAccepte
         trace=job.trace or "",
         idempotency_key=job.idempotency_key or "",
         tags=tags_text(job.spec.tags),
+        words=prompt_words(job.spec),
         api_key=job.api_key or "",
     )
     return Command(operation, _accepted)
@@ -198,7 +200,11 @@ def accept_group(
         body=group.body,
         idempotency_key=first.idempotency_key or "",
         api_key=first.api_key or "",
-        jobs=tuple(part for job in group.jobs for part in (job.id, spec_json(job.spec))),
+        jobs=tuple(
+            part
+            for job in group.jobs
+            for part in (job.id, spec_json(job.spec), prompt_words(job.spec))
+        ),
     )
     return Command(operation, _accepted_all)
 

@@ -60,6 +60,7 @@ job = Key(
         "model": "the model that is asked for",
         "spec": "what was asked for, as JSON: input, metadata, reuse, the webhook's headers and payload",
         "tags": "tags, one a line",
+        "words": "the words of the prompt that a search finds, separated by spaces",
         "on_unknown": "retry or fail, where the outcome of a call is unknown",
         "webhook_url": "where webhooks go",
         "webhook_host": "the host of that URL",

@@ -86,6 +86,7 @@ class Accept(Operation):
     trace: str
     idempotency_key: str
     tags: str
+    words: str
     api_key: str
 
 
@@ -336,6 +337,9 @@ class FindJobs(Operation):
     created_before: int | None
     any_count: int
     tag: str
+    metadata: str
+    seed: int | None
+    words: str
     records: bool
     indexes: tuple[str, ...]
 

@@ -161,6 +161,30 @@ def test_a_job_tells_what_the_provider_said_and_is_sent_again_to_an_image(
     assert "tag=red" in page.url
 
 
+def test_jobs_are_found_and_counted_by_words_metadata_and_seed(
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, client = tenant
+    ids = [
+        ask(client, input={"prompt": f"A {word} HOUSE", "seed": 7}, metadata={"order": "A=17"})
+        for word in ("red", "blue")
+    ]
+    page = console_page.page
+    console_page.go(f"#/jobs?tenant={name}", "Jobs")
+    page.get_by_label("Words of the prompt", exact=True).fill("house red")
+    page.get_by_text("More filters").click()
+    page.get_by_label("Metadata", exact=True).fill("order=A=17")
+    page.get_by_label("Seed", exact=True).fill("7")
+    page.get_by_role("button", name="Find").click()
+    expect(console_page.rows).to_have_count(1)
+    expect(console_page.row(ids[0][-10:])).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("Metadata", exact=True)).to_have_value("order=A=17")
+    console_page.button("Retry all matching…").click()
+    expect(console_page.dialog).to_contain_text("No failed job matches")
+    expect(console_page.dialog).to_contain_text("metadata order=A=17")
+
+
 def test_text_of_a_job_stands_in_the_direction_of_its_language(
     console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:

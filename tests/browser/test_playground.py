@@ -296,6 +296,9 @@ def test_the_gallery_finds_by_tag_and_status_page_by_page(
     expect(bench.tiles).to_have_count(30)
     visit.check_access()
 
+    bench.gallery.get_by_label("Words of the prompt").fill("nosuchword")
+    expect(bench.gallery).to_contain_text("No matches")
+    bench.gallery.get_by_label("Words of the prompt").fill("")
     bench.gallery.get_by_label("Status").select_option("failed")
 
     expect(bench.gallery).to_contain_text("No matches")

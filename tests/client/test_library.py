@@ -47,11 +47,15 @@ def test_jobs_are_listed_canceled_tried_again_and_forgotten(
 ) -> None:
     sandbox.behave(default={"fault": "status", "status": 400})
     with pytest.raises(darkroom.JobFailed) as failed:
-        client.generate("Nobody makes this", tags=["hard"])
+        client.generate("Nobody makes this", tags=["hard"], metadata={"a.b": "c&d"})
     job = failed.value.job
     assert (failed.value.code, job.is_final) == (job.error and job.error.code, True)
     sandbox.behave(latency_seconds=0.02)
     assert [one.id for one in client.jobs.list(tag="hard")] == [job.id]
+    wanted: darkroom.JobFilter = {"metadata": {"a.b": "c&d"}, "q": "MAKES nobody"}
+    assert [one.id for one in client.jobs.list(**wanted)] == [job.id]
+    wanted["seed"] = 10**15
+    assert list(client.jobs.list(**wanted)) == []
     client.jobs.retry(job.id)
     done = client.wait(job.id)
     assert (done.status, done.run) == ("succeeded", 2)

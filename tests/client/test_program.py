@@ -37,6 +37,8 @@ def test_json_is_what_a_program_reads(run: Run, tmp_path: Path) -> None:
     assert shown["status"] == "succeeded"
     listed = json.loads(run("jobs", "list", "--limit", "1", "--json").stdout)
     assert [job["id"] for job in listed["data"]] == [made["job_id"]]
+    none = run("jobs", "list", "--metadata.order", "none", "--seed", "7", "--q", "word", "--json")
+    assert json.loads(none.stdout)["data"] == []
     table = run("jobs", "list", "--limit", "1")
     assert made["job_id"] in table.stdout
     assert "\x1b" not in table.stdout

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from sandbox.wait import wait_until
 from shared.errors import HistoryDown
@@ -24,6 +24,7 @@ from shared.store import archive, deliveries, job_queries, job_submission, keys,
 from shared.store.archive import StoredRecord
 from shared.store.codec import request_hash
 from shared.store.run_counts import Kind, Sums, UsageColumn
+from tests.contract.test_history_growth import job_record, write_rows
 from tests.support.history import HistoryWorld, database_at
 from tests.support.postgres import PostgresServer
 from tests.support.run_counts import LAST, counted, let_days_pass
@@ -490,6 +491,40 @@ def test_the_migrations_make_the_tables_that_the_code_names(history_url: str) ->
         upgrade(connection)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert read_schema(connection).wanted == REVISION
+    database.close()
+
+
+def test_a_migration_writes_the_terms_of_the_jobs_that_are_there(history_url: str) -> None:
+    database = database_at(history_url)
+    # more than it reads at once
+    write_rows(database, 700)
+
+    def rows(connection: Connection, table: str) -> set[tuple[str, ...]]:
+        found = connection.exec_driver_sql(f"SELECT * FROM {table}")  # noqa: S608
+        return {tuple(row) for row in found}
+
+    with database.writing() as connection:
+        written = rows(connection, "job_terms")
+        downgrade(connection, "0002")
+        assert rows(connection, "job_tags") == {
+            (job.record["tags"], job.record["tenant"], job.id)
+            for job in map(job_record, range(700))
+        }
+        upgrade(connection)
+        assert rows(connection, "job_terms") == written
+    assert len(written) == 700 * 26
+    database.close()
+
+
+def test_a_deleted_job_leaves_no_term(history_url: str) -> None:
+    database = database_at(history_url)
+    write_rows(database, 3)
+    writer = HistoryWriter(database, Retention(0, 0))
+    writer.begin()
+    writer.delete([job_record(0).id, job_record(2).id])
+    with database.reading() as connection:
+        left = connection.exec_driver_sql("SELECT DISTINCT job FROM job_terms").scalars().all()
+    assert left == [job_record(1).id]
     database.close()
 
 

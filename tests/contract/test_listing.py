@@ -129,6 +129,35 @@ def test_every_mark_finds_its_jobs(world: World) -> None:
     assert found(page(world, Filter(tag="green"))) == []
 
 
+def test_metadata_seed_and_words_must_all_match(world: World) -> None:
+    def spec(prompt: str, seed: int, **metadata: str) -> JobSpec:
+        return JobSpec(model="m", input={"prompt": prompt, "seed": seed}, metadata=metadata)
+
+    (one,) = accept(world, range(1), spec=spec("A Lighthouse at dawn", 7, order="A-17", shop="n"))
+    (two,) = accept(world, range(1, 2), spec=spec("light! DAWN", 2**53 - 1, order="A-18"))
+    batch = [world.new_job(id=job_id(3), spec=spec("Straße, dawn", 0, order="A-17", note=""))]
+    world.batch(*batch)
+    three = batch[0].id
+    (four,) = accept(world, range(4, 5), spec=spec("…", 8))
+
+    def ids(**wanted: Any) -> list[str]:
+        return found(page(world, Filter(**wanted)))
+
+    assert ids(metadata={"order": "A-17"}) == [three, one]
+    assert ids(metadata={"order": "A-17", "shop": "n"}) == [one]
+    assert ids(metadata={"order": "A-17", "shop": ""}) == []
+    assert ids(metadata={"note": ""}) == [three]
+    assert ids(metadata={"prompt": "…"}) == []
+    assert ids(seed=0) == [three]
+    assert ids(seed=2**53 - 1) == [two]
+    assert ids(words=("dawn",)) == [three, two, one]
+    assert ids(words=("dawn", "strasse")) == [three]
+    assert ids(words=("light",)) == [two]
+    assert ids(words=("daw",)) == ids(words=(".",)) == []
+    assert ids(words=("dawn",), seed=7, metadata={"order": "A-17"}) == [one]
+    assert ids() == [four, three, two, one]
+
+
 def test_a_search_that_looked_at_enough_goes_on_from_there(world: World) -> None:
     wanted = accept(world, range(1), spec=tagged(model="rare"))
     accept(world, range(1, 10))

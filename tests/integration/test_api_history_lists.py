@@ -29,7 +29,12 @@ def service(empty_redis_url: str, history_url: str, s3: S3Server) -> Iterator[Hi
 def end_many(service: HistoryService) -> list[dict[str, Any]]:
     """Create jobs of every kind; return them, newest first."""
     for number in range(3):
-        service.end("succeeded", tags=["blue"] if number else [])
+        service.end(
+            "succeeded",
+            tags=["blue"] if number else [],
+            metadata={"order": f"A-{number % 2}", "null": "\x00é"},
+            input={"prompt": f"Die STRASSE, number {number}; 灯塔", "seed": number},
+        )
         service.end("failed", tags=["blue", "red"], model=OTHER_MODEL if number else DEFAULT_MODEL)
         service.end("canceled")
     ended_batch(service, "succeeded", "failed", "canceled")
@@ -65,6 +70,17 @@ def test_every_filter_finds_the_same_in_every_page_size(service: HistoryService)
         ({"model": OTHER_MODEL}, lambda job: job["model"] == OTHER_MODEL),
         ({"error_code": "provider_rejected"}, lambda job: job["status"] == "failed"),
         ({"error_code": "canceled"}, lambda job: (job["error"] or {}).get("code") == "canceled"),
+        ({"metadata.order": "A-0"}, lambda job: job["metadata"].get("order") == "A-0"),
+        (
+            {"metadata.order": "A-0", "metadata.null": "\x00é"},
+            lambda job: job["metadata"].get("order") == "A-0",
+        ),
+        ({"metadata.order": "A-0", "metadata.null": ""}, lambda _: False),
+        ({"seed": 1}, lambda job: job["input"]["seed"] == 1),
+        ({"q": "straße NUMBER"}, lambda job: "STRASSE" in job["input"]["prompt"]),
+        ({"q": "塔 number 2"}, lambda job: "number 2" in job["input"]["prompt"]),
+        ({"q": "number strass"}, lambda _: False),
+        ({"q": "straße", "tag": "blue", "seed": 2}, lambda job: job["input"]["seed"] == 2),
         ({"created_after": middle}, lambda job: job["created_at"] > middle),
         ({"created_before": middle}, lambda job: job["created_at"] < middle),
         (

@@ -327,7 +327,7 @@ def test_lists_are_walked_by_cursor(api_server: ApiServer) -> None:
 
 
 def test_lists_are_filtered(api_server: ApiServer) -> None:
-    first = api_server.create(tags=["blue"])
+    first = api_server.create(tags=["blue"], metadata={"order.id": "A&17"})
     second = api_server.create(model="black-forest-labs/flux-2-klein-4b")
     api_server.client.post(f"/v1/jobs/{second['id']}/cancel")
 
@@ -337,6 +337,9 @@ def test_lists_are_filtered(api_server: ApiServer) -> None:
         return [job["id"] for job in answer.json()["data"]]
 
     assert listed(tag="blue") == [first["id"]]
+    assert listed(**{"metadata.order.id": "A&17"}) == [first["id"]]
+    assert listed(**{"metadata.order.id": "A&17", "q": "DAWN lighthouse"}) == [first["id"]]
+    assert listed(q="lighthouse night") == listed(seed="123456789") == []
     assert listed(status="canceled") == [second["id"]]
     assert listed(model="black-forest-labs/flux-2-klein-4b") == [second["id"]]
     assert listed(created_before=first["created_at"]) == []
@@ -346,7 +349,12 @@ def test_lists_are_filtered(api_server: ApiServer) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=201", "limit=x", "cursor=x", "status=done", "sort=asc", "error_code=oops"],
+    [
+        *("limit=0", "limit=201", "limit=x", "cursor=x", "status=done", "sort=asc"),
+        *("error_code=oops", "seed=-1", "seed=9007199254740992", "seed=x", "q=", "q=%2D%2D"),
+        *("q=a+b+c+d+e+f+g+h+i+j+k+l+m+n+o+p+q+r+s+t+u", "metadata=x", "metadata.=x"),
+        *("metadata.a=1&metadata.a=2", f"metadata.a={'x' * 513}", f"metadata.{'x' * 65}=1"),
+    ],
 )
 def test_a_query_that_is_not_understood_is_refused(api_server: ApiServer, query: str) -> None:
     name = query.partition("=")[0]

@@ -154,6 +154,7 @@ def test_the_jobs_of_all_tenants_are_listed_with_whose_they_are(
     for query in (
         f"tenant={api_server.tenant}",
         "tag=blue",
+        "tag=blue&q=LIGHTHOUSE",
         f"tag=blue&tenant={api_server.tenant}",
     ):
         found = operator.get(f"/ops/v1/jobs?{query}&status=queued").json()["data"]

@@ -87,6 +87,32 @@ def test_jobs_are_counted_confirmed_and_deleted_wherever_they_are(here: Here) ->
     assert [one for one in archived if here.history.is_archived(one)] == []
 
 
+def test_jobs_are_deleted_by_metadata_seed_and_words(here: Here) -> None:
+    same: dict[str, Any] = {"input": {"prompt": "Blue STRASSE", "seed": 0}}
+    archived = here.finish(here.api, metadata={"order": "1"}, **same)
+    here.history.archive()
+    live = here.finish(here.api, metadata={"order": "1", "shop": "n"}, **same)
+    kept = [here.finish(here.api, metadata={"order": "2"}, **same), here.finish(here.api)]
+    wanted = {"metadata": {"order": "1"}, "seed": 0, "q": "straße blue"}
+    body = {"filter": wanted, "expected_count": 2}
+    location = here.api.client.post("/v1/jobs/delete", json=body).headers["location"]
+
+    here.erase()
+
+    assert here.api.client.get(location).json()["deleted"] == 2
+    for job_id in (archived, live):
+        assert here.api.client.get(f"/v1/jobs/{job_id}").status_code == 404
+    listed = [job["id"] for job in here.api.client.get("/v1/jobs").json()["data"]]
+    assert listed == kept[::-1]
+
+
+@pytest.mark.parametrize("wrong", [{"q": ""}, {"q": "?!"}, {"metadata": {}}, {"seed": -1}])
+def test_an_empty_search_deletes_nothing(here: Here, wrong: dict[str, Any]) -> None:
+    answer = here.api.client.post("/v1/jobs/delete", json={"filter": wrong, "dry_run": True})
+    (fault,) = problem(answer, 422, "invalid_request")["errors"]
+    assert fault["pointer"] == f"/filter/{next(iter(wrong))}"
+
+
 def test_what_was_not_counted_is_not_deleted(here: Here) -> None:
     here.finish(here.api)
     here.finish(here.api)
@@ -158,7 +184,7 @@ def test_of_a_deleted_tenant_nothing_is_left(here: Here) -> None:
     assert [name for name in left if keys_of_tenant(tenant).fullmatch(name)] == []
     assert {name.split(":")[1] for name in left if tenant in name} <= {"usage", "run_counts"}
     with here.history.database.reading() as connection:
-        for table in ("jobs", "batches", "deliveries", "job_tags"):
+        for table in ("jobs", "batches", "deliveries", "job_terms"):
             found = connection.exec_driver_sql(f"SELECT tenant FROM {table}")  # noqa: S608
             assert tenant not in {row[0] for row in found}
     assert here.other.client.get(f"/v1/jobs/{kept}").status_code == 200

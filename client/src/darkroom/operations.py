@@ -25,7 +25,7 @@ from darkroom.models import (
     from_json,
     job_of,
 )
-from darkroom.options import job_body, key_header
+from darkroom.options import job_body, jobs_query, key_header
 from darkroom.protocol import Item, Request, Steps, Stream
 from darkroom.retries import RetryPolicy, json_of, send_with_retries
 
@@ -85,7 +85,7 @@ class Operations(Generic[I_co]):
 
     def list_jobs(self, wanted: Mapping[str, Any]) -> Stream[Job[I_co]]:
         """Yield the matching jobs, newest first."""
-        yield from self._pages("/v1/jobs", wanted, self._job)
+        yield from self._pages("/v1/jobs", jobs_query(wanted), self._job)
 
     def watch(self, job_id: str, ends_at: float | None = None) -> Stream[Job[I_co]]:
         """Yield a job at once and at each change, until it is final or the time is over.

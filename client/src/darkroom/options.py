@@ -74,7 +74,10 @@ class BatchOptions(TypedDict, total=False):
 
 
 class JobFilter(TypedDict, total=False):
-    """The filter of a list of jobs; times are RFC 3339."""
+    """The filter of a list of jobs; times are RFC 3339.
+
+    A job has all pairs of `metadata`, and its prompt all words of `q`.
+    """
 
     status: Literal["queued", "running", "succeeded", "failed", "canceled"]
     batch_id: str
@@ -83,6 +86,16 @@ class JobFilter(TypedDict, total=False):
     error_code: str
     created_after: str
     created_before: str
+    metadata: Mapping[str, str]
+    seed: int
+    q: str
+
+
+def jobs_query(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the query of a list of jobs: each pair of metadata is a parameter of its own."""
+    others = {name: value for name, value in wanted.items() if name != "metadata"}
+    pairs = wanted.get("metadata") or {}
+    return {**others, **{f"metadata.{name}": value for name, value in pairs.items()}}
 
 
 def usage_query(

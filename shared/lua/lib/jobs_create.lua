@@ -11,6 +11,7 @@ local COPIED = {
   'webhook_host',
   'webhook_events',
   'tags',
+  'words',
   'trace',
   'reused_from',
   'image',

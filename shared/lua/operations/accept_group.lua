@@ -4,7 +4,8 @@
 --       | a refusal of admission.check, rate...
 local args, admission, clock, jobs, jobs_create, keys, limits, util = ... -- requires
 local tries, tenant, now = keys.open_groups(args.tenant, args.body), args.tenant, clock.now()
-local id, count = args.jobs[1], #args.jobs / 2 -- `jobs` has an id and a spec of each
+local STRIDE = 3 -- `jobs` has the id, spec and words of each
+local id, count = args.jobs[1], #args.jobs / STRIDE
 local nonce = keys.group_of(id) -- a retry that is sent twice joins the same jobs
 local refused = keys.refused_groups(args.tenant, args.body)
 local ask = {
@@ -82,11 +83,12 @@ local fault = admission.check(ask)
 if fault then return refuse(admission.with_rate(fault, ask)) end
 admission.commit(ask)
 local ids = {}
-for i = 1, #args.jobs, 2 do
+for i = 1, #args.jobs, STRIDE do
   ids[#ids + 1] = args.jobs[i]
   jobs_create.create({
     id = args.jobs[i],
     spec = args.jobs[i + 1],
+    words = args.jobs[i + 2],
     tenant = tenant,
     deadline_ms = args.deadline_ms,
     model = args.model,

@@ -35,6 +35,23 @@ local function in_rest(id)
   return true
 end
 
+local seed, metadata = tonumber(args.seed), cjson.decode(args.metadata)
+local reads_spec = seed or next(metadata)
+local function spec_fits(spec)
+  if seed and spec.input.seed ~= seed then return false end
+  for name, value in pairs(metadata) do
+    if (spec.metadata or {})[name] ~= value then return false end
+  end
+  return true
+end
+
+local function has_words(record)
+  for word in string.gmatch(args.words, '[^ ]+') do
+    if not util.has_word(word, record.words or '') then return false end
+  end
+  return true
+end
+
 local after, before = tonumber(args.created_after), tonumber(args.created_before)
 local function fits(record)
   local created = tonumber(record.created)
@@ -42,6 +59,8 @@ local function fits(record)
     and (not after or created > after)
     and (not before or created < before)
     and (args.tag == '' or string.find('\n' .. (record.tags or '') .. '\n', '\n' .. args.tag .. '\n', 1, true))
+    and has_words(record)
+    and (not reads_spec or spec_fits(cjson.decode(record.spec)))
 end
 
 local now, wait_states = clock.now(), {}

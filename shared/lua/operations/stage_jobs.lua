@@ -3,9 +3,9 @@
 -- skip until the batch is committed. `jobs` has STRIDE values per job.
 -- Returns 'ok' | 'lost' | a refusal of admission.check, rate...
 local args, admission, batches, clock, keys, util = ... -- requires
-local STRIDE = 11
-local ID, SPEC, MODEL, PRIORITY, DEADLINE_MS, ON_UNKNOWN, URL, HOST, EVENTS, CREDITS, TAGS =
-  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local STRIDE = 12
+local ID, SPEC, MODEL, PRIORITY, DEADLINE_MS, ON_UNKNOWN, URL, HOST, EVENTS, CREDITS, TAGS, WORDS =
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local batch, tenant, chunk, now = args.id, args.tenant, tonumber(args.chunk), clock.now()
 local jobs, key = args.jobs, keys.batch(batch)
 local known = redis.call('HMGET', key, 'state', 'chunks')
@@ -40,6 +40,7 @@ for i = 1, #jobs, STRIDE do
   add('webhook_host', jobs[i + HOST])
   add('webhook_events', jobs[i + EVENTS])
   add('tags', tags)
+  add('words', jobs[i + WORDS])
   add('trace', args.trace)
   add('api_key', args.api_key)
   if tonumber(jobs[i + CREDITS]) > 0 then

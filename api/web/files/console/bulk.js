@@ -35,9 +35,7 @@ const WHY = {
 /** Count the jobs that match the filter, then change them on confirmation; resolve to whether any changed. */
 export function moveMany(client, name, query) {
   const { head, verb, done, kind, what, other } = VERBS[name];
-  const filter = Object.fromEntries(
-    Object.entries(query).filter(([field, value]) => field !== "cursor" && value),
-  );
+  const filter = filterOf(query);
   return new Promise((answer) => {
     let moved = false;
     const inside = el("div", { class: "stack" }, loading("Counting…"));
@@ -131,8 +129,23 @@ export function moveMany(client, name, query) {
   });
 }
 
-function filterWords(filter) {
+/** The filter of a body for a query: it has numbers, and pairs of metadata in one member. */
+function filterOf({ cursor, ...query }) {
+  const filter = {};
+  for (const [name, value] of Object.entries(query)) {
+    if (name.startsWith("metadata."))
+      filter.metadata = { ...filter.metadata, [name.slice("metadata.".length)]: value };
+    else if (value) filter[name] = name === "seed" ? Number(value) : value;
+  }
+  return filter;
+}
+
+function filterWords({ metadata = {}, ...filter }) {
   const named = Object.entries(filter).filter(([name]) => name !== "status");
-  const pairs = named.map(([name, value]) => `${title(name).toLowerCase()} ${value}`);
+  const words = named.map(
+    ([name, value]) => `${name === "q" ? "prompt with" : title(name).toLowerCase()} ${value}`,
+  );
+  const own = Object.entries(metadata).map(([name, value]) => `metadata ${name}=${value}`);
+  const pairs = [...words, ...own];
   return pairs.length ? pairs.join(", ") : "of all tenants";
 }

@@ -5,7 +5,7 @@ import { title } from "../shared/format.js";
 import { go } from "./router.js";
 
 /**
- * Make a form of `fields`: `{name, label, kind: "choice" | "text" | "time", choices, about, list}`;
+ * Make a form of `fields`: `{name, label, kind: "choice" | "text" | "time" | "pair", choices, about, list}`;
  * fields with `more` are folded away unless in use. `fits(query)` shows another query.
  */
 export function filterForm(path, fields) {
@@ -50,13 +50,13 @@ export function filterForm(path, fields) {
   function apply(event) {
     event.preventDefault();
     const query = {};
-    for (const one of fields) query[one.name] = read(one, inputs.get(one.name));
+    for (const one of fields) Object.assign(query, read(one, inputs.get(one.name)));
     go(path, query);
   }
 
   function fits(query) {
-    for (const one of fields) write(one, inputs.get(one.name), query[one.name] ?? "");
-    if (folded.some((one) => query[one.name])) more.open = true;
+    for (const one of fields) write(one, inputs.get(one.name), textOf(one, query));
+    if (folded.some((one) => textOf(one, query))) more.open = true;
   }
 
   return { node: form, fits };
@@ -81,9 +81,21 @@ function inputOf({ name, kind, choices, list, about }) {
   });
 }
 
-function read({ kind }, input) {
+function read({ name, kind }, input) {
   const value = input.value.trim();
-  return kind === "time" && value ? new Date(value).toISOString() : value;
+  if (kind === "pair") return pairOf(name, value);
+  return { [name]: kind === "time" && value ? new Date(value).toISOString() : value };
+}
+
+/** Read `order=A-17` as `{"metadata.order": "A-17"}`; the API refuses other text. */
+function pairOf(name, text) {
+  const [key, ...value] = text.split("=");
+  return value.length ? { [`${name}.${key}`]: value.join("=") } : { [name]: text };
+}
+
+function textOf({ name, kind }, query) {
+  const pair = kind === "pair" && Object.keys(query).find((key) => key.startsWith(`${name}.`));
+  return pair ? `${pair.slice(name.length + 1)}=${query[pair]}` : (query[name] ?? "");
 }
 
 function write({ kind }, input, value) {
@@ -94,6 +106,6 @@ function write({ kind }, input, value) {
 /** Convert an API time for a datetime-local input: local time, without a zone. */
 export function localTime(value) {
   const at = new Date(value);
-  if (!value || Number.isNaN(at.valueOf())) return "";
+  if (!value || Number.isNaN(at.textOf())) return "";
   return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }

@@ -16,10 +16,13 @@ const FIELDS = [
   { name: "error_code", label: "Error", kind: "choice", choices: ERROR_CODES },
   { name: "tenant", label: "Tenant", kind: "text" },
   { name: "tag", label: "Tag", kind: "text" },
+  { name: "q", label: "Words of the prompt", kind: "text" },
   { name: "created_after", label: "Created after", kind: "time", more: true },
   { name: "created_before", label: "Created before", kind: "time", more: true },
   { name: "model", label: "Model", kind: "text", more: true },
   { name: "batch_id", label: "Batch", kind: "text", about: "batch_…", more: true },
+  { name: "metadata", label: "Metadata", kind: "pair", about: "order=A-17", more: true },
+  { name: "seed", label: "Seed", kind: "text", more: true },
 ];
 const COLUMNS = ["Job", "Status", "Tenant", "Prompt", "Attempt", "Created", "Took", "Error"];
 

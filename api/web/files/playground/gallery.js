@@ -154,7 +154,7 @@ export class Gallery {
 
   async #news(ids) {
     const { signal } = this.#stop;
-    if (ids.size > NEWS_MOST) {
+    if (ids.size > NEWS_MOST || this.#query.q) {
       this.fresh.hidden = false;
       return;
     }

@@ -28,6 +28,12 @@ export class Filters {
       dir: "auto",
       oninput: later(TYPED_MS, changed),
     });
+    this.words = el("input", {
+      type: "search",
+      placeholder: "Any prompt",
+      dir: "auto",
+      oninput: later(TYPED_MS, changed),
+    });
     this.from = el("input", { type: "datetime-local", onchange: changed });
     this.until = el("input", { type: "datetime-local", onchange: changed });
     this.between = filtersIn(field("From", this.from), field("Until", this.until));
@@ -42,6 +48,7 @@ export class Filters {
       status: this.status.value,
       model: this.model.value,
       tag: this.tag.value.trim(),
+      q: this.words.value.trim(),
       created_after: isBetween ? moment(this.from.value) : hoursAgo(this.since.value),
       created_before: isBetween ? moment(this.until.value) : "",
     };
@@ -65,6 +72,7 @@ export class Filters {
         field("Status", this.status),
         field("Model", this.model),
         field("Tag", this.tag),
+        field("Words of the prompt", this.words),
         field("Created", this.since),
       ),
       this.between,
@@ -72,7 +80,7 @@ export class Filters {
   }
 }
 
-/** Return whether a job matches a query. */
+/** Return whether a job matches a query; what a word is, only the API decides. */
 export function fits(job, { status, model, tag, created_after: after, created_before: before }) {
   return (
     (!status || job.status === status) &&

@@ -65,8 +65,8 @@ export class Attempt {
   }
 
   #valuesIn(place) {
-    const here = this.inputs.filter((one) => one.place === place && one.value !== "");
-    return Object.fromEntries(here.map(({ name, value }) => [name, value]));
+    const here = this.inputs.filter((one) => one.place === place);
+    return Object.fromEntries(here.flatMap(({ entries }) => entries));
   }
 
   #show() {

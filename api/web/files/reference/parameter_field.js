@@ -6,6 +6,7 @@ export class ParameterField {
   constructor({ name, in: place, required, schema = {}, description = "" }, reader, changed) {
     this.name = name;
     this.place = place;
+    this.isObject = schema.type === "object";
     this.input = inputOf(reader.document, schema, changed);
     this.input.value = place === "path" ? reader.remembered(name) : "";
     this.input.title = description.replaceAll("`", "");
@@ -18,8 +19,11 @@ export class ParameterField {
     this.node = el("div", { class: "field" }, label, this.input);
   }
 
-  get value() {
-    return this.input.value;
+  /** The parameters as names and values: of an object, each member is one, as `a.b=c&a.d=e`. */
+  get entries() {
+    const { value } = this.input;
+    if (value === "") return [];
+    return this.isObject ? [...new URLSearchParams(value)] : [[this.name, value]];
   }
 }
 

@@ -1,10 +1,11 @@
 """`darkroom jobs`: single jobs."""
 
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from darkroom.client import Job
 from darkroom.commands.connection import HERE, Limit, Where
@@ -12,6 +13,7 @@ from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.output import print_notice, show_facts, show_json, show_line, show_rows
 from darkroom.errors import JobFailed
 from darkroom.images import Image
+from darkroom.options import JobFilter
 
 jobs = App(name="jobs", help="List, follow, save, cancel and retry jobs.")
 
@@ -19,21 +21,38 @@ _COLUMNS = ("id", "status", "waiting_on", "attempt", "created_at", "prompt", "er
 _PROMPT_LETTERS = 40
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Filter:
+    """Which jobs: those that match everything given."""
+
+    status: Literal["queued", "running", "succeeded", "failed", "canceled"] | None = None
+    tag: str | None = None
+    batch: str | None = None
+    error_code: str | None = None
+    metadata: Annotated[
+        dict[str, str] | None, Parameter(help="A pair, as --metadata.order A-17; may be repeated.")
+    ] = None
+    seed: int | None = None
+    q: Annotated[str | None, Parameter(help="Words of the prompt, all of them.")] = None
+
+    def wanted(self) -> JobFilter:
+        """Return what is given, named as in JobFilter."""
+        given: Any = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.batch is not None:
+            given["batch_id"] = given.pop("batch")
+        found: JobFilter = given
+        return found
+
+
+ALL = Filter()
+
+
 @jobs.command(name="list")
-def list_jobs(
-    *,
-    status: Literal["queued", "running", "succeeded", "failed", "canceled"] | None = None,
-    tag: str | None = None,
-    batch: str | None = None,
-    error_code: str | None = None,
-    limit: Limit = 50,
-    where: Where = HERE,
-) -> int:
+def list_jobs(*, wanted: Filter = ALL, limit: Limit = 50, where: Where = HERE) -> int:
     """List jobs, newest first."""
-    filters = {"status": status, "tag": tag, "batch_id": batch, "error_code": error_code}
-    wanted: Any = {name: value for name, value in filters.items() if value is not None}
     with where.client() as client:
-        found = [job.raw for job in islice(client.jobs.list(**wanted), limit)]
+        found = [job.raw for job in islice(client.jobs.list(**wanted.wanted()), limit)]
     show_rows(found if where.json else map(_row, found), _COLUMNS, as_json=where.json)
     return DONE
 
