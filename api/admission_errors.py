@@ -50,13 +50,17 @@ def refusal(answer: NotAccepted) -> Problem:
     return problem
 
 
-#: Results by idempotency key: the job or batch that it created.
+#: Refusals because of a job or batch: that of the idempotency key, or that to run again.
 _REASONS: Mapping[str, tuple[str, str]] = {
     "reused": (
         "idempotency_key_reused",
         "The idempotency key was used with a different request before.",
     ),
     "gone": ("job_deleted", "The {what} that this idempotency key made was deleted."),
+    "prompt_withheld": (
+        "prompt_withheld",
+        "The {what} was archived without its prompt and cannot run again. Create a new one.",
+    ),
 }
 
 

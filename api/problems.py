@@ -71,6 +71,7 @@ KINDS: Mapping[str, Kind] = {
     "image_not_ready": Kind(409, "The image is not ready yet"),
     "job_final": Kind(409, "The job is already final"),
     "job_not_final": Kind(409, "The job is not final yet"),
+    "prompt_withheld": Kind(409, "The prompt of the job was not archived"),
     "batch_final": Kind(409, "All jobs of the batch are already final"),
     "tenant_exists": Kind(409, "The tenant already exists"),
     "key_inactive": Kind(409, "The API key is revoked or expired"),

@@ -25,6 +25,12 @@ Passphrase = Annotated[
     cyclopts.Parameter(help="A file with the passphrase that seals the webhook secrets."),
 ]
 Limit = Annotated[str | None, cyclopts.Parameter(help="A number, or `none` to remove the limit.")]
+Retention = Annotated[
+    str | None,
+    cyclopts.Parameter(
+        help="Seconds after the end of a job that does not say; 0: forever; `none`: the setting."
+    ),
+]
 Grace = Annotated[
     int | None,
     cyclopts.Parameter(help="Seconds for which the old key still works; default: one day."),
@@ -75,6 +81,9 @@ def set_limits(  # noqa: PLR0913  one option a limit
         str | None, cyclopts.Parameter(help="hold or refuse jobs once the credits are used up.")
     ] = None,
     may_disable_safety: bool | None = None,
+    image_retention_seconds: Retention = None,
+    record_retention_seconds: Retention = None,
+    archive_prompts: bool | None = None,
     json: Json = False,
 ) -> None:
     """Change limits of a tenant; they apply at once. Limits that are not named stay."""
@@ -88,6 +97,9 @@ def set_limits(  # noqa: PLR0913  one option a limit
         "daily_credits": daily_credits,
         "budget_action": budget_action,
         "may_disable_safety": may_disable_safety,
+        "image_retention_seconds": image_retention_seconds,
+        "record_retention_seconds": record_retention_seconds,
+        "archive_prompts": archive_prompts,
     }
     options = {limit: value for limit, value in written.items() if value is not None}
     _print_tenant(admin.set_limits(name, options), json=json)

@@ -161,6 +161,45 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+#: The retention that has no end, as it is stored.
+FOREVER = 0
+#: The longest other one: ten years.
+RETENTION_SECONDS_MAX = 315_360_000
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a job and its image are kept after its end, in seconds.
+
+    FOREVER for no end; None for as long as the tenant says, else the settings. An image is deleted
+    with its job at the latest.
+    """
+
+    image_seconds: int | None = None
+    record_seconds: int | None = None
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong: an image that is to be kept longer than its job; None if nothing is."""
+        if not self.image_seconds or not self.record_seconds:
+            return None
+        if self.image_seconds <= self.record_seconds:
+            return None
+        return (
+            f"keeps the image for {self.image_seconds} seconds and its job for only "
+            f"{self.record_seconds}: an image is deleted with its job, so make the first smaller, "
+            "or the second larger"
+        )
+
+    def or_else(self, other: "Retention") -> "Retention":
+        """Return this, with what it does not say from another."""
+        image, record = self.image_seconds, self.record_seconds
+        return Retention(
+            image_seconds=other.image_seconds if image is None else image,
+            record_seconds=other.record_seconds if record is None else record,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class JobSpec:
     """What was requested, as accepted: it never changes.
@@ -177,6 +216,7 @@ class JobSpec:
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     reuse: bool = False
+    retention: Retention = Retention()
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,3 +336,5 @@ class Job:
     timings: Mapping[str, float] = field(default_factory=dict)
     history: tuple[StateChange, ...] = ()
     trace: str | None = None
+    #: it was archived without its prompt, which `spec.input` lacks
+    is_prompt_withheld: bool = False

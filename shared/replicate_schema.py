@@ -39,7 +39,7 @@ def prediction(view: View, job: Job) -> Prediction:
         "logs": f"Using seed: {job.spec.input['seed']}\n",
         "error": _error(job),
         "source": "api",
-        "data_removed": job.image_deleted_at is not None,
+        "data_removed": job.image_deleted_at is not None or job.is_prompt_withheld,
         "created_at": rfc3339(job.created_at),
         "started_at": rfc3339(job.started_at),
         "completed_at": rfc3339(job.finished_at),

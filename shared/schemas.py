@@ -81,7 +81,20 @@ class Job(TypedDict):
     status: Status
     step: Step | None
     model: str
-    input: Annotated[Object, Field(description="Every parameter, defaults and the seed included")]
+    input: Annotated[
+        Object,
+        Field(
+            description="Every parameter, defaults and the seed included; without `prompt` if "
+            "`prompt_withheld`"
+        ),
+    ]
+    prompt_withheld: Annotated[
+        bool,
+        Field(
+            description="Whether it was archived without its prompt, as its tenant is configured: "
+            "it cannot be retried or reproduced"
+        ),
+    ]
     image: JobImage | None
     version: Annotated[Count, Field(description="Rises with every change")]
     run: Count

@@ -60,6 +60,7 @@ class View:
             "step": job.state.step,
             "model": job.spec.model,
             "input": dict(job.spec.input),
+            "prompt_withheld": job.is_prompt_withheld,
             "image": self._image(job, job.image) if job.image else None,
             "version": job.version,
             "run": job.run,

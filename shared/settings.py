@@ -34,6 +34,7 @@ from pydantic_settings import (
 
 from shared import setting_values
 from shared.errors import InvalidSettings
+from shared.jobs import FOREVER, RETENTION_SECONDS_MAX
 from shared.model_catalog import MODELS, read_prices
 from shared.provider_keys import ProviderKey, read_key
 
@@ -68,9 +69,9 @@ _OTLP_PATH = "/v1/traces"
 #: Time limits in seconds; the maximum is far beyond any useful wait.
 Timeout = Annotated[float, Field(gt=0, le=86_400)]
 #: Retention and waiting times in whole seconds: ten years at most.
-Period = Annotated[int, Field(gt=0, le=315_360_000)]
+Period = Annotated[int, Field(gt=0, le=RETENTION_SECONDS_MAX)]
 #: The same, where 0 means forever.
-Retention = Annotated[int, Field(ge=0, le=315_360_000)]
+Retention = Annotated[int, Field(ge=FOREVER, le=RETENTION_SECONDS_MAX)]
 #: A final job stays in Redis at least this long: longer than the time within which a decision that
 #: is based on the history must reach Redis (`shared.store.archive.DECIDE_MS`).
 ARCHIVE_SECONDS_MIN = 15
@@ -366,15 +367,15 @@ class Settings(BaseSettings):
     record_retention_seconds: Annotated[
         Retention,
         Field(
-            description="Seconds for which a final job is kept; 0: forever, or without a history "
-            "for seven days"
+            description="Seconds for which a final job is kept, if neither the job nor its tenant "
+            "says; 0: forever, or without a history for seven days"
         ),
     ] = 0
     image_retention_seconds: Annotated[
         Retention,
         Field(
-            description="Seconds for which an image is kept, if its job is kept longer; 0: as long "
-            "as the job; needs a history"
+            description="Seconds for which an image is kept, if its job is kept longer and neither "
+            "the job nor its tenant says; 0: as long as the job"
         ),
     ] = 0
 
@@ -582,31 +583,16 @@ class Settings(BaseSettings):
     def _history_address(cls, value: str) -> str:
         return setting_values.database_address(value) if value else value
 
-    @field_validator("image_retention_seconds")
-    @classmethod
-    def _needs_history(cls, value: int, about: ValidationInfo) -> int:
-        if value and not about.data.get("history_url"):
-            raise ValueError(
-                f"needs a history: set {PREFIX}HISTORY_URL, or {PREFIX}RECORD_RETENTION_SECONDS "
-                "instead, after which a job and its image are both deleted"
-            )
-        return value
-
     @property
     def record_seconds(self) -> int:
-        """How long a final job is kept, in seconds; 0 is forever."""
+        """How long a final job is kept if neither it nor its tenant says; 0 is forever."""
         without = 0 if self.history_url else _KEPT_WITHOUT_HISTORY_SECONDS
         return self.record_retention_seconds or without
 
     @property
     def seconds_until_archived(self) -> int:
         """How long a final job stays in Redis before it moves to the history; 0: no history."""
-        limits = (
-            self.archive_after_seconds,
-            self.record_retention_seconds,
-            self.image_retention_seconds,
-        )
-        return max(min(filter(None, limits)), ARCHIVE_SECONDS_MIN) if self.history_url else 0
+        return self.archive_after_seconds if self.history_url else 0
 
     @cached_property
     def public_prefix(self) -> str:

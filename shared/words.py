@@ -1,7 +1,7 @@
 """What a word of a prompt is: defined here only, for jobs and for searches alike.
 
-Redis and the history store the words of each prompt and compare them byte by byte, so that a search
-finds the same in both.
+Redis and the history compare words byte by byte, so that a search finds the same in both. Words of
+an ASCII prompt are not stored in Redis: `find_jobs.lua` splits such a prompt by the same rule.
 """
 
 import unicodedata

@@ -19,7 +19,6 @@ from shared import metrics
 from shared.celery_app import QueueName
 from shared.errors import InvalidSettings, StoreError
 from shared.history import open_database
-from shared.history.records import Retention
 from shared.logs import log
 from shared.serializers import View
 from shared.settings import Settings
@@ -206,10 +205,7 @@ def _archiving(context: WorkerContext) -> Iterator[PeriodicThread]:
     from shared.history.writer import HistoryWriter  # noqa: PLC0415  SQLAlchemy takes 0.3 s to load
     from worker.archiver import INTERVAL_SECONDS, Archiver  # noqa: PLC0415  the same
 
-    settings = context.settings
-    kept = Retention(settings.record_retention_seconds, settings.image_retention_seconds)
-    writer = HistoryWriter(context.history, kept)
-    archive = Archiver(context.store, writer, context.worker).archive
+    archive = Archiver(context.store, HistoryWriter(context.history), context.worker).archive
     yield PeriodicThread("archive", INTERVAL_SECONDS, archive)
 
 

@@ -1,4 +1,4 @@
-"""The cleanup thread: jobs past their retention, and objects without an owner.
+"""The cleanup thread: jobs and images past their retention, and objects without an owner.
 
 A job is deleted in one step that schedules its image for deletion; a key leaves the schedule only
 once the storage has deleted it. So nothing is left behind, whenever the process stops. All worker
@@ -19,7 +19,7 @@ from worker import job_telemetry
 _LOG = log(__name__)
 
 INTERVAL_SECONDS = 1.0
-#: Jobs deleted in one script, so that Redis is never blocked for long.
+#: Jobs, and images of jobs, deleted in one script, so that Redis is never blocked for long.
 MOST_JOBS = 100
 #: Images deleted in one request, each with its preview; S3 accepts up to a thousand objects.
 MOST_OBJECTS = 500
@@ -35,11 +35,11 @@ class RetentionCleaner:
 
     def clean(self) -> bool:
         """Delete one batch; return whether there may be more."""
-        forgotten = self._store.run(maintenance.delete_expired(most=MOST_JOBS))
+        expired = self._store.run(maintenance.delete_expired(most=MOST_JOBS))
         deleted = self._delete_objects()
-        if forgotten or deleted:
-            _LOG.info("cleaned", jobs=forgotten, objects=deleted)
-        return forgotten == MOST_JOBS or deleted == MOST_OBJECTS
+        if expired or deleted:
+            _LOG.info("cleaned", expired=expired, objects=deleted)
+        return expired >= MOST_JOBS or deleted == MOST_OBJECTS
 
     def _delete_objects(self) -> int:
         keys = self._store.run(maintenance.object_deletions(most=MOST_OBJECTS))

@@ -12,6 +12,7 @@ from api.jobs.schemas import (
     ModelName,
     PairName,
     PairValue,
+    RetentionBody,
     Strict,
     Tag,
     WebhookTarget,
@@ -49,6 +50,9 @@ class BatchOptions(Strict):
         Field(ge=1, le=DEADLINE_SECONDS_MAX, description="Of each job that names none"),
         INTEGER,
     ] = None
+    retention: Annotated[
+        RetentionBody, Field(description="Of each job, where that does not say")
+    ] = RetentionBody()
     metadata: dict[PairName, PairValue] = Field(
         default_factory=dict, max_length=PAIRS_MAX, description="Yours, shown on the batch"
     )

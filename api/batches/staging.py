@@ -19,6 +19,7 @@ from api.webhooks.url_validation import delivery_host
 from shared import ids
 from shared.batches import JOBS_MAX, BatchSpec
 from shared.errors import OutcomeUnknown, StoreDown
+from shared.jobs import Retention
 from shared.store.batches import CHUNK_JOBS, NewBatch, stage_jobs
 from shared.store.job_submission import NewJob, NotAccepted
 
@@ -139,7 +140,12 @@ class BatchStager:
         ]
         if len({*self.options.tags, *body.tags}) > TAGS_MAX:
             faults.append(FieldError("/tags", f"and the batch's are more than {TAGS_MAX} together"))
+        if not faults and (fault := self._retention(body).fault):
+            faults.append(FieldError("/retention", f"together with the batch's {fault}"))
         return faults
+
+    def _retention(self, body: JobBody) -> Retention:
+        return body.retention.stored.or_else(self.options.retention.stored)
 
     def _job(self, body: JobBody, complete: dict[str, Any]) -> NewJob:
         job, options = build_job(body, complete, self.context), self.options
@@ -147,10 +153,8 @@ class BatchStager:
             job = replace(job, priority=options.priority)
         if body.deadline_seconds is None and options.deadline_seconds is not None:
             job = replace(job, deadline_seconds=options.deadline_seconds)
-        if options.tags:
-            tags = tuple(dict.fromkeys((*options.tags, *job.spec.tags)))
-            job = replace(job, spec=replace(job.spec, tags=tags))
-        return job
+        tags = tuple(dict.fromkeys((*options.tags, *job.spec.tags)))
+        return replace(job, spec=replace(job.spec, tags=tags, retention=self._retention(body)))
 
     def _buffer(self, job: NewJob) -> None:
         self._chunk.append(job)

@@ -160,6 +160,7 @@ def build_job(
             metadata=body.metadata,
             tags=body.tags,
             reuse=body.reuse,
+            retention=body.retention.stored,
         ),
         priority=body.priority,
         deadline_seconds=body.deadline_seconds or settings.deadline_seconds,

@@ -281,7 +281,9 @@ async def cancel_job(parts: Context, principal: CurrentTenant, job_id: str) -> R
     "/v1/jobs/{job_id}/retry",
     response_model=schemas.Job,
     response_description="The job, queued",
-    responses=problems("not_found", "job_final", "job_not_final", *ADMISSION_ERRORS),
+    responses=problems(
+        *("not_found", "job_final", "job_not_final", "prompt_withheld"), *ADMISSION_ERRORS
+    ),
 )
 async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:
     """Run a failed or canceled job again, as the same job; `run` is increased.
@@ -308,13 +310,17 @@ async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Re
     status_code=202,
     response_model=schemas.Job,
     response_description="Accepted, and on disk",
-    responses={202: _ACCEPTED, 200: _FINAL, **problems("not_found", *NOT_ACCEPTED)},
+    responses={
+        202: _ACCEPTED,
+        200: _FINAL,
+        **problems("not_found", "prompt_withheld", *NOT_ACCEPTED),
+    },
     openapi_extra=READS_ACCEPTING,
 )
 async def reproduce_job(
     request: Request, parts: Context, principal: CurrentTenant, job_id: str
 ) -> Response:
-    """Create a new job with the same input, seed, webhook and tags.
+    """Create a new job with the same input, seed, webhook, retention and tags.
 
     Accepts `Idempotency-Key` and `Prefer: wait=N`, like a new job.
     """
@@ -323,6 +329,8 @@ async def reproduce_job(
     if faults := key_faults(key):
         raise invalid(faults)
     job = (await read_job(parts, job_id, principal.tenant)).job
+    if job.is_prompt_withheld:
+        raise refusal(NotAccepted("prompt_withheld", job_id))
     _check_safety(job, principal)
     webhook = job.spec.webhook
     new = NewJob(

@@ -22,7 +22,15 @@ from api.query import (
 )
 from api.webhooks.url_validation import check_headers, check_url
 from shared.errors import ErrorCode
-from shared.jobs import EventType, OnUnknown, Priority, Status
+from shared.jobs import (
+    FOREVER,
+    RETENTION_SECONDS_MAX,
+    EventType,
+    OnUnknown,
+    Priority,
+    Retention,
+    Status,
+)
 from shared.model_catalog import DEFAULT_MODEL, INTEGER, MODELS, SEED_MAX
 from shared.net.ssrf import AddressGuard
 from shared.store.job_queries import Filter
@@ -172,6 +180,40 @@ class FailFast(Strict):
         return self
 
 
+_Seconds = Annotated[int | None, Field(ge=1, le=RETENTION_SECONDS_MAX), INTEGER]
+
+
+class RetentionBody(Strict):
+    """How long a job and its image are kept after its end."""
+
+    image_seconds: Annotated[
+        _Seconds,
+        Field(
+            description="When the image is deleted; null: with the job; absent: as your tenant, "
+            "else the service has it"
+        ),
+    ] = None
+    record_seconds: Annotated[
+        _Seconds,
+        Field(
+            description="When the job is deleted with its image; null: never; absent: as your "
+            "tenant, else the service has it"
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if fault := self.stored.fault:
+            raise ValueError(fault)
+        return self
+
+    @property
+    def stored(self) -> Retention:
+        """The stored form, which tells null from absent."""
+        sent = {name: getattr(self, name) for name in self.model_fields_set}
+        return Retention(**{name: FOREVER if one is None else one for name, one in sent.items()})
+
+
 class JobBody(Strict):
     """Requests one image."""
 
@@ -200,6 +242,9 @@ class JobBody(Strict):
     dry_run: Annotated[
         bool, Field(description="Say what it would cost and when it would be done; queue nothing")
     ] = False
+    retention: Annotated[
+        RetentionBody, Field(description="How long the job and its image are kept after its end")
+    ] = RetentionBody()
     metadata: Annotated[
         dict[PairName, PairValue],
         Field(max_length=PAIRS_MAX, description="Your own data, returned with the job"),

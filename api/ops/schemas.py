@@ -1,12 +1,13 @@
 """The bodies of operator requests, validated as strictly as those of jobs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from api.jobs.schemas import FilterText, JobFilterBody, Moment, Strict
 from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, Scope
 from shared.ids import ALPHABET, JOB_PREFIX
+from shared.jobs import FOREVER, RETENTION_SECONDS_MAX, Retention
 from shared.model_catalog import INTEGER
 from shared.store.api_keys import GRACE_SECONDS
 from shared.store.tenants import NAME, NAME_RULE
@@ -15,6 +16,7 @@ LARGEST = 1_000_000_000
 GRACE_SECONDS_MAX = 30 * 86_400
 
 _Count = Annotated[int | None, Field(ge=0, le=LARGEST), INTEGER]
+_Seconds = Annotated[int | None, Field(ge=FOREVER, le=RETENTION_SECONDS_MAX), INTEGER]
 _Label = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_PREFIX}[{ALPHABET}]{{26}}$")]
 
@@ -31,7 +33,7 @@ TenantName = Annotated[
 
 
 class LimitsBody(Strict):
-    """The limits of a tenant; null means no limit, or 1 for the weight."""
+    """The limits of a tenant; null: no limit, or weight 1, or the retention of the settings."""
 
     weight: Annotated[
         float | None, Field(ge=0.001, le=1_000_000, description="Its share of the slots")
@@ -48,6 +50,35 @@ class LimitsBody(Strict):
     may_disable_safety: Annotated[
         bool, Field(description="Whether its jobs may switch the safety checker off")
     ] = False
+    image_retention_seconds: Annotated[
+        _Seconds,
+        Field(
+            description="How long its images are kept after the end of their jobs; 0: as long as "
+            "the job; null: DARKROOM_IMAGE_RETENTION_SECONDS. A job may say otherwise"
+        ),
+    ] = None
+    record_retention_seconds: Annotated[
+        _Seconds,
+        Field(
+            description="How long its jobs are kept after their end, with their images; 0: "
+            "forever; null: DARKROOM_RECORD_RETENTION_SECONDS. A job may say otherwise"
+        ),
+    ] = None
+
+    archive_prompts: Annotated[
+        bool,
+        Field(
+            description="Whether its prompts are archived; if false, jobs that move to the history "
+            "lose their prompt, and cannot be retried or reproduced then"
+        ),
+    ] = True
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        kept = Retention(self.image_retention_seconds, self.record_retention_seconds)
+        if kept.fault:
+            raise ValueError(kept.fault)
+        return self
 
     def changes(self) -> dict[str, float | str | bool | None]:
         """Return the members that were sent."""

@@ -55,6 +55,9 @@ class Tenant(TypedDict):
     daily_credits: float | None
     budget_action: BudgetAction | None
     may_disable_safety: bool
+    image_retention_seconds: Count | None
+    record_retention_seconds: Count | None
+    archive_prompts: bool
     created_at: Time | None
     queued: Count
     running: Count
@@ -182,6 +185,9 @@ def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float]) -> Tenant:
         "daily_credits": tenant.daily_credits,
         "budget_action": cast("BudgetAction | None", tenant.budget_action),
         "may_disable_safety": tenant.may_disable_safety,
+        "image_retention_seconds": tenant.image_retention_seconds,
+        "record_retention_seconds": tenant.record_retention_seconds,
+        "archive_prompts": tenant.archive_prompts,
         "created_at": rfc3339(tenant.created_at),
         "queued": tenant.queued,
         "running": tenant.running,

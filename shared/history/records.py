@@ -1,11 +1,11 @@
 """Rows of the history: written from records of Redis, and read back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from shared.history.prompts import archived_prompt
 from shared.history.terms import terms_of_record
 from shared.jobs import DOUBTFUL, Job
 from shared.store.archive import StoredRecord
@@ -17,24 +17,19 @@ from shared.store.run_counts import Kind, Sums
 _LIVE_ONLY = frozenset({"archived", "sending_delivery", "words"})
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long records and images are kept after their jobs end, in seconds; 0 is forever."""
-
-    record_seconds: int
-    image_seconds: int
-
-
-def job_row(stored: StoredRecord, retention: Retention) -> dict[str, Any]:
-    """Return the row of a job; its retention begins at its end."""
+def job_row(stored: StoredRecord) -> dict[str, Any]:
+    """Return the row of a job, as `archivable` returned it."""
     record = {name: value for name, value in stored.record.items() if name not in _LIVE_ONLY}
     job = job_of(stored.id, record)
-    finished = int(record["finished"])
     has_image = job.image is not None and job.image_deleted_at is None
     reusable = (
-        job.image if has_image and job.image and not DOUBTFUL & {*job.image.warnings} else None
+        job.image
+        if has_image
+        and job.image
+        and not DOUBTFUL & {*job.image.warnings}
+        and archived_prompt(job) is not None
+        else None
     )
-    image_ends = finished + retention.image_seconds * 1000
     return {
         "id": job.id,
         "tenant": job.tenant,
@@ -42,9 +37,9 @@ def job_row(stored: StoredRecord, retention: Retention) -> dict[str, Any]:
         "model": job.spec.model,
         "version": job.version,
         "created": job.created_at,
-        "finished": finished,
-        "expires": finished + retention.record_seconds * 1000 if retention.record_seconds else None,
-        "image_expires": image_ends if retention.image_seconds and has_image else None,
+        "finished": job.finished_at,
+        "expires": job.expires_at,
+        "image_expires": job.image_expires_at if has_image else None,
         "image_deleted": job.image_deleted_at,
         "object": job.image.key if has_image and job.image else None,
         "batch": job.batch_id,

@@ -20,8 +20,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.history.database import Database
+from shared.history.prompts import archivable
 from shared.history.records import (
-    Retention,
     batch_row,
     delivery_rows,
     job_row,
@@ -52,10 +52,9 @@ class HistoryWriter:
     Each write checks that, in its own transaction: a process that slept too long changes nothing.
     """
 
-    def __init__(self, database: Database, retention: Retention) -> None:
-        """Take the database, and how long things are kept."""
+    def __init__(self, database: Database) -> None:
+        """Take the database."""
         self._database = database
-        self._retention = retention
         self._term: int | None = None
 
     def check(self) -> None:
@@ -83,11 +82,11 @@ class HistoryWriter:
 
     def write(self, found: Sequence[StoredRecord], found_batches: Sequence[StoredRecord]) -> None:
         """Write jobs and batches with their deliveries. Raise HistoryDown, NotTheArchiver."""
+        found = [*map(archivable, found)]
         subjects = (*found, *found_batches)
         with self._database.writing() as connection:
             self._check(connection)
-            rows = [job_row(job, self._retention) for job in found]
-            self._upsert(connection, jobs, rows)
+            self._upsert(connection, jobs, [*map(job_row, found)])
             self._upsert(connection, batches, [batch_row(one) for one in found_batches])
             terms = [row for job in found for row in term_rows(job.id, job.record)]
             self._insert_terms(connection, terms)

@@ -31,11 +31,15 @@ class StoredDelivery:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """The record of a final job, or of a batch, as stored in Redis, with its deliveries."""
+    """The record of a final job, or of a batch, as stored in Redis, with its deliveries.
+
+    `withholds_prompt`: its tenant does not archive prompts.
+    """
 
     id: str
     record: dict[str, str]
     deliveries: tuple[StoredDelivery, ...] = ()
+    withholds_prompt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +73,12 @@ def _archivable(reply: Sequence[Any]) -> Archivable | None:
 
 
 def _stored(described: Sequence[Any]) -> StoredRecord:
-    name, record, deliveries = described
+    name, record, deliveries, *withholds = described
     return StoredRecord(
         name,
         pairs(record),
         tuple(StoredDelivery(one, url, pairs(flat)) for one, url, flat in deliveries),
+        withholds_prompt=withholds == ["1"],
     )
 
 

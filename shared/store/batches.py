@@ -102,7 +102,13 @@ def _staged(job: NewJob) -> tuple[Argument, ...]:
         job.credits,
         tags_text(spec.tags),
         prompt_words(spec),
+        _or_nothing(spec.retention.record_seconds),
+        _or_nothing(spec.retention.image_seconds),
     )
+
+
+def _or_nothing(number: int | None) -> Argument:
+    return "" if number is None else number
 
 
 @dataclass(frozen=True, slots=True)

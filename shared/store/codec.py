@@ -18,6 +18,7 @@ from shared.jobs import (
     OnUnknown,
     Priority,
     ProviderResult,
+    Retention,
     State,
     StateChange,
     Status,
@@ -77,8 +78,9 @@ def tags_text(tags: Sequence[str]) -> str:
 
 
 def prompt_words(spec: JobSpec) -> str:
-    """Return the words of a prompt as a record stores them."""
-    return words_text(spec.input.get("prompt", ""))
+    """Return the words of a prompt as a record stores them; '' for ASCII, which Redis splits."""
+    prompt = spec.input.get("prompt", "")
+    return "" if prompt.isascii() else words_text(prompt)
 
 
 def _webhook(record: Mapping[str, str], rest: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -139,6 +141,7 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         timings=_timings(record),
         history=_history(record),
         trace=record.get("trace"),
+        is_prompt_withheld="prompt_withheld" in record,
     )
 
 
@@ -215,6 +218,10 @@ def spec_of(record: Mapping[str, str]) -> JobSpec:
         metadata=parts.get("metadata", {}),
         tags=tuple(record["tags"].split("\n")) if "tags" in record else (),
         reuse=parts.get("reuse", False),
+        retention=Retention(
+            image_seconds=_number(record, "image_retention"),
+            record_seconds=_number(record, "record_retention"),
+        ),
     )
 
 

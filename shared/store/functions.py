@@ -24,6 +24,7 @@ from shared.jobs import FINAL, PRIORITY_OFFSET_MS, TRANSITIONS, State
 from shared.settings import Settings
 from shared.store import keys, operations
 from shared.store.codec import DEFAULTS
+from shared.words import WORD_CHARACTERS, WORDS_MAX
 
 #: How many of our libraries a server keeps: older ones are removed, and loaded again by processes
 #: that still use them.
@@ -182,7 +183,7 @@ class _Function:
 #: The placeholder for the digest of the text.
 _SUFFIX = "_@"
 #: The first statement of a file.
-_REQUIRES = re.compile(r"^local ([\w, ]+) = \.\.\. -- requires$", re.MULTILINE)
+_REQUIRES = re.compile(r"^local ([\w, ]+) =\s+\.\.\. -- requires$", re.MULTILINE)
 #: What comes from Python.
 _KEYS, _ARGS = "keys", "args"
 
@@ -300,6 +301,8 @@ _FIXED: Mapping[str, object] = {
     "stage_ms": STAGE_MS,
     "batch_work_delay_ms": BATCH_WORK_DELAY_MS,
     "audit_entries": AUDIT_ENTRIES,
+    "words_max": WORDS_MAX,
+    "word_characters": WORD_CHARACTERS,
     "feed_ms": FEED_MS,
     "idempotency_ms": IDEMPOTENCY_MS,
     "usage_ms": USAGE_DAYS * 86_400_000,

@@ -88,6 +88,7 @@ class NotAccepted:
 
     - `replayed`, `gone`, `reused`: `detail` is the job of the idempotency key;
     - `late`: the function ran after its time limit; `lost`: the stage of a batch was swept;
+    - `prompt_withheld`: the job `detail` was archived without its prompt and cannot run again;
     - `model_gone`: `detail` is the model that the provider does not offer;
     - limits of the tenant: `too_fast` (requests a minute), `tenant_full` (queued jobs),
       `budget_spent` (the credits used or reserved today, and the budget);
@@ -132,6 +133,8 @@ def accept(job: NewJob, *, not_after_ms: float) -> Command[Accepted | NotAccepte
         tags=tags_text(job.spec.tags),
         words=prompt_words(job.spec),
         api_key=job.api_key or "",
+        record_retention=job.spec.retention.record_seconds,
+        image_retention=job.spec.retention.image_seconds,
     )
     return Command(operation, _accepted)
 

@@ -60,7 +60,7 @@ job = Key(
         "model": "the model that is asked for",
         "spec": "what was asked for, as JSON: input, metadata, reuse, the webhook's headers and payload",
         "tags": "tags, one a line",
-        "words": "the words of the prompt that a search finds, separated by spaces",
+        "words": "the words of a prompt that is not ASCII, separated by spaces, for searches",
         "on_unknown": "retry or fail, where the outcome of a call is unknown",
         "webhook_url": "where webhooks go",
         "webhook_host": "the host of that URL",
@@ -99,6 +99,8 @@ job = Key(
         "object": "what the image's object key begins with, until it is stored",
         "image": "the stored image as JSON",
         "reused_from": "the job whose image was copied",
+        "record_retention": "seconds for which it is kept after its end, if it says so; 0: forever",
+        "image_retention": "the same for its image; 0: as long as the job",
         "error_code": "why it failed",
         "error_message": "the same for people",
         "error_retryable": "1 where a retry may help",
@@ -111,6 +113,7 @@ job = Key(
         "sent_version": "the newest version that a receiver has",
         "sending_delivery": "the delivery that is being sent, so that its others wait",
         "archived": "1 where the history may have a copy",
+        "prompt_withheld": "1 where it came back from the history, which does not have its prompt",
     },
 )
 staged = Key(
@@ -125,7 +128,10 @@ jobs_by = Key(
     "An index: ids of jobs by `status`, `error`, `tag` or `batch`; without a tenant, of all tenants.",
 )
 deadlines = Key("deadlines", ZSET, "Deadline (ms) of every job that is not final.")
-expiries = Key("expiries", ZSET, "When each final job is deleted (ms), where there is no history.")
+expiries = Key("expiries", ZSET, "When each final job that is not kept forever is deleted (ms).")
+image_expiries = Key(
+    "image_expiries", ZSET, "When the image of each final job is deleted before its job (ms)."
+)
 archive_due = Key("archive_due", ZSET, "When each final job moves to the history (ms).")
 archiver = Key(
     "archiver", STRING, "The worker process that moves jobs to the history, while it does so."
@@ -473,6 +479,9 @@ tenant = Key(
         "daily_credits": "credits a day (UTC)",
         "budget_action": "refuse or hold, where those are spent",
         "may_disable_safety": "1 where its jobs may switch the safety checker off",
+        "record_retention_seconds": "how long its jobs are kept after their end; 0: forever",
+        "image_retention_seconds": "the same for their images; 0: as long as the job",
+        "archive_prompts": "0 where the history does not get its prompts",
         "webhook_secret": "what signs its webhooks",
         "webhook_old": "previous secrets that also sign",
         "webhook_rotated": "when the secret was last changed (ms)",

@@ -102,7 +102,7 @@ def register_keys(pool: Sequence[ProviderKey]) -> Command[dict[str, str]]:
 
 
 def delete_expired(*, most: int) -> Command[int]:
-    """Delete final jobs after their retention; return how many.
+    """Delete final jobs and images after their retention; return how many.
 
     Long unused, disabled endpoints are deleted with them.
     """

@@ -88,6 +88,8 @@ class Accept(Operation):
     tags: str
     words: str
     api_key: str
+    record_retention: int | None
+    image_retention: int | None
 
 
 @dataclass(frozen=True, slots=True)

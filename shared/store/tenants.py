@@ -55,6 +55,9 @@ class Tenant:
     daily_credits: float | None
     budget_action: str | None
     may_disable_safety: bool
+    image_retention_seconds: int | None
+    record_retention_seconds: int | None
+    archive_prompts: bool
     created_at: int | None
     queued: int
     running: int
@@ -156,6 +159,9 @@ def _tenant(name: str, queued: int, running: int, record: Mapping[str, str]) -> 
         daily_credits=float(record["daily_credits"]) if "daily_credits" in record else None,
         budget_action=record.get("budget_action"),
         may_disable_safety=record.get("may_disable_safety") == "1",
+        image_retention_seconds=integer("image_retention_seconds"),
+        record_retention_seconds=integer("record_retention_seconds"),
+        archive_prompts=record.get("archive_prompts") != "0",
         created_at=integer("created"),
         queued=queued,
         running=running,

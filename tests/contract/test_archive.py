@@ -14,12 +14,11 @@ from sqlalchemy import Connection, update
 from sandbox.wait import wait_until
 from shared.errors import HistoryDown
 from shared.history.reader import HistoryReader
-from shared.history.records import Retention, job_row
 from shared.history.schema import downgrade, read_schema, upgrade
 from shared.history.search import DeliveryFilter
 from shared.history.tables import REVISION, jobs, metadata
 from shared.history.writer import HistoryWriter, NotTheArchiver
-from shared.jobs import Job, State
+from shared.jobs import Job, Retention, State
 from shared.store import archive, deliveries, job_queries, job_submission, keys, maintenance
 from shared.store.archive import StoredRecord
 from shared.store.codec import request_hash
@@ -28,7 +27,7 @@ from tests.contract.test_history_growth import job_record, write_rows
 from tests.support.history import HistoryWorld, database_at
 from tests.support.postgres import PostgresServer
 from tests.support.run_counts import LAST, counted, let_days_pass
-from tests.support.store import FAR, World
+from tests.support.store import FAR, IMAGE, World
 
 WEBHOOK = {"url": "https://hooks.example/a?x=1", "events": ["job.succeeded", "job.failed"]}
 
@@ -226,7 +225,7 @@ def test_an_archiver_that_slept_writes_nothing(history: HistoryWorld) -> None:
 
 
 def test_processes_that_begin_at_once_get_different_terms(history: HistoryWorld) -> None:
-    writers = [HistoryWriter(history.database, Retention(0, 0)) for _ in range(8)]
+    writers = [HistoryWriter(history.database) for _ in range(8)]
     with ThreadPoolExecutor(4) as threads:
         for done in [threads.submit(writer.begin) for writer in writers]:
             done.result()
@@ -399,14 +398,53 @@ def test_records_and_images_are_kept_as_long_as_the_settings_say(
     history.close()
 
 
-def test_a_setting_counts_from_the_end_of_the_job(history: HistoryWorld) -> None:
-    job_id = finished(history.world)
+def test_what_a_job_says_of_its_retention_counts_when_it_is_archived_too(
+    history: HistoryWorld,
+) -> None:
+    job_id = finished(history.world, retention=Retention(image_seconds=60, record_seconds=3600))
+    before = live(history.world, job_id)
+    assert before is not None
+    assert before.finished_at is not None
+    assert before.image_expires_at == before.finished_at + 60_000
+    assert before.expires_at == before.finished_at + 3_600_000
+
     history.archive()
-    stored = history.reader.stored_job(job_id, "acme")
-    assert stored is not None
-    row = job_row(stored[0], Retention(record_seconds=3600, image_seconds=60))
-    assert row["expires"] == row["finished"] + 3_600_000
-    assert row["image_expires"] == row["finished"] + 60_000
+
+    assert not history.is_live(job_id)
+    assert history.reader.job(job_id, "acme") == before
+
+
+def test_a_job_that_expires_before_it_would_move_is_deleted_in_redis(
+    history: HistoryWorld,
+) -> None:
+    world = history.world
+    job_id = finished(
+        world,
+        retention=Retention(record_seconds=1),
+        webhook={"url": "https://x.example/", "events": ["job.succeeded"]},
+        webhook_host="x.example",
+    )
+    history.archive()
+    assert not history.is_archived(job_id), "its webhook is not settled"
+    world.client.zadd(keys.expiries(), {job_id: 1})
+
+    assert world.store.run(maintenance.delete_expired(most=10)) == 1
+
+    assert live(world, job_id) is None
+    assert IMAGE.key in world.object_deletions()
+
+
+def test_a_job_that_comes_back_is_deleted_when_its_time_is_over(history: HistoryWorld) -> None:
+    world = history.world
+    job_id = finished(world, retention=Retention(image_seconds=60, record_seconds=3600))
+    history.archive()
+    archived = history.reader.job(job_id, "acme")
+    assert archived is not None
+
+    assert restore(history, job_id) == "ok"
+
+    assert world.client.zscore(keys.expiries(), job_id) == archived.expires_at
+    assert world.client.zscore(keys.image_expiries(), job_id) == archived.image_expires_at
 
 
 def test_jobs_of_a_version_without_a_history_move_when_they_would_have_expired(
@@ -418,6 +456,7 @@ def test_jobs_of_a_version_without_a_history_move_when_they_would_have_expired(
     client.zadd(keys.expiries(), {job_id: 1})
     client.hset(keys.job(job_id), "expires", 5)
 
+    history.world.store.run(maintenance.delete_expired(most=10))
     history.archive()
 
     archived = history.reader.job(job_id, "acme")
@@ -519,7 +558,7 @@ def test_a_migration_writes_the_terms_of_the_jobs_that_are_there(history_url: st
 def test_a_deleted_job_leaves_no_term(history_url: str) -> None:
     database = database_at(history_url)
     write_rows(database, 3)
-    writer = HistoryWriter(database, Retention(0, 0))
+    writer = HistoryWriter(database)
     writer.begin()
     writer.delete([job_record(0).id, job_record(2).id])
     with database.reading() as connection:

@@ -76,8 +76,8 @@ def test_a_job_takes_little_of_redis_memory(tmp_path: Path) -> None:
         fill(world, 20, 4)
         finish_all(world)  # the scripts take memory too
         queued, done = bytes_a_job(world, jobs=600, tenants=4)
-    assert queued <= 1500
-    assert done <= 2250
+    assert queued <= 1350
+    assert done <= 2050
 
 
 @pytest.mark.long

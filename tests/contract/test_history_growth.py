@@ -16,7 +16,6 @@ from sqlalchemy import Connection, Select
 from sandbox.wait import wait_until
 from shared.history.database import Database
 from shared.history.reader import HistoryReader
-from shared.history.records import Retention
 from shared.history.search import DeliveryFilter, JobFilter
 from shared.history.terms import terms
 from shared.history.writer import HistoryWriter
@@ -85,7 +84,7 @@ def _spec(number: int) -> str:
 
 
 def write_rows(database: Database, count: int) -> None:
-    writer = HistoryWriter(database, Retention(0, 0))
+    writer = HistoryWriter(database)
     writer.begin()
     numbers = iter(range(count))
     while chunk := [job_record(number) for number in itertools.islice(numbers, 500)]:

@@ -1,5 +1,6 @@
 """Jobs are listed newest first, by any of their marks, page by page, and only to their tenant."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 
 from shared.ids import JOB_PREFIX, time_letters
 from shared.jobs import JobSpec, Status
+from shared.store import keys
 from shared.store.job_queries import Filter, Page
 from shared.store.job_submission import cancel
+from shared.words import WORD_CHARACTERS, WORDS_MAX, words
 from tests.support.store import World, list_jobs
 
 START = 1_700_000_000_000
@@ -127,6 +130,27 @@ def test_every_mark_finds_its_jobs(world: World) -> None:
     assert found(page(world, Filter(status=Status.QUEUED, tag="large"))) == marked[::-1]
     assert found(page(world, Filter(status=Status.CANCELED, tag="large"))) == []
     assert found(page(world, Filter(tag="green"))) == []
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Snake_case, CAPITALS and 1st-2nd; a\ttab\x00NUL\x7f",
+        "x" * (WORD_CHARACTERS + 5) + " " + " ".join(map(str, range(WORDS_MAX + 5))),
+        "again Again AGAIN",
+    ],
+)
+def test_redis_splits_an_ascii_prompt_as_it_is_defined(world: World, prompt: str) -> None:
+    (one,) = accept(world, range(1), spec=JobSpec(model="m", input={"prompt": prompt}))
+    assert not world.client.hexists(keys.job(one), "words")
+
+    def is_found(word: str) -> bool:
+        return found(page(world, Filter(words=(word,)))) == [one]
+
+    defined = words(prompt)
+    assert all(map(is_found, defined))
+    others = {*re.split(r"[\s,;]", prompt), *prompt.split(), str(WORDS_MAX + 4), ""} - {*defined}
+    assert not [word for word in others if word and is_found(word)]
 
 
 def test_metadata_seed_and_words_must_all_match(world: World) -> None:

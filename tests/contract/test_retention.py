@@ -1,11 +1,13 @@
 """Jobs that are sent again, forgotten, and thrown away when their time is over."""
 
+from dataclasses import replace
+
 import pytest
 
-from shared.jobs import Job, State, Status
-from shared.store import job_queries, job_submission, keys, maintenance, tenants
+from shared.jobs import FOREVER, Job, Retention, State, Status
+from shared.store import dry_run, job_queries, job_submission, keys, maintenance, tenants
 from tests.contract.test_transitions import reach
-from tests.support.store import IMAGE, World
+from tests.support.store import FAR, IMAGE, World
 
 WEBHOOK = {"url": "https://x.example/", "events": ["job.failed"]}
 
@@ -156,6 +158,117 @@ def test_final_jobs_are_forgotten_when_their_time_is_over_and_no_others(world: W
     assert world.store.run(job_queries.read_job(over, tenant="acme")) is None
     assert world.read(kept).job.state is State.SUCCEEDED
     assert world.read(waiting).job.state is State.QUEUED
+
+
+DAY_SECONDS = 86_400
+OF_THE_TENANT = {"record_retention_seconds": 2 * DAY_SECONDS, "image_retention_seconds": 60}
+SEVEN_DAYS = 7 * DAY_SECONDS
+
+
+def kept_seconds(job: Job) -> tuple[float | None, float | None]:
+    """Return how long after its end a job is deleted, and its image before it."""
+    assert job.finished_at is not None
+    ends = (job.expires_at, job.image_expires_at)
+    return (
+        None if ends[0] is None else (ends[0] - job.finished_at) / 1000,
+        None if ends[1] is None else (ends[1] - job.finished_at) / 1000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("of_the_job", "of_the_tenant", "kept"),
+    [
+        (Retention(), {}, (SEVEN_DAYS, None)),
+        (Retention(), OF_THE_TENANT, (2 * DAY_SECONDS, 60)),
+        (Retention(record_seconds=30), OF_THE_TENANT, (30, None)),
+        (Retention(image_seconds=30), OF_THE_TENANT, (2 * DAY_SECONDS, 30)),
+        (Retention(image_seconds=FOREVER), OF_THE_TENANT, (2 * DAY_SECONDS, None)),
+        (Retention(record_seconds=FOREVER), OF_THE_TENANT, (None, 60)),
+        (Retention(FOREVER, FOREVER), OF_THE_TENANT, (None, None)),
+        (Retention(), {"record_retention_seconds": FOREVER}, (None, None)),
+        (Retention(image_seconds=SEVEN_DAYS), {}, (SEVEN_DAYS, None)),
+    ],
+    ids=repr,
+)
+def test_a_job_is_kept_as_it_says_else_as_its_tenant_else_as_the_settings(
+    world: World,
+    of_the_job: Retention,
+    of_the_tenant: dict[str, int],
+    kept: tuple[float | None, float | None],
+) -> None:
+    world.store.run(tenants.set_limits("acme", **of_the_tenant))
+    job_id = world.accept(retention=of_the_job)
+    world.finish(world.claim())
+
+    job = world.read(job_id).job
+
+    assert job.spec.retention == of_the_job
+    assert kept_seconds(job) == kept
+    assert world.client.zscore(keys.expiries(), job_id) == job.expires_at
+    assert world.client.zscore(keys.image_expiries(), job_id) == job.image_expires_at
+
+
+def test_a_job_of_a_batch_and_a_reused_image_have_their_own_retention(world: World) -> None:
+    own = Retention(image_seconds=30, record_seconds=60)
+    of_a_batch = world.new_job(retention=own)
+    world.batch(of_a_batch)
+    world.finish(world.claim())
+    assert kept_seconds(world.read(of_a_batch.id).job) == (60, 30)
+
+    image = replace(IMAGE, key="copy.webp")
+    world.client.zadd(keys.object_deletions(), {image.key: FAR})
+    reused = world.new_job(retention=own, reused=job_submission.Reused(of_a_batch.id, image))
+    world.store.run(job_submission.accept(reused, not_after_ms=FAR))
+    assert kept_seconds(world.read(reused.id).job) == (60, 30)
+
+
+def test_the_tenant_s_retention_is_that_of_the_end_of_the_job(world: World) -> None:
+    before, after = world.accept(), world.accept()
+    world.finish(world.claim())
+    world.store.run(tenants.set_limits("acme", record_retention_seconds=60))
+    world.finish(world.claim())
+
+    assert kept_seconds(world.read(before).job) == (SEVEN_DAYS, None)
+    assert kept_seconds(world.read(after).job) == (60, None)
+
+
+def test_a_retried_job_is_kept_as_long_after_its_next_end(world: World) -> None:
+    job_id = world.accept(retention=Retention(record_seconds=60))
+    world.fail(world.claim())
+
+    queued = world.again(job_id)
+
+    assert isinstance(queued, Job)
+    assert queued.expires_at is None
+    assert world.client.zscore(keys.expiries(), job_id) is None
+    world.finish(world.claim())
+    assert kept_seconds(world.read(job_id).job) == (60, None)
+
+
+def test_an_image_past_its_retention_is_deleted_and_its_job_kept(world: World) -> None:
+    job_id = world.accept(retention=Retention(image_seconds=60))
+    world.finish(world.claim())
+    before = world.read(job_id).job
+    world.client.zadd(keys.image_expiries(), {job_id: 1})
+
+    assert world.store.run(maintenance.delete_expired(most=10)) == 1
+    assert world.store.run(maintenance.delete_expired(most=10)) == 0
+
+    after = world.read(job_id).job
+    assert after.image_deleted_at is not None
+    assert (after.image_expires_at, after.image) == (None, before.image)
+    assert (after.version, after.expires_at) == (before.version + 1, before.expires_at)
+    assert IMAGE.key in world.object_deletions()
+    found = dry_run.find_reusable(world.new_job(), object_name="copy")
+    assert world.store.run(found) is None
+
+
+def test_a_job_without_an_image_has_none_to_delete(world: World) -> None:
+    job_id = world.accept(retention=Retention(image_seconds=60))
+    world.fail(world.claim())
+
+    assert world.read(job_id).job.image_expires_at is None
+    assert world.client.zscore(keys.image_expiries(), job_id) is None
 
 
 def test_an_object_leaves_the_trash_only_when_it_is_deleted(world: World) -> None:

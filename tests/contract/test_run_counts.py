@@ -164,7 +164,7 @@ def test_a_job_counts_on_the_day_of_its_end(world: World) -> None:
     world.finish(world.claim())
     accept(world)
     held = world.checkpoint(world.call(world.claim()))
-    let_days_pass(world.client)
+    let_days_pass(world.client, 1)
     world.succeed(held)
     yesterday, today = sorted(counted(world).items(), key=lambda one: one[0].day)
     assert today[0].day == yesterday[0].day + 1
@@ -204,7 +204,7 @@ def test_a_day_is_kept_for_a_hundred_days_and_leaves_the_index_with_them(world: 
     world.store.run(delete_expired(most=10))
     assert len(counted(world)) == 1
     assert first_day(world) == today(world) - 99
-    let_days_pass(world.client)
+    let_days_pass(world.client, 1)
     world.store.run(delete_expired(most=10))
     assert world.client.zcard(keys.counted_days()) == 0
     assert first_day(world) == today(world)

@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared.batches import JOBS_MAX
+from shared.jobs import FOREVER, Retention
 from shared.store import batches, keys
 from tests.support.api_server import (
     PROMPT,
@@ -70,6 +71,28 @@ def assert_nothing_is_left(api_server: ApiServer) -> None:
 
 def staged(api_server: ApiServer) -> int:
     return len(api_server.world.client.keys("[{]dr}:staged:*"))
+
+
+def test_the_retention_of_a_batch_is_that_of_each_job_that_does_not_say(
+    api_server: ApiServer,
+) -> None:
+    first, second = prompts(2)
+    second["retention"] = {"record_seconds": None}
+    asked = {"retention": {"image_seconds": 60, "record_seconds": 90}, "jobs": [first, second]}
+
+    batch = accepted(ask(api_server, asked))
+
+    ids = [job["id"] for job in jobs_of(api_server, batch["id"])]
+    found = [api_server.world.read(job_id, api_server.tenant).job.spec.retention for job_id in ids]
+    assert found == [Retention(60, 90), Retention(60, FOREVER)]
+
+
+def test_a_job_and_its_batch_together_keep_no_image_longer_than_its_job(
+    api_server: ApiServer,
+) -> None:
+    bad = {"input": {"prompt": "p"}, "retention": {"image_seconds": 91}}
+    asked = {"retention": {"record_seconds": 90}, "jobs": [*prompts(1), bad]}
+    assert pointers(ask(api_server, asked)) == {"/jobs/1/retention"}
 
 
 @pytest.mark.parametrize("as_lines", [True, False])

@@ -487,6 +487,42 @@ def test_the_image_of_a_deleted_archived_job_is_deleted(service: HistoryService)
     problem(httpx.get(f"{service.api.url}{signed.path}?{signed.query}"), 404, "not_found")
 
 
+# prompts that are not archived -------------------------------------------------------------------
+
+
+def test_a_job_archived_without_its_prompt_says_so_and_is_not_repeated(
+    service: HistoryService,
+) -> None:
+    tenant = f"/ops/v1/tenants/{TENANT}"
+    assert service.operator.get(tenant).json()["archive_prompts"] is True
+    changed = service.operator.patch(tenant, json={"archive_prompts": False})
+    assert changed.json()["archive_prompts"] is False
+    webhook = {"url": "http://127.0.0.1:9/", "events": ["job.failed"]}
+    job_id = service.end("failed", **SAME, webhook=webhook)
+    one = f"/v1/jobs/{job_id}"
+    before = service.client.get(one)
+    assert before.json()["prompt_withheld"] is False
+    delivery_id = service.deliver_next()
+    service.archive()
+
+    after = service.client.get(one, headers={"if-none-match": before.headers["etag"]})
+
+    assert after.status_code == 200
+    assert after.json()["prompt_withheld"] is True
+    assert "prompt" not in after.json()["input"]
+    assert listed(service.client, status="failed") == [job_id]
+    prediction = service.client.get(f"{REPLICATE}/{job_id}").json()
+    assert ("prompt" in prediction["input"], prediction["data_removed"]) == (False, True)
+    for action in ("retry", "reproduce"):
+        refused = problem(service.client.post(f"{one}/{action}"), 409, "prompt_withheld")
+        assert refused["job_id"] == job_id
+    bulk = {"filter": {"id": job_id}, "expected_count": 1}
+    moved = service.operator.post("/ops/v1/jobs/retry", json=bulk).json()
+    assert moved["refused"] == {"prompt_withheld": 1}
+    again = service.client.post(f"/v1/webhooks/deliveries/{delivery_id}/redeliver")
+    assert again.status_code == 202
+
+
 # retention ---------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
 
 import httpx
 import orjson
@@ -75,6 +77,25 @@ def test_what_the_202_says_is_what_is_read_later(api_server: ApiServer) -> None:
         tags=["a", "b"], metadata={"k": "v"}, priority="high", on_unknown="fail"
     )
     assert api_server.client.get(f"/v1/jobs/{job['id']}").json() == job
+
+
+def test_a_job_s_retention_shows_when_it_ends_and_a_reproduction_has_it_too(
+    api_server: ApiServer,
+) -> None:
+    job_id = api_server.create(retention={"image_seconds": 60, "record_seconds": 3600})["id"]
+    api_server.succeed()
+    job = api_server.client.get(f"/v1/jobs/{job_id}").json()
+    assert _seconds(job, job["expires_at"]) == 3600
+    assert _seconds(job, job["image"]["expires_at"]) == 60
+
+    again = api_server.client.post(f"/v1/jobs/{job_id}/reproduce").json()
+    api_server.succeed()
+    job = api_server.client.get(f"/v1/jobs/{again['id']}").json()
+    assert _seconds(job, job["expires_at"]) == 3600
+
+
+def _seconds(job: dict[str, Any], until: str) -> float:
+    return (datetime.fromisoformat(until) - datetime.fromisoformat(job["finished_at"])).seconds
 
 
 def test_jobs_queue_behind_each_other(api_server: ApiServer) -> None:

@@ -32,6 +32,17 @@ def test_a_tenant_is_made_limited_and_read(operator: httpx.Client) -> None:
     assert "shop" in names
 
 
+def test_a_tenant_has_a_retention_of_its_own(operator: httpx.Client) -> None:
+    kept = {"image_retention_seconds": 0, "record_retention_seconds": 3600}
+    made = operator.post("/ops/v1/tenants", json={"name": "kept", **kept}).json()
+    assert {name: made[name] for name in kept} == kept
+    changed = operator.patch("/ops/v1/tenants/kept", json={"record_retention_seconds": None})
+    assert changed.json()["record_retention_seconds"] is None
+    assert changed.json()["image_retention_seconds"] == 0
+    longer = {"image_retention_seconds": 61, "record_retention_seconds": 60}
+    assert pointers(operator.patch("/ops/v1/tenants/kept", json=longer)) == {""}
+
+
 def test_tenants_are_listed_page_by_page(operator: httpx.Client, other: ApiServer) -> None:
     first = operator.get("/ops/v1/tenants?limit=1").json()
     second = operator.get(f"/ops/v1/tenants?limit=1&cursor={first['next_cursor']}").json()

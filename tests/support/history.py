@@ -4,7 +4,6 @@ from typing import Any
 
 from shared.history.database import Database
 from shared.history.reader import HistoryReader
-from shared.history.records import Retention
 from shared.history.writer import HistoryWriter
 from shared.store import keys
 from tests.support.store import World
@@ -28,9 +27,7 @@ class HistoryWorld:
         self.archiver = self.new_archiver("worker-1")
 
     def new_archiver(self, worker: str, database: Database | None = None) -> Archiver:
-        settings = self.world.settings
-        kept = Retention(settings.record_retention_seconds, settings.image_retention_seconds)
-        return Archiver(self.world.store, HistoryWriter(database or self.database, kept), worker)
+        return Archiver(self.world.store, HistoryWriter(database or self.database), worker)
 
     def close(self) -> None:
         self.world.close()

@@ -18,8 +18,11 @@ def counted(world: World, tenant: str = "acme") -> dict[Kind, Sums]:
     return dict(world.store.run(run_counts.read_run_counts(found.names)))
 
 
-def let_days_pass(client: "redis.Redis", days: int = 1) -> None:
-    """Let everything that was counted so far have been counted so many days earlier."""
+def let_days_pass(client: "redis.Redis", days: int = 2) -> None:
+    """Let everything that was counted so far have been counted so many days earlier.
+
+    A day that has just ended is not written yet: after two days the time of day does not matter.
+    """
     for name in [str(one) for one in client.zrange(keys.counted_days(), 0, -1)]:
         day, _, tenant = name.partition(" ")
         score = float(str(client.zscore(keys.counted_days(), name)))

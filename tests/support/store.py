@@ -15,7 +15,16 @@ from shared.api_keys import OPS_SCOPES, new_key
 from shared.batches import BatchSpec
 from shared.celery_app import build_celery, build_scripts
 from shared.errors import ProviderDown, ProviderRejected
-from shared.jobs import Image, Job, JobSpec, OnUnknown, Priority, ProviderResult, Status
+from shared.jobs import (
+    Image,
+    Job,
+    JobSpec,
+    OnUnknown,
+    Priority,
+    ProviderResult,
+    Retention,
+    Status,
+)
 from shared.provider_keys import ProviderKey
 from shared.settings import Settings
 from shared.store import (
@@ -124,6 +133,7 @@ class World:
             on_unknown=changes.pop("on_unknown", OnUnknown.RETRY),
             metadata=changes.pop("metadata", {}),
             tags=changes.pop("tags", ()),
+            retention=changes.pop("retention", Retention()),
         )
         return job_submission.NewJob(
             id=changes.pop("id", self._new_id()),

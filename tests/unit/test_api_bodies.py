@@ -8,7 +8,7 @@ import pytest
 from api.jobs.parsing import JobRequestContext, fingerprint, parse_job
 from api.problems import Problem
 from shared.api_keys import TENANT_SCOPES
-from shared.jobs import OnUnknown, Priority
+from shared.jobs import FOREVER, OnUnknown, Priority, Retention
 from shared.model_catalog import CHOSEN_SEED_MAX, DEFAULT_MODEL
 from shared.settings import Settings
 from shared.store.job_submission import NewJob
@@ -217,6 +217,7 @@ def test_a_hostile_number_of_faults_is_not_told_in_full() -> None:
         {"input": {"prompt": "p"}, "fail_fast": {"max_position": 0, "max_wait_seconds": 0}},
         {"input": {"prompt": "p"}, "deadline_seconds": 30 * 86_400, "on_unknown": "fail"},
         {"input": {"prompt": "p", "output_quality": 0, "num_inference_steps": 1}},
+        {"input": {"prompt": "p"}, "retention": {"image_seconds": 60, "record_seconds": 60.0}},
     ],
 )
 def test_what_is_just_within_the_limits_is_taken(body: dict[str, Any]) -> None:
@@ -240,6 +241,29 @@ def test_every_integer_of_a_job_may_be_written_as_a_whole_float() -> None:
     job = ask(body)
     assert (job.spec.input["output_quality"], job.spec.input["num_inference_steps"]) == (90, 2)
     assert (job.deadline_seconds, job.max_position) == (600, 3)
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ({}, Retention(None, None)),
+        ({"image_seconds": None}, Retention(FOREVER, None)),
+        ({"image_seconds": 60, "record_seconds": None}, Retention(60, FOREVER)),
+        ({"image_seconds": None, "record_seconds": 60}, Retention(FOREVER, 60)),
+    ],
+)
+def test_a_retention_of_null_is_another_than_none_at_all(
+    sent: dict[str, Any], stored: Retention
+) -> None:
+    assert ask({"input": {"prompt": "p"}, "retention": sent}).spec.retention == stored
+
+
+def test_an_image_is_not_kept_longer_than_its_job() -> None:
+    body = {"input": {"prompt": "p"}, "retention": {"image_seconds": 61, "record_seconds": 60}}
+    assert faults(body)["/retention"] == (
+        "keeps the image for 61 seconds and its job for only 60: an image is deleted with its job, "
+        "so make the first smaller, or the second larger"
+    )
 
 
 def test_a_byte_order_mark_before_a_body_is_ignored() -> None:

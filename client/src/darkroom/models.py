@@ -73,6 +73,7 @@ class Job(Generic[I_co]):
     step: str | None
     model: str
     input: Mapping[str, Any]
+    prompt_withheld: bool
     image: I_co | None
     error: JobError | None
     version: int

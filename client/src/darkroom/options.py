@@ -11,7 +11,7 @@ from darkroom.errors import Fault, InvalidInput
 #: Parameters that hold integers, booleans, and objects.
 INTEGERS = frozenset({"output_quality", "num_inference_steps", "seed", "deadline_seconds"})
 YES_NO = frozenset({"go_fast", "disable_safety_checker", "reuse"})
-OBJECTS = frozenset({"input", "webhook", "fail_fast", "metadata"})
+OBJECTS = frozenset({"input", "webhook", "fail_fast", "retention", "metadata"})
 
 #: Options of the program whose name differs from what they set.
 _OPTIONS = {"tags": "tag", "payload": "slim", "headers": "header", "batch_id": "batch"}
@@ -22,7 +22,7 @@ _VISIBLE = re.compile(r"[!-~]{1,255}")
 _ENVELOPE = frozenset(
     {
         *("model", "webhook", "priority", "deadline_seconds", "on_unknown", "reuse", "fail_fast"),
-        *("metadata", "tags"),
+        *("retention", "metadata", "tags"),
     }
 )
 
@@ -36,7 +36,8 @@ class JobOptions(TypedDict, total=False):
     generates the same image). `input` holds parameters that this client does not know yet.
 
     Of the job: `deadline_seconds` (it fails if not done by then), `on_unknown` (if the image may or
-    may not have been generated and billed), `reuse`, `fail_fast`, `metadata` and `tags` (yours),
+    may not have been generated and billed), `reuse`, `fail_fast`, `retention`
+    (`{"image_seconds": …, "record_seconds": …}`; None: forever), `metadata` and `tags` (yours),
     `webhook` (`{"url": …, "events": […]}`). `idempotency_key`: a repeated request with the same key
     creates nothing new; by default the client generates one for each call.
     """
@@ -57,17 +58,19 @@ class JobOptions(TypedDict, total=False):
     on_unknown: Literal["retry", "fail"]
     reuse: bool
     fail_fast: Mapping[str, Any]
+    retention: Mapping[str, int | None]
     metadata: Mapping[str, str]
     tags: list[str]
     idempotency_key: str
 
 
 class BatchOptions(TypedDict, total=False):
-    """The options of a batch; jobs may override priority, deadline and tags."""
+    """The options of a batch; jobs may override priority, deadline, retention and tags."""
 
     webhook: Mapping[str, Any]
     priority: Literal["high", "normal", "low"]
     deadline_seconds: int
+    retention: Mapping[str, int | None]
     metadata: Mapping[str, str]
     tags: list[str]
     idempotency_key: str

@@ -69,7 +69,7 @@ function M.restore(id, parts, now)
     batches.restore(batch.id, batch.record, id)
     restore_deliveries(batch.deliveries, now)
   end
-  jobs.schedule_archiving(id, now)
+  jobs.schedule_end(id, now, record.expires, not record.image_deleted and record.image_expires or nil)
 end
 
 return M

@@ -1,5 +1,6 @@
 -- The life of a job: its record, its transitions, its end.
-local batches, credits, events, index, keys, limits, outbox, permits, queue, run_counts, throughput, util = ... -- requires
+local batches, credits, events, index, keys, limits, outbox, permits, queue, retention, run_counts, throughput, util =
+  ... -- requires
 
 local M = {}
 
@@ -36,6 +37,8 @@ local KNOWN = {
   'tags',
   'credits',
   'charged',
+  'record_retention',
+  'image_retention',
 }
 
 -- Return the fields that decide transitions, or nil if there is no such job. A job of a batch whose record is still
@@ -157,18 +160,32 @@ function M.schedule_image_deletion(job, now)
   end
 end
 
--- Schedule what becomes of a final job: it moves to the history, or is deleted where there is none.
-function M.schedule_archiving(id, now)
-  if C.archive_after_ms > 0 then
-    redis.call('ZADD', keys.archive_due, now + C.archive_after_ms, id)
-  else
-    redis.call('ZADD', keys.expiries, now + C.retention_ms, id)
-  end
+-- Schedule what becomes of a final job and of its image: when they are deleted (nil: never), and when the job moves
+-- to the history, if there is one.
+function M.schedule_end(id, now, expires, image_expires)
+  retention.schedule(id, expires, image_expires)
+  if C.archive_after_ms > 0 then redis.call('ZADD', keys.archive_due, now + C.archive_after_ms, id) end
 end
 
-function M.unschedule_archiving(id)
-  redis.call('ZREM', keys.expiries, id)
+function M.unschedule_end(id)
+  retention.unschedule(id)
   redis.call('ZREM', keys.archive_due, id)
+end
+
+-- Decide how long a final job is kept that ended while there was a history and there is none now, or the other way
+-- round.
+function M.reschedule_end(job, now)
+  local key = keys.job(job.id)
+  local known = redis.call('HMGET', key, 'finished', 'image', 'image_deleted')
+  local expires, image_expires = retention.ends(job, known[1] or now)
+  if not known[2] or known[3] then image_expires = nil end
+  M.unschedule_end(job.id)
+  redis.call('HDEL', key, 'expires', 'image_expires')
+  local fields = {}
+  if expires then util.append(fields, { 'expires', expires }) end
+  if image_expires then util.append(fields, { 'image_expires', image_expires }) end
+  if fields[1] then redis.call('HSET', key, unpack(fields)) end
+  M.schedule_end(job.id, now, expires, image_expires)
 end
 
 -- Return whether the job or batch at a key is live, or may be in the history.
@@ -182,10 +199,12 @@ function M.finish(job, state, now, fields)
   credits.release(job)
   redis.call('HDEL', keys.job(job.id), 'due')
   redis.call('ZREM', keys.deadlines, job.id)
-  M.schedule_archiving(job.id, now)
+  local expires, image_expires = retention.ends(job, now)
+  if state ~= 'succeeded' then image_expires = nil end
+  M.schedule_end(job.id, now, expires, image_expires)
   util.append(fields, { 'finished', util.int(now) })
-  if C.retention_ms > 0 then util.append(fields, { 'expires', util.int(now + C.retention_ms) }) end
-  if C.image_retention_ms > 0 then util.append(fields, { 'image_expires', util.int(now + C.image_retention_ms) }) end
+  if expires then util.append(fields, { 'expires', expires }) end
+  if image_expires then util.append(fields, { 'image_expires', image_expires }) end
   M.transition(job, state, now, fields)
   run_counts.add(job, now)
   outbox.add(job, 'job.' .. state, now)
@@ -254,9 +273,22 @@ function M.remove(job, now)
   for _, tag in ipairs(util.tags(known[1])) do
     redis.call('ZREM', keys.jobs_by(job.tenant, 'tag', tag), job.id)
   end
-  M.unschedule_archiving(job.id)
+  M.unschedule_end(job.id)
   index.count(status, -1)
   redis.call('DEL', key)
+end
+
+-- Delete the image of a final job: a change, and so a new version.
+function M.delete_image(job, now)
+  local key = keys.job(job.id)
+  local known = redis.call('HMGET', key, 'image', 'image_deleted')
+  redis.call('ZREM', keys.image_expiries, job.id)
+  if not known[1] or known[2] then return end
+  redis.call('ZADD', keys.object_deletions, now, cjson.decode(known[1]).key)
+  job.version = util.int(job.version + 1)
+  redis.call('HDEL', key, 'image_expires')
+  redis.call('HSET', key, 'image_deleted', util.int(now), 'version', job.version)
+  events.notify(job.id, job.version, '')
 end
 
 -- Delete a final job, with its image and any copy in the history.

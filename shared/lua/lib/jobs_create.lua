@@ -15,6 +15,8 @@ local COPIED = {
   'trace',
   'reused_from',
   'image',
+  'record_retention',
+  'image_retention',
 }
 
 -- Create a job that admission accepted: record, indexes, deadline, event, place in the queue, permit. `new` has the
@@ -57,11 +59,11 @@ function M.create(new, now)
 end
 
 -- Queue a failed or canceled job again as its next run. `deadline` is milliseconds from now, `mark` identifies this
--- request, `requests` is its number among the tenant's requests. Return why not, as admission.check does, or nothing;
--- and the arguments of the check.
+-- request, `requests` is its number among the tenant's requests. Return why not, as admission.check does or
+-- 'prompt_withheld', or nothing; and the arguments of the check.
 function M.rerun(job, now, deadline, mark, requests)
   local key = keys.job(job.id)
-  local known = redis.call('HMGET', key, 'error_code', 'unknown', 'regenerated', 'credits')
+  local known = redis.call('HMGET', key, 'error_code', 'unknown', 'regenerated', 'credits', 'prompt_withheld')
   -- the answer of a paid job is kept as long as its image can be downloaded: the retry downloads and does not pay
   -- again
   local paid = job.answer
@@ -77,6 +79,7 @@ function M.rerun(job, now, deadline, mark, requests)
     rank = now + C.priority_offset_ms[job.priority],
     deadline = deadline,
   }
+  if known[5] then return { 'prompt_withheld', job.id, '' }, ask end
   local fault = admission.check(ask)
   if fault then return fault, ask end
   admission.commit(ask)
@@ -115,7 +118,7 @@ function M.rerun(job, now, deadline, mark, requests)
     't_store'
   )
   job.isolated, job.charged = nil, nil
-  jobs.unschedule_archiving(job.id)
+  jobs.unschedule_end(job.id)
   redis.call('ZADD', keys.deadlines, now + deadline, job.id)
   job.last, job.attempt, job.enqueued = mark, '0', util.int(now)
   job.run = util.int(job.run + 1)

@@ -22,6 +22,7 @@ local CHANGING = {
   'claimed',
   'finished',
   'expires',
+  'image_expires',
   'due',
   'error_code',
   'error_message',

@@ -1,11 +1,11 @@
 -- Reuse: the last job of a tenant that succeeded with the same request.
-local keys = ... -- requires
+local keys, retention = ... -- requires
 
 local M = {}
 
--- Record a job under its request, for as long as it is in Redis.
+-- Record a job under its request, for as long as it is in Redis; one that is kept there forever, as long as others.
 function M.put(job, request)
-  local kept = C.archive_after_ms > 0 and C.archive_after_ms or C.retention_ms
+  local kept = C.archive_after_ms > 0 and C.archive_after_ms or retention.ends(job, 0) or C.retention_ms
   redis.call('SET', keys.reuse(job.tenant, request), job.id, 'PX', kept)
 end
 

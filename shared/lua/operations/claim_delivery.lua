@@ -20,6 +20,7 @@ local LASTING = {
   'tags',
   'webhook_url',
   'webhook_events',
+  'prompt_withheld',
 }
 
 local function lasting(subject)

@@ -35,21 +35,36 @@ local function in_rest(id)
   return true
 end
 
-local seed, metadata = tonumber(args.seed), cjson.decode(args.metadata)
-local reads_spec = seed or next(metadata)
-local function spec_fits(spec)
-  if seed and spec.input.seed ~= seed then return false end
-  for name, value in pairs(metadata) do
-    if (spec.metadata or {})[name] ~= value then return false end
+-- Return the words of an ASCII prompt as `shared/words.py` does.
+local function ascii_words(prompt)
+  local found, seen = {}, {}
+  for word in string.gmatch(string.lower(prompt), '%w+') do
+    word = string.sub(word, 1, C.word_characters)
+    if not seen[word] and #found < C.words_max then
+      seen[word] = true
+      found[#found + 1] = word
+    end
+  end
+  return table.concat(found, ' ')
+end
+
+local function has_words(record, spec)
+  local own = record.words or ascii_words(spec.input.prompt or '')
+  for word in string.gmatch(args.words, '[^ ]+') do
+    if not util.has_word(word, own) then return false end
   end
   return true
 end
 
-local function has_words(record)
-  for word in string.gmatch(args.words, '[^ ]+') do
-    if not util.has_word(word, record.words or '') then return false end
+local seed, metadata = tonumber(args.seed), cjson.decode(args.metadata)
+local reads_spec = seed or next(metadata) or args.words ~= ''
+local function spec_fits(record)
+  local spec = cjson.decode(record.spec)
+  if seed and spec.input.seed ~= seed then return false end
+  for name, value in pairs(metadata) do
+    if (spec.metadata or {})[name] ~= value then return false end
   end
-  return true
+  return has_words(record, spec)
 end
 
 local after, before = tonumber(args.created_after), tonumber(args.created_before)
@@ -59,8 +74,7 @@ local function fits(record)
     and (not after or created > after)
     and (not before or created < before)
     and (args.tag == '' or string.find('\n' .. (record.tags or '') .. '\n', '\n' .. args.tag .. '\n', 1, true))
-    and has_words(record)
-    and (not reads_spec or spec_fits(cjson.decode(record.spec)))
+    and (not reads_spec or spec_fits(record))
 end
 
 local now, wait_states = clock.now(), {}

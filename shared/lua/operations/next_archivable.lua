@@ -2,7 +2,7 @@
 -- Return final jobs that are to move to the history; one worker process at a time gets any. They come again, should
 -- that process stop before it has moved them.
 -- Returns { 'other' } | { 'ok', now, how many were looked at, { job... }, { batch... } }, each as archive.describe has
---       it
+--       it; a job also with '1' if its prompt is not to be archived
 local args, archive, clock, jobs, keys, util = ... -- requires
 local now = clock.now()
 local owner = redis.call('GET', keys.archiver)
@@ -14,15 +14,17 @@ if tonumber(args.limit) > 0 and redis.call('ZCOUNT', keys.archive_due, '-inf', n
   redis.call('DEL', keys.history_failing)
 end
 
-local function due(key, count)
-  if count == 0 then return {} end
-  return redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, count)
+local found, batches_found, seen, looked = {}, {}, {}, 0
+local withheld = {}
+local function withholds_prompt(tenant)
+  if withheld[tenant] == nil then
+    withheld[tenant] = redis.call('HGET', keys.tenant(tenant), 'archive_prompts') == '0'
+  end
+  return withheld[tenant]
 end
 
-local found, batches_found, seen, looked = {}, {}, {}, 0
 local function take(id)
   local job = jobs.load(id)
-  redis.call('ZREM', keys.expiries, id) -- written by a version without a history
   if not job then
     redis.call('ZREM', keys.archive_due, id)
   elseif not archive.may_leave(job, now) then
@@ -31,6 +33,7 @@ local function take(id)
     redis.call('ZADD', keys.archive_due, now + tonumber(args.lease_ms), id)
     redis.call('HSET', keys.job(id), 'archived', 1)
     found[#found + 1] = archive.describe(id, keys.job(id))
+    found[#found][4] = withholds_prompt(job.tenant) and '1' or ''
     if job.batch and not seen[job.batch] then
       seen[job.batch] = true
       batches_found[#batches_found + 1] = archive.describe(job.batch, keys.batch(job.batch))
@@ -38,10 +41,8 @@ local function take(id)
   end
 end
 
-for _, key in ipairs({ keys.archive_due, keys.expiries }) do
-  for _, id in ipairs(due(key, args.limit - looked)) do
-    looked = looked + 1
-    take(id)
-  end
+for _, id in ipairs(redis.call('ZRANGE', keys.archive_due, '-inf', now, 'BYSCORE', 'LIMIT', 0, args.limit)) do
+  looked = looked + 1
+  take(id)
 end
 return { 'ok', util.int(now), looked, found, batches_found }

@@ -3,9 +3,9 @@
 -- skip until the batch is committed. `jobs` has STRIDE values per job.
 -- Returns 'ok' | 'lost' | a refusal of admission.check, rate...
 local args, admission, batches, clock, keys, util = ... -- requires
-local STRIDE = 12
-local ID, SPEC, MODEL, PRIORITY, DEADLINE_MS, ON_UNKNOWN, URL, HOST, EVENTS, CREDITS, TAGS, WORDS =
-  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+local STRIDE = 14
+local ID, SPEC, MODEL, PRIORITY, DEADLINE_MS, ON_UNKNOWN, URL, HOST, EVENTS, CREDITS, TAGS, WORDS, RECORD, IMAGE =
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 local batch, tenant, chunk, now = args.id, args.tenant, tonumber(args.chunk), clock.now()
 local jobs, key = args.jobs, keys.batch(batch)
 local known = redis.call('HMGET', key, 'state', 'chunks')
@@ -41,6 +41,8 @@ for i = 1, #jobs, STRIDE do
   add('webhook_events', jobs[i + EVENTS])
   add('tags', tags)
   add('words', jobs[i + WORDS])
+  add('record_retention', jobs[i + RECORD])
+  add('image_retention', jobs[i + IMAGE])
   add('trace', args.trace)
   add('api_key', args.api_key)
   if tonumber(jobs[i + CREDITS]) > 0 then

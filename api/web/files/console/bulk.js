@@ -26,6 +26,7 @@ const VERBS = {
 const WHY = {
   state: "had changed their status",
   gone: "had been deleted",
+  prompt_withheld: "were archived without their prompt",
   tenant_full: "exceeded their tenant's queue limit",
   spent: "belong to tenants whose daily credits are spent",
   full: "exceeded the queue limit",

@@ -136,7 +136,7 @@ export function job({ client, may, live, place }) {
     const img = el("img", {
       class: "image",
       src: imageAddress(found, { preview: true }),
-      alt: input.prompt,
+      alt: input.prompt ?? "An image",
       width: image.width,
       height: image.height,
     });
@@ -240,17 +240,24 @@ function metadataOf(metadata) {
   );
 }
 
-function inputCard({ input }) {
+function inputCard({ input, prompt_withheld: isWithheld }) {
   const prompt = { class: "response wrap", dir: "auto", tabindex: 0, role: "region" };
   return card(
     "Input",
     null,
-    el("p", { ...prompt, "aria-label": "The prompt" }, input.prompt),
+    isWithheld
+      ? el("p", { class: "soft" }, "The prompt was not archived, as the tenant is configured.")
+      : el("p", { ...prompt, "aria-label": "The prompt" }, input.prompt),
     codeBlock("the input", JSON.stringify(input, null, 2), { wrap: true }).node,
   );
 }
 
+const WHY_NOT = {
+  state: "the job is in another state by now",
+  prompt_withheld: "its prompt was not archived",
+};
+
 function notMoved({ refused }) {
-  const why = Object.keys(refused).join(", ");
-  return `| "it is in another state by now"}|Nothing changed: ${why || "the job is in another state by now"}|| "it is in another state by now"}`;
+  const why = Object.keys(refused).map((code) => WHY_NOT[code] ?? code);
+  return `Nothing changed: ${why.join(", ") || WHY_NOT.state}`;
 }

@@ -64,7 +64,9 @@ function row(job) {
     jobLink(job.id, shortId(job.id)),
     jobBadge(job),
     tenantLink(job.tenant),
-    el("span", { class: "prompt", dir: "auto", title: job.input.prompt }, job.input.prompt),
+    job.prompt_withheld
+      ? el("span", { class: "soft" }, "Not archived")
+      : el("span", { class: "prompt", dir: "auto", title: job.input.prompt }, job.input.prompt),
     attemptWords(job),
     when(job.created_at),
     job.finished_at

@@ -9,6 +9,16 @@ const NUMBERS = [
   ["max_queued", "Queued jobs", "Empty: no limit for this tenant"],
   ["requests_per_minute", "Jobs created per minute", "Empty: no limit"],
   ["daily_credits", "Credits per day", "Estimated, per UTC day. Empty: no budget"],
+  [
+    "image_retention_seconds",
+    "Seconds to keep images",
+    "After the job ends. 0: as long as the job. Empty: as the service is set",
+  ],
+  [
+    "record_retention_seconds",
+    "Seconds to keep jobs",
+    "After they end. 0: forever. Empty: as the service is set",
+  ],
 ];
 const ACTIONS = [
   ["", "Default: refuse new jobs"],
@@ -60,12 +70,8 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       ),
     ),
   );
-  const safety = el("input", {
-    type: "checkbox",
-    role: "switch",
-    checked: tenant?.may_disable_safety ?? false,
-    disabled: !may,
-  });
+  const safety = flag(tenant?.may_disable_safety ?? false, may);
+  const archives = flag(tenant?.archive_prompts ?? true, may);
   const button = may && el("button", { class: "button main", type: "submit" }, verb);
   const form = el(
     "form",
@@ -78,6 +84,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       action.node,
     ),
     el("label", { class: "switch" }, safety, "May disable the safety checker"),
+    el("label", { class: "switch" }, archives, "Archive prompts in the history"),
     notices,
     button && el("div", { class: "row" }, button),
   );
@@ -110,10 +117,15 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       ...given,
       ...(budget !== undefined && { budget_action: budget }),
       may_disable_safety: safety.checked,
+      archive_prompts: archives.checked,
     };
   }
 
   return form;
+}
+
+function flag(checked, may) {
+  return el("input", { type: "checkbox", role: "switch", checked, disabled: !may });
 }
 
 function entry(name, label, about, input) {
