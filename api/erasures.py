@@ -152,8 +152,8 @@ async def delete_any_jobs(
 async def delete_tenant(parts: Context, audit_context: CurrentOperator, tenant: str) -> Response:
     """Delete a tenant with its keys, jobs, images, deliveries and history.
 
-    Its keys are deleted at once. Queued and running jobs are canceled. What it spent by day stays,
-    as does the audit.
+    Its keys are deleted at once. Queued and running jobs are canceled. The sums of its usage by day
+    stay without tags, and the audit entries about it without details.
     """
     erasure_id = new_erasure_id()
     if not NAME.fullmatch(tenant) or not await parts.committer.run(

@@ -187,6 +187,8 @@ def text(written: str) -> str:
     """Parse a text that is neither empty nor too long."""
     if not 0 < len(written) <= TEXT_CHARACTERS:
         raise ValueError(f"must have 1 to {TEXT_CHARACTERS} characters")
+    if "\0" in written:
+        raise ValueError("must not contain the character U+0000")  # PostgreSQL has no text with it
     return written
 
 

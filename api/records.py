@@ -16,6 +16,8 @@ from shared.ids import JOB_PREFIX
 from shared.jobs import DeliveryState, Job
 from shared.store import archive
 from shared.store.archive import DECIDE_MS
+from shared.store.audit import AuditFilter, AuditPage, EntryId, read_audit
+from shared.store.audit import Entry as AuditEntry
 from shared.store.batches import (
     BatchPage,
     BatchState,
@@ -47,6 +49,8 @@ _TRIES = 3
 READERS = 4
 #: Archived deliveries whose jobs are brought back between two reads of the history.
 _PIECE = 200
+#: Archived images of a request of which the newest that still exists is reused.
+_REUSABLE = 20
 #: Run counts of a tenant and day that one script reads.
 _PIECE_OF_DAYS = 10
 
@@ -126,7 +130,8 @@ class Records:
         if self._history is None or reads.archived is None:
             return _Listed(tuple(live), end)
         found = await self._query(reads.archived, self._history)
-        superseded = await self._superseded([*{reads.subject(one) for one in found}])
+        subjects = {reads.subject(one) for one in found}
+        superseded = await self._superseded([one for one in subjects if one])
         old = [one for one in found if reads.subject(one) not in superseded]
         ends = [end, reads.position(found[-1]) if len(found) > limit else None]
         later: Sequence[T] = ()
@@ -251,6 +256,17 @@ class Records:
         listed = await self._list(reads, limit)
         return DeliveryPage(listed.items, listed.end)
 
+    async def audit(self, wanted: AuditFilter, limit: int) -> AuditPage:
+        """List audit entries, newest first; a page may be short and still have a next one."""
+        reads: _Reads[AuditEntry, EntryId] = _Reads(
+            live=read_audit(wanted, limit=limit).then(lambda page: (page.entries, page.below)),
+            archived=lambda history: history.audit(wanted, limit + 1),
+            position=lambda entry: entry.id,
+            subject=lambda _: None,
+        )
+        listed = await self._list(reads, limit)
+        return AuditPage(listed.items, listed.end)
+
     @property
     def now_ms(self) -> float:
         """Redis' clock, as estimated."""
@@ -287,15 +303,18 @@ class Records:
         return found
 
     async def reusable(self, tenant: str, request: str) -> ReuseSource | None:
-        """Find an archived image of the same request."""
+        """Find an archived image of the same request, among the newest."""
         if self._history is None:
             return None
-        found = await self._query(self._history.reusable, tenant, request)
-        if found and await self._superseded([found.job_id]):
+        found = await self._query(self._history.reusable, tenant, request, _REUSABLE)
+        superseded = await self._superseded([one.job_id for one in found])
+        for one in found:
+            if one.job_id not in superseded:
+                return one
             # it was brought back to Redis, and a job that succeeded keeps its image; or deleted
-            is_live = await self._run(read_job(found.job_id, tenant=tenant)) is not None
-            return found if is_live else None
-        return found
+            if await self._run(read_job(one.job_id, tenant=tenant)) is not None:
+                return one
+        return None
 
     async def bring_back(self, job_id: str, tenant: str) -> bool:
         """Write an archived job back to Redis, so that it can change; return whether it exists."""
@@ -374,14 +393,14 @@ class _Reads(Generic[T, E]):
     """How to read a page of both.
 
     `position` orders the items, and `subject` is the job or batch by which it is decided where an
-    item is. `archived` reads one item more than the page has, so that its end is known; None if the
-    history can have none.
+    item is; None if items never change and never return to Redis. `archived` reads one item more
+    than the page has, so that its end is known; None if the history can have none.
     """
 
     live: Command[tuple[Sequence[T], E | None]]
     archived: "Callable[[HistoryReader], list[T]] | None"
     position: Callable[[T], E]
-    subject: Callable[[T], str]
+    subject: Callable[[T], str | None]
     newest_first: bool = True
 
 

@@ -212,6 +212,11 @@ class Facts(Protocol):
         ...
 
     @property
+    def history_refused(self) -> int:
+        """Final jobs that the history could not store."""
+        ...
+
+    @property
     def webhook_pending(self) -> int:
         """Deliveries that are not settled."""
         ...
@@ -296,6 +301,10 @@ class ServiceCollector(Collector):
         behind = facts.history_lag if facts else 0
         yield GaugeMetricFamily(
             "darkroom_history_lag_seconds", "For which the history fails or is behind", behind
+        )
+        refused = facts.history_refused if facts else 0
+        yield GaugeMetricFamily(
+            "darkroom_history_refused_jobs", "Final jobs that the history could not store", refused
         )
         yield from _webhooks(facts)
         circuit = facts.circuit if facts else 0

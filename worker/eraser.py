@@ -16,6 +16,8 @@ from shared.store.archive import DECIDE_MS
 from shared.store.bulk import find_ids
 from shared.store.client import Store
 from shared.store.erasures import Erasure
+from shared.store.functions import RUN_COUNTS_DAYS
+from shared.store.run_counts import day_at
 
 if TYPE_CHECKING:
     from shared.history.reader import HistoryReader
@@ -27,6 +29,8 @@ INTERVAL_SECONDS = 1.0
 LEASE_SECONDS = 60.0
 #: Jobs between two records of the progress.
 CHUNK = 100
+#: Days of usage whose tags one script erases.
+DAYS = 10
 _NOT_FINAL = (Status.QUEUED, Status.RUNNING)
 
 
@@ -125,4 +129,9 @@ class Eraser:
         if not self.store.run(erasures.delete_tenant(tenant)):
             return False
         self.store.delete_keys(erasures.keys_of_tenant(tenant).fullmatch)
+        # the clock may be a little behind that of Redis
+        newest = day_at(int(self.now_ms())) + 1
+        for last in range(newest, newest - RUN_COUNTS_DAYS - 1, -DAYS):
+            days = range(last, last - DAYS, -1)
+            self.store.run(erasures.erase_usage_tags(tenant, days))
         return True

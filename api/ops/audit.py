@@ -1,6 +1,5 @@
 """The audit log of operator actions."""
 
-import re
 from typing import Annotated
 
 from fastapi import Query
@@ -14,7 +13,9 @@ from api.query import (
     LIMIT_DEFAULT,
     OPTIONAL,
     Limit,
+    Moment,
     QueryModel,
+    Text,
     cursor_of,
     encode_cursor,
     is_given,
@@ -22,10 +23,7 @@ from api.query import (
 from api.routing import tenant_router
 from shared.schemas import Object, Time
 from shared.serializers import rfc3339
-from shared.store.audit import Entry, read_audit
-
-_ENTRY = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
-
+from shared.store.audit import AuditFilter, Entry, parse_entry_id
 
 router = tenant_router("operators")
 
@@ -50,13 +48,23 @@ class AuditPage(TypedDict):
 
 
 class _AuditQuery(QueryModel):
+    action: Annotated[Text, Field(description="Only of this action, such as `key.revoke`")] = None
+    target: Annotated[Text, Field(description="Only changes of this tenant, queue or other")] = None
+    by: Annotated[Text, Field(description="Only of this key's id, or of `cli:` and a user")] = None
+    after: Annotated[Moment, Field(description="Only later ones")] = None
+    before: Annotated[Moment, Field(description="Only earlier ones")] = None
     limit: Limit = LIMIT_DEFAULT
     cursor: Annotated[
         str | None,
-        is_given(cursor_of(_ENTRY.fullmatch)),
+        is_given(cursor_of(parse_entry_id)),
         OPTIONAL,
         Field(description="`next_cursor` of the page before"),
     ] = None
+
+    def filter(self) -> AuditFilter:
+        """Return which entries to list."""
+        below = parse_entry_id(self.cursor) if self.cursor else None
+        return AuditFilter(self.action, self.target, self.by, self.after, self.before, below)
 
 
 @router.get(
@@ -65,12 +73,15 @@ class _AuditQuery(QueryModel):
     response_description="A page, newest first",
 )
 async def get_audit(parts: Context, query: Annotated[_AuditQuery, Query()]) -> Response:
-    """List operator actions, newest first: who, when, what. The last 100,000 are kept."""
-    found = await parts.committer.run(read_audit(before=query.cursor, limit=query.limit + 1))
-    page = found[: query.limit]
+    """List operator actions, newest first: who, when, what.
+
+    A page may be short and still have a cursor. All are kept in the history; without one, the last
+    100,000.
+    """
+    page = await parts.records.audit(query.filter(), query.limit)
     shown: AuditPage = {
-        "data": [entry_shown(entry) for entry in page],
-        "next_cursor": encode_cursor(page[-1].id) if len(found) > query.limit else None,
+        "data": [entry_shown(entry) for entry in page.entries],
+        "next_cursor": encode_cursor(str(page.below)) if page.below else None,
     }
     return answered(shown)
 
@@ -78,7 +89,7 @@ async def get_audit(parts: Context, query: Annotated[_AuditQuery, Query()]) -> R
 def entry_shown(entry: Entry) -> AuditEntry:
     """Write one entry; `by` is the id of a key, or `cli:` and the user of the command."""
     return {
-        "id": entry.id,
+        "id": str(entry.id),
         "at": rfc3339(entry.at),
         "by": entry.by,
         "action": entry.action,

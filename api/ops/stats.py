@@ -70,6 +70,13 @@ class RedisHealth(TypedDict):
     faults: Annotated[list[str], Field(description="Why it must not be given jobs")]
 
 
+class HistoryHealth(TypedDict):
+    """How final jobs move to the history."""
+
+    lag_seconds: Annotated[float, Field(description="For which it fails or is behind")]
+    refused_jobs: Annotated[Count, Field(description="Jobs that it could not store")]
+
+
 class Overview(TypedDict):
     """The state of the service."""
 
@@ -85,6 +92,7 @@ class Overview(TypedDict):
     workers: Workers
     sweep_age_seconds: float
     redis: RedisHealth
+    history: HistoryHealth
 
 
 @router.get(
@@ -112,6 +120,7 @@ async def get_overview(parts: Context) -> Response:
         },
         "sweep_age_seconds": now.sweep_age,
         "redis": redis_shown(parts.redis_monitor),
+        "history": {"lag_seconds": now.history_lag, "refused_jobs": now.history_refused},
     }
     return answered(shown)
 

@@ -129,6 +129,13 @@ def _archiving(now: ServiceStats) -> Iterator[Finding]:
             message=f"For {now.history_lag:.0f} s it has been failing, or final jobs have waited.",
             advice="See the runbook DarkroomHistoryBehind in deploy/runbooks.",
         )
+    if now.history_refused:
+        yield Finding(
+            "history",
+            well=False,
+            message=f"{now.history_refused} final jobs could not be stored in it.",
+            advice="See the runbook DarkroomHistoryRefusesJobs in deploy/runbooks.",
+        )
 
 
 def _budgets(store: Store, prices: Mapping[str, float]) -> Iterator[Finding]:

@@ -28,6 +28,8 @@ _UNREACHABLE = (
 )
 #: PostgreSQL's code for a user that may not do this.
 _INSUFFICIENT_PRIVILEGE = "42501"
+#: PostgreSQL's class of codes for values that are too large, for example for an index.
+_LIMIT_EXCEEDED = "54"
 #: Between two attempts to switch a file to WAL.
 _PAUSE_SECONDS = 0.02
 
@@ -77,9 +79,11 @@ class Database:
                 with connection.begin():
                     yield connection
         except _UNREACHABLE as error:
+            if _sqlstate(error).startswith(_LIMIT_EXCEEDED):
+                raise
             raise HistoryDown(_reason(error)) from error
         except ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", "") != _INSUFFICIENT_PRIVILEGE:
+            if _sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
                 raise
             raise HistoryDown(_reason(error)) from error
 
@@ -109,6 +113,11 @@ class Database:
         schema.upgrade(connection)
 
 
+def _sqlstate(error: Exception) -> str:
+    """Return PostgreSQL's code of an error; empty text if it has none."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+
+
 def _reason(error: Exception) -> str:
     """Return what the driver said, on one line: it names no password."""
     said = str(error.orig if isinstance(error, DBAPIError) else error)
@@ -125,6 +134,7 @@ def _engine(url: str, timeout_seconds: float, connections: int) -> Engine:
     milliseconds = round(timeout_seconds * 1000)
     return create_engine(
         address.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,  # errors would quote prompts
         pool_size=connections,
         max_overflow=0,
         pool_timeout=timeout_seconds,
@@ -143,7 +153,7 @@ def _engine(url: str, timeout_seconds: float, connections: int) -> Engine:
 
 
 def _sqlite(url: str, timeout_seconds: float) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": timeout_seconds})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": timeout_seconds})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:  # noqa: ANN401  the driver's

@@ -15,15 +15,28 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    tuple_,
 )
 
 from shared.batches import Batch
 from shared.history.database import Database
-from shared.history.records import entry_from, job_from, restored_record_of
+from shared.history.records import audit_entry_from, entry_from, job_from, restored_record_of
 from shared.history.search import DeliveryFilter, JobFilter
-from shared.history.tables import FAILED, UNSUCCESSFUL, batches, deliveries, job_terms, jobs, usage
-from shared.jobs import DeliveryState, Image, Job, Status
+from shared.history.tables import (
+    FAILED,
+    UNSUCCESSFUL,
+    USAGE_SUMS,
+    audit,
+    batches,
+    deliveries,
+    job_terms,
+    jobs,
+    usage,
+)
+from shared.jobs import DeliveryState, Job, Status
 from shared.store.archive import StoredDelivery, StoredRecord
+from shared.store.audit import AuditFilter
+from shared.store.audit import Entry as AuditEntry
 from shared.store.codec import batch_of
 from shared.store.delivery_log import Cursor, Entry
 from shared.store.dry_run import ReuseSource
@@ -127,19 +140,16 @@ class HistoryReader:
             chosen = chosen.where(jobs.c.id > after)
         return [job_from(row) for row in self._rows(chosen.order_by(jobs.c.id).limit(limit))]
 
-    def reusable(self, tenant: str, request: str) -> ReuseSource | None:
-        """Find the newest image of a request, by its hash."""
+    def reusable(self, tenant: str, request: str, limit: int) -> list[ReuseSource]:
+        """Find the images of a request by its hash, the newest first."""
         chosen = (
             select(jobs)
             .where(jobs.c.tenant == tenant, jobs.c.request_hash == request)
             .order_by(jobs.c.id.desc())
-            .limit(1)
+            .limit(limit)
         )
-        for row in self._rows(chosen):
-            image: Image | None = job_from(row).image
-            if image:
-                return ReuseSource(row["id"], image)
-        return None
+        found = map(job_from, self._rows(chosen))
+        return [ReuseSource(job.id, job.image) for job in found if job.image]
 
     def batch(self, batch_id: str, tenant: str) -> Batch | None:
         """Read a batch of this tenant ('' for any)."""
@@ -204,6 +214,26 @@ class HistoryReader:
         )
         return [(row["subject"], Cursor(row["finished"], row["id"])) for row in self._rows(chosen)]
 
+    def audit(self, wanted: AuditFilter, limit: int) -> list[AuditEntry]:
+        """List audit entries, newest first."""
+        columns = (
+            (audit.c.action, wanted.action),
+            (audit.c.target, wanted.target),
+            (audit.c.by, wanted.by),
+        )
+        conditions = [column == value for column, value in columns if value]
+        if wanted.after is not None:
+            conditions.append(audit.c.at > wanted.after)
+        if end := wanted.end:
+            conditions.append(tuple_(audit.c.at, audit.c.number) < (end.at, end.number))
+        chosen = (
+            select(audit)
+            .where(*conditions)
+            .order_by(audit.c.at.desc(), audit.c.number.desc())
+            .limit(limit)
+        )
+        return [audit_entry_from(row) for row in self._rows(chosen)]
+
     def usage(
         self, tenant: str, *, first: int, last: int, by: Sequence[str]
     ) -> list[tuple[tuple[str | int, ...], Sums]]:
@@ -212,20 +242,18 @@ class HistoryReader:
         `by` are columns of the table; each sum comes with its values of them.
         """
         columns = [usage.c[name] for name in by]
-        sums = [func.sum(usage.c[name]).label(name) for name in _SUMS]
+        sums = [func.sum(usage.c[name]).label(name) for name in USAGE_SUMS]
         chosen = select(*columns, *sums).where(usage.c.day.between(first, last))
         chosen = chosen.where(*_of(usage.c.tenant, tenant)).group_by(*columns)
         # without columns there is one row, of nulls if there is nothing to sum up
         return [
-            (tuple(row[name] for name in by), Sums(*(int(row[name] or 0) for name in _SUMS)))
+            (tuple(row[name] for name in by), Sums(*(int(row[name] or 0) for name in USAGE_SUMS)))
             for row in self._rows(chosen)
         ]
 
 
-#: Columns of usage, in the order of `Sums`.
 #: Jobs of a term that are counted at most, to find the rarest of several.
 COUNTED = 5_000
-_SUMS = ("jobs", "calls", "credits")
 
 
 def _of(column: ColumnElement[str], tenant: str) -> list[ColumnElement[bool]]:

@@ -9,17 +9,19 @@ from shared.history.prompts import archived_prompt
 from shared.history.terms import terms_of_record
 from shared.jobs import DOUBTFUL, Job
 from shared.store.archive import StoredRecord
+from shared.store.audit import Entry as AuditEntry
+from shared.store.audit import EntryId
 from shared.store.codec import job_of, prompt_words, request_hash, spec_of, tags_text
 from shared.store.delivery_log import Entry, entry_of
 from shared.store.run_counts import Kind, Sums
 
-#: Fields of a live job's record that say nothing about an archived one.
+#: Fields of the record of a live job or batch that say nothing about an archived one.
 _LIVE_ONLY = frozenset({"archived", "sending_delivery", "words"})
 
 
 def job_row(stored: StoredRecord) -> dict[str, Any]:
     """Return the row of a job, as `archivable` returned it."""
-    record = {name: value for name, value in stored.record.items() if name not in _LIVE_ONLY}
+    record = _lasting(stored.record)
     job = job_of(stored.id, record)
     has_image = job.image is not None and job.image_deleted_at is None
     reusable = (
@@ -49,6 +51,10 @@ def job_row(stored: StoredRecord) -> dict[str, Any]:
     }
 
 
+def _lasting(record: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in record.items() if name not in _LIVE_ONLY}
+
+
 def next_version(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of a job with its version counted up."""
     record: dict[str, str] = orjson.loads(row["record"])
@@ -64,7 +70,7 @@ def term_rows(job_id: str, record: Mapping[str, str]) -> list[dict[str, str]]:
 
 def batch_row(stored: StoredRecord) -> dict[str, str]:
     """Return the row of a batch."""
-    record = orjson.dumps(stored.record).decode()
+    record = orjson.dumps(_lasting(stored.record)).decode()
     return {"id": stored.id, "tenant": stored.record["tenant"], "record": record}
 
 
@@ -99,6 +105,31 @@ def usage_row(kind: Kind, sums: Sums) -> dict[str, Any]:
         "calls": sums.calls,
         "credits": sums.credit_parts,
     }
+
+
+def audit_row(entry: AuditEntry) -> dict[str, Any]:
+    """Return the row of an audit entry."""
+    return {
+        "at": entry.id.at,
+        "number": entry.id.number,
+        "by": entry.by,
+        "request": entry.request_id,
+        "action": entry.action,
+        "target": entry.target,
+        "detail": orjson.dumps(entry.detail).decode(),
+    }
+
+
+def audit_entry_from(row: Mapping[str, Any]) -> AuditEntry:
+    """Return the audit entry of a row."""
+    return AuditEntry(
+        id=EntryId(row["at"], row["number"]),
+        by=row["by"],
+        request_id=row["request"],
+        action=row["action"],
+        target=row["target"],
+        detail=orjson.loads(row["detail"]),
+    )
 
 
 def record_of(row: Mapping[str, Any]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 #: The revision of these tables: the last one of `migrations/versions`.
-REVISION = "0003"
+REVISION = "0004"
 #: Where Alembic stores the revision of the database.
 alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text))
 
@@ -104,6 +104,9 @@ deliveries = Table(
     _partial("deliveries_of_all_failed", "finished", "id", where=FAILED),
 )
 
+#: The sums of usage, in the order of `shared.store.run_counts.Sums`.
+USAGE_SUMS = ("jobs", "calls", "credits")
+
 #: Counts of ended runs of a tenant and a day (since 1970, UTC): see `shared.store.run_counts`.
 usage = Table(
     "usage",
@@ -118,6 +121,28 @@ usage = Table(
     Column("calls", BigInteger, nullable=False),
     Column("credits", BigInteger, nullable=False, comment="in millionths, as estimated"),
     Index("usage_by_day", "day"),
+)
+
+#: Writes of operators: see `shared.store.audit`.
+audit = Table(
+    "audit",
+    metadata,
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column(
+        "number",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="counts entries of the same millisecond",
+    ),
+    Column("by", Bytewise, nullable=False, comment="the API key, or `cli:<user>`"),
+    Column("request", Text, nullable=False),
+    Column("action", Bytewise, nullable=False),
+    Column("target", Bytewise, nullable=False),
+    Column("detail", Text, nullable=False, comment="what changed, as JSON"),
+    Index("audit_by_action", "action", "at", "number"),
+    Index("audit_by_target", "target", "at", "number"),
+    Index("audit_by_author", "by", "at", "number"),
 )
 
 #: One row: how often a process became the archiver. A write of an earlier one is refused.

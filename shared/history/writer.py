@@ -1,6 +1,6 @@
 """What the archiver writes: jobs that leave Redis, and what is deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Table,
     Text,
+    and_,
     bindparam,
     delete,
     exists,
@@ -22,6 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from shared.history.database import Database
 from shared.history.prompts import archivable
 from shared.history.records import (
+    audit_row,
     batch_row,
     delivery_rows,
     job_row,
@@ -29,9 +31,19 @@ from shared.history.records import (
     term_rows,
     usage_row,
 )
-from shared.history.tables import archiver, batches, deliveries, job_terms, jobs, usage
-from shared.store.archive import StoredRecord
-from shared.store.run_counts import Kind, Sums
+from shared.history.tables import (
+    USAGE_SUMS,
+    archiver,
+    audit,
+    batches,
+    deliveries,
+    job_terms,
+    jobs,
+    usage,
+)
+from shared.store.archive import StoredRecord, TenantDeletion
+from shared.store.audit import Entry
+from shared.store.run_counts import Kind, Sums, day_at
 
 
 class NotTheArchiver(Exception):
@@ -82,10 +94,13 @@ class HistoryWriter:
 
     def write(self, found: Sequence[StoredRecord], found_batches: Sequence[StoredRecord]) -> None:
         """Write jobs and batches with their deliveries. Raise HistoryDown, NotTheArchiver."""
+        withheld = [job.id for job in found if job.withholds_prompt]
         found = [*map(archivable, found)]
         subjects = (*found, *found_batches)
         with self._database.writing() as connection:
             self._check(connection)
+            # of jobs that were archived before with their prompts
+            _delete_terms(connection, withheld)
             self._upsert(connection, jobs, [*map(job_row, found)])
             self._upsert(connection, batches, [batch_row(one) for one in found_batches])
             terms = [row for job in found for row in term_rows(job.id, job.record)]
@@ -93,11 +108,51 @@ class HistoryWriter:
             sent = [row for subject in subjects for row in delivery_rows(subject)]
             self._upsert(connection, deliveries, sent)
 
-    def write_usage(self, counts: Sequence[tuple[Kind, Sums]]) -> None:
-        """Write whole days of run counts; replace what was written before. Raise as `write`."""
+    def update_batches(self, found: Sequence[StoredRecord]) -> None:
+        """Write batches with their deliveries, those that are there. Raise as `write`."""
         with self._database.writing() as connection:
             self._check(connection)
-            self._upsert(connection, usage, [usage_row(kind, sums) for kind, sums in counts])
+            known = select(batches.c.id).where(batches.c.id.in_([one.id for one in found]))
+            present = {*connection.execute(known).scalars()}
+            kept = [one for one in found if one.id in present]
+            self._upsert(connection, batches, [batch_row(one) for one in kept])
+            sent = [row for one in kept for row in delivery_rows(one)]
+            self._upsert(connection, deliveries, sent)
+
+    def write_usage(self, counts: Sequence[tuple[Kind, Sums]]) -> None:
+        """Write whole days of run counts. Raise as `write`.
+
+        Counts only grow. What was written before and is greater stays: Redis has lost ends of runs
+        if it was restored from a backup.
+        """
+        rows = [usage_row(kind, sums) for kind, sums in counts]
+        with self._database.writing() as connection:
+            self._check(connection)
+            self._upsert(connection, usage, rows, greatest=USAGE_SUMS)
+
+    def erase_tenant(self, deletion: TenantDeletion) -> None:
+        """Erase the tags in the usage of a deleted tenant, and the details of its audit entries.
+
+        The sums stay, and who did what when. Raise as `write`.
+        """
+        mine = and_(usage.c.tenant == deletion.tenant, usage.c.day <= day_at(deletion.at))
+        kept = [column for column in usage.primary_key if column.name != "tags"]
+        sums = [func.sum(usage.c[name]).label(name) for name in USAGE_SUMS]
+        about_it = and_(audit.c.target == deletion.tenant, audit.c.at <= deletion.at)
+        with self._database.writing() as connection:
+            self._check(connection)
+            merged = connection.execute(select(*kept, *sums).where(mine).group_by(*kept)).mappings()
+            rows = [{**row, "tags": ""} for row in merged.all()]
+            connection.execute(delete(usage).where(mine))
+            self._upsert(connection, usage, rows)
+            connection.execute(update(audit).where(about_it).values(detail="{}"))
+
+    def write_audit(self, entries: Sequence[Entry]) -> None:
+        """Write audit entries, which never change: those that are there stay. Raise as `write`."""
+        with self._database.writing() as connection:
+            self._check(connection)
+            statement = self._insert(audit).on_conflict_do_nothing()
+            connection.execute(statement, [audit_row(entry) for entry in entries])
 
     def delete(self, job_ids: Sequence[str]) -> None:
         """Delete jobs with their deliveries, and batches without jobs. Raise as `write`."""
@@ -161,15 +216,21 @@ class HistoryWriter:
         connection.execute(statement.on_conflict_do_nothing(), arrays)
 
     def _upsert(
-        self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[Mapping[str, Any]],
+        greatest: Collection[str] = (),
     ) -> None:
+        """Write rows in place of those with the same key; of columns in `greatest` the greater."""
         if not rows:
             return
         statement = self._insert(table)
+        greater = func.max if self._database.is_sqlite else func.greatest
         key = [column.name for column in table.primary_key]
         others = {
-            column.name: statement.excluded[column.name]
-            for column in table.columns
+            column.name: greater(column, new) if column.name in greatest else new
+            for column, new in zip(table.columns, statement.excluded, strict=True)
             if column.name not in key
         }
         statement = (

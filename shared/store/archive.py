@@ -20,6 +20,10 @@ from shared.store.command import Command
 DECIDE_MS = 10_000
 
 
+#: In the order of `final_counts` in `batches.lua`.
+_FINAL = ("succeeded", "failed", "canceled")
+
+
 @dataclass(frozen=True, slots=True)
 class StoredDelivery:
     """A webhook delivery as stored in Redis, with the URL of its endpoint (without the query)."""
@@ -57,6 +61,8 @@ def next_archivable(
 ) -> Command[Archivable | None]:
     """Return at most `most` jobs to archive; None while another worker archives.
 
+    With them come their batches, and batches whose last live job was deleted.
+
     Jobs that are not removed by `remove_archived` are returned again after `lease_seconds`.
     """
     operation = operations.NextArchivable(worker, lock_seconds * 1000, lease_seconds * 1000, most)
@@ -86,6 +92,21 @@ def remove_archived(jobs: Sequence[StoredRecord]) -> Command[int]:
     """Remove jobs that the history has; those that changed since stay. Return how many went."""
     versions = tuple(part for job in jobs for part in (job.id, job.record["version"]))
     return Command(operations.RemoveArchived(versions), int)
+
+
+def remove_archived_batches(found: Sequence[StoredRecord]) -> Command[None]:
+    """Remove batches without live jobs that the history has; those that changed since stay."""
+    counts = tuple(
+        part
+        for batch in found
+        for part in (batch.id, " ".join(batch.record.get(one, "0") for one in _FINAL))
+    )
+    return Command(operations.RemoveArchivedBatches(counts), lambda _: None)
+
+
+def refuse_archivable(job_id: str) -> Command[None]:
+    """Record that the history cannot store a job: it stays, and is returned again after an hour."""
+    return Command(operations.RefuseArchivable(job_id), lambda _: None)
 
 
 def record_history_failure() -> Command[None]:
@@ -135,6 +156,25 @@ def find_superseded(ids: Sequence[str]) -> Command[frozenset[str]]:
 def history_deletions(deleted: Sequence[str] = (), *, most: int) -> Command[list[str]]:
     """Return the ids to delete in the history, after recording those that are `deleted`."""
     return Command(operations.HistoryDeletions(most, tuple(deleted)), list)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDeletion:
+    """A deleted tenant, and when it was deleted, in milliseconds since 1970."""
+
+    tenant: str
+    at: int
+
+
+def history_tenant_deletions(
+    erased: Sequence[str] = (), *, most: int
+) -> Command[list[TenantDeletion]]:
+    """Return the tenants to erase in the history, after recording those that are `erased`."""
+
+    def read(reply: Sequence[str]) -> list[TenantDeletion]:
+        return [TenantDeletion(tenant, int(at)) for tenant, at in pairs(reply).items()]
+
+    return Command(operations.HistoryTenantDeletions(most, tuple(erased)), read)
 
 
 def schedule_object_deletions(objects: Sequence[str]) -> Command[int]:

@@ -1,5 +1,6 @@
 """The audit log of operator actions."""
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,12 @@ import orjson
 from shared.store import operations
 from shared.store.codec import pairs
 from shared.store.command import Command
+
+#: An entry moves to the history this long after it was recorded.
+SETTLE_MS = 60_000
+#: Entries that one request scans in Redis; a selective filter gives a short page.
+SCAN_LIMIT = 1000
+_ID = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +36,107 @@ class AuditContext:
         return (self.dedup_token, self.by, self.request_id)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class EntryId:
+    """The id of an entry: its time in milliseconds since 1970, and its number within that."""
+
+    at: int
+    number: int
+
+    def __str__(self) -> str:
+        """Return the id as Redis writes it."""
+        return f"{self.at}-{self.number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One recorded action: `at` in milliseconds since 1970, `detail` is what changed."""
+    """One recorded action: `detail` is what changed."""
 
-    id: str
-    at: int
+    id: EntryId
     by: str
     request_id: str
     action: str
     target: str
     detail: Mapping[str, Any]
 
+    @property
+    def at(self) -> int:
+        """When it was, in milliseconds since 1970."""
+        return self.id.at
 
-def read_audit(*, before: str | None = None, limit: int) -> Command[tuple[Entry, ...]]:
-    """Read the operator actions, newest first, older than the entry `before`."""
-    bound = f"({before}" if before else "+"
-    return Command(operations.ReadAudit(bound, limit), _entries)
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which entries to list, newest first: None is any; times in milliseconds, exclusive.
+
+    `below` is where the page before ended.
+    """
+
+    action: str | None = None
+    target: str | None = None
+    by: str | None = None
+    after: int | None = None
+    before: int | None = None
+    below: EntryId | None = None
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether entries within the times may not match."""
+        return any((self.action, self.target, self.by))
+
+    @property
+    def end(self) -> EntryId | None:
+        """The id below which all are; None: there is no bound."""
+        before = None if self.before is None else EntryId(max(self.before, 0), 0)
+        return min(filter(None, (before, self.below)), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Entries, newest first, and the id to continue below, None at the end."""
+
+    entries: tuple[Entry, ...]
+    below: EntryId | None
+
+
+_ANY = AuditFilter()
+
+
+def parse_entry_id(text: str) -> EntryId | None:
+    """Parse the id of an entry; None if it is none."""
+    found = _ID.fullmatch(text)
+    return EntryId(int(found[1]), int(found[2])) if found else None
+
+
+def read_audit(wanted: AuditFilter = _ANY, *, limit: int) -> Command[AuditPage]:
+    """List entries in Redis; a page may be short and still have a next one."""
+    end = wanted.end
+    operation = operations.ReadAudit(
+        upper="+" if end is None else f"({end}" if end > EntryId(0, 0) else "0-0",
+        lower="-" if wanted.after is None else str(max(wanted.after + 1, 0)),
+        action=wanted.action or "",
+        target=wanted.target or "",
+        by=wanted.by or "",
+        limit=limit,
+        scan_limit=SCAN_LIMIT if wanted.is_selective else limit + 1,
+    )
+    return Command(operation, _page)
+
+
+def archivable_audit(*, most: int, settle_ms: int = SETTLE_MS) -> Command[tuple[Entry, ...]]:
+    """Return the oldest entries that are to move to the history: those older than `settle_ms`."""
+    return Command(operations.ArchivableAudit(settle_ms, most), _entries)
+
+
+def remove_archived_audit(entries: Sequence[Entry]) -> Command[int]:
+    """Remove entries that the history has; return how many."""
+    ids = tuple(str(entry.id) for entry in entries)
+    return Command(operations.RemoveArchivedAudit(ids), int)
+
+
+def _page(reply: Sequence[Any]) -> AuditPage:
+    found, below = reply
+    return AuditPage(_entries(found), parse_entry_id(below))
 
 
 def _entries(reply: Sequence[Any]) -> tuple[Entry, ...]:
@@ -53,9 +144,9 @@ def _entries(reply: Sequence[Any]) -> tuple[Entry, ...]:
 
 
 def _entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
+    at, _, number = entry_id.partition("-")
     return Entry(
-        id=entry_id,
-        at=int(entry_id.partition("-")[0]),
+        id=EntryId(int(at), int(number)),
         by=fields["by"],
         request_id=fields["request"],
         action=fields["action"],

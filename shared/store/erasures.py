@@ -18,7 +18,7 @@ from shared.store.command import Command
 from shared.store.job_queries import Filter
 
 _ID = re.compile(rf"{ERASURE_PREFIX}[0-9a-f]{{32}}")
-#: Keys of a tenant that stay: its usage by day, with its tags.
+#: Keys of a tenant that stay: its usage by day, without its tags.
 _KEPT = frozenset({"usage", "run_counts"})
 
 
@@ -115,6 +115,11 @@ def report_erasure(
 def delete_tenant(tenant: str) -> Command[bool]:
     """Delete what a tenant has in shared keys; return False while it still has jobs."""
     return Command(operations.DeleteTenant(tenant), lambda reply: str(reply) == "ok")
+
+
+def erase_usage_tags(tenant: str, days: Sequence[int]) -> Command[None]:
+    """Erase the tags in the usage of a deleted tenant on these days since 1970."""
+    return Command(operations.EraseUsageTags(tenant, tuple(days)), lambda _: None)
 
 
 def is_erasure_id(text: str) -> bool:

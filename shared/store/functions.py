@@ -69,7 +69,7 @@ RUN_TAGS_BYTES = 2_000
 #: Credits of runs are counted in whole units of this many decimals, so that sums are exact.
 CREDIT_DIGITS = 6
 CREDIT_PARTS: int = 10**CREDIT_DIGITS
-#: The number of operator actions kept in the audit.
+#: The number of audit entries kept where there is no history.
 AUDIT_ENTRIES = 100_000
 #: Objects that may have been stored in vain are deleted after this time: no late upload follows.
 OBJECT_DELETION_DELAY_MS = 600_000
@@ -83,6 +83,8 @@ ERASURE_KEPT_MS = 30 * 86_400_000
 KEY_CACHE_MS = 10_000
 #: When a job is looked at again that may not move to the history yet.
 ARCHIVE_RETRY_MS = 600_000
+#: When the history is offered a job again that it could not store.
+ARCHIVE_REFUSED_MS = 3_600_000
 #: How long a webhook that waits for its endpoint keeps its job out of the history.
 PARKED_KEPT_MS = 7 * 86_400_000
 #: A stage without additions for this long is abandoned.
@@ -295,6 +297,7 @@ _FIXED: Mapping[str, object] = {
     "object_deletion_delay_ms": OBJECT_DELETION_DELAY_MS,
     "history_deletion_delay_ms": HISTORY_DELETION_DELAY_MS,
     "archive_retry_ms": ARCHIVE_RETRY_MS,
+    "archive_refused_ms": ARCHIVE_REFUSED_MS,
     "erasure_kept_ms": ERASURE_KEPT_MS,
     "key_cache_ms": KEY_CACHE_MS,
     "parked_kept_ms": PARKED_KEPT_MS,

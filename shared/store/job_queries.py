@@ -179,6 +179,8 @@ class ServiceStats:
     closed: str
     #: seconds for which the history has been failing, or a final job could not move to it
     history_lag: float
+    #: final jobs that the history could not store
+    history_refused: int
 
     @property
     def dead_keys(self) -> int:
@@ -213,7 +215,7 @@ def service_stats() -> Command[ServiceStats]:
 
 
 def _facts(reply: Sequence[Any]) -> ServiceStats:
-    now, counts, jobs, deliveries, flat, closed, swept, unproven, *behind = reply
+    now, counts, jobs, deliveries, flat, closed, swept, unproven, *behind, refused = reply
     gate = pairs(flat)
     numbers = {name: int(value) for name, value in pairs(counts).items()}
     queues = {"generate": jobs, "deliver": deliveries}
@@ -250,6 +252,7 @@ def _facts(reply: Sequence[Any]) -> ServiceStats:
         history_lag=max((int(now) - float(since)) / 1000 for since in behind if since)
         if any(behind)
         else 0.0,
+        history_refused=int(refused),
     )
 
 

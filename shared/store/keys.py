@@ -144,6 +144,17 @@ history_deletions = Key(
     ZSET,
     "Deleted jobs that the history may still have, by when they are deleted there (ms).",
 )
+archive_refused = Key(
+    "archive_refused",
+    ZSET,
+    "Final jobs that the history could not store, by when they were refused (ms).",
+)
+history_tenant_deletions = Key(
+    "history_tenant_deletions",
+    ZSET,
+    "Deleted tenants by when (ms), until the history has erased their tags and the details of audit "
+    "entries about them.",
+)
 object_deletions = Key(
     "object_deletions", ZSET, "Object keys in the storage, by when they may be deleted (ms)."
 )
@@ -230,6 +241,7 @@ batch = Key(
         "webhook_host": "the host of that URL",
         "webhook_events": "the event types that are sent",
         "trace": "the traceparent of the request that made it",
+        "archived": "1 if the history may have a copy of it",
         "committed": "when it was committed (ms)",
         "started": "when its first job began (ms)",
         "completed": "when its last job ended (ms)",
@@ -541,7 +553,7 @@ reserved_credits = Key(
 audit = Key(
     "audit",
     STREAM,
-    "Writes of operators.",
+    "Writes of operators, until the history has them; without a history, the last 100,000.",
     {
         "by": "the API key, or `cli:<user>`",
         "request": "the request's id",

@@ -134,6 +134,12 @@ class AdvanceBatch(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class ArchivableAudit(Operation):
+    settle_ms: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Authenticate(Operation):
     id: str
 
@@ -316,6 +322,12 @@ class EnsureEndpoint(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class EraseUsageTags(Operation):
+    tenant: str
+    days: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fail(Operation):
     id: str
     fence: str
@@ -365,6 +377,12 @@ class FindSuperseded(Operation):
 class HistoryDeletions(Operation):
     limit: int
     deleted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryTenantDeletions(Operation):
+    limit: int
+    erased: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,7 +472,12 @@ class RecordHistoryFailure(Operation):
 @dataclass(frozen=True, slots=True)
 class ReadAudit(Operation):
     upper: str
+    lower: str
+    action: str
+    target: str
+    by: str
     limit: int
+    scan_limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,6 +587,11 @@ class RedeliverFailed(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseArchivable(Operation):
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class RegisterKeys(Operation):
     keys: tuple[str, ...]
 
@@ -577,6 +605,16 @@ class Release(Operation):
 @dataclass(frozen=True, slots=True)
 class RemoveArchived(Operation):
     versions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveArchivedAudit(Operation):
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveArchivedBatches(Operation):
+    counts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from shared.store.codec import pairs, tags_text
 from shared.store.command import Command
 from shared.store.functions import CREDIT_PARTS
 
+DAY_MS = 86_400_000
 _EPOCH = date(1970, 1, 1)
 _NO_KEY = "-"
 _SIZE = "combinations"
@@ -29,6 +30,11 @@ def date_of(day: int) -> date:
 def day_of(when: date) -> int:
     """Return the day since 1970 of a date."""
     return (when - _EPOCH).days
+
+
+def day_at(milliseconds: int) -> int:
+    """Return the day since 1970 (UTC) of a time."""
+    return milliseconds // DAY_MS
 
 
 @dataclass(slots=True)

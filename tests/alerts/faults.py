@@ -180,6 +180,20 @@ def history_away(here: AlertStack) -> Iterator[None]:
 
 
 @contextmanager
+def unreadable_job(here: AlertStack) -> Iterator[None]:
+    """Let a final job be due whose record lacks nearly everything."""
+    job_id, client = "job_00000000000000000000000000", here.world.client
+    client.hset(keys.job(job_id), mapping={"tenant": "t", "state": "failed", "version": "1"})
+    client.zadd(keys.archive_due(), {job_id: 1})
+    try:
+        yield
+    finally:
+        client.delete(keys.job(job_id))
+        for due in (keys.archive_due(), keys.archive_refused()):
+            client.zrem(due, job_id)
+
+
+@contextmanager
 def image_host_away(here: AlertStack) -> Iterator[None]:
     here.here.provider.images(state="refuse")
     try:
@@ -312,6 +326,7 @@ SYMPTOMS = (
     Case("DarkroomImageHostAway", "the image host refuses connections", image_host_away, PAGE),
     Case("DarkroomStorageErrors", "the storage killed", storage_away, TICKET),
     Case("DarkroomHistoryBehind", "PostgreSQL killed", history_away, TICKET, seconds=180),
+    Case("DarkroomHistoryRefusesJobs", "a record cannot be read", unreadable_job, TICKET),
     Case("DarkroomWebhookBacklog", "1,100 owed to one that hangs", hanging_endpoint, TICKET),
     Case("DarkroomWebhookEndpointsOff", "12 receivers answer 410", endpoints_gone, TICKET),
     Case("DarkroomWebhookFailures", "12 receivers answer 410", endpoints_gone, TICKET),

@@ -1,8 +1,10 @@
 """Final jobs between Redis and the history, on real databases: always in at least one of them."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -10,6 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, update
+from structlog.testing import capture_logs
 
 from sandbox.wait import wait_until
 from shared.errors import HistoryDown
@@ -19,10 +22,22 @@ from shared.history.search import DeliveryFilter
 from shared.history.tables import REVISION, jobs, metadata
 from shared.history.writer import HistoryWriter, NotTheArchiver
 from shared.jobs import Job, Retention, State
-from shared.store import archive, deliveries, job_queries, job_submission, keys, maintenance
+from shared.store import (
+    archive,
+    bulk,
+    deliveries,
+    erasures,
+    job_queries,
+    job_submission,
+    keys,
+    maintenance,
+    run_counts,
+)
 from shared.store.archive import StoredRecord
+from shared.store.audit import AuditContext, AuditFilter, read_audit
 from shared.store.codec import request_hash
-from shared.store.run_counts import Kind, Sums, UsageColumn
+from shared.store.run_counts import Kind, Sums, UsageColumn, day_at
+from shared.store.usage import read_usage
 from tests.contract.test_history_growth import job_record, write_rows
 from tests.support.history import HistoryWorld, database_at
 from tests.support.postgres import PostgresServer
@@ -328,6 +343,82 @@ def test_a_job_of_a_batch_comes_back_with_its_batch(history: HistoryWorld) -> No
     assert not world.client.exists(keys.batch(batch_id))
 
 
+def batch_counts(history: HistoryWorld, batch_id: str) -> dict[str, int]:
+    batch = history.reader.batch(batch_id, "acme")
+    assert batch is not None
+    return {one.value: count for one, count in batch.counts.items() if count}
+
+
+@pytest.mark.parametrize("is_restored", [True, False])
+def test_a_batch_whose_last_live_job_is_deleted_has_its_new_counts(
+    history: HistoryWorld, *, is_restored: bool
+) -> None:
+    world = history.world
+    first, second = world.new_job(), world.new_job()
+    batch_id = world.batch(first, second)
+    world.finish(world.claim())
+    world.fail(world.claim())
+    if is_restored:
+        history.archive()
+        assert restore(history, second.id) == "ok"
+    else:
+        # the second is not due yet
+        world.client.zadd(keys.archive_due(), {first.id: 1})
+        while history.archiver.archive():
+            pass
+    assert batch_counts(history, batch_id) == {"succeeded": 1, "failed": 1}
+    _retry(world, second.id)
+    world.finish(world.claim())
+
+    world.store.run(job_submission.delete_job(second.id, tenant="acme"))
+    state = world.batch_state(batch_id)
+    assert state is not None, "it is in Redis until the history has its counts"
+    history.archive()
+
+    assert batch_counts(history, batch_id) == {"succeeded": 2}
+    assert not world.client.exists(keys.batch(batch_id), keys.batches("acme"), keys.archive_due())
+    assert (history.is_archived(first.id), history.is_archived(second.id)) == (True, False)
+
+
+def test_a_batch_that_changes_while_its_counts_are_written_is_written_again(
+    history: HistoryWorld,
+) -> None:
+    world = history.world
+    first, second = world.new_job(), world.new_job()
+    batch_id = world.batch(first, second)
+    world.fail(world.claim())
+    world.fail(world.claim())
+    history.archive()
+
+    def run_and_delete(job_id: str) -> None:
+        assert restore(history, job_id) == "ok"
+        _retry(world, job_id)
+        world.finish(world.claim())
+        world.store.run(job_submission.delete_job(job_id, tenant="acme"))
+
+    run_and_delete(first.id)
+    found = world.store.run(
+        archive.next_archivable("worker-1", lock_seconds=20, lease_seconds=60, most=10)
+    )
+    assert found is not None
+    run_and_delete(second.id)
+    world.store.run(archive.remove_archived_batches(found.batches))
+    assert world.client.exists(keys.batch(batch_id))
+
+
+def test_of_a_batch_whose_jobs_are_all_deleted_nothing_is_left(history: HistoryWorld) -> None:
+    world = history.world
+    job = world.new_job()
+    batch_id = world.batch(job)
+    world.finish(world.claim())
+    history.archive()
+    assert restore(history, job.id) == "ok"
+    world.store.run(job_submission.delete_job(job.id, tenant="acme"))
+    history.archive()
+    assert history.reader.batch(batch_id, "acme") is None
+    assert not world.client.exists(keys.batch(batch_id), keys.batches("acme"), keys.archive_due())
+
+
 def test_a_restoration_that_comes_too_late_is_refused(history: HistoryWorld) -> None:
     job_id = finished(history.world)
     history.archive()
@@ -390,7 +481,7 @@ def test_records_and_images_are_kept_as_long_as_the_settings_say(
     assert archived.image_deleted_at is not None
     assert image.image is not None
     assert image.image.key in world.object_deletions()
-    assert history.reader.reusable("acme", request_hash(image.spec)) is None
+    assert history.reader.reusable("acme", request_hash(image.spec), 20) == []
 
     _set(history, job_id, expires=1)
     history.end_retention()
@@ -629,6 +720,102 @@ def test_a_history_that_is_away_is_behind_though_no_job_waits(
         assert age(history) == 0
 
 
+def refused(history: HistoryWorld) -> int:
+    return history.world.store.run(job_queries.service_stats()).history_refused
+
+
+def test_a_record_that_cannot_be_read_stays_alone_in_redis(history: HistoryWorld) -> None:
+    world = history.world
+    jobs_before = [finished(world) for _ in range(2)]
+    bad = finished(world)
+    jobs_after = [finished(world) for _ in range(2)]
+    spec = str(world.client.hget(keys.job(bad), "spec"))
+    world.client.hset(keys.job(bad), "spec", "{")
+
+    with capture_logs() as logs:
+        history.archive()
+
+    assert [one for one in (*jobs_before, *jobs_after) if not history.is_archived(one)] == []
+    assert history.is_live(bad)
+    assert not history.is_archived(bad)
+    assert refused(history) == 1
+    errors = [(one["event"], one["job_id"]) for one in logs if one["log_level"] == "error"]
+    assert errors == [("job cannot be archived", bad)]
+    due = world.client.zscore(keys.archive_due(), bad)
+    assert due is not None
+    assert float(str(due)) > world.store.now_ms() + 3_000_000
+
+    world.client.hset(keys.job(bad), "spec", spec)
+    history.archive()
+    assert history.is_archived(bad)
+    assert refused(history) == 0
+
+
+def test_a_refused_job_that_is_deleted_is_not_counted_any_more(history: HistoryWorld) -> None:
+    bad = finished(history.world)
+    history.world.client.hset(keys.job(bad), "spec", "{")
+    history.archive()
+    assert refused(history) == 1
+    history.world.store.run(job_submission.delete_job(bad, tenant="acme"))
+    assert refused(history) == 0
+    assert not history.world.client.exists(keys.archive_refused())
+
+
+def test_a_batch_that_cannot_be_read_holds_up_no_other_job(history: HistoryWorld) -> None:
+    world = history.world
+    good, bad = world.new_job(), world.new_job()
+    good_batch, bad_batch = world.batch(good), world.batch(bad)
+    for _ in range(2):
+        world.finish(world.claim())
+    world.client.hdel(keys.batch(bad_batch), "tenant")
+
+    history.archive()
+
+    assert history.reader.batch(good_batch, "acme") is not None
+    assert (history.is_archived(good.id), history.is_archived(bad.id)) == (True, False)
+    assert refused(history) == 1
+
+
+NUL = "a\0b"
+
+
+def test_a_nul_character_in_a_prompt_or_metadata_reads_the_same(history: HistoryWorld) -> None:
+    spec = replace(history.world.new_job().spec, input={"prompt": NUL}, metadata={"order": NUL})
+    job_id = finished(history.world, spec=spec)
+    before = live(history.world, job_id)
+    history.archive()
+    archived = history.reader.job(job_id, "acme")
+    assert archived == before
+    assert archived is not None
+    assert archived.spec.input["prompt"] == NUL
+
+
+def test_what_postgresql_refuses_stays_and_all_else_is_written(
+    empty_redis_url: str, postgres: PostgresServer
+) -> None:
+    with closing(HistoryWorld(empty_redis_url, postgres.create("nul"))) as history:
+        world = history.world
+        good = finished(world, tags=("a",))
+        # no request can contain such a model or tag
+        bad = finished(world, tags=(NUL,))
+        world.client.hset(keys.job(bad), "model", NUL)
+        spend(world, "other", "a")
+        let_days_pass(world.client)
+        for author in ("key-1", NUL, "key-2"):
+            world.store.run(bulk.pause(AuditContext(author, "r"), "deliver"))
+
+        history.write_usage()
+        while history.archiver._move_entries(settle_ms=-1000):
+            pass
+
+        assert (history.is_archived(good), history.is_live(bad)) == (True, True)
+        assert [*usage(history, "other").values()] == [Sums(1, 1, 100_000)]
+        assert usage(history) == {}
+        archived = history.reader.audit(AuditFilter(), 9)
+        assert [one.by for one in archived] == ["key-2", "key-1"]
+        assert [one.by for one in world.store.run(read_audit(limit=9)).entries] == [NUL]
+
+
 # usage ----------------------------------------------------------------------------------------
 
 
@@ -674,6 +861,126 @@ def test_usage_that_was_written_and_not_recorded_is_written_again(history: Histo
     history.write_usage()
     history.write_usage()
     assert usage(history) == before
+
+
+def test_usage_of_a_restored_backup_does_not_replace_what_was_written(
+    history: HistoryWorld,
+) -> None:
+    world = history.world
+    finished(world, tags=("a",), credits=0.1)
+    let_days_pass(world.client)
+    (backup,) = counted(world).items()
+    kind = backup[0]
+    written = Sums(3, 4, 300_000)
+    history.archiver.writer.begin()
+    history.archiver.writer.write_usage([(kind, written), (replace(kind, tags=("b",)), Sums(1))])
+    history.write_usage()
+    assert usage(history) == {kind: written, replace(kind, tags=("b",)): Sums(1)}
+
+    # of each count the greater one: a backup may have one that was not written
+    history.archiver.writer.write_usage([(kind, Sums(5, 1, 400_000))])
+    assert usage(history)[kind] == Sums(5, 4, 400_000)
+
+
+def erase_tags(history: HistoryWorld, tenant: str = "acme") -> None:
+    """Delete the tags of a tenant's usage in Redis, as the eraser does."""
+    call = erasures.erase_usage_tags(tenant, range(today(), today() - 10, -1))
+    history.world.store.run(call)
+
+
+def today() -> int:
+    return day_at(round(time.time() * 1000))
+
+
+def by_tags(found: dict[Kind, Sums]) -> list[tuple[tuple[str, ...], Sums]]:
+    return [(kind.tags, sums) for kind, sums in found.items()]
+
+
+def spend(world: World, tenant: str, *tags: str) -> None:
+    world.accept(tenant, tags=tags, api_key="k1", credits=0.1)
+    world.finish(world.claim())
+
+
+def test_of_a_deleted_tenant_the_usage_stays_without_its_tags(history: HistoryWorld) -> None:
+    world = history.world
+    for tenant, tags in (("acme", ("a", "b")), ("acme", ("b",)), ("acme", ()), ("other", ("a",))):
+        spend(world, tenant, *tags)
+    let_days_pass(world.client)
+    history.write_usage()
+    spend(world, "acme", "a")
+    spend(world, "acme")
+    others = usage(history, "other")
+    size = "combinations"
+
+    erase_tags(history)
+    history.archive()
+
+    assert [(kind.tags, sums) for kind, sums in usage(history).items()] == [
+        ((), Sums(3, 3, 300_000))
+    ]
+    assert sorted((kind.day, kind.tags, sums.jobs) for kind, sums in counted(world).items()) == [
+        (today() - 2, (), 3),
+        (today(), (), 2),
+    ]
+    assert world.client.hget(keys.run_counts("acme", today()), size) == "1"
+    assert world.client.ttl(keys.run_counts("acme", today())) > 0
+    assert usage(history, "other") == others
+    assert [kind.tags for kind in counted(world, "other")] == [("a",)]
+    (day,) = world.store.run(read_usage("acme", days=1)).days
+    assert (day.total.calls, dict(day.tags)) == (5, {})
+    assert not world.client.exists(keys.history_tenant_deletions())
+
+
+def test_usage_without_tags_is_not_counted_twice_after_a_crash(history: HistoryWorld) -> None:
+    world = history.world
+    spend(world, "acme", "a")
+    spend(world, "acme", "b")
+    let_days_pass(world.client)
+    history.archiver.writer.begin()
+    # written, and then the process stops before it records that
+    history.archiver.writer.write_usage([*counted(world).items()])
+    erase_tags(history)
+    assert world.store.run(run_counts.unwritten_run_counts(most=9)).names == ()
+
+    for _ in range(2):
+        history.write_usage()
+        erase_tags(history)
+        history.archive()
+    assert [(kind.tags, sums) for kind, sums in usage(history).items()] == [
+        ((), Sums(2, 2, 200_000))
+    ]
+
+
+def test_the_audit_keeps_of_a_deleted_tenant_that_it_happened_and_not_what(
+    history: HistoryWorld,
+) -> None:
+    world = history.world
+
+    def moved(tenant: str) -> None:
+        context = AuditContext("key-1", "r")
+        query = {"tenant": tenant, "tag": "secret"}
+        world.store.run(
+            bulk.bulk_transition(context, "cancel", [], deadline_seconds=9, query=query)
+        )
+
+    moved("acme")
+    history.archive()
+    moved("acme")
+    moved("other")
+    erase_tags(history)
+    history.archive()
+
+    found = history.reader.audit(AuditFilter(), 9)
+    assert [(one.target, one.action, "secret" in str(one.detail)) for one in found] == [
+        ("other", "jobs.cancel", True),
+        ("acme", "jobs.cancel", False),
+        ("acme", "jobs.cancel", False),
+    ]
+    # what is recorded later is about a new tenant of the same name
+    moved("acme")
+    history.archiver._next_audit = 0
+    (newest,) = world.store.run(read_audit(limit=9)).entries
+    assert "secret" in str(newest.detail)
 
 
 def test_usage_of_many_days_and_tags_of_any_length_is_written(history: HistoryWorld) -> None:

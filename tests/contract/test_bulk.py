@@ -9,7 +9,7 @@ from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, Key, Scope, new_key
 from shared.errors import ErrorCode
 from shared.jobs import JobSpec, Status
 from shared.store import api_keys, bulk, job_queries, keys, tenants, transitions
-from shared.store.audit import AuditContext, Entry, read_audit
+from shared.store.audit import AuditContext, AuditFilter, Entry, read_audit
 from shared.store.job_queries import Filter
 from tests.support.queue_invariants import assert_true
 from tests.support.store import World
@@ -61,8 +61,11 @@ def principal_of(world: World, key: Key) -> tenants.Principal:
     return found
 
 
-def audit(world: World, **how: str) -> tuple[Entry, ...]:
-    return world.store.run(read_audit(limit=50, before=how.get("before")))
+ANY = AuditFilter()
+
+
+def audit(world: World, wanted: AuditFilter = ANY) -> tuple[Entry, ...]:
+    return world.store.run(read_audit(wanted, limit=50)).entries
 
 
 def now(world: World) -> int:
@@ -290,5 +293,5 @@ def test_jobs_are_moved_together_and_each_that_cannot_be_is_counted(world: World
         ("jobs.cancel", 2),
     ]
     assert entries[0].detail["filter"] == {"status": "failed"}
-    assert audit(world, before=entries[0].id) == entries[1:]
+    assert audit(world, AuditFilter(below=entries[0].id)) == entries[1:]
     assert_true(world)

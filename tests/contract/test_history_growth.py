@@ -135,7 +135,7 @@ def queries(reader: HistoryReader, rows: int) -> dict[str, Callable[[], object]]
         "failed deliveries": lambda: reader.deliveries(
             DeliveryFilter("t7", state=DeliveryState.FAILED), 50
         ),
-        "reuse": lambda: reader.reusable("t7", "no such request"),
+        "reuse": lambda: reader.reusable("t7", "no such request", 20),
         "usage": lambda: reader.usage("t7", first=1, last=400, by=["day", "tags"]),
         "all: usage": lambda: reader.usage("", first=1, last=31, by=["tenant", "day"]),
     }

@@ -11,8 +11,9 @@ from sqlalchemy.engine import make_url
 
 from shared.errors import ContentRejected
 from shared.history.prompts import MESSAGE_WITHHELD, archived_prompt
-from shared.history.search import DeliveryFilter
+from shared.history.search import DeliveryFilter, JobFilter
 from shared.history.tables import metadata
+from shared.history.terms import terms
 from shared.jobs import Job, JobSpec, ProviderResult
 from shared.store import archive, bulk, deliveries, keys, tenants, transitions
 from shared.store.audit import AuditContext
@@ -210,8 +211,24 @@ def test_the_image_of_a_withheld_prompt_is_not_found_for_reuse(history: HistoryW
     request = request_hash(JobSpec("m", {"prompt": PROMPT, "seed": 7}))
 
     assert archived(history, quiet).image is not None
-    assert history.reader.reusable("acme", request) is not None
-    assert history.reader.reusable("quiet", request) is None
+    assert len(history.reader.reusable("acme", request, 20)) == 1
+    assert history.reader.reusable("quiet", request, 20) == []
+
+
+def test_the_words_of_a_job_that_was_archived_with_its_prompt_go_when_it_is_archived_without(
+    history: HistoryWorld,
+) -> None:
+    history.world.store.run(tenants.set_limits("quiet", archive_prompts=True))
+    job_id, *_ = end_each_way(history, "quiet")
+    with_word = JobFilter("quiet", terms=terms(prompt_words=[SECRET]))
+    assert job_id in history.reader.job_ids(with_word, 10)
+    restore(history, job_id)
+    history.world.store.run(tenants.set_limits("quiet", archive_prompts=False))
+
+    history.archive()
+
+    assert archived(history, job_id).is_prompt_withheld
+    assert job_id not in history.reader.job_ids(with_word, 10)
 
 
 def test_what_counts_is_the_setting_when_a_job_moves(history: HistoryWorld) -> None:

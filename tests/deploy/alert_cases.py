@@ -212,6 +212,13 @@ CASES = (
         "30m 0s",
     ),
     Case(
+        "DarkroomHistoryRefusesJobs",
+        "ticket",
+        {"darkroom_history_refused_jobs": "1x60"},
+        {"darkroom_history_refused_jobs": "0+0x60"},
+        "1",
+    ),
+    Case(
         "DarkroomWebhookBacklog",
         "ticket",
         {"darkroom_webhook_pending": "1500x60"},

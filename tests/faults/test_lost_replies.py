@@ -32,7 +32,13 @@ from shared.store import (
     tenants,
     transitions,
 )
-from shared.store.audit import AuditContext, read_audit
+from shared.store.audit import (
+    AuditContext,
+    Entry,
+    EntryId,
+    read_audit,
+    remove_archived_audit,
+)
 from shared.store.client import Store
 from shared.store.command import Command
 from shared.store.dry_run import find_reusable
@@ -68,7 +74,7 @@ READ_ONLY = {
     *("read_batch", "list_batches", "list_batch_jobs"),
     *("read_events", "list_deliveries", "list_endpoints", "read_delivery", "read_webhook_secret"),
     *("read_signing_keys", "find_superseded", "read_erasure"),
-    *("list_run_counts", "read_run_counts", "unwritten_run_counts"),
+    *("list_run_counts", "read_run_counts", "unwritten_run_counts", "archivable_audit"),
 }
 ACTIONS: tuple[Action, ...] = ("drop", "cut", "reset")
 
@@ -197,6 +203,9 @@ def archive_and_erase(world: World) -> str:
     assert world.store.run(archive.delete_archived(deleted, ["x"], not_after_ms=FAR)) == "ok"
     world.store.run(archive.history_deletions([deleted], most=10))
     world.store.run(archive.schedule_object_deletions(["y"]))
+    world.store.run(archive.refuse_archivable("job_none"))
+    world.store.run(archive.remove_archived_batches([archive.StoredRecord("batch_none", {})]))
+    world.store.run(remove_archived_audit([Entry(EntryId(1, 0), "", "", "", "", {})]))
     erase(world)
     return moved
 
@@ -218,6 +227,8 @@ def erase(world: World) -> None:
     begin = erasures.begin_tenant_erasure(audit_context(), erasures.new_erasure_id(), "leaving")
     assert world.store.run(begin)
     assert world.store.run(erasures.delete_tenant("leaving"))
+    world.store.run(erasures.erase_usage_tags("leaving", [1]))
+    world.store.run(archive.history_tenant_deletions(["leaving"], most=9))
 
 
 def keep_house(world: World) -> None:
@@ -335,7 +346,7 @@ def outcomes(world: World, ids: list[str]) -> object:
         facts.in_flight,
         facts.depth,
         world.client.xlen(keys.feed(TENANT)),
-        [(one.action, one.target[:4]) for one in world.store.run(read_audit(limit=50))],
+        [(one.action, one.target[:4]) for one in world.store.run(read_audit(limit=50)).entries],
         sorted(key.state for key in world.store.run(api_keys.list_api_keys(TENANT)) or ()),
         len(world.client.keys("[{]dr}:delivery:*")),
         world.permits(),

@@ -344,6 +344,14 @@ def test_an_archived_image_is_reused(service: HistoryService) -> None:
     assert service.api.create(**SAME, reuse=True)["reused_from"] is None
 
 
+def test_of_archived_images_the_newest_that_exists_is_reused(service: HistoryService) -> None:
+    older, newest = service.end(**SAME), service.end(**SAME)
+    service.archive()
+    assert service.client.delete(f"/v1/jobs/{newest}").status_code == 204
+    estimate = service.client.post("/v1/jobs", json={**SAME, "reuse": True, "dry_run": True})
+    assert estimate.json()["reused_from"] == older
+
+
 def test_an_idempotency_key_returns_its_archived_job_until_it_is_deleted(
     service: HistoryService,
 ) -> None:

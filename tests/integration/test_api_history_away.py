@@ -184,8 +184,11 @@ def test_no_list_is_shorter_while_the_history_is_away(
         since = "2026-01-01T00:00:00Z"
         unavailable(post(service.client, "/v1/webhooks/redeliver", since=since))
         unavailable(post(service.operator, "/ops/v1/jobs/retry", filter={}, dry_run=True))
+        for query in ({}, {"action": "queue.pause"}, {"after": since}):
+            unavailable(service.operator.get("/ops/v1/audit", params=query))
     assert listed(service.client, limit=1) == [live, job_id]
     assert listed(service.client, "/v1/batches") == [batch_id]
+    assert service.operator.get("/ops/v1/audit").status_code == 200
 
 
 def test_the_manifest_of_a_live_batch_is_never_shorter(

@@ -11,9 +11,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.store import keys
+from shared.store.audit import archivable_audit, remove_archived_audit
 from tests.integration.test_api_history import REPLICATE, ended_batch
 from tests.support.api_server import problem, tenant_at
-from tests.support.history_service import HistoryService, history_service, listed
+from tests.support.history_service import TENANT, HistoryService, history_service, listed
 from tests.support.servers import S3Server
 
 OTHER_MODEL = next(model for model in MODELS if model != DEFAULT_MODEL)
@@ -281,3 +283,73 @@ def test_an_archived_job_named_by_its_id_is_retried_in_either_status(
         assert retry_all(service, **named, expected_count=1)["moved"] == count
     assert service.job(canceled)["status"] == "queued"
     assert service.is_only_archived(succeeded)
+
+
+# the audit log --------------------------------------------------------------------------------
+
+
+def act(service: HistoryService, number: int) -> None:
+    """Make a change as an operator."""
+    queue, action = ("deliver", "generate")[number % 2], ("pause", "resume")[number // 2 % 2]
+    service.operator.post(f"/ops/v1/queues/{queue}/{action}").raise_for_status()
+
+
+def archive_audit(service: HistoryService, most: int) -> None:
+    """Move the oldest audit entries to the history, however new they are."""
+    world, writer = service.history.world, service.history.archiver.writer
+    found = world.store.run(archivable_audit(most=most, settle_ms=-1000))
+    if not writer.has_begun:
+        writer.begin()
+    writer.write_audit(found)
+    world.store.run(remove_archived_audit(found))
+
+
+def test_audit_entries_are_listed_once_while_they_move(service: HistoryService) -> None:
+    for number in range(8):
+        act(service, number)
+    entries = service.operator.get("/ops/v1/audit", params={"limit": 200}).json()["data"]
+    assert len(entries) >= 8
+    key, middle = entries[0]["by"], entries[4]["at"]
+    filters: list[tuple[dict[str, Any], Callable[[dict[str, Any]], bool]]] = [
+        ({}, lambda _: True),
+        ({"action": "queue.resume"}, lambda entry: entry["action"] == "queue.resume"),
+        ({"target": "deliver"}, lambda entry: entry["target"] == "deliver"),
+        ({"by": key}, lambda entry: entry["by"] == key),
+        ({"by": key, "target": TENANT}, lambda _: False),
+        ({"by": "cli:nobody"}, lambda _: False),
+        ({"after": middle}, lambda entry: entry["at"] > middle),
+        ({"before": middle}, lambda entry: entry["at"] < middle),
+    ]
+    for most in (0, 3, 100):
+        if most:
+            archive_audit(service, most)
+        for query, fits in filters:
+            expected = ids([entry for entry in entries if fits(entry)])
+            for limit in LIMITS:
+                assert listed(service.operator, "/ops/v1/audit", limit=limit, **query) == expected
+    assert service.history.world.client.xlen(keys.audit()) == 0
+
+
+def test_an_audit_entry_that_moves_between_two_pages_is_not_missing(
+    service: HistoryService,
+) -> None:
+    for number in range(6):
+        act(service, number)
+    entries = ids(service.operator.get("/ops/v1/audit").json()["data"])
+    found = listed(
+        service.operator, "/ops/v1/audit", between=lambda: archive_audit(service, 2), limit=2
+    )
+    assert found == entries
+
+
+def test_a_filter_of_the_audit_names_every_fault(service: HistoryService) -> None:
+    query: dict[str, Any] = {
+        "after": "yesterday",
+        "action": "",
+        "by": "a\0",
+        "limit": 0,
+        "cursor": "x",
+        "who": "y",
+    }
+    found = problem(service.operator.get("/ops/v1/audit", params=query), 422, "invalid_request")
+    assert {fault["pointer"] for fault in found["errors"]} == {f"/query/{name}" for name in query}

@@ -129,7 +129,7 @@ def test_what_the_program_changed_is_in_the_audit(program: Program, empty_redis_
     program.run_json("tenants", "create", "shop")
     program.run_json("tenants", "set", "shop", "--weight", "2")
     with closing(World(empty_redis_url)) as world:
-        entries = world.store.run(read_audit(limit=10))
+        entries = world.store.run(read_audit(limit=10)).entries
     assert [entry.action for entry in entries] == [*("tenant.set", "key.create", "tenant.create")]
     assert {entry.by for entry in entries} == {f"cli:{getpass.getuser()}"}
     assert entries[0].detail == {"weight": 2.0}
@@ -211,7 +211,7 @@ def test_ops_keys_are_made_listed_replaced_and_revoked(
     assert later["label"] == "console"
     assert program.run_json("tenants", "list")["data"] == []
     with closing(World(empty_redis_url)) as world:
-        actions = [entry.action for entry in world.store.run(read_audit(limit=10))]
+        actions = [entry.action for entry in world.store.run(read_audit(limit=10)).entries]
     assert actions == ["key.revoke", "key.rotate", "key.create", "key.create"]
 
 
@@ -532,5 +532,5 @@ def test_image_urls_are_revoked_with_and_without_an_overlap(
         (last,) = world.store.run(read_signing_keys())
         assert last not in (first, second, third)
         assert program.run("image-urls", "rotate", "--overlap-seconds", "-1")[0] == 2
-        entries = world.store.run(read_audit(limit=10))
+        entries = world.store.run(read_audit(limit=10)).entries
         assert [entry.action for entry in entries] == ["image_urls.rotate"] * 4

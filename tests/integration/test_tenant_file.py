@@ -126,7 +126,7 @@ def test_a_lost_redis_costs_no_customer_a_new_key(
     assert {row["change"] for row in again["data"]} == {"unchanged"}
     assert again["webhook_secrets"] == {}
     assert_no_secret_in(sealed + bare, held)
-    actions = [entry.action for entry in world.store.run(read_audit(limit=50))]
+    actions = [entry.action for entry in world.store.run(read_audit(limit=50)).entries]
     assert (actions.count("tenant.create"), actions.count("key.create")) == (2, 4)
 
 

@@ -19,7 +19,8 @@ local function is_settled(subject, key, now)
   return true
 end
 
-local function is_batch_over(id, now)
+-- Return whether all jobs of a batch are final and its webhooks are settled.
+function M.is_batch_over(id, now)
   local known = redis.call('HMGET', keys.batch(id), 'completed', 'queued', 'running', 'canceling')
   if not known[1] then return false end
   local left = (tonumber(known[2]) or 0) + (tonumber(known[3]) or 0)
@@ -29,7 +30,7 @@ end
 -- Return whether a job may leave Redis: it and its batch are over, and all their webhooks are settled.
 function M.may_leave(job, now)
   if not util.has_word(job.state, C.final) then return false end
-  return is_settled(job.id, keys.job(job.id), now) and (not job.batch or is_batch_over(job.batch, now))
+  return is_settled(job.id, keys.job(job.id), now) and (not job.batch or M.is_batch_over(job.batch, now))
 end
 
 -- Return a job or batch for the history: { id, { field, value, ... }, { { delivery, url, { field, value, ... } } } }.

@@ -1,4 +1,5 @@
 -- The audit log of operators' writes. `args` are the arguments of an audited operation: dedup_token, by, request_id.
+-- Entries move to the history; where there is none, `delete_expired` limits their number.
 local keys = ... -- requires
 
 local M = {}
@@ -14,9 +15,6 @@ function M.record(args, action, target, detail, reply)
   redis.call(
     'XADD',
     keys.audit,
-    'MAXLEN',
-    '~',
-    C.audit_entries,
     '*',
     'by',
     args.by,

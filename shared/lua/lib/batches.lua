@@ -97,21 +97,46 @@ end
 -- Write the record of a batch back that the history had, unless it is there, and one of its jobs.
 function M.restore(id, record, job)
   if redis.call('EXISTS', keys.batch(id)) == 0 then
-    redis.call('HSET', keys.batch(id), unpack(util.append_fields({}, record)))
+    redis.call('HSET', keys.batch(id), 'archived', 1, unpack(util.append_fields({}, record)))
     redis.call('ZADD', keys.batches(record.tenant), 0, id)
   end
   redis.call('ZADD', keys.jobs_by(record.tenant, 'batch', id), 0, job)
 end
 
--- Remove a job that leaves Redis from its batch; the batch leaves with its last job.
-function M.count_deletion(job, now)
-  local index = keys.jobs_by(job.tenant, 'batch', job.batch)
-  redis.call('ZREM', index, job.id)
-  if redis.call('EXISTS', index) == 1 then return end
-  outbox.delete_for_subject(job.batch, keys.batch(job.batch), now)
-  redis.call('ZREM', keys.batches(job.tenant), job.batch)
-  redis.call('ZREM', keys.batch_work, job.batch)
-  redis.call('DEL', keys.batch(job.batch))
+-- Return whether any job of a batch is in Redis.
+function M.has_live_jobs(id)
+  local tenant = redis.call('HGET', keys.batch(id), 'tenant')
+  return tenant and redis.call('EXISTS', keys.jobs_by(tenant, 'batch', id)) == 1
+end
+
+-- Return how many jobs of a batch ended in each way, as text.
+function M.final_counts(id)
+  local counts = redis.call('HMGET', keys.batch(id), 'succeeded', 'failed', 'canceled')
+  return table.concat({ counts[1] or '0', counts[2] or '0', counts[3] or '0' }, ' ')
+end
+
+-- Remove a batch of which no job is in Redis.
+function M.remove(id, now)
+  local key = keys.batch(id)
+  local tenant = redis.call('HGET', key, 'tenant')
+  outbox.delete_for_subject(id, key, now)
+  if tenant then redis.call('ZREM', keys.batches(tenant), id) end
+  redis.call('ZREM', keys.batch_work, id)
+  redis.call('ZREM', keys.archive_due, id)
+  redis.call('ZREM', keys.archive_refused, id)
+  redis.call('DEL', key)
+end
+
+-- Remove a job that leaves Redis from its batch; the batch leaves with its last job. If that was deleted, the history
+-- may have other jobs of the batch, and is to have its last counts first.
+function M.count_deletion(job, now, is_deleted)
+  redis.call('ZREM', keys.jobs_by(job.tenant, 'batch', job.batch), job.id)
+  if M.has_live_jobs(job.batch) then return end
+  if is_deleted and redis.call('HEXISTS', keys.batch(job.batch), 'archived') == 1 then
+    redis.call('ZADD', keys.archive_due, now, job.batch)
+  else
+    M.remove(job.batch, now)
+  end
 end
 
 return M

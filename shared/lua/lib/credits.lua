@@ -50,6 +50,15 @@ function M.charge(job, now)
   redis.call('PEXPIRE', key, C.usage_ms)
 end
 
+-- Erase the tags in what a tenant spent on a day; the total stays.
+function M.erase_tags(tenant, day)
+  local key, tagged = keys.usage(tenant, day), {}
+  for _, name in ipairs(redis.call('HKEYS', key)) do
+    if string.find(name, ':', 1, true) then tagged[#tagged + 1] = name end
+  end
+  if #tagged > 0 then redis.call('HDEL', key, unpack(tagged)) end
+end
+
 -- Return whether one more running job might exceed a budget. Each running job counts as the most expensive one until
 -- it ends, so concurrent calls never exceed the budget.
 function M.is_over_budget(group, running, budget, now)

@@ -170,6 +170,7 @@ end
 function M.unschedule_end(id)
   retention.unschedule(id)
   redis.call('ZREM', keys.archive_due, id)
+  redis.call('ZREM', keys.archive_refused, id)
 end
 
 -- Decide how long a final job is kept that ended while there was a history and there is none now, or the other way
@@ -261,7 +262,7 @@ function M.requeue(job, now, wait, fields)
 end
 
 -- Remove a final job from Redis: its record, its index entries, its deliveries.
-function M.remove(job, now)
+function M.remove(job, now, is_deleted)
   local key = keys.job(job.id)
   outbox.delete_for_subject(job.id, key, now)
   local known = redis.call('HMGET', key, 'tags', 'error_code')
@@ -269,7 +270,7 @@ function M.remove(job, now)
   redis.call('ZREM', keys.tenant_jobs(job.tenant), job.id)
   index.remove(job, 'status', status)
   if known[2] then index.remove(job, 'error', known[2]) end
-  if job.batch then batches.count_deletion(job, now) end
+  if job.batch then batches.count_deletion(job, now, is_deleted) end
   for _, tag in ipairs(util.tags(known[1])) do
     redis.call('ZREM', keys.jobs_by(job.tenant, 'tag', tag), job.id)
   end
@@ -296,7 +297,7 @@ function M.delete(job, now)
   local known = redis.call('HMGET', keys.job(job.id), 'image', 'archived')
   if known[1] then redis.call('ZADD', keys.object_deletions, now, cjson.decode(known[1]).key) end
   if known[2] then redis.call('ZADD', keys.history_deletions, now + C.history_deletion_delay_ms, job.id) end
-  M.remove(job, now)
+  M.remove(job, now, true)
   events.notify(job.id, 'gone', '')
 end
 

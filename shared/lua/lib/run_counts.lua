@@ -18,9 +18,13 @@ end
 
 local function field(job, tags) return table.concat({ job.state, job.model, job.api_key or '-', tags }, ' ') end
 
-local function added(before, calls, credits)
-  local jobs, calls_before, credits_before = string.match(before or '0 0 0', '^(%d+) (%d+) (%d+)$')
-  return table.concat({ util.int(jobs + 1), util.int(calls_before + calls), util.int(credits_before + credits) }, ' ')
+local function added(before, jobs, calls, credits)
+  local jobs_before, calls_before, credits_before = string.match(before or '0 0 0', '^(%d+) (%d+) (%d+)$')
+  return table.concat({
+    util.int(jobs_before + jobs),
+    util.int(calls_before + calls),
+    util.int(credits_before + credits),
+  }, ' ')
 end
 
 -- Count the end of a run; `job.charged` has the calls of this run.
@@ -34,11 +38,27 @@ function M.add(job, now)
   end
   local calls = tonumber(job.charged) or 0
   local credits = calls * math.floor((tonumber(job.credits) or 0) * C.credit_parts + 0.5)
-  redis.call('HSET', key, name, added(before, calls, credits), SIZE, util.int(size + (before and 0 or 1)))
+  redis.call('HSET', key, name, added(before, 1, calls, credits), SIZE, util.int(size + (before and 0 or 1)))
   if size == 0 then
     redis.call('PEXPIRE', key, C.run_counts_ms)
     redis.call('ZADD', keys.counted_days, day, day .. ' ' .. job.tenant)
   end
+end
+
+-- Erase the tags in the counts of a tenant and day: kinds that differ only in these become one.
+function M.erase_tags(tenant, day)
+  local key, merged, tagged, kinds = keys.run_counts(tenant, day), {}, {}, {}
+  for name, value in pairs(util.read_hash(key) or {}) do
+    local kind, tags = string.match(name, '^(%S+ %S+ %S+ )(.*)$')
+    if kind then
+      merged[kind] = added(merged[kind], string.match(value, '^(%d+) (%d+) (%d+)$'))
+      if tags ~= '' then tagged[#tagged + 1] = name end
+    end
+  end
+  if #tagged == 0 then return end
+  util.append_fields(kinds, merged)
+  redis.call('HSET', key, SIZE, util.int(#kinds / 2), unpack(kinds))
+  redis.call('HDEL', key, unpack(tagged))
 end
 
 -- Return the fields of run counts by their names ('day tenant').

@@ -4,15 +4,19 @@ local M = {}
 -- Return a whole number as text; Lua's own tostring turns large ones into 1.7e+12.
 function M.int(number) return string.format('%.0f', number) end
 
--- Return a flat reply of HGETALL as a table, or nil if there is no such hash.
-function M.read_hash(key)
-  local flat = redis.call('HGETALL', key)
-  if #flat == 0 then return nil end
+-- Return a list of name, value, name, value as a table.
+function M.fields(flat)
   local found = {}
   for i = 1, #flat, 2 do
     found[flat[i]] = flat[i + 1]
   end
   return found
+end
+
+-- Return a hash as a table, or nil if there is no such hash.
+function M.read_hash(key)
+  local flat = redis.call('HGETALL', key)
+  return #flat > 0 and M.fields(flat) or nil
 end
 
 -- Return whether `state` is one of the words in `allowed`, separated by spaces.

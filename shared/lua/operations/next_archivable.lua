@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Return final jobs that are to move to the history; one worker process at a time gets any. They come again, should
--- that process stop before it has moved them.
+-- Return final jobs that are to move to the history, with their batches, and batches whose last live job was deleted;
+-- one worker process at a time gets any. They come again, should that process stop before it has moved them.
 -- Returns { 'other' } | { 'ok', now, how many were looked at, { job... }, { batch... } }, each as archive.describe has
 --       it; a job also with '1' if its prompt is not to be archived
-local args, archive, clock, jobs, keys, util = ... -- requires
+local args, archive, batches, clock, jobs, keys, util = ... -- requires
 local now = clock.now()
 local owner = redis.call('GET', keys.archiver)
 if owner and owner ~= args.worker then return { 'other' } end
@@ -23,7 +23,26 @@ local function withholds_prompt(tenant)
   return withheld[tenant]
 end
 
+local function add_batch(id)
+  if seen[id] then return end
+  seen[id] = true
+  redis.call('HSET', keys.batch(id), 'archived', 1)
+  batches_found[#batches_found + 1] = archive.describe(id, keys.batch(id))
+end
+
+local function take_batch(id)
+  if redis.call('EXISTS', keys.batch(id)) == 0 or batches.has_live_jobs(id) then
+    redis.call('ZREM', keys.archive_due, id) -- a live job brings its batch along
+  elseif not archive.is_batch_over(id, now) then
+    redis.call('ZADD', keys.archive_due, now + C.archive_retry_ms, id)
+  else
+    redis.call('ZADD', keys.archive_due, now + tonumber(args.lease_ms), id)
+    add_batch(id)
+  end
+end
+
 local function take(id)
+  if string.match(id, '^batch_') then return take_batch(id) end
   local job = jobs.load(id)
   if not job then
     redis.call('ZREM', keys.archive_due, id)
@@ -34,10 +53,7 @@ local function take(id)
     redis.call('HSET', keys.job(id), 'archived', 1)
     found[#found + 1] = archive.describe(id, keys.job(id))
     found[#found][4] = withholds_prompt(job.tenant) and '1' or ''
-    if job.batch and not seen[job.batch] then
-      seen[job.batch] = true
-      batches_found[#batches_found + 1] = archive.describe(job.batch, keys.batch(job.batch))
-    end
+    if job.batch then add_batch(job.batch) end
   end
 end
 

@@ -1,10 +1,18 @@
 // The audit log: who changed what, when, and in which request.
 import { el } from "../shared/dom.js";
 import { moment, title } from "../shared/format.js";
+import { filterForm } from "./filter.js";
 import { jobLink, tenantLink, words } from "./formatters.js";
 import { listView } from "./list_view.js";
 import { nothingFound } from "./listing.js";
 
+const FIELDS = [
+  { name: "action", label: "Action", kind: "text", about: "such as key.revoke" },
+  { name: "target", label: "To", kind: "text", about: "a tenant or a queue" },
+  { name: "by", label: "By", kind: "text", about: "a key’s id, or cli:user" },
+  { name: "after", label: "After", kind: "time" },
+  { name: "before", label: "Before", kind: "time" },
+];
 const COLUMNS = ["When", "By", "Did", "To", "Detail", "Request"];
 const TENANT_ACTIONS = /^(tenant|key)\./;
 
@@ -13,6 +21,7 @@ export function audit({ client, place }) {
     heading: "Audit",
     client,
     at: { query: place.query },
+    filter: filterForm("audit", FIELDS),
     limit: 200,
     list: {
       caption: "Operator actions, newest first",

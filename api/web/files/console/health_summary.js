@@ -59,6 +59,7 @@ export function verdicts(now) {
     ...parts(now),
     ...deliver(now),
     ...sweep(now),
+    ...archiving(now),
     ...backlog(now),
   ];
 }
@@ -79,6 +80,19 @@ export const FLOWS = {
   head: "Everything works",
   words: "Nothing is on hold, and the workers keep up.",
 };
+
+function archiving(now) {
+  const refused = now.history.refused_jobs;
+  if (refused === 0) return [];
+  return [
+    {
+      kind: "wait",
+      head: `${count(refused, "job")} cannot move to the history`,
+      words:
+        "They stay in Redis and are tried again every hour. The workers log each as “job cannot be archived”; see the runbook DarkroomHistoryRefusesJobs.",
+    },
+  ];
+}
 
 function redis(now) {
   return now.redis.faults.map((fault) => ({
