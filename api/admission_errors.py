@@ -1,4 +1,4 @@
-"""Problems for refused jobs, and the rate-limit headers of a tenant.
+"""Problems for refused jobs, and the rate-limit headers of a tenant or key.
 
 `RateLimit` and `RateLimit-Policy` follow draft-ietf-httpapi-ratelimit-headers-10: quota `q` in a
 window of `w` seconds, of which `r` remain, and `t` seconds until more is available.
@@ -7,18 +7,25 @@ window of `w` seconds, of which `r` remain, and `t` seconds until more is availa
 import math
 from collections.abc import Callable, Mapping
 
+from api.budgets import budget_shown
 from api.problems import Problem
+from shared.budgets import BudgetPeriod, BudgetScope
 from shared.ids import is_batch_id
+from shared.store.budgets import budget_of
 from shared.store.job_submission import NotAccepted, Rate
 
 MINUTE_SECONDS = 60
-DAY_SECONDS = 86_400
-#: The longest `Retry-After` for a queue; a daily budget resets at midnight UTC.
+#: The windows of budgets in `RateLimit-Policy`; a month has 31 days at most.
+_PERIOD_SECONDS: Mapping[BudgetPeriod, int] = {
+    BudgetPeriod.DAY: 86_400,
+    BudgetPeriod.MONTH: 31 * 86_400,
+}
+#: The longest `Retry-After` for a queue; a budget resets at the end of its day or month (UTC).
 RETRY_AFTER_MOST_SECONDS = 600
 
 
 def rate_headers(rate: Rate | None) -> dict[str, str]:
-    """Return the rate-limit headers of a tenant; none if it has no request limit."""
+    """Return the rate-limit headers; none if neither tenant nor key has a request limit."""
     if rate is None:
         return {}
     return _rate_header("requests", (rate.limit, MINUTE_SECONDS), rate.left, rate.reset_seconds)
@@ -78,9 +85,15 @@ def _retry_after(answer: NotAccepted) -> dict[str, str]:
     return {"Retry-After": str(seconds)}
 
 
+#: How a limit names whose it is.
+_OWNERS: Mapping[BudgetScope, str] = {BudgetScope.TENANT: "tenant", BudgetScope.KEY: "API key"}
+
+
 def _too_fast(answer: NotAccepted) -> Problem:
+    scope, limit = answer.detail.split()
+    owner = _OWNERS[BudgetScope(scope)]
     return Problem(
-        "rate_limited", f"The tenant may send {answer.detail} requests per minute that create jobs."
+        "rate_limited", f"The {owner} may send {limit} requests per minute that create jobs."
     )
 
 
@@ -89,12 +102,16 @@ def _tenant_full(answer: NotAccepted) -> Problem:
 
 
 def _budget_spent(answer: NotAccepted) -> Problem:
-    used, budget = answer.detail.split()
-    text = f"{used} of {budget} daily credits are used or reserved (an estimate)."
-    policy = (int(float(budget)), DAY_SECONDS)
-    return Problem(
-        "credits_spent", text, headers=_rate_header("credits", policy, 0, answer.wait_seconds or 0)
+    budget = budget_of(answer.detail)
+    shown = budget_shown(budget, priced=True)
+    text = (
+        f"{budget.used + budget.promised:.10g} of the {budget.limit:.10g} credits that the "
+        f"{_OWNERS[budget.scope]} may spend in a {budget.period.value} are used or reserved (an "
+        f"estimate). The next {budget.period.value} begins at {shown['resets_at']}."
     )
+    policy = (int(budget.limit), _PERIOD_SECONDS[budget.period])
+    headers = _rate_header("credits", policy, 0, answer.wait_seconds or 0)
+    return Problem("credits_spent", text, headers=headers, more={"budget": shown})
 
 
 def _full(answer: NotAccepted) -> Problem:

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from api.budgets import Budget
 from shared import metrics
 from shared.errors import (
     HistoryDown,
@@ -91,7 +92,7 @@ KINDS: Mapping[str, Kind] = {
     "idempotency_key_reused": Kind(422, "The idempotency key was used with a different request"),
     "rate_limited": Kind(429, "Rate limit exceeded", 1),
     "tenant_queue_full": Kind(429, "Too many queued jobs of this tenant", 5),
-    "credits_spent": Kind(429, "The daily credits are used up", 60),
+    "credits_spent": Kind(429, "The credits of a budget are used up", 60),
     "auth_rate_limited": Kind(
         429, "Too many requests with invalid API keys from this IP address", 3
     ),
@@ -137,6 +138,7 @@ class ProblemBody(TypedDict):
     code: Annotated[str, Field(json_schema_extra={"enum": sorted(KINDS)})]
     request_id: str
     errors: NotRequired[list[FieldErrorBody]]
+    budget: NotRequired[Annotated[Budget, Field(description="Of `credits_spent`: which one")]]
 
 
 #: Errors that the framework raises itself.

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.admission_errors import rate_headers
+from api.budgets import Budget, budget_shown
 from api.context import Context, CurrentTenant
 from api.headers import RATE_LIMIT, sends_headers
 from api.problems import FieldError, invalid, problems
@@ -41,19 +42,24 @@ router = tenant_router("usage")
 
 
 class Limits(TypedDict):
-    """The limits of a tenant; null means no limit."""
+    """The limits of a tenant, and of the calling key; null means no limit."""
 
     weight: float
     max_running: Count | None
     max_queued: Count | None
     requests_per_minute: Count | None
+    key_requests_per_minute: Annotated[Count | None, Field(description="Of the calling key alone")]
     daily_credits: float | None
+    monthly_credits: float | None
     budget_action: Literal["refuse", "hold"]
     may_disable_safety: bool
 
 
 class Used(TypedDict):
-    """Requests of the last minute and credits of today; null if no price is set."""
+    """Requests of the last minute and credits of today; null if no price is set.
+
+    Requests are those of the tenant or of the calling key, by whose limit fewer are left.
+    """
 
     running: Count
     queued: Count
@@ -86,7 +92,10 @@ class UsageDay(Spent):
 
 
 class Usage(TypedDict):
-    """Credits are an estimate by the operator's prices; the provider does not report costs."""
+    """Credits are an estimate by the operator's prices; the provider does not report costs.
+
+    `budgets` has those of the tenant and of the calling key, for the present day or month.
+    """
 
     limits: Limits
     used: Used
@@ -94,6 +103,7 @@ class Usage(TypedDict):
     requests_reset_seconds: float | None
     credits_reset_at: Time
     estimated: Literal[True]
+    budgets: list[Budget]
     days: list[UsageDay]
 
 
@@ -125,7 +135,7 @@ async def get_usage(
     principal: CurrentTenant,
     query: Annotated[_UsageQuery, Query()],
 ) -> Response:
-    """Read your limits, what is used and left of them, and credits by day and tag.
+    """Read your limits and budgets, what is used and left of them, and credits by day and tag.
 
     With any of `from`, `to` and `group_by`, read a report of the jobs that ended on these days
     (UTC): each run of a job counts once, with its calls, by what it was when it ended. The rows add
@@ -141,7 +151,8 @@ async def get_usage(
             raise invalid([FieldError("/query/days", "is not a parameter of a report")])
         span = Span(parts, query)
         return respond(request.headers, await read_report(parts, span, principal.tenant))
-    found = await parts.committer.run(read_usage(principal.tenant, days=query.days))
+    call = read_usage(principal.tenant, days=query.days, api_key=principal.key_id)
+    found = await parts.committer.run(call)
     headers = {"Cache-Control": "private, no-cache", **rate_headers(found.rate)}
     shown = usage_shown(found, priced=bool(parts.prices))
     return Response(orjson.dumps(shown), 200, headers, "application/json")
@@ -174,6 +185,7 @@ def usage_shown(found: StoredUsage, *, priced: bool) -> Usage:
         "requests_reset_seconds": found.rate.reset_seconds if found.rate else None,
         "credits_reset_at": rfc3339((found.now_ms // _DAY_MS + 1) * _DAY_MS),
         "estimated": True,
+        "budgets": [budget_shown(budget, priced=priced) for budget in found.budgets],
         "days": [_day_shown(day, priced=priced) for day in found.days],
     }
 
@@ -198,7 +210,9 @@ def _limits_shown(limits: StoredLimits) -> Limits:
         "max_running": limits.max_running,
         "max_queued": limits.max_queued,
         "requests_per_minute": limits.requests_per_minute,
+        "key_requests_per_minute": limits.key_requests_per_minute,
         "daily_credits": limits.daily_credits,
+        "monthly_credits": limits.monthly_credits,
         "budget_action": "hold" if limits.budget_holds else "refuse",
         "may_disable_safety": limits.may_disable_safety,
     }

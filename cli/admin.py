@@ -21,7 +21,7 @@ from api.erasures import erasure_shown
 from api.jobs.schemas import moment_of
 from api.json_body import checked
 from api.ops.keys import key_shown, refusal
-from api.ops.schemas import KeyBody, LimitsBody, OpsKeyBody, RotateBody
+from api.ops.schemas import KeyBody, KeyLimitsBody, LimitsBody, OpsKeyBody, RotateBody
 from api.ops.tenants import tenant_shown
 from api.problems import FieldError
 from shared.api_keys import Key, new_key
@@ -55,6 +55,7 @@ Shown = Mapping[str, Any]
 USAGE, REFUSED, AWAY = 2, 3, 4
 #: A year.
 _OVERLAP_MAX = 31_536_000
+_NONE: Mapping[str, object] = {}
 #: Tenants read at once.
 _PAGE = 500
 
@@ -109,9 +110,7 @@ def show_tenant(name: str) -> Shown:
 
 def set_limits(name: str, written: Mapping[str, object]) -> Shown:
     """Change the limits of a tenant, given as command-line words; return the tenant."""
-    options = _checked(
-        {limit: _value(value_text) for limit, value_text in written.items()}, LimitsBody
-    ).changes()
+    options = _checked(_values(written), LimitsBody).changes()
     if not options:
         end("Name what to change, such as --weight 2.", USAGE)
     with open_session() as session:
@@ -150,20 +149,47 @@ def list_api_keys(tenant: str | None) -> list[Shown]:
     principal = _principal(tenant)
     with open_session() as session:
         found = session.run(api_keys.list_api_keys(principal))
+        prices = session.settings.credits_per_image
     if found is None:
         end(f"There is no tenant {tenant}.")
-    return [key_shown(key) for key in found]
+    return [key_shown(key, prices) for key in found]
 
 
-def create_key(tenant: str | None, options: Mapping[str, object]) -> Shown:
-    """Create a key for a tenant, or for operators; return it with its secret."""
-    body, key = _checked(options, KeyBody if tenant is not None else OpsKeyBody), new_key()
+def create_key(
+    tenant: str | None, options: Mapping[str, object], written: Mapping[str, object] = _NONE
+) -> Shown:
+    """Create a key for a tenant, or for operators; return it with its secret.
+
+    `written` has the limits of a tenant's key as command-line words; None is not given.
+    """
+    given = {**options, **_values(written)}
+    body = _checked(given, OpsKeyBody) if tenant is None else _checked(given, KeyBody)
+    limits, key = body.changes() if isinstance(body, KeyBody) else {}, new_key()
     principal, ends = _principal(tenant), moment_of(body.expires_at)
     with open_session() as session:
         call = api_keys.add_api_key(
-            session.audit_context, principal, key, body.scopes, label=body.label, expires_at=ends
+            session.audit_context,
+            principal,
+            key,
+            body.scopes,
+            label=body.label,
+            expires_at=ends,
+            limits=limits,
         )
-        return _made(key, session.run(call))
+        return _made(session, key, session.run(call))
+
+
+def set_key_limits(tenant: str, key_id: str, written: Mapping[str, object]) -> Shown:
+    """Change the limits of a key, given as command-line words; return the key."""
+    changes = _checked(_values(written), KeyLimitsBody).changes()
+    if not changes:
+        end("Name what to change, such as --monthly-credits 500.", USAGE)
+    with open_session() as session:
+        call = api_keys.set_key_limits(session.audit_context, _principal(tenant), key_id, changes)
+        changed = session.run(call)
+        if changed is None:
+            end(f"The tenant {tenant} has no key {key_id}.")
+        return key_shown(changed, session.settings.credits_per_image)
 
 
 def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -> Shown:
@@ -175,7 +201,7 @@ def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -
         call = api_keys.rotate_api_key(
             session.audit_context, principal, key_id, key, grace_seconds=grace, expires_at=ends
         )
-        return _made(key, session.run(call))
+        return _made(session, key, session.run(call))
 
 
 def revoke_api_key(tenant: str | None, key_id: str) -> Shown:
@@ -248,6 +274,10 @@ def _value(value_text: object) -> object:
         return value_text
 
 
+def _values(written: Mapping[str, object]) -> dict[str, object]:
+    return {name: _value(word) for name, word in written.items() if word is not None}
+
+
 def _checked(options: Mapping[str, object], model: type[B]) -> B:
     """Validate options like the body of a request."""
     # json escapes bytes of the command line that are not UTF-8
@@ -272,13 +302,15 @@ def _tenant(session: AdminSession, name: str) -> Shown:
     return tenant_shown(found[0], session.settings.credits_per_image)
 
 
-def _made(key: Key, made: api_keys.ApiKeyInfo | api_keys.KeyRejected) -> Shown:
+def _made(
+    session: AdminSession, key: Key, made: api_keys.ApiKeyInfo | api_keys.KeyRejected
+) -> Shown:
     if isinstance(made, api_keys.KeyRejected):
         problem = refusal(made)
         if problem.errors:
             end(_options(problem.errors), USAGE)
         end(problem.detail)
-    return {**key_shown(made), "key": key.text}
+    return {**key_shown(made, session.settings.credits_per_image), "key": key.text}
 
 
 def end(sentence: str, code: int = REFUSED) -> NoReturn:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from api.jobs.schemas import moment_of
-from api.ops.schemas import LimitsBody
+from api.ops.schemas import KeyLimitsBody, LimitsBody
 from api.webhooks.url_validation import delivery_host
 from cli.admin import USAGE, AdminSession, all_tenants, end, open_session
 from cli.tenant_file import (
@@ -115,7 +115,15 @@ def _exported_keys(session: AdminSession, holder: str) -> Iterator[dict[str, Any
             facts["label"] = key.label
         if key.expires_at is not None:
             facts["expires_at"] = rfc3339(key.expires_at)
-        yield facts
+        yield facts | _key_limits(key)
+
+
+def _key_limits(key: api_keys.ApiKeyInfo | _Key) -> Limits:
+    """Return the limits that a key has; an operator key of the file has none."""
+    if isinstance(key, OpsKeyEntry):
+        return {}
+    limits = {name: getattr(key, name) for name in KeyLimitsBody.model_fields}
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def _own_secrets(session: AdminSession, tenant: str) -> Iterator[tuple[str, str]]:
@@ -288,6 +296,7 @@ def _is_same(present: api_keys.ApiKeyInfo, wanted: _Key) -> bool:
         and set(present.scopes) == set(wanted.scopes)
         and present.label == wanted.label
         and present.expires_at == moment_of(wanted.expires_at)
+        and _key_limits(present) == _key_limits(wanted)
     )
 
 
@@ -323,6 +332,7 @@ def _apply(session: AdminSession, change: Change, created: MutableMapping[str, s
                 key.scopes,
                 label=key.label,
                 expires_at=moment_of(key.expires_at),
+                limits=_key_limits(key),
             )
         )
         if isinstance(made, api_keys.KeyRejected) and made.reason != "past":

@@ -35,6 +35,16 @@ Grace = Annotated[
     int | None,
     cyclopts.Parameter(help="Seconds for which the old key still works; default: one day."),
 ]
+KeyCredits = Annotated[
+    str | None,
+    cyclopts.Parameter(
+        help="Credits in a calendar month (UTC), then its new jobs are refused; `none`: no budget."
+    ),
+]
+KeyRequests = Annotated[
+    str | None,
+    cyclopts.Parameter(help="Requests per minute that create jobs; `none`: no limit."),
+]
 _KEY_COLUMNS = ("id", "state", "scopes", "label", "created_at", "expires_at", "last_used_at")
 Moment = Annotated[str | None, cyclopts.Parameter(help="A time such as 2027-01-31T12:00:00Z.")]
 
@@ -77,6 +87,7 @@ def set_limits(  # noqa: PLR0913  one option a limit
     max_queued: Limit = None,
     requests_per_minute: Limit = None,
     daily_credits: Limit = None,
+    monthly_credits: Limit = None,
     budget_action: Annotated[
         str | None, cyclopts.Parameter(help="hold or refuse jobs once the credits are used up.")
     ] = None,
@@ -95,6 +106,7 @@ def set_limits(  # noqa: PLR0913  one option a limit
         "max_queued": max_queued,
         "requests_per_minute": requests_per_minute,
         "daily_credits": daily_credits,
+        "monthly_credits": monthly_credits,
         "budget_action": budget_action,
         "may_disable_safety": may_disable_safety,
         "image_retention_seconds": image_retention_seconds,
@@ -194,12 +206,34 @@ def create_key(
     ] = None,
     label: str = "",
     expires_at: Moment = None,
+    monthly_credits: KeyCredits = None,
+    requests_per_minute: KeyRequests = None,
     json: Json = False,
 ) -> None:
     """Create an API key of a tenant. It is shown only once."""
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.create_key(tenant, _key(scopes, label, expires_at)), json=json)
+    limits = {"monthly_credits": monthly_credits, "requests_per_minute": requests_per_minute}
+    _print(admin.create_key(tenant, _key(scopes, label, expires_at), limits), json=json)
+
+
+@keys.command(name="set")
+def set_key_limits(
+    tenant: str,
+    key_id: str,
+    *,
+    monthly_credits: KeyCredits = None,
+    requests_per_minute: KeyRequests = None,
+    json: Json = False,
+) -> None:
+    """Change the limits of an API key; they apply at once. Limits that are not named stay.
+
+    The limits of its tenant apply too.
+    """
+    from cli import admin  # noqa: PLC0415
+
+    limits = {"monthly_credits": monthly_credits, "requests_per_minute": requests_per_minute}
+    _print(admin.set_key_limits(tenant, key_id, limits), json=json)
 
 
 @keys.command(name="list")
@@ -219,7 +253,10 @@ def rotate_key(
     expires_at: Moment = None,
     json: Json = False,
 ) -> None:
-    """Replace an API key by a new one with its scopes; the old one works for the grace period."""
+    """Replace an API key by a new one with its scopes and limits.
+
+    The old one works for the grace period; both share what is used of the limits.
+    """
     from cli import admin  # noqa: PLC0415
 
     _print(admin.rotate_key(tenant, key_id, _rotation(grace_seconds, expires_at)), json=json)
@@ -339,8 +376,17 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return " ".join(value) or "-"
+        return ", ".join(map(_budget, value)) if _is_budgets(value) else " ".join(value) or "-"
     return "-" if value is None or value == "" else str(value)
+
+
+def _is_budgets(value: list[Any]) -> bool:
+    return bool(value) and isinstance(value[0], dict)
+
+
+def _budget(budget: Mapping[str, Any]) -> str:
+    used = "?" if budget["used"] is None else f"{budget['used']:.10g}"
+    return f"{used} of {budget['limit']:.10g} in this {budget['period']}"
 
 
 def _print_json(value: object) -> None:

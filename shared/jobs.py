@@ -129,6 +129,7 @@ class WaitingOn(StrEnum):
     QUEUE = "queue"
     RETRY = "retry"
     TENANT_LIMIT = "tenant_limit"
+    BUDGET = "budget"
     PROVIDER_RATE = "provider_rate"
     PROVIDER_DOWN = "provider_down"
     PROVIDER_CREDITS = "provider_credits"

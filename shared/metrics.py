@@ -23,6 +23,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from shared.budgets import KINDS, THRESHOLDS
 from shared.errors import ErrorCode
 from shared.jobs import IMAGE_WARNINGS, Priority, Status
 from shared.model_catalog import MODELS
@@ -100,6 +101,11 @@ WEBHOOK_ENDPOINTS_DISABLED = Counter(
     "darkroom_webhook_endpoints_disabled", "Receivers that get no more", ("reason",)
 )
 RESCUED_JOBS = Counter("darkroom_rescued_jobs", "Taken from workers that are gone", ("reason",))
+BUDGET_THRESHOLDS = Counter(
+    "darkroom_budget_thresholds",
+    "Budgets of which so many percent were used, once a day or month each",
+    ("scope", "period", "threshold"),
+)
 REDIS_ERRORS = Counter("darkroom_redis_errors", "Calls that Redis did not answer well")
 ARCHIVED_JOBS = Counter("darkroom_archived_jobs", "Jobs that moved to the history")
 HISTORY_ERRORS = Counter("darkroom_history_errors", "Calls that the history did not answer well")
@@ -131,6 +137,9 @@ def begin() -> None:
     _begin(WEBHOOK_ATTEMPTS, WEBHOOK_OUTCOMES)
     _begin(WEBHOOK_ENDPOINTS_DISABLED, SWITCHED_OFF_REASONS)
     _begin(RESCUED_JOBS, RESCUE_REASONS)
+    for scope, period in KINDS:
+        for threshold in THRESHOLDS:
+            BUDGET_THRESHOLDS.labels(scope.value, period.value, str(threshold))
     BUILD.info({"version": version("darkroom-service"), "python": platform.python_version()})
 
 

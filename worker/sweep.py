@@ -7,12 +7,14 @@ pushed. It also continues batches whose process stopped: see `advance_batch.lua`
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from shared import metrics
 from shared.errors import ErrorCode
 from shared.logs import log
 from shared.store import maintenance
 from shared.store.batches import BatchWork, advance_batch
+from shared.store.budgets import CrossedThreshold
 from shared.store.client import Store
 from shared.store.maintenance import SweepResult
 
@@ -48,6 +50,7 @@ class Sweeper:
                 return
             metrics.LAST_SWEEP.set(time.time())
             _count(swept)
+            _report(swept.crossed)
             if swept.rescued or swept.failed:
                 failed = Counter(code for _, code in swept.failed)
                 _LOG.warning("swept", rescued=swept.rescued, ids=swept.ids, failed=failed)
@@ -70,6 +73,23 @@ class Sweeper:
         for _ in range(CHUNKS):
             if self._store.run(advance_batch()) is BatchWork.IDLE:
                 return
+
+
+def _report(crossed: Sequence[CrossedThreshold]) -> None:
+    for one in crossed:
+        budget = one.budget
+        metrics.BUDGET_THRESHOLDS.labels(
+            budget.scope.value, budget.period.value, str(one.threshold)
+        ).inc()
+        _LOG.warning(
+            "budget threshold reached",
+            tenant=one.tenant,
+            key=one.key_id,
+            period=budget.period.value,
+            threshold=one.threshold,
+            used=budget.used,
+            limit=budget.limit,
+        )
 
 
 def _count(swept: SweepResult) -> None:

@@ -288,7 +288,8 @@ async def cancel_job(parts: Context, principal: CurrentTenant, job_id: str) -> R
 async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:
     """Run a failed or canceled job again, as the same job; `run` is increased.
 
-    An image that is already paid for is not paid for again, unless it was rejected.
+    An image that is already paid for is not paid for again, unless it was rejected. The budget and
+    the rate of the API key that retries count, whichever key created the job.
     """
     _check_id(job_id)
     parts.redis_monitor.ensure_capacity()
@@ -297,7 +298,12 @@ async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Re
     seconds = parts.settings.deadline_seconds
 
     def rerun() -> Command[Job | Status | NotAccepted | None]:
-        return job_submission.rerun(job_id, tenant=principal.tenant, deadline_seconds=seconds)
+        return job_submission.rerun(
+            job_id,
+            tenant=principal.tenant,
+            deadline_seconds=seconds,
+            api_key=principal.key_id,
+        )
 
     found = await parts.committer.run(rerun())
     if found is None and await parts.records.bring_back(job_id, principal.tenant):

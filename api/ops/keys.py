@@ -1,21 +1,23 @@
 """The API keys of tenants."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Depends
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.context import Context, CurrentOperator, CurrentTenant
+from api.budgets import Budget, budget_shown
+from api.context import AppContext, Context, CurrentOperator, CurrentTenant
 from api.jobs.schemas import moment_of
 from api.json_body import JsonBody
-from api.ops.schemas import KeyBody, RotateBody
+from api.ops.schemas import KeyBody, KeyLimitsBody, RotateBody
 from api.ops.tenants import answered
 from api.problems import BODY, FieldError, Problem, invalid, not_found, problems
 from api.routing import tenant_router
 from shared.api_keys import Key as NewSecret
 from shared.api_keys import Scope, is_key_id, new_key
-from shared.schemas import Time
+from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.api_keys import (
     OPERATORS,
@@ -25,6 +27,7 @@ from shared.store.api_keys import (
     list_api_keys,
     revoke_api_key,
     rotate_api_key,
+    set_key_limits,
 )
 from shared.store.tenants import NAME, KeyState
 
@@ -46,6 +49,9 @@ class Key(TypedDict):
     revoked_at: Time | None
     last_used_at: Time | None
     replaced_by: str | None
+    monthly_credits: float | None
+    requests_per_minute: Count | None
+    budgets: list[Budget]
 
 
 class NewKey(Key):
@@ -73,7 +79,7 @@ async def get_keys(parts: Context, tenant: str) -> Response:
         keys = await parts.committer.run(list_api_keys(tenant))
     if keys is None:
         raise not_found("tenant")
-    shown: KeyList = {"data": [key_shown(key) for key in keys]}
+    shown: KeyList = {"data": [key_shown(key, parts.prices) for key in keys]}
     return answered(shown)
 
 
@@ -94,8 +100,41 @@ async def post_key(
     key, ends = new_key(), moment_of(body.expires_at)
     if not NAME.fullmatch(tenant):
         raise not_found("tenant")
-    call = add_api_key(audit_context, tenant, key, body.scopes, label=body.label, expires_at=ends)
-    return _made(key, await parts.committer.run(call))
+    call = add_api_key(
+        audit_context,
+        tenant,
+        key,
+        body.scopes,
+        label=body.label,
+        expires_at=ends,
+        limits=body.changes(),
+    )
+    return _made(parts, key, await parts.committer.run(call))
+
+
+@router.patch(
+    f"{_KEYS}/{{key_id}}",
+    operation_id="patch_key",
+    response_model=Key,
+    response_description="The key",
+    responses=problems("not_found", *BODY),
+)
+async def patch_key(
+    parts: Context,
+    audit_context: CurrentOperator,
+    tenant: str,
+    key_id: str,
+    body: Annotated[KeyLimitsBody, Depends(JsonBody(KeyLimitsBody))],
+) -> Response:
+    """Change the limits of a key at once: null removes a limit, missing members stay."""
+    _check(tenant, key_id)
+    changes = body.changes()
+    if not changes:
+        raise invalid([FieldError("", "names nothing to change")])
+    changed = await parts.committer.run(set_key_limits(audit_context, tenant, key_id, changes))
+    if changed is None:
+        raise not_found("key")
+    return answered(key_shown(changed, parts.prices))
 
 
 @router.post(
@@ -115,13 +154,16 @@ async def rotate(
     key_id: str,
     body: Annotated[RotateBody, Depends(JsonBody(RotateBody, optional=True))],
 ) -> Response:
-    """Create a key that replaces another, with its scopes; both are valid for the grace period."""
+    """Create a key that replaces another, with its scopes and limits.
+
+    Both are valid for the grace period, and share what is used of the limits.
+    """
     _check(tenant, key_id)
     key, ends = new_key(), moment_of(body.expires_at)
     call = rotate_api_key(
         audit_context, tenant, key_id, key, grace_seconds=body.grace_seconds, expires_at=ends
     )
-    return _made(key, await parts.committer.run(call))
+    return _made(parts, key, await parts.committer.run(call))
 
 
 @router.delete(
@@ -145,9 +187,9 @@ def _check(tenant: str, key_id: str) -> None:
         raise not_found("key")
 
 
-def _made(key: NewSecret, made: ApiKeyInfo | KeyRejected) -> Response:
+def _made(parts: AppContext, key: NewSecret, made: ApiKeyInfo | KeyRejected) -> Response:
     if isinstance(made, ApiKeyInfo):
-        shown: NewKey = {**key_shown(made), "key": key.text}
+        shown: NewKey = {**key_shown(made, parts.prices), "key": key.text}
         return answered(shown, 201)
     raise refusal(made)
 
@@ -170,8 +212,8 @@ def refusal(refused: KeyRejected) -> Problem:
     return Problem("too_many_keys", detail)
 
 
-def key_shown(key: ApiKeyInfo) -> Key:
-    """Write a key without its secret."""
+def key_shown(key: ApiKeyInfo, prices: Mapping[str, float]) -> Key:
+    """Write a key without its secret; `prices` are the credits of a call by model."""
     return {
         "id": key.id,
         "prefix": f"dk_{key.id}_",
@@ -183,6 +225,9 @@ def key_shown(key: ApiKeyInfo) -> Key:
         "revoked_at": rfc3339(key.revoked_at),
         "last_used_at": rfc3339(key.used_at),
         "replaced_by": key.replaced_by,
+        "monthly_credits": key.monthly_credits,
+        "requests_per_minute": key.requests_per_minute,
+        "budgets": [budget_shown(budget, priced=bool(prices)) for budget in key.budgets],
     }
 
 

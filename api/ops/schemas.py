@@ -17,6 +17,7 @@ GRACE_SECONDS_MAX = 30 * 86_400
 
 _Count = Annotated[int | None, Field(ge=0, le=LARGEST), INTEGER]
 _Seconds = Annotated[int | None, Field(ge=FOREVER, le=RETENTION_SECONDS_MAX), INTEGER]
+_Credits = Annotated[float | None, Field(ge=0, le=LARGEST)]
 _Label = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
 _JobId = Annotated[str, StringConstraints(pattern=f"^{JOB_PREFIX}[{ALPHABET}]{{26}}$")]
 
@@ -32,6 +33,14 @@ TenantName = Annotated[
 ]
 
 
+Changes = dict[str, float | str | bool | None]
+
+
+def _sent(body: Strict, model: type[Strict]) -> Changes:
+    names = [name for name in model.model_fields if name in body.model_fields_set]
+    return {name: getattr(body, name) for name in names}
+
+
 class LimitsBody(Strict):
     """The limits of a tenant; null: no limit, or weight 1, or the retention of the settings."""
 
@@ -41,9 +50,8 @@ class LimitsBody(Strict):
     max_running: Annotated[_Count, Field(description="Jobs at once")] = None
     max_queued: Annotated[_Count, Field(description="Jobs that wait")] = None
     requests_per_minute: Annotated[_Count, Field(description="Jobs asked for in a minute")] = None
-    daily_credits: Annotated[
-        float | None, Field(ge=0, le=LARGEST, description="By estimate, and day of UTC")
-    ] = None
+    daily_credits: Annotated[_Credits, Field(description="By estimate, and day of UTC")] = None
+    monthly_credits: Annotated[_Credits, Field(description="By estimate, and month of UTC")] = None
     budget_action: Annotated[
         Literal["hold", "refuse"] | None, Field(description="Once the credits are spent")
     ] = None
@@ -80,10 +88,9 @@ class LimitsBody(Strict):
             raise ValueError(kept.fault)
         return self
 
-    def changes(self) -> dict[str, float | str | bool | None]:
+    def changes(self) -> Changes:
         """Return the members that were sent."""
-        names = [name for name in LimitsBody.model_fields if name in self.model_fields_set]
-        return {name: getattr(self, name) for name in names}
+        return _sent(self, LimitsBody)
 
 
 class TenantBody(LimitsBody):
@@ -103,9 +110,21 @@ class RotateBody(Strict):
     expires_at: Moment | None = None
 
 
-class KeyBody(Strict):
-    """Creates a key."""
+class KeyLimitsBody(Strict):
+    """The limits of a key, beside those of its tenant; null means no limit."""
 
+    monthly_credits: Annotated[
+        _Credits,
+        Field(description="By estimate, and month of UTC; once spent, new jobs are refused"),
+    ] = None
+    requests_per_minute: Annotated[_Count, Field(description="Jobs asked for in a minute")] = None
+
+    def changes(self) -> Changes:
+        """Return the members that were sent."""
+        return _sent(self, KeyLimitsBody)
+
+
+class _NewKeyBody(Strict):
     scopes: Annotated[tuple[Scope, ...], Field(description="What it opens")] = TENANT_SCOPES
     expires_at: Moment | None = None
     label: Annotated[_Label, Field(description="Whose it is, for people")] = ""
@@ -118,7 +137,11 @@ class KeyBody(Strict):
         return value
 
 
-class OpsKeyBody(KeyBody):
+class KeyBody(_NewKeyBody, KeyLimitsBody):
+    """Creates a key."""
+
+
+class OpsKeyBody(_NewKeyBody):
     """Creates an operator key, which has no access to a tenant's own routes."""
 
     scopes: Annotated[tuple[Scope, ...], Field(description="What it opens")] = OPS_SCOPES

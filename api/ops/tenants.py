@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
+from api.budgets import Budget, budget_shown
 from api.context import AppContext, Context, CurrentOperator
 from api.headers import sends_headers
 from api.json_body import JsonBody
@@ -45,7 +46,7 @@ router = tenant_router("operators")
 
 
 class Tenant(TypedDict):
-    """A tenant: its limits, and how many of its jobs are queued and running."""
+    """A tenant: its limits and budgets, and how many of its jobs are queued and running."""
 
     name: str
     weight: float
@@ -53,6 +54,7 @@ class Tenant(TypedDict):
     max_queued: Count | None
     requests_per_minute: Count | None
     daily_credits: float | None
+    monthly_credits: float | None
     budget_action: BudgetAction | None
     may_disable_safety: bool
     image_retention_seconds: Count | None
@@ -61,6 +63,7 @@ class Tenant(TypedDict):
     created_at: Time | None
     queued: Count
     running: Count
+    budgets: list[Budget]
     warnings: list[str]
 
 
@@ -183,6 +186,7 @@ def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float]) -> Tenant:
         "max_queued": tenant.max_queued,
         "requests_per_minute": tenant.requests_per_minute,
         "daily_credits": tenant.daily_credits,
+        "monthly_credits": tenant.monthly_credits,
         "budget_action": cast("BudgetAction | None", tenant.budget_action),
         "may_disable_safety": tenant.may_disable_safety,
         "image_retention_seconds": tenant.image_retention_seconds,
@@ -191,21 +195,22 @@ def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float]) -> Tenant:
         "created_at": rfc3339(tenant.created_at),
         "queued": tenant.queued,
         "running": tenant.running,
-        "warnings": budget_warnings(tenant, prices),
+        "budgets": [budget_shown(budget, priced=bool(prices)) for budget in tenant.budgets],
+        "warnings": list(budget_warnings(tenant, prices).values()),
     }
 
 
-def budget_warnings(tenant: StoredTenant, prices: Mapping[str, float]) -> list[str]:
-    """Name what a tenant's budget does not count because it has no price."""
-    unpriced = [name for name in MODELS if name not in prices]
-    if tenant.daily_credits is None or not unpriced:
-        return []
-    if not prices:
-        return ["`daily_credits` does nothing: no price is set here (DARKROOM_CREDITS_PER_IMAGE)."]
-    names = ", ".join(unpriced)
-    return [
-        f"`daily_credits` does not count {names}: DARKROOM_CREDITS_PER_IMAGE has no price for it."
-    ]
+def budget_warnings(tenant: StoredTenant, prices: Mapping[str, float]) -> Mapping[str, str]:
+    """Name, by limit, what a tenant's budgets do not count because it has no price."""
+    unpriced = ", ".join(name for name in MODELS if name not in prices)
+    if not unpriced:
+        return {}
+    if prices:
+        what = f"does not count {unpriced}: DARKROOM_CREDITS_PER_IMAGE has no price for it."
+    else:
+        what = "does nothing: no price is set here (DARKROOM_CREDITS_PER_IMAGE)."
+    limits = {"daily_credits": tenant.daily_credits, "monthly_credits": tenant.monthly_credits}
+    return {name: f"`{name}` {what}" for name, limit in limits.items() if limit is not None}
 
 
 def answered(

@@ -140,13 +140,14 @@ def _archiving(now: ServiceStats) -> Iterator[Finding]:
 
 def _budgets(store: Store, prices: Mapping[str, float]) -> Iterator[Finding]:
     for tenant in _tenants(store):
-        for warning in budget_warnings(tenant, prices):
+        for limit, warning in budget_warnings(tenant, prices).items():
+            option = limit.replace("_", "-")
             yield Finding(
                 "budgets",
                 well=False,
                 message=f"Tenant {tenant.name}: {warning}",
                 advice="Set DARKROOM_CREDITS_PER_IMAGE for the API, or remove the budget: "
-                f"`darkroom tenants set {tenant.name} --daily-credits none`",
+                f"`darkroom tenants set {tenant.name} --{option} none`",
             )
 
 

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import orjson
+
 from shared.api_keys import Key, Scope
+from shared.budgets import Budget
 from shared.store import operations
 from shared.store.audit import AuditContext
+from shared.store.budgets import budget_of
 from shared.store.codec import pairs
 from shared.store.command import Command
-from shared.store.tenants import KeyState
+from shared.store.tenants import KeyState, Limits, flat_limits
 
 #: An ended key is remembered this long, so that its holder learns what happened to it.
 INACTIVE_KEY_MS = 30 * 86_400_000
@@ -19,6 +23,7 @@ OPERATORS = "@operators"
 MOST_KEYS = 500
 #: How long a replaced key stays valid by default.
 GRACE_SECONDS = 86_400
+_NO_LIMITS: Limits = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,9 @@ class ApiKeyInfo:
     revoked_at: int | None = None
     used_at: int | None = None
     replaced_by: str | None = None
+    monthly_credits: float | None = None
+    requests_per_minute: int | None = None
+    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ def add_api_key(
     *,
     label: str = "",
     expires_at: int | None = None,
+    limits: Limits = _NO_LIMITS,
 ) -> Command[ApiKeyInfo | KeyRejected]:
     """Create a key for a tenant that expires at `expires_at` (milliseconds), or never."""
     operation = operations.AddApiKey(
@@ -78,8 +87,9 @@ def add_api_key(
         replaces="",
         grace_ms=0,
         keep_ms=INACTIVE_KEY_MS,
+        limits=flat_limits(limits, skip_none=True),
     )
-    return Command(operation, lambda reply: _added(key.id, reply))
+    return Command(operation, _added)
 
 
 def rotate_api_key(
@@ -93,8 +103,8 @@ def rotate_api_key(
 ) -> Command[ApiKeyInfo | KeyRejected]:
     """Create a key that replaces a valid one, which expires after `grace_seconds`.
 
-    The new one has the scopes and the label of the old one, and the same lifetime unless
-    `expires_at` (milliseconds) says otherwise.
+    The new one has the scopes, the label and the limits of the old one, and the same lifetime
+    unless `expires_at` (milliseconds) says otherwise. Both share what is used of the limits.
     """
     operation = operations.AddApiKey(
         *audit_context.args,
@@ -108,21 +118,24 @@ def rotate_api_key(
         replaces=old_id,
         grace_ms=grace_seconds * 1000,
         keep_ms=INACTIVE_KEY_MS,
+        limits=(),
     )
-    return Command(operation, lambda reply: _added(key.id, reply))
+    return Command(operation, _added)
 
 
-def _added(key_id: str, reply: Sequence[str]) -> ApiKeyInfo | KeyRejected:
-    if reply[0] != "ok":
-        return KeyRejected(*reply)
-    _, created, expires, scopes, label = reply
-    return ApiKeyInfo(
-        key_id, KeyState.LIVING, _scopes(scopes), label, int(created), int(expires or 0) or None
+def _added(reply: Sequence[Any]) -> ApiKeyInfo | KeyRejected:
+    return _facts(reply[1]) if reply[0] == "ok" else KeyRejected(*reply)
+
+
+def set_key_limits(
+    audit_context: AuditContext, tenant: str, key_id: str, limits: Limits
+) -> Command[ApiKeyInfo | None]:
+    """Set limits of a key at once (None removes one); return it, None if there is no such key."""
+    detail = orjson.dumps({"key": key_id, **limits}).decode()
+    operation = operations.SetKeyLimits(
+        *audit_context.args, tenant, key_id, detail, flat_limits(limits)
     )
-
-
-def _scopes(written: str) -> tuple[Scope, ...]:
-    return tuple(Scope(name) for name in written.split())
+    return Command(operation, lambda reply: _facts(reply[1]) if reply[0] == "ok" else None)
 
 
 def revoke_api_key(audit_context: AuditContext, tenant: str, key_id: str) -> Command[bool]:
@@ -144,21 +157,27 @@ def list_api_keys(tenant: str) -> Command[tuple[ApiKeyInfo, ...] | None]:
 def _listed(reply: Sequence[Any]) -> tuple[ApiKeyInfo, ...] | None:
     if reply[0] == "missing":
         return None
-    return tuple(_facts(one[0], pairs(one[1:])) for one in reply[1:])
+    return tuple(map(_facts, reply[1:]))
 
 
-def _facts(key_id: str, record: dict[str, str]) -> ApiKeyInfo:
-    def moment(name: str) -> int | None:
+def _facts(described: Sequence[Any]) -> ApiKeyInfo:
+    key_id, budgets, *flat = described
+    record: dict[str, str] = pairs(flat)
+
+    def integer(name: str) -> int | None:
         return int(record[name]) if name in record else None
 
     return ApiKeyInfo(
         id=key_id,
         state=KeyState(record["state"]),
-        scopes=_scopes(record["scopes"]),
+        scopes=tuple(Scope(name) for name in record["scopes"].split()),
         label=record["label"],
         created_at=int(record["created"]),
-        expires_at=moment("expires"),
-        revoked_at=moment("revoked"),
-        used_at=moment("used"),
+        expires_at=integer("expires"),
+        revoked_at=integer("revoked"),
+        used_at=integer("used"),
         replaced_by=record.get("replaced_by"),
+        monthly_credits=float(record["monthly_credits"]) if "monthly_credits" in record else None,
+        requests_per_minute=integer("requests_per_minute"),
+        budgets=tuple(map(budget_of, budgets)),
     )

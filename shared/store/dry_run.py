@@ -55,6 +55,7 @@ def dry_run(job: NewJob, *, archived: ReuseSource | None = None) -> Command[DryR
         request_hash=request_hash(job.spec) if job.spec.reuse else "",
         archived_id=archived.job_id if archived else "",
         model=job.spec.model,
+        api_key=job.api_key or "",
     )
     return Command(operation, _dry_run_result)
 
@@ -90,6 +91,7 @@ def find_reusable(
         idempotency_key=(job.idempotency_key or "") if job.fingerprint else "",
         archived_id=archived.job_id if archived else "",
         archived_image=image_json(archived.image) if archived else "",
+        api_key=job.api_key or "",
     )
     return Command(operation, _reusable)
 

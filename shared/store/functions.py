@@ -20,6 +20,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 
+from shared.budgets import THRESHOLDS
 from shared.jobs import FINAL, PRIORITY_OFFSET_MS, TRANSITIONS, State
 from shared.settings import Settings
 from shared.store import keys, operations
@@ -69,6 +70,8 @@ RUN_TAGS_BYTES = 2_000
 #: Credits of runs are counted in whole units of this many decimals, so that sums are exact.
 CREDIT_DIGITS = 6
 CREDIT_PARTS: int = 10**CREDIT_DIGITS
+#: How many thresholds of budgets that were reached one sweep reports.
+THRESHOLDS_REPORTED = 1_000
 #: The number of audit entries kept where there is no history.
 AUDIT_ENTRIES = 100_000
 #: Objects that may have been stored in vain are deleted after this time: no late upload follows.
@@ -303,6 +306,8 @@ _FIXED: Mapping[str, object] = {
     "parked_kept_ms": PARKED_KEPT_MS,
     "stage_ms": STAGE_MS,
     "batch_work_delay_ms": BATCH_WORK_DELAY_MS,
+    "budget_thresholds": THRESHOLDS,
+    "thresholds_reported": THRESHOLDS_REPORTED,
     "audit_entries": AUDIT_ENTRIES,
     "words_max": WORDS_MAX,
     "word_characters": WORD_CHARACTERS,

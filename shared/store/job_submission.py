@@ -45,7 +45,7 @@ class NewJob:
     reused: "Reused | None" = None
     #: a traceparent: the job's spans are below it
     trace: str | None = None
-    #: the id of the API key that creates it
+    #: the id of the API key that creates it, and pays for it
     api_key: str | None = None
 
     @property
@@ -64,7 +64,10 @@ class Reused:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What is left of a tenant's requests per minute, and the seconds until more is."""
+    """What is left of the requests per minute of a tenant or of its key, whichever is less.
+
+    `reset_seconds` is the time until more is left.
+    """
 
     limit: int
     left: int
@@ -90,8 +93,9 @@ class NotAccepted:
     - `late`: the function ran after its time limit; `lost`: the stage of a batch was swept;
     - `prompt_withheld`: the job `detail` was archived without its prompt and cannot run again;
     - `model_gone`: `detail` is the model that the provider does not offer;
-    - limits of the tenant: `too_fast` (requests a minute), `tenant_full` (queued jobs),
-      `budget_spent` (the credits used or reserved today, and the budget);
+    - limits of the tenant or the key: `too_fast` (requests a minute; `detail` is whose, and the
+      limit), `tenant_full` (queued jobs), `budget_spent` (`detail` is read by
+      `shared.store.budgets.budget_of`);
     - limits of the service: `full` (queued jobs of all tenants), `behind` (the queue's delay in
       milliseconds);
     - `too_long`: `fail_fast` cannot be met; `detail` is the position.
@@ -147,13 +151,13 @@ def _accepted(reply: Sequence[str]) -> Accepted | NotAccepted:
 
 
 def not_accepted(reply: Sequence[str]) -> NotAccepted:
-    """Parse a refusal: a word and a detail, and for some the wait and the tenant's rate."""
+    """Parse a refusal: a word and a detail, and for some the wait and the rate."""
     reason, detail, wait, *rate = (*reply, "", "")[: max(len(reply), 3)]
     return NotAccepted(reason, detail, float(wait) / 1000 if wait else None, rate_of(rate))
 
 
 def rate_of(fields: Sequence[str]) -> Rate | None:
-    """Parse a tenant's rate; nothing or '' if it has no limit."""
+    """Parse a rate; nothing or '' if there is no limit."""
     if not fields or not fields[0]:
         return None
     limit, left, reset = (int(part) for part in fields)
@@ -239,10 +243,13 @@ def cancel(job_id: str, *, tenant: str) -> Command[Job | Status | None]:
 
 
 def rerun(
-    job_id: str, *, tenant: str, deadline_seconds: int
+    job_id: str, *, tenant: str, deadline_seconds: int, api_key: str = ""
 ) -> Command[Job | Status | NotAccepted | None]:
-    """Retry a failed or canceled job; return it, or its status, or why not."""
-    operation = operations.Rerun(job_id, tenant, uuid.uuid4().hex, deadline_seconds * 1000)
+    """Retry a failed or canceled job; return it, or its status, or why not.
+
+    `api_key` is the id of the key that retries it, and pays for this run.
+    """
+    operation = operations.Rerun(job_id, tenant, uuid.uuid4().hex, deadline_seconds * 1000, api_key)
     return _client_transition(operation, job_id)
 
 

@@ -80,9 +80,10 @@ job = Key(
         "log": "failed attempts, one a line: `run attempt ms outcome JSON`",
         "batch": "the batch that it belongs to",
         "trace": "the traceparent of the request that made it",
-        "api_key": "the id of the API key that made it",
+        "api_key": "the id of the API key that made it, or retried it",
         "credits": "credits that one call may cost, as estimated",
         "reserved_credits": "credits reserved until the first call; they count against a budget",
+        "reserved_for": "`key:<id>` where they are reserved for a key with a budget too",
         "calls": "calls that may have made an image",
         "charged": "calls of this run that were or may have been billed",
         "call_key": "the provider key that made the last call",
@@ -236,6 +237,8 @@ batch = Key(
         "deadline": "the soonest deadline of the staged jobs (ms from the commit)",
         "priority": "the priority of that job",
         "model": "the model of that job",
+        "api_key": "the API key that stages it",
+        "reserved_for": "`key:<id>` where that key has a budget",
         "spec": "what was asked for, as JSON",
         "webhook_url": "where its webhook goes",
         "webhook_host": "the host of that URL",
@@ -317,7 +320,7 @@ queue_due = Key("q:<queue>:due", ZSET, "When the next attempt of each waiting me
 queue_budget_blocked = Key(
     "q:<queue>:budget_blocked",
     ZSET,
-    "Groups that a daily budget may hold, by the next midnight (ms).",
+    "Groups that a budget may hold, by the end of its day or month (ms).",
 )
 delivery_tenants = Key(
     "q:deliveries:tenants", ZSET, "Start tag -> tenant of which something may be sent."
@@ -489,7 +492,9 @@ tenant = Key(
         "max_queued": "jobs that may be queued",
         "requests_per_minute": "requests that make jobs",
         "daily_credits": "credits a day (UTC)",
+        "monthly_credits": "credits a month (UTC)",
         "budget_action": "refuse or hold, where those are spent",
+        "limits_keys": "1 once a key of it has had limits of its own",
         "may_disable_safety": "1 where its jobs may switch the safety checker off",
         "record_retention_seconds": "how long its jobs are kept after their end; 0: forever",
         "image_retention_seconds": "the same for their images; 0: as long as the job",
@@ -514,11 +519,16 @@ api_key = Key(
         "revoked": "when it was revoked (ms)",
         "used": "when it was last used (ms)",
         "replaced_by": "the key that replaces it",
+        "monthly_credits": "credits a month (UTC)",
+        "requests_per_minute": "requests that make jobs",
+        "payer": "of keys that replaced each other with limits, the first: the use of all counts as its own",
     },
 )
 api_keys = Key("keys:<tenant>", ZSET, "The keys of a tenant by when they were made (ms).")
 request_times = Key(
-    "rate:<tenant>", LIST, "Times of the requests of the last minute (ms), newest first."
+    "rate:<payer>",
+    LIST,
+    "Times of the requests of the last minute (ms), newest first, of a tenant or of `key:<id>`.",
 )
 usage = Key(
     "usage:<tenant>:<day>",
@@ -529,7 +539,23 @@ usage = Key(
         "credits": "their credits, as estimated",
         "calls:<tag>": "the same by tag; '' for those beyond 100 tags",
         "credits:<tag>": "the same by tag",
+        "threshold": "the highest percentage of the day's budget that was reported",
     },
+)
+month_usage = Key(
+    "month_usage:<payer>:<day>",
+    HASH,
+    "What a tenant, or an API key as `key:<id>`, spent in the month (UTC) that begins on a day since 1970; 90 days.",
+    {
+        "credits": "credits of calls that may have been billed, as estimated",
+        "threshold": "the highest percentage of the month's budget that was reported",
+    },
+)
+crossed_thresholds = Key(
+    "crossed_thresholds",
+    LIST,
+    "Thresholds of budgets that were reached since the last sweep: "
+    "`tenant payer threshold`, and the budget as `budgets.describe` in Lua has it.",
 )
 run_counts = Key(
     "run_counts:<tenant>:<day>",
@@ -548,7 +574,10 @@ counted_days = Key(
     "`day tenant` of all run counts, by the day; by the negative day once the history has them.",
 )
 reserved_credits = Key(
-    "reserved_credits", HASH, "Credits of jobs that have not called yet.", {"<tenant>": "credits"}
+    "reserved_credits",
+    HASH,
+    "Credits of jobs that have not called yet, by tenant, and by key as `key:<id>`.",
+    {"<payer>": "credits"},
 )
 audit = Key(
     "audit",

@@ -10,6 +10,7 @@ import redis
 from shared.jobs import Status
 from shared.provider_keys import ProviderKey
 from shared.store import keys, operations
+from shared.store.budgets import CrossedThreshold, crossed_of
 from shared.store.codec import pairs
 from shared.store.command import Command
 from shared.store.transitions import Signal
@@ -64,6 +65,8 @@ class SweepResult:
     permits: int
     ids: tuple[str, ...] = ()
     ended: tuple[Ended, ...] = ()
+    #: thresholds of budgets that were reached since the last sweep
+    crossed: tuple[CrossedThreshold, ...] = ()
     #: whether more was left than one sweep may process
     more: bool = False
 
@@ -81,8 +84,10 @@ def _swept(reply: Sequence[Any]) -> SweepResult | None:
         return None
     failed = tuple(zip(reply[3][::2], reply[3][1::2], strict=True))
     rescued, ids = tuple(reply[2].split()), tuple(reply[5].split())
-    ended = tuple(map(_ended, reply[6]))
-    return SweepResult(reply[1], rescued, failed, reply[4], ids, ended, more=reply[7] == "1")
+    ended, crossed = tuple(map(_ended, reply[6])), tuple(map(crossed_of, reply[8]))
+    return SweepResult(
+        reply[1], rescued, failed, reply[4], ids, ended, crossed, more=reply[7] == "1"
+    )
 
 
 def _ended(line: str) -> Ended:

@@ -124,6 +124,7 @@ class AddApiKey(Audited):
     replaces: str
     grace_ms: float
     keep_ms: float
+    limits: tuple[Argument, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,7 @@ class DryRun(Operation):
     request_hash: str
     archived_id: str
     model: str
+    api_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +368,7 @@ class FindReusable(Operation):
     idempotency_key: str
     archived_id: str
     archived_image: str
+    api_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,6 +539,7 @@ class ReadTotals(Operation):
 class ReadUsage(Operation):
     tenant: str
     days: int
+    api_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -660,6 +664,7 @@ class Rerun(Operation):
     tenant: str
     token: str
     deadline_ms: int
+    api_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -720,6 +725,14 @@ class SendTest(Operation):
 @dataclass(frozen=True, slots=True)
 class ServiceStats(Operation):
     """No arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetKeyLimits(Audited):
+    tenant: str
+    id: str
+    detail: str
+    limits: tuple[Argument, ...]
 
 
 @dataclass(frozen=True, slots=True)

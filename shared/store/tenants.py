@@ -9,8 +9,10 @@ from typing import Any
 import orjson
 
 from shared.api_keys import Scope
+from shared.budgets import Budget
 from shared.store import operations
 from shared.store.audit import AuditContext
+from shared.store.budgets import budget_of
 from shared.store.codec import pairs
 from shared.store.command import Command
 from shared.store.operations import Argument
@@ -19,7 +21,7 @@ from shared.store.operations import Argument
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "must have 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit"
 
-#: The limits of a tenant, by name; None removes a limit.
+#: The limits of a tenant or a key, by name; None removes a limit.
 Limits = Mapping[str, float | str | bool | None]
 
 
@@ -53,6 +55,7 @@ class Tenant:
     max_queued: int | None
     requests_per_minute: int | None
     daily_credits: float | None
+    monthly_credits: float | None
     budget_action: str | None
     may_disable_safety: bool
     image_retention_seconds: int | None
@@ -61,6 +64,7 @@ class Tenant:
     created_at: int | None
     queued: int
     running: int
+    budgets: tuple[Budget, ...]
 
 
 def authenticate(key_id: str) -> Command[Principal | None]:
@@ -91,7 +95,7 @@ def create_tenant(
         tenant=name,
         webhook_secret=webhook_secret,
         detail=_json(limits),
-        limits=_flat(limits, skip_none=True),
+        limits=flat_limits(limits, skip_none=True),
     )
     return Command(operation, lambda reply: reply[1] if reply[0] == "exists" else None)
 
@@ -106,7 +110,7 @@ def set_limits(
     """
     who = audit_context.args if audit_context else ("", "", "")
     operation = operations.SetLimits(
-        *who, tenant=tenant, detail=_json(limits), limits=_flat(limits)
+        *who, tenant=tenant, detail=_json(limits), limits=flat_limits(limits)
     )
     return Command(operation, lambda reply: reply[0] == "ok")
 
@@ -115,7 +119,8 @@ def _json(limits: Limits) -> str:
     return orjson.dumps(dict(limits)).decode()
 
 
-def _flat(limits: Limits, *, skip_none: bool = False) -> tuple[Argument, ...]:
+def flat_limits(limits: Limits, *, skip_none: bool = False) -> tuple[Argument, ...]:
+    """Return limits as arguments: name, value, name, value; None is ''."""
     fields = {name: value for name, value in limits.items() if value is not None or not skip_none}
     return tuple(part for name, value in fields.items() for part in (name, _written(value)))
 
@@ -142,13 +147,19 @@ def _read(least: str, most: str, limit: int) -> Command[tuple[Tenant, ...]]:
 
 def _tenants(reply: Sequence[Any]) -> tuple[Tenant, ...]:
     return tuple(
-        _tenant(name, queued, running, pairs(flat)) for name, queued, running, *flat in reply
+        _tenant(name, queued, running, budgets, pairs(flat))
+        for name, queued, running, budgets, *flat in reply
     )
 
 
-def _tenant(name: str, queued: int, running: int, record: Mapping[str, str]) -> Tenant:
+def _tenant(
+    name: str, queued: int, running: int, budgets: Sequence[str], record: Mapping[str, str]
+) -> Tenant:
     def integer(field: str) -> int | None:
         return int(float(record[field])) if field in record else None
+
+    def credits_of(field: str) -> float | None:
+        return float(record[field]) if field in record else None
 
     return Tenant(
         name=name,
@@ -156,7 +167,8 @@ def _tenant(name: str, queued: int, running: int, record: Mapping[str, str]) -> 
         max_running=integer("max_running"),
         max_queued=integer("max_queued"),
         requests_per_minute=integer("requests_per_minute"),
-        daily_credits=float(record["daily_credits"]) if "daily_credits" in record else None,
+        daily_credits=credits_of("daily_credits"),
+        monthly_credits=credits_of("monthly_credits"),
         budget_action=record.get("budget_action"),
         may_disable_safety=record.get("may_disable_safety") == "1",
         image_retention_seconds=integer("image_retention_seconds"),
@@ -165,4 +177,5 @@ def _tenant(name: str, queued: int, running: int, record: Mapping[str, str]) -> 
         created_at=integer("created"),
         queued=queued,
         running=running,
+        budgets=tuple(map(budget_of, budgets)),
     )

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.budgets import Budget
 from shared.store import operations
+from shared.store.budgets import budget_of
 from shared.store.codec import pairs
 from shared.store.command import Command
 from shared.store.job_submission import Rate, rate_of
@@ -12,13 +14,18 @@ from shared.store.job_submission import Rate, rate_of
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a tenant; None means none. `budget_holds`: a spent budget holds queued jobs."""
+    """The limits of a tenant; None means none. `budget_holds`: a spent budget holds queued jobs.
+
+    `key_requests_per_minute` is that of the API key that asks.
+    """
 
     weight: float
     max_running: int | None
     max_queued: int | None
     requests_per_minute: int | None
+    key_requests_per_minute: int | None
     daily_credits: float | None
+    monthly_credits: float | None
     budget_holds: bool
     may_disable_safety: bool
 
@@ -45,7 +52,10 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A tenant at `now_ms`; `promised` are credits of jobs that have not called yet."""
+    """A tenant at `now_ms`; `promised` are credits of jobs that have not called yet.
+
+    `rate` and `budgets` are those of the tenant and of the key that asks.
+    """
 
     now_ms: int
     limits: Limits
@@ -53,37 +63,44 @@ class Usage:
     queued: int
     promised: float
     rate: Rate | None
+    budgets: tuple[Budget, ...]
     days: tuple[Day, ...]
 
 
-def read_usage(tenant: str, *, days: int) -> Command[Usage]:
-    """Read the limits and use of a tenant over the last `days`, newest first."""
-    return Command(operations.ReadUsage(tenant, days), _usage)
+def read_usage(tenant: str, *, days: int, api_key: str = "") -> Command[Usage]:
+    """Read the limits and use of a tenant over the last `days`, newest first.
+
+    `api_key` is the id of the key whose limits are read too.
+    """
+    return Command(operations.ReadUsage(tenant, days, api_key), _usage)
 
 
 def _usage(reply: Sequence[Any]) -> Usage:
-    now, limits, running, queued, promised, rate, *days = reply
+    now, limits, running, queued, promised, rate, key_requests, budgets, *days = reply
     return Usage(
         now_ms=int(now),
-        limits=_limits(*limits),
+        limits=_limits(limits, key_requests),
         running=int(running),
         queued=int(queued),
         promised=float(promised),
         rate=rate_of(rate),
+        budgets=tuple(map(budget_of, budgets)),
         days=tuple(
             _day(int(at), pairs(fields)) for at, fields in zip(days[::2], days[1::2], strict=True)
         ),
     )
 
 
-def _limits(weight: str, running: str, queued: str, requests: str, *rest: str) -> Limits:
-    credits_, action, safety = rest
+def _limits(given: Sequence[str], key_requests: str) -> Limits:
+    weight, running, queued, requests, daily, monthly, action, safety = given
     return Limits(
         weight=float(weight or 1),
         max_running=_integer(running),
         max_queued=_integer(queued),
         requests_per_minute=_integer(requests),
-        daily_credits=float(credits_) if credits_ else None,
+        key_requests_per_minute=_integer(key_requests),
+        daily_credits=float(daily) if daily else None,
+        monthly_credits=float(monthly) if monthly else None,
         budget_holds=action == "hold",
         may_disable_safety=safety == "1",
     )

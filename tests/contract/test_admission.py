@@ -71,7 +71,7 @@ def test_who_is_too_fast_is_told_when_the_first_of_the_minute_is_over(world: Wor
     age(world, 45_000)
     ask(world)
     answer = refused(world)
-    assert (answer.reason, answer.detail) == ("too_fast", "2")
+    assert (answer.reason, answer.detail) == ("too_fast", "tenant 2")
     assert answer.wait_seconds is not None
     assert 0 < answer.wait_seconds <= 15
     assert answer.rate == job_submission.Rate(2, 0, answer.wait_seconds)

@@ -11,6 +11,7 @@ from shared.jobs import Job, JobSpec, OnUnknown, Priority, State, Status
 from shared.store import batches, job_queries, job_submission, keys, maintenance
 from shared.store.audit import AuditContext
 from shared.store.batches import BatchWork
+from shared.store.budgets import budget_of
 from shared.store.bulk import bulk_transition, find_ids, search_of
 from shared.store.usage import read_usage
 from tests.support.queue_invariants import assert_true
@@ -239,7 +240,9 @@ def test_a_batch_is_one_request_and_its_credits_are_promised_at_the_commit(world
     again = world.commit(batch_id, 2)
     assert isinstance(again, batches.Committed)
     assert (again.created_at, used(world)) == (answer.created_at, (1, 3))
-    assert refusal(world.commit(left, 2)) == ("budget_spent", "3 5")
+    reason, detail = refusal(world.commit(left, 2))
+    budget = budget_of(detail)
+    assert (reason, budget.promised, budget.limit) == ("budget_spent", 3, 5)
     world.store.run(batches.discard_batch(left))
     for one in (left, batch_id):
         world.advance_batch(one)

@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from shared.budgets import BudgetPeriod, BudgetScope
 from shared.jobs import JobSpec
 from shared.model_catalog import DEFAULT_MODEL
 from shared.serializers import waiting_on
 from shared.store import job_submission, keys, transitions
+from shared.store.budgets import budget_of
 from shared.store.usage import Spending, Usage, read_usage
 from tests.contract.test_admission import ask, everything, may
 from tests.support.store import World
@@ -163,7 +165,10 @@ def test_a_budget_lets_in_what_it_can_pay_and_no_more(world: World) -> None:
     before = everything(world)
     refused = ask(world, credits=2.0)
     assert isinstance(refused, job_submission.NotAccepted)
-    assert (refused.reason, refused.detail) == ("budget_spent", "20 20")
+    assert refused.reason == "budget_spent"
+    budget = budget_of(refused.detail)
+    assert (budget.scope, budget.period, budget.limit) == (BudgetScope.TENANT, BudgetPeriod.DAY, 20)
+    assert (budget.used, budget.promised) == (8, 12)
     assert refused.wait_seconds is not None
     assert 0 < refused.wait_seconds <= 86_400
     assert everything(world) == before
@@ -190,11 +195,11 @@ def test_yesterdays_credits_are_not_todays(world: World) -> None:
     assert isinstance(ask(world, credits=2.0), job_submission.Accepted)
 
 
-def turn_the_day(world: World) -> None:
+def turn_the_day(world: World, days: int = 1, kind: str = "usage") -> None:
     """Let what was spent today have been spent yesterday, and let midnight have come."""
-    for key in world.client.scan_iter("[{]dr}:usage:*"):
+    for key in world.client.scan_iter(f"[{{]dr}}:{kind}:*"):
         start, _, day = str(key).rpartition(":")
-        world.client.rename(str(key), f"{start}:{int(day) - 1}")
+        world.client.rename(str(key), f"{start}:{int(day) - days}")
     for group in world.client.zrange(keys.queue_budget_blocked("jobs"), 0, -1):
         world.client.zadd(keys.queue_budget_blocked("jobs"), {str(group): 1})
 
@@ -209,7 +214,7 @@ def test_a_budget_that_holds_queues_all_and_runs_what_it_can_pay(world: World) -
         world.finish(world.claim())
     assert world.try_claim() is None
     waiting = world.read(ids[4])
-    assert (waiting_on(waiting), waiting.eta_seconds) == ("tenant_limit", None)
+    assert (waiting_on(waiting), waiting.eta_seconds) == ("budget", None)
     assert spent(world) == (6, 4)
 
 

@@ -273,6 +273,8 @@ def operate(world: World) -> None:
     )
     assert isinstance(made, api_keys.ApiKeyInfo), made
     world.store.run(api_keys.touch_api_key(second.id))
+    limits = {"requests_per_minute": 60}
+    assert world.store.run(api_keys.set_key_limits(audit_context(), TENANT, second.id, limits))
     world.store.run(archive.record_history_failure())
     assert world.store.run(api_keys.revoke_api_key(audit_context(), TENANT, second.id))
     world.store.run(bulk.pause(audit_context(), "deliver"))

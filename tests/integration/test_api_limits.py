@@ -91,11 +91,68 @@ def test_of_64_clients_at_once_exactly_the_budget_is_promised(api_server: ApiSer
     answers = burst(api_server, 1)
     assert Counter(answer.status_code for answer in answers) == {202: 40, 429: 24}
     refused = next(answer for answer in answers if answer.status_code == 429)
-    problem(refused, 429, "credits_spent")
+    detail = problem(refused, 429, "credits_spent")
+    assert detail["budget"]["promised"] == detail["budget"]["limit"] == 60
     wait = refused.headers["retry-after"]
     assert refused.headers["ratelimit-policy"] == '"credits";q=60;w=86400'
     assert refused.headers["ratelimit"] == f'"credits";r=0;t={wait}'
     assert 1 <= int(wait) <= 86_400
+
+
+def test_a_key_is_refused_by_its_own_limits_which_an_operator_changes_at_once(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    keys_of = f"/ops/v1/tenants/{api_server.tenant}/keys"
+    made = operator.post(keys_of, json={"monthly_credits": 4, "requests_per_minute": 2}).json()
+    assert (made["monthly_credits"], made["requests_per_minute"]) == (4, 2)
+    headers = {"authorization": f"Bearer {made['key']}"}
+
+    def ask() -> httpx.Response:
+        return api_server.client.post("/v1/jobs", json=PROMPT, headers=headers)
+
+    assert [ask().headers["ratelimit"][:16] for _ in range(2)] == [
+        '"requests";r=1;t',
+        '"requests";r=0;t',
+    ]
+    refused = ask()
+    assert "The API key may send 2 requests" in problem(refused, 429, "rate_limited")["detail"]
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+
+    path = f"{keys_of}/{made['id']}"
+    changed = operator.patch(path, json={"requests_per_minute": None}).json()
+    assert (changed["monthly_credits"], changed["requests_per_minute"]) == (4, None)
+    refused = ask()
+    told = problem(refused, 429, "credits_spent")
+    assert "of the 4 credits that the API key may spend in a month" in told["detail"]
+    budget = told["budget"]
+    assert (budget["scope"], budget["period"], budget["promised"]) == ("key", "month", 3)
+    assert budget["resets_at"] in told["detail"]
+    assert refused.headers["ratelimit-policy"] == '"credits";q=4;w=2678400'
+    usage = api_server.client.get("/v1/usage", headers=headers).json()
+    listed = operator.get(keys_of).json()["data"]
+    assert [one["budgets"] for one in listed if one["id"] == made["id"]] == [usage["budgets"]]
+    assert usage["budgets"] == [budget]
+    assert api_server.client.post("/v1/jobs", json=PROMPT).status_code == 202
+
+
+def test_limits_of_a_key_are_checked_and_in_the_audit(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    keys_of = f"/ops/v1/tenants/{api_server.tenant}/keys"
+    made = operator.post(keys_of, json={}).json()
+    path = f"{keys_of}/{made['id']}"
+    assert pointers(operator.patch(path, json={"monthly_credits": -1, "x": 1})) == {
+        "/monthly_credits",
+        "/x",
+    }
+    problem(operator.patch(path, json={}), 422, "invalid_request")
+    problem(
+        operator.patch(f"{keys_of}/000000000000", json={"monthly_credits": 1}), 404, "not_found"
+    )
+    operator.patch(path, json={"monthly_credits": 5})
+    entry = operator.get("/ops/v1/audit?limit=1").json()["data"][0]
+    assert (entry["action"], entry["target"]) == ("key.set", api_server.tenant)
+    assert entry["detail"] == {"key": made["id"], "monthly_credits": 5}
 
 
 def test_a_tenant_without_a_rate_is_told_of_none(api_server: ApiServer) -> None:
@@ -190,7 +247,9 @@ def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(api_server:
         "max_running": 3,
         "max_queued": 5,
         "requests_per_minute": 10,
+        "key_requests_per_minute": None,
         "daily_credits": 30,
+        "monthly_credits": None,
         "budget_action": "refuse",
         "may_disable_safety": True,
     }
@@ -201,6 +260,18 @@ def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(api_server:
     (day,) = told["days"]
     assert day["tags"] == {"catalogue": {"calls": 1, "credits": 1.5}}
     assert told["credits_reset_at"] > day["date"]
+    assert told["budgets"] == [
+        {
+            "scope": "tenant",
+            "period": "day",
+            "limit": 30,
+            "used": 1.5,
+            "promised": 3,
+            "left": 25.5,
+            "threshold": None,
+            "resets_at": told["credits_reset_at"],
+        }
+    ]
 
 
 def test_usage_without_any_price_counts_no_credits(empty_redis_url: str) -> None:
@@ -218,6 +289,9 @@ def test_usage_without_any_price_counts_no_credits(empty_redis_url: str) -> None
             ).json()
     assert (told["used"]["credits"], told["used"]["credits_promised"]) == (None, None)
     assert told["left"]["credits"] is None
+    assert [(one["limit"], one["used"], one["left"]) for one in told["budgets"]] == [
+        (1, None, None)
+    ]
     (day,) = told["days"]
     assert (day["calls"], day["credits"]) == (1, None)
     assert day["tags"] == {"catalogue": {"calls": 1, "credits": None}}

@@ -113,6 +113,19 @@ def test_keys_are_made_listed_replaced_and_revoked(program: Program) -> None:
     assert not any("key" in key or "hash" in key for key in listed)
 
 
+def test_limits_of_a_key_are_made_changed_and_shown(program: Program) -> None:
+    program.run_json("tenants", "create", "shop")
+    limits = ("--monthly-credits", "500", "--requests-per-minute", "60")
+    made = program.run_json("keys", "create", "shop", *limits)
+    assert (made["monthly_credits"], made["requests_per_minute"]) == (500, 60)
+    words = ("keys", "set", "shop", made["id"])
+    changed = program.run_json(*words, "--requests-per-minute", "none")
+    assert (changed["monthly_credits"], changed["requests_per_minute"]) == (500, None)
+    assert changed in program.run_json("keys", "list", "shop")["data"]
+    code, out, _ = program.run(*words, "--monthly-credits", "0.5")
+    assert (code, "? of 0.5 in this month" in out) == (0, True)
+
+
 def test_what_a_tenant_may_is_set_and_shown(program: Program) -> None:
     program.run_json("tenants", "create", "shop")
     limits = ("--weight", "2.5", "--max-running", "3", "--budget-action", "hold")
@@ -167,6 +180,12 @@ def test_a_tenant_is_deleted_once_its_name_is_repeated(
         ("keys create nobody", "There is no such tenant."),
         ("keys create @operators", "There is no tenant @operators."),
         ("keys list @operators", "There is no tenant @operators."),
+        ("keys set shop 000000000000", "Name what to change, such as --monthly-credits 500."),
+        (
+            "keys set shop 000000000000 --monthly-credits x --requests-per-minute -1",
+            "--monthly-credits must be a number.\n--requests-per-minute must be at least 0.",
+        ),
+        ("keys set shop 000000000000 --monthly-credits 1", "The tenant shop has no key 00000"),
         ("keys revoke nobody 000000000000", "The tenant nobody has no key 000000000000."),
         ("keys rotate nobody 000000000000", "There is no such tenant."),
         ("ops-keys create --scopes jobs:read", "--scopes must be one of ops:read, ops:write"),

@@ -44,9 +44,10 @@ def customers(program: Program, world: World) -> dict[str, str]:
     """Make two tenants and an operator; return their keys, and the first one's webhook secret."""
     shop = program.run_json("tenants", "create", "shop")
     limits = ("--weight", "2", "--max-running", "5", "--may-disable-safety")
-    program.run_json("tenants", "set", "shop", *limits)
+    program.run_json("tenants", "set", "shop", *limits, "--monthly-credits", "900")
     expires = ("--label", "reports, 2027", "--expires-at", "2099-01-31T00:00:00Z")
-    reports = program.run_json("keys", "create", "shop", "--scopes", "jobs:read", *expires)
+    own = ("--monthly-credits", "500", "--requests-per-minute", "60")
+    reports = program.run_json("keys", "create", "shop", "--scopes", "jobs:read", *expires, *own)
     revoked = program.run_json("keys", "create", "shop")
     program.run_json("keys", "revoke", "shop", revoked["id"])
     other = program.run_json("tenants", "create", "other")
@@ -160,7 +161,12 @@ def test_limits_follow_the_file_and_nothing_else_goes(
 
     shop, operators = program.run_json("tenants", "apply", str(path))["data"]
 
-    assert shop["limits"] == ["weight=1.0", "max_running=7", "may_disable_safety=False"]
+    assert shop["limits"] == [
+        "weight=1.0",
+        "max_running=7",
+        "monthly_credits=none",
+        "may_disable_safety=False",
+    ]
     assert len(shop["keys_only_in_redis"]) == 2
     assert (operators["change"], len(operators["keys_only_in_redis"])) == ("unchanged", 1)
     assert opens(world, held["shop"])

@@ -242,7 +242,7 @@ class World:
             self.checkpoint(self.call(held))
         self.succeed(held)
 
-    def limit(self, tenant: str = "acme", **limits: float | None) -> None:
+    def limit(self, tenant: str = "acme", **limits: float | str | None) -> None:
         self.store.run(tenants.set_limits(tenant, **limits))
 
     def rescue(self) -> maintenance.SweepResult:

@@ -9,6 +9,7 @@ import pytest
 from sandbox.wait import wait_until
 from shared import metrics
 from shared.errors import LostLease, StoreDown
+from shared.store.budgets import crossed_of
 from shared.store.command import Command
 from shared.store.maintenance import SweepResult
 from worker.leases import Leases
@@ -161,3 +162,18 @@ def test_a_worker_that_was_lost_at_the_provider_counts_as_an_unknown_outcome() -
     sweeper(Redis(swept)).sweep()
     # then
     assert counted() - before == 2
+
+
+def test_a_threshold_of_a_budget_is_logged_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    # given
+    metric = metrics.BUDGET_THRESHOLDS.labels("key", "month", "80")
+    before = metric._value.get()
+    crossed = crossed_of("acme key:0123456789ab 80 key month refuse 500 400.5 3 80 1796083200000")
+    swept = SweepResult(due=0, rescued=(), failed=(), permits=0, crossed=(crossed,))
+    # when
+    sweeper(Redis(swept)).sweep()
+    # then
+    assert metric._value.get() - before == 1
+    line = capsys.readouterr().out
+    for fact in ("budget threshold reached", "acme", "0123456789ab", "month", "80", "400.5", "500"):
+        assert fact in line

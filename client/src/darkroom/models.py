@@ -163,12 +163,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Usage:
-    """Your limits, what is used and left of them, and credits by day (an estimate)."""
+    """Your limits, what is used and left of them, and credits by day (an estimate).
+
+    `budgets` has each budget of the tenant and of the API key, for the present day or month.
+    """
 
     limits: Mapping[str, Any]
     used: Mapping[str, Any]
     left: Mapping[str, Any]
     estimated: bool
+    budgets: list[Mapping[str, Any]]
     days: list[Mapping[str, Any]]
     raw: Raw = field(repr=False)
 

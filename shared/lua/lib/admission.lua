@@ -1,6 +1,7 @@
--- Decide whether a new job is accepted: by the tenant's limits, the service's, and what the client asked for.
+-- Decide whether a new job is accepted: by the limits of the tenant and the key, the service's, and what the client
+-- asked for.
 -- Everything here takes at most O(log n) time in the number of jobs.
-local clock, credits, gate, index, keys, queue, rate_limit, throughput, util, wait_estimate = ... -- requires
+local budgets, clock, credits, gate, index, keys, queue, rate_limit, throughput, util, wait_estimate = ... -- requires
 
 local M = {}
 
@@ -40,21 +41,45 @@ local function too_long(ask, position, wait_state)
   return wait_state.held or position > 0
 end
 
--- Return the tenant's own limit that is used up.
-local function tenant_fault(ask, wait_state)
+-- Return the refusal for the rate that requires the longest wait.
+local function rate_fault(ask)
+  local longest, fault = 0, nil
+  for _, rate in ipairs(ask.may.rates) do
+    local wait = rate_limit.wait_ms(rate, ask.now, ask.requests)
+    if wait and wait > longest then
+      longest, fault = wait, { 'too_fast', rate.scope .. ' ' .. util.int(rate.limit), util.int(wait) }
+    end
+  end
+  return fault
+end
+
+-- Return the refusal for the budget that cannot pay for the jobs; of several, the one whose period ends last.
+local function budget_fault(ask)
+  local latest, fault = 0, nil
+  for _, budget in ipairs(ask.may.budgets) do
+    local used = not budget.holds and credits.used(budget, ask.now) + credits.reserved(budget.payer)
+    local most = budget.limit + credits.EPSILON
+    if used and (used + ask.credits > most or used > budget.limit - credits.EPSILON) then
+      local ends = clock.period_end(budget.period, ask.now)
+      if ends > latest then
+        latest, fault = ends, { 'budget_spent', budgets.describe(budget, ask.now), util.int(ends - ask.now) }
+      end
+    end
+  end
+  return fault
+end
+
+-- Return the limit of the tenant or the key that is used up.
+local function own_fault(ask, wait_state)
   local may, tenant, now = ask.may, ask.tenant, ask.now
-  local wait = may.requests and rate_limit.wait_ms(tenant, now, may.requests, ask.requests)
-  if wait then return { 'too_fast', util.int(may.requests), util.int(wait) } end
+  local too_fast = rate_fault(ask)
+  if too_fast then return too_fast end
   local queued = index.count_queued(tenant)
   if may.queued and ask.n > 0 and queued + ask.n > may.queued then
     local over = queued + ask.n - may.queued
     return { 'tenant_full', util.int(queued), ms_until_served(wait_state.throughput, now, over) }
   end
-  if not may.credits or ask.free then return nil end
-  local used = credits.used_today(tenant, now) + credits.reserved(tenant)
-  if used + ask.credits > may.credits + credits.EPSILON or used > may.credits - credits.EPSILON then
-    return { 'budget_spent', string.format('%.10g %.10g', used, may.credits), util.int(clock.ms_to_midnight(now)) }
-  end
+  return not ask.free and budget_fault(ask) or nil
 end
 
 -- Refuse a job of a model that the provider does not offer, until one call may try again.
@@ -65,15 +90,15 @@ end
 
 -- Return why `n` more jobs may not be queued: nothing if they may, else an error code, a detail, and the milliseconds
 -- until a retry ('' unknown). Every operation that queues calls this, and writes nothing if it returns a code. `ask`:
--- tenant, may (from limits.load), model (of the first), now, n (0: nothing is to be queued), requests (that ask for
--- them), credits (of all together), free (the jobs make no call, so no budget applies), rank (of the first), deadline
--- (ms), and the client's max_position and max_wait (ms). Also return the position and the ETA (ms, nil unknown) of
--- the first job, and its state from wait_estimate.wait_state.
+-- tenant, may (from limits.load of the tenant and the key), model (of the first), now, n (0: nothing is to be queued),
+-- requests (that ask for them), credits (of all together), free (the jobs make no call, so no budget applies), rank (of
+-- the first), deadline (ms), and the client's max_position and max_wait (ms). Also return the position and the ETA (ms,
+-- nil unknown) of the first job, and its state from wait_estimate.wait_state.
 function M.check(ask)
   local wait_state = wait_estimate.wait_state(ask.tenant, ask.now, ask.may, ask.model)
   local position = wait_estimate.position_of_new(ask, wait_state)
   local eta = wait_estimate.eta(wait_state, position, ask.now, ask.now)
-  local fault = M.model_fault(ask, wait_state.gate) or tenant_fault(ask, wait_state)
+  local fault = M.model_fault(ask, wait_state.gate) or own_fault(ask, wait_state)
   if fault then return fault, position, eta, wait_state end
   local all = tonumber(redis.call('HGET', keys.counts, 'queued')) or 0
   if ask.n > 0 and all + ask.n > C.max_queue then
@@ -90,15 +115,17 @@ function M.check(ask)
   return fault, position, eta, wait_state
 end
 
--- Record what was accepted: the requests, and the credits that are reserved.
-function M.commit(ask)
+-- Record what was accepted: the requests, and the credits that are reserved for the tenant and `reserved_for` (the key
+-- that has a budget; nil: none).
+function M.commit(ask, reserved_for)
   credits.reserve(ask.tenant, ask.credits)
-  if ask.may.requests then rate_limit.record(ask.tenant, ask.now, ask.requests) end
+  if reserved_for then credits.reserve(reserved_for, ask.credits) end
+  for _, rate in ipairs(ask.may.rates) do
+    rate_limit.record(rate, ask.now, ask.requests)
+  end
 end
 
--- Return a reply that ends with the tenant's remaining rate.
-function M.with_rate(reply, ask)
-  return util.append(reply, { rate_limit.describe(ask.tenant, ask.now, ask.may.requests) })
-end
+-- Return a reply that ends with what remains of the rate: of the tenant's or the key's, whichever is less.
+function M.with_rate(reply, ask) return util.append(reply, { rate_limit.describe(ask.may.rates, ask.now) }) end
 
 return M

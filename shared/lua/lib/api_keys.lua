@@ -1,5 +1,5 @@
 -- API keys of tenants and operators.
-local keys = ... -- requires
+local budgets, keys, limits, util = ... -- requires
 
 local M = {}
 
@@ -7,6 +7,17 @@ local M = {}
 function M.state(key, now)
   if key.revoked then return 'revoked' end
   return key.expires and tonumber(key.expires) <= now and 'expired' or 'living'
+end
+
+-- Return a key without its hash, or nil if there is none: { id, { lines of budgets.describe }, 'state', state,
+-- field, value, ... }.
+function M.describe(id, now)
+  local key = util.read_hash(keys.api_key(id))
+  if not key then return nil end
+  local own = key.monthly_credits and limits.key_budgets(id) or {}
+  local one = { id, budgets.describe_all(own, now), 'state', M.state(key, now) }
+  key.hash = nil
+  return util.append_fields(one, key)
 end
 
 -- Return whether this holder can have keys: an existing tenant, or the operators.

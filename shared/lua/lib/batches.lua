@@ -6,15 +6,18 @@ local events, keys, limits, outbox, queue, util = ... -- requires
 local M = {}
 
 -- Return what is staged of a batch so far: the number of jobs, their credits, and the earliest of their deadlines (ms
--- from the commit) with the priority and model of its job.
+-- from the commit) with the priority and model of its job; the API key, and the payer for which credits will be
+-- reserved besides the tenant (nil: none).
 function M.read_stage(key)
-  local known = redis.call('HMGET', key, 'size', 'credits', 'deadline', 'priority', 'model')
+  local known = redis.call('HMGET', key, 'size', 'credits', 'deadline', 'priority', 'model', 'api_key', 'reserved_for')
   return {
     size = tonumber(known[1]) or 0,
     credits = tonumber(known[2]) or 0,
     deadline = tonumber(known[3]) or math.huge,
     priority = known[4] or C.defaults.priority,
     model = known[5] or '',
+    api_key = known[6] or '',
+    reserved_for = known[7] or nil,
   }
 end
 
@@ -22,7 +25,7 @@ end
 function M.admission_request(tenant, stage, now)
   return {
     tenant = tenant,
-    may = limits.load(tenant),
+    may = limits.load(tenant, stage.api_key),
     now = now,
     n = stage.size,
     requests = 1,

@@ -1,5 +1,5 @@
 -- Credits, as estimated: reserved for jobs that have not called the provider yet, charged by calls that may have been
--- billed. A day is Redis' own, in UTC.
+-- billed. A payer is a tenant, or an API key as `key:<id>`. Days and months are those of Redis' clock, in UTC.
 local clock, keys, util = ... -- requires
 
 local M = {}
@@ -9,25 +9,50 @@ local TAGS_MOST = 100
 
 M.EPSILON = 0.000001 -- sums of fractions of credits are never quite exact
 
-function M.used_today(tenant, now)
-  return tonumber(redis.call('HGET', keys.usage(tenant, util.int(clock.day(now))), 'credits')) or 0
+local function day_key(tenant, day) return keys.usage(tenant, util.int(day)) end
+
+local function month_key(payer, now) return keys.month_usage(payer, util.int((clock.month(now)))) end
+
+-- Return the key of what counts for a budget in the present day or month.
+function M.usage_key(budget, now)
+  if budget.period == 'day' then return day_key(budget.payer, clock.day(now)) end
+  return month_key(budget.payer, now)
 end
 
-function M.reserved(tenant) return tonumber(redis.call('HGET', keys.reserved_credits, tenant)) or 0 end
+-- Return what a payer spent this month. Before its first call of the month, and after an update from a version that did
+-- not count months, that is the sum of the days of a tenant; a key has no days.
+local function used_in_month(payer, now)
+  local known = redis.call('HGET', month_key(payer, now), 'credits')
+  if known or string.find(payer, ':', 1, true) then return tonumber(known) or 0 end
+  local sum = 0
+  for day = (clock.month(now)), clock.day(now) do
+    sum = sum + (tonumber(redis.call('HGET', day_key(payer, day), 'credits')) or 0)
+  end
+  return sum
+end
+
+-- Return what counts as used for a budget in the present day or month.
+function M.used(budget, now)
+  if budget.period == 'month' then return used_in_month(budget.payer, now) end
+  return tonumber(redis.call('HGET', day_key(budget.payer, clock.day(now)), 'credits')) or 0
+end
+
+function M.reserved(payer) return tonumber(redis.call('HGET', keys.reserved_credits, payer)) or 0 end
 
 -- Reserve credits for jobs; a budget counts reserved credits as spent.
-function M.reserve(tenant, credits)
+function M.reserve(payer, credits)
   if credits == 0 then return end
-  local left = tonumber(redis.call('HINCRBYFLOAT', keys.reserved_credits, tenant, credits))
-  if left < M.EPSILON then redis.call('HDEL', keys.reserved_credits, tenant) end
+  local left = tonumber(redis.call('HINCRBYFLOAT', keys.reserved_credits, payer, credits))
+  if left < M.EPSILON then redis.call('HDEL', keys.reserved_credits, payer) end
 end
 
 -- Release the credits reserved for a job that will make no call.
 function M.release(job)
   if not job.reserved_credits then return end
   M.reserve(job.tenant, -job.reserved_credits)
-  redis.call('HDEL', keys.job(job.id), 'reserved_credits')
-  job.reserved_credits = nil
+  if job.reserved_for then M.reserve(job.reserved_for, -job.reserved_credits) end
+  redis.call('HDEL', keys.job(job.id), 'reserved_credits', 'reserved_for')
+  job.reserved_credits, job.reserved_for = nil, nil
 end
 
 local function count_call(key, tag, credits)
@@ -35,11 +60,22 @@ local function count_call(key, tag, credits)
   if credits > 0 then redis.call('HINCRBYFLOAT', key, tag and 'credits:' .. tag or 'credits', credits) end
 end
 
--- Count a call that was, or may have been, billed: for the run, the tenant, its day, and the job's tags.
-function M.charge(job, now)
+local function count_in_month(payer, credits, now)
+  local key, before = month_key(payer, now), used_in_month(payer, now)
+  redis.call('HSET', key, 'credits', string.format('%.17g', before + credits))
+  redis.call('PEXPIRE', key, C.usage_ms)
+end
+
+-- Count a call that was, or may have been, billed: for the run, for the day, month and tags of the tenant, and for the
+-- month of the key that pays (nil: none is known).
+function M.charge(job, payer, now)
   M.release(job)
   job.charged = redis.call('HINCRBY', keys.job(job.id), 'charged', 1)
-  local key, credits = keys.usage(job.tenant, util.int(clock.day(now))), tonumber(job.credits) or 0
+  local key, credits = day_key(job.tenant, clock.day(now)), tonumber(job.credits) or 0
+  if credits > 0 then
+    count_in_month(job.tenant, credits, now) -- before the day, which it may begin from
+    if payer then count_in_month(payer, credits, now) end
+  end
   count_call(key, nil, credits)
   for _, tag in ipairs(util.tags(job.tags)) do
     local counted = redis.call('HEXISTS', key, 'calls:' .. tag) == 1
@@ -59,11 +95,19 @@ function M.erase_tags(tenant, day)
   if #tagged > 0 then redis.call('HDEL', key, unpack(tagged)) end
 end
 
--- Return whether one more running job might exceed a budget. Each running job counts as the most expensive one until
--- it ends, so concurrent calls never exceed the budget.
-function M.is_over_budget(group, running, budget, now)
-  if not budget then return false end
-  return M.used_today(group, now) + (running + 1) * C.credits_most > budget + M.EPSILON
+-- Return whether one of some budgets holds queued jobs once it is spent. All of a tenant's do, or none.
+function M.any_holds(budgets) return budgets[1] ~= nil and budgets[1].holds end
+
+-- Return until when the budgets that hold let no further job run, because it might exceed one: nil if it fits all. Each
+-- running job counts as the most expensive one until it ends, so concurrent calls never exceed a budget.
+function M.held_until(budgets, running, now)
+  local latest
+  for _, budget in ipairs(budgets or {}) do
+    if budget.holds and M.used(budget, now) + (running + 1) * C.credits_most > budget.limit + M.EPSILON then
+      latest = math.max(latest or 0, clock.period_end(budget.period, now))
+    end
+  end
+  return latest
 end
 
 return M

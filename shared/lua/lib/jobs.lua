@@ -1,5 +1,5 @@
 -- The life of a job: its record, its transitions, its end.
-local batches, credits, events, index, keys, limits, outbox, permits, queue, retention, run_counts, throughput, util =
+local batches, budgets, credits, events, index, keys, limits, outbox, permits, queue, retention, run_counts, throughput, util =
   ... -- requires
 
 local M = {}
@@ -27,6 +27,7 @@ local KNOWN = {
   'webhook_events',
   'webhook_host',
   'reserved_credits',
+  'reserved_for',
   'batch',
   'model',
   'isolated',
@@ -225,10 +226,13 @@ function M.report_end(job, now, code)
   if redis.call('RPUSH', keys.ended, line) > 100000 then redis.call('LPOP', keys.ended) end
 end
 
--- Count a call that was, or may have been, billed; a budget may hold its tenant from now on.
+-- Count a call that was, or may have been, billed. It may reach thresholds of budgets, and a budget may hold its tenant
+-- from now on.
 function M.charge(job, now)
-  credits.charge(job, now)
-  if select(3, limits.for_queue(job.tenant)) then queue.reschedule_group(queue.jobs, job.tenant, false) end
+  local may = limits.load(job.tenant, job.api_key)
+  credits.charge(job, may.payer, now)
+  budgets.record_thresholds(job.tenant, may.budgets, now)
+  if credits.any_holds(may.budgets) then queue.reschedule_group(queue.jobs, job.tenant, false) end
 end
 
 -- End a job whose deadline has passed, unless the provider is being called.

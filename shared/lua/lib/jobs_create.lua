@@ -20,8 +20,9 @@ local COPIED = {
 }
 
 -- Create a job that admission accepted: record, indexes, deadline, event, place in the queue, permit. `new` has the
--- arguments of `accept`; optional ones are '' or nil. A job with a copied image is final at once.
-function M.create(new, now)
+-- arguments of `accept`; optional ones are '' or nil. `reserved_for` is the payer that its credits are reserved for
+-- besides its tenant (nil: none). A job with a copied image is final at once.
+function M.create(new, now, reserved_for)
   local id, tenant, deadline = new.id, new.tenant, now + new.deadline_ms
   local job = { id = id, tenant = tenant, created = now, priority = new.priority, attempt = '0', run = '1' }
   local record = {
@@ -42,7 +43,7 @@ function M.create(new, now)
     end
   end
   if not job.reused_from and tonumber(new.credits) > 0 then
-    record.credits, record.reserved_credits = new.credits, new.credits
+    record.credits, record.reserved_credits, record.reserved_for = new.credits, new.credits, reserved_for
   end
   redis.call('ZADD', keys.tenant_jobs(tenant), 0, id)
   for _, tag in ipairs(util.tags(job.tags)) do
@@ -59,9 +60,9 @@ function M.create(new, now)
 end
 
 -- Queue a failed or canceled job again as its next run. `deadline` is milliseconds from now, `mark` identifies this
--- request, `requests` is its number among the tenant's requests. Return why not, as admission.check does or
--- 'prompt_withheld', or nothing; and the arguments of the check.
-function M.rerun(job, now, deadline, mark, requests)
+-- request, `requests` is its number among the tenant's requests, and `api_key` pays for this run. Return why not, as
+-- admission.check does or 'prompt_withheld', or nothing; and the arguments of the check.
+function M.rerun(job, now, deadline, mark, requests, api_key)
   local key = keys.job(job.id)
   local known = redis.call('HMGET', key, 'error_code', 'unknown', 'regenerated', 'credits', 'prompt_withheld')
   -- the answer of a paid job is kept as long as its image can be downloaded: the retry downloads and does not pay
@@ -69,7 +70,7 @@ function M.rerun(job, now, deadline, mark, requests)
   local paid = job.answer
   local ask = {
     tenant = job.tenant,
-    may = limits.load(job.tenant),
+    may = limits.load(job.tenant, api_key),
     now = now,
     n = 1,
     requests = requests,
@@ -82,8 +83,10 @@ function M.rerun(job, now, deadline, mark, requests)
   if known[5] then return { 'prompt_withheld', job.id, '' }, ask end
   local fault = admission.check(ask)
   if fault then return fault, ask end
-  admission.commit(ask)
+  local reserved_for = ask.credits > 0 and ask.may.reserved_for or nil
+  admission.commit(ask, reserved_for)
   if ask.credits > 0 then redis.call('HSET', key, 'reserved_credits', known[4]) end
+  if reserved_for then redis.call('HSET', key, 'reserved_for', reserved_for) end
   if known[1] then index.remove(job, 'error', known[1]) end
   if job.answer then
     -- under another name: a deletion of the object under the old name may be scheduled
@@ -118,6 +121,10 @@ function M.rerun(job, now, deadline, mark, requests)
     't_store'
   )
   job.isolated, job.charged = nil, nil
+  if api_key and api_key ~= '' then
+    job.api_key = api_key
+    redis.call('HSET', key, 'api_key', api_key)
+  end
   jobs.unschedule_end(job.id)
   redis.call('ZADD', keys.deadlines, now + deadline, job.id)
   job.last, job.attempt, job.enqueued = mark, '0', util.int(now)

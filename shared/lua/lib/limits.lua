@@ -1,40 +1,105 @@
--- The limits of a tenant.
+-- The limits of a tenant and of an API key.
 local keys = ... -- requires
 
 local M = {}
 
--- Return a tenant's weight and cap, and the daily credits of its budget (nil: no budget). A weight of zero would stop
--- the virtual time, and an unlimited one would be lost in rounding: a year of 100 jobs a second at the smallest
+-- Return the budgets of a tenant as a list: scope, period, limit, payer (whose credits count), and whether a spent one
+-- holds queued jobs instead of refusing new ones.
+local function tenant_budgets(tenant, daily, monthly, action)
+  local budgets = {}
+  local function add(period, limit)
+    if not limit then return end
+    budgets[#budgets + 1] =
+      { scope = 'tenant', period = period, limit = tonumber(limit), payer = tenant, holds = action == 'hold' }
+  end
+  add('day', daily)
+  add('month', monthly)
+  return budgets
+end
+
+-- Return whose credits and requests count for a key: of keys that replaced each other, the first.
+local function payer_of(key, known) return 'key:' .. (known or key) end
+
+-- Return a tenant's weight and cap, and its budgets if they hold queued jobs (nil: none does). A weight of zero would
+-- stop the virtual time, and an unlimited one would be lost in rounding: a year of 100 jobs a second at the smallest
 -- weight takes virtual time to 2^61, where it is exact to 512. (NaN fails every comparison, so the bounds come
 -- first.)
 local LEAST, MOST = 0.001, 1000
 
 function M.for_queue(group)
-  local given = redis.call('HMGET', keys.tenant(group), 'weight', 'max_running', 'daily_credits', 'budget_action')
+  local given = redis.call(
+    'HMGET',
+    keys.tenant(group),
+    'weight',
+    'max_running',
+    'daily_credits',
+    'monthly_credits',
+    'budget_action'
+  )
   local weight = math.min(MOST, math.max(LEAST, tonumber(given[1]) or 1))
-  return weight, tonumber(given[2]) or math.huge, given[4] == 'hold' and tonumber(given[3]) or nil
+  local holds = given[5] == 'hold' and (given[3] or given[4])
+  return weight, tonumber(given[2]) or math.huge, holds and tenant_budgets(group, given[3], given[4], 'hold') or nil
 end
 
--- Return the requested limits of a tenant; `running` and `budget` are arguments of wait_estimate.wait_state.
-function M.load(tenant)
+-- Add the limits of a key to those of its tenant. A key's budget never holds: jobs of all keys of a tenant wait in one
+-- queue.
+local function add_key_limits(may, key)
+  local given = redis.call('HMGET', keys.api_key(key), 'monthly_credits', 'requests_per_minute', 'payer')
+  may.payer = payer_of(key, given[3])
+  if given[1] then
+    may.budgets[#may.budgets + 1] =
+      { scope = 'key', period = 'month', limit = tonumber(given[1]), payer = may.payer, holds = false }
+    may.reserved_for = may.payer
+  end
+  if given[2] then may.rates[#may.rates + 1] = { scope = 'key', limit = math.floor(given[2]), payer = may.payer } end
+end
+
+-- Return the budgets of a key alone.
+function M.key_budgets(key)
+  local may = { rates = {}, budgets = {} }
+  add_key_limits(may, key)
+  return may.budgets
+end
+
+-- Set limits of a key: `given` is name, value, name, value, and '' removes a limit.
+function M.set_key_limits(tenant, key, given)
+  for i = 1, #given, 2 do
+    if given[i + 1] == '' then
+      redis.call('HDEL', keys.api_key(key), given[i])
+    else
+      redis.call('HSET', keys.api_key(key), given[i], given[i + 1])
+      redis.call('HSET', keys.tenant(tenant), 'limits_keys', 1)
+    end
+  end
+end
+
+-- Return what a tenant's requests with an API key ('' or nil: no key) may do: `rates` (requests per minute), `queued`,
+-- `running`, all `budgets`, `payer` (of the key), and `reserved_for` (the same if the key has a budget). The key is read
+-- only if a key of the tenant has limits.
+function M.load(tenant, key)
   local given = redis.call(
     'HMGET',
     keys.tenant(tenant),
     'requests_per_minute',
     'max_queued',
     'daily_credits',
+    'monthly_credits',
     'budget_action',
-    'max_running'
+    'max_running',
+    'limits_keys'
   )
-  local requests, credits = tonumber(given[1]), tonumber(given[3])
-  local holds = given[4] == 'hold'
-  return {
-    requests = requests and math.floor(requests),
+  local may = {
+    rates = {},
     queued = tonumber(given[2]),
-    credits = not holds and credits or nil,
-    budget = holds and credits or nil,
-    running = tonumber(given[5]) or math.huge,
+    running = tonumber(given[6]) or math.huge,
+    budgets = tenant_budgets(tenant, given[3], given[4], given[5]),
   }
+  if given[1] then may.rates[1] = { scope = 'tenant', limit = math.floor(given[1]), payer = tenant } end
+  if key and key ~= '' then
+    may.payer = payer_of(key)
+    if given[7] then add_key_limits(may, key) end
+  end
+  return may
 end
 
 return M

@@ -66,25 +66,21 @@ local function unschedule(q, group, tag, lanes, ready)
   redis.call('HDEL', q.group .. group, 'tag', 'start')
 end
 
--- Return when to check a group again that its budget holds: the next day, by the sweep.
-local function hold_group(q, group, now)
-  redis.call('ZADD', q.budget_blocked, (clock.day(now) + 1) * clock.DAY_MS, group)
-end
-
--- Return whether one more member of a group may run: it is below its cap, and no budget holds it.
-local function may_run(q, group, running, cap, budget)
+-- Return whether one more member of a group may run: it is below its cap, and no budget holds it. The sweep checks a
+-- group that a budget holds again when the day or month has ended.
+local function may_run(q, group, running, cap, budgets)
   if running >= cap then return false end
-  if not budget then return true end
-  local now = clock.now()
-  if not credits.is_over_budget(group, running, budget, now) then return true end
-  hold_group(q, group, now)
+  if not budgets then return true end
+  local held_until = credits.held_until(budgets, running, clock.now())
+  if not held_until then return true end
+  redis.call('ZADD', q.budget_blocked, util.int(held_until), group)
   return false
 end
 
 function M.has_slot(q, group)
   local running = tonumber(redis.call('HGET', q.group .. group, 'running')) or 0
-  local _, cap, budget = limits.for_queue(group)
-  return may_run(q, group, running, cap, budget)
+  local _, cap, budgets = limits.for_queue(group)
+  return may_run(q, group, running, cap, budgets)
 end
 
 -- Return a group's name in the active set. Of equal start tags, each is taken once before any is taken again. Newly
@@ -116,8 +112,8 @@ function M.reschedule_group(q, group, newly)
   local known = util.read_hash(key) or {}
   local lanes, waiting = lanes_of(q, group, known)
   local running = tonumber(known.running) or 0
-  local weight, cap, budget = limits.for_queue(group)
-  local can = waiting > 0 and may_run(q, group, running, cap, budget)
+  local weight, cap, budgets = limits.for_queue(group)
+  local can = waiting > 0 and may_run(q, group, running, cap, budgets)
   if can and not known.tag then
     set_turn(q, group, known, lanes, weight, tonumber(redis.call('HGET', q.state, 'vt')) or 0, newly)
     count_claimable(q, waiting)
@@ -238,7 +234,7 @@ function M.pop_fairest(q, now, open)
   local member = redis.call('ZPOPMIN', M.ready_key(q, group, turn.lane))[1]
   local known, vt = util.read_hash(key), math.max(turn.start, tonumber(redis.call('HGET', q.state, 'vt')) or 0)
   local lanes, ready = lanes_of(q, group, known)
-  local weight, cap, budget = limits.for_queue(group)
+  local weight, cap, budgets = limits.for_queue(group)
   local running = (tonumber(known.running) or 0) + 1
   known.finish = util.int(vt + M.cost(weight))
   redis.call('HSET', q.state, 'vt', util.int(vt), 'claimed', util.int(now))
@@ -246,7 +242,7 @@ function M.pop_fairest(q, now, open)
   for lane in pairs(lanes) do
     redis.call('ZREM', q.active .. lane, turn.tag)
   end
-  if ready > 0 and may_run(q, group, running, cap, budget) then
+  if ready > 0 and may_run(q, group, running, cap, budgets) then
     count_claimable(q, -1)
     set_turn(q, group, known, lanes, weight, vt, false)
   else

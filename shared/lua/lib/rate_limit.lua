@@ -1,4 +1,5 @@
--- Requests of the last minute: the times of the accepted ones, newest first.
+-- Requests of the last minute: the times of the accepted ones, newest first. A rate is one of limits.load: its `payer`,
+-- and the `limit` of requests per minute.
 local clock, keys, util = ... -- requires
 
 local M = {}
@@ -19,28 +20,35 @@ local function recent(key, now)
   return low
 end
 
--- Return for how many milliseconds a tenant must wait before `n` more requests; nil if it need not.
-function M.wait_ms(tenant, now, limit, n)
-  local key = keys.request_times(tenant)
+-- Return for how many milliseconds a client must wait before `n` more requests; nil if it need not.
+function M.wait_ms(rate, now, n)
+  local key, limit = keys.request_times(rate.payer), rate.limit
   if recent(key, now) + n <= limit then return nil end
   local leaves = n <= limit and tonumber(redis.call('LINDEX', key, limit - n)) or now
   return math.max(leaves + clock.MINUTE_MS - now, 1)
 end
 
--- Return the state of a tenant's rate: the limit, what is left of it, and the milliseconds until more is left;
--- nothing if it has no limit.
-function M.describe(tenant, now, limit)
+-- Return the state of the rate of which the least is left: the limit, what is left of it, and the milliseconds until
+-- more is left; nothing if there is no rate.
+function M.describe(rates, now)
+  local limit, left, oldest
+  for _, rate in ipairs(rates) do
+    local key = keys.request_times(rate.payer)
+    local used = recent(key, now)
+    local leaves = used > 0 and tonumber(redis.call('LINDEX', key, used - 1)) + clock.MINUTE_MS - now or 0
+    local remaining = math.max(rate.limit - used, 0)
+    if not left or remaining < left or (remaining == left and leaves > oldest) then
+      limit, left, oldest = rate.limit, remaining, leaves
+    end
+  end
   if not limit then return '', '', '' end
-  local key = keys.request_times(tenant)
-  local used = recent(key, now)
-  local oldest = used > 0 and tonumber(redis.call('LINDEX', key, used - 1)) + clock.MINUTE_MS - now or 0
-  return util.int(limit), util.int(math.max(limit - used, 0)), util.int(oldest)
+  return util.int(limit), util.int(left), util.int(oldest)
 end
 
 -- Record requests.
-function M.record(tenant, now, requests)
+function M.record(rate, now, requests)
   if requests == 0 then return end
-  local key = keys.request_times(tenant)
+  local key = keys.request_times(rate.payer)
   local kept = recent(key, now)
   for _ = 1, requests do
     redis.call('LPUSH', key, util.int(now))

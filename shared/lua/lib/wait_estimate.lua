@@ -10,9 +10,10 @@ function M.wait_state(tenant, now, may, model)
   local known, record = util.read_hash(queue.jobs.group .. tenant) or {}, util.read_hash(keys.gate) or {}
   local running = tonumber(known.running) or 0
   local reason = gate.why_closed(now, model, record)
-  local over = credits.is_over_budget(tenant, running, may.budget, now)
+  local over = credits.held_until(may.budgets, running, now) ~= nil
   local held = over or (reason ~= '' and reason ~= 'provider_rate')
-  if reason == '' and (over or running >= may.running) then reason = 'tenant_limit' end
+  if reason == '' and running >= may.running then reason = 'tenant_limit' end
+  if reason == '' and over then reason = 'budget' end
   return { reason = reason, held = held, throughput = known.throughput, gate = record, group = known }
 end
 
@@ -65,7 +66,7 @@ function M.position(id, job, now, wait_states)
     wait_state = { reason = '', throughput = redis.call('HGET', queue.jobs.state, 'throughput') }
   else
     local whose = job.tenant .. ' ' .. job.model
-    wait_state = wait_states[whose] or M.wait_state(job.tenant, now, limits.load(job.tenant), job.model)
+    wait_state = wait_states[whose] or M.wait_state(job.tenant, now, limits.load(job.tenant, ''), job.model)
     wait_states[whose] = wait_state
   end
   local rank = position_of(id, job, now, wait_state)

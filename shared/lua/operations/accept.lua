@@ -8,7 +8,7 @@ local idempotency = args.fingerprint ~= '' and keys.idempotency(args.tenant, arg
 local reused = args.reused_from ~= ''
 local ask = {
   tenant = args.tenant,
-  may = limits.load(args.tenant),
+  may = limits.load(args.tenant, args.api_key),
   now = now,
   n = reused and 0 or 1,
   requests = 1,
@@ -39,8 +39,9 @@ local fault, position, _, wait_state = admission.check(ask)
 if fault then return admission.with_rate(fault, ask) end
 -- the copy belongs to the job from now on; if it is being deleted already, the request came too late
 if reused and redis.call('ZREM', keys.object_deletions, cjson.decode(args.image).key) == 0 then return { 'late' } end
-admission.commit(ask)
-jobs_create.create(args, now)
+local reserved_for = not reused and ask.may.reserved_for or nil
+admission.commit(ask, reserved_for)
+jobs_create.create(args, now, reserved_for)
 if idempotency then
   redis.call('HSET', idempotency, 'fingerprint', args.fingerprint, 'job', args.id)
   redis.call('PEXPIRE', idempotency, C.idempotency_ms)

@@ -10,7 +10,7 @@ local nonce = keys.group_of(id) -- a retry that is sent twice joins the same job
 local refused = keys.refused_groups(args.tenant, args.body)
 local ask = {
   tenant = tenant,
-  may = limits.load(tenant),
+  may = limits.load(tenant, args.api_key),
   now = now,
   n = count,
   requests = 1,
@@ -81,7 +81,7 @@ end
 
 local fault = admission.check(ask)
 if fault then return refuse(admission.with_rate(fault, ask)) end
-admission.commit(ask)
+admission.commit(ask, ask.may.reserved_for)
 local ids = {}
 for i = 1, #args.jobs, STRIDE do
   ids[#ids + 1] = args.jobs[i]
@@ -98,7 +98,7 @@ for i = 1, #args.jobs, STRIDE do
     credits = args.credits,
     trace = args.trace,
     api_key = args.api_key,
-  }, now)
+  }, now, ask.may.reserved_for)
 end
 local all = table.concat(ids, ' ')
 if args.fingerprint ~= '' then

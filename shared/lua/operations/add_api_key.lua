@@ -1,14 +1,15 @@
 #!lua
--- Add a key to a tenant, or to the operators ('@operators'): with scopes of its own, or as the replacement of an
--- active key, which then ends after a grace period. If `expires_ms` is '', a replacement lives as long as the old key
--- was given.
--- Returns 'ok' created expires ('' never) scopes label | 'missing' | 'unknown' | 'dead' state
+-- Add a key to a tenant, or to the operators ('@operators'): with scopes and limits of its own, or as the replacement
+-- of an active key, which then ends after a grace period. A replacement has the same limits, and what the old key has
+-- used of them counts for both. If `expires_ms` is '', a replacement lives as long as the old key was given.
+-- Returns 'ok' { as api_keys.describe } | 'missing' | 'unknown' | 'dead' state
 --       | 'replaced' by | 'past' | 'many' keys
-local args, api_keys, audit, clock, keys, util = ... -- requires
+local args, api_keys, audit, clock, keys, limits, util = ... -- requires
 local before = audit.replay(args)
 if before then return before end
 local tenant, id, now = args.tenant, args.id, clock.now()
 local scopes, label, expires = args.scopes, args.label, tonumber(args.expires_ms)
+local own_limits, payer = args.limits, nil
 -- the end of year 9999, the last that RFC 3339 can write
 local last = 253402300799999
 if not api_keys.has_keys(tenant) then return { 'missing' } end
@@ -26,6 +27,11 @@ if args.replaces ~= '' then
   if state ~= 'living' then return { 'dead', state } end
   if old.replaced_by then return { 'replaced', old.replaced_by } end
   scopes, label = old.scopes, old.label
+  own_limits = {}
+  for _, name in ipairs({ 'monthly_credits', 'requests_per_minute' }) do
+    if old[name] then util.append(own_limits, { name, old[name] }) end
+  end
+  payer = old.payer or #own_limits > 0 and args.replaces
   if not expires and old.expires then expires = math.min(now + old.expires - old.created, last) end
   local ends = math.min(tonumber(old.expires) or math.huge, now + args.grace_ms)
   redis.call('HSET', keys.api_key(args.replaces), 'expires', util.int(ends), 'replaced_by', id)
@@ -49,13 +55,18 @@ if expires then
   redis.call('HSET', keys.api_key(args.id), 'expires', util.int(expires))
   redis.call('PEXPIREAT', keys.api_key(args.id), util.int(expires + args.keep_ms))
 end
+if payer then redis.call('HSET', keys.api_key(args.id), 'payer', payer) end
+limits.set_key_limits(tenant, args.id, own_limits)
 redis.call('ZADD', keys.api_keys(args.tenant), now, id)
 local detail = { key = id, scopes = scopes, label = label }
 detail.replaces = args.replaces ~= '' and args.replaces or nil
+for i = 1, #own_limits, 2 do
+  detail[own_limits[i]] = tonumber(own_limits[i + 1])
+end
 return audit.record(
   args,
   args.replaces ~= '' and 'key.rotate' or 'key.create',
   tenant,
   cjson.encode(detail),
-  { 'ok', util.int(now), expires and util.int(expires) or '', scopes, label }
+  { 'ok', api_keys.describe(id, now) }
 )

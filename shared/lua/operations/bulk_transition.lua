@@ -13,7 +13,7 @@ local function move(id)
   if not job then return 'gone' end
   if not jobs.may(job, args.transition) then return 'state' end
   if is_rerun then
-    local fault = jobs_create.rerun(job, now, tonumber(args.deadline_ms), mark, 0)
+    local fault = jobs_create.rerun(job, now, tonumber(args.deadline_ms), mark, 0, job.api_key)
     return fault and fault[1]
   end
   job.last = mark

@@ -18,9 +18,9 @@ end
 if known[2] ~= 'staged' or stage.size ~= size then return { 'lost' } end
 local fault = admission.check(ask)
 if fault then return admission.with_rate(fault, ask) end
-admission.commit(ask)
+admission.commit(ask, stage.reserved_for)
 
-redis.call('HDEL', keys.batch(args.id), 'chunks', 'credits', 'deadline', 'priority', 'model')
+redis.call('HDEL', keys.batch(args.id), 'chunks', 'credits', 'deadline', 'priority', 'model', 'api_key', 'reserved_for')
 redis.call(
   'HSET',
   keys.batch(args.id),

@@ -8,7 +8,7 @@ local source = args.request_hash ~= '' and result_cache.find(tenant, args.reques
 if not source and args.archived_id ~= '' then source = args.archived_id end
 local ask = {
   tenant = tenant,
-  may = limits.load(tenant),
+  may = limits.load(tenant, args.api_key),
   now = now,
   n = source and 0 or 1,
   requests = 1,

@@ -19,7 +19,7 @@ end
 if not source then return {} end
 local ask = {
   tenant = tenant,
-  may = limits.load(tenant),
+  may = limits.load(tenant, args.api_key),
   now = now,
   n = 0,
   requests = 1,

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Set a tenant's limits, and update its place in the queue at once.
 -- Returns 'ok' | 'missing' (to an operator)
-local args, audit, hosts, keys, permits, queue = ... -- requires
+local args, audit, budgets, clock, hosts, keys, limits, permits, queue = ... -- requires
 local asked = args.dedup_token ~= ''
 local before = asked and audit.replay(args)
 if before then return before end
@@ -15,6 +15,7 @@ for i = 1, #args.limits, 2 do
 end
 queue.reset_group(queue.jobs, args.tenant)
 hosts.reset_tenant(args.tenant)
+budgets.record_thresholds(args.tenant, limits.load(args.tenant, '').budgets, clock.now())
 -- a raised cap opens many slots at once; to wait for the next sweep would leave threads idle
 while permits.push(queue.jobs) do
 end

@@ -14,6 +14,7 @@ if chunk > 0 and known[1] ~= 'staged' then return { 'lost' } end -- swept: it to
 if chunk < chunks then return { 'ok' } end
 
 local stage, gate = batches.read_stage(key), util.read_hash(keys.gate) or {}
+stage.api_key = args.api_key
 for i = 1, #jobs, STRIDE do
   stage.size, stage.credits = stage.size + 1, stage.credits + jobs[i + CREDITS]
   local deadline, model = tonumber(jobs[i + DEADLINE_MS]), jobs[i + MODEL]
@@ -26,6 +27,8 @@ end
 local ask = batches.admission_request(tenant, stage, now)
 local fault = admission.check(ask)
 if fault then return admission.with_rate(fault, ask) end
+-- the first chunk decides for the whole batch, because a limit may change before the commit
+if chunk == 0 then stage.reserved_for = ask.may.reserved_for end
 
 local created, members = util.int(now), {}
 for i = 1, #jobs, STRIDE do
@@ -48,6 +51,7 @@ for i = 1, #jobs, STRIDE do
   if tonumber(jobs[i + CREDITS]) > 0 then
     add('credits', jobs[i + CREDITS])
     add('reserved_credits', jobs[i + CREDITS])
+    add('reserved_for', stage.reserved_for or '')
   end
   redis.call(
     'HSET',
@@ -107,8 +111,11 @@ redis.call(
   'priority',
   stage.priority,
   'model',
-  stage.model
+  stage.model,
+  'api_key',
+  stage.api_key
 )
+if stage.reserved_for then redis.call('HSET', key, 'reserved_for', stage.reserved_for) end
 redis.call('HINCRBY', keys.staged_counts, tenant, #members / 2)
 redis.call('ZADD', keys.batch_work, now + C.stage_ms, batch)
 return { 'ok' }

@@ -3,7 +3,7 @@
 -- long: if more is left, the reply says so and the sweep runs again at once.
 -- Returns 'other' (another worker sweeps) | 'swept' due 'step ...' of the rescued, model and code of each failed,
 --       permits pushed, 'id ...' of the rescued, 'model status code ms' of each job that ended outside of a worker
---       since the last sweep, '1' where more is left
+--       since the last sweep, '1' where more is left, the lines of budgets.record_thresholds since the last sweep
 local args, clock, clock_rollback, endpoint_health, gate, hosts, jobs, keys, outbox, permits, queue, stats, util = ... -- requires
 local now, lease, left = clock.now(), tonumber(args.lease_ms), tonumber(args.limit)
 local many = 4 * left -- each costs a quarter of an ended job
@@ -167,7 +167,7 @@ local function fail_removed_models()
   end
 end
 
--- On a new day, check the groups that a budget held.
+-- On a new day or month, check the groups that a budget held.
 local function release_budgets()
   local groups = redis.call('ZRANGE', queue.jobs.budget_blocked, '-inf', now, 'BYSCORE', 'LIMIT', 0, many)
   for _, group in ipairs(groups) do
@@ -213,4 +213,5 @@ return {
   table.concat(rescued_ids, ' '),
   ended,
   left <= 0 and '1' or '',
+  redis.call('LPOP', keys.crossed_thresholds, C.thresholds_reported) or {},
 }

@@ -34,6 +34,7 @@ export const WAITS = {
   queue: "for its turn",
   retry: "for its next attempt",
   tenant_limit: "for its tenant's limit",
+  budget: "for its tenant's budget",
   provider_rate: "for the provider's rate limit",
   provider_down: "for the provider to recover",
   provider_credits: "for credits",

@@ -9,6 +9,7 @@ const NUMBERS = [
   ["max_queued", "Queued jobs", "Empty: no limit for this tenant"],
   ["requests_per_minute", "Jobs created per minute", "Empty: no limit"],
   ["daily_credits", "Credits per day", "Estimated, per UTC day. Empty: no budget"],
+  ["monthly_credits", "Credits per month", "Estimated, per UTC month. Empty: no budget"],
   [
     "image_retention_seconds",
     "Seconds to keep images",
@@ -20,9 +21,10 @@ const NUMBERS = [
     "After they end. 0: forever. Empty: as the service is set",
   ],
 ];
+const FRACTIONS = new Set(["weight", "daily_credits", "monthly_credits"]);
 const ACTIONS = [
   ["", "Default: refuse new jobs"],
-  ["hold", "Hold its jobs until midnight UTC"],
+  ["hold", "Hold its jobs until the next day or month (UTC)"],
   ["refuse", "Refuse new jobs"],
 ];
 
@@ -52,7 +54,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       el("input", {
         type: "number",
         min: 0,
-        step: key === "weight" || key === "daily_credits" ? "any" : 1,
+        step: FRACTIONS.has(key) ? "any" : 1,
         value: tenant ? (tenant[key] ?? "") : (least ?? ""),
         disabled: !may,
       }),

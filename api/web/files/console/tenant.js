@@ -5,6 +5,7 @@ import { el, fill } from "../shared/dom.js";
 import { number } from "../shared/format.js";
 import { toast, trouble } from "../shared/notices.js";
 import { actionButton, ask } from "./actions.js";
+import { budgetTable, budgetWords } from "./budgets.js";
 import { SCOPES } from "./enums.js";
 import { card, cardTable, when, words } from "./formatters.js";
 import { limitsForm } from "./limits.js";
@@ -12,7 +13,21 @@ import { link } from "./router.js";
 import { showSecret } from "./secret.js";
 
 const KIND = { living: "good", revoked: "", expired: "" };
-const KEY_COLUMNS = ["Key", "State", "Scopes", "Last used", "Ends", "Change"];
+const KEY_COLUMNS = [
+  "Key",
+  "State",
+  "Scopes",
+  "Per minute",
+  "Credits this month",
+  "Last used",
+  "Ends",
+  "Change",
+];
+const KEY_LIMITS = [
+  ["monthly_credits", "Credits per month (UTC)", "any"],
+  ["requests_per_minute", "Jobs created per minute", 1],
+];
+const NO_LIMIT = () => el("span", { class: "soft" }, "any");
 const SHOWN_ONCE = "It is shown only now.";
 
 export function tenant({ client, may, live, place }) {
@@ -20,6 +35,7 @@ export function tenant({ client, may, live, place }) {
   const path = `/ops/v1/tenants/${encodeURIComponent(name)}`;
   const counts = el("p", { class: "row" });
   const warnings = el("div", {});
+  const budgets = el("div", {});
   const limits = el("div", {});
   const keys = el("div", {});
   const make = actionButton(may, "New key…", create, { drawing: "key", kind: "main" });
@@ -34,6 +50,7 @@ export function tenant({ client, may, live, place }) {
     el("h1", { class: "long" }, name),
     counts,
     warnings,
+    budgets,
     card("Keys", make, keys),
     card("Limits", null, limits),
   );
@@ -61,6 +78,7 @@ export function tenant({ client, may, live, place }) {
       warnings,
       found.warnings.map((words) => el("p", { class: "notice" }, words)),
     );
+    fill(budgets, found.budgets.length > 0 && card("Budgets", null, budgetTable(found.budgets)));
     fill(keys, keyTable(held.data));
     // do not redraw a form while it is being filled in
     if (!isDrawn)
@@ -88,6 +106,8 @@ export function tenant({ client, may, live, place }) {
       [el("span", { class: "mono long" }, key.id), key.label && el("div", {}, words(key.label))],
       el("span", { class: `badge ${KIND[key.state]}` }, key.state),
       words(key.scopes.join(" ")),
+      key.requests_per_minute === null ? NO_LIMIT() : number(key.requests_per_minute),
+      key.budgets.length ? key.budgets.map(budgetWords) : NO_LIMIT(),
       when(key.last_used_at, "never"),
       when(key.revoked_at ?? key.expires_at, "never"),
       key.state === "living" && keyButtons(key),
@@ -98,6 +118,7 @@ export function tenant({ client, may, live, place }) {
     return el(
       "div",
       { class: "row" },
+      actionButton(may, "Limits…", () => changeLimits(key)),
       !key.replaced_by && actionButton(may, "Rotate", () => rotate(key)),
       actionButton(may, "Revoke", () => revoke(key), { kind: "bad" }),
     );
@@ -162,10 +183,49 @@ export function tenant({ client, may, live, place }) {
     }
   }
 
+  function changeLimits(key) {
+    const notices = el("div", {});
+    const inputs = KEY_LIMITS.map(([name, label, step]) => [
+      name,
+      field(label, el("input", { type: "number", name, min: 0, step, value: key[name] ?? "" })),
+    ]);
+    const form = el(
+      "form",
+      { class: "stack", novalidate: true, onsubmit: submit, oninput: () => fill(notices) },
+      el(
+        "div",
+        { class: "filters" },
+        inputs.map(([, node]) => node),
+      ),
+      el("p", { class: "soft small-text" }, "Empty: no limit. The tenant's limits apply too."),
+      notices,
+      el("div", { class: "row" }, el("button", { class: "button main", type: "submit" }, "Save")),
+    );
+    const dialog = openDialog(`Limits of ${key.id}`, form);
+
+    async function submit(event) {
+      event.preventDefault();
+      const values = Object.fromEntries(
+        KEY_LIMITS.map(([name]) => {
+          const { value } = form.elements[name];
+          return [name, value === "" ? null : Number(value)];
+        }),
+      );
+      try {
+        await client.ask("PATCH", `${path}/keys/${key.id}`, { body: values });
+        dialog.close();
+        toast("Saved. It applies from now on");
+        live.now();
+      } catch (error) {
+        fill(notices, trouble(error));
+      }
+    }
+  }
+
   async function rotate(key) {
     const made = await ask(
       "Replace this key?",
-      "A new key with the same scopes is created. The old one stays valid for one more day.",
+      "A new key with the same scopes and limits is created. The old one stays valid for one more day.",
       "Rotate",
       () => client.post(`${path}/keys/${key.id}/rotate`),
       () => "Key rotated",

@@ -19,6 +19,7 @@ const COLUMNS = [
   "Queue",
   "Per minute",
   "Credits per day",
+  "Credits per month",
   "Made",
 ];
 
@@ -78,6 +79,7 @@ function row(one) {
     any(one.max_queued),
     any(one.requests_per_minute),
     any(one.daily_credits),
+    any(one.monthly_credits),
     when(one.created_at),
   ];
 }

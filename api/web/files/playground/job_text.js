@@ -19,6 +19,7 @@ const WAITING = {
   queue: "Waiting for its turn",
   retry: "Waiting for its next attempt",
   tenant_limit: "Waiting: your limit of concurrent jobs is reached",
+  budget: "Waiting: the credits of this day or month are used up",
   provider_rate: "Waiting: the provider's rate limit is reached",
   provider_down: "The provider is down; Darkroom retries automatically",
   provider_credits: "The provider account has no credits left",

@@ -1,4 +1,4 @@
-"""`darkroom usage`: what was used, by day and more, as a table, JSON or CSV."""
+"""`darkroom usage`: what was used, by day and more, and budgets, as a table, JSON or CSV."""
 
 from typing import Annotated
 
@@ -18,6 +18,17 @@ _GroupBy = Annotated[
     str, Parameter(help="Any of day, month, model, key, tag, status, separated by commas.")
 ]
 _Csv = Annotated[bool, Parameter(negative="", help="Print CSV, without the total.")]
+
+
+_BUDGET = ("scope", "period", "limit", "used", "promised", "left", "threshold", "resets_at")
+
+
+@usage.command
+def budgets(*, where: Where = HERE) -> int:
+    """Show the budgets of your tenant and API key: what is used and left in this day or month."""
+    with where.client() as client:
+        show_rows(client.usage(days=1).budgets, _BUDGET, as_json=where.json)
+    return DONE
 
 
 @usage.default
