@@ -266,4 +266,4 @@ def _refuse_entry(entry: audit.Entry, error: Exception) -> None:
 def _cause(error: Exception) -> dict[str, str]:
     """Return what failed and where, without the text of the error, which may quote the record."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return {"cause": type(error).__name__, "where": f"{last.name}, line {last.lineno}"}
+    return {"cause": type(error).__name__, "where": f"{last.filename}:{last.lineno}"}

@@ -125,7 +125,7 @@ def test_without_parameters_usage_has_the_limits_as_ever(api: ApiServer) -> None
     finished(api)
     assert {*api.client.get("/v1/usage").json()} == {
         *("limits", "used", "left", "requests_reset_seconds", "credits_reset_at"),
-        *("estimated", "days"),
+        *("estimated", "days", "budgets"),
     }
     assert "limits" in api.client.get("/v1/usage?days=3", headers={"accept": "text/csv"}).json()
 

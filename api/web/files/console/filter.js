@@ -106,6 +106,6 @@ function write({ kind }, input, value) {
 /** Convert an API time for a datetime-local input: local time, without a zone. */
 export function localTime(value) {
   const at = new Date(value);
-  if (!value || Number.isNaN(at.textOf())) return "";
+  if (!value || Number.isNaN(at.getTime())) return "";
   return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
