@@ -85,6 +85,16 @@ def ask(client: httpx.Client, **body: Any) -> str:
     return str(answer.json()["id"])
 
 
+def wait_for_deleted_image(client: httpx.Client, job_id: str) -> None:
+    """Wait until the image of a job is deleted by its retention."""
+
+    def deleted() -> bool:
+        image = client.get(f"/v1/jobs/{job_id}").json()["image"]
+        return bool(image and image["deleted_at"])
+
+    wait_until(deleted, f"the image of {job_id} to be deleted")
+
+
 def wait_for(client: httpx.Client, job_id: str, status: str) -> None:
     """Wait until a job has a status."""
 

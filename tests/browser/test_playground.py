@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from sandbox.wait import wait_until
+from tests.browser.console_page import wait_for_deleted_image
 from tests.browser.playground_page import PROMPT, Bench
 from tests.browser.session import Session
 from tests.e2e.up import Up
@@ -334,6 +335,41 @@ def test_a_job_of_the_gallery_can_be_reused_reproduced_and_deleted(
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(bench.tiles).to_have_count(1)
     expect(bench.output).to_contain_text("No image yet")
+
+
+def test_an_image_deleted_by_retention_is_shown_as_deleted(
+    bench: Bench, stack: Up, key: str, tag: str
+) -> None:
+    body = {"input": {"prompt": "Short-lived", "megapixels": "0.25"}, "tags": [tag]}
+    with client_of(stack.state["api"], key) as client:
+        made = client.post("/v1/jobs", json={**body, "retention": {"image_seconds": 1}})
+        wait_for_deleted_image(client, made.raise_for_status().json()["id"])
+    bench.gallery.get_by_label("Tag").fill(tag)
+    expect(bench.tiles).to_have_count(1)
+    expect(bench.tiles.first).to_contain_text("The image was deleted on")
+    expect(bench.gallery.get_by_role("status")).to_have_text("0 images shown, 1 deleted.")
+    bench.tiles.first.click()
+    dialog = bench.page.get_by_role("dialog")
+    expect(dialog.locator(".figure")).to_contain_text("The image was deleted on")
+    actions = dialog.get_by_role("group", name="Actions")
+    expect(actions).to_contain_text("Delete")
+    expect(actions).not_to_contain_text(re.compile("Download|Copy link"))
+    bench.visit.check_access()
+
+
+def test_a_search_that_is_refused_shows_the_error_in_place_of_the_images(
+    bench: Bench, visit: Session
+) -> None:
+    visit.expected = {422}
+    bench.run()
+    bench.wait_for("Succeeded")
+    expect(bench.tiles.first).to_be_visible()
+    bench.gallery.get_by_label("Words of the prompt").fill("!!!")
+    expect(bench.gallery.get_by_role("alert")).to_contain_text("Words of the prompt: must have")
+    expect(bench.tiles).to_have_count(0)
+    bench.gallery.get_by_label("Words of the prompt").fill("")
+    expect(bench.tiles.first).to_be_visible()
+    expect(bench.gallery.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_link_carries_the_parameters(visit: Session, key: str) -> None:

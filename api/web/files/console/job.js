@@ -3,6 +3,7 @@ import { imageAddress } from "../shared/address.js";
 import { codeBlock } from "../shared/code.js";
 import { el, fill } from "../shared/dom.js";
 import { bytes, moment, seconds, title } from "../shared/format.js";
+import { deletedText, hasImage } from "../shared/image.js";
 import { empty, note } from "../shared/notices.js";
 import { retryWords } from "../shared/retry.js";
 import { actionButton, ask } from "./actions.js";
@@ -129,9 +130,10 @@ export function job({ client, may, live, place }) {
 
   function renderImage(found) {
     const { image, status, input } = found;
-    const key = image?.sha256 ?? status;
+    const key = image ? `${image.sha256} ${image.deleted_at}` : status;
     if (key === drawn) return;
     drawn = key;
+    if (image && !hasImage(found)) return fill(frame, empty("image", deletedText(image)));
     if (!image) return fill(frame, empty("image", FINAL.has(status) ? "No image" : "No image yet"));
     const img = el("img", {
       class: "image",
@@ -205,7 +207,9 @@ function aboutCard(found) {
       ["Total", timings.total !== null && seconds(timings.total)],
       ["Steps", took.join(", ")],
       ["Deadline", !FINAL.has(found.status) && moment(found.deadline_at)],
-      ["Deleted at", found.expires_at && moment(found.expires_at)],
+      ["Job will be deleted on", found.expires_at && moment(found.expires_at)],
+      ["Image will be deleted on", found.image?.expires_at && moment(found.image.expires_at)],
+      ["Image deleted on", found.image?.deleted_at && moment(found.image.deleted_at)],
       [
         "Batch",
         found.batch_id &&

@@ -1,6 +1,6 @@
 // The result of an estimate, in words.
 import { el } from "../shared/dom.js";
-import { number, seconds } from "../shared/format.js";
+import { count, number, seconds } from "../shared/format.js";
 import { note } from "../shared/notices.js";
 
 /** Describe the response to a `dry_run`. */
@@ -20,7 +20,7 @@ export function estimateText(estimate, variations) {
 
 function costWords({ price }, variations) {
   if (!price) return "The operator has not set prices.";
-  return `It costs about ${number(price.credits * variations)} credits, according to the operator's price table.`;
+  return `It costs about ${count(price.credits * variations, "credit")}, according to the operator's price table.`;
 }
 
 function queueWords({ position, eta_seconds: eta }) {

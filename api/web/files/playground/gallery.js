@@ -1,7 +1,9 @@
 // The tenant's jobs, newest first, page by page, kept up to date.
+import { isBadFilter } from "../shared/api.js";
 import { button } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
-import { count } from "../shared/format.js";
+import { count, number } from "../shared/format.js";
+import { hasImage } from "../shared/image.js";
 import { empty, loading, trouble } from "../shared/notices.js";
 import { Filters, fits } from "./gallery_filters.js";
 import { tileOf } from "./tile.js";
@@ -25,6 +27,7 @@ export class Gallery {
     this.filters = new Filters(models, () => this.#filter());
     this.list = el("ul", { class: "gallery" });
     this.notices = el("div", { role: "status" });
+    this.errors = el("div", {});
     this.more = button("Show more", () => this.#next(), { hidden: true });
     const words = "Show new images";
     this.fresh = button(words, () => this.load(), {
@@ -44,7 +47,7 @@ export class Gallery {
       "section",
       { class: "card", "aria-labelledby": head.id },
       el("header", {}, head, this.fresh),
-      el("div", { class: "stack" }, this.filters.node, this.list, this.notices, more),
+      el("div", { class: "stack" }, this.filters.node, this.errors, this.list, this.notices, more),
     );
   }
 
@@ -95,11 +98,26 @@ export class Gallery {
         if (!next) break;
       }
       this.#jobs = jobs;
+      fill(this.errors);
       this.#draw();
     } catch (error) {
-      const again = button("Try again", () => this.load(), { kind: "small" });
-      if (!signal.aborted) fill(this.notices, trouble(error, again));
+      if (!signal.aborted) this.#failed(error, jobs);
     }
+  }
+
+  /** Show an error: of another page below the images, of the first above; no image matches a bad filter. */
+  #failed(error, jobs) {
+    if (jobs.size) return fill(this.notices, trouble(error, this.#again()));
+    const isFilter = isBadFilter(error);
+    fill(this.notices);
+    fill(this.errors, trouble(error, isFilter ? null : this.#again(), this.filters.labels));
+    if (!isFilter) return;
+    this.#jobs = new Map();
+    fill(this.list);
+  }
+
+  #again() {
+    return button("Try again", () => this.load(), { kind: "small" });
   }
 
   #draw() {
@@ -120,7 +138,7 @@ export class Gallery {
         ? el(
             "p",
             { class: "soft small-text" },
-            `${count(items.length, "image")} shown${this.#cursor ? ", there are more" : ""}.`,
+            `${shownText([...this.#jobs.values()])}${this.#cursor ? ", there are more" : ""}.`,
           )
         : this.#nothing(),
     );
@@ -172,4 +190,18 @@ export class Gallery {
     this.#jobs = new Map([...jobs].toSorted(([one], [other]) => (one < other ? 1 : -1)));
     this.#draw();
   }
+}
+
+/** Count the images, and apart from them the deleted ones and the jobs without one. */
+function shownText(jobs) {
+  const images = jobs.filter(hasImage).length;
+  const deleted = jobs.filter(({ image }) => image?.deleted_at).length;
+  const others = jobs.length - images - deleted;
+  return [
+    `${count(images, "image")} shown`,
+    deleted && `${number(deleted)} deleted`,
+    others && `${count(others, "job")} without an image`,
+  ]
+    .filter(Boolean)
+    .join(", ");
 }

@@ -36,10 +36,21 @@ export class Filters {
     });
     this.from = el("input", { type: "datetime-local", onchange: changed });
     this.until = el("input", { type: "datetime-local", onchange: changed });
-    this.between = filtersIn(field("From", this.from), field("Until", this.until));
+    this.between = filtersIn(
+      field(this.labels.created_after, this.from),
+      field(this.labels.created_before, this.until),
+    );
     this.between.hidden = true;
     this.node = this.#build();
   }
+
+  /** The labels of the parameters, for errors. */
+  labels = {
+    tag: "Tag",
+    q: "Words of the prompt",
+    created_after: "From",
+    created_before: "Until",
+  };
 
   /** The query for `GET /v1/jobs`. */
   get query() {
@@ -71,8 +82,8 @@ export class Filters {
       filtersIn(
         field("Status", this.status),
         field("Model", this.model),
-        field("Tag", this.tag),
-        field("Words of the prompt", this.words),
+        field(this.labels.tag, this.tag),
+        field(this.labels.q, this.words),
         field("Created", this.since),
       ),
       this.between,

@@ -2,6 +2,7 @@
 import { imageAddress } from "../shared/address.js";
 import { el } from "../shared/dom.js";
 import { icon } from "../shared/icons.js";
+import { deletedText } from "../shared/image.js";
 import { statusWords } from "./job_text.js";
 
 /** The alternative text of the image. */
@@ -22,7 +23,7 @@ export function imageOf(job, { lazy = false, preview = false } = {}) {
   });
 }
 
-/** The placeholder: the shape of the image, and the job's state. */
+/** The placeholder: the shape of the image, and the job's state or when the image was deleted. */
 export function placeholderOf(job) {
   const [wide, high] = String(job.input.aspect_ratio ?? "1:1")
     .split(":")
@@ -36,7 +37,7 @@ export function placeholderOf(job) {
       style: { "aspect-ratio": `${wide || 1} / ${high || 1}` },
     },
     isMoving ? el("span", { class: "spinner" }) : icon(kind === "bad" ? "warning" : "image"),
-    el("span", {}, words),
+    el("span", { class: "words" }, job.image?.deleted_at ? deletedText(job.image) : words),
   );
 }
 

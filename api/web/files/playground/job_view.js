@@ -5,6 +5,7 @@ import { button } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { seconds } from "../shared/format.js";
 import { icon } from "../shared/icons.js";
+import { hasImage } from "../shared/image.js";
 import { trouble } from "../shared/notices.js";
 import { retryWords } from "../shared/retry.js";
 import { badgeOf, imageOf, placeholderOf } from "./image_view.js";
@@ -67,12 +68,12 @@ export class JobView {
   }
 
   #show(job) {
-    const isNew = this.job?.status !== job.status;
     const before = this.job;
+    const hadImage = before ? hasImage(before) : false;
     this.job = job;
-    if (!before?.image || !job.image)
-      fill(this.parts.figure, job.image ? imageOf(job) : placeholderOf(job));
-    if (isNew) this.#showDeeds();
+    if (!hadImage || !hasImage(job))
+      fill(this.parts.figure, hasImage(job) ? imageOf(job) : placeholderOf(job));
+    if (before?.status !== job.status || hadImage !== hasImage(job)) this.#showDeeds();
     fill(
       this.parts.notices,
       job.error &&
@@ -142,7 +143,8 @@ export class JobView {
 }
 
 /** The actions for the job's state: [action, icon, label, kind]. */
-function actionsFor({ status, error }) {
+function actionsFor(job) {
+  const { status, error } = job;
   const always = [
     ["use", "pencil", "Use parameters"],
     ["code", "code", "Code"],
@@ -152,13 +154,13 @@ function actionsFor({ status, error }) {
   const remove = ["remove", "bin", "Delete", "bad"];
   if (status === "failed" && !error.retryable) return [...always, remove];
   if (status !== "succeeded") return [["retry", "again", "Try again"], ...always, remove];
-  return [
-    ["download", "download", "Download"],
+  const again = [
     ["vary", "dice", "Vary"],
     ["reproduce", "again", "Reproduce"],
-    ...always,
-    remove,
   ];
+  // without its image, a job has nothing to download or to share
+  if (!hasImage(job)) return [...again, ...always.filter(([name]) => name !== "link"), remove];
+  return [["download", "download", "Download"], ...again, ...always, remove];
 }
 
 function downloadOf(job, ...inside) {

@@ -50,7 +50,9 @@ function factsOf(job) {
     ],
     ["Metadata", metadataOf(job.metadata)],
     ["Requested", when(job.created_at)],
-    ["Deleted at", job.expires_at && when(job.expires_at)],
+    ["Image will be deleted", image?.expires_at && when(image.expires_at)],
+    ["Image deleted", image?.deleted_at && when(image.deleted_at)],
+    ["Job will be deleted", job.expires_at && when(job.expires_at)],
   ];
 }
 

@@ -3,7 +3,7 @@ import { SERVICE } from "../shared/address.js";
 import { copy } from "../shared/code.js";
 import { button, iconButton } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
-import { number } from "../shared/format.js";
+import { count } from "../shared/format.js";
 import { loading, trouble } from "../shared/notices.js";
 import { tabs } from "../shared/tabs.js";
 import { CodePanel } from "./code_panel.js";
@@ -134,8 +134,8 @@ export class RequestPanel {
 
   #show() {
     const { body, variations, model } = this.parameters;
-    const credits = model.price && number(model.price.credits * variations);
-    this.price.textContent = credits ? `about ${credits} credits` : "";
+    const credits = model.price && count(model.price.credits * variations, "credit");
+    this.price.textContent = credits ? `about ${credits}` : "";
     this.code.show(body, variations);
     this.#clear();
   }

@@ -1,6 +1,7 @@
 // A job as a thumbnail that opens it.
 import { el } from "../shared/dom.js";
 import { ago } from "../shared/format.js";
+import { hasImage } from "../shared/image.js";
 import { badgeOf, imageOf, placeholderOf } from "./image_view.js";
 
 /** A button; `chosen` is true or false if it is one of several to choose from. */
@@ -16,7 +17,7 @@ export function tileOf(job, { open, chosen = null, captioned = false }) {
       onclick: open,
       title: prompt,
     },
-    el("span", { class: "thumb" }, job.image ? small(job) : placeholderOf(job)),
+    el("span", { class: "thumb" }, hasImage(job) ? small(job) : placeholderOf(job)),
     captioned
       ? captionOf(job, prompt)
       : el("span", { class: "unseen" }, `seed ${job.input.seed}, ${job.status}`),
@@ -37,7 +38,7 @@ function captionOf(job, prompt) {
     el(
       "span",
       { class: "row apart" },
-      job.image ? null : badgeOf(job),
+      hasImage(job) ? null : badgeOf(job),
       el("time", { class: "soft small-text", datetime: job.created_at }, ago(job.created_at)),
     ),
   );

@@ -2,6 +2,7 @@
 import { el, fill } from "../shared/dom.js";
 import { followEvents } from "../shared/events.js";
 import { seconds } from "../shared/format.js";
+import { deletedText } from "../shared/image.js";
 import { changeWords, isFinal } from "./job_text.js";
 
 /**
@@ -17,6 +18,7 @@ export function lifeOf(client, job, { signal, changed = () => {} }) {
     fill(
       list,
       events.map((event, index) => line(event, events, index)),
+      job.image?.deleted_at && deletedLine(job.image),
     );
     changed(data);
   };
@@ -26,6 +28,10 @@ export function lifeOf(client, job, { signal, changed = () => {} }) {
     signal,
   }).catch((error) => signal.aborted || fill(list, el("li", { class: "bad" }, error.message)));
   return list;
+}
+
+function deletedLine(image) {
+  return el("li", {}, el("span", { class: "at" }), el("span", {}, deletedText(image)));
 }
 
 function line(event, all, index) {

@@ -22,6 +22,11 @@ export function isPassing(error) {
   return error instanceof Away || (error instanceof Refused && error.status === 503);
 }
 
+/** Return whether the parameters of a search were refused. */
+export function isBadFilter(error) {
+  return error instanceof Refused && error.status === 422;
+}
+
 export class Client {
   #key;
 
