@@ -9,7 +9,14 @@ import pytest
 from playwright.sync_api import expect
 
 from sandbox.wait import wait_until
-from tests.browser.console_page import KEPT_AS, ConsolePage, a_tenant, ask, wait_for
+from tests.browser.console_page import (
+    KEPT_AS,
+    ConsolePage,
+    a_tenant,
+    ask,
+    wait_for,
+    wait_for_deleted_image,
+)
 from tests.browser.session import Session
 from tests.e2e.up import Up
 from tests.integration.sandbox_client import Client
@@ -185,6 +192,71 @@ def test_jobs_are_found_and_counted_by_words_metadata_and_seed(
     expect(console_page.dialog).to_contain_text("metadata order=A=17")
 
 
+def test_metadata_takes_several_pairs_and_an_invalid_filter_shows_no_jobs(
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
+) -> None:
+    console_page.visit.expected = {422}
+    name, client = tenant
+    wanted = ask(client, metadata={"order": "A-17", "size": "L"})
+    ask(client, metadata={"order": "A-17", "size": "S"})
+    page = console_page.page
+    console_page.go(f"#/jobs?tenant={name}", "Jobs")
+    expect(console_page.rows).to_have_count(2)
+    page.get_by_text("More filters").click()
+    metadata = page.get_by_label("Metadata", exact=True)
+    for text in ("metadata.order = A-17, size=L", "size=L\norder=A-17"):
+        metadata.fill(text)
+        console_page.button("Find").click()
+        expect(console_page.rows).to_have_count(1)
+        expect(console_page.row(wanted[-10:])).to_be_visible()
+
+        metadata.fill("order")
+        console_page.button("Find").click()
+        expect(page.get_by_role("alert")).to_contain_text("Metadata: must be name=value")
+        expect(metadata).to_have_accessible_description(re.compile("It must be name=value"))
+        expect(console_page.rows).to_have_count(0)
+        for one in ("Retry all matching…", "Cancel all matching…"):
+            expect(console_page.button(one)).to_be_disabled()
+    console_page.visit.check_access()
+    metadata.fill("")
+    console_page.button("Find").click()
+    expect(console_page.rows).to_have_count(2)
+    expect(console_page.button("Cancel all matching…")).to_be_enabled()
+
+
+def test_fields_that_are_filled_while_a_filter_is_applied_are_kept(
+    console_page: ConsolePage,
+) -> None:
+    page = console_page.page
+    console_page.go("#/audit", "Audit")
+    page.evaluate("""() => {
+      const fill = (name, text) => {
+        const input = document.querySelector(`form input[name="${name}"]`);
+        input.value = text;
+        return input;
+      };
+      fill("action", "key.create").dispatchEvent(new Event("change", { bubbles: true }));
+      addEventListener("hashchange", () => fill("target", "nobody"), { once: true, capture: true });
+    }""")
+    expect(page.get_by_label("Target", exact=True)).to_have_value("nobody")
+    page.wait_for_url("**/ops#/audit?action=key.create")
+    console_page.button("Find").click()
+    page.wait_for_url("**/ops#/audit?action=key.create&target=nobody")
+
+
+def test_an_image_deleted_by_retention_is_shown_as_deleted(
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
+) -> None:
+    _, client = tenant
+    job_id = ask(client, retention={"image_seconds": 1})
+    wait_for_deleted_image(client, job_id)
+    console_page.go(f"#/jobs/{job_id}", job_id)
+    main = console_page.page.get_by_role("main")
+    expect(main).to_contain_text("The image was deleted on")
+    expect(main).to_contain_text("Image deleted on")
+    expect(main.locator(".notice.bad, img.image")).to_have_count(0)
+
+
 def test_text_of_a_job_stands_in_the_direction_of_its_language(
     console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:
@@ -262,7 +334,7 @@ def make_key(console_page: ConsolePage) -> str:
     secret = console_page.dialog.get_by_role("region", name="the key").inner_text()
     console_page.answer("I have saved it")
     expect(console_page.page.get_by_text(secret)).to_have_count(0)
-    expect(console_page.row("website")).to_contain_text("living")
+    expect(console_page.row("website")).to_contain_text("active")
     return secret
 
 
@@ -404,7 +476,11 @@ def test_whoever_has_no_operators_key_is_told_what_is_needed(visit: Session, key
     visit.expected = {403}
     page = visit.open("/ops#/audit")
     expect(page.get_by_text("This page needs an operator key")).to_be_visible()
-    expect(page.get_by_text(".darkroom/stack.json contains one as ops_key")).to_be_visible()
+    expect(
+        page.get_by_text(
+            "stack.json in the data directory (.darkroom by default) contains one as ops_key"
+        )
+    ).to_be_visible()
     visit.check_access()
     page.get_by_role("main").get_by_role("button", name="Enter an operator key").click()
     page.get_by_role("dialog").get_by_label("API key").fill(key)

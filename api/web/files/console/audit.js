@@ -7,13 +7,13 @@ import { listView } from "./list_view.js";
 import { nothingFound } from "./listing.js";
 
 const FIELDS = [
-  { name: "action", label: "Action", kind: "text", about: "such as key.revoke" },
-  { name: "target", label: "To", kind: "text", about: "a tenant or a queue" },
-  { name: "by", label: "By", kind: "text", about: "a key’s id, or cli:user" },
+  { name: "action", label: "Action", kind: "text", about: "key.revoke" },
+  { name: "target", label: "Target", kind: "text", about: "tenant, queue" },
+  { name: "by", label: "By", kind: "text", about: "key id, cli:user" },
   { name: "after", label: "After", kind: "time" },
   { name: "before", label: "Before", kind: "time" },
 ];
-const COLUMNS = ["When", "By", "Did", "To", "Detail", "Request"];
+const COLUMNS = ["When", "By", "Action", "Target", "Detail", "Request"];
 const TENANT_ACTIONS = /^(tenant|key)\./;
 
 export function audit({ client, place }) {

@@ -22,7 +22,7 @@ function row(budget) {
     amount(budget.used),
     amount(budget.promised),
     amount(budget.left),
-    reached(budget) ?? "–",
+    reached(budget) ?? "none",
     when(budget.resets_at),
   ];
 }

@@ -1,15 +1,20 @@
 // A filter for a list; each choice goes into the URL at once.
 import { field } from "../shared/controls.js";
-import { el, freshId } from "../shared/dom.js";
+import { el, fill, freshId } from "../shared/dom.js";
 import { title } from "../shared/format.js";
-import { go } from "./router.js";
+import { parameterOf, prose } from "../shared/notices.js";
+import { formatPairs, PAIRS_FAULT, parsePairs } from "./pairs.js";
+import { go, link } from "./router.js";
 
 /**
- * Make a form of `fields`: `{name, label, kind: "choice" | "text" | "time" | "pair", choices, about, list}`;
- * fields with `more` are folded away unless in use. `fits(query)` shows another query.
+ * Make a form of `fields`: `{name, label, kind: "choice" | "text" | "time" | "pairs", choices, about, list}`;
+ * fields with `more` are folded away unless in use. `fits(query)` shows another query, `mark(faults)`
+ * shows faults beside their fields, `reword(faults)` says those of the API as the fields need it.
  */
 export function filterForm(path, fields) {
   const inputs = new Map(fields.map((one) => [one.name, inputOf(one)]));
+  const labels = Object.fromEntries(fields.map(({ name, label }) => [name, label]));
+  const places = new Map(fields.map((one) => [one.name, placeOf(one, inputs.get(one.name))]));
   const clear = el("a", { class: "button small quiet", href: `#/${path}` }, "Clear");
   const [always, folded] = [fields.filter((one) => !one.more), fields.filter((one) => one.more)];
   const more =
@@ -21,7 +26,7 @@ export function filterForm(path, fields) {
       el(
         "div",
         { class: "filters" },
-        folded.map((one) => field(one.label, inputs.get(one.name))),
+        folded.map((one) => places.get(one.name).node),
       ),
     );
   const form = el(
@@ -36,7 +41,7 @@ export function filterForm(path, fields) {
     el(
       "div",
       { class: "filters" },
-      always.map((one) => field(one.label, inputs.get(one.name))),
+      always.map((one) => places.get(one.name).node),
       el(
         "div",
         { class: "row end" },
@@ -46,20 +51,63 @@ export function filterForm(path, fields) {
     ),
     more,
   );
+  /** The place that this form itself went to last. */
+  let applied = null;
 
   function apply(event) {
     event.preventDefault();
     const query = {};
     for (const one of fields) Object.assign(query, read(one, inputs.get(one.name)));
+    applied = link(path, query);
     go(path, query);
   }
 
   function fits(query) {
-    for (const one of fields) write(one, inputs.get(one.name), textOf(one, query));
+    mark([]);
     if (folded.some((one) => textOf(one, query))) more.open = true;
+    // what was typed since stays
+    if (link(path, query) === applied) return;
+    applied = null;
+    for (const one of fields) write(one, inputs.get(one.name), textOf(one, query));
   }
 
-  return { node: form, fits };
+  function mark(faults) {
+    for (const place of places.values()) place.mark("");
+    for (const { pointer, message } of faults) {
+      places.get(fieldOf(pointer))?.mark(`It ${message}.`);
+    }
+  }
+
+  return { node: form, fits, mark, reword, labels };
+}
+
+/** ("/query/metadata.order") → "metadata", the name of the field. */
+function fieldOf(pointer) {
+  return parameterOf(pointer)?.split(".")[0];
+}
+
+function reword(faults) {
+  return faults.map(({ pointer, message }) => ({
+    pointer,
+    message: fieldOf(pointer) === "metadata" ? PAIRS_FAULT : message,
+  }));
+}
+
+/** A field with the place of its fault. */
+function placeOf({ label }, input) {
+  const fault = el("p", { class: "fault", id: `${input.id}-fault`, hidden: true });
+  const node = el("div", { class: "field" }, field(label, input), fault);
+
+  function mark(text) {
+    fault.hidden = !text;
+    fill(fault, prose(text));
+    if (text) input.setAttribute("aria-invalid", "true");
+    else input.removeAttribute("aria-invalid");
+    if (text) input.setAttribute("aria-describedby", fault.id);
+    else input.removeAttribute("aria-describedby");
+  }
+
+  return { node, mark };
 }
 
 function inputOf({ name, kind, choices, list, about }) {
@@ -68,6 +116,15 @@ function inputOf({ name, kind, choices, list, about }) {
     const options = choices.map((choice) => el("option", { value: choice }, title(choice)));
     return el("select", { id, name }, el("option", { value: "" }, "Any"), options);
   }
+  if (kind === "pairs")
+    return el("textarea", {
+      id,
+      name,
+      rows: 2,
+      dir: "auto",
+      spellcheck: "false",
+      placeholder: about,
+    });
   if (kind === "time") return el("input", { id, name, type: "datetime-local", step: 1 });
   return el("input", {
     id,
@@ -82,24 +139,16 @@ function inputOf({ name, kind, choices, list, about }) {
 }
 
 function read({ name, kind }, input) {
+  if (kind === "pairs") return parsePairs(input.value);
   const value = input.value.trim();
-  if (kind === "pair") return pairOf(name, value);
   return { [name]: kind === "time" && value ? new Date(value).toISOString() : value };
 }
 
-/** Read `order=A-17` as `{"metadata.order": "A-17"}`; the API refuses other text. */
-function pairOf(name, text) {
-  const [key, ...value] = text.split("=");
-  return value.length ? { [`${name}.${key}`]: value.join("=") } : { [name]: text };
-}
-
 function textOf({ name, kind }, query) {
-  const pair = kind === "pair" && Object.keys(query).find((key) => key.startsWith(`${name}.`));
-  return pair ? `${pair.slice(name.length + 1)}=${query[pair]}` : (query[name] ?? "");
+  return kind === "pairs" ? formatPairs(query) : (query[name] ?? "");
 }
 
 function write({ kind }, input, value) {
-  if (input === document.activeElement && kind === "text" && input.value.trim() === value) return;
   input.value = kind === "time" ? localTime(value) : value;
 }
 

@@ -1,6 +1,6 @@
 // Shared formatting of jobs, deliveries, times and tables.
 import { el } from "../shared/dom.js";
-import { ago, moment } from "../shared/format.js";
+import { ago, moment, number } from "../shared/format.js";
 import { link } from "./router.js";
 
 const JOB_KINDS = {
@@ -82,6 +82,15 @@ export function jobLink(id, words = id) {
 
 export function tenantLink(name) {
   return el("a", { class: "long", href: link(`tenants/${encodeURIComponent(name)}`) }, name);
+}
+
+/** A limit, or that there is none. */
+export function limit(value) {
+  return value === null ? noLimit() : number(value);
+}
+
+export function noLimit() {
+  return el("span", { class: "soft" }, "no limit");
 }
 
 /** Text from outside, of any length, language and direction. */

@@ -21,7 +21,7 @@ const FIELDS = [
   { name: "created_before", label: "Created before", kind: "time", more: true },
   { name: "model", label: "Model", kind: "text", more: true },
   { name: "batch_id", label: "Batch", kind: "text", about: "batch_…", more: true },
-  { name: "metadata", label: "Metadata", kind: "pair", about: "order=A-17", more: true },
+  { name: "metadata", label: "Metadata", kind: "pairs", about: "order=A-17, size=L", more: true },
   { name: "seed", label: "Seed", kind: "text", more: true },
 ];
 const COLUMNS = ["Job", "Status", "Tenant", "Prompt", "Attempt", "Created", "Took", "Error"];
@@ -29,9 +29,7 @@ const COLUMNS = ["Job", "Status", "Tenant", "Prompt", "Attempt", "Created", "Too
 export function jobs({ client, may, live, place }) {
   const at = { query: place.query };
   const act = (verb) => () => moveMany(client, verb, at.query).then((done) => done && live.now());
-  const tools = el(
-    "div",
-    { class: "row" },
+  const bulk = [
     actionButton(may, "Retry all matching…", act("retry"), {
       drawing: "again",
       title: "Shows how many first",
@@ -41,12 +39,13 @@ export function jobs({ client, may, live, place }) {
       kind: "bad",
       title: "Shows how many first",
     }),
-  );
+  ];
   return listView({
     heading: "Jobs",
     client,
     at,
-    tools,
+    tools: el("div", { class: "row" }, bulk),
+    bulk: may ? bulk : [],
     filter: filterForm("jobs", FIELDS),
     beside: statusLinks(client),
     list: {

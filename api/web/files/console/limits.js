@@ -23,10 +23,16 @@ const NUMBERS = [
 ];
 const FRACTIONS = new Set(["weight", "daily_credits", "monthly_credits"]);
 const ACTIONS = [
-  ["", "Default: refuse new jobs"],
-  ["hold", "Hold its jobs until the next day or month (UTC)"],
+  ["", "Default: refuse"],
+  ["hold", "Hold its jobs"],
   ["refuse", "Refuse new jobs"],
 ];
+const LABELS = Object.fromEntries(NUMBERS.map(([key, label]) => [key, label]));
+
+/** Replace the names of limits in a message of the API by the labels of their fields. */
+export function withLabels(text) {
+  return text.replaceAll(/`(\w+)`/g, (_, name) => LABELS[name] ?? name);
+}
 
 /** `save(body)` sends the form, `saved(answer)` continues. `tenant` gives the initial values. */
 export function limitsForm({ tenant = null, named = false, may = true, verb, save, saved }) {
@@ -63,7 +69,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
   const action = entry(
     "budget_action",
     "When the credits are spent",
-    "",
+    "Held jobs start on the next day or month (UTC)",
     el(
       "select",
       { disabled: !may },
@@ -86,7 +92,16 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       action.node,
     ),
     el("label", { class: "switch" }, safety, "May disable the safety checker"),
-    el("label", { class: "switch" }, archives, "Archive prompts in the history"),
+    el(
+      "div",
+      { class: "stack tight" },
+      el("label", { class: "switch" }, archives, "Archive prompts in the history"),
+      el(
+        "p",
+        { class: "soft small-text" },
+        "If off, a job in the history has no prompt and cannot be retried or reproduced.",
+      ),
+    ),
     notices,
     button && el("div", { class: "row" }, button),
   );

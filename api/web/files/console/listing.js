@@ -78,6 +78,13 @@ export class Listing {
     return page;
   }
 
+  /** Show no entries, for a filter that was refused. */
+  clear() {
+    fill(this.#body);
+    fill(this.#frame, empty("search", "Nothing to show", el("p", {}, "Correct the filter first.")));
+    fill(this.#foot);
+  }
+
   async #gather(ask, cursor) {
     const data = [];
     let next = cursor;

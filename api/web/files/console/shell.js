@@ -1,4 +1,5 @@
 // The frame around every view: navigation, auto-refresh, and the rights of the key.
+import { isBadFilter } from "../shared/api.js";
 import { button, iconButton } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { moment } from "../shared/format.js";
@@ -32,7 +33,8 @@ const NAMES = {
 
 /**
  * A view is a function of `{client, may, live, place}` that returns `{heading, node, load, seconds}`:
- * `load(signal)` fetches and shows its data; the optional `turn(query)` changes its query.
+ * `load(signal)` fetches and shows its data; the optional `turn(query)` changes its query, `labels` are
+ * those of its parameters for errors.
  */
 export class Shell {
   #client;
@@ -97,8 +99,10 @@ export class Shell {
           "While ",
           el("code", {}, "make up"),
           " runs, ",
-          el("code", {}, ".darkroom/stack.json"),
-          " contains one as ",
+          el("code", {}, "stack.json"),
+          " in the data directory (",
+          el("code", {}, ".darkroom"),
+          " by default) contains one as ",
           el("code", {}, "ops_key"),
           "; otherwise, ",
           el("code", {}, "darkroom ops-keys create"),
@@ -153,6 +157,12 @@ export class Shell {
   }
 
   #failed(view, error) {
+    // with its faults, a filter stays to be corrected
+    if (isBadFilter(error)) {
+      view.since = null;
+      fill(this.#notices, trouble(error, null, view.labels));
+      return this.#display(view);
+    }
     const again = button("Try again", () => this.#live.now());
     const old = view.since ? el("p", {}, `The data below is from ${moment(view.since)}.`) : null;
     fill(

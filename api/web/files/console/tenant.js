@@ -7,12 +7,12 @@ import { toast, trouble } from "../shared/notices.js";
 import { actionButton, ask } from "./actions.js";
 import { budgetTable, budgetWords } from "./budgets.js";
 import { SCOPES } from "./enums.js";
-import { card, cardTable, when, words } from "./formatters.js";
-import { limitsForm } from "./limits.js";
+import { card, cardTable, limit, noLimit, when, words } from "./formatters.js";
+import { limitsForm, withLabels } from "./limits.js";
 import { link } from "./router.js";
 import { showSecret } from "./secret.js";
 
-const KIND = { living: "good", revoked: "", expired: "" };
+const STATES = { living: ["good", "active"], revoked: ["", "revoked"], expired: ["", "expired"] };
 const KEY_COLUMNS = [
   "Key",
   "State",
@@ -27,14 +27,13 @@ const KEY_LIMITS = [
   ["monthly_credits", "Credits per month (UTC)", "any"],
   ["requests_per_minute", "Jobs created per minute", 1],
 ];
-const NO_LIMIT = () => el("span", { class: "soft" }, "any");
 const SHOWN_ONCE = "It is shown only now.";
 
 export function tenant({ client, may, live, place }) {
   const name = place.rest[0];
   const path = `/ops/v1/tenants/${encodeURIComponent(name)}`;
   const counts = el("p", { class: "row" });
-  const warnings = el("div", {});
+  const warnings = el("div", { class: "stack tight" });
   const budgets = el("div", {});
   const limits = el("div", {});
   const keys = el("div", {});
@@ -76,7 +75,7 @@ export function tenant({ client, may, live, place }) {
     );
     fill(
       warnings,
-      found.warnings.map((words) => el("p", { class: "notice" }, words)),
+      found.warnings.map((words) => el("p", { class: "notice" }, withLabels(words))),
     );
     fill(budgets, found.budgets.length > 0 && card("Budgets", null, budgetTable(found.budgets)));
     fill(keys, keyTable(held.data));
@@ -102,12 +101,13 @@ export function tenant({ client, may, live, place }) {
   }
 
   function keyRow(key) {
+    const [kind, state] = STATES[key.state] ?? ["", key.state];
     return [
       [el("span", { class: "mono long" }, key.id), key.label && el("div", {}, words(key.label))],
-      el("span", { class: `badge ${KIND[key.state]}` }, key.state),
+      el("span", { class: `badge ${kind}` }, state),
       words(key.scopes.join(" ")),
-      key.requests_per_minute === null ? NO_LIMIT() : number(key.requests_per_minute),
-      key.budgets.length ? key.budgets.map(budgetWords) : NO_LIMIT(),
+      limit(key.requests_per_minute),
+      key.budgets.length ? key.budgets.map(budgetWords) : noLimit(),
       when(key.last_used_at, "never"),
       when(key.revoked_at ?? key.expires_at, "never"),
       key.state === "living" && keyButtons(key),

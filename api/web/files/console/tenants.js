@@ -3,7 +3,7 @@ import { openDialog } from "../shared/dialog.js";
 import { el } from "../shared/dom.js";
 import { number } from "../shared/format.js";
 import { actionButton } from "./actions.js";
-import { tenantLink, when } from "./formatters.js";
+import { limit, tenantLink, when } from "./formatters.js";
 import { limitsForm } from "./limits.js";
 import { listView } from "./list_view.js";
 import { nothingFound } from "./listing.js";
@@ -20,7 +20,7 @@ const COLUMNS = [
   "Per minute",
   "Credits per day",
   "Credits per month",
-  "Made",
+  "Created",
 ];
 
 export function tenants({ client, may, place }) {
@@ -67,7 +67,6 @@ export function tenants({ client, may, place }) {
 }
 
 function row(one) {
-  const any = (value) => (value === null ? el("span", { class: "soft" }, "any") : number(value));
   const waiting = (status, many) =>
     many ? el("a", { href: link("jobs", { tenant: one.name, status }) }, number(many)) : "0";
   return [
@@ -75,11 +74,11 @@ function row(one) {
     waiting("queued", one.queued),
     waiting("running", one.running),
     number(one.weight),
-    any(one.max_running),
-    any(one.max_queued),
-    any(one.requests_per_minute),
-    any(one.daily_credits),
-    any(one.monthly_credits),
+    limit(one.max_running),
+    limit(one.max_queued),
+    limit(one.requests_per_minute),
+    limit(one.daily_credits),
+    limit(one.monthly_credits),
     when(one.created_at),
   ];
 }

@@ -2,7 +2,7 @@
 import { button, field } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { number } from "../shared/format.js";
-import { empty, toast } from "../shared/notices.js";
+import { empty, note, toast } from "../shared/notices.js";
 import { Chart } from "./chart.js";
 import { cardTable, tenantLink, words } from "./formatters.js";
 import { go } from "./router.js";
@@ -53,9 +53,20 @@ export function usage({ client, place }) {
     const chosen = query.group_by || "day";
     const byDay = get("day");
     const [days, rows] = await Promise.all([byDay, chosen === "day" ? byDay : get(chosen)]);
+    const isUnknown = !rows.data.length && query.tenant && !(await isTenant(query.tenant, signal));
     form.spans(rows);
     chart.show(seriesOf(days));
-    fill(table, tableOf(rows));
+    fill(table, isUnknown ? unknownTenant(query.tenant) : tableOf(rows));
+  }
+
+  async function isTenant(name, signal) {
+    try {
+      await client.get(`/ops/v1/tenants/${encodeURIComponent(name)}`, {}, { signal });
+    } catch (error) {
+      if (error.status === 404) return false;
+      throw error;
+    }
+    return true;
   }
 
   async function saveCsv() {
@@ -164,6 +175,14 @@ function seriesOf({ from, to, data }) {
     closed: at.map(() => null),
     values: { jobs: column("jobs"), calls: column("calls") },
   };
+}
+
+function unknownTenant(name) {
+  return note(
+    "wait",
+    el("strong", {}, "Unknown tenant"),
+    el("p", {}, "There is no tenant ", words(name), "."),
+  );
 }
 
 function tableOf({ group_by, data, total }) {
