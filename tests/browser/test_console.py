@@ -215,7 +215,7 @@ def test_metadata_takes_several_pairs_and_an_invalid_filter_shows_no_jobs(
         expect(page.get_by_role("alert")).to_contain_text("Metadata: must be name=value")
         expect(metadata).to_have_accessible_description(re.compile("It must be name=value"))
         expect(console_page.rows).to_have_count(0)
-        for one in ("Retry all matching…", "Cancel all matching…"):
+        for one in ("Retry all matching…", "Cancel all matching…", "Delete all matching…"):
             expect(console_page.button(one)).to_be_disabled()
     console_page.visit.check_access()
     metadata.fill("")
@@ -257,6 +257,35 @@ def test_an_image_deleted_by_retention_is_shown_as_deleted(
     expect(main.locator(".notice.bad, img.image")).to_have_count(0)
 
 
+def test_jobs_are_deleted_by_filter_and_a_tenant_by_its_name(
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, client = tenant
+    for tags in (["old"], ["old"], []):
+        wait_for(client, ask(client, tags=tags), "succeeded")
+    console_page.go(f"#/jobs?tenant={name}&tag=old", "Jobs")
+    console_page.button("Delete all matching…").click()
+    expect(console_page.dialog).to_contain_text("2 succeeded, failed or canceled jobs match")
+    console_page.visit.check_access()
+    console_page.answer("Delete 2 jobs")
+    expect(console_page.dialog).to_contain_text("2 jobs deleted")
+    console_page.dialog.get_by_role("button", name="Close", exact=True).last.click()
+    expect(console_page.page.get_by_text("No job matches")).to_be_visible()
+    assert len(client.get("/v1/jobs").json()["data"]) == 1
+
+    console_page.go(f"#/tenants/{name}", name)
+    console_page.button("Delete tenant…").click()
+    typed = console_page.dialog.get_by_label("Type the name of the tenant")
+    typed.fill(name[:-1])
+    expect(console_page.dialog.get_by_role("button", name="Delete tenant")).to_be_disabled()
+    typed.fill(name)
+    console_page.answer("Delete tenant")
+    expect(console_page.dialog).to_contain_text("1 job deleted")
+    console_page.dialog.get_by_role("button", name="Close", exact=True).last.click()
+    expect(console_page.page.get_by_role("heading", level=1, name="Tenants")).to_be_visible()
+    expect(console_page.row(name)).to_have_count(0)
+
+
 def test_text_of_a_job_stands_in_the_direction_of_its_language(
     console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:
@@ -291,11 +320,11 @@ def test_a_key_that_may_only_read_sees_all_and_changes_nothing(
     main = page.get_by_role("main")
     for place, words in (
         ("now", ["Pause images", "Pause webhooks"]),
-        ("jobs", ["Retry all matching…", "Cancel all matching…"]),
+        ("jobs", ["Retry all matching…", "Cancel all matching…", "Delete all matching…"]),
         ("deliveries", ["Redeliver failed…"]),
         ("endpoints", ["Rotate secret"]),
         ("tenants", ["New tenant…"]),
-        (f"tenants/{name}", ["New key…"]),
+        (f"tenants/{name}", ["New key…", "Delete tenant…"]),
     ):
         page.goto(f"{visit.address}/ops#/{place}")
         for one in words:

@@ -1,10 +1,12 @@
-// Bulk retry and cancel: count the matching jobs first; change nothing if more match later.
+// Bulk retry, cancel and deletion: count the matching jobs first; change nothing if more match later.
 import { button } from "../shared/controls.js";
 import { openDialog } from "../shared/dialog.js";
 import { el, fill } from "../shared/dom.js";
 import { count, number, title } from "../shared/format.js";
 import { loading, note, toast, trouble } from "../shared/notices.js";
+import { erasureProgress } from "./erasure.js";
 
+const AT_ONCE = "There are more: at most 10,000 are processed at once, newest first.";
 const VERBS = {
   retry: {
     head: "Retry the matching jobs",
@@ -13,6 +15,7 @@ const VERBS = {
     kind: "main",
     what: "failed",
     other: "Only failed jobs are retried, unless the filter is “canceled”.",
+    more: AT_ONCE,
   },
   cancel: {
     head: "Cancel the matching jobs",
@@ -21,6 +24,15 @@ const VERBS = {
     kind: "bad",
     what: "queued or running",
     other: "The results of running jobs are discarded, and the provider may bill their calls.",
+    more: AT_ONCE,
+  },
+  delete: {
+    head: "Delete the matching jobs",
+    verb: "Delete",
+    kind: "bad",
+    what: "succeeded, failed or canceled",
+    other: "Their records, images and deliveries are deleted. This cannot be undone.",
+    more: "There are more: all that match are deleted.",
   },
 };
 const WHY = {
@@ -35,7 +47,7 @@ const WHY = {
 
 /** Count the jobs that match the filter, then change them on confirmation; resolve to whether any changed. */
 export function moveMany(client, name, query) {
-  const { head, verb, done, kind, what, other } = VERBS[name];
+  const { head, verb, done, kind, what, other, more: moreWords } = VERBS[name];
   const filter = filterOf(query);
   return new Promise((answer) => {
     let moved = false;
@@ -72,7 +84,7 @@ export function moveMany(client, name, query) {
           el("strong", { class: "large" }, count(many, `${filter.status ?? what} job`)),
           ` ${many === 1 ? "matches" : "match"}: ${filterWords(filter)}.`,
         ),
-        more && note("wait", "There are more: at most 10,000 are processed at once, newest first."),
+        more && note("wait", moreWords),
         el("p", { class: "soft" }, `${other} If more jobs match by then, nothing is changed.`),
         row(yes),
       );
@@ -85,7 +97,8 @@ export function moveMany(client, name, query) {
       try {
         const result = await client.post(`/ops/v1/jobs/${name}`, { filter, expected_count: many });
         moved = true;
-        tell(result);
+        if (name === "delete") fill(inside, erasureProgress(client, result), row());
+        else tell(result);
       } catch (error) {
         fill(
           inside,

@@ -39,6 +39,11 @@ export function jobs({ client, may, live, place }) {
       kind: "bad",
       title: "Shows how many first",
     }),
+    actionButton(may, "Delete all matching…", act("delete"), {
+      drawing: "bin",
+      kind: "bad",
+      title: "Shows how many first",
+    }),
   ];
   return listView({
     heading: "Jobs",

@@ -9,8 +9,9 @@ import { budgetTable, budgetWords } from "./budgets.js";
 import { SCOPES } from "./enums.js";
 import { card, cardTable, limit, noLimit, when, words } from "./formatters.js";
 import { limitsForm, withLabels } from "./limits.js";
-import { link } from "./router.js";
+import { go, link } from "./router.js";
 import { showSecret } from "./secret.js";
+import { deleteTenant } from "./tenant_deletion.js";
 
 const STATES = { living: ["good", "active"], revoked: ["", "revoked"], expired: ["", "expired"] };
 const KEY_COLUMNS = [
@@ -38,6 +39,7 @@ export function tenant({ client, may, live, place }) {
   const limits = el("div", {});
   const keys = el("div", {});
   const make = actionButton(may, "New key…", create, { drawing: "key", kind: "main" });
+  const remove = actionButton(may, "Delete tenant…", removeAll, { drawing: "bin", kind: "bad" });
   const node = el(
     "div",
     { class: "stack" },
@@ -46,7 +48,7 @@ export function tenant({ client, may, live, place }) {
       { class: "small-text", "aria-label": "Back" },
       el("a", { href: link("tenants") }, "Tenants"),
     ),
-    el("h1", { class: "long" }, name),
+    el("div", { class: "row apart" }, el("h1", { class: "long" }, name), remove),
     counts,
     warnings,
     budgets,
@@ -92,6 +94,10 @@ export function tenant({ client, may, live, place }) {
         }),
       );
     isDrawn = true;
+  }
+
+  async function removeAll() {
+    if (await deleteTenant(client, name)) go("tenants");
   }
 
   function keyTable(all) {
