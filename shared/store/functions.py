@@ -129,6 +129,10 @@ CLAIM_ENDS = 20
 #: How many jobs that ended outside of an attempt one sweep reports.
 ENDED_REPORTED = 2_000
 
+#: Bytes of specs, which have the prompts, that one search reads: it blocks Redis for some
+#: milliseconds, whatever the prompts are.
+SEARCH_BYTES = 128 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Permit:
@@ -309,6 +313,7 @@ _FIXED: Mapping[str, object] = {
     "budget_thresholds": THRESHOLDS,
     "thresholds_reported": THRESHOLDS_REPORTED,
     "audit_entries": AUDIT_ENTRIES,
+    "search_bytes": SEARCH_BYTES,
     "words_max": WORDS_MAX,
     "word_characters": WORD_CHARACTERS,
     "feed_ms": FEED_MS,

@@ -9,6 +9,7 @@ import pytest
 from shared.ids import JOB_PREFIX, time_letters
 from shared.jobs import JobSpec, Status
 from shared.store import keys
+from shared.store.functions import SEARCH_BYTES
 from shared.store.job_queries import Filter, Page
 from shared.store.job_submission import cancel
 from shared.words import WORD_CHARACTERS, WORDS_MAX, words
@@ -189,6 +190,35 @@ def test_a_search_that_looked_at_enough_goes_on_from_there(world: World) -> None
     assert first.jobs == ()
     assert first.before == job_id(6)
     assert all_pages(world, Filter(model="rare"), scan_limit=4) == wanted
+
+
+@pytest.mark.parametrize("prompt", ["word " * 1000, "é " * 1000])
+def test_a_search_that_read_enough_of_long_prompts_goes_on_from_there(
+    world: World, prompt: str
+) -> None:
+    count = 2 * SEARCH_BYTES // len(prompt) + 1
+    accepted = accept(world, range(count), spec=JobSpec("m", {"prompt": f"last {prompt}"}))
+
+    first = page(world, Filter(words=("last",)), limit=200)
+
+    assert 0 < len(first.jobs) <= SEARCH_BYTES // len(prompt) + 1
+    assert first.before == found(first)[-1]
+    assert all_pages(world, Filter(words=("last",)), limit=200) == accepted[::-1]
+    assert all_pages(world, Filter(words=("lost",)), limit=200) == []
+
+
+def test_a_search_that_read_enough_with_the_last_job_has_no_cursor(world: World) -> None:
+    accept(world, range(1), spec=JobSpec("m", {"prompt": "word " * (SEARCH_BYTES // 5 + 1)}))
+    assert page(world, Filter(words=("other",))) == Page((), None)
+
+
+def test_a_record_that_cannot_be_read_does_not_stop_a_search(world: World) -> None:
+    good, *bad = accept(world, range(4), spec=JobSpec("m", {"prompt": "dawn", "seed": 7}))
+    for one, spec in zip(bad, ['{"prompt": "dawn', "null", '{"dawn": 1}'], strict=True):
+        world.client.hset(keys.job(one), "spec", spec)
+    assert found(page(world, Filter(words=("dawn",)))) == [good]
+    assert found(page(world, Filter(seed=7))) == [good]
+    assert found(page(world, Filter(metadata={"a": "b"}))) == []
 
 
 def test_listed_jobs_are_whole(world: World) -> None:

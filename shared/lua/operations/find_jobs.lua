@@ -1,5 +1,6 @@
 #!lua flags=no-writes
--- List jobs, newest first: walk the smallest of the named indexes, and keep what is in all of them.
+-- List jobs, newest first: walk the smallest of the named indexes, and keep what is in all of them. `scan_limit` and
+-- the bytes of specs that are read bound the work, so that Redis is never blocked for long: the page is short then.
 -- Returns { id to go on before ('' at the end), record or id, ... }, a record as { id, rank, reason,
 --       eta, name, value, ... }, of which rank to eta as wait_estimate.position has them
 local args, clock, jobs, util, wait_estimate = ... -- requires
@@ -35,36 +36,67 @@ local function in_rest(id)
   return true
 end
 
--- Return the words of an ASCII prompt as `shared/words.py` does.
-local function ascii_words(prompt)
-  local found, seen = {}, {}
+local wanted_words = {}
+for word in string.gmatch(args.words, '[^ ]+') do
+  wanted_words[#wanted_words + 1] = word
+end
+
+-- Return whether a text contains all wanted words, be it within other words. Almost every other record is rejected so,
+-- which is much faster than splitting its prompt.
+local function contains_words(text)
+  for _, word in ipairs(wanted_words) do
+    if not string.find(text, word, 1, true) then return false end
+  end
+  return true
+end
+
+-- Return whether all wanted words are among those of an ASCII prompt, which `shared/words.py` defines.
+local function has_ascii_words(prompt)
+  local missing, missing_count = {}, #wanted_words
+  for _, word in ipairs(wanted_words) do
+    missing[word] = true
+  end
+  local seen, different = {}, 0
   for word in string.gmatch(string.lower(prompt), '%w+') do
-    word = string.sub(word, 1, C.word_characters)
-    if not seen[word] and #found < C.words_max then
-      seen[word] = true
-      found[#found + 1] = word
+    if #word > C.word_characters then word = string.sub(word, 1, C.word_characters) end
+    if not seen[word] then
+      seen[word], different = true, different + 1
+      if missing[word] then missing_count = missing_count - 1 end
+      if missing_count == 0 then return true end
+      if different == C.words_max then return false end
     end
   end
-  return table.concat(found, ' ')
+  return false
 end
 
 local function has_words(record, spec)
-  local own = record.words or ascii_words(spec.input.prompt or '')
-  for word in string.gmatch(args.words, '[^ ]+') do
-    if not util.has_word(word, own) then return false end
+  if not record.words then return has_ascii_words(spec.input.prompt or '') end
+  for _, word in ipairs(wanted_words) do
+    if not util.has_word(word, record.words) then return false end
   end
   return true
 end
 
 local seed, metadata = tonumber(args.seed), cjson.decode(args.metadata)
-local reads_spec = seed or next(metadata) or args.words ~= ''
-local function spec_fits(record)
+local has_wanted_words = #wanted_words > 0
+local reads_spec = seed or next(metadata) or has_wanted_words
+local bytes_left = C.search_bytes
+local function spec_matches(record)
+  -- JSON escapes no character of an ASCII word
+  if has_wanted_words and not contains_words(record.words or string.lower(record.spec)) then return false end
   local spec = cjson.decode(record.spec)
   if seed and spec.input.seed ~= seed then return false end
   for name, value in pairs(metadata) do
     if (spec.metadata or {})[name] ~= value then return false end
   end
-  return has_words(record, spec)
+  return not has_wanted_words or has_words(record, spec)
+end
+
+-- A record that cannot be read matches nothing, and does not stop the search.
+local function spec_fits(record)
+  bytes_left = bytes_left - #(record.spec or '') - #(record.words or '')
+  local is_readable, matches = pcall(spec_matches, record)
+  return is_readable and matches
 end
 
 local after, before = tonumber(args.created_after), tonumber(args.created_before)
@@ -103,6 +135,12 @@ end
 local PIECE = 50
 local most, left, bound = tonumber(args.limit), tonumber(args.scan_limit), args.upper
 local reply = { '' }
+
+local function end_at(id)
+  if #ids_below('(' .. id, 1) > 0 then reply[1] = id end
+  return reply
+end
+
 while left > 0 do
   local count = math.min(math.max(most, PIECE), left)
   local ids = ids_below(bound, count)
@@ -110,11 +148,9 @@ while left > 0 do
     local record = in_some(id) and in_rest(id) and jobs.read(id)
     if record and fits(record) then
       reply[#reply + 1] = summary(id, record)
-      if #reply > most then
-        if #ids_below('(' .. id, 1) > 0 then reply[1] = id end
-        return reply
-      end
+      if #reply > most then return end_at(id) end
     end
+    if bytes_left <= 0 then return end_at(id) end
   end
   if #ids < count then return reply end
   left, bound = left - count, '(' .. ids[count]
