@@ -78,7 +78,9 @@ def moment_of(value: str | None) -> int | None:
     return milliseconds(value) if value else None
 
 
-FilterText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+FilterText = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
 
 
 class JobFilterBody(Strict):

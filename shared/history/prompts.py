@@ -31,6 +31,13 @@ def archivable(stored: StoredRecord) -> StoredRecord:
     return _without_prompt(stored) if stored.withholds_prompt else stored
 
 
+def archivable_batch(stored: StoredRecord) -> StoredRecord:
+    """Return the record of a batch as it is to be archived: what receivers said is not."""
+    if not stored.withholds_prompt:
+        return stored
+    return replace(stored, deliveries=tuple(map(_delivery, stored.deliveries)))
+
+
 def _without_prompt(stored: StoredRecord) -> StoredRecord:
     record = {name: value for name, value in stored.record.items() if name not in _LEFT_OUT}
     spec = orjson.loads(record["spec"])

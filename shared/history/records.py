@@ -135,8 +135,8 @@ def audit_entry_from(row: Mapping[str, Any]) -> AuditEntry:
 def record_of(row: Mapping[str, Any]) -> dict[str, str]:
     """Return the record of a job's row, with the present times of its retention."""
     record: dict[str, str] = orjson.loads(row["record"])
-    record.pop("expires", None)
     for field in ("expires", "image_expires", "image_deleted"):
+        record.pop(field, None)
         if row[field] is not None:
             record[field] = str(row[field])
     return record

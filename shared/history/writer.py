@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.history.database import Database
-from shared.history.prompts import archivable
+from shared.history.prompts import archivable, archivable_batch
 from shared.history.records import (
     audit_row,
     batch_row,
@@ -96,6 +96,7 @@ class HistoryWriter:
         """Write jobs and batches with their deliveries. Raise HistoryDown, NotTheArchiver."""
         withheld = [job.id for job in found if job.withholds_prompt]
         found = [*map(archivable, found)]
+        found_batches = [*map(archivable_batch, found_batches)]
         subjects = (*found, *found_batches)
         with self._database.writing() as connection:
             self._check(connection)
@@ -114,7 +115,7 @@ class HistoryWriter:
             self._check(connection)
             known = select(batches.c.id).where(batches.c.id.in_([one.id for one in found]))
             present = {*connection.execute(known).scalars()}
-            kept = [one for one in found if one.id in present]
+            kept = [archivable_batch(one) for one in found if one.id in present]
             self._upsert(connection, batches, [batch_row(one) for one in kept])
             sent = [row for one in kept for row in delivery_rows(one)]
             self._upsert(connection, deliveries, sent)

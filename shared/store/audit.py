@@ -16,6 +16,8 @@ from shared.store.command import Command
 SETTLE_MS = 60_000
 #: Entries that one request scans in Redis; a selective filter gives a short page.
 SCAN_LIMIT = 1000
+#: Filters of jobs by words of their prompts: as the API and as the store call them.
+_WORDS = ("q", "words")
 _ID = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 
 
@@ -102,6 +104,14 @@ class AuditPage:
 _ANY = AuditFilter()
 
 
+def audited_filter(given: Mapping[str, Any]) -> str:
+    """Write a filter of jobs for the audit: that it has words of prompts, but not which."""
+    shown = {name: value for name, value in given.items() if name not in _WORDS}
+    if len(shown) < len(given):
+        shown["q"] = True
+    return orjson.dumps(shown).decode()
+
+
 def parse_entry_id(text: str) -> EntryId | None:
     """Parse the id of an entry; None if it is none."""
     found = _ID.fullmatch(text)
@@ -151,5 +161,14 @@ def _entry(entry_id: str, fields: Mapping[str, str]) -> Entry:
         request_id=fields["request"],
         action=fields["action"],
         target=fields["target"],
-        detail=orjson.loads(fields["detail"]),
+        detail=_detail(fields["detail"]),
     )
+
+
+def _detail(text: str) -> Mapping[str, Any]:
+    """Parse what changed; text that is no JSON object is `unreadable`, and holds up no others."""
+    try:
+        detail = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        detail = None
+    return detail if isinstance(detail, dict) else {"unreadable": text}

@@ -4,11 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import orjson
-
 from shared.jobs import Status
 from shared.store import keys, operations
-from shared.store.audit import AuditContext
+from shared.store.audit import AuditContext, audited_filter
 from shared.store.command import Command
 from shared.store.job_queries import Filter, Page, Search, page_of
 
@@ -103,12 +101,12 @@ def bulk_transition(
     deadline_seconds: int,
     query: Query_,
 ) -> Command[Moved]:
-    """Retry or cancel jobs of any tenant; the filter `query` is recorded in the audit."""
+    """Retry or cancel jobs of any tenant; the audit records the filter `query`, without words."""
     operation = operations.BulkTransition(
         *audit_context.args,
         transition=action,
         deadline_ms=deadline_seconds * 1000,
-        filter=orjson.dumps(dict(query)).decode(),
+        filter=audited_filter(query),
         tenant=query.get("tenant") or "*",
         ids=tuple(ids),
     )

@@ -12,7 +12,7 @@ from shared.errors import ErrorCode
 from shared.ids import ERASURE_PREFIX
 from shared.jobs import Status
 from shared.store import keys, operations
-from shared.store.audit import AuditContext
+from shared.store.audit import AuditContext, audited_filter
 from shared.store.codec import pairs
 from shared.store.command import Command
 from shared.store.job_queries import Filter
@@ -52,8 +52,8 @@ class NewErasure:
     prefix: str | None = None
 
     @property
-    def filter_json(self) -> str:
-        """The filter, as stored and as recorded in the audit."""
+    def given(self) -> dict[str, Any]:
+        """The members of the filter that are given."""
         given = {
             name: value
             for name, value in asdict(self.wanted).items()
@@ -61,7 +61,12 @@ class NewErasure:
         }
         if self.prefix:
             given["id"] = self.prefix
-        return orjson.dumps(given).decode()
+        return given
+
+    @property
+    def filter_json(self) -> str:
+        """The filter, as stored."""
+        return orjson.dumps(self.given).decode()
 
 
 def begin_erasure(new: NewErasure) -> Command[None]:
@@ -73,7 +78,12 @@ def begin_erasure(new: NewErasure) -> Command[None]:
 def begin_any_erasure(audit_context: AuditContext, new: NewErasure) -> Command[None]:
     """Record an operator's request to delete jobs."""
     operation = operations.BeginAnyErasure(
-        *audit_context.args, new.id, new.tenant or "", new.filter_json, new.found
+        *audit_context.args,
+        new.id,
+        new.tenant or "",
+        new.filter_json,
+        audited_filter(new.given),
+        new.found,
     )
     return Command(operation, lambda _: None)
 

@@ -150,6 +150,7 @@ class BeginAnyErasure(Audited):
     id: str
     tenant: str
     filter: str
+    audited_filter: str
     found: int
 
 

@@ -479,6 +479,7 @@ def test_records_and_images_are_kept_as_long_as_the_settings_say(
     archived = history.reader.job(job_id, "acme")
     assert archived is not None
     assert archived.image_deleted_at is not None
+    assert archived.image_expires_at is None, "as of a live job whose image is deleted"
     assert image.image is not None
     assert image.image.key in world.object_deletions()
     assert history.reader.reusable("acme", request_hash(image.spec), 20) == []

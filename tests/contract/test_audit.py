@@ -34,9 +34,11 @@ def history(empty_redis_url: str, history_url: str) -> Iterator[HistoryWorld]:
         yield history
 
 
-def record(world: World, at: int, by: str = "key-1", target: str = "generate") -> EntryId:
+def record(
+    world: World, at: int, by: str = "key-1", target: str = "generate", detail: str = "{}"
+) -> EntryId:
     """Record an entry of a time (ms); entries are recorded in the order of their times."""
-    fields = {"by": by, "request": "r", "action": "queue.pause", "target": target, "detail": "{}"}
+    fields = {"by": by, "request": "r", "action": "queue.pause", "target": target, "detail": detail}
     written = world.client.xadd(keys.audit(), dict(fields.items()), id=f"{at}-*")
     return EntryId(*map(int, str(written).split("-")))
 
@@ -229,3 +231,17 @@ def test_a_filter_of_the_audit_uses_an_index(history: HistoryWorld, column: str)
     assert f"audit_by_{'author' if column == 'by' else column}" in plan
     assert "Sort" not in plan
     assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize("detail", ["{broken", "[1]"])
+def test_an_entry_that_cannot_be_read_holds_up_no_others(
+    history: HistoryWorld, detail: str
+) -> None:
+    unreadable = record(history.world, 5, detail=detail)
+    good = record(history.world, 6)
+    assert ids(read(history.world).entries) == [good, unreadable]
+
+    history.move_audit()
+
+    assert archived(history) == [good, unreadable]
+    assert history.reader.audit(ALL, 10)[1].detail == {"unreadable": detail}

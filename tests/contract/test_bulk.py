@@ -8,7 +8,7 @@ from shared import signing
 from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, Key, Scope, new_key
 from shared.errors import ErrorCode
 from shared.jobs import JobSpec, Status
-from shared.store import api_keys, bulk, job_queries, keys, tenants, transitions
+from shared.store import api_keys, bulk, erasures, job_queries, keys, tenants, transitions
 from shared.store.audit import AuditContext, AuditFilter, Entry, read_audit
 from shared.store.job_queries import Filter
 from tests.support.queue_invariants import assert_true
@@ -276,6 +276,25 @@ def move(world: World, action: bulk.Action, ids: list[str]) -> bulk.Moved:
     first = world.store.run(call)
     assert world.store.run(call) == first
     return first
+
+
+def test_the_audit_says_that_a_filter_has_words_but_not_which(world: World) -> None:
+    query = {"tenant": "acme", "q": "zanzibar"}
+    world.store.run(
+        bulk.bulk_transition(audit_context(), "cancel", [], deadline_seconds=60, query=query)
+    )
+    new = erasures.NewErasure(
+        erasures.new_erasure_id(), "acme", Filter(words=("zanzibar",)), 0, prefix="job_"
+    )
+    world.store.run(erasures.begin_any_erasure(audit_context(), new))
+
+    deleted, canceled = audit(world)
+
+    assert canceled.detail["filter"] == {"tenant": "acme", "q": True}
+    assert deleted.detail["filter"] == {"id": "job_", "q": True}
+    claimed = world.store.run(erasures.next_erasure(lease_seconds=9))
+    assert claimed is not None
+    assert claimed.wanted.words == ("zanzibar",)
 
 
 def test_jobs_are_moved_together_and_each_that_cannot_be_is_counted(world: World) -> None:

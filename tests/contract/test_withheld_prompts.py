@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
+from shared.batches import BatchSpec
 from shared.errors import ContentRejected
 from shared.history.prompts import MESSAGE_WITHHELD, archived_prompt
 from shared.history.search import DeliveryFilter, JobFilter
+from shared.history.tables import deliveries as deliveries_table
 from shared.history.tables import metadata
 from shared.history.terms import terms
 from shared.jobs import Job, JobSpec, ProviderResult
@@ -241,3 +243,43 @@ def test_what_counts_is_the_setting_when_a_job_moves(history: HistoryWorld) -> N
 
     assert archived_prompt(archived(history, job_id)) == PROMPT
     assert history.world.client.hget(keys.tenant("quiet"), "archive_prompts") == "1"
+
+
+def archive_batch(history: HistoryWorld) -> tuple[str, str]:
+    """Return a batch and its job, archived, whose receiver answered with the prompt."""
+    world = history.world
+    webhook = {"url": "https://x.example/", "events": ["batch.completed"]}
+    new = world.new_job("quiet", spec=JobSpec("m", {"prompt": "p"}))
+    batch_id = world.batch(
+        new, tenant="quiet", spec=BatchSpec(webhook=webhook), webhook_host="x.example"
+    )
+    world.finish(world.claim())
+    deliver_all(history)
+    history.archive()
+    assert history.reader.batch(batch_id, "quiet") is not None
+    return batch_id, new.id
+
+
+def deliveries_text(history: HistoryWorld) -> str:
+    with history.database.reading() as connection:
+        return str([*map(tuple, connection.execute(select(deliveries_table)))])
+
+
+def test_what_the_receiver_of_a_batch_answered_is_not_archived(history: HistoryWorld) -> None:
+    archive_batch(history)
+    assert SECRET not in stored_text(history).lower()
+
+
+def test_what_the_receiver_of_a_batch_answered_goes_when_the_batch_is_written_again(
+    history: HistoryWorld,
+) -> None:
+    history.world.store.run(tenants.set_limits("quiet", archive_prompts=True))
+    batch_id, job_id = archive_batch(history)
+    assert SECRET in deliveries_text(history)
+    _, batch = history.reader.stored_job(job_id, "quiet") or (None, None)
+    assert batch is not None
+
+    history.archiver.writer.update_batches([replace(batch, withholds_prompt=True)])
+
+    assert batch_id in deliveries_text(history)
+    assert SECRET not in deliveries_text(history)

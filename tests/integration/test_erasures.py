@@ -113,6 +113,18 @@ def test_an_empty_search_deletes_nothing(here: Here, wrong: dict[str, Any]) -> N
     assert fault["pointer"] == f"/filter/{next(iter(wrong))}"
 
 
+@pytest.mark.parametrize("name", ["batch_id", "model", "tenant"])
+def test_a_filter_with_control_characters_is_refused(here: Here, name: str) -> None:
+    body = {"filter": {name: "a\x00"}, "dry_run": True}
+    answers = [here.operate("POST", "/ops/v1/jobs/delete", json=body)]
+    if name != "tenant":
+        answers.append(here.api.client.post("/v1/jobs/delete", json=body))
+    for answer in answers:
+        (fault,) = problem(answer, 422, "invalid_request")["errors"]
+        assert fault["pointer"] == f"/filter/{name}"
+        assert fault["message"] == "must not have control characters"
+
+
 def test_what_was_not_counted_is_not_deleted(here: Here) -> None:
     here.finish(here.api)
     here.finish(here.api)

@@ -2,7 +2,7 @@
 -- Return final jobs that are to move to the history, with their batches, and batches whose last live job was deleted;
 -- one worker process at a time gets any. They come again, should that process stop before it has moved them.
 -- Returns { 'other' } | { 'ok', now, how many were looked at, { job... }, { batch... } }, each as archive.describe has
---       it; a job also with '1' if its prompt is not to be archived
+--       it, and '1' if prompts are not to be archived
 local args, archive, batches, clock, jobs, keys, util = ... -- requires
 local now = clock.now()
 local owner = redis.call('GET', keys.archiver)
@@ -23,11 +23,19 @@ local function withholds_prompt(tenant)
   return withheld[tenant]
 end
 
+-- Return a job or batch as archive.describe has it, and whether its prompt is withheld.
+local function describe(id, key, tenant)
+  local described = archive.describe(id, key)
+  described[4] = withholds_prompt(tenant) and '1' or ''
+  return described
+end
+
 local function add_batch(id)
   if seen[id] then return end
   seen[id] = true
-  redis.call('HSET', keys.batch(id), 'archived', 1)
-  batches_found[#batches_found + 1] = archive.describe(id, keys.batch(id))
+  local key = keys.batch(id)
+  redis.call('HSET', key, 'archived', 1)
+  batches_found[#batches_found + 1] = describe(id, key, redis.call('HGET', key, 'tenant') or '')
 end
 
 local function take_batch(id)
@@ -51,8 +59,7 @@ local function take(id)
   else
     redis.call('ZADD', keys.archive_due, now + tonumber(args.lease_ms), id)
     redis.call('HSET', keys.job(id), 'archived', 1)
-    found[#found + 1] = archive.describe(id, keys.job(id))
-    found[#found][4] = withholds_prompt(job.tenant) and '1' or ''
+    found[#found + 1] = describe(id, keys.job(id), job.tenant)
     if job.batch then add_batch(job.batch) end
   end
 end
