@@ -134,6 +134,11 @@ image_expiries = Key(
     "image_expiries", ZSET, "When the image of each final job is deleted before its job (ms)."
 )
 archive_due = Key("archive_due", ZSET, "When each final job moves to the history (ms).")
+archive_checked = Key(
+    "archive_checked",
+    STRING,
+    "Status and id of the final job that was checked last for whether it is to move to the history.",
+)
 archiver = Key(
     "archiver", STRING, "The worker process that moves jobs to the history, while it does so."
 )

@@ -557,6 +557,48 @@ def test_jobs_of_a_version_without_a_history_move_when_they_would_have_expired(
     assert not client.exists(keys.expiries())
 
 
+@pytest.mark.parametrize("record_seconds", [0, 365 * 86_400])
+def test_jobs_that_ended_without_a_history_move_once_there_is_one(
+    empty_redis_url: str, history_url: str, record_seconds: int
+) -> None:
+    without = World(empty_redis_url)
+    job_ids = [
+        finished(without, retention=Retention(record_seconds=record_seconds)) for _ in range(3)
+    ]
+    job_ids.append(canceled := without.accept())
+    without.cancel(canceled)
+    queued = without.accept()
+    without.close()
+    history = HistoryWorld(empty_redis_url, history_url)
+
+    clean_all(history)
+    history.archive()
+
+    assert not any(map(history.is_live, job_ids))
+    assert all(map(history.is_archived, job_ids))
+    assert history.is_live(queued)
+    history.close()
+
+
+def test_jobs_of_a_later_time_without_a_history_move_too(history: HistoryWorld) -> None:
+    job_id = finished(history.world)
+    due = history.world.client.zscore(keys.archive_due(), job_id)
+    clean_all(history)
+    assert history.world.client.zscore(keys.archive_due(), job_id) == due, "it was scheduled"
+
+    history.world.client.zrem(keys.archive_due(), job_id)
+    clean_all(history)
+    history.archive()
+
+    assert history.is_archived(job_id)
+
+
+def clean_all(history: HistoryWorld) -> None:
+    """Check every final job once: each call checks two of one status."""
+    for _ in range(5):
+        history.world.store.run(maintenance.delete_expired(most=2))
+
+
 def test_without_a_history_a_job_is_deleted_as_before(
     empty_redis_url: str, history: HistoryWorld
 ) -> None:

@@ -33,6 +33,32 @@ function M.may_leave(job, now)
   return is_settled(job.id, keys.job(job.id), now) and (not job.batch or M.is_batch_over(job.batch, now))
 end
 
+-- Return the next `limit` final jobs of a status, oldest first, above an id ('' at the beginning).
+local function jobs_above(status, id, limit)
+  local lower = id == '' and '-' or '(' .. id
+  return redis.call('ZRANGE', keys.jobs_by('', 'status', status), lower, '+', 'BYLEX', 'LIMIT', 0, limit)
+end
+
+-- Return the status that is checked after this one.
+local function status_after(status) return string.match(C.final .. ' ' .. C.final, status .. ' (%a+)') end
+
+-- Schedule the move of final jobs for which there is none, because they ended without a history. Each call checks the
+-- next `limit` final jobs, and begins again after the last one: a version without a history may have run since.
+function M.schedule_missing(now, limit)
+  local status, last = string.match(redis.call('GET', keys.archive_checked) or '', '^(%a+) (.*)$')
+  status, last = status or string.match(C.final, '%a+'), last or ''
+  local ids = jobs_above(status, last, limit)
+  if ids[1] then
+    local scheduled = redis.call('ZMSCORE', keys.archive_due, unpack(ids))
+    for i, id in ipairs(ids) do
+      local job = not scheduled[i] and jobs.load(id)
+      if job then jobs.reschedule_end(job, now) end
+    end
+  end
+  local following = #ids < limit and status_after(status) .. ' ' or status .. ' ' .. ids[#ids]
+  redis.call('SET', keys.archive_checked, following)
+end
+
 -- Return a job or batch for the history: { id, { field, value, ... }, { { delivery, url, { field, value, ... } } } }.
 function M.describe(id, key)
   local sent = {}

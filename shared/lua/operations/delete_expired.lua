@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Delete the final jobs and the images whose retention has ended. Delete disabled endpoints that were not used for a
+-- Delete the final jobs and the images whose retention has ended. Where there is a history, schedule the move of final
+-- jobs that ended while there was none. Delete disabled endpoints that were not used for a
 -- long time, and the index of run counts that have expired. Where there is no history, delete the oldest audit entries
 -- beyond the most that are kept.
 -- Returns how many jobs and images were deleted
-local args, batches, clock, endpoints, jobs, keys, run_counts = ... -- requires
+local args, archive, batches, clock, endpoints, jobs, keys, run_counts = ... -- requires
 local now, deleted = clock.now(), 0
 local has_history = C.archive_after_ms > 0
 if not has_history then
@@ -31,6 +32,7 @@ end
 
 -- jobs of a time when there was a history
 if not has_history then each(keys.archive_due, '+inf', reschedule, remove_empty) end
+if has_history then archive.schedule_missing(now, tonumber(args.limit)) end
 each(keys.expiries, now, function(job)
   if has_history and not redis.call('ZSCORE', keys.archive_due, job.id) then
     -- of a time when there was none: seven days were only the default
