@@ -677,6 +677,8 @@ sweep = Key(
         "until": "until when no other may (ms)",
         "at": "when it was (ms)",
         "rescue_after": "before this (ms) no lease counts as expired",
+        "token": "names the sweep, should it come again",
+        "reports": "what it reported of `ended` and `crossed_thresholds`, as JSON",
         "<step_ms>": "the last sample at this interval",
     },
 )

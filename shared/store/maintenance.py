@@ -1,5 +1,6 @@
 """Maintenance of the store: leases, sweep, signals, and cleanup."""
 
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +76,8 @@ def sweep(
     worker: str, *, lock_seconds: float, lease_seconds: float, most: int
 ) -> Command[SweepResult | None]:
     """Run the sweep; return None if another worker is running it."""
-    operation = operations.Sweep(worker, lock_seconds * 1000, lease_seconds * 1000, most)
+    token = uuid.uuid4().hex
+    operation = operations.Sweep(token, worker, lock_seconds * 1000, lease_seconds * 1000, most)
     return Command(operation, _swept)
 
 

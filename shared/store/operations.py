@@ -790,6 +790,7 @@ class Succeed(Operation):
 
 @dataclass(frozen=True, slots=True)
 class Sweep(Operation):
+    token: str
     worker: str
     lock_ms: float
     lease_ms: float

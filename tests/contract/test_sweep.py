@@ -237,6 +237,25 @@ def test_what_ends_outside_of_an_attempt_is_counted_by_the_next_sweep_and_only_b
     assert ended(world) == []
 
 
+def test_a_sweep_whose_reply_was_lost_reports_the_same_again(world: World) -> None:
+    world.limit(daily_credits=1)
+    job_id = world.accept(credits=1.0)
+    world.call(world.claim())
+    world.cancel(job_id)
+    call = maintenance.sweep("w", lock_seconds=5, lease_seconds=15, most=100)
+
+    first = world.store.run(call)
+    again = world.store.run(call)
+
+    assert first is not None
+    assert again is not None
+    assert len(first.ended) == 1
+    assert [one.threshold for one in first.crossed] == [50, 80, 100]
+    assert (again.ended, again.crossed) == (first.ended, first.crossed)
+    assert (later := world.sweep()) is not None
+    assert (later.ended, later.crossed) == ((), ())
+
+
 def ended(world: World) -> list[tuple[str, Status, str]]:
     swept = world.sweep()
     assert swept is not None

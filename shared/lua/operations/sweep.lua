@@ -191,6 +191,19 @@ local function push_permits()
   return pushed
 end
 
+-- Return what is to be counted and logged once: the jobs that ended, and the thresholds that were reached. A repetition
+-- of this sweep, whose reply was lost, returns the same again.
+local function take_reports()
+  local last = redis.call('HMGET', keys.sweep, 'token', 'reports')
+  if last[1] == args.token then return cjson.decode(last[2]) end
+  local reports = {
+    ended = redis.call('LPOP', keys.ended, C.ended_reported) or {},
+    crossed = redis.call('LPOP', keys.crossed_thresholds, C.thresholds_reported) or {},
+  }
+  redis.call('HSET', keys.sweep, 'token', args.token, 'reports', cjson.encode(reports))
+  return reports
+end
+
 local is_mine, rescue_after = begin()
 if not is_mine then return { 'other' } end
 stats.record_samples(now)
@@ -203,7 +216,7 @@ endpoint_health.tick(now, many)
 hosts.tick(threads.deliver, many)
 release_budgets()
 local pushed = push_permits()
-local ended = redis.call('LPOP', keys.ended, C.ended_reported) or {}
+local reports = take_reports()
 return {
   'swept',
   due,
@@ -211,7 +224,7 @@ return {
   failed,
   pushed,
   table.concat(rescued_ids, ' '),
-  ended,
+  reports.ended,
   left <= 0 and '1' or '',
-  redis.call('LPOP', keys.crossed_thresholds, C.thresholds_reported) or {},
+  reports.crossed,
 }
