@@ -13,6 +13,7 @@ from api.context import AppContext, Context, CurrentOperator, CurrentTenant
 from api.headers import sends_headers
 from api.jobs.schemas import JobFilterBody, Strict
 from api.json_body import JsonBody
+from api.ops.jobs import tenant_to_search
 from api.ops.schemas import FilterBody
 from api.problems import BODY, FieldError, Problem, invalid, not_found, problems
 from api.routing import tenant_router
@@ -135,7 +136,8 @@ async def delete_any_jobs(
     body: Annotated[DeleteAnyBody, Depends(JsonBody(DeleteAnyBody))],
 ) -> Response:
     """Delete the final jobs of a filter, of one tenant or of all; counted first."""
-    counted = await _counted(parts, body.filter.tenant, body, prefix=body.filter.id)
+    tenant = await tenant_to_search(parts, body.filter.tenant, body.filter.batch_id)
+    counted = await _counted(parts, tenant, body, prefix=body.filter.id)
     if isinstance(counted, Response):
         return counted
     await parts.committer.run(begin_any_erasure(audit_context, counted))

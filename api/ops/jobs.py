@@ -88,7 +88,7 @@ async def get_all_jobs(parts: Context, query: Annotated[_AnyJobsQuery, Query()])
     `id` may be a prefix.
     """
     among = (query.status,) if query.status else tuple(Status)
-    tenant = await _whose(parts, query.tenant, query.batch_id)
+    tenant = await tenant_to_search(parts, query.tenant, query.batch_id)
     search = JobSearch(
         tenant, query.filter(), query.limit, before=query.cursor, prefix=query.id, among=among
     )
@@ -139,8 +139,10 @@ async def _deliveries(parts: AppContext, job_id: str) -> list[AnyDelivery]:
     return [delivery_detail(entry) for entry in found if entry is not None]
 
 
-async def _whose(parts: AppContext, tenant: str | None, batch_id: str | None) -> str | None:
-    """Return the tenant to search: that of the batch, if one is named."""
+async def tenant_to_search(
+    parts: AppContext, tenant: str | None, batch_id: str | None
+) -> str | None:
+    """Return the tenant to search, None for all: that of the batch, if one is named."""
     if batch_id is None or tenant is not None:
         return tenant
     state = await parts.records.batch(batch_id, "*")
@@ -191,7 +193,7 @@ async def _move_all(
     if filter_body.id is not None:  # a job named by id is meant, however it ended
         among = tuple({state.status for state in TRANSITIONS[action].sources})
     among = (filter_body.status,) if filter_body.status else among
-    tenant = await _whose(parts, filter_body.tenant, filter_body.batch_id)
+    tenant = await tenant_to_search(parts, filter_body.tenant, filter_body.batch_id)
     search = JobSearch(tenant, filter_body.filter(), prefix=filter_body.id, among=among)
     ids, more = await _ids(parts, search)
     result: Moved = {"count": len(ids), "more": more, "moved": 0, "refused": {}}

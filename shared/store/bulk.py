@@ -48,14 +48,17 @@ def search_of(
     """Return the indexes to search for jobs of a tenant, or of all, that are `among` these.
 
     Statuses and error codes have indexes over all tenants; a tag has one within a tenant only,
-    otherwise the records are read. A batch belongs to a tenant, so it needs `tenant`.
+    otherwise the records are read. Raise ValueError for a batch without its tenant: it has an index
+    within a tenant only, and records are not searched for it.
     """
+    if wanted.batch_id and not tenant:
+        raise ValueError(f"The search for the jobs of {wanted.batch_id} needs its tenant.")
     whose = tenant or ""
     everything = tenant and len(among) == len(Status)
     by_status = [keys.jobs_by(whose, "status", status) for status in among]
     some = [keys.tenant_jobs(whose)] if everything else by_status
     rest = [keys.jobs_by(whose, "error", wanted.error_code)] if wanted.error_code else []
-    if tenant and wanted.batch_id:
+    if wanted.batch_id:
         rest.append(keys.jobs_by(whose, "batch", wanted.batch_id))
     if tenant and wanted.tag:
         rest.append(keys.jobs_by(whose, "tag", wanted.tag))

@@ -227,6 +227,8 @@ def test_the_jobs_of_a_batch_are_found_among_its_tenants(world: World) -> None:
     assert len(found(world, "a", batch_id=batch)) == 2
     assert world.batch_state(batch, "*") is not None
     assert world.batch_state(batch, "b") is None
+    with pytest.raises(ValueError, match=f"The search for the jobs of {batch} needs its tenant"):
+        found(world, None, batch_id=batch)
 
 
 def deliveries(world: World, **how: object) -> list[str]:

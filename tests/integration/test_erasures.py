@@ -173,6 +173,29 @@ def test_an_operator_deletes_jobs_of_all_tenants(here: Here) -> None:
     assert (audit["action"], audit["target"]) == ("jobs.delete", "*")
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_operator_deletes_the_jobs_of_a_batch_and_no_others(here: Here, is_known: bool) -> None:  # noqa: FBT001  a case
+    batch_id = "batch_unknown"
+    if is_known:
+        batch = {"jobs": [PROMPT] * 2}
+        batch_id = here.api.client.post("/v1/batches", json=batch).raise_for_status().json()["id"]
+        here.history.world.advance_batch(batch_id)
+        here.api.client.post(f"/v1/batches/{batch_id}/cancel").raise_for_status()
+        here.history.world.advance_batch(batch_id)
+    kept = {here.finish(here.other), here.finish(here.api)}
+    body = {"filter": {"batch_id": batch_id}, "dry_run": True}
+    count = here.operate("POST", "/ops/v1/jobs/delete", json=body).json()["count"]
+    assert count == (2 if is_known else 0)
+    body = {"filter": {"batch_id": batch_id}, "expected_count": count}
+    answer = here.operate("POST", "/ops/v1/jobs/delete", json=body)
+
+    here.erase()
+
+    assert here.operate("GET", answer.headers["location"]).json()["deleted"] == count
+    left = here.operate("GET", "/ops/v1/jobs").json()["data"]
+    assert {job["id"] for job in left} == kept
+
+
 def test_of_a_deleted_tenant_nothing_is_left(here: Here) -> None:
     tenant, world = here.api.tenant, here.history.world
     here.finish(here.api, webhook=WEBHOOK, tags=["t"])
