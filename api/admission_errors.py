@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from api.budgets import budget_shown
-from api.problems import Problem
+from api.problems import Problem, unauthenticated
 from shared.budgets import BudgetPeriod, BudgetScope
 from shared.ids import is_batch_id
 from shared.store.budgets import budget_of
@@ -126,6 +126,10 @@ def _model_gone(answer: NotAccepted) -> Problem:
     )
 
 
+def _tenant_gone(_: NotAccepted) -> Problem:
+    return unauthenticated("The API key was deleted with its tenant. Nothing was accepted.")
+
+
 def _lost(_: NotAccepted) -> Problem:
     return Problem(
         "request_too_slow", "The parts of the batch arrived too far apart. Nothing was accepted."
@@ -153,5 +157,6 @@ _ADMISSION_ERRORS: Mapping[str, Callable[[NotAccepted], Problem]] = {
     "behind": _behind,
     "lost": _lost,
     "model_gone": _model_gone,
+    "tenant_gone": _tenant_gone,
     "too_long": _too_long,
 }

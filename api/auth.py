@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from api.auth_throttle import AuthThrottle
-from api.problems import Problem
+from api.problems import Problem, unauthenticated
 from shared.api_keys import Key, Scope, parse_key
 from shared.errors import StoreError
 from shared.store.api_keys import touch_api_key
@@ -59,16 +59,16 @@ class Keyring:
         its unknown keys wait for their turn to be looked up.
         """
         if not authorization:
-            raise _unauthenticated("No API key was sent.")
+            raise unauthenticated("No API key was sent.")
         key = _key(authorization, schemes)
         principal = await self._found(key, address)
         if key is None or principal is None:
             self._failures.note(address)
-            raise _unauthenticated("The API key is not valid.")
+            raise unauthenticated("The API key is not valid.")
         if principal.state is not KeyState.LIVING:
             self._proven.pop(key, None)
             self._failures.note(address)
-            raise _unauthenticated(f"The API key is {principal.state.value}.")
+            raise unauthenticated(f"The API key is {principal.state.value}.")
         self._note_use(key)
         if scope not in principal.scopes:
             detail = f"This request needs the scope {scope.value}, which the API key does not have."
@@ -145,16 +145,3 @@ class Keyring:
 def _key(authorization: str, schemes: Collection[str]) -> Key | None:
     scheme, _, text = authorization.partition(" ")
     return parse_key(text.strip()) if scheme.lower() in schemes else None
-
-
-def _unauthenticated(reason: str) -> Problem:
-    """Return the problem; `reason` is the same for a malformed, unknown or wrong key.
-
-    Only the holder of the secret learns that a key was revoked or has expired.
-    """
-    advice = "Send `Authorization: Bearer dk_…` with a valid API key."
-    return Problem(
-        "unauthenticated",
-        f"{reason} {advice}",
-        headers={"WWW-Authenticate": 'Bearer realm="darkroom"'},
-    )

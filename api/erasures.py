@@ -154,13 +154,15 @@ async def delete_any_jobs(
 async def delete_tenant(parts: Context, audit_context: CurrentOperator, tenant: str) -> Response:
     """Delete a tenant with its keys, jobs, images, deliveries and history.
 
-    Its keys are deleted at once. Queued and running jobs are canceled. The sums of its usage by day
-    stay without tags, and the audit entries about it without details.
+    Its keys are deleted at once. Queued and running jobs are canceled. Until all is deleted, the
+    tenant cannot be changed, and a second request returns the same erasure. The sums of its usage
+    by day stay without tags, and the audit entries about it without details.
     """
-    erasure_id = new_erasure_id()
-    if not NAME.fullmatch(tenant) or not await parts.committer.run(
-        begin_tenant_erasure(audit_context, erasure_id, tenant)
-    ):
+    erasure_id = None
+    if NAME.fullmatch(tenant):
+        call = begin_tenant_erasure(audit_context, new_erasure_id(), tenant)
+        erasure_id = await parts.committer.run(call)
+    if erasure_id is None:
         raise not_found("tenant")
     return await _accepted(parts, erasure_id, "/ops/v1/erasures")
 

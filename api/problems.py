@@ -22,6 +22,7 @@ from shared.errors import (
     StoreDown,
     StoreError,
     StoreFull,
+    TenantDeleting,
 )
 from shared.logs import log
 from shared.schemas import Count
@@ -75,6 +76,7 @@ KINDS: Mapping[str, Kind] = {
     "prompt_withheld": Kind(409, "The prompt of the job was not archived"),
     "batch_final": Kind(409, "All jobs of the batch are already final"),
     "tenant_exists": Kind(409, "The tenant already exists"),
+    "tenant_deleting": Kind(409, "The tenant is being deleted", 10),
     "key_inactive": Kind(409, "The API key is revoked or expired"),
     "key_replaced": Kind(409, "The API key has already been replaced"),
     "too_many_keys": Kind(409, "The tenant has too many API keys"),
@@ -122,6 +124,7 @@ CODES: Mapping[type[Exception], str] = {
     IncompatibleStore: "not_ready",
     OutcomeUnknown: "outcome_unknown",
     HistoryDown: "history_unavailable",
+    TenantDeleting: "tenant_deleting",
     StorageDown: "storage_down",
     ObjectMissing: "image_missing",
     ObjectDamaged: "image_damaged",
@@ -244,6 +247,19 @@ Writer = Callable[[Problem, str], Response]
 def not_found(what: str = "job") -> Problem:
     """Return the problem `not_found`, also for what belongs to another tenant."""
     return Problem("not_found", f"There is no such {what}.")
+
+
+def unauthenticated(reason: str) -> Problem:
+    """Return the problem; `reason` is the same for a malformed, unknown or wrong key.
+
+    Only the holder of the secret learns that a key was revoked or has expired.
+    """
+    advice = "Send `Authorization: Bearer dk_…` with a valid API key."
+    return Problem(
+        "unauthenticated",
+        f"{reason} {advice}",
+        headers={"WWW-Authenticate": 'Bearer realm="darkroom"'},
+    )
 
 
 def invalid(faults: Sequence[FieldError]) -> Problem:

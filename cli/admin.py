@@ -31,6 +31,7 @@ from shared.errors import (
     InvalidSettings,
     StoreError,
     StoreFull,
+    TenantDeleting,
     TenantExists,
 )
 from shared.running_stack import load_operator_settings
@@ -127,9 +128,10 @@ def delete_tenant(name: str, confirm: str | None) -> Shown:
             f"To do it, add --confirm {name}",
             USAGE,
         )
-    erasure_id = erasures.new_erasure_id()
     with open_session() as session:
-        if not session.run(erasures.begin_tenant_erasure(session.audit_context, erasure_id, name)):
+        call = erasures.begin_tenant_erasure(session.audit_context, erasures.new_erasure_id(), name)
+        erasure_id = session.run(call)
+        if erasure_id is None:
             end(f"There is no tenant {name}.")
         found = session.run(erasures.read_erasure(erasure_id, tenant=""))
     return dict(erasure_shown(found)) if found else {"id": erasure_id}
@@ -245,7 +247,7 @@ def open_session() -> Iterator[AdminSession]:
         store.run(service_stats())  # fails before anything is written if Redis is unavailable
         yield AdminSession(store, f"cli:{_user()}", settings)
         store.close()
-    except TenantExists as error:
+    except (TenantDeleting, TenantExists) as error:
         end(str(error))
     except (ValueError, InvalidSettings) as error:
         end(str(error), USAGE)

@@ -3,6 +3,7 @@
 DarkroomError
 ├─ InvalidSettings                           the process refuses to start
 ├─ TenantExists                              the name of a new tenant is taken
+├─ TenantDeleting                            the tenant is being deleted
 ├─ StoreError                                Redis could not execute an operation
 │  ├─ StoreDown                              unreachable, or no response in time
 │  ├─ StoreFull                              its memory limit or its disk is full
@@ -81,6 +82,10 @@ class TenantExists(DarkroomError):
     """A tenant of this name exists; nothing was changed."""
 
 
+class TenantDeleting(DarkroomError):
+    """A worker is deleting this tenant; nothing was changed."""
+
+
 class StoreError(DarkroomError):
     """Redis could not execute an operation."""
 
@@ -106,7 +111,7 @@ class HistoryDown(DarkroomError):
 
 
 class LostLease(DarkroomError):
-    """The job belongs to another worker now, or is final: stop silently."""
+    """The job or erasure belongs to another worker now, or has ended: stop silently."""
 
 
 class AddressForbidden(DarkroomError):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from shared.errors import LostLease
 from shared.history.search import FINAL_STATUSES, JobSearch
 from shared.jobs import Status
 from shared.logs import log
@@ -29,6 +30,8 @@ INTERVAL_SECONDS = 1.0
 LEASE_SECONDS = 60.0
 #: Jobs between two records of the progress.
 CHUNK = 100
+#: Searches of one turn for jobs that are left.
+PASSES = 10
 #: Days of usage whose tags one script erases.
 DAYS = 10
 _NOT_FINAL = (Status.QUEUED, Status.RUNNING)
@@ -43,27 +46,41 @@ class Eraser:
     now_ms: Callable[[], float]
 
     def erase(self) -> bool:
-        """Carry out the next erasure; return whether there was one. Raise HistoryDown."""
+        """Carry out the next erasure; return whether one was finished. Raise HistoryDown."""
         erasure = self.store.run(erasures.next_erasure(lease_seconds=LEASE_SECONDS))
         if erasure is None:
             return False
-        if erasure.is_tenant and erasure.tenant:
-            self._cancel_all(erasure)
-        wanted = erasure.wanted
-        created_before = min(wanted.created_before or erasure.created_at, erasure.created_at)
-        if not erasure.is_tenant:
-            # jobs that are created later are not meant
-            wanted = replace(wanted, created_before=created_before)
-        search = JobSearch(
-            erasure.tenant, wanted, CHUNK, prefix=erasure.prefix, among=tuple(FINAL_STATUSES)
-        )
-        erasure = self._delete_live(erasure, search)
-        erasure = self._delete_archived(erasure, search)
-        if erasure.is_tenant and erasure.tenant and not self._delete_tenant(erasure.tenant):
-            return False  # it comes again after its lease
+        try:
+            return self._finish(erasure)
+        except LostLease:
+            return False
+
+    def _finish(self, erasure: Erasure) -> bool:
+        """Delete everything and record the end; if something is left, it comes after its lease."""
+        erasure, is_complete = self._delete_jobs(erasure)
+        if not is_complete:
+            _LOG.warning("erasure continues later", erasure_id=erasure.id)
+            return False
+        if erasure.is_tenant and not self._delete_tenant(erasure):
+            return False
         self._report(erasure, is_done=True)
         _LOG.info("erasure finished", erasure_id=erasure.id, is_tenant=erasure.is_tenant)
         return True
+
+    def _delete_jobs(self, erasure: Erasure) -> tuple[Erasure, bool]:
+        """Delete the jobs in Redis and in the history; return whether none is left.
+
+        A job may move between the two, or change while it is deleted, so all are searched again
+        until a search finds none.
+        """
+        search = _search(erasure)
+        erasure, _ = self._delete_live(erasure, search)
+        for _ in range(PASSES):
+            erasure, archived = self._delete_archived(erasure, search)
+            erasure, live = self._delete_live(erasure, search)
+            if not archived and not live:
+                return erasure, True
+        return erasure, False
 
     def _report(self, erasure: Erasure, more: int = 0, *, is_done: bool = False) -> Erasure:
         """Record progress and renew the lease; return the erasure with its new count."""
@@ -96,7 +113,11 @@ class Eraser:
             if before is None:
                 return chunks
 
-    def _delete_live(self, erasure: Erasure, search: JobSearch) -> Erasure:
+    def _delete_live(self, erasure: Erasure, search: JobSearch) -> tuple[Erasure, int]:
+        """Delete the final jobs in Redis; return how many there were."""
+        if erasure.is_tenant:
+            self._cancel_all(erasure)
+        count = 0
         for ids in self._live_ids(search):
             deleted = 0
             for job_id in ids:
@@ -104,11 +125,13 @@ class Eraser:
                     job_submission.delete_job(job_id, tenant=erasure.tenant or "*")
                 )
                 deleted += answer is True
+            count += len(ids)
             erasure = self._report(erasure, deleted)
-        return erasure
+        return erasure, count
 
-    def _delete_archived(self, erasure: Erasure, search: JobSearch) -> Erasure:
-        wanted = search.archived()
+    def _delete_archived(self, erasure: Erasure, search: JobSearch) -> tuple[Erasure, int]:
+        """Delete the jobs in the history; return how many there were that no deletion hides."""
+        wanted, count = search.archived(), 0
         while self.history is not None and wanted is not None:
             not_after_ms = self.now_ms() + DECIDE_MS
             found = self.history.images(wanted, CHUNK)
@@ -119,15 +142,19 @@ class Eraser:
                     objects = [key] if key else []
                     call = archive.delete_archived(job_id, objects, not_after_ms=not_after_ms)
                     deleted += self.store.run(call) == "ok"
+                    count += 1
             erasure = self._report(erasure, deleted)
             if len(found) < CHUNK:
                 break
             wanted = replace(wanted, before=found[-1][0])
-        return erasure
+        return erasure, count
 
-    def _delete_tenant(self, tenant: str) -> bool:
+    def _delete_tenant(self, erasure: Erasure) -> bool:
+        """Delete all but the jobs; return False if the tenant still has jobs."""
+        tenant = erasure.tenant or ""
         if not self.store.run(erasures.delete_tenant(tenant)):
             return False
+        self._report(erasure)  # raises if another worker has finished it
         self.store.delete_keys(erasures.keys_of_tenant(tenant).fullmatch)
         # the clock may be a little behind that of Redis
         newest = day_at(int(self.now_ms())) + 1
@@ -135,3 +162,13 @@ class Eraser:
             days = range(last, last - DAYS, -1)
             self.store.run(erasures.erase_usage_tags(tenant, days))
         return True
+
+
+def _search(erasure: Erasure) -> JobSearch:
+    """Return the search for the final jobs that are meant."""
+    wanted, now = erasure.wanted, erasure.created_at
+    if not erasure.is_tenant:
+        # jobs that are created later are not meant
+        wanted = replace(wanted, created_before=min(wanted.created_before or now, now))
+    statuses = tuple(FINAL_STATUSES)
+    return JobSearch(erasure.tenant, wanted, CHUNK, prefix=erasure.prefix, among=statuses)

@@ -88,7 +88,7 @@ async def get_keys(parts: Context, tenant: str) -> Response:
     status_code=201,
     response_model=NewKey,
     response_description="The key, shown once",
-    responses=problems("not_found", "too_many_keys", "redis_full", *BODY),
+    responses=problems("not_found", "tenant_deleting", "too_many_keys", "redis_full", *BODY),
 )
 async def post_key(
     parts: Context,
@@ -144,7 +144,8 @@ async def patch_key(
     response_model=NewKey,
     response_description="The key, shown once",
     responses=problems(
-        *("not_found", "too_many_keys", "key_inactive", "key_replaced", "redis_full"), *BODY
+        *("not_found", "tenant_deleting", "too_many_keys", "key_inactive", "key_replaced"),
+        *("redis_full", *BODY),
     ),
 )
 async def rotate(

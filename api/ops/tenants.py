@@ -61,6 +61,7 @@ class Tenant(TypedDict):
     record_retention_seconds: Count | None
     archive_prompts: bool
     created_at: Time | None
+    deleting: Annotated[bool, Field(description="It is being deleted: nothing can be changed")]
     queued: Count
     running: Count
     budgets: list[Budget]
@@ -114,7 +115,7 @@ async def get_tenants(parts: Context, query: Annotated[_TenantsQuery, Query()]) 
     response_description="The tenant and its webhook secret",
     responses={
         201: sends_headers("Location"),
-        **problems("tenant_exists", "redis_full", *BODY),
+        **problems("tenant_exists", "tenant_deleting", "redis_full", *BODY),
     },
 )
 async def post_tenant(
@@ -150,7 +151,7 @@ async def get_tenant(parts: Context, tenant: str) -> Response:
     _TENANT,
     response_model=Tenant,
     response_description="The tenant",
-    responses=problems("not_found", *BODY),
+    responses=problems("not_found", "tenant_deleting", *BODY),
 )
 async def patch_tenant(
     parts: Context,
@@ -193,6 +194,7 @@ def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float]) -> Tenant:
         "record_retention_seconds": tenant.record_retention_seconds,
         "archive_prompts": tenant.archive_prompts,
         "created_at": rfc3339(tenant.created_at),
+        "deleting": tenant.is_being_deleted,
         "queued": tenant.queued,
         "running": tenant.running,
         "budgets": [budget_shown(budget, priced=bool(prices)) for budget in tenant.budgets],

@@ -1,6 +1,6 @@
 """The API keys of tenants: create, list, rotate, revoke."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from shared.store import operations
 from shared.store.audit import AuditContext
 from shared.store.budgets import budget_of
 from shared.store.codec import pairs
-from shared.store.command import Command
+from shared.store.command import Command, raise_if_deleting
 from shared.store.tenants import KeyState, Limits, flat_limits
 
 #: An ended key is remembered this long, so that its holder learns what happened to it.
@@ -74,7 +74,10 @@ def add_api_key(
     expires_at: int | None = None,
     limits: Limits = _NO_LIMITS,
 ) -> Command[ApiKeyInfo | KeyRejected]:
-    """Create a key for a tenant that expires at `expires_at` (milliseconds), or never."""
+    """Create a key for a tenant that expires at `expires_at` (milliseconds), or never.
+
+    Raise TenantDeleting while the tenant is being deleted.
+    """
     operation = operations.AddApiKey(
         *audit_context.args,
         tenant=tenant,
@@ -89,7 +92,7 @@ def add_api_key(
         keep_ms=INACTIVE_KEY_MS,
         limits=flat_limits(limits, skip_none=True),
     )
-    return Command(operation, _added)
+    return Command(operation, _added(tenant))
 
 
 def rotate_api_key(
@@ -105,6 +108,7 @@ def rotate_api_key(
 
     The new one has the scopes, the label and the limits of the old one, and the same lifetime
     unless `expires_at` (milliseconds) says otherwise. Both share what is used of the limits.
+    Raise TenantDeleting while the tenant is being deleted.
     """
     operation = operations.AddApiKey(
         *audit_context.args,
@@ -120,11 +124,15 @@ def rotate_api_key(
         keep_ms=INACTIVE_KEY_MS,
         limits=(),
     )
-    return Command(operation, _added)
+    return Command(operation, _added(tenant))
 
 
-def _added(reply: Sequence[Any]) -> ApiKeyInfo | KeyRejected:
-    return _facts(reply[1]) if reply[0] == "ok" else KeyRejected(*reply)
+def _added(tenant: str) -> Callable[[Sequence[Any]], ApiKeyInfo | KeyRejected]:
+    def read(reply: Sequence[Any]) -> ApiKeyInfo | KeyRejected:
+        raise_if_deleting(reply[0], tenant)
+        return _facts(reply[1]) if reply[0] == "ok" else KeyRejected(*reply)
+
+    return read
 
 
 def set_key_limits(

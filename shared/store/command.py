@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from shared.errors import TenantDeleting
 from shared.store.operations import Argument, Operation
 
 T_co = TypeVar("T_co", covariant=True)
@@ -36,3 +37,9 @@ class Command(Generic[T_co]):
     def args(self) -> list[Argument]:
         """Return the arguments of the Lua function."""
         return self.operation.arguments()
+
+
+def raise_if_deleting(word: str, tenant: str) -> None:
+    """Raise TenantDeleting if an operation refused to write for a tenant that is being deleted."""
+    if word == "deleting":
+        raise TenantDeleting(f"The tenant {tenant} is being deleted; try again when it is done.")

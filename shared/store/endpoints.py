@@ -10,7 +10,7 @@ import orjson
 from shared.store import operations
 from shared.store.audit import AuditContext
 from shared.store.codec import pairs
-from shared.store.command import Command
+from shared.store.command import Command, raise_if_deleting
 from shared.store.delivery_log import Cursor
 
 #: Maximum number of endpoints that a tenant may register itself.
@@ -134,10 +134,14 @@ def rotate_secret(tenant: str, secret: str, *, endpoint_id: str | None = None) -
 def rotate_tenant_secret(audit_context: AuditContext, tenant: str, secret: str) -> Command[bool]:
     """Set a tenant's secret for an operator; the previous one also signs for a day.
 
-    False if there is no such tenant.
+    False if there is no such tenant. Raise TenantDeleting while it is being deleted.
     """
-    operation = operations.RotateTenantSecret(*audit_context.args, tenant, secret)
-    return Command(operation, _is_ok)
+
+    def read(reply: str) -> bool:
+        raise_if_deleting(reply, tenant)
+        return _is_ok(reply)
+
+    return Command(operations.RotateTenantSecret(*audit_context.args, tenant, secret), read)
 
 
 def _is_ok(reply: str) -> bool:

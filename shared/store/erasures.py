@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from shared.errors import ErrorCode
+from shared.errors import ErrorCode, LostLease
 from shared.ids import ERASURE_PREFIX
 from shared.jobs import Status
 from shared.store import keys, operations
@@ -18,8 +18,9 @@ from shared.store.command import Command
 from shared.store.job_queries import Filter
 
 _ID = re.compile(rf"{ERASURE_PREFIX}[0-9a-f]{{32}}")
-#: Keys of a tenant that stay: its usage by day, without its tags.
-_KEPT = frozenset({"usage", "run_counts"})
+#: Keys of a tenant that stay: its usage by day, without its tags, and for a while the record that
+#: it was deleted.
+_KEPT = frozenset({"usage", "run_counts", "tenant"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,14 @@ def begin_any_erasure(audit_context: AuditContext, new: NewErasure) -> Command[N
 
 def begin_tenant_erasure(
     audit_context: AuditContext, erasure_id: str, tenant: str
-) -> Command[bool]:
-    """Delete a tenant's API keys now and record the rest; return whether there is such a tenant."""
+) -> Command[str | None]:
+    """Delete a tenant's API keys now and record the rest; return the erasure's id.
+
+    It is that of the running erasure if the tenant is being deleted already, and None if there is
+    no such tenant.
+    """
     operation = operations.BeginTenantErasure(*audit_context.args, erasure_id, tenant)
-    return Command(operation, lambda reply: str(reply) == "ok")
+    return Command(operation, lambda reply: None if reply == "missing" else str(reply))
 
 
 def read_erasure(erasure_id: str, *, tenant: str) -> Command[Erasure | None]:
@@ -117,9 +122,17 @@ def next_erasure(*, lease_seconds: float) -> Command[Erasure | None]:
 def report_erasure(
     erasure_id: str, *, deleted: int, is_done: bool = False, lease_seconds: float = 0
 ) -> Command[None]:
-    """Record that `deleted` jobs are deleted so far, and whether that was all."""
+    """Record that `deleted` jobs are deleted so far, and whether that was all.
+
+    Raise LostLease if another worker has finished the erasure.
+    """
+
+    def read(reply: str) -> None:
+        if reply == "done" and not is_done:
+            raise LostLease
+
     operation = operations.ReportErasure(erasure_id, deleted, is_done, lease_seconds * 1000)
-    return Command(operation, lambda _: None)
+    return Command(operation, read)
 
 
 def delete_tenant(tenant: str) -> Command[bool]:

@@ -84,6 +84,9 @@ ERASURE_KEPT_MS = 30 * 86_400_000
 #: A tenant's deletion begins after this time: until then API processes may accept a deleted key,
 #: which they cache for 3 s (`api.auth`), and finish the requests that it allowed.
 KEY_CACHE_MS = 10_000
+#: A deleted tenant is remembered this long, so that requests of its keys are refused whose bodies
+#: still arrive: after ten minutes these are cut off (`api.server.BODY_PACES`).
+DELETED_TENANT_MS = 900_000
 #: When a job is looked at again that may not move to the history yet.
 ARCHIVE_RETRY_MS = 600_000
 #: When the history is offered a job again that it could not store.
@@ -307,6 +310,7 @@ _FIXED: Mapping[str, object] = {
     "archive_refused_ms": ARCHIVE_REFUSED_MS,
     "erasure_kept_ms": ERASURE_KEPT_MS,
     "key_cache_ms": KEY_CACHE_MS,
+    "deleted_tenant_ms": DELETED_TENANT_MS,
     "parked_kept_ms": PARKED_KEPT_MS,
     "stage_ms": STAGE_MS,
     "batch_work_delay_ms": BATCH_WORK_DELAY_MS,

@@ -92,6 +92,7 @@ class NotAccepted:
     - `replayed`, `gone`, `reused`: `detail` is the job of the idempotency key;
     - `late`: the function ran after its time limit; `lost`: the stage of a batch was swept;
     - `prompt_withheld`: the job `detail` was archived without its prompt and cannot run again;
+    - `tenant_gone`: the tenant, or the key of an earlier tenant of that name, was deleted;
     - `model_gone`: `detail` is the model that the provider does not offer;
     - limits of the tenant or the key: `too_fast` (requests a minute; `detail` is whose, and the
       limit), `tenant_full` (queued jobs), `budget_spent` (`detail` is read by

@@ -489,9 +489,11 @@ redelivered = Key(
 tenant = Key(
     "tenant:<tenant>",
     HASH,
-    "A tenant and its limits.",
+    "A tenant and its limits; after its deletion only when that was, for 15 minutes.",
     {
         "created": "when it was made (ms)",
+        "deleting": "the erasure that deletes it",
+        "deleted": "when a tenant of this name was last deleted (ms)",
         "weight": "its share of the queue",
         "max_running": "jobs that may run at once",
         "max_queued": "jobs that may be queued",

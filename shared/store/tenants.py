@@ -14,7 +14,7 @@ from shared.store import operations
 from shared.store.audit import AuditContext
 from shared.store.budgets import budget_of
 from shared.store.codec import pairs
-from shared.store.command import Command
+from shared.store.command import Command, raise_if_deleting
 from shared.store.operations import Argument
 
 #: A tenant's name is part of keys in Redis and of object names, so it excludes their separators.
@@ -62,6 +62,7 @@ class Tenant:
     record_retention_seconds: int | None
     archive_prompts: bool
     created_at: int | None
+    is_being_deleted: bool
     queued: int
     running: int
     budgets: tuple[Budget, ...]
@@ -89,7 +90,15 @@ def _principal(key_id: str, reply: Sequence[str]) -> Principal | None:
 def create_tenant(
     audit_context: AuditContext, name: str, limits: Limits, *, webhook_secret: str
 ) -> Command[str | None]:
-    """Create a tenant. Return None, or the webhook secret of the tenant that has this name."""
+    """Create a tenant. Return None, or the webhook secret of the tenant that has this name.
+
+    Raise TenantDeleting while a tenant of this name is being deleted.
+    """
+
+    def read(reply: Sequence[str]) -> str | None:
+        raise_if_deleting(reply[0], name)
+        return reply[1] if reply[0] == "exists" else None
+
     operation = operations.CreateTenant(
         *audit_context.args,
         tenant=name,
@@ -97,7 +106,7 @@ def create_tenant(
         detail=_json(limits),
         limits=flat_limits(limits, skip_none=True),
     )
-    return Command(operation, lambda reply: reply[1] if reply[0] == "exists" else None)
+    return Command(operation, read)
 
 
 def set_limits(
@@ -105,14 +114,21 @@ def set_limits(
 ) -> Command[bool]:
     """Set limits of a tenant (None: no limit) at once; return whether there is such a tenant.
 
+    Raise TenantDeleting while it is being deleted.
+
     Writing the tenant's hash alone would leave a group that was at its limit out of the queue.
     Without `audit_context`, nothing is recorded, and a tenant that was never created is accepted.
     """
+
+    def read(reply: Sequence[str]) -> bool:
+        raise_if_deleting(reply[0], tenant)
+        return reply[0] == "ok"
+
     who = audit_context.args if audit_context else ("", "", "")
     operation = operations.SetLimits(
         *who, tenant=tenant, detail=_json(limits), limits=flat_limits(limits)
     )
-    return Command(operation, lambda reply: reply[0] == "ok")
+    return Command(operation, read)
 
 
 def _json(limits: Limits) -> str:
@@ -175,6 +191,7 @@ def _tenant(
         record_retention_seconds=integer("record_retention_seconds"),
         archive_prompts=record.get("archive_prompts") != "0",
         created_at=integer("created"),
+        is_being_deleted="deleting" in record,
         queued=queued,
         running=running,
         budgets=tuple(map(budget_of, budgets)),

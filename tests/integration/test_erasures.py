@@ -1,9 +1,12 @@
 """Many jobs deleted at once: counted, confirmed, carried out by a worker, and nothing left."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
 
 from shared.store import erasures, job_queries, keys
@@ -217,7 +220,9 @@ def test_of_a_deleted_tenant_nothing_is_left(here: Here) -> None:
     here.history.archive()
     left = {str(name) for name in world.client.scan_iter("*")}
     assert [name for name in left if keys_of_tenant(tenant).fullmatch(name)] == []
-    assert {name.split(":")[1] for name in left if tenant in name} <= {"usage", "run_counts"}
+    assert {name.split(":")[1] for name in left if tenant in name} <= {
+        *("usage", "run_counts", "tenant"),
+    }
     with here.history.database.reading() as connection:
         for table in ("jobs", "batches", "deliveries", "job_terms"):
             found = connection.exec_driver_sql(f"SELECT tenant FROM {table}")  # noqa: S608
@@ -225,3 +230,62 @@ def test_of_a_deleted_tenant_nothing_is_left(here: Here) -> None:
     assert here.other.client.get(f"/v1/jobs/{kept}").status_code == 200
     facts = world.store.run(job_queries.service_stats())
     assert (facts.depth["generate"], facts.in_flight["generate"]) == (0, 0)
+
+
+def test_nothing_is_written_for_a_tenant_that_is_being_deleted(here: Here) -> None:
+    path = f"/ops/v1/tenants/{here.api.tenant}"
+    begun = here.operate("DELETE", path).json()
+
+    for method, below, body in (
+        ("POST", f"{path}/keys", {}),
+        ("PATCH", path, {"weight": 2}),
+        ("POST", "/ops/v1/tenants", {"name": here.api.tenant}),
+    ):
+        detail = problem(here.operate(method, below, json=body), 409, "tenant_deleting")["detail"]
+        assert detail == (
+            f"The tenant {here.api.tenant} is being deleted; try again when it is done."
+        )
+    assert here.operate("GET", path).json()["deleting"] is True
+    assert here.operate("GET", f"{path}/keys").json()["data"] == []
+    assert here.operate("DELETE", path).json()["id"] == begun["id"]
+
+    here.erase()
+
+    made = here.operate("POST", "/ops/v1/tenants", json={"name": here.api.tenant})
+    assert (made.status_code, made.json()["deleting"]) == (201, False)
+    key = here.operate("POST", f"{path}/keys", json={}).raise_for_status().json()["key"]
+    answer = here.api.client.post(
+        "/v1/jobs", json=PROMPT, headers={"authorization": f"Bearer {key}"}
+    )
+    assert answer.status_code == 202
+    assert here.history.world.client.ttl(keys.tenant(here.api.tenant)) == -1
+
+
+@pytest.mark.parametrize("is_recreated", [False, True])
+def test_a_batch_whose_upload_outlives_its_tenant_is_refused(
+    here: Here,
+    is_recreated: bool,  # noqa: FBT001  a case
+) -> None:
+    path = f"/ops/v1/tenants/{here.api.tenant}"
+    started, is_deleted = threading.Event(), threading.Event()
+    line = orjson.dumps(PROMPT) + b"\n"
+
+    def body() -> Iterator[bytes]:
+        yield line
+        started.set()
+        is_deleted.wait(20)
+        yield line
+
+    headers = {"content-type": "application/x-ndjson"}
+    with ThreadPoolExecutor(1) as threads:
+        sent = threads.submit(here.api.client.post, "/v1/batches", content=body(), headers=headers)
+        assert started.wait(10)
+        here.operate("DELETE", path).raise_for_status()
+        here.erase()
+        if is_recreated:
+            body_of_new = {"name": here.api.tenant}
+            here.operate("POST", "/ops/v1/tenants", json=body_of_new).raise_for_status()
+        is_deleted.set()
+
+    problem(sent.result(), 401, "unauthenticated")
+    assert not here.history.world.client.exists(keys.tenant_jobs(here.api.tenant))

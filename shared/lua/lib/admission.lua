@@ -98,7 +98,8 @@ function M.check(ask)
   local wait_state = wait_estimate.wait_state(ask.tenant, ask.now, ask.may, ask.model)
   local position = wait_estimate.position_of_new(ask, wait_state)
   local eta = wait_estimate.eta(wait_state, position, ask.now, ask.now)
-  local fault = M.model_fault(ask, wait_state.gate) or own_fault(ask, wait_state)
+  local gone = ask.may.gone and { 'tenant_gone', '', '' }
+  local fault = gone or M.model_fault(ask, wait_state.gate) or own_fault(ask, wait_state)
   if fault then return fault, position, eta, wait_state end
   local all = tonumber(redis.call('HGET', keys.counts, 'queued')) or 0
   if ask.n > 0 and all + ask.n > C.max_queue then

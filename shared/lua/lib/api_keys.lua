@@ -20,6 +20,14 @@ function M.describe(id, now)
   return util.append_fields(one, key)
 end
 
+-- Delete all keys of a tenant.
+function M.delete_all(tenant)
+  for _, id in ipairs(redis.call('ZRANGE', keys.api_keys(tenant), 0, -1)) do
+    redis.call('DEL', keys.api_key(id))
+  end
+  redis.call('DEL', keys.api_keys(tenant))
+end
+
 -- Return whether this holder can have keys: an existing tenant, or the operators.
 function M.has_keys(holder)
   return holder == '@operators' or redis.call('HEXISTS', keys.tenant(holder), 'webhook_secret') == 1

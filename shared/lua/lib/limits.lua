@@ -73,9 +73,16 @@ function M.set_key_limits(tenant, key, given)
   end
 end
 
+-- Return whether a request must be refused because its tenant is being deleted, or was deleted after the request began.
+-- A new tenant of the same name accepts the requests of its own keys.
+local function is_gone(deleting, deleted, webhook_secret, key)
+  if deleting or not deleted then return deleting and true end
+  return not webhook_secret or (key and key ~= '' and redis.call('EXISTS', keys.api_key(key)) == 0)
+end
+
 -- Return what a tenant's requests with an API key ('' or nil: no key) may do: `rates` (requests per minute), `queued`,
--- `running`, all `budgets`, `payer` (of the key), and `reserved_for` (the same if the key has a budget). The key is read
--- only if a key of the tenant has limits.
+-- `running`, all `budgets`, `payer` (of the key), `reserved_for` (the same if the key has a budget), and `gone` if the
+-- tenant is deleted. The key is read only if a key of the tenant has limits, or a tenant of that name was deleted.
 function M.load(tenant, key)
   local given = redis.call(
     'HMGET',
@@ -86,13 +93,17 @@ function M.load(tenant, key)
     'monthly_credits',
     'budget_action',
     'max_running',
-    'limits_keys'
+    'limits_keys',
+    'deleting',
+    'deleted',
+    'webhook_secret'
   )
   local may = {
     rates = {},
     queued = tonumber(given[2]),
     running = tonumber(given[6]) or math.huge,
     budgets = tenant_budgets(tenant, given[3], given[4], given[5]),
+    gone = is_gone(given[8], given[9], given[10], key),
   }
   if given[1] then may.rates[1] = { scope = 'tenant', limit = math.floor(given[1]), payer = tenant } end
   if key and key ~= '' then

@@ -2,9 +2,9 @@
 -- Add a key to a tenant, or to the operators ('@operators'): with scopes and limits of its own, or as the replacement
 -- of an active key, which then ends after a grace period. A replacement has the same limits, and what the old key has
 -- used of them counts for both. If `expires_ms` is '', a replacement lives as long as the old key was given.
--- Returns 'ok' { as api_keys.describe } | 'missing' | 'unknown' | 'dead' state
+-- Returns 'ok' { as api_keys.describe } | 'missing' | 'deleting' | 'unknown' | 'dead' state
 --       | 'replaced' by | 'past' | 'many' keys
-local args, api_keys, audit, clock, keys, limits, util = ... -- requires
+local args, api_keys, audit, clock, keys, limits, tenants, util = ... -- requires
 local before = audit.replay(args)
 if before then return before end
 local tenant, id, now = args.tenant, args.id, clock.now()
@@ -12,7 +12,8 @@ local scopes, label, expires = args.scopes, args.label, tonumber(args.expires_ms
 local own_limits, payer = args.limits, nil
 -- the end of year 9999, the last that RFC 3339 can write
 local last = 253402300799999
-if not api_keys.has_keys(tenant) then return { 'missing' } end
+local fault = tenant ~= '@operators' and tenants.fault(tenant)
+if fault then return { fault } end
 if expires and expires <= now then return { 'past' } end
 for _, known in ipairs(redis.call('ZRANGE', keys.api_keys(args.tenant), 0, -1)) do
   if redis.call('EXISTS', keys.api_key(known)) == 0 then redis.call('ZREM', keys.api_keys(args.tenant), known) end

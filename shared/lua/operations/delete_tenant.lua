@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- Delete what is left of a tenant in keys that it shares with others, after its jobs are gone.
+-- Delete what is left of a tenant in keys that it shares with others, after its jobs are gone. Its name stays taken until
+-- `report_erasure` records the end.
 -- Returns 'ok' | 'busy' (it has jobs)
-local args, endpoints, hosts, keys, queue = ... -- requires
+local args, api_keys, endpoints, hosts, keys, queue, tenants = ... -- requires
 local tenant = args.tenant
 if redis.call('EXISTS', keys.tenant_jobs(tenant)) == 1 then return 'busy' end
 for _, endpoint in ipairs(redis.call('ZRANGE', keys.endpoints(tenant), 0, -1)) do
@@ -10,8 +11,10 @@ end
 redis.call('HDEL', keys.reserved_credits, tenant)
 redis.call('HDEL', keys.staged_counts, tenant)
 redis.call('ZREM', queue.jobs.budget_blocked, tenant)
+api_keys.delete_all(tenant)
+local erasure = tenants.erasure_of(tenant)
 redis.call('DEL', keys.tenant(tenant))
+if erasure then redis.call('HSET', keys.tenant(tenant), 'deleting', erasure) end
 queue.reset_group(queue.jobs, tenant)
 hosts.reset_tenant(tenant)
-redis.call('ZREM', keys.tenants, tenant)
 return 'ok'

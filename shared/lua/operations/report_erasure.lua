@@ -1,13 +1,17 @@
 #!lua flags=allow-oom
 -- Record how many jobs an erasure has deleted so far and renew its lease, or record its end.
-local args, clock, keys, util = ... -- requires
+-- Returns 'ok' | 'done' (it had ended before)
+local args, clock, keys, tenants, util = ... -- requires
 local key, now = keys.erasure(args.id), clock.now()
+local known = redis.call('HMGET', key, 'finished', 'is_tenant', 'tenant')
+if known[1] then return 'done' end
 redis.call('HSET', key, 'deleted', args.deleted)
 if args.is_done == '' then
   redis.call('ZADD', keys.erasures, 'XX', now + tonumber(args.lease_ms), args.id)
-else
-  redis.call('HSET', key, 'finished', util.int(now))
-  redis.call('ZREM', keys.erasures, args.id)
-  redis.call('PEXPIRE', key, C.erasure_kept_ms)
+  return 'ok'
 end
+redis.call('HSET', key, 'finished', util.int(now))
+redis.call('ZREM', keys.erasures, args.id)
+redis.call('PEXPIRE', key, C.erasure_kept_ms)
+if known[2] and tenants.erasure_of(known[3]) == args.id then tenants.record_deleted(known[3]) end
 return 'ok'

@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 -- Set a tenant's limits, and update its place in the queue at once.
--- Returns 'ok' | 'missing' (to an operator)
-local args, audit, budgets, clock, hosts, keys, limits, permits, queue = ... -- requires
+-- Returns 'ok' | 'missing' | 'deleting' (to an operator)
+local args, audit, budgets, clock, hosts, keys, limits, permits, queue, tenants = ... -- requires
 local asked = args.dedup_token ~= ''
 local before = asked and audit.replay(args)
 if before then return before end
-if asked and redis.call('HEXISTS', keys.tenant(args.tenant), 'webhook_secret') == 0 then return { 'missing' } end
+local fault = asked and tenants.fault(args.tenant)
+if fault then return { fault } end
 for i = 1, #args.limits, 2 do
   if args.limits[i + 1] == '' then
     redis.call('HDEL', keys.tenant(args.tenant), args.limits[i])

@@ -37,6 +37,7 @@ const VERBS = {
 };
 const WHY = {
   state: "had changed their status",
+  tenant_gone: "belong to tenants that are being deleted",
   gone: "had been deleted",
   prompt_withheld: "were archived without their prompt",
   tenant_full: "exceeded their tenant's queue limit",
