@@ -40,7 +40,7 @@ _ACCEPTED = 202
 _DRY_RUN = Annotated[bool, Field(description="Only count them")]
 _EXPECTED = Annotated[
     int | None,
-    Field(ge=0, description="What was counted: if there are more, none is deleted"),
+    Field(ge=0, description="What was counted: if more match, none is deleted"),
     INTEGER,
 ]
 
@@ -205,6 +205,8 @@ def _check(body: DeleteBody) -> None:
         faults.append(FieldError("/filter/status", f"must be one of: {allowed}"))
     if not body.dry_run and body.expected_count is None:
         faults.append(FieldError("/expected_count", "is required: count with `dry_run` first"))
+    if body.dry_run and body.expected_count is not None:
+        faults.append(FieldError("/expected_count", "cannot be combined with `dry_run`"))
     if faults:
         raise invalid(faults)
 

@@ -212,7 +212,7 @@ def archive_and_erase(world: World) -> str:
 
 def erase(world: World) -> None:
     """Let jobs be deleted by a filter, and a tenant with everything."""
-    new = erasures.NewErasure(erasures.new_erasure_id(), TENANT, Filter(tag="none"), 0)
+    new = erasures.NewErasure(erasures.new_erasure_id(), TENANT, Filter(tag="none"), 1)
     world.store.run(erasures.begin_erasure(new))
     claimed = world.store.run(erasures.next_erasure(lease_seconds=0))
     assert claimed is not None

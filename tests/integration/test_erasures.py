@@ -136,9 +136,24 @@ def test_what_was_not_counted_is_not_deleted(here: Here) -> None:
     missing = here.api.client.post("/v1/jobs/delete", json={"filter": {"status": "queued"}})
     found = problem(missing, 422, "invalid_request")["errors"]
     assert [fault["pointer"] for fault in found] == ["/filter/status", "/expected_count"]
+    both = {"filter": {}, "dry_run": True, "expected_count": 2}
+    found = problem(here.api.client.post("/v1/jobs/delete", json=both), 422, "invalid_request")
+    assert [fault["pointer"] for fault in found["errors"]] == ["/expected_count"]
     unknown = here.api.client.post("/v1/jobs/delete", json={"filter": {"taag": "x"}})
     problem(unknown, 422, "invalid_request")
     assert here.history.world.client.zcard(keys.erasures()) == 0
+
+
+def test_fewer_jobs_than_were_counted_are_deleted_and_none_ends_at_once(here: Here) -> None:
+    job_id = here.finish(here.api)
+    fewer = here.api.client.post("/v1/jobs/delete", json={"filter": {}, "expected_count": 2})
+    assert (fewer.status_code, fewer.json()["count"]) == (202, 1)
+    nothing = {"filter": {"tag": "none"}, "expected_count": 2}
+    ended = here.api.client.post("/v1/jobs/delete", json=nothing).json()
+    assert (ended["status"], ended["count"], ended["deleted"]) == ("done", 0, 0)
+    assert here.history.world.client.zcard(keys.erasures()) == 1
+    here.erase()
+    assert here.api.client.get(f"/v1/jobs/{job_id}").status_code == 404
 
 
 def test_an_erasure_goes_on_where_another_process_stopped(here: Here) -> None:
