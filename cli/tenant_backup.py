@@ -115,6 +115,8 @@ def _exported_keys(session: AdminSession, holder: str) -> Iterator[dict[str, Any
             facts["label"] = key.label
         if key.expires_at is not None:
             facts["expires_at"] = rfc3339(key.expires_at)
+        if key.payer:
+            facts["payer"] = key.payer
         yield facts | _key_limits(key)
 
 
@@ -297,7 +299,13 @@ def _is_same(present: api_keys.ApiKeyInfo, wanted: _Key) -> bool:
         and present.label == wanted.label
         and present.expires_at == moment_of(wanted.expires_at)
         and _key_limits(present) == _key_limits(wanted)
+        and _payer(wanted) in ("", present.payer)
     )
+
+
+def _payer(key: _Key) -> str:
+    """Return the first of the keys that a key of the file replaced; '' if it names none."""
+    return key.payer or "" if isinstance(key, KeyEntry) else ""
 
 
 def _create(session: AdminSession, change: Change, created: MutableMapping[str, str]) -> None:
@@ -328,7 +336,7 @@ def _apply(session: AdminSession, change: Change, created: MutableMapping[str, s
             api_keys.add_api_key(
                 session.audit_context,
                 holder,
-                api_keys.StoredKey(key.id, key.hash),
+                api_keys.StoredKey(key.id, key.hash, _payer(key)),
                 key.scopes,
                 label=key.label,
                 expires_at=moment_of(key.expires_at),

@@ -58,10 +58,11 @@ class InvalidTenantFile(Exception):
 
 
 class KeyEntry(KeyBody):
-    """An API key: its id and the hash of its secret."""
+    """An API key: its id and the hash of its secret, and the first of the keys that it replaced."""
 
     id: _KeyId
     hash: _Hash
+    payer: _KeyId | None = None
 
 
 class OpsKeyEntry(OpsKeyBody):

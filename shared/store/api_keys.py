@@ -28,7 +28,10 @@ _NO_LIMITS: Limits = {}
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyInfo:
-    """A key without its secret; times in milliseconds, `used_at` to about a minute."""
+    """A key without its secret; times in milliseconds, `used_at` to about a minute.
+
+    `payer` is the first of the keys that it replaces: what all of them use counts together.
+    """
 
     id: str
     state: KeyState
@@ -39,6 +42,7 @@ class ApiKeyInfo:
     revoked_at: int | None = None
     used_at: int | None = None
     replaced_by: str | None = None
+    payer: str | None = None
     monthly_credits: float | None = None
     requests_per_minute: int | None = None
     budgets: tuple[Budget, ...] = ()
@@ -58,10 +62,11 @@ class KeyRejected:
 
 
 class StoredKey(NamedTuple):
-    """A key as it is stored, without its secret."""
+    """A key as it is stored, without its secret; `payer` as in ApiKeyInfo, '' for none."""
 
     id: str
     hash: str
+    payer: str = ""
 
 
 def add_api_key(
@@ -88,6 +93,7 @@ def add_api_key(
         expires_ms=expires_at,
         max_keys=MOST_KEYS,
         replaces="",
+        payer=key.payer if isinstance(key, StoredKey) else "",
         grace_ms=0,
         keep_ms=INACTIVE_KEY_MS,
         limits=flat_limits(limits, skip_none=True),
@@ -120,6 +126,7 @@ def rotate_api_key(
         expires_ms=expires_at,
         max_keys=MOST_KEYS,
         replaces=old_id,
+        payer="",
         grace_ms=grace_seconds * 1000,
         keep_ms=INACTIVE_KEY_MS,
         limits=(),
@@ -185,6 +192,7 @@ def _facts(described: Sequence[Any]) -> ApiKeyInfo:
         revoked_at=integer("revoked"),
         used_at=integer("used"),
         replaced_by=record.get("replaced_by"),
+        payer=record.get("payer"),
         monthly_credits=float(record["monthly_credits"]) if "monthly_credits" in record else None,
         requests_per_minute=integer("requests_per_minute"),
         budgets=tuple(map(budget_of, budgets)),

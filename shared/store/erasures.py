@@ -162,10 +162,12 @@ def keys_of_tenant(tenant: str) -> re.Pattern[str]:
 
 def _patterns(tenant: str) -> Iterator[str]:
     for name, key in keys.all_keys():
-        whose = next((part for part in ("tenant", "group") if part in key.parts), None)
+        whose = next((part for part in ("tenant", "group", "payer") if part in key.parts), None)
         if whose is None or name in _KEPT:
             continue
-        parts = (tenant if part == whose else ".+" for part in key.parts)
+        # a payer may be `key:<id>`, which is not a tenant `key` with the day `<id>:<day>`
+        others = {"day": r"\d+"}
+        parts = (tenant if part == whose else others.get(part, ".+") for part in key.parts)
         written = re.split(r"<\w+>", key.pattern)
         yield re.escape(keys.PREFIX) + "".join(
             re.escape(text) + next(parts, "") for text in written

@@ -81,6 +81,7 @@ job = Key(
         "batch": "the batch that it belongs to",
         "trace": "the traceparent of the request that made it",
         "api_key": "the id of the API key that made it, or retried it",
+        "payer": "`payer` of that key, if it replaced another",
         "credits": "credits that one call may cost, as estimated",
         "reserved_credits": "credits reserved until the first call; they count against a budget",
         "reserved_for": "`key:<id>` where they are reserved for a key with a budget too",
@@ -501,7 +502,7 @@ tenant = Key(
         "daily_credits": "credits a day (UTC)",
         "monthly_credits": "credits a month (UTC)",
         "budget_action": "refuse or hold, where those are spent",
-        "limits_keys": "1 once a key of it has had limits of its own",
+        "limits_keys": "1 once a key of it has had limits of its own, or replaced another",
         "may_disable_safety": "1 where its jobs may switch the safety checker off",
         "record_retention_seconds": "how long its jobs are kept after their end; 0: forever",
         "image_retention_seconds": "the same for their images; 0: as long as the job",
@@ -528,7 +529,7 @@ api_key = Key(
         "replaced_by": "the key that replaces it",
         "monthly_credits": "credits a month (UTC)",
         "requests_per_minute": "requests that make jobs",
-        "payer": "of keys that replaced each other with limits, the first: the use of all counts as its own",
+        "payer": "of keys that replaced each other, the first: the use of all counts as its own",
     },
 )
 api_keys = Key("keys:<tenant>", ZSET, "The keys of a tenant by when they were made (ms).")
@@ -546,6 +547,7 @@ usage = Key(
         "credits": "their credits, as estimated",
         "calls:<tag>": "the same by tag; '' for those beyond 100 tags",
         "credits:<tag>": "the same by tag",
+        "uncounted": "what an earlier tenant of this name spent that day; no budget counts it",
         "threshold": "the highest percentage of the day's budget that was reported",
     },
 )

@@ -122,6 +122,7 @@ class AddApiKey(Audited):
     expires_ms: int | None
     max_keys: int
     replaces: str
+    payer: str
     grace_ms: float
     keep_ms: float
     limits: tuple[Argument, ...]

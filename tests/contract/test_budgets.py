@@ -16,11 +16,13 @@ from shared.store import api_keys, batches, dry_run, job_submission, keys
 from shared.store.audit import AuditContext
 from shared.store.budgets import CrossedThreshold, budget_of
 from shared.store.bulk import bulk_transition
+from shared.store.erasures import begin_tenant_erasure, new_erasure_id
 from shared.store.tenants import create_tenant, read_tenant
 from shared.store.usage import read_usage
 from tests.contract.test_admission import ask, everything
 from tests.contract.test_credits import turn_the_day
 from tests.support.store import World
+from worker.eraser import Eraser
 
 
 def operator() -> AuditContext:
@@ -194,6 +196,32 @@ def test_days_that_were_spent_before_months_were_counted_count(world: World) -> 
     assert budget(world, BudgetScope.TENANT, BudgetPeriod.MONTH).used == 4
 
 
+def test_the_budgets_of_a_new_tenant_do_not_count_what_a_deleted_one_of_its_name_spent(
+    world: World,
+) -> None:
+    world.limit(daily_credits=2, monthly_credits=2)
+    accept(world)
+    world.finish(world.claim())
+    assert crossed(world)
+    erasure_id = new_erasure_id()
+    world.store.run(begin_tenant_erasure(operator(), erasure_id, "acme"))
+    world.client.zadd(keys.erasures(), {erasure_id: 1})  # due now
+    eraser = Eraser(world.store, None, world.store.now_ms)
+    assert eraser.erase()
+    assert list(world.client.scan_iter("[{]dr}:month_usage:*")) == []
+    reported = world.store.run(read_usage("acme", days=1)).days
+    assert [day.total.credits for day in reported] == [2]
+    limits = {"daily_credits": 4.0, "monthly_credits": 4.0}
+    world.store.run(create_tenant(operator(), "acme", limits, webhook_secret="whsec_"))
+    for period in (BudgetPeriod.DAY, BudgetPeriod.MONTH):
+        assert budget(world, BudgetScope.TENANT, period).used == 0
+    accept(world)
+    world.finish(world.claim())
+    for period in (BudgetPeriod.DAY, BudgetPeriod.MONTH):
+        assert budget(world, BudgetScope.TENANT, period).used == 2
+    assert len(crossed(world)) == 2  # 50 % of each, once more
+
+
 # a key ----------------------------------------------------------------------------------------
 
 
@@ -292,6 +320,71 @@ def test_a_key_that_replaces_another_has_its_limits_and_what_is_used_of_them(wor
     refused(world, api_key=new.id)
     world.finish(world.claim())
     assert used_by(world, old) == used_by(world, new.id) == (4, 0)
+
+
+def replace_key(world: World, old: str) -> str:
+    new = new_key()
+    call = api_keys.rotate_api_key(
+        operator(), "acme", old, new, grace_seconds=3600, expires_at=None
+    )
+    made = world.store.run(call)
+    assert isinstance(made, api_keys.ApiKeyInfo)
+    return new.id
+
+
+@pytest.mark.parametrize("limits", [{}, {"monthly_credits": None}], ids=["never", "removed"])
+def test_what_a_key_without_a_budget_used_counts_for_its_replacement(
+    world: World, limits: dict[str, None]
+) -> None:
+    old = make_key(world, **({"monthly_credits": 10} if limits else {}))
+    accept(world, old)
+    world.finish(world.claim())
+    if limits:
+        limit_key(world, old, **limits)
+    new = replace_key(world, old)
+    limit_key(world, new, monthly_credits=2)
+    assert used_by(world, new) == (2, 0)
+
+
+def test_keys_of_which_one_replaces_the_other_share_a_budget_that_is_set_later(
+    world: World,
+) -> None:
+    old = make_key(world)
+    new = replace_key(world, old)
+    limit_key(world, old, monthly_credits=2)
+    limit_key(world, new, monthly_credits=2)
+    accept(world, old)
+    world.finish(world.claim())
+    assert used_by(world, new) == (2, 0)
+
+
+@pytest.mark.parametrize("kind", ["job", "group", "batch", "retry", "operator"])
+def test_a_job_of_a_key_whose_record_is_gone_counts_for_the_key_that_replaced_it(
+    world: World, kind: str
+) -> None:
+    first = make_key(world)
+    second = replace_key(world, first)
+    made = world.new_job(credits=2.0, api_key=second)
+    if kind == "group":
+        group = world.together(1, credits=2.0, api_key=second)
+        world.store.run(job_submission.accept_group(group, not_after_ms=10**15))
+    elif kind == "batch":
+        world.batch(made)
+    elif kind == "retry":
+        job_id = accept(world, first)
+        world.cancel(job_id)
+        assert isinstance(rerun(world, job_id, second), Job)
+    else:
+        job_id = accept(world, second)
+    third = replace_key(world, second)
+    limit_key(world, third, monthly_credits=4)
+    world.client.delete(keys.api_key(second))  # as 30 days after its end
+    if kind == "operator":
+        world.cancel(job_id)
+        call = bulk_transition(operator(), "rerun", [job_id], deadline_seconds=60, query={})
+        assert world.store.run(call).moved == 1
+    world.finish(world.claim())
+    assert used_by(world, third) == (2, 0)
 
 
 def test_a_batch_is_paid_by_its_key_or_refused_whole(world: World) -> None:

@@ -174,6 +174,23 @@ def test_limits_follow_the_file_and_nothing_else_goes(
     assert world.store.run(endpoints.read_webhook_secret("shop")) == held["secret"]
 
 
+def test_keys_of_which_one_replaces_the_other_still_share_their_use(
+    program: Program, world: World, tmp_path: Path
+) -> None:
+    program.run_json("tenants", "create", "shop")
+    old = program.run_json("keys", "create", "shop")["id"]
+    new = program.run_json("keys", "rotate", "shop", old)["id"]
+    path = tmp_path / "tenants.yaml"
+    exported(program, path)
+    world.client.flushall()
+    (row, _) = program.run_json("tenants", "apply", str(path))["data"]
+    assert new in row["keys_added"]
+    payers = {one.id: one.payer for one in world.store.run(list_api_keys("shop")) or ()}
+    assert (payers[old], payers[new]) == (None, old)
+    (row, _) = program.run_json("tenants", "apply", str(path))["data"]
+    assert row["keys_differ"] == []
+
+
 def test_keys_that_differ_are_named_and_stay(
     program: Program, world: World, tmp_path: Path
 ) -> None:

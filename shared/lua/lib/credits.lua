@@ -13,6 +13,13 @@ local function day_key(tenant, day) return keys.usage(tenant, util.int(day)) end
 
 local function month_key(payer, now) return keys.month_usage(payer, util.int((clock.month(now)))) end
 
+-- Return what counts for the budgets of a tenant on a day: not what an earlier tenant of its name spent, which stays for
+-- the reports.
+local function used_on_day(tenant, day)
+  local known = redis.call('HMGET', day_key(tenant, day), 'credits', 'uncounted')
+  return (tonumber(known[1]) or 0) - (tonumber(known[2]) or 0)
+end
+
 -- Return the key of what counts for a budget in the present day or month.
 function M.usage_key(budget, now)
   if budget.period == 'day' then return day_key(budget.payer, clock.day(now)) end
@@ -20,13 +27,13 @@ function M.usage_key(budget, now)
 end
 
 -- Return what a payer spent this month. Before its first call of the month, and after an update from a version that did
--- not count months, that is the sum of the days of a tenant; a key has no days.
+-- not count months, that is the sum of the days of a tenant since it was created; a key has no days.
 local function used_in_month(payer, now)
   local known = redis.call('HGET', month_key(payer, now), 'credits')
   if known or string.find(payer, ':', 1, true) then return tonumber(known) or 0 end
-  local sum = 0
-  for day = (clock.month(now)), clock.day(now) do
-    sum = sum + (tonumber(redis.call('HGET', day_key(payer, day), 'credits')) or 0)
+  local sum, created = 0, tonumber(redis.call('HGET', keys.tenant(payer), 'created')) or 0
+  for day = math.max((clock.month(now)), clock.day(created)), clock.day(now) do
+    sum = sum + used_on_day(payer, day)
   end
   return sum
 end
@@ -34,7 +41,7 @@ end
 -- Return what counts as used for a budget in the present day or month.
 function M.used(budget, now)
   if budget.period == 'month' then return used_in_month(budget.payer, now) end
-  return tonumber(redis.call('HGET', day_key(budget.payer, clock.day(now)), 'credits')) or 0
+  return used_on_day(budget.payer, clock.day(now))
 end
 
 function M.reserved(payer) return tonumber(redis.call('HGET', keys.reserved_credits, payer)) or 0 end
@@ -84,6 +91,15 @@ function M.charge(job, payer, now)
     count_call(key, tag, credits)
   end
   redis.call('PEXPIRE', key, C.usage_ms)
+end
+
+-- Start the budgets of a new tenant at 0, whatever an earlier tenant of its name spent.
+function M.start(tenant, now)
+  local day = day_key(tenant, clock.day(now))
+  local spent = redis.call('HGET', day, 'credits')
+  if spent then redis.call('HSET', day, 'uncounted', spent) end
+  redis.call('HDEL', day, 'threshold')
+  redis.call('DEL', month_key(tenant, now))
 end
 
 -- Erase the tags in what a tenant spent on a day; the total stays.

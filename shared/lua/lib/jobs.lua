@@ -35,6 +35,7 @@ local KNOWN = {
   'deadline',
   'failed_key',
   'api_key',
+  'payer',
   'tags',
   'credits',
   'charged',
@@ -229,7 +230,7 @@ end
 -- Count a call that was, or may have been, billed. It may reach thresholds of budgets, and a budget may hold its tenant
 -- from now on.
 function M.charge(job, now)
-  local may = limits.load(job.tenant, job.api_key)
+  local may = limits.load(job.tenant, job.api_key, job.payer)
   credits.charge(job, may.payer, now)
   budgets.record_thresholds(job.tenant, may.budgets, now)
   if credits.any_holds(may.budgets) then queue.reschedule_group(queue.jobs, job.tenant, false) end

@@ -7,6 +7,7 @@ local M = {}
 local COPIED = {
   'model',
   'api_key',
+  'payer',
   'webhook_url',
   'webhook_host',
   'webhook_events',
@@ -70,7 +71,7 @@ function M.rerun(job, now, deadline, mark, requests, api_key)
   local paid = job.answer
   local ask = {
     tenant = job.tenant,
-    may = limits.load(job.tenant, api_key),
+    may = limits.load(job.tenant, api_key, api_key == job.api_key and job.payer or nil),
     now = now,
     n = 1,
     requests = requests,
@@ -122,8 +123,10 @@ function M.rerun(job, now, deadline, mark, requests, api_key)
   )
   job.isolated, job.charged = nil, nil
   if api_key and api_key ~= '' then
-    job.api_key = api_key
+    job.api_key, job.payer = api_key, ask.may.first_key
     redis.call('HSET', key, 'api_key', api_key)
+    redis.call('HDEL', key, 'payer')
+    if job.payer then redis.call('HSET', key, 'payer', job.payer) end
   end
   jobs.unschedule_end(job.id)
   redis.call('ZADD', keys.deadlines, now + deadline, job.id)

@@ -17,8 +17,9 @@ local function tenant_budgets(tenant, daily, monthly, action)
   return budgets
 end
 
--- Return whose credits and requests count for a key: of keys that replaced each other, the first.
-local function payer_of(key, known) return 'key:' .. (known or key) end
+-- Return whose credits and requests count for a key: `first`, the first of keys that replaced each other, if there is
+-- one.
+local function payer_of(key, first) return 'key:' .. (first or key) end
 
 -- Return a tenant's weight and cap, and its budgets if they hold queued jobs (nil: none does). A weight of zero would
 -- stop the virtual time, and an unlimited one would be lost in rounding: a year of 100 jobs a second at the smallest
@@ -45,7 +46,8 @@ end
 -- queue.
 local function add_key_limits(may, key)
   local given = redis.call('HMGET', keys.api_key(key), 'monthly_credits', 'requests_per_minute', 'payer')
-  may.payer = payer_of(key, given[3])
+  may.first_key = given[3] or may.first_key
+  may.payer = payer_of(key, may.first_key)
   if given[1] then
     may.budgets[#may.budgets + 1] =
       { scope = 'key', period = 'month', limit = tonumber(given[1]), payer = may.payer, holds = false }
@@ -59,6 +61,12 @@ function M.key_budgets(key)
   local may = { rates = {}, budgets = {} }
   add_key_limits(may, key)
   return may.budgets
+end
+
+-- Let the use of a tenant's key count as that of the first of the keys that it replaces.
+function M.share(tenant, key, first_key)
+  redis.call('HSET', keys.api_key(key), 'payer', first_key)
+  redis.call('HSET', keys.tenant(tenant), 'limits_keys', 1)
 end
 
 -- Set limits of a key: `given` is name, value, name, value, and '' removes a limit.
@@ -81,9 +89,11 @@ local function is_gone(deleting, deleted, webhook_secret, key)
 end
 
 -- Return what a tenant's requests with an API key ('' or nil: no key) may do: `rates` (requests per minute), `queued`,
--- `running`, all `budgets`, `payer` (of the key), `reserved_for` (the same if the key has a budget), and `gone` if the
--- tenant is deleted. The key is read only if a key of the tenant has limits, or a tenant of that name was deleted.
-function M.load(tenant, key)
+-- `running`, all `budgets`, `payer` (of the key), `first_key` (its id if the key replaced another, else nil),
+-- `reserved_for` (the payer if the key has a budget), and `gone` if the tenant is deleted. The key is read only if a key
+-- of the tenant has limits or replaced another, or a tenant of that name was deleted. `first_key` is what a job knows of
+-- its key, whose record may be gone.
+function M.load(tenant, key, first_key)
   local given = redis.call(
     'HMGET',
     keys.tenant(tenant),
@@ -107,7 +117,8 @@ function M.load(tenant, key)
   }
   if given[1] then may.rates[1] = { scope = 'tenant', limit = math.floor(given[1]), payer = tenant } end
   if key and key ~= '' then
-    may.payer = payer_of(key)
+    may.first_key = first_key
+    may.payer = payer_of(key, first_key)
     if given[7] then add_key_limits(may, key) end
   end
   return may

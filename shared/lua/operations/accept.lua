@@ -41,6 +41,7 @@ if fault then return admission.with_rate(fault, ask) end
 if reused and redis.call('ZREM', keys.object_deletions, cjson.decode(args.image).key) == 0 then return { 'late' } end
 local reserved_for = not reused and ask.may.reserved_for or nil
 admission.commit(ask, reserved_for)
+args.payer = ask.may.first_key
 jobs_create.create(args, now, reserved_for)
 if idempotency then
   redis.call('HSET', idempotency, 'fingerprint', args.fingerprint, 'job', args.id)

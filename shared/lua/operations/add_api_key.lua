@@ -1,7 +1,7 @@
 #!lua
 -- Add a key to a tenant, or to the operators ('@operators'): with scopes and limits of its own, or as the replacement
--- of an active key, which then ends after a grace period. A replacement has the same limits, and what the old key has
--- used of them counts for both. If `expires_ms` is '', a replacement lives as long as the old key was given.
+-- of an active key, which then ends after a grace period. A replacement has the same limits, and what either key uses
+-- counts for both. If `expires_ms` is '', a replacement lives as long as the old key was given.
 -- Returns 'ok' { as api_keys.describe } | 'missing' | 'deleting' | 'unknown' | 'dead' state
 --       | 'replaced' by | 'past' | 'many' keys
 local args, api_keys, audit, clock, keys, limits, tenants, util = ... -- requires
@@ -9,7 +9,7 @@ local before = audit.replay(args)
 if before then return before end
 local tenant, id, now = args.tenant, args.id, clock.now()
 local scopes, label, expires = args.scopes, args.label, tonumber(args.expires_ms)
-local own_limits, payer = args.limits, nil
+local own_limits, payer = args.limits, args.payer ~= '' and args.payer or nil
 -- the end of year 9999, the last that RFC 3339 can write
 local last = 253402300799999
 local fault = tenant ~= '@operators' and tenants.fault(tenant)
@@ -32,7 +32,7 @@ if args.replaces ~= '' then
   for _, name in ipairs({ 'monthly_credits', 'requests_per_minute' }) do
     if old[name] then util.append(own_limits, { name, old[name] }) end
   end
-  payer = old.payer or #own_limits > 0 and args.replaces
+  payer = old.payer or args.replaces
   if not expires and old.expires then expires = math.min(now + old.expires - old.created, last) end
   local ends = math.min(tonumber(old.expires) or math.huge, now + args.grace_ms)
   redis.call('HSET', keys.api_key(args.replaces), 'expires', util.int(ends), 'replaced_by', id)
@@ -56,7 +56,7 @@ if expires then
   redis.call('HSET', keys.api_key(args.id), 'expires', util.int(expires))
   redis.call('PEXPIREAT', keys.api_key(args.id), util.int(expires + args.keep_ms))
 end
-if payer then redis.call('HSET', keys.api_key(args.id), 'payer', payer) end
+if payer and tenant ~= '@operators' then limits.share(tenant, args.id, payer) end
 limits.set_key_limits(tenant, args.id, own_limits)
 redis.call('ZADD', keys.api_keys(args.tenant), now, id)
 local detail = { key = id, scopes = scopes, label = label }

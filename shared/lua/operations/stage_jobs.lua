@@ -48,6 +48,7 @@ for i = 1, #jobs, STRIDE do
   add('image_retention', jobs[i + IMAGE])
   add('trace', args.trace)
   add('api_key', args.api_key)
+  add('payer', ask.may.first_key or '')
   if tonumber(jobs[i + CREDITS]) > 0 then
     add('credits', jobs[i + CREDITS])
     add('reserved_credits', jobs[i + CREDITS])
