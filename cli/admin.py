@@ -111,12 +111,15 @@ def show_tenant(name: str) -> Shown:
 
 def set_limits(name: str, written: Mapping[str, object]) -> Shown:
     """Change the limits of a tenant, given as command-line words; return the tenant."""
-    options = _checked(_values(written), LimitsBody).changes()
+    body = _checked(_values(written), LimitsBody)
+    options = body.changes()
     if not options:
         end("Name what to change, such as --weight 2.", USAGE)
     with open_session() as session:
+        if faults := body.conflicts(_read_tenant(session, name)):
+            end(_options(faults), USAGE)
         if not session.run(store_tenants.set_limits(name, session.audit_context, **options)):
-            end(f"There is no tenant {name}.")
+            _end_without(name)
         return _tenant(session, name)
 
 
@@ -132,7 +135,7 @@ def delete_tenant(name: str, confirm: str | None) -> Shown:
         call = erasures.begin_tenant_erasure(session.audit_context, erasures.new_erasure_id(), name)
         erasure_id = session.run(call)
         if erasure_id is None:
-            end(f"There is no tenant {name}.")
+            _end_without(name)
         found = session.run(erasures.read_erasure(erasure_id, tenant=""))
     return dict(erasure_shown(found)) if found else {"id": erasure_id}
 
@@ -153,7 +156,7 @@ def list_api_keys(tenant: str | None) -> list[Shown]:
         found = session.run(api_keys.list_api_keys(principal))
         prices = session.settings.credits_per_image
     if found is None:
-        end(f"There is no tenant {tenant}.")
+        _end_without(tenant)
     return [key_shown(key, prices) for key in found]
 
 
@@ -231,7 +234,7 @@ def _principal(tenant: str | None) -> str:
     if tenant is None:
         return api_keys.OPERATORS
     if not store_tenants.NAME.fullmatch(tenant):
-        end(f"There is no tenant {tenant}.")
+        _end_without(tenant)
     return tenant
 
 
@@ -291,17 +294,30 @@ def _checked(options: Mapping[str, object], model: type[B]) -> B:
 
 def _options(faults: Sequence[FieldError]) -> str:
     """Return a line for each invalid option."""
-    names = (fault.pointer.split("/")[1].replace("_", "-") for fault in faults)
-    return "\n".join(
-        f"--{name} {fault.message}." for name, fault in zip(names, faults, strict=True)
-    )
+    return "\n".join(map(_option, faults))
+
+
+def _option(fault: FieldError) -> str:
+    name = fault.pointer.strip("/").partition("/")[0].replace("_", "-")
+    return f"--{name} {fault.message}." if name else f"The command {fault.message}."
+
+
+def _read_tenant(session: AdminSession, name: str) -> store_tenants.Tenant:
+    found = session.run(store_tenants.read_tenant(name))
+    if not found:
+        _end_without(name)
+    return found[0]
+
+
+def _end_without(tenant: str | None) -> NoReturn:
+    """End the program because there is no such tenant."""
+    if not tenant:
+        end(f"The name of a tenant {store_tenants.NAME_RULE}.", USAGE)
+    end(f"There is no tenant {tenant}.")
 
 
 def _tenant(session: AdminSession, name: str) -> Shown:
-    found = session.run(store_tenants.read_tenant(name))
-    if not found:
-        end(f"There is no tenant {name}.")
-    return tenant_shown(found[0], session.settings.credits_per_image)
+    return tenant_shown(_read_tenant(session, name), session.settings.credits_per_image)
 
 
 def _made(

@@ -25,10 +25,18 @@ Passphrase = Annotated[
     cyclopts.Parameter(help="A file with the passphrase that seals the webhook secrets."),
 ]
 Limit = Annotated[str | None, cyclopts.Parameter(help="A number, or `none` to remove the limit.")]
-Retention = Annotated[
+ImageRetention = Annotated[
     str | None,
     cyclopts.Parameter(
-        help="Seconds after the end of a job that does not say; 0: forever; `none`: the setting."
+        help="Seconds for which an image is kept after the end of its job, unless the job sets its "
+        "own; 0: as long as the job; `none`: as DARKROOM_IMAGE_RETENTION_SECONDS."
+    ),
+]
+RecordRetention = Annotated[
+    str | None,
+    cyclopts.Parameter(
+        help="Seconds for which a job is kept after its end, unless the job sets its own; "
+        "0: forever; `none`: as DARKROOM_RECORD_RETENTION_SECONDS."
     ),
 ]
 Grace = Annotated[
@@ -92,8 +100,8 @@ def set_limits(  # noqa: PLR0913  one option a limit
         str | None, cyclopts.Parameter(help="hold or refuse jobs once the credits are used up.")
     ] = None,
     may_disable_safety: bool | None = None,
-    image_retention_seconds: Retention = None,
-    record_retention_seconds: Retention = None,
+    image_retention_seconds: ImageRetention = None,
+    record_retention_seconds: RecordRetention = None,
     archive_prompts: bool | None = None,
     json: Json = False,
 ) -> None:

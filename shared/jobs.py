@@ -168,29 +168,39 @@ FOREVER = 0
 RETENTION_SECONDS_MAX = 315_360_000
 
 
+_WITH_ITS_JOB = "an image is deleted with its job"
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """How long a job and its image are kept after its end, in seconds.
 
-    FOREVER for no end; None for as long as the tenant says, else the settings. An image is deleted
-    with its job at the latest.
+    FOREVER for no end, of an image: as long as its job; None for as long as the tenant says, else
+    the settings. An image is deleted with its job at the latest.
     """
 
     image_seconds: int | None = None
     record_seconds: int | None = None
 
+    def image_fault(self, record: str) -> str | None:
+        """Return what is wrong with the image's seconds; `record` names the job's.
+
+        An image cannot be kept longer than its job. None if nothing is wrong.
+        """
+        if not self._is_longer_than_its_job:
+            return None
+        return f"must be at most `{record}` ({self.record_seconds}): {_WITH_ITS_JOB}"
+
+    def record_fault(self, image: str) -> str | None:
+        """Return the same as what is wrong with the job's seconds; `image` names the image's."""
+        if not self._is_longer_than_its_job:
+            return None
+        return f"must be at least `{image}` ({self.image_seconds}): {_WITH_ITS_JOB}"
+
     @property
-    def fault(self) -> str | None:
-        """What is wrong: an image that is to be kept longer than its job; None if nothing is."""
-        if not self.image_seconds or not self.record_seconds:
-            return None
-        if self.image_seconds <= self.record_seconds:
-            return None
-        return (
-            f"keeps the image for {self.image_seconds} seconds and its job for only "
-            f"{self.record_seconds}: an image is deleted with its job, so make the first smaller, "
-            "or the second larger"
-        )
+    def _is_longer_than_its_job(self) -> bool:
+        image, record = self.image_seconds, self.record_seconds
+        return bool(image and record and image > record)
 
     def or_else(self, other: "Retention") -> "Retention":
         """Return this, with what it does not say from another."""

@@ -51,7 +51,8 @@ class BatchOptions(Strict):
         INTEGER,
     ] = None
     retention: Annotated[
-        RetentionBody, Field(description="Of each job, where that does not say")
+        RetentionBody,
+        Field(description="How long each job that does not say so itself, and its image, are kept"),
     ] = RetentionBody()
     metadata: dict[PairName, PairValue] = Field(
         default_factory=dict, max_length=PAIRS_MAX, description="Yours, shown on the batch"

@@ -140,8 +140,9 @@ class BatchStager:
         ]
         if len({*self.options.tags, *body.tags}) > TAGS_MAX:
             faults.append(FieldError("/tags", f"and the batch's are more than {TAGS_MAX} together"))
-        if not faults and (fault := self._retention(body).fault):
-            faults.append(FieldError("/retention", f"together with the batch's {fault}"))
+        if fault := self._retention(body).image_fault("record_seconds"):
+            message = f"with that of the batch: `image_seconds` {fault}"
+            faults.append(FieldError("/retention", message))
         return faults
 
     def _retention(self, body: JobBody) -> Retention:

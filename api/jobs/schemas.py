@@ -188,26 +188,29 @@ _Seconds = Annotated[int | None, Field(ge=1, le=RETENTION_SECONDS_MAX), INTEGER]
 class RetentionBody(Strict):
     """How long a job and its image are kept after its end."""
 
-    image_seconds: Annotated[
-        _Seconds,
-        Field(
-            description="When the image is deleted; null: with the job; absent: as your tenant, "
-            "else the service has it"
-        ),
-    ] = None
     record_seconds: Annotated[
         _Seconds,
         Field(
-            description="When the job is deleted with its image; null: never; absent: as your "
-            "tenant, else the service has it"
+            description="When the job is deleted with its image; null: never; absent: as its "
+            "batch, its tenant or the service says"
+        ),
+    ] = None
+    # after the one that it is compared with
+    image_seconds: Annotated[
+        _Seconds,
+        Field(
+            description="When the image is deleted, at most `record_seconds`; null: with the job; "
+            "absent: as the job's batch, its tenant or the service says"
         ),
     ] = None
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if fault := self.stored.fault:
+    @field_validator("image_seconds")
+    @classmethod
+    def _fits(cls, value: int | None, info: ValidationInfo) -> int | None:
+        kept = Retention(value, info.data.get("record_seconds"))
+        if fault := kept.image_fault("record_seconds"):
             raise ValueError(fault)
-        return self
+        return value
 
     @property
     def stored(self) -> Retention:

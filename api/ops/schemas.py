@@ -1,16 +1,18 @@
 """The bodies of operator requests, validated as strictly as those of jobs."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from api.jobs.schemas import FilterText, JobFilterBody, Moment, Strict
+from api.problems import FieldError
 from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, Scope
 from shared.ids import ALPHABET, JOB_PREFIX
 from shared.jobs import FOREVER, RETENTION_SECONDS_MAX, Retention
 from shared.model_catalog import INTEGER
 from shared.store.api_keys import GRACE_SECONDS
 from shared.store.tenants import NAME, NAME_RULE
+from shared.store.tenants import Tenant as StoredTenant
 
 LARGEST = 1_000_000_000
 GRACE_SECONDS_MAX = 30 * 86_400
@@ -58,13 +60,6 @@ class LimitsBody(Strict):
     may_disable_safety: Annotated[
         bool, Field(description="Whether its jobs may switch the safety checker off")
     ] = False
-    image_retention_seconds: Annotated[
-        _Seconds,
-        Field(
-            description="How long its images are kept after the end of their jobs; 0: as long as "
-            "the job; null: DARKROOM_IMAGE_RETENTION_SECONDS. A job may say otherwise"
-        ),
-    ] = None
     record_retention_seconds: Annotated[
         _Seconds,
         Field(
@@ -72,7 +67,15 @@ class LimitsBody(Strict):
             "forever; null: DARKROOM_RECORD_RETENTION_SECONDS. A job may say otherwise"
         ),
     ] = None
-
+    # after the one that it is compared with
+    image_retention_seconds: Annotated[
+        _Seconds,
+        Field(
+            description="How long its images are kept after the end of their jobs, at most "
+            "`record_retention_seconds`; 0: as long as the job; null: "
+            "DARKROOM_IMAGE_RETENTION_SECONDS. A job may say otherwise"
+        ),
+    ] = None
     archive_prompts: Annotated[
         bool,
         Field(
@@ -81,16 +84,30 @@ class LimitsBody(Strict):
         ),
     ] = True
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        kept = Retention(self.image_retention_seconds, self.record_retention_seconds)
-        if kept.fault:
-            raise ValueError(kept.fault)
-        return self
+    @field_validator("image_retention_seconds")
+    @classmethod
+    def _fits(cls, value: int | None, info: ValidationInfo) -> int | None:
+        kept = Retention(value, info.data.get("record_retention_seconds"))
+        if fault := kept.image_fault("record_retention_seconds"):
+            raise ValueError(fault)
+        return value
 
     def changes(self) -> Changes:
         """Return the members that were sent."""
         return _sent(self, LimitsBody)
+
+    def conflicts(self, stored: StoredTenant) -> list[FieldError]:
+        """Return what does not fit to the limits of a tenant that stay."""
+        sent = self.model_fields_set
+        image, record = "image_retention_seconds", "record_retention_seconds"
+        kept = Retention(
+            *(getattr(self if name in sent else stored, name) for name in (image, record))
+        )
+        if image in sent and (fault := kept.image_fault(record)):
+            return [FieldError(f"/{image}", fault)]
+        if record in sent and (fault := kept.record_fault(image)):
+            return [FieldError(f"/{record}", fault)]
+        return []
 
 
 class TenantBody(LimitsBody):

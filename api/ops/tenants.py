@@ -163,9 +163,9 @@ async def patch_tenant(
     changes = body.changes()
     if not changes:
         raise invalid([FieldError("", "names nothing to change")])
-    if not NAME.fullmatch(tenant) or not await parts.committer.run(
-        set_limits(tenant, audit_context, **changes)
-    ):
+    if faults := body.conflicts(await existing(parts, tenant)):
+        raise invalid(faults)
+    if not await parts.committer.run(set_limits(tenant, audit_context, **changes)):
         raise not_found("tenant")
     return answered(tenant_shown(await existing(parts, tenant), parts.prices))
 

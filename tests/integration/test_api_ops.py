@@ -40,7 +40,18 @@ def test_a_tenant_has_a_retention_of_its_own(operator: httpx.Client) -> None:
     assert changed.json()["record_retention_seconds"] is None
     assert changed.json()["image_retention_seconds"] == 0
     longer = {"image_retention_seconds": 61, "record_retention_seconds": 60}
-    assert pointers(operator.patch("/ops/v1/tenants/kept", json=longer)) == {""}
+    path, image, record = "/ops/v1/tenants/kept", *(f"/{name}" for name in longer)
+    assert pointers(operator.patch(path, json=longer)) == {image}
+    bad = {"name": "b", "weight": 0, **longer}
+    assert pointers(operator.post("/ops/v1/tenants", json=bad)) == {image, "/weight"}
+    # one that changes is checked against the other
+    operator.patch(path, json={"record_retention_seconds": 60}).raise_for_status()
+    assert pointers(operator.patch(path, json={"image_retention_seconds": 61})) == {image}
+    operator.patch(path, json={"image_retention_seconds": 50}).raise_for_status()
+    shorter = operator.patch(path, json={"record_retention_seconds": 49})
+    assert pointers(shorter) == {record}
+    assert "must be at least `image_retention_seconds` (50)" in shorter.text
+    assert operator.patch(path, json={"weight": 2}).is_success
 
 
 def test_tenants_are_listed_page_by_page(operator: httpx.Client, other: ApiServer) -> None:

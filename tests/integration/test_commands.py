@@ -3,6 +3,7 @@
 import getpass
 import json
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -176,6 +177,11 @@ def test_a_tenant_is_deleted_once_its_name_is_repeated(
         ("tenants erasure erasure_1", "There is no erasure erasure_1; it is kept for 30 days."),
         ("tenants set shop", "Name what to change, such as --weight 2."),
         ("tenants set shop --weight much", "--weight must be a number."),
+        ("tenants show ''", "The name of a tenant must have 1 to 64 of A-Z"),
+        (
+            "tenants set shop --record-retention-seconds 100 --image-retention-seconds 500",
+            "--image-retention-seconds must be at most `record_retention_seconds` (100): an image",
+        ),
         ("keys list nobody", "There is no tenant nobody."),
         ("keys create nobody", "There is no such tenant."),
         ("keys create @operators", "There is no tenant @operators."),
@@ -207,7 +213,7 @@ def test_what_cannot_be_is_said_in_a_sentence(
     with closing(World(empty_redis_url)) as world:
         provision_tenant(world.store, "shop", by="test")
         before = everything(world)
-    code, out, wrong = program.run(*words.split())
+    code, out, wrong = program.run(*shlex.split(words))
     # what there is (not) is refused; words that cannot be are a matter of usage
     assert (code, out) == (3 if sentence.startswith(("There is ", "The tenant")) else 2, "")
     assert wrong.startswith(sentence)

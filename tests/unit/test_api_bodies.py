@@ -260,10 +260,15 @@ def test_a_retention_of_null_is_another_than_none_at_all(
 
 def test_an_image_is_not_kept_longer_than_its_job() -> None:
     body = {"input": {"prompt": "p"}, "retention": {"image_seconds": 61, "record_seconds": 60}}
-    assert faults(body)["/retention"] == (
-        "keeps the image for 61 seconds and its job for only 60: an image is deleted with its job, "
-        "so make the first smaller, or the second larger"
+    assert faults(body)["/retention/image_seconds"] == (
+        "must be at most `record_seconds` (60): an image is deleted with its job"
     )
+
+
+def test_an_image_that_is_kept_too_long_is_named_beside_other_faults() -> None:
+    kept = {"image_seconds": 61, "record_seconds": 60, "images": 1}
+    found = faults({"input": {"prompt": "p"}, "retention": kept})
+    assert set(found) == {"/retention/image_seconds", "/retention/images"}
 
 
 def test_a_byte_order_mark_before_a_body_is_ignored() -> None:
