@@ -92,9 +92,8 @@ _OWNERS: Mapping[BudgetScope, str] = {BudgetScope.TENANT: "tenant", BudgetScope.
 def _too_fast(answer: NotAccepted) -> Problem:
     scope, limit = answer.detail.split()
     owner = _OWNERS[BudgetScope(scope)]
-    return Problem(
-        "rate_limited", f"The {owner} may send {limit} requests per minute that create jobs."
-    )
+    requests = "no requests" if limit == "0" else f"{limit} requests per minute"
+    return Problem("rate_limited", f"The {owner} may send {requests} that create jobs.")
 
 
 def _tenant_full(answer: NotAccepted) -> Problem:

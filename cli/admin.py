@@ -57,6 +57,10 @@ USAGE, REFUSED, AWAY = 2, 3, 4
 #: A year.
 _OVERLAP_MAX = 31_536_000
 _NONE: Mapping[str, object] = {}
+PRICES_UNKNOWN = (
+    "Prices are unknown here: to see what budgets count, set DARKROOM_CREDITS_PER_IMAGE to the "
+    "value that the API has."
+)
 #: Tenants read at once.
 _PAGE = 500
 
@@ -88,8 +92,7 @@ def create_tenant(name: str) -> Shown:
 def list_tenants() -> list[Shown]:
     """Return all tenants, by name."""
     with open_session() as session:
-        prices = session.settings.credits_per_image
-        return [tenant_shown(tenant, prices) for tenant in all_tenants(session)]
+        return [_tenant_shown(session, tenant) for tenant in all_tenants(session)]
 
 
 def all_tenants(session: AdminSession) -> list[store_tenants.Tenant]:
@@ -317,7 +320,16 @@ def _end_without(tenant: str | None) -> NoReturn:
 
 
 def _tenant(session: AdminSession, name: str) -> Shown:
-    return tenant_shown(_read_tenant(session, name), session.settings.credits_per_image)
+    return _tenant_shown(session, _read_tenant(session, name))
+
+
+def _tenant_shown(session: AdminSession, tenant: store_tenants.Tenant) -> Shown:
+    """Write a tenant. The service may have prices that this environment does not have."""
+    prices = session.settings.credits_per_image
+    shown = tenant_shown(tenant, prices)
+    if shown["warnings"] and not prices:
+        shown["warnings"] = [PRICES_UNKNOWN]
+    return shown
 
 
 def _made(

@@ -54,6 +54,7 @@ KeyRequests = Annotated[
     cyclopts.Parameter(help="Requests per minute that create jobs; `none`: no limit."),
 ]
 _KEY_COLUMNS = ("id", "state", "scopes", "label", "created_at", "expires_at", "last_used_at")
+_KEY_LIMITS = ("monthly_credits", "requests_per_minute")
 Moment = Annotated[str | None, cyclopts.Parameter(help="A time such as 2027-01-31T12:00:00Z.")]
 
 
@@ -102,7 +103,13 @@ def set_limits(  # noqa: PLR0913  one option a limit
     may_disable_safety: bool | None = None,
     image_retention_seconds: ImageRetention = None,
     record_retention_seconds: RecordRetention = None,
-    archive_prompts: bool | None = None,
+    archive_prompts: Annotated[
+        bool | None,
+        cyclopts.Parameter(
+            help="Whether prompts are kept in the history; without them, archived jobs cannot be "
+            "retried or reproduced."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Change limits of a tenant; they apply at once. Limits that are not named stay."""
@@ -249,7 +256,7 @@ def list_api_keys(tenant: str, *, json: Json = False) -> None:
     """List a tenant's keys, with those that ended in the last 30 days."""
     from cli import admin  # noqa: PLC0415
 
-    _table(admin.list_api_keys(tenant), _KEY_COLUMNS, json=json)
+    _table(admin.list_api_keys(tenant), (*_KEY_COLUMNS, *_KEY_LIMITS), json=json)
 
 
 @keys.command(name="rotate")

@@ -5,6 +5,7 @@ playground's form read it. The source of each number is the provider's own docum
 9B; Klein 4B takes the same `promptObject`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -118,14 +119,29 @@ RATIOS: Mapping[str, float] = MappingProxyType(
 
 
 def read_prices(written: str) -> dict[str, str]:
-    """Parse `model=credits,…`, the numbers as written; raise ValueError for an unknown model.
+    """Parse `model=credits,…`, the numbers as written; raise ValueError that names every mistake.
 
     The provider publishes no prices, so there are none by default.
     """
-    found = {}
+    found: dict[str, str] = {}
+    faults = []
     for part in filter(None, (part.strip() for part in written.split(","))):
         name, _, credits_each = (side.strip() for side in part.rpartition("="))
         if name not in MODELS:
-            raise ValueError(f"{part} is not model=credits; the models are {', '.join(MODELS)}")
+            faults.append(f"{part} does not begin with a model")
+        elif name in found:
+            faults.append(f"{name} is named twice")
+        elif not _is_price(credits_each):
+            faults.append(f"{part} does not end with a number of at least 0")
         found[name] = credits_each
+    if faults:
+        rule = f"write model=credits,… with the models {', '.join(MODELS)}"
+        raise ValueError(f"{'; '.join(faults)}; {rule}")
     return found
+
+
+def _is_price(text: str) -> bool:
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False

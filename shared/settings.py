@@ -660,9 +660,17 @@ def _absence(name: str) -> str:
     return f"{PREFIX}{name.upper()} is missing."
 
 
+_NOT_A_NUMBER: Mapping[str, str] = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+}
+
+
 def _sentence(fault: Mapping[str, Any]) -> str:
     name = f"{PREFIX}{str(fault['loc'][0]).upper()}"
-    return f"{name} is not usable: {fault['msg'].removeprefix('Value error, ')}."
+    reason = _NOT_A_NUMBER.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
+    return f"{name} is not usable: {reason}."
 
 
 def misspelt() -> dict[str, str]:

@@ -71,7 +71,7 @@ def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown(error["loc"], model)
-    if kind == "string_too_short" and context["min_length"] == 1:
+    if kind in {"string_too_short", "too_short"} and context["min_length"] == 1:
         return "must not be empty"
     if kind == "value_error":
         return str(context["error"])
@@ -83,7 +83,9 @@ def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
 
 
 def _plain(value: object) -> str:
-    """Format a bound or a list of words without quotes."""
+    """Format a bound without a fraction of 0, or a list of words without quotes."""
+    if isinstance(value, float):
+        return str(int(value) if value.is_integer() else value)
     return re.sub(r"'([^']*)'", r"\1", str(value)).replace(" or ", ", ")
 
 

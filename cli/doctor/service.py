@@ -5,6 +5,7 @@ from typing import Any
 
 from api.ops.queues import gate_shown, queue_shown
 from api.ops.tenants import budget_warnings
+from cli.admin import PRICES_UNKNOWN
 from cli.doctor.finding import Finding
 from shared.celery_app import QueueName
 from shared.store.client import Store
@@ -139,7 +140,12 @@ def _archiving(now: ServiceStats) -> Iterator[Finding]:
 
 
 def _budgets(store: Store, prices: Mapping[str, float]) -> Iterator[Finding]:
-    for tenant in _tenants(store):
+    limited = [one for one in _tenants(store) if budget_warnings(one, prices)]
+    if limited and not prices:  # the service may have some
+        message = f"{PRICES_UNKNOWN} The budgets of {len(limited)} tenants were not checked."
+        yield Finding("budgets", well=True, message=message)
+        return
+    for tenant in limited:
         for limit, warning in budget_warnings(tenant, prices).items():
             option = limit.replace("_", "-")
             yield Finding(

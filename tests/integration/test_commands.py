@@ -17,6 +17,7 @@ import redis
 from sqlalchemy import insert, update
 from sqlalchemy.engine import make_url
 
+from cli.admin import PRICES_UNKNOWN
 from shared.api_keys import parse_key
 from shared.history.tables import REVISION, archiver
 from shared.model_catalog import DEFAULT_MODEL, MODELS
@@ -240,7 +241,7 @@ def test_ops_keys_are_made_listed_replaced_and_revoked(
     assert actions == ["key.revoke", "key.rotate", "key.create", "key.create"]
 
 
-def test_a_budget_without_a_price_is_told_to_do_nothing(
+def test_a_command_without_prices_does_not_judge_the_budgets_of_the_service(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program.run_json("tenants", "create", "shop")
@@ -248,10 +249,8 @@ def test_a_budget_without_a_price_is_told_to_do_nothing(
 
     code, out, run_json = program.run(*words)
     assert (code, "daily credits" in out) == (0, True)
-    assert run_json == (
-        "`daily_credits` does nothing: no price is set here (DARKROOM_CREDITS_PER_IMAGE).\n"
-    )
-    assert program.run_json(*words)["warnings"] == [run_json.strip()]
+    assert run_json == f"{PRICES_UNKNOWN}\n"
+    assert program.run_json(*words)["warnings"] == [PRICES_UNKNOWN]
 
     monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", f"{DEFAULT_MODEL}=1")
     assert "has no price for it" in program.run(*words)[2]
@@ -314,8 +313,10 @@ def test_the_doctor_sees_a_budget_without_a_price(
         provision_tenant(world.store, "shop", by="test", limits={"daily_credits": 1})
         provision_tenant(world.store, "unlimited", by="test")
 
+    assert doctor.wrong("budgets") == []  # the service may have prices
+    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", f"{DEFAULT_MODEL}=1")
     (says,) = doctor.wrong("budgets")
-    assert says.startswith("Tenant shop: `daily_credits` does nothing: no price is set here")
+    assert says.startswith("Tenant shop: `daily_credits` does not count ")
     monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", ",".join(f"{name}=1" for name in MODELS))
     assert doctor.wrong("budgets") == []
 

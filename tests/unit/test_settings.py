@@ -538,3 +538,23 @@ def test_no_limit_of_held_bodies_is_below_the_largest_body() -> None:
         InvalidSettings, match="DARKROOM_MAX_TENANT_HELD_BYTES is not usable: must be"
     ):
         load_settings(max_tenant_held_bytes=31_999_999)
+
+
+def test_every_mistake_in_the_prices_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = f"m=-1,{DEFAULT_MODEL}=x,=3,{DEFAULT_MODEL}=2"
+    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", written)
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings()
+    for mistake in (
+        "m=-1 does not begin with a model",
+        f"{DEFAULT_MODEL}=x does not end with a number of at least 0",
+        "=3 does not begin with a model",
+        f"{DEFAULT_MODEL} is named twice",
+    ):
+        assert mistake in str(caught.value)
+
+
+def test_a_number_that_is_none_is_said_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_MAX_QUEUE", "many")
+    with pytest.raises(InvalidSettings, match="MAX_QUEUE is not usable: must be a whole number"):
+        load_settings()

@@ -27,7 +27,11 @@ _BUDGET = ("scope", "period", "limit", "used", "promised", "left", "threshold", 
 def budgets(*, where: Where = HERE) -> int:
     """Show the budgets of your tenant and API key: what is used and left in this day or month."""
     with where.client() as client:
-        show_rows(client.usage(days=1).budgets, _BUDGET, as_json=where.json)
+        found = client.usage(days=1).budgets
+    if found or where.json:
+        show_rows(found, _BUDGET, as_json=where.json)
+    else:
+        show_line("Neither your tenant nor your API key has a budget.")
     return DONE
 
 
