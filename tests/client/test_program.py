@@ -264,6 +264,7 @@ def test_deliveries_are_found_shown_and_sent_again(
 
 def test_usage_is_a_table_json_or_csv(run: Run) -> None:
     run("generate", "A pier", "--out", "counted.png")
+    assert "has a budget" in run("usage", "budgets").stdout
     table = run("usage").stdout.splitlines()
     assert table[0].split() == ["day", "jobs", "calls", "credits"]
     assert table[-1].split()[0] == "total"

@@ -135,6 +135,17 @@ def test_a_key_is_refused_by_its_own_limits_which_an_operator_changes_at_once(
     assert api_server.client.post("/v1/jobs", json=PROMPT).status_code == 202
 
 
+def test_a_key_with_a_limit_of_0_is_told_that_it_may_send_none(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    keys_of = f"/ops/v1/tenants/{api_server.tenant}/keys"
+    key = operator.post(keys_of, json={"requests_per_minute": 0}).json()["key"]
+    refused = api_server.client.post(
+        "/v1/jobs", json=PROMPT, headers={"authorization": f"Bearer {key}"}
+    )
+    assert "may send no requests" in problem(refused, 429, "rate_limited")["detail"]
+
+
 def test_limits_of_a_key_are_checked_and_in_the_audit(
     api_server: ApiServer, operator: httpx.Client
 ) -> None:

@@ -304,3 +304,10 @@ def test_a_batch_whose_upload_outlives_its_tenant_is_refused(
 
     problem(sent.result(), 401, "unauthenticated")
     assert not here.history.world.client.exists(keys.tenant_jobs(here.api.tenant))
+
+
+def test_a_tenant_named_key_does_not_own_what_api_keys_have_used() -> None:
+    own, of_a_key = (keys.month_usage(payer, 20_000) for payer in ("key", "key:0123456789ab"))
+    pattern = keys_of_tenant("key")
+    assert pattern.fullmatch(own)
+    assert not pattern.fullmatch(of_a_key)
