@@ -284,7 +284,7 @@ def test_the_audit_says_that_a_filter_has_words_but_not_which(world: World) -> N
         bulk.bulk_transition(audit_context(), "cancel", [], deadline_seconds=60, query=query)
     )
     new = erasures.NewErasure(
-        erasures.new_erasure_id(), "acme", Filter(words=("zanzibar",)), 0, prefix="job_"
+        erasures.new_erasure_id(), "acme", Filter(words=("zanzibar",)), 1, prefix="job_"
     )
     world.store.run(erasures.begin_any_erasure(audit_context(), new))
 

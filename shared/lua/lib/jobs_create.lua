@@ -7,7 +7,6 @@ local M = {}
 local COPIED = {
   'model',
   'api_key',
-  'payer',
   'webhook_url',
   'webhook_host',
   'webhook_events',
@@ -21,9 +20,9 @@ local COPIED = {
 }
 
 -- Create a job that admission accepted: record, indexes, deadline, event, place in the queue, permit. `new` has the
--- arguments of `accept`; optional ones are '' or nil. `reserved_for` is the payer that its credits are reserved for
--- besides its tenant (nil: none). A job with a copied image is final at once.
-function M.create(new, now, reserved_for)
+-- arguments of `accept`; optional ones are '' or nil. `may` is what limits.load returned. A job with a copied image is
+-- final at once.
+function M.create(new, now, may)
   local id, tenant, deadline = new.id, new.tenant, now + new.deadline_ms
   local job = { id = id, tenant = tenant, created = now, priority = new.priority, attempt = '0', run = '1' }
   local record = {
@@ -43,8 +42,9 @@ function M.create(new, now, reserved_for)
       record[name], job[name] = value, value
     end
   end
+  record.payer, job.payer = may.first_key, may.first_key
   if not job.reused_from and tonumber(new.credits) > 0 then
-    record.credits, record.reserved_credits, record.reserved_for = new.credits, new.credits, reserved_for
+    record.credits, record.reserved_credits, record.reserved_for = new.credits, new.credits, may.reserved_for
   end
   redis.call('ZADD', keys.tenant_jobs(tenant), 0, id)
   for _, tag in ipairs(util.tags(job.tags)) do

@@ -39,10 +39,8 @@ local fault, position, _, wait_state = admission.check(ask)
 if fault then return admission.with_rate(fault, ask) end
 -- the copy belongs to the job from now on; if it is being deleted already, the request came too late
 if reused and redis.call('ZREM', keys.object_deletions, cjson.decode(args.image).key) == 0 then return { 'late' } end
-local reserved_for = not reused and ask.may.reserved_for or nil
-admission.commit(ask, reserved_for)
-args.payer = ask.may.first_key
-jobs_create.create(args, now, reserved_for)
+admission.commit(ask, not reused and ask.may.reserved_for or nil)
+jobs_create.create(args, now, ask.may)
 if idempotency then
   redis.call('HSET', idempotency, 'fingerprint', args.fingerprint, 'job', args.id)
   redis.call('PEXPIRE', idempotency, C.idempotency_ms)

@@ -98,8 +98,7 @@ for i = 1, #args.jobs, STRIDE do
     credits = args.credits,
     trace = args.trace,
     api_key = args.api_key,
-    payer = ask.may.first_key,
-  }, now, ask.may.reserved_for)
+  }, now, ask.may)
 end
 local all = table.concat(ids, ' ')
 if args.fingerprint ~= '' then

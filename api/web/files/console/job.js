@@ -4,7 +4,7 @@ import { codeBlock } from "../shared/code.js";
 import { el, fill } from "../shared/dom.js";
 import { bytes, moment, seconds, title } from "../shared/format.js";
 import { deletedText, hasImage } from "../shared/image.js";
-import { empty, note } from "../shared/notices.js";
+import { empty, note, prose } from "../shared/notices.js";
 import { retryWords } from "../shared/retry.js";
 import { actionButton, ask } from "./actions.js";
 import { attemptsCard, timelineCard } from "./attempts.js";
@@ -88,7 +88,7 @@ export function job({ client, may, live, place }) {
         note(
           "bad",
           el("strong", {}, title(found.error.code)),
-          el("p", { class: "long", dir: "auto" }, found.error.message),
+          el("p", { class: "long", dir: "auto" }, prose(found.error.message)),
           el("p", { class: "small-text" }, retryWords(found.error)),
         ),
       found.waiting_on &&

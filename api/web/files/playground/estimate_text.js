@@ -1,13 +1,13 @@
 // The result of an estimate, in words.
 import { el } from "../shared/dom.js";
 import { count, number, seconds } from "../shared/format.js";
-import { note } from "../shared/notices.js";
+import { note, prose } from "../shared/notices.js";
 
 /** Describe the response to a `dry_run`. */
 export function estimateText(estimate, variations) {
   if (!estimate.would_accept) {
     const head = el("strong", {}, "It would be refused now");
-    return note("wait", head, el("p", {}, estimate.refusal.detail));
+    return note("wait", head, el("p", {}, prose(estimate.refusal.detail)));
   }
   const words = [
     costWords(estimate, variations),

@@ -1,8 +1,9 @@
 // A control for each type of parameter, with `node`, `read()`, which returns the value or
 // undefined for "not sent", and `write(value)`.
 import { field } from "../shared/controls.js";
-import { el, freshId } from "../shared/dom.js";
+import { el, fill, freshId } from "../shared/dom.js";
 import { number } from "../shared/format.js";
+import { prose } from "../shared/notices.js";
 import { groupOf } from "./group.js";
 import { ratioField } from "./ratio.js";
 import { SeedField } from "./seed.js";
@@ -43,7 +44,7 @@ export function faultLine() {
 /** Show the fault of a control; "" removes it. */
 export function markField(input, fault, words) {
   fault.hidden = !words;
-  fault.textContent = words;
+  fill(fault, prose(words));
   if (words) {
     input.setAttribute("aria-invalid", "true");
     input.setAttribute("aria-errormessage", fault.id);
