@@ -214,7 +214,7 @@ class RetentionBody(Strict):
 
     @property
     def stored(self) -> Retention:
-        """The stored form, which tells null from absent."""
+        """The stored form, in which null and absent differ."""
         sent = {name: getattr(self, name) for name in self.model_fields_set}
         return Retention(**{name: FOREVER if one is None else one for name, one in sent.items()})
 

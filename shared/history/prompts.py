@@ -1,7 +1,7 @@
 """Which text of a request is archived, and records without it.
 
 A tenant may withhold its prompts from the history. Then neither the prompt is archived nor what
-may repeat it: what the provider and the receivers of webhooks said, and messages made of that.
+may repeat it: what the provider and the webhook endpoints said, and messages made of that.
 """
 
 from dataclasses import replace
@@ -32,7 +32,7 @@ def archivable(stored: StoredRecord) -> StoredRecord:
 
 
 def archivable_batch(stored: StoredRecord) -> StoredRecord:
-    """Return the record of a batch as it is to be archived: what receivers said is not."""
+    """Return the record of a batch as it is to be archived: what endpoints said is not."""
     if not stored.withholds_prompt:
         return stored
     return replace(stored, deliveries=tuple(map(_delivery, stored.deliveries)))
@@ -62,7 +62,7 @@ def _attempt(line: str) -> str:
 
 
 def _delivery(delivery: StoredDelivery) -> StoredDelivery:
-    """Return a delivery without what its receiver said, and without messages in its snapshot."""
+    """Return a delivery without what its endpoint said, and without messages in its snapshot."""
     record = dict(delivery.record)
     if "log" in record:
         record["log"] = "\n".join(map(_answered, record["log"].split("\n")))

@@ -219,7 +219,7 @@ def test_the_budgets_of_a_new_tenant_do_not_count_what_a_deleted_one_of_its_name
     world.finish(world.claim())
     for period in (BudgetPeriod.DAY, BudgetPeriod.MONTH):
         assert budget(world, BudgetScope.TENANT, period).used == 2
-    assert len(crossed(world)) == 2  # 50 % of each, once more
+    assert len(crossed(world)) == 2  # 50 % of each, again
 
 
 # a key ----------------------------------------------------------------------------------------

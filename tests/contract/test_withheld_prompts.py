@@ -73,7 +73,7 @@ def cancel_paid(history: HistoryWorld, job_id: str, tenant: str) -> None:
 
 
 def deliver_all(history: HistoryWorld) -> None:
-    """Deliver every webhook to a receiver that answers with what it got."""
+    """Deliver every webhook to an endpoint that answers with what it got."""
     world = history.world
     while isinstance(delivery := world.claim_delivery(), deliveries.Delivery):
         attempt = {**ATTEMPT, "answer": f"received {PROMPT}"}
@@ -246,7 +246,7 @@ def test_what_counts_is_the_setting_when_a_job_moves(history: HistoryWorld) -> N
 
 
 def archive_batch(history: HistoryWorld) -> tuple[str, str]:
-    """Return a batch and its job, archived, whose receiver answered with the prompt."""
+    """Return a batch and its job, archived, whose endpoint answered with the prompt."""
     world = history.world
     webhook = {"url": "https://x.example/", "events": ["batch.completed"]}
     new = world.new_job("quiet", spec=JobSpec("m", {"prompt": "p"}))

@@ -1,4 +1,4 @@
-"""Limits over HTTP: told before anything is accepted, with when to ask again."""
+"""Limits over HTTP: shown before anything is accepted, with when to ask again."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -122,11 +122,11 @@ def test_a_key_is_refused_by_its_own_limits_which_an_operator_changes_at_once(
     changed = operator.patch(path, json={"requests_per_minute": None}).json()
     assert (changed["monthly_credits"], changed["requests_per_minute"]) == (4, None)
     refused = ask()
-    told = problem(refused, 429, "credits_spent")
-    assert "of the 4 credits that the API key may spend in a month" in told["detail"]
-    budget = told["budget"]
+    shown = problem(refused, 429, "credits_spent")
+    assert "of the 4 credits that the API key may spend in a month" in shown["detail"]
+    budget = shown["budget"]
     assert (budget["scope"], budget["period"], budget["promised"]) == ("key", "month", 3)
-    assert budget["resets_at"] in told["detail"]
+    assert budget["resets_at"] in shown["detail"]
     assert refused.headers["ratelimit-policy"] == '"credits";q=4;w=2678400'
     usage = api_server.client.get("/v1/usage", headers=headers).json()
     listed = operator.get(keys_of).json()["data"]
@@ -197,8 +197,8 @@ def test_who_would_wait_too_long_is_told_how_long(api_server: ApiServer) -> None
     for wish in ({"max_position": 2}, {"max_wait_seconds": 20}):
         with nothing_written(api_server):
             answer = api_server.client.post("/v1/jobs", json={**PROMPT, "fail_fast": wish})
-        told = problem(answer, 503, "wait_limit_exceeded")
-        assert (told["position"], told["eta_seconds"]) == (3, 30)
+        shown = problem(answer, 503, "wait_limit_exceeded")
+        assert (shown["position"], shown["eta_seconds"]) == (3, 30)
         assert answer.headers["retry-after"] == "30"
     api_server.create(fail_fast={"max_position": 3, "max_wait_seconds": 40})
 
@@ -229,10 +229,10 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(api_server: ApiServer) 
 def test_a_dry_run_says_why_it_would_be_refused(api_server: ApiServer) -> None:
     limit(api_server, requests_per_minute=0)
     with nothing_written(api_server):
-        told = api_server.client.post("/v1/jobs", json={**PROMPT, "dry_run": True}).json()
-    assert told["would_accept"] is False
-    assert (told["refusal"]["code"], told["refusal"]["status"]) == ("rate_limited", 429)
-    assert told["refusal"]["retry_after"] == 60
+        shown = api_server.client.post("/v1/jobs", json={**PROMPT, "dry_run": True}).json()
+    assert shown["would_accept"] is False
+    assert (shown["refusal"]["code"], shown["refusal"]["status"]) == ("rate_limited", 429)
+    assert shown["refusal"]["retry_after"] == 60
 
 
 def test_a_dry_run_is_checked_as_a_job_is(api_server: ApiServer) -> None:
@@ -252,8 +252,8 @@ def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(api_server:
         api_server.create(tags=["catalogue"])
     api_server.succeed()
     api_server.world.claim()
-    told = api_server.client.get("/v1/usage").json()
-    assert told["limits"] == {
+    shown = api_server.client.get("/v1/usage").json()
+    assert shown["limits"] == {
         "weight": 1,
         "max_running": 3,
         "max_queued": 5,
@@ -265,13 +265,13 @@ def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(api_server:
         "may_disable_safety": True,
     }
     spent = {"credits": 1.5, "credits_promised": 3}
-    assert told["used"] == {"running": 1, "queued": 1, "requests": 3, **spent}
-    assert told["left"] == {"running": 2, "queued": 4, "requests": 7, "credits": 25.5}
-    assert told["estimated"] is True
-    (day,) = told["days"]
+    assert shown["used"] == {"running": 1, "queued": 1, "requests": 3, **spent}
+    assert shown["left"] == {"running": 2, "queued": 4, "requests": 7, "credits": 25.5}
+    assert shown["estimated"] is True
+    (day,) = shown["days"]
     assert day["tags"] == {"catalogue": {"calls": 1, "credits": 1.5}}
-    assert told["credits_reset_at"] > day["date"]
-    assert told["budgets"] == [
+    assert shown["credits_reset_at"] > day["date"]
+    assert shown["budgets"] == [
         {
             "scope": "tenant",
             "period": "day",
@@ -280,7 +280,7 @@ def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(api_server:
             "promised": 3,
             "left": 25.5,
             "threshold": None,
-            "resets_at": told["credits_reset_at"],
+            "resets_at": shown["credits_reset_at"],
         }
     ]
 
@@ -292,18 +292,18 @@ def test_usage_without_any_price_counts_no_credits(empty_redis_url: str) -> None
         for _ in range(2):
             api_server.create(tags=["catalogue"])
         api_server.succeed()
-        told = api_server.client.get("/v1/usage").json()
+        shown = api_server.client.get("/v1/usage").json()
         with client_of(url, api_server.credentials.ops_key) as operator:
             tenant = operator.get(f"/ops/v1/tenants/{api_server.tenant}").json()
             changed = operator.patch(
                 f"/ops/v1/tenants/{api_server.tenant}", json={"daily_credits": None}
             ).json()
-    assert (told["used"]["credits"], told["used"]["credits_promised"]) == (None, None)
-    assert told["left"]["credits"] is None
-    assert [(one["limit"], one["used"], one["left"]) for one in told["budgets"]] == [
+    assert (shown["used"]["credits"], shown["used"]["credits_promised"]) == (None, None)
+    assert shown["left"]["credits"] is None
+    assert [(one["limit"], one["used"], one["left"]) for one in shown["budgets"]] == [
         (1, None, None)
     ]
-    (day,) = told["days"]
+    (day,) = shown["days"]
     assert (day["calls"], day["credits"]) == (1, None)
     assert day["tags"] == {"catalogue": {"calls": 1, "credits": None}}
     (warning,) = tenant["warnings"]
@@ -312,9 +312,9 @@ def test_usage_without_any_price_counts_no_credits(empty_redis_url: str) -> None
 
 
 def test_usage_without_limits_has_nothing_left_to_tell(api_server: ApiServer) -> None:
-    told = api_server.client.get("/v1/usage", params={"days": 1}).json()
-    assert set(told["left"].values()) == {None}
-    assert told["days"] == []
+    shown = api_server.client.get("/v1/usage", params={"days": 1}).json()
+    assert set(shown["left"].values()) == {None}
+    assert shown["days"] == []
     assert pointers(api_server.client.get("/v1/usage?days=91")) == {"/query/days"}
 
 
