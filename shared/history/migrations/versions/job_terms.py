@@ -23,30 +23,26 @@ job_tags = sa.table("job_tags", sa.column("tag"), sa.column("tenant"), sa.column
 
 def upgrade() -> None:
     """Create the table of terms, fill it, and drop that of tags."""
-    op.create_table(
-        "job_terms",
-        sa.Column("term", BYTEWISE, nullable=False),
-        sa.Column("tenant", BYTEWISE, nullable=False),
-        sa.Column("job", BYTEWISE, nullable=False),
-        sa.PrimaryKeyConstraint("term", "tenant", "job"),
-        sqlite_with_rowid=False,
-    )
+    _create("job_terms", "term", sqlite_with_rowid=False)
     _fill(job_terms, "term", terms_of_record)
     op.drop_table("job_tags")
 
 
 def downgrade() -> None:
     """Create the table of tags, fill it, and drop that of terms."""
-    op.create_table(
-        "job_tags",
-        sa.Column("tag", BYTEWISE, nullable=False),
-        sa.Column("tenant", BYTEWISE, nullable=False),
-        sa.Column("job", BYTEWISE, nullable=False),
-        sa.PrimaryKeyConstraint("tag", "tenant", "job"),
-    )
+    _create("job_tags", "tag")
     _fill(job_tags, "tag", _tags)
     op.create_index("job_tags_by_job", "job_tags", ["job"])
     op.drop_table("job_terms")
+
+
+def _create(table: str, column: str, **options: bool) -> None:
+    op.create_table(
+        table,
+        *(sa.Column(name, BYTEWISE, nullable=False) for name in (column, "tenant", "job")),
+        sa.PrimaryKeyConstraint(column, "tenant", "job"),
+        **options,
+    )
 
 
 def _tags(record: dict[str, str]) -> Iterable[str]:
