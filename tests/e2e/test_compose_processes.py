@@ -263,6 +263,7 @@ def test_a_key_that_a_power_loss_left_empty_is_made_again(machine: Machine) -> N
     _as_on_loopback(machine)
 
 
+@pytest.mark.slow
 def test_a_stopped_service_ends_by_itself_within_its_grace(machine: Machine) -> None:
     for name in ("worker-generate", "worker-deliver", "api"):
         child = machine.children[name]

@@ -149,6 +149,7 @@ sys.exit(run(StackOptions(Path(sys.argv[1]), demo=False), open_local_tenant, cho
 """
 
 
+@pytest.mark.slow
 def test_a_port_that_is_lost_before_it_is_listened_on_is_chosen_again(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RACED, str(tmp_path / "data")]
     with Child(command, tmp_path / "out", environment=clean_environment()) as child:
@@ -221,6 +222,7 @@ def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:
         assert gone(pids)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
 def test_killed_9_it_leaves_nothing_behind_and_can_be_started_again(tmp_path: Path) -> None:
     with up(tmp_path / "data", "--no-demo") as stack:

@@ -73,7 +73,6 @@ def generate(url: str, key: str, examples: int, *more: str) -> subprocess.Comple
 @pytest.mark.parametrize(
     "examples",
     [
-        2,
         pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(400)]),
         pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
     ],

@@ -1,6 +1,7 @@
 """Row 27: bodies held open, bodies byte by byte, and clients that never read their events."""
 
 import asyncio
+import functools
 import http.client
 import multiprocessing
 import time
@@ -31,6 +32,8 @@ LEAST_SECONDS = 0.05
 #: The longest that a connection of a body may last: its pace, what it lingers, and some patience.
 ENDS_SECONDS = 60
 LARGE = b'{"jobs":[' + b'{"input":{"prompt":"%s"}},' % (b"p" * 9000) * 3000
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
+long = functools.partial(pytest.param, marks=pytest.mark.long)
 Connect = Callable[[Hall, int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
@@ -134,21 +137,21 @@ def survive(
     return {"clients": count, "p99 before": usual, "p99 meanwhile": slowest, "memory": grown}
 
 
-@pytest.mark.parametrize("count", [10, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [slow(10), long(40)])
 def test_bodies_that_are_held_open_end_and_take_bounded_memory(
     place: Hall, tell: Tell, in_time: InTime, count: int
 ) -> None:
     tell(27, "29 MB bodies held open", **survive(place, in_time, count, held_body, ended=True))
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(3000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [slow(100), long(3000)])
 def test_bodies_that_come_byte_by_byte_end(
     place: Hall, tell: Tell, in_time: InTime, count: int
 ) -> None:
     tell(27, "bodies byte by byte", **survive(place, in_time, count, slow_body, ended=True))
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(4000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [200, long(4000)])
 def test_clients_that_never_read_their_events_take_bounded_memory(
     place: Hall, tell: Tell, in_time: InTime, count: int
 ) -> None:
