@@ -100,14 +100,14 @@ fmt: setup ## let the formatter and the linter's safe fixes have their way
 	@$(BIN)/python -m tests.support.formatters biome check --write api/web
 	@$(BIN)/python -m tests.support.formatters stylua --write
 
-deploy-files: setup ## write anew what is written by programs: rules, dashboards, .env.example, docs/redis.md
+deploy-files: setup ## write the generated files: rules, dashboards, .env.example, docs/redis.md
 	@$(BIN)/python -m deploy.objectives
 	@$(BIN)/python -m deploy.dashboards
 	@$(BIN)/python -m deploy.cluster
 	@$(BIN)/python -m shared.settings > .env.example
 	@$(BIN)/python -m shared.store.keys > docs/redis.md
 
-lock: $(UV) ## resolve the dependencies anew into uv.lock
+lock: $(UV) ## resolve the dependencies again into uv.lock
 	@$(UV) lock --upgrade
 
 clean: ## remove the environments and caches; the data of `darkroom up` stay (.darkroom)

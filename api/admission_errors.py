@@ -63,7 +63,10 @@ _REASONS: Mapping[str, tuple[str, str]] = {
         "idempotency_key_reused",
         "The idempotency key was used with a different request before.",
     ),
-    "gone": ("job_deleted", "The {what} that this idempotency key made was deleted."),
+    "gone": (
+        "job_deleted",
+        "The {what} that was created with this idempotency key was deleted. Use a new key.",
+    ),
     "prompt_withheld": (
         "prompt_withheld",
         "The {what} was archived without its prompt and cannot run again. Create a new one.",
@@ -72,7 +75,7 @@ _REASONS: Mapping[str, tuple[str, str]] = {
 
 
 def _late() -> Problem:
-    """Return the problem for a request that Redis reached after its time limit."""
+    """Return the problem for a request that reached Redis after its time limit."""
     return Problem("redis_down", "Redis did not respond in time. Nothing was accepted.")
 
 

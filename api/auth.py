@@ -34,7 +34,7 @@ class _CachedKey(NamedTuple):
 
 
 class Keyring:
-    """Look up the holders of keys. Concurrent lookups of one key share one call to Redis."""
+    """Look up the principals of keys. Concurrent lookups of one key share one call to Redis."""
 
     def __init__(self, committer: GroupCommitClient, failures: AuthThrottle) -> None:
         """Start with an empty cache."""
@@ -53,10 +53,10 @@ class Keyring:
         address: str,
         schemes: Collection[str] = BEARER,
     ) -> Principal:
-        """Return the holder of a key that has this scope; raise a Problem otherwise.
+        """Return the principal of a key that has this scope; raise a Problem otherwise.
 
-        A valid key always passes. An address with too many failures gets that as the reason, and
-        its unknown keys wait for their turn to be looked up.
+        A valid key always passes. For an address with too many failures, the Problem says so, and
+        lookups of keys that this process does not know run a few at a time.
         """
         if not authorization:
             raise unauthenticated("No API key was sent.")
@@ -76,7 +76,7 @@ class Keyring:
         return principal
 
     async def _found(self, key: Key | None, address: str) -> Principal | None:
-        """Return the holder of a key; raise a Problem for an address with too many failures."""
+        """Return the principal of a key; raise a Problem for an address with too many failures."""
         excess = self._failures.excess(address) if key not in self._proven else None
         if excess is None:
             return await self._matching(key)
@@ -87,7 +87,7 @@ class Keyring:
         return principal
 
     async def _matching(self, key: Key | None) -> Principal | None:
-        """Return the holder of the key, compared by its secret."""
+        """Return the principal of the key if the secret matches; None otherwise."""
         if key is None:
             return None
         principal = await self._find(key.id)
@@ -116,7 +116,7 @@ class Keyring:
         return cached
 
     def _drop_failure(self, key_id: str, task: "asyncio.Task[Principal | None]") -> None:
-        """Forget a lookup that got no answer, so that the next request asks again."""
+        """Remove a lookup without an answer from the cache, so that the next request repeats it."""
         if task.cancelled() or isinstance(task.exception(), StoreError):
             cached = self._cached.get(key_id)
             if cached is not None and cached.principal is task:

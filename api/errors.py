@@ -70,7 +70,7 @@ def _allowed(request: Request) -> str:
 
 
 def explained(problem: Problem, path: str) -> Problem:
-    """Add to a routing problem what another API offers, if the path belongs to it."""
+    """Add what Darkroom offers of the OpenAI or Replicate API if the path belongs to one."""
     offered = next((offered for start, offered in _OFFERED.items() if path.startswith(start)), "")
     if offered:
         is_unknown = problem.code == "not_found"

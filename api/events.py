@@ -59,7 +59,7 @@ class Event(TypedDict):
     """A change of a job's status, or of a webhook endpoint."""
 
     type: EventName
-    cursor: Annotated[str, Field(description="Goes on after this one")]
+    cursor: Annotated[str, Field(description="Use as `after` to continue with the next event")]
     at: Time
     job_id: NotRequired[str]
     version: NotRequired[Count]
@@ -91,14 +91,16 @@ class _FeedQuery(QueryModel):
         str | None,
         is_given(read_cursor),
         OPTIONAL,
-        Field(description="`next_cursor` of the answer before, or `now`"),
+        Field(description="`next_cursor` of the previous response, or `now`"),
     ] = None
     limit: Annotated[
         int,
         Field(ge=1, le=LIMIT_MAX, description="Entries at once"),
         is_given(integer(1, LIMIT_MAX)),
     ] = LIMIT_DEFAULT
-    wait: Annotated[Wait, Field(description="Hold an empty answer for news, in seconds")] = None
+    wait: Annotated[
+        Wait, Field(description="Seconds to wait for an event before an empty response is returned")
+    ] = None
 
 
 @router.get(

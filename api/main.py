@@ -119,7 +119,7 @@ def create_app(settings: Settings | None = None, *, has_fast_route: bool = True)
     app = FastAPI(
         title="Darkroom",
         version=version("darkroom-service"),
-        description="Image generation as a service: ask once, get the image, whatever happens.",
+        description="Image generation as a service: jobs, batches and webhooks.",
         openapi_url=None,  # one of our own routes serves it
         docs_url=None,
         redoc_url=None,

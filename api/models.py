@@ -43,9 +43,10 @@ class Model(ModelDescription):
     state: Annotated[
         ModelState,
         Field(
-            description="failing: its calls fail, and are held until one goes well. removed: the "
-            "provider said that it does not offer it; jobs are refused with `model_unavailable`, "
-            "but for one a minute that asks again. disabled: an operator paused it."
+            description="failing: calls of this model fail; further ones are held until one "
+            "succeeds. removed: the provider no longer offers the model; jobs are refused with "
+            "`model_unavailable`, except one a minute, which checks. disabled: an operator paused "
+            "the model."
         ),
     ]
     price: Price | None

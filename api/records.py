@@ -42,8 +42,7 @@ from shared.store.run_counts import Sums, UsageColumn, list_run_counts, read_run
 if TYPE_CHECKING:  # it loads SQLAlchemy, which commands that read the API's modules do not need
     from shared.history.reader import HistoryReader
 
-#: How often a decision that is based on the history is made again because Redis was reached too
-#: late.
+#: How often a change based on a read of the history is tried if it reaches Redis too late.
 _TRIES = 3
 #: Threads, and so connections, that one API process uses for the history.
 READERS = 4

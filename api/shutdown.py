@@ -1,7 +1,7 @@
 """React to stop signals early.
 
 The server waits for open requests before it ends the app's lifespan, and long-polling requests wait
-for news: they must be woken when the signal arrives.
+for changes: they must be woken when the signal arrives.
 """
 
 import signal

@@ -110,7 +110,7 @@ class Usage(TypedDict):
 class _UsageQuery(ReportQuery):
     days: Annotated[
         int,
-        Field(ge=1, le=USAGE_DAYS, description="So many days, today included; not of a report"),
+        Field(ge=1, le=USAGE_DAYS, description="Number of days, including today; not for a report"),
         is_given(integer(1, USAGE_DAYS)),
     ] = DAYS_DEFAULT
 
@@ -123,7 +123,7 @@ class _UsageQuery(ReportQuery):
 @router.get(
     "/v1/usage",
     response_model=Usage | UsageReport,
-    response_description="What you may and have used; or a report, with any of its parameters",
+    response_description="Limits, budgets and usage; with `from`, `to` or `group_by`, a report",
     responses={
         200: {**sends_headers(*RATE_LIMIT), "content": {CSV: {}}},
         **problems("history_unavailable"),

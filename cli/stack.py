@@ -25,7 +25,7 @@ def up(
 
     Starts Valkey, an S3 server, the API, the workers and, without a key for 1min.ai, the
     sandbox; then generates one image to show that everything works. Processes that exit are
-    restarted. DIR/stack.json lists what runs where.
+    restarted. The file stack.json in the data directory (--data) lists addresses, keys and pids.
 
     Parameters
     ----------

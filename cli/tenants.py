@@ -22,7 +22,7 @@ ops_keys = cyclopts.App(help="Manage the keys of operators, which grant access t
 Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON.")]
 Passphrase = Annotated[
     Path | None,
-    cyclopts.Parameter(help="A file with the passphrase that seals the webhook secrets."),
+    cyclopts.Parameter(help="A file with the passphrase that encrypts the webhook secrets."),
 ]
 Limit = Annotated[str | None, cyclopts.Parameter(help="A number, or `none` to remove the limit.")]
 ImageRetention = Annotated[
@@ -81,7 +81,7 @@ def list_tenants(*, json: Json = False) -> None:
 
 @tenants.command
 def show(name: str, *, json: Json = False) -> None:
-    """Show the limits of a tenant."""
+    """Show the limits, budgets and number of jobs of a tenant."""
     from cli import admin  # noqa: PLC0415
 
     _print_tenant(admin.show_tenant(name), json=json)
@@ -98,7 +98,13 @@ def set_limits(  # noqa: PLR0913  one option a limit
     daily_credits: Limit = None,
     monthly_credits: Limit = None,
     budget_action: Annotated[
-        str | None, cyclopts.Parameter(help="hold or refuse jobs once the credits are used up.")
+        str | None,
+        cyclopts.Parameter(
+            help=(
+                "`hold` its queued jobs or `refuse` new ones when the credits are used up; "
+                "`none`: refuse."
+            )
+        ),
     ] = None,
     may_disable_safety: bool | None = None,
     image_retention_seconds: ImageRetention = None,
@@ -136,8 +142,8 @@ def set_limits(  # noqa: PLR0913  one option a limit
 def delete(name: str, *, confirm: str | None = None, json: Json = False) -> None:
     """Delete a tenant with its keys, jobs, images, deliveries and history.
 
-    Its keys stop working within five seconds; a worker deletes the rest. `--confirm` repeats the
-    name. What it spent by day stays.
+    Its keys stop working within five seconds; a worker deletes the rest. `--confirm` must repeat
+    the name. The totals of its usage by day stay.
     """
     from cli import admin  # noqa: PLC0415
 
@@ -183,12 +189,12 @@ def apply(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Create or change tenants and keys so that they are as FILE says.
+    """Create the tenants and keys of FILE that are missing, and set the limits of its tenants.
 
     Limits that FILE does not name are removed. Tenants, keys and endpoints that FILE does not name
-    stay, and so do keys that differ. Clients keep their keys. A new tenant without a webhook
-    secret gets one, shown only once. If FILE conflicts with Redis, nothing is changed; after an
-    interruption, run it again.
+    stay. A key that Redis has is not changed: if it differs from FILE, it is listed. A new tenant
+    without a webhook secret gets one, shown only once. If a key of FILE belongs to another tenant
+    or has another secret, nothing is changed. After an interruption, run it again.
     """
     from cli.tenant_backup import apply_file  # noqa: PLC0415
 

@@ -34,6 +34,7 @@ class Objective:
     alert: str
     percent: float
     objective: str
+    summary: str
     good: str
     total: str
 
@@ -48,7 +49,8 @@ OBJECTIVES = (
         name="accept-availability",
         alert="DarkroomAcceptAvailability",
         percent=99.9,
-        objective="requests to make an image are answered without a 5xx",
+        objective="requests that create jobs are answered without a 5xx",
+        summary="Requests that create jobs fail with a 5xx",
         good=f'sum(rate({_ACCEPT},status!~"5.."}}[WINDOW]))',
         total=f"sum(rate({_ACCEPT}}}[WINDOW]))",
     ),
@@ -56,7 +58,8 @@ OBJECTIVES = (
         name="accept-latency",
         alert="DarkroomAcceptLatency",
         percent=99,
-        objective="jobs are on disk within 250 ms",
+        objective="jobs are accepted, and on disk, within 250 ms",
+        summary="Accepting a job takes longer than 250 ms",
         good='sum(rate(darkroom_accept_seconds_bucket{le="0.25"}[WINDOW]))',
         total="sum(rate(darkroom_accept_seconds_count[WINDOW]))",
     ),
@@ -65,6 +68,7 @@ OBJECTIVES = (
         alert="DarkroomTimeToImage",
         percent=95,
         objective="jobs have their image within 10 s of being accepted",
+        summary="Jobs take longer than 10 s, or fail",
         good='sum(rate(darkroom_job_total_seconds_bucket{status="succeeded",le="10.0"}[WINDOW]))',
         total=(
             'sum(rate(darkroom_job_total_seconds_count{status="succeeded"}[WINDOW])) + '
@@ -76,7 +80,8 @@ OBJECTIVES = (
         name="webhook-delivery",
         alert="DarkroomWebhookDelivery",
         percent=99,
-        objective="webhooks that are delivered are delivered within 60 s",
+        objective="delivered webhooks are delivered within 60 s of their event",
+        summary="Webhooks are delivered more than a minute late",
         good='sum(rate(darkroom_webhook_delivery_seconds_bucket{le="60.0"}[WINDOW]))',
         total="sum(rate(darkroom_webhook_delivery_seconds_count[WINDOW]))",
     ),
@@ -133,18 +138,18 @@ def _ratio(objective: Objective, window: str) -> dict[str, Any]:
 
 
 def _alert(objective: Objective, severity: str) -> dict[str, Any]:
-    first = BURNS[severity][0]
+    windows = " or ".join(burn.long for burn in BURNS[severity])
     return {
         "alert": objective.alert,
         "expr": f"({' or '.join(_burning(objective, burn) for burn in BURNS[severity])})"
         f' and darkroom:slo_events:increase1h{{slo="{objective.name}"}} >= {FEW}',
         "labels": {"severity": severity},
         "annotations": {
-            "summary": f"Too few {objective.objective}",
+            "summary": objective.summary,
             "description": (
-                f"Objective: {objective.percent:g} % of {objective.objective}. Over the last "
-                f"{first.long} or longer, {{{{ $value | humanizePercentage }}}} were not; at most "
-                f"{objective.budget:.4g} of all may be."
+                f"Objective: {objective.percent:g} % of {objective.objective}. "
+                f"{{{{ $value | humanizePercentage }}}} missed it over the last {windows}; the "
+                f"error budget allows {100 - objective.percent:.4g} %."
             ),
             "runbook_url": f"{RUNBOOKS}/{objective.alert}.md",
         },

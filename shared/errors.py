@@ -110,6 +110,10 @@ class HistoryDown(DarkroomError):
     """The database of the history is unreachable, or did not respond in time."""
 
 
+class UnknownRevision(DarkroomError):
+    """The schema cannot be migrated back to this revision."""
+
+
 class LostLease(DarkroomError):
     """The job or erasure belongs to another worker now, or has ended: stop silently."""
 

@@ -85,7 +85,7 @@ TRANSITIONS: Mapping[str, Transition] = {
     "checkpoint": Transition(frozenset({State.CALLING}), State.FETCHING),
     "succeed": Transition(frozenset({State.FETCHING}), State.SUCCEEDED),
     "requeue": Transition(RUNNING, State.QUEUED),
-    # returned with its attempt on shutdown
+    # a stopping worker puts it back into the queue; the attempt does not count
     "release": Transition(RUNNING, State.QUEUED),
     # its worker is lost: the sweep requeues it
     "rescue": Transition(RUNNING, State.QUEUED),

@@ -104,7 +104,7 @@ class Job(TypedDict):
     max_attempts: Count
     priority: Priority
     waiting_on: Annotated[WaitingOn | None, Field(description="Why it is not running")]
-    position: Annotated[Count | None, Field(description="Jobs of yours that are before it")]
+    position: Annotated[Count | None, Field(description="How many of your jobs are ahead of it")]
     eta_seconds: Annotated[
         float | None,
         Field(description="Estimated seconds until the job starts; null if unknown"),
@@ -146,11 +146,11 @@ class Batch(TypedDict):
     status: BatchStatus
     total: Count
     counts: StatusCounts
-    progress: Annotated[float, Field(description="The part that is final, from 0 to 1")]
+    progress: Annotated[float, Field(description="Share of its jobs that are final, 0 to 1")]
     eta_seconds: Annotated[
         float | None,
         Field(
-            description="Until the last is final, from its own pace; null before any is",
+            description="Estimated seconds until all jobs are final; null before the first one is",
         ),
     ]
     priority: Priority
@@ -171,7 +171,7 @@ class BatchPage(TypedDict):
 
 
 class WebhookPayload(TypedDict):
-    """The body of a webhook in the form of Standard Webhooks; `data` is the subject at the time."""
+    """The body of a webhook (Standard Webhooks); `data` is the job or batch as of the event."""
 
     type: str
     timestamp: Time

@@ -298,7 +298,12 @@ class Settings(BaseSettings):
         Field(gt=0, description="Memory of one API process for request bodies, in bytes"),
     ] = 256_000_000
     max_tenant_held_bytes: Annotated[
-        int, Field(gt=0, description="The same for one tenant; further requests get 503")
+        int,
+        Field(
+            gt=0,
+            description="Memory of one API process for the request bodies of one tenant, in bytes; "
+            "further requests get 503",
+        ),
     ] = 64_000_000
     cors_origins: Annotated[
         CommaSeparated,
@@ -367,15 +372,15 @@ class Settings(BaseSettings):
     record_retention_seconds: Annotated[
         Retention,
         Field(
-            description="Seconds for which a final job is kept, if neither the job nor its tenant "
-            "says; 0: forever, or without a history for seven days"
+            description="Seconds for which a final job is kept, unless the job or its tenant has a "
+            "value of its own; 0: forever, or without a history for seven days"
         ),
     ] = 0
     image_retention_seconds: Annotated[
         Retention,
         Field(
-            description="Seconds for which an image is kept, if its job is kept longer and neither "
-            "the job nor its tenant says; 0: as long as the job"
+            description="Seconds for which an image is kept, at most as long as its job, unless "
+            "the job or its tenant has a value of its own; 0: as long as the job"
         ),
     ] = 0
 
@@ -473,7 +478,10 @@ class Settings(BaseSettings):
     def _holds_the_largest(cls, value: int, about: ValidationInfo) -> int:
         largest = max(about.data.get(name, 0) for name in ("max_body_bytes", "max_batch_bytes"))
         if value < largest:
-            raise ValueError(f"must be at least {largest}, the largest body that is taken")
+            raise ValueError(
+                f"must be at least {largest}, the larger of {PREFIX}MAX_BODY_BYTES and "
+                f"{PREFIX}MAX_BATCH_BYTES"
+            )
         return value
 
     @field_validator("cors_origins")
@@ -493,7 +501,7 @@ class Settings(BaseSettings):
     def _aliases(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         named = _named_values(",".join(value))
         if not all(name and model in MODELS for name, model in named.items()):
-            raise ValueError(f"needs alias=model, the model one of {', '.join(MODELS)}")
+            raise ValueError(f"needs alias=model, where model is one of {', '.join(MODELS)}")
         return tuple(f"{name}={model}" for name, model in named.items())
 
     @field_validator("webhook_ports")
@@ -507,7 +515,7 @@ class Settings(BaseSettings):
     @classmethod
     def _hosts(cls, value: tuple[str, ...], about: ValidationInfo) -> tuple[str, ...]:
         if about.field_name == "onemin_image_hosts" and not value:
-            raise ValueError("it needs at least one host: no image could be fetched")
+            raise ValueError("it needs at least one host; without one no image can be downloaded")
         return setting_values.host_list(value)
 
     @field_validator("onemin_base_url", "public_url", "image_base_url", "otlp_endpoint")

@@ -25,13 +25,13 @@ def claim_when_open(
 ) -> T | None:
     """Claim with the command that `build` makes of a nonce, waiting while the gate is closed.
 
-    Return None if there is nothing to do, if the process stops, or if another thread of it is
-    already waiting: one retries, and the others are free for the permits of what can be claimed
-    next. If the process also serves another queue, the thread waits once: the sweep replaces its
-    permit.
+    Return None if there is nothing to do, if the process stops, or if another thread of this
+    process already waits for the gate. One thread retries; the others stay free for later permits.
+    If the process also serves the other queue, this thread retries only once, and the sweep pushes
+    another permit for it.
     """
     found: T | Closed | None = Closed("", 0)
-    # the gate is closed for zero seconds: the claim ended jobs on its way, and there are more
+    # closed for zero seconds: the claim ended its limit of overdue or canceled jobs; claim again
     while isinstance(found, Closed) and not found.seconds:
         if context.stopping.is_set():
             return None

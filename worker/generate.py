@@ -288,7 +288,7 @@ class Attempt:
         )
 
     def _release_for_stop(self) -> None:
-        """Return the job on a stop; the record it waited for is stored in it."""
+        """Release the job because the process stops; the id of its provider record is stored."""
         try:
             self.context.run_until_acknowledged(transitions.release(self.claim))
         except LostLease:
@@ -332,7 +332,7 @@ class Attempt:
     # How a forced stop leaves the job, with a single attempt: see `worker.lifecycle`.
 
     def _release(self) -> None:
-        """Return the job with its attempt: nothing was sent, or the answer is stored."""
+        """Release the job: nothing was sent, or the answer is stored. No attempt is counted."""
         self.context.store.run(transitions.release(self.claim))
         job_telemetry.released()
 

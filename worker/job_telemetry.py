@@ -62,7 +62,7 @@ def lost() -> None:
 
 
 def released() -> None:
-    """Report that the job was returned with its attempt."""
+    """Report that the job was released."""
     metrics.JOB_ATTEMPTS.labels("released").inc()
     _LOG.info("job released")
 
@@ -90,7 +90,7 @@ def not_deleted(objects: int) -> None:
 
 
 def _finished(job: Job, status: str, code: str, seconds: float) -> None:
-    """Count a final job; its time is Redis' up to the claim and this process' own from then on."""
+    """Count a final job; time it by Redis' clock until the claim, then by this process' clock."""
     metrics.JOBS_FINISHED.labels(job.spec.model, status, code).inc()
     metrics.JOB_RUN_SECONDS.observe(seconds)
     waited = ((job.claimed_at or job.created_at) - job.created_at) / 1000

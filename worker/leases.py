@@ -24,7 +24,7 @@ class Held:
         """Take the member and the fence of its claim."""
         self.member = member
         self.fence = fence
-        #: how to return it when the process must exit before it is done
+        #: how to release it when the process must exit before the attempt is done
         self.release: Callable[[], None] | None = None
         self._lost = threading.Event()
 

@@ -239,7 +239,7 @@ def _serve_metrics(settings: Settings) -> None:
 
 
 def _compare_clocks(context: WorkerContext) -> None:
-    """Report a wrong clock: nothing here depends on it, but its signatures are refused."""
+    """Log an error if this host's clock is wrong: receivers and storages refuse its signatures."""
     off = time.time() - context.store.run(job_queries.service_stats()).now_ms / 1000
     if abs(off) > CLOCK_SECONDS:
         _LOG.error(
@@ -257,7 +257,7 @@ def _after(seconds: float, act: Callable[[], object]) -> None:
 
 
 def _force_exit(context: WorkerContext) -> None:
-    """Return what is held, as far as Redis allows in a few seconds, and exit."""
+    """Release what is held, as far as Redis allows in a few seconds, and exit."""
     _after(FORCE_EXIT_SECONDS, lambda: os._exit(0))
     try:
         release_all(context)
@@ -269,7 +269,7 @@ def _force_exit(context: WorkerContext) -> None:
 
 
 def release_all(context: WorkerContext) -> None:
-    """Return whatever the threads of this process still hold, without waiting for them."""
+    """Release the jobs and deliveries that threads still hold, without waiting for them."""
     for held in _held(context):
         try:
             if held.release is not None:

@@ -1,7 +1,7 @@
 """Decide what follows a failed attempt: a value, computed here, executed in `generate`.
 
-The paid calls of a job are at most 1 + unknown outcomes + regenerations, and those two together are
-at most one: so never more than two.
+The paid calls of one run of a job are at most 1 + unknown outcomes + regenerations. The last two
+together are at most one, so a run pays for at most two calls. A retry by the client is a new run.
 """
 
 import random

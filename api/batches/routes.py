@@ -59,8 +59,8 @@ _MEDIA = {
 }
 _ACCEPTED = 202
 _ONE = {"input": {"prompt": "A lighthouse at dawn"}}
-_LINES = """A `JobBody` a line; the first line may say what holds for the batch (`FirstLine`).
-`application/ndjson`, `application/jsonl` and `application/x-jsonlines` mean the same:
+_LINES = """One `JobBody` per line. An optional first line holds options of the batch (`FirstLine`).
+`application/ndjson`, `application/jsonl` and `application/x-jsonlines` are accepted too:
 
     {"batch": {"tags": ["spring"]}}
     {"input": {"prompt": "A lighthouse at dawn"}}

@@ -26,7 +26,7 @@ from shared.model_catalog import DEFAULT_MODEL, INTEGER
 class BatchWebhook(WebhookTarget):
     """The webhook for the end of the batch. The end of a job is sent to the job's own webhook."""
 
-    events: Annotated[tuple[BatchEvent, ...], Field(description="What to tell of")] = tuple(
+    events: Annotated[tuple[BatchEvent, ...], Field(description="Events to send")] = tuple(
         BatchEvent
     )
 
@@ -34,7 +34,7 @@ class BatchWebhook(WebhookTarget):
     @classmethod
     def _events(cls, value: tuple[BatchEvent, ...]) -> tuple[BatchEvent, ...]:
         if not value:
-            raise ValueError("names no event")
+            raise ValueError("must have at least one event")
         return distinct(value)
 
 
@@ -42,24 +42,30 @@ class BatchOptions(Strict):
     """Options of the batch as a whole."""
 
     webhook: Annotated[
-        BatchWebhook | None, Field(description="Told once, when every job is final")
+        BatchWebhook | None, Field(description="Sent once, when every job of the batch is final")
     ] = None
-    priority: Annotated[Priority, Field(description="Of each job that names none")] = Priority.LOW
+    priority: Annotated[
+        Priority, Field(description="The priority of jobs that have none of their own")
+    ] = Priority.LOW
     deadline_seconds: Annotated[
         int | None,
-        Field(ge=1, le=DEADLINE_SECONDS_MAX, description="Of each job that names none"),
+        Field(
+            ge=1,
+            le=DEADLINE_SECONDS_MAX,
+            description="The deadline of jobs that have none of their own",
+        ),
         INTEGER,
     ] = None
     retention: Annotated[
         RetentionBody,
-        Field(description="How long each job that does not say so itself, and its image, are kept"),
+        Field(description="The retention of jobs that have none of their own"),
     ] = RetentionBody()
     metadata: dict[PairName, PairValue] = Field(
-        default_factory=dict, max_length=PAIRS_MAX, description="Yours, shown on the batch"
+        default_factory=dict, max_length=PAIRS_MAX, description="Your data, returned with the batch"
     )
     tags: Annotated[
         tuple[Tag, ...],
-        Field(max_length=TAGS_MAX, description="Yours, on each job before its own"),
+        Field(max_length=TAGS_MAX, description="Tags of every job, before the job's own tags"),
     ] = ()
 
     @field_validator("tags")
@@ -75,7 +81,11 @@ class VariationsBody(BatchOptions):
     input: Annotated[dict[str, Any], Field(description="The model's parameters")]
     variations: Annotated[
         int,
-        Field(ge=1, le=JOBS_MAX, description="How many; a `seed` is that of the first, then + 1"),
+        Field(
+            ge=1,
+            le=JOBS_MAX,
+            description="Number of images; the first has the given `seed`, each further one 1 more",
+        ),
         INTEGER,
     ]
     on_unknown: Annotated[OnUnknown | None, Field(description="As in a job")] = None
@@ -95,7 +105,7 @@ class JobsBody(BatchOptions):
         Field(
             min_length=1,
             max_length=JOBS_MAX,
-            description="`fail_fast`, `dry_run` and `reuse` are for a single job only",
+            description="As for `POST /v1/jobs`, without `fail_fast`, `dry_run` and `reuse`",
         ),
     ]
 

@@ -192,7 +192,7 @@ class BatchStager:
 
 
 def _hear(staging: "asyncio.Task[Any]") -> None:
-    """Read the result, even if no client waits for it any more."""
+    """Retrieve the exception, so that asyncio does not report it if no client waits."""
     if not staging.cancelled():
         staging.exception()
 

@@ -18,7 +18,7 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 
 #: Why a parameter is refused together with `size`.
-DOUBLED = "is told by size already: send one of them"
+DOUBLED = "cannot be combined with `size`: send only one of them"
 
 
 class Shape(NamedTuple):

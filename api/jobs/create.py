@@ -51,7 +51,7 @@ async def enqueue(
 def job_request_context(
     request: Request, parts: AppContext, principal: Principal
 ) -> JobRequestContext:
-    """Return the request context that decides whether the job may be created."""
+    """Return what, besides the body, decides whether the job may be created."""
     trace = request.scope[TRACE]
     return JobRequestContext(principal, parts.settings, idempotency_key(request), trace)
 

@@ -42,7 +42,7 @@ router = tenant_router("jobs")
         204: {"description": "The job is final and has no further events"},
         **problems("not_found"),
     },
-    openapi_extra=reads_headers(Last_Event_ID="Go on after this"),
+    openapi_extra=reads_headers(Last_Event_ID="Resume after the event with this id"),
 )
 async def get_events(
     request: Request, parts: Context, principal: CurrentTenant, job_id: str

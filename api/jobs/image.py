@@ -86,8 +86,8 @@ class _ImageQuery(QueryModel):
     responses={
         200: {**_IMAGE, **sends_headers("ETag")},
         206: {"description": "The range", **_IMAGE, **sends_headers("Content-Range")},
-        302: {"description": "Where the storage has it, unchecked (`redirect=1`)"},
-        304: {"description": "It is the one that is known"},
+        302: {"description": "The URL of the unverified bytes in the storage (`redirect=1`)"},
+        304: {"description": "The image is the one of `If-None-Match`"},
         **problems(
             *("signature_invalid", "not_found", "no_image", "image_missing", "image_deleted"),
             *("image_not_ready", "history_unavailable"),

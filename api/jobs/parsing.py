@@ -135,7 +135,7 @@ def seeds_from(first: int | None, count: int) -> Sequence[int]:
     if first is None:
         return secrets.SystemRandom().sample(range(CHOSEN_SEED_MAX + 1), count)
     if first + count - 1 > SEED_MAX:
-        raise ValueError(f"leads to seeds above {SEED_MAX}: lower it, or the seed")
+        raise ValueError(f"leads to seeds above {SEED_MAX}: use a lower number, or a lower `seed`")
     return range(first, first + count)
 
 

@@ -90,12 +90,12 @@ EXAMPLES = {
 }
 _ACCEPTED: dict[str, Any] = sends_headers("Location", "Idempotent-Replayed", *RATE_LIMIT)
 _FINAL: dict[str, Any] = {
-    "description": "Final, where `Prefer: wait` was sent",
+    "description": "The final job, with `Prefer: wait`",
     "model": schemas.Job,
     **sends_headers("Preference-Applied"),
 }
 _FINAL_OR_ESTIMATE: dict[str, Any] = {
-    "description": "Final, where `Prefer: wait` was sent; or what would be, where `dry_run` was",
+    "description": "With `Prefer: wait`: the final job. With `dry_run`: the estimate",
     "model": schemas.Job | Estimate,
     **sends_headers("Preference-Applied", *RATE_LIMIT),
 }
@@ -144,7 +144,9 @@ async def create_job_fast(request: Request) -> Response:
 
 
 class _JobQuery(QueryModel):
-    wait: Annotated[Wait, Field(description="Hold the answer for a change, in seconds")] = None
+    wait: Annotated[
+        Wait, Field(description="Seconds to wait for a change before the response is returned")
+    ] = None
 
 
 @router.get(
@@ -156,7 +158,7 @@ class _JobQuery(QueryModel):
         304: {"description": "It has not changed"},
         **problems("not_found"),
     },
-    openapi_extra=reads_headers(If_None_Match="The `ETag` that is known"),
+    openapi_extra=reads_headers(If_None_Match="The `ETag` of the version that you have"),
 )
 async def get_job(
     request: Request,
@@ -403,5 +405,8 @@ def _wrong_state(status: Status) -> Problem:
     more = {"job_status": status.value}
     if status in {Status.QUEUED, Status.RUNNING}:
         return Problem("job_not_final", f"The job is {status.value}; cancel it first.", more=more)
-    detail = f"The job is {status.value}, which is final, so this is not possible."
+    detail = (
+        f"The job is already final (`{status.value}`). Only queued and running jobs can be "
+        "canceled, and only failed and canceled jobs can be retried."
+    )
     return Problem("job_final", detail, more=more)

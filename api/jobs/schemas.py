@@ -125,11 +125,14 @@ class WebhookTarget(Strict):
     url: Annotated[str, Field(description="http or https, at most 2,048 characters")]
     headers: Annotated[
         dict[str, str],
-        Field(max_length=20, description="Sent along; not shown on the job again"),
+        Field(max_length=20, description="Headers sent with each attempt; never returned"),
     ] = {}
     payload: Annotated[
         Literal["full", "slim"],
-        Field(description="The whole job, or only its id, status, version, run and metadata"),
+        Field(
+            description="full: the whole job or batch. slim: `id`, `status` and `metadata`, with "
+            "`version` and `run` of a job or `counts` of a batch"
+        ),
     ] = "full"
 
     @field_validator("url")
@@ -153,7 +156,7 @@ class Webhook(WebhookTarget):
     @classmethod
     def _events(cls, value: tuple[EventType, ...]) -> tuple[EventType, ...]:
         if not value:
-            raise ValueError("names no event")
+            raise ValueError("must have at least one event")
         return distinct(value)
 
 
@@ -191,16 +194,16 @@ class RetentionBody(Strict):
     record_seconds: Annotated[
         _Seconds,
         Field(
-            description="When the job is deleted with its image; null: never; absent: as its "
-            "batch, its tenant or the service says"
+            description="Seconds after its end at which the job is deleted with its image; null: "
+            "never; absent: the retention of its batch, its tenant or the service, in this order"
         ),
     ] = None
     # after the one that it is compared with
     image_seconds: Annotated[
         _Seconds,
         Field(
-            description="When the image is deleted, at most `record_seconds`; null: with the job; "
-            "absent: as the job's batch, its tenant or the service says"
+            description="Seconds after the job's end at which the image is deleted, at most "
+            "`record_seconds`; null: with the job; absent: as for `record_seconds`"
         ),
     ] = None
 
@@ -225,9 +228,9 @@ class JobBody(Strict):
     model: ModelName = DEFAULT_MODEL
     input: Annotated[dict[str, Any], Field(description="The model's parameters")]
     webhook: Webhook | None = None
-    priority: Annotated[Priority, Field(description="How soon within your own queue")] = (
-        Priority.NORMAL
-    )
+    priority: Annotated[
+        Priority, Field(description="Order among the tenant's own jobs; no effect on other tenants")
+    ] = Priority.NORMAL
     deadline_seconds: Annotated[
         int | None,
         Field(ge=1, le=DEADLINE_SECONDS_MAX, description="The job fails if not done by then"),
@@ -235,17 +238,23 @@ class JobBody(Strict):
     ] = None
     on_unknown: Annotated[
         OnUnknown | None,
-        Field(description="When the image may or may not have been made and billed"),
+        Field(
+            description="If a provider call may or may not have generated and billed the image: "
+            "`retry` calls once more, `fail` ends the job; default: the service's setting"
+        ),
     ] = None
     reuse: Annotated[
         bool,
-        Field(description="Take the stored image of an identical request; needs `input.seed`"),
+        Field(
+            description="If an identical request has a stored image, use it, free of charge; "
+            "requires `input.seed`"
+        ),
     ] = False
     fail_fast: Annotated[
-        FailFast | None, Field(description="Refuse it rather than let it wait longer than this")
+        FailFast | None, Field(description="Refuse the job if it would wait longer than this")
     ] = None
     dry_run: Annotated[
-        bool, Field(description="Say what it would cost and when it would be done; queue nothing")
+        bool, Field(description="Return an estimate of cost and start; create no job")
     ] = False
     retention: Annotated[
         RetentionBody, Field(description="How long the job and its image are kept after its end")
@@ -267,5 +276,5 @@ class JobBody(Strict):
 def distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return a list without duplicates; raise ValueError if it has any."""
     if len(set(value)) < len(value):
-        raise ValueError("names something twice")
+        raise ValueError("must not have duplicates")
     return value

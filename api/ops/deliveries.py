@@ -121,7 +121,7 @@ async def get_any_delivery(parts: Context, delivery_id: str) -> Response:
 async def redeliver_any_one(
     parts: Context, audit_context: CurrentOperator, delivery_id: str
 ) -> Response:
-    """Send a delivery again, or now: with the same id, signed with the original secret."""
+    """Send a delivery again, or now: with the same id, signed with the current secret."""
     entry = await existing(parts, delivery_id, "")
     await parts.records.bring_back_subject(entry.subject, entry.tenant)
     refuse_unsent(await parts.committer.run(redeliver_any(audit_context, delivery_id)))

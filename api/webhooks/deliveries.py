@@ -80,7 +80,7 @@ async def get_delivery(parts: Context, principal: CurrentTenant, delivery_id: st
     responses=problems("not_found", "delivery_sending", "endpoint_disabled", "outcome_unknown"),
 )
 async def redeliver_one(parts: Context, principal: CurrentTenant, delivery_id: str) -> Response:
-    """Send a delivery again, or now: with the same id, signed with the original secret.
+    """Send a delivery again, or now: with the same id, signed with the current secret.
 
     This includes deliveries that succeeded or were superseded.
     """
@@ -107,7 +107,7 @@ def refuse_unsent(result: str) -> None:
     "/v1/webhooks/redeliver",
     status_code=_ACCEPTED,
     response_model=Redelivered,
-    response_description="So many are sent again",
+    response_description="The number of deliveries that are sent again",
     responses=problems(*BODY, "outcome_unknown"),
 )
 async def redeliver_since(

@@ -48,7 +48,7 @@ async def get_endpoints(
 ) -> Response:
     """List the endpoints that deliveries were sent to, newest first.
 
-    An endpoint is a URL without its query, which distinguishes calls, not receivers.
+    An endpoint is a URL without its query: URLs that differ in the query only are one endpoint.
     """
     call = list_endpoints(principal.tenant, before=query.below, limit=query.limit)
     page = await parts.committer.run(call)
@@ -81,7 +81,10 @@ async def create_endpoint(
     principal: CurrentTenant,
     body: Annotated[EndpointBody, Depends(JsonBody(EndpointBody))],
 ) -> Response:
-    """Register an endpoint before its first delivery, or return it: to give it a secret."""
+    """Register an endpoint before its first delivery, for instance to give it its own secret.
+
+    If the endpoint exists, it is returned unchanged.
+    """
     call = ensure_endpoint(principal.tenant, url=body.url, host=delivery_host(body.url))
     found = await parts.committer.run(call)
     if found is None:

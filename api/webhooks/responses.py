@@ -42,7 +42,7 @@ class DeliveryAttempt(TypedDict):
     seconds: float
     status: Count | None
     error: DeliveryError | None
-    answer: Annotated[str, Field(description="The first 1,024 bytes")]
+    answer: Annotated[str, Field(description="The first 1,024 bytes of the receiver's response")]
 
 
 class ListedDelivery(TypedDict):
@@ -91,8 +91,10 @@ class Endpoint(TypedDict):
     url: Annotated[Url, Field(description="Without its query")]
     status: EndpointState
     created_at: Time
-    pending: Annotated[Count, Field(description="Deliveries that are not settled")]
-    parked: Annotated[Count, Field(description="Of these, those that wait for it to be well")]
+    pending: Annotated[Count, Field(description="Deliveries still to be sent, with parked ones")]
+    parked: Annotated[
+        Count, Field(description="Pending deliveries that wait for the endpoint to recover")
+    ]
     failures: Annotated[Count, Field(description="Failed attempts in a row")]
     failing_since: Time | None
     next_probe_at: Time | None
@@ -181,8 +183,8 @@ def _fault_shown(code: DeliveryErrorCode, message: str) -> DeliveryError:
 
 
 _ADVICE = {
-    "status": "The receiver answered with another status than 2xx.",
-    "gone": "The receiver wants no more: 410.",
+    "status": "The receiver did not respond with a 2xx status.",
+    "gone": "The receiver responded 410 (gone), so the endpoint was disabled.",
 }
 
 

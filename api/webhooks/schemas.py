@@ -29,13 +29,13 @@ _CURSOR = re.compile(r"([0-9]{1,15}) ([a-z0-9_]{1,80})")
 class RedeliverBody(Strict):
     """Redelivers everything that failed."""
 
-    since: Annotated[Moment, Field(description="What failed from then on, RFC 3339")]
+    since: Annotated[Moment, Field(description="Deliveries that failed since this time, RFC 3339")]
 
 
 class EndpointBody(Strict):
     """Names an endpoint."""
 
-    url: Annotated[str, Field(description="http or https; its query does not count")]
+    url: Annotated[str, Field(description="http or https; the query is ignored")]
 
     @field_validator("url")
     @classmethod

@@ -52,7 +52,7 @@ class TestEvent(TypedDict):
 @router.post(
     "/v1/webhooks/test",
     response_model=TestEvent,
-    response_description="What was sent, and what came of it",
+    response_description="The request and its result",
     responses=problems(*BODY, "redis_full", "outcome_unknown"),
 )
 async def send_test_event(

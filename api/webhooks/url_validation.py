@@ -84,7 +84,7 @@ def _with_ascii_host(url: str) -> str:
     try:
         written = idna.encode(host, uts46=True).decode()
     except idna.IDNAError as error:
-        raise ValueError(f"has a host that no domain can have: {error}") from None
+        raise ValueError(f"has an invalid host name: {error}") from None
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(host, written, 1)))
 
 
@@ -122,7 +122,7 @@ def _host_name_problem(host: str) -> str | None:
     if name == "localhost" or name.endswith(".localhost"):
         return "resolves to an address that is loopback"
     if not _HOST_NAME.fullmatch(host) or ".." in host or _NUMERIC_END.search(host):
-        return "has a host that cannot exist"
+        return "has an invalid host name"
     return None
 
 
@@ -157,7 +157,7 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _check_header(name: str, value: str) -> None:
     if len(name) > HEADERS_NAME_CHARACTERS or not _TOKEN.fullmatch(name):
-        raise ValueError("has a name that no header can have")
+        raise ValueError(f"has the invalid header name {name[:HEADERS_NAME_CHARACTERS]}")
     if name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIXES):
         raise ValueError(f"must not set {name}")
     if len(value) > HEADERS_VALUE_CHARACTERS or not _VALUE.fullmatch(value):

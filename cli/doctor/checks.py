@@ -51,8 +51,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 _REDIS = "Start Redis, or set DARKROOM_REDIS_URL to its address."
 _HISTORY = (
-    "Start the database, or correct DARKROOM_HISTORY_URL; its user must own the database or may "
-    "create tables in it. Final jobs stay in Redis until it can be written."
+    "Start the database, or correct DARKROOM_HISTORY_URL. Its user must be able to create tables "
+    "in "
+    "the database. Final jobs stay in Redis until the database is writable."
 )
 _STORAGE = (
     "Check DARKROOM_S3_ENDPOINT, …_S3_BUCKET (it must exist), …_S3_ACCESS_KEY and …_S3_SECRET_KEY, "
@@ -118,7 +119,7 @@ def _history(settings: Settings) -> Iterator[Finding]:
     database = open_database(settings, connections=1)
     if database is None:
         days = settings.record_seconds / 86_400
-        message = f"There is none: final jobs are deleted after {days:g} days."
+        message = f"DARKROOM_HISTORY_URL is not set: final jobs are deleted after {days:g} days."
         yield Finding("history", well=True, message=message)
         return
     with closing(database):
@@ -132,7 +133,7 @@ def _history_file(database: Database) -> Finding | None:
         return None
     if not path.parent.is_dir():
         message = f"The folder {path.parent} does not exist."
-        advice = "Create it; the user of the API and the workers must own it."
+        advice = "Create the folder; it must belong to the user that runs the API and the workers."
     else:
         message = f"The file {path} does not exist yet."
         advice = "Start a worker: it creates the file."
@@ -146,7 +147,7 @@ def _history_schema(database: Database) -> Finding:
     except HistoryDown as error:
         return Finding("history", well=False, message=str(error), advice=_HISTORY)
     if found.current == found.wanted:
-        message = f"It can be written; its schema is {found.current}."
+        message = f"The database is writable; its schema is {found.current}."
         return Finding("history", well=True, message=message)
     present = f"Its schema is {found.current}" if found.current else "It has no schema yet"
     return Finding(
@@ -227,5 +228,7 @@ def _api(settings: Settings) -> Iterator[Finding]:
         yield Finding("api", well=True, message=f"Ready at {settings.public_url}.")
         return
     detail = answer.json().get("detail") if "json" in answer.headers.get("content-type", "") else ""
-    message = f"{settings.public_url} responds with status {answer.status_code}. {detail}".rstrip()
+    message = (
+        f"{settings.public_url}/readyz responds with status {answer.status_code}. {detail}".rstrip()
+    )
     yield Finding("api", well=False, message=message, advice=_API)

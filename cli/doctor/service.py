@@ -20,12 +20,16 @@ BEHIND_SECONDS = 900
 _PAGE = 500
 
 _GATE: Mapping[str, str] = {
-    "paused": "Run `darkroom queue resume` to continue.",
+    "paused": "Run `darkroom queue resume` (with DARKROOM_URL and DARKROOM_OPS_KEY set) to "
+    "continue.",
     "storage": "Check the storage and its access keys; paid images are stored when it is back.",
     "image_host": "Check whether the workers reach the host, and DARKROOM_ONEMIN_IMAGE_HOSTS.",
     "provider_credits": "Add credits at 1min.ai; a test call is made every 30 seconds.",
     "provider_auth": "Set a valid key of 1min.ai in DARKROOM_ONEMIN_API_KEY of the workers.",
-    "provider_down": "Calls to 1min.ai fail: one test call at a time checks whether it is back.",
+    "provider_down": "Calls to 1min.ai fail. Jobs wait and continue by themselves: one test call "
+    "at a "
+    "time checks whether it is back. See the runbook DarkroomProviderCircuitOpen in "
+    "deploy/runbooks.",
     "provider_rate": "The rate limit of 1min.ai is reached: calls resume by themselves.",
 }
 _ADVICE = "The console at `/ops` shows why, and what to do."
@@ -127,14 +131,17 @@ def _archiving(now: ServiceStats) -> Iterator[Finding]:
         yield Finding(
             "history",
             well=False,
-            message=f"For {now.history_lag:.0f} s it has been failing, or final jobs have waited.",
+            message=(
+                f"The database has failed, or final jobs have waited for it, for "
+                f"{now.history_lag:.0f} s."
+            ),
             advice="See the runbook DarkroomHistoryBehind in deploy/runbooks.",
         )
     if now.history_refused:
         yield Finding(
             "history",
             well=False,
-            message=f"{now.history_refused} final jobs could not be stored in it.",
+            message=f"{now.history_refused} final jobs could not be stored in the history.",
             advice="See the runbook DarkroomHistoryRefusesJobs in deploy/runbooks.",
         )
 

@@ -47,7 +47,7 @@ OVERVIEW = Dashboard(
                     "except failures should match.",
                     [
                         Query(rate("darkroom_jobs_accepted_total"), "accepted"),
-                        Query(rate("darkroom_job_wait_seconds_count"), "begun"),
+                        Query(rate("darkroom_job_wait_seconds_count"), "started"),
                         Query(rate("darkroom_jobs_finished_total", "status"), "{{status}}"),
                     ],
                     "ops",
@@ -75,7 +75,7 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Age of the oldest entry",
-                    "Waiting time of the oldest entry. Pages at 10 minutes.",
+                    "Waiting time of the oldest entry. Pages after 5 minutes above 10 minutes.",
                     one("max by (queue) (darkroom_queue_oldest_age_seconds)", "{{queue}}"),
                     "s",
                 ),

@@ -24,7 +24,7 @@ PROVIDER = Dashboard(
                 ),
                 Panel(
                     "Successful calls",
-                    "The circuit breaker opens when failed calls have used up their budget.",
+                    "Share of calls that succeed. A circuit breaker opens after too many failures.",
                     one(
                         share(
                             rate("darkroom_provider_requests_total", only='outcome="ok"'),
@@ -35,8 +35,9 @@ PROVIDER = Dashboard(
                     "percentunit",
                 ),
                 Panel(
-                    "Gate",
-                    "1 while no new call is made, by reason. circuit: a circuit breaker is open.",
+                    "Holds and circuit breakers",
+                    "1 while no new provider call is made, by reason. circuit: a circuit breaker "
+                    "is open.",
                     [
                         Query(
                             "max by (reason, scope) (darkroom_provider_hold)",

@@ -5,27 +5,29 @@ from deploy.panels import Dashboard, Panel, Query, Row, one, quantiles, rate
 TENANTS = Dashboard(
     "darkroom-tenants",
     "Darkroom: tenants",
-    "Whether everybody is served. What one tenant uses is told by GET /v1/usage and GET "
-    "/ops/v1/tenants: metrics carry no names.",
+    "Accepted, refused and waiting jobs. Metrics carry no tenant names: for one tenant see GET "
+    "/ops/v1/usage and GET /ops/v1/tenants.",
     [
         Row(
-            "What is asked for",
+            "Requests",
             [
                 Panel(
                     "Accepted by priority",
-                    "Jobs a second.",
+                    "Jobs per second.",
                     one(rate("darkroom_jobs_accepted_total", "priority"), "{{priority}}"),
                     "ops",
                 ),
                 Panel(
                     "Accepted by model",
-                    "Jobs a second.",
+                    "Jobs per second.",
                     one(rate("darkroom_jobs_accepted_total", "model"), "{{model}}"),
                     "ops",
                 ),
                 Panel(
                     "Refused",
-                    "Answers a second that refuse: 401, 403 bad keys, 422 bad input, 429 limits.",
+                    "4xx responses per second, by status. 401 and 403: invalid key or missing "
+                    "scope; 422: "
+                    "invalid input; 429: a limit or budget.",
                     one(
                         rate("darkroom_http_requests_total", "status", only='status=~"4.."'),
                         "{{status}}",
@@ -35,17 +37,19 @@ TENANTS = Dashboard(
             ],
         ),
         Row(
-            "Who waits",
+            "Waiting jobs",
             [
                 Panel(
-                    "Tenants that wait",
-                    "Tenants of whom a job could be begun now.",
+                    "Tenants with ready jobs",
+                    "Tenants that have at least one job that a worker could start now.",
                     one('max(darkroom_queue_backlogged_groups{queue="generate"})', "tenants"),
                 ),
                 Panel(
                     "Largest backlog of one tenant",
-                    "Of the 50 tenants that come next. Near to all that waits: one tenant asks for "
-                    "much, and the others are served between.",
+                    "Largest number of ready jobs of one tenant, among the 50 that are served "
+                    "next. If it "
+                    "is close to `all`, one tenant has most of the queue; the others are served "
+                    "in between.",
                     [
                         Query('max(darkroom_queue_largest_group{queue="generate"})', "largest"),
                         Query('max(darkroom_queue_depth{queue="generate"})', "all"),
@@ -53,13 +57,13 @@ TENANTS = Dashboard(
                 ),
                 Panel(
                     "Wait",
-                    "From accepted to first begun.",
+                    "From accepted to the first start.",
                     quantiles("darkroom_job_wait_seconds"),
                     "s",
                 ),
                 Panel(
-                    "Jobs kept",
-                    "By status; final ones are kept until they expire.",
+                    "Jobs in Redis",
+                    "By status. Final jobs stay until they move to the history or are deleted.",
                     one("max by (status) (darkroom_jobs)", "{{status}}"),
                 ),
             ],

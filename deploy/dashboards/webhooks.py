@@ -46,9 +46,10 @@ WEBHOOKS = Dashboard(
                     "s",
                 ),
                 Panel(
-                    "Endpoints",
-                    "Tenants with ready deliveries, the longest line to one host, deliveries in "
-                    "progress, and those to hosts that have not answered lately.",
+                    "Ready and sending",
+                    "Tenants with ready deliveries; the most ready deliveries to one host; "
+                    "deliveries in "
+                    "progress; and those of them to hosts that have not answered recently.",
                     [
                         Query(
                             'max(darkroom_queue_backlogged_groups{queue="deliver"})',
@@ -67,12 +68,13 @@ WEBHOOKS = Dashboard(
                 ),
                 Panel(
                     "Parked",
-                    "Deliveries that wait for their receiver to be well or to be switched on.",
+                    "Deliveries that wait for a failing endpoint to recover or a disabled one to "
+                    "be enabled.",
                     one("max(darkroom_webhook_parked)", "parked"),
                 ),
                 Panel(
-                    "Switched off",
-                    "Receivers in an hour that were switched off, by reason.",
+                    "Disabled endpoints",
+                    "Endpoints that were disabled in the last hour, by reason.",
                     one(
                         "sum by (reason) (increase(darkroom_webhook_endpoints_disabled_total[1h]))",
                         "{{reason}}",

@@ -110,7 +110,7 @@ WORKERS = Dashboard(
                 Panel(
                     "History behind",
                     "Seconds for which the history has been failing or a final job has waited for "
-                    "it. Normally below 5; opens a ticket at 15 minutes.",
+                    "it. Normally below 5; a ticket opens after 5 minutes above 15 minutes.",
                     one("max(darkroom_history_lag_seconds)", "age"),
                     "s",
                 ),

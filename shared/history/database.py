@@ -65,6 +65,14 @@ class Database:
         with self._open(writes=True, migrates=False) as connection:
             yield connection
 
+    def migrate(self, revision: str | None = None) -> None:
+        """Migrate the schema to that of this version, or back to an earlier `revision`.
+
+        Raise HistoryDown, UnknownRevision.
+        """
+        with self._open(writes=True, migrates=False) as connection:
+            self._change_schema(connection, revision)
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -95,7 +103,7 @@ class Database:
             connection.execution_options(writes=True)
             with connection.begin():
                 if not self._has_schema(connection):
-                    self._upgrade(connection)
+                    self._change_schema(connection)
         self._is_migrated = True
 
     def _has_schema(self, connection: Connection) -> bool:
@@ -103,14 +111,17 @@ class Database:
             return False
         return connection.execute(select(alembic_version)).scalar() == REVISION
 
-    def _upgrade(self, connection: Connection) -> None:
+    def _change_schema(self, connection: Connection, revision: str | None = None) -> None:
         from shared.history import schema  # noqa: PLC0415  Alembic takes 0.3 s to load
 
         if not self.is_sqlite:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             # to change a large table takes longer than any query may
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        schema.upgrade(connection)
+        if revision is None:
+            schema.upgrade(connection)
+        else:
+            schema.downgrade(connection, revision)
 
 
 def _sqlstate(error: Exception) -> str:

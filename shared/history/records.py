@@ -56,7 +56,7 @@ def _lasting(record: Mapping[str, str]) -> dict[str, str]:
 
 
 def next_version(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of a job with its version counted up."""
+    """Return the row of a job with its version incremented."""
     record: dict[str, str] = orjson.loads(row["record"])
     record["version"] = str(row["version"] + 1)
     return {**row, "version": row["version"] + 1, "record": orjson.dumps(record).decode()}

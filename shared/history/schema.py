@@ -8,7 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, update
 
-from shared.errors import HistoryDown
+from shared.errors import HistoryDown, UnknownRevision
 from shared.history.tables import archiver
 
 
@@ -51,7 +51,19 @@ def read_schema(connection: Connection) -> Schema:
 
 
 def downgrade(connection: Connection, revision: str) -> None:
-    """Migrate the schema back within the open transaction."""
+    """Migrate the schema back within the open transaction.
+
+    Raise UnknownRevision for a revision that is not an earlier one, HistoryDown if the schema is of
+    a later version.
+    """
+    current = read_schema(connection).current or ""
+    script = ScriptDirectory.from_config(_config(connection))
+    earlier = sorted(one.revision for one in script.walk_revisions() if one.revision < current)
+    if revision not in earlier:
+        known = f"use one of {', '.join(earlier)}" if earlier else "there is no earlier one"
+        raise UnknownRevision(
+            f"{revision} is not a schema before the present one, {current or 'none'}: {known}."
+        )
     command.downgrade(_config(connection), revision)
 
 

@@ -76,7 +76,7 @@ class HistoryWriter:
 
     def begin(self) -> None:
         """Become the archiver, and end the term of the previous one. Raise HistoryDown."""
-        # counted up by the database itself: two processes that begin at once get different terms
+        # incremented by the database itself: two processes that begin at once get different terms
         begin = (
             self._insert(archiver)
             .values(one=1, term=1)

@@ -138,7 +138,7 @@ archive_due = Key("archive_due", ZSET, "When each final job moves to the history
 archive_checked = Key(
     "archive_checked",
     STRING,
-    "Status and id of the final job that was checked last for whether it is to move to the history.",
+    "Status and id of the last final job that `delete_expired` checked for a move to the history.",
 )
 archiver = Key(
     "archiver", STRING, "The worker process that moves jobs to the history, while it does so."
@@ -287,7 +287,7 @@ queue_state = Key(
         "vt": "virtual time of the fair queue",
         "seq": "counts start tags",
         "claimable": "members that can be claimed now",
-        "bound": "permits in the Celery list at most",
+        "bound": "the most permits that the Celery list may have",
         "claimed": "when something was last claimed (ms)",
         "throughput": "`ended busy at`: jobs ended and busy milliseconds, both decayed, and when (ms)",
         "permits": "counts permits",
@@ -309,7 +309,7 @@ queue_group = Key(
     {
         "tag": "its name in `active`, while it can be claimed from",
         "start": "its start tag",
-        "finish": "virtual time at which its last member ended",
+        "finish": "virtual time up to which its claims are charged",
         "running": "how many of its members are claimed",
         "throughput": "as in the queue's state",
         "lane:<lane>": "1 while it has ready members in the lane",
@@ -337,7 +337,7 @@ delivery_tenant = Key(
     "A tenant in the queue of deliveries.",
     {
         "tag": "its name in `tenants`",
-        "finish": "virtual time at which its last delivery ended",
+        "finish": "virtual time up to which its claims are charged",
         "ready": "deliveries in lines that have a turn",
         "unproven": "threads that send to its unproven hosts",
     },
@@ -390,7 +390,7 @@ gate = Key(
         "key:<key>": "`masked team ms`: a key that workers use, and when one last registered it",
         "dead:<key>": "since when the provider refuses the key (ms)",
         "refused:<key>": "the model whose call was refused last",
-        "revived:<key>": "the same, once a check found the key alive",
+        "revived:<key>": "that model, once a check has found the key alive",
         "unoffered:<key>:<model>": "when it last said that it does not offer the model to the key (ms)",
         "gone:<model>": "the same, of all keys that workers use (ms)",
         "credits:<team>": "`needed has`: credits that a call needs and the team has",

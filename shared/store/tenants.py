@@ -35,7 +35,7 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The holder of a key, as the API sees the caller."""
+    """The authenticated tenant and key of a request."""
 
     key_id: str
     key_hash: str

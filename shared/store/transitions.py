@@ -231,7 +231,7 @@ def requeue(held: Claim, error: JobError, outcome: Requeue) -> Command[None]:
 
 
 def release(held: Claim) -> Command[None]:
-    """Return the job with its attempt."""
+    """Release the job to the queue; the attempt does not count."""
     return Command(operations.Release(held.job.id, held.fence), moved)
 
 

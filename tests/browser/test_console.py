@@ -1,14 +1,17 @@
 """The operations console: why anything waits, any job among many, and doing something about it."""
 
 import re
+import time
 import uuid
 from collections.abc import Iterator
 
 import httpx
 import pytest
+import redis
 from playwright.sync_api import expect
 
 from sandbox.wait import wait_until
+from shared.store import keys
 from tests.browser.console_page import (
     KEPT_AS,
     ConsolePage,
@@ -66,6 +69,21 @@ def test_a_queue_is_paused_it_is_told_why_jobs_wait_and_it_goes_on(
     wait_for(client, job_id, "succeeded")
     actions = [entry["action"] for entry in console_page.read("audit?limit=2")["data"]]
     assert actions == ["queue.resume", "queue.pause"]
+
+
+def test_jobs_that_do_not_move_to_the_history_are_reported(
+    console_page: ConsolePage, stack: Up
+) -> None:
+    warning = console_page.page.get_by_text("Final jobs have not moved to the history for")
+    with redis.Redis.from_url(stack.state["redis_url"]) as client:
+        # another process archives, and has not come to this job yet
+        client.set(keys.archiver(), "another", ex=60)
+        client.zadd(keys.archive_due(), {"job_waits": time.time() * 1000 - 1_000_000})
+        expect(warning).to_be_visible()
+
+        client.delete(keys.archiver())
+
+    expect(warning).not_to_be_visible()
 
 
 def many_jobs(console_page: ConsolePage, client: httpx.Client) -> str:

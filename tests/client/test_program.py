@@ -67,8 +67,8 @@ def test_an_image_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is_
         (("generate", "x", "--no-such"), {}, 2, "--no-such"),
         (("generate", "x", "--seed", "-1"), {}, 2, "--seed must be at least 0."),
         (("generate", "--from", "none.csv"), {}, 2, "none.csv cannot be read (No such file"),
-        (("generate", "x", "--out", "/proc/none/x.png"), {}, 2, "Nothing was asked for"),
-        (("generate", "x", "--variations", "2", "--out", "/proc/none"), {}, 2, "Nothing was"),
+        (("generate", "x", "--out", "/proc/none/x.png"), {}, 2, "No image was requested"),
+        (("generate", "x", "--variations", "2", "--out", "/proc/none"), {}, 2, "No image was"),
         (("generate", "x", "--out", "/dev/null/x.png"), {}, 2, "/dev/null cannot be written (File"),
         (("doctor", "--stack", "none.json"), {}, 2, "none.json cannot be read (No such file"),
         (("jobs", "show", "job_none"), {}, 3, "There is no such job."),
@@ -256,7 +256,7 @@ def test_deliveries_are_found_shown_and_sent_again(
         _, attempts = shown.split("attempt  at", 1)
         _, first, second, *_ = attempts.splitlines()
         assert (first.split()[0], first.split()[3]) == ("1", "500")
-        assert first.endswith("The receiver answered with another status than 2xx.")
+        assert first.endswith("The receiver did not respond with a 2xx status.")
         assert (second.split()[0], second.split()[3]) == ("2", "200")
     wrong = run("webhooks", "redeliver")
     assert (wrong.returncode, wrong.stderr) == (2, "Give either one delivery or --since.\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
-from sqlalchemy import insert, update
+from sqlalchemy import insert, inspect, update
 from sqlalchemy.engine import make_url
 
 from cli.admin import PRICES_UNKNOWN
@@ -411,7 +411,9 @@ def test_the_doctor_sees_jobs_that_do_not_move_to_the_history(
         world.client.zadd(keys.archive_due(), {"job_waits": now - 1_000_000})
         (behind,) = doctor.wrong("history")
 
-    assert re.fullmatch(r"For 10\d\d s it has been failing, or final jobs .*", behind)
+    assert re.fullmatch(
+        r"The database has failed, or final jobs have waited for it, for 10\d\d s\.", behind
+    )
 
 
 def test_the_doctor_looks_at_everything_whatever_is_away(
@@ -535,6 +537,40 @@ def test_a_port_that_is_taken_is_named(program: Program) -> None:
         2,
         f"The API cannot listen on 127.0.0.1 port {port}: Address already in use.\n",
     )
+
+
+def test_the_schema_of_the_history_is_migrated_back_and_forth(
+    program: Program, monkeypatch: pytest.MonkeyPatch, history_url: str
+) -> None:
+    monkeypatch.setenv("DARKROOM_HISTORY_URL", history_url)
+    assert program.run("history", "schema") == (0, f"none; this version needs {REVISION}\n", "")
+    assert program.run("history", "upgrade")[0] == 0
+    with closing(database_at(history_url)) as database:
+        assert inspect(database.engine).has_table("audit")
+
+        code, said, _ = program.run("history", "downgrade", "0003")
+
+        assert (code, said) == (0, f"0003; this version needs {REVISION}\n")
+        assert not inspect(database.engine).has_table("audit")
+        code, _, said = program.run("history", "downgrade", "0009")
+        assert code == 2
+        assert said == (
+            "0009 is not a schema before the present one, 0003: use one of 0001, 0002.\n"
+        )
+        assert (
+            program.run("history", "upgrade")[1] == f"{REVISION}; this version needs {REVISION}\n"
+        )
+        assert inspect(database.engine).has_table("audit")
+
+
+def test_the_schema_of_no_history_cannot_be_migrated(
+    program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wrong = "DARKROOM_HISTORY_URL is not set: there is no history.\n"
+    assert program.run("history", "upgrade") == (2, "", wrong)
+    monkeypatch.setenv("DARKROOM_HISTORY_URL", f"sqlite:///{tmp_path}/none/history.db")
+    code, _, said = program.run("history", "schema")
+    assert (code, said.partition(":")[0]) == (4, "The history is unavailable")
 
 
 def test_image_urls_are_revoked_with_and_without_an_overlap(

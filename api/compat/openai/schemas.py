@@ -31,15 +31,15 @@ class ImagesBody(Strict):
 
     model: Annotated[str | None, Field(description="One of `GET /openai/v1/models`")] = None
     n: Annotated[
-        int | None, Field(ge=1, le=N_MAX, description="How many, each of its seed"), INTEGER
+        int | None, Field(ge=1, le=N_MAX, description="How many, with different seeds"), INTEGER
     ] = None
     size: Annotated[
-        str | None, Field(description="`auto`, or `WxH`: the nearest ratio and megapixels are made")
+        str | None, Field(description="`auto`, or `WxH`: the nearest ratio and megapixels are used")
     ] = None
     response_format: Annotated[
-        Literal["url", "b64_json"] | None, Field(description="`b64_json` unless it says otherwise")
+        Literal["url", "b64_json"] | None, Field(description="Default: `b64_json`")
     ] = None
-    output_format: Annotated[Formats | None, Field(description="`png` unless it says so")] = None
+    output_format: Annotated[Formats | None, Field(description="Default: `png`")] = None
     output_compression: Annotated[
         int | None, Field(ge=0, le=100, description="The quality of webp and jpeg"), INTEGER
     ] = None
@@ -47,10 +47,10 @@ class ImagesBody(Strict):
         str | None, Field(max_length=USER_CHARACTERS, description="Kept as `metadata.user`")
     ] = None
     safety_identifier: Annotated[
-        str | None, Field(max_length=USER_CHARACTERS, description="Goes before `user`")
+        str | None, Field(max_length=USER_CHARACTERS, description="Takes precedence over `user`")
     ] = None
     background: Annotated[
-        Literal["auto", "opaque"] | None, Field(description="No transparency is made")
+        Literal["auto", "opaque"] | None, Field(description="Images are always opaque")
     ] = None
     quality: Annotated[
         Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None,

@@ -38,11 +38,11 @@ class PredictionBody(Strict):
         str | None, Field(description="A model, one of its versions, or `model:version`")
     ] = None
     input: Annotated[dict[str, Any], Field(description="The model's parameters")]
-    webhook: Annotated[str | None, Field(description="Where to tell what becomes of it")] = None
+    webhook: Annotated[str | None, Field(description="URL that webhooks are sent to")] = None
     webhook_events_filter: Annotated[
-        tuple[PredictionEvent, ...] | None, Field(description="What to tell; all unless it says so")
+        tuple[PredictionEvent, ...] | None, Field(description="Events to send; default: all")
     ] = None
-    stream: Annotated[bool | None, Field(description="Taken, and changes nothing")] = None
+    stream: Annotated[bool | None, Field(description="Accepted and ignored")] = None
 
     @property
     def events(self) -> tuple[EventType, ...]:

@@ -30,7 +30,7 @@ function M.closed(now, record)
   return '', 0
 end
 
--- Return for how many more milliseconds the provider's statement of that time counts; nil if it no longer does.
+-- Return for how many milliseconds what the provider said at `said_at` still counts; nil if it does not.
 local function probe_wait(now, said_at)
   local left = said_at and said_at + C.gone_probe_ms - now
   return left and left > 0 and left <= C.gone_probe_ms and left or nil

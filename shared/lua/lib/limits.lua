@@ -17,8 +17,7 @@ local function tenant_budgets(tenant, daily, monthly, action)
   return budgets
 end
 
--- Return whose credits and requests count for a key: `first`, the first of keys that replaced each other, if there is
--- one.
+-- Return the payer of a key: the key itself, or `first`, the oldest of the keys that replaced each other.
 local function payer_of(key, first) return 'key:' .. (first or key) end
 
 -- Return a tenant's weight and cap, and its budgets if they hold queued jobs (nil: none does). A weight of zero would

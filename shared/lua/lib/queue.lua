@@ -92,9 +92,9 @@ function M.new_start_tag(q, group, newly)
   return (newly and '0' or '1') .. string.format('%015.0f', place) .. group
 end
 
--- Give a group its turn, in all its lanes. It starts where its last member ended, but not before the virtual time
--- `vt`, so an idle group gains no credit. It starts no further on than the cost of one member, so a raised weight
--- counts at once.
+-- Give a group its turn, in all its lanes. Its start tag is `finish`, up to which its claims are charged, but not less
+-- than the virtual time `vt`, so an idle group gains no credit, and not more than `vt` and the cost of one member, so a
+-- raised weight counts at once.
 local function set_turn(q, group, known, lanes, weight, vt, newly)
   local start = util.int(math.min(math.max(vt, tonumber(known.finish) or 0), vt + M.cost(weight)))
   local tag = M.new_start_tag(q, group, newly)

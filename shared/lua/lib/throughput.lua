@@ -1,10 +1,10 @@
--- The throughput of a queue, measured at each job that ends. After a minute, a measurement counts a third; only time
--- in which a job waited passes.
+-- The throughput of a queue, measured whenever a job ends that a worker held. In a minute a measurement decays to a
+-- third; time before the job arrived is not counted.
 local queue = ... -- requires
 
 local M = {}
 
--- After this time a measurement counts a third; only time in which a job waited passes.
+-- In this time a measurement decays to a third (1/e).
 local DRAIN_MS = 60000
 
 -- Return the ended jobs and the busy milliseconds, both decayed, and the time of that: '' if nothing was measured

@@ -64,7 +64,7 @@ local function first_isolated()
   if args.allow_isolated ~= '1' then return nil end
   for _, id in ipairs(redis.call('ZRANGE', queue.jobs.isolated, 0, 19)) do
     local job = jobs.load(id)
-    if not (job and job.state == 'queued' and job.isolated) then -- moved by an older version, which does not know this place
+    if not (job and job.state == 'queued' and job.isolated) then -- changed by a process of an older version, which does not know this set
       queue.remove_priority(queue.jobs, queue.jobs.isolated, id)
     elseif job.answer or queue.has_slot(queue.jobs, job.tenant) and open(job.model) then
       return job

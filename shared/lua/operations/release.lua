@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Return a job unchanged to the queue, with its attempt, because its worker shuts down.
+-- Put a job back into the queue because its worker shuts down; the attempt does not count.
 -- Returns 'ok' | 'lost'
 local args, clock, jobs, util = ... -- requires
 local job, word = jobs.load_fenced(args.id, args.fence, 'release')

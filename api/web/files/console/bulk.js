@@ -41,7 +41,9 @@ const WHY = {
   gone: "had been deleted",
   prompt_withheld: "were archived without their prompt",
   tenant_full: "exceeded their tenant's queue limit",
-  spent: "belong to tenants whose daily credits are spent",
+  budget_spent: "belong to a tenant or key whose credits for the day or month are spent",
+  too_fast: "exceeded their tenant's or key's requests per minute",
+  model_gone: "use a model that the provider no longer offers",
   full: "exceeded the queue limit",
   behind: "could not finish before their deadline",
 };

@@ -26,7 +26,7 @@ const COLUMNS = [
   "Attempts",
   "Last response",
   "Created",
-  "Again",
+  "Action",
 ];
 
 export function deliveries({ client, may, live, place }) {
@@ -59,7 +59,7 @@ export function deliveries({ client, may, live, place }) {
   }
 
   async function show(one) {
-    const inside = el("div", {}, loading("Asking…"));
+    const inside = el("div", {}, loading("Loading…"));
     openDialog(`${one.type}, ${one.host}`, inside, { wide: true });
     try {
       const delivery = await client.get(`/ops/v1/deliveries/${one.id}`);

@@ -81,23 +81,33 @@ export const FLOWS = {
   words: "Nothing is on hold, and the workers keep up.",
 };
 
+/** The threshold of the alert DarkroomHistoryBehind. */
+const BEHIND_SECONDS = 900;
+
 function archiving(now) {
-  const refused = now.history.refused_jobs;
-  if (refused === 0) return [];
-  return [
-    {
+  const { lag_seconds: lag, refused_jobs: refused } = now.history;
+  const found = [];
+  if (lag > BEHIND_SECONDS)
+    found.push({
+      kind: "wait",
+      head: `Final jobs have not moved to the history for ${seconds(lag)}`,
+      words:
+        "The database is unreachable, or no worker archives. Final jobs stay in Redis; see the runbook DarkroomHistoryBehind.",
+    });
+  if (refused)
+    found.push({
       kind: "wait",
       head: `${count(refused, "job")} cannot move to the history`,
       words:
         "They stay in Redis and are tried again every hour. The workers log each as “job cannot be archived”; see the runbook DarkroomHistoryRefusesJobs.",
-    },
-  ];
+    });
+  return found;
 }
 
 function redis(now) {
   return now.redis.faults.map((fault) => ({
     kind: "bad",
-    head: "Redis is not configured safely",
+    head: "A problem with Redis",
     words: fault,
   }));
 }

@@ -36,7 +36,7 @@ export function tilesOf(now, past, hours) {
     tile(
       "Failed",
       number(past.totals.failed),
-      `${span}, ${number(now.jobs.failed)} stored`,
+      `${span}, ${number(now.jobs.failed)} still in Redis`,
       link("jobs", { status: "failed" }),
       past.totals.failed ? "bad" : "",
     ),
@@ -78,7 +78,7 @@ export function gateCard(now) {
     null,
     facts([
       ["Held", holds.length ? el("ul", {}, holds) : "Nothing"],
-      ["Keys", keys.length ? el("ul", {}, keys) : "None now yet: no worker has started"],
+      ["Keys", keys.length ? el("ul", {}, keys) : "None known yet: no worker has started"],
       ["Models removed", gate.removed_models.join(", ") || "None"],
       ["Models paused", gate.paused_models.join(", ") || "None"],
       [

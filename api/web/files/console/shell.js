@@ -63,7 +63,7 @@ export class Shell {
     this.#live.stop();
     this.#me = this.#view = null;
     if (!this.#key.value) return this.#ask();
-    fill(this.#main, loading("Checking what this key may do…"));
+    fill(this.#main, loading("Checking this key…"));
     try {
       this.#me = await this.#client.get("/ops/v1/me");
     } catch (error) {

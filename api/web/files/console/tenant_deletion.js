@@ -28,7 +28,7 @@ export function deleteTenant(client, name) {
       el(
         "p",
         {},
-        "Its keys stop working at once. Its queued and running jobs are canceled; its jobs, images, deliveries and history are deleted. The sums of its usage stay. This cannot be undone.",
+        "Its keys stop working within five seconds. Its queued and running jobs are canceled; its jobs, images, deliveries and history are deleted. Its usage totals stay. This cannot be undone.",
       ),
       field("Type the name of the tenant to confirm", input, { about: name }),
       notices,

@@ -9,7 +9,7 @@ export const WAYS = [
   {
     name: "curl",
     label: "curl",
-    about: `Waits up to a minute for the job. The key is taken from $${VARIABLE}.`,
+    about: `Returns the job as JSON, with image.url; waits up to a minute for one image. Several images become a batch, whose id is returned at once. The key is taken from $${VARIABLE}.`,
     write: curl,
   },
   {

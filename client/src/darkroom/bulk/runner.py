@@ -82,8 +82,8 @@ class Filling:
                 )
             except NotFound:
                 raise NotFound(
-                    f"{batch_id} or an image of it is forgotten by the service, and missing in "
-                    f"{self.folder}. Another folder would have it made, and paid, again."
+                    f"The service has deleted {batch_id} or one of its images that is missing in "
+                    f"{self.folder}. With another --out, its images would be paid for again."
                 ) from None
 
     def _batches(self, wanted: Mapping[str, str]) -> Iterator[str]:

@@ -8,7 +8,10 @@ from darkroom.commands.connection import HERE, Limit, Where
 from darkroom.commands.exits import DONE
 from darkroom.commands.output import show_facts, show_rows
 
-batches = App(name="batches", help="List, read and cancel batches.")
+batches = App(
+    name="batches",
+    help="List, read and cancel batches. `darkroom generate --from FILE` creates them.",
+)
 
 _COLUMNS = ("id", "status", "total", "progress", "eta_seconds", "created_at", "tags")
 

@@ -75,8 +75,9 @@ def generate(
 ) -> int:
     """Generate images and write them to files; print each file name as soon as the file is written.
 
-    With --from, generate an image for each prompt in a file and write them to a folder. After an
-    interruption, the same command continues where it stopped and pays for no image twice.
+    With --from, create a batch with an image for each prompt in a file and write the images to the
+    folder --out. After an interruption, the same command continues where it stopped and pays for no
+    image twice.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def generate(
         A file of prompts: .txt (one a line), .csv or .tsv (with a column `prompt`, others are
         parameters) or .jsonl (objects with `prompt` and parameters).
     variations
-        Images for each prompt, each with another seed.
+        Number of images for each prompt, with different seeds.
     out
         Folder for the images, or the file for a single image; the extension follows its format.
     retry_failed
@@ -116,7 +117,7 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         reason = f"{folder} cannot be written ({error.strerror})"
         raise UsageError(
-            f"{reason}. Nothing was asked for; name another place with --out."
+            f"{reason}. No image was requested; choose another folder with --out."
         ) from None
 
 
@@ -146,7 +147,9 @@ async def _several(entries: Sequence[Entry], out: Path, where: Where) -> int:
                     client, batch.id, lambda job: out / f"{slug}-{job.input['seed']}", bar
                 )
             except asyncio.CancelledError:
-                print_notice(f"{batch.id} goes on: `darkroom batches cancel {batch.id}` stops it.")
+                print_notice(
+                    f"{batch.id} continues; `darkroom batches cancel {batch.id}` stops it."
+                )
                 raise
     return FAILED if bar.failures else DONE
 
@@ -166,7 +169,7 @@ async def _fill(out: Path, entries: Sequence[Entry], where: Where, *, retry_fail
                 try:
                     await filling.save(wanted, bar)
                 except asyncio.CancelledError:
-                    print_notice("What was asked for goes on; the same command fetches the rest.")
+                    print_notice("The jobs continue; run the same command again to get the rest.")
                     raise
     missing = filling.wanted(entries)
     if missing:

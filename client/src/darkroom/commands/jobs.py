@@ -134,5 +134,6 @@ def saved(image: Image, out: Path) -> Path:
 def job_goes_on(job_id: str) -> None:
     """Print how to follow a job that is no longer waited for."""
     print_notice(
-        f"{job_id} goes on: `darkroom jobs save {job_id}` or `darkroom jobs cancel {job_id}`."
+        f"{job_id} continues: get it with `darkroom jobs save {job_id}`, or stop it with "
+        f"`darkroom jobs cancel {job_id}`."
     )

@@ -11,7 +11,11 @@ from darkroom.commands.output import show_json, show_line, show_rows
 usage = App(name="usage", help="Show the jobs, calls and estimated credits of some days.")
 
 _First = Annotated[
-    str | None, Parameter(name="--from", help="The first day, such as 2026-01-31 (UTC).")
+    str | None,
+    Parameter(
+        name="--from",
+        help="The first day (UTC), such as 2026-01-31; default: the 1st of the month of --to.",
+    ),
 ]
 _Last = Annotated[str | None, Parameter(name="--to", help="The last day; default: today.")]
 _GroupBy = Annotated[

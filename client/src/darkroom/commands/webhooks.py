@@ -84,8 +84,10 @@ def send_test(
     receiver_url: str,
     /,
     *,
-    slim: Annotated[bool, Parameter(negative="", help="Only its id and status.")] = False,
-    header: Annotated[list[str] | None, Parameter(help="`Name: value`, sent along.")] = None,
+    slim: Annotated[bool, Parameter(negative="", help="Send the payload `slim`.")] = False,
+    header: Annotated[
+        list[str] | None, Parameter(help="A header to send, as `Name: value`; may be repeated.")
+    ] = None,
     where: Where = HERE,
 ) -> int:
     """Send a signed test event to RECEIVER_URL; show the request and its result.
@@ -139,7 +141,7 @@ def _history_lines(raw: Mapping[str, Any]) -> Iterator[str]:
     """Format the request as sent, and the response."""
     request, attempt = raw["request"], raw["attempt"]
     if request is None or attempt is None:
-        yield f"{raw['id']} waits: no worker came to it yet (is one for `deliver` running?)"
+        yield f"{raw['id']} was not sent yet: check that a worker runs (`darkroom worker deliver`)."
         return
     yield f"{request['method']} {request['url']}"
     yield from (f"{name}: {value}" for name, value in request["headers"].items())
