@@ -35,7 +35,7 @@ def prediction(view: View, job: Job) -> Prediction:
         "version": version_id(model) if model else "hidden",
         "status": _status(job),
         "input": dict(job.spec.input),
-        "output": [view.image_url(job.id)] if has_image else None,
+        "output": [view.image_url(job)] if has_image else None,
         "logs": f"Using seed: {job.spec.input['seed']}\n",
         "error": _error(job),
         "source": "api",

@@ -27,6 +27,7 @@ class JobImage(TypedDict):
     """The image and its URL."""
 
     url: Url
+    preview_url: Annotated[Url, Field(description="A small WebP, made on the first request")]
     key: str
     content_type: str
     width: Count

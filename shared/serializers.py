@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, overload
+from urllib.parse import quote
 
 from shared import schemas
 from shared.batches import Batch
 from shared.errors import ErrorCode
 from shared.jobs import Image, Job, State, Status, WaitingOn
+from shared.setting_values import OBJECT_KEY
 from shared.signing import ImageUrlSigner
 from shared.store.job_queries import QueuedJob
 
@@ -43,8 +45,8 @@ def _second(seconds: int) -> str:
 class View:
     """Write jobs.
 
-    `public_url` is the URL of the service for clients; `image_base_url` that of a CDN in front of
-    it, if there is one.
+    `public_url` is the URL of the service for clients. `image_base_url` is that of a CDN in front
+    of the service, or with `{key}` that of a stored object, which anyone may read; '': neither.
     """
 
     public_url: str
@@ -90,15 +92,21 @@ class View:
             },
         }
 
-    def image_url(self, job_id: str) -> str:
-        """Return the signed URL of a job's image."""
-        base = self.image_base_url or self.public_url
+    def image_url(self, job: Job) -> str:
+        """Return the URL of a job's image."""
+        if job.image and OBJECT_KEY in self.image_base_url:
+            return self.image_base_url.replace(OBJECT_KEY, quote(job.image.key))
+        return self._signed_url(job.id)
+
+    def _signed_url(self, job_id: str) -> str:
+        cdn = "" if OBJECT_KEY in self.image_base_url else self.image_base_url
         query = self.signer.query(job_id, now_seconds=time.time())
-        return f"{base}/v1/jobs/{job_id}/image?{query}"
+        return f"{cdn or self.public_url}/v1/jobs/{job_id}/image?{query}"
 
     def _image(self, job: Job, image: Image) -> schemas.JobImage:
         return {
-            "url": self.image_url(job.id),
+            "url": self.image_url(job),
+            "preview_url": f"{self._signed_url(job.id)}&size=preview",
             "key": image.key,
             "content_type": image.content_type,
             "width": image.width,

@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 #: Editors and terminals may add a byte order mark to a value.
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 PORT_MAX = 65_535
+#: What stands for the key of an object in the URL of a bucket.
+OBJECT_KEY = "{key}"
 
 #: A host name. Docker's names may contain underscores.
 _NAME = re.compile(
@@ -187,6 +189,15 @@ def web_address(text: str, *, without: str = "") -> str:
         raise ValueError("it must end before the query: no `?` and no `#`")
     path = parts.path.rstrip("/").removesuffix(without).rstrip("/")
     return f"{parts.scheme}://{_netloc(*host_port(parts.netloc))}{path}"
+
+
+def object_address(text: str) -> str:
+    """Validate the URL of the objects of a bucket, which has OBJECT_KEY once, in its path."""
+    before, *after = text.split(OBJECT_KEY)
+    if len(after) != 1 or "/" not in before.partition("://")[2]:
+        raise ValueError(f"it must have {OBJECT_KEY} once, after the host")
+    web_address(before + after[0])
+    return text
 
 
 def _netloc(host: str, port: int | None) -> str:

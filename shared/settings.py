@@ -271,8 +271,9 @@ class Settings(BaseSettings):
     image_base_url: Annotated[
         str,
         Field(
-            description="URL with which image URLs begin if a CDN is in front of this service: "
-            "https://cdn.example.com; empty: DARKROOM_PUBLIC_URL"
+            description="URL with which image URLs begin if a CDN is in front of this service "
+            "(https://cdn.example.com), or the URL of an object of a public bucket with {key} in "
+            "it (https://images.example.com/{key}); empty: DARKROOM_PUBLIC_URL"
         ),
     ] = ""
     image_url_seconds: Annotated[
@@ -523,6 +524,8 @@ class Settings(BaseSettings):
     def _address(cls, value: str, about: ValidationInfo) -> str:
         if about.field_name in {"image_base_url", "otlp_endpoint"} and not value:
             return value
+        if about.field_name == "image_base_url" and setting_values.OBJECT_KEY in value:
+            return setting_values.object_address(value)
         path = {"onemin_base_url": _ONEMIN_PATH, "otlp_endpoint": _OTLP_PATH}
         return setting_values.web_address(value, without=path.get(str(about.field_name), ""))
 

@@ -48,11 +48,29 @@ def test_json_is_what_a_program_reads(run: Run, tmp_path: Path) -> None:
     assert (again.returncode, "succeeded" in again.stderr) == (3, True)
 
 
+def test_the_options_of_the_job_are_those_of_the_program(run: Run) -> None:
+    words = ("--metadata.order", "A-17", "--tag", "spring", "--record-seconds", "forever")
+    made = json.loads(run("generate", "A weir", *words, "--image-seconds", "3600", "--json").stdout)
+    job = json.loads(run("jobs", "show", made["job_id"], "--json").stdout)
+    assert (job["metadata"], job["tags"], job["expires_at"]) == (
+        {"order": "A-17"},
+        ["spring"],
+        None,
+    )
+    assert job["image"]["expires_at"] is not None
+    refused = run("generate", "A weir", "--record-seconds", "soon")
+    assert (refused.returncode, "--record-seconds" in refused.stderr) == (2, True)
+
+
 def test_an_image_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is_kept(
     run: Run, tmp_path: Path
 ) -> None:
     made = json.loads(run("generate", "A quay", "--out", "new/quay.webp", "--json").stdout)
     assert (tmp_path / made["file"]).exists()
+    small = run("jobs", "save", made["job_id"], "--preview").stdout.strip()
+    assert small == f"{made['job_id']}-preview.webp"
+    with Image.open(tmp_path / small) as opened:
+        assert (opened.format, max(opened.size)) == ("WEBP", 512)
     lost = run("jobs", "save", made["job_id"], "--out", "none/quay.webp")
     assert (lost.returncode, lost.stdout) == (1, "")
     assert f"`darkroom jobs save {made['job_id']} --out PLACE`" in lost.stderr

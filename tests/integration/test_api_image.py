@@ -173,6 +173,24 @@ def test_image_urls_lead_to_a_cdn_where_there_is_one(empty_redis_url: str, s3: S
         assert predicted["urls"]["get"].startswith(f"{chosen.public_url}/replicate/v1/")
 
 
+def test_image_urls_name_the_object_of_a_public_bucket(empty_redis_url: str, s3: S3Server) -> None:
+    base = "https://images.example/{key}"
+    chosen = settings(empty_redis_url, s3_endpoint=s3.endpoint, image_base_url=base)
+    with served(chosen) as url, tenant_at(url, empty_redis_url) as api_server:
+        job_id, stored = store_image(api_server, s3, SMALL)
+
+        image = api_server.client.get(f"/v1/jobs/{job_id}").json()["image"]
+        predicted = api_server.client.get(f"/replicate/v1/predictions/{job_id}").json()
+
+        assert image["url"] == f"https://images.example/{stored.key}"
+        assert predicted["output"] == [image["url"]]
+        # the preview is the service's own
+        assert image["preview_url"].startswith(f"{chosen.public_url}/v1/jobs/{job_id}/image?")
+        assert image["preview_url"].endswith("&size=preview")
+        signed = image["preview_url"].removesuffix("&size=preview").replace(chosen.public_url, url)
+        assert httpx.get(signed).content == SMALL
+
+
 @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize(
     ("written", "part"),

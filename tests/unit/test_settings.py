@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,28 @@ def test_the_address_of_the_provider_may_be_the_documented_one(written: str) -> 
     assert load_settings(onemin_base_url=written).onemin_base_url == "https://api.1min.ai"
 
 
+def test_the_objects_of_a_public_bucket_may_be_named() -> None:
+    written = "https://images.example/darkroom/{key}"
+    assert load_settings(image_base_url=written).image_base_url == written
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("https://{key}", "it must have {key} once, after the host"),
+        ("https://images.example/{key}/{key}", "it must have {key} once, after the host"),
+        ("ftp://images.example/{key}", "must begin with http:// or https://"),
+        ("https://images.example/{key}?a=1", "no `?` and no `#`"),
+        ("https://images.example/{key}/{name}", "it must not have a placeholder in { }"),
+        ("https://user:Hunter2secret@images.example/{key}", "a user or a password"),
+    ],
+)
+def test_the_address_of_the_objects_of_a_bucket_is_checked(value: str, why: str) -> None:
+    with pytest.raises(InvalidSettings, match=re.escape(why)) as refused:
+        load_settings(image_base_url=value)
+    assert "Hunter2" not in str(refused.value)
+
+
 def test_the_collector_may_be_named_by_its_whole_address() -> None:
     settings = load_settings(otlp_endpoint="http://collector:4318/v1/traces")
 
@@ -318,7 +341,7 @@ def test_the_collector_may_be_named_by_its_whole_address() -> None:
         ("https://api.example#", "no `?` and no `#`"),
         ("https://user:Hunter2secret@api.example", "a user or a password"),
         ("https://api example", "without blanks"),
-        ("https://api.example/{key}", "must not have a placeholder in { }"),
+        ("https://api.example/{name}", "must not have a placeholder in { }"),
         ("https://api.\u200bexample", "visible ASCII"),
     ],
 )

@@ -204,7 +204,7 @@ async def _shown(parts: AppContext, body: ImagesBody, jobs: Sequence[Job]) -> Re
     images = [job.image for job in jobs if job.image]
     data: list[OpenAIImage]
     if body.as_url:
-        data = [{"url": parts.view.image_url(job.id)} for job in jobs]
+        data = [{"url": parts.view.image_url(job)} for job in jobs]
     else:
         data = [{"b64_json": one} for one in await asyncio.gather(*_encoded(parts, images))]
     first = images[0]

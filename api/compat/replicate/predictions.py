@@ -200,7 +200,7 @@ async def _prediction(parts: AppContext, job: Job) -> Prediction:
     response. Raise StorageDown, ObjectMissing, ObjectDamaged.
     """
     found = prediction(parts.view, job)
-    has_no_tls = not parts.view.image_url(job.id).startswith("https:")
+    has_no_tls = not parts.view.image_url(job).startswith("https:")
     if found["output"] and job.image and has_no_tls:
         data = await parts.images.whole(job.image)
         written = base64.b64encode(data).decode()

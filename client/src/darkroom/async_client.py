@@ -120,8 +120,8 @@ class AsyncClient:
     def _bound(self, facts: ImageFacts) -> AsyncImage:
         return AsyncImage(**facts_of(facts), fetch=self._fetch)
 
-    async def _fetch(self, facts: ImageFacts) -> bytes:
-        return await self._sender.run(self._can.image_bytes(facts))
+    async def _fetch(self, facts: ImageFacts, preview: bool) -> bytes:  # noqa: FBT001
+        return await self._sender.run(self._can.image_bytes(facts, preview=preview))
 
     async def close(self) -> None:
         """Close the connections."""

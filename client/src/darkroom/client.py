@@ -142,8 +142,8 @@ class Client:
     def _bound(self, facts: ImageFacts) -> Image:
         return Image(**facts_of(facts), fetch=self._fetch)
 
-    def _fetch(self, facts: ImageFacts) -> bytes:
-        return self._sender.run(self._can.image_bytes(facts))
+    def _fetch(self, facts: ImageFacts, preview: bool) -> bytes:  # noqa: FBT001
+        return self._sender.run(self._can.image_bytes(facts, preview=preview))
 
     def close(self) -> None:
         """Close the connections."""

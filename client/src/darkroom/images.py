@@ -17,34 +17,37 @@ Bytes = bytes  # inside the classes below the name means the method
 class Image(ImageFacts):
     """A stored image, as returned by `Client`."""
 
-    fetch: Callable[[ImageFacts], Bytes] = field(repr=False, compare=False)
+    fetch: Callable[[ImageFacts, bool], Bytes] = field(repr=False, compare=False)
 
-    def bytes(self) -> Bytes:
-        """Download the image. Raise ImageBroken, NotFound (deleted) or Unavailable."""
-        return self.fetch(self)
+    def bytes(self, *, preview: bool = False) -> Bytes:
+        """Download the image, or its preview, a small WebP.
 
-    def save(self, path: str | Path = ".") -> Path:
-        """Write the image to a file atomically, and return its path.
+        Raise ImageBroken, NotFound (deleted) or Unavailable.
+        """
+        return self.fetch(self, preview)
+
+    def save(self, path: str | Path = ".", *, preview: bool = False) -> Path:
+        """Write the image or its preview to a file atomically, and return its path.
 
         In a folder, the file is named after the job. The extension fits the bytes: `x.png` becomes
         `x.webp` if the image is WebP. An existing file is replaced. Raise OSError, too.
         """
-        return _save(self, path, self.bytes())
+        return _save(self, path, self.bytes(preview=preview), preview=preview)
 
 
 @dataclass(frozen=True)
 class AsyncImage(ImageFacts):
     """A stored image, as returned by `AsyncClient`."""
 
-    fetch: Callable[[ImageFacts], Awaitable[Bytes]] = field(repr=False, compare=False)
+    fetch: Callable[[ImageFacts, bool], Awaitable[Bytes]] = field(repr=False, compare=False)
 
-    async def bytes(self) -> Bytes:
-        """Download the image; see `Image.bytes`."""
-        return await self.fetch(self)
+    async def bytes(self, *, preview: bool = False) -> Bytes:
+        """Download the image or its preview; see `Image.bytes`."""
+        return await self.fetch(self, preview)
 
-    async def save(self, path: str | Path = ".") -> Path:
-        """Write the image to a file; see `Image.save`."""
-        return _save(self, path, await self.bytes())
+    async def save(self, path: str | Path = ".", *, preview: bool = False) -> Path:
+        """Write the image or its preview to a file; see `Image.save`."""
+        return _save(self, path, await self.bytes(preview=preview), preview=preview)
 
 
 def facts_of(image: ImageFacts) -> dict[str, Any]:
@@ -59,7 +62,9 @@ def checked(image: ImageFacts, data: Bytes) -> Bytes:
     return data
 
 
-def _save(image: ImageFacts, path: str | Path, data: Bytes) -> Path:
-    target = image_path(Path(path), name=image.job_id, extension=image.extension)
+def _save(image: ImageFacts, path: str | Path, data: Bytes, *, preview: bool) -> Path:
+    name = f"{image.job_id}-preview" if preview else image.job_id
+    extension = ".webp" if preview else image.extension
+    target = image_path(Path(path), name=name, extension=extension)
     write_atomically(target, data)
     return target

@@ -30,7 +30,9 @@ def _read(name: str, value: Any) -> Any:  # noqa: ANN401  JSON
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """A stored image. `url` is signed, needs no key, and works while it is kept.
+    """A stored image. `url` needs no key and works while the image is kept.
+
+    `preview_url` is that of a small WebP.
 
     `warnings` names differences from the request: size, ratio, format, flat; by the provider's
     record prompt, seed, model; `record` if that record is inconsistent.
@@ -45,6 +47,7 @@ class ImageFacts:
     size_bytes: int
     sha256: str
     warnings: list[str]
+    preview_url: str
     raw: Raw = field(repr=False)
 
     @property

@@ -108,11 +108,12 @@ class Operations(Generic[I_co]):
                 if left <= 0:
                     return
 
-    def image_bytes(self, image: ImageFacts) -> Steps[bytes]:
-        """Download an image, and verify that the bytes are the stored ones."""
-        path = f"{_job_path(image.job_id)}/image"
-        answer = yield from send_with_retries(Request("GET", path), self._retry_policy)
-        return checked(image, answer.content)
+    def image_bytes(self, image: ImageFacts, *, preview: bool) -> Steps[bytes]:
+        """Download an image, and verify that the bytes are the stored ones; or its preview."""
+        query = {"size": "preview"} if preview else {}
+        request = Request("GET", f"{_job_path(image.job_id)}/image", query)
+        answer = yield from send_with_retries(request, self._retry_policy)
+        return answer.content if preview else checked(image, answer.content)
 
     # batches
 

@@ -15,10 +15,11 @@ export function at(path) {
 }
 
 /**
- * The URL of a job's image, or of its preview, on this server: `image.url` may name another host. Its
- * signature replaces the key, so that the browser can load and cache it.
+ * The URL of a job's image, or of its preview, on this server: `image.url` may name another host. The
+ * signature of `preview_url` replaces the key, so that the browser can load and cache it.
  */
 export function imageAddress({ id, image }, { preview = false } = {}) {
-  const query = new URL(image.url, location.href).search;
-  return at(`/v1/jobs/${id}/image${query}${preview ? "&size=preview" : ""}`);
+  const query = new URL(image.preview_url, location.href).searchParams;
+  if (!preview) query.delete("size");
+  return at(`/v1/jobs/${id}/image?${query}`);
 }

@@ -24,6 +24,7 @@ from darkroom.files import DRAFT
 from darkroom.options import job_body
 
 _GROUP = Group("Image", sort_key=5)
+Seconds = int | Literal["forever"]
 Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000))]
 
 
@@ -53,11 +54,36 @@ class GenerateOptions:
         list[str] | None, Parameter(help="Tag for finding the jobs; may be repeated.")
     ] = None
 
+    metadata: Annotated[
+        dict[str, str] | None,
+        Parameter(help="Your data on the jobs, as --metadata.order A-17; may be repeated."),
+    ] = None
+    record_seconds: Annotated[
+        Seconds | None,
+        Parameter(help="Seconds after its end at which a job is deleted, or `forever`."),
+    ] = None
+    image_seconds: Annotated[
+        Seconds | None,
+        Parameter(
+            help="Seconds after the end of its job at which an image is deleted, or `forever`."
+        ),
+    ] = None
+
     def options(self) -> dict[str, Any]:
         """Return the given options, named as in JobOptions."""
         options = {name: value for name, value in asdict(self).items() if value is not None}
-        tags = options.pop("tag", None)
-        return {**options, "tags": tags} if tags else options
+        if tags := options.pop("tag", None):
+            options["tags"] = tags
+        kept = {
+            name: options.pop(name)
+            for name in ("record_seconds", "image_seconds")
+            if name in options
+        }
+        if kept:
+            options["retention"] = {
+                name: None if seconds == "forever" else seconds for name, seconds in kept.items()
+            }
+        return options
 
 
 PLAIN = GenerateOptions()

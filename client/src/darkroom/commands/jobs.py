@@ -17,6 +17,9 @@ from darkroom.options import JobFilter
 
 jobs = App(name="jobs", help="List, follow, save, cancel and retry jobs.")
 
+Preview = Annotated[
+    bool, Parameter(negative="", help="Write a small WebP instead of the whole image.")
+]
 _COLUMNS = ("id", "status", "waiting_on", "attempt", "created_at", "prompt", "error")
 _PROMPT_LETTERS = 40
 
@@ -77,13 +80,13 @@ def watch(job_id: str, *, where: Where = HERE) -> int:
 
 
 @jobs.command
-def save(job_id: str, *, out: Path = Path(), where: Where = HERE) -> int:
+def save(job_id: str, *, out: Path = Path(), preview: Preview = False, where: Where = HERE) -> int:
     """Wait for a job and write its image to a folder or a file."""
     with where.client() as client:
         job = client.wait(job_id)
         if job.image is None:
             raise JobFailed(job)
-        show_line(str(saved(job.image, out)))
+        show_line(str(saved(job.image, out, preview=preview)))
     return DONE
 
 
@@ -120,10 +123,10 @@ def _row(raw: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
     return {**raw, "prompt": cut, "error": error and error["code"]}
 
 
-def saved(image: Image, out: Path) -> Path:
+def saved(image: Image, out: Path, *, preview: bool = False) -> Path:
     """Save an image; if that fails, first print how to download it otherwise."""
     try:
-        return image.save(out)
+        return image.save(out, preview=preview)
     except OSError:
         print_notice(
             f"The image is kept: `darkroom jobs save {image.job_id} --out PLACE` writes it."
