@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from api.budgets import budget_shown
-from api.problems import Problem, unauthenticated
+from api.problems import Problem, tenant_gone
 from shared.budgets import BudgetPeriod, BudgetScope
 from shared.ids import is_batch_id
 from shared.store.budgets import budget_of
@@ -128,10 +128,6 @@ def _model_gone(answer: NotAccepted) -> Problem:
     )
 
 
-def _tenant_gone(_: NotAccepted) -> Problem:
-    return unauthenticated("The API key was deleted with its tenant. Nothing was accepted.")
-
-
 def _lost(_: NotAccepted) -> Problem:
     return Problem(
         "request_too_slow", "The parts of the batch arrived too far apart. Nothing was accepted."
@@ -159,6 +155,6 @@ _ADMISSION_ERRORS: Mapping[str, Callable[[NotAccepted], Problem]] = {
     "behind": _behind,
     "lost": _lost,
     "model_gone": _model_gone,
-    "tenant_gone": _tenant_gone,
+    "tenant_gone": lambda _: tenant_gone(),
     "too_long": _too_long,
 }

@@ -15,7 +15,7 @@ from api.jobs.schemas import JobFilterBody, Strict
 from api.json_body import JsonBody
 from api.ops.jobs import tenant_to_search
 from api.ops.schemas import FilterBody
-from api.problems import BODY, FieldError, Problem, invalid, not_found, problems
+from api.problems import BODY, FieldError, Problem, invalid, not_found, problems, tenant_gone
 from api.routing import tenant_router
 from shared.history.search import FINAL_STATUSES, JobSearch
 from shared.jobs import Status
@@ -23,6 +23,7 @@ from shared.model_catalog import INTEGER
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.erasures import (
+    ERASURES_MAX,
     Erasure,
     NewErasure,
     begin_any_erasure,
@@ -83,7 +84,7 @@ class ErasureShown(TypedDict):
 _RESPONSES = {
     200: {"description": "How many would be deleted (`dry_run`)", "model": Counted},
     202: sends_headers("Location"),
-    **problems("count_changed", "history_unavailable", "redis_full", *BODY),
+    **problems("count_changed", "too_many_erasures", "history_unavailable", "redis_full", *BODY),
 }
 
 
@@ -107,7 +108,12 @@ async def delete_jobs(
     counted = await _counted(parts, principal.tenant, body)
     if isinstance(counted, Response):
         return counted
-    await parts.committer.run(begin_erasure(counted))
+    outcome = await parts.committer.run(begin_erasure(counted, api_key=principal.key_id))
+    if outcome == "gone":
+        raise tenant_gone()
+    if outcome == "full":
+        detail = f"The tenant has {ERASURES_MAX} deletions in progress. Nothing was deleted."
+        raise Problem("too_many_erasures", detail)
     return await _accepted(parts, counted.id, "/v1/erasures")
 
 

@@ -83,6 +83,7 @@ KINDS: Mapping[str, Kind] = {
     "count_changed": Kind(409, "The number of matching jobs has changed"),
     "delivery_sending": Kind(409, "The delivery is being sent"),
     "endpoint_disabled": Kind(409, "The endpoint is disabled"),
+    "too_many_erasures": Kind(409, "The tenant has too many deletions in progress"),
     "too_many_endpoints": Kind(409, "The tenant has too many endpoints"),
     "cursor_expired": Kind(410, "The cursor has expired"),
     "job_deleted": Kind(410, "The job of this idempotency key was deleted"),
@@ -247,6 +248,11 @@ Writer = Callable[[Problem, str], Response]
 def not_found(what: str = "job") -> Problem:
     """Return the problem `not_found`, also for what belongs to another tenant."""
     return Problem("not_found", f"There is no such {what}.")
+
+
+def tenant_gone() -> "Problem":
+    """Return the problem for a request whose tenant was deleted after it was authenticated."""
+    return unauthenticated("The API key was deleted with its tenant. Nothing was accepted.")
 
 
 def unauthenticated(reason: str) -> Problem:

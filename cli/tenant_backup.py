@@ -346,8 +346,16 @@ def _apply(session: AdminSession, change: Change, created: MutableMapping[str, s
         if isinstance(made, api_keys.KeyRejected) and made.reason != "past":
             end(f"The key {key.id} of {holder} was not added ({made.reason}); run it again.")
     for one in change.endpoints:
-        host = delivery_host(one.url)
-        endpoint = session.run(endpoints.ensure_endpoint(holder, url=one.url, host=host))
-        if endpoint is None:
-            end(f"{holder} has {endpoints.ENDPOINTS_MAX:,} endpoints; {one.url} was not added.")
-        session.run(endpoints.rotate_any_secret(session.audit_context, endpoint, one.secret))
+        _add_endpoint(session, holder, one)
+
+
+def _add_endpoint(session: AdminSession, tenant: str, added: EndpointEntry) -> None:
+    """Add an endpoint, or find it, and set its secret."""
+    host = delivery_host(added.url)
+    call = endpoints.ensure_endpoint(tenant, api_key="", url=added.url, host=host)
+    found = session.run(call)
+    if found == "gone":
+        end(f"{tenant} is being deleted; {added.url} was not added.")
+    if found == "full":
+        end(f"{tenant} has {endpoints.ENDPOINTS_MAX:,} endpoints; {added.url} was not added.")
+    session.run(endpoints.rotate_any_secret(session.audit_context, found, added.secret))

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.context import AppContext, Context, CurrentTenant
 from api.json_body import JsonBody
-from api.problems import BODY, Problem, not_found, problems
+from api.problems import BODY, Problem, not_found, problems, tenant_gone
 from api.routing import tenant_router
 from api.webhooks.responses import (
     Endpoint,
@@ -85,9 +85,16 @@ async def create_endpoint(
 
     If the endpoint exists, it is returned unchanged.
     """
-    call = ensure_endpoint(principal.tenant, url=body.url, host=delivery_host(body.url))
+    call = ensure_endpoint(
+        principal.tenant,
+        api_key=principal.key_id,
+        url=body.url,
+        host=delivery_host(body.url),
+    )
     found = await parts.committer.run(call)
-    if found is None:
+    if found == "gone":
+        raise tenant_gone()
+    if found == "full":
         raise Problem("too_many_endpoints", f"The tenant has {ENDPOINTS_MAX:,} endpoints or more.")
     return json_response(endpoint_shown(await existing(parts, found, principal.tenant)))
 

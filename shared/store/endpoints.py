@@ -89,10 +89,12 @@ def read_endpoint(endpoint_id: str, *, tenant: str) -> Command[Endpoint | None]:
     return Command(operation, lambda reply: next(iter(_page(reply).endpoints), None))
 
 
-def ensure_endpoint(tenant: str, *, url: str, host: str) -> Command[str | None]:
-    """Register or find an endpoint; return its id, None if there are too many."""
-    operation = operations.EnsureEndpoint(tenant, url, host, ENDPOINTS_MAX)
-    return Command(operation, lambda reply: None if reply == "full" else str(reply))
+def ensure_endpoint(tenant: str, *, api_key: str, url: str, host: str) -> Command[str]:
+    """Register or find an endpoint.
+
+    Return its id, `full` if there are too many, or `gone` if the tenant was deleted meanwhile.
+    """
+    return Command(operations.EnsureEndpoint(tenant, api_key, url, host, ENDPOINTS_MAX), str)
 
 
 def enable_endpoint(endpoint_id: str, *, tenant: str) -> Command[bool]:

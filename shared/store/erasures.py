@@ -4,7 +4,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -17,6 +17,8 @@ from shared.store.codec import pairs
 from shared.store.command import Command
 from shared.store.job_queries import Filter
 
+#: Unfinished erasures that a tenant may have.
+ERASURES_MAX = 10
 _ID = re.compile(rf"{ERASURE_PREFIX}[0-9a-f]{{32}}")
 #: Keys of a tenant that stay: its usage by day, without its tags, and for a while the record that
 #: it was deleted.
@@ -70,10 +72,16 @@ class NewErasure:
         return orjson.dumps(self.given).decode()
 
 
-def begin_erasure(new: NewErasure) -> Command[None]:
-    """Record a tenant's request to delete jobs."""
-    operation = operations.BeginErasure(new.id, new.tenant or "", new.filter_json, new.found)
-    return Command(operation, lambda _: None)
+def begin_erasure(new: NewErasure, *, api_key: str) -> Command[Literal["ok", "gone", "full"]]:
+    """Record a tenant's request to delete jobs.
+
+    Return `gone` if the tenant was deleted meanwhile, `full` if it has ERASURES_MAX unfinished
+    erasures.
+    """
+    operation = operations.BeginErasure(
+        new.id, new.tenant or "", api_key, new.filter_json, new.found, ERASURES_MAX
+    )
+    return Command(operation, str)  # type: ignore[arg-type]  # one of the words
 
 
 def begin_any_erasure(audit_context: AuditContext, new: NewErasure) -> Command[None]:

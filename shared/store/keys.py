@@ -182,6 +182,9 @@ erasure = Key(
 erasures = Key(
     "erasures", ZSET, "Erasures that are not done, by when any worker may continue them (ms)."
 )
+tenant_erasures = Key(
+    "erasures:<tenant>", SET, "The erasures that the tenant requested and that are not done."
+)
 deleted = Key("deleted:<id>", STRING, "The token of the request that deleted the job; one minute.")
 claim = Key(
     "claim:<nonce>",

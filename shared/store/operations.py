@@ -159,8 +159,10 @@ class BeginAnyErasure(Audited):
 class BeginErasure(Operation):
     id: str
     tenant: str
+    api_key: str
     filter: str
     found: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +322,7 @@ class EnableEndpoint(Operation):
 @dataclass(frozen=True, slots=True)
 class EnsureEndpoint(Operation):
     tenant: str
+    api_key: str
     url: str
     host: str
     max_endpoints: int

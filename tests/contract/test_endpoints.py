@@ -361,8 +361,12 @@ def test_while_a_secret_rotates_the_old_ones_sign_along_for_a_day(world: World) 
 def test_an_endpoint_may_have_a_secret_of_its_own(world: World) -> None:
     world.client.hset(keys.tenant("acme"), "webhook_secret", "whsec_t")
     url = "https://example.com/hook?x=1"
-    found = world.store.run(endpoints.ensure_endpoint("acme", url=url, host="example.com"))
-    assert found == world.store.run(endpoints.ensure_endpoint("acme", url=url, host="example.com"))
+    found = world.store.run(
+        endpoints.ensure_endpoint("acme", api_key="", url=url, host="example.com")
+    )
+    assert found == world.store.run(
+        endpoints.ensure_endpoint("acme", api_key="", url=url, host="example.com")
+    )
     assert found
     assert rotate(world, "whsec_e", found)
     assert signing(world) == ("whsec_e", "whsec_t")

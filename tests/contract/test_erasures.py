@@ -17,7 +17,7 @@ from shared.store.functions import DELETED_TENANT_MS
 from shared.store.job_queries import Filter
 from tests.support.history import HistoryWorld
 from tests.support.store import FAR
-from worker.eraser import Eraser
+from worker.eraser import CHUNK, Eraser
 
 if TYPE_CHECKING:
     from shared.history.reader import HistoryReader
@@ -50,7 +50,7 @@ def erase(history: HistoryWorld, one: Eraser | None = None) -> None:
 
 def begin(history: HistoryWorld, tenant: str = "acme", *, found: int = 1) -> str:
     new = erasures.NewErasure(erasures.new_erasure_id(), tenant, Filter(), found)
-    history.world.store.run(erasures.begin_erasure(new))
+    history.world.store.run(erasures.begin_erasure(new, api_key=""))
     return new.id
 
 
@@ -68,6 +68,12 @@ def is_done(history: HistoryWorld, erasure_id: str | None) -> bool:
     found = history.world.store.run(erasures.read_erasure(erasure_id or "", tenant=""))
     assert found is not None
     return found.finished_at is not None
+
+
+def deleted(history: HistoryWorld, erasure_id: str) -> int:
+    found = history.world.store.run(erasures.read_erasure(erasure_id, tenant=""))
+    assert found is not None
+    return found.deleted
 
 
 def archived_job(history: HistoryWorld) -> str:
@@ -169,6 +175,57 @@ def test_an_erasure_that_continues_after_a_crash_leaves_the_next_tenant_alone(
     erase(history)
     assert history.is_live(job_id)
     assert create(history) == "whsec_"
+
+
+def test_erasures_take_turns(history: HistoryWorld) -> None:
+    for _ in range(3 * CHUNK):
+        history.world.cancel(history.world.accept())
+    history.world.pass_a_millisecond()
+    large = begin(history, found=3 * CHUNK)
+    history.world.pass_a_millisecond()
+    small = begin(history, "other")
+    one = Eraser(history.world.store, history.reader, history.world.store.now_ms, turn_seconds=0)
+
+    assert one.erase()
+    assert (deleted(history, large), is_done(history, large)) == (CHUNK, False)
+    assert one.erase()
+    assert is_done(history, small)
+    assert not is_done(history, large)
+
+    while one.erase():
+        pass
+    assert (deleted(history, large), is_done(history, large)) == (3 * CHUNK, True)
+
+
+def test_a_tenant_has_ten_erasures_in_progress_at_most(history: HistoryWorld) -> None:
+    world = history.world
+    first, *_ = [begin(history) for _ in range(erasures.ERASURES_MAX)]
+    another = erasures.NewErasure(erasures.new_erasure_id(), "acme", Filter(), 1)
+    call = erasures.begin_erasure(another, api_key="")
+    assert world.store.run(call) == "full"
+    begin(history, "other")
+
+    world.store.run(erasures.report_erasure(first, deleted=0, is_done=True))
+
+    assert [world.store.run(call), world.store.run(call)] == ["ok", "ok"]
+    assert world.client.scard(keys.tenant_erasures("acme")) == erasures.ERASURES_MAX
+
+
+def test_a_deleted_tenant_begins_nothing(history: HistoryWorld) -> None:
+    world, key = history.world, new_key()
+    create(history)
+    world.store.run(api_keys.add_api_key(audit_context(), "acme", key, TENANT_SCOPES))
+    new = erasures.NewErasure(erasures.new_erasure_id(), "acme", Filter(), 1)
+    calls = (
+        erasures.begin_erasure(new, api_key=key.id),
+        endpoints.ensure_endpoint("acme", api_key=key.id, url="https://x/", host="x"),
+    )
+    begin_tenant(history)
+    assert [world.store.run(call) for call in calls] == ["gone", "gone"]
+    erase(history)
+    create(history)
+    assert [world.store.run(call) for call in calls] == ["gone", "gone"]
+    assert world.client.keys("*endpoint*") == []
 
 
 def test_a_deleted_key_creates_no_job_for_the_next_tenant_of_that_name(

@@ -130,7 +130,9 @@ def live_through(world: World) -> list[str]:
 
 def send_again(world: World) -> None:
     """Let an owner do all that can be done about webhooks."""
-    found = world.store.run(endpoints.ensure_endpoint(TENANT, url="https://x", host="x"))
+    found = world.store.run(
+        endpoints.ensure_endpoint(TENANT, api_key="", url="https://x", host="x")
+    )
     assert found
     world.store.run(endpoints.rotate_secret(TENANT, "whsec_new"))
     world.store.run(endpoints.rotate_secret(TENANT, "whsec_own", endpoint_id=found))
@@ -213,7 +215,7 @@ def archive_and_erase(world: World) -> str:
 def erase(world: World) -> None:
     """Let jobs be deleted by a filter, and a tenant with everything."""
     new = erasures.NewErasure(erasures.new_erasure_id(), TENANT, Filter(tag="none"), 1)
-    world.store.run(erasures.begin_erasure(new))
+    world.store.run(erasures.begin_erasure(new, api_key=""))
     claimed = world.store.run(erasures.next_erasure(lease_seconds=0))
     assert claimed is not None
     world.store.run(erasures.report_erasure(claimed.id, deleted=3, is_done=True))

@@ -12,6 +12,7 @@ from tests.conftest import InTime
 from tests.faults.conftest import Audit, Tell
 from tests.faults.injection import Refusals, absent, for_seconds, frozen
 from tests.faults.service import LEASE_SECONDS, Service, service
+from tests.support.store import memory_limit
 
 pytestmark = pytest.mark.xdist_group("faults-3")
 
@@ -155,19 +156,14 @@ def test_jobs_outlive_resets_of_every_connection(
 def test_a_full_redis_takes_no_new_job_and_lets_those_that_run_end(
     here: Service, jobs: list[str], audit: Audit, tell: Tell
 ) -> None:
-    # given
-    limit = str(here.world.client.config_get("maxmemory")["maxmemory"])
     # when
-    here.world.client.config_set("maxmemory", 1)
-    try:
+    with memory_limit(here.world.client, 1):
         wait_until(lambda: not accepts(here), "the front door to notice")
         refusals = Refusals(here)
         assert refusals.ask().json()["code"] == "redis_full"
         done = here.wait_for_end(jobs)
         # kombu asks each second for what a full Redis refuses
         for_seconds(3, refusals.ask)
-    finally:
-        here.world.client.config_set("maxmemory", limit)
     # then
     took = resumed(here, jobs, since=time.monotonic())
     assert {job.state for job in done} == {State.SUCCEEDED}

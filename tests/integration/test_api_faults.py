@@ -21,6 +21,7 @@ from shared.store.schema_version import SCHEMA
 from tests.conftest import InTime
 from tests.support.api_server import PROMPT, ApiServer, problem, served, settings, tenant_at
 from tests.support.servers import RedisServer, redis_server
+from tests.support.store import memory_limit
 
 TIMEOUT = 0.5
 
@@ -165,12 +166,11 @@ def test_an_unfit_redis_is_named(tmp_path: Path, options: tuple[str, ...], word:
 def test_nothing_is_accepted_near_the_memory_limit(api_server: ApiServer) -> None:
     job = api_server.create()
     used = int(api_server.world.client.info("memory")["used_memory"])
-    api_server.world.client.config_set("maxmemory", int(used * 1.1))
-    wait_until(lambda: not accepted(api_server), "the front door to notice")
-    problem(api_server.client.post("/v1/jobs", json=PROMPT), 503, "redis_full")
-    assert not ready(api_server.url)
-    assert api_server.client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
-    api_server.world.client.config_set("maxmemory", "1gb")
+    with memory_limit(api_server.world.client, int(used * 1.1)):
+        wait_until(lambda: not accepted(api_server), "the front door to notice")
+        problem(api_server.client.post("/v1/jobs", json=PROMPT), 503, "redis_full")
+        assert not ready(api_server.url)
+        assert api_server.client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
     wait_until(lambda: accepted(api_server), "jobs to be accepted again")
 
 

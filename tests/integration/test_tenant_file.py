@@ -21,7 +21,7 @@ from shared.store.audit import AuditContext, read_audit
 from shared.store.tenants import authenticate
 from tests.integration.conftest import Program
 from tests.integration.test_commands import DARKROOM
-from tests.support.store import World
+from tests.support.store import World, memory_limit
 
 URL = "https://shop.example.com/hooks"
 OWN = "whsec_b3duLXNlY3JldC1vZi1vbmUtZW5kcG9pbnQtMTIzNA=="
@@ -52,7 +52,9 @@ def customers(program: Program, world: World) -> dict[str, str]:
     program.run_json("keys", "revoke", "shop", revoked["id"])
     other = program.run_json("tenants", "create", "other")
     ops = program.run_json("ops-keys", "create", "--scopes", "ops:read")
-    endpoint = world.store.run(endpoints.ensure_endpoint("shop", url=URL, host="shop.example.com"))
+    endpoint = world.store.run(
+        endpoints.ensure_endpoint("shop", api_key="", url=URL, host="shop.example.com")
+    )
     assert endpoint
     audit_context = AuditContext("test", "")
     world.store.run(endpoints.rotate_any_secret(audit_context, endpoint, OWN))
@@ -230,14 +232,11 @@ def test_a_redis_that_is_full_is_named_and_keeps_what_was_created(
 ) -> None:
     path = tmp_path / "tenants.yaml"
     path.write_text("version: 1\ntenants: [{name: a}]\n")
-    world.client.config_set("maxmemory", 1)
-    try:
+    with memory_limit(world.client, 1):
         code, out, wrong = program.run("tenants", "apply", str(path))
         assert (code, out) == (4, "")
         assert "Free memory, then run it again." in wrong
         assert program.run("image-urls", "rotate", "--overlap-seconds", "0")[0] == 0
-    finally:
-        world.client.config_set("maxmemory", 0)
     assert set(program.run_json("tenants", "apply", str(path))["webhook_secrets"]) == {"a"}
 
 

@@ -4,6 +4,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +59,17 @@ def answer_of(job_id: str) -> ProviderResult:
 
 
 IMAGE = Image("t/2026/01/01/x-1.webp", "image/webp", 1024, 1024, 5, "0" * 64)
+
+
+@contextmanager
+def memory_limit(client: redis.Redis, limit: int) -> Iterator[None]:
+    """Give Redis this limit of memory, and its own again: others use the same server."""
+    own = str(client.config_get("maxmemory")["maxmemory"])
+    client.config_set("maxmemory", limit)
+    try:
+        yield
+    finally:
+        client.config_set("maxmemory", own)
 
 
 def _fits(pattern: str, name: str) -> bool:

@@ -5,6 +5,8 @@ local M = {}
 
 -- Record the end of an erasure.
 function M.finish(id)
+  local tenant = redis.call('HGET', keys.erasure(id), 'tenant')
+  if tenant then redis.call('SREM', keys.tenant_erasures(tenant), id) end
   redis.call('HSET', keys.erasure(id), 'finished', util.int(clock.now()))
   redis.call('ZREM', keys.erasures, id)
   redis.call('PEXPIRE', keys.erasure(id), C.erasure_kept_ms)

@@ -87,6 +87,12 @@ local function is_gone(deleting, deleted, webhook_secret, key)
   return not webhook_secret or (key and key ~= '' and redis.call('EXISTS', keys.api_key(key)) == 0)
 end
 
+-- Return whether a request with this API key ('' or nil: no key) must be refused; see is_gone.
+function M.is_gone(tenant, key)
+  local given = redis.call('HMGET', keys.tenant(tenant), 'deleting', 'deleted', 'webhook_secret')
+  return is_gone(given[1], given[2], given[3], key)
+end
+
 -- Return what a tenant's requests with an API key ('' or nil: no key) may do: `rates` (requests per minute), `queued`,
 -- `running`, all `budgets`, `payer` (of the key), `first_key` (its id if the key replaced another, else nil),
 -- `reserved_for` (the payer if the key has a budget), and `gone` if the tenant is deleted. The key is read only if a key

@@ -1,7 +1,8 @@
 #!lua
 -- Record an endpoint before it has deliveries, or find it.
--- Returns its id | 'full'
-local args, clock, endpoints, keys = ... -- requires
+-- Returns its id | 'gone' (the tenant is deleted) | 'full'
+local args, clock, endpoints, keys, limits = ... -- requires
+if limits.is_gone(args.tenant, args.api_key) then return 'gone' end
 local now, id = clock.now(), endpoints.id_of(args.tenant, args.url)
 if redis.call('EXISTS', keys.endpoint(id)) == 0 then
   if redis.call('ZCARD', keys.endpoints(args.tenant)) >= tonumber(args.max_endpoints) then return 'full' end

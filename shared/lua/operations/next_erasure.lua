@@ -1,5 +1,5 @@
 #!lua
--- Claim the next erasure to continue; another worker may after `args.lease_ms`.
+-- Claim the erasure that has waited longest; another worker may continue it after `args.lease_ms`.
 -- Returns {} | { id, record... }
 local args, clock, keys, util = ... -- requires
 local now = clock.now()
