@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from api.context import AppContext, Context, CurrentOperator, CurrentTenant
 from api.headers import sends_headers
-from api.jobs.schemas import JobFilterBody, Strict
+from api.jobs.schemas import Confirmed, JobFilterBody
 from api.json_body import JsonBody
 from api.ops.jobs import tenant_to_search
 from api.ops.schemas import FilterBody
@@ -19,7 +19,6 @@ from api.problems import BODY, FieldError, Problem, invalid, not_found, problems
 from api.routing import tenant_router
 from shared.history.search import FINAL_STATUSES, JobSearch
 from shared.jobs import Status
-from shared.model_catalog import INTEGER
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.erasures import (
@@ -38,23 +37,16 @@ from shared.store.tenants import NAME
 #: Jobs that are counted at most; all that match are deleted nevertheless.
 COUNT_MAX = 100_000
 _ACCEPTED = 202
-_DRY_RUN = Annotated[bool, Field(description="Only count them")]
-_EXPECTED = Annotated[
-    int | None,
-    Field(ge=0, description="What was counted: if more match, none is deleted"),
-    INTEGER,
-]
+
 
 tenant_routes = tenant_router("jobs")
 operator_routes = tenant_router("operators")
 
 
-class DeleteBody(Strict):
+class DeleteBody(Confirmed):
     """Deletes the final jobs that match: counted first, then confirmed."""
 
     filter: JobFilterBody
-    dry_run: _DRY_RUN = False
-    expected_count: _EXPECTED = None
 
 
 class DeleteAnyBody(DeleteBody):
@@ -205,14 +197,10 @@ async def _counted(
 
 def _check(body: DeleteBody) -> None:
     """Refuse combinations that the schema allows."""
-    faults = []
+    faults = body.faults()
     if body.filter.status in {Status.QUEUED, Status.RUNNING}:
         allowed = ", ".join(sorted(FINAL_STATUSES))
         faults.append(FieldError("/filter/status", f"must be one of: {allowed}"))
-    if not body.dry_run and body.expected_count is None:
-        faults.append(FieldError("/expected_count", "is required: count with `dry_run` first"))
-    if body.dry_run and body.expected_count is not None:
-        faults.append(FieldError("/expected_count", "cannot be combined with `dry_run`"))
     if faults:
         raise invalid(faults)
 

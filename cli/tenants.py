@@ -9,6 +9,7 @@ is unavailable. Errors are printed on stderr.
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,37 +26,85 @@ Passphrase = Annotated[
     cyclopts.Parameter(help="A file with the passphrase that encrypts the webhook secrets."),
 ]
 Limit = Annotated[str | None, cyclopts.Parameter(help="A number, or `none` to remove the limit.")]
-ImageRetention = Annotated[
-    str | None,
-    cyclopts.Parameter(
-        help="Seconds for which an image is kept after the end of its job, unless the job sets its "
-        "own; 0: as long as the job; `none`: as DARKROOM_IMAGE_RETENTION_SECONDS."
-    ),
-]
-RecordRetention = Annotated[
-    str | None,
-    cyclopts.Parameter(
-        help="Seconds for which a job is kept after its end, unless the job sets its own; "
-        "0: forever; `none`: as DARKROOM_RECORD_RETENTION_SECONDS."
-    ),
-]
 Grace = Annotated[
     int | None,
     cyclopts.Parameter(help="Seconds for which the old key still works; default: one day."),
 ]
-KeyCredits = Annotated[
-    str | None,
-    cyclopts.Parameter(
-        help="Credits in a calendar month (UTC), then its new jobs are refused; `none`: no budget."
-    ),
-]
-KeyRequests = Annotated[
-    str | None,
-    cyclopts.Parameter(help="Requests per minute that create jobs; `none`: no limit."),
-]
 _KEY_COLUMNS = ("id", "state", "scopes", "label", "created_at", "expires_at", "last_used_at")
 _KEY_LIMITS = ("monthly_credits", "requests_per_minute")
 Moment = Annotated[str | None, cyclopts.Parameter(help="A time such as 2027-01-31T12:00:00Z.")]
+
+
+class _Limits:
+    """Options that are limits; `none` removes one."""
+
+    def given(self) -> dict[str, object]:
+        """Return the given limits, named as in the API."""
+        written = asdict(self)  # type: ignore[call-overload]  # each kind is a dataclass
+        return {name: value for name, value in written.items() if value is not None}
+
+
+@cyclopts.Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class TenantLimits(_Limits):
+    """The limits of a tenant."""
+
+    weight: Limit = None
+    max_running: Limit = None
+    max_queued: Limit = None
+    requests_per_minute: Limit = None
+    daily_credits: Limit = None
+    monthly_credits: Limit = None
+    budget_action: Annotated[
+        str | None,
+        cyclopts.Parameter(
+            help="`hold` its queued jobs or `refuse` new ones when the credits are used up; "
+            "`none`: refuse."
+        ),
+    ] = None
+    may_disable_safety: bool | None = None
+    image_retention_seconds: Annotated[
+        str | None,
+        cyclopts.Parameter(
+            help="Seconds for which an image is kept after the end of its job, unless the job sets "
+            "its own; 0: as long as the job; `none`: as DARKROOM_IMAGE_RETENTION_SECONDS."
+        ),
+    ] = None
+    record_retention_seconds: Annotated[
+        str | None,
+        cyclopts.Parameter(
+            help="Seconds for which a job is kept after its end, unless the job sets its own; "
+            "0: forever; `none`: as DARKROOM_RECORD_RETENTION_SECONDS."
+        ),
+    ] = None
+    archive_prompts: Annotated[
+        bool | None,
+        cyclopts.Parameter(
+            help="Whether prompts are kept in the history; without them, archived jobs cannot be "
+            "retried or reproduced."
+        ),
+    ] = None
+
+
+@cyclopts.Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class KeyLimits(_Limits):
+    """The limits of an API key."""
+
+    monthly_credits: Annotated[
+        str | None,
+        cyclopts.Parameter(
+            help="Credits in a calendar month (UTC), then its new jobs are refused; "
+            "`none`: no budget."
+        ),
+    ] = None
+    requests_per_minute: Annotated[
+        str | None,
+        cyclopts.Parameter(help="Requests per minute that create jobs; `none`: no limit."),
+    ] = None
+
+
+_NO_LIMITS, _NO_KEY_LIMITS = TenantLimits(), KeyLimits()
 
 
 @tenants.command
@@ -88,54 +137,11 @@ def show(name: str, *, json: Json = False) -> None:
 
 
 @tenants.command(name="set")
-def set_limits(  # noqa: PLR0913  one option a limit
-    name: str,
-    *,
-    weight: Limit = None,
-    max_running: Limit = None,
-    max_queued: Limit = None,
-    requests_per_minute: Limit = None,
-    daily_credits: Limit = None,
-    monthly_credits: Limit = None,
-    budget_action: Annotated[
-        str | None,
-        cyclopts.Parameter(
-            help=(
-                "`hold` its queued jobs or `refuse` new ones when the credits are used up; "
-                "`none`: refuse."
-            )
-        ),
-    ] = None,
-    may_disable_safety: bool | None = None,
-    image_retention_seconds: ImageRetention = None,
-    record_retention_seconds: RecordRetention = None,
-    archive_prompts: Annotated[
-        bool | None,
-        cyclopts.Parameter(
-            help="Whether prompts are kept in the history; without them, archived jobs cannot be "
-            "retried or reproduced."
-        ),
-    ] = None,
-    json: Json = False,
-) -> None:
+def set_limits(name: str, *, limits: TenantLimits = _NO_LIMITS, json: Json = False) -> None:
     """Change limits of a tenant; they apply at once. Limits that are not named stay."""
     from cli import admin  # noqa: PLC0415
 
-    written = {
-        "weight": weight,
-        "max_running": max_running,
-        "max_queued": max_queued,
-        "requests_per_minute": requests_per_minute,
-        "daily_credits": daily_credits,
-        "monthly_credits": monthly_credits,
-        "budget_action": budget_action,
-        "may_disable_safety": may_disable_safety,
-        "image_retention_seconds": image_retention_seconds,
-        "record_retention_seconds": record_retention_seconds,
-        "archive_prompts": archive_prompts,
-    }
-    options = {limit: value for limit, value in written.items() if value is not None}
-    _print_tenant(admin.set_limits(name, options), json=json)
+    _print_tenant(admin.set_limits(name, limits.given()), json=json)
 
 
 @tenants.command
@@ -227,15 +233,13 @@ def create_key(
     ] = None,
     label: str = "",
     expires_at: Moment = None,
-    monthly_credits: KeyCredits = None,
-    requests_per_minute: KeyRequests = None,
+    limits: KeyLimits = _NO_KEY_LIMITS,
     json: Json = False,
 ) -> None:
     """Create an API key of a tenant. It is shown only once."""
     from cli import admin  # noqa: PLC0415
 
-    limits = {"monthly_credits": monthly_credits, "requests_per_minute": requests_per_minute}
-    _print(admin.create_key(tenant, _key(scopes, label, expires_at), limits), json=json)
+    _print(admin.create_key(tenant, _key(scopes, label, expires_at), limits.given()), json=json)
 
 
 @keys.command(name="set")
@@ -243,8 +247,7 @@ def set_key_limits(
     tenant: str,
     key_id: str,
     *,
-    monthly_credits: KeyCredits = None,
-    requests_per_minute: KeyRequests = None,
+    limits: KeyLimits = _NO_KEY_LIMITS,
     json: Json = False,
 ) -> None:
     """Change the limits of an API key; they apply at once. Limits that are not named stay.
@@ -253,8 +256,7 @@ def set_key_limits(
     """
     from cli import admin  # noqa: PLC0415
 
-    limits = {"monthly_credits": monthly_credits, "requests_per_minute": requests_per_minute}
-    _print(admin.set_key_limits(tenant, key_id, limits), json=json)
+    _print(admin.set_key_limits(tenant, key_id, limits.given()), json=json)
 
 
 @keys.command(name="list")

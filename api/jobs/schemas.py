@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from api.problems import FieldError
 from api.query import (
     METADATA_NAME_CHARACTERS,
     METADATA_VALUE_CHARACTERS,
@@ -71,6 +72,25 @@ class Strict(BaseModel):
     """No conversions, and no unknown members."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Confirmed(Strict):
+    """Changes everything that matches: counted first, then confirmed."""
+
+    dry_run: Annotated[bool, Field(description="Only count what matches")] = False
+    expected_count: Annotated[
+        int | None,
+        Field(ge=0, description="What was counted: if more match, nothing is changed"),
+        INTEGER,
+    ] = None
+
+    def faults(self) -> list[FieldError]:
+        """Return what is wrong with the members together."""
+        if not self.dry_run and self.expected_count is None:
+            return [FieldError("/expected_count", "is required: count with `dry_run` first")]
+        if self.dry_run and self.expected_count is not None:
+            return [FieldError("/expected_count", "cannot be combined with `dry_run`")]
+        return []
 
 
 def moment_of(value: str | None) -> int | None:

@@ -11,7 +11,7 @@ from api.context import AppContext, Context, CurrentOperator
 from api.json_body import JsonBody
 from api.ops.schemas import RedeliverAllBody
 from api.ops.tenants import answered
-from api.problems import BODY, FieldError, Problem, invalid, problems
+from api.problems import BODY, Problem, invalid, problems
 from api.query import Text, milliseconds
 from api.routing import tenant_router
 from api.webhooks.deliveries import (
@@ -145,8 +145,8 @@ async def redeliver_all_since(
     First send `dry_run`, which counts; then send that number as `expected_count`. If more match by
     then, nothing is sent. At most 10,000 are sent, the earliest failures first.
     """
-    if not body.dry_run and body.expected_count is None:
-        raise invalid([FieldError("/expected_count", "is required: count with `dry_run` first")])
+    if faults := body.faults():
+        raise invalid(faults)
     since = milliseconds(body.since)
     await parts.records.bring_back_failed(body.tenant or "", since=since, most=REDELIVERED_MAX)
     found, until = await parts.committer.run(count_failed_deliveries(body.tenant, since=since))

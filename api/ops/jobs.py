@@ -208,13 +208,11 @@ async def _move_all(
 
 def _check(body: BulkBody, action: Action) -> None:
     """Refuse combinations that the schema allows."""
-    faults = []
+    faults = body.faults()
     allowed = sorted({state.status.value for state in TRANSITIONS[action].sources})
     status = body.filter.status
     if status and status.value not in allowed:
         faults.append(FieldError("/filter/status", f"must be one of: {', '.join(allowed)}"))
-    if not body.dry_run and body.expected_count is None:
-        faults.append(FieldError("/expected_count", "is required: count with `dry_run` first"))
     if faults:
         raise invalid(faults)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
-from api.jobs.schemas import FilterText, JobFilterBody, Moment, Strict
+from api.jobs.schemas import Confirmed, FilterText, JobFilterBody, Moment, Strict
 from api.problems import FieldError
 from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, Scope
 from shared.ids import ALPHABET, JOB_PREFIX
@@ -178,26 +178,14 @@ class FilterBody(JobFilterBody):
     tenant: FilterText | None = None
 
 
-class BulkBody(Strict):
+class BulkBody(Confirmed):
     """Changes many jobs: counted first, then confirmed."""
 
     filter: FilterBody
-    dry_run: Annotated[bool, Field(description="Only count them")] = False
-    expected_count: Annotated[
-        int | None,
-        Field(ge=0, description="What was counted: if there are more, none is moved"),
-        INTEGER,
-    ] = None
 
 
-class RedeliverAllBody(Strict):
+class RedeliverAllBody(Confirmed):
     """Redelivers everything that failed: counted first, then confirmed."""
 
     since: Annotated[Moment, Field(description="What failed from then on")]
     tenant: FilterText | None = None
-    dry_run: Annotated[bool, Field(description="Only count them")] = False
-    expected_count: Annotated[
-        int | None,
-        Field(ge=0, description="What was counted: if there are more, none is sent"),
-        INTEGER,
-    ] = None

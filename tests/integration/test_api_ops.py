@@ -214,6 +214,8 @@ def test_many_jobs_are_counted_first_and_no_more_are_moved(
 
 def test_a_bulk_move_that_cannot_be_is_refused(operator: httpx.Client) -> None:
     assert pointers(bulk(operator, "cancel")) == {"/expected_count"}
+    both = bulk(operator, "cancel", dry_run=True, expected_count=3)
+    assert pointers(both) == {"/expected_count"}
     succeeded = {"filter": {"status": "succeeded"}, "dry_run": True}
     assert pointers(bulk(operator, "retry", **succeeded)) == {"/filter/status"}
     assert pointers(operator.post("/ops/v1/jobs/retry", json={"dry_run": True})) == {"/filter"}

@@ -307,6 +307,7 @@ def test_what_failed_is_counted_first_and_no_more_is_sent_again(
     assert again(dry_run=True, tenant=api_server.tenant).json()["count"] == 1
     problem(again(expected_count=1), 409, "count_changed")
     assert pointers(again()) == {"/expected_count"}
+    assert pointers(again(dry_run=True, expected_count=1)) == {"/expected_count"}
     assert again(expected_count=1, tenant=api_server.tenant).json()["moved"] == 1
     assert again(expected_count=1).json() == {"count": 1, "more": False, "moved": 1}
     assert read(operator, "deliveries?status=failed")["data"] == []

@@ -135,7 +135,7 @@ def test_what_was_not_counted_is_not_deleted(here: Here) -> None:
     assert problem(wrong, 409, "count_changed")["count"] == 2
     missing = here.api.client.post("/v1/jobs/delete", json={"filter": {"status": "queued"}})
     found = problem(missing, 422, "invalid_request")["errors"]
-    assert [fault["pointer"] for fault in found] == ["/filter/status", "/expected_count"]
+    assert [fault["pointer"] for fault in found] == ["/expected_count", "/filter/status"]
     both = {"filter": {}, "dry_run": True, "expected_count": 2}
     found = problem(here.api.client.post("/v1/jobs/delete", json=both), 422, "invalid_request")
     assert [fault["pointer"] for fault in found["errors"]] == ["/expected_count"]
