@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from tests.support.history import HistoryWorld
 from tests.support.servers import redis_server
 from tests.support.store import World
 
@@ -28,3 +29,11 @@ def world(empty_redis_url: str) -> Iterator[World]:
     yield world
     assert world.undocumented() == set()
     world.close()
+
+
+@pytest.fixture
+def history(empty_redis_url: str, history_url: str) -> Iterator[HistoryWorld]:
+    history = HistoryWorld(empty_redis_url, history_url)
+    yield history
+    assert history.world.undocumented() == set()
+    history.close()

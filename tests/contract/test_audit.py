@@ -1,6 +1,5 @@
 """The audit log between Redis and the history: every entry is listed once, wherever it is."""
 
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -26,12 +25,6 @@ from tests.support.postgres import PostgresServer
 from tests.support.store import World
 
 ALL = AuditFilter()
-
-
-@pytest.fixture
-def history(empty_redis_url: str, history_url: str) -> Iterator[HistoryWorld]:
-    with closing(HistoryWorld(empty_redis_url, history_url)) as history:
-        yield history
 
 
 def record(

@@ -1,6 +1,6 @@
 """Erasures end only when nothing is left, and delete nothing of a later tenant of the same name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -25,13 +25,6 @@ if TYPE_CHECKING:
 
 def audit_context() -> AuditContext:
     return AuditContext("test", "")
-
-
-@pytest.fixture
-def history(empty_redis_url: str, history_url: str) -> Iterator[HistoryWorld]:
-    history = HistoryWorld(empty_redis_url, history_url)
-    yield history
-    history.close()
 
 
 def eraser(history: HistoryWorld) -> Eraser:
