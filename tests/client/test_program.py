@@ -37,7 +37,7 @@ def test_json_is_what_a_program_reads(run: Run, tmp_path: Path) -> None:
     assert shown["status"] == "succeeded"
     listed = json.loads(run("jobs", "list", "--limit", "1", "--json").stdout)
     assert [job["id"] for job in listed["data"]] == [made["job_id"]]
-    none = run("jobs", "list", "--metadata.order", "none", "--seed", "7", "--q", "word", "--json")
+    none = run("jobs", "list", "--metadata", "order=none", "--seed", "7", "--q", "word", "--json")
     assert json.loads(none.stdout)["data"] == []
     table = run("jobs", "list", "--limit", "1")
     assert made["job_id"] in table.stdout
@@ -49,7 +49,7 @@ def test_json_is_what_a_program_reads(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_options_of_the_job_are_those_of_the_program(run: Run) -> None:
-    words = ("--metadata.order", "A-17", "--tag", "spring", "--record-seconds", "forever")
+    words = ("--metadata", "order=A-17", "--tag", "spring", "--record-seconds", "forever")
     made = json.loads(run("generate", "A weir", *words, "--image-seconds", "3600", "--json").stdout)
     job = json.loads(run("jobs", "show", made["job_id"], "--json").stdout)
     assert (job["metadata"], job["tags"], job["expires_at"]) == (
@@ -83,6 +83,7 @@ def test_an_image_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is_
     [
         (("generate",), {}, 2, "Give either a prompt or --from FILE."),
         (("generate", "x", "--no-such"), {}, 2, "--no-such"),
+        (("jobs", "list", "--metadata", "A-17"), {}, 2, "--metadata needs name=value, such as"),
         (("generate", "x", "--seed", "-1"), {}, 2, "--seed must be at least 0."),
         (("generate", "--from", "none.csv"), {}, 2, "none.csv cannot be read (No such file"),
         (("generate", "x", "--out", "/proc/none/x.png"), {}, 2, "No image was requested"),

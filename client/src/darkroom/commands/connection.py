@@ -11,15 +11,34 @@ from cyclopts.validators import Number
 from darkroom.async_client import AsyncClient
 from darkroom.client import Client
 from darkroom.config import ServiceConfig, load_config
+from darkroom.errors import UsageError
 from darkroom.retries import RetryPolicy
 
 #: How many entries of a list are shown.
 Limit = Annotated[int, Parameter(help="How many at most.", validator=Number(gte=1))]
 
+#: Metadata, as `--metadata order=A-17`; read by `pairs`.
+Pairs = Annotated[
+    list[str] | None, Parameter(negative="", help="Metadata, as order=A-17; may be repeated.")
+]
+
 _GROUP = Group("Service", sort_key=9)
 
 #: A command waits about two seconds for an unavailable service; a folder of images half a minute.
 _PERSONS = RetryPolicy(retries=3)
+
+
+def pairs(written: list[str]) -> dict[str, str]:
+    """Parse `name=value` pairs; raise UsageError that names every malformed one."""
+    found, wrong = {}, []
+    for one in written:
+        name, equals, value = one.partition("=")
+        if not name or not equals:
+            wrong.append(f"--metadata needs name=value, such as order=A-17, and not {one}.")
+        found[name] = value
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return found
 
 
 @Parameter(name="*", group=_GROUP)

@@ -14,7 +14,7 @@ from darkroom.bulk.journal import open_journal
 from darkroom.bulk.plan import Entry, entries_of
 from darkroom.bulk.prompt_files import Line, read_lines
 from darkroom.bulk.runner import Filling
-from darkroom.commands.connection import HERE, Where
+from darkroom.commands.connection import HERE, Pairs, Where, pairs
 from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.jobs import job_goes_on, saved
 from darkroom.commands.output import print_notice
@@ -54,10 +54,7 @@ class GenerateOptions:
         list[str] | None, Parameter(help="Tag for finding the jobs; may be repeated.")
     ] = None
 
-    metadata: Annotated[
-        dict[str, str] | None,
-        Parameter(help="Your data on the jobs, as --metadata.order A-17; may be repeated."),
-    ] = None
+    metadata: Pairs = None
     record_seconds: Annotated[
         Seconds | None,
         Parameter(help="Seconds after its end at which a job is deleted, or `forever`."),
@@ -74,6 +71,8 @@ class GenerateOptions:
         options = {name: value for name, value in asdict(self).items() if value is not None}
         if tags := options.pop("tag", None):
             options["tags"] = tags
+        if self.metadata:
+            options["metadata"] = pairs(self.metadata)
         kept = {
             name: options.pop(name)
             for name in ("record_seconds", "image_seconds")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from darkroom.client import Job
-from darkroom.commands.connection import HERE, Limit, Where
+from darkroom.commands.connection import HERE, Limit, Pairs, Where, pairs
 from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.output import print_notice, show_facts, show_json, show_line, show_rows
 from darkroom.errors import JobFailed
@@ -33,15 +33,15 @@ class Filter:
     tag: str | None = None
     batch: str | None = None
     error_code: str | None = None
-    metadata: Annotated[
-        dict[str, str] | None, Parameter(help="A pair, as --metadata.order A-17; may be repeated.")
-    ] = None
+    metadata: Pairs = None
     seed: int | None = None
     q: Annotated[str | None, Parameter(help="Words of the prompt, all of them.")] = None
 
     def wanted(self) -> JobFilter:
         """Return what is given, named as in JobFilter."""
         given: Any = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.metadata:
+            given["metadata"] = pairs(self.metadata)
         if self.batch is not None:
             given["batch_id"] = given.pop("batch")
         found: JobFilter = given
