@@ -16,7 +16,7 @@ from api.long_poll import NotificationHub
 from api.middleware import REQUEST_ID, SPAN, TENANT
 from api.previews import Previews
 from api.records import Records
-from api.redis_monitor import Watch
+from api.redis_monitor import RedisMonitor
 from shared.serializers import View
 from shared.settings import Settings
 from shared.storage.client import Storage
@@ -34,7 +34,7 @@ class AppContext:
     settings: Settings
     committer: GroupCommitClient
     batch_finalizer: BatchFinalizer
-    redis_monitor: Watch
+    redis_monitor: RedisMonitor
     notifications: NotificationHub
     keyring: Keyring
     storage: Storage

@@ -55,7 +55,7 @@ from api.ops import usage as ops_usage
 from api.previews import Previews
 from api.records import READERS as HISTORY_READERS
 from api.records import Records
-from api.redis_monitor import Watch
+from api.redis_monitor import RedisMonitor
 from api.routing import FastRoute, Route
 from api.shutdown import on_stop_signal
 from api.web import pages
@@ -238,7 +238,7 @@ async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> 
     )
     batch_finalizer = await stack.enter_async_context(BatchFinalizer(committer))
     redis_monitor = await stack.enter_async_context(
-        Watch(pool, committer, ImageUrlSigner(settings.image_url_seconds))
+        RedisMonitor(pool, committer, ImageUrlSigner(settings.image_url_seconds))
     )
     notifications = await stack.enter_async_context(
         NotificationHub(pool, block_seconds=min(1.0, timeout / 2))
@@ -263,7 +263,7 @@ async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> 
 
 @contextmanager
 def _open_history(
-    settings: Settings, committer: GroupCommitClient, redis_monitor: Watch
+    settings: Settings, committer: GroupCommitClient, redis_monitor: RedisMonitor
 ) -> Iterator[Records]:
     """Open the history, if there is one; its database may become available later."""
     database = open_database(settings, connections=HISTORY_READERS)

@@ -39,7 +39,7 @@ class RedisState:
     durable: bool = False
 
 
-class Watch:
+class RedisMonitor:
     """What this process knows of its Redis, at most one second old."""
 
     def __init__(
@@ -92,7 +92,9 @@ class Watch:
         return self._signer
 
     def ensure_capacity(self) -> None:
-        """Raise StoreFull or IncompatibleStore if no more jobs may be accepted."""
+        """Raise StoreFull, IncompatibleStore or StoreDown if no more jobs may be accepted."""
+        if not self._signer.keys:  # a response with the accepted job could not be written
+            raise StoreDown("Redis is not reachable.")
         if self._unfit:
             raise IncompatibleStore(self._unfit)
         if self._full:
@@ -150,9 +152,11 @@ class Watch:
 
     async def _read_signing_keys(self) -> None:
         # a Redis that lost its data gets this process's secret, so that image URLs keep working
-        current = self._signer.keys[0].hex() if self._signer.keys else new_signing_key()
-        await self._read_or_create(keys.signing_key(), current)
-        self._signer.keys = await self._committer.run(read_signing_keys())
+        own = self._signer.keys[0].hex() if self._signer.keys else new_signing_key()
+        stored = await self._read_or_create(keys.signing_key(), own)
+        found = await self._committer.run(read_signing_keys())
+        # none if Redis lost its data just now: the next reading stores the secret again
+        self._signer.keys = found or self._signer.keys or (bytes.fromhex(stored),)
         self._keys_read_at = time.monotonic()
 
     async def _read_or_create(self, key: str, first: str) -> str:

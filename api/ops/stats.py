@@ -15,7 +15,7 @@ from api.ops.queues import Gate, Queue, gate_shown, queue_shown
 from api.ops.tenants import answered
 from api.ops.timeseries import History, Totals, series, step_of, totals_shown
 from api.query import QueryModel, integer, is_given
-from api.redis_monitor import Watch
+from api.redis_monitor import RedisMonitor
 from api.routing import tenant_router
 from shared.celery_app import QueueName
 from shared.schemas import Count, StatusCounts, Time
@@ -143,7 +143,7 @@ def _threads(workers: Sequence[WorkerInfo], name: QueueName) -> Threads:
     return {"processes": len(of_it), "threads": sum(of_it)}
 
 
-def redis_shown(redis_monitor: Watch) -> RedisHealth:
+def redis_shown(redis_monitor: RedisMonitor) -> RedisHealth:
     """Write what this process knows of its Redis, at most one second old."""
     return {
         "used_bytes": redis_monitor.redis.used,

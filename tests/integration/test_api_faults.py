@@ -1,28 +1,38 @@
 """Redis away, frozen, unfit or back again: the API says so in time, and stays open."""
 
+import asyncio
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
+import redis
 
 from api.main import create_app
+from api.redis_monitor import RedisMonitor
 from sandbox.servers import free_port
 from sandbox.subprocesses import Child
 from sandbox.wait import wait_for_http, wait_until
 from shared.settings import Settings
+from shared.signing import ImageUrlSigner
 from shared.store import keys
+from shared.store.command import Command
+from shared.store.connection import connect_async
+from shared.store.group_commit import GroupCommitClient
 from shared.store.schema_version import SCHEMA
 from tests.conftest import InTime
 from tests.support.api_server import PROMPT, ApiServer, problem, served, settings, tenant_at
 from tests.support.servers import RedisServer, redis_server
-from tests.support.store import memory_limit
+from tests.support.store import World, memory_limit
 
+T = TypeVar("T")
 TIMEOUT = 0.5
 
 
@@ -234,3 +244,29 @@ def test_a_stop_lets_those_who_wait_go(own: RedisServer, tmp_path: Path) -> None
                 assert list(lines) == [""]
             assert held.result(10).json()["status"] == "queued"
         wait_until(lambda: not child.alive, "the process to end")
+
+
+class LosesData(GroupCommitClient):
+    """A client whose Redis loses all data just before the signing keys are read."""
+
+    server: redis.Redis
+
+    async def run(self, call: Command[T]) -> T:
+        if call.script == "read_signing_keys":
+            self.server.flushall()
+        return await super().run(call)
+
+
+def test_a_redis_that_loses_its_data_takes_no_signing_key_away(own: RedisServer) -> None:
+    async def signing_keys(world: World) -> tuple[bytes, ...]:
+        pool = connect_async(world.settings, connections=4)
+        async with LosesData(pool, world.scripts, timeout_seconds=5) as committer:
+            committer.server = world.client
+            async with RedisMonitor(pool, committer, ImageUrlSigner()) as monitor:
+                assert monitor.reasons == []
+                monitor.ensure_capacity()
+                return monitor.signer.keys
+
+    with closing(World(own.url)) as world:
+        (key,) = asyncio.run(signing_keys(world))
+    assert len(key) == 32
