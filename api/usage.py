@@ -28,6 +28,7 @@ from api.usage_report import (
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.functions import USAGE_DAYS
+from shared.store.tenants import Principal
 from shared.store.usage import Day, Spending, read_usage
 from shared.store.usage import Limits as StoredLimits
 from shared.store.usage import Usage as StoredUsage
@@ -53,6 +54,10 @@ class Limits(TypedDict):
     monthly_credits: float | None
     budget_action: Literal["refuse", "hold"]
     may_disable_safety: bool
+    models: Annotated[
+        list[str] | None,
+        Field(description="The only models that the tenant and the calling key may use; null: all"),
+    ]
 
 
 class Used(TypedDict):
@@ -154,11 +159,11 @@ async def get_usage(
     call = read_usage(principal.tenant, days=query.days, api_key=principal.key_id)
     found = await parts.committer.run(call)
     headers = {"Cache-Control": "private, no-cache", **rate_headers(found.rate)}
-    shown = usage_shown(found, priced=bool(parts.prices))
+    shown = usage_shown(found, principal, priced=bool(parts.prices))
     return Response(orjson.dumps(shown), 200, headers, "application/json")
 
 
-def usage_shown(found: StoredUsage, *, priced: bool) -> Usage:
+def usage_shown(found: StoredUsage, principal: Principal, *, priced: bool) -> Usage:
     """Write a tenant's usage; days without a call are left out.
 
     `priced` is whether the operator set a price for any model.
@@ -168,7 +173,7 @@ def usage_shown(found: StoredUsage, *, priced: bool) -> Usage:
     # a budget that refuses jobs counts promised credits as spent
     gone = today.credits + (0 if limits.budget_holds else found.promised)
     return {
-        "limits": _limits_shown(limits),
+        "limits": _limits_shown(limits, principal.models),
         "used": {
             "running": found.running,
             "queued": found.queued,
@@ -204,7 +209,7 @@ def _credits(counted: float, *, priced: bool) -> float | None:
     return counted if priced or counted else None
 
 
-def _limits_shown(limits: StoredLimits) -> Limits:
+def _limits_shown(limits: StoredLimits, models: frozenset[str] | None) -> Limits:
     return {
         "weight": limits.weight,
         "max_running": limits.max_running,
@@ -215,6 +220,7 @@ def _limits_shown(limits: StoredLimits) -> Limits:
         "monthly_credits": limits.monthly_credits,
         "budget_action": "hold" if limits.budget_holds else "refuse",
         "may_disable_safety": limits.may_disable_safety,
+        "models": None if models is None else sorted(models),
     }
 
 

@@ -74,6 +74,12 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _written(limit: object) -> str:
+    if isinstance(limit, tuple):
+        return " ".join(map(str, limit))
+    return "none" if limit is None else str(limit)
+
+
 def _limits(tenant: tenants.Tenant) -> Limits:
     """Return a tenant's limits, all of them."""
     return {name: getattr(tenant, name) for name in LimitsBody.model_fields}
@@ -167,7 +173,7 @@ class Change:
         return {
             "tenant": self.holder,
             "change": "created" if self.creates else "changed" if changes else "unchanged",
-            "limits": [f"{n}={'none' if v is None else v}" for n, v in self.limits.items()],
+            "limits": [f"{n}={_written(v)}" for n, v in self.limits.items()],
             "keys_added": [key.id for key in self.keys],
             "keys_only_in_redis": list(self.other_keys),
             "keys_differ": list(self.differing_keys),

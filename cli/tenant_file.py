@@ -175,7 +175,7 @@ def replace_file(path: Path, text: str) -> None:
 def write_file(facts: Mapping[str, Any]) -> str:
     """Return the file's text."""
     head = "# Tenants of Darkroom. `darkroom tenants apply FILE` restores them.\n"
-    return head + yaml.safe_dump(dict(facts), sort_keys=False, width=120)
+    return head + yaml.dump(dict(facts), Dumper=_Dumper, sort_keys=False, width=120)
 
 
 def read_file(path: Path) -> TenantFile:
@@ -202,6 +202,13 @@ def read_file(path: Path) -> TenantFile:
     if faults := [f"{path}: {fault}." for fault in _repeated(found)]:
         raise InvalidTenantFile("\n".join(faults))
     return found
+
+
+class _Dumper(yaml.SafeDumper):
+    """Write a tuple as a list."""
+
+
+_Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 
 
 class _Loader(yaml.SafeLoader):

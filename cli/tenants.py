@@ -31,7 +31,7 @@ Grace = Annotated[
     cyclopts.Parameter(help="Seconds for which the old key still works; default: one day."),
 ]
 _KEY_COLUMNS = ("id", "state", "scopes", "label", "created_at", "expires_at", "last_used_at")
-_KEY_LIMITS = ("monthly_credits", "requests_per_minute")
+_KEY_LIMITS = ("monthly_credits", "requests_per_minute", "models")
 Moment = Annotated[str | None, cyclopts.Parameter(help="A time such as 2027-01-31T12:00:00Z.")]
 
 
@@ -41,7 +41,17 @@ class _Limits:
     def given(self) -> dict[str, object]:
         """Return the given limits, named as in the API."""
         written = asdict(self)  # type: ignore[call-overload]  # each kind is a dataclass
+        if written["models"] == ["none"]:
+            written["models"] = "none"
         return {name: value for name, value in written.items() if value is not None}
+
+
+Models = Annotated[
+    list[str] | None,
+    cyclopts.Parameter(
+        negative="", consume_multiple=True, help="The only models that may be used; `none`: all."
+    ),
+]
 
 
 @cyclopts.Parameter(name="*")
@@ -63,6 +73,7 @@ class TenantLimits(_Limits):
         ),
     ] = None
     may_disable_safety: bool | None = None
+    models: Models = None
     image_retention_seconds: Annotated[
         str | None,
         cyclopts.Parameter(
@@ -102,6 +113,7 @@ class KeyLimits(_Limits):
         str | None,
         cyclopts.Parameter(help="Requests per minute that create jobs; `none`: no limit."),
     ] = None
+    models: Models = None
 
 
 _NO_LIMITS, _NO_KEY_LIMITS = TenantLimits(), KeyLimits()

@@ -76,13 +76,22 @@ def check_input(
     name: str, parameters: dict[str, Any], principal: Principal
 ) -> dict[str, Any] | list[FieldError]:
     """Validate the input of a model; return it with its defaults, or all faults."""
-    faults = safety_faults(parameters, principal)
+    faults = [*model_faults(name, principal), *safety_faults(parameters, principal)]
     model = MODELS[name].input
     try:
         complete = model.model_validate(parameters).model_dump()
     except ValidationError as error:
         return [*field_errors(error, model, "input"), *faults]
     return faults or complete
+
+
+def model_faults(name: str, principal: Principal) -> list[FieldError]:
+    """Check that the tenant and the key may use the model."""
+    allowed = principal.models
+    if allowed is None or name in allowed:
+        return []
+    others = f"allowed models: {', '.join(sorted(allowed))}" if allowed else "no model is allowed"
+    return [FieldError("/model", f"is not allowed for your tenant or API key; {others}")]
 
 
 def safety_faults(parameters: Mapping[str, Any], principal: Principal) -> list[FieldError]:

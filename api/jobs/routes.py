@@ -26,7 +26,7 @@ from api.jobs.create import (
     unchanged,
 )
 from api.jobs.dry_run import Estimate, dry_run_response
-from api.jobs.parsing import fingerprint, key_faults, parse_job, safety_faults
+from api.jobs.parsing import fingerprint, key_faults, model_faults, parse_job, safety_faults
 from api.jobs.result_cache import reuse_image
 from api.jobs.schemas import JobBody
 from api.json_body import RawBody
@@ -295,8 +295,8 @@ async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Re
     """
     _check_id(job_id)
     parts.redis_monitor.ensure_capacity()
-    if not principal.may_disable_safety:
-        _check_safety((await read_job(parts, job_id, principal.tenant)).job, principal)
+    if principal.models is not None or not principal.may_disable_safety:
+        _check_allowed((await read_job(parts, job_id, principal.tenant)).job, principal)
     seconds = parts.settings.deadline_seconds
 
     def rerun() -> Command[Job | Status | NotAccepted | None]:
@@ -339,7 +339,7 @@ async def reproduce_job(
     job = (await read_job(parts, job_id, principal.tenant)).job
     if job.is_prompt_withheld:
         raise refusal(NotAccepted("prompt_withheld", job_id))
-    _check_safety(job, principal)
+    _check_allowed(job, principal)
     webhook = job.spec.webhook
     new = NewJob(
         id=new_id(),
@@ -377,9 +377,10 @@ async def delete_job(parts: Context, principal: CurrentTenant, job_id: str) -> R
     return Response(status_code=204)
 
 
-def _check_safety(job: Job, principal: Principal) -> None:
-    """Check that an existing job may still run without the safety checker."""
-    if faults := safety_faults(job.spec.input, principal):
+def _check_allowed(job: Job, principal: Principal) -> None:
+    """Check that the tenant may still use the model of a job and its safety setting."""
+    spec = job.spec
+    if faults := [*model_faults(spec.model, principal), *safety_faults(spec.input, principal)]:
         raise invalid(faults)
 
 

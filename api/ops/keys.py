@@ -51,6 +51,7 @@ class Key(TypedDict):
     replaced_by: str | None
     monthly_credits: float | None
     requests_per_minute: Count | None
+    models: list[str] | None
     budgets: list[Budget]
 
 
@@ -228,6 +229,7 @@ def key_shown(key: ApiKeyInfo, prices: Mapping[str, float]) -> Key:
         "replaced_by": key.replaced_by,
         "monthly_credits": key.monthly_credits,
         "requests_per_minute": key.requests_per_minute,
+        "models": None if key.models is None else list(key.models),
         "budgets": [budget_shown(budget, priced=bool(prices)) for budget in key.budgets],
     }
 

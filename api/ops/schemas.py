@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
-from api.jobs.schemas import Confirmed, FilterText, JobFilterBody, Moment, Strict
+from api.jobs.schemas import Confirmed, FilterText, JobFilterBody, ModelName, Moment, Strict
 from api.problems import FieldError
 from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, Scope
 from shared.ids import ALPHABET, JOB_PREFIX
@@ -35,12 +35,25 @@ TenantName = Annotated[
 ]
 
 
-Changes = dict[str, float | str | bool | None]
+Changes = dict[str, float | str | bool | tuple[str, ...] | None]
 
 
 def _sent(body: Strict, model: type[Strict]) -> Changes:
     names = [name for name in model.model_fields if name in body.model_fields_set]
     return {name: getattr(body, name) for name in names}
+
+
+def _check_models(value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if value == ():
+        raise ValueError("must have at least one model; null allows all")
+    return value and tuple(dict.fromkeys(value))
+
+
+_Models = Annotated[
+    tuple[ModelName, ...] | None,
+    AfterValidator(_check_models),
+    Field(description="The only models that may be used; null: all"),
+]
 
 
 class LimitsBody(Strict):
@@ -57,6 +70,7 @@ class LimitsBody(Strict):
     budget_action: Annotated[
         Literal["hold", "refuse"] | None, Field(description="Once the credits are spent")
     ] = None
+    models: _Models = None
     may_disable_safety: Annotated[
         bool, Field(description="Whether its jobs may switch the safety checker off")
     ] = False
@@ -135,6 +149,7 @@ class KeyLimitsBody(Strict):
         Field(description="By estimate, and month of UTC; once spent, new jobs are refused"),
     ] = None
     requests_per_minute: Annotated[_Count, Field(description="Jobs asked for in a minute")] = None
+    models: _Models = None
 
     def changes(self) -> Changes:
         """Return the members that were sent."""

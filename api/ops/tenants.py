@@ -56,6 +56,7 @@ class Tenant(TypedDict):
     daily_credits: float | None
     monthly_credits: float | None
     budget_action: BudgetAction | None
+    models: list[str] | None
     may_disable_safety: bool
     image_retention_seconds: Count | None
     record_retention_seconds: Count | None
@@ -189,6 +190,7 @@ def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float]) -> Tenant:
         "daily_credits": tenant.daily_credits,
         "monthly_credits": tenant.monthly_credits,
         "budget_action": cast("BudgetAction | None", tenant.budget_action),
+        "models": None if tenant.models is None else list(tenant.models),
         "may_disable_safety": tenant.may_disable_safety,
         "image_retention_seconds": tenant.image_retention_seconds,
         "record_retention_seconds": tenant.record_retention_seconds,

@@ -13,7 +13,7 @@ from shared.store.audit import AuditContext
 from shared.store.budgets import budget_of
 from shared.store.codec import pairs
 from shared.store.command import Command, raise_if_deleting
-from shared.store.tenants import KeyState, Limits, flat_limits
+from shared.store.tenants import KeyState, Limits, flat_limits, models_of
 
 #: An ended key is remembered this long, so that its holder learns what happened to it.
 INACTIVE_KEY_MS = 30 * 86_400_000
@@ -45,6 +45,7 @@ class ApiKeyInfo:
     payer: str | None = None
     monthly_credits: float | None = None
     requests_per_minute: int | None = None
+    models: tuple[str, ...] | None = None
     budgets: tuple[Budget, ...] = ()
 
 
@@ -195,5 +196,6 @@ def _facts(described: Sequence[Any]) -> ApiKeyInfo:
         payer=record.get("payer"),
         monthly_credits=float(record["monthly_credits"]) if "monthly_credits" in record else None,
         requests_per_minute=integer("requests_per_minute"),
+        models=models_of(record),
         budgets=tuple(map(budget_of, budgets)),
     )

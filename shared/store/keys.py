@@ -506,6 +506,7 @@ tenant = Key(
         "monthly_credits": "credits a month (UTC)",
         "budget_action": "refuse or hold, where those are spent",
         "limits_keys": "1 once a key of it has had limits of its own, or replaced another",
+        "models": "the models that its jobs may use, separated by spaces; absent: all",
         "may_disable_safety": "1 where its jobs may switch the safety checker off",
         "record_retention_seconds": "how long its jobs are kept after their end; 0: forever",
         "image_retention_seconds": "the same for their images; 0: as long as the job",
@@ -532,6 +533,7 @@ api_key = Key(
         "replaced_by": "the key that replaces it",
         "monthly_credits": "credits a month (UTC)",
         "requests_per_minute": "requests that make jobs",
+        "models": "the models that its jobs may use, separated by spaces; absent: all",
         "payer": "of keys that replaced each other, the first: the use of all counts as its own",
     },
 )

@@ -22,7 +22,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "must have 1 to 64 of A-Z a-z 0-9 . _ - and begin with a letter or digit"
 
 #: The limits of a tenant or a key, by name; None removes a limit.
-Limits = Mapping[str, float | str | bool | None]
+Limits = Mapping[str, float | str | bool | tuple[str, ...] | None]
 
 
 class KeyState(StrEnum):
@@ -42,6 +42,8 @@ class Principal:
     scopes: frozenset[Scope]
     tenant: str
     may_disable_safety: bool
+    #: the models that the tenant and the key may both use; None: all
+    models: frozenset[str] | None = None
     state: KeyState = KeyState.LIVING
 
 
@@ -58,6 +60,7 @@ class Tenant:
     monthly_credits: float | None
     budget_action: str | None
     may_disable_safety: bool
+    models: tuple[str, ...] | None
     image_retention_seconds: int | None
     record_retention_seconds: int | None
     archive_prompts: bool
@@ -83,8 +86,19 @@ def _principal(key_id: str, reply: Sequence[str]) -> Principal | None:
         scopes=frozenset(Scope(name) for name in record["scopes"].split()),
         tenant=record["tenant"],
         may_disable_safety=record.get("tenant.may_disable_safety") == "1",
+        models=_in_both(record.get("tenant.models"), record.get("models")),
         state=KeyState(record["state"]),
     )
+
+
+def _in_both(tenants: str | None, keys: str | None) -> frozenset[str] | None:
+    limits = [frozenset(one.split()) for one in (tenants, keys) if one is not None]
+    return frozenset.intersection(*limits) if limits else None
+
+
+def models_of(record: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return the models to which the record of a tenant or key is limited; None: all."""
+    return tuple(record["models"].split()) if "models" in record else None
 
 
 def create_tenant(
@@ -110,7 +124,10 @@ def create_tenant(
 
 
 def set_limits(
-    tenant: str, audit_context: AuditContext | None = None, /, **limits: float | str | None
+    tenant: str,
+    audit_context: AuditContext | None = None,
+    /,
+    **limits: float | str | tuple[str, ...] | None,
 ) -> Command[bool]:
     """Set limits of a tenant (None: no limit) at once; return whether there is such a tenant.
 
@@ -141,9 +158,11 @@ def flat_limits(limits: Limits, *, skip_none: bool = False) -> tuple[Argument, .
     return tuple(part for name, value in fields.items() for part in (name, _written(value)))
 
 
-def _written(value: float | str | bool | None) -> Argument:  # noqa: FBT001  a value, not a switch
+def _written(value: float | str | bool | tuple[str, ...] | None) -> Argument:  # noqa: FBT001
     if isinstance(value, bool):
         return int(value)
+    if isinstance(value, tuple):
+        return " ".join(value)
     return "" if value is None else value
 
 
@@ -187,6 +206,7 @@ def _tenant(
         monthly_credits=credits_of("monthly_credits"),
         budget_action=record.get("budget_action"),
         may_disable_safety=record.get("may_disable_safety") == "1",
+        models=models_of(record),
         image_retention_seconds=integer("image_retention_seconds"),
         record_retention_seconds=integer("record_retention_seconds"),
         archive_prompts=record.get("archive_prompts") != "0",

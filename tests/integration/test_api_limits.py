@@ -8,7 +8,9 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from shared.model_catalog import DEFAULT_MODEL
+from sandbox.wait import wait_until
+from shared.api_keys import Key, parse_key
+from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.store import keys
 from tests.contract.test_admission import everything, may
 from tests.integration.conftest import both_ways
@@ -48,6 +50,12 @@ def limit(api_server: ApiServer, **limits: float | str) -> None:
     may(api_server.world, api_server.tenant, **limits)
 
 
+def _parsed(text: str) -> Key:
+    key = parse_key(text)
+    assert key is not None
+    return key
+
+
 @contextmanager
 def nothing_written(api_server: ApiServer) -> Iterator[None]:
     before = _kept(api_server)
@@ -63,6 +71,65 @@ def _kept(api_server: ApiServer) -> dict[str, bytes | None]:
     found = everything(api_server.world)
     later = (keys.api_key(""), keys.schema())
     return {key: value for key, value in found.items() if not key.startswith(later)}
+
+
+def refused(answer: httpx.Response) -> list[str]:
+    errors = problem(answer, 422, "invalid_request")["errors"]
+    return [f"{fault['pointer']} {fault['message']}" for fault in errors]
+
+
+def create(api_server: ApiServer, **body: object) -> httpx.Response:
+    return api_server.client.post("/v1/jobs", json={**PROMPT, **body})
+
+
+def test_a_tenant_limited_to_a_model_uses_no_other(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    first, second, *_ = MODELS
+    job = create(api_server, model=second).json()
+    api_server.client.post(f"/v1/jobs/{job['id']}/cancel")
+
+    shown = operator.patch(
+        f"/ops/v1/tenants/{api_server.tenant}", json={"models": [first, first]}
+    ).json()
+
+    assert shown["models"] == [first]
+    wait_until(lambda: create(api_server, model=second).status_code == 422, "the limit")
+    message = f"/model is not allowed for your tenant or API key; allowed models: {first}"
+    assert refused(create(api_server, model=second)) == [message]
+    assert create(api_server).status_code == 202
+    for action in ("retry", "reproduce"):
+        assert refused(api_server.client.post(f"/v1/jobs/{job['id']}/{action}")) == [message]
+    batch = {"jobs": [PROMPT, {**PROMPT, "model": second}]}
+    in_batch = message.replace("/model", "/jobs/1/model")
+    assert refused(api_server.client.post("/v1/batches", json=batch)) == [in_batch]
+    images = {"model": second, "prompt": "A pier"}
+    dialect = api_server.client.post("/openai/v1/images/generations", json=images)
+    assert (dialect.status_code, dialect.json()["error"]["param"]) == (400, "model")
+    assert api_server.client.get("/v1/usage").json()["limits"]["models"] == [first]
+
+
+def test_what_a_tenant_and_its_key_may_both_use_is_allowed(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    first, second, *_ = MODELS
+    tenant = f"/ops/v1/tenants/{api_server.tenant}"
+    key_id = _parsed(api_server.credentials.api_key).id
+    operator.patch(tenant, json={"models": [first]})
+
+    key = operator.patch(f"{tenant}/keys/{key_id}", json={"models": [second]}).json()
+
+    assert key["models"] == [second]
+    wait_until(lambda: create(api_server).status_code == 422, "the limit of the key")
+    none = "/model is not allowed for your tenant or API key; no model is allowed"
+    wait_until(lambda: refused(create(api_server)) == [none], "both limits")
+    successor = operator.post(f"{tenant}/keys/{key_id}/rotate", json={}).json()
+    assert successor["models"] == [second]
+    operator.patch(tenant, json={"models": None})
+    wait_until(lambda: create(api_server, model=second).status_code == 202, "one limit")
+    for wrong in ([], ["no-such-model"]):
+        answer = operator.patch(tenant, json={"models": wrong})
+        assert pointers(answer) <= {"/models", "/models/0"}
 
 
 def test_of_64_clients_at_once_exactly_the_limit_is_let_through(api_server: ApiServer) -> None:

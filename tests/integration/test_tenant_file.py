@@ -14,6 +14,7 @@ import yaml
 
 from sandbox.wait import wait_until
 from shared.api_keys import new_key, parse_key
+from shared.model_catalog import DEFAULT_MODEL, MODELS
 from shared.settings import inherited_environment
 from shared.store import endpoints, keys
 from shared.store.api_keys import list_api_keys
@@ -44,9 +45,11 @@ def customers(program: Program, world: World) -> dict[str, str]:
     """Make two tenants and an operator; return their keys, and the first one's webhook secret."""
     shop = program.run_json("tenants", "create", "shop")
     limits = ("--weight", "2", "--max-running", "5", "--may-disable-safety")
-    program.run_json("tenants", "set", "shop", *limits, "--monthly-credits", "900")
+    program.run_json(
+        *("tenants", "set", "shop", *limits, "--monthly-credits", "900", "--models", *MODELS)
+    )
     expires = ("--label", "reports, 2027", "--expires-at", "2099-01-31T00:00:00Z")
-    own = ("--monthly-credits", "500", "--requests-per-minute", "60")
+    own = ("--monthly-credits", "500", "--requests-per-minute", "60", "--models", DEFAULT_MODEL)
     reports = program.run_json("keys", "create", "shop", "--scopes", "jobs:read", *expires, *own)
     revoked = program.run_json("keys", "create", "shop")
     program.run_json("keys", "revoke", "shop", revoked["id"])
@@ -149,6 +152,11 @@ def test_a_new_tenant_without_a_secret_is_given_one(
     secret = world.store.run(endpoints.read_webhook_secret("shop"))
     assert out.splitlines()[-1] == f"new webhook secret of shop: {secret}"
     assert program.run_json("tenants", "show", "shop")["max_queued"] == 10
+    path.write_text(
+        f"version: 1\ntenants:\n- name: shop\n  limits: {{models: [{DEFAULT_MODEL}]}}\n"
+    )
+    changed = program.run_json("tenants", "apply", str(path))["data"][0]
+    assert f"models={DEFAULT_MODEL}" in changed["limits"]
     assert not program.run_json("tenants", "show", "shop")["may_disable_safety"]
 
 
@@ -167,6 +175,7 @@ def test_limits_follow_the_file_and_nothing_else_goes(
         "weight=1.0",
         "max_running=7",
         "monthly_credits=none",
+        "models=none",
         "may_disable_safety=False",
     ]
     assert len(shop["keys_only_in_redis"]) == 2

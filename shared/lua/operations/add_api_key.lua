@@ -29,7 +29,7 @@ if args.replaces ~= '' then
   if old.replaced_by then return { 'replaced', old.replaced_by } end
   scopes, label = old.scopes, old.label
   own_limits = {}
-  for _, name in ipairs({ 'monthly_credits', 'requests_per_minute' }) do
+  for _, name in ipairs({ 'monthly_credits', 'requests_per_minute', 'models' }) do
     if old[name] then util.append(own_limits, { name, old[name] }) end
   end
   payer = old.payer or args.replaces

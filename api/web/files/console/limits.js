@@ -78,6 +78,12 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       ),
     ),
   );
+  const models = entry(
+    "models",
+    "Allowed models",
+    "Ids, separated by spaces; empty: all",
+    el("input", { type: "text", value: (tenant?.models ?? []).join(" "), disabled: !may }),
+  );
   const safety = flag(tenant?.may_disable_safety ?? false, may);
   const archives = flag(tenant?.archive_prompts ?? true, may);
   const button = may && el("button", { class: "button main", type: "submit" }, verb);
@@ -90,6 +96,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       { class: "filters wide" },
       numbers.map(([, one]) => one.node),
       action.node,
+      models.node,
     ),
     el("label", { class: "switch" }, safety, "May disable the safety checker"),
     el(
@@ -128,11 +135,13 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
     const given = tenant
       ? values
       : Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
+    const named = models.input.value.split(/[\s,]+/).filter(Boolean);
     const budget = action.input.value || (tenant ? null : undefined);
     return {
       ...(name && { name: name.input.value.trim() }),
       ...given,
       ...(budget !== undefined && { budget_action: budget }),
+      ...((tenant || named.length > 0) && { models: named.length > 0 ? named : null }),
       may_disable_safety: safety.checked,
       archive_prompts: archives.checked,
     };
