@@ -17,6 +17,7 @@ from api.middleware import REQUEST_ID, SPAN, TENANT
 from api.previews import Previews
 from api.records import Records
 from api.redis_monitor import RedisMonitor
+from shared.model_catalog import Catalog
 from shared.serializers import View
 from shared.settings import Settings
 from shared.storage.client import Storage
@@ -46,12 +47,22 @@ class AppContext:
     def view(self) -> View:
         """The writer of jobs; raise StoreDown until the signing secret has been read."""
         settings = self.settings
-        return View(settings.public_url, self.redis_monitor.signer, settings.image_base_url)
+        return View(
+            settings.public_url,
+            self.redis_monitor.signer,
+            settings.image_base_url,
+            settings.models,
+        )
+
+    @property
+    def models(self) -> Catalog:
+        """The models that can be generated, by id."""
+        return self.settings.models
 
     @property
     def prices(self) -> Mapping[str, float]:
-        """The estimated credits of a call by model, where the operator set a price."""
-        return self.settings.credits_per_image
+        """The estimated credits of a call by model, where there is a price."""
+        return self.settings.prices
 
     def price_of(self, model: str) -> float | None:
         """Return the estimated credits of a call; None without a price."""

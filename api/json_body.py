@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from api.context import Context
-from api.jobs.validation_errors import FAULTS_MAX, field_errors, pointer_of
+from api.jobs.validation_errors import field_errors, pointer_of
 from api.problems import REF, FieldError, Problem, invalid
-from api.webhooks.url_validation import address_guard
+from shared.model_catalog import FAULTS_MAX
+from shared.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 Path_ = tuple[str | int, ...]
@@ -101,7 +102,7 @@ class JsonBody(Body, Generic[M]):
         if self.optional and not raw:
             return self._model()
         require_json(request)
-        found = checked(self._model, raw, context=address_guard(parts.settings))
+        found = checked(self._model, raw, context=parts.settings)
         if isinstance(found, list):
             raise invalid(found)
         return found
@@ -117,11 +118,12 @@ class RawBody(Body):
 
 
 def checked(
-    model: type[M], raw: bytes, *under: str | int, context: object = None
+    model: type[M], raw: bytes, *under: str | int, context: Settings | None = None
 ) -> M | list[FieldError]:
     """Validate JSON against a model; return the value, or all faults.
 
-    `under` is the path of the JSON in the request.
+    `under` is the path of the JSON in the request. `context` are the settings, against which
+    models and webhook URLs are checked.
     """
     try:
         return model.model_validate_json(raw, context=context)

@@ -137,7 +137,7 @@ def create_app(settings: Settings | None = None, *, has_fast_route: bool = True)
         app.add_middleware(FastRoute, route=create, serve=jobs.create_job_fast)
     _add_middleware(app, settings, tracer)
     # as FastAPI documents for apps that change their OpenAPI document
-    app.openapi = document_of(app, ROUTES, settings.public_prefix or "/")  # type: ignore[method-assign]
+    app.openapi = document_of(app, ROUTES, settings)  # type: ignore[method-assign]
     return app
 
 
@@ -226,7 +226,7 @@ def _lifespan(
 
 async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> AppContext:
     """Open the routes' dependencies; Redis may become available later."""
-    metrics.begin()
+    metrics.begin(settings.models)
     begin_metrics()
     pool = connect_async(settings, connections=_CONNECTIONS)
     stack.push_async_callback(pool.disconnect)

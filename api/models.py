@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 from api.context import AppContext, Context
 from api.problems import not_found, problems
 from api.routing import tenant_router
-from shared.model_catalog import MODELS
 from shared.model_catalog import Model as CatalogModel
+from shared.model_catalog import Source
 from shared.schemas import Object
 
 router = tenant_router("models")
@@ -33,6 +33,13 @@ class ModelDescription(TypedDict):
     id: str
     name: str
     description: str
+    source: Annotated[
+        Source,
+        Field(
+            description="tried: 1min.ai is known to answer such requests. documented: the "
+            "parameters are taken from its pages, and no request has been tried"
+        ),
+    ]
     input_schema: Object
     defaults: Object
 
@@ -65,19 +72,19 @@ class ModelList(TypedDict):
 )
 async def get_models(parts: Context) -> Response:
     """List the offered models."""
-    shown: ModelList = {"data": [model_shown(model, parts) for model in MODELS.values()]}
+    shown: ModelList = {"data": [model_shown(model, parts) for model in parts.models.values()]}
     return _json(shown)
 
 
 @router.get(
-    "/v1/models/{owner}/{name}",
+    "/v1/models/{model_id:path}",
     response_model=Model,
     response_description="The model",
     responses=problems("not_found"),
 )
-async def get_model(parts: Context, owner: str, name: str) -> Response:
+async def get_model(parts: Context, model_id: str) -> Response:
     """Read one model: the JSON Schema of its input, and its defaults."""
-    model = MODELS.get(f"{owner}/{name}")
+    model = parts.models.get(model_id)
     if model is None:
         raise not_found("model")
     return _json(model_shown(model, parts))
@@ -103,8 +110,9 @@ def model_described(model: CatalogModel) -> ModelDescription:
         "id": model.id,
         "name": model.name,
         "description": model.description,
-        "input_schema": model.schema(),
-        "defaults": model.defaults(),
+        "source": model.source,
+        "input_schema": model.input,
+        "defaults": model.parameters.defaults,
     }
 
 

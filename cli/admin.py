@@ -157,7 +157,7 @@ def list_api_keys(tenant: str | None) -> list[Shown]:
     principal = _principal(tenant)
     with open_session() as session:
         found = session.run(api_keys.list_api_keys(principal))
-        prices = session.settings.credits_per_image
+        prices = session.settings.prices
     if found is None:
         _end_without(tenant)
     return [key_shown(key, prices) for key in found]
@@ -197,7 +197,7 @@ def set_key_limits(tenant: str, key_id: str, written: Mapping[str, object]) -> S
         changed = session.run(call)
         if changed is None:
             end(f"The tenant {tenant} has no key {key_id}.")
-        return key_shown(changed, session.settings.credits_per_image)
+        return key_shown(changed, session.settings.prices)
 
 
 def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -> Shown:
@@ -289,7 +289,11 @@ def _values(written: Mapping[str, object]) -> dict[str, object]:
 def _checked(options: Mapping[str, object], model: type[B]) -> B:
     """Validate options like the body of a request."""
     # json escapes bytes of the command line that are not UTF-8
-    found = checked(model, json.dumps(dict(options)).encode())
+    try:
+        settings = load_operator_settings()
+    except InvalidSettings as error:
+        end(str(error), USAGE)
+    found = checked(model, json.dumps(dict(options)).encode(), context=settings)
     if isinstance(found, list):
         end(_options(found), USAGE)
     return found
@@ -325,9 +329,9 @@ def _tenant(session: AdminSession, name: str) -> Shown:
 
 def _tenant_shown(session: AdminSession, tenant: store_tenants.Tenant) -> Shown:
     """Write a tenant. The service may have prices that this environment does not have."""
-    prices = session.settings.credits_per_image
-    shown = tenant_shown(tenant, prices)
-    if shown["warnings"] and not prices:
+    settings = session.settings
+    shown = tenant_shown(tenant, settings)
+    if shown["warnings"] and not settings.prices:
         shown["warnings"] = [PRICES_UNKNOWN]
     return shown
 
@@ -340,7 +344,7 @@ def _made(
         if problem.errors:
             end(_options(problem.errors), USAGE)
         end(problem.detail)
-    return {**key_shown(made, session.settings.credits_per_image), "key": key.text}
+    return {**key_shown(made, session.settings.prices), "key": key.text}
 
 
 def end(sentence: str, code: int = REFUSED) -> NoReturn:

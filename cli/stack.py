@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
 from shared.errors import DarkroomError, InvalidSettings
+
+if TYPE_CHECKING:
+    from shared.model_catalog import Catalog
 
 #: A time in seconds.
 Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0))]
@@ -70,7 +73,8 @@ def sandbox(
     Set DARKROOM_ONEMIN_BASE_URL to its URL, and name 127.0.0.1 in DARKROOM_ONEMIN_IMAGE_HOSTS and
     DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS. PUT /_sandbox/behavior sets how it answers, for all calls
     or for one API key or model; PUT /_sandbox/images how the image host answers; PUT
-    /_sandbox/keys which API keys are valid. GET /_sandbox/calls lists all calls and which were
+    /_sandbox/models which models there are; PUT /_sandbox/keys which API keys are valid. The models
+    are those of DARKROOM_MODELS_FILE. GET /_sandbox/calls lists all calls and which were
     charged. Nothing is written to disk.
 
     Parameters
@@ -93,11 +97,24 @@ def sandbox(
     from sandbox.provider.listening import PortTaken  # noqa: PLC0415  the same
 
     good = _listed(keys) or None
-    options = server.Options(host, port, latency, url_lifetime, good, image_port=image_port)
+    options = server.Options(
+        *(host, port, latency, url_lifetime, good), image_port=image_port, catalog=_catalog()
+    )
     try:
         server.serve(options, _announce)
     except PortTaken as taken:
         sys.stderr.write(f"{taken}\n")
+        sys.exit(2)
+
+
+def _catalog() -> "Catalog":
+    """Return the models of the settings; exit if these have mistakes."""
+    from shared.settings import load_settings  # noqa: PLC0415  the same
+
+    try:
+        return load_settings().models
+    except InvalidSettings as error:
+        sys.stderr.write(f"{error}\n")
         sys.exit(2)
 
 

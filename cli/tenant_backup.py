@@ -197,7 +197,7 @@ def apply_file(
     """
     with open_session() as session:
         try:
-            file = read_file(path)
+            file = read_file(path, session.settings)
             entries = _opened(file, passphrase_file, path, with_secrets=with_secrets)
         except InvalidTenantFile as error:
             end(str(error), USAGE)

@@ -25,6 +25,7 @@ from api.ops.schemas import KeyBody, LimitsBody, OpsKeyBody, TenantName
 from api.webhooks.url_validation import check_url
 from shared.ids import ALPHABET
 from shared.net.ssrf import AddressGuard
+from shared.settings import Settings
 
 _SEALED = "sealed:"
 #: Bytes of a secret of Standard Webhooks.
@@ -178,7 +179,7 @@ def write_file(facts: Mapping[str, Any]) -> str:
     return head + yaml.dump(dict(facts), Dumper=_Dumper, sort_keys=False, width=120)
 
 
-def read_file(path: Path) -> TenantFile:
+def read_file(path: Path, settings: Settings) -> TenantFile:
     """Read and validate a file; raise InvalidTenantFile with every fault."""
     try:
         value = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader
@@ -194,7 +195,7 @@ def read_file(path: Path) -> TenantFile:
             f"{path} has a value or a name that cannot be read: names are text, dates exist, and "
             "nothing contains itself."
         ) from None
-    found = checked(TenantFile, text.encode())
+    found = checked(TenantFile, text.encode(), context=settings)
     if isinstance(found, list):
         raise InvalidTenantFile(
             "\n".join(f"{path}: {fault.pointer or 'the file'} {fault.message}." for fault in found)

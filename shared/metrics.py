@@ -26,7 +26,6 @@ from prometheus_client.registry import Collector
 from shared.budgets import KINDS, THRESHOLDS
 from shared.errors import ErrorCode
 from shared.jobs import IMAGE_WARNINGS, Priority, Status
-from shared.model_catalog import MODELS
 
 # creation times would be one more series for each, which nobody reads
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -119,9 +118,9 @@ STORAGE_OPERATIONS = ("put", "read", "delete", "check")
 RESCUE_REASONS = ("claimed", "calling", "fetching", "failed", "delivery")
 
 
-def begin() -> None:
-    """Create every label set known in advance, with value 0."""
-    for model in MODELS:
+def begin(models: Iterable[str]) -> None:
+    """Create every label set known in advance, with value 0; `models` by id."""
+    for model in models:
         for priority in Priority:
             JOBS_ACCEPTED.labels(model, priority.value)
         JOBS_FINISHED.labels(model, "succeeded", "")

@@ -1,13 +1,10 @@
 """A job in Replicate's form, a prediction, for responses and webhooks."""
 
-import hashlib
 from collections.abc import Mapping
-
-import orjson
 
 from shared.errors import ErrorCode
 from shared.jobs import Job, Status
-from shared.model_catalog import MODELS, Model
+from shared.model_catalog import Model
 from shared.schemas import Prediction, PredictionStatus
 from shared.serializers import View, rfc3339
 
@@ -27,16 +24,16 @@ _STATUSES: Mapping[Status, PredictionStatus] = {
 def prediction(view: View, job: Job) -> Prediction:
     """Write a job as a prediction; Replicate's client requires `model` and `version`."""
     here = f"{view.public_url}{ROOT}/predictions/{job.id}"
-    model = MODELS.get(job.spec.model)
+    model = view.models.get(job.spec.model)
     has_image = job.image is not None and job.image_deleted_at is None
     return {
         "id": job.id,
-        "model": job.spec.model,
-        "version": version_id(model) if model else "hidden",
+        "model": model.replicate_id if model else job.spec.model,
+        "version": model.version if model else "hidden",
         "status": _status(job),
         "input": dict(job.spec.input),
         "output": [view.image_url(job)] if has_image else None,
-        "logs": f"Using seed: {job.spec.input['seed']}\n",
+        "logs": _logs(model, job),
         "error": _error(job),
         "source": "api",
         "data_removed": job.image_deleted_at is not None or job.is_prompt_withheld,
@@ -48,10 +45,10 @@ def prediction(view: View, job: Job) -> Prediction:
     }
 
 
-def version_id(model: Model) -> str:
-    """Return the version of a model: 64 hexadecimal digits that change with its parameters."""
-    written = orjson.dumps([model.id, model.schema()], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(written).hexdigest()
+def _logs(model: Model | None, job: Job) -> str:
+    """Return the log: the seed, from which clients read it, if the model has one."""
+    seed = model.seed_of(job.spec.input) if model else job.spec.input.get("seed")
+    return "" if seed is None else f"Using seed: {seed}\n"
 
 
 def _status(job: Job) -> PredictionStatus:

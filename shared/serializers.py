@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, overload
@@ -12,6 +12,7 @@ from shared import schemas
 from shared.batches import Batch
 from shared.errors import ErrorCode
 from shared.jobs import Image, Job, State, Status, WaitingOn
+from shared.model_catalog import Catalog, load_catalog
 from shared.setting_values import OBJECT_KEY
 from shared.signing import ImageUrlSigner
 from shared.store.job_queries import QueuedJob
@@ -47,11 +48,13 @@ class View:
 
     `public_url` is the URL of the service for clients. `image_base_url` is that of a CDN in front
     of the service, or with `{key}` that of a stored object, which anyone may read; '': neither.
+    `models` are those of the settings.
     """
 
     public_url: str
     signer: ImageUrlSigner
     image_base_url: str = ""
+    models: Catalog = field(default_factory=load_catalog)
 
     def job(self, queued_job: QueuedJob) -> schemas.Job:
         """Write a job."""

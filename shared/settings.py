@@ -35,7 +35,7 @@ from pydantic_settings import (
 from shared import setting_values
 from shared.errors import InvalidSettings
 from shared.jobs import FOREVER, RETENTION_SECONDS_MAX
-from shared.model_catalog import MODELS, read_prices
+from shared.model_catalog import BadCatalog, Catalog, load_catalog, read_prices
 from shared.provider_keys import ProviderKey, read_key
 
 PREFIX = "DARKROOM_"
@@ -137,6 +137,12 @@ def _port_range(entry: str) -> range:
     return range(first, last + 1)
 
 
+def _models_of(about: ValidationInfo) -> Catalog | None:
+    """Return the catalog for checking names of models; None if its file has mistakes."""
+    path = about.data.get("models_file")
+    return None if path is None else load_catalog(path)
+
+
 def _origin(entry: str) -> str:
     """Return an origin as browsers write it: lower case, without the default port."""
     if entry == "*":
@@ -219,10 +225,19 @@ class Settings(BaseSettings):
             ge=0, description="Provider calls per minute and key, over all workers; 0 is no limit"
         ),
     ] = 180.0
+    # before the settings that name models
+    models_file: Annotated[
+        str,
+        Field(
+            description="YAML file that adds models, or replaces shipped ones by id "
+            "(docs/models.md); empty: the shipped models"
+        ),
+    ] = ""
     credits_per_image: Annotated[
         Prices,
         Field(
-            description="Estimated credits per call: model=credits,…; 1min.ai publishes no prices"
+            description="Estimated credits per call: model=credits,…; 1min.ai publishes no prices. "
+            "They precede those of the model's definition"
         ),
     ] = {}
     download_timeout_seconds: Annotated[
@@ -471,8 +486,14 @@ class Settings(BaseSettings):
 
     @field_validator("credits_per_image", mode="before")
     @classmethod
-    def _prices(cls, value: object) -> object:
-        return read_prices(value) if isinstance(value, str) else value
+    def _prices(cls, value: object, about: ValidationInfo) -> object:
+        return read_prices(value, _models_of(about)) if isinstance(value, str) else value
+
+    @field_validator("models_file")
+    @classmethod
+    def _models(cls, value: str) -> str:
+        load_catalog(value)
+        return value
 
     @field_validator("max_held_bytes", "max_tenant_held_bytes")
     @classmethod
@@ -499,10 +520,11 @@ class Settings(BaseSettings):
 
     @field_validator("openai_models")
     @classmethod
-    def _aliases(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        named = _named_values(",".join(value))
-        if not all(name and model in MODELS for name, model in named.items()):
-            raise ValueError(f"needs alias=model, where model is one of {', '.join(MODELS)}")
+    def _aliases(cls, value: tuple[str, ...], about: ValidationInfo) -> tuple[str, ...]:
+        named, models = _named_values(",".join(value)), _models_of(about)
+        known = named.values() if models is None else models
+        if not all(name and model in known for name, model in named.items()):
+            raise ValueError(f"needs alias=model, where model is one of {', '.join(known)}")
         return tuple(f"{name}={model}" for name, model in named.items())
 
     @field_validator("webhook_ports")
@@ -606,6 +628,19 @@ class Settings(BaseSettings):
         return self.archive_after_seconds if self.history_url else 0
 
     @cached_property
+    def models(self) -> Catalog:
+        """The models that can be generated, by id."""
+        return load_catalog(self.models_file)
+
+    @cached_property
+    def prices(self) -> Mapping[str, float]:
+        """The estimated credits of a call by model, where there is a price."""
+        defined = {
+            name: model.credits for name, model in self.models.items() if model.credits is not None
+        }
+        return {**defined, **self.credits_per_image}
+
+    @cached_property
     def public_prefix(self) -> str:
         """The path prefix that a proxy strips; often empty."""
         return urlsplit(self.public_url).path
@@ -653,7 +688,7 @@ def load_settings(*needed: str, **values: object) -> Settings:
     try:
         settings = Settings(**values)  # type: ignore[arg-type]  # checked by the model, at run time
     except ValidationError as error:
-        sentences = dict.fromkeys(_sentence(fault) for fault in error.errors())
+        sentences = dict.fromkeys(one for fault in error.errors() for one in _sentences(fault))
         absent = [_absence(name) for name in needed if not _is_set(name, values)]
         raise InvalidSettings("\n".join((*sentences, *absent))) from None
     require(settings, *needed)
@@ -678,10 +713,13 @@ _NOT_A_NUMBER: Mapping[str, str] = {
 }
 
 
-def _sentence(fault: Mapping[str, Any]) -> str:
+def _sentences(fault: Mapping[str, Any]) -> list[str]:
     name = f"{PREFIX}{str(fault['loc'][0]).upper()}"
+    error = fault.get("ctx", {}).get("error")
+    if isinstance(error, BadCatalog):
+        return [f"{name} is not usable: {reason}." for reason in error.sentences]
     reason = _NOT_A_NUMBER.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
-    return f"{name} is not usable: {reason}."
+    return [f"{name} is not usable: {reason}."]
 
 
 def misspelt() -> dict[str, str]:

@@ -28,6 +28,7 @@ from shared.errors import (
     UnknownOutcome,
 )
 from shared.jobs import Image, Job, ProviderResult, State
+from shared.model_catalog import NOTHING_EXPECTED
 from shared.provider_keys import NO_KEY
 from shared.storage.client import object_name
 from shared.store import transitions
@@ -193,8 +194,11 @@ class Attempt:
 
     def _fetch_from(self, url: str) -> tuple[bytes, InspectedImage]:
         data = self.context.downloader.fetch(url)
-        model_input, settings = self.claim.job.spec.input, self.context.settings
-        return data, inspect(data, model_input, max_pixels=settings.image_max_pixels)
+        spec, settings = self.claim.job.spec, self.context.settings
+        # another version of the service may have accepted a model that this one does not know
+        model = settings.models.get(spec.model)
+        expected = model.expected(spec.input) if model else NOTHING_EXPECTED
+        return data, inspect(data, expected, max_pixels=settings.image_max_pixels)
 
     def _look_up(self, record_id: str | None, *, wait: bool = True) -> ProviderResult | None:
         """Ask, for free, what became of an earlier call, with the key that made it if possible."""
@@ -203,7 +207,7 @@ class Attempt:
         job, claimed = self.claim.job, self.claim.key
         usual = claimed if claimed is not NO_KEY else self.context.keys[0]
         key = next((one for one in self.context.keys if one.id == job.call_key), usual)
-        request = Request(job.spec.model, job.spec.input)
+        request = Request.of(job.spec, self.context.settings.models)
         return self.context.provider.look_up(record_id, key=key.secret, request=request, wait=wait)
 
     def _look_up_own(self, record_id: str | None) -> ProviderResult | None:
@@ -244,6 +248,7 @@ class Attempt:
 
     def _call_provider(self) -> ProviderResult:
         job, key = self.claim.job, self.claim.key
+        request = Request.of(job.spec, self.context.settings.models)
         # 1min.ai gets no trace context: it is not part of the traced system
         with (
             metrics.PROVIDER_REQUEST_SECONDS.time(),
@@ -251,7 +256,7 @@ class Attempt:
         ):
             try:
                 answer = self._look_up(job.pending_record) or self.context.provider.generate(
-                    job.spec.model, job.spec.input, key=key.secret, on_submitted=self._note_record
+                    request, key=key.secret, on_submitted=self._note_record
                 )
             except JobError as error:
                 metrics.PROVIDER_REQUESTS.labels(error.code.value).inc()

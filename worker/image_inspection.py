@@ -8,7 +8,6 @@ never discarded because it differs from the request: that is a warning.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image
 
@@ -21,11 +20,10 @@ from shared.image_files import (
     refuse_too_many,
     webp_canvas,
 )
-from shared.model_catalog import RATIOS
+from shared.model_catalog import Expected
 
 RATIO_TOLERANCE = 0.025
 SIZE_TOLERANCE = 0.15
-MEGAPIXEL = 1024 * 1024
 #: WebP: the minimum size of a frame, and the frame signatures.
 _SHORTEST_FRAME_BYTES = 10
 _VP8L_SIGNATURE = 0x2F
@@ -52,8 +50,8 @@ class InspectedImage:
     warnings: tuple[str, ...] = ()
 
 
-def inspect(data: bytes, model_input: Mapping[str, Any], *, max_pixels: int) -> InspectedImage:
-    """Return what `data` is and how it differs from `model_input`.
+def inspect(data: bytes, expected: Expected, *, max_pixels: int) -> InspectedImage:
+    """Return what `data` is and how it differs from what is expected.
 
     Raise ImageDamaged if it is not a complete image (it may be downloaded again), ImageTooLarge
     over `max_pixels`.
@@ -66,11 +64,11 @@ def inspect(data: bytes, model_input: Mapping[str, Any], *, max_pixels: int) -> 
         and not _is_cut(data, webp)
         and not _is_suspiciously_small(data, canvas)
     ):
-        warnings = _differences(webp, canvas, model_input)
+        warnings = _differences(webp, canvas, expected)
         return InspectedImage(webp.content_type, webp.extension, *canvas, warnings)
     with open_image(data, max_pixels=max_pixels) as image:
         kind = KINDS[_FORMATS.get(str(image.format), str(image.format))]
-        warnings = _differences(kind, image.size, model_input)
+        warnings = _differences(kind, image.size, expected)
         if _is_cut(data, kind) or _is_suspiciously_small(data, image.size):
             warnings += _decoded_warnings(image)
     return InspectedImage(kind.content_type, kind.extension, image.width, image.height, warnings)
@@ -96,22 +94,14 @@ def _is_plain_webp(data: bytes) -> bool:
     return is_vp8 and is_key and profile in _VP8_PROFILES and bool(is_shown) and first_part < chunk
 
 
-def _differences(
-    kind: Kind, size: tuple[int, int], model_input: Mapping[str, Any]
-) -> tuple[str, ...]:
+def _differences(kind: Kind, size: tuple[int, int], expected: Expected) -> tuple[str, ...]:
     width, height = size
     found = {
-        "format": model_input.get("output_format", kind.extension) != kind.extension,
-        "ratio": _is_off(
-            width / height, RATIOS.get(model_input.get("aspect_ratio", "")), RATIO_TOLERANCE
-        ),
-        "size": _is_off(width * height, _pixels(model_input.get("megapixels")), SIZE_TOLERANCE),
+        "format": expected.format not in {None, kind.extension},
+        "ratio": _is_off(width / height, expected.ratio, RATIO_TOLERANCE),
+        "size": _is_off(width * height, expected.pixels, SIZE_TOLERANCE),
     }
     return tuple(name for name, differs in found.items() if differs)
-
-
-def _pixels(megapixels: str | None) -> float | None:
-    return float(megapixels) * MEGAPIXEL if megapixels else None
 
 
 def _is_off(found: float, wanted: float | None, tolerance: float) -> bool:

@@ -82,7 +82,7 @@ def build_context(
         provider=OneMin.from_settings(settings, stopping),
         downloader=Downloader.from_settings(settings),
         sender=WebhookClient.from_settings(settings),
-        view=View(settings.public_url, signer, settings.image_base_url),
+        view=View(settings.public_url, signer, settings.image_base_url, settings.models),
         keys=settings.onemin_keys,
         worker=worker,
         leases=_leases(settings, store, worker, served),
@@ -141,7 +141,7 @@ class WorkerLifecycle:
         """
         settings = self._settings.model_copy(update={"concurrency": threads})
         context = self._open_context(settings, self._scripts, queues)
-        metrics.begin()
+        metrics.begin(settings.models)
         _serve_metrics(settings)
         _compare_clocks(context)
         for leases in context.leases.values():

@@ -11,7 +11,7 @@ from api.batches.json_parser import JsonBatchParser
 from api.batches.ndjson_parser import NdjsonParser, Unreadable
 from api.batches.schemas import BatchOptions, FirstLine, VariationsBody
 from api.batches.staging import BatchStager, Path_
-from api.jobs.parsing import check_input, seeds_from
+from api.jobs.parsing import check_input, inputs_with_seeds
 from api.jobs.schemas import JobBody
 from api.json_body import checked
 from api.problems import FieldError
@@ -90,23 +90,24 @@ async def _variations(raw: bytes, intake: BatchStager) -> None:
         return
     intake.options = body
     intake.update_fingerprint(raw)
-    found = check_input(body.model, body.input, intake.context.principal)
+    model = intake.context.models[body.model]
+    found = check_input(model, body.input, intake.context.principal)
     if isinstance(found, list):
         intake.refuse(found)
         return
     try:
-        seeds = seeds_from(found["seed"], body.variations)
+        inputs = inputs_with_seeds(model, found, body.variations)
     except ValueError as error:
         intake.refuse([FieldError("/variations", str(error))])
         return
     job = JobBody(model=body.model, input=found, on_unknown=body.on_unknown)
-    for seed in seeds:
-        await intake.add(job, {**found, "seed": seed}, len(raw))
+    for complete in inputs:
+        await intake.add(job, complete, len(raw))
 
 
 def _checked(model: type[M], raw: bytes, intake: BatchStager, path: Path_ = ()) -> M | None:
     """Validate the options of the batch; record every fault."""
-    found = checked(model, raw, *path, context=intake.context.guard)
+    found = checked(model, raw, *path, context=intake.context.settings)
     if isinstance(found, list):
         intake.refuse(found)
         return None

@@ -13,13 +13,13 @@ from api.batches.schemas import BatchOptions
 from api.context import AppContext
 from api.jobs.parsing import JobRequestContext, build_job, fingerprint, stored_webhook, validate_job
 from api.jobs.schemas import TAGS_MAX, JobBody
-from api.jobs.validation_errors import FAULTS_MAX
 from api.problems import FieldError, Problem, invalid, pointer
 from api.webhooks.url_validation import delivery_host
 from shared import ids
 from shared.batches import JOBS_MAX, BatchSpec
 from shared.errors import OutcomeUnknown, StoreDown
 from shared.jobs import Retention
+from shared.model_catalog import FAULTS_MAX
 from shared.store.batches import CHUNK_JOBS, NewBatch, stage_jobs
 from shared.store.job_submission import NewJob, NotAccepted
 

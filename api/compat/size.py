@@ -1,61 +1,77 @@
-"""Find the aspect ratio and megapixels closest to a size in pixels. Pure."""
+"""Turn a size in pixels into the parameters of a model. Pure."""
 
 import math
 import re
-from collections.abc import Container
-from typing import NamedTuple
+from collections.abc import Container, Mapping
 
-from shared.model_catalog import RATIOS
+from shared.model_catalog import Model, SizeRule
+from shared.model_catalog.model import ratios, read_megapixels, values_of
 
-#: Pixels of the offered megapixels.
-_AREAS = {"0.25": 512 * 512, "1": 1024 * 1024}
 #: The largest factor by which a ratio may differ from the closest one offered.
 _RATIO_OFF = 1.125
-#: Sizes up to this factor above the largest are accepted; the smallest is 256 x 256.
+#: Sizes from a quarter of the smallest area up to this factor above the largest are accepted.
 _LARGER_BY = 2
-_AREA_LEAST = 256 * 256
+_SMALLER_BY = 4
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
-
+AUTO = "auto"
 #: Why a parameter is refused together with `size`.
 DOUBLED = "cannot be combined with `size`: send only one of them"
 
 
-class Shape(NamedTuple):
-    """An image shape in the models' parameters."""
+def size_parameters(model: Model, rule: SizeRule, size: object) -> Mapping[str, str]:
+    """Return the parameters for `WxH`, none for `auto`.
 
-    aspect_ratio: str
-    megapixels: str
-
-    def in_both(self, members: Container[str]) -> list[str]:
-        """Return its parts that were also sent by their own names."""
-        return [name for name in self._fields if name in members]
-
-
-def shape_of(size: object) -> Shape | None:
-    """Parse `WxH`; return None for `auto`. Raise ValueError for malformed or unsupported sizes."""
-    if size == "auto":
-        return None
+    Raise ValueError for malformed sizes, and for those that the model does not offer.
+    """
+    if size == AUTO:
+        return {}
     found = _SIZE.fullmatch(size) if isinstance(size, str) else None
     if not found:
         raise ValueError("must be auto, or WIDTHxHEIGHT in pixels such as 1024x1024")
     width, height = int(found[1]), int(found[2])
-    return Shape(_ratio(width / height), _megapixels(width * height))
+    if rule.pixels is not None:
+        return {rule.pixels: _offered(model, rule.pixels, found[0])}
+    parameters = {}
+    if rule.ratio is not None:
+        parameters[rule.ratio] = _ratio(model, rule.ratio, width / height)
+    if rule.megapixels is not None:
+        parameters[rule.megapixels] = _megapixels(model, rule.megapixels, width * height)
+    return parameters
 
 
-def _ratio(wanted: float) -> str:
-    nearest = min(RATIOS, key=lambda name: abs(math.log(RATIOS[name] / wanted)))
-    off = RATIOS[nearest] / wanted
+def in_both(parameters: Mapping[str, object], members: Container[str]) -> list[str]:
+    """Return the parameters of a size that were also sent by their own names."""
+    return [name for name in parameters if name in members]
+
+
+def _values(model: Model, parameter: str) -> tuple[str, ...]:
+    return values_of(model.parameters.properties[parameter])
+
+
+def _offered(model: Model, parameter: str, size: str) -> str:
+    offered = _values(model, parameter)
+    if size not in offered:
+        raise ValueError(f"must be one of: {', '.join(dict.fromkeys((AUTO, *offered)))}")
+    return size
+
+
+def _ratio(model: Model, parameter: str, wanted: float) -> str:
+    offered = ratios(_values(model, parameter))
+    nearest = min(offered, key=lambda name: abs(math.log(offered[name] / wanted)))
+    off = offered[nearest] / wanted
     if max(off, 1 / off) > _RATIO_OFF:
-        raise ValueError(f"must have an aspect ratio close to one of: {', '.join(RATIOS)}")
+        raise ValueError(f"must have an aspect ratio close to one of: {', '.join(offered)}")
     return nearest
 
 
-def _megapixels(area: int) -> str:
-    largest = max(_AREAS.values())
-    if not _AREA_LEAST <= area <= largest * _LARGER_BY:
+def _megapixels(model: Model, parameter: str, area: int) -> str:
+    areas = {name: read_megapixels(name) for name in _values(model, parameter)}
+    offered = {name: pixels for name, pixels in areas.items() if pixels}
+    least, most = min(offered.values()) / _SMALLER_BY, max(offered.values()) * _LARGER_BY
+    if not least <= area <= most:
         raise ValueError(
-            f"must have {_AREA_LEAST:,} to {largest * _LARGER_BY:,} pixels; images have about "
-            "0.25 or 1 megapixel"
+            f"must have {least:,.0f} to {most:,.0f} pixels; images have about "
+            f"{' or '.join(offered)} megapixel"
         )
-    return min(_AREAS, key=lambda name: abs(math.log(_AREAS[name] / area)))
+    return min(offered, key=lambda name: abs(math.log(offered[name] / area)))

@@ -3,23 +3,22 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import from_json
 
 from api.jobs.schemas import JobBody
-from api.jobs.validation_errors import field_errors
+from api.jobs.validation_errors import pointer_of
 from api.json_body import BOM, checked
 from api.problems import FieldError, invalid
 from api.webhooks import url_validation
 from shared import ids
 from shared.jobs import JobSpec, OnUnknown
-from shared.model_catalog import CHOSEN_SEED_MAX, DEFAULT_MODEL, MODELS, SEED_MAX
-from shared.net.ssrf import AddressGuard
+from shared.model_catalog import CHOSEN_SEED_MAX, DEFAULT_MODEL, Catalog, Model
 from shared.settings import Settings
 from shared.store.job_submission import NewJob
 from shared.store.tenants import Principal
@@ -38,9 +37,9 @@ class JobRequestContext:
     trace: str | None = None
 
     @property
-    def guard(self) -> AddressGuard:
-        """The guard that checks webhook addresses."""
-        return url_validation.address_guard(self.settings)
+    def models(self) -> Catalog:
+        """The models that can be generated, by id."""
+        return self.settings.models
 
 
 def parse_job(raw: bytes, context: JobRequestContext) -> NewJob:
@@ -60,11 +59,12 @@ def validate_job(
     raw: bytes, context: JobRequestContext
 ) -> tuple[JobBody, dict[str, Any]] | list[FieldError]:
     """Validate a body; return it and its input, or all faults."""
-    body = checked(JobBody, raw, context=context.guard)
+    body = checked(JobBody, raw, context=context.settings)
     if isinstance(body, list):
-        return [*body, *_check_unread(raw, context.principal)]
-    unpinned = _check_reuse(body.input, reuse=body.reuse)
-    found = check_input(body.model, body.input, context.principal)
+        return [*body, *_check_unread(raw, context)]
+    model = context.models[body.model]
+    unpinned = _check_reuse(model, body.input, reuse=body.reuse)
+    found = check_input(model, body.input, context.principal)
     if isinstance(found, list):
         return [*unpinned, *found]
     if unpinned:
@@ -73,15 +73,14 @@ def validate_job(
 
 
 def check_input(
-    name: str, parameters: dict[str, Any], principal: Principal
+    model: Model, parameters: dict[str, Any], principal: Principal
 ) -> dict[str, Any] | list[FieldError]:
     """Validate the input of a model; return it with its defaults, or all faults."""
-    faults = [*model_faults(name, principal), *safety_faults(parameters, principal)]
-    model = MODELS[name].input
-    try:
-        complete = model.model_validate(parameters).model_dump()
-    except ValidationError as error:
-        return [*field_errors(error, model, "input"), *faults]
+    faults = [*model_faults(model.id, principal), *safety_faults(parameters, principal)]
+    complete = model.parameters.complete(parameters)
+    if isinstance(complete, list):
+        found = [FieldError(pointer_of("input", *path), words) for path, words in complete]
+        return [*found, *faults]
     return faults or complete
 
 
@@ -105,30 +104,30 @@ def safety_faults(parameters: Mapping[str, Any], principal: Principal) -> list[F
     return [FieldError("/input/disable_safety_checker", message)]
 
 
-def _check_reuse(parameters: dict[str, Any], *, reuse: object) -> list[FieldError]:
+def _check_reuse(model: Model, parameters: dict[str, Any], *, reuse: object) -> list[FieldError]:
     """Check that `reuse` has a seed: with a random seed it would find nothing."""
-    if reuse is not True or parameters.get("seed") is not None:
+    if reuse is not True or model.seed_of(parameters) is not None:
         return []
-    return [
-        FieldError(
-            "/input/seed", "is required with `reuse`, because only a seed identifies a stored image"
-        )
-    ]
+    reason = "because only a seed identifies a stored image"
+    if model.seed is None:
+        return [FieldError("/reuse", f"must be false: {model.id} has no seed, {reason}")]
+    return [FieldError(pointer_of("input", model.seed), f"is required with `reuse`, {reason}")]
 
 
-def _check_unread(raw: bytes, principal: Principal) -> list[FieldError]:
+def _check_unread(raw: bytes, context: JobRequestContext) -> list[FieldError]:
     """Validate the input of an invalid body, as far as it can be read."""
     try:
         body = from_json(raw)
     except ValueError:
         return []
-    if not isinstance(body, dict) or not isinstance(body.get("input"), dict):
+    name = body.get("model", DEFAULT_MODEL) if isinstance(body, dict) else None
+    if not isinstance(name, str):
         return []
-    name = body.get("model", DEFAULT_MODEL)
-    if not isinstance(name, str) or name not in MODELS:
+    model = context.models.get(name)
+    if model is None or not isinstance(body.get("input"), dict):
         return []
-    unpinned = _check_reuse(body["input"], reuse=body.get("reuse"))
-    found = check_input(name, body["input"], principal)
+    unpinned = _check_reuse(model, body["input"], reuse=body.get("reuse"))
+    found = check_input(model, body["input"], context.principal)
     return [*unpinned, *(found if isinstance(found, list) else ())]
 
 
@@ -139,13 +138,35 @@ def key_faults(key: str | None) -> list[FieldError]:
     return [FieldError("/header/Idempotency-Key", "must have 1 to 255 visible ASCII characters")]
 
 
-def seeds_from(first: int | None, count: int) -> Sequence[int]:
-    """Return different seeds: from `first` on, or random ones; raise ValueError."""
-    if first is None:
-        return secrets.SystemRandom().sample(range(CHOSEN_SEED_MAX + 1), count)
-    if first + count - 1 > SEED_MAX:
-        raise ValueError(f"leads to seeds above {SEED_MAX}: use a lower number, or a lower `seed`")
-    return range(first, first + count)
+def inputs_with_seeds(
+    model: Model, complete: dict[str, Any], count: int
+) -> Iterator[dict[str, Any]]:
+    """Return inputs with different seeds: from the given one on, or random ones.
+
+    Without a seed, all are the same. Raise ValueError if there are too few seeds.
+    """
+    if model.seed is None:
+        return (complete for _ in range(count))
+    seeds = _seeds(model, model.seed_of(complete), count)
+    return (model.with_seed(complete, seed) for seed in seeds)
+
+
+def _seeds(model: Model, first: int | None, count: int) -> Sequence[int]:
+    choices = _choices(model)
+    if first is None and count <= len(choices):
+        return secrets.SystemRandom().sample(choices, count)
+    seeds = range(first or choices.start, (first or choices.start) + count)
+    if seeds[-1] > model.seeds[-1]:
+        raise ValueError(
+            f"leads to seeds above {model.seeds[-1]}: use a lower number, or a lower `{model.seed}`"
+        )
+    return seeds
+
+
+def _choices(model: Model) -> range:
+    """Return the seeds to choose from."""
+    seeds = model.seeds
+    return range(seeds.start, min(seeds.stop, seeds.start + CHOSEN_SEED_MAX + 1))
 
 
 def build_job(
@@ -153,11 +174,11 @@ def build_job(
 ) -> NewJob:
     """Build a job from a validated body and input; `mark` is its fingerprint.
 
-    A missing seed is chosen here.
+    A missing seed is chosen here, if the model has one.
     """
-    settings = context.settings
-    if complete["seed"] is None:
-        complete = {**complete, "seed": secrets.randbelow(CHOSEN_SEED_MAX + 1)}
+    settings, model = context.settings, context.models[body.model]
+    if model.seed is not None and model.seed_of(complete) is None:
+        complete = model.with_seed(complete, secrets.choice(_choices(model)))
     return NewJob(
         id=ids.job_id(),
         tenant=context.principal.tenant,
@@ -179,7 +200,7 @@ def build_job(
         trace=context.trace,
         api_key=context.principal.key_id,
         webhook_host=url_validation.delivery_host(body.webhook.url) if body.webhook else "",
-        credits=settings.credits_per_image.get(body.model, 0.0),
+        credits=settings.prices.get(body.model, 0.0),
         max_position=body.fail_fast.max_position if body.fail_fast else None,
         max_wait_seconds=body.fail_fast.max_wait_seconds if body.fail_fast else None,
         dry_run=body.dry_run,

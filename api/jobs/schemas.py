@@ -21,7 +21,7 @@ from api.query import (
     milliseconds,
     query_words,
 )
-from api.webhooks.url_validation import check_headers, check_url
+from api.webhooks.url_validation import address_guard, check_headers, check_url
 from shared.errors import ErrorCode
 from shared.jobs import (
     FOREVER,
@@ -32,8 +32,7 @@ from shared.jobs import (
     Retention,
     Status,
 )
-from shared.model_catalog import DEFAULT_MODEL, INTEGER, MODELS, SEED_MAX
-from shared.net.ssrf import AddressGuard
+from shared.model_catalog import DEFAULT_MODEL, INTEGER, SEED_MAX
 from shared.store.job_queries import Filter
 from shared.words import words
 
@@ -56,9 +55,11 @@ def _check_moment(value: str) -> str:
     return value
 
 
-def _offered(value: str) -> str:
-    if value not in MODELS:
-        raise ValueError(f"is not available; available models: {', '.join(MODELS)}")
+def _offered(value: str, info: ValidationInfo) -> str:
+    """Check a model against the settings in the context; without them, accept any."""
+    models = info.context.models if info.context else {value: None}
+    if value not in models:
+        raise ValueError(f"is not available; available models: {', '.join(models)}")
     return value
 
 
@@ -158,8 +159,8 @@ class WebhookTarget(Strict):
     @field_validator("url")
     @classmethod
     def _url(cls, value: str, info: ValidationInfo) -> str:
-        """Validate the URL; the context holds the guard."""
-        return check_url(value, guard=info.context or AddressGuard())
+        """Validate the URL; the context are the settings."""
+        return check_url(value, guard=address_guard(info.context))
 
     @field_validator("headers")
     @classmethod

@@ -1,6 +1,5 @@
 """All faults of a body at once, by JSON pointer, in plain words."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from inspect import isclass
@@ -9,9 +8,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from api.problems import FieldError, pointer
+from shared.model_catalog import FAULTS_MAX, unknown_name
 
-#: Further faults are not reported: nobody reads them, and a hostile body could cause a million.
-FAULTS_MAX = 100
 _LOCATION_CHARACTERS = 100
 
 #: Messages by pydantic's error type; the braces are filled from the error's context.
@@ -91,8 +89,7 @@ def _plain(value: object) -> str:
 
 def _unknown(path: tuple[str | int, ...], model: type[BaseModel]) -> str:
     fields = _model_at(model, path[:-1]).model_fields
-    close = difflib.get_close_matches(str(path[-1])[:_LOCATION_CHARACTERS], fields, n=1)
-    return f"is unknown; did you mean {close[0]}?" if close else "is unknown"
+    return unknown_name(str(path[-1]), fields)
 
 
 def _model_at(model: type[BaseModel], path: Iterable[str | int]) -> type[BaseModel]:

@@ -11,13 +11,12 @@ from api.ops.tenants import answered
 from api.problems import not_found, problems
 from api.routing import tenant_router
 from shared.celery_app import QueueName
-from shared.model_catalog import MODELS
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.bulk import pause, pause_model, resume, resume_model
 from shared.store.job_queries import Hold, KeyState, ServiceStats, service_stats
 
-_MODEL = "/ops/v1/models/{owner}/{name}"
+_MODEL = "/ops/v1/models/{model_id:path}"
 
 router = tenant_router("operators")
 
@@ -133,10 +132,10 @@ async def resume_queue(parts: Context, audit_context: CurrentOperator, queue: st
     responses=problems("not_found"),
 )
 async def pause_one_model(
-    parts: Context, audit_context: CurrentOperator, owner: str, name: str
+    parts: Context, audit_context: CurrentOperator, model_id: str
 ) -> Response:
     """Pause a model: no new calls; jobs for it are accepted and wait. Deadlines still apply."""
-    model = _existing_model(owner, name)
+    model = _existing_model(parts, model_id)
     await parts.committer.run(pause_model(audit_context, model))
     return answered(SwitchedModel(id=model, paused=True))
 
@@ -149,19 +148,18 @@ async def pause_one_model(
     responses=problems("not_found"),
 )
 async def resume_one_model(
-    parts: Context, audit_context: CurrentOperator, owner: str, name: str
+    parts: Context, audit_context: CurrentOperator, model_id: str
 ) -> Response:
     """Resume a model."""
-    model = _existing_model(owner, name)
+    model = _existing_model(parts, model_id)
     await parts.committer.run(resume_model(audit_context, model))
     return answered(SwitchedModel(id=model, paused=False))
 
 
-def _existing_model(owner: str, name: str) -> str:
-    model = f"{owner}/{name}"
-    if model not in MODELS:
+def _existing_model(parts: AppContext, model_id: str) -> str:
+    if model_id not in parts.models:
         raise not_found("model")
-    return model
+    return model_id
 
 
 def _existing_queue(queue: str) -> QueueName:

@@ -25,9 +25,9 @@ from api.query import (
     is_given,
 )
 from api.routing import tenant_router
-from shared.model_catalog import MODELS
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
+from shared.settings import Settings
 from shared.signing import new_webhook_secret
 from shared.store.provisioning import FIRST_LIMITS
 from shared.store.tenants import (
@@ -103,7 +103,7 @@ async def get_tenants(parts: Context, query: Annotated[_TenantsQuery, Query()]) 
     page = found[: query.limit]
     is_more = len(found) > query.limit
     shown: TenantPage = {
-        "data": [tenant_shown(tenant, parts.prices) for tenant in page],
+        "data": [tenant_shown(tenant, parts.settings) for tenant in page],
         "next_cursor": encode_cursor(page[-1].name) if is_more else None,
     }
     return answered(shown)
@@ -132,7 +132,7 @@ async def post_tenant(
     ):
         detail = f"There is a tenant {body.name}; PATCH changes what it may."
         raise Problem("tenant_exists", detail)
-    made = tenant_shown(await existing(parts, body.name), parts.prices)
+    made = tenant_shown(await existing(parts, body.name), parts.settings)
     shown: NewTenant = {**made, "webhook_secret": secret}
     return answered(shown, 201, {"Location": f"/ops/v1/tenants/{body.name}"})
 
@@ -145,7 +145,7 @@ async def post_tenant(
 )
 async def get_tenant(parts: Context, tenant: str) -> Response:
     """Read the limits of a tenant, and how many of its jobs are queued and running."""
-    return answered(tenant_shown(await existing(parts, tenant), parts.prices))
+    return answered(tenant_shown(await existing(parts, tenant), parts.settings))
 
 
 @router.patch(
@@ -168,7 +168,7 @@ async def patch_tenant(
         raise invalid(faults)
     if not await parts.committer.run(set_limits(tenant, audit_context, **changes)):
         raise not_found("tenant")
-    return answered(tenant_shown(await existing(parts, tenant), parts.prices))
+    return answered(tenant_shown(await existing(parts, tenant), parts.settings))
 
 
 async def existing(parts: AppContext, name: str) -> StoredTenant:
@@ -179,7 +179,7 @@ async def existing(parts: AppContext, name: str) -> StoredTenant:
     return found[0]
 
 
-def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float]) -> Tenant:
+def tenant_shown(tenant: StoredTenant, settings: Settings) -> Tenant:
     """Write a tenant; `prices` are the credits of a call by model."""
     return {
         "name": tenant.name,
@@ -199,17 +199,19 @@ def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float]) -> Tenant:
         "deleting": tenant.is_being_deleted,
         "queued": tenant.queued,
         "running": tenant.running,
-        "budgets": [budget_shown(budget, priced=bool(prices)) for budget in tenant.budgets],
-        "warnings": list(budget_warnings(tenant, prices).values()),
+        "budgets": [
+            budget_shown(budget, priced=bool(settings.prices)) for budget in tenant.budgets
+        ],
+        "warnings": list(budget_warnings(tenant, settings).values()),
     }
 
 
-def budget_warnings(tenant: StoredTenant, prices: Mapping[str, float]) -> Mapping[str, str]:
+def budget_warnings(tenant: StoredTenant, settings: Settings) -> Mapping[str, str]:
     """Name, by limit, what a tenant's budgets do not count because it has no price."""
-    unpriced = ", ".join(name for name in MODELS if name not in prices)
+    unpriced = ", ".join(name for name in settings.models if name not in settings.prices)
     if not unpriced:
         return {}
-    if prices:
+    if settings.prices:
         what = f"does not count {unpriced}: DARKROOM_CREDITS_PER_IMAGE has no price for it."
     else:
         what = "does nothing: no price is set here (DARKROOM_CREDITS_PER_IMAGE)."

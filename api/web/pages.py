@@ -14,7 +14,7 @@ from api.models import model_described
 from api.problems import not_found
 from api.routing import OpenRoute, open_router, refuse_parameters
 from api.web.static_files import PREFIX, File, StaticBundle
-from shared.model_catalog import MODELS
+from shared.model_catalog import Catalog
 
 #: Scripts and styles only from our own files, images from the API or the page itself; no text is
 #: parsed as HTML.
@@ -47,18 +47,23 @@ _PAGES: Mapping[str, str] = {
     "/docs": "reference.html",
     "/ops": "console.html",
 }
-#: The playground's form needs the models before its visitor enters a key. What requires a key,
-#: price and state, is left out.
-_MODELS = orjson.dumps({"data": [model_described(model) for model in MODELS.values()]})
+
+
+def _models_file(models: Catalog) -> bytes:
+    """Write the models, which the playground's form needs before its visitor enters a key.
+
+    What requires a key, price and state, is left out.
+    """
+    return orjson.dumps({"data": [model_described(model) for model in models.values()]})
 
 
 @cache
-def _read(prefix: str) -> StaticBundle:
-    return StaticBundle.read(prefix, written={"models.json": _MODELS})
+def _read(prefix: str, models: bytes) -> StaticBundle:
+    return StaticBundle.read(prefix, written={"models.json": models})
 
 
 def _bundle(parts: AppContext) -> StaticBundle:
-    return _read(parts.settings.public_prefix)
+    return _read(parts.settings.public_prefix, _models_file(parts.models))
 
 
 router = open_router("pages", route_class=OpenRoute, include_in_schema=False)

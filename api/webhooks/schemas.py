@@ -18,9 +18,8 @@ from api.query import (
     is_given,
     is_readable,
 )
-from api.webhooks.url_validation import check_url
+from api.webhooks.url_validation import address_guard, check_url
 from shared.jobs import DeliveryState
-from shared.net.ssrf import AddressGuard
 from shared.store.delivery_log import Cursor
 
 _CURSOR = re.compile(r"([0-9]{1,15}) ([a-z0-9_]{1,80})")
@@ -40,7 +39,7 @@ class EndpointBody(Strict):
     @field_validator("url")
     @classmethod
     def _url(cls, value: str, info: ValidationInfo) -> str:
-        return check_url(value, guard=info.context or AddressGuard())
+        return check_url(value, guard=address_guard(info.context))
 
 
 class TestBody(WebhookTarget):

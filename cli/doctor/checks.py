@@ -40,8 +40,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from guarded("clock of redis", _REDIS, lambda: _redis_clock(client))
         yield from guarded("workers", _REDIS, lambda: _workers(client))
         store = Store(client, build_scripts(settings, build_celery(settings)))
-        prices = settings.credits_per_image
-        yield from guarded("service", _REDIS, lambda: examine_service(store, prices))
+        yield from guarded("service", _REDIS, lambda: examine_service(store, settings))
     yield from guarded("history", _HISTORY, lambda: _history(settings))
     yield from guarded("storage", _STORAGE, lambda: _storage(settings))
     yield from guarded("clock of storage", _STORAGE, lambda: _storage_clock(settings))

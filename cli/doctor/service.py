@@ -8,6 +8,7 @@ from api.ops.tenants import budget_warnings
 from cli.admin import PRICES_UNKNOWN
 from cli.doctor.finding import Finding
 from shared.celery_app import QueueName
+from shared.settings import Settings
 from shared.store.client import Store
 from shared.store.job_queries import ServiceStats, service_stats
 from shared.store.tenants import Tenant, list_tenants
@@ -35,15 +36,15 @@ _GATE: Mapping[str, str] = {
 _ADVICE = "The console at `/ops` shows why, and what to do."
 
 
-def examine_service(store: Store, prices: Mapping[str, float]) -> Iterator[Finding]:
-    """Check what holds jobs and webhooks; `prices` are the credits of a call, by model."""
+def examine_service(store: Store, settings: Settings) -> Iterator[Finding]:
+    """Check what holds jobs and webhooks."""
     now = store.run(service_stats())
     for name in QueueName:
         yield _queue(now, name)
     yield from _gate(now)
     yield _endpoints(now)
     yield from _archiving(now)
-    yield from _budgets(store, prices)
+    yield from _budgets(store, settings)
 
 
 def _queue(now: ServiceStats, name: QueueName) -> Finding:
@@ -146,14 +147,14 @@ def _archiving(now: ServiceStats) -> Iterator[Finding]:
         )
 
 
-def _budgets(store: Store, prices: Mapping[str, float]) -> Iterator[Finding]:
-    limited = [one for one in _tenants(store) if budget_warnings(one, prices)]
-    if limited and not prices:  # the service may have some
+def _budgets(store: Store, settings: Settings) -> Iterator[Finding]:
+    limited = [one for one in _tenants(store) if budget_warnings(one, settings)]
+    if limited and not settings.prices:  # the service may have some
         message = f"{PRICES_UNKNOWN} The budgets of {len(limited)} tenants were not checked."
         yield Finding("budgets", well=True, message=message)
         return
     for tenant in limited:
-        for limit, warning in budget_warnings(tenant, prices).items():
+        for limit, warning in budget_warnings(tenant, settings).items():
             option = limit.replace("_", "-")
             yield Finding(
                 "budgets",

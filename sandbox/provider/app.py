@@ -18,9 +18,11 @@ from sandbox.provider.images import ImageHost
 from sandbox.provider.keys import Keys
 from sandbox.provider.listening import ImagePort
 from sandbox.provider.lookups import models, result
+from sandbox.provider.models import Models
 from sandbox.provider.records import Records
 from sandbox.provider.signed_urls import Addresses
 from sandbox.provider.state import State
+from shared.model_catalog import Catalog, load_catalog
 
 ROUTES = (
     Route("/api/features", generate, methods=["POST"]),
@@ -32,6 +34,8 @@ ROUTES = (
     Route("/_sandbox/behavior", control.reset_behavior, methods=["DELETE"]),
     Route("/_sandbox/images", control.show_images, methods=["GET"]),
     Route("/_sandbox/images", control.put_images, methods=["PUT"]),
+    Route("/_sandbox/models", control.show_models, methods=["GET"]),
+    Route("/_sandbox/models", control.put_models, methods=["PUT"]),
     Route("/_sandbox/keys", control.show_keys, methods=["GET"]),
     Route("/_sandbox/keys", control.put_keys, methods=["PUT"]),
     Route("/_sandbox/calls", control.show_calls, methods=["GET"]),
@@ -47,11 +51,13 @@ def create_app(
     url_lifetime_seconds: float = 600,
     keys: Iterable[str] | None = None,
     image_port: ImagePort | None = None,
+    catalog: Catalog | None = None,
 ) -> Starlette:
     """Build a provider with its own call log and behaviour.
 
     Image URLs start with `base_url`, or with the caller's URL if it is None. `keys` are the valid
-    API keys, None means any that is not empty; `image_port` serves images besides the main port.
+    API keys, None means any that is not empty; `image_port` serves images besides the main port;
+    `catalog` has the models, by default the shipped ones.
     Connection faults (`drop`, `truncated`, `wrong_length`) need `sandbox.provider.server` around
     it.
     """
@@ -64,6 +70,7 @@ def create_app(
         addresses=Addresses(secrets.token_bytes(32), url_lifetime_seconds),
         image_cache=ImageCache(),
         images=ImageHost(image_port),
+        models=Models(load_catalog() if catalog is None else catalog),
         base_url=base_url,
     )
     return app

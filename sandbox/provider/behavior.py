@@ -4,6 +4,7 @@ One behaviour is general. Others are limited to calls with one API key, for one 
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -35,10 +36,12 @@ class BehaviorBody(BaseModel):
 class BadBody(ValueError):
     """An invalid body of a `/_sandbox` route; `faults` names each fault."""
 
-    def __init__(self, error: ValidationError) -> None:
+    def __init__(self, error: ValidationError | Sequence[tuple[str, str]]) -> None:
         """Take (pointer, message) of each fault; the pointer is a JSON pointer into the body."""
         super().__init__("the body cannot be used")
-        self.faults = [(_pointer(fault["loc"]), fault["msg"]) for fault in error.errors()]
+        if isinstance(error, ValidationError):
+            error = [(_pointer(fault["loc"]), fault["msg"]) for fault in error.errors()]
+        self.faults = list(error)
 
 
 def _pointer(path: tuple[int | str, ...]) -> str:

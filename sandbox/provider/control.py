@@ -44,6 +44,21 @@ async def put_images(request: Request) -> Response:
     return json_response(images.shown())
 
 
+async def show_models(request: Request) -> Response:
+    """Return how the models differ from the catalog."""
+    return json_response(state_of(request).models.shown())
+
+
+async def put_models(request: Request) -> Response:
+    """Set how the models differ from the catalog."""
+    models = state_of(request).models
+    try:
+        models.replace(await request.body())
+    except BadBody as bad:
+        return _bad(bad)
+    return json_response(models.shown())
+
+
 async def show_keys(request: Request) -> Response:
     """Return the valid keys; null means any."""
     return json_response(state_of(request).keys.shown())

@@ -22,7 +22,7 @@ async def generate(request: Request) -> Response:
     body = await request.body()
     if not state.keys.admit(request.headers):
         return _refuse(request, dead_key())
-    order = check(body, request.headers.get("content-type", ""))
+    order = check(body, request.headers.get("content-type", ""), state.models.active)
     if isinstance(order, Refusal):
         return _refuse(request, order)
     sale = _sell(request, state, order)

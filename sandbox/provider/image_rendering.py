@@ -6,15 +6,17 @@ image. One of 1 megapixel costs 20 to 40 ms of CPU as webp, nearly all of it the
 
 import hashlib
 import io
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 from PIL import Image, ImageDraw
 
-Format = Literal["webp", "jpg", "png"]
+from shared.model_catalog import Expected, Format
+from shared.model_catalog.model import MEGAPIXEL
+
 Size = tuple[int, int]
 Colour = tuple[int, int, int]
 
@@ -24,17 +26,14 @@ CONTENT_TYPES: Mapping[Format, str] = MappingProxyType(
 
 #: Width and height at 1 megapixel: multiples of 32, so that half of each is a multiple of 16, and
 #: within 2% of the ratio.
-SIZES: Mapping[str, Size] = MappingProxyType(
-    {
-        "1:1": (1024, 1024),
-        "16:9": (1344, 768),
-        "9:16": (768, 1344),
-        "3:2": (1248, 832),
-        "2:3": (832, 1248),
-        "4:5": (896, 1120),
-        "5:4": (1120, 896),
-    }
+SIZES: tuple[Size, ...] = (
+    *((1024, 1024), (1344, 768), (768, 1344), (1248, 832), (832, 1248)),
+    *((896, 1120), (1120, 896)),
 )
+#: The largest relative difference between the ratio of a size and the one that it stands for.
+_SAME_RATIO = 0.02
+#: The factors by which these sizes are multiplied.
+_SCALES = (0.5, 1.0)
 
 #: Colours of sky, horizon and hills that match.
 PALETTES: tuple[tuple[Colour, Colour, Colour], ...] = (
@@ -50,10 +49,15 @@ HILL_LAYERS = 4
 HILL_POINTS = 9
 
 
-def size_of(ratio: str, megapixels: str) -> Size:
-    """Return width and height in pixels for a ratio such as `16:9` and `"1"` or `"0.25"`."""
-    width, height = SIZES[ratio]
-    return (width, height) if megapixels == "1" else (width // 2, height // 2)
+def size_of(expected: Expected) -> Size:
+    """Return width and height in pixels of an image: as expected, or else a square megapixel."""
+    ratio, pixels = expected.ratio or 1.0, expected.pixels or MEGAPIXEL
+    scale = math.sqrt(pixels / MEGAPIXEL)
+    width, height = math.sqrt(MEGAPIXEL * ratio), math.sqrt(MEGAPIXEL / ratio)
+    for usual in SIZES:
+        if scale in _SCALES and abs(usual[0] / usual[1] / ratio - 1) < _SAME_RATIO:
+            width, height = usual
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 @dataclass(frozen=True, slots=True)

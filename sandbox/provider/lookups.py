@@ -9,11 +9,8 @@ from sandbox.provider.error_responses import dead_key, json_response
 from sandbox.provider.keys import carried
 from sandbox.provider.responses import record_reply
 from sandbox.provider.state import state_of
-from sandbox.provider.validation import FEATURE
-from shared.model_catalog import MODELS
-
-#: The approximate cost of one image, in the provider's credits.
-CREDITS_PER_IMAGE = 105
+from shared.model_catalog import Model
+from shared.model_catalog.model import OWNER
 
 
 async def result(request: Request) -> Response:
@@ -38,20 +35,25 @@ async def result(request: Request) -> Response:
 
 async def models(request: Request) -> Response:
     """List the models of a feature, without a key."""
-    wanted = request.query_params.get("feature", FEATURE)
-    listed = [_entry(name, model.name) for name, model in MODELS.items()]
-    shown = listed if wanted == FEATURE else []
+    wanted = request.query_params.get("feature")
+    offered = state_of(request).models
+    listed = [model for model in offered.listed.values() if wanted in {None, model.feature}]
+    shown = [
+        _entry(model, is_active=model.id in offered.active, credits_each=offered.price_of(model))
+        for model in listed
+    ]
     return json_response({"models": shown, "total": len(shown)})
 
 
-def _entry(model_id: str, name: str) -> dict[str, object]:
+def _entry(model: Model, *, is_active: bool, credits_each: float) -> dict[str, object]:
+    owner, slash, _ = model.id.partition("/")
     return {
-        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, model_id)),
-        "modelId": model_id,
-        "name": name,
-        "group": "FLUX.2",
-        "provider": "black-forest-labs",
-        "status": "ACTIVE",
-        "features": [FEATURE],
-        "creditEstimation": CREDITS_PER_IMAGE,
+        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, model.id)),
+        "modelId": model.id,
+        "name": model.name,
+        "group": model.name.rpartition(" ")[0] or model.name,
+        "provider": owner if slash else OWNER,
+        "status": "ACTIVE" if is_active else "DISABLED",
+        "features": [model.feature],
+        "creditEstimation": credits_each,
     }

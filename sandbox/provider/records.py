@@ -7,7 +7,7 @@ import time
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from sandbox.provider.call_log import RequestedImage, now
 from sandbox.provider.faults import (
@@ -20,9 +20,9 @@ from sandbox.provider.faults import (
     StepBody,
     Stuck,
 )
-from sandbox.provider.image_rendering import Format, RenderedImage, size_of
-from sandbox.provider.validation import FEATURE, GenerateRequest
-from shared.model_catalog import CHOSEN_SEED_MAX, MODELS
+from sandbox.provider.image_rendering import RenderedImage, size_of
+from sandbox.provider.validation import GenerateRequest
+from shared.model_catalog import CHOSEN_SEED_MAX
 
 #: Beyond it the oldest are dropped; their images then respond 404.
 MAX_RECORDS = 200_000
@@ -80,13 +80,15 @@ class Record:
     @property
     def image(self) -> RenderedImage:
         """The requested image."""
-        request = MODELS[self.order.model].defaults() | dict(self.order.prompt_object)
+        model = self.order.definition
+        given = model.parameters.defaults | dict(self.order.prompt_object)
+        expected = model.expected(given)
         return RenderedImage(
-            prompt=request["prompt"],
+            prompt=given["prompt"],
             seed=self.seed,
-            size=size_of(request["aspect_ratio"], request["megapixels"]),
-            format=cast("Format", request["output_format"]),
-            quality=round(request["output_quality"]),
+            size=size_of(expected),
+            format=expected.format or "png",
+            quality=round(given.get("output_quality", given.get("output_compression", 80))),
         )
 
     @property
@@ -124,7 +126,7 @@ class Record:
         shown = {
             "uuid": self.shown_id,
             "model": echo.model or self.order.model,
-            "type": FEATURE,
+            "type": self.order.definition.feature,
             "status": status,
             "createdAt": self.created_at,
             "aiRecordDetail": detail,
@@ -142,7 +144,7 @@ class Records:
 
     def make(self, order: GenerateRequest, step: StepBody, latency_seconds: float) -> Record:
         """Create the record of a request; choose a seed if none was sent."""
-        seed = order.prompt_object.get("seed")
+        seed = order.seed
         if seed is None:
             seed = random.randint(0, CHOSEN_SEED_MAX)  # noqa: S311  an image, not a secret
         ready_at, earlier = _ready_at(step, latency_seconds), self._repeated_by(step)

@@ -12,6 +12,7 @@ import uvicorn
 from sandbox.provider.app import create_app
 from sandbox.provider.connection import OpenProtocol
 from sandbox.provider.listening import BACKLOG, ImagePort, listening
+from shared.model_catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Options:
     keys: Iterable[str] | None = None
     base_url: str | None = None
     image_port: int | None = None
+    catalog: Catalog | None = None
 
 
 class Server(uvicorn.Server):
@@ -114,6 +116,7 @@ def _server(options: Options, images: ImagePort | None) -> Server:
         url_lifetime_seconds=options.url_lifetime_seconds,
         keys=options.keys,
         image_port=images,
+        catalog=options.catalog,
     )
     config = uvicorn.Config(
         app,

@@ -9,6 +9,7 @@ from sandbox.provider.call_log import CallLog
 from sandbox.provider.image_cache import ImageCache
 from sandbox.provider.images import ImageHost
 from sandbox.provider.keys import Keys
+from sandbox.provider.models import Models
 from sandbox.provider.records import Record, Records
 from sandbox.provider.signed_urls import Addresses
 
@@ -27,6 +28,7 @@ class State:
     addresses: Addresses
     image_cache: ImageCache
     images: ImageHost
+    models: Models
     base_url: str | None = None
 
     def address_of(self, record: Record, request: Request) -> str:

@@ -13,45 +13,53 @@ import orjson
 
 from sandbox.provider.call_log import RequestedImage
 from sandbox.provider.error_responses import Refusal, missing_fields
-from shared.model_catalog import MODELS
-
-FEATURE = "IMAGE_GENERATOR"
+from shared.model_catalog import Catalog, Model
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """A valid request. `prompt_object` is as sent; `is_async` requests a record id."""
 
-    model: str
+    definition: Model
     prompt_object: Mapping[str, Any]
     is_async: bool
 
     @property
+    def model(self) -> str:
+        """The id of the model."""
+        return self.definition.id
+
+    @property
+    def seed(self) -> Any:  # noqa: ANN401  a number, as sent
+        """The requested seed; None without one."""
+        return self.definition.seed_of(self.prompt_object)
+
+    @property
     def request(self) -> RequestedImage:
         """Its entry in the call log."""
-        return RequestedImage(
-            self.prompt_object["prompt"], self.prompt_object.get("seed"), self.model
-        )
+        return RequestedImage(self.prompt_object["prompt"], self.seed, self.model)
 
 
 #: What a field must be, in words, if its value is invalid; otherwise None.
 Check = Callable[[object], str | None]
 
 
-def check(body: bytes, content_type: str) -> GenerateRequest | Refusal:
-    """Validate a request; a refusal names every fault at once."""
+def check(body: bytes, content_type: str, models: Catalog) -> GenerateRequest | Refusal:
+    """Validate a request for one of `models`; a refusal names every fault at once."""
     sent = _read(body, content_type)
     if sent is None:
         return Refusal(400, "UNKNOWN_ERROR", "The body is not a JSON object.")
     wanted, model = sent.get("type"), sent.get("model")
-    if isinstance(wanted, str) and wanted != FEATURE:
+    definition = models.get(model) if isinstance(model, str) else None
+    features = {one.feature for one in ([definition] if definition else models.values())}
+    if isinstance(wanted, str) and wanted not in features:
         return Refusal(400, "UNKNOWN_ERROR", "Something went wrong. Please try again later.")
-    if isinstance(model, str) and model not in MODELS:
+    if isinstance(model, str) and definition is None:
         return Refusal(400, "UNSUPPORTED_MODEL", f"Model {model} is not supported")
-    faults = _faults(sent, TOP_LEVEL) + _prompt_faults(sent.get("promptObject"))
-    if faults:
+    faults = _faults(sent, TOP_LEVEL) + _prompt_faults(sent.get("promptObject"), definition)
+    if faults or definition is None:
         return missing_fields(str(model), faults)
-    return GenerateRequest(sent["model"], sent["promptObject"], sent.get("async") is True)
+    return GenerateRequest(definition, sent["promptObject"], sent.get("async") is True)
 
 
 def _read(body: bytes, content_type: str) -> dict[str, Any] | None:
@@ -65,8 +73,25 @@ def _read(body: bytes, content_type: str) -> dict[str, Any] | None:
     return sent if isinstance(sent, dict) else None
 
 
-def _prompt_faults(prompt_object: object) -> list[tuple[str, str]]:
-    return _faults(prompt_object, PROMPT_OBJECT) if isinstance(prompt_object, dict) else []
+def _prompt_faults(prompt_object: object, definition: Model | None) -> list[tuple[str, str]]:
+    """Check the documented members of Klein's, and those of other models by their schema."""
+    if not isinstance(prompt_object, dict):
+        return []
+    if definition is None or _is_klein(definition):
+        return _faults(prompt_object, PROMPT_OBJECT)
+    known = {
+        name: value
+        for name, value in prompt_object.items()
+        if name in definition.parameters.properties
+    }
+    return [
+        (str(path[0]), f"Field '{path[0]}' {words}")
+        for path, words in definition.parameters.faults(known)
+    ]
+
+
+def _is_klein(definition: Model) -> bool:
+    return definition.parameters.properties.keys() == PROMPT_OBJECT.keys()
 
 
 def _faults(sent: Mapping[str, Any], checks: Mapping[str, Check]) -> list[tuple[str, str]]:

@@ -362,7 +362,7 @@ def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping
         "archive_after_ms": settings.seconds_until_archived * 1000,
         "retention_ms": settings.record_seconds * 1000,
         "image_retention_ms": settings.image_retention_seconds * 1000,
-        "credits_most": max(settings.credits_per_image.values(), default=0),
+        "credits_most": max(settings.prices.values(), default=0),
         # a burst and the rate after it together stay within the rate in any minute
         "rate_burst": burst,
         "rate_interval_ms": 60_000 / (rate - burst) if rate else 0,

@@ -13,10 +13,10 @@ import pytest
 
 from sandbox.servers import free_port
 from sandbox.wait import wait_for_http, wait_until
-from shared.model_catalog import MODELS
 from tests.e2e.test_main_job import EVENTS, fault_of, mixed_inputs
 from tests.support import nginx
 from tests.support.cluster import Api, Cluster, WorkerProcess, fleet
+from tests.support.models import KLEINS
 from tests.support.tls import TLS
 from tests.support.webhook_receiver import WebhookReceiver, receiver
 
@@ -192,7 +192,7 @@ def test_mixed_jobs_are_all_made_while_an_api_and_a_worker_are_lost_for_good(
         # when
         asking = [
             pool.submit(image, http, hook, model, asked)
-            for model, asked in zip(itertools.cycle(MODELS), inputs, strict=False)
+            for model, asked in zip(itertools.cycle(KLEINS), inputs, strict=False)
         ]
         wait_until(
             lambda: sum(one.done() for one in asking) >= count // 2, "half of them", seconds=300

@@ -17,8 +17,9 @@ from minio import Minio
 from PIL import Image
 
 from sandbox.wait import wait_until
-from shared.model_catalog import DEFAULT_MODEL, MODELS, RATIOS
+from shared.model_catalog import DEFAULT_MODEL
 from tests.e2e.up import Up, up
+from tests.support.models import KLEINS, RATIOS
 from tests.support.tls import TLS
 from tests.support.webhook_receiver import Received, WebhookReceiver, receiver
 
@@ -203,7 +204,7 @@ def test_mixed_jobs_give_one_right_image_one_call_and_one_webhook_each(
         ids = list(
             pool.map(
                 lambda model, asked: create(client, model, asked, webhook_server.url),
-                itertools.cycle(MODELS),
+                itertools.cycle(KLEINS),
                 inputs,
             )
         )

@@ -12,17 +12,17 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared.jobs import Job, State
-from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.model_catalog import DEFAULT_MODEL
 from shared.store import keys
 from tests.conftest import InTime
 from tests.faults.conftest import Tell
 from tests.support.cluster import Api, Cluster, WorkerProcess, fleet
+from tests.support.models import OTHER_MODEL
 from tests.support.store import World
 
 pytestmark = pytest.mark.xdist_group("faults-2")
 
 SICK, WELL = "red-0123456789-sick", "blue-0123456789-well"
-OTHER_MODEL = next(model for model in MODELS if model != DEFAULT_MODEL)
 RATE = 600
 BURST = RATE // 10
 INTERVAL_SECONDS = 60 / (RATE - BURST)

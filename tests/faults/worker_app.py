@@ -6,10 +6,10 @@ the worker with this name is so many seconds off. `FAULTS_NAMES` is the port of 
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from shared.settings import Settings, inherited_environment
 from tests.faults.clock import shift_clock
@@ -42,6 +42,7 @@ from worker.context import WorkerContext  # noqa: E402
 from worker.image_download import Downloader  # noqa: E402
 from worker.lifecycle import SPARE_CONNECTIONS, build_context  # noqa: E402
 from worker.provider.client import OneMin  # noqa: E402
+from worker.provider.echo import Request  # noqa: E402
 from worker.webhook_client import WebhookClient  # noqa: E402
 
 T = TypeVar("T")
@@ -62,15 +63,14 @@ class TrappedStore(Store):
 class TrappedProvider(OneMin):
     def generate(
         self,
-        model: str,
-        prompt_object: Mapping[str, Any],
+        request: Request,
         *,
         key: str,
         on_submitted: Callable[[str], None] | None = None,
     ) -> ProviderResult:
-        prompt = str(prompt_object["prompt"])
+        prompt = str(request.prompt_object["prompt"])
         TRAPS.reach("before provider", prompt)
-        answer = super().generate(model, prompt_object, key=key, on_submitted=on_submitted)
+        answer = super().generate(request, key=key, on_submitted=on_submitted)
         TRAPS.reach("after provider", prompt)
         return answer
 

@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.model_catalog import DEFAULT_MODEL
 from shared.store import keys
 from shared.store.audit import archivable_audit, remove_archived_audit
 from tests.integration.test_api_history import REPLICATE, ended_batch
 from tests.support.api_server import problem, tenant_at
 from tests.support.history_service import TENANT, HistoryService, history_service, listed
+from tests.support.models import OTHER_MODEL
 from tests.support.servers import S3Server
 
-OTHER_MODEL = next(model for model in MODELS if model != DEFAULT_MODEL)
 LIMITS = (1, 2, 50)
 
 

@@ -6,11 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.model_catalog import DEFAULT_MODEL
 from shared.store import keys
 from tests.support.api_server import ApiServer, pointers, problem
-
-OTHER_MODEL = next(model for model in MODELS if model != DEFAULT_MODEL)
+from tests.support.models import OTHER_MODEL
 
 
 def test_a_tenant_is_made_limited_and_read(operator: httpx.Client) -> None:

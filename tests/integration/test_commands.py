@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from cli.admin import PRICES_UNKNOWN
 from shared.api_keys import parse_key
 from shared.history.tables import REVISION, archiver
-from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.model_catalog import DEFAULT_MODEL
 from shared.provider_keys import ProviderKey
 from shared.settings import inherited_environment
 from shared.store import bulk, keys
@@ -33,6 +33,7 @@ from shared.store.transitions import Signal
 from tests.contract.test_admission import everything
 from tests.integration.conftest import Program
 from tests.support.history import database_at
+from tests.support.models import CATALOG
 from tests.support.postgres import PostgresServer
 from tests.support.store import World
 from worker.eraser import Eraser
@@ -317,7 +318,7 @@ def test_the_doctor_sees_a_budget_without_a_price(
     monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", f"{DEFAULT_MODEL}=1")
     (says,) = doctor.wrong("budgets")
     assert says.startswith("Tenant shop: `daily_credits` does not count ")
-    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", ",".join(f"{name}=1" for name in MODELS))
+    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", ",".join(f"{name}=1" for name in CATALOG))
     assert doctor.wrong("budgets") == []
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from sandbox.wait import wait_until
 from shared.api_keys import new_key, parse_key
-from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.model_catalog import DEFAULT_MODEL
 from shared.settings import inherited_environment
 from shared.store import endpoints, keys
 from shared.store.api_keys import list_api_keys
@@ -22,6 +22,7 @@ from shared.store.audit import AuditContext, read_audit
 from shared.store.tenants import authenticate
 from tests.integration.conftest import Program
 from tests.integration.test_commands import DARKROOM
+from tests.support.models import KLEINS
 from tests.support.store import World, memory_limit
 
 URL = "https://shop.example.com/hooks"
@@ -46,7 +47,7 @@ def customers(program: Program, world: World) -> dict[str, str]:
     shop = program.run_json("tenants", "create", "shop")
     limits = ("--weight", "2", "--max-running", "5", "--may-disable-safety")
     program.run_json(
-        *("tenants", "set", "shop", *limits, "--monthly-credits", "900", "--models", *MODELS)
+        *("tenants", "set", "shop", *limits, "--monthly-credits", "900", "--models", *KLEINS)
     )
     expires = ("--label", "reports, 2027", "--expires-at", "2099-01-31T00:00:00Z")
     own = ("--monthly-credits", "500", "--requests-per-minute", "60", "--models", DEFAULT_MODEL)

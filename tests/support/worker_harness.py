@@ -7,11 +7,12 @@ from typing import Any
 
 from sandbox.wait import wait_until
 from shared.jobs import Job, JobSpec, OnUnknown
-from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.model_catalog import DEFAULT_MODEL
 from shared.settings import Settings
 from shared.storage.client import Storage
 from shared.store import keys
 from tests.integration.sandbox_client import Client
+from tests.support.models import KLEIN
 from tests.support.servers import S3Server
 from tests.support.store import World
 from worker.context import WorkerContext
@@ -20,7 +21,7 @@ from worker.lifecycle import build_context
 from worker.provider.client import OneMin
 
 INPUT: Mapping[str, Any] = {
-    **MODELS[DEFAULT_MODEL].defaults(),
+    **KLEIN.parameters.defaults,
     "prompt": "A lighthouse at dawn",
     "aspect_ratio": "16:9",
     "megapixels": "0.25",

@@ -1,5 +1,6 @@
 """What the dialects make of sizes, bodies, problems and jobs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -8,7 +9,7 @@ import pytest
 from api.compat.openai.errors import answer as openai_problem
 from api.compat.openai.parsing import parse_request
 from api.compat.replicate.parsing import new_prediction
-from api.compat.size import Shape, shape_of
+from api.compat.size import size_parameters
 from api.jobs.parsing import JobRequestContext
 from api.problems import KINDS, Problem
 from shared.api_keys import TENANT_SCOPES
@@ -21,10 +22,16 @@ from shared.settings import Settings, load_settings
 from shared.signing import ImageUrlSigner
 from shared.store.tenants import Principal
 from tests.support.jobs import job
+from tests.support.models import KLEIN
 
 VIEW = View("https://darkroom.test", ImageUrlSigner(keys=(b"k" * 32,)))
 PRINCIPAL = Principal("id", "hash", frozenset(TENANT_SCOPES), "acme", may_disable_safety=False)
 ASKING = JobRequestContext(PRINCIPAL, Settings())
+
+
+def klein_size(size: str) -> Mapping[str, str]:
+    assert KLEIN.size
+    return size_parameters(KLEIN, KLEIN.size, size)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +52,8 @@ ASKING = JobRequestContext(PRINCIPAL, Settings())
     ],
 )
 def test_a_size_becomes_the_nearest_shape(size: str, shape: tuple[str, str] | None) -> None:
-    assert shape_of(size) == (shape and Shape(*shape))
+    expected = dict(zip(("aspect_ratio", "megapixels"), shape, strict=True)) if shape else {}
+    assert klein_size(size) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,7 +62,7 @@ def test_a_size_becomes_the_nearest_shape(size: str, shape: tuple[str, str] | No
 )
 def test_a_size_far_from_all_is_refused(size: str) -> None:
     with pytest.raises(ValueError, match=r"must|ratio"):
-        shape_of(size)
+        klein_size(size)
 
 
 def images(**body: Any) -> list[dict[str, Any]]:
@@ -110,7 +118,7 @@ def test_an_unknown_model_is_told_with_what_to_use_and_the_setting() -> None:
 
 def predicted(given: dict[str, Any]) -> dict[str, Any]:
     raw = b"\xef\xbb\xbf" + orjson.dumps({"input": {"prompt": "p", **given}})
-    made = new_prediction(raw, ASKING, model=DEFAULT_MODEL, cancel_after=None)
+    made = new_prediction(raw, ASKING, model=KLEIN, cancel_after=None)
     return dict(made.spec.input)
 
 
@@ -173,7 +181,7 @@ def test_what_replicate_s_dialect_cannot_make_is_named(given: dict[str, Any], po
 )
 def test_a_value_that_a_prediction_cannot_have_is_named(written: bytes, pointer: str) -> None:
     with pytest.raises(Problem) as caught:
-        new_prediction(written, ASKING, model=DEFAULT_MODEL, cancel_after=None)
+        new_prediction(written, ASKING, model=KLEIN, cancel_after=None)
     assert [fault.pointer for fault in caught.value.errors] == [pointer]
 
 
@@ -250,7 +258,7 @@ def test_an_alias_must_name_a_model_on_offer() -> None:
 def test_a_filter_names_our_events(events: list[str] | None, ours: set[EventType]) -> None:
     body = {"input": {"prompt": "x"}, "webhook": "https://x.test/hook"}
     body |= {"webhook_events_filter": events} if events else {}
-    made = new_prediction(orjson.dumps(body), ASKING, model=DEFAULT_MODEL, cancel_after=None)
+    made = new_prediction(orjson.dumps(body), ASKING, model=KLEIN, cancel_after=None)
     webhook = made.spec.webhook
     assert webhook
     assert set(webhook["events"]) == ours

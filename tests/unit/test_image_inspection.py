@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -6,11 +7,12 @@ import pytest
 from PIL import Image
 
 from shared.errors import ImageDamaged, ImageTooLarge
+from shared.model_catalog import NOTHING_EXPECTED, Expected, Format
 from worker.image_inspection import inspect
 
-ASKED = {"output_format": "webp", "aspect_ratio": "1:1", "megapixels": "0.25"}
+ASKED = Expected(format="webp", ratio=1, pixels=512 * 512)
 CAP = 40_000_000
-FORMATS = {"webp": "WEBP", "jpg": "JPEG", "png": "PNG"}
+FORMATS: dict[Format, str] = {"webp": "WEBP", "jpg": "JPEG", "png": "PNG"}
 
 
 def noise(size: tuple[int, int]) -> Image.Image:
@@ -18,17 +20,17 @@ def noise(size: tuple[int, int]) -> Image.Image:
     return Image.frombytes("RGB", size, seeded.randbytes(size[0] * size[1] * 3))
 
 
-def encoded(image: Image.Image, extension: str, **options: Any) -> bytes:
+def encoded(image: Image.Image, extension: Format, **options: Any) -> bytes:
     out = BytesIO()
     image.save(out, FORMATS[extension], **options)
     return out.getvalue()
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-def test_an_image_as_asked_has_no_warnings(extension: str) -> None:
+def test_an_image_as_asked_has_no_warnings(extension: Format) -> None:
     data = encoded(noise((512, 512)), extension)
 
-    image = inspect(data, {**ASKED, "output_format": extension}, max_pixels=CAP)
+    image = inspect(data, replace(ASKED, format=extension), max_pixels=CAP)
 
     assert (image.extension, image.width, image.height) == (extension, 512, 512)
     assert image.content_type == f"image/{'jpeg' if extension == 'jpg' else extension}"
@@ -46,16 +48,16 @@ def test_an_image_as_asked_has_no_warnings(extension: str) -> None:
     ],
 )
 def test_what_differs_from_what_was_asked_is_a_warning(
-    size: tuple[int, int], extension: str, warnings: tuple[str, ...]
+    size: tuple[int, int], extension: Format, warnings: tuple[str, ...]
 ) -> None:
     assert inspect(encoded(noise(size), extension), ASKED, max_pixels=CAP).warnings == warnings
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-def test_an_image_of_one_colour_is_flat(extension: str) -> None:
+def test_an_image_of_one_colour_is_flat(extension: Format) -> None:
     data = encoded(Image.new("RGB", (512, 512), (9, 9, 9)), extension)
 
-    image = inspect(data, {**ASKED, "output_format": extension}, max_pixels=CAP)
+    image = inspect(data, replace(ASKED, format=extension), max_pixels=CAP)
 
     assert image.warnings == ("flat",)
 
@@ -69,7 +71,7 @@ def test_an_image_with_little_in_it_is_not_flat() -> None:
 
 @pytest.mark.parametrize("extension", FORMATS)
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
-def test_an_image_cut_short_is_fetched_again(extension: str, share: float) -> None:
+def test_an_image_cut_short_is_fetched_again(extension: Format, share: float) -> None:
     data = encoded(noise((512, 512)), extension)
 
     with pytest.raises(ImageDamaged):
@@ -96,7 +98,7 @@ def test_what_is_no_image_is_fetched_again(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-def test_too_many_pixels_are_refused_by_the_header(extension: str) -> None:
+def test_too_many_pixels_are_refused_by_the_header(extension: Format) -> None:
     data = encoded(Image.new("L", (3000, 3000)), extension)
 
     with pytest.raises(ImageTooLarge):
@@ -118,7 +120,7 @@ def test_the_canvas_of_a_bomb_is_refused_before_the_decoder_sees_it(
 def test_a_png_without_its_last_chunk_that_decodes_is_kept() -> None:
     data = encoded(noise((512, 512)), "png")[:-12]
 
-    assert inspect(data, {**ASKED, "output_format": "png"}, max_pixels=CAP).width == 512
+    assert inspect(data, replace(ASKED, format="png"), max_pixels=CAP).width == 512
 
 
 @pytest.mark.parametrize("options", [{}, {"quality": 5}, {"lossless": True}, {"exif": b"Exif\0\0"}])
@@ -128,7 +130,7 @@ def test_a_webp_is_what_pillow_says_it_is(options: dict[str, Any]) -> None:
         with Image.open(BytesIO(data)) as opened:
             assert opened.size == size
 
-        image = inspect(data, {}, max_pixels=CAP)
+        image = inspect(data, NOTHING_EXPECTED, max_pixels=CAP)
 
         assert (image.extension, image.width, image.height) == ("webp", *size)
 
@@ -147,7 +149,7 @@ def test_a_webp_with_a_damaged_head_is_no_better_than_pillow_finds_it(
         except Exception:  # noqa: BLE001  of whatever class Pillow raises
             size = None
         try:
-            image = inspect(bytes(data), {}, max_pixels=CAP)
+            image = inspect(bytes(data), NOTHING_EXPECTED, max_pixels=CAP)
         except (ImageDamaged, ImageTooLarge):
             continue
         assert size == (image.width, image.height), value
@@ -165,7 +167,7 @@ def test_a_webp_whose_size_stands_outside_of_its_frame_is_fetched_again(
         data[20:23] = b"\x10\0\0"  # shown, and with a first part of nothing
 
     with pytest.raises(ImageDamaged):
-        inspect(bytes(data), {}, max_pixels=CAP)
+        inspect(bytes(data), NOTHING_EXPECTED, max_pixels=CAP)
 
 
 def test_a_jpeg_with_several_frames_is_a_jpeg() -> None:

@@ -15,11 +15,13 @@ from shared.errors import (
 )
 from shared.jobs import ProviderResult
 from worker.provider.client import NO_RECORD, OneMin, Stopped
+from worker.provider.echo import Request
 
 KEY = "key-of-the-team"
 URL = "https://storage.1min.ai/a.webp?sig=1"
 MODEL = "black-forest-labs/flux-2-klein-9b"
 PROMPT_OBJECT = {"prompt": "a heron", "num_inference_steps": 4, "go_fast": True, "megapixels": "1"}
+REQUEST = Request(MODEL, PROMPT_OBJECT)
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -66,7 +68,7 @@ def test_the_request_is_the_documented_one() -> None:
         seen.append(request)
         return record_reply("SUCCESS")
 
-    found = provider(answer).generate(MODEL, PROMPT_OBJECT, key=KEY)
+    found = provider(answer).generate(REQUEST, key=KEY)
 
     assert found == ProviderResult("b2c3", URL)
     (request,) = seen
@@ -87,7 +89,7 @@ def test_the_key_can_go_as_a_bearer_token() -> None:
         seen.append(request.headers["Authorization"])
         return record_reply("SUCCESS")
 
-    provider(answer, auth_header="Authorization").generate(MODEL, PROMPT_OBJECT, key=KEY)
+    provider(answer, auth_header="Authorization").generate(REQUEST, key=KEY)
 
     assert seen == [f"Bearer {KEY}"]
 
@@ -104,7 +106,7 @@ def test_the_key_can_go_as_a_bearer_token() -> None:
 )
 def test_a_key_that_an_answer_repeats_is_not_shown(answer: httpx.Response) -> None:
     with pytest.raises(JobError, match=r"\*\*\*") as caught:
-        provider(in_turn(answer)).generate(MODEL, PROMPT_OBJECT, key=KEY)
+        provider(in_turn(answer)).generate(REQUEST, key=KEY)
 
     assert KEY not in str(caught.value)
 
@@ -112,7 +114,7 @@ def test_a_key_that_an_answer_repeats_is_not_shown(answer: httpx.Response) -> No
 def test_a_good_answer_that_has_the_key_in_it_is_read_as_it_came() -> None:
     url = f"https://storage.1min.ai/{KEY}.webp"
 
-    answer = provider(in_turn(record_reply("SUCCESS", url))).generate(MODEL, PROMPT_OBJECT, key=KEY)
+    answer = provider(in_turn(record_reply("SUCCESS", url))).generate(REQUEST, key=KEY)
 
     assert answer == ProviderResult("b2c3", url)
 
@@ -122,7 +124,7 @@ def test_a_good_answer_that_has_the_key_in_it_is_read_as_it_came() -> None:
 )
 def test_a_request_that_never_left_is_the_provider_being_down(error: Exception) -> None:
     with pytest.raises(ProviderDown):
-        provider(in_turn(error)).generate(MODEL, PROMPT_OBJECT, key=KEY)
+        provider(in_turn(error)).generate(REQUEST, key=KEY)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_a_request_that_never_left_is_the_provider_being_down(error: Exception) 
 )
 def test_a_request_whose_answer_was_lost_has_an_unknown_outcome(error: Exception) -> None:
     with pytest.raises(UnknownOutcome):
-        provider(in_turn(error)).generate(MODEL, PROMPT_OBJECT, key=KEY)
+        provider(in_turn(error)).generate(REQUEST, key=KEY)
 
 
 def test_a_huge_reply_is_not_read_to_its_end() -> None:
@@ -150,9 +152,7 @@ def test_a_huge_reply_is_not_read_to_its_end() -> None:
             yield b" " * 100_000
 
     with pytest.raises(UnknownOutcome):
-        provider(in_turn(httpx.Response(200, content=flood()))).generate(
-            MODEL, PROMPT_OBJECT, key=KEY
-        )
+        provider(in_turn(httpx.Response(200, content=flood()))).generate(REQUEST, key=KEY)
 
     assert sum(read) <= 1_200_000
 
@@ -173,9 +173,7 @@ def test_async_mode_tells_the_record_at_once_and_polls_it() -> None:
             assert json.loads(request.content)["async"] is True
         return replies(request)
 
-    found = provider(answer, asynchronous=True).generate(
-        MODEL, PROMPT_OBJECT, key=KEY, on_submitted=seen.append
-    )
+    found = provider(answer, asynchronous=True).generate(REQUEST, key=KEY, on_submitted=seen.append)
 
     assert found == ProviderResult("b2c3", URL)
     assert seen == ["POST /api/features", "b2c3"] + ["GET /api/results/b2c3"] * 4
@@ -185,7 +183,7 @@ def test_a_record_that_fails_is_a_refusal() -> None:
     replies = in_turn(record_reply("PROCESSING", None), record_reply("FAILURE", None))
 
     with pytest.raises(ProviderRejected):
-        provider(replies, asynchronous=True).generate(MODEL, PROMPT_OBJECT, key=KEY)
+        provider(replies, asynchronous=True).generate(REQUEST, key=KEY)
 
 
 @pytest.mark.parametrize(
@@ -204,9 +202,7 @@ def test_after_the_request_was_taken_nothing_is_taken_for_unmade(
     replies = in_turn(record_reply("PROCESSING", None), poll)
 
     with pytest.raises(meant):
-        provider(replies, asynchronous=True, timeout_seconds=0.5).generate(
-            MODEL, PROMPT_OBJECT, key=KEY
-        )
+        provider(replies, asynchronous=True, timeout_seconds=0.5).generate(REQUEST, key=KEY)
 
 
 def test_a_stop_ends_the_wait_for_a_record_at_once() -> None:
@@ -219,7 +215,7 @@ def test_a_stop_ends_the_wait_for_a_record_at_once() -> None:
 
     asked = provider(answer, asynchronous=True, timeout_seconds=600, pause=stopping.wait)
     with pytest.raises(Stopped):
-        asked.generate(MODEL, PROMPT_OBJECT, key=KEY)
+        asked.generate(REQUEST, key=KEY)
     with pytest.raises(Stopped):
         asked.look_up("b2c3", key=KEY)
 
@@ -261,7 +257,7 @@ def test_a_key_is_checked_for_free() -> None:
 
 def evidence(reply: httpx.Response) -> str:
     with pytest.raises(JobError) as caught:
-        provider(in_turn(reply)).generate(MODEL, PROMPT_OBJECT, key=KEY)
+        provider(in_turn(reply)).generate(REQUEST, key=KEY)
     return caught.value.evidence
 
 
@@ -287,5 +283,5 @@ def test_of_a_long_answer_both_ends_are_evidence() -> None:
 
 def test_no_answer_is_no_evidence() -> None:
     with pytest.raises(ProviderDown) as caught:
-        provider(in_turn(httpx.ConnectError("no"))).generate(MODEL, PROMPT_OBJECT, key=KEY)
+        provider(in_turn(httpx.ConnectError("no"))).generate(REQUEST, key=KEY)
     assert caught.value.evidence == ""

@@ -5,7 +5,7 @@ import pytest
 
 from sandbox.provider.error_responses import Refusal
 from sandbox.provider.validation import GenerateRequest, check
-from shared.model_catalog import MODELS
+from tests.support.models import CATALOG, KLEINS
 
 GOOD: dict[str, Any] = {
     "type": "IMAGE_GENERATOR",
@@ -25,7 +25,7 @@ GOOD: dict[str, Any] = {
 
 
 def checked(body: object, content_type: str = "application/json") -> GenerateRequest | Refusal:
-    return check(json.dumps(body).encode(), content_type)
+    return check(json.dumps(body).encode(), content_type, CATALOG)
 
 
 def with_prompt_object(**fields: object) -> dict[str, Any]:
@@ -41,11 +41,11 @@ def fields_of(refusal: GenerateRequest | Refusal) -> list[str]:
     return [fault["field"] for fault in faults]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", KLEINS)
 def test_the_seeds_own_example_passes_for_both_models(model: str) -> None:
     order = checked(GOOD | {"model": model})
 
-    assert order == GenerateRequest(model, GOOD["promptObject"], is_async=False)
+    assert order == GenerateRequest(CATALOG[model], GOOD["promptObject"], is_async=False)
 
 
 def test_async_is_read_from_the_top_level() -> None:
@@ -114,7 +114,7 @@ def test_another_feature_is_an_unknown_error() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
 def test_a_body_that_is_no_json_object_is_an_unknown_error(body: bytes) -> None:
-    refusal = check(body, "application/json")
+    refusal = check(body, "application/json", CATALOG)
 
     assert isinstance(refusal, Refusal)
     assert refusal.code == "UNKNOWN_ERROR"

@@ -3,7 +3,7 @@
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from shared.jobs import ProviderResult
 from shared.net.http_client import build_client
 from shared.net.timeouts import deadline, remaining
 from shared.settings import Settings
-from worker.provider.echo import FEATURE, Request
+from worker.provider.echo import Request
 from worker.provider.error_parsing import Reply, excerpt
 from worker.provider.responses import Unfinished, read_answer, read_record
 
@@ -57,8 +57,7 @@ class Provider(Protocol):
 
     def generate(
         self,
-        model: str,
-        prompt_object: Mapping[str, Any],
+        request: Request,
         *,
         key: str,
         on_submitted: Callable[[str], None] | None = None,
@@ -122,8 +121,7 @@ class OneMin:
 
     def generate(
         self,
-        model: str,
-        prompt_object: Mapping[str, Any],
+        request: Request,
         *,
         key: str,
         on_submitted: Callable[[str], None] | None = None,
@@ -135,7 +133,6 @@ class OneMin:
         image may have been generated and billed, ProviderTimeout if the record is still unfinished
         at the time limit. Raise Stopped if the process stops in the meantime.
         """
-        request = Request(model, prompt_object)
         with deadline(self._timeout_seconds):
             found = self._read(self._submit(request, key), key, request)
             if isinstance(found, ProviderResult):
@@ -173,7 +170,7 @@ class OneMin:
 
     def _submit(self, request: Request, key: str) -> Reply:
         body: dict[str, Any] = {
-            "type": FEATURE,
+            "type": request.feature,
             "model": request.model,
             "promptObject": dict(request.prompt_object),
         }

@@ -6,32 +6,42 @@ Lenient: what a record omits is no difference, nor is another notation of the sa
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+from shared.jobs import JobSpec
+from shared.model_catalog import Catalog
 from shared.printable import printable_ascii
 from worker.provider.error_parsing import loose, text
-
-FEATURE = "IMAGE_GENERATOR"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The request: a model, and its `promptObject`."""
+    """The request: a model, its `promptObject`, the feature, and the name of the seed."""
 
     model: str
     prompt_object: Mapping[str, Any]
+    feature: str = "IMAGE_GENERATOR"
+    seed: str | None = "seed"
+
+    @classmethod
+    def of(cls, spec: JobSpec, models: Catalog) -> Self:
+        """Return the request of a job, also of a model that the catalog no longer has."""
+        model = models.get(spec.model)
+        if model is None:
+            return cls(spec.model, spec.input)
+        return cls(spec.model, spec.input, model.feature, model.seed)
 
 
 def differences(request: Request, record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the warnings for a record, of `prompt`, `seed`, `model` and `record`."""
     detail = _mapping(record.get("aiRecordDetail"))
     echo = _mapping(detail.get("promptObject"))
-    requested = request.prompt_object
+    requested, seed = request.prompt_object, request.seed or ""
     found = {
         "prompt": _differs(requested.get("prompt"), echo.get("prompt"), _normalized_text),
-        "seed": _differs(requested.get("seed"), echo.get("seed"), _number),
+        "seed": _differs(requested.get(seed), echo.get(seed), _number),
         "model": _is_other_model(request.model, record.get("model")),
-        "record": _is_odd(record, detail),
+        "record": _is_odd(record, detail, request.feature),
     }
     return tuple(name for name, differs in found.items() if differs)
 
@@ -75,12 +85,12 @@ def _is_other_model(requested: str, echoed: object) -> bool:
     return name != requested.lower() and name != requested.lower().rpartition("/")[2]
 
 
-def _is_odd(record: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
+def _is_odd(record: Mapping[str, Any], detail: Mapping[str, Any], requested: str) -> bool:
     """Return whether a record has several results, another feature, or an unexpected id."""
     results = loose(detail.get("resultObject"))
     record_id, feature = record.get("uuid"), record.get("type")
     return (
         (isinstance(results, list) and len(results) > 1)
         or (isinstance(record_id, str) and printable_ascii(record_id) != record_id)
-        or (isinstance(feature, str) and feature.upper() != FEATURE)
+        or (isinstance(feature, str) and feature.upper() != requested)
     )

@@ -12,7 +12,8 @@ from api.compat.openai.errors import SHAPE
 from api.context import Context
 from api.problems import Problem, problems
 from api.routing import tenant_router
-from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.model_catalog import DEFAULT_MODEL
+from shared.model_catalog.model import OWNER
 from shared.settings import Settings
 
 #: Names that can stand in a setting and in a sentence.
@@ -80,12 +81,17 @@ def unknown_model(name: str, settings: Settings) -> str:
 
 def _names(settings: Settings) -> dict[str, str]:
     """Map each name to its model."""
-    return {**{name: name for name in MODELS}, **settings.openai_aliases}
+    return {**{name: name for name in settings.models}, **settings.openai_aliases}
 
 
 def _shown(name: str, model: str) -> OpenAIModel:
     # the creation date of a model is unknown, but clients expect a number
-    return {"id": name, "object": "model", "created": 0, "owned_by": model.partition("/")[0]}
+    return {"id": name, "object": "model", "created": 0, "owned_by": _owner(model)}
+
+
+def _owner(model: str) -> str:
+    owner, slash, _ = model.partition("/")
+    return owner if slash else OWNER
 
 
 def _json(body: Mapping[str, object]) -> Response:

@@ -9,27 +9,25 @@ from pydantic_core import from_json
 
 from api.compat.openai.models import unknown_model
 from api.compat.openai.schemas import ImagesBody
-from api.compat.size import DOUBLED
+from api.compat.size import AUTO, DOUBLED, in_both, size_parameters
 from api.jobs.parsing import (
     JobRequestContext,
     build_job,
     check_input,
     fingerprint,
+    inputs_with_seeds,
     key_faults,
-    seeds_from,
 )
 from api.jobs.schemas import JobBody
 from api.jobs.validation_errors import field_errors
 from api.json_body import BOM, unreadable
 from api.problems import FieldError, invalid
-from shared.model_catalog import DEFAULT_MODEL, MODELS
+from shared.model_catalog import DEFAULT_MODEL, Converted, Model
 from shared.store.job_submission import JobGroup
 
-#: Defaults of this API where they are OpenAI's.
-_FORMAT = "png"
-_QUALITY = 100
-#: Darkroom's names of OpenAI's formats, where they differ.
-_FORMATS = {"jpeg": "jpg"}
+#: The members that the model's definition converts, besides `size`.
+_CONVERTED = ("quality", "output_format", "output_compression", "background")
+_REFUSED = "is not supported by this model: omit it"
 #: How long a retry of the same body joins the first attempt: as long as a client with default
 #: settings (two retries, 600 s each) can retry.
 GROUP_SECONDS = 1860
@@ -54,18 +52,19 @@ def parse_request(raw: bytes, context: JobRequestContext, *, is_retry: bool) -> 
         faults += field_errors(error, ImagesBody)
         # check the model's parameters too, so that every fault is named at once
         body = ImagesBody()
-    model = context.settings.openai_aliases.get(body.model or "", body.model or DEFAULT_MODEL)
-    if model not in MODELS:
-        faults.append(FieldError("/model", unknown_model(model, context.settings)))
-        model = DEFAULT_MODEL
-    parameters, more = _parameters(body, members)
-    found = check_input(model, parameters, context.principal)
+    name = context.settings.openai_aliases.get(body.model or "", body.model or DEFAULT_MODEL)
+    model = context.models.get(name)
+    if model is None:
+        faults.append(FieldError("/model", unknown_model(name, context.settings)))
+        raise invalid(faults)
+    theirs, more = _theirs(model, body, members)
+    found = check_input(model, {**theirs, **members}, context.principal)
     if isinstance(found, list):
-        more += [FieldError(one.pointer.removeprefix("/input"), one.message) for one in found]
+        more += [FieldError(_pointer(model, one.pointer, members), one.message) for one in found]
     if faults or more or isinstance(found, list):
         raise invalid([*faults, *more])
-    inputs = _inputs(found, body.count)
-    return ImagesRequest(body, _together(raw, body, (model, inputs), context, is_retry=is_retry))
+    inputs = _inputs(model, found, body.count)
+    return ImagesRequest(body, _together(raw, body, (name, inputs), context, is_retry=is_retry))
 
 
 def _members(raw: bytes) -> dict[str, Any]:
@@ -78,30 +77,71 @@ def _members(raw: bytes) -> dict[str, Any]:
     return members
 
 
-def _parameters(
-    body: ImagesBody, members: Mapping[str, Any]
+def _theirs(
+    model: Model, body: ImagesBody, members: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[FieldError]]:
-    """Collect the model's parameters, sent by either name; also return those sent twice."""
-    made = body.output_format or _FORMAT
-    theirs: dict[str, Any] = {
-        "output_format": _FORMATS.get(made, made),
-        "output_quality": _QUALITY if body.output_compression is None else body.output_compression,
-    }
-    shape = body.shape
-    if shape:
-        theirs |= shape._asdict()
-    doubled = shape.in_both(members) if shape else ()
-    faults = [FieldError(f"/{name}", DOUBLED) for name in doubled]
-    return {**theirs, **members}, faults
+    """Return the model's parameters for OpenAI's members, and what it cannot do.
+
+    `members` are the parameters that were sent by their own names.
+    """
+    found: dict[str, Any] = {}
+    faults = []
+    for member in _CONVERTED:
+        try:
+            found |= _converted(model, member, getattr(body, member))
+        except ValueError as error:
+            faults.append(FieldError(f"/{member}", str(error)))
+    try:
+        sized = _sized(model, body.size)
+    except ValueError as error:
+        return found, [*faults, FieldError("/size", str(error))]
+    faults += [FieldError(f"/{name}", DOUBLED) for name in in_both(sized, members)]
+    return {**found, **sized}, faults
 
 
-def _inputs(complete: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+def _converted(model: Model, member: str, value: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
+    """Return the parameter for a member, None if absent; raise ValueError."""
+    rule = getattr(model.openai, member)
+    if not isinstance(rule, Converted):
+        if rule == "refuse" and value is not None:
+            raise ValueError(_REFUSED)
+        if value == "transparent":
+            raise ValueError("must be one of: auto, opaque")
+        return {}
+    value = rule.default if value is None else value
+    if value is None:
+        return {}
+    if rule.values is not None and value not in rule.values:
+        raise ValueError(f"must be one of: {', '.join(rule.values)}")
+    return {rule.parameter: rule.values[value] if rule.values else value}
+
+
+def _sized(model: Model, size: str | None) -> Mapping[str, str]:
+    """Return the parameters for a size, None if absent; raise ValueError."""
+    rule = model.openai.size
+    if size is None or rule == "ignore":
+        return {}
+    if rule == "refuse":
+        if size == AUTO:
+            return {}
+        raise ValueError(f"must be {AUTO}: this model chooses the size")
+    return size_parameters(model, rule, size)
+
+
+def _pointer(model: Model, pointer: str, members: Mapping[str, Any]) -> str:
+    """Return the pointer of a parameter in the body, where it may have OpenAI's name."""
+    name = pointer.removeprefix("/input/")
+    rules = [(member, rule) for member, rule in model.openai if isinstance(rule, Converted)]
+    names = {rule.parameter: member for member, rule in rules if rule.parameter not in members}
+    return f"/{names.get(name, name)}"
+
+
+def _inputs(model: Model, complete: dict[str, Any], count: int) -> list[dict[str, Any]]:
     """Return one input per image, all with different seeds."""
     try:
-        seeds = seeds_from(complete["seed"], count)
+        return list(inputs_with_seeds(model, complete, count))
     except ValueError as error:
         raise invalid([FieldError("/n", str(error))]) from None
-    return [{**complete, "seed": seed} for seed in seeds]
 
 
 def _together(

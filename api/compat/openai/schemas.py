@@ -3,43 +3,39 @@
 Any other member (`seed`, `aspect_ratio`, …) is a parameter of the model and validated there.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from api.compat.size import Shape, shape_of
 from api.jobs.schemas import Strict
-from shared.model_catalog import INTEGER, MODELS
+from shared.model_catalog import INTEGER
 
 N_MAX = 10
 USER_CHARACTERS = 512
 Formats = Literal["png", "webp", "jpeg"]
 
 
-def _add_parameters(schema: dict[str, Any]) -> None:
-    """Add the models' parameters to the schema of OpenAI's members."""
-    for model in MODELS.values():
-        parameters = model.schema()
-        schema["properties"] = {**parameters["properties"], **schema["properties"]}
-        schema["required"] = parameters["required"]
-
-
 class ImagesBody(Strict):
-    """Requests images; null counts as absent."""
+    """Requests images; null counts as absent.
 
-    model_config = ConfigDict(json_schema_extra=_add_parameters)
+    What `size`, `quality`, `output_format`, `output_compression` and `background` set depends on
+    the model, and so do their values.
+    """
 
     model: Annotated[str | None, Field(description="One of `GET /openai/v1/models`")] = None
     n: Annotated[
         int | None, Field(ge=1, le=N_MAX, description="How many, with different seeds"), INTEGER
     ] = None
     size: Annotated[
-        str | None, Field(description="`auto`, or `WxH`: the nearest ratio and megapixels are used")
+        str | None,
+        Field(description="`auto`, or `WxH`: the nearest that the model offers is used"),
     ] = None
     response_format: Annotated[
         Literal["url", "b64_json"] | None, Field(description="Default: `b64_json`")
     ] = None
-    output_format: Annotated[Formats | None, Field(description="Default: `png`")] = None
+    output_format: Annotated[
+        Formats | None, Field(description="Default: `png`, if the model has it")
+    ] = None
     output_compression: Annotated[
         int | None, Field(ge=0, le=100, description="The quality of webp and jpeg"), INTEGER
     ] = None
@@ -50,11 +46,12 @@ class ImagesBody(Strict):
         str | None, Field(max_length=USER_CHARACTERS, description="Takes precedence over `user`")
     ] = None
     background: Annotated[
-        Literal["auto", "opaque"] | None, Field(description="Images are always opaque")
+        Literal["auto", "opaque", "transparent"] | None,
+        Field(description="`transparent` only for models that can make it"),
     ] = None
     quality: Annotated[
         Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None,
-        Field(description="Taken, and changes nothing"),
+        Field(description="Without effect on models that have no quality"),
     ] = None
     moderation: Annotated[
         Literal["auto", "low"] | None, Field(description="Taken, and changes nothing")
@@ -70,24 +67,12 @@ class ImagesBody(Strict):
         None
     )
 
-    @field_validator("size")
-    @classmethod
-    def _size(cls, value: str | None) -> str | None:
-        if value is not None:
-            shape_of(value)
-        return value
-
     @field_validator("stream", "partial_images")
     @classmethod
     def _not_offered(cls, value: object) -> object:
         if value:
             raise ValueError("is not supported; omit it to get the whole image in one response")
         return value
-
-    @property
-    def shape(self) -> Shape | None:
-        """The shape that `size` requests, or None for the model's default."""
-        return shape_of(self.size) if self.size else None
 
     @property
     def count(self) -> int:

@@ -9,12 +9,12 @@ from typing_extensions import TypedDict
 
 from api.auth import BEARER
 from api.compat.replicate.errors import SHAPE
-from api.compat.replicate.parsing import DEFAULTS
+from api.compat.replicate.parsing import find_model
 from api.context import Context, CurrentTenant
 from api.problems import Problem, not_found, problems
 from api.routing import Route, tenant_router
-from shared.model_catalog import MODELS, Model
-from shared.replicate_schema import ROOT, version_id
+from shared.model_catalog import Catalog, Model
+from shared.replicate_schema import ROOT
 from shared.schemas import Object, Time
 from shared.store.endpoints import read_webhook_secret
 
@@ -96,7 +96,7 @@ READ = problems("not_found", shape=SHAPE)
 )
 async def get_models(parts: Context) -> Response:
     """List the models."""
-    return _page([_model(model, parts.settings.public_url) for model in MODELS.values()])
+    return _page([_model(model, parts.settings.public_url) for model in parts.models.values()])
 
 
 @router.get(
@@ -108,7 +108,7 @@ async def get_models(parts: Context) -> Response:
 )
 async def get_model(parts: Context, owner: str, name: str) -> Response:
     """Read one model with its version."""
-    return _json(_model(_found(owner, name), parts.settings.public_url))
+    return _json(_model(_found(parts.models, owner, name), parts.settings.public_url))
 
 
 @router.get(
@@ -118,9 +118,9 @@ async def get_model(parts: Context, owner: str, name: str) -> Response:
     response_description="A page",
     responses=READ,
 )
-async def get_versions(owner: str, name: str) -> Response:
+async def get_versions(parts: Context, owner: str, name: str) -> Response:
     """List the versions of a model: the current one."""
-    return _page([_version(_found(owner, name))])
+    return _page([_version(_found(parts.models, owner, name))])
 
 
 @router.get(
@@ -130,10 +130,10 @@ async def get_versions(owner: str, name: str) -> Response:
     response_description="The version",
     responses=READ,
 )
-async def get_version(owner: str, name: str, version: str) -> Response:
+async def get_version(parts: Context, owner: str, name: str, version: str) -> Response:
     """Read a version of a model."""
-    model = _found(owner, name)
-    if version != version_id(model):
+    model = _found(parts.models, owner, name)
+    if version != model.version:
         raise not_found("version")
     return _json(_version(model))
 
@@ -172,20 +172,21 @@ async def get_webhook_secret(parts: Context, principal: CurrentTenant) -> Respon
     return _json(ReplicateSecret(key=secret))
 
 
-def _found(owner: str, name: str) -> Model:
-    model = MODELS.get(f"{owner}/{name}")
+def _found(models: Catalog, owner: str, name: str) -> Model:
+    model = find_model(models, f"{owner}/{name}")
     if model is None:
-        raise unknown_model()
+        raise unknown_model(models)
     return model
 
 
-def unknown_model() -> Problem:
+def unknown_model(models: Catalog) -> Problem:
     """Return the problem for an unknown model, with the known ones."""
-    return Problem("not_found", f"There is no such model. Available models: {', '.join(MODELS)}.")
+    names = ", ".join(model.replicate_id for model in models.values())
+    return Problem("not_found", f"There is no such model. Available models: {names}.")
 
 
 def _model(model: Model, base: str) -> ReplicateModel:
-    owner, _, name = model.id.partition("/")
+    owner, _, name = model.replicate_id.partition("/")
     return {
         "url": f"{base}/v1/models/{model.id}",
         "owner": owner,
@@ -203,18 +204,23 @@ def _model(model: Model, base: str) -> ReplicateModel:
 
 
 def _version(model: Model) -> ReplicateVersion:
-    schema = model.schema()
-    for name, value in DEFAULTS.items():
-        schema["properties"][name] = {**schema["properties"][name], "default": value}
+    properties = dict(model.parameters.properties)
+    for name, value in model.replicate.defaults.items():
+        properties[name] = {**properties[name], "default": value}
     return {
-        "id": version_id(model),
+        "id": model.version,
         "created_at": _CREATED_AT,
         "cog_version": _COG_VERSION,
         "openapi_schema": {
             "openapi": "3.1.0",
-            "info": {"title": model.name, "version": version_id(model)},
+            "info": {"title": model.name, "version": model.version},
             "paths": {},
-            "components": {"schemas": {"Input": schema, "Output": _OUTPUT}},
+            "components": {
+                "schemas": {
+                    "Input": {**model.input, "properties": properties},
+                    "Output": _OUTPUT,
+                }
+            },
         },
     }
 

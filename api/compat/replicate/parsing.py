@@ -8,21 +8,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.compat.replicate.schemas import PredictionBody
-from api.compat.size import DOUBLED, shape_of
+from api.compat.size import DOUBLED, in_both, size_parameters
 from api.jobs.parsing import JobRequestContext, build_job, check_input, fingerprint, key_faults
 from api.jobs.schemas import DEADLINE_SECONDS_MAX, JobBody
 from api.jobs.validation_errors import field_errors
 from api.json_body import BOM, checked
 from api.problems import FieldError, invalid
-from shared.model_catalog import DEFAULT_MODEL, MODELS
-from shared.replicate_schema import FORM, version_id
+from shared.model_catalog import DEFAULT_MODEL, Catalog, Model
+from shared.replicate_schema import FORM
 from shared.store.job_submission import NewJob
 
-#: Defaults of Replicate's FLUX.2 Klein page, where they differ from Darkroom's.
-DEFAULTS: Mapping[str, Any] = {"output_format": "jpg", "output_quality": 95, "go_fast": False}
-#: Replicate's names of Darkroom's parameters.
-NAMES: Mapping[str, str] = {"output_megapixels": "megapixels"}
-#: Parameters of other models, with the values that ask for nothing.
+#: Parameters of models at Replicate, with the values that ask for nothing of a model without them.
 _NOTHING: Mapping[str, Any] = {
     "num_outputs": 1,
     "num_images": 1,
@@ -50,7 +46,7 @@ _DURATION = re.compile(
 
 
 def new_prediction(
-    raw: bytes, context: JobRequestContext, *, model: str | None, cancel_after: str | None
+    raw: bytes, context: JobRequestContext, *, model: Model | None, cancel_after: str | None
 ) -> NewJob:
     """Validate a body and build its job; raise a Problem that names every fault.
 
@@ -62,18 +58,19 @@ def new_prediction(
     body = checked(PredictionBody, raw)
     if isinstance(body, list):
         raise invalid([*faults, *body])
-    chosen = model or _model(body.version)
-    if chosen is None or (model and body.version is not None):
+    named = model or _model(context.models, body.version)
+    chosen = named or context.models[DEFAULT_MODEL]
+    if named is None or (model and body.version is not None):
         faults.append(
             FieldError("/version", _VERSION if model is None else "is in the address already")
         )
-    members, more = _parameters(body.input)
-    found = check_input(chosen or DEFAULT_MODEL, members, context.principal)
+    members, more = _parameters(chosen, body.input)
+    found = check_input(chosen, members, context.principal)
     if isinstance(found, list):
-        more += [FieldError(_theirs(one.pointer, body.input), one.message) for one in found]
+        more += [FieldError(_theirs(chosen, one.pointer, body.input), one.message) for one in found]
         found = {}
     seconds, late = _deadline(cancel_after)
-    ours, hooked = _envelope(body, chosen or DEFAULT_MODEL, seconds, context)
+    ours, hooked = _envelope(body, chosen.id, seconds, context)
     if ours is None or faults or more or late or hooked:
         raise invalid([*faults, *more, *late, *hooked])
     job = build_job(ours, found, context, fingerprint(raw) if context.idempotency_key else "")
@@ -85,17 +82,23 @@ def new_prediction(
 _VERSION = "must name a model (owner/name), one of its versions, or both (owner/name:version)"
 
 
-def _model(version: str | None) -> str | None:
+def find_model(models: Catalog, name: str) -> Model | None:
+    """Return the model of this name: its owner/name at Replicate, or its id."""
+    return next((one for one in models.values() if name in {one.replicate_id, one.id}), None)
+
+
+def _model(models: Catalog, version: str | None) -> Model | None:
     """Return the model that a version names, if it is offered."""
     name, _, wanted = (version or "").rpartition(":")
-    for model in MODELS.values():
-        current = version_id(model)
-        if wanted in {current, model.id} and name in {"", model.id}:
-            return model.id if wanted == current or not name else None
-    return None
+    if not name and (found := find_model(models, wanted)):
+        return found
+    fitting = (one for one in models.values() if name in {"", one.replicate_id, one.id})
+    return next((one for one in fitting if wanted == one.version), None)
 
 
-def _parameters(members: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:
+def _parameters(
+    model: Model, members: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[FieldError]]:
     """Return the model's parameters by Darkroom's names, and those not supported.
 
     Null counts as absent.
@@ -103,17 +106,18 @@ def _parameters(members: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldE
     named: dict[str, Any] = {}
     faults = []
     for name, value in members.items():
-        ours = NAMES.get(name, name)
-        if value is None or _is_default(name, value):
+        ours = model.replicate.names.get(name, name)
+        is_own = ours in model.parameters.properties
+        if value is None or (not is_own and _is_default(name, value)):
             continue
-        if name in _REASONS:
+        if name in _REASONS and not is_own:
             faults.append(FieldError(f"/input/{name}", _REASONS[name]))
         elif ours in named:
             faults.append(FieldError(f"/input/{name}", "is given twice, under two names"))
         else:
             named[ours] = value
-    shape, wrong = _shape(named)
-    return {**DEFAULTS, **named, **shape}, [*faults, *wrong]
+    sized, wrong = _sized(model, named)
+    return {**model.replicate.defaults, **named, **sized}, [*faults, *wrong]
 
 
 def _is_default(name: str, value: object) -> bool:
@@ -122,22 +126,24 @@ def _is_default(name: str, value: object) -> bool:
     return isinstance(value, bool) is isinstance(_NOTHING[name], bool)  # in Python, true equals 1
 
 
-def _shape(named: dict[str, Any]) -> tuple[dict[str, str], list[FieldError]]:
-    """Remove `size` from the parameters; return Darkroom's parameters for it."""
-    size = named.pop("size", "auto")
+def _sized(model: Model, named: dict[str, Any]) -> tuple[Mapping[str, str], list[FieldError]]:
+    """Remove `size` from the parameters; return the model's own parameters for it."""
+    rule = model.replicate.size
+    if rule is None or "size" in model.parameters.properties or "size" not in named:
+        return {}, []
     try:
-        shape = shape_of(size)
+        sized = size_parameters(model, rule, named.pop("size"))
     except ValueError as error:
         return {}, [FieldError("/input/size", str(error))]
-    if shape is None:
-        return {}, []
-    return shape._asdict(), [FieldError(f"/input/{name}", DOUBLED) for name in shape.in_both(named)]
+    return sized, [FieldError(f"/input/{name}", DOUBLED) for name in in_both(sized, named)]
 
 
-def _theirs(pointer: str, members: Iterable[str]) -> str:
+def _theirs(model: Model, pointer: str, members: Iterable[str]) -> str:
     """Return Replicate's name of a parameter."""
     names = {
-        f"/input/{ours}": f"/input/{theirs}" for theirs, ours in NAMES.items() if theirs in members
+        f"/input/{ours}": f"/input/{theirs}"
+        for theirs, ours in model.replicate.names.items()
+        if theirs in members
     }
     return names.get(pointer, pointer)
 
@@ -149,7 +155,7 @@ def _envelope(
     webhook = {"url": body.webhook, "events": body.events} if body.webhook is not None else None
     written = {"model": model, "input": body.input, "webhook": webhook, "deadline_seconds": seconds}
     try:
-        return JobBody.model_validate(written, context=context.guard), []
+        return JobBody.model_validate(written, context=context.settings), []
     except ValidationError as error:
         found = field_errors(error, JobBody)
         return None, [FieldError(one.pointer.removesuffix("/url"), one.message) for one in found]

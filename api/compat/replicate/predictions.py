@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from api.compat.replicate.errors import SHAPE
 from api.compat.replicate.models import READ, ReplicatePage, ReplicateRoute, unknown_model
-from api.compat.replicate.parsing import new_prediction
+from api.compat.replicate.parsing import find_model, new_prediction
 from api.compat.replicate.schemas import PredictionBody
 from api.context import AppContext, Context, CurrentTenant, is_final
 from api.headers import preferred_wait, reads_headers
@@ -27,7 +27,6 @@ from shared.errors import DarkroomError
 from shared.history.search import JobSearch
 from shared.ids import is_job_id
 from shared.jobs import Job
-from shared.model_catalog import MODELS
 from shared.replicate_schema import ROOT, prediction
 from shared.schemas import Prediction
 from shared.store.job_queries import Filter, Page, QueuedJob
@@ -92,11 +91,12 @@ async def _create(
     raw: bytes,
     model: str | None = None,
 ) -> Response:
-    if model is not None and model not in MODELS:
-        raise unknown_model()
+    found = find_model(parts.models, model) if model else None
+    if model and not found:
+        raise unknown_model(parts.models)
     context = job_request_context(request, parts, principal)
     cancel_after = request.headers.get("cancel-after")
-    job = new_prediction(raw, context, model=model, cancel_after=cancel_after)
+    job = new_prediction(raw, context, model=found, cancel_after=cancel_after)
     queued_job, headers = await enqueue(request, parts, job)
     response = await _made(request, parts, queued_job)
     response.headers.update(headers)

@@ -1,0 +1,11 @@
+"""The shipped models, for tests that take one as their example."""
+
+from shared.model_catalog import DEFAULT_MODEL, load_catalog
+from shared.model_catalog.model import ratios, values_of
+
+CATALOG = load_catalog()
+KLEIN = CATALOG[DEFAULT_MODEL]
+OTHER_MODEL = "black-forest-labs/flux-2-klein-4b"
+KLEINS = (DEFAULT_MODEL, OTHER_MODEL)
+#: Width divided by height by ratio, of the Klein models.
+RATIOS = ratios(values_of(KLEIN.parameters.properties["aspect_ratio"]))
