@@ -90,6 +90,7 @@ def _size_faults(model: Model, rule: SizeRule | None, member: str) -> Iterator[F
     parts = {} if rule is None else rule.parameters
     if rule is not None and set(parts) not in ({"ratio"}, {"ratio", "megapixels"}, {"pixels"}):
         yield member, "must have ratio, ratio and megapixels, or pixels"
+        return
     for part, name in parts.items():
         read, wanted = _READERS[part]
         if unnamed := _unnamed(model, name):

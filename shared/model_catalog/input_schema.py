@@ -71,8 +71,10 @@ class InputSchema:
                 dict(schema), pattern_options=RegexOptions(), offline=True
             )
         except ValidationError as error:
+            faults = [fault for fault, _ in _faults([error], ())]
             path = ".".join(map(str, error.instance_path)) or "it"
-            raise ValueError(f"{path} is not valid: {_message(error)}") from None
+            words = faults[0].message if faults else _WRONG_FORM
+            raise ValueError(f"{path} is not valid: {words}") from None
         self.properties: Mapping[str, Any] = schema.get("properties", {})
         self._integers = frozenset(
             name for name, one in self.properties.items() if "integer" in types_of(one)

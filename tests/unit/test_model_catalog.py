@@ -1,0 +1,298 @@
+"""Reading the model catalog: what files add, and one sentence for each mistake."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shared.errors import InvalidSettings
+from shared.model_catalog import CHOSEN_SEED_MAX, DEFAULT_MODEL, SEED_MAX, BadCatalog, load_catalog
+from shared.settings import load_settings
+from tests.support.models import CATALOG, KLEIN, KLEINS, OTHER_MODEL_FILE
+
+OTHER = "acme/tile-painter"
+Change = Callable[[dict[str, Any]], object]
+
+
+def definition() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(OTHER_MODEL_FILE.read_text())
+    return copy.deepcopy(content["models"][0])
+
+
+def written(folder: Path, *definitions: object) -> Path:
+    file = folder / "models.yaml"
+    file.write_text(yaml.safe_dump({"models": list(definitions)}, sort_keys=False))
+    return file
+
+
+def sentences(file: Path) -> list[str]:
+    with pytest.raises(InvalidSettings) as raised:
+        load_settings(models_file=str(file))
+    return str(raised.value).splitlines()
+
+
+def parameter(name: str, **changes: object) -> Change:
+    return lambda one: one["input"]["properties"][name].update(changes)
+
+
+#: What is wrong with a definition, the member at fault, and the sentence about it.
+MISTAKES: dict[str, tuple[Change, str, str]] = {
+    "no id": (lambda one: one.pop("id"), "id", "is required"),
+    "a blank in the id": (lambda one: one.update(id="a b"), "id", "has the wrong form"),
+    "a misspelt member": (
+        lambda one: one.update(sead="x"),
+        "sead",
+        "is unknown; did you mean seed?",
+    ),
+    "no description": (
+        lambda one: one.update(description=""),
+        "description",
+        "must not be empty",
+    ),
+    "another source": (
+        lambda one: one.update(source="guessed"),
+        "source",
+        "must be one of: documented, tried",
+    ),
+    "no JSON Schema": (
+        parameter("strokes", type="whole"),
+        "input",
+        "must be a JSON Schema (draft 2020-12): properties.strokes.type is not valid: "
+        "must be one of: array, boolean, integer, null, number, object, string",
+    ),
+    "no object": (
+        lambda one: one["input"].update(type="array"),
+        "input.type",
+        "must be object",
+    ),
+    "unknown parameters allowed": (
+        lambda one: one["input"].pop("additionalProperties"),
+        "input.additionalProperties",
+        "must be false: a misspelt parameter would be ignored",
+    ),
+    "no prompt": (
+        lambda one: one["input"].update(required=["strokes"]),
+        "input.required",
+        "must name prompt: every job has one",
+    ),
+    "a default out of range": (
+        parameter("strokes", default=10),
+        "input.properties.strokes.default",
+        "must be at most 9",
+    ),
+    "a seed that is no parameter": (
+        lambda one: one.update(seed="seed"),
+        "seed",
+        "must name a parameter of the input, and seed is none of prompt, strokes, canvas, file",
+    ),
+    "a seed that is a text": (
+        lambda one: one.update(seed="prompt"),
+        "seed",
+        "must name a parameter of the type integer, and prompt is another",
+    ),
+    "half a size": (
+        lambda one: one.update(size={"megapixels": "canvas"}),
+        "size",
+        "must have ratio, ratio and megapixels, or pixels",
+    ),
+    "a ratio without colon": (
+        lambda one: one.update(size={"ratio": "canvas"}),
+        "size.ratio",
+        "must name a parameter whose `enum` has a ratio in quotation marks such as '16:9'",
+    ),
+    "a value without format": (
+        lambda one: one["format"]["values"].pop("photo"),
+        "format.values",
+        "must have the format of every value, and photo is missing",
+    ),
+    "a format that nobody reads": (
+        lambda one: one["format"]["values"].update(photo="gif"),
+        "format.values.photo",
+        "must be one of: webp, jpg, png",
+    ),
+    "a value that the parameter cannot have": (
+        lambda one: one["openai"]["quality"]["values"].update(high=90),
+        "openai.quality.values.high",
+        "must be at most 9",
+    ),
+    "a rule that is none": (
+        lambda one: one["openai"].update(background="drop"),
+        "openai.background",
+        "must be one of: ignore, refuse",
+    ),
+    "another name of nothing": (
+        lambda one: one["replicate"]["names"].update(width="wide"),
+        "replicate.names.width",
+        "must name a parameter of the input, and wide is none of prompt, strokes, canvas, file",
+    ),
+    "a negative price": (lambda one: one.update(credits=-1), "credits", "must be at least 0"),
+    "no rate": (
+        lambda one: one.update(requests_per_minute=0),
+        "requests_per_minute",
+        "must be more than 0",
+    ),
+    "an unknown fallback": (
+        lambda one: one.update(fallbacks=["acme/nothing"]),
+        "fallbacks.0",
+        "must name another model, and acme/nothing is none",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_has_a_sentence_with_file_model_and_member(tmp_path: Path, mistake: str) -> None:
+    change, member, words = MISTAKES[mistake]
+    wrong = definition()
+    change(wrong)
+    file = written(tmp_path, wrong)
+
+    name = wrong.get("id", "number 1")
+    assert sentences(file) == [
+        f"DARKROOM_MODELS_FILE is not usable: {file}: model {name}: `{member}` {words}."
+    ]
+
+
+def test_every_mistake_of_a_file_is_named_at_once(tmp_path: Path) -> None:
+    first, second = definition(), definition() | {"seed": "canvas"}
+    first["credits"], first["name"] = "free", ""
+    file = written(tmp_path, first, second, "nothing")
+
+    assert [
+        one.removeprefix(f"DARKROOM_MODELS_FILE is not usable: {file}: ") for one in sentences(file)
+    ] == [
+        f"model {OTHER}: `name` must not be empty.",
+        f"model {OTHER}: `credits` must be a number.",
+        f"model {OTHER}: `seed` must name a parameter of the type integer, and canvas is another.",
+        "model number 3: `it` must be an object.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "must be an object with the list `models`"),
+        ("hunter2-secret", "must be an object with the list `models`"),
+        ("models: hunter2-secret", "must be an object with the list `models`"),
+        ("models: []\nmodel: []", "`model` is unknown; did you mean models?"),
+        ("models: [\nhunter2-secret", "is not YAML: "),
+        ("models: [!!python/name:os.system hunter2-secret]", "is not YAML: "),
+        ("models: [2026-02-31]", "is not YAML: "),
+        ("\x00", "is not YAML: "),
+    ],
+)
+def test_a_file_that_is_no_catalog_is_named_without_its_text(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(content)
+
+    (sentence,) = sentences(file)
+
+    assert words in sentence
+    assert str(file) in sentence
+    assert "hunter2" not in sentence
+
+
+def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    (sentence,) = sentences(tmp_path / "absent.yaml")
+    assert sentence.endswith("absent.yaml cannot be read (No such file or directory).")
+
+
+def test_a_model_that_stands_twice_is_named(tmp_path: Path) -> None:
+    (sentence,) = sentences(written(tmp_path, definition(), definition()))
+    assert f"model {OTHER}: `id` stands twice in this file" in sentence
+
+
+def test_a_file_adds_models_and_replaces_shipped_ones(tmp_path: Path) -> None:
+    replaced = definition() | {"id": DEFAULT_MODEL}
+    models = load_catalog(str(written(tmp_path, definition(), replaced)))
+
+    assert [*models] == [*CATALOG, OTHER]
+    assert models[DEFAULT_MODEL].name == "Tile Painter"
+
+
+def test_a_file_is_read_again_only_when_it_changes(tmp_path: Path) -> None:
+    file = written(tmp_path, definition())
+    first = load_catalog(str(file))
+    assert load_catalog(str(file)) is first
+
+    written(tmp_path, definition() | {"name": "Another"})
+    assert load_catalog(str(file))[OTHER].name == "Another"
+
+
+def test_names_of_models_in_other_settings_are_checked_against_the_file() -> None:
+    chosen = load_settings(
+        models_file=str(OTHER_MODEL_FILE),
+        credits_per_image=f"{DEFAULT_MODEL}=1",
+        openai_models=f"tiles={OTHER}",
+    )
+
+    assert chosen.openai_aliases == {"tiles": OTHER}
+    assert chosen.prices == {DEFAULT_MODEL: 1, OTHER: 2.5}
+    assert load_settings(
+        models_file=str(OTHER_MODEL_FILE), credits_per_image=f"{OTHER}=7"
+    ).prices == {OTHER: 7}
+
+
+def test_a_wrong_file_adds_no_sentence_about_the_models_that_it_has(tmp_path: Path) -> None:
+    file = written(tmp_path, definition() | {"source": "guessed"})
+    with pytest.raises(InvalidSettings) as raised:
+        load_settings(models_file=str(file), credits_per_image=f"{OTHER}=1")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_shipped_model_says_where_its_parameters_are_from() -> None:
+    tried = {name for name, model in CATALOG.items() if model.source == "tried"}
+    assert tried == set(KLEINS)
+    assert {"gemini-2.5-flash-image", "gpt-image-1-mini", "black-forest-labs/flux-2-flex"} <= {
+        *CATALOG
+    }
+
+
+def test_the_klein_models_share_one_definition_of_their_parameters() -> None:
+    first, second = (CATALOG[name] for name in KLEINS)
+    assert first.input == second.input
+    assert first.seeds == range(SEED_MAX + 1)
+
+
+def test_faults_of_an_input_come_once_each_and_in_the_order_of_the_schema() -> None:
+    given = {"sed": 1, "seed": -1, "go_fast": 1, "output_quality": 1.5, "aspect_ratio": "4:3"}
+    assert KLEIN.parameters.complete(given) == [
+        (("prompt",), "is required"),
+        (("aspect_ratio",), "must be one of: 1:1, 16:9, 9:16, 3:2, 2:3, 4:5, 5:4"),
+        (("output_quality",), "must be a whole number"),
+        (("go_fast",), "must be true or false"),
+        (("seed",), "must be at least 0"),
+        (("sed",), "is unknown; did you mean seed?"),
+    ]
+
+
+@pytest.mark.parametrize("seed", [True, "7", 7.5, float("nan"), float("inf"), 2**53, 10**400, [7]])
+def test_what_is_no_seed_is_refused(seed: object) -> None:
+    found = KLEIN.parameters.complete({"prompt": "p", "seed": seed})
+    assert isinstance(found, list)
+    assert [path for path, _ in found] == [("seed",)]
+
+
+def test_a_whole_number_may_be_written_with_a_fraction_of_0() -> None:
+    found = KLEIN.parameters.complete({"prompt": "p", "seed": 7.0, "num_inference_steps": 2e0})
+    assert isinstance(found, dict)
+    assert [*found] == [*KLEIN.parameters.properties]
+    assert (repr(found["seed"]), repr(found["num_inference_steps"])) == ("7", "2")
+
+
+def test_references_to_other_documents_are_refused(tmp_path: Path) -> None:
+    wrong = definition()
+    wrong["input"]["properties"]["file"] = {"$ref": "http://169.254.169.254/schema"}
+    (sentence,) = sentences(written(tmp_path, wrong))
+    assert "`input` must be a JSON Schema" in sentence
+
+
+def test_an_error_of_one_file_carries_every_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BadCatalog) as caught:
+        load_catalog(str(written(tmp_path, {}, {})))
+    assert len(caught.value.sentences) == 2 * len(["id", "name", "description", "source", "input"])
+    assert CHOSEN_SEED_MAX < SEED_MAX
