@@ -23,7 +23,7 @@ async def call(environment: dict[str, str], asked: dict[str, Any]) -> list[CallT
     program = StdioServerParameters(command=str(DARKROOM), args=["mcp"], env=environment)
     async with Client(program) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert tools.keys() == {"generate_image", "get_image_job"}
+        assert tools.keys() == {"generate_image", "get_image_job", "list_models"}
         assert all(tool.output_schema for tool in tools.values())
         assert all(tool.input_schema["additionalProperties"] is False for tool in tools.values())
         made = await client.call_tool("generate_image", asked)

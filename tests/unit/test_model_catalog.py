@@ -60,8 +60,10 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
     "no JSON Schema": (
         parameter("strokes", type="whole"),
         "input",
-        "must be a JSON Schema (draft 2020-12): properties.strokes.type is not valid: "
-        "must be one of: array, boolean, integer, null, number, object, string",
+        (
+            "must be a JSON Schema (draft 2020-12): properties.strokes.type is not valid: "
+            "must be one of: array, boolean, integer, null, number, object, string"
+        ),
     ),
     "no object": (
         lambda one: one["input"].update(type="array"),

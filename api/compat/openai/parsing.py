@@ -1,7 +1,7 @@
 """Parse the body of an OpenAI client into jobs."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -60,7 +60,7 @@ def parse_request(raw: bytes, context: JobRequestContext, *, is_retry: bool) -> 
     theirs, more = _theirs(model, body, members)
     found = check_input(model, {**theirs, **members}, context.principal)
     if isinstance(found, list):
-        more += [FieldError(_pointer(model, one.pointer, members), one.message) for one in found]
+        more += _renamed(model, found, members, {fault.pointer for fault in more})
     if faults or more or isinstance(found, list):
         raise invalid([*faults, *more])
     inputs = _inputs(model, found, body.count)
@@ -128,12 +128,22 @@ def _sized(model: Model, size: str | None) -> Mapping[str, str]:
     return size_parameters(model, rule, size)
 
 
-def _pointer(model: Model, pointer: str, members: Mapping[str, Any]) -> str:
-    """Return the pointer of a parameter in the body, where it may have OpenAI's name."""
-    name = pointer.removeprefix("/input/")
+def _renamed(
+    model: Model, faults: Sequence[FieldError], members: Mapping[str, Any], known: Container[str]
+) -> list[FieldError]:
+    """Return the faults of parameters by their place in the body, without the `known` places.
+
+    A parameter that was not sent by its own name has OpenAI's.
+    """
     rules = [(member, rule) for member, rule in model.openai if isinstance(rule, Converted)]
-    names = {rule.parameter: member for member, rule in rules if rule.parameter not in members}
-    return f"/{names.get(name, name)}"
+    names = {
+        f"/{rule.parameter}": f"/{member}"
+        for member, rule in rules
+        if rule.parameter not in members
+    }
+    places = [(fault.pointer.removeprefix("/input"), fault.message) for fault in faults]
+    found = [FieldError(names.get(place, place), message) for place, message in places]
+    return [fault for fault in found if fault.pointer not in known]
 
 
 def _inputs(model: Model, complete: dict[str, Any], count: int) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Two Model Context Protocol tools with which a language model generates images."""
+"""Model Context Protocol tools with which a language model generates images."""
 
 import base64
 import io
@@ -53,6 +53,22 @@ class ImageJob(BaseModel):
     error_message: str | None
 
 
+class OfferedModel(BaseModel):
+    """A model as `list_models` returns it."""
+
+    id: str
+    name: str
+    description: str
+    state: str
+    input_schema: dict[str, Any] = Field(description="JSON Schema of its parameters")
+
+
+class OfferedModels(BaseModel):
+    """The models that can generate images."""
+
+    models: list[OfferedModel]
+
+
 Result = Annotated[CallToolResult, ImageJob]
 
 
@@ -89,23 +105,33 @@ def _tool(fn: Callable[..., Any], **hints: bool) -> Tool:
 
 
 def build_server(client: AsyncClient) -> MCPServer[Any]:
-    """Build the server with both tools, which send their requests with `client`."""
+    """Build the server with its tools, which send their requests with `client`."""
 
-    async def generate_image(
+    async def generate_image(  # noqa: PLR0913, PLR0917  the arguments of the tool
         prompt: Annotated[str, Field(description="What the image should show")],
-        aspect_ratio: Literal["1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4"] = "1:1",
-        output_format: Literal["webp", "jpg", "png"] = "webp",
-        megapixels: Literal["0.25", "1"] = "1",
+        aspect_ratio: Literal["1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4"] | None = None,
+        output_format: Literal["webp", "jpg", "png"] | None = None,
+        megapixels: Literal["0.25", "1"] | None = None,
         seed: Annotated[
             Integer | None, Field(ge=0, description="Chosen at random by default")
+        ] = None,
+        model: Annotated[
+            str | None, Field(description="An id of list_models; by default FLUX.2 Klein 9B")
+        ] = None,
+        parameters: Annotated[
+            dict[str, Any] | None,
+            Field(description="Further parameters of the model, as list_models describes them"),
         ] = None,
         wait_seconds: Wait = _WAIT_SECONDS,
     ) -> Result:
         """Generate an image and wait for it. This costs credits.
 
-        If it takes longer than wait_seconds, call get_image_job with the returned job_id.
+        aspect_ratio, output_format, megapixels and seed are for the models that have them. If it
+        takes longer than wait_seconds, call get_image_job with the returned job_id.
         """
         options: dict[str, Any] = {
+            "model": model,
+            "input": parameters,
             "aspect_ratio": aspect_ratio,
             "output_format": output_format,
             "megapixels": megapixels,
@@ -124,9 +150,19 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
         except DarkroomError as error:
             raise ToolError(str(error)) from error
 
+    async def list_models() -> OfferedModels:
+        """List the models that can generate images, with their parameters. This is free."""
+        try:
+            found = await client.models()
+        except DarkroomError as error:
+            raise ToolError(str(error)) from error
+        shown = [OfferedModel.model_validate(one, from_attributes=True) for one in found]
+        return OfferedModels(models=shown)
+
     tools = [
         _tool(generate_image, destructive_hint=False, idempotent_hint=False),
         _tool(get_image_job, read_only_hint=True),
+        _tool(list_models, read_only_hint=True),
     ]
     return MCPServer("darkroom", instructions=_INSTRUCTIONS, log_level="ERROR", tools=tools)
 
@@ -172,7 +208,8 @@ def _link(image: AsyncImage) -> ResourceLink:
 
 def _sentence(job: Job) -> str:
     if job.image:
-        return f"{job.id}: {job.image.width} x {job.image.height}, seed {job.image.seed}."
+        seed = "" if job.image.seed is None else f", seed {job.image.seed}"
+        return f"{job.id}: {job.image.width} x {job.image.height}{seed}."
     if job.error:
         return f"{job.id} failed: {job.error.message} ({job.error.code})"
     if job.is_final:

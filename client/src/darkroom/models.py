@@ -152,11 +152,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Model:
-    """A model: the JSON Schema of its input, and its defaults."""
+    """A model: the JSON Schema of its input, and its defaults.
+
+    `source` is `documented` if its parameters are only taken from the provider's pages, else
+    `tried`.
+    """
 
     id: str
     name: str
     description: str
+    source: str
     state: str
     input_schema: Mapping[str, Any]
     defaults: Mapping[str, Any]

@@ -30,10 +30,11 @@ _ENVELOPE = frozenset(
 class JobOptions(TypedDict, total=False):
     """The options of a job; missing ones have the service's defaults.
 
-    Parameters of the model: `aspect_ratio` ("1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4"),
-    `output_format` ("webp", "jpg", "png"), `output_quality` (0 to 100), `num_inference_steps` (1 to
-    4), `go_fast`, `megapixels` ("0.25" or "1"), `disable_safety_checker`, `seed` (the same seed
-    generates the same image). `input` holds parameters that this client does not know yet.
+    Parameters of the FLUX.2 Klein models: `aspect_ratio` ("1:1", "16:9", "9:16", "3:2", "2:3",
+    "4:5", "5:4"), `output_format` ("webp", "jpg", "png"), `output_quality` (0 to 100),
+    `num_inference_steps` (1 to 4), `go_fast`, `megapixels` ("0.25" or "1"),
+    `disable_safety_checker`, `seed` (the same seed generates the same image). `input` holds the
+    parameters of other models, which `Client.models()` describes.
 
     Of the job: `deadline_seconds` (it fails if not done by then), `on_unknown` (if the image may or
     may not have been generated and billed), `reuse`, `fail_fast`, `retention`

@@ -28,13 +28,15 @@ _GROUP = Group("Service", sort_key=9)
 _PERSONS = RetryPolicy(retries=3)
 
 
-def pairs(written: list[str]) -> dict[str, str]:
-    """Parse `name=value` pairs; raise UsageError that names every malformed one."""
+def pairs(
+    written: list[str], option: str = "--metadata", example: str = "order=A-17"
+) -> dict[str, str]:
+    """Parse `name=value` pairs of an option; raise UsageError that names every malformed one."""
     found, wrong = {}, []
     for one in written:
         name, equals, value = one.partition("=")
         if not name or not equals:
-            wrong.append(f"--metadata needs name=value, such as order=A-17, and not {one}.")
+            wrong.append(f"{option} needs name=value, such as {example}, and not {one}.")
         found[name] = value
     if wrong:
         raise UsageError("\n".join(wrong))

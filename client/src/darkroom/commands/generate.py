@@ -1,6 +1,7 @@
 """`darkroom generate`: one image, or a folder of them."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,6 +55,14 @@ class GenerateOptions:
         list[str] | None, Parameter(help="Tag for finding the jobs; may be repeated.")
     ] = None
 
+    input: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            help="Parameter of another model, as steps=20; may be repeated. A value that is JSON "
+            "is sent as such, every other one as text.",
+        ),
+    ] = None
     metadata: Pairs = None
     record_seconds: Annotated[
         Seconds | None,
@@ -69,6 +78,9 @@ class GenerateOptions:
     def options(self) -> dict[str, Any]:
         """Return the given options, named as in JobOptions."""
         options = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.input:
+            given = pairs(self.input, "--input", "steps=20")
+            options["input"] = {name: _value(text) for name, text in given.items()}
         if tags := options.pop("tag", None):
             options["tags"] = tags
         if self.metadata:
@@ -83,6 +95,14 @@ class GenerateOptions:
                 name: None if seconds == "forever" else seconds for name, seconds in kept.items()
             }
         return options
+
+
+def _value(text: str) -> Any:  # noqa: ANN401  JSON
+    """Read the value of a parameter: JSON, or else text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 PLAIN = GenerateOptions()
@@ -169,7 +189,10 @@ async def _several(entries: Sequence[Entry], out: Path, where: Where) -> int:
         with Bar(len(entries), as_json=where.json) as bar:
             try:
                 await save_batch(
-                    client, batch.id, lambda job: out / f"{slug}-{job.input['seed']}", bar
+                    client,
+                    batch.id,
+                    lambda job: out / f"{slug}-{job.input.get('seed', job.id)}",
+                    bar,
                 )
             except asyncio.CancelledError:
                 print_notice(

@@ -8,7 +8,7 @@ from darkroom.errors import UsageError
 
 
 def mcp(*, where: Where = HERE) -> int:
-    """Serve the MCP tools `generate_image` and `get_image_job` over stdio.
+    """Serve the MCP tools `generate_image`, `get_image_job` and `list_models` over stdio.
 
     MCP clients start this command themselves: configure `darkroom mcp` as the command, with
     DARKROOM_URL and DARKROOM_API_KEY in its environment.
