@@ -141,7 +141,16 @@ class Model(Definition):
     @property
     def replicate_id(self) -> str:
         """The model's owner/name for Replicate's clients."""
-        return self.replicate.id or (self.id if "/" in self.id else f"{OWNER}/{self.id}")
+        return self.replicate.id or self._owned_id
+
+    @property
+    def replicate_names(self) -> frozenset[str]:
+        """All names by which Replicate's clients can request the model."""
+        return frozenset({self.replicate_id, self._owned_id, self.id})
+
+    @property
+    def _owned_id(self) -> str:
+        return self.id if "/" in self.id else f"{OWNER}/{self.id}"
 
     @cached_property
     def version(self) -> str:

@@ -219,6 +219,7 @@ def test_a_model_without_an_owner_can_be_read_paused_and_used(service: Service) 
     assert client.get(f"/v1/models/{name}").json()["id"] == name
     theirs = client.get(f"/replicate/v1/models/google/{name}").json()
     assert (theirs["owner"], theirs["name"]) == ("google", name)
+    assert client.get(f"/replicate/v1/models/1min-ai/{name}").json() == theirs
     ops = {"authorization": f"Bearer {service.api_server.credentials.ops_key}"}
     assert client.post(f"/ops/v1/models/{name}/pause", headers=ops).json()["paused"] is True
     assert client.post(f"/ops/v1/models/{name}/resume", headers=ops).json()["paused"] is False

@@ -254,6 +254,20 @@ def test_a_shipped_model_says_where_its_parameters_are_from() -> None:
     }
 
 
+def test_the_page_of_models_lists_the_shipped_ones() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    for name, model in CATALOG.items():
+        listed = ", ".join(f"`{parameter}`" for parameter in model.parameters.properties)
+        assert f"| `{name}` | {listed} | {model.source} |" in page
+
+
+def test_the_example_of_the_page_of_models_is_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    file = tmp_path / "models.yaml"
+    file.write_text(page.split("```yaml\n")[1].split("```")[0])
+    assert load_catalog(str(file))["acme/painter"].credits == 40
+
+
 def test_the_klein_models_share_one_definition_of_their_parameters() -> None:
     first, second = (CATALOG[name] for name in KLEINS)
     assert first.input == second.input

@@ -84,7 +84,7 @@ _VERSION = "must name a model (owner/name), one of its versions, or both (owner/
 
 def find_model(models: Catalog, name: str) -> Model | None:
     """Return the model of this name: its owner/name at Replicate, or its id."""
-    return next((one for one in models.values() if name in {one.replicate_id, one.id}), None)
+    return next((one for one in models.values() if name in one.replicate_names), None)
 
 
 def _model(models: Catalog, version: str | None) -> Model | None:
@@ -92,7 +92,7 @@ def _model(models: Catalog, version: str | None) -> Model | None:
     name, _, wanted = (version or "").rpartition(":")
     if not name and (found := find_model(models, wanted)):
         return found
-    fitting = (one for one in models.values() if name in {"", one.replicate_id, one.id})
+    fitting = (one for one in models.values() if not name or name in one.replicate_names)
     return next((one for one in fitting if wanted == one.version), None)
 
 

@@ -79,7 +79,7 @@ export class Form {
 
   /** Remember the seed of the last image, for the lock button. */
   noteSeed(seed) {
-    for (const one of this.#fields) one.note?.(seed);
+    if (seed !== undefined) for (const one of this.#fields) one.note?.(seed);
   }
 
   #build() {

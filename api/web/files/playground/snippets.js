@@ -3,6 +3,8 @@ import { javascript, python, shell } from "../shared/quoting.js";
 
 /** The environment variable that holds the key. */
 const VARIABLE = "DARKROOM_API_KEY";
+/** The owner of models whose id has none, for clients that require one. */
+const OWNER = "1min-ai";
 
 /** The clients in order: name, note, and `write({body, variations, url})`. */
 export const WAYS = [
@@ -161,8 +163,9 @@ for number, image in enumerate(answer.data):
 function replicate({ body, variations, url }) {
   const input = python(body.input, 4);
   const seeds = variations > 1 && "seed" in body.input;
+  const model = body.model.includes("/") ? body.model : `${OWNER}/${body.model}`;
   const call = `client.run(
-    ${python(body.model)},
+    ${python(model)},
     input=${input},
 )`;
   const one = `output = ${call}

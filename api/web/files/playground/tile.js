@@ -20,7 +20,11 @@ export function tileOf(job, { open, chosen = null, captioned = false }) {
     el("span", { class: "thumb" }, hasImage(job) ? small(job) : placeholderOf(job)),
     captioned
       ? captionOf(job, prompt)
-      : el("span", { class: "unseen" }, `seed ${job.input.seed}, ${job.status}`),
+      : el(
+          "span",
+          { class: "unseen" },
+          [seedText(job.input.seed), job.status].filter(Boolean).join(", "),
+        ),
   );
 }
 
@@ -42,4 +46,8 @@ function captionOf(job, prompt) {
       el("time", { class: "soft small-text", datetime: job.created_at }, ago(job.created_at)),
     ),
   );
+}
+
+function seedText(seed) {
+  return seed === undefined ? "" : `seed ${seed}`;
 }
