@@ -287,6 +287,8 @@ def _own(plan: Plan) -> dict[str, str]:
         "DARKROOM_S3_SECURE": "false",
         "PYTHONUNBUFFERED": "1",
     }
+    if plan.settings.models_file:  # the processes have another working directory
+        own["DARKROOM_MODELS_FILE"] = str(Path(plan.settings.models_file).absolute())
     if plan.options.concurrency:
         own["DARKROOM_CONCURRENCY"] = str(plan.options.concurrency)
     return own

@@ -288,6 +288,18 @@ def test_a_model_that_the_provider_disables_fails_its_jobs_alone(service: Servic
     assert error()["code"] == "model_unavailable"
 
 
+def test_a_wrong_file_of_models_stops_every_start(
+    program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("models: [{id: acme/x}]")
+    monkeypatch.setenv("DARKROOM_MODELS_FILE", str(file))
+    for command in ("doctor", "sandbox"):
+        code, _, said = program.run(command)
+        assert code == 2
+        assert f"{file}: model acme/x: `input` is required." in said
+
+
 def test_a_definition_that_the_sandbox_cannot_take_is_named_and_changes_nothing(
     provider: Client,
 ) -> None:

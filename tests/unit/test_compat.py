@@ -22,7 +22,7 @@ from shared.settings import Settings, load_settings
 from shared.signing import ImageUrlSigner
 from shared.store.tenants import Principal
 from tests.support.jobs import job
-from tests.support.models import KLEIN
+from tests.support.models import CATALOG, KLEIN
 
 VIEW = View("https://darkroom.test", ImageUrlSigner(keys=(b"k" * 32,)))
 PRINCIPAL = Principal("id", "hash", frozenset(TENANT_SCOPES), "acme", may_disable_safety=False)
@@ -99,6 +99,51 @@ def test_a_value_that_openai_s_dialect_cannot_take_is_named(written: bytes, poin
     with pytest.raises(Problem) as caught:
         parse_request(written, ASKING, is_retry=False)
     assert [fault.pointer for fault in caught.value.errors] == [pointer]
+
+
+def test_faults_of_members_and_of_parameters_are_named_together() -> None:
+    with pytest.raises(Problem) as caught:
+        images(n=11, size="100x5000", output_format="gif", sede=7)
+    assert {fault.pointer for fault in caught.value.errors} == {
+        "/n",
+        "/size",
+        "/output_format",
+        "/sede",
+    }
+
+
+def test_only_a_model_that_can_make_it_has_a_transparent_background() -> None:
+    with pytest.raises(Problem) as caught:
+        images(background="transparent")
+    assert [(one.pointer, one.message) for one in caught.value.errors] == [
+        ("/background", "must be one of: auto, opaque")
+    ]
+    (made,) = images(model="gpt-image-1-mini", background="transparent", size="1536x1024")
+    assert (made["background"], made["size"]) == ("transparent", "1536x1024")
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "found"),
+    [
+        ("gemini-2.5-flash-image", {"size": "auto"}, {"prompt": "x"}),
+        ("black-forest-labs/flux-2-flex", {"size": "1920x1080"}, {"aspect_ratio": "16:9"}),
+        ("black-forest-labs/flux-2-flex", {"output_format": "jpeg"}, {"output_format": "jpg"}),
+        ("gpt-image-1-mini", {"quality": "hd"}, {"quality": "high", "output_format": "png"}),
+        ("gpt-image-1-mini", {"output_compression": 70}, {"output_compression": 70}),
+    ],
+)
+def test_openai_s_members_mean_what_the_model_s_definition_says(
+    model: str, body: dict[str, Any], found: dict[str, Any]
+) -> None:
+    (made,) = images(model=model, **body)
+    assert {name: made[name] for name in found} == found
+
+
+def test_a_parameter_that_another_model_lacks_reaches_the_model_that_has_it() -> None:
+    raw = orjson.dumps({"input": {"prompt": "p", "prompt_upsampling": True, "steps": 20}})
+    flex = CATALOG["black-forest-labs/flux-2-flex"]
+    made = new_prediction(raw, ASKING, model=flex, cancel_after=None)
+    assert (made.spec.input["prompt_upsampling"], made.spec.input["steps"]) == (True, 20)
 
 
 def test_openai_s_numbers_may_be_written_as_whole_floats() -> None:

@@ -57,6 +57,17 @@ def test_the_history_is_a_file_of_the_stack_unless_a_setting_names_a_database() 
         assert environment["DARKROOM_HISTORY_URL"] == address
 
 
+def test_the_processes_get_the_absolute_path_of_the_file_of_models(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models.yaml").write_text("models: []")
+    plan = plan_for(settings=Settings(onemin_api_key="", models_file="models.yaml"))
+    for name in ("api", "generate-1", "provider"):
+        found = part(plan, name).environment["DARKROOM_MODELS_FILE"]
+        assert found == str(tmp_path / "models.yaml")
+
+
 def test_with_a_key_of_1min_there_is_no_sandbox_provider() -> None:
     plan = plan_for(settings=Settings(onemin_api_key="real"), DARKROOM_ONEMIN_API_KEY="real")
     assert plan.provider == "1min"

@@ -50,8 +50,9 @@ def parse_request(raw: bytes, context: JobRequestContext, *, is_retry: bool) -> 
         body = ImagesBody.model_validate(own)
     except ValidationError as error:
         faults += field_errors(error, ImagesBody)
-        # check the model's parameters too, so that every fault is named at once
-        body = ImagesBody()
+        # check everything else too, so that every fault is named at once
+        wrong = {fault["loc"][0] for fault in error.errors()}
+        body = ImagesBody.model_validate({name: own[name] for name in own if name not in wrong})
     name = context.settings.openai_aliases.get(body.model or "", body.model or DEFAULT_MODEL)
     model = context.models.get(name)
     if model is None:
