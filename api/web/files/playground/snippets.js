@@ -3,6 +3,20 @@ import { javascript, python, shell } from "../shared/quoting.js";
 
 /** The environment variable that holds the key. */
 const VARIABLE = "DARKROOM_API_KEY";
+/** The options of `darkroom generate` that a request can have; other parameters are pairs. */
+const OPTIONS = new Set([
+  "model",
+  "aspect_ratio",
+  "output_format",
+  "output_quality",
+  "num_inference_steps",
+  "go_fast",
+  "megapixels",
+  "disable_safety_checker",
+  "seed",
+  "priority",
+  "deadline_seconds",
+]);
 /** The owner of models whose id has none, for clients that require one. */
 const OWNER = "1min-ai";
 
@@ -119,10 +133,22 @@ function program({ body, variations, url }) {
 }
 
 function flag(name, value) {
+  if (!OPTIONS.has(name)) return `--input ${shell(`${name}=${pairValue(value)}`)}`;
   const words = name.replaceAll("_", "-");
   if (value === true) return `--${words}`;
   if (value === false) return `--no-${words}`;
   return `--${words} ${shell(typeof value === "string" ? value : JSON.stringify(value))}`;
+}
+
+/** Write a value so that the program reads it back: as JSON, or as text that is not JSON. */
+function pairValue(value) {
+  if (typeof value !== "string") return JSON.stringify(value);
+  try {
+    JSON.parse(value);
+    return JSON.stringify(value);
+  } catch {
+    return value;
+  }
 }
 
 /** OpenAI's own names for format and number; everything else goes into the extra body. */
