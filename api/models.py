@@ -13,7 +13,8 @@ from api.problems import not_found, problems
 from api.routing import tenant_router
 from shared.model_catalog import Model as CatalogModel
 from shared.model_catalog import Source
-from shared.schemas import Object
+from shared.schemas import Object, Time
+from shared.serializers import rfc3339
 
 router = tenant_router("models")
 
@@ -44,6 +45,16 @@ class ModelDescription(TypedDict):
     defaults: Object
 
 
+class Listing(TypedDict):
+    """What 1min.ai lists of a model; it decides nothing."""
+
+    status: Annotated[
+        str, Field(description="`active`, `disabled`, or another word of 1min.ai; `not listed`")
+    ]
+    credits: Annotated[float | None, Field(description="Of a call, as listed")]
+    checked_at: Time
+
+
 class Model(ModelDescription):
     """A model."""
 
@@ -57,6 +68,9 @@ class Model(ModelDescription):
         ),
     ]
     price: Price | None
+    listing: Annotated[
+        Listing | None, Field(description="By the last check of 1min.ai's list; null: none yet")
+    ]
 
 
 class ModelList(TypedDict):
@@ -101,6 +115,7 @@ def model_shown(model: CatalogModel, parts: AppContext) -> Model:
         **model_described(model),
         "state": _state(model, parts),
         "price": price_shown(parts.price_of(model.id)),
+        "listing": _listing(model, parts),
     }
 
 
@@ -127,6 +142,19 @@ def _state(model: CatalogModel, parts: AppContext) -> ModelState:
         return "removed"
     failing = {hold.subject for hold in service.holds if hold.kind == "model"}
     return "failing" if model.id in failing else "available"
+
+
+def _listing(model: CatalogModel, parts: AppContext) -> Listing | None:
+    service = parts.redis_monitor.service
+    if service is None or service.provider_models.checked_at is None:
+        return None
+    found = service.provider_models
+    listed = found.models.get(model.id)
+    return {
+        "status": found.status(model.id),
+        "credits": listed.credits if listed else None,
+        "checked_at": rfc3339(found.checked_at or 0),
+    }
 
 
 def _json(body: Mapping[str, object]) -> Response:

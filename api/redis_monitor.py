@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -43,9 +44,13 @@ class RedisMonitor:
     """What this process knows of its Redis, at most one second old."""
 
     def __init__(
-        self, pool: ConnectionPool, committer: GroupCommitClient, signer: ImageUrlSigner
+        self,
+        pool: ConnectionPool,
+        committer: GroupCommitClient,
+        signer: ImageUrlSigner,
+        models: Iterable[str],
     ) -> None:
-        """Take a pool with a spare connection, and what it keeps up to date."""
+        """Take a pool with a spare connection, what it keeps up to date, and the model ids."""
         self._client = redis.asyncio.Redis(connection_pool=pool)
         self._committer = committer
         self._task: asyncio.Task[None] | None = None
@@ -58,7 +63,7 @@ class RedisMonitor:
         self.redis = RedisState()
         #: the state of the service at the last check, None before
         self.service: ServiceStats | None = None
-        self._collector = ServiceCollector()
+        self._collector = ServiceCollector(models)
         #: the gauges of the whole service, apart from the counters of this process
         self.registry = CollectorRegistry()
         self.registry.register(self._collector)

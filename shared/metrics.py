@@ -161,6 +161,14 @@ class CreditsHold(Protocol):
         ...
 
 
+class ListedModels(Protocol):
+    """The models that the provider lists, by the last check."""
+
+    def inactive(self, models: Iterable[str]) -> Mapping[str, str]:
+        """Return which of these models cannot be called, with their status."""
+        ...
+
+
 class Facts(Protocol):
     """The state of the whole service, read from Redis once a second by the API."""
 
@@ -225,6 +233,11 @@ class Facts(Protocol):
         ...
 
     @property
+    def provider_models(self) -> ListedModels:
+        """The models that the provider lists."""
+        ...
+
+    @property
     def webhook_pending(self) -> int:
         """Deliveries that are not settled."""
         ...
@@ -280,9 +293,10 @@ class RedisGauges:
 class ServiceCollector(Collector):
     """Gauges of the whole service, from facts that others keep up to date."""
 
-    def __init__(self) -> None:
-        """Start with zeros."""
+    def __init__(self, models: Iterable[str] = ()) -> None:
+        """Start with zeros; `models` are those of the catalog, by id."""
         self.facts: Facts | None = None
+        self._models = tuple(models)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Return the gauges."""
@@ -318,6 +332,13 @@ class ServiceCollector(Collector):
         circuit = facts.circuit if facts else 0
         yield GaugeMetricFamily("darkroom_provider_circuit_state", "1 while it is open", circuit)
         yield from _credits(facts.without_credits if facts else ())
+        inactive = facts.provider_models.inactive(self._models) if facts else ()
+        yield _gauge(
+            "darkroom_provider_model_inactive",
+            "1 where the provider does not list the model as active",
+            "model",
+            {model: int(model in inactive) for model in self._models},
+        )
 
 
 def _webhooks(facts: Facts | None) -> Iterator[GaugeMetricFamily]:

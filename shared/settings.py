@@ -225,6 +225,13 @@ class Settings(BaseSettings):
             ge=0, description="Provider calls per minute and key, over all workers; 0 is no limit"
         ),
     ] = 180.0
+    models_check_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Seconds between two checks of the models that 1min.ai lists; 0: never",
+        ),
+    ] = 3600
     # before the settings that name models
     models_file: Annotated[
         str,

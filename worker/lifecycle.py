@@ -30,12 +30,13 @@ from shared.store.connection import connect
 from shared.store.durability import Replicas
 from shared.store.functions import FunctionLibrary
 from shared.tracing.spans import open_tracer
-from worker import eraser, key_probe, retention
+from worker import eraser, key_probe, models_check, retention
 from worker.context import WorkerContext
 from worker.eraser import Eraser
 from worker.image_download import Downloader
 from worker.key_probe import KeyProbe
 from worker.leases import Held, Leases
+from worker.models_check import ModelsCheck
 from worker.periodic import PeriodicThread
 from worker.provider.client import OneMin
 from worker.retention import RetentionCleaner
@@ -195,6 +196,7 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
         PeriodicThread(
             "image urls", image_urls.REFRESH_SECONDS, lambda: _read_signing_keys(context)
         ),
+        *_checking_models(context),
         PeriodicThread("revive", key_probe.INTERVAL_SECONDS, KeyProbe(context).revive),
     )
 
@@ -217,6 +219,12 @@ def _erasing(context: WorkerContext) -> PeriodicThread:
         reader = HistoryReader(context.history)
     erase = Eraser(context.store, reader, context.store.now_ms).erase
     return PeriodicThread("erase", eraser.INTERVAL_SECONDS, erase)
+
+
+def _checking_models(context: WorkerContext) -> Iterator[PeriodicThread]:
+    if context.settings.models_check_seconds:
+        check = ModelsCheck(context).check
+        yield PeriodicThread("check models", models_check.INTERVAL_SECONDS, check)
 
 
 def _read_signing_keys(context: WorkerContext) -> None:

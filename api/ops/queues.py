@@ -11,6 +11,7 @@ from api.ops.tenants import answered
 from api.problems import not_found, problems
 from api.routing import tenant_router
 from shared.celery_app import QueueName
+from shared.model_catalog import Catalog
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.bulk import pause, pause_model, resume, resume_model
@@ -60,6 +61,17 @@ class ProviderKey(TypedDict):
     held_by: Annotated[str | None, Field(description="Why the key is not used")]
 
 
+class ModelListing(TypedDict):
+    """How the models that 1min.ai lists differ from the catalog, by the last check."""
+
+    checked_at: Time | None
+    error: Annotated[str | None, Field(description="Why the last check failed")]
+    inactive: Annotated[
+        dict[str, str], Field(description="Models of the catalog that cannot be called: status")
+    ]
+    new: Annotated[list[str], Field(description="Models that the catalog does not have")]
+
+
 class Gate(TypedDict):
     """What decides whether the provider is called."""
 
@@ -69,11 +81,17 @@ class Gate(TypedDict):
     paused_models: list[str]
 
 
+class ListedGate(Gate):
+    """The gate, and the models that the provider lists."""
+
+    listing: ModelListing
+
+
 class QueueList(TypedDict):
     """The queues, and the provider's gate."""
 
     data: list[Queue]
-    gate: Gate
+    gate: ListedGate
 
 
 class SwitchedModel(TypedDict):
@@ -93,7 +111,7 @@ async def get_queues(parts: Context) -> Response:
     now = await parts.committer.run(service_stats())
     shown: QueueList = {
         "data": [queue_shown(now, name) for name in QueueName],
-        "gate": gate_shown(now),
+        "gate": {**gate_shown(now), "listing": listing_shown(now, parts.models)},
     }
     return answered(shown)
 
@@ -194,6 +212,17 @@ def gate_shown(now: ServiceStats) -> Gate:
         "keys": [_key_shown(key_id, key, now) for key_id, key in now.keys.items()],
         "removed_models": sorted(now.gone_models),
         "paused_models": sorted(now.paused_models),
+    }
+
+
+def listing_shown(now: ServiceStats, models: Catalog) -> ModelListing:
+    """Write how the provider's list of models differs from the catalog."""
+    found = now.provider_models
+    return {
+        "checked_at": rfc3339(found.checked_at),
+        "error": found.error,
+        "inactive": found.inactive(models),
+        "new": sorted(found.models.keys() - models.keys()),
     }
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.context import AppContext, Context
-from api.ops.queues import Gate, Queue, gate_shown, queue_shown
+from api.ops.queues import ListedGate, Queue, gate_shown, listing_shown, queue_shown
 from api.ops.tenants import answered
 from api.ops.timeseries import History, Totals, series, step_of, totals_shown
 from api.query import QueryModel, integer, is_given
@@ -32,7 +32,7 @@ _NAME = re.compile(r"[^@]*@(?P<host>.*):(?P<pid>[0-9]+):[0-9a-f]+/[a-z]+")
 router = tenant_router("operators")
 
 
-class OverviewGate(Gate):
+class OverviewGate(ListedGate):
     """The provider's gate, and its rate limit."""
 
     rate_per_minute: float | None
@@ -112,7 +112,11 @@ async def get_overview(parts: Context) -> Response:
         "totals": totals_shown(more.totals),
         "failed_by_code": {code.value: n for code, n in more.failed.items() if n},
         "queues": [queue_shown(now, name) for name in QueueName],
-        "gate": {**gate_shown(now), "rate_per_minute": _rate(parts)},
+        "gate": {
+            **gate_shown(now),
+            "listing": listing_shown(now, parts.models),
+            "rate_per_minute": _rate(parts),
+        },
         "webhooks": _webhooks(now),
         "workers": {
             "generate": _threads(workers.workers, QueueName.GENERATE),

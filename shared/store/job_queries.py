@@ -11,6 +11,7 @@ from shared.jobs import Job, Status
 from shared.store import operations
 from shared.store.codec import job_of, pairs, seconds_or_none
 from shared.store.command import Command
+from shared.store.provider_models import ProviderModels, read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,7 @@ class ServiceStats:
     history_lag: float
     #: final jobs that the history could not store
     history_refused: int
+    provider_models: ProviderModels
 
     @property
     def dead_keys(self) -> int:
@@ -215,7 +217,7 @@ def service_stats() -> Command[ServiceStats]:
 
 
 def _facts(reply: Sequence[Any]) -> ServiceStats:
-    now, counts, jobs, deliveries, flat, closed, swept, unproven, *behind, refused = reply
+    now, counts, jobs, deliveries, flat, closed, swept, unproven, *behind, refused, models = reply
     gate = pairs(flat)
     numbers = {name: int(value) for name, value in pairs(counts).items()}
     queues = {"generate": jobs, "deliver": deliveries}
@@ -253,6 +255,7 @@ def _facts(reply: Sequence[Any]) -> ServiceStats:
         if any(behind)
         else 0.0,
         history_refused=int(refused),
+        provider_models=read_record(pairs(models)),
     )
 
 

@@ -185,6 +185,17 @@ erasures = Key(
 tenant_erasures = Key(
     "erasures:<tenant>", SET, "The erasures that the tenant requested and that are not done."
 )
+provider_models = Key(
+    "provider_models",
+    HASH,
+    "The models that the provider lists, by the last check.",
+    {
+        "due": "when any worker may check again (ms)",
+        "checked": "when the list was last read (ms)",
+        "error": "why the last check failed; absent if it did not",
+        "model:<id>": "its status, and its credits a call ('' if not listed)",
+    },
+)
 deleted = Key("deleted:<id>", STRING, "The token of the request that deleted the job; one minute.")
 claim = Key(
     "claim:<nonce>",

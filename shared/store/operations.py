@@ -156,6 +156,17 @@ class BeginAnyErasure(Audited):
 
 
 @dataclass(frozen=True, slots=True)
+class BeginModelsCheck(Operation):
+    interval_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordProviderModels(Operation):
+    error: str
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BeginErasure(Operation):
     id: str
     tenant: str

@@ -35,6 +35,10 @@ class Client:
         """Choose how the image host fares; without any, well."""
         self.http.put("/_sandbox/images", json=state).raise_for_status()
 
+    def models(self, **changes: object) -> None:
+        """Set how the offered models differ from the catalog; without any, not at all."""
+        self.http.put("/_sandbox/models", json=changes).raise_for_status()
+
     def generate(self, *, is_async: bool = False, **fields: object) -> httpx.Response:
         body: dict[str, object] = {
             "type": "IMAGE_GENERATOR",
@@ -77,6 +81,7 @@ def steered(url: str) -> Iterator[Client]:
     client.http.delete("/_sandbox/behavior").raise_for_status()
     client.behave()
     client.images()
+    client.models()
     client.good_keys(None)
     client.http.delete("/_sandbox/calls").raise_for_status()
     yield client

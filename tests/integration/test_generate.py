@@ -17,6 +17,7 @@ from shared.jobs import Job, OnUnknown, ProviderResult, State
 from shared.provider_keys import ProviderKey
 from shared.serializers import waiting_on
 from shared.store import command, job_queries, job_submission, keys
+from shared.store.provider_models import ListedModel
 from shared.store.transitions import Closed
 from tests.integration.conftest import Open
 from tests.integration.loopback import read_request, serving
@@ -571,6 +572,9 @@ class Broken:
         raise NotImplementedError
 
     def check_key(self, key: str) -> None:
+        raise NotImplementedError
+
+    def list_models(self) -> list[ListedModel]:
         raise NotImplementedError
 
 

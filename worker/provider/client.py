@@ -24,9 +24,10 @@ from shared.jobs import ProviderResult
 from shared.net.http_client import build_client
 from shared.net.timeouts import deadline, remaining
 from shared.settings import Settings
+from shared.store.provider_models import ListedModel
 from worker.provider.echo import Request
 from worker.provider.error_parsing import Reply, excerpt
-from worker.provider.responses import Unfinished, read_answer, read_record
+from worker.provider.responses import Unfinished, read_answer, read_models, read_record
 
 T = TypeVar("T")
 #: Far more than any reply seen; a longer one is cut and then unreadable.
@@ -35,6 +36,8 @@ POLL_SECONDS = 0.5
 #: The id of a record that never exists: looking it up is free and shows whether a key is valid.
 NO_RECORD = "00000000-0000-0000-0000-000000000000"
 
+#: The list of models that generate images; it needs no key.
+_MODELS = "/models?feature=IMAGE_GENERATOR"
 #: The characters of a key: visible ASCII.
 _SENDABLE = re.compile(r"[!-~]+")
 
@@ -73,6 +76,10 @@ class Provider(Protocol):
 
     def check_key(self, key: str) -> None:
         """Check a key, for free; raise ProviderAuth if it is rejected."""
+        ...
+
+    def list_models(self) -> list[ListedModel]:
+        """List the models that the provider offers; see `OneMin.list_models`."""
         ...
 
 
@@ -163,6 +170,15 @@ class OneMin:
     def check_key(self, key: str) -> None:
         """Check a key, for free; raise ProviderAuth if it is rejected."""
         self.look_up(NO_RECORD, key=key)
+
+    def list_models(self) -> list[ListedModel]:
+        """List the models that the provider offers, without a key; raise ProviderDown."""
+        with deadline(self._timeout_seconds):
+            try:
+                reply = self._exchange(self._client.build_request("GET", self._base_url + _MODELS))
+            except httpx.HTTPError as error:
+                raise ProviderDown(f"1min.ai cannot be asked ({_kind(error)}).") from error
+        return read_models(reply)
 
     def close(self) -> None:
         """Close all connections."""

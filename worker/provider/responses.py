@@ -24,6 +24,7 @@ from shared.errors import (
 )
 from shared.jobs import ProviderResult
 from shared.printable import printable_ascii
+from shared.store.provider_models import ACTIVE, ListedModel
 from worker.provider.echo import Request, differences
 from worker.provider.error_parsing import (
     Refusal,
@@ -40,6 +41,9 @@ from worker.provider.error_parsing import (
 URL_CHARACTERS_MAX = 8192
 RECORD_ID_CHARACTERS_MAX = 200
 
+#: Models of the list that are read: ten times as many as were seen.
+MODELS_MAX = 400
+_MODEL_ID = re.compile(r"[!-~]{1,100}")
 DONE = frozenset({"SUCCESS", "SUCCEEDED", "COMPLETED", "DONE", "FINISHED"})
 FAILED = frozenset({"FAILURE", "FAILED"})
 
@@ -93,6 +97,30 @@ def read_record(reply: Reply, request: Request | None = None) -> ProviderResult 
     if record is None:
         raise ProviderDown("1min.ai answered a look-up with something that is no record.")
     return _read_record(record, body, request)
+
+
+def read_models(reply: Reply) -> list[ListedModel]:
+    """Parse the list of models; raise ProviderDown if it cannot be read.
+
+    Entries without an id are left out. A status that is not given counts as active.
+    """
+    if not reply.is_success:
+        raise ProviderDown(f"1min.ai responded {reply.status} to the request for its models.")
+    listed = _unwrapped(parsed(reply.body)).get("models")
+    if not isinstance(listed, list):
+        raise ProviderDown("1min.ai responded with something that is no list of models.")
+    found = (_listed(one) for one in listed[:MODELS_MAX] if isinstance(one, dict))
+    return [one for one in found if one.id]
+
+
+def _listed(entry: Mapping[str, Any]) -> ListedModel:
+    model_id, credits_each = entry.get("modelId"), entry.get("creditEstimation")
+    is_price = isinstance(credits_each, int | float) and credits_each >= 0
+    return ListedModel(
+        id=model_id if isinstance(model_id, str) and _MODEL_ID.fullmatch(model_id) else "",
+        status=(text(entry.get("status")) or ACTIVE).lower(),
+        credits=float(credits_each or 0) if is_price else None,
+    )
 
 
 def _unwrapped(body: Mapping[str, Any]) -> Mapping[str, Any]:

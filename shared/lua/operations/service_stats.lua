@@ -4,8 +4,8 @@
 --       most that wait in one of them }, then the gate, why it is closed ('' where it is not), when
 --       was last swept ('' never), for hosts that have not responded recently how many deliveries are
 --       being sent to them and how many tenants wait to send to one, since when the first
---       job waits for the history ('' none), since when the history has been failing ('' where it is not), and
---       how many jobs the history could not store
+--       job waits for the history ('' none), since when the history has been failing ('' where it is not),
+--       how many jobs the history could not store, and the record of the provider's models
 local clock, gate, hosts, keys, queue, stats, util = ... -- requires
 local now = clock.now()
 
@@ -43,4 +43,5 @@ return {
   redis.call('ZRANGE', keys.archive_due, '-inf', now, 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')[2] or '',
   redis.call('GET', keys.history_failing) or '',
   redis.call('ZCARD', keys.archive_refused),
+  redis.call('HGETALL', keys.provider_models),
 }

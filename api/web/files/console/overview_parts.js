@@ -81,6 +81,7 @@ export function gateCard(now) {
       ["Keys", keys.length ? el("ul", {}, keys) : "None known yet: no worker has started"],
       ["Models removed", gate.removed_models.join(", ") || "None"],
       ["Models paused", gate.paused_models.join(", ") || "None"],
+      ["Models listed", listing(gate.listing)],
       [
         "Rate",
         gate.rate_per_minute
@@ -89,6 +90,23 @@ export function gateCard(now) {
       ],
     ]),
   );
+}
+
+/** How the provider's list of models differs from the catalog. */
+function listing({ checked_at, error, inactive, new: added }) {
+  const parts = [
+    ...Object.entries(inactive).map(([model, status]) => `${model} is ${status}`),
+    added.length && `${count(added.length, "model")} not in the catalog: ${added.join(", ")}`,
+    error && `The last check failed: ${error}`,
+  ].filter(Boolean);
+  if (!checked_at && !error) return "Not checked yet";
+  return parts.length
+    ? el(
+        "ul",
+        {},
+        parts.map((part) => el("li", {}, part)),
+      )
+    : "As in the catalog";
 }
 
 function holdState({ state, until, failures_in_a_row, credits_needed, credits_left }) {
