@@ -37,8 +37,8 @@ class ModelDescription(TypedDict):
     source: Annotated[
         Source,
         Field(
-            description="tried: 1min.ai is known to answer such requests. documented: the "
-            "parameters are taken from its pages, and no request has been tried"
+            description="specified: 1min.ai has a document of the model's request and reply. "
+            "documented: its pages name the parameters; ranges and values may differ"
         ),
     ]
     input_schema: Object

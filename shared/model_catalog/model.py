@@ -26,7 +26,7 @@ MEGAPIXEL = 1024 * 1024
 OWNER = "1min-ai"
 
 Format = Literal["webp", "jpg", "png"]
-Source = Literal["documented", "tried"]
+Source = Literal["specified", "documented"]
 
 _RATIO = re.compile(r"([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
 _PIXELS = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")

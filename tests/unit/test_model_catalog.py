@@ -55,7 +55,7 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
     "another source": (
         lambda one: one.update(source="guessed"),
         "source",
-        "must be one of: documented, tried",
+        "must be one of: specified, documented",
     ),
     "no JSON Schema": (
         parameter("strokes", type="whole"),
@@ -247,8 +247,8 @@ def test_a_wrong_file_adds_no_sentence_about_the_models_that_it_has(tmp_path: Pa
 
 
 def test_a_shipped_model_says_where_its_parameters_are_from() -> None:
-    tried = {name for name, model in CATALOG.items() if model.source == "tried"}
-    assert tried == set(KLEINS)
+    specified = {name for name, model in CATALOG.items() if model.source == "specified"}
+    assert specified == set(KLEINS)
     assert {"gemini-2.5-flash-image", "gpt-image-1-mini", "black-forest-labs/flux-2-flex"} <= {
         *CATALOG
     }
