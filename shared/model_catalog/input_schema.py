@@ -98,7 +98,7 @@ class InputSchema:
 
         A whole number may be written 7.0.
         """
-        # an infinite number counts as null in the validator
+        # where a schema accepts anything, the validator accepts infinite numbers too
         if not self._validator.is_valid(given) or any(map(_has_infinite, given.values())):
             return self.faults(given)
         found = {}

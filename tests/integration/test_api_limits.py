@@ -67,10 +67,11 @@ def nothing_written(api_server: ApiServer) -> Iterator[None]:
 def _kept(api_server: ApiServer) -> dict[str, bytes | None]:
     """Return all that is kept, but for what a API notes a little later.
 
-    That is when a key was used, and at its first look the version of the data.
+    That is when a key was used, and at its first look the version of the data and the secret of
+    the image URLs.
     """
     found = everything(api_server.world)
-    later = (keys.api_key(""), keys.schema())
+    later = (keys.api_key(""), keys.schema(), keys.signing_key())
     return {key: value for key, value in found.items() if not key.startswith(later)}
 
 
@@ -331,6 +332,7 @@ def test_usage_tells_limits_what_is_used_and_left_and_credits_by_day(api_server:
         "monthly_credits": None,
         "budget_action": "refuse",
         "may_disable_safety": True,
+        "models": None,
     }
     spent = {"credits": 1.5, "credits_promised": 3}
     assert shown["used"] == {"running": 1, "queued": 1, "requests": 3, **spent}

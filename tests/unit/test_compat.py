@@ -1,10 +1,13 @@
 """What the dialects make of sizes, bodies, problems and jobs."""
 
+import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import yaml
 
 from api.compat.openai.errors import answer as openai_problem
 from api.compat.openai.parsing import parse_request
@@ -144,6 +147,18 @@ def test_a_parameter_that_another_model_lacks_reaches_the_model_that_has_it() ->
     flex = CATALOG["black-forest-labs/flux-2-flex"]
     made = new_prediction(raw, ASKING, model=flex, cancel_after=None)
     assert (made.spec.input["prompt_upsampling"], made.spec.input["steps"]) == (True, 20)
+
+
+def test_a_name_that_replicate_refuses_is_accepted_for_a_model_that_has_it(tmp_path: Path) -> None:
+    definition = copy.deepcopy(KLEIN.model_dump(mode="json"))
+    definition["input"]["properties"]["num_outputs"] = {"type": "integer"}
+    file = tmp_path / "models.yaml"
+    file.write_text(yaml.safe_dump({"models": [definition]}))
+    context = JobRequestContext(PRINCIPAL, Settings(models_file=str(file)))
+    raw = orjson.dumps({"input": {"prompt": "p", "num_outputs": 2}})
+    model = context.models[KLEIN.id]
+    made = new_prediction(raw, context, model=model, cancel_after=None)
+    assert made.spec.input["num_outputs"] == 2
 
 
 def test_openai_s_numbers_may_be_written_as_whole_floats() -> None:

@@ -9,7 +9,14 @@ import pytest
 import yaml
 
 from shared.errors import InvalidSettings
-from shared.model_catalog import CHOSEN_SEED_MAX, DEFAULT_MODEL, SEED_MAX, BadCatalog, load_catalog
+from shared.model_catalog import (
+    CHOSEN_SEED_MAX,
+    DEFAULT_MODEL,
+    SEED_MAX,
+    BadCatalog,
+    InputSchema,
+    load_catalog,
+)
 from shared.settings import load_settings
 from tests.support.models import CATALOG, KLEIN, KLEINS, OTHER_MODEL_FILE
 
@@ -301,10 +308,18 @@ def test_a_whole_number_may_be_written_with_a_fraction_of_0() -> None:
 
 
 def test_references_to_other_documents_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file.json").write_text('{"type": "string"}')
     wrong = definition()
-    wrong["input"]["properties"]["file"] = {"$ref": "http://169.254.169.254/schema"}
+    wrong["input"]["properties"]["prompt"] |= {"$ref": f"file://{tmp_path}/file.json"}
     (sentence,) = sentences(written(tmp_path, wrong))
     assert "`input` must be a JSON Schema" in sentence
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), [float("inf")], {"a": [1e999]}])
+def test_an_infinite_number_is_refused_where_anything_else_is_accepted(value: object) -> None:
+    schema = InputSchema({"type": "object", "properties": {"any": {}}})
+    assert schema.complete({"any": value}) == [(("any",), "must be a finite number")]
+    assert schema.complete({"any": 1.5}) == {"any": 1.5}
 
 
 def test_an_error_of_one_file_carries_every_sentence(tmp_path: Path) -> None:
