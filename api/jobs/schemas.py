@@ -140,10 +140,9 @@ class JobFilterBody(Strict):
         )
 
 
-class WebhookTarget(Strict):
-    """Where and how to send a webhook."""
+class WebhookOptions(Strict):
+    """How to send a webhook."""
 
-    url: Annotated[str, Field(description="http or https, at most 2,048 characters")]
     headers: Annotated[
         dict[str, str],
         Field(max_length=20, description="Headers sent with each attempt; never returned"),
@@ -156,16 +155,22 @@ class WebhookTarget(Strict):
         ),
     ] = "full"
 
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, value: dict[str, str]) -> dict[str, str]:
+        return check_headers(value)
+
+
+class WebhookTarget(WebhookOptions):
+    """Where and how to send a webhook."""
+
+    url: Annotated[str, Field(description="http or https, at most 2,048 characters")]
+
     @field_validator("url")
     @classmethod
     def _url(cls, value: str, info: ValidationInfo) -> str:
         """Validate the URL; the context are the settings."""
         return check_url(value, guard=address_guard(info.context))
-
-    @field_validator("headers")
-    @classmethod
-    def _headers(cls, value: dict[str, str]) -> dict[str, str]:
-        return check_headers(value)
 
 
 class Webhook(WebhookTarget):

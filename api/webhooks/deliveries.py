@@ -77,7 +77,9 @@ async def get_delivery(parts: Context, principal: CurrentTenant, delivery_id: st
     status_code=_ACCEPTED,
     response_model=Delivery,
     response_description="It is sent again",
-    responses=problems("not_found", "delivery_sending", "endpoint_disabled", "outcome_unknown"),
+    responses=problems(
+        "not_found", "delivery_sending", "endpoint_disabled", "endpoint_deleted", "outcome_unknown"
+    ),
 )
 async def redeliver_one(parts: Context, principal: CurrentTenant, delivery_id: str) -> Response:
     """Send a delivery again, or now: with the same id, signed with the current secret.
@@ -99,6 +101,11 @@ def refuse_unsent(result: str) -> None:
         )
     if result == "off":
         raise Problem("endpoint_disabled", "The endpoint is disabled. Enable it first.")
+    if result == "deleted":
+        raise Problem(
+            "endpoint_deleted",
+            "The standing endpoint of the delivery was deleted. Create it again.",
+        )
     if result == "missing":
         raise not_found("delivery")
 

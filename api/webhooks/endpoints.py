@@ -1,4 +1,4 @@
-"""Webhook endpoints: state, enabling, and signing secrets."""
+"""Webhook endpoints: subscriptions, state, and signing secrets."""
 
 import re
 from typing import Annotated
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.context import AppContext, Context, CurrentTenant
 from api.json_body import JsonBody
-from api.problems import BODY, Problem, not_found, problems, tenant_gone
+from api.problems import BODY, FieldError, Problem, invalid, not_found, problems, tenant_gone
 from api.routing import tenant_router
 from api.webhooks.responses import (
     Endpoint,
@@ -17,17 +17,25 @@ from api.webhooks.responses import (
     endpoint_shown,
     json_response,
 )
-from api.webhooks.schemas import EndpointBody, PageQuery, encode_delivery_cursor
+from api.webhooks.schemas import (
+    EndpointBody,
+    EndpointSettingsBody,
+    PageQuery,
+    encode_delivery_cursor,
+)
 from api.webhooks.url_validation import delivery_host
 from shared.serializers import rfc3339
 from shared.signing import new_webhook_secret
 from shared.store.endpoints import (
     ENDPOINTS_MAX,
+    STANDING_MAX,
+    delete_endpoint,
     enable_endpoint,
     ensure_endpoint,
     list_endpoints,
     read_endpoint,
     rotate_secret,
+    update_endpoint,
 )
 from shared.store.endpoints import Endpoint as StoredEndpoint
 from shared.store.functions import SECRET_MS
@@ -46,7 +54,7 @@ router = tenant_router("webhooks")
 async def get_endpoints(
     parts: Context, principal: CurrentTenant, query: Annotated[PageQuery, Query()]
 ) -> Response:
-    """List the endpoints that deliveries were sent to, newest first.
+    """List standing endpoints, and those that deliveries were sent to, newest first.
 
     An endpoint is a URL without its query: URLs that differ in the query only are one endpoint.
     """
@@ -74,29 +82,87 @@ async def get_endpoint(parts: Context, principal: CurrentTenant, endpoint_id: st
     "/v1/webhooks/endpoints",
     response_model=Endpoint,
     response_description="The endpoint",
-    responses=problems(*BODY, "too_many_endpoints", "redis_full", "outcome_unknown"),
+    responses=problems(
+        *BODY, "too_many_endpoints", "too_many_standing_endpoints", "redis_full", "outcome_unknown"
+    ),
 )
 async def create_endpoint(
     parts: Context,
     principal: CurrentTenant,
     body: Annotated[EndpointBody, Depends(JsonBody(EndpointBody))],
 ) -> Response:
-    """Register an endpoint before its first delivery, for instance to give it its own secret.
+    """Register an endpoint. With `events` it is a standing endpoint.
 
-    If the endpoint exists, it is returned unchanged.
+    A standing endpoint gets these events of all jobs and batches that name no webhook of their own.
+    If the endpoint exists, the members that are sent are set, and the others stay.
     """
     call = ensure_endpoint(
         principal.tenant,
         api_key=principal.key_id,
         url=body.url,
         host=delivery_host(body.url),
+        settings=body.settings,
     )
     found = await parts.committer.run(call)
     if found == "gone":
         raise tenant_gone()
     if found == "full":
         raise Problem("too_many_endpoints", f"The tenant has {ENDPOINTS_MAX:,} endpoints or more.")
+    _refuse_full(found)
     return json_response(endpoint_shown(await existing(parts, found, principal.tenant)))
+
+
+def _refuse_full(result: str) -> None:
+    if result == "full_standing":
+        raise Problem(
+            "too_many_standing_endpoints",
+            f"The tenant has {STANDING_MAX} standing endpoints. Delete one first.",
+        )
+
+
+@router.patch(
+    _ONE,
+    response_model=Endpoint,
+    response_description="The endpoint",
+    responses=problems(*BODY, "not_found", "too_many_standing_endpoints", "outcome_unknown"),
+)
+async def patch_endpoint(
+    parts: Context,
+    principal: CurrentTenant,
+    endpoint_id: str,
+    body: Annotated[EndpointSettingsBody, Depends(JsonBody(EndpointSettingsBody))],
+) -> Response:
+    """Change an endpoint. Absent members stay; `events` make it a standing endpoint.
+
+    `enabled: true` enables a disabled endpoint, and its pending deliveries are sent.
+    """
+    _check_id(endpoint_id)
+    if not body.model_fields_set:
+        raise invalid([FieldError("", "names nothing to change")])
+    call = update_endpoint(endpoint_id, tenant=principal.tenant, settings=body.settings)
+    _refuse_full(await parts.committer.run(call))
+    return json_response(endpoint_shown(await existing(parts, endpoint_id, principal.tenant)))
+
+
+@router.delete(
+    _ONE,
+    status_code=204,
+    response_description="The endpoint is deleted",
+    responses=problems("not_found", "outcome_unknown"),
+)
+async def remove_endpoint(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
+    """Delete an endpoint: its subscription, its secret and its pending deliveries.
+
+    Settled deliveries stay readable. Deliveries that jobs requested by a webhook of their own stay
+    too; until they are settled, the endpoint remains, without subscription and secret.
+    """
+    _check_id(endpoint_id)
+    call = delete_endpoint(endpoint_id, tenant=principal.tenant)
+    while (result := await parts.committer.run(call)) == "more":
+        pass
+    if result == "missing":
+        raise not_found("endpoint")
+    return Response(status_code=204)
 
 
 @router.post(

@@ -1,6 +1,6 @@
 """Deliveries and endpoints as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -12,8 +12,8 @@ from shared.jobs import DeliveryState
 from shared.schemas import Count, Time, Url
 from shared.serializers import rfc3339
 from shared.store.delivery_log import Entry
+from shared.store.endpoints import DISABLED_REASONS, EndpointState
 from shared.store.endpoints import Endpoint as StoredEndpoint
-from shared.store.endpoints import EndpointState
 
 DeliveryErrorCode = Literal[
     "status",
@@ -88,7 +88,16 @@ class Endpoint(TypedDict):
     """A webhook endpoint."""
 
     id: str
-    url: Annotated[Url, Field(description="Without its query")]
+    url: Annotated[Url, Field(description="Without its query, unless it is a standing endpoint")]
+    events: Annotated[
+        Sequence[str],
+        Field(
+            description="The events of all jobs that it gets, as a standing endpoint; else empty"
+        ),
+    ]
+    description: str
+    payload: str
+    enabled: bool
     status: EndpointState
     created_at: Time
     pending: Annotated[Count, Field(description="Deliveries still to be sent, with parked ones")]
@@ -102,7 +111,7 @@ class Endpoint(TypedDict):
     last_failure_at: Time | None
     last_error: EndpointError | None
     disabled_at: Time | None
-    disabled_reason: Annotated[str, Field(json_schema_extra={"enum": ["gone", "failing"]})] | None
+    disabled_reason: Annotated[str, Field(json_schema_extra={"enum": [*DISABLED_REASONS]})] | None
     has_own_secret: bool
     secret_rotated_at: Time | None
 
@@ -193,6 +202,10 @@ def endpoint_shown(endpoint: StoredEndpoint) -> Endpoint:
     return {
         "id": endpoint.id,
         "url": endpoint.url,
+        "events": endpoint.events,
+        "description": endpoint.description,
+        "payload": endpoint.payload,
+        "enabled": endpoint.disabled_at is None,
         "status": endpoint.state,
         "created_at": rfc3339(endpoint.created_at),
         "pending": endpoint.pending,

@@ -3,9 +3,9 @@
 import re
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
-from api.jobs.schemas import Moment, Strict, WebhookTarget
+from api.jobs.schemas import Moment, Strict, WebhookOptions, WebhookTarget, distinct
 from api.query import (
     LIMIT_DEFAULT,
     OPTIONAL,
@@ -18,10 +18,14 @@ from api.query import (
     is_given,
     is_readable,
 )
-from api.webhooks.url_validation import address_guard, check_url
-from shared.jobs import DeliveryState
+from shared.batches import BatchEvent
+from shared.jobs import DeliveryState, EventType
 from shared.store.delivery_log import Cursor
+from shared.store.endpoints import EndpointSettings
 
+#: The events that an endpoint can be subscribed to.
+ENDPOINT_EVENTS: tuple[str, ...] = (*EventType, *BatchEvent)
+DESCRIPTION_CHARACTERS = 200
 _CURSOR = re.compile(r"([0-9]{1,15}) ([a-z0-9_]{1,80})")
 
 
@@ -31,15 +35,46 @@ class RedeliverBody(Strict):
     since: Annotated[Moment, Field(description="Deliveries that failed since this time, RFC 3339")]
 
 
-class EndpointBody(Strict):
-    """Names an endpoint."""
+class EndpointSettingsBody(WebhookOptions):
+    """What is set of an endpoint; absent members stay."""
 
-    url: Annotated[str, Field(description="http or https; the query is ignored")]
+    events: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Events to send: they make it a standing endpoint",
+            json_schema_extra={"items": {"type": "string", "enum": [*ENDPOINT_EVENTS]}},
+        ),
+    ] = ()
+    description: Annotated[
+        str,
+        Field(
+            max_length=DESCRIPTION_CHARACTERS,
+            pattern=r"^[^\x00-\x1f\x7f]*$",
+            description="What it is for",
+        ),
+    ] = ""
+    enabled: Annotated[
+        bool, Field(description="Whether webhooks are sent; false: they wait for at most 7 days")
+    ] = True
 
-    @field_validator("url")
+    @field_validator("events")
     @classmethod
-    def _url(cls, value: str, info: ValidationInfo) -> str:
-        return check_url(value, guard=address_guard(info.context))
+    def _events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("must have at least one event")
+        if not set(value) <= set(ENDPOINT_EVENTS):
+            raise ValueError(f"must have only these: {', '.join(ENDPOINT_EVENTS)}")
+        return distinct(value)
+
+    @property
+    def settings(self) -> EndpointSettings:
+        """Return the members that were sent."""
+        names = self.model_fields_set & EndpointSettingsBody.model_fields.keys()
+        return EndpointSettings(**{name: getattr(self, name) for name in names})
+
+
+class EndpointBody(EndpointSettingsBody, WebhookTarget):
+    """Registers an endpoint: a standing one if it has `events`."""
 
 
 class TestBody(WebhookTarget):

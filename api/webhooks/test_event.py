@@ -15,6 +15,7 @@ from api.context import AppContext, Context, CurrentTenant
 from api.json_body import JsonBody
 from api.problems import BODY, problems
 from api.routing import tenant_router
+from api.webhooks.endpoints import existing
 from api.webhooks.responses import DeliveryAttempt, attempt_shown, json_response
 from api.webhooks.schemas import TestBody
 from api.webhooks.url_validation import delivery_host, to_stored
@@ -65,21 +66,43 @@ async def send_test_event(
     If no worker picks it up in time, the status is `pending`; read the delivery later.
     """
     webhook = to_stored({**body.model_dump(mode="json"), "events": []})
+    return await _send(parts, principal.tenant, webhook)
+
+
+@router.post(
+    "/v1/webhooks/endpoints/{endpoint_id}/test",
+    operation_id="test_endpoint",
+    response_model=TestEvent,
+    response_description="The request and its result",
+    responses=problems("not_found", "redis_full", "outcome_unknown"),
+)
+async def test_endpoint(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
+    """Send one signed test event to an endpoint, with its headers, also if it is disabled.
+
+    Return the exact request and its result, as `POST /v1/webhooks/test` does.
+    """
+    endpoint = await existing(parts, endpoint_id, principal.tenant)
+    webhook = {"url": endpoint.url, "headers": endpoint.headers}
+    return await _send(parts, principal.tenant, webhook)
+
+
+async def _send(parts: AppContext, tenant: str, webhook: Mapping[str, Any]) -> Response:
+    """Queue a test event, wait for its result, and write both."""
     delivery_id = ids.message_id()
     data = {"id": delivery_id, "status": "test", "version": 1, "run": 1, "metadata": {}}
     with parts.notifications.subscribe(delivery_id) as subscription:
         ends_at = time.monotonic() + parts.settings.webhook_timeout_seconds + QUEUE_SECONDS
-        host = delivery_host(body.url)
+        host = delivery_host(webhook["url"])
         await parts.committer.run(
-            send_test(delivery_id, tenant=principal.tenant, host=host, webhook=webhook, data=data)
+            send_test(delivery_id, tenant=tenant, host=host, webhook=webhook, data=data)
         )
         while True:
-            entry = await _read(parts, delivery_id, principal.tenant)
+            entry = await _read(parts, delivery_id, tenant)
             if entry is None or entry.state not in _OPEN or parts.notifications.closing:
                 break
             if not await subscription.wait_until(ends_at):
                 break
-    return json_response(_shown(delivery_id, body.url, entry))
+    return json_response(_shown(delivery_id, webhook["url"], entry))
 
 
 async def _read(parts: AppContext, delivery_id: str, tenant: str) -> Entry | None:

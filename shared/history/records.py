@@ -17,6 +17,8 @@ from shared.store.run_counts import Kind, Sums
 
 #: Fields of the record of a live job or batch that say nothing about an archived one.
 _LIVE_ONLY = frozenset({"archived", "sending_delivery", "words"})
+#: The beginning of fields of which there is one for each standing endpoint.
+_LIVE_ONLY_PREFIX = "sending_delivery:"
 
 
 def job_row(stored: StoredRecord) -> dict[str, Any]:
@@ -52,7 +54,11 @@ def job_row(stored: StoredRecord) -> dict[str, Any]:
 
 
 def _lasting(record: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in record.items() if name not in _LIVE_ONLY}
+    return {
+        name: value
+        for name, value in record.items()
+        if name not in _LIVE_ONLY and not name.startswith(_LIVE_ONLY_PREFIX)
+    }
 
 
 def next_version(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def claim_delivery(nonce: str, *, lease_seconds: float) -> Command[Delivery | Cl
 def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
     if reply[0] != "delivery":
         return closed(reply)
-    _, delivery_id, fence, secrets, more, lasting, flat = reply
+    _, delivery_id, fence, secrets, more, lasting, flat, standing = reply
     record = pairs(flat)
     snapshot = orjson.loads(record["snapshot"])
     subject = record["subject"]
@@ -77,7 +77,7 @@ def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
         attempt=attempt,
         round_attempt=attempt - int(record.get("schedule_base", 0)),
         created_at=int(record["created"]),
-        webhook=_webhook(record, job or batch),
+        webhook=_standing_webhook(*standing) if standing else _webhook(record, job or batch),
         job=job,
         batch=batch,
         data=None if job or batch else snapshot,
@@ -98,6 +98,16 @@ def _webhook(record: Mapping[str, str], subject: Job | Batch | None) -> Mapping[
         written: dict[str, Any] = orjson.loads(record["webhook"])
         return written
     return (subject and subject.spec.webhook) or {}
+
+
+def _standing_webhook(url: str, query: str, headers: str, payload: str) -> Mapping[str, Any]:
+    """Return the webhook of a standing endpoint, as it is now."""
+    webhook: dict[str, Any] = {"url": url + query}
+    if headers:
+        webhook["headers"] = orjson.loads(headers)
+    if payload:
+        webhook["payload"] = payload
+    return webhook
 
 
 def settle_delivery(

@@ -119,7 +119,10 @@ def entry_of(delivery_id: str, url: str, record: Mapping[str, str]) -> Entry:
 
 
 def redeliver(delivery_id: str, *, tenant: str) -> Command[str]:
-    """Redeliver: `ok`, `missing`, `sending` (now), or `off` (its endpoint is disabled)."""
+    """Redeliver: `ok`, `missing`, `sending` (now), or why not.
+
+    `off`: its endpoint is disabled; `deleted`: its standing endpoint was.
+    """
     return Command(operations.Redeliver(delivery_id, tenant, uuid.uuid4().hex), str)
 
 

@@ -1,7 +1,8 @@
-"""Webhook endpoints: their state, and their signing secrets."""
+"""Webhook endpoints: their state, their subscriptions, and their signing secrets."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +16,12 @@ from shared.store.delivery_log import Cursor
 
 #: Maximum number of endpoints that a tenant may register itself.
 ENDPOINTS_MAX = 100_000
+#: Maximum number of standing endpoints of a tenant: each event is written once for each of them.
+STANDING_MAX = 10
+#: Deliveries that one call of `delete_endpoint` deletes, so that Redis is never blocked for long.
+DELETED_AT_ONCE = 200
+#: Why an endpoint is disabled: it responded 410, it failed for too long, its tenant requested it.
+DISABLED_REASONS = ("gone", "failing", "requested")
 
 
 class EndpointState(StrEnum):
@@ -27,12 +34,15 @@ class EndpointState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A URL of a tenant, without its query. Times are milliseconds since 1970.
+    """A URL of a tenant. Times are milliseconds since 1970.
 
+    `url` has no query, unless it is a standing endpoint: one with `events`, `description`,
+    `headers` and `payload` of its own.
     `failures` counts consecutive ones, `failing_since` is when they began; `next_probe_at` is set
-    while it gets one delivery at a time; `disabled_at` and `disabled_reason` (`gone`, `failing`)
-    while it is disabled. `pending` counts unsettled deliveries, `parked` those of them that wait
-    for the endpoint. `last_error` is of the last failed attempt: its `status`, `code` and `error`.
+    while it gets one delivery at a time; `disabled_at` and `disabled_reason` (`gone`, `failing`,
+    `requested`) while it is disabled. `pending` counts unsettled deliveries, `parked` those of them
+    that wait for the endpoint. `last_error` is of the last failed attempt: its `status`, `code` and
+    `error`.
     """
 
     id: str
@@ -50,6 +60,10 @@ class Endpoint:
     disabled_reason: str | None
     has_secret: bool
     secret_rotated_at: int | None
+    events: tuple[str, ...] = ()
+    description: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    payload: str = "full"
 
     @property
     def state(self) -> EndpointState:
@@ -89,12 +103,85 @@ def read_endpoint(endpoint_id: str, *, tenant: str) -> Command[Endpoint | None]:
     return Command(operation, lambda reply: next(iter(_page(reply).endpoints), None))
 
 
-def ensure_endpoint(tenant: str, *, api_key: str, url: str, host: str) -> Command[str]:
-    """Register or find an endpoint.
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """What is set of an endpoint; None leaves it as it is. `events` make it a standing endpoint."""
 
-    Return its id, `full` if there are too many, or `gone` if the tenant was deleted meanwhile.
+    events: Sequence[str] | None = None
+    description: str | None = None
+    headers: Mapping[str, str] | None = None
+    payload: str | None = None
+    enabled: bool | None = None
+
+    @property
+    def stored_events(self) -> str:
+        """Return the events as they are sent; '' leaves them as they are."""
+        return " ".join(self.events or ())
+
+    @property
+    def stored_enabled(self) -> str:
+        """Return `enabled` as it is sent; '' leaves it as it is."""
+        return "" if self.enabled is None else str(int(self.enabled))
+
+    def stored_fields(self) -> tuple[str, ...]:
+        """Return the fields of the record as name, value, …; an empty value removes one."""
+        headers = orjson.dumps(self.headers).decode() if self.headers else ""
+        given = (
+            ("description", self.description, self.description or ""),
+            ("headers", self.headers, headers),
+            ("payload", self.payload, "" if self.payload == "full" else self.payload or ""),
+        )
+        return tuple(
+            text for name, value, sent in given if value is not None for text in (name, sent)
+        )
+
+
+def ensure_endpoint(
+    tenant: str, *, api_key: str, url: str, host: str, settings: EndpointSettings | None = None
+) -> Command[str]:
+    """Register or find an endpoint, and set what is given of it.
+
+    Return its id, `full` or `full_standing` if there are too many, or `gone` if the tenant was
+    deleted meanwhile.
     """
-    return Command(operations.EnsureEndpoint(tenant, api_key, url, host, ENDPOINTS_MAX), str)
+    given = settings or EndpointSettings()
+    query = ("query", _query(url)) if given.events else ()
+    operation = operations.EnsureEndpoint(
+        tenant=tenant,
+        api_key=api_key,
+        url=url,
+        host=host,
+        max_endpoints=ENDPOINTS_MAX,
+        max_standing=STANDING_MAX,
+        events=given.stored_events,
+        enabled=given.stored_enabled,
+        fields=(*given.stored_fields(), *query),
+    )
+    return Command(operation, str)
+
+
+def update_endpoint(endpoint_id: str, *, tenant: str, settings: EndpointSettings) -> Command[str]:
+    """Set what is given of an endpoint: `ok`, `missing`, or `full_standing` if there are too many.
+
+    A disabled endpoint that is enabled gets its pending deliveries.
+    """
+    operation = operations.UpdateEndpoint(
+        id=endpoint_id,
+        tenant=tenant,
+        max_standing=STANDING_MAX,
+        events=settings.stored_events,
+        enabled=settings.stored_enabled,
+        fields=settings.stored_fields(),
+    )
+    return Command(operation, str)
+
+
+def delete_endpoint(endpoint_id: str, *, tenant: str, most: int = DELETED_AT_ONCE) -> Command[str]:
+    """Delete an endpoint with its unsettled deliveries; `missing` if there is none.
+
+    `more`: its subscription is deleted, and `most` deliveries; call again until it is `ok`.
+    """
+    return Command(operations.DeleteEndpoint(endpoint_id, tenant, most), str)
 
 
 def enable_endpoint(endpoint_id: str, *, tenant: str) -> Command[bool]:
@@ -146,6 +233,11 @@ def rotate_tenant_secret(audit_context: AuditContext, tenant: str, secret: str) 
     return Command(operations.RotateTenantSecret(*audit_context.args, tenant, secret), read)
 
 
+def _query(url: str) -> str:
+    """Return the query of a URL with what follows it, as `endpoints.ensure` in Lua splits it."""
+    return url[len(re.split(r"[?#]", url, maxsplit=1)[0]) :]
+
+
 def _is_ok(reply: str) -> bool:
     return reply == "ok"
 
@@ -162,7 +254,7 @@ def _endpoint(endpoint_id: str, parked: int, record: Mapping[str, str]) -> Endpo
 
     return Endpoint(
         id=endpoint_id,
-        url=record["url"],
+        url=record["url"] + record.get("query", ""),
         created_at=int(record["created"]),
         pending=int(record.get("pending", 0)),
         parked=parked,
@@ -176,4 +268,8 @@ def _endpoint(endpoint_id: str, parked: int, record: Mapping[str, str]) -> Endpo
         disabled_reason=record.get("why"),
         has_secret="webhook_secret" in record,
         secret_rotated_at=time("webhook_rotated"),
+        events=tuple(record.get("events", "").split()),
+        description=record.get("description", ""),
+        headers=orjson.loads(record.get("headers", "{}")),
+        payload=record.get("payload", "full"),
     )

@@ -111,9 +111,12 @@ job = Key(
         "t_provider": "seconds that the provider took",
         "t_download": "seconds that the download took",
         "t_store": "seconds that the upload took",
-        "deliveries": "its webhook deliveries, as `run_event`, separated by spaces",
-        "sent_version": "the newest version that a receiver has",
+        "deliveries": "its webhook deliveries, as `run_event`, with `_endpoint` for a standing one, separated "
+        "by spaces",
+        "sent_version": "the newest version that the receiver of its webhook has",
+        "sent_version:<endpoint>": "the same of a standing endpoint",
         "sending_delivery": "the delivery that is being sent, so that its others wait",
+        "sending_delivery:<endpoint>": "the same to a standing endpoint",
         "archived": "1 where the history may have a copy",
         "prompt_withheld": "1 where it came back from the history, which does not have its prompt",
     },
@@ -279,7 +282,9 @@ batch = Key(
         "canceled": "how many were canceled",
         "deliveries": "its webhook deliveries",
         "sent_version": "the newest version that a receiver has",
+        "sent_version:<endpoint>": "the same of a standing endpoint",
         "sending_delivery": "the delivery that is being sent",
+        "sending_delivery:<endpoint>": "the same to a standing endpoint",
     },
 )
 batches = Key("batches:<tenant>", ZSET, "The ids of a tenant's batches; all scores are 0.")
@@ -439,6 +444,7 @@ delivery = Key(
         "key": "the subject's record where it is no job",
         "webhook": "the whole webhook as JSON, of a test event",
         "test": "1 for a test event",
+        "standing": "1 if it goes to a standing endpoint, not to a webhook of its subject",
         "forced": "1 if it was requested: it is sent even if its endpoint is failing",
         "redelivery": "the token of the request that asked for it",
         "due": "when the next attempt is due (ms)",
@@ -457,7 +463,7 @@ failed_deliveries = Key(
 endpoint = Key(
     "endpoint:<id>",
     HASH,
-    "A tenant's URL without its query.",
+    "A tenant's URL without its query; of a deleted one that has deliveries, only `url` and `kept`.",
     {
         "tenant": "whose it is",
         "url": "the URL without its query",
@@ -473,7 +479,12 @@ endpoint = Key(
         "failed_at": "when it last failed (ms)",
         "last_error": "the last failed attempt as JSON",
         "off": "since when it is disabled (ms)",
-        "why": "why it is disabled: gone or failing",
+        "why": "why it is disabled: gone, failing or requested",
+        "events": "the event types that it is subscribed to as a standing endpoint, separated by spaces",
+        "query": "the query of the URL that webhooks are sent to then",
+        "description": "what the tenant says that it is for",
+        "headers": "headers that are sent, as JSON; absent: none",
+        "payload": "slim; absent: full",
         "webhook_secret": "a signing secret of its own",
         "webhook_old": "previous secrets that also sign: `secret ms` each",
         "webhook_rotated": "when the secret was last changed (ms)",
@@ -481,6 +492,11 @@ endpoint = Key(
 )
 endpoints = Key(
     "endpoints:<tenant>", ZSET, "A tenant's endpoints by when they were first used (ms)."
+)
+standing_deliveries = Key(
+    "standing_deliveries:<endpoint>",
+    ZSET,
+    "Unsettled deliveries to a standing endpoint, by when the event happened (ms).",
 )
 parked = Key("parked:<endpoint>", ZSET, "Deliveries that wait for the endpoint to recover.")
 endpoint_probes = Key(
@@ -522,6 +538,7 @@ tenant = Key(
         "record_retention_seconds": "how long its jobs are kept after their end; 0: forever",
         "image_retention_seconds": "the same for their images; 0: as long as the job",
         "archive_prompts": "0 where the history does not get its prompts",
+        "subscriptions": "its standing endpoints, one a line: the id, and event types separated by spaces",
         "webhook_secret": "what signs its webhooks",
         "webhook_old": "previous secrets that also sign",
         "webhook_rotated": "when the secret was last changed (ms)",

@@ -279,6 +279,13 @@ class DeleteArchived(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteEndpoint(Operation):
+    id: str
+    tenant: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteExpired(Operation):
     limit: int
 
@@ -337,6 +344,10 @@ class EnsureEndpoint(Operation):
     url: str
     host: str
     max_endpoints: int
+    max_standing: int
+    events: str
+    enabled: str
+    fields: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -821,3 +832,13 @@ class TouchApiKey(Operation):
 class UnwrittenRunCounts(Operation):
     settle_ms: int
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateEndpoint(Operation):
+    id: str
+    tenant: str
+    max_standing: int
+    events: str
+    enabled: str
+    fields: tuple[str, ...]

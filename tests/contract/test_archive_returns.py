@@ -7,9 +7,11 @@ from shared.jobs import State
 from shared.store import (
     archive,
     deliveries,
+    delivery_log,
     job_submission,
     keys,
 )
+from tests.contract.test_standing_endpoints import subscribe
 from tests.support.archive import WEBHOOK, finished, live, restore, retry_job, superseded
 from tests.support.history import HistoryWorld
 from tests.support.store import FAR, World
@@ -150,6 +152,28 @@ def test_a_batch_that_changes_while_its_counts_are_written_is_written_again(
     run_and_delete(second.id)
     world.store.run(archive.remove_archived_batches(found.batches))
     assert world.client.exists(keys.batch(batch_id))
+
+
+def test_deliveries_to_a_standing_endpoint_move_with_their_job_and_are_sent_again(
+    history: HistoryWorld,
+) -> None:
+    world = history.world
+    found = subscribe(world)
+    job_id = world.accept()
+    world.finish(world.claim())
+    history.archive()
+    assert not history.is_archived(job_id), "its webhook is not settled"
+    held = world.delivery()
+    world.settle(held, "failed")
+    history.archive()
+    assert history.is_archived(job_id)
+    stored = history.reader.delivery(held.id, "acme")
+    assert stored is not None
+    assert (stored.endpoint, stored.url) == (found, "https://a.example/hook")
+    assert "sending_delivery" not in str(history.reader.stored_job(job_id, "acme"))
+    assert restore(history, job_id) == "ok"
+    assert world.store.run(delivery_log.redeliver(held.id, tenant="acme")) == "ok"
+    assert world.delivery().id == held.id
 
 
 def test_of_a_batch_whose_jobs_are_all_deleted_nothing_is_left(history: HistoryWorld) -> None:

@@ -149,6 +149,25 @@ def send_again(world: World) -> None:
     world.store.run(endpoints.enable_endpoint(found, tenant=TENANT))
     world.store.run(delivery_log.redeliver_failed(TENANT, since=0, until=None, most=9))
     world.client.delete(keys.delivery("msg_t"))
+    use_a_standing_endpoint(world)
+
+
+def use_a_standing_endpoint(world: World) -> None:
+    """Let a standing endpoint be made and changed, get a webhook, and be deleted with another."""
+    url, how = "https://standing", endpoints.EndpointSettings(events=["job.canceled"])
+    made = endpoints.ensure_endpoint(TENANT, api_key="", url=url, host="standing", settings=how)
+    found = world.store.run(made)
+    for enabled in (False, True):
+        changed = endpoints.EndpointSettings(enabled=enabled)
+        world.store.run(endpoints.update_endpoint(found, tenant=TENANT, settings=changed))
+    for _ in range(2):
+        job_id = world.accept()
+        world.cancel(job_id)
+        owed = delivery_log.list_deliveries(TENANT, job_id=job_id, limit=9, scan_limit=9)
+        assert [one.endpoint for one in world.store.run(owed).entries] == [found]
+        world.delete_job(job_id)
+    world.cancel(world.accept())
+    world.store.run(endpoints.delete_endpoint(found, tenant=TENANT))
 
 
 def reuse_an_image(world: World) -> str:

@@ -229,6 +229,7 @@ def _assert_delivery_counts(
     states: dict[str, Counter[str]] = {name: Counter() for name in endpoints}
     for record in deliveries.values():
         states[record["endpoint"]][record["state"]] += 1
+    _assert_subscriptions(world, endpoints)
     for name, record in endpoints.items():
         owed = sum(states[name][state] for state in ("pending", "sending", "parked"))
         assert (int(record.get("pending", 0)), int(record.get("kept", 0))) == (
@@ -241,6 +242,17 @@ def _assert_delivery_counts(
             if one["endpoint"] == name and one["state"] == "parked"
         }
         assert _members(world, keys.parked(name)) == parked
+        standing = {
+            key
+            for key, one in deliveries.items()
+            if one["endpoint"] == name
+            and "standing" in one
+            and one["state"] in {"pending", "sending", "parked"}
+        }
+        assert _members(world, keys.standing_deliveries(name)) == standing
+        if "tenant" not in record:  # deleted, and kept for the URL of its deliveries
+            assert (owed, set(record)) == (0, {"url", "kept"})
+            continue
         assert name in _members(world, keys.endpoints(record["tenant"]))
         # whatever is parked has somebody who will look after it
         awaited = (
@@ -259,6 +271,18 @@ def _assert_delivery_counts(
     assert told.pop("endpoints_failing", 0) == sum("next" in one for one in endpoints.values())
     assert {record["subject"] for record in deliveries.values()} <= jobs
     _assert_delivery_indexes(world, deliveries)
+
+
+def _assert_subscriptions(world: World, endpoints: dict[str, dict[str, str]]) -> None:
+    """Hold what tenants list against the endpoints."""
+    listed = {
+        line
+        for record in _records(world, "tenant:").values()
+        for line in record.get("subscriptions", "").splitlines()
+    }
+    assert listed == {
+        f"{name} {record['events']}" for name, record in endpoints.items() if "events" in record
+    }
 
 
 def _assert_delivery_indexes(world: World, deliveries: dict[str, dict[str, str]]) -> None:

@@ -24,7 +24,7 @@ function M.ensure(tenant, url, host, now)
   redis.call('ZREM', keys.endpoint_expiries, id)
   return id, query
 end
-local HEALTH = { 'fails', 'since', 'next', 'probe', 'off', 'pending', 'tenant', 'url' }
+local HEALTH = { 'fails', 'since', 'next', 'probe', 'off', 'pending', 'tenant', 'url', 'events' }
 
 -- Return an endpoint's state. It is failing while `next` (the time of the next probe) is set, disabled while `off`
 -- is.
@@ -84,11 +84,25 @@ function M.delete(endpoint, known)
   redis.call('DEL', keys.endpoint(endpoint))
 end
 
--- Delete an endpoint that no delivery names any more: at once, unless it has a secret of its own. A disabled one is
--- deleted later, so that it stays disabled.
+-- Let a tenant have an endpoint no more. The record of one with deliveries keeps only their number and their URL, until
+-- the last of them is deleted or the URL is used again. One with unsettled deliveries, of webhooks of jobs, stays as it
+-- is, without its secret.
+function M.retire(endpoint)
+  local key = keys.endpoint(endpoint)
+  local kept = redis.call('HMGET', key, 'pending', 'kept', 'url')
+  if (tonumber(kept[1]) or 0) > 0 then
+    redis.call('HDEL', key, 'webhook_secret', 'webhook_old', 'webhook_rotated')
+    return
+  end
+  M.delete(endpoint)
+  if (tonumber(kept[2]) or 0) > 0 then redis.call('HSET', key, 'kept', kept[2], 'url', kept[3]) end
+end
+
+-- Delete an endpoint that no delivery names any more: at once, unless it is subscribed or has a secret of its own. A
+-- disabled one is deleted later, so that it stays disabled.
 function M.release(endpoint, now)
   local key, known = keys.endpoint(endpoint), M.health(endpoint)
-  if redis.call('HEXISTS', key, 'webhook_secret') == 1 then return end
+  if known.events or redis.call('HEXISTS', key, 'webhook_secret') == 1 then return end
   if known.off then
     redis.call('ZADD', keys.endpoint_expiries, now + C.endpoint_ms, endpoint)
   else

@@ -1,6 +1,6 @@
 -- Webhook deliveries: written in the same step as their event, sent by workers, kept as long as their subject. A
 -- delivery waits in a line to its host (see `hosts`) or is parked with its endpoint.
-local endpoints, hosts, index, keys, permits, queue, util = ... -- requires
+local endpoints, hosts, index, keys, permits, queue, subscriptions, util = ... -- requires
 
 local M = {}
 
@@ -52,6 +52,7 @@ local DECIDING = {
   'forced',
   'test',
   'log',
+  'standing',
 }
 
 -- How long a delivery waits for another one of the same job that is being sent.
@@ -75,7 +76,16 @@ local function count_pending(delivery, change)
   if delivery.test then return end
   index.count('webhook_pending', change)
   redis.call('HINCRBY', keys.endpoint(delivery.endpoint), 'pending', change)
+  if not delivery.standing then return end
+  if change > 0 then
+    redis.call('ZADD', keys.standing_deliveries(delivery.endpoint), delivery.created, delivery.id)
+  else
+    redis.call('ZREM', keys.standing_deliveries(delivery.endpoint), delivery.id)
+  end
 end
+
+-- Return the field of a subject that concerns one receiver: that of its own webhook, or a standing endpoint.
+local function field_of(delivery, name) return delivery.standing and name .. ':' .. delivery.endpoint or name end
 
 local function snapshot(key)
   local values, kept = redis.call('HMGET', key, unpack(CHANGING)), {}
@@ -123,25 +133,38 @@ local function route(delivery, now)
   end
 end
 
--- Create a delivery if this event type was requested. `subject` has id, tenant, webhook_events, webhook_host, version
--- and run (absent: the only one). A job's URL and snapshot are read from its record. Another subject brings `key`
--- (its record), webhook_url and `snapshot` (JSON), and calls delete_for_subject when it is deleted.
-function M.add(subject, kind, now)
-  if not subject.webhook_events or not util.has_word(kind, subject.webhook_events) then return end
-  local mark = (subject.run or 1) .. '_' .. string.match(kind, '%.(.+)$')
+-- Return the endpoint, host and query of a subject's own webhook.
+local function own_target(subject, record, now)
+  local url = subject.webhook_url or redis.call('HGET', record, 'webhook_url')
+  local endpoint, query = endpoints.ensure(subject.tenant, url, subject.webhook_host, now)
+  return endpoint, subject.webhook_host, query
+end
+
+-- Return the endpoint, host and query of a standing endpoint.
+local function standing_target(endpoint)
+  local known = redis.call('HMGET', keys.endpoint(endpoint), 'host', 'query')
+  return endpoint, known[1], known[2] or ''
+end
+
+-- Create a delivery to a standing endpoint, or to the subject's own webhook (`standing` is nil), unless there is one.
+local function create(subject, kind, mark, standing, now)
   local id = message_id(subject.id, mark)
   local key = keys.delivery(id)
   if redis.call('EXISTS', key) == 1 then return end
   local record = subject.key or keys.job(subject.id)
-  local url = subject.webhook_url or redis.call('HGET', record, 'webhook_url')
-  local endpoint, query = endpoints.ensure(subject.tenant, url, subject.webhook_host, now)
+  local endpoint, host, query
+  if standing then
+    endpoint, host, query = standing_target(standing)
+  else
+    endpoint, host, query = own_target(subject, record, now)
+  end
   local fields = {
     'subject',
     subject.id,
     'tenant',
     subject.tenant,
     'host',
-    subject.webhook_host,
+    host,
     'type',
     kind,
     'endpoint',
@@ -159,7 +182,7 @@ function M.add(subject, kind, now)
     'snapshot',
     subject.snapshot or snapshot(record),
   }
-  for name, value in pairs({ key = subject.key, query = query }) do
+  for name, value in pairs({ key = subject.key, query = query, standing = standing and 1 }) do
     if value ~= '' then
       fields[#fields + 1] = name
       fields[#fields + 1] = value
@@ -174,6 +197,22 @@ function M.add(subject, kind, now)
   local delivery = M.load(id)
   count_pending(delivery, 1)
   route(delivery, now)
+end
+
+-- Create the deliveries of an event: to the subject's own webhook if it has one that requested this type, else to the
+-- tenant's standing endpoints that are subscribed to it. `subject` has id, tenant, webhook_events, webhook_host, version,
+-- run (absent: the only one), and `subscriptions` as in the tenant's record. A job's URL and snapshot are read from its
+-- record. Another subject brings `key` (its record), webhook_url and `snapshot` (JSON), and calls delete_for_subject when
+-- it is deleted.
+function M.add(subject, kind, now)
+  local mark = (subject.run or 1) .. '_' .. string.match(kind, '%.(.+)$')
+  if subject.webhook_events then
+    if util.has_word(kind, subject.webhook_events) then create(subject, kind, mark, nil, now) end
+    return
+  end
+  for _, endpoint in ipairs(subscriptions.to(subject.subscriptions, kind)) do
+    create(subject, kind, mark .. '_' .. string.sub(endpoint, 4), endpoint, now)
+  end
 end
 
 -- Remove a delivery from wherever it is: its line, its due time, its sender's lease, the parked ones.
@@ -209,14 +248,42 @@ function M.finish(delivery, state, now)
   cancel_probe(delivery, now)
 end
 
--- Return whether a claimed delivery may be sent now. If not, move it: it is superseded if a newer event was
--- delivered, waits while another one of the same subject is being sent, and is parked while its endpoint is disabled
--- or failing. A failing endpoint gets one delivery as its probe. A delivery that is alone keeps its own schedule,
--- which is slow enough.
+-- Delete a delivery, settled or not.
+function M.drop(delivery, now)
+  if util.has_word(delivery.state, 'pending sending parked') then
+    unschedule(delivery)
+    count_pending(delivery, -1)
+  end
+  cancel_probe(delivery, now)
+  for _, whose in ipairs({ delivery.tenant, '' }) do
+    redis.call('ZREM', keys.deliveries(whose), delivery.id)
+    redis.call('ZREM', keys.failed_deliveries(whose), delivery.id)
+  end
+  redis.call('DEL', keys.delivery(delivery.id))
+  if redis.call('HINCRBY', keys.endpoint(delivery.endpoint), 'kept', -1) <= 0 then
+    endpoints.release(delivery.endpoint, now)
+  end
+end
+
+-- Return whether a delivery has somewhere to go: its standing endpoint may have been deleted.
+function M.has_target(delivery)
+  return not delivery.standing or redis.call('HEXISTS', keys.endpoint(delivery.endpoint), 'events') == 1
+end
+
+-- Return whether a claimed delivery may be sent now. If not, move it: it is deleted if its standing endpoint was, is
+-- superseded if a newer event was delivered, waits while another one of the same subject is being sent to the same
+-- receiver, and is parked while its endpoint is disabled or failing. A failing endpoint gets one delivery as its probe.
+-- A delivery that is alone keeps its own schedule, which is slow enough.
 function M.can_send(delivery, now)
   if delivery.test then return true end
+  local known = endpoints.health(delivery.endpoint)
+  if delivery.standing and not known.events then
+    M.drop(delivery, now)
+    return false
+  end
   local id, subject = delivery.id, subject_key(delivery)
-  local told = redis.call('HMGET', subject, 'sent_version', 'sending_delivery')
+  local sending = field_of(delivery, 'sending_delivery')
+  local told = redis.call('HMGET', subject, field_of(delivery, 'sent_version'), sending)
   if not delivery.forced and tonumber(told[1] or 0) > tonumber(delivery.version) then
     M.finish(delivery, 'superseded', now)
     return false
@@ -226,7 +293,6 @@ function M.can_send(delivery, now)
     redis.call('ZADD', posts.due, now + TURN_MS, id)
     return false
   end
-  local known = endpoints.health(delivery.endpoint)
   local may_probe = not known.probe and (now >= (known.next or 0) or tonumber(known.pending) <= 1)
   local its_turn = not known.next or delivery.forced or known.probe == id or may_probe
   if known.off or not its_turn then
@@ -237,7 +303,7 @@ function M.can_send(delivery, now)
     redis.call('HSET', keys.endpoint(delivery.endpoint), 'probe', id)
     redis.call('ZREM', keys.endpoint_probes, delivery.endpoint)
   end
-  redis.call('HSET', subject, 'sending_delivery', id)
+  redis.call('HSET', subject, sending, id)
   return true
 end
 
@@ -247,9 +313,17 @@ function M.fail_parked(delivery, now)
   M.finish(delivery, 'failed', now)
 end
 
--- Send a delivery again: its schedule starts anew, while its attempts are counted on.
+-- Send a delivery again: its schedule starts anew, while its attempts are counted on. One whose standing endpoint was
+-- deleted has failed again, a millisecond from now, so that a redelivery up to now does not find it twice.
 function M.redeliver(delivery, now)
   local key = keys.delivery(delivery.id)
+  if not M.has_target(delivery) then
+    redis.call('HSET', key, 'finished', util.int(now + 1))
+    for _, whose in ipairs({ delivery.tenant, '' }) do
+      redis.call('ZADD', keys.failed_deliveries(whose), 'XX', now + 1, delivery.id)
+    end
+    return
+  end
   if util.has_word(delivery.state, 'delivered failed superseded') then
     count_pending(delivery, 1)
     redis.call('ZREM', keys.failed_deliveries(delivery.tenant), delivery.id)
@@ -265,9 +339,9 @@ end
 
 -- Record the newest version of a subject that its receiver has.
 function M.mark_sent_version(delivery)
-  local key = subject_key(delivery)
-  local known = tonumber(redis.call('HGET', key, 'sent_version') or 0)
-  if tonumber(delivery.version) > known then redis.call('HSET', key, 'sent_version', delivery.version) end
+  local key, field = subject_key(delivery), field_of(delivery, 'sent_version')
+  local known = tonumber(redis.call('HGET', key, field) or 0)
+  if tonumber(delivery.version) > known then redis.call('HSET', key, field, delivery.version) end
 end
 
 -- Write a delivery back that the history had, settled as it was; `url` is that of its endpoint.
@@ -286,21 +360,7 @@ end
 function M.delete_for_subject(subject, key, now)
   for _, id in ipairs(M.for_subject(subject, key)) do
     local delivery = M.load(id)
-    if delivery then
-      if util.has_word(delivery.state, 'pending sending parked') then
-        unschedule(delivery)
-        count_pending(delivery, -1)
-      end
-      cancel_probe(delivery, now)
-      for _, whose in ipairs({ delivery.tenant, '' }) do
-        redis.call('ZREM', keys.deliveries(whose), id)
-        redis.call('ZREM', keys.failed_deliveries(whose), id)
-      end
-      redis.call('DEL', keys.delivery(id))
-      if redis.call('HINCRBY', keys.endpoint(delivery.endpoint), 'kept', -1) <= 0 then
-        endpoints.release(delivery.endpoint, now)
-      end
-    end
+    if delivery then M.drop(delivery, now) end
   end
 end
 

@@ -1,0 +1,48 @@
+-- Subscriptions of standing endpoints, which get the events of all jobs and batches of their tenant that name no webhook
+-- of their own. The tenant's record lists them, so that those who read it anyway learn that there are none.
+local keys, util = ... -- requires
+
+local M = {}
+
+-- Return the endpoints that get events of a type; `listed` is the field of the tenant's record (nil or false: none).
+function M.to(listed, kind)
+  local found = {}
+  for endpoint, events in string.gmatch(listed or '', '(%S+) ([^\n]+)') do
+    if util.has_word(kind, events) then found[#found + 1] = endpoint end
+  end
+  return found
+end
+
+-- Return the lines of all other endpoints of a tenant.
+local function others(tenant, endpoint)
+  local lines = {}
+  for line in string.gmatch(redis.call('HGET', keys.tenant(tenant), 'subscriptions') or '', '[^\n]+') do
+    if not util.has_word(endpoint, line) then lines[#lines + 1] = line end
+  end
+  return lines
+end
+
+-- Return whether a tenant may have this standing endpoint besides its others.
+function M.may_add(tenant, endpoint, most) return #others(tenant, endpoint) < tonumber(most) end
+
+-- Subscribe an endpoint to events, separated by spaces.
+function M.set(tenant, endpoint, events)
+  local lines = others(tenant, endpoint)
+  lines[#lines + 1] = endpoint .. ' ' .. events
+  redis.call('HSET', keys.tenant(tenant), 'subscriptions', table.concat(lines, '\n'))
+  redis.call('HSET', keys.endpoint(endpoint), 'events', events)
+  redis.call('ZREM', keys.endpoint_expiries, endpoint)
+end
+
+-- End the subscription of an endpoint, with what was set for it.
+function M.remove(tenant, endpoint)
+  local lines = others(tenant, endpoint)
+  if #lines > 0 then
+    redis.call('HSET', keys.tenant(tenant), 'subscriptions', table.concat(lines, '\n'))
+  else
+    redis.call('HDEL', keys.tenant(tenant), 'subscriptions')
+  end
+  redis.call('HDEL', keys.endpoint(endpoint), 'events', 'query', 'description', 'headers', 'payload')
+end
+
+return M
