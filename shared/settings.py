@@ -425,6 +425,14 @@ class Settings(BaseSettings):
     webhook_max_per_host: Annotated[
         int, Field(gt=0, description="Concurrent deliveries to one host, of all tenants")
     ] = 8
+    key_notice_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="Seconds before the end of an API key at which standing endpoints get "
+            "`key.expiring`",
+        ),
+    ] = 604_800
     webhook_disable_after_seconds: Annotated[
         float,
         Field(

@@ -18,6 +18,7 @@ from shared.signing import now_utc, webhook_headers
 from shared.store import deliveries
 from shared.store.deliveries import Delivery
 from shared.store.job_queries import QueuedJob
+from shared.tenant_events import TenantEvent
 from shared.tracing.context import logged
 from shared.tracing.spans import Kind, Span
 from worker.claiming import claim_when_open
@@ -40,6 +41,8 @@ RETRY_AFTER_MOST_SECONDS = 3_600.0
 IN_TIME = 0.2
 #: The subject's members in a slim body.
 SLIM_FIELDS = ("id", "status", "version", "run", "counts", "metadata")
+#: The types that have one form: they are short.
+ALWAYS_FULL: frozenset[str] = frozenset(TenantEvent)
 #: The outcomes by which attempts are counted.
 _COUNTED = {"retry": "retried", "gone": "failed"}
 
@@ -157,13 +160,13 @@ def _send(
 def message(view: View, delivery: Delivery) -> bytes:
     """Write the body: `{"type", "timestamp", "data"}`, the subject as of the event.
 
-    A slim one has only id, status, version, run and metadata of the subject. A job created through
-    Replicate's API is sent as a prediction, as Replicate does.
+    A slim one has only id, status, version, run and metadata of a job or batch. A job created
+    through Replicate's API is sent as a prediction, as Replicate does.
     """
     if delivery.job and delivery.webhook.get("form") == FORM:
         return orjson.dumps(prediction(view, delivery.job))
     data = _payload(view, delivery)
-    if delivery.webhook.get("payload") == "slim":
+    if delivery.webhook.get("payload") == "slim" and delivery.type not in ALWAYS_FULL:
         data = {name: data[name] for name in SLIM_FIELDS if name in data}
     timestamp = rfc3339(delivery.created_at)
     payload: WebhookPayload = {"type": delivery.type, "timestamp": timestamp, "data": data}
@@ -175,7 +178,10 @@ def _payload(view: View, delivery: Delivery) -> Mapping[str, Any]:
         return view.job(QueuedJob(delivery.job))
     if delivery.batch:
         return batch_shown(delivery.batch, delivery.created_at)
-    return dict(delivery.data or {})
+    return {
+        name: rfc3339(value) if name.endswith("_at") else value
+        for name, value in (delivery.data or {}).items()
+    }
 
 
 def outcome_of(

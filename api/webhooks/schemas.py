@@ -22,9 +22,10 @@ from shared.batches import BatchEvent
 from shared.jobs import DeliveryState, EventType
 from shared.store.delivery_log import Cursor
 from shared.store.endpoints import EndpointSettings
+from shared.tenant_events import TenantEvent
 
 #: The events that an endpoint can be subscribed to.
-ENDPOINT_EVENTS: tuple[str, ...] = (*EventType, *BatchEvent)
+ENDPOINT_EVENTS: tuple[str, ...] = (*EventType, *BatchEvent, *TenantEvent)
 DESCRIPTION_CHARACTERS = 200
 _CURSOR = re.compile(r"([0-9]{1,15}) ([a-z0-9_]{1,80})")
 

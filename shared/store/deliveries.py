@@ -25,7 +25,8 @@ class Delivery:
 
     `attempt` counts from 1 over all attempts, `round_attempt` since it was last requested;
     `secrets` are the signing secrets, the current one first; `webhook` is `{"url", "headers"?,
-    "payload"?}`. Its subject is `job` or `batch`, as of the event, or else `data`.
+    "payload"?}`. Its subject is `job` or `batch`, as of the event, or else `data`, in which members
+    that end in `_at` are times in milliseconds.
     """
 
     id: str

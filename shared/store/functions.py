@@ -106,6 +106,8 @@ ENDPOINT_FAILURES = 5
 ENDPOINT_PROBE_MS = 600_000
 #: A disabled or unused endpoint is remembered this long after its last delivery.
 ENDPOINT_MS = 30 * 86_400_000
+#: How long an event of a tenant is kept with its deliveries.
+TENANT_EVENT_MS = 30 * 86_400_000
 #: How long a replaced secret also signs, and how many of them at most.
 SECRET_MS = 86_400_000
 SECRETS_KEPT = 4
@@ -289,6 +291,7 @@ _FIXED: Mapping[str, object] = {
     "endpoint_failures": ENDPOINT_FAILURES,
     "endpoint_probe_ms": ENDPOINT_PROBE_MS,
     "endpoint_ms": ENDPOINT_MS,
+    "tenant_event_ms": TENANT_EVENT_MS,
     "secret_ms": SECRET_MS,
     "secrets_kept": SECRETS_KEPT,
     "attempts_kept": ATTEMPTS_KEPT,
@@ -359,6 +362,7 @@ def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping
         "max_per_host": settings.webhook_max_per_host,
         "endpoint_patience_ms": round(settings.webhook_disable_after_seconds * 1000),
         "max_queue": settings.max_queue,
+        "key_notice_ms": round(settings.key_notice_seconds * 1000),
         "archive_after_ms": settings.seconds_until_archived * 1000,
         "retention_ms": settings.record_seconds * 1000,
         "image_retention_ms": settings.image_retention_seconds * 1000,

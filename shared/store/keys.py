@@ -428,7 +428,7 @@ delivery = Key(
     HASH,
     "A webhook and its attempts.",
     {
-        "subject": "the job or batch that it is about",
+        "subject": "the job, batch or event of the tenant that it is about",
         "tenant": "whose it is",
         "host": "the host it goes to",
         "endpoint": "the endpoint it goes to",
@@ -508,6 +508,21 @@ endpoint_backlogs = Key(
 endpoint_expiries = Key(
     "endpoint_expiries", ZSET, "Unused endpoints by when they are deleted (ms)."
 )
+tenant_event = Key(
+    "tenant_event:<id>",
+    HASH,
+    "An event of a tenant that is about no job, for its standing endpoints; 30 days.",
+    {
+        "tenant": "whose it is",
+        "deliveries": "its deliveries, as of a job",
+        "sent_version:<endpoint>": "1 once the endpoint has it",
+        "sending_delivery:<endpoint>": "the delivery that is being sent",
+    },
+)
+tenant_events = Key("tenant_events:<tenant>", ZSET, "A tenant's events by when they happened (ms).")
+tenant_event_expiries = Key(
+    "tenant_event_expiries", ZSET, "Events of tenants by when they are deleted (ms)."
+)
 redelivered = Key(
     "redelivered:<token>",
     HASH,
@@ -564,6 +579,9 @@ api_key = Key(
         "models": "the models that its jobs may use, separated by spaces; absent: all",
         "payer": "of keys that replaced each other, the first: the use of all counts as its own",
     },
+)
+key_expiries = Key(
+    "key_expiries", ZSET, "API keys of tenants by when they end (ms), until that was notified."
 )
 api_keys = Key("keys:<tenant>", ZSET, "The keys of a tenant by when they were made (ms).")
 request_times = Key(

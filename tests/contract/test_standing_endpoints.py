@@ -358,3 +358,22 @@ def test_a_tenant_without_standing_endpoints_costs_no_further_command(empty_redi
             costs.append(commands(world) - before)
             subscribe(world, events=["job.failed"])  # of which there will be none
         assert costs[0] == costs[1]
+
+
+def test_a_webhook_of_a_job_is_sent_again_to_an_endpoint_that_was_deleted(world: World) -> None:
+    webhook = {"url": "https://a.example/hook", "events": ["job.canceled"]}
+    world.cancel(world.accept(webhook=webhook, webhook_host="a.example"))
+    held = world.delivery()
+    settle(world, held, "failed")
+    (found,) = world.store.run(endpoints.list_endpoints("acme", limit=9)).endpoints
+    assert delete(world, found.id) == "ok"
+    assert_true(world)
+    assert redeliver(world, held.id) == "ok"
+    for _ in range(5):
+        settle(world, world.delivery(), "retry")
+        world.come_due(held.id, "deliveries")
+        world.sweep()
+    one = read(world, found.id)
+    assert one
+    assert (one.state, one.pending) == ("failing", 1)
+    assert_true(world)

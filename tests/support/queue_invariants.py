@@ -199,7 +199,7 @@ def _assert_counts(
         State(record["state"]).status.value for record in [*records.values(), *born.values()]
     )
     told = {str(name): int(number) for name, number in world.client.hgetall(keys.counts()).items()}
-    _assert_delivery_counts(world, told, {*records, *_records(world, "batch:")}, deliveries)
+    _assert_delivery_counts(world, told, _subjects(world, records), deliveries)
     assert {name: number for name, number in told.items() if number} == dict(statuses)
     unfinished = {key for key, one in records.items() if not State(one["state"]).is_final}
     assert set(world.client.zrange(keys.deadlines(), 0, -1)) == unfinished
@@ -219,6 +219,11 @@ def _assert_counts(
             per_code.setdefault(record["error_code"], set()).add(key)
     for code in ErrorCode:
         assert _members(world, keys.jobs_by("", "error", code)) == per_code.get(code, set())
+
+
+def _subjects(world: World, jobs: dict[str, dict[str, str]]) -> set[str]:
+    """Return all that deliveries can be about."""
+    return {*jobs, *_records(world, "batch:"), *_records(world, "tenant_event:")}
 
 
 def _assert_delivery_counts(

@@ -8,9 +8,10 @@ from api.events import EventName
 from shared.batches import BatchEvent
 from shared.jobs import EventType
 from shared.store.deliveries import TEST_TYPE
+from shared.tenant_events import TenantEvent
 
 ROOT = Path(__file__).parents[2]
-SENT = {*EventType, *BatchEvent, TEST_TYPE}
+SENT = {*EventType, *BatchEvent, *TenantEvent, TEST_TYPE}
 
 
 def listed() -> tuple[set[str], set[str]]:
@@ -40,3 +41,9 @@ def test_no_script_writes_a_type_that_is_not_listed() -> None:
     written = set(re.findall(r"'((?:job|batch|webhook)\.[a-z]+)'", scripts))
     assert written
     assert written <= sent | feed
+
+
+def test_each_event_of_a_tenant_is_added_by_a_script() -> None:
+    scripts = "".join(path.read_text() for path in (ROOT / "shared" / "lua" / "lib").glob("*.lua"))
+    added = re.findall(r"(?:tenant_events|M)\.add\([^,]+, '([a-z.]+)'", scripts)
+    assert set(added) == set(TenantEvent)

@@ -1,5 +1,5 @@
 -- What operators and clients see of budgets, and the thresholds of what is used.
-local clock, credits, keys, util = ... -- requires
+local clock, credits, keys, tenant_events, util = ... -- requires
 
 local M = {}
 
@@ -28,8 +28,26 @@ function M.describe_all(budgets, now)
   return lines
 end
 
--- Record which thresholds the use of budgets has reached, and report each to the next sweep: once in a period, whatever
--- becomes of the limit. Without a sweep, the last 10,000 are kept.
+-- Add the events of a threshold that a budget has reached.
+local function notify(tenant, budget, used, threshold, now)
+  local ends = clock.period_end(budget.period, now)
+  local data = {
+    scope = budget.scope,
+    period = budget.period,
+    action = budget.holds and 'hold' or 'refuse',
+    limit = budget.limit,
+    used = used,
+    threshold = threshold,
+    resets_at = ends,
+    key_id = string.match(budget.payer, '^key:(.*)$') or cjson.null,
+  }
+  local episode = table.concat({ budget.payer, budget.period, util.int(ends) }, ' ')
+  tenant_events.add(tenant, 'budget.threshold', episode .. ' ' .. threshold, data, now)
+  if threshold == 100 then tenant_events.add(tenant, 'budget.exhausted', episode, data, now) end
+end
+
+-- Record which thresholds the use of budgets has reached, and report each to the next sweep and to the endpoints that are
+-- subscribed to them: once in a period, whatever becomes of the limit. Without a sweep, the last 10,000 are kept.
 function M.record_thresholds(tenant, budgets, now)
   for _, budget in ipairs(budgets) do
     local key, used = credits.usage_key(budget, now), credits.used(budget, now)
@@ -42,6 +60,7 @@ function M.record_thresholds(tenant, budgets, now)
         if redis.call('RPUSH', keys.crossed_thresholds, line) > 10000 then
           redis.call('LPOP', keys.crossed_thresholds)
         end
+        notify(tenant, budget, used, threshold, now)
       end
     end
   end

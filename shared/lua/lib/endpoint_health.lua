@@ -1,6 +1,6 @@
 -- The health of endpoints. After some failed attempts in a row an endpoint is failing and is probed with one delivery
 -- at a time. After long enough it is disabled. When an attempt succeeds, its parked deliveries are sent.
-local endpoints, index, keys, outbox, util = ... -- requires
+local endpoints, index, keys, outbox, tenant_events, util = ... -- requires
 
 local M = {}
 
@@ -22,6 +22,13 @@ local function send_backlog(endpoint, most, now)
   end
 end
 
+-- Disable an endpoint that failed, and tell the others of its tenant; return why.
+local function disable(endpoint, known, why, now)
+  local data = { endpoint_id = endpoint, url = known.url, reason = why, disabled_at = now }
+  tenant_events.add(known.tenant, 'endpoint.disabled', endpoint .. ' ' .. util.int(now), data, now)
+  return endpoints.disable(endpoint, known, why, now)
+end
+
 -- Record a failed attempt. After some in a row the endpoint is failing and is probed ever more rarely. It is disabled
 -- after long enough, or when it returned 410. Return why.
 function M.failed(delivery, gone, now)
@@ -31,9 +38,9 @@ function M.failed(delivery, gone, now)
   redis.call('HSET', key, 'failed_at', util.int(now))
   local known = endpoints.health(endpoint)
   if known.off then return nil end
-  if gone then return endpoints.disable(endpoint, known, 'gone', now) end
+  if gone then return disable(endpoint, known, 'gone', now) end
   if fails < C.endpoint_failures then return nil end
-  if now - known.since >= C.endpoint_patience_ms then return endpoints.disable(endpoint, known, 'failing', now) end
+  if now - known.since >= C.endpoint_patience_ms then return disable(endpoint, known, 'failing', now) end
   if known.next and known.probe ~= delivery.id then return nil end
   if not known.next then
     index.count('endpoints_failing', 1)

@@ -329,6 +329,8 @@ function M.redeliver(delivery, now)
     redis.call('ZREM', keys.failed_deliveries(delivery.tenant), delivery.id)
     redis.call('ZREM', keys.failed_deliveries(''), delivery.id)
     redis.call('HDEL', key, 'finished')
+    -- it may have been deleted since
+    endpoints.ensure(delivery.tenant, redis.call('HGET', keys.endpoint(delivery.endpoint), 'url'), delivery.host, now)
   else
     unschedule(delivery)
   end

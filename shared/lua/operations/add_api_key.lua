@@ -55,6 +55,7 @@ redis.call(
 if expires then
   redis.call('HSET', keys.api_key(args.id), 'expires', util.int(expires))
   redis.call('PEXPIREAT', keys.api_key(args.id), util.int(expires + args.keep_ms))
+  if tenant ~= '@operators' then redis.call('ZADD', keys.key_expiries, util.int(expires), id) end
 end
 if payer and tenant ~= '@operators' then limits.share(tenant, args.id, payer) end
 limits.set_key_limits(tenant, args.id, own_limits)

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Delete the final jobs and the images whose retention has ended. Where there is a history, schedule the move of final
--- jobs that ended while there was none. Delete disabled endpoints that were not used for a
--- long time, and the index of run counts that have expired. Where there is no history, delete the oldest audit entries
+-- jobs that ended while there was none. Delete disabled endpoints that were not used for a long time, old events of
+-- tenants, and the index of run counts that have expired. Where there is no history, delete the oldest audit entries
 -- beyond the most that are kept.
 -- Returns how many jobs and images were deleted
-local args, archive, batches, clock, endpoints, jobs, keys, run_counts = ... -- requires
+local args, archive, batches, clock, endpoints, jobs, keys, run_counts, tenant_events = ... -- requires
 local now, deleted = clock.now(), 0
 local has_history = C.archive_after_ms > 0
 if not has_history then
@@ -49,5 +49,6 @@ end)
 for _, id in ipairs(redis.call('ZRANGE', keys.endpoint_expiries, '-inf', now, 'BYSCORE', 'LIMIT', 0, args.limit)) do
   endpoints.delete(id)
 end
+tenant_events.delete_expired(now, args.limit)
 run_counts.delete_expired(now)
 return deleted

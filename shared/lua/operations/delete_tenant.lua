@@ -2,9 +2,10 @@
 -- Delete what is left of a tenant in keys that it shares with others, after its jobs are gone. Its name stays taken until
 -- `report_erasure` records the end.
 -- Returns 'ok' | 'busy' (it has jobs)
-local args, api_keys, endpoints, hosts, keys, queue, tenants = ... -- requires
+local args, api_keys, clock, endpoints, hosts, keys, queue, tenant_events, tenants = ... -- requires
 local tenant = args.tenant
 if redis.call('EXISTS', keys.tenant_jobs(tenant)) == 1 then return 'busy' end
+tenant_events.delete_all(tenant, clock.now())
 for _, endpoint in ipairs(redis.call('ZRANGE', keys.endpoints(tenant), 0, -1)) do
   endpoints.delete(endpoint)
 end

@@ -4,9 +4,12 @@
 -- Returns 'other' (another worker sweeps) | 'swept' due 'step ...' of the rescued, model and code of each failed,
 --       permits pushed, 'id ...' of the rescued, 'model status code ms' of each job that ended outside of a worker
 --       since the last sweep, '1' where more is left, the lines of budgets.record_thresholds since the last sweep
-local args, clock, clock_rollback, endpoint_health, gate, hosts, jobs, keys, outbox, permits, queue, stats, util = ... -- requires
+local args, clock, clock_rollback, endpoint_health, gate, hosts, jobs, keys, outbox, permits, queue, stats, tenant_events, util =
+  ... -- requires
 local now, lease, left = clock.now(), tonumber(args.lease_ms), tonumber(args.limit)
 local many = 4 * left -- each costs a quarter of an ended job
+-- Each may cost as much as ten deliveries.
+local KEYS_NOTIFIED = 5
 local due, rescued, rescued_ids, failed = 0, {}, {}, {}
 
 -- Returns whether this worker sweeps now, and before which time no lease counts as expired.
@@ -215,6 +218,7 @@ fail_removed_models()
 endpoint_health.tick(now, many)
 hosts.tick(threads.deliver, many)
 release_budgets()
+tenant_events.add_expiring_keys(now, KEYS_NOTIFIED)
 local pushed = push_permits()
 local reports = take_reports()
 return {
