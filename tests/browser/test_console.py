@@ -476,10 +476,14 @@ def test_an_endpoint_is_found_with_its_error_enabled_and_given_another_secret(
     name, client = tenant
     row = console_page.row(name)
     with receiver() as hook:
+        standing = {"url": hook.url, "events": ["job.failed"], "description": "The shop"}
+        client.post("/v1/webhooks/endpoints", json=standing).raise_for_status()
         switch_off(console_page, client, hook, name)
         console_page.go("#/endpoints", "Endpoints")
         console_page.page.get_by_label("Status", exact=True).select_option("disabled")
         for words in (hook.url, "disabled", "responded 410 Gone", "Status 410", "1 parked"):
+            expect(row).to_contain_text(words)
+        for words in ("The shop", "All jobs: job.failed", "Enable it when its receiver works"):
             expect(row).to_contain_text(words)
         console_page.visit.check_access()
         row.get_by_role("button", name="Enable").click()

@@ -4,6 +4,7 @@ import json
 import subprocess
 from importlib.metadata import entry_points, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -193,6 +194,31 @@ def test_a_proxy_is_named_without_its_password_and_loopback_goes_without_it(run:
     for ended in (refused, silent):
         assert f"asked through the proxy {server} (HTTP_PROXY)," in ended.stderr
         assert "Hunter2" not in ended.stderr
+
+
+def test_a_standing_endpoint_is_made_changed_tested_and_deleted(
+    run: Run, client: darkroom.Client
+) -> None:
+    def endpoints(*words: str) -> dict[str, Any]:
+        shown = run("webhooks", "endpoints", *words, "--json").stdout
+        return dict(json.loads(shown))
+
+    with receiver() as hook:
+        ends = ("--events", "job.succeeded, job.failed", "--header", "X-Token: t")
+        made = endpoints("create", hook.url, *ends, "--description", "shop", "--no-enabled")
+        assert made["events"] == ["job.succeeded", "job.failed"]
+        assert (made["description"], made["status"]) == ("shop", "disabled")
+        changed = endpoints("update", made["id"], "--payload", "slim", "--enabled")
+        assert (changed["payload"], changed["status"]) == ("slim", "healthy")
+        read = client.webhooks.endpoints.get(made["id"])
+        assert (read.events, read.enabled) == (made["events"], True)
+        tested = endpoints("test", made["id"])
+        assert (tested["status"], tested["request"]["headers"]["x-token"]) == ("delivered", "t")
+        image = client.generate("A crab")
+        wait_until(lambda: len(hook.received) > 1, "the webhook of a job", seconds=30)
+        assert hook.received[-1].json["data"]["id"] == image.job_id
+        assert run("webhooks", "endpoints", "delete", made["id"]).returncode == 0
+        assert made["id"] not in run("webhooks", "endpoints", "list").stdout
 
 
 def test_endpoints_are_listed_enabled_and_given_new_secrets(

@@ -26,7 +26,14 @@ from darkroom.models import (
 )
 from darkroom.models import Job as AnyJob
 from darkroom.operations import HELD_SECONDS, Operations
-from darkroom.options import BatchOptions, JobFilter, JobOptions, batch_body, usage_query
+from darkroom.options import (
+    BatchOptions,
+    EndpointOptions,
+    JobFilter,
+    JobOptions,
+    batch_body,
+    usage_query,
+)
 from darkroom.retries import RetryPolicy
 from darkroom.transport import AsyncSender
 
@@ -260,6 +267,26 @@ class Endpoints:
     def list(self) -> AsyncIterator[Endpoint]:
         """See `darkroom.client.Endpoints.list`."""
         return self._sender.each(self._can.endpoints())
+
+    async def create(self, url: str, **options: Unpack[EndpointOptions]) -> Endpoint:
+        """See `darkroom.client.Endpoints.create`."""
+        return await self._sender.run(self._can.create_endpoint(url, options))
+
+    async def get(self, endpoint_id: str) -> Endpoint:
+        """See `darkroom.client.Endpoints.get`."""
+        return await self._sender.run(self._can.get_endpoint(endpoint_id))
+
+    async def update(self, endpoint_id: str, **options: Unpack[EndpointOptions]) -> Endpoint:
+        """See `darkroom.client.Endpoints.update`."""
+        return await self._sender.run(self._can.update_endpoint(endpoint_id, options))
+
+    async def delete(self, endpoint_id: str) -> None:
+        """See `darkroom.client.Endpoints.delete`."""
+        await self._sender.run(self._can.delete_endpoint(endpoint_id))
+
+    async def test(self, endpoint_id: str) -> Raw:
+        """See `darkroom.client.Endpoints.test`."""
+        return await self._sender.run(self._can.test_endpoint(endpoint_id))
 
     async def enable(self, endpoint_id: str) -> Endpoint:
         """See `darkroom.client.Endpoints.enable`."""

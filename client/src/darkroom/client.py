@@ -26,7 +26,14 @@ from darkroom.models import (
 )
 from darkroom.models import Job as AnyJob
 from darkroom.operations import HELD_SECONDS, Operations
-from darkroom.options import BatchOptions, JobFilter, JobOptions, batch_body, usage_query
+from darkroom.options import (
+    BatchOptions,
+    EndpointOptions,
+    JobFilter,
+    JobOptions,
+    batch_body,
+    usage_query,
+)
 from darkroom.retries import RetryPolicy
 from darkroom.transport import Transport
 
@@ -286,6 +293,26 @@ class Endpoints:
     def list(self) -> Iterator[Endpoint]:
         """Yield the endpoints, newest first."""
         return self._sender.each(self._can.endpoints())
+
+    def create(self, url: str, **options: Unpack[EndpointOptions]) -> Endpoint:
+        """Create an endpoint; if it exists, set these options of it."""
+        return self._sender.run(self._can.create_endpoint(url, options))
+
+    def get(self, endpoint_id: str) -> Endpoint:
+        """Read an endpoint."""
+        return self._sender.run(self._can.get_endpoint(endpoint_id))
+
+    def update(self, endpoint_id: str, **options: Unpack[EndpointOptions]) -> Endpoint:
+        """Set options of an endpoint."""
+        return self._sender.run(self._can.update_endpoint(endpoint_id, options))
+
+    def delete(self, endpoint_id: str) -> None:
+        """Delete an endpoint, its secret and its pending deliveries."""
+        self._sender.run(self._can.delete_endpoint(endpoint_id))
+
+    def test(self, endpoint_id: str) -> Raw:
+        """Send a signed test event to an endpoint; return the request and its result."""
+        return self._sender.run(self._can.test_endpoint(endpoint_id))
 
     def enable(self, endpoint_id: str) -> Endpoint:
         """Enable an endpoint, or retry a failing one at once; pending deliveries are sent."""

@@ -235,14 +235,19 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A URL, without its query, that deliveries are sent to, and its state.
+    """A URL that deliveries are sent to, and its state.
 
-    `pending` counts deliveries to be sent, `parked` those that wait until it is enabled; `failures`
-    consecutive ones.
+    `events` are those of all jobs that it gets as a standing endpoint; without any, `url` has no
+    query. `pending` counts deliveries to be sent, `parked` those that wait until it is enabled;
+    `failures` consecutive ones.
     """
 
     id: str
     url: str
+    events: list[str]
+    description: str
+    payload: str
+    enabled: bool
     status: str
     created_at: datetime
     pending: int

@@ -32,6 +32,7 @@ from darkroom.retries import RetryPolicy, json_of, send_with_retries
 #: The longest time that the service holds a response.
 HELD_SECONDS = 60
 PAGE = 200
+_ENDPOINTS = "/v1/webhooks/endpoints"
 _UNCHANGED = 304
 _PAGE_MEMBERS = ("data", "next_cursor")
 
@@ -218,7 +219,32 @@ class Operations(Generic[I_co]):
 
     def endpoints(self) -> Stream[Endpoint]:
         """Yield the endpoints, newest first."""
-        yield from self._pages("/v1/webhooks/endpoints", {}, lambda raw: from_json(Endpoint, raw))
+        yield from self._pages(_ENDPOINTS, {}, lambda raw: from_json(Endpoint, raw))
+
+    def create_endpoint(self, url: str, options: Mapping[str, Any]) -> Steps[Endpoint]:
+        """Create an endpoint, or set options of an existing one."""
+        return from_json(Endpoint, (yield from self.post(_ENDPOINTS, {"url": url, **options})))
+
+    def get_endpoint(self, endpoint_id: str) -> Steps[Endpoint]:
+        """Read an endpoint."""
+        return from_json(Endpoint, (yield from self._read(_endpoint_path(endpoint_id), "id")))
+
+    def update_endpoint(self, endpoint_id: str, options: Mapping[str, Any]) -> Steps[Endpoint]:
+        """Set options of an endpoint."""
+        request = Request("PATCH", _endpoint_path(endpoint_id), body=options)
+        answer = yield from send_with_retries(request, self._retry_policy)
+        return from_json(Endpoint, json_of(answer, "id"))
+
+    def delete_endpoint(self, endpoint_id: str) -> Steps[None]:
+        """Delete an endpoint with its pending deliveries."""
+        request = Request("DELETE", _endpoint_path(endpoint_id))
+        yield from send_with_retries(request, self._retry_policy)
+
+    def test_endpoint(self, endpoint_id: str) -> Steps[Raw]:
+        """Send a signed test event to an endpoint."""
+        path = f"{_endpoint_path(endpoint_id)}/test"
+        request = Request("POST", path, held_seconds=HELD_SECONDS)
+        return json_of((yield from send_with_retries(request, self._retry_policy)))
 
     def enable_endpoint(self, endpoint_id: str) -> Steps[Endpoint]:
         """Enable an endpoint; its pending deliveries are sent."""
@@ -332,7 +358,7 @@ def _delivery_path(delivery_id: str) -> str:
 
 
 def _endpoint_path(endpoint_id: str) -> str:
-    return f"/v1/webhooks/endpoints/{_step(endpoint_id)}"
+    return f"{_ENDPOINTS}/{_step(endpoint_id)}"
 
 
 def _step(text: str) -> str:

@@ -77,6 +77,20 @@ class BatchOptions(TypedDict, total=False):
     idempotency_key: str
 
 
+class EndpointOptions(TypedDict, total=False):
+    """What is set of an endpoint; missing ones stay as they are.
+
+    `events` make it a standing endpoint, which gets these events of all jobs and batches that name
+    no webhook of their own. `enabled=False`: webhooks wait.
+    """
+
+    events: list[str]
+    description: str
+    headers: Mapping[str, str]
+    payload: Literal["full", "slim"]
+    enabled: bool
+
+
 class JobFilter(TypedDict, total=False):
     """The filter of a list of jobs; times are RFC 3339.
 

@@ -19,7 +19,7 @@ const COLUMNS = ["Endpoint", "Status", "Tenant", "Waiting", "Last error", "Last 
 export function endpoints({ client, may, live, place }) {
   function row(one) {
     return [
-      el("code", { class: "long" }, one.url),
+      el("div", { class: "state" }, el("code", { class: "long" }, one.url), ...standing(one)),
       statusOf(one),
       tenantLink(one.tenant),
       waiting(one),
@@ -82,7 +82,7 @@ export function endpoints({ client, may, live, place }) {
       path: "endpoints",
       nothing: nothingFound(
         "endpoint",
-        "An endpoint is created when a job names a new webhook URL.",
+        "An endpoint is created by its tenant, or when a job names a new webhook URL.",
         "endpoints",
       ),
     },
@@ -93,16 +93,36 @@ function urlOf({ url }) {
   return el("p", { class: "soft small-text" }, el("code", { class: "long" }, url));
 }
 
-/** The status, and since when. */
+/** What a standing endpoint is for, and which events it gets. */
+function standing({ description, events }) {
+  const gets = events.length > 0 && `All jobs: ${events.join(", ")}`;
+  return [description, gets]
+    .filter(Boolean)
+    .map((text) => el("span", { class: "soft small-text" }, text));
+}
+
+const REASONS = {
+  gone: "responded 410 Gone",
+  failing: "failed for days",
+  requested: "by its tenant",
+};
+/** What becomes of the deliveries of an endpoint that is not healthy, and what to do. */
+const REPAIRS = {
+  failing: "Gets one delivery at a time until it accepts one. Enable it to retry at once.",
+  disabled: "Gets nothing. Enable it when its receiver works: waiting deliveries are sent then.",
+};
+
+/** The status, since when, and what to do. */
 function statusOf({ status, failing_since: failing, disabled_at: disabled, disabled_reason: why }) {
   const since = status === "disabled" ? disabled : status === "failing" ? failing : null;
-  const reason = why && { gone: "responded 410 Gone", failing: "failed for days" }[why];
+  const reason = why && REASONS[why];
   return el(
     "span",
     { class: "state" },
     endpointBadge(status),
     since && el("span", { class: "soft small-text" }, "since ", when(since)),
     reason && el("span", { class: "soft small-text" }, reason),
+    REPAIRS[status] && el("span", { class: "soft small-text" }, REPAIRS[status]),
   );
 }
 

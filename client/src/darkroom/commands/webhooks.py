@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -10,14 +10,28 @@ from darkroom.commands.connection import HERE, Limit, Where
 from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.output import show_facts, show_json, show_line, show_rows
 from darkroom.errors import UsageError
+from darkroom.options import EndpointOptions
 
 webhooks = App(name="webhooks", help="Inspect webhook deliveries and endpoints, and redeliver.")
 
 endpoints = App(name="endpoints", help="The URLs that webhooks are sent to.")
 webhooks.command(endpoints)
 
-_ENDPOINTS = ("id", "status", "pending", "parked", "failures", "has_own_secret", "url")
+_ENDPOINTS = ("id", "status", "pending", "parked", "failures", "has_own_secret", "events", "url")
 _COLUMNS = ("id", "type", "status", "attempt", "next_attempt_at", "url")
+
+
+Events = Annotated[
+    str | None, Parameter(help="Events of all jobs to send, such as job.succeeded,job.failed.")
+]
+Description = Annotated[str | None, Parameter(help="What it is for.")]
+Header = Annotated[
+    list[str] | None, Parameter(help="A header to send, as `Name: value`; may be repeated.")
+]
+Payload = Annotated[Literal["full", "slim"] | None, Parameter(help="What to send of a job.")]
+Enabled = Annotated[
+    bool | None, Parameter(help="Whether webhooks are sent; those of a disabled endpoint wait.")
+]
 
 
 @webhooks.command(name="list")
@@ -85,9 +99,7 @@ def send_test(
     /,
     *,
     slim: Annotated[bool, Parameter(negative="", help="Send the payload `slim`.")] = False,
-    header: Annotated[
-        list[str] | None, Parameter(help="A header to send, as `Name: value`; may be repeated.")
-    ] = None,
+    header: Header = None,
     where: Where = HERE,
 ) -> int:
     """Send a signed test event to RECEIVER_URL; show the request and its result.
@@ -97,8 +109,12 @@ def send_test(
     headers = dict(_pair(written) for written in header or ())
     body = {"url": receiver_url, "payload": "slim" if slim else "full", "headers": headers}
     with where.client() as client:
-        raw = client.webhooks.test(body)
-    if where.json:
+        return _show_test(client.webhooks.test(body), as_json=where.json)
+
+
+def _show_test(raw: Mapping[str, Any], *, as_json: bool) -> int:
+    """Show a test event; return the exit code."""
+    if as_json:
         show_json(raw)
     else:
         show_line("\n".join(_history_lines(raw)))
@@ -112,6 +128,88 @@ def list_endpoints(*, limit: Limit = 50, where: Where = HERE) -> int:
         rows = [endpoint.raw for endpoint in islice(client.webhooks.endpoints.list(), limit)]
     show_rows(rows, _ENDPOINTS, as_json=where.json)
     return DONE
+
+
+@endpoints.command(name="create")
+def create_endpoint(
+    receiver_url: str,
+    /,
+    *,
+    events: Events = None,
+    description: Description = None,
+    header: Header = None,
+    payload: Payload = None,
+    enabled: Enabled = None,
+    where: Where = HERE,
+) -> int:
+    """Create an endpoint; one with --events gets these of all jobs without a webhook of their own.
+
+    If it exists, only the given options are set.
+    """
+    options = _options(events, description, header, payload, enabled)
+    with where.client() as client:
+        made = client.webhooks.endpoints.create(receiver_url, **options)
+    show_facts(made.raw, as_json=where.json)
+    return DONE
+
+
+@endpoints.command(name="update")
+def update_endpoint(
+    endpoint_id: str,
+    *,
+    events: Events = None,
+    description: Description = None,
+    header: Header = None,
+    payload: Payload = None,
+    enabled: Enabled = None,
+    where: Where = HERE,
+) -> int:
+    """Set the given options of an endpoint."""
+    options = _options(events, description, header, payload, enabled)
+    with where.client() as client:
+        changed = client.webhooks.endpoints.update(endpoint_id, **options)
+    show_facts(changed.raw, as_json=where.json)
+    return DONE
+
+
+@endpoints.command(name="delete")
+def delete_endpoint(endpoint_id: str, *, where: Where = HERE) -> int:
+    """Delete an endpoint with its secret and its pending deliveries."""
+    with where.client() as client:
+        client.webhooks.endpoints.delete(endpoint_id)
+    return DONE
+
+
+@endpoints.command(name="test")
+def send_test_to(endpoint_id: str, *, where: Where = HERE) -> int:
+    """Send a signed test event to an endpoint, with its headers; show the request and its result.
+
+    Exit with 1 unless the receiver responded with 2xx.
+    """
+    with where.client() as client:
+        return _show_test(client.webhooks.endpoints.test(endpoint_id), as_json=where.json)
+
+
+def _options(
+    events: str | None,
+    description: str | None,
+    header: list[str] | None,
+    payload: Literal["full", "slim"] | None,
+    enabled: bool | None,  # noqa: FBT001  an option as it was given
+) -> EndpointOptions:
+    """Return the options that were given."""
+    options: EndpointOptions = {}
+    if events is not None:
+        options["events"] = [name.strip() for name in events.split(",")]
+    if description is not None:
+        options["description"] = description
+    if header is not None:
+        options["headers"] = dict(map(_pair, header))
+    if payload is not None:
+        options["payload"] = payload
+    if enabled is not None:
+        options["enabled"] = enabled
+    return options
 
 
 @endpoints.command
