@@ -45,6 +45,11 @@ from shared.store.dry_run import find_reusable
 from shared.store.image_urls import read_signing_keys, rotate_signing_key
 from shared.store.job_queries import Filter
 from shared.store.operations import all_operations
+from shared.store.provider_models import (
+    ListedModel,
+    begin_models_check,
+    record_provider_models,
+)
 from shared.store.usage import read_usage
 from tests.faults.conftest import Tell
 from tests.faults.proxy import Action, Proxy, Rule, proxied
@@ -227,6 +232,8 @@ def archive_and_erase(world: World) -> str:
     world.store.run(archive.refuse_archivable("job_none"))
     world.store.run(archive.remove_archived_batches([archive.StoredRecord("batch_none", {})]))
     world.store.run(remove_archived_audit([Entry(EntryId(1, 0), "", "", "", "", {})]))
+    world.store.run(begin_models_check(60))
+    world.store.run(record_provider_models([ListedModel("m", "active", 1)]))
     erase(world)
     return moved
 
