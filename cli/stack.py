@@ -74,8 +74,8 @@ def sandbox(
     DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS. PUT /_sandbox/behavior sets how it answers, for all calls
     or for one API key or model; PUT /_sandbox/images how the image host answers; PUT
     /_sandbox/models which models there are; PUT /_sandbox/keys which API keys are valid. The models
-    are those of DARKROOM_MODELS_FILE. GET /_sandbox/calls lists all calls and which were
-    charged. Nothing is written to disk.
+    are those of the catalog and of DARKROOM_MODELS_FILE. GET /_sandbox/calls lists all calls and
+    which were charged. Nothing is written to disk.
 
     Parameters
     ----------

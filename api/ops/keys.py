@@ -208,9 +208,11 @@ def refusal(refused: KeyRejected) -> Problem:
         case "dead":
             return Problem("key_inactive", f"The API key is {refused.detail}. Create a new one.")
         case "replaced":
-            detail = f"The key {refused.detail} is in its place; rotate that one."
+            detail = f"The key was replaced by {refused.detail}. Rotate that key instead."
             return Problem("key_replaced", detail, more={"replaced_by": refused.detail})
-    detail = f"The tenant has {refused.detail} keys; those that ended go after 30 days."
+    detail = (
+        f"The tenant has {refused.detail} keys, the maximum. Keys that ended count for 30 days."
+    )
     return Problem("too_many_keys", detail)
 
 

@@ -62,13 +62,21 @@ class LimitsBody(Strict):
     weight: Annotated[
         float | None, Field(ge=0.001, le=1_000_000, description="Its share of the slots")
     ] = None
-    max_running: Annotated[_Count, Field(description="Jobs at once")] = None
-    max_queued: Annotated[_Count, Field(description="Jobs that wait")] = None
-    requests_per_minute: Annotated[_Count, Field(description="Jobs asked for in a minute")] = None
-    daily_credits: Annotated[_Credits, Field(description="By estimate, and day of UTC")] = None
-    monthly_credits: Annotated[_Credits, Field(description="By estimate, and month of UTC")] = None
+    max_running: Annotated[_Count, Field(description="Jobs running at once")] = None
+    max_queued: Annotated[_Count, Field(description="Jobs queued at once")] = None
+    requests_per_minute: Annotated[
+        _Count, Field(description="Requests per minute that create or retry jobs")
+    ] = None
+    daily_credits: Annotated[_Credits, Field(description="Estimated credits in a day (UTC)")] = None
+    monthly_credits: Annotated[
+        _Credits, Field(description="Estimated credits in a calendar month (UTC)")
+    ] = None
     budget_action: Annotated[
-        Literal["hold", "refuse"] | None, Field(description="Once the credits are spent")
+        Literal["hold", "refuse"] | None,
+        Field(
+            description="When the credits of a budget are used up: `hold` queued jobs, or `refuse` "
+            "new ones; null: `refuse`"
+        ),
     ] = None
     models: _Models = None
     may_disable_safety: Annotated[
@@ -135,7 +143,7 @@ class RotateBody(Strict):
 
     grace_seconds: Annotated[
         int,
-        Field(ge=0, le=GRACE_SECONDS_MAX, description="How long the old one lives on"),
+        Field(ge=0, le=GRACE_SECONDS_MAX, description="Seconds for which the old key still works"),
         INTEGER,
     ] = GRACE_SECONDS
     expires_at: Moment | None = None
@@ -146,9 +154,14 @@ class KeyLimitsBody(Strict):
 
     monthly_credits: Annotated[
         _Credits,
-        Field(description="By estimate, and month of UTC; once spent, new jobs are refused"),
+        Field(
+            description="Estimated credits in a calendar month (UTC); when they are used up, new "
+            "jobs are refused"
+        ),
     ] = None
-    requests_per_minute: Annotated[_Count, Field(description="Jobs asked for in a minute")] = None
+    requests_per_minute: Annotated[
+        _Count, Field(description="Requests per minute that create or retry jobs")
+    ] = None
     models: _Models = None
 
     def changes(self) -> Changes:
@@ -157,9 +170,9 @@ class KeyLimitsBody(Strict):
 
 
 class _NewKeyBody(Strict):
-    scopes: Annotated[tuple[Scope, ...], Field(description="What it opens")] = TENANT_SCOPES
+    scopes: Annotated[tuple[Scope, ...], Field(description="What the key grants")] = TENANT_SCOPES
     expires_at: Moment | None = None
-    label: Annotated[_Label, Field(description="Whose it is, for people")] = ""
+    label: Annotated[_Label, Field(description="A name that helps people to recognize it")] = ""
 
     @field_validator("scopes")
     @classmethod
@@ -176,7 +189,7 @@ class KeyBody(_NewKeyBody, KeyLimitsBody):
 class OpsKeyBody(_NewKeyBody):
     """Creates an operator key, which has no access to a tenant's own routes."""
 
-    scopes: Annotated[tuple[Scope, ...], Field(description="What it opens")] = OPS_SCOPES
+    scopes: Annotated[tuple[Scope, ...], Field(description="What the key grants")] = OPS_SCOPES
 
     @field_validator("scopes")
     @classmethod

@@ -65,9 +65,9 @@ class Images(TypedDict):
 
 class _ImagesQuery(QueryModel):
     # Open WebUI sends it if configured
-    api_version: Annotated[
-        Text, Field(alias="api-version", description="Taken, and changes nothing")
-    ] = None
+    api_version: Annotated[Text, Field(alias="api-version", description="Accepted and ignored")] = (
+        None
+    )
 
 
 @router.post(

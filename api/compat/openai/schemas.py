@@ -54,13 +54,13 @@ class ImagesBody(Strict):
         Field(description="Without effect on models that have no quality"),
     ] = None
     moderation: Annotated[
-        Literal["auto", "low"] | None, Field(description="Taken, and changes nothing")
+        Literal["auto", "low"] | None, Field(description="Accepted and ignored")
     ] = None
     style: Annotated[
-        Literal["vivid", "natural"] | None, Field(description="Taken, and changes nothing")
+        Literal["vivid", "natural"] | None, Field(description="Accepted and ignored")
     ] = None
     complexity: Annotated[
-        Literal["low", "medium", "high"] | None, Field(description="Taken, and changes nothing")
+        Literal["low", "medium", "high"] | None, Field(description="Accepted and ignored")
     ] = None
     stream: Annotated[bool | None, Field(description="Not offered: must be false")] = None
     partial_images: Annotated[int | None, Field(description="Not offered: must be 0"), INTEGER] = (

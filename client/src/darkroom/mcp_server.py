@@ -30,7 +30,8 @@ _PREVIEW_QUALITY = 70
 _WAIT_SECONDS = 55
 _INSTRUCTIONS = (
     "Generates images. A result contains a small preview and a link to the full image; the link "
-    "needs no key and is valid for a day. The same input and seed generate the same image."
+    "needs no key and is valid as long as the image is kept, unless the operator set a limit. The "
+    "same input and seed generate the same image."
 )
 
 

@@ -66,12 +66,12 @@ class GenerateOptions:
     metadata: Pairs = None
     record_seconds: Annotated[
         Seconds | None,
-        Parameter(help="Seconds after its end at which a job is deleted, or `forever`."),
+        Parameter(help="Delete each job this many seconds after it ends, or `forever`: never."),
     ] = None
     image_seconds: Annotated[
         Seconds | None,
         Parameter(
-            help="Seconds after the end of its job at which an image is deleted, or `forever`."
+            help="Delete each image this many seconds after its job ends; `forever`: with it."
         ),
     ] = None
 

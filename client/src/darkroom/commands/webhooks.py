@@ -22,7 +22,8 @@ _COLUMNS = ("id", "type", "status", "attempt", "next_attempt_at", "url")
 
 
 Events = Annotated[
-    str | None, Parameter(help="Events of all jobs to send, such as job.succeeded,job.failed.")
+    str | None,
+    Parameter(help="Events to send, separated by commas, such as job.succeeded,batch.completed."),
 ]
 Description = Annotated[str | None, Parameter(help="What it is for.")]
 Header = Annotated[
@@ -142,9 +143,10 @@ def create_endpoint(
     enabled: Enabled = None,
     where: Where = HERE,
 ) -> int:
-    """Create an endpoint; one with --events gets these of all jobs without a webhook of their own.
+    """Create a standing endpoint, or set the given options of one that exists.
 
-    If it exists, only the given options are set.
+    It gets the events of --events, of all jobs and batches that name no webhook of their own.
+    Without --events, it gets only the webhooks of jobs that name its URL.
     """
     options = _options(events, description, header, payload, enabled)
     with where.client() as client:
