@@ -66,7 +66,7 @@ crowd: setup ## 500 jobs over two APIs and four workers behind nginx, one of eac
 alerts: setup ## cause the fault of every alert on a running service, and print when each fired
 	@$(BIN)/pytest -m "long or not long" tests/alerts $(ARGS)
 
-growth: setup ## what a call costs with a million jobs queued, and a job of Redis' memory (10 minutes)
+growth: setup ## measure calls with a million jobs queued, and Redis' memory per job (10 minutes)
 	@$(BIN)/pytest -m long tests/contract/test_growth.py $(ARGS)
 
 screenshots: setup ## take the screenshots of the web pages in docs/screenshots
@@ -94,7 +94,7 @@ check: setup ## formatter, linter, types, import contracts, spelling, names, pro
 	@$(BIN)/python -m tests.support.formatters luacheck
 	@$(BIN)/pytest -q tests/deploy
 
-fmt: setup ## let the formatter and the linter's safe fixes have their way
+fmt: setup ## format all files and apply the linter's safe fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/python -m tests.support.formatters biome check --write api/web

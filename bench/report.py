@@ -42,6 +42,13 @@ Written by `make bench` ({minutes:.0f} minutes); `make bench ONLY=accept` runs o
 contenders take turns on one machine, so the ratio of a round is what counts; its range over the
 rounds shows how reliable it is. The absolute figures belong to this machine on that day.
 
+`ours` and `theirs` are medians over the rounds; `ratio` is the median of the ratios of each
+round. It is ours ÷ theirs for figures per second, in rows 2 and 5, and for commands sent. It is
+theirs ÷ ours for all other times, CPU and memory. Without a peer it is our own figure. `at
+least` is the bound, `aim` the goal beyond it: with ≥ more is better, with ≤ less. `reached`
+says which of the two the ratio meets: **no** is less than the bound, `not the aim` means that
+there is only an aim and it is missed, and a dash that the line has no goal.
+
 | | |
 |---|---|
 {facts}

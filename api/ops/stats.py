@@ -209,7 +209,7 @@ class WorkerList(TypedDict):
 
     at: Time
     data: list[Worker]
-    untold: Annotated[list[Held], Field(description="Held, and no worker has said so yet")]
+    untold: Annotated[list[Held], Field(description="Claimed, but not yet reported by a worker")]
 
 
 @router.get(

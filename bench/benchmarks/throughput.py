@@ -54,8 +54,8 @@ def measure(run: Run) -> Row:
         )
     told = [rounds.middle(name, "MB") for name in places]
     held = (
-        "a worker with 64 at once holds {:.0f} MB; "
-        "prefork with 16 {:.0f}, gevent {:.0f}, taskiq {:.0f}"
+        "memory: a worker with 64 threads holds {:.0f} MB, prefork with 16 processes {:.0f} MB, "
+        "gevent {:.0f} MB, taskiq {:.0f} MB"
     )
     checked = "each job is one paid call and one object"
     return Row(NUMBER, TITLE, _lines(rounds), checked, [held.format(*told)])

@@ -214,7 +214,8 @@ claim = Key(
 group_of = Key(
     "group:<id>",
     STRING,
-    "The jobs of a group, by the first, so that a repeated request joins them.",
+    "The jobs that a retried OpenAI request joined, by the id of the first job that the retry would "
+    "have created: a call that is sent twice joins the same jobs; one minute.",
 )
 idempotency = Key(
     "idempotency:<tenant>:<key>",
@@ -229,10 +230,13 @@ idempotency = Key(
 open_groups = Key(
     "groups:<tenant>:<body>",
     ZSET,
-    "Groups of equal requests without an answer, by when last waited for.",
+    "The jobs of each OpenAI request with this body that has had no response, by when its client "
+    "last waited (ms); 0: its client has left.",
 )
 refused_groups = Key(
-    "groups:<tenant>:<body>:refused", STRING, "How many of those were refused and have no jobs."
+    "groups:<tenant>:<body>:refused",
+    STRING,
+    "Equal requests that were refused: retries of them join no jobs.",
 )
 reuse = Key("reuse:<tenant>:<request>", STRING, "The last job that succeeded with this request.")
 answers = Key(
@@ -402,7 +406,7 @@ gate = Key(
         "hold:<reason>[:<subject>]": "until when no new call is made (ms)",
         "probe:<reason>[:<subject>]": "1 while a probe call is in progress",
         "fails:<subject>": "failed calls in a row",
-        "with:<subject>": "the keys (of a model) or models (of a key) of those",
+        "with:<subject>": "the keys (of a model) or models (of a key) of these failed calls",
         "budget:<subject>": "failed calls that are left before its circuit opens",
         "trips:<subject>": "times its circuit opened in a row",
         "tat:<key>": "when the key may be used next by its rate (GCRA, ms)",
@@ -436,7 +440,7 @@ delivery = Key(
         "type": "the event type",
         "state": "pending, sending, parked, delivered, failed or superseded",
         "attempt": "attempts so far",
-        "schedule_base": "attempts before it was last asked for again",
+        "schedule_base": "attempts before the last redelivery was requested; the schedule counts from there",
         "fence": "counts claims",
         "created": "when the event happened (ms)",
         "version": "the version of the subject",
@@ -481,7 +485,7 @@ endpoint = Key(
         "off": "since when it is disabled (ms)",
         "why": "why it is disabled: gone, failing or requested",
         "events": "the event types that it is subscribed to as a standing endpoint, separated by spaces",
-        "query": "the query of the URL that webhooks are sent to then",
+        "query": "the query of its URL as a standing endpoint",
         "description": "what the tenant says that it is for",
         "headers": "headers that are sent, as JSON; absent: none",
         "payload": "slim; absent: full",
@@ -654,7 +658,7 @@ audit = Key(
 reply = Key(
     "replies:<token>",
     STRING,
-    "The answer to an operator's write, should it come again; one minute.",
+    "The reply to an operator's write, returned again if the request is repeated; one minute.",
 )
 
 # --- events, counters, workers --------------------------------------------------------------------
@@ -732,7 +736,7 @@ sweep = Key(
         "until": "until when no other may (ms)",
         "at": "when it was (ms)",
         "rescue_after": "before this (ms) no lease counts as expired",
-        "token": "names the sweep, should it come again",
+        "token": "of the last sweep call; the same call sent again gets `reports`",
         "reports": "what it reported of `ended` and `crossed_thresholds`, as JSON",
         "<step_ms>": "the last sample at this interval",
     },
