@@ -214,8 +214,8 @@ claim = Key(
 group_of = Key(
     "group:<id>",
     STRING,
-    "The jobs that a retried OpenAI request joined, by the id of the first job that the retry would "
-    "have created: a call that is sent twice joins the same jobs; one minute.",
+    "The jobs that a retried OpenAI request joined, by the id of the first job that it would have "
+    "created: a call that is sent twice joins the same jobs; one minute.",
 )
 idempotency = Key(
     "idempotency:<tenant>:<key>",
@@ -236,7 +236,7 @@ open_groups = Key(
 refused_groups = Key(
     "groups:<tenant>:<body>:refused",
     STRING,
-    "Equal requests that were refused: retries of them join no jobs.",
+    "How many requests with this body were refused: as many retries join no jobs of a waiting client.",
 )
 reuse = Key("reuse:<tenant>:<request>", STRING, "The last job that succeeded with this request.")
 answers = Key(
