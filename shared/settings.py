@@ -244,7 +244,7 @@ class Settings(BaseSettings):
         Prices,
         Field(
             description="Estimated credits per call: model=credits,…; 1min.ai publishes no prices. "
-            "They precede those of the model's definition"
+            "They take precedence over those of the model's definition"
         ),
     ] = {}
     download_timeout_seconds: Annotated[
@@ -429,7 +429,7 @@ class Settings(BaseSettings):
         float,
         Field(
             gt=0,
-            description="Seconds before the end of an API key at which standing endpoints get "
+            description="Seconds before an API key expires at which standing endpoints get "
             "`key.expiring`",
         ),
     ] = 604_800

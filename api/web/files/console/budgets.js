@@ -3,7 +3,7 @@ import { el } from "../shared/dom.js";
 import { number } from "../shared/format.js";
 import { cardTable, when } from "./formatters.js";
 
-const COLUMNS = ["Per", "Limit", "Used", "Promised", "Left", "Reached", "Starts again"];
+const COLUMNS = ["Per", "Limit", "Used", "Reserved", "Left", "Threshold reached", "Resets"];
 
 export function budgetTable(budgets) {
   return cardTable("Budgets", COLUMNS, budgets.map(row));

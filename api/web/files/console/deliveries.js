@@ -84,7 +84,7 @@ export function deliveries({ client, may, live, place }) {
       path: "deliveries",
       nothing: nothingFound(
         "delivery",
-        "A delivery is created for each event of a job that names a webhook URL.",
+        "Deliveries are created for events of jobs that name a webhook URL, and for standing endpoints.",
         "deliveries",
       ),
     },

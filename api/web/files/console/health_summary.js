@@ -159,7 +159,7 @@ function parts(now) {
     kind: "wait",
     head: `The provider no longer offers ${model}`,
     words:
-      "Jobs for it are refused with model_unavailable, except for one a minute that checks again.",
+      "Jobs for it are refused with model_unavailable, except one per minute, which checks whether the model is back.",
   }));
   return [...held, ...dead, ...removed];
 }

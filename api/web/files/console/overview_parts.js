@@ -132,17 +132,17 @@ function keyState({ dead_since, held_by }) {
   return held_by ? `held: ${REASONS[held_by]?.[0] ?? held_by}` : "in use";
 }
 
-/** Failed jobs still stored, by error code. */
+/** Failed jobs in Redis, by error code. */
 export function failuresCard(now) {
   const codes = Object.entries(now.failed_by_code).sort(([, one], [, other]) => other - one);
   const tools =
     codes.length > 0 &&
     el("a", { class: "button small", href: link("jobs", { status: "failed" }) }, "All failed jobs");
   if (!codes.length)
-    return card("Failed jobs still stored", tools, el("p", { class: "soft" }, "None."));
+    return card("Failed jobs in Redis", tools, el("p", { class: "soft" }, "None."));
   const most = codes[0][1];
   return card(
-    "Failed jobs still stored",
+    "Failed jobs in Redis",
     tools,
     el(
       "ul",
