@@ -73,7 +73,9 @@ def test_what_is_anothers_is_not_found(api_server: ApiServer, route: Route, meth
         theirs = ids_of(api_server)
         path = route.path.format(**theirs)
         before = api_server.world.read(theirs["job_id"], "").job
-        answer = stranger.client.request(method, path)
+        answer = stranger.client.request(
+            method, path, json={"enabled": True} if method == "PATCH" else None
+        )
         assert answer.status_code == 404, path
         if method != "HEAD":
             problem(answer, 404, "not_found")
