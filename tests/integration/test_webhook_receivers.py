@@ -165,7 +165,8 @@ def test_the_pages_program_hears_each_job_once_and_no_stranger(
         # when: it is sent, comes a second time, and then from somebody else
         assert post.settle(delivery) == "delivered"
         job = JOB_PREFIX + delivery.split("_")[1]
-        body = json.dumps({"type": "job.failed", "data": {"id": job, "version": 1}})
+        data = {"id": job, "status": "failed", "version": 1}
+        body = json.dumps({"type": "job.failed", "data": data})
         message = Message(body, {"webhook-id": delivery})
         late, forged = (signed_by(message, one) for one in (SECRET, OTHER_SECRET))
         answers = [
