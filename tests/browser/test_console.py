@@ -412,20 +412,21 @@ def test_a_delivery_that_was_not_taken_is_sent_again(
 ) -> None:
     name, client = tenant
     with receiver() as hook:
-        hook.script = [500]
+        # until it is sent again by hand, however often Darkroom tries
+        hook.status = 500
         ask(client, webhook={"url": hook.url, "events": ["job.succeeded"]})
-        wait_until(lambda: len(hook.received) == 1, "the first attempt")
+        wait_until(lambda: len(hook.received) > 0, "the first attempt")
         console_page.go(f"#/deliveries?tenant={name}", "Deliveries")
         expect(console_page.row("job.succeeded")).to_contain_text("Status 500")
         console_page.visit.check_access()
         console_page.row("job.succeeded").get_by_role("button", name="job.succeeded").click()
         expect(console_page.dialog).to_contain_text("Attempt 1")
         console_page.answer("Close")
+        hook.status = 204
         console_page.row("job.succeeded").get_by_role("button", name="Redeliver").click()
         console_page.answer("Redeliver")
         expect(console_page.row("job.succeeded")).to_contain_text("delivered")
         assert len({one.id for one in hook.received}) == 1
-        assert len(hook.received) == 2
     console_page.button("Redeliver failed…").click()
     console_page.answer("Count")
     expect(console_page.dialog).to_contain_text("No delivery failed since then.")
