@@ -24,6 +24,10 @@ def test_the_examples_of_the_readme_run(at_home: Path, sandbox: Sandbox) -> None
     known: dict[str, Any] = {"__name__": "readme"}
     for example in examples:
         exec(compile(example, str(README), "exec"), known)  # noqa: S102  the very text of the page
+    # its host does not answer: the next jobs would make it a failing one
+    with darkroom.Client() as client:
+        for endpoint in list(client.webhooks.endpoints.list()):
+            client.webhooks.endpoints.delete(endpoint.id)
     saved = {path.name for path in at_home.iterdir()}
     assert {"lighthouse.webp", "pier.png", "harbour.webp", "gull.webp", "crab.webp"} <= saved
     for image in at_home.iterdir():
