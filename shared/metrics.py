@@ -315,9 +315,6 @@ class ServiceCollector(Collector):
             ("darkroom_queue_largest_group", "Most of one", facts.largest_group if facts else {}),
         ):
             yield _gauge(name, text, "queue", {queue: values.get(queue, 0) for queue in _QUEUES})
-        yield _holds(facts)
-        dead = facts.dead_keys if facts else 0
-        yield GaugeMetricFamily("darkroom_provider_dead_keys", "Keys that were refused", dead)
         age = facts.sweep_age if facts else 0
         yield GaugeMetricFamily("darkroom_sweep_age_seconds", "Since the last sweep", age)
         behind = facts.history_lag if facts else 0
@@ -329,16 +326,23 @@ class ServiceCollector(Collector):
             "darkroom_history_refused_jobs", "Final jobs that the history could not store", refused
         )
         yield from _webhooks(facts)
-        circuit = facts.circuit if facts else 0
-        yield GaugeMetricFamily("darkroom_provider_circuit_state", "1 while it is open", circuit)
-        yield from _credits(facts.without_credits if facts else ())
-        inactive = facts.provider_models.inactive(self._models) if facts else ()
-        yield _gauge(
-            "darkroom_provider_model_inactive",
-            "1 where the provider does not list the model as active",
-            "model",
-            {model: int(model in inactive) for model in self._models},
-        )
+        yield from _provider(facts, self._models)
+
+
+def _provider(facts: Facts | None, models: Sequence[str]) -> Iterator[GaugeMetricFamily]:
+    yield _holds(facts)
+    dead = facts.dead_keys if facts else 0
+    yield GaugeMetricFamily("darkroom_provider_dead_keys", "Keys that were refused", dead)
+    circuit = facts.circuit if facts else 0
+    yield GaugeMetricFamily("darkroom_provider_circuit_state", "1 while it is open", circuit)
+    yield from _credits(facts.without_credits if facts else ())
+    inactive = facts.provider_models.inactive(models) if facts else ()
+    yield _gauge(
+        "darkroom_provider_model_inactive",
+        "1 where the provider does not list the model as active",
+        "model",
+        {model: int(model in inactive) for model in models},
+    )
 
 
 def _webhooks(facts: Facts | None) -> Iterator[GaugeMetricFamily]:

@@ -266,7 +266,7 @@ class JobBody(Strict):
         OnUnknown | None,
         Field(
             description="If a provider call may or may not have generated and billed the image: "
-            "`retry` calls once more, `fail` ends the job; default: the service's setting"
+            "`retry` makes one more call, `fail` ends the job; default: the service's setting"
         ),
     ] = None
     reuse: Annotated[

@@ -42,7 +42,7 @@ class DeliveryAttempt(TypedDict):
     seconds: float
     status: Count | None
     error: DeliveryError | None
-    answer: Annotated[str, Field(description="The first 1,024 bytes of the receiver's response")]
+    answer: Annotated[str, Field(description="The first 1,024 bytes of the response")]
 
 
 class ListedDelivery(TypedDict):
@@ -192,8 +192,8 @@ def _fault_shown(code: DeliveryErrorCode, message: str) -> DeliveryError:
 
 
 _ADVICE = {
-    "status": "The receiver did not respond with a 2xx status.",
-    "gone": "The receiver responded 410 (gone), so the endpoint was disabled.",
+    "status": "The endpoint did not respond with a 2xx status.",
+    "gone": "The endpoint responded 410 (gone) and was disabled.",
 }
 
 

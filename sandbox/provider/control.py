@@ -1,11 +1,37 @@
 """The control routes for tests: `/_sandbox/…` and `/healthz`."""
 
+from collections.abc import Awaitable
+from typing import Protocol
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sandbox.provider.behavior import BadBody
 from sandbox.provider.error_responses import json_response
 from sandbox.provider.state import state_of
+
+
+class Part(Protocol):
+    """A part of the sandbox that a body replaces."""
+
+    def replace(self, body: bytes) -> Awaitable[None] | None:
+        """Set the part from JSON; raise BadBody and change nothing if it is invalid."""
+        ...
+
+    def shown(self) -> object:
+        """Return the part as JSON."""
+        ...
+
+
+async def _replaced(part: Part, request: Request) -> Response:
+    """Replace a part by the body of the request; return it as it is then."""
+    try:
+        started = part.replace(await request.body())
+        if started is not None:
+            await started
+    except BadBody as bad:
+        return _bad(bad)
+    return json_response(part.shown())
 
 
 async def show_behavior(request: Request) -> Response:
@@ -15,12 +41,7 @@ async def show_behavior(request: Request) -> Response:
 
 async def put_behavior(request: Request) -> Response:
     """Set the behaviour."""
-    behavior = state_of(request).behavior
-    try:
-        behavior.replace(await request.body())
-    except BadBody as bad:
-        return _bad(bad)
-    return json_response(behavior.shown())
+    return await _replaced(state_of(request).behavior, request)
 
 
 async def reset_behavior(request: Request) -> Response:
@@ -36,12 +57,7 @@ async def show_images(request: Request) -> Response:
 
 async def put_images(request: Request) -> Response:
     """Set the state of the image host."""
-    images = state_of(request).images
-    try:
-        await images.replace(await request.body())
-    except BadBody as bad:
-        return _bad(bad)
-    return json_response(images.shown())
+    return await _replaced(state_of(request).images, request)
 
 
 async def show_models(request: Request) -> Response:
@@ -51,12 +67,7 @@ async def show_models(request: Request) -> Response:
 
 async def put_models(request: Request) -> Response:
     """Set how the models differ from the catalog."""
-    models = state_of(request).models
-    try:
-        models.replace(await request.body())
-    except BadBody as bad:
-        return _bad(bad)
-    return json_response(models.shown())
+    return await _replaced(state_of(request).models, request)
 
 
 async def show_keys(request: Request) -> Response:
@@ -66,12 +77,7 @@ async def show_keys(request: Request) -> Response:
 
 async def put_keys(request: Request) -> Response:
     """Set the valid keys."""
-    keys = state_of(request).keys
-    try:
-        keys.replace(await request.body())
-    except BadBody as bad:
-        return _bad(bad)
-    return json_response(keys.shown())
+    return await _replaced(state_of(request).keys, request)
 
 
 async def show_calls(request: Request) -> Response:

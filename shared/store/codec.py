@@ -124,13 +124,11 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         deadline_at=int(record["deadline"]),
         **{f"{name}_at": _number(record, name) for name in _TIMES},
         batch_id=record.get("batch"),
-        error_code=ErrorCode(record["error_code"]) if "error_code" in record else None,
+        error_code=_error_code(record, "error_code"),
         error_message=record.get("error_message"),
         error_retryable=record.get("error_retryable") == "1",
         spare_calls_used=int(record.get("spare_calls", 0)),
-        last_error_code=ErrorCode(record["last_error_code"])
-        if "last_error_code" in record
-        else None,
+        last_error_code=_error_code(record, "last_error_code"),
         attempt_errors=_attempt_errors(record),
         reused_from=record.get("reused_from"),
         record_id=record.get("record_id") or None,
@@ -143,6 +141,10 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         trace=record.get("trace"),
         is_prompt_withheld="prompt_withheld" in record,
     )
+
+
+def _error_code(record: Mapping[str, str], name: str) -> ErrorCode | None:
+    return ErrorCode(record[name]) if name in record else None
 
 
 #: Bytes kept of one failed attempt: ten of them still fit a compact record.

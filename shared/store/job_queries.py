@@ -234,20 +234,12 @@ def _facts(reply: Sequence[Any]) -> ServiceStats:
         holds=tuple(sorted(_holds(gate, int(now)))),
         keys=_keys(gate),
         gone_models=frozenset(_named(gate, "gone")),
-        paused_models={
-            name.removeprefix("model:"): since
-            for name, since in paused.items()
-            if name.startswith("model:")
-        },
+        paused_models=_of_prefix(paused, "model:"),
         sweep_age=(int(now) - int(swept)) / 1000 if swept else 0.0,
         webhook_parked=numbers.get("webhook_parked", 0),
         webhook_unproven=unproven[0],
         webhook_tenants_waiting=unproven[1],
-        webhook_endpoints={
-            name.removeprefix("endpoints_"): number
-            for name, number in numbers.items()
-            if name.startswith("endpoints_")
-        },
+        webhook_endpoints=_of_prefix(numbers, "endpoints_"),
         image_host=gate.get("image_host", ""),
         paused={name: since for name, since in paused.items() if not name.startswith("model:")},
         closed=closed,
@@ -257,6 +249,15 @@ def _facts(reply: Sequence[Any]) -> ServiceStats:
         history_refused=int(refused),
         provider_models=read_record(pairs(models)),
     )
+
+
+def _of_prefix(numbers: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """Return the numbers whose names have this prefix, without it."""
+    return {
+        name.removeprefix(prefix): number
+        for name, number in numbers.items()
+        if name.startswith(prefix)
+    }
 
 
 def _named(gate: Mapping[str, str], kind: str) -> dict[str, str]:

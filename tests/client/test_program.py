@@ -301,7 +301,7 @@ def test_deliveries_are_found_shown_and_sent_again(
         _, attempts = shown.split("attempt  at", 1)
         _, first, second, *_ = attempts.splitlines()
         assert (first.split()[0], first.split()[3]) == ("1", "500")
-        assert first.endswith("The receiver did not respond with a 2xx status.")
+        assert first.endswith("The endpoint did not respond with a 2xx status.")
         assert (second.split()[0], second.split()[3]) == ("2", "200")
     wrong = run("webhooks", "redeliver")
     assert (wrong.returncode, wrong.stderr) == (2, "Give either one delivery or --since.\n")

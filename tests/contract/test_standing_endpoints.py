@@ -343,7 +343,7 @@ def test_nothing_of_it_is_left_of_a_tenant_that_is_deleted(world: World) -> None
     assert_true(world)
 
 
-def test_a_tenant_without_standing_endpoints_costs_no_further_command(empty_redis_url: str) -> None:
+def test_a_standing_endpoint_that_gets_nothing_costs_no_command(empty_redis_url: str) -> None:
     def commands(world: World) -> int:
         return sum(one["calls"] for one in world.client.info("commandstats").values())
 

@@ -14,6 +14,7 @@ from shared.net.sockets import bounded
 from tests.integration.sandbox_client import Client, steered
 from tests.support.api_server import ApiServer, client_of, served, settings, tenant_at
 from tests.support.servers import S3Server
+from tests.support.webhook_receiver import WebhookReceiver, receiver
 from tests.support.worker_harness import WorkerHarness
 
 
@@ -131,3 +132,10 @@ def program(
 ) -> Program:
     monkeypatch.setenv("DARKROOM_REDIS_URL", empty_redis_url)
     return Program(capsys)
+
+
+@pytest.fixture
+def inbox() -> Iterator[WebhookReceiver]:
+    """A program that webhooks are sent to."""
+    with receiver() as server:
+        yield server

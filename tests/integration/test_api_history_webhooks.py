@@ -13,7 +13,7 @@ from tests.support.api_server import problem
 from tests.support.delivery_worker import delivering
 from tests.support.history_service import HistoryService, history_service, listed
 from tests.support.servers import S3Server
-from tests.support.webhook_receiver import WebhookReceiver, receiver
+from tests.support.webhook_receiver import WebhookReceiver
 
 DELIVERIES = "/v1/webhooks/deliveries"
 OF_ALL = "/ops/v1/deliveries"
@@ -23,12 +23,6 @@ OF_ALL = "/ops/v1/deliveries"
 def service(empty_redis_url: str, history_url: str, s3: S3Server) -> Iterator[HistoryService]:
     with history_service(empty_redis_url, history_url, s3) as service:
         yield service
-
-
-@pytest.fixture
-def inbox() -> Iterator[WebhookReceiver]:
-    with receiver() as server:
-        yield server
 
 
 def deliver(service: HistoryService, received: int, inbox: WebhookReceiver) -> None:

@@ -13,7 +13,7 @@ from shared.model_catalog import DEFAULT_MODEL
 from shared.settings import inherited_environment
 from tests.support.api_server import ApiServer, pointers, problem, served, settings, tenant_at
 from tests.support.delivery_worker import delivering
-from tests.support.webhook_receiver import WebhookReceiver, receiver
+from tests.support.webhook_receiver import WebhookReceiver
 
 DARKROOM = Path(sys.executable).with_name("darkroom")
 ALLOWED = {"webhook_allow_hosts": "127.0.0.1"}
@@ -29,12 +29,6 @@ def url(redis_url: str) -> Iterator[str]:
 def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
     with tenant_at(url, empty_redis_url) as api_server:
         yield api_server
-
-
-@pytest.fixture
-def inbox() -> Iterator[WebhookReceiver]:
-    with receiver() as server:
-        yield server
 
 
 def end_jobs(api_server: ApiServer, url: str, **webhook: Any) -> str:

@@ -9,7 +9,7 @@ from sandbox.wait import wait_until
 from shared.store.endpoints import STANDING_MAX
 from tests.support.api_server import ApiServer, pointers, problem, served, settings, tenant_at
 from tests.support.delivery_worker import delivering
-from tests.support.webhook_receiver import WebhookReceiver, receiver
+from tests.support.webhook_receiver import WebhookReceiver
 
 PATH = "/v1/webhooks/endpoints"
 ENDS = ["job.succeeded", "job.failed", "job.canceled"]
@@ -25,12 +25,6 @@ def url(redis_url: str) -> Iterator[str]:
 def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
     with tenant_at(url, empty_redis_url) as api_server:
         yield api_server
-
-
-@pytest.fixture
-def inbox() -> Iterator[WebhookReceiver]:
-    with receiver() as server:
-        yield server
 
 
 def create(api_server: ApiServer, url: str, **how: Any) -> dict[str, Any]:

@@ -91,12 +91,6 @@ def hasty(empty_redis_url: str) -> Iterator[Post]:
     made.close()
 
 
-@pytest.fixture
-def inbox() -> Iterator[WebhookReceiver]:
-    with receiver() as server:
-        yield server
-
-
 def test_a_webhook_arrives_signed_once(post: Post, inbox: WebhookReceiver) -> None:
     # given
     delivery = post.end_jobs(inbox.url)

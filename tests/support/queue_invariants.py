@@ -8,6 +8,8 @@ from shared.store import keys
 from tests.support.store import World
 
 _READY = "ready:"
+#: States of deliveries that are still to be sent.
+UNSETTLED = frozenset({"pending", "sending", "parked"})
 
 
 def assert_true(world: World) -> None:
@@ -236,46 +238,40 @@ def _assert_delivery_counts(
         states[record["endpoint"]][record["state"]] += 1
     _assert_subscriptions(world, endpoints)
     for name, record in endpoints.items():
-        owed = sum(states[name][state] for state in ("pending", "sending", "parked"))
-        assert (int(record.get("pending", 0)), int(record.get("kept", 0))) == (
-            owed,
-            states[name].total(),
-        )
-        parked = {
-            key
-            for key, one in deliveries.items()
-            if one["endpoint"] == name and one["state"] == "parked"
-        }
-        assert _members(world, keys.parked(name)) == parked
-        standing = {
-            key
-            for key, one in deliveries.items()
-            if one["endpoint"] == name
-            and "standing" in one
-            and one["state"] in {"pending", "sending", "parked"}
-        }
-        assert _members(world, keys.standing_deliveries(name)) == standing
-        if "tenant" not in record:  # deleted, and kept for the URL of its deliveries
-            assert (owed, set(record)) == (0, {"url", "kept"})
-            continue
-        assert name in _members(world, keys.endpoints(record["tenant"]))
-        # whatever is parked has somebody who will look after it
-        awaited = (
-            record.get("off")
-            or record.get("probe")
-            or world.client.zscore(keys.endpoint_backlogs(), name)
-        )
-        assert (
-            not parked or awaited or world.client.zscore(keys.endpoint_probes(), name) is not None
-        )
+        own = {key: one for key, one in deliveries.items() if one["endpoint"] == name}
+        _assert_endpoint(world, name, record, own)
     assert told.pop("webhook_pending", 0) == sum(
-        one["state"] in {"pending", "sending", "parked"} for one in deliveries.values()
+        one["state"] in UNSETTLED for one in deliveries.values()
     )
     assert told.pop("webhook_parked", 0) == sum(one["parked"] for one in states.values())
     assert told.pop("endpoints_disabled", 0) == sum("off" in one for one in endpoints.values())
     assert told.pop("endpoints_failing", 0) == sum("next" in one for one in endpoints.values())
     assert {record["subject"] for record in deliveries.values()} <= jobs
     _assert_delivery_indexes(world, deliveries)
+
+
+def _assert_endpoint(
+    world: World, name: str, record: dict[str, str], deliveries: dict[str, dict[str, str]]
+) -> None:
+    """Hold an endpoint against its deliveries."""
+    owed = {key for key, one in deliveries.items() if one["state"] in UNSETTLED}
+    counted = (int(record.get("pending", 0)), int(record.get("kept", 0)))
+    assert counted == (len(owed), len(deliveries))
+    parked = {key for key in owed if deliveries[key]["state"] == "parked"}
+    assert _members(world, keys.parked(name)) == parked
+    standing = {key for key in owed if "standing" in deliveries[key]}
+    assert _members(world, keys.standing_deliveries(name)) == standing
+    if "tenant" not in record:  # deleted, and kept for the URL of its deliveries
+        assert (owed, set(record)) == (set(), {"url", "kept"})
+        return
+    assert name in _members(world, keys.endpoints(record["tenant"]))
+    # whatever is parked has somebody who will look after it
+    awaited = (
+        record.get("off")
+        or record.get("probe")
+        or world.client.zscore(keys.endpoint_backlogs(), name)
+    )
+    assert not parked or awaited or world.client.zscore(keys.endpoint_probes(), name) is not None
 
 
 def _assert_subscriptions(world: World, endpoints: dict[str, dict[str, str]]) -> None:

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import MCPServer
@@ -105,10 +106,14 @@ def _tool(fn: Callable[..., Any], **hints: bool) -> Tool:
     return tool
 
 
-def build_server(client: AsyncClient) -> MCPServer[Any]:
-    """Build the server with its tools, which send their requests with `client`."""
+@dataclass(frozen=True, slots=True)
+class ImageTools:
+    """The tools, which send their requests with `client`."""
+
+    client: AsyncClient
 
     async def generate_image(  # noqa: PLR0913, PLR0917  the arguments of the tool
+        self,
         prompt: Annotated[str, Field(description="What the image should show")],
         aspect_ratio: Literal["1:1", "16:9", "9:16", "3:2", "2:3", "4:5", "5:4"] | None = None,
         output_format: Literal["webp", "jpg", "png"] | None = None,
@@ -139,31 +144,35 @@ def build_server(client: AsyncClient) -> MCPServer[Any]:
             "seed": seed,
         }
         try:
-            job = await client.submit(prompt, **options)
-            return await _result(await _final(client, job.id, wait_seconds))
+            job = await self.client.submit(prompt, **options)
+            return await _result(await _final(self.client, job.id, wait_seconds))
         except DarkroomError as error:
             raise ToolError(str(error)) from error
 
-    async def get_image_job(job_id: str, wait_seconds: Wait = 1) -> Result:
+    async def get_image_job(self, job_id: str, wait_seconds: Wait = 1) -> Result:
         """Get the status of an image job, and the image once it is ready."""
         try:
-            return await _result(await _final(client, job_id, wait_seconds))
+            return await _result(await _final(self.client, job_id, wait_seconds))
         except DarkroomError as error:
             raise ToolError(str(error)) from error
 
-    async def list_models() -> OfferedModels:
+    async def list_models(self) -> OfferedModels:
         """List the models that can generate images, with their parameters. This is free."""
         try:
-            found = await client.models()
+            found = await self.client.models()
         except DarkroomError as error:
             raise ToolError(str(error)) from error
         shown = [OfferedModel.model_validate(one, from_attributes=True) for one in found]
         return OfferedModels(models=shown)
 
+
+def build_server(client: AsyncClient) -> MCPServer[Any]:
+    """Build the server with its tools, which send their requests with `client`."""
+    of = ImageTools(client)
     tools = [
-        _tool(generate_image, destructive_hint=False, idempotent_hint=False),
-        _tool(get_image_job, read_only_hint=True),
-        _tool(list_models, read_only_hint=True),
+        _tool(of.generate_image, destructive_hint=False, idempotent_hint=False),
+        _tool(of.get_image_job, read_only_hint=True),
+        _tool(of.list_models, read_only_hint=True),
     ]
     return MCPServer("darkroom", instructions=_INSTRUCTIONS, log_level="ERROR", tools=tools)
 

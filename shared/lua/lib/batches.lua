@@ -68,8 +68,8 @@ end
 
 -- Count a change of a job's status in its batch. The end of the last job creates the batch's webhook, in the same
 -- step and once: a job that is retried later does not end the batch a second time.
-function M.count_transition(job, before, after, now)
-  local id, key = job.batch, keys.batch(job.batch)
+function M.count_transition(id, before, after, now)
+  local key = keys.batch(id)
   redis.call('HINCRBY', key, before, -1)
   redis.call('HINCRBY', key, after, 1)
   if after == 'running' then
@@ -78,14 +78,12 @@ function M.count_transition(job, before, after, now)
     local left = redis.call('HMGET', key, 'queued', 'running')
     if left[1] + left[2] > 0 or redis.call('HSETNX', key, 'completed', util.int(now)) == 0 then return end
     local known = redis.call('HMGET', key, 'tenant', 'webhook_url', 'webhook_host', 'webhook_events')
-    if not known[2] and not job.subscriptions then return end
     outbox.add({
       id = id,
       tenant = known[1],
       webhook_url = known[2],
       webhook_host = known[3],
       webhook_events = known[4],
-      subscriptions = job.subscriptions,
       key = key,
       snapshot = cjson.encode(redis.call('HGETALL', key)),
     }, 'batch.completed', now)

@@ -124,7 +124,7 @@ function M.transition(job, state, now, fields)
     index.count(after, 1)
     redis.call('HINCRBY', keys.totals, before and after or after == 'queued' and 'accepted' or 'reused', 1)
     events.append(job.tenant, now, 'job', job.id, 'version', job.version, 'status', after)
-    if before and job.batch then batches.count_transition(job, before, after, now) end
+    if before and job.batch then batches.count_transition(job.batch, before, after, now) end
   end
   events.notify(job.id, job.version, before ~= after and job.tenant or '')
 end
@@ -202,8 +202,7 @@ function M.finish(job, state, now, fields)
   credits.release(job)
   redis.call('HDEL', keys.job(job.id), 'due')
   redis.call('ZREM', keys.deadlines, job.id)
-  local expires, image_expires
-  expires, image_expires, job.subscriptions = retention.ends(job, now)
+  local expires, image_expires = retention.ends(job, now)
   if state ~= 'succeeded' then image_expires = nil end
   M.schedule_end(job.id, now, expires, image_expires)
   util.append(fields, { 'finished', util.int(now) })

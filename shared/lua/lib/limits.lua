@@ -20,8 +20,7 @@ end
 -- Return the payer of a key: the key itself, or `first`, the oldest of the keys that replaced each other.
 local function payer_of(key, first) return 'key:' .. (first or key) end
 
--- Return a tenant's weight and cap, its budgets if they hold queued jobs (nil: none does), and its webhook subscriptions,
--- which a claim needs, so that it reads the tenant's record once. A weight of zero would
+-- Return a tenant's weight and cap, and its budgets if they hold queued jobs (nil: none does). A weight of zero would
 -- stop the virtual time, and an unlimited one would be lost in rounding: a year of 100 jobs a second at the smallest
 -- weight takes virtual time to 2^61, where it is exact to 512. (NaN fails every comparison, so the bounds come
 -- first.)
@@ -35,13 +34,11 @@ function M.for_queue(group)
     'max_running',
     'daily_credits',
     'monthly_credits',
-    'budget_action',
-    'subscriptions'
+    'budget_action'
   )
   local weight = math.min(MOST, math.max(LEAST, tonumber(given[1]) or 1))
   local holds = given[5] == 'hold' and (given[3] or given[4])
-  local budgets = holds and tenant_budgets(group, given[3], given[4], 'hold') or nil
-  return weight, tonumber(given[2]) or math.huge, budgets, given[6] or nil
+  return weight, tonumber(given[2]) or math.huge, holds and tenant_budgets(group, given[3], given[4], 'hold') or nil
 end
 
 -- Add the limits of a key to those of its tenant. A key's budget never holds: jobs of all keys of a tenant wait in one

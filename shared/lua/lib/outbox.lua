@@ -199,18 +199,17 @@ local function create(subject, kind, mark, standing, now)
   route(delivery, now)
 end
 
--- Create the deliveries of an event: to the subject's own webhook if it has one that requested this type, else to the
--- tenant's standing endpoints that are subscribed to it. `subject` has id, tenant, webhook_events, webhook_host, version,
--- run (absent: the only one), and `subscriptions` as in the tenant's record. A job's URL and snapshot are read from its
--- record. Another subject brings `key` (its record), webhook_url and `snapshot` (JSON), and calls delete_for_subject when
--- it is deleted.
+-- Create the deliveries of an event: to the subject's own webhook if it requested this type, or, if the subject has none,
+-- to the tenant's standing endpoints that are subscribed to it. `subject` has id, tenant, webhook_events, webhook_host,
+-- version and run (absent: the only one). A job's URL and snapshot are read from its record. Another subject brings `key`
+-- (its record), webhook_url and `snapshot` (JSON), and calls delete_for_subject when it is deleted.
 function M.add(subject, kind, now)
   local mark = (subject.run or 1) .. '_' .. string.match(kind, '%.(.+)$')
   if subject.webhook_events then
     if util.has_word(kind, subject.webhook_events) then create(subject, kind, mark, nil, now) end
     return
   end
-  for _, endpoint in ipairs(subscriptions.to(subject.subscriptions, kind)) do
+  for _, endpoint in ipairs(subscriptions.to(subject.tenant, kind)) do
     create(subject, kind, mark .. '_' .. string.sub(endpoint, 4), endpoint, now)
   end
 end

@@ -106,14 +106,13 @@ local function set_turn(q, group, known, lanes, weight, vt, newly)
 end
 
 -- Update a group's place from its current state: it can be chosen if it has ready members, is below its cap, and no
--- budget holds it. A group without members is deleted an hour later, never earlier. Return its webhook subscriptions, as
--- limits.for_queue does.
+-- budget holds it. A group without members is deleted an hour later, never earlier.
 function M.reschedule_group(q, group, newly)
   local key = q.group .. group
   local known = util.read_hash(key) or {}
   local lanes, waiting = lanes_of(q, group, known)
   local running = tonumber(known.running) or 0
-  local weight, cap, budgets, subscriptions = limits.for_queue(group)
+  local weight, cap, budgets = limits.for_queue(group)
   local can = waiting > 0 and may_run(q, group, running, cap, budgets)
   if can and not known.tag then
     set_turn(q, group, known, lanes, weight, tonumber(redis.call('HGET', q.state, 'vt')) or 0, newly)
@@ -126,7 +125,6 @@ function M.reschedule_group(q, group, newly)
   else
     redis.call('PERSIST', key)
   end
-  return subscriptions
 end
 
 -- Place a group whose weight or cap was changed: both count from now on, also for members that waited under the old
@@ -182,10 +180,10 @@ function M.dequeue(q, group, member, lane)
   end
 end
 
--- Count one more running member of a group; return what reschedule_group does.
+-- Count one more running member of a group.
 function M.acquire_slot(q, group)
   redis.call('HINCRBY', q.group .. group, 'running', 1)
-  return M.reschedule_group(q, group, false)
+  M.reschedule_group(q, group, false)
 end
 
 -- Count one running member of a group less.
@@ -227,9 +225,8 @@ function M.next_turn(q, open)
   return found
 end
 
--- Take the fairest ready member of the lanes for which `open` (nil: all are) returns true; return it and the webhook
--- subscriptions of its group, or nil. The group is charged one unit, divided by its weight. Waiting in a closed lane
--- earns no credit.
+-- Take the fairest ready member of the lanes for which `open` (nil: all are) returns true; return it and its group,
+-- or nil. The group is charged one unit, divided by its weight. Waiting in a closed lane earns no credit.
 function M.pop_fairest(q, now, open)
   local turn = M.next_turn(q, open)
   if not turn then return nil end
@@ -237,7 +234,7 @@ function M.pop_fairest(q, now, open)
   local member = redis.call('ZPOPMIN', M.ready_key(q, group, turn.lane))[1]
   local known, vt = util.read_hash(key), math.max(turn.start, tonumber(redis.call('HGET', q.state, 'vt')) or 0)
   local lanes, ready = lanes_of(q, group, known)
-  local weight, cap, budgets, subscriptions = limits.for_queue(group)
+  local weight, cap, budgets = limits.for_queue(group)
   local running = (tonumber(known.running) or 0) + 1
   known.finish = util.int(vt + M.cost(weight))
   redis.call('HSET', q.state, 'vt', util.int(vt), 'claimed', util.int(now))
@@ -252,7 +249,7 @@ function M.pop_fairest(q, now, open)
     count_claimable(q, -1 - ready)
     redis.call('HDEL', key, 'tag', 'start')
   end
-  return member, subscriptions
+  return member, group
 end
 
 -- Remove the lanes in which nothing can be claimed.

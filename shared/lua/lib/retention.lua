@@ -10,16 +10,13 @@ local function milliseconds(of_job, of_tenant, setting_ms)
 end
 
 -- Return when the record and the image of a job that ended at `finished` are deleted (ms); nil: never. The image is
--- deleted with its record, so its own time is nil too unless it comes first. Also return the tenant's webhook
--- subscriptions: the end of a job needs them, and this reads the tenant's record.
+-- deleted with its record, so its own time is nil too unless it comes first.
 function M.ends(job, finished)
-  local given =
-    redis.call('HMGET', keys.tenant(job.tenant), 'record_retention_seconds', 'image_retention_seconds', 'subscriptions')
+  local given = redis.call('HMGET', keys.tenant(job.tenant), 'record_retention_seconds', 'image_retention_seconds')
   local record_ms = milliseconds(job.record_retention, given[1], C.retention_ms)
   local image_ms = milliseconds(job.image_retention, given[2], C.image_retention_ms)
   local is_first = image_ms > 0 and (record_ms == 0 or image_ms < record_ms)
-  local expires = record_ms > 0 and util.int(finished + record_ms) or nil
-  return expires, is_first and util.int(finished + image_ms) or nil, given[3] or nil
+  return record_ms > 0 and util.int(finished + record_ms) or nil, is_first and util.int(finished + image_ms) or nil
 end
 
 -- Schedule the deletion of a final job and of its image; nil: never.

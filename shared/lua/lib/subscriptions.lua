@@ -1,13 +1,15 @@
 -- Subscriptions of standing endpoints, which get the events of all jobs and batches of their tenant that name no webhook
--- of their own. The tenant's record lists them, so that those who read it anyway learn that there are none.
+-- of their own. The tenant's record lists them, so that one read shows that there are none.
 local keys, util = ... -- requires
 
 local M = {}
 
--- Return the endpoints that get events of a type; `listed` is the field of the tenant's record (nil or false: none).
-function M.to(listed, kind)
+local function read(tenant) return redis.call('HGET', keys.tenant(tenant), 'subscriptions') or '' end
+
+-- Return the endpoints of a tenant that get events of a type.
+function M.to(tenant, kind)
   local found = {}
-  for endpoint, events in string.gmatch(listed or '', '(%S+) ([^\n]+)') do
+  for endpoint, events in string.gmatch(read(tenant), '(%S+) ([^\n]+)') do
     if util.has_word(kind, events) then found[#found + 1] = endpoint end
   end
   return found
@@ -16,7 +18,7 @@ end
 -- Return the lines of all other endpoints of a tenant.
 local function others(tenant, endpoint)
   local lines = {}
-  for line in string.gmatch(redis.call('HGET', keys.tenant(tenant), 'subscriptions') or '', '[^\n]+') do
+  for line in string.gmatch(read(tenant), '[^\n]+') do
     if not util.has_word(endpoint, line) then lines[#lines + 1] = line end
   end
   return lines

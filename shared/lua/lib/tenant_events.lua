@@ -8,15 +8,13 @@ local M = {}
 -- identifies it among the events of this type, changes nothing. `data` is the `data` of the webhook; times in it are
 -- milliseconds, in members that end in `_at`.
 function M.add(tenant, kind, episode, data, now)
-  local listed = redis.call('HGET', keys.tenant(tenant), 'subscriptions')
-  if #subscriptions.to(listed, kind) == 0 then return end
+  if #subscriptions.to(tenant, kind) == 0 then return end
   local id = 'event_' .. string.sub(redis.sha1hex(tenant .. ' ' .. kind .. ' ' .. episode), 1, 24)
   local key = keys.tenant_event(id)
   if redis.call('HSETNX', key, 'tenant', tenant) == 0 then return end
   redis.call('ZADD', keys.tenant_events(tenant), now, id)
   redis.call('ZADD', keys.tenant_event_expiries, now + C.tenant_event_ms, id)
-  local snapshot = cjson.encode(data)
-  outbox.add({ id = id, tenant = tenant, key = key, subscriptions = listed, snapshot = snapshot }, kind, now)
+  outbox.add({ id = id, tenant = tenant, key = key, snapshot = cjson.encode(data) }, kind, now)
 end
 
 local function delete(id, now)

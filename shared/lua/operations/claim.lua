@@ -46,7 +46,7 @@ end
 -- Remove a job from a place before all tenants.
 local function take_priority(place, job)
   queue.remove_priority(queue.jobs, place, job.id)
-  job.subscriptions = queue.acquire_slot(queue.jobs, job.tenant)
+  queue.acquire_slot(queue.jobs, job.tenant)
   return job
 end
 
@@ -87,19 +87,12 @@ local function is_over(job)
   return true
 end
 
--- Take the next job of the tenant whose turn it is; nil if there is none.
-local function take_fairest()
-  local id, subscriptions = queue.pop_fairest(queue.jobs, now, open)
-  local job = id and jobs.load(id)
-  if job then job.subscriptions = subscriptions end
-  return job
-end
-
 -- Return the next job for the provider, an isolated one first, and whether a further call may find one: the number of
 -- over jobs ended in one call is limited.
 local function take(isolated)
   for _ = 1, C.claim_ends do
-    local job = isolated and take_priority(queue.jobs.isolated, isolated) or take_fairest()
+    local id = not isolated and queue.pop_fairest(queue.jobs, now, open)
+    local job = isolated and take_priority(queue.jobs.isolated, isolated) or id and jobs.load(id)
     if not job then return nil, false end
     if not is_over(job) then return job end
     isolated = nil

@@ -109,7 +109,8 @@ const REASONS = {
 /** What becomes of the deliveries of an endpoint that is not healthy, and what to do. */
 const REPAIRS = {
   failing: "Gets one delivery at a time until it accepts one. Enable it to retry at once.",
-  disabled: "Gets nothing. Enable it when its receiver works: waiting deliveries are sent then.",
+  disabled:
+    "Gets nothing. Enable it when its URL responds again: waiting deliveries are sent then.",
 };
 
 /** The status, since when, and what to do. */

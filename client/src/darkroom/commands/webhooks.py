@@ -1,6 +1,7 @@
 """`darkroom webhooks`: deliveries and endpoints."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -21,18 +22,43 @@ _ENDPOINTS = ("id", "status", "pending", "parked", "failures", "has_own_secret",
 _COLUMNS = ("id", "type", "status", "attempt", "next_attempt_at", "url")
 
 
-Events = Annotated[
-    str | None,
-    Parameter(help="Events to send, separated by commas, such as job.succeeded,batch.completed."),
-]
-Description = Annotated[str | None, Parameter(help="What it is for.")]
 Header = Annotated[
     list[str] | None, Parameter(help="A header to send, as `Name: value`; may be repeated.")
 ]
-Payload = Annotated[Literal["full", "slim"] | None, Parameter(help="What to send of a job.")]
-Enabled = Annotated[
-    bool | None, Parameter(help="Whether webhooks are sent; those of a disabled endpoint wait.")
-]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class EndpointFlags:
+    """What is set of a standing endpoint; the rest stays as it is."""
+
+    events: Annotated[
+        str | None,
+        Parameter(
+            help="Events to send, separated by commas, such as job.succeeded,batch.completed."
+        ),
+    ] = None
+    description: Annotated[str | None, Parameter(help="What it is for.")] = None
+    header: Header = None
+    payload: Annotated[Literal["full", "slim"] | None, Parameter(help="What to send of a job.")] = (
+        None
+    )
+    enabled: Annotated[
+        bool | None, Parameter(help="Whether webhooks are sent; those of a disabled endpoint wait.")
+    ] = None
+
+    def options(self) -> EndpointOptions:
+        """Return what is given, named as in EndpointOptions."""
+        given: Any = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.events is not None:
+            given["events"] = [name.strip() for name in self.events.split(",")]
+        if self.header is not None:
+            given["headers"] = dict(map(_pair, given.pop("header")))
+        options: EndpointOptions = given
+        return options
+
+
+UNCHANGED = EndpointFlags()
 
 
 @webhooks.command(name="list")
@@ -105,7 +131,7 @@ def send_test(
 ) -> int:
     """Send a signed test event to RECEIVER_URL; show the request and its result.
 
-    Exit with 1 unless the receiver responded with 2xx.
+    Exit with 1 unless the endpoint responded with 2xx.
     """
     headers = dict(_pair(written) for written in header or ())
     body = {"url": receiver_url, "payload": "slim" if slim else "full", "headers": headers}
@@ -133,14 +159,10 @@ def list_endpoints(*, limit: Limit = 50, where: Where = HERE) -> int:
 
 @endpoints.command(name="create")
 def create_endpoint(
-    receiver_url: str,
+    endpoint_url: str,
     /,
     *,
-    events: Events = None,
-    description: Description = None,
-    header: Header = None,
-    payload: Payload = None,
-    enabled: Enabled = None,
+    endpoint: EndpointFlags = UNCHANGED,
     where: Where = HERE,
 ) -> int:
     """Create a standing endpoint, or set the given options of one that exists.
@@ -148,9 +170,8 @@ def create_endpoint(
     It gets the events of --events, of all jobs and batches that name no webhook of their own.
     Without --events, it gets only the webhooks of jobs that name its URL.
     """
-    options = _options(events, description, header, payload, enabled)
     with where.client() as client:
-        made = client.webhooks.endpoints.create(receiver_url, **options)
+        made = client.webhooks.endpoints.create(endpoint_url, **endpoint.options())
     show_facts(made.raw, as_json=where.json)
     return DONE
 
@@ -159,17 +180,12 @@ def create_endpoint(
 def update_endpoint(
     endpoint_id: str,
     *,
-    events: Events = None,
-    description: Description = None,
-    header: Header = None,
-    payload: Payload = None,
-    enabled: Enabled = None,
+    endpoint: EndpointFlags = UNCHANGED,
     where: Where = HERE,
 ) -> int:
     """Set the given options of an endpoint."""
-    options = _options(events, description, header, payload, enabled)
     with where.client() as client:
-        changed = client.webhooks.endpoints.update(endpoint_id, **options)
+        changed = client.webhooks.endpoints.update(endpoint_id, **endpoint.options())
     show_facts(changed.raw, as_json=where.json)
     return DONE
 
@@ -186,32 +202,10 @@ def delete_endpoint(endpoint_id: str, *, where: Where = HERE) -> int:
 def send_test_to(endpoint_id: str, *, where: Where = HERE) -> int:
     """Send a signed test event to an endpoint, with its headers; show the request and its result.
 
-    Exit with 1 unless the receiver responded with 2xx.
+    Exit with 1 unless the endpoint responded with 2xx.
     """
     with where.client() as client:
         return _show_test(client.webhooks.endpoints.test(endpoint_id), as_json=where.json)
-
-
-def _options(
-    events: str | None,
-    description: str | None,
-    header: list[str] | None,
-    payload: Literal["full", "slim"] | None,
-    enabled: bool | None,  # noqa: FBT001  an option as it was given
-) -> EndpointOptions:
-    """Return the options that were given."""
-    options: EndpointOptions = {}
-    if events is not None:
-        options["events"] = [name.strip() for name in events.split(",")]
-    if description is not None:
-        options["description"] = description
-    if header is not None:
-        options["headers"] = dict(map(_pair, header))
-    if payload is not None:
-        options["payload"] = payload
-    if enabled is not None:
-        options["enabled"] = enabled
-    return options
 
 
 @endpoints.command
