@@ -64,7 +64,7 @@ from shared import logs, metrics
 from shared.celery_app import build_celery, build_scripts
 from shared.errors import InvalidSettings
 from shared.history import open_database
-from shared.settings import Settings, load_settings, require
+from shared.settings import S3_KEYS, Settings, load_settings, require
 from shared.signing import ImageUrlSigner
 from shared.storage.client import Storage
 from shared.store.connection import connect_async
@@ -80,8 +80,6 @@ if TYPE_CHECKING:
 #: spare for replacing a broken one.
 _CONNECTIONS = 8
 _FAILED = 500
-#: The required settings.
-_NEEDED = ("s3_access_key", "s3_secret_key")
 #: The exit code for invalid settings, as of every command.
 WRONG_SETTINGS = 2
 #: The form of problems below the paths of other services' APIs.
@@ -177,8 +175,8 @@ def begin_metrics() -> None:
 
 def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
     try:
-        checked = settings or load_settings(*_NEEDED)
-        require(checked, *_NEEDED)
+        checked = settings or load_settings(*S3_KEYS)
+        require(checked, *S3_KEYS)
         storage = Storage.from_settings(checked, concurrency=READERS)
         tracer = open_tracer(checked, "api")
         _refuse_workers()

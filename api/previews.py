@@ -11,7 +11,7 @@ from shared.errors import ImageDamaged, ImageTooLarge, ObjectDamaged, ObjectMiss
 from shared.image_files import PREVIEW, is_complete_webp, make_preview
 from shared.jobs import Image
 from shared.logs import log
-from shared.storage.client import preview_key
+from shared.storage.object_names import preview_key
 from shared.store.archive import schedule_object_deletions
 from shared.store.group_commit import GroupCommitClient
 

@@ -2,12 +2,14 @@
 
 import os
 import socket
+import ssl
 import sys
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from cyclopts.types import UInt16
+from cyclopts.types import ResolvedExistingFile, UInt16
 from cyclopts.validators import Number
 
 #: The same as in `darkroom.commands.exits`, which the service does not import.
@@ -32,6 +34,8 @@ def api(
     host: str = "127.0.0.1",
     port: UInt16 = 8000,
     forwarded_allow_ips: Annotated[str | None, Parameter(validator=_proxies)] = None,
+    ssl_certfile: ResolvedExistingFile | None = None,
+    ssl_keyfile: ResolvedExistingFile | None = None,
 ) -> None:
     """Run the HTTP API until Ctrl-C or SIGTERM, with the settings in the DARKROOM_… variables.
 
@@ -44,13 +48,22 @@ def api(
     forwarded_allow_ips
         Proxies whose X-Forwarded-For header is trusted: addresses or networks, separated by
         commas, or `*`; without it, FORWARDED_ALLOW_IPS.
+    ssl_certfile
+        PEM file of a certificate and its chain: the API then speaks HTTPS only. It is read at the
+        start.
+    ssl_keyfile
+        PEM file of the certificate's key, without a password.
 
     """
     from shared.start_commands import api_command  # noqa: PLC0415  not needed for `--help`
 
     _check_free(host, port)
-    proxies = {"forwarded_allow_ips": forwarded_allow_ips} if forwarded_allow_ips else {}
-    _become(api_command(host=host, port=port, **proxies))
+    options = {
+        "forwarded_allow_ips": forwarded_allow_ips,
+        **_checked_tls(ssl_certfile, ssl_keyfile),
+    }
+    given = {name: value for name, value in options.items() if value}
+    _become(api_command(host=host, port=port, **given))
 
 
 def worker(
@@ -75,6 +88,32 @@ def worker(
     from shared.start_commands import worker_command  # noqa: PLC0415  not needed for `--help`
 
     _become(worker_command(queue, name=name, threads=threads))
+
+
+def _checked_tls(certificate: Path | None, key: Path | None) -> dict[str, str]:
+    """Return uvicorn's options for TLS; exit if the files are not a certificate and its key."""
+    if certificate is None and key is None:
+        return {}
+    why = _tls_fault(certificate, key) if certificate and key else "one of the two is missing"
+    if why:
+        sys.stderr.write(
+            f"The API cannot speak HTTPS with --ssl-certfile and --ssl-keyfile: {why}.\n"
+        )
+        sys.exit(_USAGE)
+    return {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+
+
+def _tls_fault(certificate: Path, key: Path) -> str | None:
+    """Return why these are not the files of a certificate and its key; None if they are."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # without a password, the library would ask for one on the terminal
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        return f"they are not a certificate and its key ({error.reason or 'not PEM'})"
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _check_free(host: str, port: int) -> None:

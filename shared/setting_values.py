@@ -6,6 +6,7 @@ contain a password or a key.
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
@@ -26,6 +27,8 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 #: The name of a header (RFC 9110, 5.6.2).
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+#: A path in a bucket, without the slashes around it.
+_KEY_PATH = re.compile(r"(?=.{1,200}$)[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 _IPV6 = "an IPv6 address is written in brackets, with a port as [::1]:6379"
@@ -241,6 +244,44 @@ def storage_address(text: str) -> str:
     if not authority.isascii() or any(mark in authority for mark in "/?#"):
         raise ValueError("it needs host:port alone; the bucket stands in DARKROOM_S3_BUCKET")
     return _netloc(*host_port(authority))
+
+
+def proxy_address(text: str) -> str:
+    """Validate the URL of a forward proxy: `http://host:port`, with user and password if needed."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme.lower() != "http":
+        raise ValueError("must begin with http://")
+    credentials, at, authority = rest.removesuffix("/").rpartition("@")
+    if not _VISIBLE.fullmatch(rest) or any(mark in credentials for mark in "/?#@"):
+        raise ValueError(_ENCODE)
+    if any(mark in authority for mark in "/?#"):
+        raise ValueError("it must end after the port")
+    host, port = host_port(authority)
+    if port is None:
+        raise ValueError("the port is missing: write http://host:port")
+    return f"http://{_encoded(credentials)}{at}{_netloc(host, port)}"
+
+
+def key_prefix(text: str) -> str:
+    """Validate a path in a bucket; return it with a slash at its end."""
+    path = text.strip("/")
+    if not _KEY_PATH.fullmatch(path) or any(part in {".", ".."} for part in path.split("/")):
+        raise ValueError(
+            "needs a path of letters, digits and - _ . such as images/darkroom, at most 200 "
+            "characters"
+        )
+    return f"{path}/"
+
+
+def authorities_file(path: str) -> str:
+    """Validate a PEM file of certificates."""
+    try:
+        ssl.create_default_context().load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise ValueError(f"the file {path} is not a PEM file of certificates") from None
+    except OSError as error:
+        raise ValueError(f"the file {path} cannot be read ({error.strerror})") from None
+    return path
 
 
 def header_name(text: str) -> str:

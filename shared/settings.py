@@ -59,6 +59,10 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 #: A port, or the first and the last of a range.
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
+#: The settings that every process needs, unless its S3 credentials are those of AWS.
+S3_KEYS = ("s3_access_key", "s3_secret_key")
+_OF_AWS = "aws"
+
 #: Valid region names of S3 clients.
 _REGION = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$"
 
@@ -265,6 +269,33 @@ class Settings(BaseSettings):
         int, Field(gt=0, description="Largest image that is accepted, in pixels")
     ] = 40_000_000
 
+    # outgoing connections
+    egress_proxy: Annotated[
+        SecretStr,
+        Field(
+            description="Forward proxy for 1min.ai, image hosts, the storage and webhooks: "
+            "http://user:password@host:port; it must allow CONNECT"
+        ),
+    ] = SecretStr("")
+    egress_proxy_direct_hosts: Annotated[
+        CommaSeparated,
+        Field(description="Hosts that are reached without the proxy; .name includes subdomains"),
+    ] = ()
+    egress_proxy_trusted: Annotated[
+        bool,
+        Field(
+            description="The proxy resolves the hosts of images and webhooks and refuses private "
+            "addresses itself; otherwise they are resolved here and it is given the address"
+        ),
+    ] = False
+    ca_bundle: Annotated[
+        str,
+        Field(
+            description="PEM file of certificate authorities to trust besides the public ones, for "
+            "1min.ai, image hosts, the storage and webhooks"
+        ),
+    ] = ""
+
     # the object storage
     s3_secure: Annotated[
         bool, Field(description="Use TLS for the storage; an endpoint with https:// does so too")
@@ -272,9 +303,33 @@ class Settings(BaseSettings):
     s3_endpoint: Annotated[
         str, Field(description="host:port or http(s):// URL of the S3-compatible storage")
     ] = "127.0.0.1:9000"
+    s3_credentials: Annotated[
+        Literal["keys", "aws"],
+        Field(
+            description="keys: the two settings below; aws: what AWS gives the process: its "
+            "environment, a web identity, ~/.aws/credentials, or the role of its container or "
+            "instance; they are renewed before they expire"
+        ),
+    ] = "keys"
     s3_access_key: Annotated[SecretStr, Field(description="S3 access key")] = SecretStr("")
     s3_secret_key: Annotated[SecretStr, Field(description="S3 secret key")] = SecretStr("")
     s3_bucket: Annotated[str, Field(description="Bucket for images; it must exist")] = "darkroom"
+    s3_prefix: Annotated[
+        str, Field(description="Path in the bucket below which images are stored; empty: none")
+    ] = ""
+    s3_kms_key_id: Annotated[
+        str, Field(description="Id or ARN of the key for DARKROOM_S3_ENCRYPTION=aws:kms")
+    ] = ""
+    s3_encryption: Annotated[
+        Literal["", "AES256", "aws:kms"],
+        Field(
+            description="Server-side encryption that each image is stored with; empty: what the "
+            "bucket does by itself"
+        ),
+    ] = ""
+    s3_tags: Annotated[
+        bool, Field(description="Give each image the object tags `tenant` and `job`")
+    ] = False
     s3_region: Annotated[str, Field(pattern=_REGION, description="Region of the bucket")] = (
         "us-east-1"
     )
@@ -488,6 +543,7 @@ class Settings(BaseSettings):
     @field_validator(
         "onemin_image_hosts",
         "onemin_allow_private_hosts",
+        "egress_proxy_direct_hosts",
         "openai_models",
         "webhook_allow_hosts",
         "webhook_ports",
@@ -549,7 +605,12 @@ class Settings(BaseSettings):
             _port_range(entry)
         return value
 
-    @field_validator("onemin_image_hosts", "onemin_allow_private_hosts", "webhook_allow_hosts")
+    @field_validator(
+        "onemin_image_hosts",
+        "onemin_allow_private_hosts",
+        "egress_proxy_direct_hosts",
+        "webhook_allow_hosts",
+    )
     @classmethod
     def _hosts(cls, value: tuple[str, ...], about: ValidationInfo) -> tuple[str, ...]:
         if about.field_name == "onemin_image_hosts" and not value:
@@ -565,6 +626,32 @@ class Settings(BaseSettings):
             return setting_values.object_address(value)
         path = {"onemin_base_url": _ONEMIN_PATH, "otlp_endpoint": _OTLP_PATH}
         return setting_values.web_address(value, without=path.get(str(about.field_name), ""))
+
+    @field_validator("egress_proxy")
+    @classmethod
+    def _proxy(cls, value: SecretStr) -> SecretStr:
+        written = value.get_secret_value()
+        return SecretStr(setting_values.proxy_address(written)) if written else value
+
+    @field_validator("ca_bundle")
+    @classmethod
+    def _authorities(cls, value: str) -> str:
+        return setting_values.authorities_file(value) if value else value
+
+    @field_validator("s3_prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        return setting_values.key_prefix(value) if value.strip("/") else ""
+
+    @field_validator("s3_encryption")
+    @classmethod
+    def _encryption(cls, value: str, about: ValidationInfo) -> str:
+        if value == "aws:kms":
+            if not about.data.get("s3_kms_key_id"):
+                raise ValueError(f"aws:kms needs {PREFIX}S3_KMS_KEY_ID")
+            if not about.data.get("s3_secure", True):
+                raise ValueError("aws:kms needs TLS: write https:// before the storage's host")
+        return value
 
     @field_validator("metrics_host")
     @classmethod
@@ -704,17 +791,21 @@ def load_settings(*needed: str, **values: object) -> Settings:
         settings = Settings(**values)  # type: ignore[arg-type]  # checked by the model, at run time
     except ValidationError as error:
         sentences = dict.fromkeys(one for fault in error.errors() for one in _sentences(fault))
-        absent = [_absence(name) for name in needed if not _is_set(name, values)]
+        of_aws = _read_value("s3_credentials", values) == _OF_AWS
+        absent = [
+            _absence(name)
+            for name in needed
+            if not _read_value(name, values) and not (of_aws and name in S3_KEYS)
+        ]
         raise InvalidSettings("\n".join((*sentences, *absent))) from None
     require(settings, *needed)
     return settings
 
 
-def _is_set(name: str, values: Mapping[str, object]) -> bool:
-    """Return whether a setting has a value, valid or not."""
+def _read_value(name: str, values: Mapping[str, object]) -> object:
+    """Return what a setting was given, valid or not: the value, or the path of its file."""
     variable, environment = f"{PREFIX}{name.upper()}", inherited_environment()
-    found = (values.get(name), environment.get(variable), environment.get(f"{variable}_FILE"))
-    return any(found)
+    return values.get(name) or environment.get(variable) or environment.get(f"{variable}_FILE")
 
 
 def _absence(name: str) -> str:
@@ -770,6 +861,8 @@ def require(settings: Settings, *names: str) -> None:
 
 def missing(settings: Settings, *names: str) -> list[str]:
     """Return a sentence for each of the named settings that is not set."""
+    if settings.s3_credentials == _OF_AWS:
+        names = tuple(name for name in names if name not in S3_KEYS)
     without = [name for name in names if not _has_value(getattr(settings, name))]
     return [_absence(name) for name in without]
 

@@ -16,7 +16,7 @@ from celery.worker.request import Request
 from shared import logs
 from shared.celery_app import QueueName, build_celery, build_scripts
 from shared.errors import DarkroomError, InvalidSettings, StoreDown
-from shared.settings import Settings, load_settings
+from shared.settings import S3_KEYS, Settings, load_settings
 from worker.celery_pool import NotifyHubOnIdle
 from worker.context import WorkerContext
 from worker.generate import do_next_job
@@ -120,6 +120,6 @@ def _refusal(error: DarkroomError) -> SystemExit:
 def worker_settings() -> Settings:
     """Load the required settings; exit with a sentence for the operator if any is missing."""
     try:
-        return load_settings("onemin_api_key", "s3_access_key", "s3_secret_key")
+        return load_settings("onemin_api_key", *S3_KEYS)
     except InvalidSettings as error:
         raise _refusal(error) from None

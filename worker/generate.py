@@ -30,7 +30,7 @@ from shared.errors import (
 from shared.jobs import Image, Job, ProviderResult, State
 from shared.model_catalog import NOTHING_EXPECTED
 from shared.provider_keys import NO_KEY
-from shared.storage.client import object_name
+from shared.storage.object_names import object_name
 from shared.store import transitions
 from shared.store.command import Command
 from shared.store.transitions import Claim, Requeue
@@ -262,7 +262,13 @@ class Attempt:
                 metrics.PROVIDER_REQUESTS.labels(error.code.value).inc()
                 raise
         metrics.PROVIDER_REQUESTS.labels("ok").inc()
-        name = object_name(job.tenant, job.id, created_at_ms=job.created_at, call=job.calls + 1)
+        name = object_name(
+            job.tenant,
+            job.id,
+            created_at_ms=job.created_at,
+            call=job.calls + 1,
+            prefix=self.context.settings.s3_prefix,
+        )
         return replace(answer, object_name=name)
 
     def _note_record(self, record_id: str) -> None:

@@ -19,7 +19,9 @@ from shared.errors import (
     ImageTooLarge,
     JobError,
 )
+from shared.net.egress import failure_name
 from shared.net.http_client import build_client
+from shared.net.sockets import Egress
 from shared.net.ssrf import AddressGuard, host_matches
 from shared.net.timeouts import deadline
 from shared.settings import Settings
@@ -64,6 +66,7 @@ class Downloader:
                 concurrency=settings.concurrency,
                 timeout_seconds=settings.download_timeout_seconds,
                 guard=AddressGuard(settings.onemin_allow_private_hosts),
+                egress=Egress.from_settings(settings),
             ),
             allowed_hosts=settings.onemin_image_hosts,
             allow_private=settings.onemin_allow_private_hosts,
@@ -198,7 +201,7 @@ def _away(address: httpx.URL, error: httpx.HTTPError) -> ImageHostDown:
     """Return the error for no response, with the class only: the text may contain the URL."""
     return ImageHostDown(
         f"The host of the image, {_host_of(address)}, cannot be reached or is too slow "
-        f"({type(error).__name__}).",
+        f"({failure_name(error)}).",
         host=_host_of(address),
     )
 

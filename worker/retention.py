@@ -11,7 +11,8 @@ from itertools import chain
 
 from shared.errors import StorageDown
 from shared.logs import log
-from shared.storage.client import ObjectStore, with_preview
+from shared.storage.client import ObjectStore
+from shared.storage.object_names import with_preview
 from shared.store import maintenance
 from shared.store.client import Store
 from worker import job_telemetry

@@ -10,7 +10,9 @@ from typing import NamedTuple, Self
 import httpx
 
 from shared.errors import AddressForbidden
+from shared.net.egress import proxy_failure
 from shared.net.http_client import build_client
+from shared.net.sockets import Egress
 from shared.net.ssrf import AddressGuard, Resolver, resolve
 from shared.net.timeouts import deadline
 from shared.printable import printable
@@ -30,6 +32,8 @@ class SendError(StrEnum):
     GONE = "gone"
     TIMEOUT = "timeout"
     UNREACHABLE = "unreachable"
+    #: the proxy through which this service must send refused or was away
+    EGRESS_PROXY = "egress_proxy"
     ADDRESS_FORBIDDEN = "address_forbidden"
     ADDRESS_INVALID = "address_invalid"
     #: the connection ended, or the response was not HTTP
@@ -91,6 +95,7 @@ class WebhookClient:
             concurrency=max(settings.concurrency, MAX_IDLE_CONNECTIONS),
             timeout_seconds=timeout,
             guard=AddressGuard(settings.webhook_allow_hosts, settings.webhook_port_ranges),
+            egress=Egress.from_settings(settings),
             answer_bytes=READ_BYTES,
             resolver=resolver,
         )
@@ -151,6 +156,8 @@ def _judged(status: int) -> SendError | None:
 def _send_error(error: Exception) -> tuple[SendError, str]:
     if isinstance(error, AddressForbidden):
         return SendError.ADDRESS_FORBIDDEN, str(error)
+    if failure := proxy_failure(error):
+        return SendError.EGRESS_PROXY, failure
     if isinstance(error, httpx.TimeoutException):
         return SendError.TIMEOUT, "The receiver did not answer in time."
     if isinstance(error, httpx.ConnectError):

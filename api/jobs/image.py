@@ -2,6 +2,7 @@
 
 import time
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -29,7 +30,7 @@ from shared.ids import is_job_id
 from shared.image_files import PREVIEW, PREVIEW_SIDE
 from shared.jobs import Image, Job
 from shared.serializers import rfc3339
-from shared.storage.client import preview_key
+from shared.storage.object_names import preview_key
 
 #: The image at a URL never changes, but it can be deleted, and its URL revoked.
 CACHE_SECONDS = 86_400
@@ -120,7 +121,7 @@ async def get_image(
     if query.size is _Size.PREVIEW:
         return await _preview(request, parts, job_id, image, query)
     if query.redirect:
-        return _redirect(parts, image.key, image.content_type, file_name(job_id, image))
+        return await _redirect(parts, image.key, image.content_type, file_name(job_id, image))
     return await _bytes(request, parts, job_id, image, _cache_control(query))
 
 
@@ -142,10 +143,16 @@ def _image(job: Job) -> Image:
     raise Problem("image_not_ready", f"The job is {status}.", headers={"Retry-After": "1"})
 
 
-def _redirect(parts: AppContext, key: str, content_type: str, filename: str) -> Response:
-    address = parts.storage.presign(
-        key, seconds=PRESIGNED_SECONDS, content_type=content_type, filename=filename
+async def _redirect(parts: AppContext, key: str, content_type: str, filename: str) -> Response:
+    presign = partial(
+        parts.storage.presign,
+        key,
+        seconds=PRESIGNED_SECONDS,
+        content_type=content_type,
+        filename=filename,
     )
+    # temporary credentials may have to be fetched first
+    address = await parts.images.in_thread(presign)
     return RedirectResponse(address, 302, {"Cache-Control": "no-store"})
 
 
@@ -156,7 +163,7 @@ async def _preview(
     filename = f"{job_id}.preview.{PREVIEW.extension}"
     if query.redirect:
         await parts.previews.get(image, job_id)
-        return _redirect(parts, preview_key(image.key), PREVIEW.content_type, filename)
+        return await _redirect(parts, preview_key(image.key), PREVIEW.content_type, filename)
     etag = f"{image.sha256}-preview"
     headers = {
         # weak: other versions of the encoder may have made the same preview in other bytes

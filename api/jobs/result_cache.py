@@ -11,7 +11,7 @@ from dataclasses import replace
 from api.context import AppContext
 from shared.errors import HistoryDown, ObjectDamaged, ObjectMissing, StorageDown
 from shared.logs import log
-from shared.storage.client import object_name
+from shared.storage.object_names import object_name
 from shared.store.codec import request_hash
 from shared.store.dry_run import ReuseSource, find_reusable
 from shared.store.job_submission import NewJob
@@ -35,7 +35,9 @@ async def reuse_image(parts: AppContext, job: NewJob) -> NewJob:
     """Return the job with a copy of an identical request's image, or unchanged if there is none."""
     now = int(parts.redis_monitor.now_ms())
     # objects of paid calls are numbered from 1
-    name = object_name(job.tenant, job.id, created_at_ms=now, call=0)
+    name = object_name(
+        job.tenant, job.id, created_at_ms=now, call=0, prefix=parts.settings.s3_prefix
+    )
     found = await parts.committer.run(find_reusable(job, object_name=name))
     if found is None and (archived := await archived_image(parts, job)):
         found = await parts.committer.run(find_reusable(job, object_name=name, archived=archived))

@@ -20,6 +20,7 @@ DeliveryErrorCode = Literal[
     "gone",
     "timeout",
     "unreachable",
+    "egress_proxy",
     "broken",
     "address_forbidden",
     "address_invalid",

@@ -17,8 +17,11 @@ from shared.celery_app import QueueName, build_celery, build_scripts
 from shared.errors import HistoryDown, JobError, ObjectMissing, ProviderAuth
 from shared.history import open_database, schema
 from shared.history.database import Database
+from shared.net.http_client import build_client
+from shared.net.sockets import Egress, tls_context
 from shared.settings import Settings, misspelt
 from shared.storage.client import Storage
+from shared.storage.object_names import object_name
 from shared.store import keys
 from shared.store.client import Store
 from shared.store.connection import connect
@@ -159,7 +162,11 @@ def _history_schema(database: Database) -> Finding:
 
 def _storage(settings: Settings) -> Iterator[Finding]:
     storage = Storage.from_settings(settings, concurrency=1)
-    key, data = f"doctor/{uuid4().hex}", uuid4().bytes
+    now_ms = int(time.time() * 1000)
+    key = object_name(
+        "doctor", uuid4().hex, created_at_ms=now_ms, call=0, prefix=settings.s3_prefix
+    )
+    data = uuid4().bytes
     digest = hashlib.sha256(data).hexdigest()
     storage.put(key, data, content_type="image/webp", sha256=digest, job_id="doctor")
     with storage.read(key) as stored:
@@ -181,7 +188,10 @@ def _storage(settings: Settings) -> Iterator[Finding]:
 
 def _storage_clock(settings: Settings) -> Iterator[Finding]:
     scheme = "https" if settings.s3_secure else "http"
-    answer = httpx.get(f"{scheme}://{settings.s3_endpoint}/", timeout=_SECONDS)
+    with build_client(
+        concurrency=1, timeout_seconds=_SECONDS, egress=Egress.from_settings(settings)
+    ) as client:
+        answer = client.get(f"{scheme}://{settings.s3_endpoint}/")
     reported = answer.headers.get("date")
     if reported:
         yield _clock("storage", parsedate_to_datetime(reported).timestamp())
@@ -222,7 +232,8 @@ _PROVIDER = "Check that this machine can reach DARKROOM_ONEMIN_BASE_URL; the pro
 
 
 def _api(settings: Settings) -> Iterator[Finding]:
-    answer = httpx.get(f"{settings.public_url}/readyz", timeout=_SECONDS)
+    trusted = tls_context(settings.ca_bundle)
+    answer = httpx.get(f"{settings.public_url}/readyz", timeout=_SECONDS, verify=trusted)
     if answer.is_success:
         yield Finding("api", well=True, message=f"Ready at {settings.public_url}.")
         return

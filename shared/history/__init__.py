@@ -17,5 +17,6 @@ def open_database(settings: Settings, *, connections: int) -> "Database | None":
     return Database(
         settings.history_url,
         timeout_seconds=settings.history_timeout_seconds,
+        ca_bundle=settings.ca_bundle,
         connections=connections,
     )

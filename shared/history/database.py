@@ -37,9 +37,15 @@ _PAUSE_SECONDS = 0.02
 class Database:
     """An engine; the first use migrates the schema, so a process starts without the database."""
 
-    def __init__(self, url: str, *, timeout_seconds: float, connections: int) -> None:
-        """Take the validated URL of the settings. Raise InvalidSettings if it cannot be parsed."""
-        self.engine = _engine(url, timeout_seconds, connections)
+    def __init__(
+        self, url: str, *, timeout_seconds: float, connections: int, ca_bundle: str = ""
+    ) -> None:
+        """Take the validated URL of the settings. Raise InvalidSettings if it cannot be parsed.
+
+        A URL with `sslmode=verify-full` or `verify-ca` and without `sslrootcert` trusts the
+        authorities in the PEM file `ca_bundle`.
+        """
+        self.engine = _engine(url, timeout_seconds, connections, ca_bundle)
         self._is_migrated = False
 
     @property
@@ -135,13 +141,15 @@ def _reason(error: Exception) -> str:
     return " ".join(said.split()) or type(error).__name__
 
 
-def _engine(url: str, timeout_seconds: float, connections: int) -> Engine:
+def _engine(url: str, timeout_seconds: float, connections: int, ca_bundle: str) -> Engine:
     try:
         address = make_url(url)
     except ValueError as error:
         raise InvalidSettings(f"DARKROOM_HISTORY_URL is not usable: {error}.") from error
     if address.get_backend_name() == "sqlite":
         return _sqlite(url, timeout_seconds)
+    if ca_bundle and str(address.query.get("sslmode", "")).startswith("verify-"):
+        address = address.set(query={"sslrootcert": ca_bundle, **address.query})
     milliseconds = round(timeout_seconds * 1000)
     return create_engine(
         address.set(drivername="postgresql+psycopg"),

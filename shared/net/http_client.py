@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from shared.net.http_pool import PooledTransport
-from shared.net.sockets import is_readable, open_socket, tls_context
+from shared.net.sockets import DIRECT, Egress, is_readable, open_socket
 from shared.net.ssrf import AddressGuard, Resolver, resolve
 
 USER_AGENT = f"darkroom/{version('darkroom-service')}"
@@ -33,23 +33,22 @@ def build_client(
     timeout_seconds: float,
     guard: AddressGuard | None = None,
     keepalive_seconds: float = KEEPALIVE_SECONDS,
-    tls: ssl.SSLContext | None = None,
+    egress: Egress = DIRECT,
     answer_bytes: int | None = None,
     resolver: Resolver = resolve,
 ) -> httpx.Client:
     """Build a client for `concurrency` threads; each operation may take `timeout_seconds`.
 
     The caller sets the total time with `deadline(seconds)`. With a guard, a host that resolves to a
-    private address raises AddressForbidden; without, the operator configured the host. `tls`
-    replaces the default certificates, `resolver` the system's resolver. Of a response, at most
-    `answer_bytes` are read, including headers and framing; a longer one raises ReadError. No
+    private address raises AddressForbidden; without, the operator configured the host. `egress`
+    has the proxy and the certificates, `resolver` replaces the system's resolver. Of a response, at
+    most `answer_bytes` are read, including headers and framing; a longer one raises ReadError. No
     redirects, no HTTP/2, no proxy from the environment, no cookies.
     """
-    context = tls or tls_context()
-    context.set_alpn_protocols(["http/1.1"])
+    egress.context.set_alpn_protocols(["http/1.1"])
     transport = PooledTransport(
         partial(
-            open_stream, tls=context, guard=guard, answer_bytes=answer_bytes, resolver=resolver
+            open_stream, egress=egress, guard=guard, answer_bytes=answer_bytes, resolver=resolver
         ),
         most=concurrency,
         keepalive_seconds=keepalive_seconds,
@@ -78,7 +77,7 @@ def open_stream(
     origin: httpcore.Origin,
     timeout: float | None,
     *,
-    tls: ssl.SSLContext,
+    egress: Egress = DIRECT,
     guard: AddressGuard | None = None,
     answer_bytes: int | None = None,
     resolver: Resolver = resolve,
@@ -90,11 +89,16 @@ def open_stream(
     host = origin.host.decode("ascii")
     with _translated(httpcore.ConnectTimeout, httpcore.ConnectError):
         opened: socket.socket = open_socket(
-            host, origin.port, timeout=timeout, guard=guard, resolver=resolver
+            host,
+            origin.port,
+            timeout=timeout,
+            guard=guard,
+            resolver=resolver,
+            proxy=egress.proxy,
         )
         if origin.scheme == b"https":
             # the trailing dot of a full name is for the resolver; certificates do not have it
-            opened = _with_tls(opened, tls, host.rstrip("."), timeout)
+            opened = _with_tls(opened, egress.context, host.rstrip("."), timeout)
     return BoundedStream(opened, answer_bytes)
 
 

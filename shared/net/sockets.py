@@ -11,13 +11,16 @@ import select
 import socket
 import ssl
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from shared.net.ssrf import AddressGuard, Endpoint, Resolver, resolve
+from shared.net.egress import EgressProxy, EgressProxyError
+from shared.net.ssrf import AddressGuard, Endpoint, Resolver, is_address, resolve
 from shared.net.timeouts import within
+from shared.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -100,18 +103,51 @@ class BoundedTLSSocket(_Bounded, ssl.SSLSocket):
 
 
 @cache
-def tls_context() -> ssl.SSLContext:
+def tls_context(ca_bundle: str = "") -> ssl.SSLContext:
     """Return the one context that verifies certificates and creates these sockets.
 
-    It trusts the public authorities, or those of `SSL_CERT_FILE`.
+    It trusts the public authorities, or those of `SSL_CERT_FILE`, and those of the PEM file
+    `ca_bundle`.
     """
-    return bounded(httpx.create_ssl_context())
+    context = httpx.create_ssl_context()
+    if ca_bundle:
+        context.load_verify_locations(cafile=ca_bundle)
+    return bounded(context)
 
 
 def bounded(context: ssl.SSLContext) -> ssl.SSLContext:
     """Make a context create these sockets."""
     context.sslsocket_class = BoundedTLSSocket
     return context
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """How connections leave: through which proxy, if any, and with which certificates trusted."""
+
+    #: None: those of `tls_context`
+    tls: ssl.SSLContext | None = None
+    proxy: EgressProxy | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the proxy and the authorities of the settings."""
+        url = settings.egress_proxy.get_secret_value()
+        proxy = EgressProxy.at(
+            url,
+            direct_hosts=settings.egress_proxy_direct_hosts,
+            is_trusted=settings.egress_proxy_trusted,
+        )
+        return cls(tls=tls_context(settings.ca_bundle), proxy=proxy if url else None)
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context for TLS."""
+        return self.tls or tls_context()
+
+
+#: Without a proxy, trusting the default authorities.
+DIRECT = Egress()
 
 
 def open_socket(
@@ -121,16 +157,73 @@ def open_socket(
     timeout: float | None,
     guard: AddressGuard | None = None,
     resolver: Resolver = resolve,
+    proxy: EgressProxy | None = None,
 ) -> BoundedSocket:
     """Resolve `host` once, check all its addresses, and connect to the first that responds.
 
-    `timeout` in seconds limits each step; without a guard any address is allowed. Raise
-    AddressForbidden, TimeoutError, OSError.
+    `timeout` in seconds limits each step; without a guard any address is allowed. With a proxy,
+    connect through it, unless the host is one of its direct hosts. Raise AddressForbidden,
+    EgressProxyError, TimeoutError, OSError.
     """
+    if proxy is not None and proxy.leads_to(host, port):
+        return _tunnel(proxy, _targets(proxy, host, port, timeout, guard, resolver), port, timeout)
     endpoints = resolver(host, port, timeout)
     if guard is not None:
         guard.judge(host, port, endpoints)
     return _first_connected(endpoints, timeout)
+
+
+def _targets(
+    proxy: EgressProxy,
+    host: str,
+    port: int,
+    timeout: float | None,
+    guard: AddressGuard | None,
+    resolver: Resolver,
+) -> list[str]:
+    """Return what the proxy is asked to connect to: the name, or each address of it.
+
+    It gets the name of a host that the operator chose, and any name if it is trusted.
+    """
+    if guard is None or guard.trusts(host, port):
+        return [host]
+    if proxy.is_trusted:
+        guard.judge(host, port, resolver(host, port, timeout) if is_address(host) else ())
+        return [host]
+    endpoints = resolver(host, port, timeout)
+    guard.judge(host, port, endpoints)
+    return [endpoint.address for endpoint in endpoints]
+
+
+def _tunnel(
+    proxy: EgressProxy, targets: Collection[str], port: int, timeout: float | None
+) -> BoundedSocket:
+    failure = OSError("the host has no address")
+    for target in targets:
+        opened = _connected_to_proxy(proxy, timeout)
+        with contextlib.ExitStack() as undo:
+            undo.callback(opened.close)
+            try:
+                proxy.open_tunnel(opened, target, port)
+            except EgressProxyError as error:
+                failure = error
+                continue
+            except OSError as error:
+                raise EgressProxyError(
+                    f"The egress proxy {proxy.name} does not answer ({type(error).__name__})."
+                ) from error
+            undo.pop_all()
+        return opened
+    raise failure
+
+
+def _connected_to_proxy(proxy: EgressProxy, timeout: float | None) -> BoundedSocket:
+    try:
+        return _first_connected(resolve(proxy.host, proxy.port, timeout), timeout)
+    except OSError as error:
+        raise EgressProxyError(
+            f"The egress proxy {proxy.name} cannot be reached ({type(error).__name__})."
+        ) from error
 
 
 def _first_connected(endpoints: Collection[Endpoint], timeout: float | None) -> BoundedSocket:

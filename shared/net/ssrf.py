@@ -187,14 +187,15 @@ def resolve(host: str, port: int, timeout: float | None) -> tuple[Endpoint, ...]
     limit, so it runs on a thread of its own, which continues until the system gives up
     (`resolv.conf`: usually 5 s, twice, per server).
     """
-    if _is_address(host):
+    if is_address(host):
         return _resolve_now(host, port)
     found: Future[tuple[Endpoint, ...]] = Future()
     threading.Thread(target=_settle, args=(found, host, port), name="resolve", daemon=True).start()
     return found.result(timeout=within(timeout))
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Return whether a host is written as an IP address."""
     try:
         ipaddress.ip_address(host.strip("[]"))
     except ValueError:

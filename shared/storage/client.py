@@ -6,25 +6,31 @@ compared with those of the data, and data read is compared with the stored check
 """
 
 import hashlib
-import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from io import BytesIO
 from typing import Protocol, Self
 from xml.etree.ElementTree import ParseError
 
 from minio import Minio
+from minio.commonconfig import Tags
+from minio.credentials.providers import Provider, StaticProvider
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.sse import Sse, SseKMS, SseS3
 from urllib3.exceptions import HTTPError
 
 from shared.errors import InvalidSettings, ObjectDamaged, ObjectMissing, StorageDown
+from shared.net.egress import failure_name
+from shared.net.sockets import DIRECT, Egress
 from shared.net.timeouts import deadline
 from shared.settings import Settings
 from shared.storage.checksums import proves
+from shared.storage.credentials import RenewedCredentials, temporary_credentials
 from shared.storage.http_pool import build_pool
+from shared.storage.object_names import tenant_of
 from shared.storage.stored_object import StoredObject, verified
 
 #: Above this size the client would upload several parts, each a request.
@@ -35,30 +41,11 @@ _NO_BUCKET = frozenset({"NoSuchBucket"})
 #: What a storage answers for a missing object where the bucket may not be listed.
 _REFUSED = frozenset({"AccessDenied"})
 _NO_ACCESS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+#: What it answers for credentials that it knew once.
+_EXPIRED = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 _BUCKET_IS_THERE = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
 #: Metadata of every object that Darkroom writes.
 _SHA256 = "sha256"
-_PREVIEW_SUFFIX = ".preview.webp"
-
-
-def object_name(tenant: str, job_id: str, *, created_at_ms: int, call: int) -> str:
-    """Return the name of a job's image without its extension.
-
-    It is the same for the same call, so that a resumed upload overwrites the same bytes.
-    `created_at_ms` is the job's, in milliseconds since 1970; `call` counts its provider calls.
-    """
-    day = datetime.fromtimestamp(created_at_ms / 1000, UTC)
-    return f"{tenant}/{day:%Y/%m/%d}/{job_id}-{call}"
-
-
-def preview_key(image_key: str) -> str:
-    """Return the key of an image's preview."""
-    return f"{image_key}{_PREVIEW_SUFFIX}"
-
-
-def with_preview(key: str) -> tuple[str, ...]:
-    """Return an image's key and that of its preview; for a preview's key only that."""
-    return (key,) if key.endswith(_PREVIEW_SUFFIX) else (key, preview_key(key))
 
 
 class ObjectStore(Protocol):
@@ -99,14 +86,43 @@ class ObjectStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket and its credentials; `endpoint` is host:port, `secure` means TLS."""
+    """A bucket, its credentials, and how images are stored in it.
+
+    `endpoint` is host:port, `secure` means TLS; without keys, the credentials are those that the
+    environment of the process leads to. `encryption` and `has_tags` are sent with each image.
+    """
 
     endpoint: str
     name: str
-    access_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
+    access_key: str = field(repr=False, default="")
+    secret_key: str = field(repr=False, default="")
     region: str = "us-east-1"
     secure: bool = False
+    encryption: Sse | None = None
+    has_tags: bool = False
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the bucket of the settings."""
+        keys: dict[str, str] = {}
+        if settings.s3_credentials == "keys":
+            keys["access_key"] = settings.s3_access_key.get_secret_value()
+            keys["secret_key"] = settings.s3_secret_key.get_secret_value()
+        return cls(
+            endpoint=settings.s3_endpoint,
+            name=settings.s3_bucket,
+            region=settings.s3_region,
+            secure=settings.s3_secure,
+            encryption=_encryption(settings),
+            has_tags=settings.s3_tags,
+            **keys,
+        )
+
+
+def _encryption(settings: Settings) -> Sse | None:
+    if settings.s3_encryption == "aws:kms":
+        return SseKMS(settings.s3_kms_key_id, {})
+    return SseS3() if settings.s3_encryption else None
 
 
 class Storage:
@@ -119,22 +135,30 @@ class Storage:
         concurrency: int,
         timeout_seconds: float,
         read_back: bool = False,
-        tls: ssl.SSLContext | None = None,
+        egress: Egress = DIRECT,
     ) -> None:
         """Use `bucket` from up to `concurrency` threads; do not connect yet.
 
         `timeout_seconds` is the total limit of one operation; `read_back` reads what was written
-        and compares it; `tls` replaces the default certificates.
+        and compares it; `egress` has the proxy and the certificates.
         """
         self._bucket = bucket.name
+        self._encryption = bucket.encryption
+        self._has_tags = bucket.has_tags
         self._read_back = read_back
         self._timeout_seconds = timeout_seconds
-        self._pool = build_pool(concurrency=concurrency, timeout_seconds=timeout_seconds, tls=tls)
+        self._pool = build_pool(
+            concurrency=concurrency, timeout_seconds=timeout_seconds, egress=egress
+        )
+        self._credentials: Provider = (
+            StaticProvider(bucket.access_key, bucket.secret_key)
+            if bucket.access_key
+            else temporary_credentials(egress)
+        )
         # with the region given, the client does not ask for the bucket's location
         self._client = Minio(
             bucket.endpoint,
-            access_key=bucket.access_key,
-            secret_key=bucket.secret_key,
+            credentials=self._credentials,
             region=bucket.region,
             secure=bucket.secure,
             http_client=self._pool,
@@ -146,20 +170,13 @@ class Storage:
 
         Raise InvalidSettings for what the client refuses: it knows which hosts of AWS are S3.
         """
-        bucket = Bucket(
-            endpoint=settings.s3_endpoint,
-            name=settings.s3_bucket,
-            region=settings.s3_region,
-            secure=settings.s3_secure,
-            access_key=settings.s3_access_key.get_secret_value(),
-            secret_key=settings.s3_secret_key.get_secret_value(),
-        )
         try:
             return cls(
-                bucket,
+                Bucket.from_settings(settings),
                 concurrency=concurrency or settings.concurrency,
                 timeout_seconds=settings.storage_timeout_seconds,
                 read_back=settings.storage_read_back,
+                egress=Egress.from_settings(settings),
             )
         except ValueError as error:
             raise InvalidSettings(f"DARKROOM_S3_ENDPOINT is not usable: {error}.") from None
@@ -180,6 +197,8 @@ class Storage:
                 len(data),
                 content_type=content_type,
                 metadata={_SHA256: sha256, "job-id": job_id},
+                sse=self._encryption,
+                tags=_tags(key, job_id) if self._has_tags else None,
                 part_size=max(len(data), _PART_BYTES_MIN),
             )
             if not self._is_stored(key, data, sha256, written.http_headers):
@@ -332,7 +351,7 @@ class Storage:
         except (ServerError, InvalidResponseError) as error:
             raise StorageDown(_answered(error)) from error
         except (HTTPError, OSError) as error:
-            raise StorageDown(f"The storage cannot be reached ({type(error).__name__}).") from error
+            raise StorageDown(f"The storage cannot be reached ({failure_name(error)}).") from error
         except (MinioException, ParseError, ValueError) as error:
             raise StorageDown("The storage answered with something that is not S3.") from error
 
@@ -341,9 +360,18 @@ class Storage:
             return StorageDown("The storage does not have the object that it was sent.")
         if error.code in _NO_BUCKET:
             return StorageDown(f"The storage has no bucket {self._bucket}.")
-        if error.code in _NO_ACCESS:
+        if error.code in _NO_ACCESS | _EXPIRED:
+            if isinstance(self._credentials, RenewedCredentials):
+                self._credentials.discard()
             return StorageDown(f"The storage refuses our credentials ({error.code}).")
         return StorageDown(f"The storage refuses the request ({error.code}).")
+
+
+def _tags(key: str, job_id: str) -> Tags:
+    tags = Tags.new_object_tags()
+    tags["tenant"] = tenant_of(key)
+    tags["job"] = job_id
+    return tags
 
 
 def _at_most(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:

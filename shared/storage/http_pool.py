@@ -6,7 +6,7 @@ connection without limit. `shared.net.timeouts` limits both here.
 
 import re
 import socket
-import ssl
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +15,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.response import BaseHTTPResponse
 
-from shared.net.sockets import BoundedSocket, open_socket, tls_context
+from shared.net.egress import EgressProxy
+from shared.net.sockets import DIRECT, BoundedSocket, Egress, open_socket
 from shared.net.timeouts import within
 
 #: The body of an S3 error.
@@ -24,13 +25,14 @@ _ERROR = re.compile(rb"\s*(?:<\?xml[^>]*>)?\s*<(?:\w+:)?Error[\s>]")
 CONNECT_SECONDS = 5.0
 
 
-def _open(connection: HTTPConnection) -> BoundedSocket:
+def _open(connection: HTTPConnection, proxy: EgressProxy | None) -> BoundedSocket:
     timeout = connection.timeout
     try:
         return open_socket(
             connection.host,
             connection.port,
             timeout=timeout if isinstance(timeout, float | int) else None,
+            proxy=proxy,
         )
     except socket.gaierror as error:
         raise NameResolutionError(connection.host, connection, error) from error
@@ -41,13 +43,21 @@ def _open(connection: HTTPConnection) -> BoundedSocket:
 
 
 class _BoundedConnection(HTTPConnection):
+    def __init__(self, host: str, *, egress_proxy: EgressProxy | None, **given: Any) -> None:  # noqa: ANN401
+        super().__init__(host, **given)
+        self._egress_proxy = egress_proxy
+
     def _new_conn(self) -> BoundedSocket:
-        return _open(self)
+        return _open(self, self._egress_proxy)
 
 
 class _BoundedTLSConnection(HTTPSConnection):
+    def __init__(self, host: str, *, egress_proxy: EgressProxy | None, **given: Any) -> None:  # noqa: ANN401
+        super().__init__(host, **given)
+        self._egress_proxy = egress_proxy
+
     def _new_conn(self) -> BoundedSocket:
-        return _open(self)
+        return _open(self, self._egress_proxy)
 
 
 def _as_expected(response: BaseHTTPResponse, *, is_read: bool) -> BaseHTTPResponse:
@@ -83,20 +93,23 @@ class _BoundedTLSPool(HTTPSConnectionPool):
         return _as_expected(answer, is_read=given.get("preload_content", True))
 
 
-def build_pool(
-    *, concurrency: int, timeout_seconds: float, tls: ssl.SSLContext | None = None
-) -> PoolManager:
+def build_pool(*, concurrency: int, timeout_seconds: float, egress: Egress = DIRECT) -> PoolManager:
     """Build a pool for `concurrency` threads; each socket operation may take `timeout_seconds`.
 
-    No retries and no redirects: the job is retried, not the library call. `tls` replaces the
-    default certificates.
+    No retries and no redirects: the job is retried, not the library call. `egress` has the proxy
+    and the certificates.
     """
     manager = PoolManager(
         maxsize=concurrency,
         block=True,
         retries=False,
         timeout=Timeout(connect=min(CONNECT_SECONDS, timeout_seconds), read=timeout_seconds),
-        ssl_context=tls or tls_context(),
+        ssl_context=egress.context,
     )
-    manager.pool_classes_by_scheme = {"http": _BoundedPool, "https": _BoundedTLSPool}
+    # what a pool does not know goes to its connections
+    pools: Any = {  # declared as classes; anything that builds a pool works
+        "http": partial(_BoundedPool, egress_proxy=egress.proxy),
+        "https": partial(_BoundedTLSPool, egress_proxy=egress.proxy),
+    }
+    manager.pool_classes_by_scheme = pools
     return manager

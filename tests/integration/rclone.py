@@ -23,12 +23,17 @@ def bucket(port: int, *, name: str = "images", secret_key: str = SECRET_KEY) -> 
 
 
 @contextmanager
-def running_rclone(directory: Path) -> Iterator[int]:
-    """Serve `directory` by S3; return the port once it answers."""
+def running_rclone(directory: Path, *others: str) -> Iterator[int]:
+    """Serve `directory` by S3; return the port once it answers.
+
+    `others` are further access keys, each with SECRET_KEY.
+    """
     port = free_port()
     log = directory.parent / "rclone.log"
     command = [str(RCLONE), "serve", "s3", "--config", "/dev/null", "--vfs-cache-mode", "off"]
-    command += ["--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--addr", f"127.0.0.1:{port}"]
+    command += ["--addr", f"127.0.0.1:{port}"]
+    for access_key in (ACCESS_KEY, *others):
+        command += ["--auth-key", f"{access_key},{SECRET_KEY}"]
     with log.open("wb") as out, ExitStack() as stack:
         process = subprocess.Popen([*command, str(directory)], stdout=out, stderr=out)
         stack.callback(process.wait, timeout=10)

@@ -23,7 +23,8 @@ from sandbox.wait import wait_until
 from shared.history.tables import jobs
 from shared.image_files import webp_canvas
 from shared.jobs import Image
-from shared.storage.client import Storage, preview_key
+from shared.storage.client import Storage
+from shared.storage.object_names import preview_key
 from shared.store import job_submission
 from tests.support import lying_storage as lies
 from tests.support import nginx

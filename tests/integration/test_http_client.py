@@ -11,7 +11,7 @@ import pytest
 
 from shared.errors import AddressForbidden
 from shared.net.http_client import USER_AGENT, BoundedStream, build_client
-from shared.net.sockets import STEP_SECONDS, open_socket
+from shared.net.sockets import STEP_SECONDS, Egress, open_socket
 from shared.net.ssrf import AddressGuard, Endpoint, resolve
 from shared.net.timeouts import deadline, remaining, within
 from tests.integration.loopback import (
@@ -92,7 +92,7 @@ def test_a_body_under_tls_that_drips_is_left_when_the_total_is_over(
 ) -> None:
     ours, theirs = certificates
     with (
-        build_client(concurrency=1, timeout_seconds=60, tls=ours) as client,
+        build_client(concurrency=1, timeout_seconds=60, egress=Egress(tls=ours)) as client,
         serving(dripping(HEADERS, b"x"), tls=theirs) as port,
         ends_in_time(),
         pytest.raises(httpx.ReadTimeout),
@@ -107,7 +107,7 @@ def test_tls_works_and_names_the_host_that_was_asked_for(
     asked: list[str | None] = []
     theirs.sni_callback = lambda _, name, __: asked.append(name)
     with (
-        build_client(concurrency=1, timeout_seconds=5, tls=ours) as client,
+        build_client(concurrency=1, timeout_seconds=5, egress=Egress(tls=ours)) as client,
         serving(answering(EMPTY), tls=theirs) as port,
     ):
         assert client.get(f"https://localhost:{port}/").status_code == 200
@@ -124,7 +124,9 @@ def test_the_last_dot_of_a_name_is_not_asked_of_the_certificate(
         return resolve("127.0.0.1", port, timeout)
 
     with (
-        build_client(concurrency=1, timeout_seconds=5, tls=ours, resolver=found) as client,
+        build_client(
+            concurrency=1, timeout_seconds=5, egress=Egress(tls=ours), resolver=found
+        ) as client,
         serving(answering(EMPTY), tls=theirs) as port,
     ):
         assert client.get(f"https://localhost.:{port}/").status_code == 200

@@ -7,6 +7,7 @@ from threading import Event
 import pytest
 
 from shared.net.http_client import build_client
+from shared.net.sockets import Egress
 from tests.integration.loopback import Script, serving
 
 NO = b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno"
@@ -52,7 +53,7 @@ def test_nor_does_the_rest_of_a_tls_record_whose_start_was_all_that_is_read_of_a
     with (
         serving(saying(answer + YES), tls=theirs) as port,
         build_client(
-            concurrency=1, timeout_seconds=5, tls=ours, answer_bytes=len(answer)
+            concurrency=1, timeout_seconds=5, egress=Egress(tls=ours), answer_bytes=len(answer)
         ) as client,
     ):
         url = f"https://localhost:{port}/"

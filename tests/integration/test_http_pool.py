@@ -12,7 +12,6 @@ import pytest
 from sandbox.wait import wait_until
 from shared.net.http_client import open_stream
 from shared.net.http_pool import PooledTransport
-from shared.net.sockets import tls_context
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -72,7 +71,7 @@ def server() -> Iterator[Server]:
 
 @contextmanager
 def pool(most: int = 8, keepalive_seconds: float = 60) -> Iterator[PooledTransport]:
-    opened = partial(open_stream, tls=tls_context())
+    opened = partial(open_stream)
     made = PooledTransport(opened, most=most, keepalive_seconds=keepalive_seconds)
     yield made
     made.close()

@@ -1,11 +1,8 @@
 """A Redis as it is rented: behind TLS and a password, with its settings out of reach."""
 
 import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from socket import create_connection, create_server, socket
 
 import pytest
 import redis
@@ -14,39 +11,9 @@ import trustme
 from shared.celery_app import build_celery
 from shared.settings import Settings
 from tests.support.cluster import Cluster, fleet
+from tests.support.tls import tls_before
 
 PASSWORD = "rented-word"
-
-
-@contextmanager
-def tls_before(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """Speak TLS before a server on loopback; return the port."""
-    with create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    taken, _ = server.accept()
-                    threading.Thread(target=_join, args=(taken, port, context), daemon=True).start()
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield server.getsockname()[1]
-
-
-def _join(taken: socket, port: int, context: ssl.SSLContext) -> None:
-    with suppress(OSError):
-        outside = context.wrap_socket(taken, server_side=True)
-        inside = create_connection(("127.0.0.1", port))
-        threading.Thread(target=_pass, args=(inside, outside), daemon=True).start()
-        _pass(outside, inside)
-
-
-def _pass(source: socket, target: socket) -> None:
-    with suppress(OSError):
-        while part := source.recv(65536):
-            target.sendall(part)
-    for one in (source, target):
-        one.close()
 
 
 @pytest.fixture

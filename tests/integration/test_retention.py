@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import StorageDown
 from shared.jobs import State
-from shared.storage.client import preview_key
+from shared.storage.object_names import preview_key
 from shared.store import job_queries, keys
 from tests.integration.conftest import Open
 from tests.support import lying_storage as lies

@@ -11,7 +11,9 @@ import pytest
 
 from sandbox.servers import free_port
 from shared.errors import ObjectMissing, StorageDown
-from shared.storage.client import Bucket, ObjectStore, Storage, object_name
+from shared.net.sockets import Egress
+from shared.storage.client import Bucket, ObjectStore, Storage
+from shared.storage.object_names import object_name
 from tests.integration.loopback import OK, Script, answering, dripping, serving, silent
 from tests.integration.rclone import ACCESS_KEY, bucket, counting, running_rclone
 from tests.support.tls import TLS
@@ -199,7 +201,7 @@ def test_a_storage_under_tls_that_drips_is_left_too(
     ours, theirs = certificates
     with serving(dripping(OK, b"X-Drip: 1\r\n"), tls=theirs) as port:
         place = Bucket(f"localhost:{port}", "images", ACCESS_KEY, "s" * 40, secure=True)
-        storage = Storage(place, concurrency=1, timeout_seconds=0.5, tls=ours)
+        storage = Storage(place, concurrency=1, timeout_seconds=0.5, egress=Egress(tls=ours))
         started_at = time.monotonic()
 
         with pytest.raises(StorageDown):

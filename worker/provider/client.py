@@ -21,7 +21,9 @@ from shared.errors import (
     UnknownOutcome,
 )
 from shared.jobs import ProviderResult
+from shared.net.egress import failure_name
 from shared.net.http_client import build_client
+from shared.net.sockets import Egress
 from shared.net.timeouts import deadline, remaining
 from shared.settings import Settings
 from shared.store.provider_models import ListedModel
@@ -118,6 +120,7 @@ class OneMin:
             build_client(
                 concurrency=settings.concurrency,
                 timeout_seconds=settings.provider_timeout_seconds,
+                egress=Egress.from_settings(settings),
             ),
             base_url=settings.onemin_base_url,
             auth_header=settings.onemin_auth_header,
@@ -177,7 +180,7 @@ class OneMin:
             try:
                 reply = self._exchange(self._client.build_request("GET", self._base_url + _MODELS))
             except httpx.HTTPError as error:
-                raise ProviderDown(f"1min.ai cannot be asked ({_kind(error)}).") from error
+                raise ProviderDown(f"1min.ai cannot be asked ({failure_name(error)}).") from error
         return read_models(reply)
 
     def close(self) -> None:
@@ -196,10 +199,10 @@ class OneMin:
         try:
             return self._exchange(sent)
         except NEVER_SENT as error:
-            raise ProviderDown(f"1min.ai cannot be reached ({_kind(error)}).") from error
+            raise ProviderDown(f"1min.ai cannot be reached ({failure_name(error)}).") from error
         except httpx.HTTPError as error:
             raise UnknownOutcome(
-                f"1min.ai was asked, but its answer did not come ({_kind(error)}): "
+                f"1min.ai was asked, but its answer did not come ({failure_name(error)}): "
                 "the image may have been made."
             ) from error
 
@@ -223,7 +226,7 @@ class OneMin:
         try:
             reply = self._exchange(self._request("GET", path, key))
         except httpx.HTTPError as error:
-            raise ProviderDown(f"1min.ai cannot be asked ({_kind(error)}).") from error
+            raise ProviderDown(f"1min.ai cannot be asked ({failure_name(error)}).") from error
         return _judged(read_record, reply, key, request)
 
     def _settle(self, record_id: str, key: str, request: Request) -> ProviderResult:
@@ -307,8 +310,3 @@ def _capped(response: httpx.Response) -> bytes:
         if len(body) > REPLY_BYTES_MAX:
             break
     return bytes(body[:REPLY_BYTES_MAX])
-
-
-def _kind(error: httpx.HTTPError) -> str:
-    # the class and never the text, which may contain a URL or a header
-    return type(error).__name__
