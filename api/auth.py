@@ -70,9 +70,7 @@ class Keyring:
             self._failures.note(address)
             raise unauthenticated(f"The API key is {principal.state.value}.")
         self._note_use(key)
-        if scope not in principal.scopes:
-            detail = f"This request needs the scope {scope.value}, which the API key does not have."
-            raise Problem("forbidden", detail, more={"scope": scope.value})
+        require_scope(principal, scope, "the API key does")
         return principal
 
     async def _found(self, key: Key | None, address: str) -> Principal | None:
@@ -140,6 +138,13 @@ class Keyring:
             await self._committer.run(touch_api_key(key_id))
         except StoreError:
             return  # the next use, a minute later, is recorded again
+
+
+def require_scope(principal: Principal, scope: Scope, who: str = "you do") -> None:
+    """Raise a Problem unless the principal has this scope; `who` is in its text."""
+    if scope not in principal.scopes:
+        detail = f"This request needs the scope {scope.value}, which {who} not have."
+        raise Problem("forbidden", detail, more={"scope": scope.value})
 
 
 def _key(authorization: str, schemes: Collection[str]) -> Key | None:

@@ -9,14 +9,16 @@ from fastapi import Depends
 from starlette.requests import Request
 from structlog.contextvars import bind_contextvars
 
-from api.auth import Keyring
+from api.auth import Keyring, require_scope
 from api.batch_finalizer import BatchFinalizer
 from api.image_streaming import ImageStreamer
 from api.long_poll import NotificationHub
 from api.middleware import REQUEST_ID, SPAN, TENANT
+from api.people import People
 from api.previews import Previews
 from api.records import Records
 from api.redis_monitor import RedisMonitor
+from shared.api_keys import OPS_SCOPES
 from shared.model_catalog import Catalog
 from shared.serializers import View
 from shared.settings import Settings
@@ -38,6 +40,7 @@ class AppContext:
     redis_monitor: RedisMonitor
     notifications: NotificationHub
     keyring: Keyring
+    people: People
     storage: Storage
     images: ImageStreamer
     previews: Previews
@@ -100,8 +103,14 @@ Context = Annotated[AppContext, Depends(app_context)]
 async def current_tenant(request: Request) -> Principal:
     """Return the calling tenant; raise a Problem if its key lacks the scope of the route."""
     route, parts = request.scope["route"], await app_context(request)
-    principal = await parts.keyring.principal(
-        request.headers.get("authorization"),
+    authorization = request.headers.get("authorization")
+    person = None
+    if authorization is None and route.scope in OPS_SCOPES:
+        person = parts.people.principal(request)
+    if person is not None:
+        require_scope(person, route.scope)
+    principal = person or await parts.keyring.principal(
+        authorization,
         route.scope,
         request.client.host if request.client else "",
         route.schemes,

@@ -52,6 +52,7 @@ from api.ops import keys as ops_keys
 from api.ops import queues as ops_queues
 from api.ops import tenants as ops_tenants
 from api.ops import usage as ops_usage
+from api.people import People
 from api.previews import Previews
 from api.records import READERS as HISTORY_READERS
 from api.records import Records
@@ -252,6 +253,7 @@ async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> 
         redis_monitor=redis_monitor,
         notifications=notifications,
         keyring=Keyring(committer, AuthThrottle(settings.auth_failures_per_minute)),
+        people=People(settings),
         storage=storage,
         images=streamer,
         previews=Previews(streamer, records, committer, max_pixels=settings.image_max_pixels),

@@ -35,6 +35,10 @@ STALL_SECONDS = 60.0
 #: The scope entry of a request whose body arrives too slowly.
 TOO_SLOW = "darkroom.body_too_slow"
 
+#: The scope entry with the address and port of the connection, which `client` has no longer if a
+#: proxy sent X-Forwarded-For; None for a Unix socket.
+PEER = "darkroom.peer"
+
 _VERSION_WITHOUT_CHUNKS = "1.0"
 
 
@@ -164,6 +168,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401  uvicorn's
+        scope: Scope = cast("Scope", cycle.scope)
+        scope[PEER] = self.client
         if cycle.scope["http_version"] == _VERSION_WITHOUT_CHUNKS:
             app = _until_close(app, cycle)
         super()._start_asgi_task(cycle, app)

@@ -8,8 +8,12 @@ import ipaddress
 import re
 import ssl
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+
+from shared.api_keys import OPS_SCOPES, Scope
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: Editors and terminals may add a byte order mark to a value.
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
@@ -27,6 +31,12 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 #: The name of a header (RFC 9110, 5.6.2).
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+#: Whose rights a setting states.
+_WHO = re.compile(r"(?:user|group):[\x21-\x7e]+")
+_RIGHTS: Mapping[str, tuple[Scope, ...]] = {
+    Scope.OPS_READ: (Scope.OPS_READ,),
+    Scope.OPS_WRITE: OPS_SCOPES,
+}
 #: A path in a bucket, without the slashes around it.
 _KEY_PATH = re.compile(r"(?=.{1,200}$)[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -289,6 +299,30 @@ def header_name(text: str) -> str:
     if not _TOKEN.fullmatch(text):
         raise ValueError("it needs the name of a header, such as API-KEY")
     return text
+
+
+def networks(entries: Iterable[str]) -> tuple[Network, ...]:
+    """Read addresses and networks."""
+    try:
+        return tuple(ipaddress.ip_network(entry) for entry in entries)
+    except ValueError as error:
+        raise ValueError(
+            f"needs addresses or networks such as 10.0.0.7, 10.1.0.0/16: {error}"
+        ) from None
+
+
+def rights(entries: Iterable[str]) -> dict[str, tuple[Scope, ...]]:
+    """Read the scopes of people and groups: `group:NAME=ops:write`."""
+    found: dict[str, tuple[Scope, ...]] = {}
+    for entry in entries:
+        who, _, scope = entry.rpartition("=")
+        if not _WHO.fullmatch(who) or scope not in _RIGHTS:
+            raise ValueError(
+                "needs group:NAME=SCOPE or user:NAME=SCOPE, several separated by commas, where "
+                "SCOPE is ops:read or ops:write"
+            )
+        found[who] = (*found.get(who, ()), *_RIGHTS[scope])
+    return found
 
 
 def header_values(pairs: Mapping[str, str]) -> None:

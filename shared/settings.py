@@ -33,6 +33,7 @@ from pydantic_settings import (
 )
 
 from shared import setting_values
+from shared.api_keys import Scope
 from shared.errors import InvalidSettings
 from shared.jobs import FOREVER, RETENTION_SECONDS_MAX
 from shared.model_catalog import BadCatalog, Catalog, load_catalog, read_prices
@@ -495,6 +496,29 @@ class Settings(BaseSettings):
         ),
     ] = 432_000
 
+    # operators by name
+    ops_auth_header: Annotated[
+        str,
+        Field(
+            description="Header in which an authenticating proxy names the person, such as "
+            "X-Forwarded-Email; empty: operators use keys only"
+        ),
+    ] = ""
+    ops_auth_groups_header: Annotated[
+        str, Field(description="Header with the person's groups, separated by commas; empty: none")
+    ] = ""
+    ops_auth_proxies: Annotated[
+        CommaSeparated,
+        Field(description="Addresses or networks of the proxies whose header is believed"),
+    ] = ()
+    ops_auth_scopes: Annotated[
+        CommaSeparated,
+        Field(
+            description="Who may do what: group:NAME=ops:read or ops:write, user:NAME=…; "
+            "ops:write includes ops:read"
+        ),
+    ] = ()
+
     # logs, metrics and traces
     log_format: Annotated[
         Literal["auto", "console", "json"],
@@ -549,6 +573,8 @@ class Settings(BaseSettings):
         "webhook_ports",
         "webhook_schedule",
         "cors_origins",
+        "ops_auth_proxies",
+        "ops_auth_scopes",
         mode="before",
     )
     @classmethod
@@ -658,10 +684,28 @@ class Settings(BaseSettings):
     def _metrics_host(cls, value: str) -> str:
         return setting_values.only_host(value)
 
-    @field_validator("onemin_auth_header")
+    @field_validator("onemin_auth_header", "ops_auth_header", "ops_auth_groups_header")
     @classmethod
-    def _header(cls, value: str) -> str:
+    def _header(cls, value: str, about: ValidationInfo) -> str:
+        if not value and about.field_name != "onemin_auth_header":
+            return value
         return setting_values.header_name(value)
+
+    @field_validator("ops_auth_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...], about: ValidationInfo) -> tuple[str, ...]:
+        if about.data.get("ops_auth_header") and not value:
+            raise ValueError(f"{PREFIX}OPS_AUTH_HEADER needs the addresses that may send it")
+        setting_values.networks(value)
+        return value
+
+    @field_validator("ops_auth_scopes")
+    @classmethod
+    def _rights(cls, value: tuple[str, ...], about: ValidationInfo) -> tuple[str, ...]:
+        if about.data.get("ops_auth_header") and not value:
+            raise ValueError(f"{PREFIX}OPS_AUTH_HEADER needs those who may do something")
+        setting_values.rights(value)
+        return value
 
     @field_validator("onemin_api_key", "s3_access_key", "s3_secret_key")
     @classmethod
@@ -746,6 +790,16 @@ class Settings(BaseSettings):
     def public_prefix(self) -> str:
         """The path prefix that a proxy strips; often empty."""
         return urlsplit(self.public_url).path
+
+    @cached_property
+    def ops_auth_networks(self) -> tuple[setting_values.Network, ...]:
+        """The networks of the proxies that may name a person."""
+        return setting_values.networks(self.ops_auth_proxies)
+
+    @cached_property
+    def ops_auth_rights(self) -> Mapping[str, tuple[Scope, ...]]:
+        """The scopes by `user:NAME` and `group:NAME`."""
+        return setting_values.rights(self.ops_auth_scopes)
 
     @property
     def onemin_keys(self) -> tuple[ProviderKey, ...]:

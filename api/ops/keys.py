@@ -13,6 +13,7 @@ from api.jobs.schemas import moment_of
 from api.json_body import JsonBody
 from api.ops.schemas import KeyBody, KeyLimitsBody, RotateBody
 from api.ops.tenants import answered
+from api.people import person_of
 from api.problems import BODY, FieldError, Problem, invalid, not_found, problems
 from api.routing import tenant_router
 from shared.api_keys import Key as NewSecret
@@ -239,7 +240,8 @@ def key_shown(key: ApiKeyInfo, prices: Mapping[str, float]) -> Key:
 class Me(TypedDict):
     """The caller."""
 
-    key_id: str
+    key_id: str | None
+    person: str | None
     tenant: str | None
     scopes: list[Scope]
 
@@ -247,13 +249,15 @@ class Me(TypedDict):
 @router.get(
     "/ops/v1/me",
     response_model=Me,
-    response_description="What the key is good for",
+    response_description="The key, or the person whom an authenticating proxy names",
 )
 async def get_me(principal: CurrentTenant) -> Response:
-    """Return the scopes of the calling key, so that a page can hide what it may not do."""
+    """Return who is calling, and the scopes, so that a page can hide what it may not do."""
+    person = person_of(principal.key_id)
     tenant = None if principal.tenant == OPERATORS else principal.tenant
     shown: Me = {
-        "key_id": principal.key_id,
+        "key_id": None if person else principal.key_id,
+        "person": person,
         "tenant": tenant,
         "scopes": sorted(principal.scopes),
     }

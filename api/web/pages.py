@@ -15,6 +15,7 @@ from api.problems import not_found
 from api.routing import OpenRoute, open_router, refuse_parameters
 from api.web.static_files import PREFIX, File, StaticBundle
 from shared.model_catalog import Catalog
+from shared.settings import Settings
 
 #: Scripts and styles only from our own files, images from the API or the page itself; no text is
 #: parsed as HTML.
@@ -57,13 +58,19 @@ def _models_file(models: Catalog) -> bytes:
     return orjson.dumps({"data": [model_described(model) for model in models.values()]})
 
 
+def _service_file(settings: Settings) -> bytes:
+    """Write what the console must know before its visitor enters a key."""
+    return orjson.dumps({"has_people": bool(settings.ops_auth_header)})
+
+
 @cache
-def _read(prefix: str, models: bytes) -> StaticBundle:
-    return StaticBundle.read(prefix, written={"models.json": models})
+def _read(prefix: str, models: bytes, service: bytes) -> StaticBundle:
+    return StaticBundle.read(prefix, written={"models.json": models, "service.json": service})
 
 
 def _bundle(parts: AppContext) -> StaticBundle:
-    return _read(parts.settings.public_prefix, _models_file(parts.models))
+    settings = parts.settings
+    return _read(settings.public_prefix, _models_file(parts.models), _service_file(settings))
 
 
 router = open_router("pages", route_class=OpenRoute, include_in_schema=False)

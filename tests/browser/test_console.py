@@ -484,7 +484,7 @@ def test_an_endpoint_is_found_with_its_error_enabled_and_given_another_secret(
         console_page.page.get_by_label("Status", exact=True).select_option("disabled")
         for words in (hook.url, "disabled", "responded 410 Gone", "Status 410", "1 parked"):
             expect(row).to_contain_text(words)
-        for words in ("The shop", "All jobs: job.failed", "Enable it when its receiver works"):
+        for words in ("The shop", "All jobs: job.failed", "Enable it when its URL responds again"):
             expect(row).to_contain_text(words)
         console_page.visit.check_access()
         row.get_by_role("button", name="Enable").click()

@@ -87,6 +87,37 @@ def cdn(where: Path, port: int, upstream: str) -> Iterator[None]:
         yield
 
 
+#: An authenticating proxy as the API sees one: it takes away what a browser claims, and names the
+#: person whom its cookie belongs to. oauth2-proxy does the same after a login.
+_AUTHENTICATING = """
+map $cookie_person $email {{ ann ann@example.com; ben ben@example.com; }}
+map $cookie_person $groups {{ ann staff,sre; ben staff; }}
+server {{
+    listen 127.0.0.1:{port};
+    access_log off;
+    location / {{
+        proxy_pass http://{upstream};
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Email $email;
+        proxy_set_header X-Forwarded-Groups $groups;
+    }}
+}}
+"""
+
+
+@contextmanager
+def authenticating(where: Path, port: int, upstream: str) -> Iterator[None]:
+    """Run an authenticating proxy at `port` before `upstream` (host:port)."""
+    where.mkdir()
+    (where / "darkroom.conf").write_text(_AUTHENTICATING.format(port=port, upstream=upstream))
+    _write_main(where)
+    with Child(command(where), where / "out.log", environment={}):
+        wait_for_http(f"http://127.0.0.1:{port}/healthz", status=200)
+        yield
+
+
 def command(where: Path) -> list[str]:
     return [str(find()), "-e", str(where / "start.log"), "-c", str(where / "nginx.conf")]
 

@@ -1,4 +1,5 @@
 // The frame around every view: navigation, auto-refresh, and the rights of the key.
+import { writtenFile } from "../shared/address.js";
 import { isBadFilter } from "../shared/api.js";
 import { button, iconButton } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
@@ -17,6 +18,8 @@ import { tenants } from "./tenants.js";
 import { usage } from "./usage.js";
 import { workers } from "./workers.js";
 
+/** What the service says about itself to everybody. */
+const SERVICE = writtenFile("service.json");
 const VIEWS = { now, jobs, deliveries, endpoints, tenants, usage, workers, audit };
 /** Detail views, by the list they belong to. */
 const ONE = { jobs: job, tenants: tenant };
@@ -62,11 +65,13 @@ export class Shell {
   async begin() {
     this.#live.stop();
     this.#me = this.#view = null;
-    if (!this.#key.value) return this.#ask();
-    fill(this.#main, loading("Checking this key…"));
+    fill(this.#main, loading(this.#key.value ? "Checking this key…" : "Checking who you are…"));
     try {
+      // without a key, only an authenticating proxy can say who this is
+      if (!this.#key.value && !(await this.#client.get(SERVICE)).has_people) return this.#ask();
       this.#me = await this.#client.get("/ops/v1/me");
     } catch (error) {
+      if (!this.#key.value && error.status === 401) return this.#ask();
       const other = el(
         "div",
         { class: "row" },
@@ -200,10 +205,11 @@ export class Shell {
       el(
         "div",
         { class: "row" },
+        this.#me.person && el("span", { class: "badge" }, this.#me.person),
         !this.#may &&
           el(
             "span",
-            { class: "badge wait", title: "The key has the scope ops:read but not ops:write" },
+            { class: "badge wait", title: "You have the scope ops:read but not ops:write" },
             "Read only",
           ),
         live,

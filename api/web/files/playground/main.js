@@ -1,4 +1,5 @@
 // The playground, a client of the public API.
+import { writtenFile } from "../shared/address.js";
 import { Client } from "../shared/api.js";
 import { connection } from "../shared/connection.js";
 import { button } from "../shared/controls.js";
@@ -10,7 +11,7 @@ import { loading, trouble } from "../shared/notices.js";
 import { Workspace } from "./workspace.js";
 
 /** The public list of models, for readers without a key. */
-const PUBLIC_MODELS = new URL("../models.json", import.meta.url).pathname;
+const PUBLIC_MODELS = writtenFile("models.json");
 const main = document.querySelector("#main");
 const client = new Client(tenantKey);
 let workspace = null;

@@ -14,6 +14,11 @@ export function at(path) {
   return PREFIX + path;
 }
 
+/** The path within the service of a file that it writes for the pages. */
+export function writtenFile(name) {
+  return new URL(`../${name}`, import.meta.url).pathname.slice(PREFIX.length);
+}
+
 /**
  * The URL of a job's image, or of its preview, on this server: `image.url` may name another host. The
  * signature of `preview_url` replaces the key, so that the browser can load and cache it.

@@ -72,7 +72,8 @@ async function send(path, options) {
     const answer = await fetch(at(path), {
       ...options,
       cache: "no-cache",
-      credentials: "omit",
+      // the cookie of an authenticating proxy; Darkroom has none
+      credentials: "same-origin",
       redirect: "error",
     });
     connection.answered();
