@@ -40,7 +40,8 @@ def document_of(
 def _add_shapes(document: dict[str, Any], routes: Iterable[Route]) -> None:
     """Add bodies, which the routes read themselves, and problems."""
     template = f"{REF}{{model}}"
-    bodies = {model for route in routes if route.body for model in route.body.models}
+    # in their order: every process describes the same document
+    bodies = dict.fromkeys(model for route in routes if route.body for model in route.body.models)
     shapes = {model.__name__: model.model_json_schema(ref_template=template) for model in bodies}
     for name, shape in _PROBLEMS.items():
         shapes[name] = TypeAdapter(shape).json_schema(ref_template=template)
