@@ -15,7 +15,7 @@ SEED := $(SEED)
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast test-random test-slow test-long faults faults-long upgrades crowd alerts growth bench screenshots check fmt deploy-files lock clean
+.PHONY: help setup up test test-fast test-random test-slow test-long faults faults-long upgrades crowd alerts growth bench screenshots check fmt deploy-files dist version lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,7 +89,7 @@ check: setup ## formatter, linter, types, import contracts, spelling, names, pro
 	@$(BIN)/codespell
 	@$(BIN)/python -m tests.support.names
 	@$(BIN)/python -m tests.support.prose
-	@$(BIN)/python -m tests.support.formatters biome check --error-on-warnings api/web
+	@$(BIN)/python -m tests.support.formatters biome check --error-on-warnings api/web client-ts/src
 	@$(BIN)/python -m tests.support.formatters stylua --check
 	@$(BIN)/python -m tests.support.formatters luacheck
 	@$(BIN)/pytest -q tests/deploy
@@ -97,18 +97,27 @@ check: setup ## formatter, linter, types, import contracts, spelling, names, pro
 fmt: setup ## format all files and apply the linter's safe fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
-	@$(BIN)/python -m tests.support.formatters biome check --write api/web
+	@$(BIN)/python -m tests.support.formatters biome check --write api/web client-ts/src
 	@$(BIN)/python -m tests.support.formatters stylua --write
 
-deploy-files: setup ## write the generated files: rules, dashboards, .env.example, docs/redis.md
+deploy-files: setup ## write the generated files: rules, dashboards, .env.example, docs/redis.md, TypeScript types
 	@$(BIN)/python -m deploy.objectives
 	@$(BIN)/python -m deploy.dashboards
 	@$(BIN)/python -m deploy.cluster
 	@$(BIN)/python -m shared.settings > .env.example
 	@$(BIN)/python -m shared.store.keys > docs/redis.md
+	@$(BIN)/python -m tests.support.typescript
+
+dist: setup ## build what a release publishes into dist/: wheels, sdists, the TypeScript package
+	@rm -rf dist
+	@$(UV) build --quiet --all-packages --out-dir dist/python
+	@$(BIN)/python -m tests.support.typescript dist/npm
+
+version: setup ## write the version of the next release into all files that name it (VERSION=0.2.0)
+	@$(BIN)/python -m deploy.version $(VERSION)
 
 lock: $(UV) ## resolve the dependencies again into uv.lock
 	@$(UV) lock --upgrade
 
 clean: ## remove the environments and caches; the data of `darkroom up` stay (.darkroom)
-	@rm -rf .venv .venv-peers .venv-arq .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules tests/js/*/node_modules .tools
+	@rm -rf .venv .venv-peers .venv-arq .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/js/node_modules tests/js/*/node_modules client-ts/node_modules client-ts/dist dist .tools

@@ -65,13 +65,14 @@ def up(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     program: Sequence[str] = (str(DARKROOM), "up"),
+    home: Path | None = None,
 ) -> Iterator[Up]:
     # two stacks that start at once would both find the usual port free
     port = () if "--port" in arguments else ("--port", str(free_port()))
     command = [*program, "--data", str(data), *port, *arguments]
     log = data.with_name(f"{data.name}.out")
     told = {**clean_environment(), **(environment or {})}
-    with Child(command, log, environment=told, grace_seconds=30) as child:
+    with Child(command, log, environment=told, grace_seconds=30, home=home) as child:
         stack = Up(data, child)
         wait_until(lambda: stack.ready, "stack.json", seconds=START_SECONDS)
         yield stack

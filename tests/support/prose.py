@@ -50,7 +50,14 @@ _PLAIN = frozenset(
         "news",
     }
 )
-_PAGES = ("*.md", "docs/*.md", "deploy/**/*.md", "client/*.md", "tests/faults/*.md")
+_PAGES = (
+    "*.md",
+    "docs/*.md",
+    "deploy/**/*.md",
+    "client/*.md",
+    "client-ts/*.md",
+    "tests/faults/*.md",
+)
 _SKIPPED = frozenset({"CHANGELOG.md", "docs/glossary.md", "docs/redis.md"})
 
 

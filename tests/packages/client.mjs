@@ -1,0 +1,69 @@
+// The installed TypeScript client against the service whose address and key are in the environment,
+// behind connections that fail. Prints one line of JSON with what it returned.
+import { Darkroom, DarkroomError, JobFailed, StillRunning } from "darkroom-client";
+
+const thrown = async (call) => {
+  try {
+    await call();
+  } catch (error) {
+    return error;
+  }
+};
+const darkroom = new Darkroom();
+
+/** Answer the first requests as `faults` say, and pass on the others. */
+const faulty = (...faults) => {
+  const counted = { requests: 0 };
+  counted.client = new Darkroom({
+    fetch: (...request) => (faults[counted.requests++] ?? fetch)(...request),
+  });
+  return counted;
+};
+const busy = async () => new Response("{}", { status: 503, headers: { "Retry-After": "0" } });
+const lost = async (...request) => {
+  await fetch(...request);
+  throw new TypeError("fetch failed");
+};
+const reached = (jobs) => jobs.map((job) => job.id);
+
+const held = faulty(busy, lost);
+const job = await held.client.submit("A lost reply", { tags: ["lost"] });
+const created = await Array.fromAsync(darkroom.pages("/v1/jobs", { tag: "lost" }));
+const done = await darkroom.wait(job);
+
+const batch = await darkroom.createBatch({ input: { prompt: "A gull" }, variations: 3 });
+const results = await Array.fromAsync(darkroom.batchJobs(batch));
+
+const wrong = { prompt: "A pier", output_quality: 101, surely: "not" };
+const refused = await thrown(() => darkroom.generate(wrong));
+const stranger = await thrown(() => new Darkroom({ key: "dk_wrong" }).request("GET", "/v1/usage"));
+const proxy = await thrown(() => faulty(async () => new Response("<html>", { status: 502 })).client.submit("x"));
+const gone = faulty(busy, busy);
+const impatient = await thrown(() => gone.client.request("POST", "/v1/webhooks/redeliver", {}));
+
+const late = await thrown(() => darkroom.generate("Slow", { timeoutSeconds: 0 }));
+const canceled = await darkroom.request("POST", `/v1/jobs/${late.job.id}/cancel`);
+const failed = await thrown(async () => {
+  const again = faulty(async () => Response.json(canceled, { status: 202 }));
+  await again.client.generate("Nothing");
+});
+const unset = await thrown(async () => new Darkroom({ url: " " }));
+
+console.log(
+  JSON.stringify({
+    lost: { requests: held.requests, created: reached(created), job: job.id, status: done.status },
+    batch: { statuses: results.map((one) => one.status), different: new Set(reached(results)).size },
+    refused: {
+      known: refused instanceof DarkroomError,
+      code: refused.code,
+      pointers: refused.problem.errors.map((fault) => fault.pointer).sort(),
+    },
+    stranger: { status: stranger.status, code: stranger.code },
+    proxy: { known: proxy instanceof DarkroomError, status: proxy.status },
+    impatient: { requests: gone.requests, status: impatient.status },
+    late: late instanceof StillRunning,
+    canceled: canceled.status,
+    failed: failed instanceof JobFailed && failed.job.id === late.job.id,
+    unset: unset.message,
+  }),
+);
