@@ -100,10 +100,11 @@ fmt: setup ## format all files and apply the linter's safe fixes
 	@$(BIN)/python -m tests.support.formatters biome check --write api/web client-ts/src
 	@$(BIN)/python -m tests.support.formatters stylua --write
 
-deploy-files: setup ## write the generated files: rules, dashboards, .env.example, docs/redis.md, TypeScript types
+deploy-files: setup ## write the generated files: rules, dashboards, Helm chart, .env.example, docs/redis.md, TypeScript types
 	@$(BIN)/python -m deploy.objectives
 	@$(BIN)/python -m deploy.dashboards
 	@$(BIN)/python -m deploy.cluster
+	@$(BIN)/python -m deploy.helm
 	@$(BIN)/python -m shared.settings > .env.example
 	@$(BIN)/python -m shared.store.keys > docs/redis.md
 	@$(BIN)/python -m tests.support.typescript

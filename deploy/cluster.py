@@ -10,6 +10,8 @@ from deploy.dashboards import ALL, text
 HERE = Path(__file__).parent
 FOLDER = HERE / "kubernetes" / "components" / "monitoring"
 RULES = HERE / "prometheus" / "rules"
+#: kustomize adds it to everything; Helm takes these files as they are.
+_LABELS = {"app.kubernetes.io/part-of": "darkroom"}
 
 
 def rules() -> dict[str, Any]:
@@ -19,7 +21,7 @@ def rules() -> dict[str, Any]:
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
-        "metadata": {"name": "darkroom"},
+        "metadata": {"name": "darkroom", "labels": dict(_LABELS)},
         "spec": {"groups": groups},
     }
 
@@ -32,7 +34,7 @@ def dashboards() -> list[dict[str, Any]]:
             "kind": "ConfigMap",
             "metadata": {
                 "name": f"darkroom-dashboard-{name}",
-                "labels": {"grafana_dashboard": "1"},
+                "labels": {"grafana_dashboard": "1", **_LABELS},
                 "annotations": {"grafana_folder": "Darkroom"},
             },
             "data": {f"darkroom-{name}.json": text(dashboard).decode()},
