@@ -106,7 +106,9 @@ export class Darkroom {
   constructor(options: ClientOptions = {}) {
     this.#url = setting("url", "DARKROOM_URL", options.url).replace(/\/+$/, "");
     this.#key = setting("key", "DARKROOM_API_KEY", options.key);
-    this.#fetch = options.fetch ?? fetch;
+    // browsers refuse to run `fetch` as a method of another object
+    const send = options.fetch ?? fetch;
+    this.#fetch = (...request) => send(...request);
     this.#retries = options.retries ?? 6;
   }
 
@@ -265,6 +267,13 @@ async function problemOf(response: Response): Promise<Partial<Problem>> {
 async function pause(attempt: number, after: number, signal?: AbortSignal | null): Promise<void> {
   const ceiling = Math.min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** attempt);
   const milliseconds = 1000 * (after + Math.random() * ceiling);
-  await new Promise((resolve) => setTimeout(resolve, milliseconds));
-  signal?.throwIfAborted();
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    const abort = () => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    if (signal?.aborted) abort();
+    else signal?.addEventListener("abort", abort, { once: true });
+  });
 }

@@ -15,11 +15,16 @@ const darkroom = new Darkroom();
 const faulty = (...faults) => {
   const counted = { requests: 0 };
   counted.client = new Darkroom({
-    fetch: (...request) => (faults[counted.requests++] ?? fetch)(...request),
+    fetch(...request) {
+      if (this !== undefined) throw new Error("Browsers refuse this, too: Illegal invocation");
+      return (faults[counted.requests++] ?? fetch)(...request);
+    },
   });
   return counted;
 };
-const busy = async () => new Response("{}", { status: 503, headers: { "Retry-After": "0" } });
+const busyFor = (seconds) => async () =>
+  new Response("{}", { status: 503, headers: { "Retry-After": `${seconds}` } });
+const busy = busyFor(0);
 const lost = async (...request) => {
   await fetch(...request);
   throw new TypeError("fetch failed");
@@ -41,8 +46,21 @@ const proxy = await thrown(() => faulty(async () => new Response("<html>", { sta
 const gone = faulty(busy, busy);
 const impatient = await thrown(() => gone.client.request("POST", "/v1/webhooks/redeliver", {}));
 
+const ended = new AbortController();
+const waits = faulty(async () => {
+  setTimeout(() => ended.abort(), 0);
+  return busyFor(30)();
+});
+const aborted = await thrown(() => waits.client.submit("Never", { signal: ended.signal }));
+const patient = faulty(busyFor(3600));
+const overloaded = await thrown(() => patient.client.submit("Not now"));
+
+const behave = (step) =>
+  fetch(process.env.SANDBOX_BEHAVIOR, { method: "PUT", body: JSON.stringify({ default: step }) });
+await behave({ fault: "hang", seconds: 10 });
 const late = await thrown(() => darkroom.generate("Slow", { timeoutSeconds: 0 }));
 const canceled = await darkroom.request("POST", `/v1/jobs/${late.job.id}/cancel`);
+await behave("ok");
 const failed = await thrown(async () => {
   const again = faulty(async () => Response.json(canceled, { status: 202 }));
   await again.client.generate("Nothing");
@@ -61,6 +79,8 @@ console.log(
     stranger: { status: stranger.status, code: stranger.code },
     proxy: { known: proxy instanceof DarkroomError, status: proxy.status },
     impatient: { requests: gone.requests, status: impatient.status },
+    aborted: { name: aborted.name, requests: waits.requests },
+    overloaded: { status: overloaded.status, requests: patient.requests },
     late: late instanceof StillRunning,
     canceled: canceled.status,
     failed: failed instanceof JobFailed && failed.job.id === late.job.id,

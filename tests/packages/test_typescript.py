@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from standardwebhooks import Webhook
 
+from tests.e2e.up import Up
 from tests.support import node, typescript, uv
 
 pytestmark = pytest.mark.xdist_group("packages")
@@ -76,11 +77,14 @@ def test_the_example_of_webhooks_accepts_signed_ones_only(installed: Path) -> No
 
 
 def test_the_client_survives_lost_replies_and_names_every_fault(
-    installed: Path, address: Mapping[str, str]
+    installed: Path, address: Mapping[str, str], stack: Up
 ) -> None:
     script = (HERE / "client.mjs").read_text("utf-8")
+    behavior = f"{stack.state['provider_url']}/_sandbox/behavior"
 
-    told = json.loads(_run(installed, "client.mjs", script, address))
+    answers = _run(installed, "client.mjs", script, {**address, "SANDBOX_BEHAVIOR": behavior})
+
+    told = json.loads(answers)
 
     [created] = told["lost"]["created"]
     assert told["lost"] == {
@@ -98,6 +102,8 @@ def test_the_client_survives_lost_replies_and_names_every_fault(
     assert told["stranger"] == {"status": 401, "code": "unauthenticated"}
     assert told["proxy"] == {"known": True, "status": 502}
     assert told["impatient"] == {"requests": 1, "status": 503}
+    assert told["aborted"] == {"name": "AbortError", "requests": 1}
+    assert told["overloaded"] == {"status": 503, "requests": 1}
     assert (told["late"], told["canceled"], told["failed"]) == (True, "canceled", True)
     assert "DARKROOM_URL" in told["unset"]
 
