@@ -151,7 +151,7 @@ export class Darkroom {
     return this.fetch("GET", `/v1/jobs/${id}/image${options.preview ? "?size=preview" : ""}`);
   }
 
-  /** Write the image of a job into a file: the whole file, or nothing. For Node.js, Deno and Bun. */
+  /** Write the image of a job into a file: the whole file, or nothing. Needs Node.js or the like. */
   async save(job: Job | string, path: string, options: { preview?: boolean } = {}): Promise<void> {
     const { rename, rm, writeFile } = await import("node:fs/promises");
     const partial = `${path}.${crypto.randomUUID()}.part`;
