@@ -862,7 +862,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "status" | "gone" | "timeout" | "unreachable" | "broken" | "address_forbidden" | "address_invalid" | "internal";
+            code: "status" | "gone" | "timeout" | "unreachable" | "egress_proxy" | "broken" | "address_forbidden" | "address_invalid" | "internal";
             /** Message */
             message: string;
         };
