@@ -62,6 +62,10 @@ class AppContext:
         """The models that can be generated, by id."""
         return self.settings.models
 
+    def models_for(self, principal: Principal) -> Catalog:
+        """Return the models that the tenant and the key may use, by id."""
+        return {name: one for name, one in self.models.items() if principal.may_use(name)}
+
     @property
     def prices(self) -> Mapping[str, float]:
         """The estimated credits of a call by model, where there is a price."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.context import AppContext, Context
+from api.context import AppContext, Context, CurrentTenant
 from api.problems import not_found, problems
 from api.routing import tenant_router
 from shared.model_catalog import Model as CatalogModel
@@ -74,7 +74,7 @@ class Model(ModelDescription):
 
 
 class ModelList(TypedDict):
-    """The offered models."""
+    """The models that the tenant and the key may use."""
 
     data: list[Model]
 
@@ -84,9 +84,10 @@ class ModelList(TypedDict):
     response_model=ModelList,
     response_description="All of them",
 )
-async def get_models(parts: Context) -> Response:
-    """List the offered models."""
-    shown: ModelList = {"data": [model_shown(model, parts) for model in parts.models.values()]}
+async def get_models(parts: Context, principal: CurrentTenant) -> Response:
+    """List the models that your tenant and API key may use."""
+    models = parts.models_for(principal).values()
+    shown: ModelList = {"data": [model_shown(model, parts) for model in models]}
     return _json(shown)
 
 
@@ -96,9 +97,9 @@ async def get_models(parts: Context) -> Response:
     response_description="The model",
     responses=problems("not_found"),
 )
-async def get_model(parts: Context, model_id: str) -> Response:
+async def get_model(parts: Context, principal: CurrentTenant, model_id: str) -> Response:
     """Read one model: the JSON Schema of its input, and its defaults."""
-    model = parts.models.get(model_id)
+    model = parts.models_for(principal).get(model_id)
     if model is None:
         raise not_found("model")
     return _json(model_shown(model, parts))

@@ -76,11 +76,13 @@ def _read(file: Path) -> list[Model]:
 
 def _definitions(file: Path) -> list[Any]:
     try:
-        content = yaml.load(file.read_bytes(), Loader=_YAML)  # noqa: S506  a safe loader
+        content, repeated = _parsed(file.read_bytes())
     except yaml.YAMLError as error:
         raise BadCatalog([f"{file} is not YAML: {_place(error)}"]) from None
     except (UnicodeDecodeError, ValueError):
         raise BadCatalog([f"{file} is not YAML: it has a value that cannot be read"]) from None
+    if repeated:
+        raise BadCatalog([f"{file}: {sentence}" for sentence in repeated])
     if not isinstance(content, Mapping) or not isinstance(content.get("models"), list):
         raise BadCatalog([f"{file} must be an object with the list `models`"])
     unknown = [str(name) for name in content if name not in _MEMBERS]
@@ -90,6 +92,38 @@ def _definitions(file: Path) -> list[Any]:
 
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _parsed(text: bytes) -> tuple[Any, list[str]]:
+    """Parse YAML; return its content, and a sentence for each name that an object has twice."""
+    loader = _YAML(text)
+    try:
+        root = loader.get_single_node()
+        # before the construction, which resolves merges: these may repeat a name
+        lines = sorted((one.start_mark.line + 1, one.value) for one in _repeated(root, set()))
+        content = loader.construct_document(root) if root else None
+    finally:
+        loader.dispose()
+    return content, [f"line {line}: `{name}` stands twice in one object" for line, name in lines]
+
+
+def _repeated(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.ScalarNode]:
+    """Return the names that an object has twice; YAML takes the last value without a word.
+
+    `seen` are the nodes that were visited, because an alias repeats one.
+    """
+    if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+        return
+    seen.add(id(node))
+    names = set()
+    for part in node.value:
+        for one in part if isinstance(part, tuple) else (part,):
+            yield from _repeated(one, seen)
+        name = part[0] if isinstance(part, tuple) else None
+        if isinstance(name, yaml.ScalarNode):
+            if name.value in names:
+                yield name
+            names.add(name.value)
 
 
 def _place(error: yaml.YAMLError) -> str:

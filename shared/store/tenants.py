@@ -46,6 +46,10 @@ class Principal:
     models: frozenset[str] | None = None
     state: KeyState = KeyState.LIVING
 
+    def may_use(self, model: str) -> bool:
+        """Return whether jobs of this tenant and key may use a model."""
+        return self.models is None or model in self.models
+
 
 @dataclass(frozen=True, slots=True)
 class Tenant:

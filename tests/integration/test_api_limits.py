@@ -111,6 +111,25 @@ def test_a_tenant_limited_to_a_model_uses_no_other(
     assert api_server.client.get("/v1/usage").json()["limits"]["models"] == [first]
 
 
+def test_lists_of_models_have_only_those_that_the_tenant_and_the_key_may_use(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    first, second, *_ = KLEINS
+    client = api_server.client
+    assert client.get(f"/v1/models/{second}").status_code == 200
+
+    operator.patch(f"/ops/v1/tenants/{api_server.tenant}", json={"models": [first]})
+
+    wait_until(lambda: client.get(f"/v1/models/{second}").status_code == 404, "the limit")
+    assert [model["id"] for model in client.get("/v1/models").json()["data"]] == [first]
+    assert client.get(f"/v1/models/{first}").status_code == 200
+    assert [one["id"] for one in client.get("/openai/v1/models").json()["data"]] == [first]
+    assert client.get(f"/openai/v1/models/{second}").status_code == 404
+    listed = client.get("/replicate/v1/models").json()["results"]
+    assert [f"{one['owner']}/{one['name']}" for one in listed] == [first]
+    assert client.get(f"/replicate/v1/models/{second}").status_code == 404
+
+
 def test_what_a_tenant_and_its_key_may_both_use_is_allowed(
     api_server: ApiServer, operator: httpx.Client
 ) -> None:

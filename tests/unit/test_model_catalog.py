@@ -210,6 +210,23 @@ def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert sentence.endswith("absent.yaml cannot be read (No such file or directory).")
 
 
+def test_a_name_that_stands_twice_in_one_object_is_a_mistake(tmp_path: Path) -> None:
+    file = written(tmp_path, definition())
+    text = file.read_text()
+    load_catalog(str(file))
+
+    file.write_text(
+        f"{text}  credits: 7\n  size: {{pixels: canvas, pixels: file}}\ndefinitions: {{}}\n"
+    )
+
+    last = text.count("\n")
+    assert sentences(file) == [
+        f"DARKROOM_MODELS_FILE is not usable: {file}: line {line}: `{name}` stands twice in one "
+        "object."
+        for line, name in ((last + 1, "credits"), (last + 2, "pixels"), (last + 2, "size"))
+    ]
+
+
 def test_a_model_that_stands_twice_is_named(tmp_path: Path) -> None:
     (sentence,) = sentences(written(tmp_path, definition(), definition()))
     assert f"model {OTHER}: `id` stands twice in this file" in sentence

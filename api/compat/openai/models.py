@@ -9,12 +9,13 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.compat.openai.errors import SHAPE
-from api.context import Context
+from api.context import Context, CurrentTenant
 from api.problems import Problem, problems
 from api.routing import tenant_router
 from shared.model_catalog import DEFAULT_MODEL
 from shared.model_catalog.model import OWNER
 from shared.settings import Settings
+from shared.store.tenants import Principal
 
 #: Names that can stand in a setting and in a sentence.
 _NAME = re.compile(r"[\w.:/-]{1,100}")
@@ -45,9 +46,9 @@ class OpenAIModelList(TypedDict):
     response_model=OpenAIModelList,
     response_description="All of them",
 )
-async def get_models(parts: Context) -> Response:
-    """List the models, in OpenAI's form."""
-    named = _names(parts.settings)
+async def get_models(parts: Context, principal: CurrentTenant) -> Response:
+    """List the models that your tenant and API key may use, in OpenAI's form."""
+    named = _names(parts.settings, principal)
     shown: OpenAIModelList = {
         "object": "list",
         "data": [_shown(name, named[name]) for name in named],
@@ -62,26 +63,29 @@ async def get_models(parts: Context) -> Response:
     response_description="The model",
     responses=problems("not_found", shape=SHAPE),
 )
-async def get_model(parts: Context, model_id: str) -> Response:
+async def get_model(parts: Context, principal: CurrentTenant, model_id: str) -> Response:
     """Read one model, in OpenAI's form."""
-    named = _names(parts.settings)
+    named = _names(parts.settings, principal)
     if model_id not in named:
-        raise Problem("not_found", f"The model {unknown_model(model_id, parts.settings)}")
+        fault = unknown_model(model_id, parts.settings, principal)
+        raise Problem("not_found", f"The model {fault}")
     return _json(_shown(model_id, named[model_id]))
 
 
-def unknown_model(name: str, settings: Settings) -> str:
+def unknown_model(name: str, settings: Settings, principal: Principal) -> str:
     """Return the problem for an unknown model: the known ones, and how operators add an alias."""
     alias = name if _NAME.fullmatch(name) else "NAME"
+    known = ", ".join(_names(settings, principal))
     return (
-        f"is not offered here. Use one of {', '.join(_names(settings))}, or send none; the "
-        f"operator adds other names with DARKROOM_OPENAI_MODELS={alias}={DEFAULT_MODEL}."
+        f"is not offered here. Use one of {known}, or send none; the operator adds "
+        f"other names with DARKROOM_OPENAI_MODELS={alias}={DEFAULT_MODEL}."
     )
 
 
-def _names(settings: Settings) -> dict[str, str]:
-    """Map each name to its model."""
-    return {**{name: name for name in settings.models}, **settings.openai_aliases}
+def _names(settings: Settings, principal: Principal) -> dict[str, str]:
+    """Map each name of a model that the principal may use to that model."""
+    named = {**{name: name for name in settings.models}, **settings.openai_aliases}
+    return {name: model for name, model in named.items() if principal.may_use(model)}
 
 
 def _shown(name: str, model: str) -> OpenAIModel:

@@ -56,7 +56,9 @@ def parse_request(raw: bytes, context: JobRequestContext, *, is_retry: bool) -> 
     name = context.settings.openai_aliases.get(body.model or "", body.model or DEFAULT_MODEL)
     model = context.models.get(name)
     if model is None:
-        faults.append(FieldError("/model", unknown_model(name, context.settings)))
+        faults.append(
+            FieldError("/model", unknown_model(name, context.settings, context.principal))
+        )
         raise invalid(faults)
     theirs, more = _theirs(model, body, members)
     found = check_input(model, {**theirs, **members}, context.principal)

@@ -94,9 +94,10 @@ READ = problems("not_found", shape=SHAPE)
     response_description="A page",
     responses=READ,
 )
-async def get_models(parts: Context) -> Response:
-    """List the models."""
-    return _page([_model(model, parts.settings.public_url) for model in parts.models.values()])
+async def get_models(parts: Context, principal: CurrentTenant) -> Response:
+    """List the models that your tenant and API token may use."""
+    models = parts.models_for(principal).values()
+    return _page([_model(model, parts.settings.public_url) for model in models])
 
 
 @router.get(
@@ -106,9 +107,11 @@ async def get_models(parts: Context) -> Response:
     response_description="The model",
     responses=READ,
 )
-async def get_model(parts: Context, owner: str, name: str) -> Response:
+async def get_model(parts: Context, principal: CurrentTenant, owner: str, name: str) -> Response:
     """Read one model with its version."""
-    return _json(_model(_found(parts.models, owner, name), parts.settings.public_url))
+    return _json(
+        _model(_found(parts.models_for(principal), owner, name), parts.settings.public_url)
+    )
 
 
 @router.get(
@@ -118,9 +121,9 @@ async def get_model(parts: Context, owner: str, name: str) -> Response:
     response_description="A page",
     responses=READ,
 )
-async def get_versions(parts: Context, owner: str, name: str) -> Response:
+async def get_versions(parts: Context, principal: CurrentTenant, owner: str, name: str) -> Response:
     """List the versions of a model: the current one."""
-    return _page([_version(_found(parts.models, owner, name))])
+    return _page([_version(_found(parts.models_for(principal), owner, name))])
 
 
 @router.get(
@@ -130,9 +133,11 @@ async def get_versions(parts: Context, owner: str, name: str) -> Response:
     response_description="The version",
     responses=READ,
 )
-async def get_version(parts: Context, owner: str, name: str, version: str) -> Response:
+async def get_version(
+    parts: Context, principal: CurrentTenant, owner: str, name: str, version: str
+) -> Response:
     """Read a version of a model."""
-    model = _found(parts.models, owner, name)
+    model = _found(parts.models_for(principal), owner, name)
     if version != model.version:
         raise not_found("version")
     return _json(_version(model))

@@ -93,7 +93,7 @@ async def _create(
 ) -> Response:
     found = find_model(parts.models, model) if model else None
     if model and not found:
-        raise unknown_model(parts.models)
+        raise unknown_model(parts.models_for(principal))
     context = job_request_context(request, parts, principal)
     cancel_after = request.headers.get("cancel-after")
     job = new_prediction(raw, context, model=found, cancel_after=cancel_after)
