@@ -43,6 +43,9 @@ class ModelDescription(TypedDict):
     ]
     input_schema: Object
     defaults: Object
+    fallbacks: Annotated[
+        list[str], Field(description='What `"fallback_models": "default"` of a job stands for')
+    ]
 
 
 class Listing(TypedDict):
@@ -129,6 +132,7 @@ def model_described(model: CatalogModel) -> ModelDescription:
         "source": model.source,
         "input_schema": model.input,
         "defaults": model.parameters.defaults,
+        "fallbacks": list(model.fallbacks),
     }
 
 

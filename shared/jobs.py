@@ -84,6 +84,8 @@ TRANSITIONS: Mapping[str, Transition] = {
     "start_call": Transition(frozenset({State.CLAIMED}), State.CALLING),
     "checkpoint": Transition(frozenset({State.CALLING}), State.FETCHING),
     "succeed": Transition(frozenset({State.FETCHING}), State.SUCCEEDED),
+    # another of its models serves it: see `JobSpec.fallback_models`
+    "change_model": Transition(frozenset({State.QUEUED}), State.QUEUED),
     "requeue": Transition(RUNNING, State.QUEUED),
     # a stopping worker puts it back into the queue; the attempt does not count
     "release": Transition(RUNNING, State.QUEUED),
@@ -131,6 +133,8 @@ class WaitingOn(StrEnum):
     TENANT_LIMIT = "tenant_limit"
     BUDGET = "budget"
     PROVIDER_RATE = "provider_rate"
+    #: the model's own `requests_per_minute`
+    MODEL_RATE = "model_rate"
     PROVIDER_DOWN = "provider_down"
     PROVIDER_CREDITS = "provider_credits"
     PROVIDER_AUTH = "provider_auth"
@@ -213,9 +217,10 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What was requested, as accepted: it never changes.
+    """What was requested, as accepted: it never changes, except for `input` with a fallback model.
 
-    `input` holds the model's parameters with all defaults and the seed. `webhook` is `{"url",
+    `input` holds the parameters of the model that serves the job, with all defaults and the seed.
+    `fallback_models` may serve it if `model` is not available. `webhook` is `{"url",
     "events", "headers"?, "payload"?, "form"?}` or None; `form` is the API whose format it uses, if
     not Darkroom's own.
     """
@@ -228,6 +233,7 @@ class JobSpec:
     tags: tuple[str, ...] = ()
     reuse: bool = False
     retention: Retention = Retention()
+    fallback_models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,3 +355,18 @@ class Job:
     trace: str | None = None
     #: it was archived without its prompt, which `spec.input` lacks
     is_prompt_withheld: bool = False
+    #: the fallback model that serves it; None: the requested one does
+    fallback: str | None = None
+
+    @property
+    def model(self) -> str:
+        """The model that serves the job: it may still change while the job is queued."""
+        return self.fallback or self.spec.model
+
+    @property
+    def served_model(self) -> str | None:
+        """The model that makes or made the image; None while that may change."""
+        is_bound = self.answer is not None or self.pending_record is not None
+        was_called = self.state.is_final and self.calls > 0
+        is_known = self.state.is_running or self.image is not None or is_bound or was_called
+        return self.model if is_known else None

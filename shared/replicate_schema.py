@@ -33,7 +33,7 @@ def prediction(view: View, job: Job) -> Prediction:
         "status": _status(job),
         "input": dict(job.spec.input),
         "output": [view.image_url(job)] if has_image else None,
-        "logs": _logs(model, job),
+        "logs": _logs(view.models.get(job.model), job),
         "error": _error(job),
         "source": "api",
         "data_removed": job.image_deleted_at is not None or job.is_prompt_withheld,

@@ -81,7 +81,17 @@ class Job(TypedDict):
     id: str
     status: Status
     step: Step | None
-    model: str
+    model: Annotated[str, Field(description="The requested model")]
+    fallback_models: Annotated[
+        list[str], Field(description="Models that may serve it instead, in order")
+    ]
+    served_model: Annotated[
+        str | None,
+        Field(
+            description="The model that makes or made the image; null while no worker has the job. "
+            "Price, usage and `input` are those of this model"
+        ),
+    ]
     input: Annotated[
         Object,
         Field(

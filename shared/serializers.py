@@ -64,6 +64,8 @@ class View:
             "status": job.state.status,
             "step": job.state.step,
             "model": job.spec.model,
+            "fallback_models": list(job.spec.fallback_models),
+            "served_model": job.served_model,
             "input": dict(job.spec.input),
             "prompt_withheld": job.is_prompt_withheld,
             "image": self._image(job, job.image) if job.image else None,

@@ -230,6 +230,15 @@ class Settings(BaseSettings):
             ge=0, description="Provider calls per minute and key, over all workers; 0 is no limit"
         ),
     ] = 180.0
+    fallback_after_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=86_400,
+            description="Seconds for which calls of a model must have been held because they fail, "
+            "until its jobs that have `fallback_models` leave it",
+        ),
+    ] = 60.0
     models_check_seconds: Annotated[
         int,
         Field(

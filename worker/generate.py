@@ -101,7 +101,7 @@ def _traced(tracer: Tracer, job: Job, claim_sent_at: int) -> AbstractContextMana
     attributes: dict[str, Fact] = {
         "job_id": job.id,
         "tenant": job.tenant,
-        "model": job.spec.model,
+        "model": job.model,
         "attempt": job.attempt,
     }
     queued_at = max(change.at for change in job.history if change.state is State.QUEUED)
@@ -194,10 +194,10 @@ class Attempt:
 
     def _fetch_from(self, url: str) -> tuple[bytes, InspectedImage]:
         data = self.context.downloader.fetch(url)
-        spec, settings = self.claim.job.spec, self.context.settings
+        job, settings = self.claim.job, self.context.settings
         # another version of the service may have accepted a model that this one does not know
-        model = settings.models.get(spec.model)
-        expected = model.expected(spec.input) if model else NOTHING_EXPECTED
+        model = settings.models.get(job.model)
+        expected = model.expected(job.spec.input) if model else NOTHING_EXPECTED
         return data, inspect(data, expected, max_pixels=settings.image_max_pixels)
 
     def _look_up(self, record_id: str | None, *, wait: bool = True) -> ProviderResult | None:
@@ -207,7 +207,7 @@ class Attempt:
         job, claimed = self.claim.job, self.claim.key
         usual = claimed if claimed is not NO_KEY else self.context.keys[0]
         key = next((one for one in self.context.keys if one.id == job.call_key), usual)
-        request = Request.of(job.spec, self.context.settings.models)
+        request = Request.of(job.model, job.spec.input, self.context.settings.models)
         return self.context.provider.look_up(record_id, key=key.secret, request=request, wait=wait)
 
     def _look_up_own(self, record_id: str | None) -> ProviderResult | None:
@@ -248,11 +248,11 @@ class Attempt:
 
     def _call_provider(self) -> ProviderResult:
         job, key = self.claim.job, self.claim.key
-        request = Request.of(job.spec, self.context.settings.models)
+        request = Request.of(job.model, job.spec.input, self.context.settings.models)
         # 1min.ai gets no trace context: it is not part of the traced system
         with (
             metrics.PROVIDER_REQUEST_SECONDS.time(),
-            self.span.step("provider", kind=Kind.CLIENT, model=job.spec.model),
+            self.span.step("provider", kind=Kind.CLIENT, model=job.model),
         ):
             try:
                 answer = self._look_up(job.pending_record) or self.context.provider.generate(

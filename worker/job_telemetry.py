@@ -91,7 +91,7 @@ def not_deleted(objects: int) -> None:
 
 def _finished(job: Job, status: str, code: str, seconds: float) -> None:
     """Count a final job; time it by Redis' clock until the claim, then by this process' clock."""
-    metrics.JOBS_FINISHED.labels(job.spec.model, status, code).inc()
+    metrics.JOBS_FINISHED.labels(job.model, status, code).inc()
     metrics.JOB_RUN_SECONDS.observe(seconds)
     waited = ((job.claimed_at or job.created_at) - job.created_at) / 1000
     metrics.JOB_TOTAL_SECONDS.labels(status).observe(waited + seconds)

@@ -24,7 +24,7 @@ from shared.store.job_queries import QueuedJob
 PAGE = 100
 NAME = "manifest.ndjson"
 _MEMBERS = (
-    *("id", "status", "model", "input", "prompt_withheld", "metadata", "tags"),
+    *("id", "status", "model", "served_model", "input", "prompt_withheld", "metadata", "tags"),
     *("image", "error", "created_at", "finished_at"),
 )
 

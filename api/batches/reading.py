@@ -11,7 +11,7 @@ from api.batches.json_parser import JsonBatchParser
 from api.batches.ndjson_parser import NdjsonParser, Unreadable
 from api.batches.schemas import BatchOptions, FirstLine, VariationsBody
 from api.batches.staging import BatchStager, Path_
-from api.jobs.parsing import check_input, inputs_with_seeds
+from api.jobs.parsing import check_input, fallback_faults, inputs_with_seeds
 from api.jobs.schemas import JobBody
 from api.json_body import checked
 from api.problems import FieldError
@@ -92,15 +92,21 @@ async def _variations(raw: bytes, intake: BatchStager) -> None:
     intake.update_fingerprint(raw)
     model = intake.context.models[body.model]
     found = check_input(model, body.input, intake.context.principal)
-    if isinstance(found, list):
-        intake.refuse(found)
+    faults = fallback_faults(body.fallback_models, model, body.input, intake.context)
+    if faults or isinstance(found, list):
+        intake.refuse([*(found if isinstance(found, list) else ()), *faults])
         return
     try:
         inputs = inputs_with_seeds(model, found, body.variations)
     except ValueError as error:
         intake.refuse([FieldError("/variations", str(error))])
         return
-    job = JobBody(model=body.model, input=found, on_unknown=body.on_unknown)
+    job = JobBody(
+        model=body.model,
+        fallback_models=body.fallback_models,
+        input=body.input,
+        on_unknown=body.on_unknown,
+    )
     for complete in inputs:
         await intake.add(job, complete, len(raw))
 

@@ -8,6 +8,7 @@ from api.jobs.schemas import (
     DEADLINE_SECONDS_MAX,
     PAIRS_MAX,
     TAGS_MAX,
+    FallbackModels,
     JobBody,
     ModelName,
     PairName,
@@ -78,6 +79,7 @@ class VariationsBody(BatchOptions):
     """Requests one input several times, each with its own seed."""
 
     model: ModelName = DEFAULT_MODEL
+    fallback_models: FallbackModels = ()
     input: Annotated[dict[str, Any], Field(description="The model's parameters")]
     variations: Annotated[
         int,

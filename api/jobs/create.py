@@ -1,6 +1,7 @@
 """Create a job: the 202 means that it is on disk."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import orjson
@@ -112,7 +113,7 @@ def _accepted_job(job: NewJob, answer: Accepted) -> QueuedJob:
         Job(
             id=job.id,
             tenant=job.tenant,
-            spec=job.spec,
+            spec=replace(job.spec, input=job.input_of(answer.model)),
             state=State.QUEUED,
             version=1,
             run=1,
@@ -128,6 +129,7 @@ def _accepted_job(job: NewJob, answer: Accepted) -> QueuedJob:
             deadline_at=at + job.deadline_seconds * 1000,
             history=(StateChange(1, at, State.QUEUED, 0),),
             trace=job.trace,
+            fallback=None if answer.model == job.spec.model else answer.model,
         ),
         rank=answer.rank,
         gate=answer.gate,

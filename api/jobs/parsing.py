@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel
 from pydantic_core import from_json
 
-from api.jobs.schemas import JobBody
+from api.jobs.schemas import FallbackModels, JobBody
 from api.jobs.validation_errors import pointer_of
 from api.json_body import BOM, checked
 from api.problems import FieldError, invalid
@@ -20,7 +20,7 @@ from shared import ids
 from shared.jobs import JobSpec, OnUnknown
 from shared.model_catalog import CHOSEN_SEED_MAX, DEFAULT_MODEL, Catalog, Model
 from shared.settings import Settings
-from shared.store.job_submission import NewJob
+from shared.store.job_submission import Fallback, NewJob
 from shared.store.tenants import Principal
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -63,34 +63,76 @@ def validate_job(
     if isinstance(body, list):
         return [*body, *_check_unread(raw, context)]
     model = context.models[body.model]
-    unpinned = _check_reuse(model, body.input, reuse=body.reuse)
+    faults = [
+        *_check_reuse(model, body.input, reuse=body.reuse),
+        *fallback_faults(body.fallback_models, model, body.input, context),
+    ]
     found = check_input(model, body.input, context.principal)
     if isinstance(found, list):
-        return [*unpinned, *found]
-    if unpinned:
-        return unpinned
-    return body, found
+        return [*found, *faults]
+    return faults or (body, found)
+
+
+def fallback_faults(
+    wanted: FallbackModels, model: Model, parameters: dict[str, Any], context: JobRequestContext
+) -> list[FieldError]:
+    """Check the fallback models of a job: others than its model, allowed, and for the same input.
+
+    What is wrong for the job's own model too is not named again.
+    """
+    names = _fallback_names(wanted, model)
+    if wanted == "default" and not names:
+        return [FieldError("/fallback_models", f"must be a list: {model.id} has no default")]
+    own = input_faults(model, parameters)
+    faults = []
+    for number, name in enumerate(names):
+        place = pointer_of("fallback_models", *(() if wanted == "default" else (number,)))
+        if name == model.id:
+            faults.append(FieldError(place, "must be another model than `model`"))
+            continue
+        faults += model_faults(name, context.principal, place)
+        faults += [
+            FieldError(fault.pointer, f"{fault.message} (fallback model {name})")
+            for fault in input_faults(context.models[name], parameters)
+            if fault not in own
+        ]
+    return faults
+
+
+def _fallback_names(wanted: FallbackModels, model: Model) -> tuple[str, ...]:
+    return model.fallbacks if wanted == "default" else wanted
+
+
+def input_faults(model: Model, parameters: Mapping[str, Any]) -> list[FieldError]:
+    """Return what is wrong with an input by the schema of the model."""
+    found = model.parameters.complete(parameters)
+    if not isinstance(found, list):
+        return []
+    return [FieldError(pointer_of("input", *path), words) for path, words in found]
 
 
 def check_input(
     model: Model, parameters: dict[str, Any], principal: Principal
 ) -> dict[str, Any] | list[FieldError]:
     """Validate the input of a model; return it with its defaults, or all faults."""
-    faults = [*model_faults(model.id, principal), *safety_faults(parameters, principal)]
+    faults = [
+        *input_faults(model, parameters),
+        *model_faults(model.id, principal),
+        *safety_faults(parameters, principal),
+    ]
     complete = model.parameters.complete(parameters)
     if isinstance(complete, list):
-        found = [FieldError(pointer_of("input", *path), words) for path, words in complete]
-        return [*found, *faults]
+        return faults
     return faults or complete
 
 
-def model_faults(name: str, principal: Principal) -> list[FieldError]:
+def model_faults(name: str, principal: Principal, place: str = "/model") -> list[FieldError]:
     """Check that the tenant and the key may use the model."""
-    allowed = principal.models
-    if allowed is None or name in allowed:
+    if principal.may_use(name):
         return []
+    allowed = principal.models
     others = f"allowed models: {', '.join(sorted(allowed))}" if allowed else "no model is allowed"
-    return [FieldError("/model", f"is not allowed for your tenant or API key; {others}")]
+    return [FieldError(place, f"is not allowed for your tenant or API key; {others}")]
 
 
 def safety_faults(parameters: Mapping[str, Any], principal: Principal) -> list[FieldError]:
@@ -177,8 +219,8 @@ def build_job(
     A missing seed is chosen here, if the model has one.
     """
     settings, model = context.settings, context.models[body.model]
-    if model.seed is not None and model.seed_of(complete) is None:
-        complete = model.with_seed(complete, secrets.choice(_choices(model)))
+    complete = _seeded(model, complete)
+    fallbacks = tuple(_fallbacks(body, model.seed_of(complete), context))
     return NewJob(
         id=ids.job_id(),
         tenant=context.principal.tenant,
@@ -191,6 +233,7 @@ def build_job(
             tags=body.tags,
             reuse=body.reuse,
             retention=body.retention.stored,
+            fallback_models=tuple(one.model for one in fallbacks),
         ),
         priority=body.priority,
         deadline_seconds=body.deadline_seconds or settings.deadline_seconds,
@@ -204,7 +247,26 @@ def build_job(
         max_position=body.fail_fast.max_position if body.fail_fast else None,
         max_wait_seconds=body.fail_fast.max_wait_seconds if body.fail_fast else None,
         dry_run=body.dry_run,
+        fallbacks=fallbacks,
     )
+
+
+def _seeded(model: Model, complete: dict[str, Any]) -> dict[str, Any]:
+    if model.seed is None or model.seed_of(complete) is not None:
+        return complete
+    return model.with_seed(complete, secrets.choice(_choices(model)))
+
+
+def _fallbacks(body: JobBody, seed: int | None, context: JobRequestContext) -> Iterator[Fallback]:
+    """Return the fallbacks of a validated body, with the seed of the job where they accept it."""
+    for name in _fallback_names(body.fallback_models, context.models[body.model]):
+        model = context.models[name]
+        complete = model.parameters.complete(body.input)
+        if isinstance(complete, list):
+            raise TypeError(f"the input was not validated for {name}")
+        if seed is not None and seed in model.seeds:
+            complete = model.with_seed(complete, seed)
+        yield Fallback(name, _seeded(model, complete), context.settings.prices.get(name, 0.0))
 
 
 def stored_webhook(webhook: BaseModel | None) -> dict[str, Any] | None:

@@ -1,5 +1,7 @@
 """The routes of jobs: create, read, list, cancel, retry, reproduce, delete."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
@@ -296,7 +298,8 @@ async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Re
     _check_id(job_id)
     parts.redis_monitor.ensure_capacity()
     if principal.models is not None or not principal.may_disable_safety:
-        _check_allowed((await read_job(parts, job_id, principal.tenant)).job, principal)
+        job = (await read_job(parts, job_id, principal.tenant)).job
+        _check_allowed((job.spec.model, *job.spec.fallback_models), job, principal)
     seconds = parts.settings.deadline_seconds
 
     def rerun() -> Command[Job | Status | NotAccepted | None]:
@@ -330,6 +333,7 @@ async def reproduce_job(
 ) -> Response:
     """Create a new job with the same input, seed, webhook, retention and tags.
 
+    If a fallback model served the job, the new job asks for that one, without fallbacks.
     Accepts `Idempotency-Key` and `Prefer: wait=N`, like a new job.
     """
     _check_id(job_id)
@@ -339,19 +343,20 @@ async def reproduce_job(
     job = (await read_job(parts, job_id, principal.tenant)).job
     if job.is_prompt_withheld:
         raise refusal(NotAccepted("prompt_withheld", job_id))
-    _check_allowed(job, principal)
+    _check_allowed((job.model,), job, principal)
     webhook = job.spec.webhook
     new = NewJob(
         id=new_id(),
         tenant=principal.tenant,
-        spec=job.spec,
+        # the same image needs the model that made it
+        spec=replace(job.spec, model=job.model, fallback_models=()),
         priority=job.priority,
         deadline_seconds=parts.settings.deadline_seconds,
         max_attempts=parts.settings.max_attempts,
         idempotency_key=key,
         fingerprint=fingerprint(f'["reproduce","{job_id}"]'.encode()) if key else "",
         webhook_host=url_validation.delivery_host(webhook["url"]) if webhook else "",
-        credits=parts.price_of(job.spec.model) or 0.0,
+        credits=parts.price_of(job.model) or 0.0,
         trace=request.scope[TRACE],
         api_key=principal.key_id,
     )
@@ -377,10 +382,10 @@ async def delete_job(parts: Context, principal: CurrentTenant, job_id: str) -> R
     return Response(status_code=204)
 
 
-def _check_allowed(job: Job, principal: Principal) -> None:
-    """Check that the tenant may still use the model of a job and its safety setting."""
-    spec = job.spec
-    if faults := [*model_faults(spec.model, principal), *safety_faults(spec.input, principal)]:
+def _check_allowed(models: Sequence[str], job: Job, principal: Principal) -> None:
+    """Check that the tenant may still use these models of a job and its safety setting."""
+    faults = [fault for model in models for fault in model_faults(model, principal)]
+    if faults := [*faults, *safety_faults(job.spec.input, principal)]:
         raise invalid(faults)
 
 

@@ -6,13 +6,16 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic import Tag as UnionTag
 
+from api.jobs.validation_errors import LIST_BRANCH, WORD_BRANCH
 from api.problems import FieldError
 from api.query import (
     METADATA_NAME_CHARACTERS,
@@ -32,7 +35,7 @@ from shared.jobs import (
     Retention,
     Status,
 )
-from shared.model_catalog import DEFAULT_MODEL, INTEGER, SEED_MAX
+from shared.model_catalog import DEFAULT_MODEL, FALLBACKS_MAX, INTEGER, SEED_MAX
 from shared.store.job_queries import Filter
 from shared.words import words
 
@@ -63,10 +66,30 @@ def _offered(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a list without duplicates; raise ValueError if it has any."""
+    if len(set(value)) < len(value):
+        raise ValueError("must not have duplicates")
+    return value
+
+
 Moment = Annotated[
     str, AfterValidator(_check_moment), Field(description="A time such as 2026-01-31T12:00:00Z")
 ]
 ModelName = Annotated[str, AfterValidator(_offered), Field(description="One of `GET /v1/models`")]
+FallbackModels = Annotated[
+    Annotated[
+        Annotated[tuple[ModelName, ...], Field(max_length=FALLBACKS_MAX), AfterValidator(distinct)],
+        UnionTag(LIST_BRANCH),
+    ]
+    | Annotated[Literal["default"], UnionTag(WORD_BRANCH)],
+    Discriminator(lambda value: WORD_BRANCH if isinstance(value, str) else LIST_BRANCH),
+    Field(
+        description="Models that may serve the job, in order, while `model` is removed, paused, or "
+        "has failed for a time (`DARKROOM_FALLBACK_AFTER_SECONDS`); `default`: the `fallbacks` of "
+        "`GET /v1/models`. `input` must fit each of them"
+    ),
+]
 
 
 class Strict(BaseModel):
@@ -252,6 +275,7 @@ class JobBody(Strict):
     """Requests one image."""
 
     model: ModelName = DEFAULT_MODEL
+    fallback_models: FallbackModels = ()
     input: Annotated[dict[str, Any], Field(description="The model's parameters")]
     webhook: Webhook | None = None
     priority: Annotated[
@@ -297,10 +321,3 @@ class JobBody(Strict):
     @classmethod
     def _tags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return distinct(value)
-
-
-def distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return a list without duplicates; raise ValueError if it has any."""
-    if len(set(value)) < len(value):
-        raise ValueError("must not have duplicates")
-    return value

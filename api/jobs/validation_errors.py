@@ -11,6 +11,10 @@ from api.problems import FieldError, pointer
 from shared.model_catalog import FAULTS_MAX, unknown_name
 
 _LOCATION_CHARACTERS = 100
+#: The branches of a union whose values are a list or a word.
+LIST_BRANCH, WORD_BRANCH = "[list]", "[word]"
+#: Parts of pydantic's locations that are no steps in the body.
+_NO_STEPS = frozenset({"[key]", LIST_BRANCH, WORD_BRANCH})
 
 #: Messages by pydantic's error type; the braces are filled from the error's context.
 _MESSAGES: Mapping[str, str] = {
@@ -57,7 +61,7 @@ def pointer_of(*steps: str | int) -> str:
 def _fault(
     error: Mapping[str, Any], model: type[BaseModel], under: Iterable[str | int]
 ) -> FieldError:
-    path = [*under, *(step for step in error["loc"] if step != "[key]")]
+    path = [*under, *(step for step in error["loc"] if step not in _NO_STEPS)]
     is_name = "[key]" in error["loc"]
     message = _message(error, model)
     if is_name:

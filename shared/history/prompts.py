@@ -16,6 +16,8 @@ MESSAGE_WITHHELD = "The message was not archived, because it may repeat the prom
 #: Fields that may repeat the prompt, as a URL at the provider may, and say nothing once a job is
 #: final that cannot run again.
 _LEFT_OUT = frozenset({"answer", "last_error_message"})
+#: What the other models of a job would need: each has the prompt.
+_ALTERNATIVES = "alternative:"
 
 
 def archived_prompt(job: Job) -> str | None:
@@ -39,10 +41,8 @@ def archivable_batch(stored: StoredRecord) -> StoredRecord:
 
 
 def _without_prompt(stored: StoredRecord) -> StoredRecord:
-    record = {name: value for name, value in stored.record.items() if name not in _LEFT_OUT}
-    spec = orjson.loads(record["spec"])
-    spec["input"].pop("prompt", None)
-    record["spec"] = orjson.dumps(spec).decode()
+    record = {name: value for name, value in stored.record.items() if not _is_left_out(name)}
+    record["spec"] = _spec(record["spec"])
     if "error_message" in record:
         record["error_message"] = MESSAGE_WITHHELD
     if "log" in record:
@@ -51,6 +51,17 @@ def _without_prompt(stored: StoredRecord) -> StoredRecord:
         # clients see a change
         record |= {"prompt_withheld": "1", "version": str(int(record["version"]) + 1)}
     return replace(stored, record=record, deliveries=tuple(map(_delivery, stored.deliveries)))
+
+
+def _is_left_out(name: str) -> bool:
+    return name in _LEFT_OUT or name.startswith(_ALTERNATIVES)
+
+
+def _spec(text: str) -> str:
+    """Return a spec without its prompt; that of a batch has none."""
+    spec = orjson.loads(text)
+    spec.get("input", {}).pop("prompt", None)
+    return orjson.dumps(spec).decode()
 
 
 def _attempt(line: str) -> str:
@@ -68,9 +79,11 @@ def _delivery(delivery: StoredDelivery) -> StoredDelivery:
         record["log"] = "\n".join(map(_answered, record["log"].split("\n")))
     if "snapshot" in record:
         flat = orjson.loads(record["snapshot"])
-        places = [at + 1 for at in range(0, len(flat), 2) if flat[at] == "error_message"]
-        for place in places:
-            flat[place] = MESSAGE_WITHHELD
+        for at in range(0, len(flat), 2):
+            if flat[at] == "error_message":
+                flat[at + 1] = MESSAGE_WITHHELD
+            elif flat[at] == "spec":
+                flat[at + 1] = _spec(flat[at + 1])
         record["snapshot"] = orjson.dumps(flat).decode()
     return replace(delivery, record=record)
 

@@ -48,7 +48,7 @@ def job_row(stored: StoredRecord) -> dict[str, Any]:
         "object": job.image.key if has_image and job.image else None,
         "batch": job.batch_id,
         "error_code": job.error_code,
-        "request_hash": request_hash(job.spec) if reusable else None,
+        "request_hash": request_hash(job.spec, job.model) if reusable else None,
         "record": orjson.dumps(record).decode(),
     }
 

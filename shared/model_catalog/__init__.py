@@ -16,6 +16,7 @@ from shared.model_catalog.loader import BadCatalog, load_catalog, read_model
 from shared.model_catalog.model import (
     CHOSEN_SEED_MAX,
     DEFAULT_MODEL,
+    FALLBACKS_MAX,
     NOTHING_EXPECTED,
     SEED_MAX,
     Catalog,
@@ -31,6 +32,7 @@ from shared.model_catalog.prices import read_prices
 __all__ = [
     "CHOSEN_SEED_MAX",
     "DEFAULT_MODEL",
+    "FALLBACKS_MAX",
     "FAULTS_MAX",
     "INTEGER",
     "NOTHING_EXPECTED",

@@ -25,6 +25,9 @@ MEGAPIXEL = 1024 * 1024
 #: The owner of models whose id has none, in the APIs that require one.
 OWNER = "1min-ai"
 
+#: The most models that may serve a job instead of the requested one.
+FALLBACKS_MAX = 3
+
 Format = Literal["webp", "jpg", "png"]
 Source = Literal["specified", "documented"]
 
@@ -131,7 +134,9 @@ class Model(Definition):
     replicate: ReplicateRules = ReplicateRules()
     credits: Annotated[float | None, Field(ge=0)] = None
     requests_per_minute: Annotated[int | None, Field(gt=0)] = None
-    fallbacks: tuple[str, ...] = ()
+    fallbacks: Annotated[
+        tuple[str, ...], Field(max_length=FALLBACKS_MAX, json_schema_extra={"uniqueItems": True})
+    ] = ()
 
     @cached_property
     def parameters(self) -> InputSchema:

@@ -104,6 +104,7 @@ def _staged(job: NewJob) -> tuple[Argument, ...]:
         prompt_words(spec),
         _or_nothing(spec.retention.record_seconds),
         _or_nothing(spec.retention.image_seconds),
+        job.fallback_lines,
     )
 
 

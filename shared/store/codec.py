@@ -89,9 +89,12 @@ def _webhook(record: Mapping[str, str], rest: Mapping[str, Any]) -> dict[str, An
     return {"url": record["webhook_url"], "events": record["webhook_events"].split(), **rest}
 
 
-def request_hash(spec: JobSpec) -> str:
-    """Return a hash of the model and its whole input, equal for identical requests."""
-    canonical = orjson.dumps([spec.model, dict(spec.input)], option=orjson.OPT_SORT_KEYS)
+def request_hash(spec: JobSpec, model: str = "") -> str:
+    """Return a hash of the model and its whole input, equal for identical requests.
+
+    `model` is the one that made the image, if it is not the requested one.
+    """
+    canonical = orjson.dumps([model or spec.model, dict(spec.input)], option=orjson.OPT_SORT_KEYS)
     return base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()[:18]).decode()
 
 
@@ -140,7 +143,13 @@ def job_of(job_id: str, record: Mapping[str, str]) -> Job:
         history=_history(record),
         trace=record.get("trace"),
         is_prompt_withheld="prompt_withheld" in record,
+        fallback=record["model"] if record["model"] != _models(record)[0] else None,
     )
+
+
+def _models(record: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the requested model and its fallbacks."""
+    return tuple(record.get("models", record["model"]).split())
 
 
 def _error_code(record: Mapping[str, str], name: str) -> ErrorCode | None:
@@ -212,8 +221,9 @@ def _number(record: Mapping[str, str], name: str) -> int | None:
 def spec_of(record: Mapping[str, str]) -> JobSpec:
     """Parse what was asked for."""
     parts = orjson.loads(record["spec"])
+    model, *fallbacks = _models(record)
     return JobSpec(
-        model=record["model"],
+        model=model,
         input=parts["input"],
         webhook=_webhook(record, parts.get("webhook", {})),
         on_unknown=OnUnknown(record.get("on_unknown", DEFAULTS["on_unknown"])),
@@ -224,6 +234,7 @@ def spec_of(record: Mapping[str, str]) -> JobSpec:
             image_seconds=_number(record, "image_retention"),
             record_seconds=_number(record, "record_retention"),
         ),
+        fallback_models=tuple(fallbacks),
     )
 
 

@@ -56,6 +56,7 @@ def dry_run(job: NewJob, *, archived: ReuseSource | None = None) -> Command[DryR
         archived_id=archived.job_id if archived else "",
         model=job.spec.model,
         api_key=job.api_key or "",
+        fallbacks=job.fallback_lines,
     )
     return Command(operation, _dry_run_result)
 

@@ -348,8 +348,6 @@ _FIXED: Mapping[str, object] = {
 
 
 def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping[str, object]:
-    rate = settings.provider_rate_per_minute
-    burst = int(rate / 10)
     return {
         **_FIXED,
         "generate_list": generate.list_key,
@@ -367,16 +365,30 @@ def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping
         "retention_ms": settings.record_seconds * 1000,
         "image_retention_ms": settings.image_retention_seconds * 1000,
         "credits_most": max(settings.prices.values(), default=0),
-        # a burst and the rate after it together stay within the rate in any minute
-        "rate_burst": burst,
-        "rate_interval_ms": 60_000 / (rate - burst) if rate else 0,
+        "fallback_after_ms": round(settings.fallback_after_seconds * 1000),
+        "key_rate": _rate(settings.provider_rate_per_minute),
+        "model_rates": {
+            model.id: _rate(model.requests_per_minute)
+            for model in settings.models.values()
+            if model.requests_per_minute
+        },
     }
+
+
+def _rate(per_minute: float) -> Mapping[str, float]:
+    """Return a rate for the gate (GCRA); 0 for none.
+
+    A burst and the rate after it together stay within the rate in any minute.
+    """
+    burst = int(per_minute / 10)
+    return {"burst": burst, "interval_ms": 60_000 / (per_minute - burst) if per_minute else 0}
 
 
 def _lua(value: object) -> str:
     """Write a value as Lua: numbers, text and tables."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{name} = {_lua(item)}" for name, item in value.items()) + " }"
+        fields = (f"[ {_lua(name)} ] = {_lua(item)}" for name, item in value.items())
+        return "{ " + ", ".join(fields) + " }"
     if isinstance(value, tuple):
         return "{ " + ", ".join(map(_lua, value)) + " }"
     if isinstance(value, str):

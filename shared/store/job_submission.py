@@ -1,8 +1,8 @@
 """Clients' operations on jobs: create, cancel, retry, delete."""
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.jobs import Image, Job, JobSpec, Priority, Status
@@ -20,6 +20,15 @@ from shared.store.codec import (
 )
 from shared.store.command import Command
 from shared.store.operations import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """A model that may serve a job, its input, and the estimated credits of one call."""
+
+    model: str
+    input: Mapping[str, Any]
+    credits: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +56,25 @@ class NewJob:
     trace: str | None = None
     #: the id of the API key that creates it, and pays for it
     api_key: str | None = None
+    #: in order; their names are `spec.fallback_models`
+    fallbacks: tuple[Fallback, ...] = ()
 
     @property
     def max_wait_ms(self) -> float | None:
         """Return the longest wait in milliseconds."""
         return None if self.max_wait_seconds is None else self.max_wait_seconds * 1000
+
+    @property
+    def fallback_lines(self) -> str:
+        """Return the fallbacks as the Lua functions read them: `model credits spec`, one a line."""
+        return "\n".join(
+            f"{one.model} {one.credits} {spec_json(replace(self.spec, input=one.input))}"
+            for one in self.fallbacks
+        )
+
+    def input_of(self, model: str) -> Mapping[str, Any]:
+        """Return the input of the model that serves the job."""
+        return next((one.input for one in self.fallbacks if one.model == model), self.spec.input)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +99,16 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The job is on disk. `created_at` is in milliseconds; the rest as in `QueuedJob`."""
+    """The job is on disk. `created_at` is in milliseconds; the rest as in `QueuedJob`.
+
+    `model` serves the job, as far as is decided ('' for a group).
+    """
 
     created_at: int
     rank: int
     gate: str = ""
     eta_seconds: float | None = None
+    model: str = ""
     rate: Rate | None = None
 
 
@@ -140,6 +167,7 @@ def accept(job: NewJob, *, not_after_ms: float) -> Command[Accepted | NotAccepte
         api_key=job.api_key or "",
         record_retention=job.spec.retention.record_seconds,
         image_retention=job.spec.retention.image_seconds,
+        fallbacks="" if job.reused else job.fallback_lines,
     )
     return Command(operation, _accepted)
 
@@ -147,8 +175,8 @@ def accept(job: NewJob, *, not_after_ms: float) -> Command[Accepted | NotAccepte
 def _accepted(reply: Sequence[str]) -> Accepted | NotAccepted:
     if reply[0] != "accepted":
         return not_accepted(reply)
-    _, created_at, rank, gate, eta, *rate = reply
-    return Accepted(int(created_at), int(rank), gate, seconds_or_none(eta), rate_of(rate))
+    _, created_at, rank, gate, eta, model, *rate = reply
+    return Accepted(int(created_at), int(rank), gate, seconds_or_none(eta), model, rate_of(rate))
 
 
 def not_accepted(reply: Sequence[str]) -> NotAccepted:

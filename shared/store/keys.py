@@ -57,7 +57,9 @@ job = Key(
         "attempt": "attempts of this run",
         "max_attempts": "attempts that a run may take",
         "priority": "high, normal or low",
-        "model": "the model that is asked for",
+        "model": "the model that serves it: the requested one or a fallback",
+        "models": "the requested model and its fallbacks, separated by spaces; absent without fallbacks",
+        "alternative:<model>": "`credits spec` of another of these models, until one has made the image",
         "spec": "what was asked for, as JSON: input, metadata, reuse, the webhook's headers and payload",
         "tags": "tags, one a line",
         "words": "the words of a prompt that is not ASCII, separated by spaces, for searches",
@@ -120,6 +122,11 @@ job = Key(
         "archived": "1 where the history may have a copy",
         "prompt_withheld": "1 where it came back from the history, which does not have its prompt",
     },
+)
+fallback_jobs = Key(
+    "fallback_jobs:<model>",
+    ZSET,
+    "Queued jobs that this model serves and that may still change to another, as `models|id`; all scores are 0.",
 )
 staged = Key(
     "staged:<id>",
@@ -410,11 +417,13 @@ gate = Key(
         "budget:<subject>": "failed calls that are left before its circuit opens",
         "trips:<subject>": "times its circuit opened in a row",
         "tat:<key>": "when the key may be used next by its rate (GCRA, ms)",
+        "model_tat:<model>": "the same of a model with a rate of its own",
         "key:<key>": "`masked team ms`: a key that workers use, and when one last registered it",
         "dead:<key>": "since when the provider refuses the key (ms)",
         "refused:<key>": "the model whose call was refused last",
         "revived:<key>": "that model, once a check has found the key alive",
         "unoffered:<key>:<model>": "when it last said that it does not offer the model to the key (ms)",
+        "failing_since:<model>": "since when its calls are held because they fail (ms)",
         "gone:<model>": "the same, of all keys that workers use (ms)",
         "credits:<team>": "`needed has`: credits that a call needs and the team has",
         "unfetched": "up to three jobs whose images could not be fetched since one last could",

@@ -90,6 +90,7 @@ class Accept(Operation):
     api_key: str
     record_retention: int | None
     image_retention: int | None
+    fallbacks: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +325,7 @@ class DryRun(Operation):
     archived_id: str
     model: str
     api_key: str
+    fallbacks: str
 
 
 @dataclass(frozen=True, slots=True)

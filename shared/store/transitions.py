@@ -194,7 +194,9 @@ def succeed(held: Claim, image: Image, *, download: float, store: float) -> Comm
         image=image_json(image),
         download_seconds=f"{download:.4f}",
         store_seconds=f"{store:.4f}",
-        request_hash="" if DOUBTFUL & set(image.warnings) else request_hash(held.job.spec),
+        request_hash=""
+        if DOUBTFUL & set(image.warnings)
+        else request_hash(held.job.spec, held.job.model),
     )
     return Command(operation, moved)
 

@@ -14,12 +14,14 @@ from shared.errors import (
     ProviderDown,
     ProviderRejected,
 )
-from shared.jobs import JobSpec
+from shared.jobs import JobSpec, WaitingOn
 from shared.provider_keys import ProviderKey
+from shared.serializers import waiting_on
 from shared.store import batches, job_queries, job_submission, keys, maintenance, transitions
 from shared.store.transitions import Claim, Closed, Signal
+from tests.support.models import OTHER_MODEL_FILE
 from tests.support.queue_invariants import assert_true, hash_of
-from tests.support.store import KEYS, World
+from tests.support.store import FAR, KEYS, World
 
 GATE = keys.gate()
 KEY = ProviderKey("key-a", "key-a", "")
@@ -717,6 +719,49 @@ def test_a_clock_that_was_put_back_holds_nothing_up(empty_redis_url: str) -> Non
     world.client.hdel(GATE, "hold:provider_rate:key:key-a")
     assert isinstance(world.try_claim(), Claim | Closed)
     world.close()
+
+
+TILES = "acme/tile-painter"
+
+
+def test_a_model_with_a_rate_of_its_own_delays_no_other(empty_redis_url: str) -> None:
+    world = World(empty_redis_url, models_file=str(OTHER_MODEL_FILE))
+    tiles = [world.accept(model=TILES) for _ in range(10)]
+    burst = [world.claim().job.id for _ in range(7)]
+    assert burst == tiles[:7]
+
+    assert closed(world).reason == "model_rate"
+    assert 0 < closed(world).seconds < 1.2
+    other = world.accept()
+    assert world.read(other).rank == 0
+    assert world.claim().job.id == other
+    waiting = world.read(tiles[7])
+    assert waiting_on(waiting) is WaitingOn.MODEL_RATE
+    assert waiting.rank == 0
+
+    back_in_time(world, f"model_tat:{TILES}", 2000)
+    assert world.claim().job.id == tiles[7]
+    assert_true(world)
+    world.close()
+
+
+def test_the_estimate_of_a_model_with_a_rate_is_not_faster_than_it(empty_redis_url: str) -> None:
+    world = World(empty_redis_url, models_file=str(OTHER_MODEL_FILE))
+    for _ in range(7):
+        world.accept(model=TILES)
+        world.finish(world.claim())
+    tiles = [world.accept(model=TILES) for _ in range(10)]
+    world.client.hset(keys.queue_group("jobs", "acme"), "throughput", f"6000 60000 {FAR}")
+
+    # one every 60 / 54 seconds after the burst
+    assert world.read(tiles[9]).eta_seconds == pytest.approx(10 * 60 / 54, abs=1.5)
+    assert world.read(world.accept()).eta_seconds == pytest.approx(0, abs=0.1)
+    world.close()
+
+
+def back_in_time(world: World, name: str, milliseconds: int) -> None:
+    """Let a time of the gate be so much earlier."""
+    world.client.hset(GATE, name, float(world.client.hget(GATE, name) or 0) - milliseconds)
 
 
 def test_the_rate_goes_on_at_once_where_the_clock_was_put_back(empty_redis_url: str) -> None:

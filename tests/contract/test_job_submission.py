@@ -19,7 +19,7 @@ def test_an_accept_sent_twice_is_one_job_and_one_answer(world: World) -> None:
     first = ask(world, job)
 
     assert ask(world, job) == first
-    assert first == job_submission.Accepted(world.read(job.id).job.created_at, 1)
+    assert first == job_submission.Accepted(world.read(job.id).job.created_at, 1, model="m")
     assert world.client.zcard(keys.tenant_jobs("acme")) == 2
 
 

@@ -10,6 +10,7 @@ from shared.errors import LostLease
 from shared.jobs import TRANSITIONS, Job, State
 from shared.store import job_submission, keys, maintenance, transitions
 from shared.store.functions import SAMPLE_STEPS_MS
+from shared.store.job_submission import Fallback
 from tests.support.store import World
 
 #: What a sweep writes whether or not it finds anything.
@@ -22,7 +23,7 @@ _SWEEP_KEYS = {
 
 def reach(world: World, state: State, *, bought: bool = False) -> transitions.Claim:
     """Take a new job to a state, with its lease over, and give the claim it got there by."""
-    world.accept()
+    world.accept(fallbacks=(Fallback("other", {"prompt": "p"}),))
     held = world.claim(lease_seconds=0)
     if state is State.CALLING:
         world.call(held)
@@ -53,6 +54,14 @@ def claimed(world: World, held: transitions.Claim) -> bool:
     return isinstance(found, transitions.Claim) and found.job.id == held.job.id
 
 
+def model_changed(world: World, held: transitions.Claim) -> bool:
+    before = world.read(held.job.id).job.version
+    world.client.hset(keys.gate(), "paused:model:m", 1)
+    world.sweep()
+    world.client.hdel(keys.gate(), "paused:model:m")
+    return world.read(held.job.id).job.version > before
+
+
 def expired(world: World, held: transitions.Claim) -> bool:
     world.pass_deadline(held.job.id)
     swept = world.sweep()
@@ -65,6 +74,7 @@ MOVE: dict[str, Callable[[World, transitions.Claim], bool]] = {
     "start_call": lambda world, held: worked(world.call, held),
     "checkpoint": lambda world, held: worked(world.checkpoint, held),
     "succeed": lambda world, held: worked(world.succeed, held),
+    "change_model": model_changed,
     "requeue": lambda world, held: worked(world.retry, held),
     "release": lambda world, held: worked(world.release, held),
     "rescue": lambda world, held: bool(world.rescue().rescued),

@@ -21,7 +21,7 @@ from shared.store import archive, bulk, deliveries, keys, tenants, transitions
 from shared.store.audit import AuditContext
 from shared.store.codec import request_hash
 from shared.store.delivery_log import redeliver
-from shared.store.job_submission import NotAccepted
+from shared.store.job_submission import Fallback, NotAccepted
 from tests.support.history import HistoryWorld
 from tests.support.history_service import ATTEMPT
 from tests.support.store import FAR
@@ -49,8 +49,12 @@ def accept(history: HistoryWorld, tenant: str = "quiet", **changes: Any) -> str:
         model="m",
         input={"prompt": PROMPT, "seed": 7},
         webhook=WEBHOOK["webhook"],  # type: ignore[arg-type]  # a mapping
+        fallback_models=("other",),
     )
-    return history.world.accept(tenant, spec=spec, webhook_host="x.example", **changes)
+    fallbacks = (Fallback("other", {"prompt": PROMPT}),)
+    return history.world.accept(
+        tenant, spec=spec, webhook_host="x.example", fallbacks=fallbacks, **changes
+    )
 
 
 def fail(history: HistoryWorld) -> None:

@@ -17,6 +17,7 @@ def assert_true(world: World) -> None:
     records = _records(world, "job:")
     deliveries = _records(world, "delivery:")
     _assert_queue(world, "jobs", records, {"queued"}, {"claimed", "calling", "fetching"}, "tenant")
+    _assert_fallbacks(world, records)
     _assert_deliveries(world, deliveries)
     staged = _records(world, "staged:")
     _assert_counts(world, records, deliveries, staged)
@@ -61,6 +62,21 @@ def _assert_queue(
         assert {records[member].get("model", "") for member in members} == {lane}
 
     _assert_groups(world, name, records, leases, by_lane, group_of, len(bought) + len(isolated))
+
+
+def _assert_fallbacks(world: World, records: dict[str, dict[str, str]]) -> None:
+    """Hold the jobs that may change their model against the records."""
+    may_change: dict[str, set[str]] = {}
+    for job_id, record in records.items():
+        names = set(record.get("models", "").split())
+        kept = {name.partition(":")[2] for name in record if name.startswith("alternative:")}
+        has_image = record["state"] == "succeeded"
+        assert kept == (set() if has_image else names - {record["model"]})
+        if record["state"] == "queued" and names and not {"answer", "pending"} & record.keys():
+            may_change.setdefault(record["model"], set()).add(f"{record['models']}|{job_id}")
+    prefix = keys.fallback_jobs("")
+    found = world.client.scan_iter(prefix.replace("{", "[{]") + "*", count=1000)
+    assert {str(key).removeprefix(prefix): _members(world, str(key)) for key in found} == may_change
 
 
 def _assert_groups(

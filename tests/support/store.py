@@ -146,6 +146,7 @@ class World:
             metadata=changes.pop("metadata", {}),
             tags=changes.pop("tags", ()),
             retention=changes.pop("retention", Retention()),
+            fallback_models=tuple(one.model for one in changes.get("fallbacks", ())),
         )
         return job_submission.NewJob(
             id=changes.pop("id", self._new_id()),

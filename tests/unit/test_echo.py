@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from shared.jobs import JobSpec
 from tests.support.models import KLEIN
 from worker.provider.echo import Request, differences
 
@@ -72,11 +71,11 @@ def test_what_was_not_asked_for_is_not_compared() -> None:
 
 def test_a_request_has_the_feature_and_the_seed_of_its_model() -> None:
     model = KLEIN.model_copy(update={"feature": "IMAGE_MAKER", "seed": "dice"})
-    spec = JobSpec(model.id, {"prompt": PROMPT, "dice": 7})
-    request = Request.of(spec, {model.id: model})
+    given = {"prompt": PROMPT, "dice": 7}
+    request = Request.of(model.id, given, {model.id: model})
 
     assert request.feature == "IMAGE_MAKER"
     assert differences(request, record(type="IMAGE_MAKER", echo={"dice": 8})) == ("seed",)
     assert differences(request, record(echo={"dice": 7})) == ("record",)
-    unknown = Request.of(spec, {})
-    assert (unknown.feature, unknown.prompt_object) == ("IMAGE_GENERATOR", spec.input)
+    unknown = Request.of(model.id, given, {})
+    assert (unknown.feature, unknown.prompt_object) == ("IMAGE_GENERATOR", given)

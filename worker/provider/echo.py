@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from shared.jobs import JobSpec
 from shared.model_catalog import Catalog
 from shared.printable import printable_ascii
 from worker.provider.error_parsing import loose, text
@@ -24,12 +23,12 @@ class Request:
     seed: str | None = "seed"
 
     @classmethod
-    def of(cls, spec: JobSpec, models: Catalog) -> Self:
-        """Return the request of a job, also of a model that the catalog no longer has."""
-        model = models.get(spec.model)
+    def of(cls, name: str, given: Mapping[str, Any], models: Catalog) -> Self:
+        """Return the request for a model, also one that the catalog no longer has."""
+        model = models.get(name)
         if model is None:
-            return cls(spec.model, spec.input)
-        return cls(spec.model, spec.input, model.feature, model.seed)
+            return cls(name, given)
+        return cls(name, given, model.feature, model.seed)
 
 
 def differences(request: Request, record: Mapping[str, Any]) -> tuple[str, ...]:

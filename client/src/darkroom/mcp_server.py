@@ -41,6 +41,7 @@ class ImageJob(BaseModel):
 
     job_id: str
     status: Literal["queued", "running", "succeeded", "failed", "canceled"]
+    model: str = Field(description="The model that made the image, or was requested")
     prompt: str
     seed: int | None = Field(description="Reuse it to generate the same image again")
     url: str | None = Field(description="URL of the image; needs no key")
@@ -128,6 +129,10 @@ class ImageTools:
             dict[str, Any] | None,
             Field(description="Further parameters of the model, as list_models describes them"),
         ] = None,
+        fallback_models: Annotated[
+            list[str] | Literal["default"] | None,
+            Field(description="Models that generate the image while `model` is not available"),
+        ] = None,
         wait_seconds: Wait = _WAIT_SECONDS,
     ) -> Result:
         """Generate an image and wait for it. This costs credits.
@@ -137,6 +142,7 @@ class ImageTools:
         """
         options: dict[str, Any] = {
             "model": model,
+            "fallback_models": fallback_models,
             "input": parameters,
             "aspect_ratio": aspect_ratio,
             "output_format": output_format,
@@ -233,6 +239,7 @@ def _image_job(job: Job) -> ImageJob:
     return ImageJob(
         job_id=job.id,
         status=job.status,
+        model=job.served_model or job.model,
         prompt=str(job.input.get("prompt", "")),
         seed=job.input.get("seed"),
         url=image and image.url,

@@ -75,6 +75,8 @@ class Job(Generic[I_co]):
     status: Status
     step: str | None
     model: str
+    fallback_models: list[str]
+    served_model: str | None
     input: Mapping[str, Any]
     prompt_withheld: bool
     image: I_co | None
@@ -165,6 +167,7 @@ class Model:
     state: str
     input_schema: Mapping[str, Any]
     defaults: Mapping[str, Any]
+    fallbacks: list[str]
     price: Mapping[str, Any] | None
     raw: Raw = field(repr=False)
 

@@ -14,7 +14,13 @@ YES_NO = frozenset({"go_fast", "disable_safety_checker", "reuse"})
 OBJECTS = frozenset({"input", "webhook", "fail_fast", "retention", "metadata"})
 
 #: Options of the program whose name differs from what they set.
-_OPTIONS = {"tags": "tag", "payload": "slim", "headers": "header", "batch_id": "batch"}
+_OPTIONS = {
+    "tags": "tag",
+    "payload": "slim",
+    "headers": "header",
+    "batch_id": "batch",
+    "fallback_models": "fallback_model",
+}
 
 #: Valid idempotency keys.
 _VISIBLE = re.compile(r"[!-~]{1,255}")
@@ -22,7 +28,7 @@ _VISIBLE = re.compile(r"[!-~]{1,255}")
 _ENVELOPE = frozenset(
     {
         *("model", "webhook", "priority", "deadline_seconds", "on_unknown", "reuse", "fail_fast"),
-        *("retention", "metadata", "tags"),
+        *("retention", "metadata", "tags", "fallback_models"),
     }
 )
 
@@ -36,7 +42,8 @@ class JobOptions(TypedDict, total=False):
     `disable_safety_checker`, `seed` (the same seed generates the same image). `input` holds the
     parameters of other models, which `Client.models()` describes.
 
-    Of the job: `deadline_seconds` (it fails if not done by then), `on_unknown` (if the image may or
+    Of the job: `fallback_models` (models that serve it while `model` is not available, or
+    "default"), `deadline_seconds` (it fails if not done by then), `on_unknown` (if the image may or
     may not have been generated and billed), `reuse`, `fail_fast`, `retention`
     (`{"image_seconds": …, "record_seconds": …}`; None: forever), `metadata` and `tags` (yours),
     `webhook` (`{"url": …, "events": […]}`). `idempotency_key`: a repeated request with the same key
@@ -44,6 +51,7 @@ class JobOptions(TypedDict, total=False):
     """
 
     model: str
+    fallback_models: list[str] | Literal["default"]
     aspect_ratio: str
     output_format: Literal["webp", "jpg", "png"]
     output_quality: int

@@ -1,18 +1,17 @@
 -- Decide whether a new job is accepted: by the limits of the tenant and the key, the service's, and what the client
 -- asked for.
 -- Everything here takes at most O(log n) time in the number of jobs.
-local budgets, clock, credits, gate, index, keys, queue, rate_limit, throughput, util, wait_estimate = ... -- requires
+local budgets, clock, credits, fallbacks, gate, index, keys, queue, rate_limit, throughput, util, wait_estimate = ... -- requires
 
 local M = {}
 
 -- Return by how many milliseconds the queue is too late for a deadline, or nil. A job is refused if the first job of
 -- its own queue and priority has waited longer than the time to its deadline, and the throughput does not show that
 -- the queue is faster now. It is also refused if a job could be claimed but none was claimed for that long.
-local function behind(ask, position, wait_state)
+local function behind(ask, position, eta)
   if position > 0 then
     local first = redis.call('ZRANGE', queue.ready_key(queue.jobs, ask.tenant, ask.model), 0, 0, 'WITHSCORES')
     local lag = ask.rank - (first[2] or ask.rank)
-    local eta = lag > ask.deadline and wait_estimate.eta(wait_state, position, ask.now, ask.now)
     if lag > ask.deadline and (not eta or eta > ask.deadline) then return lag end
   end
   local claimed = tonumber(redis.call('HGET', queue.jobs.state, 'claimed')) or 0
@@ -33,10 +32,9 @@ end
 
 -- Return whether the client prefers a refusal to this wait. While the throughput is unknown, only the first in the
 -- queue is sure to wait no longer; while everything is on hold, no job is.
-local function too_long(ask, position, wait_state)
+local function too_long(ask, position, eta, wait_state)
   if ask.max_position and position > ask.max_position then return true end
   if not ask.max_wait then return false end
-  local eta = wait_estimate.eta(wait_state, position, ask.now, ask.now)
   if eta then return eta > ask.max_wait end
   return wait_state.held or position > 0
 end
@@ -90,14 +88,16 @@ end
 
 -- Return why `n` more jobs may not be queued: nothing if they may, else an error code, a detail, and the milliseconds
 -- until a retry ('' unknown). Every operation that queues calls this, and writes nothing if it returns a code. `ask`:
--- tenant, may (from limits.load of the tenant and the key), model (of the first), now, n (0: nothing is to be queued),
--- requests (that ask for them), credits (of all together), free (the jobs make no call, so no budget applies), rank (of
--- the first), deadline (ms), and the client's max_position and max_wait (ms). Also return the position and the ETA (ms,
--- nil unknown) of the first job, and its state from wait_estimate.wait_state.
+-- tenant, may (from limits.load of the tenant and the key), model (of the first), models (all of a single job with
+-- fallbacks; `model` is then set to the one that serves it), now, n (0: nothing is to be queued), requests (that ask
+-- for them), credits (of all together), free (the jobs make no call, so no budget applies), rank (of the first),
+-- deadline (ms), and the client's max_position and max_wait (ms). Also return the position and the ETA (ms, nil unknown)
+-- of the first job, and its state from wait_estimate.wait_state.
 function M.check(ask)
+  if ask.models then ask.model = fallbacks.choose(ask.now, util.read_hash(keys.gate) or {}, ask.models, ask.model) end
   local wait_state = wait_estimate.wait_state(ask.tenant, ask.now, ask.may, ask.model)
-  local position = wait_estimate.position_of_new(ask, wait_state)
-  local eta = wait_estimate.eta(wait_state, position, ask.now, ask.now)
+  local position, least = wait_estimate.position_of_new(ask, wait_state)
+  local eta = wait_estimate.eta(wait_state, position, ask.now, ask.now, least)
   local gone = ask.may.gone and { 'tenant_gone', '', '' }
   local fault = gone or M.model_fault(ask, wait_state.gate) or own_fault(ask, wait_state)
   if fault then return fault, position, eta, wait_state end
@@ -106,10 +106,10 @@ function M.check(ask)
     local seen = redis.call('HGET', queue.jobs.state, 'throughput')
     fault = { 'full', util.int(all), ms_until_served(seen, ask.now, all + ask.n - C.max_queue) }
   elseif ask.n > 0 then
-    local lag = behind(ask, position, wait_state)
+    local lag = behind(ask, position, eta)
     if lag then
       fault = { 'behind', util.int(lag), util.int(lag - ask.deadline) }
-    elseif too_long(ask, position, wait_state) then
+    elseif too_long(ask, position, eta, wait_state) then
       fault = { 'too_long', util.int(position), eta and util.int(eta) or '' }
     end
   end

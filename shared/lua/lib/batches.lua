@@ -1,7 +1,7 @@
 -- Batches. The jobs of a batch are staged under keys that no other operation reads, and one write to the batch's
 -- record commits all of them. From then on each staged job counts as queued. `advance_batch` writes its record, place
 -- in the queue, deadline and event in chunks; an operation that changes a job writes them first.
-local events, keys, limits, outbox, queue, util = ... -- requires
+local events, fallbacks, keys, limits, outbox, queue, util = ... -- requires
 
 local M = {}
 
@@ -42,13 +42,14 @@ function M.materialize(ids)
   local deadlines, ranked, tenant, count, last = {}, {}, nil, 0, nil
   for _, id in ipairs(ids) do
     local staged, key = keys.staged(id), keys.job(id)
-    local known = redis.call('HMGET', staged, 'batch', 'tenant', 'priority', 'deadline', 'model')
+    local known = redis.call('HMGET', staged, 'batch', 'tenant', 'priority', 'deadline', 'model', 'models')
     local committed = known[1] and redis.call('HGET', keys.batch(known[1]), 'committed')
     if committed then
       local deadline = util.int(committed + known[4])
       redis.call('RENAME', staged, key)
       redis.call('HSET', key, 'enqueued', committed, 'deadline', deadline)
       tenant = known[2]
+      fallbacks.track({ id = id, model = known[5], models = known[6] or nil }, 'queued')
       events.append(tenant, tonumber(committed), 'job', id, 'version', 1, 'status', 'queued')
       deadlines[#deadlines + 1], deadlines[#deadlines + 2] = deadline, id
       local rank = queue.rank({ enqueued = committed, priority = known[3] or C.defaults.priority })

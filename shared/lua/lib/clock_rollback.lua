@@ -18,7 +18,9 @@ function M.apply(by)
     if
       string.find(name, '^hold:')
       or string.find(name, '^tat:')
+      or string.find(name, '^model_tat:')
       or string.find(name, '^gone:')
+      or string.find(name, '^failing_since:')
       or string.find(name, '^unoffered:')
     then
       redis.call('HSET', keys.gate, name, util.int(math.max(value - by, 0)))

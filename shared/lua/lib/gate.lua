@@ -44,6 +44,27 @@ function M.gone_for(now, record, model) return probe_wait(now, record['gone:' ..
 -- if it does not.
 function M.unoffered_for(now, record, key, model) return probe_wait(now, record['unoffered:' .. key.id .. ':' .. model]) end
 
+-- Return when a rate permits the next call, by the time that is stored. A time further away than the rate allows was
+-- written before the clock was set back.
+function M.next_call(now, stored, rate)
+  local tat = tonumber(stored) or 0
+  return tat <= now + (rate.burst + 1) * rate.interval_ms + 1000 and tat or 0
+end
+
+-- Return the stored time after one more call.
+local function after_call(now, tat, rate)
+  -- not in whole milliseconds: the rounding errors would add up
+  return string.format('%.3f', math.max(tat, now) + rate.interval_ms)
+end
+
+-- Return for how many milliseconds at least the rate of a model delays a call that comes after `before` others.
+function M.model_delay(now, record, model, before)
+  local rate = C.model_rates[model]
+  if not rate then return 0 end
+  local tat = math.max(M.next_call(now, record['model_tat:' .. model], rate), now)
+  return math.max(math.ceil(tat + (before - rate.burst) * rate.interval_ms - now), 0)
+end
+
 -- Return what holds new calls of a model, and the milliseconds left; '' if nothing does.
 function M.model_closed(now, record, model)
   if record['paused:model:' .. model] then return 'paused', 1000 end
@@ -51,6 +72,8 @@ function M.model_closed(now, record, model)
   if left then return 'provider_down', left end
   left = M.gone_for(now, record, model)
   if left then return 'model_unavailable', left end
+  left = M.model_delay(now, record, model, 0)
+  if left > 0 then return 'model_rate', left end
   return '', 0
 end
 
@@ -85,7 +108,7 @@ function M.can_claim(now)
   return false
 end
 
--- Record a claim in the gate: the key's next time, and that this call is the probe of each hold whose time is over,
+-- Record a claim in the gate: the next time of the key and of the model, and that this call is the probe of each hold whose time is over,
 -- for which other calls wait.
 function M.charge(now, record, key, model, pool)
   local writes = {}
@@ -109,10 +132,9 @@ function M.charge(now, record, key, model, pool)
     if record[name] then write(name, util.int(now)) end
   end
   if record.no_key then redis.call('HDEL', keys.gate, 'no_key') end
-  if C.rate_interval_ms > 0 or pool > 1 then
-    -- not in whole milliseconds: the rounding errors would add up
-    write('tat:' .. key.id, string.format('%.3f', math.max(key.tat, now) + C.rate_interval_ms))
-  end
+  if C.key_rate.interval_ms > 0 or pool > 1 then write('tat:' .. key.id, after_call(now, key.tat, C.key_rate)) end
+  local rate, name = C.model_rates[model], 'model_tat:' .. model
+  if rate then write(name, after_call(now, M.next_call(now, record[name], rate), rate)) end
   if #writes > 0 then redis.call('HSET', keys.gate, unpack(writes)) end
 end
 

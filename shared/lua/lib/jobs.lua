@@ -1,5 +1,5 @@
 -- The life of a job: its record, its transitions, its end.
-local batches, budgets, credits, events, index, keys, limits, outbox, permits, queue, retention, run_counts, throughput, util =
+local batches, budgets, credits, events, fallbacks, index, keys, limits, outbox, permits, queue, retention, run_counts, throughput, util =
   ... -- requires
 
 local M = {}
@@ -30,6 +30,7 @@ local KNOWN = {
   'reserved_for',
   'batch',
   'model',
+  'models',
   'isolated',
   'started',
   'deadline',
@@ -115,6 +116,7 @@ function M.transition(job, state, now, fields)
     job.attempt,
     unpack(fields)
   )
+  fallbacks.track(job, state)
   if before ~= after then
     if before then
       index.remove(job, 'status', before)
@@ -203,7 +205,11 @@ function M.finish(job, state, now, fields)
   redis.call('HDEL', keys.job(job.id), 'due')
   redis.call('ZREM', keys.deadlines, job.id)
   local expires, image_expires = retention.ends(job, now)
-  if state ~= 'succeeded' then image_expires = nil end
+  if state ~= 'succeeded' then
+    image_expires = nil
+  else
+    fallbacks.discard(job)
+  end
   M.schedule_end(job.id, now, expires, image_expires)
   util.append(fields, { 'finished', util.int(now) })
   if expires then util.append(fields, { 'expires', expires }) end
@@ -249,6 +255,17 @@ function M.cancel(job, now)
   if job.state == 'calling' or job.pending then M.charge(job, now) end
   M.finish(job, 'canceled', now, {})
   M.report_end(job, now, '')
+end
+
+-- Let another of its models serve a queued job, which keeps its rank.
+function M.change_model(job, model, now)
+  local is_ready = not job.isolated and not redis.call('ZSCORE', queue.jobs.due, job.id)
+  if is_ready then queue.dequeue(queue.jobs, job.tenant, job.id, job.model) end
+  fallbacks.untrack(job)
+  fallbacks.exchange(job, model)
+  job.last = 'change_model'
+  M.transition(job, 'queued', now, {})
+  if is_ready then M.make_ready(job) end
 end
 
 -- Queue a running job again; `wait` is milliseconds, 0 for at once.

@@ -1,11 +1,10 @@
 -- New jobs, and further runs of old ones, after admission.
-local admission, index, jobs, keys, limits, result_cache, util = ... -- requires
+local admission, fallbacks, index, jobs, keys, limits, result_cache, util = ... -- requires
 
 local M = {}
 
 -- Fields that are stored as they were sent, if present.
 local COPIED = {
-  'model',
   'api_key',
   'webhook_url',
   'webhook_host',
@@ -20,9 +19,9 @@ local COPIED = {
 }
 
 -- Create a job that admission accepted: record, indexes, deadline, event, place in the queue, permit. `new` has the
--- arguments of `accept`; optional ones are '' or nil. `may` is what limits.load returned. A job with a copied image is
--- final at once.
-function M.create(new, now, may)
+-- arguments of `accept`; optional ones are '' or nil. `may` is what limits.load returned. `model` serves the job; nil:
+-- the requested one. A job with a copied image is final at once.
+function M.create(new, now, may, model)
   local id, tenant, deadline = new.id, new.tenant, now + new.deadline_ms
   local job = { id = id, tenant = tenant, created = now, priority = new.priority, attempt = '0', run = '1' }
   local record = {
@@ -33,7 +32,6 @@ function M.create(new, now, may)
     fence = '0',
     max_attempts = new.max_attempts,
     priority = new.priority,
-    spec = new.spec,
     on_unknown = new.on_unknown,
   }
   for _, name in ipairs(COPIED) do
@@ -43,9 +41,18 @@ function M.create(new, now, may)
     end
   end
   record.payer, job.payer = may.first_key, may.first_key
-  if not job.reused_from and tonumber(new.credits) > 0 then
-    record.credits, record.reserved_credits, record.reserved_for = new.credits, new.credits, may.reserved_for
+  if job.reused_from then
+    record.model, record.spec = new.model, new.spec
+  else
+    for name, value in pairs(fallbacks.fields(new, model)) do
+      record[name] = value
+    end
+    local _, most = fallbacks.of_new(new.model, new.credits, new.fallbacks)
+    if tonumber(most) > 0 then
+      record.reserved_credits, record.reserved_for = most, may.reserved_for
+    end
   end
+  job.model, job.models = record.model, record.models
   redis.call('ZADD', keys.tenant_jobs(tenant), 0, id)
   for _, tag in ipairs(util.tags(job.tags)) do
     redis.call('ZADD', keys.jobs_by(tenant, 'tag', tag), 0, id)
@@ -65,7 +72,7 @@ end
 -- admission.check does or 'prompt_withheld', or nothing; and the arguments of the check.
 function M.rerun(job, now, deadline, mark, requests, api_key)
   local key = keys.job(job.id)
-  local known = redis.call('HMGET', key, 'error_code', 'unknown', 'regenerated', 'credits', 'prompt_withheld')
+  local known = redis.call('HMGET', key, 'error_code', 'unknown', 'regenerated', 'prompt_withheld')
   -- the answer of a paid job is kept as long as its image can be downloaded: the retry downloads and does not pay
   -- again
   local paid = job.answer
@@ -76,17 +83,21 @@ function M.rerun(job, now, deadline, mark, requests, api_key)
     n = 1,
     requests = requests,
     model = job.model,
-    credits = not paid and tonumber(known[4]) or 0,
+    credits = paid and 0 or fallbacks.most_credits(job),
     free = paid,
     rank = now + C.priority_offset_ms[job.priority],
     deadline = deadline,
   }
-  if known[5] then return { 'prompt_withheld', job.id, '' }, ask end
+  if known[4] then return { 'prompt_withheld', job.id, '' }, ask end
+  if job.models and not paid then
+    ask.models, ask.model = job.models, string.match(job.models, '^%S+')
+  end
   local fault = admission.check(ask)
   if fault then return fault, ask end
   local reserved_for = ask.credits > 0 and ask.may.reserved_for or nil
   admission.commit(ask, reserved_for)
-  if ask.credits > 0 then redis.call('HSET', key, 'reserved_credits', known[4]) end
+  if ask.model ~= job.model then fallbacks.exchange(job, ask.model) end
+  if ask.credits > 0 then redis.call('HSET', key, 'reserved_credits', ask.credits) end
   if reserved_for then redis.call('HSET', key, 'reserved_for', reserved_for) end
   if known[1] then index.remove(job, 'error', known[1]) end
   if job.answer then
@@ -121,7 +132,7 @@ function M.rerun(job, now, deadline, mark, requests, api_key)
     't_download',
     't_store'
   )
-  job.isolated, job.charged = nil, nil
+  job.isolated, job.charged, job.pending = nil, nil, nil
   if api_key and api_key ~= '' then
     job.api_key, job.payer = api_key, ask.may.first_key
     redis.call('HSET', key, 'api_key', api_key)

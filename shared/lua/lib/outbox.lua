@@ -36,7 +36,10 @@ local CHANGING = {
   't_provider',
   't_download',
   't_store',
+  'models',
 }
+-- The same of a job with fallbacks, which has `models`.
+local CHANGING_WITH_MODEL = { 'model', 'spec' }
 local DECIDING = {
   'subject',
   'tenant',
@@ -87,14 +90,17 @@ end
 -- Return the field of a subject that concerns one receiver: that of its own webhook, or a standing endpoint.
 local function field_of(delivery, name) return delivery.standing and name .. ':' .. delivery.endpoint or name end
 
-local function snapshot(key)
-  local values, kept = redis.call('HMGET', key, unpack(CHANGING)), {}
-  for i, name in ipairs(CHANGING) do
-    if values[i] then
-      kept[#kept + 1] = name
-      kept[#kept + 1] = values[i]
+local function snapshot(record)
+  local kept = {}
+  local function keep(names)
+    for i, value in ipairs(redis.call('HMGET', record, unpack(names))) do
+      if value then
+        kept[#kept + 1], kept[#kept + 2] = names[i], value
+      end
     end
   end
+  keep(CHANGING)
+  if kept[#kept - 1] == 'models' then keep(CHANGING_WITH_MODEL) end
   return cjson.encode(kept)
 end
 

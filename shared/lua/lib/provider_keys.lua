@@ -12,18 +12,13 @@ local function key_closed(now, record, key, tat)
     left = gate.held_for(record, reason .. ':key:' .. key.id, now)
     if left then return reason, left end
   end
-  local early = tat - C.rate_burst * C.rate_interval_ms - now
+  local early = tat - C.key_rate.burst * C.key_rate.interval_ms - now
   if early > 0 then return 'provider_rate', math.ceil(early) end
   return '', 0
 end
 
--- Return when the rate permits a key's next call. A time further away than the rate allows was written before the
--- clock was set back.
-local function key_tat(now, record, key)
-  local tat = tonumber(record['tat:' .. key.id]) or 0
-  local most = now + (C.rate_burst + 1) * C.rate_interval_ms + 1000
-  return tat <= most and tat or 0
-end
+-- Return when the rate permits a key's next call.
+local function key_tat(now, record, key) return gate.next_call(now, record['tat:' .. key.id], C.key_rate) end
 
 -- Return the usable key that has rested longest, other than `avoided` if there is another; else nil, why there is
 -- none, and for how many milliseconds. `keys` have id and team; `model` (nil: any) is what the key must offer.

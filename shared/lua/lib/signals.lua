@@ -13,6 +13,8 @@ local function hold(record, name, ends, now)
   if left and not record['probe:' .. name] and now + left > ends then return end
   redis.call('HSET', keys.gate, 'hold:' .. name, util.int(ends))
   redis.call('HDEL', keys.gate, 'probe:' .. name)
+  local model = string.match(name, '^provider_down:model:(.*)$')
+  if model then redis.call('HSETNX', keys.gate, 'failing_since:' .. model, util.int(now)) end
 end
 
 -- Open the circuit of a subject: once for all calls that were in flight then, and again when a probe fails.
@@ -48,6 +50,7 @@ local function healthy(record, key, model)
     end
   end
   clear('gone:' .. model)
+  clear('failing_since:' .. model)
   clear('unoffered:' .. key.id .. ':' .. model)
   for _, name in ipairs({ 'refused:', 'revived:' }) do
     if record[name .. key.id] == model then clear(name .. key.id) end

@@ -11,7 +11,7 @@ function M.wait_state(tenant, now, may, model)
   local running = tonumber(known.running) or 0
   local reason = gate.why_closed(now, model, record)
   local over = credits.held_until(may.budgets, running, now) ~= nil
-  local held = over or (reason ~= '' and reason ~= 'provider_rate')
+  local held = over or (reason ~= '' and reason ~= 'provider_rate' and reason ~= 'model_rate')
   if reason == '' and running >= may.running then reason = 'tenant_limit' end
   if reason == '' and over then reason = 'budget' end
   return { reason = reason, held = held, throughput = known.throughput, gate = record, group = known }
@@ -29,30 +29,37 @@ local function before_in_others(tenant, model, rank, now, wait_state)
   return before
 end
 
--- Return how many ready jobs of a tenant come before a new one of this model and rank.
+-- Return how many ready jobs of a tenant come before a new one of this model and rank, and for how many milliseconds
+-- at least the model's rate delays it.
 function M.position_of_new(ask, wait_state)
   local own = redis.call('ZCOUNT', queue.ready_key(queue.jobs, ask.tenant, ask.model), '-inf', ask.rank)
-  return own + before_in_others(ask.tenant, ask.model, ask.rank, ask.now, wait_state)
+  local delay = gate.model_delay(ask.now, wait_state.gate, ask.model, own)
+  return own + before_in_others(ask.tenant, ask.model, ask.rank, ask.now, wait_state), delay
 end
 
--- Return how many ready jobs come before this one; nil if it is not ready itself.
+-- Return how many ready jobs come before this one (nil if it is not ready itself), and for how many milliseconds at
+-- least its model's rate delays it.
 local function position_of(id, job, now, wait_state)
-  if job.isolated then return redis.call('ZRANK', queue.jobs.isolated, id) end
-  if job.answer then return redis.call('ZRANK', queue.jobs.paid, id) end
+  if job.isolated then return redis.call('ZRANK', queue.jobs.isolated, id), 0 end
+  if job.answer then return redis.call('ZRANK', queue.jobs.paid, id), 0 end
   local ready = queue.ready_key(queue.jobs, job.tenant, job.model)
   local rank = redis.call('ZSCORE', ready, id)
-  return rank and redis.call('ZRANK', ready, id) + before_in_others(job.tenant, job.model, '(' .. rank, now, wait_state)
+  if not rank then return nil, 0 end
+  local own = redis.call('ZRANK', ready, id)
+  local others = before_in_others(job.tenant, job.model, '(' .. rank, now, wait_state)
+  return own + others, gate.model_delay(now, wait_state.gate, job.model, own)
 end
 
--- Return in how many milliseconds a member of this rank is claimed, estimated; nil if unknown.
-function M.eta(wait_state, rank, now, since)
+-- Return in how many milliseconds, but not less than `least`, a member of this rank is claimed, estimated; nil if
+-- unknown.
+function M.eta(wait_state, rank, now, since, least)
   if wait_state.held then return nil end
   local rate = throughput.rate(wait_state.throughput, now, since)
   if not rate then
     local all = throughput.rate(redis.call('HGET', queue.jobs.state, 'throughput'), now, since)
     rate = all and all / math.max(queue.backlogged_groups(queue.jobs), 1)
   end
-  return rate and math.floor(rank / rate)
+  return rate and math.max(math.floor(rank / rate), least)
 end
 
 -- Return a job's rank (-1: not ready), why it is not claimed ('': it only waits for its turn), and in how many
@@ -69,8 +76,8 @@ function M.position(id, job, now, wait_states)
     wait_state = wait_states[whose] or M.wait_state(job.tenant, now, limits.load(job.tenant, ''), job.model)
     wait_states[whose] = wait_state
   end
-  local rank = position_of(id, job, now, wait_state)
-  return rank or -1, wait_state.reason, rank and M.eta(wait_state, rank, now, since) or -1
+  local rank, least = position_of(id, job, now, wait_state)
+  return rank or -1, wait_state.reason, rank and M.eta(wait_state, rank, now, since, least) or -1
 end
 
 return M

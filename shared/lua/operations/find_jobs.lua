@@ -102,7 +102,8 @@ end
 local after, before = tonumber(args.created_after), tonumber(args.created_before)
 local function fits(record)
   local created = tonumber(record.created)
-  return (args.model == '' or record.model == args.model)
+  local model = record.models and string.match(record.models, '^%S+') or record.model
+  return (args.model == '' or model == args.model)
     and (not after or created > after)
     and (not before or created < before)
     and (args.tag == '' or string.find('\n' .. (record.tags or '') .. '\n', '\n' .. args.tag .. '\n', 1, true))

@@ -2,10 +2,10 @@
 -- Stage a chunk of a batch: whole records under keys that nothing else reads, and their index entries, which lists
 -- skip until the batch is committed. `jobs` has STRIDE values per job.
 -- Returns 'ok' | 'lost' | a refusal of admission.check, rate...
-local args, admission, batches, clock, keys, util = ... -- requires
-local STRIDE = 14
-local ID, SPEC, MODEL, PRIORITY, DEADLINE_MS, ON_UNKNOWN, URL, HOST, EVENTS, CREDITS, TAGS, WORDS, RECORD, IMAGE =
-  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+local args, admission, batches, clock, fallbacks, keys, util = ... -- requires
+local STRIDE = 15
+local ID, SPEC, MODEL, PRIORITY, DEADLINE_MS, ON_UNKNOWN, URL, HOST, EVENTS, CREDITS, TAGS, WORDS, RECORD, IMAGE, FALLBACKS =
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
 local batch, tenant, chunk, now = args.id, args.tenant, tonumber(args.chunk), clock.now()
 local jobs, key = args.jobs, keys.batch(batch)
 local known = redis.call('HMGET', key, 'state', 'chunks')
@@ -15,9 +15,13 @@ if chunk < chunks then return { 'ok' } end
 
 local stage, gate = batches.read_stage(key), util.read_hash(keys.gate) or {}
 stage.api_key = args.api_key
+local serving, reserved = {}, {} -- the model that serves each job, and the credits that are reserved for it
 for i = 1, #jobs, STRIDE do
-  stage.size, stage.credits = stage.size + 1, stage.credits + jobs[i + CREDITS]
   local deadline, model = tonumber(jobs[i + DEADLINE_MS]), jobs[i + MODEL]
+  local models, most = fallbacks.of_new(model, jobs[i + CREDITS], jobs[i + FALLBACKS])
+  if models then model = fallbacks.choose(now, gate, models, model) end
+  serving[i], reserved[i] = model, most
+  stage.size, stage.credits = stage.size + 1, stage.credits + most
   if deadline < stage.deadline then
     stage.deadline, stage.priority, stage.model = deadline, jobs[i + PRIORITY], model
   end
@@ -49,11 +53,17 @@ for i = 1, #jobs, STRIDE do
   add('trace', args.trace)
   add('api_key', args.api_key)
   add('payer', ask.may.first_key or '')
-  if tonumber(jobs[i + CREDITS]) > 0 then
-    add('credits', jobs[i + CREDITS])
-    add('reserved_credits', jobs[i + CREDITS])
+  if tonumber(reserved[i]) > 0 then
+    add('reserved_credits', reserved[i])
     add('reserved_for', stage.reserved_for or '')
   end
+  local new = {
+    model = jobs[i + MODEL],
+    spec = jobs[i + SPEC],
+    credits = jobs[i + CREDITS],
+    fallbacks = jobs[i + FALLBACKS],
+  }
+  util.append_fields(fields, fallbacks.fields(new, serving[i]))
   redis.call(
     'HSET',
     keys.staged(id),
@@ -63,10 +73,6 @@ for i = 1, #jobs, STRIDE do
     created,
     'max_attempts',
     args.max_attempts,
-    'spec',
-    jobs[i + SPEC],
-    'model',
-    jobs[i + MODEL],
     'deadline',
     jobs[i + DEADLINE_MS],
     'batch',

@@ -4,7 +4,7 @@
 -- Returns 'other' (another worker sweeps) | 'swept' due 'step ...' of the rescued, model and code of each failed,
 --       permits pushed, 'id ...' of the rescued, 'model status code ms' of each job that ended outside of a worker
 --       since the last sweep, '1' where more is left, the lines of budgets.record_thresholds since the last sweep
-local args, clock, clock_rollback, endpoint_health, gate, hosts, jobs, keys, outbox, permits, queue, stats, tenant_events, util =
+local args, clock, clock_rollback, endpoint_health, fallbacks, gate, hosts, jobs, keys, outbox, permits, queue, stats, tenant_events, util =
   ... -- requires
 local now, lease, left = clock.now(), tonumber(args.lease_ms), tonumber(args.limit)
 local many = 4 * left -- each costs a quarter of an ended job
@@ -154,6 +154,16 @@ local function end_overdue()
   end
 end
 
+-- Jobs with fallbacks leave a model that is removed or paused, or has failed for long.
+local function change_models()
+  left = left
+    - fallbacks.each_to_change(now, math.max(left, 0), function(id, model)
+      local job = jobs.load(id)
+      -- a process of an older version does not record that a job has left the queue
+      if job and jobs.may(job, 'change_model') then jobs.change_model(job, model, now) end
+    end)
+end
+
 -- Jobs that wait for a model which the provider no longer offers end without a call.
 local function fail_removed_models()
   for _, model in ipairs(redis.call('SMEMBERS', queue.jobs.lanes)) do
@@ -214,6 +224,7 @@ local threads = count_threads()
 make_due_ready()
 if now >= rescue_after then rescue_expired_leases() end
 end_overdue()
+change_models()
 fail_removed_models()
 endpoint_health.tick(now, many)
 hosts.tick(threads.deliver, many)

@@ -36,6 +36,7 @@ export const WAITS = {
   tenant_limit: "for its tenant's limit",
   budget: "for its tenant's budget",
   provider_rate: "for the provider's rate limit",
+  model_rate: "for its model's rate limit",
   provider_down: "for the provider to recover",
   provider_credits: "for credits",
   provider_auth: "for a valid provider key",

@@ -198,6 +198,8 @@ function aboutCard(found) {
     facts([
       ["Tenant", tenantLink(found.tenant)],
       ["Model", found.model],
+      ["Served by", found.served_model !== found.model && found.served_model],
+      ["Fallback models", found.fallback_models.join(", ")],
       ["Priority", found.priority],
       ["Attempt", `${found.attempt} of ${found.max_attempts}`],
       ["Run", found.run > 1 && found.run],

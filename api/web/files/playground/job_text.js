@@ -21,6 +21,7 @@ const WAITING = {
   tenant_limit: "Waiting: your limit of concurrent jobs is reached",
   budget: "Waiting: the credits of this day or month are used up",
   provider_rate: "Waiting: the provider's rate limit is reached",
+  model_rate: "Waiting: the rate limit of this model is reached",
   provider_down: "The provider is down; Darkroom retries automatically",
   provider_credits: "The provider account has no credits left",
   storage: "The storage is unavailable; Darkroom retries automatically",

@@ -137,6 +137,6 @@ def _typed(name: str, cell: str) -> object:
         if not integer:
             raise ValueError("must be a whole number")
         return int(integer[1])
-    if name == "tags":
-        return [tag.strip() for tag in cell.split(",")]
+    if name == "tags" or (name == "fallback_models" and cell != "default"):
+        return [one.strip() for one in cell.split(",")]
     return read_json(cell) if name in OBJECTS else cell

@@ -35,6 +35,14 @@ class GenerateOptions:
     """Options of all images; a line of a file can override them. The service has defaults."""
 
     model: str | None = None
+    fallback_model: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="",
+            help="Model that makes the image while --model is not available; may be repeated. "
+            "`default`: the service's choice.",
+        ),
+    ] = None
     aspect_ratio: Annotated[str | None, Parameter(help="1:1, 16:9, 9:16, 3:2, 2:3, 4:5, 5:4")] = (
         None
     )
@@ -83,6 +91,8 @@ class GenerateOptions:
             options["input"] = {name: _value(text) for name, text in given.items()}
         if tags := options.pop("tag", None):
             options["tags"] = tags
+        if models := options.pop("fallback_model", None):
+            options["fallback_models"] = "default" if models == ["default"] else models
         if self.metadata:
             options["metadata"] = pairs(self.metadata)
         kept = {
