@@ -484,6 +484,7 @@ endpoint = Key(
         "created": "when it was first used (ms)",
         "kept": "deliveries that are kept",
         "pending": "deliveries that are not settled",
+        "retired": "1 if it was deleted while webhooks of jobs to it were not settled: it goes with the last of these",
         "fails": "failed attempts in a row",
         "since": "when those began (ms)",
         "next": "when it is probed next, while it is failing (ms)",

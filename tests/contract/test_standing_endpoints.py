@@ -281,7 +281,41 @@ def test_a_webhook_of_a_job_to_a_deleted_endpoint_is_sent(world: World) -> None:
     one = read(world, found)
     assert one
     assert (one.events, one.pending) == ((), 1)
+    assert_true(world)
     assert len(sent(world)) == 1
+    assert read(world, found) is None
+    assert world.store.run(endpoints.list_endpoints("acme", limit=9)).endpoints == ()
+    assert_true(world)
+
+
+def test_a_deleted_endpoint_with_webhooks_of_jobs_goes_with_the_last_that_is_deleted(
+    world: World,
+) -> None:
+    found = subscribe(world)
+    webhook = {"url": "https://a.example/hook", "events": ["job.canceled"]}
+    jobs = [world.accept(webhook=webhook, webhook_host="a.example") for _ in range(2)]
+    for job_id in jobs:
+        world.cancel(job_id)
+    settle(world, world.delivery(), "delivered")
+    assert delete(world, found) == "ok"
+    assert read(world, found)
+
+    world.delete_job(jobs[1])
+
+    assert read(world, found) is None
+    assert_true(world)
+
+
+def test_a_deleted_endpoint_that_is_created_again_in_time_stays(world: World) -> None:
+    found = subscribe(world)
+    webhook = {"url": "https://a.example/hook", "events": ["job.canceled"]}
+    world.cancel(world.accept(webhook=webhook, webhook_host="a.example"))
+    assert delete(world, found) == "ok"
+    assert subscribe(world) == found
+
+    assert len(sent(world)) == 1
+
+    assert read(world, found)
     assert_true(world)
 
 

@@ -281,6 +281,7 @@ def _assert_endpoint(
         assert (owed, set(record)) == (set(), {"url", "kept"})
         return
     assert name in _members(world, keys.endpoints(record["tenant"]))
+    assert owed or "retired" not in record
     # whatever is parked has somebody who will look after it
     awaited = (
         record.get("off")

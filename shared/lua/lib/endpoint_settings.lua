@@ -9,6 +9,7 @@ function M.fits(tenant, endpoint, events, most) return events == '' or subscript
 -- Set what is given of an endpoint: `events` ('': unchanged), `enabled` ('1', '0', or '': unchanged), and `fields` of its
 -- record as name, value, name, value ('' removes one).
 function M.apply(tenant, endpoint, set, now)
+  endpoints.reuse(endpoint)
   for i = 1, #set.fields, 2 do
     if set.fields[i + 1] == '' then
       redis.call('HDEL', keys.endpoint(endpoint), set.fields[i])

@@ -10,6 +10,9 @@ local function split(url)
   return bare, string.sub(url, #bare + 1)
 end
 
+-- Let an endpoint stay that was to go with its last unsettled delivery: it is used again.
+function M.reuse(endpoint) redis.call('HDEL', keys.endpoint(endpoint), 'retired') end
+
 function M.id_of(tenant, url) return 'ep_' .. string.sub(redis.sha1hex(tenant .. ' ' .. split(url)), 1, 24) end
 
 -- Record an endpoint if it is new; return its id and the query of the URL.
@@ -20,6 +23,8 @@ function M.ensure(tenant, url, host, now)
   if redis.call('HSETNX', key, 'tenant', tenant) == 1 then
     redis.call('HSET', key, 'url', bare, 'host', host, 'created', util.int(now))
     redis.call('ZADD', keys.endpoints(tenant), now, id)
+  else
+    M.reuse(id)
   end
   redis.call('ZREM', keys.endpoint_expiries, id)
   return id, query
@@ -85,17 +90,23 @@ function M.delete(endpoint, known)
 end
 
 -- Let a tenant have an endpoint no more. The record of one with deliveries keeps only their number and their URL, until
--- the last of them is deleted or the URL is used again. One with unsettled deliveries, of webhooks of jobs, stays as it
--- is, without its secret.
+-- the last of them is deleted or the URL is used again. One with unsettled deliveries, of webhooks of jobs, stays without
+-- its secret until these are settled.
 function M.retire(endpoint)
   local key = keys.endpoint(endpoint)
   local kept = redis.call('HMGET', key, 'pending', 'kept', 'url')
   if (tonumber(kept[1]) or 0) > 0 then
     redis.call('HDEL', key, 'webhook_secret', 'webhook_old', 'webhook_rotated')
+    redis.call('HSET', key, 'retired', 1)
     return
   end
   M.delete(endpoint)
   if (tonumber(kept[2]) or 0) > 0 then redis.call('HSET', key, 'kept', kept[2], 'url', kept[3]) end
+end
+
+-- Retire an endpoint that was deleted while deliveries to it were unsettled, now that none is.
+function M.retire_settled(endpoint)
+  if redis.call('HEXISTS', keys.endpoint(endpoint), 'retired') == 1 then M.retire(endpoint) end
 end
 
 -- Delete an endpoint that no delivery names any more: at once, unless it is subscribed or has a secret of its own. A

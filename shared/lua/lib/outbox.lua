@@ -75,16 +75,18 @@ end
 -- Return the record of a delivery's subject: a job's, unless it names another.
 local function subject_key(delivery) return delivery.key or keys.job(delivery.subject) end
 
+-- Count an unsettled delivery more or less; return how many its endpoint has (nil: a test).
 local function count_pending(delivery, change)
-  if delivery.test then return end
+  if delivery.test then return nil end
   index.count('webhook_pending', change)
-  redis.call('HINCRBY', keys.endpoint(delivery.endpoint), 'pending', change)
-  if not delivery.standing then return end
+  local left = redis.call('HINCRBY', keys.endpoint(delivery.endpoint), 'pending', change)
+  if not delivery.standing then return left end
   if change > 0 then
     redis.call('ZADD', keys.standing_deliveries(delivery.endpoint), delivery.created, delivery.id)
   else
     redis.call('ZREM', keys.standing_deliveries(delivery.endpoint), delivery.id)
   end
+  return left
 end
 
 -- Return the field of a subject that concerns one receiver: that of its own webhook, or a standing endpoint.
@@ -244,20 +246,22 @@ function M.finish(delivery, state, now)
   local key = keys.delivery(delivery.id)
   redis.call('HSET', key, 'state', state, 'finished', util.int(now))
   redis.call('HDEL', key, 'forced')
-  count_pending(delivery, -1)
+  local left = count_pending(delivery, -1)
   if delivery.test then return end
   if state == 'failed' then
     redis.call('ZADD', keys.failed_deliveries(delivery.tenant), now, delivery.id)
     redis.call('ZADD', keys.failed_deliveries(''), now, delivery.id)
   end
   cancel_probe(delivery, now)
+  if left == 0 then endpoints.retire_settled(delivery.endpoint) end
 end
 
 -- Delete a delivery, settled or not.
 function M.drop(delivery, now)
+  local left
   if util.has_word(delivery.state, 'pending sending parked') then
     unschedule(delivery)
-    count_pending(delivery, -1)
+    left = count_pending(delivery, -1)
   end
   cancel_probe(delivery, now)
   for _, whose in ipairs({ delivery.tenant, '' }) do
@@ -267,6 +271,8 @@ function M.drop(delivery, now)
   redis.call('DEL', keys.delivery(delivery.id))
   if redis.call('HINCRBY', keys.endpoint(delivery.endpoint), 'kept', -1) <= 0 then
     endpoints.release(delivery.endpoint, now)
+  elseif left == 0 then
+    endpoints.retire_settled(delivery.endpoint)
   end
 end
 
