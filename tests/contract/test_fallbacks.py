@@ -7,14 +7,16 @@ import pytest
 
 from shared.errors import ErrorCode
 from shared.jobs import State
-from shared.store import keys, transitions
+from shared.store import job_submission, keys, maintenance, transitions
 from shared.store.batches import Committed
 from shared.store.dry_run import dry_run
 from shared.store.job_queries import Filter
 from shared.store.job_submission import Fallback, NotAccepted
 from shared.store.transitions import Signal
+from tests.support.archive import restore, retry_job
+from tests.support.history import HistoryWorld
 from tests.support.queue_invariants import assert_true, hash_of
-from tests.support.store import KEYS, World, list_jobs
+from tests.support.store import FAR, KEYS, World, list_jobs
 
 GATE = keys.gate()
 MINUTE_MS = 60_000
@@ -271,4 +273,68 @@ def test_a_staged_batch_is_committed_with_the_models_that_it_was_staged_with(wor
     assert_true(world)
     world.sweep()
     assert models_of(world, [job.id for job in jobs]) == ["b", "b"]
+    assert_true(world)
+
+
+def test_an_accept_sent_twice_is_one_job_with_one_model(world: World) -> None:
+    make_unavailable(world)
+    new = world.new_job(fallbacks=(fallback("b"),))
+    first, again = (world.store.run(job_submission.accept(new, not_after_ms=FAR)) for _ in range(2))
+    assert isinstance(first, job_submission.Accepted)
+    assert (first.model, again) == ("b", first)
+    assert_true(world)
+
+
+def test_a_sweep_that_is_sent_twice_changes_a_model_once(world: World) -> None:
+    job_id = accept(world, "b", "c")
+    make_unavailable(world)
+    call = maintenance.sweep("w", lock_seconds=5, lease_seconds=15, most=100)
+    for _ in range(2):
+        world.store.run(call)
+    job = world.read(job_id).job
+    assert (job.model, job.version, [change.state for change in job.history]) == (
+        "b",
+        2,
+        [State.QUEUED, State.QUEUED],
+    )
+
+
+def test_a_webhook_has_the_model_and_the_input_of_its_time(world: World) -> None:
+    webhook = {"url": "https://a.example/hook", "events": ["job.failed", "job.succeeded"]}
+    make_unavailable(world)
+    job_id = accept(world, "b", webhook=webhook, webhook_host="a.example")
+    world.fail(world.call(world.claim()))
+    world.client.delete(GATE)
+    world.again(job_id)
+    world.finish(world.claim())
+
+    told = []
+    for _ in range(2):
+        delivery = world.delivery()
+        assert delivery.job
+        told.append((delivery.job.served_model, delivery.job.spec.input))
+        world.settle(delivery, "delivered")
+
+    assert told == [
+        ("b", {"prompt": "p", "painter": "b"}),
+        ("m", {"prompt": "p", "seed": 7}),
+    ]
+
+
+def test_an_archived_job_keeps_its_models_for_a_retry(history: HistoryWorld) -> None:
+    world = history.world
+    make_unavailable(world)
+    job_id = accept(world, "b")
+    world.fail(world.call(world.claim()))
+    history.archive()
+    archived = history.reader.job(job_id, "acme")
+    assert archived
+    assert (archived.spec.model, archived.served_model) == ("m", "b")
+    assert archived.spec.fallback_models == ("b",)
+
+    assert restore(history, job_id) == "ok"
+    world.client.delete(GATE)
+    retry_job(world, job_id)
+
+    assert world.read(job_id).job.spec.input == {"prompt": "p", "seed": 7}
     assert_true(world)

@@ -128,6 +128,7 @@ def live_through(world: World) -> list[str]:
     ids.append(reuse_an_image(world))
     ids += ask_together(world)
     keep_house(world)
+    ids.append(change_model(world))
     ids += live_through_batches(world)
     ids.append(archive_and_erase(world))
     return ids
@@ -197,6 +198,18 @@ def ask_together(world: World) -> list[str]:
     )
     assert retry == job_submission.JoinedAttempt(tuple(made))
     return made
+
+
+def change_model(world: World) -> str:
+    """Let a fallback model serve a job instead of the one that it waits for."""
+    fallback = job_submission.Fallback("other", {"prompt": "p"})
+    job_id = world.accept(model="first", fallbacks=(fallback,))
+    world.client.hset(keys.gate(), "paused:model:first", 1)
+    world.sweep()
+    world.client.hdel(keys.gate(), "paused:model:first")
+    assert world.read(job_id).job.model == "other"
+    world.cancel(job_id)
+    return job_id
 
 
 def live_through_batches(world: World) -> list[str]:

@@ -108,8 +108,8 @@ function M.can_claim(now)
   return false
 end
 
--- Record a claim in the gate: the next time of the key and of the model, and that this call is the probe of each hold whose time is over,
--- for which other calls wait.
+-- Record a claim in the gate: the next time of the key and of the model, and that this call is the probe of each hold
+-- whose time is over, for which other calls wait.
 function M.charge(now, record, key, model, pool)
   local writes = {}
   local function write(name, value)

@@ -26,6 +26,7 @@ function factsOf(job) {
       image && `${image.width} × ${image.height}, ${bytes(image.bytes)}, ${image.content_type}`,
     ],
     ["Differs", image?.warnings.map(warningWords).join("; ")],
+    ["Made by", job.served_model !== job.model && job.served_model],
     ["Seed", taken(String(job.input.seed ?? ""), "Seed")],
     ["Time", timings.total !== null && timesOf(timings)],
     ["Attempts", job.attempt > 1 && `${job.attempt} of at most ${job.max_attempts}`],
