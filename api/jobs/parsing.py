@@ -3,7 +3,7 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from api.problems import FieldError, invalid
 from api.webhooks import url_validation
 from shared import ids
 from shared.jobs import JobSpec, OnUnknown
-from shared.model_catalog import CHOSEN_SEED_MAX, DEFAULT_MODEL, Catalog, Model
+from shared.model_catalog import CHOSEN_SEED_MAX, DEFAULT_MODEL, Catalog, InputFault, Model
 from shared.settings import Settings
 from shared.store.job_submission import Fallback, NewJob
 from shared.store.tenants import Principal
@@ -81,8 +81,9 @@ def fallback_faults(
     What is wrong for the job's own model too is not named again.
     """
     names = _fallback_names(wanted, model)
-    if wanted == "default" and not names:
-        return [FieldError("/fallback_models", f"must be a list: {model.id} has no default")]
+    if not names:
+        missing = FieldError("/fallback_models", f"must be a list: {model.id} has no default")
+        return [missing] if wanted == "default" else []
     own = input_faults(model, parameters)
     faults = []
     for number, name in enumerate(names):
@@ -106,23 +107,21 @@ def _fallback_names(wanted: FallbackModels, model: Model) -> tuple[str, ...]:
 def input_faults(model: Model, parameters: Mapping[str, Any]) -> list[FieldError]:
     """Return what is wrong with an input by the schema of the model."""
     found = model.parameters.complete(parameters)
-    if not isinstance(found, list):
-        return []
-    return [FieldError(pointer_of("input", *path), words) for path, words in found]
+    return _field_errors(found) if isinstance(found, list) else []
+
+
+def _field_errors(faults: Iterable[InputFault]) -> list[FieldError]:
+    return [FieldError(pointer_of("input", *path), words) for path, words in faults]
 
 
 def check_input(
     model: Model, parameters: dict[str, Any], principal: Principal
 ) -> dict[str, Any] | list[FieldError]:
     """Validate the input of a model; return it with its defaults, or all faults."""
-    faults = [
-        *input_faults(model, parameters),
-        *model_faults(model.id, principal),
-        *safety_faults(parameters, principal),
-    ]
+    faults = [*model_faults(model.id, principal), *safety_faults(parameters, principal)]
     complete = model.parameters.complete(parameters)
     if isinstance(complete, list):
-        return faults
+        return [*_field_errors(complete), *faults]
     return faults or complete
 
 
@@ -168,9 +167,23 @@ def _check_unread(raw: bytes, context: JobRequestContext) -> list[FieldError]:
     model = context.models.get(name)
     if model is None or not isinstance(body.get("input"), dict):
         return []
-    unpinned = _check_reuse(model, body["input"], reuse=body.get("reuse"))
     found = check_input(model, body["input"], context.principal)
-    return [*unpinned, *(found if isinstance(found, list) else ())]
+    return [
+        *(found if isinstance(found, list) else ()),
+        *_check_reuse(model, body["input"], reuse=body.get("reuse")),
+        *fallback_faults(_readable(body, context), model, body["input"], context),
+    ]
+
+
+def _readable(body: Mapping[str, Any], context: JobRequestContext) -> FallbackModels:
+    """Return the fallback models of an invalid body that are offered, once each."""
+    wanted = body.get("fallback_models")
+    if wanted == "default":
+        return "default"
+    names = wanted if isinstance(wanted, list) else ()
+    return tuple(
+        dict.fromkeys(one for one in names if isinstance(one, str) and one in context.models)
+    )
 
 
 def key_faults(key: str | None) -> list[FieldError]:

@@ -77,12 +77,15 @@ Moment = Annotated[
     str, AfterValidator(_check_moment), Field(description="A time such as 2026-01-31T12:00:00Z")
 ]
 ModelName = Annotated[str, AfterValidator(_offered), Field(description="One of `GET /v1/models`")]
+_Models = Annotated[
+    tuple[ModelName, ...],
+    Field(max_length=FALLBACKS_MAX),
+    AfterValidator(distinct),
+    UnionTag(LIST_BRANCH),
+]
+_Default = Annotated[Literal["default"], UnionTag(WORD_BRANCH)]
 FallbackModels = Annotated[
-    Annotated[
-        Annotated[tuple[ModelName, ...], Field(max_length=FALLBACKS_MAX), AfterValidator(distinct)],
-        UnionTag(LIST_BRANCH),
-    ]
-    | Annotated[Literal["default"], UnionTag(WORD_BRANCH)],
+    _Models | _Default,
     Discriminator(lambda value: WORD_BRANCH if isinstance(value, str) else LIST_BRANCH),
     Field(
         description="Models that may serve the job, in order, while `model` is removed, paused, or "

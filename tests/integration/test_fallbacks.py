@@ -109,6 +109,19 @@ def test_every_fault_of_the_fallbacks_is_named_with_the_model(api_server: ApiSer
     }
 
 
+def test_the_faults_of_a_fallback_are_named_beside_those_of_the_body(
+    api_server: ApiServer,
+) -> None:
+    wrong = {"fallback_models": [PROMPT_ONLY, "acme/none"], "priority": "urgent"}
+    answer = api_server.client.post("/v1/jobs", json={**BODY, **wrong})
+    assert pointers(answer) == {
+        "/fallback_models/1",
+        "/priority",
+        "/input/aspect_ratio",
+        "/input/megapixels",
+    }
+
+
 @pytest.mark.parametrize(
     ("fallbacks", "pointer", "message"),
     [

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from darkroom import errors
+from darkroom.commands.generate import GenerateOptions
 from darkroom.models import ImageFacts, job_of
 from darkroom.operations import Operations
 from darkroom.options import batch_body, job_body
@@ -64,6 +65,12 @@ def play(steps: Any, replies: Script) -> tuple[list[Request], list[Any], Any]:
 def test_what_belongs_beside_the_input_stands_beside_it() -> None:
     body = job_body("x", {"seed": 1, "tags": ["t"], "model": None, "input": {"new": 2}})
     assert body == {"tags": ["t"], "input": {"prompt": "x", "seed": 1, "new": 2}}
+
+
+def test_the_program_names_fallback_models_next_to_the_input() -> None:
+    for given, sent in ((["a", "b"], ["a", "b"]), (["default"], "default")):
+        options = GenerateOptions(fallback_model=given).options()
+        assert job_body("x", options) == {"fallback_models": sent, "input": {"prompt": "x"}}
 
 
 def test_a_batch_is_jobs_or_variations_and_not_both() -> None:

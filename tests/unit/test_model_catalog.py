@@ -148,6 +148,16 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
         "fallbacks.0",
         "must name another model, and acme/nothing is none",
     ),
+    "too many fallbacks": (
+        lambda one: one.update(fallbacks=[*CATALOG][:4]),
+        "fallbacks",
+        "must have at most 3 entries",
+    ),
+    "a fallback twice": (
+        lambda one: one.update(fallbacks=[DEFAULT_MODEL, DEFAULT_MODEL]),
+        "fallbacks",
+        "must not have duplicates",
+    ),
 }
 
 
