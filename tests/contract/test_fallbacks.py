@@ -184,9 +184,10 @@ def test_a_job_of_which_no_model_is_left_fails_and_others_wait_for_one_that_is_p
 
 
 def test_jobs_that_have_to_stay_hold_up_no_others(world: World) -> None:
-    stay = [accept(world, "b") for _ in range(3)] + [accept(world, "b", "k") for _ in range(2)]
+    # in the order in which the sweep looks
+    stay = [accept(world, "a", "k") for _ in range(2)] + [accept(world, "a") for _ in range(3)]
     leave = [accept(world, "b", "c") for _ in range(3)]
-    for model in ("m", "b", "k"):
+    for model in ("m", "a", "b", "k"):
         make_unavailable(world, model)
 
     world.sweep()
