@@ -87,8 +87,10 @@ class BatchStager:
     async def add(self, body: JobBody, complete: dict[str, Any], size_bytes: int) -> None:
         """Stage a validated job whose body has the given size."""
         self.size += 1
-        self._buffer(self._job(body, complete))
-        self._bytes += size_bytes
+        job = self._job(body, complete)
+        self._buffer(job)
+        # its input is stored for each of its models
+        self._bytes += size_bytes * (1 + len(job.fallbacks))
         if len(self._chunk) == CHUNK_JOBS or self._bytes >= CHUNK_BYTES:
             await self._send()
 
