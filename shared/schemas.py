@@ -88,7 +88,7 @@ class Job(TypedDict):
     served_model: Annotated[
         str | None,
         Field(
-            description="The model that makes or made the image; null while no worker has the job. "
+            description="The model that makes or made the image; null while it may still change. "
             "Price, usage and `input` are those of this model"
         ),
     ]
