@@ -313,6 +313,13 @@ class Settings(BaseSettings):
     s3_endpoint: Annotated[
         str, Field(description="host:port or http(s):// URL of the S3-compatible storage")
     ] = "127.0.0.1:9000"
+    s3_public_endpoint: Annotated[
+        str,
+        Field(
+            description="host:port or http(s):// URL at which clients reach the storage, used in "
+            "the URLs of ?redirect=1; empty: DARKROOM_S3_ENDPOINT"
+        ),
+    ] = ""
     s3_credentials: Annotated[
         Literal["keys", "aws"],
         Field(
@@ -760,6 +767,16 @@ class Settings(BaseSettings):
             scheme, other = ("https", "false") if secure else ("http", "true")
             raise ValueError(f"it begins with {scheme}://, but {PREFIX}S3_SECURE is {other}")
         return setting_values.storage_address(value)
+
+    @field_validator("s3_public_endpoint")
+    @classmethod
+    def _public_endpoint(cls, value: str, about: ValidationInfo) -> str:
+        """Return the URL; where it has no scheme, `s3_secure` decides."""
+        if not value:
+            return value
+        stated = setting_values.tls_of(value)
+        secure = about.data.get("s3_secure", False) if stated is None else stated
+        return f"{'https' if secure else 'http'}://{setting_values.storage_address(value)}"
 
     @field_validator("redis_url")
     @classmethod

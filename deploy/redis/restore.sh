@@ -45,9 +45,12 @@ end=$(echo "$found" | sed -n 's/.*\[offset \([0-9]*\)\] Checksum OK.*/\1/p')
 [ "$end" = "$(wc -c < "$base" | tr -d ' ')" ] || refuse "the backup does not end with its checksum."
 grep -q '{dr}:' "$base" || refuse "the backup has no data of Darkroom in it."
 
+# when it was paused, in milliseconds
+now=$(date +%s)000
+# shellcheck disable=SC2016 # $6 is the length of a word in the protocol of Redis
 {
     printf '*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n'
-    printf '*4\r\n$4\r\nHSET\r\n$9\r\n{dr}:gate\r\n$15\r\npaused:generate\r\n$1\r\n1\r\n'
+    printf '*4\r\n$4\r\nHSET\r\n$9\r\n{dr}:gate\r\n$15\r\npaused:generate\r\n$%d\r\n%s\r\n' "${#now}" "$now"
 } > "$new/appendonly.aof.1.incr.aof" || refuse "$folder cannot be written."
 {
     echo 'file appendonly.aof.1.base.rdb seq 1 type b'

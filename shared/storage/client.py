@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from io import BytesIO
 from typing import Protocol, Self
+from urllib.parse import urlsplit
 from xml.etree.ElementTree import ParseError
 
 from minio import Minio
@@ -89,7 +90,8 @@ class Bucket:
     """A bucket, its credentials, and how images are stored in it.
 
     `endpoint` is host:port, `secure` means TLS; without keys, the credentials are those that the
-    environment of the process leads to. `encryption` and `has_tags` are sent with each image.
+    environment of the process leads to. `public_url` is where clients reach the storage; empty:
+    where Darkroom does. `encryption` and `has_tags` are sent with each image.
     """
 
     endpoint: str
@@ -98,6 +100,7 @@ class Bucket:
     secret_key: str = field(repr=False, default="")
     region: str = "us-east-1"
     secure: bool = False
+    public_url: str = ""
     encryption: Sse | None = None
     has_tags: bool = False
 
@@ -113,6 +116,7 @@ class Bucket:
             name=settings.s3_bucket,
             region=settings.s3_region,
             secure=settings.s3_secure,
+            public_url=settings.s3_public_endpoint,
             encryption=_encryption(settings),
             has_tags=settings.s3_tags,
             **keys,
@@ -155,31 +159,45 @@ class Storage:
             if bucket.access_key
             else temporary_credentials(egress)
         )
-        # with the region given, the client does not ask for the bucket's location
-        self._client = Minio(
-            bucket.endpoint,
-            credentials=self._credentials,
-            region=bucket.region,
-            secure=bucket.secure,
-            http_client=self._pool,
+        self._client = self._client_of(bucket, "S3_ENDPOINT", bucket.endpoint, bucket.secure)
+        public = urlsplit(bucket.public_url)
+        # it only signs URLs, with the host that clients will send
+        self._signer = (
+            self._client_of(bucket, "S3_PUBLIC_ENDPOINT", public.netloc, public.scheme == "https")
+            if bucket.public_url
+            else self._client
         )
+
+    def _client_of(self, bucket: Bucket, setting: str, endpoint: str, secure: bool) -> Minio:  # noqa: FBT001  as the client has it
+        """Return a client for the address of a setting.
+
+        Raise InvalidSettings for what the client refuses: it knows which hosts of AWS are S3.
+        """
+        try:
+            return Minio(
+                endpoint,
+                credentials=self._credentials,
+                # with the region given, the client does not ask for the bucket's location
+                region=bucket.region,
+                secure=secure,
+                http_client=self._pool,
+            )
+        except ValueError as error:
+            raise InvalidSettings(f"DARKROOM_{setting} is not usable: {error}.") from None
 
     @classmethod
     def from_settings(cls, settings: Settings, *, concurrency: int | None = None) -> Self:
         """Build the storage of the settings, for their `concurrency` or another.
 
-        Raise InvalidSettings for what the client refuses: it knows which hosts of AWS are S3.
+        Raise InvalidSettings for an address that the client refuses.
         """
-        try:
-            return cls(
-                Bucket.from_settings(settings),
-                concurrency=concurrency or settings.concurrency,
-                timeout_seconds=settings.storage_timeout_seconds,
-                read_back=settings.storage_read_back,
-                egress=Egress.from_settings(settings),
-            )
-        except ValueError as error:
-            raise InvalidSettings(f"DARKROOM_S3_ENDPOINT is not usable: {error}.") from None
+        return cls(
+            Bucket.from_settings(settings),
+            concurrency=concurrency or settings.concurrency,
+            timeout_seconds=settings.storage_timeout_seconds,
+            read_back=settings.storage_read_back,
+            egress=Egress.from_settings(settings),
+        )
 
     def put(self, key: str, data: bytes, *, content_type: str, sha256: str, job_id: str) -> None:
         """Write or overwrite an object with a single PUT request.
@@ -276,7 +294,7 @@ class Storage:
 
         It is computed without a request; the object may not exist.
         """
-        return self._client.presigned_get_object(
+        return self._signer.presigned_get_object(
             self._bucket,
             key,
             timedelta(seconds=seconds),

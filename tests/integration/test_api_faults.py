@@ -197,14 +197,22 @@ def test_a_wrong_setting_stops_the_start_with_a_sentence(
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("s3_endpoint", "ftp.amazonaws.com"),
+        ("s3_public_endpoint", "https://ftp.amazonaws.com"),
+    ],
+)
 def test_a_host_of_aws_that_is_no_storage_stops_the_start(
-    capsys: pytest.CaptureFixture[str],
+    name: str, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = Settings(s3_endpoint="ftp.amazonaws.com", s3_access_key="a", s3_secret_key="s")
+    own = Settings(s3_access_key="a", s3_secret_key="s")
+    settings = own.model_copy(update={name: address})
     with pytest.raises(SystemExit) as stopped:
         create_app(settings)
     assert stopped.value.code == 2
-    assert "DARKROOM_S3_ENDPOINT is not usable: " in capsys.readouterr().err
+    assert f"DARKROOM_{name.upper()} is not usable: " in capsys.readouterr().err
 
 
 def test_a_password_that_breaks_the_address_of_redis_is_not_shown() -> None:

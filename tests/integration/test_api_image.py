@@ -252,6 +252,19 @@ def test_a_redirect_leads_to_the_storage(api_server: ApiServer, s3: S3Server) ->
     assert httpx.get(answer.headers["location"]).content == SMALL
 
 
+def test_a_redirect_leads_to_the_address_at_which_clients_reach_the_storage(
+    empty_redis_url: str, s3: S3Server
+) -> None:
+    public = f"localhost:{s3.endpoint.rpartition(':')[2]}"
+    chosen = settings(empty_redis_url, s3_endpoint=s3.endpoint, s3_public_endpoint=public)
+    with served(chosen) as url, tenant_at(url, empty_redis_url) as api_server:
+        job_id, _ = store_image(api_server, s3, SMALL)
+        location = api_server.client.get(f"{path(job_id)}?redirect=1").headers["location"]
+
+    assert location.startswith(f"http://{public}/")
+    assert httpx.get(location).content == SMALL  # the signature covers the host
+
+
 def test_a_job_without_an_image_says_whether_one_may_come(api_server: ApiServer) -> None:
     job = api_server.create()
     problem(api_server.client.get(path(job["id"])), 409, "image_not_ready")

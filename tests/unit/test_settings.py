@@ -392,6 +392,22 @@ def test_a_storage_that_cannot_be_asked_is_refused(value: str, why: str) -> None
     assert "Hunter2" not in sentence
 
 
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("", ""),
+        ("S3.example:8333", "https://s3.example:8333"),
+        ("http://127.0.0.1:8333/", "http://127.0.0.1:8333"),
+    ],
+)
+def test_the_public_address_of_the_storage_is_a_url(written: str, url: str) -> None:
+    assert load_settings(s3_public_endpoint=written, s3_secure="true").s3_public_endpoint == url
+
+
+def test_a_public_address_of_the_storage_has_no_path() -> None:
+    assert "the bucket stands in" in refusal("s3_public_endpoint", "https://cdn.example/bucket")
+
+
 def test_a_storage_is_not_told_two_things_about_tls() -> None:
     with pytest.raises(
         InvalidSettings, match="it begins with https://, but DARKROOM_S3_SECURE is fal"
