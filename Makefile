@@ -15,7 +15,7 @@ SEED := $(SEED)
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast test-random test-slow test-long faults faults-long upgrades crowd alerts growth bench screenshots check fmt deploy-files dist version lock clean
+.PHONY: help setup up test test-fast test-random test-slow test-long faults faults-long upgrades crowd alerts growth bench screenshots check compose-check fmt deploy-files dist version lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ check: setup ## formatter, linter, types, import contracts, spelling, names, pro
 	@$(BIN)/python -m tests.support.formatters stylua --check
 	@$(BIN)/python -m tests.support.formatters luacheck
 	@$(BIN)/pytest -q tests/deploy
+
+compose-check: setup ## check docker-compose.yml on the Docker engine of this machine (15 minutes; ARGS=quick 8)
+	@deploy/compose-check.sh $(ARGS)
 
 fmt: setup ## format all files and apply the linter's safe fixes
 	@$(BIN)/ruff format .

@@ -10,7 +10,9 @@ import yaml
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 #: The services that run our own image.
-OURS = ("init", "api", "worker-generate", "worker-deliver", "provider")
+OURS = ("init", "check-provider", "api", "worker-generate", "worker-deliver", "provider")
+#: Those of them that end by themselves.
+ENDING = ("init", "check-provider")
 
 _VARIABLE = re.compile(r"\$\$|\$\{(?P<name>[A-Z0-9_]+)(?::-(?P<default>[^}]*))?\}|\$")
 

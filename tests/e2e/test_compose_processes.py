@@ -55,7 +55,6 @@ class Machine:
             "redis:6379": f"127.0.0.1:{self.redis}",
             "s3:8333": f"127.0.0.1:{self.s3}",
             "/run/darkroom": str(self.keys),
-            "/run/secrets/onemin_api_key": str(self.where / "onemin.key"),
             "http://provider:8081": f"http://127.0.0.1:{provider}",
             "127.0.0.1:8000": f"127.0.0.1:{self.ports['api']}",
             "127.0.0.1:8081": f"127.0.0.1:{provider}",
@@ -77,8 +76,12 @@ class Machine:
         quiet = {"PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges"}
         return {**clean_environment(), **quiet, **own}
 
-    def run(self, name: str) -> subprocess.CompletedProcess[str]:
-        return self._do(name, services()[name]["command"])
+    def start_up(
+        self, name: str, told: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `init` or `check-provider` with the variables of an operator's .env."""
+        command = services(told)[name]["command"]
+        return self._do(name, [*command, "--secret", str(self.where / "onemin.key")])
 
     def check_health(self, name: str) -> int:
         return self._do(name, services()[name]["healthcheck"]["test"][1:]).returncode
@@ -117,8 +120,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         ports = {name: free_port() for name in SERVING}
         made = Machine(where, port, free_port(), postgres, ports)
         made.keys.mkdir()
-        (where / "onemin.key").write_text("")
-        first = made.run("init")
+        first = made.start_up("init")
         assert first.returncode == 0, first.stderr
         _create_history(made)
         _as_on_loopback(made)
@@ -222,14 +224,26 @@ def generate(http: httpx.Client) -> str:
     return str(job["id"])
 
 
+WITH_A_KEY = {"DARKROOM_ONEMIN_API_KEY_FILE": "./onemin.key", "DARKROOM_SANDBOX": "0"}
+
+
 @pytest.fixture
 def real_key(machine: Machine) -> Iterator[str]:
     """A key for 1min.ai, there while a test lasts."""
     (machine.where / "onemin.key").write_text("a-real-key\n")
     yield "a-real-key"
-    (machine.where / "onemin.key").write_text("")
-    assert machine.run("init").returncode == 0
+    (machine.where / "onemin.key").unlink()
+    assert machine.start_up("init").returncode == 0
     _as_on_loopback(machine)
+
+
+def test_check_provider_says_who_makes_the_images_or_why_nobody_does(machine: Machine) -> None:
+    by_sandbox = machine.start_up("check-provider")
+    without_a_file = machine.start_up("check-provider", WITH_A_KEY)
+
+    assert (by_sandbox.returncode, by_sandbox.stdout) == (0, "Images are made by the sandbox.\n")
+    assert without_a_file.returncode == 2
+    assert "./onemin.key (DARKROOM_ONEMIN_API_KEY_FILE) cannot be read" in without_a_file.stderr
 
 
 @pytest.mark.slow
@@ -239,9 +253,11 @@ def test_a_second_start_keeps_the_keys_and_another_key_changes_the_provider(
     names = ("s3_access_key", "s3_secret_key", "postgres_password", "api_key", "ops_key")
     before = {name: (machine.keys / name).read_text() for name in names}
 
-    again = machine.run("init")
+    again = machine.start_up("init", WITH_A_KEY)
+    checked = machine.start_up("check-provider", WITH_A_KEY)
 
     assert again.returncode == 0, again.stderr
+    assert checked.stdout == "Images are made by 1min.ai.\n"
     assert {name: (machine.keys / name).read_text() for name in names} == before
     assert (machine.keys / "onemin_api_key").read_text() == real_key
     assert (machine.keys / "onemin_base_url").read_text() == "https://api.1min.ai"
@@ -256,7 +272,7 @@ def test_a_key_that_a_power_loss_left_empty_is_made_again(machine: Machine) -> N
     for left in (b"", bytes(len(before))):
         key.unlink()
         key.write_bytes(left)
-        again = machine.run("init")
+        again = machine.start_up("init")
         assert again.returncode == 0, again.stderr
         assert key.read_text().startswith("dk_")
         assert key.read_text() != before
