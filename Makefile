@@ -94,7 +94,7 @@ check: setup ## formatter, linter, types, import contracts, spelling, names, pro
 	@$(BIN)/python -m tests.support.formatters luacheck
 	@$(BIN)/pytest -q tests/deploy
 
-compose-check: setup ## check docker-compose.yml on the Docker engine of this machine (15 minutes; ARGS=quick 8)
+compose-check: setup ## check docker-compose.yml on the Docker engine of this machine (15 minutes; ARGS="kills scales" for some)
 	@deploy/compose-check.sh $(ARGS)
 
 fmt: setup ## format all files and apply the linter's safe fixes
