@@ -288,10 +288,14 @@ provider_keys() {
     echo DARKROOM_ONEMIN_API_KEY_FILE=./onemin.key >>.env
     (umask 077 && printf 'a-key-for-this-check-0123\n' >onemin.key)
     check "a key that user 10001 cannot read: it says so" refused "onemin.key (DARKROOM_ONEMIN_API_KEY_FILE) cannot be read"
-    chmod 0444 onemin.key
+    chmod 0644 onemin.key
     check "starts with the key" start
     check "an image is made with it" is_made "with a key"
     check "no sandbox beside it" [ -z "$(docker compose ps -q provider)" ]
+    echo another-key-for-this-check >onemin.key
+    check "another key, as in docs/operating.md" docker compose up -d --wait --force-recreate init worker-generate worker-deliver
+    check "the worker has it" [ "$(inside worker-generate cat /run/darkroom/onemin_api_key)" = another-key-for-this-check ]
+    check "an image is made with it" is_made "with another key"
     docker rm -f darkroom-check-1min >/dev/null
     rm -f .env onemin.key
     check "the sandbox again" start
