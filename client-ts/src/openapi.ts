@@ -158,6 +158,7 @@ export interface paths {
          * Reproduce Job
          * @description Create a new job with the same input, seed, webhook, retention and tags.
          *
+         *     If a fallback model served the job, the new job asks for that one, without fallbacks.
          *     Accepts `Idempotency-Key` and `Prefer: wait=N`, like a new job.
          */
         post: operations["reproduce_job"];
@@ -648,7 +649,7 @@ export interface paths {
         };
         /**
          * Get Models
-         * @description List the offered models.
+         * @description List the models that your tenant and API key may use.
          */
         get: operations["get_models"];
         put?: never;
@@ -1094,8 +1095,21 @@ export interface components {
             status: components["schemas"]["Status"];
             /** Step */
             step: ("claimed" | "calling" | "fetching") | null;
-            /** Model */
+            /**
+             * Model
+             * @description The requested model
+             */
             model: string;
+            /**
+             * Fallback Models
+             * @description Models that may serve it instead, in order
+             */
+            fallback_models: string[];
+            /**
+             * Served Model
+             * @description The model that makes or made the image; null while it may still change. Price, usage and `input` are those of this model
+             */
+            served_model: string | null;
             /**
              * Input
              * @description Every parameter, defaults and the seed included; without `prompt` if `prompt_withheld`
@@ -1361,6 +1375,11 @@ export interface components {
                 [key: string]: unknown;
             };
             /**
+             * Fallbacks
+             * @description What `"fallback_models": "default"` of a job stands for
+             */
+            fallbacks: string[];
+            /**
              * State
              * @description failing: calls of this model fail; further ones are held until one succeeds. removed: the provider no longer offers the model; jobs are refused with `model_unavailable`, except one a minute, which checks. disabled: an operator paused the model.
              * @enum {string}
@@ -1372,7 +1391,7 @@ export interface components {
         };
         /**
          * ModelList
-         * @description The offered models.
+         * @description The models that the tenant and the key may use.
          */
         ModelList: {
             /** Data */
@@ -1659,7 +1678,7 @@ export interface components {
          * @description Why a queued job is not running.
          * @enum {string}
          */
-        WaitingOn: "queue" | "retry" | "tenant_limit" | "budget" | "provider_rate" | "provider_down" | "provider_credits" | "provider_auth" | "storage" | "image_host" | "paused";
+        WaitingOn: "queue" | "retry" | "tenant_limit" | "budget" | "provider_rate" | "model_rate" | "provider_down" | "provider_credits" | "provider_auth" | "storage" | "image_host" | "paused";
         /**
          * WebhookSecret
          * @description A new secret.
@@ -1859,6 +1878,12 @@ export interface components {
              * @default black-forest-labs/flux-2-klein-9b
              */
             model?: string;
+            /**
+             * Fallback Models
+             * @description Models that may serve the job, in order, while `model` is removed, paused, or has failed for a time (`DARKROOM_FALLBACK_AFTER_SECONDS`); `default`: the `fallbacks` of `GET /v1/models`. `input` must fit each of them
+             * @default []
+             */
+            fallback_models?: string[] | "default";
             input: components["schemas"]["FLUX2KleinInput"] | components["schemas"]["FLUX2FlexInput"] | components["schemas"]["Gemini25FlashImageInput"] | components["schemas"]["GPTImage1MiniInput"];
             /** @default null */
             webhook?: components["schemas"]["Webhook"] | null;
@@ -2054,6 +2079,12 @@ export interface components {
              * @default black-forest-labs/flux-2-klein-9b
              */
             model?: string;
+            /**
+             * Fallback Models
+             * @description Models that may serve the job, in order, while `model` is removed, paused, or has failed for a time (`DARKROOM_FALLBACK_AFTER_SECONDS`); `default`: the `fallbacks` of `GET /v1/models`. `input` must fit each of them
+             * @default []
+             */
+            fallback_models?: string[] | "default";
             /**
              * Input
              * @description The model's parameters
