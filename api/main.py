@@ -44,7 +44,7 @@ from api.jobs import routes as jobs
 from api.long_poll import NotificationHub
 from api.middleware import PrefixMiddleware, RequestMiddleware
 from api.openapi import document_of
-from api.ops import audit, stats
+from api.ops import audit, operator_endpoints, stats
 from api.ops import deliveries as ops_deliveries
 from api.ops import endpoints as ops_endpoints
 from api.ops import jobs as ops_jobs
@@ -95,6 +95,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     *(ops_tenants.router, ops_keys.router, ops_queues.router, ops_jobs.router),
     *(stats.router, ops_deliveries.router, ops_endpoints.router, ops_usage.router),
+    operator_endpoints.router,
     *(erasures.operator_routes, audit.router),
     pages.router,
 )

@@ -13,9 +13,8 @@ from starlette.requests import Request
 
 from api.problems import Problem
 from api.server import PEER
-from shared.api_keys import Scope
+from shared.api_keys import OPERATORS, Scope
 from shared.settings import Settings
-from shared.store.api_keys import OPERATORS
 from shared.store.tenants import Principal
 
 #: What the audit writes before the name of a person; key ids have no colon.

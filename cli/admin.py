@@ -24,7 +24,7 @@ from api.ops.keys import key_shown, refusal
 from api.ops.schemas import KeyBody, KeyLimitsBody, LimitsBody, OpsKeyBody, RotateBody
 from api.ops.tenants import tenant_shown
 from api.problems import FieldError
-from shared.api_keys import Key, new_key
+from shared.api_keys import OPERATORS, Key, new_key
 from shared.celery_app import build_celery, build_scripts
 from shared.errors import (
     IncompatibleStore,
@@ -114,7 +114,7 @@ def show_tenant(name: str) -> Shown:
 
 def set_limits(name: str, written: Mapping[str, object]) -> Shown:
     """Change the limits of a tenant, given as command-line words; return the tenant."""
-    body = _checked(_values(written), LimitsBody)
+    body = checked_options(_values(written), LimitsBody)
     options = body.changes()
     if not options:
         end("Name what to change, such as --weight 2.", USAGE)
@@ -171,7 +171,7 @@ def create_key(
     `written` has the limits of a tenant's key as command-line words; None is not given.
     """
     given = {**options, **_values(written)}
-    body = _checked(given, OpsKeyBody) if tenant is None else _checked(given, KeyBody)
+    body = checked_options(given, OpsKeyBody) if tenant is None else checked_options(given, KeyBody)
     limits, key = body.changes() if isinstance(body, KeyBody) else {}, new_key()
     principal, ends = _principal(tenant), moment_of(body.expires_at)
     with open_session() as session:
@@ -189,7 +189,7 @@ def create_key(
 
 def set_key_limits(tenant: str, key_id: str, written: Mapping[str, object]) -> Shown:
     """Change the limits of a key, given as command-line words; return the key."""
-    changes = _checked(_values(written), KeyLimitsBody).changes()
+    changes = checked_options(_values(written), KeyLimitsBody).changes()
     if not changes:
         end("Name what to change, such as --monthly-credits 500.", USAGE)
     with open_session() as session:
@@ -202,7 +202,7 @@ def set_key_limits(tenant: str, key_id: str, written: Mapping[str, object]) -> S
 
 def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -> Shown:
     """Create a key that replaces another; return it with its secret."""
-    body, key = _checked(options, RotateBody), new_key()
+    body, key = checked_options(options, RotateBody), new_key()
     principal = _principal(tenant)
     ends, grace = moment_of(body.expires_at), body.grace_seconds
     with open_session() as session:
@@ -235,7 +235,7 @@ def rotate_image_urls(overlap_seconds: int) -> Shown:
 def _principal(tenant: str | None) -> str:
     """Return the owner of the keys: a tenant, or the operators for None."""
     if tenant is None:
-        return api_keys.OPERATORS
+        return OPERATORS
     if not store_tenants.NAME.fullmatch(tenant):
         _end_without(tenant)
     return tenant
@@ -286,7 +286,7 @@ def _values(written: Mapping[str, object]) -> dict[str, object]:
     return {name: _value(word) for name, word in written.items() if word is not None}
 
 
-def _checked(options: Mapping[str, object], model: type[B]) -> B:
+def checked_options(options: Mapping[str, object], model: type[B]) -> B:
     """Validate options like the body of a request."""
     # json escapes bytes of the command line that are not UTF-8
     try:

@@ -29,6 +29,7 @@ from cli.tenant_file import (
     replace_file,
     write_file,
 )
+from shared.api_keys import OPERATORS
 from shared.serializers import rfc3339
 from shared.signing import new_webhook_secret
 from shared.store import api_keys, endpoints, tenants
@@ -59,7 +60,7 @@ def export_tenants(passphrase_file: Path | None, output: Path | None) -> str:
         if not found:
             end("There is no tenant to export.")
         facts["tenants"] = [_exported(session, one, seal) for one in found]
-        facts["ops_keys"] = list(_exported_keys(session, api_keys.OPERATORS))
+        facts["ops_keys"] = list(_exported_keys(session, OPERATORS))
     text = write_file(facts)
     if output is None:
         return text
@@ -244,7 +245,7 @@ def _compare(
     """Return what has to change, and a sentence for each part that cannot be applied."""
     present = {tenant.name: tenant for tenant in all_tenants(session)}
     changes = [_tenant_change(session, one, present.get(one.name)) for one in entries]
-    changes.append(Change(api_keys.OPERATORS))
+    changes.append(Change(OPERATORS))
     conflicts: list[str] = []
     for change, keys in zip(changes, [*(one.keys for one in entries), ops_keys], strict=True):
         conflicts += _compare_keys(session, change, keys)

@@ -128,7 +128,7 @@ def create(name: str, *, json: Json = False) -> None:
     # imported late, here as below, so that other commands start fast
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.create_tenant(name), json=json)
+    print_facts(admin.create_tenant(name), json=json)
 
 
 @tenants.command(name="list")
@@ -137,7 +137,7 @@ def list_tenants(*, json: Json = False) -> None:
     from cli import admin  # noqa: PLC0415
 
     columns = ("name", "weight", "max_running", "max_queued", "queued", "running")
-    _table(admin.list_tenants(), columns, json=json)
+    print_table(admin.list_tenants(), columns, json=json)
 
 
 @tenants.command
@@ -165,7 +165,7 @@ def delete(name: str, *, confirm: str | None = None, json: Json = False) -> None
     """
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.delete_tenant(name, confirm), json=json)
+    print_facts(admin.delete_tenant(name, confirm), json=json)
 
 
 @tenants.command
@@ -173,7 +173,7 @@ def erasure(erasure_id: str, *, json: Json = False) -> None:
     """Show the progress of a deletion, by the `id` that `delete` printed."""
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.erasure(erasure_id), json=json)
+    print_facts(admin.erasure(erasure_id), json=json)
 
 
 @tenants.command
@@ -225,7 +225,7 @@ def apply(
     finally:
         if rows is None or not json:
             if rows:
-                _table(rows, tuple(rows[0]), json=False)
+                print_table(rows, tuple(rows[0]), json=False)
             for tenant, secret in created.items():
                 _print_line(f"new webhook secret of {tenant}: {secret}")
     if json:
@@ -251,7 +251,9 @@ def create_key(
     """Create an API key of a tenant. It is shown only once."""
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.create_key(tenant, _key(scopes, label, expires_at), limits.given()), json=json)
+    print_facts(
+        admin.create_key(tenant, _key(scopes, label, expires_at), limits.given()), json=json
+    )
 
 
 @keys.command(name="set")
@@ -268,7 +270,7 @@ def set_key_limits(
     """
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.set_key_limits(tenant, key_id, limits.given()), json=json)
+    print_facts(admin.set_key_limits(tenant, key_id, limits.given()), json=json)
 
 
 @keys.command(name="list")
@@ -276,7 +278,7 @@ def list_api_keys(tenant: str, *, json: Json = False) -> None:
     """List a tenant's keys, with those that ended in the last 30 days."""
     from cli import admin  # noqa: PLC0415
 
-    _table(admin.list_api_keys(tenant), (*_KEY_COLUMNS, *_KEY_LIMITS), json=json)
+    print_table(admin.list_api_keys(tenant), (*_KEY_COLUMNS, *_KEY_LIMITS), json=json)
 
 
 @keys.command(name="rotate")
@@ -294,7 +296,7 @@ def rotate_key(
     """
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.rotate_key(tenant, key_id, _rotation(grace_seconds, expires_at)), json=json)
+    print_facts(admin.rotate_key(tenant, key_id, _rotation(grace_seconds, expires_at)), json=json)
 
 
 @keys.command(name="revoke")
@@ -302,7 +304,7 @@ def revoke_api_key(tenant: str, key_id: str, *, json: Json = False) -> None:
     """Revoke a key: it stops working everywhere within five seconds."""
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.revoke_api_key(tenant, key_id), json=json)
+    print_facts(admin.revoke_api_key(tenant, key_id), json=json)
 
 
 @ops_keys.command(name="create")
@@ -322,7 +324,7 @@ def create_ops_key(
     """Create an operator key. It is shown only once."""
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.create_key(None, _key(scopes, label, expires_at)), json=json)
+    print_facts(admin.create_key(None, _key(scopes, label, expires_at)), json=json)
 
 
 @ops_keys.command(name="list")
@@ -330,7 +332,7 @@ def list_ops_keys(*, json: Json = False) -> None:
     """List the operator keys, with those that ended in the last 30 days."""
     from cli import admin  # noqa: PLC0415
 
-    _table(admin.list_api_keys(None), _KEY_COLUMNS, json=json)
+    print_table(admin.list_api_keys(None), _KEY_COLUMNS, json=json)
 
 
 @ops_keys.command(name="rotate")
@@ -344,7 +346,7 @@ def rotate_ops_key(
     """Replace an operator key by a new one with its scopes; both work for the grace period."""
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.rotate_key(None, key_id, _rotation(grace_seconds, expires_at)), json=json)
+    print_facts(admin.rotate_key(None, key_id, _rotation(grace_seconds, expires_at)), json=json)
 
 
 @ops_keys.command(name="revoke")
@@ -352,7 +354,7 @@ def revoke_ops_key(key_id: str, *, json: Json = False) -> None:
     """Revoke a key: it stops working everywhere within five seconds."""
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.revoke_api_key(None, key_id), json=json)
+    print_facts(admin.revoke_api_key(None, key_id), json=json)
 
 
 @image_urls.command(name="rotate")
@@ -364,7 +366,7 @@ def rotate_image_urls(*, overlap_seconds: int = 604_800, json: Json = False) -> 
     """
     from cli import admin  # noqa: PLC0415
 
-    _print(admin.rotate_image_urls(overlap_seconds), json=json)
+    print_facts(admin.rotate_image_urls(overlap_seconds), json=json)
 
 
 def _key(scopes: list[str] | None, label: str, expires_at: str | None) -> dict[str, object]:
@@ -379,12 +381,12 @@ def _rotation(grace_seconds: int | None, expires_at: str | None) -> dict[str, ob
 
 def _print_tenant(facts: Mapping[str, Any], *, json: bool) -> None:
     """Print a tenant, and warnings for its operator on stderr."""
-    _print(facts if json else {k: v for k, v in facts.items() if k != "warnings"}, json=json)
+    print_facts(facts if json else {k: v for k, v in facts.items() if k != "warnings"}, json=json)
     for warning in facts["warnings"]:
         sys.stderr.write(f"{warning}\n")
 
 
-def _print(facts: Mapping[str, Any], *, json: bool) -> None:
+def print_facts(facts: Mapping[str, Any], *, json: bool) -> None:
     """Print an object, one line per member."""
     if json:
         _print_json(facts)
@@ -394,7 +396,7 @@ def _print(facts: Mapping[str, Any], *, json: bool) -> None:
         _print_line(f"{name.replace('_', ' '):<{width}}{_text(value)}")
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], *, json: bool) -> None:
+def print_table(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], *, json: bool) -> None:
     """Print several objects, one line each; JSON has all of their members."""
     if json:
         _print_json({"data": rows})

@@ -28,6 +28,8 @@ class Scope(StrEnum):
     OPS_WRITE = "ops:write"
 
 
+#: Owns the keys and endpoints of operators; no tenant can have this name.
+OPERATORS = "@operators"
 #: The default scopes of a tenant's keys, and of operator keys.
 TENANT_SCOPES = (Scope.JOBS_WRITE, Scope.JOBS_READ)
 OPS_SCOPES = (Scope.OPS_READ, Scope.OPS_WRITE)

@@ -505,6 +505,22 @@ class Settings(BaseSettings):
             "`key.expiring`",
         ),
     ] = 604_800
+    queue_delayed_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="Seconds that the oldest job which could run may wait before operators' "
+            "endpoints get `queue.delayed`",
+        ),
+    ] = 600
+    notify_after_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="Seconds for which a condition must last before operators' endpoints get "
+            "its event, and be over before they get the event of its end",
+        ),
+    ] = 60
     webhook_disable_after_seconds: Annotated[
         float,
         Field(

@@ -11,12 +11,14 @@ import structlog
 from shared import metrics
 from shared.errors import LostLease
 from shared.logs import log
+from shared.operator_events import OperatorEvent, explain, slack_text
 from shared.replicate_schema import FORM, prediction
 from shared.serializers import View, batch_shown, rfc3339
 from shared.settings import Settings
 from shared.signing import now_utc, webhook_headers
 from shared.store import deliveries
 from shared.store.deliveries import Delivery
+from shared.store.endpoints import SLACK
 from shared.store.job_queries import QueuedJob
 from shared.tenant_events import TenantEvent
 from shared.tracing.context import logged
@@ -42,7 +44,9 @@ IN_TIME = 0.2
 #: The subject's members in a slim body.
 SLIM_FIELDS = ("id", "status", "version", "run", "counts", "metadata")
 #: The types that have one form: they are short.
-ALWAYS_FULL: frozenset[str] = frozenset(TenantEvent)
+ALWAYS_FULL: frozenset[str] = frozenset((*TenantEvent, *OperatorEvent))
+#: What a test event is in Slack.
+TEST_TEXT = "This is a test event of Darkroom. Events of the service are sent to this channel."
 #: The outcomes by which attempts are counted.
 _COUNTED = {"retry": "retried", "gone": "failed"}
 
@@ -161,13 +165,16 @@ def message(view: View, delivery: Delivery) -> bytes:
     """Write the body: `{"type", "timestamp", "data"}`, the subject as of the event.
 
     A slim one has only id, status, version, run and metadata of a job or batch. A job created
-    through Replicate's API is sent as a prediction, as Replicate does.
+    through Replicate's API is sent as a prediction, as Replicate does. To an operators' endpoint of
+    Slack it is `{"text"}`.
     """
     if delivery.job and delivery.webhook.get("form") == FORM:
         return orjson.dumps(prediction(view, delivery.job))
     data = _payload(view, delivery)
     if delivery.webhook.get("payload") == "slim" and delivery.type not in ALWAYS_FULL:
         data = {name: data[name] for name in SLIM_FIELDS if name in data}
+    if delivery.webhook.get("format") == SLACK:
+        return orjson.dumps({"text": _slack_text(view, delivery, data)})
     timestamp = rfc3339(delivery.created_at)
     payload: WebhookPayload = {"type": delivery.type, "timestamp": timestamp, "data": data}
     return orjson.dumps(payload)
@@ -178,10 +185,19 @@ def _payload(view: View, delivery: Delivery) -> Mapping[str, Any]:
         return view.job(QueuedJob(delivery.job))
     if delivery.batch:
         return batch_shown(delivery.batch, delivery.created_at)
-    return {
+    data = {
         name: rfc3339(value) if name.endswith("_at") else value
         for name, value in (delivery.data or {}).items()
     }
+    if delivery.is_for_operators and not delivery.is_test:
+        data["message"], data["action"] = explain(delivery.type, data)
+    return data
+
+
+def _slack_text(view: View, delivery: Delivery, data: Mapping[str, Any]) -> str:
+    if delivery.is_test:
+        return TEST_TEXT
+    return slack_text(delivery.type, data, console=f"{view.public_url}/ops")
 
 
 def outcome_of(

@@ -166,13 +166,23 @@ class JobFilterBody(Strict):
         )
 
 
-class WebhookOptions(Strict):
-    """How to send a webhook."""
+class WebhookHeaders(Strict):
+    """What to send with each attempt of a webhook."""
 
     headers: Annotated[
         dict[str, str],
         Field(max_length=20, description="Headers sent with each attempt; never returned"),
     ] = {}
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, value: dict[str, str]) -> dict[str, str]:
+        return check_headers(value)
+
+
+class WebhookOptions(WebhookHeaders):
+    """How to send a webhook."""
+
     payload: Annotated[
         Literal["full", "slim"],
         Field(
@@ -181,14 +191,9 @@ class WebhookOptions(Strict):
         ),
     ] = "full"
 
-    @field_validator("headers")
-    @classmethod
-    def _headers(cls, value: dict[str, str]) -> dict[str, str]:
-        return check_headers(value)
 
-
-class WebhookTarget(WebhookOptions):
-    """Where and how to send a webhook."""
+class WebhookUrl(Strict):
+    """Where to send a webhook."""
 
     url: Annotated[str, Field(description="http or https, at most 2,048 characters")]
 
@@ -197,6 +202,10 @@ class WebhookTarget(WebhookOptions):
     def _url(cls, value: str, info: ValidationInfo) -> str:
         """Validate the URL; the context are the settings."""
         return check_url(value, guard=address_guard(info.context))
+
+
+class WebhookTarget(WebhookOptions, WebhookUrl):
+    """Where and how to send a webhook."""
 
 
 class Webhook(WebhookTarget):

@@ -16,12 +16,11 @@ from api.ops.tenants import answered
 from api.people import person_of
 from api.problems import BODY, FieldError, Problem, invalid, not_found, problems
 from api.routing import tenant_router
+from shared.api_keys import OPERATORS, Scope, is_key_id, new_key
 from shared.api_keys import Key as NewSecret
-from shared.api_keys import Scope, is_key_id, new_key
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.api_keys import (
-    OPERATORS,
     ApiKeyInfo,
     KeyRejected,
     add_api_key,

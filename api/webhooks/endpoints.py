@@ -40,7 +40,7 @@ from shared.store.endpoints import (
 from shared.store.endpoints import Endpoint as StoredEndpoint
 from shared.store.functions import SECRET_MS
 
-_ID = re.compile(r"ep_[0-9a-f]{24}")
+ENDPOINT_ID = re.compile(r"ep_[0-9a-f]{24}")
 _ONE = "/v1/webhooks/endpoints/{endpoint_id}"
 
 router = tenant_router("webhooks")
@@ -245,7 +245,7 @@ def secret_shown(parts: AppContext, secret: str) -> WebhookSecret:
 
 def _check_id(endpoint_id: str) -> None:
     """Check an id; malformed ids are not looked up."""
-    if not _ID.fullmatch(endpoint_id):
+    if not ENDPOINT_ID.fullmatch(endpoint_id):
         raise not_found("endpoint")
 
 

@@ -85,19 +85,16 @@ class EndpointError(TypedDict):
     message: str
 
 
-class Endpoint(TypedDict):
-    """A webhook endpoint."""
+class CommonEndpoint(TypedDict):
+    """A webhook endpoint of a tenant or of operators."""
 
     id: str
     url: Annotated[Url, Field(description="Without its query, unless it is a standing endpoint")]
     events: Annotated[
         Sequence[str],
-        Field(
-            description="The events of all jobs that it gets, as a standing endpoint; else empty"
-        ),
+        Field(description="The events that it gets, as a standing endpoint; else empty"),
     ]
     description: str
-    payload: str
     enabled: bool
     status: EndpointState
     created_at: Time
@@ -115,6 +112,18 @@ class Endpoint(TypedDict):
     disabled_reason: Annotated[str, Field(json_schema_extra={"enum": [*DISABLED_REASONS]})] | None
     has_own_secret: bool
     secret_rotated_at: Time | None
+
+
+class Endpoint(CommonEndpoint):
+    """A webhook endpoint."""
+
+    payload: str
+
+
+class OperatorEndpoint(CommonEndpoint):
+    """A webhook endpoint of operators."""
+
+    format: str
 
 
 class EndpointPage(TypedDict):
@@ -200,12 +209,20 @@ _ADVICE = {
 
 def endpoint_shown(endpoint: StoredEndpoint) -> Endpoint:
     """Write an endpoint, without its secret."""
+    return {**_endpoint_shown(endpoint), "payload": endpoint.payload}
+
+
+def operator_endpoint_shown(endpoint: StoredEndpoint) -> OperatorEndpoint:
+    """Write an endpoint of operators, without its secret."""
+    return {**_endpoint_shown(endpoint), "format": endpoint.format}
+
+
+def _endpoint_shown(endpoint: StoredEndpoint) -> CommonEndpoint:
     return {
         "id": endpoint.id,
         "url": endpoint.url,
         "events": endpoint.events,
         "description": endpoint.description,
-        "payload": endpoint.payload,
         "enabled": endpoint.disabled_at is None,
         "status": endpoint.state,
         "created_at": rfc3339(endpoint.created_at),

@@ -1,11 +1,20 @@
 """The bodies, queries and cursors of webhook routes."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
+from pydantic.config import JsonDict
 
-from api.jobs.schemas import Moment, Strict, WebhookOptions, WebhookTarget, distinct
+from api.jobs.schemas import (
+    Moment,
+    Strict,
+    WebhookHeaders,
+    WebhookOptions,
+    WebhookTarget,
+    WebhookUrl,
+    distinct,
+)
 from api.query import (
     LIMIT_DEFAULT,
     OPTIONAL,
@@ -20,14 +29,30 @@ from api.query import (
 )
 from shared.batches import BatchEvent
 from shared.jobs import DeliveryState, EventType
+from shared.operator_events import OperatorEvent
 from shared.store.delivery_log import Cursor
 from shared.store.endpoints import EndpointSettings
 from shared.tenant_events import TenantEvent
 
 #: The events that an endpoint can be subscribed to.
 ENDPOINT_EVENTS: tuple[str, ...] = (*EventType, *BatchEvent, *TenantEvent)
+OPERATOR_EVENTS: tuple[str, ...] = tuple(OperatorEvent)
 DESCRIPTION_CHARACTERS = 200
 _CURSOR = re.compile(r"([0-9]{1,15}) ([a-z0-9_]{1,80})")
+
+
+def checked_events(value: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return events without repetitions; raise ValueError if there is none, or an unknown one."""
+    if not value:
+        raise ValueError("must have at least one event")
+    if not set(value) <= set(known):
+        raise ValueError(f"must have only these: {', '.join(known)}")
+    return distinct(value)
+
+
+def event_items(known: tuple[str, ...]) -> JsonDict:
+    """Return the JSON Schema of the items of a list of events."""
+    return {"items": {"type": "string", "enum": [*known]}}
 
 
 class RedeliverBody(Strict):
@@ -36,16 +61,9 @@ class RedeliverBody(Strict):
     since: Annotated[Moment, Field(description="Deliveries that failed since this time, RFC 3339")]
 
 
-class EndpointSettingsBody(WebhookOptions):
-    """What is set of an endpoint; absent members stay."""
+class EndpointMembers(Strict):
+    """What is set of an endpoint of a tenant or of operators; absent members stay."""
 
-    events: Annotated[
-        tuple[str, ...],
-        Field(
-            description="Events to send: they make it a standing endpoint",
-            json_schema_extra={"items": {"type": "string", "enum": [*ENDPOINT_EVENTS]}},
-        ),
-    ] = ()
     description: Annotated[
         str,
         Field(
@@ -58,24 +76,60 @@ class EndpointSettingsBody(WebhookOptions):
         bool, Field(description="Whether webhooks are sent; false: they wait for at most 7 days")
     ] = True
 
-    @field_validator("events")
-    @classmethod
-    def _events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value:
-            raise ValueError("must have at least one event")
-        if not set(value) <= set(ENDPOINT_EVENTS):
-            raise ValueError(f"must have only these: {', '.join(ENDPOINT_EVENTS)}")
-        return distinct(value)
-
     @property
     def settings(self) -> EndpointSettings:
         """Return the members that were sent."""
-        names = self.model_fields_set & EndpointSettingsBody.model_fields.keys()
+        names = self.model_fields_set - {"url"}
         return EndpointSettings(**{name: getattr(self, name) for name in names})
+
+
+class EndpointSettingsBody(EndpointMembers, WebhookOptions):
+    """What is set of an endpoint; absent members stay."""
+
+    events: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Events to send: they make it a standing endpoint",
+            json_schema_extra=event_items(ENDPOINT_EVENTS),
+        ),
+    ] = ()
+
+    @field_validator("events")
+    @classmethod
+    def _events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked_events(value, ENDPOINT_EVENTS)
 
 
 class EndpointBody(EndpointSettingsBody, WebhookTarget):
     """Registers an endpoint: a standing one if it has `events`."""
+
+
+class OperatorEndpointSettingsBody(EndpointMembers, WebhookHeaders):
+    """What is set of an endpoint of operators; absent members stay."""
+
+    events: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Events to send; absent in a new endpoint: all",
+            json_schema_extra=event_items(OPERATOR_EVENTS),
+        ),
+    ] = OPERATOR_EVENTS
+    format: Annotated[
+        Literal["standard", "slack"],
+        Field(
+            description='standard: Standard Webhooks, signed. slack: `{"text"}`, for an incoming '
+            "webhook of Slack"
+        ),
+    ] = "standard"
+
+    @field_validator("events")
+    @classmethod
+    def _events(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked_events(value, OPERATOR_EVENTS)
+
+
+class OperatorEndpointBody(OperatorEndpointSettingsBody, WebhookUrl):
+    """Creates an endpoint of operators."""
 
 
 class TestBody(WebhookTarget):

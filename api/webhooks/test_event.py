@@ -22,7 +22,9 @@ from api.webhooks.url_validation import delivery_host, to_stored
 from shared import ids
 from shared.jobs import DeliveryState
 from shared.schemas import Url
+from shared.store.command import Command
 from shared.store.delivery_log import Entry, read_delivery, send_test
+from shared.store.endpoints import Endpoint
 
 #: Added to the time limit of an attempt, for the worker to pick it up.
 QUEUE_SECONDS = 5.0
@@ -66,7 +68,7 @@ async def send_test_event(
     If no worker picks it up in time, the status is `pending`; read the delivery later.
     """
     webhook = to_stored({**body.model_dump(mode="json"), "events": []})
-    return await _send(parts, principal.tenant, webhook)
+    return await send(parts, principal.tenant, webhook)
 
 
 @router.post(
@@ -82,34 +84,48 @@ async def test_endpoint(parts: Context, principal: CurrentTenant, endpoint_id: s
     Return the exact request and its result, as `POST /v1/webhooks/test` does.
     """
     endpoint = await existing(parts, endpoint_id, principal.tenant)
-    webhook = {"url": endpoint.url, "headers": endpoint.headers}
-    return await _send(parts, principal.tenant, webhook)
+    return await send(parts, principal.tenant, webhook_of(endpoint))
 
 
-async def _send(parts: AppContext, tenant: str, webhook: Mapping[str, Any]) -> Response:
-    """Queue a test event, wait for its result, and write both."""
+def webhook_of(endpoint: Endpoint) -> Mapping[str, Any]:
+    """Return the webhook of a test event for an endpoint."""
+    return {"url": endpoint.url, "headers": endpoint.headers, "format": endpoint.format}
+
+
+def queue_call(owner: str, webhook: Mapping[str, Any]) -> tuple[str, Command[None]]:
+    """Return the id of a test event, and the command that queues it for an endpoint."""
     delivery_id = ids.message_id()
     data = {"id": delivery_id, "status": "test", "version": 1, "run": 1, "metadata": {}}
+    host = delivery_host(webhook["url"])
+    return delivery_id, send_test(delivery_id, tenant=owner, host=host, webhook=webhook, data=data)
+
+
+async def send(parts: AppContext, tenant: str, webhook: Mapping[str, Any]) -> Response:
+    """Queue a test event, wait for its result, and write both."""
+    delivery_id, call = queue_call(tenant, webhook)
     with parts.notifications.subscribe(delivery_id) as subscription:
         ends_at = time.monotonic() + parts.settings.webhook_timeout_seconds + QUEUE_SECONDS
-        host = delivery_host(webhook["url"])
-        await parts.committer.run(
-            send_test(delivery_id, tenant=tenant, host=host, webhook=webhook, data=data)
-        )
+        await parts.committer.run(call)
         while True:
             entry = await _read(parts, delivery_id, tenant)
-            if entry is None or entry.state not in _OPEN or parts.notifications.closing:
+            if is_settled(entry) or parts.notifications.closing:
                 break
             if not await subscription.wait_until(ends_at):
                 break
-    return json_response(_shown(delivery_id, webhook["url"], entry))
+    return json_response(event_shown(delivery_id, webhook["url"], entry))
 
 
 async def _read(parts: AppContext, delivery_id: str, tenant: str) -> Entry | None:
     return await parts.committer.run(read_delivery(delivery_id, tenant=tenant))
 
 
-def _shown(delivery_id: str, url: str, entry: Entry | None) -> TestEvent:
+def is_settled(entry: Entry | None) -> bool:
+    """Return whether a test event has its result, or is not kept any more."""
+    return entry is None or entry.state not in _OPEN
+
+
+def event_shown(delivery_id: str, url: str, entry: Entry | None) -> TestEvent:
+    """Write a test event with its result."""
     attempt = entry.attempts[-1] if entry and entry.attempts else None
     sent: Mapping[str, Any] = attempt["request"] if attempt else {}
     request: SentRequest | None = None

@@ -898,13 +898,11 @@ export interface components {
             url: string;
             /**
              * Events
-             * @description The events of all jobs that it gets, as a standing endpoint; else empty
+             * @description The events that it gets, as a standing endpoint; else empty
              */
             events: string[];
             /** Description */
             description: string;
-            /** Payload */
-            payload: string;
             /** Enabled */
             enabled: boolean;
             status: components["schemas"]["EndpointState"];
@@ -945,6 +943,8 @@ export interface components {
             has_own_secret: boolean;
             /** Secret Rotated At */
             secret_rotated_at: string | null;
+            /** Payload */
+            payload: string;
         };
         /**
          * EndpointError
@@ -1837,6 +1837,11 @@ export interface components {
          */
         Webhook: {
             /**
+             * Url
+             * @description http or https, at most 2,048 characters
+             */
+            url: string;
+            /**
              * Headers
              * @description Headers sent with each attempt; never returned
              * @default {}
@@ -1851,11 +1856,6 @@ export interface components {
              * @enum {string}
              */
             payload?: "full" | "slim";
-            /**
-             * Url
-             * @description http or https, at most 2,048 characters
-             */
-            url: string;
             /**
              * Events
              * @description Events to send
@@ -1955,6 +1955,11 @@ export interface components {
          */
         BatchWebhook: {
             /**
+             * Url
+             * @description http or https, at most 2,048 characters
+             */
+            url: string;
+            /**
              * Headers
              * @description Headers sent with each attempt; never returned
              * @default {}
@@ -1969,11 +1974,6 @@ export interface components {
              * @enum {string}
              */
             payload?: "full" | "slim";
-            /**
-             * Url
-             * @description http or https, at most 2,048 characters
-             */
-            url: string;
             /**
              * Events
              * @description Events to send
@@ -2125,6 +2125,11 @@ export interface components {
          */
         TestBody: {
             /**
+             * Url
+             * @description http or https, at most 2,048 characters
+             */
+            url: string;
+            /**
              * Headers
              * @description Headers sent with each attempt; never returned
              * @default {}
@@ -2139,11 +2144,6 @@ export interface components {
              * @enum {string}
              */
             payload?: "full" | "slim";
-            /**
-             * Url
-             * @description http or https, at most 2,048 characters
-             */
-            url: string;
         };
         /**
          * EndpointBody
@@ -2151,6 +2151,11 @@ export interface components {
          */
         EndpointBody: {
             /**
+             * Url
+             * @description http or https, at most 2,048 characters
+             */
+            url: string;
+            /**
              * Headers
              * @description Headers sent with each attempt; never returned
              * @default {}
@@ -2165,17 +2170,6 @@ export interface components {
              * @enum {string}
              */
             payload?: "full" | "slim";
-            /**
-             * Url
-             * @description http or https, at most 2,048 characters
-             */
-            url: string;
-            /**
-             * Events
-             * @description Events to send: they make it a standing endpoint
-             * @default []
-             */
-            events?: ("job.started" | "job.succeeded" | "job.failed" | "job.canceled" | "batch.completed" | "budget.threshold" | "budget.exhausted" | "endpoint.disabled" | "key.expiring")[];
             /**
              * Description
              * @description What it is for
@@ -2188,6 +2182,12 @@ export interface components {
              * @default true
              */
             enabled?: boolean;
+            /**
+             * Events
+             * @description Events to send: they make it a standing endpoint
+             * @default []
+             */
+            events?: ("job.started" | "job.succeeded" | "job.failed" | "job.canceled" | "batch.completed" | "budget.threshold" | "budget.exhausted" | "endpoint.disabled" | "key.expiring")[];
         };
         /**
          * EndpointSettingsBody
@@ -2210,12 +2210,6 @@ export interface components {
              */
             payload?: "full" | "slim";
             /**
-             * Events
-             * @description Events to send: they make it a standing endpoint
-             * @default []
-             */
-            events?: ("job.started" | "job.succeeded" | "job.failed" | "job.canceled" | "batch.completed" | "budget.threshold" | "budget.exhausted" | "endpoint.disabled" | "key.expiring")[];
-            /**
              * Description
              * @description What it is for
              * @default
@@ -2227,6 +2221,12 @@ export interface components {
              * @default true
              */
             enabled?: boolean;
+            /**
+             * Events
+             * @description Events to send: they make it a standing endpoint
+             * @default []
+             */
+            events?: ("job.started" | "job.succeeded" | "job.failed" | "job.canceled" | "batch.completed" | "budget.threshold" | "budget.exhausted" | "endpoint.disabled" | "key.expiring")[];
         };
         /**
          * FieldErrorBody

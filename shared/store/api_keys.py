@@ -17,8 +17,6 @@ from shared.store.tenants import KeyState, Limits, flat_limits, models_of
 
 #: An ended key is remembered this long, so that its holder learns what happened to it.
 INACTIVE_KEY_MS = 30 * 86_400_000
-#: Owns the keys of operators, which belong to no tenant; no tenant can have this name.
-OPERATORS = "@operators"
 #: Maximum number of keys of a tenant, including those that ended lately.
 MOST_KEYS = 500
 #: How long a replaced key stays valid by default.

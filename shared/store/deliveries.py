@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from shared.api_keys import OPERATORS
 from shared.batches import Batch
 from shared.ids import is_batch_id
 from shared.jobs import Job
@@ -40,6 +41,8 @@ class Delivery:
     job: Job | None = None
     batch: Batch | None = None
     data: Mapping[str, Any] | None = None
+    #: whose endpoint it goes to
+    tenant: str = ""
     #: whether there was another to claim
     more: bool = field(default=False, compare=False)
 
@@ -48,6 +51,11 @@ class Delivery:
         """The traceparent of its subject."""
         snapshot = self.job or self.batch
         return snapshot.trace if snapshot else None
+
+    @property
+    def is_for_operators(self) -> bool:
+        """Whether it goes to an endpoint of the operators."""
+        return self.tenant == OPERATORS
 
     @property
     def is_test(self) -> bool:
@@ -82,6 +90,7 @@ def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
         job=job,
         batch=batch,
         data=None if job or batch else snapshot,
+        tenant=record["tenant"],
         more=more == "1",
     )
 
@@ -101,13 +110,17 @@ def _webhook(record: Mapping[str, str], subject: Job | Batch | None) -> Mapping[
     return (subject and subject.spec.webhook) or {}
 
 
-def _standing_webhook(url: str, query: str, headers: str, payload: str) -> Mapping[str, Any]:
+def _standing_webhook(
+    url: str, query: str, headers: str, payload: str, form: str
+) -> Mapping[str, Any]:
     """Return the webhook of a standing endpoint, as it is now."""
     webhook: dict[str, Any] = {"url": url + query}
     if headers:
         webhook["headers"] = orjson.loads(headers)
     if payload:
         webhook["payload"] = payload
+    if form:
+        webhook["format"] = form
     return webhook
 
 

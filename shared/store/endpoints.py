@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from shared.api_keys import OPERATORS
+from shared.operator_events import OperatorEvent
 from shared.store import operations
 from shared.store.audit import AuditContext
 from shared.store.codec import pairs
@@ -20,6 +22,8 @@ ENDPOINTS_MAX = 100_000
 STANDING_MAX = 10
 #: Deliveries that one call of `delete_endpoint` deletes, so that Redis is never blocked for long.
 DELETED_AT_ONCE = 200
+#: The formats of operators' events: Standard Webhooks, and what a Slack incoming webhook accepts.
+STANDARD, SLACK = "standard", "slack"
 #: Why an endpoint is disabled: it responded 410, it failed for too long, its tenant requested it.
 DISABLED_REASONS = ("gone", "failing", "requested")
 
@@ -34,10 +38,10 @@ class EndpointState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A URL of a tenant. Times are milliseconds since 1970.
+    """A URL of a tenant, or of the operators. Times are milliseconds since 1970.
 
     `url` has no query, unless it is a standing endpoint: one with `events`, `description`,
-    `headers` and `payload` of its own.
+    `headers` and `payload` of its own, and `format` if it belongs to operators.
     `failures` counts consecutive ones, `failing_since` is when they began; `next_probe_at` is set
     while it gets one delivery at a time; `disabled_at` and `disabled_reason` (`gone`, `failing`,
     `requested`) while it is disabled. `pending` counts unsettled deliveries, `parked` those of them
@@ -64,6 +68,7 @@ class Endpoint:
     description: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     payload: str = "full"
+    format: str = STANDARD
 
     @property
     def state(self) -> EndpointState:
@@ -111,6 +116,7 @@ class EndpointSettings:
     description: str | None = None
     headers: Mapping[str, str] | None = None
     payload: str | None = None
+    format: str | None = None
     enabled: bool | None = None
 
     @property
@@ -130,6 +136,7 @@ class EndpointSettings:
             ("description", self.description, self.description or ""),
             ("headers", self.headers, headers),
             ("payload", self.payload, "" if self.payload == "full" else self.payload or ""),
+            ("format", self.format, "" if self.format == STANDARD else self.format or ""),
         )
         return tuple(
             text for name, value, sent in given if value is not None for text in (name, sent)
@@ -206,6 +213,67 @@ def rotate_any_secret(
     return Command(operation, lambda reply: reply or None)
 
 
+def ensure_operator_endpoint(
+    audit_context: AuditContext, *, url: str, host: str, secret: str, settings: EndpointSettings
+) -> Command[tuple[str, bool]]:
+    """Create an endpoint of the operators, or find it, and set what is given of it.
+
+    A new one without `events` gets all. Return its id, or `full` or `full_standing` if there are
+    too many; and whether it got `secret`, because it had none.
+    """
+    operation = operations.EnsureOperatorEndpoint(
+        *audit_context.args,
+        audited=_audited(settings, host),
+        secret=secret,
+        default_events=" ".join(OperatorEvent),
+        url=url,
+        host=host,
+        max_endpoints=ENDPOINTS_MAX,
+        max_standing=STANDING_MAX,
+        events=settings.stored_events,
+        enabled=settings.stored_enabled,
+        fields=(*settings.stored_fields(), "query", _query(url)),
+    )
+    return Command(operation, lambda reply: (reply[0], reply[1] == "1"))
+
+
+def update_operator_endpoint(
+    audit_context: AuditContext, endpoint_id: str, settings: EndpointSettings
+) -> Command[str]:
+    """Set what is given of an endpoint of the operators, as `update_endpoint` does."""
+    operation = operations.UpdateOperatorEndpoint(
+        *audit_context.args,
+        audited=_audited(settings),
+        id=endpoint_id,
+        max_standing=STANDING_MAX,
+        events=settings.stored_events,
+        enabled=settings.stored_enabled,
+        fields=settings.stored_fields(),
+    )
+    return Command(operation, str)
+
+
+def delete_operator_endpoint(
+    audit_context: AuditContext, endpoint_id: str, *, most: int = DELETED_AT_ONCE
+) -> Command[str]:
+    """Delete an endpoint of the operators, as `delete_endpoint` does."""
+    return Command(operations.DeleteOperatorEndpoint(*audit_context.args, endpoint_id, most), str)
+
+
+def _audited(settings: EndpointSettings, host: str | None = None) -> str:
+    """Write what is set for the audit log: no headers, and of the URL only the host."""
+    given = {
+        "tenant": OPERATORS,
+        "host": host,
+        "events": settings.events and [*settings.events],
+        "description": settings.description,
+        "format": settings.format,
+        "enabled": settings.enabled,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    return orjson.dumps(changes).decode()
+
+
 def read_webhook_secret(tenant: str, *, endpoint_id: str | None = None) -> Command[str]:
     """Read the current signing secret (`whsec_…`) of a tenant, or an endpoint's own; '' if none."""
     operation = operations.ReadWebhookSecret(tenant, endpoint_id or "")
@@ -272,4 +340,5 @@ def _endpoint(endpoint_id: str, parked: int, record: Mapping[str, str]) -> Endpo
         description=record.get("description", ""),
         headers=orjson.loads(record.get("headers", "{}")),
         payload=record.get("payload", "full"),
+        format=record.get("format", STANDARD),
     )

@@ -20,11 +20,14 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 
+from shared.api_keys import OPERATORS
 from shared.budgets import THRESHOLDS
 from shared.jobs import FINAL, PRIORITY_OFFSET_MS, TRANSITIONS, State
+from shared.operator_events import ENDS
 from shared.settings import Settings
 from shared.store import keys, operations
 from shared.store.codec import DEFAULTS
+from shared.store.provider_models import ACTIVE, NOT_LISTED
 from shared.words import WORD_CHARACTERS, WORDS_MAX
 
 #: How many of our libraries a server keeps: older ones are removed, and loaded again by processes
@@ -287,6 +290,10 @@ def _words(states: frozenset[State]) -> str:
 
 #: Constants that do not depend on settings.
 _FIXED: Mapping[str, object] = {
+    "operators": OPERATORS,
+    "event_ends": {begin.value: end.value for begin, end in ENDS.items()},
+    "model_active": ACTIVE,
+    "model_not_listed": NOT_LISTED,
     "permits_at_start": PERMITS_AT_START,
     "endpoint_failures": ENDPOINT_FAILURES,
     "endpoint_probe_ms": ENDPOINT_PROBE_MS,
@@ -361,6 +368,9 @@ def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping
         "endpoint_patience_ms": round(settings.webhook_disable_after_seconds * 1000),
         "max_queue": settings.max_queue,
         "key_notice_ms": round(settings.key_notice_seconds * 1000),
+        "queue_delayed_ms": round(settings.queue_delayed_seconds * 1000),
+        "notify_after_ms": round(settings.notify_after_seconds * 1000),
+        "models": tuple(settings.models),
         "archive_after_ms": settings.seconds_until_archived * 1000,
         "retention_ms": settings.record_seconds * 1000,
         "image_retention_ms": settings.image_retention_seconds * 1000,

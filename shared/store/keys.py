@@ -441,7 +441,7 @@ delivery = Key(
     HASH,
     "A webhook and its attempts.",
     {
-        "subject": "the job, batch or event of the tenant that it is about",
+        "subject": "the job, batch or event of its owner that it is about",
         "tenant": "whose it is",
         "host": "the host it goes to",
         "endpoint": "the endpoint it goes to",
@@ -476,7 +476,7 @@ failed_deliveries = Key(
 endpoint = Key(
     "endpoint:<id>",
     HASH,
-    "A tenant's URL without its query; of a deleted one that has deliveries, only `url` and `kept`.",
+    "A URL without its query, of a tenant or of the operators (`@operators`); of a deleted one that has deliveries, only `url` and `kept`.",
     {
         "tenant": "whose it is",
         "url": "the URL without its query",
@@ -499,6 +499,7 @@ endpoint = Key(
         "description": "what the tenant says that it is for",
         "headers": "headers that are sent, as JSON; absent: none",
         "payload": "slim; absent: full",
+        "format": "slack, of an endpoint of operators; absent: standard",
         "webhook_secret": "a signing secret of its own",
         "webhook_old": "previous secrets that also sign: `secret ms` each",
         "webhook_rotated": "when the secret was last changed (ms)",
@@ -525,7 +526,7 @@ endpoint_expiries = Key(
 tenant_event = Key(
     "tenant_event:<id>",
     HASH,
-    "An event of a tenant that is about no job, for its standing endpoints; 30 days.",
+    "An event of a tenant or of the operators that is about no job, for standing endpoints; 30 days.",
     {
         "tenant": "whose it is",
         "deliveries": "its deliveries, as of a job",
@@ -536,6 +537,16 @@ tenant_event = Key(
 tenant_events = Key("tenant_events:<tenant>", ZSET, "A tenant's events by when they happened (ms).")
 tenant_event_expiries = Key(
     "tenant_event_expiries", ZSET, "Events of tenants by when they are deleted (ms)."
+)
+episodes = Key(
+    "episodes",
+    HASH,
+    "Conditions that operators' endpoints are notified of, from when they begin until their end is "
+    "notified, while there is such an endpoint.",
+    {
+        "<event> <subject>": "JSON: `began` (ms), `opened` once its event was written, `cleared` (ms) while "
+        "it does not hold, `data` of its events; `off` of a disabled endpoint"
+    },
 )
 redelivered = Key(
     "redelivered:<token>",
@@ -549,7 +560,8 @@ redelivered = Key(
 tenant = Key(
     "tenant:<tenant>",
     HASH,
-    "A tenant and its limits; after its deletion only when that was, for 15 minutes.",
+    "A tenant and its limits; after its deletion only when that was, for 15 minutes. Of `@operators`, only "
+    "`subscriptions`.",
     {
         "created": "when it was made (ms)",
         "deleting": "the erasure that deletes it",
@@ -749,6 +761,7 @@ sweep = Key(
         "token": "of the last sweep call; the same call sent again gets `reports`",
         "reports": "what it reported of `ended` and `crossed_thresholds`, as JSON",
         "<step_ms>": "the last sample at this interval",
+        "conditions": "when conditions were last compared with `episodes` (ms)",
     },
 )
 signing_key = Key("signing", STRING, "The secret that signs image URLs, in hexadecimal.")

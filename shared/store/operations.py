@@ -287,6 +287,12 @@ class DeleteEndpoint(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteOperatorEndpoint(Audited):
+    id: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteExpired(Operation):
     limit: int
 
@@ -343,6 +349,20 @@ class EnableEndpoint(Operation):
 class EnsureEndpoint(Operation):
     tenant: str
     api_key: str
+    url: str
+    host: str
+    max_endpoints: int
+    max_standing: int
+    events: str
+    enabled: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureOperatorEndpoint(Audited):
+    audited: str
+    secret: str
+    default_events: str
     url: str
     host: str
     max_endpoints: int
@@ -840,6 +860,16 @@ class UnwrittenRunCounts(Operation):
 class UpdateEndpoint(Operation):
     id: str
     tenant: str
+    max_standing: int
+    events: str
+    enabled: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateOperatorEndpoint(Audited):
+    audited: str
+    id: str
     max_standing: int
     events: str
     enabled: str

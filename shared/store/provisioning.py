@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, new_key
+from shared.api_keys import OPERATORS, OPS_SCOPES, TENANT_SCOPES, new_key
 from shared.errors import TenantExists
 from shared.signing import new_webhook_secret
-from shared.store.api_keys import OPERATORS, KeyRejected, add_api_key
+from shared.store.api_keys import KeyRejected, add_api_key
 from shared.store.audit import AuditContext
 from shared.store.client import Store
 from shared.store.tenants import NAME, NAME_RULE, Limits, create_tenant

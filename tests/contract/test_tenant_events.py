@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.api_keys import TENANT_SCOPES, new_key
+from shared.api_keys import OPERATORS, TENANT_SCOPES, new_key
 from shared.serializers import View
 from shared.signing import ImageUrlSigner, new_webhook_secret
 from shared.store import api_keys, deliveries, endpoints, erasures, keys, maintenance, tenants
@@ -187,7 +187,7 @@ def test_a_key_whose_end_surprises_no_client_is_no_event(world: World, case: str
 
 
 def test_the_end_of_an_operators_key_is_not_noted(world: World) -> None:
-    make_key(world, 30, api_keys.OPERATORS)
+    make_key(world, 30, OPERATORS)
     assert world.client.zcard(keys.key_expiries()) == 0
 
 

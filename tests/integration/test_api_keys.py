@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from sandbox.wait import wait_until
-from shared.api_keys import OPS_SCOPES, Key, new_key, parse_key
+from shared.api_keys import OPERATORS, OPS_SCOPES, Key, new_key, parse_key
 from shared.store import api_keys, keys
 from shared.store.provisioning import open_ops_key
 from tests.conftest import InTime
@@ -194,7 +194,7 @@ def test_a_good_key_that_was_never_seen_passes_after_many_wrong_ones(
 def test_a_key_of_an_operator_belongs_to_no_tenant(api_server: ApiServer) -> None:
     with closing(World(api_server.world.settings.redis_url)) as world:
         text = open_ops_key(world.store, by="test")
-        listed = world.store.run(api_keys.list_api_keys(api_keys.OPERATORS)) or ()
+        listed = world.store.run(api_keys.list_api_keys(OPERATORS)) or ()
         whose = world.store.run(api_keys.list_api_keys(api_server.tenant)) or ()
     key = parse_key(text)
     assert key is not None
@@ -205,5 +205,5 @@ def test_a_key_of_an_operator_belongs_to_no_tenant(api_server: ApiServer) -> Non
         names = [one["name"] for one in operator.get("/ops/v1/tenants").json()["data"]]
         assert names == [api_server.tenant]
         assert operator.post("/ops/v1/tenants", json={"name": "shop"}).status_code == 201
-        problem(operator.get(f"/ops/v1/tenants/{api_keys.OPERATORS}/keys"), 404, "not_found")
+        problem(operator.get(f"/ops/v1/tenants/{OPERATORS}/keys"), 404, "not_found")
         problem(operator.get("/v1/jobs"), 403, "forbidden")

@@ -7,6 +7,7 @@ from typing import get_args
 from api.events import EventName
 from shared.batches import BatchEvent
 from shared.jobs import EventType
+from shared.operator_events import ENDS
 from shared.store.deliveries import TEST_TYPE
 from shared.tenant_events import TenantEvent
 
@@ -47,3 +48,14 @@ def test_each_event_of_a_tenant_is_added_by_a_script() -> None:
     scripts = "".join(path.read_text() for path in (ROOT / "shared" / "lua" / "lib").glob("*.lua"))
     added = re.findall(r"(?:tenant_events|M)\.add\([^,]+, '([a-z.]+)'", scripts)
     assert set(added) == set(TenantEvent)
+
+
+def test_the_page_for_operators_lists_each_event_with_its_end() -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+    rows = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \|.*\| `([a-z]+\.[a-z_]+)` \|", page, re.MULTILINE)
+    assert dict(rows) == dict(ENDS)
+
+
+def test_each_condition_of_operators_is_found_by_a_script() -> None:
+    script = (ROOT / "shared" / "lua" / "lib" / "episodes.lua").read_text()
+    assert set(re.findall(r"'([a-z]+\.[a-z_]+) ", script)) == set(ENDS)

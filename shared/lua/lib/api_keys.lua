@@ -30,7 +30,7 @@ end
 
 -- Return whether this holder can have keys: an existing tenant, or the operators.
 function M.has_keys(holder)
-  return holder == '@operators' or redis.call('HEXISTS', keys.tenant(holder), 'webhook_secret') == 1
+  return holder == C.operators or redis.call('HEXISTS', keys.tenant(holder), 'webhook_secret') == 1
 end
 
 return M

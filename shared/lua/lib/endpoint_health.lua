@@ -1,6 +1,6 @@
 -- The health of endpoints. After some failed attempts in a row an endpoint is failing and is probed with one delivery
 -- at a time. After long enough it is disabled. When an attempt succeeds, its parked deliveries are sent.
-local endpoints, index, keys, outbox, tenant_events, util = ... -- requires
+local endpoints, episodes, index, keys, outbox, tenant_events, util = ... -- requires
 
 local M = {}
 
@@ -22,10 +22,13 @@ local function send_backlog(endpoint, most, now)
   end
 end
 
--- Disable an endpoint that failed, and tell the others of its tenant; return why.
+-- Disable an endpoint that failed, and notify the others of its tenant, and the operators; return why.
 local function disable(endpoint, known, why, now)
-  local data = { endpoint_id = endpoint, url = known.url, reason = why, disabled_at = now }
-  tenant_events.add(known.tenant, 'endpoint.disabled', endpoint .. ' ' .. util.int(now), data, now)
+  if known.tenant ~= C.operators then
+    local data = { endpoint_id = endpoint, url = known.url, reason = why, disabled_at = now }
+    tenant_events.add(known.tenant, 'endpoint.disabled', endpoint .. ' ' .. util.int(now), data, now)
+  end
+  episodes.watch_endpoint(endpoint, known, why, now)
   return endpoints.disable(endpoint, known, why, now)
 end
 

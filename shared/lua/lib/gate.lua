@@ -10,6 +10,9 @@ local GLOBAL_HOLDS = { 'storage', 'image_host' }
 
 M.KEY_HOLDS = { 'provider_rate', 'provider_down' }
 
+-- A key that was not used for this long is in no worker's pool any more.
+local KEY_UNUSED_MS = 3600000
+
 -- How long a claim without a usable key counts for others; a waiting thread repeats its claim every quarter second.
 local NO_KEY_MS = 5000
 
@@ -18,6 +21,22 @@ local NO_KEY_MS = 5000
 function M.held_for(record, name, now)
   local left = (tonumber(record['hold:' .. name]) or 0) - now
   return left > 0 and left <= C.hold_most_ms and left or nil
+end
+
+-- Return whether a key is in the pool of a worker; `at` is when it was last registered or used.
+function M.is_used(at, now) return now - at < KEY_UNUSED_MS end
+
+-- Return the keys that workers use: `keys` (id -> masked) and `teams` (name -> true).
+function M.used_keys(record, now)
+  local used = { keys = {}, teams = {} }
+  for name, line in pairs(record) do
+    local id = string.match(name, '^key:(.*)$')
+    local masked, team, at = string.match(line, '^(%S+) (%S*) (%d+)$')
+    if id and masked and M.is_used(at, now) then
+      used.keys[id], used.teams[team] = masked, true
+    end
+  end
+  return used
 end
 
 -- Return what holds all new calls, and the milliseconds left; '' if nothing does.

@@ -4,9 +4,6 @@ local gate, keys, util = ... -- requires
 
 local M = {}
 
--- A key that was not used for this long is in no worker's pool any more.
-local KEY_UNUSED_MS = 3600000
-
 -- Hold new calls until a time. Only the result of a probe shortens a hold.
 local function hold(record, name, ends, now)
   local left = gate.held_for(record, name, now)
@@ -83,7 +80,7 @@ local function has_other_key(now, record, key)
     if
       id
       and id ~= key.id
-      and now - at < KEY_UNUSED_MS
+      and gate.is_used(at, now)
       and not record['dead:' .. id]
       and not gate.held_for(record, 'provider_down:key:' .. id, now)
     then
@@ -156,7 +153,7 @@ local function model_removed(record, key, model, now)
   redis.call('HSET', keys.gate, 'unoffered:' .. key.id .. ':' .. model, util.int(now))
   for name, line in pairs(record) do
     local id, seen = string.match(name, '^key:(.*)$'), tonumber(string.match(line, ' (%d+)$'))
-    local is_other = id and id ~= key.id and now - seen < KEY_UNUSED_MS and not record['dead:' .. id]
+    local is_other = id and id ~= key.id and gate.is_used(seen, now) and not record['dead:' .. id]
     if is_other and not gate.unoffered_for(now, record, { id = id }, model) then return end
   end
   redis.call('HSET', keys.gate, 'gone:' .. model, util.int(now))

@@ -6,6 +6,9 @@ local M = {}
 
 local function read(tenant) return redis.call('HGET', keys.tenant(tenant), 'subscriptions') or '' end
 
+-- Return whether a tenant has a standing endpoint.
+function M.any(tenant) return redis.call('HEXISTS', keys.tenant(tenant), 'subscriptions') == 1 end
+
 -- Return the endpoints of a tenant that get events of a type.
 function M.to(tenant, kind)
   local found = {}
@@ -44,7 +47,7 @@ function M.remove(tenant, endpoint)
   else
     redis.call('HDEL', keys.tenant(tenant), 'subscriptions')
   end
-  redis.call('HDEL', keys.endpoint(endpoint), 'events', 'query', 'description', 'headers', 'payload')
+  redis.call('HDEL', keys.endpoint(endpoint), 'events', 'query', 'description', 'headers', 'payload', 'format')
 end
 
 return M

@@ -1,20 +1,31 @@
--- Events of a tenant that are about no job and no batch. Only standing endpoints get them. An event is recorded as the
--- subject of its deliveries, and is deleted with them.
+-- Events of a tenant, or of the operators, that are about no job and no batch. Only standing endpoints get them. An event
+-- is recorded as the subject of its deliveries, and is deleted with them.
 local keys, outbox, subscriptions, util = ... -- requires
 
 local M = {}
 
--- Record an event for the endpoints that are subscribed to it, if there are any. The same `episode` again, a text that
--- identifies it among the events of this type, changes nothing. `data` is the `data` of the webhook; times in it are
--- milliseconds, in members that end in `_at`.
-function M.add(tenant, kind, episode, data, now)
+-- Return the id of an event: `episode` identifies it among those of `name`, which is a type or what it is about.
+function M.id_of(tenant, name, episode)
+  return 'event_' .. string.sub(redis.sha1hex(tenant .. ' ' .. name .. ' ' .. episode), 1, 24)
+end
+
+-- Record an event for the endpoints that are subscribed to it and do not have it yet, if there are any. Events with the
+-- same id replace each other by `version`. `data` is the `data` of the webhook; times in it are milliseconds, in members
+-- that end in `_at`.
+function M.write(tenant, id, kind, version, data, now)
   if #subscriptions.to(tenant, kind) == 0 then return end
-  local id = 'event_' .. string.sub(redis.sha1hex(tenant .. ' ' .. kind .. ' ' .. episode), 1, 24)
   local key = keys.tenant_event(id)
-  if redis.call('HSETNX', key, 'tenant', tenant) == 0 then return end
+  redis.call('HSET', key, 'tenant', tenant)
   redis.call('ZADD', keys.tenant_events(tenant), now, id)
   redis.call('ZADD', keys.tenant_event_expiries, now + C.tenant_event_ms, id)
-  outbox.add({ id = id, tenant = tenant, key = key, snapshot = cjson.encode(data) }, kind, now)
+  outbox.add({ id = id, tenant = tenant, key = key, version = version, snapshot = cjson.encode(data) }, kind, now)
+end
+
+-- Record an event for the endpoints that are subscribed to it, if there are any. The same `episode` again changes
+-- nothing; see `id_of` and `write`.
+function M.add(tenant, kind, episode, data, now)
+  local id = M.id_of(tenant, kind, episode)
+  if redis.call('EXISTS', keys.tenant_event(id)) == 0 then M.write(tenant, id, kind, 1, data, now) end
 end
 
 local function delete(id, now)

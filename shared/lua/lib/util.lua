@@ -59,6 +59,17 @@ function M.append_fields(list, hash)
   return list
 end
 
+-- Return a table with the members of both; those of the second count.
+function M.merge(first, second)
+  local all = {}
+  for _, one in ipairs({ first, second }) do
+    for name, value in pairs(one) do
+      all[name] = value
+    end
+  end
+  return all
+end
+
 -- Append values to a list.
 function M.append(list, values)
   for _, value in ipairs(values) do

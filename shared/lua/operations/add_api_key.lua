@@ -12,7 +12,7 @@ local scopes, label, expires = args.scopes, args.label, tonumber(args.expires_ms
 local own_limits, payer = args.limits, args.payer ~= '' and args.payer or nil
 -- the end of year 9999, the last that RFC 3339 can write
 local last = 253402300799999
-local fault = tenant ~= '@operators' and tenants.fault(tenant)
+local fault = tenant ~= C.operators and tenants.fault(tenant)
 if fault then return { fault } end
 if expires and expires <= now then return { 'past' } end
 for _, known in ipairs(redis.call('ZRANGE', keys.api_keys(args.tenant), 0, -1)) do
@@ -55,9 +55,9 @@ redis.call(
 if expires then
   redis.call('HSET', keys.api_key(args.id), 'expires', util.int(expires))
   redis.call('PEXPIREAT', keys.api_key(args.id), util.int(expires + args.keep_ms))
-  if tenant ~= '@operators' then redis.call('ZADD', keys.key_expiries, util.int(expires), id) end
+  if tenant ~= C.operators then redis.call('ZADD', keys.key_expiries, util.int(expires), id) end
 end
-if payer and tenant ~= '@operators' then limits.share(tenant, args.id, payer) end
+if payer and tenant ~= C.operators then limits.share(tenant, args.id, payer) end
 limits.set_key_limits(tenant, args.id, own_limits)
 redis.call('ZADD', keys.api_keys(args.tenant), now, id)
 local detail = { key = id, scopes = scopes, label = label }

@@ -2,7 +2,7 @@
 -- Claim the next delivery of the tenant whose turn it is, to the host whose turn it is there. Deliveries that may not
 -- be sent now are moved where they belong, a limited number per call.
 -- Returns 'delivery' id fence secrets more ('1': there is another to claim) { fields of the job that do not
---       change... } { record... } { url, query, headers, payload of its standing endpoint, '' where absent }
+--       change... } { record... } { url, query, headers, payload, format of its standing endpoint, '' where absent }
 --       | 'closed' reason ms | 'empty'
 local args, clock, hosts, keys, outbox, permits, queue, util, webhook_secrets = ... -- requires
 local now = clock.now()
@@ -37,8 +37,8 @@ end
 
 local function standing(delivery)
   if not delivery.standing then return {} end
-  local target = redis.call('HMGET', keys.endpoint(delivery.endpoint), 'url', 'query', 'headers', 'payload')
-  for i = 1, 4 do
+  local target = redis.call('HMGET', keys.endpoint(delivery.endpoint), 'url', 'query', 'headers', 'payload', 'format')
+  for i = 1, 5 do
     target[i] = target[i] or ''
   end
   return target

@@ -4,7 +4,8 @@
 -- Returns 'other' (another worker sweeps) | 'swept' due 'step ...' of the rescued, model and code of each failed,
 --       permits pushed, 'id ...' of the rescued, 'model status code ms' of each job that ended outside of a worker
 --       since the last sweep, '1' where more is left, the lines of budgets.record_thresholds since the last sweep
-local args, clock, clock_rollback, endpoint_health, fallbacks, gate, hosts, jobs, keys, outbox, permits, queue, stats, tenant_events, util =
+-- luacheck: no max line length (the loader reads the names in one line)
+local args, clock, clock_rollback, endpoint_health, episodes, fallbacks, gate, hosts, jobs, keys, outbox, permits, queue, stats, tenant_events, util =
   ... -- requires
 local now, lease, left = clock.now(), tonumber(args.lease_ms), tonumber(args.limit)
 local many = 4 * left -- each costs a quarter of an ended job
@@ -230,6 +231,7 @@ endpoint_health.tick(now, many)
 hosts.tick(threads.deliver, many)
 release_budgets()
 tenant_events.add_expiring_keys(now, KEYS_NOTIFIED)
+episodes.tick(now)
 local pushed = push_permits()
 local reports = take_reports()
 return {
