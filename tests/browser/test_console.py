@@ -499,6 +499,52 @@ def test_an_endpoint_is_found_with_its_error_enabled_and_given_another_secret(
     console_page.answer("I have saved it")
 
 
+def test_an_endpoint_of_operators_is_created_and_tried(console_page: ConsolePage) -> None:
+    console_page.visit.expected = {422}
+    with receiver() as hook:
+        row = console_page.row(hook.url)
+        console_page.go("#/endpoints", "Endpoints")
+        console_page.button("New endpoint…").click()
+        console_page.dialog.get_by_label("URL").fill("localhost")
+        console_page.answer("Create endpoint")
+        expect(console_page.dialog).to_contain_text("must begin with http:// or https://")
+        console_page.dialog.get_by_label("URL").fill(hook.url)
+        console_page.dialog.get_by_label("Description").fill("Team channel")
+        console_page.dialog.get_by_label("model.restored").uncheck()
+        console_page.visit.check_access()
+        console_page.answer("Create endpoint")
+        for words in ("Team channel", "provider.held", "slack", "healthy"):
+            expect(row).to_contain_text(words)
+        expect(row).not_to_contain_text("model.restored")
+        row.get_by_role("button", name="Test").click()
+        console_page.answer("Send")
+        expect(console_page.page.get_by_text("Test event delivered")).to_be_visible()
+        assert set(hook.received[0].json) == {"text"}
+
+
+def test_an_endpoint_of_operators_is_paused_given_another_secret_and_deleted(
+    console_page: ConsolePage,
+) -> None:
+    url = f"https://{uuid.uuid4().hex}.example/"
+    made = console_page.operator.post("/ops/v1/webhooks/endpoints", json={"url": url})
+    made.raise_for_status()
+    row = console_page.row(url)
+    console_page.go("#/endpoints", "Endpoints")
+    for name, done in (("Pause", "by its owner"), ("Enable", "healthy")):
+        row.get_by_role("button", name=name).click()
+        console_page.answer(name)
+        expect(row).to_contain_text(done)
+    row.get_by_role("button", name="Rotate secret").click()
+    console_page.answer("Rotate")
+    secret = console_page.dialog.get_by_role("region", name="the webhook secret")
+    expect(secret).to_contain_text("whsec_")
+    console_page.answer("I have saved it")
+    console_page.visit.check_access()
+    row.get_by_role("button", name="Delete").click()
+    console_page.answer("Delete")
+    expect(row).to_have_count(0)
+
+
 def test_the_workers_are_told_with_what_each_holds(
     console_page: ConsolePage, provider: Client, tenant: tuple[str, httpx.Client]
 ) -> None:

@@ -5,6 +5,7 @@ from api.web.static_files import FILES
 from shared.api_keys import Scope
 from shared.errors import ErrorCode
 from shared.jobs import DeliveryState, Status, WaitingOn
+from shared.operator_events import OperatorEvent
 from shared.store.endpoints import EndpointState
 
 
@@ -14,7 +15,7 @@ def text(name: str) -> str:
 
 def test_every_status_code_and_scope_can_be_chosen() -> None:
     known = text("enums")
-    for word in (*ErrorCode, *Status, *DeliveryState, *EndpointState, *Scope):
+    for word in (*ErrorCode, *Status, *DeliveryState, *EndpointState, *Scope, *OperatorEvent):
         assert f'"{word}"' in known, word
 
 

@@ -1,13 +1,13 @@
-// The webhook endpoints of all tenants: which accept deliveries and which fail.
+// The webhook endpoints of all tenants, and those of operators: which accept deliveries and which fail.
 import { el } from "../shared/dom.js";
-import { count, moment } from "../shared/format.js";
 import { actionButton, ask } from "./actions.js";
+import { errorOf, standing, statusOf, urlOf, waiting } from "./endpoint_cells.js";
 import { ENDPOINT_STATUSES } from "./enums.js";
 import { filterForm } from "./filter.js";
-import { endpointBadge, tenantLink, when, words } from "./formatters.js";
+import { tenantLink, when } from "./formatters.js";
 import { listView } from "./list_view.js";
 import { nothingFound } from "./listing.js";
-import { link } from "./router.js";
+import { operatorEndpoints } from "./operator_endpoints.js";
 import { showSecret } from "./secret.js";
 
 const FIELDS = [
@@ -70,11 +70,13 @@ export function endpoints({ client, may, live, place }) {
     live.now();
   }
 
-  return listView({
+  const ours = operatorEndpoints({ client, may, live });
+  const view = listView({
     heading: "Endpoints",
     client,
     at: { query: place.query },
     filter: filterForm("endpoints", FIELDS),
+    beside: { load: ours.load },
     list: {
       caption: "Webhook endpoints, by tenant, newest first",
       columns: COLUMNS,
@@ -87,58 +89,6 @@ export function endpoints({ client, may, live, place }) {
       ),
     },
   });
-}
-
-function urlOf({ url }) {
-  return el("p", { class: "soft small-text" }, el("code", { class: "long" }, url));
-}
-
-/** What a standing endpoint is for, and which events it gets. */
-function standing({ description, events }) {
-  const gets = events.length > 0 && `All jobs: ${events.join(", ")}`;
-  return [description, gets]
-    .filter(Boolean)
-    .map((text) => el("span", { class: "soft small-text" }, text));
-}
-
-const REASONS = {
-  gone: "responded 410 Gone",
-  failing: "failed for days",
-  requested: "by its tenant",
-};
-/** What becomes of the deliveries of an endpoint that is not healthy, and what to do. */
-const REPAIRS = {
-  failing: "Gets one delivery at a time until it accepts one. Enable it to retry at once.",
-  disabled:
-    "Gets nothing. Enable it when its URL responds again: waiting deliveries are sent then.",
-};
-
-/** The status, since when, and what to do. */
-function statusOf({ status, failing_since: failing, disabled_at: disabled, disabled_reason: why }) {
-  const since = status === "disabled" ? disabled : status === "failing" ? failing : null;
-  const reason = why && REASONS[why];
-  return el(
-    "span",
-    { class: "state" },
-    endpointBadge(status),
-    since && el("span", { class: "soft small-text" }, "since ", when(since)),
-    reason && el("span", { class: "soft small-text" }, reason),
-    REPAIRS[status] && el("span", { class: "soft small-text" }, REPAIRS[status]),
-  );
-}
-
-function waiting({ tenant, pending, parked }) {
-  if (!pending) return "0";
-  const all = el(
-    "a",
-    { href: link("deliveries", { tenant }) },
-    count(pending, "delivery", "deliveries"),
-  );
-  return parked ? el("span", {}, all, `, ${parked} parked`) : all;
-}
-
-function errorOf({ last_error: error, last_failure_at: at }) {
-  if (!error) return el("span", { class: "soft" }, "none");
-  const what = error.status ? `Status ${error.status}` : words(error.message);
-  return el("span", { title: `${error.message} ${moment(at)}` }, what, " ", when(at));
+  view.node.firstChild.after(ours.node); // above the filter, which is not for them
+  return view;
 }

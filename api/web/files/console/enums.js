@@ -29,6 +29,21 @@ export const DELIVERY_STATUSES = [
   "superseded",
 ];
 export const ENDPOINT_STATUSES = ["healthy", "failing", "disabled"];
+/** Events for operators: each begins a condition, and the next one ends it. */
+export const OPERATOR_EVENTS = [
+  "provider.held",
+  "provider.resumed",
+  "provider.key_failed",
+  "provider.key_recovered",
+  "storage.unavailable",
+  "storage.recovered",
+  "queue.delayed",
+  "queue.recovered",
+  "endpoint.disabled",
+  "endpoint.enabled",
+  "model.removed",
+  "model.restored",
+];
 export const SCOPES = {
   "jobs:write": "Create, cancel and retry jobs",
   "jobs:read": "Read the tenant's jobs and images",
