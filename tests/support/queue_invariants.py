@@ -1,9 +1,12 @@
 """What must hold of the queues between any two scripts, read from Redis itself."""
 
+import json
 from collections import Counter
 
+from shared.api_keys import OPERATORS
 from shared.errors import ErrorCode
 from shared.jobs import State, Status
+from shared.operator_events import ENDS
 from shared.store import keys
 from tests.support.store import World
 
@@ -253,6 +256,7 @@ def _assert_delivery_counts(
     for record in deliveries.values():
         states[record["endpoint"]][record["state"]] += 1
     _assert_subscriptions(world, endpoints)
+    _assert_episodes(world)
     for name, record in endpoints.items():
         own = {key: one for key, one in deliveries.items() if one["endpoint"] == name}
         _assert_endpoint(world, name, record, own)
@@ -301,6 +305,17 @@ def _assert_subscriptions(world: World, endpoints: dict[str, dict[str, str]]) ->
     assert listed == {
         f"{name} {record['events']}" for name, record in endpoints.items() if "events" in record
     }
+
+
+def _assert_episodes(world: World) -> None:
+    """Hold episodes against the endpoints of operators, without which there is none."""
+    episodes = hash_of(world, keys.episodes())
+    assert not episodes or world.client.hexists(keys.tenant(OPERATORS), "subscriptions")
+    for name, written in episodes.items():
+        episode = json.loads(written)
+        assert name.partition(" ")[0] in set(ENDS)
+        assert episode["began"] <= episode.get("cleared", float("inf"))
+        assert "opened" not in episode or "data" in episode
 
 
 def _assert_delivery_indexes(world: World, deliveries: dict[str, dict[str, str]]) -> None:

@@ -5,15 +5,17 @@ local gate, keys, queue, stats, subscriptions, tenant_events, util = ... -- requ
 
 local M = {}
 
--- Disabled endpoints that are watched at once, at most: each costs a read in every check.
-local ENDPOINTS_WATCHED = 1000
+-- A disabled endpoint is watched unless there are so many episodes: each costs a read in every check.
+local EPISODES_WATCHED = 200
+-- Events that one check writes, at most: each costs up to ten deliveries.
+local EVENTS_AT_ONCE = 20
 local CHECK_MS = 1000
 
 -- Absent members would be missing in the webhook.
 local function optional(value) return value or cjson.null end
 
 local function held(found, subject, data)
-  for _, name in ipairs({ 'model', 'key', 'team', 'credits_needed', 'credits_left', 'image_host' }) do
+  for _, name in ipairs({ 'model', 'key', 'key_id', 'team', 'credits_needed', 'credits_left', 'image_host' }) do
     data[name] = optional(data[name])
   end
   found['provider.held ' .. subject] = data
@@ -28,15 +30,17 @@ local HOLDS = {
   end,
   provider_down = function(found, subject, _, used)
     local kind, name = string.match(subject, '^(%a+):(.*)$')
-    local key = kind == 'key' and used.keys[name]
-    if kind == 'key' and not key then return end
-    local model = kind == 'model' and name
-    held(found, 'provider_down:' .. subject, { reason = 'provider_down', model = model, key = key })
+    if kind == 'model' then
+      held(found, 'provider_down:' .. subject, { reason = 'provider_down', model = name })
+    elseif used.keys[name] then
+      held(found, 'provider_down:' .. subject, { reason = 'provider_down', key = used.keys[name], key_id = name })
+    end
   end,
   provider_rate = function(found, subject, record, used, now)
-    local key = used.keys[string.match(subject, '^key:(.*)$')]
+    local id = string.match(subject, '^key:(.*)$')
+    local key = used.keys[id]
     if not key or not gate.held_for(record, 'provider_rate:' .. subject, now) then return end
-    held(found, 'provider_rate:' .. subject, { reason = 'provider_rate', key = key })
+    held(found, 'provider_rate:' .. subject, { reason = 'provider_rate', key = key, key_id = id })
   end,
   provider_credits = function(found, subject, record, used)
     local team = string.match(subject, '^team:(.*)$')
@@ -57,7 +61,7 @@ local function find_provider(found, now)
   local all_dead = next(used.keys) ~= nil
   for id, masked in pairs(used.keys) do
     if record['dead:' .. id] then
-      found['provider.key_failed ' .. id] = { key = masked }
+      found['provider.key_failed ' .. id] = { key = masked, key_id = id }
     else
       all_dead = false
     end
@@ -128,26 +132,38 @@ local function announce(name, episode, now, ended)
   tenant_events.write(C.operators, id, kind, ended and 2 or 1, util.merge(times, episode.data), now)
 end
 
--- A condition holds. Its episode opens when it has held for long enough; a gap shorter than that is none.
-local function continue(name, episode, data, now)
-  episode.began = math.min(episode.began, now) -- the clock may have been set back
-  episode.cleared = nil
-  if not episode.opened and now - episode.began >= C.notify_after_ms then
+-- A condition holds. Its episode opens when it has held for long enough; a gap shorter than that is none. Return whether
+-- an event was written. `known` is the episode, nil for a new one.
+local function continue(name, known, data, now)
+  local episode = known or { began = now }
+  local is_new = not known or episode.cleared or episode.began > now -- the clock may have been set back
+  episode.began, episode.cleared = math.min(episode.began, now), nil
+  local opens = not episode.opened and now - episode.began >= C.notify_after_ms
+  if opens then
     episode.opened, episode.data = true, data
     announce(name, episode, now)
   end
-  write_episode(name, episode)
+  if opens or is_new then write_episode(name, episode) end
+  return opens
 end
 
 -- A condition does not hold. Its episode ends when that was so for long enough; the time it ended is when that began.
+-- Return whether an event was written.
 local function clear(name, episode, now)
-  episode.cleared = math.min(episode.cleared or now, now)
-  if now - episode.cleared < C.notify_after_ms then return write_episode(name, episode) end
-  if episode.opened then announce(name, episode, now, math.max(episode.cleared, episode.began)) end
+  local since = math.min(episode.cleared or now, now)
+  if now - since < C.notify_after_ms then
+    if episode.cleared ~= since then
+      episode.cleared = since
+      write_episode(name, episode)
+    end
+    return false
+  end
+  if episode.opened then announce(name, episode, now, math.max(since, episode.began)) end
   redis.call('HDEL', keys.episodes, name)
+  return episode.opened
 end
 
--- Begin and end episodes, at most once a second.
+-- Begin and end episodes, at most once a second. What is too much for one check waits for the next.
 function M.tick(now)
   if not subscriptions.any(C.operators) then return end
   local last = tonumber(redis.call('HGET', keys.sweep, 'conditions')) or 0
@@ -155,11 +171,12 @@ function M.tick(now)
   redis.call('HSET', keys.sweep, 'conditions', util.int(now))
   local episodes = read_episodes()
   local found = conditions(episodes, now)
+  local left = EVENTS_AT_ONCE
   for name, data in pairs(found) do
-    continue(name, episodes[name] or { began = now }, data, now)
+    if left > 0 and continue(name, episodes[name], data, now) then left = left - 1 end
   end
   for name, episode in pairs(episodes) do
-    if not found[name] then clear(name, episode, now) end
+    if left > 0 and not found[name] and clear(name, episode, now) then left = left - 1 end
   end
 end
 
@@ -173,7 +190,7 @@ function M.watch_endpoint(endpoint, known, why, now)
     episode.off = util.int(now)
     return write_episode(name, episode)
   end
-  if redis.call('HLEN', keys.episodes) >= ENDPOINTS_WATCHED then return end
+  if redis.call('HLEN', keys.episodes) >= EPISODES_WATCHED then return end
   local is_tenants = known.tenant ~= C.operators
   local data = {
     endpoint_id = endpoint,

@@ -231,8 +231,8 @@ endpoint_health.tick(now, many)
 hosts.tick(threads.deliver, many)
 release_budgets()
 tenant_events.add_expiring_keys(now, KEYS_NOTIFIED)
-episodes.tick(now)
 local pushed = push_permits()
+episodes.tick(now)
 local reports = take_reports()
 return {
   'swept',
