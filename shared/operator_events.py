@@ -1,7 +1,7 @@
 """Events of the service for its operators, and what they say. No I/O here.
 
-Each is about a condition: one event when it begins, another when it ends. Lua decides when
-(`shared/lua/lib/episodes.lua`).
+All but `audit.recorded` are about a condition: one event when it begins, another when it ends. Lua
+decides when (`shared/lua/lib/episodes.lua`).
 """
 
 from collections.abc import Callable, Mapping
@@ -33,7 +33,14 @@ class OperatorEvent(StrEnum):
     #: a model of the catalog is not offered by the provider any more
     MODEL_REMOVED = "model.removed"
     MODEL_RESTORED = "model.restored"
+    #: an operator changed something: each entry of the audit log
+    AUDIT_RECORDED = "audit.recorded"
 
+
+#: What an endpoint gets unless it says otherwise: the conditions.
+DEFAULT_EVENTS: Final = tuple(
+    event for event in OperatorEvent if event is not OperatorEvent.AUDIT_RECORDED
+)
 
 #: The event that ends each condition, by the one that begins it.
 ENDS: Final[Mapping[OperatorEvent, OperatorEvent]] = {
@@ -155,6 +162,11 @@ def _endpoint_disabled(data: Data) -> Explanation:
     )
 
 
+def _audit_recorded(data: Data) -> Explanation:
+    target = f" {data['target']}" if data["target"] else ""
+    return Explanation(f"{data['by']} did {data['action']}{target}.", "", "")
+
+
 def _model_removed(data: Data) -> Explanation:
     model, status = data["model"], data["reason"]
     found = (
@@ -183,6 +195,7 @@ _OTHERS: Final[Mapping[OperatorEvent, _Explain]] = {
     OperatorEvent.QUEUE_DELAYED: _queue_delayed,
     OperatorEvent.ENDPOINT_DISABLED: _endpoint_disabled,
     OperatorEvent.MODEL_REMOVED: _model_removed,
+    OperatorEvent.AUDIT_RECORDED: _audit_recorded,
 }
 _UNITS = (("day", 86_400), ("h", 3600), ("min", 60))
 
@@ -205,7 +218,9 @@ def slack_text(event: str, data: Data, *, console: str) -> str:
     `data` is as sent in the standard format. Slack requires `&`, `<` and `>` as entities.
     """
     parts = [data["message"]]
-    if data["ended_at"] is None:
+    if "began_at" not in data:
+        pass
+    elif data["ended_at"] is None:
         parts += [f"Since {data['began_at']}.", data["action"]]
     else:
         lasted = duration(data["duration_seconds"])

@@ -189,9 +189,22 @@ def _payload(view: View, delivery: Delivery) -> Mapping[str, Any]:
         name: rfc3339(value) if name.endswith("_at") else value
         for name, value in (delivery.data or {}).items()
     }
+    if delivery.type == OperatorEvent.AUDIT_RECORDED:
+        return _audit_entry(data)
     if delivery.is_for_operators and not delivery.is_test:
         data["message"], data["action"] = explain(delivery.type, data)
     return data
+
+
+def _audit_entry(data: dict[str, Any]) -> Mapping[str, Any]:
+    """Return an entry as `GET /ops/v1/audit` shows it, with a sentence."""
+    return {
+        **data,
+        "at": rfc3339(data["at"]),
+        # Lua would turn an empty list into an object
+        "detail": orjson.loads(data["detail"]),
+        "message": explain(OperatorEvent.AUDIT_RECORDED, data)[0],
+    }
 
 
 def _slack_text(view: View, delivery: Delivery, data: Mapping[str, Any]) -> str:

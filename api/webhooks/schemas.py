@@ -29,7 +29,7 @@ from api.query import (
 )
 from shared.batches import BatchEvent
 from shared.jobs import DeliveryState, EventType
-from shared.operator_events import OperatorEvent
+from shared.operator_events import DEFAULT_EVENTS, OperatorEvent
 from shared.store.delivery_log import Cursor
 from shared.store.endpoints import EndpointSettings
 from shared.tenant_events import TenantEvent
@@ -110,10 +110,10 @@ class OperatorEndpointSettingsBody(EndpointMembers, WebhookHeaders):
     events: Annotated[
         tuple[str, ...],
         Field(
-            description="Events to send; absent in a new endpoint: all",
+            description="Events to send; absent in a new endpoint: all but `audit.recorded`",
             json_schema_extra=event_items(OPERATOR_EVENTS),
         ),
-    ] = OPERATOR_EVENTS
+    ] = tuple(DEFAULT_EVENTS)
     format: Annotated[
         Literal["standard", "slack"],
         Field(

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from shared.api_keys import OPERATORS
-from shared.operator_events import OperatorEvent
+from shared.operator_events import DEFAULT_EVENTS
 from shared.store import operations
 from shared.store.audit import AuditContext
 from shared.store.codec import pairs
@@ -225,7 +225,7 @@ def ensure_operator_endpoint(
         *audit_context.args,
         audited=_audited(settings, host),
         secret=secret,
-        default_events=" ".join(OperatorEvent),
+        default_events=" ".join(DEFAULT_EVENTS),
         url=url,
         host=host,
         max_endpoints=ENDPOINTS_MAX,

@@ -10,7 +10,7 @@ import pytest
 
 from shared.api_keys import OPERATORS
 from shared.model_catalog import DEFAULT_MODEL
-from shared.operator_events import ENDS, OperatorEvent
+from shared.operator_events import DEFAULT_EVENTS, ENDS, OperatorEvent
 from shared.provider_keys import ProviderKey
 from shared.store import deliveries, endpoints, keys, maintenance, provider_models, tenants
 from shared.store.audit import AuditContext, read_audit
@@ -26,9 +26,10 @@ from tests.support.queue_invariants import assert_true, hash_of
 from tests.support.store import World
 from worker.webhook_delivery import message
 
-ALL = tuple(OperatorEvent)
+ALL = DEFAULT_EVENTS
 KEY, OTHER = ProviderKey("key-a", "team-a", "secret-abcd"), ProviderKey("key-b", "b", "secret-efgh")
 AFTER_SECONDS = 60
+SECRET = "whsec_c2VjcmV0"
 
 
 def operator() -> AuditContext:
@@ -51,7 +52,7 @@ def subscribe(world: World, name: str = "ops", wanted: Sequence[str] = ALL, **ho
         operator(),
         url=f"https://{name}.example/hook",
         host=f"{name}.example",
-        secret="whsec_c2VjcmV0",
+        secret=SECRET,
         settings=EndpointSettings(events=wanted, **how),
     )
     return world.store.run(call)[0]
@@ -254,7 +255,7 @@ def test_each_condition_has_an_event_when_it_begins_and_one_when_it_ends(
 def test_the_conditions_cover_every_event() -> None:
     begun = {one.event for one in CONDITIONS.values()} | {"endpoint.disabled"}
     assert begun == {*ENDS}
-    assert {*ENDS} | {*ENDS.values()} == {*OperatorEvent}
+    assert {*ENDS} | {*ENDS.values()} == {*DEFAULT_EVENTS}
 
 
 def test_a_disabled_endpoint_of_a_tenant_is_an_episode_until_it_is_enabled(world: World) -> None:
@@ -498,3 +499,35 @@ def test_each_change_of_an_endpoint_is_audited_without_its_secrets(world: World)
     ]
     assert {one.target for one in entries} == {found}
     assert "hush" not in str(entries)
+
+
+def test_each_entry_of_the_audit_is_an_event(world: World) -> None:
+    subscribe(world, wanted=(OperatorEvent.AUDIT_RECORDED,))
+    limits = {"weight": 2.0}
+    world.store.run(
+        tenants.create_tenant(
+            AuditContext("user:ann@example.com", "req_1"), "shop", limits, webhook_secret=SECRET
+        )
+    )
+
+    entry = world.store.run(read_audit(limit=1)).entries[0]
+    [event] = [one for one in events(world) if one["data"].get("action") == "tenant.create"]
+    assert event["type"] == "audit.recorded"
+    assert event["data"] == {
+        "id": str(entry.id),
+        "at": event["data"]["at"],
+        "by": "user:ann@example.com",
+        "action": "tenant.create",
+        "target": "shop",
+        "detail": dict(entry.detail),
+        "request_id": "req_1",
+        "message": "user:ann@example.com did tenant.create shop.",
+    }
+
+
+def test_an_endpoint_gets_no_entries_of_the_audit_unless_it_asks_for_them(world: World) -> None:
+    subscribe(world, wanted=())
+    pending = len(events(world))
+    world.store.run(tenants.create_tenant(operator(), "shop", {}, webhook_secret=SECRET))
+
+    assert len(events(world)) == pending

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from sandbox.wait import wait_until
-from shared.operator_events import OperatorEvent
+from shared.operator_events import DEFAULT_EVENTS
 from shared.provider_keys import ProviderKey
 from shared.store.endpoints import STANDING_MAX
 from shared.store.maintenance import register_keys, report_signal
@@ -52,7 +52,7 @@ def test_an_endpoint_is_created_read_changed_and_deleted(operator: httpx.Client)
     made = create(operator, "https://a.example/hook?key=1", description="Team", format="slack")
     assert made.pop("secret").startswith("whsec_")
     one = f"{PATH}/{made['id']}"
-    assert (made["events"], made["format"]) == ([*OperatorEvent], "slack")
+    assert (made["events"], made["format"]) == ([*DEFAULT_EVENTS], "slack")
     assert made["url"] == "https://a.example/hook?key=1"
     assert operator.get(PATH).json() == {"data": [made], "next_cursor": None}
     again = create(operator, "https://a.example/hook?key=2", description="The team")

@@ -1,6 +1,6 @@
 -- The audit log of operators' writes. `args` are the arguments of an audited operation: dedup_token, by, request_id.
 -- Entries move to the history; where there is none, `delete_expired` limits their number.
-local keys = ... -- requires
+local clock, keys, tenant_events = ... -- requires
 
 local M = {}
 
@@ -10,9 +10,10 @@ function M.replay(args)
   return said and cjson.decode(said)
 end
 
--- Record a write and its changes as JSON, and keep its reply for a repetition of the request.
+-- Record a write and its changes as JSON, with the event for operators' endpoints, and keep its reply for a repetition of
+-- the request.
 function M.record(args, action, target, detail, reply)
-  redis.call(
+  local id = redis.call(
     'XADD',
     keys.audit,
     '*',
@@ -27,6 +28,10 @@ function M.record(args, action, target, detail, reply)
     'detail',
     detail
   )
+  local now = clock.now()
+  local data = { id = id, at = now, by = args.by, action = action, target = target, detail = detail }
+  data.request_id = args.request_id ~= '' and args.request_id or cjson.null
+  tenant_events.add(C.operators, 'audit.recorded', id, data, now)
   redis.call('SET', keys.reply(args.dedup_token), cjson.encode(reply), 'PX', 60000)
   return reply
 end

@@ -29,7 +29,9 @@ export const DELIVERY_STATUSES = [
   "superseded",
 ];
 export const ENDPOINT_STATUSES = ["healthy", "failing", "disabled"];
-/** Events for operators: each begins a condition, and the next one ends it. */
+/** What operators' endpoints get only if it is chosen. */
+export const AUDIT_EVENT = "audit.recorded";
+/** Other events for operators: each begins a condition, and the next one ends it. */
 export const OPERATOR_EVENTS = [
   "provider.held",
   "provider.resumed",

@@ -5,7 +5,7 @@ import { el, fill } from "../shared/dom.js";
 import { trouble } from "../shared/notices.js";
 import { actionButton, ask } from "./actions.js";
 import { errorOf, OPERATORS, standing, statusOf, urlOf, waiting } from "./endpoint_cells.js";
-import { OPERATOR_EVENTS } from "./enums.js";
+import { AUDIT_EVENT, OPERATOR_EVENTS } from "./enums.js";
 import { card, cardTable, when } from "./formatters.js";
 import { showSecret } from "./secret.js";
 
@@ -110,8 +110,8 @@ export function operatorEndpoints({ client, may, live }) {
       {},
       FORMATS.map(([value, about]) => el("option", { value }, about)),
     );
-    const events = OPERATOR_EVENTS.map((name) =>
-      el("input", { type: "checkbox", name: "event", value: name, checked: true }),
+    const events = [...OPERATOR_EVENTS, AUDIT_EVENT].map((name) =>
+      el("input", { type: "checkbox", name: "event", value: name, checked: name !== AUDIT_EVENT }),
     );
     const form = el(
       "form",
