@@ -51,13 +51,8 @@ class _BoundedConnection(HTTPConnection):
         return _open(self, self._egress_proxy)
 
 
-class _BoundedTLSConnection(HTTPSConnection):
-    def __init__(self, host: str, *, egress_proxy: EgressProxy | None, **given: Any) -> None:  # noqa: ANN401
-        super().__init__(host, **given)
-        self._egress_proxy = egress_proxy
-
-    def _new_conn(self) -> BoundedSocket:
-        return _open(self, self._egress_proxy)
+class _BoundedTLSConnection(_BoundedConnection, HTTPSConnection):
+    pass
 
 
 def _as_expected(response: BaseHTTPResponse, *, is_read: bool) -> BaseHTTPResponse:
@@ -83,14 +78,8 @@ class _BoundedPool(HTTPConnectionPool):
         return _as_expected(answer, is_read=given.get("preload_content", True))
 
 
-class _BoundedTLSPool(HTTPSConnectionPool):
+class _BoundedTLSPool(_BoundedPool, HTTPSConnectionPool):
     ConnectionCls = _BoundedTLSConnection
-
-    def urlopen(self, method: str, url: str, **given: Any) -> BaseHTTPResponse:  # type: ignore[override]  # noqa: ANN401
-        """Send one request; waiting for a free connection is limited too."""
-        wait: Any = within(None)  # as above
-        answer = super().urlopen(method, url, **given, pool_timeout=wait)
-        return _as_expected(answer, is_read=given.get("preload_content", True))
 
 
 def build_pool(*, concurrency: int, timeout_seconds: float, egress: Egress = DIRECT) -> PoolManager:
