@@ -12,7 +12,7 @@ import cyclopts
 
 from cli.tenants import Json, print_facts, print_table
 
-ops_webhooks = cyclopts.App(help="Manage the endpoints that get events of the service, as Slack.")
+ops_webhooks = cyclopts.App(help="Manage the webhook endpoints of operators, such as one in Slack.")
 
 _COLUMNS = ("id", "status", "pending", "failures", "format", "description", "url")
 
@@ -26,7 +26,7 @@ class EndpointOptions:
         str | None,
         cyclopts.Parameter(
             help="Events to send, separated by commas, such as provider.held,provider.resumed; "
-            "without it, a new endpoint gets all."
+            "without it, a new endpoint gets all but audit.recorded."
         ),
     ] = None
     description: Annotated[str | None, cyclopts.Parameter(help="What it is for.")] = None
@@ -42,7 +42,7 @@ class EndpointOptions:
         ),
     ] = None
     enabled: Annotated[
-        bool | None, cyclopts.Parameter(help="Whether it gets webhooks; else they wait.")
+        bool | None, cyclopts.Parameter(help="Whether webhooks are sent to it; if not, they wait.")
     ] = None
 
     def given(self) -> dict[str, object]:

@@ -52,8 +52,8 @@ const LONGEST_PAUSE_SECONDS = 15;
 /** A `Retry-After` beyond this is the caller's decision. */
 const LONGEST_RETRY_AFTER_SECONDS = 60;
 const NOT_MODIFIED = 304;
-/** Too many requests, and service unavailable: nothing was changed, or the idempotency key covers it. */
-const REPEATED = new Set([429, 503]);
+/** Too many requests, or no service behind the proxy: the idempotency key covers what was changed. */
+const REPEATED = new Set([429, 502, 503, 504]);
 const FINAL: ReadonlySet<Job["status"]> = new Set(["succeeded", "failed", "canceled"]);
 
 /** An error of the service; `problem` is its body (RFC 9457), with every fault of an invalid request. */

@@ -31,7 +31,8 @@ const lost = async (...request) => {
 };
 const reached = (jobs) => jobs.map((job) => job.id);
 
-const held = faulty(busy, lost);
+const noGateway = async () => new Response("<html>", { status: 502 });
+const held = faulty(busy, noGateway, lost);
 const job = await held.client.submit("A lost reply", { tags: ["lost"] });
 const created = await Array.fromAsync(darkroom.pages("/v1/jobs", { tag: "lost" }));
 const done = await darkroom.wait(job);
@@ -42,9 +43,10 @@ const results = await Array.fromAsync(darkroom.batchJobs(batch));
 const wrong = { prompt: "A pier", output_quality: 101, surely: "not" };
 const refused = await thrown(() => darkroom.generate(wrong));
 const stranger = await thrown(() => new Darkroom({ key: "dk_wrong" }).request("GET", "/v1/usage"));
-const proxy = await thrown(() => faulty(async () => new Response("<html>", { status: 502 })).client.submit("x"));
+const redeliver = (client) => client.request("POST", "/v1/webhooks/redeliver", {});
+const proxy = await thrown(() => redeliver(faulty(noGateway).client));
 const gone = faulty(busy, busy);
-const impatient = await thrown(() => gone.client.request("POST", "/v1/webhooks/redeliver", {}));
+const impatient = await thrown(() => redeliver(gone.client));
 
 const ended = new AbortController();
 const waits = faulty(async () => {

@@ -88,7 +88,7 @@ def test_the_client_survives_lost_replies_and_names_every_fault(
 
     [created] = told["lost"]["created"]
     assert told["lost"] == {
-        "requests": 3,
+        "requests": 4,
         "created": [created],
         "job": created,
         "status": "succeeded",
