@@ -49,6 +49,7 @@ from api.ops import deliveries as ops_deliveries
 from api.ops import endpoints as ops_endpoints
 from api.ops import jobs as ops_jobs
 from api.ops import keys as ops_keys
+from api.ops import provider_keys as ops_provider_keys
 from api.ops import queues as ops_queues
 from api.ops import tenants as ops_tenants
 from api.ops import usage as ops_usage
@@ -93,7 +94,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     *(usage.router, models.router),
     *(images.router, openai_models.router, predictions.router, replicate_models.router),
     health.router,
-    *(ops_tenants.router, ops_keys.router, ops_queues.router, ops_jobs.router),
+    *(ops_tenants.router, ops_keys.router, ops_provider_keys.router),
+    *(ops_queues.router, ops_jobs.router),
     *(stats.router, ops_deliveries.router, ops_endpoints.router, ops_usage.router),
     operator_endpoints.router,
     *(erasures.operator_routes, audit.router),

@@ -79,6 +79,8 @@ KINDS: Mapping[str, Kind] = {
     "tenant_deleting": Kind(409, "The tenant is being deleted", 10),
     "key_inactive": Kind(409, "The API key is revoked or expired"),
     "key_replaced": Kind(409, "The API key has already been replaced"),
+    "key_in_environment": Kind(409, "The provider key is in the workers' environment"),
+    "seal_key_missing": Kind(409, "No seal key is set"),
     "too_many_keys": Kind(409, "The tenant has too many API keys"),
     "count_changed": Kind(409, "The number of matching jobs has changed"),
     "delivery_sending": Kind(409, "The delivery is being sent"),

@@ -3,10 +3,19 @@
 import hashlib
 import re
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-_TEAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TEAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TEAM_RULE = "has 1 to 64 letters, digits and . _ -, and begins with a letter or digit"
 #: How many characters of a key operators see.
 _SHOWN = 4
+
+
+class KeySource(StrEnum):
+    """Where workers have a key from: DARKROOM_ONEMIN_API_KEY, or Redis, where it is sealed."""
+
+    ENVIRONMENT = "environment"
+    STORED = "stored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +25,7 @@ class ProviderKey:
     id: str
     team: str
     secret: str = field(repr=False)
+    source: KeySource = KeySource.ENVIRONMENT
 
     @property
     def masked(self) -> str:
@@ -32,10 +42,12 @@ def read_key(written: str) -> ProviderKey:
     A key without a team has credits of its own. Raise ValueError, without the key.
     """
     team, separator, secret = (part.strip() for part in written.rpartition(":"))
-    if not secret or (separator and not _TEAM.fullmatch(team)):
-        raise ValueError(
-            "a key may have its team in front, as team:key; a team has 1 to 64 letters, digits "
-            "and . _ -, and begins with a letter or digit"
-        )
-    key_id = hashlib.sha256(secret.encode()).hexdigest()[:8]
+    if not secret or (separator and not TEAM.fullmatch(team)):
+        raise ValueError(f"a key may have its team in front, as team:key; a team {TEAM_RULE}")
+    key_id = key_id_of(secret)
     return ProviderKey(key_id, team or key_id, secret)
+
+
+def key_id_of(secret: str) -> str:
+    """Return the id of a key."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:8]

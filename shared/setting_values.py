@@ -28,6 +28,7 @@ _NAME = re.compile(
 _NAME_CHARACTERS = 253
 _PORT = re.compile(r"[0-9]{1,5}")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+SEAL_KEY_CHARACTERS = 32
 #: The name of a header (RFC 9110, 5.6.2).
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -340,6 +341,15 @@ def check_keys(keys: Iterable[str]) -> None:
         raise ValueError(
             "it has a character that is not visible ASCII (a curly quote, a blank, a line end), "
             "which no header can carry: copy it again"
+        )
+
+
+def check_seal_keys(keys: Iterable[str]) -> None:
+    """Validate the keys that seal secrets: a short one could be guessed."""
+    if any(len(key) < SEAL_KEY_CHARACTERS for key in keys):
+        raise ValueError(
+            f"each seal key needs at least {SEAL_KEY_CHARACTERS} characters, without a comma; make "
+            "one with `openssl rand -hex 32`"
         )
 
 

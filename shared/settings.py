@@ -8,7 +8,7 @@ pass the result on.
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -196,6 +196,14 @@ class Settings(BaseSettings):
         Field(
             description="1min.ai API key; several are separated by commas and used in turn; "
             "write team:key for keys that share credits"
+        ),
+    ] = SecretStr("")
+    seal_keys: Annotated[
+        SecretStr,
+        Field(
+            description="Seal keys of the provider keys that operators add, separated by commas: "
+            "the first seals, all open; each a random text of at least 32 characters, the same for "
+            "API and workers. Empty: no provider key can be added"
         ),
     ] = SecretStr("")
     onemin_base_url: Annotated[str, Field(description="Base URL of 1min.ai")] = (
@@ -750,6 +758,12 @@ class Settings(BaseSettings):
                 read_key(key)
         return value
 
+    @field_validator("seal_keys")
+    @classmethod
+    def _seal_keys(cls, value: SecretStr) -> SecretStr:
+        setting_values.check_seal_keys(_split_commas(value.get_secret_value()))
+        return value
+
     @field_validator("otlp_headers")
     @classmethod
     def _headers(cls, value: SecretStr) -> SecretStr:
@@ -850,6 +864,11 @@ class Settings(BaseSettings):
         return tuple({key.id: key for key in keys}.values())
 
     @property
+    def seal_key_texts(self) -> tuple[str, ...]:
+        """The seal keys, the one that seals first."""
+        return _split_commas(self.seal_keys.get_secret_value())
+
+    @property
     def otlp_header_values(self) -> dict[str, str]:
         """The headers for the trace collector."""
         return _named_values(self.otlp_headers.get_secret_value())
@@ -887,12 +906,8 @@ def load_settings(*needed: str, **values: object) -> Settings:
         settings = Settings(**values)  # type: ignore[arg-type]  # checked by the model, at run time
     except ValidationError as error:
         sentences = dict.fromkeys(one for fault in error.errors() for one in _sentences(fault))
-        of_aws = _read_value("s3_credentials", values) == _OF_AWS
-        absent = [
-            _absence(name)
-            for name in needed
-            if not _read_value(name, values) and not (of_aws and name in S3_KEYS)
-        ]
+        needed = _required(needed, lambda name: _read_value(name, values))
+        absent = [_absence(name) for name in needed if not _read_value(name, values)]
         raise InvalidSettings("\n".join((*sentences, *absent))) from None
     require(settings, *needed)
     return settings
@@ -902,6 +917,17 @@ def _read_value(name: str, values: Mapping[str, object]) -> object:
     """Return what a setting was given, valid or not: the value, or the path of its file."""
     variable, environment = f"{PREFIX}{name.upper()}", inherited_environment()
     return values.get(name) or environment.get(variable) or environment.get(f"{variable}_FILE")
+
+
+def _required(names: tuple[str, ...], read: Callable[[str], object]) -> tuple[str, ...]:
+    """Return the names without those that another setting, as `read`, makes unnecessary.
+
+    AWS' credentials are found elsewhere; with a seal key, provider keys may be stored in Redis.
+    """
+    spared = {*S3_KEYS} if read("s3_credentials") == _OF_AWS else set()
+    if _has_value(read("seal_keys")):
+        spared.add("onemin_api_key")
+    return tuple(name for name in names if name not in spared)
 
 
 def _absence(name: str) -> str:
@@ -957,9 +983,8 @@ def require(settings: Settings, *names: str) -> None:
 
 def missing(settings: Settings, *names: str) -> list[str]:
     """Return a sentence for each of the named settings that is not set."""
-    if settings.s3_credentials == _OF_AWS:
-        names = tuple(name for name in names if name not in S3_KEYS)
-    without = [name for name in names if not _has_value(getattr(settings, name))]
+    required = _required(names, lambda name: getattr(settings, name))
+    without = [name for name in required if not _has_value(getattr(settings, name))]
     return [_absence(name) for name in without]
 
 

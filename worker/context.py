@@ -18,6 +18,7 @@ from shared.store.client import Store
 from shared.store.command import Command
 from shared.tracing.spans import OFF, Tracer
 from worker.image_download import Downloader
+from worker.key_pool import KeyPool
 from worker.leases import Leases
 from worker.provider.client import Provider
 from worker.webhook_client import WebhookClient
@@ -34,7 +35,7 @@ PATIENCE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """A worker process; `keys` are the provider keys its threads may use."""
+    """A worker process."""
 
     settings: Settings
     store: Store
@@ -43,7 +44,7 @@ class WorkerContext:
     downloader: Downloader
     sender: WebhookClient
     view: View
-    keys: Sequence[ProviderKey]
+    key_pool: KeyPool
     worker: str
     #: by queue, for those that this process serves
     leases: Mapping[str, Leases]
@@ -60,6 +61,11 @@ class WorkerContext:
     began: float = field(default_factory=time.monotonic)
     #: set when the process is asked to stop: nothing new starts
     stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def keys(self) -> Sequence[ProviderKey]:
+        """The provider keys that the threads may use at present."""
+        return self.key_pool.keys
 
     @property
     def is_past_first_lease(self) -> bool:

@@ -29,7 +29,7 @@ from shared.errors import (
 )
 from shared.jobs import Image, Job, ProviderResult, State
 from shared.model_catalog import NOTHING_EXPECTED
-from shared.provider_keys import NO_KEY
+from shared.provider_keys import NO_KEY, ProviderKey
 from shared.storage.object_names import object_name
 from shared.store import transitions
 from shared.store.command import Command
@@ -70,12 +70,14 @@ def do_next_job(context: WorkerContext) -> bool:
 
 def _claim(context: WorkerContext, *, isolated: bool) -> tuple[Claim | None, int]:
     """Claim a job; also return when this was requested, in milliseconds since 1970."""
-    lease, keys = context.settings.lease_seconds, context.keys
+    lease = context.settings.lease_seconds
     claim_sent_at = 0
 
     def build_claim(nonce: str) -> Command[Claim | transitions.Closed | None]:
         nonlocal claim_sent_at
         claim_sent_at = _now_ms()
+        # as they are now: keys are added and removed while a thread waits for the gate
+        keys = context.keys
         return transitions.claim(nonce, lease_seconds=lease, keys=keys, isolated=isolated)
 
     return claim_when_open(context, QUEUE, build_claim), claim_sent_at
@@ -201,14 +203,20 @@ class Attempt:
         return data, inspect(data, expected, max_pixels=settings.image_max_pixels)
 
     def _look_up(self, record_id: str | None, *, wait: bool = True) -> ProviderResult | None:
-        """Ask, for free, what became of an earlier call, with the key that made it if possible."""
-        if not record_id:
+        """Ask, for free, what became of an earlier call, with the key that made it if possible.
+
+        Also return None if there is no key to ask with.
+        """
+        job, key = self.claim.job, self._look_up_key()
+        if not record_id or key is None:
             return None
-        job, claimed = self.claim.job, self.claim.key
-        usual = claimed if claimed is not NO_KEY else self.context.keys[0]
-        key = next((one for one in self.context.keys if one.id == job.call_key), usual)
         request = Request.of(job.model, job.spec.input, self.context.settings.models)
         return self.context.provider.look_up(record_id, key=key.secret, request=request, wait=wait)
+
+    def _look_up_key(self) -> ProviderKey | None:
+        keys, claimed = self.context.keys, self.claim.key
+        usual = claimed if claimed is not NO_KEY else next(iter(keys), None)
+        return next((one for one in keys if one.id == self.claim.job.call_key), usual)
 
     def _look_up_own(self, record_id: str | None) -> ProviderResult | None:
         """Look up a paid call, once; also None if what is found belongs to another job."""

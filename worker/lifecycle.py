@@ -20,6 +20,7 @@ from shared.celery_app import QueueName
 from shared.errors import InvalidSettings, StoreError
 from shared.history import open_database
 from shared.logs import log
+from shared.sealing import Seal
 from shared.serializers import View
 from shared.settings import Settings
 from shared.signing import ImageUrlSigner
@@ -29,11 +30,13 @@ from shared.store.client import Store
 from shared.store.connection import connect
 from shared.store.durability import Replicas
 from shared.store.functions import FunctionLibrary
+from shared.store.provider_keys import REFRESH_SECONDS, read_stored_keys
 from shared.tracing.spans import open_tracer
 from worker import eraser, key_probe, models_check, retention
 from worker.context import WorkerContext
 from worker.eraser import Eraser
 from worker.image_download import Downloader
+from worker.key_pool import KeyPool
 from worker.key_probe import KeyProbe
 from worker.leases import Held, Leases
 from worker.models_check import ModelsCheck
@@ -76,6 +79,9 @@ def build_context(
     signer = ImageUrlSigner(settings.image_url_seconds, signing_keys)
     stopping = threading.Event()
     worker = f"{'+'.join(served)}@{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    key_pool = KeyPool(settings.onemin_keys, Seal.of(settings.seal_key_texts))
+    key_pool.update(store.run(read_stored_keys()))
+    key_pool.log_unreadable()
     return WorkerContext(
         settings=settings,
         store=store,
@@ -84,7 +90,7 @@ def build_context(
         downloader=Downloader.from_settings(settings),
         sender=WebhookClient.from_settings(settings),
         view=View(settings.public_url, signer, settings.image_base_url, settings.models),
-        keys=settings.onemin_keys,
+        key_pool=key_pool,
         worker=worker,
         leases=_leases(settings, store, worker, served),
         tracer=open_tracer(settings, "worker"),
@@ -184,6 +190,7 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
     sweeper = Sweeper(
         context.store, worker=context.worker, lease_seconds=context.settings.lease_seconds
     )
+    probe = KeyProbe(context)
     return (
         *_archiving(context),
         _erasing(context),
@@ -197,7 +204,8 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
             "image urls", image_urls.REFRESH_SECONDS, lambda: _read_signing_keys(context)
         ),
         *_checking_models(context),
-        PeriodicThread("revive", key_probe.INTERVAL_SECONDS, KeyProbe(context).revive),
+        PeriodicThread("provider keys", REFRESH_SECONDS, probe.update),
+        PeriodicThread("revive", key_probe.INTERVAL_SECONDS, probe.revive),
     )
 
 

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.context import AppContext, Context, CurrentOperator
+from api.ops.provider_keys import ProviderKey, keys_shown
 from api.ops.tenants import answered
 from api.problems import not_found, problems
 from api.routing import tenant_router
@@ -15,7 +16,7 @@ from shared.model_catalog import Catalog
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
 from shared.store.bulk import pause, pause_model, resume, resume_model
-from shared.store.job_queries import Hold, KeyState, ServiceStats, service_stats
+from shared.store.job_queries import Hold, ServiceStats, service_stats
 
 _MODEL = "/ops/v1/models/{model_id:path}"
 
@@ -49,16 +50,6 @@ class GateHold(TypedDict):
     credits_needed: float | None
     credits_left: float | None
     image_host: str | None
-
-
-class ProviderKey(TypedDict):
-    """A provider key."""
-
-    id: str
-    masked: Annotated[str | None, Field(description="The end of the key")]
-    team: Annotated[str, Field(description="Keys of one team share its credits")]
-    dead_since: Time | None
-    held_by: Annotated[str | None, Field(description="Why the key is not used")]
 
 
 class ModelListing(TypedDict):
@@ -209,7 +200,7 @@ def gate_shown(now: ServiceStats) -> Gate:
     """Write the provider's gate: holds with reason and end, keys and models."""
     return {
         "holds": [_hold_shown(hold, now) for hold in now.holds],
-        "keys": [_key_shown(key_id, key, now) for key_id, key in now.keys.items()],
+        "keys": keys_shown(now),
         "removed_models": sorted(now.gone_models),
         "paused_models": sorted(now.paused_models),
     }
@@ -237,20 +228,4 @@ def _hold_shown(hold: Hold, now: ServiceStats) -> GateHold:
         "credits_needed": hold.credits_needed,
         "credits_left": hold.credits_left,
         "image_host": (now.image_host or None) if hold.reason == "image_host" else None,
-    }
-
-
-def _key_shown(key_id: str, key: KeyState, now: ServiceStats) -> ProviderKey:
-    """Write a key; `held_by` is why it is not used ('' if it is)."""
-    held = [
-        hold.reason
-        for hold in now.holds
-        if hold.is_active and (hold.kind, hold.subject) in {("key", key_id), ("team", key.team)}
-    ]
-    return {
-        "id": key_id,
-        "masked": key.masked or None,
-        "team": key.team,
-        "dead_since": rfc3339(key.dead_since),
-        "held_by": "provider_auth" if key.dead_since else held[0] if held else None,
     }

@@ -6,10 +6,12 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, f
 
 from api.jobs.schemas import Confirmed, FilterText, JobFilterBody, ModelName, Moment, Strict
 from api.problems import FieldError
+from shared import setting_values
 from shared.api_keys import OPS_SCOPES, TENANT_SCOPES, Scope
 from shared.ids import ALPHABET, JOB_PREFIX
 from shared.jobs import FOREVER, RETENTION_SECONDS_MAX, Retention
 from shared.model_catalog import INTEGER
+from shared.provider_keys import TEAM, TEAM_RULE
 from shared.store.api_keys import GRACE_SECONDS
 from shared.store.tenants import NAME, NAME_RULE
 from shared.store.tenants import Tenant as StoredTenant
@@ -197,6 +199,42 @@ class OpsKeyBody(_NewKeyBody):
         if not set(value) <= set(OPS_SCOPES):
             raise ValueError(f"must be one of {', '.join(OPS_SCOPES)}")
         return value
+
+
+def _check_provider_key(value: str) -> str:
+    key = setting_values.trimmed(value)
+    if not key or ":" in key or "," in key:
+        raise ValueError("must be one key, without `:` and `,`; the team is a member of its own")
+    setting_values.check_keys([key])
+    return key
+
+
+def _check_team(value: str | None) -> str | None:
+    if value is not None and not TEAM.fullmatch(value):
+        raise ValueError(TEAM_RULE)
+    return value
+
+
+class ProviderKeyBody(Strict):
+    """Adds a key of 1min.ai, or changes the team or the label of a stored one."""
+
+    key: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=1000),
+        AfterValidator(_check_provider_key),
+        Field(description="The key, as 1min.ai shows it; it is never returned"),
+    ]
+    team: Annotated[
+        str | None,
+        AfterValidator(_check_team),
+        Field(description="Keys of one team share its credits; null: as it was, or its own team"),
+    ] = None
+    label: Annotated[_Label | None, Field(description="Null: as it was")] = None
+
+    def changes(self) -> dict[str, str]:
+        """Return the given members that are stored as they are."""
+        given = {"team": self.team, "label": self.label}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class FilterBody(JobFilterBody):

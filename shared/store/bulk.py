@@ -1,4 +1,4 @@
-"""Operator actions on queues, models, and jobs of all tenants."""
+"""Operator actions on queues, models, provider keys, and jobs of all tenants."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,31 +15,45 @@ Action = Literal["rerun", "cancel"]
 Query_ = Mapping[str, str]
 
 
-def pause(audit_context: AuditContext, queue: str) -> Command[None]:
+def pause(audit_context: AuditContext, queue: str) -> Command[bool]:
     """Pause a queue (`generate` or `deliver`): nothing new starts, running work continues."""
     return set_paused(audit_context, queue, "pause")
 
 
-def resume(audit_context: AuditContext, queue: str) -> Command[None]:
+def resume(audit_context: AuditContext, queue: str) -> Command[bool]:
     """Resume a queue."""
     return set_paused(audit_context, queue, "resume")
 
 
-def pause_model(audit_context: AuditContext, model: str) -> Command[None]:
+def pause_model(audit_context: AuditContext, model: str) -> Command[bool]:
     """Pause a model: no new calls; jobs for it are accepted and wait."""
     return set_paused(audit_context, f"model:{model}", "pause")
 
 
-def resume_model(audit_context: AuditContext, model: str) -> Command[None]:
+def resume_model(audit_context: AuditContext, model: str) -> Command[bool]:
     """Resume a model."""
     return set_paused(audit_context, f"model:{model}", "resume")
 
 
+def pause_provider_key(audit_context: AuditContext, key_id: str) -> Command[bool]:
+    """Pause a provider key: no new calls with it. Return whether there is such a key."""
+    return set_paused(audit_context, f"key:{key_id}", "pause")
+
+
+def resume_provider_key(audit_context: AuditContext, key_id: str) -> Command[bool]:
+    """Resume a provider key. Return whether there is such a key."""
+    return set_paused(audit_context, f"key:{key_id}", "resume")
+
+
 def set_paused(
     audit_context: AuditContext, subject: str, action: Literal["pause", "resume"]
-) -> Command[None]:
-    """Pause or resume `generate`, `deliver` or `model:<id>`."""
-    return Command(operations.SetPaused(*audit_context.args, subject, action), lambda _: None)
+) -> Command[bool]:
+    """Pause or resume `generate`, `deliver`, `model:<id>` or `key:<id>`.
+
+    Return False for a provider key that does not exist.
+    """
+    operation = operations.SetPaused(*audit_context.args, subject, action)
+    return Command(operation, lambda reply: reply[0] == "ok")
 
 
 def search_of(

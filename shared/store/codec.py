@@ -39,6 +39,15 @@ def pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+def named(record: Mapping[str, str], kind: str) -> dict[str, str]:
+    """Return the fields of a hash that are named `kind:…`, without the kind."""
+    return {
+        name.removeprefix(f"{kind}:"): value
+        for name, value in record.items()
+        if name.startswith(f"{kind}:")
+    }
+
+
 def seconds_or_none(milliseconds: str | int) -> float | None:
     """Convert a time from a script, in milliseconds; negative means unknown."""
     return int(milliseconds) / 1000 if int(milliseconds) >= 0 else None

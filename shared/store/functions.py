@@ -48,6 +48,9 @@ PROBE_MS = 5_000
 HOLD_MOST_MS = 602_000
 #: A provider key that no worker has used for this long is forgotten.
 KEY_KEPT_MS = 86_400_000
+#: A provider key is in a worker's environment if a worker registered it so this lately: workers do
+#: every `worker.key_probe.INTERVAL_SECONDS`.
+ENVIRONMENT_KEY_MS = 60_000
 #: How often a call checks a model that the provider does not offer.
 GONE_PROBE_MS = 60_000
 #: How long new calls are held when an image cannot be downloaded: longer than a paid job waits to
@@ -341,6 +344,7 @@ _FIXED: Mapping[str, object] = {
     "probe_ms": PROBE_MS,
     "hold_most_ms": HOLD_MOST_MS,
     "key_kept_ms": KEY_KEPT_MS,
+    "environment_key_ms": ENVIRONMENT_KEY_MS,
     "gone_probe_ms": GONE_PROBE_MS,
     "image_hold_ms": IMAGE_HOLD_MS,
     "regenerations_most": REGENERATIONS_MOST,

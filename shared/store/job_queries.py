@@ -9,8 +9,9 @@ import orjson
 from shared.errors import ErrorCode
 from shared.jobs import Job, Status
 from shared.store import operations
-from shared.store.codec import job_of, pairs, seconds_or_none
+from shared.store.codec import job_of, named, pairs, seconds_or_none
 from shared.store.command import Command
+from shared.store.provider_keys import KeyState, key_states, stored_keys
 from shared.store.provider_models import ProviderModels, read_record
 
 
@@ -141,15 +142,6 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyState:
-    """A provider key in use; `masked` is its end ('' if unknown), `team` owns its credits."""
-
-    masked: str
-    team: str
-    dead_since: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class ServiceStats:
     """The state of the whole service; ages in seconds. Compatible with `shared.metrics.Facts`."""
 
@@ -217,11 +209,12 @@ def service_stats() -> Command[ServiceStats]:
 
 
 def _facts(reply: Sequence[Any]) -> ServiceStats:
-    now, counts, jobs, deliveries, flat, closed, swept, unproven, *behind, refused, models = reply
+    now, counts, jobs, deliveries, flat, closed, swept, unproven, *behind = reply[:-3]
+    refused, models, provider_keys = reply[-3:]
     gate = pairs(flat)
     numbers = {name: int(value) for name, value in pairs(counts).items()}
     queues = {"generate": jobs, "deliver": deliveries}
-    paused = {name: int(since) for name, since in _named(gate, "paused").items()}
+    paused = {name: int(since) for name, since in named(gate, "paused").items()}
     return ServiceStats(
         now_ms=int(now),
         jobs=numbers,
@@ -232,8 +225,8 @@ def _facts(reply: Sequence[Any]) -> ServiceStats:
         largest_group={name: queue[4] for name, queue in queues.items()},
         webhook_pending=numbers.get("webhook_pending", 0),
         holds=tuple(sorted(_holds(gate, int(now)))),
-        keys=_keys(gate),
-        gone_models=frozenset(_named(gate, "gone")),
+        keys=key_states(gate, stored_keys(provider_keys), int(now)),
+        gone_models=frozenset(named(gate, "gone")),
         paused_models=_of_prefix(paused, "model:"),
         sweep_age=(int(now) - int(swept)) / 1000 if swept else 0.0,
         webhook_parked=numbers.get("webhook_parked", 0),
@@ -241,7 +234,7 @@ def _facts(reply: Sequence[Any]) -> ServiceStats:
         webhook_tenants_waiting=unproven[1],
         webhook_endpoints=_of_prefix(numbers, "endpoints_"),
         image_host=gate.get("image_host", ""),
-        paused={name: since for name, since in paused.items() if not name.startswith("model:")},
+        paused={name: since for name, since in paused.items() if ":" not in name},
         closed=closed,
         history_lag=max((int(now) - float(since)) / 1000 for since in behind if since)
         if any(behind)
@@ -260,18 +253,9 @@ def _of_prefix(numbers: Mapping[str, int], prefix: str) -> dict[str, int]:
     }
 
 
-def _named(gate: Mapping[str, str], kind: str) -> dict[str, str]:
-    """Return the fields of one kind, without the kind."""
-    return {
-        name.removeprefix(f"{kind}:"): value
-        for name, value in gate.items()
-        if name.startswith(f"{kind}:")
-    }
-
-
 def _holds(gate: Mapping[str, str], now: int) -> Iterator[Hold]:
     """Read the holds; `hold:<reason>[:<subject>:<id>]` is the time at which each ends."""
-    for name, ends in _named(gate, "hold").items():
+    for name, ends in named(gate, "hold").items():
         reason, _, subject = name.partition(":")
         kind, _, subject_id = subject.partition(":")
         needed, _, left = gate.get(f"credits:{subject_id}", "").partition(" ")
@@ -286,17 +270,3 @@ def _holds(gate: Mapping[str, str], now: int) -> Iterator[Hold]:
             credits_needed=float(needed) if needed and kind == "team" else None,
             credits_left=float(left) if left and kind == "team" else None,
         )
-
-
-def _keys(gate: Mapping[str, str]) -> dict[str, KeyState]:
-    """Read the keys that workers registered, and those that were rejected."""
-    dead = _named(gate, "dead")
-    provider_keys = {key_id: line.split(" ") for key_id, line in _named(gate, "key").items()}
-    return {
-        key_id: KeyState(
-            masked=provider_keys[key_id][0] if key_id in provider_keys else "",
-            team=provider_keys[key_id][1] if key_id in provider_keys else key_id,
-            dead_since=int(dead[key_id]) if key_id in dead else None,
-        )
-        for key_id in sorted({*provider_keys, *dead})
-    }

@@ -409,7 +409,7 @@ gate = Key(
     HASH,
     "Whether new provider calls may be made. A subject is `key:<id>`, `team:<name>` or `model:<id>`.",
     {
-        "paused:<what>": "since when `generate`, `deliver` or `model:<id>` is paused (ms)",
+        "paused:<what>": "since when `generate`, `deliver`, `model:<id>` or `key:<key>` is paused (ms)",
         "hold:<reason>[:<subject>]": "until when no new call is made (ms)",
         "probe:<reason>[:<subject>]": "1 while a probe call is in progress",
         "fails:<subject>": "failed calls in a row",
@@ -419,6 +419,9 @@ gate = Key(
         "tat:<key>": "when the key may be used next by its rate (GCRA, ms)",
         "model_tat:<model>": "the same of a model with a rate of its own",
         "key:<key>": "`masked team ms`: a key that workers use, and when one last registered it",
+        "environment:<key>": "when a worker last registered it from its environment (ms)",
+        "unreadable:<key>": "when a worker last reported that none of its seal keys opens the stored key (ms)",
+        "removed:<key>": "when an operator removed it (ms): no claim takes it, whatever a worker still has",
         "dead:<key>": "since when the provider refuses the key (ms)",
         "refused:<key>": "the model whose call was refused last",
         "revived:<key>": "that model, once a check has found the key alive",
@@ -431,6 +434,16 @@ gate = Key(
         "fetched_host": "the host of the last image that was stored",
         "regenerations": "images made again in a row",
         "no_key": "`reason ms`: why the last claim found no usable key, and until when that counts",
+    },
+)
+
+provider_keys = Key(
+    "provider_keys",
+    HASH,
+    "Provider keys that operators have added.",
+    {
+        "<key>": "JSON: `team`, `label`, `masked`, `created_at` (ms), and `sealed`, the key itself, encrypted "
+        "with the first of DARKROOM_SEAL_KEYS",
     },
 )
 

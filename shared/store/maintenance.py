@@ -102,10 +102,13 @@ def report_signal(signal: Signal) -> Command[dict[str, str]]:
     return Command(operations.ReportSignal(signal.text), pairs)
 
 
-def register_keys(pool: Sequence[ProviderKey]) -> Command[dict[str, str]]:
-    """Register the provider keys of a worker; return the gate."""
-    each = tuple(part for key in pool for part in (key.id, key.masked, key.team))
-    return Command(operations.RegisterKeys(each), pairs)
+def register_keys(
+    pool: Sequence[ProviderKey], unreadable: Sequence[str] = ()
+) -> Command[dict[str, str]]:
+    """Register the keys of a worker, and the ids of stored ones it cannot open; return the gate."""
+    each = [part for key in pool for part in (key.id, key.source, key.masked, key.team)]
+    each += [part for key_id in unreadable for part in (key_id, "unreadable", "", "")]
+    return Command(operations.RegisterKeys(tuple(each)), pairs)
 
 
 def delete_expired(*, most: int) -> Command[int]:

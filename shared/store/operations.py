@@ -114,6 +114,14 @@ class AcceptGroup(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class AddProviderKey(Audited):
+    id: str
+    masked: str
+    sealed: str
+    changes: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddApiKey(Audited):
     tenant: str
     id: str
@@ -580,6 +588,11 @@ class ReadSigningKeys(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadStoredKeys(Operation):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
 class ReadTotals(Operation):
     codes: tuple[str, ...]
 
@@ -653,6 +666,11 @@ class RegisterKeys(Operation):
 class Release(Operation):
     id: str
     fence: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveProviderKey(Audited):
+    id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from shared.store.dry_run import find_reusable
 from shared.store.image_urls import read_signing_keys, rotate_signing_key
 from shared.store.job_queries import Filter
 from shared.store.operations import all_operations
+from shared.store.provider_keys import remove_provider_key
 from shared.store.provider_models import (
     ListedModel,
     begin_models_check,
@@ -55,6 +56,7 @@ from tests.faults.conftest import Tell
 from tests.faults.proxy import Action, Proxy, Rule, proxied
 from tests.integration.sandbox_client import Client, steered
 from tests.support.api_server import PROMPT, problem, served, settings, tenant_at
+from tests.support.provider_keys import add, operator, states
 from tests.support.queue_invariants import assert_true
 from tests.support.run_counts import LAST, counted
 from tests.support.servers import S3Server
@@ -78,7 +80,7 @@ READ_ONLY = {
     *("authenticate", "dry_run", "service_stats", "find_jobs", "read_job", "read_usage"),
     *("read_batch", "list_batches", "list_batch_jobs"),
     *("read_events", "list_deliveries", "list_endpoints", "read_delivery", "read_webhook_secret"),
-    *("read_signing_keys", "find_superseded", "read_erasure"),
+    *("read_signing_keys", "read_stored_keys", "find_superseded", "read_erasure"),
     *("list_run_counts", "read_run_counts", "unwritten_run_counts", "archivable_audit"),
 }
 ACTIONS: tuple[Action, ...] = ("drop", "cut", "reset")
@@ -285,6 +287,8 @@ def keep_house(world: World) -> None:
     world.rescue()
     world.store.run(maintenance.report_signal(transitions.Signal.failed(held.key)))
     world.store.run(maintenance.register_keys([held.key]))
+    world.store.run(remove_provider_key(operator(), add(world, "a-key-that-is-removed")))
+    add(world, "a-key-that-stays")
     world.store.run(maintenance.deregister_worker("w"))
     world.store.run(maintenance.object_deletions(["gone"], most=10))
     world.client.zadd(keys.expiries(), {held.job.id: 1}, xx=True)
@@ -384,6 +388,7 @@ def outcomes(world: World, ids: list[str]) -> object:
         facts.jobs,
         len(world.object_deletions()),
         len(world.store.run(read_signing_keys())),
+        sorted(states(world)),
         world.store.run(read_usage(TENANT, days=1)).days[0].total,
         sorted((kind.status, sums.jobs, sums.calls) for kind, sums in counted(world).items()),
         facts.in_flight,

@@ -26,6 +26,7 @@ from tests.support.lying_storage import Lie, lying_before
 from tests.support.servers import S3Server, s3_server
 from tests.support.worker_harness import WorkerHarness, at_work
 from worker.generate import do_next_job
+from worker.key_pool import KeyPool
 from worker.lifecycle import release_all
 
 
@@ -335,7 +336,7 @@ def test_a_key_that_no_header_can_carry_is_dead_and_fails_no_job(
     harness: WorkerHarness, key: str
 ) -> None:
     # given
-    context = replace(harness.context, keys=(ProviderKey("odd", "odd", key),))
+    context = replace(harness.context, key_pool=KeyPool((ProviderKey("odd", "odd", key),), None))
     job_id = harness.accept()
     # when
     do_next_job(context)

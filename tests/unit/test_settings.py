@@ -597,3 +597,13 @@ def test_a_number_that_is_none_is_said_in_plain_words(monkeypatch: pytest.Monkey
     monkeypatch.setenv("DARKROOM_MAX_QUEUE", "many")
     with pytest.raises(InvalidSettings, match="MAX_QUEUE is not usable: must be a whole number"):
         load_settings()
+
+
+def test_seal_keys_are_long_and_the_first_one_seals() -> None:
+    old, new = "o" * 32, "n" * 40
+    assert Settings(seal_keys=f" {new}, {old}\n").seal_key_texts == (new, old)
+    assert Settings().seal_key_texts == ()
+    with pytest.raises(InvalidSettings, match="DARKROOM_SEAL_KEYS is not usable") as raised:
+        load_settings(seal_keys=f"{new},short")
+    assert "at least 32 characters" in str(raised.value)
+    assert "short" not in str(raised.value)

@@ -268,8 +268,8 @@ class OneMin:
     ) -> httpx.Request:
         if not _SENDABLE.fullmatch(key):
             raise ProviderAuth(
-                "This API key has characters that no HTTP header can carry. Write it into "
-                "DARKROOM_ONEMIN_API_KEY again, as 1min.ai shows it."
+                "This API key has characters that no HTTP header can carry. Set it again, as "
+                "1min.ai shows it."
             )
         value = f"Bearer {key}" if self._auth_header.lower() == "authorization" else key
         headers = {self._auth_header: value}

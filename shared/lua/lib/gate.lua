@@ -32,11 +32,18 @@ function M.used_keys(record, now)
   for name, line in pairs(record) do
     local id = string.match(name, '^key:(.*)$')
     local masked, team, at = string.match(line, '^(%S+) (%S*) (%d+)$')
-    if id and masked and M.is_used(at, now) then
+    if id and masked and M.is_used(at, now) and not record['removed:' .. id] then
       used.keys[id], used.teams[team] = masked, true
     end
   end
   return used
+end
+
+-- Return why no call may be made with a key, whatever a worker has: 'paused' by an operator, or 'provider_auth' where
+-- it was removed or refused; nil if nothing speaks against it.
+function M.key_excluded(record, id)
+  if record['removed:' .. id] or record['dead:' .. id] then return 'provider_auth' end
+  return record['paused:key:' .. id] and 'paused' or nil
 end
 
 -- Return what holds all new calls, and the milliseconds left; '' if nothing does.

@@ -81,7 +81,7 @@ local function has_other_key(now, record, key)
       id
       and id ~= key.id
       and gate.is_used(at, now)
-      and not record['dead:' .. id]
+      and not gate.key_excluded(record, id)
       and not gate.held_for(record, 'provider_down:key:' .. id, now)
     then
       return true
@@ -153,7 +153,7 @@ local function model_removed(record, key, model, now)
   redis.call('HSET', keys.gate, 'unoffered:' .. key.id .. ':' .. model, util.int(now))
   for name, line in pairs(record) do
     local id, seen = string.match(name, '^key:(.*)$'), tonumber(string.match(line, ' (%d+)$'))
-    local is_other = id and id ~= key.id and gate.is_used(seen, now) and not record['dead:' .. id]
+    local is_other = id and id ~= key.id and gate.is_used(seen, now) and not gate.key_excluded(record, id)
     if is_other and not gate.unoffered_for(now, record, { id = id }, model) then return end
   end
   redis.call('HSET', keys.gate, 'gone:' .. model, util.int(now))

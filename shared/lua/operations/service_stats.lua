@@ -5,7 +5,7 @@
 --       was last swept ('' never), for hosts that have not responded recently how many deliveries are
 --       being sent to them and how many tenants wait to send to one, since when the first
 --       job waits for the history ('' none), since when the history has been failing ('' where it is not),
---       how many jobs the history could not store, and the record of the provider's models
+--       how many jobs the history could not store, the record of the provider's models, and the stored provider keys
 local clock, gate, hosts, keys, queue, stats, util = ... -- requires
 local now = clock.now()
 
@@ -44,4 +44,5 @@ return {
   redis.call('GET', keys.history_failing) or '',
   redis.call('ZCARD', keys.archive_refused),
   redis.call('HGETALL', keys.provider_models),
+  redis.call('HGETALL', keys.provider_keys),
 }
