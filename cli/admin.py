@@ -21,7 +21,15 @@ from api.erasures import erasure_shown
 from api.jobs.schemas import moment_of
 from api.json_body import checked
 from api.ops.keys import key_shown, refusal
-from api.ops.schemas import KeyBody, KeyLimitsBody, LimitsBody, OpsKeyBody, RotateBody
+from api.ops.provider_keys import NO_SEAL_KEY, OF_ENVIRONMENT, keys_shown, provider_key_shown
+from api.ops.schemas import (
+    KeyBody,
+    KeyLimitsBody,
+    LimitsBody,
+    OpsKeyBody,
+    ProviderKeyBody,
+    RotateBody,
+)
 from api.ops.tenants import tenant_shown
 from api.problems import FieldError
 from shared.api_keys import OPERATORS, Key, new_key
@@ -34,10 +42,12 @@ from shared.errors import (
     TenantDeleting,
     TenantExists,
 )
+from shared.provider_keys import read_key
 from shared.running_stack import load_operator_settings
+from shared.sealing import Seal
 from shared.serializers import rfc3339
 from shared.settings import Settings
-from shared.store import api_keys, erasures, provisioning
+from shared.store import api_keys, bulk, erasures, provider_keys, provisioning
 from shared.store import tenants as store_tenants
 from shared.store.audit import AuditContext
 from shared.store.client import Store
@@ -232,6 +242,63 @@ def rotate_image_urls(overlap_seconds: int) -> Shown:
     return {"earlier_urls_valid_until": rfc3339(int(now_ms) + overlap_seconds * 1000)}
 
 
+def list_provider_keys() -> list[Shown]:
+    """Return the provider keys."""
+    with open_session() as session:
+        return [*keys_shown(session.run(service_stats()))]
+
+
+def add_provider_key(secret: str, *, team: str | None, label: str | None) -> Shown:
+    """Store a provider key, sealed; return it masked."""
+    body = _checked({"key": secret, "team": team, "label": label}, ProviderKeyBody)
+    key = read_key(body.key)
+    with open_session() as session:
+        seal = Seal.of(session.settings.seal_key_texts)
+        if seal is None:
+            end(NO_SEAL_KEY, USAGE)
+        call = provider_keys.add_provider_key(
+            session.audit_context, key, seal.seal(key.secret), body.changes()
+        )
+        session.run(call)
+        return _provider_key(session, key.id)
+
+
+def pause_provider_key(key_id: str) -> Shown:
+    """Pause a provider key; return it."""
+    with open_session() as session:
+        session.run(bulk.pause_provider_key(session.audit_context, key_id))
+        return _provider_key(session, key_id)
+
+
+def resume_provider_key(key_id: str) -> Shown:
+    """Resume a provider key; return it."""
+    with open_session() as session:
+        session.run(bulk.resume_provider_key(session.audit_context, key_id))
+        return _provider_key(session, key_id)
+
+
+def remove_provider_key(key_id: str) -> Shown:
+    """Remove a stored provider key."""
+    with open_session() as session:
+        removed = session.run(provider_keys.remove_provider_key(session.audit_context, key_id))
+    if removed == "environment":
+        end(OF_ENVIRONMENT)
+    if removed == "unknown":
+        _end_without_key(key_id)
+    return {"removed": key_id}
+
+
+def _provider_key(session: AdminSession, key_id: str) -> Shown:
+    shown = provider_key_shown(key_id, session.run(service_stats()))
+    if shown is None:
+        _end_without_key(key_id)
+    return shown
+
+
+def _end_without_key(key_id: str) -> NoReturn:
+    end(f"There is no provider key {key_id}; `darkroom provider-keys list` shows them.")
+
+
 def _principal(tenant: str | None) -> str:
     """Return the owner of the keys: a tenant, or the operators for None."""
     if tenant is None:
@@ -306,6 +373,8 @@ def _options(faults: Sequence[FieldError]) -> str:
 
 def _option(fault: FieldError) -> str:
     name = fault.pointer.strip("/").partition("/")[0].replace("_", "-")
+    if name == "key":  # it is not an option, but read from a file
+        return f"The key {fault.message}."
     return f"--{name} {fault.message}." if name else f"The command {fault.message}."
 
 

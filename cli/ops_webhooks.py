@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import cyclopts
 
-from cli.tenants import Json, print_facts, print_table
+from cli.printing import Json, print_facts, print_table
 
 ops_webhooks = cyclopts.App(help="Manage the webhook endpoints of operators, such as one in Slack.")
 

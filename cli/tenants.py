@@ -8,19 +8,20 @@ is unavailable. Errors are printed on stderr.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
 
+from cli.printing import Json, print_facts, print_json, print_line, print_table
+
 tenants = cyclopts.App(help="Manage tenants and their limits.")
 keys = cyclopts.App(help="Manage the API keys of tenants.")
 image_urls = cyclopts.App(help="Revoke the signed URLs of images.")
 ops_keys = cyclopts.App(help="Manage the keys of operators, which grant access to all tenants.")
 
-Json = Annotated[bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON.")]
 Passphrase = Annotated[
     Path | None,
     cyclopts.Parameter(help="A file with the passphrase that encrypts the webhook secrets."),
@@ -227,9 +228,9 @@ def apply(
             if rows:
                 print_table(rows, tuple(rows[0]), json=False)
             for tenant, secret in created.items():
-                _print_line(f"new webhook secret of {tenant}: {secret}")
+                print_line(f"new webhook secret of {tenant}: {secret}")
     if json:
-        _print_json({"data": rows, "webhook_secrets": created})
+        print_json({"data": rows, "webhook_secrets": created})
 
 
 @keys.command(name="create")
@@ -384,53 +385,3 @@ def _print_tenant(facts: Mapping[str, Any], *, json: bool) -> None:
     print_facts(facts if json else {k: v for k, v in facts.items() if k != "warnings"}, json=json)
     for warning in facts["warnings"]:
         sys.stderr.write(f"{warning}\n")
-
-
-def print_facts(facts: Mapping[str, Any], *, json: bool) -> None:
-    """Print an object, one line per member."""
-    if json:
-        _print_json(facts)
-        return
-    width = max(len(name) for name in facts) + 2
-    for name, value in facts.items():
-        _print_line(f"{name.replace('_', ' '):<{width}}{_text(value)}")
-
-
-def print_table(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], *, json: bool) -> None:
-    """Print several objects, one line each; JSON has all of their members."""
-    if json:
-        _print_json({"data": rows})
-        return
-    lines = [[column.replace("_", " ") for column in columns]]
-    lines += [[_text(row[column]) for column in columns] for row in rows]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    for line in lines:
-        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-        _print_line("  ".join(cells).rstrip())
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(_budget, value)) if _is_budgets(value) else " ".join(value) or "-"
-    return "-" if value is None or value == "" else str(value)
-
-
-def _is_budgets(value: list[Any]) -> bool:
-    return bool(value) and isinstance(value[0], dict)
-
-
-def _budget(budget: Mapping[str, Any]) -> str:
-    used = "?" if budget["used"] is None else f"{budget['used']:.10g}"
-    return f"{used} of {budget['limit']:.10g} in this {budget['period']}"
-
-
-def _print_json(value: object) -> None:
-    import orjson  # noqa: PLC0415
-
-    _print_line(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-
-
-def _print_line(line: str) -> None:
-    sys.stdout.write(f"{line}\n")

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -19,6 +19,8 @@ from shared.history import open_database, schema
 from shared.history.database import Database
 from shared.net.http_client import build_client
 from shared.net.sockets import Egress, tls_context
+from shared.provider_keys import KeySource, ProviderKey
+from shared.sealing import Seal
 from shared.settings import Settings, misspelt
 from shared.storage.client import Storage
 from shared.storage.object_names import object_name
@@ -27,12 +29,15 @@ from shared.store.client import Store
 from shared.store.connection import connect
 from shared.store.health import health_problems
 from shared.store.maintenance import live_threads
+from shared.store.provider_keys import read_stored_keys
 from shared.store.schema_version import incompatibility
+from worker.key_pool import KeyPool
 from worker.lifecycle import CLOCK_SECONDS
 from worker.provider.client import OneMin
 
 _SECTIONS = ("memory", "persistence", "replication", "cluster")
 _SECONDS = 5.0
+_STORED_KEYS = "stored provider keys"
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -44,6 +49,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from guarded("workers", _REDIS, lambda: _workers(client))
         store = Store(client, build_scripts(settings, build_celery(settings)))
         yield from guarded("service", _REDIS, lambda: examine_service(store, settings))
+        yield from guarded(_STORED_KEYS, _REDIS, lambda: _stored_keys(store, settings))
     yield from guarded("history", _HISTORY, lambda: _history(settings))
     yield from guarded("storage", _STORAGE, lambda: _storage(settings))
     yield from guarded("clock of storage", _STORAGE, lambda: _storage_clock(settings))
@@ -208,26 +214,55 @@ def _clock(whose: str, reported: float) -> Finding:
 
 
 def _provider(settings: Settings) -> Iterator[Finding]:
-    """Check each key with a request that costs nothing."""
-    if not settings.onemin_keys:
+    """Check each key of the environment."""
+    if not settings.onemin_keys and not settings.seal_key_texts:
         yield Finding("provider", well=False, message="No provider key is set.", advice=_KEY)
-    provider = OneMin.from_settings(settings)
-    for key in settings.onemin_keys:
-        name = f"Key {key.id} ({key.masked})"
-        try:
-            provider.check_key(key.secret)
-        except ProviderAuth as error:
-            message = f"{name} is rejected ({error})."
-            yield Finding("provider", well=False, message=message, advice=_KEY)
-        except JobError as error:
-            message = f"{name} could not be checked ({error})."
-            yield Finding("provider", well=False, message=message, advice=_PROVIDER)
-        else:
-            yield Finding("provider", well=True, message=f"{name} works.")
-    provider.close()
+    yield from _check_keys("provider", settings, settings.onemin_keys, _KEY)
 
 
-_KEY = "Set a valid key of 1min.ai in DARKROOM_ONEMIN_API_KEY."
+def _stored_keys(store: Store, settings: Settings) -> Iterator[Finding]:
+    """Check each key that operators have added."""
+    pool = KeyPool(settings.onemin_keys, Seal.of(settings.seal_key_texts))
+    pool.update(store.run(read_stored_keys()))
+    if settings.seal_key_texts and not pool.keys and not pool.unreadable:
+        yield Finding(_STORED_KEYS, well=False, message="No provider key is set.", advice=_KEY)
+    for key_id in pool.unreadable:
+        message = f"The stored key {key_id} cannot be opened with DARKROOM_SEAL_KEYS."
+        yield Finding(_STORED_KEYS, well=False, message=message, advice=_SEALED)
+    stored = [key for key in pool.keys if key.source is KeySource.STORED]
+    yield from _check_keys(_STORED_KEYS, settings, stored, _STORED)
+
+
+def _check_keys(
+    check: str, settings: Settings, pool: Sequence[ProviderKey], advice: str
+) -> Iterator[Finding]:
+    """Check keys with a request that costs nothing."""
+    with closing(OneMin.from_settings(settings)) as provider:
+        for key in pool:
+            yield _check_key(check, provider, key, advice)
+
+
+def _check_key(check: str, provider: OneMin, key: ProviderKey, advice: str) -> Finding:
+    name = f"Key {key.id} ({key.masked})"
+    try:
+        provider.check_key(key.secret)
+    except ProviderAuth as error:
+        return Finding(check, well=False, message=f"{name} is rejected ({error}).", advice=advice)
+    except JobError as error:
+        message = f"{name} could not be checked ({error})."
+        return Finding(check, well=False, message=message, advice=_PROVIDER)
+    return Finding(check, well=True, message=f"{name} works.")
+
+
+_KEY = (
+    "Set a valid key of 1min.ai in DARKROOM_ONEMIN_API_KEY, or add one with "
+    "`darkroom provider-keys add`."
+)
+_STORED = "Add a valid key with `darkroom provider-keys add`, and remove this one."
+_SEALED = (
+    "Set DARKROOM_SEAL_KEYS to the value that the workers have, or add the key again with "
+    "`darkroom provider-keys add`."
+)
 _PROVIDER = "Check that this machine can reach DARKROOM_ONEMIN_BASE_URL; the provider may be down."
 
 

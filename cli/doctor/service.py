@@ -21,18 +21,19 @@ BEHIND_SECONDS = 900
 _PAGE = 500
 
 _GATE: Mapping[str, str] = {
-    "paused": "Run `darkroom queue resume` (with DARKROOM_URL and DARKROOM_OPS_KEY set) to "
-    "continue.",
+    "paused": "Every provider key is paused: run `darkroom provider-keys resume KEY_ID`.",
     "storage": "Check the storage and its access keys; paid images are stored when it is back.",
     "image_host": "Check whether the workers reach the host, and DARKROOM_ONEMIN_IMAGE_HOSTS.",
     "provider_credits": "Add credits at 1min.ai; a test call is made every 30 seconds.",
-    "provider_auth": "Set a valid key of 1min.ai in DARKROOM_ONEMIN_API_KEY of the workers.",
+    "provider_auth": "Add a valid key of 1min.ai with `darkroom provider-keys add`, or in "
+    "DARKROOM_ONEMIN_API_KEY of the workers.",
     "provider_down": "Calls to 1min.ai fail. Jobs wait and continue by themselves: one test call "
     "at a "
     "time checks whether it is back. See the runbook DarkroomProviderCircuitOpen in "
     "deploy/runbooks.",
     "provider_rate": "The rate limit of 1min.ai is reached: calls resume by themselves.",
 }
+_SEALED = "Set DARKROOM_SEAL_KEYS of all workers to the value of the API, or add the key again."
 _ADVICE = "The console at `/ops` shows why, and what to do."
 
 
@@ -80,6 +81,19 @@ def _gate(now: ServiceStats) -> Iterator[Finding]:
         (f"The provider rejects key {key['masked'] or key['id']}.", _GATE["provider_auth"])
         for key in shown["keys"]
         if key["dead_since"]
+    ]
+    found += [
+        (f"A worker cannot open key {key['masked'] or key['id']}.", _SEALED)
+        for key in shown["keys"]
+        if key["state"] == "unreadable"
+    ]
+    found += [
+        (
+            f"The provider key {key['masked'] or key['id']} is paused.",
+            f"`darkroom provider-keys resume {key['id']}` resumes it.",
+        )
+        for key in shown["keys"]
+        if key["paused_at"]
     ]
     found += [
         (f"The provider no longer offers {model}.", "Clients must use another model.")

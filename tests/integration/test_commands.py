@@ -35,6 +35,7 @@ from tests.integration.conftest import Program
 from tests.support.history import database_at
 from tests.support.models import CATALOG
 from tests.support.postgres import PostgresServer
+from tests.support.provider_keys import SEAL_KEY, add
 from tests.support.store import World
 from worker.eraser import Eraser
 
@@ -305,6 +306,24 @@ def test_the_doctor_sees_what_holds_jobs_and_webhooks(doctor: Doctor, empty_redi
         "2 endpoints are failing, 0 are disabled; 0 deliveries wait for them.",
     ]
     assert paused[0].startswith("Paused since ")
+
+
+def test_the_doctor_sees_stored_keys_that_are_paused_or_do_not_open(
+    doctor: Doctor, empty_redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_ONEMIN_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("DARKROOM_SEAL_KEYS", SEAL_KEY)
+    assert doctor.wrong("stored provider keys") == ["No provider key is set."]
+    with closing(World(empty_redis_url)) as world:
+        key_id = add(world, "secret-key-1234", seal_key=f"another-{SEAL_KEY}")
+        world.store.run(bulk.pause_provider_key(AuditContext("test", ""), key_id))
+        assert doctor.wrong("gate", "stored provider keys") == [
+            "The provider key …1234 is paused.",
+            f"The stored key {key_id} cannot be opened with DARKROOM_SEAL_KEYS.",
+        ]
+        add(world, "secret-key-1234")
+        [says] = doctor.wrong("stored provider keys")
+    assert says.startswith(f"Key {key_id} (…1234) could not be checked")
 
 
 def test_the_doctor_sees_a_budget_without_a_price(
