@@ -71,6 +71,21 @@ def test_a_queue_is_paused_it_is_told_why_jobs_wait_and_it_goes_on(
     assert actions == ["queue.resume", "queue.pause"]
 
 
+def test_a_provider_key_is_paused_and_jobs_wait_until_it_is_resumed(
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
+) -> None:
+    _, client = tenant
+    console_page.button("Pause key").first.click()
+    console_page.answer("Pause")
+    job_id = ask(client)
+    expect(console_page.page.get_by_text("Every provider key is paused")).to_be_visible()
+    console_page.visit.check_access()
+    console_page.button("Resume key").first.click()
+    console_page.answer("Resume")
+    wait_for(client, job_id, "succeeded")
+    expect(console_page.page.get_by_text("Everything works")).to_be_visible()
+
+
 def test_jobs_that_do_not_move_to_the_history_are_reported(
     console_page: ConsolePage, stack: Up
 ) -> None:
@@ -339,7 +354,7 @@ def test_a_key_that_may_only_read_sees_all_and_changes_nothing(
     expect(page.get_by_text("Read only")).to_be_visible()
     main = page.get_by_role("main")
     for place, words in (
-        ("now", ["Pause images", "Pause webhooks"]),
+        ("now", ["Pause images", "Pause webhooks", "Pause key"]),
         ("jobs", ["Retry all matching…", "Cancel all matching…", "Delete all matching…"]),
         ("deliveries", ["Redeliver failed…"]),
         ("endpoints", ["Rotate secret"]),

@@ -31,7 +31,7 @@ export const REASONS = {
   ],
   provider_auth: [
     "No provider key works",
-    "The provider rejected every key. Set a valid one in DARKROOM_ONEMIN_API_KEY; rejected keys are checked again every 15 s.",
+    "There is no provider key, or each is rejected. Add a valid one with `darkroom provider-keys add`, or in DARKROOM_ONEMIN_API_KEY; rejected keys are checked again every 15 s.",
   ],
 };
 
@@ -124,7 +124,10 @@ function workers(now) {
 function gate(now) {
   const queue = now.queues.find((one) => one.name === "generate");
   if (!queue.blocked_by) return [];
-  const [head, words] = REASONS[queue.blocked_by] ?? [queue.blocked_by, ""];
+  const isOfKeys = queue.blocked_by === "paused" && !queue.paused;
+  const [head, words] = isOfKeys
+    ? ["Every provider key is paused", "No new jobs start until an operator resumes a key."]
+    : (REASONS[queue.blocked_by] ?? [queue.blocked_by, ""]);
   return [
     {
       kind: queue.blocked_by === "paused" || queue.blocked_by === "provider_rate" ? "wait" : "bad",
@@ -152,8 +155,15 @@ function parts(now) {
     .map((key) => ({
       kind: "wait",
       head: `The provider rejects key ${keyName(key)}`,
+      words: "The other keys are still used. Replace it; it is checked again every 15 s.",
+    }));
+  const unreadable = keys
+    .filter((key) => key.state === "unreadable")
+    .map((key) => ({
+      kind: "wait",
+      head: `A worker cannot open key ${keyName(key)}`,
       words:
-        "The other keys are still used. Replace it in DARKROOM_ONEMIN_API_KEY; it is checked again every 15 s.",
+        "It does not use the key. Set DARKROOM_SEAL_KEYS of all workers to the value of the API, or add the key again.",
     }));
   const removed = removed_models.map((model) => ({
     kind: "wait",
@@ -161,7 +171,7 @@ function parts(now) {
     words:
       "Jobs for it are refused with model_unavailable, except one per minute, which checks whether the model is back.",
   }));
-  return [...held, ...dead, ...removed];
+  return [...held, ...dead, ...unreadable, ...removed];
 }
 
 function deliver(now) {

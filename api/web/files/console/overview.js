@@ -3,7 +3,7 @@ import { el, fill } from "../shared/dom.js";
 import { moment, number, seconds, title } from "../shared/format.js";
 import { actionButton, ask } from "./actions.js";
 import { card } from "./formatters.js";
-import { FLOWS, verdictBox, verdicts } from "./health_summary.js";
+import { FLOWS, keyName, verdictBox, verdicts } from "./health_summary.js";
 import { chartsOf } from "./overview_charts.js";
 import { failuresCard, gateCard, partsCard, tilesOf } from "./overview_parts.js";
 import { link } from "./router.js";
@@ -80,7 +80,7 @@ export function now({ client, may, live, place }) {
     fill(
       below,
       el("div", { class: "stack" }, queuesCard(now), failuresCard(now)),
-      el("div", { class: "stack" }, gateCard(now), partsCard(now)),
+      el("div", { class: "stack" }, gateCard(now, keySwitch), partsCard(now)),
     );
   }
 
@@ -106,6 +106,25 @@ export function now({ client, may, live, place }) {
       () => `${QUEUES[name]}: ${verb.toLowerCase()}d`,
       { kind: verb === "Pause" ? "bad" : "main" },
     );
+  }
+
+  function keySwitch(key) {
+    const verb = key.paused_at ? "Resume" : "Pause";
+    const words = {
+      Pause:
+        "No job is started with this key until an operator resumes it. Running calls continue.",
+      Resume: "The key is used again at once.",
+    }[verb];
+    const act = () =>
+      ask(
+        `${verb} key ${keyName(key)}?`,
+        words,
+        verb,
+        () => client.post(`/ops/v1/provider-keys/${key.id}/${verb.toLowerCase()}`),
+        () => `Key ${keyName(key)}: ${verb.toLowerCase()}d`,
+        { kind: verb === "Pause" ? "bad" : "main" },
+      ).then((done) => done && live.now());
+    return actionButton(may, `${verb} key`, act, { drawing: key.paused_at ? "play" : "pause" });
   }
 
   function queuesCard(now) {

@@ -60,8 +60,8 @@ function tile(name, value, about, href, tone = "") {
   );
 }
 
-/** The provider: holds, their reasons, and the keys. */
-export function gateCard(now) {
+/** The provider: holds, their reasons, and the keys, each with the button that `switchOf(key)` returns. */
+export function gateCard(now, switchOf) {
   const { gate } = now;
   const holds = gate.holds.map((hold) =>
     el(
@@ -71,7 +71,12 @@ export function gateCard(now) {
     ),
   );
   const keys = gate.keys.map((key) =>
-    el("li", {}, el("code", {}, keyName(key)), keyTeam(key), ": ", keyState(key)),
+    el(
+      "li",
+      { class: "row apart" },
+      el("span", {}, el("code", {}, keyName(key)), keyTeam(key), ": ", keyState(key)),
+      switchOf(key),
+    ),
   );
   return card(
     "The provider",
@@ -123,11 +128,18 @@ function holdState({ state, until, failures_in_a_row, credits_needed, credits_le
   return [times[state], failed, credits].filter(Boolean).join("; ");
 }
 
-function keyTeam({ id, team }) {
-  return team === id ? "" : ` of team ${team}`;
+function keyTeam({ id, team, label, source }) {
+  const parts = [
+    team !== id && `of team ${team}`,
+    label && `“${label}”`,
+    source === "stored" ? "added" : "from the environment",
+  ];
+  return ` ${parts.filter(Boolean).join(", ")}`;
 }
 
-function keyState({ dead_since, held_by }) {
+function keyState({ state, dead_since, paused_at, held_by }) {
+  if (state === "unreadable") return "unreadable";
+  if (state === "paused") return el("span", {}, "paused ", when(paused_at));
   if (dead_since) return el("span", {}, "rejected ", when(dead_since));
   return held_by ? `held: ${REASONS[held_by]?.[0] ?? held_by}` : "in use";
 }
