@@ -67,6 +67,7 @@ def first_start(
     # as long as AWS makes them: some servers refuse shorter ones
     _write_once(directory / "s3_access_key", lambda: secrets.token_hex(10).upper())
     _write_once(directory / "s3_secret_key", lambda: secrets.token_hex(20))
+    _write_once(directory / "seal_keys", lambda: secrets.token_hex(32))
     password = _write_once(directory / "postgres_password", lambda: secrets.token_hex(20))
     _write(directory / "history_url", HISTORY_URL.format(password=password))
     for name, value in provider.items():

@@ -20,7 +20,7 @@ from tests.deploy import debian
 from tests.deploy.compose import ENDING, FILE, OURS, ROOT, read, services
 from worker.lifecycle import GRACE_SECONDS
 
-SECRETS = ("S3_ACCESS_KEY", "S3_SECRET_KEY", "ONEMIN_API_KEY", "HISTORY_URL")
+SECRETS = ("S3_ACCESS_KEY", "S3_SECRET_KEY", "ONEMIN_API_KEY", "SEAL_KEYS", "HISTORY_URL")
 #: What a start waits for, where that is not its health: the service runs without the history.
 CONDITIONS = {
     **dict.fromkeys(ENDING, "service_completed_successfully"),
