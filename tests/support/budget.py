@@ -25,7 +25,7 @@ KOMBU = "kombu"
 #: What goes on whether or not there are jobs, and what the test itself asks.
 HOUSEKEEPING = (
     *("read_job", "renew", "sweep", "advance_batch", "delete_expired", "object_deletions"),
-    *("register_keys", "read_signing_keys"),
+    *("register_keys", "read_signing_keys", "read_stored_keys"),
 )
 
 
