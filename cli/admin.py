@@ -250,7 +250,7 @@ def list_provider_keys() -> list[Shown]:
 
 def add_provider_key(secret: str, *, team: str | None, label: str | None) -> Shown:
     """Store a provider key, sealed; return it masked."""
-    body = checked({"key": secret, "team": team, "label": label}, ProviderKeyBody)
+    body = checked_options({"key": secret, "team": team, "label": label}, ProviderKeyBody)
     key = read_key(body.key)
     with open_session() as session:
         seal = Seal.of(session.settings.seal_key_texts)
