@@ -15,7 +15,7 @@ SEED := $(SEED)
 ONLY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-fast test-random test-slow test-long faults faults-long upgrades crowd alerts growth bench screenshots check compose-check fmt deploy-files dist version lock clean
+.PHONY: help setup up test test-fast test-random test-slow test-long faults faults-long upgrades crowd alerts growth bench screenshots check compose-check fmt deploy-files audit dist version lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,10 +112,14 @@ deploy-files: setup ## write the generated files: rules, dashboards, Helm chart,
 	@$(BIN)/python -m shared.store.keys > docs/redis.md
 	@$(BIN)/python -m tests.support.typescript
 
-dist: setup ## build what a release publishes into dist/: wheels, sdists, the TypeScript package
+audit: setup ## ask for known vulnerabilities of the dependencies in uv.lock (needs the internet)
+	@$(UV) audit --locked
+
+dist: setup ## build what a release publishes into dist/: wheels, sdists, the TypeScript package, the SBOM
 	@rm -rf dist
 	@$(UV) build --quiet --all-packages --out-dir dist/python
 	@$(BIN)/python -m tests.support.typescript dist/npm
+	@mkdir dist/sbom && $(BIN)/python -m deploy.sbom dist/sbom/darkroom.cdx.json
 
 version: setup ## write the version of the next release into all files that name it (VERSION=0.2.0)
 	@$(BIN)/python -m deploy.version $(VERSION)

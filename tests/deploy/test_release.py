@@ -1,5 +1,6 @@
 """The files of a release: one version everywhere, its notes, and workflows of the right form."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import version
+from deploy import sbom, version
 from tests.deploy.compose import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -54,6 +55,18 @@ def test_the_notes_of_a_release_are_its_section_of_the_changelog(tree: Path) -> 
     )
 
     assert version.notes(tree) == "- New."
+
+
+def test_every_dependency_states_a_licence_that_permits_a_closed_program() -> None:
+    stated = {
+        one["name"]: one["licenses"][0]["license"]["name"]
+        for one in sbom.sbom()["components"]
+        if "licenses" in one
+    }
+
+    assert len(stated) > 50
+    assert [name for name, licence in stated.items() if not licence] == []
+    assert [name for name, licence in stated.items() if re.search(r"(?<!L)GPL", licence)] == []
 
 
 def test_the_workflows_follow_their_schema() -> None:
