@@ -568,6 +568,13 @@ class Settings(BaseSettings):
         Literal["debug", "info", "warning", "error"],
         Field(description="Lowest level that is logged"),
     ] = "info"
+    audit_log: Annotated[
+        bool,
+        Field(
+            description="Let workers log each entry of the audit log, as `audit recorded`; the "
+            "same for all workers"
+        ),
+    ] = False
     log_prompts: Annotated[
         bool, Field(description="Log the prompt of each job that a worker claims")
     ] = False

@@ -32,7 +32,8 @@ from shared.store.durability import Replicas
 from shared.store.functions import FunctionLibrary
 from shared.store.provider_keys import REFRESH_SECONDS, read_stored_keys
 from shared.tracing.spans import open_tracer
-from worker import eraser, key_probe, models_check, retention
+from worker import audit_log, eraser, key_probe, models_check, retention
+from worker.audit_log import AuditLog
 from worker.context import WorkerContext
 from worker.eraser import Eraser
 from worker.image_download import Downloader
@@ -204,6 +205,7 @@ def _loops(context: WorkerContext) -> tuple[PeriodicThread, ...]:
             "image urls", image_urls.REFRESH_SECONDS, lambda: _read_signing_keys(context)
         ),
         *_checking_models(context),
+        *_logging_audit(context),
         PeriodicThread("provider keys", REFRESH_SECONDS, probe.update),
         PeriodicThread("revive", key_probe.INTERVAL_SECONDS, probe.revive),
     )
@@ -227,6 +229,12 @@ def _erasing(context: WorkerContext) -> PeriodicThread:
         reader = HistoryReader(context.history)
     erase = Eraser(context.store, reader, context.store.now_ms).erase
     return PeriodicThread("erase", eraser.INTERVAL_SECONDS, erase)
+
+
+def _logging_audit(context: WorkerContext) -> Iterator[PeriodicThread]:
+    if context.settings.audit_log:
+        write = AuditLog(context.store).write
+        yield PeriodicThread("log audit", audit_log.INTERVAL_SECONDS, write)
 
 
 def _checking_models(context: WorkerContext) -> Iterator[PeriodicThread]:

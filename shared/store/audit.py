@@ -138,6 +138,16 @@ def archivable_audit(*, most: int, settle_ms: int = SETTLE_MS) -> Command[tuple[
     return Command(operations.ArchivableAudit(settle_ms, most), _entries)
 
 
+def unlogged_audit(*, most: int, turn: float) -> Command[tuple[Entry, ...]]:
+    """Return the oldest entries not logged yet; other processes get none for `turn` seconds."""
+    return Command(operations.UnloggedAudit(most, turn * 1000), _entries)
+
+
+def record_logged_audit(last: EntryId) -> Command[None]:
+    """Record that all entries up to this one are logged."""
+    return Command(operations.RecordLoggedAudit(str(last)), lambda _: None)
+
+
 def remove_archived_audit(entries: Sequence[Entry]) -> Command[int]:
     """Remove entries that the history has; return how many."""
     ids = tuple(str(entry.id) for entry in entries)

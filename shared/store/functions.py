@@ -379,6 +379,7 @@ def _constants(settings: Settings, generate: Permit, deliver: Permit) -> Mapping
         "retention_ms": settings.record_seconds * 1000,
         "image_retention_ms": settings.image_retention_seconds * 1000,
         "credits_most": max(settings.prices.values(), default=0),
+        "audit_log": int(settings.audit_log),
         "fallback_after_ms": round(settings.fallback_after_seconds * 1000),
         "key_rate": _rate(settings.provider_rate_per_minute),
         "model_rates": {

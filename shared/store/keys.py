@@ -678,6 +678,15 @@ reserved_credits = Key(
     "Credits of jobs that have not called yet, by tenant, and by key as `key:<id>`.",
     {"<payer>": "credits"},
 )
+audit_log = Key(
+    "audit_log",
+    HASH,
+    "Which audit entries workers have written to their log.",
+    {
+        "logged": "the id of the last one",
+        "due": "until when another worker reads none (ms)",
+    },
+)
 audit = Key(
     "audit",
     STREAM,

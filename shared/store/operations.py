@@ -151,6 +151,17 @@ class ArchivableAudit(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class UnloggedAudit(Operation):
+    limit: int
+    turn_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLoggedAudit(Operation):
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Authenticate(Operation):
     id: str
 
