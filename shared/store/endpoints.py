@@ -218,8 +218,8 @@ def ensure_operator_endpoint(
 ) -> Command[tuple[str, bool]]:
     """Create an endpoint of the operators, or find it, and set what is given of it.
 
-    A new one without `events` gets all. Return its id, or `full` or `full_standing` if there are
-    too many; and whether it got `secret`, because it had none.
+    A new one without `events` gets those of all conditions. Return its id, or `full` or
+    `full_standing` if there are too many; and whether it got `secret`, because it had none.
     """
     operation = operations.EnsureOperatorEndpoint(
         *audit_context.args,

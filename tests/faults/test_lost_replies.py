@@ -37,7 +37,9 @@ from shared.store.audit import (
     Entry,
     EntryId,
     read_audit,
+    record_logged_audit,
     remove_archived_audit,
+    unlogged_audit,
 )
 from shared.store.client import Store
 from shared.store.command import Command
@@ -158,6 +160,7 @@ def send_again(world: World) -> None:
     world.store.run(delivery_log.redeliver_failed(TENANT, since=0, until=None, most=9))
     world.client.delete(keys.delivery("msg_t"))
     use_a_standing_endpoint(world)
+    use_an_endpoint_of_operators(world)
 
 
 def use_a_standing_endpoint(world: World) -> None:
@@ -176,6 +179,23 @@ def use_a_standing_endpoint(world: World) -> None:
         world.delete_job(job_id)
     world.cancel(world.accept())
     world.store.run(endpoints.delete_endpoint(found, tenant=TENANT))
+
+
+def use_an_endpoint_of_operators(world: World) -> None:
+    """Let operators make, change and delete an endpoint, and a worker log what they did."""
+    world.store.run(unlogged_audit(most=1, turn=0))
+    how = endpoints.EndpointSettings(events=["provider.held"])
+    made = endpoints.ensure_operator_endpoint(
+        audit_context(), url="https://ops", host="ops", secret="whsec_ops", settings=how
+    )
+    found, is_new = world.store.run(made)
+    assert is_new
+    changed = endpoints.EndpointSettings(enabled=False)
+    updated = endpoints.update_operator_endpoint(audit_context(), found, settings=changed)
+    assert world.store.run(updated) == "ok"
+    assert world.store.run(endpoints.delete_operator_endpoint(audit_context(), found)) == "ok"
+    for entry in world.store.run(unlogged_audit(most=9, turn=0)):
+        world.store.run(record_logged_audit(entry.id))
 
 
 def reuse_an_image(world: World) -> str:

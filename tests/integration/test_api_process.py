@@ -86,12 +86,12 @@ def test_the_real_server_closes_in_stages_ignores_offers_and_counts_what_can_occ
             connection.close()
             offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c"}
             assert api_server.client.post("/v1/jobs", json=PROMPT, headers=offer).status_code == 202
-            # and its metrics are those that can occur, at most a few hundred
+            # and its metrics are those that can occur: about seven a route, and a few hundred
             for path in ("/v1/jobs", "/v1/models", "/v1/usage", "/healthz", "/nowhere") * 3:
                 api_server.client.get(path)
             lines = api_server.client.get("/metrics").text.splitlines()
     series = [line for line in lines if not line.startswith("#")]
     assert 'darkroom_http_requests_total{method="POST",route="/v1/jobs",status="503"} 0.0' in series
-    assert len([one for one in series if one.startswith("darkroom_http_")]) < 450
-    assert len(series) < 900
+    assert len([one for one in series if one.startswith("darkroom_http_")]) < 500
+    assert len(series) < 1_000
     assert not [one for one in series if 'method="HEAD"' in one or "_created" in one]
