@@ -157,7 +157,7 @@ def _endpoint_disabled(data: Data) -> Explanation:
     why = "it responded 410" if data["reason"] == "gone" else "it failed for too long"
     return Explanation(
         f"{endpoint} was disabled, because {why}. Its webhooks wait.",
-        "Have its receiver repaired, then enable the endpoint.",
+        "Have the program at its URL repaired, then enable the endpoint.",
         f"{endpoint} was enabled or deleted.",
     )
 

@@ -99,7 +99,7 @@ async def post_provider_key(
 ) -> Response:
     """Add a key of 1min.ai: workers use it within three seconds.
 
-    It is stored sealed and never returned. A key that is stored already is sealed anew, and gets
+    It is stored sealed and never returned. A key that is stored already is sealed again and gets
     the team and the label that are sent. 1min.ai is not asked about the key.
     """
     seal = Seal.of(parts.settings.seal_key_texts)

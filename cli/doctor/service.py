@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from api.ops.provider_keys import ProviderKey
 from api.ops.queues import gate_shown, queue_shown
 from api.ops.tenants import budget_warnings
 from cli.admin import PRICES_UNKNOWN
@@ -77,24 +78,7 @@ def _gate(now: ServiceStats) -> Iterator[Finding]:
         )
         for hold in shown["holds"]
     ]
-    found += [
-        (f"The provider rejects key {key['masked'] or key['id']}.", _GATE["provider_auth"])
-        for key in shown["keys"]
-        if key["dead_since"]
-    ]
-    found += [
-        (f"A worker cannot open key {key['masked'] or key['id']}.", _SEALED)
-        for key in shown["keys"]
-        if key["state"] == "unreadable"
-    ]
-    found += [
-        (
-            f"The provider key {key['masked'] or key['id']} is paused.",
-            f"`darkroom provider-keys resume {key['id']}` resumes it.",
-        )
-        for key in shown["keys"]
-        if key["paused_at"]
-    ]
+    found += [fault for key in shown["keys"] for fault in _key_faults(key)]
     found += [
         (f"The provider no longer offers {model}.", "Clients must use another model.")
         for model in shown["removed_models"]
@@ -110,6 +94,18 @@ def _gate(now: ServiceStats) -> Iterator[Finding]:
         yield Finding("gate", well=False, message=message, advice=advice)
     if not found:
         yield Finding("gate", well=True, message="No hold of provider calls.")
+
+
+def _key_faults(key: ProviderKey) -> Iterator[tuple[str, str]]:
+    """Yield why a provider key is not used, and what to do."""
+    name = key["masked"] or key["id"]
+    if key["dead_since"]:
+        yield f"The provider rejects key {name}.", _GATE["provider_auth"]
+    if key["state"] == "unreadable":
+        yield f"A worker cannot open key {name}.", _SEALED
+    if key["paused_at"]:
+        resume = f"`darkroom provider-keys resume {key['id']}` resumes it."
+        yield f"The provider key {name} is paused.", resume
 
 
 def _subject(hold: Mapping[str, Any]) -> str:

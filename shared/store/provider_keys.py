@@ -68,7 +68,7 @@ def _stored_key(key_id: str, record: Mapping[str, Any]) -> StoredKey:
 def add_provider_key(
     audit_context: AuditContext, key: ProviderKey, sealed: str, changes: Mapping[str, str]
 ) -> Command[bool]:
-    """Store a key, or seal a stored one anew, with the changes of `team` and `label`.
+    """Store a key, or seal a stored one again, with the changes of `team` and `label`.
 
     Return whether it was not stored before.
     """

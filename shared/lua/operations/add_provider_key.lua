@@ -1,5 +1,5 @@
 #!lua
--- Store a provider key, sealed; one that is stored already is sealed anew and gets the changes. A key that was removed
+-- Store a provider key, sealed; one that is stored already is sealed again and gets the changes. A key that was removed
 -- or refused before is used again.
 -- Returns 'ok' created ('1' where it was not stored before)
 local args, audit, clock, keys = ... -- requires
