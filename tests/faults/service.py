@@ -14,7 +14,7 @@ import httpx
 import psutil
 from minio import Minio
 
-from sandbox.wait import wait_until
+from sandbox.wait import WaitTimeout, wait_until
 from shared.jobs import Job
 from shared.model_catalog import DEFAULT_MODEL
 from shared.store import keys
@@ -89,7 +89,11 @@ class Service:
         """Create a job whose call meets this step of the provider, and wait until it has."""
         self.provider.behave(step)
         job_id = self.create(**fields)
-        wait_until(lambda: bool(self.calls([job_id])), "the call")
+        try:
+            wait_until(lambda: bool(self.calls([job_id])), "the call")
+        except WaitTimeout as error:
+            reason = self.http.get(f"/v1/jobs/{job_id}").json()["waiting_on"]
+            raise WaitTimeout(f"{error} The job waits on {reason}.") from error
         return job_id
 
     def create_many(self, count: int) -> list[str]:
