@@ -50,6 +50,19 @@ data:
 {{- if .Values.tracing.enabled }}
   DARKROOM_OTLP_ENDPOINT: {{ .Values.tracing.endpoint | quote }}
 {{- end }}
+{{- with .Values.files }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: darkroom-files
+  labels:
+    app.kubernetes.io/part-of: darkroom
+data:
+{{- range $name, $content := . }}
+  {{ $name }}: {{ $content | quote }}
+{{- end }}
+{{- end }}
 """
 #: Grafana and Prometheus have templates of their own, so these files are not parsed as Helm's.
 _MONITORING = """\
@@ -89,6 +102,7 @@ def values() -> dict[str, Any]:
         "image": {"repository": "", "tag": ""},
         "secretName": "darkroom-secrets",
         "settings": {},
+        "files": {},
         "api": {**_process("api"), "forwardedAllowIps": "127.0.0.1"},
         "workerGenerate": _worker("worker-generate"),
         "workerDeliver": _worker("worker-deliver"),
@@ -127,6 +141,7 @@ def schema() -> dict[str, Any]:
         "required": list(_REQUIRED),
         "properties": settings,
     }
+    shape["properties"]["files"] = {"type": "object", "additionalProperties": {"type": "string"}}
     shape["properties"]["image"]["properties"]["repository"]["minLength"] = 1
     shape["properties"]["global"] = {"type": "object"}  # Helm's own
     # Kubernetes checks them
@@ -226,7 +241,7 @@ def _parametrize_deployment(document: dict[str, Any], process: str) -> None:
     spec["replicas"] = _value(f"{process}.replicas")
     metadata, pod = spec["template"]["metadata"], spec["template"]["spec"]
     metadata["labels"].update(_LABELS)
-    # a changed setting replaces the pods
+    # a changed setting or file replaces the pods
     settings = 'include (print $.Template.BasePath "/settings.yaml") . | sha256sum'
     metadata["annotations"] = {"checksum/settings": f"{_OPEN}{settings}{_CLOSE}"}
     [container] = pod["containers"]

@@ -253,6 +253,15 @@ def test_every_file_that_is_mounted_exists() -> None:
     assert {path for path in mounted if not path.startswith("./")} == set(read()["volumes"])
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_files_that_settings_name_are_where_every_process_finds_them(name: str) -> None:
+    assert "./deploy/files:/etc/darkroom:ro" in services()[name]["volumes"]
+    assert (
+        "/srv/darkroom:/etc/darkroom:ro"
+        in services({"DARKROOM_FILES": "/srv/darkroom"})[name]["volumes"]
+    )
+
+
 def test_the_storage_gets_the_keys_that_the_first_start_made(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()

@@ -63,11 +63,30 @@ def test_the_chart_renders_what_kustomize_builds() -> None:
         assert result[name] == resource, name
 
 
-def test_a_changed_setting_replaces_the_pods() -> None:
-    changed = helm.production()
-    changed["settings"]["DARKROOM_MAX_QUEUE"] = "7"
+def test_files_are_a_config_map_that_every_process_mounts() -> None:
+    content = "models:\n  - id: acme/painter  # {{ not a template }}\n"
 
-    before, after = named(rendered(production())), named(rendered(changed))
+    resources = named(rendered(production(files={"models.yaml": content})))
+
+    assert resources["ConfigMap", "darkroom-files"]["data"] == {"models.yaml": content}
+    for name in OURS:
+        pod = resources["Deployment", name]["spec"]["template"]["spec"]
+        [volume] = [one for one in pod["volumes"] if one["name"] == "files"]
+        assert volume["configMap"]["name"] == "darkroom-files"
+        [mount] = [one for one in pod["containers"][0]["volumeMounts"] if one["name"] == "files"]
+        assert mount["mountPath"] == "/etc/darkroom"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": {**helm.production()["settings"], "DARKROOM_MAX_QUEUE": "7"}},
+        {"files": {"models.yaml": "models: []"}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_changed_setting_or_file_replaces_the_pods(changes: dict[str, Any]) -> None:
+    before, after = named(rendered(production())), named(rendered(production(**changes)))
 
     for name in OURS:
         deployments = (one["Deployment", name] for one in (before, after))
