@@ -2,7 +2,7 @@
 # Check docker-compose.yml on a real Docker engine: `make compose-check`.
 #
 # ARGS are the sections to run after the first start, all by default:
-#   layers webhooks kills stops restores provider_keys scales monitoring
+#   layers webhooks kills stops restores provider_keys files scales monitoring
 #
 # It clones this checkout (HEAD) as a user with umask 077 does, builds the image, and runs what
 # docs/operating.md says in a Compose project of its own, which it removes at the end. One line a
@@ -19,7 +19,7 @@ python=$root/.venv/bin/python
 port=${COMPOSE_CHECK_PORT:-18000}
 passed=0 failed=0 built=()
 
-sections=(layers webhooks kills stops restores provider_keys scales monitoring)
+sections=(layers webhooks kills stops restores provider_keys files scales monitoring)
 for one in "$@"; do
     [[ " ${sections[*]} " = *" $one "* ]] || {
         echo "There is no section $one; the sections are ${sections[*]}." >&2
@@ -299,6 +299,19 @@ provider_keys() {
     docker rm -f darkroom-check-1min >/dev/null
     rm -f .env onemin.key
     check "the sandbox again" start
+}
+
+files() {
+    section "A file that a setting names"
+    mkdir -p models
+    sed -n '/^models:$/,/^    credits:/p' docs/models.md >models/models.yaml
+    chmod -R go+rX models
+    check "starts with the models of docs/models.md" configure DARKROOM_FILES=./models DARKROOM_MODELS_FILE=/etc/darkroom/models.yaml
+    check "the API offers the model" bash -c "curl -sSf $API/v1/models -H 'Authorization: Bearer $KEY' | grep -q acme/painter"
+    check "an image is made with it" bash -c "curl -sSf -m 70 $API/v1/jobs -H 'Authorization: Bearer $KEY' -H 'Content-Type: application/json' \
+        -H 'Prefer: wait=60' -d '{\"model\": \"acme/painter\", \"input\": {\"prompt\": \"in oil\"}}' | grep -q '\"status\":\"succeeded\"'"
+    rm -rf models
+    check "without it again" configure ""
 }
 
 scales() {
