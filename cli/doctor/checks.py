@@ -19,6 +19,7 @@ from shared.history import open_database, schema
 from shared.history.database import Database
 from shared.net.http_client import build_client
 from shared.net.sockets import Egress, tls_context
+from shared.net.timeouts import deadline
 from shared.provider_keys import KeySource, ProviderKey
 from shared.sealing import Seal
 from shared.settings import Settings, misspelt
@@ -245,7 +246,8 @@ def _check_keys(
 def _check_key(check: str, provider: OneMin, key: ProviderKey, advice: str) -> Finding:
     name = f"Key {key.id} ({key.masked})"
     try:
-        provider.check_key(key.secret)
+        with deadline(_SECONDS):
+            provider.check_key(key.secret)
     except ProviderAuth as error:
         return Finding(check, well=False, message=f"{name} is rejected ({error}).", advice=advice)
     except JobError as error:

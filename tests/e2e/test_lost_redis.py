@@ -29,6 +29,11 @@ def darkroom(stack: Up, *words: str) -> str:
     return ended.stdout
 
 
+def is_known(stack: Up, key: str) -> bool:
+    """Return whether the API takes the key; it limits how often an address may send another."""
+    return generate(stack, key).status_code not in {401, 429}
+
+
 def generate(stack: Up, key: str) -> httpx.Response:
     body = {"model": DEFAULT_MODEL, "input": {"prompt": "A pier", "megapixels": "0.25"}}
     headers = {"Authorization": f"Bearer {key}", "Prefer": "wait=30"}

@@ -255,6 +255,19 @@ def test_a_key_is_checked_for_free() -> None:
     assert seen == [f"/api/results/{NO_RECORD}"] * 2
 
 
+def test_a_key_is_checked_once_though_the_provider_is_down() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.path)
+        return httpx.Response(503)
+
+    with pytest.raises(ProviderDown):
+        provider(answer).check_key(KEY)
+
+    assert seen == [f"/api/results/{NO_RECORD}"]
+
+
 def evidence(reply: httpx.Response) -> str:
     with pytest.raises(JobError) as caught:
         provider(in_turn(reply)).generate(REQUEST, key=KEY)

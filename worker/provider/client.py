@@ -171,8 +171,11 @@ class OneMin:
             return found if isinstance(found, ProviderResult) else None
 
     def check_key(self, key: str) -> None:
-        """Check a key, for free; raise ProviderAuth if it is rejected."""
-        self.look_up(NO_RECORD, key=key)
+        """Check a key with one request, for free.
+
+        Raise ProviderAuth if it is rejected, ProviderBusy or ProviderDown if that is not known.
+        """
+        self.look_up(NO_RECORD, key=key, wait=False)
 
     def list_models(self) -> list[ListedModel]:
         """List the models that the provider offers, without a key; raise ProviderDown."""
