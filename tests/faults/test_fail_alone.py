@@ -101,7 +101,12 @@ def seconds_between(calls: list[dict[str, Any]]) -> float:
 @pytest.mark.parametrize(
     ("what", "fault", "most_calls"),
     [
-        ("a team without credits", {"fault": "status", "status": 406}, THREADS + 1),
+        pytest.param(
+            "a team without credits",
+            {"fault": "status", "status": 406},
+            THREADS + 1,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "a key that is too fast",
             {"fault": "status", "status": 429, "retry_after": 20},

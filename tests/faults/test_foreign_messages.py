@@ -77,6 +77,8 @@ FOREIGN: Mapping[str, Callable[[Service], bytes]] = {
     "a body that is not base64": lambda here: with_changes(here, body="%%%"),
     "no properties": lambda here: with_changes(here, properties={}),
 }
+#: What `make test` sends: one kind for each place that refuses a message.
+QUICK = ("no JSON", "10 MB in a permit", "an envelope with a pickle", "an unknown task")
 
 
 def pause(here: Service) -> None:
@@ -126,7 +128,10 @@ def test_permits_that_were_deleted_are_made_good(here: Service, audit: Audit, te
     tell(8, "all permits deleted", jobs=len(jobs), all_final_after=took)
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in FOREIGN],
+)
 def test_what_is_no_permit_keeps_no_job_from_being_done(
     here: Service, audit: Audit, tell: Tell, in_time: InTime, kind: str
 ) -> None:

@@ -151,7 +151,7 @@ def test_bodies_that_come_byte_by_byte_end(
     tell(27, "bodies byte by byte", **survive(place, in_time, count, slow_body, ended=True))
 
 
-@pytest.mark.parametrize("count", [200, long(4000)])
+@pytest.mark.parametrize("count", [slow(200), long(4000)])
 def test_clients_that_never_read_their_events_take_bounded_memory(
     place: Hall, tell: Tell, in_time: InTime, count: int
 ) -> None:
