@@ -18,7 +18,7 @@ ONLY ?=
 .PHONY: help setup up test test-fast test-random test-slow test-long faults faults-long upgrades crowd alerts growth bench screenshots check compose-check fmt deploy-files audit dist version lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Darkroom needs Python 3.11 or newer; '$(PYTHON)' is older. Name another: make PYTHON=python3.12 …"; exit 1; }
@@ -32,7 +32,7 @@ $(UV):
 
 setup: .venv/.ready ## install everything from the lock file into .venv
 
-up: setup ## start the whole service here, make one image, stay up until Ctrl-C (ARGS="--port 8000 …")
+up: setup ## start the whole service here, generate one image, run until Ctrl-C (ARGS="--port 8000 …")
 	@exec $(BIN)/darkroom up $(ARGS)
 
 test: setup ## run the tests, against real parts; slow forms have targets of their own (ARGS="tests/unit -k name")
@@ -57,10 +57,10 @@ faults-long: setup ## the same for hours: 500 jobs under kills for each seed (SE
 test-long: setup ## the long forms of the other tests: 10,000 steps, lines, jobs; 2,000 clients (15 minutes)
 	@$(BIN)/pytest --timed -m long tests --ignore tests/faults --deselect tests/contract/test_growth.py $(ARGS)
 
-upgrades: setup ## two versions at once under load: every process replaced, and back again
+upgrades: setup ## replace every process by another version under load, and back again
 	@$(BIN)/pytest -m "slow or long" tests/e2e/test_rolling_upgrade.py $(ARGS)
 
-crowd: setup ## 500 jobs over two APIs and four workers behind nginx, one of each killed half way
+crowd: setup ## run 500 jobs over two APIs and four workers behind nginx, and kill one of each halfway
 	@$(BIN)/pytest -m "long or not long" tests/e2e/test_behind_nginx.py $(ARGS)
 
 alerts: setup ## cause the fault of every alert on a running service, and print when each fired

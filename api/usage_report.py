@@ -138,7 +138,7 @@ class Span:
         if self.first > self.last:
             return [FieldError("/query/to", "must not be before `from`")]
         if (self.last - self.first).days >= DAYS_MOST:
-            return [FieldError("/query/to", f"is more than {DAYS_MOST} days from `from` on")]
+            return [FieldError("/query/to", f"must be less than {DAYS_MOST} days after `from`")]
         oldest = date_of(today - RUN_COUNTS_DAYS + 1)
         if self.first < oldest and not has_history:
             return [

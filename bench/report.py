@@ -46,7 +46,7 @@ rounds shows how reliable it is. The absolute figures belong to this machine on 
 round. It is ours ÷ theirs for figures per second, in rows 2 and 5, and for commands sent. It is
 theirs ÷ ours for all other times, CPU and memory. Without a peer it is our own figure. `at
 least` is the bound, `aim` the goal beyond it: with ≥ more is better, with ≤ less. `reached`
-says which of the two the ratio meets: **no** is less than the bound, `not the aim` means that
+says which of the two the ratio meets: **no** means that it misses the bound, `not the aim` that
 there is only an aim and it is missed, and a dash that the line has no goal.
 
 | | |

@@ -106,7 +106,7 @@ class KeyLimits(_Limits):
     monthly_credits: Annotated[
         str | None,
         cyclopts.Parameter(
-            help="Credits in a calendar month (UTC), then its new jobs are refused; "
+            help="Credits per calendar month (UTC), after which new jobs of the key are refused; "
             "`none`: no budget."
         ),
     ] = None
@@ -315,7 +315,7 @@ def create_ops_key(
         list[str] | None,
         cyclopts.Parameter(
             consume_multiple=True,
-            help="ops:read and ops:write unless named; with ops:read alone it changes nothing.",
+            help="Default: ops:read and ops:write. A key with only ops:read is read-only.",
         ),
     ] = None,
     label: str = "",

@@ -52,7 +52,7 @@ HTTP_REQUESTS = Counter(
     "darkroom_http_requests", "Requests answered", ("route", "method", "status")
 )
 HTTP_REQUEST_SECONDS = Histogram(
-    "darkroom_http_request_seconds", "From request to answer", ("route",), buckets=FAST_SECONDS
+    "darkroom_http_request_seconds", "Time to respond", ("route",), buckets=FAST_SECONDS
 )
 JOBS_ACCEPTED = Counter("darkroom_jobs_accepted", "Jobs accepted", ("model", "priority"))
 BATCHES_ACCEPTED = Counter(
@@ -85,7 +85,7 @@ PROVIDER_REPEATED_ANSWERS = Counter(
     "darkroom_provider_repeated_answers", "Answers with the record or the URL of another job"
 )
 IMAGE_WARNINGS_FOUND = Counter(
-    "darkroom_image_warnings", "Images that differ from what was asked for", ("warning",)
+    "darkroom_image_warnings", "Images that differ from the request", ("warning",)
 )
 IMAGE_BYTES = Histogram("darkroom_image_bytes", "Size of stored images", buckets=BYTES)
 STORAGE_SECONDS = Histogram(
@@ -94,22 +94,22 @@ STORAGE_SECONDS = Histogram(
 STORAGE_ERRORS = Counter("darkroom_storage_errors", "Storage operations failed", ("operation",))
 WEBHOOK_ATTEMPTS = Counter("darkroom_webhook_attempts", "Webhook attempts", ("outcome",))
 WEBHOOK_DELIVERY_SECONDS = Histogram(
-    "darkroom_webhook_delivery_seconds", "From owed to delivered", buckets=SECONDS
+    "darkroom_webhook_delivery_seconds", "From the event to its delivery", buckets=SECONDS
 )
 WEBHOOK_ENDPOINTS_DISABLED = Counter(
-    "darkroom_webhook_endpoints_disabled", "Receivers that get no more", ("reason",)
+    "darkroom_webhook_endpoints_disabled", "Endpoints that were disabled", ("reason",)
 )
-RESCUED_JOBS = Counter("darkroom_rescued_jobs", "Taken from workers that are gone", ("reason",))
+RESCUED_JOBS = Counter("darkroom_rescued_jobs", "Jobs rescued from lost workers", ("reason",))
 BUDGET_THRESHOLDS = Counter(
     "darkroom_budget_thresholds",
-    "Budgets of which so many percent were used, once a day or month each",
+    "Budgets whose use reached this percentage, counted once per day or month",
     ("scope", "period", "threshold"),
 )
-REDIS_ERRORS = Counter("darkroom_redis_errors", "Calls that Redis did not answer well")
+REDIS_ERRORS = Counter("darkroom_redis_errors", "Calls of Redis that failed")
 ARCHIVED_JOBS = Counter("darkroom_archived_jobs", "Jobs that moved to the history")
-HISTORY_ERRORS = Counter("darkroom_history_errors", "Calls that the history did not answer well")
-LAST_SWEEP = Gauge("darkroom_last_sweep_timestamp_seconds", "When this process last swept")
-BUILD = Info("darkroom_build", "What runs here")
+HISTORY_ERRORS = Counter("darkroom_history_errors", "Queries of the history that failed")
+LAST_SWEEP = Gauge("darkroom_last_sweep_timestamp_seconds", "Last sweep by this process")
+BUILD = Info("darkroom_build", "Version of Darkroom and of Python")
 
 ATTEMPT_OUTCOMES = ("succeeded", "retried", "failed", "released", "lost")
 WEBHOOK_OUTCOMES = ("delivered", "retried", "failed", "released")
@@ -304,22 +304,30 @@ class ServiceCollector(Collector):
         jobs = {status.value: facts.jobs.get(status, 0) if facts else 0 for status in Status}
         yield _gauge("darkroom_jobs", "Jobs kept, by status", "status", jobs)
         for name, text, values in (
-            ("darkroom_queue_depth", "Waiting", facts.depth if facts else {}),
-            ("darkroom_queue_oldest_age_seconds", "Oldest", facts.oldest_age if facts else {}),
-            ("darkroom_in_flight", "Under a lease", facts.in_flight if facts else {}),
+            ("darkroom_queue_depth", "Entries that wait", facts.depth if facts else {}),
+            (
+                "darkroom_queue_oldest_age_seconds",
+                "Age of the oldest entry that is ready",
+                facts.oldest_age if facts else {},
+            ),
+            ("darkroom_in_flight", "Entries under a lease", facts.in_flight if facts else {}),
             (
                 "darkroom_queue_backlogged_groups",
-                "Tenants",
+                "Tenants with entries that are ready",
                 facts.backlogged_groups if facts else {},
             ),
-            ("darkroom_queue_largest_group", "Most of one", facts.largest_group if facts else {}),
+            (
+                "darkroom_queue_largest_group",
+                "Most entries of one tenant or host",
+                facts.largest_group if facts else {},
+            ),
         ):
             yield _gauge(name, text, "queue", {queue: values.get(queue, 0) for queue in _QUEUES})
         age = facts.sweep_age if facts else 0
         yield GaugeMetricFamily("darkroom_sweep_age_seconds", "Since the last sweep", age)
         behind = facts.history_lag if facts else 0
         yield GaugeMetricFamily(
-            "darkroom_history_lag_seconds", "For which the history fails or is behind", behind
+            "darkroom_history_lag_seconds", "Time that the history has failed or lagged", behind
         )
         refused = facts.history_refused if facts else 0
         yield GaugeMetricFamily(
@@ -332,9 +340,9 @@ class ServiceCollector(Collector):
 def _provider(facts: Facts | None, models: Sequence[str]) -> Iterator[GaugeMetricFamily]:
     yield _holds(facts)
     dead = facts.dead_keys if facts else 0
-    yield GaugeMetricFamily("darkroom_provider_dead_keys", "Keys that were refused", dead)
+    yield GaugeMetricFamily("darkroom_provider_dead_keys", "Rejected provider keys", dead)
     circuit = facts.circuit if facts else 0
-    yield GaugeMetricFamily("darkroom_provider_circuit_state", "1 while it is open", circuit)
+    yield GaugeMetricFamily("darkroom_provider_circuit_state", "1: a circuit is open", circuit)
     yield from _credits(facts.without_credits if facts else ())
     inactive = facts.provider_models.inactive(models) if facts else ()
     yield _gauge(
@@ -348,10 +356,10 @@ def _provider(facts: Facts | None, models: Sequence[str]) -> Iterator[GaugeMetri
 def _webhooks(facts: Facts | None) -> Iterator[GaugeMetricFamily]:
     for name, text, number in (
         ("pending", "Deliveries not settled", facts.webhook_pending if facts else 0),
-        ("parked", "Wait for their receiver", facts.webhook_parked if facts else 0),
+        ("parked", "Deliveries parked", facts.webhook_parked if facts else 0),
         (
             "unproven_in_flight",
-            "Being sent to hosts that have not answered in time lately",
+            "Deliveries in progress to hosts without a recent response in time",
             facts.webhook_unproven if facts else 0,
         ),
         (
@@ -362,13 +370,13 @@ def _webhooks(facts: Facts | None) -> Iterator[GaugeMetricFamily]:
     ):
         yield GaugeMetricFamily(f"darkroom_webhook_{name}", text, number)
     unwell = {state: facts.webhook_endpoints.get(state, 0) if facts else 0 for state in _UNWELL}
-    yield _gauge("darkroom_webhook_endpoints", "Receivers not healthy", "state", unwell)
+    yield _gauge("darkroom_webhook_endpoints", "Endpoints not healthy", "state", unwell)
 
 
 def _holds(facts: Facts | None) -> GaugeMetricFamily:
     family = GaugeMetricFamily(
         "darkroom_provider_hold",
-        "1 while new calls are held: all of them, or a part (some key or model)",
+        "1 while new calls are held: all, or part (of some key or model)",
         labels=("reason", "scope"),
     )
     for reason in _HOLDS:

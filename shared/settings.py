@@ -202,8 +202,8 @@ class Settings(BaseSettings):
         SecretStr,
         Field(
             description="Seal keys of the provider keys that operators add, separated by commas: "
-            "the first seals, all open; each a random text of at least 32 characters, the same for "
-            "API and workers. Empty: no provider key can be added"
+            "the first encrypts, all decrypt; each a random text of at least 32 characters, the "
+            "same for API and workers. Empty: no provider key can be added"
         ),
     ] = SecretStr("")
     onemin_base_url: Annotated[str, Field(description="Base URL of 1min.ai")] = (
@@ -243,8 +243,8 @@ class Settings(BaseSettings):
         Field(
             ge=0,
             le=86_400,
-            description="Seconds for which calls of a model must have been held because they fail, "
-            "until its jobs that have `fallback_models` leave it",
+            description="Seconds that calls of a model must have been held because they fail "
+            "before its jobs with `fallback_models` change to another model",
         ),
     ] = 60.0
     models_check_seconds: Annotated[
@@ -303,7 +303,7 @@ class Settings(BaseSettings):
         bool,
         Field(
             description="The proxy resolves the hosts of images and webhooks and refuses private "
-            "addresses itself; otherwise they are resolved here and it is given the address"
+            "addresses; otherwise Darkroom does both, and gives the proxy the address"
         ),
     ] = False
     ca_bundle: Annotated[
@@ -331,9 +331,9 @@ class Settings(BaseSettings):
     s3_credentials: Annotated[
         Literal["keys", "aws"],
         Field(
-            description="keys: the two settings below; aws: what AWS gives the process: its "
-            "environment, a web identity, ~/.aws/credentials, or the role of its container or "
-            "instance; they are renewed before they expire"
+            description="keys: the two settings below; aws: the first credentials found in the "
+            "environment, a web identity, ~/.aws/credentials, or the role of the container or "
+            "instance; Darkroom renews them before they expire"
         ),
     ] = "keys"
     s3_access_key: Annotated[SecretStr, Field(description="S3 access key")] = SecretStr("")
@@ -383,12 +383,12 @@ class Settings(BaseSettings):
         Field(
             ge=0,
             le=31_536_000,
-            description="Seconds for which an image URL is valid at least, and twice that at most; "
+            description="Least seconds for which an image URL is valid (at most twice as many); "
             "0: as long as the image is kept",
         ),
     ] = 0
     max_queue: Annotated[
-        int, Field(gt=0, description="Queued jobs of all tenants; further ones get 503")
+        int, Field(gt=0, description="Most queued jobs of all tenants; further ones get 503")
     ] = 1_000_000
     max_body_bytes: Annotated[int, Field(gt=0, description="Largest request body, in bytes")] = (
         1_000_000
@@ -549,12 +549,12 @@ class Settings(BaseSettings):
     ] = ""
     ops_auth_proxies: Annotated[
         CommaSeparated,
-        Field(description="Addresses or networks of the proxies whose header is believed"),
+        Field(description="Addresses or networks of the proxies whose header is trusted"),
     ] = ()
     ops_auth_scopes: Annotated[
         CommaSeparated,
         Field(
-            description="Who may do what: group:NAME=ops:read or ops:write, user:NAME=…; "
+            description="Scopes of people: group:NAME=ops:read or ops:write, user:NAME=…; "
             "ops:write includes ops:read"
         ),
     ] = ()
@@ -1014,7 +1014,7 @@ def example() -> str:
 
 
 _EXAMPLE_HEAD = """\
-# Every setting of Darkroom with its default. Take the leading # away to change one.
+# Every setting of Darkroom with its default. Remove the leading # to change one.
 # Each can also be given as NAME_FILE=/path/of/a/file that holds the value.
 # Written by: python -m shared.settings > .env.example
 """

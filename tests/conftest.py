@@ -43,7 +43,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     temporary = session.config._tmp_path_factory  # type: ignore[attr-defined]  # the plugin's
     looked, found = leaks(temporary.getbasetemp())
-    session.config.stash[LEAKS] = [f"{looked} logs read for secrets, {len(found)} found", *found]
+    session.config.stash[LEAKS] = [
+        f"Searched {looked} logs for secrets: {len(found) or 'none'} found.",
+        *found,
+    ]
     if found:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

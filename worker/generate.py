@@ -149,7 +149,7 @@ class Attempt:
             self._settle(error)
         except Exception:  # noqa: BLE001  a defect of ours must not leave the job without an outcome
             job_telemetry.broken()
-            self._settle(Internal("Darkroom failed in a way that it does not know."))
+            self._settle(Internal("Internal error of Darkroom; its log has the details."))
         else:
             self.span.note(outcome="succeeded", bytes=image.bytes)
             job_telemetry.succeeded(self.claim.job, image, seconds=time.monotonic() - self.began)

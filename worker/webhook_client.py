@@ -159,10 +159,10 @@ def _send_error(error: Exception) -> tuple[SendError, str]:
     if failure := proxy_failure(error):
         return SendError.EGRESS_PROXY, failure
     if isinstance(error, httpx.TimeoutException):
-        return SendError.TIMEOUT, "The receiver did not answer in time."
+        return SendError.TIMEOUT, "The endpoint did not respond in time."
     if isinstance(error, httpx.ConnectError):
-        return SendError.UNREACHABLE, "The receiver could not be reached."
+        return SendError.UNREACHABLE, "The endpoint could not be reached."
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
         # UnicodeError is idna's error for an impossible host name
-        return SendError.ADDRESS_INVALID, "The address cannot be sent to."
-    return SendError.BROKEN, f"The exchange broke: {type(error).__name__}."
+        return SendError.ADDRESS_INVALID, "The URL of the endpoint is invalid."
+    return SendError.BROKEN, f"The connection failed: {type(error).__name__}."

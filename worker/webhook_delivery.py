@@ -100,7 +100,7 @@ def _attempt(context: WorkerContext, delivery: Delivery, span: Span) -> None:
     except Exception:  # noqa: BLE001  a defect of ours must leave an outcome too
         _LOG.exception("delivery failed on a defect of Darkroom; please report the trace")
         sent = DeliveryResult(
-            None, 0, code=SendError.INTERNAL, error="Darkroom does not know why it failed."
+            None, 0, code=SendError.INTERNAL, error="Internal error; the worker logged the trace."
         )
     outcome, wait = outcome_of(sent, delivery, context.settings)
     _trace(span, sent, outcome)

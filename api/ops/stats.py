@@ -209,7 +209,9 @@ class WorkerList(TypedDict):
 
     at: Time
     data: list[Worker]
-    untold: Annotated[list[Held], Field(description="Claimed, but not yet reported by a worker")]
+    unreported: Annotated[
+        list[Held], Field(description="Claimed, but not yet reported by a worker")
+    ]
 
 
 @router.get(
@@ -220,13 +222,13 @@ class WorkerList(TypedDict):
 async def get_workers(parts: Context) -> Response:
     """Return the running worker processes and what each holds, as reported every few seconds.
 
-    `untold` are held too, but no worker has reported them yet: they were claimed a moment ago.
+    `unreported` are held too, but no worker has reported them yet: they were claimed a moment ago.
     """
     found = await parts.committer.run(list_workers())
     shown: WorkerList = {
         "at": rfc3339(found.now_ms),
         "data": [worker_shown(worker) for worker in found.workers],
-        "untold": _held(found.untold),
+        "unreported": _held(found.unreported),
     }
     return answered(shown)
 

@@ -15,7 +15,7 @@ class Totals(TypedDict):
 
     accepted: Count
     started: Count
-    again: Count
+    requeued: Count
     succeeded: Count
     failed: Count
     canceled: Count
@@ -39,7 +39,7 @@ class Points(TypedDict):
     at: list[Time]
     accepted: Counts
     started: Counts
-    again: Counts
+    requeued: Counts
     succeeded: Counts
     failed: Counts
     canceled: Counts
@@ -90,7 +90,7 @@ def series(samples: Sequence[Sample], *, step_ms: int, back_ms: int) -> History:
         "at": [rfc3339(slot * step_ms) for slot in slots],
         "accepted": changes("accepted"),
         "started": changes("started"),
-        "again": changes("again"),
+        "requeued": changes("requeued"),
         "succeeded": changes("succeeded"),
         "failed": changes("failed"),
         "canceled": changes("canceled"),
@@ -128,7 +128,7 @@ def totals_shown(counts: Mapping[str, int]) -> Totals:
     return {
         "accepted": counts["accepted"],
         "started": counts["started"],
-        "again": counts["again"],
+        "requeued": counts["requeued"],
         "succeeded": counts["succeeded"],
         "failed": counts["failed"],
         "canceled": counts["canceled"],

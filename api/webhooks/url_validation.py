@@ -116,7 +116,7 @@ def _check_host(host: str) -> None:
     address = _address(host)
     reason = blocked_reason(address) if address else _host_name_problem(host)
     if reason:
-        raise ValueError(f"resolves to an address that is {reason}" if address else reason)
+        raise ValueError(f"has an address that is {reason}" if address else reason)
 
 
 def _host_name_problem(host: str) -> str | None:

@@ -131,8 +131,8 @@ def _endpoints(now: ServiceStats) -> Finding:
     return Finding(
         "webhooks",
         well=not (failing or disabled),
-        message=f"{failing} endpoints are failing, {disabled} are disabled; "
-        f"{now.webhook_parked} deliveries wait for them.",
+        message=f"Failing endpoints: {failing}, disabled: {disabled}; "
+        f"deliveries that wait for them: {now.webhook_parked}.",
         advice="See their deliveries in the console at `/ops`; enable repaired endpoints there.",
     )
 

@@ -28,12 +28,19 @@ export interface WaitOptions {
   timeoutSeconds?: number;
   signal?: AbortSignal;
 }
-/** A webhook: the body of a verified request. The payload "slim" has fewer members of the job. */
-export interface WebhookEvent {
-  type: string;
+/** The body of a webhook about a job. The payload "slim" has fewer members of the job. */
+export interface JobEvent {
+  type: Schemas["EventType"];
   timestamp: string;
   data: Job;
 }
+/** The body of a webhook about a batch, a budget, an endpoint or a key. */
+export interface OtherEvent {
+  type: Exclude<NonNullable<Schemas["EndpointBody"]["events"]>[number], JobEvent["type"]>;
+  timestamp: string;
+  data: Record<string, unknown>;
+}
+export type WebhookEvent = JobEvent | OtherEvent;
 export interface ClientOptions {
   /** Default: the environment variable DARKROOM_URL. */
   url?: string;

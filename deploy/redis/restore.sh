@@ -29,7 +29,7 @@ check=$(command -v valkey-check-rdb || command -v redis-check-rdb) ||
 [ ! -t 0 ] || refuse "the backup must be the input (< dump.rdb)."
 [ -d "$folder" ] || refuse "there is no folder $folder."
 [ -w "$folder" ] || refuse "$folder cannot be written by user $(id -un)."
-# what root wrote, the user of Redis could not read
+# the user of Redis could not read files that root wrote
 for one in "$log" "$folder"; do
     if [ -e "$one" ] && [ ! -O "$one" ] && { [ "$one" = "$log" ] || [ "$(id -u)" = 0 ]; }; then
         refuse "$one does not belong to user $(id -un): run this as the user that Redis runs as."

@@ -63,7 +63,10 @@ def locked(directory: Path) -> Iterator[None]:
         except OSError:
             raise AlreadyRuns(_who_runs(directory)) from None
         write_json(directory / "running.json", {"pid": os.getpid()})
-        yield
+        try:
+            yield
+        finally:
+            (directory / "running.json").unlink(missing_ok=True)
 
 
 def _opened(path: Path) -> TextIO:

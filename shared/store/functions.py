@@ -126,7 +126,7 @@ SAMPLES_KEPT = 720
 SAMPLE_STEPS_MS = (10_000, 60_000, 300_000)
 #: The fields of a sample: totals, then current numbers, and why the gate is closed.
 SAMPLED = (
-    *("accepted", "started", "again", "succeeded", "failed", "canceled"),
+    *("accepted", "started", "requeued", "succeeded", "failed", "canceled"),
     *("waiting", "running", "webhooks", "oldest", "closed"),
 )
 #: How long a test event and its result are kept.

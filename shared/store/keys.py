@@ -2,7 +2,7 @@
 
 `keys.job("job_…")` returns a key; the Lua functions read the same table as module `keys`, where
 `keys.job(id)` does the same and a key without parts, such as `keys.gate`, is a string. All start
-with `{dr}:`, a hash tag, so that a database may be shared with other prefixes.
+with `{dr}:`, a hash tag: a cluster keeps all of them on one node.
 """
 
 import re
@@ -806,7 +806,8 @@ def reference() -> str:
         "Written by `make deploy-files` from `shared/store/keys.py`; do not edit.",
         "",
         f"All keys begin with `{PREFIX}`, a hash tag. Celery's own lists are below `{PREFIX}celery:`. Times are",
-        "milliseconds since 1970 by Redis' clock (`ms`). A part in `<…>` varies.",
+        "milliseconds since 1970 by Redis' clock (`ms`). A part in `<…>` varies. A time at the end",
+        "of a description, such as “one minute”, is how long the key is kept.",
     ]
     for name, key in all_keys():
         lines += [

@@ -18,7 +18,7 @@ DESCRIBED = 1000
 class Overview:
     """Totals of jobs, including deleted ones, and the stored failed jobs by code.
 
-    `started` counts attempts; `again` how often a job was queued again.
+    `started` counts attempts; `requeued` how often a job was queued again.
     """
 
     totals: Mapping[str, int]
@@ -37,7 +37,7 @@ def _overview(reply: Sequence[Any]) -> Overview:
     totals = {
         "accepted": counts.get("accepted", 0) + reused,
         "started": counts.get("running", 0),
-        "again": counts.get("queued", 0),
+        "requeued": counts.get("queued", 0),
         "succeeded": counts.get("succeeded", 0) + reused,
         "failed": counts.get("failed", 0),
         "canceled": counts.get("canceled", 0),
@@ -122,7 +122,7 @@ class WorkerList:
 
     now_ms: int
     workers: tuple[WorkerInfo, ...]
-    untold: tuple[HeldMember, ...]
+    unreported: tuple[HeldMember, ...]
 
 
 def list_workers() -> Command[WorkerList]:
@@ -131,9 +131,9 @@ def list_workers() -> Command[WorkerList]:
 
 
 def _worker_list(reply: Sequence[Any]) -> WorkerList:
-    now, workers, untold = reply
+    now, workers, unreported = reply
     found = sorted((_worker(*worker) for worker in workers), key=lambda one: one.name)
-    return WorkerList(int(now), tuple(found), tuple(_held(untold)))
+    return WorkerList(int(now), tuple(found), tuple(_held(unreported)))
 
 
 def _worker(

@@ -171,7 +171,7 @@ def test_deliveries_and_workers(
         jobs = [ask(busy, input={"prompt": prompt}) for prompt in PROMPTS]
         console_page.go("#/workers", "Workers")
         expect(console_page.rows).to_have_count(len(jobs))
-        wait_until(lambda: not console_page.read("workers")["untold"], "the workers to tell")
+        wait_until(lambda: not console_page.read("workers")["unreported"], "the workers to tell")
         expect(console_page.page.get_by_text("Just started")).to_have_count(0)
         shoot(console_page.page, "console-workers")
         for job_id in jobs:

@@ -86,6 +86,7 @@ def test_an_image_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is_
         (("generate", "x", "--no-such"), {}, 2, "--no-such"),
         (("jobs", "list", "--metadata", "A-17"), {}, 2, "--metadata needs name=value, such as"),
         (("generate", "x", "--seed", "-1"), {}, 2, "--seed must be at least 0."),
+        (("generate", "x", "--input", "steps=4"), {}, 2, "--input steps is unknown."),
         (("generate", "--from", "none.csv"), {}, 2, "none.csv cannot be read (No such file"),
         (("generate", "x", "--out", "/proc/none/x.png"), {}, 2, "No image was requested"),
         (("generate", "x", "--variations", "2", "--out", "/proc/none"), {}, 2, "No image was"),

@@ -140,7 +140,7 @@ def test_what_each_worker_holds_is_told_until_it_lets_go(world: World) -> None:
     ]
     assert worker.held[0].since == held.job.claimed_at
     # of this one no worker has told yet
-    assert [one.id for one in told.untold] == [new.job.id]
+    assert [one.id for one in told.unreported] == [new.job.id]
     world.finish(held)
     assert list_workers(world).workers[0].held == ()
 

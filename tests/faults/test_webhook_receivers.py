@@ -225,7 +225,7 @@ def test_a_name_that_leads_inside_is_never_connected_to(
 def test_a_name_that_nobody_knows_is_told_as_not_reached(scene: Scene) -> None:
     state, attempts = scene.webhooks_of("unknown.test")
     assert state == "failed"
-    assert {attempt["error"] for attempt in attempts} == {"The receiver could not be reached."}
+    assert {attempt["error"] for attempt in attempts} == {"The endpoint could not be reached."}
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,7 @@ def test_the_doctor_sees_what_holds_jobs_and_webhooks(doctor: Doctor, empty_redi
     assert says[0].startswith("Paused since ")
     assert says[1:] == [
         "Team red is on hold: provider_credits (needs 10 credits, has 1).",
-        "2 endpoints are failing, 0 are disabled; 0 deliveries wait for them.",
+        "Failing endpoints: 2, disabled: 0; deliveries that wait for them: 0.",
     ]
     assert paused[0].startswith("Paused since ")
 

@@ -94,6 +94,13 @@ def test_keys_that_no_stack_wrote_are_kept_aside_for_new_ones(tmp_path: Path, co
     assert set_damaged_aside(tmp_path) is None
 
 
+def test_a_stack_that_has_stopped_leaves_no_pid_behind(tmp_path: Path) -> None:
+    directory = prepare(tmp_path / "data")
+    with locked(directory):
+        assert (directory / "running.json").exists()
+    assert not (directory / "running.json").exists()
+
+
 def test_a_holder_that_cannot_be_read_is_no_reason_to_start_twice(tmp_path: Path) -> None:
     directory = prepare(tmp_path / "data")
     with locked(directory):

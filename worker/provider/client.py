@@ -241,7 +241,7 @@ class OneMin:
             unknown.evidence = error.evidence
             raise unknown from error
         if answer is None:
-            raise UnknownOutcome("1min.ai took the request and now does not know its record.")
+            raise UnknownOutcome("1min.ai accepted the request but no longer finds its record.")
         return answer
 
     def _follow(self, record_id: str, key: str, request: Request | None) -> ProviderResult | None:

@@ -12,10 +12,9 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 from darkroom.errors import WebhookInvalid
 from darkroom.models import ImageFacts, Job, Raw, from_json, job_of
 
-#: What verification raises, also for an empty secret; the last two for payloads of other programs.
+#: What verification raises; the last two for payloads of other programs.
 _NOT_DARKROOMS = (
     WebhookVerificationError,
-    EmptyWebhookSecretError,
     ValueError,
     LookupError,
     TypeError,
@@ -42,15 +41,25 @@ def verify(body: bytes | str, headers: Mapping[str, str], secret: str) -> Webhoo
     """Verify a webhook and parse it.
 
     `body` is exactly what was received, `headers` have case-insensitive names, `secret` is the
-    tenant's or the endpoint's `whsec_…`. Raise WebhookInvalid for a wrong signature, or one more
-    than five minutes old or in the future.
+    tenant's or the endpoint's `whsec_…`. Raise WebhookInvalid for a malformed secret, a wrong
+    signature, or one more than five minutes old or in the future.
     """
     lower = {name.lower(): value for name, value in headers.items()}
+    verifier = _verifier(secret)
     try:
-        Webhook(secret).verify(body, lower)
+        verifier.verify(body, lower)
         return _event(lower["webhook-id"], json.loads(body))
     except _NOT_DARKROOMS as error:
         raise WebhookInvalid(f"The webhook is not valid: {error}.") from None
+
+
+def _verifier(secret: str) -> Webhook:
+    try:
+        return Webhook(secret)
+    except (EmptyWebhookSecretError, ValueError) as error:
+        raise WebhookInvalid(
+            "The secret is not one of a webhook: pass all of it, `whsec_…`, as Darkroom showed it."
+        ) from error
 
 
 def _event(message_id: str, raw: dict[str, Any]) -> WebhookEvent:

@@ -32,7 +32,7 @@ function M.sample(now)
   local seen = {
     accepted = total.accepted + total.reused,
     started = total.running,
-    again = total.queued,
+    requeued = total.queued,
     succeeded = total.succeeded + total.reused,
     failed = total.failed,
     canceled = total.canceled,

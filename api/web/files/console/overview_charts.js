@@ -57,11 +57,11 @@ export function chartsOf() {
     chart(
       "Retries and webhooks",
       [
-        { name: "again", label: "Retries per minute", tone: "bad" },
+        { name: "requeued", label: "Retries per minute", tone: "bad" },
         { name: "webhooks", label: "Pending webhooks", tone: "busy" },
       ],
       rate,
-      (history, name) => (name === "again" ? perMinute(history, name) : history.points[name]),
+      (history, name) => (name === "requeued" ? perMinute(history, name) : history.points[name]),
     ),
   ];
 }

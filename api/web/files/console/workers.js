@@ -16,7 +16,8 @@ export function workers({ client }) {
     const listed = await client.get("/ops/v1/workers", {}, { signal });
     const at = Date.parse(listed.at);
     const threads = listed.data.reduce((all, one) => all + one.threads, 0);
-    const held = listed.data.reduce((all, one) => all + one.held.length, 0) + listed.untold.length;
+    const held =
+      listed.data.reduce((all, one) => all + one.held.length, 0) + listed.unreported.length;
     fill(
       sum,
       listed.data.length
@@ -28,7 +29,7 @@ export function workers({ client }) {
       fill(
         list,
         cards.length ? cards : nobody(),
-        listed.untold.length > 0 && untoldCard(listed.untold, at),
+        listed.unreported.length > 0 && unreportedCard(listed.unreported, at),
       ),
     );
   }
@@ -79,7 +80,7 @@ function workerCard(one, at) {
   );
 }
 
-function untoldCard(untold, at) {
+function unreportedCard(unreported, at) {
   return el(
     "section",
     { class: "card" },
@@ -88,7 +89,7 @@ function untoldCard(untold, at) {
       "",
       "No worker has reported these yet; each worker reports every few seconds. A job that stays here has lost its worker, and is requeued when its lease expires.",
     ),
-    heldTable(untold, at),
+    heldTable(unreported, at),
   );
 }
 

@@ -40,7 +40,7 @@ class GenerateOptions:
         Parameter(
             negative="",
             help="Model that makes the image while --model is not available; may be repeated. "
-            "`default`: the service's choice.",
+            "The value `default` stands for the fallbacks of --model.",
         ),
     ] = None
     aspect_ratio: Annotated[str | None, Parameter(help="1:1, 16:9, 9:16, 3:2, 2:3, 4:5, 5:4")] = (
@@ -79,7 +79,7 @@ class GenerateOptions:
     image_seconds: Annotated[
         Seconds | None,
         Parameter(
-            help="Delete each image this many seconds after its job ends; `forever`: with it."
+            help="Delete each image this many seconds after its job ends; `forever`: with the job."
         ),
     ] = None
 

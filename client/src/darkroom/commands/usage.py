@@ -8,7 +8,7 @@ from darkroom.commands.connection import HERE, Where
 from darkroom.commands.exits import DONE
 from darkroom.commands.output import show_json, show_line, show_rows
 
-usage = App(name="usage", help="Show the jobs, calls and estimated credits of some days.")
+usage = App(name="usage", help="Show the jobs, calls and estimated credits of a range of days.")
 
 _First = Annotated[
     str | None,

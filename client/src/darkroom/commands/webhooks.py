@@ -15,7 +15,7 @@ from darkroom.options import EndpointOptions
 
 webhooks = App(name="webhooks", help="Inspect webhook deliveries and endpoints, and redeliver.")
 
-endpoints = App(name="endpoints", help="The URLs that webhooks are sent to.")
+endpoints = App(name="endpoints", help="Manage the endpoints that webhooks are sent to.")
 webhooks.command(endpoints)
 
 _ENDPOINTS = ("id", "status", "pending", "parked", "failures", "has_own_secret", "events", "url")

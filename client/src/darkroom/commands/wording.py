@@ -1,10 +1,12 @@
 """Error messages that name the program's options instead of JSON members and headers."""
 
 from darkroom.errors import DarkroomError, Fault, InvalidInput, Unauthorized
-from darkroom.options import option_of
+from darkroom.options import JobOptions, option_of
 
 #: Arguments without an option name.
 _PLAIN = {"prompt": "PROMPT", "url": "URL"}
+#: Parameters of models that have an option of their own.
+_OPTIONAL = JobOptions.__annotations__.keys() | _PLAIN.keys()
 _UNAUTHENTICATED = "unauthenticated"
 
 
@@ -26,6 +28,8 @@ def _fault(fault: Fault) -> str:
     steps = [step for step in fault.pointer.split("/") if step]
     if steps[:1] == ["jobs"]:  # variations: all share the options of the one prompt
         steps = steps[2:]
+    if steps[:1] == ["input"] and len(steps) > 1 and steps[1] not in _OPTIONAL:
+        return f"--input {steps[1]} {fault.message}"
     if steps[:1] in (["input"], ["query"]):
         steps = steps[1:]
     if not steps:
