@@ -61,7 +61,7 @@ def test_what_came_of_jobs_is_counted_also_after_they_are_forgotten(world: World
     assert now.totals == {
         "accepted": 6,
         "started": 3,
-        "again": 2,
+        "requeued": 2,
         "succeeded": 1,
         "failed": 1,
         "canceled": 1,
