@@ -40,7 +40,7 @@ OUTAGES = ((0.52, 0.41), (9.0, 8.2), (31.5, 30.9))
 def past(now: int) -> Iterator[tuple[int, dict[str, int | str]]]:
     """Return what two days of work would have counted: time by time, and the counters then."""
     chance, waiting = random.Random(7), 0
-    names = ("accepted", "started", "again", "succeeded", "failed", "canceled")
+    names = ("accepted", "started", "requeued", "succeeded", "failed", "canceled")
     counts = dict.fromkeys(names, 0)
     for number in range(SAMPLES_KEPT * SAMPLE_STEPS_MS[-1] // STEP, 1, -1):
         hours = number * STEP / 3_600_000
@@ -74,7 +74,7 @@ def seed_history(stack: Up) -> None:
 
 
 #: What a sample has under another name than the counters.
-_TOTALS = {"started": "running", "again": "queued"}
+_TOTALS = {"started": "running", "requeued": "queued"}
 
 
 @pytest.fixture(scope="module")
