@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import redis
 
@@ -17,6 +18,13 @@ LEAKS = pytest.StashKey[list[str]]()
 ID_CHARACTERS = 60
 #: Checks seconds measured against the most they may be.
 InTime = Callable[[float, float], None]
+
+
+# Hypothesis asserts by default how long an example and its making may take.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

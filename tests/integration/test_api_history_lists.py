@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -128,9 +128,7 @@ def test_jobs_that_move_between_two_pages_are_listed_once(service: HistoryServic
     subsets = st.sets(st.sampled_from(movable))
 
     @given(limit=st.sampled_from([1, 2, 3, 50]), moves=st.lists(subsets, max_size=8))
-    @hypothesis_settings(
-        max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+    @hypothesis_settings(max_examples=20)
     def check(limit: int, moves: list[set[str]]) -> None:
         todo = iter(moves)
 
