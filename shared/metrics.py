@@ -64,6 +64,9 @@ ACCEPT_SECONDS = Histogram(
 JOBS_FINISHED = Counter(
     "darkroom_jobs_finished", "Jobs that became final", ("model", "status", "error_code")
 )
+FALLBACK_JOBS = Counter(
+    "darkroom_fallback_jobs", "Jobs that a fallback model served, by the requested one", ("model",)
+)
 JOB_WAIT_SECONDS = Histogram(
     "darkroom_job_wait_seconds", "From accepted to first claimed", buckets=SECONDS
 )
@@ -123,6 +126,7 @@ def begin(models: Iterable[str]) -> None:
     for model in models:
         for priority in Priority:
             JOBS_ACCEPTED.labels(model, priority.value)
+        FALLBACK_JOBS.labels(model)
         JOBS_FINISHED.labels(model, "succeeded", "")
         JOBS_FINISHED.labels(model, "canceled", "")
         for code in ErrorCode:

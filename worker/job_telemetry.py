@@ -27,6 +27,8 @@ def succeeded(job: Job, image: Image, *, seconds: float) -> None:
     """Report a job that succeeded, after `seconds` of this attempt."""
     metrics.JOB_ATTEMPTS.labels("succeeded").inc()
     metrics.IMAGE_BYTES.observe(image.bytes)
+    if job.fallback:
+        metrics.FALLBACK_JOBS.labels(job.spec.model).inc()
     for warning in image.warnings:
         metrics.IMAGE_WARNINGS_FOUND.labels(warning).inc()
     _LOG.info("job succeeded", bytes=image.bytes, key=image.key, seconds=round(seconds, 3))

@@ -212,7 +212,8 @@ class JobsQuery(QueryModel):
     status: WantedStatus = None
     batch_id: Annotated[Text, Field(description="Only of this batch")] = None
     tag: Annotated[Text, Field(description="Only with this tag")] = None
-    model: Annotated[Text, Field(description="Only of this model")] = None
+    model: Annotated[Text, Field(description="Only of jobs that requested this model")] = None
+    served_model: Annotated[Text, Field(description="Only of jobs that this model serves")] = None
     error_code: WantedError = None
     created_after: Annotated[Moment, Field(description="Later than this")] = None
     created_before: Annotated[Moment, Field(description="Earlier than this")] = None
@@ -234,6 +235,7 @@ class JobsQuery(QueryModel):
             batch_id=self.batch_id,
             tag=self.tag,
             model=self.model,
+            served_model=self.served_model,
             error_code=self.error_code,
             created_after=self.created_after,
             created_before=self.created_before,

@@ -138,6 +138,7 @@ class JobFilterBody(Strict):
     batch_id: FilterText | None = None
     tag: FilterText | None = None
     model: FilterText | None = None
+    served_model: FilterText | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
     metadata: Annotated[
@@ -157,6 +158,7 @@ class JobFilterBody(Strict):
             batch_id=self.batch_id,
             tag=self.tag,
             model=self.model,
+            served_model=self.served_model,
             error_code=self.error_code,
             created_after=moment_of(self.created_after),
             created_before=moment_of(self.created_before),

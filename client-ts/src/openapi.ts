@@ -1735,6 +1735,11 @@ export interface components {
              */
             model?: string | null;
             /**
+             * Served Model
+             * @default null
+             */
+            served_model?: string | null;
+            /**
              * Created After
              * @default null
              */
@@ -2500,8 +2505,10 @@ export interface operations {
                 batch_id?: string;
                 /** @description Only with this tag */
                 tag?: string;
-                /** @description Only of this model */
+                /** @description Only of jobs that requested this model */
                 model?: string;
+                /** @description Only of jobs that this model serves */
+                served_model?: string;
                 /** @description Only these */
                 error_code?: components["schemas"]["ErrorCode"];
                 /** @description Later than this */

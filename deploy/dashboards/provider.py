@@ -57,6 +57,13 @@ PROVIDER = Dashboard(
                     ],
                 ),
                 Panel(
+                    "Jobs served by fallback models",
+                    "Jobs per second that another model than the requested one served, by the "
+                    "requested model.",
+                    one(rate("darkroom_fallback_jobs_total", "model"), "{{model}}"),
+                    "ops",
+                ),
+                Panel(
                     "Rejected keys and unknown outcomes",
                     "Rejected provider keys, and calls in the last hour that may have been billed "
                     "without a result.",

@@ -276,6 +276,7 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
     for column, value in (
         (jobs.c.batch, wanted.batch_id),
         (jobs.c.model, wanted.model),
+        (jobs.c.served_model, wanted.served_model),
         (jobs.c.error_code, wanted.error_code),
     ):
         if value:

@@ -39,6 +39,7 @@ def job_row(stored: StoredRecord) -> dict[str, Any]:
         "tenant": job.tenant,
         "status": job.state.value,
         "model": job.spec.model,
+        "served_model": job.served_model,
         "version": job.version,
         "created": job.created_at,
         "finished": job.finished_at,

@@ -35,6 +35,7 @@ class JobFilter:
     batch_id: str | None = None
     terms: tuple[str, ...] = ()
     model: str | None = None
+    served_model: str | None = None
     error_code: str | None = None
     created_after: int | None = None
     created_before: int | None = None
@@ -112,6 +113,7 @@ class JobSearch:
                 prompt_words=self.wanted.words,
             ),
             model=self.wanted.model,
+            served_model=self.wanted.served_model,
             error_code=self.wanted.error_code,
             created_after=self.wanted.created_after,
             created_before=self.wanted.created_before,

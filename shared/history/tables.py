@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 #: The revision of these tables: the last one of `migrations/versions`.
-REVISION = "0004"
+REVISION = "0005"
 #: Where Alembic stores the revision of the database.
 alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text))
 
@@ -53,6 +53,7 @@ jobs = Table(
     Column("error_code", Bytewise),
     Column("request_hash", Bytewise, comment="of model and input, if its image may be reused"),
     Column("record", Text, nullable=False),
+    Column("served_model", Bytewise, comment="the model that served it, if one did"),
     Index("jobs_by_tenant", "tenant", "id"),
     _partial("jobs_by_status", "tenant", "status", "id", where=UNSUCCESSFUL),
     _partial("jobs_of_all_by_status", "status", "id", where=UNSUCCESSFUL),

@@ -57,6 +57,7 @@ class Filter:
     batch_id: str | None = None
     tag: str | None = None
     model: str | None = None
+    served_model: str | None = None
     error_code: ErrorCode | None = None
     created_after: int | None = None
     created_before: int | None = None
@@ -103,6 +104,7 @@ class Search:
             limit=self.limit,
             scan_limit=self.scan_limit,
             model=self.wanted.model or "",
+            served_model=self.wanted.served_model or "",
             created_after=self.wanted.created_after,
             created_before=self.wanted.created_before,
             any_count=len(self.some),

@@ -417,6 +417,7 @@ class FindJobs(Operation):
     limit: int
     scan_limit: int
     model: str
+    served_model: str
     created_after: int | None
     created_before: int | None
     any_count: int

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from shared.errors import ErrorCode
+from shared.history.search import JobFilter
 from shared.jobs import State
 from shared.store import job_submission, keys, maintenance, transitions
 from shared.store.batches import Committed
 from shared.store.dry_run import dry_run
-from shared.store.job_queries import Filter
+from shared.store.job_queries import Filter, QueuedJob
 from shared.store.job_submission import Fallback, NotAccepted
 from shared.store.transitions import Signal
 from tests.support.archive import restore, retry_job
@@ -265,6 +266,30 @@ def test_a_list_by_model_finds_the_requested_one(world: World) -> None:
     assert (found("m"), found("b")) == ([job_id], [])
 
 
+def test_a_list_by_served_model_finds_what_the_jobs_show(world: World) -> None:
+    # one for each step of a job
+    for _ in range(7):
+        accept(world, "b")
+    make_unavailable(world)
+    world.sweep()
+    world.finish(world.claim())
+    world.fail(world.call(world.claim()))
+    world.fail(world.claim())
+    world.call(world.claim())
+    world.cancel(world.claim().job.id)
+    world.release(world.checkpoint(world.call(world.claim())))
+
+    def found(model: str | None) -> list[QueuedJob]:
+        wanted = Filter(served_model=model)
+        return [*world.store.run(list_jobs("acme", wanted, limit=9, scan_limit=99)).jobs]
+
+    jobs = {one.job.id: one.job.served_model for one in found(None)}
+    assert sorted(jobs.values(), key=str) == [None, None, None, "b", "b", "b", "b"]
+    served = [job_id for job_id, model in jobs.items() if model == "b"]
+    assert [one.job.id for one in found("b")] == served
+    assert found("m") == []
+
+
 def test_a_staged_batch_is_committed_with_the_models_that_it_was_staged_with(world: World) -> None:
     jobs = [world.new_job(fallbacks=(fallback("b"),)) for _ in range(2)]
     batch_id = world.stage(jobs)
@@ -332,6 +357,8 @@ def test_an_archived_job_keeps_its_models_for_a_retry(history: HistoryWorld) -> 
     assert archived
     assert (archived.spec.model, archived.served_model) == ("m", "b")
     assert archived.spec.fallback_models == ("b",)
+    for model, found in (("m", []), ("b", [job_id])):
+        assert history.reader.job_ids(JobFilter("acme", served_model=model), 9) == found
 
     assert restore(history, job_id) == "ok"
     world.client.delete(GATE)

@@ -1,6 +1,7 @@
 """The schema of the history: migrations, and what they do with rows that are there."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -56,6 +57,30 @@ def test_a_migration_writes_the_terms_of_the_jobs_that_are_there(history_url: st
         upgrade(connection)
         assert rows(connection, "job_terms") == written
     assert len(written) == 700 * 26
+    database.close()
+
+
+def test_a_migration_writes_the_served_models_of_the_jobs_that_are_there(history_url: str) -> None:
+    database = database_at(history_url)
+    fallback = job_record(700)
+    served_by_another = {"models": f"requested {fallback.record['model']}"}
+    # more than it reads at once
+    write_rows(database, 700)
+    writer = HistoryWriter(database)
+    writer.begin()
+    writer.write([replace(fallback, record=fallback.record | served_by_another)], [])
+
+    def served(connection: Connection) -> dict[str, tuple[str, str]]:
+        found = connection.exec_driver_sql("SELECT id, model, served_model FROM jobs")
+        return {row[0]: (row[1], row[2]) for row in found}
+
+    with database.writing() as connection:
+        written = served(connection)
+        downgrade(connection, "0004")
+        upgrade(connection)
+        assert served(connection) == written
+    assert len(written) == 701
+    assert written[fallback.id] == ("requested", fallback.record["model"])
     database.close()
 
 

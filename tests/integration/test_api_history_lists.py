@@ -70,6 +70,7 @@ def test_every_filter_finds_the_same_in_every_page_size(service: HistoryService)
         ({"tag": "red", "status": "failed"}, lambda job: job["tags"] == ["blue", "red"]),
         ({"tag": "none"}, lambda _: False),
         ({"model": OTHER_MODEL}, lambda job: job["model"] == OTHER_MODEL),
+        ({"served_model": DEFAULT_MODEL}, lambda job: job["served_model"] == DEFAULT_MODEL),
         ({"error_code": "provider_rejected"}, lambda job: job["status"] == "failed"),
         ({"error_code": "canceled"}, lambda job: (job["error"] or {}).get("code") == "canceled"),
         ({"metadata.order": "A-0"}, lambda job: job["metadata"].get("order") == "A-0"),

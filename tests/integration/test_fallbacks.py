@@ -9,6 +9,7 @@ from shared.model_catalog import DEFAULT_MODEL
 from shared.store.functions import CIRCUIT_FAILURES
 from tests.integration.conftest import Open, both_ways
 from tests.integration.sandbox_client import Client
+from tests.integration.test_wrong_answers import counted
 from tests.support.api_server import ApiServer, pointers, problem, served, settings, tenant_at
 from tests.support.models import KLEIN, KLEINS, OTHER_MODEL
 from tests.support.worker_harness import WorkerHarness
@@ -53,6 +54,7 @@ def paid(provider: Client) -> list[str]:
 def test_a_removed_model_is_replaced_and_all_that_is_counted_follows(
     api_server: ApiServer, harness: WorkerHarness, provider: Client
 ) -> None:
+    before = counted("fallback_jobs", model=DEFAULT_MODEL)
     provider.models(removed=[DEFAULT_MODEL])
     created = api_server.client.post("/v1/jobs", json=BODY).json()
     assert (created["model"], created["served_model"]) == (DEFAULT_MODEL, None)
@@ -70,8 +72,10 @@ def test_a_removed_model_is_replaced_and_all_that_is_counted_follows(
     assert (job["image"]["warnings"], job["provider"]["calls"]) == ([], 2)
     assert paid(provider) == [OTHER_MODEL]
     assert used(api_server) == {OTHER_MODEL: (1, 1, 2.5)}
-    listed = api_server.client.get("/v1/jobs", params={"model": DEFAULT_MODEL}).json()["data"]
-    assert [one["id"] for one in listed] == [job["id"]]
+    for by in ({"model": DEFAULT_MODEL}, {"served_model": OTHER_MODEL}):
+        listed = api_server.client.get("/v1/jobs", params=by).json()["data"]
+        assert [one["id"] for one in listed] == [job["id"]]
+    assert counted("fallback_jobs", model=DEFAULT_MODEL) == before + 1
 
 
 def test_jobs_of_a_model_that_fails_are_served_by_another_and_paid_once(

@@ -109,6 +109,7 @@ class JobFilter(TypedDict, total=False):
     batch_id: str
     tag: str
     model: str
+    served_model: str
     error_code: str
     created_after: str
     created_before: str

@@ -99,11 +99,20 @@ local function spec_fits(record)
   return is_readable and matches
 end
 
+-- Return the model that makes or made the image, as `Job.served_model` does; nil while it may still change.
+local function served_model(record)
+  local status = jobs.status(record.state)
+  local was_called = status ~= 'queued' and tonumber(record.calls or 0) > 0
+  local is_known = status == 'running' or record.image or record.answer or record.pending or was_called
+  return is_known and record.model or nil
+end
+
 local after, before = tonumber(args.created_after), tonumber(args.created_before)
 local function fits(record)
   local created = tonumber(record.created)
   local model = record.models and string.match(record.models, '^%S+') or record.model
   return (args.model == '' or model == args.model)
+    and (args.served_model == '' or served_model(record) == args.served_model)
     and (not after or created > after)
     and (not before or created < before)
     and (args.tag == '' or string.find('\n' .. (record.tags or '') .. '\n', '\n' .. args.tag .. '\n', 1, true))

@@ -20,6 +20,7 @@ const FIELDS = [
   { name: "created_after", label: "Created after", kind: "time", more: true },
   { name: "created_before", label: "Created before", kind: "time", more: true },
   { name: "model", label: "Model", kind: "text", more: true },
+  { name: "served_model", label: "Served by", kind: "text", about: "Model", more: true },
   { name: "batch_id", label: "Batch", kind: "text", about: "batch_…", more: true },
   { name: "metadata", label: "Metadata", kind: "pairs", about: "order=A-17, size=L", more: true },
   { name: "seed", label: "Seed", kind: "text", more: true },
