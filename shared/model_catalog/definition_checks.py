@@ -6,7 +6,7 @@ Each check yields faults as (member, message); the loader adds file and model.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from shared.model_catalog.input_schema import InputSchema, types_of
+from shared.model_catalog.input_schema import InputSchema, types_of, unknown_name
 from shared.model_catalog.model import (
     Converted,
     Model,
@@ -19,6 +19,23 @@ from shared.model_catalog.model import (
 
 Fault: TypeAlias = tuple[str, str]
 
+#: The keywords of JSON Schema, draft 2020-12: the validator ignores any other one.
+_KEYWORDS = frozenset(
+    {
+        *("$schema", "$id", "$ref", "$anchor", "$dynamicRef", "$dynamicAnchor", "$vocabulary"),
+        *("$comment", "$defs", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"),
+        *("dependentSchemas", "prefixItems", "items", "contains", "properties", "propertyNames"),
+        *("patternProperties", "additionalProperties", "unevaluatedItems", "type", "enum", "const"),
+        *("unevaluatedProperties", "multipleOf", "maximum", "exclusiveMaximum", "minimum"),
+        *("exclusiveMinimum", "maxLength", "minLength", "pattern", "maxItems", "minItems"),
+        *("uniqueItems", "maxContains", "minContains", "maxProperties", "minProperties"),
+        *("required", "dependentRequired", "format", "contentEncoding", "contentMediaType"),
+        *("contentSchema", "title", "description", "default", "deprecated", "readOnly"),
+        *("writeOnly", "examples"),
+    }
+)
+#: The parameter that a tenant may set only if an operator allows it.
+_SAFETY = "disable_safety_checker"
 #: What the values of each part of a size must be.
 _READERS = {
     "ratio": (read_ratio, "a ratio in quotation marks such as '16:9'"),
@@ -29,24 +46,57 @@ _READERS = {
 
 def input_faults(schema: Mapping[str, Any]) -> Iterator[Fault]:
     """Check the schema of an input."""
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping) and (faults := [*_parameter_faults(properties)]):
+        yield from faults
+        return
     try:
         InputSchema(schema)
     except ValueError as error:
         yield "input", f"must be a JSON Schema (draft 2020-12): {error}"
         return
+    yield from _object_faults(schema)
+    for name, one in schema.get("properties", {}).items():
+        yield from _value_faults(name, one, schema)
+
+
+def _parameter_faults(properties: Mapping[str, Any]) -> Iterator[Fault]:
+    """Check that each parameter has a schema, of known keywords."""
+    for name, one in properties.items():
+        member = f"input.properties.{name}"
+        if not isinstance(one, Mapping):
+            yield member, "must be an object"
+            continue
+        for keyword in one:
+            if keyword not in _KEYWORDS and not keyword.startswith("x-"):
+                yield f"{member}.{keyword}", unknown_name(keyword, _KEYWORDS)
+
+
+def _object_faults(schema: Mapping[str, Any]) -> Iterator[Fault]:
+    """Check that the input is an object with a prompt, and without unknown parameters."""
+    properties, required = schema.get("properties", {}), schema.get("required", ())
     if schema.get("type") != "object":
         yield "input.type", "must be object"
     if schema.get("additionalProperties") is not False:
         yield "input.additionalProperties", "must be false: a misspelt parameter would be ignored"
-    properties = schema.get("properties", {})
     if types_of(properties.get("prompt", {})) != {"string"}:
         yield "input.properties.prompt", "must be a parameter of the type string"
-    if "prompt" not in schema.get("required", ()):
+    if "prompt" not in required:
         yield "input.required", "must name prompt: every job has one"
-    for name, one in properties.items():
-        if "default" in one:
-            member = f"input.properties.{name}.default"
-            yield from ((member, words) for words in _misfits(one["default"], one))
+    for name in (one for one in required if one not in {*properties, "prompt"}):
+        yield "input.required", f"must name parameters of the input, and {name} is none"
+
+
+def _value_faults(name: str, one: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Fault]:
+    """Check the default of a parameter, and that each value of its `enum` fits the rest of it."""
+    member = f"input.properties.{name}"
+    if "default" in one:
+        yield from ((f"{member}.default", words) for words in _misfits(one["default"], one, root))
+    if name == _SAFETY and one.get("default") is True:
+        yield f"{member}.default", "must be false: an operator allows true for single tenants"
+    rest = {keyword: value for keyword, value in one.items() if keyword != "enum"}
+    for number, value in enumerate(one.get("enum", ())):
+        yield from ((f"{member}.enum.{number}", words) for words in _misfits(value, rest, root))
 
 
 def model_faults(model: Model) -> Iterator[Fault]:
@@ -62,8 +112,10 @@ def _properties(model: Model) -> Mapping[str, Any]:
     return model.parameters.properties
 
 
-def _misfits(value: object, schema: Mapping[str, Any]) -> Iterable[str]:
-    return (fault.message for fault in InputSchema(schema).faults(value))
+def _misfits(value: object, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterable[str]:
+    """Return what is wrong with a value by a part of the schema `root`."""
+    whole = {"$defs": root.get("$defs", {}), **schema}
+    return (fault.message for fault in InputSchema(whole).faults(value))
 
 
 def _unnamed(model: Model, name: str) -> str | None:
@@ -84,6 +136,16 @@ def _seed_faults(model: Model) -> Iterator[Fault]:
         yield "seed", unnamed
     elif "integer" not in types_of(_properties(model)[model.seed]):
         yield "seed", f"must name a parameter of the type integer, and {model.seed} is another"
+    elif not _accepts_its_seeds(model, model.seed):
+        wanted = "a parameter that accepts every integer from its minimum to its maximum"
+        yield "seed", f"must name {wanted}, and {model.seed} does not"
+
+
+def _accepts_its_seeds(model: Model, name: str) -> bool:
+    """Return whether a seed may be chosen from the whole range."""
+    ends = {*model.seeds[:2], *model.seeds[-2:]}
+    schema = _properties(model)[name]
+    return bool(ends) and not any([*_misfits(seed, schema, model.input)] for seed in ends)
 
 
 def _size_faults(model: Model, rule: SizeRule | None, member: str) -> Iterator[Fault]:
@@ -106,6 +168,9 @@ def _format_faults(model: Model) -> Iterator[Fault]:
         yield "format.parameter", unnamed
         return
     listed = values_of(_properties(model)[model.format.parameter])
+    if not listed:
+        yield "format.parameter", "must name a parameter with an `enum`"
+        return
     for value in (one for one in listed if one not in model.format.values):
         yield "format.values", f"must have the format of every value, and {value} is missing"
     for value in (one for one in model.format.values if one not in listed):
@@ -126,11 +191,14 @@ def _converted_faults(model: Model, rule: Converted, member: str) -> Iterator[Fa
         return
     schema = _properties(model)[rule.parameter]
     for theirs, ours in (rule.values or {}).items():
-        yield from ((f"{member}.values.{theirs}", words) for words in _misfits(ours, schema))
+        yield from (
+            (f"{member}.values.{theirs}", words) for words in _misfits(ours, schema, model.input)
+        )
     if rule.default is None:
         return
     if rule.values is None:
-        yield from ((f"{member}.default", words) for words in _misfits(rule.default, schema))
+        faults = _misfits(rule.default, schema, model.input)
+        yield from ((f"{member}.default", words) for words in faults)
     elif rule.default not in rule.values:
         yield f"{member}.default", f"must be one of: {', '.join(rule.values)}"
 
@@ -141,9 +209,12 @@ def _replicate_faults(model: Model) -> Iterator[Fault]:
     for theirs, ours in rules.names.items():
         if unnamed := _unnamed(model, ours):
             yield f"replicate.names.{theirs}", unnamed
+        elif theirs in _properties(model):
+            yield f"replicate.names.{theirs}", "must not be the name of a parameter"
     for name, value in rules.defaults.items():
         member = f"replicate.defaults.{name}"
         if unnamed := _unnamed(model, name):
             yield member, unnamed
         else:
-            yield from ((member, words) for words in _misfits(value, _properties(model)[name]))
+            faults = _misfits(value, _properties(model)[name], model.input)
+            yield from ((member, words) for words in faults)

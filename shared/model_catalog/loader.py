@@ -15,6 +15,7 @@ import yaml
 from shared.model_catalog.definition_checks import Fault, input_faults, model_faults
 from shared.model_catalog.input_schema import InputSchema, unknown_name
 from shared.model_catalog.model import Catalog, Model
+from shared.printable import printable
 
 _SHIPPED = Path(__file__).parent
 #: The members of a file. Definitions are for YAML anchors.
@@ -41,6 +42,10 @@ def load_catalog(path: str = "") -> Catalog:
         return _extended(path, Path(path).stat().st_mtime_ns)
     except OSError as error:
         raise BadCatalog([f"{path} cannot be read ({error.strerror})"]) from None
+    except RecursionError:
+        raise BadCatalog(
+            [f"{path} is nested too deeply, or a part of it contains itself"]
+        ) from None
 
 
 @cache
@@ -51,8 +56,21 @@ def _shipped() -> Catalog:
 
 @lru_cache(maxsize=8)
 def _extended(path: str, _changed_at: int) -> Catalog:
-    models = {**_shipped(), **{one.id: one for one in _read(Path(path))}}
+    own = {one.id: one for one in _read(Path(path))}
+    models = {**_shipped(), **own}
+    if sentences := [f"{path}: {words}" for one in own.values() for words in _taken(one, models)]:
+        raise BadCatalog(sentences)
     return MappingProxyType(models)
+
+
+def _taken(model: Model, models: Catalog) -> Iterator[str]:
+    """Check that Replicate's clients can request a model by its name."""
+    for other in models.values():
+        if other is not model and model.replicate_id in other.replicate_names:
+            yield (
+                f"model {model.id}: `replicate.id` must be of this model alone, and "
+                f"{model.replicate_id} also names {other.id}"
+            )
 
 
 def _read(file: Path) -> list[Model]:
@@ -65,7 +83,8 @@ def _read(file: Path) -> list[Model]:
     for number, definition in enumerate(definitions):
         found = read_model(definition)
         faults = found if isinstance(found, list) else _among(found, ids[:number], {*ids, *known})
-        name = ids[number] if isinstance(ids[number], str) else f"number {number + 1}"
+        given = ids[number]
+        name = printable(given) if isinstance(given, str) else f"number {number + 1}"
         sentences += [f"{file}: model {name}: `{member}` {words}" for member, words in faults]
         if isinstance(found, Model):
             models.append(found)
@@ -140,6 +159,8 @@ def _shape() -> InputSchema:
 
 def read_model(definition: object) -> Model | list[Fault]:
     """Return the model of a definition, or all faults by member."""
+    if unreadable := [(_member(path), words) for path, words in _not_json(definition, ())]:
+        return unreadable
     found = [(_member(fault.path), fault.message) for fault in _shape().faults(definition)]
     schema = definition.get("input") if isinstance(definition, Mapping) else None
     if isinstance(schema, Mapping):
@@ -148,6 +169,21 @@ def read_model(definition: object) -> Model | list[Fault]:
         return found
     model = Model.model_validate(definition)
     return list(model_faults(model)) or model
+
+
+def _not_json(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[Any, str]]:
+    """Check that there is only what JSON has: YAML reads yes as true, and 2026-01-31 as a date."""
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            if isinstance(name, str):
+                yield from _not_json(one, (*path, name))
+            else:
+                yield path, f"has the name {name}, which must be written in quotation marks"
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _not_json(one, (*path, number))
+    elif value is not None and not isinstance(value, str | int | float):
+        yield path, f"must not be a {type(value).__name__}: write it in quotation marks"
 
 
 def _member(path: tuple[str | int, ...]) -> str:

@@ -20,6 +20,8 @@ DEFAULT_MODEL = "black-forest-labs/flux-2-klein-9b"
 SEED_MAX = 9_007_199_254_740_991
 #: Seeds chosen by Darkroom fit 31 bits, which every sampler accepts.
 CHOSEN_SEED_MAX = 2_147_483_647
+#: The highest price of an image: sums of more would not be exact.
+CREDITS_MAX = 1_000_000
 #: Pixels of one megapixel, as the provider counts them.
 MEGAPIXEL = 1024 * 1024
 #: The owner of models whose id has none, in the APIs that require one.
@@ -121,7 +123,7 @@ class ReplicateRules(Definition):
 class Model(Definition):
     """A model. Its `id` is the provider's name for it."""
 
-    id: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=100)]
+    id: Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)?$", max_length=100)]
     name: Annotated[str, Field(min_length=1, max_length=100)]
     description: Annotated[str, Field(min_length=1, max_length=1000)]
     source: Source
@@ -132,7 +134,7 @@ class Model(Definition):
     format: FormatRule | None = None
     openai: OpenAIRules = OpenAIRules()
     replicate: ReplicateRules = ReplicateRules()
-    credits: Annotated[float | None, Field(ge=0)] = None
+    credits: Annotated[float | None, Field(ge=0, le=CREDITS_MAX)] = None
     requests_per_minute: Annotated[int | None, Field(gt=0)] = None
     fallbacks: Annotated[
         tuple[str, ...], Field(max_length=FALLBACKS_MAX, json_schema_extra={"uniqueItems": True})

@@ -1,8 +1,6 @@
 """The operator's prices of models."""
 
-import math
-
-from shared.model_catalog.model import Catalog
+from shared.model_catalog.model import CREDITS_MAX, Catalog
 
 
 def read_prices(written: str, models: Catalog | None) -> dict[str, str]:
@@ -19,7 +17,7 @@ def read_prices(written: str, models: Catalog | None) -> dict[str, str]:
         elif name in found:
             faults.append(f"{name} is named twice")
         elif not _is_price(credits_each):
-            faults.append(f"{part} does not end with a number of at least 0")
+            faults.append(f"{part} does not end with a number from 0 to {CREDITS_MAX:,}")
         found[name] = credits_each
     if faults:
         rule = f"write model=credits,… with the models {', '.join(models or found)}"
@@ -29,6 +27,6 @@ def read_prices(written: str, models: Catalog | None) -> dict[str, str]:
 
 def _is_price(text: str) -> bool:
     try:
-        return 0 <= float(text) < math.inf
+        return 0 <= float(text) <= CREDITS_MAX
     except ValueError:
         return False

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,20 @@ def parameter(name: str, **changes: object) -> Change:
     return lambda one: one["input"]["properties"][name].update(changes)
 
 
+def seed(**schema: object) -> Change:
+    """Let a parameter with this schema be the seed."""
+
+    def change(one: dict[str, Any]) -> None:
+        one["input"]["properties"]["number"] = {"type": "integer", **schema}
+        one["seed"] = "number"
+
+    return change
+
+
+GAPS = (
+    "must name a parameter that accepts every integer from its minimum to its maximum, and number "
+    "does not"
+)
 #: What is wrong with a definition, the member at fault, and the sentence about it.
 MISTAKES: dict[str, tuple[Change, str, str]] = {
     "no id": (lambda one: one.pop("id"), "id", "is required"),
@@ -92,6 +107,49 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
         "input.properties.strokes.default",
         "must be at most 9",
     ),
+    "a hidden path": (lambda one: one.update(id="../other"), "id", "has the wrong form"),
+    "a date": (
+        lambda one: one.update(name=date(2026, 1, 31)),
+        "name",
+        "must not be a date: write it in quotation marks",
+    ),
+    "a name that YAML reads as true": (
+        lambda one: one["input"]["properties"].update({True: {"type": "string"}}),
+        "input.properties",
+        "has the name True, which must be written in quotation marks",
+    ),
+    "a parameter without schema": (
+        lambda one: one["input"]["properties"].update(prompt=True),
+        "input.properties.prompt",
+        "must be an object",
+    ),
+    "a misspelt keyword": (
+        parameter("strokes", maxmum=5),
+        "input.properties.strokes.maxmum",
+        "is unknown; did you mean maximum?",
+    ),
+    "a required parameter that does not exist": (
+        lambda one: one["input"].update(required=["prompt", "brush"]),
+        "input.required",
+        "must name parameters of the input, and brush is none",
+    ),
+    "a choice that YAML reads as false": (
+        parameter("file", enum=["photo", False, "lossless"]),
+        "input.properties.file.enum.1",
+        "must be text",
+    ),
+    "a safety checker that is disabled for everyone": (
+        lambda one: one["input"]["properties"].update(
+            disable_safety_checker={"type": "boolean", "default": True}
+        ),
+        "input.properties.disable_safety_checker.default",
+        "must be false: an operator allows true for single tenants",
+    ),
+    "a seed without values": (seed(minimum=9, maximum=3), "seed", GAPS),
+    "a seed below its minimum": (seed(maximum=-1), "seed", GAPS),
+    "a seed of single values": (seed(enum=[3, 5]), "seed", GAPS),
+    "a seed in steps": (seed(multipleOf=10), "seed", GAPS),
+    "a seed with an open end": (seed(exclusiveMaximum=8), "seed", GAPS),
     "a seed that is no parameter": (
         lambda one: one.update(seed="seed"),
         "seed",
@@ -122,6 +180,11 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
         "format.values.photo",
         "must be one of: webp, jpg, png",
     ),
+    "a format of no list": (
+        lambda one: one.update(format={"parameter": "prompt", "values": {}}),
+        "format.parameter",
+        "must name a parameter with an `enum`",
+    ),
     "a value that the parameter cannot have": (
         lambda one: one["openai"]["quality"]["values"].update(high=90),
         "openai.quality.values.high",
@@ -137,7 +200,22 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
         "replicate.names.width",
         "must name a parameter of the input, and wide is none of prompt, strokes, canvas, file",
     ),
+    "another name for what is a parameter": (
+        lambda one: one["replicate"]["names"].update(prompt="strokes"),
+        "replicate.names.prompt",
+        "must not be the name of a parameter",
+    ),
+    "the name of another model": (
+        lambda one: one["replicate"].update(id=DEFAULT_MODEL),
+        "replicate.id",
+        f"must be of this model alone, and {DEFAULT_MODEL} also names {DEFAULT_MODEL}",
+    ),
     "a negative price": (lambda one: one.update(credits=-1), "credits", "must be at least 0"),
+    "a price that no sum can hold": (
+        lambda one: one.update(credits=1e300),
+        "credits",
+        "must be at most 1000000",
+    ),
     "no rate": (
         lambda one: one.update(requests_per_minute=0),
         "requests_per_minute",
@@ -200,6 +278,9 @@ def test_every_mistake_of_a_file_is_named_at_once(tmp_path: Path) -> None:
         ("models: [!!python/name:os.system hunter2-secret]", "is not YAML: "),
         ("models: [2026-02-31]", "is not YAML: "),
         ("\x00", "is not YAML: "),
+        ("models: " + "[" * 2000 + "]" * 2000, "is nested too deeply"),
+        ("models: &all [*all]", "a part of it contains itself"),
+        ("models:\n- &one\n  id: a/b\n  input: *one", "a part of it contains itself"),
     ],
 )
 def test_a_file_that_is_no_catalog_is_named_without_its_text(
@@ -332,6 +413,20 @@ def test_a_whole_number_may_be_written_with_a_fraction_of_0() -> None:
     assert isinstance(found, dict)
     assert [*found] == [*KLEIN.parameters.properties]
     assert (repr(found["seed"]), repr(found["num_inference_steps"])) == ("7", "2")
+
+
+def test_a_parameter_may_refer_to_a_definition_of_its_input(tmp_path: Path) -> None:
+    model = definition()
+    model["input"]["$defs"] = {"few": {"type": "integer", "maximum": 9}}
+    model["input"]["properties"]["layers"] = {"$ref": "#/$defs/few", "default": 3}
+    file = written(tmp_path, model)
+    found = load_catalog(str(file))[OTHER].parameters.complete({"prompt": "p", "strokes": 1})
+    assert isinstance(found, dict)
+    assert found["layers"] == 3
+
+    model["input"]["properties"]["layers"]["default"] = 10
+    (sentence,) = sentences(written(tmp_path, model))
+    assert "`input.properties.layers.default` must be at most 9" in sentence
 
 
 def test_references_to_other_documents_are_refused(tmp_path: Path) -> None:

@@ -586,7 +586,7 @@ def test_every_mistake_in_the_prices_is_named(monkeypatch: pytest.MonkeyPatch) -
         load_settings()
     for mistake in (
         "m=-1 does not begin with a model",
-        f"{DEFAULT_MODEL}=x does not end with a number of at least 0",
+        f"{DEFAULT_MODEL}=x does not end with a number from 0 to 1,000,000",
         "=3 does not begin with a model",
         f"{DEFAULT_MODEL} is named twice",
     ):
