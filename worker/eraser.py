@@ -183,7 +183,10 @@ class Turn:
     def _delete_tenant(self) -> None:
         """Delete all but the jobs; raise TurnOver if the tenant still has jobs."""
         tenant = self.erasure.tenant or ""
-        if not self._run(erasures.delete_tenant(tenant)):
+        while (result := self._run(erasures.delete_tenant(tenant))) == "more":
+            self.report()
+            self._go_on()
+        if result == "busy":
             raise TurnOver(LEASE_SECONDS)
         self.report()  # raises if another worker has finished it
         self.eraser.store.delete_keys(erasures.keys_of_tenant(tenant).fullmatch)

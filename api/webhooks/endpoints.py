@@ -39,6 +39,7 @@ from shared.store.endpoints import (
 )
 from shared.store.endpoints import Endpoint as StoredEndpoint
 from shared.store.functions import SECRET_MS
+from shared.store.tenants import Principal
 
 ENDPOINT_ID = re.compile(r"ep_[0-9a-f]{24}")
 _ONE = "/v1/webhooks/endpoints/{endpoint_id}"
@@ -195,7 +196,7 @@ async def rotate_tenant(parts: Context, principal: CurrentTenant) -> Response:
 
     The previous one also signs for another 24 hours.
     """
-    return await _rotate(parts, principal.tenant, None)
+    return await _rotate(parts, principal, None)
 
 
 @router.post(
@@ -211,7 +212,7 @@ async def rotate_endpoint(parts: Context, principal: CurrentTenant, endpoint_id:
     The previous one, its own or the tenant's, also signs for another 24 hours.
     """
     _check_id(endpoint_id)
-    return await _rotate(parts, principal.tenant, endpoint_id)
+    return await _rotate(parts, principal, endpoint_id)
 
 
 @router.delete(
@@ -223,18 +224,28 @@ async def rotate_endpoint(parts: Context, principal: CurrentTenant, endpoint_id:
 async def drop_secret(parts: Context, principal: CurrentTenant, endpoint_id: str) -> Response:
     """Remove the endpoint's own secret: the tenant's signs, and its own for another 24 hours."""
     _check_id(endpoint_id)
-    call = rotate_secret(principal.tenant, "", endpoint_id=endpoint_id)
-    if not await parts.committer.run(call):
-        raise not_found("endpoint")
+    await _set_secret(parts, principal, "", endpoint_id)
     return Response(status_code=204)
 
 
-async def _rotate(parts: AppContext, tenant: str, endpoint_id: str | None) -> Response:
+async def _rotate(parts: AppContext, principal: Principal, endpoint_id: str | None) -> Response:
     secret = new_webhook_secret()
     shown = secret_shown(parts, secret)
-    if not await parts.committer.run(rotate_secret(tenant, secret, endpoint_id=endpoint_id)):
-        raise not_found("endpoint")
+    await _set_secret(parts, principal, secret, endpoint_id)
     return json_response(shown)
+
+
+async def _set_secret(
+    parts: AppContext, principal: Principal, secret: str, endpoint_id: str | None
+) -> None:
+    call = rotate_secret(
+        principal.tenant, secret, api_key=principal.key_id, endpoint_id=endpoint_id
+    )
+    result = await parts.committer.run(call)
+    if result == "gone":
+        raise tenant_gone()
+    if result == "missing":
+        raise not_found("endpoint")
 
 
 def secret_shown(parts: AppContext, secret: str) -> WebhookSecret:

@@ -280,12 +280,15 @@ def read_webhook_secret(tenant: str, *, endpoint_id: str | None = None) -> Comma
     return Command(operation, lambda reply: reply or "")
 
 
-def rotate_secret(tenant: str, secret: str, *, endpoint_id: str | None = None) -> Command[bool]:
+def rotate_secret(
+    tenant: str, secret: str, *, api_key: str = "", endpoint_id: str | None = None
+) -> Command[str]:
     """Set the secret of a tenant or endpoint; the previous one also signs for a day.
 
-    An empty secret removes that of an endpoint. False if there is no endpoint.
+    An empty secret removes that of an endpoint. Return `ok`, `missing` if there is no endpoint, or
+    `gone` if the tenant was deleted meanwhile.
     """
-    return Command(operations.RotateSecret(tenant, endpoint_id or "", secret), _is_ok)
+    return Command(operations.RotateSecret(tenant, api_key, endpoint_id or "", secret), str)
 
 
 def rotate_tenant_secret(audit_context: AuditContext, tenant: str, secret: str) -> Command[bool]:

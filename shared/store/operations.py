@@ -326,6 +326,7 @@ class DeleteJob(Operation):
 @dataclass(frozen=True, slots=True)
 class DeleteTenant(Operation):
     tenant: str
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -769,6 +770,7 @@ class RotateAnySecret(Audited):
 @dataclass(frozen=True, slots=True)
 class RotateSecret(Operation):
     tenant: str
+    api_key: str
     endpoint_id: str
     secret: str
 

@@ -140,7 +140,7 @@ def test_until_a_tenant_is_deleted_nothing_is_written_for_it(
     begin_tenant(history)
     with pytest.raises(TenantDeleting, match="The tenant acme is being deleted"):
         world.store.run(write("acme"))
-    assert world.store.run(erasures.delete_tenant("acme"))
+    assert world.store.run(erasures.delete_tenant("acme")) == "ok"
     with pytest.raises(TenantDeleting):
         world.store.run(write("acme"))
 
@@ -153,7 +153,7 @@ def test_an_erasure_that_continues_after_a_crash_leaves_the_next_tenant_alone(
     erasure_id = begin_tenant(history)
     assert begin_tenant(history) == erasure_id
     # a worker dies after this step
-    assert world.store.run(erasures.delete_tenant("acme"))
+    assert world.store.run(erasures.delete_tenant("acme")) == "ok"
     with pytest.raises(TenantDeleting):
         create(history)
     erase(history)
@@ -235,3 +235,32 @@ def test_a_deleted_key_creates_no_job_for_the_next_tenant_of_that_name(
     create(history)
     assert world.store.run(call) == job_submission.NotAccepted("tenant_gone")
     world.accept()
+
+
+def test_a_deleted_tenant_sets_no_secret_of_the_next_one_of_its_name(history: HistoryWorld) -> None:
+    def rotate() -> str:
+        call = endpoints.rotate_secret("acme", "whsec_known", api_key="the-key-of-the-first")
+        return history.world.store.run(call)
+
+    create(history)
+    begin_tenant(history)
+    assert rotate() == "gone"
+    erase(history)
+    assert rotate() == "gone"
+    assert create(history) is None
+    assert rotate() == "gone"
+    assert history.world.store.run(endpoints.read_webhook_secret("acme")) == "whsec_"
+
+
+def test_the_endpoints_of_a_tenant_are_deleted_step_by_step(history: HistoryWorld) -> None:
+    world = history.world
+    create(history)
+    for number in range(3):
+        url = f"https://example.com/{number}"
+        call = endpoints.ensure_endpoint("acme", api_key="", url=url, host="example.com")
+        world.store.run(call)
+    begin_tenant(history)
+    assert world.store.run(erasures.delete_tenant("acme", most=2)) == "more"
+    assert world.client.zcard(keys.endpoints("acme")) == 1
+    assert world.store.run(erasures.delete_tenant("acme", most=2)) == "ok"
+    assert world.client.keys("*ep_*") == []

@@ -228,7 +228,7 @@ def test_events_go_with_their_tenant_and_their_endpoint(world: World) -> None:
         job_id = world.accept(tenant, credits=2.0)
         world.finish(world.claim())
         world.delete_job(job_id, tenant=tenant)
-    assert world.store.run(erasures.delete_tenant("acme"))
+    assert world.store.run(erasures.delete_tenant("acme")) == "ok"
     (left,) = events(world)
     assert left["type"] == "budget.exhausted"
     assert [str(one) for one in world.client.keys("*tenant_events:*")] == [

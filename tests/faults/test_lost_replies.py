@@ -289,7 +289,7 @@ def erase(world: World) -> None:
     world.store.run(tenants.create_tenant(audit_context(), "leaving", {}, webhook_secret=secret))
     begin = erasures.begin_tenant_erasure(audit_context(), erasures.new_erasure_id(), "leaving")
     assert world.store.run(begin) is not None
-    assert world.store.run(erasures.delete_tenant("leaving"))
+    assert world.store.run(erasures.delete_tenant("leaving")) == "ok"
     world.store.run(erasures.erase_usage_tags("leaving", [1]))
     world.store.run(archive.history_tenant_deletions(["leaving"], most=9))
 

@@ -1,14 +1,16 @@
 #!lua flags=allow-oom
 -- Delete what is left of a tenant in keys that it shares with others, after its jobs are gone. Its name stays taken until
--- `report_erasure` records the end.
--- Returns 'ok' | 'busy' (it has jobs)
+-- `report_erasure` records the end. One call deletes at most `limit` endpoints.
+-- Returns 'ok' | 'more' (the call is to be repeated) | 'busy' (it has jobs)
 local args, api_keys, clock, endpoints, hosts, keys, queue, tenant_events, tenants = ... -- requires
-local tenant = args.tenant
+local tenant, limit = args.tenant, tonumber(args.limit)
 if redis.call('EXISTS', keys.tenant_jobs(tenant)) == 1 then return 'busy' end
 tenant_events.delete_all(tenant, clock.now())
-for _, endpoint in ipairs(redis.call('ZRANGE', keys.endpoints(tenant), 0, -1)) do
+local found = redis.call('ZRANGE', keys.endpoints(tenant), 0, limit - 1)
+for _, endpoint in ipairs(found) do
   endpoints.delete(endpoint)
 end
+if #found == limit then return 'more' end
 redis.call('HDEL', keys.reserved_credits, tenant)
 redis.call('HDEL', keys.staged_counts, tenant)
 redis.call('ZREM', queue.jobs.budget_blocked, tenant)
