@@ -37,6 +37,7 @@ from api.problems import (
     ADMISSION_ERRORS,
     BODY,
     NOT_ACCEPTED,
+    FieldError,
     Problem,
     invalid,
     not_found,
@@ -345,6 +346,8 @@ async def reproduce_job(
     job = (await read_job(parts, job_id, principal.tenant)).job
     if job.is_prompt_withheld:
         raise refusal(NotAccepted("prompt_withheld", job_id))
+    if job.model not in parts.models:
+        raise invalid([FieldError("/model", f"is not available: {job.model}")])
     _check_allowed((job.model,), job, principal)
     webhook = job.spec.webhook
     new = NewJob(

@@ -25,7 +25,14 @@ from shared.jobs import JobSpec
 from shared.settings import Settings
 from tests.integration.conftest import Open, Program
 from tests.integration.sandbox_client import Client
-from tests.support.api_server import ApiServer, pointers, served, settings, tenant_at
+from tests.support.api_server import (
+    ApiServer,
+    client_of,
+    pointers,
+    served,
+    settings,
+    tenant_at,
+)
 from tests.support.models import OTHER_MODEL, OTHER_MODEL_FILE
 from tests.support.servers import S3Server
 from tests.support.worker_harness import WorkerHarness
@@ -101,6 +108,15 @@ class working:  # noqa: N801  used like a function
 def opened(data: bytes) -> tuple[str | None, tuple[int, int]]:
     with Image.open(io.BytesIO(data)) as image:
         return image.format, image.size
+
+
+def test_a_job_of_a_model_that_left_the_file_is_not_reproduced(service: Service) -> None:
+    job = service.create(input=INPUT).json()
+    redis_url = service.harness.world.settings.redis_url
+    key = service.api_server.credentials.api_key
+    with served(settings(redis_url)) as url, client_of(url, key) as client:
+        answer = client.post(f"/v1/jobs/{job['id']}/reproduce")
+    assert pointers(answer) == {"/model"}
 
 
 def test_a_job_has_the_model_s_own_parameters_and_no_others(service: Service) -> None:
