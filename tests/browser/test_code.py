@@ -10,9 +10,11 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.playground_page import Bench
 from tests.browser.session import Session
-from tests.e2e.up import clean_environment
+from tests.e2e.up import Up, clean_environment
 from tests.integration.sandbox_client import Client
 from tests.support import node
+from tests.support.api_server import client_of
+from tests.support.models import OTHER_MODEL
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -77,9 +79,10 @@ def test_the_curl_line_of_an_image_makes_the_same_image(
 
 @pytest.mark.parametrize("way", RUN)
 def test_code_asks_for_exactly_what_the_form_says(
-    visit: Session, key: str, provider: Client, tmp_path: Path, way: str
+    visit: Session, key: str, provider: Client, tmp_path: Path, way: str, stack: Up
 ) -> None:
-    bench = Bench.open(visit, key, "#seed=7&aspect_ratio=4:5&output_quality=70&megapixels=0.25")
+    link = "#seed=7&aspect_ratio=4:5&output_quality=70&megapixels=0.25"
+    bench = Bench.open(visit, key, f"{link}&fallback_models={OTHER_MODEL}")
     bench.prompt.fill(AWKWARD)
     bench.page.get_by_role("tab", name="Code").click()
 
@@ -87,3 +90,7 @@ def test_code_asks_for_exactly_what_the_form_says(
 
     [call] = [call for call in provider.calls() if call["kind"] == "generate"]
     assert (call["prompt"], call["seed"]) == (AWKWARD, 7)
+    with client_of(stack.state["api"], key) as client:
+        job = client.get("/v1/jobs", params={"limit": 1}).json()["data"][0]
+    # the clients of other services have no fallback models
+    assert job["fallback_models"] == ([] if way in {"OpenAI", "Replicate"} else [OTHER_MODEL])

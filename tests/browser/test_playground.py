@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import orjson
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from sandbox.wait import wait_until
+from shared.model_catalog import DEFAULT_MODEL
 from tests.browser.console_page import wait_for_deleted_image
 from tests.browser.playground_page import PROMPT, Bench
 from tests.browser.session import Session
 from tests.e2e.up import Up
 from tests.integration.sandbox_client import Client
 from tests.support.api_server import client_of
+from tests.support.models import CATALOG, OTHER_MODEL
 from tests.support.tls import TLS
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -73,6 +76,59 @@ def test_an_image_is_asked_for_watched_and_seen_with_its_numbers(
         expect(bench.output).to_contain_text(str(fact))
     expect(bench.tile(PROMPT).first).to_be_visible()
     visit.check_access()
+
+
+@contextmanager
+def paused_model(stack: Up, model: str) -> Iterator[None]:
+    with client_of(stack.state["api"], stack.state["ops_key"]) as operator:
+        operator.post(f"/ops/v1/models/{model}/pause").raise_for_status()
+        try:
+            yield
+        finally:
+            operator.post(f"/ops/v1/models/{model}/resume").raise_for_status()
+
+
+def test_a_fallback_model_is_chosen_and_serves_the_job(
+    bench: Bench, stack: Up, visit: Session
+) -> None:
+    page = bench.page
+    fallbacks = page.get_by_role("group", name="Fallback models")
+    # the other models lack parameters of this one
+    expect(fallbacks.get_by_role("checkbox")).to_have_count(1)
+    fallbacks.get_by_role("checkbox", name=CATALOG[OTHER_MODEL].name).check(force=True)
+    visit.check_access()
+
+    with paused_model(stack, DEFAULT_MODEL):
+        bench.run()
+        bench.wait_for("Succeeded")
+
+    job = bench.job()
+    assert (job["fallback_models"], job["served_model"]) == ([OTHER_MODEL], OTHER_MODEL)
+    expect(bench.output).to_contain_text(OTHER_MODEL)
+    # its input is that of the model that made it
+    bench.output.get_by_role("button", name="Use parameters").click()
+    expect(page.get_by_label("Model", exact=True).first).to_have_value(OTHER_MODEL)
+
+
+def test_fallback_models_have_an_order_and_a_limit_and_are_in_the_link(
+    visit: Session, key: str
+) -> None:
+    first, second = DEFAULT_MODEL, "gpt-image-1-mini"
+    link = f"#model=gemini-2.5-flash-image&fallback_models={second},{first},acme/none"
+    bench = Bench.open(visit, key, link)
+    boxes = bench.page.get_by_role("group", name="Fallback models").get_by_role("checkbox")
+    expect(boxes).to_have_count(len(CATALOG) - 1)
+
+    def box(name: str) -> Locator:
+        return bench.page.get_by_role("checkbox", name=name, exact=True)
+
+    box(f"1. {CATALOG[second].name}").uncheck(force=True)
+    box(CATALOG[OTHER_MODEL].name).check(force=True)
+    box(CATALOG[second].name).check(force=True)
+    expect(bench.page.get_by_role("checkbox", disabled=True)).to_have_count(1)
+    bench.page.get_by_role("tab", name="JSON").first.click()
+    body = bench.page.get_by_label("Request", exact=True).input_value()
+    assert orjson.loads(body)["fallback_models"] == [first, OTHER_MODEL, second]
 
 
 def test_a_job_that_waits_says_why_and_can_be_canceled(

@@ -311,6 +311,7 @@ def test_a_worker_goes_on_when_its_redis_was_killed_and_is_back(
 NAMES = (
     'darkroom_jobs_finished_total{error_code="",model="M",status="succeeded"}',
     'darkroom_jobs_finished_total{error_code="image_expired",model="M",status="failed"}',
+    'darkroom_fallback_jobs_total{model="M"}',
     "darkroom_job_wait_seconds_count",
     "darkroom_job_run_seconds_count",
     'darkroom_job_total_seconds_count{status="failed"}',

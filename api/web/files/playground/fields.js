@@ -25,7 +25,7 @@ export function fieldOf(shape, changed) {
   const made = MAKERS[shape.kind](shape, changed);
   const fault = faultLine();
   made.node.append(fault);
-  const showFault = (words) => mark(made.node, fault, words);
+  const showFault = (words) => markGroup(made.node, fault, words);
   const faultNow = () => made.tooLong?.() || notANumber(made.node);
   return Object.assign(made, { shape, showFault, faultNow });
 }
@@ -51,7 +51,8 @@ export function markField(input, fault, words) {
   } else input.removeAttribute("aria-invalid");
 }
 
-function mark(node, fault, words) {
+/** Show the fault of a group of controls. */
+export function markGroup(node, fault, words) {
   for (const input of node.querySelectorAll("input, textarea, select"))
     markField(input, fault, words);
 }

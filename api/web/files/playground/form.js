@@ -1,6 +1,7 @@
 // The form, built from the model's JSON Schema, so that a new model needs no change here.
 import { field } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
+import { FallbackField } from "./fallbacks.js";
 import { faultLine, fieldOf, markField } from "./fields.js";
 import { VARIATIONS_MOST } from "./parameters.js";
 
@@ -25,6 +26,7 @@ export class Form {
       dir: "auto",
       oninput: () => this.#takeTags(),
     });
+    this.fallbacks = new FallbackField(parameters);
     this.fault = faultLine();
     this.node = el(
       "div",
@@ -32,6 +34,7 @@ export class Form {
       this.place,
       this.#variationsField(),
       this.#tagsField(),
+      this.fallbacks.node,
     );
     parameters.addEventListener("change", ({ detail }) => detail !== "form" && this.show());
     this.show();
@@ -55,13 +58,15 @@ export class Form {
   /** Show faults at their fields; return those without a field. */
   mark(faults = this.faults) {
     const homeless = new Set(faults);
-    const ownOf = (pointer) => {
-      const own = faults.filter((fault) => fault.pointer === pointer);
+    const ownOf = (...pointers) => {
+      const own = faults.filter((fault) => pointers.includes(fault.pointer));
       for (const fault of own) homeless.delete(fault);
       return own.map(({ message }) => message).join("; ");
     };
     for (const one of this.#fields) one.showFault(ownOf(`/input/${one.shape.name}`));
     markField(this.variations, this.fault, ownOf("/variations"));
+    const places = this.parameters.fallbacks.map((_, at) => `/fallback_models/${at}`);
+    this.fallbacks.showFault(ownOf("/fallback_models", ...places));
     return [...homeless];
   }
 
@@ -142,9 +147,10 @@ export function modelField(parameters) {
   return node;
 }
 
-/** Keep the values that the newly selected model also has. */
+/** Keep the values that the newly selected model also has; fallback models are chosen for a model. */
 function choose(parameters, model) {
   const { properties } = parameters.models.find(({ id }) => id === model).input_schema;
   const known = Object.entries(parameters.input).filter(([name]) => name in properties);
-  parameters.take({ ...parameters.body, model, input: Object.fromEntries(known) });
+  const { fallback_models: _, ...body } = parameters.body;
+  parameters.take({ ...body, model, input: Object.fromEntries(known) });
 }

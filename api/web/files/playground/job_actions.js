@@ -23,11 +23,11 @@ export class JobActions {
   }
 
   code(job) {
-    openCode(job);
+    openCode(bodyOf(job));
   }
 
   link(job) {
-    return copy(`${SERVICE}/${linkOf(job)}`, "Link");
+    return copy(`${SERVICE}/${linkOf(bodyOf(job))}`, "Link");
   }
 
   async cancel(job, view) {
@@ -69,8 +69,8 @@ export class JobActions {
   }
 }
 
-/** The request that generates an image like this one. */
-function bodyOf({ model, input, tags }, { withSeed = true } = {}) {
+/** The request that generates an image like this one: of the model that made it, whose input it is. */
+function bodyOf({ model, served_model: served, input, tags }, { withSeed = true } = {}) {
   const { seed, ...others } = input;
-  return { model, input: withSeed ? { ...others, seed } : others, tags };
+  return { model: served ?? model, input: withSeed ? { ...others, seed } : others, tags };
 }

@@ -27,6 +27,18 @@ export class Parameters extends EventTarget {
     return shapesOf(this.model.input_schema);
   }
 
+  /** The ids of the models that may serve the job instead, in order. */
+  get fallbacks() {
+    const named = this.more.fallback_models ?? [];
+    if (named === "default") return this.model.fallbacks;
+    return Array.isArray(named) ? named : [];
+  }
+
+  changeFallbacks(ids, by = null) {
+    const { fallback_models: _, ...more } = this.more;
+    this.change({ more: ids.length ? { ...more, fallback_models: ids } : more }, by);
+  }
+
   /** The body of `POST /v1/jobs`. */
   get body() {
     const tags = this.tags.length ? { tags: this.tags } : {};
@@ -68,11 +80,12 @@ function clamp(variations) {
 }
 
 /** Write parameters as a URL fragment, which browsers do not send to servers. */
-export function linkOf({ model, input, tags }, variations = 1) {
+export function linkOf({ model, input, tags, fallback_models: fallbacks }, variations = 1) {
   const words = new URLSearchParams({ model });
   for (const [name, value] of Object.entries(input))
     words.set(name, typeof value === "string" ? value : JSON.stringify(value));
   if (tags?.length) words.set("tags", tags.join(","));
+  if (fallbacks?.length) words.set("fallback_models", [fallbacks].flat().join(","));
   if (variations > 1) words.set("variations", variations);
   return `#${words}`;
 }
@@ -86,9 +99,12 @@ export function readLink(hash, models) {
   const input = Object.fromEntries(
     shapes.map((shape) => [shape.name, readText(shape, words.get(shape.name))]),
   );
-  const tags = (words.get("tags") ?? "").split(",").filter(Boolean);
+  const listed = (name) => (words.get(name) ?? "").split(",").filter(Boolean);
+  const known = new Set(models.map(({ id }) => id));
+  const fallbacks = listed("fallback_models").filter((name) => known.has(name));
+  const body = { model: model.id, input: withoutNulls(input), tags: listed("tags") };
   return {
-    body: { model: model.id, input: withoutNulls(input), tags },
+    body: fallbacks.length ? { ...body, fallback_models: fallbacks } : body,
     variations: words.get("variations") ?? 1,
   };
 }

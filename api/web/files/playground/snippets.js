@@ -119,13 +119,14 @@ console.log(${many ? "batch.id, batch.counts" : "job.status, job.image?.url"});
 
 function program({ body, variations, url }) {
   const { prompt, options } = optionsOf(body);
-  const { tags = [], ...rest } = options;
+  const { tags = [], fallback_models: fallbacks = [], ...rest } = options;
   const words = Object.entries(rest).map(([name, value]) => flag(name, value));
   const all = [
     // `--` keeps a prompt that looks like an option from being one
     prompt.startsWith("-") ? `--prompt=${shell(prompt)}` : shell(prompt),
     ...words,
     ...tags.map((tag) => `--tag ${shell(tag)}`),
+    ...[fallbacks].flat().map((name) => `--fallback-model ${shell(name)}`),
     variations > 1 && `--variations ${variations}`,
     `--url ${shell(url)}`,
   ];
