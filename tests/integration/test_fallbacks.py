@@ -5,12 +5,21 @@ from typing import Any
 
 import pytest
 
+from sandbox.wait import wait_until
 from shared.model_catalog import DEFAULT_MODEL
 from shared.store.functions import CIRCUIT_FAILURES
 from tests.integration.conftest import Open, both_ways
 from tests.integration.sandbox_client import Client
 from tests.integration.test_wrong_answers import counted
-from tests.support.api_server import ApiServer, pointers, problem, served, settings, tenant_at
+from tests.support.api_server import (
+    ApiServer,
+    client_of,
+    pointers,
+    problem,
+    served,
+    settings,
+    tenant_at,
+)
 from tests.support.models import KLEIN, KLEINS, OTHER_MODEL
 from tests.support.worker_harness import WorkerHarness
 from worker.generate import do_next_job
@@ -147,6 +156,32 @@ def test_what_is_no_list_of_models_is_refused(
 def test_a_model_that_is_not_offered_is_no_fallback(api_server: ApiServer) -> None:
     answer = api_server.client.post("/v1/jobs", json={**BODY, "fallback_models": ["acme/none"]})
     assert pointers(answer) == {"/fallback_models/0"}
+
+
+def test_a_tenant_gets_no_model_by_a_fallback_that_it_may_not_use(api_server: ApiServer) -> None:
+    # given: a job from before the limit, which no worker takes
+    old = api_server.create(**BODY)["id"]
+    client = api_server.client
+    with client_of(api_server.url, api_server.credentials.ops_key) as operator:
+        tenant = f"/ops/v1/tenants/{api_server.tenant}"
+        operator.patch(tenant, json={"models": [DEFAULT_MODEL]}).raise_for_status()
+    shown = f"/v1/models/{OTHER_MODEL}"
+    wait_until(lambda: client.get(shown).status_code == 404, "the limit")
+    # then
+    batch = {**BODY, "variations": 2}
+    refused = {
+        "/fallback_models/0": [client.post("/v1/jobs", json=BODY)],
+        "/fallback_models": [
+            client.post("/v1/jobs", json={**BODY, "fallback_models": "default"}),
+            client.post("/v1/jobs", json={**BODY, "fallback_models": "default", "dry_run": True}),
+        ],
+        "/jobs/0/fallback_models/0": [client.post("/v1/batches", json={"jobs": [BODY]})],
+    }
+    refused["/fallback_models/0"].append(client.post("/v1/batches", json=batch))
+    for pointer, answers in refused.items():
+        assert [pointers(answer) for answer in answers] == [{pointer}] * len(answers)
+    assert client.post(f"/v1/jobs/{old}/cancel").status_code == 200
+    assert pointers(client.post(f"/v1/jobs/{old}/retry")) == {"/model"}
 
 
 def test_default_stands_for_the_fallbacks_of_the_catalog(api_server: ApiServer) -> None:
