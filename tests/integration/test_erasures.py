@@ -13,6 +13,7 @@ from shared.store import erasures, job_queries, keys
 from shared.store.erasures import keys_of_tenant
 from tests.support.api_server import PROMPT, ApiServer, problem, served, settings, tenant_at
 from tests.support.history import HistoryWorld
+from tests.support.models import OTHER_MODEL
 from worker.eraser import Eraser
 
 WEBHOOK = {"url": "https://hooks.example/secret-path", "events": ["job.canceled"]}
@@ -107,6 +108,26 @@ def test_jobs_are_deleted_by_metadata_seed_and_words(here: Here) -> None:
         assert here.api.client.get(f"/v1/jobs/{job_id}").status_code == 404
     listed = [job["id"] for job in here.api.client.get("/v1/jobs").json()["data"]]
     assert listed == kept[::-1]
+
+
+def test_jobs_are_deleted_by_the_model_that_served_them(here: Here) -> None:
+    def serve(**body: Any) -> str:
+        job_id = str(here.api.create(**body)["id"])
+        here.history.world.finish(here.history.world.claim())
+        return job_id
+
+    serve(model=OTHER_MODEL)
+    canceled = here.finish(here.api, model=OTHER_MODEL)
+    here.history.archive()
+    serve(model=OTHER_MODEL)
+    kept = serve()
+    body = {"filter": {"served_model": OTHER_MODEL}, "expected_count": 2}
+    here.api.client.post("/v1/jobs/delete", json=body).raise_for_status()
+
+    here.erase()
+
+    listed = [job["id"] for job in here.api.client.get("/v1/jobs").json()["data"]]
+    assert listed == [kept, canceled]
 
 
 @pytest.mark.parametrize("wrong", [{"q": ""}, {"q": "?!"}, {"metadata": {}}, {"seed": -1}])
