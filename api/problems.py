@@ -157,6 +157,11 @@ _STATUS_CODES: Mapping[int, str] = {
     415: "unsupported_media_type",
     422: "invalid_request",
 }
+_ROUTE_ADVICE: Mapping[str, str] = {
+    "not_found": "There is no operation at this path. GET /docs lists all operations.",
+    "method_not_allowed": "The operation at this path has another method. GET /docs lists all "
+    "operations.",
+}
 
 
 #: The problems of every route that requires a key.
@@ -303,7 +308,8 @@ def failure_of(error: BaseException) -> Problem:
 
 def _refused(error: HTTPException) -> Problem:
     code = _STATUS_CODES.get(error.status_code, "invalid_request")
-    return Problem(code, f"{KINDS[code].title}.", headers=error.headers or {})
+    detail = _ROUTE_ADVICE.get(code, f"{KINDS[code].title}.")
+    return Problem(code, detail, headers=error.headers or {})
 
 
 def answer(problem: Problem, request_id: str, *, prefix: str = "") -> Response:

@@ -84,7 +84,8 @@ def test_every_request_has_an_id_of_its_own(api_server: ApiServer) -> None:
 
 def test_an_unknown_path_is_a_problem(api_server: ApiServer) -> None:
     for path in ("/nowhere", "/v1/jobs/", "/v1//jobs", "/docs/", "/v1/jobs/a/b/c"):
-        problem(api_server.client.get(path), 404, "not_found")
+        told = problem(api_server.client.get(path), 404, "not_found")
+        assert "GET /docs lists all operations" in told["detail"]
 
 
 def test_a_wrong_method_is_told_the_right_ones(api_server: ApiServer) -> None:
