@@ -29,7 +29,12 @@ from shared.net.sockets import DIRECT, Egress
 from shared.net.timeouts import deadline
 from shared.settings import Settings
 from shared.storage.checksums import proves
-from shared.storage.credentials import RenewedCredentials, temporary_credentials
+from shared.storage.credentials import (
+    RENEWAL,
+    Renewal,
+    RenewedCredentials,
+    temporary_credentials,
+)
 from shared.storage.http_pool import build_pool
 from shared.storage.object_names import tenant_of
 from shared.storage.stored_object import StoredObject, verified
@@ -140,11 +145,13 @@ class Storage:
         timeout_seconds: float,
         read_back: bool = False,
         egress: Egress = DIRECT,
+        renewal: Renewal = RENEWAL,
     ) -> None:
         """Use `bucket` from up to `concurrency` threads; do not connect yet.
 
         `timeout_seconds` is the total limit of one operation; `read_back` reads what was written
-        and compares it; `egress` has the proxy and the certificates.
+        and compares it; `egress` has the proxy and the certificates; `renewal` is for credentials
+        that expire.
         """
         self._bucket = bucket.name
         self._encryption = bucket.encryption
@@ -157,7 +164,7 @@ class Storage:
         self._credentials: Provider = (
             StaticProvider(bucket.access_key, bucket.secret_key)
             if bucket.access_key
-            else temporary_credentials(egress)
+            else temporary_credentials(egress, renewal)
         )
         self._client = self._client_of(bucket, "S3_ENDPOINT", bucket.endpoint, bucket.secure)
         public = urlsplit(bucket.public_url)

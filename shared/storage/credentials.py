@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -31,15 +31,8 @@ from shared.net.sockets import Egress
 from shared.settings import inherited_environment
 from shared.storage.http_pool import build_pool
 
-#: Credentials are renewed this long before they expire, or in the last quarter of a shorter life:
-#: AWS has new ones five minutes before the end (IMDS, "Retrieve security credentials").
-RENEW_SECONDS = 300.0
-_RENEW_SHARE = 0.25
 #: The client does not use credentials this long before they expire.
 _UNUSED_SECONDS = 10.0
-#: After a failed renewal, the next attempt waits this long.
-RETRY_SECONDS = 5.0
-
 #: A source that takes longer to answer gives none.
 _TIMEOUT_SECONDS = 5.0
 #: Where EC2, ECS and EKS serve credentials to the machine itself: no proxy leads there.
@@ -49,7 +42,35 @@ _METADATA_HOSTS = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:e
 NewProvider: TypeAlias = Callable[[], Provider]
 
 
-def temporary_credentials(egress: Egress) -> "RenewedCredentials":
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """When credentials are fetched again.
+
+    They are renewed `early_seconds` before they expire, or in the last `early_share` of a shorter
+    life: AWS has new ones five minutes before the end (IMDS, "Retrieve security credentials").
+    After a failed renewal, the next attempt waits `retry_seconds`.
+    """
+
+    early_seconds: float = 300.0
+    early_share: float = 0.25
+    retry_seconds: float = 5.0
+
+    def seconds_until(self, credentials: Credentials) -> float:
+        """Return the seconds until new credentials are renewed."""
+        if credentials.expiration is None:
+            return math.inf
+        # the client keeps the time in UTC without a zone
+        expires = credentials.expiration.replace(tzinfo=UTC)
+        left = (expires - datetime.now(UTC)).total_seconds()
+        early = max(min(self.early_seconds, left * self.early_share), _UNUSED_SECONDS)
+        return max(left - early, 0)
+
+
+#: As AWS gives credentials.
+RENEWAL = Renewal()
+
+
+def temporary_credentials(egress: Egress, renewal: Renewal = RENEWAL) -> "RenewedCredentials":
     """Return the credentials that the environment of the process leads to; fetch nothing yet."""
     proxy = egress.proxy and replace(
         egress.proxy, direct_hosts=(*egress.proxy.direct_hosts, *_METADATA_HOSTS)
@@ -57,7 +78,7 @@ def temporary_credentials(egress: Egress) -> "RenewedCredentials":
     pool = build_pool(
         concurrency=1, timeout_seconds=_TIMEOUT_SECONDS, egress=replace(egress, proxy=proxy)
     )
-    return RenewedCredentials(*_source(pool))
+    return RenewedCredentials(*_source(pool), renewal)
 
 
 def _source(pool: PoolManager) -> tuple[str, NewProvider]:
@@ -91,10 +112,11 @@ class RenewedCredentials(Provider):
     Thread-safe.
     """
 
-    def __init__(self, source: str, new_provider: NewProvider) -> None:
+    def __init__(self, source: str, new_provider: NewProvider, renewal: Renewal = RENEWAL) -> None:
         """Fetch by a new provider each time; messages name the `source`."""
         self._source = source
         self._new_provider = new_provider
+        self._renewal = renewal
         self._lock = threading.Lock()
         self._current: Credentials | None = None
         self._failure = ""
@@ -118,7 +140,7 @@ class RenewedCredentials(Provider):
     def discard(self) -> None:
         """Fetch others for the next request, because the storage refuses these."""
         with self._lock:
-            if time.monotonic() >= self._fetched_at + RETRY_SECONDS:
+            if time.monotonic() >= self._fetched_at + self._renewal.retry_seconds:
                 self._current = None
                 self._renew_at = 0.0
 
@@ -135,18 +157,8 @@ class RenewedCredentials(Provider):
             # the text of the client's errors has the URL, in which a token may stand
             reason = failure_name(error)
             self._failure = f"{self._source[0].upper()}{self._source[1:]} gives none ({reason})."
-            self._renew_at = self._fetched_at + RETRY_SECONDS
+            self._renew_at = self._fetched_at + self._renewal.retry_seconds
             return None
         self._current = fetched
-        self._renew_at = self._fetched_at + _seconds_until_renewal(fetched)
+        self._renew_at = self._fetched_at + self._renewal.seconds_until(fetched)
         return fetched
-
-
-def _seconds_until_renewal(credentials: Credentials) -> float:
-    if credentials.expiration is None:
-        return math.inf
-    # the client keeps the time in UTC without a zone
-    expires = credentials.expiration.replace(tzinfo=UTC)
-    left = (expires - datetime.now(UTC)).total_seconds()
-    early = max(min(RENEW_SECONDS, left * _RENEW_SHARE), _UNUSED_SECONDS)
-    return max(left - early, 0)

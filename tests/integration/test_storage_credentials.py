@@ -13,8 +13,8 @@ import pytest
 from sandbox.wait import wait_until
 from shared.errors import InvalidSettings, StorageDown
 from shared.settings import Settings, load_settings
-from shared.storage import credentials
-from shared.storage.client import Storage
+from shared.storage.client import Bucket, Storage
+from shared.storage.credentials import Renewal
 from shared.storage.object_names import object_name
 from tests.integration.loopback import read_request, serving
 from tests.integration.rclone import SECRET_KEY, running_rclone
@@ -46,9 +46,17 @@ def _no_credentials_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
 
 
+def settings_of(endpoint: str, **changes: Any) -> Settings:
+    return Settings(s3_credentials="aws", s3_endpoint=endpoint, s3_bucket="images", **changes)
+
+
 def open_storage(endpoint: str, **changes: Any) -> Storage:
-    settings = Settings(s3_credentials="aws", s3_endpoint=endpoint, s3_bucket="images", **changes)
-    return Storage.from_settings(settings, concurrency=4)
+    return Storage.from_settings(settings_of(endpoint, **changes), concurrency=4)
+
+
+def open_renewing(port: int, renewal: Renewal) -> Storage:
+    bucket = Bucket.from_settings(settings_of(f"127.0.0.1:{port}"))
+    return Storage(bucket, concurrency=1, timeout_seconds=5, renewal=renewal)
 
 
 def put(storage: Storage, key: str = f"{NAMED}.webp") -> None:
@@ -149,9 +157,8 @@ def test_a_failed_renewal_is_covered_by_what_is_still_valid(
     s3_port: int, service: TokenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.url)
-    monkeypatch.setattr(credentials, "RENEW_SECONDS", 3600)
-    monkeypatch.setattr(credentials, "_RENEW_SHARE", 1)  # always due
-    storage = open_storage(f"127.0.0.1:{s3_port}")
+    always_due = Renewal(early_seconds=3600, early_share=1)
+    storage = open_renewing(s3_port, always_due)
     put(storage)
     service.is_away = True
     put(storage)
@@ -178,9 +185,8 @@ def test_credentials_that_the_storage_refuses_are_fetched_again(
     s3_port: int, service: TokenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.url)
-    monkeypatch.setattr(credentials, "RETRY_SECONDS", 0)
     service.access_keys.insert(0, "REVOKED".ljust(20, "X"))
-    storage = open_storage(f"127.0.0.1:{s3_port}")
+    storage = open_renewing(s3_port, Renewal(retry_seconds=0))
     with pytest.raises(StorageDown, match="refuses our credentials"):
         put(storage)
     put(storage)
