@@ -160,7 +160,12 @@ class Cluster:
 
 
 @contextmanager
-def fleet(where: Path, *, redis_environment: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+def fleet(
+    where: Path,
+    *,
+    redis_environment: Mapping[str, str] | None = None,
+    s3_access_keys: Sequence[str] = (),
+) -> Iterator[Cluster]:
     """Run what a service stands on (Redis, S3, provider, tenant), and nothing that runs on it."""
     (where / "logs").mkdir(parents=True)
     port = free_port()
@@ -168,7 +173,7 @@ def fleet(where: Path, *, redis_environment: Mapping[str, str] | None = None) ->
     sandbox = [program, "sandbox", "--port", str(port), "--image-port", "0"]
     with (
         redis_server(where / "redis", environment=redis_environment) as redis,
-        s3_server(where / "s3") as s3,
+        s3_server(where / "s3", *s3_access_keys) as s3,
         Child(sandbox, where / "logs" / "provider.log", environment=environment({})),
         ExitStack() as stack,
     ):

@@ -75,12 +75,16 @@ def redis_server(
 
 
 @contextmanager
-def s3_server(directory: Path) -> Iterator[S3Server]:
-    """Run an S3 server with its one bucket in `directory` (made if missing)."""
+def s3_server(directory: Path, *access_keys: str) -> Iterator[S3Server]:
+    """Run an S3 server with its one bucket in `directory` (made if missing).
+
+    `access_keys` are further ones, each with SECRET_KEY.
+    """
     data = directory / "data"
     data.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    environment = s3_environment(ACCESS_KEY, SECRET_KEY)
+    pairs = (s3_environment(key, SECRET_KEY) for key in (ACCESS_KEY, *access_keys))
+    environment = {"RCLONE_AUTH_KEY": ",".join(pair["RCLONE_AUTH_KEY"] for pair in pairs)}
     child = Child(s3_command(data, port), directory / "log", environment=environment)
     with child:
         server = S3Server(child, port)

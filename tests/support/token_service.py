@@ -1,6 +1,10 @@
-"""What AWS has beside S3: an instance's metadata, a container's role, and a token service (STS)."""
+"""What AWS has beside S3: an instance's metadata, a container's role, and a token service (STS).
+
+`refusing_expired` is what S3 does with the credentials: it accepts them until they expire.
+"""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +14,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.lying_storage import Lie, Reply, Request, passed_on
+from tests.support.servers import S3Server
+
 _ROLE = "/latest/meta-data/iam/security-credentials/"
 _STS = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
 <AssumeRoleWithWebIdentityResult><Credentials>
 <AccessKeyId>{AccessKeyId}</AccessKeyId><SecretAccessKey>{SecretAccessKey}</SecretAccessKey>
 <SessionToken>{Token}</SessionToken><Expiration>{Expiration}</Expiration>
 </Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"""
+_EXPIRED = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>ExpiredToken</Code></Error>'
+_CREDENTIAL = re.compile(r"Credential=(\w+)/")
 
 
 @dataclass
@@ -30,13 +39,19 @@ class TokenService:
     url: str = ""
     #: the path and query of each request for credentials, and the header that allows it
     requests: list[tuple[str, str]] = field(default_factory=list)
+    #: when each access key that was given expires
+    expires_at: dict[str, datetime] = field(default_factory=dict)
+    #: the access keys that the storage has refused
+    refused: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next_credentials(self) -> dict[str, str]:
         with self.lock:
             few = len(self.access_keys) == 1
             access_key = self.access_keys[0] if few else self.access_keys.pop(0)
-        expires = datetime.now(UTC) + timedelta(seconds=self.life_seconds)
+        life = timedelta(seconds=self.life_seconds)
+        expires = (datetime.now(UTC) + life).replace(microsecond=0)
+        self.expires_at[access_key] = expires
         return {
             "Code": "Success",
             "AccessKeyId": access_key,
@@ -44,6 +59,11 @@ class TokenService:
             "Token": f"token-of-{access_key}",
             "Expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
+
+    def expired(self) -> list[str]:
+        """Return the access keys that are no longer valid."""
+        now = datetime.now(UTC)
+        return [key for key, ends in list(self.expires_at.items()) if ends <= now]
 
     def answer(self, path: str, headers: Any) -> str:
         """Return the body for a request; an empty one means 403."""
@@ -89,3 +109,17 @@ def token_service(service: TokenService) -> Iterator[TokenService]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def refusing_expired(service: TokenService) -> Lie:
+    """Answer as a storage that accepts only credentials of the service that have not expired."""
+
+    def answer(request: Request, s3: S3Server) -> Reply:
+        signed = _CREDENTIAL.search(request.headers.get("Authorization", ""))
+        key = signed.group(1) if signed else ""
+        if key not in service.expires_at or key in service.expired():
+            service.refused.add(key)
+            return Reply(403, {"Content-Type": "application/xml"}, _EXPIRED)
+        return passed_on(request, s3)
+
+    return answer
