@@ -44,7 +44,7 @@ from shared.errors import (
 )
 from shared.provider_keys import read_key
 from shared.running_stack import load_operator_settings
-from shared.sealing import Seal
+from shared.sealing import Seal, Unsealable
 from shared.serializers import rfc3339
 from shared.settings import Settings
 from shared.store import api_keys, bulk, erasures, provider_keys, provisioning
@@ -253,14 +253,38 @@ def add_provider_key(secret: str, *, team: str | None, label: str | None) -> Sho
     body = checked_options({"key": secret, "team": team, "label": label}, ProviderKeyBody)
     key = read_key(body.key)
     with open_session() as session:
-        seal = Seal.of(session.settings.seal_key_texts)
-        if seal is None:
-            end(NO_SEAL_KEY, USAGE)
-        call = provider_keys.add_provider_key(
-            session.audit_context, key, seal.seal(key.secret), body.changes()
-        )
+        sealed = _seal_of(session).seal(key.secret)
+        call = provider_keys.add_provider_key(session.audit_context, key, sealed, body.changes())
         session.run(call)
         return _provider_key(session, key.id)
+
+
+def reseal_provider_keys() -> Shown:
+    """Seal the stored provider keys with the first seal key; return their ids by what was done."""
+    done: dict[str, list[str]] = {"resealed": [], "unchanged": [], "changed": [], "unreadable": []}
+    with open_session() as session:
+        seal = _seal_of(session)
+        for key in session.run(provider_keys.read_stored_keys()):
+            done[_reseal(session, seal, key)].append(key.id)
+    return done
+
+
+def _reseal(session: AdminSession, seal: Seal, key: provider_keys.StoredKey) -> str:
+    try:
+        secret = seal.open(key.sealed)
+    except Unsealable:
+        return "unreadable"
+    if seal.is_current(key.sealed):
+        return "unchanged"
+    call = provider_keys.reseal_provider_key(session.audit_context, key, seal.seal(secret))
+    return "resealed" if session.run(call) else "changed"
+
+
+def _seal_of(session: AdminSession) -> Seal:
+    seal = Seal.of(session.settings.seal_key_texts)
+    if seal is None:
+        end(NO_SEAL_KEY, USAGE)
+    return seal
 
 
 def pause_provider_key(key_id: str) -> Shown:

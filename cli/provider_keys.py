@@ -1,7 +1,7 @@
 """`darkroom provider-keys`: the keys of 1min.ai that running workers use.
 
 Like the other commands for operators, they work on the Redis of DARKROOM_REDIS_URL directly. `add`
-needs the DARKROOM_SEAL_KEYS that the workers have.
+and `reseal` need the DARKROOM_SEAL_KEYS that the workers have.
 """
 
 import sys
@@ -54,6 +54,25 @@ def add(
     except (OSError, UnicodeDecodeError) as error:
         admin.end(f"The key cannot be read from {file}: {error}.", admin.USAGE)
     print_facts(admin.add_provider_key(secret, team=team, label=label), json=json)
+
+
+@provider_keys.command
+def reseal(*, json: Json = False) -> None:
+    """Seal all stored keys with the first of DARKROOM_SEAL_KEYS, so that the others can be removed.
+
+    Exit with 3 if some keys still need another seal key.
+    """
+    from cli import admin  # noqa: PLC0415
+
+    done = admin.reseal_provider_keys()
+    print_facts(done, json=json)
+    if done["unreadable"]:
+        admin.end(
+            f"None of DARKROOM_SEAL_KEYS opens {', '.join(done['unreadable'])}: append the seal "
+            "key that sealed them, add them again, or remove them."
+        )
+    if done["changed"]:
+        admin.end(f"{', '.join(done['changed'])} changed: run the command again.")
 
 
 @provider_keys.command

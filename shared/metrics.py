@@ -222,6 +222,11 @@ class Facts(Protocol):
         ...
 
     @property
+    def unreadable_keys(self) -> int:
+        """Stored keys that a worker cannot open."""
+        ...
+
+    @property
     def sweep_age(self) -> float:
         """Seconds since a worker ran the sweep; 0 if none ever did."""
         ...
@@ -345,6 +350,10 @@ def _provider(facts: Facts | None, models: Sequence[str]) -> Iterator[GaugeMetri
     yield _holds(facts)
     dead = facts.dead_keys if facts else 0
     yield GaugeMetricFamily("darkroom_provider_dead_keys", "Rejected provider keys", dead)
+    unreadable = facts.unreadable_keys if facts else 0
+    yield GaugeMetricFamily(
+        "darkroom_provider_unreadable_keys", "Stored keys that a worker cannot open", unreadable
+    )
     circuit = facts.circuit if facts else 0
     yield GaugeMetricFamily("darkroom_provider_circuit_state", "1: a circuit is open", circuit)
     yield from _credits(facts.without_credits if facts else ())

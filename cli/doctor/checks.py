@@ -223,13 +223,21 @@ def _provider(settings: Settings) -> Iterator[Finding]:
 
 def _stored_keys(store: Store, settings: Settings) -> Iterator[Finding]:
     """Check each key that operators have added."""
-    pool = KeyPool(settings.onemin_keys, Seal.of(settings.seal_key_texts))
-    pool.update(store.run(read_stored_keys()))
+    seal, found = Seal.of(settings.seal_key_texts), store.run(read_stored_keys())
+    pool = KeyPool(settings.onemin_keys, seal)
+    pool.update(found)
     if settings.seal_key_texts and not pool.keys and not pool.unreadable:
         yield Finding(_STORED_KEYS, well=False, message="No provider key is set.", advice=_KEY)
     for key_id in pool.unreadable:
         message = f"The stored key {key_id} cannot be opened with DARKROOM_SEAL_KEYS."
         yield Finding(_STORED_KEYS, well=False, message=message, advice=_SEALED)
+    old = [key.id for key in found if seal and not seal.is_current(key.sealed)]
+    for key_id in sorted(set(old) - set(pool.unreadable)):
+        message = (
+            f"The stored key {key_id} is not sealed with the first of DARKROOM_SEAL_KEYS: run "
+            "`darkroom provider-keys reseal` before you remove the others."
+        )
+        yield Finding(_STORED_KEYS, well=True, message=message)
     stored = [key for key in pool.keys if key.source is KeySource.STORED]
     yield from _check_keys(_STORED_KEYS, settings, stored, _STORED)
 

@@ -64,11 +64,12 @@ PROVIDER = Dashboard(
                     "ops",
                 ),
                 Panel(
-                    "Rejected keys and unknown outcomes",
-                    "Rejected provider keys, and calls in the last hour that may have been billed "
-                    "without a result.",
+                    "Unusable keys and unknown outcomes",
+                    "Rejected provider keys, stored ones that a worker cannot open, and calls in "
+                    "the last hour that may have been billed without a result.",
                     [
                         Query("max(darkroom_provider_dead_keys)", "dead keys"),
+                        Query("max(darkroom_provider_unreadable_keys)", "unreadable keys"),
                         Query(
                             "sum(increase(darkroom_provider_unknown_outcomes_total[1h]))",
                             "unknown outcomes",

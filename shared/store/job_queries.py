@@ -184,6 +184,11 @@ class ServiceStats:
         return sum(key.dead_since is not None for key in self.keys.values())
 
     @property
+    def unreadable_keys(self) -> int:
+        """Count the stored keys that a worker cannot open."""
+        return sum(key.is_unreadable for key in self.keys.values())
+
+    @property
     def circuit(self) -> int:
         """1 while the circuit of any key or model is open."""
         return int(any(hold.reason == "provider_down" and hold.is_active for hold in self.holds))

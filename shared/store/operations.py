@@ -687,6 +687,13 @@ class RemoveProviderKey(Audited):
 
 
 @dataclass(frozen=True, slots=True)
+class ResealProviderKey(Audited):
+    id: str
+    sealed_before: str
+    sealed: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveArchived(Operation):
     versions: tuple[str, ...]
 

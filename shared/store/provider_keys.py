@@ -78,6 +78,15 @@ def add_provider_key(
     return Command(operation, lambda reply: reply[1] == "1")
 
 
+def reseal_provider_key(audit_context: AuditContext, key: StoredKey, sealed: str) -> Command[bool]:
+    """Replace the sealed text of a stored key.
+
+    Return whether the key was still stored as it was read.
+    """
+    operation = operations.ResealProviderKey(*audit_context.args, key.id, key.sealed, sealed)
+    return Command(operation, lambda reply: reply[0] == "ok")
+
+
 Removal = Literal["ok", "unknown", "environment"]
 
 

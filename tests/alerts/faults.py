@@ -12,8 +12,10 @@ import httpx
 
 from sandbox.wait import wait_until
 from shared.store import keys
+from shared.store.provider_keys import remove_provider_key
 from tests.alerts.alert_stack import THREADS, AlertStack
 from tests.support.cluster import Api, WorkerProcess
+from tests.support.provider_keys import add, operator
 from tests.support.webhook_receiver import receiver
 
 Fault = Callable[[AlertStack], AbstractContextManager[None]]
@@ -135,6 +137,16 @@ def keys_rejected(here: AlertStack) -> Iterator[None]:
         yield
     finally:
         accept(None)
+
+
+@contextmanager
+def key_sealed_elsewhere(here: AlertStack) -> Iterator[None]:
+    """Store a provider key with a seal key that no worker has."""
+    key_id = add(here.world, "a-key-that-no-worker-opens")
+    try:
+        yield
+    finally:
+        here.world.store.run(remove_provider_key(operator(), key_id))
 
 
 def unknown_outcomes(here: AlertStack) -> AbstractContextManager[None]:
@@ -321,6 +333,13 @@ SYMPTOMS = (
     Case("DarkroomProviderCircuitOpen", "1min.ai answers 500", _answering(500), PAGE),
     Case("DarkroomProviderCreditsGone", "1min.ai answers 406", _answering(406), PAGE),
     Case("DarkroomProviderKeysDead", "1min.ai knows no key of ours", keys_rejected, TICKET),
+    Case(
+        "DarkroomProviderKeysUnreadable",
+        "a key is stored with another seal key",
+        key_sealed_elsewhere,
+        TICKET,
+        seconds=120,
+    ),
     Case("DarkroomUnknownOutcomes", "1min.ai makes it and answers 522", unknown_outcomes, TICKET),
     Case("DarkroomStorageAway", "the storage killed", storage_away, PAGE),
     Case("DarkroomImageHostAway", "the image host refuses connections", image_host_away, PAGE),

@@ -8,11 +8,13 @@ from shared.provider_keys import KeySource, ProviderKey
 from shared.sealing import Seal
 from shared.store import keys, maintenance
 from shared.store.bulk import pause_provider_key, resume_provider_key
+from shared.store.job_queries import service_stats
 from shared.store.provider_keys import (
     KeyState,
     add_provider_key,
     read_stored_keys,
     remove_provider_key,
+    reseal_provider_key,
 )
 from shared.store.transitions import Closed, Signal
 from tests.support.provider_keys import SEAL_KEY, add, operator, states
@@ -45,6 +47,21 @@ def test_an_add_whose_reply_was_lost_says_the_same_when_repeated(world: World) -
         assert world.store.run(add_provider_key(context, key, sealed, {})) is True
     assert world.client.xlen(keys.audit()) == 1
     assert world.store.run(add_provider_key(operator(), key, "sealed", {})) is False
+
+
+def test_a_key_is_sealed_again_unless_it_changed_since_it_was_read(world: World) -> None:
+    add(world, "first-secret", label="blue", team="red")
+    [before] = world.store.run(read_stored_keys())
+    context = operator()
+    for _ in range(2):  # the first reply was lost
+        assert world.store.run(reseal_provider_key(context, before, "sealed again"))
+    [after] = world.store.run(read_stored_keys())
+    assert after == replace(before, sealed="sealed again")
+    assert world.client.xlen(keys.audit()) == 2
+    assert not world.store.run(reseal_provider_key(operator(), before, "late"))
+    world.store.run(remove_provider_key(operator(), before.id))
+    assert not world.store.run(reseal_provider_key(operator(), after, "late"))
+    assert world.store.run(read_stored_keys()) == ()
 
 
 @pytest.mark.parametrize("source", KeySource)
@@ -146,6 +163,7 @@ def test_a_key_that_a_worker_cannot_open_is_reported_until_it_is_sealed_anew(wor
     key_id = add(world, "secret-one")
     register(world, unreadable=(key_id, "removed-since"))
     assert states(world)[key_id].is_unreadable
+    assert world.store.run(service_stats()).unreadable_keys == 1
     assert states(world).keys() == {key_id}
     add(world, "secret-one")
     assert not states(world)[key_id].is_unreadable

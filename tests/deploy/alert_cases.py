@@ -170,6 +170,13 @@ CASES = (
         "2",
     ),
     Case(
+        "DarkroomProviderKeysUnreadable",
+        "ticket",
+        {"darkroom_provider_unreadable_keys": "2x60"},
+        {"darkroom_provider_unreadable_keys": "0x60"},
+        "2",
+    ),
+    Case(
         "DarkroomUnknownOutcomes",
         "ticket",
         {"darkroom_provider_unknown_outcomes_total": "0+1x90"},

@@ -47,7 +47,11 @@ from shared.store.dry_run import find_reusable
 from shared.store.image_urls import read_signing_keys, rotate_signing_key
 from shared.store.job_queries import Filter
 from shared.store.operations import all_operations
-from shared.store.provider_keys import remove_provider_key
+from shared.store.provider_keys import (
+    read_stored_keys,
+    remove_provider_key,
+    reseal_provider_key,
+)
 from shared.store.provider_models import (
     ListedModel,
     begin_models_check,
@@ -309,6 +313,8 @@ def keep_house(world: World) -> None:
     world.store.run(maintenance.register_keys([held.key]))
     world.store.run(remove_provider_key(operator(), add(world, "a-key-that-is-removed")))
     add(world, "a-key-that-stays")
+    for stored in world.store.run(read_stored_keys()):
+        assert world.store.run(reseal_provider_key(operator(), stored, "sealed again"))
     world.store.run(maintenance.deregister_worker("w"))
     world.store.run(maintenance.object_deletions(["gone"], most=10))
     world.client.zadd(keys.expiries(), {held.job.id: 1}, xx=True)

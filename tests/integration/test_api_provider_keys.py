@@ -1,6 +1,7 @@
 """Provider keys over HTTP and from the command line."""
 
 import io
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ import httpx
 import pytest
 
 from shared.provider_keys import ProviderKey, read_key
+from shared.sealing import Seal
 from shared.store import keys, maintenance
+from shared.store.provider_keys import read_stored_keys, remove_provider_key
 from tests.integration.conftest import Program
 from tests.support.api_server import (
     ApiServer,
@@ -20,7 +23,9 @@ from tests.support.api_server import (
     settings,
     tenant_at,
 )
-from tests.support.provider_keys import SEAL_KEY, values_of
+from tests.support.provider_keys import SEAL_KEY, add, values_of
+from tests.support.provider_keys import operator as operator_of_tests
+from worker.key_pool import KeyPool
 
 PATH = "/ops/v1/provider-keys"
 SECRET = "onemin-key-of-operators-1234"
@@ -178,6 +183,31 @@ def test_the_program_adds_lists_pauses_and_removes_keys(
     for verb in ("remove", "pause", "resume"):
         code, _, wrong = program.run("provider-keys", verb, ID)
         assert (code, f"There is no provider key {ID}" in wrong) == (3, True)
+
+
+def test_the_program_seals_stored_keys_with_the_first_seal_key(
+    api_server: ApiServer, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, lost = "a-new-seal-key-of-the-tests-01234567", "a-lost-seal-key-of-the-tests-0123456"
+    world = api_server.world
+    old_id, new_id = add(world, SECRET), add(world, "a-key-sealed-with-new", seal_key=new)
+    lost_id = add(world, "a-key-sealed-with-lost", seal_key=lost)
+    monkeypatch.setenv("DARKROOM_SEAL_KEYS", f"{new},{SEAL_KEY}")
+
+    code, out, wrong = program.run("provider-keys", "reseal", "--json")
+    assert (code, f"None of DARKROOM_SEAL_KEYS opens {lost_id}" in wrong) == (3, True)
+    done = json.loads(out)
+    assert (done["resealed"], done["unchanged"]) == ([old_id], [new_id])
+    world.store.run(remove_provider_key(operator_of_tests(), lost_id))
+    # nothing is left to do, and the old seal key is not needed any more
+    assert program.run_json("provider-keys", "reseal")["resealed"] == []
+    pool = KeyPool([], Seal([new]))
+    pool.update(world.store.run(read_stored_keys()))
+    assert {key.id: key.secret for key in pool.keys}[old_id] == SECRET
+    assert ({key.id for key in pool.keys}, pool.unreadable) == ({old_id, new_id}, ())
+    monkeypatch.delenv("DARKROOM_SEAL_KEYS")
+    code, _, wrong = program.run("provider-keys", "reseal")
+    assert (code, "DARKROOM_SEAL_KEYS" in wrong) == (2, True)
 
 
 @pytest.mark.parametrize(

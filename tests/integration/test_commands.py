@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -265,14 +266,19 @@ class Doctor:
     def __init__(self, program: Program) -> None:
         self._program = program
 
-    def wrong(self, *checks: str) -> list[str]:
-        """Look, and return what is said by those of these checks that are not well."""
+    def found(self, *checks: str) -> list[dict[str, Any]]:
+        """Look, and return the findings of these checks."""
         code, out, wrong = self._program.run("doctor", "--json")
         assert code == 1, wrong
         found = [one for one in json.loads(out)["findings"] if one["check"] in checks]
         assert {one["check"] for one in found} >= set(checks) - {"budgets"}
-        assert all(one["advice"] for one in found if not one["well"])
-        return [one["message"] for one in found if not one["well"]]
+        return found
+
+    def wrong(self, *checks: str) -> list[str]:
+        """Look, and return what is said by those of these checks that are not well."""
+        found = [one for one in self.found(*checks) if not one["well"]]
+        assert all(one["advice"] for one in found)
+        return [one["message"] for one in found]
 
 
 @pytest.fixture
@@ -324,6 +330,19 @@ def test_the_doctor_sees_stored_keys_that_are_paused_or_do_not_open(
         add(world, "secret-key-1234")
         [says] = doctor.wrong("stored provider keys")
     assert says.startswith(f"Key {key_id} (…1234) could not be checked")
+
+
+def test_the_doctor_names_stored_keys_that_need_an_old_seal_key(
+    doctor: Doctor, empty_redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_ONEMIN_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("DARKROOM_SEAL_KEYS", f"new-{SEAL_KEY},{SEAL_KEY}")
+    with closing(World(empty_redis_url)) as world:
+        key_id = add(world, "secret-key-1234")
+        add(world, "secret-key-5678", seal_key=f"new-{SEAL_KEY}")
+    said = [one["message"] for one in doctor.found("stored provider keys") if one["well"]]
+    assert len(said) == 1
+    assert said[0].startswith(f"The stored key {key_id} is not sealed with the first of")
 
 
 def test_the_doctor_sees_a_budget_without_a_price(

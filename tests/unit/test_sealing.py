@@ -25,6 +25,11 @@ def test_the_first_key_seals_and_all_of_them_open() -> None:
             Seal([OLD]).open(sealed)
 
 
+def test_a_secret_is_current_if_the_first_key_sealed_it() -> None:
+    before, after = Seal([OLD]).seal("secret"), Seal([NEW, OLD]).seal("secret")
+    assert [Seal([NEW, OLD]).is_current(one) for one in (before, after, "")] == [False, True, False]
+
+
 def test_the_same_secret_is_sealed_differently_each_time() -> None:
     assert Seal([NEW]).seal("secret") != Seal([NEW]).seal("secret")
 
