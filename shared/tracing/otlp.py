@@ -14,8 +14,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Tracer
+from requests import Session
+from requests.adapters import HTTPAdapter
 
+from shared.net.sockets import Egress
 from shared.settings import Settings
+from shared.storage.http_pool import build_pool
 
 #: Unsent spans are lost if a process is killed.
 SEND_AFTER_MS = 1000
@@ -43,10 +47,34 @@ def open_otlp(settings: Settings, process: str) -> tuple[Tracer, Callable[[], No
         headers=settings.otlp_header_values,
         timeout=SEND_SECONDS,
         compression=Compression.Gzip,
+        session=_session(Egress.from_settings(settings)),
     )
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=SEND_AFTER_MS))
     tracer = provider.get_tracer("darkroom", version("darkroom-service"))
     return tracer, partial(_shut_down, provider)
+
+
+def _session(egress: Egress) -> Session:
+    """Return a session whose connections leave as all others do."""
+    session = Session()
+    session.trust_env = False
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _EgressAdapter(egress))
+    return session
+
+
+class _EgressAdapter(HTTPAdapter):
+    def __init__(self, egress: Egress) -> None:
+        self._egress = egress
+        super().__init__()
+
+    def init_poolmanager(self, *_: object, **__: object) -> None:
+        self.poolmanager = build_pool(
+            concurrency=1, timeout_seconds=SEND_SECONDS, egress=self._egress
+        )
+
+    def cert_verify(self, *_: object) -> None:
+        """Leave the authorities of the pool as they are; requests would add its own."""
 
 
 def _shut_down(provider: TracerProvider) -> None:

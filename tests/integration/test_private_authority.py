@@ -20,10 +20,12 @@ from shared.errors import HistoryDown, ProviderDown, StorageDown
 from shared.history.database import Database
 from shared.settings import Settings
 from shared.storage.client import Storage
+from shared.tracing.spans import open_tracer
 from tests.integration.loopback import answering, serving
 from tests.support.postgres import PostgresServer
 from tests.support.servers import ACCESS_KEY, BUCKET, SECRET_KEY
 from tests.support.tls import tls_before
+from tests.support.trace_collector import collector
 from worker.provider.client import OneMin
 
 _BODY = b'{"models":[]}'
@@ -75,6 +77,21 @@ def test_the_storage_is_trusted_by_the_bundle(port: int, bundle: str) -> None:
         pytest.raises(StorageDown, match="cannot be reached"),
     ):
         storage.check()
+
+
+def test_a_collector_of_traces_is_trusted_by_the_bundle(authority: trustme.CA, bundle: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with collector() as seen, tls_before(urlsplit(seen.url).port or 0, context) as port:
+        for ca_bundle in ("", bundle):
+            endpoint = f"https://localhost:{port}"
+            settings = Settings(otlp_endpoint=endpoint, ca_bundle=ca_bundle)
+            tracer = open_tracer(settings, "api")
+            with tracer.serve(f"bundle {ca_bundle}", None):
+                pass
+            tracer.close()
+
+    assert [span.name for span in seen.spans] == [f"bundle {bundle}"]
 
 
 def accept_tls(client: socket.socket) -> None:
