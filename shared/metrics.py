@@ -115,7 +115,7 @@ LAST_SWEEP = Gauge("darkroom_last_sweep_timestamp_seconds", "Last sweep by this 
 BUILD = Info("darkroom_build", "Version of Darkroom and of Python")
 
 ATTEMPT_OUTCOMES = ("succeeded", "retried", "failed", "released", "lost")
-WEBHOOK_OUTCOMES = ("delivered", "retried", "failed", "released")
+WEBHOOK_OUTCOMES = ("delivered", "retried", "failed", "released", "egress_proxy_down")
 SWITCHED_OFF_REASONS = ("gone", "failing")
 STORAGE_OPERATIONS = ("put", "read", "delete", "check")
 RESCUE_REASONS = ("claimed", "calling", "fetching", "failed", "delivery")

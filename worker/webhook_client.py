@@ -11,6 +11,7 @@ import httpx
 
 from shared.errors import AddressForbidden
 from shared.net.egress import proxy_failure
+from shared.net.egress_check import EgressCheck
 from shared.net.http_client import build_client
 from shared.net.sockets import Egress
 from shared.net.ssrf import AddressGuard, Resolver, resolve
@@ -32,8 +33,10 @@ class SendError(StrEnum):
     GONE = "gone"
     TIMEOUT = "timeout"
     UNREACHABLE = "unreachable"
-    #: the proxy through which this service must send refused or was away
+    #: the egress proxy cannot reach the receiver, or may not
     EGRESS_PROXY = "egress_proxy"
+    #: the egress proxy itself fails
+    EGRESS_PROXY_DOWN = "egress_proxy_down"
     ADDRESS_FORBIDDEN = "address_forbidden"
     ADDRESS_INVALID = "address_invalid"
     #: the connection ended, or the response was not HTTP
@@ -82,9 +85,15 @@ MAX_IDLE_CONNECTIONS = 256
 class WebhookClient:
     """Posts webhooks over pooled connections. Thread-safe."""
 
-    def __init__(self, client: httpx.Client, *, timeout_seconds: float) -> None:
-        """Use `client`, which has the address guard; an attempt takes at most `timeout_seconds`."""
+    def __init__(
+        self, client: httpx.Client, egress_check: EgressCheck, *, timeout_seconds: float
+    ) -> None:
+        """Use `client`, which has the address guard; an attempt takes at most `timeout_seconds`.
+
+        `egress_check` distinguishes a failing egress proxy from a failing receiver.
+        """
         self._client = client
+        self._egress_check = egress_check
         self._timeout = timeout_seconds
 
     @classmethod
@@ -99,7 +108,7 @@ class WebhookClient:
             answer_bytes=READ_BYTES,
             resolver=resolver,
         )
-        return cls(client, timeout_seconds=timeout)
+        return cls(client, EgressCheck.from_settings(settings), timeout_seconds=timeout)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> DeliveryResult:
         """Send, and return the result; nothing is raised for what a receiver does."""
@@ -110,9 +119,9 @@ class WebhookClient:
             with deadline(self._timeout):
                 response = self._exchange(request)
         except (AddressForbidden, httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            code, sentence = _send_error(error)
-            headers = dict(request.headers) if request else {}
             seconds = time.monotonic() - began
+            code, sentence = self._send_error(error)
+            headers = dict(request.headers) if request else {}
             return DeliveryResult(None, seconds, code=code, error=sentence, headers=headers)
         seconds = time.monotonic() - began
         return DeliveryResult(
@@ -127,6 +136,12 @@ class WebhookClient:
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
+
+    def _send_error(self, error: Exception) -> tuple[SendError, str]:
+        if failure := proxy_failure(error):
+            is_down = bool(self._egress_check.failure())
+            return SendError.EGRESS_PROXY_DOWN if is_down else SendError.EGRESS_PROXY, failure
+        return _send_error(error)
 
     def _exchange(self, request: httpx.Request) -> _Answer:
         response = self._client.send(request, stream=True)
@@ -156,8 +171,6 @@ def _judged(status: int) -> SendError | None:
 def _send_error(error: Exception) -> tuple[SendError, str]:
     if isinstance(error, AddressForbidden):
         return SendError.ADDRESS_FORBIDDEN, str(error)
-    if failure := proxy_failure(error):
-        return SendError.EGRESS_PROXY, failure
     if isinstance(error, httpx.TimeoutException):
         return SendError.TIMEOUT, "The endpoint did not respond in time."
     if isinstance(error, httpx.ConnectError):

@@ -39,6 +39,8 @@ Chance = Callable[[], float]
 JITTER = 0.1
 #: The longest wait that a receiver may ask for, in seconds.
 RETRY_AFTER_MOST_SECONDS = 3_600.0
+#: The wait for an egress proxy that fails, in seconds.
+PROXY_WAIT_SECONDS = 10.0
 #: A host that responds within this share of an attempt's time delays no others.
 IN_TIME = 0.2
 #: The subject's members in a slim body.
@@ -48,7 +50,7 @@ ALWAYS_FULL: frozenset[str] = frozenset((*TenantEvent, *OperatorEvent))
 #: What a test event is in Slack.
 TEST_TEXT = "This is a test event of Darkroom. Events of the service are sent to this channel."
 #: The outcomes by which attempts are counted.
-_COUNTED = {"retry": "retried", "gone": "failed"}
+_COUNTED = {"retry": "retried", "gone": "failed", "release": "egress_proxy_down"}
 
 
 def do_next_delivery(context: WorkerContext) -> bool:
@@ -111,7 +113,7 @@ def _attempt(context: WorkerContext, delivery: Delivery, span: Span) -> None:
                 outcome,
                 wait_seconds=wait,
                 attempt=_record(delivery, sent, began_at, body),
-                in_time=is_in_time(sent, context.settings),
+                in_time=None if outcome == "release" else is_in_time(sent, context.settings),
             )
         )
     except LostLease:
@@ -221,6 +223,8 @@ def outcome_of(
         return "delivered", 0.0
     if sent.is_gone:
         return "gone", 0.0
+    if sent.code is SendError.EGRESS_PROXY_DOWN and not delivery.is_test:
+        return "release", _varied(PROXY_WAIT_SECONDS, chance)
     wait = next_wait(settings.webhook_schedule, delivery.round_attempt, chance=chance)
     if wait is None or delivery.is_test:
         return "failed", 0.0
@@ -239,7 +243,11 @@ def next_wait(
     """Return the seconds, with jitter, before the attempt after this one; None after the last."""
     if attempt >= len(schedule):
         return None
-    return schedule[attempt] * (1 + JITTER * (2 * chance() - 1))
+    return _varied(schedule[attempt], chance)
+
+
+def _varied(wait: float, chance: Chance) -> float:
+    return wait * (1 + JITTER * (2 * chance() - 1))
 
 
 def _note(delivery: Delivery, sent: DeliveryResult, outcome: str, wait: float) -> None:
@@ -249,5 +257,7 @@ def _note(delivery: Delivery, sent: DeliveryResult, outcome: str, wait: float) -
         since = now_utc().timestamp() - delivery.created_at / 1000
         metrics.WEBHOOK_DELIVERY_SECONDS.observe(max(since, 0))
         _LOG.info("webhook delivered", **record)
+    elif outcome == "release":
+        _LOG.error("the egress proxy fails, webhooks wait for it", error=sent.error, **record)
     else:
         _LOG.warning(f"webhook {outcome}", wait_seconds=round(wait, 1), **record)

@@ -21,6 +21,7 @@ DeliveryErrorCode = Literal[
     "timeout",
     "unreachable",
     "egress_proxy",
+    "egress_proxy_down",
     "broken",
     "address_forbidden",
     "address_invalid",

@@ -17,6 +17,7 @@ from shared.celery_app import QueueName, build_celery, build_scripts
 from shared.errors import HistoryDown, JobError, ObjectMissing, ProviderAuth
 from shared.history import open_database, schema
 from shared.history.database import Database
+from shared.net.egress_check import EgressCheck
 from shared.net.http_client import build_client
 from shared.net.sockets import Egress, tls_context
 from shared.net.timeouts import deadline
@@ -52,6 +53,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from guarded("service", _REDIS, lambda: examine_service(store, settings))
         yield from guarded(_STORED_KEYS, _REDIS, lambda: _stored_keys(store, settings))
     yield from guarded("history", _HISTORY, lambda: _history(settings))
+    yield from guarded("egress proxy", _PROXY, lambda: _egress_proxy(settings))
     yield from guarded("storage", _STORAGE, lambda: _storage(settings))
     yield from guarded("clock of storage", _STORAGE, lambda: _storage_clock(settings))
     yield from guarded("provider", _KEY, lambda: _provider(settings))
@@ -67,6 +69,10 @@ _HISTORY = (
 _STORAGE = (
     "Check DARKROOM_S3_ENDPOINT, …_S3_BUCKET (it must exist), …_S3_ACCESS_KEY and …_S3_SECRET_KEY, "
     "and that this access key may put, get and delete objects."
+)
+_PROXY = (
+    "Repair the proxy, or correct DARKROOM_EGRESS_PROXY. It must connect to 1min.ai and to the "
+    "storage."
 )
 _API = "Start the API, or set DARKROOM_PUBLIC_URL to the URL that clients use."
 _CLOCK = "Correct the clock of this machine or of {}: signatures with a wrong time are refused."
@@ -165,6 +171,13 @@ def _history_schema(database: Database) -> Finding:
         message=f"{present}; this version needs {found.wanted}.",
         advice="Start a worker of this version: it migrates the schema.",
     )
+
+
+def _egress_proxy(settings: Settings) -> Iterator[Finding]:
+    if settings.egress_proxy.get_secret_value():
+        failure = EgressCheck.from_settings(settings).failure()
+        message = failure or "The egress proxy works."
+        yield Finding("egress proxy", well=not failure, message=message, advice=_PROXY)
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:

@@ -863,7 +863,7 @@ export interface components {
              * Code
              * @enum {string}
              */
-            code: "status" | "gone" | "timeout" | "unreachable" | "egress_proxy" | "broken" | "address_forbidden" | "address_invalid" | "internal";
+            code: "status" | "gone" | "timeout" | "unreachable" | "egress_proxy" | "egress_proxy_down" | "broken" | "address_forbidden" | "address_invalid" | "internal";
             /** Message */
             message: string;
         };

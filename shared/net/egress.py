@@ -21,7 +21,15 @@ _NOT_AUTHENTICATED = frozenset({401, 407})
 
 
 class EgressProxyError(OSError):
-    """The egress proxy cannot be reached, or refuses a connection. The text names hosts only."""
+    """The egress proxy cannot be reached, or refuses a connection. The text names hosts only.
+
+    `is_refusal`: the proxy works, and its rules forbid the connection.
+    """
+
+    def __init__(self, message: str, *, is_refusal: bool = False) -> None:
+        """Say what the proxy did."""
+        super().__init__(message)
+        self.is_refusal = is_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,8 @@ class EgressProxy:
             )
         if status // 100 != 2:  # noqa: PLR2004  the statuses of success
             raise EgressProxyError(
-                f"The egress proxy {self.name} refuses to connect to {target} (status {status})."
+                f"The egress proxy {self.name} refuses to connect to {target} (status {status}).",
+                is_refusal=status // 100 == 4,  # noqa: PLR2004  the statuses of a wrong request
             )
         # TLS and HTTP servers wait for the client to speak first
         if exchange.trailing_data[0]:
@@ -103,7 +112,10 @@ class EgressProxy:
 
 
 def proxy_failure(error: BaseException) -> str | None:
-    """Return what the egress proxy did if that is why a request failed."""
+    """Return what the egress proxy did if that is why a request failed.
+
+    The host may be the cause: see `shared.net.egress_check`.
+    """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, EgressProxyError):
         cause = cause.__cause__ or cause.__context__

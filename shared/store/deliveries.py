@@ -134,6 +134,7 @@ def settle_delivery(
 ) -> Command[str | None]:
     """Record how an attempt ended: `delivered`, `failed`, `gone`, `retry` (later) or `release`.
 
+    A released one does not count: with an `attempt` it is repeated after the wait, else at once.
     `in_time` is whether the host responded fast enough not to delay others (None: unknown).
 
     Return why its endpoint was disabled, if it was. Raise LostLease.

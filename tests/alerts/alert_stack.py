@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from tests.support.cluster import Api, Cluster, WorkerProcess, fleet
+from tests.support.forward_proxy import ForwardProxy, forward_proxy
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.prometheus_server import Prometheus, prometheus, quicker
 from tests.support.store import World
@@ -55,6 +56,8 @@ class AlertStack:
     api: Api
     generate: Sequence[WorkerProcess]
     deliver: WorkerProcess
+    #: through which that worker sends
+    proxy: ForwardProxy
     hook: WebhookReceiver
     history: PostgresServer
     seen: Prometheus
@@ -78,12 +81,20 @@ class AlertStack:
 @contextmanager
 def alert_stack(where: Path) -> Iterator[AlertStack]:
     """Run it all until the block ends."""
-    with fleet(where / "fleet") as here, receiver() as hook, postgres_server() as history:
+    with (
+        forward_proxy() as proxy,
+        fleet(where / "fleet") as here,
+        receiver() as hook,
+        postgres_server() as history,
+    ):
         # above the longest that an image is made to take here
         here.changes["provider_timeout_seconds"] = 20
         here.changes["history_url"] = history.create("history")
         here.changes["archive_after_seconds"] = ARCHIVE_AFTER_SECONDS
-        api, deliver = here.api(), here.worker("deliver", threads=THREADS)
+        here.changes["egress_proxy"] = proxy.url
+        deliver = here.worker("deliver", threads=THREADS)
+        del here.changes["egress_proxy"]
+        api = here.api()
         generate = [here.worker("generate", threads=THREADS) for _ in range(2)]
         targets = {
             "darkroom-api": [_address(api.url)],
@@ -98,7 +109,7 @@ def alert_stack(where: Path) -> Iterator[AlertStack]:
             httpx.Client(base_url=api.url, headers=ops, timeout=30, verify=TLS) as operator,
         ):
             made = AlertStack(
-                here, api, generate, deliver, hook, history, seen, world, http, operator
+                here, api, generate, deliver, proxy, hook, history, seen, world, http, operator
             )
             with _asked(made):
                 yield made

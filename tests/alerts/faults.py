@@ -15,6 +15,7 @@ from shared.store import keys
 from shared.store.provider_keys import remove_provider_key
 from tests.alerts.alert_stack import THREADS, AlertStack
 from tests.support.cluster import Api, WorkerProcess
+from tests.support.forward_proxy import ForwardProxy
 from tests.support.provider_keys import add, operator
 from tests.support.webhook_receiver import receiver
 
@@ -38,7 +39,7 @@ class Case:
 
 
 @contextmanager
-def _away(*lost: Api | WorkerProcess) -> Iterator[None]:
+def _away(*lost: Api | WorkerProcess | ForwardProxy) -> Iterator[None]:
     for one in lost:
         one.child.kill()
     try:
@@ -147,6 +148,10 @@ def key_sealed_elsewhere(here: AlertStack) -> Iterator[None]:
         yield
     finally:
         here.world.store.run(remove_provider_key(operator(), key_id))
+
+
+def egress_proxy_away(here: AlertStack) -> AbstractContextManager[None]:
+    return _away(here.proxy)
 
 
 def unknown_outcomes(here: AlertStack) -> AbstractContextManager[None]:
@@ -348,6 +353,7 @@ SYMPTOMS = (
     Case("DarkroomHistoryRefusesJobs", "a record cannot be read", unreadable_job, TICKET),
     Case("DarkroomWebhookBacklog", "1,100 owed to one that hangs", hanging_endpoint, TICKET),
     Case("DarkroomWebhookEndpointsOff", "12 receivers answer 410", endpoints_gone, TICKET),
+    Case("DarkroomEgressProxyDown", "the egress proxy killed", egress_proxy_away, PAGE),
     Case("DarkroomWebhookFailures", "12 receivers answer 410", endpoints_gone, TICKET),
 )
 

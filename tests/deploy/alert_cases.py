@@ -240,6 +240,13 @@ CASES = (
         "2",
     ),
     Case(
+        "DarkroomEgressProxyDown",
+        "page",
+        {'darkroom_webhook_attempts_total{outcome="egress_proxy_down"}': "0+6x60"},
+        {'darkroom_webhook_attempts_total{outcome="retried"}': "0+6x60"},
+        "30",
+    ),
+    Case(
         "DarkroomWebhookFailures",
         "ticket",
         {'darkroom_webhook_attempts_total{outcome="failed"}': "0+1x90"},

@@ -345,6 +345,15 @@ def test_the_doctor_names_stored_keys_that_need_an_old_seal_key(
     assert said[0].startswith(f"The stored key {key_id} is not sealed with the first of")
 
 
+def test_the_doctor_says_how_the_egress_proxy_fails(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_EGRESS_PROXY", "http://127.0.0.1:9")
+    assert doctor.wrong("egress proxy") == [
+        "The egress proxy 127.0.0.1:9 cannot be reached (ConnectionRefusedError)."
+    ]
+
+
 def test_the_doctor_sees_a_budget_without_a_price(
     doctor: Doctor, empty_redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

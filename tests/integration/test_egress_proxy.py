@@ -1,4 +1,4 @@
-"""A forward proxy between Darkroom and everything outside: a real tinyproxy, and liars."""
+"""A forward proxy between Darkroom and everything outside: real ones, and liars."""
 
 import socket
 import threading
@@ -22,12 +22,14 @@ from shared.settings import Settings
 from shared.start_commands import worker_command
 from shared.storage.client import Storage
 from shared.store import keys
+from shared.tracing.spans import open_tracer
 from tests.integration.conftest import Open
 from tests.integration.loopback import Script, answering, dripping, serving, silent
 from tests.integration.sandbox_client import Client
 from tests.support import isolated
-from tests.support.forward_proxy import ForwardProxy, forward_proxy
+from tests.support.forward_proxy import ForwardProxy, Squid, Tinyproxy, forward_proxy
 from tests.support.servers import S3Server
+from tests.support.trace_collector import collector
 from tests.support.webhook_receiver import WebhookReceiver
 from tests.support.worker_harness import settings_for, spec
 from tests.support.worker_process import Worker, environment
@@ -40,9 +42,9 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 FORBIDDEN = b"HTTP/1.1 403 Filtered\r\nContent-Length: 0\r\n\r\n"
 
 
-@pytest.fixture(scope="module")
-def tinyproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForwardProxy]:
-    with forward_proxy(tmp_path_factory.mktemp("proxy")) as proxy:
+@pytest.fixture(scope="module", params=[Tinyproxy, Squid], ids=lambda kind: kind.__name__)
+def real_proxy(request: pytest.FixtureRequest) -> Iterator[ForwardProxy]:
+    with forward_proxy(request.param) as proxy:
         yield proxy
 
 
@@ -93,15 +95,15 @@ def test_a_process_without_another_way_out_makes_images_and_sends_webhooks(
     s3: S3Server,
     provider: Client,
     inbox: WebhookReceiver,
-    tinyproxy: ForwardProxy,
+    real_proxy: ForwardProxy,
     tmp_path: Path,
 ) -> None:
     harness = open_harness()
     client = harness.world.client
     client.hset(keys.tenant("acme"), "webhook_secret", SECRET)
     redis_url = harness.world.settings.redis_url
-    settings = settings_for(s3, provider.url, redis_url=redis_url, egress_proxy=tinyproxy.url)
-    with isolated_worker(tmp_path, settings, urlsplit(redis_url).port or 0, tinyproxy.port):
+    settings = settings_for(s3, provider.url, redis_url=redis_url, egress_proxy=real_proxy.url)
+    with isolated_worker(tmp_path, settings, urlsplit(redis_url).port or 0, real_proxy.port):
         webhook = {"url": inbox.url, "events": ["job.succeeded"]}
         job = harness.wait_for_end(
             harness.accept(spec=spec(webhook=webhook), webhook_host="127.0.0.1"), seconds=30
@@ -120,16 +122,18 @@ def test_a_process_without_another_way_out_makes_images_and_sends_webhooks(
     inbox.received[0].verify(SECRET)
     assert "address_forbidden" in str(client.hget(attempts, "log"))
     s3_port = int(s3.endpoint.rpartition(":")[2])
-    ports = {urlsplit(provider.url).port, urlsplit(inbox.url).port, s3_port}
-    assert {f"127.0.0.1:{port}" for port in ports} <= tinyproxy.targets()
-    assert "127.0.0.2:9000" not in tinyproxy.targets()
+    # the sandbox serves images at a port of their own
+    image_url = provider.record()["temporaryUrl"]
+    ports = {urlsplit(url).port for url in (provider.url, image_url, inbox.url)} | {s3_port}
+    assert {f"127.0.0.1:{port}" for port in ports} <= real_proxy.targets()
+    assert "127.0.0.2:9000" not in real_proxy.targets()
 
 
-def test_a_webhook_goes_through_the_proxy(tinyproxy: ForwardProxy, inbox: WebhookReceiver) -> None:
-    result = send(inbox.url, proxy=tinyproxy.url, webhook_allow_hosts="127.0.0.1")
+def test_a_webhook_goes_through_the_proxy(real_proxy: ForwardProxy, inbox: WebhookReceiver) -> None:
+    result = send(inbox.url, proxy=real_proxy.url, webhook_allow_hosts="127.0.0.1")
 
     assert result.is_delivered, result
-    assert f"127.0.0.1:{urlsplit(inbox.url).port}" in tinyproxy.targets()
+    assert f"127.0.0.1:{urlsplit(inbox.url).port}" in real_proxy.targets()
 
 
 def test_the_proxy_is_given_the_address_that_was_checked() -> None:
@@ -151,7 +155,9 @@ def test_a_trusted_proxy_is_given_the_name() -> None:
         )
 
     assert [request.partition("\r\n")[0] for request in asked] == [
-        "CONNECT shop.example:443 HTTP/1.1"
+        "CONNECT shop.example:443 HTTP/1.1",
+        # whether it is the proxy that fails
+        "CONNECT api.1min.ai:443 HTTP/1.1",
     ]
     assert (named.code, private.code) == (SendError.EGRESS_PROXY, SendError.ADDRESS_FORBIDDEN)
 
@@ -172,17 +178,20 @@ def test_direct_hosts_are_reached_without_the_proxy(inbox: WebhookReceiver) -> N
     assert asked == []
 
 
-def test_wrong_credentials_name_the_setting(tinyproxy: ForwardProxy) -> None:
-    url = f"http://darkroom:wrong@127.0.0.1:{tinyproxy.port}"
+def test_wrong_credentials_name_the_setting(real_proxy: ForwardProxy) -> None:
+    url = f"http://darkroom:wrong@127.0.0.1:{real_proxy.port}"
     result = send("https://shop.example/hook", proxy=url)
 
-    assert result.code is SendError.EGRESS_PROXY
+    assert result.code is SendError.EGRESS_PROXY_DOWN
     assert "user and password of DARKROOM_EGRESS_PROXY" in result.error
     assert "wrong" not in result.error
 
 
-def test_what_the_proxy_filters_is_reported_as_its_refusal(tinyproxy: ForwardProxy) -> None:
-    result = send("https://denied.test/", proxy=tinyproxy.url, egress_proxy_trusted=True)
+def test_what_the_proxy_filters_is_reported_as_its_refusal(
+    real_proxy: ForwardProxy, provider_url: str
+) -> None:
+    settings = {"egress_proxy_trusted": True, "onemin_base_url": provider_url}
+    result = send("https://denied.test/", proxy=real_proxy.url, **settings)
 
     assert result.code is SendError.EGRESS_PROXY
     assert "refuses to connect to denied.test:443 (status 403)" in result.error
@@ -224,12 +233,12 @@ def test_a_call_that_the_proxy_refuses_was_never_made() -> None:
     assert "API-KEY" not in asked[0]
 
 
-def test_the_storage_is_reached_through_the_proxy(tinyproxy: ForwardProxy, s3: S3Server) -> None:
-    settings = Settings(**settings_for(s3, "http://127.0.0.1:1", egress_proxy=tinyproxy.url))
+def test_the_storage_is_reached_through_the_proxy(real_proxy: ForwardProxy, s3: S3Server) -> None:
+    settings = Settings(**settings_for(s3, "http://127.0.0.1:1", egress_proxy=real_proxy.url))
     storage = Storage.from_settings(settings)
     storage.check()
     storage.close()
-    assert s3.endpoint in tinyproxy.targets()
+    assert s3.endpoint in real_proxy.targets()
 
     with proxy_that(answering(FORBIDDEN)) as (url, _):
         storage = Storage.from_settings(
@@ -238,6 +247,18 @@ def test_the_storage_is_reached_through_the_proxy(tinyproxy: ForwardProxy, s3: S
         with pytest.raises(StorageDown, match=f"refuses to connect to {s3.endpoint}"):
             storage.check()
         storage.close()
+
+
+def test_traces_leave_through_the_proxy(real_proxy: ForwardProxy) -> None:
+    with collector() as seen:
+        settings = Settings(otlp_endpoint=seen.url, egress_proxy=real_proxy.url)
+        tracer = open_tracer(settings, "api")
+        with tracer.serve("GET /", None):
+            pass
+        tracer.close()
+
+    assert [span.name for span in seen.spans] == ["GET /"]
+    assert urlsplit(seen.url).netloc in real_proxy.targets()
 
 
 def test_guarded_names_that_resolve_to_private_addresses_stay_refused() -> None:

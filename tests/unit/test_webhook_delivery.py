@@ -18,7 +18,14 @@ from shared.signing import ImageUrlSigner, new_webhook_secret, now_utc, webhook_
 from shared.store.deliveries import Delivery
 from tests.support.jobs import JOB_ID, job
 from worker.webhook_client import DeliveryResult, SendError
-from worker.webhook_delivery import JITTER, is_in_time, message, next_wait, outcome_of
+from worker.webhook_delivery import (
+    JITTER,
+    PROXY_WAIT_SECONDS,
+    is_in_time,
+    message,
+    next_wait,
+    outcome_of,
+)
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 VIEW = View("https://darkroom.test", ImageUrlSigner(keys=(b"k" * 32,)))
@@ -90,6 +97,14 @@ def test_a_test_event_is_sent_once() -> None:
     one = replace(delivery(), type="webhook.test")
     settings = Settings(webhook_schedule=SCHEDULE)
     assert outcome_of(answer(500), one, settings) == ("failed", 0.0)
+
+
+def test_an_egress_proxy_that_fails_uses_up_no_attempt_but_that_of_a_test_event() -> None:
+    down = DeliveryResult(None, 0.1, code=SendError.EGRESS_PROXY_DOWN)
+    settings, last = Settings(webhook_schedule=SCHEDULE), delivery(attempt=len(SCHEDULE))
+    assert outcome_of(down, last, settings, chance=lambda: 0.5) == ("release", PROXY_WAIT_SECONDS)
+    one = replace(delivery(), type="webhook.test")
+    assert outcome_of(down, one, settings) == ("failed", 0.0)
 
 
 def test_what_is_no_job_is_told_as_it_was_kept() -> None:

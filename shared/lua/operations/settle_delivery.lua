@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Record the result of one attempt of a delivery, when the next is due, if any, and what it says about its endpoint.
+-- Record the result of one attempt of a delivery, when the next is due, if any, and what it says about its endpoint. A
+-- released attempt does not count and says nothing about the endpoint.
 -- Returns 'ok' | 'gone' | 'failing' (the endpoint is disabled now, and why) | 'lost'
 local args, clock, endpoint_health, endpoints, hosts, keys, outbox, permits, queue, util = ... -- requires
 local delivery = outbox.load(args.id)
@@ -9,13 +10,33 @@ local now, word = clock.now(), args.outcome
 if args.in_time ~= '' then hosts.record_answer(delivery, args.in_time == '1') end
 hosts.release(delivery)
 
+-- Add the attempt to the log; it replaces a released one, which has the same number.
+local function record_attempt()
+  local log = delivery.log or ''
+  local last = string.match(log, '[^\n]*$')
+  if last ~= '' and cjson.decode(last).number == cjson.decode(args.attempt).number then
+    log = string.sub(log, 1, math.max(#log - #last - 1, 0))
+  end
+  redis.call('HSET', keys.delivery(args.id), 'log', util.append_line(log ~= '' and log, args.attempt, C.attempts_kept))
+end
+
+local function schedule_next()
+  redis.call('HSET', keys.delivery(args.id), 'state', 'pending', 'due', util.int(now + args.wait_ms))
+  redis.call('ZADD', queue.deliveries.due, now + tonumber(args.wait_ms), args.id)
+end
+
 local switched_off
 if word == 'release' then
   redis.call('HINCRBY', keys.delivery(args.id), 'attempt', -1)
-  redis.call('HSET', keys.delivery(args.id), 'state', 'pending')
-  hosts.enqueue(delivery, now)
+  if args.attempt == '{}' then
+    redis.call('HSET', keys.delivery(args.id), 'state', 'pending')
+    hosts.enqueue(delivery, now)
+  else
+    record_attempt()
+    schedule_next()
+  end
 else
-  redis.call('HSET', keys.delivery(args.id), 'log', util.append_line(delivery.log, args.attempt, C.attempts_kept))
+  record_attempt()
   if delivery.test then
     outbox.finish(delivery, word == 'delivered' and word or 'failed', now)
     redis.call('PEXPIRE', keys.delivery(args.id), C.test_ms)
@@ -28,8 +49,7 @@ else
     endpoints.record_error(delivery.endpoint, args.attempt)
     switched_off = endpoint_health.failed(delivery, word == 'gone', now)
     if word == 'retry' then
-      redis.call('HSET', keys.delivery(args.id), 'state', 'pending', 'due', util.int(now + args.wait_ms))
-      redis.call('ZADD', queue.deliveries.due, now + tonumber(args.wait_ms), args.id)
+      schedule_next()
     else
       outbox.finish(delivery, 'failed', now)
     end

@@ -1,0 +1,117 @@
+"""An egress proxy that fails is not the failure of an endpoint; one that works tells of the two."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sandbox.servers import free_port
+from shared import metrics
+from shared.net.egress_check import EgressCheck
+from shared.settings import Settings
+from shared.store import keys
+from tests.integration.sandbox_client import Client
+from tests.integration.test_webhooks import Post
+from tests.support.forward_proxy import ForwardProxy, Squid, Tinyproxy, forward_proxy
+from tests.support.webhook_receiver import WebhookReceiver
+from worker.webhook_delivery import do_next_delivery
+
+#: More than the schedule of the tests allows, and than make an endpoint a failing one.
+ATTEMPTS = 7
+
+
+@pytest.fixture(params=[Tinyproxy, Squid], ids=lambda kind: kind.__name__)
+def proxy(request: pytest.FixtureRequest) -> Iterator[ForwardProxy]:
+    with forward_proxy(request.param) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def post(empty_redis_url: str, proxy: ForwardProxy, provider: Client) -> Iterator[Post]:
+    made = Post(empty_redis_url, egress_proxy=proxy.url, onemin_base_url=provider.url)
+    yield made
+    made.close()
+
+
+def unreachable(proxy: ForwardProxy) -> None:
+    proxy.child.kill()
+
+
+def with_another_password(proxy: ForwardProxy) -> None:
+    proxy.restart(password="another")
+
+
+def without_its_own_proxy(proxy: ForwardProxy) -> None:
+    """Let it answer 5xx to everything, because what it forwards to is away."""
+    proxy.restart(upstream_port=free_port())
+
+
+def health(post: Post, delivery: str) -> dict[str, str]:
+    """Return what is known of the endpoint of a delivery."""
+    endpoint = post.record(delivery)["endpoint"]
+    return {str(k): str(v) for k, v in post.world.client.hgetall(keys.endpoint(endpoint)).items()}
+
+
+def attempt(post: Post, delivery: str) -> None:
+    """Let the next attempt be due, and make it."""
+    post.world.client.zadd(keys.queue_due("deliveries"), {delivery: 1}, xx=True)
+    post.world.sweep()
+    do_next_delivery(post.context)
+
+
+def failures() -> float:
+    return float(metrics.WEBHOOK_ATTEMPTS.labels("egress_proxy_down")._value.get())
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [unreachable, with_another_password, without_its_own_proxy],
+    ids=lambda one: one.__name__,
+)
+def test_a_delivery_waits_for_the_proxy_and_uses_up_no_attempt(
+    post: Post,
+    inbox: WebhookReceiver,
+    proxy: ForwardProxy,
+    fail: Callable[[ForwardProxy], None],
+) -> None:
+    fail(proxy)
+    before = failures()
+    delivery = post.end_jobs(inbox.url)
+    for _ in range(ATTEMPTS):
+        attempt(post, delivery)
+
+    assert failures() - before == ATTEMPTS
+    (logged,) = post.attempts(delivery)
+    assert (logged["number"], logged["code"]) == (1, "egress_proxy_down")
+    assert "egress proxy" in logged["error"]
+    assert post.record(delivery)["state"] == "pending"
+    assert float(post.record(delivery)["due"]) > post.world.store.now_ms()
+    assert not {"fails", "since", "failed_at", "off"} & health(post, delivery).keys()
+
+    proxy.restart()
+    attempt(post, delivery)
+    assert post.record(delivery)["state"] == "delivered"
+    (logged,) = post.attempts(delivery)
+    assert (logged["number"], logged["status"]) == (1, 200)
+    assert len(inbox.received) == 1
+
+
+def test_an_endpoint_that_is_away_behind_a_proxy_that_works_fails(
+    post: Post, proxy: ForwardProxy
+) -> None:
+    away = f"http://127.0.0.1:{free_port()}/hook"
+    delivery = post.end_jobs(away)
+
+    assert post.settle(delivery) == "failed"
+    assert [one["code"] for one in post.attempts(delivery)] == ["egress_proxy"] * 3
+    assert health(post, delivery)["fails"] == "3"
+    assert proxy.targets()
+
+
+def test_a_proxy_is_checked_also_by_hosts_that_need_none(provider: Client) -> None:
+    direct: Any = {"egress_proxy_direct_hosts": "127.0.0.1", "onemin_base_url": provider.url}
+    away = f"127.0.0.1:{free_port()}"
+    check = EgressCheck.from_settings(Settings(egress_proxy=f"http://{away}", **direct))
+
+    assert check.failure().startswith(f"The egress proxy {away} cannot be reached")
+    assert EgressCheck.from_settings(Settings(onemin_base_url=provider.url)).failure() == ""
