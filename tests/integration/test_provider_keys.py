@@ -13,7 +13,7 @@ from shared.store import keys
 from shared.store.bulk import pause_provider_key, resume_provider_key
 from shared.store.command import Command
 from shared.store.provider_keys import remove_provider_key
-from tests.integration.conftest import Open
+from tests.integration.conftest import Open, Program
 from tests.support.provider_keys import SEAL_KEY, add, operator, states, values_of
 from tests.support.queue_invariants import assert_true
 from tests.support.worker_harness import WorkerHarness, settings_for
@@ -123,3 +123,27 @@ def test_a_worker_without_keys_waits_for_one_and_cannot_use_what_it_cannot_open(
         assert harness.wait_for_end(job_id).state is State.SUCCEEDED
         assert not states(world)[sealed_elsewhere].is_unreadable
     assert calls_with(harness, ADDED) == 1
+
+
+def test_an_old_seal_key_is_retired_while_a_worker_uses_what_it_sealed(
+    harness: WorkerHarness,
+    empty_redis_url: str,
+    tmp_path: Path,
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old, new = SEAL_KEY, "a-new-seal-key-of-the-tests-01234567"
+    settings = {
+        **settings_for(harness.s3, harness.provider.url, onemin_api_key=""),
+        "redis_url": empty_redis_url,
+        "provider_rate_per_minute": 0,
+    }
+    key_id = add(harness.world, ADDED, seal_key=old)
+    with worker(tmp_path, {**settings, "seal_keys": f"{new},{old}"}, threads=2):
+        assert harness.wait_for_end(harness.accept()).state is State.SUCCEEDED
+        monkeypatch.setenv("DARKROOM_SEAL_KEYS", f"{new},{old}")
+        assert program.run_json("provider-keys", "reseal")["resealed"] == [key_id]
+        assert harness.wait_for_end(harness.accept()).state is State.SUCCEEDED
+    with worker(tmp_path, {**settings, "seal_keys": new}, threads=2):
+        assert harness.wait_for_end(harness.accept()).state is State.SUCCEEDED
+    assert calls_with(harness, ADDED) == 3
