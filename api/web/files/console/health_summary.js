@@ -99,7 +99,7 @@ function archiving(now) {
       kind: "wait",
       head: `${count(refused, "job")} cannot move to the history`,
       words:
-        "They stay in Redis and are tried again every hour. The workers log each as “job cannot be archived”; see the runbook DarkroomHistoryRefusesJobs.",
+        "Such jobs stay in Redis and are tried again every hour. The workers log each as “job cannot be archived”; see the runbook DarkroomHistoryRefusesJobs.",
     });
   return found;
 }
@@ -116,7 +116,7 @@ function workers(now) {
   const waiting = now.jobs.queued;
   if (now.workers.generate.processes > 0) return [];
   const words = waiting
-    ? `${count(waiting, "job waits", "jobs wait")} and no worker takes them. Start one.`
+    ? `${count(waiting, "job waits", "jobs wait")} for a worker. Start one.`
     : "New jobs would wait. Start a worker.";
   return [{ kind: "bad", head: "No worker generates images", words }];
 }

@@ -252,7 +252,7 @@ function inputCard({ input, prompt_withheld: isWithheld }) {
     "Input",
     null,
     isWithheld
-      ? el("p", { class: "soft" }, "The prompt was not archived, as the tenant is configured.")
+      ? el("p", { class: "soft" }, "The prompt was not archived, because of the tenant's settings.")
       : el("p", { ...prompt, "aria-label": "The prompt" }, input.prompt),
     codeBlock("the input", JSON.stringify(input, null, 2), { wrap: true }).node,
   );

@@ -13,12 +13,12 @@ const NUMBERS = [
   [
     "image_retention_seconds",
     "Seconds to keep images",
-    "After the job ends. 0: as long as the job. Empty: as the service is set",
+    "After the job ends. 0: as long as the job. Empty: the setting of the service",
   ],
   [
     "record_retention_seconds",
     "Seconds to keep jobs",
-    "After they end. 0: forever. Empty: as the service is set",
+    "After they end. 0: forever. Empty: the setting of the service",
   ],
 ];
 const FRACTIONS = new Set(["weight", "daily_credits", "monthly_credits"]);

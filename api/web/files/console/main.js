@@ -9,7 +9,7 @@ const enterKey = () =>
   askForKey(operatorKey, {
     heading: "Operator key",
     words:
-      "A key with the scope ops:read, and ops:write to make changes. The browser forgets it when you close this tab.",
+      "A key with the scope ops:read, and ops:write to make changes. The browser deletes it when you close this tab.",
     check: (client) => client.get("/ops/v1/me"),
   });
 

@@ -26,7 +26,7 @@ export function operatorEndpoints({ client, may, live }) {
   async function load(signal) {
     const { data } = await client.get(PATH, {}, { signal });
     const nothing =
-      "No endpoint. Create one to hear in Slack, or in a program, of outages, missing credits and delays.";
+      "No endpoint. Create one to report outages, missing credits and delays to Slack or to a program.";
     fill(
       rows,
       data.length

@@ -202,8 +202,8 @@ export function partsCard(now) {
       ["Last sweep", `${seconds(now.sweep_age_seconds)} ago`],
       ["Failing endpoints", number(now.webhooks.endpoints_failing)],
       ["Disabled endpoints", number(now.webhooks.endpoints_disabled)],
-      ["Jobs accepted, ever", number(now.totals.accepted)],
-      ["Attempts, ever", `${number(now.totals.started)}, ${number(now.totals.again)} queued again`],
+      ["Total accepted jobs", number(now.totals.accepted)],
+      ["Total attempts", `${number(now.totals.started)}, ${number(now.totals.again)} queued again`],
     ]),
   );
 }

@@ -2,7 +2,7 @@
 
 const PREFIX = "metadata.";
 export const PAIRS_FAULT =
-  "must be name=value, such as order=A-17, or several such pairs separated by commas or lines";
+  "must be name=value, such as order=A-17, or several such pairs separated by commas or line breaks";
 
 /**
  * Read `order=A-17, size=L` as the parameters `metadata.order` and `metadata.size`. Spaces around names

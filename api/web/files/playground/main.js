@@ -31,7 +31,7 @@ function enterKey() {
   askForKey(tenantKey, {
     heading: "Your key",
     words: [
-      "The API key of your tenant, as your operator gave it to you. The browser sends it to this server only, and forgets it when you close this tab. While ",
+      "The API key of your tenant, as your operator gave it to you. The browser sends it to this server only, and deletes it when you close this tab. While ",
       el("code", {}, "make up"),
       " runs, ",
       el("code", {}, "stack.json"),

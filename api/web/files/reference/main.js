@@ -23,7 +23,7 @@ function enterKey() {
   askForKey(tenantKey, {
     heading: "Your key",
     words:
-      "The API key of your tenant, for “Run it”. The browser forgets it when you close this tab.",
+      "The API key of your tenant, for “Run it”. The browser deletes it when you close this tab.",
     check: (trial) => trial.get("/v1/models"),
   });
 }
@@ -31,7 +31,7 @@ function enterKey() {
 function enterOperatorKey() {
   askForKey(operatorKey, {
     heading: "Operator key",
-    words: "A key with operator scopes. The browser forgets it when you close this tab.",
+    words: "A key with operator scopes. The browser deletes it when you close this tab.",
     check: (trial) => trial.get("/ops/v1/queues"),
   });
 }
