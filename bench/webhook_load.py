@@ -76,7 +76,7 @@ def _spec(number: int, url: str) -> JobSpec:
 def by_celery(place: Path, at_once: int) -> Iterator[WebhookLoad]:
     """Run a Celery with its Redis."""
     with peer(place) as running:
-        command = [str(PEERS / "bin" / "python"), str(PROGRAMS / "owe_hooks.py")]
+        command = [str(PEERS / "bin" / "python"), str(PROGRAMS / "send_webhooks.py")]
         with Popen(command, stdin=PIPE, env=dict(running.environment), text=True) as owing:
             assert owing.stdin is not None  # noqa: S101  it was asked for
 
@@ -109,7 +109,7 @@ def _is_still(client: "redis.Redis") -> bool:
 
 @contextmanager
 def _celery_worker(running: Peer, at_once: int) -> Iterator[None]:
-    command = ("celery", "-A", "celery_hooks", "worker", "-P", "threads", "-c", str(at_once))
+    command = ("celery", "-A", "celery_webhooks", "worker", "-P", "threads", "-c", str(at_once))
     with running.program("worker", PEERS, *command, "-l", "INFO") as worker:
         before = worker.said(1000).count("ready.")
         wait_until(lambda: worker.said(1000).count("ready.") > before, "a worker")

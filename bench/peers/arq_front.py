@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from arq import create_pool
 from arq.connections import RedisSettings
-from asked import DAY_SECONDS, REDIS_URL, Asked, IdempotencyKey, Job, check_key, record_of
 from fastapi import Depends, FastAPI, Request
+from generation import DAY_SECONDS, REDIS_URL, Asked, IdempotencyKey, Job, check_key, record_of
 
 
 @asynccontextmanager

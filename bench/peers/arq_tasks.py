@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from arq.connections import RedisSettings
-from asked import REDIS_URL, Asked
+from generation import REDIS_URL, Asked
 from image_async import Maker
 
 

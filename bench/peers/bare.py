@@ -8,7 +8,7 @@ import sys
 import time
 
 import image
-from asked import Asked
+from generation import Asked
 
 asked = Asked.model_validate_json(sys.stdin.read())
 image.make("bare-warm", asked)  # connections are opened

@@ -2,8 +2,8 @@
 
 import uuid
 
-from asked import Asked, IdempotencyKey, Job, check_key
 from fastapi import Depends, FastAPI
+from generation import Asked, IdempotencyKey, Job, check_key
 
 app = FastAPI()
 

@@ -3,8 +3,8 @@
 import uuid
 
 import redis.asyncio
-from asked import DAY_SECONDS, REDIS_URL, Asked, IdempotencyKey, Job, check_key, record_of
 from fastapi import Depends, FastAPI
+from generation import DAY_SECONDS, REDIS_URL, Asked, IdempotencyKey, Job, check_key, record_of
 
 app = FastAPI()
 store = redis.asyncio.Redis.from_url(REDIS_URL, decode_responses=True, max_connections=200)

@@ -2,7 +2,7 @@
 
 import image
 import redis
-from asked import REDIS_URL, Asked
+from generation import REDIS_URL, Asked
 
 store = redis.Redis.from_url(REDIS_URL, decode_responses=True, socket_timeout=None)
 while True:

@@ -3,9 +3,18 @@
 import uuid
 
 import redis
-from asked import DAY_SECONDS, REDIS_URL, Asked, Batch, IdempotencyKey, Job, check_key, record_of
 from celery_tasks import generate
 from fastapi import Depends, FastAPI, HTTPException
+from generation import (
+    DAY_SECONDS,
+    REDIS_URL,
+    Asked,
+    Batch,
+    IdempotencyKey,
+    Job,
+    check_key,
+    record_of,
+)
 
 app = FastAPI()
 store = redis.Redis.from_url(REDIS_URL, decode_responses=True, max_connections=200)

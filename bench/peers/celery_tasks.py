@@ -9,8 +9,8 @@ import os
 
 import image
 import redis
-from asked import REDIS_URL, Asked
 from celery import Celery
+from generation import REDIS_URL, Asked
 
 STOCK = os.environ.get("STOCK") == "1"
 

@@ -4,8 +4,8 @@ import hashlib
 import hmac
 
 import httpx
-from asked import API_KEY, REDIS_URL
 from celery import Celery
+from generation import API_KEY, REDIS_URL
 
 app = Celery("hooks", broker=REDIS_URL)
 app.conf.update(task_ignore_result=True, task_default_queue="hooks")

@@ -5,7 +5,7 @@ import os
 from functools import cache
 
 import httpx
-from asked import Asked
+from generation import Asked
 from minio import Minio
 
 PROVIDER_URL = os.environ.get("PROVIDER_URL", "")

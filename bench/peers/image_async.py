@@ -8,7 +8,7 @@ import io
 import os
 
 import httpx
-from asked import Asked
+from generation import Asked
 from minio import Minio
 
 PROVIDER_URL = os.environ.get("PROVIDER_URL", "")

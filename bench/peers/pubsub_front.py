@@ -1,8 +1,8 @@
 """FastAPI for jobs that end elsewhere: each waiting client subscribes to its own channel."""
 
 import redis.asyncio
-from asked import REDIS_URL, Job, check_key
 from fastapi import Depends, FastAPI
+from generation import REDIS_URL, Job, check_key
 
 app = FastAPI()
 store = redis.asyncio.Redis.from_url(REDIS_URL, decode_responses=True, max_connections=20_000)

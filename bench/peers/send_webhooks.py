@@ -2,7 +2,7 @@
 
 import sys
 
-from celery_hooks import deliver
+from celery_webhooks import deliver
 
 for line in sys.stdin:
     url, _, body = line.rstrip("\n").partition(" ")

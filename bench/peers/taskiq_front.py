@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import redis.asyncio
-from asked import DAY_SECONDS, REDIS_URL, Asked, IdempotencyKey, Job, check_key, record_of
 from fastapi import Depends, FastAPI
+from generation import DAY_SECONDS, REDIS_URL, Asked, IdempotencyKey, Job, check_key, record_of
 from taskiq_tasks import broker, generate
 
 # 100 by default, and then an error: more clients than that ask at once

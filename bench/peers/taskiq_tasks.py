@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import redis.asyncio
-from asked import REDIS_URL, Asked
+from generation import REDIS_URL, Asked
 from image_async import Maker
 from taskiq import Context, TaskiqDepends, TaskiqEvents, TaskiqState
 from taskiq_redis import ListQueueBroker

@@ -1,11 +1,15 @@
 """How `make bench` judges, sets and draws what it measured."""
 
+import ast
+import sys
+from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from bench import plots, table
 from bench.interleave import interleave
+from bench.peer_environments import PROGRAMS
 from bench.results import Goal, Line, Unequal, Verdict, less, must_equal
 from bench.series import Curves
 
@@ -68,3 +72,28 @@ def test_a_drawing_has_a_line_for_each_name_within_its_frame() -> None:
             x, y = (float(part) for part in point.split(","))
             assert 0 <= x <= plots.WIDTH
             assert 0 <= y <= plots.HEIGHT
+
+
+#: What the environments of the peers install.
+_INSTALLED = {
+    *("arq", "celery", "fastapi", "httpx", "minio", "pydantic", "redis", "taskiq", "taskiq_redis")
+}
+
+
+def test_the_programs_of_peers_import_only_what_exists() -> None:
+    own = {file.stem for file in PROGRAMS.glob("*.py")}
+    known = own | _INSTALLED | sys.stdlib_module_names
+    imported = {
+        (file.name, module)
+        for file in PROGRAMS.glob("*.py")
+        for module in _imported(ast.parse(file.read_text(encoding="utf-8")))
+    }
+    assert {(name, module) for name, module in imported if module not in known} == set()
+
+
+def _imported(program: ast.Module) -> Iterator[str]:
+    for node in ast.walk(program):
+        if isinstance(node, ast.Import):
+            yield from (one.name.partition(".")[0] for one in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
