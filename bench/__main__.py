@@ -25,6 +25,7 @@ ROWS = (
     "batch",
     "startup",
     "webhooks",
+    "many_images",
 )
 ROUNDS = 3
 

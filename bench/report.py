@@ -43,7 +43,7 @@ contenders take turns on one machine, so the ratio of a round is what counts; it
 rounds shows how reliable it is. The absolute figures belong to this machine on that day.
 
 `ours` and `theirs` are medians over the rounds; `ratio` is the median of the ratios of each
-round. It is ours ÷ theirs for figures per second, in rows 2 and 5, and for commands sent. It is
+round. It is ours ÷ theirs for figures per second, in rows 2, 5 and 12, and for commands sent. It is
 theirs ÷ ours for all other times, CPU and memory. Without a peer it is our own figure. `at
 least` is the bound, `aim` the goal beyond it: with ≥ more is better, with ≤ less. `reached`
 says which of the two the ratio meets: **no** means that it misses the bound, `not the aim` that
