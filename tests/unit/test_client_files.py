@@ -1,7 +1,12 @@
 """Files: of prompts, of images, and the journal of a folder."""
 
+import asyncio
 import json
+import os
 import re
+import stat
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,8 @@ from darkroom.bulk.prompt_files import Line, read_lines
 from darkroom.config import load_config
 from darkroom.errors import NotConfigured, UsageError
 from darkroom.files import image_path, write_atomically
+from darkroom.images import AsyncImage
+from darkroom.models import ImageFacts, from_json
 
 
 def read(path: Path, text: str | bytes, **given: Any) -> list[tuple[int, dict[str, Any]]]:
@@ -272,6 +279,33 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="x"):
         write_atomically(tmp_path / "x", b"data")
     assert {path.name for path in tmp_path.iterdir()} == {"x"}
+
+
+def test_a_file_can_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "x", b"data")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
+
+
+def test_an_event_loop_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    threads: list[threading.Thread] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and str(tmp_path) in str(arguments[0]):
+            threads.append(threading.current_thread())
+
+    async def fetch(_: ImageFacts, preview: bool) -> bytes:  # noqa: FBT001
+        return b"preview" if preview else b"data"
+
+    raw = {"content_type": "image/webp", "bytes": 4, "preview_url": ""}
+    image = from_json(AsyncImage, raw, job_id="job_1", fetch=fetch)
+    sys.addaudithook(watch)
+    saved = asyncio.run(image.save(tmp_path))
+    assert [thread is threading.main_thread() for thread in threads] == [False]
+    assert saved.read_bytes() == b"data"
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,11 @@ _EXITS = (
 )
 
 
-def build() -> cyclopts.App:
-    """Build the program: its own commands and those of installed packages."""
+def build(first: str = "") -> cyclopts.App:
+    """Build the program: its own commands and those of installed packages.
+
+    `first` is the first argument: if it is an own command, no other package is imported.
+    """
     app = cyclopts.App(
         name="darkroom",
         help="Generate images through a Darkroom service, and run one.",
@@ -38,6 +41,8 @@ def build() -> cyclopts.App:
     )
     for command in _OWN:
         app.command(command)
+    if first in app and not first.startswith("-"):
+        return app
     for entry in sorted(entry_points(group="darkroom.commands"), key=lambda entry: entry.name):
         app.command(entry.load(), name=entry.name)
     return app
@@ -49,8 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Without arguments, use those of the process.
     """
     prepare_output()
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = build()(
+        code = build(*arguments[:1])(
             arguments, exit_on_error=False, result_action="return_int_as_exit_code_else_zero"
         )
     except cyclopts.CycloptsError:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from uuid import uuid4
 
 #: Image extensions, of which a wrong one would be misleading.
 _IMAGE_EXTENSIONS = frozenset({".webp", ".jpg", ".jpeg", ".png", ".gif", ".avif"})
@@ -24,21 +24,14 @@ def image_path(wanted: Path, *, name: str, extension: str) -> Path:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a temporary file and rename it; raise OSError."""
-    with NamedTemporaryFile(dir=path.parent, prefix=DRAFT, delete=False) as draft:
+    """Write a new file and rename it; raise OSError."""
+    draft = path.with_name(f"{DRAFT}{uuid4().hex}")
+    with draft.open("xb") as file:
         try:
-            draft.write(data)
-            draft.flush()
-            os.fsync(draft.fileno())
-            Path(draft.name).chmod(0o666 & ~_umask())
-            Path(draft.name).replace(path)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            draft.replace(path)
         except BaseException:
-            Path(draft.name).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
-
-
-def _umask() -> int:
-    """Return the process' umask, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -1,5 +1,6 @@
 """Images that can be downloaded and saved, for both clients."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
@@ -47,7 +48,9 @@ class AsyncImage(ImageFacts):
 
     async def save(self, path: str | Path = ".", *, preview: bool = False) -> Path:
         """Write the image or its preview to a file; see `Image.save`."""
-        return _save(self, path, await self.bytes(preview=preview), preview=preview)
+        data = await self.bytes(preview=preview)
+        # on a thread: the disk takes as long as the download
+        return await asyncio.to_thread(_save, self, path, data, preview=preview)
 
 
 def facts_of(image: ImageFacts) -> dict[str, Any]:
