@@ -37,30 +37,58 @@ def build_client(
     answer_bytes: int | None = None,
     resolver: Resolver = resolve,
 ) -> httpx.Client:
-    """Build a client for `concurrency` threads; each operation may take `timeout_seconds`.
+    """Build a client over `build_transport`; each operation may take `timeout_seconds`.
 
-    The caller sets the total time with `deadline(seconds)`. With a guard, a host that resolves to a
-    private address raises AddressForbidden; without, the operator configured the host. `egress`
-    has the proxy and the certificates, `resolver` replaces the system's resolver. Of a response, at
-    most `answer_bytes` are read, including headers and framing; a longer one raises ReadError. No
-    redirects, no HTTP/2, no proxy from the environment, no cookies.
+    The caller sets the total time with `deadline(seconds)`. No redirects, no HTTP/2, no proxy from
+    the environment, no cookies.
+    """
+    transport = build_transport(
+        concurrency=concurrency,
+        guard=guard,
+        keepalive_seconds=keepalive_seconds,
+        egress=egress,
+        answer_bytes=answer_bytes,
+        resolver=resolver,
+    )
+    return httpx.Client(
+        transport=transport,
+        timeout=timeouts(timeout_seconds),
+        headers={"User-Agent": USER_AGENT},
+        trust_env=False,
+        follow_redirects=False,
+        cookies=_NoCookies(),
+    )
+
+
+def build_transport(
+    *,
+    concurrency: int,
+    guard: AddressGuard | None = None,
+    keepalive_seconds: float = KEEPALIVE_SECONDS,
+    egress: Egress = DIRECT,
+    answer_bytes: int | None = None,
+    resolver: Resolver = resolve,
+) -> PooledTransport:
+    """Build the connections of `concurrency` threads.
+
+    With a guard, a host that resolves to a private address raises AddressForbidden; without, the
+    operator configured the host. `egress` has the proxy and the certificates, `resolver` replaces
+    the system's resolver. Of a response, at most `answer_bytes` are read, including headers and
+    framing; a longer one raises ReadError.
     """
     egress.context.set_alpn_protocols(["http/1.1"])
-    transport = PooledTransport(
+    return PooledTransport(
         partial(
             open_stream, egress=egress, guard=guard, answer_bytes=answer_bytes, resolver=resolver
         ),
         most=concurrency,
         keepalive_seconds=keepalive_seconds,
     )
-    return httpx.Client(
-        transport=transport,
-        timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, CONNECT_SECONDS)),
-        headers={"User-Agent": USER_AGENT},
-        trust_env=False,
-        follow_redirects=False,
-        cookies=_NoCookies(),
-    )
+
+
+def timeouts(seconds: float) -> httpx.Timeout:
+    """Return the timeouts of each operation."""
+    return httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
 class _NoCookies(CookieJar):
