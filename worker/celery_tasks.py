@@ -5,7 +5,6 @@ Celery consumes messages, runs threads and handles graceful stops; Redis decides
 
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -21,20 +20,20 @@ from worker.celery_pool import NotifyHubOnIdle
 from worker.context import WorkerContext
 from worker.generate import do_next_job
 from worker.lifecycle import OpenContext, WorkerLifecycle, build_context
-from worker.webhook_delivery import do_next_delivery
+from worker.webhook_delivery import do_next_deliveries
 
 #: How long a thread continues by itself before Celery gives it the next message.
-MAX_JOBS_PER_PERMIT = 16
+MAX_PER_PERMIT = 16
 
 
-def run_while_available(do_next: Callable[[WorkerContext], bool], context: WorkerContext) -> None:
-    """Run what a permit allows, and continue while more is available.
+def run_while_available(context: WorkerContext) -> None:
+    """Run what a permit allows, and continue while more jobs are available.
 
     Celery's overhead per message costs as much as the rest of a job. The thread still returns to
     Celery now and then, so that a process with both queues serves both.
     """
-    for _ in range(MAX_JOBS_PER_PERMIT):
-        if not do_next(context):
+    for _ in range(MAX_PER_PERMIT):
+        if not do_next_job(context):
             return
 
 
@@ -53,11 +52,11 @@ def build(settings: Settings, open_context: OpenContext = build_context) -> Cele
 
     @app.task(name=QueueName.GENERATE.value, Request=Permit)
     def generate() -> None:
-        run_while_available(do_next_job, lifecycle.context)
+        run_while_available(lifecycle.context)
 
     @app.task(name=QueueName.DELIVER.value, Request=Permit)
     def deliver() -> None:
-        run_while_available(do_next_delivery, lifecycle.context)
+        do_next_deliveries(lifecycle.context, MAX_PER_PERMIT)
 
     @setup_logging.connect(weak=False)
     def configure(**_: object) -> None:

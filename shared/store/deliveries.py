@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -153,3 +153,33 @@ def settle_delivery(
 def _settled(reply: str) -> str | None:
     moved(reply)
     return reply if reply in _SWITCHED_OFF else None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The result of settling a delivery and claiming the next in one call.
+
+    `next` is what `claim_delivery` returns. The next one is claimed even if the lease of the first
+    is lost.
+    """
+
+    is_lost: bool
+    switched_off: str | None = None
+    next: Delivery | Closed | None = None
+
+
+def settle_and_claim(
+    settle: Command[str | None], nonce: str, *, lease_seconds: float
+) -> Command[Settled]:
+    """Run a `settle_delivery`, and claim the next delivery, in one call."""
+    operation = replace(
+        cast("operations.SettleDelivery", settle.operation),
+        nonce=nonce,
+        lease_ms=lease_seconds * 1000,
+    )
+    return Command(operation, _settled_and_claimed)
+
+
+def _settled_and_claimed(reply: tuple[str, Sequence[Any]]) -> Settled:
+    word, claimed = reply
+    return Settled(word == "lost", word if word in _SWITCHED_OFF else None, _delivery(claimed))

@@ -844,6 +844,8 @@ class SettleDelivery(Operation):
     wait_ms: int
     attempt: str
     in_time: str
+    nonce: str = ""
+    lease_ms: float = 0
 
 
 @dataclass(frozen=True, slots=True)

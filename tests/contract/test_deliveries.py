@@ -1,5 +1,7 @@
 """Webhooks owed: written with the move they tell, sent until settled."""
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
@@ -194,6 +196,51 @@ def test_one_host_has_so_many_slots_and_keeps_no_other_waiting(empty_redis_url: 
     assert world.claim_delivery() is None
     assert_true(world)
     world.close()
+
+
+def settle_and_claim(
+    world: World, delivery: deliveries.Delivery, *, nonce: str = "n"
+) -> deliveries.Settled:
+    settle = deliveries.settle_delivery(delivery, "delivered")
+    return world.store.run(deliveries.settle_and_claim(settle, nonce, lease_seconds=15))
+
+
+def test_the_call_that_settles_a_delivery_claims_the_next_one_once(world: World) -> None:
+    # given
+    for host in ("one", "two"):
+        accept(world, host=host)
+        world.claim()
+    first = world.delivery()
+    # when
+    settled = settle_and_claim(world, first)
+    # then
+    assert isinstance(settled.next, deliveries.Delivery)
+    assert (settled.is_lost, settled.next.id == first.id) == (False, False)
+    assert settle_and_claim(world, first) == settled
+    assert world.claim_delivery() is None
+    assert settle_and_claim(world, settled.next, nonce="m") == deliveries.Settled(is_lost=False)
+    assert world.client.hget(keys.counts(), "webhook_pending") == "0"
+    assert_true(world)
+
+
+def test_a_lost_lease_keeps_no_other_delivery_from_being_claimed(world: World) -> None:
+    for host in ("one", "two"):
+        accept(world, host=host)
+        world.claim()
+    settled = settle_and_claim(world, replace(world.delivery(), fence="0"))
+    assert settled.is_lost
+    assert isinstance(settled.next, deliveries.Delivery)
+
+
+def test_while_deliveries_are_paused_one_is_settled_and_none_claimed(world: World) -> None:
+    for host in ("one", "two"):
+        accept(world, host=host)
+        world.claim()
+    held = world.delivery()
+    world.client.hset(keys.gate(), "paused:deliver", "1")
+    settled = settle_and_claim(world, held)
+    assert settled == deliveries.Settled(is_lost=False, next=transitions.Closed("paused", 1.0))
+    assert world.client.hget(keys.counts(), "webhook_pending") == "1"
 
 
 def test_deliveries_can_be_paused(world: World) -> None:

@@ -67,7 +67,9 @@ from tests.support.queue_invariants import assert_true
 from tests.support.run_counts import LAST, counted
 from tests.support.servers import S3Server
 from tests.support.store import FAR, World, answer_of
+from tests.support.webhook_receiver import receiver
 from tests.support.worker_harness import WorkerHarness
+from worker.webhook_delivery import do_next_deliveries
 
 T = TypeVar("T")
 TENANT = "acme"
@@ -500,6 +502,29 @@ def test_a_worker_whose_replies_are_lost_pays_once_and_ends_the_job_once(
         assert [one.state for one in job.history].count(wanted) == 1
         assert harness.slots() == (0, 0)
     tell("7a", f"a worker's {script} unheard", lost=3, paid=harness.paid())
+
+
+def test_a_worker_whose_settling_is_unheard_sends_each_webhook_once(
+    proxy: Proxy, s3: S3Server, provider: Client, tell: Tell
+) -> None:
+    with (
+        receiver() as inbox,
+        closing(WorkerHarness(proxy.url, s3, provider)) as harness,
+    ):
+        # given
+        webhook = {"url": inbox.url, "events": ["job.canceled"]}
+        for _ in range(3):
+            harness.world.cancel(harness.accept(webhook=webhook, webhook_host="127.0.0.1"))
+        proxy.set(Rule("settle_delivery", "drop", times=3))
+        # when: after an unheard reply, the thread leaves the rest to the next permit
+        for _ in range(2):
+            do_next_deliveries(harness.context, 3)
+        # then
+        assert proxy.struck == 3
+        assert len({request.id for request in inbox.received}) == len(inbox.received) == 3
+        assert harness.world.client.hget(keys.counts(), "webhook_pending") == "0"
+        assert_true(harness.world)
+    tell("7a", "a worker's settle_delivery unheard", lost=3, webhooks=3)
 
 
 @pytest.mark.parametrize("script", ["claim_delivery", "settle_delivery"])

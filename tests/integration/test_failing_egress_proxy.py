@@ -14,7 +14,7 @@ from tests.integration.sandbox_client import Client
 from tests.integration.test_webhooks import Post
 from tests.support.forward_proxy import ForwardProxy, Squid, Tinyproxy, forward_proxy
 from tests.support.webhook_receiver import WebhookReceiver
-from worker.webhook_delivery import do_next_delivery
+from worker.webhook_delivery import do_next_deliveries
 
 #: More than the schedule of the tests allows, and than make an endpoint a failing one.
 ATTEMPTS = 7
@@ -56,7 +56,7 @@ def attempt(post: Post, delivery: str) -> None:
     """Let the next attempt be due, and make it."""
     post.world.client.zadd(keys.queue_due("deliveries"), {delivery: 1}, xx=True)
     post.world.sweep()
-    do_next_delivery(post.context)
+    do_next_deliveries(post.context)
 
 
 def failures() -> float:

@@ -21,7 +21,7 @@ from tests.support.worker_harness import INPUT, close_context
 from tests.support.worker_process import worker
 from worker.lifecycle import build_context
 from worker.webhook_client import WebhookClient
-from worker.webhook_delivery import do_next_delivery
+from worker.webhook_delivery import do_next_deliveries
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEYS = {"onemin_api_key": "k", "s3_access_key": "access-key", "s3_secret_key": "secret-key"}
@@ -68,7 +68,7 @@ class Post:
 
         def has_ended() -> bool:
             self.world.sweep()
-            do_next_delivery(self.context)
+            do_next_deliveries(self.context)
             return self.record(delivery)["state"] in {"delivered", "failed"}
 
         wait_until(has_ended, "the end of a delivery")
@@ -104,6 +104,21 @@ def test_a_webhook_arrives_signed_once(post: Post, inbox: WebhookReceiver) -> No
     assert request.headers["content-type"] == "application/json"
     (attempt,) = post.attempts(delivery)
     assert attempt["status"] == 200
+
+
+def test_a_delivery_costs_one_round_trip_after_the_first(
+    post: Post, inbox: WebhookReceiver
+) -> None:
+    def calls() -> int:
+        commands: Any = post.world.client.info("commandstats")
+        return int(commands["cmdstat_fcall"]["calls"])
+
+    owed = {post.end_jobs(inbox.url) for _ in range(3)}
+    before = calls()
+    do_next_deliveries(post.context, 3)
+    assert calls() - before == 4
+    assert {request.id for request in inbox.received} == owed
+    assert len(inbox.received) == 3
 
 
 def test_a_webhook_names_the_image_at_the_cdn(empty_redis_url: str, inbox: WebhookReceiver) -> None:
@@ -235,7 +250,7 @@ def test_a_stop_by_force_gives_a_delivery_back_with_its_attempt(post: Post) -> N
     # given
     with serving(silent) as port:
         delivery = post.end_jobs(f"http://127.0.0.1:{port}/hook")
-        sending = threading.Thread(target=do_next_delivery, args=(post.context,))
+        sending = threading.Thread(target=do_next_deliveries, args=(post.context,))
         sending.start()
         held = post.context.leases["deliver"]
         wait_until(lambda: bool(held.all()) and held.all()[0].release is not None, "a delivery")

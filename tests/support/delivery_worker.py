@@ -9,7 +9,7 @@ from sandbox.wait import wait_until
 from tests.support.store import World
 from tests.support.worker_harness import close_context
 from worker.lifecycle import build_context
-from worker.webhook_delivery import do_next_delivery
+from worker.webhook_delivery import do_next_deliveries
 
 KEYS = {"onemin_api_key": "k", "s3_access_key": "access-key", "s3_secret_key": "secret-key"}
 
@@ -23,7 +23,7 @@ def delivering(redis_url: str, *, threads: int = 2, **changes: Any) -> Iterator[
 
     def deliver() -> None:
         while not over.wait(0.01):
-            do_next_delivery(context)
+            do_next_deliveries(context)
 
     def sweep() -> None:
         while not over.wait(0.05):
