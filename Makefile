@@ -78,7 +78,7 @@ screenshots: setup ## take the screenshots of the web pages in docs/screenshots
 		$(if $(filter arq,$*),--group arq,--group celery --group taskiq) --compile-bytecode --python $(PYTHON)
 	@touch $@
 
-bench: setup .venv-peers/.ready .venv-arq/.ready ## measure beside peers, write docs/benchmarks.md (15 minutes; ONLY=accept for one row)
+bench: setup .venv-peers/.ready .venv-arq/.ready ## measure beside peers, write docs/benchmarks.md (20 minutes; ONLY=accept for one row)
 	@$(BIN)/python -m bench --only "$(ONLY)" $(ARGS)
 
 check: setup ## formatter, linter, types, import contracts, spelling, names, prose, what is in deploy/
