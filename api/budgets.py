@@ -1,5 +1,6 @@
 """Budgets as clients and operators see them."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -25,6 +26,11 @@ class Budget(TypedDict):
     left: float | None
     threshold: budgets.Threshold | None
     resets_at: Annotated[Time, Field(description="When the next day or month begins")]
+
+
+def has_price(prices: Mapping[str, float | None]) -> bool:
+    """Return whether any model has a price."""
+    return any(price is not None for price in prices.values())
 
 
 def budget_shown(budget: budgets.Budget, *, priced: bool) -> Budget:

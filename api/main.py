@@ -240,7 +240,9 @@ async def _open(settings: Settings, storage: Storage, stack: AsyncExitStack) -> 
     )
     batch_finalizer = await stack.enter_async_context(BatchFinalizer(committer))
     redis_monitor = await stack.enter_async_context(
-        RedisMonitor(pool, committer, ImageUrlSigner(settings.image_url_seconds), settings.models)
+        RedisMonitor(
+            pool, committer, ImageUrlSigner(settings.image_url_seconds), settings.model_prices
+        )
     )
     notifications = await stack.enter_async_context(
         NotificationHub(pool, block_seconds=min(1.0, timeout / 2))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,6 +22,7 @@ from shared.store.group_commit import BROKEN, GroupCommitClient
 from shared.store.health import health_problems, is_durable, is_full
 from shared.store.image_urls import REFRESH_SECONDS, new_signing_key, read_signing_keys
 from shared.store.job_queries import ServiceStats, service_stats
+from shared.store.prices import write_prices
 from shared.store.schema_version import SCHEMA, incompatibility
 
 POLL_INTERVAL_SECONDS = 1.0
@@ -48,22 +49,24 @@ class RedisMonitor:
         pool: ConnectionPool,
         committer: GroupCommitClient,
         signer: ImageUrlSigner,
-        models: Iterable[str],
+        prices: Mapping[str, float | None],
     ) -> None:
-        """Take a pool with a spare connection, what it keeps up to date, and the model ids."""
+        """Take a pool with a spare connection, what it keeps up to date, and prices by model."""
         self._client = redis.asyncio.Redis(connection_pool=pool)
         self._committer = committer
         self._task: asyncio.Task[None] | None = None
         self._anchor: tuple[float, float] | None = None
         self._signer = signer
         self._keys_read_at = 0.0
+        self._prices = prices
+        self._has_recorded_prices = False
         self._full = False
         self._unfit = ""
         self.reasons = ["Redis was not reached yet."]
         self.redis = RedisState()
         #: the state of the service at the last check, None before
         self.service: ServiceStats | None = None
-        self._collector = ServiceCollector(models)
+        self._collector = ServiceCollector(prices)
         #: the gauges of the whole service, apart from the counters of this process
         self.registry = CollectorRegistry()
         self.registry.register(self._collector)
@@ -146,6 +149,14 @@ class RedisMonitor:
             await self._read_signing_keys()
         self.service = await self._committer.run(service_stats())
         self._collector.facts = self.service
+        if not self._unfit and not self._full:
+            await self._record_prices()
+
+    async def _record_prices(self) -> None:
+        # once: a process that started later may have other prices; but Redis may lose its data
+        if not self._has_recorded_prices or not await self._client.exists(keys.prices()):
+            await self._client.set(keys.prices(), write_prices(self._prices))
+            self._has_recorded_prices = True
 
     async def _appendfsync(self) -> str:
         """Read a setting that INFO does not report; '' if CONFIG is disabled."""

@@ -56,6 +56,7 @@ from shared.store.connection import connect
 from shared.store.durability import Replicas
 from shared.store.image_urls import rotate_signing_key
 from shared.store.job_queries import service_stats
+from shared.store.prices import read_prices
 from shared.store.schema_version import check_compatible
 
 T = TypeVar("T")
@@ -67,21 +68,22 @@ USAGE, REFUSED, AWAY = 2, 3, 4
 #: A year.
 _OVERLAP_MAX = 31_536_000
 _NONE: Mapping[str, object] = {}
-PRICES_UNKNOWN = (
-    "Prices are unknown here: to see what budgets count, set DARKROOM_CREDITS_PER_IMAGE to the "
-    "value that the API has."
-)
+PRICES_UNKNOWN = "Prices are unknown: to see what budgets count, start an API of this version."
 #: Tenants read at once.
 _PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class AdminSession:
-    """The store, the operator, and the settings."""
+    """The store, the operator, the settings, and the prices of the API by model.
+
+    There are no prices before an API has recorded them.
+    """
 
     store: Store
     by: str
     settings: Settings
+    prices: Mapping[str, float | None]
 
     def run(self, call: Command[T]) -> T:
         """Run a command on the store."""
@@ -167,7 +169,7 @@ def list_api_keys(tenant: str | None) -> list[Shown]:
     principal = _principal(tenant)
     with open_session() as session:
         found = session.run(api_keys.list_api_keys(principal))
-        prices = session.settings.prices
+        prices = session.prices
     if found is None:
         _end_without(tenant)
     return [key_shown(key, prices) for key in found]
@@ -207,7 +209,7 @@ def set_key_limits(tenant: str, key_id: str, written: Mapping[str, object]) -> S
         changed = session.run(call)
         if changed is None:
             end(f"The tenant {tenant} has no key {key_id}.")
-        return key_shown(changed, session.settings.prices)
+        return key_shown(changed, session.prices)
 
 
 def rotate_key(tenant: str | None, key_id: str, options: Mapping[str, object]) -> Shown:
@@ -342,7 +344,7 @@ def open_session() -> Iterator[AdminSession]:
         check_compatible(client)
         store = Store(client, scripts, Replicas.from_settings(settings))
         store.run(service_stats())  # fails before anything is written if Redis is unavailable
-        yield AdminSession(store, f"cli:{_user()}", settings)
+        yield AdminSession(store, f"cli:{_user()}", settings, read_prices(client))
         store.close()
     except (TenantDeleting, TenantExists) as error:
         end(str(error))
@@ -421,10 +423,8 @@ def _tenant(session: AdminSession, name: str) -> Shown:
 
 
 def _tenant_shown(session: AdminSession, tenant: store_tenants.Tenant) -> Shown:
-    """Write a tenant. The service may have prices that this environment does not have."""
-    settings = session.settings
-    shown = tenant_shown(tenant, settings)
-    if shown["warnings"] and not settings.prices:
+    shown = tenant_shown(tenant, session.prices)
+    if tenant.budgets and not session.prices:
         shown["warnings"] = [PRICES_UNKNOWN]
     return shown
 
@@ -437,7 +437,7 @@ def _made(
         if problem.errors:
             end(_options(problem.errors), USAGE)
         end(problem.detail)
-    return {**key_shown(made, session.settings.prices), "key": key.text}
+    return {**key_shown(made, session.prices), "key": key.text}
 
 
 def end(sentence: str, code: int = REFUSED) -> NoReturn:

@@ -850,6 +850,11 @@ class Settings(BaseSettings):
         return {**defined, **self.credits_per_image}
 
     @cached_property
+    def model_prices(self) -> Mapping[str, float | None]:
+        """The estimated credits of a call of each model; None without a price."""
+        return {name: self.prices.get(name) for name in self.models}
+
+    @cached_property
     def public_prefix(self) -> str:
         """The path prefix that a proxy strips; often empty."""
         return urlsplit(self.public_url).path

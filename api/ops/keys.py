@@ -7,7 +7,7 @@ from fastapi import Depends
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.budgets import Budget, budget_shown
+from api.budgets import Budget, budget_shown, has_price
 from api.context import AppContext, Context, CurrentOperator, CurrentTenant
 from api.jobs.schemas import moment_of
 from api.json_body import JsonBody
@@ -216,7 +216,7 @@ def refusal(refused: KeyRejected) -> Problem:
     return Problem("too_many_keys", detail)
 
 
-def key_shown(key: ApiKeyInfo, prices: Mapping[str, float]) -> Key:
+def key_shown(key: ApiKeyInfo, prices: Mapping[str, float | None]) -> Key:
     """Write a key without its secret; `prices` are the credits of a call by model."""
     return {
         "id": key.id,
@@ -232,7 +232,7 @@ def key_shown(key: ApiKeyInfo, prices: Mapping[str, float]) -> Key:
         "monthly_credits": key.monthly_credits,
         "requests_per_minute": key.requests_per_minute,
         "models": None if key.models is None else list(key.models),
-        "budgets": [budget_shown(budget, priced=bool(prices)) for budget in key.budgets],
+        "budgets": [budget_shown(budget, priced=has_price(prices)) for budget in key.budgets],
     }
 
 

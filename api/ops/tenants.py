@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from api.budgets import Budget, budget_shown
+from api.budgets import Budget, budget_shown, has_price
 from api.context import AppContext, Context, CurrentOperator
 from api.headers import sends_headers
 from api.json_body import JsonBody
@@ -27,7 +27,6 @@ from api.query import (
 from api.routing import tenant_router
 from shared.schemas import Count, Time
 from shared.serializers import rfc3339
-from shared.settings import Settings
 from shared.signing import new_webhook_secret
 from shared.store.provisioning import FIRST_LIMITS
 from shared.store.tenants import (
@@ -103,7 +102,7 @@ async def get_tenants(parts: Context, query: Annotated[_TenantsQuery, Query()]) 
     page = found[: query.limit]
     is_more = len(found) > query.limit
     shown: TenantPage = {
-        "data": [tenant_shown(tenant, parts.settings) for tenant in page],
+        "data": [tenant_shown(tenant, parts.settings.model_prices) for tenant in page],
         "next_cursor": encode_cursor(page[-1].name) if is_more else None,
     }
     return answered(shown)
@@ -132,7 +131,7 @@ async def post_tenant(
     ):
         detail = f"There is a tenant {body.name}; PATCH changes what it may."
         raise Problem("tenant_exists", detail)
-    made = tenant_shown(await existing(parts, body.name), parts.settings)
+    made = tenant_shown(await existing(parts, body.name), parts.settings.model_prices)
     shown: NewTenant = {**made, "webhook_secret": secret}
     return answered(shown, 201, {"Location": f"/ops/v1/tenants/{body.name}"})
 
@@ -145,7 +144,7 @@ async def post_tenant(
 )
 async def get_tenant(parts: Context, tenant: str) -> Response:
     """Read the limits of a tenant, and how many of its jobs are queued and running."""
-    return answered(tenant_shown(await existing(parts, tenant), parts.settings))
+    return answered(tenant_shown(await existing(parts, tenant), parts.settings.model_prices))
 
 
 @router.patch(
@@ -168,7 +167,7 @@ async def patch_tenant(
         raise invalid(faults)
     if not await parts.committer.run(set_limits(tenant, audit_context, **changes)):
         raise not_found("tenant")
-    return answered(tenant_shown(await existing(parts, tenant), parts.settings))
+    return answered(tenant_shown(await existing(parts, tenant), parts.settings.model_prices))
 
 
 async def existing(parts: AppContext, name: str) -> StoredTenant:
@@ -179,8 +178,8 @@ async def existing(parts: AppContext, name: str) -> StoredTenant:
     return found[0]
 
 
-def tenant_shown(tenant: StoredTenant, settings: Settings) -> Tenant:
-    """Write a tenant; `prices` are the credits of a call by model."""
+def tenant_shown(tenant: StoredTenant, prices: Mapping[str, float | None]) -> Tenant:
+    """Write a tenant; `prices` are the credits of a call by model, None without a price."""
     return {
         "name": tenant.name,
         "weight": tenant.weight,
@@ -199,22 +198,20 @@ def tenant_shown(tenant: StoredTenant, settings: Settings) -> Tenant:
         "deleting": tenant.is_being_deleted,
         "queued": tenant.queued,
         "running": tenant.running,
-        "budgets": [
-            budget_shown(budget, priced=bool(settings.prices)) for budget in tenant.budgets
-        ],
-        "warnings": list(budget_warnings(tenant, settings).values()),
+        "budgets": [budget_shown(budget, priced=has_price(prices)) for budget in tenant.budgets],
+        "warnings": list(budget_warnings(tenant, prices).values()),
     }
 
 
-def budget_warnings(tenant: StoredTenant, settings: Settings) -> Mapping[str, str]:
+def budget_warnings(tenant: StoredTenant, prices: Mapping[str, float | None]) -> Mapping[str, str]:
     """Name, by limit, what a tenant's budgets do not count because it has no price."""
-    unpriced = ", ".join(name for name in settings.models if name not in settings.prices)
+    unpriced = ", ".join(name for name, price in prices.items() if price is None)
     if not unpriced:
         return {}
-    if settings.prices:
+    if has_price(prices):
         what = f"does not count {unpriced}: DARKROOM_CREDITS_PER_IMAGE has no price for it."
     else:
-        what = "does nothing: no price is set here (DARKROOM_CREDITS_PER_IMAGE)."
+        what = "does nothing: no price is set (DARKROOM_CREDITS_PER_IMAGE)."
     limits = {"daily_credits": tenant.daily_credits, "monthly_credits": tenant.monthly_credits}
     return {name: f"`{name}` {what}" for name, limit in limits.items() if limit is not None}
 

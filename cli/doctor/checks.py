@@ -31,6 +31,7 @@ from shared.store.client import Store
 from shared.store.connection import connect
 from shared.store.health import health_problems
 from shared.store.maintenance import live_threads
+from shared.store.prices import read_prices
 from shared.store.provider_keys import read_stored_keys
 from shared.store.schema_version import incompatibility
 from worker.key_pool import KeyPool
@@ -50,7 +51,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from guarded("clock of redis", _REDIS, lambda: _redis_clock(client))
         yield from guarded("workers", _REDIS, lambda: _workers(client))
         store = Store(client, build_scripts(settings, build_celery(settings)))
-        yield from guarded("service", _REDIS, lambda: examine_service(store, settings))
+        yield from guarded("service", _REDIS, lambda: examine_service(store, read_prices(client)))
         yield from guarded(_STORED_KEYS, _REDIS, lambda: _stored_keys(store, settings))
     yield from guarded("history", _HISTORY, lambda: _history(settings))
     yield from guarded("egress proxy", _PROXY, lambda: _egress_proxy(settings))

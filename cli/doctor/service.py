@@ -9,7 +9,6 @@ from api.ops.tenants import budget_warnings
 from cli.admin import PRICES_UNKNOWN
 from cli.doctor.finding import Finding
 from shared.celery_app import QueueName
-from shared.settings import Settings
 from shared.store.client import Store
 from shared.store.job_queries import ServiceStats, service_stats
 from shared.store.tenants import Tenant, list_tenants
@@ -38,15 +37,15 @@ _SEALED = "Set DARKROOM_SEAL_KEYS of all workers to the value of the API, or add
 _ADVICE = "The console at `/ops` shows why, and what to do."
 
 
-def examine_service(store: Store, settings: Settings) -> Iterator[Finding]:
-    """Check what holds jobs and webhooks."""
+def examine_service(store: Store, prices: Mapping[str, float | None]) -> Iterator[Finding]:
+    """Check what holds jobs and webhooks; `prices` are those of the API by model."""
     now = store.run(service_stats())
     for name in QueueName:
         yield _queue(now, name)
     yield from _gate(now)
     yield _endpoints(now)
     yield from _archiving(now)
-    yield from _budgets(store, settings)
+    yield from _budgets(store, prices)
 
 
 def _queue(now: ServiceStats, name: QueueName) -> Finding:
@@ -157,14 +156,14 @@ def _archiving(now: ServiceStats) -> Iterator[Finding]:
         )
 
 
-def _budgets(store: Store, settings: Settings) -> Iterator[Finding]:
-    limited = [one for one in _tenants(store) if budget_warnings(one, settings)]
-    if limited and not settings.prices:  # the service may have some
+def _budgets(store: Store, prices: Mapping[str, float | None]) -> Iterator[Finding]:
+    limited = [one for one in _tenants(store) if one.budgets]
+    if limited and not prices:
         message = f"{PRICES_UNKNOWN} The budgets of {len(limited)} tenants were not checked."
         yield Finding("budgets", well=True, message=message)
         return
     for tenant in limited:
-        for limit, warning in budget_warnings(tenant, settings).items():
+        for limit, warning in budget_warnings(tenant, prices).items():
             option = limit.replace("_", "-")
             yield Finding(
                 "budgets",

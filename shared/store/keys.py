@@ -791,6 +791,12 @@ old_signing_keys = Key(
     "signing:old", ZSET, "Ends (ms) -> earlier secret that still opens image URLs, in hexadecimal."
 )
 schema = Key("schema", STRING, "The number of this layout.")
+prices = Key(
+    "prices",
+    STRING,
+    "The credits of a call by model, null without a price, as JSON: those of the API that started "
+    "last.",
+)
 
 
 def all_keys() -> Iterator[tuple[str, Key]]:

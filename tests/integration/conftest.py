@@ -112,6 +112,7 @@ class Program:
 
     def run(self, *words: str) -> tuple[int, str, str]:
         """Return the exit code, and what was written to stdout and stderr."""
+        self._capsys.readouterr()  # what was written before is not of the program
         try:
             build()(words)
         except SystemExit as ended:

@@ -270,7 +270,7 @@ def test_a_redis_that_loses_its_data_takes_no_signing_key_away(own: RedisServer)
         pool = connect_async(world.settings, connections=4)
         async with LosesData(pool, world.scripts, timeout_seconds=5) as committer:
             committer.server = world.client
-            async with RedisMonitor(pool, committer, ImageUrlSigner(), ()) as monitor:
+            async with RedisMonitor(pool, committer, ImageUrlSigner(), {}) as monitor:
                 assert monitor.reasons == []
                 monitor.ensure_capacity()
                 return monitor.signer.keys

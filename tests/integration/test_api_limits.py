@@ -67,11 +67,11 @@ def nothing_written(api_server: ApiServer) -> Iterator[None]:
 def _kept(api_server: ApiServer) -> dict[str, bytes | None]:
     """Return all that is kept, but for what a API notes a little later.
 
-    That is when a key was used, and at its first look the version of the data and the secret of
-    the image URLs.
+    That is when a key was used, and at its first look the version of the data, the secret of the
+    image URLs and the prices.
     """
     found = everything(api_server.world)
-    later = (keys.api_key(""), keys.schema(), keys.signing_key())
+    later = (keys.api_key(""), keys.schema(), keys.signing_key(), keys.prices())
     return {key: value for key, value in found.items() if not key.startswith(later)}
 
 

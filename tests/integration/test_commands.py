@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from shared.store.tenants import authenticate
 from shared.store.transitions import Signal
 from tests.contract.test_admission import everything
 from tests.integration.conftest import Program
+from tests.support.api_server import served, settings
 from tests.support.history import database_at
 from tests.support.models import CATALOG
 from tests.support.postgres import PostgresServer
@@ -244,19 +246,34 @@ def test_ops_keys_are_made_listed_replaced_and_revoked(
     assert actions == ["key.revoke", "key.rotate", "key.create", "key.create"]
 
 
-def test_a_command_without_prices_does_not_judge_the_budgets_of_the_service(
-    program: Program, monkeypatch: pytest.MonkeyPatch
+def start_api(redis_url: str, prices: Mapping[str, float]) -> None:
+    """Let an API with these prices start and end."""
+    with served(settings(redis_url, credits_per_image=prices)):
+        pass
+
+
+def test_commands_use_the_prices_of_the_api_and_not_of_their_environment(
+    program: Program, empty_redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", f"{DEFAULT_MODEL}=1")
     program.run_json("tenants", "create", "shop")
     words = ("tenants", "set", "shop", "--daily-credits", "1")
 
-    code, out, run_json = program.run(*words)
+    code, out, warned = program.run(*words)
     assert (code, "daily credits" in out) == (0, True)
-    assert run_json == f"{PRICES_UNKNOWN}\n"
+    assert warned == f"{PRICES_UNKNOWN}\n"
     assert program.run_json(*words)["warnings"] == [PRICES_UNKNOWN]
 
-    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", f"{DEFAULT_MODEL}=1")
+    start_api(empty_redis_url, {})
+    assert "does nothing: no price is set" in program.run(*words)[2]
+    monkeypatch.delenv("DARKROOM_CREDITS_PER_IMAGE")
+    start_api(empty_redis_url, {DEFAULT_MODEL: 1})
     assert "has no price for it" in program.run(*words)[2]
+    start_api(empty_redis_url, dict.fromkeys(CATALOG, 1.0))
+    shown = program.run_json(*words)
+    assert (shown["warnings"], shown["budgets"][0]["used"]) == ([], 0)
+    key = program.run_json("keys", "create", "shop", "--monthly-credits", "5")
+    assert key["budgets"][0]["left"] == 5
     assert program.run("tenants", "set", "shop", "--daily-credits", "none")[2] == ""
 
 
@@ -354,18 +371,16 @@ def test_the_doctor_says_how_the_egress_proxy_fails(
     ]
 
 
-def test_the_doctor_sees_a_budget_without_a_price(
-    doctor: Doctor, empty_redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_doctor_sees_a_budget_without_a_price(doctor: Doctor, empty_redis_url: str) -> None:
     with closing(World(empty_redis_url)) as world:
         provision_tenant(world.store, "shop", by="test", limits={"daily_credits": 1})
         provision_tenant(world.store, "unlimited", by="test")
 
-    assert doctor.wrong("budgets") == []  # the service may have prices
-    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", f"{DEFAULT_MODEL}=1")
+    assert doctor.wrong("budgets") == []  # no API has recorded its prices
+    start_api(empty_redis_url, {DEFAULT_MODEL: 1})
     (says,) = doctor.wrong("budgets")
     assert says.startswith("Tenant shop: `daily_credits` does not count ")
-    monkeypatch.setenv("DARKROOM_CREDITS_PER_IMAGE", ",".join(f"{name}=1" for name in CATALOG))
+    start_api(empty_redis_url, dict.fromkeys(CATALOG, 1.0))
     assert doctor.wrong("budgets") == []
 
 
