@@ -113,23 +113,28 @@ class HistoryReader:
     def _driving_term(self, wanted: JobFilter) -> tuple[str | None, tuple[str, ...]]:
         """Choose the term whose jobs are read in order, and return the terms to check for each.
 
-        It is the rarest one. A common term of all tenants drives no query, because its jobs would
-        have to be sorted: then all jobs are read in order, many of which have it.
+        It is the rarest one. None drives the query if fewer jobs have one of the statuses, which
+        have an index unless `succeeded` is among them. Nor does a common term of all tenants,
+        because its jobs would have to be sorted: then all jobs are read in order, many of which
+        have it.
         """
-        if not wanted.terms or (wanted.tenant and len(wanted.terms) == 1):
+        # SQLite would not read these by their index, because another has them in order
+        by_status = Status.SUCCEEDED not in wanted.statuses and not self._database.is_sqlite
+        if not wanted.terms or (wanted.tenant and len(wanted.terms) == 1 and not by_status):
             return next(iter(wanted.terms), None), ()
+        of_term = select(job_terms.c.job).where(*_of(job_terms.c.tenant, wanted.tenant))
+        matching = [of_term.where(job_terms.c.term == term) for term in wanted.terms]
+        if by_status:
+            in_status = select(jobs.c.id).where(*_of(jobs.c.tenant, wanted.tenant))
+            matching.append(in_status.where(*_status_conditions(wanted)))
         counts = [
-            select(func.count()).select_from(
-                select(job_terms.c.job)
-                .where(job_terms.c.term == term, *_of(job_terms.c.tenant, wanted.tenant))
-                .limit(COUNTED)
-                .subquery()
-            )
-            for term in wanted.terms
+            select(func.count()).select_from(one.limit(COUNTED).subquery()).scalar_subquery()
+            for one in matching
         ]
-        (found,) = self._rows(select(*(one.scalar_subquery() for one in counts)))
-        least, first = min(zip(found.values(), wanted.terms, strict=True))
-        if least >= COUNTED and not wanted.tenant:
+        (row,) = self._rows(select(*counts))
+        found = [*row.values()]
+        least, first = min(zip(found, wanted.terms, strict=False))
+        if (by_status and found[-1] <= least) or (least >= COUNTED and not wanted.tenant):
             return None, wanted.terms
         return first, tuple(term for term in wanted.terms if term != first)
 
@@ -252,7 +257,7 @@ class HistoryReader:
         ]
 
 
-#: Jobs of a term that are counted at most, to find the rarest of several.
+#: Jobs of a term or status that are counted at most, to find the rarest of several.
 COUNTED = 5_000
 
 
@@ -266,13 +271,7 @@ def _batch(row: dict[str, Any]) -> Batch:
 
 def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
     """Return the conditions on jobs, except for their tenant, terms and age."""
-    conditions: list[ColumnElement[bool]] = []
-    if not wanted.statuses >= {Status.SUCCEEDED, Status.FAILED, Status.CANCELED}:
-        # written as constants, so that the planner recognises the partial indexes
-        names = [literal(one.value, literal_execute=True) for one in sorted(wanted.statuses)]
-        conditions.append(jobs.c.status.in_(names))
-        if Status.SUCCEEDED not in wanted.statuses:
-            conditions.append(literal_column(UNSUCCESSFUL, Boolean()))
+    conditions = _status_conditions(wanted)
     for column, value in (
         (jobs.c.batch, wanted.batch_id),
         (jobs.c.model, wanted.model),
@@ -282,6 +281,16 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
         if value:
             conditions.append(column == value)
     return conditions
+
+
+def _status_conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
+    if wanted.statuses >= {Status.SUCCEEDED, Status.FAILED, Status.CANCELED}:
+        return []
+    # written as constants, so that the planner recognises the partial indexes
+    names = [literal(one.value, literal_execute=True) for one in sorted(wanted.statuses)]
+    is_unsuccessful = literal_column(UNSUCCESSFUL, Boolean())
+    unsuccessful = [] if Status.SUCCEEDED in wanted.statuses else [is_unsuccessful]
+    return [jobs.c.status.in_(names), *unsuccessful]
 
 
 def _has_term(term: str) -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from sqlalchemy import Select, func, insert, literal, select, true, union_all
 from sandbox.wait import wait_until
 from shared.history.database import Database
 from shared.history.reader import HistoryReader
-from shared.history.search import DeliveryFilter, JobFilter
+from shared.history.search import DeliveryFilter, JobFilter, JobSearch
 from shared.history.tables import deliveries, job_terms, jobs
 from shared.history.terms import terms
 from shared.history.writer import HistoryWriter
@@ -28,11 +28,12 @@ from shared.settings import inherited_environment
 from shared.store import job_submission, keys
 from shared.store.archive import StoredDelivery, StoredRecord
 from shared.store.codec import spec_json
-from shared.store.job_queries import service_stats
+from shared.store.job_queries import Filter, service_stats
 from shared.store.job_submission import Reused
 from shared.store.run_counts import Kind, Sums
 from tests.support.growth import CHUNK, delete_short_lived_keys, run_many, used, usual_spec
 from tests.support.history import HistoryWorld, database_at
+from tests.support.postgres import PostgresServer
 from tests.support.servers import redis_server
 from tests.support.store import FAR, IMAGE, World
 
@@ -56,7 +57,7 @@ _ERRORS = ("provider_down", "deadline_exceeded", "content_rejected")
 def job_record(number: int) -> StoredRecord:
     """Write the record of a final job: 97 of 100 succeeded."""
     created = START_MS + number * STEP_MS
-    state = {0: "failed", 1: "failed", 2: "canceled"}.get(number % 100, "succeeded")
+    state = {0: "failed", 1: "failed", 2: "canceled"}.get(number // TENANTS % 100, "succeeded")
     job_id = f"{JOB_PREFIX}{time_letters(created)}{number:016d}"
     record = {
         "tenant": f"t{number % TENANTS}",
@@ -123,20 +124,24 @@ def write_rows(database: Database, count: int) -> None:
     numbers = iter(range(min(count, WRITTEN)))
     while chunk := [job_record(number) for number in itertools.islice(numbers, 500)]:
         writer.write(chunk, [])
-    for tenant in range(TENANTS):
-        writer.write_usage([*usage_of(f"t{tenant}")])
     if count > WRITTEN:
         _copy_rows(database, count // WRITTEN - 1)
 
 
-def usage_of(tenant: str) -> Iterator[tuple[Kind, Sums]]:
-    """Write the usage of a tenant on each of 400 days."""
-    for day, model, status in itertools.product(
-        range(1, 401), range(MODELS), ("failed", "succeeded")
-    ):
-        yield (
-            Kind(tenant, day, status, f"m{model}", "key", (f"tag-{day % TAGS}",)),
-            Sums(10, 10, 10),
+def write_usage(database: Database) -> None:
+    """Write the usage of each tenant on each of 400 days."""
+    writer = HistoryWriter(database)
+    writer.begin()
+    kinds = [*itertools.product(range(1, 401), range(MODELS), ("failed", "succeeded"))]
+    for tenant in range(TENANTS):
+        writer.write_usage(
+            [
+                (
+                    Kind(f"t{tenant}", day, status, f"m{model}", "key", (f"tag-{day % TAGS}",)),
+                    Sums(10),
+                )
+                for day, model, status in kinds
+            ]
         )
 
 
@@ -163,8 +168,11 @@ def _copy_rows(database: Database, times: int) -> None:
 
 def queries(reader: HistoryReader, rows: int) -> dict[str, Callable[[], object]]:
     """Return each kind of read, as the API makes it."""
-    middle = job_record(rows // 2)
-    day = START_MS + rows * STEP_MS // 2
+    written = min(rows, WRITTEN)
+    middle = job_record(written // 2)
+    at = START_MS + written * STEP_MS // 2
+    hour = JobSearch("t7", Filter(created_after=at, created_before=at + 3_600_000)).archived()
+    assert hour is not None
     tag = terms(tags=["tag-7"])
     seed = terms(seed=usual_spec(57).input["seed"])
     common, half, rare = (terms(prompt_words=[word]) for word in ("bicycle", "dawn", "57"))
@@ -192,7 +200,7 @@ def queries(reader: HistoryReader, rows: int) -> dict[str, Callable[[], object]]
         "by word and status": page(terms=common, statuses=frozenset({Status.FAILED})),
         "by word, deep page": page(terms=common, before=middle.id),
         "by model": page(model="m3"),
-        "by time": page(created_after=day, created_before=day + 86_400_000),
+        "by time": lambda: reader.jobs(hour, 50),
         "by batch": page(batch_id="batch_none"),
         "all: first page": page_of_all(),
         "all: by status": page_of_all(statuses=frozenset({Status.CANCELED})),
@@ -272,10 +280,8 @@ def test_a_page_by_a_term_is_read_in_the_order_of_its_index(
             connection.exec_driver_sql("ANALYZE")
     reader = Explained(database)
     tag, order, red = terms(tags=["tag-7"], metadata={"order": "A-7"}, prompt_words=["red"])
-    failed = frozenset({Status.FAILED})
     for wanted in (
         JobFilter("t7", terms=(tag,)),
-        JobFilter("t7", terms=(red,), statuses=failed),
         JobFilter("t7", terms=(tag, red, order)),
         JobFilter("t7", terms=(tag, red), before=job_record(900).id),
     ):
@@ -286,6 +292,25 @@ def test_a_page_by_a_term_is_read_in_the_order_of_its_index(
         assert "TEMP B-TREE" not in plan, plan
         reads = [line for line in plan.splitlines() if re.search(r"(on|SEARCH) job_terms", line)]
         assert all("PRIMARY KEY" in line or "job_terms_pkey" in line for line in reads), plan
+    database.close()
+
+
+def test_postgresql_reads_a_page_by_a_word_and_a_rare_status_by_the_status(
+    postgres: PostgresServer,
+) -> None:
+    database = database_at(postgres.create("history"))
+    write_rows(database, 1000)
+    reader = Explained(database)
+    (red,) = terms(prompt_words=["red"])
+    unsuccessful = frozenset({Status.FAILED, Status.CANCELED})
+
+    found = reader.jobs(JobFilter("t7", terms=(red,), statuses=unsuccessful), 50)
+    assert [job.id for job in found] == [job_record(number).id for number in (107, 57, 7)]
+    assert "jobs_by_status" in reader.plans[-1], reader.plans[-1]
+
+    found = reader.jobs(JobFilter("", terms=(red,), statuses=unsuccessful), 50)
+    assert len(found) == 50
+    assert "jobs_of_all_by_status" in reader.plans[-1], reader.plans[-1]
     database.close()
 
 
@@ -402,6 +427,7 @@ def test_a_query_of_many_rows(history_url: str, capsys: pytest.CaptureFixture[st
     database = database_at(history_url)
     began = time.monotonic()
     write_rows(database, ROWS)
+    write_usage(database)
     seconds = time.monotonic() - began
     with database.writing() as connection:
         connection.exec_driver_sql("ANALYZE")
