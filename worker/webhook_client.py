@@ -139,8 +139,9 @@ class WebhookClient:
             with deadline(self._timeout):
                 response = self._exchange(request)
         except (AddressForbidden, httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            seconds = time.monotonic() - began
             code, sentence = self._send_error(error)
+            # with the check of the proxy, which takes the thread's time as well
+            seconds = time.monotonic() - began
             headers = request.headers if request else {}
             return DeliveryResult(None, seconds, code=code, error=sentence, headers=headers)
         seconds = time.monotonic() - began
@@ -159,8 +160,9 @@ class WebhookClient:
 
     def _send_error(self, error: Exception) -> tuple[SendError, str]:
         if failure := proxy_failure(error):
-            is_down = bool(self._egress_check.failure())
-            return SendError.EGRESS_PROXY_DOWN if is_down else SendError.EGRESS_PROXY, failure
+            is_down = not failure.is_refusal and bool(self._egress_check.failure())
+            code = SendError.EGRESS_PROXY_DOWN if is_down else SendError.EGRESS_PROXY
+            return code, str(failure)
         return _send_error(error)
 
     def _exchange(self, request: httpx.Request) -> _Answer:

@@ -1,5 +1,6 @@
 """One attempt of a webhook delivery: claim, sign, send, settle."""
 
+import contextlib
 import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ import orjson
 import structlog
 
 from shared import metrics
-from shared.errors import LostLease
+from shared.errors import LostLease, StoreError
 from shared.logs import log
 from shared.operator_events import OperatorEvent, explain, slack_text
 from shared.replicate_schema import FORM, prediction
@@ -69,6 +70,11 @@ def do_next_deliveries(context: WorkerContext, most: int = 1) -> None:
         if delivery is None:
             return
         delivery = _hold(context, leases, delivery, claims_next=left > 0 and delivery.more)
+        if delivery is not None and context.stopping.is_set():
+            # it was claimed while Redis was away and the stop came; if this fails, its lease ends
+            with contextlib.suppress(StoreError, LostLease):
+                _release(context, delivery)
+            return
 
 
 def _claim(context: WorkerContext) -> Delivery | None:
@@ -129,7 +135,7 @@ def _attempt(
         outcome,
         wait_seconds=wait,
         attempt=_record(delivery, sent, began_at, body),
-        in_time=None if outcome == "release" else is_in_time(sent, context.settings),
+        in_time=_responsiveness(sent, outcome, context.settings),
     )
     settled = _settle(context, settle, claims_next=claims_next)
     if settled.is_lost:
@@ -265,6 +271,17 @@ def outcome_of(
 def is_in_time(sent: DeliveryResult, settings: Settings) -> bool:
     """Return whether any response came, soon enough not to occupy a thread for long."""
     return sent.status is not None and sent.seconds <= IN_TIME * settings.webhook_timeout_seconds
+
+
+def _responsiveness(sent: DeliveryResult, outcome: str, settings: Settings) -> bool | None:
+    """Return whether the host answers in time; None if the attempt says nothing about it.
+
+    A released attempt says that threads wait long for this host, if it took long.
+    """
+    in_time = is_in_time(sent, settings)
+    if outcome == "release" and sent.seconds <= IN_TIME * settings.webhook_timeout_seconds:
+        return None
+    return in_time
 
 
 def next_wait(

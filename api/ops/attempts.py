@@ -86,8 +86,22 @@ def timeline(job: Job) -> list[Change]:
 
 def attempts(job: Job) -> list[Attempt]:
     """Write the stored attempts of a job, oldest first; the last may still be running."""
-    notes = {note.at: note for note in job.attempt_errors}
-    return [_shown(run, steps, end, notes) for run, steps, end in _attempt_changes(job)]
+    notes: dict[int, list[AttemptError]] = {}
+    for note in job.attempt_errors:
+        notes.setdefault(note.at, []).append(note)
+    return [
+        _shown(run, steps, end, _note_of(end, notes)) for run, steps, end in _attempt_changes(job)
+    ]
+
+
+def _note_of(
+    end: StateChange | None, notes: Mapping[int, list[AttemptError]]
+) -> AttemptError | None:
+    """Return the error of an attempt; those of attempts that end at the same time are in order."""
+    if end is None or end.state is State.SUCCEEDED:
+        return None
+    found = notes.get(end.at)
+    return found.pop(0) if found else None
 
 
 def _attempt_changes(job: Job) -> Iterator[tuple[int, list[StateChange], StateChange | None]]:
@@ -113,9 +127,8 @@ def _first_run(job: Job) -> int:
 
 
 def _shown(
-    run: int, steps: list[StateChange], end: StateChange | None, notes: Mapping[int, AttemptError]
+    run: int, steps: list[StateChange], end: StateChange | None, note: AttemptError | None
 ) -> Attempt:
-    note = notes.get(end.at) if end else None
     return {
         "run": run,
         "number": steps[0].attempt,

@@ -23,13 +23,18 @@ _NOT_AUTHENTICATED = frozenset({401, 407})
 class EgressProxyError(OSError):
     """The egress proxy cannot be reached, or refuses a connection. The text names hosts only.
 
-    `is_refusal`: the proxy works, and its rules forbid the connection.
+    `status` is what it answered, None if it did not or does not accept its user and password.
     """
 
-    def __init__(self, message: str, *, is_refusal: bool = False) -> None:
+    def __init__(self, message: str, *, status: int | None = None) -> None:
         """Say what the proxy did."""
         super().__init__(message)
-        self.is_refusal = is_refusal
+        self.status = status
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the proxy works, and its rules forbid the connection."""
+        return self.status is not None and self.status // 100 == 4  # noqa: PLR2004  client errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ class EgressProxy:
         if status // 100 != 2:  # noqa: PLR2004  the statuses of success
             raise EgressProxyError(
                 f"The egress proxy {self.name} refuses to connect to {target} (status {status}).",
-                is_refusal=status // 100 == 4,  # noqa: PLR2004  the statuses of a wrong request
+                status=status,
             )
         # TLS and HTTP servers wait for the client to speak first
         if exchange.trailing_data[0]:
@@ -111,7 +116,7 @@ class EgressProxy:
                 return event.status_code
 
 
-def proxy_failure(error: BaseException) -> str | None:
+def proxy_failure(error: BaseException) -> EgressProxyError | None:
     """Return what the egress proxy did if that is why a request failed.
 
     The host may be the cause: see `shared.net.egress_check`.
@@ -119,7 +124,7 @@ def proxy_failure(error: BaseException) -> str | None:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, EgressProxyError):
         cause = cause.__cause__ or cause.__context__
-    return None if cause is None else str(cause)
+    return cause
 
 
 def failure_name(error: BaseException) -> str:
@@ -127,4 +132,4 @@ def failure_name(error: BaseException) -> str:
 
     Never the text of another error, which may contain a URL or a header.
     """
-    return (proxy_failure(error) or type(error).__name__).removesuffix(".")
+    return str(proxy_failure(error) or type(error).__name__).removesuffix(".")

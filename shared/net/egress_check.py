@@ -4,6 +4,8 @@ Proxies report both alike: for a host that is down tinyproxy answers 500 and Squ
 host is slow to accept a connection the proxy is silent.
 """
 
+import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +18,9 @@ from shared.net.timeouts import deadline
 from shared.settings import Settings
 
 #: The time limit for each host, in seconds.
-_SECONDS = 5.0
+_SECONDS = 2.5
+#: How long a proxy that failed counts as failing without another check.
+_KEPT_SECONDS = 5.0
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -24,9 +28,16 @@ class EgressCheck:
     """Opens tunnels to hosts that should be reachable, and sends nothing. Thread-safe."""
 
     def __init__(self, proxy: EgressProxy | None, hosts: Sequence[tuple[str, int]]) -> None:
-        """Check `proxy` with `hosts`, including its direct hosts; None: there is no proxy."""
+        """Check `proxy` with those of `hosts` that it leads to; None: there is no proxy.
+
+        If it leads to none of them, they only show whether the proxy answers at all.
+        """
         self._proxy = proxy and replace(proxy, direct_hosts=())
-        self._hosts = hosts if proxy else ()
+        needed = [host for host in hosts if proxy and proxy.leads_to(*host)]
+        self._is_needed = bool(needed)
+        self._hosts = needed or hosts[:1]
+        self._lock = threading.Lock()
+        self._last, self._kept_until = "", 0.0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -39,8 +50,18 @@ class EgressCheck:
     def failure(self) -> str:
         """Return how the proxy fails; '' if it works, or there is none.
 
-        It works if it opens a tunnel to one of the hosts, or refuses to.
+        It works if it opens a tunnel to one of the hosts, or its rules forbid all of them. A
+        failure is returned for some seconds to all threads, so that they do not wait for it too.
         """
+        if self._proxy is None:
+            return ""
+        with self._lock:
+            if time.monotonic() >= self._kept_until:
+                self._last = self._examine()
+                self._kept_until = time.monotonic() + _KEPT_SECONDS if self._last else 0.0
+            return self._last
+
+    def _examine(self) -> str:
         failures = []
         for host, port in self._hosts:
             try:
@@ -50,7 +71,7 @@ class EgressCheck:
                 ):
                     return ""
             except EgressProxyError as error:
-                if error.is_refusal:
-                    return ""
-                failures.append(str(error))
+                # to a host that it need not lead to, any answer shows that it works
+                if not error.is_refusal and (self._is_needed or error.status is None):
+                    failures.append(str(error))
         return failures[0] if failures else ""

@@ -60,7 +60,7 @@ def test_customers_keep_their_keys_when_redis_is_lost(tmp_path: Path) -> None:
         # then the customer's own key makes an image
         assert {row["tenant"]: row["change"] for row in rows}["shop"] == "created"
         # (an API process remembers for some seconds that it did not know the key)
-        wait_until(lambda: generate(stack, shop["api_key"]).status_code != 401, "the key")
+        wait_until(lambda: is_known(stack, shop["api_key"]), "the key", pause=1)
         made = generate(stack, shop["api_key"])
         assert made.json()["status"] == "succeeded", made.text
         assert httpx.get(made.json()["image"]["url"]).status_code == 200

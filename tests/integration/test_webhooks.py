@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,28 @@ def test_a_webhook_arrives_signed_once(post: Post, inbox: WebhookReceiver) -> No
     assert request.headers["content-type"] == "application/json"
     (attempt,) = post.attempts(delivery)
     assert attempt["status"] == 200
+
+
+class StopsDuringTheCall(threading.Event):
+    """Set from the third look on: after the claim, and after the look before the settlement."""
+
+    looks = 0
+
+    def is_set(self) -> bool:
+        self.looks += 1
+        return self.looks > 2
+
+
+def test_what_is_claimed_while_a_stop_comes_is_released_and_not_sent(
+    post: Post, inbox: WebhookReceiver
+) -> None:
+    first, second = post.end_jobs(inbox.url), post.end_jobs(inbox.url)
+
+    do_next_deliveries(replace(post.context, stopping=StopsDuringTheCall()), most=5)
+
+    assert [request.id for request in inbox.received] == [first]
+    assert (post.record(second)["state"], post.record(second)["attempt"]) == ("pending", "0")
+    assert post.world.client.zcard(keys.queue_leases("deliveries")) == 0
 
 
 def test_a_delivery_costs_one_round_trip_after_the_first(
