@@ -286,7 +286,7 @@ def rotate_secret(
     """Set the secret of a tenant or endpoint; the previous one also signs for a day.
 
     An empty secret removes that of an endpoint. Return `ok`, `missing` if there is no endpoint, or
-    `gone` if the tenant was deleted meanwhile.
+    `gone` if the tenant has been deleted.
     """
     return Command(operations.RotateSecret(tenant, api_key, endpoint_id or "", secret), str)
 
