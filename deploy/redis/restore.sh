@@ -40,7 +40,11 @@ rm -rf "$new"
 mkdir "$new" || refuse "$folder cannot be written."
 cat > "$base" || refuse "the backup could not be copied to $folder."
 [ -s "$base" ] || refuse "the backup is empty."
-found=$("$check" "$base" 2>&1) || refuse "the backup is damaged, says ${check##*/}."
+if [ "${check##*/}" = redis-check-rdb ] && [ "$(head -c 6 "$base")" = VALKEY ]; then
+    refuse "the backup comes from Valkey, which redis-check-rdb cannot read. Put valkey-check-rdb on the PATH."
+fi
+found=$("$check" "$base" 2>&1) ||
+    refuse "${check##*/} says that the backup is damaged: $(echo "$found" | sed -n '/ERROR DETECTED/{n;p;}')."
 end=$(echo "$found" | sed -n 's/.*\[offset \([0-9]*\)\] Checksum OK.*/\1/p')
 [ "$end" = "$(wc -c < "$base" | tr -d ' ')" ] || refuse "the backup does not end with its checksum."
 grep -q '{dr}:' "$base" || refuse "the backup has no data of Darkroom in it."

@@ -67,13 +67,15 @@ def back_up(world: World, directory: Path, to: Path) -> Path:
     return Path(shutil.copy(directory / "dump.rdb", to / "dump.rdb"))
 
 
-def restore(folder: Path, backup: bytes, *before: str) -> subprocess.CompletedProcess[str]:
+def restore(
+    folder: Path, backup: bytes, *before: str, checker: str = "valkey-check-rdb"
+) -> subprocess.CompletedProcess[str]:
     """Run the documented command, with `folder` in place of the container's /data."""
     checks = folder.parent / "bin"
     checks.mkdir(exist_ok=True)
-    if not (checks / "valkey-check-rdb").exists():
+    if not (checks / checker).exists():
         # as in the image: the server does it when it is called so
-        (checks / "valkey-check-rdb").symlink_to(valkey_program())
+        (checks / checker).symlink_to(valkey_program())
     command = " ".join((*before, DOCUMENTED, shlex.quote(str(folder))))
     given = folder.parent / "given.rdb"
     given.write_bytes(backup)
@@ -89,10 +91,12 @@ def restore(folder: Path, backup: bytes, *before: str) -> subprocess.CompletedPr
         )
 
 
-def refused(folder: Path, backup: bytes, why: str, *before: str) -> None:
+def refused(
+    folder: Path, backup: bytes, why: str, *before: str, checker: str = "valkey-check-rdb"
+) -> None:
     """Check that a restore ends with a sentence, and changes nothing."""
     kept = content(folder)
-    told = restore(folder, backup, *before)
+    told = restore(folder, backup, *before, checker=checker)
     assert told.returncode == 1
     assert "Not restored, and nothing was changed: " in told.stderr
     assert why in told.stderr
@@ -167,9 +171,9 @@ def test_a_redis_that_lost_its_folder_is_restored_as_well(backup: bytes, tmp_pat
     ("damage", "why"),
     [
         (lambda _: b"", "is empty"),
-        (lambda rdb: rdb[:-9], "is damaged"),
+        (lambda rdb: rdb[:-9], "is damaged: "),
         (lambda rdb: rdb[:200] + bytes([rdb[200] ^ 1]) + rdb[201:], "is damaged"),
-        (lambda rdb: b"x" + rdb, "is damaged"),
+        (lambda rdb: b"x" + rdb, "is damaged: [offset 9] Wrong signature"),
         (lambda rdb: rdb + b"more", "does not end with its checksum"),
     ],
     ids=["empty", "cut", "flipped", "foreign", "longer"],
@@ -178,6 +182,16 @@ def test_a_backup_that_cannot_be_restored_leaves_everything_as_it_is(
     backup: bytes, live: Path, damage: Callable[[bytes], bytes], why: str
 ) -> None:
     refused(live, damage(backup), why)
+
+
+@pytest.mark.skipif(
+    shutil.which("valkey-check-rdb", path=os.defpath) is not None,
+    reason="this machine has valkey-check-rdb",
+)
+def test_a_backup_of_valkey_that_only_redis_could_check_is_not_called_damaged(
+    backup: bytes, live: Path
+) -> None:
+    refused(live, backup, "Put valkey-check-rdb on the PATH", checker="redis-check-rdb")
 
 
 def test_a_backup_of_another_redis_is_not_restored(live: Path, tmp_path: Path) -> None:
