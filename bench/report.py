@@ -38,8 +38,8 @@ def _measured(facts: Mapping[str, str], rows: Sequence[Row], minutes: float) -> 
 
 _PAGE = """# Benchmarks
 
-Written by `make bench` ({minutes:.0f} minutes); `make bench ONLY=accept` runs one row. The
-contenders take turns on one machine, so the ratio of a round is what counts; its range over the
+Written by `make bench` ({minutes:.0f} minutes); `make bench ONLY=accept` runs one row. Darkroom
+and its peers take turns on one machine, so the ratio of a round is what counts; its range over the
 rounds shows how reliable it is. The absolute figures belong to this machine on that day.
 
 `ours` and `theirs` are medians over the rounds; `ratio` is the median of the ratios of each

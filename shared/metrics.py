@@ -383,7 +383,12 @@ def _webhooks(facts: Facts | None) -> Iterator[GaugeMetricFamily]:
     ):
         yield GaugeMetricFamily(f"darkroom_webhook_{name}", text, number)
     unwell = {state: facts.webhook_endpoints.get(state, 0) if facts else 0 for state in _UNWELL}
-    yield _gauge("darkroom_webhook_endpoints", "Endpoints not healthy", "state", unwell)
+    yield _gauge(
+        "darkroom_webhook_endpoints",
+        "Endpoints that failed, or that failures disabled",
+        "state",
+        unwell,
+    )
 
 
 def _holds(facts: Facts | None) -> GaugeMetricFamily:

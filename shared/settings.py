@@ -243,8 +243,8 @@ class Settings(BaseSettings):
         Field(
             ge=0,
             le=86_400,
-            description="Seconds that calls of a model must have been held because they fail "
-            "before its jobs with `fallback_models` change to another model",
+            description="Seconds for which failing calls of a model are held before its jobs with "
+            "`fallback_models` change to another model",
         ),
     ] = 60.0
     models_check_seconds: Annotated[
@@ -383,8 +383,8 @@ class Settings(BaseSettings):
         Field(
             ge=0,
             le=31_536_000,
-            description="Least seconds for which an image URL is valid (at most twice as many); "
-            "0: as long as the image is kept",
+            description="Shortest time for which an image URL is valid, in seconds (the longest is "
+            "twice as long); 0: as long as the image is kept",
         ),
     ] = 0
     max_queue: Annotated[

@@ -43,7 +43,7 @@ def measure(run: Run) -> Row:
             NUMBER, what, "s", rounds.of(OURS, figure), goal, DELAY, rounds.of(DELAY, figure), less
         )
         for what, figure, goal in (
-            ("until it is accepted", "accepted", Goal(10, 30)),
+            ("until the batch is accepted", "accepted", Goal(10, 30)),
             ("until all can be claimed", "ready", None),
         )
     ]

@@ -43,7 +43,7 @@ def measure(run: Run) -> Row:
     goals = {BARE: Goal(2.5, 1.6, at_most=True), STOCK: Goal(0.2, 0.1, at_most=True)}
     used = rounds.of(OURS, "CPU ms")
     lines = [
-        Line(NUMBER, "CPU a job", "ms", used, goal, name, rounds.of(name, "CPU ms"))
+        Line(NUMBER, "CPU per job", "ms", used, goal, name, rounds.of(name, "CPU ms"))
         for name, goal in goals.items()
     ]
     return Row(NUMBER, TITLE, lines, "each job is one paid call and one object")

@@ -1,4 +1,4 @@
-"""Row 7: 2,000 clients wait, each for its own job, and 100 jobs a second end."""
+"""Row 7: 2,000 clients wait, each for its own job, and 100 jobs per second end."""
 
 import resource
 import time
@@ -32,7 +32,7 @@ CLIENTS = 2_000
 SIZES = (100, 500, CLIENTS)
 ENDS = 400
 RATE = 100.0
-OURS, PUBSUB, POLLING = "Darkroom", "a subscription a client", "polling each second"
+OURS, PUBSUB, POLLING = "Darkroom", "one subscription per client", "polling every second"
 #: What a process that only waits uses at most, of one processor.
 _QUIET = 0.1
 
@@ -87,7 +87,7 @@ def _lines(rounds: Rounds) -> list[Line]:
         found, theirs = rounds.of(OURS, figure), rounds.of(peer, figure)
         return Line(NUMBER, what, unit, found, goal, peer, theirs, less)
 
-    notify, memory, used = "time to notify, p99", "memory a client", "CPU, API and Redis"
+    notify, memory, used = "time to notify, p99", "memory per waiting client", "CPU, API and Redis"
     return [
         ours(notify, "ms", "p99", Goal(None, 50, at_most=True)),
         ours("connections to Redis", "", "links", Goal(4, None, at_most=True)),

@@ -53,7 +53,9 @@ def measure(run: Run) -> Row:
     ]
     used_up = [growth.bytes_a_job]
     lines.append(
-        Line(NUMBER, "Redis a queued job", "bytes", used_up, Goal(2000, 1200, at_most=True))
+        Line(
+            NUMBER, "Redis memory per queued job", "bytes", used_up, Goal(2000, 1200, at_most=True)
+        )
     )
     checked = "a million jobs are queued at the end"
     return Row(NUMBER, TITLE, lines, checked, curves=_drawn(growth, claims))

@@ -72,13 +72,17 @@ def _lines(rounds: Rounds) -> list[Line]:
     each = [value / AT_ONCE for value in memory]
     return [
         *(
-            Line(NUMBER, "jobs a second", "/s", rate, goal, name, theirs[name])
+            Line(NUMBER, "jobs per second", "/s", rate, goal, name, theirs[name])
             for name, goal in _GOALS.items()
         ),
         Line(
-            NUMBER, "of concurrency ÷ latency", "", [one / most for one in rate], Goal(None, 0.95)
+            NUMBER,
+            "share of concurrency ÷ latency",
+            "",
+            [one / most for one in rate],
+            Goal(None, 0.95),
         ),
-        Line(NUMBER, "memory a job in flight", "MB", each, Goal(4, 2, at_most=True)),
+        Line(NUMBER, "memory per job in flight", "MB", each, Goal(4, 2, at_most=True)),
     ]
 
 

@@ -19,18 +19,22 @@ from bench.service import Provider, Service, provider_of, service
 NUMBER = 3
 TITLE = "time until a waiting client has its answer, without provider and storage"
 LATENCY_SECONDS = 0.3
-#: Half of what the stock stack does with its processes: 8 of 0.3 s and some, 22 jobs a second.
+#: Half of what the stock stack does with its processes: 8 of 0.3 s and some, 22 jobs per second.
 PROCESSES = 8
 RATE = 10.0
 JOBS = 60
-OURS, SECOND, OFTEN = "Darkroom", "stock Celery, polled each 1 s", "stock Celery, polled each 50 ms"
+OURS, SECOND, OFTEN = (
+    "Darkroom",
+    "stock Celery, polled every second",
+    "stock Celery, polled every 50 ms",
+)
 
 #: Asks for one image and comes back when it is there.
 Wait = Callable[[Client], None]
 
 
 def measure(run: Run) -> Row:
-    """Create ten jobs a second, and wait for each image."""
+    """Create ten jobs per second, and wait for each image."""
     with ExitStack() as stack:
         names = ("api", "generate-1", "provider")
         ours = stack.enter_context(service(run.directory / "ours", *names))
@@ -55,7 +59,7 @@ def measure(run: Run) -> Row:
     lines = [
         Line(
             NUMBER,
-            f"beyond, {figure}",
+            f"wait beyond provider and storage, {figure}",
             "ms",
             rounds.of(OURS, figure),
             goal if figure == "p50" else None,

@@ -47,7 +47,7 @@ def measure(run: Run) -> Row:
     )
     moved = [after / before for before, after in zip(well[0], ill[0], strict=True)]
     lines = [
-        Line(NUMBER, "webhooks a second", "/s", many[0], Goal(2, None), CELERY, many[1]),
+        Line(NUMBER, "webhooks per second", "/s", many[0], Goal(2, None), CELERY, many[1]),
         Line(NUMBER, "p99, all well", "ms", well[0], None, CELERY, well[1], less),
         Line(
             NUMBER, "p99 of the healthy, two of 20 hang", "ms", ill[0], None, CELERY, ill[1], less

@@ -94,7 +94,7 @@ job = Key(
         "regenerated": "images made again because the URL was no longer served",
         "spare_calls": "unknown and regenerated calls of earlier runs",
         "worker_losses": "workers lost while they held it, in this run",
-        "worker_losses_here": "the same since it last got further; three fail it",
+        "worker_losses_here": "the same since its last progress; three fail the job",
         "isolated": "1 after a worker was lost: it is claimed one at a time by each process",
         "failed_key": "the provider key that failed last; another one tries next",
         "pending": "the provider's record of a call that it works on",
@@ -424,7 +424,7 @@ gate = Key(
         "removed:<key>": "when an operator removed it (ms): no claim takes it, whatever a worker still has",
         "dead:<key>": "since when the provider refuses the key (ms)",
         "refused:<key>": "the model whose call was refused last",
-        "revived:<key>": "that model, once a check has found the key alive",
+        "revived:<key>": "that model, once a check has found that the key works",
         "unoffered:<key>:<model>": "when it last said that it does not offer the model to the key (ms)",
         "failing_since:<model>": "since when its calls are held because they fail (ms)",
         "gone:<model>": "the same, of all keys that workers use (ms)",
@@ -740,7 +740,7 @@ counts = Key(
         "webhook_pending": "deliveries that are not settled",
         "webhook_parked": "deliveries that wait for their endpoint",
         "endpoints_failing": "endpoints that are failing",
-        "endpoints_disabled": "endpoints that are disabled",
+        "endpoints_disabled": "endpoints that are disabled because they failed or are gone",
     },
 )
 totals = Key(
@@ -788,7 +788,9 @@ sweep = Key(
 )
 signing_key = Key("signing", STRING, "The secret that signs image URLs, in hexadecimal.")
 old_signing_keys = Key(
-    "signing:old", ZSET, "Ends (ms) -> earlier secret that still opens image URLs, in hexadecimal."
+    "signing:old",
+    ZSET,
+    "Ends (ms) -> earlier secret with which image URLs are still accepted, in hexadecimal.",
 )
 schema = Key("schema", STRING, "The number of this layout.")
 prices = Key(

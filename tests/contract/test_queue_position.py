@@ -10,7 +10,7 @@ from tests.support.store import FAR, World, list_jobs
 
 
 def drain(world: World, key: str, *, a_second: float) -> None:
-    """Let it look as if so many jobs a second had ended for a minute, up to now."""
+    """Let it look as if so many jobs per second had ended for a minute, up to now."""
     world.client.hset(f"{{dr}}:q:jobs:{key}", "throughput", f"{a_second * 60} 60000 {FAR}")
 
 

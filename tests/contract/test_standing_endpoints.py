@@ -211,6 +211,8 @@ def test_a_disabled_endpoint_gets_what_it_missed_once_it_is_enabled(world: World
     one = read(world, found)
     assert one
     assert (one.state, one.disabled_reason, one.parked) == ("disabled", "requested", 1)
+    # nobody needs to act on what its owner disabled: no alert counts it
+    assert not int(str(world.client.hget(keys.counts(), "endpoints_disabled") or 0))
     assert world.claim_delivery() is None
     assert_true(world)
     for _ in range(2):

@@ -73,7 +73,7 @@ function M.enable(endpoint, now)
   local known = endpoints.health(endpoint)
   if known.off then
     redis.call('HDEL', keys.endpoint(endpoint), 'off', 'why', 'fails', 'since')
-    index.count('endpoints_disabled', -1)
+    endpoints.count_disabled(known.why, -1)
     endpoints.announce(endpoint, known, 'webhook.enabled', now)
   end
   endpoints.stop_failing(endpoint, known)

@@ -29,7 +29,7 @@ function M.ensure(tenant, url, host, now)
   redis.call('ZREM', keys.endpoint_expiries, id)
   return id, query
 end
-local HEALTH = { 'fails', 'since', 'next', 'probe', 'off', 'pending', 'tenant', 'url', 'events' }
+local HEALTH = { 'fails', 'since', 'next', 'probe', 'off', 'why', 'pending', 'tenant', 'url', 'events' }
 
 -- Return an endpoint's state. It is failing while `next` (the time of the next probe) is set, disabled while `off`
 -- is.
@@ -64,10 +64,15 @@ function M.stop_failing(endpoint, known)
   end
 end
 
+-- Count an endpoint that is disabled for the reason `why`, unless its owner disabled it: that needs no operator.
+function M.count_disabled(why, change)
+  if why ~= 'requested' then index.count('endpoints_disabled', change) end
+end
+
 function M.disable(endpoint, known, why, now)
   M.stop_failing(endpoint, known)
   redis.call('HSET', keys.endpoint(endpoint), 'off', util.int(now), 'why', why)
-  index.count('endpoints_disabled', 1)
+  M.count_disabled(why, 1)
   M.announce(endpoint, known, 'webhook.disabled', now, why)
   return why
 end
@@ -82,7 +87,7 @@ end
 function M.delete(endpoint, known)
   known = known or M.health(endpoint)
   M.stop_failing(endpoint, known)
-  if known.off then index.count('endpoints_disabled', -1) end
+  if known.off then M.count_disabled(known.why, -1) end
   redis.call('ZREM', keys.endpoint_backlogs, endpoint)
   redis.call('ZREM', keys.endpoint_expiries, endpoint)
   if known.tenant then redis.call('ZREM', keys.endpoints(known.tenant), endpoint) end

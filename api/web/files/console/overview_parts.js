@@ -201,7 +201,7 @@ export function partsCard(now) {
       ],
       ["Last sweep", `${seconds(now.sweep_age_seconds)} ago`],
       ["Failing endpoints", number(now.webhooks.endpoints_failing)],
-      ["Disabled endpoints", number(now.webhooks.endpoints_disabled)],
+      ["Endpoints disabled by failures", number(now.webhooks.endpoints_disabled)],
       ["Total accepted jobs", number(now.totals.accepted)],
       ["Total attempts", `${number(now.totals.started)}, ${number(now.totals.again)} queued again`],
     ]),
