@@ -1,1 +1,1 @@
-"""The HTTP API: accepts jobs, and answers questions about them."""
+"""The HTTP API: accepts jobs, and returns their state."""

@@ -61,7 +61,7 @@ def refusal(answer: NotAccepted) -> Problem:
 _REASONS: Mapping[str, tuple[str, str]] = {
     "reused": (
         "idempotency_key_reused",
-        "The idempotency key was used with a different request before.",
+        "The idempotency key was used with a different request. Use a new key.",
     ),
     "gone": (
         "job_deleted",

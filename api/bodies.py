@@ -56,5 +56,5 @@ class BodyLimits:
 
 
 def _too_many(whose: str, most: int) -> Problem:
-    detail = f"{whose} under way at once may have {most:,} bytes in all. Nothing was accepted."
+    detail = f"{whose} in progress may have at most {most:,} bytes together. Nothing was accepted."
     return Problem("too_many_uploads", detail)

@@ -67,7 +67,7 @@ class ErasureShown(TypedDict):
 
     id: str
     status: Literal["running", "done"]
-    count: Annotated[Count, Field(description="Jobs that matched at the request")]
+    count: Annotated[Count, Field(description="Jobs that matched when it was requested")]
     deleted: Annotated[Count, Field(description="Jobs deleted so far")]
     created_at: Time
     finished_at: Time | None
@@ -190,7 +190,7 @@ async def _counted(
         shown: Counted = {"count": count, "more": more}
         return Response(orjson.dumps(shown), 200, {"Cache-Control": "no-store"}, "application/json")
     if count > (body.expected_count or 0):
-        detail = f"{count} jobs match by now; none was deleted. Count again."
+        detail = f"{count} jobs match now; none was deleted. Count again with `dry_run`."
         raise Problem("count_changed", detail, more={"count": count, "more": more})
     return NewErasure(new_erasure_id(), tenant, wanted, count, prefix)
 

@@ -15,7 +15,7 @@ from api.routing import OpenRoute, open_router, refuse_parameters
 router = open_router("health", route_class=OpenRoute)
 
 
-@router.get("/healthz", response_description="The process lives")
+@router.get("/healthz", response_description="The process is running")
 async def healthz() -> Response:
     """Return that the process is alive; nothing else is checked."""
     return Response(b'{"status":"ok"}', media_type="application/json")
@@ -23,7 +23,7 @@ async def healthz() -> Response:
 
 @router.get(
     "/readyz",
-    response_description="It can take work",
+    response_description="The service accepts jobs",
     responses=problems("not_ready", keyed=False),
 )
 async def readyz(parts: Context) -> Response:

@@ -186,7 +186,7 @@ def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
         _refuse_workers()
     except InvalidSettings as error:
         sys.stderr.write(f"The API cannot start.\n{error}\n")
-        # uvicorn's supervisor of several workers then knows that a restart is in vain
+        # this exit code tells uvicorn's supervisor that a restart would not help
         is_one_of_several = multiprocessing.parent_process() is not None
         sys.exit(STARTUP_FAILURE if is_one_of_several else WRONG_SETTINGS)
     if settings is None:  # a caller that passes settings has set up logging
@@ -202,7 +202,7 @@ def _refuse_workers() -> None:
     if multiprocessing.parent_process() is not None and "--reload" not in sys.argv:
         raise InvalidSettings(
             "Several workers behind one port (--workers, WEB_CONCURRENCY) cannot be measured: "
-            "start one process a port, as many as you need, and a proxy before them."
+            "start one process per port, as many as you need, and put a proxy in front of them."
         )
 
 

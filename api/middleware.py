@@ -265,9 +265,7 @@ class _Exchange:
 
     def _too_slow(self) -> Problem:
         self._rest = inf  # not waited for, however small it is
-        text = (
-            f"Each {PACE_SECONDS:.0f} seconds of a body have to bring {PACE_BYTES:,} bytes of it."
-        )
+        text = f"At least {PACE_BYTES:,} bytes of a body must arrive in {PACE_SECONDS:.0f} seconds."
         return Problem("request_too_slow", f"{text} Nothing was accepted.")
 
 

@@ -49,7 +49,7 @@ class ModelDescription(TypedDict):
 
 
 class Listing(TypedDict):
-    """What 1min.ai lists of a model; it decides nothing."""
+    """What 1min.ai lists about a model; for information only."""
 
     status: Annotated[
         str, Field(description="`active`, `disabled`, or another word of 1min.ai; `not listed`")

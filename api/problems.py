@@ -159,7 +159,7 @@ _STATUS_CODES: Mapping[int, str] = {
 }
 _ROUTE_ADVICE: Mapping[str, str] = {
     "not_found": "There is no operation at this path. GET /docs lists all operations.",
-    "method_not_allowed": "The operation at this path has another method. GET /docs lists all "
+    "method_not_allowed": "The operation at this path refuses this method. GET /docs lists all "
     "operations.",
 }
 

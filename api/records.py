@@ -1,7 +1,7 @@
 """Read jobs, batches and deliveries wherever they are: in Redis, or in the history.
 
 A job is written to the history before it leaves Redis. So Redis is read first: what it does not
-have any more, the history has. What both have counts as Redis has it.
+have any more, the history has. Where both have it, the record in Redis counts.
 """
 
 import asyncio
@@ -351,7 +351,7 @@ class Records:
                 await self.bring_back(job_id, "")
 
     async def bring_back_failed(self, tenant: str, *, since: int, most: int) -> None:
-        """Write back what the deliveries are about that failed since a time (ms), at most `most`.
+        """Write back the subjects of deliveries that failed since a time (ms), at most `most`.
 
         `tenant` is '' for all.
         """

@@ -62,7 +62,7 @@ class RedisMonitor:
         self._has_recorded_prices = False
         self._full = False
         self._unfit = ""
-        self.reasons = ["Redis was not reached yet."]
+        self.reasons = ["Redis has not been reached yet."]
         self.redis = RedisState()
         #: the state of the service at the last check, None before
         self.service: ServiceStats | None = None

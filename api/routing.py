@@ -92,7 +92,7 @@ class FastRoute:
     def __init__(
         self, app: ASGIApp, *, route: Route, serve: Callable[[Request], Awaitable[Response]]
     ) -> None:
-        """Let `serve` handle `route`, whose path has no parameters."""
+        """Pass the requests of `route`, whose path has no parameters, to `serve`."""
         self._app = app
         self._route = route
         self._serve = serve

@@ -93,7 +93,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             left = self._parse(left)
         self._loose_bytes = 0 if self._is_further else self._loose_bytes + len(data)
         if self._loose_bytes > HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"The head of a request has at most {HEAD_BYTES:,} bytes.")
+            self.send_400_response(f"The head of a request may have at most {HEAD_BYTES:,} bytes.")
         self._watch()
 
     def _parse(self, data: bytes) -> bytes:

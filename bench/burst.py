@@ -12,7 +12,7 @@ from bench.results import must_equal
 from bench.service import Provider, Service
 from bench.usage import cpu_seconds, memory_bytes
 
-#: The front doors' pace: quicker than any worker here, and no slower for being one process.
+#: Jobs created per second: more than any worker here finishes, and few enough for one API process.
 RATE = 400.0
 POLL_INTERVAL_SECONDS = 0.25
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _NUMBERS = itertools.count(time.time_ns())
-#: What everybody asks for, unless a row says otherwise.
+#: The request of every client, unless a row has another.
 INPUT: Mapping[str, Any] = {
     "prompt": "A red bicycle leaning against a white wall, product photograph, soft light"
     " from the left, three quarter view, no text",

@@ -17,7 +17,7 @@ def times(ours: float, theirs: float) -> float:
 
 
 def less(ours: float, theirs: float) -> float:
-    """Say how many times less ours is."""
+    """Return theirs ÷ ours, for figures that should be low."""
     return theirs / ours
 
 

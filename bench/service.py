@@ -77,7 +77,7 @@ class Provider:
     """The sandbox provider's controls."""
 
     def __init__(self, url: str) -> None:
-        """Steer the one at `url`."""
+        """Control the provider at `url`."""
         self.url = url
         self._http = httpx.Client(base_url=url, timeout=60)
 
@@ -93,7 +93,7 @@ class Provider:
         return [call for call in found if call["kind"] == kind]
 
     def delete_records(self) -> None:
-        """Delete the ledger of calls."""
+        """Delete the log of calls."""
         self._http.delete("/_sandbox/calls").raise_for_status()
 
     def close(self) -> None:

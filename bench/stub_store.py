@@ -23,7 +23,7 @@ class Instant:
     """A store that accepts every job at once, and sends all other calls to Redis."""
 
     def __init__(self, committer: GroupCommitClient) -> None:
-        """Take what asks Redis."""
+        """Take the client that sends the other calls to Redis."""
         self._committer = committer
 
     async def run(self, call: Command[T]) -> T:

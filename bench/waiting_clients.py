@@ -14,7 +14,7 @@ from bench.results import Unequal
 
 #: How long the last of them is waited for, in seconds.
 PATIENCE_SECONDS = 60.0
-#: What stands in an answer that tells of the end.
+#: What a response about a final job contains.
 _FINAL = (b'"status":"succeeded"', b'"status":"canceled"')
 
 
@@ -113,7 +113,7 @@ async def _wait_in_crowd(
     for client in clients:
         client.close()
     if set(told) != set(ended):
-        raise Unequal("Clients were told of the end of jobs that had not ended.")
+        raise Unequal("Clients were notified of the end of jobs that had not ended.")
     return [told[number] - ended[number] for number in ended]
 
 

@@ -20,7 +20,7 @@ from shared.store.audit import AuditContext
 from tests.support.growth import run_many, usual_spec
 from tests.support.store import FAR
 
-#: What a webhook tells, for those who bring their own.
+#: The body of a webhook, for peers that send one of their own.
 _BODY = orjson.dumps({"type": "job.canceled", "data": dict(usual_spec(0).input)}).decode()
 
 

@@ -20,7 +20,7 @@ _COLUMNS = ("id", "status", "pending", "failures", "format", "description", "url
 @cyclopts.Parameter(name="*")
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """What is set of an endpoint; the rest stays as it is."""
+    """The settings of an endpoint; those that are not given stay."""
 
     events: Annotated[
         str | None,

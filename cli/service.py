@@ -26,7 +26,7 @@ def _proxies(_: object, value: str | None) -> None:
 def _plain(_: object, value: str) -> None:
     """Raise ValueError for a name that Celery would interpret differently."""
     if not all(one.isascii() and (one.isalnum() or one in "-_.") for one in value):
-        raise ValueError("has letters, digits, hyphens, underscores and dots")
+        raise ValueError("must have only letters, digits, hyphens, underscores and dots")
 
 
 def api(
@@ -49,7 +49,7 @@ def api(
         Proxies whose X-Forwarded-For header is trusted: addresses or networks, separated by
         commas, or `*`; without it, FORWARDED_ALLOW_IPS.
     ssl_certfile
-        PEM file of a certificate and its chain: the API then speaks HTTPS only. It is read at the
+        PEM file of a certificate and its chain: the API then serves HTTPS only. It is read at the
         start.
     ssl_keyfile
         PEM file of the certificate's key, without a password.
@@ -97,7 +97,7 @@ def _checked_tls(certificate: Path | None, key: Path | None) -> dict[str, str]:
     why = _tls_fault(certificate, key) if certificate and key else "one of the two is missing"
     if why:
         sys.stderr.write(
-            f"The API cannot speak HTTPS with --ssl-certfile and --ssl-keyfile: {why}.\n"
+            f"The API cannot serve HTTPS with --ssl-certfile and --ssl-keyfile: {why}.\n"
         )
         sys.exit(_USAGE)
     return {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}

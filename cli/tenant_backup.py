@@ -164,7 +164,7 @@ class Change:
     endpoints: tuple[EndpointEntry, ...] = ()
     #: ids of valid keys in Redis that the file does not have
     other_keys: tuple[str, ...] = ()
-    #: ids of keys that are otherwise in the file than in Redis, or revoked there
+    #: ids of keys that the file and Redis have with different values, or that are revoked in Redis
     differing_keys: tuple[str, ...] = ()
 
     @property
@@ -289,7 +289,7 @@ def _compare_keys(session: AdminSession, change: Change, wanted: Sequence[_Key])
         elif known.tenant != change.holder:
             yield f"The key {key.id} of {change.holder} belongs to {known.tenant}."
         elif known.key_hash != key.hash:
-            yield f"The key {key.id} of {change.holder} has another secret than in the file."
+            yield f"The key {key.id} of {change.holder} has a different secret in the file."
         elif not any(_is_same(one, key) for one in listed):
             differing.append(key.id)
     change.keys, change.differing_keys = tuple(adds), tuple(differing)
@@ -351,7 +351,7 @@ def _apply(session: AdminSession, change: Change, created: MutableMapping[str, s
             )
         )
         if isinstance(made, api_keys.KeyRejected) and made.reason != "past":
-            end(f"The key {key.id} of {holder} was not added ({made.reason}); run it again.")
+            end(f"The key {key.id} of {holder} was not added ({made.reason}). Repeat the command.")
     for one in change.endpoints:
         _add_endpoint(session, holder, one)
 

@@ -192,8 +192,8 @@ def read_file(path: Path, settings: Settings) -> TenantFile:
         raise InvalidTenantFile(f"{path} is not valid YAML: {_where(error)}.") from None
     except (ValueError, TypeError, RecursionError):  # their text may show a secret
         raise InvalidTenantFile(
-            f"{path} has a value or a name that cannot be read: names are text, dates exist, and "
-            "nothing contains itself."
+            f"{path} has a value or a name that cannot be read: names must be text, dates must "
+            "exist, and nothing may contain itself."
         ) from None
     found = checked(TenantFile, text.encode(), context=settings)
     if isinstance(found, list):
@@ -221,7 +221,7 @@ class _Loader(yaml.SafeLoader):
             name = key_node.value if isinstance(key_node, yaml.ScalarNode) else ""
             if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{name} is there twice", key_node.start_mark
+                    None, None, f"{name} appears twice", key_node.start_mark
                 )
             seen.add(name)
         return super().construct_mapping(node, deep)
@@ -253,7 +253,7 @@ def _repeated(file: TenantFile) -> Iterator[str]:
     names_of = {"tenant": [tenant.name for tenant in file.tenants], "key": keys, "endpoint": urls}
     for what, names in names_of.items():
         yield from (
-            f"the {what} {name} is there {count} times"
+            f"the {what} {name} appears {count} times"
             for name, count in Counter(names).items()
             if count > 1
         )

@@ -45,7 +45,7 @@ allowed=DARKROOM_WEBHOOK_ALLOW_HOSTS=host.docker.internal
 # the settings of .env must not come from the shell
 unset DARKROOM_ONEMIN_API_KEY_FILE DARKROOM_SANDBOX DARKROOM_API_SCALE DARKROOM_WORKER_GENERATE_SCALE DARKROOM_WORKER_DELIVER_SCALE
 
-# --- what the checks are made of ---
+# --- helper functions ---
 
 section() { printf '\n%s  %s\n' "$(date +%T)" "$*"; }
 
@@ -155,7 +155,7 @@ first_start() {
 }
 
 layers() {
-    section "What a changed line of the code ships again"
+    section "Image layers that change with a line of the code"
     local before after
     before=$(docker image inspect -f '{{join .RootFS.Layers "\n"}}' "$image")
     docker history --format '{{.Size}}\t{{.CreatedBy}}' "$image" | grep -v '^0B' | cut -c -100 | sed 's/^/      /'
@@ -170,7 +170,7 @@ layers() {
 webhooks() {
     section "Endpoints on this machine; redirects to the storage"
     check "starts with a .env" configure "$allowed"
-    check "100 jobs: each made, paid for and told once, at host.docker.internal" load 100
+    check "100 jobs: each image generated, paid for and notified once, at host.docker.internal" load 100
     cat "$log"
     local id
     id=$(job "a redirect" | field id)
@@ -279,7 +279,7 @@ refused() {
 }
 
 provider_keys() {
-    section "A key for 1min.ai (another sandbox plays it)"
+    section "A key for 1min.ai (for which another sandbox stands in)"
     docker run -d --name darkroom-check-1min --network "${COMPOSE_PROJECT_NAME}_default" --network-alias fake1min "$image" \
         darkroom sandbox --host 0.0.0.0 --port 8081 >/dev/null
     printf '%s\n' DARKROOM_ONEMIN_BASE_URL=http://fake1min:8081 DARKROOM_ONEMIN_IMAGE_HOSTS=fake1min \
@@ -339,7 +339,7 @@ monitoring() {
     section "The profile monitoring, of an API and three workers"
     check "two workers that generate" configure DARKROOM_WORKER_GENERATE_SCALE=2
     local services=(prometheus alertmanager)
-    if has_grafana; then services+=(grafana); else echo "      Grafana was not checked: its image is not to be had here."; fi
+    if has_grafana; then services+=(grafana); else echo "      Grafana was not checked: its image is not available here."; fi
     chmod -R go+rX deploy # they read their files as users of their own
     check "it starts" start "${services[@]}"
     check "Prometheus reads the four processes" until_true 120 all_up

@@ -33,7 +33,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
 
 
 class WrongVersion(Exception):
-    """What was requested is no version of a release."""
+    """What was requested is not the version of a release."""
 
 
 def version(root: Path = ROOT) -> str:
@@ -55,7 +55,7 @@ def versions(root: Path = ROOT) -> Iterator[tuple[str, str]]:
 def write(number: str, root: Path = ROOT) -> None:
     """Write a version into every place. Raise WrongVersion."""
     if not re.fullmatch(_NUMBER, number):
-        raise WrongVersion(f"{number!r} is no version such as 1.2.3.")
+        raise WrongVersion(f"{number!r} is not a version such as 1.2.3.")
     for name, heads in PLACES.items():
         text = (root / name).read_text("utf-8")
         for head in heads:

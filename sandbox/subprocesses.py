@@ -80,7 +80,7 @@ class Child:
     def start(self) -> None:
         """Start or restart it: same command, same log."""
         if self.alive:
-            raise RuntimeError(f"{self.command[0]} runs already.")
+            raise RuntimeError(f"{self.command[0]} is already running.")
         with self.log.open("ab") as output:
             self._running = subprocess.Popen(
                 with_parent_death_signal(self.command),

@@ -25,7 +25,7 @@ def wait_until(
     deadline = time.monotonic() + seconds
     while not fact():
         if time.monotonic() > deadline:
-            raise WaitTimeout(f"Waited {seconds:g} s in vain for this: {what}.")
+            raise WaitTimeout(f"This did not happen within {seconds:g} s: {what}.")
         time.sleep(pause)
 
 

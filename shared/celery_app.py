@@ -20,7 +20,7 @@ from shared.store.connection import read_sentinel
 from shared.store.functions import FunctionLibrary, Permit
 from shared.store.keys import PREFIX
 
-#: kombu's prefix for its keys, the same as of all of Darkroom's keys.
+#: kombu's prefix for its keys; it begins with that of all of Darkroom's keys.
 KEY_PREFIX = f"{PREFIX}celery:"
 #: The placeholder for a message's own id in a template.
 SLOT = "PERMITID"

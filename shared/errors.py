@@ -10,6 +10,7 @@ DarkroomError
 │  ├─ OutcomeUnknown                         sent, but the reply never arrived
 │  └─ IncompatibleStore                      it would lose or evict data
 ├─ HistoryDown                               the database of archived jobs did not respond
+├─ UnknownRevision                           the schema cannot be migrated back to it
 ├─ LostLease                                 another worker holds the job: stop silently
 ├─ AddressForbidden                          an outsider's host has a private address
 ├─ ObjectMissing                             the storage has no such object
@@ -174,7 +175,7 @@ class ProviderAuth(JobError):
 
 
 class ProviderCredits(JobError):
-    """The team has no credits; `needed` and `has` count them if the provider tells."""
+    """The team has no credits; `needed` and `has` are numbers that the provider may state."""
 
     code = ErrorCode.PROVIDER_CREDITS
     retryable = True

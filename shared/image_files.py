@@ -115,11 +115,13 @@ def refuse_too_many(size: tuple[int, int], max_pixels: int) -> None:
     """Raise ImageTooLarge over `max_pixels`."""
     width, height = size
     if width * height > max_pixels:
-        raise ImageTooLarge(f"The image has {width} x {height} pixels, over {max_pixels:,}.")
+        raise ImageTooLarge(
+            f"The image has {width} x {height} pixels, above the limit of {max_pixels:,}."
+        )
 
 
 def _what_else(data: bytes) -> str:
     start = data[:100].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "A web page came in place of the image."
-    return "What came is neither WebP nor JPEG nor PNG."
+        return "The image host sent a web page instead of an image."
+    return "The image host sent a file that is neither WebP nor JPEG nor PNG."

@@ -287,7 +287,7 @@ class StateChange:
 class AttemptError:
     """How an attempt failed. `at` is in milliseconds since 1970.
 
-    `outcome`: `retry`, `held` (returned: the gate does the waiting), `failed`, `lost` (its worker
+    `outcome`: `retry`, `held` (requeued, costs no attempt), `failed`, `lost` (its worker
     was lost). `excerpt` is the response, cut, or our own description.
     """
 

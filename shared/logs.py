@@ -33,7 +33,7 @@ _QUIET = (
     "kombu",
     "asyncio",
     "PIL",
-    # a line per permit says nothing; the lines of the job do
+    # a line per permit adds nothing to the lines of the job
     "celery.worker.strategy",
     "celery.app.trace",
     "celery.redirected",
@@ -50,7 +50,7 @@ class WithoutQuery(logging.Filter):
     """Remove the query from uvicorn's request lines, because that of an image grants access."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record, and let it pass."""
+        """Remove the query from the record; return True."""
         if isinstance(record.args, tuple):
             record.args = tuple(map(_without_query, record.args))
         return True
@@ -64,7 +64,7 @@ def _without_query(fact: object) -> object:
 
 
 class Once(logging.Filter):
-    """Let each message of a logger pass once, without its traceback."""
+    """Pass each message of a logger once, without its traceback."""
 
     def __init__(self) -> None:
         """Start with no messages seen."""

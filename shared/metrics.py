@@ -77,9 +77,9 @@ JOB_TOTAL_SECONDS = Histogram(
     "darkroom_job_total_seconds", "From accepted to final", ("status",), buckets=SECONDS
 )
 JOB_ATTEMPTS = Counter("darkroom_job_attempts", "Attempts ended", ("outcome",))
-PROVIDER_REQUESTS = Counter("darkroom_provider_requests", "Calls of the provider", ("outcome",))
+PROVIDER_REQUESTS = Counter("darkroom_provider_requests", "Calls to the provider", ("outcome",))
 PROVIDER_REQUEST_SECONDS = Histogram(
-    "darkroom_provider_request_seconds", "One call of the provider", buckets=SECONDS
+    "darkroom_provider_request_seconds", "One call to the provider", buckets=SECONDS
 )
 PROVIDER_UNKNOWN_OUTCOMES = Counter(
     "darkroom_provider_unknown_outcomes", "Calls that may or may not have been billed"
@@ -108,9 +108,11 @@ BUDGET_THRESHOLDS = Counter(
     "Budgets whose use reached this percentage, counted once per day or month",
     ("scope", "period", "threshold"),
 )
-REDIS_ERRORS = Counter("darkroom_redis_errors", "Calls of Redis that failed")
+REDIS_ERRORS = Counter("darkroom_redis_errors", "Calls to Redis that failed")
 ARCHIVED_JOBS = Counter("darkroom_archived_jobs", "Jobs that moved to the history")
-HISTORY_ERRORS = Counter("darkroom_history_errors", "Queries of the history that failed")
+HISTORY_ERRORS = Counter(
+    "darkroom_history_errors", "Failures of the history's database, as the archiver sees them"
+)
 LAST_SWEEP = Gauge("darkroom_last_sweep_timestamp_seconds", "Last sweep by this process")
 BUILD = Info("darkroom_build", "Version of Darkroom and of Python")
 
@@ -287,15 +289,17 @@ class RedisGauges:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Start with the worst values: nothing was checked yet."""
-        self.ready = Gauge("darkroom_ready", "1 while work can be taken", registry=registry)
+        self.ready = Gauge("darkroom_ready", "1 while jobs are accepted", registry=registry)
         self.durable = Gauge(
-            "darkroom_redis_durable", "1 while Redis keeps what it answers", registry=registry
+            "darkroom_redis_durable", "1 while Redis keeps what it acknowledges", registry=registry
         )
         self.memory = Gauge(
             "darkroom_redis_memory_bytes", "Memory that Redis uses", registry=registry
         )
         self.limit = Gauge(
-            "darkroom_redis_memory_limit_bytes", "Its maxmemory; 0 is no limit", registry=registry
+            "darkroom_redis_memory_limit_bytes",
+            "Redis' maxmemory; 0 is no limit",
+            registry=registry,
         )
 
 
@@ -336,7 +340,9 @@ class ServiceCollector(Collector):
         yield GaugeMetricFamily("darkroom_sweep_age_seconds", "Since the last sweep", age)
         behind = facts.history_lag if facts else 0
         yield GaugeMetricFamily(
-            "darkroom_history_lag_seconds", "Time that the history has failed or lagged", behind
+            "darkroom_history_lag_seconds",
+            "Time for which the history has failed or lagged",
+            behind,
         )
         refused = facts.history_refused if facts else 0
         yield GaugeMetricFamily(
@@ -372,7 +378,7 @@ def _webhooks(facts: Facts | None) -> Iterator[GaugeMetricFamily]:
         ("parked", "Deliveries parked", facts.webhook_parked if facts else 0),
         (
             "unproven_in_flight",
-            "Deliveries in progress to hosts without a recent response in time",
+            "Deliveries in progress to hosts that have not responded in time lately",
             facts.webhook_unproven if facts else 0,
         ),
         (

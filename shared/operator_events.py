@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-#: The reason of a removed model to which the provider refuses calls; else it is the listed status.
+#: The reason for a removed model if the provider refuses its calls; else it is the listed status.
 REFUSED: Final = "refused"
 
 
@@ -163,8 +163,8 @@ def _endpoint_disabled(data: Data) -> Explanation:
 
 
 def _audit_recorded(data: Data) -> Explanation:
-    target = f" {data['target']}" if data["target"] else ""
-    return Explanation(f"{data['by']} did {data['action']}{target}.", "", "")
+    target = f" on {data['target']}" if data["target"] else ""
+    return Explanation(f"{data['by']} performed {data['action']}{target}.", "", "")
 
 
 def _model_removed(data: Data) -> Explanation:

@@ -39,7 +39,9 @@ def _settings_of(path: Path) -> dict[str, Any]:
         reason = error.strerror or str(error)
     except (ValueError, KeyError, TypeError):
         reason = "it is not what `darkroom up` wrote"
-    raise InvalidSettings(f"{path} cannot be read ({reason}). A running `darkroom up` writes one.")
+    raise InvalidSettings(
+        f"{path} cannot be read ({reason}). Start `darkroom up`, which writes it."
+    )
 
 
 def _read(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-#: What the derived key is for; a text that is also used elsewhere gives another key there.
+#: The purpose of the derived key: another program that uses the same text derives another key.
 _PURPOSE = b"darkroom: provider keys"
 _KEY_BYTES = 32
 

@@ -60,7 +60,7 @@ _SENTINEL_OPTIONS = frozenset({"master", "sentinel_password"})
 _CERT_REQS = frozenset({"none", "optional", "required"})
 _ENCODE = (
     "in user and password all but letters, digits and - . _ ~ must be %-encoded: "
-    "`#` is %23, `/` is %2F, `?` is %3F, `@` is %40, `%` is %25, a blank is %20"
+    "`#` is %23, `/` is %2F, `?` is %3F, `@` is %40, `%` is %25, a space is %20"
 )
 
 
@@ -80,7 +80,7 @@ def plain(text: str) -> str:
     """Trim a value; raise ValueError for surrounding quotation marks, as with `--env-file`."""
     value = trimmed(text)
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-        raise ValueError("it stands in quotation marks, which would be part of it: remove them")
+        raise ValueError("it is in quotation marks, which would be part of it: remove them")
     return value
 
 
@@ -251,9 +251,9 @@ def storage_address(text: str) -> str:
     authority = text.partition("://")[2] if tls_of(text) is not None else text
     authority = authority.removesuffix("/")
     if "@" in authority:
-        raise ValueError("it must not have a user or a password: the S3 keys have settings")
+        raise ValueError("it must not have a user or a password: use the settings of the S3 keys")
     if not authority.isascii() or any(mark in authority for mark in "/?#"):
-        raise ValueError("it needs host:port alone; the bucket stands in DARKROOM_S3_BUCKET")
+        raise ValueError("it needs host:port alone; the bucket is set in DARKROOM_S3_BUCKET")
     return _netloc(*host_port(authority))
 
 
@@ -339,7 +339,7 @@ def check_keys(keys: Iterable[str]) -> None:
     """Validate keys that are sent in a header."""
     if not all(_VISIBLE.fullmatch(key) for key in keys if key):
         raise ValueError(
-            "it has a character that is not visible ASCII (a curly quote, a blank, a line end), "
+            "it has a character that is not visible ASCII (a curly quote, a space, a line end), "
             "which no header can carry: copy it again"
         )
 
@@ -412,7 +412,7 @@ def _redis_hosts(hosts: str, *, several: bool) -> str:
 def _database(path: str) -> str:
     number = path.strip("/")
     if number and not (number.isascii() and number.isdigit()):
-        raise ValueError("the database behind the host must be a number, such as /0")
+        raise ValueError("the database after the host must be a number, such as /0")
     return f"/{number}" if number else ""
 
 
@@ -429,6 +429,6 @@ def _redis_options(scheme: str, query: str) -> str:
 def _unknown_option(scheme: str, allowed: frozenset[str]) -> str:
     if not allowed:
         return (
-            f"{scheme}:// takes no options behind `?`; the database is written /0, TLS is rediss://"
+            f"{scheme}:// takes no options after `?`; the database is written /0, TLS is rediss://"
         )
-    return f"the options behind `?` that {scheme}:// takes are {', '.join(sorted(allowed))}"
+    return f"the options after `?` that {scheme}:// takes are {', '.join(sorted(allowed))}"

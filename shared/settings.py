@@ -80,7 +80,7 @@ Retention = Annotated[int, Field(ge=FOREVER, le=RETENTION_SECONDS_MAX)]
 #: A final job stays in Redis at least this long: longer than the time within which a decision that
 #: is based on the history must reach Redis (`shared.store.archive.DECIDE_MS`).
 ARCHIVE_SECONDS_MIN = 15
-#: How long a final job is kept in Redis where there is no history, unless a setting says.
+#: How long a final job is kept in Redis where there is no history, unless a setting says otherwise.
 _KEPT_WITHOUT_HISTORY_SECONDS = 604_800
 #: An `Origin` header: the scheme, the host in ASCII, and a port.
 _ORIGIN = re.compile(r"(https?)://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         ),
     ] = "redis://127.0.0.1:6379/0"
     redis_timeout_seconds: Annotated[
-        Timeout, Field(description="Seconds to wait for a reply of Redis")
+        Timeout, Field(description="Seconds to wait for a reply from Redis")
     ] = 1.8  # clients learn within 2 s that it does not respond
     redis_replicas: Annotated[
         int, Field(ge=0, description="Replicas that must confirm each write; 0 waits for none")
@@ -388,7 +388,10 @@ class Settings(BaseSettings):
         ),
     ] = 0
     max_queue: Annotated[
-        int, Field(gt=0, description="Most queued jobs of all tenants; further ones get 503")
+        int,
+        Field(
+            gt=0, description="Maximum number of queued jobs of all tenants; further ones get 503"
+        ),
     ] = 1_000_000
     max_body_bytes: Annotated[int, Field(gt=0, description="Largest request body, in bytes")] = (
         1_000_000
@@ -750,7 +753,7 @@ class Settings(BaseSettings):
     @classmethod
     def _rights(cls, value: tuple[str, ...], about: ValidationInfo) -> tuple[str, ...]:
         if about.data.get("ops_auth_header") and not value:
-            raise ValueError(f"{PREFIX}OPS_AUTH_HEADER needs those who may do something")
+            raise ValueError(f"{PREFIX}OPS_AUTH_HEADER needs a person or group with a scope")
         setting_values.rights(value)
         return value
 

@@ -38,8 +38,8 @@ MOST_DELETED = 500
 MOST_TENANTS = 20
 #: Audit entries moved in one transaction.
 MOST_ENTRIES = 500
-#: How often images and records past their retention are looked for, and usage and audit entries to
-#: write.
+#: How often the archiver looks for images and records past their retention, and for usage and audit
+#: entries to write.
 RETENTION_SECONDS = 60.0
 #: Days of tenants whose usage is read by one script and written in one transaction.
 MOST_DAYS = 5

@@ -36,7 +36,7 @@ class NotifyHubOnIdle(bootsteps.StartStopStep):
     requires = ("celery.worker.components:Hub", "celery.worker.components:Pool")
 
     def start(self, parent: Any) -> None:  # noqa: ANN401  Celery's worker has no type
-        """Turn the event loop, from any thread, with a call that does nothing."""
+        """Replace the pool by one whose idle threads wake the event loop, with an empty call."""
         hub, pool = parent.hub, parent.pool
         if hub is not None:
             pool.executor = Threads(pool.limit, lambda: hub.call_soon(_nothing))

@@ -203,9 +203,9 @@ class Attempt:
         return data, inspect(data, expected, max_pixels=settings.image_max_pixels)
 
     def _look_up(self, record_id: str | None, *, wait: bool = True) -> ProviderResult | None:
-        """Ask, for free, what became of an earlier call, with the key that made it if possible.
+        """Look up the result of an earlier call, for free, with the key that made it if possible.
 
-        Also return None if there is no key to ask with.
+        Also return None if there is no key to use.
         """
         job, key = self.claim.job, self._look_up_key()
         if not record_id or key is None:

@@ -94,7 +94,7 @@ class Downloader:
         except httpx.HTTPError as error:
             # the class and never the text, which may contain the URL with its signature
             raise FetchFailed(
-                f"The image did not come over whole ({type(error).__name__})."
+                f"The download of the image was incomplete ({type(error).__name__})."
             ) from error
         if not data or _PAGE.match(data[:100]):
             raise _no_image("a web page" if data else "nothing", _host_of(address))
@@ -110,10 +110,10 @@ class Downloader:
             # in the form of DNS and the settings, xn--; converted back to check it
             host = address.host and address.raw_host.decode("ascii")
         except (httpx.InvalidURL, UnicodeError) as error:  # the latter is idna's
-            raise ImageInvalid("The provider's address of the image is not one.") from error
+            raise ImageInvalid("The provider returned an invalid URL for the image.") from error
         port = address.port or _DEFAULT_PORTS.get(address.scheme)
         if port is None or not host:
-            raise ImageInvalid("The provider's address of the image is not a plain web address.")
+            raise ImageInvalid("The provider returned an image URL that is not http or https.")
         if address.userinfo:
             raise ImageHostForbidden(
                 f"The URL of the image, at {_host_of(address)}, has a user name in it. Images are "
@@ -129,7 +129,7 @@ class Downloader:
         if address.scheme != "https" and not host_matches(self._allow_private, host, port):
             raise ImageHostForbidden(
                 f"The URL of the image, at {_host_of(address)}, is not https. Only hosts in "
-                "DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS may be asked without TLS.",
+                "DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS may be used without TLS.",
                 host=_host_of(address),
             )
         return address
@@ -157,7 +157,9 @@ class Downloader:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         length = response.headers.get("content-length", "")
         if encoding not in {"", "identity"}:
-            return FetchFailed("The image came compressed, though that was not asked for.")
+            return FetchFailed(
+                "The image host compressed its response, which the request does not allow."
+            )
         if response.headers.get("content-type", "").lower().startswith("text/html"):
             return _no_image("a web page", host)
         if length.isdigit() and int(length) > self._max_bytes:
@@ -194,7 +196,9 @@ def _refusal(response: httpx.Response, host: str) -> JobError:
 
 
 def _no_image(what: str, host: str) -> ImageHostDown:
-    return ImageHostDown(f"The host of the image, {host}, sent {what} instead of it.", host=host)
+    return ImageHostDown(
+        f"The host of the image, {host}, sent {what} instead of the image.", host=host
+    )
 
 
 def _away(address: httpx.URL, error: httpx.HTTPError) -> ImageHostDown:

@@ -71,7 +71,7 @@ def released() -> None:
 
 def broken() -> None:
     """Report an exception in our own code, with its traceback."""
-    _LOG.exception("job failed on a defect of Darkroom; please report the trace")
+    _LOG.exception("job failed because of a defect in Darkroom; please report the trace")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Follow the stored provider keys, and reinstate rejected keys that work again.
 
-A proxy's 403 disables no key forever. The check is free: it reads the record of an id that nobody
-has, which a valid key may do.
+A 403 of a proxy therefore disables no key forever. The check is free: it reads the record of an id
+that does not exist, which a valid key may do.
 """
 
 from shared.errors import JobError
@@ -17,7 +17,7 @@ _LOG = log(__name__)
 
 INTERVAL_SECONDS = 15.0
 _DEAD = "dead:"
-#: With these, a key is not even checked.
+#: Fields of the gate with which a key is not even checked.
 _EXCLUDED = ("paused:key:", "removed:")
 
 

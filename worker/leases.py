@@ -1,7 +1,7 @@
 """The leases of this process, and the thread that renews them.
 
-Every third of the lease, one call renews all of them. It runs on its own thread until the last
-member is released, not on Celery's timer, which stops at SIGTERM while tasks continue.
+After each third of the lease, one call renews all of them. The call runs on a thread of its own
+until the last member is released: Celery's timer stops at SIGTERM while tasks continue.
 """
 
 import threading

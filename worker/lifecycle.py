@@ -257,7 +257,7 @@ def _serve_metrics(settings: Settings) -> None:
     except OSError as error:
         where = f"{settings.metrics_host}:{settings.metrics_port}"
         raise InvalidSettings(
-            f"DARKROOM_METRICS_PORT is not usable: {where} cannot be listened on "
+            f"DARKROOM_METRICS_PORT is not usable: the worker cannot listen on {where} "
             f"({error.strerror or error})."
         ) from error
 
@@ -267,8 +267,8 @@ def _compare_clocks(context: WorkerContext) -> None:
     off = time.time() - context.store.run(job_queries.service_stats()).now_ms / 1000
     if abs(off) > CLOCK_SECONDS:
         _LOG.error(
-            "this clock is not Redis' clock: the storage and webhooks' receivers refuse signatures "
-            "of another time; set it right",
+            "this host's clock differs from Redis' clock: storage and webhook receivers refuse "
+            "signatures with a wrong time; correct it",
             seconds=round(off),
             worker=context.worker,
         )

@@ -43,14 +43,16 @@ class PeriodicThread:
             return self._act() is True
         except StoreError as error:
             metrics.REDIS_ERRORS.inc()
-            _LOG.warning(f"{self._name} did not reach redis; tried again", error=str(error))
+            _LOG.warning(f"{self._name} did not reach redis; retrying", error=str(error))
         except HistoryDown as error:
             _LOG.warning(
                 f"{self._name} did not reach the history; jobs stay in Redis until it is back",
                 error=str(error),
             )
         except StorageDown as error:
-            _LOG.warning(f"{self._name} did not reach the storage; tried again", error=str(error))
+            _LOG.warning(f"{self._name} did not reach the storage; retrying", error=str(error))
         except Exception:  # noqa: BLE001  see above
-            _LOG.exception(f"{self._name} failed on a defect of Darkroom; please report the trace")
+            _LOG.exception(
+                f"{self._name} failed because of a defect in Darkroom; please report the trace"
+            )
         return False

@@ -39,7 +39,7 @@ class RetentionCleaner:
         expired = self._store.run(maintenance.delete_expired(most=MOST_JOBS))
         deleted = self._delete_objects()
         if expired or deleted:
-            _LOG.info("cleaned", expired=expired, objects=deleted)
+            _LOG.info("expired jobs and objects deleted", expired=expired, objects=deleted)
         return expired >= MOST_JOBS or deleted == MOST_OBJECTS
 
     def _delete_objects(self) -> int:
@@ -59,7 +59,7 @@ class RetentionCleaner:
             left = frozenset(self._storage.delete(chain.from_iterable(map(with_preview, keys))))
             gone = [key for key in keys if left.isdisjoint(with_preview(key))]
             if gone and self._storage.is_there(random.choice(gone)):  # noqa: S311  not a secret
-                raise StorageDown("The storage still has what it says it deleted.")
+                raise StorageDown("The storage still has an object that it reported as deleted.")
         if left:
             job_telemetry.not_deleted(len(left))
         return gone

@@ -29,7 +29,7 @@ class SendError(StrEnum):
 
     #: another status
     STATUS = "status"
-    #: 410: the receiver wants no more
+    #: 410: the receiver accepts no more webhooks
     GONE = "gone"
     TIMEOUT = "timeout"
     UNREACHABLE = "unreachable"
@@ -67,7 +67,7 @@ class DeliveryResult:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the receiver wants no more: 410."""
+        """Whether the receiver accepts no more webhooks: 410."""
         return self.code is SendError.GONE
 
 

@@ -40,7 +40,7 @@ _LOG = log(__name__)
 QUEUE = "deliver"
 #: Returns a random number from 0 to 1.
 Chance = Callable[[], float]
-#: Waits vary by this share, either way, so that receivers are not met by waves.
+#: Waits vary by this share, either way, so that retries do not reach a receiver all at once.
 JITTER = 0.1
 #: The longest wait that a receiver may ask for, in seconds.
 RETRY_AFTER_MOST_SECONDS = 3_600.0
@@ -71,7 +71,7 @@ def do_next_deliveries(context: WorkerContext, most: int = 1) -> None:
             return
         delivery = _hold(context, leases, delivery, claims_next=left > 0 and delivery.more)
         if delivery is not None and context.stopping.is_set():
-            # it was claimed while Redis was away and the stop came; if this fails, its lease ends
+            # it was claimed while the process began to stop; if this fails, its lease expires
             with contextlib.suppress(StoreError, LostLease):
                 _release(context, delivery)
             return
@@ -124,7 +124,7 @@ def _attempt(
         body = message(context.view, delivery)
         sent = _send(context, delivery, body, began_at, span.traceparent or delivery.trace)
     except Exception:  # noqa: BLE001  a defect of ours must leave an outcome too
-        _LOG.exception("delivery failed on a defect of Darkroom; please report the trace")
+        _LOG.exception("delivery failed because of a defect in Darkroom; please report the trace")
         sent = DeliveryResult(
             None, 0, code=SendError.INTERNAL, error="Internal error; the worker logged the trace."
         )

@@ -23,7 +23,7 @@ _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _TOP = re.compile(rb'(?:[^"{}\[\],:]++|' + _STRING + rb")*+", re.DOTALL)
 _DEEP = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+", re.DOTALL)
 _IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_GOES_ON = "it goes on after its end"
+_GOES_ON = "there is text after its end"
 _CLOSED_WRONGLY = "a list or an object is closed by the wrong bracket"
 
 

@@ -86,7 +86,8 @@ class VariationsBody(BatchOptions):
         Field(
             ge=1,
             le=JOBS_MAX,
-            description="Number of images; the first has the given `seed`, each further one 1 more",
+            description="Number of images; the first has the given `seed`, that of each further "
+            "one is 1 higher",
         ),
         INTEGER,
     ]

@@ -141,9 +141,10 @@ class BatchStager:
             if getattr(body, name)
         ]
         if len({*self.options.tags, *body.tags}) > TAGS_MAX:
-            faults.append(FieldError("/tags", f"and the batch's are more than {TAGS_MAX} together"))
+            message = f"must have at most {TAGS_MAX} entries, with the tags of the batch"
+            faults.append(FieldError("/tags", message))
         if fault := self._retention(body).image_fault("record_seconds"):
-            message = f"with that of the batch: `image_seconds` {fault}"
+            message = f"does not fit that of the batch: `image_seconds` {fault}"
             faults.append(FieldError("/retention", message))
         return faults
 

@@ -200,7 +200,7 @@ async def _bytes(
 
 
 def _cache_control(query: _ImageQuery) -> str:
-    """Let shared caches keep what a signed URL opens, no longer than the URL is valid."""
+    """Return `Cache-Control`: shared caches keep an image of a signed URL while that is valid."""
     seconds = CACHE_SECONDS
     if query.expires:
         seconds = min(seconds, max(int(query.expires) - int(time.time()), 0))

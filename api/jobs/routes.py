@@ -211,10 +211,10 @@ class JobsQuery(QueryModel):
     """The filter of a list of jobs."""
 
     status: WantedStatus = None
-    batch_id: Annotated[Text, Field(description="Only of this batch")] = None
+    batch_id: Annotated[Text, Field(description="Only jobs of this batch")] = None
     tag: Annotated[Text, Field(description="Only with this tag")] = None
-    model: Annotated[Text, Field(description="Only of jobs that requested this model")] = None
-    served_model: Annotated[Text, Field(description="Only of jobs that this model serves")] = None
+    model: Annotated[Text, Field(description="Only jobs that requested this model")] = None
+    served_model: Annotated[Text, Field(description="Only jobs that this model serves")] = None
     error_code: WantedError = None
     created_after: Annotated[Moment, Field(description="Later than this")] = None
     created_before: Annotated[Moment, Field(description="Earlier than this")] = None
@@ -316,7 +316,7 @@ async def retry_job(parts: Context, principal: CurrentTenant, job_id: str) -> Re
     found = await parts.committer.run(rerun())
     if found is None and await parts.records.bring_back(job_id, principal.tenant):
         found = await parts.committer.run(rerun())
-    return _changed(parts, found, "job sent again")
+    return _changed(parts, found, "job rerun")
 
 
 @router.post(
@@ -371,7 +371,7 @@ async def reproduce_job(
 @router.delete(
     "/v1/jobs/{job_id}",
     status_code=204,
-    response_description="It is gone",
+    response_description="The job is deleted",
     responses=problems("not_found", "job_not_final"),
 )
 async def delete_job(parts: Context, principal: CurrentTenant, job_id: str) -> Response:

@@ -297,7 +297,9 @@ class JobBody(Strict):
     ] = Priority.NORMAL
     deadline_seconds: Annotated[
         int | None,
-        Field(ge=1, le=DEADLINE_SECONDS_MAX, description="The job fails if not done by then"),
+        Field(
+            ge=1, le=DEADLINE_SECONDS_MAX, description="Seconds after which an unfinished job fails"
+        ),
         INTEGER,
     ] = None
     on_unknown: Annotated[

@@ -59,7 +59,7 @@ class Attempt(TypedDict):
     outcome: Outcome
     error_code: ErrorCode | None
     response_excerpt: Annotated[
-        str | None, Field(description="What the provider or the storage said, cut")
+        str | None, Field(description="The response of the provider or the storage, cut")
     ]
 
 

@@ -49,7 +49,9 @@ class AuditPage(TypedDict):
 
 class _AuditQuery(QueryModel):
     action: Annotated[Text, Field(description="Only of this action, such as `key.revoke`")] = None
-    target: Annotated[Text, Field(description="Only changes of this tenant, queue or other")] = None
+    target: Annotated[
+        Text, Field(description="Only changes to this target, such as a tenant or a queue")
+    ] = None
     by: Annotated[Text, Field(description="Only of this key's id, or of `cli:` and a user")] = None
     after: Annotated[Moment, Field(description="Only later ones")] = None
     before: Annotated[Moment, Field(description="Only earlier ones")] = None

@@ -132,7 +132,7 @@ async def redeliver_any_one(
     "/ops/v1/deliveries/redeliver",
     status_code=_ACCEPTED,
     response_model=RedeliveredAll,
-    response_description="How many fit, and how many are sent again",
+    response_description="How many match, and how many are sent again",
     responses=problems("count_changed", *BODY),
 )
 async def redeliver_all_since(
@@ -154,7 +154,9 @@ async def redeliver_all_since(
     moved = 0
     if not body.dry_run:
         if count > (body.expected_count or 0):
-            detail = f"{found} failed deliveries fit by now; none was sent. Count again."
+            detail = (
+                f"{found} failed deliveries match now; none was sent. Count again with `dry_run`."
+            )
             raise Problem("count_changed", detail, more={"count": count, "more": more})
         moved = await _redeliver(parts, audit_context, body.tenant, since=since, until=until)
     return answered(RedeliveredAll(count=count, more=more, moved=moved), _ACCEPTED)

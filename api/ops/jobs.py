@@ -59,7 +59,7 @@ class AnyJob(ListedJob):
     timeline: list[Change]
     attempts: list[Attempt]
     workers_lost: Annotated[Count, Field(description="Workers that were lost while they held it")]
-    trace_id: Annotated[str | None, Field(description="Under which its trace is found")]
+    trace_id: Annotated[str | None, Field(description="The id under which its trace is found")]
     deliveries: list[AnyDelivery]
 
 
@@ -73,7 +73,7 @@ class Moved(TypedDict):
 
 
 class _AnyJobsQuery(JobsQuery):
-    id: Annotated[Text, Field(description="Only those whose ids begin so")] = None
+    id: Annotated[Text, Field(description="Only jobs whose ids begin with this")] = None
     tenant: Annotated[Text, Field(description="Only of this tenant")] = None
 
 
@@ -155,7 +155,7 @@ _Bulk = Annotated[BulkBody, Depends(JsonBody(BulkBody))]
 @router.post(
     "/ops/v1/jobs/retry",
     response_model=Moved,
-    response_description="How many fit, and how many were moved",
+    response_description="How many match, and how many were changed",
     responses=problems("count_changed", "redis_full", *BODY),
 )
 async def retry_jobs(parts: Context, audit_context: CurrentOperator, body: _Bulk) -> Response:
@@ -173,7 +173,7 @@ async def retry_jobs(parts: Context, audit_context: CurrentOperator, body: _Bulk
 @router.post(
     "/ops/v1/jobs/cancel",
     response_model=Moved,
-    response_description="How many fit, and how many were moved",
+    response_description="How many match, and how many were changed",
     responses=problems("count_changed", "redis_full", *BODY),
 )
 async def cancel_jobs(parts: Context, audit_context: CurrentOperator, body: _Bulk) -> Response:
@@ -200,7 +200,7 @@ async def _move_all(
     if body.dry_run:
         return answered(result)
     if len(ids) > (body.expected_count or 0):
-        detail = f"{len(ids)} jobs fit by now; none was moved. Count again."
+        detail = f"{len(ids)} jobs match now; none was changed. Count again with `dry_run`."
         raise Problem("count_changed", detail, more={"count": len(ids), "more": more})
     moved, refused = await _move(parts, audit_context, action, ids, filter_body)
     return answered({**result, "moved": moved, "refused": refused})

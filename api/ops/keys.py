@@ -171,7 +171,7 @@ async def rotate(
 @router.delete(
     f"{_KEYS}/{{key_id}}",
     status_code=204,
-    response_description="It is gone",
+    response_description="The key is revoked",
     responses=problems("not_found"),
 )
 async def delete_key(

@@ -100,7 +100,7 @@ async def post_provider_key(
     """Add a key of 1min.ai: workers use it within three seconds.
 
     It is stored sealed and never returned. A key that is stored already is sealed again and gets
-    the team and the label that are sent. 1min.ai is not asked about the key.
+    the team and the label that are sent. The key is not checked with 1min.ai.
     """
     seal = Seal.of(parts.settings.seal_key_texts)
     if seal is None:
@@ -142,7 +142,7 @@ async def resume_key(parts: Context, audit_context: CurrentOperator, key_id: str
 @router.delete(
     _KEY,
     status_code=204,
-    response_description="It is gone",
+    response_description="The key is removed",
     responses=problems("not_found", "key_in_environment"),
 )
 async def delete_provider_key(

@@ -43,7 +43,7 @@ class GateHold(TypedDict):
     subject: Annotated[str | None, Field(description="Which key, team or model")]
     state: Annotated[
         Literal["active", "probing", "over"],
-        Field(description="over: the next call tries whether all is well again"),
+        Field(description="over: the next call checks whether calls succeed again"),
     ]
     until: Time
     failures_in_a_row: Count

@@ -121,7 +121,7 @@ class LimitsBody(Strict):
         return _sent(self, LimitsBody)
 
     def conflicts(self, stored: StoredTenant) -> list[FieldError]:
-        """Return what does not fit to the limits of a tenant that stay."""
+        """Return what does not fit the limits of the tenant that stay."""
         sent = self.model_fields_set
         image, record = "image_retention_seconds", "record_retention_seconds"
         kept = Retention(

@@ -67,13 +67,15 @@ class RedisHealth(TypedDict):
     used_bytes: Count
     limit_bytes: Count | None
     durable: bool
-    faults: Annotated[list[str], Field(description="Why it must not be given jobs")]
+    faults: Annotated[list[str], Field(description="Why it is unsafe for jobs")]
 
 
 class HistoryHealth(TypedDict):
     """How final jobs move to the history."""
 
-    lag_seconds: Annotated[float, Field(description="For which it fails or is behind")]
+    lag_seconds: Annotated[
+        float, Field(description="Seconds for which it has been failing or behind")
+    ]
     refused_jobs: Annotated[Count, Field(description="Jobs that it could not store")]
 
 
@@ -98,7 +100,7 @@ class Overview(TypedDict):
 @router.get(
     "/ops/v1/overview",
     response_model=Overview,
-    response_description="How everything stands",
+    response_description="The state of the service",
 )
 async def get_overview(parts: Context) -> Response:
     """Return the state of the service: jobs, queues, the gate, workers, Redis."""
@@ -168,7 +170,7 @@ class _HistoryQuery(QueryModel):
 @router.get(
     "/ops/v1/history",
     response_model=History,
-    response_description="How it went",
+    response_description="The history of the counters",
 )
 async def get_history(parts: Context, query: Annotated[_HistoryQuery, Query()]) -> Response:
     """Return the history recorded by the sweep, kept for two days across restarts.
@@ -217,7 +219,7 @@ class WorkerList(TypedDict):
 @router.get(
     "/ops/v1/workers",
     response_model=WorkerList,
-    response_description="All that live",
+    response_description="The running workers",
 )
 async def get_workers(parts: Context) -> Response:
     """Return the running worker processes and what each holds, as reported every few seconds.

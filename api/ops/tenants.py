@@ -129,7 +129,7 @@ async def post_tenant(
     if await parts.committer.run(
         create_tenant(audit_context, body.name, limits, webhook_secret=secret)
     ):
-        detail = f"There is a tenant {body.name}; PATCH changes what it may."
+        detail = f"There is already a tenant {body.name}. Change its limits with PATCH."
         raise Problem("tenant_exists", detail)
     made = tenant_shown(await existing(parts, body.name), parts.settings.model_prices)
     shown: NewTenant = {**made, "webhook_secret": secret}

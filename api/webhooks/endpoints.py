@@ -192,7 +192,7 @@ async def enable(parts: Context, principal: CurrentTenant, endpoint_id: str) -> 
     responses=problems("outcome_unknown"),
 )
 async def rotate_tenant(parts: Context, principal: CurrentTenant) -> Response:
-    """Create a new secret for all endpoints without their own; it is shown only in this response.
+    """Create a secret for all endpoints without one of their own, shown only in this response.
 
     The previous one also signs for another 24 hours.
     """

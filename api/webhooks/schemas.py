@@ -62,7 +62,7 @@ class RedeliverBody(Strict):
 
 
 class EndpointMembers(Strict):
-    """What is set of an endpoint of a tenant or of operators; absent members stay."""
+    """The settings of an endpoint of a tenant or of operators; absent members stay."""
 
     description: Annotated[
         str,
@@ -84,7 +84,7 @@ class EndpointMembers(Strict):
 
 
 class EndpointSettingsBody(EndpointMembers, WebhookOptions):
-    """What is set of an endpoint; absent members stay."""
+    """The settings of an endpoint; absent members stay."""
 
     events: Annotated[
         tuple[str, ...],
@@ -105,7 +105,7 @@ class EndpointBody(EndpointSettingsBody, WebhookTarget):
 
 
 class OperatorEndpointSettingsBody(EndpointMembers, WebhookHeaders):
-    """What is set of an endpoint of operators; absent members stay."""
+    """The settings of an endpoint of operators; absent members stay."""
 
     events: Annotated[
         tuple[str, ...],

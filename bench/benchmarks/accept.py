@@ -21,7 +21,7 @@ NUMBER = 1
 TITLE = "jobs accepted per second by `POST /v1/jobs`"
 CONNECTIONS = (32, 128)
 SECONDS = 3.0
-#: The open load under which latency is told: what the slowest peer can bear too.
+#: Requests per second while latency is measured: a load that the slowest peer sustains too.
 RATE = 200.0
 BODY = json.dumps(
     {
@@ -50,7 +50,7 @@ Count = Callable[[], Mapping[str, int]]
 
 
 def measure(run: Run) -> Row:
-    """Load all contenders in turn, over 32 and 128 connections, and then at a steady rate."""
+    """Load all programs in turn, over 32 and 128 connections, and then at a steady rate."""
     with ExitStack() as stack:
         contenders = {
             OURS: stack.enter_context(_darkroom(run.directory / "ours")),

@@ -33,7 +33,7 @@ SIZES = (100, 500, CLIENTS)
 ENDS = 400
 RATE = 100.0
 OURS, PUBSUB, POLLING = "Darkroom", "one subscription per client", "polling every second"
-#: What a process that only waits uses at most, of one processor.
+#: The share of one processor below which a process counts as only waiting.
 _QUIET = 0.1
 
 

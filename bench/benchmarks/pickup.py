@@ -21,12 +21,12 @@ JOBS = 60
 PAUSE_SECONDS = 0.05
 OURS, BRPOP = "Darkroom", "BRPOP consumer"
 _PEERS = {BRPOP: "brpop", "Celery, stock": "celery", "arq": "arq", "taskiq": "taskiq"}
-#: The ledger's times are cut to the millisecond; this is what that takes from them on average.
+#: Times in the call log are cut to the millisecond; this is what that takes from them on average.
 _CUT_MS = 0.5
 
 
 def measure(run: Run) -> Row:
-    """Create a job every 50 ms, and read in the provider's ledger when it was called."""
+    """Create a job every 50 ms, and read in the provider's call log when it was called."""
     with ExitStack() as stack:
         names = ("api", "generate-1", "provider")
         ours = stack.enter_context(service(run.directory / "ours", *names))

@@ -15,7 +15,7 @@ NUMBER = 4
 TITLE = "jobs per second with a provider latency of 500 ms, and memory per job in flight"
 LATENCY_SECONDS = 0.5
 AT_ONCE = 64
-#: Processes of prefork; it grows with memory, so its rate is reckoned for as much as ours takes.
+#: Processes of prefork; its rate grows with memory, so it is scaled to the memory that ours takes.
 PROCESSES = 16
 #: Enough for some seconds of steady work.
 JOBS = {PROCESSES: 130, AT_ONCE: 640}

@@ -29,7 +29,7 @@ OURS, SECOND, OFTEN = (
     "stock Celery, polled every 50 ms",
 )
 
-#: Asks for one image and comes back when it is there.
+#: Requests one image and returns when it is stored.
 Wait = Callable[[Client], None]
 
 

@@ -24,11 +24,11 @@ AT_ONCE = 32
 MANY = 1_000
 RATE = 60.0
 PACED = 480
-#: The longest that the healthy are waited for, in seconds; what did not come waited for so long.
+#: The longest wait for webhooks to healthy hosts, in seconds; a missing one counts as that.
 PATIENCE_SECONDS = 30.0
 OURS, CELERY = "Darkroom", "Celery task, `autoretry_for`"
 _NUMBERS = count()
-#: Opens a way to owe webhooks in a directory of its own.
+#: Opens a way to create webhooks, in a directory of its own.
 Way = Callable[[Path], AbstractContextManager[WebhookLoad]]
 
 

@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from generation import DAY_SECONDS, REDIS_URL, Asked, IdempotencyKey, Job, check_key, record_of
 from taskiq_tasks import broker, generate
 
-# 100 by default, and then an error: more clients than that ask at once
+# with the default of 100, more concurrent clients than that get an error
 store = redis.asyncio.Redis.from_url(REDIS_URL, decode_responses=True, max_connections=200)
 
 

@@ -15,7 +15,7 @@ export type Problem = Schemas["Problem"];
 
 /** The parameters of a model; the service checks them against its JSON Schema. */
 export type Input = JobBody["input"];
-/** Everything of a job beside its input. `model` is the service's default if it is absent. */
+/** Everything of a job besides its input. `model` is the service's default if it is absent. */
 export type JobOptions = Omit<JobBody, "input" | "dry_run"> & Request;
 export interface Request {
   /** With the same key, a repeated request creates nothing new. Default: a random one for each call. */

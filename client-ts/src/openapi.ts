@@ -558,7 +558,7 @@ export interface paths {
         put?: never;
         /**
          * Rotate Tenant
-         * @description Create a new secret for all endpoints without their own; it is shown only in this response.
+         * @description Create a secret for all endpoints without one of their own, shown only in this response.
          *
          *     The previous one also signs for another 24 hours.
          */
@@ -988,7 +988,7 @@ export interface components {
             status: "running" | "done";
             /**
              * Count
-             * @description Jobs that matched at the request
+             * @description Jobs that matched when it was requested
              */
             count: number;
             /**
@@ -1330,7 +1330,7 @@ export interface components {
         };
         /**
          * Listing
-         * @description What 1min.ai lists of a model; it decides nothing.
+         * @description What 1min.ai lists about a model; for information only.
          */
         Listing: {
             /**
@@ -1899,7 +1899,7 @@ export interface components {
             priority?: components["schemas"]["Priority"];
             /**
              * Deadline Seconds
-             * @description The job fails if not done by then
+             * @description Seconds after which an unfinished job fails
              * @default null
              */
             deadline_seconds?: number | null;
@@ -2099,7 +2099,7 @@ export interface components {
             };
             /**
              * Variations
-             * @description Number of images; the first has the given `seed`, each further one 1 more
+             * @description Number of images; the first has the given `seed`, that of each further one is 1 higher
              */
             variations: number;
             /**
@@ -2196,7 +2196,7 @@ export interface components {
         };
         /**
          * EndpointSettingsBody
-         * @description What is set of an endpoint; absent members stay.
+         * @description The settings of an endpoint; absent members stay.
          */
         EndpointSettingsBody: {
             /**
@@ -2501,13 +2501,13 @@ export interface operations {
             query?: {
                 /** @description Only these */
                 status?: components["schemas"]["Status"];
-                /** @description Only of this batch */
+                /** @description Only jobs of this batch */
                 batch_id?: string;
                 /** @description Only with this tag */
                 tag?: string;
-                /** @description Only of jobs that requested this model */
+                /** @description Only jobs that requested this model */
                 model?: string;
-                /** @description Only of jobs that this model serves */
+                /** @description Only jobs that this model serves */
                 served_model?: string;
                 /** @description Only these */
                 error_code?: components["schemas"]["ErrorCode"];
@@ -2639,7 +2639,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone */
+            /** @description The job is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;

@@ -81,7 +81,8 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Holds of provider calls",
-                    "1 while no new provider call is made, by reason.",
+                    "1 while new provider calls are held, by reason: all of them, or those "
+                    "of some key or model (part).",
                     one(
                         "max by (reason, scope) (darkroom_provider_hold)", "{{reason}} ({{scope}})"
                     ),

@@ -36,8 +36,8 @@ PROVIDER = Dashboard(
                 ),
                 Panel(
                     "Holds and circuit breakers",
-                    "1 while no new provider call is made, by reason. circuit: a circuit breaker "
-                    "is open.",
+                    "1 while new provider calls are held, by reason: all of them, or "
+                    "those of some key or model (part). circuit: a circuit breaker is open.",
                     [
                         Query(
                             "max by (reason, scope) (darkroom_provider_hold)",

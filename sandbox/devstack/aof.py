@@ -237,7 +237,7 @@ def _not_cut(path: Path, size: int, copy: Path, error: OSError) -> DamagedLog:
     return DamagedLog(
         f"The last {size} bytes of {path} were not written whole, as after a power loss. They can "
         f"be cut only once a copy is kept as {copy}, and that failed: {error.strerror}. Start "
-        f"again when {copy.parent} can be written and has {path.stat().st_size} bytes of room."
+        f"again when {copy.parent} can be written and has {path.stat().st_size} bytes free."
     )
 
 

@@ -43,7 +43,9 @@ class Demo:
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise DemoFailed(f"The connection to {self.api} broke: {error}.") from error
         except (LookupError, TypeError) as error:
-            raise DemoFailed(f"An answer of {self.api} was not understood: {error!r}.") from error
+            raise DemoFailed(
+                f"A response of {self.api} has an unexpected form: {error!r}."
+            ) from error
 
     def _make(self) -> Path:
         self._show(f"asked for “{INPUT['prompt']}”")
@@ -80,7 +82,7 @@ class Demo:
         with self._open(method, path, body) as answer:
             content = json.loads(answer.read())
         if not isinstance(content, dict):
-            raise DemoFailed(f"{method} {path} was answered with something else than an object.")
+            raise DemoFailed(f"{method} {path} was answered with something other than an object.")
         return content
 
     def _fetch(self, path: str) -> tuple[bytes, str]:

@@ -6,8 +6,8 @@ DIR/ports.json           where everything listened last time
 DIR/keys.json            the keys of the S3 server and of the first tenant (0600)
 DIR/stack.json           what runs now, for scripts (0600); there only while the stack is ready
 DIR/lock                 held while a stack runs here
-DIR/running.json         who holds it, and where that one answers
-DIR/redis/reserve        room on the disk to be given up in need
+DIR/running.json         the process that holds it, and the URL of its API
+DIR/redis/reserve        disk space to release when the disk is almost full
 DIR/logs, DIR/images
 """
 
@@ -80,7 +80,8 @@ def _who_runs(directory: Path) -> str:
     previous = recall(directory / "running.json")
     where = f" at {previous['api']}" if "api" in previous else ""
     return (
-        f"A stack runs already in {directory} (pid {previous.get('pid', 'unknown')}){where}: stop "
+        f"A stack is already running in {directory} (pid {previous.get('pid', 'unknown')}){where}: "
+        "stop "
         "it with Ctrl-C there, or give this one another directory with --data."
     )
 

@@ -2,9 +2,9 @@
 
 With `appendfsync always`, Valkey exits at the first write on a full disk, and again at the first
 write after each start. So while space is low no new job is accepted: `maxmemory` is set so low that
-Valkey refuses everything refusable, while accepted jobs continue. And a reserve file, deleted when
-almost nothing is left, lets those finish. It lies next to Valkey's data, because either of the two
-servers may have a disk of its own.
+Valkey refuses every command that it may refuse, while accepted jobs continue. These finish in the
+space of a reserve file, which is deleted when almost nothing is left. The file is next to Valkey's
+data, because either of the two servers may have a disk of its own.
 """
 
 import asyncio

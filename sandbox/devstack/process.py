@@ -166,7 +166,7 @@ class Keeper:
     def _obituary(self, how: str) -> str:
         lines = "\n".join(f"    {line}" for line in self.log.last)
         return (
-            f"{self.part.name} does not start: it died {self._deaths} times, the last time it "
+            f"{self.part.name} does not start: it exited {self._deaths} times, and last it "
             f"{how}. Its last lines:\n{lines}"
         )
 

@@ -79,10 +79,10 @@ def _run_once(plan: Plan, provision_tenant: OpenTenant, screen: Screen) -> int:
 def _check(options: StackOptions, settings: Settings) -> None:
     faults = missing(settings, "onemin_api_key") if options.provider == "1min" else []
     if options.port is not None and options.port not in ports.NUMBERS:
-        faults.append(f"--port {options.port} is none: a port is a number from 1 to 65535.")
+        faults.append(f"--port {options.port} is not a port: use a number from 1 to 65535.")
     for option, number in (("--workers", options.workers), ("--concurrency", options.concurrency)):
         if number is not None and number < 1:
-            faults.append(f"{option} {number} is too few: at least 1.")
+            faults.append(f"{option} {number} is too small: use at least 1.")
     if faults:
         raise InvalidSettings("\n".join(faults))
 

@@ -96,4 +96,4 @@ def _late(keepers: Iterable[Keeper]) -> str:
         f"    {keeper.part.name}: {line}" for keeper in late for line in keeper.log.last
     )
     names = ", ".join(keeper.part.name for keeper in late)
-    return f"{names} did not begin to serve within {START_SECONDS:g} s. The last lines:\n{lines}"
+    return f"{names} did not become ready within {START_SECONDS:g} s. The last lines:\n{lines}"

@@ -13,8 +13,8 @@ from shared.store.archive import StoredDelivery, StoredRecord
 
 #: Stands for the message of an error.
 MESSAGE_WITHHELD = "The message was not archived, because it may repeat the prompt."
-#: Fields that may repeat the prompt, as a URL at the provider may, and say nothing once a job is
-#: final that cannot run again.
+#: Fields that may repeat the prompt, such as a URL at the provider, and mean nothing for a final
+#: job that cannot run again.
 _LEFT_OUT = frozenset({"answer", "last_error_message"})
 #: What the other models of a job would need: each has the prompt.
 _ALTERNATIVES = "alternative:"

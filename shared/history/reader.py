@@ -113,10 +113,10 @@ class HistoryReader:
     def _driving_term(self, wanted: JobFilter) -> tuple[str | None, tuple[str, ...]]:
         """Choose the term whose jobs are read in order, and return the terms to check for each.
 
-        It is the rarest one. None drives the query if fewer jobs have one of the statuses, which
-        have an index unless `succeeded` is among them. Nor does a common term of all tenants,
-        because its jobs would have to be sorted: then all jobs are read in order, many of which
-        have it.
+        It is the rarest one. It is None if fewer jobs have one of the statuses: these have an index
+        unless `succeeded` is among them. It is also None if the jobs of all tenants are listed and
+        even the rarest term is common: its jobs would have to be sorted, while reading all jobs in
+        order finds many that have it.
         """
         # SQLite would not read these by their index, because another has them in order
         by_status = Status.SUCCEEDED not in wanted.statuses and not self._database.is_sqlite
@@ -202,7 +202,7 @@ class HistoryReader:
     def failed_subjects(
         self, tenant: str, *, since: int, after: Cursor | None, limit: int
     ) -> list[tuple[str, Cursor]]:
-        """List what the deliveries are about that failed since a time, the earliest first.
+        """List the subjects of the deliveries that failed since a time, the earliest first.
 
         Each is a job or batch, with the position to continue after.
         """
@@ -257,7 +257,7 @@ class HistoryReader:
         ]
 
 
-#: Jobs of a term or status that are counted at most, to find the rarest of several.
+#: The most jobs that are counted for a term or status, to find the rarest of several.
 COUNTED = 5_000
 
 

@@ -18,7 +18,7 @@ SCAN_LIMIT = 1000
 #: The id of a job has the API's clock, `created_at` has that of Redis: the difference that
 #: `created_after` and `created_before` tolerate.
 CLOCK_SKEW_MS = 2000
-#: What the history can have.
+#: The statuses that jobs of the history can have.
 FINAL_STATUSES = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED})
 
 

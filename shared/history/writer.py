@@ -109,7 +109,7 @@ class HistoryWriter:
             self._upsert(connection, deliveries, sent)
 
     def update_batches(self, found: Sequence[StoredRecord]) -> None:
-        """Write batches with their deliveries, those that are there. Raise as `write`."""
+        """Write those batches that the history has, with their deliveries. Raise as `write`."""
         with self._database.writing() as connection:
             self._check(connection)
             known = select(batches.c.id).where(batches.c.id.in_([one.id for one in found]))
@@ -203,7 +203,7 @@ class HistoryWriter:
         return (sqlite.insert if self._database.is_sqlite else postgresql.insert)(table)
 
     def _insert_terms(self, connection: Connection, rows: Sequence[Mapping[str, str]]) -> None:
-        """Insert the terms of jobs; in the order of their index, which touches fewer pages."""
+        """Insert the terms of jobs in the order of their index, which touches fewer pages."""
         ordered = sorted(rows, key=lambda row: [*row.values()])
         if self._database.is_sqlite or not rows:
             self._upsert(connection, job_terms, ordered)
@@ -223,7 +223,7 @@ class HistoryWriter:
         rows: Sequence[Mapping[str, Any]],
         greatest: Collection[str] = (),
     ) -> None:
-        """Write rows in place of those with the same key; of columns in `greatest` the greater."""
+        """Write rows over those with the same key; keep the greater value of `greatest` columns."""
         if not rows:
             return
         statement = self._insert(table)

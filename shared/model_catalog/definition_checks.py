@@ -135,7 +135,7 @@ def _seed_faults(model: Model) -> Iterator[Fault]:
     if unnamed := _unnamed(model, model.seed):
         yield "seed", unnamed
     elif "integer" not in types_of(_properties(model)[model.seed]):
-        yield "seed", f"must name a parameter of the type integer, and {model.seed} is another"
+        yield "seed", f"must name a parameter of the type integer, and {model.seed} is not one"
     elif not _accepts_its_seeds(model, model.seed):
         wanted = "a parameter that accepts every integer from its minimum to its maximum"
         yield "seed", f"must name {wanted}, and {model.seed} does not"

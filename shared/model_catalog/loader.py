@@ -26,7 +26,7 @@ class BadCatalog(ValueError):
     """A catalog file has mistakes: `sentences`, one for each."""
 
     def __init__(self, sentences: list[str]) -> None:
-        """Take the sentences, without a full stop."""
+        """Take the sentences, each without a full stop."""
         super().__init__("; ".join(sentences))
         self.sentences = sentences
 
@@ -123,11 +123,11 @@ def _parsed(text: bytes) -> tuple[Any, list[str]]:
         content = loader.construct_document(root) if root else None
     finally:
         loader.dispose()
-    return content, [f"line {line}: `{name}` stands twice in one object" for line, name in lines]
+    return content, [f"line {line}: `{name}` appears twice in one object" for line, name in lines]
 
 
 def _repeated(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.ScalarNode]:
-    """Return the names that an object has twice; YAML takes the last value without a word.
+    """Return the names that an object has twice; YAML silently takes the last value.
 
     `seen` are the nodes that were visited, because an alias repeats one.
     """
@@ -193,7 +193,7 @@ def _member(path: tuple[str | int, ...]) -> str:
 def _among(model: Model, earlier: list[Any], known: set[Any]) -> Iterator[Fault]:
     """Check a model against the others."""
     if model.id in earlier:
-        yield "id", "stands twice in this file"
+        yield "id", "appears twice in this file"
     for number, other in enumerate(model.fallbacks):
         if other == model.id or other not in known:
             yield f"fallbacks.{number}", f"must name another model, and {other} is none"

@@ -85,7 +85,7 @@ class Converted(Definition):
     parameter: str
     values: Annotated[
         dict[str, Any] | None,
-        Field(description="The parameter's value of each accepted value; absent: all, unchanged"),
+        Field(description="The parameter's value for each accepted value; absent: all, unchanged"),
     ] = None
     default: Annotated[Any, Field(description="The member's value if it is absent")] = None
 
@@ -116,7 +116,7 @@ class ReplicateRules(Definition):
         dict[str, Any], Field(description="Defaults that differ from those of the input")
     ] = {}
     size: Annotated[
-        SizeRule | None, Field(description="What `size` in pixels sets; absent: no such name")
+        SizeRule | None, Field(description="What `size` in pixels sets; absent: no `size`")
     ] = None
 
 

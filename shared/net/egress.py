@@ -27,7 +27,7 @@ class EgressProxyError(OSError):
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
-        """Say what the proxy did."""
+        """Take what the proxy did, and the status of its response."""
         super().__init__(message)
         self.status = status
 

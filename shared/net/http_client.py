@@ -158,7 +158,9 @@ class BoundedStream(httpcore.NetworkStream):
         if self._left is not None:
             max_bytes = min(max_bytes, self._left)
             if not max_bytes:
-                raise httpcore.ReadError("The answer is longer than what is read of one.")
+                raise httpcore.ReadError(
+                    f"The response has more than {self._answer_bytes:,} bytes."
+                )
         with _translated(httpcore.ReadTimeout, httpcore.ReadError):
             self._socket.settimeout(timeout)
             received = self._socket.recv(max_bytes)

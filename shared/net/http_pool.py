@@ -55,7 +55,7 @@ class PooledTransport(httpx.BaseTransport):
         LocalProtocolError and UnsupportedProtocol mean that no byte of the request was sent.
         """
         if request.url.scheme not in _SCHEMES:
-            raise httpx.UnsupportedProtocol("Only http:// and https:// are spoken.")
+            raise httpx.UnsupportedProtocol("Only http:// and https:// URLs are supported.")
         sent = _for_httpcore(request)
         origin = sent.url.origin
         where = (origin.scheme, origin.host, origin.port)

@@ -32,8 +32,8 @@ BLOCKED_RANGES = tuple(
         ("192.52.193.0/24", "a multicast relay"),
         ("192.88.99.0/24", "a 6to4 relay"),
         ("192.175.48.0/24", "a name server's anycast"),
-        ("::/96", "an IPv4 address in disguise"),
-        ("::ffff:0:0:0/96", "an IPv4 address in disguise"),
+        ("::/96", "an IPv4 address written as IPv6"),
+        ("::ffff:0:0:0/96", "an IPv4 address written as IPv6"),
         ("64:ff9b:1::/48", "a local NAT64"),
         ("2001::/32", "Teredo"),
         # port control, relays, ORCHID: some of them global to newer Pythons
@@ -167,7 +167,7 @@ class AddressGuard:
         if self.trusts(host, port):
             return
         if not self.opens(port):
-            raise AddressForbidden(f"{host} is asked for at port {port}, which is not allowed.")
+            raise AddressForbidden(f"The port {port} of {host} is not allowed.")
         for endpoint in endpoints:
             reason = blocked_reason(endpoint.address)
             if reason is None and _is_own(endpoint):

@@ -28,8 +28,8 @@ def proves(headers: Mapping[str, str], data: bytes, *, sha256: str) -> bool | No
 def md5_of(headers: Mapping[str, str]) -> str | None:
     """Return the MD5 that the ETag states, in lower case; None if it is not an MD5.
 
-    It is not for multipart objects, and where the storage encrypts with keys of a service or of the
-    customer, although the ETag looks the same then.
+    The ETag is no MD5, although it looks like one, for multipart objects and where the storage
+    encrypts with keys of a service or of the customer.
     """
     if headers.get(_ENCRYPTION, "AES256") != "AES256" or _CUSTOMER_KEY in headers:
         return None

@@ -66,7 +66,7 @@ class Renewal:
         return max(left - early, 0)
 
 
-#: As AWS gives credentials.
+#: The renewal that fits the lifetimes of AWS credentials.
 RENEWAL = Renewal()
 
 

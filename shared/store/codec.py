@@ -228,7 +228,7 @@ def _number(record: Mapping[str, str], name: str) -> int | None:
 
 
 def spec_of(record: Mapping[str, str]) -> JobSpec:
-    """Parse what was asked for."""
+    """Parse the spec of a job."""
     parts = orjson.loads(record["spec"])
     model, *fallbacks = _models(record)
     return JobSpec(

@@ -149,7 +149,7 @@ def translate(error: Exception, *, sent: bool) -> StoreError:
     return OutcomeUnknown(_SILENT) if sent else StoreDown("Redis is not reachable.")
 
 
-_SILENT = "Redis did not answer after it was asked."
+_SILENT = "Redis did not reply after a command was sent."
 _REFUSALS: Mapping[type[Exception], str] = {
     AuthenticationError: "Redis refuses the user or the password of DARKROOM_REDIS_URL.",
     OutOfMemoryError: "Redis is at its memory limit.",

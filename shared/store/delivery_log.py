@@ -166,7 +166,7 @@ class RedeliveredChunk:
 def redeliver_all(
     audit_context: AuditContext, tenant: str | None, *, since: int, until: int, most: int
 ) -> Command[RedeliveredChunk]:
-    """Redeliver a chunk of what failed, of a tenant or of all: fewer than `most` are the last."""
+    """Redeliver a chunk of what failed, of a tenant or of all; the last has fewer than `most`."""
     operation = operations.RedeliverAll(
         *audit_context.args, tenant=tenant or "", since_ms=since, until_ms=until, limit=most
     )

@@ -28,10 +28,12 @@ class Replicas:
         return "WAIT", self.count, self.wait_ms
 
     def doubt(self, have: object) -> StoreError | None:
-        """Return why a write that `have` replicas have does not count; None if it does."""
+        """Return why a write that `have` replicas confirmed does not count; None if it does."""
         if isinstance(have, int) and have >= self.count:
             return None
-        return OutcomeUnknown(f"{have} of {self.count} replicas of Redis had the write in time.")
+        return OutcomeUnknown(
+            f"{have} of {self.count} replicas of Redis confirmed the write in time."
+        )
 
 
 NONE = Replicas()

@@ -110,7 +110,7 @@ def read_endpoint(endpoint_id: str, *, tenant: str) -> Command[Endpoint | None]:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """What is set of an endpoint; None leaves it as it is. `events` make it a standing endpoint."""
+    """Settings of an endpoint; None leaves one as it is. `events` make it a standing endpoint."""
 
     events: Sequence[str] | None = None
     description: str | None = None

@@ -48,8 +48,8 @@ PROBE_MS = 5_000
 HOLD_MOST_MS = 602_000
 #: A provider key that no worker has used for this long is forgotten.
 KEY_KEPT_MS = 86_400_000
-#: A provider key is in a worker's environment if a worker registered it so this lately: workers do
-#: every `worker.key_probe.INTERVAL_SECONDS`.
+#: A provider key counts as one of a worker's environment for this long after a worker registered it
+#: as such; workers do so every `worker.key_probe.INTERVAL_SECONDS`.
 ENVIRONMENT_KEY_MS = 60_000
 #: How often a call checks a model that the provider does not offer.
 GONE_PROBE_MS = 60_000
@@ -69,7 +69,7 @@ ANSWER_PERIODS = 1
 USAGE_DAYS = 90
 #: How long the counts of ended runs are kept in Redis; the history keeps them forever.
 RUN_COUNTS_DAYS = 100
-#: How many combinations of status, model, API key and tags a tenant has on one day.
+#: The most combinations of status, model, API key and tags that are counted for a tenant and day.
 RUN_COMBINATIONS = 1_000
 #: PostgreSQL indexes at most 2,704 bytes of a row.
 RUN_TAGS_BYTES = 2_000
@@ -80,7 +80,7 @@ CREDIT_PARTS: int = 10**CREDIT_DIGITS
 THRESHOLDS_REPORTED = 1_000
 #: The number of audit entries kept where there is no history.
 AUDIT_ENTRIES = 100_000
-#: Objects that may have been stored in vain are deleted after this time: no late upload follows.
+#: Objects that may belong to no job are deleted after this time: no late upload follows.
 OBJECT_DELETION_DELAY_MS = 600_000
 #: A deleted job is deleted in the history after this time. Until then Redis records the deletion;
 #: by then every read that began before it has ended.
@@ -90,8 +90,8 @@ ERASURE_KEPT_MS = 30 * 86_400_000
 #: A tenant's deletion begins after this time: until then API processes may accept a deleted key,
 #: which they cache for 3 s (`api.auth`), and finish the requests that it allowed.
 KEY_CACHE_MS = 10_000
-#: A deleted tenant is remembered this long, so that requests of its keys are refused whose bodies
-#: still arrive: after ten minutes these are cut off (`api.server.BODY_PACES`).
+#: A deleted tenant is remembered this long, so that requests with its keys are refused even if
+#: their bodies still arrive: these are cut off after ten minutes (`api.server.BODY_PACES`).
 DELETED_TENANT_MS = 900_000
 #: When a job is looked at again that may not move to the history yet.
 ARCHIVE_RETRY_MS = 600_000
@@ -232,7 +232,7 @@ def ordered_modules(texts: Mapping[str, str]) -> str:
     needs = {name: required(text) for name, text in texts.items()}
     for name, needed in needs.items():
         if unknown := set(needed) - {*texts, _KEYS}:
-            raise ValueError(f"lib/{name}.lua requires {', '.join(sorted(unknown))}: not there.")
+            raise ValueError(f"lib/{name}.lua requires {', '.join(sorted(unknown))}, not found.")
     try:
         order = [*TopologicalSorter(needs).static_order()]
     except CycleError as error:

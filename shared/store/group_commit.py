@@ -114,7 +114,9 @@ class GroupCommitClient:
                 reply = await waiting.answer
         except TimeoutError:
             if waiting.sent and waiting.writes:
-                raise OutcomeUnknown("Redis did not answer in time after it was asked.") from None
+                raise OutcomeUnknown(
+                    "Redis did not reply in time after a command was sent."
+                ) from None
             raise StoreDown("Redis did not answer in time.") from None
         if call.script == "accept":
             metrics.ACCEPT_SECONDS.observe(time.perf_counter() - began)
@@ -178,7 +180,7 @@ class GroupCommitClient:
         if unknown:
             is_loaded = await self._load(connection)
             for one in await self._run_one(connection, unknown, alone=not is_loaded):
-                one.settle(ResponseError("Redis forgot the scripts at once."))
+                one.settle(ResponseError("Redis lost the functions right after they were loaded."))
 
     async def _run_one(
         self,

@@ -243,13 +243,13 @@ open_groups = Key(
 refused_groups = Key(
     "groups:<tenant>:<body>:refused",
     STRING,
-    "How many requests with this body were refused: as many retries join no jobs of a waiting client.",
+    "How many requests with this body were refused; that many retries join no jobs of a client that still waits.",
 )
 reuse = Key("reuse:<tenant>:<request>", STRING, "The last job that succeeded with this request.")
 answers = Key(
     "answers:<period>:<shard>",
     HASH,
-    "Who has which answer of the provider; two weeks.",
+    "Which job has which answer of the provider; two weeks.",
     {"<hash>": "hash of a record's id or of an image URL: the hash of the job that has it"},
 )
 ended = Key(
@@ -734,7 +734,7 @@ notifications = Key(
 counts = Key(
     "counts",
     HASH,
-    "How many there are now.",
+    "Current numbers of jobs, deliveries and endpoints.",
     {
         "<status>": "jobs of this status",
         "webhook_pending": "deliveries that are not settled",
@@ -746,7 +746,7 @@ counts = Key(
 totals = Key(
     "totals",
     HASH,
-    "How many there ever were.",
+    "Totals of jobs since the first one, including deleted ones.",
     {
         "accepted": "jobs accepted",
         "reused": "jobs that got a copy of an image",

@@ -16,7 +16,7 @@ FIRST_LIMITS: Limits = {"may_disable_safety": False}
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a new tenant is told once. `webhook_secret` is `whsec_…` (Standard Webhooks)."""
+    """The secrets of a tenant, shown once. `webhook_secret` is `whsec_…` (Standard Webhooks)."""
 
     tenant: str
     api_key: str
@@ -42,7 +42,10 @@ def provision_tenant(
     key = new_key()
     match store.run(add_api_key(AuditContext(by, ""), name, key, TENANT_SCOPES)):
         case KeyRejected(detail=count):
-            raise ValueError(f"The tenant {name} has {count} keys already.")
+            raise ValueError(
+                f"The tenant {name} has {count} keys, the maximum. "
+                "Keys that ended count for 30 days."
+            )
     return Credentials(name, key.text, existing or secret)
 
 
@@ -54,5 +57,7 @@ def open_ops_key(store: Store, *, by: str) -> str:
     key = new_key()
     match store.run(add_api_key(AuditContext(by, ""), OPERATORS, key, OPS_SCOPES)):
         case KeyRejected(detail=count):
-            raise ValueError(f"There are {count} ops keys already; revoke one first.")
+            raise ValueError(
+                f"There are {count} ops keys, the maximum. Keys that ended count for 30 days."
+            )
     return key.text

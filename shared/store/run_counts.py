@@ -39,7 +39,7 @@ def day_at(milliseconds: int) -> int:
 
 @dataclass(slots=True)
 class Sums:
-    """Ends of runs, their calls that may have been billed, and the credits of these in parts."""
+    """Ended runs, their calls that may have been billed, and the credits of these in millionths."""
 
     jobs: int = 0
     calls: int = 0

@@ -26,7 +26,7 @@ class Overview:
 
 
 def read_totals() -> Command[Overview]:
-    """Read the totals for the overview, besides `reading.facts`."""
+    """Read the totals for the overview, besides `service_stats`."""
     return Command(operations.ReadTotals(tuple(ErrorCode)), _overview)
 
 

@@ -139,7 +139,7 @@ def find_late(console_page: ConsolePage, name: str, wanted: str) -> None:
     expect(console_page.rows).to_have_count(1)
     console_page.row(wanted[-10:]).get_by_role("link").first.click()
     console_page.status("failed")
-    expect(page.get_by_text("The deadline passed before the image was there.")).to_be_visible()
+    expect(page.get_by_text("The deadline passed before the image was stored.")).to_be_visible()
 
 
 def retry_late(console_page: ConsolePage, name: str) -> None:

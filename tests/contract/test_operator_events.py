@@ -521,7 +521,7 @@ def test_each_entry_of_the_audit_is_an_event(world: World) -> None:
         "target": "shop",
         "detail": dict(entry.detail),
         "request_id": "req_1",
-        "message": "user:ann@example.com did tenant.create shop.",
+        "message": "user:ann@example.com performed tenant.create on shop.",
     }
 
 

@@ -172,9 +172,9 @@ def test_every_option_that_cannot_be_is_named(tmp_path: Path) -> None:
     options = ("--provider", "1min", "--port", "0", "--workers", "0", "--concurrency", "-1")
     assert refused("--data", data, *options).splitlines() == [
         "DARKROOM_ONEMIN_API_KEY is missing.",
-        "--port 0 is none: a port is a number from 1 to 65535.",
-        "--workers 0 is too few: at least 1.",
-        "--concurrency -1 is too few: at least 1.",
+        "--port 0 is not a port: use a number from 1 to 65535.",
+        "--workers 0 is too small: use at least 1.",
+        "--concurrency -1 is too small: use at least 1.",
     ]
 
 

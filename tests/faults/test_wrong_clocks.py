@@ -39,7 +39,7 @@ def test_a_worker_whose_clock_is_an_hour_off_expires_and_doubles_nothing(
     # then
     assert {job.state for job in done} == {State.SUCCEEDED}
     assert {(job.worker_losses, job.attempt, here.paid(job.id)) for job in done} == {(0, 1, 1)}
-    assert here.logged("this clock is not Redis' clock")
+    assert here.logged("this host's clock differs from Redis' clock")
     audit(here, jobs)
     tell(
         10, "a clock an hour off", jobs=len(jobs), calls=len(here.calls(jobs)), all_final_after=took

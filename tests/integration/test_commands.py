@@ -557,7 +557,7 @@ def test_a_stack_that_cannot_be_read_is_named_in_a_sentence(
     code, out, wrong = program.run(*words.split())
 
     assert (code, out) == (2, "")
-    assert wrong == f"{path} cannot be read ({why}). A running `darkroom up` writes one.\n"
+    assert wrong == f"{path} cannot be read ({why}). Start `darkroom up`, which writes it.\n"
 
 
 def test_data_of_another_schema_is_neither_read_nor_changed(

@@ -101,5 +101,5 @@ def test_an_api_that_is_away_is_named(tmp_path: Path) -> None:
 
 def test_an_answer_that_is_no_job_is_told(tmp_path: Path) -> None:
     strange = {**answers(JOB), "POST /v1/jobs": (202, "application/json", b"{}")}
-    with api(strange) as url, pytest.raises(DemoFailed, match="was not understood: KeyError"):
+    with api(strange) as url, pytest.raises(DemoFailed, match="has an unexpected form: KeyError"):
         Demo(url, "dk_key", tmp_path, lambda _: None).run()

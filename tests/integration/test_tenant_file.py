@@ -266,7 +266,7 @@ def test_a_key_of_somebody_else_stops_all(program: Program, world: World, tmp_pa
     assert (code, out) == (3, "")
     shop = by_name["shop"]["keys"][0]["id"]
     assert wrong.splitlines() == [
-        f"The key {shop} of shop has another secret than in the file.",
+        f"The key {shop} of shop has a different secret in the file.",
         f"The key {key['id']} of new belongs to other.",
         "Nothing was changed.",
     ]
@@ -288,7 +288,7 @@ FTP = f"{{url: 'ftp://x', secret: {OWN}}}"
         ("version: 1", ["/tenants is required"]),
         ("version: 2\ntenants: []", ["/version must be one of: 1"]),
         ("version: 1\ntenants: [", ["is not valid YAML: line 2, column 11:"]),
-        ("version: 1\nversion: 1\ntenants: []", ["line 2, column 1: version is there twice"]),
+        ("version: 1\nversion: 1\ntenants: []", ["line 2, column 1: version appears twice"]),
         ("version: 1\ntenants: [{name: 'a:b'}]", ["/tenants/0/name must have 1 to 64"]),
         (
             "version: 1\ntenants: [{name: a, limits: {max_runing: 1}, keys: [{id: A}]}]",
@@ -299,10 +299,10 @@ FTP = f"{{url: 'ftp://x', secret: {OWN}}}"
             ],
         ),
         ("version: 1\ntenants: [{name: a, limits: {weight: -1}}]", ["weight must be at least"]),
-        ("version: 1\ntenants: [{name: a}, {name: a}]", ["the tenant a is there 2 times"]),
+        ("version: 1\ntenants: [{name: a}, {name: a}]", ["the tenant a appears 2 times"]),
         (
             f"version: 1\ntenants: [{{name: a, webhook_endpoints: [{TWICE}]}}]",
-            ["the endpoint https://x.example/a of a is there 2 times"],
+            ["the endpoint https://x.example/a of a appears 2 times"],
         ),
         (
             "version: 1\ntenants: [{name: a, webhook_secret: whsec_========================}]",
@@ -324,7 +324,7 @@ FTP = f"{{url: 'ftp://x', secret: {OWN}}}"
         ),
         (
             f"version: 1\ntenants: [{{name: a, keys: [{KEY}]}}, {{name: b, keys: [{KEY}]}}]",
-            ["the key abcdefghjkmn is there 2 times"],
+            ["the key abcdefghjkmn appears 2 times"],
         ),
         (
             f"version: 1\ntenants: []\nops_keys: [{KEY}]",

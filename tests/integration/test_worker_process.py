@@ -455,7 +455,9 @@ def test_a_metrics_port_that_is_taken_is_named(redis_url: str, tmp_path: Path) -
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = refusal(with_keys(redis_url, metrics_port=port), tmp_path)
-    assert f"DARKROOM_METRICS_PORT is not usable: 127.0.0.1:{port} cannot be listened on" in said
+    assert (
+        f"DARKROOM_METRICS_PORT is not usable: the worker cannot listen on 127.0.0.1:{port}" in said
+    )
 
 
 def test_a_queue_that_is_none_is_named(redis_url: str, tmp_path: Path) -> None:

@@ -53,9 +53,9 @@ def settings(redis_url: str, **changes: Any) -> Settings:
         "s3_secret_key": SECRET_KEY,
         "s3_bucket": BUCKET,
         "provider_rate_per_minute": 0,
-        # other tests run beside: what is slow here is the machine
+        # other tests run at the same time: only the machine is slow
         "redis_timeout_seconds": 10,
-        # all tests of a front door come from one address
+        # all tests of an API come from one address
         "auth_failures_per_minute": 1_000_000,
         **changes,
     }
@@ -86,7 +86,7 @@ def served(
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
-    wait_until(lambda: server.started or not thread.is_alive(), "the front door to open")
+    wait_until(lambda: server.started or not thread.is_alive(), "the API to start")
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

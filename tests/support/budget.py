@@ -1,4 +1,4 @@
-"""What one job costs, counted from its accept to its end, in a quiet world."""
+"""What one job costs, counted from its accept to its end, while nothing else runs."""
 
 import threading
 from collections import Counter
@@ -18,11 +18,11 @@ from tests.support.worker_harness import WorkerHarness, settings_for
 from tests.support.worker_process import Worker, worker
 
 END = "the end of what is watched"
-#: What a job's own way asks of Redis, each a round trip; a worker blocks for its next permit again.
+#: The functions that a job needs, each a round trip; then a worker blocks for its next permit.
 JOB = ("accept", "claim", "start_call", "checkpoint", "succeed")
 PERMIT = "BRPOP"
 KOMBU = "kombu"
-#: What goes on whether or not there are jobs, and what the test itself asks.
+#: The functions that run whether or not there are jobs, and those that the test itself calls.
 HOUSEKEEPING = (
     *("read_job", "renew", "sweep", "advance_batch", "delete_expired", "object_deletions"),
     *("register_keys", "read_signing_keys", "read_stored_keys"),
@@ -73,7 +73,7 @@ def cost_of_a_job(redis_url: str, s3: S3Server, directory: Path) -> Cost:
             s3_endpoint=f"127.0.0.1:{s3_port}",
             redis_url=redis_url,
             provider_rate_per_minute=0,
-            # nothing of the housekeeping falls into what is counted
+            # long enough that no periodic call is counted
             lease_seconds=60,
         )
         with worker(directory, told, threads=1) as one:
@@ -86,7 +86,7 @@ def cost_of_a_job(redis_url: str, s3: S3Server, directory: Path) -> Cost:
                 _do_one(harness)
             after = _connections(one)
         harness.close()
-        # the housekeeping may have met itself on the way to Redis
+        # periodic calls at the same time may have opened connections to Redis
         redis_port = urlsplit(redis_url).port
         mine = {*(f"script {name}" for name in JOB), PERMIT}
         return Cost(
@@ -105,7 +105,7 @@ def _do_one(harness: WorkerHarness) -> None:
 
 @contextmanager
 def _watched(harness: WorkerHarness) -> Iterator[list[SentCommand]]:
-    """Note all that reaches Redis from outside while the block runs."""
+    """Record all that reaches Redis from outside while the block runs."""
     sent: list[SentCommand] = []
     world = harness.world
     names = {world.scripts.function(name): name for name in (*JOB, *HOUSEKEEPING)}

@@ -102,7 +102,7 @@ class Cluster:
         return WorkerProcess(child, queue, f"http://127.0.0.1:{port}/metrics")
 
     def state(self, *processes: Api | WorkerProcess) -> dict[str, Any]:
-        """Tell what stack.json would of a stack of which these processes are alive."""
+        """Return what stack.json has for a stack of these running processes."""
         s3 = self.s3
         return {
             **{name: getattr(self.keys, name) for name in ("tenant", "api_key", "ops_key")},
@@ -121,7 +121,7 @@ class Cluster:
     def settled(
         self, jobs: Sequence[str], received: Sequence[Received], *alive: Api | WorkerProcess
     ) -> list[Line]:
-        """Wait until the ledgers agree with the seven invariants; fails with what does not hold."""
+        """Wait until the seven invariants hold; fail with those that do not."""
         lines: list[Line] = []
 
         def holds() -> bool:

@@ -1,4 +1,4 @@
-"""A deliver worker's threads within the test, for a store that a API serves."""
+"""A deliver worker's threads within the test, for a store that an API serves."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ KEYS = {"onemin_api_key": "k", "s3_access_key": "access-key", "s3_secret_key": "
 
 @contextmanager
 def delivering(redis_url: str, *, threads: int = 2, **changes: Any) -> Iterator[World]:
-    """Deliver whatever is owed, and sweep, until the block ends; return the world it is done in."""
+    """Deliver what is pending, and sweep, until the block ends; yield the world of the worker."""
     world = World(redis_url, **{**KEYS, "webhook_allow_hosts": "127.0.0.1", **changes})
     context = build_context(world.settings, world.scripts, ["deliver"])
     over = threading.Event()

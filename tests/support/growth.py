@@ -37,7 +37,7 @@ MODEL = "black-forest-labs/flux-2-klein-9b"
 
 
 def usual_spec(number: int) -> JobSpec:
-    """Write a request as the API does: every parameter said, a prompt of 130 characters."""
+    """Write a request as the API does: with every parameter and a prompt of 130 characters."""
     asked: Mapping[str, Any] = {
         "prompt": PROMPT.format(number=number),
         "aspect_ratio": "1:1",
@@ -76,7 +76,7 @@ def fill(
 
 
 def run_many(world: World, calls: Sequence[Command[Any]]) -> list[Any]:
-    """Run calls in one round trip, and give their answers; raises the first error.
+    """Run calls in one round trip, and return their results; raise the first error.
 
     The world has run one before: Redis knows the scripts.
     """
@@ -88,25 +88,25 @@ def run_many(world: World, calls: Sequence[Command[Any]]) -> list[Any]:
 
 
 def used(world: World) -> int:
-    """Return the bytes that Redis uses, but for what it keeps of its clients."""
+    """Return the bytes that Redis uses, without those for its clients."""
     told = world.client.info("memory")
     return int(told["used_memory"]) - int(told["mem_clients_normal"])
 
 
 def finish_all(world: World) -> None:
-    """Have all that is queued done, one after the other."""
+    """Run all queued jobs to their end, one after the other."""
     while isinstance(held := world.try_claim(), transitions.Claim):
         world.finish(held)
 
 
 def delete_short_lived_keys(world: World) -> None:
-    """Delete what does not grow with the jobs: claims for a minute, the last 10,000 wakes."""
+    """Delete what does not grow with the jobs: claims for a minute, old notifications."""
     passing = list(world.client.scan_iter("[{]dr}:claim:*", count=1000))
     world.client.delete(keys.notifications(), "{dr}:celery:generate", *passing)
 
 
 def commands(world: World, work: Callable[[], object]) -> dict[str, int]:
-    """Count what a piece of work lets Redis do: its own commands, and those of its scripts."""
+    """Count the commands that a piece of work sends to Redis, and those of its scripts."""
     world.client.config_resetstat()
     work()
     stats = world.client.info("commandstats")
@@ -133,8 +133,8 @@ class Times:
         return quantiles(self.each, n=100)[98]
 
 
-#: Calls of a kind in one round trip, as the API sends those of many clients: a process just woken
-#: tells more of the machine than of the call.
+#: Calls of a kind in one round trip, as the API sends those of many clients: the first call
+#: of a process that has just woken depends more on the machine than on the call.
 HANDFUL = 20
 
 

@@ -1,4 +1,4 @@
-"""A job as a value, with whatever differs named."""
+"""A job as a value; a test names only what differs from the default."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def job(*, on_unknown: OnUnknown = OnUnknown.RETRY, **changes: Any) -> Job:
 
 
 def history(*states: tuple[State, int]) -> tuple[StateChange, ...]:
-    """Return a history of (state, attempt), a second isolated."""
+    """Return a history of (state, attempt), one second after the other."""
     return tuple(
         StateChange(number, 1_700_000_000_000 + 1000 * number, state, attempt)
         for number, (state, attempt) in enumerate(states, 1)

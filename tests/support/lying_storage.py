@@ -308,12 +308,12 @@ def hanging(request: Request, s3: S3Server) -> Reply:
 
 
 def length_of_another(request: Request, s3: S3Server) -> Reply:
-    """Tell another length to a HEAD."""
+    """Answer a HEAD with another length."""
     return replace(passed_on(request, s3).without("etag"), announced=1)
 
 
 def deletes_nothing(request: Request, s3: S3Server) -> Reply:
-    """Say to a POST that all was deleted."""
+    """Answer a POST that all was deleted, and delete nothing."""
     return Reply(200, {"Content-Type": "application/xml"}, b"<DeleteResult></DeleteResult>")
 
 

@@ -32,7 +32,7 @@ def retired_words(glossary: str) -> frozenset[str]:
 
 
 def words_of(name: str) -> set[str]:
-    """Split a name in any of the usual forms into words, in small letters."""
+    """Split a name in any of the usual forms into words, in lower case."""
     return set(re.split(r"[^a-z0-9]+", _HUMP.sub("_", name).lower()))
 
 

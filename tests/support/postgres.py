@@ -1,4 +1,4 @@
-"""A real PostgreSQL, from a wheel; it runs without root, and is given an own user by root."""
+"""A real PostgreSQL, from a wheel; started by root, it runs as another user."""
 
 import os
 import shutil

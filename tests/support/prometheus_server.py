@@ -24,7 +24,7 @@ RATE = "10s"
 LEAST_SECONDS = 2
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _WINDOW = re.compile(r"\[(\d+[smhd])\]")
-#: Gives the rules of a file as they are to be read.
+#: Returns the rules of a file as Prometheus is to read them, from its name and its rules.
 StateChange = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
@@ -56,7 +56,7 @@ def _quicker(written: str, factor: int) -> str:
 
 
 class Prometheus:
-    """A server that is asked."""
+    """A client of a running Prometheus."""
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=10, verify=TLS)
@@ -74,7 +74,7 @@ class Prometheus:
         )
 
     def fired_last(self, labels: Mapping[str, str]) -> float:
-        """Give when an alert with these labels fired last within an hour, in seconds since 1970."""
+        """Return when an alert with these labels fired last within 1 h, in seconds since 1970."""
         chosen = ",".join(f'{name}="{value}"' for name, value in labels.items())
         fired = f'ALERTS{{alertstate="firing",{chosen}}}'
         expr = f"max(max_over_time(timestamp({fired})[1h:1s]))"

@@ -16,7 +16,7 @@ UNSETTLED = frozenset({"pending", "sending", "parked"})
 
 
 def assert_true(world: World) -> None:
-    """Hold every counter and every set against the records."""
+    """Compare every counter and every set with the records."""
     records = _records(world, "job:")
     deliveries = _records(world, "delivery:")
     _assert_queue(world, "jobs", records, {"queued"}, {"claimed", "calling", "fetching"}, "tenant")
@@ -68,7 +68,7 @@ def _assert_queue(
 
 
 def _assert_fallbacks(world: World, records: dict[str, dict[str, str]]) -> None:
-    """Hold the jobs that may change their model against the records."""
+    """Compare the jobs that may change their model with the records."""
     may_change: dict[str, set[str]] = {}
     for job_id, record in records.items():
         names = set(record.get("models", "").split())
@@ -141,7 +141,7 @@ _DELIVERIES = "{dr}:q:deliveries:"
 
 
 def _assert_deliveries(world: World, deliveries: dict[str, dict[str, str]]) -> None:
-    """Hold lines, turns, slots and threads against the deliveries."""
+    """Compare lines, turns, slots and threads with the deliveries."""
     lines = _by_suffix(world, "line:")
     waiting = Counter(member for line in lines.values() for member in line)
     waiting.update(_members(world, f"{_DELIVERIES}due"))
@@ -164,7 +164,7 @@ def _by_suffix(world: World, kind: str) -> dict[str, set[str]]:
 
 
 def _assert_held(world: World, held: list[str]) -> None:
-    """Hold the slots and threads in use against what each delivery being sent holds."""
+    """Compare the slots and threads in use with what each delivery being sent holds."""
     parts = [one.split(" ", 2) for one in held]
     hosts = Counter(names[int(length) :] for _, length, names in parts)
     for host, count in hosts.items():
@@ -180,7 +180,7 @@ def _assert_held(world: World, held: list[str]) -> None:
 
 
 def _assert_turns(world: World, lines: dict[str, set[str]], slots: Counter[str]) -> None:
-    """Hold who has a turn against the lines: each line has one, or waits for a slot."""
+    """Compare who has a turn with the lines: each line has one, or waits for a slot."""
     turns = {
         f"{tenant}:{host}"
         for kind in ("responsive:", "unproven:")
@@ -250,7 +250,7 @@ def _subjects(world: World, jobs: dict[str, dict[str, str]]) -> set[str]:
 def _assert_delivery_counts(
     world: World, told: dict[str, int], jobs: set[str], deliveries: dict[str, dict[str, str]]
 ) -> None:
-    """Hold counts, indexes, parks and endpoints against the deliveries; take out what was told."""
+    """Compare counts, indexes, parked deliveries and endpoints; remove what was compared."""
     endpoints = _records(world, "endpoint:")
     states: dict[str, Counter[str]] = {name: Counter() for name in endpoints}
     for record in deliveries.values():
@@ -274,7 +274,7 @@ def _assert_delivery_counts(
 def _assert_endpoint(
     world: World, name: str, record: dict[str, str], deliveries: dict[str, dict[str, str]]
 ) -> None:
-    """Hold an endpoint against its deliveries."""
+    """Compare an endpoint with its deliveries."""
     owed = {key for key, one in deliveries.items() if one["state"] in UNSETTLED}
     counted = (int(record.get("pending", 0)), int(record.get("kept", 0)))
     assert counted == (len(owed), len(deliveries))
@@ -287,7 +287,7 @@ def _assert_endpoint(
         return
     assert name in _members(world, keys.endpoints(record["tenant"]))
     assert owed or "retired" not in record
-    # whatever is parked has somebody who will look after it
+    # every parked delivery has an endpoint that will send it
     awaited = (
         record.get("off")
         or record.get("probe")
@@ -297,7 +297,7 @@ def _assert_endpoint(
 
 
 def _assert_subscriptions(world: World, endpoints: dict[str, dict[str, str]]) -> None:
-    """Hold what tenants list against the endpoints."""
+    """Compare what tenants list with the endpoints."""
     listed = {
         line
         for record in _records(world, "tenant:").values()
@@ -309,7 +309,7 @@ def _assert_subscriptions(world: World, endpoints: dict[str, dict[str, str]]) ->
 
 
 def _assert_episodes(world: World) -> None:
-    """Hold episodes against the endpoints of operators, without which there is none."""
+    """Compare episodes with the endpoints of operators, without which there is none."""
     episodes = hash_of(world, keys.episodes())
     assert not episodes or world.client.hexists(keys.tenant(OPERATORS), "subscriptions")
     for name, written in episodes.items():
@@ -337,7 +337,7 @@ def _is_committed(world: World, record: dict[str, str]) -> bool:
 def _assert_batches(
     world: World, records: dict[str, dict[str, str]], staged: dict[str, dict[str, str]]
 ) -> None:
-    """Hold what each batch counts against its jobs, of which none may be forgotten."""
+    """Compare what each batch counts with its jobs, of which none may be forgotten."""
     unborn = Counter(
         record["tenant"] for record in staged.values() if not _is_committed(world, record)
     )

@@ -19,7 +19,7 @@ def counted(world: World, tenant: str = "acme") -> dict[Kind, Sums]:
 
 
 def let_days_pass(client: "redis.Redis", days: int = 2) -> None:
-    """Let everything that was counted so far have been counted so many days earlier.
+    """Move all counts to earlier days, by `days`.
 
     A day that has just ended is not written yet: after two days the time of day does not matter.
     """

@@ -1,14 +1,14 @@
-"""Looks through the logs of every process that the tests started for what must never be in one."""
+"""Search the logs of every process that the tests started for secrets and prompts."""
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-#: Files that processes wrote their words to; not what `darkroom up` shows whoever sits before it,
-#: where the keys are the point.
+#: Files with the output of processes; without what `darkroom up` prints on the terminal, which has
+#: keys on purpose.
 _LOGS = ("*.log", "log")
-#: By what it is; prompts are told by what the tests' own begin with.
+#: By kind of secret; prompts are recognized by how those of the tests begin.
 _SECRETS = {
     "an API key": re.compile(rb"dk_[0-9a-z]{12}_[0-9a-z]{40}"),
     "a webhook secret": re.compile(rb"whsec_[A-Za-z0-9+/]{16}"),
@@ -22,7 +22,7 @@ _SECRETS = {
 
 
 def leaks(root: Path) -> tuple[int, list[str]]:
-    """Give how many logs stand below `root`, and a sentence for each that gives something away."""
+    """Return how many logs are below `root`, and a sentence for each one with a secret."""
     logs = _logs(root)
     found = [leak for path in logs for leak in _leaks_of(path, _SECRETS)]
     for keys in root.rglob("keys.json"):
@@ -35,7 +35,7 @@ def _logs(root: Path) -> list[Path]:
 
 
 def _kept(keys: Path) -> dict[str, re.Pattern[bytes]]:
-    """Return the secret that a stack made for its storage: its words alone do not tell it."""
+    """Return the random secret that a stack made for its storage, which no pattern recognizes."""
     secret = json.loads(keys.read_bytes()).get("s3", {}).get("secret_key", "")
     return {"the stack's storage secret": re.compile(re.escape(secret.encode()))} if secret else {}
 

@@ -63,7 +63,7 @@ IMAGE = Image("t/2026/01/01/x-1.webp", "image/webp", 1024, 1024, 5, "0" * 64)
 
 @contextmanager
 def memory_limit(client: redis.Redis, limit: int) -> Iterator[None]:
-    """Give Redis this limit of memory, and its own again: others use the same server."""
+    """Set the memory limit of Redis for the block, because other tests use the same server."""
     own = str(client.config_get("maxmemory")["maxmemory"])
     client.config_set("maxmemory", limit)
     try:
@@ -93,7 +93,7 @@ def list_jobs(
 
 
 class World:
-    """One tenant's view of a store, with the moves of one worker."""
+    """One tenant's view of a store, with the operations of one worker."""
 
     def __init__(self, redis_url: str, **settings: Any) -> None:
         self.settings = Settings(
@@ -186,7 +186,7 @@ class World:
         return self.store.run(batches.commit_batch(new, not_after_ms=FAR))
 
     def advance_batch(self, batch_id: str = "", **most: Any) -> int:
-        """Tend until there is nothing more to do; return in how many steps."""
+        """Advance a batch until it is done; return in how many steps."""
         for step in itertools.count(1):
             if (
                 self.store.run(batches.advance_batch(batch_id, **most))
@@ -259,8 +259,8 @@ class World:
         self.store.run(tenants.set_limits(tenant, **limits))
 
     def rescue(self) -> maintenance.SweepResult:
-        """Sweep as if every lease that is over had been over for long."""
-        # within the millisecond of the sweep before, its time for the living to renew would last
+        """Sweep as if every expired lease had expired long ago."""
+        # in the millisecond of the previous sweep, workers still have time to renew their leases
         self.pass_a_millisecond()
         swept = self.sweep(lease_seconds=0)
         assert swept is not None
@@ -273,7 +273,7 @@ class World:
         self.client.zadd(keys.queue_due(queue), {member: 0}, xx=True)
 
     def pass_a_millisecond(self) -> None:
-        """Wait until Redis' clock shows another one: what comes then came later."""
+        """Wait until Redis' clock shows the next millisecond."""
 
         def now_ms() -> int:
             seconds, micros = self.client.time()
@@ -356,7 +356,7 @@ class Opened:
 
 
 def open_with_ops_key(store: Store, name: str) -> Opened:
-    """Make a tenant that may all that a tenant may, with a key of its own that opens `/ops` too."""
+    """Create a tenant with every right, and a key for `/ops`."""
     limits = {"may_disable_safety": True}
     made = provisioning.provision_tenant(store, name, by="test", limits=limits)
     ops = new_key()

@@ -29,7 +29,7 @@ _CREDENTIAL = re.compile(r"Credential=(\w+)/")
 
 @dataclass
 class TokenService:
-    """Gives `access_keys` in turn, the last one for ever, each for `life_seconds`."""
+    """Gives `access_keys` in turn, the last one from then on, each for `life_seconds`."""
 
     access_keys: list[str]
     secret_key: str

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 @dataclass(frozen=True)
 class Seen:
-    """One span as it was told; ids in hexadecimal, `failed` says that its status is an error."""
+    """One span as it was received; ids in hexadecimal, `failed`: its status is an error."""
 
     name: str
     service: str

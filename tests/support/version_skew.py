@@ -1,7 +1,7 @@
 """Another version of this very code, as different as two that may run at once can be.
 
-All of its scripts have other texts, it keeps fields that this one does not know, and it tells
-another version wherever it says one. Once there is a release, its tag can stand in its place:
+All of its scripts have other texts, it stores fields that this one does not know, and it reports
+another version everywhere. Once there is a release, its tag can be used instead:
 `git archive v0.1.0 | tar -x -C tree`.
 """
 
@@ -14,7 +14,7 @@ NEXT = "99.0.0"
 #: A field of a job that was accepted, and one of a job that was claimed, by the other version.
 ACCEPTED, CLAIMED = "tint", "seen_by"
 
-#: By file: what stands there, and what in its place.
+#: By file: texts, each with its replacement.
 _CHANGES = {
     "shared/lua/lib/clock.lua": [("local M = {}\n", f"local M = {{}} -- of {NEXT}\n")],
     "shared/lua/lib/jobs_create.lua": [

@@ -104,7 +104,7 @@ def receiver(host: str = "127.0.0.1") -> Iterator[WebhookReceiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             status = kept.take(Received(self.path, headers, body))
-            # whoever was held for long may have hung up
+            # a client that was held for long may have disconnected
             with suppress(ConnectionError):
                 self.answer(status)
 

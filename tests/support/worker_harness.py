@@ -1,4 +1,4 @@
-"""A worker's room around real servers, and short ways to put jobs through it."""
+"""A worker context with real servers, and short ways to run jobs in it."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -52,14 +52,14 @@ def settings_for(s3: S3Server, provider_url: str, **changes: Any) -> dict[str, A
         "webhook_allow_hosts": "127.0.0.1",
         "provider_timeout_seconds": 5,
         "download_timeout_seconds": 5,
-        # what a test makes of a URL that is not served is so at once
+        # a URL that a test does not serve counts as expired at once
         "image_settle_seconds": 0,
         **changes,
     }
 
 
 class WorkerHarness:
-    """The store, the provider and one room of workers between them."""
+    """The store, the provider and the context of one worker process."""
 
     def __init__(self, redis_url: str, s3: S3Server, provider: Client, **changes: Any) -> None:
         self.world = World(redis_url, **settings_for(s3, provider.url, **changes))
@@ -69,7 +69,7 @@ class WorkerHarness:
         self.context = self.open_context()
 
     def open_context(self, **changes: Any) -> WorkerContext:
-        """Open another room, as another process would, with other settings where they are named."""
+        """Open the context of another process; `changes` are settings that differ."""
         settings = Settings(**{**self.world.settings.model_dump(), **changes})
         context = build_context(settings, self.world.scripts, ["generate", "deliver"])
         self._opened.append(context)
@@ -89,10 +89,10 @@ class WorkerHarness:
         return self.world.read(job_id).job
 
     def finish(self, job_id: str, *, seconds: float = 15) -> Job:
-        """Do what is to be done, as a worker's thread and the sweep would, to the end of a job."""
+        """Run a job to its end, as a worker's thread and the sweep would."""
 
         def is_final() -> bool:
-            # whatever waits for its next attempt: its time has come
+            # make the next attempt due
             self.world.client.zadd(keys.queue_due("jobs"), {job_id: 1}, xx=True)
             self.world.sweep()
             if not self.job(job_id).state.is_final:
@@ -109,7 +109,7 @@ class WorkerHarness:
         return self.job(job_id)
 
     def run(self, **fields: Any) -> Job:
-        """Accept one job and do it to its end."""
+        """Accept one job and run it to its end."""
         return self.finish(self.accept(**fields))
 
     def paid(self) -> int:
@@ -151,7 +151,7 @@ def close_context(context: WorkerContext) -> None:
 
 @contextmanager
 def at_work(context: WorkerContext, *, threads: int = 1) -> Iterator[list[threading.Thread]]:
-    """Let threads do one job each beside the test."""
+    """Run one job on each of some threads while the block runs."""
     running = [threading.Thread(target=do_next_job, args=(context,)) for _ in range(threads)]
     for thread in running:
         thread.start()

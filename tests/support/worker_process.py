@@ -10,12 +10,12 @@ from sandbox.wait import wait_until
 from shared.settings import PREFIX, inherited_environment
 from shared.start_commands import worker_command
 
-#: None of these may ever stand in a log.
+#: No log may contain any of these.
 SECRETS = ("A lighthouse at dawn", "X-Signature", "darkroom-tests-secret-key", "whsec_M")
 
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment that says these settings, and no others."""
+    """Return the environment with these settings of Darkroom, and no others."""
     kept = {
         name: value
         for name, value in inherited_environment().items()
@@ -26,7 +26,7 @@ def environment(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Worker(Child):
-    """One `celery worker`, and what it says."""
+    """One `celery worker`, and its log."""
 
     def wait_until_ready(self) -> None:
         wait_until(self._is_ready, "a worker that takes permits", seconds=20)
@@ -55,9 +55,9 @@ def worker(
     app: str = "worker.app",
     **told: str,
 ) -> Iterator[Worker]:
-    """Run a worker that takes permits; at the end it must have told no secret and no trace.
+    """Run a worker that takes permits; at the end its log must have no secret and no traceback.
 
-    `told` is what else stands in its environment.
+    `told` are further variables of its environment.
     """
     log = directory / f"worker-{len(list(directory.glob('worker-*')))}.log"
     child = Worker(

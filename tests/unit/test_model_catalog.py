@@ -158,7 +158,7 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
     "a seed that is a text": (
         lambda one: one.update(seed="prompt"),
         "seed",
-        "must name a parameter of the type integer, and prompt is another",
+        "must name a parameter of the type integer, and prompt is not one",
     ),
     "half a size": (
         lambda one: one.update(size={"megapixels": "canvas"}),
@@ -262,7 +262,7 @@ def test_every_mistake_of_a_file_is_named_at_once(tmp_path: Path) -> None:
     ] == [
         f"model {OTHER}: `name` must not be empty.",
         f"model {OTHER}: `credits` must be a number.",
-        f"model {OTHER}: `seed` must name a parameter of the type integer, and canvas is another.",
+        f"model {OTHER}: `seed` must name a parameter of the type integer, and canvas is not one.",
         "model number 3: `it` must be an object.",
     ]
 
@@ -312,7 +312,7 @@ def test_a_name_that_stands_twice_in_one_object_is_a_mistake(tmp_path: Path) -> 
 
     last = text.count("\n")
     assert sentences(file) == [
-        f"DARKROOM_MODELS_FILE is not usable: {file}: line {line}: `{name}` stands twice in one "
+        f"DARKROOM_MODELS_FILE is not usable: {file}: line {line}: `{name}` appears twice in one "
         "object."
         for line, name in ((last + 1, "credits"), (last + 2, "pixels"), (last + 2, "size"))
     ]
@@ -320,7 +320,7 @@ def test_a_name_that_stands_twice_in_one_object_is_a_mistake(tmp_path: Path) -> 
 
 def test_a_model_that_stands_twice_is_named(tmp_path: Path) -> None:
     (sentence,) = sentences(written(tmp_path, definition(), definition()))
-    assert f"model {OTHER}: `id` stands twice in this file" in sentence
+    assert f"model {OTHER}: `id` appears twice in this file" in sentence
 
 
 def test_a_file_adds_models_and_replaces_shipped_ones(tmp_path: Path) -> None:

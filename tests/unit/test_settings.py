@@ -375,8 +375,8 @@ def test_the_storage_may_be_named_by_a_url(
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("host/bucket", "the bucket stands in DARKROOM_S3_BUCKET"),
-        ("https://host/bucket", "the bucket stands in DARKROOM_S3_BUCKET"),
+        ("host/bucket", "the bucket is set in DARKROOM_S3_BUCKET"),
+        ("https://host/bucket", "the bucket is set in DARKROOM_S3_BUCKET"),
         ("s3://bucket", "needs host:port"),
         ("https://key:Hunter2secret@host", "a user or a password"),
         ("host?x=1", "needs host:port"),
@@ -405,7 +405,7 @@ def test_the_public_address_of_the_storage_is_a_url(written: str, url: str) -> N
 
 
 def test_a_public_address_of_the_storage_has_no_path() -> None:
-    assert "the bucket stands in" in refusal("s3_public_endpoint", "https://cdn.example/bucket")
+    assert "the bucket is set in" in refusal("s3_public_endpoint", "https://cdn.example/bucket")
 
 
 def test_a_storage_is_not_told_two_things_about_tls() -> None:
@@ -449,11 +449,11 @@ def test_the_address_of_redis_is_kept_so_that_every_library_reads_the_same(
         ("redis://:Hunter2secret@h:port/0", "a number from 1 to 65535"),
         ("redis://:Hunter2secret@[::1/0", "in brackets"),
         ("redis://::1:6379/0", "in brackets"),
-        ("redis://:Hunter2secret@h/db0", "the database behind the host must be a number"),
+        ("redis://:Hunter2secret@h/db0", "the database after the host must be a number"),
         ("redis://:Hunter2secret@h?db=1", "the database is written /0"),
         ("redis://:Hunter2secret@h?ssl_cert_reqs=none", "TLS is rediss://"),
         ("rediss://:Hunter2secret@h?ssl_cert_reqs=no", "must be required, optional or none"),
-        ("rediss://:Hunter2secret@h?timeout=5", "the options behind `?`"),
+        ("rediss://:Hunter2secret@h?timeout=5", "the options after `?`"),
         ("sentinel://:Hunter2secret@a:1,,b/0", "the host is missing"),
         ("sentinel://a/0?sentinel_password=Hunter2#secret", "must be %-encoded"),
         ("sentinel://a/0?name=main", "are master, sentinel_password"),

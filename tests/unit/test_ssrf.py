@@ -151,7 +151,7 @@ def test_a_port_that_is_not_allowed_is_forbidden_but_to_whom_the_operator_trusts
     guard.judge("hooks.example", 65_535, [public()])
     guard.judge("intranet.example", 25, [endpoint("10.0.0.1")])
     for port in (22, 25, 80, 444, 1023):
-        with pytest.raises(AddressForbidden, match=f"at port {port},"):
+        with pytest.raises(AddressForbidden, match=f"The port {port} of"):
             guard.judge("hooks.example", port, [public()])
 
 

@@ -205,7 +205,7 @@ class OneMin:
             raise ProviderDown(f"1min.ai cannot be reached ({failure_name(error)}).") from error
         except httpx.HTTPError as error:
             raise UnknownOutcome(
-                f"1min.ai was asked, but its answer did not come ({failure_name(error)}): "
+                f"1min.ai did not respond to the request ({failure_name(error)}): "
                 "the image may have been made."
             ) from error
 
@@ -263,7 +263,7 @@ class OneMin:
         if left <= seconds:
             return False
         if self._pause(seconds):
-            raise Stopped("The worker stopping; the record can be looked up by another.")
+            raise Stopped("The worker is stopping; another one can look up the record.")
         return True
 
     def _request(

@@ -142,7 +142,7 @@ def _only(value: object) -> object:
 def _lookup_error(error: JobError) -> JobError:
     if isinstance(error, ProviderAuth | ProviderBusy | ProviderDown):
         return error
-    return ProviderDown(f"1min.ai does not tell about a record. {error}")
+    return ProviderDown(f"1min.ai did not return the record. {error}")
 
 
 def _read_record(
@@ -221,7 +221,7 @@ ROWS: tuple[Row, ...] = (
     Row(lambda r: r.code == "INSUFFICIENT_CREDITS" or r.status in {402, 406}, _credits),
     Row(
         lambda r: _is_inner_refusal(r) and bool(_SAFETY.search(r.words)),
-        _error_of(ContentRejected, "The safety rules of 1min.ai refuse this"),
+        _error_of(ContentRejected, "The safety rules of 1min.ai reject the request"),
     ),
     Row(_is_inner_refusal, _error_of(ProviderRejected, "The model refuses the request")),
     Row(_is_busy, _error_of(ProviderDown, "The model is not available at 1min.ai now")),
@@ -233,7 +233,7 @@ ROWS: tuple[Row, ...] = (
         lambda r: r.code == "MISSING_REQUIRED_FIELDS",
         _error_of(ProviderRejected, "1min.ai does not accept the input"),
     ),
-    Row(lambda r: r.status == 429, _error_of(ProviderBusy, "1min.ai asks us to slow down")),  # noqa: PLR2004
+    Row(lambda r: r.status == 429, _error_of(ProviderBusy, "1min.ai limits the rate of requests")),  # noqa: PLR2004
     # 408: it never got the whole request. 521, 523, 525, 526, 530: its edge never reached it.
     Row(
         lambda r: r.status in {408, 500, 502, 503, 521, 523, 525, 526, 530},
@@ -243,7 +243,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         lambda r: r.status >= 500,  # noqa: PLR2004
         lambda r: UnknownOutcome(
-            f"The connection to 1min.ai was given up on the way (status {r.status}): "
+            f"A server in front of 1min.ai stopped waiting (status {r.status}): "
             "the image may have been made."
         ),
     ),
@@ -257,7 +257,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         lambda r: bool(_SAFETY.search(r.words)),
-        _error_of(ContentRejected, "The safety rules of 1min.ai refuse this"),
+        _error_of(ContentRejected, "The safety rules of 1min.ai reject the request"),
     ),
     Row(lambda _: True, _error_of(ProviderRejected, "1min.ai refuses the request")),
 )

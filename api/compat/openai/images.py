@@ -84,7 +84,7 @@ class _ImagesQuery(QueryModel):
     ),
     openapi_extra=reads_headers(
         Idempotency_Key="The same key and body make the same jobs, within 24 hours",
-        x_stainless_retry_count="The client's own count",
+        x_stainless_retry_count="How often the client has retried the request",
     ),
 )
 async def create_images(

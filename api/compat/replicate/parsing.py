@@ -62,7 +62,10 @@ def new_prediction(
     chosen = named or context.models[DEFAULT_MODEL]
     if named is None or (model and body.version is not None):
         faults.append(
-            FieldError("/version", _VERSION if model is None else "is in the address already")
+            FieldError(
+                "/version",
+                _VERSION if model is None else "must be absent: the path names the model",
+            )
         )
     members, more = _parameters(chosen, body.input)
     found = check_input(chosen, members, context.principal)

@@ -44,7 +44,7 @@ _Raw = Annotated[bytes, Depends(RawBody(PredictionBody))]
 _CREATING: dict[str, Any] = {
     "status_code": _CREATED,
     "response_model": Prediction,
-    "response_description": "Accepted, or final where the answer was held",
+    "response_description": "Accepted, or final if the response was held",
     "responses": {
         202: {"description": "Not final after the wait", "model": Prediction},
         **problems(

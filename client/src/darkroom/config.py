@@ -85,7 +85,7 @@ def _checked_key(key: _Setting) -> str:
     if wrong:
         raise NotConfigured(
             f"The key {key.source} has a character that no key has (U+{ord(wrong[0]):04X}): "
-            "a quote, a blank or a line break, perhaps. Copy it again."
+            "perhaps a quote, a space or a line break. Copy it again."
         )
     return key.value
 
@@ -103,7 +103,7 @@ def _checked_url(address: _Setting) -> str:
     if url is None or not _is_reachable(url):
         raise NotConfigured(
             f"The address {address.source} is not a URL such as https://darkroom.example.com or "
-            f"http://127.0.0.1:8000: look at its host and its port (1 to {_PORT_MAX})."
+            f"http://127.0.0.1:8000: check its host and its port (1 to {_PORT_MAX})."
         )
     if url.userinfo or url.query or url.fragment:
         raise NotConfigured(
@@ -137,7 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or "it is not JSON"
         raise NotConfigured(
-            f"{path} cannot be read as a stack.json ({reason}). A running `darkroom up` writes one."
+            f"{path} cannot be read as a stack.json ({reason}). Start `darkroom up`: it writes it."
         ) from None
     if not isinstance(stack, dict):
         raise NotConfigured(f"{path} is not a stack.json that `darkroom up` wrote.")

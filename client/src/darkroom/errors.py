@@ -108,7 +108,7 @@ class RateLimited(Unavailable):
 
 
 class AcceptUnknown(Unavailable):
-    """The service does not know whether it accepted the job; reading `made` (a path) tells."""
+    """The service does not know whether it accepted the job; read `made` (a path) to find out."""
 
     def __init__(
         self,

@@ -61,7 +61,9 @@ def facts_of(image: ImageFacts) -> dict[str, Any]:
 def checked(image: ImageFacts, data: Bytes) -> Bytes:
     """Return the bytes if they are those of this image; raise ImageBroken."""
     if image.sha256 and hashlib.sha256(data).hexdigest() != image.sha256:
-        raise ImageBroken(f"The image of {image.job_id} came with {len(data):,} wrong bytes.")
+        raise ImageBroken(
+            f"The download of {image.job_id} has {len(data):,} bytes of something else."
+        )
     return data
 
 

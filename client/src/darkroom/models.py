@@ -156,8 +156,8 @@ class Batch:
 class Model:
     """A model: the JSON Schema of its input, and its defaults.
 
-    `source` is `documented` if its parameters are only taken from the provider's pages, else
-    `tried`.
+    `source` is `specified` if the provider has a document of its request and reply, `documented`
+    if the provider's pages name the parameters.
     """
 
     id: str

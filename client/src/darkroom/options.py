@@ -86,7 +86,7 @@ class BatchOptions(TypedDict, total=False):
 
 
 class EndpointOptions(TypedDict, total=False):
-    """What is set of an endpoint; missing ones stay as they are.
+    """The settings of an endpoint; missing ones stay as they are.
 
     `events` make it a standing endpoint, which gets these events of all jobs and batches that name
     no webhook of their own. `enabled=False`: webhooks wait.

@@ -63,6 +63,6 @@ def _server(address: str, variable: str) -> httpx.Proxy:
     if server.url.scheme.startswith("socks") and find_spec("socksio") is None:
         raise NotConfigured(
             f"{variable} names a SOCKS proxy, which needs `pip install 'httpx[socks]'`; "
-            "NO_PROXY names hosts that are asked without a proxy."
+            "NO_PROXY names hosts that are reached without a proxy."
         )
     return server

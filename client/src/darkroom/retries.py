@@ -110,7 +110,7 @@ def _problem(answer: Answer) -> dict[str, Any]:
 
 def _not_darkrooms(answer: Answer) -> str:
     kind = httpx.Headers(answer.headers).get("content-type", "no type")
-    return f"What answered for {answer.source} is not Darkroom: {answer.status}, {kind}."
+    return f"The server that answered for {answer.source} is not Darkroom: {answer.status}, {kind}."
 
 
 def json_of(answer: Answer, *members: str) -> dict[str, Any]:

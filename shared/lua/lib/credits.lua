@@ -114,8 +114,9 @@ end
 -- Return whether one of some budgets holds queued jobs once it is spent. All of a tenant's do, or none.
 function M.any_holds(budgets) return budgets[1] ~= nil and budgets[1].holds end
 
--- Return until when the budgets that hold let no further job run, because it might exceed one: nil if it fits all. Each
--- running job counts as the most expensive one until it ends, so concurrent calls never exceed a budget.
+-- Return until when the budgets that hold queued jobs admit no further one, because it might exceed a budget; nil if
+-- they admit one. Each running job counts as the most expensive one until it ends, so concurrent calls never exceed a
+-- budget.
 function M.held_until(budgets, running, now)
   local latest
   for _, budget in ipairs(budgets or {}) do

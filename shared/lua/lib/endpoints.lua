@@ -10,7 +10,7 @@ local function split(url)
   return bare, string.sub(url, #bare + 1)
 end
 
--- Let an endpoint stay that was to go with its last unsettled delivery: it is used again.
+-- Keep an endpoint that was to be deleted with its last unsettled delivery, because it is used again.
 function M.reuse(endpoint) redis.call('HDEL', keys.endpoint(endpoint), 'retired') end
 
 function M.id_of(tenant, url) return 'ep_' .. string.sub(redis.sha1hex(tenant .. ' ' .. split(url)), 1, 24) end
@@ -94,7 +94,7 @@ function M.delete(endpoint, known)
   redis.call('DEL', keys.endpoint(endpoint))
 end
 
--- Let a tenant have an endpoint no more. The record of one with deliveries keeps only their number and their URL, until
+-- Remove an endpoint from its tenant. The record of one with deliveries keeps only their number and their URL, until
 -- the last of them is deleted or the URL is used again. One with unsettled deliveries, of webhooks of jobs, stays without
 -- its secret until these are settled.
 function M.retire(endpoint)

@@ -147,7 +147,7 @@ local function continue(name, known, data, now)
   return opens
 end
 
--- A condition does not hold. Its episode ends when that was so for long enough; the time it ended is when that began.
+-- A condition does not hold. Its episode ends when this has lasted for long enough; its end is when this began.
 -- Return whether an event was written.
 local function clear(name, episode, now)
   local since = math.min(episode.cleared or now, now)

@@ -79,7 +79,7 @@ function M.most_credits(job)
   return most
 end
 
--- Let another of its models serve a job: exchange what depends on the model.
+-- Change the model that serves a job, with everything that depends on it.
 function M.exchange(job, model)
   local key = keys.job(job.id)
   local known = redis.call('HMGET', key, 'credits', 'spec', 'alternative:' .. model)

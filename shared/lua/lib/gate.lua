@@ -40,7 +40,7 @@ function M.used_keys(record, now)
 end
 
 -- Return why no call may be made with a key, whatever a worker has: 'paused' by an operator, or 'provider_auth' where
--- it was removed or refused; nil if nothing speaks against it.
+-- it was removed or refused; nil if neither.
 function M.key_excluded(record, id)
   if record['removed:' .. id] or record['dead:' .. id] then return 'provider_auth' end
   return record['paused:key:' .. id] and 'paused' or nil

@@ -131,7 +131,7 @@ function M.transition(job, state, now, fields)
   events.notify(job.id, job.version, before ~= after and job.tenant or '')
 end
 
--- Record on a job how an attempt failed: 'retry', 'held' (the gate waits), 'failed' or 'lost' (its worker is gone),
+-- Record on a job how an attempt failed: 'retry', 'held' (costs no attempt), 'failed' or 'lost' (its worker is gone),
 -- and the error as JSON. Call it before the transition that ends the attempt.
 function M.record_attempt_error(job, now, outcome, said)
   local key = keys.job(job.id)
@@ -246,7 +246,7 @@ end
 function M.expire(job, now)
   job.last = 'expire'
   if job.pending then M.charge(job, now) end
-  M.fail(job, now, 'deadline_exceeded', 'The deadline passed before the image was there.', '1')
+  M.fail(job, now, 'deadline_exceeded', 'The deadline passed before the image was stored.', '1')
   M.report_end(job, now, 'deadline_exceeded')
 end
 
@@ -257,7 +257,7 @@ function M.cancel(job, now)
   M.report_end(job, now, '')
 end
 
--- Let another of its models serve a queued job, which keeps its rank.
+-- Change the model that serves a queued job; the job keeps its rank.
 function M.change_model(job, model, now)
   local is_ready = not job.isolated and not redis.call('ZSCORE', queue.jobs.due, job.id)
   if is_ready then queue.dequeue(queue.jobs, job.tenant, job.id, job.model) end

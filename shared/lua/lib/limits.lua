@@ -62,7 +62,7 @@ function M.key_budgets(key)
   return may.budgets
 end
 
--- Let the use of a tenant's key count as that of the first of the keys that it replaces.
+-- Count the use of a tenant's key as that of the first of the keys that it replaces.
 function M.share(tenant, key, first_key)
   redis.call('HSET', keys.api_key(key), 'payer', first_key)
   redis.call('HSET', keys.tenant(tenant), 'limits_keys', 1)

@@ -324,7 +324,7 @@ function M.fail_parked(delivery, now)
   M.finish(delivery, 'failed', now)
 end
 
--- Send a delivery again: its schedule starts anew, while its attempts are counted on. One whose standing endpoint was
+-- Send a delivery again: its schedule starts over, and its attempts are not reset. One whose standing endpoint was
 -- deleted has failed again, a millisecond from now, so that a redelivery up to now does not find it twice.
 function M.redeliver(delivery, now)
   local key = keys.delivery(delivery.id)

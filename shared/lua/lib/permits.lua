@@ -5,7 +5,7 @@ local M = {}
 
 -- Add one Celery message to the list if the claimable jobs need it. Each has ids of its own, because a Celery worker
 -- takes messages with equal delivery tags for one. One counter serves both queues, since one worker may consume both.
--- When nothing can be claimed any more, the messages left are deleted: each would cost a worker a claim in vain, as much
+-- When nothing can be claimed any more, the messages left are deleted: each would cost a worker an empty claim, as much
 -- as half a job. Return whether a message was added, and whether anything can be claimed.
 function M.push(q)
   local state = redis.call('HMGET', q.state, 'claimable', 'bound')

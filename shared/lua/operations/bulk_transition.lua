@@ -1,6 +1,6 @@
 #!lua
 -- Retry or cancel the jobs that an operator was shown.
--- Returns how many were moved, then why, how many, ... of those that were not
+-- Returns how many were changed, then why, how many, ... of those that were not
 local args, audit, clock, jobs, jobs_create, util = ... -- requires
 local before = audit.replay(args)
 if before then return before end

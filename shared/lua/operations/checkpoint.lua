@@ -10,7 +10,7 @@ if answers.is_repeated(args.identities, now) then
   redis.call('HDEL', keys.job(args.id), 'pending', 'record_id')
   return 'repeated'
 end
--- it got further than with the workers that were lost, so those losses no longer count against it
+-- it made progress, so the workers lost before no longer count against it
 redis.call('HDEL', keys.job(args.id), 'pending', 'worker_losses_here', 'isolated', 'failed_key')
 signals.apply(args.signal, now, job)
 jobs.charge(job, now)

@@ -41,8 +41,8 @@ for word in string.gmatch(args.words, '[^ ]+') do
   wanted_words[#wanted_words + 1] = word
 end
 
--- Return whether a text contains all wanted words, be it within other words. Almost every other record is rejected so,
--- which is much faster than splitting its prompt.
+-- Return whether a text contains all wanted words, even within other words. This rejects almost every other record,
+-- much faster than splitting its prompt.
 local function contains_words(text)
   for _, word in ipairs(wanted_words) do
     if not string.find(text, word, 1, true) then return false end

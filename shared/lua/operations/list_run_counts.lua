@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- List the run counts of a tenant, or of all ('').
--- Returns { now, the first day that is here whole, 'day tenant', ... }
+-- Returns { now, the first day of which Redis has all counts, 'day tenant', ... }
 local args, clock, keys, run_counts, util = ... -- requires
 local now = clock.now()
 

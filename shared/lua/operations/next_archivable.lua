@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Return final jobs that are to move to the history, with their batches, and batches whose last live job was deleted;
--- one worker process at a time gets any. They come again, should that process stop before it has moved them.
+-- one worker process at a time gets any. They are returned again if that process stops before it has moved them.
 -- Returns { 'other' } | { 'ok', now, how many were looked at, { job... }, { batch... } }, each as archive.describe has
 --       it, and '1' if prompts are not to be archived
 local args, archive, batches, clock, jobs, keys, util = ... -- requires

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Record what the provider lists, or why it could not be read ('' if it could): then the last list stays.
+-- Record what the provider lists, or why its list could not be read ('' if it could): then the last list stays.
 -- `args.models`: id, status and credits of each model.
 -- Returns 'ok'
 local args, clock, keys, util = ... -- requires

@@ -2,7 +2,7 @@
 -- Read the state of the service as a whole: a few counters, whatever the backlog.
 -- Returns now, counts..., and by queue { depth, oldest arrival ('' none), in flight, groups that wait,
 --       most that wait in one of them }, then the gate, why it is closed ('' where it is not), when
---       was last swept ('' never), for hosts that have not responded recently how many deliveries are
+--       the last sweep was ('' never), for hosts that have not responded recently how many deliveries are
 --       being sent to them and how many tenants wait to send to one, since when the first
 --       job waits for the history ('' none), since when the history has been failing ('' where it is not),
 --       how many jobs the history could not store, the record of the provider's models, and the stored provider keys

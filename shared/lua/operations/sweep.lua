@@ -96,7 +96,7 @@ local function rescue(job)
   local key = keys.job(job.id)
   jobs.record_attempt_error(job, now, 'lost', '{}')
   redis.call('HINCRBY', key, 'worker_losses', 1)
-  local here = redis.call('HINCRBY', key, 'worker_losses_here', 1) -- since it got further
+  local here = redis.call('HINCRBY', key, 'worker_losses_here', 1) -- since it made progress
   -- with a record at the provider the outcome is looked up, and is not unknown
   local calling = job.state == 'calling' and not job.pending
   if calling then
@@ -109,13 +109,13 @@ local function rescue(job)
     fail(
       job,
       'provider_unknown_outcome',
-      'The worker was lost while the provider was asked; the image may have been made.',
+      'The worker was lost during the provider call; the image may have been generated.',
       '1'
     )
     return 'failed'
   elseif here >= C.max_worker_losses then
     if job.pending then jobs.charge(job, now) end
-    fail(job, 'internal', 'Three workers were lost while they did this job.', '0')
+    fail(job, 'internal', 'Three workers were lost while they held this job.', '0')
     return 'failed'
   end
   local step = job.state

@@ -15,7 +15,7 @@ export class Live extends EventTarget {
     connection.addEventListener("back", () => this.#due());
   }
 
-  /** Call `act(signal)` now and then every `seconds()`; abort the previous schedule. */
+  /** Call `act(signal)` at once and then every `seconds()`; abort the previous schedule. */
   follow(act, seconds) {
     this.stop();
     this.#act = act;

@@ -9,7 +9,7 @@ import { go, link } from "./router.js";
 /**
  * Make a form of `fields`: `{name, label, kind: "choice" | "text" | "time" | "pairs", choices, about, list}`;
  * fields with `more` are folded away unless in use. `fits(query)` shows another query, `mark(faults)`
- * shows faults beside their fields, `reword(faults)` says those of the API as the fields need it.
+ * shows faults beside their fields, `reword(faults)` returns those of the API in the words of the fields.
  */
 export function filterForm(path, fields) {
   const inputs = new Map(fields.map((one) => [one.name, inputOf(one)]));

@@ -7,7 +7,7 @@ const NUMBERS = [
   ["weight", "Weight", "Share of the slots, relative to other tenants", 1],
   ["max_running", "Concurrent jobs", "Empty: limited by the number of slots only"],
   ["max_queued", "Queued jobs", "Empty: no limit for this tenant"],
-  ["requests_per_minute", "Jobs created per minute", "Empty: no limit"],
+  ["requests_per_minute", "Requests per minute", "Empty: no limit"],
   ["daily_credits", "Credits per day", "Estimated, per UTC day. Empty: no budget"],
   ["monthly_credits", "Credits per month", "Estimated, per UTC month. Empty: no budget"],
   [

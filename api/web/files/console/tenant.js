@@ -26,7 +26,7 @@ const KEY_COLUMNS = [
 ];
 const KEY_LIMITS = [
   ["monthly_credits", "Credits per month (UTC)", "any"],
-  ["requests_per_minute", "Jobs created per minute", 1],
+  ["requests_per_minute", "Requests per minute", 1],
 ];
 const SHOWN_ONCE = "It is shown only now.";
 

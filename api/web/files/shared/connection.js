@@ -31,7 +31,7 @@ class Connection extends EventTarget {
     if (!this.#timer) this.#timer = setTimeout(() => this.#ask(), ASK_AGAIN_MS);
   }
 
-  /** Record a response; whether the service is ready is another question. */
+  /** Record a response: the service is reachable, ready or not. */
   answered() {
     if (this.trouble?.code !== "away") return;
     clearTimeout(this.#timer);

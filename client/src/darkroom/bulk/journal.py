@@ -91,7 +91,9 @@ def open_journal(folder: Path) -> Iterator[Journal]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"Another run is at work in {folder}.") from None
+            raise UsageError(
+                f"Another run uses {folder}: wait, or name another with --out."
+            ) from None
         for draft in folder.glob(f"{DRAFT}*"):
             draft.unlink(missing_ok=True)  # of a run that was killed
         yield _read(file)
@@ -111,7 +113,7 @@ def _read(file: BinaryIO) -> Journal:
         raise UsageError(
             f"{file.name}, line {len(entries) + 1}: this record is damaged, and others follow. "
             "Restore the file from a backup, or name another folder with --out: there all images "
-            "are requested, and paid, again."
+            "are requested and paid for again."
         )
     file.truncate(sum(map(len, entries)))
     return journal

@@ -83,7 +83,7 @@ def _text(path: Path) -> str:
         raise UsageError(f"{path.name}, line {line}: {_ENCODINGS} Nothing was requested.") from None
     if "\0" in text:
         raise UsageError(
-            f"{path.name} is no text (is it UTF-16 without its mark?): save it as UTF-8."
+            f"{path.name} is not text (is it UTF-16 without a byte order mark?): save it as UTF-8."
         )
     return text
 

@@ -92,7 +92,7 @@ def _broken(error: csv.Error) -> str:
     if "field larger" in str(error):
         most = csv.field_size_limit()
         return f"a cell has more than {most:,} characters; perhaps a quote is never closed"
-    return 'a quote (") is never closed, or stands in a quoted cell without being doubled'
+    return 'a quote (") is never closed, or appears in a quoted cell without being doubled'
 
 
 def _column(cell: str) -> str:
@@ -117,7 +117,7 @@ def _row(number: int, names: Sequence[str], cells: Sequence[str]) -> Row:
         if not cell.strip():
             continue
         if not name:
-            faults.append(LineFault(number, "", f"cell {column} stands under no name"))
+            faults.append(LineFault(number, "", f"cell {column} has no column name"))
             continue
         try:
             values[name] = _typed(name, cell.strip())

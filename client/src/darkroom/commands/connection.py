@@ -15,7 +15,9 @@ from darkroom.errors import UsageError
 from darkroom.retries import RetryPolicy
 
 #: How many entries of a list are shown.
-Limit = Annotated[int, Parameter(help="Most entries to list.", validator=Number(gte=1))]
+Limit = Annotated[
+    int, Parameter(help="Maximum number of entries to list.", validator=Number(gte=1))
+]
 
 #: Metadata, as `--metadata order=A-17`; read by `pairs`.
 Pairs = Annotated[

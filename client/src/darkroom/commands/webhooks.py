@@ -30,7 +30,7 @@ Header = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True)
 class EndpointFlags:
-    """What is set of a standing endpoint; the rest stays as it is."""
+    """The settings of a standing endpoint; those that are not given stay."""
 
     events: Annotated[
         str | None,
@@ -105,7 +105,8 @@ def redeliver(
     delivery_id: str | None = None,
     *,
     since: Annotated[
-        str | None, Parameter(help="All that failed since then, such as 2027-01-31T12:00:00Z.")
+        str | None,
+        Parameter(help="Redeliver all that failed since a time such as 2027-01-31T12:00:00Z."),
     ] = None,
     where: Where = HERE,
 ) -> int:
