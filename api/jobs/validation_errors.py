@@ -78,7 +78,7 @@ def _message(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(context["pattern"], "has the wrong form")
+        return _PATTERNS.get(context["pattern"], f"must match the pattern {context['pattern']}")
     return _MESSAGES.get(kind, str(error["msg"])).format(
         **{n: _plain(v) for n, v in context.items()}
     )

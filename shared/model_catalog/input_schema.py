@@ -36,7 +36,6 @@ _MESSAGES: Mapping[str, str] = {
     "uniqueItems": "must not have duplicates",
 }
 _PATTERNS: Mapping[str, str] = {r"\S": "must not be blank"}
-_WRONG_FORM = "has the wrong form"
 #: Of several faults of one value, the one of the earliest keyword here is reported.
 _FIRST = ("enum", "const", "type", "minLength", "maxLength")
 #: Keywords that combine schemas, of which one or more must fit.
@@ -73,8 +72,8 @@ class InputSchema:
         except ValidationError as error:
             faults = [fault for fault, _ in _faults([error], ())]
             path = ".".join(map(str, error.instance_path)) or "it"
-            words = faults[0].message if faults else _WRONG_FORM
-            raise ValueError(f"{path} is not valid: {words}") from None
+            words = f": {faults[0].message}" if faults else ""
+            raise ValueError(f"{path} is not valid{words}") from None
         self.properties: Mapping[str, Any] = schema.get("properties", {})
         self._integers = frozenset(
             name for name, one in self.properties.items() if "integer" in types_of(one)
@@ -208,12 +207,12 @@ def _message(error: ValidationError) -> str:
     if isinstance(kind, ValidationErrorKind.Constant):
         return f"must be {_plain(kind.expected_value)}"
     if isinstance(kind, ValidationErrorKind.Pattern):
-        return _PATTERNS.get(kind.pattern, _WRONG_FORM)
+        return _PATTERNS.get(kind.pattern, f"must match the pattern {kind.pattern}")
     values = kind.as_dict()
     if kind.name in {"minLength", "minItems"} and values.get("limit") == 1:
         return "must not be empty"
-    words = {name: _plain(value) for name, value in values.items()}
-    return _MESSAGES.get(kind.name, _WRONG_FORM).format(**words)
+    message = _MESSAGES.get(kind.name, f"does not fit `{kind.name}` of the schema")
+    return message.format(**{name: _plain(value) for name, value in values.items()})
 
 
 def _plain(value: object) -> str:

@@ -294,7 +294,7 @@ FTP = f"{{url: 'ftp://x', secret: {OWN}}}"
             "version: 1\ntenants: [{name: a, limits: {max_runing: 1}, keys: [{id: A}]}]",
             [
                 "/tenants/0/limits/max_runing is unknown; did you mean max_running?",
-                "/tenants/0/keys/0/id has the wrong form",
+                "/tenants/0/keys/0/id must match the pattern ^[",
                 "/tenants/0/keys/0/hash is required",
             ],
         ),

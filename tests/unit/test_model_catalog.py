@@ -22,6 +22,7 @@ from shared.settings import load_settings
 from tests.support.models import CATALOG, KLEIN, KLEINS, OTHER_MODEL_FILE
 
 OTHER = "acme/tile-painter"
+ID_PATTERN = r"must match the pattern ^\w[\w.-]*(/\w[\w.-]*)?$"
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -63,7 +64,7 @@ GAPS = (
 #: What is wrong with a definition, the member at fault, and the sentence about it.
 MISTAKES: dict[str, tuple[Change, str, str]] = {
     "no id": (lambda one: one.pop("id"), "id", "is required"),
-    "a blank in the id": (lambda one: one.update(id="a b"), "id", "has the wrong form"),
+    "a blank in the id": (lambda one: one.update(id="a b"), "id", ID_PATTERN),
     "a misspelt member": (
         lambda one: one.update(sead="x"),
         "sead",
@@ -107,7 +108,7 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
         "input.properties.strokes.default",
         "must be at most 9",
     ),
-    "a hidden path": (lambda one: one.update(id="../other"), "id", "has the wrong form"),
+    "a hidden path": (lambda one: one.update(id="../other"), "id", ID_PATTERN),
     "a date": (
         lambda one: one.update(name=date(2026, 1, 31)),
         "name",
