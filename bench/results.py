@@ -28,7 +28,7 @@ class Verdict(StrEnum):
     FLOOR = "at least"
     NOT_AIM = "not the aim"
     BELOW = "below"
-    TOLD = "told"
+    NO_GOAL = "no goal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Line:
     @property
     def verdict(self) -> Verdict:
         """How far it came."""
-        return self.goal.verdict(self.ratio) if self.goal else Verdict.TOLD
+        return self.goal.verdict(self.ratio) if self.goal else Verdict.NO_GOAL
 
 
 @dataclass(frozen=True, slots=True)

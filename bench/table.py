@@ -12,7 +12,7 @@ _SAID = {
     Verdict.FLOOR: "at least",
     Verdict.NOT_AIM: "not the aim",
     Verdict.BELOW: "**no**",
-    Verdict.TOLD: _NONE,
+    Verdict.NO_GOAL: _NONE,
 }
 
 

@@ -18,7 +18,7 @@ from shared.errors import DarkroomError
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
 #: Exits before it was ever ready, after which it is given up.
-HOPELESS_DEATHS = 5
+EXITS_MOST = 5
 #: After this long in service, it is restarted at once.
 STEADY_SECONDS = 3.0
 _PIECE_BYTES = 65536
@@ -49,7 +49,7 @@ class Keeper:
         self._process: Process | None = None
         self._stopping = asyncio.Event()
         self._served_at: float | None = None
-        self._deaths = 0
+        self._exits = 0
         #: Ends after `stop`, or with CrashLoop if the process never becomes ready.
         self.supervision = asyncio.create_task(self._supervise(), name=part.name)
 
@@ -134,11 +134,11 @@ class Keeper:
         self._on_serving(self)
 
     async def _back_off(self, how: str) -> None:
-        wait = self._count_death()
+        wait = self._count_exit()
         if self._served_at is None:
             self._raise_lost_port()
-            if self._deaths >= HOPELESS_DEATHS:
-                raise CrashLoop(self._obituary(how))
+            if self._exits >= EXITS_MOST:
+                raise CrashLoop(self._crash_message(how))
         message = f"{how}; starts again in {wait:g} s"
         self._screen.log(message, level="warning", name=self.part.name)
         for line in () if self.part.loud else tuple(self.log.last):
@@ -146,13 +146,13 @@ class Keeper:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), wait)
 
-    def _count_death(self) -> float:
+    def _count_exit(self) -> float:
         """Count one more exit, and return the seconds to wait before the next start."""
         now = asyncio.get_running_loop().time()
         if self._served_at is not None and now - self._served_at > STEADY_SECONDS:
-            self._deaths = 0
-        self._deaths += 1
-        return min(FIRST_WAIT_SECONDS * 2.0 ** (self._deaths - 1), LONGEST_WAIT_SECONDS)
+            self._exits = 0
+        self._exits += 1
+        return min(FIRST_WAIT_SECONDS * 2.0 ** (self._exits - 1), LONGEST_WAIT_SECONDS)
 
     def _raise_lost_port(self) -> None:
         """Raise PortLost if another program listens: no further start would succeed."""
@@ -163,10 +163,10 @@ class Keeper:
                 "on it."
             )
 
-    def _obituary(self, how: str) -> str:
+    def _crash_message(self, how: str) -> str:
         lines = "\n".join(f"    {line}" for line in self.log.last)
         return (
-            f"{self.part.name} does not start: it exited {self._deaths} times, and last it "
+            f"{self.part.name} does not start: it exited {self._exits} times, and last it "
             f"{how}. Its last lines:\n{lines}"
         )
 

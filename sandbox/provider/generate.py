@@ -25,9 +25,9 @@ async def generate(request: Request) -> Response:
     order = check(body, request.headers.get("content-type", ""), state.models.active)
     if isinstance(order, Refusal):
         return _refuse(request, order)
-    sale = _sell(request, state, order)
-    await pause(request.receive, _seconds_until_answer(sale))
-    return await answer(sale.step, sale)
+    call = _accept(request, state, order)
+    await pause(request.receive, _seconds_until_answer(call))
+    return await answer(call.step, call)
 
 
 def _refuse(request: Request, refusal: Refusal) -> Response:
@@ -36,7 +36,7 @@ def _refuse(request: Request, refusal: Refusal) -> Response:
     return refusal.response()
 
 
-def _sell(request: Request, state: State, order: GenerateRequest) -> AcceptedCall:
+def _accept(request: Request, state: State, order: GenerateRequest) -> AcceptedCall:
     """Take the next step, create its record, and log the call."""
     key = carried(request.headers)
     step, latency_seconds = state.behavior.take(key, order.model)
@@ -53,9 +53,9 @@ def _sell(request: Request, state: State, order: GenerateRequest) -> AcceptedCal
     return AcceptedCall(request, state, order, step, record, latency_seconds)
 
 
-def _seconds_until_answer(sale: AcceptedCall) -> float:
-    if isinstance(sale.step, faults.Hang):
-        return sale.step.seconds
-    if sale.record is None or sale.order.is_async:
+def _seconds_until_answer(call: AcceptedCall) -> float:
+    if isinstance(call.step, faults.Hang):
+        return call.step.seconds
+    if call.record is None or call.order.is_async:
         return 0
-    return sale.latency_seconds
+    return call.latency_seconds

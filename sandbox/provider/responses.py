@@ -32,13 +32,13 @@ class AcceptedCall:
 
 
 @singledispatch
-async def answer(step: faults.StepBody, sale: AcceptedCall) -> Response:
+async def answer(step: faults.StepBody, call: AcceptedCall) -> Response:
     """Reply to a call according to its step; successfully by default."""
-    if sale.record is None:
+    if call.record is None:
         raise AssertionError(f"{step.name} makes nothing, so it needs an answer of its own")
-    unfinished = sale.order.is_async or isinstance(step, faults.Stuck)
-    status = "PROCESSING" if unfinished else sale.record.final_status
-    return json_response(record_reply(sale.record, status, sale.state, sale.request))
+    unfinished = call.order.is_async or isinstance(step, faults.Stuck)
+    status = "PROCESSING" if unfinished else call.record.final_status
+    return json_response(record_reply(call.record, status, call.state, call.request))
 
 
 @answer.register
@@ -57,8 +57,8 @@ async def _lost(step: faults.MadeBut522, _sale: AcceptedCall) -> Response:
 
 
 @answer.register
-async def _hung(step: faults.Hang, sale: AcceptedCall) -> Response:
-    return await answer(faults.Ok(), sale) if step.paid else gateway_page(504)
+async def _hung(step: faults.Hang, call: AcceptedCall) -> Response:
+    return await answer(faults.Ok(), call) if step.paid else gateway_page(504)
 
 
 @answer.register

@@ -181,7 +181,7 @@ def test_a_process_that_never_serves_is_given_up_with_its_last_lines(tmp_path: P
     async def story() -> None:
         one = Output(tmp_path).supervisor
         one.start([part(tmp_path, "api", Kind.API, code=broken)])
-        with pytest.raises(CrashLoop, match=r"died 5 times(.|\n)*DARKROOM_X is not usable"):
+        with pytest.raises(CrashLoop, match=r"exited 5 times(.|\n)*DARKROOM_X is not usable"):
             await one.wait_until_serving()
         await one.stop()
 

@@ -152,10 +152,10 @@ async def _answer(
         is_answered = True
         return response
     finally:
-        await _end_try(parts, images_request.together, jobs, answered=is_answered)
+        await _end_attempt(parts, images_request.together, jobs, answered=is_answered)
 
 
-async def _end_try(
+async def _end_attempt(
     parts: AppContext, together: JobGroup, jobs: Sequence[str], *, answered: bool
 ) -> None:
     try:

@@ -3,7 +3,7 @@
 -- Returns 'accepted' created rate... | 'joined' id... | 'gone' id | 'reused' id | 'late'
 --       | a refusal of admission.check, rate...
 local args, admission, clock, jobs, jobs_create, keys, limits, util = ... -- requires
-local tries, tenant, now = keys.open_groups(args.tenant, args.body), args.tenant, clock.now()
+local open_groups, tenant, now = keys.open_groups(args.tenant, args.body), args.tenant, clock.now()
 local STRIDE = 3 -- `jobs` has the id, spec and words of each
 local id, count = args.jobs[1], #args.jobs / STRIDE
 local nonce = keys.group_of(id) -- a retry that is sent twice joins the same jobs
@@ -33,8 +33,8 @@ end
 
 -- Record that a client waits for these jobs now: of several attempts, the one abandoned first is joined.
 local function hold(ids)
-  redis.call('ZADD', tries, now, ids)
-  redis.call('PEXPIRE', tries, args.keep_ms)
+  redis.call('ZADD', open_groups, now, ids)
+  redis.call('PEXPIRE', open_groups, args.keep_ms)
 end
 
 if redis.call('EXISTS', keys.job(args.jobs[1])) == 1 then
@@ -45,8 +45,8 @@ if before then return join(before) end
 
 -- Join the attempt that was abandoned first. One whose client still waits, as far as is known, is joined too (its
 -- process may be dead), but not by a retry of a refused request.
-local function join_a_try()
-  local first = redis.call('ZRANGE', tries, 0, 0, 'WITHSCORES')
+local function join_open_group()
+  local first = redis.call('ZRANGE', open_groups, 0, 0, 'WITHSCORES')
   while first[1] do
     if first[2] ~= '0' and (tonumber(redis.call('GET', refused)) or 0) > 0 then
       redis.call('DECR', refused)
@@ -57,8 +57,8 @@ local function join_a_try()
       hold(first[1])
       return reply
     end
-    redis.call('ZREM', tries, first[1])
-    first = redis.call('ZRANGE', tries, 0, 0, 'WITHSCORES')
+    redis.call('ZREM', open_groups, first[1])
+    first = redis.call('ZRANGE', open_groups, 0, 0, 'WITHSCORES')
   end
 end
 
@@ -75,7 +75,7 @@ if args.fingerprint ~= '' then
   if known[1] and known[1] ~= args.fingerprint then return { 'reused', known[2] } end
   if known[1] then return join(known[3]) end
 elseif args.is_retry == '1' then
-  local joined = join_a_try()
+  local joined = join_open_group()
   if joined then return joined end
 end
 

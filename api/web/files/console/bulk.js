@@ -49,13 +49,13 @@ const WHY = {
 };
 
 /** Count the jobs that match the filter, then change them on confirmation; resolve to whether any changed. */
-export function moveMany(client, name, query) {
+export function changeMany(client, name, query) {
   const { head, verb, done, kind, what, other, more: moreWords } = VERBS[name];
   const filter = filterOf(query);
   return new Promise((answer) => {
-    let moved = false;
+    let changed = false;
     const inside = el("div", { class: "stack" }, loading("Counting…"));
-    const dialog = openDialog(head, inside, { closed: () => answer(moved) });
+    const dialog = openDialog(head, inside, { closed: () => answer(changed) });
     counting();
 
     async function counting() {
@@ -99,7 +99,7 @@ export function moveMany(client, name, query) {
       fill(yes, `${verb}…`);
       try {
         const result = await client.post(`/ops/v1/jobs/${name}`, { filter, expected_count: many });
-        moved = true;
+        changed = true;
         if (name === "delete") fill(inside, erasureProgress(client, result), row());
         else tell(result);
       } catch (error) {

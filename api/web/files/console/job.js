@@ -15,7 +15,7 @@ import { link } from "./router.js";
 const FINAL = new Set(["succeeded", "failed", "canceled"]);
 
 /** The actions on a job, with their dialog texts. */
-const MOVES = {
+const ACTIONS = {
   retry: {
     head: "Retry this job?",
     verb: "Retry",
@@ -111,20 +111,23 @@ export function job({ client, may, live, place }) {
       "div",
       { class: "row" },
       canRetry &&
-        actionButton(may, wouldFail ? "Retry anyway" : "Retry", () => move("retry", found), {
+        actionButton(may, wouldFail ? "Retry anyway" : "Retry", () => change("retry", found), {
           drawing: "again",
           kind: wouldFail ? "" : "main",
         }),
       !FINAL.has(found.status) &&
-        actionButton(may, "Cancel", () => move("cancel", found), { drawing: "stop", kind: "bad" }),
+        actionButton(may, "Cancel", () => change("cancel", found), {
+          drawing: "stop",
+          kind: "bad",
+        }),
     );
   }
 
-  async function move(name, found) {
-    const { head: heading, verb, moved, kind, words } = MOVES[name];
+  async function change(name, found) {
+    const { head: heading, verb, moved, kind, words } = ACTIONS[name];
     const act = () =>
       client.post(`/ops/v1/jobs/${name}`, { filter: { id: found.id }, expected_count: 1 });
-    const done = (result) => (result.moved ? moved : notMoved(result));
+    const done = (result) => (result.moved ? moved : notChanged(result));
     if (await ask(heading, words(found), verb, act, done, { kind })) live.now();
   }
 
@@ -263,7 +266,7 @@ const WHY_NOT = {
   prompt_withheld: "its prompt was not archived",
 };
 
-function notMoved({ refused }) {
+function notChanged({ refused }) {
   const why = Object.keys(refused).map((code) => WHY_NOT[code] ?? code);
   return `Nothing changed: ${why.join(", ") || WHY_NOT.state}`;
 }

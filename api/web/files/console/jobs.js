@@ -2,7 +2,7 @@
 import { el } from "../shared/dom.js";
 import { count, seconds, title } from "../shared/format.js";
 import { actionButton } from "./actions.js";
-import { moveMany } from "./bulk.js";
+import { changeMany } from "./bulk.js";
 import { ERROR_CODES, STATUSES } from "./enums.js";
 import { filterForm } from "./filter.js";
 import { jobBadge, jobLink, tenantLink, when } from "./formatters.js";
@@ -29,7 +29,7 @@ const COLUMNS = ["Job", "Status", "Tenant", "Prompt", "Attempt", "Created", "Too
 
 export function jobs({ client, may, live, place }) {
   const at = { query: place.query };
-  const act = (verb) => () => moveMany(client, verb, at.query).then((done) => done && live.now());
+  const act = (verb) => () => changeMany(client, verb, at.query).then((done) => done && live.now());
   const bulk = [
     actionButton(may, "Retry all matching…", act("retry"), {
       drawing: "again",

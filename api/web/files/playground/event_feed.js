@@ -5,7 +5,7 @@ import { connection } from "../shared/connection.js";
 const HELD_SECONDS = 25;
 const PAUSE_MS = 1500;
 
-/** Dispatches `news` with the ids of changed jobs, and `gap` if some may have been missed. */
+/** Dispatches `changed` with the ids of changed jobs, and `gap` if some may have been missed. */
 export class Feed extends EventTarget {
   #client;
   #stop = null;
@@ -35,7 +35,7 @@ export class Feed extends EventTarget {
         const wait = after === "now" ? "" : HELD_SECONDS;
         const page = await this.#client.get("/v1/events", { after, wait }, { signal });
         after = page.next_cursor;
-        this.#tell(page.data);
+        this.#announce(page.data);
         await untilSeen();
       } catch (error) {
         if (signal.aborted) return;
@@ -49,9 +49,9 @@ export class Feed extends EventTarget {
     }
   }
 
-  #tell(news) {
-    const ids = new Set(news.map(({ job_id }) => job_id).filter(Boolean));
-    if (ids.size) this.dispatchEvent(new CustomEvent("news", { detail: ids }));
+  #announce(events) {
+    const ids = new Set(events.map(({ job_id }) => job_id).filter(Boolean));
+    if (ids.size) this.dispatchEvent(new CustomEvent("changed", { detail: ids }));
   }
 }
 

@@ -12,7 +12,7 @@ const PAGE = 24;
 /** A selective filter gives short pages: read up to this many to fill one. */
 const PAGES_AT_ONCE = 5;
 /** With more changed jobs than this, reload instead of reading each. */
-const NEWS_MOST = 24;
+const RELOADED_MOST = 24;
 
 export class Gallery {
   #client;
@@ -36,7 +36,7 @@ export class Gallery {
       hidden: true,
     });
     this.node = this.#build();
-    feed.addEventListener("news", ({ detail }) => this.#news(detail));
+    feed.addEventListener("changed", ({ detail }) => this.#reload(detail));
     feed.addEventListener("gap", () => this.load());
   }
 
@@ -170,9 +170,9 @@ export class Gallery {
       : empty("image", "No images yet", el("p", {}, "Images generated with your key appear here."));
   }
 
-  async #news(ids) {
+  async #reload(ids) {
     const { signal } = this.#stop;
-    if (ids.size > NEWS_MOST || this.#query.q) {
+    if (ids.size > RELOADED_MOST || this.#query.q) {
       this.fresh.hidden = false;
       return;
     }

@@ -28,7 +28,7 @@ export class Output {
     this.strip = el("ul", { class: "strip", "aria-label": "The variations", hidden: true });
     this.json = el("div", {}, el("p", { class: "soft" }, "The job appears here as JSON."));
     this.node = this.#build();
-    feed.addEventListener("news", ({ detail }) => this.#news(detail));
+    feed.addEventListener("changed", ({ detail }) => this.#reload(detail));
   }
 
   #build() {
@@ -155,7 +155,7 @@ export class Output {
       this.strip.querySelector(`[data-job="${focused}"]`)?.focus();
   }
 
-  async #news(ids) {
+  async #reload(ids) {
     const { signal } = this.#stop;
     const others = this.#jobs.filter((job) => ids.has(job.id) && job.id !== this.#view?.job.id);
     for (const { id } of others) {
