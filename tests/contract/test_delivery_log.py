@@ -1,4 +1,4 @@
-"""The ledger: what was told, every attempt at it, sending again, and what goes with the job."""
+"""The delivery log: deliveries, their attempts, redelivery, and what is deleted with the job."""
 
 import itertools
 from typing import Any

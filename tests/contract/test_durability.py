@@ -63,7 +63,7 @@ def test_a_write_that_no_replica_has_is_unknown_and_can_be_sent_again(
     assert isinstance(world.store.run(call), job_submission.Accepted)
 
 
-def test_the_front_door_believes_as_little_and_reads_go_on(
+def test_the_api_waits_for_replicas_too_and_reads_continue(
     world: World, replica: RedisServer
 ) -> None:
     async def use() -> None:

@@ -1,4 +1,4 @@
-"""What the faults share: a line a fault in the end, and the ledger after each."""
+"""What the fault tests share: a line per fault at the end, and the invariants after each."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -33,7 +33,7 @@ def _short(value: object) -> str:
 
 @pytest.fixture
 def audit(record_property: Callable[[str, object], None]) -> Audit:
-    """Wait until the ledgers agree with the seven invariants; fails with what does not hold."""
+    """Wait until the seven invariants hold; fail with those that do not."""
 
     def check(service: Service, jobs: Iterable[str]) -> None:
         ids = list(jobs)

@@ -1,7 +1,7 @@
 """The invariants I1-I7, checked against the logs of the provider, storage and webhook receiver.
 
 After every fault, run `python -m tests.faults.invariants DIR [FILE]` for the stack that runs in
-DIR, or call `check_ledger(facts)` in a test. Webhooks are checked only if FILE names what
+DIR, or call `check(facts)` in a test. Webhooks are checked only if FILE names what
 `python -m tests.support.webhook_receiver FILE` wrote for the jobs of the stack.
 """
 

@@ -98,7 +98,7 @@ def test_a_disk_that_fills_lets_jobs_in_flight_end_and_takes_no_new_one(
     jobs, client = at_the_provider(here), Client(here)
     # when it is full, and the reserve is given up
     disk.fill()
-    wait_until(lambda: not client.ask(), "the front door to notice")
+    wait_until(lambda: not client.ask(), "the API to notice")
     wait_until(lambda: disk.free > LAST_BYTES, "the reserve to be given up")
     # then (Redis died of its last write, and is started again)
     wait_until(lambda: are_final(here, jobs), "the end of the jobs", seconds=60)
@@ -125,7 +125,7 @@ def test_what_the_provider_answers_to_a_disk_full_to_the_last_byte_is_kept(
     jobs, client = at_the_provider(here), Client(here)
     # when whatever is freed is taken at once
     disk.fill()
-    wait_until(lambda: not client.ask(), "the front door to notice")
+    wait_until(lambda: not client.ask(), "the API to notice")
 
     def hold() -> None:
         disk.fill()

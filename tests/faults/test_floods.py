@@ -109,7 +109,7 @@ def most_at_once(flood: Flood) -> int:
 
 
 def worked(flood: Flood) -> float:
-    """Return the part of all slots' time that the provider was at work for, by its own ledger.
+    """Return the share of all slots' time in which the provider worked, by its own call log.
 
     From the call that filled the last slot on, to the last call.
     """

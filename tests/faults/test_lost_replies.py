@@ -74,7 +74,7 @@ from worker.webhook_delivery import do_next_deliveries
 T = TypeVar("T")
 TENANT = "acme"
 WEBHOOK = {"url": "https://x", "events": ["job.started", "job.succeeded", "job.canceled"]}
-#: Asked by the front door only; it changes nothing.
+#: Called by the API only; it changes nothing.
 READ_ONLY = {
     *(
         "read_audit",
@@ -542,7 +542,7 @@ def test_a_redis_that_says_nothing_holds_a_thread_no_longer_than_its_timeout(
     tell("7a", f"reply of {script}: swallowed", lost=2, moves=1)
 
 
-# through the front door -----------------------------------------------------------------------
+# through the API -----------------------------------------------------------------------
 
 
 def jobs_of(world: World, tenant: str) -> int:

@@ -89,7 +89,7 @@ def metrics_of(here: Service) -> dict[str, str]:
 def check(
     here: Service, audit: Audit, tell: Tell, what: str, *, seed: int, count: int
 ) -> list[Job]:
-    """Let so many jobs survive and hold the ledgers together; return those that failed."""
+    """Run so many jobs under kills, check the invariants, and return the jobs that failed."""
     began = time.monotonic()
     jobs, kills = survive(here, seed, count, seconds=3 * count)
     took = time.monotonic() - began

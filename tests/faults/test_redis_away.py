@@ -158,7 +158,7 @@ def test_a_full_redis_takes_no_new_job_and_lets_those_that_run_end(
 ) -> None:
     # when
     with memory_limit(here.world.client, 1):
-        wait_until(lambda: not accepts(here), "the front door to notice")
+        wait_until(lambda: not accepts(here), "the API to notice")
         refusals = Refusals(here)
         assert refusals.ask().json()["code"] == "redis_full"
         done = here.wait_for_end(jobs)

@@ -80,7 +80,7 @@ def closing(connection: socket.socket, _: Event) -> None:
 BODY = Flood(OK + b"Content-Length: %d\r\n\r\n" % TEN_GIGABYTES, b"x" * 65_536)
 HINTS = Flood(b"", b"HTTP/1.1 103 Early Hints\r\nX-A: b\r\n\r\n" * 1000)
 DRIP = dripping(OK, b"X-Drip: 1\r\n")
-#: What each does to one connection after the other, and what the ledger then tells.
+#: What each does to one connection after the other, and what the delivery log then shows.
 BAD: Mapping[str, tuple[Script, list[int | None]]] = {
     "hangs": (in_turn(silent, silent, WELL), [None, None, 200]),
     "drips": (in_turn(DRIP, DRIP, WELL), [None, None, 200]),
@@ -303,7 +303,9 @@ def test_after_all_of_this_nothing_is_owed_and_nobody_was_inside(
     assert scene.inside == []
     assert scene.service.pid("deliver") is not None
     webhooks_of = sum(attempts) + sum(one.path == "/hook" for one in scene.service.hook.received)
-    wait_until(lambda: counted(scene.service) == webhooks_of, "metrics that agree with the ledger")
+    wait_until(
+        lambda: counted(scene.service) == webhooks_of, "metrics that agree with the delivery log"
+    )
 
 
 def counted(here: Service) -> float:

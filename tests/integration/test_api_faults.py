@@ -72,7 +72,7 @@ def test_a_redis_that_is_gone_is_told_within_a_quarter_of_a_second(
         assert int(answer.headers["retry-after"]) > 0
         in_time(took(answer), 0.25)
     problem(api_server.client.get("/v1/jobs"), 503, "redis_down")
-    wait_until(lambda: not ready(api_server.url), "the front door to be not ready")
+    wait_until(lambda: not ready(api_server.url), "the API to be not ready")
     body = problem(httpx.get(f"{api_server.url}/readyz"), 503, "not_ready")
     assert body["reasons"] == ["Redis is not reachable."]
     assert httpx.get(f"{api_server.url}/healthz").json() == {"status": "ok"}
@@ -84,7 +84,7 @@ def test_a_redis_that_comes_back_is_used_again(api_server: ApiServer, own: Redis
     problem(api_server.client.post("/v1/jobs", json=PROMPT), 503, "redis_down")
     own.start()
     wait_until(lambda: accepted(api_server), "jobs to be accepted again")
-    wait_until(lambda: ready(api_server.url), "the front door to be ready again")
+    wait_until(lambda: ready(api_server.url), "the API to be ready again")
     assert api_server.client.get(f"/v1/jobs/{job['id']}").json()["id"] == job["id"]
 
 
@@ -141,7 +141,7 @@ def test_data_that_a_newer_version_has_changed_are_not_added_to(api_server: ApiS
     api_server.world.client.set(keys.schema(), SCHEMA + 1)
 
     wait_until(
-        lambda: api_server.client.get("/readyz").status_code == 503, "a front door not ready"
+        lambda: api_server.client.get("/readyz").status_code == 503, "an API that is not ready"
     )
     said = problem(api_server.client.post("/v1/jobs", json=PROMPT), 503, "not_ready")["detail"]
     assert "start the newer version" in said
@@ -149,13 +149,13 @@ def test_data_that_a_newer_version_has_changed_are_not_added_to(api_server: ApiS
     wait_until(lambda: accepted(api_server), "jobs to be accepted again")
 
 
-def test_the_front_door_opens_without_redis_and_finds_it_later(own: RedisServer) -> None:
+def test_the_api_starts_without_redis_and_finds_it_later(own: RedisServer) -> None:
     own.child.kill()
     with served(settings(own.url, redis_timeout_seconds=TIMEOUT)) as url:
         problem(httpx.get(f"{url}/readyz"), 503, "not_ready")
         assert httpx.get(f"{url}/healthz").status_code == 200
         own.start()
-        wait_until(lambda: ready(url), "the front door to be ready")
+        wait_until(lambda: ready(url), "the API to be ready")
         with tenant_at(url, own.url) as api_server:
             assert accepted(api_server)
 
@@ -177,7 +177,7 @@ def test_nothing_is_accepted_near_the_memory_limit(api_server: ApiServer) -> Non
     job = api_server.create()
     used = int(api_server.world.client.info("memory")["used_memory"])
     with memory_limit(api_server.world.client, int(used * 1.1)):
-        wait_until(lambda: not accepted(api_server), "the front door to notice")
+        wait_until(lambda: not accepted(api_server), "the API to notice")
         problem(api_server.client.post("/v1/jobs", json=PROMPT), 503, "redis_full")
         assert not ready(api_server.url)
         assert api_server.client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200

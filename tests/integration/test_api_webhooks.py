@@ -1,4 +1,4 @@
-"""Webhooks as their owner sees them: the ledger, receivers, secrets, a test event; over HTTP."""
+"""Webhooks as their owner sees them over HTTP: deliveries, endpoints, secrets, a test event."""
 
 import subprocess
 import sys
@@ -51,7 +51,7 @@ def wait_for(api_server: ApiServer, status: str, count: int = 1) -> list[dict[st
     return listed(api_server, status=status)
 
 
-def test_the_ledger_shows_every_attempt_and_sends_again(
+def test_the_delivery_log_shows_every_attempt_and_sends_again(
     api_server: ApiServer, inbox: WebhookReceiver, empty_redis_url: str
 ) -> None:
     # given
@@ -103,7 +103,7 @@ def test_all_that_failed_is_sent_again_and_counted(
     assert listed(api_server, status="failed") == []
 
 
-def test_pages_and_filters_of_the_ledger(api_server: ApiServer) -> None:
+def test_pages_and_filters_of_the_delivery_log(api_server: ApiServer) -> None:
     jobs = [end_jobs(api_server, f"https://{name}.example/") for name in "abc"]
     page = api_server.client.get("/v1/webhooks/deliveries", params={"limit": 2}).json()
     cursor = {"limit": 2, "cursor": page["next_cursor"]}

@@ -1,4 +1,4 @@
-"""What a worker's calls cost, counted by the provider's own ledger."""
+"""What a worker's calls cost, counted by the provider's own call log."""
 
 from shared.model_catalog import DEFAULT_MODEL
 from shared.store.usage import Spending, read_usage

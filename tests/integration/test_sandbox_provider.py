@@ -138,7 +138,7 @@ def test_the_models_are_listed_without_a_key(client: Client) -> None:
     assert {"name", "status", "creditEstimation"} <= set(answer["models"][0])
 
 
-def test_the_ledger_shows_everything_in_order(client: Client) -> None:
+def test_the_call_log_shows_everything_in_order(client: Client) -> None:
     url = client.record()["temporaryUrl"]
     client.http.get(url)
     calls = client.calls()

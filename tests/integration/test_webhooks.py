@@ -263,7 +263,7 @@ def test_a_header_that_cannot_be_sent_fails_the_delivery_and_not_the_worker(
     assert inbox.received == []
 
 
-def test_an_address_that_cannot_be_is_told_in_the_ledger() -> None:
+def test_the_delivery_log_names_an_impossible_address() -> None:
     sent = WebhookClient.from_settings(Settings()).post("http://xn--a/", b"{}", {})
     assert sent.status is None
     assert sent.error

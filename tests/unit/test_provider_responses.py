@@ -83,7 +83,7 @@ TABLE: list[tuple[str, Reply, type[JobError]]] = [
     ("522", reply(522, HTML), UnknownOutcome),
     ("524", reply(524, HTML), UnknownOutcome),
     ("another 5xx", reply(599), UnknownOutcome),
-    ("front door cannot connect", reply(521), ProviderDown),
+    ("edge cannot connect", reply(521), ProviderDown),
     ("redirect", reply(302), EndpointMissing),
     ("no such endpoint", reply(404, HTML), EndpointMissing),
     ("no such method", reply(405), EndpointMissing),

@@ -155,9 +155,9 @@ def test_a_wrong_list_of_keys_changes_nothing() -> None:
     assert keys.shown() == {"good": ["a"]}
 
 
-def test_the_ledger_forgets_the_oldest_beyond_its_bound() -> None:
-    ledger = CallLog(max_kept=2)
+def test_the_call_log_drops_the_oldest_beyond_its_bound() -> None:
+    call_log = CallLog(max_kept=2)
     for record_id in "abc":
-        ledger.note("result", "ok", record_id=record_id)
+        call_log.note("result", "ok", record_id=record_id)
 
-    assert [call["record_id"] for call in ledger.shown()] == ["b", "c"]
+    assert [call["record_id"] for call in call_log.shown()] == ["b", "c"]
