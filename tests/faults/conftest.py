@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sandbox.wait import WaitTimeout, wait_until
-from tests.faults.invariants import Line, check_invariants, field_errors
+from tests.faults.invariants import Line, all_faults, check_invariants
 from tests.faults.observations import read_facts
 from tests.faults.service import Service
 
@@ -44,7 +44,7 @@ def audit(record_property: Callable[[str, object], None]) -> Audit:
             received = list(service.hook.received)
             facts = read_facts(service.state, service.data, jobs=ids, received=received)
             lines[:] = check_invariants(facts)
-            return not field_errors(lines)
+            return not all_faults(lines)
 
         try:
             # gauges are read once a second, webhooks are tried again

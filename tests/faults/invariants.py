@@ -1,7 +1,7 @@
 """The invariants I1-I7, checked against the logs of the provider, storage and webhook receiver.
 
 After every fault, run `python -m tests.faults.invariants DIR [FILE]` for the stack that runs in
-DIR, or call `check(facts)` in a test. Webhooks are checked only if FILE names what
+DIR, or call `check_invariants(facts)` in a test. Webhooks are checked only if FILE names what
 `python -m tests.support.webhook_receiver FILE` wrote for the jobs of the stack.
 """
 
@@ -41,7 +41,7 @@ def check_invariants(facts: Facts) -> list[Line]:
     return [check(facts) for check in _CHECKS]
 
 
-def field_errors(lines: Iterable[Line]) -> list[str]:
+def all_faults(lines: Iterable[Line]) -> list[str]:
     return [f"{line.name}: {fault}" for line in lines for fault in line.faults]
 
 
@@ -188,7 +188,7 @@ def main(directory: Path, kept: Path | None = None) -> int:
     received = read_received(kept) if kept else None
     lines = check_invariants(read_facts(state, directory, received=received))
     sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 1 if field_errors(lines) else 0
+    return 1 if all_faults(lines) else 0
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from sandbox.subprocesses import Child
 from sandbox.wait import WaitTimeout, wait_for_http, wait_until
 from shared.start_commands import api_command, worker_command
 from tests.deploy.compose import ROOT
-from tests.faults.invariants import Line, check_invariants, field_errors
+from tests.faults.invariants import Line, all_faults, check_invariants
 from tests.faults.observations import read_facts
 from tests.integration.sandbox_client import Client
 from tests.support.servers import RedisServer, S3Server, redis_server, s3_server
@@ -128,7 +128,7 @@ class Cluster:
             state = self.state(*alive)
             facts = read_facts(state, self.where, jobs=jobs, received=list(received))
             lines[:] = check_invariants(facts)
-            return not field_errors(lines)
+            return not all_faults(lines)
 
         try:
             wait_until(holds, "the invariants", seconds=60)
