@@ -31,9 +31,9 @@ class Line(NamedTuple):
     faults: Sequence[str]
 
     def __str__(self) -> str:
-        check_webhooks = ", ".join(f"{name} {value}" for name, value in self.figures.items())
+        figures = ", ".join(f"{name} {value}" for name, value in self.figures.items())
         verdict = "; ".join(self.faults[:5]) if self.faults else "holds"
-        return f"{self.name}: {verdict} ({check_webhooks})"
+        return f"{self.name}: {verdict} ({figures})"
 
 
 def check_invariants(facts: Facts) -> list[Line]:
@@ -90,23 +90,21 @@ def _by_prompt(jobs: Iterable[Job]) -> dict[str, list[Job]]:
 
 
 def stored(facts: Facts) -> Line:
-    """I3: one object a succeeded job, as told; any other is about to be deleted."""
-    faults, check_webhooks = [], {}
+    """I3: one object for each succeeded job, as recorded; any other is about to be deleted."""
+    faults, owners = [], {}
     for job in facts.jobs.values():
         if job.state is not State.SUCCEEDED or job.image is None:
             continue
-        check_webhooks[job.image.key] = job.id
+        owners[job.image.key] = job.id
         if facts.objects.get(job.image.key) != job.image.sha256:
-            faults.append(f"{job.id} has not the object that it tells of")
-    orphans = [
-        key for key in facts.objects.keys() - check_webhooks.keys() if is_of(key, facts.jobs)
-    ]
-    faults += [f"{key} is nobody's" for key in orphans if key not in facts.trash]
-    return Line("I3 stored", {"objects": len(check_webhooks), "in the trash": len(orphans)}, faults)
+            faults.append(f"{job.id} does not have the object in its record")
+    orphans = [key for key in facts.objects.keys() - owners.keys() if is_of(key, facts.jobs)]
+    faults += [f"{key} belongs to no job" for key in orphans if key not in facts.trash]
+    return Line("I3 stored", {"objects": len(owners), "in the trash": len(orphans)}, faults)
 
 
 def check_webhooks(facts: Facts) -> Line:
-    """I4: a webhook for each final job that asked, with one id, and of no state never reached."""
+    """I4: one webhook for each final job that requested it, and none for a state never reached."""
     if facts.received is None:
         return Line("I4 webhooks", {"received": "not kept"}, ())
     ids: dict[tuple[str, str, int], set[str]] = {}
@@ -118,11 +116,11 @@ def check_webhooks(facts: Facts) -> Line:
     for job_id, kind, _ in ids:
         reached = {f"job.{change.state.status}" for change in facts.jobs[job_id].history}
         if kind not in reached | {"job.started"}:
-            faults.append(f"{job_id} was told {kind}, which it never was")
+            faults.append(f"{job_id} had a webhook {kind}, a state that it never reached")
     for job in facts.jobs.values():
         wanted = (job.id, f"job.{job.state.status}", job.run)
         if wanted[1] in (job.spec.webhook or {}).get("events", ()) and wanted not in ids:
-            faults.append(f"{job.id} was not told of")
+            faults.append(f"{job.id} had no webhook for its end")
     return Line("I4 webhooks", {"received": len(facts.received), "told": len(ids)}, faults)
 
 
