@@ -63,6 +63,8 @@ class Attempt(TypedDict):
     ]
 
 
+#: The errors of a job, in order, by run, attempt and time.
+_Notes = dict[tuple[int, int, int], list[AttemptError]]
 _FINAL: Mapping[State, Outcome] = {
     State.SUCCEEDED: "succeeded",
     State.FAILED: "failed",
@@ -86,21 +88,22 @@ def timeline(job: Job) -> list[Change]:
 
 def attempts(job: Job) -> list[Attempt]:
     """Write the stored attempts of a job, oldest first; the last may still be running."""
-    notes: dict[int, list[AttemptError]] = {}
+    notes: _Notes = {}
     for note in job.attempt_errors:
-        notes.setdefault(note.at, []).append(note)
+        notes.setdefault((note.run, note.attempt, note.at), []).append(note)
     return [
-        _shown(run, steps, end, _note_of(end, notes)) for run, steps, end in _attempt_changes(job)
+        _shown(run, steps, end, _note_of(run, steps, end, notes))
+        for run, steps, end in _attempt_changes(job)
     ]
 
 
 def _note_of(
-    end: StateChange | None, notes: Mapping[int, list[AttemptError]]
+    run: int, steps: list[StateChange], end: StateChange | None, notes: _Notes
 ) -> AttemptError | None:
-    """Return the error of an attempt; those of attempts that end at the same time are in order."""
+    """Return the error of an attempt; attempts that do not count have the number of the next."""
     if end is None or end.state is State.SUCCEEDED:
         return None
-    found = notes.get(end.at)
+    found = notes.get((run, steps[0].attempt, end.at))
     return found.pop(0) if found else None
 
 

@@ -1,5 +1,6 @@
 """What operators watch over HTTP: now, the last hours, workers, one job, all deliveries."""
 
+import re
 from typing import Any
 
 import httpx
@@ -133,6 +134,33 @@ def test_a_job_is_told_with_its_attempts_and_what_the_provider_said(
         name: own[name] for name in own if name != "image"
     }
     problem(operator.get("/ops/v1/jobs/job_x"), 404, "not_found")
+
+
+def test_an_attempt_without_an_error_is_not_shown_with_that_of_another(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    job_id = api_server.create()["id"]
+    api_server.world.claim()
+    api_server.world.cancel(job_id, api_server.tenant)
+    api_server.client.post(f"/v1/jobs/{job_id}/retry").raise_for_status()
+    api_server.world.fail(api_server.world.claim())
+    let_all_happen_at_once(api_server, job_id)
+
+    told = read(operator, f"jobs/{job_id}")
+
+    assert len({one["ended_at"] for one in told["attempts"]}) == 1
+    assert [(one["run"], one["number"], one["outcome"]) for one in told["attempts"]] == [
+        *((1, 1, "canceled"), (2, 1, "failed"))
+    ]
+    assert [one["error_code"] for one in told["attempts"]] == [None, "provider_rejected"]
+
+
+def let_all_happen_at_once(api_server: ApiServer, job_id: str) -> None:
+    """Give all changes and errors of a job the same millisecond, as a fast machine may."""
+    client, key = api_server.world.client, keys.job(job_id)
+    for field in ("hist", "log"):
+        same = re.sub(r"(?<=\d )\d+(?= [a-z])", "1", str(client.hget(key, field)))
+        client.hset(key, field, same)
 
 
 def test_a_job_that_is_part_of_a_trace_tells_which(
