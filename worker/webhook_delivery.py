@@ -44,8 +44,9 @@ Chance = Callable[[], float]
 JITTER = 0.1
 #: The longest wait that a receiver may ask for, in seconds.
 RETRY_AFTER_MOST_SECONDS = 3_600.0
-#: The wait for an egress proxy that fails, in seconds.
-PROXY_WAIT_SECONDS = 10.0
+#: The shortest and longest wait for an egress proxy that fails, in seconds. Even a single delivery
+#: that waits is seen in each five minutes of DarkroomEgressProxyDown.
+PROXY_WAIT_LEAST_SECONDS, PROXY_WAIT_MOST_SECONDS = 10.0, 120.0
 #: A host that responds within this share of an attempt's time delays no others.
 IN_TIME = 0.2
 #: The subject's members in a slim body.
@@ -174,6 +175,9 @@ def _record(
         "error": sent.error,
         "answer": sent.answer,
     }
+    if sent.code is SendError.EGRESS_PROXY_DOWN:
+        # it replaces the last attempt, so the next of another outcome ends the wait
+        record["proxy_down_since"] = _proxy_down_since(delivery)
     if delivery.is_test:
         record["request"] = {"headers": dict(sent.headers), "body": body.decode()}
     return record
@@ -260,12 +264,23 @@ def outcome_of(
     if sent.is_gone:
         return "gone", 0.0
     if sent.code is SendError.EGRESS_PROXY_DOWN and not delivery.is_test:
-        return "release", _varied(PROXY_WAIT_SECONDS, chance)
+        return "release", _varied(_proxy_wait(delivery), chance)
     wait = next_wait(settings.webhook_schedule, delivery.round_attempt, chance=chance)
     if wait is None or delivery.is_test:
         return "failed", 0.0
     requested_wait = retry_after(sent.retry_after, now=now_utc(), most=RETRY_AFTER_MOST_SECONDS)
     return "retry", max(wait, requested_wait or 0.0)
+
+
+def _proxy_wait(delivery: Delivery) -> float:
+    """Return the seconds to wait for the egress proxy: a quarter of the wait so far, bounded."""
+    waited = now_utc().timestamp() - _proxy_down_since(delivery)
+    return min(max(waited / 4, PROXY_WAIT_LEAST_SECONDS), PROXY_WAIT_MOST_SECONDS)
+
+
+def _proxy_down_since(delivery: Delivery) -> float:
+    """Return when the egress proxy first kept this delivery waiting, in seconds since 1970."""
+    return float(delivery.last_attempt.get("proxy_down_since", now_utc().timestamp()))
 
 
 def is_in_time(sent: DeliveryResult, settings: Settings) -> bool:

@@ -43,6 +43,8 @@ class Delivery:
     data: Mapping[str, Any] | None = None
     #: whose endpoint it goes to
     tenant: str = ""
+    #: the last attempt in its log, as the worker recorded it
+    last_attempt: Mapping[str, Any] = field(default_factory=dict)
     #: whether there was another to claim
     more: bool = field(default=False, compare=False)
 
@@ -91,6 +93,7 @@ def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
         batch=batch,
         data=None if job or batch else snapshot,
         tenant=record["tenant"],
+        last_attempt=orjson.loads(record.get("log", "{}").rpartition("\n")[2]),
         more=more == "1",
     )
 

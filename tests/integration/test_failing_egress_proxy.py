@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from sandbox.servers import free_port
@@ -14,10 +15,11 @@ from tests.integration.sandbox_client import Client
 from tests.integration.test_webhooks import Post
 from tests.support.forward_proxy import ForwardProxy, Squid, Tinyproxy, forward_proxy
 from tests.support.webhook_receiver import WebhookReceiver
-from worker.webhook_delivery import do_next_deliveries
+from worker.webhook_delivery import PROXY_WAIT_LEAST_SECONDS, do_next_deliveries
 
 #: More than the schedule of the tests allows, and than make an endpoint a failing one.
 ATTEMPTS = 7
+SHORT_SECONDS = PROXY_WAIT_LEAST_SECONDS * 2
 
 
 @pytest.fixture(params=[Tinyproxy, Squid], ids=lambda kind: kind.__name__)
@@ -94,6 +96,36 @@ def test_a_delivery_waits_for_the_proxy_and_uses_up_no_attempt(
     (logged,) = post.attempts(delivery)
     assert (logged["number"], logged["status"]) == (1, 200)
     assert len(inbox.received) == 1
+
+
+def test_the_pause_grows_while_the_proxy_fails_and_is_short_again_after_it_worked(
+    post: Post, inbox: WebhookReceiver, proxy: ForwardProxy
+) -> None:
+    proxy.child.kill()
+    delivery = post.end_jobs(inbox.url)
+    assert pause_after_attempt(post, delivery) < SHORT_SECONDS
+    fail_since(post, delivery, hours=1)
+    assert pause_after_attempt(post, delivery) > SHORT_SECONDS
+
+    proxy.restart()
+    inbox.script.append(500)
+    attempt(post, delivery)
+    proxy.child.kill()
+    assert pause_after_attempt(post, delivery) < SHORT_SECONDS
+    assert [one["code"] for one in post.attempts(delivery)] == ["status", "egress_proxy_down"]
+
+
+def pause_after_attempt(post: Post, delivery: str) -> float:
+    """Make an attempt; return the seconds until the next is due."""
+    attempt(post, delivery)
+    return (float(post.record(delivery)["due"]) - post.world.store.now_ms()) / 1000
+
+
+def fail_since(post: Post, delivery: str, *, hours: float) -> None:
+    """Let the only attempt of a delivery say that it has waited for the proxy for hours."""
+    (logged,) = post.attempts(delivery)
+    logged["proxy_down_since"] -= hours * 3600
+    post.world.client.hset(keys.delivery("") + delivery, "log", orjson.dumps(logged))
 
 
 def test_an_endpoint_that_is_away_behind_a_proxy_that_works_fails(

@@ -20,7 +20,8 @@ from tests.support.jobs import JOB_ID, job
 from worker.webhook_client import DeliveryResult, SendError
 from worker.webhook_delivery import (
     JITTER,
-    PROXY_WAIT_SECONDS,
+    PROXY_WAIT_LEAST_SECONDS,
+    PROXY_WAIT_MOST_SECONDS,
     is_in_time,
     message,
     next_wait,
@@ -102,9 +103,29 @@ def test_a_test_event_is_sent_once() -> None:
 def test_an_egress_proxy_that_fails_uses_up_no_attempt_but_that_of_a_test_event() -> None:
     down = DeliveryResult(None, 0.1, code=SendError.EGRESS_PROXY_DOWN)
     settings, last = Settings(webhook_schedule=SCHEDULE), delivery(attempt=len(SCHEDULE))
-    assert outcome_of(down, last, settings, chance=lambda: 0.5) == ("release", PROXY_WAIT_SECONDS)
+    assert outcome_of(down, last, settings, chance=lambda: 0.5) == (
+        *("release", PROXY_WAIT_LEAST_SECONDS),
+    )
     one = replace(delivery(), type="webhook.test")
     assert outcome_of(down, one, settings) == ("failed", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("waited", "least", "most"),
+    [
+        (20, PROXY_WAIT_LEAST_SECONDS, PROXY_WAIT_LEAST_SECONDS),
+        (200, 50, PROXY_WAIT_MOST_SECONDS),
+        (86_400, PROXY_WAIT_MOST_SECONDS, PROXY_WAIT_MOST_SECONDS),
+    ],
+)
+def test_an_egress_proxy_is_asked_more_rarely_the_longer_it_fails(
+    waited: float, least: float, most: float
+) -> None:
+    since = now_utc().timestamp() - waited
+    one = replace(delivery(), last_attempt={"proxy_down_since": since})
+    down = DeliveryResult(None, 0.1, code=SendError.EGRESS_PROXY_DOWN)
+    wait = outcome_of(down, one, Settings(webhook_schedule=SCHEDULE), chance=lambda: 0.5)[1]
+    assert least <= wait <= most
 
 
 def test_what_is_no_job_is_told_as_it_was_kept() -> None:
