@@ -80,6 +80,8 @@ class _Answer(NamedTuple):
 #: The number of idle connections, or that of threads if larger: there are more hosts than threads,
 #: and a new connection costs as much as sending.
 MAX_IDLE_CONNECTIONS = 256
+#: What a request raises whose connection fails after it was opened.
+_BROKEN_TUNNEL = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 #: In lower case, as those that `post` gets: a tenant's own replace them.
 _HEADERS = {"accept": "*/*", "user-agent": USER_AGENT}
 
@@ -139,7 +141,7 @@ class WebhookClient:
             with deadline(self._timeout):
                 response = self._exchange(request)
         except (AddressForbidden, httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            code, sentence = self._send_error(error)
+            code, sentence = self._send_error(error, request)
             # with the check of the proxy, which takes the thread's time as well
             seconds = time.monotonic() - began
             headers = request.headers if request else {}
@@ -158,11 +160,16 @@ class WebhookClient:
         """Close all connections."""
         self._transport.close()
 
-    def _send_error(self, error: Exception) -> tuple[SendError, str]:
+    def _send_error(self, error: Exception, request: httpx.Request | None) -> tuple[SendError, str]:
         if failure := proxy_failure(error):
             is_down = not failure.is_refusal and bool(self._egress_check.failure())
             code = SendError.EGRESS_PROXY_DOWN if is_down else SendError.EGRESS_PROXY
             return code, str(failure)
+        if request is not None and isinstance(error, _BROKEN_TUNNEL):
+            # if the proxy goes away, its open tunnels are silent or end, as if the endpoint failed
+            is_tunnel = self._egress_check.leads_to(str(request.url))
+            if is_tunnel and (cause := self._egress_check.failure()):
+                return SendError.EGRESS_PROXY_DOWN, cause
         return _send_error(error)
 
     def _exchange(self, request: httpx.Request) -> _Answer:

@@ -32,6 +32,7 @@ class EgressCheck:
 
         If it leads to none of them, they only show whether the proxy answers at all.
         """
+        self._way_out = proxy
         self._proxy = proxy and replace(proxy, direct_hosts=())
         needed = [host for host in hosts if proxy and proxy.leads_to(*host)]
         self._is_needed = bool(needed)
@@ -43,9 +44,12 @@ class EgressCheck:
     def from_settings(cls, settings: Settings) -> Self:
         """Check the proxy with 1min.ai and the storage."""
         storage = f"{'https' if settings.s3_secure else 'http'}://{settings.s3_endpoint}"
-        addresses = map(urlsplit, (settings.onemin_base_url, storage))
-        hosts = [(one.hostname or "", one.port or _PORTS[one.scheme]) for one in addresses]
+        hosts = [_address(url) for url in (settings.onemin_base_url, storage)]
         return cls(Egress.from_settings(settings).proxy, hosts)
+
+    def leads_to(self, url: str) -> bool:
+        """Return whether requests of this URL go through the proxy."""
+        return self._way_out is not None and self._way_out.leads_to(*_address(url))
 
     def failure(self) -> str:
         """Return how the proxy fails; '' if it works, or there is none.
@@ -75,3 +79,8 @@ class EgressCheck:
                 if not error.is_refusal and (self._is_needed or error.status is None):
                     failures.append(str(error))
         return failures[0] if failures else ""
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or _PORTS[parts.scheme]

@@ -1,6 +1,8 @@
 """An egress proxy that fails is not the failure of an endpoint; one that works tells of the two."""
 
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 
 import orjson
@@ -29,10 +31,22 @@ def proxy(request: pytest.FixtureRequest) -> Iterator[ForwardProxy]:
 
 
 @pytest.fixture
-def post(empty_redis_url: str, proxy: ForwardProxy, provider: Client) -> Iterator[Post]:
-    made = Post(empty_redis_url, egress_proxy=proxy.url, onemin_base_url=provider.url)
-    yield made
-    made.close()
+def way_out(proxy: ForwardProxy, provider: Client) -> Mapping[str, str]:
+    """Settings with the proxy."""
+    return {"egress_proxy": proxy.url, "onemin_base_url": provider.url}
+
+
+@pytest.fixture
+def post(empty_redis_url: str, way_out: Mapping[str, str]) -> Iterator[Post]:
+    with closing(Post(empty_redis_url, **way_out)) as made:
+        yield made
+
+
+@pytest.fixture
+def hasty(empty_redis_url: str, way_out: Mapping[str, str]) -> Iterator[Post]:
+    """One that waits for no receiver for long."""
+    with closing(Post(empty_redis_url, webhook_timeout_seconds=1, **way_out)) as made:
+        yield made
 
 
 def unreachable(proxy: ForwardProxy) -> None:
@@ -96,6 +110,45 @@ def test_a_delivery_waits_for_the_proxy_and_uses_up_no_attempt(
     (logged,) = post.attempts(delivery)
     assert (logged["number"], logged["status"]) == (1, 200)
     assert len(inbox.received) == 1
+
+
+@contextmanager
+def silent(proxy: ForwardProxy) -> Iterator[None]:
+    """Let the proxy, and its open tunnels, answer nothing for a time, as if its host were gone."""
+    proxy.child.send(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        proxy.child.send(signal.SIGCONT)
+
+
+def test_an_open_tunnel_of_a_proxy_that_is_away_is_not_an_endpoint_that_fails(
+    hasty: Post, inbox: WebhookReceiver, proxy: ForwardProxy
+) -> None:
+    first, second = hasty.end_jobs(inbox.url), hasty.end_jobs(inbox.url)
+    do_next_deliveries(hasty.context)
+    assert {hasty.record(one)["state"] for one in (first, second)} == {"delivered", "pending"}
+    with silent(proxy):
+        do_next_deliveries(hasty.context)
+
+    (waiting,) = (one for one in (first, second) if hasty.record(one)["state"] == "pending")
+    (logged,) = hasty.attempts(waiting)
+    assert (logged["code"], logged["number"]) == ("egress_proxy_down", 1)
+    assert "does not answer" in logged["error"]
+    assert "fails" not in health(hasty, waiting)
+
+
+def test_an_endpoint_that_is_silent_behind_a_proxy_that_works_fails(
+    hasty: Post, inbox: WebhookReceiver
+) -> None:
+    delivery = hasty.end_jobs(inbox.url)
+    inbox.held = True
+    attempt(hasty, delivery)
+    inbox.held = False
+
+    (logged,) = hasty.attempts(delivery)
+    assert logged["code"] == "timeout"
+    assert health(hasty, delivery)["fails"] == "1"
 
 
 def test_the_pause_grows_while_the_proxy_fails_and_is_short_again_after_it_worked(
