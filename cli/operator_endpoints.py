@@ -12,10 +12,10 @@ from api.webhooks.endpoints import ENDPOINT_ID
 from api.webhooks.responses import operator_endpoint_shown
 from api.webhooks.schemas import OperatorEndpointBody, OperatorEndpointSettingsBody
 from api.webhooks.test_event import (
-    QUEUE_SECONDS,
     event_shown,
     is_settled,
     queue_call,
+    wait_seconds,
     webhook_of,
 )
 from api.webhooks.url_validation import delivery_host
@@ -101,7 +101,7 @@ def send_test(endpoint_id: str) -> Shown:
         webhook = webhook_of(_existing(session, endpoint_id))
         delivery_id, call = queue_call(OPERATORS, webhook)
         session.run(call)
-        ends_at = time.monotonic() + session.settings.webhook_timeout_seconds + QUEUE_SECONDS
+        ends_at = time.monotonic() + wait_seconds(session.settings)
         while True:
             entry = session.run(read_delivery(delivery_id, tenant=OPERATORS))
             if is_settled(entry) or time.monotonic() > ends_at:

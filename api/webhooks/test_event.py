@@ -21,12 +21,14 @@ from api.webhooks.schemas import TestBody
 from api.webhooks.url_validation import delivery_host, to_stored
 from shared import ids
 from shared.jobs import DeliveryState
+from shared.net.egress_check import CHECK_SECONDS
 from shared.schemas import Url
+from shared.settings import Settings
 from shared.store.command import Command
 from shared.store.delivery_log import Entry, read_delivery, send_test
 from shared.store.endpoints import Endpoint
 
-#: Added to the time limit of an attempt, for the worker to pick it up.
+#: How long a worker may take to pick it up.
 QUEUE_SECONDS = 5.0
 _OPEN = frozenset({DeliveryState.PENDING, DeliveryState.SENDING})
 
@@ -92,6 +94,11 @@ def webhook_of(endpoint: Endpoint) -> Mapping[str, Any]:
     return {"url": endpoint.url, "headers": endpoint.headers, "format": endpoint.format}
 
 
+def wait_seconds(settings: Settings) -> float:
+    """Return how long to wait for a result: a worker may also check the egress proxy."""
+    return QUEUE_SECONDS + settings.webhook_timeout_seconds + CHECK_SECONDS
+
+
 def queue_call(owner: str, webhook: Mapping[str, Any]) -> tuple[str, Command[None]]:
     """Return the id of a test event, and the command that queues it for an endpoint."""
     delivery_id = ids.message_id()
@@ -104,7 +111,7 @@ async def send(parts: AppContext, tenant: str, webhook: Mapping[str, Any]) -> Re
     """Queue a test event, wait for its result, and write both."""
     delivery_id, call = queue_call(tenant, webhook)
     with parts.notifications.subscribe(delivery_id) as subscription:
-        ends_at = time.monotonic() + parts.settings.webhook_timeout_seconds + QUEUE_SECONDS
+        ends_at = time.monotonic() + wait_seconds(parts.settings)
         await parts.committer.run(call)
         while True:
             entry = await _read(parts, delivery_id, tenant)

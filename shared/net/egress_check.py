@@ -19,6 +19,8 @@ from shared.settings import Settings
 
 #: The time limit for each host, in seconds.
 _SECONDS = 2.5
+#: The time limit for both.
+CHECK_SECONDS = 2 * _SECONDS
 #: How long a proxy that failed counts as failing without another check.
 _KEPT_SECONDS = 5.0
 _PORTS = {"http": 80, "https": 443}

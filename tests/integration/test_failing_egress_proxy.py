@@ -15,6 +15,8 @@ from shared.settings import Settings
 from shared.store import keys
 from tests.integration.sandbox_client import Client
 from tests.integration.test_webhooks import Post
+from tests.support.api_server import served, settings, tenant_at
+from tests.support.delivery_worker import delivering
 from tests.support.forward_proxy import ForwardProxy, Squid, Tinyproxy, forward_proxy
 from tests.support.webhook_receiver import WebhookReceiver
 from worker.webhook_delivery import PROXY_WAIT_LEAST_SECONDS, do_next_deliveries
@@ -136,6 +138,23 @@ def test_an_open_tunnel_of_a_proxy_that_is_away_is_not_an_endpoint_that_fails(
     assert (logged["code"], logged["number"]) == ("egress_proxy_down", 1)
     assert "does not answer" in logged["error"]
     assert "fails" not in health(hasty, waiting)
+
+
+def test_a_test_event_says_that_the_proxy_does_not_answer(
+    empty_redis_url: str, proxy: ForwardProxy, way_out: Mapping[str, str]
+) -> None:
+    hasty: Any = {"webhook_timeout_seconds": 1, "webhook_allow_hosts": "127.0.0.1"}
+    with (
+        served(settings(empty_redis_url, **hasty)) as url,
+        tenant_at(url, empty_redis_url) as api_server,
+        delivering(empty_redis_url, threads=1, **hasty, **way_out),
+        silent(proxy),
+    ):
+        body = {"url": f"http://127.0.0.1:{free_port()}/hook"}
+        shown = api_server.client.post("/v1/webhooks/test", json=body).json()
+
+    assert (shown["status"], shown["attempt"]["error"]["code"]) == ("failed", "egress_proxy_down")
+    assert "does not answer" in shown["attempt"]["error"]["message"]
 
 
 def test_an_endpoint_that_is_silent_behind_a_proxy_that_works_fails(
