@@ -162,13 +162,18 @@ def _settled(reply: str) -> str | None:
 class Settled:
     """The result of settling a delivery and claiming the next in one call.
 
-    `next` is what `claim_delivery` returns. The next one is claimed even if the lease of the first
-    is lost.
+    The next one is claimed even if the lease of the first is lost.
     """
 
     is_lost: bool
     switched_off: str | None = None
-    next: Delivery | Closed | None = None
+    #: the reply of the claim
+    claimed: Sequence[Any] = ("empty",)
+
+    @property
+    def next(self) -> Delivery | Closed | None:
+        """What `claim_delivery` returns; parsed late, because its record may be damaged."""
+        return _delivery(self.claimed)
 
 
 def settle_and_claim(
@@ -185,4 +190,4 @@ def settle_and_claim(
 
 def _settled_and_claimed(reply: tuple[str, Sequence[Any]]) -> Settled:
     word, claimed = reply
-    return Settled(word == "lost", word if word in _SWITCHED_OFF else None, _delivery(claimed))
+    return Settled(word == "lost", word if word in _SWITCHED_OFF else None, claimed)

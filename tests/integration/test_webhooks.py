@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from sandbox.wait import wait_until
+from shared import metrics
 from shared.jobs import JobSpec
 from shared.settings import Settings
 from shared.store import keys
@@ -127,6 +128,20 @@ def test_what_is_claimed_while_a_stop_comes_is_released_and_not_sent(
     assert [request.id for request in inbox.received] == [first]
     assert (post.record(second)["state"], post.record(second)["attempt"]) == ("pending", "0")
     assert post.world.client.zcard(keys.queue_leases("deliveries")) == 0
+
+
+def test_a_delivery_is_counted_even_if_the_next_one_cannot_be_read(
+    post: Post, inbox: WebhookReceiver
+) -> None:
+    first, second = post.end_jobs(inbox.url), post.end_jobs(inbox.url)
+    post.world.client.hset(keys.delivery("") + second, "snapshot", "{")
+    before = metrics.WEBHOOK_ATTEMPTS.labels("delivered")._value.get()
+
+    with pytest.raises(orjson.JSONDecodeError):
+        do_next_deliveries(post.context, most=5)
+
+    assert post.record(first)["state"] == "delivered"
+    assert metrics.WEBHOOK_ATTEMPTS.labels("delivered")._value.get() - before == 1
 
 
 def test_a_delivery_costs_one_round_trip_after_the_first(
