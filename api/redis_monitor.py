@@ -59,7 +59,6 @@ class RedisMonitor:
         self._signer = signer
         self._keys_read_at = 0.0
         self._prices = prices
-        self._has_recorded_prices = False
         self._full = False
         self._unfit = ""
         self.reasons = ["Redis has not been reached yet."]
@@ -153,10 +152,10 @@ class RedisMonitor:
             await self._record_prices()
 
     async def _record_prices(self) -> None:
-        # once: a process that started later may have other prices; but Redis may lose its data
-        if not self._has_recorded_prices or not await self._client.exists(keys.prices()):
-            await self._client.set(keys.prices(), write_prices(self._prices))
-            self._has_recorded_prices = True
+        # each time, because a failover may lose the write and keep the prices of an earlier process
+        prices = write_prices(self._prices)
+        if await self._client.get(keys.prices()) != prices:
+            await self._client.set(keys.prices(), prices)
 
     async def _appendfsync(self) -> str:
         """Read a setting that INFO does not report; '' if CONFIG is disabled."""

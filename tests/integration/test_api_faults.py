@@ -26,6 +26,7 @@ from shared.store import keys
 from shared.store.command import Command
 from shared.store.connection import connect_async
 from shared.store.group_commit import GroupCommitClient
+from shared.store.prices import read_prices, write_prices
 from shared.store.schema_version import SCHEMA
 from tests.conftest import InTime
 from tests.support.api_server import PROMPT, ApiServer, problem, served, settings, tenant_at
@@ -252,6 +253,23 @@ def test_a_stop_lets_those_who_wait_go(own: RedisServer, tmp_path: Path) -> None
                 assert list(lines) == [""]
             assert held.result(10).json()["status"] == "queued"
         wait_until(lambda: not child.alive, "the process to end")
+
+
+def test_prices_that_a_failover_brought_back_are_replaced(own: RedisServer) -> None:
+    earlier, now = {"m": 1.0}, {"m": 2.0, "n": None}
+
+    async def watch(world: World) -> None:
+        pool = connect_async(world.settings, connections=4)
+        committer = GroupCommitClient(pool, world.scripts, timeout_seconds=5)
+        async with committer, RedisMonitor(pool, committer, ImageUrlSigner(), now):
+            assert read_prices(world.client) == now
+            world.client.set(keys.prices(), write_prices(earlier))
+            await asyncio.to_thread(
+                wait_until, lambda: read_prices(world.client) == now, "the prices of the API"
+            )
+
+    with closing(World(own.url)) as world:
+        asyncio.run(watch(world))
 
 
 class LosesData(GroupCommitClient):
