@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -11,6 +12,7 @@ from shared.model_catalog import DEFAULT_MODEL
 from shared.serializers import waiting_on
 from shared.store import job_submission, keys, transitions
 from shared.store.budgets import budget_of
+from shared.store.prices import write_prices
 from shared.store.usage import Spending, Usage, read_usage
 from tests.contract.test_admission import ask, everything, may
 from tests.support.store import World
@@ -233,6 +235,21 @@ def test_calls_at_once_do_not_pass_a_budget_together(world: World) -> None:
     world.finish(world.claim())
     assert world.try_claim() is None
     assert spent(world)[0] == 6
+
+
+def test_a_budget_holds_by_the_prices_of_the_api_whatever_those_of_the_worker(
+    empty_redis_url: str,
+) -> None:
+    with closing(World(empty_redis_url)) as worker:
+        worker.client.set(keys.prices(), write_prices({DEFAULT_MODEL: 2.0, "another": None}))
+        may(worker, daily_credits=3, budget_action="hold")
+        for _ in range(2):
+            accept(worker)
+        held = worker.claim()
+        assert worker.try_claim() is None
+        worker.finish(held)
+        assert worker.try_claim() is None
+        assert spent(worker) == (2, 2)
 
 
 def test_what_a_budget_held_goes_on_the_next_day_by_the_sweep(world: World) -> None:

@@ -114,13 +114,27 @@ end
 -- Return whether one of some budgets holds queued jobs once it is spent. All of a tenant's do, or none.
 function M.any_holds(budgets) return budgets[1] ~= nil and budgets[1].holds end
 
+-- Return the highest price of a call. Jobs are charged the prices of the API that accepted them, so those that it has
+-- recorded count; those of this process only if there are none.
+local function highest_price()
+  local recorded = redis.call('GET', keys.prices)
+  if not recorded then return C.credits_most end
+  local most = 0
+  for _, price in pairs(cjson.decode(recorded)) do
+    if price ~= cjson.null then most = math.max(most, price) end
+  end
+  return most
+end
+
 -- Return until when the budgets that hold queued jobs admit no further one, because it might exceed a budget; nil if
 -- they admit one. Each running job counts as the most expensive one until it ends, so concurrent calls never exceed a
 -- budget.
 function M.held_until(budgets, running, now)
   local latest
-  for _, budget in ipairs(budgets or {}) do
-    if budget.holds and M.used(budget, now) + (running + 1) * C.credits_most > budget.limit + M.EPSILON then
+  if not M.any_holds(budgets or {}) then return nil end
+  local committed = (running + 1) * highest_price()
+  for _, budget in ipairs(budgets) do
+    if budget.holds and M.used(budget, now) + committed > budget.limit + M.EPSILON then
       latest = math.max(latest or 0, clock.period_end(budget.period, now))
     end
   end
