@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 #: The revision of these tables: the last one of `migrations/versions`.
-REVISION = "0005"
+REVISION = "0006"
 #: Where Alembic stores the revision of the database.
 alembic_version = Table("alembic_version", MetaData(), Column("version_num", Text))
 
@@ -59,6 +59,9 @@ jobs = Table(
     _partial("jobs_of_all_by_status", "status", "id", where=UNSUCCESSFUL),
     _partial("jobs_by_batch", "batch", "id", where="batch IS NOT NULL"),
     _partial("jobs_by_error", "error_code", "id", where="error_code IS NOT NULL"),
+    _partial(
+        "jobs_of_tenant_by_error", "tenant", "error_code", "id", where="error_code IS NOT NULL"
+    ),
     _partial("jobs_by_request", "tenant", "request_hash", "id", where="request_hash IS NOT NULL"),
     _partial("jobs_by_expiry", "expires", where="expires IS NOT NULL"),
     _partial("jobs_by_image_expiry", "image_expires", where="image_expires IS NOT NULL"),

@@ -295,6 +295,20 @@ def test_a_page_by_a_term_is_read_in_the_order_of_its_index(
     database.close()
 
 
+def test_a_page_by_an_error_code_reads_no_job_of_another_tenant(history_url: str) -> None:
+    database = database_at(history_url)
+    write_rows(database, 1000)
+    with database.writing() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    reader = Explained(database)
+
+    found = reader.jobs(JobFilter("t7", error_code="provider_down"), 50)
+
+    assert {(job.tenant, job.error_code) for job in found} == {("t7", "provider_down")}
+    assert "jobs_of_tenant_by_error" in reader.plans[-1], reader.plans[-1]
+    database.close()
+
+
 def test_postgresql_reads_a_page_by_a_word_and_a_rare_status_by_the_status(
     postgres: PostgresServer,
 ) -> None:
