@@ -1,15 +1,16 @@
 """A service that runs, is asked for images all the time, and is watched by Prometheus."""
 
 import itertools
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
 
+from tests.support.background import in_background
 from tests.support.cluster import Api, Cluster, WorkerProcess, fleet
 from tests.support.forward_proxy import ForwardProxy, forward_proxy
 from tests.support.postgres import PostgresServer, postgres_server
@@ -116,24 +117,16 @@ def alert_stack(where: Path) -> Iterator[AlertStack]:
         world.close()
 
 
-@contextmanager
-def _asked(here: AlertStack) -> Iterator[None]:
+def _asked(here: AlertStack) -> AbstractContextManager[None]:
     """Ask for an image now and then, whatever comes of it."""
-    stop = threading.Event()
 
-    def ask() -> None:
+    def ask(stop: Event) -> None:
         with here.here.client(here.api.url) as http:
             while not stop.wait(ASK_EVERY_SECONDS):
                 with suppress(httpx.HTTPError):
                     http.post("/v1/jobs", json=here.body())
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return in_background(ask)
 
 
 def _address(url: str) -> str:

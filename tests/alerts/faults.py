@@ -1,12 +1,12 @@
 """What makes each alert fire, on a service that runs. Each ends with its block."""
 
 import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Event, Timer
 
 import httpx
 
@@ -14,6 +14,7 @@ from sandbox.wait import wait_until
 from shared.store import keys
 from shared.store.provider_keys import remove_provider_key
 from tests.alerts.alert_stack import THREADS, AlertStack
+from tests.support.background import in_background
 from tests.support.cluster import Api, WorkerProcess
 from tests.support.forward_proxy import ForwardProxy
 from tests.support.provider_keys import add, operator
@@ -228,16 +229,15 @@ def redis_away(here: AlertStack) -> Iterator[None]:
         here.here.redis.start()
 
 
-@contextmanager
-def redis_slow(here: AlertStack) -> Iterator[None]:
+def redis_slow(here: AlertStack) -> AbstractContextManager[None]:
     """Freeze Redis again and again for less than anybody gives up, while jobs are asked for."""
-    stop, child = threading.Event(), here.here.redis.child
+    child = here.here.redis.child
 
     def ask(_: int) -> None:
         with suppress(httpx.HTTPError):
             here.http.post("/v1/jobs", json=here.body())
 
-    def freeze() -> None:
+    def freeze(stop: Event) -> None:
         with ThreadPoolExecutor(4) as pool:
             while not stop.wait(SLOW_REDIS_SECONDS):
                 child.send(signal.SIGSTOP)
@@ -246,14 +246,7 @@ def redis_slow(here: AlertStack) -> Iterator[None]:
                 child.send(signal.SIGCONT)
                 list(asking)
 
-    thread = threading.Thread(target=freeze)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        child.send(signal.SIGCONT)
+    return in_background(freeze)
 
 
 @contextmanager
@@ -262,7 +255,7 @@ def late_endpoint(here: AlertStack) -> Iterator[None]:
     with receiver() as late:
         late.status = 503
         here.ask(60, late.url)
-        over = threading.Timer(LATE_SECONDS, lambda: setattr(late, "status", 200))
+        over = Timer(LATE_SECONDS, lambda: setattr(late, "status", 200))
         over.start()
         try:
             yield

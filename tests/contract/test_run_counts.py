@@ -1,7 +1,6 @@
 """Each run is counted once, at its end, with the calls that may have been billed."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,14 +17,6 @@ from tests.support.run_counts import LAST, counted, let_days_pass
 from tests.support.store import FAR, IMAGE, World
 
 KEY = "k1"
-
-
-@pytest.fixture
-def world(empty_redis_url: str) -> Iterator[World]:
-    world = World(empty_redis_url)
-    yield world
-    assert world.undocumented() == set()
-    world.close()
 
 
 def accept(world: World, *tags: str, key: str | None = KEY, price: float = 0.1) -> str:

@@ -1,11 +1,11 @@
 """Each operator event is caused by its fault on a running service, sent once, and ended once."""
 
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Event
 from typing import Any
 
 import httpx
@@ -14,6 +14,7 @@ import pytest
 from sandbox.wait import wait_until
 from shared.operator_events import ENDS, OperatorEvent
 from shared.store import keys
+from tests.support.background import in_background
 from tests.support.cluster import Api, Cluster, fleet
 from tests.support.store import World
 from tests.support.tls import TLS
@@ -157,23 +158,15 @@ CASES = {
 QUICK = {"endpoint", "storage", "keys"}
 
 
-@contextmanager
-def asked(stack: Stack) -> Iterator[None]:
+def asked(stack: Stack) -> AbstractContextManager[None]:
     """Ask for an image now and then, whatever comes of it."""
-    stop = threading.Event()
 
-    def ask() -> None:
+    def ask(stop: Event) -> None:
         while not stop.wait(ASK_EVERY_SECONDS):
             with suppress(httpx.HTTPError):
                 stack.ask()
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return in_background(ask)
 
 
 @pytest.fixture(scope="module")

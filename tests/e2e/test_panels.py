@@ -1,9 +1,8 @@
 """A real Prometheus looks at the running stack: every panel of every dashboard shows something."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from threading import Event
 
 import httpx
 import yaml
@@ -14,6 +13,7 @@ from tests.deploy.compose import ROOT
 from tests.deploy.prometheus import program
 from tests.e2e.up import Up, up
 from tests.integration.sandbox_client import Client
+from tests.support.background import in_background
 from tests.support.prometheus_server import prometheus
 from tests.support.tls import TLS
 from tests.support.webhook_receiver import WebhookReceiver, receiver
@@ -38,17 +38,15 @@ def _targets(stack: Up) -> dict[str, list[str]]:
     }
 
 
-@contextmanager
-def _asked(stack: Up, hook: WebhookReceiver) -> Iterator[None]:
+def _asked(stack: Up, hook: WebhookReceiver) -> AbstractContextManager[None]:
     """Ask for an image again and again, while the block lasts, in good ways and in bad."""
-    stop = threading.Event()
     headers = {"Authorization": f"Bearer {stack.state['api_key']}"}
     good = {
         "input": {"prompt": "A lighthouse at dawn", "megapixels": "0.25"},
         "webhook": {"url": hook.url, "events": ["job.succeeded", "job.failed"]},
     }
 
-    def ask() -> None:
+    def ask(stop: Event) -> None:
         with httpx.Client(
             base_url=stack.state["api"], headers=headers, timeout=30, verify=TLS
         ) as http:
@@ -58,13 +56,7 @@ def _asked(stack: Up, hook: WebhookReceiver) -> Iterator[None]:
                     http.get(f"/v1/jobs/{job['id']}/image")
                     http.post("/v1/jobs", json={"input": {}})
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return in_background(ask)
 
 
 def _scaling() -> list[str]:

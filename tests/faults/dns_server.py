@@ -8,13 +8,14 @@ import ipaddress
 import itertools
 import socket
 import struct
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from threading import Event
 
 from shared.net.ssrf import Endpoint, Resolver, resolve
 from shared.net.timeouts import within
+from tests.support.background import in_background
 
 _HEAD = struct.Struct("!6H")
 _RECORD = struct.Struct("!HHHIH")
@@ -69,21 +70,16 @@ def names(answers: Mapping[str, Sequence[Sequence[str]]]) -> Iterator[Names]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(0.05)
-        made, stopped = Names(answers, server.getsockname()[1]), threading.Event()
+        made = Names(answers, server.getsockname()[1])
 
-        def serve() -> None:
+        def serve(stopped: Event) -> None:
             while not stopped.is_set():
                 with suppress(TimeoutError):
                     question, asker = server.recvfrom(512)
                     server.sendto(made.answer(question), asker)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
+        with in_background(serve):
             yield made
-        finally:
-            stopped.set()
-            thread.join()
 
 
 def look_up_at(port: int) -> Resolver:

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from sandbox.subprocesses import Child
 from sandbox.wait import wait_for_http, wait_for_redis, wait_until
 from tests.e2e.up import as_list
 from tests.faults.service import Service
+from tests.support.background import in_background, in_service
 from tests.support.lying_storage import Liar, lying_before
 from tests.support.servers import S3Server
 
@@ -109,35 +110,22 @@ def unavailable(here: Service) -> Iterator[None]:
     with (
         absent(here, "s3") as port,
         ThreadingHTTPServer(("127.0.0.1", port), _Unavailable) as server,
+        in_service(server),
     ):
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+        yield
 
 
-@contextmanager
-def slow(here: Service, name: str) -> Iterator[None]:
+def slow(here: Service, name: str) -> AbstractContextManager[None]:
     """Let a server work a third of the time only."""
-    pid, over = pid_of(here, name), threading.Event()
+    pid = pid_of(here, name)
 
-    def hold_up() -> None:
+    def hold_up(over: threading.Event) -> None:
         while not over.wait(WORKS_SECONDS):
             os.kill(pid, signal.SIGSTOP)
             over.wait(RESTS_SECONDS)
             os.kill(pid, signal.SIGCONT)
 
-    thread = threading.Thread(target=hold_up)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return in_background(hold_up)
 
 
 def _take(hole: socket.socket, taken: list[socket.socket]) -> None:

@@ -1,11 +1,13 @@
 """How far the memory of a process grows while something is done to it."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 
 import psutil
+
+from tests.support.background import in_background
 
 POLL_INTERVAL_SECONDS = 0.005
 
@@ -23,18 +25,13 @@ class Growth:
 @contextmanager
 def growing(pid: int | None) -> Iterator[Growth]:
     """Watch the memory of a process until the block ends."""
-    growth, over = Growth(), threading.Event()
+    growth = Growth()
     process = psutil.Process(pid)
     began = process.memory_info().rss
 
-    def watch() -> None:
+    def watch(over: Event) -> None:
         while not over.wait(POLL_INTERVAL_SECONDS):
             growth.bytes = max(growth.bytes, process.memory_info().rss - began)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with in_background(watch):
         yield growth
-    finally:
-        over.set()
-        watcher.join()

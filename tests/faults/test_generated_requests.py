@@ -3,10 +3,9 @@
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -15,6 +14,7 @@ from shared.store import job_queries
 from shared.store.transitions import Claim
 from tests.faults.conftest import Tell
 from tests.support.api_server import ApiServer, served, settings, tenant_at
+from tests.support.background import in_background
 from tests.support.delivery_worker import delivering
 from tests.support.servers import S3Server
 from tests.support.store import World
@@ -22,22 +22,14 @@ from tests.support.store import World
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
 
-@contextmanager
-def jobs_that_succeed_at_once(api_server: ApiServer) -> Iterator[None]:
+def jobs_that_succeed_at_once(api_server: ApiServer) -> AbstractContextManager[None]:
     """Finish whatever is queued, so that nobody waits long for it."""
-    over = threading.Event()
 
-    def work() -> None:
+    def work(over: Event) -> None:
         while not over.wait(0.02):
             finish_next(api_server.world)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return in_background(work)
 
 
 def finish_next(world: World) -> None:

@@ -30,12 +30,6 @@ def url(redis_url: str, s3: S3Server) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
-    with tenant_at(url, empty_redis_url) as api_server:
-        yield api_server
-
-
 def store_image(api_server: ApiServer, s3: S3Server, body: bytes) -> tuple[str, Image]:
     """Make a job whose image has these bytes."""
     job = api_server.create()

@@ -16,7 +16,7 @@ from api.bodies import BodyLimits
 from api.main import ROUTES
 from api.middleware import RequestMiddleware
 from api.server import HEAD_BYTES, LimitedHttpProtocol
-from tests.support.api_server import PROMPT, ApiServer, problem, served, settings, tenant_at
+from tests.support.api_server import PROMPT, ApiServer, problem, served, settings
 
 LIMIT = 5000
 
@@ -25,12 +25,6 @@ LIMIT = 5000
 def url(redis_url: str) -> Iterator[str]:
     with served(settings(redis_url, max_body_bytes=LIMIT)) as url:
         yield url
-
-
-@pytest.fixture
-def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
-    with tenant_at(url, empty_redis_url) as api_server:
-        yield api_server
 
 
 def dialed(url: str) -> socket.socket:

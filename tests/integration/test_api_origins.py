@@ -23,12 +23,6 @@ def url(redis_url: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
-    with tenant_at(url, empty_redis_url) as api_server:
-        yield api_server
-
-
 def preflight(api_server: ApiServer, origin: str, path: str = "/v1/jobs") -> httpx.Response:
     headers = {
         "Origin": origin,

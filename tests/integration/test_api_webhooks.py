@@ -25,12 +25,6 @@ def url(redis_url: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
-    with tenant_at(url, empty_redis_url) as api_server:
-        yield api_server
-
-
 def end_jobs(api_server: ApiServer, url: str, **webhook: Any) -> str:
     """Let a job be canceled whose webhook goes to `url`; return the job's id."""
     job = api_server.create(webhook={"url": url, **webhook})

@@ -25,18 +25,6 @@ class Hasty(LimitedHttpProtocol):
     stall_seconds = 0.5
 
 
-@pytest.fixture(scope="module")
-def url(redis_url: str) -> Iterator[str]:
-    with served(settings(redis_url)) as url:
-        yield url
-
-
-@pytest.fixture
-def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
-    with tenant_at(url, empty_redis_url) as api_server:
-        yield api_server
-
-
 @pytest.fixture
 def hasty(empty_redis_url: str) -> Iterator[ApiServer]:
     with (

@@ -27,12 +27,6 @@ def url(redis_url: str, s3: S3Server) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
-    with tenant_at(url, empty_redis_url) as api_server:
-        yield api_server
-
-
 def put(s3: S3Server, name: str, data: bytes, *, told: int | None = None) -> Image:
     """Store an image; the record tells of `told` bytes."""
     s3.client().put_object(s3.bucket, name, io.BytesIO(data), len(data))

@@ -1,7 +1,6 @@
 """The demonstration asks as a client does, and tells each step or why there is none."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +10,7 @@ import pytest
 
 from sandbox.devstack.demo import Demo, DemoFailed
 from sandbox.servers import free_port
+from tests.support.background import in_service
 
 JOB = {
     "id": "job_1",
@@ -58,14 +58,8 @@ def api(known: dict[str, tuple[int, str, bytes]]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, in_service(server):
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def test_an_image_is_saved_and_each_step_told(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from tests.support.api_server import (
     problem,
     served,
     settings,
-    tenant_at,
 )
 from tests.support.delivery_worker import delivering
 from tests.support.webhook_receiver import WebhookReceiver
@@ -34,12 +33,6 @@ KEY = ProviderKey("key-a", "team-a", "secret-abcd")
 def url(redis_url: str) -> Iterator[str]:
     with served(settings(redis_url, webhook_allow_hosts="127.0.0.1", **SOON)) as url:
         yield url
-
-
-@pytest.fixture
-def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
-    with tenant_at(url, empty_redis_url) as api_server:
-        yield api_server
 
 
 def create(operator: httpx.Client, url: str, **how: Any) -> dict[str, Any]:

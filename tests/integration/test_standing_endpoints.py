@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared.store.endpoints import STANDING_MAX
-from tests.support.api_server import ApiServer, pointers, problem, served, settings, tenant_at
+from tests.support.api_server import ApiServer, pointers, problem, served, settings
 from tests.support.delivery_worker import delivering
 from tests.support.webhook_receiver import WebhookReceiver
 
@@ -19,12 +19,6 @@ ENDS = ["job.succeeded", "job.failed", "job.canceled"]
 def url(redis_url: str) -> Iterator[str]:
     with served(settings(redis_url, webhook_allow_hosts="127.0.0.1")) as url:
         yield url
-
-
-@pytest.fixture
-def api_server(url: str, empty_redis_url: str) -> Iterator[ApiServer]:
-    with tenant_at(url, empty_redis_url) as api_server:
-        yield api_server
 
 
 def create(api_server: ApiServer, url: str, **how: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from shared.jobs import State
 from shared.start_commands import worker_command
 from shared.store import keys
 from shared.store.schema_version import SCHEMA
-from tests.integration.sandbox_client import Client, steered
+from tests.integration.sandbox_client import Client
 from tests.support.servers import RedisServer, S3Server, redis_server
 from tests.support.worker_harness import WorkerHarness, settings_for
 from tests.support.worker_process import Worker, environment, worker
@@ -32,12 +32,6 @@ SUCCEEDED = "succeeded"
 def provider_url() -> Iterator[str]:
     with running() as url:
         yield url
-
-
-@pytest.fixture
-def provider(provider_url: str) -> Iterator[Client]:
-    with steered(provider_url) as client:
-        yield client
 
 
 class Place:

@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from tests.support.background import in_service
 from tests.support.servers import S3Server
 
 #: Headers that belong to a connection, or that are written here.
@@ -129,14 +130,11 @@ def lying_before(s3: S3Server, *, port: int = 0) -> Iterator[Liar]:
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         liar = Liar(s3, server.server_port)
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield liar
-        finally:
-            over.set()
-            server.shutdown()
-            thread.join()
+        with in_service(server):
+            try:
+                yield liar
+            finally:
+                over.set()
 
 
 def _read(handler: BaseHTTPRequestHandler) -> Request:

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.background import in_service
 from tests.support.lying_storage import Lie, Reply, Request, passed_on
 from tests.support.servers import S3Server
 
@@ -102,13 +103,8 @@ def token_service(service: TokenService) -> Iterator[TokenService]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         service.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
+        with in_service(server):
             yield service
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def refusing_expired(service: TokenService) -> Lie:

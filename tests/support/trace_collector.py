@@ -1,7 +1,6 @@
 """A collector of traces on loopback, which takes OTLP over HTTP as the real ones do."""
 
 import gzip
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+from tests.support.background import in_service
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,5 @@ def collector() -> Iterator[Collector]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         kept.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
+        with in_service(server):
             yield kept
-        finally:
-            server.shutdown()
-            thread.join()

@@ -16,6 +16,8 @@ from typing import Any
 import orjson
 from standardwebhooks import Webhook
 
+from tests.support.background import in_service
+
 
 @dataclass(frozen=True)
 class Received:
@@ -124,14 +126,11 @@ def receiver(host: str = "127.0.0.1") -> Iterator[WebhookReceiver]:
 
     with Server((host, 0), Handler) as server:
         kept.url = f"http://{host}:{server.server_address[1]}/hook"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield kept
-        finally:
-            kept.held = False
-            server.shutdown()
-            thread.join()
+        with in_service(server):
+            try:
+                yield kept
+            finally:
+                kept.held = False
 
 
 def main(file: Path) -> None:

@@ -1,7 +1,6 @@
 """Which answers of an egress proxy show that it fails; the proxies here answer by the port."""
 
 import socketserver
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +9,7 @@ import pytest
 from sandbox.servers import free_port
 from shared.net.egress import EgressProxy
 from shared.net.egress_check import EgressCheck
+from tests.support.background import in_service
 
 PROVIDER, STORAGE = ("api.example.com", 443), ("storage.example.com", 9000)
 #: No answer at all: the proxy closes the connection.
@@ -38,12 +38,8 @@ class _Tunnel(socketserver.StreamRequestHandler):
 
 @contextmanager
 def proxy(provider: int, storage: int) -> Iterator[_Proxy]:
-    with _Proxy({PROVIDER: provider, STORAGE: storage}) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
+    with _Proxy({PROVIDER: provider, STORAGE: storage}) as running, in_service(running):
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def check(port: int, *, direct_hosts: Sequence[str] = ()) -> EgressCheck:
