@@ -59,6 +59,7 @@ class RedisMonitor:
         self._signer = signer
         self._keys_read_at = 0.0
         self._prices = prices
+        self._prices_recorded_in = ""
         self._full = False
         self._unfit = ""
         self.reasons = ["Redis has not been reached yet."]
@@ -149,13 +150,15 @@ class RedisMonitor:
         self.service = await self._committer.run(service_stats())
         self._collector.facts = self.service
         if not self._unfit and not self._full:
-            await self._record_prices()
+            await self._record_prices(str(facts.get("master_replid")))
 
-    async def _record_prices(self) -> None:
-        # each time, because a failover may lose the write and keep the prices of an earlier process
-        prices = write_prices(self._prices)
-        if await self._client.get(keys.prices()) != prices:
-            await self._client.set(keys.prices(), prices)
+    async def _record_prices(self, replication_id: str) -> None:
+        # once, because a process that started later may have other prices; but Redis may lose its
+        # data, and a replica that takes over (it changes the id) may not have received the write
+        is_recorded = replication_id == self._prices_recorded_in
+        if not is_recorded or not await self._client.exists(keys.prices()):
+            await self._client.set(keys.prices(), write_prices(self._prices))
+            self._prices_recorded_in = replication_id
 
     async def _appendfsync(self) -> str:
         """Read a setting that INFO does not report; '' if CONFIG is disabled."""

@@ -796,8 +796,8 @@ schema = Key("schema", STRING, "The number of this layout.")
 prices = Key(
     "prices",
     STRING,
-    "The credits of a call by model, null without a price, as JSON: the settings of the API, "
-    "whose processes each write them if they differ.",
+    "The credits of a call by model, null without a price, as JSON: those of the API process that "
+    "started last.",
 )
 
 

@@ -264,6 +264,10 @@ def test_prices_that_a_failover_brought_back_are_replaced(own: RedisServer) -> N
         async with committer, RedisMonitor(pool, committer, ImageUrlSigner(), now):
             assert read_prices(world.client) == now
             world.client.set(keys.prices(), write_prices(earlier))
+            before = world.client.info("replication")["master_replid"]
+            own.child.kill()
+            own.start()  # as another server that has all but the last write
+            assert world.client.info("replication")["master_replid"] != before
             await asyncio.to_thread(
                 wait_until, lambda: read_prices(world.client) == now, "the prices of the API"
             )
