@@ -195,7 +195,8 @@ def text(written: str) -> str:
 def milliseconds(written: str) -> int:
     """Parse an RFC 3339 time to milliseconds since 1970; finer digits are cut.
 
-    A `+` decoded as a space is accepted, and a leap second counts as the second before it.
+    A `+` decoded as a space is accepted, and a leap second counts as the second before it. A time
+    whose year in UTC is not 1 to 9999 is refused, because no response could show it.
     """
     found = _MOMENT.fullmatch(written)
     try:
@@ -213,7 +214,8 @@ def _milliseconds(minute: str, seconds: str | None, fraction: str | None, offset
     moment = datetime.fromisoformat(f"{minute.replace('t', 'T')}:{seconds}{zone}")
     if is_leap and moment.astimezone(UTC).strftime("%H:%M") != "23:59":
         raise ValueError
-    return (moment - _EPOCH) // _MILLISECOND + int(f"{fraction or '':0<3.3}")
+    utc = moment.astimezone(UTC)  # raises OverflowError outside of the years 1 to 9999
+    return (utc - _EPOCH) // _MILLISECOND + int(f"{fraction or '':0<3.3}")
 
 
 def encode_cursor(cursor: str) -> str:
