@@ -255,6 +255,35 @@ def test_a_key_is_checked_for_free() -> None:
     assert seen == [f"/api/results/{NO_RECORD}"] * 2
 
 
+BLOCKED = httpx.Response(403, text="<html><title>Attention Required!</title></html>")
+
+
+def test_a_403_for_one_prompt_leaves_the_key_in_use() -> None:
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path}")
+        return BLOCKED if request.method == "POST" else httpx.Response(200, json={"aiRecord": None})
+
+    with pytest.raises(ProviderDown, match=r"refuses this request \(status 403\)") as caught:
+        provider(handler).generate(REQUEST, key=KEY)
+    assert "Attention Required" in caught.value.evidence
+    assert asked == ["POST /api/features", f"GET /api/results/{NO_RECORD}"]
+
+
+@pytest.mark.parametrize("check", [BLOCKED, httpx.Response(503), httpx.ConnectError("refused")])
+def test_a_403_rejects_the_key_unless_a_check_shows_that_it_works(
+    check: httpx.Response | Exception,
+) -> None:
+    with pytest.raises(ProviderAuth):
+        provider(in_turn(BLOCKED, check)).generate(REQUEST, key=KEY)
+
+
+def test_a_401_rejects_the_key_without_a_check() -> None:
+    with pytest.raises(ProviderAuth):
+        provider(in_turn(httpx.Response(401))).generate(REQUEST, key=KEY)
+
+
 def test_a_key_is_checked_once_though_the_provider_is_down() -> None:
     seen: list[str] = []
 

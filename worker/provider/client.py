@@ -144,7 +144,11 @@ class OneMin:
         at the time limit. Raise Stopped if the process stops in the meantime.
         """
         with deadline(self._timeout_seconds):
-            found = self._read(self._submit(request, key), key, request)
+            reply = self._submit(request, key)
+            try:
+                found = self._read(reply, key, request)
+            except ProviderAuth as error:
+                raise self._forbidden(reply, key, error) from error
             if isinstance(found, ProviderResult):
                 return found
             if on_submitted is not None:
@@ -221,6 +225,24 @@ class OneMin:
                 if found is not None:
                     return found
             raise
+
+    def _forbidden(self, reply: Reply, key: str, error: ProviderAuth) -> JobError:
+        """Return the error of a refused key; ProviderDown if a 403 refuses the request alone.
+
+        A firewall in front of 1min.ai answers 403 to single prompts. If that took the key out of
+        use, one such job would stop all others, again and again until its deadline.
+        """
+        if reply.status != httpx.codes.FORBIDDEN:
+            return error
+        try:
+            self._poll_record(NO_RECORD, key, None)
+        except JobError:
+            return error
+        refused = ProviderDown(
+            "1min.ai refuses this request (status 403), but accepts the API key."
+        )
+        refused.evidence = error.evidence
+        return refused
 
     def _poll_record(
         self, record_id: str, key: str, request: Request | None
