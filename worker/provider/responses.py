@@ -49,6 +49,10 @@ FAILED = frozenset({"FAILURE", "FAILED"})
 
 _DEAD_KEY = re.compile(r"api[ -]?key\b.*\b(not active|inactive|deleted|revoked|expired|invalid)")
 _SAFETY = re.compile(r"nsfw|content[ _-]policy|moderat|safety|sensitive")
+#: Statuses, besides redirects, of a server that processed no request: it has no such path (404,
+#: 410) or method (405, 501), is another host (421) or a proxy of the network (407, 511), or takes
+#: no such protocol or media type (415, 426, 505).
+_NOT_PROCESSED = frozenset({404, 405, 407, 410, 415, 421, 426, 501, 505, 511})
 _CREDITS = re.compile(r"requires\s+([\d.,]+)\s+credits.*?\bhas\s+([\d.,]+)\s+credits", re.DOTALL)
 
 
@@ -234,10 +238,18 @@ ROWS: tuple[Row, ...] = (
         _error_of(ProviderRejected, "1min.ai does not accept the input"),
     ),
     Row(lambda r: r.status == 429, _error_of(ProviderBusy, "1min.ai limits the rate of requests")),  # noqa: PLR2004
-    # 408: it never got the whole request. 521, 523, 525, 526, 530: its edge never reached it.
+    # 408: it never got the whole request. 425: it wants it again, later. 521, 523, 525, 526, 530:
+    # its edge never reached it.
     Row(
-        lambda r: r.status in {408, 500, 502, 503, 521, 523, 525, 526, 530},
+        lambda r: r.status in {408, 425, 500, 502, 503, 521, 523, 525, 526, 530},
         _error_of(ProviderDown, "1min.ai failed"),
+    ),
+    Row(
+        lambda r: r.status < 400 or r.status in _NOT_PROCESSED,  # noqa: PLR2004
+        lambda r: EndpointMissing(
+            f"1min.ai has no such endpoint (status {r.status}). Set DARKROOM_ONEMIN_BASE_URL to "
+            "the address of its API, https://api.1min.ai."
+        ),
     ),
     # 504, 520, 522, 524, and unknown ones: something in between stopped waiting for a response
     Row(
@@ -245,14 +257,6 @@ ROWS: tuple[Row, ...] = (
         lambda r: UnknownOutcome(
             f"A server in front of 1min.ai stopped waiting (status {r.status}): "
             "the image may have been made."
-        ),
-    ),
-    # nobody processed the request: a redirect, or a path that does not exist
-    Row(
-        lambda r: r.status < 400 or r.status in {404, 405},  # noqa: PLR2004
-        lambda r: EndpointMissing(
-            f"1min.ai has no such endpoint (status {r.status}). Set DARKROOM_ONEMIN_BASE_URL to "
-            "the address of its API, https://api.1min.ai."
         ),
     ),
     Row(
