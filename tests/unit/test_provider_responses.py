@@ -18,7 +18,7 @@ from shared.errors import (
 )
 from shared.jobs import ProviderResult
 from worker.provider.error_parsing import Reply, excerpt, quote, retry_after
-from worker.provider.responses import Unfinished, read_answer, read_record
+from worker.provider.responses import Unfinished, read_answer, read_models, read_record
 
 URL = "https://s3.us-east-1.amazonaws.com/asset.1min.ai/a.webp?X-Amz-Signature=abc"
 BUSY = "the service is a bit busy, please try again shortly"
@@ -315,3 +315,9 @@ def test_a_success_in_another_form_is_an_answer(body: object) -> None:
     answer = read_answer(reply(200, body))
     assert isinstance(answer, ProviderResult)
     assert (answer.record_id, answer.url.lower()) == ("a", URL.lower())
+
+
+@pytest.mark.parametrize("price", ["Infinity", "NaN", "-1", "1e9", f"1{'0' * 400}", '"7"'])
+def test_a_price_that_no_model_can_have_is_left_out_of_the_list(price: str) -> None:
+    body = f'{{"models": [{{"modelId": "m", "creditEstimation": {price}}}]}}'.encode()
+    assert [one.credits for one in read_models(reply(200, body))] == [None]

@@ -23,6 +23,7 @@ from shared.errors import (
     UnknownOutcome,
 )
 from shared.jobs import ProviderResult
+from shared.model_catalog.model import CREDITS_MAX
 from shared.printable import printable_ascii
 from shared.store.provider_models import ACTIVE, ListedModel
 from worker.provider.echo import Request, differences
@@ -106,7 +107,8 @@ def read_record(reply: Reply, request: Request | None = None) -> ProviderResult 
 def read_models(reply: Reply) -> list[ListedModel]:
     """Parse the list of models; raise ProviderDown if it cannot be read.
 
-    Entries without an id are left out. A status that is not given counts as active.
+    Entries without an id are left out. A status that is not given counts as active. Prices above
+    CREDITS_MAX, which no model of the catalog may have, count as not given.
     """
     if not reply.is_success:
         raise ProviderDown(f"1min.ai responded {reply.status} to the request for its models.")
@@ -119,7 +121,7 @@ def read_models(reply: Reply) -> list[ListedModel]:
 
 def _listed(entry: Mapping[str, Any]) -> ListedModel:
     model_id, credits_each = entry.get("modelId"), entry.get("creditEstimation")
-    is_price = isinstance(credits_each, int | float) and credits_each >= 0
+    is_price = isinstance(credits_each, int | float) and 0 <= credits_each <= CREDITS_MAX
     return ListedModel(
         id=model_id if isinstance(model_id, str) and _MODEL_ID.fullmatch(model_id) else "",
         status=(text(entry.get("status")) or ACTIVE).lower(),
