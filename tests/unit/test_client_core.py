@@ -139,6 +139,7 @@ def test_retry_after_is_waited_for_with_a_pause_on_top() -> None:
 def test_retry_after_may_be_a_date() -> None:
     assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
     assert retry_after({"retry-after": "soon"}) is None
+    assert retry_after({"retry-after": f"Fri, 31 Dec {10**20} 23:59:59 GMT"}) is None
     assert retry_after({}) is None
 
 
