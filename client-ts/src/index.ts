@@ -111,8 +111,8 @@ export class Darkroom {
   readonly #retries: number;
 
   constructor(options: ClientOptions = {}) {
-    this.#url = setting("url", "DARKROOM_URL", options.url).replace(/\/+$/, "");
-    this.#key = setting("key", "DARKROOM_API_KEY", options.key);
+    this.#url = checkedUrl(setting("url", "DARKROOM_URL", options.url)).replace(/\/+$/, "");
+    this.#key = checkedKey(setting("key", "DARKROOM_API_KEY", options.key));
     // browsers refuse to run `fetch` as a method of another object
     const send = options.fetch ?? fetch;
     this.#fetch = (...request) => send(...request);
@@ -158,17 +158,30 @@ export class Darkroom {
     return this.fetch("GET", `/v1/jobs/${id}/image${options.preview ? "?size=preview" : ""}`);
   }
 
-  /** Write the image of a job into a file: the whole file, or nothing. Needs Node.js or the like. */
+  /**
+   * Write the image of a job into a file: the whole file, or nothing. Needs Node.js or the like.
+   * Throw an error if the bytes are not those of the image (SHA-256); a preview is not compared.
+   */
   async save(job: Job | string, path: string, options: { preview?: boolean } = {}): Promise<void> {
     const { rename, rm, writeFile } = await import("node:fs/promises");
     const partial = `${path}.${crypto.randomUUID()}.part`;
     const response = await this.image(job, options);
+    const data = new Uint8Array(await response.arrayBuffer());
+    if (!options.preview && (await sha256(data)) !== (await this.#imageOf(job))?.sha256) {
+      throw new Error("The image arrived damaged: its SHA-256 is not that of the job. Try again.");
+    }
     try {
-      await writeFile(partial, new Uint8Array(await response.arrayBuffer()));
+      await writeFile(partial, data);
       await rename(partial, path);
     } finally {
       await rm(partial, { force: true });
     }
+  }
+
+  async #imageOf(job: Job | string): Promise<Job["image"]> {
+    if (typeof job !== "string" && job.image) return job.image;
+    const id = encodeURIComponent(typeof job === "string" ? job : job.id);
+    return (await this.request<Job>("GET", `/v1/jobs/${id}`)).image;
   }
 
   /** Create many jobs at once: all of them, or none. */
@@ -245,6 +258,29 @@ function setting(name: string, variable: string, given?: string): string {
   if (!value)
     throw new TypeError(`No ${name} is configured: pass \`${name}\`, or set ${variable}.`);
   return value;
+}
+
+/** Check the URL now: `fetch` would report it like a network that fails, and quote a password in it. */
+function checkedUrl(written: string): string {
+  const url = URL.canParse(written) ? new URL(written) : undefined;
+  const isPlain = url && !(url.username || url.password || url.search || url.hash);
+  if (!isPlain || !["http:", "https:"].includes(url.protocol))
+    throw new TypeError(
+      "The URL of the service must begin with http:// or https://, without user, query and fragment.",
+    );
+  return written;
+}
+
+/** Check the key now: `fetch` would quote all of it in its error. */
+function checkedKey(written: string): string {
+  if (!/^[\x21-\x7e]+$/.test(written))
+    throw new TypeError("The key has a character that no header can carry: copy the key again.");
+  return written;
+}
+
+async function sha256(data: BufferSource): Promise<string> {
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
+  return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function json(body: unknown) {

@@ -1,5 +1,6 @@
 // The installed TypeScript client against the service whose address and key are in the environment,
 // behind connections that fail. Prints one line of JSON with what it returned.
+import { existsSync } from "node:fs";
 import { Darkroom, DarkroomError, JobFailed, StillRunning } from "darkroom-client";
 
 const thrown = async (call) => {
@@ -68,6 +69,12 @@ const failed = await thrown(async () => {
   await again.client.generate("Nothing");
 });
 const unset = await thrown(async () => new Darkroom({ url: " " }));
+const portal = async () => new Response("<html>", { status: 200 });
+const damaged = await thrown(() => faulty(portal).client.save(done, "damaged.webp"));
+await darkroom.save(done.id, "whole.webp");
+const configured = async (options) => (await thrown(async () => new Darkroom(options)))?.message;
+const keys = ["dk_a\ndk_b", "\u201cdk_a\u201d"];
+const urls = ["127.0.0.1:port", "http://127.0.0.1:port", "http://ann:secret@a.example", "http://a/?b"];
 
 console.log(
   JSON.stringify({
@@ -87,5 +94,9 @@ console.log(
     canceled: canceled.status,
     failed: failed instanceof JobFailed && failed.job.id === late.job.id,
     unset: unset.message,
+    damaged: damaged.message,
+    saved: [existsSync("damaged.webp"), existsSync("whole.webp")],
+    keys: await Promise.all(keys.map((key) => configured({ key }))),
+    urls: await Promise.all(urls.map((url) => configured({ url }))),
   }),
 );

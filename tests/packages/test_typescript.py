@@ -106,6 +106,13 @@ def test_the_client_survives_lost_replies_and_names_every_fault(
     assert told["overloaded"] == {"status": 503, "requests": 1}
     assert (told["late"], told["canceled"], told["failed"]) == (True, "canceled", True)
     assert "DARKROOM_URL" in told["unset"]
+    assert "SHA-256" in told["damaged"]
+    assert told["saved"] == [False, True]
+    assert {*told["keys"]} == {
+        "The key has a character that no header can carry: copy the key again."
+    }
+    [about_urls] = {*told["urls"]}
+    assert "must begin with http:// or https://, without user" in about_urls
 
 
 def _run(folder: Path, name: str, code: str, told: Mapping[str, str]) -> str:
