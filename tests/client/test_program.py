@@ -1,6 +1,7 @@
 """The program: what it prints, where, and what it ends with."""
 
 import json
+import re
 import subprocess
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -178,6 +179,21 @@ def test_every_image_is_saved_where_nobody_reads_the_results(
     assert "Traceback" not in ended.stderr
     assert "Exception" not in ended.stderr
     assert ("No space left on device" in ended.stderr) == ("full" in stdout)
+
+
+def test_variations_that_cannot_be_saved_are_found_by_their_batch(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "gull-7.webp").mkdir()
+    ended = run("generate", "Gull", "--seed", "7", "--variations", "2", "--out", str(tmp_path))
+    assert ended.returncode == 1
+    found = re.search(r"`darkroom (jobs list --batch batch_\w+)` lists them", ended.stderr)
+    assert found, ended.stderr
+    assert f"{tmp_path}/gull-7.webp: Is a directory." in ended.stderr
+
+    listed = json.loads(run(*found[1].split(), "--json").stdout)["data"]
+    for number, job in enumerate(listed):
+        assert run("jobs", "save", job["id"], "--out", str(tmp_path / f"{number}")).returncode == 0
+    assert (tmp_path / "0.webp").is_file()
+    assert (tmp_path / "1.webp").is_file()
 
 
 def test_a_proxy_is_named_without_its_password_and_loopback_goes_without_it(run: Run) -> None:

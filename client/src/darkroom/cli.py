@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         code = exits.DONE  # the reader of the results closed the pipe
     except OSError as error:  # of files: network errors are DarkroomErrors
-        print_notice(f"{error.filename or 'The disk'}: {error.strerror or error}.")
+        # of a failed rename, the second name is the one that was asked for
+        name = error.filename2 or error.filename or "The disk"
+        print_notice(f"{name}: {error.strerror or error}.")
         code = exits.FAILED
     except KeyboardInterrupt:
         code = exits.INTERRUPTED

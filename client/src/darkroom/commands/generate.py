@@ -20,7 +20,7 @@ from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.jobs import job_goes_on, saved
 from darkroom.commands.output import print_notice
 from darkroom.commands.progress import Bar
-from darkroom.errors import JobFailed, UsageError
+from darkroom.errors import DarkroomError, JobFailed, UsageError
 from darkroom.files import DRAFT
 from darkroom.options import job_body
 
@@ -207,6 +207,12 @@ async def _several(entries: Sequence[Entry], out: Path, where: Where) -> int:
             except asyncio.CancelledError:
                 print_notice(
                     f"{batch.id} continues; `darkroom batches cancel {batch.id}` stops it."
+                )
+                raise
+            except (DarkroomError, OSError):
+                print_notice(
+                    f"Images that are not saved are kept: `darkroom jobs list --batch {batch.id}` "
+                    "lists them, and `darkroom jobs save JOB --out PLACE` writes one."
                 )
                 raise
     return FAILED if bar.failures else DONE
