@@ -7,8 +7,8 @@
 # and the backup, so that user needs no right to read either.
 #
 # The backup is copied and checked before anything else is touched. What the folder had is renamed,
-# never deleted. The backup becomes the base of a new append-only file, followed by one command that
-# pauses the queue `generate`.
+# never deleted. The backup becomes the base of a new append-only file, followed by a command that
+# pauses the queue `generate`, for each database in it: only DARKROOM_REDIS_URL says which is meant.
 set -eu
 umask 077
 
@@ -49,13 +49,16 @@ end=$(echo "$found" | sed -n 's/.*\[offset \([0-9]*\)\] Checksum OK.*/\1/p')
 [ "$end" = "$(wc -c < "$base" | tr -d ' ')" ] || refuse "the backup does not end with its checksum."
 grep -q '{dr}:' "$base" || refuse "the backup has no data of Darkroom in it."
 
+databases=$(echo "$found" | sed -n 's/.*Selecting DB ID \([0-9]*\).*/\1/p')
+[ -n "$databases" ] || refuse "${check##*/} names no database in the backup."
+
 # when it was paused, in milliseconds
 now=$(date +%s)000
 # shellcheck disable=SC2016 # $6 is the length of a word in the protocol of Redis
-{
-    printf '*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n'
+for database in $databases; do
+    printf '*2\r\n$6\r\nSELECT\r\n$%d\r\n%s\r\n' "${#database}" "$database"
     printf '*4\r\n$4\r\nHSET\r\n$9\r\n{dr}:gate\r\n$15\r\npaused:generate\r\n$%d\r\n%s\r\n' "${#now}" "$now"
-} > "$new/appendonly.aof.1.incr.aof" || refuse "$folder cannot be written."
+done > "$new/appendonly.aof.1.incr.aof" || refuse "$folder cannot be written."
 {
     echo 'file appendonly.aof.1.base.rdb seq 1 type b'
     echo 'file appendonly.aof.1.incr.aof seq 1 type i'

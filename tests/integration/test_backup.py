@@ -160,6 +160,29 @@ def test_a_restored_redis_has_every_job_and_gives_none_out_before_it_is_resumed(
         assert world.delivery().type == "job.succeeded"
 
 
+def test_a_restored_queue_is_paused_in_the_database_that_holds_it(
+    old: RedisServer, tmp_path: Path
+) -> None:
+    with closing(World(in_database(old, 12))) as world:
+        fill(world)
+        backup = back_up(world, tmp_path / "old", tmp_path / "backup").read_bytes()
+    (tmp_path / "fresh").mkdir()
+    assert restore(tmp_path / "fresh", backup).returncode == 0
+    with (
+        redis_server(tmp_path / "fresh") as restored,
+        closing(World(in_database(restored, 12))) as world,
+        world_of(restored) as default,
+    ):
+        found = world.try_claim(nonce="new")
+        assert isinstance(found, Closed)
+        assert found.reason == "paused"
+        assert default.client.dbsize() == 0
+
+
+def in_database(server: RedisServer, number: int) -> str:
+    return f"{server.url.rpartition('/')[0]}/{number}"
+
+
 def test_a_redis_that_lost_its_folder_is_restored_as_well(backup: bytes, tmp_path: Path) -> None:
     (tmp_path / "fresh").mkdir()
     assert restore(tmp_path / "fresh", backup).returncode == 0
