@@ -36,10 +36,12 @@ def terms_of_record(record: Mapping[str, str]) -> tuple[str, ...]:
     """Return the terms of a job by its record."""
     spec = spec_of(record)
     seed = spec.input.get("seed")
+    # a model of the operator's file may have a parameter of this name that is no whole number
+    is_whole = isinstance(seed, int | float) and not isinstance(seed, bool) and seed == int(seed)
     return terms(
         tags=spec.tags,
         metadata=spec.metadata,
-        seed=None if seed is None else int(seed),
+        seed=int(seed) if is_whole else None,
         prompt_words=words(spec.input.get("prompt", "")),
     )
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.history.writer import HistoryWriter, NotTheArchiver
-from shared.jobs import State
+from shared.jobs import JobSpec, State
 from shared.store import (
     archive,
     deliveries,
@@ -29,6 +29,16 @@ def test_a_final_job_moves_and_reads_the_same(history: HistoryWorld) -> None:
     assert archived == before
     assert history.reader.job(job_id, "other") is None
     assert history.world.client.zcard(keys.archive_due()) == 0
+
+
+@pytest.mark.parametrize("seed", ["seven", True, 7.5, [7], None])
+def test_a_job_moves_whose_model_has_another_parameter_named_seed(
+    history: HistoryWorld, seed: object
+) -> None:
+    job_id = finished(history.world, spec=JobSpec("m", {"prompt": "a heron", "seed": seed}))
+    history.archive()
+    assert history.is_archived(job_id)
+    assert not history.is_live(job_id)
 
 
 def test_a_job_that_is_not_final_stays(history: HistoryWorld) -> None:
