@@ -92,6 +92,8 @@ def _value_faults(name: str, one: Mapping[str, Any], root: Mapping[str, Any]) ->
     member = f"input.properties.{name}"
     if "default" in one:
         yield from ((f"{member}.default", words) for words in _misfits(one["default"], one, root))
+    if name == _SAFETY and types_of(one) != {"boolean"}:
+        yield member, "must have the type boolean: only true is refused to tenants"
     if name == _SAFETY and one.get("default") is True:
         yield f"{member}.default", "must be false: an operator allows true for single tenants"
     rest = {keyword: value for keyword, value in one.items() if keyword != "enum"}

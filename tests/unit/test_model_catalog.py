@@ -146,6 +146,13 @@ MISTAKES: dict[str, tuple[Change, str, str]] = {
         "input.properties.disable_safety_checker.default",
         "must be false: an operator allows true for single tenants",
     ),
+    "a safety checker that a text disables": (
+        lambda one: one["input"]["properties"].update(
+            disable_safety_checker={"type": ["boolean", "string"]}
+        ),
+        "input.properties.disable_safety_checker",
+        "must have the type boolean: only true is refused to tenants",
+    ),
     "a seed without values": (seed(minimum=9, maximum=3), "seed", GAPS),
     "a seed below its minimum": (seed(maximum=-1), "seed", GAPS),
     "a seed of single values": (seed(enum=[3, 5]), "seed", GAPS),
