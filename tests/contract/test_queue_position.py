@@ -148,6 +148,14 @@ def test_a_tenant_that_runs_all_it_may_waits_for_itself(world: World) -> None:
     assert (waiting_on(world.read(job_id)), eta(world, job_id)) == ("tenant_limit", 0)
 
 
+def test_a_tenant_that_may_run_nothing_is_told_no_time(world: World) -> None:
+    world.limit(max_running=0)
+    job_id = world.accept()
+    drain(world, "group:acme", a_second=2)
+    assert waiting_on(world.read(job_id)) == "tenant_limit"
+    assert eta(world, job_id) is None
+
+
 def test_a_job_that_waits_for_its_next_attempt_says_when_that_is(world: World) -> None:
     job_id = world.accept()
     world.retry(world.claim(), wait_seconds=500)

@@ -11,7 +11,8 @@ function M.wait_state(tenant, now, may, model)
   local running = tonumber(known.running) or 0
   local reason = gate.why_closed(now, model, record)
   local over = credits.held_until(may.budgets, running, now) ~= nil
-  local held = over or (reason ~= '' and reason ~= 'provider_rate' and reason ~= 'model_rate')
+  -- a tenant that may run nothing waits until an operator changes that
+  local held = over or may.running == 0 or (reason ~= '' and reason ~= 'provider_rate' and reason ~= 'model_rate')
   if reason == '' and running >= may.running then reason = 'tenant_limit' end
   if reason == '' and over then reason = 'budget' end
   return { reason = reason, held = held, throughput = known.throughput, gate = record, group = known }
