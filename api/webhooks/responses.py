@@ -204,7 +204,7 @@ def _fault_shown(code: DeliveryErrorCode, message: str) -> DeliveryError:
 
 _ADVICE = {
     "status": "The endpoint did not respond with a 2xx status.",
-    "gone": "The endpoint responded 410 (gone) and was disabled.",
+    "gone": "The endpoint responded 410 (gone): such a response to an event disables it.",
 }
 
 

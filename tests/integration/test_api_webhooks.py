@@ -265,6 +265,18 @@ def test_a_test_event_shows_the_exact_request_and_the_outcome(
     assert listed(api_server) == []
 
 
+def test_a_test_event_that_is_gone_is_not_said_to_disable_its_endpoint(
+    api_server: ApiServer, inbox: WebhookReceiver, empty_redis_url: str
+) -> None:
+    inbox.script = [410]
+    with delivering(empty_redis_url):
+        told = api_server.client.post("/v1/webhooks/test", json={"url": inbox.url}).json()
+    error = told["attempt"]["error"]
+    assert (told["attempt"]["status"], error["code"]) == (410, "gone")
+    assert "was disabled" not in error["message"]
+    assert listed(api_server) == []
+
+
 def test_a_test_event_reaches_no_address_that_a_webhook_does_not(
     api_server: ApiServer, inbox: WebhookReceiver, empty_redis_url: str
 ) -> None:
