@@ -7,11 +7,13 @@ key that scrypt derives from the passphrase and the file's salt.
 
 import base64
 import json
+import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -166,11 +168,26 @@ def read_passphrase(path: Path) -> bytes:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file, readable by its owner only, whole or not at all; raise OSError."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.touch(0o600)
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
+    """Write a file, readable by its owner only, whole or not at all; raise OSError.
+
+    A pipe or a device, such as /dev/stdout, is written to and not replaced.
+    """
+    if path.exists() and not path.is_file():
+        path.write_text(text, "utf-8")
+        return
+    target = path.resolve()
+    # a new file of an unforeseeable name: in a shared folder, nobody else can have made it
+    with NamedTemporaryFile(
+        "w", dir=target.parent, prefix=f".{target.name}.", encoding="utf-8", delete=False
+    ) as draft:
+        try:
+            draft.write(text)
+            draft.flush()
+            os.fsync(draft.fileno())
+            Path(draft.name).replace(target)
+        except BaseException:
+            Path(draft.name).unlink()
+            raise
 
 
 def write_file(facts: Mapping[str, Any]) -> str:

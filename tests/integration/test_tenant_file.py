@@ -1,6 +1,7 @@
 """`darkroom tenants export` and `apply`: tenants survive the loss of Redis, with their keys."""
 
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -235,6 +236,28 @@ def test_the_file_is_written_whole_and_for_its_owner(program: Program, tmp_path:
     assert [one["name"] for one in yaml.safe_load(path.read_text())["tenants"]] == ["shop"]
     code, _, wrong = program.run("tenants", "export", "--output", str(tmp_path / "no" / "file"))
     assert (code, wrong.endswith("cannot be written: No such file or directory.\n")) == (2, True)
+
+
+def test_the_file_is_written_through_a_link_and_never_in_place_of_a_pipe(
+    program: Program, tmp_path: Path
+) -> None:
+    program.run_json("tenants", "create", "shop")
+    # as another user of the folder could have made it
+    (tmp_path / ".tenants.yaml.draft").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "latest.yaml").symlink_to("tenants.yaml")
+    assert program.run("tenants", "export", "--output", str(tmp_path / "latest.yaml"))[0] == 0
+    assert (tmp_path / "latest.yaml").is_symlink()
+    assert "shop" in (tmp_path / "tenants.yaml").read_text()
+    assert not (tmp_path / "elsewhere").exists()
+
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert program.run("tenants", "export", "--output", str(tmp_path / "pipe")) == (0, "", "")
+    assert b"shop" in os.read(reader, 10_000)
+    os.close(reader)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("latest.yaml", "tenants.yaml", ".tenants.yaml.draft", "pipe")
+    }
 
 
 def test_a_redis_that_is_full_is_named_and_keeps_what_was_created(
