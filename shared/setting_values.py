@@ -376,23 +376,49 @@ def redis_address(text: str) -> str:
 
 
 def database_address(text: str) -> str:
-    """Validate the URL of a database: `postgresql://…`, or `sqlite:///` and an absolute path."""
+    """Validate the URL of a database: `postgresql://…`, or `sqlite:///` and an absolute path.
+
+    User and password of PostgreSQL are returned %-encoded.
+    """
     scheme, separator, rest = text.partition("://")
     scheme = {"postgres": "postgresql"}.get(scheme.lower(), scheme.lower())
     if not separator or scheme not in {"postgresql", "sqlite"}:
         raise ValueError("must begin with postgresql:// or sqlite:///")
-    if scheme == "sqlite":
-        if not rest.startswith("//") or rest.strip("/") == "":
-            raise ValueError(
-                "needs the absolute path of a file: sqlite:////var/lib/darkroom/history.db"
-            )
-        return f"sqlite://{rest}"
-    if not _VISIBLE.fullmatch(rest) or "#" in rest:
+    if scheme == "postgresql":
+        return f"{scheme}://{_postgresql_address(rest)}"
+    if not rest.startswith("//") or rest.strip("/") == "":
+        raise ValueError(
+            "needs the absolute path of a file: sqlite:////var/lib/darkroom/history.db"
+        )
+    return f"sqlite://{rest}"
+
+
+def _postgresql_address(rest: str) -> str:
+    address, mark, query = rest.partition("?")
+    credentials, at, location = address.rpartition("@")
+    hosts, _, name = location.partition("/")
+    if (
+        not _VISIBLE.fullmatch(rest)
+        or "#" in rest
+        or "/" in credentials
+        or ("@" in query and not at)
+    ):
         raise ValueError(_ENCODE)
-    authority, _, name = rest.partition("?")[0].partition("/")
-    if not authority.rpartition("@")[2] or not name:
+    if not hosts or not name:
         raise ValueError("needs a host and the name of a database: postgresql://host/name")
-    return f"{scheme}://{rest}"
+    written = [host_port(host) for host in hosts.split(",")]
+    if len(written) > 1 and any(port is not None for _, port in written):
+        raise ValueError("several hosts have one port: write postgresql://a,b/name?port=5432")
+    if not {option for option, _ in parse_qsl(query, keep_blank_values=True)} <= _libpq_options():
+        raise ValueError("the options behind `?` must be those of libpq, such as sslmode=require")
+    opens = f"{_encoded(credentials)}@" if at else ""
+    return f"{opens}{','.join(_netloc(*one) for one in written)}/{name}{mark}{query}"
+
+
+def _libpq_options() -> frozenset[str]:
+    from psycopg.pq import Conninfo  # noqa: PLC0415  only a PostgreSQL needs it
+
+    return frozenset(one.keyword.decode() for one in Conninfo.get_defaults())
 
 
 def _encoded(credentials: str) -> str:

@@ -474,6 +474,37 @@ def test_an_address_of_redis_that_cannot_be_read_is_refused_without_its_password
 
 
 @pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("postgres://u:w@rd@h/d", "postgresql://u:w%40rd@h/d"),
+        ("postgresql://u:100%sure@[::1]:5432/d", "postgresql://u:100%25sure@[::1]:5432/d"),
+        ("postgresql://a,b/d?port=5432", "postgresql://a,b/d?port=5432"),
+        ("postgresql://h/d?sslmode=verify-full", "postgresql://h/d?sslmode=verify-full"),
+    ],
+)
+def test_every_library_reads_the_same_history_url(written: str, kept: str) -> None:
+    assert load_settings(history_url=written).history_url == kept
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("postgresql://u:Hunter2/secret@h/d", "must be %-encoded"),
+        ("postgresql://u:Hunter2?secret@h/d", "must be %-encoded"),
+        ("postgresql://u:Hunter2secret@h:port/d", "a number from 1 to 65535"),
+        ("postgresql://u:Hunter2secret@a:1,b:2/d", "several hosts have one port"),
+        ("postgresql://u:Hunter2secret@h/d?ssl=on", "must be those of libpq"),
+    ],
+)
+def test_a_history_url_that_cannot_be_used_is_refused_without_its_password(
+    written: str, reason: str
+) -> None:
+    with pytest.raises(InvalidSettings, match=re.escape(reason)) as caught:
+        load_settings(history_url=written)
+    assert "Hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("redis_timeout_seconds", "inf"),
