@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
+    DatabaseError,
     DBAPIError,
     InterfaceError,
     InternalError,
@@ -98,6 +99,11 @@ class Database:
             raise HistoryDown(_reason(error)) from error
         except ProgrammingError as error:
             if _sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
+                raise
+            raise HistoryDown(_reason(error)) from error
+        except DatabaseError as error:
+            # a file that is damaged or no database; the classes below say other things
+            if type(error.orig) is not sqlite3.DatabaseError:
                 raise
             raise HistoryDown(_reason(error)) from error
 

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -24,6 +25,15 @@ def test_two_processes_bring_a_new_database_to_its_schema_at_once(history_url: s
         assert [*found] == [None] * 4
     for database in databases:
         database.close()
+
+
+@pytest.mark.parametrize("damage", [b"this is no database", b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_file_that_is_damaged_is_a_history_that_is_down(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "history.db").write_bytes(damage)
+    database = database_at(f"sqlite:///{tmp_path}/history.db")
+    with pytest.raises(HistoryDown, match="not a database"):
+        HistoryReader(database).job("job_x", "")
+    database.close()
 
 
 def test_the_migrations_make_the_tables_that_the_code_names(history_url: str) -> None:
