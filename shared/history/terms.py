@@ -35,15 +35,19 @@ def terms(
 def terms_of_record(record: Mapping[str, str]) -> tuple[str, ...]:
     """Return the terms of a job by its record."""
     spec = spec_of(record)
-    seed = spec.input.get("seed")
-    # a model of the operator's file may have a parameter of this name that is no whole number
-    is_whole = isinstance(seed, int | float) and not isinstance(seed, bool) and seed == int(seed)
     return terms(
         tags=spec.tags,
         metadata=spec.metadata,
-        seed=int(seed) if is_whole else None,
+        seed=_seed(spec.input.get("seed")),
         prompt_words=words(spec.input.get("prompt", "")),
     )
+
+
+def _seed(value: object) -> int | None:
+    """Return a seed; None for what is no whole number, as a models file may define `seed`."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
+        return int(value)
+    return None
 
 
 def _term(kind: str, value: str) -> str:
