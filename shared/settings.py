@@ -672,6 +672,8 @@ class Settings(BaseSettings):
         known = named.values() if models is None else models
         if not all(name and model in known for name, model in named.items()):
             raise ValueError(f"needs alias=model, where model is one of {', '.join(known)}")
+        if len(named) < len(value):
+            raise ValueError("it names an alias twice")
         return tuple(f"{name}={model}" for name, model in named.items())
 
     @field_validator("webhook_ports")

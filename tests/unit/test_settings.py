@@ -541,6 +541,12 @@ def test_further_names_of_models_may_be_spaced() -> None:
     assert alias == {"dall-e-3": DEFAULT_MODEL}
 
 
+def test_a_further_name_stands_for_one_model() -> None:
+    models = list(load_settings().models)
+    with pytest.raises(InvalidSettings, match="names an alias twice"):
+        load_settings(openai_models=f"dall-e-3={models[0]},dall-e-3={models[1]}")
+
+
 def _defaults() -> dict[str, object]:
     return {name: info.default for name, info in Settings.model_fields.items()}
 
