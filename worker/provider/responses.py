@@ -50,6 +50,13 @@ FAILED = frozenset({"FAILURE", "FAILED"})
 
 _DEAD_KEY = re.compile(r"api[ -]?key\b.*\b(not active|inactive|deleted|revoked|expired|invalid)")
 _SAFETY = re.compile(r"nsfw|content[ _-]policy|moderat|safety|sensitive")
+#: Codes of refusals: nothing was generated, whatever status they come with.
+_REFUSALS = frozenset(
+    {
+        *("INSUFFICIENT_CREDITS", "UNSUPPORTED_MODEL", "MISSING_REQUIRED_FIELDS"),
+        "EXTERNAL_API_RESPONSE_WITH_ERROR",
+    }
+)
 #: Statuses, besides redirects, of a server that processed no request: it has no such path (404,
 #: 410) or method (405, 501), is another host (421) or a proxy of the network (407, 511), or takes
 #: no such protocol or media type (415, 426, 505).
@@ -83,6 +90,8 @@ def read_answer(reply: Reply, request: Request | None = None) -> ProviderResult 
         # the request was accepted: see the end of `_read_record`
         raise UnknownOutcome("1min.ai reported success, but its reply cannot be read.")
     body = _unwrapped(body)
+    if not body.get("aiRecord") and parse_error(reply).code in _REFUSALS:
+        raise refused(reply)
     return _read_record(_object(body.get("aiRecord")) or {}, body, request)
 
 
