@@ -60,6 +60,14 @@ def test_the_commands_of_a_call_are_as_many_at_20_000_jobs_and_500_tenants_as_at
     assert sum(few["claim"].values()) <= 43
 
 
+def test_only_queued_jobs_are_read_however_many_were_claimed(world: World) -> None:
+    backlog = Backlog(world, jobs=60, tenants=3)
+    for _ in range(4):  # claims more jobs than there were at first
+        backlog.round()
+    assert len(backlog.jobs) == 60
+    assert all(world.read(job_id, tenant).rank is not None for job_id, tenant in backlog.jobs)
+
+
 def bytes_a_job(world: World, *, jobs: int, tenants: int) -> tuple[float, float]:
     """Return the bytes that Redis needs for a queued job, and for one that is done."""
     empty = used(world)

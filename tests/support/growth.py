@@ -151,24 +151,26 @@ class Backlog:
 
     def round(self) -> None:
         """Make a handful of calls of each kind, and note the time they took Redis."""
-        numbers = list(itertools.islice(self._numbers, HANDFUL))
+        new = [self._new_job(number) for number in itertools.islice(self._numbers, HANDFUL)]
         some = self._dice.sample(self.jobs, HANDFUL)
-        self._timed([self._accept(number) for number in numbers])
+        self._timed([job_submission.accept(one, not_after_ms=FAR) for one in new])
         self._timed([job_queries.read_job(job_id, tenant=tenant) for job_id, tenant in some])
         self._timed(
             [list_jobs(one, job_queries.Filter(), limit=50, scan_limit=1000) for _, one in some[:4]]
         )
-        nonces = [f"round-{number}" for number in numbers]
-        held = self._timed([transitions.claim(one, lease_seconds=60, keys=KEYS) for one in nonces])
-        jobs = [one.job for one in held]
-        run_many(self.world, [job_submission.cancel(job.id, tenant=job.tenant) for job in jobs])
+        held = self._timed([transitions.claim(one.id, lease_seconds=60, keys=KEYS) for one in new])
+        claimed = [(one.job.id, one.job.tenant) for one in held]
+        run_many(self.world, [job_submission.cancel(one, tenant=whose) for one, whose in claimed])
+        # read only jobs that are queued: others have no position, and cost less
+        canceled = set(claimed)
+        self.jobs = [one for one in self.jobs if one not in canceled]
+        self.jobs += [(one.id, one.tenant) for one in new]
 
     def times(self) -> list[Times]:
         return [Times(kind, each) for kind, each in self._times.items()]
 
-    def _accept(self, number: int) -> Command[Any]:
-        job = self.world.new_job(f"t{number % self.tenants}", spec=usual_spec(number))
-        return job_submission.accept(job, not_after_ms=FAR)
+    def _new_job(self, number: int) -> job_submission.NewJob:
+        return self.world.new_job(f"t{number % self.tenants}", spec=usual_spec(number))
 
     def _timed(self, calls: Sequence[Command[Any]]) -> list[Any]:
         self.world.client.config_resetstat()
@@ -205,6 +207,8 @@ class Callers:
         self._timed("list", lambda: client.get("/v1/jobs?limit=50").raise_for_status())
         job = self._timed("claim", self._world.claim).job
         self._world.cancel(job.id, tenant=job.tenant)
+        self._mine = [one for one in self._mine if one[0] != job.id]
+        self._mine.append((made.json()["id"], tenant))
 
     def times(self) -> list[Times]:
         return [Times(kind, each) for kind, each in self._times.items()]
