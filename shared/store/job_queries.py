@@ -41,7 +41,7 @@ def _queued_job(job_id: str, reply: Sequence[Any]) -> QueuedJob | None:
     return _stands(job_id, *reply)
 
 
-def _stands(job_id: str, rank: int, gate: str, eta: int, *record: str) -> QueuedJob:
+def _stands(job_id: str, rank: int, gate: str, eta: int, record: Sequence[str]) -> QueuedJob:
     job = job_of(job_id, pairs(record))
     return QueuedJob(job, rank if rank >= 0 else None, gate, seconds_or_none(eta))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.errors import JobError, LostLease
 from shared.jobs import DOUBTFUL, Image, Job, ProviderResult
@@ -122,9 +123,9 @@ def _with_team(key: ProviderKey) -> str:
     return f"{key.id} {key.team}"
 
 
-def _claimed(reply: Sequence[str], keys: Sequence[ProviderKey]) -> Claim | Closed | None:
+def _claimed(reply: Sequence[Any], keys: Sequence[ProviderKey]) -> Claim | Closed | None:
     if reply[0] == "job":
-        _, job_id, fence, key_id, more, *flat = reply
+        _, job_id, fence, key_id, more, flat = reply
         record = pairs(flat)
         key = next((key for key in keys if key.id == key_id), NO_KEY)
         return Claim(job_of(job_id, record), fence, key, more == "1", "isolated" in record)

@@ -73,15 +73,16 @@ function M.load_fenced(id, fence, transition)
   return job
 end
 
--- Return a job's whole record, staged or not; nil if there is none, or its batch is not committed.
+-- Return a job's whole record, staged or not, as a table and as name, value, name, value; nil if there is none, or its
+-- batch is not committed.
 function M.read(id)
-  local record = util.read_hash(keys.job(id))
-  if record then return record end
-  record = util.read_hash(keys.staged(id))
+  local flat = redis.call('HGETALL', keys.job(id))
+  if #flat > 0 then return util.fields(flat), flat end
+  local record = util.read_hash(keys.staged(id))
   local committed = record and redis.call('HGET', keys.batch(record.batch), 'committed')
   if not committed then return nil end
   record.enqueued, record.deadline = committed, util.int(committed + record.deadline)
-  return record
+  return record, util.append_fields({}, record)
 end
 
 -- The history serves to resume a stream of events: the last 4,000 characters are enough.

@@ -3,9 +3,25 @@ local credits, gate, keys, limits, queue, throughput, util = ... -- requires
 
 local M = {}
 
+-- How many ranks of neighbors are read at once.
+local NEIGHBORS = 50
+
+-- Return the keys of a tenant's ready jobs of other models that are not held. `group` and `record` are its group and the
+-- gate as they are stored.
+local function other_queues(tenant, model, now, group, record)
+  local found = {}
+  for name in pairs(group) do
+    local lane = string.match(name, '^lane:(.*)$')
+    if lane and lane ~= model and gate.model_closed(now, record, lane) == '' then
+      found[#found + 1] = queue.ready_key(queue.jobs, tenant, lane)
+    end
+  end
+  return found
+end
+
 -- Return what comes before all new calls of a tenant and a model: `reason` ('' nothing), whether it is `held` for an
--- unknown time, the `throughput` to use (the tenant's own, else an equal share of the total), and the `gate` and the
--- tenant's `group` as they are stored.
+-- unknown time, the `throughput` to use (the tenant's own, else an equal share of the total), the `gate` as it is stored,
+-- and the tenant's `other_queues`.
 function M.wait_state(tenant, now, may, model)
   local known, record = util.read_hash(queue.jobs.group .. tenant) or {}, util.read_hash(keys.gate) or {}
   local running = tonumber(known.running) or 0
@@ -15,19 +31,34 @@ function M.wait_state(tenant, now, may, model)
   local held = over or may.running == 0 or (reason ~= '' and reason ~= 'provider_rate' and reason ~= 'model_rate')
   if reason == '' and running >= may.running then reason = 'tenant_limit' end
   if reason == '' and over then reason = 'budget' end
-  return { reason = reason, held = held, throughput = known.throughput, gate = record, group = known }
+  local others = other_queues(tenant, model, now, known, record)
+  return { reason = reason, held = held, throughput = known.throughput, gate = record, other_queues = others }
 end
 
--- Return how many ready jobs of a tenant come before this rank, of other models that are not held.
-local function before_in_others(tenant, model, rank, now, wait_state)
+-- Return how many ready jobs of these queues come before a rank.
+local function before_in(queues, rank)
   local before = 0
-  for name in pairs(wait_state.group) do
-    local lane = string.match(name, '^lane:(.*)$')
-    if lane and lane ~= model and gate.model_closed(now, wait_state.gate, lane) == '' then
-      before = before + redis.call('ZCOUNT', queue.ready_key(queue.jobs, tenant, lane), '-inf', rank)
-    end
+  for _, ready in ipairs(queues) do
+    before = before + redis.call('ZCOUNT', ready, '-inf', rank)
   end
   return before
+end
+
+-- Return how many ready jobs of its model come before this one; nil if it is not ready. A page of a list usually has
+-- neighbors, last first: after two of them, `wait_state` gets the ranks of those before, which are read at once.
+local function own_rank(id, ready, wait_state)
+  local known = wait_state.ranks and wait_state.ranks[id]
+  local rank = known or redis.call('ZRANK', ready, id)
+  if not rank then return nil end
+  if not known and wait_state.last_rank == rank + 1 then
+    local first = math.max(rank - NEIGHBORS, 0)
+    wait_state.ranks = {}
+    for i, member in ipairs(redis.call('ZRANGE', ready, first, rank)) do
+      wait_state.ranks[member] = first + i - 1
+    end
+  end
+  wait_state.last_rank = rank
+  return rank
 end
 
 -- Return how many ready jobs of a tenant come before a new one of this model and rank, and for how many milliseconds
@@ -35,7 +66,7 @@ end
 function M.position_of_new(ask, wait_state)
   local own = redis.call('ZCOUNT', queue.ready_key(queue.jobs, ask.tenant, ask.model), '-inf', ask.rank)
   local delay = gate.model_delay(ask.now, wait_state.gate, ask.model, own)
-  return own + before_in_others(ask.tenant, ask.model, ask.rank, ask.now, wait_state), delay
+  return own + before_in(wait_state.other_queues, ask.rank), delay
 end
 
 -- Return how many ready jobs come before this one (nil if it is not ready itself), and for how many milliseconds at
@@ -44,11 +75,11 @@ local function position_of(id, job, now, wait_state)
   if job.isolated then return redis.call('ZRANK', queue.jobs.isolated, id), 0 end
   if job.answer then return redis.call('ZRANK', queue.jobs.paid, id), 0 end
   local ready = queue.ready_key(queue.jobs, job.tenant, job.model)
-  local rank = redis.call('ZSCORE', ready, id)
-  if not rank then return nil, 0 end
-  local own = redis.call('ZRANK', ready, id)
-  local others = before_in_others(job.tenant, job.model, '(' .. rank, now, wait_state)
-  return own + others, gate.model_delay(now, wait_state.gate, job.model, own)
+  local own = own_rank(id, ready, wait_state)
+  if not own then return nil, 0 end
+  local least = gate.model_delay(now, wait_state.gate, job.model, own)
+  if #wait_state.other_queues == 0 then return own, least end
+  return own + before_in(wait_state.other_queues, '(' .. redis.call('ZSCORE', ready, id)), least
 end
 
 -- Return in how many milliseconds, but not less than `least`, a member of this rank is claimed, estimated; nil if

@@ -2,14 +2,12 @@
 -- Claim the fairest job for one worker thread. A paid job comes first, then, if this process runs none, an isolated
 -- one. Then comes the next job of a model that may be called and of the tenant whose turn it is, with the usable key
 -- that has rested longest. Jobs that are already over are ended on the way.
--- Returns 'job' id fence key more ('1': there is another to claim) record... | 'closed' reason ms | 'empty'
+-- Returns 'job' id fence key more ('1': there is another to claim) { record... } | 'closed' reason ms | 'empty'
 local args, batches, clock, gate, jobs, keys, outbox, permits, provider_keys, queue, util = ... -- requires
 local now = clock.now()
 
 local function answer(id, fence, key, more)
-  local reply = { 'job', id, fence, key, more and '1' or '' }
-  util.append(reply, redis.call('HGETALL', keys.job(id)))
-  return reply
+  return { 'job', id, fence, key, more and '1' or '', redis.call('HGETALL', keys.job(id)) }
 end
 
 local before = redis.call('HMGET', keys.claim(args.nonce), 'job', 'fence', 'key')

@@ -2,7 +2,7 @@
 -- List jobs, newest first: walk the smallest of the named indexes, and keep what is in all of them. `scan_limit` and
 -- the bytes of specs that are read bound the work, so that Redis is never blocked for long: the page is short then.
 -- Returns { id to go on before ('' at the end), record or id, ... }, a record as { id, rank, reason,
---       eta, name, value, ... }, of which rank to eta as wait_estimate.position has them
+--       eta, { name, value, ... } }, of which rank to eta as wait_estimate.position has them
 local args, clock, jobs, util, wait_estimate = ... -- requires
 local some, rest = {}, {}
 for i, index in ipairs(args.indexes) do
@@ -120,11 +120,10 @@ local function fits(record)
 end
 
 local now, wait_states = clock.now(), {}
-local function summary(id, record)
+local function summary(id, record, flat)
   if args.records == '' then return id end
-  local flat = { id, wait_estimate.position(id, record, now, wait_states) }
-  util.append_fields(flat, record)
-  return flat
+  local rank, reason, eta = wait_estimate.position(id, record, now, wait_states)
+  return { id, rank, reason, eta, flat }
 end
 
 -- Return the next ids of the walked indexes, in one order.
@@ -155,9 +154,12 @@ while left > 0 do
   local count = math.min(math.max(most, PIECE), left)
   local ids = ids_below(bound, count)
   for _, id in ipairs(ids) do
-    local record = in_some(id) and in_rest(id) and jobs.read(id)
+    local record, flat
+    if in_some(id) and in_rest(id) then
+      record, flat = jobs.read(id)
+    end
     if record and fits(record) then
-      reply[#reply + 1] = summary(id, record)
+      reply[#reply + 1] = summary(id, record, flat)
       if #reply > most then return end_at(id) end
     end
     if bytes_left <= 0 then return end_at(id) end
