@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.benchmarks.growth import SHOWN
 from shared.store import job_queries
 from tests.support.growth import (
     Backlog,
@@ -60,10 +61,11 @@ def test_the_commands_of_a_call_are_as_many_at_20_000_jobs_and_500_tenants_as_at
     assert sum(few["claim"].values()) <= 43
 
 
-def test_only_queued_jobs_are_read_however_many_were_claimed(world: World) -> None:
+def test_the_benchmark_shows_each_kind_of_call_and_reads_only_queued_jobs(world: World) -> None:
     backlog = Backlog(world, jobs=60, tenants=3)
     for _ in range(4):  # claims more jobs than there were at first
         backlog.round()
+    assert {one.kind for one in backlog.times()} == set(SHOWN)
     assert len(backlog.jobs) == 60
     assert all(world.read(job_id, tenant).rank is not None for job_id, tenant in backlog.jobs)
 
