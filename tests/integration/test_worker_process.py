@@ -130,8 +130,9 @@ def test_an_idle_worker_stops_at_once_and_is_forgotten(here: Place) -> None:
 
 def test_a_stopping_worker_finishes_what_it_holds_and_begins_nothing(here: Place) -> None:
     # given
-    here.harness.provider.behave(latency_seconds=1)
-    one = here.start(threads=4, lease_seconds=1)
+    # longer than a lease, which must be renewed although the worker stops
+    here.harness.provider.behave(latency_seconds=3)
+    one = here.start(threads=4, lease_seconds=2)
     jobs = here.accept(10)
     here.wait_for_calls(4)
     # when it is asked five times
