@@ -5,21 +5,19 @@ time limit. A status of 200 alone proves nothing: the checksums in the response 
 compared with those of the data, and data read is compared with the stored checksums.
 """
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from io import BytesIO
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import ParseError
 
-from minio import Minio
 from minio.commonconfig import Tags
 from minio.credentials.providers import Provider, StaticProvider
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.helpers import genheaders
 from minio.sse import Sse, SseKMS, SseS3
 from urllib3.exceptions import HTTPError
 
@@ -28,7 +26,7 @@ from shared.net.egress import failure_name
 from shared.net.sockets import DIRECT, Egress
 from shared.net.timeouts import deadline
 from shared.settings import Settings
-from shared.storage.checksums import proves
+from shared.storage.checksums import Checksums
 from shared.storage.credentials import (
     RENEWAL,
     Renewal,
@@ -37,10 +35,8 @@ from shared.storage.credentials import (
 )
 from shared.storage.http_pool import build_pool
 from shared.storage.object_names import tenant_of
+from shared.storage.s3_client import S3Client
 from shared.storage.stored_object import StoredObject, verified
-
-#: Above this size the client would upload several parts, each a request.
-_PART_BYTES_MIN = 5 * 1024 * 1024
 
 _NO_KEY = frozenset({"NoSuchKey", "NoSuchObject"})
 _NO_BUCKET = frozenset({"NoSuchBucket"})
@@ -175,13 +171,13 @@ class Storage:
             else self._client
         )
 
-    def _client_of(self, bucket: Bucket, setting: str, endpoint: str, secure: bool) -> Minio:  # noqa: FBT001  as the client has it
+    def _client_of(self, bucket: Bucket, setting: str, endpoint: str, secure: bool) -> S3Client:  # noqa: FBT001  as the client has it
         """Return a client for the address of a setting.
 
         Raise InvalidSettings for what the client refuses: it knows which hosts of AWS are S3.
         """
         try:
-            return Minio(
+            return S3Client(
                 endpoint,
                 credentials=self._credentials,
                 # with the region given, the client does not ask for the bucket's location
@@ -214,36 +210,33 @@ class Storage:
 
         `sha256` (hexadecimal) and `job_id` are sent as metadata, which not every server keeps.
         """
+        sums = Checksums.of(data, sha256=sha256)
+        headers = genheaders(
+            {_SHA256: sha256, "job-id": job_id, "Content-Type": content_type},
+            self._encryption,
+            _tags(key, job_id) if self._has_tags else None,
+            None,
+            legal_hold=False,
+        )
         with self._step():
-            written = self._client.put_object(
-                self._bucket,
-                key,
-                BytesIO(data),
-                len(data),
-                content_type=content_type,
-                metadata={_SHA256: sha256, "job-id": job_id},
-                sse=self._encryption,
-                tags=_tags(key, job_id) if self._has_tags else None,
-                part_size=max(len(data), _PART_BYTES_MIN),
-            )
-            if not self._is_stored(key, data, sha256, written.http_headers):
+            response = self._client.put(self._bucket, key, data, headers=headers, sums=sums)
+            if not self._is_stored(key, len(data), sums, response):
                 raise StorageDown("The storage answered that it has other bytes than it was sent.")
         if self._read_back:
             self._compare(key, data, sha256)
 
     def _is_stored(
-        self, key: str, data: bytes, sha256: str, response_headers: Mapping[str, str]
+        self, key: str, size: int, sums: Checksums, response_headers: Mapping[str, str]
     ) -> bool:
-        """Return whether the storage has `data`, by the headers of its response to the PUT.
+        """Return whether the storage has the data, by the headers of its response to the PUT.
 
         If they state no checksum, ask for the length, and for the checksums that a HEAD may state.
         """
-        proven = proves(response_headers, data, sha256=sha256)
+        proven = sums.match(response_headers)
         if proven is not None:
             return proven
         found = self._client.stat_object(self._bucket, key)
-        differs = proves(found.metadata or {}, data, sha256=sha256) is False
-        return found.size == len(data) and not differs
+        return found.size == size and sums.match(found.metadata or {}) is not False
 
     def _compare(self, key: str, data: bytes, sha256: str) -> None:
         """Read an object and raise StorageDown if it is not complete."""
@@ -290,9 +283,9 @@ class Storage:
             return None
         with opened:
             data = b"".join(_at_most(opened, max_bytes))
-        sha256 = hashlib.sha256(data).hexdigest()
-        stated = opened.headers.get(f"x-amz-meta-{_SHA256}", sha256)
-        if stated != sha256 or proves(opened.headers, data, sha256=sha256) is False:
+        sums = Checksums.of(data)
+        stated = opened.headers.get(f"x-amz-meta-{_SHA256}", sums.sha256)
+        if stated != sums.sha256 or sums.match(opened.headers) is False:
             raise ObjectDamaged("The storage sent other bytes than were stored.")
         return data
 

@@ -1,10 +1,12 @@
+import base64
 import hashlib
 import random
+import socket
 import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 
 import httpx
 import pytest
@@ -14,7 +16,15 @@ from shared.errors import ObjectMissing, StorageDown
 from shared.net.sockets import Egress
 from shared.storage.client import Bucket, ObjectStore, Storage
 from shared.storage.object_names import object_name
-from tests.integration.loopback import OK, Script, answering, dripping, serving, silent
+from tests.integration.loopback import (
+    OK,
+    Script,
+    answering,
+    dripping,
+    read_request,
+    serving,
+    silent,
+)
 from tests.integration.rclone import ACCESS_KEY, bucket, counting, running_rclone
 from tests.support.tls import TLS
 
@@ -57,6 +67,31 @@ def test_storing_an_image_is_one_put_and_nothing_else(port: int, size: int) -> N
         storage.close()
 
     assert requests == [f"PUT /images/{KEY}"]
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_a_put_is_signed_with_the_known_checksum_and_names_its_md5(
+    certificates: tuple[ssl.SSLContext, ssl.SSLContext], *, secure: bool
+) -> None:
+    ours, theirs = certificates
+    heads: list[str] = []
+    md5 = hashlib.md5(DATA, usedforsecurity=False)
+
+    def storing(connection: socket.socket, _: Event) -> None:
+        heads.append(read_request(connection).partition(b"\r\n\r\n")[0].decode())
+        connection.sendall(OK + f"ETag: {md5.hexdigest()}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    with serving(storing, tls=theirs if secure else None) as port:
+        place = Bucket(f"localhost:{port}", "images", ACCESS_KEY, "s" * 40, secure=secure)
+        storage = Storage(place, concurrency=1, timeout_seconds=5, egress=Egress(tls=ours))
+        # of other bytes, which shows that it is not computed again
+        storage.put(KEY, DATA, content_type="image/webp", sha256="0" * 64, job_id="job-1")
+        storage.close()
+
+    [head] = heads
+    assert f"x-amz-content-sha256: {'0' * 64}" in head
+    assert f"Content-MD5: {base64.b64encode(md5.digest()).decode()}" in head
+    assert "SignedHeaders=content-md5;content-type;host;x-amz-content-sha256;" in head
 
 
 def test_what_was_stored_is_read_back(storage: Storage) -> None:

@@ -57,6 +57,7 @@ def methods(liar: Liar) -> list[str]:
         lies.keeps_half_without_etag,
         lies.keeps_other_bytes,
         lies.keeps_other_bytes_without_etag,
+        lies.damaged_on_the_way,
         lies.wrong_etag,
         lies.error_in_a_200,
         lies.error_with_a_true_etag,
@@ -74,6 +75,15 @@ def test_what_the_storage_did_not_keep_whole_is_not_stored(
     liar.stop_lying()
     put(storage)
     assert read(storage) == DATA
+
+
+def test_bytes_damaged_on_the_way_are_not_kept(liar: Liar, storage: Storage) -> None:
+    liar.lie("PUT", lies.damaged_on_the_way)
+
+    with pytest.raises(StorageDown):
+        put(storage)
+
+    assert not storage.is_there(KEY)
 
 
 @pytest.mark.parametrize("lie", [lies.weak_etag, lies.upper_etag, lies.bare_etag])

@@ -223,6 +223,10 @@ def keeps_other_bytes_without_etag(request: Request, s3: S3Server) -> Reply:
     return keeps_other_bytes(request, s3).without("etag")
 
 
+def damaged_on_the_way(request: Request, s3: S3Server) -> Reply:
+    return passed_on(request._replace(body=_with_a_bit_flipped(request.body)), s3)
+
+
 def error_in_a_200(request: Request, s3: S3Server) -> Reply:
     return Reply(200, {"Content-Type": "application/xml"}, ERROR)
 

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 from urllib3 import HTTPHeaderDict
 
-from shared.storage.checksums import proves
+from shared.storage.checksums import Checksums
 
 DATA = b"an image"
 SHA256 = hashlib.sha256(DATA)
@@ -16,7 +16,7 @@ OTHER = "0" * 32
 
 def proven(**headers: str) -> bool | None:
     told = HTTPHeaderDict({name.replace("_", "-"): value for name, value in headers.items()})
-    return proves(told, DATA, sha256=SHA256.hexdigest())
+    return Checksums.of(DATA).match(told)
 
 
 @pytest.mark.parametrize(
