@@ -9,7 +9,6 @@ import socket
 import ssl
 from collections.abc import Iterator
 from functools import partial
-from http.cookiejar import CookieJar
 from importlib.metadata import version
 
 import httpcore
@@ -50,14 +49,7 @@ def build_client(
         answer_bytes=answer_bytes,
         resolver=resolver,
     )
-    return httpx.Client(
-        transport=transport,
-        timeout=timeouts(timeout_seconds),
-        headers={"User-Agent": USER_AGENT},
-        trust_env=False,
-        follow_redirects=False,
-        cookies=_NoCookies(),
-    )
+    return _PlainClient(transport, timeout_seconds=timeout_seconds)
 
 
 def build_transport(
@@ -91,14 +83,31 @@ def timeouts(seconds: float) -> httpx.Timeout:
     return httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
-class _NoCookies(CookieJar):
-    """Store no cookies: those of one host would be sent to others under the same name."""
+class _PlainClient(httpx.Client):
+    """A client that sends what is asked, and nothing else.
 
-    def extract_cookies(self, response: object, request: object) -> None:
-        """Ignore the cookies of a response."""
+    It stores no cookies, because those of one host would be sent to others under the same name. It
+    follows no redirect, and takes no credentials from a URL. A request goes to the transport at
+    once: httpx's own way there takes a quarter of the CPU time of a small one.
+    """
 
-    def add_cookie_header(self, request: object) -> None:
-        """Add no cookies to a request."""
+    def __init__(self, transport: httpx.BaseTransport, *, timeout_seconds: float) -> None:
+        super().__init__(
+            transport=transport,
+            timeout=timeouts(timeout_seconds),
+            headers={"User-Agent": USER_AGENT},
+            trust_env=False,
+        )
+        self._only_transport = transport
+
+    def send(self, request: httpx.Request, *, stream: bool = False, **_: object) -> httpx.Response:
+        """Send a request that `build_request` has built."""
+        response = self._only_transport.handle_request(request)
+        response.request = request
+        if not stream:
+            with contextlib.closing(response):
+                response.read()
+        return response
 
 
 def open_stream(

@@ -149,6 +149,19 @@ def test_a_cookie_is_not_told_to_anyone(client: httpx.Client) -> None:
     assert not client.cookies.jar
 
 
+def test_a_user_name_in_a_url_is_not_sent_as_credentials(client: httpx.Client) -> None:
+    heads: list[bytes] = []
+
+    def noting(connection: socket.socket, _stopped: Event) -> None:
+        heads.append(read_request(connection))
+        connection.sendall(EMPTY)
+
+    with serving(noting) as port:
+        client.get(f"http://user:secret@127.0.0.1:{port}/")
+
+    assert b"authorization" not in heads[0].lower()
+
+
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nX-A: " + b"a" * 1000 + b"\r\n\r\n"
 CHUNK = b"1;" + b"x" * 1000 + b"\r\nx\r\n"
 
