@@ -22,6 +22,16 @@ _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 #: Skips text up to the next relevant character of a nesting level, or up to the end of a string.
 _TOP = re.compile(rb'(?:[^"{}\[\],:]++|' + _STRING + rb")*+", re.DOTALL)
 _DEEP = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+", re.DOTALL)
+#: An entry without lists that nests objects one level, as `input` does, and the comma after it.
+#: Most entries are like that, and are cut out in one step instead of one per bracket.
+_ENTRY = re.compile(
+    rb'([ \t\r\n]*+\{(?:[^"{}\[\]]++|'
+    + _STRING
+    + rb"|\{"
+    + _DEEP.pattern
+    + rb"\})*+\}[ \t\r\n]*+),",
+    re.DOTALL,
+)
 _IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _GOES_ON = "there is text after its end"
 _CLOSED_WRONGLY = "a list or an object is closed by the wrong bracket"
@@ -78,10 +88,19 @@ class JsonBatchParser:
                 at = self._end_of_string(part, at)
             elif mark and self._divides(mark):
                 self._text += part[begin : at - 1]
-                begin = at
                 self._consume(mark)
+                begin = at = self._consume_entries(part, at)
         self._text += part[begin:]
         check_length(self._text, self._most_bytes, *self._path)
+
+    def _consume_entries(self, part: bytes, at: int) -> int:
+        """Handle the entries from `at` on that match `_ENTRY`; return the end of the last."""
+        if self._is_in_jobs and not self._text:
+            while found := _ENTRY.match(part, at):
+                self._text += found[1]
+                self._end_entry()
+                at = found.end()
+        return at
 
     def _end_of_string(self, part: bytes, at: int) -> int:
         """Return the end of the string that contains `at`, or the end of the part."""

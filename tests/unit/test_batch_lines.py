@@ -98,6 +98,22 @@ def test_values_are_cut_out_as_they_were_sent(at: list[int]) -> None:
     assert json.loads(document.members) == {"x": {"y": "}"}}
 
 
+@given(CUTS, st.permutations(range(7)))
+def test_an_ordinary_entry_is_cut_out_like_any_other(at: list[int], order: list[int]) -> None:
+    entries = [
+        b"{}",
+        b' {"input":{"prompt":"}],{\\"","seed":7},"metadata":{"sku":"7"}}\n',
+        b'{"a":{},"b":{}}',
+        b'{"a":{"b":{"c":1}}}',
+        b'{"tags":["x","y"],"input":{}}',
+        b"7",
+        b"",
+    ]
+    entries = [entries[number] for number in order]
+    with read(b'{"jobs":[' + b",".join([*entries, b"0"]) + b"]}", at) as document:
+        assert list(document.jobs or ()) == [*entries, b"0"]
+
+
 @pytest.mark.parametrize(
     ("raw", "pointer"),
     [
