@@ -12,7 +12,7 @@ from PIL import Image
 
 import darkroom
 from sandbox.wait import wait_until
-from tests.client.conftest import Run, Sandbox
+from tests.client.conftest import Ended, Run, Sandbox
 from tests.e2e.up import DARKROOM, Up
 from tests.support.webhook_receiver import receiver
 
@@ -350,7 +350,13 @@ def test_an_operator_holds_a_queue_and_lets_it_go(run: Run) -> None:
 
 def test_the_doctor_finds_a_running_stack_well_and_a_wrong_one_not(run: Run, stack: Up) -> None:
     file = stack.data / "stack.json"
-    well = run("doctor", "--stack", file, "--json")
+
+    def doctor() -> Ended:
+        return run("doctor", "--stack", file, "--json")
+
+    # a worker creates the history soon after its start
+    wait_until(lambda: doctor().returncode == 0, "a stack that the doctor finds well")
+    well = doctor()
     found = json.loads(well.stdout)
     assert (well.returncode, found["well"]) == (0, True), found
     assert {finding["check"] for finding in found["findings"]} == {
