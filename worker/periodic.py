@@ -21,6 +21,8 @@ class PeriodicThread:
         self._name = name
         self._interval = interval_seconds
         self._act = act
+        #: the error of the last time; '' if there was none
+        self._failure = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -40,19 +42,29 @@ class PeriodicThread:
 
     def _try(self) -> bool:
         try:
-            return self._act() is True
+            more = self._act() is True
         except StoreError as error:
             metrics.REDIS_ERRORS.inc()
-            _LOG.warning(f"{self._name} did not reach redis; retrying", error=str(error))
+            self._log_failure("did not reach redis; retrying", error)
         except HistoryDown as error:
-            _LOG.warning(
-                f"{self._name} did not reach the history; jobs stay in Redis until it is back",
-                error=str(error),
+            self._log_failure(
+                "did not reach the history; jobs stay in Redis until it is back", error
             )
         except StorageDown as error:
-            _LOG.warning(f"{self._name} did not reach the storage; retrying", error=str(error))
+            self._log_failure("did not reach the storage; retrying", error)
         except Exception:  # noqa: BLE001  see above
             _LOG.exception(
                 f"{self._name} failed because of a defect in Darkroom; please report the trace"
             )
+        else:
+            if self._failure:
+                _LOG.info(f"{self._name} succeeded again")
+            self._failure = ""
+            return more
         return False
+
+    def _log_failure(self, what: str, error: Exception) -> None:
+        """Log a failure, unless it is the same as the last time."""
+        if str(error) != self._failure:
+            _LOG.warning(f"{self._name} {what}", error=str(error))
+        self._failure = str(error)

@@ -148,6 +148,24 @@ def test_no_trouble_ends_the_sweep(trouble: Exception) -> None:
     kept.stop()
 
 
+def test_a_failure_that_lasts_is_logged_once_and_so_is_its_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # given
+    away, full = StoreDown("away"), StoreDown("full")
+    store = Redis(away, away, away, full, full, None, None, away, *[None] * 1000)
+    work = sweeper(store)
+    kept = PeriodicThread("sweep", work.interval_seconds, work.sweep)
+    # when
+    kept.start()
+    wait_until(lambda: len(store.calls) >= 10, "sweeps after the trouble")
+    kept.stop()
+    # then
+    logged = capsys.readouterr().out
+    assert logged.count("sweep did not reach redis; retrying") == 3  # away, full, away
+    assert logged.count("sweep succeeded again") == 2
+
+
 def test_a_worker_that_was_lost_at_the_provider_counts_as_an_unknown_outcome() -> None:
     # given
     def counted() -> float:
