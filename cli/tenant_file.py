@@ -9,12 +9,14 @@ import base64
 import json
 import os
 import secrets
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import yaml
 from cryptography.fernet import Fernet, InvalidToken
@@ -170,8 +172,13 @@ def read_passphrase(path: Path) -> bytes:
 def replace_file(path: Path, text: str) -> None:
     """Write a file, readable by its owner only, whole or not at all; raise OSError.
 
-    A pipe or a device, such as /dev/stdout, is written to and not replaced.
+    A pipe, a device and this process' own output, such as /dev/stdout, are written to and not
+    replaced.
     """
+    if path.exists() and (output := _own_output(path)):
+        output.write(text)
+        output.flush()
+        return
     if path.exists() and not path.is_file():
         path.write_text(text, "utf-8")
         return
@@ -188,6 +195,15 @@ def replace_file(path: Path, text: str) -> None:
         except BaseException:
             Path(draft.name).unlink()
             raise
+
+
+def _own_output(path: Path) -> TextIO | None:
+    """Return the output of this process to which a path leads, which may be a file."""
+    for output in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # it has no descriptor
+            if os.path.samestat(path.stat(), os.fstat(output.fileno())):
+                return output
+    return None
 
 
 def write_file(facts: Mapping[str, Any]) -> str:

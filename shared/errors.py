@@ -23,6 +23,7 @@ DarkroomError
    ├─ ProviderCredits      provider_credits          holds the keys of the team
    ├─ ProviderBusy         provider_busy             retried, costs no attempt
    ├─ ProviderDown         provider_down             retried, with another key if there is one
+   │  └─ RequestBlocked    provider_down             the same
    ├─ EndpointMissing      provider_down             holds the model, costs no attempt
    ├─ ProviderTimeout      provider_timeout          retried
    ├─ UnknownOutcome       provider_unknown_outcome  retried once, if the job allows it
@@ -208,6 +209,10 @@ class ProviderDown(JobError):
 
     code = ErrorCode.PROVIDER_DOWN
     retryable = True
+
+
+class RequestBlocked(ProviderDown):
+    """A firewall in front of the provider refused this request, but accepts the key."""
 
 
 class EndpointMissing(JobError):

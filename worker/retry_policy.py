@@ -29,6 +29,7 @@ from shared.errors import (
     ProviderDown,
     ProviderRejected,
     ProviderTimeout,
+    RequestBlocked,
     StorageDown,
     UnknownOutcome,
 )
@@ -124,6 +125,9 @@ def signal_for(
         return Signal.hold_key(key, _retry_wait(error, BUSY_SECONDS) + BUSY_SECONDS * chance())
     if isinstance(error, ImageNotReady) and _tries_to_fetch(job) >= NOT_READY_FETCHES:
         return Signal.unfetched("")
+    if isinstance(error, RequestBlocked) and job.attempt > 1:
+        # several jobs that are refused hold the model; the attempts of one job do not
+        return NO_SIGNAL
     build = _SIGNALS.get(type(error))
     return build(error, key) if build else NO_SIGNAL
 
@@ -143,6 +147,7 @@ _SIGNALS: Mapping[type[JobError], Callable[[Any, ProviderKey], Signal]] = {
     StorageDown: lambda error, _: Signal.hold_storage(_retry_wait(error, STORAGE_HOLD_SECONDS)),
     EndpointMissing: lambda _, __: Signal.hold_model(ENDPOINT_HOLD_SECONDS),
     ProviderDown: lambda _, key: Signal.failed(key),
+    RequestBlocked: lambda _, key: Signal.failed(key),
     UnknownOutcome: lambda _, key: Signal.failed(key),
     # still running at the time limit: it may be billed as well
     ProviderTimeout: lambda _, key: Signal.failed(key),

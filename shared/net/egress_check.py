@@ -41,6 +41,7 @@ class EgressCheck:
         self._hosts = needed or hosts[:1]
         self._lock = threading.Lock()
         self._last, self._kept_until = "", 0.0
+        self._began = 0.0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -56,13 +57,16 @@ class EgressCheck:
     def failure(self) -> str:
         """Return how the proxy fails; '' if it works, or there is none.
 
-        It works if it opens a tunnel to one of the hosts, or its rules forbid all of them. A
-        failure is returned for some seconds to all threads, so that they do not wait for it too.
+        It works if it opens a tunnel to one of the hosts, or its rules forbid all of them. Threads
+        that ask at the same time share the result of the next check, so that they do not wait for
+        one check each. A failure is returned for some seconds more.
         """
         if self._proxy is None:
             return ""
+        asked = time.monotonic()
         with self._lock:
-            if time.monotonic() >= self._kept_until:
+            if self._began <= asked and time.monotonic() >= self._kept_until:
+                self._began = time.monotonic()
                 self._last = self._examine()
                 self._kept_until = time.monotonic() + _KEPT_SECONDS if self._last else 0.0
             return self._last

@@ -507,6 +507,7 @@ endpoint = Key(
         "last_error": "the last failed attempt as JSON",
         "off": "since when it is disabled (ms)",
         "why": "why it is disabled: gone, failing or requested",
+        "uncounted": "1 if `endpoints_disabled` does not count it, because its owner disabled it",
         "events": "the event types that it is subscribed to as a standing endpoint, separated by spaces",
         "query": "the query of its URL as a standing endpoint",
         "description": "what the tenant says that it is for",

@@ -221,6 +221,19 @@ def test_a_disabled_endpoint_gets_what_it_missed_once_it_is_enabled(world: World
     assert_true(world)
 
 
+def test_an_endpoint_that_an_earlier_version_disabled_and_counted_is_uncounted(
+    world: World,
+) -> None:
+    found = subscribe(world)
+    assert update(world, found, EndpointSettings(enabled=False)) == "ok"
+    # an earlier version counted those that their owner disabled too
+    world.client.hdel(keys.endpoint(found), "uncounted")
+    world.client.hincrby(keys.counts(), "endpoints_disabled", 1)
+    assert update(world, found, EndpointSettings(enabled=True)) == "ok"
+    assert world.client.hget(keys.counts(), "endpoints_disabled") == "0"
+    assert_true(world)
+
+
 def hosts(world: World) -> Counter[str]:
     """Count deliveries by host."""
     return Counter(one.host for one in listed(world).entries)

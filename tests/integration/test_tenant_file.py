@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -236,6 +237,17 @@ def test_the_file_is_written_whole_and_for_its_owner(program: Program, tmp_path:
     assert [one["name"] for one in yaml.safe_load(path.read_text())["tenants"]] == ["shop"]
     code, _, wrong = program.run("tenants", "export", "--output", str(tmp_path / "no" / "file"))
     assert (code, wrong.endswith("cannot be written: No such file or directory.\n")) == (2, True)
+
+
+def test_a_file_to_which_the_output_is_redirected_keeps_what_it_has(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from cli.tenant_file import replace_file; "
+        "replace_file(Path('/dev/stdout'), 'tenants\\n')"
+    )
+    with (tmp_path / "out").open("w") as out:
+        for command in (["echo", "before"], [sys.executable, "-c", code], ["echo", "after"]):
+            subprocess.run(command, stdout=out, check=True)
+    assert (tmp_path / "out").read_text() == "before\ntenants\nafter\n"
 
 
 def test_the_file_is_written_through_a_link_and_never_in_place_of_a_pipe(

@@ -264,7 +264,7 @@ def _assert_delivery_counts(
         one["state"] in UNSETTLED for one in deliveries.values()
     )
     assert told.pop("webhook_parked", 0) == sum(one["parked"] for one in states.values())
-    by_darkroom = ("off" in one and one["why"] != "requested" for one in endpoints.values())
+    by_darkroom = ("off" in one and "uncounted" not in one for one in endpoints.values())
     assert told.pop("endpoints_disabled", 0) == sum(by_darkroom)
     assert told.pop("endpoints_failing", 0) == sum("next" in one for one in endpoints.values())
     assert {record["subject"] for record in deliveries.values()} <= jobs

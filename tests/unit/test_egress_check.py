@@ -2,7 +2,9 @@
 
 import socketserver
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Barrier
 
 import pytest
 
@@ -83,6 +85,21 @@ def test_threads_share_the_news_of_a_failure_and_ask_again_of_a_proxy_that_works
         working = check(running.server_address[1])
         assert {working.failure() for _ in range(3)} == {""}
         assert running.asked == [PROVIDER] * 3
+
+
+def test_threads_that_ask_at_the_same_time_share_a_check_of_a_proxy_that_works() -> None:
+    with proxy(200, 503) as running:
+        working = check(running.server_address[1])
+        threads = 20
+        begin = Barrier(threads)
+
+        def ask(_: int) -> str:
+            begin.wait()
+            return working.failure()
+
+        with ThreadPoolExecutor(threads) as pool:
+            assert set(pool.map(ask, range(threads))) == {""}
+        assert 1 <= len(running.asked) < threads / 2
 
 
 def test_a_proxy_that_is_away_fails_and_no_proxy_does_not() -> None:

@@ -280,8 +280,9 @@ def test_a_403_rejects_the_key_unless_a_check_shows_that_it_works(
 
 
 def test_a_401_rejects_the_key_without_a_check() -> None:
-    with pytest.raises(ProviderAuth):
+    with pytest.raises(ProviderAuth) as caught:
         provider(in_turn(httpx.Response(401))).generate(REQUEST, key=KEY)
+    assert caught.value.__cause__ is None
 
 
 def test_a_key_is_checked_once_though_the_provider_is_down() -> None:

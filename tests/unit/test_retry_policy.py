@@ -28,6 +28,7 @@ from shared.errors import (
     ProviderDown,
     ProviderRejected,
     ProviderTimeout,
+    RequestBlocked,
     StorageDown,
     UnknownOutcome,
 )
@@ -47,6 +48,7 @@ KINDS = (
     ProviderCredits,
     ProviderBusy,
     ProviderDown,
+    RequestBlocked,
     EndpointMissing,
     ProviderTimeout,
     UnknownOutcome,
@@ -98,6 +100,7 @@ ProviderAuth     | again, free    | again, free   | again, free    | again, free
 ProviderCredits  | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderBusy     | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderDown     | again          | fail          | again          | again         | again
+RequestBlocked   | again          | fail          | again          | again         | again
 EndpointMissing  | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderTimeout  | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
 UnknownOutcome   | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
@@ -160,6 +163,7 @@ def test_the_table_has_every_error() -> None:
         (StorageDown(""), "hold storage 30000"),
         (EndpointMissing(""), "hold provider_down:model 30000"),
         (ProviderDown(""), "failed k1 team-1"),
+        (RequestBlocked(""), "failed k1 team-1"),
         (UnknownOutcome(""), "failed k1 team-1"),
         (ProviderTimeout(""), "failed k1 team-1"),
         (ProviderRejected(""), "healthy k1 team-1"),
@@ -176,6 +180,12 @@ def test_the_table_has_every_error() -> None:
 )
 def test_each_error_reports_its_signal(error: JobError, meant: str) -> None:
     assert retry_policy.signal_for(FRESH, error, key=KEY, chance=lambda: 0.0).text == meant
+
+
+def test_a_request_that_is_blocked_again_and_again_counts_once() -> None:
+    again = replace(FRESH, attempt=2)
+    assert retry_policy.signal_for(again, RequestBlocked(""), key=KEY) == NO_SIGNAL
+    assert retry_policy.signal_for(again, ProviderDown(""), key=KEY) != NO_SIGNAL
 
 
 def test_a_key_that_is_too_fast_waits_as_asked_and_a_random_while_more() -> None:

@@ -18,6 +18,7 @@ from shared.errors import (
     ProviderBusy,
     ProviderDown,
     ProviderTimeout,
+    RequestBlocked,
     UnknownOutcome,
 )
 from shared.jobs import ProviderResult
@@ -148,7 +149,9 @@ class OneMin:
             try:
                 found = self._read(reply, key, request)
             except ProviderAuth as error:
-                raise self._forbidden(reply, key, error) from error
+                if reply.status != httpx.codes.FORBIDDEN or not self._accepts(key):
+                    raise
+                raise _blocked(error) from error
             if isinstance(found, ProviderResult):
                 return found
             if on_submitted is not None:
@@ -226,23 +229,17 @@ class OneMin:
                     return found
             raise
 
-    def _forbidden(self, reply: Reply, key: str, error: ProviderAuth) -> JobError:
-        """Return the error of a refused key; ProviderDown if a 403 refuses the request alone.
+    def _accepts(self, key: str) -> bool:
+        """Return whether a free check shows that the key works.
 
         A firewall in front of 1min.ai answers 403 to single prompts. If that took the key out of
         use, one such job would stop all others, again and again until its deadline.
         """
-        if reply.status != httpx.codes.FORBIDDEN:
-            return error
         try:
             self._poll_record(NO_RECORD, key, None)
         except JobError:
-            return error
-        refused = ProviderDown(
-            "1min.ai refuses this request (status 403), but accepts the API key."
-        )
-        refused.evidence = error.evidence
-        return refused
+            return False
+        return True
 
     def _poll_record(
         self, record_id: str, key: str, request: Request | None
@@ -311,6 +308,12 @@ class OneMin:
         finally:
             response.close()
         return Reply(response.status_code, dict(response.headers), body)
+
+
+def _blocked(error: ProviderAuth) -> RequestBlocked:
+    blocked = RequestBlocked("1min.ai refuses this request (status 403), but accepts the API key.")
+    blocked.evidence = error.evidence
+    return blocked
 
 
 def _judged(

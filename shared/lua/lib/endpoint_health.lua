@@ -72,8 +72,8 @@ end
 function M.enable(endpoint, now)
   local known = endpoints.health(endpoint)
   if known.off then
-    redis.call('HDEL', keys.endpoint(endpoint), 'off', 'why', 'fails', 'since')
-    endpoints.count_disabled(known.why, -1)
+    redis.call('HDEL', keys.endpoint(endpoint), 'off', 'why', 'uncounted', 'fails', 'since')
+    endpoints.uncount_disabled(known)
     endpoints.announce(endpoint, known, 'webhook.enabled', now)
   end
   endpoints.stop_failing(endpoint, known)

@@ -29,7 +29,7 @@ function M.ensure(tenant, url, host, now)
   redis.call('ZREM', keys.endpoint_expiries, id)
   return id, query
 end
-local HEALTH = { 'fails', 'since', 'next', 'probe', 'off', 'why', 'pending', 'tenant', 'url', 'events' }
+local HEALTH = { 'fails', 'since', 'next', 'probe', 'off', 'uncounted', 'pending', 'tenant', 'url', 'events' }
 
 -- Return an endpoint's state. It is failing while `next` (the time of the next probe) is set, disabled while `off`
 -- is.
@@ -64,15 +64,20 @@ function M.stop_failing(endpoint, known)
   end
 end
 
--- Count an endpoint that is disabled for the reason `why`, unless its owner disabled it: that needs no operator.
-function M.count_disabled(why, change)
-  if why ~= 'requested' then index.count('endpoints_disabled', change) end
+-- Take an endpoint that is disabled out of the count of these.
+function M.uncount_disabled(known)
+  if not known.uncounted then index.count('endpoints_disabled', -1) end
 end
 
 function M.disable(endpoint, known, why, now)
   M.stop_failing(endpoint, known)
   redis.call('HSET', keys.endpoint(endpoint), 'off', util.int(now), 'why', why)
-  M.count_disabled(why, 1)
+  if why == 'requested' then
+    -- no operator need act on it; marked, because earlier versions counted such endpoints too
+    redis.call('HSET', keys.endpoint(endpoint), 'uncounted', 1)
+  else
+    index.count('endpoints_disabled', 1)
+  end
   M.announce(endpoint, known, 'webhook.disabled', now, why)
   return why
 end
@@ -87,7 +92,7 @@ end
 function M.delete(endpoint, known)
   known = known or M.health(endpoint)
   M.stop_failing(endpoint, known)
-  if known.off then M.count_disabled(known.why, -1) end
+  if known.off then M.uncount_disabled(known) end
   redis.call('ZREM', keys.endpoint_backlogs, endpoint)
   redis.call('ZREM', keys.endpoint_expiries, endpoint)
   if known.tenant then redis.call('ZREM', keys.endpoints(known.tenant), endpoint) end
