@@ -186,7 +186,7 @@ def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
         _refuse_workers()
     except InvalidSettings as error:
         sys.stderr.write(f"The API cannot start.\n{error}\n")
-        # this exit code tells uvicorn's supervisor that a restart would not help
+        # with this exit code, the supervisor of uvicorn does not restart the process
         is_one_of_several = multiprocessing.parent_process() is not None
         sys.exit(STARTUP_FAILURE if is_one_of_several else WRONG_SETTINGS)
     if settings is None:  # a caller that passes settings has set up logging

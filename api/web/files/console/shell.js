@@ -18,7 +18,7 @@ import { tenants } from "./tenants.js";
 import { usage } from "./usage.js";
 import { workers } from "./workers.js";
 
-/** What the service tells every visitor: see `_service_file` in `api/web/pages.py`. */
+/** What the service shows every visitor: see `_service_file` in `api/web/pages.py`. */
 const SERVICE = writtenFile("service.json");
 const VIEWS = { now, jobs, deliveries, endpoints, tenants, usage, workers, audit };
 /** Detail views, by the list they belong to. */
