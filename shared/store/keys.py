@@ -427,7 +427,7 @@ gate = Key(
         "revived:<key>": "that model, once a check has found that the key works",
         "unoffered:<key>:<model>": "when it last said that it does not offer the model to the key (ms)",
         "failing_since:<model>": "since when its calls are held because they fail (ms)",
-        "gone:<model>": "the same, of all keys that workers use (ms)",
+        "gone:<model>": "when it last said that it offers the model to no key that workers use (ms)",
         "credits:<team>": "`needed has`: credits that a call needs and the team has",
         "unfetched": "up to three jobs whose images could not be fetched since one last could",
         "image_host": "the host that images could not be fetched from",
