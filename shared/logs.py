@@ -8,10 +8,11 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import FilteringBoundLogger, Processor
 
 from shared.printable import printable
 from shared.settings import Settings
@@ -114,37 +115,58 @@ def _cut(found: re.Match[str]) -> str:
     return f"{found[1] or found[2]}…"
 
 
+class StderrLogger:
+    """Write finished lines to stderr.
+
+    The lines of Darkroom skip `logging`, which costs more than all else of a line; see
+    `docs/decisions.md`.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        """Write for the module of this name."""
+        self.name = name
+        self._stream = sys.stderr
+
+    def msg(self, line: str) -> None:
+        """Write a line; a full disk or a closed pipe must not fail what logs."""
+        with suppress(OSError, ValueError):
+            self._stream.write(f"{line}\n")
+
+    debug = info = warning = error = critical = msg
+
+
 def configure(settings: Settings) -> None:
-    """Send the lines of Darkroom and of all libraries through one formatter to stderr."""
+    """Write the lines of Darkroom and of all libraries in one form to stderr."""
     human = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )
-    shared: list[Processor] = [
+    fields: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.UnicodeDecoder(),
     ]
+    line: list[Processor] = [
+        structlog.processors.format_exc_info,
+        without_secrets,
+        _renderer(human=human),
+    ]
+    level = settings.log_level.upper()
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        # structlog's own inspects the stack for the caller: half the cost of a line
-        logger_factory=logging.getLogger,
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*fields, *line],
+        logger_factory=StderrLogger,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
+    processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *line]
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_last(human=human))
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=fields, processors=processors)
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.log_level.upper())
+    root.setLevel(level)
     _configure_libraries()
 
 
@@ -163,22 +185,13 @@ def _configure_libraries() -> None:
         logging.getLogger(name).filters = [Once()]
 
 
-def _last(*, human: bool) -> list[Processor]:
-    processors: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+def _renderer(*, human: bool) -> Processor:
     if human:
-        renderer: Processor = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), pad_event_to=0
-        )
-        return [*processors, structlog.processors.format_exc_info, without_secrets, renderer]
-    return [
-        *processors,
-        structlog.processors.format_exc_info,
-        without_secrets,
-        structlog.processors.JSONRenderer(ensure_ascii=False),
-    ]
+        return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    return structlog.processors.JSONRenderer(ensure_ascii=False)
 
 
-def log(name: str) -> structlog.stdlib.BoundLogger:
+def log(name: str) -> FilteringBoundLogger:
     """Return the logger of a module."""
-    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger

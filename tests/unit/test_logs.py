@@ -3,6 +3,8 @@
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import structlog
@@ -102,6 +104,23 @@ def test_a_line_of_json_has_its_fields(said: Said) -> None:
     assert (line["level"], line["logger"], line["job_id"]) == ("warning", "worker.x", "job_1")
     assert line["wait_seconds"] == 1.5
     assert line["timestamp"].endswith("Z")
+
+
+def test_a_line_below_the_level_is_not_written(said: Said) -> None:
+    logs.configure(Settings(log_format="json", log_level="warning"))
+    logs.log("worker.x").info("job done")
+    logs.log("worker.x").warning("job retried")
+    assert json.loads(said.readouterr().err)["event"] == "job retried"
+
+
+def test_a_full_disk_does_not_fail_what_logs(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as stack:
+        full = stack.enter_context(Path("/dev/full").open("w", buffering=1))
+        monkeypatch.setattr("sys.stderr", full)
+        logs.configure(Settings(log_format="json"))
+        logs.log("worker.x").info("job done")
+        with pytest.raises(OSError, match="No space left"):  # the line is still in the buffer
+            stack.close()
 
 
 def test_what_libraries_say_of_each_request_is_not_logged(said: Said) -> None:
