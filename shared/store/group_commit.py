@@ -5,6 +5,7 @@ round trip and of a sync to disk (group commit). One connection achieves more th
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -253,7 +254,8 @@ def _is_closed(connection: AbstractConnection) -> bool:
 async def _reply(connection: AbstractConnection) -> object:
     """Return the next reply; an error of one command is a value, so that others are read too."""
     try:
-        return await connection.read_response()
+        # the group has a timeout; one per reply would cost 4 % of an accept
+        return await connection.read_response(timeout=math.inf)
     except ReadOnlyError:
         raise  # a replica: the new primary must be looked up
     except ResponseError as error:
