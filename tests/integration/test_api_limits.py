@@ -111,6 +111,19 @@ def test_a_tenant_limited_to_a_model_uses_no_other(
     assert api_server.client.get("/v1/usage").json()["limits"]["models"] == [first]
 
 
+def test_the_audit_has_the_limits_of_a_new_key_and_of_its_replacement(
+    api_server: ApiServer, operator: httpx.Client
+) -> None:
+    limits = {"models": list(KLEINS[:2]), "monthly_credits": 5}
+    tenant = f"/ops/v1/tenants/{api_server.tenant}"
+    key = operator.post(f"{tenant}/keys", json=limits).json()
+    operator.post(f"{tenant}/keys/{key['id']}/rotate").raise_for_status()
+    entries = operator.get("/ops/v1/audit?limit=2").json()["data"]
+    assert [one["action"] for one in entries] == ["key.rotate", "key.create"]
+    for entry in entries:
+        assert limits.items() <= entry["detail"].items()
+
+
 def test_lists_of_models_have_only_those_that_the_tenant_and_the_key_may_use(
     api_server: ApiServer, operator: httpx.Client
 ) -> None:

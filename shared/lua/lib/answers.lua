@@ -13,10 +13,7 @@ end
 -- Return whether an answer has the record or the URL of another job; if not, assign them to this job. `identities` is
 -- as `shared.store.answers.identities` writes it.
 function M.is_repeated(identities, now)
-  local hashes = {}
-  for hash in string.gmatch(identities, '%S+') do
-    hashes[#hashes + 1] = hash
-  end
+  local hashes = util.words(identities)
   local owner, period = table.remove(hashes, 1), math.floor(now / C.answer_period_ms)
   for _, hash in ipairs(hashes) do
     for one = period - C.answer_periods, period do

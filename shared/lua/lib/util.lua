@@ -42,6 +42,15 @@ function M.omit_defaults(record)
   return kept
 end
 
+-- Return the words of a text as a list.
+function M.words(text)
+  local words = {}
+  for word in string.gmatch(text, '%S+') do
+    words[#words + 1] = word
+  end
+  return words
+end
+
 -- Return the tags of a record, which stores one per line.
 function M.tags(lines)
   local tags = {}

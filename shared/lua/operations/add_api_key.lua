@@ -63,7 +63,8 @@ redis.call('ZADD', keys.api_keys(args.tenant), now, id)
 local detail = { key = id, scopes = scopes, label = label }
 detail.replaces = args.replaces ~= '' and args.replaces or nil
 for i = 1, #own_limits, 2 do
-  detail[own_limits[i]] = tonumber(own_limits[i + 1])
+  local name, value = own_limits[i], own_limits[i + 1]
+  detail[name] = name == 'models' and util.words(value) or tonumber(value)
 end
 return audit.record(
   args,
