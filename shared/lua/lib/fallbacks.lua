@@ -33,7 +33,7 @@ end
 -- Return the fallbacks of a new job as a list of model, credits, spec; `lines` has one a line.
 local function parse(lines)
   local found = {}
-  for line in string.gmatch(lines or '', '[^\n]+') do
+  for line in string.gmatch(lines, '[^\n]+') do
     local model, credits, spec = string.match(line, '^(%S+) (%S+) (.*)$')
     found[#found + 1] = { model = model, credits = credits, spec = spec }
   end
@@ -43,12 +43,13 @@ end
 -- Return all models of a new job, separated by spaces, and the credits of the most expensive one, which are reserved.
 -- Models are nil without fallbacks, which are lines as `parse` reads them.
 function M.of_new(model, credits, fallbacks)
+  if not fallbacks or fallbacks == '' then return nil, credits end
   local names, most = { model }, credits
   for _, one in ipairs(parse(fallbacks)) do
     names[#names + 1] = one.model
     if tonumber(one.credits) > tonumber(most) then most = one.credits end
   end
-  return names[2] and table.concat(names, ' ') or nil, most
+  return table.concat(names, ' '), most
 end
 
 -- Return the fields of a new record that depend on the model that serves it (nil: the requested one). `new` has model,
@@ -56,7 +57,7 @@ end
 function M.fields(new, model)
   local fields = { model = new.model, spec = new.spec, credits = new.credits }
   fields.models = M.of_new(new.model, new.credits, new.fallbacks)
-  for _, one in ipairs(parse(new.fallbacks)) do
+  for _, one in ipairs(fields.models and parse(new.fallbacks) or {}) do
     if one.model == model then
       fields['alternative:' .. new.model] = new.credits .. ' ' .. new.spec
       fields.model, fields.spec, fields.credits = model, one.spec, one.credits

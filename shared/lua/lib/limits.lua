@@ -7,13 +7,10 @@ local M = {}
 -- holds queued jobs instead of refusing new ones.
 local function tenant_budgets(tenant, daily, monthly, action)
   local budgets = {}
-  local function add(period, limit)
-    if not limit then return end
+  for period, limit in pairs({ day = daily or nil, month = monthly or nil }) do
     budgets[#budgets + 1] =
       { scope = 'tenant', period = period, limit = tonumber(limit), payer = tenant, holds = action == 'hold' }
   end
-  add('day', daily)
-  add('month', monthly)
   return budgets
 end
 
