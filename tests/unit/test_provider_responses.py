@@ -58,6 +58,9 @@ TABLE: list[tuple[str, Reply, type[JobError]]] = [
     ("402", reply(402), ProviderCredits),
     ("credits under 400", reply(400, {"code": "INSUFFICIENT_CREDITS"}), ProviderCredits),
     ("model gone", reply(400, {"errorCode": "UNSUPPORTED_MODEL"}), ModelGone),
+    ("model not found", reply(400, {"errorCode": "MODEL_NOT_FOUND"}), ModelGone),
+    ("too fast under 400", reply(400, {"error": {"code": "rate_limit_exceeded"}}), ProviderBusy),
+    ("too fast under 200", reply(200, {"errorCode": "TOO_MANY_REQUESTS"}), ProviderBusy),
     (
         "fields",
         reply(400, {"errorCode": "MISSING_REQUIRED_FIELDS", "details": FIELDS}),

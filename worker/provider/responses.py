@@ -50,12 +50,14 @@ FAILED = frozenset({"FAILURE", "FAILED"})
 
 _DEAD_KEY = re.compile(r"api[ -]?key\b.*\b(not active|inactive|deleted|revoked|expired|invalid)")
 _SAFETY = re.compile(r"nsfw|content[ _-]policy|moderat|safety|sensitive")
+#: Codes of a removed model, and of too many requests. 1min.ai documents UNSUPPORTED_MODEL and the
+#: status 429 only; the others are usual names, which must not fail a job for good.
+_MODEL_GONE = re.compile(r"UNSUPPORTED_MODEL|MODEL_(?:NOT_(?:FOUND|SUPPORTED|AVAILABLE)|DISABLED)")
+_TOO_FAST = re.compile(r"RATE_?LIMIT|TOO_MANY_REQUESTS")
 #: Codes of refusals: nothing was generated, whatever status they come with.
-_REFUSALS = frozenset(
-    {
-        *("INSUFFICIENT_CREDITS", "UNSUPPORTED_MODEL", "MISSING_REQUIRED_FIELDS"),
-        "EXTERNAL_API_RESPONSE_WITH_ERROR",
-    }
+_REFUSALS = re.compile(
+    "INSUFFICIENT_CREDITS|MISSING_REQUIRED_FIELDS|EXTERNAL_API_RESPONSE_WITH_ERROR"
+    f"|{_MODEL_GONE.pattern}|{_TOO_FAST.pattern}"
 )
 #: Statuses, besides redirects, of a server that processed no request: it has no such path (404,
 #: 410) or method (405, 501), is another host (421) or a proxy of the network (407, 511), or takes
@@ -90,7 +92,7 @@ def read_answer(reply: Reply, request: Request | None = None) -> ProviderResult 
         # the request was accepted: see the end of `_read_record`
         raise UnknownOutcome("1min.ai reported success, but its reply cannot be read.")
     body = _unwrapped(body)
-    if not body.get("aiRecord") and parse_error(reply).code in _REFUSALS:
+    if not body.get("aiRecord") and _REFUSALS.search(parse_error(reply).code):
         raise refused(reply)
     return _read_record(_object(body.get("aiRecord")) or {}, body, request)
 
@@ -241,14 +243,17 @@ ROWS: tuple[Row, ...] = (
     Row(_is_inner_refusal, _error_of(ProviderRejected, "The model refuses the request")),
     Row(_is_busy, _error_of(ProviderDown, "The model is not available at 1min.ai now")),
     Row(
-        lambda r: r.code == "UNSUPPORTED_MODEL",
+        lambda r: bool(_MODEL_GONE.search(r.code)),
         _error_of(ModelGone, "1min.ai does not offer this model"),
     ),
     Row(
         lambda r: r.code == "MISSING_REQUIRED_FIELDS",
         _error_of(ProviderRejected, "1min.ai does not accept the input"),
     ),
-    Row(lambda r: r.status == 429, _error_of(ProviderBusy, "1min.ai limits the rate of requests")),  # noqa: PLR2004
+    Row(
+        lambda r: r.status == 429 or (r.status < 500 and bool(_TOO_FAST.search(r.code))),  # noqa: PLR2004
+        _error_of(ProviderBusy, "1min.ai limits the rate of requests"),
+    ),
     # 408: it never got the whole request. 425: it wants it again, later. 521, 523, 525, 526, 530:
     # its edge never reached it.
     Row(
