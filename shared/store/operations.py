@@ -6,17 +6,21 @@ and False arrive as '', True as '1', a tuple (always the last field) as a list. 
 for times and durations in milliseconds.
 """
 
-import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import ClassVar, dataclass_transform
 
 Argument = str | int | float
 
 
+@dataclass_transform(eq_default=False)
 class Operation:
-    """One Lua function and its arguments."""
+    """One Lua function and its arguments; each subclass is a dataclass.
+
+    Nothing compares or prints an operation, and without these methods a process imports this
+    module in a third of the time.
+    """
 
     script: ClassVar[str]
     #: the arguments, in order
@@ -25,12 +29,13 @@ class Operation:
     has_list: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
-        """Derive the function's name from the class, and its arguments from the fields."""
+        """Make a dataclass; derive the function's name and its arguments."""
         super().__init_subclass__()
+        dataclass(eq=False, repr=False)(cls)
+        arguments = fields(cls)  # type: ignore[arg-type]  # it is one since the line above
         cls.script = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        own = inspect.get_annotations(cls)
-        cls.names = (*cls.__mro__[1].names, *own)  # type: ignore[attr-defined]  # an Operation
-        cls.has_list = any(str(kind).startswith("tuple") for kind in own.values())
+        cls.names = tuple(one.name for one in arguments)
+        cls.has_list = any(str(one.type).startswith("tuple") for one in arguments)
 
     def arguments(self) -> list[Argument]:
         """Return the arguments as they are sent."""
@@ -46,7 +51,6 @@ class Operation:
         return sent
 
 
-@dataclass(frozen=True, slots=True)
 class Audited(Operation):
     """An audited operation of an operator; see `shared.store.audit.AuditContext`."""
 
@@ -62,7 +66,6 @@ def all_operations() -> Iterator[type[Operation]]:
     return iter(sorted(set(operations) - {Operation, Audited}, key=lambda one: one.script))
 
 
-@dataclass(frozen=True, slots=True)
 class Accept(Operation):
     id: str
     tenant: str
@@ -93,7 +96,6 @@ class Accept(Operation):
     fallbacks: str
 
 
-@dataclass(frozen=True, slots=True)
 class AcceptGroup(Operation):
     tenant: str
     not_after_ms: float
@@ -113,7 +115,6 @@ class AcceptGroup(Operation):
     jobs: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class AddProviderKey(Audited):
     id: str
     masked: str
@@ -121,7 +122,6 @@ class AddProviderKey(Audited):
     changes: str
 
 
-@dataclass(frozen=True, slots=True)
 class AddApiKey(Audited):
     tenant: str
     id: str
@@ -137,36 +137,30 @@ class AddApiKey(Audited):
     limits: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class AdvanceBatch(Operation):
     id: str
     max_jobs: int
     max_ends: int
 
 
-@dataclass(frozen=True, slots=True)
 class ArchivableAudit(Operation):
     settle_ms: int
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class UnloggedAudit(Operation):
     limit: int
     turn_ms: float
 
 
-@dataclass(frozen=True, slots=True)
 class RecordLoggedAudit(Operation):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class Authenticate(Operation):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class BeginAnyErasure(Audited):
     id: str
     tenant: str
@@ -175,18 +169,15 @@ class BeginAnyErasure(Audited):
     found: int
 
 
-@dataclass(frozen=True, slots=True)
 class BeginModelsCheck(Operation):
     interval_ms: float
 
 
-@dataclass(frozen=True, slots=True)
 class RecordProviderModels(Operation):
     error: str
     models: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class BeginErasure(Operation):
     id: str
     tenant: str
@@ -196,13 +187,11 @@ class BeginErasure(Operation):
     most: int
 
 
-@dataclass(frozen=True, slots=True)
 class BeginTenantErasure(Audited):
     id: str
     tenant: str
 
 
-@dataclass(frozen=True, slots=True)
 class BulkTransition(Audited):
     transition: str
     deadline_ms: int
@@ -211,21 +200,18 @@ class BulkTransition(Audited):
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Cancel(Operation):
     id: str
     tenant: str
     token: str
 
 
-@dataclass(frozen=True, slots=True)
 class CancelBatch(Operation):
     id: str
     tenant: str
     token: str
 
 
-@dataclass(frozen=True, slots=True)
 class Checkpoint(Operation):
     id: str
     fence: str
@@ -237,7 +223,6 @@ class Checkpoint(Operation):
     identities: str
 
 
-@dataclass(frozen=True, slots=True)
 class Claim(Operation):
     nonce: str
     lease_ms: float
@@ -245,20 +230,17 @@ class Claim(Operation):
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class ClaimAnswer(Operation):
     id: str
     fence: str
     identities: str
 
 
-@dataclass(frozen=True, slots=True)
 class ClaimDelivery(Operation):
     nonce: str
     lease_ms: float
 
 
-@dataclass(frozen=True, slots=True)
 class CloseGroup(Operation):
     tenant: str
     ids: str
@@ -266,7 +248,6 @@ class CloseGroup(Operation):
     body: str
 
 
-@dataclass(frozen=True, slots=True)
 class CommitBatch(Operation):
     id: str
     tenant: str
@@ -277,13 +258,11 @@ class CommitBatch(Operation):
     fields: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class CountFailedDeliveries(Operation):
     tenant: str
     since_ms: int
 
 
-@dataclass(frozen=True, slots=True)
 class CreateTenant(Audited):
     tenant: str
     webhook_secret: str
@@ -291,55 +270,46 @@ class CreateTenant(Audited):
     limits: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class DeleteArchived(Operation):
     id: str
     not_after_ms: float
     objects: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class DeleteEndpoint(Operation):
     id: str
     tenant: str
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class DeleteOperatorEndpoint(Audited):
     id: str
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class DeleteExpired(Operation):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class DeleteJob(Operation):
     id: str
     tenant: str
     token: str
 
 
-@dataclass(frozen=True, slots=True)
 class DeleteTenant(Operation):
     tenant: str
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class DeregisterWorker(Operation):
     worker: str
 
 
-@dataclass(frozen=True, slots=True)
 class DiscardBatch(Operation):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class DryRun(Operation):
     tenant: str
     deadline_ms: int
@@ -354,18 +324,15 @@ class DryRun(Operation):
     fallbacks: str
 
 
-@dataclass(frozen=True, slots=True)
 class EnableAnyEndpoint(Audited):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class EnableEndpoint(Operation):
     id: str
     tenant: str
 
 
-@dataclass(frozen=True, slots=True)
 class EnsureEndpoint(Operation):
     tenant: str
     api_key: str
@@ -378,7 +345,6 @@ class EnsureEndpoint(Operation):
     fields: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class EnsureOperatorEndpoint(Audited):
     audited: str
     secret: str
@@ -392,13 +358,11 @@ class EnsureOperatorEndpoint(Audited):
     fields: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class EraseUsageTags(Operation):
     tenant: str
     days: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Fail(Operation):
     id: str
     fence: str
@@ -411,7 +375,6 @@ class Fail(Operation):
     discard_answer: bool
 
 
-@dataclass(frozen=True, slots=True)
 class FindJobs(Operation):
     upper: str
     lower: str
@@ -430,7 +393,6 @@ class FindJobs(Operation):
     indexes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class FindReusable(Operation):
     tenant: str
     request_hash: str
@@ -441,29 +403,24 @@ class FindReusable(Operation):
     api_key: str
 
 
-@dataclass(frozen=True, slots=True)
 class FindSuperseded(Operation):
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class HistoryDeletions(Operation):
     limit: int
     deleted: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class HistoryTenantDeletions(Operation):
     limit: int
     erased: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class ListApiKeys(Operation):
     tenant: str
 
 
-@dataclass(frozen=True, slots=True)
 class ListBatchJobs(Operation):
     tenant: str
     id: str
@@ -471,14 +428,12 @@ class ListBatchJobs(Operation):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class ListBatches(Operation):
     tenant: str
     upper: str
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class ListDeliveries(Operation):
     tenant: str
     job_id: str
@@ -490,7 +445,6 @@ class ListDeliveries(Operation):
     host: str
 
 
-@dataclass(frozen=True, slots=True)
 class ListEndpoints(Operation):
     tenant: str
     id: str
@@ -499,26 +453,22 @@ class ListEndpoints(Operation):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class ListRunCounts(Operation):
     tenant: str
     first: int
     last: int
 
 
-@dataclass(frozen=True, slots=True)
 class ListTenants(Operation):
     lower: str
     upper: str
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class ListWorkers(Operation):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class NextArchivable(Operation):
     worker: str
     lock_ms: float
@@ -526,23 +476,19 @@ class NextArchivable(Operation):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class NextErasure(Operation):
     lease_ms: float
 
 
-@dataclass(frozen=True, slots=True)
 class ObjectDeletions(Operation):
     limit: int
     deleted: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class RecordHistoryFailure(Operation):
     pass
 
 
-@dataclass(frozen=True, slots=True)
 class ReadAudit(Operation):
     upper: str
     lower: str
@@ -553,77 +499,64 @@ class ReadAudit(Operation):
     scan_limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class ReadBatch(Operation):
     id: str
     tenant: str
 
 
-@dataclass(frozen=True, slots=True)
 class ReadDelivery(Operation):
     id: str
     tenant: str
 
 
-@dataclass(frozen=True, slots=True)
 class ReadErasure(Operation):
     id: str
     tenant: str
 
 
-@dataclass(frozen=True, slots=True)
 class ReadEvents(Operation):
     tenant: str
     after: str
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class ReadSamples(Operation):
     back_ms: int
     step_ms: int
 
 
-@dataclass(frozen=True, slots=True)
 class ReadJob(Operation):
     id: str
     tenant: str
 
 
-@dataclass(frozen=True, slots=True)
 class ReadRunCounts(Operation):
     counted: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class ReadSigningKeys(Operation):
     pass
 
 
-@dataclass(frozen=True, slots=True)
 class ReadStoredKeys(Operation):
     pass
 
 
-@dataclass(frozen=True, slots=True)
 class ReadTotals(Operation):
     codes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class ReadUsage(Operation):
     tenant: str
     days: int
     api_key: str
 
 
-@dataclass(frozen=True, slots=True)
 class ReadWebhookSecret(Operation):
     tenant: str
     endpoint_id: str
 
 
-@dataclass(frozen=True, slots=True)
 class RecordSubmitted(Operation):
     id: str
     fence: str
@@ -631,19 +564,16 @@ class RecordSubmitted(Operation):
     identities: str
 
 
-@dataclass(frozen=True, slots=True)
 class RecordWrittenRunCounts(Operation):
     counted: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Redeliver(Operation):
     id: str
     tenant: str
     token: str
 
 
-@dataclass(frozen=True, slots=True)
 class RedeliverAll(Audited):
     tenant: str
     since_ms: int
@@ -651,12 +581,10 @@ class RedeliverAll(Audited):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class RedeliverAny(Audited):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class RedeliverFailed(Operation):
     tenant: str
     since_ms: int
@@ -665,50 +593,41 @@ class RedeliverFailed(Operation):
     token: str
 
 
-@dataclass(frozen=True, slots=True)
 class RefuseArchivable(Operation):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class RegisterKeys(Operation):
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Release(Operation):
     id: str
     fence: str
 
 
-@dataclass(frozen=True, slots=True)
 class RemoveProviderKey(Audited):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class ResealProviderKey(Audited):
     id: str
     sealed_before: str
     sealed: str
 
 
-@dataclass(frozen=True, slots=True)
 class RemoveArchived(Operation):
     versions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class RemoveArchivedAudit(Operation):
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class RemoveArchivedBatches(Operation):
     counts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Renew(Operation):
     worker: str
     queue: str
@@ -717,7 +636,6 @@ class Renew(Operation):
     held: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class ReportErasure(Operation):
     id: str
     deleted: int
@@ -725,12 +643,10 @@ class ReportErasure(Operation):
     lease_ms: float
 
 
-@dataclass(frozen=True, slots=True)
 class ReportSignal(Operation):
     signal: str
 
 
-@dataclass(frozen=True, slots=True)
 class Requeue(Operation):
     id: str
     fence: str
@@ -745,7 +661,6 @@ class Requeue(Operation):
     failed_key: str
 
 
-@dataclass(frozen=True, slots=True)
 class Rerun(Operation):
     id: str
     tenant: str
@@ -754,27 +669,23 @@ class Rerun(Operation):
     api_key: str
 
 
-@dataclass(frozen=True, slots=True)
 class RestoreJob(Operation):
     id: str
     not_after_ms: float
     parts: str
 
 
-@dataclass(frozen=True, slots=True)
 class RevokeApiKey(Audited):
     tenant: str
     id: str
     keep_ms: float
 
 
-@dataclass(frozen=True, slots=True)
 class RotateAnySecret(Audited):
     id: str
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
 class RotateSecret(Operation):
     tenant: str
     api_key: str
@@ -782,24 +693,20 @@ class RotateSecret(Operation):
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
 class RotateSigningKey(Audited):
     key: str
     overlap_ms: int
 
 
-@dataclass(frozen=True, slots=True)
 class RotateTenantSecret(Audited):
     tenant: str
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
 class ScheduleObjectDeletions(Operation):
     objects: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class SendTest(Operation):
     id: str
     tenant: str
@@ -810,12 +717,10 @@ class SendTest(Operation):
     data: str
 
 
-@dataclass(frozen=True, slots=True)
 class ServiceStats(Operation):
     """No arguments."""
 
 
-@dataclass(frozen=True, slots=True)
 class SetKeyLimits(Audited):
     tenant: str
     id: str
@@ -823,20 +728,17 @@ class SetKeyLimits(Audited):
     limits: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class SetLimits(Audited):
     tenant: str
     detail: str
     limits: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class SetPaused(Audited):
     subject: str
     action: str
 
 
-@dataclass(frozen=True, slots=True)
 class SettleDelivery(Operation):
     id: str
     fence: str
@@ -848,7 +750,6 @@ class SettleDelivery(Operation):
     lease_ms: float = 0
 
 
-@dataclass(frozen=True, slots=True)
 class StageJobs(Operation):
     id: str
     tenant: str
@@ -859,7 +760,6 @@ class StageJobs(Operation):
     jobs: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class StartCall(Operation):
     id: str
     fence: str
@@ -867,7 +767,6 @@ class StartCall(Operation):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
 class Succeed(Operation):
     id: str
     fence: str
@@ -877,7 +776,6 @@ class Succeed(Operation):
     request_hash: str
 
 
-@dataclass(frozen=True, slots=True)
 class Sweep(Operation):
     token: str
     worker: str
@@ -886,18 +784,15 @@ class Sweep(Operation):
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class TouchApiKey(Operation):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class UnwrittenRunCounts(Operation):
     settle_ms: int
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
 class UpdateEndpoint(Operation):
     id: str
     tenant: str
@@ -907,7 +802,6 @@ class UpdateEndpoint(Operation):
     fields: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class UpdateOperatorEndpoint(Audited):
     audited: str
     id: str
