@@ -19,6 +19,7 @@ from shared.store import archive, audit, run_counts
 from shared.store.archive import Archivable, StoredRecord
 from shared.store.client import Store
 from shared.store.run_counts import Unwritten
+from worker.periodic import Skipped
 
 _LOG = log(__name__)
 T = TypeVar("T")
@@ -59,14 +60,17 @@ class Archiver:
     _next_audit: float = field(default=0.0, init=False)
 
     def archive(self) -> bool:
-        """Archive the next jobs; return whether there may be more. Raise HistoryDown."""
+        """Archive the next jobs; return whether there may be more.
+
+        Raise HistoryDown; Skipped while this process rests or another one archives.
+        """
         if time.monotonic() < self._resting_until or not self._is_ours():
-            return False
+            raise Skipped
         try:
             return self._archive()
         except NotTheArchiver:
             _LOG.info("another worker archives now")
-            return False
+            raise Skipped from None
         except HistoryDown:
             metrics.HISTORY_ERRORS.inc()
             # this process may be the only one that cannot reach it: let another take the lock

@@ -41,7 +41,7 @@ from worker.key_pool import KeyPool
 from worker.key_probe import KeyProbe
 from worker.leases import Held, Leases
 from worker.models_check import ModelsCheck
-from worker.periodic import PeriodicThread
+from worker.periodic import PeriodicThread, Skipped
 from worker.provider.client import OneMin
 from worker.retention import RetentionCleaner
 from worker.sweep import Sweeper
@@ -227,7 +227,14 @@ def _erasing(context: WorkerContext) -> PeriodicThread:
         from shared.history.reader import HistoryReader  # noqa: PLC0415  as above
 
         reader = HistoryReader(context.history)
-    erase = Eraser(context.store, reader, context.store.now_ms).erase
+    turns = Eraser(context.store, reader, context.store.now_ms)
+
+    def erase() -> bool:
+        # an erasure that failed waits for its next turn, and says nothing until then
+        if not turns.erase():
+            raise Skipped
+        return True
+
     return PeriodicThread("erase", eraser.INTERVAL_SECONDS, erase)
 
 

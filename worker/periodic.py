@@ -10,6 +10,10 @@ from shared.logs import log
 _LOG = log(__name__)
 
 
+class Skipped(Exception):
+    """The action was not tried this time, which is neither a success nor a failure."""
+
+
 class PeriodicThread:
     """Call `act` every `interval_seconds`, and again at once if it returns True.
 
@@ -43,6 +47,8 @@ class PeriodicThread:
     def _try(self) -> bool:
         try:
             more = self._act() is True
+        except Skipped:
+            return False
         except StoreError as error:
             metrics.REDIS_ERRORS.inc()
             self._log_failure("did not reach redis; retrying", error)

@@ -8,12 +8,12 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared import metrics
-from shared.errors import LostLease, StoreDown
+from shared.errors import HistoryDown, LostLease, StoreDown
 from shared.store.budgets import crossed_of
 from shared.store.command import Command
 from shared.store.maintenance import SweepResult
 from worker.leases import Leases
-from worker.periodic import PeriodicThread
+from worker.periodic import PeriodicThread, Skipped
 from worker.sweep import Sweeper
 
 ProviderResult = Callable[[Command[Any]], Any]
@@ -164,6 +164,27 @@ def test_a_failure_that_lasts_is_logged_once_and_so_is_its_end(
     logged = capsys.readouterr().out
     assert logged.count("sweep did not reach redis; retrying") == 3  # away, full, away
     assert logged.count("sweep succeeded again") == 2
+
+
+def test_a_wait_between_two_tries_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    # given
+    away = HistoryDown("away")
+    outcomes: list[Exception | None] = [away, Skipped(), away, Skipped(), None, Skipped()]
+
+    def archive() -> None:
+        outcome = outcomes.pop(0) if outcomes else None
+        if outcome is not None:
+            raise outcome
+
+    kept = PeriodicThread("archive", 0.01, archive)
+    # when
+    kept.start()
+    wait_until(lambda: not outcomes, "all tries")
+    kept.stop()
+    # then
+    logged = capsys.readouterr().out
+    assert logged.count("archive did not reach the history") == 1
+    assert logged.count("archive succeeded again") == 1
 
 
 def test_a_worker_that_was_lost_at_the_provider_counts_as_an_unknown_outcome() -> None:
