@@ -77,9 +77,9 @@ job = Key(
         "expires": "when it is deleted (ms); absent: never",
         "image_expires": "when its image is deleted, if that is earlier (ms)",
         "image_deleted": "when its image was deleted (ms)",
-        "hist": "changes of state: `version ms state attempt`, separated by `;`, at most 4,000 characters",
+        "hist": "changes of state: `version ms state attempt`, with ms from `created`, separated by `;`, at most 4,000 characters",
         "last": "`fence transition` or `transition token` of the last change, to recognize a repeated one",
-        "log": "failed attempts, one a line: `run attempt ms outcome JSON`",
+        "log": "failed attempts, one a line: `run attempt ms outcome JSON`, with ms from `created`",
         "batch": "the batch that it belongs to",
         "trace": "the traceparent of the request that made it",
         "api_key": "the id of the API key that made it, or retried it",
@@ -253,7 +253,9 @@ answers = Key(
     {"<hash>": "hash of a record's id or of an image URL: the hash of the job that has it"},
 )
 ended = Key(
-    "ended", LIST, "Jobs that ended outside of a worker, `model status code ms`, for the metrics."
+    "ended",
+    LIST,
+    "Jobs that ended outside of a worker, `model status code ms`, with ms from accept to end, for the metrics.",
 )
 
 # --- batches --------------------------------------------------------------------------------------
@@ -544,7 +546,7 @@ tenant_event = Key(
     {
         "tenant": "whose it is",
         "deliveries": "its deliveries, as of a job",
-        "sent_version:<endpoint>": "1 once the endpoint has it",
+        "sent_version:<endpoint>": "1 once the endpoint has it, 2 once it has the event of the end",
         "sending_delivery:<endpoint>": "the delivery that is being sent",
     },
 )
@@ -632,7 +634,7 @@ request_times = Key(
 usage = Key(
     "usage:<tenant>:<day>",
     HASH,
-    "What a tenant spent on a day since 1970 (UTC); 90 days.",
+    "What a tenant spent on one day (UTC; `<day>` counts days since 1970); 90 days.",
     {
         "calls": "calls that may have been billed",
         "credits": "their credits, as estimated",
@@ -645,7 +647,7 @@ usage = Key(
 month_usage = Key(
     "month_usage:<payer>:<day>",
     HASH,
-    "What a tenant, or an API key as `key:<id>`, spent in the month (UTC) that begins on a day since 1970; 90 days.",
+    "What a tenant, or an API key as `key:<id>`, spent in the month (UTC) that begins on this day (`<day>` counts days since 1970); 90 days.",
     {
         "credits": "credits of calls that may have been billed, as estimated",
         "threshold": "the highest percentage of the month's budget that was reported",
@@ -660,7 +662,7 @@ crossed_thresholds = Key(
 run_counts = Key(
     "run_counts:<tenant>:<day>",
     HASH,
-    "Runs of a tenant's jobs that ended on a day since 1970 (UTC); 100 days.",
+    "Runs of a tenant's jobs that ended on one day (UTC; `<day>` counts days since 1970); 100 days.",
     {
         "<status> <model> <api_key> <tags>": "`jobs calls credits`: ends of runs, their calls that may "
         "have been billed, and the estimated credits of these in millionths. The key is `-` if it is not "
@@ -751,7 +753,7 @@ totals = Key(
     {
         "accepted": "jobs accepted",
         "reused": "jobs that got a copy of an image",
-        "<status>": "times a job came to this status",
+        "<status>": "times a job changed to this status; its first status counts in `accepted` or `reused`",
     },
 )
 samples = Key(
