@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sandbox.servers import free_port
 from sandbox.subprocesses import Child
-from sandbox.wait import wait_until
+from sandbox.wait import WaitTimeout, wait_until
 from tests.deploy.debian import library, program
 
 USER, PASSWORD = "darkroom", "pass-word"
@@ -101,7 +101,11 @@ class ForwardProxy(ABC):
     def start(self) -> None:
         """Start it; it accepts connections when this returns."""
         self.child.start()
-        wait_until(self.listens, "the forward proxy")
+        try:
+            wait_until(lambda: self.listens() or not self.child.alive, "the forward proxy")
+        except WaitTimeout as late:
+            raise WaitTimeout(f"{late}\n{self.child.said()}") from None
+        assert self.child.alive, f"The forward proxy exited.\n{self.child.said()}"
 
     def restart(self, *, password: str = PASSWORD, upstream_port: int | None = None) -> None:
         """Restart it with another configuration."""
@@ -179,6 +183,8 @@ def forward_proxy(kind: type[ForwardProxy] = Tinyproxy) -> Iterator[ForwardProxy
         Path(directory).chmod(0o777)  # for the user nobody
         proxy = kind(Path(directory))
         proxy.configure()
-        with proxy.child:
-            wait_until(proxy.listens, "the forward proxy")
+        try:
+            proxy.start()
             yield proxy
+        finally:
+            proxy.child.stop()
