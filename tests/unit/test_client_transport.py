@@ -156,3 +156,18 @@ def test_a_refusal_names_lines_and_leaves_nothing_asked_for(tmp_path: Path) -> N
         ask(tmp_path, entries(2), service)
     with open_journal(tmp_path) as journal:
         assert journal.requested == {}
+
+
+def test_a_refusal_of_a_later_request_says_how_many_images_are_requested(tmp_path: Path) -> None:
+    faults = [{"pointer": "/jobs/0/input/prompt", "message": "is too long"}]
+
+    def service(request: httpx.Request) -> httpx.Response:
+        if len(json.loads(request.content)["jobs"]) == JOBS_MOST:
+            return httpx.Response(202, json=BATCH)
+        return httpx.Response(422, json={"code": "invalid_request", "errors": faults})
+
+    with pytest.raises(UsageError) as raised:
+        ask(tmp_path, entries(JOBS_MOST + 1), service)
+    fault, end = str(raised.value).split("\n")
+    assert fault == "line 10001, prompt: is too long."
+    assert end.startswith("10,000 images of the lines before were requested. Correct the file")

@@ -40,8 +40,13 @@ class Source:
 UNNAMED = Source()
 
 
-def refuse(source: Source, faults: Iterable[LineFault], others: Iterable[str] = ()) -> UsageError:
-    """Return the error that names every fault; `others` are sentences about no line."""
+def refuse(
+    source: Source, faults: Iterable[LineFault], others: Iterable[str] = (), *, created: int = 0
+) -> UsageError:
+    """Return the error that names every fault; `others` are sentences about no line.
+
+    `created` jobs of earlier lines exist.
+    """
     lines: dict[tuple[str, str], list[int]] = {}
     for fault in faults:
         lines.setdefault((fault.name, fault.message), []).append(fault.line)
@@ -49,4 +54,10 @@ def refuse(source: Source, faults: Iterable[LineFault], others: Iterable[str] = 
     sentences += [source.sentence(at, name, message) for (name, message), at in lines.items()]
     if len(sentences) > _SHOWN:
         sentences = [*sentences[:_SHOWN], f"And {len(sentences) - _SHOWN:,} other faults."]
-    return UsageError("\n".join([*sentences, "Nothing was requested."]))
+    end = (
+        f"{created:,} images of the lines before were requested. Correct the file and repeat the "
+        "command: it requests the others and saves all."
+        if created
+        else "Nothing was requested."
+    )
+    return UsageError("\n".join([*sentences, end]))

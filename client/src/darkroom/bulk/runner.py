@@ -37,7 +37,8 @@ class Filling:
     async def record_requested(self, entries: Sequence[Entry]) -> None:
         """Create the jobs that do not exist yet.
 
-        Raise UsageError with the lines at fault; such a request creates nothing.
+        Raise UsageError with the lines at fault. A request with one creates nothing, but a long
+        file needs several requests, and those before it have created their jobs.
         """
         for requested in list(self.journal.requested.values()):
             if requested.batch is None:
@@ -45,16 +46,20 @@ class Filling:
                 with suppress(InvalidInput):
                     await self._send(requested)
         known_names = self.journal.names
-        for piece in _pieces([one for one in entries if one.id not in known_names]):
+        pieces = list(_pieces([one for one in entries if one.id not in known_names]))
+        for piece in pieces:
             faults = list(faults_in({"jobs": [one.body for one in piece]}))
             if faults:
                 raise _by_line(InvalidInput.of(faults), piece)
+        created = 0
+        for piece in pieces:
             self.journal.record_requested(piece)
             *_, requested = self.journal.requested.values()
             try:
                 await self._send(requested)
             except InvalidInput as error:
-                raise _by_line(error, piece) from None
+                raise _by_line(error, piece, created=created) from None
+            created += len(piece)
 
     def wanted(self, entries: Iterable[Entry]) -> dict[str, str]:
         """Return the file name of each entry whose image is not in the folder yet."""
@@ -133,10 +138,12 @@ def _pieces(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield piece
 
 
-def _by_line(error: InvalidInput, piece: Sequence[Entry]) -> UsageError | InvalidInput:
+def _by_line(
+    error: InvalidInput, piece: Sequence[Entry], *, created: int = 0
+) -> UsageError | InvalidInput:
     """Report faults by the lines of the file, instead of the entries of the batch.
 
-    Faults in command options are reported as options.
+    Faults in command options are reported as options. `created` jobs of earlier lines exist.
     """
     faults: list[LineFault] = []
     options: list[str] = []
@@ -150,4 +157,4 @@ def _by_line(error: InvalidInput, piece: Sequence[Entry]) -> UsageError | Invali
             options.append(f"{option_of(names[0])} {fault.message}.")
         else:
             faults.append(LineFault(line.number, "/".join(names), fault.message))
-    return refuse(piece[0].line.source, faults, options) if error.faults else error
+    return refuse(piece[0].line.source, faults, options, created=created) if error.faults else error
