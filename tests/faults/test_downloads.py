@@ -44,6 +44,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         DARKROOM_DOWNLOAD_TIMEOUT_SECONDS=str(DOWNLOAD_SECONDS),
     ) as running:
         running.wait_until_whole()
+        # so that images are known to come from the usual host, whichever test runs first
+        running.wait_for_end([running.create()])
         yield running
 
 
