@@ -58,3 +58,13 @@ def test_the_age_of_the_last_sweep_grows_until_the_next(world: World) -> None:
 
     assert 0 <= fresh < 60
     assert facts(world).sweep_age >= 60
+
+
+def test_a_job_that_is_retried_has_waited_since_the_retry(world: World) -> None:
+    job_id = world.accept()
+    world.cancel(job_id)
+    world.client.hincrby(keys.job(job_id), "created", -3_600_000)
+
+    world.again(job_id)
+
+    assert facts(world).oldest_age["generate"] < 3_600

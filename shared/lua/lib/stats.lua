@@ -9,8 +9,9 @@ function M.oldest(q, now)
   local found
   local function look(key)
     local first = redis.call('ZRANGE', key, 0, 0)[1]
-    local created = first and tonumber(redis.call('HGET', q.record(first), 'created'))
-    if created and (not found or created < found) then found = created end
+    local known = first and redis.call('HMGET', q.record(first), 'enqueued', 'created') or {}
+    local since = tonumber(known[1] or known[2])
+    if since and (not found or since < found) then found = since end
   end
   look(q.paid)
   look(q.isolated)
