@@ -85,7 +85,7 @@ job = Key(
         "api_key": "the id of the API key that made it, or retried it",
         "payer": "`payer` of that key, if it replaced another",
         "credits": "credits that one call may cost, as estimated",
-        "reserved_credits": "credits reserved until the first call; they count against a budget",
+        "reserved_credits": "credits reserved until a call is charged; they count against a budget",
         "reserved_for": "`key:<id>` where they are reserved for a key with a budget too",
         "calls": "calls that may have made an image",
         "charged": "calls of this run that were or may have been billed",
@@ -678,7 +678,7 @@ counted_days = Key(
 reserved_credits = Key(
     "reserved_credits",
     HASH,
-    "Credits of jobs that have not called yet, by tenant, and by key as `key:<id>`.",
+    "Credits of jobs whose call is not charged yet, by tenant, and by key as `key:<id>`.",
     {"<payer>": "credits"},
 )
 audit_log = Key(
