@@ -171,6 +171,18 @@ def test_who_goes_before_the_line_does_not_mind_its_age(world: World) -> None:
     assert isinstance(urgent, job_submission.Accepted)
 
 
+@pytest.mark.parametrize(
+    ("first", "priority"), [(Priority.NORMAL, Priority.LOW), (Priority.HIGH, Priority.NORMAL)]
+)
+def test_a_job_of_a_higher_priority_that_has_just_come_is_no_reason_to_refuse_a_lower_one(
+    world: World, first: Priority, priority: Priority
+) -> None:
+    job_id = world.accept(priority=first)
+    assert isinstance(ask(world, deadline_seconds=200, priority=priority), job_submission.Accepted)
+    world.client.hincrby(keys.job(job_id), "created", -201_000)
+    assert refused(world, deadline_seconds=200, priority=priority).reason == "behind"
+
+
 def test_where_nobody_is_served_others_are_not_promised_what_cannot_be(world: World) -> None:
     grow_old(world, world.accept(), 600)
     assert refused(world, tenant="other", deadline_seconds=300).reason == "behind"

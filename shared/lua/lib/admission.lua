@@ -5,22 +5,30 @@ local budgets, clock, credits, fallbacks, gate, index, keys, queue, rate_limit, 
 
 local M = {}
 
+-- Return for how many milliseconds a job has waited; nil if it has no record of its own yet.
+local function waited_ms(id, now)
+  local known = redis.call('HMGET', keys.job(id), 'enqueued', 'created')
+  local since = tonumber(known[1] or known[2])
+  return since and now - since
+end
+
 -- Return by how many milliseconds the queue is too late for a deadline, or nil. A job is refused if the first job of
--- its own queue and priority has waited longer than the time to its deadline, and the throughput does not show that
--- the queue is faster now. It is also refused if a job could be claimed but none was claimed for that long.
+-- its own queue has waited longer than the time to its deadline, and the throughput does not show that the queue is
+-- faster now. Ranks leave out how long a job of a lower priority has waited; one of a higher priority has waited for
+-- less than they say. A job is also refused if a job could be claimed but none was claimed for that long.
 local function behind(ask, position, eta)
-  if position > 0 then
+  if position > 0 and (not eta or eta > ask.deadline) then
     local first = redis.call('ZRANGE', queue.ready_key(queue.jobs, ask.tenant, ask.model), 0, 0, 'WITHSCORES')
     local lag = ask.rank - (first[2] or ask.rank)
-    if lag > ask.deadline and (not eta or eta > ask.deadline) then return lag end
+    if lag > ask.deadline then lag = math.min(lag, waited_ms(first[1], ask.now) or lag) end
+    if lag > ask.deadline then return lag end
   end
   local claimed = tonumber(redis.call('HGET', queue.jobs.state, 'claimed')) or 0
   if ask.now - claimed <= ask.deadline then return nil end
   local turn = queue.next_turn(queue.jobs)
   local head = turn and redis.call('ZRANGE', queue.ready_key(queue.jobs, turn.group, turn.lane), 0, 0)[1]
   if not head then return nil end
-  local came = redis.call('HMGET', keys.job(head), 'enqueued', 'created')
-  local still = ask.now - math.max(tonumber(came[1] or came[2]) or ask.now, claimed)
+  local still = math.min(waited_ms(head, ask.now) or 0, ask.now - claimed)
   return still > ask.deadline and still or nil
 end
 
