@@ -264,6 +264,7 @@ def used(world: World) -> tuple[int, float]:
 
 def test_a_deadline_that_the_queue_cannot_keep_refuses_a_batch(world: World) -> None:
     first = world.accept()
+    world.client.hincrby(keys.job(first), "created", -600_000)
     world.client.zincrby(keys.queue_ready("jobs", "acme", "m"), -600_000, first)
     made = [world.new_job(), world.new_job(deadline_seconds=30), world.new_job()]
     call = batches.stage_jobs(ids.batch_id(), tenant="acme", number=0, jobs=made)
