@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -113,12 +113,13 @@ def test_a_line_below_the_level_is_not_written(said: Said) -> None:
     assert json.loads(said.readouterr().err)["event"] == "job retried"
 
 
-def test_a_full_disk_does_not_fail_what_logs(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("said")
+def test_a_full_disk_does_not_fail_what_logs() -> None:
     with ExitStack() as stack:
         full = stack.enter_context(Path("/dev/full").open("w", buffering=1))
-        monkeypatch.setattr("sys.stderr", full)
-        logs.configure(Settings(log_format="json"))
-        logs.log("worker.x").info("job done")
+        with redirect_stderr(full):
+            logs.configure(Settings(log_format="json"))
+            logs.log("worker.x").info("job done")
         with pytest.raises(OSError, match="No space left"):  # the line is still in the buffer
             stack.close()
 
