@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import httpx
 import pytest
 
 from sandbox.wait import wait_until
@@ -28,6 +29,15 @@ class Place:
         calls = self.provider.calls()
         return [call["prompt"] for call in calls if call["kind"] == "generate"]
 
+    def is_idle(self) -> bool:
+        """Return whether no job is queued or running."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        pages = [
+            httpx.get(f"{self.api}/v1/jobs", params={"status": status}, headers=headers).json()
+            for status in ("queued", "running")
+        ]
+        return not any(page["data"] for page in pages)
+
     def paid(self) -> int:
         return sum(call["paid"] for call in self.provider.calls())
 
@@ -43,7 +53,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 @pytest.fixture
 def place(stack: Up) -> Iterator[Place]:
     with steered(stack.state["provider_url"]) as provider:
-        yield Place(stack.state["api"], stack.state["api_key"], provider)
+        here = Place(stack.state["api"], stack.state["api_key"], provider)
+        # the calls of jobs that an earlier test did not wait for would be this one's
+        wait_until(here.is_idle, "the jobs of earlier tests to end")
+        provider.delete_calls()
+        yield here
 
 
 @pytest.fixture

@@ -66,6 +66,9 @@ class Client:
         calls: list[dict[str, Any]] = self.http.get("/_sandbox/calls").json()["calls"]
         return calls
 
+    def delete_calls(self) -> None:
+        self.http.delete("/_sandbox/calls").raise_for_status()
+
     def good_keys(self, keys: list[str] | None) -> None:
         """Take these keys only, or any."""
         self.http.put("/_sandbox/keys", json={"good": keys}).raise_for_status()
@@ -83,6 +86,6 @@ def steered(url: str) -> Iterator[Client]:
     client.images()
     client.models()
     client.good_keys(None)
-    client.http.delete("/_sandbox/calls").raise_for_status()
+    client.delete_calls()
     yield client
     client.http.close()
