@@ -25,6 +25,9 @@ from shared.store.job_submission import NewJob, NotAccepted
 
 #: A chunk is sent before its bodies exceed this size, however few jobs it has.
 CHUNK_BYTES = 256 * 1024
+#: Turns of the event loop after which a chunk is written to Redis: one for its task, the
+#: committer's, and redis-py's. Without them it would wait until the next one has been validated.
+TURNS_UNTIL_SENT = 3
 #: Job options that decide whether or how a job is queued; a batch is queued as a whole.
 _ALONE = ("fail_fast", "dry_run", "reuse")
 
@@ -190,6 +193,8 @@ class BatchStager:
         self._chunk.clear()
         self._bytes = 0
         self._chunks += 1
+        for _ in range(TURNS_UNTIL_SENT):
+            await asyncio.sleep(0)
 
     async def _staged(self) -> None:
         if self._staging is None:

@@ -1,18 +1,25 @@
 """A batch over HTTP: asked for in three ways, whole or not at all, read, listed and canceled."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from api.batches.staging import BatchStager
+from api.jobs.parsing import JobRequestContext
+from api.main import create_app
 from sandbox.wait import wait_until
 from shared.batches import JOBS_MAX
 from shared.jobs import FOREVER, Retention
 from shared.store import batches, keys
+from shared.store.job_queries import service_stats
+from shared.store.tenants import Principal
 from tests.support.api_server import (
     PROMPT,
     ApiServer,
@@ -23,6 +30,7 @@ from tests.support.api_server import (
     tenant_at,
 )
 from tests.support.queue_invariants import assert_true
+from tests.support.store import World
 
 NDJSON = {"content-type": "application/x-ndjson"}
 JSON = {"content-type": "application/json"}
@@ -460,3 +468,24 @@ def test_another_tenant_s_batch_is_not_found(api_server: ApiServer, path: str) -
             answer = other.client.request(method, f"/v1/batches/{name}{path}")
             problem(answer, 404, "not_found")
         assert other.client.get("/v1/batches").json()["data"] == []
+
+
+def test_redis_processes_a_chunk_while_the_next_is_validated(empty_redis_url: str) -> None:
+    app = create_app(settings(empty_redis_url))
+    body = json.dumps(prompts(1)[0]).encode()
+
+    async def stage(tenant: str) -> None:
+        async with app.router.lifespan_context(app):
+            parts = app.state.parts
+            caller = Principal("", "", frozenset(), tenant, may_disable_safety=False)
+            stager = BatchStager(parts, JobRequestContext(caller, parts.settings))
+            await parts.committer.run(service_stats())  # connects, and loads the functions
+            for number in range(batches.CHUNK_JOBS):
+                await stager.add_body(body, ("jobs", number))
+            # the event loop stands still here: what has not been written is not written now
+            wait_until(
+                lambda: world.client.hget(keys.staged_counts(), tenant) is not None, "the chunk"
+            )
+
+    with closing(World(empty_redis_url)) as world:
+        asyncio.run(stage("acme"))
