@@ -24,6 +24,8 @@ USER_AGENT = f"darkroom/{version('darkroom-service')}"
 KEEPALIVE_SECONDS = 55.0
 #: A host that takes longer to accept a connection counts as unreachable.
 CONNECT_SECONDS = 10.0
+#: A request waits for its end before it is sent, unless it is as long as this.
+COALESCED_BYTES = 16 * 1024
 
 
 def build_client(
@@ -161,9 +163,14 @@ class BoundedStream(httpcore.NetworkStream):
         self._socket = opened
         self._answer_bytes = answer_bytes
         self._left = answer_bytes
+        self._unsent = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read some bytes, none at the end; raise ReadTimeout, ReadError."""
+        if self._unsent:
+            # the peer may have responded before it read the whole request
+            with contextlib.suppress(httpcore.WriteError):
+                self._flush(timeout)
         if self._left is not None:
             max_bytes = min(max_bytes, self._left)
             if not max_bytes:
@@ -178,13 +185,23 @@ class BoundedStream(httpcore.NetworkStream):
         return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write all of `buffer`; raise WriteTimeout, WriteError."""
+        """Write `buffer`, a small one together with what follows; raise WriteTimeout, WriteError.
+
+        httpcore writes the headers, the body, and, at the end of a body with a declared length,
+        nothing. One system call and one packet for all of them are enough.
+        """
         self._left = self._answer_bytes
-        if not buffer:  # the end of a body with a declared length
+        self._unsent += buffer
+        if not buffer or len(self._unsent) >= COALESCED_BYTES:
+            self._flush(timeout)
+
+    def _flush(self, timeout: float | None) -> None:
+        unsent, self._unsent = self._unsent, b""
+        if not unsent:
             return
         with _translated(httpcore.WriteTimeout, httpcore.WriteError):
             self._socket.settimeout(timeout)
-            self._socket.sendall(buffer)
+            self._socket.sendall(unsent)
 
     def close(self) -> None:
         """Close the connection."""

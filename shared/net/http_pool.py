@@ -8,6 +8,7 @@ time.
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeAlias, cast
@@ -19,6 +20,8 @@ _Where: TypeAlias = tuple[bytes, bytes, int]
 #: Connects to a host; the time limits each step, in seconds.
 OpenStream: TypeAlias = Callable[[httpcore.Origin, float | None], httpcore.NetworkStream]
 
+#: How often idle connections that have ended are searched, in seconds.
+SEARCH_SECONDS = 1.0
 _SCHEMES = frozenset({"http", "https"})
 #: Everything a connection raises, and the httpx error for it.
 _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
@@ -31,6 +34,12 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
     httpcore.LocalProtocolError: httpx.LocalProtocolError,
     httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
 }
+
+
+class _Connection(httpcore.HTTP11Connection):
+    """A connection that reads an image in a few large pieces: each costs two system calls."""
+
+    READ_NUM_BYTES = 256 * 1024
 
 
 class PooledTransport(httpx.BaseTransport):
@@ -47,6 +56,7 @@ class PooledTransport(httpx.BaseTransport):
         #: the same, indexed by host
         self._leading_to: dict[_Where, list[httpcore.HTTP11Connection]] = {}
         self._is_closed = False
+        self._overdue_at = 0.0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send over the most recently used idle connection, or over a new one.
@@ -85,7 +95,7 @@ class PooledTransport(httpx.BaseTransport):
 
     def _connect(self, origin: httpcore.Origin, timeout: float | None) -> httpcore.HTTP11Connection:
         stream = self._open_stream(origin, timeout)
-        return httpcore.HTTP11Connection(origin, stream, self._keepalive_seconds)
+        return _Connection(origin, stream, self._keepalive_seconds)
 
     def _idle_connection(self, where: _Where) -> httpcore.HTTP11Connection | None:
         while True:
@@ -109,10 +119,17 @@ class PooledTransport(httpx.BaseTransport):
             one.close()
 
     def _overdue(self) -> Iterator[httpcore.HTTP11Connection]:
-        """Remove the connections that are too many, idle for too long, or closed by their peer."""
+        """Remove the connections that are too many, idle for too long, or closed by their peer.
+
+        The latter two are searched once a second, because asking a socket costs a system call.
+        """
+        now = time.monotonic()
+        is_search = now >= self._overdue_at
+        if is_search:
+            self._overdue_at = now + SEARCH_SECONDS
         while self._resting:
             longest = next(iter(self._resting))
-            if len(self._resting) <= self._most and not longest.has_expired():
+            if len(self._resting) <= self._most and not (is_search and longest.has_expired()):
                 return
             self._remove(longest)
             yield longest

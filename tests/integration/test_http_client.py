@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.errors import AddressForbidden
-from shared.net.http_client import USER_AGENT, BoundedStream, build_client
+from shared.net.http_client import COALESCED_BYTES, USER_AGENT, BoundedStream, build_client
 from shared.net.sockets import STEP_SECONDS, Egress, open_socket
 from shared.net.ssrf import AddressGuard, Endpoint, resolve
 from shared.net.timeouts import deadline, remaining, within
@@ -262,6 +262,31 @@ def test_nobody_listening_is_no_connection(client: httpx.Client) -> None:
 def test_a_connection_closed_after_the_request_is_told_apart(client: httpx.Client) -> None:
     with serving(answering(b"")) as port, pytest.raises(httpx.RemoteProtocolError):
         client.get(f"http://127.0.0.1:{port}/")
+
+
+def test_headers_and_a_small_body_are_sent_together() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(0)
+        stream = BoundedStream(ours, None)
+        stream.write(b"headers ")
+        stream.write(b"body")
+        with pytest.raises(BlockingIOError):
+            theirs.recv(100)
+        stream.write(b"")  # the end of a body with a declared length
+        assert theirs.recv(100) == b"headers body"
+
+
+def test_a_request_is_sent_before_its_response_is_read_or_when_it_is_long() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        stream = BoundedStream(ours, None)
+        stream.write(b"chunk")
+        theirs.sendall(b"response")
+        assert stream.read(100) == b"response"
+        assert theirs.recv(100) == b"chunk"
+        stream.write(bytes(COALESCED_BYTES))
+        assert len(theirs.recv(COALESCED_BYTES, socket.MSG_WAITALL)) == COALESCED_BYTES
 
 
 def test_one_connection_serves_many_requests(client: httpx.Client) -> None:
