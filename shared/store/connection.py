@@ -31,8 +31,15 @@ SENTINEL_PORT = 26379
 
 
 def connect(settings: Settings, *, connections: int) -> "redis.Redis":
-    """Build a client for threads; it opens at most `connections`."""
-    options = {**_options(settings), "retry": Retry(NoBackoff(), 0), "max_connections": connections}
+    """Build a client for threads; a `Store` opens at most `connections`, and the client one more.
+
+    A `Store` keeps its connections, so that one is for those who also use the client itself.
+    """
+    options = {
+        **_options(settings),
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": connections + 1,
+    }
     if not settings.redis_url.startswith("sentinel://"):
         return redis.Redis.from_url(settings.redis_url, **options)
     named = read_sentinel(settings.redis_url)
