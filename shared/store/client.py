@@ -127,7 +127,7 @@ class Store:
         """Send commands in one round trip, and return their replies; a ResponseError is one.
 
         An idle connection is used as it is: redis-py's pool would ask the system about it, and its
-        `execute_command` counts for telemetry, a third of the CPU time of a round trip. When a
+        `execute_command` counts for telemetry, a quarter of the CPU time of a round trip. When a
         connection turns out to be broken, the pool gets all idle ones back: it checks each before
         it is used again.
         """
