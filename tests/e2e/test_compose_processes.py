@@ -86,6 +86,9 @@ class Machine:
     def check_health(self, name: str) -> int:
         return self._do(name, services()[name]["healthcheck"]["test"][1:]).returncode
 
+    def wait_until_healthy(self, name: str) -> None:
+        wait_until(lambda: self.check_health(name) == 0, f"health of {name}")
+
     def child(self, name: str) -> Child:
         grace = float(services()[name]["stop_grace_period"].removesuffix("s"))
         made = Child(
@@ -132,6 +135,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         wait_for_http(f"http://127.0.0.1:{made.s3}/")
         for name in SERVING:
             stack.enter_context(made.child(name))
+        for name in SERVING:
+            # they have read the settings, which some tests write
+            made.wait_until_healthy(name)
         yield made
 
 
@@ -180,8 +186,7 @@ def _shown(url: URL) -> str:
 
 
 def test_every_service_becomes_healthy_and_makes_an_image(machine: Machine) -> None:
-    for name in SERVING:
-        wait_until(lambda name=name: machine.check_health(name) == 0, f"health of {name}")  # type: ignore[misc]
+    assert {name: machine.check_health(name) for name in SERVING} == dict.fromkeys(SERVING, 0)
 
     with client(machine) as http:
         job_id = generate(http)
@@ -286,5 +291,5 @@ def test_a_stopped_service_ends_by_itself_within_its_grace(machine: Machine) -> 
         assert child.stop() != -signal.SIGKILL
         assert "Traceback" not in child.said(100)
         child.start()
-        # it reads its settings from files that other tests write
-        wait_until(lambda name=name: machine.check_health(name) == 0, f"health of {name}")  # type: ignore[misc]
+        # it has read its settings, which other tests write
+        machine.wait_until_healthy(name)
