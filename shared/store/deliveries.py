@@ -101,9 +101,9 @@ def _delivery(reply: Sequence[Any]) -> Delivery | Closed | None:
 def _job_then(job_id: str, lasting: Mapping[str, str], then: Mapping[str, str]) -> Job:
     """Reconstruct a job as of an event: its history is cut at that time."""
     job = job_of(job_id, {**lasting, **then})
-    return replace(
-        job, history=tuple(change for change in job.history if change.version <= job.version)
-    )
+    history = tuple(change for change in job.history if change.version <= job.version)
+    # usually nothing has happened since, and copying a job costs as much as building it
+    return job if history == job.history else replace(job, history=history)
 
 
 def _webhook(record: Mapping[str, str], subject: Job | Batch | None) -> Mapping[str, Any]:
