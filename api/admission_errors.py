@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from api.budgets import budget_shown
-from api.problems import Problem, tenant_gone
+from api.problems import FieldError, Problem, invalid, tenant_gone
 from shared.budgets import BudgetPeriod, BudgetScope
 from shared.ids import is_batch_id
 from shared.store.budgets import budget_of
@@ -116,6 +116,21 @@ def _budget_spent(answer: NotAccepted) -> Problem:
     return Problem("credits_spent", text, headers=headers, more={"budget": shown})
 
 
+def _too_many_jobs(answer: NotAccepted) -> Problem:
+    scope, limit = answer.detail.split()
+    text = f"has more jobs than the {scope} may have in its queue ({int(limit):,}): split it"
+    return invalid([FieldError("", text)])
+
+
+def _too_expensive(answer: NotAccepted) -> Problem:
+    budget = budget_of(answer.detail)
+    text = (
+        f"costs more than the {budget.limit:.10g} credits that the {_OWNERS[budget.scope]} may "
+        f"spend in a {budget.period.value} (an estimate): create fewer jobs"
+    )
+    return invalid([FieldError("", text)])
+
+
 def _full(answer: NotAccepted) -> Problem:
     return Problem("queue_full", f"The service already has {answer.detail} queued jobs.")
 
@@ -150,6 +165,8 @@ def _too_long(answer: NotAccepted) -> Problem:
 _ADMISSION_ERRORS: Mapping[str, Callable[[NotAccepted], Problem]] = {
     "too_fast": _too_fast,
     "tenant_full": _tenant_full,
+    "too_many_jobs": _too_many_jobs,
+    "too_expensive": _too_expensive,
     "budget_spent": _budget_spent,
     "full": _full,
     "behind": _behind,

@@ -187,6 +187,7 @@ class BatchStager:
             tenant=self.context.principal.tenant,
             number=self._chunks,
             jobs=tuple(self._chunk),
+            idempotency_key=self._key,
         )
         self._staging = asyncio.create_task(self._parts.committer.run(call))
         self._staging.add_done_callback(_hear)

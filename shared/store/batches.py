@@ -67,10 +67,16 @@ class BatchPage:
 
 
 def stage_jobs(
-    batch_id: str, *, tenant: str, number: int, jobs: Sequence[NewJob]
+    batch_id: str,
+    *,
+    tenant: str,
+    number: int,
+    jobs: Sequence[NewJob],
+    idempotency_key: str | None = None,
 ) -> Command[NotAccepted | None]:
     """Stage a chunk of at most CHUNK_JOBS jobs, numbered from 0; it stays invisible.
 
+    No limit refuses the chunk of a request whose idempotency key is known: the commit replies.
     Return None, or why not: a word of `accept`, or `lost` if the stage was swept.
     """
     first = jobs[0]
@@ -81,6 +87,7 @@ def stage_jobs(
         max_attempts=first.max_attempts,
         trace=first.trace or "",
         api_key=first.api_key or "",
+        idempotency_key=idempotency_key or "",
         jobs=tuple(part for job in jobs for part in _staged(job)),
     )
     return Command(operation, lambda reply: None if reply[0] == "ok" else not_accepted(reply))

@@ -124,6 +124,8 @@ class NotAccepted:
     - limits of the tenant or the key: `too_fast` (requests a minute; `detail` is whose, and the
       limit), `tenant_full` (queued jobs), `budget_spent` (`detail` is read by
       `shared.store.budgets.budget_of`);
+    - a request of several jobs that could never be accepted: `too_many_jobs` (`detail` is whose
+      limit, and the limit), `too_expensive` (`detail` as of `budget_spent`);
     - limits of the service: `full` (queued jobs of all tenants), `behind` (the queue's delay in
       milliseconds);
     - `too_long`: `fail_fast` cannot be met; `detail` is the position.

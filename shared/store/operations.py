@@ -757,6 +757,7 @@ class StageJobs(Operation):
     max_attempts: int
     trace: str
     api_key: str
+    idempotency_key: str
     jobs: tuple[Argument, ...]
 
 

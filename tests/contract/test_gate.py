@@ -562,6 +562,19 @@ def test_a_batch_and_a_retry_for_a_removed_model_are_refused_too(world: World) -
     assert (answer.reason, answer.detail) == ("model_gone", "old")
 
 
+def test_a_repeated_batch_is_staged_although_its_model_was_removed_since(world: World) -> None:
+    removed(world)
+    world.client.hset(keys.idempotency("acme", "once"), "fingerprint", "of the batch")
+    call = batches.stage_jobs(
+        ids.batch_id(),
+        tenant="acme",
+        number=0,
+        jobs=[world.new_job(model="old")],
+        idempotency_key="once",
+    )
+    assert world.store.run(call) is None
+
+
 # images that cannot be fetched
 
 

@@ -280,6 +280,42 @@ def test_a_replayed_key_is_no_request(api_server: ApiServer) -> None:
     problem(api_server.client.post("/v1/jobs", json=PROMPT), 429, "rate_limited")
 
 
+@pytest.mark.parametrize(
+    "limits", [{"requests_per_minute": 1}, {"max_queued": 2}, {"daily_credits": 3}]
+)
+def test_a_replayed_batch_is_not_refused_for_what_the_batch_itself_used_up(
+    api_server: ApiServer, limits: dict[str, int]
+) -> None:
+    limit(api_server, **limits)
+    body = {**PROMPT, "variations": 2}
+    key = {"idempotency-key": "once"}
+    answers = [api_server.client.post("/v1/batches", json=body, headers=key) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    assert answers[1].json()["id"] == answers[0].json()["id"]
+    other = api_server.client.post("/v1/batches", json={**body, "priority": "low"}, headers=key)
+    problem(other, 422, "idempotency_key_reused")
+    assert api_server.client.post("/v1/batches", json=body).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("limits", "fault"),
+    [
+        ({"max_queued": 2}, "more jobs than the tenant may have in its queue (2)"),
+        ({"monthly_credits": 4}, "more than the 4 credits that the tenant may spend in a month"),
+    ],
+)
+def test_a_batch_that_could_never_be_accepted_is_invalid(
+    api_server: ApiServer, limits: dict[str, int], fault: str
+) -> None:
+    limit(api_server, **limits)
+    with nothing_written(api_server):
+        answer = api_server.client.post("/v1/batches", json={**PROMPT, "variations": 3})
+    assert "retry-after" not in answer.headers
+    [error] = problem(answer, 422, "invalid_request")["errors"]
+    assert fault in error["message"]
+
+
 def test_a_line_behind_its_deadline_is_ours_to_answer_for(api_server: ApiServer) -> None:
     old = api_server.create()["id"]
     api_server.world.client.hset(keys.job(old), "created", 1)

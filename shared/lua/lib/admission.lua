@@ -51,7 +51,7 @@ end
 local function rate_fault(ask)
   local longest, fault = 0, nil
   for _, rate in ipairs(ask.may.rates) do
-    local wait = rate_limit.wait_ms(rate, ask.now, ask.requests)
+    local wait = ask.requests > 0 and rate_limit.wait_ms(rate, ask.now, ask.requests)
     if wait and wait > longest then
       longest, fault = wait, { 'too_fast', rate.scope .. ' ' .. util.int(rate.limit), util.int(wait) }
     end
@@ -75,9 +75,25 @@ local function budget_fault(ask)
   return fault
 end
 
+-- Return why a request of several jobs could never be accepted, even if nothing else were queued or spent. A limit of
+-- zero is a switch, not a size.
+local function size_fault(ask)
+  if ask.n <= 1 then return nil end
+  for scope, most in pairs({ tenant = ask.may.queued, service = C.max_queue }) do
+    if most > 0 and ask.n > most then return { 'too_many_jobs', scope .. ' ' .. util.int(most), '' } end
+  end
+  for _, budget in ipairs(ask.free and {} or ask.may.budgets) do
+    if not budget.holds and budget.limit > 0 and ask.credits > budget.limit + credits.EPSILON then
+      return { 'too_expensive', budgets.describe(budget, ask.now), '' }
+    end
+  end
+end
+
 -- Return the limit of the tenant or the key that is used up.
 local function own_fault(ask, wait_state)
   local may, tenant, now = ask.may, ask.tenant, ask.now
+  local too_large = size_fault(ask)
+  if too_large then return too_large end
   local too_fast = rate_fault(ask)
   if too_fast then return too_fast end
   local queued = index.count_queued(tenant)

@@ -13,6 +13,10 @@ local chunks = tonumber(known[2]) or 0
 if chunk > 0 and known[1] ~= 'staged' then return { 'lost' } end -- swept: it took too long
 if chunk < chunks then return { 'ok' } end
 
+-- A repeated request creates nothing, so no limit refuses it, which its own batch may have used up. The commit replies.
+local is_repeated = args.idempotency_key ~= ''
+  and redis.call('EXISTS', keys.idempotency(tenant, args.idempotency_key)) == 1
+
 local stage, gate = batches.read_stage(key), util.read_hash(keys.gate) or {}
 stage.api_key = args.api_key
 local serving, reserved = {}, {} -- the model that serves each job, and the credits that are reserved for it
@@ -25,10 +29,13 @@ for i = 1, #jobs, STRIDE do
   if deadline < stage.deadline then
     stage.deadline, stage.priority, stage.model = deadline, jobs[i + PRIORITY], model
   end
-  local fault = admission.model_fault({ model = model, n = 1, now = now }, gate)
+  local fault = admission.model_fault({ model = model, n = is_repeated and 0 or 1, now = now }, gate)
   if fault then return admission.with_rate(fault, batches.admission_request(tenant, stage, now)) end
 end
 local ask = batches.admission_request(tenant, stage, now)
+if is_repeated then
+  ask.n, ask.requests, ask.free = 0, 0, true
+end
 local fault = admission.check(ask)
 if fault then return admission.with_rate(fault, ask) end
 -- the first chunk decides for the whole batch, because a limit may change before the commit
