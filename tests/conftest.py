@@ -7,6 +7,7 @@ from typing import Any
 import hypothesis
 import pytest
 import redis
+import structlog
 
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.secret_scan import leaks
@@ -25,6 +26,16 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+
+
+# structlog's default shows the local variables of each traceback, which takes ten seconds for those
+# of a worker
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

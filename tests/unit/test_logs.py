@@ -67,10 +67,10 @@ Said = pytest.CaptureFixture[str]
 @pytest.fixture
 def said(capsys: Said) -> Iterator[Said]:
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    handlers, level, before = root.handlers, root.level, structlog.get_config()
     yield capsys
     root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def fail_with_secret() -> None:
