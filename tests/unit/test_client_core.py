@@ -151,7 +151,12 @@ def test_it_gives_up_in_the_end_and_says_why() -> None:
 
 def test_what_does_harm_twice_is_sent_once() -> None:
     once = Request("POST", "/x", idempotent=False)
-    for unsure in (NoAnswer("lost", sent=True, at=0), problem(504, ""), problem(500, "internal")):
+    for unsure in (
+        NoAnswer("lost", sent=True, at=0),
+        problem(504, ""),
+        problem(500, "internal"),
+        Answer(503, httpx.Headers(), b"upstream connect error or disconnect/reset", 0),
+    ):
         with pytest.raises(errors.Unavailable):
             play(send_with_retries(once, PATIENCE), [unsure])
     for sure in (NoAnswer("refused", sent=False, at=0), problem(503, "redis_down")):
@@ -175,6 +180,32 @@ def test_what_was_not_accepted_after_all_is_asked_for_under_the_same_key() -> No
     assert [one.method for one in sent] == ["POST", "GET", "POST"]
     assert sent[0].headers == sent[2].headers
     assert job.id == "job_2"
+
+
+@pytest.mark.parametrize(
+    ("replies", "unknown"),
+    [
+        ([problem(429, "credits_spent"), problem(403, "forbidden")], False),
+        ([NoAnswer("refused", sent=False, at=0), problem(422, "invalid_request")], False),
+        ([NoAnswer("lost", sent=True, at=0), problem(403, "forbidden")], True),
+        ([problem(502, ""), problem(422, "invalid_request")], True),
+        ([problem(503, "accept_unknown", job_id="j"), problem(403, "forbidden")], True),
+        (
+            [
+                problem(503, "accept_unknown", job_id="j"),
+                problem(404, "not_found"),
+                problem(403, "forbidden"),
+            ],
+            True,
+        ),
+    ],
+)
+def test_an_error_says_whether_any_reply_left_the_outcome_open(
+    replies: Script, *, unknown: bool
+) -> None:
+    with pytest.raises(errors.DarkroomError) as raised:
+        play(operations().submit("x", {}), replies)
+    assert raised.value.outcome_unknown is unknown
 
 
 def test_a_move_whose_answer_was_lost_is_seen_to_be_made() -> None:

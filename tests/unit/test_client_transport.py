@@ -14,7 +14,8 @@ from darkroom.bulk.journal import FILE, open_journal
 from darkroom.bulk.plan import Entry, entries_of
 from darkroom.bulk.prompt_files import Line, read_lines
 from darkroom.bulk.runner import JOBS_MOST, Filling
-from darkroom.errors import UsageError
+from darkroom.errors import DarkroomError, UsageError
+from darkroom.retries import RetryPolicy
 
 BATCH = {"id": "batch_1", "counts": {}, "metadata": {}, "created_at": "2026-11-23T12:00:00.000Z"}
 Service = Callable[[httpx.Request], httpx.Response]
@@ -27,8 +28,10 @@ def entries(count: int) -> list[Entry]:
 
 def ask(folder: Path, wanted: list[Entry], service: Service) -> None:
     async def go() -> None:
-        transport = httpx.MockTransport(service)
-        async with AsyncClient("http://darkroom", "dk", transport=transport) as client:
+        transport, once = httpx.MockTransport(service), RetryPolicy(retries=0)
+        async with AsyncClient(
+            "http://darkroom", "dk", transport=transport, retry_policy=once
+        ) as client:
             with open_journal(folder) as journal:
                 await Filling(client, folder, journal).record_requested(wanted)
 
@@ -70,6 +73,76 @@ def test_a_run_that_was_cut_off_sends_the_same_words_under_the_same_key(tmp_path
     assert sent[0] == sent[1]
     assert sent[2][0] != sent[0][0]
     assert b"Boat 2" in sent[2][1]
+
+
+def problem(status: int, code: str) -> httpx.Response:
+    return httpx.Response(status, json={"code": code, "detail": "No."})
+
+
+def never_sent(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused", request=request)
+
+
+def lost(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadTimeout("timeout", request=request)
+
+
+def sent_by_a_second_run(folder: Path, first: Service) -> list[int]:
+    """Return the sizes of the requests of a run with a shorter file, after one that failed."""
+    sent: list[int] = []
+
+    def service(request: httpx.Request) -> httpx.Response:
+        sent.append(len(json.loads(request.content)["jobs"]))
+        return httpx.Response(202, json=BATCH)
+
+    with pytest.raises(DarkroomError):
+        ask(folder, entries(3), first)
+    ask(folder, entries(4)[3:], service)
+    return sent
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        lambda _: problem(401, "unauthenticated"),
+        lambda _: problem(403, "forbidden"),
+        lambda _: problem(404, "not_found"),
+        lambda _: problem(409, "tenant_deleting"),
+        lambda _: problem(429, "tenant_queue_full"),
+        lambda _: problem(503, "queue_full"),
+        never_sent,
+    ],
+)
+def test_a_request_that_was_certainly_refused_is_not_sent_by_the_next_run(
+    tmp_path: Path, first: Service
+) -> None:
+    assert sent_by_a_second_run(tmp_path, first) == [1]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        lambda _: problem(500, "internal"),
+        lambda _: problem(503, "accept_unknown"),
+        lambda _: problem(503, "outcome_unknown"),
+        lambda _: httpx.Response(502, text="Bad Gateway"),
+        lambda _: httpx.Response(503, text="upstream connect error or disconnect/reset"),
+        lambda _: httpx.Response(200, text="<html>"),
+        lost,
+    ],
+)
+def test_a_request_that_may_have_been_accepted_is_sent_by_the_next_run(
+    tmp_path: Path, first: Service
+) -> None:
+    assert sent_by_a_second_run(tmp_path, first) == [3, 1]
+
+
+def test_a_refusal_in_a_later_run_does_not_settle_a_lost_reply(tmp_path: Path) -> None:
+    for service in (lost, lambda _: problem(429, "tenant_queue_full")):
+        with pytest.raises(DarkroomError):
+            ask(tmp_path, entries(3), service)
+    with open_journal(tmp_path) as journal:
+        assert [len(one.jobs) for one in journal.requested.values()] == [3]
 
 
 def test_a_key_that_is_too_old_is_looked_for_and_not_sent(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ DarkroomError
 ├─ ImageBroken        the received bytes are not the stored ones
 └─ WebhookInvalid     not signed by this secret, or too old
 
-`code` is the service's own code of the problem, if it sent one.
+`code` is the service's own code of the problem, if it sent one. `outcome_unknown`: the service may
+have executed the request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,12 @@ class Fault:
 
 
 class DarkroomError(Exception):
-    """The base class of this client's errors; the text is a sentence."""
+    """The base class of this client's errors; the text is a sentence.
+
+    With `outcome_unknown`, a reply was lost or left open whether the service executed the request.
+    """
+
+    outcome_unknown = False
 
     def __init__(
         self, message: str, *, code: str | None = None, request_id: str | None = None
@@ -89,6 +95,8 @@ class Conflict(DarkroomError):
 
 class Unavailable(DarkroomError):
     """The service is unavailable; `retry_after` in seconds if it said so."""
+
+    outcome_unknown = True  # unless its replies say otherwise
 
     def __init__(
         self,

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date
 from typing import Any, Generic
 from urllib.parse import quote
 
-from darkroom.errors import AcceptUnknown, Conflict, NotFound
+from darkroom.errors import AcceptUnknown, Conflict, DarkroomError, NotFound
 from darkroom.images import checked
 from darkroom.models import (
     FINAL,
@@ -288,17 +289,22 @@ class Operations(Generic[I_co]):
         If the service does not know whether it did, read the resource: if it exists it was
         accepted, and if not the same request is sent with the same key.
         """
-        for _ in range(self._retry_policy.retries):
-            try:
-                return json_of((yield from send_with_retries(request, self._retry_policy)), "id")
-            except AcceptUnknown as unknown:
-                made, pause = unknown.made, unknown.retry_after or 0.0
-            poll = Request("GET", made, after_seconds=pause)
-            try:
-                return json_of((yield from send_with_retries(poll, self._retry_policy)), "id")
-            except NotFound:
-                continue
-        return json_of((yield from send_with_retries(request, self._retry_policy)), "id")
+        unknown = False
+        try:
+            for _ in range(self._retry_policy.retries):
+                try:
+                    answer = yield from send_with_retries(request, self._retry_policy)
+                    return json_of(answer, "id")
+                except AcceptUnknown as error:
+                    unknown, made, pause = True, error.made, error.retry_after or 0.0
+                poll = Request("GET", made, after_seconds=pause)
+                with suppress(NotFound):
+                    answer = yield from send_with_retries(poll, self._retry_policy)
+                    return json_of(answer, "id")
+            return json_of((yield from send_with_retries(request, self._retry_policy)), "id")
+        except DarkroomError as error:
+            error.outcome_unknown = error.outcome_unknown or unknown
+            raise
 
     def _posted(self, path: str) -> Steps[Raw]:
         """Apply a change that is safe to repeat, and read the result."""

@@ -10,12 +10,13 @@ from typing import Any
 
 import httpx
 
-from darkroom.errors import DarkroomError, Unavailable, error_of
+from darkroom.errors import DarkroomError, RateLimited, Unavailable, error_of
 from darkroom.protocol import Answer, Reply, Request, Steps
 
 _REFUSED = 400
-#: Too many requests, and service unavailable: a proxy's 502 or 504 may follow an executed request.
-_NOT_DONE = frozenset({429, 503})
+_UNAVAILABLE = 503
+#: The codes of a 503 that may follow an executed request.
+_UNKNOWN = frozenset({"accept_unknown", "outcome_unknown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,17 @@ def send_with_retries(request: Request, retry_policy: RetryPolicy) -> Steps[Answ
     """Send a request until it is answered.
 
     Retry on 429, on 503 and other failures of the service, and without a response, if the request
-    is safe to repeat. Raise the DarkroomError of the last response.
+    is safe to repeat. Raise the DarkroomError of the last response; its `outcome_unknown` covers
+    all of them.
     """
-    pause = request.after_seconds
+    pause, unknown = request.after_seconds, False
     for attempt in range(retry_policy.retries + 1):
         reply = yield replace(request, after_seconds=pause)
         error = refusal(reply)
         if error is None:
             return _answered(reply)
+        unknown = unknown or not _is_refused(reply, error)
+        error.outcome_unknown = unknown
         if attempt == retry_policy.retries or not _may_repeat(request, reply, error):
             raise error
         requested_wait = error.retry_after if isinstance(error, Unavailable) else None
@@ -81,10 +85,19 @@ def _answered(reply: Reply) -> Answer:
 def _may_repeat(request: Request, reply: Reply, error: DarkroomError) -> bool:
     if not isinstance(error, Unavailable) or error.code == "accept_unknown":
         return False
+    return request.idempotent or _is_refused(reply, error)
+
+
+def _is_refused(reply: Reply, error: DarkroomError) -> bool:
+    """Return whether the request has certainly changed nothing.
+
+    The page of a proxy, which has no code, may follow an executed request.
+    """
     if not isinstance(reply, Answer):
-        return request.idempotent or not reply.sent
-    # a refusal with these codes has changed nothing
-    return request.idempotent or (reply.status in _NOT_DONE and error.code != "outcome_unknown")
+        return not reply.sent
+    if reply.status == _UNAVAILABLE:
+        return error.code is not None and error.code not in _UNKNOWN
+    return isinstance(error, RateLimited) or not isinstance(error, Unavailable)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -1,7 +1,8 @@
 """The journal of a folder: an append-only file of JSON lines.
 
 A request and its idempotency key are on disk before it is sent. So after a crash at any time, the
-next run sends the same request with the same key, or finds the batch it created.
+next run sends the same request with the same key, or finds the batch it created. A request that was
+certainly refused is dropped.
 """
 
 import fcntl

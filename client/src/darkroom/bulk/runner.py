@@ -13,7 +13,7 @@ from darkroom.bulk.downloads import Report, save_batch
 from darkroom.bulk.faults import LineFault, refuse
 from darkroom.bulk.journal import Journal, RequestedImage
 from darkroom.bulk.plan import Entry
-from darkroom.errors import InvalidInput, NotFound, UsageError
+from darkroom.errors import DarkroomError, InvalidInput, NotFound, UsageError
 from darkroom.models import Batch, Raw
 from darkroom.options import option_of
 
@@ -44,7 +44,7 @@ class Filling:
             if requested.batch is None:
                 # what is still wanted of a refused one is requested below, and refused by its line
                 with suppress(InvalidInput):
-                    await self._send(requested)
+                    await self._send(requested, is_new=False)
         known_names = self.journal.names
         pieces = list(_pieces([one for one in entries if one.id not in known_names]))
         for piece in pieces:
@@ -56,7 +56,7 @@ class Filling:
             self.journal.record_requested(piece)
             *_, requested = self.journal.requested.values()
             try:
-                await self._send(requested)
+                await self._send(requested, is_new=True)
             except InvalidInput as error:
                 raise _by_line(error, piece, created=created) from None
             created += len(piece)
@@ -96,7 +96,11 @@ class Filling:
             if requested.batch and not wanted.keys().isdisjoint(requested.names):
                 yield requested.batch
 
-    async def _send(self, requested: RequestedImage) -> None:
+    async def _send(self, requested: RequestedImage, *, is_new: bool) -> None:
+        """Create the batch of a request; one that created nothing leaves the journal.
+
+        A refusal says nothing about an earlier run, which may have created the batch.
+        """
         found = (
             await self._find(requested) if time.time() > requested.at + KEY_LIVES_SECONDS else None
         )
@@ -104,8 +108,9 @@ class Filling:
             batch = found or await self.client.batches.create(
                 requested.jobs, idempotency_key=requested.key, metadata={"run": requested.key}
             )
-        except InvalidInput:
-            self.journal.refused(requested.key)
+        except DarkroomError as error:
+            if isinstance(error, InvalidInput) or (is_new and not error.outcome_unknown):
+                self.journal.refused(requested.key)
             raise
         self.journal.accepted(requested.key, batch.id)
 
