@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from darkroom.bulk.journal import FILE, open_journal
 from darkroom.bulk.plan import Entry, entries_of
 from darkroom.bulk.prompt_files import Line, read_lines
 from darkroom.bulk.runner import JOBS_MOST, Filling
-from darkroom.errors import DarkroomError, UsageError
+from darkroom.errors import DarkroomError, NotFound, Unavailable, UsageError
+from darkroom.models import ImageFacts
+from darkroom.models import Job as AnyJob
 from darkroom.retries import RetryPolicy
 
 BATCH = {"id": "batch_1", "counts": {}, "metadata": {}, "created_at": "2026-11-23T12:00:00.000Z"}
@@ -26,14 +28,22 @@ def entries(count: int) -> list[Entry]:
     return list(entries_of([Line(n, body) for n, body in enumerate(bodies, 1)], 1))
 
 
+def problem(status: int, code: str) -> httpx.Response:
+    return httpx.Response(status, json={"code": code, "detail": "No."})
+
+
 def ask(folder: Path, wanted: list[Entry], service: Service) -> None:
+    with_filling(folder, service, lambda filling: filling.record_requested(wanted))
+
+
+def with_filling(folder: Path, service: Service, run: Callable[[Filling], Awaitable[None]]) -> None:
     async def go() -> None:
         transport, once = httpx.MockTransport(service), RetryPolicy(retries=0)
         async with AsyncClient(
             "http://darkroom", "dk", transport=transport, retry_policy=once
         ) as client:
             with open_journal(folder) as journal:
-                await Filling(client, folder, journal).record_requested(wanted)
+                await run(Filling(client, folder, journal))
 
     asyncio.run(go())
 
@@ -73,10 +83,6 @@ def test_a_run_that_was_cut_off_sends_the_same_words_under_the_same_key(tmp_path
     assert sent[0] == sent[1]
     assert sent[2][0] != sent[0][0]
     assert b"Boat 2" in sent[2][1]
-
-
-def problem(status: int, code: str) -> httpx.Response:
-    return httpx.Response(status, json={"code": code, "detail": "No."})
 
 
 def never_sent(request: httpx.Request) -> httpx.Response:
@@ -162,6 +168,104 @@ def test_a_key_that_is_too_old_is_looked_for_and_not_sent(tmp_path: Path) -> Non
     assert asked == ["GET"]
     with open_journal(tmp_path) as journal:
         assert journal.requested[key].batch == "old"
+
+
+class Reports:
+    """What a run says of each image."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.unsaved_jobs: list[str] = []
+
+    def saved(self, file: Path, _: AnyJob[ImageFacts]) -> None:
+        self.names.append(file.name)
+
+    def failed(self, job: AnyJob[ImageFacts]) -> None:
+        self.unsaved_jobs.append(job.id)
+
+    def unsaved(self, job: AnyJob[ImageFacts], _: DarkroomError) -> None:
+        self.unsaved_jobs.append(job.id)
+
+
+class ImageService:
+    """A service of batches of single jobs; `answers` replace those of a path."""
+
+    def __init__(self) -> None:
+        self.batches: list[dict[str, Any]] = []
+        self.answers: dict[str, httpx.Response] = {}
+        self.failed: set[str] = set()
+        self.retried: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if path in self.answers:
+            return self.answers[path]
+        if path == "/v1/events":
+            return httpx.Response(200, json={"data": [], "next_cursor": "c"})
+        if (request.method, path) == ("POST", "/v1/batches"):
+            [job] = json.loads(request.content)["jobs"]
+            self.batches.append(job)
+            return httpx.Response(202, json={**BATCH, "id": f"batch_{len(self.batches)}"})
+        number, *rest = path.rpartition("_")[2].split("/")
+        if rest == ["retry"]:
+            self.retried.append(number)
+        if rest == ["image"]:
+            return httpx.Response(200, content=b"img")
+        return httpx.Response(200, json=self.job(number))  # a manifest is a line of it
+
+    def job(self, number: str) -> dict[str, Any]:
+        image = {"url": "u", "content_type": "image/webp", "bytes": 3, "sha256": ""}
+        has_failed = number in self.failed
+        status, image_or_none = ("failed", None) if has_failed else ("succeeded", image)
+        job = {"id": f"job_{number}", "status": status, "image": image_or_none}
+        return {**self.batches[int(number) - 1], **job}
+
+
+def fill(
+    folder: Path, wanted: list[Entry], service: ImageService, *, retry: bool = False
+) -> Reports:
+    reports = Reports()
+
+    async def go(filling: Filling) -> None:
+        for entry in wanted:  # a batch each
+            await filling.record_requested([entry])
+        missing = filling.wanted(wanted)
+        if retry:
+            await filling.retry_failed(missing)
+        await filling.save(missing, reports)
+
+    with_filling(folder, service, go)
+    return reports
+
+
+def test_a_batch_that_is_gone_does_not_keep_the_images_of_others(tmp_path: Path) -> None:
+    service = ImageService()
+    service.failed = {"1"}
+    fill(tmp_path, entries(1), service)
+    service.answers["/v1/batches/batch_1/manifest"] = problem(404, "not_found")
+    with pytest.raises(NotFound, match="batch_1"):
+        fill(tmp_path, entries(2), service, retry=True)
+    assert [one.name for one in tmp_path.glob("*.webp")] == ["0002-boat-1.webp"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [problem(410, "image_deleted"), problem(404, "image_missing"), problem(502, "image_damaged")],
+)
+def test_an_image_that_cannot_be_read_does_not_keep_others(
+    tmp_path: Path, reply: httpx.Response
+) -> None:
+    service = ImageService()
+    service.answers["/v1/jobs/job_1/image"] = reply
+    reports = fill(tmp_path, entries(2), service)
+    assert (reports.names, reports.unsaved_jobs) == (["0002-boat-1.webp"], ["job_1"])
+
+
+def test_a_service_that_is_away_ends_a_run(tmp_path: Path) -> None:
+    service = ImageService()
+    service.answers["/v1/jobs/job_1/image"] = problem(503, "storage_down")
+    with pytest.raises(Unavailable):
+        fill(tmp_path, entries(2), service)
 
 
 def test_a_batch_that_no_json_can_carry_is_dropped_from_the_journal(tmp_path: Path) -> None:

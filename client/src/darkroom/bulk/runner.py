@@ -68,14 +68,19 @@ class Filling:
         return {one.id: names[one.id] for one in entries if names[one.id] not in there}
 
     async def retry_failed(self, wanted: Mapping[str, str]) -> None:
-        """Retry the jobs that failed or were canceled."""
+        """Retry the jobs that failed or were canceled; skip deleted batches, which `save` names."""
         for batch_id in self._batches(wanted):
-            for line in await self.client.batches.manifest(batch_id):
+            try:
+                lines = await self.client.batches.manifest(batch_id)
+            except NotFound:
+                continue
+            for line in lines:
                 if _entry(line) in wanted and line["status"] in {"failed", "canceled"}:
                     await self.client.jobs.retry(line["id"])
 
     async def save(self, wanted: Mapping[str, str], report: Report) -> None:
-        """Save the missing images as they finish."""
+        """Save the missing images as they finish. Then raise NotFound for deleted batches."""
+        deleted: list[str] = []
 
         def path_of(job: Job) -> Path:
             return self.folder / wanted[job.metadata["entry"]]
@@ -86,10 +91,12 @@ class Filling:
                     self.client, batch_id, path_of, report, only=lambda one: _entry(one) in wanted
                 )
             except NotFound:
-                raise NotFound(
-                    f"The service has deleted {batch_id} or one of its images that is missing in "
-                    f"{self.folder}. With another --out, its images would be paid for again."
-                ) from None
+                deleted.append(batch_id)
+        if deleted:
+            raise NotFound(
+                f"Images are missing in {self.folder}: the service has deleted their jobs "
+                f"({', '.join(deleted)}). With another --out, they would be paid for again."
+            )
 
     def _batches(self, wanted: Mapping[str, str]) -> Iterator[str]:
         for requested in self.journal.requested.values():

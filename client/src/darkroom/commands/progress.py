@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from darkroom.commands.output import print_notice, show_json, show_line
+from darkroom.errors import DarkroomError
 from darkroom.models import ImageFacts, Job
 
 #: Without a terminal, print a line each time this share is done.
@@ -72,9 +73,16 @@ class Bar:
 
     def failed(self, job: Job[ImageFacts]) -> None:
         """Print why there is no image."""
-        self.failures += 1
         reason = f"{job.error.code}: {job.error.message}" if job.error else job.status
-        print_notice(f"{job.id} has no image ({reason})")
+        self._fail(f"{job.id} has no image ({reason})")
+
+    def unsaved(self, job: Job[ImageFacts], error: DarkroomError) -> None:
+        """Print why the image cannot be saved."""
+        self._fail(f"The image of {job.id} is not saved: {error}")
+
+    def _fail(self, sentence: str) -> None:
+        self.failures += 1
+        print_notice(sentence)
         self._count()
 
     def _count(self) -> None:
