@@ -68,6 +68,8 @@ export class DarkroomError extends Error {
   override name = "DarkroomError";
   readonly status: number;
   readonly problem: Partial<Problem>;
+  /** The job that `generate` had created before the error: wait for it instead of paying for another. */
+  job?: Job;
 
   constructor(status: number, problem: Partial<Problem>) {
     const faults = (problem.errors ?? []).map((fault) => `${fault.pointer}: ${fault.message}`);
@@ -119,13 +121,23 @@ export class Darkroom {
     this.#retries = options.retries ?? 6;
   }
 
-  /** Create a job, wait for its image, and return the job; throw `JobFailed` or `StillRunning`. */
+  /**
+   * Create a job, wait for its image, and return the job; throw `JobFailed` or `StillRunning`. An error
+   * after the job was created has it as `job`, unless `signal` ended the wait.
+   */
   async generate(input: string | Input, options: JobOptions & WaitOptions = {}): Promise<Job> {
     const { timeoutSeconds, ...rest } = options;
     const limit: WaitOptions = timeoutSeconds === undefined ? {} : { timeoutSeconds };
-    const job = await this.wait(await this.submit(input, rest), { ...signalOf(options), ...limit });
-    if (job.status !== "succeeded") throw new JobFailed(job);
-    return job;
+    const created = await this.submit(input, rest);
+    try {
+      const job = await this.wait(created, { ...signalOf(options), ...limit });
+      if (job.status !== "succeeded") throw new JobFailed(job);
+      return job;
+    } catch (error) {
+      // calls that share a signal share its reason
+      if (error instanceof Error && !options.signal?.aborted) nameJob(error, created);
+      throw error;
+    }
   }
 
   /** Create a job and return it at once. */
@@ -249,6 +261,13 @@ export class Darkroom {
     const sent = { ...init, headers: { ...headers, "Idempotency-Key": key }, ...signalOf(options) };
     return (await (await this.fetch("POST", path, sent)).json()) as T;
   }
+}
+
+/** Add the job that was just created to an error that does not name one. */
+function nameJob(error: Error & { job?: Job }, job: Job): void {
+  if (error.job) return;
+  error.job = job;
+  error.message += ` ${job.id} was created: wait for it, do not create another.`;
 }
 
 type Unset<T> = { [Name in keyof T]?: T[Name] | undefined };

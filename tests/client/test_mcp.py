@@ -9,9 +9,12 @@ from typing import Any
 import httpx
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ImageContent, ResourceLink
 from PIL import Image
 
+from darkroom import AsyncClient, RetryPolicy
+from darkroom.mcp_server import ImageTools
 from tests.client.conftest import Sandbox
 from tests.e2e.up import DARKROOM
 
@@ -65,6 +68,22 @@ def test_the_tools_give_a_preview_a_link_and_the_facts(
         assert refused.is_error
         assert all(word in str(refused.content[0]) for word in words)
     assert sandbox.paid() == paid + 1
+
+
+def test_an_error_after_the_job_was_created_names_it() -> None:
+    def service(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(202, json={"id": "job_1", "status": "queued", "input": {}})
+        return httpx.Response(503, json={"code": "redis_down", "detail": "Redis did not respond."})
+
+    client = AsyncClient(
+        "http://darkroom",
+        "dk",
+        transport=httpx.MockTransport(service),
+        retry_policy=RetryPolicy(retries=0),
+    )
+    with pytest.raises(ToolError, match=r"Redis did not respond.*job_1.*get_image_job"):
+        asyncio.run(ImageTools(client).generate_image("x"))
 
 
 def test_a_key_with_a_line_break_behind_it_opens_and_one_with_more_is_not_shown(

@@ -68,6 +68,14 @@ const failed = await thrown(async () => {
   const again = faulty(async () => Response.json(canceled, { status: 202 }));
   await again.client.generate("Nothing");
 });
+const queued = async () => Response.json({ ...done, status: "queued" }, { status: 202 });
+const accepted = async (_, init) => (init.method === "POST" ? queued() : lost("data:,"));
+const unavailable = faulty(queued, busyFor(3600)).client;
+const offline = new Darkroom({ retries: 0, fetch: accepted });
+const named = [
+  await thrown(() => unavailable.generate("Created")),
+  await thrown(() => offline.generate("Created")),
+];
 const unset = await thrown(async () => new Darkroom({ url: " " }));
 const portal = async () => new Response("<html>", { status: 200 });
 const damaged = await thrown(() => faulty(portal).client.save(done, "damaged.webp"));
@@ -93,6 +101,7 @@ console.log(
     late: late instanceof StillRunning,
     canceled: canceled.status,
     failed: failed instanceof JobFailed && failed.job.id === late.job.id,
+    named: named.map((error) => [error.name, error.job?.id, error.message.includes(done.id)]),
     unset: unset.message,
     damaged: damaged.message,
     saved: [existsSync("damaged.webp"), existsSync("whole.webp")],

@@ -105,6 +105,7 @@ def test_the_client_survives_lost_replies_and_names_every_fault(
     assert told["aborted"] == {"name": "AbortError", "requests": 1}
     assert told["overloaded"] == {"status": 503, "requests": 1}
     assert (told["late"], told["canceled"], told["failed"]) == (True, "canceled", True)
+    assert told["named"] == [["DarkroomError", created, True], ["TypeError", created, True]]
     assert "DARKROOM_URL" in told["unset"]
     assert "SHA-256" in told["damaged"]
     assert told["saved"] == [False, True]

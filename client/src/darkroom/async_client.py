@@ -10,7 +10,7 @@ from typing import Any, Self, TypeAlias, Unpack
 import httpx
 
 from darkroom.config import load_config, stack_config
-from darkroom.errors import JobFailed, StillRunning
+from darkroom.errors import JobFailed, StillRunning, naming
 from darkroom.images import AsyncImage, facts_of
 from darkroom.models import (
     Batch,
@@ -74,7 +74,8 @@ class AsyncClient:
         held = HELD_SECONDS if timeout_seconds is None else max(1, int(timeout_seconds))
         held = min(held, HELD_SECONDS)
         job = await self._sender.run(self._can.submit(prompt, options, held_seconds=held))
-        return _image(job if job.is_final else await self._final(job, timeout_seconds, ends_at))
+        with naming(job):
+            return _image(job if job.is_final else await self._final(job, timeout_seconds, ends_at))
 
     async def submit(self, prompt: str, **options: Unpack[JobOptions]) -> Job:
         """See `darkroom.client.Client.submit`."""

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeAlias, Unpack
 import httpx
 
 from darkroom.config import load_config, stack_config
-from darkroom.errors import JobFailed, StillRunning
+from darkroom.errors import JobFailed, StillRunning, naming
 from darkroom.images import Image, facts_of
 from darkroom.models import (
     Batch,
@@ -78,13 +78,15 @@ class Client:
         """Generate an image and wait for it.
 
         Raise JobFailed if there will be none, and StillRunning after `timeout_seconds` (by default,
-        only the job's own deadline ends it). `options` are those of JobOptions.
+        only the job's own deadline ends it). `options` are those of JobOptions. An error after the
+        job was created has it as `job`.
         """
         ends_at = _ends_at(timeout_seconds)
         held = HELD_SECONDS if timeout_seconds is None else max(1, int(timeout_seconds))
         held = min(held, HELD_SECONDS)
         job = self._sender.run(self._can.submit(prompt, options, held_seconds=held))
-        return _image(job if job.is_final else self._final(job, timeout_seconds, ends_at))
+        with naming(job):
+            return _image(job if job.is_final else self._final(job, timeout_seconds, ends_at))
 
     def submit(self, prompt: str, **options: Unpack[JobOptions]) -> Job:
         """Create a job and return at once; the job is safe on the service's disk."""

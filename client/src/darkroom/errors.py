@@ -13,13 +13,15 @@ DarkroomError
 ├─ JobFailed          the job ended without an image; `job`, `error_code`, `retryable`
 ├─ StillRunning       the wait timed out and the job continues; `job`
 ├─ ImageBroken        the received bytes are not the stored ones
+├─ NotSaved           jobs exist whose images could not be saved (the program only)
 └─ WebhookInvalid     not signed by this secret, or too old
 
 `code` is the service's own code of the problem, if it sent one. `outcome_unknown`: the service may
-have executed the request.
+have executed the request. `job`: the job that `generate` had created before the error.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +41,12 @@ class DarkroomError(Exception):
     """The base class of this client's errors; the text is a sentence.
 
     With `outcome_unknown`, a reply was lost or left open whether the service executed the request.
+    `job` is the job that `generate` had created: wait for it, because another call pays for another
+    image.
     """
 
     outcome_unknown = False
+    job: "Job[Any] | None" = None
 
     def __init__(
         self, message: str, *, code: str | None = None, request_id: str | None = None
@@ -135,6 +140,8 @@ class AcceptUnknown(Unavailable):
 class JobFailed(DarkroomError):
     """The job failed or was canceled. `code` is that of the job's error."""
 
+    job: "Job[Any]"
+
     def __init__(self, job: "Job[Any]") -> None:
         """Take the service's message."""
         error = job.error
@@ -148,6 +155,8 @@ class JobFailed(DarkroomError):
 class StillRunning(DarkroomError):
     """The wait timed out; the job continues and can be waited for again."""
 
+    job: "Job[Any]"
+
     def __init__(self, job: "Job[Any]", seconds: float) -> None:
         """Take the state of the job."""
         super().__init__(f"{job.id} is still {job.status} after {seconds:g} s.")
@@ -156,6 +165,22 @@ class StillRunning(DarkroomError):
 
 class ImageBroken(DarkroomError):
     """The received bytes are not the stored ones."""
+
+
+class NotSaved(DarkroomError):
+    """Jobs exist whose images could not be saved; the same command would create others."""
+
+
+@contextmanager
+def naming(job: "Job[Any]") -> Iterator[None]:
+    """Add a job that was just created to the errors of waiting for it."""
+    try:
+        yield
+    except DarkroomError as error:
+        if error.job is None:
+            error.job = job
+            error.args = (f"{error} {job.id} was created: wait for it, do not create another.",)
+        raise
 
 
 class WebhookInvalid(DarkroomError):

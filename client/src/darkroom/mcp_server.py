@@ -22,7 +22,7 @@ from PIL import Image as PillowImage
 from pydantic import BaseModel, BeforeValidator, Field
 
 from darkroom.async_client import AsyncClient, Job
-from darkroom.errors import DarkroomError, StillRunning
+from darkroom.errors import DarkroomError, StillRunning, naming
 from darkroom.images import AsyncImage
 
 #: The longer side of a preview in pixels: enough to judge an image, about 20 KB.
@@ -151,9 +151,11 @@ class ImageTools:
         }
         try:
             job = await self.client.submit(prompt, **options)
-            return await _result(await _final(self.client, job.id, wait_seconds))
+            with naming(job):
+                return await _result(await _final(self.client, job.id, wait_seconds))
         except DarkroomError as error:
-            raise ToolError(str(error)) from error
+            hint = " Call get_image_job with this id." if error.job else ""
+            raise ToolError(f"{error}{hint}") from error
 
     async def get_image_job(self, job_id: str, wait_seconds: Wait = 1) -> Result:
         """Get the status of an image job, and the image once it is ready."""

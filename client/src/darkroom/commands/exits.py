@@ -3,7 +3,7 @@
 | code | meaning |
 |---|---|
 | 0 | success |
-| 1 | partial failure: a job failed, a webhook was not accepted, a check found a fault |
+| 1 | partial failure: a failed job or check, an image that is not saved, a webhook not accepted |
 | 2 | invalid arguments or input; nothing was requested |
 | 3 | refused: missing permission, not found, or impossible in the current state |
 | 4 | the service is unavailable; the same command may work later |

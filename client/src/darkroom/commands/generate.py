@@ -20,7 +20,8 @@ from darkroom.commands.exits import DONE, FAILED
 from darkroom.commands.jobs import job_goes_on, saved
 from darkroom.commands.output import print_notice
 from darkroom.commands.progress import Bar
-from darkroom.errors import DarkroomError, JobFailed, UsageError
+from darkroom.commands.wording import sentence_of
+from darkroom.errors import DarkroomError, JobFailed, NotFound, NotSaved, UsageError
 from darkroom.files import DRAFT
 from darkroom.options import job_body
 
@@ -182,12 +183,18 @@ def _one(prompt: str, options: dict[str, Any], out: Path, where: Where) -> int:
         job = client.submit(prompt, **options)
         try:
             job = client.wait(job)
+            file = saved(job.image, out) if job.image else None
+        except NotFound:
+            raise  # somebody has deleted it
         except KeyboardInterrupt:
             job_goes_on(job.id)
             raise
-        if job.image is None:
+        except DarkroomError as error:
+            job_goes_on(job.id)
+            raise NotSaved(sentence_of(error)) from error
+        if file is None:
             raise JobFailed(job)
-        bar.saved(saved(job.image, out), job)
+        bar.saved(file, job)
     return DONE
 
 
@@ -209,11 +216,13 @@ async def _several(entries: Sequence[Entry], out: Path, where: Where) -> int:
                     f"{batch.id} continues; `darkroom batches cancel {batch.id}` stops it."
                 )
                 raise
-            except (DarkroomError, OSError):
+            except (DarkroomError, OSError) as error:
                 print_notice(
                     f"Images that are not saved are kept: `darkroom jobs list --batch {batch.id}` "
                     "lists them, and `darkroom jobs save JOB --out PLACE` writes one."
                 )
+                if isinstance(error, DarkroomError):
+                    raise NotSaved(sentence_of(error)) from error
                 raise
     return FAILED if bar.failures else DONE
 

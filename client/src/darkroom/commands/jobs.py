@@ -135,8 +135,8 @@ def saved(image: Image, out: Path, *, preview: bool = False) -> Path:
 
 
 def job_goes_on(job_id: str) -> None:
-    """Print how to follow a job that is no longer waited for."""
+    """Print how to get the image of a job that is no longer waited for."""
     print_notice(
-        f"{job_id} continues: get it with `darkroom jobs save {job_id}`, or stop it with "
+        f"{job_id} continues: get its image with `darkroom jobs save {job_id}`, or stop it with "
         f"`darkroom jobs cancel {job_id}`."
     )
