@@ -13,8 +13,9 @@ import pytest
 
 from darkroom import AsyncClient, Client, DarkroomError, JobFailed, RetryPolicy, Unavailable
 from darkroom.commands.connection import Where
-from darkroom.commands.exits import AWAY, FAILED, exit_code
+from darkroom.commands.exits import AWAY, FAILED, REFUSED, exit_code
 from darkroom.commands.generate import generate
+from darkroom.commands.jobs import cancel, retry
 
 _LOADED = """
 import sys
@@ -127,3 +128,25 @@ def test_a_failed_job_is_named_once() -> None:
     with Played(service=service).client() as client, pytest.raises(JobFailed) as raised:
         client.generate("x")
     assert str(raised.value) == "job_1 failed: No."
+
+
+@pytest.mark.parametrize("command", [cancel, retry])
+@pytest.mark.parametrize("status", [404, 409, 422])
+def test_every_job_that_was_named_is_tried(
+    capsys: pytest.CaptureFixture[str], command: Callable[..., int], status: int
+) -> None:
+    def service(request: httpx.Request) -> httpx.Response:
+        job_id = request.url.path.split("/")[3]
+        if job_id == "job_1":
+            return httpx.Response(status, json={"code": "why", "detail": "It is final."})
+        return httpx.Response(200, json={**QUEUED, "id": job_id})
+
+    assert command("job_1", "job_2", "job_3", where=Played(service=service)) == REFUSED
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == ["job_2 queued", "job_3 queued"]
+    assert shown.err == "job_1: It is final.\n"
+
+
+def test_a_service_that_is_away_ends_a_command_for_several_jobs() -> None:
+    with pytest.raises(Unavailable):
+        cancel("job_1", "job_2", where=Played())

@@ -176,6 +176,7 @@ class Reports:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.unsaved_jobs: list[str] = []
+        self.refused_jobs: list[str] = []
 
     def saved(self, file: Path, _: AnyJob[ImageFacts]) -> None:
         self.names.append(file.name)
@@ -185,6 +186,9 @@ class Reports:
 
     def unsaved(self, job: AnyJob[ImageFacts], _: DarkroomError) -> None:
         self.unsaved_jobs.append(job.id)
+
+    def refused(self, job_id: str, _: DarkroomError) -> None:
+        self.refused_jobs.append(job_id)
 
 
 class ImageService:
@@ -231,7 +235,7 @@ def fill(
             await filling.record_requested([entry])
         missing = filling.wanted(wanted)
         if retry:
-            await filling.retry_failed(missing)
+            await filling.retry_failed(missing, reports)
         await filling.save(missing, reports)
 
     with_filling(folder, service, go)
@@ -259,6 +263,22 @@ def test_an_image_that_cannot_be_read_does_not_keep_others(
     service.answers["/v1/jobs/job_1/image"] = reply
     reports = fill(tmp_path, entries(2), service)
     assert (reports.names, reports.unsaved_jobs) == (["0002-boat-1.webp"], ["job_1"])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [problem(422, "model_unavailable"), problem(409, "prompt_withheld"), problem(404, "not_found")],
+)
+def test_a_job_that_cannot_be_retried_does_not_keep_others(
+    tmp_path: Path, reply: httpx.Response
+) -> None:
+    service = ImageService()
+    service.failed = {"1", "2"}
+    fill(tmp_path, entries(3), service)
+    service.answers["/v1/jobs/job_1/retry"] = reply
+    reports = fill(tmp_path, entries(4), service, retry=True)
+    assert (service.retried, reports.refused_jobs) == (["2"], ["job_1"])
+    assert reports.names == ["0004-boat-3.webp"]
 
 
 def test_a_service_that_is_away_ends_a_run(tmp_path: Path) -> None:

@@ -187,6 +187,9 @@ class WebhookInvalid(DarkroomError):
     """Not signed by this secret, or more than five minutes old: do not trust it."""
 
 
+#: Refusals to change a job that say nothing about other jobs.
+REFUSALS = (InvalidInput, NotFound, Conflict)
+
 _UNPROCESSABLE = frozenset({400, 405, 413, 415, 416, 422})
 _UNAUTHORIZED = frozenset({401, 403})
 _GONE = frozenset({404, 410})

@@ -31,6 +31,10 @@ class Report(Protocol):
         """Report an image that is deleted or damaged."""
         ...
 
+    def refused(self, job_id: str, error: DarkroomError) -> None:
+        """Report a job that cannot be retried."""
+        ...
+
 
 async def save_batch(
     client: AsyncClient,

@@ -13,7 +13,7 @@ from darkroom.bulk.downloads import Report, save_batch
 from darkroom.bulk.faults import LineFault, refuse
 from darkroom.bulk.journal import Journal, RequestedImage
 from darkroom.bulk.plan import Entry
-from darkroom.errors import DarkroomError, InvalidInput, NotFound, UsageError
+from darkroom.errors import REFUSALS, DarkroomError, InvalidInput, NotFound, UsageError
 from darkroom.models import Batch, Raw
 from darkroom.options import option_of
 
@@ -67,7 +67,7 @@ class Filling:
         names = self.journal.names
         return {one.id: names[one.id] for one in entries if names[one.id] not in there}
 
-    async def retry_failed(self, wanted: Mapping[str, str]) -> None:
+    async def retry_failed(self, wanted: Mapping[str, str], report: Report) -> None:
         """Retry the jobs that failed or were canceled; skip deleted batches, which `save` names."""
         for batch_id in self._batches(wanted):
             try:
@@ -76,7 +76,10 @@ class Filling:
                 continue
             for line in lines:
                 if _entry(line) in wanted and line["status"] in {"failed", "canceled"}:
-                    await self.client.jobs.retry(line["id"])
+                    try:
+                        await self.client.jobs.retry(line["id"])
+                    except REFUSALS as error:
+                        report.refused(line["id"], error)
 
     async def save(self, wanted: Mapping[str, str], report: Report) -> None:
         """Save the missing images as they finish. Then raise NotFound for deleted batches."""

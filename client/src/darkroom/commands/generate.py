@@ -233,12 +233,12 @@ async def _fill(out: Path, entries: Sequence[Entry], where: Where, *, retry_fail
             filling = Filling(client, out, journal)
             await filling.record_requested(entries)
             wanted = filling.wanted(entries)
-            if retry_failed:
-                await filling.retry_failed(wanted)
             done = len(entries) - len(wanted)
             if not wanted:
                 print_notice(f"All {len(entries)} images are in {out} already.")
             with Bar(len(entries), done=done, as_json=where.json) as bar:
+                if retry_failed:
+                    await filling.retry_failed(wanted, bar)
                 try:
                     await filling.save(wanted, bar)
                 except asyncio.CancelledError:

@@ -1,5 +1,6 @@
 """`darkroom jobs`: single jobs."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,9 +10,10 @@ from cyclopts import App, Parameter
 
 from darkroom.client import Job
 from darkroom.commands.connection import HERE, Limit, Pairs, Where, pairs
-from darkroom.commands.exits import DONE, FAILED
+from darkroom.commands.exits import DONE, FAILED, REFUSED
 from darkroom.commands.output import print_notice, show_facts, show_json, show_line, show_rows
-from darkroom.errors import JobFailed
+from darkroom.commands.wording import sentence_of
+from darkroom.errors import REFUSALS, JobFailed
 from darkroom.images import Image
 from darkroom.options import JobFilter
 
@@ -94,18 +96,26 @@ def save(job_id: str, *, out: Path = Path(), preview: Preview = False, where: Wh
 def cancel(job_id: str, *more: str, where: Where = HERE) -> int:
     """Cancel jobs. Queued jobs cost nothing; the result of a running job is discarded."""
     with where.client() as client:
-        for one in (job_id, *more):
-            _print_job(client.jobs.cancel(one), as_json=where.json)
-    return DONE
+        return _change(client.jobs.cancel, (job_id, *more), as_json=where.json)
 
 
 @jobs.command
 def retry(job_id: str, *more: str, where: Where = HERE) -> int:
     """Retry failed or canceled jobs."""
     with where.client() as client:
-        for one in (job_id, *more):
-            _print_job(client.jobs.retry(one), as_json=where.json)
-    return DONE
+        return _change(client.jobs.retry, (job_id, *more), as_json=where.json)
+
+
+def _change(change: Callable[[str], Job], job_ids: Iterable[str], *, as_json: bool) -> int:
+    """Change every job that can be changed, print each, and return the exit code."""
+    code = DONE
+    for job_id in job_ids:
+        try:
+            _print_job(change(job_id), as_json=as_json)
+        except REFUSALS as error:
+            print_notice(f"{job_id}: {sentence_of(error)}")
+            code = REFUSED
+    return code
 
 
 def _print_job(job: Job, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from darkroom.commands.output import print_notice, show_json, show_line
+from darkroom.commands.wording import sentence_of
 from darkroom.errors import DarkroomError
 from darkroom.models import ImageFacts, Job
 
@@ -78,7 +79,11 @@ class Bar:
 
     def unsaved(self, job: Job[ImageFacts], error: DarkroomError) -> None:
         """Print why the image cannot be saved."""
-        self._fail(f"The image of {job.id} is not saved: {error}")
+        self._fail(f"The image of {job.id} is not saved: {sentence_of(error)}")
+
+    def refused(self, job_id: str, error: DarkroomError) -> None:
+        """Print why a job cannot be retried."""
+        print_notice(f"{job_id} cannot be retried: {sentence_of(error)}")
 
     def _fail(self, sentence: str) -> None:
         self.failures += 1
