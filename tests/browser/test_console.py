@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -420,6 +421,76 @@ def test_a_tenant_and_a_key_are_made_and_the_key_opens_until_it_is_revoked(
         console_page.answer("Revoke")
         expect(console_page.row("website")).to_contain_text("revoked")
         wait_until(lambda: client.get("/v1/usage").status_code == 401, "the key to open nothing")
+
+
+@pytest.mark.parametrize("typed", ["5e", "50-"])
+def test_a_limit_that_is_no_number_is_refused_and_not_removed(
+    console_page: ConsolePage, typed: str
+) -> None:
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    make_tenant(console_page, name)
+    field = console_page.page.get_by_label("Concurrent jobs")
+    field.fill("")
+    field.press_sequentially(typed)
+    console_page.button("Save").click()
+    expect(console_page.page.get_by_text("Enter a number.")).to_be_visible()
+    expect(field).to_be_focused()
+    console_page.visit.check_access()
+    assert console_page.read(f"tenants/{name}")["max_running"] == 3
+
+    field.fill("4")
+    expect(console_page.page.get_by_text("Enter a number.")).to_have_count(0)
+    console_page.button("Save").click()
+    expect(console_page.page.get_by_text("Saved. It applies from now on")).to_be_visible()
+    assert console_page.read(f"tenants/{name}")["max_running"] == 4
+
+
+def test_a_new_tenant_with_a_limit_that_is_no_number_is_not_created(
+    console_page: ConsolePage,
+) -> None:
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    console_page.go("#/tenants", "Tenants")
+    console_page.button("New tenant…").click()
+    console_page.dialog.get_by_label("Name").fill(name)
+    console_page.dialog.get_by_label("Credits per month").press_sequentially("5e")
+    console_page.answer("Create tenant")
+    expect(console_page.dialog.get_by_text("Enter a number.")).to_be_visible()
+    assert console_page.operator.get(f"/ops/v1/tenants/{name}").status_code == 404
+
+
+def test_a_limit_of_a_key_that_is_no_number_is_refused_and_not_removed(
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, _ = tenant
+    key = a_key(console_page, name, monthly_credits=10)
+    field = console_page.dialog.get_by_label("Credits per month")
+    field.fill("")
+    field.press_sequentially("5e")
+    console_page.answer("Save")
+    expect(console_page.dialog.get_by_text("Enter a number.")).to_be_visible()
+    assert key_of(console_page, name, key)["monthly_credits"] == 10
+
+
+def a_key(console_page: ConsolePage, name: str, **limits: float) -> str:
+    """Give the key of a tenant limits, and open the dialog to change them; return its id."""
+    [key] = console_page.read(f"tenants/{name}/keys")["data"]
+    change(console_page, f"{name}/keys/{key['id']}", **limits)
+    console_page.go(f"#/tenants/{name}", name)
+    console_page.row(key["id"]).get_by_role("button", name="Limits…").click()
+    return str(key["id"])
+
+
+def key_of(console_page: ConsolePage, name: str, key_id: str) -> dict[str, Any]:
+    """Read a key of a tenant."""
+    [key] = [
+        one for one in console_page.read(f"tenants/{name}/keys")["data"] if one["id"] == key_id
+    ]
+    return dict(key)
+
+
+def change(console_page: ConsolePage, path: str, **limits: Any) -> None:
+    """Change limits of a tenant or a key, as another operator does."""
+    console_page.operator.patch(f"/ops/v1/tenants/{path}", json=limits).raise_for_status()
 
 
 def test_a_delivery_that_was_not_taken_is_sent_again(

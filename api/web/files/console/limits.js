@@ -2,6 +2,7 @@
 import { field } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { trouble } from "../shared/notices.js";
+import { areNumbers, numberField } from "./limit_fields.js";
 
 const NUMBERS = [
   ["weight", "Weight", "Share of the slots, relative to other tenants", 1],
@@ -51,21 +52,14 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
         disabled: !may,
       }),
     );
-  const numbers = NUMBERS.map(([key, label, about, least]) => [
-    key,
-    entry(
-      key,
-      label,
+  const numbers = NUMBERS.map(([key, label, about, least]) =>
+    numberField(key, label, {
+      value: tenant ? tenant[key] : least,
       about,
-      el("input", {
-        type: "number",
-        min: 0,
-        step: FRACTIONS.has(key) ? "any" : 1,
-        value: tenant ? (tenant[key] ?? "") : (least ?? ""),
-        disabled: !may,
-      }),
-    ),
-  ]);
+      step: FRACTIONS.has(key) ? "any" : 1,
+      may,
+    }),
+  );
   const action = entry(
     "budget_action",
     "When the credits are spent",
@@ -94,7 +88,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
     el(
       "div",
       { class: "filters wide" },
-      numbers.map(([, one]) => one.node),
+      numbers.map(({ node }) => node),
       action.node,
       models.node,
     ),
@@ -115,6 +109,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
 
   async function submit(event) {
     event.preventDefault();
+    if (!areNumbers(numbers)) return;
     button.disabled = true;
     try {
       const answer = await save(body());
@@ -128,9 +123,7 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
   }
 
   function body() {
-    const values = Object.fromEntries(
-      numbers.map(([key, { input }]) => [key, input.value === "" ? null : Number(input.value)]),
-    );
+    const values = Object.fromEntries(numbers.map(({ name, read }) => [name, read()]));
     // for a new tenant, leave out what the service decides
     const given = tenant
       ? values

@@ -8,6 +8,7 @@ import { actionButton, ask } from "./actions.js";
 import { budgetTable, budgetWords } from "./budgets.js";
 import { SCOPES } from "./enums.js";
 import { card, cardTable, limit, noLimit, when, words } from "./formatters.js";
+import { areNumbers, numberField } from "./limit_fields.js";
 import { limitsForm, withLabels } from "./limits.js";
 import { go, link } from "./router.js";
 import { showSecret } from "./secret.js";
@@ -191,17 +192,16 @@ export function tenant({ client, may, live, place }) {
 
   function changeLimits(key) {
     const notices = el("div", {});
-    const inputs = KEY_LIMITS.map(([name, label, step]) => [
-      name,
-      field(label, el("input", { type: "number", name, min: 0, step, value: key[name] ?? "" })),
-    ]);
+    const numbers = KEY_LIMITS.map(([name, label, step]) =>
+      numberField(name, label, { value: key[name], step }),
+    );
     const form = el(
       "form",
       { class: "stack", novalidate: true, onsubmit: submit, oninput: () => fill(notices) },
       el(
         "div",
         { class: "filters" },
-        inputs.map(([, node]) => node),
+        numbers.map(({ node }) => node),
       ),
       el("p", { class: "soft small-text" }, "Empty: no limit. The tenant's limits apply too."),
       notices,
@@ -211,12 +211,8 @@ export function tenant({ client, may, live, place }) {
 
     async function submit(event) {
       event.preventDefault();
-      const values = Object.fromEntries(
-        KEY_LIMITS.map(([name]) => {
-          const { value } = form.elements[name];
-          return [name, value === "" ? null : Number(value)];
-        }),
-      );
+      if (!areNumbers(numbers)) return;
+      const values = Object.fromEntries(numbers.map(({ name, read }) => [name, read()]));
       try {
         await client.ask("PATCH", `${path}/keys/${key.id}`, { body: values });
         dialog.close();

@@ -1,6 +1,7 @@
 // The models that may serve the job instead of the selected one, chosen in order.
+import { faultLine } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
-import { faultLine, markGroup } from "./fields.js";
+import { markGroup } from "./fields.js";
 import { groupOf } from "./group.js";
 
 /** The most fallback models of a request. */

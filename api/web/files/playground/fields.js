@@ -1,9 +1,8 @@
 // A control for each type of parameter, with `node`, `read()`, which returns the value or
 // undefined for "not sent", and `write(value)`.
-import { field } from "../shared/controls.js";
-import { el, fill, freshId } from "../shared/dom.js";
+import { faultLine, field, markField, notANumber } from "../shared/controls.js";
+import { el, freshId } from "../shared/dom.js";
 import { number } from "../shared/format.js";
-import { prose } from "../shared/notices.js";
 import { groupOf } from "./group.js";
 import { ratioField } from "./ratio.js";
 import { SeedField } from "./seed.js";
@@ -28,27 +27,6 @@ export function fieldOf(shape, changed) {
   const showFault = (words) => markGroup(made.node, fault, words);
   const faultNow = () => made.tooLong?.() || notANumber(made.node);
   return Object.assign(made, { shape, showFault, faultNow });
-}
-
-/** Whether the browser reports an empty value although something is typed. */
-function notANumber(node) {
-  const isBad = [...node.querySelectorAll("input")].some(({ validity }) => validity.badInput);
-  return isBad ? "Enter a number." : "";
-}
-
-/** The place for a field's fault. */
-export function faultLine() {
-  return el("p", { class: "fault", id: freshId("fault"), "aria-live": "polite", hidden: true });
-}
-
-/** Show the fault of a control; "" removes it. */
-export function markField(input, fault, words) {
-  fault.hidden = !words;
-  fill(fault, prose(words));
-  if (words) {
-    input.setAttribute("aria-invalid", "true");
-    input.setAttribute("aria-errormessage", fault.id);
-  } else input.removeAttribute("aria-invalid");
 }
 
 /** Show the fault of a group of controls. */

@@ -1,8 +1,8 @@
 // The form, built from the model's JSON Schema, so that a new model needs no change here.
-import { field } from "../shared/controls.js";
+import { faultLine, field, markField } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { FallbackField } from "./fallbacks.js";
-import { faultLine, fieldOf, markField } from "./fields.js";
+import { fieldOf } from "./fields.js";
 import { VARIATIONS_MOST } from "./parameters.js";
 
 export class Form {

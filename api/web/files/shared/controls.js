@@ -1,6 +1,7 @@
-// Buttons and labelled fields of all pages.
-import { el, freshId } from "./dom.js";
+// Buttons and labelled fields of all pages, and the faults of fields.
+import { el, fill, freshId } from "./dom.js";
 import { icon } from "./icons.js";
+import { prose } from "./notices.js";
 
 /**
  * A button. `kind` holds its CSS classes besides "button" ("main", "bad", "small", …), `drawing` an icon
@@ -39,4 +40,25 @@ export function field(label, control, { about = "", beside = null } = {}) {
     control,
     description,
   );
+}
+
+/** The fault of the number fields in a node, or ""; the browser reads what is no number as empty. */
+export function notANumber(node) {
+  const isBad = [...node.querySelectorAll("input")].some(({ validity }) => validity.badInput);
+  return isBad ? "Enter a number." : "";
+}
+
+/** The place for a field's fault. */
+export function faultLine() {
+  return el("p", { class: "fault", id: freshId("fault"), "aria-live": "polite", hidden: true });
+}
+
+/** Show the fault of a control; "" removes it. */
+export function markField(input, fault, words) {
+  fault.hidden = !words;
+  fill(fault, prose(words));
+  if (words) {
+    input.setAttribute("aria-invalid", "true");
+    input.setAttribute("aria-errormessage", fault.id);
+  } else input.removeAttribute("aria-invalid");
 }
