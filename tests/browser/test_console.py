@@ -25,6 +25,7 @@ from tests.browser.session import Session
 from tests.e2e.up import Up
 from tests.integration.sandbox_client import Client
 from tests.support.api_server import client_of
+from tests.support.models import OTHER_MODEL
 from tests.support.webhook_receiver import WebhookReceiver, receiver
 
 pytestmark = pytest.mark.xdist_group("browser-2")
@@ -491,6 +492,67 @@ def key_of(console_page: ConsolePage, name: str, key_id: str) -> dict[str, Any]:
 def change(console_page: ConsolePage, path: str, **limits: Any) -> None:
     """Change limits of a tenant or a key, as another operator does."""
     console_page.operator.patch(f"/ops/v1/tenants/{path}", json=limits).raise_for_status()
+
+
+def test_a_saved_form_changes_only_what_was_edited(
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, _ = tenant
+    page = console_page.page
+    console_page.go(f"#/tenants/{name}", name)
+    expect(page.get_by_label("Archive prompts in the history")).to_be_checked()
+    console_page.button("Live").click()
+    change(console_page, name, daily_credits=10, may_disable_safety=True, models=[OTHER_MODEL])
+    page.get_by_label("Weight").fill("2")
+    console_page.button("Save").click()
+    expect(page.get_by_text("Saved. It applies from now on")).to_be_visible()
+    found = console_page.read(f"tenants/{name}")
+    assert (found["weight"], found["daily_credits"], found["may_disable_safety"]) == (2, 10, True)
+    assert (found["models"], found["archive_prompts"]) == ([OTHER_MODEL], True)
+
+    expect(page.get_by_label("Credits per day")).to_have_value("10")
+    expect(page.get_by_label("Allowed models")).to_have_value(OTHER_MODEL)
+    expect(page.get_by_label("May disable the safety checker")).to_be_checked()
+    change(console_page, name, weight=5)
+    page.get_by_label("Credits per day").fill("")
+    console_page.button("Save").click()
+    expect(page.get_by_label("Weight")).to_have_value("5")
+    found = console_page.read(f"tenants/{name}")
+    assert (found["weight"], found["daily_credits"]) == (5, None)
+
+    console_page.button("Save").click()
+    expect(page.get_by_text("Nothing has been changed")).to_be_visible()
+
+
+def test_a_form_shows_what_others_change_and_keeps_what_is_being_typed(
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, _ = tenant
+    page = console_page.page
+    console_page.go(f"#/tenants/{name}", name)
+    expect(page.get_by_label("Archive prompts in the history")).to_be_checked()
+    page.get_by_label("Weight").fill("3")
+    page.get_by_label("Queued jobs").press_sequentially("5e")
+    change(console_page, name, weight=2, max_queued=7, budget_action="hold", archive_prompts=False)
+    expect(page.get_by_label("When the credits are spent")).to_have_value("hold")
+    expect(page.get_by_label("Archive prompts in the history")).not_to_be_checked()
+    expect(page.get_by_label("Weight")).to_have_value("3")
+    console_page.button("Save").click()
+    expect(page.get_by_text("Enter a number.")).to_be_visible()
+    assert console_page.read(f"tenants/{name}")["weight"] == 2
+
+
+def test_a_saved_key_changes_only_what_was_edited(
+    console_page: ConsolePage, tenant: tuple[str, httpx.Client]
+) -> None:
+    name, _ = tenant
+    key = a_key(console_page, name, monthly_credits=10, requests_per_minute=5)
+    change(console_page, f"{name}/keys/{key}", monthly_credits=20)
+    console_page.dialog.get_by_label("Requests per minute").fill("")
+    console_page.answer("Save")
+    expect(console_page.page.get_by_text("Saved. It applies from now on")).to_be_visible()
+    found = key_of(console_page, name, key)
+    assert (found["monthly_credits"], found["requests_per_minute"]) == (20, None)
 
 
 def test_a_delivery_that_was_not_taken_is_sent_again(

@@ -1,35 +1,91 @@
-// The number fields for the limits of tenants and keys.
+// The fields of a form for the limits of a tenant or a key, of which only what was edited is sent.
 import { faultLine, field, markField, notANumber } from "../shared/controls.js";
-import { el } from "../shared/dom.js";
+import { el, fill } from "../shared/dom.js";
+import { toast, trouble } from "../shared/notices.js";
 
-/** A field for a number; empty, its limit is null. `mark()` returns whether it holds no other text. */
-export function numberField(name, label, { value, about = "", step = 1, may = true }) {
+/** A field for a number; empty, its limit is null. */
+export function numberField(name, label, { about = "", step = 1, may = true }) {
   const input = el("input", {
     type: "number",
     name,
     min: 0,
     step,
-    value: value ?? "",
     disabled: !may,
     oninput: () => markField(input, fault, ""),
   });
   const node = field(label, input, { about });
   const fault = faultLine();
   node.append(fault);
-
-  function mark() {
-    const words = notANumber(node);
-    markField(input, fault, words);
-    return !words;
-  }
-
-  const read = () => (input.value === "" ? null : Number(input.value));
-  return { name, input, node, read, mark };
+  return {
+    name,
+    input,
+    node,
+    read: () => (input.value === "" ? null : Number(input.value)),
+    write: (value) => {
+      input.value = value ?? "";
+    },
+    mark: () => markField(input, fault, notANumber(node)),
+  };
 }
 
-/** Whether all number fields can be read; mark those that cannot and focus the first. */
-export function areNumbers(fields) {
-  const bad = fields.filter((one) => !one.mark());
-  bad[0]?.input.focus();
-  return !bad.length;
+export class LimitFields {
+  #fields;
+  #stored;
+
+  /**
+   * Each of `fields` has the `name` of a limit, its `input`, `read()`, `write(value)`, and `mark()`
+   * if it can hold what cannot be read; `limits` are the stored ones.
+   */
+  constructor(fields, limits) {
+    this.#fields = fields;
+    this.#stored = { ...limits };
+    for (const one of fields) one.write(limits[one.name]);
+  }
+
+  /** Show the limits that are stored now; what is being edited stays. */
+  show(limits) {
+    for (const one of this.#fields) {
+      if (!this.#isEdited(one)) {
+        if (one.input === document.activeElement) continue;
+        one.write(limits[one.name]);
+      }
+      this.#stored[one.name] = limits[one.name];
+    }
+  }
+
+  /**
+   * Handle the submission of the form: call `save(changes)` with the edited limits, and show its error
+   * in `notices`. A number that cannot be read is marked, and nothing is saved.
+   */
+  async submit(event, notices, save) {
+    event.preventDefault();
+    if (!this.#isReadable()) return;
+    const edited = this.#fields.filter((one) => this.#isEdited(one));
+    if (!edited.length) return toast("Nothing has been changed");
+    fill(notices);
+    const { submitter } = event;
+    submitter.disabled = true;
+    try {
+      await save(Object.fromEntries(edited.map(({ name, read }) => [name, read()])));
+    } catch (error) {
+      fill(notices, trouble(error));
+    } finally {
+      submitter.disabled = false;
+    }
+  }
+
+  #isEdited({ name, input, read }) {
+    return input.validity.badInput || !isSame(read(), this.#stored[name]);
+  }
+
+  #isReadable() {
+    for (const one of this.#fields) one.mark?.();
+    const bad = this.#fields.find(({ input }) => input.validity.badInput);
+    bad?.input.focus();
+    return !bad;
+  }
+}
+
+function isSame(one, other) {
+  return JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
 }

@@ -1,11 +1,10 @@
 // The form for a tenant's limits, for new and existing tenants.
 import { field } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
-import { trouble } from "../shared/notices.js";
-import { areNumbers, numberField } from "./limit_fields.js";
+import { LimitFields, numberField } from "./limit_fields.js";
 
 const NUMBERS = [
-  ["weight", "Weight", "Share of the slots, relative to other tenants", 1],
+  ["weight", "Weight", "Share of the slots, relative to other tenants"],
   ["max_running", "Concurrent jobs", "Empty: limited by the number of slots only"],
   ["max_queued", "Queued jobs", "Empty: no limit for this tenant"],
   ["requests_per_minute", "Requests per minute", "Empty: no limit"],
@@ -28,6 +27,8 @@ const ACTIONS = [
   ["hold", "Hold its jobs"],
   ["refuse", "Refuse new jobs"],
 ];
+/** The limits of a new tenant. */
+const NEW = { weight: 1, may_disable_safety: false, archive_prompts: true };
 const LABELS = Object.fromEntries(NUMBERS.map(([key, label]) => [key, label]));
 
 /** Replace the names of limits in a message of the API by the labels of their fields. */
@@ -35,53 +36,24 @@ export function withLabels(text) {
   return text.replaceAll(/`(\w+)`/g, (_, name) => LABELS[name] ?? name);
 }
 
-/** `save(body)` sends the form, `saved(answer)` continues. `tenant` gives the initial values. */
-export function limitsForm({ tenant = null, named = false, may = true, verb, save, saved }) {
+/**
+ * A form for limits: `{node, show(tenant)}`. `save(changes)` sends the edited limits, `saved(answer)`
+ * continues; `tenant` has the stored limits, and `show` replaces them.
+ */
+export function limitsForm({ tenant = NEW, named = false, may = true, verb, save, saved }) {
   const notices = el("div", {});
-  const name =
-    named &&
-    entry(
-      "name",
-      "Name",
-      "1 to 64 of A-Z a-z 0-9 . _ -",
-      el("input", {
-        type: "text",
-        autocomplete: "off",
-        spellcheck: "false",
-        required: true,
-        disabled: !may,
-      }),
-    );
-  const numbers = NUMBERS.map(([key, label, about, least]) =>
-    numberField(key, label, {
-      value: tenant ? tenant[key] : least,
-      about,
-      step: FRACTIONS.has(key) ? "any" : 1,
-      may,
-    }),
+  const name = named && nameField();
+  const numbers = NUMBERS.map(([key, label, about]) =>
+    numberField(key, label, { about, step: FRACTIONS.has(key) ? "any" : 1, may }),
   );
-  const action = entry(
-    "budget_action",
-    "When the credits are spent",
-    "Held jobs start on the next day or month (UTC)",
-    el(
-      "select",
-      { disabled: !may },
-      ACTIONS.map(([value, words]) =>
-        el("option", { value, selected: (tenant?.budget_action ?? "") === value }, words),
-      ),
-    ),
-  );
-  const models = entry(
-    "models",
-    "Allowed models",
-    "Ids, separated by spaces; empty: all",
-    el("input", { type: "text", value: (tenant?.models ?? []).join(" "), disabled: !may }),
-  );
-  const safety = flag(tenant?.may_disable_safety ?? false, may);
-  const archives = flag(tenant?.archive_prompts ?? true, may);
+  const action = actionField(may);
+  const models = modelsField(may);
+  const safety = flag("may_disable_safety", may);
+  const archives = flag("archive_prompts", may);
+  const all = [...(name ? [name] : []), ...numbers, action, models, safety, archives];
+  const fields = new LimitFields(all, tenant);
   const button = may && el("button", { class: "button main", type: "submit" }, verb);
-  const form = el(
+  const node = el(
     "form",
     { class: "stack", novalidate: true, onsubmit: submit, oninput: () => fill(notices) },
     name?.node,
@@ -92,11 +64,11 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
       action.node,
       models.node,
     ),
-    el("label", { class: "switch" }, safety, "May disable the safety checker"),
+    el("label", { class: "switch" }, safety.input, "May disable the safety checker"),
     el(
       "div",
       { class: "stack tight" },
-      el("label", { class: "switch" }, archives, "Archive prompts in the history"),
+      el("label", { class: "switch" }, archives.input, "Archive prompts in the history"),
       el(
         "p",
         { class: "soft small-text" },
@@ -107,47 +79,63 @@ export function limitsForm({ tenant = null, named = false, may = true, verb, sav
     button && el("div", { class: "row" }, button),
   );
 
-  async function submit(event) {
-    event.preventDefault();
-    if (!areNumbers(numbers)) return;
-    button.disabled = true;
-    try {
-      const answer = await save(body());
-      fill(notices);
-      saved(answer);
-    } catch (error) {
-      fill(notices, trouble(error));
-    } finally {
-      button.disabled = false;
-    }
+  function submit(event) {
+    return fields.submit(event, notices, async (changes) => saved(await save(changes)));
   }
 
-  function body() {
-    const values = Object.fromEntries(numbers.map(({ name, read }) => [name, read()]));
-    // for a new tenant, leave out what the service decides
-    const given = tenant
-      ? values
-      : Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null));
-    const named = models.input.value.split(/[\s,]+/).filter(Boolean);
-    const budget = action.input.value || (tenant ? null : undefined);
-    return {
-      ...(name && { name: name.input.value.trim() }),
-      ...given,
-      ...(budget !== undefined && { budget_action: budget }),
-      ...((tenant || named.length > 0) && { models: named.length > 0 ? named : null }),
-      may_disable_safety: safety.checked,
-      archive_prompts: archives.checked,
-    };
-  }
-
-  return form;
+  return { node, show: (limits) => fields.show(limits) };
 }
 
-function flag(checked, may) {
-  return el("input", { type: "checkbox", role: "switch", checked, disabled: !may });
+function nameField() {
+  const input = el("input", {
+    type: "text",
+    autocomplete: "off",
+    spellcheck: "false",
+    required: true,
+  });
+  return entry("name", "Name", "1 to 64 of A-Z a-z 0-9 . _ -", input, {
+    read: () => input.value.trim(),
+  });
 }
 
-function entry(name, label, about, input) {
+function actionField(may) {
+  const options = ACTIONS.map(([value, words]) => el("option", { value }, words));
+  const input = el("select", { disabled: !may }, options);
+  const about = "Held jobs start on the next day or month (UTC)";
+  return entry("budget_action", "When the credits are spent", about, input, {
+    read: () => input.value || null,
+  });
+}
+
+function modelsField(may) {
+  const input = el("input", { type: "text", disabled: !may });
+  return entry("models", "Allowed models", "Ids, separated by spaces; empty: all", input, {
+    read: () => {
+      const ids = input.value.split(/[\s,]+/).filter(Boolean);
+      return ids.length ? ids : null;
+    },
+    write: (ids) => {
+      input.value = (ids ?? []).join(" ");
+    },
+  });
+}
+
+function flag(name, may) {
+  const input = el("input", { type: "checkbox", role: "switch", name, disabled: !may });
+  return {
+    name,
+    input,
+    read: () => input.checked,
+    write: (value) => {
+      input.checked = value;
+    },
+  };
+}
+
+function entry(name, label, about, input, { read, write = null }) {
   input.name = name;
-  return { input, node: field(label, input, { about }) };
+  const writeText = (value) => {
+    input.value = value ?? "";
+  };
+  return { name, input, node: field(label, input, { about }), read, write: write ?? writeText };
 }

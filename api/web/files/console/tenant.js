@@ -8,7 +8,7 @@ import { actionButton, ask } from "./actions.js";
 import { budgetTable, budgetWords } from "./budgets.js";
 import { SCOPES } from "./enums.js";
 import { card, cardTable, limit, noLimit, when, words } from "./formatters.js";
-import { areNumbers, numberField } from "./limit_fields.js";
+import { LimitFields, numberField } from "./limit_fields.js";
 import { limitsForm, withLabels } from "./limits.js";
 import { go, link } from "./router.js";
 import { showSecret } from "./secret.js";
@@ -56,7 +56,7 @@ export function tenant({ client, may, live, place }) {
     card("Keys", make, keys),
     card("Limits", null, limits),
   );
-  let isDrawn = false;
+  let form = null;
 
   async function load(signal) {
     const [found, held] = await Promise.all([
@@ -82,19 +82,20 @@ export function tenant({ client, may, live, place }) {
     );
     fill(budgets, found.budgets.length > 0 && card("Budgets", null, budgetTable(found.budgets)));
     fill(keys, keyTable(held.data));
-    // do not redraw a form while it is being filled in
-    if (!isDrawn)
-      fill(
-        limits,
-        limitsForm({
-          tenant: found,
-          may,
-          verb: "Save",
-          save: (body) => client.ask("PATCH", path, { body }),
-          saved: () => toast("Saved. It applies from now on"),
-        }),
-      );
-    isDrawn = true;
+    if (form) return form.show(found);
+    form = limitsForm({
+      tenant: found,
+      may,
+      verb: "Save",
+      save: (body) => client.ask("PATCH", path, { body }),
+      saved,
+    });
+    fill(limits, form.node);
+  }
+
+  function saved() {
+    toast("Saved. It applies from now on");
+    live.now();
   }
 
   async function removeAll() {
@@ -192,9 +193,8 @@ export function tenant({ client, may, live, place }) {
 
   function changeLimits(key) {
     const notices = el("div", {});
-    const numbers = KEY_LIMITS.map(([name, label, step]) =>
-      numberField(name, label, { value: key[name], step }),
-    );
+    const numbers = KEY_LIMITS.map(([name, label, step]) => numberField(name, label, { step }));
+    const fields = new LimitFields(numbers, key);
     const form = el(
       "form",
       { class: "stack", novalidate: true, onsubmit: submit, oninput: () => fill(notices) },
@@ -209,18 +209,12 @@ export function tenant({ client, may, live, place }) {
     );
     const dialog = openDialog(`Limits of ${key.id}`, form);
 
-    async function submit(event) {
-      event.preventDefault();
-      if (!areNumbers(numbers)) return;
-      const values = Object.fromEntries(numbers.map(({ name, read }) => [name, read()]));
-      try {
-        await client.ask("PATCH", `${path}/keys/${key.id}`, { body: values });
+    function submit(event) {
+      return fields.submit(event, notices, async (body) => {
+        await client.ask("PATCH", `${path}/keys/${key.id}`, { body });
         dialog.close();
-        toast("Saved. It applies from now on");
-        live.now();
-      } catch (error) {
-        fill(notices, trouble(error));
-      }
+        saved();
+      });
     }
   }
 

@@ -27,13 +27,13 @@ export function tenants({ client, may, place }) {
   const make = actionButton(may, "New tenant…", create, { drawing: "pencil", kind: "main" });
 
   function create() {
-    const form = limitsForm({
+    const { node } = limitsForm({
       named: true,
       verb: "Create tenant",
       save: (body) => client.post("/ops/v1/tenants", body),
       saved,
     });
-    const dialog = openDialog("New tenant", form);
+    const dialog = openDialog("New tenant", node);
 
     async function saved(tenant) {
       dialog.close();
