@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from sandbox.wait import wait_until
 from tests.browser.playground_page import Bench
 from tests.browser.session import Session
 from tests.e2e.up import Up, clean_environment
@@ -94,3 +96,26 @@ def test_code_asks_for_exactly_what_the_form_says(
         job = client.get("/v1/jobs", params={"limit": 1}).json()["data"][0]
     # the clients of other services have no fallback models
     assert job["fallback_models"] == ([] if way in {"OpenAI", "Replicate"} else [OTHER_MODEL])
+
+
+@pytest.mark.parametrize("way", [way for way in RUN if way != "Replicate"])
+def test_code_for_several_images_requests_all_of_them(
+    visit: Session, key: str, provider: Client, tmp_path: Path, way: str, stack: Up
+) -> None:
+    link = "#seed=7&aspect_ratio=4:5&output_quality=70&megapixels=0.25&variations=2"
+    bench = Bench.open(visit, key, link)
+    bench.prompt.fill(AWKWARD)
+    bench.page.get_by_role("tab", name="Code").click()
+
+    ran(code_of(bench.page, way), way, key, tmp_path)
+
+    def calls() -> list[Any]:
+        return [call for call in provider.calls() if call["kind"] == "generate"]
+
+    wait_until(lambda: len(calls()) == 2, "the call for each image")
+    assert sorted(call["seed"] for call in calls()) == [7, 8]
+    assert {call["prompt"] for call in calls()} == {AWKWARD}
+    with client_of(stack.state["api"], key) as client:
+        jobs = client.get("/v1/jobs", params={"limit": 2}).json()["data"]
+    for job in jobs:
+        assert (job["input"]["output_quality"], job["priority"]) == (70, "normal")

@@ -74,8 +74,15 @@ class JobOptions(TypedDict, total=False):
 
 
 class BatchOptions(TypedDict, total=False):
-    """The options of a batch; jobs may override priority, deadline, retention and tags."""
+    """The options of a batch; jobs may override priority, deadline, retention and tags.
 
+    `model`, `fallback_models` and `on_unknown` are for a batch of one prompt; each of several jobs
+    has its own.
+    """
+
+    model: str
+    fallback_models: list[str] | Literal["default"]
+    on_unknown: Literal["retry", "fail"]
     webhook: Mapping[str, Any]
     priority: Literal["high", "normal", "low"]
     deadline_seconds: int

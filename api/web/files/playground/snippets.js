@@ -73,10 +73,6 @@ function curl({ body, variations, url }) {
 }
 
 function pythonClient({ body, variations, url }) {
-  const { prompt, options } = optionsOf(body);
-  const words = Object.entries(options)
-    .map(([name, value]) => `        ${name}=${python(value, 8)},\n`)
-    .join("");
   const head = [
     "import os",
     "",
@@ -84,19 +80,34 @@ function pythonClient({ body, variations, url }) {
     "",
     `with darkroom.Client("${url}", os.environ["${VARIABLE}"]) as client:`,
   ];
-  const ask =
-    variations > 1
-      ? [
-          `    batch = client.batches.create(\n        prompt=${python(prompt)},\n        variations=${variations},\n${words}    )`,
-          "    for job in client.batches.results(batch.id):",
-          "        if job.image:",
-          '            print(job.image.save("."))',
-        ]
-      : [
-          `    image = client.generate(\n        ${python(prompt)},\n${words}    )`,
-          '    print(image.save("."))',
-        ];
+  const ask = variations > 1 ? pythonBatch(batchBody(body, variations)) : pythonImage(body);
   return [...head, ...ask, ""].join("\n");
+}
+
+function pythonImage(body) {
+  const { prompt, options } = optionsOf(body);
+  return [
+    `    image = client.generate(\n        ${python(prompt)},\n${keywords(options)}    )`,
+    '    print(image.save("."))',
+  ];
+}
+
+/** Unlike `generate`, `batches.create` has the parameters of the model in `input`. */
+function pythonBatch({ input: { prompt, ...input }, ...options }) {
+  const given = keywords({ prompt: String(prompt ?? ""), input, ...options });
+  return [
+    `    batch = client.batches.create(\n${given}    )`,
+    "    for job in client.batches.results(batch.id):",
+    "        if job.image:",
+    '            print(job.image.save("."))',
+  ];
+}
+
+/** Write the keyword arguments of a call in Python, one on a line. */
+function keywords(options) {
+  return Object.entries(options)
+    .map(([name, value]) => `        ${name}=${python(value, 8)},\n`)
+    .join("");
 }
 
 function script({ body, variations, url }) {
