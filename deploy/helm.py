@@ -31,6 +31,9 @@ PROCESSES = {
 }
 #: What no default fits.
 _REQUIRED = ("DARKROOM_PUBLIC_URL", "DARKROOM_S3_BUCKET", "DARKROOM_S3_ENDPOINT")
+#: How long a worker may take to stop: longer than the longest provider call.
+_GRACE = "terminationGracePeriodSeconds"
+_TIMEOUT = "provider_timeout_seconds"
 #: The egress rules of the first NetworkPolicy after that for DNS, as the values name them.
 _SERVERS = ("redis", "history", "storage")
 #: Anything between these becomes an expression of the template. YAML needs no quotes for them.
@@ -252,8 +255,17 @@ def _parametrize_deployment(document: dict[str, Any], process: str) -> None:
     if process == "api":
         allowed = {"name": "FORWARDED_ALLOW_IPS", "value": _value("api.forwardedAllowIps | quote")}
         container["env"].append(allowed)
+    else:
+        pod[_GRACE] = _grace_period(pod[_GRACE])
     [secrets] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
     secrets["secretName"] = _value("secretName")
+
+
+def _grace_period(usual: int) -> str:
+    """Return the grace period of a worker: `usual`, or longer with a longer provider timeout."""
+    reserve = usual - int(Settings.model_fields[_TIMEOUT].default)
+    timeout = f'.Values.settings.{PREFIX}{_TIMEOUT.upper()} | default "" | trim | float64 | ceil'
+    return f"{_OPEN}{timeout} | add {reserve} | max {usual}{_CLOSE}"
 
 
 def _value(path: str) -> str:

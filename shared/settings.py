@@ -230,7 +230,11 @@ class Settings(BaseSettings):
         CommaSeparated, Field(description="Image hosts that may have private or loopback addresses")
     ] = ()
     provider_timeout_seconds: Annotated[
-        Timeout, Field(description="Longest time for one provider call, in seconds")
+        Timeout,
+        Field(
+            description="Longest time for one provider call, in seconds; the grace period of a "
+            "worker must be 15 seconds longer"
+        ),
     ] = 60.0
     provider_rate_per_minute: Annotated[
         float,

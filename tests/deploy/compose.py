@@ -34,6 +34,11 @@ def read(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     return filled
 
 
+def grace_seconds(service: Mapping[str, Any]) -> float:
+    """Return how long a service may take to stop: Compose adds up the parts of a duration."""
+    return sum(map(float, re.findall(r"([0-9.]+)s", service["stop_grace_period"])))
+
+
 def services(environment: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = read(environment)["services"]
     return found

@@ -17,7 +17,7 @@ from sandbox.compose_init import SANDBOX_FILES, first_start
 from sandbox.devstack.keys import TenantKeys
 from shared.settings import PREFIX, Settings
 from tests.deploy import debian
-from tests.deploy.compose import ENDING, FILE, OURS, ROOT, read, services
+from tests.deploy.compose import ENDING, FILE, OURS, ROOT, grace_seconds, read, services
 from worker.lifecycle import GRACE_SECONDS
 
 SECRETS = ("S3_ACCESS_KEY", "S3_SECRET_KEY", "ONEMIN_API_KEY", "SEAL_KEYS", "HISTORY_URL")
@@ -228,11 +228,15 @@ def test_neither_git_nor_the_image_takes_what_operators_write_into_the_clone() -
     assert not {f"!{name}" for name in SECRET_FILES} & set(lines)
 
 
-def test_a_worker_may_end_before_it_is_killed() -> None:
-    least = Settings().provider_timeout_seconds + GRACE_SECONDS + 5
+@pytest.mark.parametrize("timeout", [None, "5", "180", "180.5"])
+def test_a_worker_may_end_before_it_is_killed(timeout: str | None) -> None:
+    chosen = {} if timeout is None else {"DARKROOM_PROVIDER_TIMEOUT_SECONDS": timeout}
+    longest = float(timeout or Settings().provider_timeout_seconds)
+
+    found = services(chosen)
 
     for name in ("worker-generate", "worker-deliver"):
-        assert float(services()[name]["stop_grace_period"].removesuffix("s")) >= least
+        assert grace_seconds(found[name]) >= longest + GRACE_SECONDS + 5
 
 
 def test_monitoring_is_started_only_when_it_is_asked_for() -> None:

@@ -94,6 +94,23 @@ def test_a_changed_setting_or_file_replaces_the_pods(changes: dict[str, Any]) ->
         assert old != new
 
 
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(None, 80), ("5", 80), ("60.5", 81), ("180", 200), (" 86400\n", 86_420)],
+)
+def test_a_worker_may_end_the_longest_call_that_the_settings_allow(
+    timeout: str | None, seconds: int
+) -> None:
+    given = {} if timeout is None else {"DARKROOM_PROVIDER_TIMEOUT_SECONDS": timeout}
+    settings = {**helm.production()["settings"], **given}
+
+    resources = named(rendered(production(settings=settings)))
+
+    for name in OURS[1:]:
+        pod = resources["Deployment", name]["spec"]["template"]["spec"]
+        assert pod["terminationGracePeriodSeconds"] == seconds
+
+
 def test_operators_and_traces_are_chosen_by_values() -> None:
     off, on = {"enabled": False}, {"enabled": True}
     values = production(keda=off, monitoring=off, tracing=on, workerGenerate={"replicas": 5})

@@ -24,7 +24,7 @@ from sandbox.servers import free_port, s3_command, s3_environment, valkey_progra
 from sandbox.subprocesses import Child
 from sandbox.wait import wait_for_http, wait_for_redis, wait_until
 from shared.store import keys
-from tests.deploy.compose import services
+from tests.deploy.compose import grace_seconds, services
 from tests.e2e.up import clean_environment
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.tls import TLS
@@ -90,7 +90,7 @@ class Machine:
         wait_until(lambda: self.check_health(name) == 0, f"health of {name}")
 
     def child(self, name: str) -> Child:
-        grace = float(services()[name]["stop_grace_period"].removesuffix("s"))
+        grace = grace_seconds(services()[name])
         made = Child(
             self.command(name, services()[name]["command"]),
             self.where / f"{name}.log",
