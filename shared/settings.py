@@ -95,15 +95,15 @@ Prices = Annotated[Mapping[str, Price], NoDecode]
 Numbers = Annotated[tuple[float, ...], NoDecode]
 
 
-class FileSource(EnvSettingsSource):
-    """Read `DARKROOM_X_FILE` if `DARKROOM_X` itself is not set."""
+class EnvironmentSource(EnvSettingsSource):
+    """Read `DARKROOM_X`; if it is empty or not set, the file that `DARKROOM_X_FILE` names."""
 
     def __call__(self) -> dict[str, Any]:
-        """Return the content of every file named in the environment."""
-        found: dict[str, Any] = {}
+        """Return the value of every setting that the environment gives."""
+        found = super().__call__()
         for name in self.settings_cls.model_fields:
             path = os.environ.get(f"{PREFIX}{name.upper()}_FILE")  # noqa: TID251  the one reader
-            if path:
+            if path and not setting_values.trimmed(found.get(name, "")):
                 found[name] = _content(path)
         return found
 
@@ -910,12 +910,12 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the name is the library's
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the name is the library's
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the same
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read arguments first, then the environment, then the files that it names."""
-        return init_settings, env_settings, FileSource(settings_cls)
+        """Read arguments first, then the environment with the files that it names."""
+        return init_settings, EnvironmentSource(settings_cls)
 
 
 def load_settings(*needed: str, **values: object) -> Settings:
@@ -1030,6 +1030,7 @@ def example() -> str:
 _EXAMPLE_HEAD = """\
 # Every setting of Darkroom with its default. Remove the leading # to change one.
 # Each can also be given as NAME_FILE=/path/of/a/file that holds the value.
+# The file is read if NAME is empty or not set.
 # Written by: python -m shared.settings > .env.example
 """
 

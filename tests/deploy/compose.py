@@ -14,7 +14,7 @@ OURS = ("init", "check-provider", "api", "worker-generate", "worker-deliver", "p
 #: Those of them that end by themselves.
 ENDING = ("init", "check-provider")
 
-_VARIABLE = re.compile(r"\$\$|\$\{(?P<name>[A-Z0-9_]+)(?::-(?P<default>[^}]*))?\}|\$")
+_VARIABLE = re.compile(r"\$\$|\$\{(?P<name>[A-Z0-9_]+)(?:(?P<colon>:?)-(?P<default>[^}]*))?\}|\$")
 
 
 def read(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -26,7 +26,8 @@ def read(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
             return "$"
         assert found["name"], "a lone $ stops Docker Compose"
         assert found["default"] is not None, f"{found['name']} must be set before the first start"
-        return told.get(found["name"]) or found["default"]
+        value = told.get(found["name"], found["default"])
+        return value or (found["default"] if found["colon"] else "")
 
     lines = FILE.read_text(encoding="utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))

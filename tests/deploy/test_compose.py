@@ -75,6 +75,17 @@ def test_every_setting_that_compose_gives_exists_and_no_secret_is_among_the_valu
     assert not {f"{PREFIX}{secret}" for secret in SECRETS} & given
 
 
+@pytest.mark.parametrize("setting", ["HISTORY_URL", "SEAL_KEYS"])
+def test_what_the_first_start_makes_can_be_switched_off(setting: str) -> None:
+    variable = f"{PREFIX}{setting}_FILE"
+
+    usual, off = services(), services({variable: ""})
+
+    for name in ("api", "worker-generate", "worker-deliver"):
+        assert usual[name]["environment"][variable] == f"/run/darkroom/{setting.lower()}"
+        assert off[name]["environment"][variable] in {None, ""}
+
+
 @pytest.mark.parametrize("name", sorted(services()))
 def test_whoever_is_waited_for_is_waited_for_until_it_is_well(name: str) -> None:
     conditions = {

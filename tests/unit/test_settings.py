@@ -85,6 +85,29 @@ def test_a_setting_can_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert [key.secret for key in load_settings().onemin_keys] == ["first", "second"]
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_variable_does_not_hide_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty: str
+) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("first\n")
+    monkeypatch.setenv("DARKROOM_ONEMIN_API_KEY", empty)
+    monkeypatch.setenv("DARKROOM_ONEMIN_API_KEY_FILE", str(secret))
+
+    assert [key.secret for key in load_settings().onemin_keys] == ["first"]
+
+
+def test_a_variable_with_a_value_goes_before_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("first\n")
+    monkeypatch.setenv("DARKROOM_ONEMIN_API_KEY", "second")
+    monkeypatch.setenv("DARKROOM_ONEMIN_API_KEY_FILE", str(secret))
+
+    assert [key.secret for key in load_settings().onemin_keys] == ["second"]
+
+
 def test_keys_of_a_team_share_its_name_and_are_shown_masked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
