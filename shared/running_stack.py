@@ -10,6 +10,17 @@ from shared.settings import PREFIX, Settings, inherited_environment, load_settin
 
 #: Where `darkroom up` writes it by default.
 STACK = Path(".darkroom/stack.json")
+#: What its servers need, whatever the environment says of other servers.
+SERVER_SETTINGS: Mapping[str, str] = {
+    "redis_replicas": "0",
+    "s3_credentials": "keys",
+    "s3_encryption": "",
+    "s3_secure": "false",
+}
+#: The header in which its sandbox reads the key.
+SANDBOX_AUTH_HEADER = "API-KEY"
+#: The names of this machine; a proxy elsewhere cannot reach it by them.
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 def load_operator_settings(stack: Path | None = None) -> Settings:
@@ -19,7 +30,15 @@ def load_operator_settings(stack: Path | None = None) -> Settings:
     Redis, else the stack of DARKROOM_STACK, else one running in this folder. Raise InvalidSettings.
     """
     found = stack or _stack_here()
-    return load_settings(**_settings_of(found) if found else {})
+    if found is None:
+        return load_settings()
+    settings = load_settings(**_settings_of(found))
+    return settings.model_copy(update={"egress_proxy_direct_hosts": direct_hosts(settings)})
+
+
+def direct_hosts(settings: Settings) -> tuple[str, ...]:
+    """Return the hosts that a stack on this machine reaches without the egress proxy."""
+    return (*settings.egress_proxy_direct_hosts, *LOOPBACK_HOSTS)
 
 
 def _stack_here() -> Path | None:
@@ -55,8 +74,12 @@ def _read(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "s3_bucket": s3["bucket"],
         "s3_access_key": s3["access_key"],
         "s3_secret_key": s3["secret_key"],
-        "s3_secure": False,
+        **SERVER_SETTINGS,
     }
     if "//127.0.0.1:" in manifest["provider_url"]:
-        settings |= {"onemin_base_url": manifest["provider_url"], "onemin_api_key": "sandbox"}
+        settings |= {
+            "onemin_base_url": manifest["provider_url"],
+            "onemin_api_key": "sandbox",
+            "onemin_auth_header": SANDBOX_AUTH_HEADER,
+        }
     return settings

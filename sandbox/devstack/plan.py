@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from sandbox.servers import s3_command, s3_environment, valkey_command
-from shared.settings import Settings
+from shared.running_stack import (
+    LOOPBACK_HOSTS,
+    SANDBOX_AUTH_HEADER,
+    SERVER_SETTINGS,
+    direct_hosts,
+)
+from shared.settings import PREFIX, Settings
 from shared.start_commands import api_command, worker_command
 
 LOOPBACK = "127.0.0.1"
@@ -20,6 +26,8 @@ SANDBOX_KEY = "sandbox"
 WORKER_GRACE_SECONDS = 15.0
 #: Seconds for running requests when the API stops; event streams would hold it forever.
 API_GRACE_SECONDS = 3
+#: Variables that the servers of the stack need.
+_SERVER_VARIABLES = {f"{PREFIX}{name.upper()}": value for name, value in SERVER_SETTINGS.items()}
 
 #: On a developer's machine or in a container, running as root needs no warning in each log.
 _QUIET = ("-W", "ignore:You're running the worker with superuser privileges")
@@ -155,8 +163,9 @@ class Plan:
     @property
     def unused(self) -> list[str]:
         """User settings that are ignored, because the stack runs its own servers."""
-        own = ("DARKROOM_REDIS_URL", "DARKROOM_S3_ENDPOINT")
-        return [name for name in own if {name, f"{name}_FILE"} & self.inherited.keys()]
+        own = ("DARKROOM_REDIS_URL", "DARKROOM_S3_ENDPOINT", *_SERVER_VARIABLES)
+        given = {name for name, value in self.inherited.items() if value}
+        return [name for name in own if {name, f"{name}_FILE"} & given]
 
     @property
     def metrics_urls(self) -> list[str]:
@@ -250,13 +259,16 @@ def environment(plan: Plan) -> dict[str, str]:
     The user's settings override the defaults of the stack, and the addresses of what the stack
     itself runs override both.
     """
-    return {**_defaults(plan), **plan.inherited, **_sandbox(plan), **_own(plan)}
+    own = {**_sandbox(plan), **_own(plan)}
+    files = {f"{name}_FILE" for name in own}  # an empty value would not hide them
+    inherited = {name: value for name, value in plan.inherited.items() if name not in files}
+    return {**_defaults(plan), **inherited, **own}
 
 
 def _defaults(plan: Plan) -> dict[str, str]:
     defaults = {
         "DARKROOM_PUBLIC_URL": plan.api_url,
-        "DARKROOM_WEBHOOK_ALLOW_HOSTS": f"{LOOPBACK},localhost,::1",
+        "DARKROOM_WEBHOOK_ALLOW_HOSTS": ",".join(LOOPBACK_HOSTS),
         "DARKROOM_LOG_FORMAT": "console" if plan.console else "json",
     }
     if plan.provider == "sandbox":
@@ -272,6 +284,7 @@ def _sandbox(plan: Plan) -> dict[str, str]:
         "DARKROOM_ONEMIN_IMAGE_HOSTS": LOOPBACK,
         "DARKROOM_ONEMIN_ALLOW_PRIVATE_HOSTS": LOOPBACK,
         "DARKROOM_ONEMIN_API_KEY": SANDBOX_KEY,
+        "DARKROOM_ONEMIN_AUTH_HEADER": SANDBOX_AUTH_HEADER,
     }
 
 
@@ -284,7 +297,8 @@ def _own(plan: Plan) -> dict[str, str]:
         "DARKROOM_S3_SECRET_KEY": plan.keys.secret_key,
         "DARKROOM_S3_BUCKET": plan.settings.s3_bucket,
         "DARKROOM_S3_REGION": plan.settings.s3_region,
-        "DARKROOM_S3_SECURE": "false",
+        **_SERVER_VARIABLES,
+        "DARKROOM_EGRESS_PROXY_DIRECT_HOSTS": ",".join(direct_hosts(plan.settings)),
         "PYTHONUNBUFFERED": "1",
     }
     if plan.settings.models_file:  # the processes have another working directory

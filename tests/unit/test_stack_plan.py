@@ -124,6 +124,47 @@ def test_a_redis_that_the_user_named_is_not_used_in_place_of_the_embedded_one() 
     assert plan.unused == ["DARKROOM_REDIS_URL", "DARKROOM_S3_ENDPOINT"]
 
 
+def test_settings_of_other_servers_do_not_reach_the_embedded_ones() -> None:
+    plan = plan_for(
+        DARKROOM_REDIS_REPLICAS="1",
+        DARKROOM_S3_CREDENTIALS="aws",
+        DARKROOM_S3_ENCRYPTION_FILE="/run/encryption",
+        DARKROOM_S3_SECURE="",
+    )
+
+    environment = part(plan, "generate-1").environment
+
+    assert environment["DARKROOM_REDIS_REPLICAS"] == "0"
+    assert environment["DARKROOM_S3_CREDENTIALS"] == "keys"
+    assert environment["DARKROOM_S3_ENCRYPTION"] == ""
+    # an empty variable does not hide its file
+    assert "DARKROOM_S3_ENCRYPTION_FILE" not in environment
+    assert plan.unused == [
+        "DARKROOM_REDIS_REPLICAS",
+        "DARKROOM_S3_CREDENTIALS",
+        "DARKROOM_S3_ENCRYPTION",
+    ]
+
+
+def test_a_proxy_does_not_lead_to_the_servers_of_this_machine() -> None:
+    proxy = Settings(
+        onemin_api_key="",
+        egress_proxy="http://proxy.example:3128",
+        egress_proxy_direct_hosts="api.example",
+    )
+
+    environment = part(plan_for(settings=proxy), "generate-1").environment
+
+    direct = environment["DARKROOM_EGRESS_PROXY_DIRECT_HOSTS"].split(",")
+    assert direct == ["api.example", "127.0.0.1", "localhost", "::1"]
+
+
+def test_the_sandbox_gets_its_key_in_the_header_that_it_reads() -> None:
+    environment = part(plan_for(DARKROOM_ONEMIN_AUTH_HEADER="X-Gateway"), "generate-1").environment
+
+    assert environment["DARKROOM_ONEMIN_AUTH_HEADER"] == "API-KEY"
+
+
 def test_a_worker_has_the_threads_asked_for_and_time_for_its_calls() -> None:
     settings = Settings(onemin_api_key="", provider_timeout_seconds=60)
     plan = plan_for(StackOptions(Path("data"), concurrency=7), settings)
