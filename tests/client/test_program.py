@@ -378,3 +378,12 @@ def test_the_doctor_finds_a_running_stack_well_and_a_wrong_one_not(run: Run, sta
     assert {line.split()[1] for line in wrong} == {"settings:", "storage:", "provider:", "api:"}
     assert "DARKROOM_LEASE_SECOND is not a setting." in ill.stdout
     assert "DARKROOM_LEASE_SECONDS" in ill.stdout
+
+
+def test_the_doctor_reaches_the_api_without_a_proxy_for_programs(run: Run, stack: Up) -> None:
+    ended = run(
+        "doctor", "--stack", stack.data / "stack.json", "--json", HTTP_PROXY="http://127.0.0.1:9"
+    )
+
+    [api] = [one for one in json.loads(ended.stdout)["findings"] if one["check"] == "api"]
+    assert api["well"], api
