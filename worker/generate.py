@@ -17,6 +17,7 @@ import structlog
 
 from shared import metrics
 from shared.errors import (
+    ContentRejected,
     ImageExpired,
     ImageHostDown,
     ImageInvalid,
@@ -25,6 +26,7 @@ from shared.errors import (
     Internal,
     JobError,
     LostLease,
+    ProviderRejected,
     UnknownOutcome,
 )
 from shared.jobs import Image, Job, ProviderResult, State
@@ -219,8 +221,12 @@ class Attempt:
         return next((one for one in keys if one.id == self.claim.job.call_key), usual)
 
     def _look_up_own(self, record_id: str | None) -> ProviderResult | None:
-        """Look up a paid call, once; also None if what is found belongs to another job."""
-        found = self._look_up(record_id, wait=False)
+        """Look up a paid call, once; also None if its record names no image, or another job's."""
+        try:
+            found = self._look_up(record_id, wait=False)
+        except (UnknownOutcome, ProviderRejected, ContentRejected):
+            # the call is paid for, whatever its record says now: only its image is gone
+            return None
         if found is None or self.context.run_until_acknowledged(
             transitions.claim_answer(self.claim, found)
         ):

@@ -12,7 +12,14 @@ import orjson
 import pytest
 
 from sandbox.wait import wait_until
-from shared.errors import ErrorCode, StoreError
+from shared.errors import (
+    ContentRejected,
+    ErrorCode,
+    JobError,
+    ProviderRejected,
+    StoreError,
+    UnknownOutcome,
+)
 from shared.jobs import Job, OnUnknown, ProviderResult, State
 from shared.provider_keys import ProviderKey
 from shared.serializers import waiting_on
@@ -413,6 +420,63 @@ def test_a_retry_of_a_job_whose_image_may_still_be_had_fetches_and_does_not_buy(
     # then
     assert facts(harness, job) == ("succeeded", None, 1, 1, 0, 0)
     assert harness.paid() == 1
+
+
+class OtherRecords:
+    """The provider, whose look-ups all have the same outcome."""
+
+    def __init__(self, outcome: JobError | ProviderResult | None, good: Any) -> None:
+        self.outcome = outcome
+        self.good = good
+
+    def look_up(self, *_: Any, **__: Any) -> ProviderResult | None:
+        if isinstance(self.outcome, JobError):
+            raise self.outcome
+        return self.outcome
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.good, name)
+
+
+def look_ups_have(outcome: JobError | ProviderResult | None, harness: WorkerHarness) -> None:
+    provider = OtherRecords(outcome, harness.context.provider)
+    harness.context = replace(harness.context, provider=provider)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        UnknownOutcome("The record names no image."),
+        ProviderRejected("The record has failed."),
+        ContentRejected("The record has failed."),
+    ],
+    ids=lambda found: type(found).__name__,
+)
+def test_an_image_whose_record_no_longer_names_it_is_made_again_once(
+    harness: WorkerHarness, found: JobError
+) -> None:
+    # given
+    harness.provider.behave({"fault": "download_status", "status": 403})
+    look_ups_have(found, harness)
+    # when
+    job = harness.run()
+    # then
+    assert facts(harness, job) == ("succeeded", None, 2, 2, 0, 1)
+
+
+def test_a_retry_makes_an_image_again_whose_record_no_longer_names_it(
+    harness: WorkerHarness,
+) -> None:
+    # given
+    harness.provider.behave(*[{"fault": "download_status", "status": 403}] * 2)
+    look_ups_have(UnknownOutcome("The record names no image."), harness)
+    job = harness.run()
+    assert facts(harness, job) == ("failed", "image_expired", 2, 2, 0, 1)
+    # when
+    harness.world.again(job.id)
+    # then
+    job = harness.finish(job.id)
+    assert (job.state, job.calls, harness.paid()) == (State.SUCCEEDED, 3, 3)
 
 
 # what the storage does wrong ------------------------------------------------------------------
