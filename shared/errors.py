@@ -25,6 +25,7 @@ DarkroomError
    ├─ ProviderDown         provider_down             retried, with another key if there is one
    │  └─ RequestBlocked    provider_down             the same
    ├─ EndpointMissing      provider_down             holds the model, costs no attempt
+   ├─ RecordLost           provider_down             called again, costs no attempt
    ├─ ProviderTimeout      provider_timeout          retried
    ├─ UnknownOutcome       provider_unknown_outcome  retried once, if the job allows it
    ├─ ImageExpired         image_expired             generated again once
@@ -217,6 +218,14 @@ class RequestBlocked(ProviderDown):
 
 class EndpointMissing(JobError):
     """The provider's URL is not that of its API, which says nothing about the job."""
+
+    code = ErrorCode.PROVIDER_DOWN
+    retryable = True
+    costs_attempt = False
+
+
+class RecordLost(JobError):
+    """The provider no longer has the record of a call that it accepted: it generated nothing."""
 
     code = ErrorCode.PROVIDER_DOWN
     retryable = True

@@ -27,6 +27,7 @@ from shared.errors import (
     JobError,
     LostLease,
     ProviderRejected,
+    RecordLost,
     UnknownOutcome,
 )
 from shared.jobs import Image, Job, ProviderResult, State
@@ -220,6 +221,16 @@ class Attempt:
         usual = claimed if claimed is not NO_KEY else next(iter(keys), None)
         return next((one for one in keys if one.id == self.claim.job.call_key), usual)
 
+    def _look_up_pending(self, record_id: str) -> ProviderResult:
+        """Look up a call whose outcome is not known yet; raise RecordLost if it made nothing."""
+        found = self._look_up(record_id)
+        if found is None:
+            raise RecordLost(
+                "1min.ai has no record of the call any more, so it made no image. The image is "
+                "requested again."
+            )
+        return found
+
     def _look_up_own(self, record_id: str | None) -> ProviderResult | None:
         """Look up a paid call, once; also None if its record names no image, or another job's."""
         try:
@@ -269,9 +280,12 @@ class Attempt:
             self.span.step("provider", kind=Kind.CLIENT, model=job.model),
         ):
             try:
-                answer = self._look_up(job.pending_record) or self.context.provider.generate(
-                    request, key=key.secret, on_submitted=self._note_record
-                )
+                if job.pending_record is not None:
+                    answer = self._look_up_pending(job.pending_record)
+                else:
+                    answer = self.context.provider.generate(
+                        request, key=key.secret, on_submitted=self._note_record
+                    )
             except JobError as error:
                 metrics.PROVIDER_REQUESTS.labels(error.code.value).inc()
                 raise

@@ -29,6 +29,7 @@ from shared.errors import (
     ProviderDown,
     ProviderRejected,
     ProviderTimeout,
+    RecordLost,
     RequestBlocked,
     StorageDown,
     UnknownOutcome,
@@ -111,6 +112,7 @@ def decide(
     return Requeue(
         _wait(job, error, chance),
         refund_attempt=not error.costs_attempt,
+        forget_record=isinstance(error, RecordLost),
         signal=signal,
         key_failed=isinstance(error, ProviderDown),
     )

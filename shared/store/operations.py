@@ -654,6 +654,7 @@ class Requeue(Operation):
     refund_attempt: bool
     unknown: bool
     regenerate: bool
+    forget_record: bool
     signal: str
     code: str
     message: str

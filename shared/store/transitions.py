@@ -210,6 +210,8 @@ class Requeue:
     refund_attempt: bool = False
     unknown: bool = False
     regenerate: bool = False
+    #: whether the next attempt calls the provider, because it lost the record of the last call
+    forget_record: bool = False
     signal: Signal = NO_SIGNAL
     #: whether to prefer another key for the next attempt
     key_failed: bool = False
@@ -224,6 +226,7 @@ def requeue(held: Claim, error: JobError, outcome: Requeue) -> Command[None]:
         refund_attempt=outcome.refund_attempt,
         unknown=outcome.unknown,
         regenerate=outcome.regenerate,
+        forget_record=outcome.forget_record,
         signal=outcome.signal.text,
         code=error.code.value,
         message=str(error),

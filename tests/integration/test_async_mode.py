@@ -1,16 +1,34 @@
 """The experimental mode in which the provider's record settles what became of a call."""
 
+import pytest
+
 from sandbox.wait import wait_until
 from shared.jobs import OnUnknown, State
 from shared.store import keys, transitions
+from shared.store.usage import Spending, read_usage
 from tests.integration.conftest import Open
 from tests.support.worker_harness import WorkerHarness, at_work, spec
 from worker.generate import do_next_job
+
+UNKNOWN_RECORD = "b2c3d4e5-f6a7-8901-bcde-f12345678901"
 
 
 def outcome(job_id: str, harness: WorkerHarness) -> tuple[State, int, int]:
     job = harness.job(job_id)
     return job.state, job.calls, job.unknown_outcomes
+
+
+def lose_in_a_call(harness: WorkerHarness, record_id: str, *, key: int = 0) -> None:
+    """Lose a worker in a call that the provider has accepted under this record."""
+    held = harness.world.claim(lease_seconds=0, keys=(harness.context.keys[key],))
+    harness.world.call(held)
+    harness.world.store.run(transitions.record_submitted(held, record_id))
+    harness.world.rescue()
+
+
+def spent(harness: WorkerHarness) -> Spending:
+    (today,) = harness.world.store.run(read_usage("acme", days=1)).days
+    return today.total
 
 
 def test_a_job_is_submitted_polled_and_paid_once(open_harness: Open) -> None:
@@ -46,17 +64,49 @@ def test_a_record_that_the_provider_does_not_know_means_that_nothing_was_made(
     # given
     harness = open_harness(onemin_async=True)
     job_id = harness.accept()
-    held = harness.world.claim(lease_seconds=0, keys=tuple(harness.context.keys))
-    harness.world.call(held)
-    harness.world.store.run(
-        transitions.record_submitted(held, "b2c3d4e5-f6a7-8901-bcde-f12345678901")
-    )
-    harness.world.rescue()
+    lose_in_a_call(harness, UNKNOWN_RECORD)
     # when
-    do_next_job(harness.context)
+    job = harness.finish(job_id)
     # then
-    assert harness.job(job_id).state is State.SUCCEEDED
+    assert (job.state, job.attempt, job.calls) == (State.SUCCEEDED, 1, 2)
     assert harness.paid() == 1
+
+
+@pytest.mark.parametrize(
+    ("on_unknown", "meant"),
+    [(OnUnknown.FAIL, (State.FAILED, 2, 1)), (OnUnknown.RETRY, (State.FAILED, 3, 2))],
+)
+def test_the_call_after_a_lost_record_is_a_call_like_any_other(
+    open_harness: Open, on_unknown: OnUnknown, meant: tuple[State, int, int]
+) -> None:
+    # given
+    harness = open_harness(onemin_async=True)
+    job_id = harness.accept(spec=spec(on_unknown=on_unknown), credits=3)
+    lose_in_a_call(harness, UNKNOWN_RECORD)
+    harness.provider.behave(default={"fault": "made_but_522"})
+    # when
+    harness.finish(job_id)
+    # then
+    assert outcome(job_id, harness) == meant
+    assert harness.paid() == meant[2]
+    assert spent(harness) == Spending(harness.paid(), 3 * harness.paid())
+
+
+def test_a_worker_lost_in_the_call_after_a_lost_record_leaves_an_unknown_outcome(
+    open_harness: Open,
+) -> None:
+    # given
+    harness = open_harness(onemin_async=True)
+    job_id = harness.accept(spec=spec(on_unknown=OnUnknown.FAIL))
+    lose_in_a_call(harness, UNKNOWN_RECORD)
+    do_next_job(harness.context)
+    harness.world.come_due(job_id)
+    harness.world.sweep()
+    harness.world.call(harness.world.claim(lease_seconds=0))
+    # when
+    harness.world.rescue()
+    # then
+    assert outcome(job_id, harness) == (State.FAILED, 2, 1)
 
 
 def test_an_image_that_is_not_ready_in_time_is_looked_up_again_and_not_bought_again(

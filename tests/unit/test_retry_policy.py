@@ -28,6 +28,7 @@ from shared.errors import (
     ProviderDown,
     ProviderRejected,
     ProviderTimeout,
+    RecordLost,
     RequestBlocked,
     StorageDown,
     UnknownOutcome,
@@ -50,6 +51,7 @@ KINDS = (
     ProviderDown,
     RequestBlocked,
     EndpointMissing,
+    RecordLost,
     ProviderTimeout,
     UnknownOutcome,
     ImageExpired,
@@ -102,6 +104,7 @@ ProviderBusy     | again, free    | again, free   | again, free    | again, free
 ProviderDown     | again          | fail          | again          | again         | again
 RequestBlocked   | again          | fail          | again          | again         | again
 EndpointMissing  | again, free    | again, free   | again, free    | again, free   | again, free
+RecordLost       | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderTimeout  | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
 UnknownOutcome   | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
 ImageExpired     | again, anew    | fail          | fail           | fail          | again, anew
@@ -162,6 +165,7 @@ def test_the_table_has_every_error() -> None:
         (ProviderCredits("", needed=105, has=35), "hold provider_credits:team:team-1 30000 105 35"),
         (StorageDown(""), "hold storage 30000"),
         (EndpointMissing(""), "hold provider_down:model 30000"),
+        (RecordLost(""), "none"),
         (ProviderDown(""), "failed k1 team-1"),
         (RequestBlocked(""), "failed k1 team-1"),
         (UnknownOutcome(""), "failed k1 team-1"),

@@ -17,6 +17,11 @@ if args.regenerate == '1' then
   jobs.schedule_image_deletion(job, now)
   job.answer = nil
 end
+-- the next attempt is a call of its own; with the record left it would be a look-up, which is not counted
+if args.unknown == '1' or args.forget_record == '1' then
+  redis.call('HDEL', keys.job(args.id), 'pending')
+  job.pending = nil
+end
 signals.apply(args.signal, now, job)
 local fields = { 'last_error_code', args.code, 'last_error_message', args.message }
 if args.failed_key ~= '' then
